@@ -1,0 +1,260 @@
+//! Attempt (one HTTP exchange for a delivery) and Outcome (what it came to).
+//!
+//! A receiver that misbehaves is not an error of ours: whatever it does is a value here, is
+//! written down, and decides what happens next.
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+
+use crate::time::Timestamp;
+use crate::webhook::Headers;
+
+/// One exchange, as it is written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub began_at: Timestamp,
+    /// From the look-up of the name to the end of the answer.
+    pub duration_ms: u32,
+    /// What was called, without credentials.
+    pub url: String,
+    /// What was sent, credentials masked.
+    pub request_headers: Headers,
+    pub outcome: Outcome,
+}
+
+/// What an attempt came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A status line arrived.
+    Answered(Answer),
+    /// None did.
+    Failed(Failure),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Headers,
+    /// At most `limits::RESPONSE_BODY_BYTES_MAX`.
+    pub body: Bytes,
+    pub body_end: BodyEnd,
+}
+
+/// How the reading of an answer's body ended. It never turns success into failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyEnd {
+    Whole,
+    /// Longer than what is kept.
+    Cut,
+    /// The connection broke off.
+    Broken,
+    /// The time limit of the exchange came first.
+    TimeUp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// The cause in the words of whoever noticed it, without credentials.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The target URL cannot be called at all.
+    BadTarget,
+    /// The name could not be looked up.
+    LookUp,
+    /// The name leads only to addresses that may not be called.
+    Forbidden,
+    /// No connection came about.
+    Connect,
+    /// TLS could not be agreed on, or the certificate is not valid.
+    Tls,
+    /// The exchange took longer than its limit.
+    TimeLimit,
+    /// The connection ended before a status line came.
+    Closed,
+    /// What came was not HTTP, or too much of it.
+    Garbled,
+}
+
+impl Outcome {
+    /// 2xx and nothing else (`spec/decisions.md`, delivery).
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Answered(answer) if (200..=299).contains(&answer.status))
+    }
+
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answered(answer) => Some(answer.status),
+            Self::Failed(_) => None,
+        }
+    }
+
+    /// One sentence for people: what happened, and what it means.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Answered(answer) => answer.words(),
+            Self::Failed(failure) => failure.words(),
+        }
+    }
+}
+
+impl Answer {
+    fn words(&self) -> String {
+        let verdict = match self.status {
+            200..=299 => "delivered".to_owned(),
+            300..=399 => "failed: redirects are not followed".to_owned(),
+            401 | 403 => "failed: the receiver wants other credentials".to_owned(),
+            410 => "the receiver says that it is gone for good".to_owned(),
+            status => format!("failed: only 200 to 299 count as received, not {status}"),
+        };
+        let end = match self.body_end {
+            BodyEnd::Whole => "",
+            BodyEnd::Cut => "; of the answer the first 64 KiB are kept",
+            BodyEnd::Broken => "; the connection broke off within the answer",
+            BodyEnd::TimeUp => "; the answer did not end within the time limit",
+        };
+        format!("Answered {}, {verdict}{end}.", self.status)
+    }
+}
+
+impl Failure {
+    pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+        }
+    }
+
+    pub fn words(&self) -> String {
+        let what = match self.kind {
+            FailureKind::BadTarget => "The target URL cannot be called",
+            FailureKind::LookUp => "The name of the receiver could not be looked up",
+            FailureKind::Forbidden => "The receiver is at an address that may not be called",
+            FailureKind::Connect => "No connection to the receiver came about",
+            FailureKind::Tls => "TLS with the receiver failed",
+            FailureKind::TimeLimit => "The receiver did not answer within the time limit",
+            FailureKind::Closed => "The receiver closed the connection without an answer",
+            FailureKind::Garbled => "The receiver's answer is not valid HTTP",
+        };
+        if self.detail.is_empty() {
+            format!("{what}.")
+        } else {
+            format!("{what}: {}.", self.detail)
+        }
+    }
+}
+
+impl FailureKind {
+    pub const ALL: [Self; 8] = [
+        Self::BadTarget,
+        Self::LookUp,
+        Self::Forbidden,
+        Self::Connect,
+        Self::Tls,
+        Self::TimeLimit,
+        Self::Closed,
+        Self::Garbled,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadTarget => "bad_target",
+            Self::LookUp => "look_up",
+            Self::Forbidden => "forbidden_address",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::TimeLimit => "time_limit",
+            Self::Closed => "closed",
+            Self::Garbled => "garbled",
+        }
+    }
+}
+
+impl FromStr for FailureKind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(())
+    }
+}
+
+impl BodyEnd {
+    pub const ALL: [Self; 4] = [Self::Whole, Self::Cut, Self::Broken, Self::TimeUp];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Cut => "cut",
+            Self::Broken => "broken",
+            Self::TimeUp => "time_up",
+        }
+    }
+}
+
+impl FromStr for BodyEnd {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL
+            .into_iter()
+            .find(|end| end.as_str() == text)
+            .ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16, body_end: BodyEnd) -> Outcome {
+        let (headers, body) = (Headers::default(), Bytes::new());
+        Outcome::Answered(Answer {
+            status,
+            headers,
+            body,
+            body_end,
+        })
+    }
+
+    #[test]
+    fn only_2xx_is_success_however_the_body_ends() {
+        for status in [100, 199, 300, 304, 400, 410, 500, 600, 999] {
+            assert!(!answered(status, BodyEnd::Whole).is_success(), "{status}");
+        }
+        for end in BodyEnd::ALL {
+            assert!(answered(200, end).is_success());
+            assert!(answered(299, end).is_success());
+        }
+        assert!(!Outcome::Failed(Failure::new(FailureKind::Closed, "")).is_success());
+    }
+
+    #[test]
+    fn words_are_one_sentence() {
+        assert_eq!(
+            answered(302, BodyEnd::Whole).words(),
+            "Answered 302, failed: redirects are not followed."
+        );
+        let failure = Failure::new(FailureKind::Connect, "connection refused");
+        assert_eq!(
+            Outcome::Failed(failure).words(),
+            "No connection to the receiver came about: connection refused."
+        );
+    }
+
+    #[test]
+    fn names_come_back_as_they_went_in() {
+        for kind in FailureKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        for end in BodyEnd::ALL {
+            assert_eq!(end.as_str().parse(), Ok(end));
+        }
+    }
+}

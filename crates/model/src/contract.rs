@@ -1,0 +1,233 @@
+//! What a store must do: Ledger (hot: batches, one transaction each, safe to repeat), Catalog
+//! (cold: configuration and reading, one question each), and how it tells the engine.
+//!
+//! `now` is always an argument. Every Catalog question about a tenant's things names the tenant,
+//! so that none can answer across tenants. Bounds of batches are in `limits.rs`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::attempt::Attempt;
+use crate::delivery::{Due, Next};
+use crate::id::{DeliveryId, TenantId, WebhookId};
+use crate::notification::{Acceptance, NewNotification};
+use crate::query::{
+    Applied, AuditEntry, Declaration, DeliveryPage, DeliveryQuery, DeliveryStory, KeptAnswer,
+    WebhookPage, WebhookQuery,
+};
+use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
+use crate::time::Timestamp;
+use crate::webhook::{Headers, NewWebhook, Webhook};
+
+/// An answer of the store. The work goes on even if nobody waits for it.
+pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// What callers branch on, and nothing else.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    #[error("{0} is taken")]
+    Conflict(Conflict),
+    /// The thing changed since it was read: read it again.
+    #[error("changed meanwhile")]
+    Stale,
+    /// Too much is waiting already; nothing was taken on.
+    #[error("too much is waiting to be written")]
+    Busy,
+    /// The disk or its quota is full; nothing was taken on.
+    #[error("no room left to write")]
+    Full,
+    /// The answer was lost after the work may have been done: repeat it, that is safe.
+    #[error("it is not known whether it was written")]
+    Unknown,
+    #[error("the store failed: {0}")]
+    Broken(Arc<dyn std::error::Error + Send + Sync>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    #[error("a token of this name")]
+    TokenName,
+    #[error("this token")]
+    TokenHash,
+}
+
+/// The hot half: what every notification passes through.
+pub trait Ledger: Send + Sync {
+    /// Who is told what the store took on. Called once, before anything is accepted.
+    fn listen(&self, listener: Arc<dyn Listener>);
+
+    /// Writes down notifications and all their deliveries, in the order given; one answer each.
+    /// Concurrent callers share a commit. Answers only when everything is durable.
+    fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>>;
+
+    /// The webhooks with an id above `after` that have pending deliveries, by id, at most
+    /// `limit`, each with its earliest due time. Costs what it answers, not what is pending.
+    fn lanes(&self, after: Option<WebhookId>, limit: usize) -> Reply<Vec<LaneStart>>;
+
+    /// What calling these webhooks takes. Unknown ones are left out.
+    fn targets(&self, webhooks: Vec<WebhookId>) -> Reply<Vec<LaneTarget>>;
+
+    /// For each lane the pending deliveries due by `now`, earliest first, at most as many as
+    /// asked for. Sees everything that was answered before it was asked.
+    fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>>;
+
+    /// Writes down attempts and what they make of their deliveries. A delivery that is no longer
+    /// pending in the same round keeps its state, and gets the attempt written down; a success
+    /// counts even then. Disabling a webhook happens in the same transaction, with an audit
+    /// entry, and cancels at most `limits::SWEEP_ROWS_MAX` pending deliveries (`cancel` the rest).
+    fn settle(&self, batch: Vec<Settlement>) -> Reply<()>;
+
+    /// Makes deliveries due at `at` once more; those that had ended begin a new round.
+    /// For `Failed` at most `limits::SWEEP_ROWS_MAX` rows: repeat while `more`.
+    fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued>;
+
+    /// Cancels pending deliveries of a webhook that is disabled, at most
+    /// `limits::SWEEP_ROWS_MAX`; answers how many. Nothing if it is enabled.
+    fn cancel(&self, webhook: WebhookId, at: Timestamp) -> Reply<usize>;
+
+    /// Removes ended deliveries accepted before `before` with their attempts, notifications left
+    /// without deliveries, and answers kept longer than `limits::IDEMPOTENCY_KEPT_MS` before
+    /// `now`; at most `limits::SWEEP_ROWS_MAX` rows; answers whether there may be more.
+    fn prune(&self, before: Timestamp, now: Timestamp) -> Reply<bool>;
+
+    /// Answers once the writer has come round: shows that it lives.
+    fn pulse(&self) -> Reply<()>;
+}
+
+/// A webhook with pending deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneStart {
+    pub webhook: WebhookId,
+    pub due_at: Timestamp,
+}
+
+/// What calling a webhook takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneTarget {
+    pub webhook: WebhookId,
+    pub dialect: DialectName,
+    pub target_url: String,
+    pub headers: Headers,
+    pub enabled: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueAsk {
+    pub webhook: WebhookId,
+    pub limit: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueRead {
+    pub webhook: WebhookId,
+    pub deliveries: Vec<Due>,
+    /// When the first pending delivery beyond these is due (possibly now), if there is one.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// An attempt and what it makes of its delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    pub id: DeliveryId,
+    /// The round in which the attempt began.
+    pub round: u32,
+    pub ended_at: Timestamp,
+    pub attempt: Attempt,
+    pub next: Next,
+}
+
+/// Which deliveries are to be sent again, and who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requeue {
+    pub tenant: TenantId,
+    pub webhook: WebhookId,
+    pub which: Which,
+    /// For the audit log.
+    pub actor: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// This delivery, whatever its state.
+    One(DeliveryId),
+    /// Every one that ended undelivered by `began_at`, and every one waiting for a retry.
+    Failed { began_at: Timestamp },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requeued {
+    /// So many are due now; `more` asks for another call.
+    Done { count: usize, more: bool },
+    /// The tenant has no such delivery or webhook.
+    Unknown,
+    /// The webhook is disabled, so nothing can be sent.
+    Disabled,
+}
+
+/// Told by the store, right after a commit and on the store's thread: must not block.
+pub trait Listener: Send + Sync {
+    /// New deliveries, due at once.
+    fn accepted(&self, deliveries: Vec<Due>);
+
+    /// These webhooks changed, or got something due.
+    fn changed(&self, webhooks: &[WebhookId]);
+
+    /// Something changed through another process: anything may be different.
+    fn changed_elsewhere(&self);
+}
+
+/// The cold half: configuration and reading.
+pub trait Catalog: Send + Sync {
+    /// Grows with every change of tenants, tokens, events or webhooks, by whichever process (that
+    /// of another process is noticed within a second). What is cached is valid for one version.
+    fn version(&self) -> u64;
+
+    fn tenant(&self, dialect: DialectName, key: String) -> Reply<Option<Tenant>>;
+    fn tenants(&self, dialect: DialectName) -> Reply<Vec<Tenant>>;
+
+    /// Every listing of the token with this hash; none if it is unknown.
+    fn grants(&self, hash: TokenHash) -> Reply<Vec<Grant>>;
+    fn has_tokens(&self) -> Reply<bool>;
+    /// `Conflict` if the tenant has a token of this name, or this very token.
+    fn create_token(&self, token: NewToken, at: Timestamp) -> Reply<()>;
+
+    /// Ordered by date, name and slug; those without a date last.
+    fn events(&self, tenant: TenantId) -> Reply<Vec<Event>>;
+
+    fn webhooks(&self, tenant: TenantId, query: WebhookQuery) -> Reply<WebhookPage>;
+    fn webhook(&self, tenant: TenantId, id: WebhookId) -> Reply<Option<Webhook>>;
+    /// Writes an audit entry in the same transaction, as does `save_webhook`.
+    fn create_webhook(&self, webhook: NewWebhook, actor: String, at: Timestamp) -> Reply<Webhook>;
+    /// `Stale` unless `webhook.version` is the stored one. Disabling cancels what is pending, at
+    /// most `limits::SWEEP_ROWS_MAX` here and the rest by the engine.
+    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> Reply<Webhook>;
+
+    fn deliveries(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        query: DeliveryQuery,
+    ) -> Reply<DeliveryPage>;
+    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>>;
+    /// Newest first.
+    fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>>;
+
+    fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>>;
+    /// Keeps the first answer given under a key; a second changes nothing.
+    fn keep_answer(&self, answer: KeptAnswer, at: Timestamp) -> Reply<()>;
+
+    /// Brings tenants to the declared state, all or nothing. Safe to repeat.
+    fn apply(
+        &self,
+        declarations: Vec<Declaration>,
+        actor: String,
+        at: Timestamp,
+    ) -> Reply<Vec<Applied>>;
+}
+
+/// Both halves, as one thing to hand around.
+pub trait Store: Ledger + Catalog {
+    /// Takes nothing more, finishes what was taken, closes every file.
+    fn close(&self) -> Reply<()>;
+}

@@ -1,0 +1,159 @@
+//! Delivery (one notification owed to one webhook), its states, and the only function that
+//! changes them after an attempt.
+//!
+//! A delivery goes through rounds: the first begins when it is accepted, another each time
+//! somebody has it sent again. Each round has the whole schedule before it.
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+
+use crate::attempt::Outcome;
+use crate::dice::Dice;
+use crate::id::DeliveryId;
+use crate::policy::Policy;
+use crate::time::Timestamp;
+use crate::webhook::Headers;
+
+/// Where a delivery stands. All but `Pending` are ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Owed: an attempt is due now or later.
+    Pending,
+    /// Answered with 2xx.
+    Delivered,
+    /// Tried as often as the schedule allows.
+    Exhausted,
+    /// Given up for the cause named.
+    Cancelled(CancelCause),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelCause {
+    /// The webhook was switched off while the delivery was owed.
+    WebhookDisabled,
+    /// The receiver answered 410 Gone, to this delivery or to another of the webhook.
+    ReceiverGone,
+}
+
+/// What deciding about a delivery needs to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    /// 1-based; fences an attempt that began before somebody had the delivery sent again.
+    pub round: u32,
+    /// Attempts made in all rounds.
+    pub attempts: u32,
+    /// Attempts made in this round.
+    pub round_attempts: u32,
+    /// When the first attempt of this round began; the last try counts from it.
+    pub round_began_at: Option<Timestamp>,
+    pub due_at: Timestamp,
+}
+
+/// A delivery with all that one attempt needs, apart from the webhook's own data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    pub delivery: Delivery,
+    /// The notification's own header lines.
+    pub headers: Headers,
+    pub body: Bytes,
+}
+
+/// What an attempt makes of its delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    pub state: State,
+    /// When the next attempt is due; only while pending.
+    pub due_at: Option<Timestamp>,
+    /// The beginning of this round's first attempt.
+    pub round_began_at: Timestamp,
+    /// Whether the webhook is to be switched off because its receiver is gone.
+    pub disables_webhook: bool,
+}
+
+impl Delivery {
+    /// What follows from an attempt that began and ended at the given times.
+    pub fn after(
+        &self,
+        outcome: &Outcome,
+        began_at: Timestamp,
+        ended_at: Timestamp,
+        policy: &Policy,
+        dice: &mut Dice,
+    ) -> Next {
+        let round_began_at = self.round_began_at.unwrap_or(began_at);
+        let end = |state, disables_webhook| Next {
+            state,
+            due_at: None,
+            round_began_at,
+            disables_webhook,
+        };
+        if outcome.is_success() {
+            return end(State::Delivered, false);
+        }
+        if policy.gone_disables && outcome.status() == Some(410) {
+            return end(State::Cancelled(CancelCause::ReceiverGone), true);
+        }
+        let retry = self.round_attempts.saturating_add(1);
+        match policy
+            .schedule
+            .due_at(retry, round_began_at, ended_at, dice)
+        {
+            None => end(State::Exhausted, false),
+            due_at => Next {
+                due_at,
+                ..end(State::Pending, false)
+            },
+        }
+    }
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Exhausted => "exhausted",
+            Self::Cancelled(_) => "cancelled",
+        }
+    }
+
+    pub fn is_end(self) -> bool {
+        self != Self::Pending
+    }
+}
+
+impl CancelCause {
+    pub const ALL: [Self; 2] = [Self::WebhookDisabled, Self::ReceiverGone];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WebhookDisabled => "webhook_disabled",
+            Self::ReceiverGone => "receiver_gone",
+        }
+    }
+
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::WebhookDisabled => "The webhook was disabled before this was delivered.",
+            Self::ReceiverGone => {
+                "The receiver answered 410 Gone, so the webhook was disabled and nothing more is sent."
+            }
+        }
+    }
+}
+
+impl FromStr for CancelCause {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL
+            .into_iter()
+            .find(|cause| cause.as_str() == text)
+            .ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

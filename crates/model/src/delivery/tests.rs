@@ -1,0 +1,128 @@
+//! What attempts make of deliveries.
+
+use super::*;
+use crate::attempt::{Answer, BodyEnd, Failure, FailureKind};
+use crate::id::{NotificationId, WebhookId};
+use crate::schedule::Schedule;
+
+const HOUR: i64 = 3_600_000;
+const START: Timestamp = Timestamp::EPOCH;
+
+fn policy(gone_disables: bool) -> Policy {
+    Policy {
+        schedule: Schedule {
+            delays_ms: vec![5_000, 30_000],
+            spread_from_ms: HOUR,
+            spread_percent: 10,
+            last_try_after_ms: Some(72 * HOUR),
+        },
+        exchange_limit_ms: 30_000,
+        gone_disables,
+        user_agent: "Willcall/0".to_owned(),
+        content_type: "application/json".to_owned(),
+    }
+}
+
+fn fresh() -> Delivery {
+    Delivery {
+        id: DeliveryId {
+            notification: NotificationId(1),
+            webhook: WebhookId(1),
+        },
+        round: 1,
+        attempts: 0,
+        round_attempts: 0,
+        round_began_at: None,
+        due_at: START,
+    }
+}
+
+fn answered(status: u16) -> Outcome {
+    let (headers, body, body_end) = (Headers::default(), Bytes::new(), BodyEnd::Whole);
+    Outcome::Answered(Answer {
+        status,
+        headers,
+        body,
+        body_end,
+    })
+}
+
+fn after(delivery: &Delivery, outcome: &Outcome, at: Timestamp, gone_disables: bool) -> Next {
+    delivery.after(
+        outcome,
+        at,
+        at,
+        &policy(gone_disables),
+        &mut Dice::seeded([0; 32]),
+    )
+}
+
+#[test]
+fn a_2xx_ends_it_as_delivered() {
+    let next = after(&fresh(), &answered(204), START, true);
+    assert_eq!((next.state, next.due_at), (State::Delivered, None));
+    assert!(!next.disables_webhook);
+}
+
+#[test]
+fn everything_else_is_tried_again() {
+    let silent = Outcome::Failed(Failure::new(FailureKind::TimeLimit, ""));
+    for outcome in [
+        answered(199),
+        answered(304),
+        answered(500),
+        answered(600),
+        silent,
+    ] {
+        let next = after(&fresh(), &outcome, START, true);
+        assert_eq!(
+            (next.state, next.due_at),
+            (State::Pending, Some(START.plus_ms(5_000)))
+        );
+        assert_eq!(next.round_began_at, START);
+    }
+}
+
+#[test]
+fn gone_disables_the_webhook_where_the_policy_says_so() {
+    let next = after(&fresh(), &answered(410), START, true);
+    assert_eq!(next.state, State::Cancelled(CancelCause::ReceiverGone));
+    assert!(next.disables_webhook);
+    let next = after(&fresh(), &answered(410), START, false);
+    assert_eq!(next.state, State::Pending);
+    assert!(!next.disables_webhook);
+}
+
+#[test]
+fn the_last_try_is_72_hours_after_the_first_began_and_then_it_is_exhausted() {
+    let tried_out = Delivery {
+        attempts: 2,
+        round_attempts: 2,
+        round_began_at: Some(START),
+        ..fresh()
+    };
+    let next = after(&tried_out, &answered(500), START.plus_ms(HOUR), true);
+    assert_eq!(next.due_at, Some(START.plus_ms(72 * HOUR)));
+    let next = after(&tried_out, &answered(500), START.plus_ms(72 * HOUR), true);
+    assert_eq!((next.state, next.due_at), (State::Exhausted, None));
+}
+
+#[test]
+fn a_new_round_has_the_whole_schedule_before_it() {
+    let again = Delivery {
+        round: 2,
+        attempts: 13,
+        ..fresh()
+    };
+    let later = START.plus_ms(1_000 * HOUR);
+    let next = after(&again, &answered(500), later, true);
+    assert_eq!(next.due_at, Some(later.plus_ms(5_000)));
+    assert_eq!(next.round_began_at, later);
+}
+
+#[test]
+fn names_of_causes_come_back_as_they_went_in() {
+    for cause in CancelCause::ALL {
+        assert_eq!(cause.as_str().parse(), Ok(cause));
+    }
+}

@@ -1,0 +1,28 @@
+//! The words and rules of Willcall, in reading order.
+//!
+//! Nothing here awaits, opens a file or socket, or asks for the time: what a rule needs is handed
+//! to it. `docs/words.md` has the glossary.
+
+pub mod limits;
+
+pub mod dice;
+pub mod id;
+pub mod time;
+
+pub mod notification;
+pub mod tenant;
+pub mod webhook;
+
+pub mod filter;
+
+pub mod attempt;
+pub mod delivery;
+pub mod policy;
+pub mod schedule;
+
+pub mod address;
+pub mod target;
+
+pub mod contract;
+pub mod query;
+pub mod refusal;

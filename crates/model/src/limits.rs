@@ -1,0 +1,74 @@
+//! Every bound of the house with its reason, and what must hold between them.
+//!
+//! A bound that an operator may move is a setting (`willcall/src/config.rs`); these are not.
+
+/// One request body at intake. A thousand notifications of a few kilobytes fit.
+pub const INTAKE_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// One notification's body as it will be sent. Thin notifications are about 150 bytes; a whole
+/// order with hundreds of positions stays below this.
+pub const NOTIFICATION_BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// Notifications in one batch: one transaction of a few milliseconds.
+pub const INTAKE_BATCH_MAX: usize = 1_000;
+
+/// The key under which an application names its notification.
+pub const NOTIFICATION_KEY_BYTES_MAX: usize = 190;
+
+/// An action type, a topic, a scope, the slug of an event: names, not texts.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Any other request body: a webhook with every field at its limit is below 100 KiB.
+pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Nesting of JSON that is read. Deeper input is refused before it can exhaust a stack.
+pub const JSON_DEPTH_MAX: usize = 128;
+
+/// Of a receiver's answer this much body is read and kept, then the exchange ends.
+pub const RESPONSE_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Of a receiver's answer this much head is read; a longer head fails the attempt.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Header lines of a receiver's answer; more fail the attempt.
+pub const RESPONSE_HEADERS_MAX: usize = 100;
+
+/// A target URL as stored (the column width of the older system, `spec/pretix.md` 1.1, fits).
+pub const TARGET_URL_CHARS_MAX: usize = 2_048;
+
+/// Deliveries read from the store for one lane at a time.
+pub const LANE_READ_MAX: usize = 64;
+
+/// Deliveries a lane holds in memory; what does not fit stays in the store.
+pub const LANE_HELD_MAX: usize = 256;
+
+/// Deliveries all lanes together hold in memory. With 1 KiB bodies about 16 MiB.
+pub const HELD_MAX: usize = 16_384;
+
+/// Outcomes written in one transaction.
+pub const SETTLE_BATCH_MAX: usize = 512;
+
+/// Rows a cancelling, replaying or pruning step touches in one transaction, so that intake never
+/// waits longer than some ten milliseconds for it.
+pub const SWEEP_ROWS_MAX: usize = 5_000;
+
+/// Jobs waiting for the store's writer before callers are told the house is full.
+pub const WRITER_QUEUE_MAX: usize = 10_000;
+
+/// Rows of one page of a list.
+pub const PAGE_ROWS_MAX: usize = 50;
+
+/// An answer kept for an idempotency key; larger ones are not kept.
+pub const KEPT_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// An idempotency key (`spec/pretix.md` 1.5).
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 190;
+
+/// How long an answer is kept for an idempotency key: 24 h (`spec/pretix.md` 2.9).
+pub const IDEMPOTENCY_KEPT_MS: i64 = 24 * 3_600_000;
+
+const _: () = assert!(NOTIFICATION_BODY_BYTES_MAX <= INTAKE_BODY_BYTES_MAX);
+const _: () = assert!(LANE_READ_MAX <= LANE_HELD_MAX);
+const _: () = assert!(LANE_HELD_MAX <= HELD_MAX);
+const _: () = assert!(SETTLE_BATCH_MAX <= HELD_MAX);
+const _: () = assert!(INTAKE_BATCH_MAX <= WRITER_QUEUE_MAX);

@@ -1,0 +1,276 @@
+//! What lists are asked for, and what they answer: the shapes of the reading half of the Catalog.
+
+use bytes::Bytes;
+
+use crate::attempt::{Attempt, Outcome};
+use crate::delivery::State;
+use crate::id::{DeliveryId, NotificationId, WebhookId};
+use crate::tenant::{DialectName, Event, NewToken, Permissions, TokenHash, TokenKind};
+use crate::time::Timestamp;
+use crate::webhook::{Headers, NewWebhook, Webhook};
+
+/// A page of a tenant's webhooks, by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebhookQuery {
+    pub enabled: Option<bool>,
+    pub offset: u64,
+    pub limit: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookPage {
+    /// Of all pages together.
+    pub count: u64,
+    pub webhooks: Vec<Webhook>,
+}
+
+/// How a delivery's state is shown and asked for. `Retrying` is pending with an attempt behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Pending,
+    Retrying,
+    Delivered,
+    Exhausted,
+    Cancelled,
+}
+
+/// A page of a webhook's deliveries, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeliveryQuery {
+    pub status: Option<Status>,
+    pub action_type: Option<String>,
+    /// Accepted at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Accepted before this moment.
+    pub until: Option<Timestamp>,
+    pub from: Option<PageFrom>,
+    pub limit: usize,
+}
+
+/// Where a page begins. Pages stay put while new rows arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageFrom {
+    /// The newest rows that are older than this one.
+    OlderThan(NotificationId),
+    /// The oldest rows that are newer than this one; still given newest first.
+    NewerThan(NotificationId),
+}
+
+/// A page of deliveries, and whether there are rows beyond its two ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryPage {
+    pub rows: Vec<DeliveryRow>,
+    pub has_older: bool,
+    pub has_newer: bool,
+}
+
+/// A delivery as a line of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRow {
+    pub id: DeliveryId,
+    /// The application's name for the notification.
+    pub key: String,
+    pub action_type: String,
+    pub event: Option<String>,
+    pub state: State,
+    pub attempts: u32,
+    pub accepted_at: Timestamp,
+    /// Of the next attempt, while pending.
+    pub due_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    /// What the latest attempt came to; the body of an answer is left out.
+    pub latest: Option<Outcome>,
+}
+
+impl DeliveryRow {
+    pub fn status(&self) -> Status {
+        Status::of(self.state, self.attempts)
+    }
+}
+
+/// A delivery with everything that happened to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryStory {
+    pub row: DeliveryRow,
+    pub headers: Headers,
+    pub body: Bytes,
+    /// Oldest first; of very many the latest `ATTEMPTS_SHOWN_MAX`.
+    pub attempts: Vec<PastAttempt>,
+}
+
+/// Attempts of one delivery that are shown.
+pub const ATTEMPTS_SHOWN_MAX: usize = 100;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastAttempt {
+    /// 1-based, over all rounds.
+    pub number: u32,
+    pub attempt: Attempt,
+    /// For when it scheduled the next one, if it did.
+    pub next_due_at: Option<Timestamp>,
+}
+
+impl Status {
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Retrying,
+        Self::Delivered,
+        Self::Exhausted,
+        Self::Cancelled,
+    ];
+
+    pub fn of(state: State, attempts: u32) -> Self {
+        match state {
+            State::Pending if attempts == 0 => Self::Pending,
+            State::Pending => Self::Retrying,
+            State::Delivered => Self::Delivered,
+            State::Exhausted => Self::Exhausted,
+            State::Cancelled(_) => Self::Cancelled,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Retrying => "retrying",
+            Self::Delivered => "delivered",
+            Self::Exhausted => "exhausted",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl std::str::FromStr for Status {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// One line of the audit log: who changed what. Secrets are masked before it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    pub at: Timestamp,
+    /// The name of a token, or of the part of Willcall that acted.
+    pub actor: String,
+    /// `webhook.created`, `webhook.changed`, `webhook.disabled`, `deliveries.retried`, …
+    pub action: String,
+    pub webhook: Option<WebhookId>,
+    /// What exactly, as JSON.
+    pub detail: String,
+}
+
+/// An answer kept under an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAnswer {
+    pub key: String,
+    /// Whose key it is: a hash of the credentials.
+    pub holder: TokenHash,
+    /// A hash of method, path and body: the same key must come with the same request.
+    pub request: TokenHash,
+    pub status: u16,
+    pub headers: Headers,
+    pub body: Bytes,
+}
+
+/// What an operator's file says about one tenant. What it does not name stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declaration {
+    pub dialect: DialectName,
+    pub key: String,
+    pub name: String,
+    pub events: Vec<Event>,
+    pub tokens: Vec<DeclaredToken>,
+    pub webhooks: Vec<DeclaredWebhook>,
+}
+
+/// A token, found again by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredToken {
+    pub name: String,
+    /// `None`: keep the one there is, or take `fresh` if there is none of this name.
+    pub hash: Option<TokenHash>,
+    pub fresh: TokenHash,
+    pub permissions: Permissions,
+    pub active: bool,
+    pub kind: TokenKind,
+}
+
+/// A webhook, found again by its target URL; the second of the same URL is the second found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredWebhook {
+    pub target_url: String,
+    /// `None`: keep what is there, so that applying a file again does not switch on what its
+    /// receiver switched off; a new one is enabled.
+    pub enabled: Option<bool>,
+    pub filter: crate::filter::Filter,
+    pub settings: String,
+    pub headers: Headers,
+}
+
+/// What applying a declaration came to, item by item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The tenant's key.
+    pub tenant: String,
+    pub item: AppliedItem,
+    pub change: Change,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppliedItem {
+    Tenant,
+    Event(String),
+    /// Whether the fresh token was taken, and so must be shown.
+    Token {
+        name: String,
+        fresh: bool,
+    },
+    Webhook {
+        id: WebhookId,
+        target_url: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Created,
+    Changed,
+    Unchanged,
+}
+
+impl DeclaredToken {
+    /// This token as it is created for `tenant`.
+    pub fn created_for(&self, tenant: crate::id::TenantId) -> NewToken {
+        NewToken {
+            tenant: Some(tenant),
+            name: self.name.clone(),
+            hash: self.hash.unwrap_or(self.fresh),
+            kind: self.kind,
+            permissions: self.permissions.clone(),
+            active: self.active,
+        }
+    }
+}
+
+impl DeclaredWebhook {
+    /// This webhook as it is created for `tenant`.
+    pub fn created_for(&self, tenant: crate::id::TenantId, at: Timestamp) -> NewWebhook {
+        let disabled = crate::webhook::Disabled {
+            at,
+            cause: crate::webhook::DisabledCause::Asked,
+        };
+        NewWebhook {
+            tenant,
+            target_url: self.target_url.clone(),
+            disabled: (self.enabled == Some(false)).then_some(disabled),
+            filter: self.filter.clone(),
+            settings: self.settings.clone(),
+            headers: self.headers.clone(),
+        }
+    }
+}
