@@ -5,11 +5,15 @@ mod apply;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod plans;
 #[cfg(test)]
 mod prune;
 #[cfg(test)]
