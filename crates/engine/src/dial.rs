@@ -128,9 +128,8 @@ impl NetDial {
         for address in found {
             match self.private_targets.vet(address.ip()) {
                 Ok(()) => open.push(address),
-                Err(kind) => {
-                    refused.get_or_insert((address.ip(), kind));
-                }
+                Err(kind) if refused.is_none() => refused = Some((address.ip(), kind)),
+                Err(_) => {}
             }
         }
         match refused {

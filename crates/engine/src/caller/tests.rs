@@ -257,226 +257,20 @@ async fn an_answer_is_kept_with_its_lines_and_body_whatever_their_bytes() {
     assert_eq!(lines[0], (&b"x-odd"[..], &b"\xff\x80"[..]));
 }
 
-/// Every hostile receiver, what it comes to, and by when.
-#[tokio::test(start_paused = true)]
-async fn hostile_receivers_end_within_the_limit() {
-    let nothing = Duration::ZERO;
-    let second = Duration::from_secs(1);
-    let whole = u64::from(LIMIT_MS) / 1_000;
-    let kind = |kind| Err(kind);
-    let rows: Vec<(&str, Script, Result<(u16, BodyEnd), FailureKind>, u64)> = vec![
-        (
-            "never answers",
-            says_and_stays(b""),
-            kind(FailureKind::TimeLimit),
-            whole,
-        ),
-        (
-            "never reads",
-            script(|stream| async move {
-                std::future::pending::<()>().await;
-                drop(stream);
-            }),
-            kind(FailureKind::TimeLimit),
-            whole,
-        ),
-        (
-            "closes at once",
-            script(|stream| async move { drop(stream) }),
-            kind(FailureKind::Closed),
-            0,
-        ),
-        (
-            "closes after the request",
-            says(b""),
-            kind(FailureKind::Closed),
-            0,
-        ),
-        (
-            "closes within the head",
-            says(b"HTTP/1.1 200 OK\r\nX: "),
-            kind(FailureKind::Closed),
-            0,
-        ),
-        (
-            "garbage before the status",
-            says(b"\x16\x03\x01 hello"),
-            kind(FailureKind::Garbled),
-            0,
-        ),
-        (
-            "another protocol",
-            says(b"SSH-2.0-OpenSSH_9.6\r\n"),
-            kind(FailureKind::Garbled),
-            0,
-        ),
-        (
-            "a status that is none",
-            says(b"HTTP/1.1 2000 OK\r\n\r\n"),
-            kind(FailureKind::Garbled),
-            0,
-        ),
-        (
-            "a status of 99",
-            says(b"HTTP/1.1 099 X\r\n\r\n"),
-            kind(FailureKind::Garbled),
-            0,
-        ),
-        (
-            "contradicting lengths",
-            says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
-            kind(FailureKind::Garbled),
-            0,
-        ),
-        (
-            "endless header",
-            goes_on(b"HTTP/1.1 200 OK\r\nX: ", &[b'x'; 4096], nothing),
-            kind(FailureKind::Garbled),
-            0,
-        ),
-        (
-            "endless headers",
-            goes_on(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", nothing),
-            kind(FailureKind::Garbled),
-            0,
-        ),
-        (
-            "a head of one byte a second",
-            goes_on(b"HTTP/1.1 200 OK\r\nX: ", b"x", second),
-            kind(FailureKind::TimeLimit),
-            whole,
-        ),
-        (
-            "a status line of one byte a second",
-            goes_on(b"HTTP/1.1 200 ", b"x", second),
-            kind(FailureKind::TimeLimit),
-            whole,
-        ),
-        (
-            "interim answers without end",
-            goes_on(b"", b"HTTP/1.1 100 Continue\r\n\r\n", nothing),
-            kind(FailureKind::Garbled),
-            0,
-        ),
-        (
-            "an interim answer every other second",
-            goes_on(b"", b"HTTP/1.1 102 Wait\r\n\r\n", second * 2),
-            Ok((102, BodyEnd::TimeUp)),
-            whole,
-        ),
-        (
-            "an interim answer and no other",
-            says(b"HTTP/1.1 199 Odd\r\n\r\n"),
-            Ok((199, BodyEnd::Broken)),
-            0,
-        ),
-        (
-            "an interim answer first",
-            says(b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 204 Fine\r\n\r\n"),
-            Ok((204, BodyEnd::Whole)),
-            0,
-        ),
-        (
-            "a switch of protocols",
-            says(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"),
-            Ok((101, BodyEnd::Whole)),
-            0,
-        ),
-        (
-            "status 600",
-            says(b"HTTP/1.1 600 X\r\nContent-Length: 0\r\n\r\n"),
-            Ok((600, BodyEnd::Whole)),
-            0,
-        ),
-        (
-            "status 999",
-            says(b"HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n"),
-            Ok((999, BodyEnd::Whole)),
-            0,
-        ),
-        (
-            "a redirect",
-            says(b"HTTP/1.1 302 X\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n"),
-            Ok((302, BodyEnd::Whole)),
-            0,
-        ),
-        (
-            "HTTP/1.0",
-            says(b"HTTP/1.0 200 OK\r\n\r\nbody"),
-            Ok((200, BodyEnd::Whole)),
-            0,
-        ),
-        (
-            "endless body",
-            goes_on(b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 4096], nothing),
-            Ok((200, BodyEnd::Cut)),
-            0,
-        ),
-        (
-            "a body said to be huge",
-            goes_on(
-                b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
-                &[b'x'; 4096],
-                nothing,
-            ),
-            Ok((200, BodyEnd::Cut)),
-            0,
-        ),
-        (
-            "endless chunks",
-            goes_on(
-                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-                b"1\r\nx\r\n",
-                nothing,
-            ),
-            Ok((200, BodyEnd::Cut)),
-            0,
-        ),
-        (
-            "an endless chunk extension",
-            goes_on(
-                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
-                &[b'e'; 4096],
-                nothing,
-            ),
-            Ok((200, BodyEnd::Broken)),
-            0,
-        ),
-        (
-            "endless trailers",
-            goes_on(
-                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
-                b"T: t\r\n",
-                nothing,
-            ),
-            Ok((200, BodyEnd::Broken)),
-            0,
-        ),
-        (
-            "a chunk of no size",
-            says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
-            Ok((200, BodyEnd::Broken)),
-            0,
-        ),
-        (
-            "a body of one byte a second",
-            goes_on(b"HTTP/1.1 200 OK\r\n\r\n", b"x", second),
-            Ok((200, BodyEnd::TimeUp)),
-            whole,
-        ),
-        (
-            "a body that never comes",
-            says_and_stays(b"HTTP/1.1 500 OK\r\nContent-Length: 9\r\n\r\n"),
-            Ok((500, BodyEnd::TimeUp)),
-            whole,
-        ),
-        (
-            "a body that breaks off",
-            says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"),
-            Ok((200, BodyEnd::Broken)),
-            0,
-        ),
-    ];
+/// What a receiver does, what that comes to, and after how many seconds.
+type Row = (
+    &'static str,
+    Script,
+    Result<(u16, BodyEnd), FailureKind>,
+    u64,
+);
+
+const AT_ONCE: u64 = 0;
+const AT_THE_LIMIT: u64 = 30;
+const NO_PAUSE: Duration = Duration::ZERO;
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn check(rows: Vec<Row>) {
     for (what, script, expected, seconds) in rows {
         let given = given(vec![script]);
         let began = Instant::now();
@@ -492,6 +286,98 @@ async fn hostile_receivers_end_within_the_limit() {
         }
         assert_eq!(given.dialled(), 1, "{what}");
     }
+}
+
+#[rustfmt::skip]
+#[tokio::test(start_paused = true)]
+async fn a_receiver_without_a_whole_head_has_not_answered() {
+    let deaf = || script(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    });
+    check(vec![
+        ("never answers", says_and_stays(b""), Err(FailureKind::TimeLimit), AT_THE_LIMIT),
+        ("never reads", deaf(), Err(FailureKind::TimeLimit), AT_THE_LIMIT),
+        ("closes at once", script(|stream| async move { drop(stream) }),
+            Err(FailureKind::Closed), AT_ONCE),
+        ("closes after the request", says(b""), Err(FailureKind::Closed), AT_ONCE),
+        ("closes within the head", says(b"HTTP/1.1 200 OK\r\nX: "),
+            Err(FailureKind::Closed), AT_ONCE),
+        ("garbage before the status", says(b"\x16\x03\x01 hello"),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("another protocol", says(b"SSH-2.0-OpenSSH_9.6\r\n"),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("a status of four digits", says(b"HTTP/1.1 2000 OK\r\n\r\n"),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("a status of 99", says(b"HTTP/1.1 099 X\r\n\r\n"), Err(FailureKind::Garbled), AT_ONCE),
+        ("contradicting lengths",
+            says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("an endless header", goes_on(b"HTTP/1.1 200 OK\r\nX: ", &[b'x'; 4096], NO_PAUSE),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("endless headers", goes_on(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", NO_PAUSE),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("a head of one byte a second", goes_on(b"HTTP/1.1 200 OK\r\nX: ", b"x", SECOND),
+            Err(FailureKind::TimeLimit), AT_THE_LIMIT),
+        ("a status line of one byte a second", goes_on(b"HTTP/1.1 200 ", b"x", SECOND),
+            Err(FailureKind::TimeLimit), AT_THE_LIMIT),
+    ]).await;
+}
+
+#[rustfmt::skip]
+#[tokio::test(start_paused = true)]
+async fn strange_statuses_are_answers() {
+    check(vec![
+        ("interim answers without end", goes_on(b"", b"HTTP/1.1 100 Continue\r\n\r\n", NO_PAUSE),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("an interim answer every other second",
+            goes_on(b"", b"HTTP/1.1 102 Wait\r\n\r\n", SECOND * 2),
+            Ok((102, BodyEnd::TimeUp)), AT_THE_LIMIT),
+        ("an interim answer and no other", says(b"HTTP/1.1 199 Odd\r\n\r\n"),
+            Ok((199, BodyEnd::Broken)), AT_ONCE),
+        ("an interim answer first",
+            says(b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 204 Fine\r\n\r\n"),
+            Ok((204, BodyEnd::Whole)), AT_ONCE),
+        ("a switch of protocols", says(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"),
+            Ok((101, BodyEnd::Whole)), AT_ONCE),
+        ("status 600", says(b"HTTP/1.1 600 X\r\nContent-Length: 0\r\n\r\n"),
+            Ok((600, BodyEnd::Whole)), AT_ONCE),
+        ("status 999", says(b"HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n"),
+            Ok((999, BodyEnd::Whole)), AT_ONCE),
+        ("a redirect to a private address",
+            says(b"HTTP/1.1 302 X\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n"),
+            Ok((302, BodyEnd::Whole)), AT_ONCE),
+        ("HTTP/1.0", says(b"HTTP/1.0 200 OK\r\n\r\nbody"), Ok((200, BodyEnd::Whole)), AT_ONCE),
+    ]).await;
+}
+
+#[rustfmt::skip]
+#[tokio::test(start_paused = true)]
+async fn the_status_decides_whatever_the_body_does() {
+    const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    check(vec![
+        ("an endless body", goes_on(b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 4096], NO_PAUSE),
+            Ok((200, BodyEnd::Cut)), AT_ONCE),
+        ("a body said to be huge",
+            goes_on(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+                &[b'x'; 4096], NO_PAUSE), Ok((200, BodyEnd::Cut)), AT_ONCE),
+        ("endless chunks", goes_on(CHUNKED, b"1\r\nx\r\n", NO_PAUSE),
+            Ok((200, BodyEnd::Cut)), AT_ONCE),
+        ("an endless chunk extension",
+            goes_on(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+                &[b'e'; 4096], NO_PAUSE), Ok((200, BodyEnd::Broken)), AT_ONCE),
+        ("endless trailers",
+            goes_on(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+                b"T: t\r\n", NO_PAUSE), Ok((200, BodyEnd::Broken)), AT_ONCE),
+        ("a chunk of no size", says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+            Ok((200, BodyEnd::Broken)), AT_ONCE),
+        ("a body of one byte a second", goes_on(b"HTTP/1.1 200 OK\r\n\r\n", b"x", SECOND),
+            Ok((200, BodyEnd::TimeUp)), AT_THE_LIMIT),
+        ("a body that never comes", says_and_stays(b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n"),
+            Ok((500, BodyEnd::TimeUp)), AT_THE_LIMIT),
+        ("a body that breaks off", says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"),
+            Ok((200, BodyEnd::Broken)), AT_ONCE),
+    ]).await;
 }
 
 #[tokio::test(start_paused = true)]
