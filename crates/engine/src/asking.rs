@@ -1,0 +1,105 @@
+//! Asking: one question of a kind to the store at a time, and the waits after refusals.
+//!
+//! A refusal is logged when it begins and when it is over, not each time it is repeated.
+
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use model::contract::{Reply, StoreError};
+use tokio::time::Instant;
+
+use crate::health::Trouble;
+
+/// The first wait after a refusal; it doubles up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// An answer that takes longer is a trouble of its own.
+const SILENT_AFTER: Duration = Duration::from_secs(10);
+
+pub(crate) struct Asking<T> {
+    what: &'static str,
+    outstanding: Option<(Reply<T>, Instant)>,
+    trouble: Option<Trouble>,
+    wait: Duration,
+    not_before: Option<Instant>,
+}
+
+impl<T> Asking<T> {
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            outstanding: None,
+            trouble: None,
+            wait: FIRST_WAIT,
+            not_before: None,
+        }
+    }
+
+    /// Whether nothing is outstanding and no wait after a refusal is on.
+    pub(crate) fn may_ask(&self, now: Instant) -> bool {
+        self.outstanding.is_none() && self.not_before.is_none_or(|at| at <= now)
+    }
+
+    /// The end of the wait after a refusal.
+    pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
+        self.not_before.filter(|at| *at > now)
+    }
+
+    pub(crate) fn ask(&mut self, reply: Reply<T>) {
+        self.outstanding = Some((reply, Instant::now()));
+    }
+
+    /// The answer. Pending while there is none, and while nothing was asked.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, StoreError>> {
+        let Some((reply, _)) = &mut self.outstanding else {
+            return Poll::Pending;
+        };
+        let answer = ready!(reply.as_mut().poll(cx));
+        self.outstanding = None;
+        match &answer {
+            Ok(_) => self.succeeded(),
+            Err(error) => self.refused(error),
+        }
+        Poll::Ready(answer)
+    }
+
+    /// What is wrong, if anything.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.trouble.clone().or_else(|| {
+            let (_, since) = self.outstanding.as_ref()?;
+            (since.elapsed() > SILENT_AFTER).then(|| Trouble {
+                since: *since,
+                what: self.what,
+                cause: "it does not answer".to_owned(),
+            })
+        })
+    }
+
+    fn succeeded(&mut self) {
+        if let Some(trouble) = self.trouble.take() {
+            let seconds = trouble.since.elapsed().as_secs();
+            tracing::info!(what = self.what, seconds, "the store takes it again");
+        }
+        self.wait = FIRST_WAIT;
+        self.not_before = None;
+    }
+
+    fn refused(&mut self, error: &StoreError) {
+        let now = Instant::now();
+        let since = match &self.trouble {
+            Some(trouble) => trouble.since,
+            None => {
+                tracing::warn!(what = self.what, %error, "the store refuses; it is repeated");
+                now
+            }
+        };
+        self.trouble = Some(Trouble {
+            since,
+            what: self.what,
+            cause: error.to_string(),
+        });
+        self.not_before = Some(now + self.wait);
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+    }
+}
