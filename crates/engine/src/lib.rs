@@ -1,1 +1,177 @@
-//! Placeholder
+//! Decides what is sent when, sends it, and has the outcome written down.
+//!
+//! Knows no dialect: it sees bytes, headers and a policy. Knows no SQL: it sees the contract.
+//! Everything it holds in memory is in the store as well, so it may end at any moment.
+
+mod asking;
+mod caller;
+mod dial;
+mod dispatch;
+mod health;
+mod keeper;
+mod lane;
+mod lanes;
+mod line;
+mod mailbox;
+mod meters;
+mod pool;
+mod request;
+mod settling;
+mod tasks;
+mod tls;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::contract::{Listener, Store};
+use model::dice::Dice;
+use model::policy::Policies;
+use model::time::Clock;
+use prometheus_client::registry::Registry;
+use tokio::sync::oneshot;
+
+pub use dial::{Dial, Dialled, Limit, NetDial, Place, Stream};
+pub use health::Health;
+pub use tasks::Boxed;
+pub use tls::{BadRoots, TlsRoots, tls_config};
+
+use crate::caller::Caller;
+use crate::dispatch::{Dispatch, Given};
+use crate::keeper::Keeper;
+use crate::mailbox::Mailbox;
+use crate::meters::Meters;
+use crate::pool::Pool;
+use crate::tasks::{Alarm, Part};
+
+/// What sends. Dropping it ends everything at once; what was running is sent again by the next.
+pub struct Engine {
+    dispatch: Part<Stopped>,
+    keeper: Part<()>,
+    stop: oneshot::Sender<Duration>,
+    health: Health,
+    alarm: Alarm,
+}
+
+/// What an engine is made from.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub dial: Arc<dyn Dial>,
+    pub clock: Clock,
+    pub dice: Dice,
+    pub policies: Policies,
+    pub settings: Settings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Attempts in the air over all webhooks.
+    pub flights_max: usize,
+    /// Attempts in the air for one webhook.
+    pub lane_width: usize,
+    /// How long ended deliveries stay in the log.
+    pub kept_ms: i64,
+    pub idle_connections_max: usize,
+    pub idle_connection_ms: u64,
+}
+
+/// What stopping left undone. All of it is repeated by the next start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Attempts that did not end in time.
+    pub attempts_dropped: usize,
+    /// Outcomes that the store did not take.
+    pub outcomes_unwritten: usize,
+    /// The loop had fallen over before it was stopped.
+    pub fell_over: bool,
+}
+
+impl Engine {
+    /// Begins to send. To be called within a runtime, before the store takes anything on.
+    pub fn start(parts: Parts, registry: &mut Registry) -> Self {
+        let Parts {
+            store,
+            dial,
+            clock,
+            dice,
+            policies,
+            settings,
+        } = parts;
+        let meters = Arc::new(Meters::new(registry));
+        let alarm = Alarm::new();
+        let health = Health::new(alarm.clone());
+        let mailbox = Arc::new(Mailbox::default());
+        store.listen(Arc::clone(&mailbox) as Arc<dyn Listener>);
+        let idle_for = Duration::from_millis(settings.idle_connection_ms);
+        let pool = Arc::new(Pool::new(settings.idle_connections_max, idle_for));
+        let opened = meters.opened.clone();
+        let caller = Caller::new(dial, clock.clone(), Arc::clone(&pool), opened);
+        let (stop, stopped) = oneshot::channel();
+        let dispatch = Dispatch::new(Given {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            dice: dice.split("spread"),
+            policies,
+            caller: Arc::new(caller),
+            mailbox,
+            meters: Arc::clone(&meters),
+            health: health.clone(),
+            stop: stopped,
+            flights_max: settings.flights_max,
+            lane_width: settings.lane_width,
+        });
+        let keeper = Keeper {
+            store,
+            clock,
+            pool,
+            meters,
+            kept_ms: settings.kept_ms,
+        };
+        Self {
+            dispatch: Part::spawn("the delivery loop", &alarm, dispatch.run()),
+            keeper: Part::spawn("the keeper", &alarm, keeper.run()),
+            stop,
+            health,
+            alarm,
+        }
+    }
+
+    /// Hands out nothing more, lets running attempts end for at most `within`, and has every
+    /// outcome written down.
+    pub async fn stop(self, within: Duration) -> Stopped {
+        let Self {
+            dispatch,
+            keeper,
+            stop,
+            ..
+        } = self;
+        drop(keeper);
+        // A loop that is gone cannot be told, and its end says so.
+        let told = stop.send(within).is_ok();
+        match dispatch.join().await {
+            Some(stopped) if told => stopped,
+            Some(_) | None => Stopped {
+                attempts_dropped: 0,
+                outcomes_unwritten: 0,
+                fell_over: true,
+            },
+        }
+    }
+
+    /// Whether deliveries flow.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// Resolves with the name of a part that fell over. Only a restart mends that.
+    pub fn failed(&self) -> impl Future<Output = &'static str> + Send + use<> {
+        self.alarm.listen()
+    }
+}
+
+impl Stopped {
+    /// Whether nothing was left undone.
+    pub fn is_clean(&self) -> bool {
+        self.attempts_dropped == 0 && self.outcomes_unwritten == 0 && !self.fell_over
+    }
+}

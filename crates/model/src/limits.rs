@@ -45,6 +45,10 @@ pub const LANE_HELD_MAX: usize = 256;
 /// Deliveries all lanes together hold in memory. With 1 KiB bodies about 16 MiB.
 pub const HELD_MAX: usize = 16_384;
 
+/// Their bodies together, whatever their number: what 16,384 ordinary ones take, and more than
+/// one read of the largest adds.
+pub const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Outcomes written in one transaction.
 pub const SETTLE_BATCH_MAX: usize = 512;
 
@@ -70,5 +74,6 @@ pub const IDEMPOTENCY_KEPT_MS: i64 = 24 * 3_600_000;
 const _: () = assert!(NOTIFICATION_BODY_BYTES_MAX <= INTAKE_BODY_BYTES_MAX);
 const _: () = assert!(LANE_READ_MAX <= LANE_HELD_MAX);
 const _: () = assert!(LANE_HELD_MAX <= HELD_MAX);
+const _: () = assert!(LANE_READ_MAX * NOTIFICATION_BODY_BYTES_MAX <= HELD_BYTES_MAX);
 const _: () = assert!(SETTLE_BATCH_MAX <= HELD_MAX);
 const _: () = assert!(INTAKE_BATCH_MAX <= WRITER_QUEUE_MAX);

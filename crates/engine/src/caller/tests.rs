@@ -1,0 +1,571 @@
+//! One attempt against receivers of every kind, on paused time and streams in memory.
+
+use std::future::Future;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use model::attempt::{BodyEnd, Failure};
+use model::contract::LaneTarget;
+use model::delivery::Delivery;
+use model::id::{DeliveryId, NotificationId, WebhookId};
+use model::limits;
+use model::policy::Policy;
+use model::schedule::Schedule;
+use model::tenant::DialectName;
+use model::webhook::Headers;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+use crate::dial::{Dialled, Stream};
+use crate::tasks::{Alarm, Boxed, Part};
+
+const LIMIT_MS: u32 = 30_000;
+
+/// What the receiver does with one connection.
+type Script = Box<dyn Fn(DuplexStream) -> Boxed<'static, ()> + Send + Sync>;
+
+/// The n-th connection meets the n-th script, the last one all that follow.
+struct Scripted {
+    scripts: Vec<Script>,
+    dialled: AtomicUsize,
+    running: Mutex<Vec<Part<()>>>,
+}
+
+impl Dial for Scripted {
+    fn dial<'a>(&'a self, _place: &'a Place, _limit: Limit) -> Dialled<'a> {
+        Box::pin(async move {
+            let number = self.dialled.fetch_add(1, Ordering::Relaxed);
+            let (ours, theirs) = duplex(16 * 1024);
+            let script = &self.scripts[number.min(self.scripts.len() - 1)];
+            let part = Part::spawn("receiver", &Alarm::new(), script(theirs));
+            self.running.lock().unwrap().push(part);
+            Ok(Box::new(ours) as Box<dyn Stream>)
+        })
+    }
+}
+
+fn script<F: Future<Output = ()> + Send + 'static>(
+    act: impl Fn(DuplexStream) -> F + Send + Sync + 'static,
+) -> Script {
+    Box::new(move |stream| Box::pin(act(stream)))
+}
+
+/// Reads the request, then writes these bytes and closes.
+fn says(answer: &'static [u8]) -> Script {
+    script(move |mut stream| async move {
+        hear(&mut stream).await;
+        stream.write_all(answer).await.ok();
+    })
+}
+
+/// Reads the request, then writes these bytes and holds the line open for ever.
+fn says_and_stays(answer: &'static [u8]) -> Script {
+    script(move |mut stream| async move {
+        hear(&mut stream).await;
+        stream.write_all(answer).await.ok();
+        std::future::pending::<()>().await;
+    })
+}
+
+/// Writes `begin` once, then `more` again and again, with a pause between.
+fn goes_on(begin: &'static [u8], more: &'static [u8], pause: Duration) -> Script {
+    script(move |mut stream| async move {
+        hear(&mut stream).await;
+        stream.write_all(begin).await.ok();
+        while stream.write_all(more).await.is_ok() {
+            if pause.is_zero() {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(pause).await;
+            }
+        }
+    })
+}
+
+/// Reads one request with its body, as text. Empty when the line is closed.
+async fn hear(stream: &mut DuplexStream) -> String {
+    let mut heard = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&heard).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("Content-Length: "))
+                .and_then(|value| value.parse::<usize>().ok())
+                .unwrap_or(0);
+            if body.len() >= length {
+                return text;
+            }
+        }
+        let mut chunk = [0; 4096];
+        match stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => return String::new(),
+            Ok(count) => heard.extend_from_slice(&chunk[..count]),
+        }
+    }
+}
+
+struct Given {
+    caller: Caller,
+    dial: Arc<Scripted>,
+    pool: Arc<Pool>,
+}
+
+fn given(scripts: Vec<Script>) -> Given {
+    let dial = Arc::new(Scripted {
+        scripts,
+        dialled: AtomicUsize::new(0),
+        running: Mutex::default(),
+    });
+    let pool = Arc::new(Pool::new(4, Duration::from_secs(20)));
+    let began = Instant::now();
+    let clock = Clock::new(move || {
+        let millis = i64::try_from(began.elapsed().as_millis()).unwrap();
+        Timestamp::from_millis(1_000_000 + millis)
+    });
+    let caller = Caller::new(
+        Arc::clone(&dial) as Arc<dyn Dial>,
+        clock,
+        Arc::clone(&pool),
+        Counter::default(),
+    );
+    Given { caller, dial, pool }
+}
+
+impl Given {
+    async fn attempt(&self) -> Attempt {
+        self.caller
+            .attempt(&prepared("http://user:pw@receiver.test/hook"), &due())
+            .await
+            .0
+    }
+
+    async fn outcome(&self) -> Outcome {
+        self.attempt().await.outcome
+    }
+
+    fn dialled(&self) -> usize {
+        self.dial.dialled.load(Ordering::Relaxed)
+    }
+}
+
+fn prepared(url: &str) -> Prepared {
+    let policy = Policy {
+        schedule: Schedule {
+            delays_ms: vec![],
+            spread_from_ms: 0,
+            spread_percent: 0,
+            last_try_after_ms: None,
+        },
+        exchange_limit_ms: LIMIT_MS,
+        gone_disables: true,
+        user_agent: "Willcall/0".to_owned(),
+        content_type: "application/json".to_owned(),
+    };
+    let target = LaneTarget {
+        webhook: WebhookId(1),
+        dialect: DialectName::new("any"),
+        target_url: url.to_owned(),
+        headers: Headers::default(),
+        enabled: true,
+    };
+    Prepared::new(&target, Arc::new(policy))
+}
+
+fn due() -> Due {
+    Due {
+        delivery: Delivery {
+            id: DeliveryId {
+                notification: NotificationId(1),
+                webhook: WebhookId(1),
+            },
+            round: 1,
+            attempts: 0,
+            round_attempts: 0,
+            round_began_at: None,
+            due_at: Timestamp::EPOCH,
+        },
+        headers: Headers::default(),
+        body: Bytes::from_static(b"{\"a\": 1}"),
+    }
+}
+
+fn status_and_end(outcome: &Outcome) -> Option<(u16, BodyEnd)> {
+    match outcome {
+        Outcome::Answered(answer) => Some((answer.status, answer.body_end)),
+        Outcome::Failed(_) => None,
+    }
+}
+
+fn failed(outcome: &Outcome) -> &Failure {
+    match outcome {
+        Outcome::Failed(failure) => failure,
+        Outcome::Answered(answer) => panic!("answered {}", answer.status),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_request_has_its_lines_in_the_promised_order() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let given = given(vec![script(move |mut stream| {
+        let tell = tell.clone();
+        async move {
+            tell.send(hear(&mut stream).await).unwrap();
+            stream
+                .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+                .await
+                .ok();
+        }
+    })]);
+    let attempt = given.attempt().await;
+    assert!(attempt.outcome.is_success());
+    assert_eq!(
+        told.recv().await.unwrap(),
+        "POST /hook HTTP/1.1\r\n\
+         Host: receiver.test\r\n\
+         User-Agent: Willcall/0\r\n\
+         Accept: */*\r\n\
+         Content-Length: 8\r\n\
+         Content-Type: application/json\r\n\
+         Authorization: Basic dXNlcjpwdw==\r\n\
+         \r\n{\"a\": 1}"
+    );
+    assert_eq!(attempt.url, "http://***@receiver.test/hook");
+    assert_eq!(
+        attempt.request_headers.0,
+        "Host: receiver.test\r\n\
+         User-Agent: Willcall/0\r\n\
+         Accept: */*\r\n\
+         Content-Type: application/json\r\n\
+         Authorization: Basic ***\r\n"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_kept_with_its_lines_and_body_whatever_their_bytes() {
+    let given = given(vec![says(
+        b"HTTP/1.1 500 Oh\r\nX-Odd: \xff\x80\r\nContent-Length: 5\r\n\r\na\0\xffb\n",
+    )]);
+    let Outcome::Answered(answer) = given.outcome().await else {
+        panic!("it was answered");
+    };
+    assert_eq!(answer.status, 500);
+    assert_eq!(answer.body, &b"a\0\xffb\n"[..]);
+    assert_eq!(answer.body_end, BodyEnd::Whole);
+    let lines: Vec<_> = answer.headers.iter().collect();
+    assert_eq!(lines[0], (&b"x-odd"[..], &b"\xff\x80"[..]));
+}
+
+/// What a receiver does, what that comes to, and after how many seconds.
+type Row = (
+    &'static str,
+    Script,
+    Result<(u16, BodyEnd), FailureKind>,
+    u64,
+);
+
+const AT_ONCE: u64 = 0;
+const AT_THE_LIMIT: u64 = 30;
+const NO_PAUSE: Duration = Duration::ZERO;
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn check(rows: Vec<Row>) {
+    for (what, script, expected, seconds) in rows {
+        let given = given(vec![script]);
+        let began = Instant::now();
+        let outcome = given.outcome().await;
+        let found = status_and_end(&outcome).ok_or_else(|| failed(&outcome).kind);
+        assert_eq!(found, expected, "{what}: {outcome:?}");
+        assert_eq!(began.elapsed().as_secs(), seconds, "{what}");
+        if let Outcome::Answered(answer) = &outcome {
+            assert!(
+                answer.body.len() <= limits::RESPONSE_BODY_BYTES_MAX,
+                "{what}"
+            );
+        }
+        assert_eq!(given.dialled(), 1, "{what}");
+    }
+}
+
+#[rustfmt::skip]
+#[tokio::test(start_paused = true)]
+async fn a_receiver_without_a_whole_head_has_not_answered() {
+    let deaf = || script(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    });
+    check(vec![
+        ("never answers", says_and_stays(b""), Err(FailureKind::TimeLimit), AT_THE_LIMIT),
+        ("never reads", deaf(), Err(FailureKind::TimeLimit), AT_THE_LIMIT),
+        ("closes at once", script(|stream| async move { drop(stream) }),
+            Err(FailureKind::Closed), AT_ONCE),
+        ("closes after the request", says(b""), Err(FailureKind::Closed), AT_ONCE),
+        ("closes within the head", says(b"HTTP/1.1 200 OK\r\nX: "),
+            Err(FailureKind::Closed), AT_ONCE),
+        ("garbage before the status", says(b"\x16\x03\x01 hello"),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("another protocol", says(b"SSH-2.0-OpenSSH_9.6\r\n"),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("a status of four digits", says(b"HTTP/1.1 2000 OK\r\n\r\n"),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("a status of 99", says(b"HTTP/1.1 099 X\r\n\r\n"), Err(FailureKind::Garbled), AT_ONCE),
+        ("contradicting lengths",
+            says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("an endless header", goes_on(b"HTTP/1.1 200 OK\r\nX: ", &[b'x'; 4096], NO_PAUSE),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("endless headers", goes_on(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", NO_PAUSE),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("a head of one byte a second", goes_on(b"HTTP/1.1 200 OK\r\nX: ", b"x", SECOND),
+            Err(FailureKind::TimeLimit), AT_THE_LIMIT),
+        ("a status line of one byte a second", goes_on(b"HTTP/1.1 200 ", b"x", SECOND),
+            Err(FailureKind::TimeLimit), AT_THE_LIMIT),
+    ]).await;
+}
+
+#[rustfmt::skip]
+#[tokio::test(start_paused = true)]
+async fn strange_statuses_are_answers() {
+    check(vec![
+        ("interim answers without end", goes_on(b"", b"HTTP/1.1 100 Continue\r\n\r\n", NO_PAUSE),
+            Err(FailureKind::Garbled), AT_ONCE),
+        ("an interim answer every other second",
+            goes_on(b"", b"HTTP/1.1 102 Wait\r\n\r\n", SECOND * 2),
+            Ok((102, BodyEnd::TimeUp)), AT_THE_LIMIT),
+        ("an interim answer and no other", says(b"HTTP/1.1 199 Odd\r\n\r\n"),
+            Ok((199, BodyEnd::Broken)), AT_ONCE),
+        ("an interim answer first",
+            says(b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 204 Fine\r\n\r\n"),
+            Ok((204, BodyEnd::Whole)), AT_ONCE),
+        ("a switch of protocols", says(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"),
+            Ok((101, BodyEnd::Whole)), AT_ONCE),
+        ("status 600", says(b"HTTP/1.1 600 X\r\nContent-Length: 0\r\n\r\n"),
+            Ok((600, BodyEnd::Whole)), AT_ONCE),
+        ("status 999", says(b"HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n"),
+            Ok((999, BodyEnd::Whole)), AT_ONCE),
+        ("a redirect to a private address",
+            says(b"HTTP/1.1 302 X\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n"),
+            Ok((302, BodyEnd::Whole)), AT_ONCE),
+        ("HTTP/1.0", says(b"HTTP/1.0 200 OK\r\n\r\nbody"), Ok((200, BodyEnd::Whole)), AT_ONCE),
+    ]).await;
+}
+
+#[rustfmt::skip]
+#[tokio::test(start_paused = true)]
+async fn the_status_decides_whatever_the_body_does() {
+    const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    check(vec![
+        ("an endless body", goes_on(b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 4096], NO_PAUSE),
+            Ok((200, BodyEnd::Cut)), AT_ONCE),
+        ("a body said to be huge",
+            goes_on(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+                &[b'x'; 4096], NO_PAUSE), Ok((200, BodyEnd::Cut)), AT_ONCE),
+        ("endless chunks", goes_on(CHUNKED, b"1\r\nx\r\n", NO_PAUSE),
+            Ok((200, BodyEnd::Cut)), AT_ONCE),
+        ("an endless chunk extension",
+            goes_on(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+                &[b'e'; 4096], NO_PAUSE), Ok((200, BodyEnd::Broken)), AT_ONCE),
+        ("endless trailers",
+            goes_on(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+                b"T: t\r\n", NO_PAUSE), Ok((200, BodyEnd::Broken)), AT_ONCE),
+        ("a chunk of no size", says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+            Ok((200, BodyEnd::Broken)), AT_ONCE),
+        ("a body of one byte a second", goes_on(b"HTTP/1.1 200 OK\r\n\r\n", b"x", SECOND),
+            Ok((200, BodyEnd::TimeUp)), AT_THE_LIMIT),
+        ("a body that never comes", says_and_stays(b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n"),
+            Ok((500, BodyEnd::TimeUp)), AT_THE_LIMIT),
+        ("a body that breaks off", says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"),
+            Ok((200, BodyEnd::Broken)), AT_ONCE),
+    ]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_long_body_the_first_64_kib_are_kept_and_an_exact_one_is_whole() {
+    for (extra, end) in [(0, BodyEnd::Whole), (1, BodyEnd::Cut)] {
+        let given = given(vec![script(move |mut stream| async move {
+            hear(&mut stream).await;
+            let length = limits::RESPONSE_BODY_BYTES_MAX + extra;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.ok();
+            stream.write_all(&vec![b'x'; length]).await.ok();
+            std::future::pending::<()>().await;
+        })]);
+        let Outcome::Answered(answer) = given.outcome().await else {
+            panic!("it was answered");
+        };
+        assert_eq!(answer.body.len(), limits::RESPONSE_BODY_BYTES_MAX);
+        assert_eq!(answer.body_end, end);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_time_ran_out_on_is_said() {
+    let given = given(vec![says_and_stays(b"")]);
+    let attempt = given.attempt().await;
+    assert_eq!(
+        attempt.outcome.words(),
+        "The receiver did not answer within the time limit: \
+         the 30 s were over while waiting for the answer."
+    );
+    assert_eq!(attempt.duration_ms, 30_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_never_ends_is_ended() {
+    struct Never;
+    impl Dial for Never {
+        fn dial<'a>(&'a self, _: &'a Place, _: Limit) -> Dialled<'a> {
+            Box::pin(std::future::pending())
+        }
+    }
+    let given = given(vec![says(b"")]);
+    let caller = Caller {
+        dial: Arc::new(Never),
+        ..given.caller
+    };
+    let began = Instant::now();
+    let (attempt, _) = caller.attempt(&prepared("http://a.test/"), &due()).await;
+    assert_eq!(failed(&attempt.outcome).kind, FailureKind::TimeLimit);
+    assert!(hung(&attempt.outcome));
+    assert_eq!(began.elapsed(), Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_url_that_cannot_be_called_is_a_failure_without_its_credentials() {
+    let given = given(vec![says(b"")]);
+    let prepared = prepared("ftp://user:secret@receiver.test/");
+    let (attempt, _) = given.caller.attempt(&prepared, &due()).await;
+    assert_eq!(failed(&attempt.outcome).kind, FailureKind::BadTarget);
+    assert!(!format!("{attempt:?}").contains("secret"));
+    assert_eq!(given.dialled(), 0);
+}
+
+const FINE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// Answers every request on the line with `FINE`, at most `count` of them, then closes.
+fn answers(count: usize) -> Script {
+    script(move |mut stream| async move {
+        for _ in 0..count {
+            if hear(&mut stream).await.is_empty() {
+                return;
+            }
+            stream.write_all(FINE).await.ok();
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_used_again_while_it_is_young() {
+    let given = given(vec![answers(usize::MAX)]);
+    for _ in 0..5 {
+        assert!(given.outcome().await.is_success());
+    }
+    assert_eq!(given.dialled(), 1);
+    tokio::time::advance(Duration::from_secs(21)).await;
+    assert!(given.outcome().await.is_success());
+    assert_eq!(given.dialled(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swept_pool_keeps_nothing_old_and_never_more_than_its_bound() {
+    let given = given(vec![answers(usize::MAX)]);
+    for number in 0..6 {
+        let prepared = prepared(&format!("http://receiver-{number}.test/"));
+        let (attempt, _) = given.caller.attempt(&prepared, &due()).await;
+        assert!(attempt.outcome.is_success());
+    }
+    assert_eq!(given.pool.count(), 4);
+    tokio::time::advance(Duration::from_secs(21)).await;
+    given.pool.sweep();
+    assert_eq!(given.pool.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_closed_meanwhile_is_not_used_again() {
+    let given = given(vec![answers(1)]);
+    for expected in 1..4 {
+        assert!(given.outcome().await.is_success());
+        tokio::task::yield_now().await;
+        assert_eq!(given.dialled(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_lost_in_a_closing_connection_is_made_once_more() {
+    // Takes the second request and closes without a byte, as a receiver does whose own idle
+    // limit runs out that very moment.
+    let closes_late = || {
+        script(|mut stream| async move {
+            hear(&mut stream).await;
+            stream.write_all(FINE).await.ok();
+            hear(&mut stream).await;
+        })
+    };
+    let given = given(vec![closes_late(), says(b"")]);
+    assert!(given.outcome().await.is_success());
+    // The fresh connection closes as well: that is the receiver's doing, and no third is made.
+    assert_eq!(failed(&given.outcome().await).kind, FailureKind::Closed);
+    assert_eq!(given.dialled(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_broke_off_within_an_answer_is_not_tried_again() {
+    let breaks = script(|mut stream| async move {
+        hear(&mut stream).await;
+        stream.write_all(FINE).await.ok();
+        hear(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 2").await.ok();
+    });
+    let given = given(vec![breaks, answers(1)]);
+    assert!(given.outcome().await.is_success());
+    assert_eq!(failed(&given.outcome().await).kind, FailureKind::Closed);
+    assert_eq!(given.dialled(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_nobody_asked_for_is_not_taken_for_the_next_one() {
+    let twice = script(|mut stream| async move {
+        hear(&mut stream).await;
+        stream.write_all(FINE).await.ok();
+        stream.write_all(FINE).await.ok();
+        std::future::pending::<()>().await;
+    });
+    let given = given(vec![twice, says(b"HTTP/1.1 500 No\r\n\r\n")]);
+    assert_eq!(given.outcome().await.status(), Some(200));
+    assert_eq!(given.outcome().await.status(), Some(500));
+    assert_eq!(given.dialled(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_said_to_close_or_not_read_to_its_end_is_not_kept() {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"[..],
+        b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let given = given(vec![says_and_stays(answer)]);
+        assert!(given.outcome().await.is_success());
+        assert_eq!(given.pool.count(), 0);
+    }
+    let long = goes_on(b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 4096], Duration::ZERO);
+    let given = given(vec![long]);
+    assert!(given.outcome().await.is_success());
+    assert_eq!(given.pool.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_before_the_request_was_read_counts_and_the_line_is_not_kept() {
+    let hasty = script(|mut stream| async move {
+        stream.write_all(FINE).await.ok();
+        std::future::pending::<()>().await;
+    });
+    let given = given(vec![hasty]);
+    let mut due = due();
+    due.body = Bytes::from(vec![b'x'; 200_000]);
+    let (attempt, _) = given
+        .caller
+        .attempt(&prepared("http://a.test/"), &due)
+        .await;
+    assert_eq!(attempt.outcome.status(), Some(200));
+    assert_eq!(given.pool.count(), 0);
+}

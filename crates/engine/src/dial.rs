@@ -1,0 +1,260 @@
+//! Dial (from a place to a stream) and the real one: look the name up, vet every address, connect
+//! to a vetted one, agree on TLS.
+//!
+//! The address that is dialled is the very one that was vetted. Nothing outside this file opens
+//! a connection or looks a name up.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use model::address::PrivateTargets;
+use model::attempt::{Failure, FailureKind};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use crate::tasks::Boxed;
+use crate::tls::{TlsRoots, tls_words};
+
+/// After so long without a connection the next address is tried beside (RFC 8305, section 5,
+/// recommends 250 ms; long enough for a lost first packet of a near receiver not to matter).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(300);
+
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 8;
+
+/// Opens streams to receivers.
+pub trait Dial: Send + Sync {
+    /// A stream to `place`, ready for HTTP, or why there is none. Ends by the limit.
+    fn dial<'a>(&'a self, place: &'a Place, limit: Limit) -> Dialled<'a>;
+}
+
+pub type Dialled<'a> = Boxed<'a, Result<Box<dyn Stream>, Failure>>;
+
+/// Bytes both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Where a receiver listens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub tls: bool,
+    /// A name or an address, without brackets.
+    pub host: String,
+    pub port: u16,
+}
+
+/// By when an exchange ends, and how long it was given.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    deadline: Instant,
+    limit_ms: u32,
+}
+
+/// The network.
+pub struct NetDial {
+    private_targets: PrivateTargets,
+    tls: TlsConnector,
+    has_roots: bool,
+}
+
+impl Limit {
+    pub fn from_here(limit_ms: u32) -> Self {
+        Self {
+            deadline: Instant::now() + Duration::from_millis(u64::from(limit_ms)),
+            limit_ms,
+        }
+    }
+
+    pub fn deadline(self) -> Instant {
+        self.deadline
+    }
+
+    /// The failure of an exchange that was waiting for `what` when its time was over.
+    pub fn missed(self, what: &str) -> Failure {
+        let seconds = f64::from(self.limit_ms) / 1_000.0;
+        let detail = format!("the {seconds} s were over while waiting for {what}");
+        Failure::new(FailureKind::TimeLimit, detail)
+    }
+}
+
+impl NetDial {
+    pub fn new(private_targets: PrivateTargets, roots: &TlsRoots) -> Self {
+        Self {
+            private_targets,
+            tls: TlsConnector::from(Arc::clone(&roots.config)),
+            has_roots: roots.count() > 0,
+        }
+    }
+
+    async fn look_up(&self, place: &Place, limit: Limit) -> Result<Vec<SocketAddr>, Failure> {
+        if let Ok(address) = place.host.parse::<IpAddr>() {
+            return self.vetted(vec![SocketAddr::new(address, place.port)]);
+        }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that looks names up, and vets what they lead to"
+        )]
+        let asked = tokio::net::lookup_host((place.host.as_str(), place.port));
+        let found = timeout_at(limit.deadline, asked)
+            .await
+            .map_err(|_| limit.missed("the look-up of the name"))?
+            .map_err(|error| {
+                let words = io_words(&error);
+                // The resolver's own beginning of the sentence says nothing more.
+                let words = words.rsplit_once("information: ").map_or(&*words, |w| w.1);
+                Failure::new(FailureKind::LookUp, format!("{words} ({})", place.host))
+            })?;
+        let found: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
+        if found.is_empty() {
+            let detail = format!("{} has no address", place.host);
+            return Err(Failure::new(FailureKind::LookUp, detail));
+        }
+        self.vetted(found)
+    }
+
+    /// Those that may be called; a failure that names the first if none may.
+    fn vetted(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Failure> {
+        let mut refused = None;
+        let mut open = Vec::with_capacity(found.len());
+        for address in found {
+            match self.private_targets.vet(address.ip()) {
+                Ok(()) => open.push(address),
+                Err(kind) if refused.is_none() => refused = Some((address.ip(), kind)),
+                Err(_) => {}
+            }
+        }
+        match refused {
+            Some((address, kind)) if open.is_empty() => Err(Failure::new(
+                FailureKind::Forbidden,
+                format!(
+                    "{address} is {kind}; the setting allow_private_targets opens such addresses"
+                ),
+            )),
+            _ => Ok(open),
+        }
+    }
+
+    async fn agree(
+        &self,
+        tcp: TcpStream,
+        place: &Place,
+        limit: Limit,
+    ) -> Result<Box<dyn Stream>, Failure> {
+        let name = ServerName::try_from(place.host.clone()).map_err(|_| {
+            let detail = format!("{} cannot be the name in a certificate", place.host);
+            Failure::new(FailureKind::BadTarget, detail)
+        })?;
+        match timeout_at(limit.deadline, self.tls.connect(name, tcp)).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => {
+                let detail = tls_words(&error, self.has_roots).unwrap_or_else(|| io_words(&error));
+                Err(Failure::new(FailureKind::Tls, detail))
+            }
+            Err(_) => Err(limit.missed("TLS to be agreed on")),
+        }
+    }
+}
+
+impl Dial for NetDial {
+    fn dial<'a>(&'a self, place: &'a Place, limit: Limit) -> Dialled<'a> {
+        Box::pin(async move {
+            let addresses = self.look_up(place, limit).await?;
+            let tcp = connect(addresses, limit).await?;
+            if place.tls {
+                self.agree(tcp, place, limit).await
+            } else {
+                Ok(Box::new(tcp) as Box<dyn Stream>)
+            }
+        })
+    }
+}
+
+/// The first of these addresses that takes a connection. They are tried in order; one that does
+/// not answer soon gets company.
+async fn connect(addresses: Vec<SocketAddr>, limit: Limit) -> Result<TcpStream, Failure> {
+    let mut waiting = addresses.into_iter().peekable();
+    let mut running: Vec<Boxed<'static, (SocketAddr, io::Result<TcpStream>)>> = Vec::new();
+    let mut complaints: Vec<String> = Vec::new();
+    loop {
+        if let Some(address) = waiting.next() {
+            running.push(Box::pin(connect_one(address)));
+        } else if running.is_empty() {
+            return Err(Failure::new(FailureKind::Connect, complaints.join("; ")));
+        }
+        let until = match waiting.peek() {
+            Some(_) => limit.deadline.min(Instant::now() + NEXT_ADDRESS_AFTER),
+            None => limit.deadline,
+        };
+        match timeout_at(until, first_of(&mut running)).await {
+            Ok((_, Ok(stream))) => return Ok(stream),
+            Ok((address, Err(error))) => {
+                complaints.push(format!("{} ({address})", io_words(&error)));
+            }
+            Err(_) if Instant::now() >= limit.deadline => {
+                return Err(limit.missed("the connection"));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn connect_one(address: SocketAddr) -> (SocketAddr, io::Result<TcpStream>) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that connects, to an address just vetted"
+    )]
+    let connected = TcpStream::connect(address).await;
+    // A request is written in one piece, so waiting for more of it only costs time.
+    let connected = connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+    (address, connected)
+}
+
+async fn first_of<T>(running: &mut Vec<Boxed<'static, T>>) -> T {
+    poll_fn(|cx| {
+        for index in 0..running.len() {
+            let polled = match running.get_mut(index) {
+                Some(future) => Pin::new(future).poll(cx),
+                None => Poll::Pending,
+            };
+            if let Poll::Ready(done) = polled {
+                drop(running.swap_remove(index));
+                return Poll::Ready(done);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// An error of the network in plain words.
+pub(crate) fn io_words(error: &io::Error) -> String {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the other kinds say best themselves what they are"
+    )]
+    let words = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::ConnectionReset => "the receiver reset the connection",
+        io::ErrorKind::ConnectionAborted => "the connection was aborted",
+        io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => "the receiver hung up",
+        io::ErrorKind::UnexpectedEof => "the receiver closed the connection half-way",
+        io::ErrorKind::HostUnreachable => "no route to the host",
+        io::ErrorKind::NetworkUnreachable => "no route to the network",
+        io::ErrorKind::TimedOut => "the network gave up waiting",
+        io::ErrorKind::AddrNotAvailable => "this machine has no free address or port for it",
+        _ => return error.to_string(),
+    };
+    words.to_owned()
+}
+
+#[cfg(test)]
+mod tests;

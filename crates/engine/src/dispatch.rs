@@ -1,0 +1,539 @@
+//! The loop: takes all results, settles, hands out, reads what is due, sleeps.
+//!
+//! One task owns all state. Attempts run in tasks of their own and hand back what came of them;
+//! the store is asked one thing of a kind at a time. Nothing here waits for one thing only.
+//!
+//! Why nothing is sent twice while this process lives. A delivery is taken up from two sources,
+//! the mailbox (just accepted) and answers of `due`, and never while it is in its lane's `held`.
+//! It leaves `held` only when its outcome is known to be written down, or unsent.
+//! 1. The store's writer does one thing after the other and fills the mailbox before it answers.
+//!    So when an answer of `due` is there, the mailbox has everything the answer can contain, and
+//!    it is emptied first (`take_due`). Nothing comes out of the mailbox after it went through
+//!    `due`, was sent, and was forgotten.
+//! 2. One `due` is outstanding at a time. It may have been answered before a settlement that was
+//!    learnt of first; so what is settled meanwhile stays held until the answer is in (`parked`).
+//! 3. A refused settlement is repeated, and what it is about stays held.
+//!
+//! Why nothing is forgotten: whatever is pending and not held is due at or after its lane's
+//! `stored_due_at`. An answer of `due` replaces that by what lies beyond it, lowered by all that
+//! was learnt since it was asked. A held delivery that an answer shows in a later state than the
+//! one it was taken up in (settled or sent again meanwhile) is read again once it is let go.
+
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use model::contract::{DueRead, LaneStart, LaneTarget, Settlement, Store, StoreError};
+use model::delivery::{Delivery, State};
+use model::dice::Dice;
+use model::id::WebhookId;
+use model::limits;
+use model::policy::Policy;
+use model::tenant::DialectName;
+use model::time::{Clock, Timestamp};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep};
+
+use crate::Stopped;
+use crate::asking::{Asking, Fare};
+use crate::caller::{Caller, hung};
+use crate::health::{Health, Trouble};
+use crate::lanes::{Landing, Lanes, Seen, Turned};
+use crate::mailbox::{Mail, Mailbox};
+use crate::meters::{Meters, class};
+use crate::request::Prepared;
+use crate::settling::Settling;
+use crate::tasks::Swarm;
+
+/// The loop comes round at least this often, so that a wall clock that was set is noticed.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Lanes of one page of the scan at the start.
+const SCAN_PAGE: usize = 1_000;
+
+/// Results of attempts taken in before anything else is looked at.
+const LANDED_MAX: usize = limits::SETTLE_BATCH_MAX;
+
+/// Outcomes may wait beside a full air as long as they fit into one batch; if the store refuses
+/// them, no more attempts begin.
+const UNWRITTEN_MAX: usize = limits::SETTLE_BATCH_MAX;
+
+/// After the last attempt the store gets this long to take the last outcomes.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+pub(crate) struct Dispatch {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    dice: Dice,
+    policies: std::collections::BTreeMap<DialectName, Arc<Policy>>,
+    caller: Arc<Caller>,
+    mailbox: Arc<Mailbox>,
+    meters: Arc<Meters>,
+    health: Health,
+    lanes: Lanes,
+    flights: Swarm<Landed>,
+    flights_max: usize,
+    settling: Settling,
+    reading: Fare,
+    due: Asking<Vec<DueRead>>,
+    due_asked: Vec<WebhookId>,
+    targets: Asking<Vec<LaneTarget>>,
+    targets_asked: Vec<WebhookId>,
+    scan: Scan,
+    scanned: Asking<Vec<LaneStart>>,
+    cancelled: Asking<usize>,
+    cancelling: Option<WebhookId>,
+    unserved: BTreeSet<DialectName>,
+    stop: oneshot::Receiver<Duration>,
+    stopping: Option<Stopping>,
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// What the loop is made from.
+pub(crate) struct Given {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) dice: Dice,
+    pub(crate) policies: model::policy::Policies,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) health: Health,
+    pub(crate) stop: oneshot::Receiver<Duration>,
+    pub(crate) flights_max: usize,
+    pub(crate) lane_width: usize,
+}
+
+/// What a finished attempt hands back.
+struct Landed {
+    delivery: Delivery,
+    prepared: Arc<Prepared>,
+    attempt: model::attempt::Attempt,
+    ended_at: Timestamp,
+}
+
+/// How far the webhooks with pending deliveries have been gone through.
+#[derive(Debug, Clone, Copy)]
+enum Scan {
+    After(Option<WebhookId>),
+    Done,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stopping {
+    /// Attempts still running then are dropped.
+    deadline: Instant,
+    /// Outcomes still unwritten then are given up.
+    write_deadline: Instant,
+    dropped: usize,
+}
+
+impl Dispatch {
+    pub(crate) fn new(given: Given) -> Self {
+        let policies = given.policies.into_iter();
+        Self {
+            settling: Settling::new(Arc::clone(&given.store)),
+            store: given.store,
+            clock: given.clock,
+            dice: given.dice,
+            policies: policies.map(|(name, p)| (name, Arc::new(p))).collect(),
+            caller: given.caller,
+            mailbox: given.mailbox,
+            meters: given.meters,
+            health: given.health,
+            lanes: Lanes::new(given.flights_max, given.lane_width),
+            flights: Swarm::new(),
+            flights_max: given.flights_max.max(1),
+            reading: Fare::new("reading what is due"),
+            due: Asking::new(),
+            due_asked: Vec::new(),
+            targets: Asking::new(),
+            targets_asked: Vec::new(),
+            scan: Scan::After(None),
+            scanned: Asking::new(),
+            cancelled: Asking::new(),
+            cancelling: None,
+            unserved: BTreeSet::new(),
+            stop: given.stop,
+            stopping: None,
+            alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        }
+    }
+
+    /// Runs until it is told to stop and everything is written down.
+    pub(crate) async fn run(mut self) -> Stopped {
+        loop {
+            let now = Instant::now();
+            if let Some(stopped) = self.stopped(now) {
+                self.health.stopped();
+                return stopped;
+            }
+            if self.stopping.is_none() {
+                if self.reading.may_ask(now) {
+                    self.ask();
+                }
+                self.hand_out();
+            }
+            if let Some(count) = self.settling.begin(now) {
+                #[expect(clippy::cast_precision_loss, reason = "at most 512")]
+                self.meters.batch.observe(count as f64);
+            }
+            self.report();
+            self.set_alarm(now);
+            poll_fn(|cx| self.poll_all(cx)).await;
+        }
+    }
+
+    /// Asks the store what is not being asked already.
+    fn ask(&mut self) {
+        if let (true, Scan::After(after)) = (self.scanned.is_idle(), self.scan) {
+            self.scanned.ask(self.store.lanes(after, SCAN_PAGE));
+        }
+        if self.targets.is_idle() {
+            let asked = self.lanes.ask_targets();
+            if !asked.is_empty() {
+                self.targets.ask(self.store.targets(asked.clone()));
+                self.targets_asked = asked;
+            }
+        }
+        if self.cancelled.is_idle() && self.cancelling.is_none() {
+            self.cancelling = self.lanes.next_cancel();
+        }
+        if let (true, Some(webhook)) = (self.cancelled.is_idle(), self.cancelling) {
+            let at = self.clock.now();
+            self.cancelled.ask(self.store.cancel(webhook, at));
+        }
+        if self.due.is_idle() {
+            let now = self.clock.now();
+            let asks = self.lanes.ask_due(now);
+            if !asks.is_empty() {
+                self.due_asked = asks.iter().map(|ask| ask.webhook).collect();
+                self.due.ask(self.store.due(asks, now));
+            }
+        }
+    }
+
+    /// Begins as many attempts as may be in the air.
+    fn hand_out(&mut self) {
+        while self.flights.len() + self.settling.len() < self.flights_max + UNWRITTEN_MAX {
+            let Some((prepared, due)) = self.lanes.next_call() else {
+                break;
+            };
+            let caller = Arc::clone(&self.caller);
+            self.flights.spawn(async move {
+                let (attempt, ended_at) = caller.attempt(&prepared, &due).await;
+                Landed {
+                    delivery: due.delivery,
+                    prepared,
+                    attempt,
+                    ended_at,
+                }
+            });
+        }
+    }
+
+    /// Everything that has come is taken in one turn, so that nothing can starve the rest.
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut stirred = self.take_stop(cx);
+        stirred |= self.take_settled(cx);
+        stirred |= self.take_landed(cx);
+        stirred |= self.take_targets(cx);
+        if let Poll::Ready(mail) = self.mailbox.poll(cx) {
+            self.take_mail(mail);
+            stirred = true;
+        }
+        stirred |= self.take_due(cx);
+        stirred |= self.take_scanned(cx);
+        stirred |= self.take_cancelled(cx);
+        stirred |= self.alarm.as_mut().poll(cx).is_ready();
+        match stirred {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    fn take_stop(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.stopping.is_some() {
+            return false;
+        }
+        let Poll::Ready(within) = Pin::new(&mut self.stop).poll(cx) else {
+            return false;
+        };
+        let deadline = Instant::now() + within.unwrap_or(Duration::ZERO);
+        self.stopping = Some(Stopping {
+            deadline,
+            write_deadline: deadline + LAST_WORDS,
+            dropped: 0,
+        });
+        true
+    }
+
+    fn take_settled(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.settling.poll(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Err(_)) => {
+                self.meters.refused.inc();
+            }
+            Poll::Ready(Ok(batch)) => {
+                for settlement in batch {
+                    self.lanes.settled(settlement.id, settlement.next.due_at);
+                    if settlement.next.disables_webhook {
+                        let now = self.clock.now();
+                        self.lanes.changed(settlement.id.webhook, now);
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn take_landed(&mut self, cx: &mut Context<'_>) -> bool {
+        for count in 0..LANDED_MAX {
+            match self.flights.poll_next(cx) {
+                Poll::Ready(landed) => self.land(landed),
+                Poll::Pending => return count > 0,
+            }
+        }
+        true
+    }
+
+    /// Decides what an attempt makes of its delivery.
+    fn land(&mut self, landed: Landed) {
+        let Landed {
+            delivery,
+            prepared,
+            attempt,
+            ended_at,
+        } = landed;
+        let (id, outcome) = (delivery.id, &attempt.outcome);
+        let policy = &prepared.policy;
+        let next = delivery.after(outcome, attempt.began_at, ended_at, policy, &mut self.dice);
+        let class = class(outcome);
+        tracing::debug!(%id, attempt = delivery.attempts.saturating_add(1), class,
+            duration_ms = attempt.duration_ms, state = next.state.as_str(), "attempt ended");
+        self.meters.attempted(outcome, attempt.duration_ms);
+        match next.state {
+            State::Pending => self.meters.retries.inc(),
+            State::Exhausted => self.meters.exhausted.inc(),
+            State::Delivered | State::Cancelled(_) => 0,
+        };
+        let landing = Landing {
+            failed: !outcome.is_success(),
+            hung: hung(outcome),
+            gone: next.disables_webhook,
+        };
+        let turned = self.lanes.landed(id, landing);
+        let webhook = id.webhook;
+        if next.disables_webhook {
+            self.meters.disabled.inc();
+            tracing::info!(%webhook, "its receiver answered 410 Gone, the webhook is disabled");
+        } else {
+            match turned {
+                Some(Turned::Failing) => {
+                    tracing::info!(%webhook, class, "deliveries begin to fail");
+                }
+                Some(Turned::Recovered) => {
+                    tracing::info!(%webhook, "deliveries succeed again");
+                }
+                None => {}
+            }
+        }
+        self.settling.push(Settlement {
+            id,
+            round: delivery.round,
+            ended_at,
+            attempt,
+            next,
+        });
+    }
+
+    fn take_mail(&mut self, mail: Mail) {
+        let now = self.clock.now();
+        if mail.changed_elsewhere {
+            self.lanes.all_changed();
+            self.scan = Scan::After(None);
+        }
+        // Changes first: what was accepted may be for a webhook that was just enabled.
+        for webhook in mail.changed {
+            self.lanes.changed(webhook, now);
+        }
+        for due in mail.accepted {
+            self.lanes.arrive(due);
+        }
+        for (webhook, due_at) in mail.passed_over {
+            self.lanes.lower(webhook, due_at);
+        }
+    }
+
+    fn take_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let Poll::Ready(answer) = self.due.poll(cx) else {
+            return false;
+        };
+        let asked = std::mem::take(&mut self.due_asked);
+        match answer {
+            Ok(reads) => {
+                self.reading.succeeded();
+                let mail = self.mailbox.take();
+                self.take_mail(mail);
+                self.lanes.answer_due(&asked, reads, self.clock.now());
+            }
+            Err(error) => {
+                self.refused(&error);
+                self.lanes.unasked_due(&asked);
+            }
+        }
+        true
+    }
+
+    fn take_targets(&mut self, cx: &mut Context<'_>) -> bool {
+        let Poll::Ready(answer) = self.targets.poll(cx) else {
+            return false;
+        };
+        let asked = std::mem::take(&mut self.targets_asked);
+        match answer {
+            Ok(targets) => {
+                self.reading.succeeded();
+                let mut unknown: BTreeSet<WebhookId> = asked.into_iter().collect();
+                for target in targets {
+                    unknown.remove(&target.webhook);
+                    let seen = self.seen(&target);
+                    self.lanes.answer_target(target.webhook, seen);
+                }
+                for webhook in unknown {
+                    tracing::warn!(%webhook, "there are deliveries for a webhook that is not there");
+                    self.lanes.answer_target(webhook, Seen::Unserved);
+                }
+            }
+            Err(error) => {
+                self.refused(&error);
+                self.lanes.unasked_targets(&asked);
+            }
+        }
+        true
+    }
+
+    fn seen(&mut self, target: &LaneTarget) -> Seen {
+        if !target.enabled {
+            return Seen::Disabled;
+        }
+        if let Some(policy) = self.policies.get(&target.dialect) {
+            return Seen::Open(Arc::new(Prepared::new(target, Arc::clone(policy))));
+        }
+        if self.unserved.insert(target.dialect.clone()) {
+            tracing::error!(
+                dialect = %target.dialect,
+                webhook = %target.webhook,
+                "this version of Willcall does not know the dialect; its deliveries stay in the \
+                 store until a version that does is started"
+            );
+        }
+        Seen::Unserved
+    }
+
+    fn take_scanned(&mut self, cx: &mut Context<'_>) -> bool {
+        let Poll::Ready(answer) = self.scanned.poll(cx) else {
+            return false;
+        };
+        match answer {
+            Ok(page) => {
+                self.reading.succeeded();
+                self.scan = match page.last() {
+                    Some(last) if page.len() >= SCAN_PAGE => Scan::After(Some(last.webhook)),
+                    _ => Scan::Done,
+                };
+                for start in page {
+                    self.lanes.lower(start.webhook, start.due_at);
+                }
+            }
+            Err(error) => self.refused(&error),
+        }
+        true
+    }
+
+    fn take_cancelled(&mut self, cx: &mut Context<'_>) -> bool {
+        let Poll::Ready(answer) = self.cancelled.poll(cx) else {
+            return false;
+        };
+        match answer {
+            Ok(count) => {
+                self.reading.succeeded();
+                if let Some(webhook) = self.cancelling.take() {
+                    let more = count >= limits::SWEEP_ROWS_MAX;
+                    self.lanes.cancelled(webhook, more);
+                }
+            }
+            Err(error) => self.refused(&error),
+        }
+        true
+    }
+
+    fn refused(&mut self, error: &StoreError) {
+        self.meters.refused.inc();
+        self.reading.refused(error);
+    }
+
+    fn report(&self) {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.meters.in_flight.set(count(self.flights.len()));
+        self.meters.held.set(count(self.lanes.held()));
+        self.meters.lanes.set(count(self.lanes.count()));
+        self.meters.unwritten.set(count(self.settling.len()));
+        let silence = || self.due.silence().or_else(|| self.targets.silence());
+        let reading: Option<Trouble> = self.reading.trouble().or_else(silence);
+        self.health.beat(self.settling.trouble(), reading);
+    }
+
+    /// The next time something is to be done though nothing comes.
+    fn set_alarm(&mut self, now: Instant) {
+        let mut at = now + BEAT;
+        if let Some(stopping) = self.stopping {
+            at = at.min(stopping.next_deadline(now));
+        } else if !self.reading.may_ask(now) {
+            at = at.min(self.reading.ask_again_at().unwrap_or(at));
+        } else if let Some(due_at) = self.lanes.next_wake()
+            && self.due.is_idle()
+        {
+            let wait_ms = due_at.ms_since(self.clock.now());
+            let wait_ms = u64::try_from(wait_ms).unwrap_or(0);
+            at = at.min(now + Duration::from_millis(wait_ms));
+        }
+        if let Some(again_at) = self.settling.ask_again_at() {
+            at = at.min(again_at);
+        }
+        if self.alarm.deadline() != at {
+            self.alarm.as_mut().reset(at);
+        }
+    }
+
+    /// What stopping came to, once it has.
+    fn stopped(&mut self, now: Instant) -> Option<Stopped> {
+        let stopping = self.stopping.as_mut()?;
+        if now >= stopping.deadline {
+            stopping.dropped += self.flights.drop_all();
+        }
+        if self.flights.len() > 0 {
+            return None;
+        }
+        let unwritten = self.settling.len();
+        (unwritten == 0 || now >= stopping.write_deadline).then_some(Stopped {
+            attempts_dropped: stopping.dropped,
+            outcomes_unwritten: unwritten,
+            fell_over: false,
+        })
+    }
+}
+
+impl Stopping {
+    fn next_deadline(self, now: Instant) -> Instant {
+        match now < self.deadline {
+            true => self.deadline,
+            false => self.write_deadline,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,411 @@
+//! Lanes: one for every webhook that has something waiting or in the air; their order and width.
+//!
+//! Pure bookkeeping: no clock, no store, nothing awaited. `dispatch.rs` says what happened and
+//! asks what to do next. Each call costs the logarithm of the number of lanes, never a walk over
+//! them, and after each the lanes it touched are where they belong (`review`).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use model::contract::{DueAsk, DueRead};
+use model::delivery::Due;
+use model::id::{DeliveryId, WebhookId};
+use model::time::Timestamp;
+
+use crate::lane::{Index, Lane, Load, Sight};
+use crate::request::Prepared;
+
+/// Lanes asked for in one read, and new rows they may bring together: some milliseconds' work.
+const READ_LANES_MAX: usize = 64;
+const READ_ROWS_MAX: usize = 256;
+
+/// Webhooks whose targets are read together.
+const TARGETS_MAX: usize = 1_000;
+
+pub(crate) struct Lanes {
+    lanes: BTreeMap<WebhookId, Lane>,
+    /// When lanes want to be read, earliest first.
+    wakes: BTreeSet<(Timestamp, WebhookId)>,
+    /// Lanes whose time to be read has come, first come, first served.
+    hungry: VecDeque<WebhookId>,
+    /// Lanes that may be ready to send, in turn.
+    turns: VecDeque<WebhookId>,
+    /// Lanes whose target must be read.
+    unseen: VecDeque<WebhookId>,
+    /// Disabled webhooks whose pending deliveries are still to be cancelled.
+    uncancelled: VecDeque<WebhookId>,
+    load: Load,
+    flights_max: usize,
+    width: usize,
+}
+
+/// What a webhook was found to be.
+pub(crate) enum Seen {
+    Open(Arc<Prepared>),
+    Disabled,
+    /// Not there, or nobody here knows how to serve it.
+    Unserved,
+}
+
+/// How an attempt ended, as far as its lane is concerned.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Landing {
+    pub(crate) failed: bool,
+    /// It was ended by its limit.
+    pub(crate) hung: bool,
+    /// The receiver wants nothing more.
+    pub(crate) gone: bool,
+}
+
+/// How a lane's fortune turned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turned {
+    Failing,
+    Recovered,
+}
+
+impl Lanes {
+    pub(crate) fn new(flights_max: usize, width: usize) -> Self {
+        Self {
+            lanes: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            hungry: VecDeque::new(),
+            turns: VecDeque::new(),
+            unseen: VecDeque::new(),
+            uncancelled: VecDeque::new(),
+            load: Load::default(),
+            flights_max: flights_max.max(1),
+            width: width.max(1),
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.load.held
+    }
+
+    /// When the first lane wants to be read.
+    pub(crate) fn next_wake(&self) -> Option<Timestamp> {
+        self.wakes.first().map(|(at, _)| *at)
+    }
+
+    /// The store has something for this webhook that is due at `at`.
+    pub(crate) fn lower(&mut self, webhook: WebhookId, at: Timestamp) {
+        self.lane(webhook).lower(at);
+        self.review(webhook);
+    }
+
+    /// A delivery that was just accepted. It goes without being read back if there is room and
+    /// nothing in the store is due before it.
+    pub(crate) fn arrive(&mut self, due: Due) {
+        let webhook = due.delivery.id.webhook;
+        let load = self.load;
+        let lane = self.lane(webhook);
+        if lane.held.contains_key(&due.delivery.id.notification) {
+            return;
+        }
+        if matches!(lane.sight, Sight::Shut) {
+            lane.sight = Sight::Wanted;
+            self.unseen.push_back(webhook);
+        }
+        let due_at = due.delivery.due_at;
+        let Some(lane) = self.lanes.get_mut(&webhook) else {
+            return;
+        };
+        let in_order = lane.reading || lane.stored_due_at.is_none_or(|at| at > due_at);
+        if in_order && !load.is_full() && lane.room(load) > 0 {
+            lane.hold(due, &mut self.load);
+        } else {
+            lane.lower(due_at);
+        }
+        self.review(webhook);
+    }
+
+    /// The webhook is another one, or got something due.
+    pub(crate) fn changed(&mut self, webhook: WebhookId, now: Timestamp) {
+        self.look_again(webhook);
+        self.lower(webhook, now);
+    }
+
+    /// Any webhook may be another one.
+    pub(crate) fn all_changed(&mut self) {
+        let all: Vec<WebhookId> = self.lanes.keys().copied().collect();
+        for webhook in all {
+            self.look_again(webhook);
+        }
+    }
+
+    /// The next delivery to be sent, if there is one and one more attempt may be in the air.
+    pub(crate) fn next_call(&mut self) -> Option<(Arc<Prepared>, Due)> {
+        while self.load.flying < self.flights_max {
+            let webhook = self.turns.pop_front()?;
+            // Receivers that hang are kept from taking more than half of all flights.
+            let crowded = self.load.flying * 2 >= self.flights_max;
+            let Some(lane) = self.lanes.get_mut(&webhook) else {
+                continue;
+            };
+            lane.in_turns = false;
+            let width = if lane.hanging && crowded {
+                1
+            } else {
+                self.width
+            };
+            let Sight::Open(prepared) = &lane.sight else {
+                continue;
+            };
+            if lane.flying >= width {
+                continue;
+            }
+            let prepared = Arc::clone(prepared);
+            let Some((_, due)) = lane.ready.pop_first() else {
+                continue;
+            };
+            lane.flying += 1;
+            self.load.flying += 1;
+            self.review(webhook);
+            return Some((prepared, due));
+        }
+        None
+    }
+
+    /// An attempt has ended. Its delivery stays held until that is settled.
+    pub(crate) fn landed(&mut self, id: DeliveryId, landing: Landing) -> Option<Turned> {
+        let lane = self.lanes.get_mut(&id.webhook)?;
+        lane.flying = lane.flying.saturating_sub(1);
+        self.load.flying = self.load.flying.saturating_sub(1);
+        if let Some(held) = lane.held.get_mut(&id.notification) {
+            self.load.take_off(held.body_bytes);
+        }
+        lane.hanging = landing.hung;
+        if landing.gone {
+            lane.sight = Sight::Shut;
+            lane.give_back(0, &mut self.load);
+        } else if lane.hanging && self.load.is_crowded() {
+            lane.give_back(1, &mut self.load);
+        }
+        let turned = match (lane.failing, landing.failed) {
+            (false, true) => Some(Turned::Failing),
+            (true, false) => Some(Turned::Recovered),
+            (true, true) | (false, false) => None,
+        };
+        lane.failing = landing.failed;
+        self.review(id.webhook);
+        turned
+    }
+
+    /// An outcome is written down, and the delivery is due again at `due_at`, if at all.
+    pub(crate) fn settled(&mut self, id: DeliveryId, due_at: Option<Timestamp>) {
+        let Some(lane) = self.lanes.get_mut(&id.webhook) else {
+            return;
+        };
+        if lane.reading {
+            lane.parked.push((id.notification, due_at));
+        } else {
+            lane.let_go(id.notification, due_at);
+        }
+        self.review(id.webhook);
+    }
+
+    /// What is to be read now. One such question at a time.
+    pub(crate) fn ask_due(&mut self, now: Timestamp) -> Vec<DueAsk> {
+        while let Some(&(at, webhook)) = self.wakes.first()
+            && at <= now
+        {
+            self.wakes.pop_first();
+            if let Some(lane) = self.lanes.get_mut(&webhook)
+                && lane.index == Index::Wake(at)
+            {
+                lane.index = Index::Hungry;
+                self.hungry.push_back(webhook);
+            }
+        }
+        let (mut asks, mut rows) = (Vec::new(), 0);
+        while asks.len() < READ_LANES_MAX && rows < READ_ROWS_MAX && !self.load.is_full() {
+            let Some(webhook) = self.hungry.pop_front() else {
+                break;
+            };
+            // The lane may be another one than the one that queued here.
+            let Some(lane) = self.lanes.get_mut(&webhook) else {
+                continue;
+            };
+            if lane.index != Index::Hungry {
+                continue;
+            }
+            lane.index = Index::None;
+            if lane.wants_read_at(self.load).is_some_and(|at| at <= now) {
+                let room = lane.room(self.load);
+                lane.reading = true;
+                rows += room;
+                asks.push(DueAsk {
+                    webhook,
+                    limit: lane.held.len() + room,
+                });
+            }
+            self.review(webhook);
+        }
+        asks
+    }
+
+    /// The store's answer to `ask_due`. Everything it told before must have been taken in.
+    pub(crate) fn answer_due(&mut self, asked: &[WebhookId], reads: Vec<DueRead>, now: Timestamp) {
+        let mut reads: BTreeMap<WebhookId, DueRead> =
+            reads.into_iter().map(|read| (read.webhook, read)).collect();
+        for webhook in asked {
+            let Some(lane) = self.lanes.get_mut(webhook) else {
+                continue;
+            };
+            let read = reads.remove(webhook);
+            lane.reading = false;
+            lane.stored_due_at = lane.lowered.take();
+            if let Some(read) = read.filter(|_| !matches!(lane.sight, Sight::Shut)) {
+                lane.take_in(read, now, &mut self.load);
+            }
+            for (notification, due_at) in std::mem::take(&mut lane.parked) {
+                lane.let_go(notification, due_at);
+            }
+            self.review(*webhook);
+        }
+    }
+
+    /// The store refused `ask_due`: everything is as it was before.
+    pub(crate) fn unasked_due(&mut self, asked: &[WebhookId]) {
+        for webhook in asked {
+            if let Some(lane) = self.lanes.get_mut(webhook) {
+                lane.reading = false;
+                lane.lowered = None;
+                for (notification, due_at) in std::mem::take(&mut lane.parked) {
+                    lane.let_go(notification, due_at);
+                }
+            }
+            self.review(*webhook);
+        }
+    }
+
+    /// The webhooks whose targets are to be read. One such question at a time.
+    pub(crate) fn ask_targets(&mut self) -> Vec<WebhookId> {
+        let count = self.unseen.len().min(TARGETS_MAX);
+        let mut asked = Vec::with_capacity(count);
+        for webhook in self.unseen.drain(..count) {
+            if let Some(lane) = self.lanes.get_mut(&webhook)
+                && matches!(lane.sight, Sight::Wanted)
+            {
+                lane.sight = Sight::Asked { stale: false };
+                asked.push(webhook);
+            }
+        }
+        asked
+    }
+
+    /// What a webhook was found to be.
+    pub(crate) fn answer_target(&mut self, webhook: WebhookId, seen: Seen) {
+        let Some(lane) = self.lanes.get_mut(&webhook) else {
+            return;
+        };
+        match (&lane.sight, seen) {
+            (Sight::Asked { stale: true }, _) => {
+                lane.sight = Sight::Wanted;
+                self.unseen.push_back(webhook);
+            }
+            (Sight::Asked { stale: false }, Seen::Open(prepared)) => {
+                lane.sight = Sight::Open(prepared);
+            }
+            (Sight::Asked { stale: false }, seen) => {
+                lane.sight = Sight::Shut;
+                lane.give_back(0, &mut self.load);
+                lane.stored_due_at = None;
+                if matches!(seen, Seen::Disabled) && !lane.cancelling {
+                    lane.cancelling = true;
+                    self.uncancelled.push_back(webhook);
+                }
+            }
+            // A receiver that is gone shut the lane meanwhile, or it was never asked for.
+            (Sight::Wanted | Sight::Open(_) | Sight::Shut, _) => {}
+        }
+        self.review(webhook);
+    }
+
+    /// The store refused `ask_targets`.
+    pub(crate) fn unasked_targets(&mut self, asked: &[WebhookId]) {
+        for webhook in asked {
+            if let Some(lane) = self.lanes.get_mut(webhook)
+                && matches!(lane.sight, Sight::Asked { .. })
+            {
+                lane.sight = Sight::Wanted;
+                self.unseen.push_back(*webhook);
+            }
+        }
+    }
+
+    /// A disabled webhook whose deliveries are to be cancelled.
+    pub(crate) fn next_cancel(&mut self) -> Option<WebhookId> {
+        self.uncancelled.pop_front()
+    }
+
+    /// Some deliveries of a disabled webhook were cancelled; whether there may be more.
+    pub(crate) fn cancelled(&mut self, webhook: WebhookId, more: bool) {
+        if more {
+            self.uncancelled.push_back(webhook);
+        } else if let Some(lane) = self.lanes.get_mut(&webhook) {
+            lane.cancelling = false;
+        }
+        self.review(webhook);
+    }
+
+    fn lane(&mut self, webhook: WebhookId) -> &mut Lane {
+        self.lanes.entry(webhook).or_insert_with(|| {
+            self.unseen.push_back(webhook);
+            Lane::default()
+        })
+    }
+
+    fn look_again(&mut self, webhook: WebhookId) {
+        let lane = self.lane(webhook);
+        match &mut lane.sight {
+            Sight::Wanted => {}
+            Sight::Asked { stale } => *stale = true,
+            Sight::Open(_) | Sight::Shut => {
+                lane.sight = Sight::Wanted;
+                self.unseen.push_back(webhook);
+            }
+        }
+    }
+
+    /// Puts a lane that something happened to where it belongs.
+    fn review(&mut self, webhook: WebhookId) {
+        let Some(lane) = self.lanes.get_mut(&webhook) else {
+            return;
+        };
+        if lane.may_send(self.width) && !lane.in_turns {
+            lane.in_turns = true;
+            self.turns.push_back(webhook);
+        }
+        let wants = lane.wants_read_at(self.load);
+        let idle = lane.is_idle();
+        match lane.index {
+            Index::Wake(at) if wants == Some(at) => {}
+            // It is looked at again when its turn comes.
+            Index::Hungry => {}
+            Index::Wake(_) | Index::None => {
+                if let Index::Wake(at) = lane.index {
+                    self.wakes.remove(&(at, webhook));
+                }
+                lane.index = match wants {
+                    Some(at) => {
+                        self.wakes.insert((at, webhook));
+                        Index::Wake(at)
+                    }
+                    None => Index::None,
+                };
+            }
+        }
+        if idle {
+            self.lanes.remove(&webhook);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

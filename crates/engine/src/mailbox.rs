@@ -1,0 +1,163 @@
+//! Mailbox: what the store tells, kept until the loop takes it.
+//!
+//! Filled on the store's thread, so it never waits. It is bounded: beyond the bounds it forgets
+//! deliveries and remembers only that their webhooks have something due, because the deliveries
+//! themselves are in the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use model::contract::Listener;
+use model::delivery::Due;
+use model::id::WebhookId;
+use model::limits;
+use model::time::Timestamp;
+
+#[derive(Default)]
+pub(crate) struct Mailbox(Mutex<Inside>);
+
+/// What arrived since the loop looked last.
+#[derive(Default)]
+pub(crate) struct Mail {
+    pub(crate) accepted: Vec<Due>,
+    /// Webhooks of deliveries that did not fit, with the earliest of their due times.
+    pub(crate) passed_over: BTreeMap<WebhookId, Timestamp>,
+    pub(crate) changed: BTreeSet<WebhookId>,
+    pub(crate) changed_elsewhere: bool,
+}
+
+#[derive(Default)]
+struct Inside {
+    mail: Mail,
+    body_bytes: usize,
+    waker: Option<Waker>,
+}
+
+impl Mailbox {
+    /// What there is at this moment, possibly nothing.
+    pub(crate) fn take(&self) -> Mail {
+        let mut inside = self.lock();
+        inside.body_bytes = 0;
+        std::mem::take(&mut inside.mail)
+    }
+
+    /// Ready as soon as there is something.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Mail> {
+        let mut inside = self.lock();
+        if inside.mail.is_empty() {
+            inside.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        inside.body_bytes = 0;
+        Poll::Ready(std::mem::take(&mut inside.mail))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fill(&self, put: impl FnOnce(&mut Inside)) {
+        let mut inside = self.lock();
+        put(&mut inside);
+        let waker = inside.waker.take();
+        drop(inside);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Mail {
+    fn is_empty(&self) -> bool {
+        self.accepted.is_empty()
+            && self.passed_over.is_empty()
+            && self.changed.is_empty()
+            && !self.changed_elsewhere
+    }
+}
+
+impl Inside {
+    fn put(&mut self, due: Due) {
+        let body_bytes = self.body_bytes.saturating_add(due.body.len());
+        if self.mail.accepted.len() < limits::HELD_MAX && body_bytes <= limits::HELD_BYTES_MAX {
+            self.body_bytes = body_bytes;
+            self.mail.accepted.push(due);
+        } else {
+            let due_at = due.delivery.due_at;
+            let earliest = self.mail.passed_over.entry(due.delivery.id.webhook);
+            earliest
+                .and_modify(|at| *at = due_at.min(*at))
+                .or_insert(due_at);
+        }
+    }
+}
+
+impl Listener for Mailbox {
+    fn accepted(&self, deliveries: Vec<Due>) {
+        self.fill(|inside| deliveries.into_iter().for_each(|due| inside.put(due)));
+    }
+
+    fn changed(&self, webhooks: &[WebhookId]) {
+        self.fill(|inside| inside.mail.changed.extend(webhooks));
+    }
+
+    fn changed_elsewhere(&self) {
+        self.fill(|inside| inside.mail.changed_elsewhere = true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use model::delivery::Delivery;
+    use model::id::{DeliveryId, NotificationId};
+    use model::webhook::Headers;
+
+    use super::*;
+
+    fn due(number: i64, body: &Bytes) -> Due {
+        Due {
+            delivery: Delivery {
+                id: DeliveryId {
+                    notification: NotificationId(number),
+                    webhook: WebhookId(number % 3),
+                },
+                round: 1,
+                attempts: 0,
+                round_attempts: 0,
+                round_began_at: None,
+                due_at: Timestamp::from_millis(number),
+            },
+            headers: Headers::default(),
+            body: body.clone(),
+        }
+    }
+
+    #[test]
+    fn beyond_its_bound_it_remembers_webhooks_only() {
+        let mailbox = Mailbox::default();
+        let bound = i64::try_from(limits::HELD_MAX).unwrap();
+        let body = Bytes::from_static(b"x");
+        mailbox.accepted((0..bound + 300).map(|n| due(n, &body)).collect());
+        let mail = mailbox.take();
+        assert_eq!(mail.accepted.len(), limits::HELD_MAX);
+        assert_eq!(mail.passed_over.len(), 3);
+        let earliest = mail.passed_over.values().min().copied();
+        assert_eq!(earliest, Some(Timestamp::from_millis(bound)));
+        assert!(mailbox.take().is_empty());
+        mailbox.accepted(vec![due(1, &body)]);
+        assert_eq!(mailbox.take().accepted.len(), 1);
+    }
+
+    #[test]
+    fn large_bodies_fill_it_sooner() {
+        let mailbox = Mailbox::default();
+        let body = Bytes::from(vec![0; limits::NOTIFICATION_BODY_BYTES_MAX]);
+        mailbox.accepted((0..1_000).map(|n| due(n, &body)).collect());
+        let mail = mailbox.take();
+        let fits = limits::HELD_BYTES_MAX / limits::NOTIFICATION_BODY_BYTES_MAX;
+        assert_eq!(mail.accepted.len(), fits);
+        assert_eq!(mail.passed_over.len(), 3);
+    }
+}

@@ -1,0 +1,205 @@
+//! Prepared: what all requests to one webhook have in common, made once and not per attempt.
+//!
+//! What is written down of a request is what was sent, with two exceptions: credentials are
+//! masked, and `Content-Length` is left out, because it follows from the body and would make
+//! every delivery's block of headers another one (the store keeps equal blocks once).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Uri};
+use http_body_util::Full;
+use model::attempt::{Failure, FailureKind};
+use model::contract::LaneTarget;
+use model::policy::Policy;
+use model::target::{self, Target};
+use model::webhook::Headers;
+
+use crate::dial::Place;
+
+/// Lines that say how the request is framed or where it goes: ours alone.
+const OURS: [HeaderName; 9] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    header::EXPECT,
+    header::PROXY_AUTHORIZATION,
+];
+
+/// A webhook, ready to be called.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) policy: Arc<Policy>,
+    /// The target URL without credentials.
+    pub(crate) shown_url: String,
+    call: Result<Call, Failure>,
+}
+
+/// The URL, taken apart.
+#[derive(Debug)]
+struct Call {
+    place: Arc<Place>,
+    uri: Uri,
+    /// All lines that do not depend on the delivery; `Content-Length` holds its place.
+    head: HeaderMap,
+    /// From the URL's user and password; goes last.
+    authorization: Option<HeaderValue>,
+    recorded: Headers,
+}
+
+impl Prepared {
+    pub(crate) fn new(target: &LaneTarget, policy: Arc<Policy>) -> Self {
+        let call = Call::new(target, &policy);
+        Self {
+            policy,
+            shown_url: target::masked(&target.target_url),
+            call: call.map_err(|detail| Failure::new(FailureKind::BadTarget, detail)),
+        }
+    }
+
+    /// Where the receiver listens, if the URL can be called at all.
+    pub(crate) fn place(&self) -> Result<&Arc<Place>, &Failure> {
+        self.call.as_ref().map(|call| &call.place)
+    }
+
+    /// The request for a notification with these lines and this body.
+    pub(crate) fn request(&self, own: &Headers, body: &Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(body.clone()));
+        if let Ok(call) = &self.call {
+            *request.method_mut() = Method::POST;
+            *request.uri_mut() = call.uri.clone();
+            *request.headers_mut() = call.head_with(own, body.len());
+        }
+        request
+    }
+
+    /// What is written down of its lines.
+    pub(crate) fn recorded(&self, own: &Headers) -> Headers {
+        match &self.call {
+            Err(_) => Headers::default(),
+            Ok(call) if own.is_empty() => call.recorded.clone(),
+            Ok(call) => shown(&call.head_with(own, 0)),
+        }
+    }
+}
+
+impl Call {
+    fn new(webhook: &LaneTarget, policy: &Policy) -> Result<Self, String> {
+        let target = Target::parse(&webhook.target_url).map_err(|bad| bad.0)?;
+        let path = PathAndQuery::try_from(target.path_and_query)
+            .map_err(|error| format!("its path: {error}"))?;
+        let host = HeaderValue::try_from(target.authority)
+            .map_err(|_| "its host cannot be written into a request".to_owned())?;
+        let mut head = HeaderMap::with_capacity(8);
+        head.insert(header::HOST, host);
+        if let Ok(user_agent) = HeaderValue::try_from(&policy.user_agent) {
+            head.insert(header::USER_AGENT, user_agent);
+        }
+        head.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        head.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+        if let Ok(content_type) = HeaderValue::try_from(&policy.content_type) {
+            head.insert(header::CONTENT_TYPE, content_type);
+        }
+        let authorization = target
+            .authorization
+            .and_then(|text| HeaderValue::try_from(text).ok());
+        add(&mut head, &webhook.headers, authorization.is_some());
+        let mut call = Self {
+            place: Arc::new(Place {
+                tls: target.tls,
+                host: target.host,
+                port: target.port,
+            }),
+            uri: Uri::from(path),
+            head,
+            authorization,
+            recorded: Headers::default(),
+        };
+        call.recorded = shown(&call.head_with(&Headers::default(), 0));
+        Ok(call)
+    }
+
+    fn head_with(&self, own: &Headers, body_bytes: usize) -> HeaderMap {
+        let mut head = self.head.clone();
+        head.insert(header::CONTENT_LENGTH, HeaderValue::from(body_bytes));
+        add(&mut head, own, self.authorization.is_some());
+        if let Some(authorization) = &self.authorization {
+            head.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        head
+    }
+}
+
+/// Adds lines. Those of the policy are replaced where they stand, those of the framing are left
+/// alone, and what cannot be sent is left out.
+fn add(head: &mut HeaderMap, lines: &Headers, authorized: bool) {
+    for (name, value) in lines.iter() {
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        else {
+            continue;
+        };
+        if OURS.contains(&name) || (authorized && name == header::AUTHORIZATION) {
+            continue;
+        }
+        let single = [
+            header::USER_AGENT,
+            header::ACCEPT,
+            header::CONTENT_TYPE,
+            header::AUTHORIZATION,
+        ];
+        if single.contains(&name) {
+            head.insert(name, value);
+        } else {
+            head.append(name, value);
+        }
+    }
+}
+
+/// The lines as they are written down.
+fn shown(head: &HeaderMap) -> Headers {
+    let lines: Vec<(String, Vec<u8>)> = head
+        .iter()
+        .filter(|(name, _)| *name != header::CONTENT_LENGTH)
+        .map(|(name, value)| {
+            let value = match *name == header::AUTHORIZATION {
+                true => masked(value),
+                false => value.as_bytes().to_vec(),
+            };
+            (title_case(name.as_str()), value)
+        })
+        .collect();
+    Headers::from_pairs(lines.iter().map(|(name, value)| (&**name, &**value)))
+}
+
+/// `Basic ***` for `Basic dXNlcjpwYXNz`.
+fn masked(value: &HeaderValue) -> Vec<u8> {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    match text.split_once(' ') {
+        Some((scheme, _)) => format!("{scheme} ***").into_bytes(),
+        None => b"***".to_vec(),
+    }
+}
+
+/// A name as it goes over the wire: hyper writes it so, and shows it in small letters only.
+fn title_case(name: &str) -> String {
+    let mut begins = true;
+    name.chars()
+        .map(|letter| {
+            let cased = match begins {
+                true => letter.to_ascii_uppercase(),
+                false => letter,
+            };
+            begins = letter == '-';
+            cased
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Which lines a request has, and which of them are written down.
+
+use model::id::WebhookId;
+use model::schedule::Schedule;
+use model::tenant::DialectName;
+
+use super::*;
+
+fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
+    let policy = Policy {
+        schedule: Schedule {
+            delays_ms: vec![],
+            spread_from_ms: 0,
+            spread_percent: 0,
+            last_try_after_ms: None,
+        },
+        exchange_limit_ms: 1,
+        gone_disables: true,
+        user_agent: "Willcall/0".to_owned(),
+        content_type: "application/json".to_owned(),
+    };
+    let target = LaneTarget {
+        webhook: WebhookId(1),
+        dialect: DialectName::new("any"),
+        target_url: url.to_owned(),
+        headers: own(lines),
+        enabled: true,
+    };
+    Prepared::new(&target, Arc::new(policy))
+}
+
+fn own(lines: &[(&str, &str)]) -> Headers {
+    Headers::from_pairs(lines.iter().map(|(name, value)| (*name, value.as_bytes())))
+}
+
+fn sent(prepared: &Prepared, lines: &[(&str, &str)]) -> Vec<String> {
+    let request = prepared.request(&own(lines), &Bytes::from_static(b"12345"));
+    let line =
+        |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
+    request.headers().iter().map(line).collect()
+}
+
+#[test]
+fn lines_of_webhook_and_notification_come_before_the_credentials() {
+    let prepared = prepared("https://u:p@a.test:8443/x?y", &[("X-Hook", "1")]);
+    assert_eq!(
+        sent(&prepared, &[("X-Own", "2"), ("X-Own", "3")]),
+        [
+            "host: a.test:8443",
+            "user-agent: Willcall/0",
+            "accept: */*",
+            "content-length: 5",
+            "content-type: application/json",
+            "x-hook: 1",
+            "x-own: 2",
+            "x-own: 3",
+            "authorization: Basic dTpw"
+        ]
+    );
+    let place = prepared.place().unwrap();
+    assert_eq!(
+        (place.tls, &*place.host, place.port),
+        (true, "a.test", 8443)
+    );
+    let request = prepared.request(&Headers::default(), &Bytes::new());
+    assert_eq!(request.uri().to_string(), "/x?y");
+}
+
+#[test]
+fn own_lines_can_replace_those_of_the_policy_but_not_the_framing() {
+    let hook = [
+        ("Content-Type", "text/plain"),
+        ("Content-Length", "99"),
+        ("Transfer-Encoding", "chunked"),
+        ("Host", "elsewhere.test"),
+        ("Connection", "close"),
+        ("Expect", "100-continue"),
+        ("Bad Name", "x"),
+    ];
+    let prepared = prepared("http://a.test/", &hook);
+    assert_eq!(
+        sent(
+            &prepared,
+            &[("user-agent", "Mine"), ("Authorization", "Bearer t")]
+        ),
+        [
+            "host: a.test",
+            "user-agent: Mine",
+            "accept: */*",
+            "content-length: 5",
+            "content-type: text/plain",
+            "authorization: Bearer t"
+        ]
+    );
+}
+
+#[test]
+fn what_is_written_down_has_no_credentials_and_does_not_differ_by_length() {
+    let prepared = prepared("http://u:secret@a.test/", &[]);
+    let plain = prepared.recorded(&Headers::default());
+    assert_eq!(
+        plain.0,
+        "Host: a.test\r\nUser-Agent: Willcall/0\r\nAccept: */*\r\n\
+         Content-Type: application/json\r\nAuthorization: Basic ***\r\n"
+    );
+    let own = prepared.recorded(&own(&[("X-Own", "1"), ("Authorization", "Bearer other")]));
+    let own = String::from_utf8(own.0.to_vec()).unwrap();
+    assert!(
+        own.contains("X-Own: 1\r\nAuthorization: Basic ***\r\n"),
+        "{own}"
+    );
+    assert!(!own.contains("other"), "{own}");
+}
+
+#[test]
+fn credentials_of_an_own_line_are_masked_as_well() {
+    for (value, shown) in [("Bearer abc", "Bearer ***"), ("abc", "***")] {
+        let prepared = prepared("http://a.test/", &[("Authorization", value)]);
+        let recorded = prepared.recorded(&Headers::default());
+        let lines: Vec<_> = recorded.iter().collect();
+        assert_eq!(lines.last().unwrap().1, shown.as_bytes());
+    }
+}
+
+#[test]
+fn odd_paths_are_sent_as_they_are() {
+    for (url, path) in [
+        ("http://a.test//b//c", "//b//c"),
+        ("http://a.test/?q={\"a\":[1|2]}", "/?q={%22a%22:[1|2]}"),
+        ("http://a.test", "/"),
+    ] {
+        let request = prepared(url, &[]).request(&Headers::default(), &Bytes::new());
+        assert_eq!(request.uri().to_string(), path);
+    }
+}

@@ -1,0 +1,103 @@
+//! Settling: outcomes on their way to being written down.
+//!
+//! One batch is written at a time and the outcomes of that while make the next. Nothing is
+//! dropped: what the store refuses is repeated until it is taken.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use model::contract::{Settlement, Store, StoreError};
+use model::limits;
+use tokio::time::Instant;
+
+use crate::asking::{Asking, Fare};
+use crate::health::Trouble;
+
+pub(crate) struct Settling {
+    store: Arc<dyn Store>,
+    waiting: VecDeque<Settlement>,
+    /// The batch that is being written.
+    written: Vec<Settlement>,
+    asking: Asking<()>,
+    fare: Fare,
+    batch_max: usize,
+}
+
+impl Settling {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            waiting: VecDeque::new(),
+            written: Vec::new(),
+            asking: Asking::new(),
+            fare: Fare::new("outcomes of attempts"),
+            batch_max: limits::SETTLE_BATCH_MAX,
+        }
+    }
+
+    pub(crate) fn push(&mut self, settlement: Settlement) {
+        self.waiting.push_back(settlement);
+    }
+
+    /// Outcomes that are not known to be written down.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len() + self.written.len()
+    }
+
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.fare.trouble().or_else(|| self.asking.silence())
+    }
+
+    pub(crate) fn ask_again_at(&self) -> Option<Instant> {
+        let waits = self.asking.is_idle() && !self.waiting.is_empty();
+        self.fare.ask_again_at().filter(|_| waits)
+    }
+
+    /// Hands the next batch to the store, if it has none and there is one. Answers its size.
+    pub(crate) fn begin(&mut self, now: Instant) -> Option<usize> {
+        if !self.asking.is_idle() || self.waiting.is_empty() || !self.fare.may_ask(now) {
+            return None;
+        }
+        let count = self.waiting.len().min(self.batch_max);
+        self.written = self.waiting.drain(..count).collect();
+        self.asking.ask(self.store.settle(self.written.clone()));
+        Some(count)
+    }
+
+    /// A batch that is written down, or why the store refused it; it is repeated then.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Vec<Settlement>, StoreError>> {
+        match ready!(self.asking.poll(cx)) {
+            Ok(()) => {
+                self.fare.succeeded();
+                self.batch_max = (self.batch_max * 2).min(limits::SETTLE_BATCH_MAX);
+                Poll::Ready(Ok(std::mem::take(&mut self.written)))
+            }
+            Err(error) => {
+                self.fare.refused(&error);
+                self.put_back(&error);
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
+    /// If one outcome is what the store chokes on, ever smaller batches from alternating ends let
+    /// the others through.
+    fn put_back(&mut self, error: &StoreError) {
+        let batch = std::mem::take(&mut self.written);
+        match error {
+            StoreError::Broken(_) | StoreError::Conflict(_) | StoreError::Stale => {
+                self.batch_max = (batch.len() / 2).max(1);
+                self.waiting.extend(batch);
+            }
+            StoreError::Busy | StoreError::Full | StoreError::Unknown => {
+                for settlement in batch.into_iter().rev() {
+                    self.waiting.push_front(settlement);
+                }
+            }
+        }
+    }
+}

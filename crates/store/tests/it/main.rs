@@ -1,0 +1,6 @@
+//! What a store must do, case by case, on every engine there is.
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod ledger;
