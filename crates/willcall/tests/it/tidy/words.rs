@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lexer::{Kind, identifiers, only};
-use super::{judge, rust_files, tree};
+use super::{File, judge, rust_files, tree};
 
 /// What must not be a name of ours, and what to say instead.
 const BANNED: [(&str, &str); 26] = [
@@ -69,6 +69,14 @@ fn names_use_the_words_of_the_house() {
                 }
             }
         }
+    }
+    for name in FOREIGN {
+        let used = |file: &File| identifiers(&file.text).any(|(_, word)| word == name);
+        let product = rust_files().filter(|file| !file.path.contains("/it/tidy/"));
+        assert!(
+            product.into_iter().any(used) || tree().is_empty(),
+            "nobody uses {name}: take it out of FOREIGN in tests/it/tidy/words.rs"
+        );
     }
     judge(
         &found,
