@@ -37,6 +37,7 @@ pub(crate) struct Lanes {
     load: Load,
     flights_max: usize,
     width: usize,
+    read_lanes_max: usize,
 }
 
 /// What a webhook was found to be.
@@ -76,6 +77,7 @@ impl Lanes {
             load: Load::default(),
             flights_max: flights_max.max(1),
             width: width.max(1),
+            read_lanes_max: READ_LANES_MAX,
         }
     }
 
@@ -223,7 +225,7 @@ impl Lanes {
             }
         }
         let (mut asks, mut rows) = (Vec::new(), 0);
-        while asks.len() < READ_LANES_MAX && rows < READ_ROWS_MAX && !self.load.is_full() {
+        while asks.len() < self.read_lanes_max && rows < READ_ROWS_MAX && !self.load.is_full() {
             let Some(webhook) = self.hungry.pop_front() else {
                 break;
             };
@@ -251,6 +253,7 @@ impl Lanes {
 
     /// The store's answer to `ask_due`. Everything it told before must have been taken in.
     pub(crate) fn answer_due(&mut self, asked: &[WebhookId], reads: Vec<DueRead>, now: Timestamp) {
+        self.read_lanes_max = (self.read_lanes_max * 2).min(READ_LANES_MAX);
         let mut reads: BTreeMap<WebhookId, DueRead> =
             reads.into_iter().map(|read| (read.webhook, read)).collect();
         for webhook in asked {
@@ -270,8 +273,12 @@ impl Lanes {
         }
     }
 
-    /// The store refused `ask_due`: everything is as it was before.
-    pub(crate) fn unasked_due(&mut self, asked: &[WebhookId]) {
+    /// The store refused `ask_due`: everything is as it was before. If it is broken, one lane may
+    /// be what it chokes on; ever fewer at a time, in turn, let the others through.
+    pub(crate) fn unasked_due(&mut self, asked: &[WebhookId], broken: bool) {
+        if broken {
+            self.read_lanes_max = (asked.len() / 2).max(1);
+        }
         for webhook in asked {
             if let Some(lane) = self.lanes.get_mut(webhook) {
                 lane.reading = false;
@@ -279,8 +286,9 @@ impl Lanes {
                 for (notification, due_at) in std::mem::take(&mut lane.parked) {
                     lane.let_go(notification, due_at);
                 }
+                lane.index = Index::Hungry;
+                self.hungry.push_back(*webhook);
             }
-            self.review(*webhook);
         }
     }
 
