@@ -90,16 +90,25 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn tests_wait_for_no_real_time() {
-    let mut found = BTreeMap::new();
-    for file in rust_files() {
+    // Files of one folder of tests share their helpers, so they are looked at together.
+    let mut groups: BTreeMap<String, String> = BTreeMap::new();
+    for file in rust_files().filter(|file| !file.tests().is_empty()) {
+        let group = match file.path.find("/tests") {
+            Some(at) => file.path[..at].to_owned(),
+            None => file.path.clone(),
+        };
         let code = only(Kind::Code, file.tests());
-        let paused = code.contains("start_paused = true") || code.contains("time::pause(");
-        if code.contains("sleep(") && !paused {
-            found.extend([place(file, "sleep(")]);
-        }
+        groups.entry(group).or_default().push_str(&code);
     }
+    let waiting = groups.into_iter().filter(|(_, code)| {
+        let tests = code.matches("#[tokio::test").count();
+        let paused = code.matches("#[tokio::test(start_paused = true").count();
+        code.contains("sleep(") && (tests == 0 || paused < tests) && !code.contains("time::pause(")
+    });
     judge(
-        &found,
+        &waiting
+            .map(|(group, _)| (group, "sleep(".to_owned()))
+            .collect(),
         &WAITING,
         "Wait for what you wait for, or pause the time: #[tokio::test(start_paused = true)].",
     );
