@@ -55,7 +55,7 @@ impl Caller {
             Err(failure) => return Outcome::Failed(failure.clone()),
         };
         let limit = Limit::from_here(prepared.policy.exchange_limit_ms);
-        let request = || prepared.request(&due.headers, &due.body);
+        let request = || prepared.request(due);
         if let Some(mut line) = self.kept_line(place).await {
             let exchange = line.exchange(request(), limit).await;
             // A receiver may close an idle line just when it is used again. Then the request

@@ -41,6 +41,7 @@ use crate::Stopped;
 use crate::asking::Asking;
 use crate::caller::{Caller, hung};
 use crate::health::Health;
+use crate::lane::Pause;
 use crate::lanes::{Landing, Lanes, Seen, Turned};
 use crate::mailbox::{Mail, Mailbox};
 use crate::meters::{Meters, class};
@@ -316,7 +317,14 @@ impl Dispatch {
         } = landed;
         let (id, outcome) = (delivery.id, &attempt.outcome);
         let policy = &prepared.policy;
-        let next = delivery.after(outcome, attempt.began_at, ended_at, policy, &mut self.dice);
+        let next = delivery.after(
+            outcome,
+            attempt.began_at,
+            ended_at,
+            policy,
+            prepared.retries_max,
+            &mut self.dice,
+        );
         let class = class(outcome);
         tracing::debug!(%id, attempt = delivery.attempts.saturating_add(1), class,
             duration_ms = attempt.duration_ms, state = next.state.as_str(), "attempt ended");
@@ -330,7 +338,15 @@ impl Dispatch {
             failed: !outcome.is_success(),
             hung: hung(outcome),
             gone: next.disables_webhook,
+            pause: next.pauses_until.map(|until| Pause {
+                until,
+                by: Arc::clone(&prepared),
+            }),
         };
+        if let Some(until) = next.pauses_until {
+            self.meters.pauses.inc();
+            tracing::debug!(webhook = %id.webhook, %until, "its receiver asks to be left alone");
+        }
         let turned = self.lanes.landed(id, landing);
         let webhook = id.webhook;
         if next.disables_webhook {
@@ -425,7 +441,15 @@ impl Dispatch {
             return Seen::Disabled;
         }
         if let Some(policy) = self.policies.get(&target.dialect) {
-            return Seen::Open(Arc::new(Prepared::new(target, Arc::clone(policy))));
+            let now = self.clock.now();
+            // A clock that was set back, or another version's wish, makes no pause longer.
+            let paused_until = policy.retry_after_max_ms.and_then(|most| {
+                let until = target.paused_until.filter(|until| *until > now);
+                until.map(|until| until.min(now.plus_ms(most)))
+            });
+            let mut prepared = Prepared::new(target, Arc::clone(policy));
+            prepared.paused_until = paused_until;
+            return Seen::Open(Arc::new(prepared));
         }
         if self.unserved.insert(target.dialect.clone()) {
             tracing::error!(

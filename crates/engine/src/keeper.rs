@@ -2,10 +2,12 @@
 //!
 //! It goes in small steps with pauses, so that intake and settling never wait for it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::contract::Store;
+use model::tenant::DialectName;
 use model::time::Clock;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -24,7 +26,8 @@ pub(crate) struct Keeper {
     pub(crate) clock: Clock,
     pub(crate) pool: Arc<Pool>,
     pub(crate) meters: Arc<Meters>,
-    pub(crate) kept_ms: i64,
+    /// How long each dialect's log is kept.
+    pub(crate) kept_ms: BTreeMap<DialectName, i64>,
 }
 
 impl Keeper {
@@ -43,7 +46,11 @@ impl Keeper {
     async fn prune(&self, failing: &mut bool) {
         loop {
             let now = self.clock.now();
-            let before = now.plus_ms(self.kept_ms.saturating_neg());
+            let before = self.kept_ms.iter().map(|(dialect, kept_ms)| {
+                let before = now.plus_ms(kept_ms.saturating_neg());
+                (dialect.clone(), before)
+            });
+            let before = before.collect();
             match self.store.prune(before, now).await {
                 Ok(more) => {
                     *failing = false;

@@ -41,10 +41,18 @@ pub(crate) struct Lane {
     pub(crate) index: Index,
     pub(crate) in_turns: bool,
     pub(crate) cancelling: bool,
+    pub(crate) pause: Option<Pause>,
     /// The latest attempt failed.
     pub(crate) failing: bool,
     /// The latest attempt was ended by its limit.
     pub(crate) hanging: bool,
+}
+
+/// A receiver's wish to be left alone: nothing is read or taken up before.
+pub(crate) struct Pause {
+    pub(crate) until: Timestamp,
+    /// Who wished it.
+    pub(crate) by: Arc<Prepared>,
 }
 
 /// A delivery as it was when it was taken up.
@@ -129,6 +137,25 @@ impl Lane {
         self.ready.insert((due_at, id.notification), due);
     }
 
+    pub(crate) fn is_paused(&self, at: Timestamp) -> bool {
+        self.pause.as_ref().is_some_and(|pause| pause.until > at)
+    }
+
+    /// Takes a wish up, unless somebody else is called by now or a longer one is there.
+    pub(crate) fn take_pause(&mut self, pause: Pause, load: &mut Load) {
+        if let Sight::Open(current) = &self.sight
+            && !current.same_target(&pause.by)
+        {
+            return;
+        }
+        let same = |old: &Pause| old.by.same_target(&pause.by);
+        let longer = |old: &Pause| same(old) && old.until >= pause.until;
+        if !self.pause.as_ref().is_some_and(longer) {
+            self.pause = Some(pause);
+        }
+        self.give_back(0, load);
+    }
+
     /// Forgets what is ready beyond the first `kept`; the store has it.
     pub(crate) fn give_back(&mut self, kept: usize, load: &mut Load) {
         while self.ready.len() > kept {
@@ -201,7 +228,9 @@ impl Lane {
         if shut || self.reading || self.ready.len() >= limits::LANE_READ_MAX {
             return None;
         }
-        self.stored_due_at.filter(|_| self.room(load) > 0)
+        let due_at = self.stored_due_at.filter(|_| self.room(load) > 0)?;
+        let pause = self.pause.as_ref();
+        Some(pause.map_or(due_at, |pause| pause.until.max(due_at)))
     }
 
     pub(crate) fn is_idle(&self) -> bool {

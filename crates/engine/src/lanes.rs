@@ -12,7 +12,7 @@ use model::delivery::Due;
 use model::id::{DeliveryId, WebhookId};
 use model::time::Timestamp;
 
-use crate::lane::{Index, Lane, Load, Sight};
+use crate::lane::{Index, Lane, Load, Pause, Sight};
 use crate::request::Prepared;
 
 /// Lanes asked for in one read, and new rows they may bring together: some milliseconds' work.
@@ -49,13 +49,15 @@ pub(crate) enum Seen {
 }
 
 /// How an attempt ended, as far as its lane is concerned.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Default)]
 pub(crate) struct Landing {
     pub(crate) failed: bool,
     /// It was ended by its limit.
     pub(crate) hung: bool,
     /// The receiver wants nothing more.
     pub(crate) gone: bool,
+    /// The receiver wants nothing for a while.
+    pub(crate) pause: Option<Pause>,
 }
 
 /// How a lane's fortune turned.
@@ -117,8 +119,9 @@ impl Lanes {
         let Some(lane) = self.lanes.get_mut(&webhook) else {
             return;
         };
+        let paused = lane.is_paused(due_at);
         let in_order = lane.reading || lane.stored_due_at.is_none_or(|at| at > due_at);
-        if in_order && !load.is_full() && lane.room(load) > 0 {
+        if in_order && !paused && !load.is_full() && lane.room(load) > 0 {
             lane.hold(due, &mut self.load);
         } else {
             lane.lower(due_at);
@@ -187,6 +190,9 @@ impl Lanes {
             lane.give_back(0, &mut self.load);
         } else if lane.hanging && self.load.is_crowded() {
             lane.give_back(1, &mut self.load);
+        }
+        if let Some(pause) = landing.pause {
+            lane.take_pause(pause, &mut self.load);
         }
         let turned = match (lane.failing, landing.failed) {
             (false, true) => Some(Turned::Failing),
@@ -265,6 +271,9 @@ impl Lanes {
             lane.stored_due_at = lane.lowered.take();
             if let Some(read) = read.filter(|_| !matches!(lane.sight, Sight::Shut)) {
                 lane.take_in(read, now, &mut self.load);
+                if lane.is_paused(now) {
+                    lane.give_back(0, &mut self.load);
+                }
             }
             for (notification, due_at) in std::mem::take(&mut lane.parked) {
                 lane.let_go(notification, due_at);
@@ -318,7 +327,15 @@ impl Lanes {
                 self.unseen.push_back(webhook);
             }
             (Sight::Asked { stale: false }, Seen::Open(prepared)) => {
-                lane.sight = Sight::Open(prepared);
+                lane.sight = Sight::Open(Arc::clone(&prepared));
+                lane.pause.take_if(|pause| !pause.by.same_target(&prepared));
+                if let Some(until) = prepared.paused_until {
+                    let pause = Pause {
+                        until,
+                        by: prepared,
+                    };
+                    lane.take_pause(pause, &mut self.load);
+                }
             }
             (Sight::Asked { stale: false }, seen) => {
                 lane.sight = Sight::Shut;

@@ -69,8 +69,6 @@ pub struct Settings {
     pub flights_max: usize,
     /// Attempts in the air for one webhook.
     pub lane_width: usize,
-    /// How long ended deliveries stay in the log.
-    pub kept_ms: i64,
     pub idle_connections_max: usize,
     pub idle_connection_ms: u64,
 }
@@ -106,6 +104,10 @@ impl Engine {
         let pool = Arc::new(Pool::new(settings.idle_connections_max, idle_for));
         let opened = meters.opened.clone();
         let caller = Caller::new(dial, clock.clone(), Arc::clone(&pool), opened);
+        let kept_ms = policies
+            .iter()
+            .map(|(dialect, policy)| (dialect.clone(), policy.kept_ms))
+            .collect();
         let (stop, stopped) = oneshot::channel();
         let dispatch = Dispatch::new(Given {
             store: Arc::clone(&store),
@@ -125,7 +127,7 @@ impl Engine {
             clock,
             pool,
             meters,
-            kept_ms: settings.kept_ms,
+            kept_ms,
         };
         Self {
             dispatch: Part::spawn("the delivery loop", &alarm, dispatch.run()),

@@ -129,6 +129,7 @@ mod tests {
                 round_began_at: None,
                 due_at: Timestamp::from_millis(number),
             },
+            key: "1".into(),
             headers: Headers::default(),
             body: body.clone(),
         }

@@ -31,6 +31,7 @@ pub(crate) struct Meters {
     pub(crate) retries: Counter,
     pub(crate) exhausted: Counter,
     pub(crate) disabled: Counter,
+    pub(crate) pauses: Counter,
     pub(crate) opened: Counter,
     pub(crate) refused: Counter,
     pub(crate) pruned: Counter,
@@ -49,6 +50,7 @@ impl Meters {
             retries: Counter::default(),
             exhausted: Counter::default(),
             disabled: Counter::default(),
+            pauses: Counter::default(),
             opened: Counter::default(),
             refused: Counter::default(),
             pruned: Counter::default(),
@@ -78,6 +80,8 @@ impl Meters {
             webhook's log, mend its receiver, then send them again", &self.exhausted);
         counter("webhooks_disabled", "Webhooks switched off because their receiver answered \
             410 Gone. Their owners should know", &self.disabled);
+        counter("webhooks_paused", "Times a receiver asked by Retry-After to be left alone. Growing: \
+            it gets more than it can take", &self.pauses);
         counter("connections_opened", "Connections opened to receivers. As many as attempts: \
             receivers do not keep connections open", &self.opened);
         counter("store_refusals", "Times the store refused what the engine asked of it. Growing: \

@@ -1,8 +1,9 @@
 //! Prepared: what all requests to one webhook have in common, made once and not per attempt.
 //!
-//! What is written down of a request is what was sent, with two exceptions: credentials are
-//! masked, and `Content-Length` is left out, because it follows from the body and would make
-//! every delivery's block of headers another one (the store keeps equal blocks once).
+//! What is written down of a request is what was sent, with two exceptions. Credentials are
+//! masked, and so is every line of the webhook's own. `Content-Length` and the dedupe key are left
+//! out: they follow from what is known, and would make every delivery's block of headers another
+//! one (the store keeps equal blocks once).
 
 use std::sync::Arc;
 
@@ -13,8 +14,11 @@ use http::{Method, Request, Uri};
 use http_body_util::Full;
 use model::attempt::{Failure, FailureKind};
 use model::contract::LaneTarget;
+use model::dedupe;
+use model::delivery::Due;
 use model::policy::Policy;
 use model::target::{self, Target};
+use model::time::Timestamp;
 use model::webhook::Headers;
 
 use crate::dial::Place;
@@ -38,6 +42,10 @@ pub(crate) struct Prepared {
     pub(crate) policy: Arc<Policy>,
     /// The target URL without credentials.
     pub(crate) shown_url: String,
+    pub(crate) retries_max: Option<u32>,
+    /// The receiver asked not to be called before.
+    pub(crate) paused_until: Option<Timestamp>,
+    target_url: String,
     call: Result<Call, Failure>,
 }
 
@@ -51,6 +59,10 @@ struct Call {
     /// From the URL's user and password; goes last.
     authorization: Option<HeaderValue>,
     recorded: Headers,
+    /// Names of the webhook's own lines.
+    own: Vec<HeaderName>,
+    /// The header of the dedupe key, and the webhook's name in it.
+    dedupe: Option<(HeaderName, String)>,
 }
 
 impl Prepared {
@@ -59,8 +71,16 @@ impl Prepared {
         Self {
             policy,
             shown_url: target::masked(&target.target_url),
+            retries_max: target.retries_max,
+            paused_until: target.paused_until,
+            target_url: target.target_url.clone(),
             call: call.map_err(|detail| Failure::new(FailureKind::BadTarget, detail)),
         }
+    }
+
+    /// Whether both lead to the same receiver.
+    pub(crate) fn same_target(&self, other: &Self) -> bool {
+        self.target_url == other.target_url
     }
 
     /// Where the receiver listens, if the URL can be called at all.
@@ -68,13 +88,13 @@ impl Prepared {
         self.call.as_ref().map(|call| &call.place)
     }
 
-    /// The request for a notification with these lines and this body.
-    pub(crate) fn request(&self, own: &Headers, body: &Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(body.clone()));
+    /// The request for this delivery.
+    pub(crate) fn request(&self, due: &Due) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(due.body.clone()));
         if let Ok(call) = &self.call {
             *request.method_mut() = Method::POST;
             *request.uri_mut() = call.uri.clone();
-            *request.headers_mut() = call.head_with(own, body.len());
+            *request.headers_mut() = call.stamped(due);
         }
         request
     }
@@ -84,7 +104,7 @@ impl Prepared {
         match &self.call {
             Err(_) => Headers::default(),
             Ok(call) if own.is_empty() => call.recorded.clone(),
-            Ok(call) => shown(&call.head_with(own, 0)),
+            Ok(call) => shown(&call.head_with(own, 0), &call.own),
         }
     }
 }
@@ -120,9 +140,21 @@ impl Call {
             head,
             authorization,
             recorded: Headers::default(),
+            own: names(&webhook.headers),
+            dedupe: dedupe_of(webhook, policy),
         };
-        call.recorded = shown(&call.head_with(&Headers::default(), 0));
+        call.recorded = shown(&call.head_with(&Headers::default(), 0), &call.own);
         Ok(call)
+    }
+
+    fn stamped(&self, due: &Due) -> HeaderMap {
+        let mut head = self.head_with(&due.headers, due.body.len());
+        if let Some((name, webhook)) = &self.dedupe
+            && let Ok(key) = HeaderValue::try_from(dedupe::key(webhook, &due.key))
+        {
+            head.insert(name, key);
+        }
+        head
     }
 
     fn head_with(&self, own: &Headers, body_bytes: usize) -> HeaderMap {
@@ -161,15 +193,28 @@ fn add(head: &mut HeaderMap, lines: &Headers, authorized: bool) {
     }
 }
 
-/// The lines as they are written down.
-fn shown(head: &HeaderMap) -> Headers {
+fn names(lines: &Headers) -> Vec<HeaderName> {
+    let names = lines.iter();
+    names
+        .filter_map(|(name, _)| HeaderName::from_bytes(name).ok())
+        .collect()
+}
+
+fn dedupe_of(webhook: &LaneTarget, policy: &Policy) -> Option<(HeaderName, String)> {
+    let name = HeaderName::try_from(policy.dedupe_header.as_ref()?).ok()?;
+    Some((name, webhook.key.clone()?))
+}
+
+/// The lines as they are written down; `own` are names of lines that may be secrets.
+fn shown(head: &HeaderMap, own: &[HeaderName]) -> Headers {
     let lines: Vec<(String, Vec<u8>)> = head
         .iter()
         .filter(|(name, _)| *name != header::CONTENT_LENGTH)
         .map(|(name, value)| {
-            let value = match *name == header::AUTHORIZATION {
-                true => masked(value),
-                false => value.as_bytes().to_vec(),
+            let value = match *name {
+                header::AUTHORIZATION => masked(value),
+                _ if own.contains(name) => b"***".to_vec(),
+                _ => value.as_bytes().to_vec(),
             };
             (title_case(name.as_str()), value)
         })

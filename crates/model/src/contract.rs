@@ -4,6 +4,7 @@
 //! `now` is always an argument. Every Catalog question about a tenant's things names the tenant,
 //! so that none can answer across tenants. Bounds of batches are in `limits.rs`.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub enum Conflict {
     TokenName,
     #[error("this token")]
     TokenHash,
+    #[error("the key of this webhook")]
+    WebhookKey,
 }
 
 /// The hot half: what every notification passes through.
@@ -79,17 +82,18 @@ pub trait Ledger: Send + Sync {
     fn settle(&self, batch: Vec<Settlement>) -> Reply<()>;
 
     /// Makes deliveries due at `at` once more; those that had ended begin a new round.
-    /// For `Failed` at most `limits::SWEEP_ROWS_MAX` rows: repeat while `more`.
+    /// For all but `One` at most `limits::SWEEP_ROWS_MAX` rows: repeat while `more`.
     fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued>;
 
     /// Cancels pending deliveries of a webhook that is disabled, at most
     /// `limits::SWEEP_ROWS_MAX`; answers how many. Nothing if it is enabled.
     fn cancel(&self, webhook: WebhookId, at: Timestamp) -> Reply<usize>;
 
-    /// Removes ended deliveries accepted before `before` with their attempts, notifications left
-    /// without deliveries, and answers kept longer than `limits::IDEMPOTENCY_KEPT_MS` before
-    /// `now`; at most `limits::SWEEP_ROWS_MAX` rows; answers whether there may be more.
-    fn prune(&self, before: Timestamp, now: Timestamp) -> Reply<bool>;
+    /// Removes ended deliveries accepted before their dialect's time in `before` with their
+    /// attempts, notifications left without deliveries, and answers kept longer than
+    /// `limits::IDEMPOTENCY_KEPT_MS` before `now`; looks at no more than `limits::SWEEP_ROWS_MAX`
+    /// rows; answers whether there may be more. What has no time there stays.
+    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool>;
 
     /// Answers once the writer has come round: shows that it lives.
     fn pulse(&self) -> Reply<()>;
@@ -107,8 +111,11 @@ pub struct LaneStart {
 pub struct LaneTarget {
     pub webhook: WebhookId,
     pub dialect: DialectName,
+    pub key: Option<String>,
     pub target_url: String,
     pub headers: Headers,
+    pub retries_max: Option<u32>,
+    pub paused_until: Option<Timestamp>,
     pub enabled: bool,
 }
 
@@ -153,6 +160,8 @@ pub enum Which {
     One(DeliveryId),
     /// Every one that ended undelivered by `began_at`, and every one waiting for a retry.
     Failed { began_at: Timestamp },
+    /// Every one that was tried out by `began_at`, and none that is still owed.
+    Exhausted { began_at: Timestamp },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,12 +204,18 @@ pub trait Catalog: Send + Sync {
     /// Ordered by date, name and slug; those without a date last.
     fn events(&self, tenant: TenantId) -> Reply<Vec<Event>>;
 
-    fn webhooks(&self, tenant: TenantId, query: WebhookQuery) -> Reply<WebhookPage>;
+    /// Of all these tenants together, except deleted ones, as in every look-up of webhooks.
+    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> Reply<WebhookPage>;
     fn webhook(&self, tenant: TenantId, id: WebhookId) -> Reply<Option<Webhook>>;
-    /// Writes an audit entry in the same transaction, as does `save_webhook`.
+    /// The webhook that one of these tenants has under this key.
+    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> Reply<Option<Webhook>>;
+    /// `Conflict` if the tenant has or had a webhook of this key. Writes an audit entry in the
+    /// same transaction, as does `save_webhook`.
     fn create_webhook(&self, webhook: NewWebhook, actor: String, at: Timestamp) -> Reply<Webhook>;
     /// `Stale` unless `webhook.version` is the stored one. Disabling cancels what is pending, at
-    /// most `limits::SWEEP_ROWS_MAX` here and the rest by the engine.
+    /// most `limits::SWEEP_ROWS_MAX` here and the rest by the engine; deleting is disabling for
+    /// good. What was deleted is `Stale` for ever.
+    /// A pause ends with the target URL that it was asked for.
     fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> Reply<Webhook>;
 
     fn deliveries(

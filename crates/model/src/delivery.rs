@@ -5,6 +5,7 @@
 //! somebody has it sent again. Each round has the whole schedule before it.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -12,6 +13,7 @@ use crate::attempt::Outcome;
 use crate::dice::Dice;
 use crate::id::DeliveryId;
 use crate::policy::Policy;
+use crate::retry_after;
 use crate::time::Timestamp;
 use crate::webhook::Headers;
 
@@ -34,6 +36,8 @@ pub enum CancelCause {
     WebhookDisabled,
     /// The receiver answered 410 Gone, to this delivery or to another of the webhook.
     ReceiverGone,
+    /// The webhook was deleted while the delivery was owed.
+    WebhookDeleted,
 }
 
 /// What deciding about a delivery needs to know of it.
@@ -55,6 +59,8 @@ pub struct Delivery {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     pub delivery: Delivery,
+    /// The application's name for the notification.
+    pub key: Arc<str>,
     /// The notification's own header lines.
     pub headers: Headers,
     pub body: Bytes,
@@ -70,16 +76,20 @@ pub struct Next {
     pub round_began_at: Timestamp,
     /// Whether the webhook is to be switched off because its receiver is gone.
     pub disables_webhook: bool,
+    /// Until when the receiver asked that the webhook be left alone, with all its deliveries.
+    pub pauses_until: Option<Timestamp>,
 }
 
 impl Delivery {
-    /// What follows from an attempt that began and ended at the given times.
+    /// What follows from an attempt that began and ended at the given times; `retries_max` is the
+    /// webhook's.
     pub fn after(
         &self,
         outcome: &Outcome,
         began_at: Timestamp,
         ended_at: Timestamp,
         policy: &Policy,
+        retries_max: Option<u32>,
         dice: &mut Dice,
     ) -> Next {
         let round_began_at = self.round_began_at.unwrap_or(began_at);
@@ -88,6 +98,7 @@ impl Delivery {
             due_at: None,
             round_began_at,
             disables_webhook,
+            pauses_until: None,
         };
         if outcome.is_success() {
             return end(State::Delivered, false);
@@ -95,16 +106,22 @@ impl Delivery {
         if policy.gone_disables && outcome.status() == Some(410) {
             return end(State::Cancelled(CancelCause::ReceiverGone), true);
         }
+        let pauses_until = policy
+            .retry_after_max_ms
+            .and_then(|most| retry_after::wait_ms(outcome, ended_at, most))
+            .map(|wait_ms| ended_at.plus_ms(wait_ms));
         let retry = self.round_attempts.saturating_add(1);
-        match policy
-            .schedule
-            .due_at(retry, round_began_at, ended_at, dice)
-        {
-            None => end(State::Exhausted, false),
-            due_at => Next {
-                due_at,
-                ..end(State::Pending, false)
-            },
+        let schedule = &policy.schedule;
+        let due_at = if retries_max.is_some_and(|most| retry > most) {
+            None
+        } else {
+            schedule.due_at(retry, round_began_at, ended_at, dice)
+        };
+        let state = due_at.map_or(State::Exhausted, |_| State::Pending);
+        Next {
+            due_at: due_at.max(pauses_until.filter(|_| due_at.is_some())),
+            pauses_until,
+            ..end(state, false)
         }
     }
 }
@@ -125,12 +142,17 @@ impl State {
 }
 
 impl CancelCause {
-    pub const ALL: [Self; 2] = [Self::WebhookDisabled, Self::ReceiverGone];
+    pub const ALL: [Self; 3] = [
+        Self::WebhookDisabled,
+        Self::ReceiverGone,
+        Self::WebhookDeleted,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::WebhookDisabled => "webhook_disabled",
             Self::ReceiverGone => "receiver_gone",
+            Self::WebhookDeleted => "webhook_deleted",
         }
     }
 
@@ -140,6 +162,7 @@ impl CancelCause {
             Self::ReceiverGone => {
                 "The receiver answered 410 Gone, so the webhook was disabled and nothing more is sent."
             }
+            Self::WebhookDeleted => "The webhook was deleted before this was delivered.",
         }
     }
 }

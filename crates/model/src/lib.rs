@@ -16,8 +16,10 @@ pub mod webhook;
 pub mod filter;
 
 pub mod attempt;
+pub mod dedupe;
 pub mod delivery;
 pub mod policy;
+pub mod retry_after;
 pub mod schedule;
 
 pub mod address;

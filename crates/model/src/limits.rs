@@ -36,6 +36,12 @@ pub const RESPONSE_HEADERS_MAX: usize = 100;
 /// A target URL as stored (the column width of the older system, `spec/pretix.md` 1.1, fits).
 pub const TARGET_URL_CHARS_MAX: usize = 2_048;
 
+/// Retries that a webhook may ask for (`spec/openticket.md` 5.3).
+pub const RETRIES_MAX: u32 = 25;
+
+/// How long `Retry-After` may have a webhook left alone (`spec/decisions.md`, common).
+pub const RETRY_AFTER_MAX_MS: i64 = 3_600_000;
+
 /// Deliveries read from the store for one lane at a time.
 pub const LANE_READ_MAX: usize = 64;
 

@@ -1,7 +1,7 @@
 //! Notification: what an application hands in, once; and when two are the same one.
 //!
-//! The same tenant and key make the same notification. Handed in again with the same body it is
-//! a repetition and changes nothing; with another body it is a contradiction and is refused.
+//! The same tenant and key make the same notification. Handed in again with the same content it
+//! is a repetition and changes nothing; with other content it is a contradiction and is refused.
 
 use bytes::Bytes;
 
@@ -26,6 +26,8 @@ pub struct NewNotification {
     pub headers: Headers,
     /// The exact bytes to be sent.
     pub body: Bytes,
+    /// Stands for what makes it this one beside its action type and body, if there is more.
+    pub digest: Option<i64>,
     pub at: Timestamp,
 }
 
@@ -34,9 +36,9 @@ pub struct NewNotification {
 pub enum Acceptance {
     /// New: it and its deliveries are written down.
     Accepted { id: NotificationId, deliveries: u32 },
-    /// Known already with the same body: nothing was added.
+    /// Known already with the same content: nothing was added.
     Repeated { id: NotificationId, deliveries: u32 },
-    /// Known already with another body: nothing was changed.
+    /// Known already with other content: nothing was changed.
     Contradicted { id: NotificationId },
 }
 

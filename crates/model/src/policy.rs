@@ -13,8 +13,15 @@ pub struct Policy {
     pub exchange_limit_ms: u32,
     /// Whether 410 Gone switches the webhook off.
     pub gone_disables: bool,
+    /// How long a receiver may have its webhook left alone by `Retry-After` on 429 and 503;
+    /// without it the header means nothing.
+    pub retry_after_max_ms: Option<i64>,
+    /// The header that carries each delivery's dedupe key (`dedupe.rs`), if one does.
+    pub dedupe_header: Option<String>,
     pub user_agent: String,
     pub content_type: String,
+    /// How long ended deliveries stay in the log.
+    pub kept_ms: i64,
 }
 
 /// The policy of each dialect.

@@ -9,10 +9,12 @@ use crate::tenant::{DialectName, Event, NewToken, Permissions, TokenHash, TokenK
 use crate::time::Timestamp;
 use crate::webhook::{Headers, NewWebhook, Webhook};
 
-/// A page of a tenant's webhooks, by id.
+/// A page of webhooks, by id. Deleted ones are in none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WebhookQuery {
     pub enabled: Option<bool>,
+    /// By id from the highest down, instead of up.
+    pub newest_first: bool,
     pub offset: u64,
     pub limit: usize,
 }
@@ -198,17 +200,32 @@ pub struct DeclaredToken {
     pub permissions: Permissions,
     pub active: bool,
     pub kind: TokenKind,
+    pub default: bool,
 }
 
-/// A webhook, found again by its target URL; the second of the same URL is the second found.
+/// A webhook, found again by its key if it has one, else by its target URL; the second of the
+/// same URL is the second found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeclaredWebhook {
+    /// One of this key that was deleted comes back.
+    pub key: Option<String>,
     pub target_url: String,
     /// `None`: keep what is there, so that applying a file again does not switch on what its
     /// receiver switched off; a new one is enabled.
     pub enabled: Option<bool>,
     pub filter: crate::filter::Filter,
     pub settings: String,
+    /// `None`: keep what is there.
+    pub headers: Option<Headers>,
+    pub retries_max: Option<u32>,
+    /// What a new one gets where the file says nothing.
+    pub fresh: FreshWebhook,
+}
+
+/// What is made for a webhook once, and stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FreshWebhook {
+    pub key: Option<String>,
     pub headers: Headers,
 }
 
@@ -253,6 +270,7 @@ impl DeclaredToken {
             kind: self.kind,
             permissions: self.permissions.clone(),
             active: self.active,
+            default: self.default,
         }
     }
 }
@@ -266,11 +284,16 @@ impl DeclaredWebhook {
         };
         NewWebhook {
             tenant,
+            key: self.key.clone().or_else(|| self.fresh.key.clone()),
             target_url: self.target_url.clone(),
             disabled: (self.enabled == Some(false)).then_some(disabled),
             filter: self.filter.clone(),
             settings: self.settings.clone(),
-            headers: self.headers.clone(),
+            headers: self
+                .headers
+                .clone()
+                .unwrap_or_else(|| self.fresh.headers.clone()),
+            retries_max: self.retries_max,
         }
     }
 }

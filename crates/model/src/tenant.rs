@@ -195,6 +195,8 @@ pub struct NewToken {
     pub kind: TokenKind,
     pub permissions: Permissions,
     pub active: bool,
+    /// See `Grant::default`.
+    pub default: bool,
 }
 
 /// What one listing of a token allows.
@@ -203,10 +205,12 @@ pub struct Grant {
     /// The token's name, for the audit log.
     pub name: String,
     /// Nobody's in particular: an administrator's, for every tenant.
-    pub tenant: Option<TenantId>,
+    pub tenant: Option<Tenant>,
     pub kind: TokenKind,
     pub permissions: Permissions,
     pub active: bool,
+    /// Of several tenants, this is the one that is meant when none is named.
+    pub default: bool,
 }
 
 impl Grant {
@@ -219,7 +223,7 @@ impl Grant {
     pub fn is_for(&self, tenant: TenantId) -> bool {
         self.active
             && self.kind == TokenKind::Program
-            && self.tenant.is_none_or(|own| own == tenant)
+            && self.tenant.as_ref().is_none_or(|own| own.id == tenant)
     }
 }
 
@@ -246,9 +250,16 @@ mod tests {
 
     #[test]
     fn a_grant_is_for_its_own_tenant_only() {
-        let grant = |tenant, kind, active| Grant {
+        let named = |id| Tenant {
+            id,
+            dialect: DialectName::new("d"),
+            key: "k".to_owned(),
+            name: "N".to_owned(),
+        };
+        let grant = |tenant: Option<TenantId>, kind, active| Grant {
             name: "t".to_owned(),
-            tenant,
+            tenant: tenant.map(named),
+            default: false,
             kind,
             permissions: Permission::ALL.into_iter().collect(),
             active,

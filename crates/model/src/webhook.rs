@@ -15,6 +15,8 @@ pub struct Headers(pub Bytes);
 pub struct Webhook {
     pub id: WebhookId,
     pub tenant: TenantId,
+    /// How its dialect names it, where a number is not enough; unique within the tenant, final.
+    pub key: Option<String>,
     /// As it was typed, with its credentials: print `target::masked` of it instead.
     pub target_url: String,
     /// `None` while enabled.
@@ -22,8 +24,12 @@ pub struct Webhook {
     pub filter: Filter,
     /// What the dialect keeps for itself, as JSON; nobody else reads it.
     pub settings: String,
-    /// Sent with every call, beside what the notification brings.
+    /// Sent with every call, beside what the notification brings. Their values may be secrets.
     pub headers: Headers,
+    /// Retries of one delivery, if fewer than the schedule has.
+    pub retries_max: Option<u32>,
+    /// Its receiver asked not to be called before; only the store writes it.
+    pub paused_until: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     /// Counts the changes; a change is refused as stale unless it names the version it read.
@@ -34,17 +40,24 @@ impl Webhook {
     pub fn enabled(&self) -> bool {
         self.disabled.is_none()
     }
+
+    pub fn is_deleted(&self) -> bool {
+        self.disabled
+            .is_some_and(|disabled| disabled.cause == DisabledCause::Deleted)
+    }
 }
 
 /// A webhook as it is created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewWebhook {
     pub tenant: TenantId,
+    pub key: Option<String>,
     pub target_url: String,
     pub disabled: Option<Disabled>,
     pub filter: Filter,
     pub settings: String,
     pub headers: Headers,
+    pub retries_max: Option<u32>,
 }
 
 /// Since when and why a webhook is switched off.
@@ -60,13 +73,18 @@ pub enum DisabledCause {
     Asked,
     /// Its receiver answered 410 Gone.
     Gone,
+    /// It was deleted: kept for the log, and shown to nobody.
+    Deleted,
 }
 
 impl DisabledCause {
+    pub const ALL: [Self; 3] = [Self::Asked, Self::Gone, Self::Deleted];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",
             Self::Gone => "gone",
+            Self::Deleted => "deleted",
         }
     }
 }
@@ -101,6 +119,13 @@ impl Headers {
         })
     }
 
+    /// The value of the first line of this name, in any case.
+    pub fn get(&self, wanted: &str) -> Option<&[u8]> {
+        let mut lines = self.iter();
+        let found = lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
+        found.map(|(_, value)| value)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -125,6 +150,8 @@ mod tests {
         let headers = Headers::from_pairs(pairs);
         let back: Vec<_> = headers.iter().collect();
         assert_eq!(back, pairs.map(|(name, value)| (name.as_bytes(), value)));
+        assert_eq!(headers.get("c-D"), Some(pairs[2].1));
+        assert_eq!(headers.get("d"), None);
     }
 
     #[test]

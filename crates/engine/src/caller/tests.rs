@@ -160,14 +160,20 @@ fn prepared(url: &str) -> Prepared {
         },
         exchange_limit_ms: LIMIT_MS,
         gone_disables: true,
+        retry_after_max_ms: None,
+        dedupe_header: None,
         user_agent: "Willcall/0".to_owned(),
         content_type: "application/json".to_owned(),
+        kept_ms: 1,
     };
     let target = LaneTarget {
         webhook: WebhookId(1),
         dialect: DialectName::new("any"),
+        key: None,
         target_url: url.to_owned(),
         headers: Headers::default(),
+        retries_max: None,
+        paused_until: None,
         enabled: true,
     };
     Prepared::new(&target, Arc::new(policy))
@@ -186,6 +192,7 @@ fn due() -> Due {
             round_began_at: None,
             due_at: Timestamp::EPOCH,
         },
+        key: "1".into(),
         headers: Headers::default(),
         body: Bytes::from_static(b"{\"a\": 1}"),
     }

@@ -3,6 +3,7 @@
 mod chaos;
 mod faults;
 mod load;
+mod pauses;
 mod trouble;
 mod world;
 
@@ -406,7 +407,7 @@ async fn a_clock_that_is_set_is_noticed_within_a_second() {
 #[tokio::test(start_paused = true)]
 async fn what_is_past_its_retention_is_removed() {
     let mut world = World::new().await;
-    world.settings.kept_ms = 2 * HOUR_MS;
+    world.policy.kept_ms = 2 * HOUR_MS;
     world.start();
     let webhook = world.webhook("http://a.test/", "paid").await;
     let ids = world.hand_in("paid", 1).await;

@@ -1,6 +1,7 @@
 //! Which lines a request has, and which of them are written down.
 
-use model::id::WebhookId;
+use model::delivery::Delivery;
+use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 
@@ -16,14 +17,20 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
         },
         exchange_limit_ms: 1,
         gone_disables: true,
+        retry_after_max_ms: None,
+        dedupe_header: None,
         user_agent: "Willcall/0".to_owned(),
         content_type: "application/json".to_owned(),
+        kept_ms: 1,
     };
     let target = LaneTarget {
         webhook: WebhookId(1),
         dialect: DialectName::new("any"),
+        key: None,
         target_url: url.to_owned(),
         headers: own(lines),
+        retries_max: None,
+        paused_until: None,
         enabled: true,
     };
     Prepared::new(&target, Arc::new(policy))
@@ -33,8 +40,27 @@ fn own(lines: &[(&str, &str)]) -> Headers {
     Headers::from_pairs(lines.iter().map(|(name, value)| (*name, value.as_bytes())))
 }
 
+fn due(headers: Headers, body: &'static [u8]) -> Due {
+    Due {
+        delivery: Delivery {
+            id: DeliveryId {
+                notification: NotificationId(1),
+                webhook: WebhookId(1),
+            },
+            round: 1,
+            attempts: 0,
+            round_attempts: 0,
+            round_began_at: None,
+            due_at: Timestamp::EPOCH,
+        },
+        key: "n".into(),
+        headers,
+        body: Bytes::from_static(body),
+    }
+}
+
 fn sent(prepared: &Prepared, lines: &[(&str, &str)]) -> Vec<String> {
-    let request = prepared.request(&own(lines), &Bytes::from_static(b"12345"));
+    let request = prepared.request(&due(own(lines), b"12345"));
     let line =
         |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
     request.headers().iter().map(line).collect()
@@ -62,7 +88,7 @@ fn lines_of_webhook_and_notification_come_before_the_credentials() {
         (place.tls, &*place.host, place.port),
         (true, "a.test", 8443)
     );
-    let request = prepared.request(&Headers::default(), &Bytes::new());
+    let request = prepared.request(&due(Headers::default(), b""));
     assert_eq!(request.uri().to_string(), "/x?y");
 }
 
@@ -129,7 +155,7 @@ fn odd_paths_are_sent_as_they_are() {
         ("http://a.test/?q={\"a\":[1|2]}", "/?q={%22a%22:[1|2]}"),
         ("http://a.test", "/"),
     ] {
-        let request = prepared(url, &[]).request(&Headers::default(), &Bytes::new());
+        let request = prepared(url, &[]).request(&due(Headers::default(), b""));
         assert_eq!(request.uri().to_string(), path);
     }
 }

@@ -18,8 +18,11 @@ fn policy(gone_disables: bool) -> Policy {
         },
         exchange_limit_ms: 30_000,
         gone_disables,
+        retry_after_max_ms: None,
+        dedupe_header: None,
         user_agent: "Willcall/0".to_owned(),
         content_type: "application/json".to_owned(),
+        kept_ms: 30 * 24 * HOUR,
     }
 }
 
@@ -53,6 +56,7 @@ fn after(delivery: &Delivery, outcome: &Outcome, at: Timestamp, gone_disables: b
         at,
         at,
         &policy(gone_disables),
+        None,
         &mut Dice::seeded([0; 32]),
     )
 }
@@ -118,6 +122,53 @@ fn a_new_round_has_the_whole_schedule_before_it() {
     let next = after(&again, &answered(500), later, true);
     assert_eq!(next.due_at, Some(later.plus_ms(5_000)));
     assert_eq!(next.round_began_at, later);
+}
+
+#[test]
+fn a_webhook_may_ask_for_fewer_retries_and_then_gets_no_last_try_either() {
+    let mut states = Vec::new();
+    for round_attempts in 0..3 {
+        let delivery = Delivery {
+            round_attempts,
+            ..fresh()
+        };
+        let dice = &mut Dice::seeded([0; 32]);
+        let policy = policy(false);
+        let next = delivery.after(&answered(500), START, START, &policy, Some(1), dice);
+        states.push(next.state);
+    }
+    let (pending, exhausted) = (State::Pending, State::Exhausted);
+    assert_eq!(states, [pending, exhausted, exhausted]);
+}
+
+#[test]
+fn retry_after_lengthens_the_wait_of_the_whole_webhook_where_the_policy_says_so() {
+    let busy = |seconds: &str| {
+        let Outcome::Answered(mut answer) = answered(503) else {
+            unreachable!()
+        };
+        answer.headers = Headers::from_pairs([("Retry-After", seconds.as_bytes())]);
+        Outcome::Answered(answer)
+    };
+    let after = |outcome: &Outcome, max_ms: Option<i64>, retries_max| {
+        let policy = Policy {
+            retry_after_max_ms: max_ms,
+            ..policy(false)
+        };
+        let dice = &mut Dice::seeded([0; 32]);
+        let next = fresh().after(outcome, START, START, &policy, retries_max, dice);
+        let ms = |at: Option<Timestamp>| at.map(|at| at.ms_since(START));
+        (ms(next.due_at), ms(next.pauses_until))
+    };
+    let hour = Some(HOUR);
+    assert_eq!(after(&busy("90"), hour, None), (Some(90_000), Some(90_000)));
+    // It never shortens a wait, and another status says nothing by it.
+    assert_eq!(after(&busy("2"), hour, None), (Some(5_000), Some(2_000)));
+    assert_eq!(after(&busy("9999999"), hour, None), (hour, hour));
+    assert_eq!(after(&busy("90"), None, None), (Some(5_000), None));
+    assert_eq!(after(&answered(503), hour, None), (Some(5_000), None));
+    // What is tried out stays so; the others of the webhook wait all the same.
+    assert_eq!(after(&busy("90"), hour, Some(0)), (None, Some(90_000)));
 }
 
 #[test]

@@ -20,6 +20,7 @@ create table token (
   kind integer not null,
   permissions text not null,
   active integer not null,
+  is_default integer not null,
   created_at integer not null
 ) strict;
 
@@ -40,6 +41,7 @@ create table event (
 create table webhook (
   id integer primary key autoincrement,
   tenant_id integer not null references tenant (id),
+  key text,
   -- The share of all webhooks it belongs to; shares are what nodes divide among themselves.
   slot integer generated always as (id & 255) virtual,
   target_url text not null,
@@ -48,12 +50,16 @@ create table webhook (
   filter text not null,
   settings text not null,
   headers blob,
+  retries_max integer,
+  paused_until integer,
   created_at integer not null,
   updated_at integer not null,
   version integer not null
 ) strict;
 
-create index webhook_tenant on webhook (tenant_id, id);
+-- What is deleted (3) is kept for the log, and is in no list.
+create index webhook_tenant on webhook (tenant_id, id) where disabled_cause is not 3;
+create unique index webhook_key on webhook (tenant_id, key) where key is not null;
 
 -- The filters of enabled webhooks, turned around: who wants this. A scope is '' for any, else the
 -- scope itself after '=', so that an empty scope is not taken for any.
@@ -76,10 +82,14 @@ create table notification (
   event text,
   headers blob,
   body blob not null,
+  digest integer,
   accepted_at integer not null,
   delivery_count integer not null,
   unique (tenant_id, key)
 ) strict;
+
+-- Notifications that nobody wanted: no delivery leads to them when they are to be removed.
+create index notification_unwanted on notification (tenant_id, id) where delivery_count = 0;
 
 -- Owed and ended deliveries in one table: the usual way of one is an insert and an update in
 -- place, and the partial indexes hold only what is looked for.

@@ -1,9 +1,10 @@
 //! Accepting: a notification and all its deliveries, in the order given.
 //!
-//! The same tenant and key make the same notification: with the same body and action type it is
-//! a repetition, else a contradiction, and neither changes anything.
+//! The same tenant and key make the same notification: with the same content (body, action type
+//! and digest) it is a repetition, else a contradiction, and neither changes anything.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use model::delivery::{Delivery, Due};
 use model::filter::Pair;
@@ -17,7 +18,7 @@ use crate::sqlite::webhooks::scope_key;
 use crate::sqlite::writer::Tx;
 
 const FIND: &str = "
-    select id, action_type = ?3 and body = ?4, delivery_count
+    select id, action_type = ?3 and body = ?4 and digest is ?5, delivery_count
     from notification
     where tenant_id = ?1 and key = ?2";
 // One search per pair: what it costs is what it finds.
@@ -26,8 +27,8 @@ const WANTED: &str = "
     where tenant_id = ?1 and topic = ?2 and scope in ('', ?3)";
 const ADD: &str = "
     insert into notification
-      (tenant_id, key, action_type, event, headers, body, accepted_at, delivery_count)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+      (tenant_id, key, action_type, event, headers, body, digest, accepted_at, delivery_count)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 const OWE: &str = "
     insert into delivery
       (notification_id, webhook_id, state, round, attempts, round_start, due_at)
@@ -63,6 +64,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         new.event,
         rows::blob(&new.headers.0),
         &new.body[..],
+        new.digest,
         accepted_at.as_millis(),
         deliveries,
     ])?;
@@ -71,6 +73,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
     for webhook in &wanted {
         owe.execute(params![id, webhook.0, new.at.as_millis()])?;
     }
+    let key: Arc<str> = Arc::from(new.key.as_str());
     tx.notes.accepted(wanted.into_iter().map(|webhook| Due {
         delivery: Delivery {
             id: DeliveryId {
@@ -83,6 +86,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
             round_began_at: None,
             due_at: new.at,
         },
+        key: Arc::clone(&key),
         headers: new.headers.clone(),
         body: new.body.clone(),
     }));
@@ -97,7 +101,13 @@ fn find(tx: &Tx<'_>, new: &NewNotification) -> Result<Option<Acceptance>, Fault>
         .conn
         .prepare_cached(FIND)?
         .query_row(
-            params![new.tenant.0, new.key, new.action_type, &new.body[..]],
+            params![
+                new.tenant.0,
+                new.key,
+                new.action_type,
+                &new.body[..],
+                new.digest
+            ],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
         .optional()?;

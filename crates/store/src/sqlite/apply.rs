@@ -28,10 +28,11 @@ const SAVE_EVENT: &str = "
     on conflict (tenant_id, slug) do update
     set name = excluded.name, date_from = excluded.date_from";
 const TOKEN: &str = "
-    select id, hash, kind, permissions, active from token indexed by token_name
+    select id, hash, kind, permissions, active, is_default from token indexed by token_name
     where coalesce(tenant_id, 0) = ?1 and name = ?2";
 const SAVE_TOKEN: &str = "
-    update token set hash = ?2, kind = ?3, permissions = ?4, active = ?5 where id = ?1";
+    update token set hash = ?2, kind = ?3, permissions = ?4, active = ?5, is_default = ?6
+    where id = ?1";
 const TOKEN_WITH_HASH: &str = "
     select id from token indexed by token_once
     where coalesce(tenant_id, 0) = ?1 and hash = ?2";
@@ -40,7 +41,7 @@ const UNHASH_TOKEN: &str = "
     update token set hash = cast(printf('%032d', id) as blob) where id = ?1";
 const WEBHOOK_IDS: &str = "
     select id, target_url from webhook indexed by webhook_tenant
-    where tenant_id = ?1
+    where tenant_id = ?1 and disabled_cause is not 3
     order by id";
 
 pub(crate) const STATEMENTS: &[&str] = &[
@@ -67,7 +68,7 @@ struct Desired<'a> {
 struct StoredToken {
     id: i64,
     hash: TokenHash,
-    rest: (i64, String, bool),
+    rest: (i64, String, bool, bool),
 }
 
 pub(crate) fn apply(
@@ -211,6 +212,7 @@ fn apply_token(
         rows::kind_number(token.kind),
         token.permissions.to_string(),
         token.active,
+        token.default,
     );
     if hash == stored.hash && rest == stored.rest {
         return Ok(desired.applied(item, Change::Unchanged));
@@ -225,7 +227,7 @@ fn apply_token(
     }
     tx.conn
         .prepare_cached(SAVE_TOKEN)?
-        .execute(params![stored.id, hash.0, rest.0, rest.1, rest.2])?;
+        .execute(params![stored.id, hash.0, rest.0, rest.1, rest.2, rest.3])?;
     note_token(tx, desired, token, "token.changed")?;
     Ok(desired.applied(item, Change::Changed))
 }
@@ -235,7 +237,7 @@ fn find_token(tx: &Tx<'_>, tenant: TenantId, name: &str) -> Result<Option<Stored
         Ok(StoredToken {
             id: row.get(0)?,
             hash: rows::hash(row, 1)?,
-            rest: (row.get(2)?, row.get(3)?, row.get(4)?),
+            rest: (row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?),
         })
     })?;
     Ok(found.into_iter().next())
@@ -259,6 +261,7 @@ fn note_token(
                 "name": token.name,
                 "permissions": token.permissions.to_string(),
                 "active": token.active,
+                "default": token.default,
                 "kind": token.kind.as_str(),
             }),
         },
@@ -273,18 +276,29 @@ fn apply_webhooks(
     if declared.is_empty() {
         return Ok(Vec::new());
     }
-    // By URL those that no declared webhook has been matched with, the oldest last.
+    // By URL those that no declared webhook is matched with, the oldest last.
     let mut unmatched: BTreeMap<String, Vec<WebhookId>> = BTreeMap::new();
+    let mut keyed = BTreeMap::new();
+    for key in declared.iter().filter_map(|webhook| webhook.key.clone()) {
+        if let Some(id) = webhooks::find_key(tx.conn, desired.tenant, &key)? {
+            keyed.insert(key, id);
+        }
+    }
     let stored = catalog::list(tx.conn, WEBHOOK_IDS, [desired.tenant.0], |row| {
         Ok((WebhookId(row.get(0)?), row.get::<_, String>(1)?))
     })?;
-    for (id, url) in stored.into_iter().rev() {
+    let by_key: BTreeSet<WebhookId> = keyed.values().copied().collect();
+    let others = stored.into_iter().rev();
+    for (id, url) in others.filter(|(id, _)| !by_key.contains(id)) {
         unmatched.entry(url).or_default().push(id);
     }
     declared
         .into_iter()
         .map(|declared| {
-            let matched = unmatched.get_mut(&declared.target_url).and_then(Vec::pop);
+            let matched = match &declared.key {
+                Some(key) => keyed.remove(key),
+                None => unmatched.get_mut(&declared.target_url).and_then(Vec::pop),
+            };
             apply_webhook(tx, desired, declared, matched)
         })
         .collect()
@@ -298,21 +312,23 @@ fn apply_webhook(
 ) -> Result<Applied, Fault> {
     let (at, actor) = (desired.at, desired.actor);
     let stored = match matched {
-        Some(id) => webhooks::find(tx.conn, desired.tenant, id)?,
+        Some(id) => webhooks::find_any(tx.conn, id)?,
         None => None,
     };
     let (webhook, change) = if let Some(stored) = stored {
         let wanted = Webhook {
+            target_url: declared.target_url.clone(),
             disabled: disabled(&declared, &stored, at),
             filter: declared.filter,
             settings: declared.settings,
-            headers: declared.headers,
+            headers: declared.headers.unwrap_or_else(|| stored.headers.clone()),
+            retries_max: declared.retries_max,
             ..stored.clone()
         };
         if wanted == stored {
             (stored, Change::Unchanged)
         } else {
-            (webhooks::save(tx, wanted, actor, at)?, Change::Changed)
+            (webhooks::save_any(tx, wanted, actor, at)?, Change::Changed)
         }
     } else {
         let new = declared.created_for(desired.tenant, at);
@@ -331,8 +347,11 @@ fn disabled(declared: &DeclaredWebhook, stored: &Webhook, at: Timestamp) -> Opti
         cause: DisabledCause::Asked,
     };
     match declared.enabled {
-        None => stored.disabled,
+        None => stored.disabled.filter(|_| !stored.is_deleted()),
         Some(true) => None,
-        Some(false) => stored.disabled.or(Some(asked)),
+        Some(false) => stored
+            .disabled
+            .filter(|_| !stored.is_deleted())
+            .or(Some(asked)),
     }
 }

@@ -97,6 +97,7 @@ pub(crate) fn of_change(before: &Webhook, after: &Webhook) -> Value {
         ("filter", before.filter == after.filter),
         ("settings", before.settings == after.settings),
         ("headers", before.headers == after.headers),
+        ("retries_max", before.retries_max == after.retries_max),
     ];
     let changed: Vec<&str> = same
         .iter()

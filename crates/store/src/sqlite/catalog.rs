@@ -1,7 +1,7 @@
 //! Tenants, tokens, events, and answers kept under idempotency keys.
 
 use model::contract::{Conflict, StoreError};
-use model::id::TenantId;
+use model::id::{TenantId, WebhookId};
 use model::limits;
 use model::query::{KeptAnswer, WebhookPage, WebhookQuery};
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
@@ -9,17 +9,18 @@ use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use crate::sqlite::fault::Fault;
-use crate::sqlite::rows;
 use crate::sqlite::writer::Tx;
+use crate::sqlite::{rows, webhooks};
 
 const TENANT: &str = "
     select id, dialect, key, name from tenant where dialect = ?1 and key = ?2";
 const TENANTS: &str = "
     select id, dialect, key, name from tenant where dialect = ?1 order by key";
 const GRANTS: &str = "
-    select name, tenant_id, kind, permissions, active from token indexed by token_hash
-    where hash = ?1
-    order by id";
+    select k.name, k.kind, k.permissions, k.active, k.is_default, t.id, t.dialect, t.key, t.name
+    from token k indexed by token_hash left join tenant t on t.id = k.tenant_id
+    where k.hash = ?1
+    order by k.id";
 const HAS_TOKENS: &str = "select exists (select 1 from token)";
 const TOKEN_NAMED: &str = "
     select 1 from token indexed by token_name
@@ -28,22 +29,29 @@ const TOKEN_HASHED: &str = "
     select 1 from token indexed by token_once
     where coalesce(tenant_id, 0) = ?1 and hash = ?2";
 const ADD_TOKEN: &str = "
-    insert into token (tenant_id, name, hash, kind, permissions, active, created_at)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    insert into token
+      (tenant_id, name, hash, kind, permissions, active, is_default, created_at)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 const EVENTS: &str = "
     select slug, name, date_from from event
     where tenant_id = ?1
     order by date_from is null, date_from, name, slug";
 const WEBHOOK_COUNT: &str = "
     select count(*) from webhook indexed by webhook_tenant
-    where tenant_id = ?1 and (?2 is null or (disabled_at is null) = ?2)";
-const WEBHOOKS: &str = "
-    select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
-      created_at, updated_at, version
-    from webhook indexed by webhook_tenant
-    where tenant_id = ?1 and (?2 is null or (disabled_at is null) = ?2)
+    where tenant_id = ?1 and disabled_cause is not 3
+      and (?2 is null or (disabled_at is null) = ?2)";
+const OLDEST_WEBHOOKS: &str = "
+    select id from webhook indexed by webhook_tenant
+    where tenant_id = ?1 and disabled_cause is not 3
+      and (?2 is null or (disabled_at is null) = ?2)
     order by id
-    limit ?3 offset ?4";
+    limit ?3";
+const NEWEST_WEBHOOKS: &str = "
+    select id from webhook indexed by webhook_tenant
+    where tenant_id = ?1 and disabled_cause is not 3
+      and (?2 is null or (disabled_at is null) = ?2)
+    order by id desc
+    limit ?3";
 const KEPT: &str = "
     select key, holder, request, status, headers, body from kept_answer
     where key = ?1 and holder = ?2";
@@ -66,7 +74,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     ADD_TOKEN,
     EVENTS,
     WEBHOOK_COUNT,
-    WEBHOOKS,
+    OLDEST_WEBHOOKS,
+    NEWEST_WEBHOOKS,
     KEPT,
     KEEP,
 ];
@@ -76,12 +85,16 @@ pub(crate) fn tenant(
     dialect: &DialectName,
     key: &str,
 ) -> Result<Option<Tenant>, Fault> {
-    let found = list(conn, TENANT, params![dialect.as_str(), key], rows::tenant)?;
+    let found = list(conn, TENANT, params![dialect.as_str(), key], |row| {
+        rows::tenant(row, 0)
+    })?;
     Ok(found.into_iter().next())
 }
 
 pub(crate) fn tenants(conn: &Connection, dialect: &DialectName) -> Result<Vec<Tenant>, Fault> {
-    list(conn, TENANTS, [dialect.as_str()], rows::tenant)
+    list(conn, TENANTS, [dialect.as_str()], |row| {
+        rows::tenant(row, 0)
+    })
 }
 
 pub(crate) fn grants(conn: &Connection, hash: TokenHash) -> Result<Vec<Grant>, Fault> {
@@ -111,6 +124,7 @@ pub(crate) fn create_token(tx: &mut Tx<'_>, token: &NewToken, at: Timestamp) -> 
         rows::kind_number(token.kind),
         token.permissions.to_string(),
         token.active,
+        token.default,
         at.as_millis(),
     ])?;
     tx.notes.catalog_changed();
@@ -121,29 +135,41 @@ pub(crate) fn events(conn: &Connection, tenant: TenantId) -> Result<Vec<Event>, 
     list(conn, EVENTS, [tenant.0], rows::event)
 }
 
+/// Of several tenants the ids are put in one order first, then only the page is read.
 pub(crate) fn webhooks(
     conn: &Connection,
-    tenant: TenantId,
+    tenants: &[TenantId],
     query: WebhookQuery,
 ) -> Result<WebhookPage, Fault> {
-    let count: i64 = conn
-        .prepare_cached(WEBHOOK_COUNT)?
-        .query_row(params![tenant.0, query.enabled], |row| row.get(0))?;
+    let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
-    let webhooks = list(
-        conn,
-        WEBHOOKS,
-        params![
-            tenant.0,
-            query.enabled,
-            i64::try_from(limit).unwrap_or(i64::MAX),
-            i64::try_from(query.offset).unwrap_or(i64::MAX),
-        ],
-        rows::webhook,
-    )?;
+    let reach = i64::try_from(offset.saturating_add(limit)).unwrap_or(i64::MAX);
+    let (mut count, mut ids) = (0, Vec::new());
+    for tenant in tenants {
+        let own: i64 = conn
+            .prepare_cached(WEBHOOK_COUNT)?
+            .query_row(params![tenant.0, query.enabled], |row| row.get(0))?;
+        count += u64::try_from(own).unwrap_or(0);
+        let sql = match query.newest_first {
+            true => NEWEST_WEBHOOKS,
+            false => OLDEST_WEBHOOKS,
+        };
+        let params = params![tenant.0, query.enabled, reach];
+        ids.extend(list(conn, sql, params, |row| {
+            Ok((*tenant, WebhookId(row.get(0)?)))
+        })?);
+    }
+    ids.sort_by_key(|(_, id)| *id);
+    if query.newest_first {
+        ids.reverse();
+    }
+    let page = ids.into_iter().skip(offset).take(limit);
+    let found = page.map(|(tenant, id)| webhooks::find(conn, tenant, id));
     Ok(WebhookPage {
-        count: u64::try_from(count).unwrap_or(0),
-        webhooks,
+        count,
+        webhooks: found
+            .filter_map(Result::transpose)
+            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -16,12 +16,13 @@ const NEXT_LANE: &str = "
     order by webhook_id, due_at
     limit 1";
 const TARGET: &str = "
-    select w.id, t.dialect, w.target_url, w.headers, w.disabled_at
+    select w.id, t.dialect, w.target_url, w.headers, w.disabled_at, w.key, w.retries_max,
+      w.paused_until
     from webhook w join tenant t on t.id = w.tenant_id
     where w.id = ?1";
 const DUE: &str = "
     select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
-      d.round_began_at, d.due_at, n.headers, n.body
+      d.round_began_at, d.due_at, n.headers, n.body, n.key
     from delivery d indexed by delivery_due
     join notification n on n.id = d.notification_id
     where d.state = 0 and d.webhook_id = ?1 and d.due_at <= ?2
@@ -76,8 +77,11 @@ fn target(row: &Row<'_>) -> Result<LaneTarget, Fault> {
     Ok(LaneTarget {
         webhook: WebhookId(row.get(0)?),
         dialect: rows::dialect(row, 1)?,
+        key: row.get(5)?,
         target_url: row.get(2)?,
         headers: rows::headers(row, 3)?,
+        retries_max: row.get(6)?,
+        paused_until: rows::time_if_any(row, 7)?,
         enabled: rows::time_if_any(row, 4)?.is_none(),
     })
 }
@@ -98,6 +102,7 @@ fn due_of(conn: &Connection, ask: DueAsk, now: Timestamp) -> Result<DueRead, Fau
     while let Some(row) = rows.next()? {
         deliveries.push(Due {
             delivery: rows::delivery(row)?,
+            key: row.get(9)?,
             headers: rows::headers(row, 7)?,
             body: rows::bytes(row, 8)?,
         });

@@ -18,6 +18,7 @@ mod sweep;
 mod webhooks;
 pub(crate) mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -105,9 +106,9 @@ impl Ledger for Sqlite {
             .write(Class::Sweep, 1, move |tx| sweep::cancel(tx, webhook, at))
     }
 
-    fn prune(&self, before: Timestamp, now: Timestamp) -> Reply<bool> {
+    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool> {
         self.desk
-            .write(Class::Sweep, 1, move |tx| prune::prune(tx, before, now))
+            .write(Class::Sweep, 1, move |tx| prune::prune(tx, &before, now))
     }
 
     fn pulse(&self) -> Reply<()> {
@@ -152,9 +153,14 @@ impl Catalog for Sqlite {
         self.desk.read(move |conn| catalog::events(conn, tenant))
     }
 
-    fn webhooks(&self, tenant: TenantId, query: WebhookQuery) -> Reply<WebhookPage> {
+    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> Reply<WebhookPage> {
         self.desk
-            .read(move |conn| catalog::webhooks(conn, tenant, query))
+            .read(move |conn| catalog::webhooks(conn, &tenants, query))
+    }
+
+    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> Reply<Option<Webhook>> {
+        self.desk
+            .read(move |conn| webhooks::find_by_key(conn, &tenants, &key))
     }
 
     fn webhook(&self, tenant: TenantId, id: WebhookId) -> Reply<Option<Webhook>> {

@@ -267,7 +267,7 @@ fn past_attempt(row: &Row<'_>) -> Result<PastAttempt, Fault> {
 }
 
 /// The id from which on notifications were accepted at `at` or later, found by halving.
-fn id_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, Fault> {
+pub(crate) fn id_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, Fault> {
     let Some(at) = at else {
         return Ok(None);
     };

@@ -1,28 +1,49 @@
 //! Pruning: what ended and is old goes, in bounded steps. Nothing that is pending ever goes.
 //!
-//! Ids rise with the time of acceptance, so pruning walks along the ids until it meets what is
-//! young enough. It remembers where it stopped: what must stay is not looked at in every step.
+//! Each dialect keeps its log for a time of its own, and a webhook has one dialect, so pruning
+//! walks along each webhook's log until it meets what is young enough; what nobody wanted is in
+//! no log and is found by tenant. It remembers where it stopped, so that a step does not look at
+//! what the one before had to leave.
 
-use model::id::{DeliveryId, NotificationId, WebhookId};
+use std::collections::BTreeMap;
+
+use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
+use model::tenant::DialectName;
 use model::time::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use crate::sqlite::envelopes::{self, Envelopes};
 use crate::sqlite::fault::Fault;
-use crate::sqlite::rows::PENDING;
+use crate::sqlite::rows::{self, PENDING};
 use crate::sqlite::writer::Tx;
+use crate::sqlite::{catalog, pages};
 
-const NEXT: &str = "
-    select id, accepted_at from notification
+const OLDEST: &str = "
+    select accepted_at from notification
+    where id >= 0
+    order by id
+    limit 1";
+const NEXT_WEBHOOK: &str = "
+    select w.id, t.dialect from webhook w join tenant t on t.id = w.tenant_id
+    where w.id >= ?1
+    order by w.id
+    limit 1";
+const NEXT_TENANT: &str = "
+    select id, dialect from tenant
     where id >= ?1
     order by id
     limit 1";
-const DELIVERIES: &str = "
-    select webhook_id, state from delivery
-    where notification_id = ?1 and webhook_id >= ?2
-    order by webhook_id
-    limit ?3";
+const LOGGED: &str = "
+    select d.notification_id, d.state from delivery d indexed by delivery_log
+    where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
+    order by d.notification_id
+    limit ?4";
+const DROP_UNWANTED: &str = "
+    delete from notification where id in (
+      select id from notification indexed by notification_unwanted
+      where delivery_count = 0 and tenant_id = ?1 and id < ?2
+      limit ?3)";
 const DROP_ATTEMPTS: &str = "
     delete from attempt
     where notification_id = ?1 and webhook_id = ?2 and number in (
@@ -47,8 +68,11 @@ const DROP_ENVELOPES: &str = "
       limit ?2)";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    NEXT,
-    DELIVERIES,
+    OLDEST,
+    NEXT_WEBHOOK,
+    NEXT_TENANT,
+    LOGGED,
+    DROP_UNWANTED,
     DROP_ATTEMPTS,
     DROP_DELIVERY,
     DROP_NOTIFICATION,
@@ -59,98 +83,146 @@ pub(crate) const STATEMENTS: &[&str] = &[
 /// Rows that this step may still look at or remove.
 struct Budget(usize);
 
+/// Where the next step goes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum At {
+    /// In this webhook's log, with this notification.
+    Log(WebhookId, NotificationId),
+    /// Among what nobody wanted of this tenant.
+    Unwanted(TenantId),
+}
+
+/// For each dialect the notification from which on everything stays.
+type Bounds = BTreeMap<DialectName, i64>;
+
 /// Removes what is old; answers whether there may be more.
-pub(crate) fn prune(tx: &mut Tx<'_>, before: Timestamp, now: Timestamp) -> Result<bool, Fault> {
+pub(crate) fn prune(
+    tx: &mut Tx<'_>,
+    before: &BTreeMap<DialectName, Timestamp>,
+    now: Timestamp,
+) -> Result<bool, Fault> {
     let mut budget = Budget(limits::SWEEP_ROWS_MAX);
     let kept_from = now.plus_ms(-limits::IDEMPOTENCY_KEPT_MS).as_millis();
     drop_some(tx, DROP_ANSWERS, kept_from, &mut budget)?;
-    let mut from = tx.memory.pruned_to.take().unwrap_or(DeliveryId {
-        notification: NotificationId(0),
-        webhook: WebhookId(0),
-    });
-    while budget.left() {
-        let next: Option<(i64, i64)> = tx
-            .conn
-            .prepare_cached(NEXT)?
-            .query_row([from.notification.0], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((id, _)) = next.filter(|(_, at)| *at < before.as_millis()) else {
-            drop_envelopes(tx, &mut budget)?;
-            return Ok(!budget.left());
-        };
-        if id != from.notification.0 {
-            from.webhook = WebhookId(0);
-        }
-        from.notification = NotificationId(id);
-        if let Some(stopped_at) = prune_one(tx, from, &mut budget)? {
-            from.webhook = stopped_at;
-        } else {
-            from = DeliveryId {
-                notification: NotificationId(id.saturating_add(1)),
-                webhook: WebhookId(0),
-            };
-        }
+    let mut bounds = Bounds::new();
+    for (dialect, time) in before {
+        let from = pages::id_at(tx.conn, Some(*time))?;
+        bounds.insert(dialect.clone(), from.unwrap_or(0));
     }
-    tx.memory.pruned_to = Some(from);
-    Ok(true)
+    let start = At::Log(WebhookId(0), NotificationId(0));
+    let mut at = Some(tx.memory.pruned_to.take().unwrap_or(start));
+    while let Some(here) = at {
+        if !budget.left() {
+            tx.memory.pruned_to = at;
+            return Ok(true);
+        }
+        budget.take(1);
+        at = match here {
+            At::Log(webhook, from) => prune_log(tx, webhook, from, &bounds, &mut budget)?,
+            At::Unwanted(tenant) => prune_unwanted(tx, tenant, &bounds, &mut budget)?,
+        };
+    }
+    drop_envelopes(tx, &mut budget)?;
+    Ok(!budget.left())
 }
 
-/// Prunes one notification's deliveries from `from` on, and it too if none is left. Answers the
-/// webhook to go on with, if the budget did not reach.
-fn prune_one(
+/// Prunes the log of `webhook`, or of the next there is, and answers where to go on.
+fn prune_log(
     tx: &Tx<'_>,
-    from: DeliveryId,
+    webhook: WebhookId,
+    from: NotificationId,
+    bounds: &Bounds,
     budget: &mut Budget,
-) -> Result<Option<WebhookId>, Fault> {
-    let notification = from.notification.0;
+) -> Result<Option<At>, Fault> {
+    let next = catalog::list(tx.conn, NEXT_WEBHOOK, [webhook.0], |row| {
+        Ok((row.get(0)?, rows::dialect(row, 1)?))
+    })?;
+    let Some((id, dialect)): Option<(i64, DialectName)> = next.into_iter().next() else {
+        return Ok(Some(At::Unwanted(TenantId(0))));
+    };
+    let from = if id == webhook.0 { from.0 } else { 0 };
+    let to = bounds.get(&dialect).copied().unwrap_or(0);
     let asked = budget.rows();
-    let deliveries: Vec<(i64, i64)> = tx
+    let logged: Vec<(i64, i64)> = tx
         .conn
-        .prepare_cached(DELIVERIES)?
-        .query_map(params![notification, from.webhook.0, asked], |row| {
+        .prepare_cached(LOGGED)?
+        .query_map(params![id, from, to, asked], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<Result<_, _>>()?;
-    for (webhook, state) in deliveries {
-        if !budget.left() {
-            return Ok(Some(WebhookId(webhook)));
-        }
+    let rest = usize::try_from(asked).is_ok_and(|asked| logged.len() >= asked);
+    let mut reached = from;
+    for (notification, state) in logged {
+        reached = notification;
         if state == PENDING {
             budget.take(1);
-            continue;
+        } else if !drop_delivery(tx, notification, id, budget)? {
+            return Ok(Some(At::Log(WebhookId(id), NotificationId(reached))));
         }
-        let room = budget.rows();
-        let dropped =
-            tx.conn
-                .prepare_cached(DROP_ATTEMPTS)?
-                .execute(params![notification, webhook, room])?;
-        budget.take(dropped);
-        if !budget.left() {
-            return Ok(Some(WebhookId(webhook)));
-        }
-        tx.conn
-            .prepare_cached(DROP_DELIVERY)?
-            .execute([notification, webhook])?;
-        budget.take(1);
     }
+    Ok(Some(if rest {
+        At::Log(WebhookId(id), NotificationId(reached.saturating_add(1)))
+    } else {
+        At::Log(WebhookId(id.saturating_add(1)), NotificationId(0))
+    }))
+}
+
+/// Removes a delivery with its attempts, and its notification if that was the last. Answers
+/// whether the budget reached.
+fn drop_delivery(
+    tx: &Tx<'_>,
+    notification: i64,
+    webhook: i64,
+    budget: &mut Budget,
+) -> Result<bool, Fault> {
+    let attempts = params![notification, webhook, budget.rows()];
+    let dropped = tx.conn.prepare_cached(DROP_ATTEMPTS)?.execute(attempts)?;
+    budget.take(dropped);
     if !budget.left() {
-        // There may be deliveries beyond those that were asked for.
-        return Ok(Some(from.webhook));
+        return Ok(false);
     }
+    tx.conn
+        .prepare_cached(DROP_DELIVERY)?
+        .execute([notification, webhook])?;
     let dropped = tx
         .conn
         .prepare_cached(DROP_NOTIFICATION)?
         .execute([notification])?;
+    budget.take(1 + dropped);
+    Ok(true)
+}
+
+/// Removes what nobody wanted of `tenant`, or of the next there is, and answers where to go on.
+fn prune_unwanted(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    bounds: &Bounds,
+    budget: &mut Budget,
+) -> Result<Option<At>, Fault> {
+    let next = catalog::list(tx.conn, NEXT_TENANT, [tenant.0], |row| {
+        Ok((row.get(0)?, rows::dialect(row, 1)?))
+    })?;
+    let Some((id, dialect)): Option<(i64, DialectName)> = next.into_iter().next() else {
+        return Ok(None);
+    };
+    let to = bounds.get(&dialect).copied().unwrap_or(0);
+    let room = budget.rows();
+    let dropped = tx
+        .conn
+        .prepare_cached(DROP_UNWANTED)?
+        .execute([id, to, room])?;
     budget.take(dropped);
-    Ok(None)
+    let rest = i64::try_from(dropped).is_ok_and(|dropped| dropped >= room);
+    let next = if rest { id } else { id.saturating_add(1) };
+    Ok(Some(At::Unwanted(TenantId(next))))
 }
 
 /// Removes envelopes that no attempt is left of: those from before the oldest notification.
 fn drop_envelopes(tx: &mut Tx<'_>, budget: &mut Budget) -> Result<(), Fault> {
     let oldest = tx
         .conn
-        .prepare_cached(NEXT)?
-        .query_row([0], |row| row.get(1))
+        .prepare_cached(OLDEST)?
+        .query_row([], |row| row.get(0))
         .optional()?;
     let day = match oldest {
         Some(at) => envelopes::day(Timestamp::from_millis(at)),

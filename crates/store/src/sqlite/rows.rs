@@ -47,6 +47,7 @@ pub(crate) fn cause_number(cause: CancelCause) -> i64 {
     match cause {
         CancelCause::WebhookDisabled => 1,
         CancelCause::ReceiverGone => 2,
+        CancelCause::WebhookDeleted => 3,
     }
 }
 
@@ -55,6 +56,7 @@ pub(crate) fn cancel_cause(cause: DisabledCause) -> CancelCause {
     match cause {
         DisabledCause::Asked => CancelCause::WebhookDisabled,
         DisabledCause::Gone => CancelCause::ReceiverGone,
+        DisabledCause::Deleted => CancelCause::WebhookDeleted,
     }
 }
 
@@ -62,11 +64,12 @@ pub(crate) fn disabled_number(cause: DisabledCause) -> i64 {
     match cause {
         DisabledCause::Asked => 1,
         DisabledCause::Gone => 2,
+        DisabledCause::Deleted => 3,
     }
 }
 
 pub(crate) fn disabled_cause(number: i64) -> Result<DisabledCause, Unreadable> {
-    [DisabledCause::Asked, DisabledCause::Gone]
+    DisabledCause::ALL
         .into_iter()
         .find(|cause| disabled_number(*cause) == number)
         .ok_or(Unreadable("reason to be disabled"))
@@ -190,13 +193,13 @@ pub(crate) fn delivery_id(row: &Row<'_>) -> Result<DeliveryId, Fault> {
     })
 }
 
-/// `id, dialect, key, name` from 0 on.
-pub(crate) fn tenant(row: &Row<'_>) -> Result<Tenant, Fault> {
+/// `id, dialect, key, name` from `at` on.
+pub(crate) fn tenant(row: &Row<'_>, at: usize) -> Result<Tenant, Fault> {
     Ok(Tenant {
-        id: TenantId(row.get(0)?),
-        dialect: dialect(row, 1)?,
-        key: row.get(2)?,
-        name: row.get(3)?,
+        id: TenantId(row.get(at)?),
+        dialect: dialect(row, at + 1)?,
+        key: row.get(at + 2)?,
+        name: row.get(at + 3)?,
     })
 }
 
@@ -214,32 +217,41 @@ pub(crate) fn event(row: &Row<'_>) -> Result<Event, Fault> {
     })
 }
 
-/// `name, tenant_id, kind, permissions, active` from 0 on.
+/// `name, kind, permissions, active, is_default`, and the columns of `tenant`, from 0 on.
 pub(crate) fn grant(row: &Row<'_>) -> Result<Grant, Fault> {
-    let permissions = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
+    let permissions = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
     Ok(Grant {
         name: row.get(0)?,
-        tenant: row.get::<_, Option<i64>>(1)?.map(TenantId),
-        kind: kind(row.get(2)?)?,
+        tenant: match row.get_ref(5)? {
+            ValueRef::Null => None,
+            ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Text(_) | ValueRef::Blob(_) => {
+                Some(tenant(row, 5)?)
+            }
+        },
+        kind: kind(row.get(1)?)?,
         permissions: permissions
             .parse()
             .map_err(|_| Unreadable("set of permissions"))?,
-        active: row.get(4)?,
+        active: row.get(3)?,
+        default: row.get(4)?,
     })
 }
 
 /// `id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
-/// created_at, updated_at, version` from 0 on.
+/// created_at, updated_at, version, key, retries_max, paused_until` from 0 on.
 pub(crate) fn webhook(row: &Row<'_>) -> Result<Webhook, Fault> {
     let filter = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
     Ok(Webhook {
         id: WebhookId(row.get(0)?),
         tenant: TenantId(row.get(1)?),
+        key: row.get(11)?,
         target_url: row.get(2)?,
         disabled: disabled(row, 3)?,
         filter: serde_json::from_str(filter)?,
         settings: row.get(6)?,
         headers: headers(row, 7)?,
+        retries_max: row.get(12)?,
+        paused_until: time_if_any(row, 13)?,
         created_at: time(row, 8)?,
         updated_at: time(row, 9)?,
         version: row.get(10)?,

@@ -83,6 +83,9 @@ fn settle_one(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
     } else if !settle_otherwise(tx, settlement)? {
         return Ok(());
     }
+    if let Some(until) = settlement.next.pauses_until {
+        webhooks::pause(tx, settlement, until)?;
+    }
     if settlement.next.disables_webhook {
         webhooks::disable_gone(tx, settlement)?;
     }

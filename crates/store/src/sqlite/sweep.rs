@@ -87,8 +87,14 @@ pub(crate) fn requeue(tx: &mut Tx<'_>, ask: &Requeue, at: Timestamp) -> Result<R
     };
     match ask.which {
         Which::One(id) => requeue_one(tx, ask, id, webhook.enabled(), at),
-        Which::Failed { .. } if !webhook.enabled() => Ok(Requeued::Disabled),
-        Which::Failed { began_at } => requeue_failed(tx, ask, began_at, at),
+        Which::Failed { .. } | Which::Exhausted { .. } if !webhook.enabled() => {
+            Ok(Requeued::Disabled)
+        }
+        Which::Failed { began_at } => {
+            let kinds = [(EXHAUSTED, AGAIN), (CANCELLED, AGAIN), (RETRYING, SOONER)];
+            requeue_all(tx, ask, &kinds, began_at, at)
+        }
+        Which::Exhausted { began_at } => requeue_all(tx, ask, &[(EXHAUSTED, AGAIN)], began_at, at),
     }
 }
 
@@ -128,16 +134,18 @@ fn requeue_one(
     Ok(done)
 }
 
-fn requeue_failed(
+/// Finds by the first statement of each pair what the second has sent again.
+fn requeue_all(
     tx: &mut Tx<'_>,
     ask: &Requeue,
+    kinds: &[(&'static str, &'static str)],
     began_at: Timestamp,
     at: Timestamp,
 ) -> Result<Requeued, Fault> {
     let mut count = 0;
     let (webhook, until) = (ask.webhook.0, began_at.as_millis());
     // What is sent again leaves the index it was found in, so the next step finds the next.
-    for (find, change) in [(EXHAUSTED, AGAIN), (CANCELLED, AGAIN), (RETRYING, SOONER)] {
+    for &(find, change) in kinds {
         let room = bound(limits::SWEEP_ROWS_MAX.saturating_sub(count));
         let found = if find == RETRYING {
             ids(tx, find, params![webhook, until, room, at.as_millis()])?

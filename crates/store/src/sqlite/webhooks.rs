@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use model::contract::{Settlement, StoreError};
+use model::contract::{Conflict, Settlement, StoreError};
 use model::filter::{Filter, Wish};
 use model::id::{TenantId, WebhookId};
 use model::time::Timestamp;
 use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 
 use crate::sqlite::audit::{self, Line};
@@ -18,26 +18,33 @@ use crate::sqlite::{rows, sweep};
 
 pub(crate) const FIND: &str = "
     select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
-      created_at, updated_at, version
+      created_at, updated_at, version, key, retries_max, paused_until
     from webhook
     where id = ?1";
+const FIND_KEY: &str = "
+    select id from webhook indexed by webhook_key
+    where tenant_id = ?1 and key = ?2";
 const ADD: &str = "
     insert into webhook
       (tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
-       created_at, updated_at, version)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1)";
+       created_at, updated_at, version, key, retries_max)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1, ?9, ?10)";
 const SAVE: &str = "
     update webhook
     set target_url = ?2, disabled_at = ?3, disabled_cause = ?4, filter = ?5, settings = ?6,
-      headers = ?7, updated_at = ?8, version = ?9
+      headers = ?7, updated_at = ?8, version = ?9, retries_max = ?10, paused_until = ?11
     where id = ?1";
+// It may only grow, and ends where somebody changed the webhook while the attempt ran.
+const PAUSE: &str = "
+    update webhook set paused_until = ?2
+    where id = ?1 and updated_at <= ?3 and coalesce(paused_until, 0) < ?2";
 const WISH: &str = "
     insert into wish (tenant_id, topic, scope, webhook_id) values (?1, ?2, ?3, ?4)";
 const FORGET: &str = "
     delete from wish
     where tenant_id = ?1 and topic = ?2 and scope = ?3 and webhook_id = ?4";
 
-pub(crate) const STATEMENTS: &[&str] = &[FIND, ADD, SAVE, WISH, FORGET];
+pub(crate) const STATEMENTS: &[&str] = &[FIND, FIND_KEY, ADD, SAVE, PAUSE, WISH, FORGET];
 
 pub(crate) fn create(
     tx: &mut Tx<'_>,
@@ -45,6 +52,11 @@ pub(crate) fn create(
     actor: &str,
     at: Timestamp,
 ) -> Result<Webhook, Fault> {
+    if let Some(key) = &new.key
+        && find_key(tx.conn, new.tenant, key)?.is_some()
+    {
+        return Err(StoreError::Conflict(Conflict::WebhookKey).into());
+    }
     let id = tx.conn.prepare_cached(ADD)?.insert(params![
         new.tenant.0,
         new.target_url,
@@ -55,15 +67,20 @@ pub(crate) fn create(
         new.settings,
         rows::blob(&new.headers.0),
         at.as_millis(),
+        new.key,
+        new.retries_max,
     ])?;
     let webhook = Webhook {
         id: WebhookId(id),
         tenant: new.tenant,
+        key: new.key,
         target_url: new.target_url,
         disabled: new.disabled,
         filter: new.filter,
         settings: new.settings,
         headers: new.headers,
+        retries_max: new.retries_max,
+        paused_until: None,
         created_at: at,
         updated_at: at,
         version: 1,
@@ -92,10 +109,26 @@ pub(crate) fn save(
     actor: &str,
     at: Timestamp,
 ) -> Result<Webhook, Fault> {
-    let before = find(tx.conn, webhook.tenant, webhook.id)?
-        .filter(|stored| stored.version == webhook.version)
+    if find(tx.conn, webhook.tenant, webhook.id)?.is_none() {
+        return Err(StoreError::Stale.into());
+    }
+    save_any(tx, webhook, actor, at)
+}
+
+/// The same, and a deleted webhook may come back.
+pub(crate) fn save_any(
+    tx: &mut Tx<'_>,
+    webhook: Webhook,
+    actor: &str,
+    at: Timestamp,
+) -> Result<Webhook, Fault> {
+    let before = find_any(tx.conn, webhook.id)?
+        .filter(|stored| stored.tenant == webhook.tenant && stored.version == webhook.version)
         .ok_or(StoreError::Stale)?;
+    let same_target = before.target_url == webhook.target_url;
     let after = Webhook {
+        key: before.key.clone(),
+        paused_until: before.paused_until.filter(|_| same_target),
         created_at: before.created_at,
         updated_at: at,
         version: before.version.saturating_add(1),
@@ -105,13 +138,17 @@ pub(crate) fn save(
     if let (true, Some(disabled)) = (before.enabled(), after.disabled) {
         sweep::cancel_pending(tx, after.id, disabled.cause, at)?;
     }
+    let action = match after.is_deleted() {
+        true => "webhook.deleted",
+        false => "webhook.changed",
+    };
     audit::write(
         tx,
         &Line {
             tenant: after.tenant,
             at,
             actor,
-            action: "webhook.changed",
+            action,
             webhook: Some(after.id),
             detail: audit::of_change(&before, &after),
         },
@@ -162,10 +199,50 @@ pub(crate) fn find(
     tenant: TenantId,
     id: WebhookId,
 ) -> Result<Option<Webhook>, Fault> {
-    Ok(find_any(conn, id)?.filter(|webhook| webhook.tenant == tenant))
+    let found = find_any(conn, id)?;
+    Ok(found.filter(|webhook| webhook.tenant == tenant && !webhook.is_deleted()))
 }
 
-/// Whoever it belongs to: for what the engine asks, which serves all tenants.
+/// The webhook that one of these tenants has under this key.
+pub(crate) fn find_by_key(
+    conn: &Connection,
+    tenants: &[TenantId],
+    key: &str,
+) -> Result<Option<Webhook>, Fault> {
+    for tenant in tenants {
+        if let Some(id) = find_key(conn, *tenant, key)?
+            && let Some(webhook) = find(conn, *tenant, id)?
+        {
+            return Ok(Some(webhook));
+        }
+    }
+    Ok(None)
+}
+
+/// The webhook that has or had this key.
+pub(crate) fn find_key(
+    conn: &Connection,
+    tenant: TenantId,
+    key: &str,
+) -> Result<Option<WebhookId>, Fault> {
+    let found = conn
+        .prepare_cached(FIND_KEY)?
+        .query_row(params![tenant.0, key], |row| row.get(0).map(WebhookId))
+        .optional()?;
+    Ok(found)
+}
+
+/// Leaves the webhook alone until its receiver wants to be called again.
+pub(crate) fn pause(tx: &Tx<'_>, settlement: &Settlement, until: Timestamp) -> Result<(), Fault> {
+    tx.conn.prepare_cached(PAUSE)?.execute(params![
+        settlement.id.webhook.0,
+        until.as_millis(),
+        settlement.attempt.began_at.as_millis(),
+    ])?;
+    Ok(())
+}
+
+/// Whoever it belongs to, and deleted or not: for what the engine asks, which serves all tenants.
 pub(crate) fn find_any(conn: &Connection, id: WebhookId) -> Result<Option<Webhook>, Fault> {
     let mut statement = conn.prepare_cached(FIND)?;
     let mut rows = statement.query([id.0])?;
@@ -185,6 +262,8 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault
         rows::blob(&after.headers.0),
         after.updated_at.as_millis(),
         after.version,
+        after.retries_max,
+        after.paused_until.map(Timestamp::as_millis),
     ])?;
     rewrite_wishes(tx, Some(before), after)?;
     tx.notes.changed(after.id);

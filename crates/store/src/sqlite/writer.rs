@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::contract::{Listener, StoreError};
 use model::delivery::Due;
-use model::id::{DeliveryId, TenantId, WebhookId};
+use model::id::{TenantId, WebhookId};
 use model::time::Timestamp;
 use rusqlite::Connection;
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::sqlite::envelopes::Envelopes;
 use crate::sqlite::fault::{self, Fault};
 use crate::sqlite::meters::Meters;
+use crate::sqlite::prune;
 
 const BEGIN: &str = "begin immediate";
 const COMMIT: &str = "commit";
@@ -61,7 +62,7 @@ pub(crate) struct Memory {
     pub(crate) events: BTreeSet<(TenantId, String)>,
     pub(crate) envelopes: Envelopes,
     /// Where pruning goes on.
-    pub(crate) pruned_to: Option<DeliveryId>,
+    pub(crate) pruned_to: Option<prune::At>,
 }
 
 /// The transaction that a job runs in.

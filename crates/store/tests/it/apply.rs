@@ -2,10 +2,11 @@
 
 use model::contract::{Conflict, StoreError};
 use model::query::{
-    Applied, AppliedItem, Change, Declaration, DeclaredToken, DeclaredWebhook, WebhookQuery,
+    Applied, AppliedItem, Change, Declaration, DeclaredToken, DeclaredWebhook, FreshWebhook,
+    WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Permission, TokenHash, TokenKind};
-use model::webhook::{Headers, Webhook};
+use model::webhook::Webhook;
 
 use crate::harness::{Given, at, declaration, filter, wait};
 
@@ -17,16 +18,20 @@ fn declared_token(name: &str, hash: Option<u8>) -> DeclaredToken {
         permissions: [Permission::WebhooksRead].into_iter().collect(),
         active: true,
         kind: TokenKind::Program,
+        default: false,
     }
 }
 
 fn declared_webhook(url: &str, topic: &str) -> DeclaredWebhook {
     DeclaredWebhook {
+        key: None,
         target_url: url.to_owned(),
         enabled: None,
         filter: filter(&[(topic, None)]),
         settings: "{}".to_owned(),
-        headers: Headers::default(),
+        headers: None,
+        retries_max: None,
+        fresh: FreshWebhook::default(),
     }
 }
 
@@ -52,10 +57,11 @@ fn changes(applied: &[Applied]) -> Vec<Change> {
 fn all_webhooks(given: &Given) -> Vec<Webhook> {
     let query = WebhookQuery {
         enabled: None,
+        newest_first: false,
         offset: 0,
         limit: 50,
     };
-    wait(given.store.webhooks(given.tenant, query))
+    wait(given.store.webhooks(vec![given.tenant], query))
         .unwrap()
         .webhooks
 }

@@ -22,6 +22,7 @@ fn token(tenant: Option<TenantId>, name: &str, hash: u8) -> NewToken {
         kind: TokenKind::Program,
         permissions: [Permission::WebhooksWrite].into_iter().collect(),
         active: true,
+        default: false,
     }
 }
 
@@ -56,7 +57,11 @@ fn a_token_grants_what_each_of_its_listings_says() {
     assert!(!wait(given.store.has_tokens()).unwrap());
     let create = |token| wait(given.store.create_token(token, at(0)));
     let version = given.store.version();
-    create(token(Some(given.tenant), "one", 1)).unwrap();
+    let listed = NewToken {
+        default: true,
+        ..token(Some(given.tenant), "one", 1)
+    };
+    create(listed).unwrap();
     assert!(given.store.version() > version);
     let device = NewToken {
         kind: TokenKind::Device,
@@ -70,15 +75,23 @@ fn a_token_grants_what_each_of_its_listings_says() {
     let grants = |hash: u8| wait(given.store.grants(TokenHash([hash; 32]))).unwrap();
     let found = grants(1);
     assert_eq!(found.len(), 2);
+    let key = "bigevents".to_owned();
+    let tenant = given.store.tenant(DialectName::new("pretix"), key);
+    let tenant = wait(tenant).unwrap().unwrap();
     let expected = Grant {
         name: "one".to_owned(),
-        tenant: Some(given.tenant),
+        tenant: Some(tenant),
         kind: TokenKind::Program,
         permissions: [Permission::WebhooksWrite].into_iter().collect(),
         active: true,
+        default: true,
     };
     assert_eq!(found[0], expected);
-    assert_eq!((found[1].kind, found[1].active), (TokenKind::Device, false));
+    let second = &found[1];
+    assert_eq!(
+        (second.kind, second.active, second.default),
+        (TokenKind::Device, false, false)
+    );
     assert_eq!(grants(2)[0].tenant, None);
     assert_eq!(grants(3), []);
 }
@@ -121,6 +134,9 @@ fn a_webhook_is_read_as_it_was_written() {
     )
     .unwrap();
     let expected = Webhook {
+        key: None,
+        retries_max: None,
+        paused_until: None,
         id: WebhookId(1),
         tenant: given.tenant,
         target_url: new.target_url,
@@ -258,10 +274,11 @@ fn webhooks_come_in_pages_by_id() {
     let page = |enabled, offset, limit| {
         let query = WebhookQuery {
             enabled,
+            newest_first: false,
             offset,
             limit,
         };
-        let page = wait(given.store.webhooks(given.tenant, query)).unwrap();
+        let page = wait(given.store.webhooks(vec![given.tenant], query)).unwrap();
         let found: Vec<WebhookId> = page.webhooks.iter().map(|webhook| webhook.id).collect();
         (page.count, found)
     };
@@ -318,10 +335,11 @@ fn no_tenant_sees_what_is_anothers() {
         }
         let query = WebhookQuery {
             enabled: None,
+            newest_first: false,
             offset: 0,
             limit,
         };
-        let page = wait(given.store.webhooks(*asking, query)).unwrap();
+        let page = wait(given.store.webhooks(vec![*asking], query)).unwrap();
         let own: BTreeSet<WebhookId> = webhooks
             .iter()
             .filter(|(owner, _)| owner == asking)

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use model::contract::Store;
 use model::dice::Dice;
 use model::query::{DeliveryQuery, WebhookQuery};
+use model::tenant::DialectName;
 use prometheus_client::registry::Registry;
 use rusqlite::Connection;
 use store::OpenError;
 use tempfile::TempDir;
 
-use crate::harness::{Given, answered, delivered, delivery_id, settlement, wait};
+use crate::harness::{Given, answered, at, delivered, delivery_id, settlement, wait};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -248,10 +249,11 @@ fn look_around(store: &Arc<dyn Store>) {
     let limit = 50;
     let query = WebhookQuery {
         enabled: None,
+        newest_first: false,
         offset: 0,
         limit,
     };
-    drop(wait(store.webhooks(tenant, query)));
+    drop(wait(store.webhooks(vec![tenant], query)));
     let query = DeliveryQuery {
         limit,
         ..DeliveryQuery::default()
@@ -263,9 +265,8 @@ fn look_around(store: &Arc<dyn Store>) {
         ));
     }
     drop(wait(store.lanes(None, 10)));
-    drop(wait(
-        store.prune(crate::harness::at(50), crate::harness::at(0)),
-    ));
+    let before = [(DialectName::new("pretix"), at(50))];
+    drop(wait(store.prune(before.into(), at(0))));
 }
 
 #[test]

@@ -149,6 +149,7 @@ pub(crate) fn ended(state: State) -> Next {
         due_at: None,
         round_began_at: at(0),
         disables_webhook: false,
+        pauses_until: None,
     }
 }
 
@@ -158,6 +159,7 @@ pub(crate) fn retry(due_at: i64) -> Next {
         due_at: Some(at(due_at)),
         round_began_at: at(0),
         disables_webhook: false,
+        pauses_until: None,
     }
 }
 
@@ -203,10 +205,16 @@ impl Given {
     }
 
     pub(crate) fn another_tenant(&self, key: &str) -> TenantId {
-        let dialect = DialectName::new("pretix");
-        let applied = self
-            .store
-            .apply(vec![declaration(key)], "test".to_owned(), at(0));
+        self.tenant_of("pretix", key)
+    }
+
+    pub(crate) fn tenant_of(&self, dialect: &str, key: &str) -> TenantId {
+        let dialect = DialectName::new(dialect);
+        let declared = Declaration {
+            dialect: dialect.clone(),
+            ..declaration(key)
+        };
+        let applied = self.store.apply(vec![declared], "test".to_owned(), at(0));
         wait(applied).unwrap();
         let tenant = self.store.tenant(dialect, key.to_owned());
         wait(tenant).unwrap().unwrap().id
@@ -215,11 +223,13 @@ impl Given {
     pub(crate) fn new_webhook(&self, wishes: &[(&str, Option<&str>)]) -> NewWebhook {
         NewWebhook {
             tenant: self.tenant,
+            key: None,
             target_url: "https://user:secret@example.org/hook".to_owned(),
             disabled: None,
             filter: filter(wishes),
             settings: "{}".to_owned(),
             headers: Headers::default(),
+            retries_max: None,
         }
     }
 
@@ -242,6 +252,7 @@ impl Given {
             event: None,
             headers: Headers::default(),
             body: Bytes::from(format!("{{\"id\": \"{key}\"}}")),
+            digest: None,
             at: at(time),
         }
     }

@@ -236,8 +236,11 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
     let target = LaneTarget {
         webhook: id,
         dialect: DialectName::new("pretix"),
+        key: None,
         target_url: "https://user:secret@example.org/hook".to_owned(),
         headers: Headers::default(),
+        retries_max: None,
+        paused_until: None,
         enabled: false,
     };
     assert_eq!(targets, [target]);

@@ -20,3 +20,5 @@ mod prune;
 mod requeue;
 #[cfg(test)]
 mod settle;
+#[cfg(test)]
+mod webhooks;

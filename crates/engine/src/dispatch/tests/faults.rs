@@ -3,6 +3,7 @@
 //! Every operation is done when it is asked for, in that order, as the store's own writer does
 //! it; it may be refused, its answer may be lost after it was done, or come late.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -209,7 +210,7 @@ impl Ledger for Faults {
         self.disturbed(|| self.inner.cancel(webhook, at))
     }
 
-    fn prune(&self, before: Timestamp, now: Timestamp) -> Reply<bool> {
+    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool> {
         self.inner.prune(before, now)
     }
 
@@ -247,8 +248,12 @@ impl Catalog for Faults {
         self.inner.events(tenant)
     }
 
-    fn webhooks(&self, tenant: TenantId, query: WebhookQuery) -> Reply<WebhookPage> {
-        self.inner.webhooks(tenant, query)
+    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> Reply<WebhookPage> {
+        self.inner.webhooks(tenants, query)
+    }
+
+    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> Reply<Option<Webhook>> {
+        self.inner.webhook_by_key(tenants, key)
     }
 
     fn webhook(&self, tenant: TenantId, id: WebhookId) -> Reply<Option<Webhook>> {

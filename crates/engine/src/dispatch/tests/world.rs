@@ -38,7 +38,6 @@ pub(super) const HOUR_MS: i64 = 3_600_000;
 pub(super) const SETTINGS: Settings = Settings {
     flights_max: 64,
     lane_width: 8,
-    kept_ms: 30 * 24 * HOUR_MS,
     idle_connections_max: 64,
     idle_connection_ms: 20_000,
 };
@@ -49,6 +48,7 @@ pub(super) struct World {
     pub(super) clock: Clock,
     pub(super) tenant: TenantId,
     pub(super) settings: Settings,
+    pub(super) policy: Policy,
     pub(super) engine: Option<Engine>,
     /// The wall clock's distance from what it should be.
     pub(super) step_ms: Arc<AtomicI64>,
@@ -62,6 +62,7 @@ pub(super) struct Call {
     pub(super) host: String,
     pub(super) path: String,
     pub(super) body: String,
+    pub(super) headers: http::HeaderMap,
 }
 
 /// What a receiver does with a call.
@@ -69,6 +70,8 @@ pub(super) struct Call {
 pub(super) enum Does {
     Answers(u16),
     AnswersAfter(u16, Duration),
+    /// With `Retry-After`.
+    Busy(u16, &'static str),
     Hangs,
 }
 
@@ -102,6 +105,7 @@ impl World {
             clock,
             tenant: TenantId(0),
             settings: SETTINGS,
+            policy: policy(),
             engine: None,
             step_ms,
             keys: AtomicUsize::new(0),
@@ -127,10 +131,14 @@ impl World {
             dial,
             clock: self.clock.clone(),
             dice: Dice::seeded([7; 32]),
-            policies: policies(),
+            policies: self.policies(),
             settings: self.settings,
         };
         self.engine = Some(Engine::start(parts, &mut Registry::default()));
+    }
+
+    fn policies(&self) -> Policies {
+        BTreeMap::from([(DialectName::new(DIALECT), self.policy.clone())])
     }
 
     /// As if the process had been killed.
@@ -171,11 +179,16 @@ impl World {
         };
         let new = NewWebhook {
             tenant,
+            key: Some(format!(
+                "hook {}",
+                self.keys.fetch_add(1, Ordering::Relaxed)
+            )),
             target_url: url.to_owned(),
             disabled: None,
             filter: Filter([wish].into_iter().collect()),
             settings: "{}".to_owned(),
             headers: Headers::default(),
+            retries_max: None,
         };
         let created = self
             .store
@@ -232,6 +245,7 @@ impl World {
             event: None,
             headers: Headers::default(),
             body: Bytes::from(body(number)),
+            digest: None,
             at: self.clock.now(),
         };
         let accepted = self.store.accept((0..count).map(new).collect()).await;
@@ -378,15 +392,25 @@ async fn serve(
     net.enter(host);
     let visit = Visit(net, host);
     let path = request.uri().path().to_owned();
+    let headers = request.headers().clone();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let call = Call {
         at: net.clock.now(),
         host: host.to_owned(),
         path,
         body: String::from_utf8(body.to_vec()).unwrap(),
+        headers,
     };
+    let mut response = http::Response::new(Full::default());
     let status = match net.decide(&call) {
         Does::Answers(status) => status,
+        Does::Busy(status, after) => {
+            let after = http::HeaderValue::from_static(after);
+            response
+                .headers_mut()
+                .insert(http::header::RETRY_AFTER, after);
+            status
+        }
         Does::AnswersAfter(status, wait) => {
             tokio::time::sleep(wait).await;
             status
@@ -394,15 +418,14 @@ async fn serve(
         Does::Hangs => std::future::pending().await,
     };
     drop(visit);
-    let mut response = http::Response::new(Full::default());
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
     Ok(response)
 }
 
 /// The schedule of the pretix dialect (`spec/decisions.md`).
-pub(super) fn policies() -> Policies {
+fn policy() -> Policy {
     let minutes = |minutes: i64| minutes * 60_000;
-    let policy = Policy {
+    Policy {
         schedule: Schedule {
             delays_ms: vec![
                 5_000,
@@ -423,10 +446,12 @@ pub(super) fn policies() -> Policies {
         },
         exchange_limit_ms: 30_000,
         gone_disables: true,
+        retry_after_max_ms: None,
+        dedupe_header: None,
         user_agent: "Willcall/0".to_owned(),
         content_type: "application/json".to_owned(),
-    };
-    [(DialectName::new(DIALECT), policy)].into_iter().collect()
+        kept_ms: 30 * 24 * HOUR_MS,
+    }
 }
 
 pub(super) async fn seconds(seconds: u64) {
