@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -63,22 +63,29 @@ impl Authority {
     }
 
     fn sign(&self, names: &[&str], change: impl Fn(&mut CertificateParams)) -> TlsAcceptor {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let (certificate, key) = self.issue(names, change);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            )
+            .with_single_cert(vec![certificate], key)
             .unwrap();
         TlsAcceptor::from(Arc::new(config))
+    }
+
+    fn issue(
+        &self,
+        names: &[&str],
+        change: impl Fn(&mut CertificateParams),
+    ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        (certificate.der().clone(), PrivateKeyDer::Pkcs8(key))
     }
 }
 
@@ -151,6 +158,38 @@ async fn what_is_wrong_with_a_certificate_is_said() {
         assert_eq!(failure.kind, FailureKind::Tls, "{failure:?}");
         assert!(failure.detail.starts_with(words), "{failure:?}");
     }
+}
+
+#[tokio::test]
+async fn a_receiver_that_wants_a_certificate_of_ours_is_a_failure_of_tls() {
+    let authority = Authority::new();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.0.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let wanting = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        Arc::clone(&provider),
+    );
+    let (certificate, key) = authority.issue(&["127.0.0.1"], |_| {});
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(wanting.build().unwrap())
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let (port, _receiver) = tls_receiver(TlsAcceptor::from(Arc::new(config))).await;
+    let dial = net_dial("all", &[authority.pem()]);
+    let limit = Limit::from_here(LIMIT_MS);
+    let place = place(true, "127.0.0.1", port);
+    // With TLS 1.3 we are done before the receiver looks: it tells us in place of an answer.
+    let stream = dial.dial(&place, limit).await.ok().unwrap();
+    let mut line = crate::line::Line::open(stream).await.unwrap();
+    let outcome = line.exchange(http::Request::default(), limit).await.outcome;
+    let words = outcome.words();
+    assert!(
+        words.contains("refused TLS with the alert CertificateRequired"),
+        "{words}"
+    );
 }
 
 #[tokio::test]
