@@ -404,7 +404,7 @@ impl Dispatch {
                     self.lanes.answer_target(target.webhook, seen);
                 }
                 for webhook in unknown {
-                    tracing::warn!(%webhook, "there are deliveries for a webhook that is not there");
+                    tracing::warn!(%webhook, "deliveries are owed to no webhook");
                     self.lanes.answer_target(webhook, Seen::Unserved);
                 }
             }
