@@ -50,7 +50,7 @@ use crate::settling::Settling;
 use crate::tasks::Swarm;
 
 /// The loop comes round at least this often, so that a wall clock that was set is noticed.
-const BEAT: Duration = Duration::from_secs(1);
+const BEAT: Duration = Duration::from_secs(5);
 
 /// Lanes of one page of the scan at the start.
 const SCAN_PAGE: usize = 1_000;
@@ -61,10 +61,6 @@ const RESCAN_EVERY: Duration = Duration::from_secs(60);
 
 /// Results of attempts taken in before anything else is looked at.
 const LANDED_MAX: usize = limits::SETTLE_BATCH_MAX;
-
-/// Outcomes may wait beside a full air as long as they fit into one batch; if the store refuses
-/// them, no more attempts begin.
-const UNWRITTEN_MAX: usize = limits::SETTLE_BATCH_MAX;
 
 /// After the last attempt the store gets this long to take the last outcomes.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -225,7 +221,7 @@ impl Dispatch {
 
     /// Begins as many attempts as may be in the air.
     fn hand_out(&mut self) {
-        while self.flights.len() + self.settling.len() < self.flights_max + UNWRITTEN_MAX {
+        while !self.settling.is_full(self.flights.len(), self.flights_max) {
             let Some((prepared, due)) = self.lanes.next_call() else {
                 break;
             };
@@ -424,7 +420,7 @@ impl Dispatch {
                     self.lanes.answer_target(target.webhook, seen);
                 }
                 for webhook in unknown {
-                    tracing::warn!(%webhook, "there are deliveries for a webhook that is not there");
+                    tracing::warn!(%webhook, "deliveries are owed to no webhook");
                     self.lanes.answer_target(webhook, Seen::Unserved);
                 }
             }

@@ -44,13 +44,11 @@ const DROP_UNWANTED: &str = "
       select id from notification indexed by notification_unwanted
       where delivery_count = 0 and tenant_id = ?1 and id < ?2
       limit ?3)";
+// Attempts are numbered without gaps.
 const DROP_ATTEMPTS: &str = "
     delete from attempt
-    where notification_id = ?1 and webhook_id = ?2 and number in (
-      select number from attempt
-      where notification_id = ?1 and webhook_id = ?2
-      order by number
-      limit ?3)";
+    where notification_id = ?1 and webhook_id = ?2 and number < ?3 + (
+      select min(number) from attempt where notification_id = ?1 and webhook_id = ?2)";
 const DROP_DELIVERY: &str = "
     delete from delivery where notification_id = ?1 and webhook_id = ?2";
 const DROP_NOTIFICATION: &str = "
@@ -80,6 +78,12 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DROP_ENVELOPES,
 ];
 
+/// Rows of one step: some ten milliseconds of work, which others may have to wait for. The pages
+/// are old ones, so most have to be read first.
+const STEP_ROWS: usize = 1_000;
+
+const _: () = assert!(STEP_ROWS <= limits::SWEEP_ROWS_MAX);
+
 /// Rows that this step may still look at or remove.
 struct Budget(usize);
 
@@ -101,7 +105,7 @@ pub(crate) fn prune(
     before: &BTreeMap<DialectName, Timestamp>,
     now: Timestamp,
 ) -> Result<bool, Fault> {
-    let mut budget = Budget(limits::SWEEP_ROWS_MAX);
+    let mut budget = Budget(STEP_ROWS);
     let kept_from = now.plus_ms(-limits::IDEMPOTENCY_KEPT_MS).as_millis();
     drop_some(tx, DROP_ANSWERS, kept_from, &mut budget)?;
     let mut bounds = Bounds::new();

@@ -194,13 +194,19 @@ impl Given {
     pub(crate) fn on(store: Arc<dyn Store>) -> Self {
         let heard = Arc::new(Heard::default());
         store.listen(heard.clone());
+        let mut given = Self::unheard(store);
+        given.heard = heard;
+        given
+    }
+
+    /// On a store that has another listener.
+    pub(crate) fn unheard(store: Arc<dyn Store>) -> Self {
         let mut given = Self {
             store,
             tenant: TenantId(0),
-            heard,
+            heard: Arc::default(),
         };
         given.tenant = given.another_tenant("bigevents");
-        given.heard.take();
         given
     }
 
@@ -272,6 +278,12 @@ impl Given {
 
     pub(crate) fn settle(&self, settlement: Settlement) {
         wait(self.store.settle(vec![settlement])).unwrap();
+    }
+
+    /// One step of pruning what was accepted before.
+    pub(crate) fn prune(&self, before: i64, time: i64) -> Reply<bool> {
+        let before = [(DialectName::new("pretix"), at(before))];
+        self.store.prune(before.into(), at(time))
     }
 
     pub(crate) fn story(&self, id: DeliveryId) -> DeliveryStory {

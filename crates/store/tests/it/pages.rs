@@ -5,7 +5,6 @@ use model::delivery::{CancelCause, State};
 use model::id::{NotificationId, WebhookId};
 use model::notification::NewNotification;
 use model::query::{DeliveryPage, DeliveryQuery, PageFrom, Status};
-use model::tenant::DialectName;
 
 use crate::harness::{
     Given, answered, at, delivered, delivery_id, ended, failed, retry, settlement, wait,
@@ -214,8 +213,7 @@ fn a_time_is_found_among_ids_with_gaps() {
             given.settle(settlement(id, 500, answered(200), delivered()));
         }
     }
-    let before = [(DialectName::new("pretix"), at(350))];
-    wait(given.store.prune(before.into(), at(0))).unwrap();
+    wait(given.prune(350, 0)).unwrap();
     for since in 0..=410 {
         let query = DeliveryQuery {
             since: Some(at(since)),

@@ -83,6 +83,7 @@ pub(super) struct Net {
     clock: Clock,
     characters: Mutex<BTreeMap<String, Character>>,
     calls: Mutex<Vec<Call>>,
+    counts: Mutex<BTreeMap<String, usize>>,
     running: Mutex<BTreeMap<String, usize>>,
     /// The most calls at once, by host and over all (under the empty name).
     most: Mutex<BTreeMap<String, usize>>,
@@ -286,6 +287,7 @@ impl Net {
             clock,
             characters: Mutex::default(),
             calls: Mutex::default(),
+            counts: Mutex::default(),
             running: Mutex::default(),
             most: Mutex::default(),
             connections: Mutex::default(),
@@ -348,7 +350,11 @@ impl Net {
     }
 
     fn decide(&self, call: &Call) -> Does {
-        let number = self.calls_at(&call.host).len();
+        let mut counts = self.counts.lock().unwrap();
+        let count = counts.entry(call.host.clone()).or_default();
+        let number = *count;
+        *count += 1;
+        drop(counts);
         self.calls.lock().unwrap().push(call.clone());
         let characters = self.characters.lock().unwrap();
         characters
@@ -370,7 +376,7 @@ impl Dial for Arc<Net> {
     fn dial<'a>(&'a self, place: &'a Place, _limit: Limit) -> Dialled<'a> {
         Box::pin(async move {
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
-            let (net, host) = (Arc::clone(self), place.host.clone());
+            let (net, host) = (Self::clone(self), place.host.clone());
             let serving = async move {
                 let service = service_fn(|request| serve(&net, &host, request));
                 let connection = hyper::server::conn::http1::Builder::new()
@@ -423,7 +429,7 @@ async fn serve(
 }
 
 /// The schedule of the pretix dialect (`spec/decisions.md`).
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     let minutes = |minutes: i64| minutes * 60_000;
     Policy {
         schedule: Schedule {
