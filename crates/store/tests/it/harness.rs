@@ -192,13 +192,19 @@ impl Given {
     pub(crate) fn on(store: Arc<dyn Store>) -> Self {
         let heard = Arc::new(Heard::default());
         store.listen(heard.clone());
+        let mut given = Self::unheard(store);
+        given.heard = heard;
+        given
+    }
+
+    /// On a store that has another listener.
+    pub(crate) fn unheard(store: Arc<dyn Store>) -> Self {
         let mut given = Self {
             store,
             tenant: TenantId(0),
-            heard,
+            heard: Arc::default(),
         };
         given.tenant = given.another_tenant("bigevents");
-        given.heard.take();
         given
     }
 
@@ -252,10 +258,11 @@ impl Given {
 
     /// Hands in a notification and answers its id.
     pub(crate) fn notified(&self, key: &str, time: i64) -> i64 {
-        match self.accept(self.new_notification(key, time)) {
-            Acceptance::Accepted { id, .. } => id.0,
-            other => panic!("{other:?}"),
-        }
+        let answer = self.accept(self.new_notification(key, time));
+        let Acceptance::Accepted { id, .. } = answer else {
+            panic!("{answer:?}");
+        };
+        id.0
     }
 
     pub(crate) fn settle(&self, settlement: Settlement) {
