@@ -1,4 +1,4 @@
-//! Asking: one question to the store at a time, and the waits after refusals.
+//! Asking: one question of a kind to the store at a time, and the waits after refusals.
 //!
 //! A refusal is logged when it begins and when it is over, not each time it is repeated.
 
@@ -17,83 +17,75 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// An answer that takes longer is a trouble of its own.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
 
-/// At most one question of a kind that waits for its answer.
-pub(crate) struct Asking<T>(Option<(Reply<T>, Instant)>);
-
-/// How a kind of question fares.
-pub(crate) struct Fare {
+pub(crate) struct Asking<T> {
     what: &'static str,
+    outstanding: Option<(Reply<T>, Instant)>,
     trouble: Option<Trouble>,
     wait: Duration,
     not_before: Option<Instant>,
 }
 
 impl<T> Asking<T> {
-    pub(crate) fn new() -> Self {
-        Self(None)
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.0.is_none()
-    }
-
-    pub(crate) fn ask(&mut self, reply: Reply<T>) {
-        self.0 = Some((reply, Instant::now()));
-    }
-
-    /// The answer. Pending while there is none, and while nothing was asked.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, StoreError>> {
-        let Some((reply, _)) = &mut self.0 else {
-            return Poll::Pending;
-        };
-        let answer = ready!(reply.as_mut().poll(cx));
-        self.0 = None;
-        Poll::Ready(answer)
-    }
-
-    /// What is wrong if the answer is long in coming.
-    pub(crate) fn silence(&self) -> Option<Trouble> {
-        let (_, since) = self.0.as_ref()?;
-        (since.elapsed() > SILENT_AFTER).then(|| Trouble {
-            since: *since,
-            cause: "it does not answer".to_owned(),
-        })
-    }
-}
-
-impl Fare {
     pub(crate) fn new(what: &'static str) -> Self {
         Self {
             what,
+            outstanding: None,
             trouble: None,
             wait: FIRST_WAIT,
             not_before: None,
         }
     }
 
-    pub(crate) fn trouble(&self) -> Option<Trouble> {
-        self.trouble.clone()
-    }
-
+    /// Whether nothing is outstanding and no wait after a refusal is on.
     pub(crate) fn may_ask(&self, now: Instant) -> bool {
-        self.not_before.is_none_or(|at| at <= now)
+        self.outstanding.is_none() && self.not_before.is_none_or(|at| at <= now)
     }
 
-    /// When asking again is worth it, after a refusal.
-    pub(crate) fn ask_again_at(&self) -> Option<Instant> {
-        self.not_before
+    /// The end of the wait after a refusal.
+    pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
+        self.not_before.filter(|at| *at > now)
     }
 
-    pub(crate) fn succeeded(&mut self) {
+    pub(crate) fn ask(&mut self, reply: Reply<T>) {
+        self.outstanding = Some((reply, Instant::now()));
+    }
+
+    /// The answer. Pending while there is none, and while nothing was asked.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, StoreError>> {
+        let Some((reply, _)) = &mut self.outstanding else {
+            return Poll::Pending;
+        };
+        let answer = ready!(reply.as_mut().poll(cx));
+        self.outstanding = None;
+        match &answer {
+            Ok(_) => self.succeeded(),
+            Err(error) => self.refused(error),
+        }
+        Poll::Ready(answer)
+    }
+
+    /// What is wrong, if anything.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.trouble.clone().or_else(|| {
+            let (_, since) = self.outstanding.as_ref()?;
+            (since.elapsed() > SILENT_AFTER).then(|| Trouble {
+                since: *since,
+                what: self.what,
+                cause: "it does not answer".to_owned(),
+            })
+        })
+    }
+
+    fn succeeded(&mut self) {
         if let Some(trouble) = self.trouble.take() {
             let seconds = trouble.since.elapsed().as_secs();
-            tracing::warn!(what = self.what, seconds, "the store takes it again");
+            tracing::info!(what = self.what, seconds, "the store takes it again");
         }
         self.wait = FIRST_WAIT;
         self.not_before = None;
     }
 
-    pub(crate) fn refused(&mut self, error: &StoreError) {
+    fn refused(&mut self, error: &StoreError) {
         let now = Instant::now();
         let since = match &self.trouble {
             Some(trouble) => trouble.since,
@@ -104,6 +96,7 @@ impl Fare {
         };
         self.trouble = Some(Trouble {
             since,
+            what: self.what,
             cause: error.to_string(),
         });
         self.not_before = Some(now + self.wait);

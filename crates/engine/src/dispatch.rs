@@ -38,9 +38,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use crate::Stopped;
-use crate::asking::{Asking, Fare};
+use crate::asking::Asking;
 use crate::caller::{Caller, hung};
-use crate::health::{Health, Trouble};
+use crate::health::Health;
 use crate::lanes::{Landing, Lanes, Seen, Turned};
 use crate::mailbox::{Mail, Mailbox};
 use crate::meters::{Meters, class};
@@ -53,6 +53,10 @@ const BEAT: Duration = Duration::from_secs(1);
 
 /// Lanes of one page of the scan at the start.
 const SCAN_PAGE: usize = 1_000;
+
+/// The store tells what it takes on, except when it does not know itself whether a transaction
+/// was kept. What came of those is found by going through the lanes once more.
+const RESCAN_EVERY: Duration = Duration::from_secs(60);
 
 /// Results of attempts taken in before anything else is looked at.
 const LANDED_MAX: usize = limits::SETTLE_BATCH_MAX;
@@ -77,12 +81,13 @@ pub(crate) struct Dispatch {
     flights: Swarm<Landed>,
     flights_max: usize,
     settling: Settling,
-    reading: Fare,
     due: Asking<Vec<DueRead>>,
     due_asked: Vec<WebhookId>,
     targets: Asking<Vec<LaneTarget>>,
     targets_asked: Vec<WebhookId>,
     scan: Scan,
+    /// Go through them once more, when this time is over.
+    rescan: bool,
     scanned: Asking<Vec<LaneStart>>,
     cancelled: Asking<usize>,
     cancelling: Option<WebhookId>,
@@ -119,7 +124,7 @@ struct Landed {
 #[derive(Debug, Clone, Copy)]
 enum Scan {
     After(Option<WebhookId>),
-    Done,
+    DoneAt(Instant),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -147,14 +152,14 @@ impl Dispatch {
             lanes: Lanes::new(given.flights_max, given.lane_width),
             flights: Swarm::new(),
             flights_max: given.flights_max.max(1),
-            reading: Fare::new("reading what is due"),
-            due: Asking::new(),
+            due: Asking::new("reading what is due"),
             due_asked: Vec::new(),
-            targets: Asking::new(),
+            targets: Asking::new("reading webhooks"),
             targets_asked: Vec::new(),
             scan: Scan::After(None),
-            scanned: Asking::new(),
-            cancelled: Asking::new(),
+            rescan: false,
+            scanned: Asking::new("listing webhooks with something due"),
+            cancelled: Asking::new("cancelling deliveries"),
             cancelling: None,
             unserved: BTreeSet::new(),
             stop: given.stop,
@@ -172,9 +177,7 @@ impl Dispatch {
                 return stopped;
             }
             if self.stopping.is_none() {
-                if self.reading.may_ask(now) {
-                    self.ask();
-                }
+                self.ask(now);
                 self.hand_out();
             }
             if let Some(count) = self.settling.begin(now) {
@@ -188,30 +191,33 @@ impl Dispatch {
     }
 
     /// Asks the store what is not being asked already.
-    fn ask(&mut self) {
-        if let (true, Scan::After(after)) = (self.scanned.is_idle(), self.scan) {
+    fn ask(&mut self, now: Instant) {
+        if self.scanned.may_ask(now)
+            && let Some(after) = self.scan.next(now, self.rescan)
+        {
+            self.rescan &= after.is_some();
             self.scanned.ask(self.store.lanes(after, SCAN_PAGE));
         }
-        if self.targets.is_idle() {
+        if self.targets.may_ask(now) {
             let asked = self.lanes.ask_targets();
             if !asked.is_empty() {
                 self.targets.ask(self.store.targets(asked.clone()));
                 self.targets_asked = asked;
             }
         }
-        if self.cancelled.is_idle() && self.cancelling.is_none() {
-            self.cancelling = self.lanes.next_cancel();
+        if self.cancelled.may_ask(now) {
+            self.cancelling = self.cancelling.or_else(|| self.lanes.next_cancel());
+            if let Some(webhook) = self.cancelling {
+                let at = self.clock.now();
+                self.cancelled.ask(self.store.cancel(webhook, at));
+            }
         }
-        if let (true, Some(webhook)) = (self.cancelled.is_idle(), self.cancelling) {
+        if self.due.may_ask(now) {
             let at = self.clock.now();
-            self.cancelled.ask(self.store.cancel(webhook, at));
-        }
-        if self.due.is_idle() {
-            let now = self.clock.now();
-            let asks = self.lanes.ask_due(now);
+            let asks = self.lanes.ask_due(at);
             if !asks.is_empty() {
                 self.due_asked = asks.iter().map(|ask| ask.webhook).collect();
-                self.due.ask(self.store.due(asks, now));
+                self.due.ask(self.store.due(asks, at));
             }
         }
     }
@@ -354,7 +360,7 @@ impl Dispatch {
         let now = self.clock.now();
         if mail.changed_elsewhere {
             self.lanes.all_changed();
-            self.scan = Scan::After(None);
+            self.rescan = true;
         }
         // Changes first: what was accepted may be for a webhook that was just enabled.
         for webhook in mail.changed {
@@ -375,14 +381,14 @@ impl Dispatch {
         let asked = std::mem::take(&mut self.due_asked);
         match answer {
             Ok(reads) => {
-                self.reading.succeeded();
                 let mail = self.mailbox.take();
                 self.take_mail(mail);
                 self.lanes.answer_due(&asked, reads, self.clock.now());
             }
             Err(error) => {
-                self.refused(&error);
-                self.lanes.unasked_due(&asked);
+                self.meters.refused.inc();
+                self.lanes
+                    .unasked_due(&asked, matches!(error, StoreError::Broken(_)));
             }
         }
         true
@@ -395,7 +401,6 @@ impl Dispatch {
         let asked = std::mem::take(&mut self.targets_asked);
         match answer {
             Ok(targets) => {
-                self.reading.succeeded();
                 let mut unknown: BTreeSet<WebhookId> = asked.into_iter().collect();
                 for target in targets {
                     unknown.remove(&target.webhook);
@@ -407,8 +412,8 @@ impl Dispatch {
                     self.lanes.answer_target(webhook, Seen::Unserved);
                 }
             }
-            Err(error) => {
-                self.refused(&error);
+            Err(_) => {
+                self.meters.refused.inc();
                 self.lanes.unasked_targets(&asked);
             }
         }
@@ -439,16 +444,17 @@ impl Dispatch {
         };
         match answer {
             Ok(page) => {
-                self.reading.succeeded();
                 self.scan = match page.last() {
                     Some(last) if page.len() >= SCAN_PAGE => Scan::After(Some(last.webhook)),
-                    _ => Scan::Done,
+                    _ => Scan::DoneAt(Instant::now()),
                 };
                 for start in page {
                     self.lanes.lower(start.webhook, start.due_at);
                 }
             }
-            Err(error) => self.refused(&error),
+            Err(_) => {
+                self.meters.refused.inc();
+            }
         }
         true
     }
@@ -459,20 +465,16 @@ impl Dispatch {
         };
         match answer {
             Ok(count) => {
-                self.reading.succeeded();
                 if let Some(webhook) = self.cancelling.take() {
                     let more = count >= limits::SWEEP_ROWS_MAX;
                     self.lanes.cancelled(webhook, more);
                 }
             }
-            Err(error) => self.refused(&error),
+            Err(_) => {
+                self.meters.refused.inc();
+            }
         }
         true
-    }
-
-    fn refused(&mut self, error: &StoreError) {
-        self.meters.refused.inc();
-        self.reading.refused(error);
     }
 
     fn report(&self) {
@@ -481,9 +483,12 @@ impl Dispatch {
         self.meters.held.set(count(self.lanes.held()));
         self.meters.lanes.set(count(self.lanes.count()));
         self.meters.unwritten.set(count(self.settling.len()));
-        let silence = || self.due.silence().or_else(|| self.targets.silence());
-        let reading: Option<Trouble> = self.reading.trouble().or_else(silence);
-        self.health.beat(self.settling.trouble(), reading);
+        let trouble = self.settling.trouble();
+        let trouble = trouble.or_else(|| self.due.trouble());
+        let trouble = trouble.or_else(|| self.targets.trouble());
+        let trouble = trouble.or_else(|| self.scanned.trouble());
+        self.health
+            .beat(trouble.or_else(|| self.cancelled.trouble()));
     }
 
     /// The next time something is to be done though nothing comes.
@@ -491,17 +496,22 @@ impl Dispatch {
         let mut at = now + BEAT;
         if let Some(stopping) = self.stopping {
             at = at.min(stopping.next_deadline(now));
-        } else if !self.reading.may_ask(now) {
-            at = at.min(self.reading.ask_again_at().unwrap_or(at));
         } else if let Some(due_at) = self.lanes.next_wake()
-            && self.due.is_idle()
+            && self.due.may_ask(now)
         {
             let wait_ms = due_at.ms_since(self.clock.now());
             let wait_ms = u64::try_from(wait_ms).unwrap_or(0);
             at = at.min(now + Duration::from_millis(wait_ms));
         }
-        if let Some(again_at) = self.settling.ask_again_at() {
-            at = at.min(again_at);
+        let waits = [
+            self.settling.waits_until(now),
+            self.due.waits_until(now),
+            self.targets.waits_until(now),
+            self.scanned.waits_until(now),
+            self.cancelled.waits_until(now),
+        ];
+        for until in waits.into_iter().flatten() {
+            at = at.min(until);
         }
         if self.alarm.deadline() != at {
             self.alarm.as_mut().reset(at);
@@ -523,6 +533,16 @@ impl Dispatch {
             outcomes_unwritten: unwritten,
             fell_over: false,
         })
+    }
+}
+
+impl Scan {
+    /// After which webhook to go on, if it is time to.
+    fn next(self, now: Instant, again: bool) -> Option<Option<WebhookId>> {
+        match self {
+            Self::After(webhook) => Some(webhook),
+            Self::DoneAt(at) => (again || now - at >= RESCAN_EVERY).then_some(None),
+        }
     }
 }
 

@@ -26,14 +26,14 @@ struct Inside {
 struct State {
     beat: Instant,
     stopped: bool,
-    writing: Option<Trouble>,
-    reading: Option<Trouble>,
+    trouble: Option<Trouble>,
 }
 
 /// Since when something does not work, and why.
 #[derive(Debug, Clone)]
 pub(crate) struct Trouble {
     pub(crate) since: Instant,
+    pub(crate) what: &'static str,
     pub(crate) cause: String,
 }
 
@@ -42,8 +42,7 @@ impl Health {
         let state = State {
             beat: Instant::now(),
             stopped: false,
-            writing: None,
-            reading: None,
+            trouble: None,
         };
         Self(Arc::new(Inside {
             alarm,
@@ -60,14 +59,9 @@ impl Health {
         if state.stopped {
             return Err("the engine is stopped".to_owned());
         }
-        for (what, trouble) in [
-            ("outcomes of attempts", &state.writing),
-            ("reading what is due", &state.reading),
-        ] {
-            if let Some(Trouble { since, cause }) = trouble {
-                let seconds = since.elapsed().as_secs();
-                return Err(format!("the store refuses {what} for {seconds} s: {cause}"));
-            }
+        if let Some(Trouble { since, what, cause }) = &state.trouble {
+            let seconds = since.elapsed().as_secs();
+            return Err(format!("the store refuses {what} for {seconds} s: {cause}"));
         }
         let silent = state.beat.elapsed();
         if silent > STUCK_AFTER {
@@ -79,11 +73,10 @@ impl Health {
         Ok(())
     }
 
-    pub(crate) fn beat(&self, writing: Option<Trouble>, reading: Option<Trouble>) {
+    pub(crate) fn beat(&self, trouble: Option<Trouble>) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.beat = Instant::now();
-        state.writing = writing;
-        state.reading = reading;
+        state.trouble = trouble;
     }
 
     pub(crate) fn stopped(&self) {

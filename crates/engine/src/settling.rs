@@ -11,7 +11,7 @@ use model::contract::{Settlement, Store, StoreError};
 use model::limits;
 use tokio::time::Instant;
 
-use crate::asking::{Asking, Fare};
+use crate::asking::Asking;
 use crate::health::Trouble;
 
 pub(crate) struct Settling {
@@ -20,7 +20,6 @@ pub(crate) struct Settling {
     /// The batch that is being written.
     written: Vec<Settlement>,
     asking: Asking<()>,
-    fare: Fare,
     batch_max: usize,
 }
 
@@ -30,8 +29,7 @@ impl Settling {
             store,
             waiting: VecDeque::new(),
             written: Vec::new(),
-            asking: Asking::new(),
-            fare: Fare::new("outcomes of attempts"),
+            asking: Asking::new("outcomes of attempts"),
             batch_max: limits::SETTLE_BATCH_MAX,
         }
     }
@@ -46,17 +44,16 @@ impl Settling {
     }
 
     pub(crate) fn trouble(&self) -> Option<Trouble> {
-        self.fare.trouble().or_else(|| self.asking.silence())
+        self.asking.trouble()
     }
 
-    pub(crate) fn ask_again_at(&self) -> Option<Instant> {
-        let waits = self.asking.is_idle() && !self.waiting.is_empty();
-        self.fare.ask_again_at().filter(|_| waits)
+    pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
+        self.asking.waits_until(now)
     }
 
     /// Hands the next batch to the store, if it has none and there is one. Answers its size.
     pub(crate) fn begin(&mut self, now: Instant) -> Option<usize> {
-        if !self.asking.is_idle() || self.waiting.is_empty() || !self.fare.may_ask(now) {
+        if self.waiting.is_empty() || !self.asking.may_ask(now) {
             return None;
         }
         let count = self.waiting.len().min(self.batch_max);
@@ -72,12 +69,10 @@ impl Settling {
     ) -> Poll<Result<Vec<Settlement>, StoreError>> {
         match ready!(self.asking.poll(cx)) {
             Ok(()) => {
-                self.fare.succeeded();
                 self.batch_max = (self.batch_max * 2).min(limits::SETTLE_BATCH_MAX);
                 Poll::Ready(Ok(std::mem::take(&mut self.written)))
             }
             Err(error) => {
-                self.fare.refused(&error);
                 self.put_back(&error);
                 Poll::Ready(Err(error))
             }

@@ -1,0 +1,296 @@
+//! Faults: the store, with what can go wrong between it and the engine. What it keeps is real.
+//!
+//! Every operation is done when it is asked for, in that order, as the store's own writer does
+//! it; it may be refused, its answer may be lost after it was done, or come late.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::contract::{
+    Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply, Requeue, Requeued,
+    Settlement, Store, StoreError,
+};
+use model::delivery::Due;
+use model::dice::Dice;
+use model::id::{DeliveryId, TenantId, WebhookId};
+use model::notification::{Acceptance, NewNotification};
+use model::query::{
+    Applied, AuditEntry, Declaration, DeliveryPage, DeliveryQuery, DeliveryStory, KeptAnswer,
+    WebhookPage, WebhookQuery,
+};
+use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
+use model::time::Timestamp;
+use model::webhook::{NewWebhook, Webhook};
+
+pub(super) struct Faults {
+    inner: Arc<dyn Store>,
+    relay: Arc<Relay>,
+    pub(super) plan: Mutex<Plan>,
+    due_asked: Mutex<Vec<usize>>,
+}
+
+/// What goes wrong.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// Settlements are refused so.
+    pub(super) settle: Option<StoreError>,
+    /// Settlements are written, but so answered.
+    pub(super) settle_lost: Option<StoreError>,
+    /// Settlements with this delivery are refused as broken.
+    pub(super) settle_chokes_on: Option<DeliveryId>,
+    /// Reading what is due is refused as broken if this webhook is asked for.
+    pub(super) due_chokes_on: Option<WebhookId>,
+    /// Answers to the engine come late and are refused or lost now and then.
+    pub(super) chaos: Option<Dice>,
+}
+
+/// The one listener the store has; passes on to the engine that runs.
+#[derive(Default)]
+struct Relay {
+    to: Mutex<Option<Arc<dyn Listener>>>,
+    /// News are not passed on.
+    deaf: Mutex<bool>,
+}
+
+impl Faults {
+    pub(super) fn around(inner: Arc<dyn Store>) -> Self {
+        let relay = Arc::new(Relay::default());
+        inner.listen(Arc::clone(&relay) as Arc<dyn Listener>);
+        Self {
+            inner,
+            relay,
+            plan: Mutex::default(),
+            due_asked: Mutex::default(),
+        }
+    }
+
+    pub(super) fn plan(&self, change: impl FnOnce(&mut Plan)) {
+        change(&mut self.plan.lock().unwrap());
+    }
+
+    /// News of the store are kept from the engine.
+    pub(super) fn set_deaf(&self, deaf: bool) {
+        *self.relay.deaf.lock().unwrap() = deaf;
+    }
+
+    /// As if another process had committed something.
+    pub(super) fn change_elsewhere(&self) {
+        let to = self.relay.to.lock().unwrap().clone();
+        to.unwrap().changed_elsewhere();
+    }
+
+    /// How many rows each read asked for.
+    pub(super) fn due_asked(&self) -> Vec<usize> {
+        self.due_asked.lock().unwrap().clone()
+    }
+
+    /// The answer, or what chaos makes of it. `refused` is asked before the work is done.
+    fn disturbed<T: Send + 'static>(&self, work: impl FnOnce() -> Reply<T>) -> Reply<T> {
+        let mut plan = self.plan.lock().unwrap();
+        let Some(dice) = &mut plan.chaos else {
+            drop(plan);
+            return work();
+        };
+        let (fate, wait_ms) = (dice.below(100), dice.below(400));
+        drop(plan);
+        let reply = if fate < 4 {
+            Box::pin(async { Err(StoreError::Busy) })
+        } else {
+            work()
+        };
+        Box::pin(async move {
+            if wait_ms > 100 {
+                tokio::time::sleep(Duration::from_millis(wait_ms - 100)).await;
+            }
+            let answer = reply.await;
+            if fate >= 96 {
+                Err(StoreError::Unknown)
+            } else {
+                answer
+            }
+        })
+    }
+}
+
+impl Relay {
+    fn to(&self) -> Option<Arc<dyn Listener>> {
+        if *self.deaf.lock().unwrap() {
+            return None;
+        }
+        self.to.lock().unwrap().clone()
+    }
+}
+
+impl Listener for Relay {
+    fn accepted(&self, deliveries: Vec<Due>) {
+        if let Some(to) = self.to() {
+            to.accepted(deliveries);
+        }
+    }
+
+    fn changed(&self, webhooks: &[WebhookId]) {
+        if let Some(to) = self.to() {
+            to.changed(webhooks);
+        }
+    }
+
+    fn changed_elsewhere(&self) {
+        if let Some(to) = self.to() {
+            to.changed_elsewhere();
+        }
+    }
+}
+
+fn broken() -> StoreError {
+    StoreError::Broken(Arc::new(std::io::Error::other("a row that cannot be one")))
+}
+
+impl Ledger for Faults {
+    fn listen(&self, listener: Arc<dyn Listener>) {
+        *self.relay.to.lock().unwrap() = Some(listener);
+    }
+
+    fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>> {
+        self.inner.accept(batch)
+    }
+
+    fn lanes(&self, after: Option<WebhookId>, limit: usize) -> Reply<Vec<LaneStart>> {
+        self.disturbed(|| self.inner.lanes(after, limit))
+    }
+
+    fn targets(&self, webhooks: Vec<WebhookId>) -> Reply<Vec<LaneTarget>> {
+        self.disturbed(|| self.inner.targets(webhooks))
+    }
+
+    fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>> {
+        let mut asked = self.due_asked.lock().unwrap();
+        asked.push(lanes.iter().map(|ask| ask.limit).sum());
+        let chokes_on = self.plan.lock().unwrap().due_chokes_on;
+        if lanes.iter().any(|ask| Some(ask.webhook) == chokes_on) {
+            return Box::pin(async { Err(broken()) });
+        }
+        self.disturbed(|| self.inner.due(lanes, now))
+    }
+
+    fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {
+        let plan = self.plan.lock().unwrap();
+        if let Some(error) = plan.settle.clone() {
+            return Box::pin(async move { Err(error) });
+        }
+        if batch
+            .iter()
+            .any(|one| Some(one.id) == plan.settle_chokes_on)
+        {
+            return Box::pin(async { Err(broken()) });
+        }
+        let lost = plan.settle_lost.clone();
+        drop(plan);
+        let reply = self.disturbed(|| self.inner.settle(batch));
+        if let Some(error) = lost {
+            return Box::pin(async move { Err(error) });
+        }
+        reply
+    }
+
+    fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {
+        self.inner.requeue(ask, at)
+    }
+
+    fn cancel(&self, webhook: WebhookId, at: Timestamp) -> Reply<usize> {
+        self.disturbed(|| self.inner.cancel(webhook, at))
+    }
+
+    fn prune(&self, before: Timestamp, now: Timestamp) -> Reply<bool> {
+        self.inner.prune(before, now)
+    }
+
+    fn pulse(&self) -> Reply<()> {
+        self.inner.pulse()
+    }
+}
+
+impl Catalog for Faults {
+    fn version(&self) -> u64 {
+        self.inner.version()
+    }
+
+    fn tenant(&self, dialect: DialectName, key: String) -> Reply<Option<Tenant>> {
+        self.inner.tenant(dialect, key)
+    }
+
+    fn tenants(&self, dialect: DialectName) -> Reply<Vec<Tenant>> {
+        self.inner.tenants(dialect)
+    }
+
+    fn grants(&self, hash: TokenHash) -> Reply<Vec<Grant>> {
+        self.inner.grants(hash)
+    }
+
+    fn has_tokens(&self) -> Reply<bool> {
+        self.inner.has_tokens()
+    }
+
+    fn create_token(&self, token: NewToken, at: Timestamp) -> Reply<()> {
+        self.inner.create_token(token, at)
+    }
+
+    fn events(&self, tenant: TenantId) -> Reply<Vec<Event>> {
+        self.inner.events(tenant)
+    }
+
+    fn webhooks(&self, tenant: TenantId, query: WebhookQuery) -> Reply<WebhookPage> {
+        self.inner.webhooks(tenant, query)
+    }
+
+    fn webhook(&self, tenant: TenantId, id: WebhookId) -> Reply<Option<Webhook>> {
+        self.inner.webhook(tenant, id)
+    }
+
+    fn create_webhook(&self, webhook: NewWebhook, actor: String, at: Timestamp) -> Reply<Webhook> {
+        self.inner.create_webhook(webhook, actor, at)
+    }
+
+    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> Reply<Webhook> {
+        self.inner.save_webhook(webhook, actor, at)
+    }
+
+    fn deliveries(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        query: DeliveryQuery,
+    ) -> Reply<DeliveryPage> {
+        self.inner.deliveries(tenant, webhook, query)
+    }
+
+    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>> {
+        self.inner.delivery(tenant, id)
+    }
+
+    fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>> {
+        self.inner.audit(tenant, limit)
+    }
+
+    fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>> {
+        self.inner.kept_answer(key, holder)
+    }
+
+    fn keep_answer(&self, answer: KeptAnswer, at: Timestamp) -> Reply<()> {
+        self.inner.keep_answer(answer, at)
+    }
+
+    fn apply(
+        &self,
+        declarations: Vec<Declaration>,
+        actor: String,
+        at: Timestamp,
+    ) -> Reply<Vec<Applied>> {
+        self.inner.apply(declarations, actor, at)
+    }
+}
+
+impl Store for Faults {
+    fn close(&self) -> Reply<()> {
+        self.inner.close()
+    }
+}

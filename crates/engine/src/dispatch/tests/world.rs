@@ -1,0 +1,434 @@
+//! A world for the engine: a real store in memory, receivers on streams in memory, one clock that
+//! paused time drives. What the store does can be disturbed, what it keeps cannot.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use model::contract::{Catalog, Ledger, Store};
+use model::delivery::State;
+use model::dice::Dice;
+use model::filter::{Filter, Pair, Wish};
+use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::notification::{Acceptance, NewNotification};
+use model::policy::{Policies, Policy};
+use model::query::{Declaration, DeliveryStory};
+use model::schedule::Schedule;
+use model::tenant::DialectName;
+use model::time::{Clock, Timestamp};
+use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+
+use super::faults::Faults;
+use crate::dial::{Dial, Dialled, Limit, Place, Stream};
+use crate::tasks::{Alarm, Part};
+use crate::{Engine, Parts, Settings, Stopped};
+
+pub(super) const DIALECT: &str = "any";
+const START_MS: i64 = 1_800_000_000_000;
+pub(super) const HOUR_MS: i64 = 3_600_000;
+
+pub(super) const SETTINGS: Settings = Settings {
+    flights_max: 64,
+    lane_width: 8,
+    kept_ms: 30 * 24 * HOUR_MS,
+    idle_connections_max: 64,
+    idle_connection_ms: 20_000,
+};
+
+pub(super) struct World {
+    pub(super) store: Arc<Faults>,
+    pub(super) net: Arc<Net>,
+    pub(super) clock: Clock,
+    pub(super) tenant: TenantId,
+    pub(super) settings: Settings,
+    pub(super) engine: Option<Engine>,
+    /// The wall clock's distance from what it should be.
+    pub(super) step_ms: Arc<AtomicI64>,
+    keys: AtomicUsize,
+}
+
+/// A call that a receiver got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) at: Timestamp,
+    pub(super) host: String,
+    pub(super) path: String,
+    pub(super) body: String,
+}
+
+/// What a receiver does with a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Does {
+    Answers(u16),
+    AnswersAfter(u16, Duration),
+    Hangs,
+}
+
+/// Decides by the call and its number at this host, counted from 0.
+type Character = Box<dyn Fn(&Call, usize) -> Does + Send + Sync>;
+
+/// Receivers by host name; the others answer 200.
+pub(super) struct Net {
+    clock: Clock,
+    characters: Mutex<BTreeMap<String, Character>>,
+    calls: Mutex<Vec<Call>>,
+    running: Mutex<BTreeMap<String, usize>>,
+    /// The most calls at once, by host and over all (under the empty name).
+    most: Mutex<BTreeMap<String, usize>>,
+    connections: Mutex<Vec<Part<()>>>,
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let began = Instant::now();
+        let step_ms = Arc::new(AtomicI64::new(0));
+        let step = Arc::clone(&step_ms);
+        let clock = Clock::new(move || {
+            let millis = i64::try_from(began.elapsed().as_millis()).unwrap();
+            Timestamp::from_millis(START_MS + millis + step.load(Ordering::Relaxed))
+        });
+        let store = Arc::new(Faults::around(store::open_inline().unwrap()));
+        let mut world = Self {
+            net: Arc::new(Net::new(clock.clone())),
+            store,
+            clock,
+            tenant: TenantId(0),
+            settings: SETTINGS,
+            engine: None,
+            step_ms,
+            keys: AtomicUsize::new(0),
+        };
+        world.tenant = world.add_tenant(DIALECT).await;
+        world
+    }
+
+    /// With an engine that runs.
+    pub(super) async fn running() -> Self {
+        let mut world = Self::new().await;
+        world.start();
+        world
+    }
+
+    pub(super) fn start(&mut self) {
+        self.start_with(Arc::new(Arc::clone(&self.net)));
+    }
+
+    pub(super) fn start_with(&mut self, dial: Arc<dyn Dial>) {
+        let parts = Parts {
+            store: Arc::clone(&self.store) as Arc<dyn Store>,
+            dial,
+            clock: self.clock.clone(),
+            dice: Dice::seeded([7; 32]),
+            policies: policies(),
+            settings: self.settings,
+        };
+        self.engine = Some(Engine::start(parts, &mut Registry::default()));
+    }
+
+    /// As if the process had been killed.
+    pub(super) fn kill(&mut self) {
+        self.engine = None;
+    }
+
+    pub(super) async fn stop(&mut self, within: Duration) -> Stopped {
+        self.engine.take().unwrap().stop(within).await
+    }
+
+    pub(super) async fn add_tenant(&self, dialect: &str) -> TenantId {
+        let dialect = DialectName::new(dialect);
+        let declaration = Declaration {
+            dialect: dialect.clone(),
+            key: "house".to_owned(),
+            name: "House".to_owned(),
+            events: vec![],
+            tokens: vec![],
+            webhooks: vec![],
+        };
+        let now = self.clock.now();
+        let applied = self.store.apply(vec![declaration], "test".to_owned(), now);
+        applied.await.unwrap();
+        let tenant = self.store.tenant(dialect, "house".to_owned()).await;
+        tenant.unwrap().unwrap().id
+    }
+
+    /// A webhook that calls this URL and wants the notifications about `topic`.
+    pub(super) async fn webhook(&self, url: &str, topic: &str) -> WebhookId {
+        self.webhook_of(self.tenant, url, topic).await
+    }
+
+    pub(super) async fn webhook_of(&self, tenant: TenantId, url: &str, topic: &str) -> WebhookId {
+        let wish = Wish {
+            topic: topic.to_owned(),
+            scope: None,
+        };
+        let new = NewWebhook {
+            tenant,
+            target_url: url.to_owned(),
+            disabled: None,
+            filter: Filter([wish].into_iter().collect()),
+            settings: "{}".to_owned(),
+            headers: Headers::default(),
+        };
+        let created = self
+            .store
+            .create_webhook(new, "test".to_owned(), self.clock.now());
+        created.await.unwrap().id
+    }
+
+    pub(super) async fn change(&self, webhook: WebhookId, change: impl FnOnce(&mut Webhook)) {
+        let found = self.store.webhook(self.tenant, webhook).await;
+        let mut found = found.unwrap().unwrap();
+        change(&mut found);
+        let saved = self
+            .store
+            .save_webhook(found, "test".to_owned(), self.clock.now());
+        saved.await.unwrap();
+    }
+
+    pub(super) async fn disable(&self, webhook: WebhookId) {
+        let disabled = Disabled {
+            at: self.clock.now(),
+            cause: DisabledCause::Asked,
+        };
+        self.change(webhook, |webhook| webhook.disabled = Some(disabled))
+            .await;
+    }
+
+    pub(super) async fn enable(&self, webhook: WebhookId) {
+        self.change(webhook, |webhook| webhook.disabled = None)
+            .await;
+    }
+
+    /// Hands in `count` notifications about `topic`; their bodies are counted from 0 on.
+    pub(super) async fn hand_in(&self, topic: &str, count: usize) -> Vec<NotificationId> {
+        self.hand_in_with(self.tenant, topic, count, |number| number.to_string())
+            .await
+    }
+
+    pub(super) async fn hand_in_with(
+        &self,
+        tenant: TenantId,
+        topic: &str,
+        count: usize,
+        body: impl Fn(usize) -> String,
+    ) -> Vec<NotificationId> {
+        let pair = Pair {
+            topic: topic.to_owned(),
+            scope: String::new(),
+        };
+        let new = |number| NewNotification {
+            tenant,
+            key: self.keys.fetch_add(1, Ordering::Relaxed).to_string(),
+            action_type: topic.to_owned(),
+            pairs: vec![pair.clone()],
+            event: None,
+            headers: Headers::default(),
+            body: Bytes::from(body(number)),
+            at: self.clock.now(),
+        };
+        let accepted = self.store.accept((0..count).map(new).collect()).await;
+        let id = |accepted| match accepted {
+            Acceptance::Accepted { id, .. } => id,
+            other @ (Acceptance::Repeated { .. } | Acceptance::Contradicted { .. }) => {
+                panic!("{other:?}")
+            }
+        };
+        accepted.unwrap().into_iter().map(id).collect()
+    }
+
+    pub(super) async fn story(
+        &self,
+        notification: NotificationId,
+        webhook: WebhookId,
+    ) -> DeliveryStory {
+        let id = DeliveryId {
+            notification,
+            webhook,
+        };
+        let story = self.store.delivery(self.tenant, id).await;
+        story.unwrap().unwrap()
+    }
+
+    pub(super) async fn state(&self, notification: NotificationId, webhook: WebhookId) -> State {
+        self.story(notification, webhook).await.row.state
+    }
+
+    pub(super) fn health(&self) -> Result<(), String> {
+        self.engine.as_ref().unwrap().health().check()
+    }
+}
+
+impl Net {
+    fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            characters: Mutex::default(),
+            calls: Mutex::default(),
+            running: Mutex::default(),
+            most: Mutex::default(),
+            connections: Mutex::default(),
+        }
+    }
+
+    /// Gives the receiver at `host` a character.
+    pub(super) fn at(
+        &self,
+        host: &str,
+        character: impl Fn(&Call, usize) -> Does + Send + Sync + 'static,
+    ) {
+        let mut characters = self.characters.lock().unwrap();
+        characters.insert(host.to_owned(), Box::new(character));
+    }
+
+    pub(super) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    pub(super) fn calls_at(&self, host: &str) -> Vec<Call> {
+        let calls = self.calls.lock().unwrap();
+        calls
+            .iter()
+            .filter(|call| call.host == host)
+            .cloned()
+            .collect()
+    }
+
+    /// Milliseconds since the first call there, of each call.
+    pub(super) fn times_at(&self, host: &str) -> Vec<i64> {
+        let calls = self.calls_at(host);
+        let Some(first) = calls.first().map(|call| call.at) else {
+            return vec![];
+        };
+        calls.iter().map(|call| call.at.ms_since(first)).collect()
+    }
+
+    /// The most calls that were open at once at this host, or over all with the empty name.
+    pub(super) fn most_at_once(&self, host: &str) -> usize {
+        self.most.lock().unwrap().get(host).copied().unwrap_or(0)
+    }
+
+    fn enter(&self, host: &str) {
+        let mut running = self.running.lock().unwrap();
+        let mut most = self.most.lock().unwrap();
+        for name in [host, ""] {
+            let count = running.entry(name.to_owned()).or_default();
+            *count += 1;
+            let most = most.entry(name.to_owned()).or_default();
+            *most = (*most).max(*count);
+        }
+    }
+
+    fn leave(&self, host: &str) {
+        let mut running = self.running.lock().unwrap();
+        for name in [host, ""] {
+            *running.entry(name.to_owned()).or_default() -= 1;
+        }
+    }
+
+    fn decide(&self, call: &Call) -> Does {
+        let number = self.calls_at(&call.host).len();
+        self.calls.lock().unwrap().push(call.clone());
+        let characters = self.characters.lock().unwrap();
+        characters
+            .get(&call.host)
+            .map_or(Does::Answers(200), |character| character(call, number))
+    }
+}
+
+/// Leaves when the answer is there, or the caller has hung up.
+struct Visit<'a>(&'a Net, &'a str);
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
+    }
+}
+
+impl Dial for Arc<Net> {
+    fn dial<'a>(&'a self, place: &'a Place, _limit: Limit) -> Dialled<'a> {
+        Box::pin(async move {
+            let (ours, theirs) = tokio::io::duplex(64 * 1024);
+            let (net, host) = (Arc::clone(self), place.host.clone());
+            let serving = async move {
+                let service = service_fn(|request| serve(&net, &host, request));
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(theirs), service);
+                connection.await.ok();
+            };
+            let part = Part::spawn("receiver", &Alarm::new(), serving);
+            self.connections.lock().unwrap().push(part);
+            Ok(Box::new(ours) as Box<dyn Stream>)
+        })
+    }
+}
+
+async fn serve(
+    net: &Arc<Net>,
+    host: &str,
+    request: http::Request<hyper::body::Incoming>,
+) -> Result<http::Response<Full<Bytes>>, Infallible> {
+    net.enter(host);
+    let visit = Visit(net, host);
+    let path = request.uri().path().to_owned();
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let call = Call {
+        at: net.clock.now(),
+        host: host.to_owned(),
+        path,
+        body: String::from_utf8(body.to_vec()).unwrap(),
+    };
+    let status = match net.decide(&call) {
+        Does::Answers(status) => status,
+        Does::AnswersAfter(status, wait) => {
+            tokio::time::sleep(wait).await;
+            status
+        }
+        Does::Hangs => std::future::pending().await,
+    };
+    drop(visit);
+    let mut response = http::Response::new(Full::default());
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+    Ok(response)
+}
+
+/// The schedule of the pretix dialect (`spec/decisions.md`).
+pub(super) fn policies() -> Policies {
+    let minutes = |minutes: i64| minutes * 60_000;
+    let policy = Policy {
+        schedule: Schedule {
+            delays_ms: vec![
+                5_000,
+                30_000,
+                minutes(1),
+                minutes(5),
+                minutes(20),
+                HOUR_MS,
+                4 * HOUR_MS,
+                6 * HOUR_MS,
+                12 * HOUR_MS,
+                12 * HOUR_MS,
+                24 * HOUR_MS,
+            ],
+            spread_from_ms: minutes(5),
+            spread_percent: 10,
+            last_try_after_ms: Some(72 * HOUR_MS),
+        },
+        exchange_limit_ms: 30_000,
+        gone_disables: true,
+        user_agent: "Willcall/0".to_owned(),
+        content_type: "application/json".to_owned(),
+    };
+    [(DialectName::new(DIALECT), policy)].into_iter().collect()
+}
+
+pub(super) async fn seconds(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
