@@ -21,6 +21,8 @@ pub(crate) struct Load {
     pub(crate) held: usize,
     pub(crate) held_bytes: usize,
     pub(crate) flying: usize,
+    /// Of these, towards receivers that hang.
+    pub(crate) slow: usize,
 }
 
 #[derive(Default)]
@@ -43,8 +45,7 @@ pub(crate) struct Lane {
     pub(crate) cancelling: bool,
     /// The latest attempt failed.
     pub(crate) failing: bool,
-    /// The latest attempt was ended by its limit.
-    pub(crate) hanging: bool,
+    pub(crate) trust: Trust,
 }
 
 /// A delivery as it was when it was taken up.
@@ -72,6 +73,17 @@ pub(crate) enum Sight {
     Shut,
 }
 
+/// What the latest attempt says of the receiver.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    #[default]
+    Unknown,
+    /// It ended before its limit.
+    Answers,
+    /// It was ended by its limit: such a receiver holds what it gets for very long.
+    Hangs,
+}
+
 /// Where a lane stands in the queue for reading.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Index {
@@ -95,13 +107,33 @@ impl Load {
         self.held_bytes += body_bytes;
     }
 
-    pub(crate) fn take_off(&mut self, body_bytes: usize) {
+    pub(crate) fn remove(&mut self, body_bytes: usize) {
         self.held = self.held.saturating_sub(1);
         self.held_bytes = self.held_bytes.saturating_sub(body_bytes);
     }
 }
 
 impl Lane {
+    /// An attempt begins.
+    pub(crate) fn take_off(&mut self, load: &mut Load) {
+        self.flying += 1;
+        load.flying += 1;
+        load.slow += usize::from(self.trust == Trust::Hangs);
+    }
+
+    /// An attempt has ended, and says this of the receiver.
+    pub(crate) fn land(&mut self, trust: Trust, load: &mut Load) {
+        let slow = |lane: &Self| match lane.trust {
+            Trust::Hangs => lane.flying,
+            Trust::Unknown | Trust::Answers => 0,
+        };
+        load.slow = load.slow.saturating_sub(slow(self));
+        self.flying = self.flying.saturating_sub(1);
+        load.flying = load.flying.saturating_sub(1);
+        self.trust = trust;
+        load.slow += slow(self);
+    }
+
     pub(crate) fn lower(&mut self, at: Timestamp) {
         let earlier = |known: Option<Timestamp>| Some(known.map_or(at, |known| known.min(at)));
         self.stored_due_at = earlier(self.stored_due_at);
@@ -138,7 +170,7 @@ impl Lane {
 
     pub(crate) fn give_back_last(&mut self, load: &mut Load) {
         if let Some(((due_at, notification), due)) = self.ready.pop_last() {
-            load.take_off(due.body.len());
+            load.remove(due.body.len());
             self.held.remove(&notification);
             self.lower(due_at);
         }
@@ -185,7 +217,7 @@ impl Lane {
     /// How many more deliveries may be taken up.
     pub(crate) fn room(&self, load: Load) -> usize {
         let left = limits::LANE_HELD_MAX.saturating_sub(self.ready.len() + self.flying);
-        if self.hanging && load.is_crowded() {
+        if self.trust != Trust::Answers && load.is_crowded() {
             left.min(1_usize.saturating_sub(self.ready.len()))
         } else {
             left.min(limits::LANE_READ_MAX)

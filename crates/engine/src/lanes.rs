@@ -12,7 +12,7 @@ use model::delivery::Due;
 use model::id::{DeliveryId, WebhookId};
 use model::time::Timestamp;
 
-use crate::lane::{Index, Lane, Load, Sight};
+use crate::lane::{Index, Lane, Load, Sight, Trust};
 use crate::request::Prepared;
 
 /// Lanes asked for in one read, and new rows they may bring together: some milliseconds' work.
@@ -30,6 +30,9 @@ pub(crate) struct Lanes {
     hungry: VecDeque<WebhookId>,
     /// Lanes that may be ready to send, in turn.
     turns: VecDeque<WebhookId>,
+    /// The same for lanes whose receivers hang.
+    slow_turns: VecDeque<WebhookId>,
+    slow_next: bool,
     /// Lanes whose target must be read.
     unseen: VecDeque<WebhookId>,
     /// Disabled webhooks whose pending deliveries are still to be cancelled.
@@ -72,6 +75,8 @@ impl Lanes {
             wakes: BTreeSet::new(),
             hungry: VecDeque::new(),
             turns: VecDeque::new(),
+            slow_turns: VecDeque::new(),
+            slow_next: false,
             unseen: VecDeque::new(),
             uncancelled: VecDeque::new(),
             load: Load::default(),
@@ -143,17 +148,30 @@ impl Lanes {
     /// The next delivery to be sent, if there is one and one more attempt may be in the air.
     pub(crate) fn next_call(&mut self) -> Option<(Arc<Prepared>, Due)> {
         while self.load.flying < self.flights_max {
-            let webhook = self.turns.pop_front()?;
-            // Receivers that hang are kept from taking more than half of all flights.
+            // Receivers that hang get every other turn, and at most half of all flights.
+            let slow_may = self.load.slow < self.flights_max.div_ceil(2);
+            let slow_first = slow_may && (self.slow_next || self.turns.is_empty());
+            self.slow_next = !slow_first;
+            let webhook = match slow_first {
+                true => self
+                    .slow_turns
+                    .pop_front()
+                    .or_else(|| self.turns.pop_front()),
+                false => self.turns.pop_front(),
+            }?;
             let crowded = self.load.flying * 2 >= self.flights_max;
             let Some(lane) = self.lanes.get_mut(&webhook) else {
                 continue;
             };
+            if lane.trust == Trust::Hangs && !slow_first {
+                self.slow_turns.push_back(webhook);
+                continue;
+            }
             lane.in_turns = false;
-            let width = if lane.hanging && crowded {
-                1
-            } else {
-                self.width
+            // Of receivers nobody knows yet, all might hang.
+            let width = match crowded && lane.trust == Trust::Unknown {
+                true => 1,
+                false => self.width,
             };
             let Sight::Open(prepared) = &lane.sight else {
                 continue;
@@ -165,8 +183,7 @@ impl Lanes {
             let Some((_, due)) = lane.ready.pop_first() else {
                 continue;
             };
-            lane.flying += 1;
-            self.load.flying += 1;
+            lane.take_off(&mut self.load);
             self.review(webhook);
             return Some((prepared, due));
         }
@@ -176,16 +193,18 @@ impl Lanes {
     /// An attempt has ended. Its delivery stays held until that is settled.
     pub(crate) fn landed(&mut self, id: DeliveryId, landing: Landing) -> Option<Turned> {
         let lane = self.lanes.get_mut(&id.webhook)?;
-        lane.flying = lane.flying.saturating_sub(1);
-        self.load.flying = self.load.flying.saturating_sub(1);
+        let trust = match landing.hung {
+            true => Trust::Hangs,
+            false => Trust::Answers,
+        };
+        lane.land(trust, &mut self.load);
         if let Some(held) = lane.held.get_mut(&id.notification) {
-            self.load.take_off(held.body_bytes);
+            self.load.remove(held.body_bytes);
         }
-        lane.hanging = landing.hung;
         if landing.gone {
             lane.sight = Sight::Shut;
             lane.give_back(0, &mut self.load);
-        } else if lane.hanging && self.load.is_crowded() {
+        } else if landing.hung && self.load.is_crowded() {
             lane.give_back(1, &mut self.load);
         }
         let turned = match (lane.failing, landing.failed) {
@@ -388,7 +407,10 @@ impl Lanes {
         };
         if lane.may_send(self.width) && !lane.in_turns {
             lane.in_turns = true;
-            self.turns.push_back(webhook);
+            match lane.trust {
+                Trust::Hangs => self.slow_turns.push_back(webhook),
+                Trust::Unknown | Trust::Answers => self.turns.push_back(webhook),
+            }
         }
         let wants = lane.wants_read_at(self.load);
         let idle = lane.is_idle();

@@ -137,10 +137,11 @@ fn prune_one(
         // There may be deliveries beyond those that were asked for.
         return Ok(Some(from.webhook));
     }
-    tx.conn
+    let dropped = tx
+        .conn
         .prepare_cached(DROP_NOTIFICATION)?
         .execute([notification])?;
-    budget.take(1);
+    budget.take(dropped);
     Ok(None)
 }
 

@@ -252,10 +252,11 @@ impl Given {
 
     /// Hands in a notification and answers its id.
     pub(crate) fn notified(&self, key: &str, time: i64) -> i64 {
-        match self.accept(self.new_notification(key, time)) {
-            Acceptance::Accepted { id, .. } => id.0,
-            other => panic!("{other:?}"),
-        }
+        let answer = self.accept(self.new_notification(key, time));
+        let Acceptance::Accepted { id, .. } = answer else {
+            panic!("{answer:?}");
+        };
+        id.0
     }
 
     pub(crate) fn settle(&self, settlement: Settlement) {

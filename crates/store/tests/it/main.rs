@@ -1,6 +1,22 @@
-//! What a store must do, case by case, on every engine there is.
+//! What a store must do, case by case. Every case runs on a fresh store.
 
+#[cfg(test)]
+mod apply;
+#[cfg(test)]
+mod catalog;
+#[cfg(test)]
+mod files;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod ledger;
+#[cfg(test)]
+mod pages;
+#[cfg(test)]
+mod plans;
+#[cfg(test)]
+mod prune;
+#[cfg(test)]
+mod requeue;
+#[cfg(test)]
+mod settle;

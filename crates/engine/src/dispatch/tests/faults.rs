@@ -26,7 +26,6 @@ pub(super) struct Faults {
     inner: Arc<dyn Store>,
     relay: Arc<Relay>,
     pub(super) plan: Mutex<Plan>,
-    settled: Mutex<Vec<Settlement>>,
     due_asked: Mutex<Vec<usize>>,
 }
 
@@ -61,7 +60,6 @@ impl Faults {
             inner,
             relay,
             plan: Mutex::default(),
-            settled: Mutex::default(),
             due_asked: Mutex::default(),
         }
     }
@@ -79,11 +77,6 @@ impl Faults {
     pub(super) fn change_elsewhere(&self) {
         let to = self.relay.to.lock().unwrap().clone();
         to.unwrap().changed_elsewhere();
-    }
-
-    /// Settlements that the engine knows to be written down.
-    pub(super) fn settled(&self) -> Vec<Settlement> {
-        self.settled.lock().unwrap().clone()
     }
 
     /// How many rows each read asked for.
@@ -192,12 +185,10 @@ impl Ledger for Faults {
         }
         let lost = plan.settle_lost.clone();
         drop(plan);
-        let kept = batch.clone();
         let reply = self.disturbed(|| self.inner.settle(batch));
         if let Some(error) = lost {
             return Box::pin(async move { Err(error) });
         }
-        self.settled.lock().unwrap().extend(kept);
         reply
     }
 
