@@ -5,9 +5,13 @@ mod apply;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod desk;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod history;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
@@ -18,5 +22,7 @@ mod plans;
 mod prune;
 #[cfg(test)]
 mod requeue;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod settle;
