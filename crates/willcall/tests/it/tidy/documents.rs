@@ -1,0 +1,235 @@
+//! What the documents promise about the tree and the program is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::lexer::{Kind, only};
+use super::{File, file, judge, root, rust_files, tree};
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut found = BTreeMap::new();
+    for document in documents() {
+        for link in links(&prose(&document.text)) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((link.as_str(), ""));
+            let target = if path.is_empty() {
+                document.path.clone()
+            } else {
+                resolved(&document.path, path)
+            };
+            let there = root().join(&target).exists();
+            let heading = anchor.is_empty()
+                || file(&target).is_some_and(|file| anchors(&file.text).contains(anchor));
+            if !there || !heading {
+                found.insert(
+                    format!("{} -> {link}", document.path),
+                    "nothing there".to_owned(),
+                );
+            }
+        }
+    }
+    judge(&found, &[], "Point these links at what is there.");
+}
+
+#[test]
+fn the_architecture_names_files_that_exist() {
+    let path = "ARCHITECTURE.md";
+    let Some(document) = file(path) else {
+        assert!(tree().is_empty(), "{path} is gone");
+        return;
+    };
+    let lines = document.text.lines().count();
+    assert!(
+        lines <= 200,
+        "{path} has {lines} lines; 200 is what is read"
+    );
+    let there = |name: &str| {
+        let of_a_file = |file: &File| {
+            let before = file.path.strip_suffix(name);
+            before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
+        };
+        let folder = |above: &str| root().join(above).join(name).is_dir();
+        tree().iter().any(of_a_file) || folder("") || folder("crates")
+    };
+    let names = document.text.split('`').skip(1).step_by(2).filter(|name| {
+        let is_path = name.contains('/') && !name.starts_with('/');
+        !name.contains([' ', '<', '*', '{', ':']) && (is_path || is_file(name))
+    });
+    let missing = names.filter(|name| !there(name));
+    judge(
+        &missing
+            .map(|name| (name.to_owned(), "no such file".to_owned()))
+            .collect(),
+        &[],
+        "Bring ARCHITECTURE.md up to date: it names files that are not there.",
+    );
+}
+
+#[test]
+fn every_setting_is_in_the_operators_guide() {
+    let path = "crates/willcall/src/config.rs";
+    let (Some(settings), Some(guide)) = (file(path), file("docs/operating.md")) else {
+        assert!(tree().is_empty(), "{path} or docs/operating.md is gone");
+        return;
+    };
+    let keys: Vec<&str> = settings
+        .product()
+        .split("key: \"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert!(!keys.is_empty(), "{path} has no line with `key: \"…\"`");
+    let missing = keys
+        .iter()
+        .filter(|key| !guide.text.contains(&format!("`{key}`")));
+    judge(
+        &missing
+            .map(|key| ((*key).to_owned(), "not described".to_owned()))
+            .collect(),
+        &[],
+        "Describe these settings in docs/operating.md, each as `key`.",
+    );
+}
+
+#[test]
+fn the_changelog_has_room_for_what_is_next() {
+    let Some(changelog) = file("CHANGELOG.md") else {
+        assert!(tree().is_empty(), "CHANGELOG.md is gone");
+        return;
+    };
+    let first = changelog.text.lines().find(|line| line.starts_with("## "));
+    assert_eq!(
+        first,
+        Some("## Unreleased"),
+        "CHANGELOG.md begins with what is not released, newest first"
+    );
+}
+
+#[test]
+fn the_rules_name_every_check() {
+    let Some(rules) = file("STYLE.md") else {
+        assert!(tree().is_empty(), "STYLE.md is gone");
+        return;
+    };
+    let checks: BTreeSet<String> = rust_files()
+        .filter(|file| file.path.starts_with("crates/willcall/tests/it/tidy"))
+        .flat_map(tests_in)
+        .collect();
+    let named: BTreeSet<String> = rules
+        .text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|name| name.strip_prefix("tidy::").map(str::to_owned))
+        .collect();
+    let stale: Vec<_> = named.difference(&checks).collect();
+    assert!(
+        stale.is_empty(),
+        "STYLE.md names checks that are not there: {stale:?}"
+    );
+    // The checks of the tools themselves are no rules.
+    let own = [
+        "a_license_is_weighed_as_a_whole",
+        "code_comments_and_literals_are_told_apart",
+        "names_come_apart_into_words",
+    ];
+    let untold = checks
+        .difference(&named)
+        .filter(|name| !own.contains(&name.as_str()));
+    let untold: Vec<_> = untold.collect();
+    assert!(
+        untold.is_empty(),
+        "STYLE.md has no rule for these checks: {untold:?}"
+    );
+}
+
+#[test]
+fn decisions_are_numbered_without_a_gap() {
+    let folder = "docs/decisions/";
+    let names = tree()
+        .iter()
+        .filter_map(|file| file.path.strip_prefix(folder));
+    for (index, name) in names.enumerate() {
+        let number = format!("{:04}-", index + 1);
+        assert!(
+            name.starts_with(&number) && name.ends_with(".md"),
+            "{folder}{name} should begin with {number}: a decision has a number of its own"
+        );
+    }
+}
+
+fn documents() -> impl Iterator<Item = &'static File> {
+    tree().iter().filter(|file| file.has_extension(&["md"]))
+}
+
+fn is_file(name: &str) -> bool {
+    let known = [".rs", ".md", ".toml", ".sql", ".sh", ".py", ".mjs", ".lock"];
+    known
+        .iter()
+        .any(|end| name.len() > end.len() && name.ends_with(end))
+}
+
+/// The document without blocks and pieces of code, in which brackets are no links.
+fn prose(text: &str) -> String {
+    let blocks = text.split("```").step_by(2).collect::<String>();
+    blocks.split('`').step_by(2).collect()
+}
+
+fn links(prose: &str) -> Vec<String> {
+    let targets = prose.split("](").skip(1);
+    targets
+        .filter_map(|rest| rest.split([')', ' ']).next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What a link in `document` to `path` leads to, from the root of the repository.
+fn resolved(document: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = document.split('/').collect();
+    parts.pop();
+    for part in path.split('/') {
+        match part {
+            ".." => {
+                parts.pop();
+            }
+            "." | "" => {}
+            name => parts.push(name),
+        }
+    }
+    parts.join("/")
+}
+
+/// The names under which a document's headings are linked to.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let outside_code = text.split("```").step_by(2);
+    let headings = outside_code
+        .flat_map(str::lines)
+        .filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = |c: &char| c.is_alphanumeric() || ['-', '_', ' '].contains(c);
+        words
+            .chars()
+            .filter(kept)
+            .collect::<String>()
+            .replace(' ', "-")
+    };
+    headings.map(anchor).collect()
+}
+
+fn tests_in(file: &File) -> Vec<String> {
+    let code = only(Kind::Code, &file.text);
+    let functions = code.split("#[test]").skip(1);
+    let name = |rest: &str| {
+        Some(
+            rest.trim_start()
+                .strip_prefix("fn ")?
+                .split('(')
+                .next()?
+                .to_owned(),
+        )
+    };
+    functions.filter_map(name).collect()
+}
