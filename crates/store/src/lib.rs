@@ -1,1 +1,79 @@
-//! Placeholder
+//! Where Willcall keeps what it promised: the contract of `model::contract` on a SQLite file.
+//!
+//! Nothing is answered before it is durable. Knows no dialect, computes no next state, and asks
+//! nobody for the time.
+
+mod examine;
+mod migrate;
+mod sqlite;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::contract::Store;
+use prometheus_client::registry::Registry;
+
+pub use crate::examine::{Inspection, inspect};
+use crate::sqlite::open;
+use crate::sqlite::writer::Shared;
+
+/// Opens the store with its threads; creates the file if it is missing, migrates it under a lock.
+/// The folder must exist.
+pub fn open(path: &Path, meters: &mut Registry) -> Result<Arc<dyn Store>, OpenError> {
+    let shared = Shared::default();
+    shared.meters.register(meters);
+    Ok(Arc::new(open::threads(path, shared)?))
+}
+
+/// In memory. Every operation runs on the calling thread when it is called, and its reply is
+/// ready at once: for tests on paused time and for simulation.
+pub fn open_inline() -> Result<Arc<dyn Store>, OpenError> {
+    Ok(Arc::new(open::inline()?))
+}
+
+/// The same on a file.
+pub fn open_inline_at(path: &Path) -> Result<Arc<dyn Store>, OpenError> {
+    Ok(Arc::new(open::inline_at(path)?))
+}
+
+/// Why a store cannot be opened, and what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "{} does not exist: create the folder, or name another one",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    #[error(
+        "{} is not a Willcall store, and is left as it is: move it away, or name another folder",
+        .0.display()
+    )]
+    NotAStore(PathBuf),
+    #[error(
+        "{} is damaged ({}), and is left as it is: restore it from a backup, or move it away to \
+         begin with an empty store",
+        .0.display(), .1
+    )]
+    Damaged(PathBuf, String),
+    #[error(
+        "{} was written by a newer Willcall (its schema has version {found}, this program knows \
+         {known}), and is left as it is: start the newer program",
+        .path.display()
+    )]
+    Newer {
+        path: PathBuf,
+        found: u32,
+        known: u32,
+    },
+    #[error(
+        "{} may not be read or written ({}): give this user access to the file and its folder",
+        .0.display(), .1
+    )]
+    NoAccess(PathBuf, String),
+    #[error("{} is locked by another program: end that program first", .0.display())]
+    InUse(PathBuf),
+    #[error("there is no room left for {}: free some on its disk", .0.display())]
+    Full(PathBuf),
+    #[error("{} cannot be opened: {}", .0.display(), .1)]
+    Broken(PathBuf, Arc<dyn std::error::Error + Send + Sync>),
+}

@@ -1,0 +1,240 @@
+//! Examining a file before it is opened for writing, and for `willcall doctor`. Nothing here
+//! changes a file of ours or of anybody else: not its bytes, not its write-ahead log.
+//!
+//! All is read through SQLite, never by opening the file beside it: closing such a second handle
+//! would drop the locks that this process holds on the file (POSIX).
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::time::Timestamp;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
+
+use crate::OpenError;
+use crate::migrate;
+
+/// Above this size the pages are not all read at every start: at some 500 MiB a second a start
+/// would take longer than people wait. The header and the schema are always checked.
+const QUICK_CHECK_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+
+const SCHEMA: &str = "
+    select type, name, sql from sqlite_schema
+    where name not like 'sqlite~_%' escape '~'
+    order by type, name";
+
+/// What `willcall doctor` shows of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The version of its schema; older than `known_version` if it is yet to be migrated.
+    pub schema_version: u32,
+    pub known_version: u32,
+    pub file_bytes: u64,
+    /// Of the write-ahead log beside the file.
+    pub log_bytes: u64,
+    /// Within the file, ready to be used again.
+    pub free_bytes: u64,
+    pub tenants: u64,
+    pub tokens: u64,
+    pub webhooks: u64,
+    pub disabled_webhooks: u64,
+    pub oldest_notification: Option<Timestamp>,
+    pub latest_notification: Option<Timestamp>,
+}
+
+/// Looks at a store without changing anything. Reads every page, however many there are.
+pub fn inspect(path: &Path) -> Result<Inspection, OpenError> {
+    if bytes_of(path)? == 0 {
+        return Err(OpenError::Missing(path.to_owned()));
+    }
+    let conn = examined(path)?;
+    check_pages(path, &conn)?;
+    read(path, &conn).map_err(|error| OpenError::of(path, error))
+}
+
+/// Whether the file may be opened for writing: it is ours and whole, or there is none yet.
+pub(crate) fn before_opening(path: &Path) -> Result<(), OpenError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(OpenError::Missing(folder.to_owned()));
+    }
+    let bytes = bytes_of(path)?;
+    if bytes == 0 {
+        // SQLite would throw such a log away, and with it what was accepted last.
+        if bytes_of(&beside(path, "-wal"))? > 0 {
+            let what = "it is empty or gone, but its write-ahead log (-wal) is there".to_owned();
+            return Err(OpenError::Damaged(path.to_owned(), what));
+        }
+        return Ok(());
+    }
+    let conn = match examined(path) {
+        Err(OpenError::Broken(..)) if creation_was_interrupted(path) => return Ok(()),
+        examined => examined?,
+    };
+    if bytes <= QUICK_CHECK_BYTES_MAX {
+        check_pages(path, &conn)?;
+    }
+    Ok(())
+}
+
+/// A connection that cannot write, to a file that is ours and has the schema it should have.
+fn examined(path: &Path) -> Result<Connection, OpenError> {
+    let failed = |error| OpenError::of(path, error);
+    if path.is_dir() {
+        return Err(OpenError::NotAStore(path.to_owned()));
+    }
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(failed)?;
+    conn.busy_timeout(BUSY_LIMIT).map_err(failed)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(failed)?;
+    if migrate::application_id(&conn).map_err(failed)? != migrate::APPLICATION_ID {
+        return Err(OpenError::NotAStore(path.to_owned()));
+    }
+    let version = migrate::version(&conn).map_err(failed)?;
+    if version > migrate::KNOWN {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found: version,
+            known: migrate::KNOWN,
+        });
+    }
+    check_schema(path, &conn, version)?;
+    Ok(conn)
+}
+
+/// Every table and index of that version must be there, as the migrations made it.
+fn check_schema(path: &Path, conn: &Connection, version: u32) -> Result<(), OpenError> {
+    let failed = |error| OpenError::of(path, error);
+    let wanted = Connection::open_in_memory()
+        .and_then(|memory| {
+            migrate::migrate_to(&memory, version)?;
+            schema(&memory)
+        })
+        .map_err(failed)?;
+    let found = schema(conn).map_err(failed)?;
+    match wanted.iter().find(|wanted| !found.contains(wanted)) {
+        None if version > 0 => Ok(()),
+        None => Err(OpenError::NotAStore(path.to_owned())),
+        Some((kind, name, _)) => {
+            let what = format!("the {kind} \"{name}\" is missing or not as it should be");
+            Err(OpenError::Damaged(path.to_owned(), what))
+        }
+    }
+}
+
+fn schema(conn: &Connection) -> Result<Vec<(String, String, Option<String>)>, rusqlite::Error> {
+    conn.prepare(SCHEMA)?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
+}
+
+fn check_pages(path: &Path, conn: &Connection) -> Result<(), OpenError> {
+    let found: String = conn
+        .query_row("pragma quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| OpenError::of(path, error))?;
+    if found == "ok" {
+        Ok(())
+    } else {
+        Err(OpenError::Damaged(path.to_owned(), found))
+    }
+}
+
+/// Whether the file is ours and was being made when its maker died: then its journal leads back
+/// to an empty file. A journal occurs at no other time, since our files have logs later on.
+fn creation_was_interrupted(path: &Path) -> bool {
+    if bytes_of(&beside(path, "-journal")).unwrap_or(0) == 0 {
+        return false;
+    }
+    let Some(path) = path.to_str() else {
+        return false;
+    };
+    let escaped = path
+        .replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23");
+    // Immutable: SQLite looks at the file alone, at neither lock nor journal.
+    let opened = Connection::open_with_flags(
+        format!("file:{escaped}?immutable=1"),
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
+    );
+    opened
+        .and_then(|conn| migrate::application_id(&conn))
+        .is_ok_and(|id| id == migrate::APPLICATION_ID)
+}
+
+fn read(path: &Path, conn: &Connection) -> Result<Inspection, rusqlite::Error> {
+    let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let count = |sql: &str| number(sql).map(|count| u64::try_from(count).unwrap_or(0));
+    let time = |sql: &str| {
+        let found = conn.query_row(sql, [], |row| row.get(0)).optional();
+        found.map(|at| at.map(Timestamp::from_millis))
+    };
+    let free_pages = count("select freelist_count from pragma_freelist_count")?;
+    let page_bytes = count("select page_size from pragma_page_size")?;
+    Ok(Inspection {
+        schema_version: migrate::version(conn)?,
+        known_version: migrate::KNOWN,
+        file_bytes: bytes_of(path).unwrap_or(0),
+        log_bytes: bytes_of(&beside(path, "-wal")).unwrap_or(0),
+        free_bytes: free_pages.saturating_mul(page_bytes),
+        tenants: count("select count(*) from tenant")?,
+        tokens: count("select count(*) from token")?,
+        webhooks: count("select count(*) from webhook")?,
+        disabled_webhooks: count("select count(*) from webhook where disabled_at is not null")?,
+        oldest_notification: time("select accepted_at from notification order by id limit 1")?,
+        latest_notification: time("select accepted_at from notification order by id desc limit 1")?,
+    })
+}
+
+/// The size of a file, 0 if there is none.
+fn bytes_of(path: &Path) -> Result<u64, OpenError> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(found.len()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(OpenError::NoAccess(path.to_owned(), error.to_string())),
+    }
+}
+
+/// The file that SQLite keeps beside this one.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path.as_os_str());
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+impl OpenError {
+    pub(crate) fn of(path: &Path, error: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::NotAStore(path),
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(path, error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse(path),
+            Some(ErrorCode::DiskFull) => Self::Full(path),
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                Self::NoAccess(path, error.to_string())
+            }
+            Some(ErrorCode::ReadOnly) if !is_rollback(&error) => {
+                Self::NoAccess(path, error.to_string())
+            }
+            _ if crate::sqlite::fault::no_room(&error) => Self::Full(path),
+            _ => Self::Broken(path, std::sync::Arc::new(error)),
+        }
+    }
+}
+
+/// A journal has to be rolled back first, and this connection may not.
+fn is_rollback(error: &rusqlite::Error) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|error| error.extended_code == ffi::SQLITE_READONLY_ROLLBACK)
+}

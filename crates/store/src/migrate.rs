@@ -1,0 +1,55 @@
+//! Migrations: numbered SQL files, forward only, all that are missing in one transaction under
+//! the write lock. A file's version is its `user_version`, its kind its `application_id`.
+//!
+//! Ours are these lines instead of a library: the ones there are bring a table of their own, more
+//! packages than the rest of this crate, and tie us to their version of rusqlite.
+
+use rusqlite::Connection;
+
+/// "Will" in ASCII: marks a file as ours.
+pub(crate) const APPLICATION_ID: i32 = 0x5769_6c6c;
+
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_init.sql")];
+
+/// The version that this program writes.
+pub(crate) const KNOWN: u32 = 1;
+
+const _: () = assert!(MIGRATIONS.len() == KNOWN as usize);
+
+/// Brings the schema from whatever version it has to the known one.
+pub(crate) fn migrate(conn: &Connection) -> Result<(), rusqlite::Error> {
+    migrate_to(conn, KNOWN)
+}
+
+/// Brings the schema to `version`. Does nothing if it is there, also if another process was
+/// quicker: the version is read again under the lock.
+pub(crate) fn migrate_to(conn: &Connection, version: u32) -> Result<(), rusqlite::Error> {
+    if self::version(conn)? >= version {
+        return Ok(());
+    }
+    conn.execute_batch("begin immediate")?;
+    let done = run(conn, version).and_then(|()| conn.execute_batch("commit"));
+    if done.is_err() && !conn.is_autocommit() {
+        conn.execute_batch("rollback")?;
+    }
+    done
+}
+
+pub(crate) fn version(conn: &Connection) -> Result<u32, rusqlite::Error> {
+    conn.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+pub(crate) fn application_id(conn: &Connection) -> Result<i32, rusqlite::Error> {
+    conn.pragma_query_value(None, "application_id", |row| row.get(0))
+}
+
+fn run(conn: &Connection, version: u32) -> Result<(), rusqlite::Error> {
+    let from = self::version(conn)?;
+    for (number, sql) in (1..=version).zip(MIGRATIONS) {
+        if number > from {
+            conn.execute_batch(sql)?;
+            conn.pragma_update(None, "user_version", number)?;
+        }
+    }
+    conn.pragma_update(None, "application_id", APPLICATION_ID)
+}

@@ -1,0 +1,149 @@
+//! Accepting: a notification and all its deliveries, in the order given.
+//!
+//! The same tenant and key make the same notification: with the same body and action type it is
+//! a repetition, else a contradiction, and neither changes anything.
+
+use std::collections::BTreeSet;
+
+use model::delivery::{Delivery, Due};
+use model::filter::Pair;
+use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::notification::{Acceptance, NewNotification};
+use rusqlite::{OptionalExtension, params};
+
+use crate::sqlite::fault::Fault;
+use crate::sqlite::rows;
+use crate::sqlite::webhooks::scope_key;
+use crate::sqlite::writer::Tx;
+
+const FIND: &str = "
+    select id, action_type = ?3 and body = ?4, delivery_count
+    from notification
+    where tenant_id = ?1 and key = ?2";
+// One search per pair: what it costs is what it finds.
+const WANTED: &str = "
+    select webhook_id from wish
+    where tenant_id = ?1 and topic = ?2 and scope in ('', ?3)";
+const ADD: &str = "
+    insert into notification
+      (tenant_id, key, action_type, event, headers, body, accepted_at, delivery_count)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const OWE: &str = "
+    insert into delivery
+      (notification_id, webhook_id, state, round, attempts, round_start, due_at)
+    values (?1, ?2, 0, 1, 0, 0, ?3)";
+const REGISTER: &str = "
+    insert into event (tenant_id, slug, name) values (?1, ?2, ?2)
+    on conflict do nothing";
+
+pub(crate) const STATEMENTS: &[&str] = &[FIND, WANTED, ADD, OWE, REGISTER];
+
+/// Events remembered as registered: a few hundred bytes each.
+const EVENTS_REMEMBERED_MAX: usize = 4_096;
+
+pub(crate) fn accept(tx: &mut Tx<'_>, batch: &[NewNotification]) -> Result<Vec<Acceptance>, Fault> {
+    batch
+        .iter()
+        .map(|notification| accept_one(tx, notification))
+        .collect()
+}
+
+fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Fault> {
+    if let Some(known) = find(tx, new)? {
+        return Ok(known);
+    }
+    register(tx, new)?;
+    let wanted = wanted(tx, new.tenant, &new.pairs)?;
+    let deliveries = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+    let accepted_at = tx.accepted_at(new.at)?;
+    let id = tx.conn.prepare_cached(ADD)?.insert(params![
+        new.tenant.0,
+        new.key,
+        new.action_type,
+        new.event,
+        rows::blob(&new.headers.0),
+        &new.body[..],
+        accepted_at.as_millis(),
+        deliveries,
+    ])?;
+    let notification = NotificationId(id);
+    let mut owe = tx.conn.prepare_cached(OWE)?;
+    for webhook in &wanted {
+        owe.execute(params![id, webhook.0, new.at.as_millis()])?;
+    }
+    tx.notes.accepted(wanted.into_iter().map(|webhook| Due {
+        delivery: Delivery {
+            id: DeliveryId {
+                notification,
+                webhook,
+            },
+            round: 1,
+            attempts: 0,
+            round_attempts: 0,
+            round_began_at: None,
+            due_at: new.at,
+        },
+        headers: new.headers.clone(),
+        body: new.body.clone(),
+    }));
+    Ok(Acceptance::Accepted {
+        id: notification,
+        deliveries,
+    })
+}
+
+fn find(tx: &Tx<'_>, new: &NewNotification) -> Result<Option<Acceptance>, Fault> {
+    let known = tx
+        .conn
+        .prepare_cached(FIND)?
+        .query_row(
+            params![new.tenant.0, new.key, new.action_type, &new.body[..]],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .optional()?;
+    Ok(known.map(|(id, same, deliveries): (i64, bool, u32)| {
+        let id = NotificationId(id);
+        if same {
+            Acceptance::Repeated { id, deliveries }
+        } else {
+            Acceptance::Contradicted { id }
+        }
+    }))
+}
+
+/// Each webhook once, however many of its wishes are met.
+fn wanted(tx: &Tx<'_>, tenant: TenantId, pairs: &[Pair]) -> Result<BTreeSet<WebhookId>, Fault> {
+    let mut wanted = BTreeSet::new();
+    let mut statement = tx.conn.prepare_cached(WANTED)?;
+    for pair in pairs {
+        let scope = scope_key(Some(&pair.scope));
+        let mut rows = statement.query(params![tenant.0, pair.topic, scope])?;
+        while let Some(row) = rows.next()? {
+            wanted.insert(WebhookId(row.get(0)?));
+        }
+    }
+    Ok(wanted)
+}
+
+/// Registers the show with the tenant, unless it is known.
+fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), Fault> {
+    let Some(slug) = &new.event else {
+        return Ok(());
+    };
+    let event = (new.tenant, slug.clone());
+    if tx.memory.events.contains(&event) {
+        return Ok(());
+    }
+    let added = tx
+        .conn
+        .prepare_cached(REGISTER)?
+        .execute(params![new.tenant.0, slug])?;
+    if added > 0 {
+        tx.notes.catalog_changed();
+    }
+    if tx.memory.events.len() >= EVENTS_REMEMBERED_MAX {
+        tx.memory.events.clear();
+    }
+    tx.memory.events.insert(event);
+    Ok(())
+}

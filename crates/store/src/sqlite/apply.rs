@@ -1,0 +1,338 @@
+//! Applying what an operator's file says: tenants, their events, tokens and webhooks are brought
+//! to it. What it does not name stays as it is; what is so already is not written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::contract::{Conflict, StoreError};
+use model::id::{TenantId, WebhookId};
+use model::query::{Applied, AppliedItem, Change, Declaration, DeclaredToken, DeclaredWebhook};
+use model::tenant::{Event, TokenHash};
+use model::time::Timestamp;
+use model::webhook::{Disabled, DisabledCause, Webhook};
+use rusqlite::{OptionalExtension, params};
+use serde_json::json;
+
+use crate::sqlite::audit::{self, Line};
+use crate::sqlite::fault::Fault;
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{catalog, rows, webhooks};
+
+const TENANT: &str = "select id, name from tenant where dialect = ?1 and key = ?2";
+const ADD_TENANT: &str = "
+    insert into tenant (dialect, key, name, created_at) values (?1, ?2, ?3, ?4)";
+const RENAME_TENANT: &str = "update tenant set name = ?2 where id = ?1";
+const EVENT: &str = "
+    select slug, name, date_from from event where tenant_id = ?1 and slug = ?2";
+const SAVE_EVENT: &str = "
+    insert into event (tenant_id, slug, name, date_from) values (?1, ?2, ?3, ?4)
+    on conflict (tenant_id, slug) do update
+    set name = excluded.name, date_from = excluded.date_from";
+const TOKEN: &str = "
+    select id, hash, kind, permissions, active from token indexed by token_name
+    where coalesce(tenant_id, 0) = ?1 and name = ?2";
+const SAVE_TOKEN: &str = "
+    update token set hash = ?2, kind = ?3, permissions = ?4, active = ?5 where id = ?1";
+const TOKEN_WITH_HASH: &str = "
+    select id from token indexed by token_once
+    where coalesce(tenant_id, 0) = ?1 and hash = ?2";
+// For as long as the transaction lasts: a hash that nothing has, so that two can be exchanged.
+const UNHASH_TOKEN: &str = "
+    update token set hash = cast(printf('%032d', id) as blob) where id = ?1";
+const WEBHOOK_IDS: &str = "
+    select id, target_url from webhook indexed by webhook_tenant
+    where tenant_id = ?1
+    order by id";
+
+pub(crate) const STATEMENTS: &[&str] = &[
+    TENANT,
+    ADD_TENANT,
+    RENAME_TENANT,
+    EVENT,
+    SAVE_EVENT,
+    TOKEN,
+    SAVE_TOKEN,
+    TOKEN_WITH_HASH,
+    UNHASH_TOKEN,
+    WEBHOOK_IDS,
+];
+
+/// What is the same for everything that is applied to one tenant.
+struct Desired<'a> {
+    tenant: TenantId,
+    key: &'a str,
+    actor: &'a str,
+    at: Timestamp,
+}
+
+struct StoredToken {
+    id: i64,
+    hash: TokenHash,
+    rest: (i64, String, bool),
+}
+
+pub(crate) fn apply(
+    tx: &mut Tx<'_>,
+    declarations: Vec<Declaration>,
+    actor: &str,
+    at: Timestamp,
+) -> Result<Vec<Applied>, Fault> {
+    let mut all = Vec::new();
+    for declaration in declarations {
+        let (tenant, change) = apply_tenant(tx, &declaration, at)?;
+        let desired = Desired {
+            tenant,
+            key: &declaration.key,
+            actor,
+            at,
+        };
+        all.push(desired.applied(AppliedItem::Tenant, change));
+        for event in &declaration.events {
+            all.push(apply_event(tx, &desired, event)?);
+        }
+        all.extend(apply_tokens(tx, &desired, &declaration.tokens)?);
+        all.extend(apply_webhooks(tx, &desired, declaration.webhooks)?);
+    }
+    if all.iter().any(|item| item.change != Change::Unchanged) {
+        tx.notes.catalog_changed();
+    }
+    Ok(all)
+}
+
+impl Desired<'_> {
+    fn applied(&self, item: AppliedItem, change: Change) -> Applied {
+        Applied {
+            tenant: self.key.to_owned(),
+            item,
+            change,
+        }
+    }
+}
+
+fn apply_tenant(
+    tx: &Tx<'_>,
+    declaration: &Declaration,
+    at: Timestamp,
+) -> Result<(TenantId, Change), Fault> {
+    let (dialect, key, name) = (
+        declaration.dialect.as_str(),
+        &declaration.key,
+        &declaration.name,
+    );
+    let stored: Option<(i64, String)> = tx
+        .conn
+        .prepare_cached(TENANT)?
+        .query_row(params![dialect, key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (id, change) = match stored {
+        None => {
+            let row = params![dialect, key, name, at.as_millis()];
+            (
+                tx.conn.prepare_cached(ADD_TENANT)?.insert(row)?,
+                Change::Created,
+            )
+        }
+        Some((id, stored)) if stored == *name => (id, Change::Unchanged),
+        Some((id, _)) => {
+            tx.conn
+                .prepare_cached(RENAME_TENANT)?
+                .execute(params![id, name])?;
+            (id, Change::Changed)
+        }
+    };
+    Ok((TenantId(id), change))
+}
+
+fn apply_event(tx: &Tx<'_>, desired: &Desired<'_>, event: &Event) -> Result<Applied, Fault> {
+    let key = params![desired.tenant.0, event.slug];
+    let stored = catalog::list(tx.conn, EVENT, key, rows::event)?;
+    let change = match stored.first() {
+        Some(stored) if stored == event => Change::Unchanged,
+        Some(_) => Change::Changed,
+        None => Change::Created,
+    };
+    if change != Change::Unchanged {
+        tx.conn.prepare_cached(SAVE_EVENT)?.execute(params![
+            desired.tenant.0,
+            event.slug,
+            event.name,
+            event.date_from.map(Timestamp::as_millis),
+        ])?;
+    }
+    Ok(desired.applied(AppliedItem::Event(event.slug.clone()), change))
+}
+
+fn apply_tokens(
+    tx: &mut Tx<'_>,
+    desired: &Desired<'_>,
+    tokens: &[DeclaredToken],
+) -> Result<Vec<Applied>, Fault> {
+    let mut names = BTreeSet::new();
+    let mut stored = Vec::new();
+    for token in tokens {
+        if !names.insert(&token.name) {
+            return Err(StoreError::Conflict(Conflict::TokenName).into());
+        }
+        let found = find_token(tx, desired.tenant, &token.name)?;
+        if let (Some(found), Some(hash)) = (&found, token.hash)
+            && found.hash != hash
+        {
+            tx.conn.prepare_cached(UNHASH_TOKEN)?.execute([found.id])?;
+        }
+        stored.push(found);
+    }
+    tokens
+        .iter()
+        .zip(stored)
+        .map(|(token, stored)| apply_token(tx, desired, token, stored))
+        .collect()
+}
+
+fn apply_token(
+    tx: &mut Tx<'_>,
+    desired: &Desired<'_>,
+    token: &DeclaredToken,
+    stored: Option<StoredToken>,
+) -> Result<Applied, Fault> {
+    let Some(stored) = stored else {
+        catalog::create_token(tx, &token.created_for(desired.tenant), desired.at)?;
+        note_token(tx, desired, token, "token.created")?;
+        let item = AppliedItem::Token {
+            name: token.name.clone(),
+            fresh: token.hash.is_none(),
+        };
+        return Ok(desired.applied(item, Change::Created));
+    };
+    let item = AppliedItem::Token {
+        name: token.name.clone(),
+        fresh: false,
+    };
+    let hash = token.hash.unwrap_or(stored.hash);
+    let rest = (
+        rows::kind_number(token.kind),
+        token.permissions.to_string(),
+        token.active,
+    );
+    if hash == stored.hash && rest == stored.rest {
+        return Ok(desired.applied(item, Change::Unchanged));
+    }
+    let taken: Option<i64> = tx
+        .conn
+        .prepare_cached(TOKEN_WITH_HASH)?
+        .query_row(params![desired.tenant.0, hash.0], |row| row.get(0))
+        .optional()?;
+    if taken.is_some_and(|id| id != stored.id) {
+        return Err(StoreError::Conflict(Conflict::TokenHash).into());
+    }
+    tx.conn
+        .prepare_cached(SAVE_TOKEN)?
+        .execute(params![stored.id, hash.0, rest.0, rest.1, rest.2])?;
+    note_token(tx, desired, token, "token.changed")?;
+    Ok(desired.applied(item, Change::Changed))
+}
+
+fn find_token(tx: &Tx<'_>, tenant: TenantId, name: &str) -> Result<Option<StoredToken>, Fault> {
+    let found = catalog::list(tx.conn, TOKEN, params![tenant.0, name], |row| {
+        Ok(StoredToken {
+            id: row.get(0)?,
+            hash: rows::hash(row, 1)?,
+            rest: (row.get(2)?, row.get(3)?, row.get(4)?),
+        })
+    })?;
+    Ok(found.into_iter().next())
+}
+
+fn note_token(
+    tx: &Tx<'_>,
+    desired: &Desired<'_>,
+    token: &DeclaredToken,
+    action: &'static str,
+) -> Result<(), Fault> {
+    audit::write(
+        tx,
+        &Line {
+            tenant: desired.tenant,
+            at: desired.at,
+            actor: desired.actor,
+            action,
+            webhook: None,
+            detail: json!({
+                "name": token.name,
+                "permissions": token.permissions.to_string(),
+                "active": token.active,
+                "kind": token.kind.as_str(),
+            }),
+        },
+    )
+}
+
+fn apply_webhooks(
+    tx: &mut Tx<'_>,
+    desired: &Desired<'_>,
+    declared: Vec<DeclaredWebhook>,
+) -> Result<Vec<Applied>, Fault> {
+    if declared.is_empty() {
+        return Ok(Vec::new());
+    }
+    // By URL those that no declared webhook has been matched with, the oldest last.
+    let mut unmatched: BTreeMap<String, Vec<WebhookId>> = BTreeMap::new();
+    let stored = catalog::list(tx.conn, WEBHOOK_IDS, [desired.tenant.0], |row| {
+        Ok((WebhookId(row.get(0)?), row.get::<_, String>(1)?))
+    })?;
+    for (id, url) in stored.into_iter().rev() {
+        unmatched.entry(url).or_default().push(id);
+    }
+    declared
+        .into_iter()
+        .map(|declared| {
+            let matched = unmatched.get_mut(&declared.target_url).and_then(Vec::pop);
+            apply_webhook(tx, desired, declared, matched)
+        })
+        .collect()
+}
+
+fn apply_webhook(
+    tx: &mut Tx<'_>,
+    desired: &Desired<'_>,
+    declared: DeclaredWebhook,
+    matched: Option<WebhookId>,
+) -> Result<Applied, Fault> {
+    let (at, actor) = (desired.at, desired.actor);
+    let stored = match matched {
+        Some(id) => webhooks::find(tx.conn, desired.tenant, id)?,
+        None => None,
+    };
+    let (webhook, change) = if let Some(stored) = stored {
+        let wanted = Webhook {
+            disabled: disabled(&declared, &stored, at),
+            filter: declared.filter,
+            settings: declared.settings,
+            headers: declared.headers,
+            ..stored.clone()
+        };
+        if wanted == stored {
+            (stored, Change::Unchanged)
+        } else {
+            (webhooks::save(tx, wanted, actor, at)?, Change::Changed)
+        }
+    } else {
+        let new = declared.created_for(desired.tenant, at);
+        (webhooks::create(tx, new, actor, at)?, Change::Created)
+    };
+    let item = AppliedItem::Webhook {
+        id: webhook.id,
+        target_url: webhook.target_url,
+    };
+    Ok(desired.applied(item, change))
+}
+
+fn disabled(declared: &DeclaredWebhook, stored: &Webhook, at: Timestamp) -> Option<Disabled> {
+    let asked = Disabled {
+        at,
+        cause: DisabledCause::Asked,
+    };
+    match declared.enabled {
+        None => stored.disabled,
+        Some(true) => None,
+        Some(false) => stored.disabled.or(Some(asked)),
+    }
+}

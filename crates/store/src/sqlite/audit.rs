@@ -1,0 +1,121 @@
+//! The audit log: who changed what. Nothing in it is a secret: URLs are masked, of headers and
+//! settings only that they changed is written, because only a dialect knows what is in them.
+
+use std::collections::BTreeSet;
+
+use model::id::{TenantId, WebhookId};
+use model::query::AuditEntry;
+use model::time::Timestamp;
+use model::webhook::Webhook;
+use rusqlite::{Connection, params};
+use serde_json::{Value, json};
+
+use crate::sqlite::fault::Fault;
+use crate::sqlite::rows;
+use crate::sqlite::writer::Tx;
+
+const ADD: &str = "
+    insert into audit (tenant_id, at, actor, action, webhook_id, detail)
+    values (?1, ?2, ?3, ?4, ?5, ?6)";
+const LATEST: &str = "
+    select at, actor, action, webhook_id, detail from audit indexed by audit_tenant
+    where tenant_id = ?1
+    order by id desc
+    limit ?2";
+
+pub(crate) const STATEMENTS: &[&str] = &[ADD, LATEST];
+
+/// Who acts when nobody asked.
+pub(crate) const WILLCALL: &str = "willcall";
+
+/// Entries answered at most, and names in one entry: a list for people.
+const ENTRIES_MAX: usize = 1_000;
+const NAMES_MAX: usize = 50;
+
+pub(crate) struct Line<'a> {
+    pub(crate) tenant: TenantId,
+    pub(crate) at: Timestamp,
+    pub(crate) actor: &'a str,
+    pub(crate) action: &'static str,
+    pub(crate) webhook: Option<WebhookId>,
+    pub(crate) detail: Value,
+}
+
+pub(crate) fn write(tx: &Tx<'_>, line: &Line<'_>) -> Result<(), Fault> {
+    tx.conn.prepare_cached(ADD)?.execute(params![
+        line.tenant.0,
+        line.at.as_millis(),
+        line.actor,
+        line.action,
+        line.webhook.map(|id| id.0),
+        line.detail.to_string(),
+    ])?;
+    Ok(())
+}
+
+pub(crate) fn latest(
+    conn: &Connection,
+    tenant: TenantId,
+    limit: usize,
+) -> Result<Vec<AuditEntry>, Fault> {
+    let limit = i64::try_from(limit.min(ENTRIES_MAX)).unwrap_or(0);
+    let mut entries = Vec::new();
+    let mut statement = conn.prepare_cached(LATEST)?;
+    let mut rows = statement.query([tenant.0, limit])?;
+    while let Some(row) = rows.next()? {
+        entries.push(AuditEntry {
+            at: rows::time(row, 0)?,
+            actor: row.get(1)?,
+            action: row.get(2)?,
+            webhook: row.get::<_, Option<i64>>(3)?.map(WebhookId),
+            detail: row.get(4)?,
+        });
+    }
+    Ok(entries)
+}
+
+pub(crate) fn of_webhook(webhook: &Webhook) -> Value {
+    let wishes = &webhook.filter.0;
+    let topics = wishes.iter().map(|wish| wish.topic.as_str()).collect();
+    let scopes = wishes
+        .iter()
+        .filter_map(|wish| wish.scope.as_deref())
+        .collect();
+    json!({
+        "target_url": model::target::masked(&webhook.target_url),
+        "enabled": webhook.enabled(),
+        "topics": names(topics),
+        "scopes": names(scopes),
+        "any_scope": wishes.iter().any(|wish| wish.scope.is_none()),
+    })
+}
+
+pub(crate) fn of_change(before: &Webhook, after: &Webhook) -> Value {
+    let same = [
+        ("target_url", before.target_url == after.target_url),
+        ("enabled", before.enabled() == after.enabled()),
+        ("filter", before.filter == after.filter),
+        ("settings", before.settings == after.settings),
+        ("headers", before.headers == after.headers),
+    ];
+    let changed: Vec<&str> = same
+        .iter()
+        .filter(|(_, same)| !same)
+        .map(|(field, _)| *field)
+        .collect();
+    json!({
+        "changed": changed,
+        "before": of_webhook(before),
+        "after": of_webhook(after),
+    })
+}
+
+/// The first names, and how many more there are.
+fn names(all: BTreeSet<&str>) -> Value {
+    let more = all.len().saturating_sub(NAMES_MAX);
+    let mut shown: Vec<String> = all.into_iter().take(NAMES_MAX).map(str::to_owned).collect();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    json!(shown)
+}

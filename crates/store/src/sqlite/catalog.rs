@@ -1,0 +1,206 @@
+//! Tenants, tokens, events, and answers kept under idempotency keys.
+
+use model::contract::{Conflict, StoreError};
+use model::id::TenantId;
+use model::limits;
+use model::query::{KeptAnswer, WebhookPage, WebhookQuery};
+use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
+use model::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+
+use crate::sqlite::fault::Fault;
+use crate::sqlite::rows;
+use crate::sqlite::writer::Tx;
+
+const TENANT: &str = "
+    select id, dialect, key, name from tenant where dialect = ?1 and key = ?2";
+const TENANTS: &str = "
+    select id, dialect, key, name from tenant where dialect = ?1 order by key";
+const GRANTS: &str = "
+    select name, tenant_id, kind, permissions, active from token indexed by token_hash
+    where hash = ?1
+    order by id";
+const HAS_TOKENS: &str = "select exists (select 1 from token)";
+const TOKEN_NAMED: &str = "
+    select 1 from token indexed by token_name
+    where coalesce(tenant_id, 0) = ?1 and name = ?2";
+const TOKEN_HASHED: &str = "
+    select 1 from token indexed by token_once
+    where coalesce(tenant_id, 0) = ?1 and hash = ?2";
+const ADD_TOKEN: &str = "
+    insert into token (tenant_id, name, hash, kind, permissions, active, created_at)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const EVENTS: &str = "
+    select slug, name, date_from from event
+    where tenant_id = ?1
+    order by date_from is null, date_from, name, slug";
+const WEBHOOK_COUNT: &str = "
+    select count(*) from webhook indexed by webhook_tenant
+    where tenant_id = ?1 and (?2 is null or (disabled_at is null) = ?2)";
+const WEBHOOKS: &str = "
+    select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
+      created_at, updated_at, version
+    from webhook indexed by webhook_tenant
+    where tenant_id = ?1 and (?2 is null or (disabled_at is null) = ?2)
+    order by id
+    limit ?3 offset ?4";
+const KEPT: &str = "
+    select key, holder, request, status, headers, body from kept_answer
+    where key = ?1 and holder = ?2";
+// One that is too old counts as gone, pruned or not.
+const KEEP: &str = "
+    insert into kept_answer (key, holder, request, status, headers, body, kept_at)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    on conflict (key, holder) do update
+    set request = excluded.request, status = excluded.status, headers = excluded.headers,
+      body = excluded.body, kept_at = excluded.kept_at
+    where kept_at < ?8";
+
+pub(crate) const STATEMENTS: &[&str] = &[
+    TENANT,
+    TENANTS,
+    GRANTS,
+    HAS_TOKENS,
+    TOKEN_NAMED,
+    TOKEN_HASHED,
+    ADD_TOKEN,
+    EVENTS,
+    WEBHOOK_COUNT,
+    WEBHOOKS,
+    KEPT,
+    KEEP,
+];
+
+pub(crate) fn tenant(
+    conn: &Connection,
+    dialect: &DialectName,
+    key: &str,
+) -> Result<Option<Tenant>, Fault> {
+    let found = list(conn, TENANT, params![dialect.as_str(), key], rows::tenant)?;
+    Ok(found.into_iter().next())
+}
+
+pub(crate) fn tenants(conn: &Connection, dialect: &DialectName) -> Result<Vec<Tenant>, Fault> {
+    list(conn, TENANTS, [dialect.as_str()], rows::tenant)
+}
+
+pub(crate) fn grants(conn: &Connection, hash: TokenHash) -> Result<Vec<Grant>, Fault> {
+    list(conn, GRANTS, [hash.0], rows::grant)
+}
+
+pub(crate) fn has_tokens(conn: &Connection) -> Result<bool, Fault> {
+    let any = conn
+        .prepare_cached(HAS_TOKENS)?
+        .query_row([], |row| row.get(0))?;
+    Ok(any)
+}
+
+pub(crate) fn create_token(tx: &mut Tx<'_>, token: &NewToken, at: Timestamp) -> Result<(), Fault> {
+    let tenant = token.tenant.map(|tenant| tenant.0);
+    let owner = tenant.unwrap_or(0);
+    if exists(tx, TOKEN_NAMED, params![owner, token.name])? {
+        return Err(StoreError::Conflict(Conflict::TokenName).into());
+    }
+    if exists(tx, TOKEN_HASHED, params![owner, token.hash.0])? {
+        return Err(StoreError::Conflict(Conflict::TokenHash).into());
+    }
+    tx.conn.prepare_cached(ADD_TOKEN)?.execute(params![
+        tenant,
+        token.name,
+        token.hash.0,
+        rows::kind_number(token.kind),
+        token.permissions.to_string(),
+        token.active,
+        at.as_millis(),
+    ])?;
+    tx.notes.catalog_changed();
+    Ok(())
+}
+
+pub(crate) fn events(conn: &Connection, tenant: TenantId) -> Result<Vec<Event>, Fault> {
+    list(conn, EVENTS, [tenant.0], rows::event)
+}
+
+pub(crate) fn webhooks(
+    conn: &Connection,
+    tenant: TenantId,
+    query: WebhookQuery,
+) -> Result<WebhookPage, Fault> {
+    let count: i64 = conn
+        .prepare_cached(WEBHOOK_COUNT)?
+        .query_row(params![tenant.0, query.enabled], |row| row.get(0))?;
+    let limit = query.limit.min(limits::PAGE_ROWS_MAX);
+    let webhooks = list(
+        conn,
+        WEBHOOKS,
+        params![
+            tenant.0,
+            query.enabled,
+            i64::try_from(limit).unwrap_or(i64::MAX),
+            i64::try_from(query.offset).unwrap_or(i64::MAX),
+        ],
+        rows::webhook,
+    )?;
+    Ok(WebhookPage {
+        count: u64::try_from(count).unwrap_or(0),
+        webhooks,
+    })
+}
+
+pub(crate) fn kept_answer(
+    conn: &Connection,
+    key: &str,
+    holder: TokenHash,
+) -> Result<Option<KeptAnswer>, Fault> {
+    let found = list(conn, KEPT, params![key, holder.0], |row| {
+        Ok(KeptAnswer {
+            key: row.get(0)?,
+            holder: rows::hash(row, 1)?,
+            request: rows::hash(row, 2)?,
+            status: row.get(3)?,
+            headers: rows::headers(row, 4)?,
+            body: rows::bytes(row, 5)?,
+        })
+    })?;
+    Ok(found.into_iter().next())
+}
+
+pub(crate) fn keep_answer(tx: &Tx<'_>, answer: &KeptAnswer, at: Timestamp) -> Result<(), Fault> {
+    let kept_from = at.plus_ms(-limits::IDEMPOTENCY_KEPT_MS);
+    tx.conn.prepare_cached(KEEP)?.execute(params![
+        answer.key,
+        answer.holder.0,
+        answer.request.0,
+        answer.status,
+        rows::blob(&answer.headers.0),
+        &answer.body[..],
+        at.as_millis(),
+        kept_from.as_millis(),
+    ])?;
+    Ok(())
+}
+
+pub(crate) fn exists(tx: &Tx<'_>, sql: &'static str, params: impl Params) -> Result<bool, Fault> {
+    let found = tx
+        .conn
+        .prepare_cached(sql)?
+        .query_row(params, |_| Ok(()))
+        .optional()?;
+    Ok(found.is_some())
+}
+
+/// All rows of a question whose answer is small.
+pub(crate) fn list<T>(
+    conn: &Connection,
+    sql: &'static str,
+    params: impl Params,
+    read: impl Fn(&Row<'_>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
+    let mut found = Vec::new();
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    while let Some(row) = rows.next()? {
+        found.push(read(row)?);
+    }
+    Ok(found)
+}

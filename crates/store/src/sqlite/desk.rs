@@ -1,0 +1,523 @@
+//! The desk: one writer and some readers, as threads in production, inline in tests and
+//! simulation. The only place with threads.
+//!
+//! The writer takes all jobs that have arrived, runs them as one transaction, then answers. Jobs
+//! that sweep get a transaction of their own in between. Queues are bounded: what does not fit is
+//! `Busy` at once. If one of the threads panics, the whole desk ends and nobody waits in vain.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::contract::{Reply, StoreError};
+use model::limits;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::sqlite::fault::{Fault, broken};
+use crate::sqlite::writer::{Job, Shared, Tx, Writer};
+
+/// Reading threads: pages and logins, of which two at a time keep two cores busy.
+pub(crate) const READERS: usize = 2;
+
+/// How often an idle writer looks whether another process has changed something.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) enum Desk {
+    Threads(Threads),
+    Inline(Inline),
+}
+
+/// What a job is to the queue: each class has a bound of its own, so that a flood of one cannot
+/// shut out the others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Class {
+    /// New notifications.
+    Intake,
+    /// Everything else that somebody waits for.
+    Work,
+    /// Removing and cancelling, whenever there is time.
+    Sweep,
+}
+
+pub(crate) struct Threads {
+    shared: Arc<Shared>,
+    writing: Arc<Queue<WriteJob>>,
+    reading: Arc<Queue<Box<dyn ReadJob>>>,
+    /// Each thread holds a clone until it has closed its file.
+    closed: tokio::sync::watch::Receiver<()>,
+}
+
+pub(crate) struct Inline {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<Writer>>,
+}
+
+struct WriteJob {
+    class: Class,
+    weight: usize,
+    job: Box<dyn Job>,
+}
+
+trait ReadJob: Send {
+    fn run(self: Box<Self>, conn: &Connection);
+}
+
+impl Desk {
+    pub(crate) fn inline(writer: Writer, shared: Arc<Shared>) -> Self {
+        Self::Inline(Inline {
+            shared,
+            writer: Mutex::new(Some(writer)),
+        })
+    }
+
+    pub(crate) fn threads(
+        writer: Writer,
+        readers: Vec<Connection>,
+        shared: Arc<Shared>,
+    ) -> std::io::Result<Self> {
+        let (open, closed) = tokio::sync::watch::channel(());
+        let open = Arc::new(open);
+        let threads = Threads {
+            shared: Arc::clone(&shared),
+            writing: Arc::new(Queue::default()),
+            reading: Arc::new(Queue::default()),
+            closed,
+        };
+        let ends = threads.ends();
+        for (index, conn) in readers.into_iter().enumerate() {
+            let (ends, open) = (ends.clone(), Arc::clone(&open));
+            std::thread::Builder::new()
+                .name(format!("store reader {index}"))
+                .spawn(move || {
+                    read_on(&conn, &ends);
+                    drop(conn);
+                    drop(open);
+                })?;
+        }
+        std::thread::Builder::new()
+            .name("store writer".to_owned())
+            .spawn(move || {
+                let conn = write_on(writer, &shared, &ends);
+                drop(conn);
+                drop(open);
+            })?;
+        Ok(Self::Threads(threads))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        match self {
+            Self::Threads(threads) => &threads.shared,
+            Self::Inline(inline) => &inline.shared,
+        }
+    }
+
+    /// Has `work` done by the writer. `weight` is how many notifications or settlements it is.
+    pub(crate) fn write<T, F>(&self, class: Class, weight: usize, work: F) -> Reply<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Errand {
+            work: Some(work),
+            found: None,
+            reply,
+        });
+        match self {
+            Self::Threads(threads) => {
+                let weight = weight.max(1);
+                let meters = &threads.shared.meters;
+                // Before it is put, so that the count never falls below zero.
+                meters.queued.inc_by(weight_of(weight));
+                if let Err(refused) = threads.writing.put(WriteJob { class, weight, job }) {
+                    meters.queued.dec_by(weight_of(weight));
+                    if matches!(refused, StoreError::Busy) {
+                        meters.busy.inc();
+                    }
+                    return ready(Err(refused));
+                }
+            }
+            Self::Inline(inline) => {
+                let done = {
+                    let mut writer = lock(&inline.writer);
+                    let Some(writer) = writer.as_mut() else {
+                        return ready(Err(broken("the store is closed")));
+                    };
+                    writer.run(vec![job])
+                };
+                // Outside the lock, so that a listener may ask the store something.
+                done.tell(&inline.shared);
+            }
+        }
+        wait_for(answer)
+    }
+
+    /// Has `work` done by a reader: it sees everything that was answered before.
+    pub(crate) fn read<T, F>(&self, work: F) -> Reply<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        match self {
+            Self::Threads(threads) => {
+                let job: Box<dyn ReadJob> = Box::new(Question { work, reply });
+                if let Err(refused) = threads.reading.put(job) {
+                    return ready(Err(refused));
+                }
+            }
+            Self::Inline(inline) => {
+                let writer = lock(&inline.writer);
+                let Some(writer) = writer.as_ref() else {
+                    return ready(Err(broken("the store is closed")));
+                };
+                Box::new(Question { work, reply }).run(writer.conn());
+            }
+        }
+        wait_for(answer)
+    }
+
+    /// Whether the readers are there; that the writer is, its answer shows.
+    pub(crate) fn readers_live(&self) -> bool {
+        match self {
+            Self::Threads(threads) => !lock(&threads.reading.inner).dead,
+            Self::Inline(_) => true,
+        }
+    }
+
+    pub(crate) fn close(&self) -> Reply<()> {
+        match self {
+            Self::Threads(threads) => {
+                threads.ends().close();
+                let mut closed = threads.closed.clone();
+                Box::pin(async move {
+                    // An error says that every sender is gone, and so every thread.
+                    while closed.changed().await.is_ok() {}
+                    Ok(())
+                })
+            }
+            Self::Inline(inline) => {
+                let writer = lock(&inline.writer).take();
+                let closed = writer.map_or(Ok(()), |writer| {
+                    writer.into_conn().close().map_err(|(_, error)| error)
+                });
+                ready(closed.map_err(|error| Fault::Sql(error).told()))
+            }
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.ends().close();
+    }
+}
+
+impl Threads {
+    fn ends(&self) -> Ends {
+        Ends {
+            writing: Arc::clone(&self.writing),
+            reading: Arc::clone(&self.reading),
+        }
+    }
+}
+
+/// Both queues, to be closed together.
+#[derive(Clone)]
+struct Ends {
+    writing: Arc<Queue<WriteJob>>,
+    reading: Arc<Queue<Box<dyn ReadJob>>>,
+}
+
+impl Ends {
+    fn close(&self) {
+        self.writing.close();
+        self.reading.close();
+    }
+}
+
+/// If the thread that holds this panics, whoever waits for any thread is let go.
+struct LastWill<'a>(&'a Ends);
+
+impl Drop for LastWill<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a thread of the store has panicked, the store ends");
+            self.0.writing.die();
+            self.0.reading.die();
+        }
+    }
+}
+
+fn write_on(mut writer: Writer, shared: &Shared, ends: &Ends) -> Connection {
+    let _will = LastWill(ends);
+    loop {
+        match ends.writing.take_group() {
+            Taken::Group(jobs) => {
+                let weight: usize = jobs.iter().map(|job| job.weight).sum();
+                shared.meters.queued.dec_by(weight_of(weight));
+                let jobs = jobs.into_iter().map(|job| job.job).collect();
+                writer.run(jobs).tell(shared);
+            }
+            Taken::Nothing => {
+                if writer.notice_others()
+                    && let Some(listener) = shared.listener.get()
+                {
+                    listener.changed_elsewhere();
+                }
+            }
+            Taken::Closed => return writer.into_conn(),
+        }
+    }
+}
+
+fn read_on(conn: &Connection, ends: &Ends) {
+    let _will = LastWill(ends);
+    while let Some(job) = ends.reading.take_one() {
+        job.run(conn);
+    }
+}
+
+/// Work for the writer, and who waits for it.
+struct Errand<T, F> {
+    work: Option<F>,
+    found: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Errand<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        if let Some(work) = self.work.take() {
+            self.found = Some(work(tx)?);
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, lost: Option<StoreError>) {
+        let answer = match (lost, self.found) {
+            (Some(error), _) => Err(error),
+            (None, Some(found)) => Ok(found),
+            (None, None) => Err(broken("a job was not run")),
+        };
+        // Nobody may be waiting any more, which changes nothing.
+        drop(self.reply.send(answer));
+    }
+}
+
+struct Question<T, F> {
+    work: F,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> ReadJob for Question<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T, Fault> + Send,
+{
+    fn run(self: Box<Self>, conn: &Connection) {
+        let Self { work, reply } = *self;
+        if reply.is_closed() {
+            return;
+        }
+        // One transaction, so that several statements see the same state.
+        let found = conn
+            .unchecked_transaction()
+            .map_err(Fault::Sql)
+            .and_then(|tx| {
+                let found = work(&tx)?;
+                tx.commit()?;
+                Ok(found)
+            });
+        drop(reply.send(found.map_err(Fault::told)));
+    }
+}
+
+/// What waits for a thread.
+struct Queue<J> {
+    inner: Mutex<Inner<J>>,
+    arrived: Condvar,
+}
+
+struct Inner<J> {
+    jobs: VecDeque<J>,
+    sweeps: VecDeque<J>,
+    /// Whether the latest group taken was a sweep.
+    swept: bool,
+    /// By class.
+    weights: [usize; 3],
+    closing: bool,
+    dead: bool,
+}
+
+enum Taken<J> {
+    Group(Vec<J>),
+    Nothing,
+    Closed,
+}
+
+impl<J> Default for Queue<J> {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                jobs: VecDeque::new(),
+                sweeps: VecDeque::new(),
+                swept: true,
+                weights: [0; 3],
+                closing: false,
+                dead: false,
+            }),
+            arrived: Condvar::new(),
+        }
+    }
+}
+
+impl<J: Weighed> Queue<J> {
+    /// Nothing is refused that finds its class empty, however heavy it is.
+    fn put(&self, job: J) -> Result<(), StoreError> {
+        let mut inner = lock(&self.inner);
+        if inner.dead {
+            return Err(broken("a thread of the store has ended"));
+        }
+        if inner.closing {
+            return Err(broken("the store is closed"));
+        }
+        let (class, weight) = (job.class(), job.weight());
+        let Some(sum) = inner.weights.get_mut(class as usize) else {
+            return Err(broken("a class of jobs without a queue"));
+        };
+        if *sum > 0 && *sum + weight > limits::WRITER_QUEUE_MAX {
+            return Err(StoreError::Busy);
+        }
+        *sum += weight;
+        match class {
+            Class::Intake | Class::Work => inner.jobs.push_back(job),
+            Class::Sweep => inner.sweeps.push_back(job),
+        }
+        drop(inner);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// All jobs that have arrived, or one sweep. A sweep comes when nothing else waits, and at
+    /// the latest after the next group, so that it is never starved.
+    fn take_group(&self) -> Taken<J> {
+        let mut inner = lock(&self.inner);
+        let mut waited = false;
+        loop {
+            let sweep_is_next = inner.jobs.is_empty() || !inner.swept;
+            if sweep_is_next && let Some(job) = inner.sweeps.pop_front() {
+                inner.swept = true;
+                inner.lighten(&job);
+                return Taken::Group(vec![job]);
+            }
+            if !inner.jobs.is_empty() {
+                inner.swept = false;
+                let jobs = std::mem::take(&mut inner.jobs);
+                jobs.iter().for_each(|job| inner.lighten(job));
+                return Taken::Group(jobs.into());
+            }
+            if inner.closing {
+                return Taken::Closed;
+            }
+            if waited {
+                return Taken::Nothing;
+            }
+            let woken = self.arrived.wait_timeout(inner, LOOK_EVERY);
+            let (guard, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
+            inner = guard;
+            waited = timeout.timed_out();
+        }
+    }
+
+    /// The next job; none once the queue is closed and empty.
+    fn take_one(&self) -> Option<J> {
+        let mut inner = lock(&self.inner);
+        loop {
+            if let Some(job) = inner.jobs.pop_front() {
+                inner.lighten(&job);
+                return Some(job);
+            }
+            if inner.closing {
+                return None;
+            }
+            let woken = self.arrived.wait(inner);
+            inner = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes nothing more; what was taken is still done.
+    fn close(&self) {
+        lock(&self.inner).closing = true;
+        self.arrived.notify_all();
+    }
+
+    /// Lets go of everything: whoever waits is told that the store is broken.
+    fn die(&self) {
+        let mut inner = lock(&self.inner);
+        inner.dead = true;
+        inner.closing = true;
+        inner.jobs.clear();
+        inner.sweeps.clear();
+        drop(inner);
+        self.arrived.notify_all();
+    }
+}
+
+impl<J: Weighed> Inner<J> {
+    fn lighten(&mut self, job: &J) {
+        if let Some(sum) = self.weights.get_mut(job.class() as usize) {
+            *sum = sum.saturating_sub(job.weight());
+        }
+    }
+}
+
+trait Weighed {
+    fn class(&self) -> Class;
+    fn weight(&self) -> usize;
+}
+
+impl Weighed for WriteJob {
+    fn class(&self) -> Class {
+        self.class
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
+    }
+}
+
+impl Weighed for Box<dyn ReadJob> {
+    fn class(&self) -> Class {
+        Class::Work
+    }
+
+    fn weight(&self) -> usize {
+        1
+    }
+}
+
+fn wait_for<T: Send + 'static>(answer: oneshot::Receiver<Result<T, StoreError>>) -> Reply<T> {
+    Box::pin(async move {
+        answer
+            .await
+            .unwrap_or_else(|_| Err(broken("a thread of the store has ended")))
+    })
+}
+
+fn ready<T: Send + 'static>(answer: Result<T, StoreError>) -> Reply<T> {
+    Box::pin(std::future::ready(answer))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panics while holding it ends the desk by its last will.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn weight_of(weight: usize) -> i64 {
+    i64::try_from(weight).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,76 @@
+//! What the store counts about itself. All names begin with `willcall_store_`.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
+
+pub(crate) struct Meters {
+    commits: Counter,
+    commit_duration: Histogram,
+    group_jobs: Histogram,
+    /// Jobs, notifications and settlements that wait for the writer.
+    pub(crate) queued: Gauge,
+    pub(crate) full: Counter,
+    pub(crate) busy: Counter,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            commits: Counter::default(),
+            // 0.1 ms to 3.3 s.
+            commit_duration: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            // 1 to 8,192.
+            group_jobs: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
+            queued: Gauge::default(),
+            full: Counter::default(),
+            busy: Counter::default(),
+        }
+    }
+}
+
+impl Meters {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "willcall_store_commits",
+            "Transactions that the writer committed",
+            self.commits.clone(),
+        );
+        registry.register_with_unit(
+            "willcall_store_commit_duration",
+            "From the beginning of a transaction to the end of its commit",
+            Unit::Seconds,
+            self.commit_duration.clone(),
+        );
+        registry.register(
+            "willcall_store_group_jobs",
+            "Jobs that shared a transaction",
+            self.group_jobs.clone(),
+        );
+        registry.register(
+            "willcall_store_queued_jobs",
+            "Jobs that wait for the writer, each notification and settlement counted",
+            self.queued.clone(),
+        );
+        registry.register(
+            "willcall_store_full",
+            "Jobs refused because there was no room on the disk",
+            self.full.clone(),
+        );
+        registry.register(
+            "willcall_store_busy",
+            "Jobs refused because too much was waiting or the file was locked",
+            self.busy.clone(),
+        );
+    }
+
+    pub(crate) fn committed(&self, began_at: Instant, jobs: usize) {
+        self.commits.inc();
+        self.commit_duration
+            .observe(began_at.elapsed().as_secs_f64());
+        self.group_jobs
+            .observe(f64::from(u32::try_from(jobs).unwrap_or(u32::MAX)));
+    }
+}

@@ -1,0 +1,224 @@
+//! SQLite: the contract, by handing closures to the desk. Statements are in the files beside.
+
+mod accept;
+mod apply;
+mod audit;
+mod catalog;
+mod desk;
+mod due;
+mod envelopes;
+pub(crate) mod fault;
+mod meters;
+pub(crate) mod open;
+mod pages;
+mod prune;
+mod rows;
+mod settle;
+mod sweep;
+mod webhooks;
+pub(crate) mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use model::contract::{
+    Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply, Requeue, Requeued,
+    Settlement, Store,
+};
+use model::id::{DeliveryId, TenantId, WebhookId};
+use model::notification::{Acceptance, NewNotification};
+use model::query::{
+    Applied, AuditEntry, Declaration, DeliveryPage, DeliveryQuery, DeliveryStory, KeptAnswer,
+    WebhookPage, WebhookQuery,
+};
+use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
+use model::time::Timestamp;
+use model::webhook::{NewWebhook, Webhook};
+
+use crate::sqlite::desk::{Class, Desk};
+
+pub(crate) struct Sqlite {
+    desk: Desk,
+}
+
+/// Every statement there is: all are prepared at start, so that a typo ends the start.
+pub(crate) fn statements() -> Vec<String> {
+    let fixed = [
+        accept::STATEMENTS,
+        apply::STATEMENTS,
+        audit::STATEMENTS,
+        catalog::STATEMENTS,
+        due::STATEMENTS,
+        envelopes::STATEMENTS,
+        pages::STATEMENTS,
+        prune::STATEMENTS,
+        settle::STATEMENTS,
+        sweep::STATEMENTS,
+        webhooks::STATEMENTS,
+        writer::STATEMENTS,
+    ];
+    let fixed = fixed.into_iter().flatten().map(|sql| (*sql).to_owned());
+    fixed.chain(pages::page_statements()).collect()
+}
+
+impl Ledger for Sqlite {
+    fn listen(&self, listener: Arc<dyn Listener>) {
+        if self.desk.shared().listener.set(listener).is_err() {
+            tracing::error!("a second listener was given to the store and is not told anything");
+        }
+    }
+
+    fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>> {
+        let weight = batch.len();
+        self.desk
+            .write(Class::Intake, weight, move |tx| accept::accept(tx, &batch))
+    }
+
+    fn lanes(&self, after: Option<WebhookId>, limit: usize) -> Reply<Vec<LaneStart>> {
+        self.desk
+            .write(Class::Work, 1, move |tx| due::lanes(tx.conn, after, limit))
+    }
+
+    fn targets(&self, webhooks: Vec<WebhookId>) -> Reply<Vec<LaneTarget>> {
+        self.desk
+            .write(Class::Work, 1, move |tx| due::targets(tx.conn, &webhooks))
+    }
+
+    fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>> {
+        self.desk
+            .write(Class::Work, 1, move |tx| due::due(tx.conn, &lanes, now))
+    }
+
+    fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {
+        let weight = batch.len();
+        self.desk
+            .write(Class::Work, weight, move |tx| settle::settle(tx, &batch))
+    }
+
+    fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {
+        self.desk
+            .write(Class::Work, 1, move |tx| sweep::requeue(tx, &ask, at))
+    }
+
+    fn cancel(&self, webhook: WebhookId, at: Timestamp) -> Reply<usize> {
+        self.desk
+            .write(Class::Sweep, 1, move |tx| sweep::cancel(tx, webhook, at))
+    }
+
+    fn prune(&self, before: Timestamp, now: Timestamp) -> Reply<bool> {
+        self.desk
+            .write(Class::Sweep, 1, move |tx| prune::prune(tx, before, now))
+    }
+
+    fn pulse(&self) -> Reply<()> {
+        if !self.desk.readers_live() {
+            return Box::pin(std::future::ready(Err(fault::broken(
+                "a reader of the store has ended",
+            ))));
+        }
+        self.desk.write(Class::Work, 1, |_| Ok(()))
+    }
+}
+
+impl Catalog for Sqlite {
+    fn version(&self) -> u64 {
+        self.desk.shared().version.load(Ordering::Acquire)
+    }
+
+    fn tenant(&self, dialect: DialectName, key: String) -> Reply<Option<Tenant>> {
+        self.desk
+            .read(move |conn| catalog::tenant(conn, &dialect, &key))
+    }
+
+    fn tenants(&self, dialect: DialectName) -> Reply<Vec<Tenant>> {
+        self.desk.read(move |conn| catalog::tenants(conn, &dialect))
+    }
+
+    fn grants(&self, hash: TokenHash) -> Reply<Vec<Grant>> {
+        self.desk.read(move |conn| catalog::grants(conn, hash))
+    }
+
+    fn has_tokens(&self) -> Reply<bool> {
+        self.desk.read(catalog::has_tokens)
+    }
+
+    fn create_token(&self, token: NewToken, at: Timestamp) -> Reply<()> {
+        self.desk.write(Class::Work, 1, move |tx| {
+            catalog::create_token(tx, &token, at)
+        })
+    }
+
+    fn events(&self, tenant: TenantId) -> Reply<Vec<Event>> {
+        self.desk.read(move |conn| catalog::events(conn, tenant))
+    }
+
+    fn webhooks(&self, tenant: TenantId, query: WebhookQuery) -> Reply<WebhookPage> {
+        self.desk
+            .read(move |conn| catalog::webhooks(conn, tenant, query))
+    }
+
+    fn webhook(&self, tenant: TenantId, id: WebhookId) -> Reply<Option<Webhook>> {
+        self.desk.read(move |conn| webhooks::find(conn, tenant, id))
+    }
+
+    fn create_webhook(&self, webhook: NewWebhook, actor: String, at: Timestamp) -> Reply<Webhook> {
+        self.desk.write(Class::Work, 1, move |tx| {
+            webhooks::create(tx, webhook, &actor, at)
+        })
+    }
+
+    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> Reply<Webhook> {
+        self.desk.write(Class::Work, 1, move |tx| {
+            webhooks::save(tx, webhook, &actor, at)
+        })
+    }
+
+    fn deliveries(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        query: DeliveryQuery,
+    ) -> Reply<DeliveryPage> {
+        self.desk
+            .read(move |conn| pages::deliveries(conn, tenant, webhook, &query))
+    }
+
+    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>> {
+        self.desk
+            .read(move |conn| pages::delivery(conn, tenant, id))
+    }
+
+    fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>> {
+        self.desk
+            .read(move |conn| audit::latest(conn, tenant, limit))
+    }
+
+    fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>> {
+        self.desk
+            .read(move |conn| catalog::kept_answer(conn, &key, holder))
+    }
+
+    fn keep_answer(&self, answer: KeptAnswer, at: Timestamp) -> Reply<()> {
+        self.desk.write(Class::Work, 1, move |tx| {
+            catalog::keep_answer(tx, &answer, at)
+        })
+    }
+
+    fn apply(
+        &self,
+        declarations: Vec<Declaration>,
+        actor: String,
+        at: Timestamp,
+    ) -> Reply<Vec<Applied>> {
+        let weight = declarations.len();
+        self.desk.write(Class::Work, weight, move |tx| {
+            apply::apply(tx, declarations, &actor, at)
+        })
+    }
+}
+
+impl Store for Sqlite {
+    fn close(&self) -> Reply<()> {
+        self.desk.close()
+    }
+}

@@ -1,0 +1,118 @@
+//! Opening: connections and how they are set, the desk around them.
+//!
+//! A file is examined before it is opened for writing (`examine.rs`), so one that is refused is
+//! left as it is. A new file gets its schema before its write-ahead log: whoever finds a file of
+//! ours without its log still sees that it is ours.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::OpenError;
+use crate::examine;
+use crate::migrate;
+use crate::sqlite::desk::{Desk, READERS};
+use crate::sqlite::writer::{Shared, Writer};
+use crate::sqlite::{Sqlite, statements};
+
+/// How long another process may hold the write lock before we give up: `willcall apply` holds it
+/// for some milliseconds.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Negative numbers are KiB. The writer's indexes at work fit.
+const WRITER_CACHE: i64 = -32_768;
+const READER_CACHE: i64 = -8_192;
+
+/// Pages in the write-ahead log before they are moved to the file: 16 MiB, so that a page written
+/// in many transactions is moved once.
+const CHECKPOINT_PAGES: i64 = 4_096;
+
+/// What the log may keep on the disk after a burst.
+const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+
+/// More than there are statements, so that none is ever prepared twice.
+const STATEMENTS_CACHED: usize = 256;
+
+pub(crate) fn threads(path: &Path, shared: Shared) -> Result<Sqlite, OpenError> {
+    let broken = |error: rusqlite::Error| OpenError::of(path, error);
+    let (shared, writer) = on_file(path, shared)?;
+    let readers: Result<Vec<_>, _> = (0..READERS)
+        .map(|_| {
+            let conn = Connection::open_with_flags(path, flags(false))?;
+            configure(&conn, READER_CACHE)?;
+            conn.pragma_update(None, "query_only", true)?;
+            Ok(conn)
+        })
+        .collect();
+    let desk = Desk::threads(writer, readers.map_err(broken)?, shared)
+        .map_err(|error| OpenError::Broken(path.to_owned(), Arc::new(error)))?;
+    Ok(Sqlite { desk })
+}
+
+pub(crate) fn inline_at(path: &Path) -> Result<Sqlite, OpenError> {
+    let (shared, writer) = on_file(path, Shared::default())?;
+    Ok(Sqlite {
+        desk: Desk::inline(writer, shared),
+    })
+}
+
+pub(crate) fn inline() -> Result<Sqlite, OpenError> {
+    let open = || {
+        let conn = Connection::open_in_memory()?;
+        configure(&conn, WRITER_CACHE)?;
+        migrate::migrate(&conn)?;
+        let shared = Arc::new(Shared::default());
+        let writer = Writer::of(conn, Arc::clone(&shared))?;
+        Ok(Sqlite {
+            desk: Desk::inline(writer, shared),
+        })
+    };
+    open().map_err(|error| OpenError::of(Path::new(":memory:"), error))
+}
+
+/// The writer of a file, which is created or migrated if need be.
+fn on_file(path: &Path, shared: Shared) -> Result<(Arc<Shared>, Writer), OpenError> {
+    examine::before_opening(path)?;
+    let open = || {
+        let conn = Connection::open_with_flags(path, flags(true))?;
+        configure(&conn, WRITER_CACHE)?;
+        migrate::migrate(&conn)?;
+        conn.pragma_update(None, "journal_mode", "wal")?;
+        conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        conn.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
+        for sql in statements() {
+            drop(conn.prepare_cached(&sql)?);
+        }
+        let shared = Arc::new(shared);
+        let writer = Writer::of(conn, Arc::clone(&shared))?;
+        Ok((shared, writer))
+    };
+    open().map_err(|error| OpenError::of(path, error))
+}
+
+fn flags(create: bool) -> OpenFlags {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if create {
+        flags | OpenFlags::SQLITE_OPEN_CREATE
+    } else {
+        flags
+    }
+}
+
+pub(crate) fn configure(conn: &Connection, cache: i64) -> Result<(), rusqlite::Error> {
+    conn.busy_timeout(BUSY_LIMIT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    conn.pragma_update(None, "synchronous", "full")?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "temp_store", "memory")?;
+    conn.pragma_update(None, "mmap_size", 0)?;
+    conn.pragma_update(None, "cache_size", cache)
+}

@@ -1,0 +1,291 @@
+//! The log of deliveries: pages by keyset, newest first, and one delivery with its attempts.
+//!
+//! Every status has an index of its own, and times become bounds of ids, so a page costs what it
+//! shows. Only an action type, and `delivered` among very many undelivered, is filtered row by row.
+
+use model::attempt::Attempt;
+use model::delivery::State;
+use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::limits;
+use model::query::{
+    ATTEMPTS_SHOWN_MAX, DeliveryPage, DeliveryQuery, DeliveryRow, DeliveryStory, PageFrom,
+    PastAttempt, Status,
+};
+use model::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::sqlite::fault::Fault;
+use crate::sqlite::{rows, webhooks};
+
+const COLUMNS: &str = "
+    select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, d.state, d.cause,
+      d.attempts, n.accepted_at, d.due_at, d.ended_at,
+      a.status, a.failure, a.detail, a.headers, a.body_end";
+const LATEST: &str = "
+    left join attempt a on a.notification_id = d.notification_id
+      and a.webhook_id = d.webhook_id and a.number = d.attempts";
+const STORY: &str = "
+    select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, d.state, d.cause,
+      d.attempts, n.accepted_at, d.due_at, d.ended_at,
+      a.status, a.failure, a.detail, a.headers, a.body_end, n.headers, n.body
+    from delivery d
+    join notification n on n.id = d.notification_id and n.tenant_id = ?3
+    left join attempt a on a.notification_id = d.notification_id
+      and a.webhook_id = d.webhook_id and a.number = d.attempts
+    where d.notification_id = ?1 and d.webhook_id = ?2";
+const ATTEMPTS: &str = "
+    select a.number, a.began_at, a.duration_ms, e.url, e.headers,
+      a.status, a.failure, a.detail, a.headers, a.body_end, a.body, a.next_due_at
+    from attempt a join envelope e on e.id = a.envelope_id
+    where a.notification_id = ?1 and a.webhook_id = ?2
+    order by a.number desc
+    limit ?3";
+const ACCEPTED_FROM: &str = "
+    select id, accepted_at from notification
+    where id >= ?1
+    order by id
+    limit 1";
+const LATEST_ID: &str = "select max(id) from notification";
+
+pub(crate) const STATEMENTS: &[&str] = &[STORY, ATTEMPTS, ACCEPTED_FROM, LATEST_ID];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Older,
+    Newer,
+}
+
+/// The log of one webhook, as a query narrows it.
+struct Log<'a> {
+    conn: &'a Connection,
+    webhook: WebhookId,
+    status: Option<Status>,
+    action_type: Option<&'a str>,
+}
+
+/// Ids from `from` up to and without `to`.
+#[derive(Clone, Copy)]
+struct Ids {
+    from: i64,
+    to: i64,
+}
+
+pub(crate) fn deliveries(
+    conn: &Connection,
+    tenant: TenantId,
+    webhook: WebhookId,
+    query: &DeliveryQuery,
+) -> Result<DeliveryPage, Fault> {
+    if webhooks::find(conn, tenant, webhook)?.is_none() {
+        return Ok(DeliveryPage {
+            rows: Vec::new(),
+            has_older: false,
+            has_newer: false,
+        });
+    }
+    let log = Log {
+        conn,
+        webhook,
+        status: query.status,
+        action_type: query.action_type.as_deref(),
+    };
+    let all = Ids {
+        from: id_at(conn, query.since)?.unwrap_or(0),
+        to: id_at(conn, query.until)?.unwrap_or(i64::MAX),
+    };
+    let limit = query.limit.min(limits::PAGE_ROWS_MAX);
+    let (page, direction) = match query.from {
+        None => (all, Direction::Older),
+        Some(PageFrom::OlderThan(id)) => (all.below(id), Direction::Older),
+        Some(PageFrom::NewerThan(id)) => (all.above(id), Direction::Newer),
+    };
+    let mut rows = log.read(page, direction, limit)?;
+    if direction == Direction::Newer {
+        rows.reverse();
+    }
+    let notification = |row: &DeliveryRow| row.id.notification;
+    let newer = match rows.first().map(notification) {
+        Some(newest) => all.above(newest),
+        None => all.above(NotificationId(page.to.saturating_sub(1))),
+    };
+    let older = match rows.last().map(notification) {
+        Some(oldest) => all.below(oldest),
+        None => all.below(NotificationId(page.from)),
+    };
+    Ok(DeliveryPage {
+        has_older: !log.read(older, Direction::Older, 1)?.is_empty(),
+        has_newer: !log.read(newer, Direction::Newer, 1)?.is_empty(),
+        rows,
+    })
+}
+
+pub(crate) fn delivery(
+    conn: &Connection,
+    tenant: TenantId,
+    id: DeliveryId,
+) -> Result<Option<DeliveryStory>, Fault> {
+    let keys = (id.notification.0, id.webhook.0);
+    let mut statement = conn.prepare_cached(STORY)?;
+    let mut found = statement.query((keys.0, keys.1, tenant.0))?;
+    let Some(row) = found.next()? else {
+        return Ok(None);
+    };
+    let mut story = DeliveryStory {
+        row: delivery_row(row)?,
+        headers: rows::headers(row, 16)?,
+        body: rows::bytes(row, 17)?,
+        attempts: Vec::new(),
+    };
+    let shown = i64::try_from(ATTEMPTS_SHOWN_MAX).unwrap_or(i64::MAX);
+    let mut statement = conn.prepare_cached(ATTEMPTS)?;
+    let mut found = statement.query((keys.0, keys.1, shown))?;
+    while let Some(row) = found.next()? {
+        story.attempts.push(past_attempt(row)?);
+    }
+    story.attempts.reverse();
+    Ok(Some(story))
+}
+
+impl Ids {
+    fn below(self, id: NotificationId) -> Self {
+        Self {
+            to: self.to.min(id.0),
+            ..self
+        }
+    }
+
+    fn above(self, id: NotificationId) -> Self {
+        Self {
+            from: self.from.max(id.0.saturating_add(1)),
+            ..self
+        }
+    }
+}
+
+impl Log<'_> {
+    /// At most `limit` rows, beginning at the newest (`Older`) or the oldest (`Newer`) of `ids`.
+    fn read(
+        &self,
+        ids: Ids,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<DeliveryRow>, Fault> {
+        if ids.from >= ids.to || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let sql = page_sql(self.status, self.action_type.is_some(), direction);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut found = match self.action_type {
+            None => statement.query(params![self.webhook.0, ids.from, ids.to, limit])?,
+            Some(action) => {
+                statement.query(params![self.webhook.0, ids.from, ids.to, limit, action])?
+            }
+        };
+        let mut page = Vec::new();
+        while let Some(row) = found.next()? {
+            page.push(delivery_row(row)?);
+        }
+        Ok(page)
+    }
+}
+
+/// Every question that a page may become, to be prepared and looked at.
+pub(crate) fn page_statements() -> Vec<String> {
+    let statuses = Status::ALL.into_iter().map(Some).chain([None]);
+    statuses
+        .flat_map(|status| [false, true].map(|by_action| (status, by_action)))
+        .flat_map(|(status, by_action)| {
+            [Direction::Older, Direction::Newer]
+                .map(|direction| page_sql(status, by_action, direction))
+        })
+        .collect()
+}
+
+fn page_sql(status: Option<Status>, by_action: bool, direction: Direction) -> String {
+    let (index, only) = match status {
+        None => ("delivery_log", ""),
+        Some(Status::Delivered) => ("delivery_log", "and d.state = 1"),
+        Some(Status::Pending) => ("delivery_fresh", "and d.state = 0 and d.attempts = 0"),
+        Some(Status::Retrying) => ("delivery_retrying", "and d.state = 0 and d.attempts > 0"),
+        Some(Status::Exhausted) => ("delivery_exhausted", "and d.state = 2"),
+        Some(Status::Cancelled) => ("delivery_cancelled", "and d.state = 3"),
+    };
+    let of_action = if by_action {
+        "and n.action_type = ?5"
+    } else {
+        ""
+    };
+    let order = match direction {
+        Direction::Older => "desc",
+        Direction::Newer => "asc",
+    };
+    // `cross join` keeps the order of the tables: the log leads, the rest is looked up.
+    format!(
+        "{COLUMNS}
+    from delivery d indexed by {index}
+    cross join notification n on n.id = d.notification_id{LATEST}
+    where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
+      {only} {of_action}
+    order by d.notification_id {order}
+    limit ?4"
+    )
+}
+
+fn delivery_row(row: &Row<'_>) -> Result<DeliveryRow, Fault> {
+    let state = rows::state(row.get(5)?, row.get(6)?)?;
+    let attempts = row.get(7)?;
+    let attempted =
+        row.get::<_, Option<i64>>(11)?.is_some() || row.get::<_, Option<i64>>(12)?.is_some();
+    let latest = attempted.then(|| rows::outcome(row, 11, bytes::Bytes::new()));
+    Ok(DeliveryRow {
+        id: rows::delivery_id(row)?,
+        key: row.get(2)?,
+        action_type: row.get(3)?,
+        event: row.get(4)?,
+        state,
+        attempts,
+        accepted_at: rows::time(row, 8)?,
+        due_at: rows::time_if_any(row, 9)?.filter(|_| state == State::Pending),
+        ended_at: rows::time_if_any(row, 10)?,
+        latest: latest.transpose()?,
+    })
+}
+
+fn past_attempt(row: &Row<'_>) -> Result<PastAttempt, Fault> {
+    Ok(PastAttempt {
+        number: row.get(0)?,
+        attempt: Attempt {
+            began_at: rows::time(row, 1)?,
+            duration_ms: row.get(2)?,
+            url: row.get(3)?,
+            request_headers: rows::headers(row, 4)?,
+            outcome: rows::outcome(row, 5, rows::bytes(row, 10)?)?,
+        },
+        next_due_at: rows::time_if_any(row, 11)?,
+    })
+}
+
+/// The id from which on notifications were accepted at `at` or later, found by halving.
+fn id_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, Fault> {
+    let Some(at) = at else {
+        return Ok(None);
+    };
+    let latest: Option<i64> = conn
+        .prepare_cached(LATEST_ID)?
+        .query_row([], |row| row.get(0))?;
+    // All below `low` are earlier than `at`, none from `high` on is.
+    let (mut low, mut high) = (0, latest.unwrap_or(0).saturating_add(1));
+    let mut statement = conn.prepare_cached(ACCEPTED_FROM)?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(i64, i64)> = statement
+            .query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match found {
+            Some((id, accepted_at)) if accepted_at < at.as_millis() => low = id.saturating_add(1),
+            Some(_) | None => high = middle,
+        }
+    }
+    Ok(Some(low))
+}

@@ -1,0 +1,256 @@
+//! Row <-> model: the numbers that stand for states, causes and kinds, and how columns are read.
+//!
+//! A number here is for ever: what it means is in every file out there. Anything else that is
+//! found in a row is `Unreadable`, never a guess.
+
+use bytes::Bytes;
+use model::attempt::{Answer, BodyEnd, Failure, FailureKind, Outcome};
+use model::delivery::{CancelCause, Delivery, State};
+use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::tenant::{DialectName, Event, Grant, Tenant, TokenHash, TokenKind};
+use model::time::Timestamp;
+use model::webhook::{Disabled, DisabledCause, Headers, Webhook};
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
+
+use crate::sqlite::fault::{Fault, Unreadable};
+
+pub(crate) const PENDING: i64 = 0;
+pub(crate) const DELIVERED: i64 = 1;
+pub(crate) const EXHAUSTED: i64 = 2;
+pub(crate) const CANCELLED: i64 = 3;
+
+pub(crate) fn state_number(state: State) -> (i64, Option<i64>) {
+    match state {
+        State::Pending => (PENDING, None),
+        State::Delivered => (DELIVERED, None),
+        State::Exhausted => (EXHAUSTED, None),
+        State::Cancelled(cause) => (CANCELLED, Some(cause_number(cause))),
+    }
+}
+
+pub(crate) fn state(number: i64, cause: Option<i64>) -> Result<State, Unreadable> {
+    match (number, cause) {
+        (PENDING, None) => Ok(State::Pending),
+        (DELIVERED, None) => Ok(State::Delivered),
+        (EXHAUSTED, None) => Ok(State::Exhausted),
+        (CANCELLED, Some(cause)) => CancelCause::ALL
+            .into_iter()
+            .find(|known| cause_number(*known) == cause)
+            .map(State::Cancelled)
+            .ok_or(Unreadable("cause")),
+        _ => Err(Unreadable("state")),
+    }
+}
+
+pub(crate) fn cause_number(cause: CancelCause) -> i64 {
+    match cause {
+        CancelCause::WebhookDisabled => 1,
+        CancelCause::ReceiverGone => 2,
+    }
+}
+
+/// Why a delivery is cancelled when its webhook is off for this reason.
+pub(crate) fn cancel_cause(cause: DisabledCause) -> CancelCause {
+    match cause {
+        DisabledCause::Asked => CancelCause::WebhookDisabled,
+        DisabledCause::Gone => CancelCause::ReceiverGone,
+    }
+}
+
+pub(crate) fn disabled_number(cause: DisabledCause) -> i64 {
+    match cause {
+        DisabledCause::Asked => 1,
+        DisabledCause::Gone => 2,
+    }
+}
+
+pub(crate) fn disabled_cause(number: i64) -> Result<DisabledCause, Unreadable> {
+    [DisabledCause::Asked, DisabledCause::Gone]
+        .into_iter()
+        .find(|cause| disabled_number(*cause) == number)
+        .ok_or(Unreadable("reason to be disabled"))
+}
+
+pub(crate) fn kind_number(kind: TokenKind) -> i64 {
+    match kind {
+        TokenKind::Program => 1,
+        TokenKind::Device => 2,
+    }
+}
+
+fn kind(number: i64) -> Result<TokenKind, Unreadable> {
+    [TokenKind::Program, TokenKind::Device]
+        .into_iter()
+        .find(|kind| kind_number(*kind) == number)
+        .ok_or(Unreadable("kind of token"))
+}
+
+pub(crate) fn failure_number(kind: FailureKind) -> i64 {
+    match kind {
+        FailureKind::BadTarget => 1,
+        FailureKind::LookUp => 2,
+        FailureKind::Forbidden => 3,
+        FailureKind::Connect => 4,
+        FailureKind::Tls => 5,
+        FailureKind::TimeLimit => 6,
+        FailureKind::Closed => 7,
+        FailureKind::Garbled => 8,
+    }
+}
+
+/// Nothing for a body that was read whole, as most are.
+pub(crate) fn body_end_number(end: BodyEnd) -> Option<i64> {
+    match end {
+        BodyEnd::Whole => None,
+        BodyEnd::Cut => Some(1),
+        BodyEnd::Broken => Some(2),
+        BodyEnd::TimeUp => Some(3),
+    }
+}
+
+/// The columns `status, failure, detail, headers, body_end` from `at` on, and the body beside.
+pub(crate) fn outcome(row: &Row<'_>, at: usize, body: Bytes) -> Result<Outcome, Fault> {
+    let status: Option<u16> = row.get(at)?;
+    let Some(status) = status else {
+        let number: Option<i64> = row.get(at + 1)?;
+        let kind = FailureKind::ALL
+            .into_iter()
+            .find(|kind| Some(failure_number(*kind)) == number)
+            .ok_or(Unreadable("outcome"))?;
+        let detail: Option<String> = row.get(at + 2)?;
+        return Ok(Outcome::Failed(Failure::new(
+            kind,
+            detail.unwrap_or_default(),
+        )));
+    };
+    let end: Option<i64> = row.get(at + 4)?;
+    let body_end = BodyEnd::ALL
+        .into_iter()
+        .find(|known| body_end_number(*known) == end)
+        .ok_or(Unreadable("end of a body"))?;
+    Ok(Outcome::Answered(Answer {
+        status,
+        headers: headers(row, at + 3)?,
+        body,
+        body_end,
+    }))
+}
+
+/// A blob that may be null, for nothing.
+pub(crate) fn bytes(row: &Row<'_>, at: usize) -> Result<Bytes, Fault> {
+    match row.get_ref(at)? {
+        ValueRef::Null => Ok(Bytes::new()),
+        ValueRef::Blob(blob) => Ok(Bytes::copy_from_slice(blob)),
+        ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Text(_) => {
+            Err(Unreadable("blob").into())
+        }
+    }
+}
+
+pub(crate) fn headers(row: &Row<'_>, at: usize) -> Result<Headers, Fault> {
+    Ok(Headers(bytes(row, at)?))
+}
+
+/// Null instead of an empty blob.
+pub(crate) fn blob(bytes: &Bytes) -> Option<&[u8]> {
+    (!bytes.is_empty()).then_some(bytes)
+}
+
+pub(crate) fn time(row: &Row<'_>, at: usize) -> Result<Timestamp, Fault> {
+    Ok(Timestamp::from_millis(row.get(at)?))
+}
+
+pub(crate) fn time_if_any(row: &Row<'_>, at: usize) -> Result<Option<Timestamp>, Fault> {
+    Ok(row.get::<_, Option<i64>>(at)?.map(Timestamp::from_millis))
+}
+
+pub(crate) fn hash(row: &Row<'_>, at: usize) -> Result<TokenHash, Fault> {
+    Ok(TokenHash(row.get(at)?))
+}
+
+/// `notification_id, webhook_id, round, attempts, round_start, round_began_at, due_at` from 0 on.
+pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, Fault> {
+    let (attempts, round_start): (u32, u32) = (row.get(3)?, row.get(4)?);
+    Ok(Delivery {
+        id: delivery_id(row)?,
+        round: row.get(2)?,
+        attempts,
+        round_attempts: attempts.saturating_sub(round_start),
+        round_began_at: time_if_any(row, 5)?,
+        due_at: time(row, 6)?,
+    })
+}
+
+/// `notification_id, webhook_id` from 0 on.
+pub(crate) fn delivery_id(row: &Row<'_>) -> Result<DeliveryId, Fault> {
+    Ok(DeliveryId {
+        notification: NotificationId(row.get(0)?),
+        webhook: WebhookId(row.get(1)?),
+    })
+}
+
+/// `id, dialect, key, name` from 0 on.
+pub(crate) fn tenant(row: &Row<'_>) -> Result<Tenant, Fault> {
+    Ok(Tenant {
+        id: TenantId(row.get(0)?),
+        dialect: dialect(row, 1)?,
+        key: row.get(2)?,
+        name: row.get(3)?,
+    })
+}
+
+pub(crate) fn dialect(row: &Row<'_>, at: usize) -> Result<DialectName, Fault> {
+    let name = row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?;
+    Ok(DialectName::new(name))
+}
+
+/// `slug, name, date_from` from 0 on.
+pub(crate) fn event(row: &Row<'_>) -> Result<Event, Fault> {
+    Ok(Event {
+        slug: row.get(0)?,
+        name: row.get(1)?,
+        date_from: time_if_any(row, 2)?,
+    })
+}
+
+/// `name, tenant_id, kind, permissions, active` from 0 on.
+pub(crate) fn grant(row: &Row<'_>) -> Result<Grant, Fault> {
+    let permissions = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
+    Ok(Grant {
+        name: row.get(0)?,
+        tenant: row.get::<_, Option<i64>>(1)?.map(TenantId),
+        kind: kind(row.get(2)?)?,
+        permissions: permissions
+            .parse()
+            .map_err(|_| Unreadable("set of permissions"))?,
+        active: row.get(4)?,
+    })
+}
+
+/// `id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
+/// created_at, updated_at, version` from 0 on.
+pub(crate) fn webhook(row: &Row<'_>) -> Result<Webhook, Fault> {
+    let filter = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
+    Ok(Webhook {
+        id: WebhookId(row.get(0)?),
+        tenant: TenantId(row.get(1)?),
+        target_url: row.get(2)?,
+        disabled: disabled(row, 3)?,
+        filter: serde_json::from_str(filter)?,
+        settings: row.get(6)?,
+        headers: headers(row, 7)?,
+        created_at: time(row, 8)?,
+        updated_at: time(row, 9)?,
+        version: row.get(10)?,
+    })
+}
+
+/// `disabled_at, disabled_cause` from `at` on.
+pub(crate) fn disabled(row: &Row<'_>, at: usize) -> Result<Option<Disabled>, Fault> {
+    let Some(since) = time_if_any(row, at)? else {
+        return Ok(None);
+    };
+    let cause = disabled_cause(row.get(at + 1)?)?;
+    Ok(Some(Disabled { at: since, cause }))
+}

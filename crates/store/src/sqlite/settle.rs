@@ -1,0 +1,226 @@
+//! Settling: attempts, and what they make of their deliveries.
+//!
+//! The next state is decided elsewhere (`model::delivery`); here it is only written, if the
+//! delivery is still pending in the same round. An attempt that comes late is written down all
+//! the same, and a success counts even then.
+
+use model::attempt::{Attempt, Outcome};
+use model::contract::Settlement;
+use model::delivery::State;
+use model::id::DeliveryId;
+use model::time::Timestamp;
+use rusqlite::{OptionalExtension, Row, params};
+
+use crate::sqlite::fault::Fault;
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{envelopes, rows, webhooks};
+
+// `due_at is not` what follows: a settlement that is repeated finds it so, and is looked at twice.
+const SETTLE: &str = "
+    update delivery
+    set state = ?4, cause = ?5, attempts = attempts + 1, round_began_at = ?6, due_at = ?7,
+      ended_at = ?8
+    where notification_id = ?1 and webhook_id = ?2 and state = 0 and round = ?3
+      and due_at is not ?7
+    returning attempts";
+const SETTLE_SAME_DUE: &str = "
+    update delivery
+    set attempts = attempts + 1, round_began_at = ?4
+    where notification_id = ?1 and webhook_id = ?2 and state = 0 and round = ?3
+    returning attempts";
+const FIND: &str = "
+    select d.state, d.cause, d.round, d.attempts, d.due_at, d.ended_at, a.began_at
+    from delivery d
+    left join attempt a on a.notification_id = d.notification_id
+      and a.webhook_id = d.webhook_id and a.number = d.attempts
+    where d.notification_id = ?1 and d.webhook_id = ?2";
+// A late attempt belongs to a round that is over, so it takes nothing from this one's schedule.
+const COUNT_LATE: &str = "
+    update delivery
+    set attempts = attempts + 1,
+      round_start = round_start + iif(round = ?3, 0, 1)
+    where notification_id = ?1 and webhook_id = ?2
+    returning attempts";
+const LATE_SUCCESS: &str = "
+    update delivery
+    set state = 1, cause = null, round_began_at = null, due_at = null, ended_at = ?3
+    where notification_id = ?1 and webhook_id = ?2 and state <> 1";
+const ADD_ATTEMPT: &str = "
+    insert into attempt
+      (notification_id, webhook_id, number, began_at, duration_ms, envelope_id, status, failure,
+       detail, headers, body, body_end, next_due_at)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+
+pub(crate) const STATEMENTS: &[&str] = &[
+    SETTLE,
+    SETTLE_SAME_DUE,
+    FIND,
+    COUNT_LATE,
+    LATE_SUCCESS,
+    ADD_ATTEMPT,
+];
+
+/// What is known of a delivery that is not settled the usual way.
+struct Standing {
+    state: State,
+    round: u32,
+    attempts: u32,
+    due_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    latest_began_at: Option<Timestamp>,
+}
+
+pub(crate) fn settle(tx: &mut Tx<'_>, batch: &[Settlement]) -> Result<(), Fault> {
+    batch
+        .iter()
+        .try_for_each(|settlement| settle_one(tx, settlement))
+}
+
+fn settle_one(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
+    if let Some(number) = settle_in_time(tx, settlement)? {
+        let next_due_at = settlement.next.due_at;
+        add_attempt(tx, settlement.id, number, &settlement.attempt, next_due_at)?;
+    } else if !settle_otherwise(tx, settlement)? {
+        return Ok(());
+    }
+    if settlement.next.disables_webhook {
+        webhooks::disable_gone(tx, settlement)?;
+    }
+    Ok(())
+}
+
+/// The number of the attempt, if the delivery was pending in its round.
+fn settle_in_time(tx: &Tx<'_>, settlement: &Settlement) -> Result<Option<u32>, Fault> {
+    let next = &settlement.next;
+    let (state, cause) = rows::state_number(next.state);
+    let ended = next.state.is_end();
+    let number = tx
+        .conn
+        .prepare_cached(SETTLE)?
+        .query_row(
+            params![
+                settlement.id.notification.0,
+                settlement.id.webhook.0,
+                settlement.round,
+                state,
+                cause,
+                (!ended).then_some(next.round_began_at.as_millis()),
+                due_at(settlement),
+                ended.then_some(settlement.ended_at.as_millis()),
+            ],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(number)
+}
+
+/// When a delivery is due that stays pending: the schedule names a time, else at once.
+fn due_at(settlement: &Settlement) -> Option<i64> {
+    let next = &settlement.next;
+    let due_at = next.due_at.unwrap_or(settlement.ended_at);
+    (!next.state.is_end()).then_some(due_at.as_millis())
+}
+
+/// Whether there was anything to write: not for a delivery that is gone, nor for a settlement
+/// that was written before.
+fn settle_otherwise(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<bool, Fault> {
+    let Some(standing) = standing(tx, settlement.id)? else {
+        return Ok(false);
+    };
+    if standing.shows(settlement) {
+        return Ok(false);
+    }
+    let id = settlement.id;
+    let (notification, webhook) = (id.notification.0, id.webhook.0);
+    if standing.state == State::Pending && standing.round == settlement.round {
+        let round_began_at = settlement.next.round_began_at.as_millis();
+        let number = tx.conn.prepare_cached(SETTLE_SAME_DUE)?.query_row(
+            params![notification, webhook, settlement.round, round_began_at],
+            |row| row.get(0),
+        )?;
+        add_attempt(tx, id, number, &settlement.attempt, settlement.next.due_at)?;
+        return Ok(true);
+    }
+    let number = tx
+        .conn
+        .prepare_cached(COUNT_LATE)?
+        .query_row(params![notification, webhook, settlement.round], |row| {
+            row.get(0)
+        })?;
+    add_attempt(tx, id, number, &settlement.attempt, None)?;
+    if settlement.next.state == State::Delivered {
+        tx.conn.prepare_cached(LATE_SUCCESS)?.execute(params![
+            notification,
+            webhook,
+            settlement.ended_at.as_millis()
+        ])?;
+    }
+    Ok(true)
+}
+
+fn standing(tx: &Tx<'_>, id: DeliveryId) -> Result<Option<Standing>, Fault> {
+    let mut statement = tx.conn.prepare_cached(FIND)?;
+    let mut rows = statement.query([id.notification.0, id.webhook.0])?;
+    rows.next()?.map(Standing::read).transpose()
+}
+
+impl Standing {
+    fn read(row: &Row<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            state: rows::state(row.get(0)?, row.get(1)?)?,
+            round: row.get(2)?,
+            attempts: row.get(3)?,
+            due_at: rows::time_if_any(row, 4)?,
+            ended_at: rows::time_if_any(row, 5)?,
+            latest_began_at: rows::time_if_any(row, 6)?,
+        })
+    }
+
+    /// Whether this very settlement was written before: then its answer was lost and it is asked
+    /// for again.
+    fn shows(&self, settlement: &Settlement) -> bool {
+        let next = &settlement.next;
+        let times = if next.state.is_end() {
+            self.ended_at == Some(settlement.ended_at)
+        } else {
+            self.due_at.map(Timestamp::as_millis) == due_at(settlement)
+        };
+        self.attempts > 0
+            && self.round == settlement.round
+            && self.state == next.state
+            && times
+            && self.latest_began_at == Some(settlement.attempt.began_at)
+    }
+}
+
+fn add_attempt(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+    number: u32,
+    attempt: &Attempt,
+    next_due_at: Option<Timestamp>,
+) -> Result<(), Fault> {
+    let envelope = envelopes::intern(tx, attempt)?;
+    let (answer, failure) = match &attempt.outcome {
+        Outcome::Answered(answer) => (Some(answer), None),
+        Outcome::Failed(failure) => (None, Some(failure)),
+    };
+    tx.conn.prepare_cached(ADD_ATTEMPT)?.execute(params![
+        id.notification.0,
+        id.webhook.0,
+        number,
+        attempt.began_at.as_millis(),
+        attempt.duration_ms,
+        envelope,
+        answer.map(|answer| answer.status),
+        failure.map(|failure| rows::failure_number(failure.kind)),
+        failure
+            .map(|failure| failure.detail.as_str())
+            .filter(|detail| !detail.is_empty()),
+        answer.and_then(|answer| rows::blob(&answer.headers.0)),
+        answer.and_then(|answer| rows::blob(&answer.body)),
+        answer.and_then(|answer| rows::body_end_number(answer.body_end)),
+        next_due_at.map(Timestamp::as_millis),
+    ])?;
+    Ok(())
+}

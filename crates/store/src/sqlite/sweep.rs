@@ -1,0 +1,187 @@
+//! What changes many deliveries at once: cancelling and sending again. Each step is bounded by
+//! `limits::SWEEP_ROWS_MAX`, and is made so that repeating it goes on where it stopped.
+
+use model::contract::{Requeue, Requeued, Which};
+use model::delivery::State;
+use model::id::{DeliveryId, NotificationId, WebhookId};
+use model::limits;
+use model::time::Timestamp;
+use model::webhook::DisabledCause;
+use rusqlite::{OptionalExtension, Params, params};
+use serde_json::{Value, json};
+
+use crate::sqlite::audit::{self, Line};
+use crate::sqlite::fault::Fault;
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{rows, webhooks};
+
+const CANCEL: &str = "
+    update delivery
+    set state = 3, cause = ?2, round_began_at = null, due_at = null, ended_at = ?3
+    where (notification_id, webhook_id) in (
+      select notification_id, webhook_id from delivery indexed by delivery_due
+      where state = 0 and webhook_id = ?1
+      limit ?4)";
+const FIND: &str = "
+    select state, cause, due_at from delivery
+    where notification_id = ?1 and webhook_id = ?2";
+const AGAIN: &str = "
+    update delivery
+    set state = 0, cause = null, round = round + 1, round_start = attempts,
+      round_began_at = null, due_at = ?3, ended_at = null
+    where notification_id = ?1 and webhook_id = ?2";
+const SOONER: &str = "
+    update delivery set due_at = ?3
+    where notification_id = ?1 and webhook_id = ?2";
+const EXHAUSTED: &str = "
+    select notification_id from delivery indexed by delivery_exhausted
+    where state = 2 and webhook_id = ?1 and ended_at <= ?2
+    order by notification_id
+    limit ?3";
+const CANCELLED: &str = "
+    select notification_id from delivery indexed by delivery_cancelled
+    where state = 3 and webhook_id = ?1 and ended_at <= ?2
+    order by notification_id
+    limit ?3";
+// Not what was tried since the asking began: it would be found again by every step.
+const RETRYING: &str = "
+    select d.notification_id
+    from delivery d indexed by delivery_due
+    join attempt a on a.notification_id = d.notification_id
+      and a.webhook_id = d.webhook_id and a.number = d.attempts
+    where d.state = 0 and d.webhook_id = ?1 and d.due_at > ?4 and a.began_at <= ?2
+    order by d.due_at
+    limit ?3";
+
+pub(crate) const STATEMENTS: &[&str] =
+    &[CANCEL, FIND, AGAIN, SOONER, EXHAUSTED, CANCELLED, RETRYING];
+
+/// Cancels what a webhook has pending, one step of it.
+pub(crate) fn cancel_pending(
+    tx: &Tx<'_>,
+    webhook: WebhookId,
+    cause: DisabledCause,
+    at: Timestamp,
+) -> Result<usize, Fault> {
+    let cause = rows::cause_number(rows::cancel_cause(cause));
+    let cancelled = tx.conn.prepare_cached(CANCEL)?.execute(params![
+        webhook.0,
+        cause,
+        at.as_millis(),
+        bound(limits::SWEEP_ROWS_MAX),
+    ])?;
+    Ok(cancelled)
+}
+
+pub(crate) fn cancel(tx: &Tx<'_>, webhook: WebhookId, at: Timestamp) -> Result<usize, Fault> {
+    let stored = webhooks::find_any(tx.conn, webhook)?;
+    match stored.and_then(|webhook| webhook.disabled) {
+        Some(disabled) => cancel_pending(tx, webhook, disabled.cause, at),
+        None => Ok(0),
+    }
+}
+
+pub(crate) fn requeue(tx: &mut Tx<'_>, ask: &Requeue, at: Timestamp) -> Result<Requeued, Fault> {
+    let Some(webhook) = webhooks::find(tx.conn, ask.tenant, ask.webhook)? else {
+        return Ok(Requeued::Unknown);
+    };
+    match ask.which {
+        Which::One(id) => requeue_one(tx, ask, id, webhook.enabled(), at),
+        Which::Failed { .. } if !webhook.enabled() => Ok(Requeued::Disabled),
+        Which::Failed { began_at } => requeue_failed(tx, ask, began_at, at),
+    }
+}
+
+fn requeue_one(
+    tx: &mut Tx<'_>,
+    ask: &Requeue,
+    id: DeliveryId,
+    enabled: bool,
+    at: Timestamp,
+) -> Result<Requeued, Fault> {
+    let keys = (id.notification.0, id.webhook.0);
+    let found: Option<(i64, Option<i64>, Option<i64>)> = tx
+        .conn
+        .prepare_cached(FIND)?
+        .query_row(keys, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((state, cause, due_at)) = found.filter(|_| id.webhook == ask.webhook) else {
+        return Ok(Requeued::Unknown);
+    };
+    if !enabled {
+        return Ok(Requeued::Disabled);
+    }
+    let done = Requeued::Done {
+        count: 1,
+        more: false,
+    };
+    let sql = match rows::state(state, cause)? {
+        // Due already: it is as good as asked for.
+        State::Pending if due_at.is_some_and(|due_at| due_at <= at.as_millis()) => return Ok(done),
+        State::Pending => SOONER,
+        State::Delivered | State::Exhausted | State::Cancelled(_) => AGAIN,
+    };
+    tx.conn
+        .prepare_cached(sql)?
+        .execute((keys.0, keys.1, at.as_millis()))?;
+    note(tx, ask, at, json!({ "delivery": id.to_string() }))?;
+    Ok(done)
+}
+
+fn requeue_failed(
+    tx: &mut Tx<'_>,
+    ask: &Requeue,
+    began_at: Timestamp,
+    at: Timestamp,
+) -> Result<Requeued, Fault> {
+    let mut count = 0;
+    let (webhook, until) = (ask.webhook.0, began_at.as_millis());
+    // What is sent again leaves the index it was found in, so the next step finds the next.
+    for (find, change) in [(EXHAUSTED, AGAIN), (CANCELLED, AGAIN), (RETRYING, SOONER)] {
+        let room = bound(limits::SWEEP_ROWS_MAX.saturating_sub(count));
+        let found = if find == RETRYING {
+            ids(tx, find, params![webhook, until, room, at.as_millis()])?
+        } else {
+            ids(tx, find, params![webhook, until, room])?
+        };
+        let mut statement = tx.conn.prepare_cached(change)?;
+        for notification in &found {
+            statement.execute((notification.0, ask.webhook.0, at.as_millis()))?;
+        }
+        count += found.len();
+    }
+    if count > 0 {
+        note(tx, ask, at, json!({ "count": count }))?;
+    }
+    Ok(Requeued::Done {
+        count,
+        more: count >= limits::SWEEP_ROWS_MAX,
+    })
+}
+
+fn ids(tx: &Tx<'_>, sql: &'static str, params: impl Params) -> Result<Vec<NotificationId>, Fault> {
+    let mut statement = tx.conn.prepare_cached(sql)?;
+    let found = statement
+        .query_map(params, |row| row.get(0).map(NotificationId))?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
+fn note(tx: &mut Tx<'_>, ask: &Requeue, at: Timestamp, detail: Value) -> Result<(), Fault> {
+    tx.notes.changed(ask.webhook);
+    audit::write(
+        tx,
+        &Line {
+            tenant: ask.tenant,
+            at,
+            actor: &ask.actor,
+            action: "deliveries.retried",
+            webhook: Some(ask.webhook),
+            detail,
+        },
+    )
+}
+
+fn bound(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,224 @@
+//! Webhooks as they are written: created, changed, switched off; their wishes, kept turned around
+//! as an index of who wants what, and only while a webhook is enabled.
+
+use std::collections::BTreeSet;
+
+use model::contract::{Settlement, StoreError};
+use model::filter::{Filter, Wish};
+use model::id::{TenantId, WebhookId};
+use model::time::Timestamp;
+use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
+use rusqlite::{Connection, params};
+use serde_json::json;
+
+use crate::sqlite::audit::{self, Line};
+use crate::sqlite::fault::Fault;
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{rows, sweep};
+
+pub(crate) const FIND: &str = "
+    select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
+      created_at, updated_at, version
+    from webhook
+    where id = ?1";
+const ADD: &str = "
+    insert into webhook
+      (tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
+       created_at, updated_at, version)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1)";
+const SAVE: &str = "
+    update webhook
+    set target_url = ?2, disabled_at = ?3, disabled_cause = ?4, filter = ?5, settings = ?6,
+      headers = ?7, updated_at = ?8, version = ?9
+    where id = ?1";
+const WISH: &str = "
+    insert into wish (tenant_id, topic, scope, webhook_id) values (?1, ?2, ?3, ?4)";
+const FORGET: &str = "
+    delete from wish
+    where tenant_id = ?1 and topic = ?2 and scope = ?3 and webhook_id = ?4";
+
+pub(crate) const STATEMENTS: &[&str] = &[FIND, ADD, SAVE, WISH, FORGET];
+
+pub(crate) fn create(
+    tx: &mut Tx<'_>,
+    new: NewWebhook,
+    actor: &str,
+    at: Timestamp,
+) -> Result<Webhook, Fault> {
+    let id = tx.conn.prepare_cached(ADD)?.insert(params![
+        new.tenant.0,
+        new.target_url,
+        new.disabled.map(|disabled| disabled.at.as_millis()),
+        new.disabled
+            .map(|disabled| rows::disabled_number(disabled.cause)),
+        serde_json::to_string(&new.filter)?,
+        new.settings,
+        rows::blob(&new.headers.0),
+        at.as_millis(),
+    ])?;
+    let webhook = Webhook {
+        id: WebhookId(id),
+        tenant: new.tenant,
+        target_url: new.target_url,
+        disabled: new.disabled,
+        filter: new.filter,
+        settings: new.settings,
+        headers: new.headers,
+        created_at: at,
+        updated_at: at,
+        version: 1,
+    };
+    rewrite_wishes(tx, None, &webhook)?;
+    audit::write(
+        tx,
+        &Line {
+            tenant: webhook.tenant,
+            at,
+            actor,
+            action: "webhook.created",
+            webhook: Some(webhook.id),
+            detail: audit::of_webhook(&webhook),
+        },
+    )?;
+    tx.notes.changed(webhook.id);
+    tx.notes.catalog_changed();
+    Ok(webhook)
+}
+
+/// Writes a changed webhook down. `Stale` unless its version is the stored one, or it is gone.
+pub(crate) fn save(
+    tx: &mut Tx<'_>,
+    webhook: Webhook,
+    actor: &str,
+    at: Timestamp,
+) -> Result<Webhook, Fault> {
+    let before = find(tx.conn, webhook.tenant, webhook.id)?
+        .filter(|stored| stored.version == webhook.version)
+        .ok_or(StoreError::Stale)?;
+    let after = Webhook {
+        created_at: before.created_at,
+        updated_at: at,
+        version: before.version.saturating_add(1),
+        ..webhook
+    };
+    write(tx, &before, &after)?;
+    if let (true, Some(disabled)) = (before.enabled(), after.disabled) {
+        sweep::cancel_pending(tx, after.id, disabled.cause, at)?;
+    }
+    audit::write(
+        tx,
+        &Line {
+            tenant: after.tenant,
+            at,
+            actor,
+            action: "webhook.changed",
+            webhook: Some(after.id),
+            detail: audit::of_change(&before, &after),
+        },
+    )?;
+    Ok(after)
+}
+
+/// Switches off the webhook whose receiver said in an attempt that it is gone.
+pub(crate) fn disable_gone(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
+    let (id, at) = (settlement.id, settlement.ended_at);
+    let Some(before) = find_any(tx.conn, id.webhook)? else {
+        return Ok(());
+    };
+    // Somebody changed the webhook while the attempt ran: what it met may not be there any more.
+    // If it still is, the next attempt will tell.
+    let outdated = before.updated_at > settlement.attempt.began_at;
+    if !before.enabled() || outdated {
+        return Ok(());
+    }
+    let cause = DisabledCause::Gone;
+    let after = Webhook {
+        disabled: Some(Disabled { at, cause }),
+        updated_at: at,
+        version: before.version.saturating_add(1),
+        ..before.clone()
+    };
+    write(tx, &before, &after)?;
+    sweep::cancel_pending(tx, id.webhook, cause, at)?;
+    audit::write(
+        tx,
+        &Line {
+            tenant: after.tenant,
+            at,
+            actor: audit::WILLCALL,
+            action: "webhook.disabled",
+            webhook: Some(after.id),
+            detail: json!({
+                "cause": cause.as_str(),
+                "target_url": model::target::masked(&after.target_url),
+                "delivery": id.to_string(),
+            }),
+        },
+    )
+}
+
+pub(crate) fn find(
+    conn: &Connection,
+    tenant: TenantId,
+    id: WebhookId,
+) -> Result<Option<Webhook>, Fault> {
+    Ok(find_any(conn, id)?.filter(|webhook| webhook.tenant == tenant))
+}
+
+/// Whoever it belongs to: for what the engine asks, which serves all tenants.
+pub(crate) fn find_any(conn: &Connection, id: WebhookId) -> Result<Option<Webhook>, Fault> {
+    let mut statement = conn.prepare_cached(FIND)?;
+    let mut rows = statement.query([id.0])?;
+    rows.next()?.map(rows::webhook).transpose()
+}
+
+fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault> {
+    tx.conn.prepare_cached(SAVE)?.execute(params![
+        after.id.0,
+        after.target_url,
+        after.disabled.map(|disabled| disabled.at.as_millis()),
+        after
+            .disabled
+            .map(|disabled| rows::disabled_number(disabled.cause)),
+        serde_json::to_string(&after.filter)?,
+        after.settings,
+        rows::blob(&after.headers.0),
+        after.updated_at.as_millis(),
+        after.version,
+    ])?;
+    rewrite_wishes(tx, Some(before), after)?;
+    tx.notes.changed(after.id);
+    tx.notes.catalog_changed();
+    Ok(())
+}
+
+/// Brings the index from what `before` stands for to what `after` stands for.
+fn rewrite_wishes(tx: &Tx<'_>, before: Option<&Webhook>, after: &Webhook) -> Result<(), Fault> {
+    let none = BTreeSet::new();
+    let (old, new) = (
+        before.map_or(&none, |webhook| indexed(webhook, &none)),
+        indexed(after, &none),
+    );
+    let run = |sql, wish: &Wish| -> Result<(), Fault> {
+        let scope = scope_key(wish.scope.as_deref());
+        tx.conn.prepare_cached(sql)?.execute(params![
+            after.tenant.0,
+            wish.topic,
+            scope,
+            after.id.0
+        ])?;
+        Ok(())
+    };
+    old.difference(new).try_for_each(|wish| run(FORGET, wish))?;
+    new.difference(old).try_for_each(|wish| run(WISH, wish))
+}
+
+fn indexed<'a>(webhook: &'a Webhook, none: &'a BTreeSet<Wish>) -> &'a BTreeSet<Wish> {
+    let Filter(wishes) = &webhook.filter;
+    if webhook.enabled() { wishes } else { none }
+}
+
+/// How a scope stands in the index: nothing for any, so that no named scope looks like it.
+pub(crate) fn scope_key(scope: Option<&str>) -> String {
+    scope.map_or_else(String::new, |name| format!("={name}"))
+}

@@ -1,0 +1,351 @@
+//! The writer: runs a group of jobs as one transaction, and what jobs work with meanwhile.
+//!
+//! A job that fails is rolled back alone. If the transaction is lost, every job of it is. Nobody
+//! is told anything before the commit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::contract::{Listener, StoreError};
+use model::delivery::Due;
+use model::id::{DeliveryId, TenantId, WebhookId};
+use model::time::Timestamp;
+use rusqlite::Connection;
+use tokio::time::Instant;
+
+use crate::sqlite::envelopes::Envelopes;
+use crate::sqlite::fault::{self, Fault};
+use crate::sqlite::meters::Meters;
+
+const BEGIN: &str = "begin immediate";
+const COMMIT: &str = "commit";
+const ROLLBACK: &str = "rollback";
+const SAVE: &str = "savepoint job";
+const KEEP: &str = "release job";
+const UNDO: &str = "rollback to job";
+const DATA_VERSION: &str = "pragma data_version";
+const LATEST_ACCEPTED: &str = "select accepted_at from notification order by id desc limit 1";
+
+pub(crate) const STATEMENTS: &[&str] = &[BEGIN, COMMIT, ROLLBACK, DATA_VERSION, LATEST_ACCEPTED];
+
+/// Something to be written, and whoever waits for it.
+pub(crate) trait Job: Send {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault>;
+    /// Hands the answer over: what `run` found, or why nothing of it was kept.
+    fn answer(self: Box<Self>, lost: Option<StoreError>);
+}
+
+pub(crate) struct Writer {
+    conn: Connection,
+    memory: Memory,
+    /// What `pragma data_version` said; it moves when another connection commits.
+    data_version: i64,
+    shared: Arc<Shared>,
+}
+
+/// What the writer and those who ask it have in common.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) listener: std::sync::OnceLock<Arc<dyn Listener>>,
+    pub(crate) version: AtomicU64,
+    pub(crate) meters: Meters,
+}
+
+/// What the writer remembers so as not to look it up; always right, and lost without harm.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// `accepted_at` of the latest notification.
+    pub(crate) accepted_at: Option<Timestamp>,
+    /// Events that are known to be registered.
+    pub(crate) events: BTreeSet<(TenantId, String)>,
+    pub(crate) envelopes: Envelopes,
+    /// Where pruning goes on.
+    pub(crate) pruned_to: Option<DeliveryId>,
+}
+
+/// The transaction that a job runs in.
+pub(crate) struct Tx<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) memory: &'a mut Memory,
+    pub(crate) notes: &'a mut Notes,
+}
+
+/// What is to be told once the transaction is committed.
+#[derive(Default)]
+pub(crate) struct Notes {
+    notices: Vec<Notice>,
+    catalog_changed: bool,
+}
+
+enum Notice {
+    Accepted(Vec<Due>),
+    Changed(WebhookId),
+}
+
+/// What became of a group: jobs to be answered, and what is to be told before that.
+pub(crate) struct Done {
+    elsewhere: bool,
+    notes: Notes,
+    answers: Vec<(Box<dyn Job>, Option<StoreError>)>,
+}
+
+impl Writer {
+    pub(crate) fn of(conn: Connection, shared: Arc<Shared>) -> Result<Self, rusqlite::Error> {
+        let mut writer = Self {
+            conn,
+            memory: Memory::default(),
+            data_version: 0,
+            shared,
+        };
+        writer.data_version = writer.read_data_version()?;
+        Ok(writer)
+    }
+
+    pub(crate) fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
+    pub(crate) fn into_conn(self) -> Connection {
+        self.conn
+    }
+
+    /// Runs jobs as one transaction. Tells and answers nothing yet: `Done::tell` does.
+    pub(crate) fn run(&mut self, jobs: Vec<Box<dyn Job>>) -> Done {
+        let mut done = Done {
+            elsewhere: false,
+            notes: Notes::default(),
+            answers: Vec::with_capacity(jobs.len()),
+        };
+        if let Err(error) = self.step(BEGIN) {
+            let told = Fault::Sql(error).told();
+            done.answers = lost(jobs, &told);
+            return done;
+        }
+        done.elsewhere = self.notice_others();
+        let began_at = Instant::now();
+        let mut rest = jobs.into_iter();
+        while let Some(mut job) = rest.next() {
+            let refused = self.run_one(job.as_mut(), &mut done.notes);
+            done.answers.push((job, refused.map(Fault::told)));
+            if self.conn.is_autocommit() {
+                // The error has ended the transaction, and with it what came before in it.
+                self.lose(&mut done, rest, &fault::broken("the transaction was lost"));
+                return done;
+            }
+        }
+        if let Err(error) = self.step(COMMIT) {
+            let told = fault::told_of_commit(error);
+            self.lose(&mut done, rest, &told);
+            return done;
+        }
+        self.shared.meters.committed(began_at, done.answers.len());
+        done
+    }
+
+    /// Whether another process has committed since the last look. What is remembered may be
+    /// wrong then, and is forgotten.
+    pub(crate) fn notice_others(&mut self) -> bool {
+        match self.read_data_version() {
+            Ok(version) if version == self.data_version => false,
+            Ok(version) => {
+                self.data_version = version;
+                self.memory = Memory::default();
+                self.shared.version.fetch_add(1, Ordering::AcqRel);
+                true
+            }
+            // The work that follows meets the same error, and has somebody to tell.
+            Err(_) => false,
+        }
+    }
+
+    fn run_one(&mut self, job: &mut dyn Job, notes: &mut Notes) -> Option<Fault> {
+        if let Err(error) = self.step(SAVE) {
+            return Some(Fault::Sql(error));
+        }
+        let mark = notes.mark();
+        let mut tx = Tx {
+            conn: &self.conn,
+            memory: &mut self.memory,
+            notes,
+        };
+        let Err(refused) = job.run(&mut tx) else {
+            return self.step(KEEP).err().map(Fault::Sql);
+        };
+        notes.back_to(&mark);
+        if !matches!(
+            refused,
+            Fault::Told(StoreError::Stale | StoreError::Conflict(_))
+        ) {
+            // What the job remembered is rolled back with it.
+            self.memory = Memory::default();
+        }
+        if !self.conn.is_autocommit() {
+            // If even this fails the transaction is beyond saving, and ends as a whole.
+            let undone = self.step(UNDO).and_then(|()| self.step(KEEP));
+            if undone.is_err() {
+                self.roll_back();
+            }
+        }
+        Some(refused)
+    }
+
+    /// Nothing of the group is kept: the answers so far are replaced by why.
+    fn lose(
+        &mut self,
+        done: &mut Done,
+        rest: impl Iterator<Item = Box<dyn Job>>,
+        told: &StoreError,
+    ) {
+        self.roll_back();
+        self.memory = Memory::default();
+        done.notes = Notes::default();
+        // The job whose error ended it knows best; the others share its fate.
+        let cause = match done.answers.last() {
+            Some((_, Some(error @ (StoreError::Full | StoreError::Busy)))) => error.clone(),
+            _ => told.clone(),
+        };
+        for (_, answer) in &mut done.answers {
+            *answer = Some(cause.clone());
+        }
+        done.answers
+            .extend(rest.map(|job| (job, Some(cause.clone()))));
+    }
+
+    fn roll_back(&self) {
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.step(ROLLBACK)
+        {
+            tracing::error!(%error, "the store cannot roll back");
+        }
+    }
+
+    fn step(&self, sql: &'static str) -> Result<(), rusqlite::Error> {
+        self.conn.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    fn read_data_version(&self) -> Result<i64, rusqlite::Error> {
+        self.conn
+            .prepare_cached(DATA_VERSION)?
+            .query_row([], |row| row.get(0))
+    }
+}
+
+impl Done {
+    /// Tells the listener and then every caller.
+    pub(crate) fn tell(self, shared: &Shared) {
+        if self.notes.catalog_changed {
+            shared.version.fetch_add(1, Ordering::AcqRel);
+        }
+        if let Some(listener) = shared.listener.get() {
+            if self.elsewhere {
+                listener.changed_elsewhere();
+            }
+            self.notes.tell(listener.as_ref());
+        }
+        for (job, lost) in self.answers {
+            match lost {
+                Some(StoreError::Full) => shared.meters.full.inc(),
+                Some(StoreError::Busy) => shared.meters.busy.inc(),
+                _ => 0,
+            };
+            job.answer(lost);
+        }
+    }
+}
+
+impl Tx<'_> {
+    /// The time to write for a notification accepted at `at`: never before an earlier one.
+    pub(crate) fn accepted_at(&mut self, at: Timestamp) -> Result<Timestamp, Fault> {
+        let latest = self.latest_accepted_at()?.max(at);
+        self.memory.accepted_at = Some(latest);
+        Ok(latest)
+    }
+
+    /// `accepted_at` of the latest notification, the epoch if there is none.
+    pub(crate) fn latest_accepted_at(&mut self) -> Result<Timestamp, Fault> {
+        if let Some(latest) = self.memory.accepted_at {
+            return Ok(latest);
+        }
+        let mut statement = self.conn.prepare_cached(LATEST_ACCEPTED)?;
+        let mut rows = statement.query([])?;
+        let latest = match rows.next()? {
+            Some(row) => Timestamp::from_millis(row.get(0)?),
+            None => Timestamp::EPOCH,
+        };
+        self.memory.accepted_at = Some(latest);
+        Ok(latest)
+    }
+}
+
+impl Notes {
+    pub(crate) fn accepted(&mut self, due: impl IntoIterator<Item = Due>) {
+        if let Some(Notice::Accepted(list)) = self.notices.last_mut() {
+            list.extend(due);
+        } else {
+            self.notices
+                .push(Notice::Accepted(due.into_iter().collect()));
+        }
+    }
+
+    pub(crate) fn changed(&mut self, webhook: WebhookId) {
+        self.notices.push(Notice::Changed(webhook));
+    }
+
+    pub(crate) fn catalog_changed(&mut self) {
+        self.catalog_changed = true;
+    }
+
+    fn mark(&self) -> Mark {
+        let accepted = match self.notices.last() {
+            Some(Notice::Accepted(list)) => list.len(),
+            Some(Notice::Changed(_)) | None => 0,
+        };
+        Mark {
+            notices: self.notices.len(),
+            accepted,
+            catalog_changed: self.catalog_changed,
+        }
+    }
+
+    fn back_to(&mut self, mark: &Mark) {
+        self.notices.truncate(mark.notices);
+        if let Some(Notice::Accepted(list)) = self.notices.last_mut() {
+            list.truncate(mark.accepted);
+        }
+        self.catalog_changed = mark.catalog_changed;
+    }
+
+    fn tell(self, listener: &dyn Listener) {
+        let mut changed = Vec::new();
+        for notice in self.notices {
+            match notice {
+                Notice::Changed(webhook) => changed.push(webhook),
+                Notice::Accepted(due) => {
+                    if !changed.is_empty() {
+                        listener.changed(&changed);
+                        changed.clear();
+                    }
+                    if !due.is_empty() {
+                        listener.accepted(due);
+                    }
+                }
+            }
+        }
+        if !changed.is_empty() {
+            listener.changed(&changed);
+        }
+    }
+}
+
+struct Mark {
+    notices: usize,
+    accepted: usize,
+    catalog_changed: bool,
+}
+
+fn lost(jobs: Vec<Box<dyn Job>>, told: &StoreError) -> Vec<(Box<dyn Job>, Option<StoreError>)> {
+    jobs.into_iter()
+        .map(|job| (job, Some(told.clone())))
+        .collect()
+}

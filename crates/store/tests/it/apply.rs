@@ -1,0 +1,301 @@
+//! Applying what an operator's file says.
+
+use model::contract::{Conflict, StoreError};
+use model::query::{
+    Applied, AppliedItem, Change, Declaration, DeclaredToken, DeclaredWebhook, WebhookQuery,
+};
+use model::tenant::{DialectName, Event, Permission, TokenHash, TokenKind};
+use model::webhook::{Headers, Webhook};
+
+use crate::harness::{Given, at, declaration, filter, wait};
+
+fn declared_token(name: &str, hash: Option<u8>) -> DeclaredToken {
+    DeclaredToken {
+        name: name.to_owned(),
+        hash: hash.map(|hash| TokenHash([hash; 32])),
+        fresh: TokenHash([200; 32]),
+        permissions: [Permission::WebhooksRead].into_iter().collect(),
+        active: true,
+        kind: TokenKind::Program,
+    }
+}
+
+fn declared_webhook(url: &str, topic: &str) -> DeclaredWebhook {
+    DeclaredWebhook {
+        target_url: url.to_owned(),
+        enabled: None,
+        filter: filter(&[(topic, None)]),
+        settings: "{}".to_owned(),
+        headers: Headers::default(),
+    }
+}
+
+fn event(slug: &str, date_from: Option<i64>) -> Event {
+    Event {
+        slug: slug.to_owned(),
+        name: slug.to_uppercase(),
+        date_from: date_from.map(at),
+    }
+}
+
+fn apply(given: &Given, declaration: Declaration, time: i64) -> Result<Vec<Applied>, StoreError> {
+    let applied = given
+        .store
+        .apply(vec![declaration], "apply".to_owned(), at(time));
+    wait(applied)
+}
+
+fn changes(applied: &[Applied]) -> Vec<Change> {
+    applied.iter().map(|item| item.change).collect()
+}
+
+fn all_webhooks(given: &Given) -> Vec<Webhook> {
+    let query = WebhookQuery {
+        enabled: None,
+        offset: 0,
+        limit: 50,
+    };
+    wait(given.store.webhooks(given.tenant, query))
+        .unwrap()
+        .webhooks
+}
+
+fn full() -> Declaration {
+    Declaration {
+        events: vec![event("b", Some(5)), event("a", None)],
+        tokens: vec![
+            declared_token("given", Some(1)),
+            declared_token("made", None),
+        ],
+        webhooks: vec![declared_webhook("https://a.example/", "paid")],
+        ..declaration("bigevents")
+    }
+}
+
+#[test]
+fn a_declaration_comes_true_and_is_then_unchanged() {
+    let given = Given::new();
+    let applied = apply(&given, full(), 5).unwrap();
+    let item = |item, change| Applied {
+        tenant: "bigevents".to_owned(),
+        item,
+        change,
+    };
+    let token = |name: &str, fresh| AppliedItem::Token {
+        name: name.to_owned(),
+        fresh,
+    };
+    let webhook = all_webhooks(&given).remove(0);
+    let expected = [
+        item(AppliedItem::Tenant, Change::Unchanged),
+        item(AppliedItem::Event("b".to_owned()), Change::Created),
+        item(AppliedItem::Event("a".to_owned()), Change::Created),
+        item(token("given", false), Change::Created),
+        item(token("made", true), Change::Created),
+        item(
+            AppliedItem::Webhook {
+                id: webhook.id,
+                target_url: "https://a.example/".to_owned(),
+            },
+            Change::Created,
+        ),
+    ];
+    assert_eq!(applied, expected);
+    assert!(webhook.enabled());
+    assert_eq!(
+        wait(given.store.grants(TokenHash([200; 32])))
+            .unwrap()
+            .len(),
+        1
+    );
+    let audit = wait(given.store.audit(given.tenant, 50)).unwrap();
+    assert_eq!(audit.len(), 3);
+
+    let version = given.store.version();
+    given.heard.take();
+    let again = apply(&given, full(), 9).unwrap();
+    assert!(
+        changes(&again)
+            .iter()
+            .all(|change| *change == Change::Unchanged)
+    );
+    assert!(
+        again
+            .iter()
+            .all(|item| !matches!(item.item, AppliedItem::Token { fresh: true, .. }))
+    );
+    assert_eq!(all_webhooks(&given), [webhook]);
+    assert_eq!(given.store.version(), version);
+    assert_eq!(given.heard.take(), []);
+    assert_eq!(wait(given.store.audit(given.tenant, 50)).unwrap(), audit);
+}
+
+#[test]
+fn events_are_ordered_by_date_name_and_slug() {
+    let given = Given::new();
+    let events = vec![
+        event("z", None),
+        event("y", Some(9)),
+        event("x", Some(5)),
+        Event {
+            name: "A".to_owned(),
+            ..event("w", Some(9))
+        },
+    ];
+    let declared = Declaration {
+        events,
+        ..declaration("bigevents")
+    };
+    apply(&given, declared, 5).unwrap();
+    let slugs: Vec<String> = wait(given.store.events(given.tenant))
+        .unwrap()
+        .into_iter()
+        .map(|event| event.slug)
+        .collect();
+    assert_eq!(slugs, ["x", "w", "y", "z"]);
+}
+
+#[test]
+fn what_is_declared_differently_is_changed() {
+    let given = Given::new();
+    apply(&given, full(), 5).unwrap();
+    let mut other = full();
+    other.name = "Renamed".to_owned();
+    other.events[0].date_from = Some(at(6));
+    other.tokens[0].hash = Some(TokenHash([9; 32]));
+    other.tokens[1].active = false;
+    other.webhooks[0].settings = "{\"comment\":null}".to_owned();
+    let applied = apply(&given, other.clone(), 6).unwrap();
+    use Change::{Changed, Unchanged};
+    let expected = [Changed, Changed, Unchanged, Changed, Changed, Changed];
+    assert_eq!(changes(&applied), expected);
+    assert!(
+        wait(given.store.grants(TokenHash([1; 32])))
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        wait(given.store.grants(TokenHash([9; 32]))).unwrap().len(),
+        1
+    );
+    let made = wait(given.store.grants(TokenHash([200; 32]))).unwrap();
+    assert!(!made[0].active);
+    assert_eq!(all_webhooks(&given)[0].version, 2);
+    let again = apply(&given, other, 7).unwrap();
+    assert!(changes(&again).iter().all(|change| *change == Unchanged));
+    let tenant = wait(
+        given
+            .store
+            .tenant(DialectName::new("pretix"), "bigevents".to_owned()),
+    );
+    assert_eq!(tenant.unwrap().unwrap().name, "Renamed");
+}
+
+#[test]
+fn webhooks_of_the_same_url_are_matched_in_their_order() {
+    let given = Given::new();
+    let url = "https://a.example/";
+    let webhooks = |topics: &[&str]| Declaration {
+        webhooks: topics
+            .iter()
+            .map(|topic| declared_webhook(url, topic))
+            .collect(),
+        ..declaration("bigevents")
+    };
+    apply(&given, webhooks(&["one", "two"]), 5).unwrap();
+    let before = all_webhooks(&given);
+    let applied = apply(&given, webhooks(&["one", "other", "three"]), 6).unwrap();
+    use Change::{Changed, Created, Unchanged};
+    assert_eq!(changes(&applied), [Unchanged, Unchanged, Changed, Created]);
+    let after = all_webhooks(&given);
+    assert_eq!(after[0], before[0]);
+    assert_eq!(after[1].id, before[1].id);
+    assert_eq!(after[1].filter, filter(&[("other", None)]));
+    assert_eq!(after.len(), 3);
+}
+
+#[test]
+fn applying_again_does_not_switch_on_what_was_switched_off() {
+    let given = Given::new();
+    apply(&given, full(), 5).unwrap();
+    let id = all_webhooks(&given)[0].id;
+    given.disable(id, 6);
+    apply(&given, full(), 7).unwrap();
+    assert!(!given.stored(id).enabled());
+    let mut asked = full();
+    asked.webhooks[0].enabled = Some(true);
+    apply(&given, asked.clone(), 8).unwrap();
+    assert!(given.stored(id).enabled());
+    asked.webhooks[0].enabled = Some(false);
+    apply(&given, asked.clone(), 9).unwrap();
+    let disabled = given.stored(id);
+    assert_eq!(disabled.disabled.unwrap().at, at(9));
+    apply(&given, asked, 10).unwrap();
+    assert_eq!(given.stored(id), disabled);
+}
+
+#[test]
+fn two_tokens_may_change_places() {
+    let given = Given::new();
+    let tokens = |first, second| Declaration {
+        tokens: vec![
+            declared_token("first", Some(first)),
+            declared_token("second", Some(second)),
+        ],
+        ..declaration("bigevents")
+    };
+    apply(&given, tokens(1, 2), 5).unwrap();
+    let applied = apply(&given, tokens(2, 1), 6).unwrap();
+    assert_eq!(changes(&applied)[1..], [Change::Changed; 2]);
+    let grant = wait(given.store.grants(TokenHash([2; 32]))).unwrap();
+    assert_eq!(grant[0].name, "first");
+}
+
+#[test]
+fn a_conflict_leaves_everything_as_it_was() {
+    let given = Given::new();
+    apply(&given, full(), 5).unwrap();
+    let version = given.store.version();
+    let conflict = |tokens| {
+        let declared = Declaration {
+            name: "Renamed".to_owned(),
+            tokens,
+            ..full()
+        };
+        let refused = apply(&given, declared, 6).unwrap_err();
+        let tenant = wait(
+            given
+                .store
+                .tenant(DialectName::new("pretix"), "bigevents".to_owned()),
+        );
+        assert_eq!(tenant.unwrap().unwrap().name, "BIGEVENTS");
+        let StoreError::Conflict(conflict) = refused else {
+            panic!("{refused:?}");
+        };
+        conflict
+    };
+    let same_hash = vec![declared_token("x", Some(7)), declared_token("y", Some(7))];
+    assert_eq!(conflict(same_hash), Conflict::TokenHash);
+    let taken = vec![declared_token("x", Some(1))];
+    assert_eq!(conflict(taken), Conflict::TokenHash);
+    let changed_to_taken = vec![declared_token("given", Some(200))];
+    assert_eq!(conflict(changed_to_taken), Conflict::TokenHash);
+    let same_name = vec![declared_token("x", Some(7)), declared_token("x", Some(8))];
+    assert_eq!(conflict(same_name), Conflict::TokenName);
+    assert_eq!(given.store.version(), version);
+}
+
+#[test]
+fn one_token_may_be_listed_under_several_tenants() {
+    let given = Given::new();
+    let listed = |key| Declaration {
+        tokens: vec![declared_token("shared", Some(7))],
+        ..declaration(key)
+    };
+    let both = vec![listed("bigevents"), listed("other")];
+    wait(given.store.apply(both, "apply".to_owned(), at(5))).unwrap();
+    assert_eq!(
+        wait(given.store.grants(TokenHash([7; 32]))).unwrap().len(),
+        2
+    );
+}

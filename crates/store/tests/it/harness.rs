@@ -1,0 +1,337 @@
+//! A fresh store for each test, things to put in it, and what it told its listener.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
+use model::contract::{Listener, Reply, Requeue, Requeued, Settlement, Store, StoreError, Which};
+use model::delivery::{CancelCause, Due, Next, State};
+use model::filter::{Filter, Pair, Wish};
+use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::notification::{Acceptance, NewNotification};
+use model::query::{Declaration, DeliveryQuery, DeliveryRow, DeliveryStory};
+use model::tenant::DialectName;
+use model::time::Timestamp;
+use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
+
+/// A store with one tenant, and what its listener heard.
+pub(crate) struct Given {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) tenant: TenantId,
+    pub(crate) heard: Arc<Heard>,
+}
+
+/// A listener that writes down what it is told.
+#[derive(Default)]
+pub(crate) struct Heard(Mutex<Vec<Told>>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    Accepted(Vec<Due>),
+    Changed(Vec<WebhookId>),
+    ChangedElsewhere,
+}
+
+impl Listener for Heard {
+    fn accepted(&self, deliveries: Vec<Due>) {
+        self.0.lock().unwrap().push(Told::Accepted(deliveries));
+    }
+
+    fn changed(&self, webhooks: &[WebhookId]) {
+        self.0
+            .lock()
+            .unwrap()
+            .push(Told::Changed(webhooks.to_vec()));
+    }
+
+    fn changed_elsewhere(&self) {
+        self.0.lock().unwrap().push(Told::ChangedElsewhere);
+    }
+}
+
+impl Heard {
+    /// What was told since the last time this was asked.
+    pub(crate) fn take(&self) -> Vec<Told> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+/// The answer of a store whose replies are ready at once.
+pub(crate) fn now<T>(reply: Reply<T>) -> Result<T, StoreError> {
+    match pin!(reply).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("an inline reply is ready at once"),
+    }
+}
+
+/// The answer of a store with threads.
+pub(crate) fn wait<T>(reply: Reply<T>) -> Result<T, StoreError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(reply)
+}
+
+pub(crate) fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+pub(crate) fn pair(topic: &str, scope: &str) -> Pair {
+    Pair {
+        topic: topic.to_owned(),
+        scope: scope.to_owned(),
+    }
+}
+
+pub(crate) fn filter(wishes: &[(&str, Option<&str>)]) -> Filter {
+    let wish = |(topic, scope): &(&str, Option<&str>)| Wish {
+        topic: (*topic).to_owned(),
+        scope: scope.map(str::to_owned),
+    };
+    Filter(wishes.iter().map(wish).collect())
+}
+
+pub(crate) fn headers(name: &str, value: &str) -> Headers {
+    Headers::from_pairs([(name, value.as_bytes())])
+}
+
+pub(crate) fn declaration(key: &str) -> Declaration {
+    Declaration {
+        dialect: DialectName::new("pretix"),
+        key: key.to_owned(),
+        name: key.to_uppercase(),
+        events: Vec::new(),
+        tokens: Vec::new(),
+        webhooks: Vec::new(),
+    }
+}
+
+pub(crate) fn answered(status: u16) -> Outcome {
+    Outcome::Answered(Answer {
+        status,
+        headers: headers("Server", "s"),
+        body: Bytes::from_static(b"ok"),
+        body_end: BodyEnd::Whole,
+    })
+}
+
+pub(crate) fn failed(kind: FailureKind) -> Outcome {
+    Outcome::Failed(Failure::new(kind, "as it happens"))
+}
+
+pub(crate) fn delivery_id(notification: i64, webhook: WebhookId) -> DeliveryId {
+    DeliveryId {
+        notification: NotificationId(notification),
+        webhook,
+    }
+}
+
+pub(crate) fn attempt(began_at: i64, outcome: Outcome) -> Attempt {
+    Attempt {
+        began_at: at(began_at),
+        duration_ms: 7,
+        url: "https://example.org/hook".to_owned(),
+        request_headers: headers("User-Agent", "Willcall/0"),
+        outcome,
+    }
+}
+
+pub(crate) fn delivered() -> Next {
+    ended(State::Delivered)
+}
+
+pub(crate) fn ended(state: State) -> Next {
+    Next {
+        state,
+        due_at: None,
+        round_began_at: at(0),
+        disables_webhook: false,
+    }
+}
+
+pub(crate) fn retry(due_at: i64) -> Next {
+    Next {
+        state: State::Pending,
+        due_at: Some(at(due_at)),
+        round_began_at: at(0),
+        disables_webhook: false,
+    }
+}
+
+pub(crate) fn gone() -> Next {
+    Next {
+        disables_webhook: true,
+        ..ended(State::Cancelled(CancelCause::ReceiverGone))
+    }
+}
+
+/// A settlement of the first round: the attempt takes no time.
+pub(crate) fn settlement(
+    id: DeliveryId,
+    ended_at: i64,
+    outcome: Outcome,
+    next: Next,
+) -> Settlement {
+    Settlement {
+        id,
+        round: 1,
+        ended_at: at(ended_at),
+        attempt: attempt(ended_at, outcome),
+        next,
+    }
+}
+
+impl Given {
+    pub(crate) fn new() -> Self {
+        Self::on(store::open_inline().unwrap())
+    }
+
+    pub(crate) fn on(store: Arc<dyn Store>) -> Self {
+        let heard = Arc::new(Heard::default());
+        store.listen(heard.clone());
+        let mut given = Self {
+            store,
+            tenant: TenantId(0),
+            heard,
+        };
+        given.tenant = given.another_tenant("bigevents");
+        given.heard.take();
+        given
+    }
+
+    pub(crate) fn another_tenant(&self, key: &str) -> TenantId {
+        let dialect = DialectName::new("pretix");
+        let applied = self
+            .store
+            .apply(vec![declaration(key)], "test".to_owned(), at(0));
+        wait(applied).unwrap();
+        let tenant = self.store.tenant(dialect, key.to_owned());
+        wait(tenant).unwrap().unwrap().id
+    }
+
+    pub(crate) fn new_webhook(&self, wishes: &[(&str, Option<&str>)]) -> NewWebhook {
+        NewWebhook {
+            tenant: self.tenant,
+            target_url: "https://user:secret@example.org/hook".to_owned(),
+            disabled: None,
+            filter: filter(wishes),
+            settings: "{}".to_owned(),
+            headers: Headers::default(),
+        }
+    }
+
+    pub(crate) fn webhook(&self, wishes: &[(&str, Option<&str>)]) -> Webhook {
+        let new = self.new_webhook(wishes);
+        wait(self.store.create_webhook(new, "test".to_owned(), at(0))).unwrap()
+    }
+
+    /// A webhook that wants everything about "paid".
+    pub(crate) fn paid_webhook(&self) -> WebhookId {
+        self.webhook(&[("paid", None)]).id
+    }
+
+    pub(crate) fn new_notification(&self, key: &str, time: i64) -> NewNotification {
+        NewNotification {
+            tenant: self.tenant,
+            key: key.to_owned(),
+            action_type: "order.paid".to_owned(),
+            pairs: vec![pair("paid", "democon")],
+            event: None,
+            headers: Headers::default(),
+            body: Bytes::from(format!("{{\"id\": \"{key}\"}}")),
+            at: at(time),
+        }
+    }
+
+    pub(crate) fn accept(&self, new: NewNotification) -> Acceptance {
+        wait(self.store.accept(vec![new])).unwrap().remove(0)
+    }
+
+    /// Hands in a notification and answers its id.
+    pub(crate) fn notified(&self, key: &str, time: i64) -> i64 {
+        let answer = self.accept(self.new_notification(key, time));
+        let Acceptance::Accepted { id, .. } = answer else {
+            panic!("{answer:?}");
+        };
+        id.0
+    }
+
+    pub(crate) fn settle(&self, settlement: Settlement) {
+        wait(self.store.settle(vec![settlement])).unwrap();
+    }
+
+    pub(crate) fn story(&self, id: DeliveryId) -> DeliveryStory {
+        wait(self.store.delivery(self.tenant, id)).unwrap().unwrap()
+    }
+
+    pub(crate) fn state(&self, id: DeliveryId) -> State {
+        self.story(id).row.state
+    }
+
+    pub(crate) fn log(&self, webhook: WebhookId) -> Vec<DeliveryRow> {
+        let query = DeliveryQuery {
+            limit: 50,
+            ..DeliveryQuery::default()
+        };
+        wait(self.store.deliveries(self.tenant, webhook, query))
+            .unwrap()
+            .rows
+    }
+
+    pub(crate) fn stored(&self, id: WebhookId) -> Webhook {
+        wait(self.store.webhook(self.tenant, id)).unwrap().unwrap()
+    }
+
+    pub(crate) fn save(&self, webhook: Webhook, time: i64) -> Result<Webhook, StoreError> {
+        wait(
+            self.store
+                .save_webhook(webhook, "test".to_owned(), at(time)),
+        )
+    }
+
+    pub(crate) fn disable(&self, id: WebhookId, time: i64) -> Webhook {
+        let disabled = Disabled {
+            at: at(time),
+            cause: DisabledCause::Asked,
+        };
+        let webhook = Webhook {
+            disabled: Some(disabled),
+            ..self.stored(id)
+        };
+        self.save(webhook, time).unwrap()
+    }
+
+    pub(crate) fn enable(&self, id: WebhookId, time: i64) -> Webhook {
+        let webhook = Webhook {
+            disabled: None,
+            ..self.stored(id)
+        };
+        self.save(webhook, time).unwrap()
+    }
+
+    pub(crate) fn requeue(&self, webhook: WebhookId, which: Which, time: i64) -> Requeued {
+        let ask = Requeue {
+            tenant: self.tenant,
+            webhook,
+            which,
+            actor: "test".to_owned(),
+        };
+        wait(self.store.requeue(ask, at(time))).unwrap()
+    }
+
+    /// What is due on a lane, and when the next is.
+    pub(crate) fn due(
+        &self,
+        webhook: WebhookId,
+        limit: usize,
+        time: i64,
+    ) -> (Vec<Due>, Option<i64>) {
+        let ask = model::contract::DueAsk { webhook, limit };
+        let read = wait(self.store.due(vec![ask], at(time))).unwrap().remove(0);
+        assert_eq!(read.webhook, webhook);
+        (read.deliveries, read.next_due_at.map(Timestamp::as_millis))
+    }
+}

@@ -1,0 +1,325 @@
+//! Accepting, lanes, and what is due.
+
+use bytes::Bytes;
+use model::contract::{DueAsk, LaneStart, LaneTarget, StoreError};
+use model::filter::{Filter, Pair, Wish};
+use model::id::{NotificationId, TenantId, WebhookId};
+use model::notification::{Acceptance, NewNotification};
+use model::tenant::{DialectName, Event};
+use model::webhook::Headers;
+use proptest::prelude::*;
+
+use crate::harness::{
+    Given, Told, answered, at, delivered, delivery_id, headers, now, pair, retry, settlement, wait,
+};
+
+#[test]
+fn inline_replies_are_ready_at_once() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let accepted = now(given.store.accept(vec![given.new_notification("1", 5)])).unwrap();
+    let id = NotificationId(1);
+    assert_eq!(accepted, [Acceptance::Accepted { id, deliveries: 1 }]);
+    assert_eq!(
+        now(given.store.lanes(None, 10)).unwrap()[0].webhook,
+        webhook
+    );
+    now(given.store.pulse()).unwrap();
+    now(given.store.close()).unwrap();
+    let closed = now(given.store.pulse());
+    assert!(matches!(closed, Err(StoreError::Broken(_))), "{closed:?}");
+}
+
+#[test]
+fn the_same_notification_again_is_answered_as_the_first_time() {
+    let given = Given::new();
+    given.paid_webhook();
+    let first = given.new_notification("1", 1_000);
+    let batch = vec![first.clone(), first.clone()];
+    let answers = wait(given.store.accept(batch)).unwrap();
+    let id = NotificationId(1);
+    let repeated = Acceptance::Repeated { id, deliveries: 1 };
+    assert_eq!(answers[0], Acceptance::Accepted { id, deliveries: 1 });
+    assert_eq!(answers[1], repeated);
+    let second = given.paid_webhook();
+    let later = NewNotification {
+        at: at(9_000),
+        headers: headers("X", "other"),
+        ..first
+    };
+    assert_eq!(given.accept(later), repeated);
+    assert!(given.log(second).is_empty());
+}
+
+#[test]
+fn the_same_key_with_another_body_or_action_is_a_contradiction() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let first = given.new_notification("1", 1_000);
+    given.accept(first.clone());
+    given.heard.take();
+    let contradicted = Acceptance::Contradicted {
+        id: NotificationId(1),
+    };
+    let other_body = NewNotification {
+        body: Bytes::from_static(b"{}"),
+        ..first.clone()
+    };
+    let other_action = NewNotification {
+        action_type: "order.placed".to_owned(),
+        event: Some("new".to_owned()),
+        ..first.clone()
+    };
+    assert_eq!(given.accept(other_body), contradicted);
+    assert_eq!(given.accept(other_action), contradicted);
+    assert_eq!(given.log(webhook).len(), 1);
+    assert_eq!(given.story(delivery_id(1, webhook)).body, first.body);
+    assert!(wait(given.store.events(given.tenant)).unwrap().is_empty());
+    assert_eq!(given.heard.take(), []);
+}
+
+#[test]
+fn the_same_key_of_another_tenant_is_another_notification() {
+    let given = Given::new();
+    given.notified("1", 1_000);
+    let other = NewNotification {
+        tenant: given.another_tenant("other"),
+        ..given.new_notification("1", 1_000)
+    };
+    assert!(matches!(given.accept(other), Acceptance::Accepted { .. }));
+}
+
+#[test]
+fn a_webhook_gets_a_notification_once_however_many_wishes_are_met() {
+    let given = Given::new();
+    let wishes = [("paid", None), ("paid", Some("democon")), ("any", None)];
+    let webhook = given.webhook(&wishes).id;
+    let new = NewNotification {
+        pairs: vec![
+            pair("paid", "democon"),
+            pair("any", "democon"),
+            pair("any", ""),
+        ],
+        ..given.new_notification("1", 1_000)
+    };
+    let id = NotificationId(1);
+    assert_eq!(
+        given.accept(new),
+        Acceptance::Accepted { id, deliveries: 1 }
+    );
+    assert_eq!(given.due(webhook, 10, 1_000).0.len(), 1);
+}
+
+#[test]
+fn a_notification_nobody_wants_is_accepted_with_no_deliveries() {
+    let given = Given::new();
+    given.paid_webhook();
+    let new = NewNotification {
+        pairs: Vec::new(),
+        ..given.new_notification("1", 1_000)
+    };
+    let id = NotificationId(1);
+    assert_eq!(
+        given.accept(new),
+        Acceptance::Accepted { id, deliveries: 0 }
+    );
+    assert_eq!(given.heard.take().len(), 1);
+}
+
+#[test]
+fn the_listener_is_told_what_is_due_as_it_will_be_read_back() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    given.heard.take();
+    let new = NewNotification {
+        headers: headers("X-Id", "1"),
+        ..given.new_notification("1", 1_000)
+    };
+    given.accept(new);
+    let (due, _) = given.due(webhook, 10, 1_000);
+    assert_eq!(due.len(), 1);
+    assert_eq!(due[0].delivery.due_at, at(1_000));
+    assert_eq!(given.heard.take(), [Told::Accepted(due)]);
+}
+
+#[test]
+fn a_show_named_by_a_notification_registers_itself() {
+    let given = Given::new();
+    let before = given.store.version();
+    let new = |key: &str| NewNotification {
+        event: Some("democon".to_owned()),
+        ..given.new_notification(key, 1_000)
+    };
+    given.accept(new("1"));
+    let event = Event {
+        slug: "democon".to_owned(),
+        name: "democon".to_owned(),
+        date_from: None,
+    };
+    assert_eq!(wait(given.store.events(given.tenant)).unwrap(), [event]);
+    let after = given.store.version();
+    assert!(after > before);
+    given.accept(new("2"));
+    assert_eq!(given.store.version(), after);
+}
+
+#[test]
+fn a_batch_that_fails_leaves_nothing_behind() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    given.heard.take();
+    let bad = NewNotification {
+        tenant: TenantId(999),
+        event: Some("democon".to_owned()),
+        ..given.new_notification("2", 1_000)
+    };
+    let batch = vec![given.new_notification("1", 1_000), bad];
+    let failed = wait(given.store.accept(batch));
+    assert!(matches!(failed, Err(StoreError::Broken(_))), "{failed:?}");
+    assert!(given.log(webhook).is_empty());
+    assert_eq!(given.heard.take(), []);
+    assert_eq!(given.notified("1", 1_000), 1);
+}
+
+#[test]
+fn the_time_of_acceptance_never_runs_backwards() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let first = given.notified("1", 5_000);
+    let second = given.notified("2", 4_000);
+    let accepted_at = |id| given.story(delivery_id(id, webhook)).row.accepted_at;
+    assert_eq!(
+        (accepted_at(first), accepted_at(second)),
+        (at(5_000), at(5_000))
+    );
+    // It is due when it was handed in all the same.
+    assert_eq!(
+        given.due(webhook, 1, 4_000).0[0].delivery.id.notification.0,
+        second
+    );
+}
+
+#[test]
+fn lanes_are_webhooks_with_something_pending_by_id() {
+    let given = Given::new();
+    let webhooks: Vec<WebhookId> = (0..4).map(|_| given.paid_webhook()).collect();
+    let idle = given.webhook(&[("placed", None)]).id;
+    let first = given.notified("1", 1_000);
+    given.notified("2", 2_000);
+    let done = delivery_id(first, webhooks[1]);
+    given.settle(settlement(done, 3_000, answered(200), delivered()));
+    let lanes = wait(given.store.lanes(None, 10)).unwrap();
+    let lane = |index: usize, due_at| LaneStart {
+        webhook: webhooks[index],
+        due_at: at(due_at),
+    };
+    let all = [
+        lane(0, 1_000),
+        lane(1, 2_000),
+        lane(2, 1_000),
+        lane(3, 1_000),
+    ];
+    assert_eq!(lanes, all);
+    assert!(lanes.iter().all(|lane| lane.webhook != idle));
+    let page = wait(given.store.lanes(Some(webhooks[0]), 2)).unwrap();
+    assert_eq!(page, all[1..3]);
+    assert_eq!(wait(given.store.lanes(Some(webhooks[3]), 2)).unwrap(), []);
+    assert_eq!(wait(given.store.lanes(None, 0)).unwrap(), []);
+}
+
+#[test]
+fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
+    let given = Given::new();
+    let id = given.paid_webhook();
+    given.disable(id, 5);
+    let targets = wait(given.store.targets(vec![WebhookId(99), id])).unwrap();
+    let target = LaneTarget {
+        webhook: id,
+        dialect: DialectName::new("pretix"),
+        target_url: "https://user:secret@example.org/hook".to_owned(),
+        headers: Headers::default(),
+        enabled: false,
+    };
+    assert_eq!(targets, [target]);
+}
+
+#[test]
+fn what_is_due_comes_earliest_first_and_says_when_the_next_is() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let ids: Vec<i64> = (0..5)
+        .map(|n| given.notified(&n.to_string(), 1_000))
+        .collect();
+    // The first is tried and waits until 9,000.
+    let first = delivery_id(ids[0], webhook);
+    given.settle(settlement(first, 1_100, answered(500), retry(9_000)));
+    let read = |limit, time| {
+        let (due, next) = given.due(webhook, limit, time);
+        let found: Vec<i64> = due
+            .iter()
+            .map(|due| due.delivery.id.notification.0)
+            .collect();
+        (found, next)
+    };
+    assert_eq!(read(2, 1_000), (ids[1..3].to_vec(), Some(1_000)));
+    assert_eq!(read(4, 1_000), (ids[1..5].to_vec(), Some(9_000)));
+    assert_eq!(read(10, 1_000), (ids[1..5].to_vec(), Some(9_000)));
+    assert_eq!(read(10, 999), (vec![], Some(1_000)));
+    assert_eq!(read(0, 1_000), (vec![], Some(1_000)));
+    let all = [&ids[1..5], &ids[..1]].concat();
+    assert_eq!(read(10, 9_000), (all, None));
+    assert_eq!(read(5, 9_000).1, None);
+}
+
+#[test]
+fn lanes_without_anything_are_answered_too() {
+    let given = Given::new();
+    let webhook = WebhookId(77);
+    let read = wait(given.store.due(vec![DueAsk { webhook, limit: 3 }], at(9))).unwrap();
+    assert_eq!(read.len(), 1);
+    assert!(read[0].deliveries.is_empty() && read[0].next_due_at.is_none());
+}
+
+fn name() -> impl Strategy<Value = String> {
+    // Few and close, so that they meet: empty, and one that looks like the mark of a named scope.
+    prop::sample::select(vec!["", "=", "a", "=a", "A", "a "]).prop_map(str::to_owned)
+}
+
+fn wishes() -> impl Strategy<Value = Filter> {
+    let wish = (name(), prop::option::of(name())).prop_map(|(topic, scope)| Wish { topic, scope });
+    prop::collection::btree_set(wish, 0..6).prop_map(Filter)
+}
+
+fn pairs() -> impl Strategy<Value = Vec<Pair>> {
+    let pair = (name(), name()).prop_map(|(topic, scope)| Pair { topic, scope });
+    prop::collection::vec(pair, 0..4)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_index_of_wishes_agrees_with_the_filter(
+        (first, second, changed) in (wishes(), wishes(), wishes()),
+        pairs in pairs(),
+        disabled in any::<bool>(),
+    ) {
+        let given = Given::new();
+        let mut webhooks = Vec::new();
+        for filter in [first, second] {
+            let new = model::webhook::NewWebhook { filter, ..given.new_webhook(&[]) };
+            webhooks.push(now(given.store.create_webhook(new, "t".to_owned(), at(0))).unwrap());
+        }
+        webhooks[1].filter = changed;
+        webhooks[1] = given.save(webhooks[1].clone(), 1).unwrap();
+        if disabled {
+            webhooks[0] = given.disable(webhooks[0].id, 2);
+        }
+        let new = NewNotification { pairs: pairs.clone(), ..given.new_notification("1", 3) };
+        given.accept(new);
+        for webhook in webhooks {
+            let wanted = webhook.enabled() && webhook.filter.wants(&pairs);
+            prop_assert_eq!(given.log(webhook.id).len(), usize::from(wanted));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Pruning: what goes, what stays, in steps.
+
+use bytes::Bytes;
+use model::delivery::State;
+use model::limits::{IDEMPOTENCY_KEPT_MS, SWEEP_ROWS_MAX};
+use model::notification::{Acceptance, NewNotification};
+use model::query::KeptAnswer;
+use model::tenant::TokenHash;
+use model::webhook::Headers;
+
+use crate::harness::{Given, answered, at, delivered, delivery_id, ended, retry, settlement, wait};
+
+fn prune(given: &Given, before: i64, now: i64) -> bool {
+    wait(given.store.prune(at(before), at(now))).unwrap()
+}
+
+fn known(given: &Given, key: &str) -> bool {
+    let again = given.new_notification(key, 90_000);
+    matches!(given.accept(again), Acceptance::Repeated { .. })
+}
+
+#[test]
+fn what_ended_and_is_old_goes_and_nothing_else() {
+    let given = Given::new();
+    let (one, two) = (given.paid_webhook(), given.paid_webhook());
+    let old = given.notified("old", 1_000);
+    let mixed = given.notified("mixed", 1_000);
+    let waiting = given.notified("waiting", 1_000);
+    let young = given.notified("young", 5_000);
+    for id in [old, young] {
+        for webhook in [one, two] {
+            let id = delivery_id(id, webhook);
+            given.settle(settlement(id, 5_100, answered(200), delivered()));
+        }
+    }
+    given.settle(settlement(
+        delivery_id(mixed, one),
+        5_100,
+        answered(500),
+        ended(State::Exhausted),
+    ));
+    given.settle(settlement(
+        delivery_id(waiting, one),
+        5_100,
+        answered(500),
+        retry(99_000),
+    ));
+    let nobodys = NewNotification {
+        pairs: Vec::new(),
+        ..given.new_notification("nobody's", 1_000)
+    };
+    assert!(!matches!(
+        given.accept(nobodys),
+        Acceptance::Contradicted { .. }
+    ));
+
+    assert!(!prune(&given, 5_000, 0));
+    let there = |id, webhook| {
+        wait(given.store.delivery(given.tenant, delivery_id(id, webhook)))
+            .unwrap()
+            .is_some()
+    };
+    assert_eq!([there(old, one), there(old, two)], [false, false]);
+    assert_eq!([there(mixed, one), there(mixed, two)], [false, true]);
+    assert_eq!([there(waiting, one), there(waiting, two)], [true, true]);
+    assert_eq!([there(young, one), there(young, two)], [true, true]);
+    assert_eq!(given.story(delivery_id(waiting, one)).attempts.len(), 1);
+    assert!(known(&given, "mixed") && known(&given, "waiting") && known(&given, "young"));
+    // Its time of acceptance was held up to that of the young one before it.
+    assert!(known(&given, "nobody's"));
+    assert!(!known(&given, "old"));
+
+    assert!(!prune(&given, 5_001, 0));
+    assert!(!there(young, one));
+    assert!(!known(&given, "nobody's"));
+    // Ids are never given out again.
+    assert!(given.notified("next", 99_000) > young + 2);
+}
+
+#[test]
+fn pruning_goes_in_steps_and_over_what_must_stay() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let mut kept = Vec::new();
+    for round in 0..8 {
+        let batch = (0..500).map(|n| given.new_notification(&format!("{round} {n}"), 1_000));
+        let answers = wait(given.store.accept(batch.collect())).unwrap();
+        let mut batch = Vec::new();
+        for (n, answer) in answers.iter().enumerate() {
+            let Acceptance::Accepted { id, .. } = answer else {
+                unreachable!()
+            };
+            let id = delivery_id(id.0, webhook);
+            if n % 2 == 0 {
+                batch.push(settlement(id, 1_100, answered(200), delivered()));
+            } else {
+                kept.push(id);
+            }
+        }
+        wait(given.store.settle(batch)).unwrap();
+    }
+    // 2,000 go with three rows each, 2,000 are looked at.
+    let mut steps = 1;
+    while prune(&given, 2_000, 0) {
+        steps += 1;
+        assert!(steps < 10);
+    }
+    assert_eq!(steps, 8_000 / SWEEP_ROWS_MAX + 1);
+    assert!(!prune(&given, 2_000, 0));
+    let due: Vec<_> = given
+        .due(webhook, 10_000, 1_000)
+        .0
+        .into_iter()
+        .map(|due| due.delivery.id)
+        .collect();
+    assert_eq!(due, kept);
+}
+
+#[test]
+fn a_delivery_with_very_many_attempts_goes_in_steps() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    for n in 0..12 {
+        let batch = (0..500)
+            .map(|m| {
+                let ended_at = 2_000 + n * 500 + m;
+                settlement(id, ended_at, answered(500), retry(ended_at + 9_000))
+            })
+            .collect();
+        wait(given.store.settle(batch)).unwrap();
+    }
+    given.settle(settlement(
+        id,
+        99_000,
+        answered(500),
+        ended(State::Exhausted),
+    ));
+    let story = given.story(id);
+    assert_eq!((story.row.attempts, story.attempts.len()), (6_001, 100));
+    assert_eq!(story.attempts[0].number, 5_902);
+    assert_eq!(story.attempts[99].number, 6_001);
+    assert!(prune(&given, 2_000, 0));
+    assert!(!prune(&given, 2_000, 0));
+    assert!(
+        wait(given.store.delivery(given.tenant, id))
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn envelopes_go_with_the_last_attempt_of_their_day() {
+    const DAY: i64 = 24 * 3_600_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    let webhook = given.paid_webhook();
+    let count = || {
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other
+            .query_row("select count(*) from envelope", [], |row| {
+                row.get::<_, i64>(0)
+            })
+            .unwrap()
+    };
+    let mut ids = Vec::new();
+    for day in 1..=3 {
+        let id = delivery_id(given.notified(&day.to_string(), day * DAY), webhook);
+        let next = if day == 1 {
+            retry(99 * DAY)
+        } else {
+            delivered()
+        };
+        given.settle(settlement(id, day * DAY, answered(500), next));
+        ids.push(id);
+    }
+    assert_eq!(count(), 3);
+    assert!(!prune(&given, 3 * DAY, 0));
+    // The first is still pending, so nothing of its day or later may go.
+    assert_eq!(count(), 3);
+    assert_eq!(given.story(ids[0]).attempts.len(), 1);
+    given.settle(settlement(ids[0], 3 * DAY + 1, answered(200), delivered()));
+    assert!(!prune(&given, 3 * DAY, 0));
+    assert_eq!(count(), 1);
+    assert_eq!(given.story(ids[2]).attempts.len(), 1);
+    assert!(!prune(&given, 9 * DAY, 0));
+    assert_eq!(count(), 0);
+    // What is remembered of them is forgotten, too.
+    let id = delivery_id(given.notified("again", 3 * DAY), webhook);
+    given.settle(settlement(id, 3 * DAY, answered(200), delivered()));
+    assert_eq!(given.story(id).attempts.len(), 1);
+}
+
+#[test]
+fn kept_answers_go_after_their_time() {
+    let given = Given::new();
+    let answer = |key: &str, status| KeptAnswer {
+        key: key.to_owned(),
+        holder: TokenHash([1; 32]),
+        request: TokenHash([2; 32]),
+        status,
+        headers: Headers::default(),
+        body: Bytes::from_static(b"{}"),
+    };
+    let keep = |answer, time| wait(given.store.keep_answer(answer, at(time))).unwrap();
+    let kept =
+        |key: &str| wait(given.store.kept_answer(key.to_owned(), TokenHash([1; 32]))).unwrap();
+    keep(answer("a", 200), 1_000);
+    keep(answer("a", 500), 2_000);
+    assert_eq!(kept("a"), Some(answer("a", 200)));
+    keep(answer("b", 200), 2_000);
+    assert!(!prune(&given, 0, 1_000 + IDEMPOTENCY_KEPT_MS));
+    assert!(kept("a").is_some());
+    assert!(!prune(&given, 0, 1_001 + IDEMPOTENCY_KEPT_MS));
+    assert_eq!((kept("a").is_some(), kept("b").is_some()), (false, true));
+    // Too old counts as gone, even before it is pruned.
+    keep(answer("b", 201), 2_001 + IDEMPOTENCY_KEPT_MS);
+    assert_eq!(kept("b"), Some(answer("b", 201)));
+    let other = wait(given.store.kept_answer("b".to_owned(), TokenHash([3; 32])));
+    assert_eq!(other.unwrap(), None);
+}

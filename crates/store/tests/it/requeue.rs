@@ -1,0 +1,282 @@
+//! Sending again and cancelling: one delivery, all that failed, in steps.
+
+use model::contract::{Requeue, Requeued, Which};
+use model::delivery::{CancelCause, State};
+use model::id::WebhookId;
+use model::limits::SWEEP_ROWS_MAX;
+use model::notification::{Acceptance, NewNotification};
+
+use crate::harness::{
+    Given, Told, answered, at, delivered, delivery_id, ended, gone, retry, settlement, wait,
+};
+
+const DONE: Requeued = Requeued::Done {
+    count: 1,
+    more: false,
+};
+
+fn audited(given: &Given) -> usize {
+    let audit = wait(given.store.audit(given.tenant, 1_000)).unwrap();
+    let retried = audit
+        .iter()
+        .filter(|entry| entry.action == "deliveries.retried");
+    retried.count()
+}
+
+/// Notifications of which there is one delivery each, in batches.
+fn many(given: &Given, count: usize) -> Vec<i64> {
+    let keys: Vec<String> = (0..count).map(|n| format!("many {n}")).collect();
+    let mut ids = Vec::new();
+    for keys in keys.chunks(1_000) {
+        let batch: Vec<NewNotification> = keys
+            .iter()
+            .map(|key| given.new_notification(key, 1_000))
+            .collect();
+        for answer in wait(given.store.accept(batch)).unwrap() {
+            match answer {
+                Acceptance::Accepted { id, .. } => ids.push(id.0),
+                Acceptance::Repeated { .. } | Acceptance::Contradicted { .. } => unreachable!(),
+            }
+        }
+    }
+    ids
+}
+
+fn settle_all(given: &Given, webhook: WebhookId, ids: &[i64], next: &model::delivery::Next) {
+    for ids in ids.chunks(500) {
+        let batch = ids
+            .iter()
+            .map(|id| {
+                settlement(
+                    delivery_id(*id, webhook),
+                    1_100,
+                    answered(500),
+                    next.clone(),
+                )
+            })
+            .collect();
+        wait(given.store.settle(batch)).unwrap();
+    }
+}
+
+#[test]
+fn an_ended_delivery_begins_a_new_round() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    for (key, next) in [
+        ("1", delivered()),
+        ("2", ended(State::Exhausted)),
+        ("3", ended(State::Cancelled(CancelCause::WebhookDisabled))),
+    ] {
+        let id = delivery_id(given.notified(key, 1_000), webhook);
+        given.settle(settlement(id, 1_100, answered(200), next));
+        given.heard.take();
+        assert_eq!(given.requeue(webhook, Which::One(id), 2_000), DONE);
+        assert_eq!(given.heard.take(), [Told::Changed(vec![webhook])]);
+        let due = given.due(webhook, 10, 2_000).0.remove(0).delivery;
+        assert_eq!((due.id, due.due_at, due.round), (id, at(2_000), 2));
+        assert_eq!((due.attempts, due.round_attempts), (1, 0));
+        assert_eq!(due.round_began_at, None);
+        assert_eq!(given.story(id).row.ended_at, None);
+        let again = model::contract::Settlement {
+            round: 2,
+            ..settlement(id, 2_100, answered(200), delivered())
+        };
+        given.settle(again);
+        assert_eq!(given.story(id).attempts.len(), 2);
+    }
+    assert_eq!(audited(&given), 3);
+}
+
+#[test]
+fn a_pending_delivery_is_brought_forward_in_its_round() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    // Due already: nothing changes, and nobody is told that it did.
+    assert_eq!(given.requeue(webhook, Which::One(id), 1_000), DONE);
+    assert_eq!(audited(&given), 0);
+    given.settle(settlement(id, 1_100, answered(500), retry(9_000)));
+    assert_eq!(given.requeue(webhook, Which::One(id), 2_000), DONE);
+    let due = given.due(webhook, 10, 2_000).0.remove(0).delivery;
+    assert_eq!(
+        (due.round, due.round_attempts, due.due_at),
+        (1, 1, at(2_000))
+    );
+    assert_eq!(audited(&given), 1);
+}
+
+#[test]
+fn what_another_tenant_owns_is_unknown() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let second = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    let other = given.another_tenant("other");
+    let ask = |tenant, webhook, which| {
+        let actor = "test".to_owned();
+        let ask = Requeue {
+            tenant,
+            webhook,
+            which,
+            actor,
+        };
+        wait(given.store.requeue(ask, at(2_000))).unwrap()
+    };
+    let failed = Which::Failed {
+        began_at: at(2_000),
+    };
+    assert_eq!(ask(other, webhook, Which::One(id)), Requeued::Unknown);
+    assert_eq!(ask(other, webhook, failed), Requeued::Unknown);
+    // A delivery is named together with its own webhook.
+    assert_eq!(ask(given.tenant, second, Which::One(id)), Requeued::Unknown);
+    let missing = Which::One(delivery_id(99, webhook));
+    assert_eq!(ask(given.tenant, webhook, missing), Requeued::Unknown);
+    assert_eq!(ask(given.tenant, webhook, Which::One(id)), DONE);
+}
+
+#[test]
+fn nothing_is_sent_again_to_a_disabled_webhook() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    given.disable(webhook, 1_500);
+    let failed = Which::Failed {
+        began_at: at(2_000),
+    };
+    assert_eq!(
+        given.requeue(webhook, Which::One(id), 2_000),
+        Requeued::Disabled
+    );
+    assert_eq!(given.requeue(webhook, failed, 2_000), Requeued::Disabled);
+    assert_eq!(
+        given.state(id),
+        State::Cancelled(CancelCause::WebhookDisabled)
+    );
+    let missing = Which::One(delivery_id(99, webhook));
+    assert_eq!(given.requeue(webhook, missing, 2_000), Requeued::Unknown);
+}
+
+#[test]
+fn all_that_failed_is_sent_again_and_nothing_else() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let other = given.paid_webhook();
+    let nexts = [
+        delivered(),
+        ended(State::Exhausted),
+        ended(State::Cancelled(CancelCause::WebhookDisabled)),
+        retry(9_000),
+    ];
+    let mut ids = Vec::new();
+    for (n, next) in (0..).zip(nexts) {
+        let id = given.notified(&format!("{n}"), 1_000);
+        for webhook in [webhook, other] {
+            let id = delivery_id(id, webhook);
+            given.settle(settlement(id, 1_100, answered(500), next.clone()));
+        }
+        ids.push(delivery_id(id, webhook));
+    }
+    ids.push(delivery_id(given.notified("fresh", 1_000), webhook));
+    let late = delivery_id(given.notified("late", 1_000), webhook);
+    given.settle(settlement(
+        late,
+        3_000,
+        answered(500),
+        ended(State::Exhausted),
+    ));
+
+    let failed = Which::Failed {
+        began_at: at(2_000),
+    };
+    let all = Requeued::Done {
+        count: 3,
+        more: false,
+    };
+    assert_eq!(given.requeue(webhook, failed, 4_000), all);
+    let (due, _) = given.due(webhook, 10, 4_000);
+    let rounds: Vec<_> = due
+        .iter()
+        .map(|due| (due.delivery.id, due.delivery.round, due.delivery.due_at))
+        .collect();
+    let expected = [
+        (ids[4], 1, at(1_000)),
+        (ids[1], 2, at(4_000)),
+        (ids[2], 2, at(4_000)),
+        (ids[3], 1, at(4_000)),
+    ];
+    assert_eq!(rounds, expected);
+    assert_eq!(given.state(late), State::Exhausted);
+    assert_eq!(given.due(other, 10, 4_000).0.len(), 2);
+    assert_eq!(audited(&given), 1);
+    // Asked once more there is nothing left to do.
+    let none = Requeued::Done {
+        count: 0,
+        more: false,
+    };
+    assert_eq!(given.requeue(webhook, failed, 4_000), none);
+    assert_eq!(audited(&given), 1);
+}
+
+#[test]
+fn sending_again_in_steps_takes_every_delivery_exactly_once() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let ids = many(&given, SWEEP_ROWS_MAX + 1_000);
+    let (exhausted, retrying) = ids.split_at(SWEEP_ROWS_MAX - 500);
+    settle_all(&given, webhook, exhausted, &ended(State::Exhausted));
+    settle_all(&given, webhook, retrying, &retry(90_000));
+    let failed = Which::Failed {
+        began_at: at(2_000),
+    };
+    let step = |count, more| Requeued::Done { count, more };
+    assert_eq!(
+        given.requeue(webhook, failed, 2_000),
+        step(SWEEP_ROWS_MAX, true)
+    );
+    // Meanwhile one of those retried fails again, and is left to its schedule.
+    let again = delivery_id(retrying[0], webhook);
+    given.settle(settlement(again, 2_100, answered(500), retry(95_000)));
+    assert_eq!(given.requeue(webhook, failed, 2_200), step(1_000, false));
+    assert_eq!(given.requeue(webhook, failed, 2_300), step(0, false));
+    let due = given.due(webhook, ids.len(), 2_300).0;
+    assert_eq!(due.len(), ids.len() - 1);
+    let rounds = |round| due.iter().filter(|due| due.delivery.round == round).count();
+    assert_eq!(
+        (rounds(1), rounds(2)),
+        (retrying.len() - 1, exhausted.len())
+    );
+}
+
+#[test]
+fn disabling_cancels_in_steps() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let ids = many(&given, SWEEP_ROWS_MAX + 10);
+    assert_eq!(wait(given.store.cancel(webhook, at(2_000))).unwrap(), 0);
+    given.disable(webhook, 2_000);
+    assert_eq!(given.due(webhook, ids.len(), 2_000).0.len(), 10);
+    assert_eq!(wait(given.store.cancel(webhook, at(2_100))).unwrap(), 10);
+    assert_eq!(wait(given.store.cancel(webhook, at(2_100))).unwrap(), 0);
+    assert_eq!(wait(given.store.lanes(None, 10)).unwrap(), []);
+    let state = |id| given.state(delivery_id(id, webhook));
+    let cancelled = State::Cancelled(CancelCause::WebhookDisabled);
+    assert!(ids.iter().step_by(700).all(|id| state(*id) == cancelled));
+    assert_eq!(state(ids[ids.len() - 1]), cancelled);
+    assert_eq!(wait(given.store.cancel(WebhookId(99), at(0))).unwrap(), 0);
+}
+
+#[test]
+fn what_is_left_of_a_receiver_that_is_gone_is_cancelled_for_that() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let ids = many(&given, SWEEP_ROWS_MAX + 3);
+    let first = delivery_id(ids[0], webhook);
+    given.settle(settlement(first, 1_500, answered(410), gone()));
+    assert_eq!(wait(given.store.cancel(webhook, at(2_100))).unwrap(), 2);
+    let last = delivery_id(ids[ids.len() - 1], webhook);
+    assert_eq!(
+        given.state(last),
+        State::Cancelled(CancelCause::ReceiverGone)
+    );
+}

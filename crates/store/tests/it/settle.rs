@@ -1,0 +1,281 @@
+//! Settling: what attempts leave behind, in time, late, twice, and when the receiver is gone.
+
+use bytes::Bytes;
+use model::attempt::{Answer, BodyEnd, FailureKind, Outcome};
+use model::contract::{Settlement, Which};
+use model::delivery::{CancelCause, State};
+use model::query::Status;
+use model::webhook::{DisabledCause, Headers};
+
+use crate::harness::{
+    Given, Told, answered, at, attempt, delivered, delivery_id, ended, failed, gone, retry,
+    settlement, wait,
+};
+
+#[test]
+fn a_success_ends_a_delivery() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    given.settle(settlement(id, 1_200, answered(204), delivered()));
+    let story = given.story(id);
+    assert_eq!(story.row.state, State::Delivered);
+    assert_eq!(
+        (story.row.due_at, story.row.ended_at),
+        (None, Some(at(1_200)))
+    );
+    assert_eq!(story.attempts.len(), 1);
+    assert_eq!(story.attempts[0].attempt, attempt(1_200, answered(204)));
+    assert!(given.due(webhook, 10, i64::MAX).0.is_empty());
+}
+
+#[test]
+fn a_failure_waits_for_its_next_attempt() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    let mut next = retry(6_000);
+    next.round_began_at = at(1_100);
+    given.settle(settlement(id, 1_100, failed(FailureKind::Connect), next));
+    assert!(given.due(webhook, 10, 5_999).0.is_empty());
+    let due = given.due(webhook, 10, 6_000).0.remove(0).delivery;
+    assert_eq!((due.attempts, due.round_attempts, due.round), (1, 1, 1));
+    assert_eq!(
+        (due.round_began_at, due.due_at),
+        (Some(at(1_100)), at(6_000))
+    );
+    let story = given.story(id);
+    assert_eq!(story.row.status(), Status::Retrying);
+    assert_eq!(story.row.latest, Some(failed(FailureKind::Connect)));
+    assert_eq!(story.attempts[0].next_due_at, Some(at(6_000)));
+}
+
+#[test]
+fn every_outcome_is_read_as_it_was_written() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let answer = |body_end, body: &'static [u8]| {
+        Outcome::Answered(Answer {
+            status: 599,
+            headers: Headers(Bytes::from_static(b"A: \xff\x00\r\n")),
+            body: Bytes::from_static(body),
+            body_end,
+        })
+    };
+    let failures = FailureKind::ALL.map(failed);
+    let answers = BodyEnd::ALL.map(|end| answer(end, b"\x00\xff body"));
+    let bare = Outcome::Answered(Answer {
+        status: 0,
+        headers: Headers::default(),
+        body: Bytes::new(),
+        body_end: BodyEnd::Whole,
+    });
+    let outcomes = failures.into_iter().chain(answers).chain([bare]);
+    for (number, outcome) in (1..).zip(outcomes) {
+        let id = delivery_id(given.notified(&number.to_string(), number), webhook);
+        let exhausted = ended(State::Exhausted);
+        given.settle(settlement(id, number, outcome.clone(), exhausted));
+        let story = given.story(id);
+        assert_eq!(story.attempts[0].attempt, attempt(number, outcome.clone()));
+        let shown = match outcome {
+            Outcome::Answered(answer) => Outcome::Answered(Answer {
+                body: Bytes::new(),
+                ..answer
+            }),
+            failed @ Outcome::Failed(_) => failed,
+        };
+        assert_eq!(story.row.latest, Some(shown));
+    }
+}
+
+#[test]
+fn attempts_of_one_kind_share_what_was_sent_and_differ_where_it_differs() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let urls = [
+        "https://a.example/",
+        "https://b.example/",
+        "https://a.example/",
+    ];
+    for (number, url) in (1..).zip(urls) {
+        let id = delivery_id(given.notified(&number.to_string(), number), webhook);
+        let mut settlement = settlement(id, number, answered(200), delivered());
+        settlement.attempt.url = url.to_owned();
+        given.settle(settlement);
+        assert_eq!(given.story(id).attempts[0].attempt.url, url);
+    }
+}
+
+#[test]
+fn a_late_failure_is_written_down_and_changes_nothing() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    given.settle(settlement(
+        id,
+        1_100,
+        answered(500),
+        ended(State::Exhausted),
+    ));
+    given.requeue(webhook, Which::One(id), 2_000);
+    given.settle(settlement(id, 2_500, answered(503), retry(9_000)));
+    let due = given.due(webhook, 10, 2_000).0.remove(0).delivery;
+    assert_eq!((due.round, due.attempts, due.due_at), (2, 2, at(2_000)));
+    // The attempt belongs to the round before, so this one has its whole schedule left.
+    assert_eq!((due.round_attempts, due.round_began_at), (0, None));
+    let story = given.story(id);
+    assert_eq!(story.attempts.len(), 2);
+    assert_eq!(story.attempts[1].number, 2);
+    assert_eq!(story.attempts[1].next_due_at, None);
+}
+
+#[test]
+fn a_late_success_counts() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let pending = delivery_id(given.notified("1", 1_000), webhook);
+    given.settle(settlement(
+        pending,
+        1_100,
+        answered(500),
+        ended(State::Exhausted),
+    ));
+    given.requeue(webhook, Which::One(pending), 2_000);
+    let cancelled = delivery_id(given.notified("2", 1_000), webhook);
+    given.disable(webhook, 2_100);
+    assert_eq!(
+        given.state(cancelled),
+        State::Cancelled(CancelCause::WebhookDisabled)
+    );
+    for id in [pending, cancelled] {
+        given.settle(settlement(id, 2_500, answered(200), delivered()));
+        let row = given.story(id).row;
+        assert_eq!(row.state, State::Delivered);
+        assert_eq!((row.ended_at, row.due_at), (Some(at(2_500)), None));
+    }
+    // What is delivered stays so, whatever comes later.
+    given.settle(settlement(pending, 2_600, answered(500), retry(9_000)));
+    assert_eq!(given.state(pending), State::Delivered);
+    assert!(given.due(webhook, 10, i64::MAX).0.is_empty());
+}
+
+#[test]
+fn a_settlement_that_is_repeated_is_written_once() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let settlements = [
+        (answered(200), delivered()),
+        (answered(500), retry(9_000)),
+        (answered(500), ended(State::Exhausted)),
+        (answered(410), gone()),
+    ];
+    for (number, (outcome, next)) in (1..).zip(settlements) {
+        let id = delivery_id(given.notified(&number.to_string(), 1_000), webhook);
+        let settlement = settlement(id, 1_100, outcome, next);
+        given.settle(settlement.clone());
+        let first = given.story(id);
+        let version = given.stored(webhook).version;
+        given.settle(settlement);
+        assert_eq!(given.story(id), first);
+        assert_eq!(given.stored(webhook).version, version);
+    }
+}
+
+#[test]
+fn two_attempts_that_look_alike_are_both_written() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    given.settle(settlement(id, 1_100, answered(500), retry(5_000)));
+    // Both retries are due at the same moment, and only when they began tells them apart.
+    given.settle(settlement(id, 1_200, answered(500), retry(5_000)));
+    let story = given.story(id);
+    assert_eq!((story.row.attempts, story.attempts.len()), (2, 2));
+    // Brought forward and tried within the same millisecond.
+    given.requeue(webhook, Which::One(id), 1_200);
+    given.settle(settlement(id, 1_200, answered(500), retry(5_000)));
+    assert_eq!(given.story(id).attempts.len(), 3);
+}
+
+#[test]
+fn a_delivery_that_is_gone_is_settled_without_a_trace() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(99, webhook);
+    given.settle(settlement(id, 1_000, answered(410), gone()));
+    assert!(
+        wait(given.store.delivery(given.tenant, id))
+            .unwrap()
+            .is_none()
+    );
+    assert!(given.stored(webhook).enabled());
+}
+
+#[test]
+fn a_receiver_that_is_gone_switches_its_webhook_off() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let other = given.paid_webhook();
+    let ids: Vec<_> = (1..=3)
+        .map(|n| delivery_id(given.notified(&n.to_string(), 1_000), webhook))
+        .collect();
+    let version = given.store.version();
+    given.heard.take();
+    // Two of one batch say so.
+    let batch = ids[..2]
+        .iter()
+        .map(|id| settlement(*id, 1_500, answered(410), gone()))
+        .collect();
+    wait(given.store.settle(batch)).unwrap();
+
+    let stored = given.stored(webhook);
+    let disabled = stored.disabled.unwrap();
+    assert_eq!(
+        (disabled.at, disabled.cause),
+        (at(1_500), DisabledCause::Gone)
+    );
+    assert_eq!((stored.version, stored.updated_at), (2, at(1_500)));
+    for id in &ids {
+        let row = given.story(*id).row;
+        assert_eq!(row.state, State::Cancelled(CancelCause::ReceiverGone));
+        assert_eq!(row.ended_at, Some(at(1_500)));
+    }
+    assert_eq!(given.story(ids[1]).attempts.len(), 1);
+    assert_eq!(given.story(ids[2]).attempts.len(), 0);
+    assert_eq!(given.due(other, 10, 1_500).0.len(), 3);
+    assert_eq!(given.heard.take(), [Told::Changed(vec![webhook])]);
+    assert!(given.store.version() > version);
+
+    let audit = wait(given.store.audit(given.tenant, 10)).unwrap();
+    assert_eq!(audit[0].action, "webhook.disabled");
+    assert_eq!(audit[0].actor, "willcall");
+    assert_eq!(audit[1].action, "webhook.created");
+    let detail = &audit[0].detail;
+    assert!(detail.contains(&ids[0].to_string()), "{detail}");
+    assert!(detail.contains("https://***@example.org/hook"), "{detail}");
+    assert!(!detail.contains("secret"), "{detail}");
+
+    // Nothing is owed to it any more.
+    given.notified("4", 2_000);
+    assert!(given.due(webhook, 10, 2_000).0.is_empty());
+}
+
+#[test]
+fn a_receiver_that_was_gone_before_the_webhook_changed_switches_nothing_off() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    let mut changed = given.stored(webhook);
+    changed.target_url = "https://example.org/elsewhere".to_owned();
+    given.save(changed, 1_050).unwrap();
+    let outdated = Settlement {
+        attempt: attempt(1_040, answered(410)),
+        ..settlement(id, 1_100, answered(410), gone())
+    };
+    given.settle(outdated);
+    assert!(given.stored(webhook).enabled());
+    assert_eq!(given.state(id), State::Cancelled(CancelCause::ReceiverGone));
+    let id = delivery_id(given.notified("2", 1_000), webhook);
+    given.settle(settlement(id, 1_100, answered(410), gone()));
+    assert!(!given.stored(webhook).enabled());
+}
