@@ -61,10 +61,6 @@ const RESCAN_EVERY: Duration = Duration::from_secs(60);
 /// Results of attempts taken in before anything else is looked at.
 const LANDED_MAX: usize = limits::SETTLE_BATCH_MAX;
 
-/// Outcomes may wait beside a full air as long as they fit into one batch; if the store refuses
-/// them, no more attempts begin.
-const UNWRITTEN_MAX: usize = limits::SETTLE_BATCH_MAX;
-
 /// After the last attempt the store gets this long to take the last outcomes.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -222,9 +218,11 @@ impl Dispatch {
         }
     }
 
-    /// Begins as many attempts as may be in the air.
+    /// Begins as many attempts as may be in the air. An attempt counts until its outcome is
+    /// written down: so many are repeated at most if the process dies, and if the store refuses,
+    /// no more begin.
     fn hand_out(&mut self) {
-        while self.flights.len() + self.settling.len() < self.flights_max + UNWRITTEN_MAX {
+        while self.flights.len() + self.settling.len() < self.flights_max {
             let Some((prepared, due)) = self.lanes.next_call() else {
                 break;
             };

@@ -4,6 +4,7 @@
 //! what its section of an operator's file may say. No dialect imports another.
 
 mod declared;
+mod demo;
 mod pretix;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use model::refusal::Refusal;
 use model::tenant::DialectName;
 
 pub use declared::{Declared, FreshToken, KnownEvents, Mistake};
+pub use demo::{Character, Demo, DemoCall};
 
 use crate::route::{Answer, Answering, Asked, Call, Place};
 use declared::Declare;
@@ -53,6 +55,8 @@ pub(crate) struct Dialect {
     /// Its key in an operator's file.
     pub(crate) section: &'static str,
     pub(crate) declare: Box<Declare>,
+    /// Its part of the demo.
+    pub(crate) demo: fn(DialectName) -> Demo,
 }
 
 /// The one list.
@@ -64,6 +68,16 @@ impl Dialects {
     pub fn policies(&self) -> Policies {
         let policy = |dialect: &Arc<Dialect>| (dialect.name.clone(), dialect.policy.clone());
         self.0.iter().map(policy).collect()
+    }
+
+    pub fn names(&self) -> Vec<DialectName> {
+        self.0.iter().map(|dialect| dialect.name.clone()).collect()
+    }
+
+    /// What each dialect shows of itself.
+    pub fn demos(&self) -> Vec<Demo> {
+        let demo = |dialect: &Arc<Dialect>| (dialect.demo)(dialect.name.clone());
+        self.0.iter().map(demo).collect()
     }
 
     /// The dialect that has places where `path` leads.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod declare;
+mod demo;
 mod fields;
 mod input;
 mod intake;
@@ -51,6 +52,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         declare: Box::new(move |organizers, known, dice, declared| {
             declare::declare(&own, &pretix.kinds, organizers, known, dice, declared);
         }),
+        demo: demo::demo,
     }
 }
 
