@@ -6,7 +6,7 @@ use super::lexer::{Kind, identifiers, only};
 use super::{File, judge, rust_files, tree};
 
 /// What must not be a name of ours, and what to say instead.
-const BANNED: [(&str, &str); 26] = [
+const BANNED: [(&str, &str); 25] = [
     ("account", "tenant"),
     ("ack", "settle"),
     ("bucket", "lane"),
@@ -17,7 +17,6 @@ const BANNED: [(&str, &str); 26] = [
     ("endpoint", "webhook"),
     ("flavor", "dialect"),
     ("flavour", "dialect"),
-    ("handler", "a verb and a noun"),
     ("helper", "what it does"),
     ("hook", "webhook"),
     ("lease", "slot, owned_until"),
@@ -36,11 +35,20 @@ const BANNED: [(&str, &str); 26] = [
 ];
 
 /// Names that a library gives.
-const FOREIGN: [&str; 4] = [
+const FOREIGN: [&str; 13] = [
     "CommonName",
+    "PAYLOAD_TOO_LARGE",
+    "SERVICE_UNAVAILABLE",
+    "ServiceExt",
+    "TowerToHyperService",
+    "buckets",
+    "builder_with_provider",
     "default_provider",
+    "exponential_buckets",
     "http_body_util",
     "hyper_util",
+    "set_hook",
+    "tracing_subscriber",
 ];
 
 /// `word in file`, and why it is right there.
