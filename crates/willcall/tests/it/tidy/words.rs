@@ -6,7 +6,7 @@ use super::lexer::{Kind, identifiers, only};
 use super::{File, judge, rust_files, tree};
 
 /// What must not be a name of ours, and what to say instead.
-const BANNED: [(&str, &str); 25] = [
+const BANNED: &[(&str, &str)] = &[
     ("account", "tenant"),
     ("ack", "settle"),
     ("bucket", "lane"),
@@ -35,7 +35,7 @@ const BANNED: [(&str, &str); 25] = [
 ];
 
 /// Names that a library gives.
-const FOREIGN: [&str; 17] = [
+const FOREIGN: &[&str] = &[
     "CommonName",
     "PAYLOAD_TOO_LARGE",
     "SERVICE_UNAVAILABLE",
@@ -56,7 +56,7 @@ const FOREIGN: [&str; 17] = [
 ];
 
 /// `word in file`, and why it is right there.
-const LEGITIMATE: [(&str, &str); 5] = [
+const LEGITIMATE: &[(&str, &str)] = &[
     (
         "provider in crates/engine/src/tls.rs",
         "rustls calls its cryptography so",
@@ -79,10 +79,10 @@ const LEGITIMATE: [(&str, &str); 5] = [
     ),
 ];
 
-const DIALECTS: [&str; 2] = ["pretix", "openticket"];
+const DIALECTS: &[&str] = &["pretix", "openticket"];
 
 /// Files that name a dialect and are neither its own nor tests.
-const NAMING: [(&str, &str); 0] = [];
+const NAMING: &[(&str, &str)] = &[];
 
 #[test]
 fn names_use_the_words_of_the_house() {
@@ -100,7 +100,7 @@ fn names_use_the_words_of_the_house() {
             }
         }
     }
-    for name in FOREIGN {
+    for name in FOREIGN.iter().copied() {
         let used = |file: &File| identifiers(&file.text).any(|(_, word)| word == name);
         let product = rust_files().filter(|file| !file.path.contains("/it/tidy/"));
         assert!(
@@ -110,7 +110,7 @@ fn names_use_the_words_of_the_house() {
     }
     judge(
         &found,
-        &LEGITIMATE,
+        LEGITIMATE,
         "Use the words of docs/words.md in names. A name that a library gives goes into FOREIGN in \
          tests/it/tidy/words.rs.",
     );
@@ -123,7 +123,7 @@ fn a_dialect_is_named_in_its_folder_only() {
         .iter()
         .filter(|file| file.path.starts_with("crates/"))
     {
-        for dialect in DIALECTS {
+        for dialect in DIALECTS.iter().copied() {
             let at_home = file.path.contains(&format!("/dialects/{dialect}/"))
                 || file.path.ends_with("/dialects/mod.rs");
             let mut lines = file.product().lines();
@@ -136,7 +136,7 @@ fn a_dialect_is_named_in_its_folder_only() {
     }
     judge(
         &found,
-        &NAMING,
+        NAMING,
         "Say it without the dialect, or move it into crates/web/src/dialects/<name>/.",
     );
 }
@@ -150,7 +150,7 @@ fn every_banned_word_is_in_the_glossary() {
     let words: BTreeSet<String> = identifiers(&glossary.text)
         .map(|(_, word)| word.to_lowercase())
         .collect();
-    for (banned, _) in BANNED {
+    for (banned, _) in BANNED.iter().copied() {
         assert!(
             words.contains(banned),
             "docs/words.md does not say that \"{banned}\" is not to be used"
