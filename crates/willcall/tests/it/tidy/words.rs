@@ -41,6 +41,7 @@ const FOREIGN: &[&str] = &[
     "SERVICE_UNAVAILABLE",
     "Service",
     "ServiceExt",
+    "SubscriberExt",
     "SubscriberInitExt",
     "TowerToHyperService",
     "buckets",
