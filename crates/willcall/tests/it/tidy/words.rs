@@ -37,11 +37,9 @@ const BANNED: &[(&str, &str)] = &[
 
 /// Names that a library gives.
 const FOREIGN: &[&str] = &[
-    "CommonName",
     "PAYLOAD_TOO_LARGE",
     "SERVICE_UNAVAILABLE",
     "Service",
-    "ServiceExt",
     "SubscriberExt",
     "SubscriberInitExt",
     "TowerToHyperService",
