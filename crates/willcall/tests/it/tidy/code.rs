@@ -89,25 +89,26 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn tests_wait_for_no_real_time() {
-    // Files of one folder of tests share their helpers, so they are looked at together.
-    let mut groups: BTreeMap<String, String> = BTreeMap::new();
-    for file in rust_files().filter(|file| !file.tests().is_empty()) {
-        let group = match file.path.find("/tests") {
-            Some(at) => file.path[..at].to_owned(),
-            None => file.path.clone(),
-        };
-        let code = only(Kind::Code, file.tests());
-        groups.entry(group).or_default().push_str(&code);
+    let codes: Vec<(&File, String)> = rust_files()
+        .map(|file| (file, only(Kind::Code, file.tests())))
+        .collect();
+    let paused = |code: &str| code.contains("start_paused = true") || code.contains("time::pause(");
+    let mut found = BTreeMap::new();
+    for (file, code) in codes.iter().filter(|(_, code)| code.contains("sleep(")) {
+        let real = code
+            .lines()
+            .any(|line| line.contains("#[tokio::test") && !paused(line));
+        // A file without tests of its own helps those beside it.
+        let folder = file.path.find("/tests").map(|at| &file.path[..at]);
+        let mut beside = codes
+            .iter()
+            .filter(|(other, _)| folder.is_some_and(|folder| other.path.starts_with(folder)));
+        if real || !(paused(code) || beside.any(|(_, code)| paused(code))) {
+            found.extend([place(file, "sleep(")]);
+        }
     }
-    let waiting = groups.into_iter().filter(|(_, code)| {
-        let tests = code.matches("#[tokio::test").count();
-        let paused = code.matches("#[tokio::test(start_paused = true").count();
-        code.contains("sleep(") && (tests == 0 || paused < tests) && !code.contains("time::pause(")
-    });
     judge(
-        &waiting
-            .map(|(group, _)| (group, "sleep(".to_owned()))
-            .collect(),
+        &found,
         WAITING,
         "Wait for what you wait for, or pause the time: #[tokio::test(start_paused = true)].",
     );
