@@ -3,6 +3,7 @@
 mod chaos;
 mod faults;
 mod load;
+mod real;
 mod trouble;
 mod world;
 
@@ -305,7 +306,7 @@ async fn a_retry_goes_to_the_url_the_webhook_has_by_then() {
     seconds(1).await;
     world
         .change(webhook, |webhook| {
-            webhook.target_url = "http://u:p@new.test/y".to_owned()
+            webhook.target_url = "http://u:p@new.test/y".to_owned();
         })
         .await;
     seconds(60).await;

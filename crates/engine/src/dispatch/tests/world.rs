@@ -356,7 +356,7 @@ impl Dial for Arc<Net> {
     fn dial<'a>(&'a self, place: &'a Place, _limit: Limit) -> Dialled<'a> {
         Box::pin(async move {
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
-            let (net, host) = (Arc::clone(self), place.host.clone());
+            let (net, host) = (Self::clone(self), place.host.clone());
             let serving = async move {
                 let service = service_fn(|request| serve(&net, &host, request));
                 let connection = hyper::server::conn::http1::Builder::new()

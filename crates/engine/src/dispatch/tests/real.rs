@@ -1,0 +1,171 @@
+//! With threads and sockets: the store on its file, the network on the loopback. What can race,
+//! races here; what must come out of it is exact.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use model::contract::Store;
+use model::dice::Dice;
+use model::filter::{Filter, Pair, Wish};
+use model::notification::NewNotification;
+use model::query::Declaration;
+use model::tenant::DialectName;
+use model::time::{Clock, Timestamp};
+use model::webhook::{Headers, NewWebhook};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use super::world::{DIALECT, SETTINGS, policies};
+use crate::tasks::{Alarm, Part};
+use crate::{Engine, NetDial, Parts, Settings, tls_config};
+
+type Heard = Arc<Mutex<BTreeMap<Bytes, usize>>>;
+
+/// A receiver on the loopback that fails every seventh call; counts by body.
+async fn receiver() -> (u16, Heard, Part<()>) {
+    #[expect(clippy::disallowed_methods, reason = "a receiver on the loopback")]
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heard = Heard::default();
+    let by_all = Arc::clone(&heard);
+    let part = Part::spawn("receiver", &Alarm::new(), async move {
+        let mut connections = Vec::new();
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let heard = Arc::clone(&by_all);
+            connections.push(Part::spawn("connection", &Alarm::new(), async move {
+                let service = service_fn(|request| answer(Arc::clone(&heard), request));
+                let serving = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(tcp), service);
+                serving.await.ok();
+            }));
+        }
+    });
+    (port, heard, part)
+}
+
+async fn answer(
+    heard: Heard,
+    request: http::Request<hyper::body::Incoming>,
+) -> Result<http::Response<Full<Bytes>>, Infallible> {
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let mut heard = heard.lock().unwrap();
+    let count = heard.entry(body).or_default();
+    *count += 1;
+    let first = *count == 1;
+    let mut response = http::Response::new(Full::from("ok"));
+    if first && heard.len().is_multiple_of(7) {
+        *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+    }
+    Ok(response)
+}
+
+async fn webhook(store: &Arc<dyn Store>, port: u16) -> model::id::TenantId {
+    let declaration = Declaration {
+        dialect: DialectName::new(DIALECT),
+        key: "house".to_owned(),
+        name: "House".to_owned(),
+        events: vec![],
+        tokens: vec![],
+        webhooks: vec![],
+    };
+    let now = Timestamp::from_millis(1);
+    let applied = store.apply(vec![declaration], "test".to_owned(), now);
+    applied.await.unwrap();
+    let tenant = store.tenant(DialectName::new(DIALECT), "house".to_owned());
+    let tenant = tenant.await.unwrap().unwrap().id;
+    let wish = Wish {
+        topic: "paid".to_owned(),
+        scope: None,
+    };
+    let new = NewWebhook {
+        tenant,
+        target_url: format!("http://127.0.0.1:{port}/"),
+        disabled: None,
+        filter: Filter([wish].into_iter().collect()),
+        settings: "{}".to_owned(),
+        headers: Headers::default(),
+    };
+    let created = store.create_webhook(new, "test".to_owned(), now);
+    created.await.unwrap();
+    tenant
+}
+
+fn engine(store: &Arc<dyn Store>, began: Instant) -> Engine {
+    let mut policies = policies();
+    for policy in policies.values_mut() {
+        // 5 s become 50 ms.
+        policy.schedule = policy.schedule.hastened(100);
+    }
+    let clock = Clock::new(move || {
+        let millis = i64::try_from(began.elapsed().as_millis()).unwrap();
+        Timestamp::from_millis(1_000_000 + millis)
+    });
+    let roots = tls_config(&[]).unwrap();
+    let parts = Parts {
+        store: Arc::clone(store),
+        dial: Arc::new(NetDial::new("127.0.0.1".parse().unwrap(), &roots)),
+        clock,
+        dice: Dice::seeded([1; 32]),
+        policies,
+        settings: Settings {
+            flights_max: 256,
+            lane_width: 64,
+            ..SETTINGS
+        },
+    };
+    Engine::start(parts, &mut Registry::default())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_threads_and_sockets_each_is_sent_once_and_again_only_if_it_failed() {
+    const ROUNDS: usize = 20;
+    const BATCH: usize = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let store = store::open(&path, &mut Registry::default()).unwrap();
+    let began = Instant::now();
+    let (port, heard, _receiver) = receiver().await;
+    let engine = engine(&store, began);
+    let tenant = webhook(&store, port).await;
+    for round in 0..ROUNDS {
+        let new = |number| NewNotification {
+            tenant,
+            key: format!("{round}-{number}"),
+            action_type: "paid".to_owned(),
+            pairs: vec![Pair {
+                topic: "paid".to_owned(),
+                scope: String::new(),
+            }],
+            event: None,
+            headers: Headers::default(),
+            body: Bytes::from(format!("{round}-{number}")),
+            at: Timestamp::from_millis(1_000_000),
+        };
+        store.accept((0..BATCH).map(new).collect()).await.unwrap();
+    }
+    // Ends when nothing is owed; the limit is for a defect, not for speed.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !store.lanes(None, 1).await.unwrap().is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "{} were heard",
+            heard.lock().unwrap().len()
+        );
+        store.pulse().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert!(engine.stop(Duration::from_secs(5)).await.is_clean());
+    store.close().await.unwrap();
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), ROUNDS * BATCH);
+    let calls: usize = heard.values().sum();
+    assert_eq!(calls, ROUNDS * BATCH + ROUNDS * BATCH / 7);
+}
