@@ -15,9 +15,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use crate::OpenError;
 use crate::migrate;
 
-/// Above this size the pages are not all read at every start: at some 500 MiB a second a start
-/// would take longer than people wait. The header and the schema are always checked.
-const QUICK_CHECK_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Above this size the pages are not all read at every start: at some 100 MiB a second a start
+/// would take longer than people wait. The header, the schema and the size are always checked.
+const QUICK_CHECK_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 

@@ -68,20 +68,25 @@ impl Desk {
             closed,
         };
         let ends = threads.ends();
+        let (reading, readers_left) = std::sync::mpsc::channel::<()>();
         for (index, conn) in readers.into_iter().enumerate() {
-            let (ends, open) = (ends.clone(), Arc::clone(&open));
+            let (ends, open, reading) = (ends.clone(), Arc::clone(&open), reading.clone());
             std::thread::Builder::new()
                 .name(format!("store reader {index}"))
                 .spawn(move || {
                     read_on(&conn, &ends);
                     drop(conn);
-                    drop(open);
+                    drop((open, reading));
                 })?;
         }
+        drop(reading);
         std::thread::Builder::new()
             .name("store writer".to_owned())
             .spawn(move || {
                 let conn = write_on(writer, &shared, &ends);
+                // The last one to close moves the log into the file. Two that close at the same
+                // time each take the other for the last.
+                while readers_left.recv().is_ok() {}
                 drop(conn);
                 drop(open);
             })?;
@@ -227,8 +232,9 @@ impl Drop for LastWill<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("a thread of the store has panicked, the store ends");
-            self.0.writing.die();
+            // The writer's last: whoever hears from its queue that it died finds both so.
             self.0.reading.die();
+            self.0.writing.die();
         }
     }
 }
