@@ -27,8 +27,13 @@ need cc gcc
 need git git
 need python3 python3
 need node nodejs
-cargo fmt --version >/dev/null 2>&1 || { echo "rustfmt is missing: rustup component add rustfmt"; exit 1; }
-cargo clippy --version >/dev/null 2>&1 || { echo "clippy is missing: rustup component add clippy"; exit 1; }
+need prlimit util-linux
+for part in fmt clippy; do
+    cargo $part --version >/dev/null 2>&1 || {
+        echo "cargo $part is missing; install it with: rustup component add rustfmt clippy"
+        exit 1
+    }
+done
 
 step format cargo fmt --all --check
 step lints cargo clippy --workspace --all-targets --locked --quiet -- -D warnings

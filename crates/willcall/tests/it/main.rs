@@ -1,9 +1,15 @@
 //! The real binary on real sockets: what a user sees, what survives a kill; the receivers of the
 //! guide; and the properties of the source tree.
 
+#[cfg(test)]
 mod full;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
 mod kill;
+#[cfg(test)]
 mod receivers;
+#[cfg(test)]
 mod smoke;
+#[cfg(test)]
 mod tidy;

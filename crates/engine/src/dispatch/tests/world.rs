@@ -399,7 +399,7 @@ async fn serve(
     Ok(response)
 }
 
-/// The schedule of the pretix dialect (`spec/decisions.md`).
+/// The schedule of the pretix dialect.
 pub(super) fn policies() -> Policies {
     let minutes = |minutes: i64| minutes * 60_000;
     let policy = Policy {
