@@ -168,7 +168,7 @@ impl Dial for NetDial {
     fn dial<'a>(&'a self, place: &'a Place, limit: Limit) -> Dialled<'a> {
         Box::pin(async move {
             let addresses = self.look_up(place, limit).await?;
-            let tcp = connect(addresses, limit).await?;
+            let tcp = connect(addresses, limit, |address| Box::pin(connect_one(address))).await?;
             if place.tls {
                 self.agree(tcp, place, limit).await
             } else {
@@ -178,15 +178,21 @@ impl Dial for NetDial {
     }
 }
 
+type Connecting<T> = Boxed<'static, (SocketAddr, io::Result<T>)>;
+
 /// The first of these addresses that takes a connection. They are tried in order; one that does
 /// not answer soon gets company.
-async fn connect(addresses: Vec<SocketAddr>, limit: Limit) -> Result<TcpStream, Failure> {
+async fn connect<T>(
+    addresses: Vec<SocketAddr>,
+    limit: Limit,
+    one: impl Fn(SocketAddr) -> Connecting<T>,
+) -> Result<T, Failure> {
     let mut waiting = addresses.into_iter().peekable();
-    let mut running: Vec<Boxed<'static, (SocketAddr, io::Result<TcpStream>)>> = Vec::new();
+    let mut running: Vec<Connecting<T>> = Vec::new();
     let mut complaints: Vec<String> = Vec::new();
     loop {
         if let Some(address) = waiting.next() {
-            running.push(Box::pin(connect_one(address)));
+            running.push(one(address));
         } else if running.is_empty() {
             return Err(Failure::new(FailureKind::Connect, complaints.join("; ")));
         }

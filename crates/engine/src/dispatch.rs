@@ -49,7 +49,7 @@ use crate::settling::Settling;
 use crate::tasks::Swarm;
 
 /// The loop comes round at least this often, so that a wall clock that was set is noticed.
-const BEAT: Duration = Duration::from_secs(1);
+const BEAT: Duration = Duration::from_secs(5);
 
 /// Lanes of one page of the scan at the start.
 const SCAN_PAGE: usize = 1_000;
@@ -222,7 +222,7 @@ impl Dispatch {
     /// written down: so many are repeated at most if the process dies, and if the store refuses,
     /// no more begin.
     fn hand_out(&mut self) {
-        while self.flights.len() + self.settling.len() < self.flights_max {
+        while !self.settling.is_full(self.flights.len(), self.flights_max) {
             let Some((prepared, due)) = self.lanes.next_call() else {
                 break;
             };
@@ -406,7 +406,7 @@ impl Dispatch {
                     self.lanes.answer_target(target.webhook, seen);
                 }
                 for webhook in unknown {
-                    tracing::warn!(%webhook, "there are deliveries for a webhook that is not there");
+                    tracing::warn!(%webhook, "deliveries are owed to no webhook");
                     self.lanes.answer_target(webhook, Seen::Unserved);
                 }
             }

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::tasks::Alarm;
 
-/// The loop comes round every second; after so long without it something is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(10);
+/// The loop comes round every 5 seconds at least; after so long without it something is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(20);
 
 /// A handle that answers whether deliveries flow. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -82,5 +82,35 @@ impl Health {
     pub(crate) fn stopped(&self) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.stopped = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_does_not_come_round_is_noticed() {
+        let health = Health::new(Alarm::new());
+        assert_eq!(health.check(), Ok(()));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let words = "the delivery loop has not come round for 60 s";
+        assert_eq!(health.check(), Err(words.to_owned()));
+        health.beat(None);
+        assert_eq!(health.check(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_store_refuses_is_said_with_its_cause() {
+        let health = Health::new(Alarm::new());
+        let trouble = Trouble {
+            since: Instant::now(),
+            what: "outcomes of attempts",
+            cause: "no room left to write".to_owned(),
+        };
+        tokio::time::advance(Duration::from_secs(5)).await;
+        health.beat(Some(trouble));
+        let words = "the store refuses outcomes of attempts for 5 s: no room left to write";
+        assert_eq!(health.check(), Err(words.to_owned()));
     }
 }

@@ -54,7 +54,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     if !*failing {
-                        tracing::warn!(%error, "old deliveries cannot be removed; tried again later");
+                        tracing::warn!(%error, "old deliveries cannot be removed; it is repeated");
                     }
                     *failing = true;
                     return;

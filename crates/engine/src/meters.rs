@@ -130,3 +130,46 @@ pub(crate) fn class(outcome: &Outcome) -> &'static str {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::attempt::Failure;
+
+    use super::*;
+
+    #[test]
+    fn every_outcome_is_counted_under_a_name_that_is_there_from_the_start() {
+        let mut registry = Registry::default();
+        let meters = Meters::new(&mut registry);
+        for kind in FailureKind::ALL {
+            meters.attempted(&Outcome::Failed(Failure::new(kind, "")), 30_000);
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for kind in FailureKind::ALL {
+            let line = format!(
+                "willcall_attempts_total{{outcome=\"{}\"}} 1\n",
+                kind.as_str()
+            );
+            assert!(text.contains(&line), "{line}{text}");
+        }
+        for line in [
+            "willcall_attempts_total{outcome=\"2xx\"} 0\n",
+            "willcall_attempts_total{outcome=\"410\"} 0\n",
+            "willcall_attempt_duration_seconds_count 8\n",
+            "willcall_attempts_in_flight 0\n",
+            "willcall_deliveries_held 0\n",
+            "willcall_lanes 0\n",
+            "willcall_outcomes_unwritten 0\n",
+            "willcall_settle_batch_outcomes_count 0\n",
+            "willcall_retries_scheduled_total 0\n",
+            "willcall_deliveries_exhausted_total 0\n",
+            "willcall_webhooks_disabled_total 0\n",
+            "willcall_connections_opened_total 0\n",
+            "willcall_store_refusals_total 0\n",
+            "willcall_prune_steps_total 0\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use model::attempt::Outcome;
 use model::contract::{Settlement, Store, StoreError};
 use model::limits;
 use tokio::time::Instant;
@@ -21,6 +22,8 @@ pub(crate) struct Settling {
     written: Vec<Settlement>,
     asking: Asking<()>,
     batch_max: usize,
+    /// What receivers said in all of these.
+    heard_bytes: usize,
 }
 
 impl Settling {
@@ -31,11 +34,19 @@ impl Settling {
             written: Vec::new(),
             asking: Asking::new("outcomes of attempts"),
             batch_max: limits::SETTLE_BATCH_MAX,
+            heard_bytes: 0,
         }
     }
 
     pub(crate) fn push(&mut self, settlement: Settlement) {
+        self.heard_bytes += heard_bytes(&settlement);
         self.waiting.push_back(settlement);
+    }
+
+    /// Whether no more attempts should begin, beside those in the air: an attempt counts until its
+    /// outcome is written down, and all of them have to fit into memory.
+    pub(crate) fn is_full(&self, flying: usize, flights_max: usize) -> bool {
+        self.len() + flying >= flights_max || self.heard_bytes >= limits::HELD_BYTES_MAX
     }
 
     /// Outcomes that are not known to be written down.
@@ -70,7 +81,10 @@ impl Settling {
         match ready!(self.asking.poll(cx)) {
             Ok(()) => {
                 self.batch_max = (self.batch_max * 2).min(limits::SETTLE_BATCH_MAX);
-                Poll::Ready(Ok(std::mem::take(&mut self.written)))
+                let written = std::mem::take(&mut self.written);
+                let heard: usize = written.iter().map(heard_bytes).sum();
+                self.heard_bytes = self.heard_bytes.saturating_sub(heard);
+                Poll::Ready(Ok(written))
             }
             Err(error) => {
                 self.put_back(&error);
@@ -94,5 +108,12 @@ impl Settling {
                 }
             }
         }
+    }
+}
+
+fn heard_bytes(settlement: &Settlement) -> usize {
+    match &settlement.attempt.outcome {
+        Outcome::Answered(answer) => answer.headers.0.len() + answer.body.len(),
+        Outcome::Failed(failure) => failure.detail.len(),
     }
 }

@@ -569,3 +569,55 @@ async fn an_answer_before_the_request_was_read_counts_and_the_line_is_not_kept()
     assert_eq!(attempt.outcome.status(), Some(200));
     assert_eq!(given.pool.count(), 0);
 }
+
+/// Answers as they are, and with bytes changed, lost, doubled and cut; in pieces of any size.
+#[tokio::test(start_paused = true)]
+async fn whatever_bytes_come_an_attempt_ends_within_its_limit() {
+    const ANSWERS: [&[u8]; 4] = [
+        FINE,
+        b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: t\r\n\r\n",
+        b"HTTP/1.0 500 Oh\r\nConnection: keep-alive, close\r\nX: \xff\r\n\r\nrest",
+    ];
+    let mut dice = model::dice::Dice::seeded([9; 32]);
+    let mut draw = move |end: usize| usize::try_from(dice.below(end as u64)).unwrap();
+    for round in 0..1_500 {
+        let mut answer = ANSWERS[draw(ANSWERS.len())].to_vec();
+        for _ in 0..draw(5) {
+            let at = draw(answer.len());
+            match draw(5) {
+                _ if answer.len() < 2 => {}
+                0 => answer[at] = u8::try_from(draw(256)).unwrap(),
+                1 => drop(answer.remove(at)),
+                2 => answer.insert(at, answer[at]),
+                3 => answer.truncate(at.max(1)),
+                _ => answer.extend_from_within(at..),
+            }
+        }
+        let (piece, closes) = (1 + draw(40), draw(2) == 0);
+        let sent = answer.clone();
+        let given = given(vec![script(move |mut stream| {
+            let answer = answer.clone();
+            async move {
+                hear(&mut stream).await;
+                for bytes in answer.chunks(piece) {
+                    stream.write_all(bytes).await.ok();
+                    tokio::task::yield_now().await;
+                }
+                if !closes {
+                    std::future::pending::<()>().await;
+                }
+            }
+        })]);
+        let attempt = given.attempt().await;
+        let sent = String::from_utf8_lossy(&sent);
+        assert!(attempt.duration_ms <= LIMIT_MS, "round {round}: {sent:?}");
+        assert!(!attempt.outcome.words().is_empty());
+        if let Some(status) = attempt.outcome.status() {
+            assert!(
+                sent.contains(&status.to_string()),
+                "round {round}: {status} {sent:?}"
+            );
+        }
+    }
+}

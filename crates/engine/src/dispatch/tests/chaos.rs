@@ -15,7 +15,7 @@ use model::id::{NotificationId, WebhookId};
 use super::id;
 use super::world::{Call, Does, World, seconds};
 
-const SEEDS: u8 = 24;
+const SEEDS: u8 = 8;
 const ACTIONS: usize = 250;
 
 struct Chaos {

@@ -80,6 +80,7 @@ pub(super) struct Net {
     clock: Clock,
     characters: Mutex<BTreeMap<String, Character>>,
     calls: Mutex<Vec<Call>>,
+    counts: Mutex<BTreeMap<String, usize>>,
     running: Mutex<BTreeMap<String, usize>>,
     /// The most calls at once, by host and over all (under the empty name).
     most: Mutex<BTreeMap<String, usize>>,
@@ -272,6 +273,7 @@ impl Net {
             clock,
             characters: Mutex::default(),
             calls: Mutex::default(),
+            counts: Mutex::default(),
             running: Mutex::default(),
             most: Mutex::default(),
             connections: Mutex::default(),
@@ -334,7 +336,11 @@ impl Net {
     }
 
     fn decide(&self, call: &Call) -> Does {
-        let number = self.calls_at(&call.host).len();
+        let mut counts = self.counts.lock().unwrap();
+        let count = counts.entry(call.host.clone()).or_default();
+        let number = *count;
+        *count += 1;
+        drop(counts);
         self.calls.lock().unwrap().push(call.clone());
         let characters = self.characters.lock().unwrap();
         characters
