@@ -70,6 +70,7 @@ pub(crate) struct Arrived {
 }
 
 /// A request to be made; `Host` and the token of somebody who may do everything by default.
+#[derive(Debug)]
 pub(crate) struct Asking {
     method: String,
     path: String,
@@ -138,8 +139,17 @@ impl House {
         Self::over(store::open_inline().unwrap(), &options).await
     }
 
+    /// A house whose meters can be read.
+    pub(crate) async fn counting(registry: &mut Registry) -> Self {
+        Self::build(store::open_inline().unwrap(), &Options::default(), registry).await
+    }
+
     /// A house over a store that may be wrapped in trouble.
     pub(crate) async fn over(store: Arc<dyn Store>, options: &Options) -> Self {
+        Self::build(store, options, &mut Registry::default()).await
+    }
+
+    async fn build(store: Arc<dyn Store>, options: &Options, registry: &mut Registry) -> Self {
         let start: Timestamp = START.parse().unwrap();
         let now = Arc::new(AtomicI64::new(start.as_millis()));
         let reading = Arc::clone(&now);
@@ -162,7 +172,7 @@ impl House {
             health: Arc::new(|| Ok(())),
             metrics: Arc::new(|| "# EOF\n".to_owned()),
         };
-        let router = crate::build(parts, &mut Registry::default());
+        let router = crate::build(parts, registry);
         Self { router, store, now }
     }
 

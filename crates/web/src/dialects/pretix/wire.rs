@@ -140,7 +140,9 @@ const ID_PLACE: &str = "\0";
 
 impl Draft {
     pub(super) fn read(value: Value, organizer: &str, kinds: &Kinds) -> Result<Self, Vec<Fault>> {
-        let object = value.into_object().map_err(|other| vec![no_dictionary(&other)])?;
+        let object = value
+            .into_object()
+            .map_err(|other| vec![no_dictionary(&other)])?;
         let mut faults = Vec::new();
         let action = match judged("action", Rule::Action, object.get("action"), organizer) {
             Ok(action) => action.as_str().unwrap_or_default().to_owned(),
