@@ -86,7 +86,7 @@ impl Troubled {
 
 impl Ledger for Troubled {
     fn listen(&self, listener: Arc<dyn Listener>) {
-        self.store.listen(listener)
+        self.store.listen(listener);
     }
 
     fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>> {

@@ -156,7 +156,7 @@ fn an_empty_file_declares_nothing() {
 
 #[test]
 fn mistakes_name_their_line_and_field() {
-    for (text, mistakes) in [
+    judge(&[
         (
             "x = 1",
             vec!["line 1, x: is not known here; there are organizer"],
@@ -176,14 +176,16 @@ fn mistakes_name_their_line_and_field() {
         (
             "[[organizer]]\nslug = \"a b\"",
             vec![
-                "line 2, organizer.slug: may have letters, digits, \"-\", \"_\" and \".\", and begins with a letter or digit",
+                "line 2, organizer.slug: may have letters, digits, \"-\", \"_\" and \
+                 \".\", and begins with a letter or digit",
             ],
         ),
         (
             "[[organizer]]\nslug = 5\nnmae = \"x\"",
             vec![
                 "line 2, organizer.slug: must be a text in quotes, not integer",
-                "line 3, organizer.nmae: is not known here; there are slug, name, event, token, webhook",
+                "line 3, organizer.nmae: is not known here; there are slug, name, \
+                 event, token, webhook",
             ],
         ),
         (
@@ -191,16 +193,28 @@ fn mistakes_name_their_line_and_field() {
             vec!["line 4, organizer.slug: \"a\" is declared twice"],
         ),
         (
-            "[[organizer]]\nslug = \"a\"\n\n[[organizer.event]]\nslug = \"e\"\ndate_from = 2027-01-19T00:00:00\n[[organizer.event]]\nslug = \"e\"",
+            "[[organizer]]\nslug = \"a\"\n\n[[organizer.event]]\nslug = \
+             \"e\"\ndate_from = 2027-01-19T00:00:00\n[[organizer.event]]\nslug = \"e\"",
             vec![
-                "line 6, organizer.event.date_from: must be a time with its offset, such as 2027-01-19T10:00:00Z, not datetime",
+                "line 6, organizer.event.date_from: must be a time with its offset, \
+                 such as 2027-01-19T10:00:00Z, not datetime",
                 "line 8, organizer.event.slug: \"e\" is declared twice",
             ],
         ),
+    ]);
+}
+
+#[test]
+fn mistakes_in_tokens_and_webhooks_are_found_together() {
+    judge(&[
         (
-            "[[organizer]]\nslug = \"a\"\n[[organizer.token]]\nname = \"t\"\npermissions = [\"webhooks:all\"]\nkind = \"x\"\nactive = 1\n[[organizer.token]]\nname = \"t\"\ntoken = \"a b\"",
+            "[[organizer]]\nslug = \"a\"\n[[organizer.token]]\nname = \
+             \"t\"\npermissions = [\"webhooks:all\"]\nkind = \"x\"\nactive = \
+             1\n[[organizer.token]]\nname = \"t\"\ntoken = \"a b\"",
             vec![
-                "line 5, organizer.token.permissions: unknown permission \"webhooks:all\"; there are webhooks:read, webhooks:write, notifications:write",
+                "line 5, organizer.token.permissions: unknown permission \
+                 \"webhooks:all\"; there are webhooks:read, webhooks:write, \
+                 notifications:write",
                 "line 6, organizer.token.kind: must be \"token\" or \"device\", not \"x\"",
                 "line 7, organizer.token.active: must be true or false, not integer",
                 "line 8, organizer.token.permissions: is missing",
@@ -209,24 +223,35 @@ fn mistakes_name_their_line_and_field() {
             ],
         ),
         (
-            "[[organizer]]\nslug = \"a\"\n[[organizer.token]]\nname = \"t\"\npermissions = []\ntoken = \"x\"\n[[organizer.token]]\nname = \"u\"\npermissions = []\ntoken = \"x\"",
+            "[[organizer]]\nslug = \"a\"\n[[organizer.token]]\nname = \
+             \"t\"\npermissions = []\ntoken = \"x\"\n[[organizer.token]]\nname = \
+             \"u\"\npermissions = []\ntoken = \"x\"",
             vec!["line 10, organizer.token.token: is declared twice for this organizer"],
         ),
         (
-            "[[organizer]]\nslug = \"bigevents\"\n[[organizer.webhook]]\ntarget_url = \"ftp://x\"\nlimit_events = [\"stored\", \"nope\"]\nx = 1",
+            "[[organizer]]\nslug = \"bigevents\"\n[[organizer.webhook]]\ntarget_url = \
+             \"ftp://x\"\nlimit_events = [\"stored\", \"nope\"]\nx = 1",
             vec![
                 "line 3, organizer.webhook.action_types: This field is required.",
                 "line 4, organizer.webhook.target_url: Enter a valid URL.",
                 "line 5, organizer.webhook.limit_events: Object with slug=nope does not exist.",
-                "line 6, organizer.webhook.x: is not known here; there are enabled, target_url, all_events, limit_events, action_types, comment",
+                "line 6, organizer.webhook.x: is not known here; there are enabled, \
+                 target_url, all_events, limit_events, action_types, comment",
             ],
         ),
         (
-            "[[organizer]]\nslug = \"bigevents\"\n[[organizer.webhook]]\ntarget_url = \"https://example.org\"\nlimit_events = [\"stored\"]\nall_events = true\naction_types = []",
+            "[[organizer]]\nslug = \"bigevents\"\n[[organizer.webhook]]\ntarget_url = \
+             \"https://example.org\"\nlimit_events = [\"stored\"]\nall_events = \
+             true\naction_types = []",
             vec!["line 3, organizer.webhook: You can set either limit_events or all_events."],
         ),
-    ] {
-        assert_eq!(declare(text).unwrap_err(), mistakes, "{text}");
+    ]);
+}
+
+/// Files, each with everything that is wrong in it.
+fn judge(files: &[(&str, Vec<&str>)]) {
+    for (text, mistakes) in files {
+        assert_eq!(&declare(text).unwrap_err(), mistakes, "{text}");
     }
 }
 

@@ -16,7 +16,8 @@ async fn hand_in(house: &House, body: &str) -> Arrived {
 
 fn numbered(id: i64, code: &str) -> String {
     format!(
-        r#"{{"notification_id":{id},"event":"democon","action":"pretix.event.order.paid","code":"{code}"}}"#
+        "{{\"notification_id\":{id},\"event\":\"democon\",\
+          \"action\":\"pretix.event.order.paid\",\"code\":\"{code}\"}}"
     )
 }
 
@@ -39,7 +40,8 @@ async fn an_id_is_made_where_none_is_given_and_each_is_larger_than_the_last() {
     );
     let body = house.due().await.remove(0).body;
     let whole = format!(
-        r#"{{"notification_id": {}, "organizer": "bigevents", "event": "democon", "code": "ABC23", "action": "pretix.event.order.paid"}}"#,
+        "{{\"notification_id\": {}, \"organizer\": \"bigevents\", \"event\": \"democon\", \
+          \"code\": \"ABC23\", \"action\": \"pretix.event.order.paid\"}}",
         ids[0]
     );
     assert_eq!(body, whole);
@@ -92,7 +94,10 @@ async fn an_operators_own_types_can_be_subscribed_to() {
     house.webhook(&["plugin.badge.*"]).await;
     let body = r#"{"badge":5,"action":"plugin.badge.printed","notification_id":1}"#;
     assert_eq!(hand_in(&house, body).await.json()["deliveries"], 1);
-    let whole = r#"{"organizer": "bigevents", "badge": 5, "action": "plugin.badge.printed", "notification_id": 1}"#;
+    let whole = concat!(
+        r#"{"organizer": "bigevents", "badge": 5, "action": "plugin.badge.printed", "#,
+        r#""notification_id": 1}"#,
+    );
     assert_eq!(house.due().await.remove(0).body, whole);
 }
 
@@ -102,7 +107,8 @@ async fn webhooks_limited_to_events_get_theirs_and_what_is_about_no_event() {
     for (limit, all) in [("[]", true), ("[\"democon\"]", false), ("[]", false)] {
         let body = format!(
             r#"{{"target_url":"https://example.org/","all_events":{all},"limit_events":{limit},
-            "action_types":["pretix.event.order.paid","pretix.customer.created","pretix.event.deleted"]}}"#
+            "action_types":["pretix.event.order.paid","pretix.customer.created",
+                "pretix.event.deleted"]}}"#
         );
         let created = asking("POST", crate::tests::harness::WEBHOOKS).json(body);
         assert_eq!(house.ask(created).await.status, 201);
@@ -139,7 +145,8 @@ async fn a_show_that_is_named_is_known_from_then_on() {
     assert_eq!(house.ask(create()).await.status, 201);
 }
 
-const BATCH: &str = r#"[{"notification_id":1,"event":"democon","action":"pretix.event.order.paid","code":"A"},
+const BATCH: &str = r#"[
+{"notification_id":1,"event":"democon","action":"pretix.event.order.paid","code":"A"},
 5,
 {"notification_id":2,"action":"pretix.event.order.paid"},
 {"notification_id":1,"event":"democon","action":"pretix.event.order.paid","code":"A"},
@@ -148,8 +155,14 @@ const BATCH: &str = r#"[{"notification_id":1,"event":"democon","action":"pretix.
 
 const BATCH_TOLD: &str = concat!(
     r#"[{"status":201,"notification_id":1,"deliveries":1},"#,
-    r#"{"status":400,"errors":{"non_field_errors":["Invalid data. Expected a dictionary, but got int."]}},"#,
-    r#"{"status":400,"errors":{"event":["This field is required."],"code":["This field is required."]}},"#,
+    concat!(
+        r#"{"status":400,"errors":{"non_field_errors":["Invalid data. Expected a "#,
+        r#"dictionary, but got int."]}},"#,
+    ),
+    concat!(
+        r#"{"status":400,"errors":{"event":["This field is required."],"code":["This "#,
+        r#"field is required."]}},"#,
+    ),
     r#"{"status":200,"notification_id":1,"deliveries":1},"#,
     r#"{"status":409,"detail":"Notification 1 was handed in before with another body."},"#,
     r#"{"status":201,"notification_id":3,"deliveries":1}]"#,

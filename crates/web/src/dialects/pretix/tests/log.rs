@@ -209,7 +209,10 @@ async fn a_delivery_tells_of_its_attempts() {
         get(&house, &format!("{WEBHOOKS}1/deliveries/dlv_2_1/")).await
     );
     let told = told.json();
-    let body = r#"{"notification_id": 2, "organizer": "bigevents", "event": "democon", "code": "A", "action": "pretix.event.order.changed.item"}"#;
+    let body = concat!(
+        r#"{"notification_id": 2, "organizer": "bigevents", "event": "democon", "#,
+        r#""code": "A", "action": "pretix.event.order.changed.item"}"#,
+    );
     assert_eq!(
         (&told["request_body"], &told["request_body_encoding"]),
         (&json!(body), &json!("utf-8"))

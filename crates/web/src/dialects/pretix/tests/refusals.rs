@@ -5,11 +5,10 @@ use model::refusal::{Fault, Refusal, Unauthenticated};
 use super::super::json::Value;
 use super::super::refuse;
 
-/// One of each, with what is answered.
-fn all() -> Vec<(Refusal, u16, &'static str)> {
-    let two = vec![Fault::new("a", "x"), Fault::new("b", "y")];
-    let text = || "words".to_owned();
-    vec![
+type Told = (Refusal, u16, &'static str);
+
+fn of_callers() -> [Told; 6] {
+    [
         (
             Refusal::Unauthenticated(Unauthenticated::Missing),
             401,
@@ -40,6 +39,13 @@ fn all() -> Vec<(Refusal, u16, &'static str)> {
             401,
             "Device access has been revoked.",
         ),
+    ]
+}
+
+fn of_requests() -> Vec<Told> {
+    let two = vec![Fault::new("a", "x"), Fault::new("b", "y")];
+    let text = || "words".to_owned();
+    vec![
         (
             Refusal::Forbidden,
             403,
@@ -91,7 +97,7 @@ fn all() -> Vec<(Refusal, u16, &'static str)> {
         (
             Refusal::Busy(3),
             503,
-            "The server has too much to do. Nothing was done; ask again later.",
+            "The server cannot take this on now. Ask again later.",
         ),
         (Refusal::Internal, 500, "Internal server error."),
     ]
@@ -99,7 +105,7 @@ fn all() -> Vec<(Refusal, u16, &'static str)> {
 
 #[test]
 fn every_refusal_has_its_status_and_words() {
-    for (refusal, status, words) in all() {
+    for (refusal, status, words) in of_requests().into_iter().chain(of_callers()) {
         assert_eq!(refuse::status(&refusal).as_u16(), status, "{refusal:?}");
         assert_eq!(refuse::words(&refusal, "WebHook"), words);
     }

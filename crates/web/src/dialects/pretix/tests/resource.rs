@@ -19,116 +19,10 @@ async fn told(house: &House, field: &str, value: &str) -> Arrived {
     house.ask(asking("POST", WEBHOOKS).json(body)).await
 }
 
-#[tokio::test]
-async fn fields_at_their_edges_are_named_with_every_reason() {
+/// Fields with a value each, and the reasons for which it is refused; none if it is not.
+async fn judge(rows: &[(&str, &str, &str)]) {
     let house = House::new().await;
-    let long = format!("\"x{}\"", "\\u0000".repeat(1_024));
-    let not_a_url = r#""Enter a valid URL.""#;
-    let no_nul = r#""Null characters are not allowed.""#;
-    for (field, value, reasons) in [
-        ("enabled", "NaN", r#""Must be a valid boolean.""#.to_owned()),
-        (
-            "enabled",
-            "\"tRuE \"",
-            r#""Must be a valid boolean.""#.to_owned(),
-        ),
-        ("all_events", "1e0", String::new()),
-        ("all_events", "-0.0", String::new()),
-        ("enabled", "\"yEs\"", String::new()),
-        (
-            "target_url",
-            "\"\\u2028 \"",
-            r#""This field may not be blank.""#.to_owned(),
-        ),
-        (
-            "target_url",
-            "\"https://example.org/\\u0000\"",
-            no_nul.to_owned(),
-        ),
-        (
-            "target_url",
-            "\"https://example.org/\\udfff\"",
-            r#""Surrogate characters are not allowed: U+DFFF.""#.to_owned(),
-        ),
-        (
-            "target_url",
-            &long,
-            format!("\"Ensure this field has no more than 1024 characters.\",{no_nul},{not_a_url}"),
-        ),
-        ("comment", "\"\\ud83d\\ude00\\u0000\"", no_nul.to_owned()),
-        ("comment", "{}", r#""Not a valid string.""#.to_owned()),
-        ("comment", "12345678901234567890123", String::new()),
-        (
-            "limit_events",
-            "null",
-            r#""This field may not be null.""#.to_owned(),
-        ),
-        (
-            "limit_events",
-            "5",
-            r#""Expected a list of items but got type \"int\".""#.to_owned(),
-        ),
-        (
-            "limit_events",
-            "1.5",
-            r#""Expected a list of items but got type \"float\".""#.to_owned(),
-        ),
-        (
-            "limit_events",
-            "true",
-            r#""Expected a list of items but got type \"bool\".""#.to_owned(),
-        ),
-        (
-            "limit_events",
-            "[null]",
-            r#""Object with slug=None does not exist.""#.to_owned(),
-        ),
-        (
-            "limit_events",
-            "[true]",
-            r#""Object with slug=True does not exist.""#.to_owned(),
-        ),
-        (
-            "limit_events",
-            "[1.0]",
-            r#""Object with slug=1.0 does not exist.""#.to_owned(),
-        ),
-        (
-            "limit_events",
-            r#"[{"a": [1, "b'"]}]"#,
-            r#""Object with slug={'a': [1, \"b'\"]} does not exist.""#.to_owned(),
-        ),
-        (
-            "limit_events",
-            r#"["DemoCon"]"#,
-            r#""Object with slug=DemoCon does not exist.""#.to_owned(),
-        ),
-        (
-            "limit_events",
-            r#"["\ud800"]"#,
-            r#""Object with slug=\ufffd does not exist.""#.to_owned(),
-        ),
-        (
-            "action_types",
-            "null",
-            r#""This field may not be null.""#.to_owned(),
-        ),
-        (
-            "action_types",
-            "true",
-            r#""Expected a list of items but got type \"bool\".""#.to_owned(),
-        ),
-        (
-            "action_types",
-            "[[]]",
-            r#""Invalid action type \"[]\".""#.to_owned(),
-        ),
-        (
-            "action_types",
-            r#"["pretix.event.order.changed.item"]"#,
-            r#""Invalid action type \"pretix.event.order.changed.item\".""#.to_owned(),
-        ),
-    ] {
+    for (field, value, reasons) in rows {
         let answer = told(&house, field, value).await;
         if reasons.is_empty() {
             assert_eq!(answer.status, 201, "{field} {value}: {}", answer.body);
@@ -137,6 +31,104 @@ async fn fields_at_their_edges_are_named_with_every_reason() {
             assert_eq!(answer.told(), (400, body.as_str()), "{field} {value}");
         }
     }
+}
+
+const NO_NUL: &str = r#""Null characters are not allowed.""#;
+
+#[tokio::test]
+async fn flags_and_texts_at_their_edges_are_named_with_every_reason() {
+    let long = format!("\"x{}\"", "\\u0000".repeat(1_024));
+    let not_a_url = r#""Enter a valid URL.""#;
+    let too_long = "\"Ensure this field has no more than 1024 characters.\"";
+    let all = format!("{too_long},{NO_NUL},{not_a_url}");
+    judge(&[
+        ("enabled", "NaN", r#""Must be a valid boolean.""#),
+        ("enabled", "\"tRuE \"", r#""Must be a valid boolean.""#),
+        ("all_events", "1e0", ""),
+        ("all_events", "-0.0", ""),
+        ("enabled", "\"yEs\"", ""),
+        (
+            "target_url",
+            "\"\\u2028 \"",
+            r#""This field may not be blank.""#,
+        ),
+        ("target_url", "\"https://example.org/\\u0000\"", NO_NUL),
+        (
+            "target_url",
+            "\"https://example.org/\\udfff\"",
+            r#""Surrogate characters are not allowed: U+DFFF.""#,
+        ),
+        ("target_url", &long, &all),
+        ("comment", "\"\\ud83d\\ude00\\u0000\"", NO_NUL),
+        ("comment", "{}", r#""Not a valid string.""#),
+        ("comment", "12345678901234567890123", ""),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn members_of_lists_are_shown_as_python_shows_them() {
+    judge(&[
+        ("limit_events", "null", r#""This field may not be null.""#),
+        (
+            "limit_events",
+            "5",
+            r#""Expected a list of items but got type \"int\".""#,
+        ),
+        (
+            "limit_events",
+            "1.5",
+            r#""Expected a list of items but got type \"float\".""#,
+        ),
+        (
+            "limit_events",
+            "true",
+            r#""Expected a list of items but got type \"bool\".""#,
+        ),
+        (
+            "limit_events",
+            "[null]",
+            r#""Object with slug=None does not exist.""#,
+        ),
+        (
+            "limit_events",
+            "[true]",
+            r#""Object with slug=True does not exist.""#,
+        ),
+        (
+            "limit_events",
+            "[1.0]",
+            r#""Object with slug=1.0 does not exist.""#,
+        ),
+        (
+            "limit_events",
+            r#"[{"a": [1, "b'"]}]"#,
+            r#""Object with slug={'a': [1, \"b'\"]} does not exist.""#,
+        ),
+        (
+            "limit_events",
+            r#"["DemoCon"]"#,
+            r#""Object with slug=DemoCon does not exist.""#,
+        ),
+        (
+            "limit_events",
+            r#"["\ud800"]"#,
+            r#""Object with slug=\ufffd does not exist.""#,
+        ),
+        ("action_types", "null", r#""This field may not be null.""#),
+        (
+            "action_types",
+            "true",
+            r#""Expected a list of items but got type \"bool\".""#,
+        ),
+        ("action_types", "[[]]", r#""Invalid action type \"[]\".""#),
+        (
+            "action_types",
+            r#"["pretix.event.order.changed.item"]"#,
+            r#""Invalid action type \"pretix.event.order.changed.item\".""#,
+        ),
+    ])
+    .await;
 }
 
 #[tokio::test]
@@ -204,7 +196,10 @@ async fn put_resets_what_it_does_not_name() {
     let put = house
         .ask(asking("PUT", &format!("{WEBHOOKS}1/")).json(put))
         .await;
-    let told = r#"{"id":1,"enabled":true,"target_url":"https://example.org/","all_events":true,"limit_events":[],"action_types":[],"comment":null}"#;
+    let told = concat!(
+        r#"{"id":1,"enabled":true,"target_url":"https://example.org/","#,
+        r#""all_events":true,"limit_events":[],"action_types":[],"comment":null}"#,
+    );
     assert_eq!(put.told(), (200, told));
 }
 
@@ -425,7 +420,10 @@ async fn the_action_types_are_listed_with_their_names() {
 async fn organizers_can_be_looked_at_and_not_changed() {
     let house = House::new().await;
     let path = "/api/v1/organizers/bigevents/";
-    let told = r#"{"name":"Big Events","slug":"bigevents","public_url":"http://127.0.0.1:18544/bigevents/","plugins":[]}"#;
+    let told = concat!(
+        r#"{"name":"Big Events","slug":"bigevents","#,
+        r#""public_url":"http://127.0.0.1:18544/bigevents/","plugins":[]}"#,
+    );
     assert_eq!(
         house.ask(asking("GET", path).by("tokennone")).await.told(),
         (200, told)
