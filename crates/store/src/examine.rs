@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use model::time::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::OpenError;
 use crate::migrate;
 
-/// Above this size the pages are not all read at every start: at some 500 MiB a second a start
-/// would take longer than people wait. The header and the schema are always checked.
-const QUICK_CHECK_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Above this size the pages are not all read at every start: at some 100 MiB a second a start
+/// would take longer than people wait. The header, the schema and the size are always checked.
+const QUICK_CHECK_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 
@@ -73,10 +73,13 @@ pub(crate) fn before_opening(path: &Path) -> Result<(), OpenError> {
         }
         return Ok(());
     }
-    let conn = match examined(path) {
-        Err(OpenError::Broken(..)) if creation_was_interrupted(path) => return Ok(()),
-        examined => examined?,
-    };
+    if bytes_of(&beside(path, "-journal"))? > 0 {
+        // Ours have one only while they are made: if the maker died, it leads back to nothing.
+        let ours = id_without_journal(path) == Some(migrate::APPLICATION_ID);
+        let not_ours = || OpenError::NotAStore(path.to_owned());
+        return ours.then_some(()).ok_or_else(not_ours);
+    }
+    let conn = examined(path)?;
     if bytes <= QUICK_CHECK_BYTES_MAX {
         check_pages(path, &conn)?;
     }
@@ -109,7 +112,22 @@ fn examined(path: &Path) -> Result<Connection, OpenError> {
         });
     }
     check_schema(path, &conn, version)?;
+    check_size(path, &conn)?;
     Ok(conn)
+}
+
+/// SQLite takes the missing end of the last page for zeros.
+fn check_size(path: &Path, conn: &Connection) -> Result<(), OpenError> {
+    let page: u64 = conn
+        .pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))
+        .map_err(|error| OpenError::of(path, error))?
+        .into();
+    // With a log the end may be on its way from there.
+    if bytes_of(path)? % page == 0 || bytes_of(&beside(path, "-wal"))? > 0 {
+        return Ok(());
+    }
+    let what = "it ends within a page".to_owned();
+    Err(OpenError::Damaged(path.to_owned(), what))
 }
 
 /// Every table and index of that version must be there, as the migrations made it.
@@ -149,27 +167,23 @@ fn check_pages(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     }
 }
 
-/// Whether the file is ours and was being made when its maker died: then its journal leads back
-/// to an empty file. A journal occurs at no other time, since our files have logs later on.
-fn creation_was_interrupted(path: &Path) -> bool {
-    if bytes_of(&beside(path, "-journal")).unwrap_or(0) == 0 {
-        return false;
-    }
-    let Some(path) = path.to_str() else {
-        return false;
-    };
+/// The application id in the file itself, read past locks and journals.
+fn id_without_journal(path: &Path) -> Option<i32> {
     let escaped = path
+        .to_str()?
         .replace('%', "%25")
         .replace('?', "%3f")
         .replace('#', "%23");
-    // Immutable: SQLite looks at the file alone, at neither lock nor journal.
     let opened = Connection::open_with_flags(
         format!("file:{escaped}?immutable=1"),
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
     );
-    opened
-        .and_then(|conn| migrate::application_id(&conn))
-        .is_ok_and(|id| id == migrate::APPLICATION_ID)
+    let id = opened.and_then(|conn| {
+        // Else SQLite would not read a file that lacks pages, and this one may.
+        conn.pragma_update(None, "writable_schema", true)?;
+        migrate::application_id(&conn)
+    });
+    id.ok()
 }
 
 fn read(path: &Path, conn: &Connection) -> Result<Inspection, rusqlite::Error> {
@@ -220,21 +234,11 @@ impl OpenError {
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(path, error.to_string()),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse(path),
             Some(ErrorCode::DiskFull) => Self::Full(path),
-            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                Self::NoAccess(path, error.to_string())
-            }
-            Some(ErrorCode::ReadOnly) if !is_rollback(&error) => {
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
                 Self::NoAccess(path, error.to_string())
             }
             _ if crate::sqlite::fault::no_room(&error) => Self::Full(path),
             _ => Self::Broken(path, std::sync::Arc::new(error)),
         }
     }
-}
-
-/// A journal has to be rolled back first, and this connection may not.
-fn is_rollback(error: &rusqlite::Error) -> bool {
-    error
-        .sqlite_error()
-        .is_some_and(|error| error.extended_code == ffi::SQLITE_READONLY_ROLLBACK)
 }

@@ -22,7 +22,7 @@ use crate::sqlite::writer::Shared;
 pub fn open(path: &Path, meters: &mut Registry) -> Result<Arc<dyn Store>, OpenError> {
     let shared = Shared::default();
     shared.meters.register(meters);
-    Ok(Arc::new(open::threads(path, shared)?))
+    Ok(Arc::new(open::threads(path, shared, None)?))
 }
 
 /// In memory. Every operation runs on the calling thread when it is called, and its reply is
@@ -76,4 +76,30 @@ pub enum OpenError {
     Full(PathBuf),
     #[error("{} cannot be opened: {}", .0.display(), .1)]
     Broken(PathBuf, Arc<dyn std::error::Error + Send + Sync>),
+}
+
+/// For the tests of this crate only: what they cannot see from outside.
+#[doc(hidden)]
+pub mod probe {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use model::contract::Store;
+
+    use crate::sqlite;
+    use crate::{OpenError, Shared, open};
+
+    /// Every statement the store runs.
+    pub fn statements() -> Vec<String> {
+        sqlite::statements()
+    }
+
+    /// A store with threads whose file may have so many pages, as if its disk were full then.
+    pub fn open_with_room(path: &Path, pages: u32) -> Result<Arc<dyn Store>, OpenError> {
+        Ok(Arc::new(open::threads(
+            path,
+            Shared::default(),
+            Some(pages),
+        )?))
+    }
 }

@@ -5,39 +5,22 @@
 //! that sweep get a transaction of their own in between. Queues are bounded: what does not fit is
 //! `Busy` at once. If one of the threads panics, the whole desk ends and nobody waits in vain.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use model::contract::{Reply, StoreError};
-use model::limits;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::sqlite::fault::{Fault, broken};
+use crate::sqlite::queue::{Class, Queue, Taken, Weighed, lock};
 use crate::sqlite::writer::{Job, Shared, Tx, Writer};
 
 /// Reading threads: pages and logins, of which two at a time keep two cores busy.
 pub(crate) const READERS: usize = 2;
 
-/// How often an idle writer looks whether another process has changed something.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 pub(crate) enum Desk {
     Threads(Threads),
     Inline(Inline),
-}
-
-/// What a job is to the queue: each class has a bound of its own, so that a flood of one cannot
-/// shut out the others.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Class {
-    /// New notifications.
-    Intake,
-    /// Everything else that somebody waits for.
-    Work,
-    /// Removing and cancelling, whenever there is time.
-    Sweep,
 }
 
 pub(crate) struct Threads {
@@ -85,20 +68,25 @@ impl Desk {
             closed,
         };
         let ends = threads.ends();
+        let (reading, readers_left) = std::sync::mpsc::channel::<()>();
         for (index, conn) in readers.into_iter().enumerate() {
-            let (ends, open) = (ends.clone(), Arc::clone(&open));
+            let (ends, open, reading) = (ends.clone(), Arc::clone(&open), reading.clone());
             std::thread::Builder::new()
                 .name(format!("store reader {index}"))
                 .spawn(move || {
                     read_on(&conn, &ends);
                     drop(conn);
-                    drop(open);
+                    drop((open, reading));
                 })?;
         }
+        drop(reading);
         std::thread::Builder::new()
             .name("store writer".to_owned())
             .spawn(move || {
                 let conn = write_on(writer, &shared, &ends);
+                // The last one to close moves the log into the file. Two that close at the same
+                // time each take the other for the last.
+                while readers_left.recv().is_ok() {}
                 drop(conn);
                 drop(open);
             })?;
@@ -181,7 +169,7 @@ impl Desk {
     /// Whether the readers are there; that the writer is, its answer shows.
     pub(crate) fn readers_live(&self) -> bool {
         match self {
-            Self::Threads(threads) => !lock(&threads.reading.inner).dead,
+            Self::Threads(threads) => threads.reading.lives(),
             Self::Inline(_) => true,
         }
     }
@@ -244,8 +232,9 @@ impl Drop for LastWill<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("a thread of the store has panicked, the store ends");
-            self.0.writing.die();
+            // The writer's last: whoever hears from its queue that it died finds both so.
             self.0.reading.die();
+            self.0.writing.die();
         }
     }
 }
@@ -337,150 +326,6 @@ where
     }
 }
 
-/// What waits for a thread.
-struct Queue<J> {
-    inner: Mutex<Inner<J>>,
-    arrived: Condvar,
-}
-
-struct Inner<J> {
-    jobs: VecDeque<J>,
-    sweeps: VecDeque<J>,
-    /// Whether the latest group taken was a sweep.
-    swept: bool,
-    /// By class.
-    weights: [usize; 3],
-    closing: bool,
-    dead: bool,
-}
-
-enum Taken<J> {
-    Group(Vec<J>),
-    Nothing,
-    Closed,
-}
-
-impl<J> Default for Queue<J> {
-    fn default() -> Self {
-        Self {
-            inner: Mutex::new(Inner {
-                jobs: VecDeque::new(),
-                sweeps: VecDeque::new(),
-                swept: true,
-                weights: [0; 3],
-                closing: false,
-                dead: false,
-            }),
-            arrived: Condvar::new(),
-        }
-    }
-}
-
-impl<J: Weighed> Queue<J> {
-    /// Nothing is refused that finds its class empty, however heavy it is.
-    fn put(&self, job: J) -> Result<(), StoreError> {
-        let mut inner = lock(&self.inner);
-        if inner.dead {
-            return Err(broken("a thread of the store has ended"));
-        }
-        if inner.closing {
-            return Err(broken("the store is closed"));
-        }
-        let (class, weight) = (job.class(), job.weight());
-        let Some(sum) = inner.weights.get_mut(class as usize) else {
-            return Err(broken("a class of jobs without a queue"));
-        };
-        if *sum > 0 && *sum + weight > limits::WRITER_QUEUE_MAX {
-            return Err(StoreError::Busy);
-        }
-        *sum += weight;
-        match class {
-            Class::Intake | Class::Work => inner.jobs.push_back(job),
-            Class::Sweep => inner.sweeps.push_back(job),
-        }
-        drop(inner);
-        self.arrived.notify_one();
-        Ok(())
-    }
-
-    /// All jobs that have arrived, or one sweep. A sweep comes when nothing else waits, and at
-    /// the latest after the next group, so that it is never starved.
-    fn take_group(&self) -> Taken<J> {
-        let mut inner = lock(&self.inner);
-        let mut waited = false;
-        loop {
-            let sweep_is_next = inner.jobs.is_empty() || !inner.swept;
-            if sweep_is_next && let Some(job) = inner.sweeps.pop_front() {
-                inner.swept = true;
-                inner.lighten(&job);
-                return Taken::Group(vec![job]);
-            }
-            if !inner.jobs.is_empty() {
-                inner.swept = false;
-                let jobs = std::mem::take(&mut inner.jobs);
-                jobs.iter().for_each(|job| inner.lighten(job));
-                return Taken::Group(jobs.into());
-            }
-            if inner.closing {
-                return Taken::Closed;
-            }
-            if waited {
-                return Taken::Nothing;
-            }
-            let woken = self.arrived.wait_timeout(inner, LOOK_EVERY);
-            let (guard, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
-            inner = guard;
-            waited = timeout.timed_out();
-        }
-    }
-
-    /// The next job; none once the queue is closed and empty.
-    fn take_one(&self) -> Option<J> {
-        let mut inner = lock(&self.inner);
-        loop {
-            if let Some(job) = inner.jobs.pop_front() {
-                inner.lighten(&job);
-                return Some(job);
-            }
-            if inner.closing {
-                return None;
-            }
-            let woken = self.arrived.wait(inner);
-            inner = woken.unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Takes nothing more; what was taken is still done.
-    fn close(&self) {
-        lock(&self.inner).closing = true;
-        self.arrived.notify_all();
-    }
-
-    /// Lets go of everything: whoever waits is told that the store is broken.
-    fn die(&self) {
-        let mut inner = lock(&self.inner);
-        inner.dead = true;
-        inner.closing = true;
-        inner.jobs.clear();
-        inner.sweeps.clear();
-        drop(inner);
-        self.arrived.notify_all();
-    }
-}
-
-impl<J: Weighed> Inner<J> {
-    fn lighten(&mut self, job: &J) {
-        if let Some(sum) = self.weights.get_mut(job.class() as usize) {
-            *sum = sum.saturating_sub(job.weight());
-        }
-    }
-}
-
-trait Weighed {
-    fn class(&self) -> Class;
-    fn weight(&self) -> usize;
-}
-
 impl Weighed for WriteJob {
     fn class(&self) -> Class {
         self.class
@@ -511,11 +356,6 @@ fn wait_for<T: Send + 'static>(answer: oneshot::Receiver<Result<T, StoreError>>)
 
 fn ready<T: Send + 'static>(answer: Result<T, StoreError>) -> Reply<T> {
     Box::pin(std::future::ready(answer))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A thread that panics while holding it ends the desk by its last will.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn weight_of(weight: usize) -> i64 {

@@ -12,6 +12,7 @@ mod meters;
 pub(crate) mod open;
 mod pages;
 mod prune;
+mod queue;
 mod rows;
 mod settle;
 mod sweep;
@@ -21,6 +22,7 @@ pub(crate) mod writer;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use model::attempt::Outcome;
 use model::contract::{
     Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply, Requeue, Requeued,
     Settlement, Store,
@@ -35,7 +37,8 @@ use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::Timestamp;
 use model::webhook::{NewWebhook, Webhook};
 
-use crate::sqlite::desk::{Class, Desk};
+use crate::sqlite::desk::Desk;
+use crate::sqlite::queue::Class;
 
 pub(crate) struct Sqlite {
     desk: Desk,
@@ -61,6 +64,12 @@ pub(crate) fn statements() -> Vec<String> {
     fixed.chain(pages::page_statements()).collect()
 }
 
+/// What a notification or settlement counts in a queue: large ones more, so that a full queue
+/// holds 80 MiB of bodies at most.
+fn weight(body_bytes: usize) -> usize {
+    1 + body_bytes / 8_192
+}
+
 impl Ledger for Sqlite {
     fn listen(&self, listener: Arc<dyn Listener>) {
         if self.desk.shared().listener.set(listener).is_err() {
@@ -69,7 +78,7 @@ impl Ledger for Sqlite {
     }
 
     fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>> {
-        let weight = batch.len();
+        let weight = batch.iter().map(|new| weight(new.body.len())).sum();
         self.desk
             .write(Class::Intake, weight, move |tx| accept::accept(tx, &batch))
     }
@@ -90,9 +99,13 @@ impl Ledger for Sqlite {
     }
 
     fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {
-        let weight = batch.len();
-        self.desk
-            .write(Class::Work, weight, move |tx| settle::settle(tx, &batch))
+        let weight = batch.iter().map(|settled| match &settled.attempt.outcome {
+            Outcome::Answered(answer) => weight(answer.body.len()),
+            Outcome::Failed(_) => 1,
+        });
+        self.desk.write(Class::Work, weight.sum(), move |tx| {
+            settle::settle(tx, &batch)
+        })
     }
 
     fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {

@@ -36,9 +36,19 @@ const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 /// More than there are statements, so that none is ever prepared twice.
 const STATEMENTS_CACHED: usize = 256;
 
-pub(crate) fn threads(path: &Path, shared: Shared) -> Result<Sqlite, OpenError> {
+/// `pages` bounds the file; without it the disk does.
+pub(crate) fn threads(
+    path: &Path,
+    shared: Shared,
+    pages: Option<u32>,
+) -> Result<Sqlite, OpenError> {
     let broken = |error: rusqlite::Error| OpenError::of(path, error);
     let (shared, writer) = on_file(path, shared)?;
+    if let Some(pages) = pages {
+        let conn = writer.conn();
+        conn.pragma_update(None, "max_page_count", pages)
+            .map_err(broken)?;
+    }
     let readers: Result<Vec<_>, _> = (0..READERS)
         .map(|_| {
             let conn = Connection::open_with_flags(path, flags(false))?;

@@ -23,13 +23,11 @@ const DELIVERIES: &str = "
     where notification_id = ?1 and webhook_id >= ?2
     order by webhook_id
     limit ?3";
+// Attempts are numbered without gaps.
 const DROP_ATTEMPTS: &str = "
     delete from attempt
-    where notification_id = ?1 and webhook_id = ?2 and number in (
-      select number from attempt
-      where notification_id = ?1 and webhook_id = ?2
-      order by number
-      limit ?3)";
+    where notification_id = ?1 and webhook_id = ?2 and number < ?3 + (
+      select min(number) from attempt where notification_id = ?1 and webhook_id = ?2)";
 const DROP_DELIVERY: &str = "
     delete from delivery where notification_id = ?1 and webhook_id = ?2";
 const DROP_NOTIFICATION: &str = "
@@ -56,12 +54,18 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DROP_ENVELOPES,
 ];
 
+/// Rows of one step: some ten milliseconds of work, which others may have to wait for. The pages
+/// are old ones, so most have to be read first.
+const STEP_ROWS: usize = 1_000;
+
+const _: () = assert!(STEP_ROWS <= limits::SWEEP_ROWS_MAX);
+
 /// Rows that this step may still look at or remove.
 struct Budget(usize);
 
 /// Removes what is old; answers whether there may be more.
 pub(crate) fn prune(tx: &mut Tx<'_>, before: Timestamp, now: Timestamp) -> Result<bool, Fault> {
-    let mut budget = Budget(limits::SWEEP_ROWS_MAX);
+    let mut budget = Budget(STEP_ROWS);
     let kept_from = now.plus_ms(-limits::IDEMPOTENCY_KEPT_MS).as_millis();
     drop_some(tx, DROP_ANSWERS, kept_from, &mut budget)?;
     let mut from = tx.memory.pruned_to.take().unwrap_or(DeliveryId {

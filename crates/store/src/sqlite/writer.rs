@@ -25,9 +25,21 @@ const SAVE: &str = "savepoint job";
 const KEEP: &str = "release job";
 const UNDO: &str = "rollback to job";
 const DATA_VERSION: &str = "pragma data_version";
+// Passive: waits for nobody.
+const CHECKPOINT: &str = "pragma wal_checkpoint(passive)";
 const LATEST_ACCEPTED: &str = "select accepted_at from notification order by id desc limit 1";
 
-pub(crate) const STATEMENTS: &[&str] = &[BEGIN, COMMIT, ROLLBACK, DATA_VERSION, LATEST_ACCEPTED];
+pub(crate) const STATEMENTS: &[&str] = &[
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    SAVE,
+    KEEP,
+    UNDO,
+    DATA_VERSION,
+    CHECKPOINT,
+    LATEST_ACCEPTED,
+];
 
 /// Something to be written, and whoever waits for it.
 pub(crate) trait Job: Send {
@@ -112,6 +124,23 @@ impl Writer {
 
     /// Runs jobs as one transaction. Tells and answers nothing yet: `Done::tell` does.
     pub(crate) fn run(&mut self, jobs: Vec<Box<dyn Job>>) -> Done {
+        let done = self.run_group(jobs);
+        let full = |(_, answer): &(_, Option<_>)| matches!(answer, Some(StoreError::Full));
+        if done.answers.iter().any(full) {
+            self.make_room();
+        }
+        done
+    }
+
+    /// Moves the log into the file, so that the log's room can be used again.
+    fn make_room(&self) {
+        let moved = self.conn.prepare_cached(CHECKPOINT);
+        if let Err(error) = moved.and_then(|mut moved| moved.query_row([], |_| Ok(()))) {
+            tracing::warn!(%error, "the store is full and its log cannot be moved into the file");
+        }
+    }
+
+    fn run_group(&mut self, jobs: Vec<Box<dyn Job>>) -> Done {
         let mut done = Done {
             elsewhere: false,
             notes: Notes::default(),

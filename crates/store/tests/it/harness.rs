@@ -192,13 +192,19 @@ impl Given {
     pub(crate) fn on(store: Arc<dyn Store>) -> Self {
         let heard = Arc::new(Heard::default());
         store.listen(heard.clone());
+        let mut given = Self::unheard(store);
+        given.heard = heard;
+        given
+    }
+
+    /// On a store that has another listener.
+    pub(crate) fn unheard(store: Arc<dyn Store>) -> Self {
         let mut given = Self {
             store,
             tenant: TenantId(0),
-            heard,
+            heard: Arc::default(),
         };
         given.tenant = given.another_tenant("bigevents");
-        given.heard.take();
         given
     }
 

@@ -5,14 +5,24 @@ mod apply;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod desk;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod history;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod plans;
+#[cfg(test)]
 mod prune;
 #[cfg(test)]
 mod requeue;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod settle;

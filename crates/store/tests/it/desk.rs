@@ -1,0 +1,550 @@
+//! The desk with its threads: shared commits, bounds, order, a full disk, other processes, panics.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::contract::{Listener, Reply, Store, StoreError};
+use model::delivery::Due;
+use model::id::{TenantId, WebhookId};
+use model::limits::WRITER_QUEUE_MAX;
+use model::notification::{Acceptance, NewNotification};
+use model::query::Change;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+
+use crate::harness::{
+    Given, Told, answered, at, declaration, delivered, delivery_id, settlement, wait,
+};
+
+/// A store with threads on a file of its own.
+struct Desk {
+    given: Given,
+    path: PathBuf,
+    registry: Registry,
+    _folder: TempDir,
+}
+
+fn desk() -> Desk {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let mut registry = Registry::default();
+    let given = Given::on(store::open(&path, &mut registry).unwrap());
+    Desk {
+        given,
+        path,
+        registry,
+        _folder: folder,
+    }
+}
+
+impl Desk {
+    fn metric(&self, name: &str) -> f64 {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("{name} in {text}"))
+            .parse()
+            .unwrap()
+    }
+}
+
+/// A listener that holds the writer until it is let go, whenever something was accepted.
+struct Gate {
+    reached: Mutex<Sender<()>>,
+    go: Mutex<Receiver<Verdict>>,
+}
+
+/// What becomes of the writer at the gate. When the keeper has gone home, everybody may pass.
+enum Verdict {
+    Pass,
+    Panic,
+}
+
+struct Gatekeeper {
+    reached: Receiver<()>,
+    go: Sender<Verdict>,
+}
+
+impl Listener for Gate {
+    fn accepted(&self, _deliveries: Vec<Due>) {
+        if self.reached.lock().unwrap().send(()).is_err() {
+            return;
+        }
+        let verdict = self.go.lock().unwrap().recv().unwrap_or(Verdict::Pass);
+        assert!(matches!(verdict, Verdict::Pass), "as the keeper wishes");
+    }
+
+    fn changed(&self, _webhooks: &[WebhookId]) {}
+
+    fn changed_elsewhere(&self) {}
+}
+
+/// A store whose writer can be held, with a webhook that wants everything.
+fn gated() -> (Desk, Gatekeeper, WebhookId) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let mut registry = Registry::default();
+    let store = store::open(&path, &mut registry).unwrap();
+    let (reached_in, reached) = channel();
+    let (go, go_in) = channel();
+    store.listen(Arc::new(Gate {
+        reached: Mutex::new(reached_in),
+        go: Mutex::new(go_in),
+    }));
+    let given = Given::unheard(store);
+    let webhook = given.paid_webhook();
+    let desk = Desk {
+        given,
+        path,
+        registry,
+        _folder: folder,
+    };
+    (desk, Gatekeeper { reached, go }, webhook)
+}
+
+impl Gatekeeper {
+    /// Has the writer stand still: what comes now waits.
+    fn hold(&self, given: &Given) -> Reply<Vec<Acceptance>> {
+        let held = given.store.accept(vec![given.new_notification("held", 1)]);
+        self.reached.recv().unwrap();
+        held
+    }
+
+    fn open(self) {
+        drop(self.go);
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+fn is_busy<T>(answer: &Result<T, StoreError>) -> bool {
+    matches!(answer, Err(StoreError::Busy))
+}
+
+#[test]
+fn concurrent_callers_share_a_commit() {
+    let (desk, keeper, webhook) = gated();
+    let given = &desk.given;
+    let held = keeper.hold(given);
+    let commits = desk.metric("willcall_store_commits_total");
+    let replies: Vec<_> = (0..20)
+        .map(|n| {
+            given
+                .store
+                .accept(vec![given.new_notification(&n.to_string(), n)])
+        })
+        .collect();
+    assert!((desk.metric("willcall_store_queued_jobs") - 20.0).abs() < 0.1);
+    keeper.open();
+    for reply in replies {
+        wait(reply).unwrap();
+    }
+    wait(held).unwrap();
+    assert!((desk.metric("willcall_store_commits_total") - commits - 1.0).abs() < 0.1);
+    assert!(desk.metric("willcall_store_group_jobs_sum") >= 20.0);
+    assert!(desk.metric("willcall_store_queued_jobs").abs() < 0.1);
+    assert!(desk.metric("willcall_store_commit_duration_seconds_count") >= 2.0);
+    assert_eq!(given.due(webhook, 50, 50).0.len(), 21);
+}
+
+#[test]
+fn many_threads_lose_nothing() {
+    let desk = desk();
+    let given = &desk.given;
+    let webhook = given.paid_webhook();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            scope.spawn(move || {
+                for n in 0..50 {
+                    let id = given.notified(&format!("{thread} {n}"), n);
+                    // A reader sees what was answered.
+                    let id = delivery_id(id, webhook);
+                    assert_eq!(given.story(id).row.attempts, 0);
+                    given.settle(settlement(id, n, answered(200), delivered()));
+                    assert_eq!(given.story(id).attempts.len(), 1);
+                }
+            });
+        }
+    });
+    let mut told = Vec::new();
+    for heard in given.heard.take() {
+        match heard {
+            Told::Accepted(due) => told.extend(due.into_iter().map(|due| due.delivery.id)),
+            Told::Changed(_) => {}
+            Told::ChangedElsewhere => panic!("nobody else was here"),
+        }
+    }
+    assert_eq!(told.len(), 400);
+    assert!(told.is_sorted(), "told in the order of the commits");
+    assert_eq!(given.due(webhook, 500, i64::MAX).0.len(), 0);
+}
+
+#[test]
+fn a_failing_job_is_undone_alone() {
+    let (desk, keeper, webhook) = gated();
+    let given = &desk.given;
+    let held = keeper.hold(given);
+    let bad = NewNotification {
+        tenant: TenantId(99),
+        event: Some("democon".to_owned()),
+        ..given.new_notification("bad 2", 1)
+    };
+    let batches = [
+        vec![given.new_notification("good 1", 1)],
+        vec![given.new_notification("bad 1", 1), bad],
+        vec![given.new_notification("good 2", 1)],
+    ];
+    let replies: Vec<_> = batches
+        .map(|batch| given.store.accept(batch))
+        .into_iter()
+        .collect();
+    keeper.open();
+    let answers: Vec<bool> = replies
+        .into_iter()
+        .map(|reply| wait(reply).is_ok())
+        .collect();
+    assert_eq!(answers, [true, false, true]);
+    wait(held).unwrap();
+    let keys: Vec<String> = given.log(webhook).into_iter().map(|row| row.key).collect();
+    assert_eq!(keys, ["good 2", "good 1", "held"]);
+}
+
+#[test]
+fn what_does_not_fit_in_the_queue_is_refused_at_once() {
+    let (desk, keeper, webhook) = gated();
+    let given = &desk.given;
+    let held = keeper.hold(given);
+    let mut waiting = Vec::new();
+    for n in 0..WRITER_QUEUE_MAX {
+        waiting.push(
+            given
+                .store
+                .accept(vec![given.new_notification(&n.to_string(), 1)]),
+        );
+    }
+    let refused = given
+        .store
+        .accept(vec![given.new_notification("too much", 1)]);
+    assert!(is_busy(&crate::harness::now(refused)));
+    assert!((desk.metric("willcall_store_busy_total") - 1.0).abs() < 0.1);
+    // Settling is not shut out by a flood at intake.
+    let id = delivery_id(1, webhook);
+    let settled = given
+        .store
+        .settle(vec![settlement(id, 2, answered(200), delivered())]);
+    keeper.open();
+    wait(settled).unwrap();
+    wait(held).unwrap();
+    for reply in waiting {
+        assert!(wait(reply).is_ok());
+    }
+    given.notified("too much", 1);
+}
+
+#[test]
+fn large_bodies_fill_the_queue_sooner() {
+    let (desk, keeper, _) = gated();
+    let given = &desk.given;
+    let held = keeper.hold(given);
+    let large = |n: usize| NewNotification {
+        body: Bytes::from(vec![b'x'; 256 * 1024]),
+        ..given.new_notification(&n.to_string(), 1)
+    };
+    let replies: Vec<_> = (0..400)
+        .map(|n| given.store.accept(vec![large(n)]))
+        .collect();
+    keeper.open();
+    let answers: Vec<_> = replies.into_iter().map(wait).collect();
+    let taken = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert!((200..400).contains(&taken), "{taken}");
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.is_ok() || is_busy(answer))
+    );
+    wait(held).unwrap();
+}
+
+#[test]
+fn work_goes_on_if_nobody_waits() {
+    let (desk, keeper, webhook) = gated();
+    let given = &desk.given;
+    let held = keeper.hold(given);
+    drop(
+        given
+            .store
+            .accept(vec![given.new_notification("unwaited", 1)]),
+    );
+    drop(held);
+    keeper.open();
+    wait(given.store.pulse()).unwrap();
+    assert_eq!(given.log(webhook).len(), 2);
+}
+
+#[test]
+fn sweeps_come_after_what_somebody_waits_for() {
+    let (desk, keeper, webhook) = gated();
+    let given = &desk.given;
+    let held = keeper.hold(given);
+    let swept = given.store.prune(at(1_000), at(0));
+    let id = delivery_id(1, webhook);
+    let settled = given
+        .store
+        .settle(vec![settlement(id, 2, answered(200), delivered())]);
+    keeper.open();
+    wait(held).unwrap();
+    wait(settled).unwrap();
+    assert!(!wait(swept).unwrap());
+    // It was settled first, so there was something to prune.
+    assert!(given.log(webhook).is_empty());
+}
+
+#[test]
+fn sweeps_are_not_starved() {
+    let (desk, keeper, webhook) = gated();
+    let given = &desk.given;
+    let mut latest = keeper.hold(given);
+    let swept = given.store.prune(at(0), at(0));
+    let mut swept = std::pin::pin!(swept);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    // There is always a notification waiting, so the writer is never idle.
+    let mut groups = 0;
+    loop {
+        let next = given
+            .store
+            .accept(vec![given.new_notification(&groups.to_string(), 1)]);
+        keeper.go.send(Verdict::Pass).unwrap();
+        keeper.reached.recv().unwrap();
+        wait(latest).unwrap();
+        latest = next;
+        groups += 1;
+        if swept.as_mut().poll(&mut context).is_ready() {
+            break;
+        }
+        assert!(groups < 20);
+    }
+    keeper.open();
+    wait(latest).unwrap();
+    assert!(given.log(webhook).len() > 4);
+}
+
+#[test]
+fn a_panic_ends_the_store_instead_of_leaving_callers_waiting() {
+    let (desk, keeper, _) = gated();
+    let given = &desk.given;
+    let held = keeper.hold(given);
+    let waiting = given
+        .store
+        .accept(vec![given.new_notification("waiting", 1)]);
+    keeper.go.send(Verdict::Pass).unwrap();
+    keeper.reached.recv().unwrap();
+    keeper.go.send(Verdict::Panic).unwrap();
+    wait(held).unwrap();
+    let ended = |answer| matches!(answer, Err(StoreError::Broken(_)));
+    assert!(ended(wait(waiting).map(drop)));
+    assert!(ended(wait(given.store.pulse())));
+    assert!(ended(wait(given.store.has_tokens()).map(drop)));
+    wait(given.store.close()).unwrap();
+}
+
+#[test]
+fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let given = Given::on(store::probe::open_with_room(&path, 60).unwrap());
+    let webhook = given.paid_webhook();
+    given.heard.take();
+    let batch = |n: usize| {
+        let one = |m| NewNotification {
+            body: Bytes::from(vec![b'x'; 2_000]),
+            ..given.new_notification(&format!("{n} {m}"), 1_000)
+        };
+        (0..10).map(one).collect::<Vec<_>>()
+    };
+    let mut accepted = 0;
+    while let Ok(answers) = wait(given.store.accept(batch(accepted))) {
+        assert_eq!(answers.len(), 10);
+        accepted += 1;
+        assert!(accepted < 60);
+    }
+    assert!(accepted > 0);
+    let refused = wait(given.store.accept(batch(accepted)));
+    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    // Nothing half is there, nothing was told, and what was accepted is.
+    let due = given.due(webhook, 1_000, 1_000).0;
+    assert_eq!(due.len(), accepted * 10);
+    let told: usize = given
+        .heard
+        .take()
+        .iter()
+        .map(|told| match told {
+            Told::Accepted(due) => due.len(),
+            Told::Changed(_) | Told::ChangedElsewhere => 0,
+        })
+        .sum();
+    assert_eq!(told, due.len());
+    wait(given.store.pulse()).unwrap();
+    // Settling needs less room than intake; then pruning makes some.
+    for due in due {
+        let settlement = settlement(due.delivery.id, 1_100, answered(200), delivered());
+        drop(wait(given.store.settle(vec![settlement])));
+    }
+    while wait(given.store.prune(at(2_000), at(0))).unwrap() {}
+    let again = wait(given.store.accept(batch(accepted))).unwrap();
+    assert!(
+        again
+            .iter()
+            .all(|answer| matches!(answer, Acceptance::Accepted { .. }))
+    );
+    wait(given.store.close()).unwrap();
+    assert!(store::inspect(&path).is_ok());
+}
+
+/// Runs this very test once more in a process that may not write files longer than 2 MB; there,
+/// answers true.
+#[cfg(target_os = "linux")]
+fn with_bounded_files(test: &str) -> bool {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let limit = limits
+        .lines()
+        .find(|line| line.starts_with("Max file size"))
+        .unwrap();
+    if !limit.contains("unlimited") {
+        return true;
+    }
+    // Without the trap the system would end the process instead of failing the write.
+    let script = r#"trap "" XFSZ; ulimit -f 4000; exec "$0" "$@""#;
+    let child = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    let complained = String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{said}\n{complained}");
+    assert!(said.contains("1 passed"), "{said}");
+    false
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_write_that_the_system_refuses_is_a_full_disk_too() {
+    if !with_bounded_files("desk::a_write_that_the_system_refuses_is_a_full_disk_too") {
+        return;
+    }
+    let Desk { given, path, .. } = &desk();
+    let webhook = given.paid_webhook();
+    let mut accepted = 0;
+    let mut refused_in_a_row = 0;
+    for n in 0..3_000 {
+        let new = NewNotification {
+            body: Bytes::from(vec![b'x'; 2_000]),
+            ..given.new_notification(&n.to_string(), 1)
+        };
+        match wait(given.store.accept(vec![new])) {
+            Ok(_) => (accepted, refused_in_a_row) = (accepted + 1, 0),
+            Err(error) => {
+                assert!(matches!(error, StoreError::Full), "{error}");
+                refused_in_a_row += 1;
+            }
+        }
+        if refused_in_a_row == 20 {
+            break;
+        }
+    }
+    assert_eq!(refused_in_a_row, 20);
+    // Every notification writes more pages to the log than it fills, so the log is full long
+    // before the file: its room was used again and again.
+    assert!(accepted > 500, "{accepted}");
+    assert_eq!(given.due(webhook, 3_000, 1).0.len(), accepted);
+    wait(given.store.close()).unwrap();
+    let again = store::open_inline_at(path).unwrap();
+    let ask = model::contract::DueAsk {
+        webhook,
+        limit: 3_000,
+    };
+    let due = wait(again.due(vec![ask], at(1))).unwrap();
+    assert_eq!(due[0].deliveries.len(), accepted);
+}
+
+#[test]
+fn what_another_process_changes_is_noticed() {
+    let desk = desk();
+    let given = &desk.given;
+    let id = given.notified("1", 1_000);
+    given.heard.take();
+    let version = given.store.version();
+    let other = store::open_inline_at(&desk.path).unwrap();
+    let applied = other.apply(vec![declaration("other")], "apply".to_owned(), at(0));
+    assert_eq!(wait(applied).unwrap()[0].change, Change::Created);
+    // The next group sees it, whatever it is.
+    wait(given.store.pulse()).unwrap();
+    assert_eq!(given.heard.take(), [Told::ChangedElsewhere]);
+    assert_eq!(given.store.version(), version + 1);
+    wait(given.store.pulse()).unwrap();
+    assert_eq!(given.heard.take(), []);
+    assert!(given.notified("2", 1_000) > id);
+    // And the other one sees what happened here.
+    let before = other.version();
+    wait(other.pulse()).unwrap();
+    assert!(other.version() > before);
+}
+
+#[test]
+fn an_idle_writer_notices_it_too() {
+    struct Bell(Mutex<Sender<()>>);
+    impl Listener for Bell {
+        fn accepted(&self, _: Vec<Due>) {}
+        fn changed(&self, _: &[WebhookId]) {}
+        fn changed_elsewhere(&self) {
+            self.0.lock().unwrap().send(()).unwrap();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let store = store::open(&path, &mut Registry::default()).unwrap();
+    let (bell, rung) = channel();
+    store.listen(Arc::new(Bell(Mutex::new(bell))));
+    let other = store::open_inline_at(&path).unwrap();
+    let applied = other.apply(vec![declaration("other")], "apply".to_owned(), at(0));
+    wait(applied).unwrap();
+    rung.recv_timeout(Duration::from_secs(30)).unwrap();
+}
+
+#[test]
+fn replies_may_be_awaited_together_and_in_any_order() {
+    let desk = desk();
+    let given = &desk.given;
+    given.paid_webhook();
+    let mut replies: Vec<_> = (0..50)
+        .map(|n| {
+            given
+                .store
+                .accept(vec![given.new_notification(&n.to_string(), n)])
+        })
+        .collect();
+    replies.reverse();
+    block_on(async {
+        for reply in replies {
+            assert_eq!(reply.await.unwrap().len(), 1);
+        }
+    });
+    fn is_sent<T: Send + 'static>(_: &Pin<Box<T>>) {}
+    is_sent(&Box::pin(given.store.pulse()));
+    let shared: Arc<dyn Store> = Arc::clone(&given.store);
+    wait(shared.pulse()).unwrap();
+}

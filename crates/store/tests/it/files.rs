@@ -1,0 +1,374 @@
+//! Opening files: fresh ones, ours, and those that are refused and must be left as they are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::contract::Store;
+use model::dice::Dice;
+use model::query::{DeliveryQuery, WebhookQuery};
+use prometheus_client::registry::Registry;
+use rusqlite::Connection;
+use store::OpenError;
+use tempfile::TempDir;
+
+use crate::harness::{Given, answered, delivered, delivery_id, settlement, wait};
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    (folder, path)
+}
+
+fn open(path: &Path) -> Result<Arc<dyn Store>, OpenError> {
+    store::open(path, &mut Registry::default())
+}
+
+/// A closed store with a hundred deliveries, half of them settled.
+fn filled(path: &Path) {
+    let given = Given::on(store::open_inline_at(path).unwrap());
+    let webhook = given.paid_webhook();
+    for n in 0..100 {
+        let id = delivery_id(given.notified(&n.to_string(), n), webhook);
+        if n % 2 == 0 {
+            given.settle(settlement(id, n, answered(200), delivered()));
+        }
+    }
+    wait(given.store.close()).unwrap();
+}
+
+/// The bytes of every file in a folder, apart from shared memory, which holds no data.
+fn bytes(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.to_string_lossy().ends_with("-shm"))
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .filter(|(_, bytes)| !bytes.is_empty())
+        .collect()
+}
+
+/// Opens what must be refused by every way in, and sees that nothing was touched.
+fn refused(folder: &Path, path: &Path) -> OpenError {
+    let before = bytes(folder);
+    let error = open(path).map(drop).unwrap_err();
+    assert_eq!(bytes(folder), before, "{error}");
+    assert!(store::open_inline_at(path).is_err());
+    assert!(store::inspect(path).is_err());
+    assert_eq!(bytes(folder), before, "{error}");
+    let words = error.to_string();
+    assert!(
+        words.contains(path.file_name().unwrap().to_str().unwrap()),
+        "{words}"
+    );
+    error
+}
+
+#[test]
+fn a_missing_or_empty_file_becomes_a_store() {
+    let (_folder, path) = folder();
+    assert!(matches!(store::inspect(&path), Err(OpenError::Missing(_))));
+    assert!(!path.exists());
+    let given = Given::on(open(&path).unwrap());
+    assert_eq!(given.paid_webhook().0, 1);
+    drop(given);
+    let (_folder, path) = self::folder();
+    fs::write(&path, b"").unwrap();
+    wait(open(&path).unwrap().pulse()).unwrap();
+}
+
+#[test]
+fn a_missing_folder_is_named() {
+    let (_folder, path) = folder();
+    let path = path.join("store.db");
+    let error = open(&path).map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::Missing(_)), "{error}");
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_folder_is_no_store() {
+    let (folder, _) = folder();
+    let error = open(folder.path()).map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::NotAStore(_)), "{error}");
+}
+
+#[test]
+fn what_was_answered_is_there_after_the_store_was_dropped() {
+    let (_folder, path) = folder();
+    let given = Given::on(open(&path).unwrap());
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    given.settle(settlement(id, 1_100, answered(200), delivered()));
+    let story = given.story(id);
+    let tenant = given.tenant;
+    drop(given);
+    let store = open(&path).unwrap();
+    assert_eq!(wait(store.delivery(tenant, id)).unwrap(), Some(story));
+}
+
+#[test]
+fn a_closed_store_leaves_one_file() {
+    let (folder, path) = folder();
+    let given = Given::on(open(&path).unwrap());
+    given.paid_webhook();
+    wait(given.store.close()).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    wait(given.store.close()).unwrap();
+    assert!(wait(given.store.pulse()).is_err());
+    assert!(wait(given.store.has_tokens()).is_err());
+}
+
+#[test]
+fn a_text_file_is_left_alone() {
+    let (folder, path) = folder();
+    for text in ["x", "This is the diary of a ticket inspector.\n"] {
+        fs::write(&path, text.repeat(200)).unwrap();
+        let error = refused(folder.path(), &path);
+        assert!(matches!(error, OpenError::NotAStore(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_foreign_sqlite_file_is_left_alone() {
+    for mode in ["delete", "wal"] {
+        let (folder, path) = folder();
+        let other = Connection::open(&path).unwrap();
+        other.pragma_update(None, "journal_mode", mode).unwrap();
+        other
+            .execute_batch("create table t (x); insert into t values (1)")
+            .unwrap();
+        // In this mode the log still holds the table while the other program runs.
+        let error = refused(folder.path(), &path);
+        assert!(matches!(error, OpenError::NotAStore(_)), "{error}");
+        drop(other);
+        let error = refused(folder.path(), &path);
+        assert!(matches!(error, OpenError::NotAStore(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_only_claims_to_be_ours_is_left_alone() {
+    let (folder, path) = folder();
+    let other = Connection::open(&path).unwrap();
+    other
+        .execute_batch("pragma application_id = 1466526828; create table tenant (x)")
+        .unwrap();
+    drop(other);
+    let error = refused(folder.path(), &path);
+    assert!(matches!(error, OpenError::NotAStore(_)), "{error}");
+    let other = Connection::open(&path).unwrap();
+    other.pragma_update(None, "user_version", 1).unwrap();
+    drop(other);
+    let error = refused(folder.path(), &path);
+    assert!(matches!(error, OpenError::Damaged(..)), "{error}");
+}
+
+#[test]
+fn a_newer_store_is_left_alone() {
+    let (folder, path) = folder();
+    filled(&path);
+    let newer = Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 7).unwrap();
+    // Its version is in the log only, which must not be moved into the file.
+    assert!(bytes(folder.path()).len() > 1);
+    let error = refused(folder.path(), &path);
+    assert!(
+        matches!(
+            error,
+            OpenError::Newer {
+                found: 7,
+                known: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    drop(newer);
+    let error = refused(folder.path(), &path);
+    assert!(error.to_string().contains("newer Willcall"), "{error}");
+}
+
+#[test]
+fn a_truncated_file_is_left_alone() {
+    let (folder, path) = folder();
+    filled(&path);
+    let whole = fs::read(&path).unwrap();
+    let mut lengths = vec![1, 15, 16, 99, 100, 511, 512, 4_095, 4_096, 4_097];
+    lengths.extend((1..10).map(|tenth| whole.len() * tenth / 10));
+    lengths.push(whole.len() - 1);
+    for length in lengths {
+        fs::write(&path, &whole[..length]).unwrap();
+        let error = refused(folder.path(), &path);
+        let kind = matches!(error, OpenError::NotAStore(_) | OpenError::Damaged(..));
+        assert!(kind, "{length}: {error}");
+    }
+}
+
+#[test]
+fn a_damaged_file_is_left_alone_or_still_works() {
+    let (folder, path) = folder();
+    filled(&path);
+    let whole = fs::read(&path).unwrap();
+    let seed = [23; 32];
+    let mut dice = Dice::seeded(seed);
+    let mut refusals = 0;
+    for round in 0..60 {
+        let mut damaged = whole.clone();
+        let bound = u64::try_from(whole.len() - 200).unwrap();
+        let mut at = usize::try_from(dice.below(bound)).unwrap();
+        if round % 2 == 0 {
+            // The beginning of a page, where its order is written.
+            at -= at % 4_096;
+        }
+        for byte in &mut damaged[at..at + 200] {
+            *byte = u8::try_from(dice.below(256)).unwrap();
+        }
+        fs::write(&path, &damaged).unwrap();
+        let before = bytes(folder.path());
+        match store::open_inline_at(&path) {
+            Err(error) => {
+                assert_eq!(bytes(folder.path()), before, "at {at}: {error}");
+                refusals += 1;
+            }
+            Ok(store) => look_around(&store),
+        }
+        for file in fs::read_dir(folder.path()).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    // Every damaged beginning of a page is found, and some of the rest.
+    assert!(refusals >= 30, "{refusals}");
+}
+
+/// Asks all sorts of things: whatever the answers are, nothing may panic.
+fn look_around(store: &Arc<dyn Store>) {
+    let (tenant, webhook) = (model::id::TenantId(1), model::id::WebhookId(1));
+    let limit = 50;
+    let query = WebhookQuery {
+        enabled: None,
+        offset: 0,
+        limit,
+    };
+    drop(wait(store.webhooks(tenant, query)));
+    let query = DeliveryQuery {
+        limit,
+        ..DeliveryQuery::default()
+    };
+    drop(wait(store.deliveries(tenant, webhook, query)));
+    for notification in 1..=100 {
+        drop(wait(
+            store.delivery(tenant, delivery_id(notification, webhook)),
+        ));
+    }
+    drop(wait(store.lanes(None, 10)));
+    drop(wait(
+        store.prune(crate::harness::at(50), crate::harness::at(0)),
+    ));
+}
+
+#[test]
+fn a_log_without_its_file_is_left_alone() {
+    let (folder, path) = folder();
+    let log = folder.path().join("willcall.db-wal");
+    fs::write(&log, b"what was accepted last").unwrap();
+    for with_file in [false, true] {
+        if with_file {
+            fs::write(&path, b"").unwrap();
+        }
+        let error = open(&path).map(drop).unwrap_err();
+        assert!(matches!(error, OpenError::Damaged(..)), "{error}");
+        assert_eq!(fs::read(&log).unwrap(), b"what was accepted last");
+    }
+}
+
+#[test]
+fn a_store_whose_making_was_interrupted_is_made_anew() {
+    let (folder, path) = folder();
+    let journal = folder.path().join("willcall.db-journal");
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch("begin immediate").unwrap();
+    conn.execute_batch(include_str!("../../migrations/sqlite/0001_init.sql"))
+        .unwrap();
+    conn.execute_batch("pragma user_version = 1; pragma application_id = 1466526828")
+        .unwrap();
+    let mut journal_bytes = fs::read(&journal).unwrap();
+    // SQLite writes these, and that no page is to be put back, just before it writes the file.
+    journal_bytes[..8].copy_from_slice(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7");
+    journal_bytes[8..12].fill(0);
+    conn.execute_batch("commit").unwrap();
+    drop(conn);
+    // As if the power had failed after the last page and before the journal went.
+    let whole = fs::read(&path).unwrap();
+    for length in [whole.len(), 4_096, 3 * 4_096] {
+        fs::write(&path, &whole[..length]).unwrap();
+        fs::write(&journal, &journal_bytes).unwrap();
+        let given = Given::on(open(&path).unwrap());
+        given.paid_webhook();
+        wait(given.store.close()).unwrap();
+        assert!(!journal.exists());
+    }
+}
+
+#[test]
+fn another_programs_journal_is_left_alone() {
+    let (folder, path) = folder();
+    let other = Connection::open(&path).unwrap();
+    other
+        .execute_batch("create table t (x); insert into t values (1)")
+        .unwrap();
+    other
+        .execute_batch("begin immediate; update t set x = 2")
+        .unwrap();
+    let journal = folder.path().join("willcall.db-journal");
+    let mut journal_bytes = fs::read(&journal).unwrap();
+    journal_bytes[..8].copy_from_slice(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7");
+    other.execute_batch("commit").unwrap();
+    drop(other);
+    fs::write(&journal, journal_bytes).unwrap();
+    let before = bytes(folder.path());
+    assert_eq!(before.len(), 2);
+    let error = open(&path).map(drop).unwrap_err();
+    assert!(
+        matches!(error, OpenError::NotAStore(_) | OpenError::Broken(..)),
+        "{error}"
+    );
+    assert_eq!(bytes(folder.path()), before);
+}
+
+#[test]
+fn inspecting_changes_nothing_and_sees_what_is_there() {
+    let (folder, path) = folder();
+    filled(&path);
+    let before = bytes(folder.path());
+    let found = store::inspect(&path).unwrap();
+    assert_eq!((found.schema_version, found.known_version), (1, 1));
+    assert_eq!((found.tenants, found.webhooks, found.tokens), (1, 1, 0));
+    assert_eq!((found.disabled_webhooks, found.log_bytes), (0, 0));
+    assert_eq!(found.oldest_notification.unwrap().as_millis(), 0);
+    assert_eq!(found.latest_notification.unwrap().as_millis(), 99);
+    assert_eq!(found.file_bytes, fs::metadata(&path).unwrap().len());
+    assert_eq!(bytes(folder.path()), before);
+    // Beside a running store, what is in the log counts as well.
+    let given = Given::on(open(&path).unwrap());
+    given.webhook(&[]);
+    let found = store::inspect(&path).unwrap();
+    assert_eq!(found.webhooks, 2);
+    assert!(found.log_bytes > 0);
+    wait(given.store.pulse()).unwrap();
+}
+
+#[test]
+fn many_may_make_the_same_store_at_once() {
+    let (_folder, path) = folder();
+    std::thread::scope(|scope| {
+        let opened: Vec<_> = (0..6)
+            .map(|_| scope.spawn(|| open(&path).map(|store| wait(store.pulse()))))
+            .collect();
+        for opened in opened {
+            opened.join().unwrap().unwrap().unwrap();
+        }
+    });
+    assert_eq!(store::inspect(&path).unwrap().schema_version, 1);
+}

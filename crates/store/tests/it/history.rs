@@ -1,0 +1,280 @@
+//! Random histories against a model in plain collections: what the store says of every delivery
+//! is what the model says, and states move only as they may.
+
+use std::collections::BTreeMap;
+
+use model::attempt::Outcome;
+use model::contract::{Requeued, Settlement, Which};
+use model::delivery::{CancelCause, Next, State};
+use model::dice::Dice;
+use model::id::{DeliveryId, WebhookId};
+use model::webhook::DisabledCause;
+
+use crate::harness::{Given, answered, at, delivered, delivery_id, ended, gone, retry, settlement};
+use crate::harness::{attempt, wait};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owed {
+    state: State,
+    round: u32,
+    attempts: u32,
+    round_start: u32,
+    due_at: i64,
+    accepted_at: i64,
+    ended_at: i64,
+}
+
+/// What the store should hold, and what time it is.
+struct Expected {
+    dice: Dice,
+    now: i64,
+    owed: BTreeMap<DeliveryId, Owed>,
+    enabled: BTreeMap<WebhookId, Option<DisabledCause>>,
+    keys: u64,
+}
+
+impl Expected {
+    fn draw(&mut self, end: usize) -> usize {
+        usize::try_from(self.dice.below(end as u64)).unwrap()
+    }
+
+    fn any_delivery(&mut self) -> Option<DeliveryId> {
+        let index = self.draw(self.owed.len().max(1));
+        self.owed.keys().nth(index).copied()
+    }
+
+    fn any_webhook(&mut self) -> WebhookId {
+        let index = self.draw(self.enabled.len());
+        *self.enabled.keys().nth(index).unwrap()
+    }
+
+    fn accept(&mut self, given: &Given) {
+        let id = given.notified(&self.keys.to_string(), self.now);
+        self.keys += 1;
+        for (webhook, disabled) in &self.enabled {
+            if disabled.is_none() {
+                let owed = Owed {
+                    state: State::Pending,
+                    round: 1,
+                    attempts: 0,
+                    round_start: 0,
+                    due_at: self.now,
+                    accepted_at: self.now,
+                    ended_at: 0,
+                };
+                self.owed.insert(delivery_id(id, *webhook), owed);
+            }
+        }
+    }
+
+    /// One to three attempts end, of any delivery, in its round or in the one before.
+    fn settle(&mut self, given: &Given) {
+        let mut batch = Vec::new();
+        for _ in 0..=self.draw(3) {
+            let Some(id) = self.any_delivery() else {
+                return;
+            };
+            let late = u32::from(self.draw(4) == 0);
+            let round = self.owed[&id].round.saturating_sub(late).max(1);
+            let (outcome, next): (Outcome, Next) = match self.draw(8) {
+                0..=2 => (answered(200), delivered()),
+                3..=5 => (
+                    answered(500),
+                    retry(self.now + 1 + self.dice.below(90).cast_signed()),
+                ),
+                6 => (answered(500), ended(State::Exhausted)),
+                _ => (answered(410), gone()),
+            };
+            // Each attempt begins at a moment of its own, so none is taken for a repetition.
+            self.now += 1;
+            batch.push(Settlement {
+                round,
+                attempt: attempt(self.now, outcome.clone()),
+                ..settlement(id, self.now, outcome, next)
+            });
+        }
+        for settlement in &batch {
+            self.settled(settlement);
+        }
+        wait(given.store.settle(batch)).unwrap();
+    }
+
+    fn settled(&mut self, settlement: &Settlement) {
+        let next = &settlement.next;
+        let now = settlement.ended_at.as_millis();
+        let owed = self.owed.get_mut(&settlement.id).unwrap();
+        owed.attempts += 1;
+        if owed.state == State::Pending && owed.round == settlement.round {
+            owed.state = next.state;
+            match next.due_at {
+                Some(due_at) => owed.due_at = due_at.as_millis(),
+                None => owed.ended_at = now,
+            }
+        } else {
+            if owed.round != settlement.round {
+                owed.round_start += 1;
+            }
+            if next.state == State::Delivered && owed.state != State::Delivered {
+                owed.state = State::Delivered;
+                owed.ended_at = now;
+            }
+        }
+        let webhook = settlement.id.webhook;
+        if next.disables_webhook && self.enabled[&webhook].is_none() {
+            self.enabled.insert(webhook, Some(DisabledCause::Gone));
+            self.cancelled(webhook, CancelCause::ReceiverGone, now);
+        }
+    }
+
+    fn cancelled(&mut self, webhook: WebhookId, cause: CancelCause, now: i64) {
+        for (id, owed) in &mut self.owed {
+            if id.webhook == webhook && owed.state == State::Pending {
+                owed.state = State::Cancelled(cause);
+                owed.ended_at = now;
+            }
+        }
+    }
+
+    fn switch(&mut self, given: &Given) {
+        let webhook = self.any_webhook();
+        if self.enabled[&webhook].is_none() {
+            given.disable(webhook, self.now);
+            self.enabled.insert(webhook, Some(DisabledCause::Asked));
+            self.cancelled(webhook, CancelCause::WebhookDisabled, self.now);
+        } else {
+            given.enable(webhook, self.now);
+            self.enabled.insert(webhook, None);
+        }
+        // Attempts begin later than this change, so that they can tell that a receiver is gone.
+        self.now += 1;
+    }
+
+    fn requeue_one(&mut self, given: &Given) {
+        let Some(id) = self.any_delivery() else {
+            return;
+        };
+        let answer = given.requeue(id.webhook, Which::One(id), self.now);
+        if self.enabled[&id.webhook].is_some() {
+            assert_eq!(answer, Requeued::Disabled);
+            return;
+        }
+        let now = self.now;
+        let owed = self.owed.get_mut(&id).unwrap();
+        if owed.state == State::Pending {
+            owed.due_at = owed.due_at.min(now);
+        } else {
+            owed.again(now);
+        }
+        let (count, more) = (1, false);
+        assert_eq!(answer, Requeued::Done { count, more });
+    }
+
+    fn requeue_failed(&mut self, given: &Given) {
+        let webhook = self.any_webhook();
+        let (now, began_at) = (self.now, at(self.now));
+        let answer = given.requeue(webhook, Which::Failed { began_at }, now);
+        if self.enabled[&webhook].is_some() {
+            assert_eq!(answer, Requeued::Disabled);
+            return;
+        }
+        let mut count = 0;
+        for (id, owed) in &mut self.owed {
+            if id.webhook != webhook {
+                continue;
+            }
+            match owed.state {
+                State::Exhausted | State::Cancelled(_) => owed.again(now),
+                State::Pending if owed.attempts > 0 && owed.due_at > now => owed.due_at = now,
+                State::Pending | State::Delivered => continue,
+            }
+            count += 1;
+        }
+        let more = false;
+        assert_eq!(answer, Requeued::Done { count, more });
+    }
+
+    fn prune(&mut self, given: &Given) {
+        let before = self.now - self.dice.below(300).cast_signed();
+        while wait(given.store.prune(at(before), at(0))).unwrap() {}
+        self.owed
+            .retain(|_, owed| owed.state == State::Pending || owed.accepted_at >= before);
+    }
+
+    fn check(&self, given: &Given) {
+        for (id, owed) in &self.owed {
+            let story = given.story(*id);
+            let row = &story.row;
+            assert_eq!(
+                (row.state, row.attempts),
+                (owed.state, owed.attempts),
+                "{id}"
+            );
+            let pending = owed.state == State::Pending;
+            assert_eq!(row.due_at, pending.then_some(at(owed.due_at)), "{id}");
+            assert_eq!(
+                row.ended_at,
+                (!pending).then_some(at(owed.ended_at)),
+                "{id}"
+            );
+            assert_eq!(story.attempts.len(), owed.attempts as usize, "{id}");
+        }
+        for webhook in self.enabled.keys() {
+            let mut due: Vec<(i64, DeliveryId)> = self
+                .owed
+                .iter()
+                .filter(|(id, owed)| id.webhook == *webhook && owed.state == State::Pending)
+                .map(|(id, owed)| (owed.due_at, *id))
+                .collect();
+            due.sort_unstable();
+            let (found, next) = given.due(*webhook, 100_000, i64::MAX);
+            assert_eq!(next, None);
+            let ids: Vec<_> = found
+                .iter()
+                .map(|due| (due.delivery.due_at.as_millis(), due.delivery.id))
+                .collect();
+            assert_eq!(ids, due);
+            for due in found {
+                let owed = &self.owed[&due.delivery.id];
+                let round_attempts = owed.attempts - owed.round_start;
+                let (found, expected) = (&due.delivery, (owed.round, round_attempts));
+                assert_eq!((found.round, found.round_attempts), expected);
+            }
+        }
+    }
+}
+
+impl Owed {
+    fn again(&mut self, now: i64) {
+        self.state = State::Pending;
+        self.round += 1;
+        self.round_start = self.attempts;
+        self.due_at = now;
+    }
+}
+
+#[test]
+fn every_history_leaves_what_the_model_says() {
+    for seed in 0..12 {
+        let given = Given::new();
+        let mut expected = Expected {
+            dice: Dice::seeded([seed; 32]),
+            now: 1_000,
+            owed: BTreeMap::new(),
+            enabled: (0..3).map(|_| (given.paid_webhook(), None)).collect(),
+            keys: 0,
+        };
+        for _ in 0..150 {
+            expected.now += expected.dice.below(20).cast_signed();
+            match expected.draw(20) {
+                0..=6 => expected.accept(&given),
+                7..=13 => expected.settle(&given),
+                14..=15 => expected.requeue_one(&given),
+                16 => expected.requeue_failed(&given),
+                17..=18 => expected.switch(&given),
+                _ => expected.prune(&given),
+            }
+        }
+        expected.check(&given);
+        assert!(expected.keys > 20, "seed {seed}");
+    }
+}
