@@ -30,7 +30,7 @@ pub(crate) type Answer = Response<Bytes>;
 /// What a handler comes to.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send>>;
 
-pub(crate) type Handler = Arc<dyn Fn(Call) -> Answering + Send + Sync>;
+pub(crate) type Handler = Arc<dyn Fn(Admitted) -> Answering + Send + Sync>;
 
 /// A place that can be asked for.
 #[derive(Clone)]
@@ -76,7 +76,7 @@ pub(crate) struct Asked {
 }
 
 /// A request that was let in.
-pub(crate) struct Call {
+pub(crate) struct Admitted {
     pub(crate) shared: Arc<Shared>,
     pub(crate) asked: Arc<Asked>,
     pub(crate) holder: Holder,
@@ -180,7 +180,7 @@ async fn enter(
     let handled = async {
         let (tenant, handler) = admitted?;
         let (shared, asked) = (Arc::clone(&shared), Arc::clone(asked));
-        handler(Call {
+        handler(Admitted {
             shared,
             asked,
             holder,
@@ -392,7 +392,7 @@ impl Asked {
     }
 }
 
-impl Call {
+impl Admitted {
     /// Whose things are asked for. Places that name a tenant are only entered if there is one.
     pub(crate) fn tenant(&self) -> Result<&Tenant, Refusal> {
         self.tenant.as_ref().ok_or(Refusal::Forbidden)

@@ -16,7 +16,7 @@ use model::tenant::DialectName;
 pub use declared::{Declared, FreshToken, KnownEvents, Mistake};
 pub use demo::{Character, Demo, DemoCall};
 
-use crate::route::{Answer, Answering, Asked, Call, Place};
+use crate::route::{Admitted, Answer, Answering, Asked, Place};
 use declared::Declare;
 
 /// What an operator may choose about dialects.
@@ -50,7 +50,7 @@ pub(crate) struct Dialect {
     /// Judges a request of somebody known, before rights are judged.
     pub(crate) admit: fn(&Asked) -> Result<(), Refusal>,
     /// Answers OPTIONS.
-    pub(crate) describe: fn(Call) -> Answering,
+    pub(crate) describe: fn(Admitted) -> Answering,
     pub(crate) refuse: fn(&Asked, &Refusal) -> Answer,
     /// Its key in an operator's file.
     pub(crate) section: &'static str,

@@ -31,21 +31,27 @@ event = [
     { slug = "seriescon", name = "Series Con", date_from = 2027-01-19T00:00:00Z },
 ]
 token = [
-    { name = "all", token = "tokenall", permissions = ["webhooks:read", "webhooks:write", "notifications:write"] },
+    { name = "all", token = "tokenall", permissions = [
+        "webhooks:read", "webhooks:write", "notifications:write",
+    ] },
     { name = "none", token = "tokennone", permissions = [] },
     { name = "off", token = "tokenoff", permissions = ["webhooks:read"], active = false },
     { name = "rw", token = "tokenrw", permissions = ["webhooks:read", "webhooks:write"] },
     { name = "read", token = "tokenread", permissions = ["webhooks:read"] },
     { name = "intake", token = "tokenintake", permissions = ["notifications:write"] },
-    { name = "scanner", token = "tokendevice", permissions = ["webhooks:read", "webhooks:write", "notifications:write"], kind = "device" },
-    { name = "lost scanner", token = "tokenlost", permissions = [], kind = "device", active = false },
+    { name = "scanner", token = "tokendevice", kind = "device", permissions = [
+        "webhooks:read", "webhooks:write", "notifications:write",
+    ] },
+    { name = "lost", token = "tokenlost", permissions = [], kind = "device", active = false },
 ]
 
 [[organizer]]
 slug = "othercorp"
 event = [{ slug = "othercon" }]
 token = [
-    { name = "other", token = "tokenother", permissions = ["webhooks:read", "webhooks:write", "notifications:write"] },
+    { name = "other", token = "tokenother", permissions = [
+        "webhooks:read", "webhooks:write", "notifications:write",
+    ] },
     { name = "noorg", token = "tokennoorg", permissions = ["webhooks:read", "webhooks:write"] },
 ]
 "#;
@@ -70,6 +76,7 @@ pub(crate) struct Arrived {
 }
 
 /// A request to be made; `Host` and the token of somebody who may do everything by default.
+#[derive(Debug)]
 pub(crate) struct Asking {
     method: String,
     path: String,
@@ -138,8 +145,17 @@ impl House {
         Self::over(store::open_inline().unwrap(), &options).await
     }
 
+    /// A house whose meters can be read.
+    pub(crate) async fn counting(registry: &mut Registry) -> Self {
+        Self::build(store::open_inline().unwrap(), &Options::default(), registry).await
+    }
+
     /// A house over a store that may be wrapped in trouble.
     pub(crate) async fn over(store: Arc<dyn Store>, options: &Options) -> Self {
+        Self::build(store, options, &mut Registry::default()).await
+    }
+
+    async fn build(store: Arc<dyn Store>, options: &Options, registry: &mut Registry) -> Self {
         let start: Timestamp = START.parse().unwrap();
         let now = Arc::new(AtomicI64::new(start.as_millis()));
         let reading = Arc::clone(&now);
@@ -162,7 +178,7 @@ impl House {
             health: Arc::new(|| Ok(())),
             metrics: Arc::new(|| "# EOF\n".to_owned()),
         };
-        let router = crate::build(parts, &mut Registry::default());
+        let router = crate::build(parts, registry);
         Self { router, store, now }
     }
 
@@ -196,7 +212,8 @@ impl House {
     pub(crate) async fn webhook(&self, action_types: &[&str]) -> WebhookId {
         let types = serde_json::to_string(action_types).unwrap();
         let body = format!(
-            r#"{{"target_url":"https://example.org/hook","limit_events":[],"action_types":{types}}}"#
+            "{{\"target_url\":\"https://example.org/hook\",\"limit_events\":[],\
+              \"action_types\":{types}}}"
         );
         let created = self.ask(asking("POST", WEBHOOKS).json(body)).await;
         assert_eq!(created.status, 201, "{}", created.body);

@@ -4,3 +4,4 @@ mod coverage;
 pub(crate) mod harness;
 mod never_500;
 mod requests;
+pub(crate) mod troubled;

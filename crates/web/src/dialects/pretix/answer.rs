@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::json::Value;
 use super::{fields, python, webhooks};
-use crate::route::{Answer, Answering, Asked, Call};
+use crate::route::{Admitted, Answer, Answering, Asked};
 
 const INDENT_MAX: i128 = 8;
 
@@ -23,8 +23,8 @@ pub(super) fn json(asked: &Asked, status: StatusCode, value: &Value) -> Answer {
     answer
 }
 
-pub(super) fn ok(call: &Call, value: &Value) -> Answer {
-    json(&call.asked, StatusCode::OK, value)
+pub(super) fn ok(request: &Admitted, value: &Value) -> Answer {
+    json(&request.asked, StatusCode::OK, value)
 }
 
 pub(super) fn empty(status: StatusCode) -> Answer {
@@ -86,7 +86,7 @@ fn indent(params: &[(&str, &str)]) -> usize {
 }
 
 /// Answers OPTIONS: what this place is, and what it takes from whoever asks.
-pub(super) fn describe(call: Call) -> Answering {
+pub(super) fn describe(request: Admitted) -> Answering {
     Box::pin(async move {
         let text = |text: &&str| Value::text(*text);
         let parses = [
@@ -94,7 +94,7 @@ pub(super) fn describe(call: Call) -> Answering {
             "application/x-www-form-urlencoded",
             "multipart/form-data",
         ];
-        let title = call.asked.place.as_ref().map_or("", |place| place.title);
+        let title = request.asked.place.as_ref().map_or("", |place| place.title);
         let mut pairs = vec![
             ("name", Value::text(title)),
             ("description", Value::text("")),
@@ -104,13 +104,13 @@ pub(super) fn describe(call: Call) -> Answering {
             ),
             ("parses", Value::List(parses.iter().map(text).collect())),
         ];
-        if let Some(method) = webhooks::written_by(&call).await? {
+        if let Some(method) = webhooks::written_by(&request).await? {
             pairs.push(("actions", Value::object([(method, fields::described())])));
         }
         let whole = |(key, value): (&str, Value)| (super::json::Text::Whole(key.to_owned()), value);
         let pairs = pairs.into_iter().map(whole).collect();
         Ok(ok(
-            &call,
+            &request,
             &Value::Object(super::json::Object::from_pairs(pairs)),
         ))
     })

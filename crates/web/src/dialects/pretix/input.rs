@@ -274,10 +274,12 @@ mod tests {
     #[tokio::test]
     async fn both_forms_of_html_give_the_same_fields() {
         let urlencoded = b"comment=a+b&limit_events=x&limit_events=y&comment=%C3%A4";
-        let multipart = b"--b\r\nContent-Disposition: form-data; name=\"comment\"\r\n\r\n\xc3\xa4\r\n\
+        let multipart = b"--b\r\nContent-Disposition: form-data; name=\"comment\"\r\n\r\n\
+            \xc3\xa4\r\n\
             --b\r\nContent-Disposition: form-data; name=\"limit_events\"\r\n\r\nx\r\n\
             --b\r\nContent-Disposition: form-data; name=\"limit_events\"\r\n\r\ny\r\n\
-            --b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\nz\r\n--b--\r\n";
+            --b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n\
+            z\r\n--b--\r\n";
         let one = read("application/x-www-form-urlencoded", urlencoded)
             .await
             .unwrap();

@@ -21,7 +21,7 @@ use super::json::{Object, Value};
 use super::wire::Draft;
 use super::{Pretix, answer, refuse};
 use crate::meters::Intake;
-use crate::route::{Answer, Call};
+use crate::route::{Admitted, Answer};
 use crate::state::{Shared, refused};
 
 /// Each of these is one notification a line.
@@ -55,11 +55,14 @@ struct Done {
     deliveries: u32,
 }
 
-pub(super) async fn hand_in(pretix: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
-    let tenant = call.tenant()?;
+pub(super) async fn take_notifications(
+    pretix: Arc<Pretix>,
+    request: Admitted,
+) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?;
     let organizer = tenant.key.as_str();
-    let (reads, is_batch) = read(&pretix, &call, organizer).inspect_err(|_| {
-        call.shared.meters.intake(Intake::Refused);
+    let (reads, is_batch) = read(&pretix, &request, organizer).inspect_err(|_| {
+        request.shared.meters.intake(Intake::Refused);
     })?;
     let mut drafts = Vec::new();
     let mut refusals: Vec<Option<Refusal>> = Vec::with_capacity(reads.len());
@@ -72,28 +75,28 @@ pub(super) async fn hand_in(pretix: Arc<Pretix>, call: Call) -> Result<Answer, R
             Err(refusal) => refusals.push(Some(refusal)),
         }
     }
-    let mut accepted = accept(&pretix.ids, &call.shared, tenant, &drafts)
+    let mut accepted = accept(&pretix.ids, &request.shared, tenant, &drafts)
         .await?
         .into_iter();
     let mut done = refusals.into_iter().map(|refusal| match refusal {
         None => accepted.next().unwrap_or(Err(Refusal::Internal)),
         Some(refusal) => {
-            call.shared.meters.intake(Intake::Refused);
+            request.shared.meters.intake(Intake::Refused);
             Err(refusal)
         }
     });
     if is_batch {
-        return Ok(answer_batch(&call, done));
+        return Ok(answer_batch(&request, done));
     }
     let done = done.next().unwrap_or(Err(Refusal::Internal))?;
     Ok(answer::json(
-        &call.asked,
+        &request.asked,
         done.status,
         &Value::object(done.pairs()),
     ))
 }
 
-fn answer_batch(call: &Call, all: impl Iterator<Item = Result<Done, Refusal>>) -> Answer {
+fn answer_batch(request: &Admitted, all: impl Iterator<Item = Result<Done, Refusal>>) -> Answer {
     let mut status = StatusCode::OK;
     let entry = |done: Result<Done, Refusal>| match done {
         Ok(done) => {
@@ -107,7 +110,7 @@ fn answer_batch(call: &Call, all: impl Iterator<Item = Result<Done, Refusal>>) -
         Err(refusal) => refused_entry(&refusal),
     };
     let entries = Value::List(all.map(entry).collect());
-    answer::json(&call.asked, status, &entries)
+    answer::json(&request.asked, status, &entries)
 }
 
 fn refused_entry(refusal: &Refusal) -> Value {
@@ -131,8 +134,12 @@ impl Done {
 }
 
 /// What was handed in, and whether it came as several.
-fn read(pretix: &Pretix, call: &Call, organizer: &str) -> Result<(Vec<Read>, bool), Refusal> {
-    let form = Form::of(&call.asked.headers);
+fn read(
+    pretix: &Pretix,
+    request: &Admitted,
+    organizer: &str,
+) -> Result<(Vec<Read>, bool), Refusal> {
+    let form = Form::of(&request.asked.headers);
     let sound = |value: Value| {
         let draft = Draft::read(value, organizer, &pretix.kinds).map_err(Refusal::Invalid)?;
         if draft.bytes_max() > NOTIFICATION_BODY_BYTES_MAX {
@@ -141,18 +148,18 @@ fn read(pretix: &Pretix, call: &Call, organizer: &str) -> Result<(Vec<Read>, boo
         Ok(draft)
     };
     if LINES.contains(&form.kind.as_str()) {
-        let text = form.decoded(&call.body)?;
+        let text = form.decoded(&request.body)?;
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         bounded(lines.clone().count())?;
         return Ok((lines.map(|line| sound(read_json(line)?)).collect(), true));
     }
-    if call.body.is_empty() {
+    if request.body.is_empty() {
         return Ok((vec![sound(Value::Object(Object::default()))], false));
     }
     if form.kind != "application/json" {
         return Err(form.unknown());
     }
-    let value = read_json(&form.decoded(&call.body)?)?;
+    let value = read_json(&form.decoded(&request.body)?)?;
     if let Value::List(values) = value {
         bounded(values.len())?;
         return Ok((values.into_iter().map(sound).collect(), true));

@@ -25,17 +25,17 @@ use model::webhook::Headers;
 use super::json::{Object, Value};
 use super::{Pretix, answer, json, webhooks};
 use crate::body::Query;
-use crate::route::{Answer, Asked, Call};
+use crate::route::{Admitted, Answer, Asked};
 
 const DISABLED: &str = "The webhook is disabled, so nothing can be sent. Enable it first.";
 
-pub(super) async fn list(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
-    let tenant = call.tenant()?.id;
-    let webhook = webhooks::find(&call).await?.id;
-    let query = read_query(&call.asked)?;
-    let asked = &call.asked;
+pub(super) async fn list_deliveries(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?.id;
+    let webhook = webhooks::find(&request).await?.id;
+    let query = read_query(&request.asked)?;
+    let asked = &request.asked;
     let ask = |query: DeliveryQuery| {
-        let shared = Arc::clone(&call.shared);
+        let shared = Arc::clone(&request.shared);
         async move {
             let ask = |store: &dyn model::contract::Store| {
                 store.deliveries(tenant, webhook, query.clone())
@@ -64,37 +64,37 @@ pub(super) async fn list(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> 
         ("previous", previous),
         ("results", Value::List(rows.collect())),
     ]);
-    Ok(answer::ok(&call, &body))
+    Ok(answer::ok(&request, &body))
 }
 
-pub(super) async fn detail(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
-    let story = find(&call).await?;
-    Ok(answer::ok(&call, &told(&story)))
+pub(super) async fn show_delivery(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let story = find(&request).await?;
+    Ok(answer::ok(&request, &told(&story)))
 }
 
-pub(super) async fn retry(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
-    let id = find(&call).await?.row.id;
-    match requeue(&call, id.webhook, Which::One(id)).await? {
+pub(super) async fn retry_delivery(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let id = find(&request).await?.row.id;
+    match requeue(&request, id.webhook, Which::One(id)).await? {
         Requeued::Done { .. } => {}
         Requeued::Unknown => return Err(Refusal::NoSuchObject),
         Requeued::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
     }
-    let story = find(&call).await?;
+    let story = find(&request).await?;
     Ok(answer::json(
-        &call.asked,
+        &request.asked,
         StatusCode::ACCEPTED,
         &told(&story),
     ))
 }
 
-pub(super) async fn retry_failed(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
-    let webhook = webhooks::find(&call).await?;
+pub(super) async fn retry_failed(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let webhook = webhooks::find(&request).await?;
     let which = Which::Failed {
-        began_at: call.shared.clock.now(),
+        began_at: request.shared.clock.now(),
     };
     let mut retried: u64 = 0;
     loop {
-        match requeue(&call, webhook.id, which).await? {
+        match requeue(&request, webhook.id, which).await? {
             Requeued::Done { count, more } => {
                 retried = retried.saturating_add(u64::try_from(count).unwrap_or(0));
                 if !more {
@@ -106,24 +106,24 @@ pub(super) async fn retry_failed(_: Arc<Pretix>, call: Call) -> Result<Answer, R
         }
     }
     let body = Value::object([("retried", Value::int(retried))]);
-    Ok(answer::json(&call.asked, StatusCode::ACCEPTED, &body))
+    Ok(answer::json(&request.asked, StatusCode::ACCEPTED, &body))
 }
 
-pub(super) async fn audit(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
-    let tenant = call.tenant()?.id;
-    let entries = call
+pub(super) async fn list_audit(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?.id;
+    let entries = request
         .shared
         .ask(|store| store.audit(tenant, PAGE_ROWS_MAX))
         .await?;
     let results = entries.iter().map(entry).collect();
     Ok(answer::ok(
-        &call,
+        &request,
         &Value::object([("results", Value::List(results))]),
     ))
 }
 
 /// The action types that webhooks can ask for.
-pub(super) async fn kinds(pretix: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
+pub(super) async fn list_kinds(pretix: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
     let kinds = pretix.kinds.iter().map(|kind| {
         Value::object([
             ("action_type", Value::text(kind.key.as_str())),
@@ -132,36 +132,40 @@ pub(super) async fn kinds(pretix: Arc<Pretix>, call: Call) -> Result<Answer, Ref
         ])
     });
     let body = Value::object([("results", Value::List(kinds.collect()))]);
-    Ok(answer::ok(&call, &body))
+    Ok(answer::ok(&request, &body))
 }
 
 async fn requeue(
-    call: &Call,
+    request: &Admitted,
     webhook: model::id::WebhookId,
     which: Which,
 ) -> Result<Requeued, Refusal> {
     let ask = Requeue {
-        tenant: call.tenant()?.id,
+        tenant: request.tenant()?.id,
         webhook,
         which,
-        actor: call.actor(Permission::WebhooksWrite)?,
+        actor: request.actor(Permission::WebhooksWrite)?,
     };
-    let at = call.shared.clock.now();
-    call.shared
+    let at = request.shared.clock.now();
+    request
+        .shared
         .ask(|store| store.requeue(ask.clone(), at))
         .await
 }
 
 /// The delivery that the path names, of the webhook that it names, if it names one.
-async fn find(call: &Call) -> Result<DeliveryStory, Refusal> {
-    let tenant = call.tenant()?.id;
-    let id: Result<DeliveryId, _> = call.asked.param("delivery").parse();
+async fn find(request: &Admitted) -> Result<DeliveryStory, Refusal> {
+    let tenant = request.tenant()?.id;
+    let id: Result<DeliveryId, _> = request.asked.param("delivery").parse();
     let id = id.map_err(|_| Refusal::NotAName)?;
-    let named = call.asked.param("id");
+    let named = request.asked.param("id");
     if !named.is_empty() && super::python::int(named) != Some(i128::from(id.webhook.0)) {
         return Err(Refusal::NoSuchObject);
     }
-    let story = call.shared.ask(|store| store.delivery(tenant, id)).await?;
+    let story = request
+        .shared
+        .ask(|store| store.delivery(tenant, id))
+        .await?;
     story.ok_or(Refusal::NoSuchObject)
 }
 

@@ -10,7 +10,7 @@ use model::tenant::Permission;
 use super::json::Value;
 use super::{Pretix, answer, intake, log, refuse, webhooks};
 use crate::auth::{Need, Scheme};
-use crate::route::{Answer, Call, Handler, Place};
+use crate::route::{Admitted, Answer, Handler, Place};
 
 const TOKENS: &[Scheme] = &[Scheme::Token, Scheme::Bearer, Scheme::Device];
 
@@ -30,8 +30,8 @@ fn of_webhooks(pretix: &Arc<Pretix>) -> Vec<Place> {
         title: "Web Hook List",
         suffixed: true,
         verbs: vec![
-            (Method::GET, handler(pretix, webhooks::list)),
-            (Method::POST, handler(pretix, webhooks::create)),
+            (Method::GET, handler(pretix, webhooks::list_webhooks)),
+            (Method::POST, handler(pretix, webhooks::create_webhook)),
         ],
         ..place(
             "webhooks",
@@ -43,10 +43,10 @@ fn of_webhooks(pretix: &Arc<Pretix>) -> Vec<Place> {
         title: "Web Hook Instance",
         suffixed: true,
         verbs: vec![
-            (Method::GET, handler(pretix, webhooks::detail)),
-            (Method::PUT, handler(pretix, webhooks::replace)),
-            (Method::PATCH, handler(pretix, webhooks::change)),
-            (Method::DELETE, handler(pretix, webhooks::switch_off)),
+            (Method::GET, handler(pretix, webhooks::show_webhook)),
+            (Method::PUT, handler(pretix, webhooks::replace_webhook)),
+            (Method::PATCH, handler(pretix, webhooks::change_webhook)),
+            (Method::DELETE, handler(pretix, webhooks::disable_webhook)),
         ],
         ..place(
             "webhook",
@@ -68,7 +68,7 @@ fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Place> {
     let post = |handle: Handler| vec![(Method::POST, handle)];
     let list = Place {
         title: "Delivery List",
-        verbs: get(handler(pretix, log::list)),
+        verbs: get(handler(pretix, log::list_deliveries)),
         ..place(
             "deliveries",
             "/api/v1/organizers/{organizer}/webhooks/{id}/deliveries/",
@@ -86,7 +86,7 @@ fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Place> {
     };
     let detail = Place {
         title: "Delivery Instance",
-        verbs: get(handler(pretix, log::detail)),
+        verbs: get(handler(pretix, log::show_delivery)),
         ..place(
             "delivery",
             "/api/v1/organizers/{organizer}/deliveries/{delivery}/",
@@ -95,7 +95,7 @@ fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Place> {
     };
     let retry = Place {
         title: "Delivery Retry",
-        verbs: post(handler(pretix, log::retry)),
+        verbs: post(handler(pretix, log::retry_delivery)),
         ..place(
             "retry",
             "/api/v1/organizers/{organizer}/deliveries/{delivery}/retry/",
@@ -121,7 +121,7 @@ fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
         read: Need::Right(Permission::NotificationsWrite),
         write: Need::Right(Permission::NotificationsWrite),
         body_bytes_max: INTAKE_BODY_BYTES_MAX,
-        verbs: vec![(Method::POST, handler(pretix, intake::hand_in))],
+        verbs: vec![(Method::POST, handler(pretix, intake::take_notifications))],
         ..place(
             "notifications",
             "/api/v1/organizers/{organizer}/notifications/",
@@ -130,12 +130,12 @@ fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
     };
     let audit = Place {
         title: "Audit List",
-        verbs: vec![(Method::GET, handler(pretix, log::audit))],
+        verbs: vec![(Method::GET, handler(pretix, log::list_audit))],
         ..place("audit", "/api/v1/organizers/{organizer}/audit/", "Entry")
     };
     let kinds = Place {
         title: "Action Type List",
-        verbs: vec![(Method::GET, handler(pretix, log::kinds))],
+        verbs: vec![(Method::GET, handler(pretix, log::list_kinds))],
         ..place(
             "action_types",
             "/api/v1/organizers/{organizer}/action_types/",
@@ -191,43 +191,43 @@ fn place(name: &'static str, path: &'static str, object: &'static str) -> Place 
 
 fn handler<F, R>(pretix: &Arc<Pretix>, handle: F) -> Handler
 where
-    F: Fn(Arc<Pretix>, Call) -> R + Send + Sync + 'static,
+    F: Fn(Arc<Pretix>, Admitted) -> R + Send + Sync + 'static,
     R: Future<Output = Result<Answer, Refusal>> + Send + 'static,
 {
     let pretix = Arc::clone(pretix);
-    Arc::new(move |call| Box::pin(handle(Arc::clone(&pretix), call)))
+    Arc::new(move |request| Box::pin(handle(Arc::clone(&pretix), request)))
 }
 
-async fn show_organizer(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
-    let tenant = call.tenant()?;
-    let shop = format!("{}/{}/", call.asked.origin, tenant.key);
+async fn show_organizer(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?;
+    let shop = format!("{}/{}/", request.asked.origin, tenant.key);
     let body = Value::object([
         ("name", Value::text(tenant.name.as_str())),
         ("slug", Value::text(tenant.key.as_str())),
         ("public_url", Value::text(shop)),
         ("plugins", Value::List(Vec::new())),
     ]);
-    Ok(answer::ok(&call, &body))
+    Ok(answer::ok(&request, &body))
 }
 
 /// Organizers are declared by the operator, not over REST.
-async fn keep_organizer(_: Arc<Pretix>, _: Call) -> Result<Answer, Refusal> {
+async fn keep_organizer(_: Arc<Pretix>, _: Admitted) -> Result<Answer, Refusal> {
     Err(Refusal::Forbidden)
 }
 
 /// The release of pretix whose behaviour this is.
-async fn show_version(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
+async fn show_version(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
     let body = Value::object([
         ("pretix", Value::text("2026.8.0")),
         ("pretix_numeric", Value::int(20_260_080_005_000_i64)),
     ]);
-    Ok(answer::ok(&call, &body))
+    Ok(answer::ok(&request, &body))
 }
 
 /// Tokens are no persons, so pretix knows nobody here.
-async fn show_me(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
+async fn show_me(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
     let nobody = Refusal::Unauthenticated(Unauthenticated::Missing);
     let words = refuse::words(&nobody, "");
     let body = Value::object([("detail", Value::text(words))]);
-    Ok(answer::json(&call.asked, StatusCode::FORBIDDEN, &body))
+    Ok(answer::json(&request.asked, StatusCode::FORBIDDEN, &body))
 }

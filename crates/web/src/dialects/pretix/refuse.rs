@@ -98,7 +98,7 @@ pub(super) fn words(refusal: &Refusal, object: &str) -> String {
         Refusal::TooSlow => "The body did not arrive in time.",
         Refusal::KeyReused => "This idempotency key was used for a different request.",
         Refusal::KeyRunning => "Concurrent request with idempotency key.",
-        Refusal::Busy(_) => "The server has too much to do. Nothing was done; ask again later.",
+        Refusal::Busy(_) => "The server cannot take this on now. Ask again later.",
         Refusal::Internal => "Internal server error.",
     };
     fixed.to_owned()

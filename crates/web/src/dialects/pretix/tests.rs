@@ -1,5 +1,10 @@
-//! What a real pretix was seen to do, replayed: REST exchanges in their order, and bodies of
-//! calls byte for byte.
+//! What a real pretix was seen to do, replayed, and everything this dialect adds to it.
 
+mod declare;
 mod differences;
 mod golden;
+mod intake;
+mod log;
+mod refusals;
+mod resource;
+mod wire;

@@ -18,15 +18,15 @@ use super::fields::{Bounds, Fields, Given, Settings};
 use super::json::Value;
 use super::{Pretix, answer, input, python};
 use crate::auth::Need;
-use crate::route::{Answer, Call};
+use crate::route::{Admitted, Answer};
 use crate::state::refused;
 
 /// How often a change is made anew because somebody else changed the webhook meanwhile.
 const SAVE_TRIES: usize = 8;
 
-pub(super) async fn list(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
-    let tenant = call.tenant()?.id;
-    let asked = &call.asked;
+pub(super) async fn list_webhooks(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?.id;
+    let asked = &request.asked;
     let limit = answer::page_size(asked);
     let enabled = asked.query.get("enabled").and_then(flag);
     let page = match asked.query.get("page").unwrap_or_default() {
@@ -41,7 +41,8 @@ pub(super) async fn list(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> 
     };
     let rows = u64::try_from(limit).unwrap_or(1);
     let ask = |offset| {
-        call.shared
+        request
+            .shared
             .ask(move |store| store.webhooks(tenant, query(offset)))
     };
     let offset = |page: u64| (page - 1).saturating_mul(rows);
@@ -61,7 +62,7 @@ pub(super) async fn list(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> 
         1 => answer::link(asked, "page", None),
         number => answer::link(asked, "page", Some(&number.to_string())),
     };
-    let events = Order::of(&call.shared.ask(|store| store.events(tenant)).await?);
+    let events = Order::of(&request.shared.ask(|store| store.events(tenant)).await?);
     let shown = found.webhooks.iter().map(|webhook| shown(webhook, &events));
     let body = Value::object([
         ("count", Value::int(found.count)),
@@ -79,19 +80,22 @@ pub(super) async fn list(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> 
         ),
         ("results", Value::List(shown.collect::<Result<_, _>>()?)),
     ]);
-    Ok(answer::ok(&call, &body))
+    Ok(answer::ok(&request, &body))
 }
 
-pub(super) async fn detail(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
-    let webhook = find(&call).await?;
-    answered(&call, StatusCode::OK, &webhook).await
+pub(super) async fn show_webhook(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let webhook = find(&request).await?;
+    answered(&request, StatusCode::OK, &webhook).await
 }
 
-pub(super) async fn create(pretix: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
-    let tenant = call.tenant()?.id;
-    let fields = read(&pretix, &call, true).await?.over(None);
+pub(super) async fn create_webhook(
+    pretix: Arc<Pretix>,
+    request: Admitted,
+) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?.id;
+    let fields = read(&pretix, &request, true).await?.over(None);
     let fields = fields.map_err(Refusal::Invalid)?;
-    let at = call.shared.clock.now();
+    let at = request.shared.clock.now();
     let asked = Disabled {
         at,
         cause: DisabledCause::Asked,
@@ -104,65 +108,75 @@ pub(super) async fn create(pretix: Arc<Pretix>, call: Call) -> Result<Answer, Re
         settings: written(&fields.settings)?,
         headers: Headers::default(),
     };
-    let actor = call.actor(Permission::WebhooksWrite)?;
+    let actor = request.actor(Permission::WebhooksWrite)?;
     // Not repeated if the answer is lost: that could make two.
-    let created = call.shared.store.create_webhook(new, actor, at).await;
+    let created = request.shared.store.create_webhook(new, actor, at).await;
     let created = created.map_err(|error| refused(&error))?;
-    answered(&call, StatusCode::CREATED, &created).await
+    answered(&request, StatusCode::CREATED, &created).await
 }
 
-pub(super) async fn replace(pretix: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
-    change_fields(&pretix, &call, true).await
+pub(super) async fn replace_webhook(
+    pretix: Arc<Pretix>,
+    request: Admitted,
+) -> Result<Answer, Refusal> {
+    change_fields(&pretix, &request, true).await
 }
 
-pub(super) async fn change(pretix: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
-    change_fields(&pretix, &call, false).await
+pub(super) async fn change_webhook(
+    pretix: Arc<Pretix>,
+    request: Admitted,
+) -> Result<Answer, Refusal> {
+    change_fields(&pretix, &request, false).await
 }
 
-async fn change_fields(pretix: &Pretix, call: &Call, whole: bool) -> Result<Answer, Refusal> {
+async fn change_fields(
+    pretix: &Pretix,
+    request: &Admitted,
+    whole: bool,
+) -> Result<Answer, Refusal> {
     // Whether there is such a webhook comes before what is asked of it.
-    find(call).await?;
-    let object = read_object(call, whole).await?;
-    let events = slugs(call).await?;
+    find(request).await?;
+    let object = read_object(request, whole).await?;
+    let events = slugs(request).await?;
     let bounds = Bounds {
         kinds: &pretix.kinds,
         events: &events,
     };
-    let saved = save(call, |old| {
+    let saved = save(request, |old| {
         let given = Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)?;
         let old = if whole { None } else { Some(fields_of(old)?) };
         given.over(old).map_err(Refusal::Invalid)
     });
-    answered(call, StatusCode::OK, &saved.await?).await
+    answered(request, StatusCode::OK, &saved.await?).await
 }
 
-pub(super) async fn switch_off(_: Arc<Pretix>, call: Call) -> Result<Answer, Refusal> {
+pub(super) async fn disable_webhook(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
     let off = |old: &Webhook| {
         Ok(Fields {
             enabled: false,
             ..fields_of(old)?
         })
     };
-    save(&call, off).await?;
+    save(&request, off).await?;
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
 /// Reads the webhook, and writes what `edit` makes of it unless that is what is there.
 async fn save(
-    call: &Call,
+    request: &Admitted,
     edit: impl Fn(&Webhook) -> Result<Fields, Refusal>,
 ) -> Result<Webhook, Refusal> {
-    let actor = call.actor(Permission::WebhooksWrite)?;
+    let actor = request.actor(Permission::WebhooksWrite)?;
     for _ in 0..SAVE_TRIES {
-        let old = find(call).await?;
-        let at = call.shared.clock.now();
+        let old = find(request).await?;
+        let at = request.shared.clock.now();
         let new = edited(&old, edit(&old)?, at)?;
         if new == old {
             return Ok(old);
         }
         let save =
             |store: &dyn model::contract::Store| store.save_webhook(new.clone(), actor.clone(), at);
-        match call.shared.try_ask(save).await {
+        match request.shared.try_ask(save).await {
             Err(StoreError::Stale) => {}
             saved => return saved.map_err(|error| refused(&error)),
         }
@@ -186,27 +200,27 @@ fn edited(old: &Webhook, fields: Fields, at: model::time::Timestamp) -> Result<W
 }
 
 /// The webhook that the path names.
-pub(super) async fn find(call: &Call) -> Result<Webhook, Refusal> {
-    let tenant = call.tenant()?.id;
-    let number = python::int(call.asked.param("id")).ok_or(Refusal::NotAName)?;
+pub(super) async fn find(request: &Admitted) -> Result<Webhook, Refusal> {
+    let tenant = request.tenant()?.id;
+    let number = python::int(request.asked.param("id")).ok_or(Refusal::NotAName)?;
     let id = i64::try_from(number).map_err(|_| Refusal::NoSuchObject)?;
-    let found = call
+    let found = request
         .shared
         .ask(|store| store.webhook(tenant, WebhookId(id)));
     found.await?.ok_or(Refusal::NoSuchObject)
 }
 
 /// The method by which whoever asks may write fields at this place, if there is one.
-pub(super) async fn written_by(call: &Call) -> Result<Option<&'static str>, Refusal> {
-    let tenant = call.tenant().ok();
+pub(super) async fn written_by(request: &Admitted) -> Result<Option<&'static str>, Refusal> {
+    let tenant = request.tenant().ok();
     let may_write = Need::Right(Permission::WebhooksWrite);
-    let place = call.asked.place.as_ref().map_or("", |place| place.name);
-    if !call.holder.may(may_write, tenant) {
+    let place = request.asked.place.as_ref().map_or("", |place| place.name);
+    if !request.holder.may(may_write, tenant) {
         return Ok(None);
     }
     match place {
         "webhooks" => Ok(Some("POST")),
-        "webhook" => match find(call).await {
+        "webhook" => match find(request).await {
             Ok(_) => Ok(Some("PUT")),
             Err(Refusal::NoSuchObject | Refusal::NotAName) => Ok(None),
             Err(refusal) => Err(refusal),
@@ -215,9 +229,9 @@ pub(super) async fn written_by(call: &Call) -> Result<Option<&'static str>, Refu
     }
 }
 
-async fn read(pretix: &Pretix, call: &Call, whole: bool) -> Result<Given, Refusal> {
-    let object = read_object(call, whole).await?;
-    let events = slugs(call).await?;
+async fn read(pretix: &Pretix, request: &Admitted, whole: bool) -> Result<Given, Refusal> {
+    let object = read_object(request, whole).await?;
+    let events = slugs(request).await?;
     let bounds = Bounds {
         kinds: &pretix.kinds,
         events: &events,
@@ -225,21 +239,25 @@ async fn read(pretix: &Pretix, call: &Call, whole: bool) -> Result<Given, Refusa
     Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)
 }
 
-async fn read_object(call: &Call, whole: bool) -> Result<super::json::Object, Refusal> {
-    input::read_fields(&call.asked.headers, &call.body, whole).await
+async fn read_object(request: &Admitted, whole: bool) -> Result<super::json::Object, Refusal> {
+    input::read_fields(&request.asked.headers, &request.body, whole).await
 }
 
-async fn slugs(call: &Call) -> Result<BTreeSet<String>, Refusal> {
-    let tenant = call.tenant()?.id;
-    let events = call.shared.ask(|store| store.events(tenant)).await?;
+async fn slugs(request: &Admitted) -> Result<BTreeSet<String>, Refusal> {
+    let tenant = request.tenant()?.id;
+    let events = request.shared.ask(|store| store.events(tenant)).await?;
     Ok(events.into_iter().map(|event| event.slug).collect())
 }
 
-async fn answered(call: &Call, status: StatusCode, webhook: &Webhook) -> Result<Answer, Refusal> {
-    let tenant = call.tenant()?.id;
-    let events = Order::of(&call.shared.ask(|store| store.events(tenant)).await?);
+async fn answered(
+    request: &Admitted,
+    status: StatusCode,
+    webhook: &Webhook,
+) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?.id;
+    let events = Order::of(&request.shared.ask(|store| store.events(tenant)).await?);
     let body = shown(webhook, &events)?;
-    Ok(answer::json(&call.asked, status, &body))
+    Ok(answer::json(&request.asked, status, &body))
 }
 
 /// Where each show stands in the order of a tenant's shows.

@@ -104,7 +104,7 @@ fn what_is_not_json_is_refused_with_words() {
         (many.as_str(), "Too many values"),
     ] {
         let problem = read(text).unwrap_err();
-        assert_eq!(problem.0, words, "{:.20}", text);
+        assert_eq!(problem.0, words, "{text:.20}");
     }
 }
 
@@ -170,7 +170,9 @@ proptest! {
     }
 
     #[test]
-    fn any_text_like_json_is_read_or_refused(text in r#"[\[\]{}",:0-9eE+\-.\\untrfalsbNI ]{0,40}"#) {
+    fn any_text_like_json_is_read_or_refused(
+        text in r#"[\[\]{}",:0-9eE+\-.\\untrfalsbNI ]{0,40}"#,
+    ) {
         let _outcome = read(&text);
     }
 

@@ -1,5 +1,6 @@
 //! Where Willcall answers otherwise than the recorded pretix, exchange by exchange, in their order.
 
+#[derive(Clone, Copy)]
 pub(super) struct Difference {
     /// The recorded exchange.
     pub(super) name: &'static str,
