@@ -219,7 +219,9 @@ impl Dispatch {
         }
     }
 
-    /// Begins as many attempts as may be in the air.
+    /// Begins as many attempts as may be in the air. An attempt counts until its outcome is
+    /// written down: so many are repeated at most if the process dies, and if the store refuses,
+    /// no more begin.
     fn hand_out(&mut self) {
         while !self.settling.is_full(self.flights.len(), self.flights_max) {
             let Some((prepared, due)) = self.lanes.next_call() else {

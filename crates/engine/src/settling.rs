@@ -43,11 +43,10 @@ impl Settling {
         self.waiting.push_back(settlement);
     }
 
-    /// Whether no more attempts should begin, beside those in the air: outcomes may wait as long
-    /// as they fit into one batch and into memory.
+    /// Whether no more attempts should begin, beside those in the air: an attempt counts until its
+    /// outcome is written down, and all of them have to fit into memory.
     pub(crate) fn is_full(&self, flying: usize, flights_max: usize) -> bool {
-        self.len() + flying >= flights_max.saturating_add(limits::SETTLE_BATCH_MAX)
-            || self.heard_bytes >= limits::HELD_BYTES_MAX
+        self.len() + flying >= flights_max || self.heard_bytes >= limits::HELD_BYTES_MAX
     }
 
     /// Outcomes that are not known to be written down.

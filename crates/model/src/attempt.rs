@@ -81,7 +81,7 @@ pub enum FailureKind {
 }
 
 impl Outcome {
-    /// 2xx and nothing else (`spec/decisions.md`, delivery).
+    /// 2xx and nothing else: receivers were promised that redirects do not count.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Answered(answer) if (200..=299).contains(&answer.status))
     }

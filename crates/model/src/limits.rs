@@ -33,7 +33,7 @@ pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Header lines of a receiver's answer; more fail the attempt.
 pub const RESPONSE_HEADERS_MAX: usize = 100;
 
-/// A target URL as stored (the column width of the older system, `spec/pretix.md` 1.1, fits).
+/// A target URL as stored. Dialects may draw the line lower.
 pub const TARGET_URL_CHARS_MAX: usize = 2_048;
 
 /// Retries that a webhook may ask for (`spec/openticket.md` 5.3).
@@ -71,10 +71,10 @@ pub const PAGE_ROWS_MAX: usize = 50;
 /// An answer kept for an idempotency key; larger ones are not kept.
 pub const KEPT_ANSWER_BYTES_MAX: usize = 256 * 1024;
 
-/// An idempotency key (`spec/pretix.md` 1.5).
+/// An idempotency key: what clients of the platforms that have them may count on.
 pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 190;
 
-/// How long an answer is kept for an idempotency key: 24 h (`spec/pretix.md` 2.9).
+/// How long an answer is kept for an idempotency key: 24 h, as the platforms that have them do.
 pub const IDEMPOTENCY_KEPT_MS: i64 = 24 * 3_600_000;
 
 const _: () = assert!(NOTIFICATION_BODY_BYTES_MAX <= INTAKE_BODY_BYTES_MAX);

@@ -30,6 +30,8 @@ pub enum Refusal {
     BadRequest(String),
     /// The body is larger than this many bytes.
     TooLarge(usize),
+    /// The body did not arrive in time.
+    TooSlow,
     /// What is asked contradicts what is: how.
     Contradiction(String),
     /// The idempotency key stands for another request.

@@ -1,7 +1,7 @@
 //! Target: a target URL taken apart into what a call needs, and the same URL without secrets.
 //!
 //! A dialect decides which URLs it accepts; this decides what they mean on the wire
-//! (`spec/pretix.md` 4.4): host in lower case and punycode, dot segments resolved, other than
+//! (RFC 3986 as browsers read it): host in lower case and punycode, dot segments resolved, other than
 //! ASCII percent-encoded, no fragment, user and password as Basic credentials.
 
 use base64::Engine as _;
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_is_what_pretix_calls() {
+    fn what_is_called_is_what_recorded_calls_had() {
         let plain = |authority: &str, path: &str| (authority.to_owned(), path.to_owned(), None);
         assert_eq!(
             call("http://user:p%40ss@127.0.0.1:19544/variant/basic?x=1&y=%C3%A4#frag"),

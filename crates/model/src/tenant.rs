@@ -178,6 +178,16 @@ impl TokenHash {
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
+
+    /// Of several texts, each told apart from its neighbours.
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Self(hasher.finalize().into())
+    }
 }
 
 impl fmt::Debug for TokenHash {
@@ -271,6 +281,14 @@ mod tests {
         assert!(!grant(Some(TenantId(2)), TokenKind::Program, true).allows(own, wanted));
         assert!(!grant(Some(own), TokenKind::Program, false).allows(own, wanted));
         assert!(!grant(Some(own), TokenKind::Device, true).allows(own, wanted));
+    }
+
+    #[test]
+    fn parts_that_meet_elsewhere_have_another_hash() {
+        let hash = TokenHash::of_parts(&[b"ab", b"c"]);
+        assert_eq!(hash, TokenHash::of_parts(&[b"ab", b"c"]));
+        assert_ne!(hash, TokenHash::of_parts(&[b"a", b"bc"]));
+        assert_ne!(hash, TokenHash::of_parts(&[b"ab", b"c", b""]));
     }
 
     #[test]

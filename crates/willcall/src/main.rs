@@ -1,2 +1,138 @@
-//! x
-fn main() {}
+//! The binary: arguments, then one of serve, demo, apply, token, doctor.
+//!
+//! What each of them does is in the file of its name; this one is the map.
+
+mod apply;
+mod assemble;
+mod config;
+mod demo;
+mod doctor;
+mod listen;
+mod serve;
+mod telemetry;
+mod token;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::config::Config;
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    match run(&matches) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("willcall: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word before the process ends, with or without a log"
+)]
+fn complain(words: &str) {
+    eprintln!("{words}");
+}
+
+fn run(matches: &ArgMatches) -> Result<ExitCode> {
+    let Some((name, matches)) = matches.subcommand() else {
+        // clap asks for a subcommand before it comes to this.
+        return Ok(ExitCode::SUCCESS);
+    };
+    if name == "demo" {
+        telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto);
+        return runtime()?.block_on(demo::run(matches.get_flag("once")));
+    }
+    // `token create`: the settings are those of the inner one.
+    let matches = matches.subcommand().map_or(matches, |(_, inner)| inner);
+    let config = Config::load(matches)?;
+    telemetry::start(config.log_level, config.log_format);
+    runtime()?.block_on(async {
+        match name {
+            "serve" => serve::run(config).await.map(|()| ExitCode::SUCCESS),
+            "apply" => {
+                let file = text(matches, "file");
+                apply::run(&config, &file).await.map(|()| ExitCode::SUCCESS)
+            }
+            "doctor" => doctor::run(&config).await,
+            _ => {
+                token::create(&config, &token::Wanted::from(matches)).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the operating system gives no threads")
+}
+
+/// An argument's text; empty if it was not given.
+fn text(matches: &ArgMatches, name: &str) -> String {
+    matches
+        .try_get_one::<String>(name)
+        .ok()
+        .flatten()
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn command() -> Command {
+    let store = ["data_dir", "log_level", "log_format"];
+    Command::new("willcall")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Webhooks for ticketing platforms: calls every URL that asked for it, whatever crashes")
+        .after_help("`willcall demo` shows it at work. The documentation is in the folder docs of the source.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("serve")
+                .about("Run: take notifications in, deliver them, answer the API")
+                .args(config::arguments(&config::all_keys())),
+        )
+        .subcommand(
+            Command::new("demo")
+                .about("Show it at work: a fresh store, some receivers, and what happens to what is sent")
+                .arg(
+                    Arg::new("once")
+                        .long("once")
+                        .action(ArgAction::SetTrue)
+                        .help("End when the show is over; exit status 0 only if everything ended as it must"),
+                ),
+        )
+        .subcommand(
+            Command::new("apply")
+                .about("Bring tenants, tokens, shows and webhooks to the state that a file declares")
+                .long_about(
+                    "Bring tenants, tokens, shows and webhooks to the state that a file declares.\n\n\
+                     Safe to repeat, also while the server runs. A bad file changes nothing. What the \
+                     file does not name stays as it is.",
+                )
+                .arg(Arg::new("file").value_name("FILE").required(true).help("A TOML file"))
+                .args(config::arguments(&[store.as_slice(), &["action_types"]].concat())),
+        )
+        .subcommand(
+            Command::new("token")
+                .about("Make tokens")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(
+                    Command::new("create")
+                        .about("Make a token and print it once")
+                        .args(token::arguments())
+                        .args(config::arguments(&store)),
+                ),
+        )
+        .subcommand(
+            Command::new("doctor")
+                .about("Check settings, store, clock, name look-up and certificates, and say what is wrong")
+                .args(config::arguments(&config::all_keys())),
+        )
+}

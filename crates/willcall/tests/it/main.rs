@@ -1,8 +1,15 @@
-//! The one test binary of this crate: what is true of the program and of the source tree.
-//!
-//! `cfg(test)` holds here anyway; it tells clippy that the helpers are tests, too.
+//! The real binary on real sockets: what a user sees, what survives a kill; the receivers of the
+//! guide; and the properties of the source tree.
 
 #[cfg(test)]
+mod full;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod receivers;
+#[cfg(test)]
+mod smoke;
 #[cfg(test)]
 mod tidy;

@@ -428,7 +428,7 @@ async fn serve(
     Ok(response)
 }
 
-/// The schedule of the pretix dialect (`spec/decisions.md`).
+/// The schedule of the pretix dialect.
 pub(super) fn policy() -> Policy {
     let minutes = |minutes: i64| minutes * 60_000;
     Policy {

@@ -9,17 +9,16 @@ const LINES_MAX: usize = 800;
 const COLUMNS_MAX: usize = 100;
 
 /// The only files that may do what `clippy.toml` bans. What each ban is for stands there.
-const EFFECTS: [(&str, &str); 3] = [
+const EFFECTS: &[(&str, &str)] = &[
     ("crates/engine/src/dial.rs", "looks names up and connects"),
     ("crates/engine/src/tasks.rs", "spawns, and notices a panic"),
-    (
-        "crates/web/src/tasks.rs",
-        "spawns, so that a request that has begun ends",
-    ),
+    ("crates/web/src/tasks.rs", "spawns, so that a request ends"),
+    ("crates/willcall/src/assemble.rs", "makes the clock"),
+    ("crates/willcall/src/listen.rs", "listens, and spawns"),
 ];
 
 /// Tests that wait for real time.
-const WAITING: [(&str, &str); 0] = [];
+const WAITING: &[(&str, &str)] = &[];
 
 #[test]
 fn every_file_says_what_it_is_for() {
@@ -90,26 +89,27 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn tests_wait_for_no_real_time() {
-    // Files of one folder of tests share their helpers, so they are looked at together.
-    let mut groups: BTreeMap<String, String> = BTreeMap::new();
-    for file in rust_files().filter(|file| !file.tests().is_empty()) {
-        let group = match file.path.find("/tests") {
-            Some(at) => file.path[..at].to_owned(),
-            None => file.path.clone(),
-        };
-        let code = only(Kind::Code, file.tests());
-        groups.entry(group).or_default().push_str(&code);
+    let codes: Vec<(&File, String)> = rust_files()
+        .map(|file| (file, only(Kind::Code, file.tests())))
+        .collect();
+    let paused = |code: &str| code.contains("start_paused = true") || code.contains("time::pause(");
+    let mut found = BTreeMap::new();
+    for (file, code) in codes.iter().filter(|(_, code)| code.contains("sleep(")) {
+        let real = code
+            .lines()
+            .any(|line| line.contains("#[tokio::test") && !paused(line));
+        // A file without tests of its own helps those beside it.
+        let folder = file.path.find("/tests").map(|at| &file.path[..at]);
+        let mut beside = codes
+            .iter()
+            .filter(|(other, _)| folder.is_some_and(|folder| other.path.starts_with(folder)));
+        if real || !(paused(code) || beside.any(|(_, code)| paused(code))) {
+            found.extend([place(file, "sleep(")]);
+        }
     }
-    let waiting = groups.into_iter().filter(|(_, code)| {
-        let tests = code.matches("#[tokio::test").count();
-        let paused = code.matches("#[tokio::test(start_paused = true").count();
-        code.contains("sleep(") && (tests == 0 || paused < tests) && !code.contains("time::pause(")
-    });
     judge(
-        &waiting
-            .map(|(group, _)| (group, "sleep(".to_owned()))
-            .collect(),
-        &WAITING,
+        &found,
+        WAITING,
         "Wait for what you wait for, or pause the time: #[tokio::test(start_paused = true)].",
     );
 }
@@ -191,7 +191,7 @@ fn effects_stay_in_their_files() {
     }
     judge(
         &found,
-        &EFFECTS,
+        EFFECTS,
         "Use what the reason in clippy.toml names. A new place for an effect needs a decision.",
     );
 }

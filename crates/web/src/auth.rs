@@ -1,0 +1,287 @@
+//! Who is asking: from the `Authorization` header to what the store grants, and whose things they
+//! may touch. Which schemes a place understands is the place's business, the words are its
+//! dialect's.
+//!
+//! Answers of the store are kept for one version of the catalog. A token is looked up by its
+//! hash, so the time it takes tells nothing about tokens; unknown ones are not kept.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use model::refusal::{Refusal, Unauthenticated};
+use model::tenant::{DialectName, Grant, Permission, Tenant, TokenHash, TokenKind};
+
+use crate::state::{Shared, locked};
+
+/// Tokens, and tenants, kept in memory.
+const KEPT_MAX: usize = 10_000;
+
+/// How a token is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Token,
+    Bearer,
+    /// A ticket scanner's token.
+    Device,
+    /// The token is the password; the user does not matter.
+    Basic,
+}
+
+/// What must be granted before a place is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Any token of a program.
+    Known,
+    /// Any token of the tenant.
+    Listed,
+    Right(Permission),
+}
+
+/// Whoever shows a token that is known and active.
+#[derive(Clone)]
+pub(crate) struct Holder {
+    pub(crate) hash: TokenHash,
+    grants: Arc<[Grant]>,
+}
+
+#[derive(Default)]
+pub(crate) struct Callers(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    version: u64,
+    grants: BTreeMap<TokenHash, Arc<[Grant]>>,
+    tenants: BTreeMap<(DialectName, String), Tenant>,
+}
+
+/// Finds out who is asking.
+pub(crate) async fn identify(
+    shared: &Shared,
+    headers: &HeaderMap,
+    schemes: &[Scheme],
+) -> Result<Holder, Refusal> {
+    let (scheme, token) = credentials(headers, schemes).map_err(Refusal::Unauthenticated)?;
+    let hash = TokenHash::of(&token);
+    let grants = shared.callers.grants(shared, hash).await?;
+    let kind = if scheme == Scheme::Device {
+        TokenKind::Device
+    } else {
+        TokenKind::Program
+    };
+    let mut of_kind = grants.iter().filter(|grant| grant.kind == kind).peekable();
+    let why = if of_kind.peek().is_none() {
+        match scheme {
+            Scheme::Bearer => Unauthenticated::Missing,
+            Scheme::Token | Scheme::Device | Scheme::Basic => Unauthenticated::Unknown,
+        }
+    } else if of_kind.any(|grant| grant.active) {
+        return Ok(Holder { hash, grants });
+    } else if kind == TokenKind::Device {
+        Unauthenticated::Revoked
+    } else {
+        Unauthenticated::Inactive
+    };
+    Err(Refusal::Unauthenticated(why))
+}
+
+fn credentials(
+    headers: &HeaderMap,
+    schemes: &[Scheme],
+) -> Result<(Scheme, String), Unauthenticated> {
+    let header = headers.get(AUTHORIZATION).ok_or(Unauthenticated::Missing)?;
+    let header = String::from_utf8_lossy(header.as_bytes());
+    let mut words = header.split_ascii_whitespace();
+    let name = words.next().unwrap_or_default();
+    let scheme = schemes
+        .iter()
+        .copied()
+        .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
+        .ok_or(Unauthenticated::Missing)?;
+    match (scheme, words.next(), words.next()) {
+        (Scheme::Bearer, None, _) | (Scheme::Bearer, Some(_), Some(_)) => {
+            Err(Unauthenticated::Missing)
+        }
+        (_, None, _) => Err(Unauthenticated::NoToken),
+        (_, Some(_), Some(_)) => Err(Unauthenticated::Spaces),
+        (Scheme::Basic, Some(pair), None) => password(pair).map(|token| (scheme, token)),
+        (_, Some(token), None) => Ok((scheme, token.to_owned())),
+    }
+}
+
+fn password(pair: &str) -> Result<String, Unauthenticated> {
+    let decoded = BASE64_STANDARD.decode(pair).ok();
+    let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded = decoded.ok_or(Unauthenticated::Unknown)?;
+    match decoded.split_once(':') {
+        Some((_, password)) if !password.is_empty() => Ok(password.to_owned()),
+        Some(_) | None => Err(Unauthenticated::NoToken),
+    }
+}
+
+impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Token => "Token",
+            Self::Bearer => "Bearer",
+            Self::Device => "Device",
+            Self::Basic => "Basic",
+        }
+    }
+}
+
+impl Holder {
+    /// Whether what the place needs is granted; `tenant` is whose things it is about.
+    pub(crate) fn may(&self, need: Need, tenant: Option<&Tenant>) -> bool {
+        match (need, tenant) {
+            (Need::Known, _) => self.programs().next().is_some(),
+            (Need::Listed | Need::Right(_), None) => false,
+            (Need::Listed, Some(tenant)) => self.programs().any(|grant| grant.is_for(tenant.id)),
+            (Need::Right(wanted), Some(tenant)) => {
+                self.programs().any(|grant| grant.allows(tenant.id, wanted))
+            }
+        }
+    }
+
+    /// The name under which what is done here goes into the tenant's audit log.
+    pub(crate) fn actor(&self, tenant: &Tenant, wanted: Permission) -> String {
+        let granting = self
+            .programs()
+            .find(|grant| grant.allows(tenant.id, wanted));
+        granting.map(|grant| grant.name.clone()).unwrap_or_default()
+    }
+
+    fn programs(&self) -> impl Iterator<Item = &Grant> {
+        let active = |grant: &&Grant| grant.active && grant.kind == TokenKind::Program;
+        self.grants.iter().filter(active)
+    }
+}
+
+impl Callers {
+    async fn grants(&self, shared: &Shared, hash: TokenHash) -> Result<Arc<[Grant]>, Refusal> {
+        let version = shared.store.version();
+        if let Some(grants) = self.at(version, |kept| kept.grants.get(&hash).cloned()) {
+            return Ok(grants);
+        }
+        let grants: Arc<[Grant]> = shared.ask(|store| store.grants(hash)).await?.into();
+        if !grants.is_empty() {
+            self.at(version, |kept| {
+                make_room(&mut kept.grants);
+                kept.grants.insert(hash, Arc::clone(&grants))
+            });
+        }
+        Ok(grants)
+    }
+
+    /// The tenant that `dialect` calls `key`.
+    pub(crate) async fn tenant(
+        &self,
+        shared: &Shared,
+        dialect: &DialectName,
+        key: &str,
+    ) -> Result<Option<Tenant>, Refusal> {
+        let version = shared.store.version();
+        let name = (dialect.clone(), key.to_owned());
+        if let Some(tenant) = self.at(version, |kept| kept.tenants.get(&name).cloned()) {
+            return Ok(Some(tenant));
+        }
+        let ask = || shared.ask(|store| store.tenant(dialect.clone(), key.to_owned()));
+        let tenant = ask().await?;
+        if let Some(tenant) = &tenant {
+            self.at(version, |kept| {
+                make_room(&mut kept.tenants);
+                kept.tenants.insert(name, tenant.clone())
+            });
+        }
+        Ok(tenant)
+    }
+
+    /// What `take` makes of what is kept for this version; nothing if another one is kept by
+    /// then. What was read while the version moved on is never kept for the new one.
+    fn at<T>(&self, version: u64, take: impl FnOnce(&mut Kept) -> Option<T>) -> Option<T> {
+        let mut kept = locked(&self.0);
+        if kept.version < version {
+            *kept = Kept {
+                version,
+                ..Kept::default()
+            };
+        }
+        if kept.version == version {
+            take(&mut kept)
+        } else {
+            None
+        }
+    }
+}
+
+fn make_room<K: Ord, V>(kept: &mut BTreeMap<K, V>) {
+    if kept.len() >= KEPT_MAX {
+        kept.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Scheme; 4] = [Scheme::Token, Scheme::Bearer, Scheme::Device, Scheme::Basic];
+
+    fn read(header: &[u8], schemes: &[Scheme]) -> Result<(Scheme, String), Unauthenticated> {
+        let value = http::HeaderValue::from_bytes(header).unwrap();
+        credentials(&HeaderMap::from_iter([(AUTHORIZATION, value)]), schemes)
+    }
+
+    #[test]
+    fn schemes_are_read_in_any_case_and_only_where_they_are_understood() {
+        let token = |scheme| Ok((scheme, "abc".to_owned()));
+        assert_eq!(read(b"Token abc", &ALL), token(Scheme::Token));
+        assert_eq!(read(b"tOKEN   abc ", &ALL), token(Scheme::Token));
+        assert_eq!(read(b"bearer abc", &ALL), token(Scheme::Bearer));
+        assert_eq!(read(b"Device abc", &ALL), token(Scheme::Device));
+        assert_eq!(read(b"Basic eDphYmM=", &ALL), token(Scheme::Basic));
+        let missing = Err(Unauthenticated::Missing);
+        assert_eq!(read(b"Basic eDphYmM=", &[Scheme::Token]), missing);
+        assert_eq!(credentials(&HeaderMap::new(), &ALL), missing);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_header_is_told_apart() {
+        for (header, why) in [
+            (b"".as_slice(), Unauthenticated::Missing),
+            (b"abc", Unauthenticated::Missing),
+            (b"Token", Unauthenticated::NoToken),
+            (b"Device ", Unauthenticated::NoToken),
+            (b"Token a b", Unauthenticated::Spaces),
+            (b"Bearer", Unauthenticated::Missing),
+            (b"Bearer a b", Unauthenticated::Missing),
+            (b"Basic !", Unauthenticated::Unknown),
+            (b"Basic /w==", Unauthenticated::Unknown),
+            (b"Basic eA==", Unauthenticated::NoToken),
+            (b"Basic eDo=", Unauthenticated::NoToken),
+        ] {
+            assert_eq!(read(header, &ALL), Err(why), "{header:?}");
+        }
+        assert!(read(b"Token \xff", &ALL).is_ok());
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_kept_after_it() {
+        let callers = Callers::default();
+        let hash = TokenHash::of("a");
+        let keep = |version| {
+            callers.at(version, |kept| {
+                kept.grants.insert(hash, Arc::from(Vec::new()))
+            });
+        };
+        let is_kept = |version| callers.at(version, |kept| kept.grants.get(&hash).cloned());
+        keep(1);
+        assert!(is_kept(1).is_some());
+        assert!(is_kept(2).is_none());
+        keep(1);
+        assert!(is_kept(2).is_none());
+        assert!(is_kept(1).is_none());
+    }
+}

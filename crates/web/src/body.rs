@@ -1,0 +1,111 @@
+//! Reading what a request brings: its body, never more than asked for and never for longer than
+//! the time limit; and its query.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use model::refusal::Refusal;
+use percent_encoding::percent_decode_str;
+
+/// Within this time a body must have arrived.
+const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
+    let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+    if declared.and_then(|digits| digits.parse().ok()) > Some(most) {
+        return Err(Refusal::TooLarge(most));
+    }
+    match tokio::time::timeout(ARRIVAL_LIMIT, Limited::new(body, most).collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge(most)),
+        Ok(Err(_)) => Err(Refusal::bad_request("The body broke off.")),
+        Err(_) => Err(Refusal::TooSlow),
+    }
+}
+
+/// The query of a request, decoded, in its order. Of equal names the last counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(crate) fn read(text: &str) -> Self {
+        let pair = |part: &str| {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            (form_decoded(name), form_decoded(value))
+        };
+        let parts = text.split('&').filter(|part| !part.is_empty());
+        Self(parts.map(pair).collect())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let last = self.0.iter().rev().find(|(own, _)| own == name);
+        last.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// What `text` says in the encoding of forms; bytes that are not UTF-8 become U+FFFD.
+fn form_decoded(text: &str) -> String {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+
+    use super::*;
+
+    #[test]
+    fn a_query_is_decoded_and_the_last_of_a_name_counts() {
+        let query = Query::read("a=1&b=x%20y+z&a=%C3%A4&c&=&%ff=1");
+        assert_eq!(query.get("a"), Some("ä"));
+        assert_eq!(query.get("b"), Some("x y z"));
+        assert_eq!(query.get("c"), Some(""));
+        assert_eq!(query.get("d"), None);
+        assert_eq!(query.iter().count(), 6);
+        assert_eq!(query.get("\u{fffd}"), Some("1"));
+    }
+
+    fn declaring(length: &str) -> HeaderMap {
+        HeaderMap::from_iter([(CONTENT_LENGTH, length.parse().unwrap())])
+    }
+
+    #[tokio::test]
+    async fn a_body_within_the_limit_is_read() {
+        let read = read(&HeaderMap::new(), Body::from("abc"), 3).await;
+        assert_eq!(read, Ok(Bytes::from("abc")));
+    }
+
+    #[tokio::test]
+    async fn a_longer_one_is_refused_by_what_it_declares_or_by_what_comes() {
+        let too_large = Err(Refusal::TooLarge(3));
+        assert_eq!(
+            read(&HeaderMap::new(), Body::from("abcd"), 3).await,
+            too_large
+        );
+        let empty = Body::new(Empty::<Bytes>::new());
+        assert_eq!(read(&declaring("4"), empty, 3).await, too_large);
+        let empty = Body::new(Empty::<Bytes>::new());
+        assert_eq!(read(&declaring("x"), empty, 3).await, Ok(Bytes::new()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_arrive_is_not_waited_for() {
+        let never = std::future::pending::<Option<Result<HeaderMap, std::convert::Infallible>>>();
+        let body = Body::new(Empty::<Bytes>::new().with_trailers(never));
+        assert_eq!(
+            read(&HeaderMap::new(), body, 3).await,
+            Err(Refusal::TooSlow)
+        );
+    }
+}

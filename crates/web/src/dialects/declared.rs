@@ -1,0 +1,263 @@
+//! Reading an operator's file: TOML to what is declared, each mistake with its line and field.
+//!
+//! What a section means is its dialect's business (`declare.rs` beside it); here is what all
+//! sections share: types of values, unknown keys, lines.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use model::dice::Dice;
+use model::query::Declaration;
+use model::tenant::DialectName;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Dialect, Dialects};
+
+/// The slugs of the shows that are known of each tenant already.
+pub type KnownEvents = BTreeMap<(DialectName, String), BTreeSet<String>>;
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub struct Declared {
+    pub declarations: Vec<Declaration>,
+    /// Tokens that were made because the file gives none. Each is to be shown once, if applying
+    /// the declarations says that it was taken.
+    pub fresh: Vec<FreshToken>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct FreshToken {
+    /// The tenant's key.
+    pub tenant: String,
+    pub name: String,
+    pub token: String,
+}
+
+/// What is wrong in a file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// 1-based.
+    pub line: usize,
+    /// Its path, such as `organizer.webhook.target_url`; empty for the file as a whole.
+    pub field: String,
+    pub message: String,
+}
+
+/// How a dialect reads its section.
+pub(crate) type Declare =
+    dyn Fn(&[Entry<'_>], &KnownEvents, &mut Dice, &mut Declared) + Send + Sync;
+
+/// A file with what was found wrong in it.
+pub(crate) struct Sheet<'a> {
+    text: &'a str,
+    mistakes: RefCell<Vec<Mistake>>,
+}
+
+/// A table of a file.
+pub(crate) struct Entry<'a> {
+    sheet: &'a Sheet<'a>,
+    field: String,
+    table: &'a DeTable<'a>,
+    span: Range<usize>,
+}
+
+impl fmt::Debug for FreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FreshToken({} {})", self.tenant, self.name)
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_empty() {
+            write!(f, "line {}: {}", self.line, self.message)
+        } else {
+            write!(f, "line {}, {}: {}", self.line, self.field, self.message)
+        }
+    }
+}
+
+impl Dialects {
+    /// The keys that a file may have at its top.
+    pub fn sections(&self) -> Vec<&'static str> {
+        self.0.iter().map(|dialect| dialect.section).collect()
+    }
+
+    /// What the file `text` says, or everything that is wrong with it. Changes nothing.
+    pub fn declare(
+        &self,
+        text: &str,
+        known: &KnownEvents,
+        dice: &mut Dice,
+    ) -> Result<Declared, Vec<Mistake>> {
+        let sheet = Sheet {
+            text,
+            mistakes: RefCell::default(),
+        };
+        let mut declared = Declared::default();
+        match DeTable::parse(text) {
+            Ok(top) => self.read(&sheet, &top, known, dice, &mut declared),
+            Err(error) => sheet.note(
+                error.span().unwrap_or_default(),
+                String::new(),
+                error.message().to_owned(),
+            ),
+        }
+        let mut mistakes = sheet.mistakes.into_inner();
+        if mistakes.is_empty() {
+            return Ok(declared);
+        }
+        mistakes.sort_by_key(|mistake| mistake.line);
+        Err(mistakes)
+    }
+
+    fn read<'a>(
+        &self,
+        sheet: &'a Sheet<'a>,
+        top: &'a Spanned<DeTable<'a>>,
+        known: &KnownEvents,
+        dice: &mut Dice,
+        declared: &mut Declared,
+    ) {
+        let whole = Entry {
+            sheet,
+            field: String::new(),
+            table: top.get_ref(),
+            span: 0..0,
+        };
+        whole.only(&self.sections());
+        for dialect in &self.0 {
+            let dialect: &Arc<Dialect> = dialect;
+            (dialect.declare)(&whole.tables(dialect.section), known, dice, declared);
+        }
+    }
+}
+
+impl Sheet<'_> {
+    fn note(&self, span: Range<usize>, field: String, message: String) {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        self.mistakes.borrow_mut().push(Mistake {
+            line,
+            field,
+            message,
+        });
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// Notes every key that is not one of these.
+    pub(crate) fn only(&self, keys: &[&str]) {
+        for key in self.table.keys() {
+            if !keys.contains(&key.get_ref().as_ref()) {
+                let message = format!("is not known here; there are {}", keys.join(", "));
+                let field = self.path(key.get_ref());
+                self.sheet.note(key.span(), field, message);
+            }
+        }
+    }
+
+    /// Notes that something is wrong with this key, or with the table if it has no such key.
+    pub(crate) fn wrong(&self, key: &str, message: impl Into<String>) {
+        let found = self.table.get_key_value(key);
+        let span = found.map_or_else(|| self.span.clone(), |(key, _)| key.span());
+        self.sheet.note(span, self.path(key), message.into());
+    }
+
+    /// Notes that something is wrong with the table as a whole.
+    pub(crate) fn wrong_whole(&self, message: impl Into<String>) {
+        let span = self.span.clone();
+        self.sheet.note(span, self.field.clone(), message.into());
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&'a DeValue<'a>> {
+        self.table.get(key).map(Spanned::get_ref)
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Option<&'a str> {
+        let value = self.get(key)?;
+        let text = value.as_str();
+        if text.is_none() {
+            self.mismatch(key, "a text in quotes", value);
+        }
+        text
+    }
+
+    pub(crate) fn required_text(&self, key: &str) -> Option<&'a str> {
+        if self.get(key).is_none() {
+            self.wrong(key, "is missing");
+        }
+        self.text(key)
+    }
+
+    pub(crate) fn flag(&self, key: &str) -> Option<bool> {
+        let value = self.get(key)?;
+        let flag = value.as_bool();
+        if flag.is_none() {
+            self.mismatch(key, "true or false", value);
+        }
+        flag
+    }
+
+    /// A moment with its offset from UTC.
+    pub(crate) fn moment(&self, key: &str) -> Option<model::time::Timestamp> {
+        let value = self.get(key)?;
+        let moment = value
+            .as_datetime()
+            .and_then(|at| at.to_string().parse().ok());
+        if moment.is_none() {
+            let wanted = "a time with its offset, such as 2027-01-19T10:00:00Z";
+            self.mismatch(key, wanted, value);
+        }
+        moment
+    }
+
+    pub(crate) fn texts(&self, key: &str) -> Option<Vec<&'a str>> {
+        let value = self.get(key)?;
+        let items = value.as_array().map(|items| items.iter());
+        let texts: Option<Vec<&str>> =
+            items.and_then(|items| items.map(|item| item.get_ref().as_str()).collect());
+        if texts.is_none() {
+            self.mismatch(key, "a list of texts in quotes", value);
+        }
+        texts
+    }
+
+    /// The tables that stand under `[[key]]`.
+    pub(crate) fn tables(&self, key: &str) -> Vec<Self> {
+        let Some(value) = self.get(key) else {
+            return Vec::new();
+        };
+        let field = self.path(key);
+        let entry = |item: &'a Spanned<DeValue<'a>>| {
+            Some(Entry {
+                sheet: self.sheet,
+                field: field.clone(),
+                table: item.get_ref().as_table()?,
+                span: item.span(),
+            })
+        };
+        let items = value.as_array().map(|items| items.iter());
+        let tables: Option<Vec<Entry<'a>>> = items.and_then(|items| items.map(entry).collect());
+        tables.unwrap_or_else(|| {
+            self.wrong(key, format!("must be tables, each under [[{field}]]"));
+            Vec::new()
+        })
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.field.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.field)
+        }
+    }
+
+    fn mismatch(&self, key: &str, wanted: &str, value: &DeValue<'_>) {
+        self.wrong(key, format!("must be {wanted}, not {}", value.type_str()));
+    }
+}

@@ -1,0 +1,48 @@
+//! What a dialect brings to `willcall demo`: a tenant, and the calls an application would make.
+
+use http::Method;
+use model::id::WebhookId;
+use model::tenant::DialectName;
+
+/// A dialect's part of the demo. Every call is made with the token that `file` declares.
+pub struct Demo {
+    pub dialect: DialectName,
+    /// For people: what is shown.
+    pub title: &'static str,
+    /// The key of the tenant that `file` declares.
+    pub tenant: &'static str,
+    /// A file for `willcall apply`, with this token.
+    pub file: fn(token: &str) -> String,
+    pub receivers: &'static [Character],
+    /// Makes a webhook of this name with this target URL.
+    pub webhook: fn(name: &str, url: &str) -> DemoCall,
+    /// The id in the answer to that call.
+    pub webhook_id: fn(answer: &serde_json::Value) -> Option<WebhookId>,
+    pub notifications: fn() -> Vec<DemoCall>,
+    /// Switches a webhook off.
+    pub disable: fn(webhook: WebhookId) -> DemoCall,
+    /// What to try by hand, and the command for it.
+    pub hints: fn(base: &str, token: &str) -> Vec<(String, String)>,
+}
+
+/// How a receiver of the demo behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Character {
+    /// Answers 200.
+    Steady,
+    /// Fails twice for each notification, then answers 200.
+    Recovering,
+    /// Answers 410.
+    Gone,
+    /// Never answers.
+    Hanging,
+}
+
+/// A call with a JSON body.
+pub struct DemoCall {
+    pub method: Method,
+    pub path: String,
+    /// Of the `Authorization` header.
+    pub scheme: &'static str,
+    pub body: String,
+}

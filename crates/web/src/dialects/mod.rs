@@ -1,0 +1,94 @@
+//! What a dialect is, and the one list of them.
+//!
+//! A dialect is a plain value: how its deliveries are made, its table of places, how it refuses,
+//! what its section of an operator's file may say. No dialect imports another.
+
+mod declared;
+mod demo;
+mod pretix;
+
+use std::sync::Arc;
+
+use model::policy::{Policies, Policy};
+use model::refusal::Refusal;
+use model::tenant::DialectName;
+
+pub use declared::{Declared, FreshToken, KnownEvents, Mistake};
+pub use demo::{Character, Demo, DemoCall};
+
+use crate::route::{Admitted, Answer, Answering, Asked, Place};
+use declared::Declare;
+
+/// What an operator may choose about dialects.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What receivers see as `User-Agent`.
+    pub user_agent: String,
+    /// Action types beside the built-in ones.
+    pub extra_action_types: Vec<ActionType>,
+}
+
+/// A kind of notification that webhooks can ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActionType {
+    pub key: String,
+    /// For people.
+    pub label: String,
+    /// What the label leaves open; may be empty.
+    pub help: String,
+}
+
+/// Every dialect there is.
+pub struct Dialects(Vec<Arc<Dialect>>);
+
+pub(crate) struct Dialect {
+    pub(crate) name: DialectName,
+    pub(crate) policy: Policy,
+    /// What the paths of its places begin with.
+    pub(crate) prefix: &'static str,
+    pub(crate) places: Vec<Arc<Place>>,
+    /// Judges a request of somebody known, before rights are judged.
+    pub(crate) admit: fn(&Asked) -> Result<(), Refusal>,
+    /// Answers OPTIONS.
+    pub(crate) describe: fn(Admitted) -> Answering,
+    pub(crate) refuse: fn(&Asked, &Refusal) -> Answer,
+    /// Its key in an operator's file.
+    pub(crate) section: &'static str,
+    pub(crate) declare: Box<Declare>,
+    /// Its part of the demo.
+    pub(crate) demo: fn(DialectName) -> Demo,
+}
+
+/// The one list.
+pub fn all(options: &Options) -> Dialects {
+    Dialects(vec![Arc::new(pretix::dialect(options))])
+}
+
+impl Dialects {
+    pub fn policies(&self) -> Policies {
+        let policy = |dialect: &Arc<Dialect>| (dialect.name.clone(), dialect.policy.clone());
+        self.0.iter().map(policy).collect()
+    }
+
+    pub fn names(&self) -> Vec<DialectName> {
+        self.0.iter().map(|dialect| dialect.name.clone()).collect()
+    }
+
+    /// What each dialect shows of itself.
+    pub fn demos(&self) -> Vec<Demo> {
+        let demo = |dialect: &Arc<Dialect>| (dialect.demo)(dialect.name.clone());
+        self.0.iter().map(demo).collect()
+    }
+
+    /// The dialect that has places where `path` leads.
+    pub(crate) fn at(&self, path: &str) -> Option<Arc<Dialect>> {
+        let mut all = self.0.iter();
+        all.find(|dialect| path.starts_with(dialect.prefix))
+            .cloned()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Dialect>> {
+        self.0.iter()
+    }
+}

@@ -1,0 +1,157 @@
+//! Answers in pretix's JSON: what form the caller accepts, how a place describes itself, and
+//! links between pages.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use model::limits::PAGE_ROWS_MAX;
+use model::refusal::Refusal;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::json::Value;
+use super::{fields, python, webhooks};
+use crate::route::{Admitted, Answer, Answering, Asked};
+
+const INDENT_MAX: i128 = 8;
+
+pub(super) fn json(asked: &Asked, status: StatusCode, value: &Value) -> Answer {
+    let indent = accepted(asked).ok().map_or(0, |indent| indent);
+    let mut answer = Answer::new(Bytes::from(value.answered(indent)));
+    *answer.status_mut() = status;
+    let form = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(CONTENT_TYPE, form);
+    answer
+}
+
+pub(super) fn ok(request: &Admitted, value: &Value) -> Answer {
+    json(&request.asked, StatusCode::OK, value)
+}
+
+pub(super) fn empty(status: StatusCode) -> Answer {
+    let mut answer = Answer::new(Bytes::new());
+    *answer.status_mut() = status;
+    answer
+}
+
+/// What is judged once it is known who asks: the query, and the form of the answer.
+pub(super) fn admit(asked: &Asked) -> Result<(), Refusal> {
+    let mut pairs = asked.query.iter();
+    if pairs.any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        let words = "Null characters are not allowed in the query.";
+        return Err(Refusal::bad_request(words));
+    }
+    let wanted = asked
+        .suffix
+        .as_deref()
+        .or_else(|| asked.query.get("format"));
+    if wanted.is_some_and(|form| !form.is_empty() && form != "json") {
+        return Err(Refusal::NotAName);
+    }
+    accepted(asked).map(|_| ())
+}
+
+/// By how many spaces the answer is to be indented, if JSON is accepted at all.
+fn accepted(asked: &Asked) -> Result<usize, Refusal> {
+    let mut best: Option<(u8, usize)> = None;
+    let headers: Vec<_> = asked.headers.get_all(ACCEPT).iter().collect();
+    if headers.is_empty() {
+        return Ok(0);
+    }
+    let texts = headers
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let text = texts.collect::<Vec<_>>().join(",");
+    for media_type in text.split(',') {
+        let mut parts = media_type.split(';');
+        let name = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+        let params: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
+        let plain = params.iter().all(|(name, _)| name.trim() == "q");
+        let precedence = match name.as_str() {
+            "*/*" => 0,
+            "application/*" | "*/json" => 1,
+            "application/json" => 2 + u8::from(!plain),
+            _ => continue,
+        };
+        if best.is_none_or(|(highest, _)| precedence > highest) {
+            best = Some((precedence, indent(&params)));
+        }
+    }
+    best.map(|(_, indent)| indent).ok_or(Refusal::NotAcceptable)
+}
+
+fn indent(params: &[(&str, &str)]) -> usize {
+    let wanted = params.iter().find(|(name, _)| name.trim() == "indent");
+    let wanted = wanted.and_then(|(_, value)| python::int(value));
+    usize::try_from(wanted.unwrap_or(0).clamp(0, INDENT_MAX)).unwrap_or(0)
+}
+
+/// Answers OPTIONS: what this place is, and what it takes from whoever asks.
+pub(super) fn describe(request: Admitted) -> Answering {
+    Box::pin(async move {
+        let text = |text: &&str| Value::text(*text);
+        let parses = [
+            "application/json",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+        ];
+        let title = request.asked.place.as_ref().map_or("", |place| place.title);
+        let mut pairs = vec![
+            ("name", Value::text(title)),
+            ("description", Value::text("")),
+            (
+                "renders",
+                Value::List(vec![Value::text("application/json")]),
+            ),
+            ("parses", Value::List(parses.iter().map(text).collect())),
+        ];
+        if let Some(method) = webhooks::written_by(&request).await? {
+            pairs.push(("actions", Value::object([(method, fields::described())])));
+        }
+        let whole = |(key, value): (&str, Value)| (super::json::Text::Whole(key.to_owned()), value);
+        let pairs = pairs.into_iter().map(whole).collect();
+        Ok(ok(
+            &request,
+            &Value::Object(super::json::Object::from_pairs(pairs)),
+        ))
+    })
+}
+
+/// How many rows a page has: as asked for, if that is a sensible number.
+pub(super) fn page_size(asked: &Asked) -> usize {
+    let wanted = asked.query.get("page_size").and_then(python::int);
+    match wanted.and_then(|size| usize::try_from(size).ok()) {
+        Some(size @ 1..=PAGE_ROWS_MAX) => size,
+        Some(_) | None => PAGE_ROWS_MAX,
+    }
+}
+
+/// This place with another value for one parameter of its query, or without it. Parameters come
+/// sorted by name, as pretix gives them.
+pub(super) fn link(asked: &Asked, name: &str, value: Option<&str>) -> Value {
+    let others = asked.query.iter().filter(|(own, _)| *own != name);
+    let mut pairs: Vec<(&str, &str)> = others.collect();
+    pairs.extend(value.map(|value| (name, value)));
+    // Stable: several values of one name keep their order.
+    pairs.sort_by(|one, other| one.0.cmp(other.0));
+    let pair = |(name, value): (&str, &str)| format!("{}={}", quoted(name), quoted(value));
+    let query: Vec<String> = pairs.into_iter().map(pair).collect();
+    let mut link = format!("{}{}", asked.origin, asked.path);
+    if !query.is_empty() {
+        link.push('?');
+        link.push_str(&query.join("&"));
+    }
+    Value::text(link)
+}
+
+/// As Python's `quote_plus`.
+fn quoted(text: &str) -> String {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'-')
+        .remove(b'~')
+        .remove(b' ');
+    utf8_percent_encode(text, KEPT)
+        .to_string()
+        .replace(' ', "+")
+}

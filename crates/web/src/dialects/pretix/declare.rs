@@ -1,0 +1,235 @@
+//! The section `[[organizer]]` of an operator's file: slug, name, shows, tokens, webhooks.
+//!
+//! Webhooks are judged by the rules of the REST resource (`fields.rs`).
+
+use std::collections::BTreeSet;
+
+use model::dice::Dice;
+use model::limits::NAME_BYTES_MAX;
+use model::query::{Declaration, DeclaredToken, DeclaredWebhook};
+use model::tenant::{DialectName, Event, Permission, Permissions, TokenHash, TokenKind};
+use model::webhook::Headers;
+use toml::de::DeValue;
+
+use super::super::declared::{Declared, Entry, FreshToken, KnownEvents};
+use super::fields::{Bounds, Given};
+use super::json::{Object, Text, Value};
+use super::kinds::Kinds;
+use super::{fields, webhooks};
+
+/// What a made token has: 64 letters and digits, as pretix's.
+const TOKEN_LETTERS: usize = 64;
+
+pub(super) fn declare(
+    name: &DialectName,
+    kinds: &Kinds,
+    organizers: &[Entry<'_>],
+    known: &KnownEvents,
+    dice: &mut Dice,
+    declared: &mut Declared,
+) {
+    let mut seen = BTreeSet::new();
+    for organizer in organizers {
+        organizer.only(&["slug", "name", "event", "token", "webhook"]);
+        let slug = slug_of(organizer).unwrap_or_default();
+        if !slug.is_empty() && !seen.insert(slug) {
+            organizer.wrong("slug", format!("\"{slug}\" is declared twice"));
+        }
+        let events = events_of(organizer);
+        let nothing = BTreeSet::new();
+        let stored = known
+            .get(&(name.clone(), slug.to_owned()))
+            .unwrap_or(&nothing);
+        let slugs = events.iter().map(|event| event.slug.clone());
+        let slugs: BTreeSet<String> = slugs.chain(stored.iter().cloned()).collect();
+        let bounds = Bounds {
+            kinds,
+            events: &slugs,
+        };
+        let tokens = tokens_of(organizer, slug, dice, &mut declared.fresh);
+        let webhooks = organizer.tables("webhook");
+        let webhooks = webhooks
+            .iter()
+            .filter_map(|entry| webhook_of(entry, &bounds));
+        declared.declarations.push(Declaration {
+            dialect: name.clone(),
+            key: slug.to_owned(),
+            name: organizer.text("name").unwrap_or(slug).to_owned(),
+            webhooks: webhooks.collect(),
+            events,
+            tokens,
+        });
+    }
+}
+
+/// A slug as pretix has them; it stands in paths.
+fn slug_of<'a>(entry: &Entry<'a>) -> Option<&'a str> {
+    let slug = entry.required_text("slug")?;
+    let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let starts = slug.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if starts && slug.len() <= NAME_BYTES_MAX && slug.bytes().all(sound) {
+        return Some(slug);
+    }
+    let message =
+        "may have letters, digits, \"-\", \"_\" and \".\", and begins with a letter or digit";
+    entry.wrong("slug", message);
+    None
+}
+
+fn events_of(organizer: &Entry<'_>) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    for entry in organizer.tables("event") {
+        entry.only(&["slug", "name", "date_from"]);
+        let Some(slug) = slug_of(&entry) else {
+            continue;
+        };
+        if events.iter().any(|event| event.slug == slug) {
+            entry.wrong("slug", format!("\"{slug}\" is declared twice"));
+        }
+        events.push(Event {
+            slug: slug.to_owned(),
+            name: entry.text("name").unwrap_or(slug).to_owned(),
+            date_from: entry.moment("date_from"),
+        });
+    }
+    events
+}
+
+fn tokens_of(
+    organizer: &Entry<'_>,
+    slug: &str,
+    dice: &mut Dice,
+    fresh: &mut Vec<FreshToken>,
+) -> Vec<DeclaredToken> {
+    let mut tokens: Vec<DeclaredToken> = Vec::new();
+    for entry in organizer.tables("token") {
+        entry.only(&["name", "token", "permissions", "active", "kind"]);
+        let Some(name) = entry.required_text("name") else {
+            continue;
+        };
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            let message = format!("must have 1 to {NAME_BYTES_MAX} characters");
+            entry.wrong("name", message);
+        }
+        if tokens.iter().any(|token| token.name == name) {
+            entry.wrong("name", format!("\"{name}\" is declared twice"));
+        }
+        let hash = entry.text("token").map(|token| {
+            if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                entry.wrong("token", "may have no spaces, and only characters of ASCII");
+            }
+            TokenHash::of(token)
+        });
+        if hash.is_some() && tokens.iter().any(|token| token.hash == hash) {
+            entry.wrong("token", "is declared twice for this organizer");
+        }
+        let made = dice.letters(TOKEN_LETTERS);
+        tokens.push(DeclaredToken {
+            name: name.to_owned(),
+            hash,
+            fresh: TokenHash::of(&made),
+            permissions: permissions_of(&entry),
+            active: entry.flag("active").unwrap_or(true),
+            kind: kind_of(&entry),
+        });
+        if hash.is_none() {
+            fresh.push(FreshToken {
+                tenant: slug.to_owned(),
+                name: name.to_owned(),
+                token: made,
+            });
+        }
+    }
+    tokens
+}
+
+fn permissions_of(entry: &Entry<'_>) -> Permissions {
+    if entry.get("permissions").is_none() {
+        entry.wrong("permissions", "is missing");
+    }
+    let names = entry.texts("permissions").unwrap_or_default();
+    let permission = |name: &str| {
+        let read: Result<Permission, _> = name.parse();
+        read.map_err(|error| entry.wrong("permissions", error.to_string()))
+            .ok()
+    };
+    names.into_iter().filter_map(permission).collect()
+}
+
+fn kind_of(entry: &Entry<'_>) -> TokenKind {
+    let Some(text) = entry.text("kind") else {
+        return TokenKind::Program;
+    };
+    text.parse().unwrap_or_else(|()| {
+        entry.wrong(
+            "kind",
+            format!("must be \"token\" or \"device\", not \"{text}\""),
+        );
+        TokenKind::Program
+    })
+}
+
+fn webhook_of(entry: &Entry<'_>, bounds: &Bounds<'_>) -> Option<DeclaredWebhook> {
+    const FIELDS: [&str; 6] = [
+        "enabled",
+        "target_url",
+        "all_events",
+        "limit_events",
+        "action_types",
+        "comment",
+    ];
+    entry.only(&FIELDS);
+    let mut pairs: Vec<(Text, Value)> = Vec::new();
+    for field in FIELDS {
+        let value = match (field, entry.get(field)) {
+            // Over REST this one is demanded even where it says nothing.
+            ("limit_events", None) => Value::List(Vec::new()),
+            (_, None) => continue,
+            (_, Some(value)) => json_of(value),
+        };
+        pairs.push((Text::Whole(field.to_owned()), value));
+    }
+    let given = Given::read(&Object::from_pairs(pairs), true, bounds);
+    let enabled = given.as_ref().ok().and_then(Given::enabled);
+    match given.and_then(|given| given.over(None)) {
+        Ok(fields) => Some(DeclaredWebhook {
+            enabled,
+            filter: fields.settings.filter(),
+            settings: webhooks::written(&fields.settings).unwrap_or_default(),
+            target_url: fields.target_url,
+            headers: Headers::default(),
+        }),
+        Err(faults) => {
+            for fault in faults {
+                let reasons = fault.reasons.join(" ");
+                if fault.field == fields::WHOLE {
+                    entry.wrong_whole(reasons);
+                } else {
+                    entry.wrong(&fault.field, reasons);
+                }
+            }
+            None
+        }
+    }
+}
+
+/// A value of TOML as the REST resource would have been given it.
+fn json_of(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::text(text.as_ref()),
+        DeValue::Integer(number) => Value::int(number),
+        DeValue::Float(number) => number.as_str().parse().map_or(Value::Null, Value::Float),
+        DeValue::Boolean(flag) => Value::Bool(*flag),
+        DeValue::Datetime(at) => Value::text(at.to_string()),
+        DeValue::Array(items) => {
+            Value::List(items.iter().map(|item| json_of(item.get_ref())).collect())
+        }
+        DeValue::Table(table) => {
+            let pair = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+                let key: &std::borrow::Cow<'_, str> = key.get_ref();
+                (Text::Whole(key.to_string()), json_of(value.get_ref()))
+            };
+            Value::Object(Object::from_pairs(table.iter().map(pair).collect()))
+        }
+    }
+}

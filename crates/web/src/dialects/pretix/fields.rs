@@ -1,0 +1,377 @@
+//! The fields of a webhook: which values each may have, and what is said of those it may not
+//! (`spec/pretix.md` 2.3 and 2.4). The same rules hold for REST and for an operator's file.
+//!
+//! The contradiction of all events and some events together is refused here and never stored.
+
+use std::collections::BTreeSet;
+
+use model::filter::{Filter, Wish};
+use model::refusal::Fault;
+use serde::{Deserialize, Serialize};
+
+use super::json::{Object, Text, Value};
+use super::kinds::Kinds;
+use super::{python, url, wire};
+
+const TARGET_URL_CHARS_MAX: usize = 1_024;
+const COMMENT_CHARS_MAX: usize = 255;
+
+pub(super) const REQUIRED: &str = "This field is required.";
+pub(super) const NOT_NULL: &str = "This field may not be null.";
+pub(super) const NOT_BLANK: &str = "This field may not be blank.";
+pub(super) const NO_NUL: &str = "Null characters are not allowed.";
+pub(super) const NO_TEXT: &str = "Not a valid string.";
+pub(super) const NO_INTEGER: &str = "A valid integer is required.";
+/// The name under which faults of the whole are reported.
+pub(super) const WHOLE: &str = "non_field_errors";
+
+/// What the dialect keeps of a webhook for itself (`Webhook::settings`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Settings {
+    pub(super) all_events: bool,
+    pub(super) limit_events: Vec<String>,
+    pub(super) action_types: Vec<String>,
+    pub(super) comment: Option<String>,
+}
+
+/// All fields that can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fields {
+    pub(super) enabled: bool,
+    pub(super) target_url: String,
+    pub(super) settings: Settings,
+}
+
+/// Fields that were given, each sound by itself.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    enabled: Option<bool>,
+    target_url: Option<String>,
+    all_events: Option<bool>,
+    limit_events: Option<Vec<String>>,
+    action_types: Option<Vec<String>>,
+    comment: Option<Option<String>>,
+}
+
+/// Against what fields are judged.
+pub(super) struct Bounds<'a> {
+    pub(super) kinds: &'a Kinds,
+    /// Slugs of the organizer's shows.
+    pub(super) events: &'a BTreeSet<String>,
+}
+
+impl Given {
+    /// Reads every field; `whole` demands those that have no default.
+    pub(super) fn read(
+        object: &Object,
+        whole: bool,
+        bounds: &Bounds<'_>,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut given = Self::default();
+        keep(
+            &mut faults,
+            "enabled",
+            object.get("enabled").map(boolean),
+            &mut given.enabled,
+        );
+        let found = object.get("target_url").map(target_url);
+        keep(
+            &mut faults,
+            "target_url",
+            required(found, whole),
+            &mut given.target_url,
+        );
+        keep(
+            &mut faults,
+            "all_events",
+            object.get("all_events").map(boolean),
+            &mut given.all_events,
+        );
+        let found = object.get("limit_events");
+        let found = found.map(|value| limit_events(value, bounds.events));
+        keep(
+            &mut faults,
+            "limit_events",
+            required(found, whole),
+            &mut given.limit_events,
+        );
+        let found = object.get("action_types");
+        let found = found.map(|value| action_types(value, bounds.kinds));
+        keep(
+            &mut faults,
+            "action_types",
+            required(found, whole),
+            &mut given.action_types,
+        );
+        keep(
+            &mut faults,
+            "comment",
+            object.get("comment").map(comment),
+            &mut given.comment,
+        );
+        if faults.is_empty() {
+            Ok(given)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// All fields, those that were not given as in `old` or at their default.
+    pub(super) fn over(self, old: Option<Fields>) -> Result<Fields, Vec<Fault>> {
+        let (enabled, target_url, old) = match old {
+            Some(old) => (old.enabled, old.target_url, Some(old.settings)),
+            None => (true, String::new(), None),
+        };
+        let (old_all, old_limit, old_types, old_comment) = match old {
+            Some(old) => (
+                Some(old.all_events),
+                old.limit_events,
+                old.action_types,
+                old.comment,
+            ),
+            None => (None, Vec::new(), Vec::new(), None),
+        };
+        let limit_events = self.limit_events.unwrap_or(old_limit);
+        let by_default = old_all.unwrap_or(limit_events.is_empty());
+        let settings = Settings {
+            all_events: self.all_events.unwrap_or(by_default),
+            limit_events,
+            action_types: self.action_types.unwrap_or(old_types),
+            comment: self.comment.unwrap_or(old_comment),
+        };
+        if settings.all_events && !settings.limit_events.is_empty() {
+            let reason = "You can set either limit_events or all_events.";
+            return Err(vec![Fault::new(WHOLE, reason)]);
+        }
+        Ok(Fields {
+            enabled: self.enabled.unwrap_or(enabled),
+            target_url: self.target_url.unwrap_or(target_url),
+            settings,
+        })
+    }
+
+    pub(super) fn enabled(&self) -> Option<bool> {
+        self.enabled
+    }
+}
+
+impl Settings {
+    /// What these settings mean to whoever looks for webhooks. Notifications about no event in
+    /// particular go to limited webhooks, too (`spec/pretix.md` 4.3).
+    pub(super) fn filter(&self) -> Filter {
+        let scopes: Vec<Option<String>> = if self.all_events {
+            vec![None]
+        } else {
+            let events = self.limit_events.iter();
+            let events = events.map(|slug| Some(wire::event_scope(slug)));
+            events
+                .chain([Some(wire::ORGANIZER_SCOPE.to_owned())])
+                .collect()
+        };
+        let wishes = self.action_types.iter().flat_map(|topic| {
+            scopes.iter().map(|scope| Wish {
+                topic: topic.clone(),
+                scope: scope.clone(),
+            })
+        });
+        Filter(wishes.collect())
+    }
+}
+
+type Read<T> = Result<T, Vec<String>>;
+
+fn keep<T>(faults: &mut Vec<Fault>, field: &str, found: Option<Read<T>>, place: &mut Option<T>) {
+    match found {
+        None => {}
+        Some(Ok(value)) => *place = Some(value),
+        Some(Err(reasons)) => faults.push(Fault {
+            field: field.to_owned(),
+            reasons,
+        }),
+    }
+}
+
+fn required<T>(found: Option<Read<T>>, whole: bool) -> Option<Read<T>> {
+    match found {
+        None if whole => Some(fail(REQUIRED)),
+        found => found,
+    }
+}
+
+fn fail<T>(reason: impl Into<String>) -> Read<T> {
+    Err(vec![reason.into()])
+}
+
+fn boolean(value: &Value) -> Read<bool> {
+    const NO_BOOLEAN: &str = "Must be a valid boolean.";
+    match value {
+        Value::Null => fail(NOT_NULL),
+        Value::Bool(flag) => Ok(*flag),
+        Value::Int(digits) if digits == "1" => Ok(true),
+        Value::Int(digits) if digits == "0" => Ok(false),
+        Value::Float(number) if number.to_bits() == 1.0_f64.to_bits() => Ok(true),
+        Value::Float(number) if number.abs().to_bits() == 0 => Ok(false),
+        Value::Text(Text::Whole(word)) => match word.to_ascii_lowercase().as_str() {
+            "t" | "y" | "yes" | "true" | "on" | "1" => Ok(true),
+            "f" | "n" | "no" | "false" | "off" | "0" => Ok(false),
+            _ => fail(NO_BOOLEAN),
+        },
+        Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::List(_) | Value::Object(_) => {
+            fail(NO_BOOLEAN)
+        }
+    }
+}
+
+fn target_url(value: &Value) -> Read<String> {
+    const NO_URL: &str = "Enter a valid URL.";
+    let text = match value {
+        Value::Null => return fail(NOT_NULL),
+        Value::Bool(_) | Value::List(_) | Value::Object(_) => return fail(NO_URL),
+        Value::Int(_) | Value::Float(_) | Value::Text(_) => {
+            python::strip_text(&python::text_of(value))
+        }
+    };
+    if text.as_str() == Some("") {
+        return fail(NOT_BLANK);
+    }
+    let mut reasons = Vec::new();
+    judge_text(&text, TARGET_URL_CHARS_MAX, &mut reasons);
+    // A URL with half a surrogate pair in its path has the shape of one, and one fault less.
+    let shape: String = whole(&text);
+    if !url::is_target(&shape) {
+        reasons.push(NO_URL.to_owned());
+    }
+    if reasons.is_empty() {
+        Ok(shape)
+    } else {
+        Err(reasons)
+    }
+}
+
+fn comment(value: &Value) -> Read<Option<String>> {
+    let text = match value {
+        Value::Null => return Ok(None),
+        Value::Bool(_) | Value::List(_) | Value::Object(_) => return fail(NO_TEXT),
+        Value::Int(_) | Value::Float(_) | Value::Text(_) => {
+            python::strip_text(&python::text_of(value))
+        }
+    };
+    let mut reasons = Vec::new();
+    judge_text(&text, COMMENT_CHARS_MAX, &mut reasons);
+    if reasons.is_empty() {
+        Ok(Some(whole(&text)))
+    } else {
+        Err(reasons)
+    }
+}
+
+/// What is wrong with any text: its length, and characters that no text may have.
+pub(super) fn judge_text(text: &Text, chars_max: usize, reasons: &mut Vec<String>) {
+    if text.code_points().count() > chars_max {
+        reasons.push(format!(
+            "Ensure this field has no more than {chars_max} characters."
+        ));
+    }
+    if text.code_points().any(|point| point == 0) {
+        reasons.push(NO_NUL.to_owned());
+    }
+    if let Some(torn) = text
+        .code_points()
+        .find(|point| char::from_u32(*point).is_none())
+    {
+        reasons.push(format!(
+            "Surrogate characters are not allowed: U+{torn:04X}."
+        ));
+    }
+}
+
+fn limit_events(value: &Value, events: &BTreeSet<String>) -> Read<Vec<String>> {
+    let items = list(value)?;
+    let mut slugs: Vec<String> = Vec::new();
+    for item in items {
+        let shown = whole(&python::text_of(item));
+        if *item == Value::Null || !events.contains(&shown) {
+            return fail(format!("Object with slug={shown} does not exist."));
+        }
+        if !slugs.contains(&shown) {
+            slugs.push(shown);
+        }
+    }
+    Ok(slugs)
+}
+
+fn action_types(value: &Value, kinds: &Kinds) -> Read<Vec<String>> {
+    let mut keys: BTreeSet<String> = BTreeSet::new();
+    for item in list(value)? {
+        match item.as_str() {
+            Some(key) if kinds.is_registered(key) => keys.insert(key.to_owned()),
+            Some(_) | None => {
+                let shown = whole(&python::text_of(item));
+                return fail(format!("Invalid action type \"{shown}\"."));
+            }
+        };
+    }
+    Ok(keys.into_iter().collect())
+}
+
+fn list(value: &Value) -> Read<&[Value]> {
+    match value {
+        Value::Null => fail(NOT_NULL),
+        Value::List(items) => Ok(items),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::Object(_) => {
+            let name = python::type_name(value);
+            fail(format!("Expected a list of items but got type \"{name}\"."))
+        }
+    }
+}
+
+/// The text, with U+FFFD for what cannot stand in one.
+pub(super) fn whole(text: &Text) -> String {
+    let character = |point| char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER);
+    text.code_points().map(character).collect()
+}
+
+/// What OPTIONS says of every field.
+pub(super) fn described() -> Value {
+    let field = |kind: &str, required: bool, read_only: bool, label: &str, most: Option<usize>| {
+        let mut pairs = vec![
+            ("type", Value::text(kind)),
+            ("required", Value::Bool(required)),
+            ("read_only", Value::Bool(read_only)),
+            ("label", Value::text(label)),
+        ];
+        pairs.extend(most.map(|most| ("max_length", Value::int(most))));
+        let whole = |(key, value): (&str, Value)| (Text::Whole(key.to_owned()), value);
+        Value::Object(Object::from_pairs(pairs.into_iter().map(whole).collect()))
+    };
+    let url_max = Some(TARGET_URL_CHARS_MAX);
+    let all_events = "All events (including newly created ones)";
+    Value::object([
+        ("id", field("integer", false, true, "ID", None)),
+        (
+            "enabled",
+            field("boolean", false, false, "Enable webhook", None),
+        ),
+        (
+            "target_url",
+            field("url", true, false, "Target URL", url_max),
+        ),
+        (
+            "all_events",
+            field("boolean", false, false, all_events, None),
+        ),
+        (
+            "limit_events",
+            field("field", true, false, "Limit events", None),
+        ),
+        (
+            "action_types",
+            field("field", true, false, "Action types", None),
+        ),
+        (
+            "comment",
+            field("string", false, false, "Comment", Some(COMMENT_CHARS_MAX)),
+        ),
+    ])
+}

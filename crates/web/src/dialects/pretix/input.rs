@@ -1,0 +1,323 @@
+//! Request bodies: from bytes and their declared form to values. JSON in any charset that Python
+//! and browsers share, and the two forms of HTML.
+
+use bytes::Bytes;
+use encoding_rs::Encoding;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body_util::{BodyDataStream, Full};
+use model::refusal::Refusal;
+use multer::Multipart;
+
+use super::json::{self, Object, Value};
+use super::wire::no_dictionary;
+use crate::body::Query;
+
+/// A media type with those of its parameters that matter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Form {
+    /// Without parameters, in lower case.
+    pub(super) kind: String,
+    /// As it was sent.
+    whole: String,
+    charset: Option<String>,
+    boundary: Option<String>,
+}
+
+impl Form {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let header = headers.get(CONTENT_TYPE);
+        let whole = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let whole = whole.unwrap_or_default();
+        let mut parts = whole.split(';');
+        let kind = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+        let (mut charset, mut boundary) = (None, None);
+        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+            let value = Some(value.trim().trim_matches('"').to_owned());
+            match name.trim().to_ascii_lowercase().as_str() {
+                "charset" => charset = value,
+                "boundary" => boundary = value,
+                _ => {}
+            }
+        }
+        Self {
+            kind,
+            whole,
+            charset,
+            boundary,
+        }
+    }
+
+    pub(super) fn unknown(&self) -> Refusal {
+        Refusal::UnknownForm(self.whole.clone())
+    }
+
+    /// The text of a body in its charset; UTF-8 if that is not known.
+    pub(super) fn decoded(&self, body: &Bytes) -> Result<String, Refusal> {
+        let label = self.charset.as_deref().unwrap_or_default();
+        let label = label.to_ascii_lowercase().replace('_', "-");
+        match label.as_str() {
+            "latin-1" | "latin1" | "iso-8859-1" | "iso8859-1" | "l1" | "cp819" => {
+                Ok(body.iter().copied().map(char::from).collect())
+            }
+            "ascii" | "us-ascii" => match body.iter().position(|byte| !byte.is_ascii()) {
+                None => utf8(body),
+                Some(at) => Err(undecodable("ascii", body, at, "ordinal not in range(128)")),
+            },
+            _ => match Encoding::for_label(label.as_bytes()) {
+                Some(encoding) if encoding != encoding_rs::UTF_8 => {
+                    let (text, torn) = encoding.decode_with_bom_removal(body);
+                    if torn {
+                        let words = format!("'{label}' codec can't decode the body");
+                        return Err(no_json(&words));
+                    }
+                    Ok(text.into_owned())
+                }
+                Some(_) | None => utf8(body),
+            },
+        }
+    }
+}
+
+/// The fields that a body gives to a webhook. `whole`: all are to be given.
+pub(super) async fn read_fields(
+    headers: &HeaderMap,
+    body: &Bytes,
+    whole: bool,
+) -> Result<Object, Refusal> {
+    let form = Form::of(headers);
+    match form.kind.as_str() {
+        "application/x-www-form-urlencoded" => {
+            let text = form.decoded(body)?;
+            let query = Query::read(&text);
+            let pairs = query.iter();
+            let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Ok(from_form(&pairs.collect::<Vec<_>>(), whole))
+        }
+        "multipart/form-data" => Ok(from_form(&read_parts(&form, body).await?, whole)),
+        _ if body.is_empty() => Ok(Object::default()),
+        "application/json" => {
+            let object = read_json(&form.decoded(body)?)?.into_object();
+            object.map_err(|other| Refusal::Invalid(vec![no_dictionary(&other)]))
+        }
+        _ => Err(form.unknown()),
+    }
+}
+
+pub(super) fn read_json(text: &str) -> Result<Value, Refusal> {
+    json::read(text).map_err(|problem| no_json(problem.0))
+}
+
+fn no_json(words: &str) -> Refusal {
+    Refusal::Unreadable(format!("JSON parse error - {words}"))
+}
+
+fn utf8(body: &Bytes) -> Result<String, Refusal> {
+    let error = match std::str::from_utf8(body) {
+        Ok(text) => return Ok(text.to_owned()),
+        Err(error) => error,
+    };
+    let at = error.valid_up_to();
+    let reason = match (error.error_len(), body.get(at)) {
+        (None, _) => "unexpected end of data",
+        (Some(_), Some(0x80..=0xc1 | 0xf5..=0xff)) => "invalid start byte",
+        (Some(_), _) => "invalid continuation byte",
+    };
+    Err(undecodable("utf-8", body, at, reason))
+}
+
+fn undecodable(codec: &str, body: &Bytes, at: usize, reason: &str) -> Refusal {
+    let byte = body.get(at).copied().unwrap_or_default();
+    no_json(&format!(
+        "'{codec}' codec can't decode byte {byte:#04x} in position {at}: {reason}"
+    ))
+}
+
+/// A form says everything in text, so a list is a name given several times, and one that is not
+/// there is empty.
+fn from_form(form: &[(String, String)], whole: bool) -> Object {
+    let last = |name: &'static str| {
+        let found = form.iter().rev().find(|(own, _)| own == name);
+        found.map(|(_, value)| (name, Value::text(value.as_str())))
+    };
+    let single = [
+        "enabled",
+        "target_url",
+        "all_events",
+        "action_types",
+        "comment",
+    ];
+    let mut pairs: Vec<(&str, Value)> = single.into_iter().filter_map(last).collect();
+    let limit = form.iter().filter(|(name, _)| name == "limit_events");
+    let limit: Vec<Value> = limit.map(|(_, slug)| Value::text(slug.as_str())).collect();
+    if whole || !limit.is_empty() {
+        pairs.push(("limit_events", Value::List(limit)));
+    }
+    let whole = |(name, value): (&str, Value)| (json::Text::Whole(name.to_owned()), value);
+    Object::from_pairs(pairs.into_iter().map(whole).collect())
+}
+
+async fn read_parts(form: &Form, body: &Bytes) -> Result<Vec<(String, String)>, Refusal> {
+    let broken =
+        |words: String| Refusal::Unreadable(format!("Multipart form parse error - {words}"));
+    let boundary = form
+        .boundary
+        .as_deref()
+        .filter(|boundary| !boundary.is_empty());
+    let boundary = boundary.ok_or_else(|| broken("Invalid boundary in multipart: None".into()))?;
+    let opening = format!("--{boundary}");
+    if !body
+        .windows(opening.len())
+        .any(|window| window == opening.as_bytes())
+    {
+        // A body without a single part is an empty form.
+        return Ok(Vec::new());
+    }
+    let stream = BodyDataStream::new(Full::new(body.clone()));
+    let mut multipart = Multipart::new(stream, boundary);
+    let mut pairs = Vec::new();
+    loop {
+        let part = multipart.next_field().await;
+        let Some(part) = part.map_err(|error| broken(error.to_string()))? else {
+            return Ok(pairs);
+        };
+        let name = part.name().map(str::to_owned);
+        let is_file = part.file_name().is_some();
+        let value = part
+            .bytes()
+            .await
+            .map_err(|error| broken(error.to_string()))?;
+        if let (Some(name), false) = (name, is_file) {
+            pairs.push((name, String::from_utf8_lossy(&value).into_owned()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(form: &str) -> HeaderMap {
+        HeaderMap::from_iter([(CONTENT_TYPE, form.parse().unwrap())])
+    }
+
+    async fn read(form: &str, body: &'static [u8]) -> Result<Object, Refusal> {
+        read_fields(&headers(form), &Bytes::from_static(body), true).await
+    }
+
+    #[tokio::test]
+    async fn charsets_are_honoured_and_unknown_ones_are_utf_8() {
+        let comment = |text: &str| Some(Value::text(text));
+        for (form, body, text) in [
+            (
+                "application/json",
+                b"{\"comment\":\"\xc3\xa4\"}".as_slice(),
+                "ä",
+            ),
+            (
+                "Application/JSON; charset=latin-1",
+                b"{\"comment\":\"\xe4\"}",
+                "ä",
+            ),
+            (
+                "application/json;charset=\"Windows-1252\"",
+                b"{\"comment\":\"\x80\"}",
+                "€",
+            ),
+            (
+                "application/json; charset=nope",
+                b"{\"comment\":\"\xc3\xa4\"}",
+                "ä",
+            ),
+            (
+                "application/json; charset=utf-16le",
+                b"{\0\"\0c\0o\0m\0m\0e\0n\0t\0\"\0:\0\"\0\xac\x20\"\0}\0",
+                "€",
+            ),
+        ] {
+            assert_eq!(
+                read(form, body).await.unwrap().get("comment").cloned(),
+                comment(text)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_outside_their_charset_are_named_as_python_names_them() {
+        for (form, body, words) in [
+            (
+                "application/json",
+                b"{\"comment\": \"\xff\"}".as_slice(),
+                "'utf-8' codec can't decode byte 0xff in position 13: invalid start byte",
+            ),
+            (
+                "application/json",
+                b"\"\xc3\"",
+                "'utf-8' codec can't decode byte 0xc3 in position 1: invalid continuation byte",
+            ),
+            (
+                "application/json",
+                b"\"\xe2\x82",
+                "'utf-8' codec can't decode byte 0xe2 in position 1: unexpected end of data",
+            ),
+            (
+                "application/json; charset=ascii",
+                b"\"\xe4\"",
+                "'ascii' codec can't decode byte 0xe4 in position 1: ordinal not in range(128)",
+            ),
+        ] {
+            let words = format!("JSON parse error - {words}");
+            assert_eq!(read(form, body).await, Err(Refusal::Unreadable(words)));
+        }
+    }
+
+    #[tokio::test]
+    async fn both_forms_of_html_give_the_same_fields() {
+        let urlencoded = b"comment=a+b&limit_events=x&limit_events=y&comment=%C3%A4";
+        let multipart = b"--b\r\nContent-Disposition: form-data; name=\"comment\"\r\n\r\n\
+            \xc3\xa4\r\n\
+            --b\r\nContent-Disposition: form-data; name=\"limit_events\"\r\n\r\nx\r\n\
+            --b\r\nContent-Disposition: form-data; name=\"limit_events\"\r\n\r\ny\r\n\
+            --b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n\
+            z\r\n--b--\r\n";
+        let one = read("application/x-www-form-urlencoded", urlencoded)
+            .await
+            .unwrap();
+        let two = read("multipart/form-data; boundary=b", multipart)
+            .await
+            .unwrap();
+        assert_eq!(one, two);
+        assert_eq!(one.get("comment"), Some(&Value::text("ä")));
+        let limit = Value::List(vec![Value::text("x"), Value::text("y")]);
+        assert_eq!(one.get("limit_events"), Some(&limit));
+    }
+
+    #[tokio::test]
+    async fn broken_multipart_is_refused_and_an_empty_one_is_an_empty_form() {
+        let empty = read("multipart/form-data; boundary=b", b"x").await.unwrap();
+        assert_eq!(empty.get("limit_events"), Some(&Value::List(Vec::new())));
+        for (form, body) in [
+            ("multipart/form-data", b"--b".as_slice()),
+            ("multipart/form-data; boundary=", b"--b"),
+            (
+                "multipart/form-data; boundary=b",
+                b"--b\r\nContent-Disposition",
+            ),
+            ("multipart/form-data; boundary=b", b"--b\r\n\r\nx"),
+        ] {
+            assert!(
+                matches!(read(form, body).await, Err(Refusal::Unreadable(_))),
+                "{form}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_body_is_an_empty_object_whatever_its_form() {
+        assert_eq!(read("text/plain", b"").await, Ok(Object::default()));
+        assert_eq!(
+            read("text/plain; x=1", b"x").await,
+            Err(Refusal::UnknownForm("text/plain; x=1".to_owned()))
+        );
+    }
+}

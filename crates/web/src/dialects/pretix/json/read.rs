@@ -1,0 +1,262 @@
+//! Reading JSON from bytes nobody vouches for: never a panic, never more than a bounded stack.
+//!
+//! As lenient as the parser pretix uses: `NaN` and `Infinity` are numbers, control characters may
+//! stand in strings. A byte order mark is no JSON.
+
+use model::limits::JSON_DEPTH_MAX;
+
+use super::{Object, Text, Value};
+
+/// Values that one text may hold: what a batch of a thousand large notifications needs, and far
+/// less than what would fill the memory.
+const VALUES_MAX: usize = 500_000;
+
+/// Why a text is not JSON, in the words of pretix's parser where it has some.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Problem(pub(in super::super) &'static str);
+
+type Outcome<T> = Result<T, Problem>;
+
+const NO_VALUE: Problem = Problem("Expected object or value");
+
+pub(in super::super) fn read(text: &str) -> Result<Value, Problem> {
+    let mut reader = Reader {
+        text,
+        at: 0,
+        values: 0,
+    };
+    reader.space();
+    let value = reader.value(0)?;
+    reader.space();
+    if reader.peek().is_some() {
+        return Err(Problem("Trailing data"));
+    }
+    Ok(value)
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    /// In bytes, always between two characters.
+    at: usize,
+    values: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn take(&mut self, wanted: u8) -> bool {
+        let there = self.peek() == Some(wanted);
+        if there {
+            self.at += 1;
+        }
+        there
+    }
+
+    fn take_word(&mut self, word: &str) -> bool {
+        let there = self.rest().starts_with(word);
+        if there {
+            self.at += word.len();
+        }
+        there
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Outcome<Value> {
+        if depth > JSON_DEPTH_MAX {
+            return Err(Problem("Reached object decoding depth limit"));
+        }
+        self.values += 1;
+        if self.values > VALUES_MAX {
+            return Err(Problem("Too many values"));
+        }
+        match self.peek() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.list(depth),
+            Some(b'"') => Ok(Value::Text(self.string()?)),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
+            Some(b'N') => self.word("NaN", Value::Float(f64::NAN)),
+            Some(b'I') => self.word("Infinity", Value::Float(f64::INFINITY)),
+            Some(b'-') if self.take_word("-Infinity") => Ok(Value::Float(f64::NEG_INFINITY)),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(_) | None => Err(NO_VALUE),
+        }
+    }
+
+    fn word(&mut self, word: &'static str, value: Value) -> Outcome<Value> {
+        if self.take_word(word) {
+            return Ok(value);
+        }
+        Err(match word {
+            "true" => Problem("Unexpected character found when decoding 'true'"),
+            "false" => Problem("Unexpected character found when decoding 'false'"),
+            "null" => Problem("Unexpected character found when decoding 'null'"),
+            "NaN" => Problem("Unexpected character found when decoding 'NaN'"),
+            _ => Problem("Unexpected character found when decoding 'Infinity'"),
+        })
+    }
+
+    fn list(&mut self, depth: usize) -> Outcome<Value> {
+        self.at += 1;
+        let mut items = Vec::new();
+        self.space();
+        if self.take(b']') {
+            return Ok(Value::List(items));
+        }
+        loop {
+            self.space();
+            items.push(self.value(depth + 1)?);
+            self.space();
+            if self.take(b']') {
+                return Ok(Value::List(items));
+            }
+            if !self.take(b',') {
+                return Err(Problem("Expected a comma or the end of a list"));
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Outcome<Value> {
+        const NO_MEMBER: Problem =
+            Problem("Unexpected character in found when decoding object value");
+        self.at += 1;
+        let mut pairs = Vec::new();
+        self.space();
+        if self.take(b'}') {
+            return Ok(Value::Object(Object::default()));
+        }
+        loop {
+            self.space();
+            if self.peek() != Some(b'"') {
+                return Err(NO_VALUE);
+            }
+            let key = self.string()?;
+            self.space();
+            if !self.take(b':') {
+                return Err(Problem("Expected a colon after a key"));
+            }
+            self.space();
+            pairs.push((key, self.value(depth + 1)?));
+            self.space();
+            if self.take(b'}') {
+                return Ok(Value::Object(Object::from_pairs(pairs)));
+            }
+            if !self.take(b',') {
+                return Err(NO_MEMBER);
+            }
+        }
+    }
+
+    fn number(&mut self) -> Outcome<Value> {
+        const NO_NUMBER: Problem = Problem("Expected a digit in a number");
+        let start = self.at;
+        let negative = self.take(b'-');
+        let first = self.peek();
+        let digits = self.digits();
+        if digits == 0 || (first == Some(b'0') && digits > 1) {
+            return Err(NO_NUMBER);
+        }
+        let mut whole = true;
+        if self.take(b'.') {
+            whole = false;
+            if self.digits() == 0 {
+                return Err(NO_NUMBER);
+            }
+        }
+        if self.take(b'e') || self.take(b'E') {
+            whole = false;
+            let _signed = self.take(b'+') || self.take(b'-');
+            if self.digits() == 0 {
+                return Err(NO_NUMBER);
+            }
+        }
+        let literal = self.text.get(start..self.at).unwrap_or_default();
+        if !whole {
+            return literal.parse().map(Value::Float).map_err(|_| NO_NUMBER);
+        }
+        let zero = negative && first == Some(b'0');
+        Ok(Value::Int(if zero { "0" } else { literal }.to_owned()))
+    }
+
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    fn string(&mut self) -> Outcome<Text> {
+        const NO_END: Problem = Problem("Expected the end of a string");
+        self.at += 1;
+        let rest = self.rest();
+        let stop = rest.find(['"', '\\', '\0']).ok_or(NO_END)?;
+        let plain = rest.get(..stop).unwrap_or_default();
+        self.at += stop;
+        if self.take(b'"') {
+            return Ok(Text::Whole(plain.to_owned()));
+        }
+        let mut points: Vec<u32> = plain.chars().map(u32::from).collect();
+        loop {
+            let next = self.rest().chars().next().ok_or(NO_END)?;
+            self.at += next.len_utf8();
+            match next {
+                '"' => return Ok(Text::from_code_points(points)),
+                '\\' => {
+                    let point = self.escape()?;
+                    join(&mut points, point);
+                }
+                '\0' => return Err(NO_END),
+                other => points.push(u32::from(other)),
+            }
+        }
+    }
+
+    /// What stands after a backslash.
+    fn escape(&mut self) -> Outcome<u32> {
+        const NO_ESCAPE: Problem = Problem("Expected an escape after a backslash");
+        let letter = self.peek().ok_or(NO_ESCAPE)?;
+        self.at += usize::from(letter.is_ascii());
+        Ok(match letter {
+            b'"' | b'\\' | b'/' => u32::from(letter),
+            b'b' => 0x8,
+            b'f' => 0xc,
+            b'n' => 0xa,
+            b'r' => 0xd,
+            b't' => 0x9,
+            b'u' => {
+                let four = self.rest().get(..4).ok_or(NO_ESCAPE)?;
+                if !four.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                    return Err(NO_ESCAPE);
+                }
+                self.at += 4;
+                u32::from_str_radix(four, 16).map_err(|_| NO_ESCAPE)?
+            }
+            _ => return Err(NO_ESCAPE),
+        })
+    }
+}
+
+/// Adds a code unit, which may be the second half of a surrogate pair.
+fn join(points: &mut Vec<u32>, unit: u32) {
+    if (0xdc00..0xe000).contains(&unit)
+        && let Some(high) = points.last_mut()
+        && (0xd800..0xdc00).contains(high)
+    {
+        *high = 0x1_0000 + ((*high - 0xd800) << 10) + (unit - 0xdc00);
+    } else {
+        points.push(unit);
+    }
+}

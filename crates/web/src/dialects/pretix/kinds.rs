@@ -1,0 +1,212 @@
+//! The action types of pretix 2026.8: which there are, how the log of an application maps to
+//! them, what they are called for people (`spec/pretix.md` 3).
+//!
+//! An operator can register more, as plugins do.
+
+use std::collections::BTreeMap;
+
+use super::super::ActionType;
+use super::wire::{self, Class};
+
+/// A registered action type.
+#[derive(Debug, Clone)]
+pub(super) struct Kind {
+    pub(super) key: String,
+    pub(super) label: String,
+    pub(super) help: String,
+    /// The shape of its notifications; an operator's own types have none in particular.
+    pub(super) class: Option<&'static Class>,
+}
+
+/// All of them, in the order in which people see them.
+#[derive(Debug)]
+pub(super) struct Kinds {
+    all: Vec<Kind>,
+    by_key: BTreeMap<String, usize>,
+}
+
+impl Kinds {
+    pub(super) fn with(extra: &[ActionType]) -> Self {
+        let own = BUILT_IN.iter().map(|(key, label, help, class)| Kind {
+            key: (*key).to_owned(),
+            label: (*label).to_owned(),
+            help: (*help).to_owned(),
+            class: Some(class),
+        });
+        let more = extra.iter().map(|extra| Kind {
+            key: extra.key.clone(),
+            label: extra.label.clone(),
+            help: extra.help.clone(),
+            class: None,
+        });
+        let mut kinds = Self {
+            all: Vec::new(),
+            by_key: BTreeMap::new(),
+        };
+        for kind in own.chain(more) {
+            if !kinds.by_key.contains_key(&kind.key) {
+                kinds.by_key.insert(kind.key.clone(), kinds.all.len());
+                kinds.all.push(kind);
+            }
+        }
+        kinds
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Kind> {
+        self.all.iter()
+    }
+
+    pub(super) fn is_registered(&self, key: &str) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    /// The one type that stands for a concrete action: itself, else the nearest wildcard above.
+    pub(super) fn of(&self, action: &str) -> Option<&Kind> {
+        if let Some(kind) = self.get(action) {
+            return Some(kind);
+        }
+        let mut rest = action;
+        while let Some((shorter, _)) = rest.rsplit_once('.') {
+            if let Some(kind) = self.get(&format!("{shorter}.*")) {
+                return Some(kind);
+            }
+            rest = shorter;
+        }
+        None
+    }
+
+    fn get(&self, key: &str) -> Option<&Kind> {
+        self.all.get(*self.by_key.get(key)?)
+    }
+}
+
+/// Key, label, what the label leaves open, shape.
+type BuiltIn = (&'static str, &'static str, &'static str, &'static Class);
+
+#[rustfmt::skip]
+static BUILT_IN: [BuiltIn; 47] = [
+    ("pretix.event.order.placed", "New order placed", "", &wire::ORDER),
+    ("pretix.event.order.placed.require_approval", "New order requires approval", "", &wire::ORDER),
+    ("pretix.event.order.paid", "Order marked as paid", "", &wire::ORDER),
+    ("pretix.event.order.canceled", "Order canceled", "", &wire::ORDER),
+    ("pretix.event.order.reactivated", "Order reactivated", "", &wire::ORDER),
+    ("pretix.event.order.expired", "Order expired", "", &wire::ORDER),
+    ("pretix.event.order.expirychanged", "Order expiry date changed", "", &wire::ORDER),
+    ("pretix.event.order.modified", "Order information changed", "", &wire::ORDER),
+    ("pretix.event.order.contact.changed", "Order contact address changed", "", &wire::ORDER),
+    ("pretix.event.order.changed.*", "Order changed", "", &wire::ORDER),
+    ("pretix.event.order.refund.created", "Refund of payment created", "", &wire::ORDER),
+    ("pretix.event.order.refund.created.externally", "External refund of payment",
+     "", &wire::ORDER),
+    ("pretix.event.order.refund.requested", "Refund of payment requested by customer",
+     "", &wire::ORDER),
+    ("pretix.event.order.refund.done", "Refund of payment completed", "", &wire::ORDER),
+    ("pretix.event.order.refund.canceled", "Refund of payment canceled", "", &wire::ORDER),
+    ("pretix.event.order.refund.failed", "Refund of payment failed", "", &wire::ORDER),
+    ("pretix.event.order.payment.confirmed", "Payment confirmed", "", &wire::ORDER),
+    ("pretix.event.order.approved", "Order approved", "", &wire::ORDER),
+    ("pretix.event.order.denied", "Order denied", "", &wire::ORDER),
+    ("pretix.event.order.deleted", "Order deleted",
+     "Only orders in test mode can be deleted.", &wire::ORDER_DELETED),
+    ("pretix.event.checkin", "Ticket checked in", "", &wire::CHECKIN),
+    ("pretix.event.checkin.reverted", "Ticket check-in reverted", "", &wire::CHECKIN),
+    ("pretix.event.added", "Event created", "", &wire::EVENT),
+    ("pretix.event.changed", "Event details changed", "", &wire::EVENT),
+    ("pretix.event.deleted", "Event deleted", "", &wire::EVENT_DELETED),
+    ("pretix.subevent.added", "Event series date added", "", &wire::SUBEVENT),
+    ("pretix.subevent.changed", "Event series date changed", "", &wire::SUBEVENT),
+    ("pretix.subevent.deleted", "Event series date deleted", "", &wire::SUBEVENT),
+    ("pretix.event.item.*", "Product changed",
+     "New and deleted products count, and so does what belongs to a product.", &wire::ITEM),
+    ("pretix.event.quota.*", "Quota changed",
+     "When one is created, deleted, opened or closed. Availability does not count.", &wire::ITEM),
+    ("pretix.event.live.activated", "Shop taken live", "", &wire::EVENT),
+    ("pretix.event.live.deactivated", "Shop taken offline", "", &wire::EVENT),
+    ("pretix.event.testmode.activated", "Test-Mode of shop has been activated", "", &wire::EVENT),
+    ("pretix.event.testmode.deactivated", "Test-Mode of shop has been deactivated",
+     "", &wire::EVENT),
+    ("pretix.event.orders.waitinglist.added", "Waiting list entry added", "", &wire::WAITING),
+    ("pretix.event.orders.waitinglist.changed", "Waiting list entry changed", "", &wire::WAITING),
+    ("pretix.event.orders.waitinglist.deleted", "Waiting list entry deleted", "", &wire::WAITING),
+    ("pretix.event.orders.waitinglist.voucher_assigned", "Waiting list entry received voucher",
+     "", &wire::WAITING),
+    ("pretix.voucher.added", "Voucher added", "", &wire::VOUCHER),
+    ("pretix.voucher.changed", "Voucher changed",
+     "When somebody edits it, not when it is redeemed.", &wire::VOUCHER),
+    ("pretix.voucher.deleted", "Voucher deleted", "", &wire::VOUCHER),
+    ("pretix.customer.created", "Customer account created", "", &wire::CUSTOMER),
+    ("pretix.customer.changed", "Customer account changed", "", &wire::CUSTOMER),
+    ("pretix.customer.anonymized", "Customer account anonymized", "", &wire::CUSTOMER),
+    ("pretix.giftcards.created", "Gift card added", "", &wire::GIFTCARD),
+    ("pretix.giftcards.modified", "Gift card modified", "", &wire::GIFTCARD),
+    ("pretix.giftcards.transaction.*", "Gift card used in transaction", "", &wire::GIFTCARD_USED),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapped(action: &str) -> Option<String> {
+        let extra = ActionType {
+            key: "plugin.badge.*".to_owned(),
+            label: String::new(),
+            help: String::new(),
+        };
+        let kinds = Kinds::with(&[extra]);
+        kinds.of(action).map(|kind| kind.key.clone())
+    }
+
+    #[test]
+    fn an_action_stands_for_the_most_specific_type() {
+        for (action, key) in [
+            ("pretix.event.order.paid", "pretix.event.order.paid"),
+            (
+                "pretix.event.order.changed.item",
+                "pretix.event.order.changed.*",
+            ),
+            ("pretix.event.item.added", "pretix.event.item.*"),
+            ("pretix.event.item.variation.added", "pretix.event.item.*"),
+            ("pretix.event.quota.closed", "pretix.event.quota.*"),
+            (
+                "pretix.giftcards.transaction.manual",
+                "pretix.giftcards.transaction.*",
+            ),
+            ("plugin.badge.printed.twice", "plugin.badge.*"),
+        ] {
+            assert_eq!(mapped(action).as_deref(), Some(key));
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_subscribe_to_stands_for_none() {
+        for action in [
+            "",
+            ".",
+            "pretix.event.order",
+            "pretix.event.order.comment",
+            "pretix.event.order.changed",
+            "pretix.event.checkin.denied",
+            "pretix.subevent.quota.added",
+            "pretix.subevent.canceled",
+            "pretix.voucher.redeemed",
+            "pretix.voucher.added.waitinglist",
+            "pretix.customer.membership.created",
+            "pretix.event.settings",
+            "pretix.event.order.payment.started",
+        ] {
+            assert_eq!(mapped(action), None, "{action}");
+        }
+    }
+
+    #[test]
+    fn an_operator_cannot_register_a_type_twice() {
+        let extra = ActionType {
+            key: "pretix.event.order.paid".to_owned(),
+            label: "Another".to_owned(),
+            help: String::new(),
+        };
+        let kinds = Kinds::with(&[extra]);
+        assert_eq!(kinds.iter().count(), 47);
+        assert!(kinds.iter().all(|kind| kind.label != "Another"));
+    }
+}

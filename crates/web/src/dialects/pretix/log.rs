@@ -1,0 +1,363 @@
+//! What became of notifications, over REST: deliveries of a webhook, their attempts, having them
+//! sent again, and who changed what.
+//!
+//! Nothing here shows credentials: URLs and headers are written down masked already.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::StatusCode;
+use model::attempt::{Answer as Response, Outcome};
+use model::contract::{Requeue, Requeued, Which};
+use model::delivery::State;
+use model::id::{DeliveryId, NotificationId};
+use model::limits::PAGE_ROWS_MAX;
+use model::query::{
+    AuditEntry, DeliveryQuery, DeliveryRow, DeliveryStory, PageFrom, PastAttempt, Status,
+};
+use model::refusal::{Fault, Refusal};
+use model::tenant::Permission;
+use model::time::Timestamp;
+use model::webhook::Headers;
+
+use super::json::{Object, Value};
+use super::{Pretix, answer, json, webhooks};
+use crate::body::Query;
+use crate::route::{Admitted, Answer, Asked};
+
+const DISABLED: &str = "The webhook is disabled, so nothing can be sent. Enable it first.";
+
+pub(super) async fn list_deliveries(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?.id;
+    let webhook = webhooks::find(&request).await?.id;
+    let query = read_query(&request.asked)?;
+    let asked = &request.asked;
+    let ask = |query: DeliveryQuery| {
+        let shared = Arc::clone(&request.shared);
+        async move {
+            let ask = |store: &dyn model::contract::Store| {
+                store.deliveries(tenant, webhook, query.clone())
+            };
+            shared.ask(ask).await
+        }
+    };
+    let page = ask(query.clone()).await?;
+    let ends = (page.rows.first(), page.rows.last());
+    let to = |from: PageFrom| answer::link(asked, "cursor", Some(&cursor(from)));
+    let next = match ends.1 {
+        Some(last) if page.has_older => to(PageFrom::OlderThan(last.id.notification)),
+        Some(_) | None => Value::Null,
+    };
+    let previous = match ends.0 {
+        Some(first) if page.has_newer => to(PageFrom::NewerThan(first.id.notification)),
+        None if page.has_newer => answer::link(asked, "cursor", None),
+        Some(_) | None => Value::Null,
+    };
+    let rows = page
+        .rows
+        .iter()
+        .map(|row| Value::Object(Object::of(row_pairs(row))));
+    let body = Value::object([
+        ("next", next),
+        ("previous", previous),
+        ("results", Value::List(rows.collect())),
+    ]);
+    Ok(answer::ok(&request, &body))
+}
+
+pub(super) async fn show_delivery(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let story = find(&request).await?;
+    Ok(answer::ok(&request, &told(&story)))
+}
+
+pub(super) async fn retry_delivery(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let id = find(&request).await?.row.id;
+    match requeue(&request, id.webhook, Which::One(id)).await? {
+        Requeued::Done { .. } => {}
+        Requeued::Unknown => return Err(Refusal::NoSuchObject),
+        Requeued::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
+    }
+    let story = find(&request).await?;
+    Ok(answer::json(
+        &request.asked,
+        StatusCode::ACCEPTED,
+        &told(&story),
+    ))
+}
+
+pub(super) async fn retry_failed(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let webhook = webhooks::find(&request).await?;
+    let which = Which::Failed {
+        began_at: request.shared.clock.now(),
+    };
+    let mut retried: u64 = 0;
+    loop {
+        match requeue(&request, webhook.id, which).await? {
+            Requeued::Done { count, more } => {
+                retried = retried.saturating_add(u64::try_from(count).unwrap_or(0));
+                if !more {
+                    break;
+                }
+            }
+            Requeued::Unknown => return Err(Refusal::NoSuchObject),
+            Requeued::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
+        }
+    }
+    let body = Value::object([("retried", Value::int(retried))]);
+    Ok(answer::json(&request.asked, StatusCode::ACCEPTED, &body))
+}
+
+pub(super) async fn list_audit(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?.id;
+    let entries = request
+        .shared
+        .ask(|store| store.audit(tenant, PAGE_ROWS_MAX))
+        .await?;
+    let results = entries.iter().map(entry).collect();
+    Ok(answer::ok(
+        &request,
+        &Value::object([("results", Value::List(results))]),
+    ))
+}
+
+/// The action types that webhooks can ask for.
+pub(super) async fn list_kinds(pretix: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let kinds = pretix.kinds.iter().map(|kind| {
+        Value::object([
+            ("action_type", Value::text(kind.key.as_str())),
+            ("label", Value::text(kind.label.as_str())),
+            ("help", Value::text(kind.help.as_str())),
+        ])
+    });
+    let body = Value::object([("results", Value::List(kinds.collect()))]);
+    Ok(answer::ok(&request, &body))
+}
+
+async fn requeue(
+    request: &Admitted,
+    webhook: model::id::WebhookId,
+    which: Which,
+) -> Result<Requeued, Refusal> {
+    let ask = Requeue {
+        tenant: request.tenant()?.id,
+        webhook,
+        which,
+        actor: request.actor(Permission::WebhooksWrite)?,
+    };
+    let at = request.shared.clock.now();
+    request
+        .shared
+        .ask(|store| store.requeue(ask.clone(), at))
+        .await
+}
+
+/// The delivery that the path names, of the webhook that it names, if it names one.
+async fn find(request: &Admitted) -> Result<DeliveryStory, Refusal> {
+    let tenant = request.tenant()?.id;
+    let id: Result<DeliveryId, _> = request.asked.param("delivery").parse();
+    let id = id.map_err(|_| Refusal::NotAName)?;
+    let named = request.asked.param("id");
+    if !named.is_empty() && super::python::int(named) != Some(i128::from(id.webhook.0)) {
+        return Err(Refusal::NoSuchObject);
+    }
+    let story = request
+        .shared
+        .ask(|store| store.delivery(tenant, id))
+        .await?;
+    story.ok_or(Refusal::NoSuchObject)
+}
+
+fn read_query(asked: &Asked) -> Result<DeliveryQuery, Refusal> {
+    let mut faults = Vec::new();
+    let given = |name| given(&asked.query, name);
+    let status = given("status").and_then(|text| {
+        let status = text.parse::<Status>().ok();
+        if status.is_none() {
+            let all: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
+            faults.push(Fault::new(
+                "status",
+                format!("Must be one of {}.", all.join(", ")),
+            ));
+        }
+        status
+    });
+    let mut moment = |name: &'static str| {
+        let text = given(name)?;
+        // In a query a bare plus means a space.
+        let moment = text.replace(' ', "+").parse::<Timestamp>().ok();
+        if moment.is_none() {
+            let reason = "Must be a time such as 2027-01-19T10:00:00Z.";
+            faults.push(Fault::new(name, reason));
+        }
+        moment
+    };
+    let (since, until) = (moment("since"), moment("until"));
+    let from = given("cursor").and_then(|text| {
+        let from = read_cursor(text);
+        if from.is_none() {
+            faults.push(Fault::new("cursor", "Invalid cursor."));
+        }
+        from
+    });
+    if !faults.is_empty() {
+        return Err(Refusal::Invalid(faults));
+    }
+    Ok(DeliveryQuery {
+        status,
+        action_type: given("action_type").map(str::to_owned),
+        since,
+        until,
+        from,
+        limit: answer::page_size(asked),
+    })
+}
+
+/// A parameter that says something.
+fn given<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
+    query.get(name).filter(|text| !text.is_empty())
+}
+
+fn cursor(from: PageFrom) -> String {
+    let text = match from {
+        PageFrom::OlderThan(id) => format!("o{id}"),
+        PageFrom::NewerThan(id) => format!("n{id}"),
+    };
+    BASE64_URL_SAFE_NO_PAD.encode(text)
+}
+
+fn read_cursor(text: &str) -> Option<PageFrom> {
+    let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+    let number = |digits: &str| digits.parse().ok().map(NotificationId);
+    match text.strip_prefix('o') {
+        Some(digits) => number(digits).map(PageFrom::OlderThan),
+        None => number(text.strip_prefix('n')?).map(PageFrom::NewerThan),
+    }
+}
+
+fn row_pairs(row: &DeliveryRow) -> [(&'static str, Value); 13] {
+    let cause = match row.state {
+        State::Cancelled(cause) => Some(cause.words()),
+        State::Pending | State::Delivered | State::Exhausted => None,
+    };
+    let latest = row.latest.as_ref();
+    let code = latest.and_then(Outcome::status);
+    let key = &row.key;
+    let is_number = !key.is_empty() && json::read(key) == Ok(Value::Int(key.clone()));
+    [
+        ("id", Value::text(row.id.to_string())),
+        ("webhook", Value::int(row.id.webhook)),
+        (
+            "notification_id",
+            if is_number {
+                Value::Int(key.clone())
+            } else {
+                Value::text(key.as_str())
+            },
+        ),
+        ("action_type", Value::text(row.action_type.as_str())),
+        ("event", Value::optional(row.event.as_deref())),
+        ("status", Value::text(row.status().as_str())),
+        ("reason", Value::optional(cause)),
+        ("attempt_count", Value::int(row.attempts)),
+        ("accepted_at", moment(Some(row.accepted_at))),
+        ("next_attempt_at", moment(row.due_at)),
+        ("ended_at", moment(row.ended_at)),
+        ("response_status", code.map_or(Value::Null, Value::int)),
+        ("outcome", Value::optional(latest.map(Outcome::words))),
+    ]
+}
+
+/// A delivery with everything that happened to it.
+fn told(story: &DeliveryStory) -> Value {
+    let row = row_pairs(&story.row).into_iter();
+    let row = row.map(|(key, value)| (json::Text::Whole(key.to_owned()), value));
+    let mut pairs: Vec<(json::Text, Value)> = row.collect();
+    let (body, encoding) = text_of(&story.body);
+    let attempts = story.attempts.iter().map(attempt).collect();
+    for (key, value) in [
+        ("request_body", body),
+        ("request_body_encoding", encoding),
+        ("attempts", Value::List(attempts)),
+    ] {
+        pairs.push((json::Text::Whole(key.to_owned()), value));
+    }
+    Value::Object(Object::from_pairs(pairs))
+}
+
+fn attempt(past: &PastAttempt) -> Value {
+    let made = &past.attempt;
+    let (answer, error) = match &made.outcome {
+        Outcome::Answered(answer) => (Some(answer), Value::Null),
+        Outcome::Failed(failure) => {
+            let code = Value::text(failure.kind.as_str());
+            let words = Value::text(failure.words());
+            (None, Value::object([("code", code), ("detail", words)]))
+        }
+    };
+    let of = |part: fn(&Response) -> Value| answer.map_or(Value::Null, part);
+    Value::object([
+        ("number", Value::int(past.number)),
+        ("is_retry", Value::Bool(past.number > 1)),
+        ("datetime", moment(Some(made.began_at))),
+        ("duration_ms", Value::int(made.duration_ms)),
+        ("method", Value::text("POST")),
+        ("url", Value::text(made.url.as_str())),
+        ("request_headers", lines(&made.request_headers)),
+        ("success", Value::Bool(made.outcome.is_success())),
+        ("outcome", Value::text(made.outcome.words())),
+        ("error", error),
+        ("response_status", of(|answer| Value::int(answer.status))),
+        ("response_headers", of(|answer| lines(&answer.headers))),
+        ("response_body", of(|answer| text_of(&answer.body).0)),
+        (
+            "response_body_encoding",
+            of(|answer| text_of(&answer.body).1),
+        ),
+        (
+            "response_body_end",
+            of(|answer| Value::text(answer.body_end.as_str())),
+        ),
+        ("next_attempt_at", moment(past.next_due_at)),
+    ])
+}
+
+fn entry(entry: &AuditEntry) -> Value {
+    let detail = json::read(&entry.detail);
+    Value::object([
+        ("at", moment(Some(entry.at))),
+        ("actor", Value::text(entry.actor.as_str())),
+        ("action", Value::text(entry.action.as_str())),
+        ("webhook", entry.webhook.map_or(Value::Null, Value::int)),
+        (
+            "detail",
+            detail.unwrap_or_else(|_| Value::text(entry.detail.as_str())),
+        ),
+    ])
+}
+
+fn moment(at: Option<Timestamp>) -> Value {
+    Value::optional(at.map(|at| at.to_string()))
+}
+
+/// Bytes as text if they are UTF-8, else in base64; and which of the two it is.
+fn text_of(bytes: &Bytes) -> (Value, Value) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Value::text(text), Value::text("utf-8")),
+        Err(_) => {
+            let encoded = Value::text(BASE64_STANDARD.encode(bytes));
+            (encoded, Value::text("base64"))
+        }
+    }
+}
+
+/// Header lines as pairs of name and value; any byte is some character of Latin-1.
+fn lines(headers: &Headers) -> Value {
+    let latin1 = |bytes: &[u8]| {
+        let text: String = bytes.iter().copied().map(char::from).collect();
+        Value::text(text)
+    };
+    let line = |(name, value): (&[u8], &[u8])| Value::List(vec![latin1(name), latin1(value)]);
+    Value::List(headers.iter().map(line).collect())
+}

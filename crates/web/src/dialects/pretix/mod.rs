@@ -1,0 +1,88 @@
+//! The pretix dialect: its name, its policy, its table of places.
+
+mod answer;
+mod declare;
+mod demo;
+mod fields;
+mod input;
+mod intake;
+mod json;
+mod kinds;
+mod log;
+mod places;
+mod python;
+mod refuse;
+#[cfg(test)]
+mod tests;
+mod url;
+mod webhooks;
+mod wire;
+
+use std::sync::Arc;
+
+use model::policy::Policy;
+use model::schedule::Schedule;
+use model::tenant::DialectName;
+
+use super::{Dialect, Options};
+
+/// What the handlers of this dialect share.
+struct Pretix {
+    kinds: kinds::Kinds,
+    ids: intake::Ids,
+}
+
+pub(super) fn dialect(options: &Options) -> Dialect {
+    let name = DialectName::new("pretix");
+    let pretix = Arc::new(Pretix {
+        kinds: kinds::Kinds::with(&options.extra_action_types),
+        ids: intake::Ids::default(),
+    });
+    let places = places::all(&pretix).into_iter().map(Arc::new).collect();
+    let own = name.clone();
+    Dialect {
+        name,
+        policy: policy(&options.user_agent),
+        prefix: "/api/",
+        places,
+        admit: answer::admit,
+        describe: answer::describe,
+        refuse: refuse::refuse,
+        section: "organizer",
+        declare: Box::new(move |organizers, known, dice, declared| {
+            declare::declare(&own, &pretix.kinds, organizers, known, dice, declared);
+        }),
+        demo: demo::demo,
+    }
+}
+
+/// How pretix delivers (`spec/pretix.md` 4), with an end after exactly three days.
+fn policy(user_agent: &str) -> Policy {
+    const SECOND: i64 = 1_000;
+    const MINUTE: i64 = 60 * SECOND;
+    const HOUR: i64 = 60 * MINUTE;
+    Policy {
+        schedule: Schedule {
+            delays_ms: vec![
+                5 * SECOND,
+                30 * SECOND,
+                MINUTE,
+                5 * MINUTE,
+                20 * MINUTE,
+                HOUR,
+                4 * HOUR,
+                6 * HOUR,
+                12 * HOUR,
+                12 * HOUR,
+                24 * HOUR,
+            ],
+            spread_from_ms: 5 * MINUTE,
+            spread_percent: 10,
+            last_try_after_ms: Some(72 * HOUR),
+        },
+        exchange_limit_ms: 30_000,
+        gone_disables: true,
+        user_agent: user_agent.to_owned(),
+        content_type: "application/json".to_owned(),
+    }
+}

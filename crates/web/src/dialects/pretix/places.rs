@@ -1,0 +1,233 @@
+//! The table of places of this dialect, and the handlers that are a line or two.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
+use model::refusal::{Refusal, Unauthenticated};
+use model::tenant::Permission;
+
+use super::json::Value;
+use super::{Pretix, answer, intake, log, refuse, webhooks};
+use crate::auth::{Need, Scheme};
+use crate::route::{Admitted, Answer, Handler, Place};
+
+const TOKENS: &[Scheme] = &[Scheme::Token, Scheme::Bearer, Scheme::Device];
+
+/// A webhook of pretix that points here can bring a password, but no token.
+const TOKENS_AND_PASSWORDS: &[Scheme] =
+    &[Scheme::Token, Scheme::Bearer, Scheme::Device, Scheme::Basic];
+
+pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Place> {
+    let mut places = of_webhooks(pretix);
+    places.extend(of_deliveries(pretix));
+    places.extend(of_organizers(pretix));
+    places
+}
+
+fn of_webhooks(pretix: &Arc<Pretix>) -> Vec<Place> {
+    let list = Place {
+        title: "Web Hook List",
+        suffixed: true,
+        verbs: vec![
+            (Method::GET, handler(pretix, webhooks::list_webhooks)),
+            (Method::POST, handler(pretix, webhooks::create_webhook)),
+        ],
+        ..place(
+            "webhooks",
+            "/api/v1/organizers/{organizer}/webhooks/",
+            "WebHook",
+        )
+    };
+    let detail = Place {
+        title: "Web Hook Instance",
+        suffixed: true,
+        verbs: vec![
+            (Method::GET, handler(pretix, webhooks::show_webhook)),
+            (Method::PUT, handler(pretix, webhooks::replace_webhook)),
+            (Method::PATCH, handler(pretix, webhooks::change_webhook)),
+            (Method::DELETE, handler(pretix, webhooks::disable_webhook)),
+        ],
+        ..place(
+            "webhook",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/",
+            "WebHook",
+        )
+    };
+    // As printed in pretix's documents.
+    let singular = Place {
+        path: "/api/v1/organizers/{organizer}/webhook/{id}/",
+        only: Some(Method::DELETE),
+        ..detail.clone()
+    };
+    vec![list, detail, singular]
+}
+
+fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Place> {
+    let get = |handle: Handler| vec![(Method::GET, handle)];
+    let post = |handle: Handler| vec![(Method::POST, handle)];
+    let list = Place {
+        title: "Delivery List",
+        verbs: get(handler(pretix, log::list_deliveries)),
+        ..place(
+            "deliveries",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/deliveries/",
+            "WebHook",
+        )
+    };
+    let all = Place {
+        title: "Retry Failed",
+        verbs: post(handler(pretix, log::retry_failed)),
+        ..place(
+            "retry_failed",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/retry_failed/",
+            "WebHook",
+        )
+    };
+    let detail = Place {
+        title: "Delivery Instance",
+        verbs: get(handler(pretix, log::show_delivery)),
+        ..place(
+            "delivery",
+            "/api/v1/organizers/{organizer}/deliveries/{delivery}/",
+            "Delivery",
+        )
+    };
+    let retry = Place {
+        title: "Delivery Retry",
+        verbs: post(handler(pretix, log::retry_delivery)),
+        ..place(
+            "retry",
+            "/api/v1/organizers/{organizer}/deliveries/{delivery}/retry/",
+            "Delivery",
+        )
+    };
+    // The same under their webhook.
+    let own_detail = Place {
+        path: "/api/v1/organizers/{organizer}/webhooks/{id}/deliveries/{delivery}/",
+        ..detail.clone()
+    };
+    let own_retry = Place {
+        path: "/api/v1/organizers/{organizer}/webhooks/{id}/deliveries/{delivery}/retry/",
+        ..retry.clone()
+    };
+    vec![list, all, detail, retry, own_detail, own_retry]
+}
+
+fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
+    let notifications = Place {
+        title: "Notification List",
+        schemes: TOKENS_AND_PASSWORDS,
+        read: Need::Right(Permission::NotificationsWrite),
+        write: Need::Right(Permission::NotificationsWrite),
+        body_bytes_max: INTAKE_BODY_BYTES_MAX,
+        verbs: vec![(Method::POST, handler(pretix, intake::take_notifications))],
+        ..place(
+            "notifications",
+            "/api/v1/organizers/{organizer}/notifications/",
+            "Notification",
+        )
+    };
+    let audit = Place {
+        title: "Audit List",
+        verbs: vec![(Method::GET, handler(pretix, log::list_audit))],
+        ..place("audit", "/api/v1/organizers/{organizer}/audit/", "Entry")
+    };
+    let kinds = Place {
+        title: "Action Type List",
+        verbs: vec![(Method::GET, handler(pretix, log::list_kinds))],
+        ..place(
+            "action_types",
+            "/api/v1/organizers/{organizer}/action_types/",
+            "Action Type",
+        )
+    };
+    let organizer = Place {
+        title: "Organizer Instance",
+        read: Need::Listed,
+        write: Need::Listed,
+        verbs: vec![
+            (Method::GET, handler(pretix, show_organizer)),
+            (Method::PUT, handler(pretix, keep_organizer)),
+            (Method::PATCH, handler(pretix, keep_organizer)),
+        ],
+        ..place("organizer", "/api/v1/organizers/{organizer}/", "Organizer")
+    };
+    let version = Place {
+        title: "Version",
+        tenant: None,
+        read: Need::Known,
+        write: Need::Known,
+        verbs: vec![(Method::GET, handler(pretix, show_version))],
+        ..place("version", "/api/v1/version", "Version")
+    };
+    let me = Place {
+        title: "Me",
+        path: "/api/v1/me",
+        name: "me",
+        verbs: vec![(Method::GET, handler(pretix, show_me))],
+        ..version.clone()
+    };
+    vec![notifications, audit, kinds, organizer, version, me]
+}
+
+/// A place of an organizer for which rights on webhooks are needed.
+fn place(name: &'static str, path: &'static str, object: &'static str) -> Place {
+    Place {
+        name,
+        title: "",
+        object,
+        path,
+        tenant: path.contains("{organizer}").then_some("organizer"),
+        suffixed: false,
+        only: None,
+        schemes: TOKENS,
+        read: Need::Right(Permission::WebhooksRead),
+        write: Need::Right(Permission::WebhooksWrite),
+        body_bytes_max: REQUEST_BODY_BYTES_MAX,
+        verbs: Vec::new(),
+    }
+}
+
+fn handler<F, R>(pretix: &Arc<Pretix>, handle: F) -> Handler
+where
+    F: Fn(Arc<Pretix>, Admitted) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Answer, Refusal>> + Send + 'static,
+{
+    let pretix = Arc::clone(pretix);
+    Arc::new(move |request| Box::pin(handle(Arc::clone(&pretix), request)))
+}
+
+async fn show_organizer(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?;
+    let shop = format!("{}/{}/", request.asked.origin, tenant.key);
+    let body = Value::object([
+        ("name", Value::text(tenant.name.as_str())),
+        ("slug", Value::text(tenant.key.as_str())),
+        ("public_url", Value::text(shop)),
+        ("plugins", Value::List(Vec::new())),
+    ]);
+    Ok(answer::ok(&request, &body))
+}
+
+/// Organizers are declared by the operator, not over REST.
+async fn keep_organizer(_: Arc<Pretix>, _: Admitted) -> Result<Answer, Refusal> {
+    Err(Refusal::Forbidden)
+}
+
+/// The release of pretix whose behaviour this is.
+async fn show_version(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let body = Value::object([
+        ("pretix", Value::text("2026.8.0")),
+        ("pretix_numeric", Value::int(20_260_080_005_000_i64)),
+    ]);
+    Ok(answer::ok(&request, &body))
+}
+
+/// Tokens are no persons, so pretix knows nobody here.
+async fn show_me(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let nobody = Refusal::Unauthenticated(Unauthenticated::Missing);
+    let words = refuse::words(&nobody, "");
+    let body = Value::object([("detail", Value::text(words))]);
+    Ok(answer::json(&request.asked, StatusCode::FORBIDDEN, &body))
+}

@@ -1,0 +1,116 @@
+//! Refusals in pretix's words and statuses (`spec/pretix.md` 2.4, 2.5, 2.8, 2.9).
+//!
+//! Faults of fields come as an object of lists, everything else as `detail`. Pages of HTML that
+//! pretix answers with in places become `detail`, too, with the same status.
+
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use model::refusal::{Refusal, Unauthenticated};
+
+use super::answer;
+use super::json::{Object, Text, Value};
+use crate::route::{Answer, Asked};
+
+/// Seconds after which a request whose key is in use may be repeated.
+const KEY_RUNNING_AFTER_S: u32 = 5;
+
+pub(super) fn refuse(asked: &Asked, refusal: &Refusal) -> Answer {
+    let object = asked.place.as_ref().map_or("", |place| place.object);
+    let body = if matches!(refusal, Refusal::Invalid(_)) {
+        faults(refusal)
+    } else {
+        Value::object([("detail", Value::text(words(refusal, object)))])
+    };
+    let mut answer = answer::json(asked, status(refusal), &body);
+    if matches!(refusal, Refusal::Unauthenticated(_)) {
+        let scheme = HeaderValue::from_static("Token");
+        answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    }
+    if let Some(seconds) = again_after(refusal) {
+        let seconds = HeaderValue::from(seconds);
+        answer.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    answer
+}
+
+/// Seconds after which it makes sense to ask again.
+fn again_after(refusal: &Refusal) -> Option<u32> {
+    if let Refusal::Busy(seconds) = refusal {
+        Some(*seconds)
+    } else {
+        matches!(refusal, Refusal::KeyRunning).then_some(KEY_RUNNING_AFTER_S)
+    }
+}
+
+/// The fields at fault, each with its reasons.
+pub(super) fn faults(refusal: &Refusal) -> Value {
+    let Refusal::Invalid(faults) = refusal else {
+        return Value::Null;
+    };
+    let pair = |fault: &model::refusal::Fault| {
+        let reasons = fault.reasons.iter().map(Value::text);
+        let field = Text::Whole(fault.field.clone());
+        (field, Value::List(reasons.collect()))
+    };
+    Value::Object(Object::from_pairs(faults.iter().map(pair).collect()))
+}
+
+pub(super) fn status(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+        Refusal::Forbidden => StatusCode::FORBIDDEN,
+        Refusal::NoSuchRoute | Refusal::NoSuchObject | Refusal::NotAName | Refusal::NoSuchPage => {
+            StatusCode::NOT_FOUND
+        }
+        Refusal::NoSuchMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
+        Refusal::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+        Refusal::UnknownForm(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Refusal::Unreadable(_) | Refusal::Invalid(_) | Refusal::BadRequest(_) => {
+            StatusCode::BAD_REQUEST
+        }
+        Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        Refusal::Contradiction(_) | Refusal::KeyRunning => StatusCode::CONFLICT,
+        Refusal::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The refusal in one sentence; `object` is what the place is about.
+pub(super) fn words(refusal: &Refusal, object: &str) -> String {
+    let fixed = match refusal {
+        Refusal::Unauthenticated(why) => unauthenticated(*why),
+        Refusal::Forbidden => "You do not have permission to perform this action.",
+        Refusal::NoSuchRoute | Refusal::NotAName => "Not found.",
+        Refusal::NoSuchObject => return format!("No {object} matches the given query."),
+        Refusal::NoSuchPage => "Invalid page.",
+        Refusal::NoSuchMethod(method) => return format!("Method \"{method}\" not allowed."),
+        Refusal::NotAcceptable => "Could not satisfy the request Accept header.",
+        Refusal::UnknownForm(form) => {
+            return format!("Unsupported media type \"{form}\" in request.");
+        }
+        Refusal::Unreadable(words) | Refusal::BadRequest(words) | Refusal::Contradiction(words) => {
+            words
+        }
+        Refusal::Invalid(_) => "Invalid data.",
+        Refusal::TooLarge(most) => return format!("The body may have at most {most} bytes."),
+        Refusal::TooSlow => "The body did not arrive in time.",
+        Refusal::KeyReused => "This idempotency key was used for a different request.",
+        Refusal::KeyRunning => "Concurrent request with idempotency key.",
+        Refusal::Busy(_) => "The server cannot take this on now. Ask again later.",
+        Refusal::Internal => "Internal server error.",
+    };
+    fixed.to_owned()
+}
+
+fn unauthenticated(why: Unauthenticated) -> &'static str {
+    match why {
+        Unauthenticated::Missing => "Authentication credentials were not provided.",
+        Unauthenticated::NoToken => "Invalid token header. No credentials provided.",
+        Unauthenticated::Spaces => "Invalid token header. Token string should not contain spaces.",
+        Unauthenticated::Unknown => "Invalid token.",
+        Unauthenticated::Inactive => "Token inactive or deleted.",
+        Unauthenticated::Revoked => "Device access has been revoked.",
+    }
+}

@@ -1,0 +1,10 @@
+//! What a real pretix was seen to do, replayed, and everything this dialect adds to it.
+
+mod declare;
+mod differences;
+mod golden;
+mod intake;
+mod log;
+mod refusals;
+mod resource;
+mod wire;

@@ -1,0 +1,306 @@
+//! Handing in: one, many, again, and what is refused.
+
+use std::sync::Arc;
+
+use model::contract::StoreError;
+
+use crate::dialects::{ActionType, Options};
+use crate::tests::harness::{Arrived, House, INTAKE, asking};
+use crate::tests::troubled::{Trouble, Troubled};
+
+const PAID: &str = r#"{"event":"democon","action":"pretix.event.order.paid","code":"ABC23"}"#;
+
+async fn hand_in(house: &House, body: &str) -> Arrived {
+    house.ask(asking("POST", INTAKE).json(body)).await
+}
+
+fn numbered(id: i64, code: &str) -> String {
+    format!(
+        "{{\"notification_id\":{id},\"event\":\"democon\",\
+          \"action\":\"pretix.event.order.paid\",\"code\":\"{code}\"}}"
+    )
+}
+
+#[tokio::test]
+async fn an_id_is_made_where_none_is_given_and_each_is_larger_than_the_last() {
+    let house = House::new().await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        let answer = hand_in(&house, PAID).await;
+        assert_eq!(answer.status, 201);
+        assert_eq!(answer.json()["deliveries"], 1);
+        ids.push(answer.json()["notification_id"].as_i64().unwrap());
+    }
+    assert!(ids.is_sorted_by(|one, other| one < other));
+    // Microseconds since 2020, which a double holds exactly.
+    assert!(
+        ids.iter()
+            .all(|id| (217_000_000_000_000..1 << 53).contains(id))
+    );
+    let body = house.due().await.remove(0).body;
+    let whole = format!(
+        "{{\"notification_id\": {}, \"organizer\": \"bigevents\", \"event\": \"democon\", \
+          \"code\": \"ABC23\", \"action\": \"pretix.event.order.paid\"}}",
+        ids[0]
+    );
+    assert_eq!(body, whole);
+}
+
+#[tokio::test]
+async fn the_same_id_again_is_the_same_notification_and_with_another_body_a_contradiction() {
+    let house = House::new().await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    let told = r#"{"notification_id":7,"deliveries":1}"#;
+    assert_eq!(hand_in(&house, &numbered(7, "A")).await.told(), (201, told));
+    house.webhook(&["pretix.event.order.paid"]).await;
+    assert_eq!(hand_in(&house, &numbered(7, "A")).await.told(), (200, told));
+    let contradicted = hand_in(&house, &numbered(7, "B")).await;
+    let words = r#"{"detail":"Notification 7 was handed in before with another body."}"#;
+    assert_eq!(contradicted.told(), (409, words));
+    assert_eq!(house.due().await.len(), 1);
+}
+
+#[tokio::test]
+async fn ids_may_be_larger_than_any_machine_word() {
+    let house = House::new().await;
+    let id = "123456789012345678901234567890";
+    let body = PAID.replacen('{', &format!("{{\"notification_id\":{id},"), 1);
+    let told = format!("{{\"notification_id\":{id},\"deliveries\":0}}");
+    assert_eq!(hand_in(&house, &body).await.told(), (201, told.as_str()));
+}
+
+#[tokio::test]
+async fn what_nobody_can_subscribe_to_is_accepted_without_deliveries() {
+    let house = House::new().await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    let body = r#"{"event":"democon","action":"pretix.event.order.comment","notification_id":1}"#;
+    let told = r#"{"notification_id":1,"deliveries":0}"#;
+    assert_eq!(hand_in(&house, body).await.told(), (201, told));
+}
+
+#[tokio::test]
+async fn an_operators_own_types_can_be_subscribed_to() {
+    let own = ActionType {
+        key: "plugin.badge.*".to_owned(),
+        label: "Badge".to_owned(),
+        help: String::new(),
+    };
+    let house = House::with(Options {
+        extra_action_types: vec![own],
+        ..Options::default()
+    })
+    .await;
+    house.webhook(&["plugin.badge.*"]).await;
+    let body = r#"{"badge":5,"action":"plugin.badge.printed","notification_id":1}"#;
+    assert_eq!(hand_in(&house, body).await.json()["deliveries"], 1);
+    let whole = concat!(
+        r#"{"organizer": "bigevents", "badge": 5, "action": "plugin.badge.printed", "#,
+        r#""notification_id": 1}"#,
+    );
+    assert_eq!(house.due().await.remove(0).body, whole);
+}
+
+#[tokio::test]
+async fn webhooks_limited_to_events_get_theirs_and_what_is_about_no_event() {
+    let house = House::new().await;
+    for (limit, all) in [("[]", true), ("[\"democon\"]", false), ("[]", false)] {
+        let body = format!(
+            r#"{{"target_url":"https://example.org/","all_events":{all},"limit_events":{limit},
+            "action_types":["pretix.event.order.paid","pretix.customer.created",
+                "pretix.event.deleted"]}}"#
+        );
+        let created = asking("POST", crate::tests::harness::WEBHOOKS).json(body);
+        assert_eq!(house.ask(created).await.status, 201);
+    }
+    for (body, deliveries) in [
+        (PAID.to_owned(), 2),
+        (PAID.replace("democon", "secondcon"), 1),
+        (PAID.replace("democon", "newcon"), 1),
+        (
+            r#"{"customer":"C","action":"pretix.customer.created"}"#.to_owned(),
+            3,
+        ),
+        (
+            r#"{"event":"secondcon","action":"pretix.event.deleted"}"#.to_owned(),
+            3,
+        ),
+    ] {
+        assert_eq!(
+            hand_in(&house, &body).await.json()["deliveries"],
+            deliveries,
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_show_that_is_named_is_known_from_then_on() {
+    let house = House::new().await;
+    let body =
+        r#"{"target_url":"https://example.org/","limit_events":["newcon"],"action_types":[]}"#;
+    let create = || asking("POST", crate::tests::harness::WEBHOOKS).json(body);
+    assert_eq!(house.ask(create()).await.status, 400);
+    hand_in(&house, &PAID.replace("democon", "newcon")).await;
+    assert_eq!(house.ask(create()).await.status, 201);
+}
+
+const BATCH: &str = r#"[
+{"notification_id":1,"event":"democon","action":"pretix.event.order.paid","code":"A"},
+5,
+{"notification_id":2,"action":"pretix.event.order.paid"},
+{"notification_id":1,"event":"democon","action":"pretix.event.order.paid","code":"A"},
+{"notification_id":1,"event":"democon","action":"pretix.event.order.paid","code":"B"},
+{"notification_id":3,"event":"democon","action":"pretix.event.order.paid","code":"C"}]"#;
+
+const BATCH_TOLD: &str = concat!(
+    r#"[{"status":201,"notification_id":1,"deliveries":1},"#,
+    concat!(
+        r#"{"status":400,"errors":{"non_field_errors":["Invalid data. Expected a "#,
+        r#"dictionary, but got int."]}},"#,
+    ),
+    concat!(
+        r#"{"status":400,"errors":{"event":["This field is required."],"code":["This "#,
+        r#"field is required."]}},"#,
+    ),
+    r#"{"status":200,"notification_id":1,"deliveries":1},"#,
+    r#"{"status":409,"detail":"Notification 1 was handed in before with another body."},"#,
+    r#"{"status":201,"notification_id":3,"deliveries":1}]"#,
+);
+
+#[tokio::test]
+async fn a_batch_is_answered_element_by_element_and_a_bad_one_harms_no_other() {
+    let house = House::new().await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    assert_eq!(hand_in(&house, BATCH).await.told(), (201, BATCH_TOLD));
+    assert_eq!(house.due().await.len(), 2);
+    // Nothing new in it.
+    let again = BATCH_TOLD.replace("201", "200");
+    assert_eq!(hand_in(&house, BATCH).await.told(), (200, again.as_str()));
+    assert_eq!(hand_in(&house, "[]").await.told(), (200, "[]"));
+}
+
+#[tokio::test]
+async fn lines_are_a_batch_and_a_broken_line_is_one_bad_element() {
+    let house = House::new().await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    let lines = format!("{}\r\n\n{{\n{}", numbered(1, "A"), numbered(2, "B"));
+    let told = concat!(
+        r#"[{"status":201,"notification_id":1,"deliveries":1},"#,
+        r#"{"status":400,"detail":"JSON parse error - Expected object or value"},"#,
+        r#"{"status":201,"notification_id":2,"deliveries":1}]"#,
+    );
+    for form in ["application/x-ndjson", "application/jsonl; charset=utf-8"] {
+        let asking = asking("POST", INTAKE).with("Content-Type", form);
+        let answer = house.ask(asking.body(lines.as_str())).await;
+        let told = told.replace("201", &answer.status.as_u16().to_string());
+        assert_eq!(answer.body, told);
+    }
+}
+
+#[tokio::test]
+async fn batches_and_notifications_have_bounds() {
+    let house = House::new().await;
+    let many = |count: usize| format!("[{}]", vec![PAID; count].join(","));
+    let answer = hand_in(&house, &many(1_000)).await;
+    assert_eq!(
+        (
+            answer.status.as_u16(),
+            answer.json().as_array().unwrap().len()
+        ),
+        (201, 1_000)
+    );
+    let words = r#"{"detail":"A batch may have at most 1000 notifications, not 1001."}"#;
+    assert_eq!(hand_in(&house, &many(1_001)).await.told(), (400, words));
+    let large = PAID.replace("ABC23\"", &format!("A\",\"x\":\"{}\"", "x".repeat(262_144)));
+    let words = r#"{"detail":"The body may have at most 262144 bytes."}"#;
+    assert_eq!(hand_in(&house, &large).await.told(), (413, words));
+    let huge = "[".to_owned() + &" ".repeat(16 * 1024 * 1024);
+    let words = r#"{"detail":"The body may have at most 16777216 bytes."}"#;
+    assert_eq!(hand_in(&house, &huge).await.told(), (413, words));
+}
+
+#[tokio::test]
+async fn other_forms_are_refused() {
+    let house = House::new().await;
+    let plain = asking("POST", INTAKE)
+        .with("Content-Type", "text/plain")
+        .body(PAID);
+    let words = r#"{"detail":"Unsupported media type \"text/plain\" in request."}"#;
+    assert_eq!(house.ask(plain).await.told(), (415, words));
+    let empty = house.ask(asking("POST", INTAKE)).await;
+    assert_eq!(
+        empty.told(),
+        (400, r#"{"action":["This field is required."]}"#)
+    );
+    let broken = hand_in(&house, "{").await;
+    let words = r#"{"detail":"JSON parse error - Expected object or value"}"#;
+    assert_eq!(broken.told(), (400, words));
+}
+
+#[tokio::test]
+async fn notifications_of_another_organizer_are_not_taken() {
+    let house = House::new().await;
+    let body = PAID.replacen('{', r#"{"organizer":"othercorp","#, 1);
+    let words = r#"{"organizer":["Must be \"bigevents\", the organizer in the path."]}"#;
+    assert_eq!(hand_in(&house, &body).await.told(), (400, words));
+    let other = asking("POST", INTAKE).by("tokenother").json(PAID);
+    assert_eq!(house.ask(other).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_full_house_takes_nothing_and_says_when_to_ask_again() {
+    let store = Arc::new(Troubled::new());
+    let house = House::over(store.clone(), &Options::default()).await;
+    for (error, seconds) in [(StoreError::Busy, "1"), (StoreError::Full, "30")] {
+        store.next(Trouble::Refuse(error));
+        let answer = hand_in(&house, &numbered(1, "A")).await;
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.header("retry-after"), Some(seconds));
+    }
+    let broken = std::io::Error::other("the disk is on fire");
+    store.next(Trouble::Refuse(StoreError::Broken(Arc::new(broken))));
+    let answer = hand_in(&house, &numbered(1, "A")).await;
+    assert_eq!(
+        answer.told(),
+        (500, r#"{"detail":"Internal server error."}"#)
+    );
+    assert_eq!(hand_in(&house, &numbered(1, "A")).await.status, 201);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_asked_for_again_and_nothing_is_taken_twice() {
+    let store = Arc::new(Troubled::new());
+    let house = House::over(store.clone(), &Options::default()).await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    store.next(Trouble::LoseAnswer);
+    assert_eq!(hand_in(&house, PAID).await.status, 201);
+    store.next(Trouble::LoseAnswer);
+    assert_eq!(hand_in(&house, &numbered(1, "A")).await.status, 200);
+    assert_eq!(house.due().await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_id_that_another_process_made_at_the_same_moment_is_not_used() {
+    let house = House::new().await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    let first = hand_in(&house, PAID).await.json()["notification_id"]
+        .as_i64()
+        .unwrap();
+    // The next ids are taken already.
+    for id in first + 1..first + 4 {
+        assert_eq!(hand_in(&house, &numbered(id, "taken")).await.status, 201);
+    }
+    let batch = format!("[{PAID},{PAID}]");
+    let answer = hand_in(&house, &batch).await;
+    assert_eq!(answer.status, 201);
+    let ids: Vec<i64> = answer
+        .json()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["notification_id"].as_i64().unwrap())
+        .collect();
+    assert!(ids.iter().all(|id| *id >= first + 4), "{first} {ids:?}");
+    assert_eq!(house.due().await.len(), 6);
+}

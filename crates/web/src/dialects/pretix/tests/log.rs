@@ -1,0 +1,364 @@
+//! Deliveries over REST: lists and their pages, attempts, sending again.
+
+use bytes::Bytes;
+use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
+use model::contract::Settlement;
+use model::delivery::{CancelCause, Due, Next, State};
+use model::webhook::Headers;
+use serde_json::{Value, json};
+
+use crate::tests::harness::{Arrived, House, INTAKE, WEBHOOKS, asking};
+
+const ORGANIZER: &str = "/api/v1/organizers/bigevents";
+
+async fn hand_in(house: &House, id: i64, action: &str) {
+    let body =
+        format!(r#"{{"notification_id":{id},"event":"democon","action":"{action}","code":"A"}}"#);
+    assert_eq!(
+        house.ask(asking("POST", INTAKE).json(body)).await.status,
+        201
+    );
+}
+
+fn answered(status: u16, body: &'static [u8]) -> Outcome {
+    Outcome::Answered(Answer {
+        status,
+        headers: Headers::from_pairs([("Server", b"\xfcber".as_slice())]),
+        body: Bytes::from_static(body),
+        body_end: BodyEnd::Whole,
+    })
+}
+
+/// Writes down an attempt for a delivery and what it makes of it.
+async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
+    let now = house.now();
+    let settlement = Settlement {
+        id: due.delivery.id,
+        round: due.delivery.round,
+        ended_at: now.plus_ms(40),
+        attempt: Attempt {
+            began_at: now,
+            duration_ms: 40,
+            url: "https://***@example.org/hook".to_owned(),
+            request_headers: Headers::from_pairs([("Host", b"example.org".as_slice())]),
+            outcome,
+        },
+        next: Next {
+            state,
+            due_at: (state == State::Pending).then(|| now.plus_ms(5_000)),
+            round_began_at: now,
+            disables_webhook: false,
+        },
+    };
+    house.store.settle(vec![settlement]).await.unwrap();
+}
+
+async fn get(house: &House, path: &str) -> Arrived {
+    house.ask(asking("GET", path)).await
+}
+
+fn ids(page: &Value) -> Vec<i64> {
+    let rows = page["results"].as_array().unwrap().iter();
+    rows.map(|row| row["notification_id"].as_i64().unwrap())
+        .collect()
+}
+
+/// A webhook with five deliveries: 1 delivered, 2 exhausted, 3 waits for a retry, 4 not begun,
+/// 5 cancelled.
+async fn house() -> House {
+    let house = House::new().await;
+    house
+        .webhook(&["pretix.event.order.paid", "pretix.event.order.changed.*"])
+        .await;
+    for id in 1..=5 {
+        let action = if id == 2 {
+            "pretix.event.order.changed.item"
+        } else {
+            "pretix.event.order.paid"
+        };
+        hand_in(&house, id, action).await;
+        house.pass_ms(1_000);
+    }
+    let due = house.due().await;
+    settle(&house, &due[0], answered(200, b"ok"), State::Delivered).await;
+    settle(&house, &due[1], answered(500, b"\xff\0"), State::Exhausted).await;
+    let failure = Failure::new(FailureKind::Connect, "connection refused");
+    settle(&house, &due[2], Outcome::Failed(failure), State::Pending).await;
+    let gone = State::Cancelled(CancelCause::ReceiverGone);
+    settle(&house, &due[4], answered(410, b""), gone).await;
+    house.pass_ms(1_000);
+    house
+}
+
+#[tokio::test]
+async fn deliveries_are_listed_newest_first_with_where_they_stand() {
+    let house = house().await;
+    let page = get(&house, &format!("{WEBHOOKS}1/deliveries/"))
+        .await
+        .json();
+    assert_eq!(
+        (&page["next"], &page["previous"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(ids(&page), [5, 4, 3, 2, 1]);
+    let waiting = &page["results"][2];
+    assert_eq!(
+        *waiting,
+        json!({
+            "id": "dlv_3_1",
+            "webhook": 1,
+            "notification_id": 3,
+            "action_type": "pretix.event.order.paid",
+            "event": "democon",
+            "status": "retrying",
+            "reason": null,
+            "attempt_count": 1,
+            "accepted_at": "2026-11-20T18:00:02Z",
+            "next_attempt_at": "2026-11-20T18:00:10Z",
+            "ended_at": null,
+            "response_status": null,
+            "outcome": "No connection to the receiver came about: connection refused.",
+        })
+    );
+    let cancelled = &page["results"][0];
+    assert_eq!(cancelled["status"], "cancelled");
+    assert!(cancelled["reason"].as_str().unwrap().contains("410 Gone"));
+}
+
+#[tokio::test]
+async fn filters_narrow_the_list() {
+    let house = house().await;
+    for (query, expected) in [
+        ("status=pending", vec![4]),
+        ("status=retrying", vec![3]),
+        ("status=delivered", vec![1]),
+        ("status=exhausted", vec![2]),
+        ("status=cancelled", vec![5]),
+        ("status=", vec![5, 4, 3, 2, 1]),
+        ("action_type=pretix.event.order.changed.item", vec![2]),
+        ("action_type=nope", vec![]),
+        ("since=2026-11-20T18:00:03Z", vec![5, 4]),
+        ("until=2026-11-20T19:00:02%2B01:00", vec![2, 1]),
+        ("until=2026-11-20T19:00:02+01:00", vec![2, 1]),
+        (
+            "since=2026-11-20T18:00:01Z&until=2026-11-20T18:00:03Z&status=exhausted",
+            vec![2],
+        ),
+    ] {
+        let page = get(&house, &format!("{WEBHOOKS}1/deliveries/?{query}")).await;
+        assert_eq!(ids(&page.json()), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn filters_that_say_nothing_sensible_are_refused_by_name() {
+    let house = house().await;
+    let query = "status=lost&since=yesterday&until=2026-13-01T00:00:00Z&cursor=!";
+    let page = get(&house, &format!("{WEBHOOKS}1/deliveries/?{query}")).await;
+    let told = concat!(
+        r#"{"status":["Must be one of pending, retrying, delivered, exhausted, cancelled."],"#,
+        r#""since":["Must be a time such as 2027-01-19T10:00:00Z."],"#,
+        r#""until":["Must be a time such as 2027-01-19T10:00:00Z."],"#,
+        r#""cursor":["Invalid cursor."]}"#,
+    );
+    assert_eq!(page.told(), (400, told));
+    let none = r#"{"detail":"No WebHook matches the given query."}"#;
+    assert_eq!(
+        get(&house, &format!("{WEBHOOKS}9/deliveries/"))
+            .await
+            .told(),
+        (404, none)
+    );
+}
+
+#[tokio::test]
+async fn pages_lead_back_and_forth_and_stay_put_while_more_arrives() {
+    let house = house().await;
+    let path_of = |link: &Value| {
+        let link = link.as_str().unwrap().to_owned();
+        link.strip_prefix("http://127.0.0.1:18544")
+            .unwrap()
+            .to_owned()
+    };
+    let first = get(&house, &format!("{WEBHOOKS}1/deliveries/?page_size=2"))
+        .await
+        .json();
+    assert_eq!(
+        (ids(&first), &first["previous"]),
+        (vec![5, 4], &Value::Null)
+    );
+    hand_in(&house, 6, "pretix.event.order.paid").await;
+    let second = get(&house, &path_of(&first["next"])).await.json();
+    assert_eq!(ids(&second), [3, 2]);
+    let third = get(&house, &path_of(&second["next"])).await.json();
+    assert_eq!((ids(&third), &third["next"]), (vec![1], &Value::Null));
+    let back = get(&house, &path_of(&third["previous"])).await.json();
+    assert_eq!(ids(&back), [3, 2]);
+    let back = get(&house, &path_of(&back["previous"])).await.json();
+    assert_eq!(ids(&back), [5, 4]);
+    let back = get(&house, &path_of(&back["previous"])).await.json();
+    assert_eq!((ids(&back), &back["previous"]), (vec![6], &Value::Null));
+}
+
+#[tokio::test]
+async fn a_delivery_tells_of_its_attempts() {
+    let house = house().await;
+    let told = get(&house, &format!("{ORGANIZER}/deliveries/dlv_2_1/")).await;
+    assert_eq!(
+        told,
+        get(&house, &format!("{WEBHOOKS}1/deliveries/dlv_2_1/")).await
+    );
+    let told = told.json();
+    let body = concat!(
+        r#"{"notification_id": 2, "organizer": "bigevents", "event": "democon", "#,
+        r#""code": "A", "action": "pretix.event.order.changed.item"}"#,
+    );
+    assert_eq!(
+        (&told["request_body"], &told["request_body_encoding"]),
+        (&json!(body), &json!("utf-8"))
+    );
+    assert_eq!(
+        told["attempts"],
+        json!([{
+            "number": 1,
+            "is_retry": false,
+            "datetime": "2026-11-20T18:00:05Z",
+            "duration_ms": 40,
+            "method": "POST",
+            "url": "https://***@example.org/hook",
+            "request_headers": [["Host", "example.org"]],
+            "success": false,
+            "outcome": "Answered 500, failed: only 200 to 299 count as received, not 500.",
+            "error": null,
+            "response_status": 500,
+            "response_headers": [["Server", "\u{fc}ber"]],
+            "response_body": "/wA=",
+            "response_body_encoding": "base64",
+            "response_body_end": "whole",
+            "next_attempt_at": null,
+        }])
+    );
+    let failed = get(&house, &format!("{ORGANIZER}/deliveries/dlv_3_1/"))
+        .await
+        .json();
+    let attempt = &failed["attempts"][0];
+    assert_eq!(attempt["error"]["code"], "connect");
+    assert_eq!(attempt["response_body"], Value::Null);
+    assert_eq!(attempt["next_attempt_at"], "2026-11-20T18:00:10Z");
+}
+
+#[tokio::test]
+async fn deliveries_are_found_by_their_whole_name_only() {
+    let house = house().await;
+    house.webhook(&[]).await;
+    let none = r#"{"detail":"No Delivery matches the given query."}"#;
+    let not_found = r#"{"detail":"Not found."}"#;
+    for (path, body) in [
+        ("deliveries/dlv_9_1/", none),
+        ("webhooks/2/deliveries/dlv_1_1/", none),
+        ("webhooks/x/deliveries/dlv_1_1/", none),
+        ("deliveries/1/", not_found),
+        ("deliveries/dlv_01_1/", not_found),
+    ] {
+        assert_eq!(
+            get(&house, &format!("{ORGANIZER}/{path}")).await.told(),
+            (404, body),
+            "{path}"
+        );
+    }
+    let other = asking("GET", "/api/v1/organizers/othercorp/deliveries/dlv_1_1/").by("tokenother");
+    assert_eq!(house.ask(other).await.told(), (404, none));
+}
+
+#[tokio::test]
+async fn a_delivery_can_be_sent_again_whatever_became_of_it() {
+    let house = house().await;
+    for (path, id) in [
+        (format!("{ORGANIZER}/deliveries/dlv_1_1/retry/"), "dlv_1_1"),
+        (format!("{WEBHOOKS}1/deliveries/dlv_5_1/retry/"), "dlv_5_1"),
+    ] {
+        let again = house.ask(asking("POST", &path)).await;
+        assert_eq!(again.status, 202);
+        let told = again.json();
+        assert_eq!(
+            (&told["id"], &told["status"]),
+            (&json!(id), &json!("retrying"))
+        );
+        assert_eq!(told["next_attempt_at"], "2026-11-20T18:00:06Z");
+        assert_eq!(told["attempts"].as_array().unwrap().len(), 1);
+    }
+    let due = house.due().await;
+    let mut due: Vec<String> = due.iter().map(|due| due.delivery.id.to_string()).collect();
+    due.sort();
+    assert_eq!(due, ["dlv_1_1", "dlv_4_1", "dlv_5_1"]);
+    let unknown = asking("POST", &format!("{ORGANIZER}/deliveries/dlv_9_1/retry/"));
+    assert_eq!(house.ask(unknown).await.status, 404);
+}
+
+#[tokio::test]
+async fn all_that_failed_can_be_sent_again_at_once() {
+    let house = house().await;
+    let path = format!("{WEBHOOKS}1/retry_failed/");
+    // Exhausted, cancelled, and waiting for a retry; not what was delivered or has not begun.
+    assert_eq!(
+        house.ask(asking("POST", &path)).await.told(),
+        (202, r#"{"retried":3}"#)
+    );
+    assert_eq!(house.due().await.len(), 4);
+    let audit = get(&house, &format!("{ORGANIZER}/audit/")).await.json();
+    assert_eq!(audit["results"][0]["action"], "deliveries.retried");
+    assert_eq!(audit["results"][0]["actor"], "all");
+}
+
+#[tokio::test]
+async fn more_than_one_sweep_is_counted_exactly() {
+    let house = House::new().await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    let count = model::limits::SWEEP_ROWS_MAX + 50;
+    let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
+    for batch in 0..count.div_ceil(1_000) {
+        let size = (count - batch * 1_000).min(1_000);
+        let batch = format!("[{}]", vec![body; size].join(","));
+        assert_eq!(
+            house.ask(asking("POST", INTAKE).json(batch)).await.status,
+            201
+        );
+    }
+    let switch = |enabled: bool| {
+        let body = format!("{{\"enabled\":{enabled}}}");
+        asking("PATCH", &format!("{WEBHOOKS}1/")).json(body)
+    };
+    assert_eq!(house.ask(switch(false)).await.status, 200);
+    while house
+        .store
+        .cancel(model::id::WebhookId(1), house.now())
+        .await
+        .unwrap()
+        > 0
+    {}
+    assert_eq!(house.ask(switch(true)).await.status, 200);
+    let told = format!("{{\"retried\":{count}}}");
+    let again = house
+        .ask(asking("POST", &format!("{WEBHOOKS}1/retry_failed/")))
+        .await;
+    assert_eq!(again.told(), (202, told.as_str()));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_again_while_the_webhook_is_disabled() {
+    let house = house().await;
+    house.ask(asking("DELETE", &format!("{WEBHOOKS}1/"))).await;
+    let words = r#"{"detail":"The webhook is disabled, so nothing can be sent. Enable it first."}"#;
+    for path in [
+        format!("{ORGANIZER}/deliveries/dlv_1_1/retry/"),
+        format!("{WEBHOOKS}1/retry_failed/"),
+    ] {
+        assert_eq!(house.ask(asking("POST", &path)).await.told(), (409, words));
+    }
+    let page = get(&house, &format!("{WEBHOOKS}1/deliveries/?status=cancelled"))
+        .await
+        .json();
+    assert_eq!(ids(&page), [5, 4, 3]);
+    let unknown = asking("POST", &format!("{WEBHOOKS}9/retry_failed/"));
+    assert_eq!(house.ask(unknown).await.status, 404);
+}

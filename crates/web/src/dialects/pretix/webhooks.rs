@@ -1,0 +1,328 @@
+//! The REST resource of webhooks: list, look at, create, change, switch off
+//! (`spec/pretix.md` 2, `spec/decisions.md`).
+//!
+//! Webhooks are never removed: DELETE switches off, and what is switched off can be switched on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use http::StatusCode;
+use model::contract::StoreError;
+use model::id::WebhookId;
+use model::query::WebhookQuery;
+use model::refusal::Refusal;
+use model::tenant::{Event, Permission};
+use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
+
+use super::fields::{Bounds, Fields, Given, Settings};
+use super::json::Value;
+use super::{Pretix, answer, input, python};
+use crate::auth::Need;
+use crate::route::{Admitted, Answer};
+use crate::state::refused;
+
+/// How often a change is made anew because somebody else changed the webhook meanwhile.
+const SAVE_TRIES: usize = 8;
+
+pub(super) async fn list_webhooks(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?.id;
+    let asked = &request.asked;
+    let limit = answer::page_size(asked);
+    let enabled = asked.query.get("enabled").and_then(flag);
+    let page = match asked.query.get("page").unwrap_or_default() {
+        "" => Some(1),
+        "last" => None,
+        number => Some(page_number(number)?),
+    };
+    let query = |offset: u64| WebhookQuery {
+        enabled,
+        offset,
+        limit,
+    };
+    let rows = u64::try_from(limit).unwrap_or(1);
+    let ask = |offset| {
+        request
+            .shared
+            .ask(move |store| store.webhooks(tenant, query(offset)))
+    };
+    let offset = |page: u64| (page - 1).saturating_mul(rows);
+    let (page, found) = match page {
+        Some(page) => (page, ask(offset(page)).await?),
+        None => {
+            // What the last page is, the count of the first one tells.
+            let last = ask(0).await?.count.div_ceil(rows).max(1);
+            (last, ask(offset(last)).await?)
+        }
+    };
+    let last = found.count.div_ceil(rows).max(1);
+    if page > last {
+        return Err(Refusal::NoSuchPage);
+    }
+    let to = |number: u64| match number {
+        1 => answer::link(asked, "page", None),
+        number => answer::link(asked, "page", Some(&number.to_string())),
+    };
+    let events = Order::of(&request.shared.ask(|store| store.events(tenant)).await?);
+    let shown = found.webhooks.iter().map(|webhook| shown(webhook, &events));
+    let body = Value::object([
+        ("count", Value::int(found.count)),
+        (
+            "next",
+            if page < last {
+                to(page + 1)
+            } else {
+                Value::Null
+            },
+        ),
+        (
+            "previous",
+            if page > 1 { to(page - 1) } else { Value::Null },
+        ),
+        ("results", Value::List(shown.collect::<Result<_, _>>()?)),
+    ]);
+    Ok(answer::ok(&request, &body))
+}
+
+pub(super) async fn show_webhook(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let webhook = find(&request).await?;
+    answered(&request, StatusCode::OK, &webhook).await
+}
+
+pub(super) async fn create_webhook(
+    pretix: Arc<Pretix>,
+    request: Admitted,
+) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?.id;
+    let fields = read(&pretix, &request, true).await?.over(None);
+    let fields = fields.map_err(Refusal::Invalid)?;
+    let at = request.shared.clock.now();
+    let asked = Disabled {
+        at,
+        cause: DisabledCause::Asked,
+    };
+    let new = NewWebhook {
+        tenant,
+        target_url: fields.target_url,
+        disabled: (!fields.enabled).then_some(asked),
+        filter: fields.settings.filter(),
+        settings: written(&fields.settings)?,
+        headers: Headers::default(),
+    };
+    let actor = request.actor(Permission::WebhooksWrite)?;
+    // Not repeated if the answer is lost: that could make two.
+    let created = request.shared.store.create_webhook(new, actor, at).await;
+    let created = created.map_err(|error| refused(&error))?;
+    answered(&request, StatusCode::CREATED, &created).await
+}
+
+pub(super) async fn replace_webhook(
+    pretix: Arc<Pretix>,
+    request: Admitted,
+) -> Result<Answer, Refusal> {
+    change_fields(&pretix, &request, true).await
+}
+
+pub(super) async fn change_webhook(
+    pretix: Arc<Pretix>,
+    request: Admitted,
+) -> Result<Answer, Refusal> {
+    change_fields(&pretix, &request, false).await
+}
+
+async fn change_fields(
+    pretix: &Pretix,
+    request: &Admitted,
+    whole: bool,
+) -> Result<Answer, Refusal> {
+    // Whether there is such a webhook comes before what is asked of it.
+    find(request).await?;
+    let object = read_object(request, whole).await?;
+    let events = slugs(request).await?;
+    let bounds = Bounds {
+        kinds: &pretix.kinds,
+        events: &events,
+    };
+    let saved = save(request, |old| {
+        let given = Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)?;
+        let old = if whole { None } else { Some(fields_of(old)?) };
+        given.over(old).map_err(Refusal::Invalid)
+    });
+    answered(request, StatusCode::OK, &saved.await?).await
+}
+
+pub(super) async fn disable_webhook(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    let off = |old: &Webhook| {
+        Ok(Fields {
+            enabled: false,
+            ..fields_of(old)?
+        })
+    };
+    save(&request, off).await?;
+    Ok(answer::empty(StatusCode::NO_CONTENT))
+}
+
+/// Reads the webhook, and writes what `edit` makes of it unless that is what is there.
+async fn save(
+    request: &Admitted,
+    edit: impl Fn(&Webhook) -> Result<Fields, Refusal>,
+) -> Result<Webhook, Refusal> {
+    let actor = request.actor(Permission::WebhooksWrite)?;
+    for _ in 0..SAVE_TRIES {
+        let old = find(request).await?;
+        let at = request.shared.clock.now();
+        let new = edited(&old, edit(&old)?, at)?;
+        if new == old {
+            return Ok(old);
+        }
+        let save =
+            |store: &dyn model::contract::Store| store.save_webhook(new.clone(), actor.clone(), at);
+        match request.shared.try_ask(save).await {
+            Err(StoreError::Stale) => {}
+            saved => return saved.map_err(|error| refused(&error)),
+        }
+    }
+    Err(refused(&StoreError::Stale))
+}
+
+fn edited(old: &Webhook, fields: Fields, at: model::time::Timestamp) -> Result<Webhook, Refusal> {
+    let asked = Disabled {
+        at,
+        cause: DisabledCause::Asked,
+    };
+    let disabled = (!fields.enabled).then_some(old.disabled.unwrap_or(asked));
+    Ok(Webhook {
+        target_url: fields.target_url,
+        disabled,
+        filter: fields.settings.filter(),
+        settings: written(&fields.settings)?,
+        ..old.clone()
+    })
+}
+
+/// The webhook that the path names.
+pub(super) async fn find(request: &Admitted) -> Result<Webhook, Refusal> {
+    let tenant = request.tenant()?.id;
+    let number = python::int(request.asked.param("id")).ok_or(Refusal::NotAName)?;
+    let id = i64::try_from(number).map_err(|_| Refusal::NoSuchObject)?;
+    let found = request
+        .shared
+        .ask(|store| store.webhook(tenant, WebhookId(id)));
+    found.await?.ok_or(Refusal::NoSuchObject)
+}
+
+/// The method by which whoever asks may write fields at this place, if there is one.
+pub(super) async fn written_by(request: &Admitted) -> Result<Option<&'static str>, Refusal> {
+    let tenant = request.tenant().ok();
+    let may_write = Need::Right(Permission::WebhooksWrite);
+    let place = request.asked.place.as_ref().map_or("", |place| place.name);
+    if !request.holder.may(may_write, tenant) {
+        return Ok(None);
+    }
+    match place {
+        "webhooks" => Ok(Some("POST")),
+        "webhook" => match find(request).await {
+            Ok(_) => Ok(Some("PUT")),
+            Err(Refusal::NoSuchObject | Refusal::NotAName) => Ok(None),
+            Err(refusal) => Err(refusal),
+        },
+        _ => Ok(None),
+    }
+}
+
+async fn read(pretix: &Pretix, request: &Admitted, whole: bool) -> Result<Given, Refusal> {
+    let object = read_object(request, whole).await?;
+    let events = slugs(request).await?;
+    let bounds = Bounds {
+        kinds: &pretix.kinds,
+        events: &events,
+    };
+    Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)
+}
+
+async fn read_object(request: &Admitted, whole: bool) -> Result<super::json::Object, Refusal> {
+    input::read_fields(&request.asked.headers, &request.body, whole).await
+}
+
+async fn slugs(request: &Admitted) -> Result<BTreeSet<String>, Refusal> {
+    let tenant = request.tenant()?.id;
+    let events = request.shared.ask(|store| store.events(tenant)).await?;
+    Ok(events.into_iter().map(|event| event.slug).collect())
+}
+
+async fn answered(
+    request: &Admitted,
+    status: StatusCode,
+    webhook: &Webhook,
+) -> Result<Answer, Refusal> {
+    let tenant = request.tenant()?.id;
+    let events = Order::of(&request.shared.ask(|store| store.events(tenant)).await?);
+    let body = shown(webhook, &events)?;
+    Ok(answer::json(&request.asked, status, &body))
+}
+
+/// Where each show stands in the order of a tenant's shows.
+struct Order(BTreeMap<String, usize>);
+
+impl Order {
+    fn of(events: &[Event]) -> Self {
+        let places = events.iter().enumerate();
+        Self(
+            places
+                .map(|(place, event)| (event.slug.clone(), place))
+                .collect(),
+        )
+    }
+
+    fn sorted(&self, mut slugs: Vec<String>) -> Vec<String> {
+        slugs.sort_by_key(|slug| self.0.get(slug).copied().unwrap_or(usize::MAX));
+        slugs
+    }
+}
+
+fn shown(webhook: &Webhook, events: &Order) -> Result<Value, Refusal> {
+    let fields = fields_of(webhook)?;
+    let settings = fields.settings;
+    let texts = |texts: Vec<String>| Value::List(texts.into_iter().map(Value::text).collect());
+    Ok(Value::object([
+        ("id", Value::int(webhook.id)),
+        ("enabled", Value::Bool(fields.enabled)),
+        ("target_url", Value::text(fields.target_url)),
+        ("all_events", Value::Bool(settings.all_events)),
+        ("limit_events", texts(events.sorted(settings.limit_events))),
+        ("action_types", texts(settings.action_types)),
+        ("comment", Value::optional(settings.comment)),
+    ]))
+}
+
+fn fields_of(webhook: &Webhook) -> Result<Fields, Refusal> {
+    let settings = serde_json::from_str(&webhook.settings).map_err(|error| {
+        tracing::error!(webhook = %webhook.id, %error, "the settings of a webhook are damaged");
+        Refusal::Internal
+    })?;
+    Ok(Fields {
+        enabled: webhook.enabled(),
+        target_url: webhook.target_url.clone(),
+        settings,
+    })
+}
+
+pub(super) fn written(settings: &Settings) -> Result<String, Refusal> {
+    serde_json::to_string(settings).map_err(|_| Refusal::Internal)
+}
+
+/// `true`, `false`, 1 and 0 filter; anything else does not.
+fn flag(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn page_number(text: &str) -> Result<u64, Refusal> {
+    let number = python::int(text).ok_or(Refusal::NoSuchPage)?;
+    match u64::try_from(number) {
+        Ok(number @ 1..) => Ok(number),
+        Ok(0) | Err(_) => Err(Refusal::NoSuchPage),
+    }
+}

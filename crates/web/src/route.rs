@@ -1,0 +1,479 @@
+//! Route: from tables of places to answers. A place is a path, what it needs, and its handlers.
+//!
+//! Every request goes the same way: host, place, who asks, what may be answered, rights, method,
+//! body, idempotency key, handler. Words and shapes of what is refused are the dialect's.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
+use model::refusal::Refusal;
+use model::tenant::{Permission, Tenant, TokenHash};
+use percent_encoding::percent_decode_str;
+use tokio::time::Instant;
+
+use crate::answers;
+use crate::auth::{self, Holder, Need, Scheme};
+use crate::body::{self, Query};
+use crate::dialects::Dialect;
+use crate::state::Shared;
+use crate::tasks;
+
+pub(crate) type Answer = Response<Bytes>;
+
+/// What a handler comes to.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send>>;
+
+pub(crate) type Handler = Arc<dyn Fn(Admitted) -> Answering + Send + Sync>;
+
+/// A place that can be asked for.
+#[derive(Clone)]
+pub(crate) struct Place {
+    /// For metrics and tests.
+    pub(crate) name: &'static str,
+    /// For people who ask what this place is.
+    pub(crate) title: &'static str,
+    /// What is found here, for saying that it is not.
+    pub(crate) object: &'static str,
+    /// A segment in braces stands for any one segment. A slash at the end is part of the path,
+    /// but requests that change something may leave it out.
+    pub(crate) path: &'static str,
+    /// The segment that names the tenant.
+    pub(crate) tenant: Option<&'static str>,
+    /// Whether the last segment may carry the name of a form, such as `.json`.
+    pub(crate) suffixed: bool,
+    /// The only method for which this place is there at all.
+    pub(crate) only: Option<Method>,
+    pub(crate) schemes: &'static [Scheme],
+    /// What methods that change nothing need, and all others.
+    pub(crate) read: Need,
+    pub(crate) write: Need,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) verbs: Vec<(Method, Handler)>,
+}
+
+/// A request before anybody knows who is asking.
+pub(crate) struct Asked {
+    pub(crate) dialect: Arc<Dialect>,
+    pub(crate) place: Option<Arc<Place>>,
+    pub(crate) method: Method,
+    /// As it was sent.
+    pub(crate) path: String,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    /// What links to this server begin with.
+    pub(crate) origin: String,
+    /// The form that the path asks for, such as `json`.
+    pub(crate) suffix: Option<String>,
+    raw_query: Option<String>,
+    params: Vec<(&'static str, String)>,
+}
+
+/// A request that was let in.
+pub(crate) struct Admitted {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) asked: Arc<Asked>,
+    pub(crate) holder: Holder,
+    pub(crate) body: Bytes,
+    tenant: Option<Tenant>,
+}
+
+/// How a path leads to a place.
+struct Way {
+    params: Vec<(&'static str, String)>,
+    suffix: Option<String>,
+    lacks_slash: bool,
+}
+
+pub(crate) async fn serve(
+    State(shared): State<Arc<Shared>>,
+    request: Request<Body>,
+) -> axum::response::Response {
+    let began = Instant::now();
+    let (head, body) = request.into_parts();
+    let method = head.method.clone();
+    let path = head.uri.path().to_owned();
+    let (name, answer) = match shared.dialects.at(&path) {
+        None => ("none", nowhere()),
+        Some(dialect) => answer(&shared, dialect, head, body).await,
+    };
+    let (status, took) = (answer.status(), began.elapsed());
+    shared.meters.request(name, status, took);
+    tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
+    answer.map(Body::from).into_response()
+}
+
+/// No dialect has places there.
+fn nowhere() -> Answer {
+    let mut answer = Answer::new(Bytes::from_static(b"{\"detail\":\"Not found.\"}"));
+    *answer.status_mut() = StatusCode::NOT_FOUND;
+    let form = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(CONTENT_TYPE, form);
+    answer
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    dialect: Arc<Dialect>,
+    head: request::Parts,
+    body: Body,
+) -> (&'static str, Answer) {
+    let host = host_of(&head);
+    let found = dialect.find(&head.method, head.uri.path());
+    let lacks_slash = found.as_ref().is_some_and(|(_, way)| way.lacks_slash);
+    let asked = Arc::new(Asked::new(dialect, host.as_deref(), head, found));
+    let name = asked.place.as_ref().map_or("none", |place| place.name);
+    let refuse = |refusal: &Refusal| (asked.dialect.refuse)(&asked, refusal);
+    let vetted = vet_host(host.as_deref(), &shared.settings.hosts);
+    let Some(place) = asked.place.clone() else {
+        return (name, refuse(&vetted.err().unwrap_or(Refusal::NoSuchRoute)));
+    };
+    if let Err(refusal) = vetted {
+        return (name, finished(&asked.method, &place, refuse(&refusal)));
+    }
+    if lacks_slash && !changes(&asked.method) {
+        return (name, moved(&asked));
+    }
+    let work = {
+        let (shared, asked, place) = (Arc::clone(shared), Arc::clone(&asked), Arc::clone(&place));
+        async move {
+            let come = enter(shared, &asked, &place, body).await;
+            come.unwrap_or_else(|refusal| (asked.dialect.refuse)(&asked, &refusal))
+        }
+    };
+    let answer = tasks::finish(work).await;
+    let answer = answer.unwrap_or_else(|| refuse(&Refusal::Internal));
+    (name, finished(&asked.method, &place, answer))
+}
+
+/// From a place that was found to what its handler answers.
+async fn enter(
+    shared: Arc<Shared>,
+    asked: &Arc<Asked>,
+    place: &Place,
+    body: Body,
+) -> Result<Answer, Refusal> {
+    let holder = auth::identify(&shared, &asked.headers, place.schemes).await?;
+    let key = if changes(&asked.method) {
+        answers::key_of(&asked.headers)?
+    } else {
+        None
+    };
+    let admitted = admit(&shared, asked, place, &holder).await;
+    // Without a key nobody will ask for this answer again, so a body that will not be looked at
+    // need not be read.
+    if let (Err(refusal), None) = (&admitted, &key) {
+        return Err(refusal.clone());
+    }
+    let body = if changes(&asked.method) {
+        body::read(&asked.headers, body, place.body_bytes_max).await?
+    } else {
+        Bytes::new()
+    };
+    let (hash, request) = (holder.hash, fingerprint(asked, &body));
+    let handled = async {
+        let (tenant, handler) = admitted?;
+        let (shared, asked) = (Arc::clone(&shared), Arc::clone(asked));
+        handler(Admitted {
+            shared,
+            asked,
+            holder,
+            body,
+            tenant,
+        })
+        .await
+    };
+    let Some(key) = key else {
+        return handled.await;
+    };
+    let rendered = async {
+        let come = handled.await;
+        come.unwrap_or_else(|refusal| (asked.dialect.refuse)(asked, &refusal))
+    };
+    answers::once(&shared, hash, key, request, rendered).await
+}
+
+/// Whose things are asked for, and who handles it; or why not.
+async fn admit(
+    shared: &Shared,
+    asked: &Asked,
+    place: &Place,
+    holder: &Holder,
+) -> Result<(Option<Tenant>, Handler), Refusal> {
+    (asked.dialect.admit)(asked)?;
+    let tenant = match place.tenant {
+        Some(param) => {
+            let key = asked.param(param);
+            let dialect = &asked.dialect.name;
+            shared.callers.tenant(shared, dialect, key).await?
+        }
+        None => None,
+    };
+    let need = if asked.method.is_safe() {
+        place.read
+    } else {
+        place.write
+    };
+    if !holder.may(need, tenant.as_ref()) {
+        return Err(Refusal::Forbidden);
+    }
+    let handler = match &asked.method {
+        &Method::OPTIONS => {
+            let describe: Handler = Arc::new(asked.dialect.describe);
+            Some(describe)
+        }
+        &Method::HEAD => place.handler(&Method::GET),
+        method => place.handler(method),
+    };
+    let handler = handler.ok_or_else(|| Refusal::NoSuchMethod(asked.method.to_string()))?;
+    Ok((tenant, handler))
+}
+
+/// What tells one request from another under the same idempotency key.
+fn fingerprint(asked: &Asked, body: &Bytes) -> TokenHash {
+    let path = asked.path.strip_suffix('/').unwrap_or(&asked.path);
+    let query = asked.raw_query.as_deref().unwrap_or_default();
+    let method = asked.method.as_str();
+    TokenHash::of_parts(&[method.as_bytes(), path.as_bytes(), query.as_bytes(), body])
+}
+
+fn changes(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method)
+}
+
+/// The same place with the slash that its path ends with.
+fn moved(asked: &Asked) -> Answer {
+    let query = asked.raw_query.as_ref();
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let mut answer = Answer::new(Bytes::new());
+    *answer.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    let form = HeaderValue::from_static("text/html; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, form);
+    if let Ok(target) = HeaderValue::try_from(format!("{}/{query}", asked.path)) {
+        answer.headers_mut().insert(LOCATION, target);
+    }
+    answer
+}
+
+/// Adds what every answer of a place carries, and takes the body from an answer to HEAD.
+fn finished(method: &Method, place: &Place, mut answer: Answer) -> Answer {
+    if let Ok(allow) = HeaderValue::try_from(place.allow()) {
+        answer.headers_mut().insert(ALLOW, allow);
+    }
+    if answer.status() != StatusCode::NO_CONTENT {
+        let length = HeaderValue::from(answer.body().len());
+        answer.headers_mut().insert(CONTENT_LENGTH, length);
+    }
+    if method == Method::HEAD {
+        *answer.body_mut() = Bytes::new();
+    }
+    answer
+}
+
+impl Place {
+    fn handler(&self, method: &Method) -> Option<Handler> {
+        let found = self.verbs.iter().find(|(own, _)| own == method);
+        found.map(|(_, handler)| Arc::clone(handler))
+    }
+
+    /// The methods of this place, as the `Allow` header lists them.
+    pub(crate) fn allow(&self) -> String {
+        const ORDER: [Method; 5] = [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ];
+        let has = |method: &&Method| self.verbs.iter().any(|(own, _)| own == *method);
+        let mut names: Vec<&str> = ORDER.iter().filter(has).map(Method::as_str).collect();
+        if names.contains(&"GET") {
+            names.push("HEAD");
+        }
+        names.push("OPTIONS");
+        names.join(", ")
+    }
+
+    /// Whether `segments` lead here, and what stands for the segments in braces.
+    fn way(&self, segments: &[String], ends_in_slash: bool) -> Option<Way> {
+        let (path, wants_slash) = match self.path.strip_suffix('/') {
+            Some(path) => (path, true),
+            None => (self.path, false),
+        };
+        let pattern: Vec<&'static str> = path.split('/').skip(1).collect();
+        if pattern.len() != segments.len() || (ends_in_slash && !wants_slash) {
+            return None;
+        }
+        let mut params = Vec::new();
+        let mut suffix = None;
+        for (index, (wanted, segment)) in pattern.iter().zip(segments).enumerate() {
+            let mut segment = segment.as_str();
+            if self.suffixed
+                && index + 1 == pattern.len()
+                && let Some((stem, form)) = segment.rsplit_once('.')
+            {
+                segment = stem;
+                suffix = Some(is_form(form).then(|| form.to_owned())?);
+            }
+            match wanted.strip_prefix('{').and_then(|w| w.strip_suffix('}')) {
+                Some(param) if !segment.is_empty() => params.push((param, segment.to_owned())),
+                None if segment == *wanted => {}
+                Some(_) | None => return None,
+            }
+        }
+        let lacks_slash = wants_slash && !ends_in_slash && suffix.is_none();
+        Some(Way {
+            params,
+            suffix,
+            lacks_slash,
+        })
+    }
+}
+
+fn is_form(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    !text.is_empty() && text.bytes().all(letter)
+}
+
+impl Dialect {
+    fn find(&self, method: &Method, path: &str) -> Option<(Arc<Place>, Way)> {
+        let path = path.strip_prefix('/')?;
+        let (path, ends_in_slash) = match path.strip_suffix('/') {
+            Some(path) => (path, true),
+            None => (path, false),
+        };
+        let decoded = |raw: &str| percent_decode_str(raw).decode_utf8_lossy().into_owned();
+        let segments: Vec<String> = path.split('/').map(decoded).collect();
+        let here = |place: &&Arc<Place>| place.only.as_ref().is_none_or(|only| only == method);
+        let mut places = self.places.iter().filter(here);
+        places.find_map(|place| Some((Arc::clone(place), place.way(&segments, ends_in_slash)?)))
+    }
+}
+
+impl Asked {
+    fn new(
+        dialect: Arc<Dialect>,
+        host: Option<&str>,
+        head: request::Parts,
+        found: Option<(Arc<Place>, Way)>,
+    ) -> Self {
+        let raw_query = head.uri.query().map(str::to_owned);
+        let forwarded = head.headers.get("x-forwarded-proto");
+        let secure = forwarded.is_some_and(|scheme| scheme.as_bytes() == b"https");
+        let scheme = if secure { "https" } else { "http" };
+        let (place, params, suffix) = match found {
+            Some((place, way)) => (Some(place), way.params, way.suffix),
+            None => (None, Vec::new(), None),
+        };
+        Self {
+            dialect,
+            place,
+            method: head.method,
+            path: head.uri.path().to_owned(),
+            query: Query::read(raw_query.as_deref().unwrap_or_default()),
+            headers: head.headers,
+            origin: format!("{scheme}://{}", host.unwrap_or("localhost")),
+            suffix,
+            raw_query,
+            params,
+        }
+    }
+
+    /// What stands in the path for the segment in braces.
+    pub(crate) fn param(&self, name: &str) -> &str {
+        let found = self.params.iter().find(|(own, _)| *own == name);
+        found.map_or("", |(_, value)| value.as_str())
+    }
+}
+
+impl Admitted {
+    /// Whose things are asked for. Places that name a tenant are only entered if there is one.
+    pub(crate) fn tenant(&self) -> Result<&Tenant, Refusal> {
+        self.tenant.as_ref().ok_or(Refusal::Forbidden)
+    }
+
+    /// Who is asking, for the audit log.
+    pub(crate) fn actor(&self, wanted: Permission) -> Result<String, Refusal> {
+        Ok(self.holder.actor(self.tenant()?, wanted))
+    }
+}
+
+fn host_of(head: &request::Parts) -> Option<String> {
+    let header = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = header.or_else(|| head.uri.authority().map(|authority| authority.as_str()));
+    host.map(str::to_owned)
+}
+
+/// A host that nobody can have pointed here by a name of their own: an address, a name without a
+/// dot, or a name that the operator listed. Links are made of it, and a browser sends it.
+fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refusal> {
+    let Some(host) = host else {
+        return Err(Refusal::bad_request("The Host header is missing."));
+    };
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (address, port.strip_prefix(':').unwrap_or(port)),
+        None => host.rsplit_once(':').unwrap_or((host, "")),
+    };
+    let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let single = !name.is_empty() && name.bytes().all(sound);
+    let known = single
+        || name.parse::<IpAddr>().is_ok()
+        || listed.iter().any(|own| own.eq_ignore_ascii_case(name));
+    if known && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(Refusal::BadRequest(format!(
+        "This server does not answer to the host \"{host}\". If it should, its operator adds that \
+         name to the setting \"hosts\"."
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_single_names_and_listed_names_are_answered() {
+        let listed = ["hooks.example.org".to_owned()];
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:18544",
+            "[::1]:8080",
+            "[::1]",
+            "localhost:80",
+            "will_call-1",
+            "hooks.example.org",
+            "HOOKS.example.org:443",
+        ] {
+            assert_eq!(vet_host(Some(host), &listed), Ok(()), "{host}");
+        }
+    }
+
+    #[test]
+    fn other_hosts_are_not() {
+        let listed = ["hooks.example.org".to_owned()];
+        for host in [
+            "",
+            ":80",
+            "evil.example",
+            "evil.hooks.example.org",
+            "127.0.0.1.evil.example",
+            "localhost.",
+            "localhost:80x",
+            "localhost:123456",
+            "[::1",
+            "[::1]evil.example",
+            "a/b",
+            "user@localhost",
+        ] {
+            assert!(vet_host(Some(host), &listed).is_err(), "{host}");
+        }
+        assert!(vet_host(None, &listed).is_err());
+    }
+}

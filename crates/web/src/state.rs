@@ -1,0 +1,134 @@
+//! What handlers share, and how they ask the store.
+//!
+//! Nothing here outlives the process: what may not be lost is in the store.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::contract::{Reply, Store, StoreError};
+use model::dice::Dice;
+use model::refusal::Refusal;
+use model::time::Clock;
+use prometheus_client::registry::Registry;
+
+use crate::answers::Running;
+use crate::auth::Callers;
+use crate::dialects::Dialects;
+use crate::meters::Meters;
+
+/// Everything the floor is given.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub dice: Dice,
+    pub settings: Settings,
+    pub dialects: Dialects,
+    /// What `/readyz` asks beside the store: a sentence if this process cannot serve.
+    pub health: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// Renders what `/metrics` answers.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// What an operator may choose about this floor.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Names under which this server is reached, beside addresses and names without a dot.
+    pub hosts: Vec<String>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    pub(crate) dialects: Dialects,
+    pub(crate) health: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    pub(crate) meters: Meters,
+    pub(crate) callers: Callers,
+    pub(crate) running: Arc<Running>,
+    dice: Mutex<Dice>,
+}
+
+/// Seconds after which to ask again when too much is waiting.
+const BUSY_AFTER_S: u32 = 1;
+
+/// Seconds after which to ask again when there is no room: somebody has to make some.
+const FULL_AFTER_S: u32 = 30;
+
+impl Shared {
+    pub(crate) fn new(parts: Parts, registry: &mut Registry) -> Self {
+        Self {
+            store: parts.store,
+            clock: parts.clock,
+            settings: parts.settings,
+            dialects: parts.dialects,
+            health: parts.health,
+            metrics: parts.metrics,
+            meters: Meters::register(registry),
+            callers: Callers::default(),
+            running: Arc::default(),
+            dice: Mutex::new(parts.dice.split("web")),
+        }
+    }
+
+    /// A number from 0 up to and without `end`.
+    pub(crate) fn draw(&self, end: u64) -> u64 {
+        locked(&self.dice).below(end)
+    }
+
+    /// Asks something that is safe to repeat, and repeats it once if the answer was lost.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl Fn(&dyn Store) -> Reply<T>,
+    ) -> Result<T, Refusal> {
+        self.try_ask(question)
+            .await
+            .map_err(|error| refused(&error))
+    }
+
+    /// As `ask`, for callers that branch on the error.
+    pub(crate) async fn try_ask<T>(
+        &self,
+        question: impl Fn(&dyn Store) -> Reply<T>,
+    ) -> Result<T, StoreError> {
+        match question(self.store.as_ref()).await {
+            Err(StoreError::Unknown) => question(self.store.as_ref()).await,
+            answer => answer,
+        }
+    }
+}
+
+/// What a caller is told when the store fails. Called once per failure: it also writes the log.
+pub(crate) fn refused(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Stale | StoreError::Busy | StoreError::Unknown => Refusal::Busy(BUSY_AFTER_S),
+        StoreError::Full => Refusal::Busy(FULL_AFTER_S),
+        StoreError::Conflict(_) | StoreError::Broken(_) => {
+            tracing::error!(cause = chain(error), "the store failed");
+            Refusal::Internal
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &StoreError) -> String {
+    let mut words = error.to_string();
+    let mut cause = match error {
+        StoreError::Broken(source) => source.source(),
+        StoreError::Conflict(_)
+        | StoreError::Stale
+        | StoreError::Busy
+        | StoreError::Full
+        | StoreError::Unknown => None,
+    };
+    while let Some(error) = cause {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    words
+}
+
+/// What stands behind a lock is whole at every moment, so a panic elsewhere does not spoil it.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,35 @@
+//! The only place of this floor that spawns.
+//!
+//! A request that has begun runs to its end even if its caller hangs up, so that what is kept
+//! under an idempotency key is what happened. A panic ends that request alone.
+
+use std::future::Future;
+
+/// What `work` comes to, or nothing if it panicked.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this floor that spawns; a panic is noticed right below"
+)]
+pub(crate) async fn finish<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    match tokio::spawn(work).await {
+        Ok(done) => Some(done),
+        Err(error) => {
+            tracing::error!(%error, "a request ended in a panic");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_work_only() {
+        assert_eq!(finish(async { 1 }).await, Some(1));
+        let broken: Option<()> = finish(async { panic!("on purpose") }).await;
+        assert_eq!(broken, None);
+    }
+}

@@ -1,0 +1,152 @@
+//! Every place of every dialect asks who comes, what they may, and whose things they want.
+
+use http::Method;
+
+use super::harness::{House, asking};
+use crate::auth::Need;
+use crate::dialects::{Options, all};
+use crate::route::Place;
+
+/// A path that leads to the place, for this tenant.
+fn path_of(place: &Place, tenant: &str) -> String {
+    let fill = |segment: &'static str| match segment {
+        "{organizer}" => tenant.to_owned(),
+        "{id}" => "1".to_owned(),
+        "{delivery}" => "dlv_1_1".to_owned(),
+        other => {
+            assert!(!other.starts_with('{'), "what stands for {other}?");
+            other.to_owned()
+        }
+    };
+    let segments: Vec<String> = place.path.split('/').map(fill).collect();
+    segments.join("/")
+}
+
+fn methods_of(place: &Place) -> Vec<Method> {
+    let mut methods: Vec<Method> = match &place.only {
+        Some(only) => vec![only.clone()],
+        None => place
+            .verbs
+            .iter()
+            .map(|(method, _)| method.clone())
+            .collect(),
+    };
+    if place.only.is_none() {
+        methods.extend([Method::OPTIONS, Method::TRACE, Method::HEAD]);
+    }
+    methods
+}
+
+/// Every place with every method it has, and some that it may not have.
+fn every() -> Vec<(Place, Method)> {
+    let dialects = all(&Options::default());
+    let places = dialects.iter().flat_map(|dialect| &dialect.places);
+    let each = |place: &std::sync::Arc<Place>| {
+        let place = Place::clone(place);
+        let methods = methods_of(&place);
+        methods
+            .into_iter()
+            .map(move |method| (place.clone(), method))
+    };
+    places.flat_map(each).collect()
+}
+
+#[tokio::test]
+async fn nobody_gets_past_a_place_without_a_token() {
+    let house = House::new().await;
+    for (place, method) in every() {
+        let path = path_of(&place, "bigevents");
+        for token in [
+            None,
+            Some("Token unknown"),
+            Some("Token tokenoff"),
+            Some("Basic eDp4"),
+        ] {
+            let asking = asking(method.as_str(), &path).without("Authorization");
+            let asking = match token {
+                Some(token) => asking.with("Authorization", token),
+                None => asking,
+            };
+            assert_eq!(house.ask(asking).await.status, 401, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_device_gets_past_none() {
+    let house = House::new().await;
+    for (place, method) in every() {
+        let path = path_of(&place, "bigevents");
+        let asking = asking(method.as_str(), &path).with("Authorization", "Device tokendevice");
+        assert_eq!(house.ask(asking).await.status, 403, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_the_right_is_turned_away() {
+    let house = House::new().await;
+    for (place, method) in every() {
+        let path = path_of(&place, "bigevents");
+        let need = if method.is_safe() {
+            place.read
+        } else {
+            place.write
+        };
+        let lacking: &[&str] = match need {
+            Need::Known => &[],
+            Need::Listed => &["tokennoorg"],
+            Need::Right(right) => match right.as_str() {
+                "webhooks:read" => &["tokennone", "tokenintake", "tokennoorg"],
+                "webhooks:write" => &["tokennone", "tokenread", "tokenintake", "tokennoorg"],
+                _ => &["tokennone", "tokenread", "tokenrw", "tokennoorg"],
+            },
+        };
+        for token in lacking {
+            let answer = house.ask(asking(method.as_str(), &path).by(token)).await;
+            assert_eq!(answer.status, 403, "{method} {path} by {token}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_tenants_place_is_as_closed_as_none() {
+    let house = House::new().await;
+    for (place, method) in every() {
+        if place.tenant.is_none() {
+            continue;
+        }
+        for tenant in [
+            "othercorp",
+            "nosuchorg",
+            "BigEvents",
+            "bigevents%00",
+            "%20bigevents",
+        ] {
+            let path = path_of(&place, tenant);
+            let answer = house.ask(asking(method.as_str(), &path)).await;
+            assert_eq!(answer.status, 403, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_gets_through_and_hears_which_methods_there_are() {
+    let house = House::new().await;
+    for (place, method) in every() {
+        let path = path_of(&place, "bigevents");
+        let answer = house.ask(asking(method.as_str(), &path)).await;
+        assert_ne!(answer.status, 401, "{method} {path}");
+        let closed = ["organizer", "me"].contains(&place.name);
+        assert!(closed || answer.status != 403, "{method} {path}");
+        assert_eq!(
+            answer.header("allow"),
+            Some(place.allow().as_str()),
+            "{method} {path}"
+        );
+        let known = place
+            .allow()
+            .split(", ")
+            .any(|allowed| allowed == method.as_str());
+        assert_eq!(answer.status == 405, !known, "{method} {path}");
+    }
+}

@@ -1,0 +1,259 @@
+//! A router over a fresh store in memory, with a clock that is set by hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use model::contract::{DueAsk, LaneStart, Store};
+use model::delivery::Due;
+use model::dice::Dice;
+use model::id::{TenantId, WebhookId};
+use model::tenant::DialectName;
+use model::time::{Clock, Timestamp};
+use prometheus_client::registry::Registry;
+use tower::ServiceExt;
+
+use crate::dialects::{self, KnownEvents, Options};
+use crate::{Parts, Settings};
+
+/// Two organizers, and a token of every sort.
+pub(crate) const ORGANIZERS: &str = r#"
+[[organizer]]
+slug = "bigevents"
+name = "Big Events"
+event = [
+    { slug = "democon", name = "Demo Con", date_from = 2027-01-19T00:00:00Z },
+    { slug = "secondcon", name = "Second Con", date_from = 2027-01-19T00:00:00Z },
+    { slug = "seriescon", name = "Series Con", date_from = 2027-01-19T00:00:00Z },
+]
+token = [
+    { name = "all", token = "tokenall", permissions = [
+        "webhooks:read", "webhooks:write", "notifications:write",
+    ] },
+    { name = "none", token = "tokennone", permissions = [] },
+    { name = "off", token = "tokenoff", permissions = ["webhooks:read"], active = false },
+    { name = "rw", token = "tokenrw", permissions = ["webhooks:read", "webhooks:write"] },
+    { name = "read", token = "tokenread", permissions = ["webhooks:read"] },
+    { name = "intake", token = "tokenintake", permissions = ["notifications:write"] },
+    { name = "scanner", token = "tokendevice", kind = "device", permissions = [
+        "webhooks:read", "webhooks:write", "notifications:write",
+    ] },
+    { name = "lost", token = "tokenlost", permissions = [], kind = "device", active = false },
+]
+
+[[organizer]]
+slug = "othercorp"
+event = [{ slug = "othercon" }]
+token = [
+    { name = "other", token = "tokenother", permissions = [
+        "webhooks:read", "webhooks:write", "notifications:write",
+    ] },
+    { name = "noorg", token = "tokennoorg", permissions = ["webhooks:read", "webhooks:write"] },
+]
+"#;
+
+pub(crate) const WEBHOOKS: &str = "/api/v1/organizers/bigevents/webhooks/";
+pub(crate) const INTAKE: &str = "/api/v1/organizers/bigevents/notifications/";
+
+pub(crate) const START: &str = "2026-11-20T18:00:00Z";
+
+pub(crate) struct House {
+    pub(crate) router: Router,
+    pub(crate) store: Arc<dyn Store>,
+    now: Arc<AtomicI64>,
+}
+
+/// An answer that has arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+/// A request to be made; `Host` and the token of somebody who may do everything by default.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    method: String,
+    path: String,
+    headers: BTreeMap<String, Vec<u8>>,
+    body: Vec<u8>,
+}
+
+pub(crate) fn asking(method: &str, path: &str) -> Asking {
+    let asking = Asking {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        headers: BTreeMap::new(),
+        body: Vec::new(),
+    };
+    asking
+        .with("Host", "127.0.0.1:18544")
+        .with("Authorization", "Token tokenall")
+}
+
+impl Asking {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.insert(name.to_ascii_lowercase(), value.into());
+        self
+    }
+
+    pub(crate) fn with_bytes(mut self, name: &str, value: &[u8]) -> Self {
+        self.headers.insert(name.to_ascii_lowercase(), value.into());
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers.remove(&name.to_ascii_lowercase());
+        self
+    }
+
+    pub(crate) fn by(self, token: &str) -> Self {
+        self.with("Authorization", &format!("Token {token}"))
+    }
+
+    pub(crate) fn json(self, body: impl Into<Vec<u8>>) -> Self {
+        self.with("Content-Type", "application/json").body(body)
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub(crate) fn request(self) -> Option<Request<Body>> {
+        let mut request = Request::builder()
+            .method(self.method.as_str())
+            .uri(self.path);
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        request.body(Body::from(self.body)).ok()
+    }
+}
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    pub(crate) async fn with(options: Options) -> Self {
+        Self::over(store::open_inline().unwrap(), &options).await
+    }
+
+    /// A house whose meters can be read.
+    pub(crate) async fn counting(registry: &mut Registry) -> Self {
+        Self::build(store::open_inline().unwrap(), &Options::default(), registry).await
+    }
+
+    /// A house over a store that may be wrapped in trouble.
+    pub(crate) async fn over(store: Arc<dyn Store>, options: &Options) -> Self {
+        Self::build(store, options, &mut Registry::default()).await
+    }
+
+    async fn build(store: Arc<dyn Store>, options: &Options, registry: &mut Registry) -> Self {
+        let start: Timestamp = START.parse().unwrap();
+        let now = Arc::new(AtomicI64::new(start.as_millis()));
+        let reading = Arc::clone(&now);
+        let clock = Clock::new(move || Timestamp::from_millis(reading.load(Ordering::Relaxed)));
+        let dialects = dialects::all(options);
+        let mut dice = Dice::seeded([7; 32]);
+        let declared = dialects
+            .declare(ORGANIZERS, &KnownEvents::new(), &mut dice)
+            .unwrap();
+        let applied = store.apply(declared.declarations, "test".to_owned(), start);
+        applied.await.unwrap();
+        let parts = Parts {
+            store: Arc::clone(&store),
+            clock,
+            dice,
+            settings: Settings {
+                hosts: vec!["hooks.example.org".to_owned()],
+            },
+            dialects,
+            health: Arc::new(|| Ok(())),
+            metrics: Arc::new(|| "# EOF\n".to_owned()),
+        };
+        let router = crate::build(parts, registry);
+        Self { router, store, now }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn pass_ms(&self, ms: i64) {
+        self.now.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn ask(&self, asking: Asking) -> Arrived {
+        self.send(asking.request().unwrap()).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Arrived {
+        arrived(self.router.clone().oneshot(request).await.unwrap()).await
+    }
+
+    pub(crate) async fn tenant(&self, slug: &str) -> TenantId {
+        let name = DialectName::new("pretix");
+        self.store
+            .tenant(name, slug.to_owned())
+            .await
+            .unwrap()
+            .unwrap()
+            .id
+    }
+
+    /// Creates a webhook for everything of these types and answers its id.
+    pub(crate) async fn webhook(&self, action_types: &[&str]) -> WebhookId {
+        let types = serde_json::to_string(action_types).unwrap();
+        let body = format!(
+            "{{\"target_url\":\"https://example.org/hook\",\"limit_events\":[],\
+              \"action_types\":{types}}}"
+        );
+        let created = self.ask(asking("POST", WEBHOOKS).json(body)).await;
+        assert_eq!(created.status, 201, "{}", created.body);
+        WebhookId(created.json()["id"].as_i64().unwrap())
+    }
+
+    /// Everything that is due, webhook by webhook, in order.
+    pub(crate) async fn due(&self) -> Vec<Due> {
+        let lanes = self.store.lanes(None, 1_000).await.unwrap();
+        let ask = |lane: LaneStart| DueAsk {
+            webhook: lane.webhook,
+            limit: 1_000,
+        };
+        let lanes = lanes.into_iter().map(ask).collect();
+        let reads = self.store.due(lanes, self.now()).await.unwrap();
+        reads.into_iter().flat_map(|read| read.deliveries).collect()
+    }
+}
+
+impl Arrived {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The status and the body, for comparing both at once.
+    pub(crate) fn told(&self) -> (u16, &str) {
+        (self.status.as_u16(), &self.body)
+    }
+}
+
+pub(crate) async fn arrived(response: Response<Body>) -> Arrived {
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Arrived {
+        status: head.status,
+        headers: head.headers,
+        body: String::from_utf8(body.to_vec()).unwrap(),
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the floor as a whole: the router called without a socket, on an in-memory store.
+
+mod coverage;
+pub(crate) mod harness;
+mod never_500;
+mod requests;
+pub(crate) mod troubled;

@@ -1,0 +1,258 @@
+//! Whatever is asked, however it is asked, with whatever body: never a 5xx, never a panic, always
+//! an answer that says why.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::harness::{Asking, House, asking};
+use crate::dialects::{Options, all};
+use crate::route::Place;
+
+const CASES: u32 = 64;
+
+fn places() -> Vec<Arc<Place>> {
+    all(&Options::default())
+        .iter()
+        .flat_map(|dialect| dialect.places.clone())
+        .collect()
+}
+
+/// Characters that mean something to somebody.
+fn hostile_text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        any::<String>().prop_map(|text| text.chars().take(8).collect()),
+        prop::sample::select(vec![
+            "",
+            "0",
+            "1",
+            "-1",
+            "+1",
+            " 1",
+            "1e9",
+            "9223372036854775808",
+            "dlv_1_1",
+            "dlv_0_0",
+            "dlv_9223372036854775807_9223372036854775807",
+            "null",
+            "true",
+            "%00",
+            "\0",
+            "../",
+            "//",
+            "'",
+            "\"",
+            "\\",
+            "{}",
+            "[]",
+            ";",
+            "\u{202e}",
+            "\u{ffff}",
+            "😀",
+            "json",
+            ".json",
+            "last",
+            "2027-01-19T10:00:00Z",
+            "0000-00-00T00:00:00Z",
+            "9999-12-31T23:59:59.999999999-23:59",
+            "bzE",
+            "bi0x",
+            "bzk5OTk5OTk5OTk5OTk5OTk5OTk5",
+            "application/json",
+            "boundary=",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    prop::collection::vec(piece, 0..3).prop_map(|pieces| pieces.concat())
+}
+
+fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+fn query() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "page",
+        "page_size",
+        "enabled",
+        "format",
+        "cursor",
+        "status",
+        "since",
+        "until",
+        "action_type",
+        "x",
+        "",
+    ]);
+    prop::collection::vec((name, hostile_text()), 0..4).prop_map(|pairs| {
+        let pair = |(name, value): (&str, String)| format!("{name}={}", encoded(&value));
+        pairs.into_iter().map(pair).collect::<Vec<_>>().join("&")
+    })
+}
+
+fn json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("NaN".to_owned()),
+        Just("-1e999".to_owned()),
+        Just("\"\\ud800\"".to_owned()),
+        Just("\"\\u0000\"".to_owned()),
+        any::<i128>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_map(|number| format!("{number:e}")),
+        any::<bool>().prop_map(|flag| flag.to_string()),
+        hostile_text().prop_map(|text| serde_json::Value::String(text).to_string()),
+        prop::sample::select(vec![
+            "\"https://example.org/\"",
+            "\"democon\"",
+            "\"pretix.event.order.paid\"",
+            "\"pretix.event.checkin\"",
+            "\"pretix.giftcards.transaction.x\"",
+            "\"bigevents\"",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    let key = prop::sample::select(vec![
+        "enabled",
+        "target_url",
+        "all_events",
+        "limit_events",
+        "action_types",
+        "comment",
+        "id",
+        "action",
+        "event",
+        "organizer",
+        "notification_id",
+        "code",
+        "issuer_slug",
+        "giftcard",
+        "\\ud800",
+        "x",
+    ]);
+    leaf.prop_recursive(3, 24, 6, move |inner| {
+        let pair =
+            (key.clone(), inner.clone()).prop_map(|(key, value)| format!("\"{key}\":{value}"));
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::vec(pair, 0..8).prop_map(|pairs| format!("{{{}}}", pairs.join(","))),
+        ]
+    })
+}
+
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => json().prop_map(String::into_bytes),
+        1 => prop::collection::vec(any::<u8>(), 0..64),
+        1 => Just("[".repeat(4_000).into_bytes()),
+        1 => query().prop_map(String::into_bytes),
+        1 => hostile_text().prop_map(|text| format!("--b\r\n{text}\r\n--b--").into_bytes()),
+    ]
+}
+
+fn form() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        6 => Just(b"application/json".to_vec()),
+        2 => prop::sample::select(vec![
+            "application/x-ndjson", "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=b", "multipart/form-data; boundary=",
+            "application/json; charset=utf-16", "application/json; charset=ascii",
+            "application/json; charset=replacement", "; charset=", "text/plain",
+        ])
+        .prop_map(|form| form.as_bytes().to_vec()),
+        1 => header(),
+    ]
+}
+
+/// Any bytes that may stand in a header.
+fn header() -> impl Strategy<Value = Vec<u8>> {
+    let byte = any::<u8>().prop_filter("visible", |byte| *byte >= 32 && *byte != 127);
+    prop::collection::vec(byte, 0..24)
+}
+
+fn path(place: &Place) -> BoxedStrategy<String> {
+    let fixed = |segment: &'static str| match segment {
+        "{organizer}" => {
+            prop_oneof![5 => Just("bigevents".to_owned()), 1 => hostile_text()].boxed()
+        }
+        "{id}" => prop_oneof![3 => Just("1".to_owned()), 1 => hostile_text()].boxed(),
+        "{delivery}" => prop_oneof![3 => Just("dlv_1_1".to_owned()), 1 => hostile_text()].boxed(),
+        other => Just(other.to_owned()).boxed(),
+    };
+    let segments: Vec<_> = place.path.split('/').map(fixed).collect();
+    let tail = prop_oneof![8 => Just(String::new()), 1 => hostile_text()];
+    (segments, tail)
+        .prop_map(|(segments, tail)| {
+            let segments: Vec<String> = segments.iter().map(|segment| encoded(segment)).collect();
+            format!("{}{}", segments.join("/"), encoded(&tail))
+        })
+        .boxed()
+}
+
+fn asked(place: &Place) -> impl Strategy<Value = Asking> + use<> {
+    let mut methods: Vec<String> = place.verbs.iter().map(|(m, _)| m.to_string()).collect();
+    methods.extend(["HEAD", "OPTIONS", "PUT", "FOO"].map(str::to_owned));
+    let others = (
+        prop::option::weighted(0.2, header()),
+        prop::option::weighted(0.2, header()),
+        prop::option::weighted(0.2, header()),
+    );
+    let parts = (
+        prop::sample::select(methods),
+        path(place),
+        query(),
+        form(),
+        body(),
+        others,
+    );
+    parts.prop_map(|(method, path, query, form, body, (accept, key, token))| {
+        let mut asking = asking(&method, &format!("{path}?{query}"))
+            .with_bytes("Content-Type", &form)
+            .body(body);
+        for (name, value) in [
+            ("Accept", accept),
+            ("X-Idempotency-Key", key),
+            ("Authorization", token),
+        ] {
+            if let Some(value) = value {
+                asking = asking.with_bytes(name, &value);
+            }
+        }
+        asking
+    })
+}
+
+#[test]
+fn no_request_brings_about_a_server_error() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let house = runtime.block_on(async {
+        let house = House::new().await;
+        let id = house.webhook(&["pretix.event.order.paid"]).await;
+        assert_eq!(id.0, 1);
+        let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
+        house
+            .ask(asking("POST", super::harness::INTAKE).json(body))
+            .await;
+        house
+    });
+    for place in places() {
+        let mut runner = TestRunner::new(Config::with_cases(CASES));
+        let judged = runner.run(&asked(&place), |asking| {
+            // What the HTTP library refuses never gets here.
+            let Some(request) = asking.request() else {
+                return Ok(());
+            };
+            let answer = runtime.block_on(house.send(request));
+            prop_assert!(answer.status.as_u16() < 500, "{answer:?}");
+            let told = answer.body.is_empty() || answer.body.is_ascii();
+            prop_assert!(told, "{answer:?}");
+            Ok(())
+        });
+        if let Err(error) = judged {
+            panic!("{}: {error}", place.path);
+        }
+    }
+}

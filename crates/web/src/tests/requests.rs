@@ -1,0 +1,473 @@
+//! What holds for every request: idempotency keys, callers who hang up, hosts, slashes, forms of
+//! answers, tenants kept apart, health.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::Request;
+use model::contract::StoreError;
+
+use super::harness::{House, WEBHOOKS, asking};
+use super::troubled::{Gate, Trouble, Troubled};
+use crate::dialects::Options;
+
+const HOOK: &str = r#"{"target_url":"https://example.org/","limit_events":[],"action_types":[]}"#;
+
+const REUSED: &str = r#"{"detail":"This idempotency key was used for a different request."}"#;
+
+async fn count(house: &House) -> u64 {
+    house.ask(asking("GET", WEBHOOKS)).await.json()["count"]
+        .as_u64()
+        .unwrap()
+}
+
+fn create(key: &str) -> super::harness::Asking {
+    asking("POST", WEBHOOKS)
+        .with("X-Idempotency-Key", key)
+        .json(HOOK)
+}
+
+#[tokio::test]
+async fn the_same_key_gives_the_same_answer_and_does_nothing_again() {
+    let house = House::new().await;
+    let first = house.ask(create("a")).await;
+    assert_eq!(first.status, 201);
+    assert_eq!(house.ask(create("a")).await, first);
+    assert_eq!(count(&house).await, 1);
+    assert_eq!(house.ask(create("b")).await.status, 201);
+    assert_eq!(house.ask(create("a").by("tokenrw")).await.status, 201);
+    assert_eq!(count(&house).await, 3);
+}
+
+#[tokio::test]
+async fn a_key_stands_for_its_method_path_query_and_body() {
+    let house = House::new().await;
+    house.ask(create("a")).await;
+    let hook = format!("{WEBHOOKS}1/");
+    for other in [
+        create("a").body("{}"),
+        asking("PATCH", &hook)
+            .with("X-Idempotency-Key", "a")
+            .json(HOOK),
+        asking("PUT", &hook)
+            .with("X-Idempotency-Key", "a")
+            .json(HOOK),
+        asking("POST", &format!("{WEBHOOKS}?x=1"))
+            .with("X-Idempotency-Key", "a")
+            .json(HOOK),
+    ] {
+        assert_eq!(house.ask(other).await.told(), (422, REUSED));
+    }
+    // The slash at the end makes no other request of it.
+    let slashless = asking("POST", WEBHOOKS.trim_end_matches('/'));
+    let slashless = slashless.with("X-Idempotency-Key", "a").json(HOOK);
+    assert_eq!(house.ask(slashless).await.status, 201);
+    assert_eq!(count(&house).await, 1);
+}
+
+#[tokio::test]
+async fn refusals_are_kept_but_not_those_of_the_moment() {
+    let store = Arc::new(Troubled::new());
+    let house = House::over(store.clone(), &Options::default()).await;
+    store.next(Trouble::Refuse(StoreError::Busy));
+    assert_eq!(house.ask(create("busy")).await.status, 503);
+    assert_eq!(house.ask(create("busy")).await.status, 201);
+    let bad = || create("bad").body("{}");
+    assert_eq!(house.ask(bad()).await.status, 400);
+    assert_eq!(house.ask(bad()).await.status, 400);
+    let unknown = || create("bad").by("unknown");
+    assert_eq!(house.ask(unknown()).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_key_is_forgotten_after_a_day() {
+    let house = House::new().await;
+    house.ask(create("a")).await;
+    house.pass_ms(25 * 3_600_000);
+    house.store.prune(house.now(), house.now()).await.unwrap();
+    assert_eq!(house.ask(create("a")).await.status, 201);
+    assert_eq!(count(&house).await, 2);
+}
+
+#[tokio::test]
+async fn keys_have_a_length_and_a_blank_one_is_none() {
+    let house = House::new().await;
+    for _ in 0..2 {
+        assert_eq!(house.ask(create("")).await.status, 201);
+    }
+    assert_eq!(count(&house).await, 2);
+    assert_eq!(house.ask(create(&"k".repeat(190))).await.status, 201);
+    assert_eq!(house.ask(create(&"k".repeat(191))).await.status, 400);
+    let latin = create("").with_bytes("X-Idempotency-Key", &[0xff; 190]);
+    assert_eq!(house.ask(latin).await.status, 201);
+}
+
+#[tokio::test]
+async fn while_its_request_runs_a_key_cannot_be_used() {
+    let (store, gate) = gated();
+    let house = House::over(store, &Options::default()).await;
+    gate.close();
+    let first = tokio::task::unconstrained(house.ask(create("a")));
+    let mut first = Box::pin(first);
+    assert!(poll_once(first.as_mut()).await.is_none());
+    gate.reached.notified().await;
+    let second = house.ask(create("a")).await;
+    let words = r#"{"detail":"Concurrent request with idempotency key."}"#;
+    assert_eq!(second.told(), (409, words));
+    assert_eq!(second.header("retry-after"), Some("5"));
+    gate.open();
+    assert_eq!(first.await.status, 201);
+    assert_eq!(house.ask(create("a")).await.status, 201);
+    assert_eq!(count(&house).await, 1);
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_finds_the_answer_under_the_key() {
+    let (store, gate) = gated();
+    let house = House::over(store, &Options::default()).await;
+    gate.close();
+    {
+        let mut first = Box::pin(house.ask(create("a")));
+        assert!(poll_once(first.as_mut()).await.is_none());
+        gate.reached.notified().await;
+    }
+    gate.open();
+    // The request goes on by itself until its key is free.
+    let answer = loop {
+        let answer = house.ask(create("a")).await;
+        if answer.status != 409 {
+            break answer;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(answer.status, 201);
+    assert_eq!(count(&house).await, 1);
+}
+
+/// A store whose creations wait until the gate is opened.
+fn gated() -> (Arc<Troubled>, Arc<Gate>) {
+    let store = Arc::new(Troubled::new());
+    let gate = store.gate();
+    (store, gate)
+}
+
+async fn poll_once<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match work.as_mut().poll(context) {
+            std::task::Poll::Ready(done) => Some(done),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_lost_answer_of_a_creation_is_not_repeated_and_says_so() {
+    let store = Arc::new(Troubled::new());
+    let house = House::over(store.clone(), &Options::default()).await;
+    store.next(Trouble::LoseAnswer);
+    let answer = house.ask(create("")).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("retry-after")),
+        (503, Some("1"))
+    );
+    assert_eq!(count(&house).await, 1);
+    store.next(Trouble::LoseAnswer);
+    let change = asking("PATCH", &format!("{WEBHOOKS}1/")).json(r#"{"comment":"x"}"#);
+    assert_eq!(house.ask(change).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_change_made_meanwhile_is_not_undone() {
+    let store = Arc::new(Troubled::new());
+    let house = House::over(store.clone(), &Options::default()).await;
+    house.ask(create("")).await;
+    store.next(Trouble::Refuse(StoreError::Stale));
+    let change = asking("PATCH", &format!("{WEBHOOKS}1/")).json(r#"{"comment":"x"}"#);
+    assert_eq!(house.ask(change).await.json()["comment"], "x");
+    for _ in 0..20 {
+        store.next(Trouble::Refuse(StoreError::Stale));
+    }
+    let change = asking("PATCH", &format!("{WEBHOOKS}1/")).json(r#"{"comment":"y"}"#);
+    assert_eq!(house.ask(change).await.status, 503);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
+    let house = House::new().await;
+    let large = asking("POST", WEBHOOKS).with("Content-Length", "1048577");
+    let words = r#"{"detail":"The body may have at most 1048576 bytes."}"#;
+    assert_eq!(house.ask(large.json("{}")).await.told(), (413, words));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_refused_and_its_key_is_free() {
+    use http_body_util::{BodyExt, Empty};
+    let house = House::new().await;
+    let never = std::future::pending::<Option<Result<http::HeaderMap, std::io::Error>>>();
+    let body = Empty::<bytes::Bytes>::new()
+        .map_err(std::io::Error::other)
+        .with_trailers(never);
+    let (head, _) = create("a").request().unwrap().into_parts();
+    let answer = house.send(Request::from_parts(head, Body::new(body))).await;
+    let words = r#"{"detail":"The body did not arrive in time."}"#;
+    assert_eq!(answer.told(), (408, words));
+    assert_eq!(house.ask(create("a")).await.status, 201);
+}
+
+#[tokio::test]
+async fn hosts_are_addresses_single_names_or_listed() {
+    let house = House::new().await;
+    for (host, status) in [
+        ("hooks.example.org", 200),
+        ("willcall:8080", 200),
+        ("evil.example", 400),
+    ] {
+        let answer = house.ask(asking("GET", WEBHOOKS).with("Host", host)).await;
+        assert_eq!(answer.status, status, "{host}");
+        assert!(answer.header("allow").is_some());
+    }
+    let answer = house.ask(asking("GET", WEBHOOKS).without("Host")).await;
+    assert_eq!(
+        answer.told(),
+        (400, r#"{"detail":"The Host header is missing."}"#)
+    );
+    // Whoever watches over this process may call it what they like.
+    let probe = asking("GET", "/livez").with("Host", "evil.example");
+    assert_eq!(house.ask(probe).await.told(), (200, "ok\n"));
+}
+
+#[tokio::test]
+async fn a_missing_slash_is_added_for_whoever_looks_and_overlooked_for_whoever_changes() {
+    let house = House::new().await;
+    let bare = WEBHOOKS.trim_end_matches('/');
+    let moved = house
+        .ask(asking("GET", &format!("{bare}?a=%20b")).without("Authorization"))
+        .await;
+    assert_eq!(moved.status, 301);
+    assert_eq!(
+        moved.header("location"),
+        Some(format!("{WEBHOOKS}?a=%20b").as_str())
+    );
+    assert_eq!(house.ask(asking("POST", bare).json(HOOK)).await.status, 201);
+    let patched = asking("PATCH", &format!("{bare}/1")).json("{}");
+    assert_eq!(house.ask(patched).await.status, 200);
+    for path in [
+        "/api/v1/version/",
+        "/api/v1//me",
+        "//api/v1/me",
+        "/api",
+        "/x",
+    ] {
+        assert_eq!(house.ask(asking("GET", path)).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn accept_and_format_choose_the_form_of_the_answer() {
+    let house = House::new().await;
+    let with = |accept: &str| asking("GET", "/api/v1/version").with("Accept", accept);
+    for (accept, status, indented) in [
+        ("*/*", 200, false),
+        ("application/*", 200, false),
+        ("application/json, text/javascript", 200, false),
+        ("text/html, application/json; indent=2", 200, true),
+        ("*/*; indent=2", 200, true),
+        ("application/json; indent=0", 200, false),
+        ("application/json; indent=x", 200, false),
+        ("application/json, */*; indent=2", 200, false),
+        ("text/html", 406, false),
+        ("", 406, false),
+    ] {
+        let answer = house.ask(with(accept)).await;
+        assert_eq!(answer.status, status, "{accept}");
+        assert_eq!(answer.body.starts_with("{\n  \""), indented, "{accept}");
+    }
+    let deep = house.ask(with("application/json; indent=99")).await;
+    assert!(deep.body.starts_with("{\n        \""), "{}", deep.body);
+    for (path, status) in [
+        ("?format=json", 200),
+        ("?format=", 200),
+        ("?format=xml", 404),
+        ("?format=api", 404),
+    ] {
+        let answer = house.ask(asking("GET", &format!("{WEBHOOKS}{path}"))).await;
+        assert_eq!(answer.status, status, "{path}");
+    }
+    for (path, status) in [
+        (".json", 200),
+        (".json/", 200),
+        (".xml", 404),
+        (".JSON", 404),
+    ] {
+        let path = format!("{}{path}", WEBHOOKS.trim_end_matches('/'));
+        assert_eq!(
+            house.ask(asking("GET", &path)).await.status,
+            status,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_asks_is_judged_before_what_is_asked() {
+    let house = House::new().await;
+    let all_wrong = |method: &str| {
+        asking(method, &format!("{WEBHOOKS}x/?format=xml&a=%00"))
+            .with("Accept", "text/html")
+            .with("Content-Type", "text/plain")
+            .body("{")
+    };
+    for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "FOO"] {
+        let nobody = house.ask(all_wrong(method).without("Authorization")).await;
+        assert_eq!(nobody.status, 401, "{method}");
+        assert_eq!(nobody.header("www-authenticate"), Some("Token"));
+    }
+    let without_right = asking("FOO", &format!("{WEBHOOKS}x/"))
+        .by("tokenread")
+        .body("{");
+    assert_eq!(house.ask(without_right).await.status, 403);
+    let wrong_method = asking("POST", &format!("{WEBHOOKS}x/")).body("{");
+    assert_eq!(house.ask(wrong_method).await.status, 405);
+    let no_object = asking("PATCH", &format!("{WEBHOOKS}7/"))
+        .with("Content-Type", "x")
+        .body("{");
+    assert_eq!(house.ask(no_object).await.status, 404);
+}
+
+#[tokio::test]
+async fn schemes_and_their_words() {
+    let house = House::new().await;
+    let missing = "Authentication credentials were not provided.";
+    for (header, status, words) in [
+        ("Token tokenall", 200, ""),
+        ("bearer tokenall", 200, ""),
+        (
+            "Token",
+            401,
+            "Invalid token header. No credentials provided.",
+        ),
+        (
+            "Token a b",
+            401,
+            "Invalid token header. Token string should not contain spaces.",
+        ),
+        ("Token nope", 401, "Invalid token."),
+        ("Token tokenoff", 401, "Token inactive or deleted."),
+        ("Token tokendevice", 401, "Invalid token."),
+        ("Bearer nope", 401, missing),
+        ("Basic OnRva2VuYWxs", 401, missing),
+        ("Digest x", 401, missing),
+        ("Device nope", 401, "Invalid token."),
+        ("Device tokenall", 401, "Invalid token."),
+        ("Device tokenlost", 401, "Device access has been revoked."),
+        (
+            "Device tokendevice",
+            403,
+            "You do not have permission to perform this action.",
+        ),
+    ] {
+        let answer = house
+            .ask(asking("GET", WEBHOOKS).with("Authorization", header))
+            .await;
+        assert_eq!(answer.status, status, "{header}");
+        if status != 200 {
+            assert_eq!(answer.body, format!("{{\"detail\":\"{words}\"}}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_switched_off_is_off_at_once() {
+    let house = House::new().await;
+    assert_eq!(
+        house
+            .ask(asking("GET", WEBHOOKS).by("tokenread"))
+            .await
+            .status,
+        200
+    );
+    let text = r#"
+        [[organizer]]
+        slug = "bigevents"
+        [[organizer.token]]
+        name = "read"
+        permissions = ["webhooks:read"]
+        active = false
+    "#;
+    let dialects = crate::dialects::all(&Options::default());
+    let mut dice = model::dice::Dice::seeded([8; 32]);
+    let declared = dialects
+        .declare(text, &Default::default(), &mut dice)
+        .unwrap();
+    let applied = house
+        .store
+        .apply(declared.declarations, "test".to_owned(), house.now());
+    applied.await.unwrap();
+    assert_eq!(
+        house
+            .ask(asking("GET", WEBHOOKS).by("tokenread"))
+            .await
+            .status,
+        401
+    );
+}
+
+#[tokio::test]
+async fn health_is_told_in_plain_text() {
+    let house = House::new().await;
+    let bare = |path: &str| asking("GET", path).without("Authorization");
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(house.ask(bare(path)).await.told(), (200, "ok\n"));
+    }
+    assert_eq!(house.ask(bare("/metrics")).await.told(), (200, "# EOF\n"));
+    assert_eq!(house.ask(bare("/")).await.json()["name"], "Willcall");
+    house.store.close().await.unwrap();
+    let answer = house.ask(bare("/readyz")).await;
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.body.starts_with("The store cannot write: "),
+        "{}",
+        answer.body
+    );
+}
+
+#[tokio::test]
+async fn what_is_answered_is_counted_by_place() {
+    let mut registry = prometheus_client::registry::Registry::default();
+    let house = House::counting(&mut registry).await;
+    house.ask(create("")).await;
+    house.ask(asking("GET", &format!("{WEBHOOKS}99/"))).await;
+    house.ask(asking("GET", "/api/v1/nope/")).await;
+    let body = r#"[{"action":"x","notification_id":1},{"action":"x","notification_id":1},5]"#;
+    house
+        .ask(asking("POST", super::harness::INTAKE).json(body))
+        .await;
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    for line in [
+        r#"willcall_http_requests_total{route="webhooks",status="2xx"} 1"#,
+        r#"willcall_http_requests_total{route="webhook",status="4xx"} 1"#,
+        r#"willcall_http_requests_total{route="none",status="4xx"} 1"#,
+        r#"willcall_http_duration_seconds_count{route="webhooks"} 1"#,
+        r#"willcall_intake_notifications_total{result="accepted"} 1"#,
+        r#"willcall_intake_notifications_total{result="repeated"} 1"#,
+        r#"willcall_intake_notifications_total{result="refused"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_the_length_of_its_body_and_no_body() {
+    let house = House::new().await;
+    let get = house.ask(asking("GET", WEBHOOKS)).await;
+    let head = house.ask(asking("HEAD", WEBHOOKS)).await;
+    assert_eq!((head.status, head.body.as_str()), (get.status, ""));
+    assert_eq!(head.headers, get.headers);
+    assert_eq!(
+        head.header("content-length"),
+        Some(get.body.len().to_string().as_str())
+    );
+}

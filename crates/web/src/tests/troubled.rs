@@ -1,0 +1,222 @@
+//! The real store, except that now and then it answers with trouble.
+
+use std::sync::{Arc, Mutex};
+
+use model::contract::{
+    Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply, Requeue, Requeued,
+    Settlement, Store, StoreError,
+};
+use model::id::{DeliveryId, TenantId, WebhookId};
+use model::notification::{Acceptance, NewNotification};
+use model::query::{
+    Applied, AuditEntry, Declaration, DeliveryPage, DeliveryQuery, DeliveryStory, KeptAnswer,
+    WebhookPage, WebhookQuery,
+};
+use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
+use model::time::Timestamp;
+use model::webhook::{NewWebhook, Webhook};
+use tokio::sync::{Notify, watch};
+
+/// What happens to the next batch, save or creation.
+#[derive(Debug, Clone)]
+pub(crate) enum Trouble {
+    /// It is not done.
+    Refuse(StoreError),
+    /// It is done, and nobody hears of it.
+    LoseAnswer,
+}
+
+pub(crate) struct Troubled {
+    store: Arc<dyn Store>,
+    next: Mutex<Vec<Trouble>>,
+    gate: Arc<Gate>,
+}
+
+/// While it is closed, creations of webhooks wait.
+pub(crate) struct Gate {
+    open: watch::Sender<bool>,
+    /// Told when a creation waits.
+    pub(crate) reached: Notify,
+}
+
+impl Gate {
+    pub(crate) fn close(&self) {
+        self.open.send_replace(false);
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+}
+
+impl Troubled {
+    pub(crate) fn new() -> Self {
+        Self {
+            store: store::open_inline().unwrap(),
+            next: Mutex::default(),
+            gate: Arc::new(Gate {
+                open: watch::Sender::new(true),
+                reached: Notify::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
+    }
+
+    pub(crate) fn next(&self, trouble: Trouble) {
+        self.next.lock().unwrap().push(trouble);
+    }
+
+    fn through<T: Send + 'static>(&self, work: impl FnOnce() -> Reply<T>) -> Reply<T> {
+        match self.next.lock().unwrap().pop() {
+            None => work(),
+            Some(Trouble::Refuse(error)) => Box::pin(std::future::ready(Err(error))),
+            Some(Trouble::LoseAnswer) => {
+                let work = work();
+                Box::pin(async move {
+                    drop(work.await?);
+                    Err(StoreError::Unknown)
+                })
+            }
+        }
+    }
+}
+
+impl Ledger for Troubled {
+    fn listen(&self, listener: Arc<dyn Listener>) {
+        self.store.listen(listener);
+    }
+
+    fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>> {
+        self.through(|| self.store.accept(batch))
+    }
+
+    fn lanes(&self, after: Option<WebhookId>, limit: usize) -> Reply<Vec<LaneStart>> {
+        self.store.lanes(after, limit)
+    }
+
+    fn targets(&self, webhooks: Vec<WebhookId>) -> Reply<Vec<LaneTarget>> {
+        self.store.targets(webhooks)
+    }
+
+    fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>> {
+        self.store.due(lanes, now)
+    }
+
+    fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {
+        self.store.settle(batch)
+    }
+
+    fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {
+        self.through(|| self.store.requeue(ask, at))
+    }
+
+    fn cancel(&self, webhook: WebhookId, at: Timestamp) -> Reply<usize> {
+        self.store.cancel(webhook, at)
+    }
+
+    fn prune(&self, before: Timestamp, now: Timestamp) -> Reply<bool> {
+        self.store.prune(before, now)
+    }
+
+    fn pulse(&self) -> Reply<()> {
+        self.store.pulse()
+    }
+}
+
+impl Catalog for Troubled {
+    fn version(&self) -> u64 {
+        self.store.version()
+    }
+
+    fn tenant(&self, dialect: DialectName, key: String) -> Reply<Option<Tenant>> {
+        self.store.tenant(dialect, key)
+    }
+
+    fn tenants(&self, dialect: DialectName) -> Reply<Vec<Tenant>> {
+        self.store.tenants(dialect)
+    }
+
+    fn grants(&self, hash: TokenHash) -> Reply<Vec<Grant>> {
+        self.store.grants(hash)
+    }
+
+    fn has_tokens(&self) -> Reply<bool> {
+        self.store.has_tokens()
+    }
+
+    fn create_token(&self, token: NewToken, at: Timestamp) -> Reply<()> {
+        self.through(|| self.store.create_token(token, at))
+    }
+
+    fn events(&self, tenant: TenantId) -> Reply<Vec<Event>> {
+        self.store.events(tenant)
+    }
+
+    fn webhooks(&self, tenant: TenantId, query: WebhookQuery) -> Reply<WebhookPage> {
+        self.store.webhooks(tenant, query)
+    }
+
+    fn webhook(&self, tenant: TenantId, id: WebhookId) -> Reply<Option<Webhook>> {
+        self.store.webhook(tenant, id)
+    }
+
+    fn create_webhook(&self, webhook: NewWebhook, actor: String, at: Timestamp) -> Reply<Webhook> {
+        let work = self.through(|| self.store.create_webhook(webhook, actor, at));
+        let gate = Arc::clone(&self.gate);
+        Box::pin(async move {
+            let mut opened = gate.open.subscribe();
+            if !*opened.borrow_and_update() {
+                gate.reached.notify_one();
+            }
+            let _opened = opened.wait_for(|open| *open).await.is_ok();
+            work.await
+        })
+    }
+
+    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> Reply<Webhook> {
+        self.through(|| self.store.save_webhook(webhook, actor, at))
+    }
+
+    fn deliveries(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        query: DeliveryQuery,
+    ) -> Reply<DeliveryPage> {
+        self.store.deliveries(tenant, webhook, query)
+    }
+
+    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>> {
+        self.store.delivery(tenant, id)
+    }
+
+    fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>> {
+        self.store.audit(tenant, limit)
+    }
+
+    fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>> {
+        self.store.kept_answer(key, holder)
+    }
+
+    fn keep_answer(&self, answer: KeptAnswer, at: Timestamp) -> Reply<()> {
+        self.through(|| self.store.keep_answer(answer, at))
+    }
+
+    fn apply(
+        &self,
+        declarations: Vec<Declaration>,
+        actor: String,
+        at: Timestamp,
+    ) -> Reply<Vec<Applied>> {
+        self.store.apply(declarations, actor, at)
+    }
+}
+
+impl Store for Troubled {
+    fn close(&self) -> Reply<()> {
+        self.store.close()
+    }
+}

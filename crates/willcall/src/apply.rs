@@ -1,0 +1,127 @@
+//! `willcall apply FILE`: brings tenants to the declared state, all or nothing.
+//!
+//! The file is the dialects' business: each reads the sections it knows. Tokens that were made
+//! here are printed once, on standard output; nothing else is.
+
+use anyhow::{Context, Result, bail};
+use model::contract::{Store, StoreError};
+use model::dice::Dice;
+use model::query::{Applied, AppliedItem, Change};
+use model::target::masked;
+use model::time::Timestamp;
+use prometheus_client::registry::Registry;
+use web::dialects::{FreshToken, KnownEvents};
+
+use crate::assemble;
+use crate::config::Config;
+
+/// More than any file a person writes; a mistaken path to something huge is refused early.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+pub(crate) async fn run(config: &Config, file: &str) -> Result<()> {
+    let size =
+        std::fs::metadata(file).with_context(|| format!("the file {file} cannot be read"))?;
+    if size.len() > FILE_BYTES_MAX {
+        bail!(
+            "the file {file} has {} bytes; at most {FILE_BYTES_MAX} are read",
+            size.len()
+        );
+    }
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("the file {file} cannot be read"))?;
+    let store = assemble::open_store(&config.data_dir, &mut Registry::default())?;
+    let dice = assemble::dice()?;
+    let now = assemble::clock().now();
+    let applied = apply_text(config, &*store, &dice, &text, now)
+        .await
+        .with_context(|| format!("nothing was changed, because of {file}"))?;
+    store.close().await?;
+    report(&applied);
+    Ok(())
+}
+
+/// What was applied, and the tokens that were made for it.
+pub(crate) struct Outcome {
+    applied: Vec<Applied>,
+    fresh: Vec<FreshToken>,
+}
+
+pub(crate) async fn apply_text(
+    config: &Config,
+    store: &dyn Store,
+    dice: &Dice,
+    text: &str,
+    now: Timestamp,
+) -> Result<Outcome> {
+    let dialects = assemble::dialects(config);
+    let mut known = KnownEvents::default();
+    for dialect in dialects.names() {
+        for tenant in store.tenants(dialect.clone()).await? {
+            let events = store.events(tenant.id).await?;
+            let slugs = events.into_iter().map(|event| event.slug).collect();
+            known.insert((dialect.clone(), tenant.key), slugs);
+        }
+    }
+    let declared = dialects
+        .declare(text, &known, &mut dice.split("tokens of a file"))
+        .map_err(|mistakes| {
+            let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("{}", lines.join("\n"))
+        })?;
+    let result = store
+        .apply(declared.declarations, "willcall apply".to_owned(), now)
+        .await;
+    let applied = match result {
+        Ok(applied) => applied,
+        Err(StoreError::Conflict(conflict)) => bail!(
+            "{conflict} is already used by another entry of the same tenant; give each its own"
+        ),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Outcome {
+        applied,
+        fresh: declared.fresh,
+    })
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "what a person asked for, and tokens that are shown once"
+)]
+fn report(outcome: &Outcome) {
+    let mut counts = (0, 0, 0);
+    for applied in &outcome.applied {
+        let verb = match applied.change {
+            Change::Created => {
+                counts.0 += 1;
+                "created"
+            }
+            Change::Changed => {
+                counts.1 += 1;
+                "changed"
+            }
+            Change::Unchanged => {
+                counts.2 += 1;
+                continue;
+            }
+        };
+        let tenant = &applied.tenant;
+        match &applied.item {
+            AppliedItem::Tenant => println!("{verb} {tenant}"),
+            AppliedItem::Event(slug) => println!("{verb} {tenant}: show {slug}"),
+            AppliedItem::Webhook { id, target_url } => {
+                println!("{verb} {tenant}: webhook {id} to {}", masked(target_url));
+            }
+            AppliedItem::Token { name, fresh } => {
+                println!("{verb} {tenant}: token \"{name}\"");
+                let mut made = outcome.fresh.iter();
+                let made = made.find(|made| made.tenant == *tenant && made.name == *name);
+                if let Some(made) = made.filter(|_| *fresh) {
+                    println!("    {}    (shown only now)", made.token);
+                }
+            }
+        }
+    }
+    let (created, changed, unchanged) = counts;
+    println!("{created} created, {changed} changed, {unchanged} as declared already");
+}

@@ -1,0 +1,181 @@
+//! Puts the floors together: store, engine and web, as `serve` and `demo` both need them.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result, bail};
+use model::contract::Store;
+use model::dice::Dice;
+use model::policy::Policies;
+use model::time::{Clock, Timestamp};
+use prometheus_client::registry::Registry;
+use web::dialects::{ActionType, Dialects};
+
+use crate::config::Config;
+
+/// A Willcall that runs, but does not listen yet.
+pub(crate) struct House {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) engine: engine::Engine,
+    pub(crate) router: axum::Router,
+    pub(crate) clock: Clock,
+    pub(crate) dice: Dice,
+    /// Held as long as the house stands: a second one on the same folder would send twice.
+    _lock: File,
+}
+
+/// The clock of this machine.
+pub(crate) fn clock() -> Clock {
+    Clock::new(|| {
+        #[expect(
+            clippy::disallowed_types,
+            clippy::disallowed_methods,
+            reason = "the one clock there is"
+        )]
+        let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+        let millis = since.map_or(0, |since| since.as_millis());
+        Timestamp::from_millis(i64::try_from(millis).unwrap_or(0))
+    })
+}
+
+/// Dice seeded by the operating system.
+pub(crate) fn dice() -> Result<Dice> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| {
+        anyhow::anyhow!("the operating system gives no random numbers: {error}")
+    })?;
+    Ok(Dice::seeded(seed))
+}
+
+/// All dialects, with what the settings say about them.
+pub(crate) fn dialects(config: &Config) -> Dialects {
+    let options = web::dialects::Options {
+        user_agent: config.user_agent.clone(),
+        extra_action_types: config.action_types.iter().map(action_type).collect(),
+    };
+    web::dialects::all(&options)
+}
+
+fn action_type((code, label): &(String, String)) -> ActionType {
+    ActionType {
+        key: code.clone(),
+        label: label.clone(),
+        help: String::new(),
+    }
+}
+
+/// Opens the store in the data folder, which is made if it does not exist.
+pub(crate) fn open_store(data_dir: &Path, meters: &mut Registry) -> Result<Arc<dyn Store>> {
+    make_folder(data_dir)?;
+    Ok(store::open(&store_file(data_dir), meters)?)
+}
+
+/// The file in the data folder that holds everything.
+pub(crate) fn store_file(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join("willcall.db")
+}
+
+/// Builds the house. `policies` may change how the dialects deliver; `serve` changes nothing.
+pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) -> Result<House> {
+    make_folder(&config.data_dir)?;
+    let lock = lock(&config.data_dir)?;
+    let mut meters = Registry::default();
+    let store = store::open(&store_file(&config.data_dir), &mut meters)?;
+    let clock = clock();
+    let dice = dice()?;
+    let dialects = dialects(config);
+
+    let roots = engine::tls_config(&ca_files(config)?)?;
+    for complaint in &roots.complaints {
+        tracing::warn!("{complaint}");
+    }
+    let engine = engine::Engine::start(
+        engine::Parts {
+            store: Arc::clone(&store),
+            dial: Arc::new(engine::NetDial::new(config.private_targets.clone(), &roots)),
+            clock: clock.clone(),
+            dice: dice.split("engine"),
+            policies: policies(dialects.policies()),
+            settings: engine::Settings {
+                flights_max: config.flights_max,
+                lane_width: config.lane_width,
+                kept_ms: config.kept_ms,
+                idle_connections_max: config.flights_max,
+                idle_connection_ms: 20_000,
+            },
+        },
+        &mut meters,
+    );
+
+    let health = engine.health();
+    let rendered: Arc<OnceLock<Registry>> = Arc::new(OnceLock::new());
+    let registry = Arc::clone(&rendered);
+    let parts = web::Parts {
+        store: Arc::clone(&store),
+        clock: clock.clone(),
+        dice: dice.split("web"),
+        settings: web::Settings {
+            hosts: config.hosts.clone(),
+        },
+        dialects,
+        health: Arc::new(move || health.check()),
+        metrics: Arc::new(move || {
+            let mut text = String::new();
+            match registry.get() {
+                Some(registry) => render(&mut text, registry),
+                None => text.push_str("# EOF\n"),
+            }
+            text
+        }),
+    };
+    let router = web::build(parts, &mut meters);
+    drop(rendered.set(meters));
+    Ok(House {
+        store,
+        engine,
+        router,
+        clock,
+        dice,
+        _lock: lock,
+    })
+}
+
+fn render(text: &mut String, registry: &Registry) {
+    if let Err(error) = prometheus_client::encoding::text::encode(text, registry) {
+        tracing::error!(%error, "metrics cannot be rendered");
+    }
+}
+
+/// The extra certificate authorities, read.
+pub(crate) fn ca_files(config: &Config) -> Result<Vec<(String, Vec<u8>)>> {
+    let read = |path: &std::path::PathBuf| {
+        let shown = path.display().to_string();
+        let pem = std::fs::read(path)
+            .with_context(|| format!("the setting ca_files names {shown}, which cannot be read"))?;
+        Ok((shown, pem))
+    };
+    config.ca_files.iter().map(read).collect()
+}
+
+fn make_folder(data_dir: &Path) -> Result<()> {
+    let shown = data_dir.display();
+    std::fs::create_dir_all(data_dir)
+        .with_context(|| format!("the data folder {shown} (setting data_dir) cannot be made"))
+}
+
+fn lock(data_dir: &Path) -> Result<File> {
+    let path = data_dir.join("serve.lock");
+    let shown = path.display();
+    let file = File::create(&path).with_context(|| format!("{shown} cannot be written"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another willcall runs on the data folder {}; stop it, or choose another folder with --data-dir",
+            data_dir.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{shown} cannot be locked"))
+        }
+    }
+}

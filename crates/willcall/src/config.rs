@@ -1,0 +1,390 @@
+//! Every setting: its name, default, meaning and bounds; and the only reader of the environment.
+//!
+//! One table makes the command line, the `WILLCALL_…` variables and the keys of the file. A flag
+//! wins over a variable, a variable over the file, the file over the default. A wrong value stops
+//! the start with a sentence that names the setting and where its value came from.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Arg, ArgMatches};
+use model::address::PrivateTargets;
+
+/// One setting. Lists are written with commas between, or as arrays in the file.
+pub(crate) struct Setting {
+    pub(crate) key: &'static str,
+    pub(crate) default: &'static str,
+    pub(crate) value: &'static str,
+    pub(crate) meaning: &'static str,
+}
+
+pub(crate) const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "listen",
+        default: "127.0.0.1:8080",
+        value: "ADDRESS:PORT",
+        meaning: "Where Willcall answers HTTP. Put a proxy with TLS in front before opening it to others",
+    },
+    Setting {
+        key: "data_dir",
+        default: "willcall-data",
+        value: "FOLDER",
+        meaning: "Where everything is kept; made if it does not exist",
+    },
+    Setting {
+        key: "hosts",
+        default: "",
+        value: "NAME,…",
+        meaning: "Host names this server answers to, beside addresses and names without a dot",
+    },
+    Setting {
+        key: "allow_private_targets",
+        default: "none",
+        value: "none|all|CIDR,…",
+        meaning: "Which private addresses webhooks may call: none, all, or networks such as 10.0.0.0/8",
+    },
+    Setting {
+        key: "ca_files",
+        default: "",
+        value: "FILE,…",
+        meaning: "PEM files with further certificate authorities, beside the system's own",
+    },
+    Setting {
+        key: "user_agent",
+        default: concat!("Willcall/", env!("CARGO_PKG_VERSION")),
+        value: "TEXT",
+        meaning: "The User-Agent of webhook calls, where the dialect does not fix it",
+    },
+    Setting {
+        key: "action_types",
+        default: "",
+        value: "CODE[=LABEL],…",
+        meaning: "Further action types that webhooks may ask for, as plugins register them",
+    },
+    Setting {
+        key: "log_days",
+        default: "30",
+        value: "DAYS",
+        meaning: "How long deliveries stay in the log after they were accepted, 1 to 3650. What is still owed is never removed",
+    },
+    Setting {
+        key: "lane_width",
+        default: "32",
+        value: "COUNT",
+        meaning: "Attempts to one webhook that may run at the same time, 1 to 1024",
+    },
+    Setting {
+        key: "flights_max",
+        default: "1024",
+        value: "COUNT",
+        meaning: "Attempts to all webhooks that may run at the same time, 1 to 16384",
+    },
+    Setting {
+        key: "connections_max",
+        default: "1024",
+        value: "COUNT",
+        meaning: "Connections from applications that may be open at the same time, 1 to 65536",
+    },
+    Setting {
+        key: "log_level",
+        default: "info",
+        value: "error|warn|info|debug",
+        meaning: "How much is logged",
+    },
+    Setting {
+        key: "log_format",
+        default: "auto",
+        value: "auto|text|json",
+        meaning: "How it is logged: auto is text on a terminal and JSON lines elsewhere",
+    },
+];
+
+/// All settings, read and checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) private_targets: PrivateTargets,
+    pub(crate) ca_files: Vec<PathBuf>,
+    pub(crate) user_agent: String,
+    /// Code and label.
+    pub(crate) action_types: Vec<(String, String)>,
+    pub(crate) kept_ms: i64,
+    pub(crate) lane_width: usize,
+    pub(crate) flights_max: usize,
+    pub(crate) connections_max: usize,
+    pub(crate) log_level: tracing::Level,
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+/// The variable for a setting.
+pub(crate) fn variable(key: &str) -> String {
+    format!("WILLCALL_{}", key.to_ascii_uppercase())
+}
+
+/// A flag for the settings named `keys`, and `--config`.
+pub(crate) fn arguments(keys: &[&str]) -> Vec<Arg> {
+    let flag = |setting: &Setting| {
+        let default = match setting.default {
+            "" => String::new(),
+            default => format!(" [default: {default}]"),
+        };
+        Arg::new(setting.key)
+            .long(setting.key.replace('_', "-"))
+            .value_name(setting.value)
+            .help(format!(
+                "{}{default} [variable: {}]",
+                setting.meaning,
+                variable(setting.key)
+            ))
+    };
+    let config = Arg::new("config").long("config").value_name("FILE").help(
+        "A TOML file with settings, e.g. listen = \"127.0.0.1:8080\" [variable: WILLCALL_CONFIG]",
+    );
+    let named = SETTINGS
+        .iter()
+        .filter(|setting| keys.contains(&setting.key));
+    std::iter::once(config).chain(named.map(flag)).collect()
+}
+
+/// Every key there is.
+pub(crate) fn all_keys() -> Vec<&'static str> {
+    SETTINGS.iter().map(|setting| setting.key).collect()
+}
+
+impl Config {
+    /// Reads flags, environment and file, in that order of precedence.
+    pub(crate) fn load(matches: &ArgMatches) -> Result<Self> {
+        Self::gather(matches, &environment())?.check()
+    }
+
+    /// The defaults, on this folder, with this machine's own receivers allowed.
+    pub(crate) fn for_demo(data_dir: PathBuf) -> Result<Self> {
+        let defaults = Self::gather(
+            &clap::Command::new("demo").get_matches_from(["demo"]),
+            &BTreeMap::new(),
+        )?;
+        let private_targets = "127.0.0.0/8".parse()?;
+        Ok(Self {
+            data_dir,
+            private_targets,
+            ..defaults.check()?
+        })
+    }
+
+    fn gather(matches: &ArgMatches, variables: &BTreeMap<String, String>) -> Result<Gathered> {
+        let flag = |key: &str| matches.try_get_one::<String>(key).ok().flatten().cloned();
+        let file = flag("config").or_else(|| variables.get("WILLCALL_CONFIG").cloned());
+        let file = match file {
+            Some(path) => read_file(Path::new(&path))?,
+            None => BTreeMap::new(),
+        };
+        for name in variables.keys() {
+            let known = name == "WILLCALL_CONFIG"
+                || SETTINGS
+                    .iter()
+                    .any(|setting| variable(setting.key) == *name);
+            if !known {
+                bail!("the variable {name} names no setting; `willcall serve --help` lists them");
+            }
+        }
+        let mut gathered = BTreeMap::new();
+        for setting in SETTINGS {
+            let name = variable(setting.key);
+            let found = if let Some(value) = flag(setting.key) {
+                (
+                    value,
+                    format!("the flag --{}", setting.key.replace('_', "-")),
+                )
+            } else if let Some(value) = variables.get(&name) {
+                (value.clone(), format!("the variable {name}"))
+            } else if let Some(value) = file.get(setting.key) {
+                value.clone()
+            } else {
+                (setting.default.to_owned(), "the default".to_owned())
+            };
+            gathered.insert(setting.key, found);
+        }
+        Ok(Gathered(gathered))
+    }
+}
+
+/// The text of every setting and where it came from.
+struct Gathered(BTreeMap<&'static str, (String, String)>);
+
+impl Gathered {
+    fn check(&self) -> Result<Config> {
+        Ok(Config {
+            listen: self.read("listen", |text| {
+                text.parse().map_err(|_| {
+                    "it is not an address with a port, such as 127.0.0.1:8080".to_owned()
+                })
+            })?,
+            data_dir: self.read("data_dir", |text| match text {
+                "" => Err("it is empty; name a folder".to_owned()),
+                text => Ok(PathBuf::from(text)),
+            })?,
+            hosts: self.read("hosts", |text| list(text).map(host_name).collect())?,
+            private_targets: self.read("allow_private_targets", |text| {
+                text.parse()
+                    .map_err(|error: model::address::NotANetwork| error.to_string())
+            })?,
+            ca_files: self.read("ca_files", |text| {
+                Ok(list(text).map(PathBuf::from).collect())
+            })?,
+            user_agent: self.read("user_agent", header_text)?,
+            action_types: self
+                .read("action_types", |text| list(text).map(action_type).collect())?,
+            kept_ms: self.number("log_days", 1, 3_650)? * 24 * 3_600_000,
+            lane_width: self.count("lane_width", 1_024)?,
+            flights_max: self.count("flights_max", 16_384)?,
+            connections_max: self.count("connections_max", 65_536)?,
+            log_level: self.read("log_level", |text| match text {
+                "error" => Ok(tracing::Level::ERROR),
+                "warn" => Ok(tracing::Level::WARN),
+                "info" => Ok(tracing::Level::INFO),
+                "debug" => Ok(tracing::Level::DEBUG),
+                _ => Err("it is none of error, warn, info, debug".to_owned()),
+            })?,
+            log_format: self.read("log_format", |text| match text {
+                "auto" => Ok(LogFormat::Auto),
+                "text" => Ok(LogFormat::Text),
+                "json" => Ok(LogFormat::Json),
+                _ => Err("it is none of auto, text, json".to_owned()),
+            })?,
+        })
+    }
+
+    fn read<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T> {
+        let (text, source) = self
+            .0
+            .get(key)
+            .ok_or_else(|| anyhow!("the setting {key} is not in the table"))?;
+        parse(text.trim())
+            .map_err(|why| anyhow!("the setting {key} is \"{text}\" (from {source}), but {why}"))
+    }
+
+    fn number(&self, key: &str, least: i64, most: i64) -> Result<i64> {
+        self.read(key, |text| match text.parse::<i64>() {
+            Ok(number) if (least..=most).contains(&number) => Ok(number),
+            _ => Err(format!(
+                "it has to be a whole number from {least} to {most}"
+            )),
+        })
+    }
+
+    fn count(&self, key: &str, most: i64) -> Result<usize> {
+        Ok(usize::try_from(self.number(key, 1, most)?)?)
+    }
+}
+
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+}
+
+fn host_name(text: &str) -> Result<String, String> {
+    let plain = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+    if plain {
+        Ok(text.trim_end_matches('.').to_ascii_lowercase())
+    } else {
+        Err(format!(
+            "\"{text}\" is not a host name such as tickets.example.org (without scheme, port or path)"
+        ))
+    }
+}
+
+fn header_text(text: &str) -> Result<String, String> {
+    let printable = text.bytes().all(|b| (0x20..0x7f).contains(&b));
+    if printable && !text.is_empty() && text.len() <= 200 {
+        Ok(text.to_owned())
+    } else {
+        Err("it has to be 1 to 200 printable ASCII characters".to_owned())
+    }
+}
+
+fn action_type(text: &str) -> Result<(String, String), String> {
+    let (code, label) = text
+        .split_once('=')
+        .map_or((text, text), |(c, l)| (c.trim(), l.trim()));
+    let plain = code
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'*'));
+    if plain && code.contains('.') && !label.is_empty() {
+        Ok((code.to_owned(), label.to_owned()))
+    } else {
+        Err(format!(
+            "\"{text}\" is not an action type such as my.plugin.thing.happened=A thing happened"
+        ))
+    }
+}
+
+fn read_file(path: &Path) -> Result<BTreeMap<String, (String, String)>> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("the settings file {shown} cannot be read"))?;
+    let table: toml::Table = toml::from_str(&text)
+        .with_context(|| format!("the settings file {shown} is not valid TOML"))?;
+    let mut values = BTreeMap::new();
+    for (key, value) in table {
+        if !SETTINGS.iter().any(|setting| setting.key == key) {
+            bail!(
+                "the settings file {shown} names \"{key}\", which is no setting; there are: {}",
+                all_keys().join(", ")
+            );
+        }
+        let text = as_text(&value).ok_or_else(|| {
+            anyhow!("the setting {key} (from the file {shown}) has to be a text, a number, or a list of texts")
+        })?;
+        values.insert(key, (text, format!("the file {shown}")));
+    }
+    Ok(values)
+}
+
+fn as_text(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Array(items) => {
+            let texts: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
+            texts
+                .filter(|texts| texts.iter().all(|text| !text.contains(',')))
+                .map(|texts| texts.join(","))
+        }
+        toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Table(_) => None,
+    }
+}
+
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let name = name
+                .into_string()
+                .ok()
+                .filter(|name| name.starts_with("WILLCALL_"))?;
+            // What is not UTF-8 is wrong for every setting; the check names it.
+            Some((name, value.to_string_lossy().into_owned()))
+        })
+        // The tests' own variables, such as WILLCALL_TEST_POSTGRES, are no settings.
+        .filter(|(name, _)| !name.starts_with("WILLCALL_TEST_"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! A small HTTP client with which the demo talks to Willcall as an application would.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use engine::{Dial, Limit, NetDial, Place};
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use model::address::PrivateTargets;
+use web::dialects::DemoCall;
+
+use crate::listen;
+
+/// Connecting to this very process takes no time, unless something is wrong.
+const CONNECT_LIMIT_MS: u32 = 5_000;
+
+pub(crate) struct Client {
+    address: SocketAddr,
+    token: String,
+    dial: NetDial,
+}
+
+impl Client {
+    pub(crate) fn new(address: SocketAddr, token: String) -> Result<Self> {
+        let dial = NetDial::new(PrivateTargets::All, &engine::tls_config(&[])?);
+        Ok(Self {
+            address,
+            token,
+            dial,
+        })
+    }
+
+    /// Makes a call and answers its body; anything but 2xx is an error with the answer in it.
+    pub(crate) async fn call(&self, call: &DemoCall) -> Result<serde_json::Value> {
+        let what = format!("{} {}", call.method, call.path);
+        let (status, body) = self.exchange(call).await.with_context(|| what.clone())?;
+        if !status.is_success() {
+            bail!(
+                "{what} was answered {status}: {}",
+                String::from_utf8_lossy(&body)
+            );
+        }
+        Ok(serde_json::from_slice(&body).unwrap_or(serde_json::Value::Null))
+    }
+
+    async fn exchange(&self, call: &DemoCall) -> Result<(StatusCode, Bytes)> {
+        let place = Place {
+            tls: false,
+            host: self.address.ip().to_string(),
+            port: self.address.port(),
+        };
+        let stream = self
+            .dial
+            .dial(&place, Limit::from_here(CONNECT_LIMIT_MS))
+            .await;
+        let stream = stream.map_err(|failure| anyhow!(failure.words()))?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        listen::spawn(async move { drop(connection.await) });
+        let request = Request::builder()
+            .method(call.method.clone())
+            .uri(call.path.as_str())
+            .header(header::HOST, self.address.to_string())
+            .header(
+                header::AUTHORIZATION,
+                format!("{} {}", call.scheme, self.token),
+            )
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(call.body.clone())))?;
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        Ok((head.status, body.collect().await?.to_bytes()))
+    }
+}

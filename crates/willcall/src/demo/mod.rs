@@ -1,0 +1,153 @@
+//! `willcall demo`: the real thing on a fresh folder, with receivers of its own, and what becomes
+//! of what is sent, line by line.
+//!
+//! Each dialect brings its own part: the tenant, the calls that make webhooks and hand in
+//! notifications. Everything is done over HTTP as an application would; only the watching reads
+//! the store directly. Waits are ten times shorter than in earnest, nothing else is different.
+
+mod client;
+mod receivers;
+mod screen;
+mod watch;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use model::policy::Policies;
+use model::tenant::Tenant;
+use tokio::sync::watch::channel;
+use web::dialects::{Character, Demo};
+
+use self::client::Client;
+use self::watch::{Watch, Watched};
+use crate::assemble::{self, House};
+use crate::config::Config;
+use crate::{apply, listen, serve};
+
+/// Waits between attempts are divided by this.
+const HASTE: i64 = 10;
+
+/// Instead of 30 s for an exchange, so that nobody has to wait for a receiver that hangs.
+const EXCHANGE_LIMIT_MS: u32 = 2_000;
+
+/// When everything has to be over.
+const SHOW_LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) async fn run(once: bool) -> Result<ExitCode> {
+    let folder = fresh_folder()?;
+    let config = Config::for_demo(folder.clone())?;
+    let house = assemble::build(&config, hastened)?;
+    let listener = match listen::bind(config.listen).await {
+        Ok(listener) => listener,
+        // Another program has the usual port: any other will do.
+        Err(_) => listen::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?,
+    };
+    let address = listener.local_addr()?;
+    let (stop, stopping) = channel(false);
+    let (ended, end) = channel(false);
+    let served = listen::serve(
+        listener,
+        house.router.clone(),
+        config.connections_max,
+        stopping,
+    );
+    listen::spawn(async move {
+        served.await;
+        ended.send_replace(true);
+    });
+    screen::open(address, &folder, HASTE, EXCHANGE_LIMIT_MS);
+    let mut as_it_must = true;
+    let mut hints = Vec::new();
+    for demo in assemble::dialects(&config).demos() {
+        let shown = tokio::time::timeout(SHOW_LIMIT, show(&house, &config, address, &demo, once));
+        let (good, token) = shown.await.context("the show did not end in time")??;
+        as_it_must &= good;
+        hints.extend((demo.hints)(&format!("http://{address}"), &token));
+    }
+    screen::verdict(as_it_must);
+    if !once {
+        screen::hints(&hints);
+        serve::Signals::listen()?.next().await;
+    }
+    stop.send_replace(true);
+    serve::wind_up(house, end).await?;
+    std::fs::remove_dir_all(&folder)
+        .with_context(|| format!("the demo's folder {} cannot be removed", folder.display()))?;
+    Ok(if as_it_must {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// One dialect's part; answers whether everything ended as it must, and the token used.
+async fn show(
+    house: &House,
+    config: &Config,
+    address: SocketAddr,
+    demo: &Demo,
+    once: bool,
+) -> Result<(bool, String)> {
+    let token = house.dice.split(demo.tenant).letters(serve::TOKEN_LENGTH);
+    let file = (demo.file)(&token);
+    apply::apply_text(config, &*house.store, &house.dice, &file, house.clock.now()).await?;
+    let tenant: Tenant = house
+        .store
+        .tenant(demo.dialect.clone(), demo.tenant.to_owned())
+        .await?
+        .context("the demo's own file made no tenant")?;
+    let client = Client::new(address, token.clone())?;
+
+    let mut watch = Watch::new(house.clock.clone(), tenant.id);
+    for character in demo.receivers {
+        let url = receivers::start(*character).await?;
+        screen::receiver(
+            receivers::name(*character),
+            receivers::manner(*character),
+            &url,
+        );
+        let made = client
+            .call(&(demo.webhook)(receivers::name(*character), &url))
+            .await?;
+        let id = (demo.webhook_id)(&made).context("a webhook was made without an id")?;
+        watch.add(*character, id);
+    }
+    for call in (demo.notifications)() {
+        client.call(&call).await?;
+    }
+    screen::handed_in(demo.title, (demo.notifications)().len());
+    watch.until(&*house.store, Watched::settled).await?;
+    if once {
+        // A receiver that never answers would keep the show going for three days.
+        for webhook in watch.of(Character::Hanging) {
+            screen::switching_off(receivers::name(Character::Hanging));
+            client.call(&(demo.disable)(webhook)).await?;
+        }
+        watch.until(&*house.store, Watched::ended).await?;
+    }
+    Ok((screen::summary(&watch, once), token))
+}
+
+fn hastened(policies: Policies) -> Policies {
+    policies
+        .into_iter()
+        .map(|(dialect, mut policy)| {
+            policy.schedule = policy.schedule.hastened(HASTE);
+            policy.exchange_limit_ms = EXCHANGE_LIMIT_MS;
+            (dialect, policy)
+        })
+        .collect()
+}
+
+fn fresh_folder() -> Result<std::path::PathBuf> {
+    let name = format!(
+        "willcall-demo-{}",
+        assemble::dice()?.split("folder").letters(8)
+    );
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    Ok(folder)
+}

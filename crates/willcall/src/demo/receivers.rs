@@ -1,0 +1,94 @@
+//! The demo's receivers: one program behind four target URLs, each with a character of its own.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use web::dialects::Character;
+
+use crate::listen;
+
+/// Starts a receiver of this character; answers the URL to call it by.
+pub(crate) async fn start(character: Character) -> Result<String> {
+    let listener = listen::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+    let port = listener.local_addr()?.port();
+    let seen = Arc::new(Seen::default());
+    listen::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let seen = Arc::clone(&seen);
+            let answer = service_fn(move |request| answer(character, Arc::clone(&seen), request));
+            listen::spawn(async move {
+                let connection = hyper::server::conn::http1::Builder::new();
+                // The demo shows what Willcall makes of a broken connection, not why it broke.
+                drop(
+                    connection
+                        .serve_connection(TokioIo::new(stream), answer)
+                        .await,
+                );
+            });
+        }
+    });
+    Ok(format!("http://127.0.0.1:{port}/{}", name(character)))
+}
+
+pub(crate) fn name(character: Character) -> &'static str {
+    match character {
+        Character::Steady => "steady",
+        Character::Recovering => "recovering",
+        Character::Gone => "gone",
+        Character::Hanging => "hanging",
+    }
+}
+
+pub(crate) fn manner(character: Character) -> &'static str {
+    match character {
+        Character::Steady => "answers 200 at once",
+        Character::Recovering => {
+            "answers 503 to the first two calls of each notification, then 200"
+        }
+        Character::Gone => "answers 410 Gone",
+        Character::Hanging => "takes the call and never answers",
+    }
+}
+
+/// How often each body came.
+#[derive(Default)]
+struct Seen(Mutex<BTreeMap<Bytes, u32>>);
+
+impl Seen {
+    fn count(&self, body: Bytes) -> u32 {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = seen.entry(body).or_insert(0);
+        *count += 1;
+        *count
+    }
+}
+
+async fn answer(
+    character: Character,
+    seen: Arc<Seen>,
+    request: Request<Incoming>,
+) -> Result<Response<Empty<Bytes>>, Infallible> {
+    let body = match request.into_body().collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => Bytes::new(),
+    };
+    let status = match character {
+        Character::Steady => StatusCode::OK,
+        Character::Recovering if seen.count(body) <= 2 => StatusCode::SERVICE_UNAVAILABLE,
+        Character::Recovering => StatusCode::OK,
+        Character::Gone => StatusCode::GONE,
+        Character::Hanging => std::future::pending().await,
+    };
+    let mut response = Response::new(Empty::new());
+    *response.status_mut() = status;
+    Ok(response)
+}

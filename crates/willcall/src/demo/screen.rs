@@ -1,0 +1,131 @@
+//! What the demo prints. Times are seconds since the first webhook was made.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "this is what the demo shows, not a log"
+)]
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use model::query::{DeliveryRow, PastAttempt, Status};
+use web::dialects::Character;
+
+use super::receivers::name;
+use super::watch::{Watch, Watched};
+
+pub(crate) fn open(address: SocketAddr, folder: &Path, haste: i64, exchange_limit_ms: u32) {
+    println!(
+        "Willcall {} at http://{address}, on a fresh store in {}.",
+        env!("CARGO_PKG_VERSION"),
+        folder.display()
+    );
+    println!(
+        "For this show waits are {haste} times shorter than in earnest, and an exchange may take {} s instead of 30.",
+        exchange_limit_ms / 1_000
+    );
+    println!();
+}
+
+pub(crate) fn receiver(name: &str, manner: &str, url: &str) {
+    println!("  webhook {name:<11} {url:<34} {manner}");
+}
+
+pub(crate) fn handed_in(title: &str, count: usize) {
+    println!();
+    println!("{title}: {count} notifications handed in and on disk. What becomes of them:");
+    println!();
+}
+
+pub(crate) fn attempt(character: Character, row: &DeliveryRow, past: &PastAttempt, at_ms: i64) {
+    let next = match past.next_due_at {
+        Some(next) => {
+            let ended_at = past
+                .attempt
+                .began_at
+                .plus_ms(i64::from(past.attempt.duration_ms));
+            format!(" Next attempt in {}.", seconds(next.ms_since(ended_at)))
+        }
+        None => String::new(),
+    };
+    println!(
+        "  {:>7}  {:<11} {:<34} #{} {}{next}",
+        seconds(at_ms),
+        name(character),
+        row.action_type,
+        past.number,
+        past.attempt.outcome.words(),
+    );
+}
+
+pub(crate) fn switching_off(name: &str) {
+    println!();
+    println!(
+        "The receiver \"{name}\" would be tried for three days. Its webhook is switched off over the API."
+    );
+}
+
+/// Prints where everything stands; answers whether that is how it must be.
+pub(crate) fn summary(watch: &Watch, once: bool) -> bool {
+    println!();
+    println!("After {}:", seconds(watch.elapsed_ms()));
+    let mut as_it_must = true;
+    for watched in watch.webhooks.values() {
+        let good = watched.as_it_must(once);
+        as_it_must &= good;
+        let mark = if good {
+            "as it must be"
+        } else {
+            "NOT as it must be"
+        };
+        println!(
+            "  {:<11} {} ({mark})",
+            name(watched.character),
+            standing(watched)
+        );
+    }
+    println!();
+    as_it_must
+}
+
+fn standing(watched: &Watched) -> String {
+    let mut parts: Vec<String> = Status::ALL
+        .into_iter()
+        .map(|status| (status, watched.count(status)))
+        .filter(|(_, count)| *count > 0)
+        .map(|(status, count)| format!("{count} {}", status.as_str()))
+        .collect();
+    if let Some(disabled) = watched.disabled {
+        parts.push(match disabled.cause {
+            model::webhook::DisabledCause::Gone => "disabled because of its 410".to_owned(),
+            model::webhook::DisabledCause::Asked => "disabled as asked".to_owned(),
+        });
+    }
+    parts.join(", ")
+}
+
+pub(crate) fn verdict(as_it_must: bool) {
+    if as_it_must {
+        println!("Everything is as it must be.");
+    } else {
+        println!("Something is not as it must be. Please report this output.");
+    }
+}
+
+pub(crate) fn hints(hints: &[(String, String)]) {
+    println!();
+    println!("Willcall goes on serving until you press Ctrl-C. Try in another terminal:");
+    for (what, command) in hints {
+        println!();
+        println!("  # {what}");
+        println!("  {command}");
+    }
+}
+
+fn seconds(ms: i64) -> String {
+    if ms < 10_000 {
+        format!("{}.{:03} s", ms / 1_000, ms % 1_000)
+    } else {
+        format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
+    }
+}

@@ -1,0 +1,148 @@
+//! Watches what becomes of the demo's deliveries and prints each attempt once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use model::contract::Store;
+use model::id::{DeliveryId, TenantId, WebhookId};
+use model::query::{DeliveryPage, DeliveryQuery, DeliveryRow, Status};
+use model::time::{Clock, Timestamp};
+use model::webhook::Disabled;
+use web::dialects::Character;
+
+use super::screen;
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(crate) struct Watch {
+    clock: Clock,
+    began_at: Timestamp,
+    tenant: TenantId,
+    pub(crate) webhooks: BTreeMap<WebhookId, Watched>,
+}
+
+/// A webhook and where its deliveries stand.
+pub(crate) struct Watched {
+    pub(crate) character: Character,
+    pub(crate) disabled: Option<Disabled>,
+    pub(crate) rows: Vec<DeliveryRow>,
+    /// How many attempts of each delivery were printed.
+    printed: BTreeMap<DeliveryId, u32>,
+}
+
+impl Watch {
+    pub(crate) fn new(clock: Clock, tenant: TenantId) -> Self {
+        let began_at = clock.now();
+        Self {
+            clock,
+            began_at,
+            tenant,
+            webhooks: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, character: Character, id: WebhookId) {
+        let watched = Watched {
+            character,
+            disabled: None,
+            rows: Vec::new(),
+            printed: BTreeMap::new(),
+        };
+        self.webhooks.insert(id, watched);
+    }
+
+    /// The webhooks of this character.
+    pub(crate) fn of(&self, character: Character) -> Vec<WebhookId> {
+        let such = self
+            .webhooks
+            .iter()
+            .filter(|(_, watched)| watched.character == character);
+        such.map(|(id, _)| *id).collect()
+    }
+
+    /// Looks and prints until `enough` holds for every webhook.
+    pub(crate) async fn until(
+        &mut self,
+        store: &dyn Store,
+        enough: impl Fn(&Watched) -> bool,
+    ) -> Result<()> {
+        loop {
+            self.look(store).await?;
+            if self.webhooks.values().all(&enough) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn look(&mut self, store: &dyn Store) -> Result<()> {
+        for (id, watched) in &mut self.webhooks {
+            if let Some(webhook) = store.webhook(self.tenant, *id).await? {
+                watched.disabled = webhook.disabled;
+            }
+            let query = DeliveryQuery {
+                limit: 50,
+                ..DeliveryQuery::default()
+            };
+            let DeliveryPage { mut rows, .. } = store.deliveries(self.tenant, *id, query).await?;
+            rows.reverse();
+            for row in &rows {
+                let printed = watched.printed.entry(row.id).or_insert(0);
+                if row.attempts == *printed {
+                    continue;
+                }
+                let Some(story) = store.delivery(self.tenant, row.id).await? else {
+                    continue;
+                };
+                for past in story.attempts.iter().filter(|past| past.number > *printed) {
+                    let at_ms = past.attempt.began_at.ms_since(self.began_at)
+                        + i64::from(past.attempt.duration_ms);
+                    screen::attempt(watched.character, &story.row, past, at_ms);
+                }
+                *printed = row.attempts;
+            }
+            watched.rows = rows;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn elapsed_ms(&self) -> i64 {
+        self.clock.now().ms_since(self.began_at)
+    }
+}
+
+impl Watched {
+    pub(crate) fn count(&self, status: Status) -> usize {
+        self.rows
+            .iter()
+            .filter(|row| row.status() == status)
+            .count()
+    }
+
+    /// Everything that can end has ended; a receiver that hangs has been tried twice.
+    pub(crate) fn settled(&self) -> bool {
+        match self.character {
+            Character::Hanging => self.rows.iter().all(|row| row.attempts >= 2),
+            Character::Steady | Character::Recovering | Character::Gone => self.ended(),
+        }
+    }
+
+    pub(crate) fn ended(&self) -> bool {
+        !self.rows.is_empty() && self.rows.iter().all(|row| row.state.is_end())
+    }
+
+    /// Whether this is how deliveries to such a receiver must end.
+    pub(crate) fn as_it_must(&self, once: bool) -> bool {
+        let all = |status| self.count(status) == self.rows.len();
+        match self.character {
+            Character::Steady => all(Status::Delivered),
+            Character::Recovering => {
+                all(Status::Delivered) && self.rows.iter().all(|row| row.attempts == 3)
+            }
+            Character::Gone => all(Status::Cancelled) && self.disabled.is_some(),
+            Character::Hanging if once => all(Status::Cancelled) && self.disabled.is_some(),
+            Character::Hanging => all(Status::Retrying),
+        }
+    }
+}

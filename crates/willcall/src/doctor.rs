@@ -1,0 +1,218 @@
+//! `willcall doctor`: looks at everything a start depends on and says in words what is wrong.
+//!
+//! It changes nothing, so it may run beside a server. Exit status 0 means nothing is wrong.
+
+use std::net::ToSocketAddrs;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use model::time::Timestamp;
+
+use crate::assemble;
+use crate::config::Config;
+
+/// A clock before this is certainly wrong: 2026-01-01T00:00:00Z.
+const CLOCK_EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+/// A name that every resolver on a machine with a network knows (RFC 6761 keeps it registered).
+const PUBLIC_NAME: &str = "example.org";
+
+enum Verdict {
+    Good,
+    /// Worth knowing; may be meant so.
+    Odd,
+    Wrong,
+}
+
+struct Finding {
+    about: &'static str,
+    verdict: Verdict,
+    words: String,
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "this is what a person asked for, not a log"
+)]
+pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
+    let findings = [
+        settings(config),
+        folder(config),
+        inspect(config),
+        clock(config),
+        look_up(),
+        certificates(config),
+        listening(config).await,
+    ];
+    let mut wrong = 0;
+    for finding in &findings {
+        let mark = match finding.verdict {
+            Verdict::Good => "good ",
+            Verdict::Odd => "odd  ",
+            Verdict::Wrong => "WRONG",
+        };
+        wrong += usize::from(matches!(finding.verdict, Verdict::Wrong));
+        println!("{mark}  {:<13} {}", finding.about, finding.words);
+    }
+    if wrong == 0 {
+        println!("Nothing is wrong.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{wrong} of {} checks found something wrong.",
+        findings.len()
+    );
+    Ok(ExitCode::FAILURE)
+}
+
+impl Finding {
+    fn new(about: &'static str, verdict: Verdict, words: impl Into<String>) -> Self {
+        Self {
+            about,
+            verdict,
+            words: words.into(),
+        }
+    }
+}
+
+/// They were read and checked before the doctor was called.
+fn settings(config: &Config) -> Finding {
+    let open = !config.listen.ip().is_loopback() && config.hosts.is_empty();
+    if open {
+        let words = "valid, but Willcall is open to other machines and answers only to addresses \
+                     and names without a dot; name its public host in the setting hosts";
+        return Finding::new("settings", Verdict::Odd, words);
+    }
+    Finding::new("settings", Verdict::Good, "valid")
+}
+
+fn folder(config: &Config) -> Finding {
+    let about = "data folder";
+    let shown = config.data_dir.display();
+    match std::fs::metadata(&config.data_dir) {
+        Ok(found) if !found.is_dir() => {
+            Finding::new(about, Verdict::Wrong, format!("{shown} is not a folder"))
+        }
+        Ok(found) if found.permissions().readonly() => Finding::new(
+            about,
+            Verdict::Wrong,
+            format!("{shown} cannot be written to"),
+        ),
+        Ok(_) => Finding::new(about, Verdict::Good, format!("{shown}")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let words = format!("{shown} does not exist; the first start makes it");
+            Finding::new(about, Verdict::Odd, words)
+        }
+        Err(error) => Finding::new(
+            about,
+            Verdict::Wrong,
+            format!("{shown} cannot be looked at: {error}"),
+        ),
+    }
+}
+
+fn inspect(config: &Config) -> Finding {
+    let file = assemble::store_file(&config.data_dir);
+    if !file.exists() {
+        let words = format!(
+            "{} does not exist; the first start makes it",
+            file.display()
+        );
+        return Finding::new("store", Verdict::Odd, words);
+    }
+    match store::inspect(&file) {
+        Ok(found) => Finding::new("store", Verdict::Good, store_words(&found)),
+        Err(error) => Finding::new("store", Verdict::Wrong, error.to_string()),
+    }
+}
+
+fn store_words(found: &store::Inspection) -> String {
+    let age = if found.schema_version < found.known_version {
+        format!(
+            ", of an older version ({} of {}) that the next start brings up to date",
+            found.schema_version, found.known_version
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "whole{age}; {} tenants, {} webhooks ({} disabled), {} KiB",
+        found.tenants,
+        found.webhooks,
+        found.disabled_webhooks,
+        (found.file_bytes + found.log_bytes) / 1024
+    )
+}
+
+fn clock(config: &Config) -> Finding {
+    let now = assemble::clock().now();
+    if now < CLOCK_EARLIEST {
+        let words = format!("the clock says {now}, which is past; set it, due times depend on it");
+        return Finding::new("clock", Verdict::Wrong, words);
+    }
+    let file = assemble::store_file(&config.data_dir);
+    let newest = store::inspect(&file)
+        .ok()
+        .and_then(|found| found.latest_notification);
+    match newest {
+        Some(newest) if newest > now.plus_ms(1_000) => {
+            let words = format!(
+                "the clock says {now}, but the store has something accepted at {newest}; the clock \
+                 was set back, or was ahead then. Retries scheduled meanwhile come late"
+            );
+            Finding::new("clock", Verdict::Wrong, words)
+        }
+        Some(_) | None => Finding::new("clock", Verdict::Good, format!("{now}")),
+    }
+}
+
+fn look_up() -> Finding {
+    let about = "name look-up";
+    let found = (PUBLIC_NAME, 443).to_socket_addrs();
+    if found.is_ok_and(|mut addresses| addresses.next().is_some()) {
+        return Finding::new(about, Verdict::Good, format!("{PUBLIC_NAME} is found"));
+    }
+    let words = format!(
+        "{PUBLIC_NAME} is not found: no network, or no resolver in /etc/resolv.conf. \
+         Receivers on the internet cannot be called"
+    );
+    Finding::new(about, Verdict::Odd, words)
+}
+
+fn certificates(config: &Config) -> Finding {
+    let about = "certificates";
+    let files = match assemble::ca_files(config) {
+        Ok(files) => files,
+        Err(error) => return Finding::new(about, Verdict::Wrong, format!("{error:#}")),
+    };
+    match engine::tls_config(&files) {
+        Ok(roots) if roots.system_roots + roots.extra_roots == 0 => {
+            let words = "no certificate authority is known, so no https receiver can be called; \
+                         install the package ca-certificates";
+            Finding::new(about, Verdict::Wrong, words)
+        }
+        Ok(roots) => {
+            let words = format!(
+                "{} authorities of the system, {} of ca_files",
+                roots.system_roots, roots.extra_roots
+            );
+            Finding::new(about, Verdict::Good, words)
+        }
+        Err(error) => Finding::new(about, Verdict::Wrong, error.to_string()),
+    }
+}
+
+async fn listening(config: &Config) -> Finding {
+    let (about, address) = ("address", config.listen);
+    match crate::listen::bind(address).await {
+        Ok(_) => Finding::new(
+            about,
+            Verdict::Good,
+            format!("{address} is free to listen on"),
+        ),
+        Err(_) => {
+            let words = format!("{address} is in use, by a running Willcall or something else");
+            Finding::new(about, Verdict::Odd, words)
+        }
+    }
+}

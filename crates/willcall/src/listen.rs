@@ -1,0 +1,127 @@
+//! The listening side: accepts connections, bounds their number and their slowness, and lets
+//! them end when asked to stop.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+/// A request's head has to arrive within this time, also on a kept connection that idles.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// A request's head may be this large; hyper answers 431 beyond it.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// After a stop was asked for, requests that run may take this long.
+const REQUESTS_LIMIT: Duration = Duration::from_secs(20);
+
+/// Binds the address that the settings name.
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that listens")]
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| {
+        format!("cannot listen on {address}; choose another address with --listen, or stop what listens there")
+    })
+}
+
+/// Serves `router` until `stop` says true, then lets running requests end.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    connections_max: usize,
+    mut stop: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(connections_max));
+    let running = GracefulShutdown::new();
+    loop {
+        let place = Arc::clone(&places).acquire_owned();
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = async { (place.await, listener.accept().await) } => accepted,
+        };
+        match accepted {
+            (Ok(place), Ok((stream, _))) => {
+                let connection = connection(stream, router.clone());
+                let connection = running.watch(connection);
+                spawn(async move {
+                    // A connection that breaks is the client's business.
+                    drop(connection.await);
+                    drop(place);
+                });
+            }
+            (_, Err(error)) => {
+                // Out of descriptors, most likely: wait for some to come back.
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            (Err(_closed), _) => break,
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(REQUESTS_LIMIT, running.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "some requests did not end within {} s and are cut off",
+            REQUESTS_LIMIT.as_secs()
+        );
+    }
+}
+
+fn connection(
+    stream: TcpStream,
+    router: axum::Router,
+) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Shared>> {
+    // Answers are small and complete: nothing is gained by waiting for more to send.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!("TCP_NODELAY cannot be set: {error}");
+    }
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(
+            TokioIo::new(stream),
+            TowerToHyperService::new(Shared(router)),
+        )
+}
+
+/// The router, taking hyper's bodies.
+#[derive(Clone)]
+struct Shared(axum::Router);
+
+impl tower::Service<http::Request<hyper::body::Incoming>> for Shared {
+    type Response = axum::response::Response;
+    type Error = Infallible;
+    type Future = axum::routing::future::RouteFuture<Infallible>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<hyper::body::Incoming>) -> Self::Future {
+        tower::Service::call(&mut self.0, request.map(axum::body::Body::new))
+    }
+}
+
+/// Runs beside everything else. What it does must not matter once the process stops.
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the top floor's one place that spawns"
+    )]
+    drop(tokio::spawn(task));
+}

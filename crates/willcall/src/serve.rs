@@ -1,0 +1,186 @@
+//! `willcall serve`: starts the house, answers until told to stop, and stops in order.
+//!
+//! The order of stopping: no new connection, requests that run end, no new attempt, attempts that
+//! run end within 30 s, everything is written down, the store is closed.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use model::contract::{Store, StoreError};
+use model::tenant::{NewToken, Permission, TokenHash, TokenKind};
+use tokio::sync::watch;
+
+use crate::assemble::{self, House};
+use crate::config::Config;
+use crate::listen;
+
+/// How long attempts that run may take after a stop was asked for.
+const ATTEMPTS_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often the store is asked whether it lives, and how often in a row it may fail to.
+const PULSE_EVERY: Duration = Duration::from_secs(5);
+const PULSES_MISSED_MAX: u32 = 3;
+
+/// The length of tokens made by Willcall: 330 bits.
+pub(crate) const TOKEN_LENGTH: usize = 64;
+
+pub(crate) async fn run(config: Config) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    let house = assemble::build(&config, |policies| policies)?;
+    let listener = listen::bind(config.listen).await?;
+    let address = listener.local_addr()?;
+    first_token(&house).await?;
+    tracing::info!(%address, data_dir = %config.data_dir.display(), "Willcall listens on http://{address}");
+
+    let (stop, stopping) = watch::channel(false);
+    let (ended, end) = watch::channel(false);
+    let served = listen::serve(
+        listener,
+        house.router.clone(),
+        config.connections_max,
+        stopping,
+    );
+    listen::spawn(async move {
+        served.await;
+        ended.send_replace(true);
+    });
+    let cause = tokio::select! {
+        biased;
+        signal = signals.next() => Cause::Asked(signal),
+        part = house.engine.failed() => Cause::Failed(part),
+        () = store_is_lost(&*house.store) => Cause::Failed("the store"),
+    };
+    match &cause {
+        Cause::Asked(signal) => tracing::info!("{signal}: stopping"),
+        Cause::Failed(part) => tracing::error!("{part} fell over; stopping"),
+    }
+    stop.send_replace(true);
+    let wind_up = wind_up(house, end);
+    tokio::select! {
+        biased;
+        signal = signals.next() => bail!("{signal} a second time: stopped at once; what was accepted is kept"),
+        done = wind_up => done?,
+    }
+    match cause {
+        Cause::Asked(_) => Ok(()),
+        Cause::Failed(words) => {
+            bail!("stopped because of a fault: {words}. Nothing accepted is lost; start it again")
+        }
+    }
+}
+
+enum Cause {
+    Asked(&'static str),
+    Failed(&'static str),
+}
+
+/// Returns once the store answers nothing but failures: only a restart mends that. A full disk is
+/// no failure of the store; it goes on when there is room.
+async fn store_is_lost(store: &dyn Store) {
+    let mut failures = 0;
+    while failures < PULSES_MISSED_MAX {
+        tokio::time::sleep(PULSE_EVERY).await;
+        failures = match store.pulse().await {
+            Err(StoreError::Broken(_)) => failures + 1,
+            Ok(()) | Err(_) => 0,
+        };
+    }
+}
+
+/// Stops what is left of the house once no connection is open.
+pub(crate) async fn wind_up(
+    house: House,
+    mut connections_end: watch::Receiver<bool>,
+) -> Result<()> {
+    // The sender is dropped only after it said true, so both answers mean the same.
+    drop(connections_end.wait_for(|ended| *ended).await);
+    let House { store, engine, .. } = house;
+    let stopped = engine.stop(ATTEMPTS_LIMIT).await;
+    if stopped.is_clean() {
+        tracing::info!("stopped; everything is written down");
+    } else {
+        tracing::warn!(
+            attempts_dropped = stopped.attempts_dropped,
+            outcomes_unwritten = stopped.outcomes_unwritten,
+            "stopped; what was left undone is done again by the next start"
+        );
+    }
+    store
+        .close()
+        .await
+        .context("the store did not close cleanly")?;
+    Ok(())
+}
+
+/// Makes and prints an administrator's token if nobody has any: otherwise nobody could begin.
+#[expect(
+    clippy::print_stdout,
+    reason = "the token is for the person who starts Willcall, not for a log"
+)]
+async fn first_token(house: &House) -> Result<()> {
+    if house.store.has_tokens().await? {
+        return Ok(());
+    }
+    let token = make_administrator(&*house.store, &house.dice, house.clock.now()).await?;
+    println!(
+        "This store has no token yet, so here is one for an administrator. It is shown only now:"
+    );
+    println!();
+    println!("    {token}");
+    println!();
+    println!("Say who sells tickets with `willcall apply FILE`; docs/operating.md has an example.");
+    Ok(())
+}
+
+async fn make_administrator(
+    store: &dyn Store,
+    dice: &model::dice::Dice,
+    now: model::time::Timestamp,
+) -> Result<String> {
+    let token = dice.split("first token").letters(TOKEN_LENGTH);
+    let administrator = NewToken {
+        tenant: None,
+        name: "administrator".to_owned(),
+        hash: TokenHash::of(&token),
+        kind: TokenKind::Program,
+        permissions: Permission::ALL.into_iter().collect(),
+        active: true,
+    };
+    store.create_token(administrator, now).await?;
+    Ok(token)
+}
+
+/// The signals that ask for a stop.
+pub(crate) struct Signals(watch::Receiver<(u32, &'static str)>);
+
+impl Signals {
+    pub(crate) fn listen() -> Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+        let (sender, receiver) = watch::channel((0, ""));
+        listen::spawn(async move {
+            loop {
+                let name = tokio::select! {
+                    biased;
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                };
+                sender.send_modify(|(count, last)| {
+                    *count += 1;
+                    *last = name;
+                });
+            }
+        });
+        Ok(Self(receiver))
+    }
+
+    /// The next signal.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        let (_, name) = *self.0.borrow_and_update();
+        name
+    }
+}

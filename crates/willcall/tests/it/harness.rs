@@ -1,0 +1,315 @@
+//! A server process, a client and a receiver, all of plain std, so that the tests share nothing
+//! with what they test.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver as Inbox, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Longer than anything here takes; a wait that reaches it has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) const TOKEN: &str = "a-token-of-some-length-for-the-tests";
+
+/// One organizer with a show and a token that may do everything.
+pub(crate) const TENANT: &str = r#"
+[[organizer]]
+slug = "bigevents"
+name = "Big Events"
+
+[[organizer.event]]
+slug = "democon"
+name = "Demo Con"
+
+[[organizer.token]]
+name = "tests"
+token = "a-token-of-some-length-for-the-tests"
+permissions = ["webhooks:read", "webhooks:write", "notifications:write"]
+"#;
+
+pub(crate) const API: &str = "/api/v1/organizers/bigevents";
+
+/// Runs the binary to its end.
+pub(crate) fn willcall(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_willcall"));
+    command.args(arguments).output().expect("the binary starts")
+}
+
+/// Applies a file to a data folder; the answer is what was printed.
+pub(crate) fn apply(folder: &Path, file: &str) -> Output {
+    let path = folder.join("apply.toml");
+    std::fs::write(&path, file).unwrap();
+    let folder = folder.to_str().unwrap();
+    willcall(&["apply", path.to_str().unwrap(), "--data-dir", folder])
+}
+
+/// A running `willcall serve`. Killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
+        let binary = Command::new(env!("CARGO_BIN_EXE_willcall"));
+        Self::start_by(binary, folder, more)
+    }
+
+    /// Starts it below a shell that limits the size of every file it writes.
+    pub(crate) fn start_cramped(folder: &Path, file_kib_max: u32) -> Self {
+        let mut shell = Command::new("bash");
+        // Ignored, the signal becomes an error of the write, as on a disk that is full.
+        let script = format!("trap '' XFSZ; ulimit -S -f {file_kib_max}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_willcall")]);
+        Self::start_by(shell, folder, &[])
+    }
+
+    /// Gives a server that was started cramped all the room there is.
+    pub(crate) fn give_room(&self) {
+        let pid = self.child.id().to_string();
+        let given = Command::new("prlimit")
+            .args(["--pid", &pid, "--fsize=unlimited"])
+            .status();
+        assert!(
+            given
+                .expect("prlimit (package util-linux) is there")
+                .success()
+        );
+    }
+
+    fn start_by(mut command: Command, folder: &Path, more: &[&str]) -> Self {
+        let mut child = command
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--allow-private-targets",
+                "127.0.0.0/8",
+            ])
+            .args([
+                "--data-dir",
+                folder.to_str().unwrap(),
+                "--log-format",
+                "json",
+            ])
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let (told, tells) = channel();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
+        let stderr = child.stderr.take().unwrap();
+        spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+                if let Some(address) = entry["address"].as_str() {
+                    told.send(address.parse().unwrap()).ok();
+                }
+                kept.lock().unwrap().push(line);
+            }
+        });
+        match tells.recv_timeout(PATIENCE) {
+            Ok(address) => Self {
+                child,
+                address,
+                log,
+            },
+            Err(_) => panic!("the server did not start: {:?}", log.lock().unwrap()),
+        }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client {
+            address: self.address,
+            authorization: format!("Token {TOKEN}"),
+        }
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; answers the exit status and everything it printed on standard output.
+    pub(crate) fn terminate(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        let status = self.child.wait().unwrap();
+        let mut printed = String::new();
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut printed)
+            .unwrap();
+        (status.code(), printed)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+    pub(crate) authorization: String,
+}
+
+impl Client {
+    pub(crate) fn get(&self, path: &str) -> (u16, Value) {
+        self.call("GET", path, "").expect("the server answers")
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        self.call("POST", path, body).expect("the server answers")
+    }
+
+    /// Makes a webhook for these action types and answers its id.
+    pub(crate) fn webhook(&self, target_url: &str, action_types: &[&str]) -> i64 {
+        let body = serde_json::json!({
+            "target_url": target_url,
+            "all_events": true,
+            "limit_events": [],
+            "action_types": action_types,
+        });
+        let (status, answer) = self.post(&format!("{API}/webhooks/"), &body.to_string());
+        assert_eq!(status, 201, "{answer}");
+        answer["id"].as_i64().unwrap()
+    }
+
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> std::io::Result<(u16, Value)> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            self.address,
+            self.authorization,
+            body.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| std::io::Error::other("no status line came"))?;
+        let body = serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned()));
+        Ok((status, body))
+    }
+}
+
+/// One call as a receiver saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) path: String,
+    /// Names in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
+}
+
+/// A receiver on a port of its own. It answers with what `answer` says, and keeps connections.
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
+    pub(crate) calls: Inbox<Call>,
+}
+
+impl Receiver {
+    pub(crate) fn start(answer: impl Fn(&Call) -> u16 + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, calls) = channel();
+        let answer = Arc::new(answer);
+        spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (sender, answer) = (sender.clone(), Arc::clone(&answer));
+                spawn(move || {
+                    drop(serve(stream, &sender, &*answer));
+                });
+            }
+        });
+        Self { address, calls }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn next(&self) -> Call {
+        self.calls.recv_timeout(PATIENCE).expect("a call comes")
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    calls: &Sender<Call>,
+    answer: &dyn Fn(&Call) -> u16,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut stream = stream;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+        let mut headers = BTreeMap::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                break;
+            };
+            headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+        let length = headers
+            .get("content-length")
+            .and_then(|length| length.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        reader.read_exact(&mut body)?;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let call = Call {
+            path,
+            headers,
+            body,
+        };
+        let status = answer(&call);
+        // Told before it is answered: what was answered has certainly been told.
+        drop(calls.send(call));
+        write!(
+            stream,
+            "HTTP/1.1 {status} Said so\r\nContent-Length: 0\r\n\r\n"
+        )?;
+    }
+}
+
+pub(crate) fn spawn(task: impl FnOnce() + Send + 'static) {
+    drop(std::thread::Builder::new().spawn(task).unwrap());
+}

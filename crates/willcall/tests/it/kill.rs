@@ -1,0 +1,90 @@
+//! kill -9 at random moments under load: nothing accepted is lost, and what is sent twice was in
+//! the air at a kill.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use crate::harness::{API, Client, PATIENCE, Receiver, Server, TENANT, apply, spawn};
+
+const KILLS: u64 = 5;
+const CLIENTS: u64 = 4;
+const FLIGHTS_MAX: usize = 16;
+
+#[test]
+fn nothing_accepted_is_lost_by_kills_and_duplicates_were_in_the_air() {
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}: how many notifications are accepted before each kill");
+    let folder = tempfile::tempdir().unwrap();
+    assert!(apply(folder.path(), TENANT).status.success());
+    let receiver = Receiver::start(|_| 200);
+    let url = receiver.url("/");
+    let start = || Server::start(folder.path(), &["--flights-max", &FLIGHTS_MAX.to_string()]);
+
+    let ids = Arc::new(AtomicU64::new(1));
+    let accepted = Arc::new(Mutex::new(BTreeSet::new()));
+    for round in 0..KILLS {
+        let server = start();
+        if round == 0 {
+            server.client().webhook(&url, &["pretix.event.order.paid"]);
+        }
+        let (told, tells) = channel();
+        for _ in 0..CLIENTS {
+            let (client, ids, accepted, told) = (
+                server.client(),
+                Arc::clone(&ids),
+                Arc::clone(&accepted),
+                told.clone(),
+            );
+            spawn(move || {
+                while let Some(id) = hand_in(&client, ids.fetch_add(1, Ordering::Relaxed)) {
+                    accepted.lock().unwrap().insert(id);
+                    told.send(()).ok();
+                }
+            });
+        }
+        drop(told);
+        let count = 20 + (seed.wrapping_mul(6_364_136_223_846_793_005) >> (8 * round)) % 200;
+        for _ in 0..count {
+            tells
+                .recv_timeout(PATIENCE)
+                .expect("notifications are accepted");
+        }
+        server.kill();
+        // Clients end when nobody answers any more; each has told what it got by then.
+        while tells.recv_timeout(PATIENCE).is_ok() {}
+    }
+
+    let _server = start();
+    let accepted = accepted.lock().unwrap().clone();
+    let mut received: BTreeMap<u64, usize> = BTreeMap::new();
+    while !accepted.iter().all(|id| received.contains_key(id)) {
+        let call = receiver.next();
+        let body: Value = serde_json::from_str(&call.body).unwrap();
+        *received
+            .entry(body["notification_id"].as_u64().unwrap())
+            .or_default() += 1;
+    }
+    let duplicates: usize = received.values().map(|count| count - 1).sum();
+    let bound = usize::try_from(KILLS).unwrap() * FLIGHTS_MAX;
+    println!("{} accepted, {duplicates} duplicates", accepted.len());
+    assert!(
+        duplicates <= bound,
+        "{duplicates} duplicates, at most {bound} were in the air"
+    );
+}
+
+/// Hands in one notification; answers its id if it was accepted, `None` once nobody answers.
+fn hand_in(client: &Client, id: u64) -> Option<u64> {
+    let body = format!(
+        r#"{{"notification_id":{id},"event":"democon","action":"pretix.event.order.paid","code":"A{id}"}}"#
+    );
+    match client.call("POST", &format!("{API}/notifications/"), &body) {
+        Ok((201, _)) => Some(id),
+        Ok((status, answer)) => panic!("{status} {answer}"),
+        Err(_) => None,
+    }
+}

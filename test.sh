@@ -1,0 +1,42 @@
+#!/bin/sh
+# All checks and tests, the same here and on the server. Installs what is missing; needs cargo.
+# Prints how long each step took. Fails on the first thing that is wrong.
+set -eu
+cd "$(dirname "$0")"
+
+step() {
+    name=$1
+    shift
+    began=$(date +%s)
+    printf '\n== %s\n' "$name"
+    "$@"
+    printf -- '-- %s: %s s\n' "$name" "$(($(date +%s) - began))"
+}
+
+need() {
+    # need COMMAND PACKAGE: installs Debian's package if the command is missing.
+    command -v "$1" >/dev/null 2>&1 && return 0
+    echo "$1 is missing; installing Debian's package $2"
+    as_root=
+    [ "$(id -u)" = 0 ] || as_root=sudo
+    $as_root apt-get update -qq
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2" >/dev/null
+}
+
+need cc gcc
+need git git
+need python3 python3
+need node nodejs
+need prlimit util-linux
+for part in fmt clippy; do
+    cargo $part --version >/dev/null 2>&1 || {
+        echo "cargo $part is missing; install it with: rustup component add rustfmt clippy"
+        exit 1
+    }
+done
+
+step format cargo fmt --all --check
+step lints cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+step tests cargo test --workspace --locked --quiet
+# The demo is the first thing a stranger runs, so it is the last thing that is checked.
+step demo cargo run --quiet --locked -- demo --once
