@@ -31,25 +31,22 @@ pub(crate) fn receiver(name: &str, manner: &str, url: &str) {
     println!("  webhook {name:<11} {url:<34} {manner}");
 }
 
-pub(crate) fn handed_in(title: &str, count: usize) {
+pub(crate) fn handing_in(title: &str) {
     println!();
-    println!("{title}: {count} notifications handed in and on disk. What becomes of them:");
+    println!("{title}: handing in a sale. What becomes of it, as it happens:");
     println!();
 }
 
 pub(crate) fn attempt(character: Character, row: &DeliveryRow, past: &PastAttempt, at_ms: i64) {
     let next = match past.next_due_at {
-        Some(next) => {
-            let ended_at = past
-                .attempt
-                .began_at
-                .plus_ms(i64::from(past.attempt.duration_ms));
-            format!(" Next attempt in {}.", seconds(next.ms_since(ended_at)))
-        }
+        Some(next) => format!(
+            " Next attempt in {}.",
+            seconds(next.ms_since(past.ended_at()))
+        ),
         None => String::new(),
     };
     println!(
-        "  {:>7}  {:<11} {:<34} #{} {}{next}",
+        "  {:>7}  {:<10}  {:<37}  #{} {}{next}",
         seconds(at_ms),
         name(character),
         row.action_type,
