@@ -15,7 +15,7 @@ use crate::route::{Admitted, Answer, Answering, Asked};
 const INDENT_MAX: i128 = 8;
 
 pub(super) fn json(asked: &Asked, status: StatusCode, value: &Value) -> Answer {
-    let indent = accepted(asked).ok().map_or(0, |indent| indent);
+    let indent = accepted(asked).unwrap_or(0);
     let mut answer = Answer::new(Bytes::from(value.answered(indent)));
     *answer.status_mut() = status;
     let form = HeaderValue::from_static("application/json");

@@ -34,16 +34,10 @@ pub(super) async fn list_deliveries(_: Arc<Pretix>, request: Admitted) -> Result
     let webhook = webhooks::find(&request).await?.id;
     let query = read_query(&request.asked)?;
     let asked = &request.asked;
-    let ask = |query: DeliveryQuery| {
-        let shared = Arc::clone(&request.shared);
-        async move {
-            let ask = |store: &dyn model::contract::Store| {
-                store.deliveries(tenant, webhook, query.clone())
-            };
-            shared.ask(ask).await
-        }
-    };
-    let page = ask(query.clone()).await?;
+    let page = request
+        .shared
+        .ask(|store| store.deliveries(tenant, webhook, query.clone()))
+        .await?;
     let ends = (page.rows.first(), page.rows.last());
     let to = |from: PageFrom| answer::link(asked, "cursor", Some(&cursor(from)));
     let next = match ends.1 {

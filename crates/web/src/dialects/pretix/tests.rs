@@ -5,6 +5,7 @@ mod differences;
 mod golden;
 mod intake;
 mod log;
+mod policy;
 mod refusals;
 mod resource;
 mod wire;

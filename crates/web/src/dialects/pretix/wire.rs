@@ -256,42 +256,30 @@ fn put_in_order(
         };
         known.push((key, value));
     }
-    arrange(object, known, classed, in_order)
+    arrange(object, known, in_order || !classed)
 }
 
+/// Keys of the class come first, unless they may stay where they stand.
 fn arrange(
     object: Object,
     mut known: Vec<(&'static str, Option<Value>)>,
-    classed: bool,
-    in_order: bool,
+    stays: bool,
 ) -> Vec<(Text, Value)> {
     let has_organizer = known.iter().any(|(key, _)| *key == "organizer");
-    let mut rest = object.into_pairs();
-    rest.retain(|(key, _)| has_organizer || key.as_str() != Some("organizer"));
-    let mut take = |key: &Text| {
-        let found = known.iter_mut().find(|(own, _)| key.as_str() == Some(own));
-        found.and_then(|(_, value)| value.take())
-    };
-    if in_order || !classed {
-        let mut placed: Vec<(Text, Value)> = Vec::with_capacity(rest.len());
-        for (key, value) in rest {
-            let value = take(&key).unwrap_or(value);
-            placed.push((key, value));
+    let mut placed: Vec<(Text, Value)> = Vec::new();
+    for (key, value) in object.into_pairs() {
+        let own = known.iter_mut().find(|(own, _)| key.as_str() == Some(own));
+        match own {
+            Some((_, judged)) if stays => placed.push((key, judged.take().unwrap_or(value))),
+            Some(_) => {}
+            None if !has_organizer && key.as_str() == Some("organizer") => {}
+            None => placed.push((key, value)),
         }
-        let filled = known
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?)));
-        let filled = filled.map(|(key, value)| (Text::Whole(key.to_owned()), value));
-        let mut pairs: Vec<(Text, Value)> = filled.collect();
-        pairs.extend(placed);
-        return pairs;
     }
-    rest.retain(|(key, _)| !known.iter().any(|(own, _)| key.as_str() == Some(own)));
-    let known = known
+    let first = known
         .into_iter()
-        .filter_map(|(key, value)| Some((key, value?)));
-    let known = known.map(|(key, value)| (Text::Whole(key.to_owned()), value));
-    known.chain(rest).collect()
+        .filter_map(|(key, value)| Some((Text::Whole(key.to_owned()), value?)));
+    first.chain(placed).collect()
 }
 
 /// The value that goes out under `key`, or what is wrong with the one that came in.
