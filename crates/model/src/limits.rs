@@ -36,10 +36,11 @@ pub const RESPONSE_HEADERS_MAX: usize = 100;
 /// A target URL as stored. Dialects may draw the line lower.
 pub const TARGET_URL_CHARS_MAX: usize = 2_048;
 
-/// Retries that a webhook may ask for (`spec/openticket.md` 5.3).
+/// Retries that a webhook may ask for.
 pub const RETRIES_MAX: u32 = 25;
 
-/// How long `Retry-After` may have a webhook left alone (`spec/decisions.md`, common).
+/// How long `Retry-After` may have a webhook left alone: an hour, so that no receiver can stop its
+/// own deliveries for good.
 pub const RETRY_AFTER_MAX_MS: i64 = 3_600_000;
 
 /// Deliveries read from the store for one lane at a time.

@@ -112,6 +112,13 @@ pub struct PastAttempt {
     pub next_due_at: Option<Timestamp>,
 }
 
+impl PastAttempt {
+    pub fn ended_at(&self) -> Timestamp {
+        let attempt = &self.attempt;
+        attempt.began_at.plus_ms(i64::from(attempt.duration_ms))
+    }
+}
+
 impl Status {
     pub const ALL: [Self; 5] = [
         Self::Pending,

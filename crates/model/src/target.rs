@@ -1,8 +1,8 @@
 //! Target: a target URL taken apart into what a call needs, and the same URL without secrets.
 //!
-//! A dialect decides which URLs it accepts; this decides what they mean on the wire
-//! (RFC 3986 as browsers read it): host in lower case and punycode, dot segments resolved, other than
-//! ASCII percent-encoded, no fragment, user and password as Basic credentials.
+//! A dialect decides which URLs it accepts; this decides what they mean on the wire: host in lower
+//! case and punycode, dot segments resolved, other than ASCII percent-encoded, no fragment
+//! (RFC 3986 as browsers read it), user and password as Basic credentials (RFC 7617).
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

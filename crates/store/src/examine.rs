@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::time::Timestamp;
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::OpenError;
@@ -48,7 +47,7 @@ pub struct Inspection {
 /// Looks at a store without changing anything. Reads every page, however many there are.
 pub fn inspect(path: &Path) -> Result<Inspection, OpenError> {
     if bytes_of(path)? == 0 {
-        return Err(OpenError::Missing(path.to_owned()));
+        return Err(OpenError::NoStore(path.to_owned()));
     }
     let conn = examined(path)?;
     check_pages(path, &conn)?;
@@ -62,7 +61,7 @@ pub(crate) fn before_opening(path: &Path) -> Result<(), OpenError> {
         _ => Path::new("."),
     };
     if !folder.is_dir() {
-        return Err(OpenError::Missing(folder.to_owned()));
+        return Err(OpenError::NoFolder(folder.to_owned()));
     }
     let bytes = bytes_of(path)?;
     if bytes == 0 {
@@ -86,7 +85,7 @@ pub(crate) fn before_opening(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// A connection that cannot write, to a file that is ours and has the schema it should have.
+/// A connection that cannot write, nor move a log into its file, to a file that is ours and has the schema it should have.
 fn examined(path: &Path) -> Result<Connection, OpenError> {
     let failed = |error| OpenError::of(path, error);
     if path.is_dir() {
@@ -98,8 +97,6 @@ fn examined(path: &Path) -> Result<Connection, OpenError> {
     )
     .map_err(failed)?;
     conn.busy_timeout(BUSY_LIMIT).map_err(failed)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        .map_err(failed)?;
     if migrate::application_id(&conn).map_err(failed)? != migrate::APPLICATION_ID {
         return Err(OpenError::NotAStore(path.to_owned()));
     }

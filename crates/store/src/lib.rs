@@ -39,11 +39,10 @@ pub fn open_inline_at(path: &Path) -> Result<Arc<dyn Store>, OpenError> {
 /// Why a store cannot be opened, and what to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OpenError {
-    #[error(
-        "{} does not exist: create the folder, or name another one",
-        .0.display()
-    )]
-    Missing(PathBuf),
+    #[error("the folder {} does not exist: create it, or name another one", .0.display())]
+    NoFolder(PathBuf),
+    #[error("there is no store at {} yet: `willcall serve` makes one", .0.display())]
+    NoStore(PathBuf),
     #[error(
         "{} is not a Willcall store, and is left as it is: move it away, or name another folder",
         .0.display()

@@ -146,6 +146,12 @@ impl Holder {
         }
     }
 
+    /// Whether this is the one of their tenants that the holder means without naming it.
+    pub(crate) fn means(&self, tenant: &Tenant) -> bool {
+        let own = |grant: &Grant| grant.tenant.as_ref() == Some(tenant);
+        self.programs().any(|grant| grant.default && own(grant))
+    }
+
     /// The name under which what is done here goes into the tenant's audit log.
     pub(crate) fn actor(&self, tenant: &Tenant, wanted: Permission) -> String {
         let granting = self
@@ -197,6 +203,22 @@ impl Callers {
             });
         }
         Ok(tenant)
+    }
+
+    /// The tenants of `dialect` that `holder` is listed for; all of them for an administrator.
+    pub(crate) async fn tenants_of(
+        &self,
+        shared: &Shared,
+        dialect: &DialectName,
+        holder: &Holder,
+    ) -> Result<Vec<Tenant>, Refusal> {
+        if holder.programs().any(|grant| grant.tenant.is_none()) {
+            return shared.ask(|store| store.tenants(dialect.clone())).await;
+        }
+        let own = holder.programs().filter_map(|grant| grant.tenant.clone());
+        let mut own: Vec<Tenant> = own.filter(|own| own.dialect == *dialect).collect();
+        own.dedup();
+        Ok(own)
     }
 
     /// What `take` makes of what is kept for this version; nothing if another one is kept by

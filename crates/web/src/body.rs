@@ -1,14 +1,15 @@
 //! Reading what a request brings: its body, never more than asked for and never for longer than
-//! the time limit; and its query.
+//! the time limit; the form that the body says it has; and its query.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::{BodyDataStream, BodyExt, Full, LengthLimitError, Limited};
 use model::refusal::Refusal;
+use multer::Multipart;
 use percent_encoding::percent_decode_str;
 
 /// Within this time a body must have arrived.
@@ -24,6 +25,78 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge(most)),
         Ok(Err(_)) => Err(Refusal::bad_request("The body broke off.")),
         Err(_) => Err(Refusal::TooSlow),
+    }
+}
+
+/// A media type with those of its parameters that matter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Form {
+    /// Without parameters, in lower case.
+    pub(crate) kind: String,
+    /// As it was sent.
+    whole: String,
+    pub(crate) charset: Option<String>,
+    boundary: Option<String>,
+}
+
+impl Form {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let header = headers.get(CONTENT_TYPE);
+        let whole = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let whole = whole.unwrap_or_default();
+        let mut parts = whole.split(';');
+        let kind = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+        let (mut charset, mut boundary) = (None, None);
+        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+            let value = Some(value.trim().trim_matches('"').to_owned());
+            match name.trim().to_ascii_lowercase().as_str() {
+                "charset" => charset = value,
+                "boundary" => boundary = value,
+                _ => {}
+            }
+        }
+        Self {
+            kind,
+            whole,
+            charset,
+            boundary,
+        }
+    }
+
+    pub(crate) fn unknown(&self) -> Refusal {
+        Refusal::UnknownForm(self.whole.clone())
+    }
+
+    /// The fields of a form of several parts; files are left out.
+    pub(crate) async fn parts(&self, body: &Bytes) -> Result<Vec<(String, String)>, String> {
+        let boundary = self
+            .boundary
+            .as_deref()
+            .filter(|boundary| !boundary.is_empty());
+        let boundary = boundary.ok_or("Invalid boundary in multipart: None")?;
+        let opening = format!("--{boundary}");
+        if !body
+            .windows(opening.len())
+            .any(|window| window == opening.as_bytes())
+        {
+            // A body without a single part is an empty form.
+            return Ok(Vec::new());
+        }
+        let stream = BodyDataStream::new(Full::new(body.clone()));
+        let mut multipart = Multipart::new(stream, boundary);
+        let mut pairs = Vec::new();
+        loop {
+            let part = multipart.next_field().await;
+            let Some(part) = part.map_err(|error| error.to_string())? else {
+                return Ok(pairs);
+            };
+            let name = part.name().map(str::to_owned);
+            let is_file = part.file_name().is_some();
+            let value = part.bytes().await.map_err(|error| error.to_string())?;
+            if let (Some(name), false) = (name, is_file) {
+                pairs.push((name, String::from_utf8_lossy(&value).into_owned()));
+            }
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub use state::{Parts, Settings};
 pub fn build(parts: Parts, meters: &mut Registry) -> Router {
     let shared = Arc::new(state::Shared::new(parts, meters));
     Router::new()
-        .route("/", get(health::greet))
+        .route("/", get(health::greet).fallback(route::serve))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))

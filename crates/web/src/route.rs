@@ -44,8 +44,7 @@ pub(crate) struct Place {
     /// A segment in braces stands for any one segment. A slash at the end is part of the path,
     /// but requests that change something may leave it out.
     pub(crate) path: &'static str,
-    /// The segment that names the tenant.
-    pub(crate) tenant: Option<&'static str>,
+    pub(crate) whose: Whose,
     /// Whether the last segment may carry the name of a form, such as `.json`.
     pub(crate) suffixed: bool,
     /// The only method for which this place is there at all.
@@ -56,6 +55,17 @@ pub(crate) struct Place {
     pub(crate) write: Need,
     pub(crate) body_bytes_max: usize,
     pub(crate) verbs: Vec<(Method, Handler)>,
+}
+
+/// Whose things a place is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whose {
+    /// Nobody's in particular.
+    Nobodys,
+    /// Those of the tenant that this segment of the path names.
+    Named(&'static str),
+    /// Those of every tenant whoever asks is listed for, as far as the request narrows them.
+    Listed(fn(&Asked, Vec<Tenant>) -> Vec<Tenant>),
 }
 
 /// A request before anybody knows who is asking.
@@ -81,7 +91,8 @@ pub(crate) struct Admitted {
     pub(crate) asked: Arc<Asked>,
     pub(crate) holder: Holder,
     pub(crate) body: Bytes,
-    tenant: Option<Tenant>,
+    /// Those whose things are asked for, and at whom whoever asks may do that.
+    pub(crate) tenants: Vec<Tenant>,
 }
 
 /// How a path leads to a place.
@@ -178,14 +189,14 @@ async fn enter(
     };
     let (hash, request) = (holder.hash, fingerprint(asked, &body));
     let handled = async {
-        let (tenant, handler) = admitted?;
+        let (tenants, handler) = admitted?;
         let (shared, asked) = (Arc::clone(&shared), Arc::clone(asked));
         handler(Admitted {
             shared,
             asked,
             holder,
             body,
-            tenant,
+            tenants,
         })
         .await
     };
@@ -205,22 +216,30 @@ async fn admit(
     asked: &Asked,
     place: &Place,
     holder: &Holder,
-) -> Result<(Option<Tenant>, Handler), Refusal> {
+) -> Result<(Vec<Tenant>, Handler), Refusal> {
     (asked.dialect.admit)(asked)?;
-    let tenant = match place.tenant {
-        Some(param) => {
-            let key = asked.param(param);
-            let dialect = &asked.dialect.name;
-            shared.callers.tenant(shared, dialect, key).await?
+    let dialect = &asked.dialect.name;
+    let tenants = match place.whose {
+        Whose::Nobodys => Vec::new(),
+        Whose::Named(param) => {
+            let found = shared.callers.tenant(shared, dialect, asked.param(param));
+            found.await?.into_iter().collect()
         }
-        None => None,
+        Whose::Listed(narrow) => {
+            let all = shared.callers.tenants_of(shared, dialect, holder);
+            narrow(asked, all.await?)
+        }
     };
     let need = if asked.method.is_safe() {
         place.read
     } else {
         place.write
     };
-    if !holder.may(need, tenant.as_ref()) {
+    let tenants: Vec<Tenant> = tenants
+        .into_iter()
+        .filter(|tenant| holder.may(need, Some(tenant)))
+        .collect();
+    if tenants.is_empty() && !holder.may(need, None) {
         return Err(Refusal::Forbidden);
     }
     let handler = match &asked.method {
@@ -232,7 +251,7 @@ async fn admit(
         method => place.handler(method),
     };
     let handler = handler.ok_or_else(|| Refusal::NoSuchMethod(asked.method.to_string()))?;
-    Ok((tenant, handler))
+    Ok((tenants, handler))
 }
 
 /// What tells one request from another under the same idempotency key.
@@ -327,7 +346,8 @@ impl Place {
                 Some(_) | None => return None,
             }
         }
-        let lacks_slash = wants_slash && !ends_in_slash && suffix.is_none();
+        // The root is nothing but its slash.
+        let lacks_slash = wants_slash && !ends_in_slash && suffix.is_none() && !pattern.is_empty();
         Some(Way {
             params,
             suffix,
@@ -349,7 +369,10 @@ impl Dialect {
             None => (path, false),
         };
         let decoded = |raw: &str| percent_decode_str(raw).decode_utf8_lossy().into_owned();
-        let segments: Vec<String> = path.split('/').map(decoded).collect();
+        let segments: Vec<String> = match path {
+            "" => Vec::new(),
+            path => path.split('/').map(decoded).collect(),
+        };
         let here = |place: &&Arc<Place>| place.only.as_ref().is_none_or(|only| only == method);
         let mut places = self.places.iter().filter(here);
         places.find_map(|place| Some((Arc::clone(place), place.way(&segments, ends_in_slash)?)))
@@ -395,7 +418,7 @@ impl Asked {
 impl Admitted {
     /// Whose things are asked for. Places that name a tenant are only entered if there is one.
     pub(crate) fn tenant(&self) -> Result<&Tenant, Refusal> {
-        self.tenant.as_ref().ok_or(Refusal::Forbidden)
+        self.tenants.first().ok_or(Refusal::Forbidden)
     }
 
     /// Who is asking, for the audit log.

@@ -84,10 +84,6 @@ pub(crate) async fn apply_text(
     })
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "what a person asked for, and tokens that are shown once"
-)]
 fn report(outcome: &Outcome) {
     let mut counts = (0, 0, 0);
     for applied in &outcome.applied {
@@ -107,21 +103,21 @@ fn report(outcome: &Outcome) {
         };
         let tenant = &applied.tenant;
         match &applied.item {
-            AppliedItem::Tenant => println!("{verb} {tenant}"),
-            AppliedItem::Event(slug) => println!("{verb} {tenant}: show {slug}"),
+            AppliedItem::Tenant => say!("{verb} {tenant}"),
+            AppliedItem::Event(slug) => say!("{verb} {tenant}: show {slug}"),
             AppliedItem::Webhook { id, target_url } => {
-                println!("{verb} {tenant}: webhook {id} to {}", masked(target_url));
+                say!("{verb} {tenant}: webhook {id} to {}", masked(target_url));
             }
             AppliedItem::Token { name, fresh } => {
-                println!("{verb} {tenant}: token \"{name}\"");
+                say!("{verb} {tenant}: token \"{name}\"");
                 let mut made = outcome.fresh.iter();
                 let made = made.find(|made| made.tenant == *tenant && made.name == *name);
                 if let Some(made) = made.filter(|_| *fresh) {
-                    println!("    {}    (shown only now)", made.token);
+                    say!("    {}    (shown only now)", made.token);
                 }
             }
         }
     }
     let (created, changed, unchanged) = counts;
-    println!("{created} created, {changed} changed, {unchanged} as declared already");
+    say!("{created} created, {changed} changed, {unchanged} as declared already");
 }

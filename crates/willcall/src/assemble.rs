@@ -52,6 +52,9 @@ pub(crate) fn dice() -> Result<Dice> {
 pub(crate) fn dialects(config: &Config) -> Dialects {
     let options = web::dialects::Options {
         user_agent: config.user_agent.clone(),
+        kept: config.kept.clone(),
+        extra_triggers: config.triggers.clone(),
+        strict_triggers: config.strict_triggers,
         extra_action_types: config.action_types.iter().map(action_type).collect(),
     };
     web::dialects::all(&options)
@@ -100,7 +103,6 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
             settings: engine::Settings {
                 flights_max: config.flights_max,
                 lane_width: config.lane_width,
-                kept_ms: config.kept_ms,
                 idle_connections_max: config.flights_max,
                 idle_connection_ms: 20_000,
             },

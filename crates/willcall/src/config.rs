@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Arg, ArgMatches};
 use model::address::PrivateTargets;
+use web::dialects::{Kept, Trigger};
 
 /// One setting. Lists are written with commas between, or as arrays in the file.
 pub(crate) struct Setting {
@@ -64,10 +65,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
         meaning: "Further action types that webhooks may ask for, as plugins register them",
     },
     Setting {
+        key: "triggers",
+        default: "",
+        value: "RESOURCE.TRIGGER[>RESOURCE][=NAME],…",
+        meaning: "Further triggers that webhooks may ask for; with > the related resource whose webhooks hear of it, too; with = what receivers are told has happened",
+    },
+    Setting {
+        key: "strict_triggers",
+        default: "false",
+        value: "true|false",
+        meaning: "Whether webhooks are refused whose trigger nothing is known to fire",
+    },
+    Setting {
         key: "log_days",
-        default: "30",
-        value: "DAYS",
-        meaning: "How long deliveries stay in the log after they were accepted, 1 to 3650. What is still owed is never removed",
+        default: "",
+        value: "DAYS|NAME=DAYS,…",
+        meaning: "How long deliveries stay in the log after they were accepted, 1 to 3650: all of them, or those of one platform by its name. Without it, as long as that platform keeps them. What is still owed is never removed",
     },
     Setting {
         key: "lane_width",
@@ -112,7 +125,9 @@ pub(crate) struct Config {
     pub(crate) user_agent: String,
     /// Code and label.
     pub(crate) action_types: Vec<(String, String)>,
-    pub(crate) kept_ms: i64,
+    pub(crate) kept: Kept,
+    pub(crate) triggers: Vec<Trigger>,
+    pub(crate) strict_triggers: bool,
     pub(crate) lane_width: usize,
     pub(crate) flights_max: usize,
     pub(crate) connections_max: usize,
@@ -245,7 +260,12 @@ impl Gathered {
             user_agent: self.read("user_agent", header_text)?,
             action_types: self
                 .read("action_types", |text| list(text).map(action_type).collect())?,
-            kept_ms: self.number("log_days", 1, 3_650)? * 24 * 3_600_000,
+            kept: self.read("log_days", kept)?,
+            triggers: self.read("triggers", |text| list(text).map(trigger).collect())?,
+            strict_triggers: self.read("strict_triggers", |text| {
+                text.parse()
+                    .map_err(|_| "it has to be true or false".to_owned())
+            })?,
             lane_width: self.count("lane_width", 1_024)?,
             flights_max: self.count("flights_max", 16_384)?,
             connections_max: self.count("connections_max", 65_536)?,
@@ -332,6 +352,69 @@ fn action_type(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Days for all, or for one platform by its name.
+fn kept(text: &str) -> Result<Kept, String> {
+    let mut kept = Kept::default();
+    for item in list(text) {
+        let (name, days) = match item.split_once('=') {
+            Some((name, days)) => (Some(name.trim()), days.trim()),
+            None => (None, item),
+        };
+        let days = days.parse::<i64>().ok();
+        let days = days
+            .filter(|days| (1..=3_650).contains(days))
+            .ok_or_else(|| {
+                format!(
+                    "\"{item}\" is not a whole number of days from 1 to 3650, or such as name=7"
+                )
+            })?;
+        let ms = days * 24 * 3_600_000;
+        let twice = match name {
+            Some(name) => kept.own_ms.insert(name.to_owned(), ms),
+            None => kept.all_ms.replace(ms),
+        };
+        if twice.is_some() {
+            return Err(format!("\"{item}\" says twice for how long"));
+        }
+    }
+    Ok(kept)
+}
+
+fn trigger(text: &str) -> Result<Trigger, String> {
+    let wrong = || {
+        format!(
+            "\"{text}\" is not a trigger such as order.placed, order.placed>event or \
+             ticket_type.update=ticket_type.updated"
+        )
+    };
+    let word = |word: &str| {
+        let word = word.trim();
+        let plain = word
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        (plain && (1..=50).contains(&word.len())).then(|| word.to_owned())
+    };
+    let (what, name) = match text.split_once('=') {
+        Some((what, name)) => (what, Some(name.trim())),
+        None => (text, None),
+    };
+    let (pair, reaches) = match what.split_once('>') {
+        Some((pair, reaches)) => (pair, Some(word(reaches).ok_or_else(wrong)?)),
+        None => (what, None),
+    };
+    let (resource, trigger) = pair.split_once('.').ok_or_else(wrong)?;
+    let named = |name: &str| {
+        let plain = name.split('.').all(|part| word(part).is_some());
+        (plain && name.len() <= 200).then(|| name.to_owned())
+    };
+    Ok(Trigger {
+        resource: word(resource).ok_or_else(wrong)?,
+        trigger: word(trigger).ok_or_else(wrong)?,
+        name: name.map(|name| named(name).ok_or_else(wrong)).transpose()?,
+        reaches,
+    })
+}
+
 fn read_file(path: &Path) -> Result<BTreeMap<String, (String, String)>> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
@@ -358,16 +441,14 @@ fn as_text(value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(flag) => Some(flag.to_string()),
         toml::Value::Array(items) => {
             let texts: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
             texts
                 .filter(|texts| texts.iter().all(|text| !text.contains(',')))
                 .map(|texts| texts.join(","))
         }
-        toml::Value::Float(_)
-        | toml::Value::Boolean(_)
-        | toml::Value::Datetime(_)
-        | toml::Value::Table(_) => None,
+        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
     }
 }
 

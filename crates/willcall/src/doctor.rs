@@ -30,10 +30,6 @@ struct Finding {
     words: String,
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "this is what a person asked for, not a log"
-)]
 pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
     let findings = [
         settings(config),
@@ -52,13 +48,13 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
             Verdict::Wrong => "WRONG",
         };
         wrong += usize::from(matches!(finding.verdict, Verdict::Wrong));
-        println!("{mark}  {:<13} {}", finding.about, finding.words);
+        say!("{mark}  {:<13} {}", finding.about, finding.words);
     }
     if wrong == 0 {
-        println!("Nothing is wrong.");
+        say!("Nothing is wrong.");
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    say!(
         "{wrong} of {} checks found something wrong.",
         findings.len()
     );

@@ -2,6 +2,9 @@
 //!
 //! What each of them does is in the file of its name; this one is the map.
 
+#[macro_use]
+mod say;
+
 mod apply;
 mod assemble;
 mod config;

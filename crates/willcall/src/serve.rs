@@ -113,22 +113,16 @@ pub(crate) async fn wind_up(
 }
 
 /// Makes and prints an administrator's token if nobody has any: otherwise nobody could begin.
-#[expect(
-    clippy::print_stdout,
-    reason = "the token is for the person who starts Willcall, not for a log"
-)]
 async fn first_token(house: &House) -> Result<()> {
     if house.store.has_tokens().await? {
         return Ok(());
     }
     let token = make_administrator(&*house.store, &house.dice, house.clock.now()).await?;
-    println!(
-        "This store has no token yet, so here is one for an administrator. It is shown only now:"
-    );
-    println!();
-    println!("    {token}");
-    println!();
-    println!("Say who sells tickets with `willcall apply FILE`; docs/operating.md has an example.");
+    say!("This store has no token yet, so here is one for an administrator. It is shown only now:");
+    say!();
+    say!("    {token}");
+    say!();
+    say!("Say who sells tickets with `willcall apply FILE`; docs/operating.md has an example.");
     Ok(())
 }
 

@@ -56,10 +56,6 @@ impl Wanted {
     }
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the token is for the person who asked, not for a log"
-)]
 pub(crate) async fn create(config: &Config, wanted: &Wanted) -> Result<()> {
     if wanted.name.trim().is_empty() || wanted.name.len() > model::limits::NAME_BYTES_MAX {
         bail!(
@@ -94,7 +90,7 @@ pub(crate) async fn create(config: &Config, wanted: &Wanted) -> Result<()> {
         Err(error) => return Err(error.into()),
     }
     store.close().await?;
-    println!("{token}");
+    say!("{token}");
     Ok(())
 }
 

@@ -15,8 +15,11 @@ use crate::sqlite::fault::{Fault, broken};
 use crate::sqlite::queue::{Class, Queue, Taken, Weighed, lock};
 use crate::sqlite::writer::{Job, Shared, Tx, Writer};
 
-/// Reading threads: pages and logins, of which two at a time keep two cores busy.
+/// Reading threads. The first takes only what is quick, so that nobody waits for a login because
+/// somebody searches a long log.
 pub(crate) const READERS: usize = 2;
+
+const _: () = assert!(READERS > 1);
 
 pub(crate) enum Desk {
     Threads(Threads),
@@ -26,7 +29,7 @@ pub(crate) enum Desk {
 pub(crate) struct Threads {
     shared: Arc<Shared>,
     writing: Arc<Queue<WriteJob>>,
-    reading: Arc<Queue<Box<dyn ReadJob>>>,
+    reading: Arc<Queue<ReadJob>>,
     /// Each thread holds a clone until it has closed its file.
     closed: tokio::sync::watch::Receiver<()>,
 }
@@ -42,7 +45,12 @@ struct WriteJob {
     job: Box<dyn Job>,
 }
 
-trait ReadJob: Send {
+struct ReadJob {
+    class: Class,
+    job: Box<dyn Asked>,
+}
+
+trait Asked: Send {
     fn run(self: Box<Self>, conn: &Connection);
 }
 
@@ -74,7 +82,7 @@ impl Desk {
             std::thread::Builder::new()
                 .name(format!("store reader {index}"))
                 .spawn(move || {
-                    read_on(&conn, &ends);
+                    read_on(&conn, &ends, index > 0);
                     drop(conn);
                     drop((open, reading));
                 })?;
@@ -142,7 +150,7 @@ impl Desk {
     }
 
     /// Has `work` done by a reader: it sees everything that was answered before.
-    pub(crate) fn read<T, F>(&self, work: F) -> Reply<T>
+    pub(crate) fn read<T, F>(&self, class: Class, work: F) -> Reply<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -150,8 +158,11 @@ impl Desk {
         let (reply, answer) = oneshot::channel();
         match self {
             Self::Threads(threads) => {
-                let job: Box<dyn ReadJob> = Box::new(Question { work, reply });
-                if let Err(refused) = threads.reading.put(job) {
+                let job = Box::new(Question { work, reply });
+                if let Err(refused) = threads.reading.put(ReadJob { class, job }) {
+                    if matches!(refused, StoreError::Busy) {
+                        threads.shared.meters.busy.inc();
+                    }
                     return ready(Err(refused));
                 }
             }
@@ -215,7 +226,7 @@ impl Threads {
 #[derive(Clone)]
 struct Ends {
     writing: Arc<Queue<WriteJob>>,
-    reading: Arc<Queue<Box<dyn ReadJob>>>,
+    reading: Arc<Queue<ReadJob>>,
 }
 
 impl Ends {
@@ -261,9 +272,9 @@ fn write_on(mut writer: Writer, shared: &Shared, ends: &Ends) -> Connection {
     }
 }
 
-fn read_on(conn: &Connection, ends: &Ends) {
+fn read_on(conn: &Connection, ends: &Ends, sweeps_too: bool) {
     let _will = LastWill(ends);
-    while let Some(job) = ends.reading.take_one() {
+    while let Some(ReadJob { job, .. }) = ends.reading.take_one(sweeps_too) {
         job.run(conn);
     }
 }
@@ -303,7 +314,7 @@ struct Question<T, F> {
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> ReadJob for Question<T, F>
+impl<T, F> Asked for Question<T, F>
 where
     T: Send,
     F: FnOnce(&Connection) -> Result<T, Fault> + Send,
@@ -336,9 +347,9 @@ impl Weighed for WriteJob {
     }
 }
 
-impl Weighed for Box<dyn ReadJob> {
+impl Weighed for ReadJob {
     fn class(&self) -> Class {
-        Class::Work
+        self.class
     }
 
     fn weight(&self) -> usize {

@@ -140,20 +140,23 @@ impl Catalog for Sqlite {
     }
 
     fn tenant(&self, dialect: DialectName, key: String) -> Reply<Option<Tenant>> {
-        self.desk
-            .read(move |conn| catalog::tenant(conn, &dialect, &key))
+        self.desk.read(Class::Work, move |conn| {
+            catalog::tenant(conn, &dialect, &key)
+        })
     }
 
     fn tenants(&self, dialect: DialectName) -> Reply<Vec<Tenant>> {
-        self.desk.read(move |conn| catalog::tenants(conn, &dialect))
+        self.desk
+            .read(Class::Work, move |conn| catalog::tenants(conn, &dialect))
     }
 
     fn grants(&self, hash: TokenHash) -> Reply<Vec<Grant>> {
-        self.desk.read(move |conn| catalog::grants(conn, hash))
+        self.desk
+            .read(Class::Work, move |conn| catalog::grants(conn, hash))
     }
 
     fn has_tokens(&self) -> Reply<bool> {
-        self.desk.read(catalog::has_tokens)
+        self.desk.read(Class::Work, catalog::has_tokens)
     }
 
     fn create_token(&self, token: NewToken, at: Timestamp) -> Reply<()> {
@@ -163,21 +166,25 @@ impl Catalog for Sqlite {
     }
 
     fn events(&self, tenant: TenantId) -> Reply<Vec<Event>> {
-        self.desk.read(move |conn| catalog::events(conn, tenant))
+        self.desk
+            .read(Class::Work, move |conn| catalog::events(conn, tenant))
     }
 
     fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> Reply<WebhookPage> {
-        self.desk
-            .read(move |conn| catalog::webhooks(conn, &tenants, query))
+        self.desk.read(Class::Work, move |conn| {
+            catalog::webhooks(conn, &tenants, query)
+        })
     }
 
     fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> Reply<Option<Webhook>> {
-        self.desk
-            .read(move |conn| webhooks::find_by_key(conn, &tenants, &key))
+        self.desk.read(Class::Work, move |conn| {
+            webhooks::find_by_key(conn, &tenants, &key)
+        })
     }
 
     fn webhook(&self, tenant: TenantId, id: WebhookId) -> Reply<Option<Webhook>> {
-        self.desk.read(move |conn| webhooks::find(conn, tenant, id))
+        self.desk
+            .read(Class::Work, move |conn| webhooks::find(conn, tenant, id))
     }
 
     fn create_webhook(&self, webhook: NewWebhook, actor: String, at: Timestamp) -> Reply<Webhook> {
@@ -198,23 +205,25 @@ impl Catalog for Sqlite {
         webhook: WebhookId,
         query: DeliveryQuery,
     ) -> Reply<DeliveryPage> {
-        self.desk
-            .read(move |conn| pages::deliveries(conn, tenant, webhook, &query))
+        self.desk.read(Class::Sweep, move |conn| {
+            pages::deliveries(conn, tenant, webhook, &query)
+        })
     }
 
     fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>> {
         self.desk
-            .read(move |conn| pages::delivery(conn, tenant, id))
+            .read(Class::Work, move |conn| pages::delivery(conn, tenant, id))
     }
 
     fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>> {
         self.desk
-            .read(move |conn| audit::latest(conn, tenant, limit))
+            .read(Class::Work, move |conn| audit::latest(conn, tenant, limit))
     }
 
     fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>> {
-        self.desk
-            .read(move |conn| catalog::kept_answer(conn, &key, holder))
+        self.desk.read(Class::Work, move |conn| {
+            catalog::kept_answer(conn, &key, holder)
+        })
     }
 
     fn keep_answer(&self, answer: KeptAnswer, at: Timestamp) -> Reply<()> {

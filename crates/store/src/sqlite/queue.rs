@@ -32,7 +32,7 @@ pub(crate) enum Class {
     Intake,
     /// Everything else that somebody waits for.
     Work,
-    /// Removing and cancelling, whenever there is time.
+    /// What takes long: removing and cancelling, lists that are filtered.
     Sweep,
 }
 
@@ -92,7 +92,11 @@ impl<J: Weighed> Queue<J> {
             Class::Sweep => inner.sweeps.push_back(job),
         }
         drop(inner);
-        self.arrived.notify_one();
+        match class {
+            Class::Intake | Class::Work => self.arrived.notify_one(),
+            // Not every thread takes it.
+            Class::Sweep => self.arrived.notify_all(),
+        }
         Ok(())
     }
 
@@ -126,11 +130,16 @@ impl<J: Weighed> Queue<J> {
         }
     }
 
-    /// The next job; none once the queue is closed and empty.
-    pub(crate) fn take_one(&self) -> Option<J> {
+    /// The next job; none once the queue is closed and empty. Sweeps come last, and only to who
+    /// takes them.
+    pub(crate) fn take_one(&self, sweeps_too: bool) -> Option<J> {
         let mut inner = lock(&self.inner);
         loop {
-            if let Some(job) = inner.jobs.pop_front() {
+            let mut next = inner.jobs.pop_front();
+            if next.is_none() && sweeps_too {
+                next = inner.sweeps.pop_front();
+            }
+            if let Some(job) = next {
                 inner.lighten(&job);
                 return Some(job);
             }

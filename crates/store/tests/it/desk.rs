@@ -13,13 +13,13 @@ use model::delivery::Due;
 use model::id::{TenantId, WebhookId};
 use model::limits::WRITER_QUEUE_MAX;
 use model::notification::{Acceptance, NewNotification};
-use model::query::Change;
+use model::query::{Change, DeliveryQuery};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 
 use crate::harness::{
-    Given, Told, answered, at, declaration, delivered, delivery_id, settlement, wait,
+    Given, Heard, Told, answered, at, declaration, delivered, delivery_id, settlement, wait,
 };
 
 /// A store with threads on a file of its own.
@@ -58,6 +58,7 @@ impl Desk {
 
 /// A listener that holds the writer until it is let go, whenever something was accepted.
 struct Gate {
+    heard: Arc<Heard>,
     reached: Mutex<Sender<()>>,
     go: Mutex<Receiver<Verdict>>,
 }
@@ -74,7 +75,8 @@ struct Gatekeeper {
 }
 
 impl Listener for Gate {
-    fn accepted(&self, _deliveries: Vec<Due>) {
+    fn accepted(&self, deliveries: Vec<Due>) {
+        self.heard.accepted(deliveries);
         if self.reached.lock().unwrap().send(()).is_err() {
             return;
         }
@@ -95,11 +97,14 @@ fn gated() -> (Desk, Gatekeeper, WebhookId) {
     let store = store::open(&path, &mut registry).unwrap();
     let (reached_in, reached) = channel();
     let (go, go_in) = channel();
+    let heard = Arc::new(Heard::default());
     store.listen(Arc::new(Gate {
+        heard: heard.clone(),
         reached: Mutex::new(reached_in),
         go: Mutex::new(go_in),
     }));
-    let given = Given::unheard(store);
+    let mut given = Given::unheard(store);
+    given.heard = heard;
     let webhook = given.paid_webhook();
     let desk = Desk {
         given,
@@ -220,6 +225,16 @@ fn a_failing_job_is_undone_alone() {
     wait(held).unwrap();
     let keys: Vec<String> = given.log(webhook).into_iter().map(|row| row.key).collect();
     assert_eq!(keys, ["good 2", "good 1", "held"]);
+    let told: Vec<_> = given
+        .heard
+        .take()
+        .into_iter()
+        .filter_map(|told| match told {
+            Told::Accepted(due) => Some(due.len()),
+            Told::Changed(_) | Told::ChangedElsewhere => None,
+        })
+        .collect();
+    assert_eq!(told, [1, 2]);
 }
 
 #[test]
@@ -342,6 +357,32 @@ fn sweeps_are_not_starved() {
 }
 
 #[test]
+fn nobody_waits_for_a_login_because_somebody_searches_a_log() {
+    let desk = desk();
+    let given = &desk.given;
+    let webhook = given.paid_webhook();
+    for n in 0..10 {
+        let one = |m| given.new_notification(&format!("{n} {m}"), 1);
+        wait(given.store.accept((0..1_000).map(one).collect())).unwrap();
+    }
+    // Each reads the whole log, and all of them would take minutes.
+    let mut searches: Vec<_> = (0..9_000)
+        .map(|_| {
+            let query = DeliveryQuery {
+                action_type: Some("there is none".to_owned()),
+                limit: 50,
+                ..DeliveryQuery::default()
+            };
+            given.store.deliveries(given.tenant, webhook, query)
+        })
+        .collect();
+    wait(given.store.has_tokens()).unwrap();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let latest = searches.last_mut().unwrap().as_mut();
+    assert!(latest.poll(&mut context).is_pending());
+}
+
+#[test]
 fn a_panic_ends_the_store_instead_of_leaving_callers_waiting() {
     let (desk, keeper, _) = gated();
     let given = &desk.given;
@@ -355,6 +396,8 @@ fn a_panic_ends_the_store_instead_of_leaving_callers_waiting() {
     wait(held).unwrap();
     let ended = |answer| matches!(answer, Err(StoreError::Broken(_)));
     assert!(ended(wait(waiting).map(drop)));
+    let later = given.store.accept(vec![given.new_notification("later", 1)]);
+    assert!(ended(wait(later).map(drop)));
     assert!(ended(wait(given.store.pulse())));
     assert!(ended(wait(given.store.has_tokens()).map(drop)));
     wait(given.store.close()).unwrap();
@@ -498,6 +541,12 @@ fn what_another_process_changes_is_noticed() {
     wait(given.store.pulse()).unwrap();
     assert_eq!(given.heard.take(), []);
     assert!(given.notified("2", 1_000) > id);
+    // What is remembered here is not taken for what is there.
+    let webhook = given.paid_webhook();
+    let later = wait(other.accept(vec![given.new_notification("3", 9_000)])).unwrap();
+    assert!(matches!(later[0], Acceptance::Accepted { .. }));
+    let id = delivery_id(given.notified("4", 2_000), webhook);
+    assert_eq!(given.story(id).row.accepted_at, at(9_000));
     // And the other one sees what happened here.
     let before = other.version();
     wait(other.pulse()).unwrap();

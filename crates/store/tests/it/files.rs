@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::contract::Store;
+use model::contract::{DueAsk, Store};
 use model::dice::Dice;
+use model::notification::NewNotification;
 use model::query::{DeliveryQuery, WebhookQuery};
 use model::tenant::DialectName;
 use prometheus_client::registry::Registry;
@@ -69,7 +70,7 @@ fn refused(folder: &Path, path: &Path) -> OpenError {
 #[test]
 fn a_missing_or_empty_file_becomes_a_store() {
     let (_folder, path) = folder();
-    assert!(matches!(store::inspect(&path), Err(OpenError::Missing(_))));
+    assert!(matches!(store::inspect(&path), Err(OpenError::NoStore(_))));
     assert!(!path.exists());
     let given = Given::on(open(&path).unwrap());
     assert_eq!(given.paid_webhook().0, 1);
@@ -84,7 +85,7 @@ fn a_missing_folder_is_named() {
     let (_folder, path) = folder();
     let path = path.join("store.db");
     let error = open(&path).map(drop).unwrap_err();
-    assert!(matches!(error, OpenError::Missing(_)), "{error}");
+    assert!(matches!(error, OpenError::NoFolder(_)), "{error}");
     assert!(!path.exists());
 }
 
@@ -110,12 +111,64 @@ fn what_was_answered_is_there_after_the_store_was_dropped() {
 }
 
 #[test]
+fn a_crash_at_any_moment_leaves_a_beginning_of_what_was_accepted() {
+    let (running, path) = folder();
+    let given = Given::on(open(&path).unwrap());
+    let webhook = given.paid_webhook();
+    for n in 0..30 {
+        given.notified(&n.to_string(), n);
+    }
+    // The files as the disk has them, while the store runs.
+    let file = fs::read(&path).unwrap();
+    let log = fs::read(running.path().join("willcall.db-wal")).unwrap();
+    let ask = || vec![DueAsk { webhook, limit: 99 }];
+    for tenth in 0..=10 {
+        let (crashed, path) = folder();
+        let kept = &log[..log.len() * tenth / 10];
+        fs::write(&path, &file).unwrap();
+        fs::write(crashed.path().join("willcall.db-wal"), kept).unwrap();
+        let store = open(&path).unwrap();
+        let due = wait(store.due(ask(), at(99))).unwrap().remove(0);
+        let found: Vec<i64> = due
+            .deliveries
+            .iter()
+            .map(|due| due.delivery.id.notification.0)
+            .collect();
+        let whole = i64::try_from(found.len()).unwrap();
+        assert_eq!(found, (1..=whole).collect::<Vec<_>>());
+        assert!(tenth < 10 || whole == 30);
+    }
+}
+
+#[test]
+fn a_show_that_was_registered_before_the_start_is_known() {
+    let (_folder, path) = folder();
+    let notify = |given: &Given, key: &str| {
+        let event = Some("democon".to_owned());
+        let new = given.new_notification(key, 1_000);
+        given.accept(NewNotification { event, ..new });
+        given.store.version()
+    };
+    let given = Given::on(open(&path).unwrap());
+    notify(&given, "1");
+    wait(given.store.close()).unwrap();
+    let given = Given::on(open(&path).unwrap());
+    let version = given.store.version();
+    assert_eq!(notify(&given, "2"), version);
+}
+
+#[test]
 fn a_closed_store_leaves_one_file() {
     let (folder, path) = folder();
+    for _ in 0..20 {
+        let given = Given::on(open(&path).unwrap());
+        given.paid_webhook();
+        drop(given.store.has_tokens());
+        wait(given.store.close()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
     let given = Given::on(open(&path).unwrap());
-    given.paid_webhook();
     wait(given.store.close()).unwrap();
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     wait(given.store.close()).unwrap();
     assert!(wait(given.store.pulse()).is_err());
     assert!(wait(given.store.has_tokens()).is_err());
@@ -184,6 +237,17 @@ fn a_newer_store_is_left_alone() {
                 ..
             }
         ),
+        "{error}"
+    );
+    // The same after a crash: nobody else has the file open.
+    let (crashed, copy) = self::folder();
+    for suffix in ["", "-wal"] {
+        let name = format!("willcall.db{suffix}");
+        fs::copy(folder.path().join(&name), crashed.path().join(&name)).unwrap();
+    }
+    let error = refused(crashed.path(), &copy);
+    assert!(
+        matches!(error, OpenError::Newer { found: 7, .. }),
         "{error}"
     );
     drop(newer);

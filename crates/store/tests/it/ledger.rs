@@ -182,6 +182,24 @@ fn a_batch_that_fails_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_show_of_a_batch_that_fails_is_registered_by_the_next() {
+    let given = Given::new();
+    let event = Some("democon".to_owned());
+    let good = NewNotification {
+        event: event.clone(),
+        ..given.new_notification("1", 1_000)
+    };
+    let bad = NewNotification {
+        tenant: TenantId(999),
+        event,
+        ..given.new_notification("2", 1_000)
+    };
+    assert!(wait(given.store.accept(vec![good.clone(), bad])).is_err());
+    given.accept(good);
+    assert_eq!(wait(given.store.events(given.tenant)).unwrap().len(), 1);
+}
+
+#[test]
 fn the_time_of_acceptance_never_runs_backwards() {
     let given = Given::new();
     let webhook = given.paid_webhook();

@@ -10,12 +10,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use model::dice::Dice;
-use model::query::Declaration;
-use model::tenant::DialectName;
+use model::limits::NAME_BYTES_MAX;
+use model::query::{Declaration, DeclaredToken};
+use model::tenant::{DialectName, Permission, Permissions, TokenHash, TokenKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Dialect, Dialects};
+
+/// What a made token has: 320 bits of chance.
+const TOKEN_LETTERS: usize = 64;
 
 /// The slugs of the shows that are known of each tenant already.
 pub type KnownEvents = BTreeMap<(DialectName, String), BTreeSet<String>>;
@@ -246,6 +250,94 @@ impl<'a> Entry<'a> {
         tables.unwrap_or_else(|| {
             self.wrong(key, format!("must be tables, each under [[{field}]]"));
             Vec::new()
+        })
+    }
+
+    /// The tokens that stand under `[[token]]`, whose tables may have `keys`. `permission` reads
+    /// the name of one in the dialect's words.
+    pub(crate) fn tokens(
+        &self,
+        tenant: &str,
+        keys: &[&str],
+        permission: fn(&str) -> Result<Permission, String>,
+        dice: &mut Dice,
+        fresh: &mut Vec<FreshToken>,
+    ) -> Vec<DeclaredToken> {
+        let mut tokens: Vec<DeclaredToken> = Vec::new();
+        for entry in self.tables("token") {
+            entry.only(keys);
+            let made = dice.letters(TOKEN_LETTERS);
+            let Some(token) = entry.token(permission, &made) else {
+                continue;
+            };
+            if tokens.iter().any(|other| other.name == token.name) {
+                entry.wrong("name", format!("\"{}\" is declared twice", token.name));
+            }
+            if token.hash.is_some() && tokens.iter().any(|other| other.hash == token.hash) {
+                entry.wrong("token", "is declared twice for the same tenant");
+            }
+            if token.hash.is_none() {
+                fresh.push(FreshToken {
+                    tenant: tenant.to_owned(),
+                    name: token.name.clone(),
+                    token: made,
+                });
+            }
+            tokens.push(token);
+        }
+        tokens
+    }
+
+    fn token(
+        &self,
+        permission: fn(&str) -> Result<Permission, String>,
+        made: &str,
+    ) -> Option<DeclaredToken> {
+        let name = self.required_text("name")?;
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            self.wrong(
+                "name",
+                format!("must have 1 to {NAME_BYTES_MAX} characters"),
+            );
+        }
+        let hash = self.text("token").map(|token| {
+            if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                self.wrong("token", "may have no spaces, and only characters of ASCII");
+            }
+            TokenHash::of(token)
+        });
+        Some(DeclaredToken {
+            name: name.to_owned(),
+            hash,
+            fresh: TokenHash::of(made),
+            permissions: self.permissions(permission),
+            active: self.flag("active").unwrap_or(true),
+            kind: self.kind(),
+            default: self.flag("default").unwrap_or(false),
+        })
+    }
+
+    fn permissions(&self, permission: fn(&str) -> Result<Permission, String>) -> Permissions {
+        if self.get("permissions").is_none() {
+            self.wrong("permissions", "is missing");
+        }
+        let names = self.texts("permissions").unwrap_or_default();
+        let read = |name: &str| {
+            permission(name)
+                .map_err(|words| self.wrong("permissions", words))
+                .ok()
+        };
+        names.into_iter().filter_map(read).collect()
+    }
+
+    fn kind(&self) -> TokenKind {
+        let Some(text) = self.text("kind") else {
+            return TokenKind::Program;
+        };
+        text.parse().unwrap_or_else(|()| {
+            let message = format!("must be \"token\" or \"device\", not \"{text}\"");
+            self.wrong("kind", message);
+            TokenKind::Program
         })
     }
 

@@ -7,6 +7,7 @@ mod declared;
 mod demo;
 mod pretix;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::policy::{Policies, Policy};
@@ -24,8 +25,34 @@ use declared::Declare;
 pub struct Options {
     /// What receivers see as `User-Agent`.
     pub user_agent: String,
+    /// How long ended deliveries stay in the log.
+    pub kept: Kept,
     /// Action types beside the built-in ones.
     pub extra_action_types: Vec<ActionType>,
+    /// Triggers beside the built-in ones.
+    pub extra_triggers: Vec<Trigger>,
+    /// Whether webhooks that no known trigger can reach are refused.
+    pub strict_triggers: bool,
+}
+
+/// How long the log is kept where the operator says so; else each dialect knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Of every dialect that has no time of its own, in milliseconds.
+    pub all_ms: Option<i64>,
+    /// By the name of the dialect.
+    pub own_ms: BTreeMap<String, i64>,
+}
+
+/// Something that happens to a kind of thing, and where it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    pub resource: String,
+    pub trigger: String,
+    /// What receivers are told has happened, if it is not made of the two.
+    pub name: Option<String>,
+    /// The kind of related things whose webhooks hear of it, too.
+    pub reaches: Option<String>,
 }
 
 /// A kind of notification that webhooks can ask for.
@@ -44,8 +71,8 @@ pub struct Dialects(Vec<Arc<Dialect>>);
 pub(crate) struct Dialect {
     pub(crate) name: DialectName,
     pub(crate) policy: Policy,
-    /// What the paths of its places begin with.
-    pub(crate) prefix: &'static str,
+    /// The first segments of the paths of its places.
+    pub(crate) roots: &'static [&'static str],
     pub(crate) places: Vec<Arc<Place>>,
     /// Judges a request of somebody known, before rights are judged.
     pub(crate) admit: fn(&Asked) -> Result<(), Refusal>,
@@ -62,6 +89,14 @@ pub(crate) struct Dialect {
 /// The one list.
 pub fn all(options: &Options) -> Dialects {
     Dialects(vec![Arc::new(pretix::dialect(options))])
+}
+
+impl Kept {
+    /// For how long this dialect's log is kept; `usual_ms` is its own idea.
+    pub(crate) fn for_dialect(&self, name: &str, usual_ms: i64) -> i64 {
+        let own = self.own_ms.get(name).copied();
+        own.or(self.all_ms).unwrap_or(usual_ms)
+    }
 }
 
 impl Dialects {
@@ -82,9 +117,9 @@ impl Dialects {
 
     /// The dialect that has places where `path` leads.
     pub(crate) fn at(&self, path: &str) -> Option<Arc<Dialect>> {
+        let root = path.strip_prefix('/')?.split('/').next()?;
         let mut all = self.0.iter();
-        all.find(|dialect| path.starts_with(dialect.prefix))
-            .cloned()
+        all.find(|dialect| dialect.roots.contains(&root)).cloned()
     }
 
     #[cfg(test)]

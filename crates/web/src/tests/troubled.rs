@@ -1,5 +1,6 @@
 //! The real store, except that now and then it answers with trouble.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use model::contract::{
@@ -117,7 +118,7 @@ impl Ledger for Troubled {
         self.store.cancel(webhook, at)
     }
 
-    fn prune(&self, before: Timestamp, now: Timestamp) -> Reply<bool> {
+    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool> {
         self.store.prune(before, now)
     }
 
@@ -155,8 +156,12 @@ impl Catalog for Troubled {
         self.store.events(tenant)
     }
 
-    fn webhooks(&self, tenant: TenantId, query: WebhookQuery) -> Reply<WebhookPage> {
-        self.store.webhooks(tenant, query)
+    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> Reply<WebhookPage> {
+        self.store.webhooks(tenants, query)
+    }
+
+    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> Reply<Option<Webhook>> {
+        self.store.webhook_by_key(tenants, key)
     }
 
     fn webhook(&self, tenant: TenantId, id: WebhookId) -> Reply<Option<Webhook>> {

@@ -114,10 +114,10 @@ async fn show(
         let id = (demo.webhook_id)(&made).context("a webhook was made without an id")?;
         watch.add(*character, id);
     }
+    screen::handing_in(demo.title);
     for call in (demo.notifications)() {
         client.call(&call).await?;
     }
-    screen::handed_in(demo.title, (demo.notifications)().len());
     watch.until(&*house.store, Watched::settled).await?;
     if once {
         // A receiver that never answers would keep the show going for three days.

@@ -1,10 +1,5 @@
 //! What the demo prints. Times are seconds since the first webhook was made.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "this is what the demo shows, not a log"
-)]
-
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -15,41 +10,38 @@ use super::receivers::name;
 use super::watch::{Watch, Watched};
 
 pub(crate) fn open(address: SocketAddr, folder: &Path, haste: i64, exchange_limit_ms: u32) {
-    println!(
+    say!(
         "Willcall {} at http://{address}, on a fresh store in {}.",
         env!("CARGO_PKG_VERSION"),
         folder.display()
     );
-    println!(
+    say!(
         "For this show waits are {haste} times shorter than in earnest, and an exchange may take {} s instead of 30.",
         exchange_limit_ms / 1_000
     );
-    println!();
+    say!();
 }
 
 pub(crate) fn receiver(name: &str, manner: &str, url: &str) {
-    println!("  webhook {name:<11} {url:<34} {manner}");
+    say!("  webhook {name:<11} {url:<34} {manner}");
 }
 
-pub(crate) fn handed_in(title: &str, count: usize) {
-    println!();
-    println!("{title}: {count} notifications handed in and on disk. What becomes of them:");
-    println!();
+pub(crate) fn handing_in(title: &str) {
+    say!();
+    say!("{title}: handing in a sale. What becomes of it, as it happens:");
+    say!();
 }
 
 pub(crate) fn attempt(character: Character, row: &DeliveryRow, past: &PastAttempt, at_ms: i64) {
     let next = match past.next_due_at {
-        Some(next) => {
-            let ended_at = past
-                .attempt
-                .began_at
-                .plus_ms(i64::from(past.attempt.duration_ms));
-            format!(" Next attempt in {}.", seconds(next.ms_since(ended_at)))
-        }
+        Some(next) => format!(
+            " Next attempt in {}.",
+            seconds(next.ms_since(past.ended_at()))
+        ),
         None => String::new(),
     };
-    println!(
-        "  {:>7}  {:<11} {:<34} #{} {}{next}",
+    say!(
+        "  {:>7}  {:<10}  {:<37}  #{} {}{next}",
         seconds(at_ms),
         name(character),
         row.action_type,
@@ -59,16 +51,16 @@ pub(crate) fn attempt(character: Character, row: &DeliveryRow, past: &PastAttemp
 }
 
 pub(crate) fn switching_off(name: &str) {
-    println!();
-    println!(
+    say!();
+    say!(
         "The receiver \"{name}\" would be tried for three days. Its webhook is switched off over the API."
     );
 }
 
 /// Prints where everything stands; answers whether that is how it must be.
 pub(crate) fn summary(watch: &Watch, once: bool) -> bool {
-    println!();
-    println!("After {}:", seconds(watch.elapsed_ms()));
+    say!();
+    say!("After {}:", seconds(watch.elapsed_ms()));
     let mut as_it_must = true;
     for watched in watch.webhooks.values() {
         let good = watched.as_it_must(once);
@@ -78,13 +70,13 @@ pub(crate) fn summary(watch: &Watch, once: bool) -> bool {
         } else {
             "NOT as it must be"
         };
-        println!(
+        say!(
             "  {:<11} {} ({mark})",
             name(watched.character),
             standing(watched)
         );
     }
-    println!();
+    say!();
     as_it_must
 }
 
@@ -106,19 +98,19 @@ fn standing(watched: &Watched) -> String {
 
 pub(crate) fn verdict(as_it_must: bool) {
     if as_it_must {
-        println!("Everything is as it must be.");
+        say!("Everything is as it must be.");
     } else {
-        println!("Something is not as it must be. Please report this output.");
+        say!("Something is not as it must be. Please report this output.");
     }
 }
 
 pub(crate) fn hints(hints: &[(String, String)]) {
-    println!();
-    println!("Willcall goes on serving until you press Ctrl-C. Try in another terminal:");
+    say!();
+    say!("Willcall goes on serving until you press Ctrl-C. Try in another terminal:");
     for (what, command) in hints {
-        println!();
-        println!("  # {what}");
-        println!("  {command}");
+        say!();
+        say!("  # {what}");
+        say!("  {command}");
     }
 }
 

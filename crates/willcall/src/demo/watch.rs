@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use model::contract::Store;
 use model::id::{DeliveryId, TenantId, WebhookId};
+use model::limits;
 use model::query::{DeliveryPage, DeliveryQuery, DeliveryRow, Status};
 use model::time::{Clock, Timestamp};
 use model::webhook::Disabled;
@@ -76,17 +77,18 @@ impl Watch {
         }
     }
 
+    /// Prints what happened since it looked before, in the order in which it happened.
     async fn look(&mut self, store: &dyn Store) -> Result<()> {
+        let mut seen = Vec::new();
         for (id, watched) in &mut self.webhooks {
             if let Some(webhook) = store.webhook(self.tenant, *id).await? {
                 watched.disabled = webhook.disabled;
             }
             let query = DeliveryQuery {
-                limit: 50,
+                limit: limits::PAGE_ROWS_MAX,
                 ..DeliveryQuery::default()
             };
-            let DeliveryPage { mut rows, .. } = store.deliveries(self.tenant, *id, query).await?;
-            rows.reverse();
+            let DeliveryPage { rows, .. } = store.deliveries(self.tenant, *id, query).await?;
             for row in &rows {
                 let printed = watched.printed.entry(row.id).or_insert(0);
                 if row.attempts == *printed {
@@ -95,14 +97,19 @@ impl Watch {
                 let Some(story) = store.delivery(self.tenant, row.id).await? else {
                     continue;
                 };
-                for past in story.attempts.iter().filter(|past| past.number > *printed) {
-                    let at_ms = past.attempt.began_at.ms_since(self.began_at)
-                        + i64::from(past.attempt.duration_ms);
-                    screen::attempt(watched.character, &story.row, past, at_ms);
+                for past in story.attempts {
+                    if past.number > *printed {
+                        seen.push((watched.character, story.row.clone(), past));
+                    }
                 }
                 *printed = row.attempts;
             }
             watched.rows = rows;
+        }
+        seen.sort_by_key(|(_, row, past)| (past.ended_at(), row.id));
+        for (character, row, past) in &seen {
+            let at_ms = past.ended_at().ms_since(self.began_at);
+            screen::attempt(*character, row, past, at_ms);
         }
         Ok(())
     }

@@ -6,19 +6,15 @@ use std::collections::BTreeSet;
 
 use model::dice::Dice;
 use model::limits::NAME_BYTES_MAX;
-use model::query::{Declaration, DeclaredToken, DeclaredWebhook};
-use model::tenant::{DialectName, Event, Permission, Permissions, TokenHash, TokenKind};
-use model::webhook::Headers;
+use model::query::{Declaration, DeclaredWebhook, FreshWebhook};
+use model::tenant::{DialectName, Event, Permission, UnknownPermission};
 use toml::de::DeValue;
 
-use super::super::declared::{Declared, Entry, FreshToken, KnownEvents};
+use super::super::declared::{Declared, Entry, KnownEvents};
 use super::fields::{Bounds, Given};
 use super::json::{Object, Text, Value};
 use super::kinds::Kinds;
 use super::{fields, webhooks};
-
-/// What a made token has: 64 letters and digits, as pretix's.
-const TOKEN_LETTERS: usize = 64;
 
 pub(super) fn declare(
     name: &DialectName,
@@ -46,7 +42,8 @@ pub(super) fn declare(
             kinds,
             events: &slugs,
         };
-        let tokens = tokens_of(organizer, slug, dice, &mut declared.fresh);
+        let keys = ["name", "token", "permissions", "active", "kind"];
+        let tokens = organizer.tokens(slug, &keys, permission_of, dice, &mut declared.fresh);
         let webhooks = organizer.tables("webhook");
         let webhooks = webhooks
             .iter()
@@ -95,78 +92,9 @@ fn events_of(organizer: &Entry<'_>) -> Vec<Event> {
     events
 }
 
-fn tokens_of(
-    organizer: &Entry<'_>,
-    slug: &str,
-    dice: &mut Dice,
-    fresh: &mut Vec<FreshToken>,
-) -> Vec<DeclaredToken> {
-    let mut tokens: Vec<DeclaredToken> = Vec::new();
-    for entry in organizer.tables("token") {
-        entry.only(&["name", "token", "permissions", "active", "kind"]);
-        let Some(name) = entry.required_text("name") else {
-            continue;
-        };
-        if name.is_empty() || name.len() > NAME_BYTES_MAX {
-            let message = format!("must have 1 to {NAME_BYTES_MAX} characters");
-            entry.wrong("name", message);
-        }
-        if tokens.iter().any(|token| token.name == name) {
-            entry.wrong("name", format!("\"{name}\" is declared twice"));
-        }
-        let hash = entry.text("token").map(|token| {
-            if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                entry.wrong("token", "may have no spaces, and only characters of ASCII");
-            }
-            TokenHash::of(token)
-        });
-        if hash.is_some() && tokens.iter().any(|token| token.hash == hash) {
-            entry.wrong("token", "is declared twice for this organizer");
-        }
-        let made = dice.letters(TOKEN_LETTERS);
-        tokens.push(DeclaredToken {
-            name: name.to_owned(),
-            hash,
-            fresh: TokenHash::of(&made),
-            permissions: permissions_of(&entry),
-            active: entry.flag("active").unwrap_or(true),
-            kind: kind_of(&entry),
-        });
-        if hash.is_none() {
-            fresh.push(FreshToken {
-                tenant: slug.to_owned(),
-                name: name.to_owned(),
-                token: made,
-            });
-        }
-    }
-    tokens
-}
-
-fn permissions_of(entry: &Entry<'_>) -> Permissions {
-    if entry.get("permissions").is_none() {
-        entry.wrong("permissions", "is missing");
-    }
-    let names = entry.texts("permissions").unwrap_or_default();
-    let permission = |name: &str| {
-        let read: Result<Permission, _> = name.parse();
-        read.map_err(|error| entry.wrong("permissions", error.to_string()))
-            .ok()
-    };
-    names.into_iter().filter_map(permission).collect()
-}
-
-fn kind_of(entry: &Entry<'_>) -> TokenKind {
-    let Some(text) = entry.text("kind") else {
-        return TokenKind::Program;
-    };
-    text.parse().unwrap_or_else(|()| {
-        entry.wrong(
-            "kind",
-            format!("must be \"token\" or \"device\", not \"{text}\""),
-        );
-        TokenKind::Program
-    })
+fn permission_of(name: &str) -> Result<Permission, String> {
+    name.parse()
+        .map_err(|error: UnknownPermission| error.to_string())
 }
 
 fn webhook_of(entry: &Entry<'_>, bounds: &Bounds<'_>) -> Option<DeclaredWebhook> {
@@ -197,7 +125,10 @@ fn webhook_of(entry: &Entry<'_>, bounds: &Bounds<'_>) -> Option<DeclaredWebhook>
             filter: fields.settings.filter(),
             settings: webhooks::written(&fields.settings).unwrap_or_default(),
             target_url: fields.target_url,
-            headers: Headers::default(),
+            key: None,
+            headers: None,
+            retries_max: None,
+            fresh: FreshWebhook::default(),
         }),
         Err(faults) => {
             for fault in faults {

@@ -4,56 +4,20 @@
 use bytes::Bytes;
 use encoding_rs::Encoding;
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
-use http_body_util::{BodyDataStream, Full};
 use model::refusal::Refusal;
-use multer::Multipart;
 
 use super::json::{self, Object, Value};
 use super::wire::no_dictionary;
-use crate::body::Query;
+use crate::body::{Form, Query};
 
-/// A media type with those of its parameters that matter.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Form {
-    /// Without parameters, in lower case.
-    pub(super) kind: String,
-    /// As it was sent.
-    whole: String,
-    charset: Option<String>,
-    boundary: Option<String>,
+/// Reads bodies in the charset they are in.
+pub(super) trait Decode {
+    /// The text of a body in its charset; UTF-8 if that is not known.
+    fn decoded(&self, body: &Bytes) -> Result<String, Refusal>;
 }
 
-impl Form {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let header = headers.get(CONTENT_TYPE);
-        let whole = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let whole = whole.unwrap_or_default();
-        let mut parts = whole.split(';');
-        let kind = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
-        let (mut charset, mut boundary) = (None, None);
-        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-            let value = Some(value.trim().trim_matches('"').to_owned());
-            match name.trim().to_ascii_lowercase().as_str() {
-                "charset" => charset = value,
-                "boundary" => boundary = value,
-                _ => {}
-            }
-        }
-        Self {
-            kind,
-            whole,
-            charset,
-            boundary,
-        }
-    }
-
-    pub(super) fn unknown(&self) -> Refusal {
-        Refusal::UnknownForm(self.whole.clone())
-    }
-
-    /// The text of a body in its charset; UTF-8 if that is not known.
-    pub(super) fn decoded(&self, body: &Bytes) -> Result<String, Refusal> {
+impl Decode for Form {
+    fn decoded(&self, body: &Bytes) -> Result<String, Refusal> {
         let label = self.charset.as_deref().unwrap_or_default();
         let label = label.to_ascii_lowercase().replace('_', "-");
         match label.as_str() {
@@ -94,7 +58,12 @@ pub(super) async fn read_fields(
             let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
             Ok(from_form(&pairs.collect::<Vec<_>>(), whole))
         }
-        "multipart/form-data" => Ok(from_form(&read_parts(&form, body).await?, whole)),
+        "multipart/form-data" => {
+            let parts = form.parts(body).await.map_err(|words| {
+                Refusal::Unreadable(format!("Multipart form parse error - {words}"))
+            })?;
+            Ok(from_form(&parts, whole))
+        }
         _ if body.is_empty() => Ok(Object::default()),
         "application/json" => {
             let object = read_json(&form.decoded(body)?)?.into_object();
@@ -157,44 +126,10 @@ fn from_form(form: &[(String, String)], whole: bool) -> Object {
     Object::from_pairs(pairs.into_iter().map(whole).collect())
 }
 
-async fn read_parts(form: &Form, body: &Bytes) -> Result<Vec<(String, String)>, Refusal> {
-    let broken =
-        |words: String| Refusal::Unreadable(format!("Multipart form parse error - {words}"));
-    let boundary = form
-        .boundary
-        .as_deref()
-        .filter(|boundary| !boundary.is_empty());
-    let boundary = boundary.ok_or_else(|| broken("Invalid boundary in multipart: None".into()))?;
-    let opening = format!("--{boundary}");
-    if !body
-        .windows(opening.len())
-        .any(|window| window == opening.as_bytes())
-    {
-        // A body without a single part is an empty form.
-        return Ok(Vec::new());
-    }
-    let stream = BodyDataStream::new(Full::new(body.clone()));
-    let mut multipart = Multipart::new(stream, boundary);
-    let mut pairs = Vec::new();
-    loop {
-        let part = multipart.next_field().await;
-        let Some(part) = part.map_err(|error| broken(error.to_string()))? else {
-            return Ok(pairs);
-        };
-        let name = part.name().map(str::to_owned);
-        let is_file = part.file_name().is_some();
-        let value = part
-            .bytes()
-            .await
-            .map_err(|error| broken(error.to_string()))?;
-        if let (Some(name), false) = (name, is_file) {
-            pairs.push((name, String::from_utf8_lossy(&value).into_owned()));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_TYPE;
+
     use super::*;
 
     fn headers(form: &str) -> HeaderMap {

@@ -16,10 +16,11 @@ use model::tenant::Tenant;
 use model::time::Timestamp;
 use model::webhook::Headers;
 
-use super::input::{Form, read_json};
+use super::input::{Decode, read_json};
 use super::json::{Object, Value};
 use super::wire::Draft;
 use super::{Pretix, answer, refuse};
+use crate::body::Form;
 use crate::meters::Intake;
 use crate::route::{Admitted, Answer};
 use crate::state::{Shared, refused};
@@ -290,6 +291,7 @@ fn notification(tenant: &Tenant, draft: &Draft, id: &str, at: Timestamp) -> NewN
         event: draft.event.clone(),
         headers: Headers::default(),
         body: Bytes::from(draft.body(id)),
+        digest: None,
         at,
     }
 }

@@ -26,6 +26,8 @@ use model::tenant::DialectName;
 
 use super::{Dialect, Options};
 
+const NAME: &str = "pretix";
+
 /// What the handlers of this dialect share.
 struct Pretix {
     kinds: kinds::Kinds,
@@ -33,7 +35,7 @@ struct Pretix {
 }
 
 pub(super) fn dialect(options: &Options) -> Dialect {
-    let name = DialectName::new("pretix");
+    let name = DialectName::new(NAME);
     let pretix = Arc::new(Pretix {
         kinds: kinds::Kinds::with(&options.extra_action_types),
         ids: intake::Ids::default(),
@@ -42,8 +44,8 @@ pub(super) fn dialect(options: &Options) -> Dialect {
     let own = name.clone();
     Dialect {
         name,
-        policy: policy(&options.user_agent),
-        prefix: "/api/",
+        policy: policy(options),
+        roots: &["api"],
         places,
         admit: answer::admit,
         describe: answer::describe,
@@ -57,7 +59,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
 }
 
 /// How pretix delivers (`spec/pretix.md` 4), with an end after exactly three days.
-fn policy(user_agent: &str) -> Policy {
+fn policy(options: &Options) -> Policy {
     const SECOND: i64 = 1_000;
     const MINUTE: i64 = 60 * SECOND;
     const HOUR: i64 = 60 * MINUTE;
@@ -82,7 +84,10 @@ fn policy(user_agent: &str) -> Policy {
         },
         exchange_limit_ms: 30_000,
         gone_disables: true,
-        user_agent: user_agent.to_owned(),
+        retry_after_max_ms: None,
+        dedupe_header: None,
+        user_agent: options.user_agent.clone(),
         content_type: "application/json".to_owned(),
+        kept_ms: options.kept.for_dialect(NAME, 30 * 24 * HOUR),
     }
 }

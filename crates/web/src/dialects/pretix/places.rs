@@ -10,7 +10,7 @@ use model::tenant::Permission;
 use super::json::Value;
 use super::{Pretix, answer, intake, log, refuse, webhooks};
 use crate::auth::{Need, Scheme};
-use crate::route::{Admitted, Answer, Handler, Place};
+use crate::route::{Admitted, Answer, Handler, Place, Whose};
 
 const TOKENS: &[Scheme] = &[Scheme::Token, Scheme::Bearer, Scheme::Device];
 
@@ -155,7 +155,7 @@ fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
     };
     let version = Place {
         title: "Version",
-        tenant: None,
+        whose: Whose::Nobodys,
         read: Need::Known,
         write: Need::Known,
         verbs: vec![(Method::GET, handler(pretix, show_version))],
@@ -178,7 +178,11 @@ fn place(name: &'static str, path: &'static str, object: &'static str) -> Place 
         title: "",
         object,
         path,
-        tenant: path.contains("{organizer}").then_some("organizer"),
+        whose: if path.contains("{organizer}") {
+            Whose::Named("organizer")
+        } else {
+            Whose::Nobodys
+        },
         suffixed: false,
         only: None,
         schemes: TOKENS,

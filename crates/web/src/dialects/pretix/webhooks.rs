@@ -36,6 +36,7 @@ pub(super) async fn list_webhooks(_: Arc<Pretix>, request: Admitted) -> Result<A
     };
     let query = |offset: u64| WebhookQuery {
         enabled,
+        newest_first: false,
         offset,
         limit,
     };
@@ -43,7 +44,7 @@ pub(super) async fn list_webhooks(_: Arc<Pretix>, request: Admitted) -> Result<A
     let ask = |offset| {
         request
             .shared
-            .ask(move |store| store.webhooks(tenant, query(offset)))
+            .ask(move |store| store.webhooks(vec![tenant], query(offset)))
     };
     let offset = |page: u64| (page - 1).saturating_mul(rows);
     let (page, found) = match page {
@@ -102,11 +103,13 @@ pub(super) async fn create_webhook(
     };
     let new = NewWebhook {
         tenant,
+        key: None,
         target_url: fields.target_url,
         disabled: (!fields.enabled).then_some(asked),
         filter: fields.settings.filter(),
         settings: written(&fields.settings)?,
         headers: Headers::default(),
+        retries_max: None,
     };
     let actor = request.actor(Permission::WebhooksWrite)?;
     // Not repeated if the answer is lost: that could make two.

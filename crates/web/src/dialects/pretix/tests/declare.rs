@@ -226,7 +226,7 @@ fn mistakes_in_tokens_and_webhooks_are_found_together() {
             "[[organizer]]\nslug = \"a\"\n[[organizer.token]]\nname = \
              \"t\"\npermissions = []\ntoken = \"x\"\n[[organizer.token]]\nname = \
              \"u\"\npermissions = []\ntoken = \"x\"",
-            vec!["line 10, organizer.token.token: is declared twice for this organizer"],
+            vec!["line 10, organizer.token.token: is declared twice for the same tenant"],
         ),
         (
             "[[organizer]]\nslug = \"bigevents\"\n[[organizer.webhook]]\ntarget_url = \

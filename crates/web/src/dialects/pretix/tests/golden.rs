@@ -131,6 +131,8 @@ async fn bring_to(house: &House, body: &Value) {
         return;
     }
     let new = NewWebhook {
+        key: None,
+        retries_max: None,
         tenant,
         target_url,
         disabled,

@@ -44,6 +44,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
             outcome,
         },
         next: Next {
+            pauses_until: None,
             state,
             due_at: (state == State::Pending).then(|| now.plus_ms(5_000)),
             round_began_at: now,
