@@ -82,6 +82,8 @@ pub struct DeliveryRow {
     pub ended_at: Option<Timestamp>,
     /// What the latest attempt came to; the body of an answer is left out.
     pub latest: Option<Outcome>,
+    /// When it began.
+    pub latest_at: Option<Timestamp>,
 }
 
 impl DeliveryRow {

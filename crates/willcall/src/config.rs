@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Arg, ArgMatches};
 use model::address::PrivateTargets;
+use model::tenant::DialectName;
 use web::dialects::{Kept, Trigger};
 
 /// One setting. Lists are written with commas between, or as arrays in the file.
@@ -154,8 +155,15 @@ pub(crate) fn arguments(keys: &[&str]) -> Vec<Arg> {
             "" => String::new(),
             default => format!(" [default: {default}]"),
         };
-        Arg::new(setting.key)
-            .long(setting.key.replace('_', "-"))
+        let arg = match setting.value {
+            // A bare flag says yes; a value comes after an equals sign.
+            "true|false" => Arg::new(setting.key)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true"),
+            _ => Arg::new(setting.key),
+        };
+        arg.long(setting.key.replace('_', "-"))
             .value_name(setting.value)
             .help(format!(
                 "{}{default} [variable: {}]",
@@ -355,6 +363,7 @@ fn action_type(text: &str) -> Result<(String, String), String> {
 /// Days for all, or for one platform by its name.
 fn kept(text: &str) -> Result<Kept, String> {
     let mut kept = Kept::default();
+    let known = web::dialects::all(&web::dialects::Options::default()).names();
     for item in list(text) {
         let (name, days) = match item.split_once('=') {
             Some((name, days)) => (Some(name.trim()), days.trim()),
@@ -369,6 +378,15 @@ fn kept(text: &str) -> Result<Kept, String> {
                 )
             })?;
         let ms = days * 24 * 3_600_000;
+        if let Some(name) = name
+            && !known.iter().any(|known| known.as_str() == name)
+        {
+            let known: Vec<&str> = known.iter().map(DialectName::as_str).collect();
+            return Err(format!(
+                "there is no \"{name}\"; there are {}",
+                known.join(", ")
+            ));
+        }
         let twice = match name {
             Some(name) => kept.own_ms.insert(name.to_owned(), ms),
             None => kept.all_ms.replace(ms),

@@ -119,7 +119,7 @@ fn command() -> Command {
                      file does not name stays as it is.",
                 )
                 .arg(Arg::new("file").value_name("FILE").required(true).help("A TOML file"))
-                .args(config::arguments(&[store.as_slice(), &["action_types"]].concat())),
+                .args(config::arguments(&[store.as_slice(), &["action_types", "triggers", "strict_triggers"]].concat())),
         )
         .subcommand(
             Command::new("token")

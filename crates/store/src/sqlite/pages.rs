@@ -20,14 +20,14 @@ use crate::sqlite::{rows, webhooks};
 const COLUMNS: &str = "
     select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, d.state, d.cause,
       d.attempts, n.accepted_at, d.due_at, d.ended_at,
-      a.status, a.failure, a.detail, a.headers, a.body_end";
+      a.status, a.failure, a.detail, a.headers, a.body_end, a.began_at";
 const LATEST: &str = "
     left join attempt a on a.notification_id = d.notification_id
       and a.webhook_id = d.webhook_id and a.number = d.attempts";
 const STORY: &str = "
     select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, d.state, d.cause,
       d.attempts, n.accepted_at, d.due_at, d.ended_at,
-      a.status, a.failure, a.detail, a.headers, a.body_end, n.headers, n.body
+      a.status, a.failure, a.detail, a.headers, a.body_end, a.began_at, n.headers, n.body
     from delivery d
     join notification n on n.id = d.notification_id and n.tenant_id = ?3
     left join attempt a on a.notification_id = d.notification_id
@@ -76,7 +76,9 @@ pub(crate) fn deliveries(
     webhook: WebhookId,
     query: &DeliveryQuery,
 ) -> Result<DeliveryPage, Fault> {
-    if webhooks::find(conn, tenant, webhook)?.is_none() {
+    // That of a deleted webhook is still there.
+    let found = webhooks::find_any(conn, webhook)?;
+    if found.is_none_or(|webhook| webhook.tenant != tenant) {
         return Ok(DeliveryPage {
             rows: Vec::new(),
             has_older: false,
@@ -132,8 +134,8 @@ pub(crate) fn delivery(
     };
     let mut story = DeliveryStory {
         row: delivery_row(row)?,
-        headers: rows::headers(row, 16)?,
-        body: rows::bytes(row, 17)?,
+        headers: rows::headers(row, 17)?,
+        body: rows::bytes(row, 18)?,
         attempts: Vec::new(),
     };
     let shown = i64::try_from(ATTEMPTS_SHOWN_MAX).unwrap_or(i64::MAX);
@@ -249,6 +251,7 @@ fn delivery_row(row: &Row<'_>) -> Result<DeliveryRow, Fault> {
         due_at: rows::time_if_any(row, 9)?.filter(|_| state == State::Pending),
         ended_at: rows::time_if_any(row, 10)?,
         latest: latest.transpose()?,
+        latest_at: rows::time_if_any(row, 16)?,
     })
 }
 

@@ -140,6 +140,7 @@ fn a_deleted_webhook_is_gone_for_everybody_and_its_log_stays() {
     ] {
         assert!(matches!(given.save(back, 4_000), Err(StoreError::Stale)));
     }
+    assert_eq!(given.log(id)[0].id, owed);
     let audit = wait(given.store.audit(given.tenant, 1)).unwrap();
     assert_eq!(audit[0].action, "webhook.deleted");
     // What was in the air is written down, and counts.

@@ -16,13 +16,20 @@ pub struct Demo {
     pub receivers: &'static [Character],
     /// Makes a webhook of this name with this target URL.
     pub webhook: fn(name: &str, url: &str) -> DemoCall,
-    /// The id in the answer to that call.
-    pub webhook_id: fn(answer: &serde_json::Value) -> Option<WebhookId>,
+    /// Which one it is, from the answer to that call.
+    pub made: fn(answer: &serde_json::Value) -> Option<Made>,
     pub notifications: fn() -> Vec<DemoCall>,
-    /// Switches a webhook off.
-    pub disable: fn(webhook: WebhookId) -> DemoCall,
+    /// Switches a webhook off, or deletes it.
+    pub end: fn(webhook: &Made) -> DemoCall,
     /// What to try by hand, and the command for it.
     pub hints: fn(base: &str, token: &str) -> Vec<(String, String)>,
+}
+
+/// What the answer about a new webhook calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Made {
+    Id(WebhookId),
+    Key(String),
 }
 
 /// How a receiver of the demo behaves.

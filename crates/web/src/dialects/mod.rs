@@ -5,6 +5,7 @@
 
 mod declared;
 mod demo;
+mod openticket;
 mod pretix;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use model::refusal::Refusal;
 use model::tenant::DialectName;
 
 pub use declared::{Declared, FreshToken, KnownEvents, Mistake};
-pub use demo::{Character, Demo, DemoCall};
+pub use demo::{Character, Demo, DemoCall, Made};
 
 use crate::route::{Admitted, Answer, Answering, Asked, Place};
 use declared::Declare;
@@ -88,7 +89,10 @@ pub(crate) struct Dialect {
 
 /// The one list.
 pub fn all(options: &Options) -> Dialects {
-    Dialects(vec![Arc::new(pretix::dialect(options))])
+    Dialects(vec![
+        Arc::new(pretix::dialect(options)),
+        Arc::new(openticket::dialect(options)),
+    ])
 }
 
 impl Kept {

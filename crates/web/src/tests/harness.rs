@@ -20,7 +20,7 @@ use tower::ServiceExt;
 use crate::dialects::{self, KnownEvents, Options};
 use crate::{Parts, Settings};
 
-/// Two organizers, and a token of every sort.
+/// Two organizers and two companies, and a token of every sort.
 pub(crate) const ORGANIZERS: &str = r#"
 [[organizer]]
 slug = "bigevents"
@@ -54,7 +54,43 @@ token = [
     ] },
     { name = "noorg", token = "tokennoorg", permissions = ["webhooks:read", "webhooks:write"] },
 ]
+
+[[company]]
+guid = "d0a3f370-cd43-11ed-9c9c-bbcffde24a48"
+name = "Grand Hall"
+token = [
+    { name = "all", token = "tokenall", permissions = [
+        "webhooks:read", "webhooks:write", "triggers:write",
+    ] },
+    { name = "none", token = "tokennone", permissions = [] },
+    { name = "off", token = "tokenoff", permissions = ["webhooks:read"], active = false },
+    { name = "rw", token = "tokenrw", permissions = ["webhooks:read", "webhooks:write"] },
+    { name = "read", token = "tokenread", permissions = ["webhooks:read"] },
+    { name = "intake", token = "tokenintake", permissions = ["triggers:write"] },
+    { name = "both", token = "tokenboth", default = true, permissions = [
+        "webhooks:read", "webhooks:write", "triggers:write",
+    ] },
+    { name = "several", token = "tokenseveral", permissions = [
+        "webhooks:read", "webhooks:write", "triggers:write",
+    ] },
+]
+
+[[company]]
+guid = "e1b40481-de54-22fe-8d8d-ccd00ef35b59"
+name = "Small Hall"
+token = [
+    { name = "both", token = "tokenboth", permissions = [
+        "webhooks:read", "webhooks:write", "triggers:write",
+    ] },
+    { name = "several", token = "tokenseveral", permissions = ["webhooks:read", "webhooks:write"] },
+    { name = "small", token = "tokensmall", permissions = [
+        "webhooks:read", "webhooks:write", "triggers:write",
+    ] },
+]
 "#;
+
+pub(crate) const COMPANY: &str = "d0a3f370-cd43-11ed-9c9c-bbcffde24a48";
+pub(crate) const SMALL: &str = "e1b40481-de54-22fe-8d8d-ccd00ef35b59";
 
 pub(crate) const WEBHOOKS: &str = "/api/v1/organizers/bigevents/webhooks/";
 pub(crate) const INTAKE: &str = "/api/v1/organizers/bigevents/notifications/";
@@ -136,6 +172,17 @@ impl Asking {
     }
 }
 
+/// The same with the token shown as companies' programs show it.
+pub(crate) fn bearing(method: &str, path: &str) -> Asking {
+    asking(method, path).with("Authorization", "Bearer tokenall")
+}
+
+/// A webhook of a company, as its creation answers it.
+pub(crate) struct Hook {
+    pub(crate) guid: String,
+    pub(crate) nonce: String,
+}
+
 impl House {
     pub(crate) async fn new() -> Self {
         Self::with(Options::default()).await
@@ -208,6 +255,12 @@ impl House {
             .id
     }
 
+    pub(crate) async fn company(&self) -> TenantId {
+        let name = DialectName::new("openticket");
+        let tenant = self.store.tenant(name, COMPANY.to_owned()).await;
+        tenant.unwrap().unwrap().id
+    }
+
     /// Creates a webhook for everything of these types and answers its id.
     pub(crate) async fn webhook(&self, action_types: &[&str]) -> WebhookId {
         let types = serde_json::to_string(action_types).unwrap();
@@ -218,6 +271,24 @@ impl House {
         let created = self.ask(asking("POST", WEBHOOKS).json(body)).await;
         assert_eq!(created.status, 201, "{}", created.body);
         WebhookId(created.json()["id"].as_i64().unwrap())
+    }
+
+    /// Creates a webhook of the company for this resource and trigger.
+    pub(crate) async fn hook(&self, resource: &str, trigger: &str) -> Hook {
+        let body = serde_json::json!({
+            "name": "A hook",
+            "url": "https://user:pass@example.org/hook",
+            "resource": resource,
+            "trigger": trigger,
+        });
+        let created = bearing("POST", "/webhook").json(body.to_string());
+        let created = self.ask(created).await;
+        assert_eq!(created.status, 201, "{}", created.body);
+        let text = |key: &str| created.json()[key].as_str().unwrap().to_owned();
+        Hook {
+            guid: text("guid"),
+            nonce: text("nonce"),
+        }
     }
 
     /// Everything that is due, webhook by webhook, in order.

@@ -386,33 +386,38 @@ async fn schemes_and_their_words() {
 #[tokio::test]
 async fn a_token_that_is_switched_off_is_off_at_once() {
     let house = House::new().await;
+    let declare = |active: bool| {
+        let text = format!(
+            r#"
+            [[organizer]]
+            slug = "bigevents"
+            [[organizer.token]]
+            name = "brief"
+            token = "tokenbrief"
+            permissions = ["webhooks:read"]
+            active = {active}
+            "#
+        );
+        let dialects = crate::dialects::all(&Options::default());
+        let mut dice = model::dice::Dice::seeded([8; 32]);
+        let declared = dialects.declare(&text, &Default::default(), &mut dice);
+        let declarations = declared.unwrap().declarations;
+        house
+            .store
+            .apply(declarations, "test".to_owned(), house.now())
+    };
+    declare(true).await.unwrap();
     assert_eq!(
         house
-            .ask(asking("GET", WEBHOOKS).by("tokenread"))
+            .ask(asking("GET", WEBHOOKS).by("tokenbrief"))
             .await
             .status,
         200
     );
-    let text = r#"
-        [[organizer]]
-        slug = "bigevents"
-        [[organizer.token]]
-        name = "read"
-        permissions = ["webhooks:read"]
-        active = false
-    "#;
-    let dialects = crate::dialects::all(&Options::default());
-    let mut dice = model::dice::Dice::seeded([8; 32]);
-    let declared = dialects
-        .declare(text, &Default::default(), &mut dice)
-        .unwrap();
-    let applied = house
-        .store
-        .apply(declared.declarations, "test".to_owned(), house.now());
-    applied.await.unwrap();
+    declare(false).await.unwrap();
     assert_eq!(
         house
-            .ask(asking("GET", WEBHOOKS).by("tokenread"))
+            .ask(asking("GET", WEBHOOKS).by("tokenbrief"))
             .await
             .status,
         401

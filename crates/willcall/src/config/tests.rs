@@ -24,7 +24,7 @@ fn every_default_is_a_valid_value() {
     let config = load(&[], &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.private_targets, PrivateTargets::None);
-    assert_eq!(config.kept_ms, 30 * 24 * 3_600_000);
+    assert_eq!(config.kept, Kept::default());
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
     )
     .unwrap();
     assert_eq!(config.lane_width, 5);
-    assert_eq!(config.kept_ms, 9 * 24 * 3_600_000);
+    assert_eq!(config.kept.all_ms, Some(9 * 24 * 3_600_000));
     assert_eq!(config.hosts, ["a.example", "b.example"]);
     assert_eq!(
         load(&[], &[("WILLCALL_CONFIG", file)]).unwrap().lane_width,
@@ -61,6 +61,14 @@ fn a_wrong_value_is_named_with_its_source() {
         ("user_agent", "a\nb"),
         ("action_types", "nodots"),
         ("log_days", "0"),
+        ("log_days", "7,8"),
+        ("log_days", "nosuch=7"),
+        ("log_days", "pretix="),
+        ("triggers", "order"),
+        ("triggers", "Order.placed"),
+        ("triggers", "order.placed>"),
+        ("triggers", "order.placed="),
+        ("strict_triggers", "yes"),
         ("lane_width", "many"),
         ("flights_max", "-1"),
         ("connections_max", "0"),
@@ -73,6 +81,36 @@ fn a_wrong_value_is_named_with_its_source() {
             "{words}"
         );
     }
+}
+
+#[test]
+fn the_log_is_kept_for_days_of_all_or_of_one_platform() {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    let kept = load(&["--log-days", "14, pretix=60"], &[]).unwrap().kept;
+    assert_eq!(kept.all_ms, Some(14 * DAY_MS));
+    assert_eq!(kept.own_ms["pretix"], 60 * DAY_MS);
+}
+
+#[test]
+fn further_triggers_may_reach_related_things_and_have_a_name() {
+    let config = load(
+        &["--triggers", "order.placed>event=order.placed, x_y.go"],
+        &[("WILLCALL_STRICT_TRIGGERS", "true")],
+    )
+    .unwrap();
+    let text = |text: &str| Some(text.to_owned());
+    let trigger = |resource: &str, trigger: &str, name, reaches| Trigger {
+        resource: resource.to_owned(),
+        trigger: trigger.to_owned(),
+        name,
+        reaches,
+    };
+    let expected = [
+        trigger("order", "placed", text("order.placed"), text("event")),
+        trigger("x_y", "go", None, None),
+    ];
+    assert_eq!(config.triggers, expected);
+    assert!(config.strict_triggers);
 }
 
 #[test]

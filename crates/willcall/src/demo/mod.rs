@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use model::policy::Policies;
 use model::tenant::Tenant;
 use tokio::sync::watch::channel;
-use web::dialects::{Character, Demo};
+use web::dialects::{Character, Demo, Made};
 
 use self::client::Client;
 use self::watch::{Watch, Watched};
@@ -111,8 +111,18 @@ async fn show(
         let made = client
             .call(&(demo.webhook)(receivers::name(*character), &url))
             .await?;
-        let id = (demo.webhook_id)(&made).context("a webhook was made without an id")?;
-        watch.add(*character, id);
+        let made = (demo.made)(&made).context("a webhook was made without a name")?;
+        let id = match &made {
+            Made::Id(id) => *id,
+            Made::Key(key) => {
+                let found = house.store.webhook_by_key(vec![tenant.id], key.clone());
+                found
+                    .await?
+                    .context("a webhook was made and is not there")?
+                    .id
+            }
+        };
+        watch.add(*character, id, made);
     }
     screen::handing_in(demo.title);
     for call in (demo.notifications)() {
@@ -120,10 +130,10 @@ async fn show(
     }
     watch.until(&*house.store, Watched::settled).await?;
     if once {
-        // A receiver that never answers would keep the show going for three days.
+        // A receiver that never answers would keep the show going for days.
         for webhook in watch.of(Character::Hanging) {
             screen::switching_off(receivers::name(Character::Hanging));
-            client.call(&(demo.disable)(webhook)).await?;
+            client.call(&(demo.end)(&webhook)).await?;
         }
         watch.until(&*house.store, Watched::ended).await?;
     }

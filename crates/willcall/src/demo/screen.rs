@@ -53,7 +53,7 @@ pub(crate) fn attempt(character: Character, row: &DeliveryRow, past: &PastAttemp
 pub(crate) fn switching_off(name: &str) {
     say!();
     say!(
-        "The receiver \"{name}\" would be tried for three days. Its webhook is switched off over the API."
+        "The receiver \"{name}\" would be tried for long. Its webhook is switched off over the API."
     );
 }
 
@@ -91,7 +91,11 @@ fn standing(watched: &Watched) -> String {
         parts.push(match disabled.cause {
             model::webhook::DisabledCause::Gone => "disabled because of its 410".to_owned(),
             model::webhook::DisabledCause::Asked => "disabled as asked".to_owned(),
+            model::webhook::DisabledCause::Deleted => "deleted".to_owned(),
         });
+    }
+    if watched.deleted {
+        parts.push("webhook deleted as asked".to_owned());
     }
     parts.join(", ")
 }

@@ -10,7 +10,7 @@ use model::limits;
 use model::query::{DeliveryPage, DeliveryQuery, DeliveryRow, Status};
 use model::time::{Clock, Timestamp};
 use model::webhook::Disabled;
-use web::dialects::Character;
+use web::dialects::{Character, Made};
 
 use super::screen;
 
@@ -26,7 +26,9 @@ pub(crate) struct Watch {
 /// A webhook and where its deliveries stand.
 pub(crate) struct Watched {
     pub(crate) character: Character,
+    pub(crate) made: Made,
     pub(crate) disabled: Option<Disabled>,
+    pub(crate) deleted: bool,
     pub(crate) rows: Vec<DeliveryRow>,
     /// How many attempts of each delivery were printed.
     printed: BTreeMap<DeliveryId, u32>,
@@ -43,23 +45,25 @@ impl Watch {
         }
     }
 
-    pub(crate) fn add(&mut self, character: Character, id: WebhookId) {
+    pub(crate) fn add(&mut self, character: Character, id: WebhookId, made: Made) {
         let watched = Watched {
             character,
+            made,
             disabled: None,
+            deleted: false,
             rows: Vec::new(),
             printed: BTreeMap::new(),
         };
         self.webhooks.insert(id, watched);
     }
 
-    /// The webhooks of this character.
-    pub(crate) fn of(&self, character: Character) -> Vec<WebhookId> {
+    /// What the webhooks of this character are called.
+    pub(crate) fn of(&self, character: Character) -> Vec<Made> {
         let such = self
             .webhooks
-            .iter()
-            .filter(|(_, watched)| watched.character == character);
-        such.map(|(id, _)| *id).collect()
+            .values()
+            .filter(|watched| watched.character == character);
+        such.map(|watched| watched.made.clone()).collect()
     }
 
     /// Looks and prints until `enough` holds for every webhook.
@@ -81,8 +85,9 @@ impl Watch {
     async fn look(&mut self, store: &dyn Store) -> Result<()> {
         let mut seen = Vec::new();
         for (id, watched) in &mut self.webhooks {
-            if let Some(webhook) = store.webhook(self.tenant, *id).await? {
-                watched.disabled = webhook.disabled;
+            match store.webhook(self.tenant, *id).await? {
+                Some(webhook) => watched.disabled = webhook.disabled,
+                None => watched.deleted = true,
             }
             let query = DeliveryQuery {
                 limit: limits::PAGE_ROWS_MAX,
@@ -148,7 +153,9 @@ impl Watched {
                 all(Status::Delivered) && self.rows.iter().all(|row| row.attempts == 3)
             }
             Character::Gone => all(Status::Cancelled) && self.disabled.is_some(),
-            Character::Hanging if once => all(Status::Cancelled) && self.disabled.is_some(),
+            Character::Hanging if once => {
+                all(Status::Cancelled) && (self.disabled.is_some() || self.deleted)
+            }
             Character::Hanging => all(Status::Retrying),
         }
     }

@@ -5,7 +5,7 @@ use model::id::WebhookId;
 use model::tenant::DialectName;
 use serde_json::{Map, Value, json};
 
-use crate::dialects::{Character, Demo, DemoCall};
+use crate::dialects::{Character, Demo, DemoCall, Made};
 
 const ORGANIZER: &str = "bigevents";
 
@@ -22,9 +22,12 @@ pub(super) fn demo(dialect: DialectName) -> Demo {
             Character::Hanging,
         ],
         webhook,
-        webhook_id: |answer| answer.get("id").and_then(Value::as_i64).map(WebhookId),
+        made: |answer| {
+            let id = answer.get("id").and_then(Value::as_i64);
+            id.map(|id| Made::Id(WebhookId(id)))
+        },
         notifications,
-        disable,
+        end,
         hints,
     }
 }
@@ -125,7 +128,11 @@ fn notifications() -> Vec<DemoCall> {
     ]
 }
 
-fn disable(webhook: WebhookId) -> DemoCall {
+fn end(webhook: &Made) -> DemoCall {
+    let webhook = match webhook {
+        Made::Id(id) => id.to_string(),
+        Made::Key(key) => key.clone(),
+    };
     call(
         Method::PATCH,
         &format!("webhooks/{webhook}/"),

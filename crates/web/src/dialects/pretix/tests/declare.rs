@@ -159,7 +159,7 @@ fn mistakes_name_their_line_and_field() {
     judge(&[
         (
             "x = 1",
-            vec!["line 1, x: is not known here; there are organizer"],
+            vec!["line 1, x: is not known here; there are organizer, company"],
         ),
         (
             "[organizer]\nslug = 1",

@@ -1,6 +1,7 @@
 //! How deliveries of this dialect are made.
 
 use model::dice::Dice;
+use model::tenant::DialectName;
 use model::time::Timestamp;
 
 use crate::dialects::{Options, all};
@@ -8,7 +9,7 @@ use crate::dialects::{Options, all};
 #[test]
 fn a_delivery_is_tried_for_exactly_three_days() {
     let policies = all(&Options::default()).policies();
-    let policy = policies.values().next().unwrap();
+    let policy = &policies[&DialectName::new("pretix")];
     assert!(policy.gone_disables);
     assert_eq!(policy.exchange_limit_ms, 30_000);
     let mut dice = Dice::seeded([1; 32]);

@@ -1,0 +1,58 @@
+//! Answers in JSON, and links between pages.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, LINK};
+use http::{HeaderValue, StatusCode};
+use model::refusal::Refusal;
+use serde::Serialize;
+
+use crate::route::{Admitted, Answer, Answering, Asked};
+
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Answer, Refusal> {
+    let body = serde_json::to_vec(body).map_err(|error| {
+        tracing::error!(%error, "an answer cannot be written as JSON");
+        Refusal::Internal
+    })?;
+    let mut answer = Answer::new(Bytes::from(body));
+    *answer.status_mut() = status;
+    let form = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(CONTENT_TYPE, form);
+    Ok(answer)
+}
+
+pub(super) fn ok(body: &impl Serialize) -> Result<Answer, Refusal> {
+    json(StatusCode::OK, body)
+}
+
+pub(super) fn empty() -> Answer {
+    let mut answer = Answer::new(Bytes::new());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer
+}
+
+/// Any request of somebody known may be asked.
+pub(super) fn admit(_: &Asked) -> Result<(), Refusal> {
+    Ok(())
+}
+
+/// Answers OPTIONS; the methods are in the `Allow` header.
+pub(super) fn describe(_: Admitted) -> Answering {
+    Box::pin(async { Ok(empty()) })
+}
+
+/// Says where the next page is: this place with another value for one parameter of its query.
+pub(super) fn link_next(mut answer: Answer, asked: &Asked, name: &str, value: &str) -> Answer {
+    let others = asked.query.iter().filter(|(own, _)| *own != name);
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    let query = query.extend_pairs(others.chain([(name, value)])).finish();
+    let link = format!("<{}{}?{query}>; rel=\"next\"", asked.origin, asked.path);
+    if let Ok(link) = HeaderValue::try_from(link) {
+        answer.headers_mut().insert(LINK, link);
+    }
+    answer
+}
+
+/// Whether whoever asks wants to be told what is doubtful.
+pub(super) fn wants_hints(asked: &Asked) -> bool {
+    asked.query.get("hints").is_some_and(|value| value == "1")
+}

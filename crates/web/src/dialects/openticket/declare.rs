@@ -1,0 +1,176 @@
+//! The section `[[company]]` of an operator's file: GUID, name, tokens, webhooks.
+//!
+//! Webhooks are judged by the rules of the REST resource (`fields.rs`). GUID and nonce of a
+//! webhook may be given, so that receivers that know them need not be told others.
+
+use std::collections::BTreeSet;
+
+use model::dice::Dice;
+use model::query::{Declaration, DeclaredToken, DeclaredWebhook, FreshWebhook};
+use model::tenant::{DialectName, Permission, TokenHash, UnknownPermission};
+use serde_json::{Map, Value};
+use toml::de::DeValue;
+
+use super::super::declared::{Declared, Entry};
+use super::fields::{Bounds, Fields};
+use super::{OpenTicket, guid, webhooks, wire};
+
+/// What this dialect calls the right to hand in notifications.
+const TRIGGERS_WRITE: &str = "triggers:write";
+
+const NONCE_BYTES_MAX: usize = 255;
+
+pub(super) fn declare(
+    name: &DialectName,
+    open: &OpenTicket,
+    companies: &[Entry<'_>],
+    dice: &mut Dice,
+    declared: &mut Declared,
+) {
+    let bounds = Bounds {
+        kinds: &open.kinds,
+        strict: open.strict,
+    };
+    let mut seen = BTreeSet::new();
+    let mut defaults = BTreeSet::new();
+    for company in companies {
+        company.only(&["guid", "name", "token", "webhook"]);
+        let own = guid_of(company, "guid").unwrap_or_default();
+        if company.get("guid").is_none() {
+            company.wrong("guid", "is missing");
+        }
+        if !own.is_empty() && !seen.insert(own.clone()) {
+            company.wrong("guid", format!("\"{own}\" is declared twice"));
+        }
+        let keys = ["name", "token", "permissions", "active", "default"];
+        let tokens = company.tokens(&own, &keys, permission_of, dice, &mut declared.fresh);
+        vet_defaults(company, &tokens, &mut defaults);
+        let mut keys = BTreeSet::new();
+        let webhooks = company.tables("webhook");
+        let webhooks = webhooks
+            .iter()
+            .filter_map(|entry| webhook_of(entry, bounds, &mut keys, dice));
+        declared.declarations.push(Declaration {
+            dialect: name.clone(),
+            name: company.text("name").unwrap_or(&own).to_owned(),
+            events: Vec::new(),
+            webhooks: webhooks.collect(),
+            key: own,
+            tokens,
+        });
+    }
+}
+
+/// A token can mean only one of the companies it is listed under.
+fn vet_defaults(company: &Entry<'_>, tokens: &[DeclaredToken], defaults: &mut BTreeSet<TokenHash>) {
+    let entries = company.tables("token");
+    for token in tokens.iter().filter(|token| token.default) {
+        let Some(hash) = token.hash else {
+            continue;
+        };
+        if defaults.insert(hash) {
+            continue;
+        }
+        let own = |entry: &&Entry<'_>| entry.text("name") == Some(&token.name);
+        if let Some(entry) = entries.iter().find(own) {
+            let message = "another company is this token's default already";
+            entry.wrong("default", message);
+        }
+    }
+}
+
+fn permission_of(name: &str) -> Result<Permission, String> {
+    match name {
+        TRIGGERS_WRITE => Ok(Permission::NotificationsWrite),
+        "webhooks:read" | "webhooks:write" => name
+            .parse()
+            .map_err(|error: UnknownPermission| error.to_string()),
+        _ => Err(format!(
+            "unknown permission \"{name}\"; there are webhooks:read, webhooks:write, {TRIGGERS_WRITE}"
+        )),
+    }
+}
+
+fn guid_of(entry: &Entry<'_>, key: &str) -> Option<String> {
+    let text = entry.text(key)?;
+    let read = guid::read(text);
+    if read.is_none() {
+        let message = "must be a GUID such as d0a3f370-cd43-11ed-9c9c-bbcffde24a48";
+        entry.wrong(key, message);
+    }
+    read
+}
+
+fn webhook_of(
+    entry: &Entry<'_>,
+    bounds: Bounds<'_>,
+    keys: &mut BTreeSet<String>,
+    dice: &mut Dice,
+) -> Option<DeclaredWebhook> {
+    const FIELDS: [&str; 7] = [
+        "name",
+        "url",
+        "resource",
+        "trigger",
+        "retries",
+        "identifier",
+        "triggered_by_child_resources",
+    ];
+    entry.only(&[FIELDS.as_slice(), &["guid", "nonce"]].concat());
+    let key = guid_of(entry, "guid");
+    if let Some(key) = &key
+        && !keys.insert(key.clone())
+    {
+        entry.wrong("guid", format!("\"{key}\" is declared twice"));
+    }
+    let nonce = entry.text("nonce").inspect(|nonce| {
+        let plain = nonce.bytes().all(|byte| byte.is_ascii_graphic());
+        if !plain || !(1..=NONCE_BYTES_MAX).contains(&nonce.len()) {
+            let message =
+                format!("must have 1 to {NONCE_BYTES_MAX} characters of ASCII, and no spaces");
+            entry.wrong("nonce", message);
+        }
+    });
+    let fresh = FreshWebhook {
+        key: Some(guid::fresh(|end| dice.below(end))),
+        headers: wire::webhook_headers(&guid::nonce(|end| dice.below(end))),
+    };
+    let given = FIELDS.iter().filter_map(|field| {
+        let value = entry.get(field)?;
+        Some(((*field).to_owned(), json_of(value)))
+    });
+    match Fields::read(&given.collect::<Map<_, _>>(), None, bounds) {
+        Ok(fields) => Some(DeclaredWebhook {
+            key,
+            enabled: None,
+            filter: fields.settings.filter(),
+            settings: webhooks::written(&fields.settings).unwrap_or_default(),
+            target_url: fields.url,
+            headers: nonce.map(wire::webhook_headers),
+            retries_max: Some(fields.retries),
+            fresh,
+        }),
+        Err(faults) => {
+            for fault in faults {
+                entry.wrong(&fault.field, fault.reasons.join(" "));
+            }
+            None
+        }
+    }
+}
+
+/// A value of TOML as the REST resource would have been given it.
+fn json_of(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Boolean(flag) => Value::Bool(*flag),
+        DeValue::Integer(number) => {
+            let number = number.to_string().parse::<i64>();
+            number.map_or_else(|_| Value::Array(Vec::new()), Value::from)
+        }
+        // None of these is a value that a field may have.
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+            Value::Array(Vec::new())
+        }
+    }
+}

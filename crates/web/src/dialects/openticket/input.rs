@@ -1,0 +1,57 @@
+//! Request bodies: from bytes and their form to fields. JSON, and the two forms of HTML, in which
+//! every value is a text.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use model::refusal::Refusal;
+use serde_json::{Map, Value};
+
+use super::wire::unreadable;
+use crate::body::{Form, Query};
+
+pub(super) const JSON: &str = "application/json";
+
+/// The fields that a body gives.
+pub(super) async fn read_fields(
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Map<String, Value>, Refusal> {
+    let form = Form::of(headers);
+    match form.kind.as_str() {
+        JSON => match serde_json::from_str(text(body)?) {
+            Ok(Value::Object(fields)) => Ok(fields),
+            Ok(_) => Err(Refusal::Unreadable(
+                "The body must be a JSON object.".into(),
+            )),
+            Err(error) => Err(unreadable(&error)),
+        },
+        "application/x-www-form-urlencoded" => {
+            let query = Query::read(text(body)?);
+            Ok(from_form(query.iter()))
+        }
+        "multipart/form-data" => {
+            let parts = form.parts(body).await.map_err(|words| {
+                Refusal::Unreadable(format!("The body is not a sound multipart form: {words}."))
+            })?;
+            let parts = parts.iter();
+            Ok(from_form(
+                parts.map(|(name, value)| (name.as_str(), value.as_str())),
+            ))
+        }
+        _ => Err(form.unknown()),
+    }
+}
+
+/// The text of a body: UTF-8, without the mark some put before it.
+pub(super) fn text(body: &Bytes) -> Result<&str, Refusal> {
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Refusal::Unreadable("The body is not UTF-8.".to_owned()))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// Of a field that is given twice, the last counts, as in PHP.
+fn from_form<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Map<String, Value> {
+    pairs
+        .map(|(name, value)| (name.to_owned(), Value::String(value.to_owned())))
+        .collect()
+}

@@ -1,0 +1,193 @@
+//! How an application reports triggers: one, a JSON array of them, or one a line.
+//!
+//! Everything that is sound goes to the store as one batch, and is answered only once it is
+//! durable. What is not sound is refused in its place and harms nothing else.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use model::limits::INTAKE_BATCH_MAX;
+use model::notification::{Acceptance, NewNotification};
+use model::refusal::Refusal;
+use model::tenant::Tenant;
+use model::time::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::wire::{Draft, unreadable};
+use super::{OpenTicket, answer, guid, input, refuse, webhooks};
+use crate::body::Form;
+use crate::meters::Intake;
+use crate::route::{Admitted, Answer};
+use crate::state::Shared;
+
+/// Each of these is one trigger a line.
+const LINES: [&str; 6] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonl",
+    "application/jsonlines",
+    "application/x-jsonlines",
+];
+
+/// One trigger as it was handed in, sound or not.
+type Read = Result<Draft, Refusal>;
+
+/// What became of one trigger: under which id, and how many webhooks hear of it.
+#[derive(Debug, Serialize)]
+struct Done {
+    #[serde(skip)]
+    status: StatusCode,
+    id: String,
+    invocations: u32,
+}
+
+/// One of a batch.
+#[derive(Debug, Serialize)]
+struct Entry {
+    status: u16,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Rest {
+    Done(Done),
+    Refused(refuse::Words),
+}
+
+pub(super) async fn report_triggers(
+    open: Arc<OpenTicket>,
+    request: Admitted,
+) -> Result<Answer, Refusal> {
+    let tenant = webhooks::owner(&request, None).map_err(|fault| Refusal::Invalid(vec![fault]))?;
+    let (reads, is_batch) = read(&open, &request).inspect_err(|_| {
+        request.shared.meters.intake(Intake::Refused);
+    })?;
+    let mut batch = Vec::new();
+    // For each trigger the id it goes under and whether that was made here, or why not.
+    let mut places = Vec::with_capacity(reads.len());
+    let at = request.shared.clock.now();
+    for read in reads {
+        places.push(read.map(|draft| {
+            let made = draft.id.is_none();
+            let id = draft.id.clone();
+            let id = id.unwrap_or_else(|| guid::fresh(|end| request.shared.draw(end)));
+            batch.push(notification(tenant, draft, &id, at));
+            (id, made)
+        }));
+    }
+    let accepted = request
+        .shared
+        .ask(|store| store.accept(batch.clone()))
+        .await?;
+    let mut accepted = accepted.into_iter();
+    let mut all = places.into_iter().map(|place| match place {
+        Ok((id, made)) => match accepted.next() {
+            Some(acceptance) => done(&request.shared, id, made, &acceptance),
+            None => Err(Refusal::Internal),
+        },
+        Err(refusal) => {
+            request.shared.meters.intake(Intake::Refused);
+            Err(refusal)
+        }
+    });
+    if is_batch {
+        return answer_batch(all);
+    }
+    let done = all.next().unwrap_or(Err(Refusal::Internal))?;
+    answer::json(done.status, &done)
+}
+
+fn answer_batch(all: impl Iterator<Item = Result<Done, Refusal>>) -> Result<Answer, Refusal> {
+    let mut status = StatusCode::OK;
+    let entry = |done: Result<Done, Refusal>| match done {
+        Ok(done) => {
+            if done.status == StatusCode::CREATED {
+                status = StatusCode::CREATED;
+            }
+            Entry {
+                status: done.status.as_u16(),
+                rest: Rest::Done(done),
+            }
+        }
+        Err(refusal) => Entry {
+            status: refuse::status(&refusal).as_u16(),
+            rest: Rest::Refused(refuse::words(&refusal)),
+        },
+    };
+    let entries: Vec<Entry> = all.map(entry).collect();
+    answer::json(status, &entries)
+}
+
+/// What was handed in, and whether it came as several.
+fn read(open: &OpenTicket, request: &Admitted) -> Result<(Vec<Read>, bool), Refusal> {
+    let form = Form::of(&request.asked.headers);
+    let kinds = &open.kinds;
+    if LINES.contains(&form.kind.as_str()) {
+        let text = input::text(&request.body)?;
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        bounded(lines.clone().count())?;
+        return Ok((lines.map(|line| Draft::read(line, kinds)).collect(), true));
+    }
+    if form.kind != input::JSON {
+        return Err(form.unknown());
+    }
+    let text = input::text(&request.body)?;
+    if !text.trim_ascii_start().starts_with('[') {
+        return Ok((vec![Draft::read(text, kinds)], false));
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| unreadable(&error))?;
+    bounded(items.len())?;
+    let reads = items.iter().map(|item| Draft::read(item.get(), kinds));
+    Ok((reads.collect(), true))
+}
+
+fn bounded(count: usize) -> Result<(), Refusal> {
+    if count <= INTAKE_BATCH_MAX {
+        return Ok(());
+    }
+    Err(Refusal::BadRequest(format!(
+        "A batch may have at most {INTAKE_BATCH_MAX} triggers, not {count}."
+    )))
+}
+
+fn notification(tenant: &Tenant, draft: Draft, id: &str, at: Timestamp) -> NewNotification {
+    NewNotification {
+        tenant: tenant.id,
+        key: id.to_owned(),
+        headers: draft.headers(),
+        action_type: draft.name,
+        pairs: draft.pairs,
+        event: None,
+        body: draft.body,
+        digest: Some(draft.digest),
+        at,
+    }
+}
+
+fn done(shared: &Shared, id: String, made: bool, acceptance: &Acceptance) -> Result<Done, Refusal> {
+    let (what, status, invocations) = match *acceptance {
+        Acceptance::Accepted { deliveries, .. } => {
+            (Intake::Accepted, StatusCode::CREATED, deliveries)
+        }
+        // With an id made here, what is repeated is this very request: its answer was lost.
+        Acceptance::Repeated { deliveries, .. } if made => {
+            (Intake::Repeated, StatusCode::CREATED, deliveries)
+        }
+        Acceptance::Repeated { deliveries, .. } => (Intake::Repeated, StatusCode::OK, deliveries),
+        Acceptance::Contradicted { .. } => {
+            shared.meters.intake(Intake::Contradicted);
+            let words = format!("Trigger {id} was reported before with other content.");
+            return Err(Refusal::Contradiction(words));
+        }
+    };
+    shared.meters.intake(what);
+    Ok(Done {
+        status,
+        id,
+        invocations,
+    })
+}

@@ -1,0 +1,268 @@
+//! Resources, triggers, and which triggers reach the webhooks of related resources: data, with
+//! the source of every line beside it.
+//!
+//! The vendor's trigger table lost its empty cells in every public copy, and the labels of its
+//! propagation table contradict its own prose. So every known resource goes with every known
+//! trigger, and these tables decide only what is known to fire. A rule acts only if an
+//! application reports its trigger: one too many does nothing, one too few would lose deliveries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::Trigger;
+
+/// Where a rule comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Says {
+    /// The vendor's table, under both ways to read it.
+    Both,
+    /// The table as it is printed.
+    Printed,
+    /// The table if its last three rows are labelled Order, Scanner, Shop: then the page agrees
+    /// with its own worked example, in which an order is paid.
+    Corrected,
+}
+
+/// A trigger on one resource reaches webhooks for the same trigger on another: source, trigger,
+/// target, and who says so.
+pub(super) type Rule = (&'static str, &'static str, &'static str, Says);
+
+pub(super) const RULES: &[Rule] = &[
+    ("ticket", "create", "event", Says::Both),
+    ("ticket", "update", "event", Says::Both),
+    ("ticket", "delete", "event", Says::Both),
+    ("product", "create", "event", Says::Both),
+    ("product", "update", "event", Says::Both),
+    ("product", "delete", "event", Says::Both),
+    ("shop", "paid", "event", Says::Printed),
+    ("shop", "update", "event", Says::Printed),
+    ("shop", "paid", "ticket", Says::Printed),
+    ("shop", "paid", "product", Says::Printed),
+    ("order", "create", "event", Says::Printed),
+    ("order", "delete", "event", Says::Printed),
+    ("order", "scan", "event", Says::Printed),
+    ("order", "scan", "ticket", Says::Printed),
+    ("order", "scan", "product", Says::Printed),
+    ("order", "paid", "event", Says::Corrected),
+    ("order", "update", "event", Says::Corrected),
+    ("order", "paid", "ticket", Says::Corrected),
+    ("order", "paid", "product", Says::Corrected),
+    ("scanner", "create", "event", Says::Corrected),
+    ("scanner", "delete", "event", Says::Corrected),
+    ("scanner", "scan", "event", Says::Corrected),
+    ("scanner", "scan", "ticket", Says::Corrected),
+    ("scanner", "scan", "product", Says::Corrected),
+];
+
+/// Pairs that fire by themselves, and why the marks of the trigger table are taken to be theirs.
+pub(super) const DIRECT: &[(&str, &str, &str)] = &[
+    ("event", "create", "the page's prose has it as an example"),
+    ("event", "update", "the page's prose has it as an example"),
+    (
+        "event",
+        "delete",
+        "the third mark of the row, as in the others",
+    ),
+    (
+        "ticket",
+        "create",
+        "three marks, and the propagation row has these three",
+    ),
+    (
+        "ticket",
+        "update",
+        "three marks, and the propagation row has these three",
+    ),
+    (
+        "ticket",
+        "delete",
+        "three marks, and the propagation row has these three",
+    ),
+    (
+        "product",
+        "create",
+        "three marks, and the propagation row has these three",
+    ),
+    (
+        "product",
+        "update",
+        "three marks, and the propagation row has these three",
+    ),
+    (
+        "product",
+        "delete",
+        "three marks, and the propagation row has these three",
+    ),
+    ("order", "paid", "the page's worked example"),
+    (
+        "order",
+        "update",
+        "the second mark; the one row of two triggers has these two",
+    ),
+    ("scanner", "scan", "one mark, and nothing else is scanned"),
+];
+
+/// Known to the vendor's pages: five rows of the newer table, one of the older, and the resource
+/// of the sample request.
+const RESOURCES: [&str; 7] = [
+    "event", "ticket", "product", "shop", "order", "scanner", "metadata",
+];
+
+/// Every trigger of the newer table, with the word for that it has happened. The vendor shows
+/// only `scanned`; the others are made alike.
+const TRIGGERS: [(&str, &str); 7] = [
+    ("create", "created"),
+    ("update", "updated"),
+    ("delete", "deleted"),
+    ("paid", "paid"),
+    ("scan", "scanned"),
+    ("relation", "related"),
+    ("reorder", "reordered"),
+];
+
+/// What is scanned is always the ticket of an order, whatever reports it: the only value the
+/// vendor's pages show.
+const SCANNED: &str = "order.ticket.scanned";
+const SCANNING: [&str; 3] = ["scanner", "ticket", "order"];
+
+/// Every resource, trigger and rule there is.
+#[derive(Debug)]
+pub(super) struct Kinds {
+    resources: Vec<String>,
+    triggers: Vec<String>,
+    direct: BTreeSet<(String, String)>,
+    /// By source and trigger, whose webhooks hear of it, too.
+    reached: BTreeMap<(String, String), BTreeSet<String>>,
+    names: BTreeMap<(String, String), String>,
+}
+
+impl Kinds {
+    /// The built-in ones, and what the operator adds.
+    pub(super) fn with(extra: &[Trigger]) -> Self {
+        let owned = |text: &str| text.to_owned();
+        let mut kinds = Self {
+            resources: RESOURCES.into_iter().map(owned).collect(),
+            triggers: TRIGGERS.into_iter().map(|(name, _)| owned(name)).collect(),
+            direct: BTreeSet::new(),
+            reached: BTreeMap::new(),
+            names: BTreeMap::new(),
+        };
+        for (resource, trigger, _) in DIRECT {
+            kinds.direct.insert(pair(resource, trigger));
+        }
+        for (source, trigger, target, _) in RULES {
+            let targets = kinds.reached.entry(pair(source, trigger));
+            targets.or_default().insert(owned(target));
+        }
+        for resource in RESOURCES {
+            for (trigger, done) in TRIGGERS {
+                let scanned = trigger == "scan" && SCANNING.contains(&resource);
+                let name = match scanned {
+                    true => SCANNED.to_owned(),
+                    false => format!("{resource}.{done}"),
+                };
+                kinds.names.insert(pair(resource, trigger), name);
+            }
+        }
+        for extra in extra {
+            kinds.add(extra);
+        }
+        kinds
+    }
+
+    fn add(&mut self, extra: &Trigger) {
+        let key = pair(&extra.resource, &extra.trigger);
+        let reached = extra.reaches.iter();
+        for resource in reached.clone().chain([&extra.resource]) {
+            if !self.resources.contains(resource) {
+                self.resources.push(resource.clone());
+            }
+        }
+        if !self.triggers.contains(&extra.trigger) {
+            self.triggers.push(extra.trigger.clone());
+        }
+        self.direct.insert(key.clone());
+        for target in reached {
+            let targets = self.reached.entry(key.clone());
+            targets.or_default().insert(target.clone());
+        }
+        if let Some(name) = &extra.name {
+            self.names.insert(key, name.clone());
+        }
+    }
+
+    /// The resource of this name, or what is wrong with it.
+    pub(super) fn resource(&self, name: &str) -> Result<String, String> {
+        known(&self.resources, name, |_| None)
+            .map_err(|hint| format!("The selected resource is invalid: {hint}"))
+    }
+
+    /// The trigger of this name, or what is wrong with it.
+    pub(super) fn trigger(&self, name: &str) -> Result<String, String> {
+        let present = |text: &str| {
+            let found = TRIGGERS.iter().find(|(_, done)| *done == text);
+            found.map(|(trigger, _)| *trigger)
+        };
+        known(&self.triggers, name, present)
+            .map_err(|hint| format!("The selected trigger is invalid: {hint}"))
+    }
+
+    /// The kinds of related resources whose webhooks hear of this trigger, too.
+    pub(super) fn reached(&self, source: &str, trigger: &str) -> BTreeSet<String> {
+        let found = self.reached.get(&pair(source, trigger));
+        found.cloned().unwrap_or_default()
+    }
+
+    /// What receivers are told has happened.
+    pub(super) fn name(&self, resource: &str, trigger: &str) -> String {
+        let found = self.names.get(&pair(resource, trigger)).cloned();
+        found.unwrap_or_else(|| format!("{resource}.{trigger}"))
+    }
+
+    /// Why a webhook for this would never be called, as far as is known; `related` is its switch.
+    pub(super) fn doubt(&self, resource: &str, trigger: &str, related: bool) -> Option<String> {
+        if self.direct.contains(&pair(resource, trigger)) {
+            return None;
+        }
+        let sources: Vec<&str> = self
+            .reached
+            .iter()
+            .filter(|((_, own), targets)| own == trigger && targets.contains(resource))
+            .map(|((source, _), _)| source.as_str())
+            .collect();
+        if sources.is_empty() {
+            return Some(format!(
+                "Nothing is known to trigger \"{trigger}\" on \"{resource}\"; this webhook will \
+                 not be called unless an application reports it."
+            ));
+        }
+        (!related).then(|| {
+            format!(
+                "\"{trigger}\" on \"{resource}\" comes about only through related resources \
+                 ({}); switch triggered_by_child_resources on.",
+                sources.join(", ")
+            )
+        })
+    }
+}
+
+/// The name if it is one of these, else a sentence that helps; `instead` knows other words for
+/// some.
+fn known(
+    all: &[String],
+    name: &str,
+    instead: impl Fn(&str) -> Option<&'static str>,
+) -> Result<String, String> {
+    if all.iter().any(|own| own == name) {
+        return Ok(name.to_owned());
+    }
+    let small = name.trim().to_ascii_lowercase();
+    let own = all.iter().find(|own| **own == small);
+    match own.map(String::as_str).or_else(|| instead(&small)) {
+        Some(right) => Err(format!("write \"{right}\" instead.")),
+        None => Err(format!("it must be one of {}.", all.join(", "))),
+    }
+}
+
+fn pair(resource: &str, trigger: &str) -> (String, String) {
+    (resource.to_owned(), trigger.to_owned())
+}

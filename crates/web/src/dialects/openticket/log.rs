@@ -1,0 +1,348 @@
+//! What became of triggers: the invocations of a webhook, and having them sent again.
+//!
+//! Credentials are masked where they are written down; what a receiver sent back is shown to
+//! readers without the nonce.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use model::attempt::Outcome;
+use model::contract::{Requeue, Requeued, Store, Which};
+use model::delivery::State;
+use model::id::NotificationId;
+use model::limits::PAGE_ROWS_MAX;
+use model::query::{
+    DeliveryPage, DeliveryQuery, DeliveryRow, DeliveryStory, PageFrom, PastAttempt, Status,
+};
+use model::refusal::Refusal;
+use model::webhook::{Headers, Webhook};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::webhooks::{actor, find, is_trusted, moment, number, without_nonce};
+use super::{OpenTicket, answer, guid, wire};
+use crate::route::{Admitted, Answer};
+
+/// Invocations in the answer about one webhook, and in one page of them.
+const SHOWN_MAX: u64 = 100;
+
+/// Of what a receiver answered this much is shown.
+const ANSWER_BYTES_SHOWN: usize = 16 * 1024;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Invocation {
+    guid: String,
+    webhook_id: String,
+    trigger: String,
+    dedupe_key: String,
+    status: &'static str,
+    attempts: u32,
+    response_status: Option<u16>,
+    error: Option<String>,
+    created_at: String,
+    last_attempt_at: Option<String>,
+    next_attempt_at: Option<String>,
+}
+
+/// An invocation with everything that happened to it.
+#[derive(Debug, Serialize)]
+struct Told {
+    #[serde(flatten)]
+    invocation: Invocation,
+    request_body: String,
+    tries: Vec<Try>,
+}
+
+#[derive(Debug, Serialize)]
+struct Try {
+    number: u32,
+    at: String,
+    duration_ms: u32,
+    url: String,
+    request_headers: Value,
+    response_status: Option<u16>,
+    error: Option<String>,
+    response_headers: Option<Value>,
+    response_body: Option<String>,
+    next_attempt_at: Option<String>,
+}
+
+pub(super) async fn list_invocations(
+    _: Arc<OpenTicket>,
+    request: Admitted,
+) -> Result<Answer, Refusal> {
+    let webhook = find(&request).await?;
+    let asked = &request.asked;
+    let per_page = number(asked, "per_page", SHOWN_MAX, SHOWN_MAX)?;
+    let statuses = statuses(asked.query.get("status").unwrap_or_default())?;
+    let from = match asked.query.get("before").unwrap_or_default() {
+        "" => None,
+        text => Some(before(text)?),
+    };
+    let (rows, more) = read(&request, &webhook, statuses, from, per_page).await?;
+    let shown: Vec<Invocation> = rows
+        .iter()
+        .map(|row| shown(&request, &webhook, row))
+        .collect();
+    let answer = answer::ok(&shown)?;
+    Ok(match rows.last() {
+        Some(last) if more => {
+            let last = guid::of_invocation(last.id);
+            answer::link_next(answer, asked, "before", &last)
+        }
+        Some(_) | None => answer,
+    })
+}
+
+/// The newest invocations of a webhook.
+pub(super) async fn latest(
+    request: &Admitted,
+    webhook: &Webhook,
+) -> Result<Vec<Invocation>, Refusal> {
+    let (rows, _) = read(request, webhook, &[None], None, SHOWN_MAX).await?;
+    Ok(rows
+        .iter()
+        .map(|row| shown(request, webhook, row))
+        .collect())
+}
+
+pub(super) async fn show_invocation(
+    _: Arc<OpenTicket>,
+    request: Admitted,
+) -> Result<Answer, Refusal> {
+    let webhook = find(&request).await?;
+    let story = find_invocation(&request, &webhook).await?;
+    answer::ok(&told(&request, &webhook, &story))
+}
+
+pub(super) async fn retry_invocation(
+    _: Arc<OpenTicket>,
+    request: Admitted,
+) -> Result<Answer, Refusal> {
+    let webhook = find(&request).await?;
+    let id = find_invocation(&request, &webhook).await?.row.id;
+    requeue(&request, &webhook, Which::One(id)).await?;
+    let story = find_invocation(&request, &webhook).await?;
+    let shown = shown(&request, &webhook, &story.row);
+    answer::json(StatusCode::ACCEPTED, &shown)
+}
+
+/// Has everything sent again that was tried out; what is still owed is on its way already.
+pub(super) async fn retry_failed(_: Arc<OpenTicket>, request: Admitted) -> Result<Answer, Refusal> {
+    let webhook = find(&request).await?;
+    let began_at = request.shared.clock.now();
+    let mut retried: usize = 0;
+    loop {
+        let which = Which::Exhausted { began_at };
+        let (count, more) = requeue(&request, &webhook, which).await?;
+        retried = retried.saturating_add(count);
+        if !more {
+            return answer::json(StatusCode::ACCEPTED, &json!({ "retried": retried }));
+        }
+    }
+}
+
+async fn requeue(
+    request: &Admitted,
+    webhook: &Webhook,
+    which: Which,
+) -> Result<(usize, bool), Refusal> {
+    let ask = Requeue {
+        tenant: webhook.tenant,
+        webhook: webhook.id,
+        which,
+        actor: actor(request, webhook),
+    };
+    let at = request.shared.clock.now();
+    let question = |store: &dyn Store| store.requeue(ask.clone(), at);
+    match request.shared.ask(question).await? {
+        Requeued::Done { count, more } => Ok((count, more)),
+        Requeued::Unknown => Err(Refusal::NoSuchObject),
+        Requeued::Disabled => Err(Refusal::Contradiction(
+            "The webhook is switched off, so nothing can be sent.".to_owned(),
+        )),
+    }
+}
+
+/// Rows of the log, newest first, and whether there are older ones.
+async fn read(
+    request: &Admitted,
+    webhook: &Webhook,
+    statuses: &[Option<Status>],
+    from: Option<PageFrom>,
+    most: u64,
+) -> Result<(Vec<DeliveryRow>, bool), Refusal> {
+    let most = usize::try_from(most).unwrap_or(PAGE_ROWS_MAX);
+    let mut rows: Vec<DeliveryRow> = Vec::new();
+    let mut more = false;
+    for status in statuses {
+        let mut own: Vec<DeliveryRow> = Vec::new();
+        let mut from = from;
+        loop {
+            let query = DeliveryQuery {
+                status: *status,
+                from,
+                limit: most.saturating_sub(own.len()).min(PAGE_ROWS_MAX),
+                ..DeliveryQuery::default()
+            };
+            let ask =
+                |store: &dyn Store| store.deliveries(webhook.tenant, webhook.id, query.clone());
+            let DeliveryPage {
+                rows: page,
+                has_older,
+                ..
+            } = request.shared.ask(ask).await?;
+            from = page
+                .last()
+                .map(|row| PageFrom::OlderThan(row.id.notification));
+            own.extend(page);
+            if own.len() >= most || !has_older {
+                more |= has_older;
+                break;
+            }
+        }
+        rows.extend(own);
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.id.notification));
+    more |= rows.len() > most;
+    rows.truncate(most);
+    Ok((rows, more))
+}
+
+/// What the statuses of this dialect are in the store's words.
+fn statuses(text: &str) -> Result<&'static [Option<Status>], Refusal> {
+    match text {
+        "" => Ok(&[None]),
+        "pending" => Ok(&[Some(Status::Pending), Some(Status::Retrying)]),
+        "delivered" => Ok(&[Some(Status::Delivered)]),
+        "failed" => Ok(&[Some(Status::Exhausted), Some(Status::Cancelled)]),
+        _ => Err(Refusal::invalid(
+            "status",
+            "The selected status is invalid: it must be one of pending, delivered, failed.",
+        )),
+    }
+}
+
+fn before(text: &str) -> Result<PageFrom, Refusal> {
+    let id = guid::to_invocation(text).ok_or_else(|| {
+        Refusal::invalid("before", "The before must be the GUID of an invocation.")
+    })?;
+    Ok(PageFrom::OlderThan(NotificationId(id.notification.0)))
+}
+
+/// The invocation of this webhook that the path names.
+async fn find_invocation(request: &Admitted, webhook: &Webhook) -> Result<DeliveryStory, Refusal> {
+    let id = guid::to_invocation(request.asked.param("invocation")).ok_or(Refusal::NotAName)?;
+    if id.webhook != webhook.id {
+        return Err(Refusal::NoSuchObject);
+    }
+    let ask = |store: &dyn Store| store.delivery(webhook.tenant, id);
+    request.shared.ask(ask).await?.ok_or(Refusal::NoSuchObject)
+}
+
+fn shown(request: &Admitted, webhook: &Webhook, row: &DeliveryRow) -> Invocation {
+    let key = webhook.key.as_deref().unwrap_or_default();
+    // A pause is the webhook's; what waits for it is due all at once when it is over.
+    let now = request.shared.clock.now();
+    let paused_until = webhook.paused_until.filter(|until| *until > now);
+    let due_at = row
+        .due_at
+        .map(|at| paused_until.map_or(at, |until| until.max(at)));
+    Invocation {
+        guid: guid::of_invocation(row.id),
+        webhook_id: key.to_owned(),
+        trigger: row.action_type.clone(),
+        dedupe_key: model::dedupe::key(key, &row.key),
+        status: match row.state {
+            State::Pending => "pending",
+            State::Delivered => "delivered",
+            State::Exhausted | State::Cancelled(_) => "failed",
+        },
+        attempts: row.attempts,
+        response_status: row.latest.as_ref().and_then(Outcome::status),
+        error: row.latest.as_ref().and_then(error),
+        created_at: moment(row.accepted_at),
+        last_attempt_at: row.latest_at.map(moment),
+        next_attempt_at: due_at.map(moment),
+    }
+}
+
+/// What kept an attempt from being answered.
+fn error(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Answered(_) => None,
+        Outcome::Failed(failure) => Some(failure.words()),
+    }
+}
+
+fn told(request: &Admitted, webhook: &Webhook, story: &DeliveryStory) -> Told {
+    let trusted = is_trusted(request, webhook);
+    let clean = |text: String| match trusted {
+        true => text,
+        false => without_nonce(&text, webhook),
+    };
+    let invocation = shown(request, webhook, &story.row);
+    let tries = story.attempts.iter();
+    Told {
+        tries: tries
+            .map(|past| tried(past, &invocation.dedupe_key, &clean))
+            .collect(),
+        invocation,
+        request_body: text(&story.body),
+    }
+}
+
+fn tried(past: &PastAttempt, dedupe_key: &str, clean: &dyn Fn(String) -> String) -> Try {
+    let made = &past.attempt;
+    let answered = match &made.outcome {
+        Outcome::Answered(answered) => Some(answered),
+        Outcome::Failed(_) => None,
+    };
+    let mut request_headers = lines(&made.request_headers, &|text| text);
+    // It is not written down, because it follows from what is.
+    request_headers.insert(wire::DEDUPE_HEADER.to_owned(), dedupe_key.into());
+    Try {
+        number: past.number,
+        at: moment(made.began_at),
+        duration_ms: made.duration_ms,
+        url: made.url.clone(),
+        request_headers: Value::Object(request_headers),
+        response_status: made.outcome.status(),
+        error: error(&made.outcome),
+        response_headers: answered.map(|a| Value::Object(lines(&a.headers, clean))),
+        response_body: answered.map(|a| beginning(clean(text(&a.body)))),
+        next_attempt_at: past.next_due_at.map(moment),
+    }
+}
+
+/// Bytes as text; what is not UTF-8 becomes U+FFFD.
+fn text(bytes: &Bytes) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn beginning(mut text: String) -> String {
+    if text.len() > ANSWER_BYTES_SHOWN {
+        let mut end = ANSWER_BYTES_SHOWN;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+    }
+    text
+}
+
+/// Header lines by name; those of one name are joined with commas.
+fn lines(headers: &Headers, clean: &dyn Fn(String) -> String) -> Map<String, Value> {
+    let mut lines: Map<String, Value> = Map::new();
+    for (name, value) in headers.iter() {
+        let value = clean(String::from_utf8_lossy(value).into_owned());
+        let name = String::from_utf8_lossy(name).into_owned();
+        let joined = match lines.get(&name).and_then(Value::as_str) {
+            Some(before) => format!("{before}, {value}"),
+            None => value,
+        };
+        lines.insert(name, joined.into());
+    }
+    lines
+}

@@ -1,0 +1,86 @@
+//! The OpenTicket dialect: its name, its policy, its table of places.
+
+mod answer;
+mod declare;
+mod demo;
+mod fields;
+mod guid;
+mod input;
+mod intake;
+mod kinds;
+mod log;
+mod places;
+mod refuse;
+#[cfg(test)]
+mod tests;
+mod webhooks;
+mod wire;
+
+use std::sync::Arc;
+
+use model::limits::{RETRIES_MAX, RETRY_AFTER_MAX_MS};
+use model::policy::Policy;
+use model::schedule::Schedule;
+use model::tenant::DialectName;
+
+use super::{Dialect, Options};
+
+const NAME: &str = "openticket";
+
+/// What the handlers of this dialect share.
+struct OpenTicket {
+    kinds: kinds::Kinds,
+    /// Whether a webhook that nothing is known to call is refused.
+    strict: bool,
+}
+
+pub(super) fn dialect(options: &Options) -> Dialect {
+    let name = DialectName::new(NAME);
+    let open = Arc::new(OpenTicket {
+        kinds: kinds::Kinds::with(&options.extra_triggers),
+        strict: options.strict_triggers,
+    });
+    let places = places::all(&open).into_iter().map(Arc::new).collect();
+    let own = name.clone();
+    Dialect {
+        name,
+        policy: policy(options),
+        roots: places::ROOTS,
+        places,
+        admit: answer::admit,
+        describe: answer::describe,
+        refuse: refuse::refuse,
+        section: "company",
+        declare: Box::new(move |companies, _, dice, declared| {
+            declare::declare(&own, &open, companies, dice, declared);
+        }),
+        demo: demo::demo,
+    }
+}
+
+/// A minute, doubled after each retry as the vendor's page says, but never more than six hours;
+/// each webhook says how many of these it wants.
+fn policy(options: &Options) -> Policy {
+    const MINUTE: i64 = 60_000;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    let doubled = |retry: u32| MINUTE.saturating_mul(1_i64.checked_shl(retry).unwrap_or(i64::MAX));
+    Policy {
+        schedule: Schedule {
+            delays_ms: (0..RETRIES_MAX)
+                .map(|retry| doubled(retry).min(6 * HOUR))
+                .collect(),
+            spread_from_ms: 0,
+            spread_percent: 10,
+            last_try_after_ms: None,
+        },
+        exchange_limit_ms: 30_000,
+        gone_disables: false,
+        retry_after_max_ms: Some(RETRY_AFTER_MAX_MS),
+        dedupe_header: Some(wire::DEDUPE_HEADER.to_owned()),
+        user_agent: "OpenTicket/Webhook".to_owned(),
+        content_type: "application/json".to_owned(),
+        // The vendor keeps its log for up to a week.
+        kept_ms: options.kept.for_dialect(NAME, 7 * DAY),
+    }
+}

@@ -1,0 +1,242 @@
+//! The log of invocations: what it shows, to whom, and having them sent again.
+
+use bytes::Bytes;
+use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
+use model::contract::Settlement;
+use model::delivery::{Due, Next, State};
+use model::webhook::Headers;
+use serde_json::{Value, json};
+
+use crate::tests::harness::{Hook, House, bearing};
+
+const GUID: &str = "7c0e4b1e-30c5-4d7c-9d0a-0f6d1f2f9a10";
+
+/// A house with a webhook and this many invocations of it.
+async fn house(count: usize) -> (House, Hook) {
+    let house = House::new().await;
+    let hook = house.hook("order", "paid").await;
+    for number in 0..count {
+        let body = json!({
+            "id": number.to_string(),
+            "resource": "order",
+            "trigger": "paid",
+            "guid": GUID,
+            "data": {"number": number},
+        });
+        let reported = bearing("POST", "/trigger").json(body.to_string());
+        assert_eq!(house.ask(reported).await.status, 201);
+    }
+    (house, hook)
+}
+
+fn answered(status: u16, body: &str) -> Outcome {
+    Outcome::Answered(Answer {
+        status,
+        headers: Headers::from_pairs([("X-Echo", body.as_bytes())]),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        body_end: BodyEnd::Whole,
+    })
+}
+
+async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
+    let now = house.now();
+    let settlement = Settlement {
+        id: due.delivery.id,
+        round: due.delivery.round,
+        ended_at: now,
+        attempt: Attempt {
+            began_at: now,
+            duration_ms: 40,
+            url: "https://***@example.org/hook".to_owned(),
+            request_headers: Headers::from_pairs([("Openticket-Identifier", b"***".as_slice())]),
+            outcome,
+        },
+        next: Next {
+            state,
+            due_at: (state == State::Pending).then(|| now.plus_ms(60_000)),
+            round_began_at: now,
+            disables_webhook: false,
+            pauses_until: None,
+        },
+    };
+    house.store.settle(vec![settlement]).await.unwrap();
+}
+
+async fn get(house: &House, path: &str) -> Value {
+    let answer = house.ask(bearing("GET", path)).await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    answer.json()
+}
+
+fn numbers(rows: &Value) -> Vec<String> {
+    let rows = rows.as_array().unwrap().iter();
+    rows.map(|row| row["guid"].as_str().unwrap()[14..18].to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn an_invocation_says_what_became_of_it() {
+    let (house, hook) = house(4).await;
+    let due = house.due().await;
+    house.pass_ms(1_000);
+    settle(&house, &due[0], answered(200, "ok"), State::Delivered).await;
+    settle(&house, &due[1], answered(503, "no"), State::Pending).await;
+    let failure = Failure::new(FailureKind::Connect, "refused");
+    settle(&house, &due[2], Outcome::Failed(failure), State::Exhausted).await;
+    let path = format!("/webhook/{}/invocations", hook.guid);
+    let all = get(&house, &path).await;
+    let key = |number: usize| model::dedupe::key(&hook.guid, &number.to_string());
+    let row = |number: usize, status: &str, attempts: u32| {
+        json!({
+            "guid": format!("00000000-0000-8{:03}-8000-000000000001", number + 1),
+            "webhook_id": hook.guid,
+            "trigger": "order.paid",
+            "dedupe_key": key(number),
+            "status": status,
+            "attempts": attempts,
+            "response_status": null,
+            "error": null,
+            "created_at": "2026-11-20T18:00:00Z",
+            "last_attempt_at": "2026-11-20T18:00:01Z",
+            "next_attempt_at": null,
+        })
+    };
+    let mut expected = [
+        row(0, "delivered", 1),
+        row(1, "pending", 1),
+        row(2, "failed", 1),
+        row(3, "pending", 0),
+    ];
+    expected[0]["response_status"] = json!(200);
+    expected[1]["response_status"] = json!(503);
+    expected[1]["next_attempt_at"] = json!("2026-11-20T18:01:01Z");
+    expected[2]["error"] = json!("No connection to the receiver came about: refused.");
+    expected[3]["last_attempt_at"] = Value::Null;
+    expected[3]["next_attempt_at"] = json!("2026-11-20T18:00:00Z");
+    expected.reverse();
+    assert_eq!(all, json!(expected));
+    let shown = get(&house, &format!("/webhook/{}", hook.guid)).await;
+    assert_eq!(shown["invocations"], all);
+    for (status, wanted) in [
+        ("pending", vec!["8004", "8002"]),
+        ("delivered", vec!["8001"]),
+        ("failed", vec!["8003"]),
+        ("", vec!["8004", "8003", "8002", "8001"]),
+    ] {
+        let rows = get(&house, &format!("{path}?status={status}")).await;
+        assert_eq!(numbers(&rows), wanted, "{status}");
+    }
+    for query in ["status=done", "before=x", "per_page=101"] {
+        let answer = house.ask(bearing("GET", &format!("{path}?{query}"))).await;
+        assert_eq!(answer.status, 422, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_comes_in_pages_that_name_the_next() {
+    let (house, hook) = house(130).await;
+    let path = format!("/webhook/{}/invocations", hook.guid);
+    let shown = get(&house, &format!("/webhook/{}", hook.guid)).await;
+    assert_eq!(shown["invocations"].as_array().unwrap().len(), 100);
+    for status in ["", "pending"] {
+        let mut seen = Vec::new();
+        let mut next = format!("{path}?per_page=60&status={status}");
+        loop {
+            let page = house.ask(bearing("GET", &next)).await;
+            seen.extend(numbers(&page.json()));
+            let Some(link) = page.header("link") else {
+                break;
+            };
+            let link = link.strip_prefix("<http://127.0.0.1:18544").unwrap();
+            next = link.strip_suffix(">; rel=\"next\"").unwrap().to_owned();
+        }
+        let expected: Vec<String> = (1..=130).rev().map(|n| format!("8{n:03x}")).collect();
+        assert_eq!(seen, expected);
+    }
+}
+
+#[tokio::test]
+async fn retry_all_is_for_what_failed_and_can_be_repeated() {
+    let (house, hook) = house(3).await;
+    let due = house.due().await;
+    settle(&house, &due[0], answered(200, ""), State::Delivered).await;
+    settle(&house, &due[1], answered(500, ""), State::Exhausted).await;
+    settle(&house, &due[2], answered(500, ""), State::Pending).await;
+    let path = format!("/webhook/{}/invocations/retry", hook.guid);
+    let answer = house.ask(bearing("POST", &path)).await;
+    assert_eq!(answer.told(), (202, "{\"retried\":1}"));
+    assert_eq!(
+        house.ask(bearing("POST", &path)).await.told(),
+        (202, "{\"retried\":0}")
+    );
+    let again = house.due().await;
+    assert_eq!(again.len(), 1);
+    let delivery = &again[0].delivery;
+    assert_eq!(delivery.id, due[1].delivery.id);
+    assert_eq!(
+        (delivery.round, delivery.round_attempts, delivery.attempts),
+        (2, 0, 1)
+    );
+    let reader = bearing("POST", &path).with("Authorization", "Bearer tokenread");
+    assert_eq!(house.ask(reader).await.status, 403);
+}
+
+#[tokio::test]
+async fn one_invocation_can_be_looked_at_and_sent_again() {
+    let (house, hook) = house(1).await;
+    let due = house.due().await;
+    settle(&house, &due[0], answered(200, "ok"), State::Delivered).await;
+    let path = format!(
+        "/webhook/{}/invocations/00000000-0000-8001-8000-000000000001",
+        hook.guid
+    );
+    let told = get(&house, &path).await;
+    assert_eq!(told["request_body"], "{\"number\":0}");
+    let attempt = &told["tries"][0];
+    assert_eq!(attempt["response_body"], "ok");
+    assert_eq!(attempt["response_headers"], json!({"X-Echo": "ok"}));
+    let headers = &attempt["request_headers"];
+    assert_eq!(headers["Openticket-Identifier"], "***");
+    assert_eq!(headers["OpenTicket-Dedupe-Key"], told["dedupe_key"]);
+    let again = house.ask(bearing("POST", &format!("{path}/retry"))).await;
+    assert_eq!(again.status, 202);
+    assert_eq!(again.json()["status"], "pending");
+    assert_eq!(house.due().await.len(), 1);
+    let other = house.hook("order", "paid").await;
+    for wrong in [
+        path.replace(&hook.guid, &other.guid),
+        path.replace("8001", "8009"),
+        format!("/webhook/{}/invocations/x", hook.guid),
+    ] {
+        assert_eq!(
+            house.ask(bearing("GET", &wrong)).await.status,
+            404,
+            "{wrong}"
+        );
+        let retry = bearing("POST", &format!("{wrong}/retry"));
+        assert_eq!(house.ask(retry).await.status, 404, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_nonce_that_a_receiver_sends_back_is_not_shown_to_readers() {
+    let (house, hook) = house(1).await;
+    let due = house.due().await;
+    let echo = format!("you sent {}! {}", hook.nonce, "ä".repeat(20_000));
+    settle(&house, &due[0], answered(200, &echo), State::Delivered).await;
+    let path = format!(
+        "/webhook/{}/invocations/00000000-0000-8001-8000-000000000001",
+        hook.guid
+    );
+    let trusted = house.ask(bearing("GET", &path)).await;
+    assert!(trusted.body.contains(&hook.nonce));
+    let shown = trusted.json()["tries"][0]["response_body"]
+        .as_str()
+        .unwrap()
+        .len();
+    assert!((16_380..=16_384).contains(&shown), "{shown}");
+    let reader = bearing("GET", &path).with("Authorization", "Bearer tokenread");
+    let reader = house.ask(reader).await;
+    assert_eq!(reader.status, 200);
+    assert!(!reader.body.contains(&hook.nonce), "{}", reader.body);
+}

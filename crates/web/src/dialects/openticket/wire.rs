@@ -1,0 +1,296 @@
+//! From what an application reports to what webhooks are called with: which webhooks hear of it,
+//! the header that names it, and the body, byte for byte as it was handed in.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use bytes::Bytes;
+use model::filter::Pair;
+use model::limits::{NAME_BYTES_MAX, NOTIFICATION_BODY_BYTES_MAX, NOTIFICATION_KEY_BYTES_MAX};
+use model::refusal::{Fault, Refusal};
+use model::tenant::TokenHash;
+use model::webhook::Headers;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::guid;
+use super::kinds::Kinds;
+
+/// Names what happened, whichever webhook it is told to.
+const TRIGGER_HEADER: &str = "OpenTicket-Trigger";
+/// Carries the webhook's nonce, by which its receiver knows us.
+const NONCE_HEADER: &str = "OpenTicket-Identifier";
+pub(super) const DEDUPE_HEADER: &str = "OpenTicket-Dedupe-Key";
+
+/// Related resources of one trigger: an order has some tickets, a shop some events.
+const RELATED_MAX: usize = 500;
+
+/// What a webhook for this wishes for.
+pub(super) fn topic(resource: &str, trigger: &str) -> String {
+    format!("{resource}.{trigger}")
+}
+
+/// What it wishes for besides if related resources may trigger it.
+pub(super) fn related_topic(resource: &str, trigger: &str) -> String {
+    format!("{resource}.{trigger}<")
+}
+
+/// The lines that every call of a webhook with this nonce carries.
+pub(super) fn webhook_headers(nonce: &str) -> Headers {
+    Headers::from_pairs([(NONCE_HEADER, nonce.as_bytes())])
+}
+
+/// The nonce of a webhook with these lines.
+pub(super) fn nonce(headers: &Headers) -> String {
+    let nonce = headers.get(NONCE_HEADER).unwrap_or_default();
+    String::from_utf8_lossy(nonce).into_owned()
+}
+
+/// A trigger as it was handed in, sound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Draft {
+    /// The application's own name for it, if it gave one.
+    pub(super) id: Option<String>,
+    /// What receivers are told has happened.
+    pub(super) name: String,
+    pub(super) pairs: Vec<Pair>,
+    pub(super) body: Bytes,
+    /// Of everything that is not in name and body.
+    pub(super) digest: i64,
+}
+
+/// The members of an object, each as it was written.
+pub(super) struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+/// A resource that a trigger is about, or that is related to it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Subject {
+    resource: String,
+    guid: String,
+}
+
+impl Draft {
+    /// Reads `text`, the JSON of one trigger.
+    pub(super) fn read(text: &str, kinds: &Kinds) -> Result<Self, Refusal> {
+        let members: Members<'_> = serde_json::from_str(text).map_err(|error| {
+            if error.is_data() {
+                Refusal::invalid("", "A trigger must be a JSON object.")
+            } else {
+                unreadable(&error)
+            }
+        })?;
+        let mut faults = members.twice();
+        let id = members.id(&mut faults);
+        let own = Subject {
+            resource: members.word("resource", &mut faults, |word| kinds.resource(word)),
+            guid: members.word("guid", &mut faults, |text| guid_of("guid", text)),
+        };
+        let trigger = members.word("trigger", &mut faults, |word| kinds.trigger(word));
+        let related = members.related(kinds, &mut faults);
+        let name = members.name(&mut faults);
+        let body = members.data(&mut faults);
+        if !faults.is_empty() {
+            return Err(Refusal::Invalid(faults));
+        }
+        if body.len() > NOTIFICATION_BODY_BYTES_MAX {
+            return Err(Refusal::TooLarge(NOTIFICATION_BODY_BYTES_MAX));
+        }
+        Ok(Self {
+            id,
+            name: name.unwrap_or_else(|| kinds.name(&own.resource, &trigger)),
+            pairs: pairs(&own, &trigger, &related, kinds),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            digest: digest(&own, &trigger, &related),
+        })
+    }
+
+    /// The lines that every call for it carries.
+    pub(super) fn headers(&self) -> Headers {
+        Headers::from_pairs([(TRIGGER_HEADER, self.name.as_bytes())])
+    }
+}
+
+/// What it stands for: itself, and each related resource that it reaches.
+fn pairs(own: &Subject, trigger: &str, related: &BTreeSet<Subject>, kinds: &Kinds) -> Vec<Pair> {
+    let reached = kinds.reached(&own.resource, trigger);
+    let related = related
+        .iter()
+        .filter(|subject| reached.contains(&subject.resource))
+        .map(|subject| Pair {
+            topic: related_topic(&subject.resource, trigger),
+            scope: subject.guid.clone(),
+        });
+    let itself = Pair {
+        topic: topic(&own.resource, trigger),
+        scope: own.guid.clone(),
+    };
+    std::iter::once(itself).chain(related).collect()
+}
+
+fn digest(own: &Subject, trigger: &str, related: &BTreeSet<Subject>) -> i64 {
+    let mut parts = vec![
+        own.resource.as_bytes(),
+        trigger.as_bytes(),
+        own.guid.as_bytes(),
+    ];
+    for subject in related {
+        parts.extend([subject.resource.as_bytes(), subject.guid.as_bytes()]);
+    }
+    let TokenHash(hash) = TokenHash::of_parts(&parts);
+    let bytes = hash.first_chunk().copied().unwrap_or_default();
+    i64::from_le_bytes(bytes)
+}
+
+impl Members<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(own, _)| own == name);
+        let text = found.map(|(_, value)| value.get());
+        text.filter(|text| *text != "null")
+    }
+
+    fn value(&self, name: &str) -> Option<Value> {
+        // What is too deep or too large to be read is as wrong as anything else.
+        self.get(name)
+            .map(|text| serde_json::from_str(text).unwrap_or_default())
+    }
+
+    /// Members that are given more than once: nobody could tell which is meant.
+    fn twice(&self) -> Vec<Fault> {
+        let mut seen = BTreeSet::new();
+        let twice: BTreeSet<&str> = self
+            .0
+            .iter()
+            .filter(|(name, _)| !seen.insert(name))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let fault = |name| Fault::new(name, format!("The {name} field is given twice."));
+        twice.into_iter().map(fault).collect()
+    }
+
+    /// The text of a required member as `judge` reads it; what is wrong goes to `faults`.
+    fn word(
+        &self,
+        name: &str,
+        faults: &mut Vec<Fault>,
+        judge: impl Fn(&str) -> Result<String, String>,
+    ) -> String {
+        let judged = match self.value(name) {
+            None => Err(format!("The {name} field is required.")),
+            Some(Value::String(text)) => judge(&text),
+            Some(_) => Err(format!("The {name} must be a string.")),
+        };
+        judged.unwrap_or_else(|words| {
+            faults.push(Fault::new(name, words));
+            String::new()
+        })
+    }
+
+    fn id(&self, faults: &mut Vec<Fault>) -> Option<String> {
+        let id = match self.value("id")? {
+            Value::String(text) => text,
+            Value::Number(number) if !number.is_f64() => number.to_string(),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => String::new(),
+        };
+        if (1..=NOTIFICATION_KEY_BYTES_MAX).contains(&id.len()) {
+            return Some(id);
+        }
+        let words = format!("The id must be a string of 1 to {NOTIFICATION_KEY_BYTES_MAX} bytes.");
+        faults.push(Fault::new("id", words));
+        None
+    }
+
+    fn name(&self, faults: &mut Vec<Fault>) -> Option<String> {
+        let value = self.value("name")?;
+        let name = value.as_str().unwrap_or_default();
+        let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+        if plain && (1..=NAME_BYTES_MAX).contains(&name.len()) {
+            return Some(name.to_owned());
+        }
+        let words = format!(
+            "The name goes into a header: it must be 1 to {NAME_BYTES_MAX} characters of ASCII \
+             without spaces, such as order.paid."
+        );
+        faults.push(Fault::new("name", words));
+        None
+    }
+
+    fn data(&self, faults: &mut Vec<Fault>) -> &str {
+        match self.get("data") {
+            Some(text) if text.starts_with('{') => return text,
+            Some(_) => faults.push(Fault::new("data", "The data must be a JSON object.")),
+            None => faults.push(Fault::new("data", "The data field is required.")),
+        }
+        ""
+    }
+
+    fn related(&self, kinds: &Kinds, faults: &mut Vec<Fault>) -> BTreeSet<Subject> {
+        let items = match self.value("related") {
+            None => return BTreeSet::new(),
+            Some(Value::Array(items)) => items,
+            Some(_) => {
+                faults.push(Fault::new("related", "The related must be an array."));
+                return BTreeSet::new();
+            }
+        };
+        if items.len() > RELATED_MAX {
+            let words = format!("The related may not have more than {RELATED_MAX} items.");
+            faults.push(Fault::new("related", words));
+            return BTreeSet::new();
+        }
+        let mut related = BTreeSet::new();
+        for (index, item) in items.iter().enumerate() {
+            let mut member = |name: &str, judge: &dyn Fn(&str) -> Result<String, String>| {
+                let field = format!("related.{index}.{name}");
+                let judged = match item.get(name) {
+                    Some(Value::String(text)) => judge(text),
+                    Some(_) => Err(format!("The {field} must be a string.")),
+                    None => Err(format!("The {field} field is required.")),
+                };
+                judged.unwrap_or_else(|words| {
+                    faults.push(Fault::new(&field, words));
+                    String::new()
+                })
+            };
+            related.insert(Subject {
+                resource: member("resource", &|word| kinds.resource(word)),
+                guid: member("guid", &|text| guid_of("guid", text)),
+            });
+        }
+        related
+    }
+}
+
+fn guid_of(field: &str, text: &str) -> Result<String, String> {
+    guid::read(text).ok_or_else(|| format!("The {field} must be a GUID."))
+}
+
+pub(super) fn unreadable(error: &serde_json::Error) -> Refusal {
+    Refusal::Unreadable(format!("The body is not valid JSON: {error}."))
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
