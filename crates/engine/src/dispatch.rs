@@ -348,6 +348,7 @@ impl Dispatch {
         self.settling.push(Settlement {
             id,
             round: delivery.round,
+            attempts: delivery.attempts,
             ended_at,
             attempt,
             next,
