@@ -85,7 +85,8 @@ pub(crate) fn before_opening(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// A connection that cannot write, nor move a log into its file, to a file that is ours and has the schema it should have.
+/// A connection that cannot write, nor move a log into its file, to a file that is ours and has
+/// the schema it should have.
 fn examined(path: &Path) -> Result<Connection, OpenError> {
     let failed = |error| OpenError::of(path, error);
     if path.is_dir() {
