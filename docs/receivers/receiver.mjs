@@ -146,7 +146,7 @@ function nameOf(text) {
   const sender = organizer || issuer_slug || '';
   // Larger numbers lose digits in JSON.parse, so two ids could look like one.
   if (!Number.isSafeInteger(notification_id)) throw new Error('no notification_id');
-  if (typeof sender !== 'string' || !sender.isWellFormed()) throw new Error('no organizer');
+  if (typeof sender !== 'string' || /\p{Surrogate}/u.test(sender)) throw new Error('no organizer');
   return `${notification_id} ${sender}`;
 }
 

@@ -364,6 +364,7 @@ impl Dispatch {
         self.settling.push(Settlement {
             id,
             round: delivery.round,
+            attempts: delivery.attempts,
             ended_at,
             attempt,
             next,

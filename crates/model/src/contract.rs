@@ -139,6 +139,8 @@ pub struct Settlement {
     pub id: DeliveryId,
     /// The round in which the attempt began.
     pub round: u32,
+    /// Attempts made before this one; tells a settlement that is asked for twice from a second.
+    pub attempts: u32,
     pub ended_at: Timestamp,
     pub attempt: Attempt,
     pub next: Next,

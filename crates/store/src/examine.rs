@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::time::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 
 use crate::OpenError;
 use crate::migrate;
@@ -49,7 +49,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, OpenError> {
     if bytes_of(path)? == 0 {
         return Err(OpenError::NoStore(path.to_owned()));
     }
-    let conn = examined(path)?;
+    let conn = looked_at(path).map_err(|unfit| unfit.told(path))?;
     check_pages(path, &conn)?;
     read(path, &conn).map_err(|error| OpenError::of(path, error))
 }
@@ -72,45 +72,87 @@ pub(crate) fn before_opening(path: &Path) -> Result<(), OpenError> {
         }
         return Ok(());
     }
-    if bytes_of(&beside(path, "-journal"))? > 0 {
-        // Ours have one only while they are made: if the maker died, it leads back to nothing.
-        let ours = id_without_journal(path) == Some(migrate::APPLICATION_ID);
-        let not_ours = || OpenError::NotAStore(path.to_owned());
-        return ours.then_some(()).ok_or_else(not_ours);
-    }
-    let conn = examined(path)?;
+    let conn = match looked_at(path) {
+        Ok(conn) => conn,
+        // SQLite takes a file of one byte for an empty one, too.
+        Err(Unfit::Empty) if bytes > 1 => return Ok(()),
+        // Ours have a journal only while they are made: if the maker died, it leads back to
+        // nothing.
+        Err(Unfit::Journal) if id_without_journal(path) == Some(migrate::APPLICATION_ID) => {
+            return Ok(());
+        }
+        Err(unfit) => return Err(unfit.told(path)),
+    };
     if bytes <= QUICK_CHECK_BYTES_MAX {
         check_pages(path, &conn)?;
     }
     Ok(())
 }
 
-/// A connection that cannot write, nor move a log into its file, to a file that is ours and has the schema it should have.
-fn examined(path: &Path) -> Result<Connection, OpenError> {
-    let failed = |error| OpenError::of(path, error);
-    if path.is_dir() {
-        return Err(OpenError::NotAStore(path.to_owned()));
+/// Why a file is not a store that can be read as it is.
+enum Unfit {
+    /// There is nothing in it: somebody is about to make it, perhaps.
+    Empty,
+    /// A journal has to be rolled back first.
+    Journal,
+    Refused(OpenError),
+}
+
+impl Unfit {
+    fn of(path: &Path, error: rusqlite::Error) -> Self {
+        let extended = error.sqlite_error().map(|error| error.extended_code);
+        if extended == Some(ffi::SQLITE_READONLY_ROLLBACK) {
+            Self::Journal
+        } else {
+            Self::Refused(OpenError::of(path, error))
+        }
     }
-    let conn = Connection::open_with_flags(
+
+    fn told(self, path: &Path) -> OpenError {
+        match self {
+            Self::Refused(error) => error,
+            Self::Empty | Self::Journal => OpenError::NotAStore(path.to_owned()),
+        }
+    }
+}
+
+/// A connection that cannot write, nor move a log into its file, to a file that is ours and has
+/// the schema it should have.
+fn looked_at(path: &Path) -> Result<Connection, Unfit> {
+    let refused = |error| Err(Unfit::Refused(error));
+    if path.is_dir() {
+        return refused(OpenError::NotAStore(path.to_owned()));
+    }
+    let opened = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )
-    .map_err(failed)?;
-    conn.busy_timeout(BUSY_LIMIT).map_err(failed)?;
-    if migrate::application_id(&conn).map_err(failed)? != migrate::APPLICATION_ID {
-        return Err(OpenError::NotAStore(path.to_owned()));
+    );
+    let read = opened.and_then(|conn| {
+        conn.busy_timeout(BUSY_LIMIT)?;
+        // One transaction, so that all of this is about the same state.
+        conn.execute_batch("begin")?;
+        let id = migrate::application_id(&conn)?;
+        let version = migrate::version(&conn)?;
+        let pages: u32 = conn.pragma_query_value(None, "page_count", |row| row.get(0))?;
+        conn.execute_batch("commit")?;
+        Ok((conn, id, version, pages))
+    });
+    let (conn, id, version, pages) = read.map_err(|error| Unfit::of(path, error))?;
+    if pages == 0 {
+        return Err(Unfit::Empty);
     }
-    let version = migrate::version(&conn).map_err(failed)?;
+    if id != migrate::APPLICATION_ID {
+        return refused(OpenError::NotAStore(path.to_owned()));
+    }
     if version > migrate::KNOWN {
-        return Err(OpenError::Newer {
+        return refused(OpenError::Newer {
             path: path.to_owned(),
             found: version,
             known: migrate::KNOWN,
         });
     }
-    check_schema(path, &conn, version)?;
-    check_size(path, &conn)?;
-    Ok(conn)
+    let checked = check_schema(path, &conn, version).and_then(|()| check_size(path, &conn));
+    checked.map(|()| conn).map_err(Unfit::Refused)
 }
 
 /// SQLite takes the missing end of the last page for zeros.

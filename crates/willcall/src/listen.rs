@@ -32,8 +32,37 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-/// Serves `router` until `stop` says true, then lets running requests end.
-pub(crate) async fn serve(
+/// A listener that is being served, until it is told to end.
+pub(crate) struct Listening {
+    stop: watch::Sender<bool>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Listening {
+    /// Begins to serve `router`.
+    pub(crate) fn begin(
+        listener: TcpListener,
+        router: axum::Router,
+        connections_max: usize,
+    ) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let (tell, ended) = watch::channel(false);
+        spawn(async move {
+            serve(listener, router, connections_max, stopping).await;
+            tell.send_replace(true);
+        });
+        Self { stop, ended }
+    }
+
+    /// Takes no further connection, and waits until the requests that run have ended.
+    pub(crate) async fn end(mut self) {
+        self.stop.send_replace(true);
+        // The sender is dropped only after it said true, so both answers mean the same.
+        self.ended.wait_for(|ended| *ended).await.ok();
+    }
+}
+
+async fn serve(
     listener: TcpListener,
     router: axum::Router,
     connections_max: usize,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::assemble::{self, House};
 use crate::config::Config;
-use crate::listen;
+use crate::listen::{self, Listening};
 
 /// How long attempts that run may take after a stop was asked for.
 const ATTEMPTS_LIMIT: Duration = Duration::from_secs(30);
@@ -32,18 +32,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     first_token(&house).await?;
     tracing::info!(%address, data_dir = %config.data_dir.display(), "Willcall listens on http://{address}");
 
-    let (stop, stopping) = watch::channel(false);
-    let (ended, end) = watch::channel(false);
-    let served = listen::serve(
-        listener,
-        house.router.clone(),
-        config.connections_max,
-        stopping,
-    );
-    listen::spawn(async move {
-        served.await;
-        ended.send_replace(true);
-    });
+    let listening = Listening::begin(listener, house.router.clone(), config.connections_max);
     let cause = tokio::select! {
         biased;
         signal = signals.next() => Cause::Asked(signal),
@@ -54,8 +43,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
         Cause::Asked(signal) => tracing::info!("{signal}: stopping"),
         Cause::Failed(part) => tracing::error!("{part} fell over; stopping"),
     }
-    stop.send_replace(true);
-    let wind_up = wind_up(house, end);
+    let wind_up = wind_up(house, listening);
     tokio::select! {
         biased;
         signal = signals.next() => bail!("{signal} a second time: stopped at once; what was accepted is kept"),
@@ -87,13 +75,9 @@ async fn store_is_lost(store: &dyn Store) {
     }
 }
 
-/// Stops what is left of the house once no connection is open.
-pub(crate) async fn wind_up(
-    house: House,
-    mut connections_end: watch::Receiver<bool>,
-) -> Result<()> {
-    // The sender is dropped only after it said true, so both answers mean the same.
-    drop(connections_end.wait_for(|ended| *ended).await);
+/// Stops everything, in the order that the head of this file names.
+pub(crate) async fn wind_up(house: House, listening: Listening) -> Result<()> {
+    listening.end().await;
     let House { store, engine, .. } = house;
     let stopped = engine.stop(ATTEMPTS_LIMIT).await;
     if stopped.is_clean() {
@@ -133,6 +117,7 @@ async fn make_administrator(
 ) -> Result<String> {
     let token = dice.split("first token").letters(TOKEN_LENGTH);
     let administrator = NewToken {
+        default: false,
         tenant: None,
         name: "administrator".to_owned(),
         hash: TokenHash::of(&token),

@@ -74,6 +74,7 @@ pub(crate) async fn create(config: &Config, wanted: &Wanted) -> Result<()> {
         names => names.join(" ").parse()?,
     };
     let new = NewToken {
+        default: false,
         tenant: tenant.as_ref().map(|tenant| tenant.id),
         name: wanted.name.trim().to_owned(),
         hash: TokenHash::of(&token),

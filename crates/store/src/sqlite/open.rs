@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use tokio::time::Instant;
 
 use crate::OpenError;
 use crate::examine;
@@ -21,6 +22,10 @@ use crate::sqlite::{Sqlite, statements};
 /// How long another process may hold the write lock before we give up: `willcall apply` holds it
 /// for some milliseconds.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Where waiting could end in a deadlock SQLite does not wait: two that make the same file at the
+/// same time meet this, and one of them has to step back.
+const TRY_AFTER: Duration = Duration::from_millis(20);
 
 /// Negative numbers are KiB. The writer's indexes at work fit.
 const WRITER_CACHE: i64 = -32_768;
@@ -85,20 +90,32 @@ pub(crate) fn inline() -> Result<Sqlite, OpenError> {
 
 /// The writer of a file, which is created or migrated if need be.
 fn on_file(path: &Path, shared: Shared) -> Result<(Arc<Shared>, Writer), OpenError> {
+    let deadline = Instant::now() + BUSY_LIMIT;
+    let mut conn = ready(path);
+    while matches!(conn, Err(OpenError::InUse(_))) && Instant::now() < deadline {
+        std::thread::park_timeout(TRY_AFTER);
+        conn = ready(path);
+    }
+    let shared = Arc::new(shared);
+    let writer = Writer::of(conn?, Arc::clone(&shared));
+    Ok((shared, writer.map_err(|error| OpenError::of(path, error))?))
+}
+
+/// A connection to a file that is whole, up to date, and written ahead of.
+fn ready(path: &Path) -> Result<Connection, OpenError> {
     examine::before_opening(path)?;
     let open = || {
         let conn = Connection::open_with_flags(path, flags(true))?;
         configure(&conn, WRITER_CACHE)?;
         migrate::migrate(&conn)?;
-        conn.pragma_update(None, "journal_mode", "wal")?;
+        // Answers the mode it is in then, and fails while somebody else holds the file.
+        conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
         conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         conn.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
         for sql in statements() {
             drop(conn.prepare_cached(&sql)?);
         }
-        let shared = Arc::new(shared);
-        let writer = Writer::of(conn, Arc::clone(&shared))?;
-        Ok((shared, writer))
+        Ok(conn)
     };
     open().map_err(|error| OpenError::of(path, error))
 }

@@ -9,31 +9,25 @@ use model::contract::Settlement;
 use model::delivery::State;
 use model::id::DeliveryId;
 use model::time::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, params};
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{envelopes, rows, webhooks};
 
-// `due_at is not` what follows: a settlement that is repeated finds it so, and is looked at twice.
+// A settlement that was written before finds one more attempt than it names.
 const SETTLE: &str = "
     update delivery
-    set state = ?4, cause = ?5, attempts = attempts + 1, round_began_at = ?6, due_at = ?7,
-      ended_at = ?8
-    where notification_id = ?1 and webhook_id = ?2 and state = 0 and round = ?3
-      and due_at is not ?7
+    set state = ?5, cause = ?6, attempts = attempts + 1, round_began_at = ?7, due_at = ?8,
+      ended_at = ?9
+    where notification_id = ?1 and webhook_id = ?2 and state = 0 and round = ?3 and attempts = ?4
     returning attempts";
-const SETTLE_SAME_DUE: &str = "
-    update delivery
-    set attempts = attempts + 1, round_began_at = ?4
-    where notification_id = ?1 and webhook_id = ?2 and state = 0 and round = ?3
-    returning attempts";
-const FIND: &str = "
-    select d.state, d.cause, d.round, d.attempts, d.due_at, d.ended_at, a.began_at
-    from delivery d
-    left join attempt a on a.notification_id = d.notification_id
-      and a.webhook_id = d.webhook_id and a.number = d.attempts
-    where d.notification_id = ?1 and d.webhook_id = ?2";
+const IS_WRITTEN: &str = "
+    select exists (
+      select 1 from attempt
+      where notification_id = ?1 and webhook_id = ?2 and number > ?3 and began_at = ?4)
+    from delivery
+    where notification_id = ?1 and webhook_id = ?2";
 // A late attempt belongs to a round that is over, so it takes nothing from this one's schedule.
 const COUNT_LATE: &str = "
     update delivery
@@ -51,24 +45,7 @@ const ADD_ATTEMPT: &str = "
        detail, headers, body, body_end, next_due_at)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
-pub(crate) const STATEMENTS: &[&str] = &[
-    SETTLE,
-    SETTLE_SAME_DUE,
-    FIND,
-    COUNT_LATE,
-    LATE_SUCCESS,
-    ADD_ATTEMPT,
-];
-
-/// What is known of a delivery that is not settled the usual way.
-struct Standing {
-    state: State,
-    round: u32,
-    attempts: u32,
-    due_at: Option<Timestamp>,
-    ended_at: Option<Timestamp>,
-    latest_began_at: Option<Timestamp>,
-}
+pub(crate) const STATEMENTS: &[&str] = &[SETTLE, IS_WRITTEN, COUNT_LATE, LATE_SUCCESS, ADD_ATTEMPT];
 
 pub(crate) fn settle(tx: &mut Tx<'_>, batch: &[Settlement]) -> Result<(), Fault> {
     batch
@@ -80,7 +57,7 @@ fn settle_one(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
     if let Some(number) = settle_in_time(tx, settlement)? {
         let next_due_at = settlement.next.due_at;
         add_attempt(tx, settlement.id, number, &settlement.attempt, next_due_at)?;
-    } else if !settle_otherwise(tx, settlement)? {
+    } else if !settle_late(tx, settlement)? {
         return Ok(());
     }
     if let Some(until) = settlement.next.pauses_until {
@@ -105,6 +82,7 @@ fn settle_in_time(tx: &Tx<'_>, settlement: &Settlement) -> Result<Option<u32>, F
                 settlement.id.notification.0,
                 settlement.id.webhook.0,
                 settlement.round,
+                settlement.attempts,
                 state,
                 cause,
                 (!ended).then_some(next.round_began_at.as_millis()),
@@ -125,24 +103,21 @@ fn due_at(settlement: &Settlement) -> Option<i64> {
 }
 
 /// Whether there was anything to write: not for a delivery that is gone, nor for a settlement
-/// that was written before.
-fn settle_otherwise(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<bool, Fault> {
-    let Some(standing) = standing(tx, settlement.id)? else {
-        return Ok(false);
-    };
-    if standing.shows(settlement) {
-        return Ok(false);
-    }
+/// that was written before, whose answer was lost.
+fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<bool, Fault> {
     let id = settlement.id;
     let (notification, webhook) = (id.notification.0, id.webhook.0);
-    if standing.state == State::Pending && standing.round == settlement.round {
-        let round_began_at = settlement.next.round_began_at.as_millis();
-        let number = tx.conn.prepare_cached(SETTLE_SAME_DUE)?.query_row(
-            params![notification, webhook, settlement.round, round_began_at],
+    let began_at = settlement.attempt.began_at.as_millis();
+    let written: Option<bool> = tx
+        .conn
+        .prepare_cached(IS_WRITTEN)?
+        .query_row(
+            params![notification, webhook, settlement.attempts, began_at],
             |row| row.get(0),
-        )?;
-        add_attempt(tx, id, number, &settlement.attempt, settlement.next.due_at)?;
-        return Ok(true);
+        )
+        .optional()?;
+    if written != Some(false) {
+        return Ok(false);
     }
     let number = tx
         .conn
@@ -159,41 +134,6 @@ fn settle_otherwise(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<bool, Fa
         ])?;
     }
     Ok(true)
-}
-
-fn standing(tx: &Tx<'_>, id: DeliveryId) -> Result<Option<Standing>, Fault> {
-    let mut statement = tx.conn.prepare_cached(FIND)?;
-    let mut rows = statement.query([id.notification.0, id.webhook.0])?;
-    rows.next()?.map(Standing::read).transpose()
-}
-
-impl Standing {
-    fn read(row: &Row<'_>) -> Result<Self, Fault> {
-        Ok(Self {
-            state: rows::state(row.get(0)?, row.get(1)?)?,
-            round: row.get(2)?,
-            attempts: row.get(3)?,
-            due_at: rows::time_if_any(row, 4)?,
-            ended_at: rows::time_if_any(row, 5)?,
-            latest_began_at: rows::time_if_any(row, 6)?,
-        })
-    }
-
-    /// Whether this very settlement was written before: then its answer was lost and it is asked
-    /// for again.
-    fn shows(&self, settlement: &Settlement) -> bool {
-        let next = &settlement.next;
-        let times = if next.state.is_end() {
-            self.ended_at == Some(settlement.ended_at)
-        } else {
-            self.due_at.map(Timestamp::as_millis) == due_at(settlement)
-        };
-        self.attempts > 0
-            && self.round == settlement.round
-            && self.state == next.state
-            && times
-            && self.latest_began_at == Some(settlement.attempt.began_at)
-    }
 }
 
 fn add_attempt(

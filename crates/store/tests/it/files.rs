@@ -425,6 +425,18 @@ fn inspecting_changes_nothing_and_sees_what_is_there() {
 }
 
 #[test]
+fn a_file_that_another_program_holds_is_said_to_be_in_use() {
+    let (_folder, path) = folder();
+    filled(&path);
+    let other = Connection::open(&path).unwrap();
+    other
+        .execute_batch("pragma locking_mode = exclusive; begin exclusive; select * from tenant")
+        .unwrap();
+    let error = open(&path).map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::InUse(_)), "{error}");
+}
+
+#[test]
 fn many_may_make_the_same_store_at_once() {
     let (_folder, path) = folder();
     std::thread::scope(|scope| {

@@ -180,6 +180,7 @@ pub(crate) fn settlement(
     Settlement {
         id,
         round: 1,
+        attempts: 0,
         ended_at: at(ended_at),
         attempt: attempt(ended_at, outcome),
         next,
@@ -276,7 +277,18 @@ impl Given {
         id.0
     }
 
+    /// Settles what was attempted after everything that is written down of the delivery.
     pub(crate) fn settle(&self, settlement: Settlement) {
+        let story = wait(self.store.delivery(self.tenant, settlement.id)).unwrap();
+        let attempts = story.map_or(0, |story| story.row.attempts);
+        self.settle_again(Settlement {
+            attempts,
+            ..settlement
+        });
+    }
+
+    /// Settles exactly this.
+    pub(crate) fn settle_again(&self, settlement: Settlement) {
         wait(self.store.settle(vec![settlement])).unwrap();
     }
 

@@ -87,8 +87,11 @@ impl Expected {
             };
             // Each attempt begins at a moment of its own, so none is taken for a repetition.
             self.now += 1;
+            let same = batch.iter().filter(|other: &&Settlement| other.id == id);
+            let attempts = self.owed[&id].attempts + u32::try_from(same.count()).unwrap();
             batch.push(Settlement {
                 round,
+                attempts,
                 attempt: attempt(self.now, outcome.clone()),
                 ..settlement(id, self.now, outcome, next)
             });

@@ -175,10 +175,31 @@ fn a_settlement_that_is_repeated_is_written_once() {
         given.settle(settlement.clone());
         let first = given.story(id);
         let version = given.stored(webhook).version;
-        given.settle(settlement);
+        given.settle_again(settlement);
         assert_eq!(given.story(id), first);
         assert_eq!(given.stored(webhook).version, version);
     }
+}
+
+#[test]
+fn a_settlement_is_written_once_also_if_its_delivery_changed_before_the_repetition() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let brought_forward = delivery_id(given.notified("1", 1_000), webhook);
+    let retried = settlement(brought_forward, 1_100, answered(500), retry(9_000));
+    given.settle(retried.clone());
+    given.requeue(webhook, Which::One(brought_forward), 1_200);
+    let first = given.story(brought_forward);
+    given.settle_again(retried);
+    assert_eq!(given.story(brought_forward), first);
+
+    let cancelled = delivery_id(given.notified("2", 1_000), webhook);
+    let retried = settlement(cancelled, 1_100, answered(500), retry(9_000));
+    given.settle(retried.clone());
+    given.disable(webhook, 1_200);
+    let first = given.story(cancelled);
+    given.settle_again(retried);
+    assert_eq!(given.story(cancelled), first);
 }
 
 #[test]

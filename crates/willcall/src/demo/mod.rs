@@ -17,14 +17,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use model::policy::Policies;
 use model::tenant::Tenant;
-use tokio::sync::watch::channel;
 use web::dialects::{Character, Demo, Made};
 
 use self::client::Client;
 use self::watch::{Watch, Watched};
 use crate::assemble::{self, House};
 use crate::config::Config;
-use crate::{apply, listen, serve};
+use crate::listen::{self, Listening};
+use crate::{apply, serve};
 
 /// Waits between attempts are divided by this.
 const HASTE: i64 = 10;
@@ -45,18 +45,7 @@ pub(crate) async fn run(once: bool) -> Result<ExitCode> {
         Err(_) => listen::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?,
     };
     let address = listener.local_addr()?;
-    let (stop, stopping) = channel(false);
-    let (ended, end) = channel(false);
-    let served = listen::serve(
-        listener,
-        house.router.clone(),
-        config.connections_max,
-        stopping,
-    );
-    listen::spawn(async move {
-        served.await;
-        ended.send_replace(true);
-    });
+    let listening = Listening::begin(listener, house.router.clone(), config.connections_max);
     screen::open(address, &folder, HASTE, EXCHANGE_LIMIT_MS);
     let mut as_it_must = true;
     let mut hints = Vec::new();
@@ -71,8 +60,7 @@ pub(crate) async fn run(once: bool) -> Result<ExitCode> {
         screen::hints(&hints);
         serve::Signals::listen()?.next().await;
     }
-    stop.send_replace(true);
-    serve::wind_up(house, end).await?;
+    serve::wind_up(house, listening).await?;
     std::fs::remove_dir_all(&folder)
         .with_context(|| format!("the demo's folder {} cannot be removed", folder.display()))?;
     Ok(if as_it_must {

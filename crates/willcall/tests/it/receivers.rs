@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::harness::{API, Server, TENANT, apply};
+
 /// Far above what a receiver needs, so that it passes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -35,7 +37,7 @@ const LANGUAGES: [Language; 2] = [
     Language {
         program: "node",
         file: "receiver.mjs",
-        install: "Install Node.js 20 or newer (Debian: apt-get install nodejs).",
+        install: "Install Node.js 18 or newer (Debian: apt-get install nodejs).",
     },
 ];
 
@@ -251,5 +253,38 @@ async fn each_receiver_refuses_what_is_not_a_notification() {
         // None of them was taken.
         assert_eq!(receiver.notify(1), 204, "{}", language.file);
         assert_eq!(receiver.line().await, printed(1), "{}", language.file);
+    }
+}
+
+#[tokio::test]
+async fn each_receiver_gets_what_is_handed_in_at_a_real_server() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(apply(folder.path(), TENANT).status.success());
+    let server = Server::start(folder.path(), &[]);
+    let client = server.client();
+    for (number, language) in (1..).zip(&LANGUAGES) {
+        let mut running = Running::start(language, &folder.path().join(language.file)).await;
+        let url = format!("http://willcall:secret@127.0.0.1:{}/hook", running.port);
+        let webhook = client.webhook(&url, &["pretix.event.order.paid"]);
+        let notification = serde_json::json!({
+            "notification_id": number,
+            "event": "democon",
+            "action": "pretix.event.order.paid",
+            "code": "ABC23",
+        });
+        let (status, answer) =
+            client.post(&format!("{API}/notifications/"), &notification.to_string());
+        assert_eq!(status, 201, "{answer}");
+        let line = running.line().await;
+        assert_eq!(
+            line,
+            format!("{number} pretix.event.order.paid from bigevents")
+        );
+        // The next one gets its own, not this one's.
+        let path = format!("{API}/webhooks/{webhook}/");
+        let disabled = client
+            .call("PATCH", &path, r#"{"enabled": false}"#)
+            .unwrap();
+        assert_eq!(disabled.0, 200, "{}", disabled.1);
     }
 }

@@ -1,5 +1,5 @@
 //! The fields of a webhook: which values each may have, and what is said of those it may not
-//! (`spec/pretix.md` 2.3 and 2.4). The same rules hold for REST and for an operator's file.
+//! (`docs/pretix.md`). The same rules hold for REST and for an operator's file.
 //!
 //! The contradiction of all events and some events together is refused here and never stored.
 
@@ -158,7 +158,7 @@ impl Given {
 
 impl Settings {
     /// What these settings mean to whoever looks for webhooks. Notifications about no event in
-    /// particular go to limited webhooks, too (`spec/pretix.md` 4.3).
+    /// particular go to limited webhooks, too (`docs/pretix.md`).
     pub(super) fn filter(&self) -> Filter {
         let scopes: Vec<Option<String>> = if self.all_events {
             vec![None]

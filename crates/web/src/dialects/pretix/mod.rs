@@ -58,7 +58,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
     }
 }
 
-/// How pretix delivers (`spec/pretix.md` 4), with an end after exactly three days.
+/// How pretix delivers (`docs/pretix.md`), with an end after exactly three days.
 fn policy(options: &Options) -> Policy {
     const SECOND: i64 = 1_000;
     const MINUTE: i64 = 60 * SECOND;

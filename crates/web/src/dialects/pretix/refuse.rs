@@ -1,4 +1,4 @@
-//! Refusals in pretix's words and statuses (`spec/pretix.md` 2.4, 2.5, 2.8, 2.9).
+//! Refusals in pretix's words and statuses.
 //!
 //! Faults of fields come as an object of lists, everything else as `detail`. Pages of HTML that
 //! pretix answers with in places become `detail`, too, with the same status.

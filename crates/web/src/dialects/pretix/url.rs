@@ -1,5 +1,5 @@
-//! Which target URLs a webhook may have: the rule of pretix's framework (`spec/pretix.md` 2.4),
-//! without ftp and without ports that cannot be called (`spec/decisions.md`).
+//! Which target URLs a webhook may have: the rule of pretix's framework, without ftp and without
+//! ports that cannot be called (`docs/pretix.md`).
 //!
 //! It judges the text as typed and changes nothing; what a URL means on the wire is
 //! `model::target`'s business.

@@ -1,5 +1,5 @@
 //! The REST resource of webhooks: list, look at, create, change, switch off
-//! (`spec/pretix.md` 2, `spec/decisions.md`).
+//! (`docs/pretix.md`).
 //!
 //! Webhooks are never removed: DELETE switches off, and what is switched off can be switched on.
 

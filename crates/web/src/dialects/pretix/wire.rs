@@ -1,5 +1,5 @@
 //! Notifications on the wire: which keys each class has, in which order, and the exact bytes of a
-//! call's body (`spec/pretix.md` 3.2).
+//! call's body (`docs/receiving.md`).
 //!
 //! A body that has every key of its class in pretix's order is passed on as it stands, so that
 //! what pretix sent arrives byte for byte. Any other is put in order: the keys of the class first,

@@ -4,7 +4,7 @@
 pub(super) struct Difference {
     /// The recorded exchange.
     pub(super) name: &'static str,
-    /// The decision by which it differs, as its line begins.
+    /// The line of `docs/pretix.md` that says so, as it begins.
     pub(super) decision: &'static str,
     pub(super) status: u16,
     pub(super) body: &'static str,

@@ -216,3 +216,12 @@ async fn every_recorded_exchange_comes_out_as_recorded_or_differs_by_name() {
         "differences that no exchange has, or out of order"
     );
 }
+
+#[test]
+fn every_difference_is_in_the_document_for_users() {
+    let document = include_str!("../../../../../../docs/pretix.md");
+    for difference in DIFFERENCES {
+        let row = format!("| {} |", difference.decision);
+        assert!(document.contains(&row), "docs/pretix.md has no row {row}");
+    }
+}

@@ -35,6 +35,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
     let settlement = Settlement {
         id: due.delivery.id,
         round: due.delivery.round,
+        attempts: due.delivery.attempts,
         ended_at: now.plus_ms(40),
         attempt: Attempt {
             began_at: now,
