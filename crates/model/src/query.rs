@@ -216,7 +216,7 @@ pub struct DeclaredToken {
 /// same URL is the second found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeclaredWebhook {
-    /// One of this key that was deleted comes back.
+    /// One of this key that was deleted stays so, unless `enabled` asks for it.
     pub key: Option<String>,
     pub target_url: String,
     /// `None`: keep what is there, so that applying a file again does not switch on what its

@@ -242,8 +242,8 @@ fn read(path: &Path, conn: &Connection) -> Result<Inspection, rusqlite::Error> {
         free_bytes: free_pages.saturating_mul(page_bytes),
         tenants: count("select count(*) from tenant")?,
         tokens: count("select count(*) from token")?,
-        webhooks: count("select count(*) from webhook")?,
-        disabled_webhooks: count("select count(*) from webhook where disabled_at is not null")?,
+        webhooks: count("select count(*) from webhook where disabled_cause is not 3")?,
+        disabled_webhooks: count("select count(*) from webhook where disabled_cause < 3")?,
         oldest_notification: time("select accepted_at from notification order by id limit 1")?,
         latest_notification: time("select accepted_at from notification order by id desc limit 1")?,
     })

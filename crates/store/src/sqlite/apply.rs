@@ -325,7 +325,8 @@ fn apply_webhook(
             retries_max: declared.retries_max,
             ..stored.clone()
         };
-        if wanted == stored {
+        // What was deleted stays so, until the file asks for it in so many words.
+        if wanted == stored || wanted.is_deleted() {
             (stored, Change::Unchanged)
         } else {
             (webhooks::save_any(tx, wanted, actor, at)?, Change::Changed)
@@ -347,11 +348,8 @@ fn disabled(declared: &DeclaredWebhook, stored: &Webhook, at: Timestamp) -> Opti
         cause: DisabledCause::Asked,
     };
     match declared.enabled {
-        None => stored.disabled.filter(|_| !stored.is_deleted()),
+        None => stored.disabled,
         Some(true) => None,
-        Some(false) => stored
-            .disabled
-            .filter(|_| !stored.is_deleted())
-            .or(Some(asked)),
+        Some(false) => stored.disabled.or(Some(asked)),
     }
 }

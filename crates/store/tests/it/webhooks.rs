@@ -334,7 +334,13 @@ fn a_declared_webhook_keeps_what_was_made_for_it_and_comes_back_by_its_key() {
     };
     assert_eq!(apply(vec![given_headers.clone()], 4), Change::Changed);
     given.delete(given.stored(WebhookId(1)), 5).unwrap();
-    assert_eq!(apply(vec![given_headers], 6), Change::Changed);
+    assert_eq!(apply(vec![given_headers.clone()], 6), Change::Unchanged);
+    assert_eq!(given.listed(&[given.tenant], false, 0).0, 0);
+    let asked_for = DeclaredWebhook {
+        enabled: Some(true),
+        ..given_headers
+    };
+    assert_eq!(apply(vec![asked_for], 6), Change::Changed);
     let back = given.stored(WebhookId(1));
     assert!(back.enabled());
     assert_eq!(back.headers, headers("X-Nonce", "own"));

@@ -3,7 +3,7 @@
 //!
 //! Each dialect brings its own part: the tenant, the calls that make webhooks and hand in
 //! notifications. Everything is done over HTTP as an application would; only the watching reads
-//! the store directly. Waits are ten times shorter than in earnest, nothing else is different.
+//! the store directly. Waits are shorter than in earnest, nothing else is different.
 
 mod client;
 mod receivers;
@@ -27,7 +27,7 @@ use crate::listen::{self, Listening};
 use crate::{apply, serve};
 
 /// Waits between attempts are divided by this.
-const HASTE: i64 = 10;
+const HASTE: i64 = 20;
 
 /// Instead of 30 s for an exchange, so that nobody has to wait for a receiver that hangs.
 const EXCHANGE_LIMIT_MS: u32 = 2_000;

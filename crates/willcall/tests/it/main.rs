@@ -8,6 +8,8 @@ mod harness;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod openticket;
+#[cfg(test)]
 mod receivers;
 #[cfg(test)]
 mod smoke;

@@ -116,7 +116,7 @@ fn webhook_of(
         "identifier",
         "triggered_by_child_resources",
     ];
-    entry.only(&[FIELDS.as_slice(), &["guid", "nonce"]].concat());
+    entry.only(&[FIELDS.as_slice(), &["guid", "nonce", "enabled"]].concat());
     let key = guid_of(entry, "guid");
     if let Some(key) = &key
         && !keys.insert(key.clone())
@@ -142,7 +142,7 @@ fn webhook_of(
     match Fields::read(&given.collect::<Map<_, _>>(), None, bounds) {
         Ok(fields) => Some(DeclaredWebhook {
             key,
-            enabled: None,
+            enabled: entry.flag("enabled"),
             filter: fields.settings.filter(),
             settings: webhooks::written(&fields.settings).unwrap_or_default(),
             target_url: fields.url,

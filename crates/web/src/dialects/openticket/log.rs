@@ -51,11 +51,11 @@ struct Told {
     #[serde(flatten)]
     invocation: Invocation,
     request_body: String,
-    tries: Vec<Try>,
+    attempt_log: Vec<LoggedAttempt>,
 }
 
 #[derive(Debug, Serialize)]
-struct Try {
+struct LoggedAttempt {
     number: u32,
     at: String,
     duration_ms: u32,
@@ -283,17 +283,17 @@ fn told(request: &Admitted, webhook: &Webhook, story: &DeliveryStory) -> Told {
         false => without_nonce(&text, webhook),
     };
     let invocation = shown(request, webhook, &story.row);
-    let tries = story.attempts.iter();
+    let attempts = story.attempts.iter();
     Told {
-        tries: tries
-            .map(|past| tried(past, &invocation.dedupe_key, &clean))
+        attempt_log: attempts
+            .map(|past| logged(past, &invocation.dedupe_key, &clean))
             .collect(),
         invocation,
         request_body: text(&story.body),
     }
 }
 
-fn tried(past: &PastAttempt, dedupe_key: &str, clean: &dyn Fn(String) -> String) -> Try {
+fn logged(past: &PastAttempt, dedupe_key: &str, clean: &dyn Fn(String) -> String) -> LoggedAttempt {
     let made = &past.attempt;
     let answered = match &made.outcome {
         Outcome::Answered(answered) => Some(answered),
@@ -302,7 +302,7 @@ fn tried(past: &PastAttempt, dedupe_key: &str, clean: &dyn Fn(String) -> String)
     let mut request_headers = lines(&made.request_headers, &|text| text);
     // It is not written down, because it follows from what is.
     request_headers.insert(wire::DEDUPE_HEADER.to_owned(), dedupe_key.into());
-    Try {
+    LoggedAttempt {
         number: past.number,
         at: moment(made.began_at),
         duration_ms: made.duration_ms,

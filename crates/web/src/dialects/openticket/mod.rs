@@ -11,8 +11,6 @@ mod kinds;
 mod log;
 mod places;
 mod refuse;
-#[cfg(test)]
-mod tests;
 mod webhooks;
 mod wire;
 
@@ -84,3 +82,6 @@ fn policy(options: &Options) -> Policy {
         kept_ms: options.kept.for_dialect(NAME, 7 * DAY),
     }
 }
+
+#[cfg(test)]
+mod tests;

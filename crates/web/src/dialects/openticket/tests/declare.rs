@@ -70,11 +70,14 @@ async fn guid_and_nonce_of_a_webhook_may_be_given() {
     let shown = house.ask(bearing("GET", &path)).await.json();
     assert_eq!(shown["nonce"], "5aK2HMgcUlDCWLuC3KWa");
     assert_eq!(shown["guid"], GUID);
-    // With its GUID it is found wherever it goes, and comes back if it was deleted.
+    // With its GUID it is found wherever it goes, and comes back only if that is asked for.
     let moved = own.replace("example.org", "example.com");
     assert_eq!(apply(&house, &file(&moved)).await[1], Change::Changed);
     assert_eq!(house.ask(bearing("DELETE", &path)).await.status, 204);
-    assert_eq!(apply(&house, &file(&moved)).await[1], Change::Changed);
+    assert_eq!(apply(&house, &file(&moved)).await[1], Change::Unchanged);
+    assert_eq!(house.ask(bearing("GET", &path)).await.status, 404);
+    let asked_for = format!("{moved}\nenabled = true");
+    assert_eq!(apply(&house, &file(&asked_for)).await[1], Change::Changed);
     assert_eq!(house.ask(bearing("GET", &path)).await.status, 200);
 }
 

@@ -192,7 +192,7 @@ async fn one_invocation_can_be_looked_at_and_sent_again() {
     );
     let told = get(&house, &path).await;
     assert_eq!(told["request_body"], "{\"number\":0}");
-    let attempt = &told["tries"][0];
+    let attempt = &told["attempt_log"][0];
     assert_eq!(attempt["response_body"], "ok");
     assert_eq!(attempt["response_headers"], json!({"X-Echo": "ok"}));
     let headers = &attempt["request_headers"];
@@ -230,7 +230,7 @@ async fn a_nonce_that_a_receiver_sends_back_is_not_shown_to_readers() {
     );
     let trusted = house.ask(bearing("GET", &path)).await;
     assert!(trusted.body.contains(&hook.nonce));
-    let shown = trusted.json()["tries"][0]["response_body"]
+    let shown = trusted.json()["attempt_log"][0]["response_body"]
         .as_str()
         .unwrap()
         .len();
