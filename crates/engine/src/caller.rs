@@ -58,9 +58,10 @@ impl Caller {
         let request = || prepared.request(&due.headers, &due.body);
         if let Some(mut line) = self.kept_line(place).await {
             let exchange = line.exchange(request(), limit).await;
-            // A receiver may close an idle line just when it is used again. Then the request
-            // goes out once more; a receiver cannot tell that from any other repetition.
-            if !exchange.unheard {
+            // A line that turns out to be closed costs nothing. One that breaks after the request
+            // went out ends the attempt: the receiver may have seen it, and the log has to show
+            // every call there was.
+            if !exchange.unsent {
                 return self.done(place, line, exchange.reusable, exchange.outcome);
             }
         }

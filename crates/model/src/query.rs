@@ -203,7 +203,9 @@ pub struct DeclaredToken {
     pub hash: Option<TokenHash>,
     pub fresh: TokenHash,
     pub permissions: Permissions,
-    pub active: bool,
+    /// `None`: keep what is there, so that applying a file again does not let in again whom
+    /// somebody shut out; a new one is active.
+    pub active: Option<bool>,
     pub kind: TokenKind,
 }
 
@@ -259,7 +261,7 @@ impl DeclaredToken {
             hash: self.hash.unwrap_or(self.fresh),
             kind: self.kind,
             permissions: self.permissions.clone(),
-            active: self.active,
+            active: self.active.unwrap_or(true),
         }
     }
 }

@@ -123,10 +123,13 @@ fn credentials_of_an_own_line_are_masked_as_well() {
 }
 
 #[test]
-fn odd_paths_are_sent_as_they_are() {
+fn odd_paths_are_sent_as_their_targets_say() {
     for (url, path) in [
         ("http://a.test//b//c", "//b//c"),
-        ("http://a.test/?q={\"a\":[1|2]}", "/?q={%22a%22:[1|2]}"),
+        (
+            "http://a.test/?q={\"a\":[1|2]}",
+            "/?q=%7B%22a%22:%5B1%7C2%5D%7D",
+        ),
         ("http://a.test", "/"),
     ] {
         let request = prepared(url, &[]).request(&Headers::default(), &Bytes::new());

@@ -210,7 +210,7 @@ fn apply_token(
     let rest = (
         rows::kind_number(token.kind),
         token.permissions.to_string(),
-        token.active,
+        token.active.unwrap_or(stored.rest.2),
     );
     if hash == stored.hash && rest == stored.rest {
         return Ok(desired.applied(item, Change::Unchanged));
@@ -258,7 +258,7 @@ fn note_token(
             detail: json!({
                 "name": token.name,
                 "permissions": token.permissions.to_string(),
-                "active": token.active,
+                "active": token.active.unwrap_or(true),
                 "kind": token.kind.as_str(),
             }),
         },

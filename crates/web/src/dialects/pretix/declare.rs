@@ -115,6 +115,12 @@ fn tokens_of(
             entry.wrong("name", format!("\"{name}\" is declared twice"));
         }
         let hash = entry.text("token").map(|token| {
+            if token == "..." {
+                entry.wrong(
+                    "token",
+                    "is only dots; write the token, or leave the line out",
+                );
+            }
             if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 entry.wrong("token", "may have no spaces, and only characters of ASCII");
             }
@@ -129,7 +135,7 @@ fn tokens_of(
             hash,
             fresh: TokenHash::of(&made),
             permissions: permissions_of(&entry),
-            active: entry.flag("active").unwrap_or(true),
+            active: entry.flag("active"),
             kind: kind_of(&entry),
         });
         if hash.is_none() {

@@ -53,7 +53,7 @@ impl Form {
     }
 
     /// The text of a body in its charset; UTF-8 if that is not known.
-    pub(super) fn decoded(&self, body: &Bytes) -> Result<String, Refusal> {
+    pub(super) fn decoded(&self, body: &[u8]) -> Result<String, Refusal> {
         let label = self.charset.as_deref().unwrap_or_default();
         let label = label.to_ascii_lowercase().replace('_', "-");
         match label.as_str() {
@@ -112,7 +112,7 @@ fn no_json(words: &str) -> Refusal {
     Refusal::Unreadable(format!("JSON parse error - {words}"))
 }
 
-fn utf8(body: &Bytes) -> Result<String, Refusal> {
+fn utf8(body: &[u8]) -> Result<String, Refusal> {
     let error = match std::str::from_utf8(body) {
         Ok(text) => return Ok(text.to_owned()),
         Err(error) => error,
@@ -126,7 +126,7 @@ fn utf8(body: &Bytes) -> Result<String, Refusal> {
     Err(undecodable("utf-8", body, at, reason))
 }
 
-fn undecodable(codec: &str, body: &Bytes, at: usize, reason: &str) -> Refusal {
+fn undecodable(codec: &str, body: &[u8], at: usize, reason: &str) -> Refusal {
     let byte = body.get(at).copied().unwrap_or_default();
     no_json(&format!(
         "'{codec}' codec can't decode byte {byte:#04x} in position {at}: {reason}"
