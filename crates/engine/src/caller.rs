@@ -38,7 +38,7 @@ impl Caller {
     pub(crate) async fn attempt(&self, prepared: &Prepared, due: &Due) -> (Attempt, Timestamp) {
         let began_at = self.clock.now();
         let began = Instant::now();
-        let outcome = self.outcome(prepared, due).await;
+        let outcome = prepared.without_secrets(self.outcome(prepared, due).await);
         let attempt = Attempt {
             began_at,
             duration_ms: millis(began.elapsed()),

@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
 use http_body_util::Full;
-use model::attempt::{Failure, FailureKind};
+use model::attempt::{Answer, Failure, FailureKind, Outcome};
 use model::contract::LaneTarget;
 use model::policy::Policy;
 use model::target::{self, Target};
@@ -38,6 +38,8 @@ pub(crate) struct Prepared {
     pub(crate) policy: Arc<Policy>,
     /// The target URL without credentials.
     pub(crate) shown_url: String,
+    /// What a receiver may send back and the log may not show.
+    secrets: Vec<String>,
     call: Result<Call, Failure>,
 }
 
@@ -59,6 +61,7 @@ impl Prepared {
         Self {
             policy,
             shown_url: target::masked(&target.target_url),
+            secrets: target::secrets(&target.target_url),
             call: call.map_err(|detail| Failure::new(FailureKind::BadTarget, detail)),
         }
     }
@@ -77,6 +80,36 @@ impl Prepared {
             *request.headers_mut() = call.head_with(own, body.len());
         }
         request
+    }
+
+    /// The outcome without the webhook's credentials, which some receivers echo.
+    pub(crate) fn without_secrets(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Answered(answer) if !self.secrets.is_empty() => Outcome::Answered(Answer {
+                headers: Headers(self.blanked(answer.headers.0)),
+                body: self.blanked(answer.body),
+                ..answer
+            }),
+            outcome @ (Outcome::Answered(_) | Outcome::Failed(_)) => outcome,
+        }
+    }
+
+    fn blanked(&self, bytes: Bytes) -> Bytes {
+        self.secrets.iter().fold(bytes, |bytes, secret| {
+            let secret = secret.as_bytes();
+            let mut rest: &[u8] = &bytes;
+            let mut kept = Vec::new();
+            while let Some(at) = rest.windows(secret.len()).position(|part| part == secret) {
+                kept.extend_from_slice(rest.get(..at).unwrap_or_default());
+                kept.extend_from_slice(b"***");
+                rest = rest.get(at + secret.len()..).unwrap_or_default();
+            }
+            if kept.is_empty() {
+                return bytes;
+            }
+            kept.extend_from_slice(rest);
+            kept.into()
+        })
     }
 
     /// What is written down of its lines.

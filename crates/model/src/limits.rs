@@ -12,9 +12,6 @@ pub const NOTIFICATION_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Notifications in one batch: one transaction of a few milliseconds.
 pub const INTAKE_BATCH_MAX: usize = 1_000;
 
-/// The key under which an application names its notification.
-pub const NOTIFICATION_KEY_BYTES_MAX: usize = 190;
-
 /// An action type, a topic, a scope, the slug of an event: names, not texts.
 pub const NAME_BYTES_MAX: usize = 255;
 

@@ -11,6 +11,9 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 use url::Host;
 
+/// Below this a text is no secret that could be told from the rest of an answer.
+const SECRET_BYTES_MIN: usize = 5;
+
 /// What ends the part of a URL that names user, host and port.
 const AUTHORITY_ENDS: [char; 4] = ['/', '?', '#', '\\'];
 
@@ -218,6 +221,28 @@ pub fn masked(text: &str) -> String {
     }
 }
 
+/// What a receiver may echo and nobody else may see: user and password as typed and as sent.
+pub fn secrets(text: &str) -> Vec<String> {
+    let Some((_, user_info, _)) = split_user_info(text) else {
+        return Vec::new();
+    };
+    let sent = basic(text);
+    let sent = sent.as_deref().and_then(|sent| sent.strip_prefix("Basic "));
+    let decoded = percent_decode_str(user_info)
+        .decode_utf8_lossy()
+        .into_owned();
+    let mut secrets: Vec<String> = [Some(user_info), sent, Some(&*decoded)]
+        .into_iter()
+        .flatten()
+        // Shorter ones stand in every other answer by chance.
+        .filter(|secret| secret.len() >= SECRET_BYTES_MIN)
+        .map(str::to_owned)
+        .collect();
+    secrets.sort();
+    secrets.dedup();
+    secrets
+}
+
 fn basic(text: &str) -> Option<String> {
     let (_, user_info, _) = split_user_info(text)?;
     let (user, password) = user_info.split_once(':')?;
@@ -338,6 +363,19 @@ mod tests {
         assert_eq!(sent("http://ü:ö@example.org/"), "Basic /Dr2");
         assert_eq!(sent("http://€:p@example.org/"), "Basic 4oKsOnA=");
         assert_eq!(sent("http://u:@example.org/"), "Basic dTo=");
+    }
+
+    #[test]
+    fn secrets_are_the_credentials_in_every_form_they_are_sent_or_typed() {
+        let mut expected = ["user:p%40ss", "user:p@ss", "dXNlcjpwQHNz"].map(str::to_owned);
+        expected.sort();
+        assert_eq!(secrets("http://user:p%40ss@example.org/"), expected);
+        assert!(secrets("http://example.org/").is_empty());
+        assert!(
+            secrets("http://u:p@example.org/x:y")
+                .iter()
+                .all(|secret| secret != "u:p")
+        );
     }
 
     #[test]

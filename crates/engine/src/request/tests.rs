@@ -4,6 +4,8 @@ use model::id::WebhookId;
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 
+use model::attempt::BodyEnd;
+
 use super::*;
 
 fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
@@ -135,4 +137,28 @@ fn odd_paths_are_sent_as_their_targets_say() {
         let request = prepared(url, &[]).request(&Headers::default(), &Bytes::new());
         assert_eq!(request.uri().to_string(), path);
     }
+}
+
+#[test]
+fn credentials_that_a_receiver_echoes_are_blanked() {
+    let answer = |headers: &str, body: &str| {
+        Outcome::Answered(Answer {
+            status: 200,
+            headers: Headers(Bytes::copy_from_slice(headers.as_bytes())),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            body_end: BodyEnd::Whole,
+        })
+    };
+    let webhook = prepared("http://user:p%40ss@a.test/x", &[]);
+    let echoed = answer(
+        "location: http://user:p%40ss@a.test/x\r\nx: Basic dXNlcjpwQHNz\r\n",
+        "got user:p@ss, dXNlcjpwQHNz and dXNlcjpwQHNz again",
+    );
+    let shown = answer(
+        "location: http://***@a.test/x\r\nx: Basic ***\r\n",
+        "got ***, *** and *** again",
+    );
+    assert_eq!(webhook.without_secrets(echoed), shown);
+    let plain = answer("x: y\r\n", "nothing to hide");
+    assert_eq!(webhook.without_secrets(plain.clone()), plain);
 }

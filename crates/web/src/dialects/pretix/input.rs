@@ -134,10 +134,12 @@ fn undecodable(codec: &str, body: &[u8], at: usize, reason: &str) -> Refusal {
 }
 
 /// A form says everything in text, so a list is a name given several times, and one that is not
-/// there is empty.
+/// there is empty; a blank where true or false belongs is nothing said.
 fn from_form(form: &[(String, String)], whole: bool) -> Object {
     let last = |name: &'static str| {
+        let is_flag = matches!(name, "enabled" | "all_events");
         let found = form.iter().rev().find(|(own, _)| own == name);
+        let found = found.filter(|(_, value)| !(is_flag && value.is_empty()));
         found.map(|(_, value)| (name, Value::text(value.as_str())))
     };
     let single = [
