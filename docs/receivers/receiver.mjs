@@ -184,6 +184,10 @@ const place = { seen, letsIn: guard(options.user, options.password) };
 const server = createServer({ requestTimeout: 30_000 }, (request, response) => {
   receive(request, response, place).catch(() => response.destroy());
 });
+server.on('error', (error) => {
+  console.error(`cannot listen on port ${options.port}: ${error.message}`);
+  process.exit(1);
+});
 server.listen(Number(options.port), '127.0.0.1', () => {
   console.log(`listening on 127.0.0.1:${server.address().port}`);
   seen.workOnAll();

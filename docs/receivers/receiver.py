@@ -192,7 +192,10 @@ def main():
     if (options.user is None) != (options.password is None):
         parser.error("give both --user and --password, or neither")
     seen = Seen(options.seen)
-    server = Server(options.port, seen, options.user, options.password)
+    try:
+        server = Server(options.port, seen, options.user, options.password)
+    except OSError as error:
+        sys.exit(f"cannot listen on port {options.port}: {error}")
     print(f"listening on 127.0.0.1:{server.server_port}", flush=True)
     threading.Thread(target=seen.work_forever, daemon=True).start()
     try:

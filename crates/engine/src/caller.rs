@@ -38,7 +38,7 @@ impl Caller {
     pub(crate) async fn attempt(&self, prepared: &Prepared, due: &Due) -> (Attempt, Timestamp) {
         let began_at = self.clock.now();
         let began = Instant::now();
-        let outcome = self.outcome(prepared, due).await;
+        let outcome = prepared.without_secrets(self.outcome(prepared, due).await);
         let attempt = Attempt {
             began_at,
             duration_ms: millis(began.elapsed()),
@@ -58,9 +58,10 @@ impl Caller {
         let request = || prepared.request(due);
         if let Some(mut line) = self.kept_line(place).await {
             let exchange = line.exchange(request(), limit).await;
-            // A receiver may close an idle line just when it is used again. Then the request
-            // goes out once more; a receiver cannot tell that from any other repetition.
-            if !exchange.unheard {
+            // A line that turns out to be closed costs nothing. One that breaks after the request
+            // went out ends the attempt: the receiver may have seen it, and the log has to show
+            // every call there was.
+            if !exchange.unsent {
                 return self.done(place, line, exchange.reusable, exchange.outcome);
             }
         }

@@ -35,22 +35,24 @@ pub(crate) struct Line {
     /// The connection has come to its end.
     ended: bool,
     heard: Arc<AtomicBool>,
+    sent: Arc<AtomicBool>,
     interim: Arc<Mutex<Interim>>,
 }
 
 /// What an exchange came to, and what can be done with the line after it.
 pub(crate) struct Exchange {
     pub(crate) outcome: Outcome,
-    /// The line closed before a single byte of an answer came: on a line that was used before,
-    /// the receiver had most likely closed it without seeing the request.
-    pub(crate) unheard: bool,
+    /// The line closed before a single byte of the request was handed to the network: the
+    /// receiver cannot have seen any of it.
+    pub(crate) unsent: bool,
     pub(crate) reusable: bool,
 }
 
-/// The stream below, noting whether anything was heard.
+/// The stream below, noting whether anything was heard or sent.
 struct Wire {
     stream: Box<dyn Stream>,
     heard: Arc<AtomicBool>,
+    sent: Arc<AtomicBool>,
 }
 
 /// Answers before the answer.
@@ -70,9 +72,11 @@ enum Headless {
 impl Line {
     pub(crate) async fn open(stream: Box<dyn Stream>) -> Result<Self, Failure> {
         let heard = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(AtomicBool::new(false));
         let wire = Wire {
             stream,
             heard: Arc::clone(&heard),
+            sent: Arc::clone(&sent),
         };
         let (sender, connection) = http1::Builder::new()
             .title_case_headers(true)
@@ -86,6 +90,7 @@ impl Line {
             connection,
             ended: false,
             heard,
+            sent,
             interim: Arc::default(),
         })
     }
@@ -107,6 +112,7 @@ impl Line {
         limit: Limit,
     ) -> Exchange {
         self.heard.store(false, Ordering::Relaxed);
+        self.sent.store(false, Ordering::Relaxed);
         *self.interim.lock().unwrap_or_else(PoisonError::into_inner) = Interim::default();
         let interim = Arc::clone(&self.interim);
         hyper::ext::on_informational(&mut request, move |response| {
@@ -162,7 +168,7 @@ impl Line {
         });
         Exchange {
             outcome,
-            unheard: false,
+            unsent: false,
             reusable,
         }
     }
@@ -207,12 +213,13 @@ impl Line {
         };
         let failure = failure(error, heard);
         let closed = failure.kind == FailureKind::Closed;
+        // What follows a status below 200 without being an answer is a body that should not be.
         let outcome = match self.take_interim() {
-            Some((status, headers)) if closed => interim_only(status, headers, BodyEnd::Broken),
-            _ => Outcome::Failed(failure),
+            Some((status, headers)) => interim_only(status, headers, BodyEnd::Broken),
+            None => Outcome::Failed(failure),
         };
         Exchange {
-            unheard: closed && !heard,
+            unsent: closed && !self.sent.load(Ordering::Relaxed),
             ..Exchange::over(outcome)
         }
     }
@@ -236,7 +243,7 @@ impl Exchange {
     fn over(outcome: Outcome) -> Self {
         Self {
             outcome,
-            unheard: false,
+            unsent: false,
             reusable: false,
         }
     }
@@ -298,6 +305,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.sent.store(true, Ordering::Relaxed);
         Pin::new(&mut *self.stream).poll_write(cx, bytes)
     }
 
@@ -306,6 +314,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.sent.store(true, Ordering::Relaxed);
         Pin::new(&mut *self.stream).poll_write_vectored(cx, slices)
     }
 

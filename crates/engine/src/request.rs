@@ -12,7 +12,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
 use http_body_util::Full;
-use model::attempt::{Failure, FailureKind};
+use model::attempt::{Answer, Failure, FailureKind, Outcome};
 use model::contract::LaneTarget;
 use model::dedupe;
 use model::delivery::Due;
@@ -46,6 +46,8 @@ pub(crate) struct Prepared {
     /// The receiver asked not to be called before.
     pub(crate) paused_until: Option<Timestamp>,
     target_url: String,
+    /// What a receiver may send back and the log may not show.
+    secrets: Vec<String>,
     call: Result<Call, Failure>,
 }
 
@@ -74,6 +76,7 @@ impl Prepared {
             retries_max: target.retries_max,
             paused_until: target.paused_until,
             target_url: target.target_url.clone(),
+            secrets: secrets(target),
             call: call.map_err(|detail| Failure::new(FailureKind::BadTarget, detail)),
         }
     }
@@ -97,6 +100,36 @@ impl Prepared {
             *request.headers_mut() = call.stamped(due);
         }
         request
+    }
+
+    /// The outcome without the webhook's credentials, which some receivers echo.
+    pub(crate) fn without_secrets(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Answered(answer) if !self.secrets.is_empty() => Outcome::Answered(Answer {
+                headers: Headers(self.blanked(answer.headers.0)),
+                body: self.blanked(answer.body),
+                ..answer
+            }),
+            outcome @ (Outcome::Answered(_) | Outcome::Failed(_)) => outcome,
+        }
+    }
+
+    fn blanked(&self, bytes: Bytes) -> Bytes {
+        self.secrets.iter().fold(bytes, |bytes, secret| {
+            let secret = secret.as_bytes();
+            let mut rest: &[u8] = &bytes;
+            let mut kept = Vec::new();
+            while let Some(at) = rest.windows(secret.len()).position(|part| part == secret) {
+                kept.extend_from_slice(rest.get(..at).unwrap_or_default());
+                kept.extend_from_slice(b"***");
+                rest = rest.get(at + secret.len()..).unwrap_or_default();
+            }
+            if kept.is_empty() {
+                return bytes;
+            }
+            kept.extend_from_slice(rest);
+            kept.into()
+        })
     }
 
     /// What is written down of its lines.
@@ -191,6 +224,14 @@ fn add(head: &mut HeaderMap, lines: &Headers, authorized: bool) {
             head.append(name, value);
         }
     }
+}
+
+/// Credentials of the URL, and what the webhook's own lines say.
+fn secrets(webhook: &LaneTarget) -> Vec<String> {
+    let values = webhook.headers.iter();
+    let values = values.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+    let own = values.filter(|value| value.len() >= target::SECRET_BYTES_MIN);
+    own.chain(target::secrets(&webhook.target_url)).collect()
 }
 
 fn names(lines: &Headers) -> Vec<HeaderName> {

@@ -12,7 +12,7 @@ pub const NOTIFICATION_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Notifications in one batch: one transaction of a few milliseconds.
 pub const INTAKE_BATCH_MAX: usize = 1_000;
 
-/// The key under which an application names its notification.
+/// The key under which an application names its notification, where it is a text.
 pub const NOTIFICATION_KEY_BYTES_MAX: usize = 190;
 
 /// An action type, a topic, a scope, the slug of an event: names, not texts.

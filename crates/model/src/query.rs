@@ -207,7 +207,9 @@ pub struct DeclaredToken {
     pub hash: Option<TokenHash>,
     pub fresh: TokenHash,
     pub permissions: Permissions,
-    pub active: bool,
+    /// `None`: keep what is there, so that applying a file again does not let in again whom
+    /// somebody shut out; a new one is active.
+    pub active: Option<bool>,
     pub kind: TokenKind,
     pub default: bool,
 }
@@ -278,7 +280,7 @@ impl DeclaredToken {
             hash: self.hash.unwrap_or(self.fresh),
             kind: self.kind,
             permissions: self.permissions.clone(),
-            active: self.active,
+            active: self.active.unwrap_or(true),
             default: self.default,
         }
     }

@@ -2,12 +2,20 @@
 //!
 //! A dialect decides which URLs it accepts; this decides what they mean on the wire: host in lower
 //! case and punycode, dot segments resolved, other than ASCII percent-encoded, no fragment
-//! (RFC 3986 as browsers read it), user and password as Basic credentials (RFC 7617).
+//! (RFC 3986), user and password as Basic credentials (RFC 7617).
+
+use std::net::Ipv6Addr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
-use url::{Host, Url};
+use url::Host;
+
+/// Below this a text is no secret that could be told from the rest of an answer.
+pub const SECRET_BYTES_MIN: usize = 5;
+
+/// What ends the part of a URL that names user, host and port.
+const AUTHORITY_ENDS: [char; 4] = ['/', '?', '#', '\\'];
 
 /// Where to connect and what to ask for.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,29 +38,39 @@ pub struct BadTarget(pub String);
 
 impl Target {
     pub fn parse(text: &str) -> Result<Self, BadTarget> {
-        let url = Url::parse(text).map_err(|error| BadTarget(error.to_string()))?;
-        let tls = match url.scheme() {
+        let bad = |why: &str| BadTarget(why.to_owned());
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| bad("no scheme"))?;
+        let tls = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,
             other => return Err(BadTarget(format!("{other} is not http or https"))),
         };
-        let host = match url.host() {
-            Some(Host::Domain(name)) => name.to_owned(),
-            Some(Host::Ipv4(address)) => address.to_string(),
-            Some(Host::Ipv6(address)) => address.to_string(),
-            None => return Err(BadTarget("no host".to_owned())),
+        let authority_end = rest.find(AUTHORITY_ENDS).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(authority_end);
+        let host_and_port = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, after)| after);
+        let (host, port) = split_port(host_and_port).ok_or_else(|| bad("the port is none"))?;
+        let name = host_name(host)?;
+        let default_port = if tls { 443 } else { 80 };
+        let port = match port {
+            "" => default_port,
+            digits => digits
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| BadTarget(format!("there is no port {digits}")))?,
         };
-        let port = url.port_or_known_default().filter(|port| *port != 0);
-        let port = port.ok_or_else(|| BadTarget("port 0 cannot be called".to_owned()))?;
-        let name = url.host_str().unwrap_or_default();
-        let authority = match url.port() {
-            Some(port) => format!("{name}:{port}"),
-            None => name.to_owned(),
+        let authority = if port == default_port {
+            name.clone()
+        } else {
+            format!("{name}:{port}")
         };
-        let path_and_query = match url.query() {
-            Some(query) => format!("{}?{query}", url.path()),
-            None => url.path().to_owned(),
-        };
+        let host = name
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        let path_and_query = path_and_query(rest);
         Ok(Self {
             tls,
             host,
@@ -62,6 +80,131 @@ impl Target {
             authorization: basic(text),
         })
     }
+}
+
+/// The name in lower case and, beyond ASCII, in punycode (UTS 46); an IPv6 address in brackets.
+fn host_name(host: &str) -> Result<String, BadTarget> {
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address.strip_suffix(']').unwrap_or(address);
+        return match address.parse::<Ipv6Addr>() {
+            Ok(_) => Ok(host.to_ascii_lowercase()),
+            Err(_) => Err(BadTarget(format!("{host} is not an IPv6 address"))),
+        };
+    }
+    if host.is_empty() {
+        return Err(BadTarget("no host".to_owned()));
+    }
+    if host.is_ascii() {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        return if host.bytes().all(plain) {
+            Ok(host.to_ascii_lowercase())
+        } else {
+            Err(BadTarget(format!("{host} is not the name of a host")))
+        };
+    }
+    match Host::parse(host) {
+        Ok(host) => Ok(host.to_string()),
+        Err(error) => Err(BadTarget(error.to_string())),
+    }
+}
+
+/// Host and port; an empty port if there is none.
+fn split_port(text: &str) -> Option<(&str, &str)> {
+    let (host, port) = match text.rfind(']') {
+        Some(at) => text.split_at_checked(at + 1)?,
+        None => text.split_at_checked(text.find(':').unwrap_or(text.len()))?,
+    };
+    let digits = port.strip_prefix(':').unwrap_or(port);
+    let plain = port.is_empty() || port.starts_with(':');
+    (plain && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some((host, digits))
+}
+
+/// What stands after the authority, as the HTTP library that receivers know writes it: dot
+/// segments resolved, escapes in upper case and only where they are needed, what is not allowed
+/// escaped (RFC 3986, 3.3 and 6.2.2), an empty query dropped.
+fn path_and_query(rest: &str) -> String {
+    let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) => (path, query),
+        None => (rest, ""),
+    };
+    let path = escaped(&without_dots(path), b"/");
+    let path = if path.is_empty() { "/" } else { &path };
+    match query {
+        "" => path.to_owned(),
+        query => format!("{path}?{}", escaped(query, b"/?")),
+    }
+}
+
+/// RFC 3986, 5.2.4.
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "." => {}
+            ".." => {
+                kept.pop();
+            }
+            segment => kept.push(segment),
+        }
+    }
+    if path.starts_with('/') && kept.first().is_none_or(|first| !first.is_empty()) {
+        kept.insert(0, "");
+    }
+    if path.ends_with("/.") || path.ends_with("/..") {
+        kept.push("");
+    }
+    kept.join("/")
+}
+
+/// Escapes what is not allowed, and undoes escapes that are not needed. One percent sign that
+/// begins no escape makes every one of them mean itself.
+fn escaped(text: &str, more: &[u8]) -> String {
+    let bytes = text.as_bytes();
+    let escape_at = |at: usize| -> Option<u8> {
+        let digits = bytes.get(at + 1..at + 3)?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        digits
+            .bytes()
+            .all(|b| b.is_ascii_hexdigit())
+            .then_some(())?;
+        u8::from_str_radix(digits, 16).ok()
+    };
+    let percent = |(at, byte): (usize, &u8)| (*byte == b'%').then_some(at);
+    let escapes = bytes
+        .iter()
+        .enumerate()
+        .filter_map(percent)
+        .all(|at| escape_at(at).is_some());
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let meant = if escapes && *byte == b'%' {
+            escape_at(at)
+        } else {
+            None
+        };
+        match meant {
+            Some(meant) if is_unreserved(meant) => out.push(char::from(meant)),
+            Some(meant) => out.push_str(&escape(meant)),
+            None if is_allowed(*byte) || more.contains(byte) => out.push(char::from(*byte)),
+            None => out.push_str(&escape(*byte)),
+        }
+        at += if meant.is_some() { 3 } else { 1 };
+    }
+    out
+}
+
+fn escape(byte: u8) -> String {
+    format!("%{byte:02X}")
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn is_allowed(byte: u8) -> bool {
+    is_unreserved(byte) || b"!$&'()*+,;=:@".contains(&byte)
 }
 
 impl std::fmt::Debug for Target {
@@ -78,16 +221,49 @@ pub fn masked(text: &str) -> String {
     }
 }
 
+/// What a receiver may echo and nobody else may see: user and password as typed and as sent.
+pub fn secrets(text: &str) -> Vec<String> {
+    let Some((_, user_info, _)) = split_user_info(text) else {
+        return Vec::new();
+    };
+    let sent = basic(text);
+    let sent = sent.as_deref().and_then(|sent| sent.strip_prefix("Basic "));
+    let decoded = percent_decode_str(user_info)
+        .decode_utf8_lossy()
+        .into_owned();
+    let mut secrets: Vec<String> = [Some(user_info), sent, Some(&*decoded)]
+        .into_iter()
+        .flatten()
+        // Shorter ones stand in every other answer by chance.
+        .filter(|secret| secret.len() >= SECRET_BYTES_MIN)
+        .map(str::to_owned)
+        .collect();
+    secrets.sort();
+    secrets.dedup();
+    secrets
+}
+
 fn basic(text: &str) -> Option<String> {
     let (_, user_info, _) = split_user_info(text)?;
     let (user, password) = user_info.split_once(':')?;
     if user.is_empty() && password.is_empty() {
         return None;
     }
-    let mut credentials: Vec<u8> = percent_decode_str(user).collect();
+    let mut credentials = latin1_or_utf8(user);
     credentials.push(b':');
-    credentials.extend(percent_decode_str(password));
+    credentials.extend(latin1_or_utf8(password));
     Some(format!("Basic {}", BASE64_STANDARD.encode(credentials)))
+}
+
+/// Beyond ASCII RFC 7617 leaves the encoding open. Receivers know Latin-1 from the calls that
+/// these replace; what does not fit into it goes out as UTF-8.
+fn latin1_or_utf8(text: &str) -> Vec<u8> {
+    let decoded = percent_decode_str(text).decode_utf8_lossy();
+    let latin1: Option<Vec<u8>> = decoded
+        .chars()
+        .map(|letter| u8::try_from(u32::from(letter)).ok())
+        .collect();
+    latin1.unwrap_or_else(|| decoded.as_bytes().to_vec())
 }
 
 /// What stands before, in and after the user information. Read from the text as typed, because
@@ -95,7 +271,7 @@ fn basic(text: &str) -> Option<String> {
 fn split_user_info(text: &str) -> Option<(&str, &str, &str)> {
     let authority_at = text.find("://")? + 3;
     let (before, rest) = text.split_at_checked(authority_at)?;
-    let authority_end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    let authority_end = rest.find(AUTHORITY_ENDS).unwrap_or(rest.len());
     let at = rest.get(..authority_end)?.rfind('@')?;
     Some((before, rest.get(..at)?, rest.get(at + 1..)?))
 }
@@ -149,6 +325,57 @@ mod tests {
             plain("xn--mnchen-3ya.example", "/")
         );
         assert_eq!(call("http://[::1]:80/x"), plain("[::1]", "/x"));
+    }
+
+    #[test]
+    fn paths_and_queries_are_escaped_as_recorded_calls_were() {
+        for (typed, sent) in [
+            ("/a\\b\\..\\c", "/a%5Cb%5C..%5Cc"),
+            ("/w/%2e%2e/x", "/w/../x"),
+            ("/w/%c3%a4%7e%41", "/w/%C3%A4~A"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/100%/x", "/100%25/x"),
+            ("/a%zz%", "/a%25zz%25"),
+            ("/a?a=b%20c&x=%c3%a4%zz", "/a?a=b%2520c&x=%25c3%25a4%25zz"),
+            ("/a|b^c", "/a%7Cb%5Ec"),
+            ("/?x=|^`{}'", "/?x=%7C%5E%60%7B%7D'"),
+            ("/[x]?[y]", "/%5Bx%5D?%5By%5D"),
+            ("/w?", "/w"),
+            ("/w\u{7f}\u{1}", "/w%7F%01"),
+            ("/a/./b/../c/", "/a/c/"),
+            ("/a/b/..", "/a/"),
+            ("/../x", "/x"),
+            ("", "/"),
+            ("?", "/"),
+        ] {
+            assert_eq!(
+                call(&format!("http://example.org{typed}")).1,
+                sent,
+                "{typed}"
+            );
+        }
+    }
+
+    #[test]
+    fn credentials_are_latin_1_where_they_fit() {
+        let sent = |url: &str| call(url).2.unwrap();
+        assert_eq!(sent("http://%C3%BC:p@example.org/"), "Basic /Dpw");
+        assert_eq!(sent("http://ü:ö@example.org/"), "Basic /Dr2");
+        assert_eq!(sent("http://€:p@example.org/"), "Basic 4oKsOnA=");
+        assert_eq!(sent("http://u:@example.org/"), "Basic dTo=");
+    }
+
+    #[test]
+    fn secrets_are_the_credentials_in_every_form_they_are_sent_or_typed() {
+        let mut expected = ["user:p%40ss", "user:p@ss", "dXNlcjpwQHNz"].map(str::to_owned);
+        expected.sort();
+        assert_eq!(secrets("http://user:p%40ss@example.org/"), expected);
+        assert!(secrets("http://example.org/").is_empty());
+        assert!(
+            secrets("http://u:p@example.org/x:y")
+                .iter()
+                .all(|secret| secret != "u:p")
+        );
     }
 
     #[test]

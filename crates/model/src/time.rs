@@ -48,12 +48,17 @@ impl Timestamp {
 }
 
 impl fmt::Display for Timestamp {
+    /// Always with three digits after the second, so that texts sort as the moments do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.clamp(Self::EPOCH.0, Self::MAX.0);
-        let text = OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
+        let text = OffsetDateTime::from_unix_timestamp(millis.div_euclid(1_000))
             .ok()
             .and_then(|moment| moment.format(&Rfc3339).ok());
-        f.write_str(text.as_deref().unwrap_or("a moment out of range"))
+        let second = text.as_deref().and_then(|text| text.strip_suffix('Z'));
+        match second {
+            Some(second) => write!(f, "{second}.{:03}Z", millis.rem_euclid(1_000)),
+            None => f.write_str("a moment out of range"),
+        }
     }
 }
 
@@ -112,9 +117,9 @@ mod tests {
     #[test]
     fn a_time_prints_as_it_is_read() {
         for text in [
-            "2027-01-19T00:00:00Z",
-            "2026-11-20T18:52:54.123Z",
-            "1970-01-01T00:00:00Z",
+            "2027-01-19T00:00:00.000Z",
+            "2026-11-20T18:52:54.120Z",
+            "1970-01-01T00:00:00.001Z",
         ] {
             assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), text);
         }

@@ -3,14 +3,16 @@
 //! The file is the dialects' business: each reads the sections it knows. Tokens that were made
 //! here are printed once, on standard output; nothing else is.
 
-use anyhow::{Context, Result, bail};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
 use model::contract::{Store, StoreError};
 use model::dice::Dice;
 use model::query::{Applied, AppliedItem, Change};
 use model::target::masked;
 use model::time::Timestamp;
 use prometheus_client::registry::Registry;
-use web::dialects::{FreshToken, KnownEvents};
+use web::dialects::{Declared, FreshToken, KnownEvents};
 
 use crate::assemble;
 use crate::config::Config;
@@ -27,17 +29,41 @@ pub(crate) async fn run(config: &Config, file: &str) -> Result<()> {
             size.len()
         );
     }
+    let bytes = std::fs::read(file).with_context(|| format!("the file {file} cannot be read"))?;
     let text =
-        std::fs::read_to_string(file).with_context(|| format!("the file {file} cannot be read"))?;
+        as_text(&bytes).with_context(|| format!("nothing was changed, because of {file}"))?;
+    if !assemble::store_file(&config.data_dir).exists() {
+        // A file that is wrong, or meant for another folder, must not leave a store behind.
+        declare(config, &KnownEvents::default(), &assemble::dice()?, text)
+            .with_context(|| format!("nothing was changed, because of {file}"))?;
+    }
     let store = assemble::open_store(&config.data_dir, &mut Registry::default())?;
     let dice = assemble::dice()?;
     let now = assemble::clock().now();
-    let applied = apply_text(config, &*store, &dice, &text, now)
+    let applied = apply_text(config, &*store, &dice, text, now)
         .await
         .with_context(|| format!("nothing was changed, because of {file}"))?;
     store.close().await?;
-    report(&applied);
+    report(&applied, &assemble::store_file(&config.data_dir));
     Ok(())
+}
+
+fn declare(config: &Config, known: &KnownEvents, dice: &Dice, text: &str) -> Result<Declared> {
+    let mut dice = dice.split("tokens of a file");
+    assemble::dialects(config)
+        .declare(text, known, &mut dice)
+        .map_err(|mistakes| {
+            let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+            anyhow!("{}", lines.join("\n"))
+        })
+}
+
+fn as_text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        anyhow!("line {line}: this is not UTF-8, in which the file has to be")
+    })
 }
 
 /// What was applied, and the tokens that were made for it.
@@ -53,21 +79,15 @@ pub(crate) async fn apply_text(
     text: &str,
     now: Timestamp,
 ) -> Result<Outcome> {
-    let dialects = assemble::dialects(config);
     let mut known = KnownEvents::default();
-    for dialect in dialects.names() {
+    for dialect in assemble::dialects(config).names() {
         for tenant in store.tenants(dialect.clone()).await? {
             let events = store.events(tenant.id).await?;
             let slugs = events.into_iter().map(|event| event.slug).collect();
             known.insert((dialect.clone(), tenant.key), slugs);
         }
     }
-    let declared = dialects
-        .declare(text, &known, &mut dice.split("tokens of a file"))
-        .map_err(|mistakes| {
-            let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!("{}", lines.join("\n"))
-        })?;
+    let declared = declare(config, &known, dice, text)?;
     let result = store
         .apply(declared.declarations, "willcall apply".to_owned(), now)
         .await;
@@ -84,7 +104,7 @@ pub(crate) async fn apply_text(
     })
 }
 
-fn report(outcome: &Outcome) {
+fn report(outcome: &Outcome, store_file: &Path) {
     let mut counts = (0, 0, 0);
     for applied in &outcome.applied {
         let verb = match applied.change {
@@ -119,5 +139,6 @@ fn report(outcome: &Outcome) {
         }
     }
     let (created, changed, unchanged) = counts;
-    say!("{created} created, {changed} changed, {unchanged} as declared already");
+    let shown = store_file.display();
+    say!("{created} created, {changed} changed, {unchanged} unchanged in {shown}");
 }

@@ -1,6 +1,7 @@
 //! Puts the floors together: store, engine and web, as `serve` and `demo` both need them.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -104,7 +105,8 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
                 flights_max: config.flights_max,
                 lane_width: config.lane_width,
                 idle_connections_max: config.flights_max,
-                idle_connection_ms: 20_000,
+                // Common servers close idle connections after 5 s; a call should not meet that.
+                idle_connection_ms: 4_000,
             },
         },
         &mut meters,
@@ -160,10 +162,35 @@ pub(crate) fn ca_files(config: &Config) -> Result<Vec<(String, Vec<u8>)>> {
     config.ca_files.iter().map(read).collect()
 }
 
+/// Makes the folder and the store's file, for this user only: target URLs hold passwords.
+/// What exists keeps the rights it has.
 fn make_folder(data_dir: &Path) -> Result<()> {
     let shown = data_dir.display();
-    std::fs::create_dir_all(data_dir)
-        .with_context(|| format!("the data folder {shown} (setting data_dir) cannot be made"))
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .with_context(|| format!("the data folder {shown} (setting data_dir) cannot be made"))?;
+    let file = store_file(data_dir);
+    // SQLite gives its other files the rights of this one.
+    let made = std::fs::OpenOptions::new()
+        .append(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&file);
+    match made {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => {
+            Err(error).with_context(|| format!("the file {} cannot be made", file.display()))
+        }
+    }
+}
+
+/// Whether a server runs on this data folder.
+pub(crate) fn is_running(data_dir: &Path) -> bool {
+    let file = File::open(data_dir.join("serve.lock"));
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn lock(data_dir: &Path) -> Result<File> {

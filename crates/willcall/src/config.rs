@@ -57,7 +57,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "user_agent",
         default: concat!("Willcall/", env!("CARGO_PKG_VERSION")),
         value: "TEXT",
-        meaning: "The User-Agent of webhook calls, where the dialect does not fix it",
+        meaning: "The User-Agent of webhook calls",
     },
     Setting {
         key: "action_types",
@@ -81,7 +81,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "log_days",
         default: "",
         value: "DAYS|NAME=DAYS,…",
-        meaning: "How long deliveries stay in the log after they were accepted, 1 to 3650: all of them, or those of one platform by its name. Without it, as long as that platform keeps them. What is still owed is never removed",
+        meaning: "How long ended deliveries stay in the log after they were accepted, 1 to 3650: all of them, or those of one platform by its name. Without it, as long as that platform keeps them. What is still owed is never removed",
     },
     Setting {
         key: "lane_width",
@@ -93,7 +93,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "flights_max",
         default: "1024",
         value: "COUNT",
-        meaning: "Attempts to all webhooks that may run at the same time, 1 to 16384",
+        meaning: "Attempts to all webhooks that may run or be unwritten at the same time, 1 to 16384",
     },
     Setting {
         key: "connections_max",
@@ -250,7 +250,7 @@ impl Gathered {
         Ok(Config {
             listen: self.read("listen", |text| {
                 text.parse().map_err(|_| {
-                    "it is not an address with a port, such as 127.0.0.1:8080".to_owned()
+                    "it is not an IP address with a port, such as 127.0.0.1:8080".to_owned()
                 })
             })?,
             data_dir: self.read("data_dir", |text| match text {

@@ -40,7 +40,7 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
         certificates(config),
         listening(config).await,
     ];
-    let mut wrong = 0;
+    let (mut wrong, mut odd) = (0, 0);
     for finding in &findings {
         let mark = match finding.verdict {
             Verdict::Good => "good ",
@@ -48,10 +48,17 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
             Verdict::Wrong => "WRONG",
         };
         wrong += usize::from(matches!(finding.verdict, Verdict::Wrong));
+        odd += usize::from(matches!(finding.verdict, Verdict::Odd));
         say!("{mark}  {:<13} {}", finding.about, finding.words);
     }
     if wrong == 0 {
-        say!("Nothing is wrong.");
+        match odd {
+            0 => say!("Nothing is wrong."),
+            odd => say!(
+                "Nothing is wrong; {odd} of {} checks found something to know.",
+                findings.len()
+            ),
+        }
         return Ok(ExitCode::SUCCESS);
     }
     say!(
@@ -117,6 +124,19 @@ fn inspect(config: &Config) -> Finding {
         return Finding::new("store", Verdict::Odd, words);
     }
     match store::inspect(&file) {
+        Ok(_)
+            if std::fs::OpenOptions::new()
+                .append(true)
+                .open(&file)
+                .is_err() =>
+        {
+            let words = format!(
+                "{} can only be read by this user; give it to the user that runs the server \
+                 (chown), together with its folder",
+                file.display()
+            );
+            Finding::new("store", Verdict::Wrong, words)
+        }
         Ok(found) => Finding::new("store", Verdict::Good, store_words(&found)),
         Err(error) => Finding::new("store", Verdict::Wrong, error.to_string()),
     }
@@ -132,7 +152,7 @@ fn store_words(found: &store::Inspection) -> String {
         String::new()
     };
     format!(
-        "whole{age}; {} tenants, {} webhooks ({} disabled), {} KiB",
+        "whole{age}; tenants: {}, webhooks: {} ({} disabled), {} KiB",
         found.tenants,
         found.webhooks,
         found.disabled_webhooks,
@@ -206,9 +226,13 @@ async fn listening(config: &Config) -> Finding {
             Verdict::Good,
             format!("{address} is free to listen on"),
         ),
+        Err(_) if assemble::is_running(&config.data_dir) => {
+            let words = format!("{address} is in use; a Willcall runs on this data folder");
+            Finding::new(about, Verdict::Good, words)
+        }
         Err(_) => {
-            let words = format!("{address} is in use, by a running Willcall or something else");
-            Finding::new(about, Verdict::Odd, words)
+            let words = format!("{address} is in use by another program; see the setting listen");
+            Finding::new(about, Verdict::Wrong, words)
         }
     }
 }

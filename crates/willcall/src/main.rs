@@ -115,8 +115,10 @@ fn command() -> Command {
                 .about("Bring tenants, tokens, shows and webhooks to the state that a file declares")
                 .long_about(
                     "Bring tenants, tokens, shows and webhooks to the state that a file declares.\n\n\
-                     Safe to repeat, also while the server runs. A bad file changes nothing. What the \
-                     file does not name stays as it is.",
+                     Safe to repeat, also while the server runs. A bad file changes nothing. A thing \
+                     that the file names gets every field, those left out their default; only \
+                     whether a webhook is enabled and a token active stays unless the file says \
+                     so. Things that it does not name stay as they are.",
                 )
                 .arg(Arg::new("file").value_name("FILE").required(true).help("A TOML file"))
                 .args(config::arguments(&[store.as_slice(), &["action_types", "triggers", "strict_triggers"]].concat())),

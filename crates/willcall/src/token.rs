@@ -25,11 +25,14 @@ pub(crate) fn arguments() -> Vec<Arg> {
             .value_name("KEY")
             .required_unless_present("administrator")
             .conflicts_with("administrator")
-            .help("Whose token it is: the slug or GUID of a tenant that `willcall apply` made"),
+            .help(
+                "Whose token it is: a tenant that `willcall apply` made; or give --administrator",
+            ),
         Arg::new("administrator")
             .long("administrator")
             .action(ArgAction::SetTrue)
-            .help("A token that may do everything for every tenant"),
+            .conflicts_with("permission")
+            .help("Instead of --tenant: a token that may do everything for every tenant"),
         Arg::new("name")
             .long("name")
             .value_name("TEXT")
@@ -61,6 +64,13 @@ pub(crate) async fn create(config: &Config, wanted: &Wanted) -> Result<()> {
         bail!(
             "--name has to be 1 to {} characters",
             model::limits::NAME_BYTES_MAX
+        );
+    }
+    let file = assemble::store_file(&config.data_dir);
+    if !file.exists() {
+        bail!(
+            "there is no store {}; name its folder with --data-dir, or make one with `willcall apply FILE`",
+            file.display()
         );
     }
     let store = assemble::open_store(&config.data_dir, &mut Registry::default())?;

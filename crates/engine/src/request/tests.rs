@@ -5,6 +5,8 @@ use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 
+use model::attempt::BodyEnd;
+
 use super::*;
 
 fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
@@ -149,13 +151,58 @@ fn credentials_of_an_own_line_are_masked_as_well() {
 }
 
 #[test]
-fn odd_paths_are_sent_as_they_are() {
+fn what_a_webhooks_own_lines_say_is_not_written_down_even_if_it_is_echoed() {
+    let prepared = prepared("http://a.test/", &[("X-Nonce", "nonce-of-20-letters")]);
+    let recorded = prepared.recorded(&Headers::default());
+    assert_eq!(recorded.get("x-nonce"), Some(b"***".as_slice()));
+    let echo = Outcome::Answered(Answer {
+        status: 200,
+        headers: own(&[("X-Echo", "a nonce-of-20-letters b")]),
+        body: Bytes::from_static(b"nonce-of-20-letters"),
+        body_end: BodyEnd::Whole,
+    });
+    let Outcome::Answered(kept) = prepared.without_secrets(echo) else {
+        unreachable!()
+    };
+    assert_eq!(kept.headers.get("x-echo"), Some(b"a *** b".as_slice()));
+    assert_eq!(&kept.body[..], b"***");
+}
+
+#[test]
+fn odd_paths_are_sent_as_their_targets_say() {
     for (url, path) in [
         ("http://a.test//b//c", "//b//c"),
-        ("http://a.test/?q={\"a\":[1|2]}", "/?q={%22a%22:[1|2]}"),
+        (
+            "http://a.test/?q={\"a\":[1|2]}",
+            "/?q=%7B%22a%22:%5B1%7C2%5D%7D",
+        ),
         ("http://a.test", "/"),
     ] {
         let request = prepared(url, &[]).request(&due(Headers::default(), b""));
         assert_eq!(request.uri().to_string(), path);
     }
+}
+
+#[test]
+fn credentials_that_a_receiver_echoes_are_blanked() {
+    let answer = |headers: &str, body: &str| {
+        Outcome::Answered(Answer {
+            status: 200,
+            headers: Headers(Bytes::copy_from_slice(headers.as_bytes())),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            body_end: BodyEnd::Whole,
+        })
+    };
+    let webhook = prepared("http://user:p%40ss@a.test/x", &[]);
+    let echoed = answer(
+        "location: http://user:p%40ss@a.test/x\r\nx: Basic dXNlcjpwQHNz\r\n",
+        "got user:p@ss, dXNlcjpwQHNz and dXNlcjpwQHNz again",
+    );
+    let shown = answer(
+        "location: http://***@a.test/x\r\nx: Basic ***\r\n",
+        "got ***, *** and *** again",
+    );
+    assert_eq!(webhook.without_secrets(echoed), shown);
+    let plain = answer("x: y\r\n", "nothing to hide");
+    assert_eq!(webhook.without_secrets(plain.clone()), plain);
 }

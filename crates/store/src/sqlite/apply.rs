@@ -211,7 +211,7 @@ fn apply_token(
     let rest = (
         rows::kind_number(token.kind),
         token.permissions.to_string(),
-        token.active,
+        token.active.unwrap_or(stored.rest.2),
         token.default,
     );
     if hash == stored.hash && rest == stored.rest {
@@ -260,7 +260,7 @@ fn note_token(
             detail: json!({
                 "name": token.name,
                 "permissions": token.permissions.to_string(),
-                "active": token.active,
+                "active": token.active.unwrap_or(true),
                 "default": token.default,
                 "kind": token.kind.as_str(),
             }),

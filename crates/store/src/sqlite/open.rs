@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, MAIN_DB, OpenFlags};
 use tokio::time::Instant;
 
 use crate::OpenError;
@@ -104,8 +104,14 @@ fn on_file(path: &Path, shared: Shared) -> Result<(Arc<Shared>, Writer), OpenErr
 /// A connection to a file that is whole, up to date, and written ahead of.
 fn ready(path: &Path) -> Result<Connection, OpenError> {
     examine::before_opening(path)?;
+    let conn = Connection::open_with_flags(path, flags(true));
+    let conn = conn.map_err(|error| OpenError::of(path, error))?;
+    // SQLite opens what it may not write for reading, and fails at the first write.
+    if conn.is_readonly(MAIN_DB).is_ok_and(|readonly| readonly) {
+        let why = "it can only be read".to_owned();
+        return Err(OpenError::NoAccess(path.to_owned(), why));
+    }
     let open = || {
-        let conn = Connection::open_with_flags(path, flags(true))?;
         configure(&conn, WRITER_CACHE)?;
         migrate::migrate(&conn)?;
         // Answers the mode it is in then, and fails while somebody else holds the file.
@@ -115,9 +121,10 @@ fn ready(path: &Path) -> Result<Connection, OpenError> {
         for sql in statements() {
             drop(conn.prepare_cached(&sql)?);
         }
-        Ok(conn)
+        Ok(())
     };
-    open().map_err(|error| OpenError::of(path, error))
+    open().map_err(|error| OpenError::of(path, error))?;
+    Ok(conn)
 }
 
 fn flags(create: bool) -> OpenFlags {

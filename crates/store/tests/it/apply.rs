@@ -16,7 +16,7 @@ fn declared_token(name: &str, hash: Option<u8>) -> DeclaredToken {
         hash: hash.map(|hash| TokenHash([hash; 32])),
         fresh: TokenHash([200; 32]),
         permissions: [Permission::WebhooksRead].into_iter().collect(),
-        active: true,
+        active: None,
         kind: TokenKind::Program,
         default: false,
     }
@@ -169,7 +169,7 @@ fn what_is_declared_differently_is_changed() {
     other.name = "Renamed".to_owned();
     other.events[0].date_from = Some(at(6));
     other.tokens[0].hash = Some(TokenHash([9; 32]));
-    other.tokens[1].active = false;
+    other.tokens[1].active = Some(false);
     other.webhooks[0].settings = "{\"comment\":null}".to_owned();
     let applied = apply(&given, other.clone(), 6).unwrap();
     use Change::{Changed, Unchanged};
@@ -187,8 +187,12 @@ fn what_is_declared_differently_is_changed() {
     let made = wait(given.store.grants(TokenHash([200; 32]))).unwrap();
     assert!(!made[0].active);
     assert_eq!(all_webhooks(&given)[0].version, 2);
+    // What is left out stays: nobody is let in again by accident.
+    other.tokens[1].active = None;
     let again = apply(&given, other, 7).unwrap();
     assert!(changes(&again).iter().all(|change| *change == Unchanged));
+    let made = wait(given.store.grants(TokenHash([200; 32]))).unwrap();
+    assert!(!made[0].active);
     let tenant = wait(
         given
             .store

@@ -301,6 +301,10 @@ impl<'a> Entry<'a> {
             );
         }
         let hash = self.text("token").map(|token| {
+            if token == "..." {
+                let message = "is only dots; write the token, or leave the line out";
+                self.wrong("token", message);
+            }
             if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 self.wrong("token", "may have no spaces, and only characters of ASCII");
             }
@@ -311,7 +315,7 @@ impl<'a> Entry<'a> {
             hash,
             fresh: TokenHash::of(made),
             permissions: self.permissions(permission),
-            active: self.flag("active").unwrap_or(true),
+            active: self.flag("active"),
             kind: self.kind(),
             default: self.flag("default").unwrap_or(false),
         })

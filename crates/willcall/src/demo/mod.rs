@@ -11,6 +11,7 @@ mod screen;
 mod watch;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,8 +37,16 @@ const EXCHANGE_LIMIT_MS: u32 = 2_000;
 const SHOW_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(once: bool) -> Result<ExitCode> {
+    let mut signals = serve::Signals::listen()?;
     let folder = fresh_folder()?;
-    let config = Config::for_demo(folder.clone())?;
+    let ended = on_folder(&folder, once, &mut signals).await;
+    std::fs::remove_dir_all(&folder)
+        .with_context(|| format!("the demo's folder {} cannot be removed", folder.display()))?;
+    ended
+}
+
+async fn on_folder(folder: &Path, once: bool, signals: &mut serve::Signals) -> Result<ExitCode> {
+    let config = Config::for_demo(folder.to_owned())?;
     let house = assemble::build(&config, hastened)?;
     let listener = match listen::bind(config.listen).await {
         Ok(listener) => listener,
@@ -46,28 +55,47 @@ pub(crate) async fn run(once: bool) -> Result<ExitCode> {
     };
     let address = listener.local_addr()?;
     let listening = Listening::begin(listener, house.router.clone(), config.connections_max);
-    screen::open(address, &folder, HASTE, EXCHANGE_LIMIT_MS);
-    let mut as_it_must = true;
-    let mut hints = Vec::new();
-    for demo in assemble::dialects(&config).demos() {
-        let shown = tokio::time::timeout(SHOW_LIMIT, show(&house, &config, address, &demo, once));
-        let (good, token) = shown.await.context("the show did not end in time")??;
-        as_it_must &= good;
-        hints.extend((demo.hints)(&format!("http://{address}"), &token));
-    }
-    screen::verdict(as_it_must);
-    if !once {
-        screen::hints(&hints);
-        serve::Signals::listen()?.next().await;
-    }
+    screen::open(address, folder, HASTE, EXCHANGE_LIMIT_MS);
+    let shown = tokio::select! {
+        biased;
+        _ = signals.next() => None,
+        shown = shows(&house, &config, address, once) => Some(shown?),
+    };
+    let as_it_must = match shown {
+        Some((as_it_must, hints)) => {
+            screen::verdict(as_it_must);
+            if !once {
+                screen::hints(&hints);
+                signals.next().await;
+            }
+            as_it_must
+        }
+        None => false,
+    };
     serve::wind_up(house, listening).await?;
-    std::fs::remove_dir_all(&folder)
-        .with_context(|| format!("the demo's folder {} cannot be removed", folder.display()))?;
     Ok(if as_it_must {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Every dialect's part; answers whether everything ended as it must, and what to try by hand.
+async fn shows(
+    house: &House,
+    config: &Config,
+    address: SocketAddr,
+    once: bool,
+) -> Result<(bool, Vec<(String, String)>)> {
+    let mut as_it_must = true;
+    let mut hints = Vec::new();
+    for demo in assemble::dialects(config).demos() {
+        let shown = tokio::time::timeout(SHOW_LIMIT, show(house, config, address, &demo, once));
+        let (good, token) = shown.await.context("the show did not end in time")??;
+        as_it_must &= good;
+        hints.extend((demo.hints)(&format!("http://{address}"), &token));
+    }
+    Ok((as_it_must, hints))
 }
 
 /// One dialect's part; answers whether everything ended as it must, and the token used.

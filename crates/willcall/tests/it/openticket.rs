@@ -458,6 +458,27 @@ async fn a_receiver_that_is_busy_is_left_alone_as_long_as_it_asks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_nonce_that_a_receiver_sends_back_is_in_no_log() {
+    let world = World::new().await;
+    let hook = world.hook("a.test", 0).await;
+    world.answering("a.test", |call| {
+        let nonce = call.header("OpenTicket-Identifier");
+        Response::new(Full::from(format!("you sent {nonce}")))
+    });
+    world.paid(1).await;
+    minutes(1).await;
+    let guid = world.invocations(&hook, "").await[0]["guid"].clone();
+    let path = format!(
+        "/webhook/{}/invocations/{}",
+        hook.guid,
+        guid.as_str().unwrap()
+    );
+    let (_, told) = world.ask(Method::GET, &path, Value::Null).await;
+    assert_eq!(told["attempt_log"][0]["response_body"], "you sent ***");
+    assert!(!told.to_string().contains(&hook.nonce), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deleted_webhook_is_called_no_more() {
     let world = World::new().await;
     let hook = world.hook("a.test", 5).await;

@@ -131,6 +131,60 @@ fn a_file_applied_again_changes_nothing_and_a_bad_one_names_line_and_field() {
 }
 
 #[test]
+fn a_bad_file_leaves_no_store_behind_and_one_that_is_no_text_is_told_by_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.toml");
+    let data_dir = folder.path().join("data");
+    let apply = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        let (file, data_dir) = (file.to_str().unwrap(), data_dir.to_str().unwrap());
+        let output = willcall(&["apply", file, "--data-dir", data_dir]);
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let words = apply(b"[[organizer]]\nslgu = \"x\"\n");
+    assert!(
+        words.contains("line 2") && words.contains("slgu"),
+        "{words}"
+    );
+    let words = apply(b"[[organizer]]\nname = \"\xff\"\n");
+    assert!(
+        words.contains("line 2") && words.contains("UTF-8"),
+        "{words}"
+    );
+    assert!(!data_dir.exists());
+    let token = [
+        "token",
+        "create",
+        "--administrator",
+        "--name",
+        "x",
+        "--data-dir",
+    ];
+    let made = willcall(&[token.as_slice(), &[data_dir.to_str().unwrap()]].concat());
+    assert!(!made.status.success() && !data_dir.exists(), "{made:?}");
+}
+
+#[test]
+fn what_is_kept_is_for_its_user_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    let file = folder.path().join("tenants.toml");
+    std::fs::write(&file, TENANT).unwrap();
+    let applied = willcall(&[
+        "apply",
+        file.to_str().unwrap(),
+        "--data-dir",
+        data_dir.to_str().unwrap(),
+    ]);
+    assert!(applied.status.success(), "{applied:?}");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&data_dir) & 0o777, 0o700);
+    assert_eq!(mode(&data_dir.join("willcall.db")) & 0o777, 0o600);
+}
+
+#[test]
 fn a_second_server_on_the_same_folder_refuses_to_start() {
     let folder = tempfile::tempdir().unwrap();
     let _first = Server::start(folder.path(), &[]);

@@ -1,7 +1,6 @@
 //! What became of triggers: the invocations of a webhook, and having them sent again.
 //!
-//! Credentials are masked where they are written down; what a receiver sent back is shown to
-//! readers without the nonce.
+//! Nothing here shows a secret: credentials and nonces are masked where they are written down.
 
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use model::webhook::{Headers, Webhook};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::webhooks::{actor, find, is_trusted, moment, number, without_nonce};
+use super::webhooks::{actor, find, moment, number};
 use super::{OpenTicket, answer, guid, wire};
 use crate::route::{Admitted, Answer};
 
@@ -277,29 +276,24 @@ fn error(outcome: &Outcome) -> Option<String> {
 }
 
 fn told(request: &Admitted, webhook: &Webhook, story: &DeliveryStory) -> Told {
-    let trusted = is_trusted(request, webhook);
-    let clean = |text: String| match trusted {
-        true => text,
-        false => without_nonce(&text, webhook),
-    };
     let invocation = shown(request, webhook, &story.row);
     let attempts = story.attempts.iter();
     Told {
         attempt_log: attempts
-            .map(|past| logged(past, &invocation.dedupe_key, &clean))
+            .map(|past| logged(past, &invocation.dedupe_key))
             .collect(),
         invocation,
         request_body: text(&story.body),
     }
 }
 
-fn logged(past: &PastAttempt, dedupe_key: &str, clean: &dyn Fn(String) -> String) -> LoggedAttempt {
+fn logged(past: &PastAttempt, dedupe_key: &str) -> LoggedAttempt {
     let made = &past.attempt;
     let answered = match &made.outcome {
         Outcome::Answered(answered) => Some(answered),
         Outcome::Failed(_) => None,
     };
-    let mut request_headers = lines(&made.request_headers, &|text| text);
+    let mut request_headers = lines(&made.request_headers);
     // It is not written down, because it follows from what is.
     request_headers.insert(wire::DEDUPE_HEADER.to_owned(), dedupe_key.into());
     LoggedAttempt {
@@ -310,8 +304,8 @@ fn logged(past: &PastAttempt, dedupe_key: &str, clean: &dyn Fn(String) -> String
         request_headers: Value::Object(request_headers),
         response_status: made.outcome.status(),
         error: error(&made.outcome),
-        response_headers: answered.map(|a| Value::Object(lines(&a.headers, clean))),
-        response_body: answered.map(|a| beginning(clean(text(&a.body)))),
+        response_headers: answered.map(|a| Value::Object(lines(&a.headers))),
+        response_body: answered.map(|a| beginning(text(&a.body))),
         next_attempt_at: past.next_due_at.map(moment),
     }
 }
@@ -333,10 +327,10 @@ fn beginning(mut text: String) -> String {
 }
 
 /// Header lines by name; those of one name are joined with commas.
-fn lines(headers: &Headers, clean: &dyn Fn(String) -> String) -> Map<String, Value> {
+fn lines(headers: &Headers) -> Map<String, Value> {
     let mut lines: Map<String, Value> = Map::new();
     for (name, value) in headers.iter() {
-        let value = clean(String::from_utf8_lossy(value).into_owned());
+        let value = String::from_utf8_lossy(value).into_owned();
         let name = String::from_utf8_lossy(name).into_owned();
         let joined = match lines.get(&name).and_then(Value::as_str) {
             Some(before) => format!("{before}, {value}"),

@@ -304,19 +304,11 @@ impl OpenTicket {
 }
 
 /// Whether whoever asks may see this webhook's secrets.
-pub(super) fn is_trusted(request: &Admitted, webhook: &Webhook) -> bool {
+fn is_trusted(request: &Admitted, webhook: &Webhook) -> bool {
     let mut owner = request.tenants.iter();
     let owner = owner.find(|own| own.id == webhook.tenant);
     let writing = Need::Right(Permission::WebhooksWrite);
     owner.is_some() && request.holder.may(writing, owner)
-}
-
-/// What `text` says without the webhook's nonce, should its receiver have sent that back.
-pub(super) fn without_nonce(text: &str, webhook: &Webhook) -> String {
-    match wire::nonce(&webhook.headers) {
-        nonce if nonce.is_empty() => text.to_owned(),
-        nonce => text.replace(&nonce, MASK),
-    }
 }
 
 fn fields_of(webhook: &Webhook) -> Result<Fields, Refusal> {
@@ -337,8 +329,11 @@ pub(super) fn written(settings: &Settings) -> Result<String, Refusal> {
 
 /// A time in whole seconds, as all of the vendor's are.
 pub(super) fn moment(at: Timestamp) -> String {
-    let millis = at.as_millis();
-    Timestamp::from_millis(millis - millis.rem_euclid(1_000)).to_string()
+    let text = at.to_string();
+    match text.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => text,
+    }
 }
 
 /// A number of the query from 1 to `most`.

@@ -150,28 +150,30 @@ fn call(method: Method, below: &str, body: &Value) -> DemoCall {
 }
 
 fn hints(base: &str, token: &str) -> Vec<(String, String)> {
-    let organizer = format!("{base}/api/v1/organizers/{ORGANIZER}");
-    let auth = format!("-H 'Authorization: Token {token}'");
+    let auth = "-H \"$TOKEN\"";
     let json = "-H 'Content-Type: application/json'";
     let hint = |what: &str, command: String| (what.to_owned(), command);
     vec![
         hint(
-            "the webhooks",
-            format!("curl -s {auth} {organizer}/webhooks/"),
+            "set these first",
+            format!(
+                "TOKEN='Authorization: Token {token}'\n  API={base}/api/v1/organizers/{ORGANIZER}"
+            ),
         ),
+        hint("the webhooks", format!("curl -s {auth} $API/webhooks/")),
         hint(
             "hand in a notification",
             format!(
-                "curl -s {auth} {json} {organizer}/notifications/ \\\n    -d '{{\"event\":\"democon\",\"action\":\"pretix.event.order.paid\",\"code\":\"XYZ99\"}}'"
+                "curl -s {auth} {json} $API/notifications/ \\\n    -d '{{\"event\":\"democon\",\"action\":\"pretix.event.order.paid\",\"code\":\"XYZ99\"}}'"
             ),
         ),
         hint(
-            "what became of it",
-            format!("curl -s {auth} '{organizer}/webhooks/1/deliveries/?page_size=3'"),
+            "what became of it at the first webhook",
+            format!("curl -s {auth} \"$API/webhooks/1/deliveries/?page_size=3\""),
         ),
         hint(
-            "send again whatever failed",
-            format!("curl -s -X POST {auth} {organizer}/webhooks/2/retry_failed/"),
+            "try again at once what waits for the receiver that hangs",
+            format!("curl -s -X POST {auth} $API/webhooks/4/retry_failed/"),
         ),
     ]
 }

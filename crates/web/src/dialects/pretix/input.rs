@@ -13,11 +13,11 @@ use crate::body::{Form, Query};
 /// Reads bodies in the charset they are in.
 pub(super) trait Decode {
     /// The text of a body in its charset; UTF-8 if that is not known.
-    fn decoded(&self, body: &Bytes) -> Result<String, Refusal>;
+    fn decoded(&self, body: &[u8]) -> Result<String, Refusal>;
 }
 
 impl Decode for Form {
-    fn decoded(&self, body: &Bytes) -> Result<String, Refusal> {
+    fn decoded(&self, body: &[u8]) -> Result<String, Refusal> {
         let label = self.charset.as_deref().unwrap_or_default();
         let label = label.to_ascii_lowercase().replace('_', "-");
         match label.as_str() {
@@ -81,7 +81,7 @@ fn no_json(words: &str) -> Refusal {
     Refusal::Unreadable(format!("JSON parse error - {words}"))
 }
 
-fn utf8(body: &Bytes) -> Result<String, Refusal> {
+fn utf8(body: &[u8]) -> Result<String, Refusal> {
     let error = match std::str::from_utf8(body) {
         Ok(text) => return Ok(text.to_owned()),
         Err(error) => error,
@@ -95,7 +95,7 @@ fn utf8(body: &Bytes) -> Result<String, Refusal> {
     Err(undecodable("utf-8", body, at, reason))
 }
 
-fn undecodable(codec: &str, body: &Bytes, at: usize, reason: &str) -> Refusal {
+fn undecodable(codec: &str, body: &[u8], at: usize, reason: &str) -> Refusal {
     let byte = body.get(at).copied().unwrap_or_default();
     no_json(&format!(
         "'{codec}' codec can't decode byte {byte:#04x} in position {at}: {reason}"
@@ -103,10 +103,12 @@ fn undecodable(codec: &str, body: &Bytes, at: usize, reason: &str) -> Refusal {
 }
 
 /// A form says everything in text, so a list is a name given several times, and one that is not
-/// there is empty.
+/// there is empty; a blank where true or false belongs is nothing said.
 fn from_form(form: &[(String, String)], whole: bool) -> Object {
     let last = |name: &'static str| {
+        let is_flag = matches!(name, "enabled" | "all_events");
         let found = form.iter().rev().find(|(own, _)| own == name);
+        let found = found.filter(|(_, value)| !(is_flag && value.is_empty()));
         found.map(|(_, value)| (name, Value::text(value.as_str())))
     };
     let single = [

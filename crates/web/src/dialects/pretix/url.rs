@@ -30,7 +30,8 @@ pub(super) fn is_target(text: &str) -> bool {
 fn without_user(rest: &str) -> Option<&str> {
     let (user_info, after) = rest.split_once('@')?;
     let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
-    let sound = |part: &str| !part.contains([':', '/']) && !part.contains(is_space);
+    // Brackets: Python's URL parser takes them for an address and gives up.
+    let sound = |part: &str| !part.contains([':', '/', '[', ']']) && !part.contains(is_space);
     (!user.is_empty() && sound(user) && sound(password)).then_some(after)
 }
 

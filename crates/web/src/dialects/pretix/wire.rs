@@ -6,7 +6,7 @@
 //! then the rest as it was given.
 
 use model::filter::Pair;
-use model::limits::{NAME_BYTES_MAX, NOTIFICATION_KEY_BYTES_MAX};
+use model::limits::NAME_BYTES_MAX;
 use model::refusal::Fault;
 
 use super::fields::{self, NO_INTEGER, NO_TEXT, NOT_BLANK, NOT_NULL, REQUIRED};
@@ -287,12 +287,9 @@ fn judged(key: &str, rule: Rule, value: Option<&Value>, organizer: &str) -> Resu
     let fault = |reason: &str| Err(Fault::new(key, reason));
     match (rule, value) {
         (Rule::Id, None) => Ok(Value::Int(ID_PLACE.to_owned())),
-        (Rule::Id, Some(Value::Int(digits))) if digits.len() > NOTIFICATION_KEY_BYTES_MAX => {
-            let most = NOTIFICATION_KEY_BYTES_MAX;
-            Err(Fault::new(
-                key,
-                format!("Ensure this value has no more than {most} digits."),
-            ))
+        // pretix's own numbers are of this size, and receivers were promised that they are.
+        (Rule::Id, Some(Value::Int(digits))) if digits.parse::<i64>().is_err() => {
+            Err(Fault::new(key, "Ensure this value fits into 64 bits."))
         }
         (Rule::Id, Some(Value::Int(_))) => Ok(Value::Int(ID_PLACE.to_owned())),
         (Rule::Organizer, None) => Ok(Value::text(organizer)),

@@ -133,8 +133,8 @@ fn mistakes_name_their_line_and_field() {
             "line 10, company.webhook.retries: The retries must be an integer between 0 and 25.",
         ),
         (
-            &file(&format!("{WEBHOOK}\nnonce = \"a b\"")),
-            "line 11, company.webhook.nonce: must have 1 to 255 characters of ASCII, and no spaces",
+            &file(&format!("{WEBHOOK}\nnonce = \"abc def ghi\"")),
+            "line 11, company.webhook.nonce: must have 8 to 255 characters of ASCII, and no spaces",
         ),
         (
             &file(&format!("{WEBHOOK}\nguid = \"x\"")),

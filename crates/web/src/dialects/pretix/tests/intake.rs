@@ -62,12 +62,18 @@ async fn the_same_id_again_is_the_same_notification_and_with_another_body_a_cont
 }
 
 #[tokio::test]
-async fn ids_may_be_larger_than_any_machine_word() {
+async fn ids_fit_64_bits() {
     let house = House::new().await;
-    let id = "123456789012345678901234567890";
-    let body = PAID.replacen('{', &format!("{{\"notification_id\":{id},"), 1);
-    let told = format!("{{\"notification_id\":{id},\"deliveries\":0}}");
-    assert_eq!(hand_in(&house, &body).await.told(), (201, told.as_str()));
+    let body = |id: &str| PAID.replacen('{', &format!("{{\"notification_id\":{id},"), 1);
+    let largest = "9223372036854775807";
+    let told = format!("{{\"notification_id\":{largest},\"deliveries\":0}}");
+    assert_eq!(
+        hand_in(&house, &body(largest)).await.told(),
+        (201, told.as_str())
+    );
+    let told = r#"{"notification_id":["Ensure this value fits into 64 bits."]}"#;
+    let refused = hand_in(&house, &body("9223372036854775808")).await;
+    assert_eq!(refused.told(), (400, told));
 }
 
 #[tokio::test]

@@ -115,8 +115,8 @@ async fn deliveries_are_listed_newest_first_with_where_they_stand() {
             "status": "retrying",
             "reason": null,
             "attempt_count": 1,
-            "accepted_at": "2026-11-20T18:00:02Z",
-            "next_attempt_at": "2026-11-20T18:00:10Z",
+            "accepted_at": "2026-11-20T18:00:02.000Z",
+            "next_attempt_at": "2026-11-20T18:00:10.000Z",
             "ended_at": null,
             "response_status": null,
             "outcome": "No connection to the receiver came about: connection refused.",
@@ -224,7 +224,7 @@ async fn a_delivery_tells_of_its_attempts() {
         json!([{
             "number": 1,
             "is_retry": false,
-            "datetime": "2026-11-20T18:00:05Z",
+            "datetime": "2026-11-20T18:00:05.000Z",
             "duration_ms": 40,
             "method": "POST",
             "url": "https://***@example.org/hook",
@@ -246,7 +246,7 @@ async fn a_delivery_tells_of_its_attempts() {
     let attempt = &failed["attempts"][0];
     assert_eq!(attempt["error"]["code"], "connect");
     assert_eq!(attempt["response_body"], Value::Null);
-    assert_eq!(attempt["next_attempt_at"], "2026-11-20T18:00:10Z");
+    assert_eq!(attempt["next_attempt_at"], "2026-11-20T18:00:10.000Z");
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn a_delivery_can_be_sent_again_whatever_became_of_it() {
             (&told["id"], &told["status"]),
             (&json!(id), &json!("retrying"))
         );
-        assert_eq!(told["next_attempt_at"], "2026-11-20T18:00:06Z");
+        assert_eq!(told["next_attempt_at"], "2026-11-20T18:00:06.000Z");
         assert_eq!(told["attempts"].as_array().unwrap().len(), 1);
     }
     let due = house.due().await;

@@ -364,7 +364,7 @@ fn numbers_that_are_none_and_other_organizers_are_named() {
         ),
         (
             &format!(r#"{{"action":"x","notification_id":{}}}"#, "1".repeat(191)),
-            "notification_id: Ensure this value has no more than 190 digits.",
+            "notification_id: Ensure this value fits into 64 bits.",
         ),
         (
             r#"{"action":"x","a":[NaN]}"#,
