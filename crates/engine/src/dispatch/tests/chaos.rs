@@ -1,6 +1,6 @@
 //! Everything at once, drawn from a seed: the store answers late, refuses, forgets to answer;
-//! people switch webhooks off and on, edit them, have deliveries sent again; receivers fail and
-//! hang. Then calm. What was sent and what is written down must agree, call by call.
+//! people switch webhooks off and on, edit them, have deliveries sent again; receivers fail, hang
+//! and ask to be left alone. Then calm. What was sent and what is written down must agree, call by call.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -38,6 +38,7 @@ impl Chaos {
         let mut world = World::new().await;
         world.settings.flights_max = 4 + usize::try_from(dice.below(12)).unwrap();
         world.settings.lane_width = 1 + usize::try_from(dice.below(6)).unwrap();
+        world.policy.retry_after_max_ms = Some(5_000);
         let mut webhooks = Vec::new();
         for number in 0..4 {
             let url = format!("http://{}/", host(number));
@@ -50,7 +51,8 @@ impl Chaos {
                     0..60 => Does::Answers(200),
                     60..75 => Does::AnswersAfter(200, wait),
                     75..85 => Does::Answers(500),
-                    85..95 => Does::AnswersAfter(503, wait),
+                    85..92 => Does::AnswersAfter(503, wait),
+                    92..95 => Does::Busy(503, "7"),
                     95..98 => Does::Hangs,
                     _ => Does::Answers(302),
                 }

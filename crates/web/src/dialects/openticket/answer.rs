@@ -1,7 +1,7 @@
 //! Answers in JSON, and links between pages.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LINK};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK};
 use http::{HeaderValue, StatusCode};
 use model::refusal::Refusal;
 use serde::Serialize;
@@ -17,6 +17,9 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Answer, 
     *answer.status_mut() = status;
     let form = HeaderValue::from_static("application/json");
     answer.headers_mut().insert(CONTENT_TYPE, form);
+    // A nonce may be in it.
+    let secret = HeaderValue::from_static("no-store");
+    answer.headers_mut().insert(CACHE_CONTROL, secret);
     Ok(answer)
 }
 

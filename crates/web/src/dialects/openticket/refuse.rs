@@ -1,9 +1,8 @@
 //! Refusals as the vendor's framework words them: `message`, and `errors` by field if fields are
 //! at fault.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, header};
 use model::refusal::Refusal;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -27,7 +26,6 @@ pub(super) fn refuse(_: &Asked, refusal: &Refusal) -> Answer {
     // Text and lists of text can always be written.
     let mut answer = answer.unwrap_or_default();
     let headers = answer.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if matches!(refusal, Refusal::Unauthenticated(_)) {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
