@@ -1,6 +1,7 @@
 //! Everything at once, drawn from a seed: the store answers late, refuses, forgets to answer;
 //! people switch webhooks off and on, edit them, have deliveries sent again; receivers fail, hang
-//! and ask to be left alone. Then calm. What was sent and what is written down must agree, call by call.
+//! and ask to be left alone. Then calm. What was sent and what is written down must agree, call
+//! by call.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

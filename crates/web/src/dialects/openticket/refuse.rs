@@ -1,8 +1,8 @@
 //! Refusals as the vendor's framework words them: `message`, and `errors` by field if fields are
 //! at fault.
 
-use http::{HeaderValue, StatusCode};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
 use model::refusal::Refusal;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
