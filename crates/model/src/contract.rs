@@ -1,5 +1,6 @@
 //! What a store must do: Ledger (hot: batches, one transaction each, safe to repeat), Catalog
-//! (cold: configuration and reading, one question each), and how it tells the engine.
+//! (cold: configuration and reading, one question each), People (who signs in), Board (what the
+//! dashboard asks), and how it tells the engine.
 //!
 //! `now` is always an argument. Every Catalog question about a tenant's things names the tenant,
 //! so that none can answer across tenants. Bounds of batches are in `limits.rs`.
@@ -10,9 +11,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::attempt::Attempt;
+use crate::board::{
+    AuditQuery, AuditRow, Bystander, Count, Errand, LogPage, LogQuery, NewErrand,
+    NotificationQuery, NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings,
+    TokenRow, WebhookFound, WebhookSearch,
+};
 use crate::delivery::{Due, Next};
-use crate::id::{DeliveryId, TenantId, WebhookId};
+use crate::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use crate::notification::{Acceptance, NewNotification};
+use crate::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
 use crate::query::{
     Applied, AuditEntry, Declaration, DeliveryPage, DeliveryQuery, DeliveryStory, KeptAnswer,
     WebhookPage, WebhookQuery,
@@ -53,6 +60,8 @@ pub enum Conflict {
     TokenHash,
     #[error("the key of this webhook")]
     WebhookKey,
+    #[error("a user of this name")]
+    UserName,
 }
 
 /// The hot half: what every notification passes through.
@@ -95,6 +104,22 @@ pub trait Ledger: Send + Sync {
     /// rows; answers whether there may be more. What has no time there stays.
     fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool>;
 
+    /// Cancels these pending deliveries because somebody asked, and writes that into the audit
+    /// log; at most `limits::SWEEP_ROWS_MAX`. Those that are not pending, or not the tenant's,
+    /// stay as they are. Answers how many it was done to.
+    fn stop(
+        &self,
+        tenant: TenantId,
+        deliveries: Vec<DeliveryId>,
+        actor: String,
+        at: Timestamp,
+    ) -> Reply<usize>;
+
+    /// Takes one step of the oldest errand that has not ended, at most `limits::SWEEP_ROWS_MAX`
+    /// rows; answers whether there is more to do. An errand of a webhook that is disabled or
+    /// deleted meanwhile ends as broken off.
+    fn step_errand(&self, at: Timestamp) -> Reply<bool>;
+
     /// Answers once the writer has come round: shows that it lives.
     fn pulse(&self) -> Reply<()>;
 }
@@ -117,6 +142,8 @@ pub struct LaneTarget {
     pub retries_max: Option<u32>,
     pub paused_until: Option<Timestamp>,
     pub enabled: bool,
+    /// See `Standing::failing_since`.
+    pub failing_since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +213,9 @@ pub trait Listener: Send + Sync {
 
     /// Something changed through another process: anything may be different.
     fn changed_elsewhere(&self);
+
+    /// An errand was begun: there are steps to take.
+    fn errand_begun(&self);
 }
 
 /// The cold half: configuration and reading.
@@ -243,8 +273,142 @@ pub trait Catalog: Send + Sync {
     ) -> Reply<Vec<Applied>>;
 }
 
-/// Both halves, as one thing to hand around.
-pub trait Store: Ledger + Catalog {
+/// Who signs in. Secrets come and go as hashes only.
+pub trait People: Send + Sync {
+    fn has_users(&self) -> Reply<bool>;
+    /// Those with a role at this tenant, or all there are; by name.
+    fn users(&self, tenant: Option<TenantId>) -> Reply<Vec<User>>;
+    /// By the name they sign in with, whatever the case of ASCII letters.
+    fn user(&self, name: String) -> Reply<Option<(User, PasswordHash)>>;
+    /// `Conflict` if there is a user of this name.
+    fn create_user(&self, user: NewUser, at: Timestamp) -> Reply<User>;
+    /// `None` if there is no such user.
+    fn change_user(&self, user: UserId, change: UserChange, at: Timestamp) -> Reply<Option<User>>;
+    /// Gives a role, another role, or with `None` none. Writes an audit entry of the tenant.
+    /// Answers whether there is such a user.
+    fn set_role(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        role: Option<Role>,
+        actor: String,
+        at: Timestamp,
+    ) -> Reply<bool>;
+
+    /// Begins a session under the hash of its secret; forgets failures of the user's name.
+    fn begin_session(
+        &self,
+        session: TokenHash,
+        user: UserId,
+        until: Timestamp,
+        at: Timestamp,
+    ) -> Reply<()>;
+    /// Whose session this is, unless it has ended or its user may not sign in.
+    fn session(&self, session: TokenHash, at: Timestamp) -> Reply<Option<User>>;
+    fn end_session(&self, session: TokenHash) -> Reply<()>;
+
+    /// A link that signs a user in once, until then.
+    fn create_link(&self, link: TokenHash, user: UserId, until: Timestamp) -> Reply<()>;
+    /// Uses the link up; answers whose it was if it still held.
+    fn use_link(&self, link: TokenHash, at: Timestamp) -> Reply<Option<User>>;
+
+    /// How often signing in failed for what hashes to `name`; whether or not there is such a user.
+    fn failures(&self, name: TokenHash) -> Reply<Option<Failures>>;
+    /// Counts one more. Counts a day old are forgotten.
+    fn add_failure(&self, name: TokenHash, at: Timestamp) -> Reply<Failures>;
+}
+
+/// What the dashboard asks beside what is in the Catalog. Every list is a page.
+pub trait Board: Send + Sync {
+    fn find_tenants(&self, query: TenantQuery) -> Reply<Vec<Tenant>>;
+    fn tenant_settings(&self, tenant: TenantId) -> Reply<Option<TenantSettings>>;
+    /// How long ended deliveries of the tenant stay; `None`: as the operator set it. Writes an
+    /// audit entry.
+    fn set_kept(
+        &self,
+        tenant: TenantId,
+        kept_ms: Option<i64>,
+        actor: String,
+        at: Timestamp,
+    ) -> Reply<()>;
+
+    fn find_webhooks(&self, tenant: TenantId, query: WebhookSearch) -> Reply<WebhookFound>;
+    /// How these webhooks of the tenant fared, with the tallies from the hour of `since` on.
+    fn standings(
+        &self,
+        tenant: TenantId,
+        webhooks: Vec<WebhookId>,
+        since: Timestamp,
+    ) -> Reply<Vec<Standing>>;
+
+    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage>;
+    /// Those of these deliveries that are the tenant's, as lines of the log.
+    fn log_rows(
+        &self,
+        tenant: TenantId,
+        deliveries: Vec<DeliveryId>,
+    ) -> Reply<Vec<crate::board::LogRow>>;
+
+    fn notifications(
+        &self,
+        tenant: TenantId,
+        query: NotificationQuery,
+    ) -> Reply<Vec<NotificationRow>>;
+    fn notification(
+        &self,
+        tenant: TenantId,
+        id: NotificationId,
+    ) -> Reply<Option<NotificationStory>>;
+    /// By the application's name for it.
+    fn notification_by_key(
+        &self,
+        tenant: TenantId,
+        key: String,
+    ) -> Reply<Option<NotificationStory>>;
+    /// The tenant's webhooks as they stood to a notification, by id, those above `after`;
+    /// deleted ones only if it was delivered to them or they were deleted later.
+    fn bystanders(
+        &self,
+        tenant: TenantId,
+        notification: NotificationId,
+        after: Option<WebhookId>,
+        limit: usize,
+    ) -> Reply<Vec<Bystander>>;
+
+    /// How many deliveries an errand begun now would be about.
+    fn count_errand(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        what: crate::board::ErrandKind,
+        at: Timestamp,
+    ) -> Reply<Count>;
+    /// Writes the errand down, and an audit entry; one of the kind that is still running for the
+    /// webhook is answered instead of a second.
+    fn begin_errand(&self, errand: NewErrand, at: Timestamp) -> Reply<Errand>;
+    fn errand(&self, tenant: TenantId, id: ErrandId) -> Reply<Option<Errand>>;
+    /// Those of a webhook that have not ended.
+    fn running_errands(&self, tenant: TenantId, webhook: WebhookId) -> Reply<Vec<Errand>>;
+
+    /// A tenant's tokens, or with `None` the administrators'; by name.
+    fn tokens(&self, tenant: Option<TenantId>) -> Reply<Vec<TokenRow>>;
+    /// Switches a token off for good. Writes an audit entry if it is a tenant's. Answers whether
+    /// there is such a token.
+    fn revoke_token(
+        &self,
+        tenant: Option<TenantId>,
+        token: TokenId,
+        actor: String,
+        at: Timestamp,
+    ) -> Reply<bool>;
+    /// Notes that tokens were used. May be late and may be lost: it is for people to look at.
+    fn note_uses(&self, uses: Vec<(TokenHash, Timestamp)>) -> Reply<()>;
+
+    fn audit_page(&self, tenant: TenantId, query: AuditQuery) -> Reply<Vec<AuditRow>>;
+}
+
+/// All parts, as one thing to hand around.
+pub trait Store: Ledger + Catalog + People + Board {
     /// Takes nothing more, finishes what was taken, closes every file.
     fn close(&self) -> Reply<()>;
 }

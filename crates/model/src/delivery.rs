@@ -38,6 +38,8 @@ pub enum CancelCause {
     ReceiverGone,
     /// The webhook was deleted while the delivery was owed.
     WebhookDeleted,
+    /// A person or program did not want it sent any more.
+    Asked,
 }
 
 /// What deciding about a delivery needs to know of it.
@@ -142,10 +144,11 @@ impl State {
 }
 
 impl CancelCause {
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 4] = [
         Self::WebhookDisabled,
         Self::ReceiverGone,
         Self::WebhookDeleted,
+        Self::Asked,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -153,6 +156,7 @@ impl CancelCause {
             Self::WebhookDisabled => "webhook_disabled",
             Self::ReceiverGone => "receiver_gone",
             Self::WebhookDeleted => "webhook_deleted",
+            Self::Asked => "asked",
         }
     }
 
@@ -163,6 +167,7 @@ impl CancelCause {
                 "The receiver answered 410 Gone, so the webhook was disabled and nothing more is sent."
             }
             Self::WebhookDeleted => "The webhook was deleted before this was delivered.",
+            Self::Asked => "Somebody asked that it be sent no more.",
         }
     }
 }

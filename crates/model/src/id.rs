@@ -33,6 +33,18 @@ numbered!(
     /// A notification in this store; the application's own name for it is its key.
     NotificationId
 );
+numbered!(
+    /// Somebody who signs in.
+    UserId
+);
+numbered!(
+    /// One listing of a token.
+    TokenId
+);
+numbered!(
+    /// Something done to many deliveries.
+    ErrandId
+);
 
 /// One notification owed to one webhook. Prints as `dlv_<notification>_<webhook>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,6 +10,8 @@ pub mod id;
 pub mod time;
 
 pub mod notification;
+pub mod password;
+pub mod people;
 pub mod tenant;
 pub mod webhook;
 
@@ -25,6 +27,7 @@ pub mod schedule;
 pub mod address;
 pub mod target;
 
+pub mod board;
 pub mod contract;
 pub mod query;
 pub mod refusal;

@@ -69,6 +69,30 @@ pub const WRITER_QUEUE_MAX: usize = 10_000;
 /// Rows of one page of a list.
 pub const PAGE_ROWS_MAX: usize = 50;
 
+/// Rows that a page of the log looks at before it says how far it came: some ten milliseconds.
+pub const LOOKED_AT_MAX: usize = 10_000;
+
+/// Deliveries counted before somebody is told "more than".
+pub const COUNTED_MAX: usize = 10_000;
+
+/// A token's last use is noted again after this long.
+pub const TOKEN_USE_NOTED_MS: i64 = 60_000;
+
+/// A password, in bytes: more than anybody types, less than what hashing could be abused with.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
+
+/// A password, in characters: OWASP ASVS 5.0 (6.2.1) asks for 8 and recommends 15.
+pub const PASSWORD_CHARS_MIN: usize = 12;
+
+/// The name of a user, in characters.
+pub const USER_NAME_CHARS_MAX: usize = 100;
+
+/// How long a session holds after signing in: a working day.
+pub const SESSION_MS: i64 = 12 * 3_600_000;
+
+/// How long a link that signs in holds.
+pub const LINK_MS: i64 = 15 * 60_000;
+
 /// An answer kept for an idempotency key; larger ones are not kept.
 pub const KEPT_ANSWER_BYTES_MAX: usize = 256 * 1024;
 

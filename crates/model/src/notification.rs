@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::filter::Pair;
-use crate::id::{NotificationId, TenantId};
+use crate::id::{NotificationId, TenantId, WebhookId};
 use crate::time::Timestamp;
 use crate::webhook::Headers;
 
@@ -28,6 +28,12 @@ pub struct NewNotification {
     pub body: Bytes,
     /// Stands for what makes it this one beside its action type and body, if there is more.
     pub digest: Option<i64>,
+    /// What its dialect needs, beside action type, show and body, to say later which pairs it
+    /// stood for.
+    pub about: Option<String>,
+    /// A test of this webhook: goes there whatever it wishes for, if it is enabled, and nowhere
+    /// else.
+    pub only: Option<WebhookId>,
     pub at: Timestamp,
 }
 

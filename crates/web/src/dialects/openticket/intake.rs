@@ -164,6 +164,8 @@ fn notification(tenant: &Tenant, draft: Draft, id: &str, at: Timestamp) -> NewNo
         event: None,
         body: draft.body,
         digest: Some(draft.digest),
+        about: None,
+        only: None,
         at,
     }
 }

@@ -294,6 +294,8 @@ fn notification(tenant: &Tenant, draft: &Draft, id: &str, at: Timestamp) -> NewN
         headers: Headers::default(),
         body: Bytes::from(draft.body(id)),
         digest: None,
+        about: None,
+        only: None,
         at,
     }
 }

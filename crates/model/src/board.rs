@@ -1,0 +1,297 @@
+//! What the dashboard asks, and what it is told: the shapes of the contract's `Board`.
+//!
+//! Every list is a page by keyset, and every search looks at a bounded number of rows and says
+//! how far it came, so that no answer costs more with what is merely stored.
+
+use bytes::Bytes;
+
+use crate::delivery::State;
+use crate::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, WebhookId};
+use crate::query::{AuditEntry, DeliveryRow, Status};
+use crate::tenant::{Permissions, Tenant, TokenKind};
+use crate::time::Timestamp;
+use crate::webhook::{Disabled, Headers, Webhook};
+
+/// Which tenants are listed: by name, at most `limit`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantQuery {
+    /// Only these; `None` is all there are.
+    pub among: Option<Vec<TenantId>>,
+    /// Within the name or the key, whatever the case of ASCII letters; may be empty.
+    pub text: String,
+    /// Those behind this one.
+    pub after: Option<TenantId>,
+    pub limit: usize,
+}
+
+/// A page of a tenant's webhooks for people: newest first, none that is deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookSearch {
+    /// Within the target URL (as it is shown, masked) or the settings; may be empty.
+    pub text: String,
+    pub older_than: Option<WebhookId>,
+    pub limit: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookFound {
+    pub webhooks: Vec<Webhook>,
+    /// Where to go on, if there may be more: older than this one.
+    pub older: Option<WebhookId>,
+}
+
+/// How a webhook has fared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub webhook: WebhookId,
+    /// The latest attempt that was written down: its delivery, when it ended, what came of it in
+    /// one sentence (`Outcome::words`).
+    pub latest: Option<LatestAttempt>,
+    /// The first failure after the last success, if the latest attempt failed.
+    pub failing_since: Option<Timestamp>,
+    /// The earliest delivery that is owed, and when its next attempt is due.
+    pub next_due_at: Option<Timestamp>,
+    /// Whether something that failed waits to be tried again.
+    pub retrying: bool,
+    /// By hour, oldest first; hours in which nothing happened are left out.
+    pub hours: Vec<Tally>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatestAttempt {
+    pub delivery: DeliveryId,
+    pub ended_at: Timestamp,
+    pub success: bool,
+    pub words: String,
+}
+
+/// What happened to a webhook's deliveries in one hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Hours since 1970 in UTC.
+    pub hour: i64,
+    pub delivered: u64,
+    /// Attempts that failed, with another to come.
+    pub retried: u64,
+    /// Deliveries that ended undelivered: exhausted, or cancelled.
+    pub failed: u64,
+}
+
+/// Milliseconds of the hour that a `Tally` counts.
+pub const HOUR_MS: i64 = 3_600_000;
+
+/// A page of the log of a tenant, or of one of its webhooks, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogQuery {
+    /// Of this webhook only, deleted or not; else of all of the tenant.
+    pub webhook: Option<WebhookId>,
+    pub status: Option<Status>,
+    pub action_type: Option<String>,
+    /// The slug of a show.
+    pub event: Option<String>,
+    /// Accepted at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Accepted before this moment.
+    pub until: Option<Timestamp>,
+    /// Within the body that was sent, as it is; empty for any.
+    pub text: String,
+    pub from: Option<LogFrom>,
+    pub limit: usize,
+}
+
+/// Where a page of the log begins. Pages stay put while new rows arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFrom {
+    /// The newest rows that come after this one in the log: are older, or of the same
+    /// notification and a lower webhook.
+    OlderThan(DeliveryId),
+    /// The oldest rows that come before this one; still given newest first.
+    NewerThan(DeliveryId),
+}
+
+/// A page of the log. It may be short, even empty, though there is more: rows that do not match
+/// are looked at only up to `limits::LOOKED_AT_MAX` a page.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogPage {
+    pub rows: Vec<LogRow>,
+    /// Go on there towards older rows, if there may be any.
+    pub older: Option<DeliveryId>,
+    /// Go on there towards newer rows, if there may be any.
+    pub newer: Option<DeliveryId>,
+    /// When the last row that was looked at was accepted, if the search stopped at its bound.
+    pub looked_to: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRow {
+    pub row: DeliveryRow,
+    /// Where it goes, masked.
+    pub target_url: String,
+    /// A test that somebody sent from the dashboard.
+    pub is_test: bool,
+}
+
+/// A notification with what is to be said of it apart from its deliveries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotificationStory {
+    pub id: NotificationId,
+    pub key: String,
+    pub action_type: String,
+    pub event: Option<String>,
+    /// `NewNotification::about`.
+    pub about: Option<String>,
+    /// `NewNotification::only`.
+    pub only: Option<WebhookId>,
+    pub accepted_at: Timestamp,
+    pub delivery_count: u32,
+    pub headers: Headers,
+    pub body: Bytes,
+}
+
+/// A line of the list of notifications, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotificationRow {
+    pub id: NotificationId,
+    pub key: String,
+    pub action_type: String,
+    pub event: Option<String>,
+    pub accepted_at: Timestamp,
+    pub delivery_count: u32,
+    pub is_test: bool,
+}
+
+/// A page of the notifications of a tenant, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NotificationQuery {
+    /// Only those that no webhook got.
+    pub unwanted: bool,
+    pub older_than: Option<NotificationId>,
+    pub limit: usize,
+}
+
+/// A webhook at the time of a notification, for saying why it got it or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bystander {
+    /// As it is today, deleted or not.
+    pub webhook: Webhook,
+    /// As it was when the notification was accepted; `None`: it was made later.
+    pub then: Option<WebhookThen>,
+    /// What became of the delivery, if there is one: state, and attempts so far.
+    pub delivery: Option<(State, u32)>,
+}
+
+/// The part of a webhook that decides what it gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookThen {
+    pub disabled: Option<Disabled>,
+    pub settings: String,
+    pub filter: crate::filter::Filter,
+    /// Whether it was changed since.
+    pub changed_since: bool,
+}
+
+/// A token as it is listed; the token itself is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRow {
+    pub id: TokenId,
+    /// `None`: an administrator's.
+    pub tenant: Option<TenantId>,
+    pub name: String,
+    pub kind: TokenKind,
+    pub permissions: Permissions,
+    pub active: bool,
+    pub created_at: Timestamp,
+    /// Exact to `limits::TOKEN_USE_NOTED_MS`.
+    pub used_at: Option<Timestamp>,
+}
+
+/// A page of the audit log of a tenant, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditQuery {
+    pub webhook: Option<WebhookId>,
+    /// Older than the entry of this number.
+    pub older_than: Option<i64>,
+    pub limit: usize,
+}
+
+/// An entry of the audit log with the number it is paged by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    pub number: i64,
+    pub entry: AuditEntry,
+}
+
+/// What is to be done to many deliveries of a webhook. It is written down before it begins, goes
+/// on in steps of `limits::SWEEP_ROWS_MAX` rows, and survives a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewErrand {
+    pub tenant: TenantId,
+    pub webhook: WebhookId,
+    pub what: ErrandKind,
+    /// How many it seemed to be about when it was asked for.
+    pub expected: u64,
+    pub actor: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrandKind {
+    /// Send again all that ended undelivered (`Which::Exhausted` and cancelled), and try now what
+    /// waits for a retry.
+    RetryFailed,
+    /// Cancel all that is owed.
+    StopRetrying,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Errand {
+    pub id: ErrandId,
+    pub tenant: TenantId,
+    pub webhook: WebhookId,
+    pub what: ErrandKind,
+    pub expected: u64,
+    /// Deliveries it has been done to.
+    pub done: u64,
+    pub actor: String,
+    pub began_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    /// Why it ended before its time, if it did: a sentence.
+    pub broken_off: Option<String>,
+}
+
+/// How many deliveries an errand would be about; counted up to `limits::COUNTED_MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    pub count: u64,
+    /// There are more than were counted.
+    pub more: bool,
+}
+
+/// A tenant with what an administrator may set of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantSettings {
+    pub tenant: Tenant,
+    /// How long ended deliveries stay; `None`: as the operator set it for the dialect.
+    pub kept_ms: Option<i64>,
+}
+
+impl ErrandKind {
+    pub const ALL: [Self; 2] = [Self::RetryFailed, Self::StopRetrying];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RetryFailed => "retry_failed",
+            Self::StopRetrying => "stop_retrying",
+        }
+    }
+}
+
+impl std::str::FromStr for ErrandKind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(())
+    }
+}

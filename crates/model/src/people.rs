@@ -1,0 +1,201 @@
+//! Users (people who sign in), their roles at tenants, and what is kept of a session.
+//!
+//! A password is kept as its argon2id hash only (`password.rs`), a session or a link as the
+//! SHA-256 of its secret: those have 320 bits of chance, a password has not.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::id::{TenantId, UserId};
+use crate::time::Timestamp;
+
+/// What somebody may do at one tenant. Each role includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// See webhooks, deliveries and settings.
+    Look,
+    /// Change webhooks, send tests, send deliveries again.
+    Edit,
+    /// Make and revoke tokens, let people in, say how long the log is kept.
+    Administer,
+}
+
+/// Somebody who may sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub id: UserId,
+    /// What they type to sign in and what the audit log calls them; unique, whatever the case.
+    pub name: String,
+    /// May do everything at every tenant, also at those to come.
+    pub administrator: bool,
+    /// Whether they can sign in, and stay so.
+    pub active: bool,
+    pub roles: BTreeMap<TenantId, Role>,
+    pub created_at: Timestamp,
+    pub signed_in_at: Option<Timestamp>,
+}
+
+/// A user as it is created: with no role at any tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUser {
+    pub name: String,
+    pub password: PasswordHash,
+    pub administrator: bool,
+}
+
+/// What becomes of a user. What is `None` stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UserChange {
+    /// A new one ends every session of the user, and every link made for them.
+    pub password: Option<PasswordHash>,
+    pub administrator: Option<bool>,
+    /// `false` ends every session of the user, and every link made for them.
+    pub active: Option<bool>,
+}
+
+/// What is kept of a password, in the PHC string form. Never prints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(pub String);
+
+/// How often signing in under one name has failed since it last worked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failures {
+    pub count: u32,
+    pub latest_at: Timestamp,
+}
+
+impl User {
+    /// What this user may do at `tenant`; nothing if `None`.
+    pub fn role_at(&self, tenant: TenantId) -> Option<Role> {
+        if !self.active {
+            return None;
+        }
+        if self.administrator {
+            return Some(Role::Administer);
+        }
+        self.roles.get(&tenant).copied()
+    }
+}
+
+impl Role {
+    pub const ALL: [Self; 3] = [Self::Look, Self::Edit, Self::Administer];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::Edit => "edit",
+            Self::Administer => "administer",
+        }
+    }
+
+    /// For people: what it lets them do.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Look => "sees webhooks, deliveries and settings",
+            Self::Edit => "also changes webhooks, sends tests and sends deliveries again",
+            Self::Administer => "also manages tokens, people and how long the log is kept",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or(())
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash")
+    }
+}
+
+impl Failures {
+    /// From when on another attempt to sign in is listened to: after three failures a second,
+    /// doubled with each further one, at most a minute. Whoever types wrong hardly notices,
+    /// whoever guesses gets fewer than 1,500 guesses a day.
+    pub fn open_at(&self) -> Timestamp {
+        const FREE: u32 = 3;
+        const WAIT_MAX_MS: i64 = 60_000;
+        let Some(doublings) = self.count.checked_sub(FREE) else {
+            return self.latest_at;
+        };
+        let wait_ms = 1_000_i64
+            .checked_shl(doublings.min(16))
+            .unwrap_or(WAIT_MAX_MS);
+        self.latest_at.plus_ms(wait_ms.min(WAIT_MAX_MS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(administrator: bool, active: bool, roles: &[(i64, Role)]) -> User {
+        let roles = roles.iter().map(|(id, role)| (TenantId(*id), *role));
+        User {
+            id: UserId(1),
+            name: "anna".to_owned(),
+            administrator,
+            active,
+            roles: roles.collect(),
+            created_at: Timestamp::from_millis(0),
+            signed_in_at: None,
+        }
+    }
+
+    #[test]
+    fn a_role_holds_at_its_tenant_only() {
+        let anna = user(false, true, &[(1, Role::Edit)]);
+        assert_eq!(anna.role_at(TenantId(1)), Some(Role::Edit));
+        assert_eq!(anna.role_at(TenantId(2)), None);
+    }
+
+    #[test]
+    fn an_administrator_may_everything_everywhere_while_active() {
+        assert_eq!(
+            user(true, true, &[(1, Role::Look)]).role_at(TenantId(1)),
+            Some(Role::Administer)
+        );
+        assert_eq!(user(true, false, &[]).role_at(TenantId(1)), None);
+    }
+
+    #[test]
+    fn each_role_includes_those_before_it() {
+        assert!(Role::Look < Role::Edit && Role::Edit < Role::Administer);
+        for role in Role::ALL {
+            assert_eq!(role.as_str().parse(), Ok(role));
+        }
+    }
+
+    #[test]
+    fn guessing_slows_down_after_three_failures_and_never_by_more_than_a_minute() {
+        let latest_at = Timestamp::from_millis(1_000_000);
+        let wait = |count| {
+            let failures = Failures { count, latest_at };
+            failures.open_at().ms_since(latest_at)
+        };
+        let waits = [0, 2, 3, 4, 5, 8, 9, u32::MAX].map(wait);
+        assert_eq!(waits, [0, 0, 1_000, 2_000, 4_000, 32_000, 60_000, 60_000]);
+    }
+
+    #[test]
+    fn a_password_hash_never_prints() {
+        assert_eq!(
+            format!("{:?}", PasswordHash("$x".to_owned())),
+            "PasswordHash"
+        );
+    }
+}
