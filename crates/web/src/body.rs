@@ -119,6 +119,13 @@ impl Query {
         last.map(|(_, value)| value.as_str())
     }
 
+    /// Every value of this name, in their order.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.iter()
+            .filter(move |(own, _)| *own == name)
+            .map(|(_, value)| value)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()

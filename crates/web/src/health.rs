@@ -1,5 +1,5 @@
 //! What an operator's tools ask for: whether this process lives, whether it can serve, what it
-//! has counted; and a greeting for whoever opens it in a browser.
+//! has counted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,6 @@ use crate::state::Shared;
 const PULSE_LIMIT: Duration = Duration::from_secs(2);
 
 const METRICS_FORM: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-const GREETING: &str = concat!(
-    "{\"name\":\"Willcall\",\"version\":\"",
-    env!("CARGO_PKG_VERSION"),
-    "\",\"what\":\"Delivers the webhooks of a ticketing platform.\",",
-    "\"api\":\"/api/v1/organizers/{organizer}/webhooks/\",",
-    "\"documents\":[\"docs/api.md\",\"docs/receiving.md\",\"docs/operating.md\"]}\n"
-);
-
-pub(crate) async fn greet() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], GREETING)
-}
 
 pub(crate) async fn livez() -> &'static str {
     "ok\n"

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
@@ -102,10 +101,7 @@ struct Way {
     lacks_slash: bool,
 }
 
-pub(crate) async fn serve(
-    State(shared): State<Arc<Shared>>,
-    request: Request<Body>,
-) -> axum::response::Response {
+pub(crate) async fn serve(shared: Arc<Shared>, request: Request<Body>) -> axum::response::Response {
     let began = Instant::now();
     let (head, body) = request.into_parts();
     let method = head.method.clone();
@@ -387,9 +383,11 @@ impl Asked {
         found: Option<(Arc<Place>, Way)>,
     ) -> Self {
         let raw_query = head.uri.query().map(str::to_owned);
-        let forwarded = head.headers.get("x-forwarded-proto");
-        let secure = forwarded.is_some_and(|scheme| scheme.as_bytes() == b"https");
-        let scheme = if secure { "https" } else { "http" };
+        let scheme = if is_secure(&head.headers) {
+            "https"
+        } else {
+            "http"
+        };
         let (place, params, suffix) = match found {
             Some((place, way)) => (Some(place), way.params, way.suffix),
             None => (None, Vec::new(), None),
@@ -427,7 +425,13 @@ impl Admitted {
     }
 }
 
-fn host_of(head: &request::Parts) -> Option<String> {
+/// Whether the connection to whoever asks is encrypted, as the proxy before us says.
+pub(crate) fn is_secure(headers: &HeaderMap) -> bool {
+    let forwarded = headers.get("x-forwarded-proto");
+    forwarded.is_some_and(|scheme| scheme.as_bytes() == b"https")
+}
+
+pub(crate) fn host_of(head: &request::Parts) -> Option<String> {
     let header = head.headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = header.or_else(|| head.uri.authority().map(|authority| authority.as_str()));
     host.map(str::to_owned)
@@ -435,7 +439,7 @@ fn host_of(head: &request::Parts) -> Option<String> {
 
 /// A host that nobody can have pointed here by a name of their own: an address, a name without a
 /// dot, or a name that the operator listed. Links are made of it, and a browser sends it.
-fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refusal> {
+pub(crate) fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refusal> {
     let Some(host) = host else {
         return Err(Refusal::bad_request("The Host header is missing."));
     };

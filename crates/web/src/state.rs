@@ -75,6 +75,11 @@ impl Shared {
         locked(&self.dice).below(end)
     }
 
+    /// So many letters and digits of chance, for a secret.
+    pub(crate) fn letters(&self, length: usize) -> String {
+        locked(&self.dice).letters(length)
+    }
+
     /// Asks something that is safe to repeat, and repeats it once if the answer was lost.
     pub(crate) async fn ask<T>(
         &self,

@@ -4,6 +4,28 @@
 //! under an idempotency key is what happened. A panic ends that request alone.
 
 use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+/// Hashes that are computed at once: each takes 19 MiB and a core for some ten milliseconds.
+static HASHES: Semaphore = Semaphore::const_new(2);
+
+/// Within this time a hash has had its turn, or whoever waits is sent away.
+const TURN_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a computation of some ten milliseconds comes to, or nothing if it did not get a turn.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a password's hash is slow on purpose, and may not hold up what else is answered"
+)]
+pub(crate) async fn hash<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let turn = tokio::time::timeout(TURN_LIMIT, HASHES.acquire()).await;
+    let _permit = turn.ok()?.ok()?;
+    tokio::task::spawn_blocking(work).await.ok()
+}
 
 /// What `work` comes to, or nothing if it panicked.
 #[expect(

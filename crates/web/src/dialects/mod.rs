@@ -3,6 +3,7 @@
 //! A dialect is a plain value: how its deliveries are made, its table of places, how it refuses,
 //! what its section of an operator's file may say. No dialect imports another.
 
+pub(crate) mod board;
 mod declared;
 mod demo;
 mod openticket;
@@ -83,6 +84,8 @@ pub(crate) struct Dialect {
     /// Its key in an operator's file.
     pub(crate) section: &'static str,
     pub(crate) declare: Box<Declare>,
+    /// Its part of the dashboard.
+    pub(crate) board: board::Board,
     /// Its part of the demo.
     pub(crate) demo: fn(DialectName) -> Demo,
 }
@@ -124,6 +127,11 @@ impl Dialects {
         let root = path.strip_prefix('/')?.split('/').next()?;
         let mut all = self.0.iter();
         all.find(|dialect| dialect.roots.contains(&root)).cloned()
+    }
+
+    /// The dialect of this name.
+    pub(crate) fn named(&self, name: &DialectName) -> Option<Arc<Dialect>> {
+        self.0.iter().find(|dialect| dialect.name == *name).cloned()
     }
 
     #[cfg(test)]

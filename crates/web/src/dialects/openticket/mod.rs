@@ -4,6 +4,7 @@ mod answer;
 mod declare;
 mod demo;
 mod fields;
+mod form;
 mod guid;
 mod input;
 mod intake;
@@ -40,6 +41,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
     });
     let places = places::all(&open).into_iter().map(Arc::new).collect();
     let own = name.clone();
+    let board = form::board(&open);
     Dialect {
         name,
         policy: policy(options),
@@ -52,6 +54,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         declare: Box::new(move |companies, _, dice, declared| {
             declare::declare(&own, &open, companies, dice, declared);
         }),
+        board,
         demo: demo::demo,
     }
 }

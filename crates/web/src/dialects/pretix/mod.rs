@@ -4,6 +4,7 @@ mod answer;
 mod declare;
 mod demo;
 mod fields;
+mod form;
 mod input;
 mod intake;
 mod json;
@@ -42,6 +43,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
     });
     let places = places::all(&pretix).into_iter().map(Arc::new).collect();
     let own = name.clone();
+    let board = form::board(&pretix);
     Dialect {
         name,
         policy: policy(options),
@@ -54,6 +56,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         declare: Box::new(move |organizers, known, dice, declared| {
             declare::declare(&own, &pretix.kinds, organizers, known, dice, declared);
         }),
+        board,
         demo: demo::demo,
     }
 }

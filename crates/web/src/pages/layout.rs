@@ -1,0 +1,111 @@
+//! What stands around every page: title, ways to go, who is signed in, and what was just done.
+
+use model::people::Role;
+use model::tenant::Tenant;
+
+use super::assets;
+use super::visit::Visit;
+
+/// The frame of a page. Every template has one under the name `shell`.
+pub(crate) struct Shell {
+    pub(crate) title: String,
+    /// What forms must carry.
+    pub(crate) proof: String,
+    /// The name of whoever is signed in.
+    pub(crate) user: Option<String>,
+    pub(crate) administrator: bool,
+    pub(crate) tenant: Option<TenantShell>,
+    /// Which of the ways to go is this one.
+    pub(crate) tab: Tab,
+    /// What was just done, after a form was sent.
+    pub(crate) said: Option<&'static str>,
+    pub(crate) style: String,
+    pub(crate) script: String,
+}
+
+pub(crate) struct TenantShell {
+    pub(crate) name: String,
+    /// What a tenant is called on its platform.
+    pub(crate) kind: &'static str,
+    /// What the paths of its pages begin with.
+    pub(crate) path: String,
+    pub(crate) may_edit: bool,
+    pub(crate) may_administer: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tab {
+    None,
+    Webhooks,
+    Log,
+    Notifications,
+    Settings,
+    People,
+}
+
+/// What can be said on the page after a form was sent, by its name in the query (`?said=`).
+const SAID: &[(&str, &str)] = &[
+    ("created", "The webhook is created."),
+    ("saved", "Saved."),
+    ("unchanged", "Nothing was changed."),
+    ("enabled", "The webhook is enabled."),
+    (
+        "disabled",
+        "The webhook is disabled. What was waiting is cancelled.",
+    ),
+    (
+        "deleted",
+        "The webhook is deleted. Its log stays as long as any.",
+    ),
+    ("retried", "It is sent again."),
+    ("retried-some", "They are sent again."),
+    ("stopped", "It is sent no more."),
+    ("stopped-some", "They are sent no more."),
+    ("nothing", "There was nothing to do."),
+    (
+        "revoked",
+        "The token is revoked. Nobody gets in with it any more.",
+    ),
+    ("kept", "How long the log is kept is changed."),
+    ("role", "Their role is changed."),
+    ("removed", "They have no access here any more."),
+    ("user-created", "The user is created and can sign in."),
+    ("user-saved", "The user is changed."),
+    (
+        "password",
+        "Your password is changed. Other sessions have ended.",
+    ),
+    ("signed-out", "You are signed out."),
+];
+
+impl Shell {
+    pub(crate) fn of(visit: &Visit, tab: Tab, title: impl Into<String>) -> Self {
+        let said = visit.query.get("said").unwrap_or_default();
+        let said = SAID.iter().find(|(name, _)| *name == said);
+        let user = visit.user.as_ref();
+        Self {
+            title: title.into(),
+            proof: visit.proof(),
+            user: user.map(|user| user.name.clone()),
+            administrator: user.is_some_and(|user| user.administrator),
+            tenant: visit.place.as_ref().map(|(tenant, _)| TenantShell {
+                name: tenant.name.clone(),
+                kind: visit
+                    .dialect()
+                    .map_or("Tenant", |dialect| dialect.board.tenant_word),
+                path: path_of(tenant),
+                may_edit: visit.may(Role::Edit),
+                may_administer: visit.may(Role::Administer),
+            }),
+            tab,
+            said: said.map(|(_, words)| *words),
+            style: assets::style_path(),
+            script: assets::script_path(),
+        }
+    }
+}
+
+/// What the paths of a tenant's pages begin with.
+pub(crate) fn path_of(tenant: &Tenant) -> String {
+    format!("/t/{}", tenant.id)
+}

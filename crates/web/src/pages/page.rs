@@ -1,0 +1,129 @@
+//! A page of the dashboard: its method, path, what it needs and who shows it; and how a path
+//! leads to one.
+
+use std::pin::Pin;
+
+use http::Method;
+use model::people::Role;
+use percent_encoding::percent_decode_str;
+
+use super::shown::{Shown, Trouble};
+use super::visit::Visit;
+
+pub(crate) type Showing = Pin<Box<dyn Future<Output = Result<Shown, Trouble>> + Send>>;
+
+/// Something that a browser can ask for.
+pub(crate) struct Page {
+    /// For metrics and tests.
+    pub(crate) name: &'static str,
+    pub(crate) method: Method,
+    /// A segment in braces stands for any one segment.
+    pub(crate) path: &'static str,
+    pub(crate) needs: Needs,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) show: Box<dyn Fn(Visit) -> Showing + Send + Sync>,
+}
+
+/// What somebody must be before a page is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    Nothing,
+    /// Signed in.
+    User,
+    /// Signed in, for every tenant.
+    Administrator,
+    /// Signed in, with this role or a greater one at the tenant that `{tenant}` stands for.
+    Role(Role),
+}
+
+/// What a path's segments in braces stand for.
+pub(crate) type Params = Vec<(&'static str, String)>;
+
+/// A page that is asked for by GET.
+pub(super) fn get<A>(
+    name: &'static str,
+    path: &'static str,
+    needs: Needs,
+    show: fn(Visit) -> A,
+) -> Page
+where
+    A: Future<Output = Result<Shown, Trouble>> + Send + 'static,
+{
+    page(name, Method::GET, path, needs, show)
+}
+
+/// A form that is sent by POST. It is shown only if the form is our own.
+pub(super) fn post<A>(
+    name: &'static str,
+    path: &'static str,
+    needs: Needs,
+    show: fn(Visit) -> A,
+) -> Page
+where
+    A: Future<Output = Result<Shown, Trouble>> + Send + 'static,
+{
+    page(name, Method::POST, path, needs, show)
+}
+
+fn page<A>(
+    name: &'static str,
+    method: Method,
+    path: &'static str,
+    needs: Needs,
+    show: fn(Visit) -> A,
+) -> Page
+where
+    A: Future<Output = Result<Shown, Trouble>> + Send + 'static,
+{
+    Page {
+        name,
+        method,
+        path,
+        needs,
+        body_bytes_max: model::limits::REQUEST_BODY_BYTES_MAX,
+        show: Box::new(move |visit| Box::pin(show(visit))),
+    }
+}
+
+impl Page {
+    /// What the braces stand for, if `path` leads here.
+    pub(super) fn way(&self, path: &str) -> Option<Params> {
+        let (mut wanted, mut found) = (self.path.split('/'), path.split('/'));
+        let mut params = Vec::new();
+        loop {
+            let (wanted, segment) = match (wanted.next(), found.next()) {
+                (None, None) => return Some(params),
+                (Some(wanted), Some(segment)) => (wanted, segment),
+                (Some(_), None) | (None, Some(_)) => return None,
+            };
+            match wanted.strip_prefix('{').and_then(|w| w.strip_suffix('}')) {
+                Some(param) if !segment.is_empty() => {
+                    let value = percent_decode_str(segment).decode_utf8_lossy();
+                    params.push((param, value.into_owned()));
+                }
+                None if wanted == segment => {}
+                Some(_) | None => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn nothing(_: Visit) -> Result<Shown, Trouble> {
+        Err(Trouble::NotFound)
+    }
+
+    #[test]
+    fn a_path_leads_to_a_page_of_the_same_shape() {
+        let page = get("log", "/t/{tenant}/log", Needs::User, nothing);
+        let way = page.way("/t/a%20b/log").unwrap();
+        assert_eq!(way, [("tenant", "a b".to_owned())]);
+        for other in ["/t/1", "/t//log", "/t/1/log/", "/x/1/log", "t/1/log"] {
+            assert_eq!(page.way(other), None, "{other}");
+        }
+        assert!(get("home", "/", Needs::User, nothing).way("/").is_some());
+    }
+}

@@ -1,0 +1,237 @@
+//! From a request to a page: host, page, who visits, what they may see, the form, the page.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::IntoResponse;
+use http::header::ALLOW;
+use http::{HeaderValue, Method, Request, StatusCode, request};
+use model::id::TenantId;
+use model::people::{Role, User};
+use model::refusal::Refusal;
+use model::tenant::Tenant;
+use tokio::time::Instant;
+
+use super::page::{Needs, Page, Params};
+use super::session::{self, Cookies};
+use super::shown::{Shown, Trouble, finished};
+use super::visit::Visit;
+use super::{places, trouble};
+use crate::body::{self, Query};
+use crate::route::{host_of, is_secure, vet_host};
+use crate::state::Shared;
+use crate::tasks;
+
+/// The first segments of the paths of all pages.
+const ROOTS: [&str; 8] = [
+    "", "account", "assets", "link", "sign-in", "sign-out", "t", "users",
+];
+
+/// All pages there are.
+pub(crate) struct Pages(Vec<Arc<Page>>);
+
+/// Whether this is for the dashboard, and not for a dialect.
+pub(crate) fn is_for_pages(method: &Method, path: &str) -> bool {
+    let root = path
+        .strip_prefix('/')
+        .and_then(|path| path.split('/').next());
+    root.is_some_and(|root| ROOTS.contains(&root)) && (path != "/" || method.is_safe())
+}
+
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    pages: &Pages,
+    request: Request<Body>,
+) -> axum::response::Response {
+    let began = Instant::now();
+    let (head, body) = request.into_parts();
+    let method = head.method.clone();
+    let path = head.uri.path().to_owned();
+    let (name, shown) = answer(shared.clone(), pages, head, body).await;
+    let mut shown = finished(shown);
+    if method == Method::HEAD {
+        *shown.body_mut() = Body::empty();
+    }
+    let (status, took) = (shown.status(), began.elapsed());
+    shared.meters.request(name, status, took);
+    tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
+    shown.into_response()
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    pages: &Pages,
+    head: request::Parts,
+    body: Body,
+) -> (&'static str, Shown) {
+    let host = host_of(&head);
+    let vetted = vet_host(host.as_deref(), &shared.settings.hosts);
+    let (page, params, allowed) = match pages.find(&head.method, head.uri.path()) {
+        Ok((page, params)) => (Some(page), params, None),
+        Err(allowed) => (None, Params::new(), allowed.header()),
+    };
+    let name = page.as_ref().map_or("none", |page| page.name);
+    let visit = visit(shared, head, params);
+    // For saying what went wrong, whatever becomes of the visit itself.
+    let plain = visit.plain();
+    if let Err(refusal) = vetted {
+        return (name, trouble::show(&plain, &Trouble::Refused(refusal)));
+    }
+    let Some(page) = page else {
+        let mut shown = trouble::show(&plain, &Trouble::NotFound);
+        if let Some(allow) = allowed {
+            *shown.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            shown.headers_mut().insert(ALLOW, allow);
+        }
+        return (name, shown);
+    };
+    let shown = tasks::finish(async move { admit(visit, &page, body).await }).await;
+    let shown =
+        shown.unwrap_or_else(|| trouble::show(&plain, &Trouble::Refused(Refusal::Internal)));
+    (name, shown)
+}
+
+/// Lets the visit in as far as it may go, and shows what there is.
+async fn admit(mut visit: Visit, page: &Page, body: Body) -> Shown {
+    if let Err(trouble) = let_in(&mut visit, page, body).await {
+        return trouble::show(&visit, &trouble);
+    }
+    let around = visit.around();
+    match (page.show)(visit).await {
+        Ok(shown) => shown,
+        Err(trouble) => trouble::show(&around, &trouble),
+    }
+}
+
+async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Trouble> {
+    if let Some(hash) = visit.session() {
+        let now = visit.now;
+        visit.user = visit.shared.ask(|store| store.session(hash, now)).await?;
+        if visit.user.is_none() {
+            visit.cookies.session = None;
+        }
+    }
+    judge(visit, page.needs).await?;
+    if page.method != Method::POST {
+        return Ok(());
+    }
+    // Before the body is read: a stranger's need not be.
+    if session::is_foreign(&visit.headers) {
+        return Err(Trouble::NotOurs);
+    }
+    let body = body::read(&visit.headers, body, page.body_bytes_max).await?;
+    visit.form = Query::read(&String::from_utf8_lossy(&body));
+    match visit.cookies.proof() {
+        Some(proof) if session::is_proof(visit.proof_given(), &proof) => Ok(()),
+        Some(_) | None => Err(Trouble::NotOurs),
+    }
+}
+
+async fn judge(visit: &mut Visit, needs: Needs) -> Result<(), Trouble> {
+    if needs == Needs::Nothing {
+        return Ok(());
+    }
+    let user = visit.user.clone().ok_or(Trouble::SignIn)?;
+    match needs {
+        Needs::Nothing | Needs::User => Ok(()),
+        // Whoever may not see it need not know that it is there.
+        Needs::Administrator if user.administrator => Ok(()),
+        Needs::Administrator => Err(Trouble::NotFound),
+        Needs::Role(wanted) => {
+            let (tenant, role) = place(visit, &user).await?;
+            visit.place = Some((tenant, role));
+            match role >= wanted {
+                true => Ok(()),
+                false => Err(Trouble::NeedsRole(wanted)),
+            }
+        }
+    }
+}
+
+/// The tenant that the path names. One that does not exist and one that is none of the visitor's
+/// business are the same.
+async fn place(visit: &Visit, user: &User) -> Result<(Tenant, Role), Trouble> {
+    let id = TenantId(visit.id("tenant")?);
+    let role = user.role_at(id).ok_or(Trouble::NotFound)?;
+    let found = visit.shared.ask(|store| store.tenant_settings(id)).await?;
+    let found = found.ok_or(Trouble::NotFound)?;
+    Ok((found.tenant, role))
+}
+
+fn visit(shared: Arc<Shared>, head: request::Parts, params: Params) -> Visit {
+    let now = shared.clock.now();
+    Visit {
+        shared,
+        now,
+        path: head.uri.path().to_owned(),
+        query: Query::read(head.uri.query().unwrap_or_default()),
+        form: Query::default(),
+        secure: is_secure(&head.headers),
+        cookies: Cookies::of(&head.headers),
+        headers: head.headers,
+        params,
+        user: None,
+        place: None,
+    }
+}
+
+/// The methods by which a path can be asked for, if not by the one that was used.
+struct Allowed(Vec<Method>);
+
+impl Allowed {
+    fn header(self) -> Option<HeaderValue> {
+        let names: Vec<&str> = self.0.iter().map(Method::as_str).collect();
+        let header = (!names.is_empty()).then(|| HeaderValue::try_from(names.join(", ")).ok());
+        header.flatten()
+    }
+}
+
+impl Pages {
+    pub(crate) fn all() -> Self {
+        Self(places().into_iter().map(Arc::new).collect())
+    }
+
+    fn find(&self, method: &Method, path: &str) -> Result<(Arc<Page>, Params), Allowed> {
+        let method = match method {
+            &Method::HEAD => &Method::GET,
+            method => method,
+        };
+        let mut allowed = Vec::new();
+        for page in &self.0 {
+            if let Some(params) = page.way(path) {
+                if page.method == *method {
+                    return Ok((Arc::clone(page), params));
+                }
+                allowed.push(page.method.clone());
+            }
+        }
+        Err(Allowed(allowed))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Page>> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_is_where_pages_are_looked_for() {
+        for page in Pages::all().iter() {
+            assert!(is_for_pages(&page.method, page.path), "{}", page.path);
+        }
+    }
+
+    #[test]
+    fn no_dialect_has_places_where_pages_are() {
+        let dialects = crate::dialects::all(&crate::dialects::Options::default());
+        for dialect in dialects.iter() {
+            for root in dialect.roots {
+                assert!(root.is_empty() || !ROOTS.contains(root), "{root}");
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Signing in and out. A wrong name and a wrong password are the same to whoever tries, take the
+//! same time, and make the next attempt wait longer.
+
+use askama::Template;
+use http::StatusCode;
+use http::header::{RETRY_AFTER, SET_COOKIE};
+use model::limits::{PASSWORD_BYTES_MAX, SESSION_MS, USER_NAME_CHARS_MAX};
+use model::password;
+use model::people::User;
+use model::refusal::Refusal;
+use model::tenant::TokenHash;
+
+use super::layout::{Shell, Tab};
+use super::page::{Needs, Page, get, post};
+use super::session::{self, SECRET_LETTERS};
+use super::shown::{Shown, Trouble, go_to, page_with};
+use super::visit::Visit;
+use crate::tasks;
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignIn {
+    shell: Shell,
+    name: String,
+    /// Where to go afterwards.
+    next: String,
+    fault: Option<String>,
+    /// Nobody can sign in yet.
+    is_first: bool,
+}
+
+pub(super) fn places() -> Vec<Page> {
+    vec![
+        get("sign_in", "/sign-in", Needs::Nothing, ask),
+        post("sign_in_post", "/sign-in", Needs::Nothing, sign_in),
+        post("sign_out", "/sign-out", Needs::Nothing, sign_out),
+        get("link", "/link/{secret}", Needs::Nothing, use_link),
+    ]
+}
+
+async fn ask(visit: Visit) -> Result<Shown, Trouble> {
+    if visit.user.is_some() {
+        return Ok(go_to(&next(&visit)));
+    }
+    form(visit, StatusCode::OK, "", None).await
+}
+
+/// The form, with a cookie that proves it to be ours when it comes back.
+async fn form(
+    mut visit: Visit,
+    status: StatusCode,
+    name: &str,
+    fault: Option<String>,
+) -> Result<Shown, Trouble> {
+    let is_first = !visit.shared.ask(|store| store.has_users()).await?;
+    let secret = match visit.cookies.visitor.clone() {
+        Some(secret) => secret,
+        None => visit.shared.letters(SECRET_LETTERS),
+    };
+    visit.cookies.visitor = Some(secret.clone());
+    let page = SignIn {
+        shell: Shell::of(&visit, Tab::None, "Sign in"),
+        name: name.to_owned(),
+        next: next(&visit),
+        fault,
+        is_first,
+    };
+    let mut shown = page_with(status, &page)?;
+    let cookie = session::visitor_cookie(&secret, visit.secure);
+    shown.headers_mut().append(SET_COOKIE, cookie);
+    Ok(shown)
+}
+
+async fn sign_in(visit: Visit) -> Result<Shown, Trouble> {
+    let field = |name: &str| visit.form.get(name).unwrap_or_default().to_owned();
+    let (name, password) = (field("name").trim().to_owned(), field("password"));
+    if name.chars().count() > USER_NAME_CHARS_MAX || password.len() > PASSWORD_BYTES_MAX {
+        return refuse(visit, "").await;
+    }
+    let tried = TokenHash::of_parts(&[b"name", name.to_ascii_lowercase().as_bytes()]);
+    let failures = visit.shared.ask(|store| store.failures(tried)).await?;
+    if let Some(open_at) = failures.map(|failures| failures.open_at())
+        && open_at > visit.now
+    {
+        let wait_s = open_at.ms_since(visit.now).max(0) / 1_000 + 1;
+        let words = format!(
+            "Signing in as this user failed too often. Try again in {wait_s} {}.",
+            if wait_s == 1 { "second" } else { "seconds" }
+        );
+        let mut shown = form(visit, StatusCode::TOO_MANY_REQUESTS, &name, Some(words)).await?;
+        shown.headers_mut().insert(RETRY_AFTER, wait_s.into());
+        return Ok(shown);
+    }
+    let found = visit.shared.ask(|store| store.user(name.clone())).await?;
+    let (user, kept) = match found {
+        Some((user, kept)) => (Some(user), kept),
+        None => (None, password::nobodys()),
+    };
+    let right = tasks::hash(move || password::is_right(&password, &kept)).await;
+    let right = right.ok_or(Trouble::Refused(Refusal::Busy(1)))?;
+    match user.filter(|user| right && user.active) {
+        Some(user) => begin(&visit, &user).await,
+        None => {
+            let at = visit.now;
+            visit
+                .shared
+                .ask(|store| store.add_failure(tried, at))
+                .await?;
+            refuse(visit, &name).await
+        }
+    }
+}
+
+async fn refuse(visit: Visit, name: &str) -> Result<Shown, Trouble> {
+    let words = "The name or the password is wrong, or this user may not sign in.";
+    form(visit, StatusCode::FORBIDDEN, name, Some(words.to_owned())).await
+}
+
+/// Begins a session under a fresh secret, whatever the browser brought.
+async fn begin(visit: &Visit, user: &User) -> Result<Shown, Trouble> {
+    let secret = visit.shared.letters(SECRET_LETTERS);
+    let (hash, id, now) = (TokenHash::of(&secret), user.id, visit.now);
+    let until = now.plus_ms(SESSION_MS);
+    let begun = visit
+        .shared
+        .ask(|store| store.begin_session(hash, id, until, now));
+    begun.await?;
+    tracing::info!(user = user.name, "signed in");
+    let mut shown = go_to(&next(visit));
+    let cookie = session::session_cookie(&secret, visit.secure);
+    shown.headers_mut().append(SET_COOKIE, cookie);
+    Ok(shown)
+}
+
+async fn use_link(visit: Visit) -> Result<Shown, Trouble> {
+    let (link, now) = (TokenHash::of(visit.param("secret")), visit.now);
+    match visit.shared.ask(|store| store.use_link(link, now)).await? {
+        Some(user) => begin(&visit, &user).await,
+        None => {
+            let words = "This link was used already, or is too old. Sign in with your password, \
+                         or ask for another link.";
+            form(visit, StatusCode::FORBIDDEN, "", Some(words.to_owned())).await
+        }
+    }
+}
+
+async fn sign_out(visit: Visit) -> Result<Shown, Trouble> {
+    if let Some(session) = visit.session() {
+        visit.shared.ask(|store| store.end_session(session)).await?;
+    }
+    let mut shown = go_to("/sign-in?said=signed-out");
+    let cookie = session::no_session_cookie(visit.secure);
+    shown.headers_mut().append(SET_COOKIE, cookie);
+    Ok(shown)
+}
+
+/// Where to go after signing in: a path of our own, never another site's (`//evil`, `/\evil`).
+fn next(visit: &Visit) -> String {
+    let given = visit.form.get("next").or_else(|| visit.query.get("next"));
+    let given = given.unwrap_or_default();
+    let mut letters = given.chars();
+    let own = letters.next() == Some('/')
+        && !matches!(letters.next(), Some('/' | '\\'))
+        && given.chars().all(|letter| letter.is_ascii_graphic())
+        && !given.starts_with("/sign-")
+        && !given.starts_with("/link/");
+    if own {
+        given.to_owned()
+    } else {
+        "/".to_owned()
+    }
+}

@@ -1,0 +1,130 @@
+//! What is shown instead of a page: what happened, and what to do.
+
+use askama::Template;
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use model::refusal::Refusal;
+
+use super::layout::{Shell, Tab};
+use super::shown::{Shown, Trouble, go_to, page_with};
+use super::view;
+use super::visit::Visit;
+
+#[derive(Template)]
+#[template(path = "trouble.html")]
+struct TroublePage {
+    shell: Shell,
+    heading: String,
+    what: String,
+    to_do: String,
+}
+
+pub(super) fn show(visit: &Visit, trouble: &Trouble) -> Shown {
+    if *trouble == Trouble::SignIn {
+        // What was asked for by a link is shown after signing in.
+        return go_to(&format!("/sign-in?next={}", view::encoded(&visit.path)));
+    }
+    let (status, heading, what, to_do) = words(trouble);
+    let page = TroublePage {
+        shell: Shell::of(visit, Tab::None, heading),
+        heading: heading.to_owned(),
+        what,
+        to_do: to_do.to_owned(),
+    };
+    let mut shown = page_with(status, &page).unwrap_or_else(|_| Shown::default());
+    *shown.status_mut() = status;
+    if let Trouble::Refused(Refusal::Busy(after)) = trouble {
+        shown.headers_mut().insert(RETRY_AFTER, (*after).into());
+    }
+    shown
+}
+
+fn words(trouble: &Trouble) -> (StatusCode, &'static str, String, &'static str) {
+    match trouble {
+        Trouble::NotFound | Trouble::SignIn => (
+            StatusCode::NOT_FOUND,
+            "Not found",
+            "There is no such page, or it is not for you.".to_owned(),
+            "Check the address, or ask whoever manages access to let you in.",
+        ),
+        Trouble::NeedsRole(role) => (
+            StatusCode::FORBIDDEN,
+            "Not allowed",
+            format!(
+                "That takes the role \u{201c}{role}\u{201d}, which {}.",
+                role.words()
+            ),
+            "Ask somebody who may administer this tenant to give it to you.",
+        ),
+        Trouble::NotOurs => (
+            StatusCode::FORBIDDEN,
+            "This form is out of date",
+            "It was made for another session, or sent from another site. Nothing was changed."
+                .to_owned(),
+            "Go back, load the page again, and send it once more.",
+        ),
+        Trouble::Refused(refusal) => refused(refusal),
+    }
+}
+
+fn refused(refusal: &Refusal) -> (StatusCode, &'static str, String, &'static str) {
+    const AGAIN: &str = "Go back, mend it, and send it once more.";
+    match refusal {
+        Refusal::Busy(after) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Too much to do",
+            "The store has no room or no time for this now. Nothing was changed.".to_owned(),
+            match after {
+                0..=5 => "Load the page again in a few seconds.",
+                _ => "Its disk may be full: tell whoever runs this server.",
+            },
+        ),
+        Refusal::TooLarge(most) => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Too large",
+            format!("At most {} can be sent at once.", view::Size(*most)),
+            AGAIN,
+        ),
+        Refusal::TooSlow => (
+            StatusCode::REQUEST_TIMEOUT,
+            "Too slow",
+            "The form did not arrive in time. Nothing was changed.".to_owned(),
+            "Check the connection, and send it once more.",
+        ),
+        Refusal::BadRequest(words) | Refusal::Contradiction(words) | Refusal::Unreadable(words) => {
+            (
+                StatusCode::BAD_REQUEST,
+                "That cannot be done",
+                words.clone(),
+                AGAIN,
+            )
+        }
+        Refusal::Invalid(faults) => {
+            let reasons = faults.iter().flat_map(|fault| fault.reasons.iter());
+            let reasons: Vec<&str> = reasons.map(String::as_str).collect();
+            (
+                StatusCode::BAD_REQUEST,
+                "That cannot be done",
+                reasons.join(" "),
+                AGAIN,
+            )
+        }
+        Refusal::Unauthenticated(_)
+        | Refusal::Forbidden
+        | Refusal::NoSuchRoute
+        | Refusal::NoSuchObject
+        | Refusal::NotAName
+        | Refusal::NoSuchPage
+        | Refusal::NoSuchMethod(_)
+        | Refusal::NotAcceptable
+        | Refusal::UnknownForm(_)
+        | Refusal::KeyReused
+        | Refusal::KeyRunning
+        | Refusal::Internal => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Something is wrong here",
+            "This is our fault, not yours. The log of the server has the cause.".to_owned(),
+            "Load the page again; if that does not help, tell whoever runs this server.",
+        ),
+    }
+}

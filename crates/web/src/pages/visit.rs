@@ -1,0 +1,131 @@
+//! A visit: one request for a page, with who makes it and what they may do.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use model::people::{Role, User};
+use model::refusal::Refusal;
+use model::tenant::{Tenant, TokenHash};
+use model::time::Timestamp;
+
+use super::page::Params;
+use super::session::{Cookies, PROOF_FIELD};
+use super::shown::Trouble;
+use crate::body::Query;
+use crate::dialects::Dialect;
+use crate::state::Shared;
+
+pub(crate) struct Visit {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) now: Timestamp,
+    /// As it was asked for, without the query.
+    pub(crate) path: String,
+    pub(crate) query: Query,
+    /// The fields of a form that was sent; none for GET.
+    pub(crate) form: Query,
+    pub(crate) headers: HeaderMap,
+    /// The connection to the browser is encrypted.
+    pub(crate) secure: bool,
+    pub(super) params: Params,
+    pub(super) cookies: Cookies,
+    pub(super) user: Option<User>,
+    /// Of whom the path speaks, and what the user may do there.
+    pub(super) place: Option<(Tenant, Role)>,
+}
+
+impl Visit {
+    /// Who is signed in.
+    ///
+    /// # Errors
+    /// If nobody is: such pages are not shown to nobody.
+    pub(crate) fn user(&self) -> Result<&User, Trouble> {
+        self.user.as_ref().ok_or(Trouble::SignIn)
+    }
+
+    /// The tenant that the path names.
+    ///
+    /// # Errors
+    /// If the path names none.
+    pub(crate) fn tenant(&self) -> Result<&Tenant, Trouble> {
+        let place = self.place.as_ref().ok_or(Trouble::NotFound)?;
+        Ok(&place.0)
+    }
+
+    /// Whether whoever visits may do what this role may do at the tenant.
+    pub(crate) fn may(&self, role: Role) -> bool {
+        self.place.as_ref().is_some_and(|(_, own)| *own >= role)
+    }
+
+    /// The dialect of the tenant that the path names.
+    ///
+    /// # Errors
+    /// If this version does not know the tenant's dialect.
+    pub(crate) fn dialect(&self) -> Result<Arc<Dialect>, Trouble> {
+        let tenant = self.tenant()?;
+        let found = self.shared.dialects.named(&tenant.dialect);
+        found.ok_or(Trouble::Refused(Refusal::Internal))
+    }
+
+    /// What stands in the path for the segment in braces.
+    pub(crate) fn param(&self, name: &str) -> &str {
+        let found = self.params.iter().find(|(own, _)| *own == name);
+        found.map_or("", |(_, value)| value.as_str())
+    }
+
+    /// The id that stands in the path for the segment in braces.
+    ///
+    /// # Errors
+    /// If it is not one: then there is no such page.
+    pub(crate) fn id(&self, name: &str) -> Result<i64, Trouble> {
+        let digits = self.param(name);
+        let number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number = number.then(|| digits.parse().ok()).flatten();
+        number.ok_or(Trouble::NotFound)
+    }
+
+    /// The name under which what is done goes into the audit log.
+    pub(crate) fn actor(&self) -> String {
+        let name = self.user.as_ref().map(|user| user.name.clone());
+        name.unwrap_or_default()
+    }
+
+    /// What a form must carry to be taken for our own.
+    pub(crate) fn proof(&self) -> String {
+        self.cookies.proof().unwrap_or_default()
+    }
+
+    /// The same visit by nobody in particular, for saying what went wrong.
+    pub(super) fn plain(&self) -> Self {
+        Self {
+            user: None,
+            place: None,
+            ..self.around()
+        }
+    }
+
+    /// The same visit without its form, for saying what went wrong.
+    pub(super) fn around(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            now: self.now,
+            path: self.path.clone(),
+            query: self.query.clone(),
+            form: Query::default(),
+            headers: self.headers.clone(),
+            secure: self.secure,
+            params: self.params.clone(),
+            cookies: self.cookies.clone(),
+            user: self.user.clone(),
+            place: self.place.clone(),
+        }
+    }
+
+    pub(super) fn proof_given(&self) -> &str {
+        self.form.get(PROOF_FIELD).unwrap_or_default()
+    }
+
+    /// The hash under which the session is kept.
+    pub(super) fn session(&self) -> Option<TokenHash> {
+        self.cookies.session.as_deref().map(TokenHash::of)
+    }
+}
