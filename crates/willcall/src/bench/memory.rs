@@ -35,9 +35,8 @@ pub(crate) async fn memory(bench: &Bench) -> Result<Scenario> {
     let idle = server.memory()?;
     let calls = bench.calls(bench.sizes.fanned, 1)?;
     let flood = Flood::prepare(&stage.peer, Arc::clone(&calls), calls.len(), CONNECTIONS).await?;
-    let mut most = highest(server, flood.run())
-        .await
-        .map_err(|error| stage.explain(error))?;
+    let most = highest(server, flood.run()).await;
+    let mut most = stage.explained(most).await?;
     let owed = bench.sizes.fanned * u64::try_from(FAN_WEBHOOKS)?;
     while stage.tally.received() < owed {
         stage.check()?;

@@ -17,9 +17,6 @@ use super::stage::{Bench, Cast, Stage, discard};
 /// Connections of the open loops: enough that none waits for another's answer.
 const CONNECTIONS: usize = 16;
 
-/// Between the filling of lanes that hang and the measuring.
-const AFTER_BACKLOG: Duration = Duration::from_secs(1);
-
 pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
     let Pace { per_second, count } = bench.sizes.pace;
     let cast = Cast {
@@ -30,7 +27,7 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
     let calls = bench.calls(count, 1)?;
     let mut stage = bench.set(cast).await?;
     let sent = open_loop(&stage.peer, calls, per_second, CONNECTIONS).await;
-    let sent = sent.map_err(|error| stage.explain(error))?;
+    let sent = stage.explained(sent).await?;
     stage.received(count).await?;
     stage.settled(0).await?;
     let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
@@ -163,7 +160,7 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<Sample
             .await?
             .run()
             .await?;
-        tokio::time::sleep(AFTER_BACKLOG).await;
+        tokio::time::sleep(Duration::from_millis(bench.sizes.fair_rest_ms)).await;
     }
     let mut in_turn = (hanging..webhooks).cycle();
     let mut calls = Vec::new();
@@ -174,7 +171,7 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<Sample
         arrivals.push((show, number));
     }
     let sent = open_loop(&stage.peer, Arc::new(calls), per_second, CONNECTIONS).await;
-    let sent = sent.map_err(|error| stage.explain(error))?;
+    let sent = stage.explained(sent).await?;
     // What came to those that hang counts, too: wait for the others by name.
     let began = Instant::now();
     let missing = |stage: &Stage<'_>| {

@@ -25,6 +25,10 @@ const CONNECT_LIMIT_MS: u32 = 5_000;
 /// An answer takes milliseconds; a server that takes this long has stopped working.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
+/// After so long without a call a connection is made anew: servers close what idles, and one that
+/// is being closed must not be met.
+const IDLE_LIMIT: Duration = Duration::from_secs(4);
+
 /// Where calls go, and as whom.
 #[derive(Clone)]
 pub(crate) struct Peer {
@@ -65,6 +69,7 @@ pub(crate) struct Line {
     sender: SendRequest<Full<Bytes>>,
     host: HeaderValue,
     peer: Peer,
+    used: Instant,
 }
 
 impl Line {
@@ -89,6 +94,7 @@ impl Line {
             sender,
             host: peer.address.to_string().parse()?,
             peer: peer.clone(),
+            used: Instant::now(),
         })
     }
 
@@ -131,9 +137,25 @@ impl Line {
         Ok((head.status, body.collect().await?.to_bytes()))
     }
 
+    /// What is answered at a path to anybody, whatever the status.
+    pub(crate) async fn look(&mut self, path: &'static str) -> Result<String> {
+        let ready = Ready {
+            method: Method::GET,
+            uri: Uri::from_static(path),
+            authorization: HeaderValue::from_static("none"),
+            body: Bytes::new(),
+        };
+        let (_, body) = self.exchange(&ready).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Makes a call and reads its answer as JSON.
     pub(crate) async fn call(&mut self, call: DemoCall) -> Result<serde_json::Value> {
+        if self.used.elapsed() > IDLE_LIMIT {
+            *self = Self::open(&self.peer.clone()).await?;
+        }
         let body = self.send(&Ready::new(call, &self.peer.token)?).await?;
+        self.used = Instant::now();
         Ok(serde_json::from_slice(&body).unwrap_or(serde_json::Value::Null))
     }
 }

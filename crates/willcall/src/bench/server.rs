@@ -152,3 +152,31 @@ impl Drop for Server {
         self.child.wait().ok();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_ends_is_told_with_its_last_words() {
+        let mut log = std::env::temp_dir();
+        log.push(format!("willcall-last-words-{}", std::process::id()));
+        let lines: Vec<String> = (0..30).map(|line| format!("line {line}")).collect();
+        std::fs::write(&log, lines.join("\n")).unwrap();
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "exit 3"])
+            .spawn()
+            .unwrap();
+        child.wait().unwrap();
+        let mut server = Server {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            log: log.clone(),
+        };
+        let words = server.check().unwrap_err().to_string();
+        assert!(words.contains("exit status: 3"), "{words}");
+        assert!(words.ends_with("line 28\nline 29"), "{words}");
+        assert!(!words.contains("line 19\n"), "{words}");
+        std::fs::remove_file(&log).unwrap();
+    }
+}

@@ -29,6 +29,8 @@ pub(crate) struct Sizes {
     pub(crate) fair_pace: Pace,
     /// Notifications that wait for each webhook that hangs before the measuring begins.
     pub(crate) fair_backlog: u64,
+    /// Between that and the measuring.
+    pub(crate) fair_rest_ms: u64,
     /// Commits that are timed.
     pub(crate) commits: u64,
     /// Calls of each statement that is timed.
@@ -61,6 +63,7 @@ pub(crate) const FULL: Sizes = Sizes {
         count: 17_500,
     },
     fair_backlog: 40,
+    fair_rest_ms: 1_000,
     commits: 1_000,
     asks: 300,
     watched_s: 5,
@@ -82,6 +85,7 @@ pub(crate) const QUICK: Sizes = Sizes {
         count: 50,
     },
     fair_backlog: 5,
+    fair_rest_ms: 50,
     commits: 20,
     asks: 10,
     watched_s: 0,

@@ -130,7 +130,8 @@ impl Bench {
             let show = cast.by_show.then_some(index);
             let url = stage._receiver.url(index);
             let call = (self.load.webhook)(&self.tenant, show, &url);
-            let answer = stage.line.call(call).await?;
+            let answer = stage.line.call(call).await;
+            let answer = stage.explained(answer).await?;
             let made = (self.load.made)(&answer);
             stage
                 .webhooks
@@ -217,14 +218,21 @@ impl Stage<'_> {
             .map_or_else(String::new, Server::last_words)
     }
 
-    /// Explains a failure by what the server said last.
-    pub(crate) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        let words = self.last_words();
-        if words.is_empty() {
-            error
-        } else {
-            error.context(format!("a call failed.{words}"))
-        }
+    /// Explains a failure by what the server says of itself, and said last.
+    pub(crate) async fn explained<T>(&self, done: Result<T>) -> Result<T> {
+        let error = match done {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let health = match Line::open(&self.peer).await {
+            Ok(mut line) => line.look("/readyz").await,
+            Err(error) => Err(error),
+        };
+        let health = match health {
+            Ok(words) => format!(" /readyz says: {}.", words.trim_end().trim_end_matches('.')),
+            Err(_) => " It does not answer at /readyz.".to_owned(),
+        };
+        Err(anyhow!("{error:#}.{health}{}", self.last_words()))
     }
 
     /// CPU time of a server of our own so far.

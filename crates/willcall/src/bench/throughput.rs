@@ -156,7 +156,8 @@ async fn run(bench: &Bench, shape: &Loop) -> Result<Run> {
     let flood = Flood::prepare(&stage.peer, Arc::clone(&calls), calls.len(), CONNECTIONS).await?;
     let cpu_before = stage.cpu_us()?;
     let began = Instant::now();
-    let intake = flood.run().await.map_err(|error| stage.explain(error))?;
+    let intake = flood.run().await;
+    let intake = stage.explained(intake).await?;
     stage.received(owed).await?;
     stage.settled(0).await?;
     let took = began.elapsed();
