@@ -13,7 +13,7 @@ use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
 use model::contract::{DueAsk, Settlement, Store};
 use model::delivery::{Next, State};
 use model::id::{DeliveryId, NotificationId, WebhookId};
-use model::limits::{LANE_READ_MAX, SETTLE_BATCH_MAX};
+use model::limits::{LANE_READ_MAX, PAGE_ROWS_MAX, SETTLE_BATCH_MAX};
 use model::notification::Acceptance;
 use model::query::WebhookQuery;
 use model::tenant::Tenant;
@@ -51,17 +51,24 @@ impl Filling {
         let (dialect, key) = (bench.load.dialect.clone(), bench.tenant.clone());
         let tenant = store.tenant(dialect, key).await?;
         let tenant = tenant.context("the benchmark's own file made no tenant")?;
-        let query = WebhookQuery {
-            enabled: None,
-            newest_first: false,
-            offset: 0,
-            limit: 1_000_000,
-        };
-        let page = store.webhooks(vec![tenant.id], query).await?;
+        let mut webhooks = Vec::new();
+        loop {
+            let query = WebhookQuery {
+                enabled: None,
+                newest_first: false,
+                offset: u64::try_from(webhooks.len())?,
+                limit: PAGE_ROWS_MAX,
+            };
+            let page = store.webhooks(vec![tenant.id], query).await?;
+            if page.webhooks.is_empty() {
+                break;
+            }
+            webhooks.extend(page.webhooks.iter().map(|webhook| webhook.id));
+        }
         Ok(Self {
             store,
             tenant,
-            webhooks: page.webhooks.iter().map(|webhook| webhook.id).collect(),
+            webhooks,
             now: assemble::clock().now(),
         })
     }

@@ -30,7 +30,8 @@ pub(crate) struct Tally {
     webhooks: Webhooks,
     /// Webhooks below this one hang.
     hanging: usize,
-    /// Of each webhook and notification that are owed: microseconds since `began`, plus one; 0 until it came.
+    /// Of each webhook and notification owed to it: microseconds since `began`, plus one; 0 until
+    /// it came.
     first: Vec<AtomicU64>,
     received: AtomicU64,
     /// The calls for something that had come before.

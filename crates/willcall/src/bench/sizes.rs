@@ -77,7 +77,8 @@ pub(crate) const QUICK: Sizes = Sizes {
         per_second: 200,
         count: 60,
     },
-    waiting: (10, 10),
+    // More webhooks than a page has.
+    waiting: (5, 60),
     many: (4, 5),
     fair: (10, [1, 3]),
     fair_pace: Pace {

@@ -131,8 +131,10 @@ async fn repeated(bench: &Bench, shape: &Loop) -> Result<Scenario> {
     Ok(Scenario {
         name: shape.name,
         title: format!(
-            "{} notifications × {} webhooks, {calls} calls over {CONNECTIONS} connections",
-            shape.notifications, shape.webhooks
+            "{} notifications × {} webhook{}, {calls} calls over {CONNECTIONS} connections",
+            shape.notifications,
+            shape.webhooks,
+            if shape.webhooks == 1 { "" } else { "s" }
         ),
         measures,
     })
