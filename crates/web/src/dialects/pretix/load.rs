@@ -140,13 +140,14 @@ fn notification(organizer: &Tenant, number: u64, bytes: usize, at: Timestamp) ->
 fn number(body: &[u8]) -> Option<u64> {
     let at = body.windows(CODE.len()).position(|part| part == CODE)?;
     let after = body.get(at + CODE.len()..)?;
-    let digits = after.iter().skip_while(|byte| !byte.is_ascii_digit());
-    let mut number: u64 = 0;
-    for digit in digits.take_while(|byte| byte.is_ascii_digit()) {
-        let digit = u64::from(digit.wrapping_sub(b'0'));
-        number = number.checked_mul(10)?.checked_add(digit)?;
-    }
-    Some(number)
+    let from = after.iter().position(u8::is_ascii_digit)?;
+    let digits = after.get(from..)?.iter();
+    digits
+        .take_while(|byte| byte.is_ascii_digit())
+        .try_fold(0_u64, |number, digit| {
+            let digit = u64::from(digit.wrapping_sub(b'0'));
+            number.checked_mul(10)?.checked_add(digit)
+        })
 }
 
 fn show(index: usize) -> String {
