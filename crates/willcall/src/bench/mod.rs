@@ -19,6 +19,7 @@ mod stock;
 mod throughput;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU32;
@@ -118,9 +119,11 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<ExitCode> {
         signal = signals.next() => Err(anyhow::anyhow!("{signal}: stopped")),
         measured = measure_all(&bench, &asked) => measured,
     };
-    std::fs::remove_dir_all(&bench.folder)
-        .with_context(|| format!("the folder {} cannot be removed", bench.folder.display()))?;
-    measured
+    let removed = stage::discard(&bench.folder);
+    // What went wrong first says more.
+    let code = measured?;
+    removed?;
+    Ok(code)
 }
 
 impl Asked {
@@ -238,12 +241,14 @@ async fn measure(bench: &Bench, name: &str) -> Result<Scenario> {
     }
 }
 
-/// Below the folder named, or that for temporary files.
+/// Below the folder named, or that for temporary files. For its user only: it holds a token.
 fn fresh_folder(parent: Option<&Path>) -> Result<PathBuf> {
     let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
     let name = assemble::dice()?.split("folder").letters(12);
     let folder = parent.join(format!("willcall-bench-{name}"));
-    std::fs::create_dir(&folder)
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&folder)
         .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     Ok(folder)
 }
