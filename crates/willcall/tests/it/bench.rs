@@ -1,13 +1,15 @@
 //! The benchmark itself: every scenario works and says what it must, nothing stays behind, and what
 //! goes wrong is told. Its numbers are not judged here: they are those of a debug build.
 
-use std::net::TcpListener;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use tokio::time::Instant;
 
-use crate::harness::willcall;
+use crate::harness::{PATIENCE, willcall};
 
 /// Each scenario with what it must measure.
 const SCENARIOS: [(&str, &[&str]); 9] = [
@@ -136,6 +138,44 @@ fn a_server_that_runs_already_is_measured_over_http_and_keeps_no_webhook() {
         words.contains("\"memory\"") && words.contains("--at"),
         "{words}"
     );
+}
+
+#[test]
+fn a_signal_ends_it_with_its_server_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_willcall"))
+        .args(["bench", "--only", "pace", "--folder"])
+        .arg(folder.path())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let server = || {
+        let made = std::fs::read_dir(folder.path()).ok()?.next()?.ok()?;
+        let log = std::fs::read_to_string(made.path().join("data-0.log")).ok()?;
+        let entry: Value = serde_json::from_str(log.lines().next()?).ok()?;
+        entry["address"].as_str().map(str::to_owned)
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let address = loop {
+        match server() {
+            Some(address) => break address,
+            None => assert!(Instant::now() < deadline, "the server did not start"),
+        }
+    };
+    let pid = bench.id().to_string();
+    Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(!bench.wait().unwrap().success());
+    let mut told = String::new();
+    bench
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut told)
+        .unwrap();
+    assert!(told.contains("SIGTERM: stopped"), "{told}");
+    assert!(is_empty(folder.path()), "something stayed in the folder");
+    assert!(TcpStream::connect(address).is_err(), "the server goes on");
 }
 
 #[test]
