@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::Instant;
 
-use super::measure::{Samples, ratio};
+use super::measure::{Samples, float, ratio};
 use super::report::{Measure, Scenario};
 use super::sender::{Flood, Ready, open_loop};
 use super::sizes::{BODY_BYTES, Pace};
@@ -80,12 +80,15 @@ fn latencies(
 /// The others' latency while some webhooks hang, against nobody hanging before and after.
 pub(crate) async fn fairness(bench: &Bench) -> Result<Scenario> {
     let (webhooks, hanging) = bench.sizes.fair;
-    let before = others(bench, webhooks, 0).await?;
+    let (before, mut again) = others(bench, webhooks, 0).await?;
     let mut during = Vec::new();
     for count in hanging {
-        during.push((count, others(bench, webhooks, count).await?));
+        let (took, more) = others(bench, webhooks, count).await?;
+        during.push((count, took));
+        again += more;
     }
-    let after = others(bench, webhooks, 0).await?;
+    let (after, more) = others(bench, webhooks, 0).await?;
+    again += more;
     let (first, second) = (before.percentile(990), after.percentile(990));
     let quiet = f64::midpoint(first, second);
     let noise = ratio(first.max(second), first.min(second));
@@ -118,6 +121,7 @@ pub(crate) async fn fairness(bench: &Bench) -> Result<Scenario> {
         measures
             .push(Measure::new(moved, &words("change of the p99"), times, "times").at_most(1.1));
     }
+    measures.push(Measure::new("duplicates", "received again", float(again), "").at_most(0.0));
     let Pace { per_second, count } = bench.sizes.fair_pace;
     Ok(Scenario {
         name: "fairness",
@@ -130,8 +134,9 @@ pub(crate) async fn fairness(bench: &Bench) -> Result<Scenario> {
     })
 }
 
-/// How long deliveries to webhooks that answer take while `hanging` others do not.
-async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<Samples> {
+/// How long deliveries to webhooks that answer take while `hanging` others do not; and how many came
+/// again.
+async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Samples, u64)> {
     let Pace { per_second, count } = bench.sizes.fair_pace;
     let backlog = bench.sizes.fair_backlog;
     let cast = Cast {
@@ -170,21 +175,13 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<Sample
     }
     let sent = open_loop(&stage.peer, Arc::new(calls), per_second, CONNECTIONS).await;
     let sent = stage.explained(sent).await?;
-    // What came to those that hang counts, too: wait for the others by name.
-    let began = Instant::now();
-    let missing = |stage: &Stage<'_>| {
-        let mut all = arrivals.iter();
-        all.any(|(webhook, number)| stage.tally.came(*webhook, *number).is_none())
-    };
-    while missing(&stage) {
-        stage.check()?;
-        anyhow::ensure!(
-            began.elapsed() < Duration::from_secs(60),
-            "deliveries to webhooks that answer did not come"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    all_come(&mut stage, &arrivals).await?;
     let took = latencies(&stage, &sent, &arrivals);
+    anyhow::ensure!(
+        stage.tally.strange() == 0,
+        "calls came that nobody expected"
+    );
+    let again = stage.tally.again();
     let is_own = stage.server.is_some();
     if hanging == 0 || !is_own {
         stage.settled(hanging).await?;
@@ -198,5 +195,23 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<Sample
         drop(stage);
         discard(&data_dir)?;
     }
-    Ok(took)
+    Ok((took, again))
+}
+
+/// Waits for these by name: what came to those that hang is counted in the sum, too.
+async fn all_come(stage: &mut Stage<'_>, arrivals: &[(usize, u64)]) -> Result<()> {
+    let began = Instant::now();
+    let missing = |stage: &Stage<'_>| {
+        let mut all = arrivals.iter();
+        all.any(|(webhook, number)| stage.tally.came(*webhook, *number).is_none())
+    };
+    while missing(stage) {
+        stage.check()?;
+        anyhow::ensure!(
+            began.elapsed() < Duration::from_secs(60),
+            "deliveries to webhooks that answer did not come"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
