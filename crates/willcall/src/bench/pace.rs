@@ -134,8 +134,8 @@ pub(crate) async fn fairness(bench: &Bench) -> Result<Scenario> {
     })
 }
 
-/// How long deliveries to webhooks that answer take while `hanging` others do not; and how many came
-/// again.
+/// How long deliveries to webhooks that answer take while `hanging` others do not; and how many
+/// came again.
 async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Samples, u64)> {
     let Pace { per_second, count } = bench.sizes.fair_pace;
     let backlog = bench.sizes.fair_backlog;
