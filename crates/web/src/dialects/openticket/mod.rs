@@ -56,6 +56,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         }),
         board,
         demo: demo::demo,
+        load: None,
     }
 }
 

@@ -9,6 +9,7 @@ mod input;
 mod intake;
 mod json;
 mod kinds;
+mod load;
 mod log;
 mod places;
 mod python;
@@ -58,6 +59,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         }),
         board,
         demo: demo::demo,
+        load: Some(load::load),
     }
 }
 
