@@ -6,6 +6,8 @@
 
 mod assets;
 mod layout;
+mod live;
+mod log;
 mod page;
 mod serve;
 mod session;
@@ -15,12 +17,13 @@ mod trouble;
 mod view;
 mod visit;
 
+pub(crate) use live::Seats;
 use page::Page;
 pub(crate) use serve::{Pages, is_for_pages, serve};
 
 /// The table of all pages.
 fn places() -> Vec<Page> {
-    [assets::places(), sign_in::places()]
+    [assets::places(), log::places(), sign_in::places()]
         .into_iter()
         .flatten()
         .collect()
