@@ -91,6 +91,7 @@ pub(crate) struct Tx<'a> {
 pub(crate) struct Notes {
     notices: Vec<Notice>,
     catalog_changed: bool,
+    errand_begun: bool,
 }
 
 enum Notice {
@@ -330,6 +331,10 @@ impl Notes {
         self.catalog_changed = true;
     }
 
+    pub(crate) fn errand_begun(&mut self) {
+        self.errand_begun = true;
+    }
+
     fn mark(&self) -> Mark {
         let accepted = match self.notices.last() {
             Some(Notice::Accepted(list)) => list.len(),
@@ -339,6 +344,7 @@ impl Notes {
             notices: self.notices.len(),
             accepted,
             catalog_changed: self.catalog_changed,
+            errand_begun: self.errand_begun,
         }
     }
 
@@ -348,6 +354,7 @@ impl Notes {
             list.truncate(mark.accepted);
         }
         self.catalog_changed = mark.catalog_changed;
+        self.errand_begun = mark.errand_begun;
     }
 
     fn tell(self, listener: &dyn Listener) {
@@ -369,6 +376,9 @@ impl Notes {
         if !changed.is_empty() {
             listener.changed(&changed);
         }
+        if self.errand_begun {
+            listener.errand_begun();
+        }
     }
 }
 
@@ -376,6 +386,7 @@ struct Mark {
     notices: usize,
     accepted: usize,
     catalog_changed: bool,
+    errand_begun: bool,
 }
 
 fn lost(jobs: Vec<Box<dyn Job>>, told: &StoreError) -> Vec<(Box<dyn Job>, Option<StoreError>)> {
