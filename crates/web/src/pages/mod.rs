@@ -4,14 +4,22 @@
 //! Everything works without the script; what is live or convenient is added by it. No page names
 //! a dialect: what is peculiar to one comes from its value (`Dialect::board`).
 
+mod account;
 mod assets;
+mod faults;
 mod layout;
+mod overview;
 mod page;
+mod paged;
 mod serve;
 mod session;
+mod settings;
 mod shown;
 mod sign_in;
+mod standing;
+mod tenants;
 mod trouble;
+mod users;
 mod view;
 mod visit;
 
@@ -20,8 +28,14 @@ pub(crate) use serve::{Pages, is_for_pages, serve};
 
 /// The table of all pages.
 fn places() -> Vec<Page> {
-    [assets::places(), sign_in::places()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let tables = [
+        assets::places(),
+        sign_in::places(),
+        tenants::places(),
+        overview::places(),
+        settings::places(),
+        users::places(),
+        account::places(),
+    ];
+    tables.into_iter().flatten().collect()
 }
