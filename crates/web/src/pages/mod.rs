@@ -7,6 +7,7 @@
 mod account;
 mod assets;
 mod faults;
+mod health;
 mod layout;
 mod overview;
 mod page;
@@ -16,7 +17,7 @@ mod session;
 mod settings;
 mod shown;
 mod sign_in;
-mod standing;
+
 mod tenants;
 mod trouble;
 mod users;
@@ -25,6 +26,8 @@ mod visit;
 
 use page::Page;
 pub(crate) use serve::{Pages, is_for_pages, serve};
+#[cfg(test)]
+pub(crate) use {page::Needs, page::Page as OnePage, session::proof};
 
 /// The table of all pages.
 fn places() -> Vec<Page> {
