@@ -17,6 +17,7 @@ use crate::auth::Callers;
 use crate::dialects::Dialects;
 use crate::meters::Meters;
 use crate::pages::Seats;
+use crate::uses::Uses;
 
 /// Everything the floor is given.
 pub struct Parts {
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) meters: Meters,
     pub(crate) callers: Callers,
+    pub(crate) uses: Arc<Uses>,
     pub(crate) running: Arc<Running>,
     dice: Mutex<Dice>,
 }
@@ -79,6 +81,7 @@ impl Shared {
             metrics: parts.metrics,
             meters: Meters::register(registry),
             callers: Callers::default(),
+            uses: Arc::default(),
             running: Arc::default(),
             dice: Mutex::new(parts.dice.split("web")),
         }

@@ -101,6 +101,7 @@ pub(crate) const START: &str = "2026-11-20T18:00:00Z";
 pub(crate) struct House {
     pub(crate) router: Router,
     pub(crate) store: Arc<dyn Store>,
+    /// True unless a test follows a page live: then what is followed ends at once.
     pub(crate) stopping: watch::Sender<bool>,
     now: Arc<AtomicI64>,
 }
@@ -211,7 +212,7 @@ impl House {
         let clock = Clock::new(move || Timestamp::from_millis(reading.load(Ordering::Relaxed)));
         let dialects = dialects::all(options);
         let mut dice = Dice::seeded([7; 32]);
-        let stopping = watch::Sender::new(false);
+        let stopping = watch::Sender::new(true);
         let declared = dialects
             .declare(ORGANIZERS, &KnownEvents::new(), &mut dice)
             .unwrap();
