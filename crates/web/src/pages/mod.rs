@@ -4,24 +4,45 @@
 //! Everything works without the script; what is live or convenient is added by it. No page names
 //! a dialect: what is peculiar to one comes from its value (`Dialect::board`).
 
+mod account;
 mod assets;
+mod faults;
+mod health;
 mod layout;
+mod live;
+mod log;
+mod overview;
 mod page;
+mod paged;
 mod serve;
 mod session;
+mod settings;
 mod shown;
 mod sign_in;
+
+mod tenants;
 mod trouble;
+mod users;
 mod view;
 mod visit;
 
+pub(crate) use live::Seats;
 use page::Page;
 pub(crate) use serve::{Pages, is_for_pages, serve};
+#[cfg(test)]
+pub(crate) use {page::Needs, page::Page as OnePage, session::proof};
 
 /// The table of all pages.
 fn places() -> Vec<Page> {
-    [assets::places(), sign_in::places()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let tables = [
+        assets::places(),
+        sign_in::places(),
+        tenants::places(),
+        overview::places(),
+        log::places(),
+        settings::places(),
+        users::places(),
+        account::places(),
+    ];
+    tables.into_iter().flatten().collect()
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use model::query::Status;
+use model::refusal::Refusal;
 use model::time::Timestamp;
 
 /// A moment. Shown in UTC; the page's script turns it into the reader's zone and keeps the exact
@@ -43,6 +44,39 @@ impl fmt::Display for When {
 
 // Made of digits and our own markup only.
 impl askama::filters::HtmlSafe for When {}
+
+/// A part of a page that a template has made: markup of our own, with everything else escaped.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Part(String);
+
+impl Part {
+    /// # Errors
+    /// If the template fails, which only a value that cannot be printed does.
+    pub(crate) fn of(template: &impl askama::Template) -> Result<Self, Refusal> {
+        template.render().map(Self).map_err(|error| {
+            tracing::error!(%error, "a part of a page cannot be rendered");
+            Refusal::Internal
+        })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn plain(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+// Nothing but a template makes one.
+impl askama::filters::HtmlSafe for Part {}
 
 impl Tone {
     pub(crate) fn of(status: Status) -> Self {
@@ -107,6 +141,20 @@ impl fmt::Display for Lasting {
             () => write!(f, "{days} days"),
         }
     }
+}
+
+/// The first characters of a text, with a sign that there are more.
+pub(crate) fn short(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}\u{2026}", text.get(..end).unwrap_or_default().trim_end()),
+        None => text.to_owned(),
+    }
+}
+
+/// What somebody searches for: never longer than anything that could be found.
+pub(crate) fn search_text(typed: Option<&str>) -> String {
+    let typed = typed.unwrap_or_default().trim();
+    typed.chars().take(model::limits::NAME_BYTES_MAX).collect()
 }
 
 /// A text as a part of a path or a query.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use model::people::{Role, User};
+use model::policy::Policy;
 use model::refusal::Refusal;
 use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
@@ -18,6 +19,7 @@ use crate::state::Shared;
 pub(crate) struct Visit {
     pub(crate) shared: Arc<Shared>,
     pub(crate) now: Timestamp,
+    pub(crate) method: Method,
     /// As it was asked for, without the query.
     pub(crate) path: String,
     pub(crate) query: Query,
@@ -66,6 +68,16 @@ impl Visit {
         found.ok_or(Trouble::Refused(Refusal::Internal))
     }
 
+    /// How deliveries of the tenant that the path names are made.
+    ///
+    /// # Errors
+    /// As `dialect`.
+    pub(crate) fn policy(&self) -> Result<&Policy, Trouble> {
+        let tenant = self.tenant()?;
+        let found = self.shared.policies.get(&tenant.dialect);
+        found.ok_or(Trouble::Refused(Refusal::Internal))
+    }
+
     /// What stands in the path for the segment in braces.
     pub(crate) fn param(&self, name: &str) -> &str {
         let found = self.params.iter().find(|(own, _)| *own == name);
@@ -108,6 +120,7 @@ impl Visit {
         Self {
             shared: Arc::clone(&self.shared),
             now: self.now,
+            method: self.method.clone(),
             path: self.path.clone(),
             query: self.query.clone(),
             form: Query::default(),

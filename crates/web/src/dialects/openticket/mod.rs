@@ -3,6 +3,7 @@
 mod answer;
 mod declare;
 mod demo;
+mod example;
 mod fields;
 mod form;
 mod guid;
@@ -55,6 +56,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
             declare::declare(&own, &open, companies, dice, declared);
         }),
         board,
+        example: example::example,
         demo: demo::demo,
         load: None,
     }

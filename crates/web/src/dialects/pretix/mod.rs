@@ -3,6 +3,7 @@
 mod answer;
 mod declare;
 mod demo;
+mod example;
 mod fields;
 mod form;
 mod input;
@@ -58,6 +59,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
             declare::declare(&own, &pretix.kinds, organizers, known, dice, declared);
         }),
         board,
+        example: example::example,
         demo: demo::demo,
         load: Some(load::load),
     }
