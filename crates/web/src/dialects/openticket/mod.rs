@@ -3,6 +3,7 @@
 mod answer;
 mod declare;
 mod demo;
+mod explain;
 mod fields;
 mod form;
 mod guid;
@@ -12,6 +13,7 @@ mod kinds;
 mod log;
 mod places;
 mod refuse;
+mod sample;
 mod webhooks;
 mod wire;
 

@@ -3,6 +3,7 @@
 mod answer;
 mod declare;
 mod demo;
+mod explain;
 mod fields;
 mod form;
 mod input;
@@ -13,6 +14,7 @@ mod log;
 mod places;
 mod python;
 mod refuse;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod url;
