@@ -5,23 +5,32 @@
 //! a dialect: what is peculiar to one comes from its value (`Dialect::board`).
 
 mod assets;
+mod editing;
 mod layout;
 mod page;
 mod serve;
 mod session;
 mod shown;
 mod sign_in;
+mod standing;
 mod trouble;
 mod view;
 mod visit;
+mod webhook;
 
 use page::Page;
 pub(crate) use serve::{Pages, is_for_pages, serve};
 
 /// The table of all pages.
 fn places() -> Vec<Page> {
-    [assets::places(), sign_in::places()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        assets::places(),
+        sign_in::places(),
+        // Before the page of one webhook, whose path fits theirs.
+        editing::places(),
+        webhook::places(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
