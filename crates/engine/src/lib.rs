@@ -7,6 +7,7 @@ mod asking;
 mod caller;
 mod dial;
 mod dispatch;
+mod errands;
 mod health;
 mod keeper;
 mod lane;
@@ -38,6 +39,7 @@ pub use tls::{BadRoots, TlsRoots, tls_config};
 
 use crate::caller::Caller;
 use crate::dispatch::{Dispatch, Given};
+use crate::errands::Errands;
 use crate::keeper::Keeper;
 use crate::mailbox::Mailbox;
 use crate::meters::Meters;
@@ -48,6 +50,7 @@ use crate::tasks::{Alarm, Part};
 pub struct Engine {
     dispatch: Part<Stopped>,
     keeper: Part<()>,
+    errands: Part<()>,
     stop: oneshot::Sender<Duration>,
     health: Health,
     alarm: Alarm,
@@ -99,6 +102,7 @@ impl Engine {
         let alarm = Alarm::new();
         let health = Health::new(alarm.clone());
         let mailbox = Arc::new(Mailbox::default());
+        let bell = mailbox.bell();
         store.listen(Arc::clone(&mailbox) as Arc<dyn Listener>);
         let idle_for = Duration::from_millis(settings.idle_connection_ms);
         let pool = Arc::new(Pool::new(settings.idle_connections_max, idle_for));
@@ -122,6 +126,11 @@ impl Engine {
             flights_max: settings.flights_max,
             lane_width: settings.lane_width,
         });
+        let errands = Errands {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            bell,
+        };
         let keeper = Keeper {
             store,
             clock,
@@ -132,6 +141,7 @@ impl Engine {
         Self {
             dispatch: Part::spawn("the delivery loop", &alarm, dispatch.run()),
             keeper: Part::spawn("the keeper", &alarm, keeper.run()),
+            errands: Part::spawn("the errands", &alarm, errands.run()),
             stop,
             health,
             alarm,
@@ -144,10 +154,11 @@ impl Engine {
         let Self {
             dispatch,
             keeper,
+            errands,
             stop,
             ..
         } = self;
-        drop(keeper);
+        drop((keeper, errands));
         // A loop that is gone cannot be told, and its end says so.
         let told = stop.send(within).is_ok();
         match dispatch.join().await {

@@ -5,7 +5,7 @@
 //! themselves are in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use model::contract::Listener;
@@ -13,9 +13,13 @@ use model::delivery::Due;
 use model::id::WebhookId;
 use model::limits;
 use model::time::Timestamp;
+use tokio::sync::Notify;
 
 #[derive(Default)]
-pub(crate) struct Mailbox(Mutex<Inside>);
+pub(crate) struct Mailbox {
+    inside: Mutex<Inside>,
+    errands: Arc<Notify>,
+}
 
 /// What arrived since the loop looked last.
 #[derive(Default)]
@@ -53,8 +57,13 @@ impl Mailbox {
         Poll::Ready(std::mem::take(&mut inside.mail))
     }
 
+    /// Rings when there may be an errand to go on with.
+    pub(crate) fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.errands)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inside> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fill(&self, put: impl FnOnce(&mut Inside)) {
@@ -104,6 +113,11 @@ impl Listener for Mailbox {
 
     fn changed_elsewhere(&self) {
         self.fill(|inside| inside.mail.changed_elsewhere = true);
+        self.errands.notify_one();
+    }
+
+    fn errand_begun(&self) {
+        self.errands.notify_one();
     }
 }
 

@@ -101,7 +101,9 @@ pub trait Ledger: Send + Sync {
     /// Removes ended deliveries accepted before their dialect's time in `before` with their
     /// attempts, notifications left without deliveries, and answers kept longer than
     /// `limits::IDEMPOTENCY_KEPT_MS` before `now`; looks at no more than `limits::SWEEP_ROWS_MAX`
-    /// rows; answers whether there may be more. What has no time there stays.
+    /// rows; answers whether there may be more. What has no time there stays. A tenant with a time
+    /// of its own (`Board::set_kept`) has that instead. What signing in leaves behind, and errands
+    /// that ended long ago, go as well.
     fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool>;
 
     /// Cancels these pending deliveries because somebody asked, and writes that into the audit
@@ -230,8 +232,9 @@ pub trait Catalog: Send + Sync {
     /// Every listing of the token with this hash; none if it is unknown.
     fn grants(&self, hash: TokenHash) -> Reply<Vec<Grant>>;
     fn has_tokens(&self) -> Reply<bool>;
-    /// `Conflict` if the tenant has a token of this name, or this very token.
-    fn create_token(&self, token: NewToken, at: Timestamp) -> Reply<()>;
+    /// `Conflict` if the tenant has a token of this name, or this very token. Writes an audit
+    /// entry if it is a tenant's.
+    fn create_token(&self, token: NewToken, actor: String, at: Timestamp) -> Reply<()>;
 
     /// Ordered by date, name and slug; those without a date last.
     fn events(&self, tenant: TenantId) -> Reply<Vec<Event>>;
@@ -295,7 +298,8 @@ pub trait People: Send + Sync {
         at: Timestamp,
     ) -> Reply<bool>;
 
-    /// Begins a session under the hash of its secret; forgets failures of the user's name.
+    /// Begins a session under the hash of its secret; forgets failures of the user's name, which
+    /// are those of `people::name_hash`.
     fn begin_session(
         &self,
         session: TokenHash,
@@ -314,7 +318,7 @@ pub trait People: Send + Sync {
 
     /// How often signing in failed for what hashes to `name`; whether or not there is such a user.
     fn failures(&self, name: TokenHash) -> Reply<Option<Failures>>;
-    /// Counts one more. Counts a day old are forgotten.
+    /// Counts one more. Counts a day old are forgotten, and the oldest if there are too many.
     fn add_failure(&self, name: TokenHash, at: Timestamp) -> Reply<Failures>;
 }
 
@@ -366,7 +370,7 @@ pub trait Board: Send + Sync {
         key: String,
     ) -> Reply<Option<NotificationStory>>;
     /// The tenant's webhooks as they stood to a notification, by id, those above `after`;
-    /// deleted ones only if it was delivered to them or they were deleted later.
+    /// deleted ones only if it was delivered to them, or they were there and were deleted later.
     fn bystanders(
         &self,
         tenant: TenantId,
@@ -384,7 +388,7 @@ pub trait Board: Send + Sync {
         at: Timestamp,
     ) -> Reply<Count>;
     /// Writes the errand down, and an audit entry; one of the kind that is still running for the
-    /// webhook is answered instead of a second.
+    /// webhook is answered instead of a second. `Stale` if the tenant has no such webhook.
     fn begin_errand(&self, errand: NewErrand, at: Timestamp) -> Reply<Errand>;
     fn errand(&self, tenant: TenantId, id: ErrandId) -> Reply<Option<Errand>>;
     /// Those of a webhook that have not ended.

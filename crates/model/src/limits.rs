@@ -93,6 +93,15 @@ pub const SESSION_MS: i64 = 12 * 3_600_000;
 /// How long a link that signs in holds.
 pub const LINK_MS: i64 = 15 * 60_000;
 
+/// How long a failure to sign in is remembered: a day, as `Failures::open_at` counts on.
+pub const FAILURE_KEPT_MS: i64 = 24 * 3_600_000;
+
+/// Names for which failures to sign in are remembered: some ten megabytes, whoever guesses.
+pub const FAILURES_MAX: usize = 100_000;
+
+/// How long an errand that ended can be looked at. What it was, the audit log keeps.
+pub const ERRAND_KEPT_MS: i64 = 7 * 24 * 3_600_000;
+
 /// An answer kept for an idempotency key; larger ones are not kept.
 pub const KEPT_ANSWER_BYTES_MAX: usize = 256 * 1024;
 

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::id::{TenantId, UserId};
+use crate::tenant::TokenHash;
 use crate::time::Timestamp;
 
 /// What somebody may do at one tenant. Each role includes those before it.
@@ -63,6 +64,12 @@ pub struct PasswordHash(pub String);
 pub struct Failures {
     pub count: u32,
     pub latest_at: Timestamp,
+}
+
+/// Under what failures to sign in as `name` are counted: the same whatever the case of ASCII
+/// letters, as the name itself.
+pub fn name_hash(name: &str) -> TokenHash {
+    TokenHash::of(&name.to_ascii_lowercase())
 }
 
 impl User {

@@ -125,7 +125,8 @@ async fn make_administrator(
         permissions: Permission::ALL.into_iter().collect(),
         active: true,
     };
-    store.create_token(administrator, now).await?;
+    let actor = "willcall serve".to_owned();
+    store.create_token(administrator, actor, now).await?;
     Ok(token)
 }
 

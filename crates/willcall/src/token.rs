@@ -10,6 +10,9 @@ use crate::assemble;
 use crate::config::Config;
 use crate::serve::TOKEN_LENGTH;
 
+/// Who made a token, in the audit log.
+const ACTOR: &str = "willcall token";
+
 /// What was asked for on the command line.
 pub(crate) struct Wanted {
     tenant: Option<String>,
@@ -92,7 +95,10 @@ pub(crate) async fn create(config: &Config, wanted: &Wanted) -> Result<()> {
         permissions,
         active: true,
     };
-    match store.create_token(new, assemble::clock().now()).await {
+    match store
+        .create_token(new, ACTOR.to_owned(), assemble::clock().now())
+        .await
+    {
         Ok(()) => {}
         Err(StoreError::Conflict(Conflict::TokenName)) => bail!(
             "there is a token called \"{}\" already; choose another --name",

@@ -75,6 +75,7 @@ fn open() -> Seen {
         retries_max: None,
         paused_until: None,
         enabled: true,
+        failing_since: None,
     };
     Seen::Open(Arc::new(Prepared::new(&target, Arc::new(policy))))
 }

@@ -34,6 +34,7 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
         retries_max: None,
         paused_until: None,
         enabled: true,
+        failing_since: None,
     };
     Prepared::new(&target, Arc::new(policy))
 }

@@ -8,8 +8,12 @@ create table tenant (
   key text not null,
   name text not null,
   created_at integer not null,
+  -- How long its log is kept; null: as long as the operator has it for the dialect.
+  kept_ms integer,
   unique (dialect, key)
 ) strict;
+
+create index tenant_name on tenant (name collate nocase, id);
 
 -- A token may be listed under several tenants; without a tenant it is an administrator's.
 create table token (
@@ -21,13 +25,63 @@ create table token (
   permissions text not null,
   active integer not null,
   is_default integer not null,
-  created_at integer not null
+  created_at integer not null,
+  used_at integer
 ) strict;
 
 create index token_hash on token (hash);
 -- Nulls are distinct in a unique index, so an administrator's tenant counts as 0.
 create unique index token_name on token (coalesce(tenant_id, 0), name);
 create unique index token_once on token (coalesce(tenant_id, 0), hash);
+
+-- Ids are never given twice, so that no session or role can fall to somebody else.
+create table user (
+  id integer primary key autoincrement,
+  name text not null collate nocase unique,
+  password text not null,
+  administrator integer not null,
+  active integer not null,
+  created_at integer not null,
+  signed_in_at integer
+) strict;
+
+create table member (
+  user_id integer not null references user (id),
+  tenant_id integer not null references tenant (id),
+  role integer not null,
+  primary key (user_id, tenant_id)
+) strict, without rowid;
+
+create index member_tenant on member (tenant_id, user_id);
+
+create table session (
+  hash blob primary key check (length(hash) = 32),
+  user_id integer not null references user (id),
+  until integer not null
+) strict, without rowid;
+
+create index session_user on session (user_id);
+create index session_age on session (until);
+
+create table link (
+  hash blob primary key check (length(hash) = 32),
+  user_id integer not null references user (id),
+  until integer not null
+) strict, without rowid;
+
+create index link_user on link (user_id);
+create index link_age on link (until);
+
+-- Failures to sign in, by a hash of the name. The ids count the names, so that the oldest of too
+-- many are found.
+create table failure (
+  id integer primary key,
+  name blob not null unique check (length(name) = 32),
+  count integer not null,
+  latest_at integer not null
+) strict;
+
+create index failure_age on failure (latest_at);
 
 create table event (
   tenant_id integer not null references tenant (id),
@@ -59,7 +113,74 @@ create table webhook (
 
 -- What is deleted (3) is kept for the log, and is in no list.
 create index webhook_tenant on webhook (tenant_id, id) where disabled_cause is not 3;
+-- The log of a tenant holds what went to deleted ones as well.
+create index webhook_deleted on webhook (tenant_id, id) where disabled_cause = 3;
 create unique index webhook_key on webhook (tenant_id, key) where key is not null;
+
+-- How a webhook stood before each change of what decides what it gets, and up to which
+-- notification: exact where a time would be ambiguous. Of changes between the same two
+-- notifications only the first is kept, as nothing met the states between.
+create table webhook_past (
+  webhook_id integer not null references webhook (id),
+  until integer not null,
+  tenant_id integer not null,
+  disabled_at integer,
+  disabled_cause integer,
+  -- Null: the webhook was not there yet.
+  filter text,
+  settings text,
+  -- Whether it was deleted then.
+  deletes integer not null,
+  primary key (webhook_id, until)
+) strict, without rowid;
+
+create index webhook_past_age on webhook_past (until);
+create index webhook_past_deleted on webhook_past (tenant_id, webhook_id, until)
+  where deletes = 1;
+
+-- What the latest attempt of each webhook came to. Written by every settling, so it is not in
+-- `webhook`, whose rows are large.
+create table standing (
+  webhook_id integer primary key references webhook (id),
+  notification_id integer not null,
+  ended_at integer not null,
+  success integer not null,
+  words text not null,
+  failing_since integer
+) strict;
+
+-- What happened to a webhook's deliveries, by hours since 1970.
+create table tally (
+  webhook_id integer not null references webhook (id),
+  hour integer not null,
+  delivered integer not null,
+  retried integer not null,
+  failed integer not null,
+  primary key (webhook_id, hour)
+) strict, without rowid;
+
+-- What is being done to many deliveries, and how far it has come: in `stage`, up to and with the
+-- notification `reached`. It is about notifications up to and with `upto` only, so that it ends
+-- however many arrive meanwhile.
+create table errand (
+  id integer primary key autoincrement,
+  tenant_id integer not null references tenant (id),
+  webhook_id integer not null references webhook (id),
+  kind integer not null,
+  expected integer not null,
+  done integer not null,
+  actor text not null,
+  began_at integer not null,
+  ended_at integer,
+  broken_off text,
+  stage integer not null,
+  reached integer not null,
+  upto integer not null
+) strict;
+
+create index errand_next on errand (id) where ended_at is null;
+create unique index errand_one on errand (webhook_id, kind) where ended_at is null;
+create index errand_age on errand (ended_at) where ended_at is not null;
 
 -- The filters of enabled webhooks, turned around: who wants this. A scope is '' for any, else the
 -- scope itself after '=', so that an empty scope is not taken for any.
@@ -80,6 +201,10 @@ create table notification (
   key text not null,
   action_type text not null,
   event text,
+  -- The one webhook that it tests.
+  only integer,
+  -- What its dialect needs to say later what it stood for.
+  about text,
   headers blob,
   body blob not null,
   digest integer,
@@ -159,6 +284,7 @@ create table audit (
 ) strict;
 
 create index audit_tenant on audit (tenant_id, id);
+create index audit_webhook on audit (tenant_id, webhook_id, id) where webhook_id is not null;
 
 create table kept_answer (
   id integer primary key,

@@ -25,10 +25,13 @@ const FIND: &str = "
 const WANTED: &str = "
     select webhook_id from wish
     where tenant_id = ?1 and topic = ?2 and scope in ('', ?3)";
+const MAY_BE_TESTED: &str = "
+    select id from webhook where id = ?2 and tenant_id = ?1 and disabled_at is null";
 const ADD: &str = "
     insert into notification
-      (tenant_id, key, action_type, event, headers, body, digest, accepted_at, delivery_count)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+      (tenant_id, key, action_type, event, headers, body, digest, accepted_at, delivery_count,
+       only, about)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 const OWE: &str = "
     insert into delivery
       (notification_id, webhook_id, state, round, attempts, round_start, due_at)
@@ -37,7 +40,7 @@ const REGISTER: &str = "
     insert into event (tenant_id, slug, name) values (?1, ?2, ?2)
     on conflict do nothing";
 
-pub(crate) const STATEMENTS: &[&str] = &[FIND, WANTED, ADD, OWE, REGISTER];
+pub(crate) const STATEMENTS: &[&str] = &[FIND, WANTED, MAY_BE_TESTED, ADD, OWE, REGISTER];
 
 /// Events remembered as registered: a few hundred bytes each.
 const EVENTS_REMEMBERED_MAX: usize = 4_096;
@@ -54,7 +57,10 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         return Ok(known);
     }
     register(tx, new)?;
-    let wanted = wanted(tx, new.tenant, &new.pairs)?;
+    let wanted = match new.only {
+        None => wanted(tx, new.tenant, &new.pairs)?,
+        Some(webhook) => tested(tx, new.tenant, webhook)?,
+    };
     let deliveries = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
     let accepted_at = tx.accepted_at(new.at)?;
     let id = tx.conn.prepare_cached(ADD)?.insert(params![
@@ -67,6 +73,8 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         new.digest,
         accepted_at.as_millis(),
         deliveries,
+        new.only.map(|webhook| webhook.0),
+        new.about,
     ])?;
     let notification = NotificationId(id);
     let mut owe = tx.conn.prepare_cached(OWE)?;
@@ -133,6 +141,16 @@ fn wanted(tx: &Tx<'_>, tenant: TenantId, pairs: &[Pair]) -> Result<BTreeSet<Webh
         }
     }
     Ok(wanted)
+}
+
+/// The webhook that is to be tested, if it is the tenant's and enabled.
+fn tested(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<BTreeSet<WebhookId>, Fault> {
+    let found = tx
+        .conn
+        .prepare_cached(MAY_BE_TESTED)?
+        .query_row([tenant.0, webhook.0], |row| row.get(0).map(WebhookId))
+        .optional()?;
+    Ok(found.into_iter().collect())
 }
 
 /// Registers the show with the tenant, unless it is known.

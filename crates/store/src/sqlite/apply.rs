@@ -10,7 +10,6 @@ use model::tenant::{Event, TokenHash};
 use model::time::Timestamp;
 use model::webhook::{Disabled, DisabledCause, Webhook};
 use rusqlite::{OptionalExtension, params};
-use serde_json::json;
 
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
@@ -195,8 +194,8 @@ fn apply_token(
     stored: Option<StoredToken>,
 ) -> Result<Applied, Fault> {
     let Some(stored) = stored else {
-        catalog::create_token(tx, &token.created_for(desired.tenant), desired.at)?;
-        note_token(tx, desired, token, "token.created")?;
+        let new = token.created_for(desired.tenant);
+        catalog::create_token(tx, &new, desired.actor, desired.at)?;
         let item = AppliedItem::Token {
             name: token.name.clone(),
             fresh: token.hash.is_none(),
@@ -228,7 +227,17 @@ fn apply_token(
     tx.conn
         .prepare_cached(SAVE_TOKEN)?
         .execute(params![stored.id, hash.0, rest.0, rest.1, rest.2, rest.3])?;
-    note_token(tx, desired, token, "token.changed")?;
+    audit::write(
+        tx,
+        &Line {
+            tenant: desired.tenant,
+            at: desired.at,
+            actor: desired.actor,
+            action: "token.changed",
+            webhook: None,
+            detail: audit::of_token(&token.created_for(desired.tenant)),
+        },
+    )?;
     Ok(desired.applied(item, Change::Changed))
 }
 
@@ -241,31 +250,6 @@ fn find_token(tx: &Tx<'_>, tenant: TenantId, name: &str) -> Result<Option<Stored
         })
     })?;
     Ok(found.into_iter().next())
-}
-
-fn note_token(
-    tx: &Tx<'_>,
-    desired: &Desired<'_>,
-    token: &DeclaredToken,
-    action: &'static str,
-) -> Result<(), Fault> {
-    audit::write(
-        tx,
-        &Line {
-            tenant: desired.tenant,
-            at: desired.at,
-            actor: desired.actor,
-            action,
-            webhook: None,
-            detail: json!({
-                "name": token.name,
-                "permissions": token.permissions.to_string(),
-                "active": token.active.unwrap_or(true),
-                "default": token.default,
-                "kind": token.kind.as_str(),
-            }),
-        },
-    )
 }
 
 fn apply_webhooks(

@@ -3,16 +3,19 @@
 
 use std::collections::BTreeSet;
 
+use model::board::{AuditQuery, AuditRow};
 use model::id::{TenantId, WebhookId};
+use model::limits;
 use model::query::AuditEntry;
+use model::tenant::NewToken;
 use model::time::Timestamp;
 use model::webhook::Webhook;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use serde_json::{Value, json};
 
 use crate::sqlite::fault::Fault;
-use crate::sqlite::rows;
 use crate::sqlite::writer::Tx;
+use crate::sqlite::{catalog, rows};
 
 const ADD: &str = "
     insert into audit (tenant_id, at, actor, action, webhook_id, detail)
@@ -22,8 +25,18 @@ const LATEST: &str = "
     where tenant_id = ?1
     order by id desc
     limit ?2";
+const PAGE: &str = "
+    select id, at, actor, action, webhook_id, detail from audit indexed by audit_tenant
+    where tenant_id = ?1 and id < ?2
+    order by id desc
+    limit ?3";
+const PAGE_OF_WEBHOOK: &str = "
+    select id, at, actor, action, webhook_id, detail from audit indexed by audit_webhook
+    where tenant_id = ?1 and webhook_id = ?4 and id < ?2
+    order by id desc
+    limit ?3";
 
-pub(crate) const STATEMENTS: &[&str] = &[ADD, LATEST];
+pub(crate) const STATEMENTS: &[&str] = &[ADD, LATEST, PAGE, PAGE_OF_WEBHOOK];
 
 /// Who acts when nobody asked.
 pub(crate) const WILLCALL: &str = "willcall";
@@ -59,19 +72,50 @@ pub(crate) fn latest(
     limit: usize,
 ) -> Result<Vec<AuditEntry>, Fault> {
     let limit = i64::try_from(limit.min(ENTRIES_MAX)).unwrap_or(0);
-    let mut entries = Vec::new();
-    let mut statement = conn.prepare_cached(LATEST)?;
-    let mut rows = statement.query([tenant.0, limit])?;
-    while let Some(row) = rows.next()? {
-        entries.push(AuditEntry {
-            at: rows::time(row, 0)?,
-            actor: row.get(1)?,
-            action: row.get(2)?,
-            webhook: row.get::<_, Option<i64>>(3)?.map(WebhookId),
-            detail: row.get(4)?,
-        });
+    catalog::list(conn, LATEST, [tenant.0, limit], |row| entry(row, 0))
+}
+
+pub(crate) fn page(
+    conn: &Connection,
+    tenant: TenantId,
+    query: &AuditQuery,
+) -> Result<Vec<AuditRow>, Fault> {
+    let limit = i64::try_from(query.limit.min(limits::PAGE_ROWS_MAX)).unwrap_or(0);
+    let below = query.older_than.unwrap_or(i64::MAX);
+    let row = |row: &Row<'_>| {
+        Ok(AuditRow {
+            number: row.get(0)?,
+            entry: entry(row, 1)?,
+        })
+    };
+    match query.webhook {
+        None => catalog::list(conn, PAGE, [tenant.0, below, limit], row),
+        Some(webhook) => {
+            let asked = [tenant.0, below, limit, webhook.0];
+            catalog::list(conn, PAGE_OF_WEBHOOK, asked, row)
+        }
     }
-    Ok(entries)
+}
+
+/// `at, actor, action, webhook_id, detail` from this column on.
+fn entry(row: &Row<'_>, at: usize) -> Result<AuditEntry, Fault> {
+    Ok(AuditEntry {
+        at: rows::time(row, at)?,
+        actor: row.get(at + 1)?,
+        action: row.get(at + 2)?,
+        webhook: row.get::<_, Option<i64>>(at + 3)?.map(WebhookId),
+        detail: row.get(at + 4)?,
+    })
+}
+
+pub(crate) fn of_token(token: &NewToken) -> Value {
+    json!({
+        "name": token.name,
+        "permissions": token.permissions.to_string(),
+        "active": token.active,
+        "default": token.default,
+        "kind": token.kind.as_str(),
+    })
 }
 
 pub(crate) fn of_webhook(webhook: &Webhook) -> Value {

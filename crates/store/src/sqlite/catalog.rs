@@ -8,6 +8,7 @@ use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
+use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{rows, webhooks};
@@ -108,7 +109,12 @@ pub(crate) fn has_tokens(conn: &Connection) -> Result<bool, Fault> {
     Ok(any)
 }
 
-pub(crate) fn create_token(tx: &mut Tx<'_>, token: &NewToken, at: Timestamp) -> Result<(), Fault> {
+pub(crate) fn create_token(
+    tx: &mut Tx<'_>,
+    token: &NewToken,
+    actor: &str,
+    at: Timestamp,
+) -> Result<(), Fault> {
     let tenant = token.tenant.map(|tenant| tenant.0);
     let owner = tenant.unwrap_or(0);
     if exists(tx, TOKEN_NAMED, params![owner, token.name])? {
@@ -128,7 +134,20 @@ pub(crate) fn create_token(tx: &mut Tx<'_>, token: &NewToken, at: Timestamp) -> 
         at.as_millis(),
     ])?;
     tx.notes.catalog_changed();
-    Ok(())
+    let Some(tenant) = token.tenant else {
+        return Ok(());
+    };
+    audit::write(
+        tx,
+        &Line {
+            tenant,
+            at,
+            actor,
+            action: "token.created",
+            webhook: None,
+            detail: audit::of_token(token),
+        },
+    )
 }
 
 pub(crate) fn events(conn: &Connection, tenant: TenantId) -> Result<Vec<Event>, Fault> {

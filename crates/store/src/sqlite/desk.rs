@@ -115,7 +115,7 @@ impl Desk {
         F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Errand {
+        let job = Box::new(Chore {
             work: Some(work),
             found: None,
             reply,
@@ -280,13 +280,13 @@ fn read_on(conn: &Connection, ends: &Ends, sweeps_too: bool) {
 }
 
 /// Work for the writer, and who waits for it.
-struct Errand<T, F> {
+struct Chore<T, F> {
     work: Option<F>,
     found: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Job for Errand<T, F>
+impl<T, F> Job for Chore<T, F>
 where
     T: Send,
     F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send,

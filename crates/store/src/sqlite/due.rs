@@ -17,8 +17,9 @@ const NEXT_LANE: &str = "
     limit 1";
 const TARGET: &str = "
     select w.id, t.dialect, w.target_url, w.headers, w.disabled_at, w.key, w.retries_max,
-      w.paused_until
+      w.paused_until, s.failing_since
     from webhook w join tenant t on t.id = w.tenant_id
+    left join standing s on s.webhook_id = w.id
     where w.id = ?1";
 const DUE: &str = "
     select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
@@ -83,6 +84,7 @@ fn target(row: &Row<'_>) -> Result<LaneTarget, Fault> {
         retries_max: row.get(6)?,
         paused_until: rows::time_if_any(row, 7)?,
         enabled: rows::time_if_any(row, 4)?.is_none(),
+        failing_since: rows::time_if_any(row, 8)?,
     })
 }
 

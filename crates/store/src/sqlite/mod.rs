@@ -3,19 +3,30 @@
 mod accept;
 mod apply;
 mod audit;
+mod board;
 mod catalog;
+mod dashboard;
 mod desk;
 mod due;
 mod envelopes;
+mod errands;
 pub(crate) mod fault;
+mod log;
+mod merge;
 mod meters;
+mod notifications;
 pub(crate) mod open;
 mod pages;
+mod past;
+mod people;
 mod prune;
 mod queue;
 mod rows;
+mod sessions;
 mod settle;
+mod standings;
 mod sweep;
+mod traces;
 mod webhooks;
 pub(crate) mod writer;
 
@@ -51,18 +62,29 @@ pub(crate) fn statements() -> Vec<String> {
         accept::STATEMENTS,
         apply::STATEMENTS,
         audit::STATEMENTS,
+        board::STATEMENTS,
         catalog::STATEMENTS,
         due::STATEMENTS,
         envelopes::STATEMENTS,
+        errands::STATEMENTS,
+        log::STATEMENTS,
+        merge::STATEMENTS,
+        notifications::STATEMENTS,
         pages::STATEMENTS,
+        past::STATEMENTS,
+        people::STATEMENTS,
         prune::STATEMENTS,
+        sessions::STATEMENTS,
         settle::STATEMENTS,
+        standings::STATEMENTS,
         sweep::STATEMENTS,
+        traces::STATEMENTS,
         webhooks::STATEMENTS,
         writer::STATEMENTS,
     ];
     let fixed = fixed.into_iter().flatten().map(|sql| (*sql).to_owned());
-    fixed.chain(pages::page_statements()).collect()
+    let built = pages::page_statements().into_iter();
+    fixed.chain(built).chain(merge::log_statements()).collect()
 }
 
 /// What a notification or settlement counts in a queue: large ones more, so that a full queue
@@ -124,6 +146,23 @@ impl Ledger for Sqlite {
             .write(Class::Sweep, 1, move |tx| prune::prune(tx, &before, now))
     }
 
+    fn stop(
+        &self,
+        tenant: TenantId,
+        deliveries: Vec<DeliveryId>,
+        actor: String,
+        at: Timestamp,
+    ) -> Reply<usize> {
+        self.desk.write(Class::Sweep, 1, move |tx| {
+            errands::stop(tx, tenant, deliveries, &actor, at)
+        })
+    }
+
+    fn step_errand(&self, at: Timestamp) -> Reply<bool> {
+        self.desk
+            .write(Class::Sweep, 1, move |tx| errands::step(tx, at))
+    }
+
     fn pulse(&self) -> Reply<()> {
         if !self.desk.readers_live() {
             return Box::pin(std::future::ready(Err(fault::broken(
@@ -159,9 +198,9 @@ impl Catalog for Sqlite {
         self.desk.read(Class::Work, catalog::has_tokens)
     }
 
-    fn create_token(&self, token: NewToken, at: Timestamp) -> Reply<()> {
+    fn create_token(&self, token: NewToken, actor: String, at: Timestamp) -> Reply<()> {
         self.desk.write(Class::Work, 1, move |tx| {
-            catalog::create_token(tx, &token, at)
+            catalog::create_token(tx, &token, &actor, at)
         })
     }
 

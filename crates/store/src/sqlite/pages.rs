@@ -65,9 +65,9 @@ struct Log<'a> {
 
 /// Ids from `from` up to and without `to`.
 #[derive(Clone, Copy)]
-struct Ids {
-    from: i64,
-    to: i64,
+pub(crate) struct Ids {
+    pub(crate) from: i64,
+    pub(crate) to: i64,
 }
 
 pub(crate) fn deliveries(
@@ -149,14 +149,14 @@ pub(crate) fn delivery(
 }
 
 impl Ids {
-    fn below(self, id: NotificationId) -> Self {
+    pub(crate) fn below(self, id: NotificationId) -> Self {
         Self {
             to: self.to.min(id.0),
             ..self
         }
     }
 
-    fn above(self, id: NotificationId) -> Self {
+    pub(crate) fn above(self, id: NotificationId) -> Self {
         Self {
             from: self.from.max(id.0.saturating_add(1)),
             ..self
@@ -204,14 +204,21 @@ pub(crate) fn page_statements() -> Vec<String> {
         .collect()
 }
 
+/// The index that holds what has this status, and what says so.
+pub(crate) fn index_of(status: Status) -> (&'static str, &'static str) {
+    match status {
+        Status::Delivered => ("delivery_log", "and d.state = 1"),
+        Status::Pending => ("delivery_fresh", "and d.state = 0 and d.attempts = 0"),
+        Status::Retrying => ("delivery_retrying", "and d.state = 0 and d.attempts > 0"),
+        Status::Exhausted => ("delivery_exhausted", "and d.state = 2"),
+        Status::Cancelled => ("delivery_cancelled", "and d.state = 3"),
+    }
+}
+
 fn page_sql(status: Option<Status>, by_action: bool, direction: Direction) -> String {
     let (index, only) = match status {
         None => ("delivery_log", ""),
-        Some(Status::Delivered) => ("delivery_log", "and d.state = 1"),
-        Some(Status::Pending) => ("delivery_fresh", "and d.state = 0 and d.attempts = 0"),
-        Some(Status::Retrying) => ("delivery_retrying", "and d.state = 0 and d.attempts > 0"),
-        Some(Status::Exhausted) => ("delivery_exhausted", "and d.state = 2"),
-        Some(Status::Cancelled) => ("delivery_cancelled", "and d.state = 3"),
+        Some(status) => index_of(status),
     };
     let of_action = if by_action {
         "and n.action_type = ?5"
@@ -234,7 +241,7 @@ fn page_sql(status: Option<Status>, by_action: bool, direction: Direction) -> St
     )
 }
 
-fn delivery_row(row: &Row<'_>) -> Result<DeliveryRow, Fault> {
+pub(crate) fn delivery_row(row: &Row<'_>) -> Result<DeliveryRow, Fault> {
     let state = rows::state(row.get(5)?, row.get(6)?)?;
     let attempts = row.get(7)?;
     let attempted =
@@ -269,16 +276,21 @@ fn past_attempt(row: &Row<'_>) -> Result<PastAttempt, Fault> {
     })
 }
 
+/// The id of the latest notification that is there; 0 if there is none.
+pub(crate) fn latest_id(conn: &Connection) -> Result<i64, Fault> {
+    let latest: Option<i64> = conn
+        .prepare_cached(LATEST_ID)?
+        .query_row([], |row| row.get(0))?;
+    Ok(latest.unwrap_or(0))
+}
+
 /// The id from which on notifications were accepted at `at` or later, found by halving.
 pub(crate) fn id_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, Fault> {
     let Some(at) = at else {
         return Ok(None);
     };
-    let latest: Option<i64> = conn
-        .prepare_cached(LATEST_ID)?
-        .query_row([], |row| row.get(0))?;
     // All below `low` are earlier than `at`, none from `high` on is.
-    let (mut low, mut high) = (0, latest.unwrap_or(0).saturating_add(1));
+    let (mut low, mut high) = (0, latest_id(conn)?.saturating_add(1));
     let mut statement = conn.prepare_cached(ACCEPTED_FROM)?;
     while low < high {
         let middle = low + (high - low) / 2;

@@ -11,26 +11,26 @@ use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::tenant::DialectName;
 use model::time::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use crate::sqlite::envelopes::{self, Envelopes};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::rows::{self, PENDING};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, pages};
+use crate::sqlite::{catalog, pages, past, standings, traces};
 
 const OLDEST: &str = "
-    select accepted_at from notification
+    select id, accepted_at from notification
     where id >= 0
     order by id
     limit 1";
 const NEXT_WEBHOOK: &str = "
-    select w.id, t.dialect from webhook w join tenant t on t.id = w.tenant_id
+    select w.id, t.dialect, t.kept_ms from webhook w join tenant t on t.id = w.tenant_id
     where w.id >= ?1
     order by w.id
     limit 1";
 const NEXT_TENANT: &str = "
-    select id, dialect from tenant
+    select id, dialect, kept_ms from tenant
     where id >= ?1
     order by id
     limit 1";
@@ -85,7 +85,7 @@ const STEP_ROWS: usize = 1_000;
 const _: () = assert!(STEP_ROWS <= limits::SWEEP_ROWS_MAX);
 
 /// Rows that this step may still look at or remove.
-struct Budget(usize);
+pub(crate) struct Budget(usize);
 
 /// Where the next step goes on.
 #[derive(Debug, Clone, Copy)]
@@ -96,8 +96,26 @@ pub(crate) enum At {
     Unwanted(TenantId),
 }
 
-/// For each dialect the notification from which on everything stays.
-type Bounds = BTreeMap<DialectName, i64>;
+/// From which notification on everything stays.
+struct Bounds {
+    now: Timestamp,
+    by_dialect: BTreeMap<DialectName, Bound>,
+    /// For tenants with a time of their own.
+    by_kept_ms: BTreeMap<i64, Bound>,
+}
+
+#[derive(Clone, Copy)]
+struct Bound {
+    before: Timestamp,
+    id: i64,
+}
+
+/// What decides how long something is kept.
+struct Kept {
+    dialect: DialectName,
+    /// The tenant's own time.
+    own_ms: Option<i64>,
+}
 
 /// Removes what is old; answers whether there may be more.
 pub(crate) fn prune(
@@ -108,11 +126,8 @@ pub(crate) fn prune(
     let mut budget = Budget(STEP_ROWS);
     let kept_from = now.plus_ms(-limits::IDEMPOTENCY_KEPT_MS).as_millis();
     drop_some(tx, DROP_ANSWERS, kept_from, &mut budget)?;
-    let mut bounds = Bounds::new();
-    for (dialect, time) in before {
-        let from = pages::id_at(tx.conn, Some(*time))?;
-        bounds.insert(dialect.clone(), from.unwrap_or(0));
-    }
+    traces::prune(tx, now, &mut budget)?;
+    let mut bounds = Bounds::of(tx, before, now)?;
     let start = At::Log(WebhookId(0), NotificationId(0));
     let mut at = Some(tx.memory.pruned_to.take().unwrap_or(start));
     while let Some(here) = at {
@@ -122,11 +137,11 @@ pub(crate) fn prune(
         }
         budget.take(1);
         at = match here {
-            At::Log(webhook, from) => prune_log(tx, webhook, from, &bounds, &mut budget)?,
-            At::Unwanted(tenant) => prune_unwanted(tx, tenant, &bounds, &mut budget)?,
+            At::Log(webhook, from) => prune_log(tx, webhook, from, &mut bounds, &mut budget)?,
+            At::Unwanted(tenant) => prune_unwanted(tx, tenant, &mut bounds, &mut budget)?,
         };
     }
-    drop_envelopes(tx, &mut budget)?;
+    drop_left_over(tx, &mut budget)?;
     Ok(!budget.left())
 }
 
@@ -135,17 +150,18 @@ fn prune_log(
     tx: &Tx<'_>,
     webhook: WebhookId,
     from: NotificationId,
-    bounds: &Bounds,
+    bounds: &mut Bounds,
     budget: &mut Budget,
 ) -> Result<Option<At>, Fault> {
-    let next = catalog::list(tx.conn, NEXT_WEBHOOK, [webhook.0], |row| {
-        Ok((row.get(0)?, rows::dialect(row, 1)?))
-    })?;
-    let Some((id, dialect)): Option<(i64, DialectName)> = next.into_iter().next() else {
+    let next = catalog::list(tx.conn, NEXT_WEBHOOK, [webhook.0], kept)?;
+    let Some((id, kept)) = next.into_iter().next() else {
         return Ok(Some(At::Unwanted(TenantId(0))));
     };
     let from = if id == webhook.0 { from.0 } else { 0 };
-    let to = bounds.get(&dialect).copied().unwrap_or(0);
+    let Bound { before, id: to } = bounds.get(tx, &kept)?;
+    if from == 0 {
+        standings::prune(tx, WebhookId(id), before, budget)?;
+    }
     let asked = budget.rows();
     let logged: Vec<(i64, i64)> = tx
         .conn
@@ -200,16 +216,14 @@ fn drop_delivery(
 fn prune_unwanted(
     tx: &Tx<'_>,
     tenant: TenantId,
-    bounds: &Bounds,
+    bounds: &mut Bounds,
     budget: &mut Budget,
 ) -> Result<Option<At>, Fault> {
-    let next = catalog::list(tx.conn, NEXT_TENANT, [tenant.0], |row| {
-        Ok((row.get(0)?, rows::dialect(row, 1)?))
-    })?;
-    let Some((id, dialect)): Option<(i64, DialectName)> = next.into_iter().next() else {
+    let next = catalog::list(tx.conn, NEXT_TENANT, [tenant.0], kept)?;
+    let Some((id, kept)) = next.into_iter().next() else {
         return Ok(None);
     };
-    let to = bounds.get(&dialect).copied().unwrap_or(0);
+    let to = bounds.get(tx, &kept)?.id;
     let room = budget.rows();
     let dropped = tx
         .conn
@@ -221,15 +235,22 @@ fn prune_unwanted(
     Ok(Some(At::Unwanted(TenantId(next))))
 }
 
-/// Removes envelopes that no attempt is left of: those from before the oldest notification.
-fn drop_envelopes(tx: &mut Tx<'_>, budget: &mut Budget) -> Result<(), Fault> {
-    let oldest = tx
+/// Removes what belongs to notifications before the oldest that is left: envelopes that no
+/// attempt has, and states of webhooks that none met.
+fn drop_left_over(tx: &mut Tx<'_>, budget: &mut Budget) -> Result<(), Fault> {
+    let oldest: Option<(i64, i64)> = tx
         .conn
         .prepare_cached(OLDEST)?
-        .query_row([], |row| row.get(0))
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
+    drop_some(
+        tx,
+        past::DROP,
+        oldest.map_or(i64::MAX, |(id, _)| id),
+        budget,
+    )?;
     let day = match oldest {
-        Some(at) => envelopes::day(Timestamp::from_millis(at)),
+        Some((_, at)) => envelopes::day(Timestamp::from_millis(at)),
         None => {
             // Nothing is left at all, so what is remembered goes, too.
             tx.memory.envelopes = Envelopes::default();
@@ -239,7 +260,7 @@ fn drop_envelopes(tx: &mut Tx<'_>, budget: &mut Budget) -> Result<(), Fault> {
     drop_some(tx, DROP_ENVELOPES, day, budget)
 }
 
-fn drop_some(
+pub(crate) fn drop_some(
     tx: &Tx<'_>,
     sql: &'static str,
     before: i64,
@@ -253,16 +274,68 @@ fn drop_some(
     Ok(())
 }
 
+/// `id, dialect, kept_ms`.
+fn kept(row: &Row<'_>) -> Result<(i64, Kept), Fault> {
+    let kept = Kept {
+        dialect: rows::dialect(row, 1)?,
+        own_ms: row.get(2)?,
+    };
+    Ok((row.get(0)?, kept))
+}
+
+impl Bounds {
+    fn of(
+        tx: &Tx<'_>,
+        before: &BTreeMap<DialectName, Timestamp>,
+        now: Timestamp,
+    ) -> Result<Self, Fault> {
+        let mut by_dialect = BTreeMap::new();
+        for (dialect, before) in before {
+            by_dialect.insert(dialect.clone(), Bound::at(tx, *before)?);
+        }
+        Ok(Self {
+            now,
+            by_dialect,
+            by_kept_ms: BTreeMap::new(),
+        })
+    }
+
+    fn get(&mut self, tx: &Tx<'_>, kept: &Kept) -> Result<Bound, Fault> {
+        let Some(own_ms) = kept.own_ms else {
+            let bound = self.by_dialect.get(&kept.dialect).copied();
+            return Ok(bound.unwrap_or(Bound::NOTHING));
+        };
+        if let Some(bound) = self.by_kept_ms.get(&own_ms) {
+            return Ok(*bound);
+        }
+        let bound = Bound::at(tx, self.now.plus_ms(own_ms.saturating_neg()))?;
+        self.by_kept_ms.insert(own_ms, bound);
+        Ok(bound)
+    }
+}
+
+impl Bound {
+    const NOTHING: Self = Self {
+        before: Timestamp::EPOCH,
+        id: 0,
+    };
+
+    fn at(tx: &Tx<'_>, before: Timestamp) -> Result<Self, Fault> {
+        let id = pages::id_at(tx.conn, Some(before))?.unwrap_or(0);
+        Ok(Self { before, id })
+    }
+}
+
 impl Budget {
     fn left(&self) -> bool {
         self.0 > 0
     }
 
-    fn rows(&self) -> i64 {
+    pub(crate) fn rows(&self) -> i64 {
         i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
-    fn take(&mut self, rows: usize) {
+    pub(crate) fn take(&mut self, rows: usize) {
         self.0 = self.0.saturating_sub(rows);
     }
 }

@@ -5,8 +5,10 @@
 
 use bytes::Bytes;
 use model::attempt::{Answer, BodyEnd, Failure, FailureKind, Outcome};
+use model::board::ErrandKind;
 use model::delivery::{CancelCause, Delivery, State};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::people::Role;
 use model::tenant::{DialectName, Event, Grant, Tenant, TokenHash, TokenKind};
 use model::time::Timestamp;
 use model::webhook::{Disabled, DisabledCause, Headers, Webhook};
@@ -48,6 +50,7 @@ pub(crate) fn cause_number(cause: CancelCause) -> i64 {
         CancelCause::WebhookDisabled => 1,
         CancelCause::ReceiverGone => 2,
         CancelCause::WebhookDeleted => 3,
+        CancelCause::Asked => 4,
     }
 }
 
@@ -82,11 +85,40 @@ pub(crate) fn kind_number(kind: TokenKind) -> i64 {
     }
 }
 
-fn kind(number: i64) -> Result<TokenKind, Unreadable> {
+pub(crate) fn kind(number: i64) -> Result<TokenKind, Unreadable> {
     [TokenKind::Program, TokenKind::Device]
         .into_iter()
         .find(|kind| kind_number(*kind) == number)
         .ok_or(Unreadable("kind of token"))
+}
+
+pub(crate) fn role_number(role: Role) -> i64 {
+    match role {
+        Role::Look => 1,
+        Role::Edit => 2,
+        Role::Administer => 3,
+    }
+}
+
+pub(crate) fn role(number: i64) -> Result<Role, Unreadable> {
+    Role::ALL
+        .into_iter()
+        .find(|role| role_number(*role) == number)
+        .ok_or(Unreadable("role"))
+}
+
+pub(crate) fn errand_number(kind: ErrandKind) -> i64 {
+    match kind {
+        ErrandKind::RetryFailed => 1,
+        ErrandKind::StopRetrying => 2,
+    }
+}
+
+pub(crate) fn errand_kind(number: i64) -> Result<ErrandKind, Unreadable> {
+    ErrandKind::ALL
+        .into_iter()
+        .find(|kind| errand_number(*kind) == number)
+        .ok_or(Unreadable("kind of errand"))
 }
 
 pub(crate) fn failure_number(kind: FailureKind) -> i64 {

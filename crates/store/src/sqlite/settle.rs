@@ -12,6 +12,7 @@ use model::time::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use crate::sqlite::fault::Fault;
+use crate::sqlite::standings::{CameTo, Fared};
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{envelopes, rows, webhooks};
 
@@ -48,16 +49,25 @@ const ADD_ATTEMPT: &str = "
 pub(crate) const STATEMENTS: &[&str] = &[SETTLE, IS_WRITTEN, COUNT_LATE, LATE_SUCCESS, ADD_ATTEMPT];
 
 pub(crate) fn settle(tx: &mut Tx<'_>, batch: &[Settlement]) -> Result<(), Fault> {
-    batch
-        .iter()
-        .try_for_each(|settlement| settle_one(tx, settlement))
+    let mut fared = Fared::default();
+    for settlement in batch {
+        settle_one(tx, settlement, &mut fared)?;
+    }
+    fared.write(tx)
 }
 
-fn settle_one(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
+fn settle_one<'a>(
+    tx: &mut Tx<'_>,
+    settlement: &'a Settlement,
+    fared: &mut Fared<'a>,
+) -> Result<(), Fault> {
     if let Some(number) = settle_in_time(tx, settlement)? {
         let next_due_at = settlement.next.due_at;
         add_attempt(tx, settlement.id, number, &settlement.attempt, next_due_at)?;
-    } else if !settle_late(tx, settlement)? {
+        fared.add(settlement, CameTo::of(settlement.next.state));
+    } else if let Some(came_to) = settle_late(tx, settlement)? {
+        fared.add(settlement, came_to);
+    } else {
         return Ok(());
     }
     if let Some(until) = settlement.next.pauses_until {
@@ -102,9 +112,9 @@ fn due_at(settlement: &Settlement) -> Option<i64> {
     (!next.state.is_end()).then_some(due_at.as_millis())
 }
 
-/// Whether there was anything to write: not for a delivery that is gone, nor for a settlement
-/// that was written before, whose answer was lost.
-fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<bool, Fault> {
+/// Nothing is to be written for a delivery that is gone, nor for a settlement that was written
+/// before, whose answer was lost.
+fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Option<CameTo>, Fault> {
     let id = settlement.id;
     let (notification, webhook) = (id.notification.0, id.webhook.0);
     let began_at = settlement.attempt.began_at.as_millis();
@@ -117,7 +127,7 @@ fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<bool, Fault> 
         )
         .optional()?;
     if written != Some(false) {
-        return Ok(false);
+        return Ok(None);
     }
     let number = tx
         .conn
@@ -126,14 +136,18 @@ fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<bool, Fault> 
             row.get(0)
         })?;
     add_attempt(tx, id, number, &settlement.attempt, None)?;
+    let mut ended = 0;
     if settlement.next.state == State::Delivered {
-        tx.conn.prepare_cached(LATE_SUCCESS)?.execute(params![
+        ended = tx.conn.prepare_cached(LATE_SUCCESS)?.execute(params![
             notification,
             webhook,
             settlement.ended_at.as_millis()
         ])?;
     }
-    Ok(true)
+    Ok(Some(match ended {
+        0 => CameTo::Nothing,
+        _ => CameTo::Delivered,
+    }))
 }
 
 fn add_attempt(

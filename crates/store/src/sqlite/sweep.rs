@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{rows, webhooks};
+use crate::sqlite::{rows, standings, webhooks};
 
 const CANCEL: &str = "
     update delivery
@@ -25,12 +25,12 @@ const CANCEL: &str = "
 const FIND: &str = "
     select state, cause, due_at from delivery
     where notification_id = ?1 and webhook_id = ?2";
-const AGAIN: &str = "
+pub(crate) const AGAIN: &str = "
     update delivery
     set state = 0, cause = null, round = round + 1, round_start = attempts,
       round_began_at = null, due_at = ?3, ended_at = null
     where notification_id = ?1 and webhook_id = ?2";
-const SOONER: &str = "
+pub(crate) const SOONER: &str = "
     update delivery set due_at = ?3
     where notification_id = ?1 and webhook_id = ?2";
 const EXHAUSTED: &str = "
@@ -70,6 +70,7 @@ pub(crate) fn cancel_pending(
         at.as_millis(),
         bound(limits::SWEEP_ROWS_MAX),
     ])?;
+    standings::count_failed(tx, webhook, at, cancelled)?;
     Ok(cancelled)
 }
 

@@ -14,13 +14,14 @@ use serde_json::json;
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{rows, sweep};
+use crate::sqlite::{past, rows, sweep};
 
 pub(crate) const FIND: &str = "
     select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
       created_at, updated_at, version, key, retries_max, paused_until
     from webhook
     where id = ?1";
+const TENANT_OF: &str = "select tenant_id from webhook where id = ?1";
 const FIND_KEY: &str = "
     select id from webhook indexed by webhook_key
     where tenant_id = ?1 and key = ?2";
@@ -44,7 +45,7 @@ const FORGET: &str = "
     delete from wish
     where tenant_id = ?1 and topic = ?2 and scope = ?3 and webhook_id = ?4";
 
-pub(crate) const STATEMENTS: &[&str] = &[FIND, FIND_KEY, ADD, SAVE, PAUSE, WISH, FORGET];
+pub(crate) const STATEMENTS: &[&str] = &[FIND, TENANT_OF, FIND_KEY, ADD, SAVE, PAUSE, WISH, FORGET];
 
 pub(crate) fn create(
     tx: &mut Tx<'_>,
@@ -86,6 +87,7 @@ pub(crate) fn create(
         version: 1,
     };
     rewrite_wishes(tx, None, &webhook)?;
+    past::keep_none(tx, &webhook)?;
     audit::write(
         tx,
         &Line {
@@ -219,6 +221,15 @@ pub(crate) fn find_by_key(
     Ok(None)
 }
 
+/// Whose webhook it is, deleted or not.
+pub(crate) fn tenant_of(conn: &Connection, id: WebhookId) -> Result<Option<TenantId>, Fault> {
+    let found = conn
+        .prepare_cached(TENANT_OF)?
+        .query_row([id.0], |row| row.get(0).map(TenantId))
+        .optional()?;
+    Ok(found)
+}
+
 /// The webhook that has or had this key.
 pub(crate) fn find_key(
     conn: &Connection,
@@ -266,6 +277,7 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault
         after.paused_until.map(Timestamp::as_millis),
     ])?;
     rewrite_wishes(tx, Some(before), after)?;
+    past::keep(tx, before, after)?;
     tx.notes.changed(after.id);
     tx.notes.catalog_changed();
     Ok(())

@@ -89,6 +89,7 @@ pub(crate) struct Tx<'a> {
 pub(crate) struct Notes {
     notices: Vec<Notice>,
     catalog_changed: bool,
+    errand_begun: bool,
 }
 
 enum Notice {
@@ -326,6 +327,10 @@ impl Notes {
         self.catalog_changed = true;
     }
 
+    pub(crate) fn errand_begun(&mut self) {
+        self.errand_begun = true;
+    }
+
     fn mark(&self) -> Mark {
         let accepted = match self.notices.last() {
             Some(Notice::Accepted(list)) => list.len(),
@@ -335,6 +340,7 @@ impl Notes {
             notices: self.notices.len(),
             accepted,
             catalog_changed: self.catalog_changed,
+            errand_begun: self.errand_begun,
         }
     }
 
@@ -344,6 +350,7 @@ impl Notes {
             list.truncate(mark.accepted);
         }
         self.catalog_changed = mark.catalog_changed;
+        self.errand_begun = mark.errand_begun;
     }
 
     fn tell(self, listener: &dyn Listener) {
@@ -365,6 +372,9 @@ impl Notes {
         if !changed.is_empty() {
             listener.changed(&changed);
         }
+        if self.errand_begun {
+            listener.errand_begun();
+        }
     }
 }
 
@@ -372,6 +382,7 @@ struct Mark {
     notices: usize,
     accepted: usize,
     catalog_changed: bool,
+    errand_begun: bool,
 }
 
 fn lost(jobs: Vec<Box<dyn Job>>, told: &StoreError) -> Vec<(Box<dyn Job>, Option<StoreError>)> {

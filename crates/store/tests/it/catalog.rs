@@ -55,7 +55,7 @@ fn a_token_grants_what_each_of_its_listings_says() {
     let given = Given::new();
     let other = given.another_tenant("other");
     assert!(!wait(given.store.has_tokens()).unwrap());
-    let create = |token| wait(given.store.create_token(token, at(0)));
+    let create = |token| wait(given.store.create_token(token, "test".to_owned(), at(0)));
     let version = given.store.version();
     let listed = NewToken {
         default: true,
@@ -100,7 +100,7 @@ fn a_token_grants_what_each_of_its_listings_says() {
 fn a_name_or_token_is_taken_once_per_tenant() {
     let given = Given::new();
     let other = given.another_tenant("other");
-    let create = |token| wait(given.store.create_token(token, at(0)));
+    let create = |token| wait(given.store.create_token(token, "test".to_owned(), at(0)));
     for tenant in [Some(given.tenant), Some(other), None] {
         create(token(tenant, "one", 1)).unwrap();
         let taken = create(token(tenant, "one", 2)).unwrap_err();

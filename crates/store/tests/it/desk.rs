@@ -87,6 +87,8 @@ impl Listener for Gate {
     fn changed(&self, _webhooks: &[WebhookId]) {}
 
     fn changed_elsewhere(&self) {}
+
+    fn errand_begun(&self) {}
 }
 
 /// A store whose writer can be held, with a webhook that wants everything.
@@ -188,7 +190,7 @@ fn many_threads_lose_nothing() {
     for heard in given.heard.take() {
         match heard {
             Told::Accepted(due) => told.extend(due.into_iter().map(|due| due.delivery.id)),
-            Told::Changed(_) => {}
+            Told::Changed(_) | Told::ErrandBegun => {}
             Told::ChangedElsewhere => panic!("nobody else was here"),
         }
     }
@@ -231,7 +233,7 @@ fn a_failing_job_is_undone_alone() {
         .into_iter()
         .filter_map(|told| match told {
             Told::Accepted(due) => Some(due.len()),
-            Told::Changed(_) | Told::ChangedElsewhere => None,
+            Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => None,
         })
         .collect();
     assert_eq!(told, [1, 2]);
@@ -407,7 +409,7 @@ fn a_panic_ends_the_store_instead_of_leaving_callers_waiting() {
 fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("willcall.db");
-    let given = Given::on(store::probe::open_with_room(&path, 60).unwrap());
+    let given = Given::on(store::probe::open_with_room(&path, 100).unwrap());
     let webhook = given.paid_webhook();
     given.heard.take();
     let batch = |n: usize| {
@@ -435,7 +437,7 @@ fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
         .iter()
         .map(|told| match told {
             Told::Accepted(due) => due.len(),
-            Told::Changed(_) | Told::ChangedElsewhere => 0,
+            Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => 0,
         })
         .sum();
     assert_eq!(told, due.len());
@@ -562,6 +564,7 @@ fn an_idle_writer_notices_it_too() {
         fn changed_elsewhere(&self) {
             self.0.lock().unwrap().send(()).unwrap();
         }
+        fn errand_begun(&self) {}
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("willcall.db");

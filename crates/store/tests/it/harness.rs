@@ -33,6 +33,7 @@ pub(crate) enum Told {
     Accepted(Vec<Due>),
     Changed(Vec<WebhookId>),
     ChangedElsewhere,
+    ErrandBegun,
 }
 
 impl Listener for Heard {
@@ -49,6 +50,10 @@ impl Listener for Heard {
 
     fn changed_elsewhere(&self) {
         self.0.lock().unwrap().push(Told::ChangedElsewhere);
+    }
+
+    fn errand_begun(&self) {
+        self.0.lock().unwrap().push(Told::ErrandBegun);
     }
 }
 
@@ -260,6 +265,8 @@ impl Given {
             headers: Headers::default(),
             body: Bytes::from(format!("{{\"id\": \"{key}\"}}")),
             digest: None,
+            about: None,
+            only: None,
             at: at(time),
         }
     }

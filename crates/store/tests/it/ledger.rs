@@ -260,6 +260,7 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
         retries_max: None,
         paused_until: None,
         enabled: false,
+        failing_since: None,
     };
     assert_eq!(targets, [target]);
 }

@@ -247,6 +247,8 @@ impl World {
             headers: Headers::default(),
             body: Bytes::from(body(number)),
             digest: None,
+            about: None,
+            only: None,
             at: self.clock.now(),
         };
         let accepted = self.store.accept((0..count).map(new).collect()).await;

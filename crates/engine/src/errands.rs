@@ -1,0 +1,51 @@
+//! Errands: has the store take the steps of what is to be done to many deliveries.
+//!
+//! The store remembers how far each has come, so this may end at any moment. It goes in small
+//! steps with pauses, so that intake and settling never wait for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::contract::Store;
+use model::time::Clock;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+/// Between two steps the writer belongs to others.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What the store refuses is repeated after this long.
+const REPEAT_AFTER: Duration = Duration::from_secs(1);
+
+pub(crate) struct Errands {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    /// Rung when there may be something to do.
+    pub(crate) bell: Arc<Notify>,
+}
+
+impl Errands {
+    /// Looks once at the start: the process may have ended in the middle of an errand.
+    pub(crate) async fn run(self) {
+        let mut failing = false;
+        loop {
+            match self.store.step_errand(self.clock.now()).await {
+                Ok(more) => {
+                    failing = false;
+                    if more {
+                        sleep(PAUSE).await;
+                    } else {
+                        self.bell.notified().await;
+                    }
+                }
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(%error, "an errand cannot go on; it is repeated");
+                    }
+                    failing = true;
+                    sleep(REPEAT_AFTER).await;
+                }
+            }
+        }
+    }
+}

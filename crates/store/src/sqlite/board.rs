@@ -1,0 +1,227 @@
+//! What the dashboard asks of tenants, webhooks and tokens; the log is in `log.rs`.
+
+use std::cmp::Ordering;
+
+use model::board::{TenantQuery, TenantSettings, TokenRow, WebhookFound, WebhookSearch};
+use model::id::{TenantId, TokenId, WebhookId};
+use model::limits;
+use model::tenant::{Tenant, TokenHash};
+use model::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::json;
+
+use crate::sqlite::audit::{self, Line};
+use crate::sqlite::fault::{Fault, Unreadable};
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{catalog, rows, webhooks};
+
+const TENANT: &str = "select id, dialect, key, name, kept_ms from tenant where id = ?1";
+const TENANTS: &str = "
+    select id, dialect, key, name from tenant indexed by tenant_name
+    where name collate nocase >= ?1 and (name collate nocase > ?1 or id > ?2)
+      and (instr(lower(name), ?3) > 0 or instr(lower(key), ?3) > 0)
+    order by name collate nocase, id
+    limit ?4";
+const KEEP: &str = "update tenant set kept_ms = ?2 where id = ?1";
+const WEBHOOKS: &str = "
+    select id, target_url, settings from webhook indexed by webhook_tenant
+    where tenant_id = ?1 and disabled_cause is not 3 and id < ?2
+    order by id desc
+    limit ?3";
+const TOKENS: &str = "
+    select id, tenant_id, name, kind, permissions, active, created_at, used_at
+    from token indexed by token_name
+    where coalesce(tenant_id, 0) = ?1
+    order by name";
+const TOKEN: &str = "select tenant_id, name, active from token where id = ?1";
+const REVOKE: &str = "update token set active = 0 where id = ?1";
+const NOTE_USE: &str = "
+    update token set used_at = ?2
+    where hash = ?1 and (used_at is null or used_at < ?2)";
+
+pub(crate) const STATEMENTS: &[&str] = &[
+    TENANT, TENANTS, KEEP, WEBHOOKS, TOKENS, TOKEN, REVOKE, NOTE_USE,
+];
+
+pub(crate) fn find_tenants(conn: &Connection, query: &TenantQuery) -> Result<Vec<Tenant>, Fault> {
+    let text = query.text.to_ascii_lowercase();
+    let limit = query.limit.min(limits::PAGE_ROWS_MAX);
+    let after = match query.after {
+        Some(id) => settings(conn, id)?.map(|found| found.tenant),
+        None => None,
+    };
+    let Some(among) = &query.among else {
+        let after = after.map_or((String::new(), 0), |tenant| (tenant.name, tenant.id.0));
+        let most = i64::try_from(limit).unwrap_or(0);
+        let asked = params![after.0, after.1, text, most];
+        return catalog::list(conn, TENANTS, asked, |row| rows::tenant(row, 0));
+    };
+    let mut found = Vec::new();
+    for id in among.iter().take(limits::LOOKED_AT_MAX) {
+        found.extend(settings(conn, *id)?.map(|found| found.tenant));
+    }
+    let has = |words: &str| words.to_ascii_lowercase().contains(&text);
+    found.retain(|tenant| {
+        let behind = after
+            .as_ref()
+            .is_none_or(|after| by_name(tenant, after).is_gt());
+        behind && (has(&tenant.name) || has(&tenant.key))
+    });
+    found.sort_by(by_name);
+    found.dedup_by_key(|tenant| tenant.id);
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// As the index has it.
+fn by_name(one: &Tenant, other: &Tenant) -> Ordering {
+    let name = |tenant: &Tenant| (tenant.name.to_ascii_lowercase(), tenant.id);
+    name(one).cmp(&name(other))
+}
+
+pub(crate) fn settings(
+    conn: &Connection,
+    tenant: TenantId,
+) -> Result<Option<TenantSettings>, Fault> {
+    let found = catalog::list(conn, TENANT, [tenant.0], |row| {
+        Ok(TenantSettings {
+            tenant: rows::tenant(row, 0)?,
+            kept_ms: row.get(4)?,
+        })
+    })?;
+    Ok(found.into_iter().next())
+}
+
+pub(crate) fn set_kept(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    kept_ms: Option<i64>,
+    actor: &str,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    let kept_ms = kept_ms.map(|ms| ms.max(0));
+    let before = settings(tx.conn, tenant)?;
+    let Some(before) = before.filter(|before| before.kept_ms != kept_ms) else {
+        return Ok(());
+    };
+    tx.conn
+        .prepare_cached(KEEP)?
+        .execute(params![tenant.0, kept_ms])?;
+    audit::write(
+        tx,
+        &Line {
+            tenant,
+            at,
+            actor,
+            action: "retention.changed",
+            webhook: None,
+            detail: json!({ "before_ms": before.kept_ms, "after_ms": kept_ms }),
+        },
+    )
+}
+
+/// Looks at no more than `limits::LOOKED_AT_MAX` webhooks.
+pub(crate) fn find_webhooks(
+    conn: &Connection,
+    tenant: TenantId,
+    query: &WebhookSearch,
+) -> Result<WebhookFound, Fault> {
+    let text = query.text.to_ascii_lowercase();
+    let limit = query.limit.min(limits::PAGE_ROWS_MAX);
+    let has = |words: &str| words.to_ascii_lowercase().contains(&text);
+    let from = query.older_than.map_or(i64::MAX, |id| id.0);
+    let most = i64::try_from(limits::LOOKED_AT_MAX).unwrap_or(i64::MAX);
+    let mut page = WebhookFound {
+        webhooks: Vec::new(),
+        older: None,
+    };
+    let (mut looked_at, mut last) = (0, None);
+    let mut statement = conn.prepare_cached(WEBHOOKS)?;
+    let mut found = statement.query([tenant.0, from, most])?;
+    while let Some(row) = found.next()? {
+        if page.webhooks.len() >= limit {
+            page.older = last;
+            return Ok(page);
+        }
+        looked_at += 1;
+        let id = WebhookId(row.get(0)?);
+        last = Some(id);
+        let text_of = |at| row.get_ref(at).map_err(Fault::from);
+        let url = text_of(1)?.as_str().map_err(rusqlite::Error::from)?;
+        let settings = text_of(2)?.as_str().map_err(rusqlite::Error::from)?;
+        if text.is_empty() || has(&model::target::masked(url)) || has(settings) {
+            page.webhooks.extend(webhooks::find(conn, tenant, id)?);
+        }
+    }
+    if looked_at >= limits::LOOKED_AT_MAX {
+        page.older = last;
+    }
+    Ok(page)
+}
+
+pub(crate) fn tokens(conn: &Connection, tenant: Option<TenantId>) -> Result<Vec<TokenRow>, Fault> {
+    let owner = tenant.map_or(0, |tenant| tenant.0);
+    catalog::list(conn, TOKENS, [owner], token)
+}
+
+fn token(row: &Row<'_>) -> Result<TokenRow, Fault> {
+    let permissions = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
+    Ok(TokenRow {
+        id: TokenId(row.get(0)?),
+        tenant: row.get::<_, Option<i64>>(1)?.map(TenantId),
+        name: row.get(2)?,
+        kind: rows::kind(row.get(3)?)?,
+        permissions: permissions
+            .parse()
+            .map_err(|_| Unreadable("set of permissions"))?,
+        active: row.get(5)?,
+        created_at: rows::time(row, 6)?,
+        used_at: rows::time_if_any(row, 7)?,
+    })
+}
+
+pub(crate) fn revoke_token(
+    tx: &mut Tx<'_>,
+    tenant: Option<TenantId>,
+    token: TokenId,
+    actor: &str,
+    at: Timestamp,
+) -> Result<bool, Fault> {
+    let found: Option<(Option<i64>, String, bool)> = tx
+        .conn
+        .prepare_cached(TOKEN)?
+        .query_row([token.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let found = found.filter(|(owner, _, _)| *owner == tenant.map(|tenant| tenant.0));
+    let Some((_, name, active)) = found else {
+        return Ok(false);
+    };
+    if !active {
+        return Ok(true);
+    }
+    tx.conn.prepare_cached(REVOKE)?.execute([token.0])?;
+    tx.notes.catalog_changed();
+    if let Some(tenant) = tenant {
+        audit::write(
+            tx,
+            &Line {
+                tenant,
+                at,
+                actor,
+                action: "token.revoked",
+                webhook: None,
+                detail: json!({ "name": name, "before": "active", "after": "revoked" }),
+            },
+        )?;
+    }
+    Ok(true)
+}
+
+/// Does not count as a change of the catalog: it would empty every cache.
+pub(crate) fn note_uses(tx: &Tx<'_>, uses: &[(TokenHash, Timestamp)]) -> Result<(), Fault> {
+    let mut statement = tx.conn.prepare_cached(NOTE_USE)?;
+    for (hash, at) in uses {
+        statement.execute(params![hash.0, at.as_millis()])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! The contract's halves for people, by handing closures to the desk, as `mod.rs` does.
+
+use model::board::{
+    AuditQuery, AuditRow, Bystander, Count, Errand, ErrandKind, LogPage, LogQuery, LogRow,
+    NewErrand, NotificationQuery, NotificationRow, NotificationStory, Standing, TenantQuery,
+    TenantSettings, TokenRow, WebhookFound, WebhookSearch,
+};
+use model::contract::{Board, People, Reply};
+use model::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
+use model::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
+use model::tenant::{Tenant, TokenHash};
+use model::time::Timestamp;
+
+use crate::sqlite::queue::Class;
+use crate::sqlite::{
+    Sqlite, audit, board, errands, log, notifications, past, people, sessions, standings,
+};
+
+impl People for Sqlite {
+    fn has_users(&self) -> Reply<bool> {
+        self.desk.read(Class::Work, people::has_users)
+    }
+
+    fn users(&self, tenant: Option<TenantId>) -> Reply<Vec<User>> {
+        self.desk
+            .read(Class::Work, move |conn| people::users(conn, tenant))
+    }
+
+    fn user(&self, name: String) -> Reply<Option<(User, PasswordHash)>> {
+        self.desk
+            .read(Class::Work, move |conn| people::named(conn, &name))
+    }
+
+    fn create_user(&self, user: NewUser, at: Timestamp) -> Reply<User> {
+        self.desk
+            .write(Class::Work, 1, move |tx| people::create(tx, user, at))
+    }
+
+    fn change_user(&self, user: UserId, change: UserChange, _at: Timestamp) -> Reply<Option<User>> {
+        self.desk
+            .write(Class::Work, 1, move |tx| people::change(tx, user, &change))
+    }
+
+    fn set_role(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        role: Option<Role>,
+        actor: String,
+        at: Timestamp,
+    ) -> Reply<bool> {
+        self.desk.write(Class::Work, 1, move |tx| {
+            people::set_role(tx, tenant, user, role, &actor, at)
+        })
+    }
+
+    fn begin_session(
+        &self,
+        session: TokenHash,
+        user: UserId,
+        until: Timestamp,
+        at: Timestamp,
+    ) -> Reply<()> {
+        self.desk.write(Class::Work, 1, move |tx| {
+            sessions::begin(tx, session, user, until, at)
+        })
+    }
+
+    fn session(&self, session: TokenHash, at: Timestamp) -> Reply<Option<User>> {
+        self.desk.read(Class::Work, move |conn| {
+            sessions::session(conn, session, at)
+        })
+    }
+
+    fn end_session(&self, session: TokenHash) -> Reply<()> {
+        self.desk
+            .write(Class::Work, 1, move |tx| sessions::end(tx, session))
+    }
+
+    fn create_link(&self, link: TokenHash, user: UserId, until: Timestamp) -> Reply<()> {
+        self.desk.write(Class::Work, 1, move |tx| {
+            sessions::create_link(tx, link, user, until)
+        })
+    }
+
+    fn use_link(&self, link: TokenHash, at: Timestamp) -> Reply<Option<User>> {
+        self.desk
+            .write(Class::Work, 1, move |tx| sessions::use_link(tx, link, at))
+    }
+
+    fn failures(&self, name: TokenHash) -> Reply<Option<Failures>> {
+        self.desk
+            .read(Class::Work, move |conn| sessions::failures(conn, name))
+    }
+
+    fn add_failure(&self, name: TokenHash, at: Timestamp) -> Reply<Failures> {
+        self.desk.write(Class::Work, 1, move |tx| {
+            sessions::add_failure(tx, name, at)
+        })
+    }
+}
+
+impl Board for Sqlite {
+    fn find_tenants(&self, query: TenantQuery) -> Reply<Vec<Tenant>> {
+        self.desk
+            .read(Class::Sweep, move |conn| board::find_tenants(conn, &query))
+    }
+
+    fn tenant_settings(&self, tenant: TenantId) -> Reply<Option<TenantSettings>> {
+        self.desk
+            .read(Class::Work, move |conn| board::settings(conn, tenant))
+    }
+
+    fn set_kept(
+        &self,
+        tenant: TenantId,
+        kept_ms: Option<i64>,
+        actor: String,
+        at: Timestamp,
+    ) -> Reply<()> {
+        self.desk.write(Class::Work, 1, move |tx| {
+            board::set_kept(tx, tenant, kept_ms, &actor, at)
+        })
+    }
+
+    fn find_webhooks(&self, tenant: TenantId, query: WebhookSearch) -> Reply<WebhookFound> {
+        self.desk.read(Class::Sweep, move |conn| {
+            board::find_webhooks(conn, tenant, &query)
+        })
+    }
+
+    fn standings(
+        &self,
+        tenant: TenantId,
+        webhooks: Vec<WebhookId>,
+        since: Timestamp,
+    ) -> Reply<Vec<Standing>> {
+        self.desk.read(Class::Sweep, move |conn| {
+            standings::standings(conn, tenant, &webhooks, since)
+        })
+    }
+
+    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage> {
+        self.desk
+            .read(Class::Sweep, move |conn| log::log(conn, tenant, &query))
+    }
+
+    fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> Reply<Vec<LogRow>> {
+        self.desk.read(Class::Sweep, move |conn| {
+            log::log_rows(conn, tenant, &deliveries)
+        })
+    }
+
+    fn notifications(
+        &self,
+        tenant: TenantId,
+        query: NotificationQuery,
+    ) -> Reply<Vec<NotificationRow>> {
+        self.desk.read(Class::Sweep, move |conn| {
+            notifications::page(conn, tenant, &query)
+        })
+    }
+
+    fn notification(
+        &self,
+        tenant: TenantId,
+        id: NotificationId,
+    ) -> Reply<Option<NotificationStory>> {
+        self.desk.read(Class::Work, move |conn| {
+            notifications::story(conn, tenant, id)
+        })
+    }
+
+    fn notification_by_key(
+        &self,
+        tenant: TenantId,
+        key: String,
+    ) -> Reply<Option<NotificationStory>> {
+        self.desk.read(Class::Work, move |conn| {
+            notifications::story_by_key(conn, tenant, &key)
+        })
+    }
+
+    fn bystanders(
+        &self,
+        tenant: TenantId,
+        notification: NotificationId,
+        after: Option<WebhookId>,
+        limit: usize,
+    ) -> Reply<Vec<Bystander>> {
+        self.desk.read(Class::Sweep, move |conn| {
+            past::bystanders(conn, tenant, notification, after, limit)
+        })
+    }
+
+    fn count_errand(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        what: ErrandKind,
+        at: Timestamp,
+    ) -> Reply<Count> {
+        self.desk.read(Class::Sweep, move |conn| {
+            errands::count(conn, tenant, webhook, what, at)
+        })
+    }
+
+    fn begin_errand(&self, errand: NewErrand, at: Timestamp) -> Reply<Errand> {
+        self.desk
+            .write(Class::Work, 1, move |tx| errands::begin(tx, &errand, at))
+    }
+
+    fn errand(&self, tenant: TenantId, id: ErrandId) -> Reply<Option<Errand>> {
+        self.desk
+            .read(Class::Work, move |conn| errands::find(conn, tenant, id))
+    }
+
+    fn running_errands(&self, tenant: TenantId, webhook: WebhookId) -> Reply<Vec<Errand>> {
+        self.desk.read(Class::Work, move |conn| {
+            errands::running(conn, tenant, webhook)
+        })
+    }
+
+    fn tokens(&self, tenant: Option<TenantId>) -> Reply<Vec<TokenRow>> {
+        self.desk
+            .read(Class::Work, move |conn| board::tokens(conn, tenant))
+    }
+
+    fn revoke_token(
+        &self,
+        tenant: Option<TenantId>,
+        token: TokenId,
+        actor: String,
+        at: Timestamp,
+    ) -> Reply<bool> {
+        self.desk.write(Class::Work, 1, move |tx| {
+            board::revoke_token(tx, tenant, token, &actor, at)
+        })
+    }
+
+    fn note_uses(&self, uses: Vec<(TokenHash, Timestamp)>) -> Reply<()> {
+        let weight = uses.len();
+        self.desk
+            .write(Class::Work, weight, move |tx| board::note_uses(tx, &uses))
+    }
+
+    fn audit_page(&self, tenant: TenantId, query: AuditQuery) -> Reply<Vec<AuditRow>> {
+        self.desk
+            .read(Class::Work, move |conn| audit::page(conn, tenant, &query))
+    }
+}

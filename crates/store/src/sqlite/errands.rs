@@ -1,0 +1,464 @@
+//! Errands: what is done to many deliveries of a webhook, step by step.
+//!
+//! An errand walks along indexes by notification and remembers in its own row how far it came, in
+//! the transaction that did the work: each delivery is met once, whatever happens in between.
+
+use model::board::{Count, Errand, ErrandKind, NewErrand};
+use model::contract::StoreError;
+use model::delivery::CancelCause;
+use model::id::{DeliveryId, ErrandId, TenantId, WebhookId};
+use model::limits;
+use model::time::Timestamp;
+use rusqlite::{Connection, Params, Row, params};
+use serde_json::json;
+
+use crate::sqlite::audit::{self, Line};
+use crate::sqlite::fault::Fault;
+use crate::sqlite::sweep::{AGAIN, SOONER};
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{catalog, pages, rows, standings, webhooks};
+
+const ADD: &str = "
+    insert into errand
+      (tenant_id, webhook_id, kind, expected, done, actor, began_at, stage, reached, upto)
+    values (?1, ?2, ?3, ?4, 0, ?5, ?6, 0, 0, ?7)";
+const FIND: &str = "
+    select id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at, broken_off
+    from errand
+    where id = ?1";
+const RUNNING: &str = "
+    select id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at, broken_off
+    from errand indexed by errand_one
+    where ended_at is null and webhook_id = ?1
+    order by kind";
+const OLDEST: &str = "
+    select id, stage, reached, upto from errand indexed by errand_next
+    where ended_at is null and id > 0
+    order by id
+    limit 1";
+const REACHED: &str = "
+    update errand set done = done + ?2, stage = ?3, reached = ?4, ended_at = ?5, broken_off = ?6
+    where id = ?1";
+const EXHAUSTED: &str = "
+    select notification_id, ended_at <= ?5
+    from delivery indexed by delivery_exhausted
+    where state = 2 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
+    order by notification_id
+    limit ?4";
+const CANCELLED: &str = "
+    select notification_id, ended_at <= ?5
+    from delivery indexed by delivery_cancelled
+    where state = 3 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
+    order by notification_id
+    limit ?4";
+// Not what is due already, nor what was tried since the errand began: that was its turn.
+const WAITING: &str = "
+    select d.notification_id, d.due_at > ?6 and coalesce(a.began_at <= ?5, 1)
+    from delivery d indexed by delivery_retrying
+    left join attempt a on a.notification_id = d.notification_id
+      and a.webhook_id = d.webhook_id and a.number = d.attempts
+    where d.state = 0 and d.attempts > 0 and d.webhook_id = ?1
+      and d.notification_id > ?2 and d.notification_id <= ?3
+    order by d.notification_id
+    limit ?4";
+const FRESH: &str = "
+    select notification_id, 1 from delivery indexed by delivery_fresh
+    where state = 0 and attempts = 0 and webhook_id = ?1
+      and notification_id > ?2 and notification_id <= ?3
+    order by notification_id
+    limit ?4";
+const RETRYING: &str = "
+    select notification_id, 1 from delivery indexed by delivery_retrying
+    where state = 0 and attempts > 0 and webhook_id = ?1
+      and notification_id > ?2 and notification_id <= ?3
+    order by notification_id
+    limit ?4";
+const STOP: &str = "
+    update delivery
+    set state = 3, cause = ?4, round_began_at = null, due_at = null, ended_at = ?3
+    where notification_id = ?1 and webhook_id = ?2 and state = 0";
+const COUNT_EXHAUSTED: &str = "
+    select 1 from delivery indexed by delivery_exhausted
+    where state = 2 and webhook_id = ?1
+    limit ?2";
+const COUNT_CANCELLED: &str = "
+    select 1 from delivery indexed by delivery_cancelled
+    where state = 3 and webhook_id = ?1
+    limit ?2";
+const COUNT_WAITING: &str = "
+    select due_at > ?3 from delivery indexed by delivery_retrying
+    where state = 0 and attempts > 0 and webhook_id = ?1
+    limit ?2";
+const COUNT_OWED: &str = "
+    select 1 from delivery indexed by delivery_due
+    where state = 0 and webhook_id = ?1
+    limit ?2";
+
+pub(crate) const STATEMENTS: &[&str] = &[
+    ADD,
+    FIND,
+    RUNNING,
+    OLDEST,
+    REACHED,
+    EXHAUSTED,
+    CANCELLED,
+    WAITING,
+    FRESH,
+    RETRYING,
+    STOP,
+    COUNT_EXHAUSTED,
+    COUNT_CANCELLED,
+    COUNT_WAITING,
+    COUNT_OWED,
+];
+
+/// Names of deliveries in one audit entry.
+const NAMES_MAX: usize = 50;
+
+/// How far an errand has come.
+struct Progress {
+    id: ErrandId,
+    stage: usize,
+    reached: i64,
+    upto: i64,
+}
+
+/// A part of an errand: where its deliveries are found, whether each is meant, and what is done.
+struct Stage {
+    find: &'static str,
+    change: &'static str,
+}
+
+/// The parts of an errand, in an order in which no delivery moves from a later to an earlier one
+/// by itself.
+fn stages(kind: ErrandKind) -> &'static [Stage] {
+    const RETRY: &[Stage] = &[
+        Stage {
+            find: EXHAUSTED,
+            change: AGAIN,
+        },
+        Stage {
+            find: CANCELLED,
+            change: AGAIN,
+        },
+        Stage {
+            find: WAITING,
+            change: SOONER,
+        },
+    ];
+    const CANCEL: &[Stage] = &[
+        Stage {
+            find: FRESH,
+            change: STOP,
+        },
+        Stage {
+            find: RETRYING,
+            change: STOP,
+        },
+    ];
+    match kind {
+        ErrandKind::RetryFailed => RETRY,
+        ErrandKind::StopRetrying => CANCEL,
+    }
+}
+
+pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewErrand, at: Timestamp) -> Result<Errand, Fault> {
+    if webhooks::find(tx.conn, new.tenant, new.webhook)?.is_none() {
+        return Err(StoreError::Stale.into());
+    }
+    let running = running(tx.conn, new.tenant, new.webhook)?;
+    if let Some(same) = running.into_iter().find(|errand| errand.what == new.what) {
+        return Ok(same);
+    }
+    let id = tx.conn.prepare_cached(ADD)?.insert(params![
+        new.tenant.0,
+        new.webhook.0,
+        rows::errand_number(new.what),
+        i64::try_from(new.expected).unwrap_or(i64::MAX),
+        new.actor,
+        at.as_millis(),
+        pages::latest_id(tx.conn)?,
+    ])?;
+    audit::write(
+        tx,
+        &Line {
+            tenant: new.tenant,
+            at,
+            actor: &new.actor,
+            action: "errand.begun",
+            webhook: Some(new.webhook),
+            detail: json!({ "what": new.what.as_str(), "expected": new.expected }),
+        },
+    )?;
+    tx.notes.errand_begun();
+    Ok(Errand {
+        id: ErrandId(id),
+        tenant: new.tenant,
+        webhook: new.webhook,
+        what: new.what,
+        expected: new.expected,
+        done: 0,
+        actor: new.actor.clone(),
+        began_at: at,
+        ended_at: None,
+        broken_off: None,
+    })
+}
+
+pub(crate) fn find(
+    conn: &Connection,
+    tenant: TenantId,
+    id: ErrandId,
+) -> Result<Option<Errand>, Fault> {
+    let found = catalog::list(conn, FIND, [id.0], errand)?;
+    Ok(found.into_iter().find(|errand| errand.tenant == tenant))
+}
+
+pub(crate) fn running(
+    conn: &Connection,
+    tenant: TenantId,
+    webhook: WebhookId,
+) -> Result<Vec<Errand>, Fault> {
+    let mut found = catalog::list(conn, RUNNING, [webhook.0], errand)?;
+    found.retain(|errand| errand.tenant == tenant);
+    Ok(found)
+}
+
+/// Takes a step of the oldest errand; answers whether there is more to do.
+pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, Fault> {
+    let Some(progress) = oldest(tx.conn)? else {
+        return Ok(false);
+    };
+    let errand = catalog::list(tx.conn, FIND, [progress.id.0], errand)?;
+    let Some(errand) = errand.into_iter().next() else {
+        return Ok(false);
+    };
+    match broken_off(tx, &errand)? {
+        Some(why) => {
+            tx.conn.prepare_cached(REACHED)?.execute(params![
+                errand.id.0,
+                0,
+                i64::try_from(progress.stage).unwrap_or(i64::MAX),
+                progress.reached,
+                at.as_millis(),
+                why,
+            ])?;
+        }
+        None => go_on(tx, &errand, progress, at)?,
+    }
+    Ok(oldest(tx.conn)?.is_some())
+}
+
+fn oldest(conn: &Connection) -> Result<Option<Progress>, Fault> {
+    let found = catalog::list(conn, OLDEST, [], |row| {
+        Ok(Progress {
+            id: ErrandId(row.get(0)?),
+            stage: row.get::<_, u32>(1)?.try_into().unwrap_or(usize::MAX),
+            reached: row.get(2)?,
+            upto: row.get(3)?,
+        })
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// Why an errand cannot go on.
+fn broken_off(tx: &Tx<'_>, errand: &Errand) -> Result<Option<&'static str>, Fault> {
+    let webhook = webhooks::find(tx.conn, errand.tenant, errand.webhook)?;
+    Ok(match webhook {
+        None => Some("The webhook was deleted meanwhile."),
+        Some(webhook) if !webhook.enabled() => Some("The webhook was disabled meanwhile."),
+        Some(_) => None,
+    })
+}
+
+fn go_on(
+    tx: &mut Tx<'_>,
+    errand: &Errand,
+    mut progress: Progress,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    let stages = stages(errand.what);
+    let mut room = limits::SWEEP_ROWS_MAX;
+    let mut done = 0;
+    while let Some(stage) = stages.get(progress.stage)
+        && room > 0
+    {
+        let met = meet(tx, errand, &progress, stage, room, at)?;
+        room = room.saturating_sub(met.len());
+        let mut change = tx.conn.prepare_cached(stage.change)?;
+        for (notification, _) in met.iter().filter(|(_, meant)| *meant) {
+            let keys = (*notification, errand.webhook.0, at.as_millis());
+            done += match stage.change {
+                STOP => change.execute((
+                    keys.0,
+                    keys.1,
+                    keys.2,
+                    rows::cause_number(CancelCause::Asked),
+                ))?,
+                _ => change.execute(keys)?,
+            };
+        }
+        if room > 0 {
+            progress.stage += 1;
+            progress.reached = 0;
+        } else if let Some((last, _)) = met.last() {
+            progress.reached = *last;
+        }
+    }
+    let ended = stages.get(progress.stage).is_none();
+    tx.conn.prepare_cached(REACHED)?.execute(params![
+        errand.id.0,
+        i64::try_from(done).unwrap_or(i64::MAX),
+        i64::try_from(progress.stage).unwrap_or(i64::MAX),
+        progress.reached,
+        ended.then_some(at.as_millis()),
+        None::<&str>,
+    ])?;
+    if errand.what == ErrandKind::StopRetrying {
+        standings::count_failed(tx, errand.webhook, at, done)?;
+    }
+    if done > 0 {
+        tx.notes.changed(errand.webhook);
+    }
+    Ok(())
+}
+
+/// The next notifications of a stage, and whether the errand is about each.
+fn meet(
+    tx: &Tx<'_>,
+    errand: &Errand,
+    progress: &Progress,
+    stage: &Stage,
+    room: usize,
+    at: Timestamp,
+) -> Result<Vec<(i64, bool)>, Fault> {
+    let room = i64::try_from(room).unwrap_or(i64::MAX);
+    let (webhook, reached, upto) = (errand.webhook.0, progress.reached, progress.upto);
+    let began_at = errand.began_at.as_millis();
+    match stage.find {
+        WAITING => {
+            let asked = [webhook, reached, upto, room, began_at, at.as_millis()];
+            pairs(tx, stage.find, asked)
+        }
+        FRESH | RETRYING => pairs(tx, stage.find, [webhook, reached, upto, room]),
+        _ => pairs(tx, stage.find, [webhook, reached, upto, room, began_at]),
+    }
+}
+
+fn pairs(tx: &Tx<'_>, sql: &'static str, params: impl Params) -> Result<Vec<(i64, bool)>, Fault> {
+    catalog::list(tx.conn, sql, params, |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+pub(crate) fn count(
+    conn: &Connection,
+    tenant: TenantId,
+    webhook: WebhookId,
+    what: ErrandKind,
+    at: Timestamp,
+) -> Result<Count, Fault> {
+    let mut count = Count {
+        count: 0,
+        more: false,
+    };
+    if webhooks::tenant_of(conn, webhook)? != Some(tenant) {
+        return Ok(count);
+    }
+    let most = i64::try_from(limits::COUNTED_MAX).unwrap_or(i64::MAX);
+    let asked = [webhook.0, most.saturating_add(1)];
+    let meant = |row: &Row<'_>| Ok(row.get::<_, bool>(0)?);
+    let found = match what {
+        ErrandKind::RetryFailed => {
+            let waiting = [asked[0], asked[1], at.as_millis()];
+            let mut found = catalog::list(conn, COUNT_EXHAUSTED, asked, meant)?;
+            found.extend(catalog::list(conn, COUNT_CANCELLED, asked, meant)?);
+            found.extend(catalog::list(conn, COUNT_WAITING, waiting, meant)?);
+            found
+        }
+        ErrandKind::StopRetrying => catalog::list(conn, COUNT_OWED, asked, meant)?,
+    };
+    let met = found.into_iter().filter(|meant| *meant).count();
+    count.count = u64::try_from(met.min(limits::COUNTED_MAX)).unwrap_or(u64::MAX);
+    count.more = met > limits::COUNTED_MAX;
+    Ok(count)
+}
+
+/// Cancels these deliveries of the tenant that are owed; answers how many.
+pub(crate) fn stop(
+    tx: &mut Tx<'_>,
+    tenant: TenantId,
+    mut asked: Vec<DeliveryId>,
+    actor: &str,
+    at: Timestamp,
+) -> Result<usize, Fault> {
+    asked.sort_by_key(|id| (id.webhook, id.notification));
+    asked.truncate(limits::SWEEP_ROWS_MAX);
+    let mut count = 0;
+    for of_webhook in asked.chunk_by(|one, other| one.webhook == other.webhook) {
+        let Some(webhook) = of_webhook.first().map(|id| id.webhook) else {
+            continue;
+        };
+        if webhooks::tenant_of(tx.conn, webhook)? == Some(tenant) {
+            count += stop_some(tx, tenant, webhook, of_webhook, actor, at)?;
+        }
+    }
+    Ok(count)
+}
+
+fn stop_some(
+    tx: &mut Tx<'_>,
+    tenant: TenantId,
+    webhook: WebhookId,
+    asked: &[DeliveryId],
+    actor: &str,
+    at: Timestamp,
+) -> Result<usize, Fault> {
+    let mut names = Vec::new();
+    let mut count = 0;
+    let cause = rows::cause_number(CancelCause::Asked);
+    let mut statement = tx.conn.prepare_cached(STOP)?;
+    for id in asked {
+        let keys = (id.notification.0, webhook.0, at.as_millis(), cause);
+        if statement.execute(keys)? > 0 {
+            count += 1;
+            names.push(id.to_string());
+        }
+    }
+    if count == 0 {
+        return Ok(0);
+    }
+    names.truncate(NAMES_MAX);
+    standings::count_failed(tx, webhook, at, count)?;
+    tx.notes.changed(webhook);
+    audit::write(
+        tx,
+        &Line {
+            tenant,
+            at,
+            actor,
+            action: "deliveries.stopped",
+            webhook: Some(webhook),
+            detail: json!({ "count": count, "deliveries": names }),
+        },
+    )?;
+    Ok(count)
+}
+
+/// `id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at, broken_off`.
+fn errand(row: &Row<'_>) -> Result<Errand, Fault> {
+    let count = |at| {
+        row.get::<_, i64>(at)
+            .map(|count| u64::try_from(count).unwrap_or(0))
+    };
+    Ok(Errand {
+        id: ErrandId(row.get(0)?),
+        tenant: TenantId(row.get(1)?),
+        webhook: WebhookId(row.get(2)?),
+        what: rows::errand_kind(row.get(3)?)?,
+        expected: count(4)?,
+        done: count(5)?,
+        actor: row.get(6)?,
+        began_at: rows::time(row, 7)?,
+        ended_at: rows::time_if_any(row, 8)?,
+        broken_off: row.get(9)?,
+    })
+}

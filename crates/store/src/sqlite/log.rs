@@ -1,0 +1,244 @@
+//! The log as people read it: of a tenant or of one webhook, newest first, filtered.
+//!
+//! A status has an index of its own, but for `delivered`. What no index answers is looked at row
+//! by row, up to a bound, and the page says how far it came. Bodies count by their size.
+
+use model::board::{LogFrom, LogPage, LogQuery, LogRow};
+use model::delivery::State;
+use model::id::{DeliveryId, TenantId, WebhookId};
+use model::limits;
+use model::query::Status;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+
+use crate::sqlite::fault::Fault;
+use crate::sqlite::merge::{self, Direction, Merge, Source};
+use crate::sqlite::pages::{self, Ids};
+use crate::sqlite::{catalog, notifications, rows, webhooks};
+
+const ROW: &str = "
+    select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, d.state, d.cause,
+      d.attempts, n.accepted_at, d.due_at, d.ended_at,
+      a.status, a.failure, a.detail, a.headers, a.body_end, a.began_at,
+      n.only is not null, w.target_url
+    from delivery d
+    join notification n on n.id = d.notification_id and n.tenant_id = ?3
+    join webhook w on w.id = d.webhook_id
+    left join attempt a on a.notification_id = d.notification_id
+      and a.webhook_id = d.webhook_id and a.number = d.attempts
+    where d.notification_id = ?1 and d.webhook_id = ?2";
+const STATE: &str = "
+    select state from delivery where notification_id = ?1 and webhook_id = ?2";
+// All of it stands before the body in a row, so that no body is read.
+const HEAD: &str = "
+    select action_type, event, length(body) from notification where id = ?1";
+const HAS_TEXT: &str = "select instr(body, ?2) > 0 from notification where id = ?1";
+
+pub(crate) const STATEMENTS: &[&str] = &[ROW, STATE, HEAD, HAS_TEXT];
+
+/// A body of this size costs as much to search as a row to look at.
+const BODY_BYTES_A_ROW: u32 = 1_024;
+
+pub(crate) fn log(conn: &Connection, tenant: TenantId, query: &LogQuery) -> Result<LogPage, Fault> {
+    let limit = query.limit.min(limits::PAGE_ROWS_MAX);
+    let webhooks = match query.webhook {
+        None => merge::all_webhooks(conn, tenant)?,
+        Some(id) if webhooks::tenant_of(conn, id)? == Some(tenant) => vec![id],
+        Some(_) => Vec::new(),
+    };
+    let ids = Ids {
+        from: pages::id_at(conn, query.since)?.unwrap_or(0),
+        to: pages::id_at(conn, query.until)?.unwrap_or(i64::MAX),
+    };
+    if limit == 0 || ids.from >= ids.to {
+        return Ok(LogPage::default());
+    }
+    let direction = match query.from {
+        None | Some(LogFrom::OlderThan(_)) => Direction::Older,
+        Some(LogFrom::NewerThan(_)) => Direction::Newer,
+    };
+    let sql = merge::log_sql(query.status, direction).into();
+    let sources = webhooks
+        .into_iter()
+        .map(|webhook| Source::log(&sql, webhook, ids, query.from))
+        .collect();
+    let mut merge = Merge::new(conn, direction, sources)?;
+    let mut sieve = Sieve::new(conn, query)?;
+    let search = search(&mut merge, &mut sieve, limit)?;
+    let more = search.last.filter(|_| merge.has_more());
+    let mut page = LogPage {
+        rows: log_rows(conn, tenant, &search.found)?,
+        ..LogPage::default()
+    };
+    match (direction, query.from) {
+        (Direction::Older, from) => {
+            page.older = more;
+            page.newer = from.map(|from| {
+                search
+                    .found
+                    .first()
+                    .copied()
+                    .unwrap_or_else(|| before(from))
+            });
+        }
+        (Direction::Newer, from) => {
+            page.rows.reverse();
+            page.newer = more;
+            page.older = from.map(|from| {
+                search
+                    .found
+                    .first()
+                    .copied()
+                    .unwrap_or_else(|| behind(from))
+            });
+        }
+    }
+    if search.stopped
+        && let Some(last) = more
+    {
+        page.looked_to = notifications::accepted_at(conn, last.notification)?;
+    }
+    Ok(page)
+}
+
+/// Those of these deliveries that are the tenant's, in the order asked for.
+pub(crate) fn log_rows(
+    conn: &Connection,
+    tenant: TenantId,
+    asked: &[DeliveryId],
+) -> Result<Vec<LogRow>, Fault> {
+    let mut page = Vec::new();
+    for id in asked.iter().take(limits::LOOKED_AT_MAX) {
+        let keys = [id.notification.0, id.webhook.0, tenant.0];
+        page.extend(catalog::list(conn, ROW, keys, |row| {
+            let target_url: String = row.get(18)?;
+            Ok(LogRow {
+                row: pages::delivery_row(row)?,
+                target_url: model::target::masked(&target_url),
+                is_test: row.get(17)?,
+            })
+        })?);
+    }
+    Ok(page)
+}
+
+/// What looking through a log came to.
+struct Search {
+    found: Vec<DeliveryId>,
+    /// The last row that was looked at.
+    last: Option<DeliveryId>,
+    /// Whether it ended because it had looked at enough.
+    stopped: bool,
+}
+
+fn search(merge: &mut Merge<'_>, sieve: &mut Sieve<'_>, limit: usize) -> Result<Search, Fault> {
+    let mut search = Search {
+        found: Vec::new(),
+        last: None,
+        stopped: false,
+    };
+    while search.found.len() < limit {
+        if sieve.looked_at >= limits::LOOKED_AT_MAX {
+            search.stopped = true;
+            break;
+        }
+        let Some(id) = merge.next()? else {
+            break;
+        };
+        search.last = Some(id);
+        if sieve.lets_through(id)? {
+            search.found.push(id);
+        }
+    }
+    Ok(search)
+}
+
+/// What no index answers.
+struct Sieve<'a> {
+    delivered: Option<CachedStatement<'a>>,
+    head: Option<CachedStatement<'a>>,
+    action_type: Option<&'a str>,
+    event: Option<&'a str>,
+    text: Option<(CachedStatement<'a>, &'a [u8])>,
+    looked_at: usize,
+}
+
+impl<'a> Sieve<'a> {
+    fn new(conn: &'a Connection, query: &'a LogQuery) -> Result<Self, Fault> {
+        let of_head =
+            query.action_type.is_some() || query.event.is_some() || !query.text.is_empty();
+        let text = match query.text.as_bytes() {
+            b"" => None,
+            text => Some((conn.prepare_cached(HAS_TEXT)?, text)),
+        };
+        Ok(Self {
+            delivered: match query.status {
+                Some(Status::Delivered) => Some(conn.prepare_cached(STATE)?),
+                _ => None,
+            },
+            head: match of_head {
+                true => Some(conn.prepare_cached(HEAD)?),
+                false => None,
+            },
+            action_type: query.action_type.as_deref(),
+            event: query.event.as_deref(),
+            text,
+            looked_at: 0,
+        })
+    }
+
+    fn lets_through(&mut self, id: DeliveryId) -> Result<bool, Fault> {
+        self.looked_at += 1;
+        if let Some(statement) = &mut self.delivered {
+            let state: Option<i64> = statement
+                .query_row([id.notification.0, id.webhook.0], |row| row.get(0))
+                .optional()?;
+            if state != Some(rows::state_number(State::Delivered).0) {
+                return Ok(false);
+            }
+        }
+        let Some(statement) = &mut self.head else {
+            return Ok(true);
+        };
+        let mut found = statement.query([id.notification.0])?;
+        let Some(row) = found.next()? else {
+            return Ok(false);
+        };
+        let is = |at, wanted: Option<&str>| -> Result<bool, Fault> {
+            let text = row.get_ref(at)?.as_str_or_null();
+            let text = text.map_err(rusqlite::Error::from)?;
+            Ok(wanted.is_none() || text == wanted)
+        };
+        if !is(0, self.action_type)? || !is(1, self.event)? {
+            return Ok(false);
+        }
+        let body_bytes: u32 = row.get(2)?;
+        drop(found);
+        let Some((statement, text)) = &mut self.text else {
+            return Ok(true);
+        };
+        let rows = usize::try_from(body_bytes / BODY_BYTES_A_ROW);
+        self.looked_at = self.looked_at.saturating_add(rows.unwrap_or(usize::MAX));
+        let has_text: Option<bool> = statement
+            .query_row(params![id.notification.0, *text], |row| row.get(0))
+            .optional()?;
+        Ok(has_text == Some(true))
+    }
+}
+
+/// The place in the log from where a page of newer rows begins with `from` itself.
+fn before(from: LogFrom) -> DeliveryId {
+    let (LogFrom::OlderThan(id) | LogFrom::NewerThan(id)) = from;
+    DeliveryId {
+        webhook: WebhookId(id.webhook.0.saturating_sub(1)),
+        ..id
+    }
+}
+
+/// The place in the log from where a page of older rows begins with `from` itself.
+fn behind(from: LogFrom) -> DeliveryId {
+    let (LogFrom::OlderThan(id) | LogFrom::NewerThan(id)) = from;
+    DeliveryId {
+        webhook: WebhookId(id.webhook.0.saturating_add(1)),
+        ..id
+    }
+}

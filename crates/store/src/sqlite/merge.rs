@@ -1,0 +1,214 @@
+//! Merging the logs of many webhooks into one, by notification and webhook: the log of a tenant
+//! without an index of its own.
+//!
+//! Each log is an index that is read in pieces, the first of one row: a page costs one seek for
+//! each webhook, and what it shows.
+
+use std::collections::{BinaryHeap, VecDeque};
+
+use model::board::LogFrom;
+use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::query::Status;
+use rusqlite::{Connection, params};
+
+use crate::sqlite::fault::Fault;
+use crate::sqlite::pages::Ids;
+use crate::sqlite::{catalog, pages};
+
+const LIVE: &str = "
+    select id from webhook indexed by webhook_tenant
+    where tenant_id = ?1 and disabled_cause is not 3";
+const DELETED: &str = "
+    select id from webhook indexed by webhook_deleted
+    where tenant_id = ?1 and disabled_cause = 3";
+
+pub(crate) const STATEMENTS: &[&str] = &[LIVE, DELETED];
+
+/// Rows that one log is read ahead by at most.
+const PIECE_MAX: i64 = 256;
+
+/// The order of a merge: from the newest down, or from the oldest up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Older,
+    Newer,
+}
+
+/// Logs that are given out as one, in the order of their ids.
+pub(crate) struct Merge<'a> {
+    conn: &'a Connection,
+    direction: Direction,
+    sources: Vec<Source>,
+    /// The first row of each source that has one, the next to be given out on top.
+    heads: BinaryHeap<(i64, i64, usize)>,
+}
+
+/// What is merged: a question with `?1` as whose rows, and ids from `?2` up to and without `?3`,
+/// at most `?4`.
+pub(crate) struct Source {
+    sql: std::sync::Arc<str>,
+    owner: i64,
+    /// Orders rows of the same notification.
+    webhook: i64,
+    ids: Ids,
+    ready: VecDeque<i64>,
+    piece: i64,
+    ended: bool,
+}
+
+impl Source {
+    pub(crate) fn new(sql: &std::sync::Arc<str>, owner: i64, webhook: i64, ids: Ids) -> Self {
+        Self {
+            sql: std::sync::Arc::clone(sql),
+            owner,
+            webhook,
+            ids,
+            ready: VecDeque::new(),
+            piece: 1,
+            ended: false,
+        }
+    }
+
+    /// The ids of a webhook's log that come behind `from`.
+    pub(crate) fn log(
+        sql: &std::sync::Arc<str>,
+        webhook: WebhookId,
+        ids: Ids,
+        from: Option<LogFrom>,
+    ) -> Self {
+        let ids = match from {
+            None => ids,
+            Some(LogFrom::OlderThan(id)) if webhook < id.webhook => {
+                ids.below(NotificationId(id.notification.0.saturating_add(1)))
+            }
+            Some(LogFrom::OlderThan(id)) => ids.below(id.notification),
+            Some(LogFrom::NewerThan(id)) if webhook > id.webhook => {
+                ids.above(NotificationId(id.notification.0.saturating_sub(1)))
+            }
+            Some(LogFrom::NewerThan(id)) => ids.above(id.notification),
+        };
+        Self::new(sql, webhook.0, webhook.0, ids)
+    }
+
+    fn next(&mut self, conn: &Connection, direction: Direction) -> Result<Option<i64>, Fault> {
+        if self.ready.is_empty() && !self.ended {
+            self.read(conn, direction)?;
+        }
+        Ok(self.ready.pop_front())
+    }
+
+    fn read(&mut self, conn: &Connection, direction: Direction) -> Result<(), Fault> {
+        let mut statement = conn.prepare_cached(&self.sql)?;
+        let asked = params![self.owner, self.ids.from, self.ids.to, self.piece];
+        let mut found = statement.query(asked)?;
+        while let Some(row) = found.next()? {
+            self.ready.push_back(row.get(0)?);
+        }
+        let count = i64::try_from(self.ready.len()).unwrap_or(i64::MAX);
+        self.ended = count < self.piece;
+        self.piece = self.piece.saturating_mul(4).min(PIECE_MAX);
+        if let Some(last) = self.ready.back() {
+            self.ids = match direction {
+                Direction::Older => self.ids.below(NotificationId(*last)),
+                Direction::Newer => self.ids.above(NotificationId(*last)),
+            };
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Merge<'a> {
+    pub(crate) fn new(
+        conn: &'a Connection,
+        direction: Direction,
+        sources: Vec<Source>,
+    ) -> Result<Self, Fault> {
+        let mut merge = Self {
+            conn,
+            direction,
+            heads: BinaryHeap::with_capacity(sources.len()),
+            sources,
+        };
+        for index in 0..merge.sources.len() {
+            merge.advance(index)?;
+        }
+        Ok(merge)
+    }
+
+    /// The next row in order.
+    pub(crate) fn next(&mut self) -> Result<Option<DeliveryId>, Fault> {
+        let Some((notification, webhook, index)) = self.heads.pop() else {
+            return Ok(None);
+        };
+        self.advance(index)?;
+        Ok(Some(DeliveryId {
+            notification: NotificationId(self.turned(notification)),
+            webhook: WebhookId(self.turned(webhook)),
+        }))
+    }
+
+    /// Whether there is a row behind those that were given out.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.heads.is_empty()
+    }
+
+    fn advance(&mut self, index: usize) -> Result<(), Fault> {
+        let Some(source) = self.sources.get_mut(index) else {
+            return Ok(());
+        };
+        let webhook = source.webhook;
+        if let Some(id) = source.next(self.conn, self.direction)? {
+            let head = (self.turned(id), self.turned(webhook), index);
+            self.heads.push(head);
+        }
+        Ok(())
+    }
+
+    /// Ids as the heap orders them, and back.
+    fn turned(&self, id: i64) -> i64 {
+        match self.direction {
+            Direction::Older => id,
+            Direction::Newer => id.saturating_neg(),
+        }
+    }
+}
+
+/// All webhooks of a tenant, deleted or not.
+pub(crate) fn all_webhooks(conn: &Connection, tenant: TenantId) -> Result<Vec<WebhookId>, Fault> {
+    let mut all = Vec::new();
+    for sql in [LIVE, DELETED] {
+        let found = catalog::list(conn, sql, [tenant.0], |row| Ok(WebhookId(row.get(0)?)))?;
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+/// Every question that a log of a webhook may become, to be prepared and looked at.
+pub(crate) fn log_statements() -> Vec<String> {
+    let statuses = Status::ALL.into_iter().map(Some).chain([None]);
+    statuses
+        .flat_map(|status| {
+            [Direction::Older, Direction::Newer].map(|direction| log_sql(status, direction))
+        })
+        .collect()
+}
+
+/// The ids in a webhook's log of this status; of `Delivered` those of any.
+pub(crate) fn log_sql(status: Option<Status>, direction: Direction) -> String {
+    let (index, only) = match status {
+        None | Some(Status::Delivered) => ("delivery_log", ""),
+        Some(status) => pages::index_of(status),
+    };
+    let order = match direction {
+        Direction::Older => "desc",
+        Direction::Newer => "asc",
+    };
+    format!(
+        "
+    select d.notification_id from delivery d indexed by {index}
+    where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
+      {only}
+    order by d.notification_id {order}
+    limit ?4"
+    )
+}

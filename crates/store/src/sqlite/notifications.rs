@@ -1,0 +1,137 @@
+//! Notifications as people read them: the list of a tenant, and one of them whole.
+//!
+//! There is no index by tenant: what somebody wanted is found in the logs of the tenant's
+//! webhooks, merged, and what nobody wanted in an index of its own.
+
+use model::board::{NotificationQuery, NotificationRow, NotificationStory};
+use model::id::{NotificationId, TenantId, WebhookId};
+use model::limits;
+use model::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::sqlite::fault::Fault;
+use crate::sqlite::merge::{self, Direction, Merge, Source};
+use crate::sqlite::pages::Ids;
+use crate::sqlite::{catalog, rows};
+
+const UNWANTED: &str = "
+    select id from notification indexed by notification_unwanted
+    where delivery_count = 0 and tenant_id = ?1 and id >= ?2 and id < ?3
+    order by id desc
+    limit ?4";
+const LINE: &str = "
+    select id, key, action_type, event, accepted_at, delivery_count, only is not null
+    from notification
+    where id = ?1 and tenant_id = ?2";
+const STORY: &str = "
+    select id, key, action_type, event, about, only, accepted_at, delivery_count, headers, body
+    from notification
+    where id = ?1 and tenant_id = ?2";
+const BY_KEY: &str = "select id from notification where tenant_id = ?1 and key = ?2";
+const TENANT_OF: &str = "select tenant_id from notification where id = ?1";
+const ACCEPTED_AT: &str = "select accepted_at from notification where id = ?1";
+
+pub(crate) const STATEMENTS: &[&str] = &[UNWANTED, LINE, STORY, BY_KEY, TENANT_OF, ACCEPTED_AT];
+
+pub(crate) fn page(
+    conn: &Connection,
+    tenant: TenantId,
+    query: &NotificationQuery,
+) -> Result<Vec<NotificationRow>, Fault> {
+    let limit = query.limit.min(limits::PAGE_ROWS_MAX);
+    let ids = Ids {
+        from: 0,
+        to: query.older_than.map_or(i64::MAX, |id| id.0),
+    };
+    let mut sources = vec![Source::new(&UNWANTED.into(), tenant.0, 0, ids)];
+    if !query.unwanted {
+        let sql = merge::log_sql(None, Direction::Older).into();
+        let logs = merge::all_webhooks(conn, tenant)?.into_iter();
+        sources.extend(logs.map(|webhook| Source::log(&sql, webhook, ids, None)));
+    }
+    let mut merge = Merge::new(conn, Direction::Older, sources)?;
+    let mut page: Vec<NotificationRow> = Vec::new();
+    let mut latest = None;
+    while page.len() < limit
+        && let Some(id) = merge.next()?
+    {
+        // One that several webhooks got comes several times, in a row.
+        if latest.replace(id.notification) != Some(id.notification) {
+            page.extend(catalog::list(
+                conn,
+                LINE,
+                [id.notification.0, tenant.0],
+                line,
+            )?);
+        }
+    }
+    Ok(page)
+}
+
+pub(crate) fn story(
+    conn: &Connection,
+    tenant: TenantId,
+    id: NotificationId,
+) -> Result<Option<NotificationStory>, Fault> {
+    let found = catalog::list(conn, STORY, [id.0, tenant.0], |row| {
+        Ok(NotificationStory {
+            id: NotificationId(row.get(0)?),
+            key: row.get(1)?,
+            action_type: row.get(2)?,
+            event: row.get(3)?,
+            about: row.get(4)?,
+            only: row.get::<_, Option<i64>>(5)?.map(WebhookId),
+            accepted_at: rows::time(row, 6)?,
+            delivery_count: row.get(7)?,
+            headers: rows::headers(row, 8)?,
+            body: rows::bytes(row, 9)?,
+        })
+    })?;
+    Ok(found.into_iter().next())
+}
+
+pub(crate) fn story_by_key(
+    conn: &Connection,
+    tenant: TenantId,
+    key: &str,
+) -> Result<Option<NotificationStory>, Fault> {
+    let id: Option<i64> = conn
+        .prepare_cached(BY_KEY)?
+        .query_row(params![tenant.0, key], |row| row.get(0))
+        .optional()?;
+    match id {
+        Some(id) => story(conn, tenant, NotificationId(id)),
+        None => Ok(None),
+    }
+}
+
+pub(crate) fn tenant_of(conn: &Connection, id: NotificationId) -> Result<Option<TenantId>, Fault> {
+    let found = conn
+        .prepare_cached(TENANT_OF)?
+        .query_row([id.0], |row| row.get(0).map(TenantId))
+        .optional()?;
+    Ok(found)
+}
+
+pub(crate) fn accepted_at(
+    conn: &Connection,
+    id: NotificationId,
+) -> Result<Option<Timestamp>, Fault> {
+    let found = conn
+        .prepare_cached(ACCEPTED_AT)?
+        .query_row([id.0], |row| row.get(0).map(Timestamp::from_millis))
+        .optional()?;
+    Ok(found)
+}
+
+fn line(row: &Row<'_>) -> Result<NotificationRow, Fault> {
+    Ok(NotificationRow {
+        id: NotificationId(row.get(0)?),
+        key: row.get(1)?,
+        action_type: row.get(2)?,
+        event: row.get(3)?,
+        accepted_at: rows::time(row, 4)?,
+        delivery_count: row.get(5)?,
+        is_test: row.get(6)?,
+    })
+}

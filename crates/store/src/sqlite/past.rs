@@ -1,0 +1,166 @@
+//! How webhooks stood before, and so what each of them was to a notification.
+//!
+//! Kept at each change of what decides what a webhook gets, up to the notification that was the
+//! latest then: whatever has a higher id met the next state. What met no notification is not kept.
+
+use std::collections::BTreeSet;
+
+use model::board::{Bystander, WebhookThen};
+use model::delivery::State;
+use model::id::{NotificationId, TenantId, WebhookId};
+use model::limits;
+use model::webhook::Webhook;
+use rusqlite::{Connection, Row, params};
+
+use crate::sqlite::fault::{Fault, Unreadable};
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{catalog, notifications, pages, rows, webhooks};
+
+const KEEP: &str = "
+    insert into webhook_past
+      (webhook_id, until, tenant_id, disabled_at, disabled_cause, filter, settings, deletes)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+    on conflict (webhook_id, until) do update set deletes = max(deletes, ?8)";
+const THEN: &str = "
+    select disabled_at, disabled_cause, filter, settings from webhook_past
+    where webhook_id = ?1 and until >= ?2
+    order by until
+    limit 1";
+const LIVE: &str = "
+    select id from webhook indexed by webhook_tenant
+    where tenant_id = ?1 and disabled_cause is not 3 and id > ?2
+    order by id
+    limit ?3";
+const DELETED_LATER: &str = "
+    select distinct p.webhook_id from webhook_past p indexed by webhook_past_deleted
+    where p.deletes = 1 and p.tenant_id = ?1 and p.webhook_id > ?2 and p.until >= ?4
+      and not exists (
+        select 1 from webhook_past
+        where webhook_id = p.webhook_id and until >= ?4 and filter is null)
+    order by p.webhook_id
+    limit ?3";
+const OWED: &str = "
+    select webhook_id from delivery
+    where notification_id = ?1 and webhook_id > ?2
+    order by webhook_id
+    limit ?3";
+const DELIVERY: &str = "
+    select state, cause, attempts from delivery
+    where notification_id = ?1 and webhook_id = ?2";
+pub(crate) const DROP: &str = "
+    delete from webhook_past where (webhook_id, until) in (
+      select webhook_id, until from webhook_past indexed by webhook_past_age
+      where until < ?1
+      limit ?2)";
+
+pub(crate) const STATEMENTS: &[&str] = &[KEEP, THEN, LIVE, DELETED_LATER, OWED, DELIVERY, DROP];
+
+/// Keeps how a webhook stood, if what decides what it gets has changed.
+pub(crate) fn keep(tx: &Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault> {
+    let same = before.disabled == after.disabled
+        && before.settings == after.settings
+        && before.filter == after.filter;
+    if same {
+        return Ok(());
+    }
+    tx.conn.prepare_cached(KEEP)?.execute(params![
+        before.id.0,
+        pages::latest_id(tx.conn)?,
+        before.tenant.0,
+        before.disabled.map(|disabled| disabled.at.as_millis()),
+        before
+            .disabled
+            .map(|disabled| rows::disabled_number(disabled.cause)),
+        serde_json::to_string(&before.filter)?,
+        before.settings,
+        after.is_deleted(),
+    ])?;
+    Ok(())
+}
+
+/// Keeps that a webhook was not there yet.
+pub(crate) fn keep_none(tx: &Tx<'_>, created: &Webhook) -> Result<(), Fault> {
+    tx.conn.prepare_cached(KEEP)?.execute(params![
+        created.id.0,
+        pages::latest_id(tx.conn)?,
+        created.tenant.0,
+        None::<i64>,
+        None::<i64>,
+        None::<String>,
+        None::<String>,
+        false,
+    ])?;
+    Ok(())
+}
+
+pub(crate) fn bystanders(
+    conn: &Connection,
+    tenant: TenantId,
+    notification: NotificationId,
+    after: Option<WebhookId>,
+    limit: usize,
+) -> Result<Vec<Bystander>, Fault> {
+    if notifications::tenant_of(conn, notification)? != Some(tenant) {
+        return Ok(Vec::new());
+    }
+    let limit = limit.min(limits::PAGE_ROWS_MAX);
+    let (id, after) = (notification.0, after.map_or(0, |webhook| webhook.0));
+    let most = i64::try_from(limit).unwrap_or(0);
+    let webhook = |row: &Row<'_>| Ok(WebhookId(row.get(0)?));
+    let mut found: BTreeSet<WebhookId> = BTreeSet::new();
+    found.extend(catalog::list(conn, LIVE, [tenant.0, after, most], webhook)?);
+    let deleted = [tenant.0, after, most, id];
+    found.extend(catalog::list(conn, DELETED_LATER, deleted, webhook)?);
+    found.extend(catalog::list(conn, OWED, [id, after, most], webhook)?);
+    let mut page = Vec::new();
+    for webhook in found.into_iter().take(limit) {
+        // That of another tenant cannot be among them, unless a row is spoilt.
+        if let Some(webhook) = webhooks::find_any(conn, webhook)?
+            && webhook.tenant == tenant
+        {
+            page.push(bystander(conn, webhook, notification)?);
+        }
+    }
+    Ok(page)
+}
+
+fn bystander(
+    conn: &Connection,
+    webhook: Webhook,
+    notification: NotificationId,
+) -> Result<Bystander, Fault> {
+    let keys = [notification.0, webhook.id.0];
+    let delivery = catalog::list(conn, DELIVERY, keys, |row| {
+        let state: State = rows::state(row.get(0)?, row.get(1)?)?;
+        Ok((state, row.get(2)?))
+    })?;
+    let past = catalog::list(conn, THEN, [webhook.id.0, notification.0], then)?;
+    let then = match past.into_iter().next() {
+        Some(then) => then,
+        None => Some(WebhookThen {
+            disabled: webhook.disabled,
+            settings: webhook.settings.clone(),
+            filter: webhook.filter.clone(),
+            changed_since: false,
+        }),
+    };
+    Ok(Bystander {
+        webhook,
+        then,
+        delivery: delivery.into_iter().next(),
+    })
+}
+
+/// Nothing if the webhook was not there yet.
+fn then(row: &Row<'_>) -> Result<Option<WebhookThen>, Fault> {
+    let Some(filter) = row.get::<_, Option<String>>(2)? else {
+        return Ok(None);
+    };
+    let settings: Option<String> = row.get(3)?;
+    Ok(Some(WebhookThen {
+        disabled: rows::disabled(row, 0)?,
+        settings: settings.ok_or(Unreadable("state of a webhook"))?,
+        filter: serde_json::from_str(&filter)?,
+        changed_since: true,
+    }))
+}

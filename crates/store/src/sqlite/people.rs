@@ -1,0 +1,196 @@
+//! Users and their roles at tenants.
+//!
+//! A name is the same whatever the case of its ASCII letters; the table sees to that. What a
+//! change takes away from a user ends with it: sessions and links (`sessions.rs`).
+
+use std::collections::BTreeMap;
+
+use model::contract::{Conflict, StoreError};
+use model::id::{TenantId, UserId};
+use model::people::{NewUser, PasswordHash, Role, User, UserChange};
+use model::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::json;
+
+use crate::sqlite::audit::{self, Line};
+use crate::sqlite::fault::Fault;
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{catalog, rows, sessions};
+
+const HAS_USERS: &str = "select exists (select 1 from user)";
+const ALL: &str = "
+    select id, name, administrator, active, created_at, signed_in_at from user
+    order by name";
+const MEMBERS: &str = "
+    select u.id, u.name, u.administrator, u.active, u.created_at, u.signed_in_at
+    from member m indexed by member_tenant cross join user u on u.id = m.user_id
+    where m.tenant_id = ?1";
+const FIND: &str = "
+    select id, name, administrator, active, created_at, signed_in_at from user
+    where id = ?1";
+const NAMED: &str = "
+    select id, name, administrator, active, created_at, signed_in_at, password from user
+    where name = ?1";
+const ROLES: &str = "select tenant_id, role from member where user_id = ?1";
+const ROLE: &str = "select role from member where user_id = ?1 and tenant_id = ?2";
+const ADD: &str = "
+    insert into user (name, password, administrator, active, created_at)
+    values (?1, ?2, ?3, 1, ?4)";
+const CHANGE: &str = "
+    update user
+    set password = coalesce(?2, password), administrator = coalesce(?3, administrator),
+      active = coalesce(?4, active)
+    where id = ?1";
+const GIVE: &str = "
+    insert into member (user_id, tenant_id, role) values (?1, ?2, ?3)
+    on conflict (user_id, tenant_id) do update set role = excluded.role";
+const TAKE: &str = "delete from member where user_id = ?1 and tenant_id = ?2";
+
+pub(crate) const STATEMENTS: &[&str] = &[
+    HAS_USERS, ALL, MEMBERS, FIND, NAMED, ROLES, ROLE, ADD, CHANGE, GIVE, TAKE,
+];
+
+pub(crate) fn has_users(conn: &Connection) -> Result<bool, Fault> {
+    let any = conn
+        .prepare_cached(HAS_USERS)?
+        .query_row([], |row| row.get(0))?;
+    Ok(any)
+}
+
+pub(crate) fn users(conn: &Connection, tenant: Option<TenantId>) -> Result<Vec<User>, Fault> {
+    let mut users = match tenant {
+        Some(tenant) => catalog::list(conn, MEMBERS, [tenant.0], user)?,
+        None => catalog::list(conn, ALL, [], user)?,
+    };
+    users.sort_by_cached_key(|user| user.name.to_ascii_lowercase());
+    for user in &mut users {
+        user.roles = roles(conn, user.id)?;
+    }
+    Ok(users)
+}
+
+pub(crate) fn find(conn: &Connection, id: UserId) -> Result<Option<User>, Fault> {
+    let found = catalog::list(conn, FIND, [id.0], user)?;
+    let Some(user) = found.into_iter().next() else {
+        return Ok(None);
+    };
+    let roles = roles(conn, id)?;
+    Ok(Some(User { roles, ..user }))
+}
+
+pub(crate) fn named(conn: &Connection, name: &str) -> Result<Option<(User, PasswordHash)>, Fault> {
+    let found = catalog::list(conn, NAMED, [name], |row| {
+        Ok((user(row)?, PasswordHash(row.get(6)?)))
+    })?;
+    let Some((user, password)) = found.into_iter().next() else {
+        return Ok(None);
+    };
+    let roles = roles(conn, user.id)?;
+    Ok(Some((User { roles, ..user }, password)))
+}
+
+pub(crate) fn create(tx: &Tx<'_>, new: NewUser, at: Timestamp) -> Result<User, Fault> {
+    if named(tx.conn, &new.name)?.is_some() {
+        return Err(StoreError::Conflict(Conflict::UserName).into());
+    }
+    let id = tx.conn.prepare_cached(ADD)?.insert(params![
+        new.name,
+        new.password.0,
+        new.administrator,
+        at.as_millis()
+    ])?;
+    Ok(User {
+        id: UserId(id),
+        name: new.name,
+        administrator: new.administrator,
+        active: true,
+        roles: BTreeMap::new(),
+        created_at: at,
+        signed_in_at: None,
+    })
+}
+
+pub(crate) fn change(tx: &Tx<'_>, id: UserId, change: &UserChange) -> Result<Option<User>, Fault> {
+    tx.conn.prepare_cached(CHANGE)?.execute(params![
+        id.0,
+        change.password.as_ref().map(|password| &password.0),
+        change.administrator,
+        change.active,
+    ])?;
+    if change.password.is_some() || change.active == Some(false) {
+        sessions::end_all(tx, id)?;
+    }
+    find(tx.conn, id)
+}
+
+pub(crate) fn set_role(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    id: UserId,
+    role: Option<Role>,
+    actor: &str,
+    at: Timestamp,
+) -> Result<bool, Fault> {
+    let Some(user) = find(tx.conn, id)? else {
+        return Ok(false);
+    };
+    let before: Option<i64> = tx
+        .conn
+        .prepare_cached(ROLE)?
+        .query_row([id.0, tenant.0], |row| row.get(0))
+        .optional()?;
+    let before = before.map(rows::role).transpose()?;
+    if before == role {
+        return Ok(true);
+    }
+    let action = match (before, role) {
+        (None, _) => "role.given",
+        (Some(_), Some(_)) => "role.changed",
+        (Some(_), None) => "role.taken",
+    };
+    match role {
+        Some(role) => {
+            let row = [id.0, tenant.0, rows::role_number(role)];
+            tx.conn.prepare_cached(GIVE)?.execute(row)?
+        }
+        None => tx.conn.prepare_cached(TAKE)?.execute([id.0, tenant.0])?,
+    };
+    let detail = json!({
+        "user": user.name,
+        "before": before.map(Role::as_str),
+        "after": role.map(Role::as_str),
+    });
+    audit::write(
+        tx,
+        &Line {
+            tenant,
+            at,
+            actor,
+            action,
+            webhook: None,
+            detail,
+        },
+    )?;
+    Ok(true)
+}
+
+/// `id, name, administrator, active, created_at, signed_in_at` from 0 on; roles are elsewhere.
+fn user(row: &Row<'_>) -> Result<User, Fault> {
+    Ok(User {
+        id: UserId(row.get(0)?),
+        name: row.get(1)?,
+        administrator: row.get(2)?,
+        active: row.get(3)?,
+        roles: BTreeMap::new(),
+        created_at: rows::time(row, 4)?,
+        signed_in_at: rows::time_if_any(row, 5)?,
+    })
+}
+
+fn roles(conn: &Connection, user: UserId) -> Result<BTreeMap<TenantId, Role>, Fault> {
+    let found = catalog::list(conn, ROLES, [user.0], |row| {
+        let role = rows::role(row.get(1)?)?;
+        Ok::<_, Fault>((TenantId(row.get(0)?), role))
+    })?;
+    Ok(found.into_iter().collect())
+}

@@ -1,0 +1,174 @@
+//! What signing in leaves behind: sessions, links that sign in once, and failures.
+//!
+//! Secrets and names are here as hashes only. What is past its time holds nothing, pruned or not.
+
+use model::id::UserId;
+use model::limits;
+use model::people::{Failures, User, name_hash};
+use model::tenant::TokenHash;
+use model::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::sqlite::fault::Fault;
+use crate::sqlite::people;
+use crate::sqlite::writer::Tx;
+
+const BEGIN: &str = "
+    insert into session (hash, user_id, until) values (?1, ?2, ?3)
+    on conflict (hash) do nothing";
+const SIGNED_IN: &str = "update user set signed_in_at = ?2 where id = ?1";
+const FORGET: &str = "delete from failure where name = ?1";
+const SESSION: &str = "select user_id from session where hash = ?1 and until > ?2";
+const END: &str = "delete from session where hash = ?1";
+const END_ALL: &str = "
+    delete from session where hash in (
+      select hash from session indexed by session_user where user_id = ?1)";
+const ADD_LINK: &str = "
+    insert into link (hash, user_id, until) values (?1, ?2, ?3)
+    on conflict (hash) do nothing";
+const USE_LINK: &str = "delete from link where hash = ?1 returning user_id, until";
+const DROP_LINKS: &str = "
+    delete from link where hash in (
+      select hash from link indexed by link_user where user_id = ?1)";
+const FAILURES: &str = "select count, latest_at from failure where name = ?1";
+const FAILED_AGAIN: &str = "
+    update failure set count = ?2, latest_at = ?3 where name = ?1";
+const FAILED_FIRST: &str = "insert into failure (name, count, latest_at) values (?1, 1, ?2)";
+const FORGET_OLDEST: &str = "delete from failure where id <= ?1";
+
+pub(crate) const STATEMENTS: &[&str] = &[
+    BEGIN,
+    SIGNED_IN,
+    FORGET,
+    SESSION,
+    END,
+    END_ALL,
+    ADD_LINK,
+    USE_LINK,
+    DROP_LINKS,
+    FAILURES,
+    FAILED_AGAIN,
+    FAILED_FIRST,
+    FORGET_OLDEST,
+];
+
+/// Nothing begins for a user who may not sign in.
+pub(crate) fn begin(
+    tx: &Tx<'_>,
+    session: TokenHash,
+    user: UserId,
+    until: Timestamp,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    let Some(user) = people::find(tx.conn, user)?.filter(|user| user.active) else {
+        return Ok(());
+    };
+    tx.conn
+        .prepare_cached(BEGIN)?
+        .execute(params![session.0, user.id.0, until.as_millis()])?;
+    tx.conn
+        .prepare_cached(SIGNED_IN)?
+        .execute([user.id.0, at.as_millis()])?;
+    tx.conn
+        .prepare_cached(FORGET)?
+        .execute([name_hash(&user.name).0])?;
+    Ok(())
+}
+
+pub(crate) fn session(
+    conn: &Connection,
+    session: TokenHash,
+    at: Timestamp,
+) -> Result<Option<User>, Fault> {
+    let user: Option<i64> = conn
+        .prepare_cached(SESSION)?
+        .query_row(params![session.0, at.as_millis()], |row| row.get(0))
+        .optional()?;
+    let Some(user) = user else {
+        return Ok(None);
+    };
+    Ok(people::find(conn, UserId(user))?.filter(|user| user.active))
+}
+
+pub(crate) fn end(tx: &Tx<'_>, session: TokenHash) -> Result<(), Fault> {
+    tx.conn.prepare_cached(END)?.execute([session.0])?;
+    Ok(())
+}
+
+/// Ends every session of a user, and every link made for them.
+pub(crate) fn end_all(tx: &Tx<'_>, user: UserId) -> Result<(), Fault> {
+    tx.conn.prepare_cached(END_ALL)?.execute([user.0])?;
+    tx.conn.prepare_cached(DROP_LINKS)?.execute([user.0])?;
+    Ok(())
+}
+
+/// Nothing is made for a user who may not sign in.
+pub(crate) fn create_link(
+    tx: &Tx<'_>,
+    link: TokenHash,
+    user: UserId,
+    until: Timestamp,
+) -> Result<(), Fault> {
+    if people::find(tx.conn, user)?.is_some_and(|user| user.active) {
+        tx.conn
+            .prepare_cached(ADD_LINK)?
+            .execute(params![link.0, user.0, until.as_millis()])?;
+    }
+    Ok(())
+}
+
+pub(crate) fn use_link(tx: &Tx<'_>, link: TokenHash, at: Timestamp) -> Result<Option<User>, Fault> {
+    let used: Option<(i64, i64)> = tx
+        .conn
+        .prepare_cached(USE_LINK)?
+        .query_row([link.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match used {
+        Some((user, until)) if until > at.as_millis() => {
+            Ok(people::find(tx.conn, UserId(user))?.filter(|user| user.active))
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+pub(crate) fn failures(conn: &Connection, name: TokenHash) -> Result<Option<Failures>, Fault> {
+    let found: Option<(u32, i64)> = conn
+        .prepare_cached(FAILURES)?
+        .query_row([name.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(found.map(|(count, latest_at)| Failures {
+        count,
+        latest_at: Timestamp::from_millis(latest_at),
+    }))
+}
+
+pub(crate) fn add_failure(tx: &Tx<'_>, name: TokenHash, at: Timestamp) -> Result<Failures, Fault> {
+    let before = failures(tx.conn, name)?;
+    let Some(before) = before else {
+        let row = params![name.0, at.as_millis()];
+        let id = tx.conn.prepare_cached(FAILED_FIRST)?.insert(row)?;
+        let most = i64::try_from(limits::FAILURES_MAX).unwrap_or(i64::MAX);
+        tx.conn
+            .prepare_cached(FORGET_OLDEST)?
+            .execute([id.saturating_sub(most)])?;
+        return Ok(Failures {
+            count: 1,
+            latest_at: at,
+        });
+    };
+    let forgotten = at.ms_since(before.latest_at) >= limits::FAILURE_KEPT_MS;
+    let failures = Failures {
+        count: if forgotten {
+            1
+        } else {
+            before.count.saturating_add(1)
+        },
+        latest_at: at,
+    };
+    tx.conn.prepare_cached(FAILED_AGAIN)?.execute(params![
+        name.0,
+        failures.count,
+        at.as_millis()
+    ])?;
+    Ok(failures)
+}

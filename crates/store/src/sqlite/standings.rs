@@ -1,0 +1,249 @@
+//! How webhooks fare: what the latest attempt of each came to, and tallies by the hour.
+//!
+//! Settling adds up a whole batch in memory and writes once for each webhook; accepting writes
+//! nothing here. What is cancelled counts as failed, once for each step.
+
+use std::collections::BTreeMap;
+
+use model::board::{HOUR_MS, LatestAttempt, Standing, Tally};
+use model::contract::Settlement;
+use model::delivery::State;
+use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::limits;
+use model::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::sqlite::fault::Fault;
+use crate::sqlite::prune::Budget;
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{catalog, rows, webhooks};
+
+// A success among what is written begins anew; else the first failure stays the first.
+const FARED: &str = "
+    insert into standing
+      (webhook_id, notification_id, ended_at, success, words, failing_since)
+    values (?1, ?2, ?3, ?4, ?5, ?6)
+    on conflict (webhook_id) do update
+    set notification_id = ?2, ended_at = ?3, success = ?4, words = ?5,
+      failing_since = iif(?7, ?6, coalesce(failing_since, ?6))";
+const COUNT: &str = "
+    insert into tally (webhook_id, hour, delivered, retried, failed)
+    values (?1, ?2, ?3, ?4, ?5)
+    on conflict (webhook_id, hour) do update
+    set delivered = delivered + ?3, retried = retried + ?4, failed = failed + ?5";
+const LATEST: &str = "
+    select notification_id, ended_at, success, words, failing_since from standing
+    where webhook_id = ?1";
+const EARLIEST: &str = "
+    select due_at from delivery indexed by delivery_due
+    where state = 0 and webhook_id = ?1
+    order by due_at
+    limit 1";
+const RETRYING: &str = "
+    select notification_id from delivery indexed by delivery_retrying
+    where state = 0 and attempts > 0 and webhook_id = ?1
+    limit 1";
+const TALLIES: &str = "
+    select hour, delivered, retried, failed from tally
+    where webhook_id = ?1 and hour >= ?2
+    order by hour";
+const DROP: &str = "
+    delete from tally where webhook_id = ?1 and hour in (
+      select hour from tally
+      where webhook_id = ?1 and hour < ?2
+      limit ?3)";
+
+pub(crate) const STATEMENTS: &[&str] = &[FARED, COUNT, LATEST, EARLIEST, RETRYING, TALLIES, DROP];
+
+/// What an attempt came to, as a tally counts it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CameTo {
+    Delivered,
+    Retried,
+    Failed,
+    /// It changed nothing: the delivery had ended, or was sent again meanwhile.
+    Nothing,
+}
+
+/// How webhooks fared in one batch of settlements.
+#[derive(Default)]
+pub(crate) struct Fared<'a>(BTreeMap<WebhookId, Webhook<'a>>);
+
+struct Webhook<'a> {
+    latest: &'a Settlement,
+    /// Whether there was a success.
+    success: bool,
+    failing_since: Option<Timestamp>,
+    hours: BTreeMap<i64, Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    delivered: u32,
+    retried: u32,
+    failed: u32,
+}
+
+impl CameTo {
+    pub(crate) fn of(state: State) -> Self {
+        match state {
+            State::Pending => Self::Retried,
+            State::Delivered => Self::Delivered,
+            State::Exhausted | State::Cancelled(_) => Self::Failed,
+        }
+    }
+}
+
+impl<'a> Fared<'a> {
+    pub(crate) fn add(&mut self, settlement: &'a Settlement, came_to: CameTo) {
+        let webhook = self
+            .0
+            .entry(settlement.id.webhook)
+            .or_insert_with(|| Webhook {
+                latest: settlement,
+                success: false,
+                failing_since: None,
+                hours: BTreeMap::new(),
+            });
+        webhook.latest = settlement;
+        if settlement.attempt.outcome.is_success() {
+            webhook.success = true;
+            webhook.failing_since = None;
+        } else {
+            webhook.failing_since.get_or_insert(settlement.ended_at);
+        }
+        let counts = webhook.hours.entry(hour(settlement.ended_at)).or_default();
+        match came_to {
+            CameTo::Delivered => counts.delivered += 1,
+            CameTo::Retried => counts.retried += 1,
+            CameTo::Failed => counts.failed += 1,
+            CameTo::Nothing => {}
+        }
+    }
+
+    pub(crate) fn write(&self, tx: &Tx<'_>) -> Result<(), Fault> {
+        let mut fared = tx.conn.prepare_cached(FARED)?;
+        let mut count = tx.conn.prepare_cached(COUNT)?;
+        for (id, webhook) in &self.0 {
+            let outcome = &webhook.latest.attempt.outcome;
+            fared.execute(params![
+                id.0,
+                webhook.latest.id.notification.0,
+                webhook.latest.ended_at.as_millis(),
+                outcome.is_success(),
+                outcome.words(),
+                webhook.failing_since.map(Timestamp::as_millis),
+                webhook.success,
+            ])?;
+            for (hour, counts) in &webhook.hours {
+                count.execute(params![
+                    id.0,
+                    hour,
+                    counts.delivered,
+                    counts.retried,
+                    counts.failed
+                ])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// So many deliveries of the webhook were cancelled.
+pub(crate) fn count_failed(
+    tx: &Tx<'_>,
+    webhook: WebhookId,
+    at: Timestamp,
+    count: usize,
+) -> Result<(), Fault> {
+    if count > 0 {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        tx.conn
+            .prepare_cached(COUNT)?
+            .execute(params![webhook.0, hour(at), 0, 0, count])?;
+    }
+    Ok(())
+}
+
+/// Removes tallies of hours that ended before that.
+pub(crate) fn prune(
+    tx: &Tx<'_>,
+    webhook: WebhookId,
+    before: Timestamp,
+    budget: &mut Budget,
+) -> Result<(), Fault> {
+    let dropped =
+        tx.conn
+            .prepare_cached(DROP)?
+            .execute([webhook.0, hour(before), budget.rows()])?;
+    budget.take(dropped);
+    Ok(())
+}
+
+pub(crate) fn standings(
+    conn: &Connection,
+    tenant: TenantId,
+    asked: &[WebhookId],
+    since: Timestamp,
+) -> Result<Vec<Standing>, Fault> {
+    let mut standings = Vec::new();
+    for webhook in asked.iter().take(limits::LOOKED_AT_MAX) {
+        if webhooks::tenant_of(conn, *webhook)? == Some(tenant) {
+            standings.push(standing(conn, *webhook, since)?);
+        }
+    }
+    Ok(standings)
+}
+
+fn standing(conn: &Connection, webhook: WebhookId, since: Timestamp) -> Result<Standing, Fault> {
+    let latest = catalog::list(conn, LATEST, [webhook.0], |row| latest(webhook, row))?;
+    let (latest, failing_since) = latest.into_iter().next().unzip();
+    let next_due_at = conn
+        .prepare_cached(EARLIEST)?
+        .query_row([webhook.0], |row| row.get(0))
+        .optional()?
+        .map(Timestamp::from_millis);
+    let retrying: Option<i64> = conn
+        .prepare_cached(RETRYING)?
+        .query_row([webhook.0], |row| row.get(0))
+        .optional()?;
+    Ok(Standing {
+        webhook,
+        latest,
+        failing_since: failing_since.flatten(),
+        next_due_at,
+        retrying: retrying.is_some(),
+        hours: catalog::list(conn, TALLIES, [webhook.0, hour(since)], tally)?,
+    })
+}
+
+fn latest(webhook: WebhookId, row: &Row<'_>) -> Result<(LatestAttempt, Option<Timestamp>), Fault> {
+    let delivery = DeliveryId {
+        notification: NotificationId(row.get(0)?),
+        webhook,
+    };
+    let latest = LatestAttempt {
+        delivery,
+        ended_at: rows::time(row, 1)?,
+        success: row.get(2)?,
+        words: row.get(3)?,
+    };
+    Ok((latest, rows::time_if_any(row, 4)?))
+}
+
+fn tally(row: &Row<'_>) -> Result<Tally, Fault> {
+    let count = |at| {
+        row.get::<_, i64>(at)
+            .map(|count| u64::try_from(count).unwrap_or(0))
+    };
+    Ok(Tally {
+        hour: row.get(0)?,
+        delivered: count(1)?,
+        retried: count(2)?,
+        failed: count(3)?,
+    })
+}
+
+fn hour(at: Timestamp) -> i64 {
+    at.as_millis().div_euclid(HOUR_MS)
+}
