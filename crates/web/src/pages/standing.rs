@@ -1,76 +1,267 @@
-//! How a webhook fares, in words.
+//! How a webhook is doing, for people: a status in words, its last call, and the last 24 hours as
+//! a bar with its numbers beside it.
 
-use model::board::Standing;
+use std::fmt::Write as _;
+
+use model::board::{HOUR_MS, LatestAttempt, Standing, Tally};
+use model::time::Timestamp;
 use model::webhook::{DisabledCause, Webhook};
 
 use super::view::{Tone, When};
 
-/// A state in words, and since when it lasts.
-pub(super) struct State {
-    pub(super) tone: Tone,
-    pub(super) words: &'static str,
-    pub(super) since: Option<When>,
-    /// What it means, and what to do.
-    pub(super) meaning: &'static str,
+/// Hours that a bar shows, the present one included.
+const HOURS: i64 = 24;
+
+/// What a bar is drawn on: ten units for an hour, and so many upwards.
+const HOUR_WIDTH: i64 = 10;
+const HEIGHT: u64 = 40;
+
+/// The status of a webhook: a word, and what there is to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub(crate) tone: Tone,
+    pub(crate) word: &'static str,
+    /// Leads to the moment, if there is one.
+    pub(crate) more: &'static str,
+    pub(crate) at: Option<When>,
+    /// When the next attempt is due, if one is.
+    pub(crate) next: Option<When>,
 }
 
-pub(super) fn state(webhook: &Webhook, standing: Option<&Standing>) -> State {
-    let is = |tone, words, since, meaning| State {
-        tone,
-        words,
-        since,
-        meaning,
-    };
-    if let Some(disabled) = webhook.disabled {
-        let since = Some(When(disabled.at));
-        return match disabled.cause {
-            DisabledCause::Gone => is(
-                Tone::Bad,
-                "Disabled by 410",
-                since,
-                "Its receiver answered 410 Gone: nothing is sent any more. Enable it once the \
-                 receiver is back.",
-            ),
-            DisabledCause::Asked => is(
-                Tone::Quiet,
-                "Disabled",
-                since,
-                "Somebody switched it off: nothing is sent, and what happens is not kept for it.",
-            ),
-            DisabledCause::Deleted => is(Tone::Quiet, "Deleted", since, "It is kept for the log."),
+/// The last 24 hours: outlines for the drawing, and the sums.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Bar {
+    pub(crate) good: String,
+    pub(crate) waiting: String,
+    pub(crate) bad: String,
+    pub(crate) delivered: u64,
+    pub(crate) retried: u64,
+    pub(crate) failed: u64,
+}
+
+/// From when on tallies are asked for.
+pub(crate) fn since(now: Timestamp) -> Timestamp {
+    let hour = now.as_millis().div_euclid(HOUR_MS);
+    Timestamp::from_millis((hour - (HOURS - 1)) * HOUR_MS)
+}
+
+impl Health {
+    /// Without a standing nothing was ever sent.
+    pub(crate) fn of(webhook: &Webhook, standing: Option<&Standing>, now: Timestamp) -> Self {
+        let health = |tone, word, more, at: Option<Timestamp>| Self {
+            tone,
+            word,
+            more,
+            at: at.map(When),
+            next: None,
         };
-    }
-    let Some(standing) = standing else {
-        return never();
-    };
-    match (&standing.latest, standing.failing_since) {
-        (Some(_), Some(since)) => is(
-            Tone::Bad,
-            "Failing",
-            Some(When(since)),
-            if standing.retrying {
-                "The latest call failed; what failed is tried again."
-            } else {
-                "The latest call failed, and nothing waits to be tried again."
+        if let Some(disabled) = webhook.disabled {
+            let more = match disabled.cause {
+                DisabledCause::Gone => "because its receiver answered 410 Gone at",
+                DisabledCause::Asked | DisabledCause::Deleted => "since",
+            };
+            let word = match disabled.cause {
+                DisabledCause::Deleted => "Deleted",
+                DisabledCause::Asked | DisabledCause::Gone => "Disabled",
+            };
+            let tone = match disabled.cause {
+                DisabledCause::Gone => Tone::Bad,
+                DisabledCause::Asked | DisabledCause::Deleted => Tone::Quiet,
+            };
+            return health(tone, word, more, Some(disabled.at));
+        }
+        if let Some(until) = webhook.paused_until.filter(|until| *until > now) {
+            let more = "because its receiver asked to be left alone, until";
+            return health(Tone::Waiting, "Paused", more, Some(until));
+        }
+        let next = standing.and_then(|standing| standing.next_due_at);
+        let of_latest = match standing {
+            None => health(Tone::Quiet, "Nothing sent yet", "", None),
+            Some(standing) => match (&standing.latest, standing.failing_since) {
+                (None, _) => health(Tone::Quiet, "Nothing sent yet", "", None),
+                (Some(_), Some(since)) => health(Tone::Bad, "Failing", "since", Some(since)),
+                (Some(_), None) if standing.retrying => {
+                    health(Tone::Waiting, "Retrying", "what failed before", None)
+                }
+                (Some(_), None) => health(Tone::Good, "Healthy", "", None),
             },
-        ),
-        (Some(_), None) if standing.retrying => is(
-            Tone::Waiting,
-            "Retrying",
-            None,
-            "The latest call arrived; something that failed before waits to be tried again.",
-        ),
-        (Some(_), None) => is(Tone::Good, "Healthy", None, "The latest call arrived."),
-        (None, _) => never(),
+        };
+        Self {
+            next: next.map(When),
+            ..of_latest
+        }
     }
 }
 
-fn never() -> State {
-    State {
-        tone: Tone::Quiet,
-        words: "Not called yet",
-        since: None,
-        meaning: "Nothing that it asks for has happened since it is there. Send a test to see \
-                  whether it is reached.",
+impl Bar {
+    pub(crate) fn of(hours: &[Tally], now: Timestamp) -> Self {
+        let first = since(now).as_millis().div_euclid(HOUR_MS);
+        let shown = |tally: &&Tally| (0..HOURS).contains(&(tally.hour - first));
+        let sum = |tally: &Tally| {
+            let some = tally.delivered.saturating_add(tally.retried);
+            some.saturating_add(tally.failed)
+        };
+        let highest = hours.iter().filter(shown).map(sum).max().unwrap_or(0);
+        let mut bar = Self::default();
+        for tally in hours.iter().filter(shown) {
+            bar.add(tally, tally.hour - first, highest.max(1));
+        }
+        bar
+    }
+
+    /// Stacks the parts of one hour upon each other. What happened at all is seen.
+    fn add(&mut self, tally: &Tally, place: i64, highest: u64) {
+        let left = place * HOUR_WIDTH + 1;
+        let mut floor = HEIGHT;
+        for (count, total, path) in [
+            (tally.delivered, &mut self.delivered, &mut self.good),
+            (tally.retried, &mut self.retried, &mut self.waiting),
+            (tally.failed, &mut self.failed, &mut self.bad),
+        ] {
+            *total = total.saturating_add(count);
+            if count == 0 {
+                continue;
+            }
+            let share = u128::from(count) * u128::from(HEIGHT) / u128::from(highest);
+            let height = u64::try_from(share).unwrap_or(HEIGHT).max(2).min(floor);
+            let top = floor - height;
+            // Writing to a text cannot fail.
+            write!(path, "M{left} {top}h8v{height}h-8z").ok();
+            floor = top;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.delivered == 0 && self.retried == 0 && self.failed == 0
+    }
+}
+
+/// The last call: when, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LastCall {
+    pub(crate) at: When,
+    pub(crate) tone: Tone,
+    pub(crate) words: String,
+    /// Below the path of the tenant.
+    pub(crate) path: String,
+}
+
+impl LastCall {
+    pub(crate) fn of(latest: &LatestAttempt) -> Self {
+        Self {
+            at: When(latest.ended_at),
+            tone: match latest.success {
+                true => Tone::Good,
+                false => Tone::Bad,
+            },
+            words: latest.words.clone(),
+            path: format!("deliveries/{}", latest.delivery),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+    use model::webhook::{Disabled, Headers};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+
+    fn webhook() -> Webhook {
+        Webhook {
+            id: WebhookId(1),
+            tenant: TenantId(1),
+            key: None,
+            target_url: "https://example.org/".to_owned(),
+            disabled: None,
+            filter: model::filter::Filter::default(),
+            settings: String::new(),
+            headers: Headers::default(),
+            retries_max: None,
+            paused_until: None,
+            created_at: NOW,
+            updated_at: NOW,
+            version: 1,
+        }
+    }
+
+    fn standing(success: bool) -> Standing {
+        Standing {
+            webhook: WebhookId(1),
+            latest: Some(LatestAttempt {
+                delivery: DeliveryId {
+                    notification: NotificationId(1),
+                    webhook: WebhookId(1),
+                },
+                ended_at: NOW,
+                success,
+                words: "It was answered.".to_owned(),
+            }),
+            failing_since: (!success).then_some(NOW),
+            next_due_at: None,
+            retrying: false,
+            hours: Vec::new(),
+        }
+    }
+
+    fn word(webhook: &Webhook, standing: Option<&Standing>) -> &'static str {
+        Health::of(webhook, standing, NOW).word
+    }
+
+    #[test]
+    fn every_status_has_a_word() {
+        let hook = webhook();
+        assert_eq!(word(&hook, None), "Nothing sent yet");
+        assert_eq!(word(&hook, Some(&standing(true))), "Healthy");
+        assert_eq!(word(&hook, Some(&standing(false))), "Failing");
+        let retrying = Standing {
+            retrying: true,
+            ..standing(true)
+        };
+        assert_eq!(word(&hook, Some(&retrying)), "Retrying");
+        let mut paused = hook.clone();
+        paused.paused_until = Some(NOW.plus_ms(1));
+        assert_eq!(word(&paused, Some(&standing(false))), "Paused");
+        paused.paused_until = Some(NOW);
+        assert_eq!(word(&paused, Some(&standing(true))), "Healthy");
+        let mut off = hook;
+        for (cause, more) in [
+            (DisabledCause::Asked, "since"),
+            (
+                DisabledCause::Gone,
+                "because its receiver answered 410 Gone at",
+            ),
+        ] {
+            off.disabled = Some(Disabled { at: NOW, cause });
+            let health = Health::of(&off, Some(&standing(false)), NOW);
+            assert_eq!((health.word, health.more), ("Disabled", more));
+        }
+    }
+
+    #[test]
+    fn a_bar_shows_its_24_hours_and_nothing_beyond() {
+        let hour = NOW.as_millis() / HOUR_MS;
+        let tally = |hour, delivered, retried, failed| Tally {
+            hour,
+            delivered,
+            retried,
+            failed,
+        };
+        let bar = Bar::of(
+            &[
+                tally(hour - 24, 5, 5, 5),
+                tally(hour - 23, 3, 1, 0),
+                tally(hour, 0, 0, u64::MAX),
+                tally(hour + 1, 5, 5, 5),
+            ],
+            NOW,
+        );
+        assert_eq!((bar.delivered, bar.retried, bar.failed), (3, 1, u64::MAX));
+        assert_eq!(bar.good, "M1 38h8v2h-8z");
+        assert_eq!(bar.waiting, "M1 36h8v2h-8z");
+        assert_eq!(bar.bad, "M231 0h8v40h-8z");
+        assert!(Bar::of(&[], NOW).is_empty());
     }
 }
