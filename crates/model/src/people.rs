@@ -8,6 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::id::{TenantId, UserId};
+use crate::limits::USER_NAME_CHARS_MAX;
+use crate::refusal::Fault;
 use crate::tenant::TokenHash;
 use crate::time::Timestamp;
 
@@ -70,6 +72,36 @@ pub struct Failures {
 /// letters, as the name itself.
 pub fn name_hash(name: &str) -> TokenHash {
     TokenHash::of(&name.to_ascii_lowercase())
+}
+
+/// The name as it is kept, if a user may have it: without the space around it, and without
+/// characters that nobody sees, by which two names could look alike.
+///
+/// # Errors
+/// A fault of the field `name`.
+pub fn judge_name(name: &str) -> Result<String, Fault> {
+    let name = name.trim();
+    let unseen = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{ffff}')
+    };
+    if name.is_empty() {
+        return Err(Fault::new("name", "Say what they sign in with."));
+    }
+    if name.chars().count() > USER_NAME_CHARS_MAX {
+        return Err(Fault::new(
+            "name",
+            format!("The name may have at most {USER_NAME_CHARS_MAX} characters."),
+        ));
+    }
+    if name.chars().any(unseen) {
+        return Err(Fault::new(
+            "name",
+            "The name has characters that cannot be seen.",
+        ));
+    }
+    Ok(name.to_owned())
 }
 
 impl User {
@@ -196,6 +228,21 @@ mod tests {
         };
         let waits = [0, 2, 3, 4, 5, 8, 9, u32::MAX].map(wait);
         assert_eq!(waits, [0, 0, 1_000, 2_000, 4_000, 32_000, 60_000, 60_000]);
+    }
+
+    #[test]
+    fn names_that_nobody_could_type_or_tell_apart_are_refused() {
+        assert_eq!(judge_name(" Änne von B. "), Ok("Änne von B.".to_owned()));
+        for name in [
+            "",
+            " \t",
+            "a\nb",
+            "a\u{200b}b",
+            "\u{202e}anna",
+            &"x".repeat(101),
+        ] {
+            assert!(judge_name(name).is_err(), "{name:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,25 @@ parts.push((root) => {
   }
 });
 
+// Buttons that copy the text of another element, for what is shown only once.
+parts.push((root) => {
+  if (!navigator.clipboard) return;
+  for (const button of root.querySelectorAll("button[data-copies]")) {
+    const words = button.textContent;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const source = document.getElementById(button.dataset.copies);
+      try {
+        await navigator.clipboard.writeText(source.textContent);
+        button.textContent = "Copied";
+      } catch {
+        button.textContent = "Copying is not allowed here";
+      }
+      setTimeout(() => { button.textContent = words; }, 2000);
+    });
+  }
+});
+
 // Runs every part over what is new on the page.
 function enliven(root) {
   for (const part of parts) part(root);

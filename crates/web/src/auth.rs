@@ -16,6 +16,7 @@ use model::refusal::{Refusal, Unauthenticated};
 use model::tenant::{DialectName, Grant, Permission, Tenant, TokenHash, TokenKind};
 
 use crate::state::{Shared, locked};
+use crate::uses;
 
 /// Tokens, and tenants, kept in memory.
 const KEPT_MAX: usize = 10_000;
@@ -79,6 +80,7 @@ pub(crate) async fn identify(
             Scheme::Token | Scheme::Device | Scheme::Basic => Unauthenticated::Unknown,
         }
     } else if of_kind.any(|grant| grant.active) {
+        uses::note(&shared.uses, &shared.store, hash, shared.clock.now());
         return Ok(Holder { hash, grants });
     } else if kind == TokenKind::Device {
         Unauthenticated::Revoked

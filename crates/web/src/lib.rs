@@ -14,6 +14,7 @@ mod pages;
 mod route;
 mod state;
 mod tasks;
+mod uses;
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use crate::answers::Running;
 use crate::auth::Callers;
 use crate::dialects::Dialects;
 use crate::meters::Meters;
+use crate::uses::Uses;
 
 /// Everything the floor is given.
 pub struct Parts {
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) meters: Meters,
     pub(crate) callers: Callers,
+    pub(crate) uses: Arc<Uses>,
     pub(crate) running: Arc<Running>,
     dice: Mutex<Dice>,
 }
@@ -65,6 +67,7 @@ impl Shared {
             metrics: parts.metrics,
             meters: Meters::register(registry),
             callers: Callers::default(),
+            uses: Arc::default(),
             running: Arc::default(),
             dice: Mutex::new(parts.dice.split("web")),
         }

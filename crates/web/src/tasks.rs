@@ -27,6 +27,15 @@ pub(crate) async fn hash<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.ok()
 }
 
+/// Does something for which nobody waits, and which may be lost.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this floor's place that spawns; the runtime logs a panic, and nothing depends on it"
+)]
+pub(crate) fn later(work: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(work));
+}
+
 /// What `work` comes to, or nothing if it panicked.
 #[expect(
     clippy::disallowed_methods,

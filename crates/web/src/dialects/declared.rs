@@ -88,7 +88,7 @@ impl fmt::Display for Mistake {
 impl Dialects {
     /// The keys that a file may have at its top.
     pub fn sections(&self) -> Vec<&'static str> {
-        self.0.iter().map(|dialect| dialect.section).collect()
+        self.all.iter().map(|dialect| dialect.section).collect()
     }
 
     /// What the file `text` says, or everything that is wrong with it. Changes nothing.
@@ -134,7 +134,7 @@ impl Dialects {
             span: 0..0,
         };
         whole.only(&self.sections());
-        for dialect in &self.0 {
+        for dialect in &self.all {
             let dialect: &Arc<Dialect> = dialect;
             (dialect.declare)(&whole.tables(dialect.section), known, dice, declared);
         }

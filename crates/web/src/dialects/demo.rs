@@ -45,7 +45,7 @@ pub enum Character {
     Hanging,
 }
 
-/// A call with a JSON body.
+/// A call with a JSON body, or with none if that is empty.
 pub struct DemoCall {
     pub method: Method,
     pub path: String,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use model::policy::{Policies, Policy};
 use model::refusal::Refusal;
-use model::tenant::DialectName;
+use model::tenant::{DialectName, Permission, Tenant};
 
 pub use declared::{Declared, FreshToken, KnownEvents, Mistake};
 pub use demo::{Character, Demo, DemoCall, Made};
@@ -69,7 +69,10 @@ pub struct ActionType {
 }
 
 /// Every dialect there is.
-pub struct Dialects(Vec<Arc<Dialect>>);
+pub struct Dialects {
+    all: Vec<Arc<Dialect>>,
+    kept: Kept,
+}
 
 pub(crate) struct Dialect {
     pub(crate) name: DialectName,
@@ -87,16 +90,21 @@ pub(crate) struct Dialect {
     pub(crate) declare: Box<Declare>,
     /// Its part of the dashboard.
     pub(crate) board: board::Board,
+    /// A call that shows whoever got a token with this permission how it is used.
+    pub(crate) example: fn(&Tenant, Permission) -> DemoCall,
     /// Its part of the demo.
     pub(crate) demo: fn(DialectName) -> Demo,
 }
 
 /// The one list.
 pub fn all(options: &Options) -> Dialects {
-    Dialects(vec![
-        Arc::new(pretix::dialect(options)),
-        Arc::new(openticket::dialect(options)),
-    ])
+    Dialects {
+        all: vec![
+            Arc::new(pretix::dialect(options)),
+            Arc::new(openticket::dialect(options)),
+        ],
+        kept: options.kept.clone(),
+    }
 }
 
 impl Kept {
@@ -110,33 +118,45 @@ impl Kept {
 impl Dialects {
     pub fn policies(&self) -> Policies {
         let policy = |dialect: &Arc<Dialect>| (dialect.name.clone(), dialect.policy.clone());
-        self.0.iter().map(policy).collect()
+        self.all.iter().map(policy).collect()
     }
 
     pub fn names(&self) -> Vec<DialectName> {
-        self.0.iter().map(|dialect| dialect.name.clone()).collect()
+        self.all
+            .iter()
+            .map(|dialect| dialect.name.clone())
+            .collect()
     }
 
     /// What each dialect shows of itself.
     pub fn demos(&self) -> Vec<Demo> {
         let demo = |dialect: &Arc<Dialect>| (dialect.demo)(dialect.name.clone());
-        self.0.iter().map(demo).collect()
+        self.all.iter().map(demo).collect()
     }
 
     /// The dialect that has places where `path` leads.
     pub(crate) fn at(&self, path: &str) -> Option<Arc<Dialect>> {
         let root = path.strip_prefix('/')?.split('/').next()?;
-        let mut all = self.0.iter();
+        let mut all = self.all.iter();
         all.find(|dialect| dialect.roots.contains(&root)).cloned()
+    }
+
+    /// Whether the operator said how long this dialect's log is kept.
+    pub(crate) fn kept_is_set(&self, name: &DialectName) -> bool {
+        let own = self.kept.own_ms.contains_key(name.as_str());
+        own || self.kept.all_ms.is_some()
     }
 
     /// The dialect of this name.
     pub(crate) fn named(&self, name: &DialectName) -> Option<Arc<Dialect>> {
-        self.0.iter().find(|dialect| dialect.name == *name).cloned()
+        self.all
+            .iter()
+            .find(|dialect| dialect.name == *name)
+            .cloned()
     }
 
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Dialect>> {
-        self.0.iter()
+        self.all.iter()
     }
 }

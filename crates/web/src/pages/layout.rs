@@ -105,6 +105,13 @@ impl Shell {
     }
 }
 
+impl Shell {
+    /// What the paths of the tenant's pages begin with; nothing on a page of no tenant.
+    pub(crate) fn tenant_path(&self) -> &str {
+        self.tenant.as_ref().map_or("", |tenant| &tenant.path)
+    }
+}
+
 /// What the paths of a tenant's pages begin with.
 pub(crate) fn path_of(tenant: &Tenant) -> String {
     format!("/t/{}", tenant.id)

@@ -4,33 +4,50 @@
 //! Everything works without the script; what is live or convenient is added by it. No page names
 //! a dialect: what is peculiar to one comes from its value (`Dialect::board`).
 
+mod account;
 mod assets;
 mod editing;
+mod faults;
 mod layout;
+mod notifications;
+mod overview;
 mod page;
+mod paged;
 mod serve;
 mod session;
+mod settings;
 mod shown;
 mod sign_in;
 mod standing;
+mod tenants;
+mod text;
+mod trial;
 mod trouble;
+mod users;
 mod view;
 mod visit;
 mod webhook;
+mod why;
 
 use page::Page;
 pub(crate) use serve::{Pages, is_for_pages, serve};
 
 /// The table of all pages.
 fn places() -> Vec<Page> {
-    [
+    let tables = [
         assets::places(),
         sign_in::places(),
+        tenants::places(),
+        overview::places(),
+        settings::places(),
+        users::places(),
+        account::places(),
         // Before the page of one webhook, whose path fits theirs.
         editing::places(),
         webhook::places(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+        trial::places(),
+        notifications::places(),
+        why::places(),
+    ];
+    tables.into_iter().flatten().collect()
 }

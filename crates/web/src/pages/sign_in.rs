@@ -2,11 +2,11 @@
 //! same time, and make the next attempt wait longer.
 
 use askama::Template;
-use http::StatusCode;
 use http::header::{RETRY_AFTER, SET_COOKIE};
+use http::{HeaderValue, StatusCode};
 use model::limits::{PASSWORD_BYTES_MAX, SESSION_MS, USER_NAME_CHARS_MAX};
 use model::password;
-use model::people::User;
+use model::people::{User, name_hash};
 use model::refusal::Refusal;
 use model::tenant::TokenHash;
 
@@ -77,7 +77,7 @@ async fn sign_in(visit: Visit) -> Result<Shown, Trouble> {
     if name.chars().count() > USER_NAME_CHARS_MAX || password.len() > PASSWORD_BYTES_MAX {
         return refuse(visit, "").await;
     }
-    let tried = TokenHash::of_parts(&[b"name", name.to_ascii_lowercase().as_bytes()]);
+    let tried = name_hash(&name);
     let failures = visit.shared.ask(|store| store.failures(tried)).await?;
     if let Some(open_at) = failures.map(|failures| failures.open_at())
         && open_at > visit.now
@@ -116,8 +116,16 @@ async fn refuse(visit: Visit, name: &str) -> Result<Shown, Trouble> {
     form(visit, StatusCode::FORBIDDEN, name, Some(words.to_owned())).await
 }
 
-/// Begins a session under a fresh secret, whatever the browser brought.
 async fn begin(visit: &Visit, user: &User) -> Result<Shown, Trouble> {
+    let cookie = begin_session(visit, user).await?;
+    tracing::info!(user = user.name, "signed in");
+    let mut shown = go_to(&next(visit));
+    shown.headers_mut().append(SET_COOKIE, cookie);
+    Ok(shown)
+}
+
+/// Begins a session under a fresh secret, whatever the browser brought; answers its cookie.
+pub(super) async fn begin_session(visit: &Visit, user: &User) -> Result<HeaderValue, Trouble> {
     let secret = visit.shared.letters(SECRET_LETTERS);
     let (hash, id, now) = (TokenHash::of(&secret), user.id, visit.now);
     let until = now.plus_ms(SESSION_MS);
@@ -125,11 +133,7 @@ async fn begin(visit: &Visit, user: &User) -> Result<Shown, Trouble> {
         .shared
         .ask(|store| store.begin_session(hash, id, until, now));
     begun.await?;
-    tracing::info!(user = user.name, "signed in");
-    let mut shown = go_to(&next(visit));
-    let cookie = session::session_cookie(&secret, visit.secure);
-    shown.headers_mut().append(SET_COOKIE, cookie);
-    Ok(shown)
+    Ok(session::session_cookie(&secret, visit.secure))
 }
 
 async fn use_link(visit: Visit) -> Result<Shown, Trouble> {

@@ -109,6 +109,20 @@ impl fmt::Display for Lasting {
     }
 }
 
+/// The first characters of a text, with a sign that there are more.
+pub(crate) fn short(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}\u{2026}", text.get(..end).unwrap_or_default().trim_end()),
+        None => text.to_owned(),
+    }
+}
+
+/// What somebody searches for: never longer than anything that could be found.
+pub(crate) fn search_text(typed: Option<&str>) -> String {
+    let typed = typed.unwrap_or_default().trim();
+    typed.chars().take(model::limits::NAME_BYTES_MAX).collect()
+}
+
 /// A text as a part of a path or a query.
 pub(crate) fn encoded(text: &str) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};

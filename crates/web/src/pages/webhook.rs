@@ -2,7 +2,7 @@
 //! on and off, or deleting it.
 
 use askama::Template;
-use model::board::{Count, ErrandKind, HOUR_MS, Standing};
+use model::board::{Count, ErrandKind, Standing};
 use model::contract::StoreError;
 use model::people::Role;
 use model::refusal::Refusal;
@@ -14,14 +14,11 @@ use super::editing::{find, path_to};
 use super::layout::{Shell, Tab, path_of};
 use super::page::{Needs, Page, get, post};
 use super::shown::{Shown, Trouble, go_to, page};
-use super::standing::{State, state};
-use super::view::{Tone, When};
+use super::standing::{self, Bar, Health, LastCall};
+use super::view::When;
 use super::visit::Visit;
 use crate::dialects::board::Fact;
 use crate::state::refused;
-
-/// Hours of which the page says how deliveries fared.
-const HOURS: i64 = 24;
 
 /// How often a change is made anew because somebody else changed the webhook meanwhile.
 const SAVE_TRIES: usize = 8;
@@ -35,27 +32,20 @@ struct WebhookPage {
     path: String,
     url: String,
     wants: String,
-    state: State,
+    health: Health,
+    /// What the status means, and what to do.
+    meaning: &'static str,
     /// Its receiver asked to be left alone until then.
     paused_until: Option<When>,
     doubt: Option<String>,
     facts: Vec<Fact>,
-    latest: Option<Latest>,
-    next_due_at: Option<When>,
-    sums: [(&'static str, Tone, u64); 3],
+    last: Option<LastCall>,
+    bar: Bar,
     created_at: When,
     updated_at: When,
     enabled: bool,
     may_edit: bool,
     deletes: bool,
-}
-
-/// What came of the latest call.
-struct Latest {
-    path: String,
-    at: When,
-    tone: Tone,
-    words: String,
 }
 
 #[derive(Template)]
@@ -122,7 +112,7 @@ pub(super) fn name_of(name: Option<String>, webhook: &Webhook) -> String {
 async fn show(visit: Visit) -> Result<Shown, Trouble> {
     let webhook = find(&visit).await?;
     let tenant = visit.tenant()?;
-    let (id, since) = (tenant.id, visit.now.plus_ms(-HOURS * HOUR_MS));
+    let (id, since) = (tenant.id, standing::since(visit.now));
     let standings = visit
         .shared
         .ask(|store| store.standings(id, vec![webhook.id], since))
@@ -138,15 +128,18 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         path: path_to(tenant, webhook.id),
         url: masked(&webhook.target_url),
         wants: described.wants,
-        state: state(&webhook, standing.as_ref()),
+        health: Health::of(&webhook, standing.as_ref(), visit.now),
+        meaning: meaning(&webhook, standing.as_ref()),
         paused_until: webhook.paused_until.filter(is_ahead).map(When),
         doubt: dialect.board.forms.doubt(&webhook),
         facts: dialect.board.forms.facts(&webhook, may_edit),
-        latest: standing
+        last: standing
             .as_ref()
-            .and_then(|standing| latest(&visit, standing)),
-        next_due_at: standing.as_ref().and_then(|own| own.next_due_at).map(When),
-        sums: sums(standing.as_ref()),
+            .and_then(|own| own.latest.as_ref())
+            .map(LastCall::of),
+        bar: standing
+            .as_ref()
+            .map_or_else(Bar::default, |own| Bar::of(&own.hours, visit.now)),
         created_at: When(webhook.created_at),
         updated_at: When(webhook.updated_at),
         enabled: webhook.enabled(),
@@ -157,36 +150,29 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
     page(&page_of)
 }
 
-fn latest(visit: &Visit, standing: &Standing) -> Option<Latest> {
-    let latest = standing.latest.as_ref()?;
-    let tenant = visit.tenant().ok()?;
-    Some(Latest {
-        path: format!("{}/deliveries/{}", path_of(tenant), latest.delivery),
-        at: When(latest.ended_at),
-        tone: if latest.success {
-            Tone::Good
-        } else {
-            Tone::Bad
-        },
-        words: latest.words.clone(),
-    })
-}
-
-fn sums(standing: Option<&Standing>) -> [(&'static str, Tone, u64); 3] {
-    let hours = || standing.into_iter().flat_map(|standing| &standing.hours);
-    [
-        (
-            "delivered",
-            Tone::Good,
-            hours().map(|hour| hour.delivered).sum(),
-        ),
-        (
-            "failed and tried again",
-            Tone::Waiting,
-            hours().map(|hour| hour.retried).sum(),
-        ),
-        ("given up", Tone::Bad, hours().map(|hour| hour.failed).sum()),
-    ]
+/// What the status means, and what to do about it.
+fn meaning(webhook: &Webhook, standing: Option<&Standing>) -> &'static str {
+    match webhook.disabled.map(|disabled| disabled.cause) {
+        Some(DisabledCause::Gone) => {
+            return "Its receiver answered 410 Gone, so nothing is sent any more. Enable it once \
+                    the receiver is back.";
+        }
+        Some(DisabledCause::Asked) => {
+            return "Somebody switched it off: nothing is sent, and what happens meanwhile is not \
+                    kept for it.";
+        }
+        Some(DisabledCause::Deleted) => return "It is kept for the log.",
+        None => {}
+    }
+    let Some(standing) = standing.filter(|standing| standing.latest.is_some()) else {
+        return "Nothing was sent to it yet. Send a test to see whether it is reached.";
+    };
+    match (standing.failing_since, standing.retrying) {
+        (Some(_), true) => "The latest call failed. What failed is tried again by itself.",
+        (Some(_), false) => "The latest call failed, and nothing waits to be tried again.",
+        (None, true) => "The latest call arrived; something that failed before is tried again.",
+        (None, false) => "The latest call arrived.",
+    }
 }
 
 async fn enable(visit: Visit) -> Result<Shown, Trouble> {

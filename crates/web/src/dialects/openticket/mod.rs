@@ -3,6 +3,7 @@
 mod answer;
 mod declare;
 mod demo;
+mod example;
 mod explain;
 mod fields;
 mod form;
@@ -57,6 +58,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
             declare::declare(&own, &open, companies, dice, declared);
         }),
         board,
+        example: example::example,
         demo: demo::demo,
     }
 }

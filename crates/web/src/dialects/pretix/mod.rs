@@ -3,6 +3,7 @@
 mod answer;
 mod declare;
 mod demo;
+mod example;
 mod explain;
 mod fields;
 mod form;
@@ -59,6 +60,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
             declare::declare(&own, &pretix.kinds, organizers, known, dice, declared);
         }),
         board,
+        example: example::example,
         demo: demo::demo,
     }
 }

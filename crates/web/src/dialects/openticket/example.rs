@@ -1,0 +1,31 @@
+//! A call with which somebody tries a new token. It changes nothing, or reports an order that is
+//! paid, which fires the webhooks that want such.
+
+use http::Method;
+use model::tenant::{Permission, Tenant};
+use serde_json::json;
+
+use super::super::DemoCall;
+
+pub(super) fn example(tenant: &Tenant, permission: Permission) -> DemoCall {
+    match permission {
+        Permission::NotificationsWrite => DemoCall {
+            method: Method::POST,
+            path: "/trigger".to_owned(),
+            scheme: "Bearer",
+            body: json!({
+                "resource": "order",
+                "trigger": "paid",
+                "guid": tenant.key,
+                "data": {"status": "paid"},
+            })
+            .to_string(),
+        },
+        Permission::WebhooksRead | Permission::WebhooksWrite => DemoCall {
+            method: Method::GET,
+            path: "/webhook".to_owned(),
+            scheme: "Bearer",
+            body: String::new(),
+        },
+    }
+}

@@ -1,0 +1,25 @@
+//! A call with which somebody tries a new token. It changes nothing, or hands in a notification
+//! that registers no show.
+
+use http::Method;
+use model::tenant::{Permission, Tenant};
+
+use super::super::DemoCall;
+
+pub(super) fn example(tenant: &Tenant, permission: Permission) -> DemoCall {
+    let below = format!("/api/v1/organizers/{}", tenant.key);
+    match permission {
+        Permission::NotificationsWrite => DemoCall {
+            method: Method::POST,
+            path: format!("{below}/notifications/"),
+            scheme: "Token",
+            body: r#"{"action": "pretix.customer.created", "customer": "BU548VN"}"#.to_owned(),
+        },
+        Permission::WebhooksRead | Permission::WebhooksWrite => DemoCall {
+            method: Method::GET,
+            path: format!("{below}/webhooks/"),
+            scheme: "Token",
+            body: String::new(),
+        },
+    }
+}

@@ -1,0 +1,128 @@
+//! A tenant's webhooks: what each is called for, how it is doing, its last 24 hours and its last
+//! call; searched, and paged from the newest on.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use model::board::{Standing, WebhookSearch};
+use model::id::WebhookId;
+use model::people::Role;
+use model::target;
+use model::webhook::Webhook;
+
+use super::layout::{Shell, Tab, path_of};
+use super::page::{Needs, Page, get};
+use super::shown::{Shown, Trouble, page};
+use super::standing::{self, Bar, Health, LastCall};
+use super::view;
+use super::visit::Visit;
+use crate::dialects::Dialect;
+
+/// Webhooks on one page: with a bar each it stays below 100 KiB.
+const ROWS_MAX: usize = 25;
+
+/// Characters of a name, a target URL or an outcome in a list; the webhook's own page has all.
+const SHOWN_CHARS_MAX: usize = 160;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Overview {
+    shell: Shell,
+    path: String,
+    platform: &'static str,
+    may_edit: bool,
+    may_administer: bool,
+    rows: Vec<Row>,
+    text: String,
+    /// A search, or not the first page.
+    is_part: bool,
+    older: Option<String>,
+}
+
+struct Row {
+    id: WebhookId,
+    name: String,
+    target_url: String,
+    wants: String,
+    health: Health,
+    bar: Bar,
+    last: Option<LastCall>,
+}
+
+pub(super) fn places() -> Vec<Page> {
+    let needs = Needs::Role(Role::Look);
+    vec![get("overview", "/t/{tenant}", needs, show)]
+}
+
+async fn show(visit: Visit) -> Result<Shown, Trouble> {
+    let tenant = visit.tenant()?.clone();
+    let dialect = visit.dialect()?;
+    let text = view::search_text(visit.query.get("q"));
+    let before = visit.query.get("before").and_then(|id| id.parse().ok());
+    let search = WebhookSearch {
+        text: text.clone(),
+        older_than: before.map(WebhookId),
+        limit: ROWS_MAX,
+    };
+    let found = visit
+        .shared
+        .ask(|store| store.find_webhooks(tenant.id, search.clone()))
+        .await?;
+    let ids: Vec<WebhookId> = found.webhooks.iter().map(|webhook| webhook.id).collect();
+    let since = standing::since(visit.now);
+    let standings = visit
+        .shared
+        .ask(|store| store.standings(tenant.id, ids.clone(), since))
+        .await?;
+    let standings: BTreeMap<WebhookId, Standing> = standings
+        .into_iter()
+        .map(|standing| (standing.webhook, standing))
+        .collect();
+    let row = |webhook: &Webhook| {
+        let standing = standings.get(&webhook.id);
+        row(&visit, &dialect, webhook, standing)
+    };
+    let path = path_of(&tenant);
+    let shown = Overview {
+        shell: Shell::of(&visit, Tab::Webhooks, "Webhooks"),
+        platform: dialect.board.platform,
+        may_edit: visit.may(Role::Edit),
+        may_administer: visit.may(Role::Administer),
+        rows: found.webhooks.iter().map(row).collect(),
+        is_part: !text.is_empty() || before.is_some(),
+        older: found
+            .older
+            .map(|id| format!("{path}?q={}&before={id}", view::encoded(&text))),
+        text,
+        path,
+    };
+    page(&shown)
+}
+
+fn row(visit: &Visit, dialect: &Dialect, webhook: &Webhook, standing: Option<&Standing>) -> Row {
+    let described = (dialect.board.describe)(webhook);
+    let target_url = target::masked(&webhook.target_url);
+    let name = described.name.filter(|name| !name.trim().is_empty());
+    let last = standing.and_then(|standing| standing.latest.as_ref());
+    Row {
+        id: webhook.id,
+        name: view::short(
+            &name.unwrap_or_else(|| format!("Webhook {}", webhook.id)),
+            SHOWN_CHARS_MAX,
+        ),
+        target_url: view::short(&target_url, SHOWN_CHARS_MAX),
+        wants: view::short(&described.wants, SHOWN_CHARS_MAX),
+        health: Health::of(webhook, standing, visit.now),
+        bar: Bar::of(
+            standing.map_or(&[], |standing| standing.hours.as_slice()),
+            visit.now,
+        ),
+        last: last.map(|latest| {
+            let last = LastCall::of(latest);
+            LastCall {
+                words: view::short(&last.words, SHOWN_CHARS_MAX),
+                ..last
+            }
+        }),
+    }
+}

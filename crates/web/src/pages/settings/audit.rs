@@ -1,0 +1,68 @@
+//! The audit log of a tenant, or of one of its webhooks, from the newest entry on.
+
+use askama::Template;
+use model::board::{AuditQuery, AuditRow};
+use model::id::WebhookId;
+use model::people::Role;
+
+use super::told::{self, Told};
+use crate::pages::layout::{Shell, Tab, path_of};
+use crate::pages::page::{Needs, Page, get};
+use crate::pages::shown::{Shown, Trouble, page};
+use crate::pages::visit::Visit;
+
+/// Entries on one page: with a dozen facts each it stays below 100 KiB.
+const ENTRIES_MAX: usize = 20;
+
+#[derive(Template)]
+#[template(path = "settings/audit.html")]
+struct Log {
+    shell: Shell,
+    path: String,
+    webhook: String,
+    is_part: bool,
+    entries: Vec<Told>,
+    older: Option<String>,
+}
+
+pub(super) fn places() -> Vec<Page> {
+    let needs = Needs::Role(Role::Look);
+    vec![get("audit", "/t/{tenant}/settings/audit", needs, show)]
+}
+
+async fn show(visit: Visit) -> Result<Shown, Trouble> {
+    let path = path_of(visit.tenant()?);
+    let number = |name: &str| visit.query.get(name).and_then(|id| id.trim().parse().ok());
+    let (webhook, older_than): (Option<i64>, Option<i64>) = (number("webhook"), number("before"));
+    let query = AuditQuery {
+        webhook: webhook.map(WebhookId),
+        older_than,
+        limit: ENTRIES_MAX + 1,
+    };
+    let mut rows = page_of_log(&visit, query).await?;
+    let has_more = rows.len() > ENTRIES_MAX;
+    rows.truncate(ENTRIES_MAX);
+    let last = rows.last().map(|row| row.number).filter(|_| has_more);
+    let webhook = webhook.map(|id| id.to_string()).unwrap_or_default();
+    let shown = Log {
+        shell: Shell::of(&visit, Tab::Settings, "Audit log"),
+        entries: rows.iter().map(told::told).collect(),
+        is_part: older_than.is_some() || !webhook.is_empty(),
+        older: last
+            .map(|number| format!("{path}/settings/audit?webhook={webhook}&before={number}")),
+        webhook,
+        path,
+    };
+    page(&shown)
+}
+
+pub(super) async fn page_of_log(
+    visit: &Visit,
+    query: AuditQuery,
+) -> Result<Vec<AuditRow>, Trouble> {
+    let tenant = visit.tenant()?.id;
+    let asked = visit
+        .shared
+        .ask(|store| store.audit_page(tenant, query.clone()));
+    Ok(asked.await?)
+}
