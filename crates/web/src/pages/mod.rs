@@ -8,6 +8,7 @@ mod account;
 mod assets;
 mod editing;
 mod faults;
+mod health;
 mod layout;
 mod notifications;
 mod overview;
@@ -18,7 +19,7 @@ mod session;
 mod settings;
 mod shown;
 mod sign_in;
-mod standing;
+
 mod tenants;
 mod text;
 mod trial;
@@ -31,6 +32,8 @@ mod why;
 
 use page::Page;
 pub(crate) use serve::{Pages, is_for_pages, serve};
+#[cfg(test)]
+pub(crate) use {page::Needs, page::Page as OnePage, session::proof};
 
 /// The table of all pages.
 fn places() -> Vec<Page> {

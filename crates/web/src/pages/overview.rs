@@ -10,10 +10,10 @@ use model::people::Role;
 use model::target;
 use model::webhook::Webhook;
 
+use super::health::{self, Bar, Health, LastCall};
 use super::layout::{Shell, Tab, path_of};
 use super::page::{Needs, Page, get};
 use super::shown::{Shown, Trouble, page};
-use super::standing::{self, Bar, Health, LastCall};
 use super::view;
 use super::visit::Visit;
 use crate::dialects::Dialect;
@@ -69,7 +69,7 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         .ask(|store| store.find_webhooks(tenant.id, search.clone()))
         .await?;
     let ids: Vec<WebhookId> = found.webhooks.iter().map(|webhook| webhook.id).collect();
-    let since = standing::since(visit.now);
+    let since = health::since(visit.now);
     let standings = visit
         .shared
         .ask(|store| store.standings(tenant.id, ids.clone(), since))

@@ -163,6 +163,7 @@ fn visit(shared: Arc<Shared>, head: request::Parts, params: Params) -> Visit {
     Visit {
         shared,
         now,
+        method: head.method,
         path: head.uri.path().to_owned(),
         query: Query::read(head.uri.query().unwrap_or_default()),
         form: Query::default(),
@@ -202,7 +203,10 @@ impl Pages {
                 if page.method == *method {
                     return Ok((Arc::clone(page), params));
                 }
-                allowed.push(page.method.clone());
+                // Two pages may lie where a path leads.
+                if !allowed.contains(&page.method) {
+                    allowed.push(page.method.clone());
+                }
             }
         }
         Err(Allowed(allowed))

@@ -56,7 +56,7 @@ impl Cookies {
 }
 
 /// What a form must carry that is sent with this cookie.
-pub(super) fn proof(secret: &str) -> String {
+pub(crate) fn proof(secret: &str) -> String {
     use base64::Engine as _;
     let hash = TokenHash::of_parts(&[b"form", secret.as_bytes()]);
     base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(hash.0)

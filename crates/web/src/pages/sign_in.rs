@@ -3,7 +3,7 @@
 
 use askama::Template;
 use http::header::{RETRY_AFTER, SET_COOKIE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use model::limits::{PASSWORD_BYTES_MAX, SESSION_MS, USER_NAME_CHARS_MAX};
 use model::password;
 use model::people::{User, name_hash};
@@ -137,6 +137,10 @@ pub(super) async fn begin_session(visit: &Visit, user: &User) -> Result<HeaderVa
 }
 
 async fn use_link(visit: Visit) -> Result<Shown, Trouble> {
+    if visit.method == Method::HEAD {
+        // Whoever only looks whether there is something does not use it up.
+        return form(visit, StatusCode::OK, "", None).await;
+    }
     let (link, now) = (TokenHash::of(visit.param("secret")), visit.now);
     match visit.shared.ask(|store| store.use_link(link, now)).await? {
         Some(user) => begin(&visit, &user).await,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use model::people::{Role, User};
 use model::refusal::Refusal;
 use model::tenant::{Tenant, TokenHash};
@@ -18,6 +18,7 @@ use crate::state::Shared;
 pub(crate) struct Visit {
     pub(crate) shared: Arc<Shared>,
     pub(crate) now: Timestamp,
+    pub(crate) method: Method,
     /// As it was asked for, without the query.
     pub(crate) path: String,
     pub(crate) query: Query,
@@ -108,6 +109,7 @@ impl Visit {
         Self {
             shared: Arc::clone(&self.shared),
             now: self.now,
+            method: self.method.clone(),
             path: self.path.clone(),
             query: self.query.clone(),
             form: Query::default(),

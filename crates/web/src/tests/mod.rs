@@ -3,5 +3,6 @@
 mod coverage;
 pub(crate) mod harness;
 mod never_500;
+mod pages;
 mod requests;
 pub(crate) mod troubled;

@@ -24,7 +24,7 @@ fn places() -> Vec<Arc<Place>> {
 }
 
 /// Characters that mean something to somebody.
-fn hostile_text() -> impl Strategy<Value = String> {
+pub(super) fn hostile_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         any::<String>().prop_map(|text| text.chars().take(8).collect()),
         prop::sample::select(vec![
@@ -73,7 +73,7 @@ fn hostile_text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..3).prop_map(|pieces| pieces.concat())
 }
 
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
@@ -189,7 +189,7 @@ fn form() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Any bytes that may stand in a header.
-fn header() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn header() -> impl Strategy<Value = Vec<u8>> {
     let byte = any::<u8>().prop_filter("visible", |byte| *byte >= 32 && *byte != 127);
     prop::collection::vec(byte, 0..24)
 }

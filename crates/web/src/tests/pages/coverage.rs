@@ -1,0 +1,177 @@
+//! Every page of the table asks who comes, what they may, and whether a form is ours. Nothing
+//! here names a page: what is added to the table is covered.
+
+use std::sync::Arc;
+
+use http::Method;
+use model::people::Role;
+
+use super::browser::Browser;
+use crate::pages::{Needs, OnePage as Page, Pages};
+use crate::tests::harness::{Arrived, House, asking};
+
+fn every() -> Vec<Arc<Page>> {
+    Pages::all().iter().cloned().collect()
+}
+
+/// A path that leads to the page, for this tenant.
+fn path_of(page: &Page, tenant: i64) -> String {
+    let fill = |segment: &str| match segment {
+        "{tenant}" => tenant.to_string(),
+        "{delivery}" => "dlv_1_1".to_owned(),
+        "{name}" => "app.css".to_owned(),
+        "{secret}" => "abc".to_owned(),
+        other if other.starts_with('{') => "1".to_owned(),
+        other => other.to_owned(),
+    };
+    let segments: Vec<String> = page.path.split('/').map(fill).collect();
+    segments.join("/")
+}
+
+async fn ask(browser: &mut Browser<'_>, page: &Page, path: &str) -> Arrived {
+    match page.method == Method::POST {
+        true => browser.post(path, &[]).await,
+        false => browser.get(path).await,
+    }
+}
+
+#[tokio::test]
+async fn nobody_sees_a_page_before_signing_in() {
+    let house = House::new().await;
+    let tenant = house.tenant("bigevents").await.0;
+    let stale = "a1".repeat(31);
+    for page in every() {
+        let path = path_of(&page, tenant);
+        for session in [None, Some(stale.clone())] {
+            let mut nobody = house.browser();
+            nobody
+                .cookies
+                .extend(session.map(|session| ("willcall_session".to_owned(), session)));
+            let answer = ask(&mut nobody, &page, &path).await;
+            let (status, place) = answer.leads_to();
+            let sent_away = status == 303 && place.starts_with("/sign-in?next=%2F");
+            assert_eq!(
+                sent_away,
+                page.needs != Needs::Nothing,
+                "{path}: {answer:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_tell_a_tenant_or_an_administrators_page_from_nothing() {
+    let house = House::new().await;
+    let user = house.user("stranger", false).await;
+    let other = house.tenant("othercorp").await;
+    house.role(user.id, other, Some(Role::Administer)).await;
+    let tenant = house.tenant("bigevents").await.0;
+    let mut stranger = house.browser_of(user.id).await;
+    let nothing = stranger.get("/t/999999").await;
+    assert_eq!(nothing.status, 404);
+    for page in every() {
+        if matches!(page.needs, Needs::Nothing | Needs::User) {
+            continue;
+        }
+        let path = path_of(&page, tenant);
+        let answer = ask(&mut stranger, &page, &path).await;
+        assert_eq!(answer.status, 404, "{} {path}", page.method);
+        assert_eq!(answer.words(), nothing.words(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_is_too_small_is_turned_away_and_told_which_it_takes() {
+    let house = House::new().await;
+    let tenant = house.tenant("bigevents").await.0;
+    let mut look = house.browser_with(Role::Look).await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    for page in every() {
+        let path = path_of(&page, tenant);
+        let lacking: &mut [&mut Browser<'_>] = match page.needs {
+            Needs::Role(Role::Edit) => &mut [&mut look],
+            Needs::Role(Role::Administer) => &mut [&mut look, &mut edit],
+            _ => continue,
+        };
+        for browser in lacking {
+            let answer = ask(browser, &page, &path).await;
+            assert_eq!(answer.status, 403, "{} {path}", page.method);
+            assert!(answer.says("That takes the role"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_is_not_ours_does_nothing() {
+    let house = House::new().await;
+    let tenant = house.tenant("bigevents").await.0;
+    let mut root = house.administrator().await;
+    let posts = every().into_iter();
+    for page in posts.filter(|page| page.method == Method::POST) {
+        let path = path_of(&page, tenant);
+        for fields in [&[][..], &[("proof", "x")], &[("proof", "")]] {
+            let answer = root.post_as_is(&path, fields).await;
+            assert_eq!(answer.status, 403, "{path}");
+            assert!(answer.says("This form is out of date"), "{path}");
+        }
+        let body = format!("proof={}", root.proof());
+        for (name, value) in [
+            ("Origin", "https://evil.example"),
+            ("Origin", "null"),
+            ("Sec-Fetch-Site", "cross-site"),
+        ] {
+            let asking = asking("POST", &path)
+                .with("Content-Type", "application/x-www-form-urlencoded")
+                .with(name, value)
+                .body(body.as_str());
+            assert_eq!(root.send(asking).await.status, 403, "{path} {value}");
+        }
+    }
+    // None of them has signed the administrator out.
+    assert_eq!(root.get("/account").await.status, 200);
+}
+
+#[tokio::test]
+async fn whoever_may_see_a_page_sees_it_and_no_page_can_be_used_by_another_site() {
+    let house = House::new().await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    let tenant = house.tenant("bigevents").await.0;
+    let mut root = house.administrator().await;
+    for page in every() {
+        let path = path_of(&page, tenant);
+        let answer = match page.method == Method::POST {
+            true => root.post_as_is(&path, &[]).await,
+            false => root.get(&path).await,
+        };
+        assert!(answer.status.as_u16() < 500, "{path}: {answer:?}");
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(policy.starts_with("default-src 'none'"), "{path}");
+        assert!(!policy.contains("unsafe"), "{path}");
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{path}");
+        }
+        let is_asset = page.path.starts_with("/assets/");
+        assert_eq!(
+            answer.header("cache-control") == Some("no-store"),
+            !is_asset
+        );
+        for bad in [" style=\"", " onclick=", "<script>", "javascript:"] {
+            assert!(is_asset || !answer.body.contains(bad), "{path}: {bad}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_knows_another_method_says_which() {
+    let house = House::new().await;
+    let mut root = house.administrator().await;
+    let answer = root.send(asking("DELETE", "/users/new")).await;
+    assert_eq!(answer.status, 405);
+    assert_eq!(answer.header("allow"), Some("GET, POST"));
+    assert_eq!(root.get("/users/new/").await.status, 404);
+    let head = root.send(asking("HEAD", "/users")).await;
+    assert_eq!((head.status.as_u16(), head.body.as_str()), (200, ""));
+}

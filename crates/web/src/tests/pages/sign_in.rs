@@ -1,0 +1,269 @@
+//! Signing in, staying so, and signing out; what guessing and forging come to.
+
+use model::id::UserId;
+use model::limits::{LINK_MS, SESSION_MS};
+use model::people::UserChange;
+use model::tenant::TokenHash;
+
+use super::browser::{Browser, PASSWORD};
+use crate::tests::harness::{Arrived, House, asking};
+
+async fn sign_in(browser: &mut Browser<'_>, name: &str, password: &str) -> Arrived {
+    browser.get("/sign-in").await;
+    let fields = [("name", name), ("password", password), ("next", "/account")];
+    browser.post("/sign-in", &fields).await
+}
+
+#[tokio::test]
+async fn a_name_and_its_password_let_in() {
+    let house = House::new().await;
+    house.user_with_password("anna").await;
+    let mut browser = house.browser();
+    let answer = sign_in(&mut browser, " Anna ", PASSWORD).await;
+    assert_eq!(answer.leads_to(), (303, "/account"));
+    assert!(browser.get("/account").await.says("signed in as anna"));
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_unknown_name_are_the_same() {
+    let house = House::new().await;
+    let anna = house.user_with_password("anna").await;
+    let off = house.user_with_password("gone").await;
+    let change = UserChange {
+        active: Some(false),
+        ..UserChange::default()
+    };
+    house
+        .store
+        .change_user(off.id, change, house.now())
+        .await
+        .unwrap();
+    let mut answers = Vec::new();
+    for (name, password) in [
+        ("anna", "wrong horse battery"),
+        ("nobody", "wrong horse battery"),
+        ("gone", PASSWORD),
+        ("anna", ""),
+        ("", ""),
+    ] {
+        let mut browser = house.browser();
+        let answer = sign_in(&mut browser, name, password).await;
+        assert_eq!(answer.status, 403, "{name}");
+        assert!(!browser.cookies.contains_key("willcall_session"));
+        // What was typed survives, and nothing else differs.
+        answers.push(answer.words());
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    let failures = |name: &str| house.store.failures(model::people::name_hash(name));
+    for name in [anna.name.as_str(), "nobody"] {
+        assert!(failures(name).await.unwrap().is_some(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down_whether_or_not_there_is_such_a_user() {
+    let house = House::new().await;
+    house.user_with_password("anna").await;
+    for name in ["anna", "nobody"] {
+        let mut browser = house.browser();
+        for _ in 0..3 {
+            assert_eq!(sign_in(&mut browser, name, "x").await.status, 403);
+        }
+        // Not even the right password is listened to.
+        let answer = sign_in(&mut browser, name, PASSWORD).await;
+        assert_eq!(answer.status, 429, "{name}");
+        assert_eq!(answer.header("retry-after"), Some("2"));
+        assert!(answer.says("Try again in 2 seconds."), "{}", answer.words());
+    }
+    house.pass_ms(2_000);
+    let mut browser = house.browser();
+    assert_eq!(sign_in(&mut browser, "nobody", PASSWORD).await.status, 403);
+    assert_eq!(sign_in(&mut browser, "ANNA", PASSWORD).await.status, 303);
+    // It worked, so what failed before is forgotten.
+    let mut browser = house.browser();
+    assert_eq!(sign_in(&mut browser, "anna", "x").await.status, 403);
+    assert_eq!(sign_in(&mut browser, "anna", "x").await.status, 403);
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_time_is_over_and_not_before() {
+    let house = House::new().await;
+    let user = house.user("anna", false).await;
+    let mut browser = house.browser_of(user.id).await;
+    house.pass_ms(SESSION_MS - 1);
+    assert_eq!(browser.get("/account").await.status, 200);
+    house.pass_ms(1);
+    assert_eq!(
+        browser.get("/account").await.leads_to(),
+        (303, "/sign-in?next=%2Faccount")
+    );
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_session_in_the_store_as_well() {
+    let house = House::new().await;
+    let user = house.user("anna", false).await;
+    let mut browser = house.browser_of(user.id).await;
+    let kept = browser.cookies.clone();
+    let answer = browser.post("/sign-out", &[]).await;
+    assert_eq!(answer.leads_to(), (303, "/sign-in?said=signed-out"));
+    assert!(!browser.cookies.contains_key("willcall_session"));
+    assert!(
+        browser
+            .get("/sign-in?said=signed-out")
+            .await
+            .says("You are signed out.")
+    );
+    // Whoever kept the cookie has nothing from it.
+    browser.cookies = kept;
+    assert_eq!(browser.get("/account").await.status, 303);
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_users_right_to_sign_in() {
+    let house = House::new().await;
+    let user = house.user("anna", false).await;
+    let mut browser = house.browser_of(user.id).await;
+    let active = |active| UserChange {
+        active: Some(active),
+        ..UserChange::default()
+    };
+    let now = house.now();
+    house
+        .store
+        .change_user(user.id, active(false), now)
+        .await
+        .unwrap();
+    assert_eq!(browser.get("/account").await.status, 303);
+    house
+        .store
+        .change_user(user.id, active(true), now)
+        .await
+        .unwrap();
+    assert_eq!(browser.get("/account").await.status, 303);
+}
+
+#[tokio::test]
+async fn a_link_works_once_and_in_its_time() {
+    let house = House::new().await;
+    let user = house.user("anna", false).await;
+    let link = |secret: &str| {
+        let until = house.now().plus_ms(LINK_MS);
+        house
+            .store
+            .create_link(TokenHash::of(secret), user.id, until)
+    };
+    link("once").await.unwrap();
+    let mut browser = house.browser();
+    assert_eq!(browser.get("/link/once").await.leads_to(), (303, "/"));
+    assert_eq!(browser.get("/account").await.status, 200);
+    let mut second = house.browser();
+    let answer = second.get("/link/once").await;
+    assert_eq!(answer.status, 403);
+    assert!(answer.says("This link was used already, or is too old."));
+    assert_eq!(second.get("/account").await.status, 303);
+    link("late").await.unwrap();
+    house.pass_ms(LINK_MS);
+    assert_eq!(second.get("/link/late").await.status, 403);
+    assert_eq!(second.get("/link/nonsense").await.status, 403);
+}
+
+#[tokio::test]
+async fn looking_at_a_link_does_not_use_it_up() {
+    let house = House::new().await;
+    let user = house.user("anna", false).await;
+    let until = house.now().plus_ms(LINK_MS);
+    let link = TokenHash::of("once");
+    house.store.create_link(link, user.id, until).await.unwrap();
+    let mut preview = house.browser();
+    preview.send(asking("HEAD", "/link/once")).await;
+    assert_eq!(house.browser().get("/link/once").await.status, 303);
+}
+
+#[tokio::test]
+async fn after_signing_in_nobody_is_led_elsewhere() {
+    let house = House::new().await;
+    house.user_with_password("anna").await;
+    for (next, place) in [
+        ("/account", "/account"),
+        ("/t/1/log?status=failed", "/t/1/log?status=failed"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("javascript:alert(1)", "/"),
+        ("/a\r\nSet-Cookie: x=y", "/"),
+        ("/\t/evil.example", "/"),
+        ("/sign-out", "/"),
+        ("/link/abc", "/"),
+        ("", "/"),
+    ] {
+        let mut browser = house.browser();
+        browser.get("/sign-in").await;
+        let fields = [("name", "anna"), ("password", PASSWORD), ("next", next)];
+        let answer = browser.post("/sign-in", &fields).await;
+        assert_eq!(answer.leads_to(), (303, place), "{next:?}");
+        // The same for somebody who is signed in already.
+        let encoded =
+            percent_encoding::utf8_percent_encode(next, percent_encoding::NON_ALPHANUMERIC);
+        let answer = browser.get(&format!("/sign-in?next={encoded}")).await;
+        assert_eq!(answer.leads_to(), (303, place), "{next:?}");
+    }
+}
+
+#[tokio::test]
+async fn cookies_are_for_this_server_alone_and_for_encrypted_connections_where_there_are_such() {
+    let house = House::new().await;
+    let user = house.user("anna", false).await;
+    for (scheme, secure) in [("http", false), ("https", true)] {
+        let until = house.now().plus_ms(LINK_MS);
+        let link = TokenHash::of(scheme);
+        house.store.create_link(link, user.id, until).await.unwrap();
+        for (path, name) in [
+            (format!("/link/{scheme}"), "willcall_session="),
+            ("/sign-in".to_owned(), "willcall_visitor="),
+        ] {
+            let asking = asking("GET", &path).with("X-Forwarded-Proto", scheme);
+            let answer = house.browser().send(asking).await;
+            let cookie = answer.header("set-cookie").unwrap_or_default();
+            assert!(cookie.starts_with(name), "{path}: {cookie}");
+            assert!(cookie.contains("; HttpOnly; SameSite=Lax"), "{cookie}");
+            assert_eq!(cookie.contains("; Secure"), secure, "{cookie}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn signing_in_takes_a_fresh_session_whatever_the_browser_brought() {
+    let house = House::new().await;
+    house.user_with_password("anna").await;
+    let mut browser = house.browser();
+    let planted = "b2".repeat(31);
+    browser
+        .cookies
+        .insert("willcall_session".to_owned(), planted.clone());
+    assert_eq!(sign_in(&mut browser, "anna", PASSWORD).await.status, 303);
+    let session = browser.cookies.get("willcall_session");
+    assert!(session.is_some_and(|session| *session != planted));
+}
+
+#[tokio::test]
+async fn the_first_visit_says_how_somebody_gets_in() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    let words = "willcall user add you --administrator";
+    assert!(browser.get("/sign-in").await.says(words));
+    assert_eq!(house.user("anna", true).await.id, UserId(1));
+    assert!(!browser.get("/sign-in").await.says(words));
+}
+
+#[tokio::test]
+async fn a_password_is_never_sent_back() {
+    let house = House::new().await;
+    house.user_with_password("anna").await;
+    let mut browser = house.browser();
+    let answer = sign_in(&mut browser, "anna", "wrong horse battery").await;
+    assert!(!answer.body.contains("wrong horse"));
+    assert!(answer.body.contains("value=\"anna\""));
+    assert!(answer.body.contains("value=\"/account\""));
+}
