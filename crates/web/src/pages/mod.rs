@@ -19,7 +19,6 @@ mod session;
 mod settings;
 mod shown;
 mod sign_in;
-
 mod tenants;
 mod text;
 mod trial;

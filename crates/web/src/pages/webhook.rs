@@ -11,10 +11,10 @@ use model::time::Timestamp;
 use model::webhook::{Disabled, DisabledCause, Webhook};
 
 use super::editing::{find, path_to};
+use super::health::{self, Bar, Health, LastCall};
 use super::layout::{Shell, Tab, path_of};
 use super::page::{Needs, Page, get, post};
 use super::shown::{Shown, Trouble, go_to, page};
-use super::standing::{self, Bar, Health, LastCall};
 use super::view::When;
 use super::visit::Visit;
 use crate::dialects::board::Fact;
@@ -112,7 +112,7 @@ pub(super) fn name_of(name: Option<String>, webhook: &Webhook) -> String {
 async fn show(visit: Visit) -> Result<Shown, Trouble> {
     let webhook = find(&visit).await?;
     let tenant = visit.tenant()?;
-    let (id, since) = (tenant.id, standing::since(visit.now));
+    let (id, since) = (tenant.id, health::since(visit.now));
     let standings = visit
         .shared
         .ask(|store| store.standings(id, vec![webhook.id], since))

@@ -57,7 +57,6 @@ struct Row {
     url: String,
     /// Its page, unless it is deleted.
     path: Option<String>,
-    got: bool,
     rule: String,
     /// Leads the rule to a moment.
     at: Option<When>,
@@ -150,7 +149,6 @@ fn row(board: &Board, tenant: &str, story: &NotificationStory, bystander: &Bysta
         name: short(&name, SHOWN_CHARS_MAX),
         url: short(&masked(&webhook.target_url), SHOWN_CHARS_MAX),
         path: (!webhook.is_deleted()).then_some(page),
-        got: bystander.delivery.is_some(),
         rule: short(&told.rule, RULE_CHARS_MAX),
         at: told.at,
         more: told.more.map(|more| short(&more, RULE_CHARS_MAX)),
