@@ -140,7 +140,7 @@ impl Dialects {
 
     /// What the benchmark is made with: the first dialect that brings something for it.
     pub fn load(&self) -> Option<Load> {
-        let mut all = self.0.iter();
+        let mut all = self.all.iter();
         all.find_map(|dialect| Some(dialect.load?(dialect.name.clone())))
     }
 
