@@ -72,12 +72,24 @@ pub(crate) fn log(conn: &Connection, tenant: TenantId, query: &LogQuery) -> Resu
     match (direction, query.from) {
         (Direction::Older, from) => {
             page.older = more;
-            page.newer = from.map(|from| search.found.first().copied().unwrap_or(before(from)));
+            page.newer = from.map(|from| {
+                search
+                    .found
+                    .first()
+                    .copied()
+                    .unwrap_or_else(|| before(from))
+            });
         }
         (Direction::Newer, from) => {
             page.rows.reverse();
             page.newer = more;
-            page.older = from.map(|from| search.found.first().copied().unwrap_or(behind(from)));
+            page.older = from.map(|from| {
+                search
+                    .found
+                    .first()
+                    .copied()
+                    .unwrap_or_else(|| behind(from))
+            });
         }
     }
     if search.stopped
