@@ -11,7 +11,7 @@ use model::refusal::Refusal;
 use model::time::Timestamp;
 use model::webhook::Webhook;
 
-use super::attempt;
+use super::attempt::{self, ATTEMPTS};
 use super::list::{name_of, off};
 use super::plan::{self, Plan};
 use super::row::seen;
@@ -81,9 +81,6 @@ struct Around {
     proof: String,
     id: DeliveryId,
 }
-
-/// Attempts on one page.
-const ATTEMPTS: usize = 25;
 
 /// What is due within this time is worth waiting for.
 const SOON_MS: i64 = 60_000;

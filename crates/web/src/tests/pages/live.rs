@@ -272,7 +272,7 @@ async fn a_story_goes_on_while_it_is_read() {
     assert_eq!(next(&mut stream, 3_000).await, None);
     let heard = mark(&piece);
     drop(stream);
-    house.pass_ms(5_000);
+    house.pass_ms(6_000);
     house.attempt(&answered(200, "ok")).await;
     let back = asking("GET", &live).with("Last-Event-ID", &heard);
     let piece = first(&mut edit.open(back).await).await;

@@ -41,7 +41,7 @@ impl House {
     /// Hands in a paid order of this code, for a show.
     pub(crate) async fn order(&self, code: &str, show: &str) {
         let body = serde_json::json!({
-            "notification_id": code.bytes().fold(7_u64, |sum, byte| sum * 31 + u64::from(byte)),
+            "notification_id": code.bytes().fold(7_u64, |sum, byte| (sum * 31 + u64::from(byte)) % 1_000_000_007),
             "event": show,
             "code": code,
             "action": PAID,

@@ -68,13 +68,13 @@ async fn the_ends_say_why_they_are_ends() {
     let house = House::new().await;
     house.webhook(&[PAID]).await;
     house.order("ABC", "democon").await;
-    let mut look = house.browser_with(Role::Look).await;
     let path = here(&house).await;
     let mut tried = 0;
     while !house.attempt(&answered(500, "")).await.is_empty() {
         tried += 1;
         house.pass_ms(13 * 3_600_000);
     }
+    let mut look = house.browser_with(Role::Look).await;
     let page = look.get(&path).await;
     assert!(page.says("It was tried as often as the schedule allows. The last time: Answered 500"));
     assert!(page.says(&format!("Attempts {tried}")), "{}", page.words());
@@ -213,7 +213,6 @@ async fn the_heaviest_story_weighs_less_than_a_page_may_and_leads_to_all_of_it()
     let list = format!("[{}1]", "\"&\",".repeat(RESPONSE_BODY_BYTES_MAX / 4 - 1));
     assert!(list.len() <= RESPONSE_BODY_BYTES_MAX);
     let heavy = answered_with(500, &headers, list.clone());
-    let mut edit = house.browser_with(Role::Edit).await;
     let path = here(&house).await;
     for round in 0..120 {
         let tried = house.attempt(&heavy).await;
@@ -238,6 +237,7 @@ async fn the_heaviest_story_weighs_less_than_a_page_may_and_leads_to_all_of_it()
         .await;
     let count = story.unwrap().unwrap().row.attempts;
     assert!(count > 25, "{count}");
+    let mut edit = house.browser_with(Role::Edit).await;
     let mut path = path;
     let mut seen = 0;
     loop {
