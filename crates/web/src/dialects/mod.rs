@@ -6,6 +6,7 @@
 pub(crate) mod board;
 mod declared;
 mod demo;
+pub(crate) mod form;
 mod openticket;
 mod pretix;
 

@@ -6,11 +6,13 @@
 
 mod account;
 mod assets;
+mod editing;
 mod faults;
 mod health;
 mod layout;
 mod live;
 mod log;
+mod notifications;
 mod overview;
 mod page;
 mod paged;
@@ -19,12 +21,15 @@ mod session;
 mod settings;
 mod shown;
 mod sign_in;
-
 mod tenants;
+mod text;
+mod trial;
 mod trouble;
 mod users;
 mod view;
 mod visit;
+mod webhook;
+mod why;
 
 pub(crate) use live::Seats;
 use page::Page;
@@ -43,6 +48,12 @@ fn places() -> Vec<Page> {
         settings::places(),
         users::places(),
         account::places(),
+        // Before the page of one webhook, whose path fits theirs.
+        editing::places(),
+        webhook::places(),
+        trial::places(),
+        notifications::places(),
+        why::places(),
     ];
     tables.into_iter().flatten().collect()
 }

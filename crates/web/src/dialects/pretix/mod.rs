@@ -4,6 +4,7 @@ mod answer;
 mod declare;
 mod demo;
 mod example;
+mod explain;
 mod fields;
 mod form;
 mod input;
@@ -14,6 +15,7 @@ mod log;
 mod places;
 mod python;
 mod refuse;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod url;

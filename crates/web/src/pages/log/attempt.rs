@@ -8,7 +8,7 @@ use model::refusal::Refusal;
 use model::webhook::Headers;
 
 use super::curl;
-use super::text::{Body, Piece};
+use crate::pages::text::{Body, Piece};
 use crate::pages::view::{Lasting, Part, Size, Tone, When};
 
 /// Room on a page, in its bytes.
