@@ -1,6 +1,8 @@
 //! The story of a delivery: what it says, what is done from it, and that nothing a receiver or an
 //! application sends is ever more than text, or more than a page.
 
+use model::attempt::Outcome;
+use model::id::WebhookId;
 use model::limits::{NOTIFICATION_BODY_BYTES_MAX, PAGE_BYTES_MAX, RESPONSE_BODY_BYTES_MAX};
 use model::people::Role;
 use model::webhook::Headers;
@@ -214,23 +216,7 @@ async fn the_heaviest_story_weighs_less_than_a_page_may_and_leads_to_all_of_it()
     assert!(list.len() <= RESPONSE_BODY_BYTES_MAX);
     let heavy = answered_with(500, &headers, list.clone());
     let path = here(&house).await;
-    for round in 0..120 {
-        let tried = house.attempt(&heavy).await;
-        if tried.is_empty() {
-            house.pass_ms(13 * 3_600_000);
-        }
-        if round % 30 == 29 {
-            // Another round, as somebody may ask for after each.
-            let id = "dlv_1_1".parse().unwrap();
-            let ask = model::contract::Requeue {
-                tenant,
-                webhook,
-                which: model::contract::Which::One(id),
-                actor: "test".to_owned(),
-            };
-            house.store.requeue(ask, house.now()).await.unwrap();
-        }
-    }
+    try_again_and_again(&house, webhook, &heavy).await;
     let story = house
         .store
         .delivery(tenant, "dlv_1_1".parse().unwrap())
@@ -265,4 +251,26 @@ async fn the_heaviest_story_weighs_less_than_a_page_may_and_leads_to_all_of_it()
         .await;
     assert!(whole.body.ends_with(&list));
     assert!(whole.body.starts_with("HTTP/1.1 500\r\nX-Long: <"));
+}
+
+/// Makes so many attempts that they do not fit on a page, in several rounds.
+async fn try_again_and_again(house: &House, webhook: WebhookId, outcome: &Outcome) {
+    let tenant = house.tenant("bigevents").await;
+    for round in 0..120 {
+        let tried = house.attempt(outcome).await;
+        if tried.is_empty() {
+            house.pass_ms(13 * 3_600_000);
+        }
+        if round % 30 == 29 {
+            // Another round, as somebody may ask for after each.
+            let id = "dlv_1_1".parse().unwrap();
+            let ask = model::contract::Requeue {
+                tenant,
+                webhook,
+                which: model::contract::Which::One(id),
+                actor: "test".to_owned(),
+            };
+            house.store.requeue(ask, house.now()).await.unwrap();
+        }
+    }
 }
