@@ -8,22 +8,34 @@ use model::refusal::Refusal;
 use model::webhook::Headers;
 
 use super::curl;
-use super::text::{Body, Piece};
+use crate::pages::text::{Body, Piece};
 use crate::pages::view::{Lasting, Part, Size, Tone, When};
 
 /// Room on a page, in its bytes.
 const URL_ROOM: usize = 400;
-const WORDS_ROOM: usize = 400;
+const WORDS_ROOM: usize = 300;
 const REQUEST_HEADERS_ROOM: usize = 3 * 1024;
 const ANSWER_HEADERS_ROOM: usize = 5 * 1024;
-const ANSWER_ROOM: usize = 9 * 1024;
+const ANSWER_ROOM: usize = 8 * 1024;
 const CURL_ROOM: usize = 4 * 1024;
 
 /// For all attempts of a page together; those beyond say where they are shown.
-pub(super) const ATTEMPTS_ROOM: usize = 56 * 1024;
+const ATTEMPTS_ROOM: usize = 60 * 1024;
 
-/// What a line without details takes at most.
-pub(super) const BRIEF_ROOM: usize = 1_300;
+/// What a step takes without its details, and the markup of these.
+const BRIEF_ROOM: usize = 1_200;
+const DETAILS_ROOM: usize = 3 * 1024;
+
+/// Attempts on one page.
+pub(super) const ATTEMPTS: usize = 20;
+
+// At least those of one attempt are always shown.
+const _: () = assert!(
+    ATTEMPTS * BRIEF_ROOM
+        + (URL_ROOM + REQUEST_HEADERS_ROOM + ANSWER_HEADERS_ROOM + CURL_ROOM)
+        + (2 * ANSWER_ROOM + DETAILS_ROOM)
+        <= ATTEMPTS_ROOM
+);
 
 #[derive(Template)]
 #[template(path = "log/attempt.html")]

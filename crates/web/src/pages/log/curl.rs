@@ -37,7 +37,7 @@ pub(super) fn command(attempt: &Attempt, body: &[u8]) -> String {
     if is_plain(body) {
         lines.push(format!("--data-raw {}", quoted(body)));
     } else {
-        write!(command, "printf {} |\n", printed(body)).unwrap_or_default();
+        writeln!(command, "printf {} |", printed(body)).unwrap_or_default();
         lines.push("--data-binary @-".to_owned());
     }
     command.push_str(&lines.join(" \\\n  "));

@@ -11,7 +11,6 @@ mod list;
 mod plan;
 mod row;
 mod story;
-mod text;
 mod whole;
 
 use super::page::Page;

@@ -168,33 +168,29 @@ pub(super) fn rule(policy: &Policy, retries_max: Option<u32>) -> String {
         count => format!("{count} times {}", span(*delay)),
     };
     let waits: Vec<String> = groups.iter().map(words).collect();
-    let mut text = format!("After a failure it waits {}", waits.join(", "));
-    if schedule.spread_percent > 0
+    let spreads = schedule.spread_percent > 0
         && schedule
             .delays_ms
             .iter()
-            .any(|ms| *ms >= schedule.spread_from_ms)
-    {
-        let from = match schedule.spread_from_ms {
-            0 => String::new(),
-            ms => format!(" from {} on", span(ms)),
-        };
-        text.push_str(&format!(
+            .any(|ms| *ms >= schedule.spread_from_ms);
+    let from = match schedule.spread_from_ms {
+        0 => String::new(),
+        ms => format!(" from {} on", span(ms)),
+    };
+    let spread = match spreads {
+        true => format!(
             "; waits{from} are up to {} % longer by chance",
             schedule.spread_percent
-        ));
-    }
-    match schedule
-        .last_try_after_ms
-        .filter(|_| most > schedule.delays_ms.len())
-    {
-        Some(after) => text.push_str(&format!(
-            "; the last try comes {} after the first.",
-            span(after)
-        )),
-        None => text.push('.'),
-    }
-    text
+        ),
+        false => String::new(),
+    };
+    let last_try = schedule.last_try_after_ms;
+    let last_try = match last_try.filter(|_| most > schedule.delays_ms.len()) {
+        Some(after) => format!("; the last try comes {} after the first", span(after)),
+        None => String::new(),
+    };
+    let waits = waits.join(", ");
+    format!("After a failure it waits {waits}{spread}{last_try}.")
 }
 
 /// A duration that somebody has chosen: in the largest unit that has no fraction of it.

@@ -8,7 +8,7 @@ use model::query::Status;
 use model::refusal::Refusal;
 use model::time::Timestamp;
 
-use super::text::Piece;
+use crate::pages::text::Piece;
 use crate::pages::view::{Part, Tone, When, status_words};
 
 /// What surrounds a line.

@@ -11,15 +11,15 @@ use model::refusal::Refusal;
 use model::time::Timestamp;
 use model::webhook::Webhook;
 
-use super::attempt;
+use super::attempt::{self, ATTEMPTS};
 use super::list::{name_of, off};
 use super::plan::{self, Plan};
 use super::row::seen;
-use super::text::{Body, Piece};
 use crate::pages::layout::{Shell, Tab, path_of};
 use crate::pages::live::{self, Feed, Looking, News, Tiding};
 use crate::pages::page::{Needs, Page, get};
 use crate::pages::shown::{Shown, Trouble, page};
+use crate::pages::text::{Body, Piece};
 use crate::pages::view::{Part, Size, Tone, When, status_words};
 use crate::pages::visit::Visit;
 use crate::state::Shared;
@@ -81,9 +81,6 @@ struct Around {
     proof: String,
     id: DeliveryId,
 }
-
-/// Attempts on one page.
-const ATTEMPTS: usize = 25;
 
 /// What is due within this time is worth waiting for.
 const SOON_MS: i64 = 60_000;
