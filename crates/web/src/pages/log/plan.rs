@@ -97,9 +97,9 @@ fn why(latest: Option<&PastAttempt>, due_at: Timestamp, made: usize, policy: &Po
         false => 0,
     };
     // A duration is written down in whole milliseconds, so a wait may seem somewhat longer.
-    let asked = policy.retry_after_max_ms.and_then(|most| {
-        retry_after::wait_ms(&latest.attempt.outcome, latest.ended_at(), most)
-    });
+    let asked = policy
+        .retry_after_max_ms
+        .and_then(|most| retry_after::wait_ms(&latest.attempt.outcome, latest.ended_at(), most));
     if asked.is_some() && waits_ms > delay_ms.saturating_add(spread_ms) {
         return format!(
             "The receiver asked to be left alone for {} (Retry-After).",
