@@ -1,4 +1,4 @@
-//! The real binary on real sockets: what a user sees, what survives a kill; the receivers of the
+//! The real binary on real sockets: what a user sees, what survives a kill; users; the receivers of the
 //! guide; and the properties of the source tree.
 
 #[cfg(test)]
@@ -15,3 +15,5 @@ mod receivers;
 mod smoke;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod users;
