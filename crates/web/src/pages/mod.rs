@@ -4,7 +4,6 @@
 //! Everything works without the script; what is live or convenient is added by it. No page names
 //! a dialect: what is peculiar to one comes from its value (`Dialect::board`).
 
-mod account;
 mod assets;
 mod faults;
 mod health;
@@ -23,6 +22,7 @@ mod trouble;
 mod users;
 mod view;
 mod visit;
+mod yourself;
 
 use page::Page;
 pub(crate) use serve::{Pages, is_for_pages, serve};
@@ -38,7 +38,7 @@ fn places() -> Vec<Page> {
         overview::places(),
         settings::places(),
         users::places(),
-        account::places(),
+        yourself::places(),
     ];
     tables.into_iter().flatten().collect()
 }

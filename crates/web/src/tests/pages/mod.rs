@@ -1,6 +1,5 @@
 //! Tests of the dashboard, as a browser meets it: pages, forms, cookies.
 
-mod account;
 pub(crate) mod browser;
 mod coverage;
 mod hostile;
@@ -9,3 +8,4 @@ mod settings;
 mod sign_in;
 mod users;
 mod uses;
+mod yourself;
