@@ -5,9 +5,13 @@
 //! a dialect: what is peculiar to one comes from its value (`Dialect::board`).
 
 mod assets;
+mod editing;
 mod faults;
 mod health;
 mod layout;
+mod live;
+mod log;
+mod notifications;
 mod overview;
 mod page;
 mod paged;
@@ -16,14 +20,18 @@ mod session;
 mod settings;
 mod shown;
 mod sign_in;
-
 mod tenants;
+mod text;
+mod trial;
 mod trouble;
 mod users;
 mod view;
 mod visit;
+mod webhook;
+mod why;
 mod yourself;
 
+pub(crate) use live::Seats;
 use page::Page;
 pub(crate) use serve::{Pages, is_for_pages, serve};
 #[cfg(test)]
@@ -36,9 +44,16 @@ fn places() -> Vec<Page> {
         sign_in::places(),
         tenants::places(),
         overview::places(),
+        log::places(),
         settings::places(),
         users::places(),
         yourself::places(),
+        // Before the page of one webhook, whose path fits theirs.
+        editing::places(),
+        webhook::places(),
+        trial::places(),
+        notifications::places(),
+        why::places(),
     ];
     tables.into_iter().flatten().collect()
 }

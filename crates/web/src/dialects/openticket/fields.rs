@@ -90,7 +90,14 @@ impl Fields {
     }
 
     fn over(old: Option<Self>, change: impl FnOnce(&mut Self)) -> Self {
-        let mut fields = old.unwrap_or_else(|| Self {
+        let mut fields = old.unwrap_or_else(Self::blank);
+        change(&mut fields);
+        fields
+    }
+
+    /// What a webhook has of which nothing is said.
+    pub(super) fn blank() -> Self {
+        Self {
             url: String::new(),
             retries: RETRIES_DEFAULT,
             settings: Settings {
@@ -100,9 +107,7 @@ impl Fields {
                 identifier: String::new(),
                 triggered_by_child_resources: false,
             },
-        });
-        change(&mut fields);
-        fields
+        }
     }
 
     /// Why this webhook would never be called, as far as is known.

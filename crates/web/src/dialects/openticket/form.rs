@@ -1,18 +1,37 @@
-//! This dialect's part of the dashboard.
+//! This dialect's part of the dashboard: the form of a webhook, and its facts in words.
+//!
+//! What is typed is judged by `fields.rs`, as what programs send is. Resource and trigger are one
+//! field of the form, so that nothing can be chosen that cannot fire; a webhook that has another
+//! pair keeps it, and is told what is doubtful about it.
 
 use std::sync::Arc;
 
-use model::webhook::Webhook;
+use model::board::WebhookThen;
+use model::limits::RETRIES_MAX;
+use model::notification::NewNotification;
+use model::refusal::{Fault, Refusal};
+use model::target::masked;
+use model::webhook::{NewWebhook, Webhook};
+use serde_json::{Map, Value};
 
-use super::super::board::{Board, Described};
-use super::OpenTicket;
-use super::fields::Settings;
+use super::super::board::{Around, Board, Described, Fact, Forms, Happened, Verdict, unmasked};
+use super::super::form::{Choice, Control, Field, Form, Group, Text, TextKind};
+use super::fields::{Fields, Settings};
+use super::kinds::{Offer, happening};
+use super::webhooks::{edited, fields_of, written};
+use super::{OpenTicket, explain, guid, sample, wire};
+use crate::body::Query;
 
-pub(super) fn board(_open: &Arc<OpenTicket>) -> Board {
+const RELATED: &str = "triggered_by_child_resources";
+
+pub(super) fn board(open: &Arc<OpenTicket>) -> Board {
+    let forms = Arc::clone(open);
     Board {
         platform: "OpenTicket",
         tenant_word: "Company",
         describe: Box::new(describe),
+        deletes: true,
+        forms,
     }
 }
 
@@ -37,5 +56,293 @@ fn describe(webhook: &Webhook) -> Described {
             "{} on {}{which}{related}",
             settings.trigger, settings.resource
         ),
+    }
+}
+
+impl Forms for OpenTicket {
+    fn form(&self, _: &Around<'_>, webhook: Option<&Webhook>) -> Result<Form, Refusal> {
+        let fields = match webhook {
+            Some(webhook) => fields_of(webhook)?,
+            None => Fields::blank(),
+        };
+        Ok(self.shape(&fields))
+    }
+
+    fn create(&self, around: &Around<'_>, typed: &Query) -> Result<NewWebhook, Refusal> {
+        let given = given(typed, None);
+        let fields = Fields::read(&given.fields, None, self.bounds());
+        let fields = given.judged(fields)?;
+        let draw = |end| around.shared.draw(end);
+        Ok(NewWebhook {
+            tenant: around.tenant.id,
+            key: Some(guid::fresh(draw)),
+            target_url: fields.url,
+            disabled: None,
+            filter: fields.settings.filter(),
+            settings: written(&fields.settings)?,
+            headers: wire::webhook_headers(&guid::nonce(draw)),
+            retries_max: Some(fields.retries),
+        })
+    }
+
+    fn change(&self, _: &Around<'_>, old: &Webhook, typed: &Query) -> Result<Webhook, Refusal> {
+        let given = given(typed, Some(old));
+        let new = match edited(old, &given.fields, self.bounds()) {
+            Ok(new) => Ok(new),
+            Err(Refusal::Invalid(faults)) => Err(faults),
+            Err(refusal) => return Err(refusal),
+        };
+        given.judged(new)
+    }
+
+    fn facts(&self, webhook: &Webhook, trusted: bool) -> Vec<Fact> {
+        let Ok(settings) = serde_json::from_str::<Settings>(&webhook.settings) else {
+            return Vec::new();
+        };
+        let (resource, trigger) = (&settings.resource, &settings.trigger);
+        let related = settings.triggered_by_child_resources;
+        let offer = self.kinds.offer(resource, trigger);
+        let nonce = match trusted {
+            true => Fact {
+                help: "Comes with every call in the header OpenTicket-Identifier: your receiver \
+                       knows us by it. Keep it secret.",
+                ..Fact::code("Nonce", wire::nonce(&webhook.headers))
+            },
+            false => Fact::new("Nonce", "Shown to those who may edit webhooks"),
+        };
+        let identifier = match settings.identifier.as_str() {
+            "" => Fact::new("Identifier", format!("None: every {resource}")),
+            guid => Fact::code("Identifier", guid),
+        };
+        vec![
+            Fact {
+                help: "",
+                ..Fact::new("Called when", fires(resource, &offer, Some(related)))
+            },
+            Fact::code("Resource", resource.clone()),
+            Fact::code("Trigger", trigger.clone()),
+            identifier,
+            Fact::new(
+                "Triggered by child resources",
+                if related { "Yes" } else { "No" },
+            ),
+            Fact::new(
+                "Retries",
+                webhook.retries_max.unwrap_or_default().to_string(),
+            ),
+            nonce,
+            Fact::code("GUID", webhook.key.clone().unwrap_or_default()),
+        ]
+    }
+
+    fn doubt(&self, webhook: &Webhook) -> Option<String> {
+        fields_of(webhook).ok()?.doubt(&self.kinds)
+    }
+
+    fn samples(&self, webhook: &Webhook) -> Vec<Choice> {
+        sample::kinds(self, webhook)
+    }
+
+    fn sample(
+        &self,
+        around: &Around<'_>,
+        webhook: &Webhook,
+        kind: &str,
+    ) -> Result<Option<NewNotification>, Refusal> {
+        sample::make(self, around, webhook, kind)
+    }
+
+    fn explain(&self, happened: &Happened<'_>, then: &WebhookThen) -> Verdict {
+        explain::explain(happened, then)
+    }
+}
+
+/// What was typed as a program would send it, and what is wrong with it even so.
+struct Given {
+    fields: Map<String, Value>,
+    faults: Vec<Fault>,
+}
+
+fn given(typed: &Query, old: Option<&Webhook>) -> Given {
+    let text = |name: &str| typed.get(name).unwrap_or_default().trim().to_owned();
+    let mut faults = Vec::new();
+    let url = unmasked(&text("url"), old.map(|old| old.target_url.as_str()));
+    let url = url.unwrap_or_else(|words| {
+        faults.push(Fault::new("url", words));
+        // Sound by itself, so that nothing else is said of it.
+        "https://example.org/".to_owned()
+    });
+    let chosen = text("trigger");
+    let (resource, trigger) = chosen.split_once('.').unwrap_or_default();
+    let related = typed.get(RELATED).is_some();
+    let pairs = [
+        (
+            "name",
+            Value::String(typed.get("name").unwrap_or_default().to_owned()),
+        ),
+        ("url", Value::String(url)),
+        ("resource", Value::String(resource.to_owned())),
+        ("trigger", Value::String(trigger.to_owned())),
+        ("retries", Value::String(text("retries"))),
+        ("identifier", Value::String(text("identifier"))),
+        (RELATED, Value::Bool(related)),
+    ];
+    let pairs = pairs.into_iter();
+    Given {
+        fields: pairs
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+        faults,
+    }
+}
+
+impl Given {
+    /// The fields, unless something is wrong; faults in words for people.
+    fn judged<T>(self, fields: Result<T, Vec<Fault>>) -> Result<T, Refusal> {
+        let mut faults = self.faults;
+        let more = match fields {
+            Ok(fields) if faults.is_empty() => return Ok(fields),
+            Ok(_) => Vec::new(),
+            Err(more) => more,
+        };
+        for fault in more {
+            // Both stand in one field, and neither was chosen if it has neither.
+            let none = |name| self.fields.get(name) == Some(&Value::String(String::new()));
+            if fault.field == "resource" && none("resource") {
+                faults.push(Fault::new("trigger", "Choose a resource and a trigger."));
+            } else if !(fault.field == "trigger" && none("trigger")) {
+                let field = match fault.field.as_str() {
+                    "resource" => "trigger".to_owned(),
+                    _ => fault.field,
+                };
+                let reasons = fault.reasons;
+                faults.push(Fault { field, reasons });
+            }
+        }
+        Err(Refusal::Invalid(faults))
+    }
+}
+
+impl OpenTicket {
+    /// The form that shows these fields.
+    fn shape(&self, fields: &Fields) -> Form {
+        let settings = &fields.settings;
+        let line = |value: &str, kind, required| {
+            Control::Text(Text {
+                value: value.to_owned(),
+                kind,
+                required,
+            })
+        };
+        let retries = Control::Number {
+            value: fields.retries.to_string(),
+            most: RETRIES_MAX,
+        };
+        let related = Control::Switch {
+            on: settings.triggered_by_child_resources,
+        };
+        let pair = Control::Pair {
+            first: "Resource",
+            second: "Trigger",
+            groups: self.pairs(fields),
+        };
+        let url = masked(&fields.url);
+        Form {
+            fields: vec![
+                Field::new("name", "Name", line(&settings.name, TextKind::Line, true))
+                    .with_help("For people: what it is for."),
+                Field::new("url", "Destination URL", line(&url, TextKind::Url, true)).with_help(
+                    "Where calls go, such as https://example.com/webhook/receive. A user and a \
+                     password in it (https://user:password@…) are sent as Basic credentials and \
+                     not shown again.",
+                ),
+                Field::new("trigger", "Resource and trigger", pair)
+                    .with_help("What it is called for. Only what can fire is listed."),
+                Field::new(RELATED, "Triggered by child resources", related).with_help(
+                    "Also call it for the same trigger on related resources, as said for each \
+                     choice above.",
+                ),
+                Field::new(
+                    "identifier",
+                    "Identifier",
+                    line(&settings.identifier, TextKind::Line, false),
+                )
+                .with_help(
+                    "The GUID of one resource of that kind, to be called for nothing else. Empty \
+                     for all.",
+                ),
+                Field::new("retries", "Retries", retries).with_help(format!(
+                    "How often a call that failed is made again, 0 to {RETRIES_MAX}: after a \
+                     minute, then after twice as long each time."
+                )),
+            ],
+        }
+    }
+
+    /// What can fire, by resource; and what the webhook has, if that is something else.
+    fn pairs(&self, fields: &Fields) -> Vec<Group> {
+        let settings = &fields.settings;
+        let (resource, trigger) = (settings.resource.as_str(), settings.trigger.as_str());
+        let mut found = false;
+        let mut groups: Vec<Group> = Vec::new();
+        for (own, offers) in self.kinds.offered() {
+            let choices = offers.iter().map(|offer| {
+                let chosen = own == resource && offer.trigger == trigger;
+                found |= chosen;
+                choice(own, offer.trigger, fires(own, offer, None), chosen)
+            });
+            groups.push(Group {
+                label: own.to_owned(),
+                choices: choices.collect(),
+            });
+        }
+        if found || resource.is_empty() {
+            return groups;
+        }
+        let doubt = fields.doubt(&self.kinds).unwrap_or_default();
+        let odd = choice(resource, trigger, doubt, true);
+        match groups.iter_mut().find(|group| group.label == resource) {
+            Some(group) => group.choices.push(odd),
+            None => groups.push(Group {
+                label: resource.to_owned(),
+                choices: vec![odd],
+            }),
+        }
+        groups
+    }
+}
+
+fn choice(resource: &str, trigger: &str, help: String, chosen: bool) -> Choice {
+    Choice {
+        value: wire::topic(resource, trigger),
+        label: trigger.to_owned(),
+        code: String::new(),
+        help,
+        chosen,
+    }
+}
+
+/// When a webhook for this is called; `related` is its switch, if that is known.
+fn fires(resource: &str, offer: &Offer<'_>, related: Option<bool>) -> String {
+    let others = offer.sources.iter();
+    let others: Vec<String> = others.map(|own| happening(own, offer.trigger)).collect();
+    let others = others.join(" or ");
+    let own = happening(resource, offer.trigger);
+    match (offer.direct, others.as_str(), related) {
+        (true, "", _) | (true, _, Some(false)) => format!("Fires when {own}."),
+        (true, others, Some(true)) => format!("Fires when {own}, and also when {others}."),
+        (true, others, None) => format!(
+            "Fires when {own}. With \u{201c}Triggered by child resources\u{201d} it also fires \
+             when {others}."
+        ),
+        (false, "", _) => format!("Fires when {own}, if an application reports that."),
+        (false, others, Some(true)) => format!("Fires when {others}."),
+        (false, others, Some(false)) => format!(
+            "Fires only when {others}, and only with \u{201c}Triggered by child \
+             resources\u{201d}, which is off."
+        ),
+        (false, others, None) => {
+            format!("Fires only with \u{201c}Triggered by child resources\u{201d}: when {others}.")
+        }
     }
 }

@@ -154,7 +154,12 @@ fn bounded(count: usize) -> Result<(), Refusal> {
     )))
 }
 
-fn notification(tenant: &Tenant, draft: Draft, id: &str, at: Timestamp) -> NewNotification {
+pub(super) fn notification(
+    tenant: &Tenant,
+    draft: Draft,
+    id: &str,
+    at: Timestamp,
+) -> NewNotification {
     NewNotification {
         tenant: tenant.id,
         key: id.to_owned(),
@@ -164,7 +169,7 @@ fn notification(tenant: &Tenant, draft: Draft, id: &str, at: Timestamp) -> NewNo
         event: None,
         body: draft.body,
         digest: Some(draft.digest),
-        about: None,
+        about: Some(draft.about),
         only: None,
         at,
     }

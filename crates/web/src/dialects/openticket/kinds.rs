@@ -135,6 +135,38 @@ pub(super) struct Kinds {
     names: BTreeMap<(String, String), String>,
 }
 
+/// What makes a webhook for one resource and this trigger fire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offer<'a> {
+    pub(super) trigger: &'a str,
+    /// The resource itself.
+    pub(super) direct: bool,
+    /// Related resources, if the webhook listens to them.
+    pub(super) sources: Vec<&'a str>,
+}
+
+/// "an order is paid": a trigger on a resource as a clause.
+pub(super) fn happening(resource: &str, trigger: &str) -> String {
+    let thing = with_article(resource);
+    let done = TRIGGERS.iter().find(|(own, _)| *own == trigger);
+    match (resource, trigger, done) {
+        ("scanner", "scan", _) => "a scanner scans a ticket".to_owned(),
+        ("order", "scan", _) => "a ticket of an order is scanned".to_owned(),
+        (_, "relation", _) => format!("something is related to {thing}"),
+        (_, _, Some((_, done))) => format!("{thing} is {done}"),
+        (_, _, None) => format!("\u{201c}{trigger}\u{201d} happens to {thing}"),
+    }
+}
+
+/// "an order", "a ticket type".
+pub(super) fn with_article(resource: &str) -> String {
+    let article = match resource.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        true => "an",
+        false => "a",
+    };
+    format!("{article} {}", resource.replace('_', " "))
+}
+
 impl Kinds {
     /// The built-in ones, and what the operator adds.
     pub(super) fn with(extra: &[Trigger]) -> Self {
@@ -218,17 +250,40 @@ impl Kinds {
         found.unwrap_or_else(|| format!("{resource}.{trigger}"))
     }
 
+    /// Every resource with the triggers that can fire for its webhooks, by themselves or by way of
+    /// related resources.
+    pub(super) fn offered(&self) -> Vec<(&str, Vec<Offer<'_>>)> {
+        let of = |resource: &str| {
+            let offers = self
+                .triggers
+                .iter()
+                .map(|trigger| self.offer(resource, trigger));
+            let offers = offers.filter(|offer| offer.direct || !offer.sources.is_empty());
+            offers.collect::<Vec<_>>()
+        };
+        let all = self.resources.iter().map(|own| (own.as_str(), of(own)));
+        all.filter(|(_, offers)| !offers.is_empty()).collect()
+    }
+
+    /// What makes a webhook for this fire.
+    pub(super) fn offer<'a>(&'a self, resource: &str, trigger: &'a str) -> Offer<'a> {
+        let sources = self
+            .reached
+            .iter()
+            .filter(|((_, own), targets)| own == trigger && targets.contains(resource));
+        Offer {
+            trigger,
+            direct: self.direct.contains(&pair(resource, trigger)),
+            sources: sources.map(|((source, _), _)| source.as_str()).collect(),
+        }
+    }
+
     /// Why a webhook for this would never be called, as far as is known; `related` is its switch.
     pub(super) fn doubt(&self, resource: &str, trigger: &str, related: bool) -> Option<String> {
         if self.direct.contains(&pair(resource, trigger)) {
             return None;
         }
-        let sources: Vec<&str> = self
-            .reached
-            .iter()
-            .filter(|((_, own), targets)| own == trigger && targets.contains(resource))
-            .map(|((source, _), _)| source.as_str())
-            .collect();
+        let Offer { sources, .. } = self.offer(resource, trigger);
         if sources.is_empty() {
             return Some(format!(
                 "Nothing is known to trigger \"{trigger}\" on \"{resource}\"; this webhook will \

@@ -4,6 +4,7 @@ mod answer;
 mod declare;
 mod demo;
 mod example;
+mod explain;
 mod fields;
 mod form;
 mod guid;
@@ -13,6 +14,7 @@ mod kinds;
 mod log;
 mod places;
 mod refuse;
+mod sample;
 mod webhooks;
 mod wire;
 
@@ -58,6 +60,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         board,
         example: example::example,
         demo: demo::demo,
+        load: None,
     }
 }
 

@@ -163,7 +163,7 @@ pub(super) async fn delete_webhook(
     Ok(answer::empty())
 }
 
-fn edited(
+pub(super) fn edited(
     old: &Webhook,
     given: &Map<String, Value>,
     bounds: Bounds<'_>,
@@ -257,7 +257,7 @@ pub(super) fn narrow(asked: &Asked, all: Vec<Tenant>) -> Vec<Tenant> {
 }
 
 impl OpenTicket {
-    fn bounds(&self) -> Bounds<'_> {
+    pub(super) fn bounds(&self) -> Bounds<'_> {
         Bounds {
             kinds: &self.kinds,
             strict: self.strict,
@@ -311,7 +311,7 @@ fn is_trusted(request: &Admitted, webhook: &Webhook) -> bool {
     owner.is_some() && request.holder.may(writing, owner)
 }
 
-fn fields_of(webhook: &Webhook) -> Result<Fields, Refusal> {
+pub(super) fn fields_of(webhook: &Webhook) -> Result<Fields, Refusal> {
     let settings = serde_json::from_str(&webhook.settings).map_err(|error| {
         tracing::error!(webhook = %webhook.id, %error, "the settings of a webhook are damaged");
         Refusal::Internal

@@ -1,7 +1,7 @@
 //! From what an application reports to what webhooks are called with: which webhooks hear of it,
 //! the header that names it, and the body, byte for byte as it was handed in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
@@ -10,7 +10,8 @@ use model::limits::{NAME_BYTES_MAX, NOTIFICATION_BODY_BYTES_MAX, NOTIFICATION_KE
 use model::refusal::{Fault, Refusal};
 use model::tenant::TokenHash;
 use model::webhook::Headers;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -55,9 +56,25 @@ pub(super) struct Draft {
     /// What receivers are told has happened.
     pub(super) name: String,
     pub(super) pairs: Vec<Pair>,
+    /// `About`, written down.
+    pub(super) about: String,
     pub(super) body: Bytes,
     /// Of everything that is not in name and body.
     pub(super) digest: i64,
+}
+
+/// What a trigger was about, and whom it reached: kept to say later why a webhook heard of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct About {
+    pub(super) resource: String,
+    pub(super) trigger: String,
+    pub(super) guid: String,
+    /// GUIDs of related things whose webhooks hear of it, by their resource.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) reached: BTreeMap<String, Vec<String>>,
+    /// Resources of related things whose webhooks do not.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) beyond: BTreeSet<String>,
 }
 
 /// The members of an object, each as it was written.
@@ -96,10 +113,12 @@ impl Draft {
         if body.len() > NOTIFICATION_BODY_BYTES_MAX {
             return Err(Refusal::TooLarge(NOTIFICATION_BODY_BYTES_MAX));
         }
+        let about = About::of(&own, &trigger, &related, kinds);
         Ok(Self {
             id,
             name: name.unwrap_or_else(|| kinds.name(&own.resource, &trigger)),
-            pairs: pairs(&own, &trigger, &related, kinds),
+            pairs: about.pairs(),
+            about: about.written(),
             body: Bytes::copy_from_slice(body.as_bytes()),
             digest: digest(&own, &trigger, &related),
         })
@@ -109,23 +128,6 @@ impl Draft {
     pub(super) fn headers(&self) -> Headers {
         Headers::from_pairs([(TRIGGER_HEADER, self.name.as_bytes())])
     }
-}
-
-/// What it stands for: itself, and each related resource that it reaches.
-fn pairs(own: &Subject, trigger: &str, related: &BTreeSet<Subject>, kinds: &Kinds) -> Vec<Pair> {
-    let reached = kinds.reached(&own.resource, trigger);
-    let related = related
-        .iter()
-        .filter(|subject| reached.contains(&subject.resource))
-        .map(|subject| Pair {
-            topic: related_topic(&subject.resource, trigger),
-            scope: subject.guid.clone(),
-        });
-    let itself = Pair {
-        topic: topic(&own.resource, trigger),
-        scope: own.guid.clone(),
-    };
-    std::iter::once(itself).chain(related).collect()
 }
 
 fn digest(own: &Subject, trigger: &str, related: &BTreeSet<Subject>) -> i64 {
@@ -140,6 +142,50 @@ fn digest(own: &Subject, trigger: &str, related: &BTreeSet<Subject>) -> i64 {
     let TokenHash(hash) = TokenHash::of_parts(&parts);
     let bytes = hash.first_chunk().copied().unwrap_or_default();
     i64::from_le_bytes(bytes)
+}
+
+impl About {
+    fn of(own: &Subject, trigger: &str, related: &BTreeSet<Subject>, kinds: &Kinds) -> Self {
+        let targets = kinds.reached(&own.resource, trigger);
+        let mut about = Self {
+            resource: own.resource.clone(),
+            trigger: trigger.to_owned(),
+            guid: own.guid.clone(),
+            reached: BTreeMap::new(),
+            beyond: BTreeSet::new(),
+        };
+        for subject in related {
+            let resource = subject.resource.clone();
+            if targets.contains(&resource) {
+                let guids = about.reached.entry(resource).or_default();
+                guids.push(subject.guid.clone());
+            } else {
+                about.beyond.insert(resource);
+            }
+        }
+        about
+    }
+
+    /// What it stands for: itself, and each related resource that it reaches.
+    pub(super) fn pairs(&self) -> Vec<Pair> {
+        let itself = Pair {
+            topic: topic(&self.resource, &self.trigger),
+            scope: self.guid.clone(),
+        };
+        let related = self.reached.iter().flat_map(|(resource, guids)| {
+            let topic = related_topic(resource, &self.trigger);
+            guids.iter().map(move |guid| Pair {
+                topic: topic.clone(),
+                scope: guid.clone(),
+            })
+        });
+        std::iter::once(itself).chain(related).collect()
+    }
+
+    fn written(&self) -> String {
+        // Texts in lists and maps: always JSON.
+        serde_json::to_string(self).unwrap_or_default()
+    }
 }
 
 impl Members<'_> {

@@ -1,18 +1,73 @@
-//! This dialect's part of the dashboard.
+//! This dialect's part of the dashboard: the form of a webhook, and its facts in words.
+//!
+//! What is typed is judged by `fields.rs`, as what programs send is. What a webhook has already
+//! stays allowed: a show or an action type that is not known any more spoils no other change.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::webhook::Webhook;
+use model::board::WebhookThen;
+use model::notification::NewNotification;
+use model::refusal::{Fault, Refusal};
+use model::target::masked;
+use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
 
-use super::super::board::{Board, Described};
-use super::Pretix;
-use super::fields::Settings;
+use super::super::board::{
+    Around, Board, Described, Fact, Forms, Happened, Verdict, listed, unmasked,
+};
+use super::super::form::{Choice, Control, Field, Form, Group, Text, TextKind};
+use super::fields::{Bounds, Fields, Given, Settings};
+use super::json::{Object, Value};
+use super::webhooks::{edited, fields_of, written};
+use super::{Pretix, explain, sample};
+use crate::body::Query;
 
-pub(super) fn board(_pretix: &Arc<Pretix>) -> Board {
+/// Shows that are listed with a box each; of more the others are typed.
+const SHOWS_MAX: usize = 150;
+
+/// All events, or those that are chosen.
+const ALL: &str = "all";
+const SOME: &str = "some";
+
+/// Further shows by their codes, where there are too many to list.
+const MORE_EVENTS: &str = "more_events";
+
+/// What action types are shown together, by how they begin. The first that fits holds.
+const GROUPS: &[(&str, &[&str])] = &[
+    (
+        "Payments and refunds",
+        &["pretix.event.order.refund.", "pretix.event.order.payment."],
+    ),
+    ("Orders", &["pretix.event.order."]),
+    ("Check-in", &["pretix.event.checkin"]),
+    ("Waiting list", &["pretix.event.orders.waitinglist."]),
+    (
+        "Products and quotas",
+        &["pretix.event.item.", "pretix.event.quota."],
+    ),
+    (
+        "Shows and their shops",
+        &["pretix.event.", "pretix.subevent."],
+    ),
+    ("Vouchers", &["pretix.voucher."]),
+    (
+        "Customers and gift cards",
+        &["pretix.customer.", "pretix.giftcards."],
+    ),
+    ("More of this server", &[""]),
+];
+
+/// In which order the groups are shown: orders first.
+const ORDER: [usize; 9] = [1, 0, 2, 3, 4, 5, 6, 7, 8];
+
+pub(super) fn board(pretix: &Arc<Pretix>) -> Board {
+    let forms = Arc::clone(pretix);
     Board {
         platform: "pretix",
         tenant_word: "Organizer",
         describe: Box::new(describe),
+        deletes: false,
+        forms,
     }
 }
 
@@ -37,5 +92,401 @@ fn describe(webhook: &Webhook) -> Described {
     Described {
         name: settings.comment.filter(|comment| !comment.is_empty()),
         wants: format!("{types}, {events}"),
+    }
+}
+
+impl Forms for Pretix {
+    fn form(&self, around: &Around<'_>, webhook: Option<&Webhook>) -> Result<Form, Refusal> {
+        let fields = match webhook {
+            Some(webhook) => fields_of(webhook)?,
+            None => Fields {
+                enabled: true,
+                target_url: String::new(),
+                settings: Settings {
+                    all_events: true,
+                    limit_events: Vec::new(),
+                    action_types: Vec::new(),
+                    comment: None,
+                },
+            },
+        };
+        Ok(self.shape(around, &fields))
+    }
+
+    fn create(&self, around: &Around<'_>, typed: &Query) -> Result<NewWebhook, Refusal> {
+        let fields = self.judge(around, None, typed)?;
+        Ok(new_webhook(around, fields)?)
+    }
+
+    fn change(
+        &self,
+        around: &Around<'_>,
+        old: &Webhook,
+        typed: &Query,
+    ) -> Result<Webhook, Refusal> {
+        let fields = self.judge(around, Some(fields_of(old)?), typed)?;
+        edited(old, fields, around.now)
+    }
+
+    fn facts(&self, webhook: &Webhook, _trusted: bool) -> Vec<Fact> {
+        let Ok(settings) = serde_json::from_str::<Settings>(&webhook.settings) else {
+            return Vec::new();
+        };
+        let types = settings.action_types.iter().map(|key| {
+            let known = self.kinds.get(key);
+            known.map_or_else(|| key.clone(), |kind| format!("{} ({key})", kind.label))
+        });
+        let events = match settings.all_events {
+            true => vec!["All, also those to come".to_owned()],
+            false => settings.limit_events.clone(),
+        };
+        let mut facts = vec![
+            Fact {
+                values: types.collect(),
+                ..Fact::new("Action types", "")
+            },
+            Fact {
+                values: events,
+                help: if settings.all_events {
+                    ""
+                } else {
+                    "What belongs to no show, such as customers, is sent whatever is chosen."
+                },
+                ..Fact::new("Shows", "")
+            },
+        ];
+        let comment = settings.comment.filter(|comment| !comment.is_empty());
+        facts.extend(comment.map(|comment| Fact::new("Comment", comment)));
+        facts.push(Fact::code("Number", webhook.id.to_string()));
+        facts
+    }
+
+    fn doubt(&self, webhook: &Webhook) -> Option<String> {
+        let settings: Settings = serde_json::from_str(&webhook.settings).ok()?;
+        settings.action_types.is_empty().then(|| {
+            "It asks for no action type, so it will not be called. Choose some.".to_owned()
+        })
+    }
+
+    fn samples(&self, webhook: &Webhook) -> Vec<Choice> {
+        sample::kinds(self, webhook)
+    }
+
+    fn sample(
+        &self,
+        around: &Around<'_>,
+        webhook: &Webhook,
+        kind: &str,
+    ) -> Result<Option<NewNotification>, Refusal> {
+        sample::make(self, around, webhook, kind)
+    }
+
+    fn explain(&self, happened: &Happened<'_>, then: &WebhookThen) -> Verdict {
+        explain::explain(&self.kinds, happened, then)
+    }
+}
+
+fn new_webhook(around: &Around<'_>, fields: Fields) -> Result<NewWebhook, Refusal> {
+    let asked = Disabled {
+        at: around.now,
+        cause: DisabledCause::Asked,
+    };
+    Ok(NewWebhook {
+        tenant: around.tenant.id,
+        key: None,
+        target_url: fields.target_url,
+        disabled: (!fields.enabled).then_some(asked),
+        filter: fields.settings.filter(),
+        settings: written(&fields.settings)?,
+        headers: Headers::default(),
+        retries_max: None,
+    })
+}
+
+impl Pretix {
+    /// The form that shows these fields.
+    fn shape(&self, around: &Around<'_>, fields: &Fields) -> Form {
+        let settings = &fields.settings;
+        let url = Text {
+            value: masked(&fields.target_url),
+            kind: TextKind::Url,
+            required: true,
+        };
+        let comment = Text {
+            value: settings.comment.clone().unwrap_or_default(),
+            kind: TextKind::Lines,
+            required: false,
+        };
+        let which = |value: &str, label: &str, help: &str, chosen| Choice {
+            value: value.to_owned(),
+            label: label.to_owned(),
+            help: help.to_owned(),
+            chosen,
+            ..Choice::default()
+        };
+        let scope = vec![
+            which(ALL, "All shows", "Those to come, too.", settings.all_events),
+            which(
+                SOME,
+                "Only the shows chosen below",
+                "What belongs to no show, such as customers or gift cards, is sent all the same.",
+                !settings.all_events,
+            ),
+        ];
+        let (shows, more) = shows(around, settings);
+        let mut all = vec![
+            Field::new("target_url", "Target URL", Control::Text(url)).with_help(
+                "Where calls go, such as https://example.com/hook. A user and a password in it \
+                 (https://user:password@…) are sent as Basic credentials and not shown again.",
+            ),
+            Field::new("enabled", "Enabled", Control::Switch { on: fields.enabled }).with_help(
+                "While it is off, nothing is sent, and what happens is not kept for it.",
+            ),
+            Field::new(
+                "action_types",
+                "Action types",
+                Control::Checks(self.types(settings)),
+            )
+            .with_help("What it is called for."),
+            Field::new("all_events", "Shows", Control::Radio(scope)),
+            Field::new("limit_events", "Chosen shows", Control::Checks(shows))
+                .with_help("They count if \u{201c}Only the shows chosen below\u{201d} is set."),
+        ];
+        all.extend(more.map(|more| {
+            let more = Text {
+                value: more,
+                kind: TextKind::Lines,
+                required: false,
+            };
+            Field::new(MORE_EVENTS, "Further shows", Control::Text(more))
+                .with_help("There are too many to list. Type the codes of others, one a line.")
+        }));
+        all.push(
+            Field::new("comment", "Comment", Control::Text(comment))
+                .with_help("For people: what it is for. May be empty."),
+        );
+        Form { fields: all }
+    }
+
+    fn types(&self, settings: &Settings) -> Vec<Group> {
+        let wanted: BTreeSet<&str> = settings.action_types.iter().map(String::as_str).collect();
+        let mut groups: Vec<Group> = GROUPS
+            .iter()
+            .map(|(label, _)| Group {
+                label: (*label).to_owned(),
+                choices: Vec::new(),
+            })
+            .collect();
+        for kind in self.kinds.iter() {
+            let choice = Choice {
+                value: kind.key.clone(),
+                label: match kind.label.as_str() {
+                    "" => kind.key.clone(),
+                    label => label.to_owned(),
+                },
+                code: kind.key.clone(),
+                help: kind.help.clone(),
+                chosen: wanted.contains(kind.key.as_str()),
+            };
+            let begins = |(_, starts): &(&str, &[&str])| {
+                starts.iter().any(|start| kind.key.starts_with(start))
+            };
+            let at = GROUPS.iter().position(begins).unwrap_or(0);
+            if let Some(group) = groups.get_mut(at) {
+                group.choices.push(choice);
+            }
+        }
+        let mut groups: Vec<Group> = ORDER
+            .iter()
+            .filter_map(|at| groups.get(*at).cloned())
+            .filter(|group| !group.choices.is_empty())
+            .collect();
+        let gone = wanted.iter().filter(|key| !self.kinds.is_registered(key));
+        let gone: Vec<Choice> = gone
+            .map(|key| unknown(key, "Not registered any more."))
+            .collect();
+        groups.extend((!gone.is_empty()).then(|| Group {
+            label: "Not registered any more".to_owned(),
+            choices: gone,
+        }));
+        groups
+    }
+
+    /// What was typed, judged as what programs send; `old` may keep what it has.
+    fn judge(
+        &self,
+        around: &Around<'_>,
+        old: Option<Fields>,
+        typed: &Query,
+    ) -> Result<Fields, Refusal> {
+        let (types_kept, events_kept, comment_kept, url) = match &old {
+            Some(old) => (
+                old.settings.action_types.clone(),
+                old.settings.limit_events.clone(),
+                old.settings.comment.clone(),
+                Some(old.target_url.as_str()),
+            ),
+            None => (Vec::new(), Vec::new(), None, None),
+        };
+        let mut faults = Vec::new();
+        let url = unmasked(typed.get("target_url").unwrap_or_default().trim(), url);
+        let url = url.unwrap_or_else(|words| {
+            faults.push(Fault::new("target_url", words));
+            // Sound by itself, so that nothing else is said of it.
+            "https://example.org/".to_owned()
+        });
+        let known = around.events.iter().map(|event| event.slug.clone());
+        let events: BTreeSet<String> = known.chain(events_kept.iter().cloned()).collect();
+        let (kept, types): (Vec<&str>, Vec<&str>) = typed.all("action_types").partition(|key| {
+            types_kept.iter().any(|own| own == key) && !self.kinds.is_registered(key)
+        });
+        let all_events = typed.get("all_events") != Some(SOME);
+        let given = given(typed, &url, &types, all_events, comment_kept.as_deref());
+        let bounds = Bounds {
+            kinds: &self.kinds,
+            events: &events,
+        };
+        let fields = Given::read(&given, true, &bounds).and_then(|given| given.over(None));
+        match fields {
+            Ok(mut fields) if faults.is_empty() => {
+                let types = &mut fields.settings.action_types;
+                types.extend(kept.into_iter().map(str::to_owned));
+                types.sort();
+                types.dedup();
+                keep_order(&mut fields.settings.limit_events, &events_kept);
+                Ok(fields)
+            }
+            Ok(_) => Err(Refusal::Invalid(faults)),
+            Err(more) => {
+                faults.extend(more.into_iter().map(plainer));
+                Err(Refusal::Invalid(faults))
+            }
+        }
+    }
+}
+
+/// Leaves shows as they were if they are the same ones: boxes have an order of their own.
+fn keep_order(shows: &mut Vec<String>, before: &[String]) {
+    let set = |slugs: &[String]| slugs.iter().cloned().collect::<BTreeSet<String>>();
+    if set(shows) == set(before) {
+        shows.clear();
+        shows.extend_from_slice(before);
+    }
+}
+
+/// The fields of the form as a program would send them.
+fn given(
+    typed: &Query,
+    url: &str,
+    types: &[&str],
+    all_events: bool,
+    old_comment: Option<&str>,
+) -> Object {
+    let list = |items: Vec<&str>| Value::List(items.into_iter().map(Value::text).collect());
+    // Boxes that do not count say nothing.
+    let more = typed.get(MORE_EVENTS).unwrap_or_default();
+    let more = more.split(['\n', ',']).map(str::trim);
+    let more = more.filter(|slug| !slug.is_empty());
+    let slugs = match all_events {
+        true => Vec::new(),
+        false => typed.all("limit_events").chain(more).collect(),
+    };
+    let comment = typed.get("comment").unwrap_or_default();
+    let comment = comment.replace("\r\n", "\n");
+    let comment = match comment.trim() {
+        // No comment and an empty one look alike here: what there is stays.
+        "" => old_comment
+            .filter(|old| old.is_empty())
+            .map_or(Value::Null, Value::text),
+        _ => Value::text(comment),
+    };
+    let pairs = [
+        ("enabled", Value::Bool(typed.get("enabled").is_some())),
+        ("target_url", Value::text(url)),
+        ("all_events", Value::Bool(all_events)),
+        ("limit_events", list(slugs)),
+        ("action_types", list(types.to_vec())),
+        ("comment", comment),
+    ];
+    Object::of(pairs)
+}
+
+/// The same in words for people.
+fn plainer(fault: Fault) -> Fault {
+    let reason = |words: String| match (fault.field.as_str(), words.as_str()) {
+        ("target_url", "Enter a valid URL.") => "Enter a URL that begins with https:// or \
+            http:// and names a host, such as https://example.com/hook."
+            .to_owned(),
+        ("target_url", "This field may not be blank.") => "Enter the URL to be called.".to_owned(),
+        ("limit_events", _) => match words.strip_prefix("Object with slug=") {
+            Some(rest) => {
+                let slug = rest.strip_suffix(" does not exist.").unwrap_or(rest);
+                format!("There is no show with the code {slug}.")
+            }
+            None => words,
+        },
+        _ => words,
+    };
+    let reasons = fault.reasons.into_iter().map(reason).collect();
+    Fault {
+        field: fault.field,
+        reasons,
+    }
+}
+
+/// The shows to choose from, and those of the webhook that do not fit, if not all are listed.
+fn shows(around: &Around<'_>, settings: &Settings) -> (Vec<Group>, Option<String>) {
+    let limit: BTreeSet<&str> = settings.limit_events.iter().map(String::as_str).collect();
+    let known: BTreeSet<&str> = around.events.iter().map(|own| own.slug.as_str()).collect();
+    let mut choices: Vec<Choice> = around
+        .events
+        .iter()
+        .map(|event| Choice {
+            value: event.slug.clone(),
+            label: match event.name.as_str() {
+                "" => event.slug.clone(),
+                name => name.to_owned(),
+            },
+            code: event.slug.clone(),
+            help: event.date_from.map_or_else(String::new, |at| {
+                at.to_string().split('T').next().unwrap_or_default().into()
+            }),
+            chosen: limit.contains(event.slug.as_str()),
+        })
+        .collect();
+    let gone = limit.iter().filter(|slug| !known.contains(*slug));
+    choices.extend(gone.map(|slug| unknown(slug, "Not known here (any more).")));
+    if choices.len() <= SHOWS_MAX {
+        let label = String::new();
+        return (vec![Group { label, choices }], None);
+    }
+    // Stable: those that are chosen first, else in their order; the latest are the most wanted.
+    choices.reverse();
+    choices.sort_by_key(|choice| !choice.chosen);
+    let rest = choices.split_off(SHOWS_MAX);
+    let rest: Vec<String> = rest
+        .into_iter()
+        .filter(|choice| choice.chosen)
+        .map(|choice| choice.value)
+        .collect();
+    let label = format!("{SHOWS_MAX} of {}", around.events.len());
+    (vec![Group { label, choices }], Some(rest.join("\n")))
+}
+
+fn unknown(value: &str, help: &str) -> Choice {
+    Choice {
+        value: value.to_owned(),
+        label: value.to_owned(),
+        code: String::new(),
+        help: help.to_owned(),
+        chosen: true,
+    }
+}
+
+/// The shows of a webhook, for a sentence.
+pub(super) fn shows_of(settings: &Settings) -> String {
+    match settings.limit_events.as_slice() {
+        [] => "no show".to_owned(),
+        slugs => listed(slugs.iter().map(String::as_str)),
     }
 }

@@ -284,7 +284,12 @@ fn done(shared: &Shared, id: String, acceptance: &Acceptance, made: bool) -> Res
     done
 }
 
-fn notification(tenant: &Tenant, draft: &Draft, id: &str, at: Timestamp) -> NewNotification {
+pub(super) fn notification(
+    tenant: &Tenant,
+    draft: &Draft,
+    id: &str,
+    at: Timestamp,
+) -> NewNotification {
     NewNotification {
         tenant: tenant.id,
         key: id.to_owned(),
@@ -302,7 +307,7 @@ fn notification(tenant: &Tenant, draft: &Draft, id: &str, at: Timestamp) -> NewN
 
 impl Ids {
     /// Larger than every one before, and by chance different from those of other processes.
-    fn next(&self, shared: &Shared, at: Timestamp) -> String {
+    pub(super) fn next(&self, shared: &Shared, at: Timestamp) -> String {
         let spread = i64::try_from(shared.draw(1_000)).unwrap_or(0);
         let micros = at.as_millis().saturating_sub(IDS_BEGIN_MS).max(0);
         let fresh = micros.saturating_mul(1_000).saturating_add(spread);

@@ -75,7 +75,8 @@ impl Kinds {
         None
     }
 
-    fn get(&self, key: &str) -> Option<&Kind> {
+    /// The registered type of this key.
+    pub(super) fn get(&self, key: &str) -> Option<&Kind> {
         self.all.get(*self.by_key.get(key)?)
     }
 }

@@ -4,16 +4,19 @@ mod answer;
 mod declare;
 mod demo;
 mod example;
+mod explain;
 mod fields;
 mod form;
 mod input;
 mod intake;
 mod json;
 mod kinds;
+mod load;
 mod log;
 mod places;
 mod python;
 mod refuse;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -60,6 +63,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         board,
         example: example::example,
         demo: demo::demo,
+        load: Some(load::load),
     }
 }
 

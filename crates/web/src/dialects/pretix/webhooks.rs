@@ -187,7 +187,11 @@ async fn save(
     Err(refused(&StoreError::Stale))
 }
 
-fn edited(old: &Webhook, fields: Fields, at: model::time::Timestamp) -> Result<Webhook, Refusal> {
+pub(super) fn edited(
+    old: &Webhook,
+    fields: Fields,
+    at: model::time::Timestamp,
+) -> Result<Webhook, Refusal> {
     let asked = Disabled {
         at,
         cause: DisabledCause::Asked,
@@ -297,7 +301,7 @@ fn shown(webhook: &Webhook, events: &Order) -> Result<Value, Refusal> {
     ]))
 }
 
-fn fields_of(webhook: &Webhook) -> Result<Fields, Refusal> {
+pub(super) fn fields_of(webhook: &Webhook) -> Result<Fields, Refusal> {
     let settings = serde_json::from_str(&webhook.settings).map_err(|error| {
         tracing::error!(webhook = %webhook.id, %error, "the settings of a webhook are damaged");
         Refusal::Internal

@@ -122,6 +122,13 @@ pub(super) static GIFTCARD_USED: Class = Class {
     has_scope: false,
 };
 
+impl Class {
+    /// The keys of its notifications, in their order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.keys.iter().map(|(name, _)| *name)
+    }
+}
+
 /// A notification that is sound and lacks at most its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Draft {

@@ -3,9 +3,13 @@
 pub(crate) mod browser;
 mod coverage;
 mod hostile;
+mod live;
+mod log;
 mod overview;
+mod past;
 mod settings;
 mod sign_in;
+mod story;
 mod users;
 mod uses;
 mod yourself;

@@ -1,0 +1,369 @@
+//! The form of a webhook as a dialect describes it and pages show it: fields with what they hold,
+//! what helps, what is wrong, and what somebody else made of them meanwhile.
+//!
+//! Knows no dialect and no markup. What was typed is never lost: not to a fault, not to a change
+//! by somebody else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use model::refusal::Fault;
+use model::tenant::TokenHash;
+
+use crate::body::Query;
+
+/// Of a text that was typed this much comes back with its faults: more than any field may have.
+const TYPED_CHARS_MAX: usize = 8_192;
+
+/// Values that nobody offered and that come back with their faults.
+const STRANGE_MAX: usize = 50;
+
+/// Names of what is chosen that are shown in a sentence.
+const NAMED_MAX: usize = 12;
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Form {
+    pub(crate) fields: Vec<Field>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Field {
+    /// As the REST resource calls it.
+    pub(crate) name: &'static str,
+    /// As people call it.
+    pub(crate) label: &'static str,
+    pub(crate) help: String,
+    pub(crate) control: Control,
+    pub(crate) faults: Vec<String>,
+    /// What somebody else made of it while the form was open.
+    pub(crate) meanwhile: Option<String>,
+}
+
+/// How a value is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Control {
+    Text(Text),
+    Number {
+        value: String,
+        most: u32,
+    },
+    Switch {
+        on: bool,
+    },
+    /// One of a few.
+    Radio(Vec<Choice>),
+    /// Any number of many, in groups; can be searched.
+    Checks(Vec<Group>),
+    /// A group, and one of its choices, which depend on the group.
+    Pair {
+        first: &'static str,
+        second: &'static str,
+        groups: Vec<Group>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Text {
+    pub(crate) value: String,
+    pub(crate) kind: TextKind,
+    pub(crate) required: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextKind {
+    Line,
+    Url,
+    /// Something with several lines.
+    Lines,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) label: String,
+    pub(crate) choices: Vec<Choice>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Choice {
+    pub(crate) value: String,
+    pub(crate) label: String,
+    /// What programs call it; may be empty.
+    pub(crate) code: String,
+    pub(crate) help: String,
+    pub(crate) chosen: bool,
+}
+
+impl Field {
+    pub(crate) fn new(name: &'static str, label: &'static str, control: Control) -> Self {
+        Self {
+            name,
+            label,
+            help: String::new(),
+            control,
+            faults: Vec::new(),
+            meanwhile: None,
+        }
+    }
+
+    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into();
+        self
+    }
+
+    /// Stands for the value, so that a form can tell later whether it is still the same.
+    pub(crate) fn mark(&self) -> String {
+        let state = self.state();
+        let parts = [self.name.as_bytes(), state.as_bytes()];
+        let TokenHash(hash) = TokenHash::of_parts(&parts);
+        let short = hash.first_chunk::<9>().copied().unwrap_or_default();
+        format!("{}:{}", self.name, BASE64_URL_SAFE_NO_PAD.encode(short))
+    }
+
+    /// The value as one text, to be compared.
+    fn state(&self) -> String {
+        match &self.control {
+            Control::Text(text) => text.value.clone(),
+            Control::Number { value, .. } => value.clone(),
+            Control::Switch { on } => on.to_string(),
+            Control::Radio(choices) => chosen(choices).map(|c| c.value.as_str()).collect(),
+            Control::Checks(groups) | Control::Pair { groups, .. } => {
+                let all = groups.iter().flat_map(|group| chosen(&group.choices));
+                let all: BTreeSet<&str> = all.map(|choice| choice.value.as_str()).collect();
+                all.into_iter().collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+
+    /// The value for people.
+    pub(crate) fn shown(&self) -> String {
+        let named = |choices: Vec<&Choice>| {
+            let more = choices.len().saturating_sub(NAMED_MAX);
+            let names = choices.iter().take(NAMED_MAX);
+            let names: Vec<&str> = names.map(|choice| choice.label.as_str()).collect();
+            match (names.as_slice(), more) {
+                ([], _) => "nothing chosen".to_owned(),
+                (names, 0) => names.join(", "),
+                (names, more) => format!("{} and {more} more", names.join(", ")),
+            }
+        };
+        match &self.control {
+            Control::Text(Text { value, .. }) | Control::Number { value, .. } => match &**value {
+                "" => "empty".to_owned(),
+                value => value.to_owned(),
+            },
+            Control::Switch { on: true } => "on".to_owned(),
+            Control::Switch { on: false } => "off".to_owned(),
+            Control::Radio(choices) => named(chosen(choices).collect()),
+            Control::Checks(groups) => {
+                named(groups.iter().flat_map(|g| chosen(&g.choices)).collect())
+            }
+            Control::Pair { groups, .. } => {
+                let pair = groups.iter().find_map(|group| {
+                    let choice = chosen(&group.choices).next()?;
+                    Some(format!("{}, {}", group.label, choice.label))
+                });
+                pair.unwrap_or_else(|| named(Vec::new()))
+            }
+        }
+    }
+
+    /// Puts what was typed in place of what it held.
+    fn fill(&mut self, typed: &Query) {
+        let text = || clipped(typed.get(self.name).unwrap_or_default());
+        match &mut self.control {
+            Control::Text(field) => field.value = text(),
+            Control::Number { value, .. } => *value = text(),
+            Control::Switch { on } => *on = typed.get(self.name).is_some(),
+            Control::Radio(choices) => {
+                let given = typed.get(self.name).unwrap_or_default();
+                for choice in choices {
+                    choice.chosen = choice.value == given;
+                }
+            }
+            Control::Checks(groups) => {
+                let given: BTreeSet<&str> = typed.all(self.name).collect();
+                choose(groups, given);
+            }
+            Control::Pair { groups, .. } => {
+                let given = typed.get(self.name).filter(|given| !given.is_empty());
+                choose(groups, given.into_iter().collect());
+            }
+        }
+    }
+}
+
+fn chosen(choices: &[Choice]) -> impl Iterator<Item = &Choice> {
+    choices.iter().filter(|choice| choice.chosen)
+}
+
+/// Chooses what was given; what nobody offered is kept visible.
+fn choose(groups: &mut Vec<Group>, mut given: BTreeSet<&str>) {
+    for choice in groups.iter_mut().flat_map(|group| &mut group.choices) {
+        choice.chosen = given.contains(choice.value.as_str());
+    }
+    let offered = groups.iter().flat_map(|group| &group.choices);
+    for choice in offered {
+        given.remove(choice.value.as_str());
+    }
+    if given.is_empty() {
+        return;
+    }
+    let strange = given.into_iter().take(STRANGE_MAX).map(|value| Choice {
+        value: clipped(value),
+        label: clipped(value),
+        help: "Not known here.".to_owned(),
+        chosen: true,
+        ..Choice::default()
+    });
+    groups.push(Group {
+        label: "Unknown".to_owned(),
+        choices: strange.collect(),
+    });
+}
+
+fn clipped(text: &str) -> String {
+    // Forms send line breaks as two characters (HTML, 4.10.21.4).
+    text.replace("\r\n", "\n")
+        .chars()
+        .take(TYPED_CHARS_MAX)
+        .collect()
+}
+
+impl Form {
+    /// Puts what was typed in place of what the fields held.
+    pub(crate) fn fill(&mut self, typed: &Query) {
+        for field in &mut self.fields {
+            field.fill(typed);
+        }
+    }
+
+    /// Puts each fault at its field. What belongs to none stands at the first.
+    pub(crate) fn blame(&mut self, faults: Vec<Fault>) {
+        for fault in faults {
+            let at = self.fields.iter().position(|own| own.name == fault.field);
+            if let Some(field) = self.fields.get_mut(at.unwrap_or(0)) {
+                field.faults.extend(fault.reasons);
+            }
+        }
+    }
+
+    /// Brings what was typed together with what somebody else stored since the form was made.
+    /// Fields that only they changed take their value; at fields that both changed what was typed
+    /// stays, and what they made of it stands beside. `marks` are those of the form as it was made.
+    pub(crate) fn meet(&mut self, stored: &Self, marks: &BTreeSet<&str>) {
+        let stored: BTreeMap<&str, &Field> =
+            stored.fields.iter().map(|own| (own.name, own)).collect();
+        for typed in &mut self.fields {
+            let Some(theirs) = stored.get(typed.name) else {
+                continue;
+            };
+            if marks.contains(theirs.mark().as_str()) || theirs.state() == typed.state() {
+                continue;
+            }
+            let now = theirs.shown();
+            if marks.contains(typed.mark().as_str()) {
+                typed.control = theirs.control.clone();
+                typed.meanwhile = Some(format!("Somebody else changed this to: {now}."));
+            } else {
+                typed.meanwhile = Some(format!(
+                    "Somebody else changed this to: {now}. Saving replaces that by what is here."
+                ));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form() -> Form {
+        let text = |value: &str| {
+            Control::Text(Text {
+                value: value.to_owned(),
+                kind: TextKind::Line,
+                required: true,
+            })
+        };
+        let choice = |value: &str| Choice {
+            value: value.to_owned(),
+            label: value.to_uppercase(),
+            ..Choice::default()
+        };
+        let groups = vec![Group {
+            label: "All".to_owned(),
+            choices: ["a", "b"].map(choice).to_vec(),
+        }];
+        Form {
+            fields: vec![
+                Field::new("name", "Name", text("old")),
+                Field::new("comment", "Comment", text("")),
+                Field::new("kinds", "Kinds", Control::Checks(groups)),
+                Field::new("enabled", "Enabled", Control::Switch { on: true }),
+            ],
+        }
+    }
+
+    fn typed(text: &str) -> Form {
+        let mut form = form();
+        form.fill(&Query::read(text));
+        form
+    }
+
+    fn value(form: &Form, at: usize) -> String {
+        form.fields[at].shown()
+    }
+
+    #[test]
+    fn what_was_typed_is_kept_even_if_nobody_offered_it() {
+        let form = typed("name=new&kinds=b&kinds=zzz");
+        assert_eq!(value(&form, 0), "new");
+        assert_eq!(value(&form, 2), "B, zzz");
+        assert_eq!(value(&form, 3), "off");
+    }
+
+    #[test]
+    fn a_fault_stands_at_its_field_and_a_strange_one_at_the_first() {
+        let mut form = form();
+        form.blame(vec![Fault::new("kinds", "no"), Fault::new("", "all wrong")]);
+        assert_eq!(form.fields[2].faults, ["no"]);
+        assert_eq!(form.fields[0].faults, ["all wrong"]);
+    }
+
+    #[test]
+    fn what_others_changed_and_what_was_typed_both_survive() {
+        let made = form();
+        let marks: Vec<String> = made.fields.iter().map(Field::mark).collect();
+        let marks = marks.iter().map(String::as_str).collect();
+        // They renamed it and commented; whoever typed renamed it and chose a kind.
+        let stored = typed("name=theirs&comment=hello&enabled=on");
+        let mut mine = typed("name=mine&kinds=a&enabled=on");
+        mine.meet(&stored, &marks);
+        assert_eq!(value(&mine, 0), "mine");
+        assert!(
+            mine.fields[0]
+                .meanwhile
+                .as_deref()
+                .unwrap()
+                .contains("theirs")
+        );
+        assert_eq!(value(&mine, 1), "hello");
+        assert!(mine.fields[1].meanwhile.is_some());
+        assert_eq!(value(&mine, 2), "A");
+        assert_eq!(mine.fields[2].meanwhile, None);
+        assert_eq!(mine.fields[3].meanwhile, None);
+    }
+
+    #[test]
+    fn what_comes_back_is_bounded() {
+        let form = typed(&format!("name={}", "x".repeat(100_000)));
+        assert_eq!(value(&form, 0).len(), TYPED_CHARS_MAX);
+        let many: Vec<String> = (0..1_000).map(|n| format!("kinds=k{n}")).collect();
+        let form = typed(&many.join("&"));
+        let Control::Checks(groups) = &form.fields[2].control else {
+            panic!("these are checks");
+        };
+        assert_eq!(groups[1].choices.len(), STRANGE_MAX);
+    }
+}

@@ -1,0 +1,66 @@
+//! Why a webhook got a notification or not, in the words of this dialect.
+//!
+//! The verdict is the filter's; the rule beside it is found again in the settings, and a test
+//! holds the two together.
+
+use model::board::WebhookThen;
+use model::filter::Pair;
+
+use super::super::board::{Happened, Verdict};
+use super::fields::Settings;
+use super::form::shows_of;
+use super::kinds::Kinds;
+use super::wire::{ORGANIZER_SCOPE, event_scope};
+
+pub(super) fn explain(kinds: &Kinds, happened: &Happened<'_>, then: &WebhookThen) -> Verdict {
+    let wanted = then.filter.wants(&pairs(kinds, happened));
+    let found = serde_json::from_str(&then.settings).ok();
+    let found = found.map(|settings| rule(kinds, happened, &settings));
+    match found {
+        Some(verdict) if verdict.wanted == wanted => verdict,
+        Some(_) | None if wanted => Verdict::new(true, "Its filter wanted this."),
+        Some(_) | None => Verdict::new(false, "Its filter did not want this."),
+    }
+}
+
+/// What the notification stood for.
+pub(super) fn pairs(kinds: &Kinds, happened: &Happened<'_>) -> Vec<Pair> {
+    let scope = happened.event.map(event_scope);
+    let pair = kinds.of(happened.action_type).map(|kind| Pair {
+        topic: kind.key.clone(),
+        scope: scope.unwrap_or_else(|| ORGANIZER_SCOPE.to_owned()),
+    });
+    pair.into_iter().collect()
+}
+
+/// The rule of the settings that decided.
+pub(super) fn rule(kinds: &Kinds, happened: &Happened<'_>, settings: &Settings) -> Verdict {
+    let action = happened.action_type;
+    let Some(kind) = kinds.of(action) else {
+        let words = format!("No webhook can ask for {action}: it belongs to no action type.");
+        return Verdict::new(false, words);
+    };
+    let as_what = match kind.key == action {
+        true => action.to_owned(),
+        false => format!("{action} (as {})", kind.key),
+    };
+    if !settings.action_types.contains(&kind.key) {
+        let words = format!("Other action type: {as_what} is not among those it asks for.");
+        return Verdict::new(false, words);
+    }
+    let (wanted, where_) = match happened.event {
+        _ if settings.all_events => (true, "for all shows".to_owned()),
+        None => (true, "and this belongs to no show in particular".to_owned()),
+        Some(slug) if settings.limit_events.iter().any(|own| own == slug) => {
+            (true, format!("for the show {slug}"))
+        }
+        Some(slug) => {
+            let words = format!(
+                "Other show: this is about {slug}, and the webhook is limited to {}.",
+                shows_of(settings)
+            );
+            return Verdict::new(false, words);
+        }
+    };
+    Verdict::new(wanted, format!("It asks for {as_what}, {where_}."))
+}

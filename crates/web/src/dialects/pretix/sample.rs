@@ -1,0 +1,117 @@
+//! Samples that somebody sends from the dashboard to see what a receiver does with them. They go
+//! through `wire.rs` as what applications hand in does, and name a show of the organizer if there
+//! is one.
+
+use model::notification::NewNotification;
+use model::refusal::Refusal;
+use model::webhook::Webhook;
+
+use super::super::board::Around;
+use super::super::form::Choice;
+use super::fields::Settings;
+use super::json::{Object, Text, Value};
+use super::wire::Draft;
+use super::{Pretix, intake};
+
+/// The show that a sample is about where an organizer has none.
+const NO_SHOW: &str = "sample";
+
+/// What stands for wildcards: something that happens, and counts for them.
+const CONCRETE: &[(&str, &str)] = &[
+    (
+        "pretix.event.order.changed.*",
+        "pretix.event.order.changed.item",
+    ),
+    ("pretix.event.item.*", "pretix.event.item.changed"),
+    ("pretix.event.quota.*", "pretix.event.quota.closed"),
+    (
+        "pretix.giftcards.transaction.*",
+        "pretix.giftcards.transaction.payment",
+    ),
+];
+
+pub(super) fn kinds(pretix: &Pretix, webhook: &Webhook) -> Vec<Choice> {
+    let Ok(settings) = serde_json::from_str::<Settings>(&webhook.settings) else {
+        return Vec::new();
+    };
+    let choice = |key: &String| Choice {
+        value: key.clone(),
+        label: match pretix.kinds.get(key) {
+            Some(kind) if !kind.label.is_empty() => kind.label.clone(),
+            Some(_) | None => key.clone(),
+        },
+        code: concrete(key),
+        ..Choice::default()
+    };
+    // In the order in which people know them.
+    let known = pretix.kinds.iter().map(|kind| &kind.key);
+    let known = known.filter(|key| settings.action_types.contains(key));
+    let gone = settings.action_types.iter();
+    let gone = gone.filter(|key| !pretix.kinds.is_registered(key));
+    known.chain(gone).map(choice).collect()
+}
+
+fn concrete(key: &str) -> String {
+    let found = CONCRETE.iter().find(|(wildcard, _)| *wildcard == key);
+    match (found, key.strip_suffix(".*")) {
+        (Some((_, action)), _) => (*action).to_owned(),
+        (None, Some(start)) => format!("{start}.sample"),
+        (None, None) => key.to_owned(),
+    }
+}
+
+pub(super) fn make(
+    pretix: &Pretix,
+    around: &Around<'_>,
+    webhook: &Webhook,
+    key: &str,
+) -> Result<Option<NewNotification>, Refusal> {
+    let offered = kinds(pretix, webhook);
+    let Some(choice) = offered.iter().find(|choice| choice.value == key) else {
+        return Ok(None);
+    };
+    let show = show(around, webhook);
+    let organizer = around.tenant.key.as_str();
+    let slug = show.unwrap_or(NO_SHOW);
+    let body = body(pretix, &choice.code, slug, organizer);
+    let draft = Draft::read(body, organizer, &pretix.kinds).map_err(Refusal::Invalid)?;
+    let id = pretix.ids.next(around.shared, around.now);
+    let made = intake::notification(around.tenant, &draft, &id, around.now);
+    Ok(Some(NewNotification {
+        // A show that is not there must not come about by a sample.
+        event: made.event.filter(|_| show.is_some()),
+        only: Some(webhook.id),
+        ..made
+    }))
+}
+
+/// A show that the webhook is for: of those the latest.
+fn show<'a>(around: &Around<'a>, webhook: &Webhook) -> Option<&'a str> {
+    let settings = serde_json::from_str::<Settings>(&webhook.settings).ok()?;
+    let slugs = around.events.iter().map(|event| event.slug.as_str());
+    let is_for =
+        |slug: &&str| settings.all_events || settings.limit_events.iter().any(|own| own == slug);
+    slugs.clone().rev().find(is_for).or_else(|| slugs.last())
+}
+
+/// Every key that such a notification has, with something in it.
+fn body(pretix: &Pretix, action: &str, slug: &str, organizer: &str) -> Value {
+    let class = pretix.kinds.of(action).and_then(|kind| kind.class);
+    let keys = class.map_or(vec!["event", "action"], |class| class.names().collect());
+    let value = |key: &str| match key {
+        "event" => Some(Value::text(slug)),
+        "action" => Some(Value::text(action)),
+        "code" => Some(Value::text("TEST7")),
+        "customer" => Some(Value::text("TEST7CU")),
+        "type" => Some(Value::text("entry")),
+        "first_checkin" => Some(Value::Bool(true)),
+        "acceptor_slug" => Some(Value::text(organizer)),
+        // Filled in for every notification.
+        "notification_id" | "organizer" | "issuer_slug" => None,
+        _ => Some(Value::int(1)),
+    };
+    let pairs = keys
+        .into_iter()
+        .filter_map(|key| Some((Text::Whole(key.to_owned()), value(key)?)));
+    Value::Object(Object::from_pairs(pairs.collect()))
+}

@@ -1,0 +1,102 @@
+//! The notifications of a tenant, newest first: which came in, and which of them nobody got.
+
+use askama::Template;
+use model::board::{NotificationQuery, NotificationRow};
+use model::id::NotificationId;
+use model::limits::{NOTIFICATION_KEY_BYTES_MAX, PAGE_ROWS_MAX};
+use model::people::Role;
+
+use super::layout::{Shell, Tab, path_of};
+use super::page::{Needs, Page, get};
+use super::shown::{Shown, Trouble, go_to, page};
+use super::view::{When, short};
+use super::visit::Visit;
+
+/// Characters of a name in the list; its own page has all.
+const SHOWN_CHARS_MAX: usize = 120;
+
+#[derive(Template)]
+#[template(path = "notifications.html")]
+struct ListPage {
+    shell: Shell,
+    path: String,
+    rows: Vec<Row>,
+    unwanted: bool,
+    /// Looked for, and not found.
+    missed: Option<String>,
+    is_first: bool,
+    older: Option<String>,
+}
+
+struct Row {
+    id: NotificationId,
+    at: When,
+    action_type: String,
+    event: Option<String>,
+    key: String,
+    delivery_count: u32,
+    is_test: bool,
+}
+
+pub(super) fn places() -> Vec<Page> {
+    vec![get(
+        "notifications",
+        "/t/{tenant}/notifications",
+        Needs::Role(Role::Look),
+        list,
+    )]
+}
+
+async fn list(visit: Visit) -> Result<Shown, Trouble> {
+    let tenant = visit.tenant()?;
+    let (id, path) = (tenant.id, format!("{}/notifications", path_of(tenant)));
+    let key = visit.query.get("key").unwrap_or_default().trim().to_owned();
+    let missed = match key.as_str() {
+        "" => None,
+        key if key.len() > NOTIFICATION_KEY_BYTES_MAX => Some(short(key, SHOWN_CHARS_MAX)),
+        key => {
+            let found = visit
+                .shared
+                .ask(|store| store.notification_by_key(id, key.to_owned()))
+                .await?;
+            if let Some(story) = found {
+                return Ok(go_to(&format!("{path}/{}", story.id)));
+            }
+            Some(short(key, SHOWN_CHARS_MAX))
+        }
+    };
+    let unwanted = visit.query.get("unwanted").is_some();
+    let before = visit.query.get("before").and_then(|text| text.parse().ok());
+    let query = NotificationQuery {
+        unwanted,
+        older_than: before.map(NotificationId),
+        limit: PAGE_ROWS_MAX,
+    };
+    let found = visit
+        .shared
+        .ask(|store| store.notifications(id, query.clone()))
+        .await?;
+    let last = found.last().filter(|_| found.len() >= PAGE_ROWS_MAX);
+    let filter = if unwanted { "&unwanted=1" } else { "" };
+    page(&ListPage {
+        shell: Shell::of(&visit, Tab::Notifications, "Notifications"),
+        older: last.map(|row| format!("{path}?before={}{filter}", row.id)),
+        path,
+        rows: found.into_iter().map(row).collect(),
+        unwanted,
+        missed,
+        is_first: before.is_none(),
+    })
+}
+
+fn row(row: NotificationRow) -> Row {
+    Row {
+        id: row.id,
+        at: When(row.accepted_at),
+        action_type: short(&row.action_type, SHOWN_CHARS_MAX),
+        event: row.event.map(|slug| short(&slug, SHOWN_CHARS_MAX)),
+        key: short(&row.key, SHOWN_CHARS_MAX),
+        delivery_count: row.delivery_count,
+        is_test: row.is_test,
+    }
+}

@@ -1,0 +1,258 @@
+//! Sending a test: a sample notification of a kind that the webhook wants, for this webhook only,
+//! and what came of it at once.
+//!
+//! It goes the way of every notification. The page waits a moment for the first attempt, never
+//! for a slow receiver.
+
+use std::time::Duration;
+
+use askama::Template;
+use http::StatusCode;
+use model::attempt::Outcome;
+use model::delivery::State;
+use model::id::{DeliveryId, NotificationId};
+use model::notification::Acceptance;
+use model::people::Role;
+use model::query::{DeliveryStory, PastAttempt};
+use model::refusal::Refusal;
+use model::target::masked;
+use model::webhook::Headers;
+
+use super::editing::{Ground, find, path_to};
+use super::layout::{Shell, Tab, path_of};
+use super::page::{Needs, Page, get, post};
+use super::shown::{Shown, Trouble, go_to, page, page_with};
+use super::text::{Body, Piece};
+use super::view::{Lasting, Tone, When, status_words};
+use super::visit::Visit;
+use super::webhook::name_of;
+use crate::dialects::form::Choice;
+
+/// How long the page waits for the first attempt, and how often it looks.
+const LOOKS: u32 = 20;
+const LOOK_AFTER: Duration = Duration::from_millis(100);
+
+/// How often a page without an answer yet looks again by itself.
+const AGAIN_MAX: u32 = 30;
+
+/// How often a sample gets another id, because its own was taken.
+const ID_TRIES: usize = 5;
+
+/// Room on the page for each body and each block of header lines, in bytes.
+const BODY_ROOM: usize = 12 * 1024;
+const HEADERS_ROOM: usize = 6 * 1024;
+
+#[derive(Template)]
+#[template(path = "trial.html")]
+struct TrialPage {
+    shell: Shell,
+    path: String,
+    name: String,
+    url: String,
+    kinds: Vec<Choice>,
+    enabled: bool,
+    fault: Option<&'static str>,
+}
+
+#[derive(Template)]
+#[template(path = "trial_outcome.html")]
+struct OutcomePage {
+    shell: Shell,
+    path: String,
+    name: String,
+    /// The delivery's own page, with every attempt.
+    delivery: String,
+    notification: String,
+    action_type: String,
+    sent_at: When,
+    tone: Tone,
+    status: &'static str,
+    /// Nothing came of it yet.
+    waiting: bool,
+    /// Where to look again.
+    look: String,
+    /// It is looked there again without being asked, which helps for a while.
+    again: bool,
+    attempt: Option<Told>,
+    body: Body,
+}
+
+/// The latest attempt.
+struct Told {
+    words: String,
+    took: Lasting,
+    url: String,
+    request_headers: Piece,
+    answer: Option<Answered>,
+    next: Option<When>,
+}
+
+struct Answered {
+    status: u16,
+    headers: Piece,
+    body: Body,
+}
+
+pub(super) fn places() -> Vec<Page> {
+    let edit = Needs::Role(Role::Edit);
+    vec![
+        get("test", "/t/{tenant}/webhooks/{webhook}/test", edit, ask),
+        post(
+            "test_send",
+            "/t/{tenant}/webhooks/{webhook}/test",
+            edit,
+            send,
+        ),
+        get(
+            "test_outcome",
+            "/t/{tenant}/webhooks/{webhook}/test/{notification}",
+            Needs::Role(Role::Look),
+            show,
+        ),
+    ]
+}
+
+async fn ask(visit: Visit) -> Result<Shown, Trouble> {
+    form(&visit, StatusCode::OK, None).await
+}
+
+async fn form(
+    visit: &Visit,
+    status: StatusCode,
+    fault: Option<&'static str>,
+) -> Result<Shown, Trouble> {
+    let webhook = find(visit).await?;
+    let board = &visit.dialect()?.board;
+    let mut kinds = board.forms.samples(&webhook);
+    let typed = visit.form.get("kind");
+    let position = kinds
+        .iter()
+        .position(|kind| Some(kind.value.as_str()) == typed);
+    if let Some(kind) = kinds.get_mut(position.unwrap_or(0)) {
+        kind.chosen = true;
+    }
+    let page = TrialPage {
+        shell: Shell::of(visit, Tab::Webhooks, "Send a test"),
+        path: path_to(visit.tenant()?, webhook.id),
+        name: name_of((board.describe)(&webhook).name, &webhook),
+        url: masked(&webhook.target_url),
+        kinds,
+        enabled: webhook.enabled(),
+        fault,
+    };
+    page_with(status, &page)
+}
+
+async fn send(visit: Visit) -> Result<Shown, Trouble> {
+    let webhook = find(&visit).await?;
+    let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+    if !webhook.enabled() {
+        return form(&visit, unprocessable, None).await;
+    }
+    let ground = Ground::of(&visit).await?;
+    let kind = visit.form.get("kind").unwrap_or_default();
+    let dialect = visit.dialect()?;
+    for _ in 0..ID_TRIES {
+        let around = ground.around(&visit);
+        let Some(new) = dialect.board.forms.sample(&around, &webhook, kind)? else {
+            return form(&visit, unprocessable, Some("Choose one of these kinds.")).await;
+        };
+        let accepted = visit
+            .shared
+            .ask(|store| store.accept(vec![new.clone()]))
+            .await?;
+        match accepted.first() {
+            // Disabled just before.
+            Some(Acceptance::Accepted { deliveries: 0, .. }) => {
+                return form(&visit, unprocessable, None).await;
+            }
+            Some(
+                Acceptance::Accepted { id, .. }
+                // Its first answer was lost.
+                | Acceptance::Repeated { id, deliveries: 1 },
+            ) => {
+                let path = path_to(visit.tenant()?, webhook.id);
+                return Ok(go_to(&format!("{path}/test/{id}")));
+            }
+            // Somebody has this id.
+            Some(Acceptance::Repeated { .. } | Acceptance::Contradicted { .. }) | None => {}
+        }
+    }
+    Err(Refusal::Busy(1).into())
+}
+
+async fn show(visit: Visit) -> Result<Shown, Trouble> {
+    let webhook = find(&visit).await?;
+    let id = DeliveryId {
+        notification: NotificationId(visit.id("notification")?),
+        webhook: webhook.id,
+    };
+    let story = first_attempt(&visit, id).await?;
+    let tenant = visit.tenant()?;
+    let path = path_to(tenant, webhook.id);
+    let described = (visit.dialect()?.board.describe)(&webhook);
+    let looked: u32 = visit
+        .query
+        .get("again")
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
+    let waiting = story.attempts.is_empty() && story.row.state == State::Pending;
+    let next = looked.saturating_add(1);
+    page(&OutcomePage {
+        shell: Shell::of(&visit, Tab::Webhooks, "Test sent"),
+        name: name_of(described.name, &webhook),
+        delivery: format!("{}/deliveries/{id}", path_of(tenant)),
+        notification: format!("{}/notifications/{}", path_of(tenant), id.notification),
+        action_type: story.row.action_type.clone(),
+        sent_at: When(story.row.accepted_at),
+        tone: Tone::of(story.row.status()),
+        status: status_words(story.row.status()),
+        waiting,
+        look: format!("{path}/test/{}?again={next}", id.notification),
+        again: waiting && looked < AGAIN_MAX,
+        attempt: story.attempts.last().map(told),
+        body: Body::of(&story.body, BODY_ROOM),
+        path,
+    })
+}
+
+/// The delivery, as soon as something came of it or the page has waited long enough.
+async fn first_attempt(visit: &Visit, id: DeliveryId) -> Result<DeliveryStory, Trouble> {
+    let tenant = visit.tenant()?.id;
+    let mut looks = 0;
+    loop {
+        let found = visit.shared.ask(|store| store.delivery(tenant, id)).await?;
+        let story = found.ok_or(Trouble::NotFound)?;
+        looks += 1;
+        let done = !story.attempts.is_empty() || story.row.state.is_end();
+        if done || looks >= LOOKS {
+            return Ok(story);
+        }
+        tokio::time::sleep(LOOK_AFTER).await;
+    }
+}
+
+fn told(past: &PastAttempt) -> Told {
+    let attempt = &past.attempt;
+    Told {
+        words: attempt.outcome.words(),
+        took: Lasting(i64::from(attempt.duration_ms)),
+        url: attempt.url.clone(),
+        request_headers: lines(&attempt.request_headers),
+        answer: match &attempt.outcome {
+            Outcome::Answered(answer) => Some(Answered {
+                status: answer.status,
+                headers: lines(&answer.headers),
+                body: Body::of(&answer.body, BODY_ROOM),
+            }),
+            Outcome::Failed(_) => None,
+        },
+        next: past.next_due_at.map(When),
+    }
+}
+
+/// Header lines as text.
+pub(super) fn lines(headers: &Headers) -> Piece {
+    let text = String::from_utf8_lossy(&headers.0);
+    Piece::of(&text.replace("\r\n", "\n"), HEADERS_ROOM)
+}

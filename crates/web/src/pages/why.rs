@@ -1,0 +1,253 @@
+//! Why (not)? One notification, and of every webhook of the tenant whether it got it, and the
+//! rule that decided, as the webhook stood when the notification came in.
+
+use askama::Template;
+use axum::body::Body as HttpBody;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::{HeaderValue, Response};
+use model::board::{Bystander, NotificationStory, WebhookThen};
+use model::id::{NotificationId, WebhookId};
+use model::limits::PAGE_ROWS_MAX;
+use model::people::Role;
+use model::query::Status;
+use model::target::masked;
+use model::webhook::DisabledCause;
+
+use super::layout::{Shell, Tab, path_of};
+use super::page::{Needs, Page, get};
+use super::shown::{Shown, Trouble, page};
+use super::text::{Body, Piece};
+use super::trial::lines;
+use super::view::{Size, Tone, When, short, status_words};
+use super::visit::Visit;
+use super::webhook::name_of;
+use crate::dialects::board::{Board, Happened};
+
+/// Room on the page for each form of the body, in bytes.
+const BODY_ROOM: usize = 16 * 1024;
+
+/// Characters of a name, a URL or a rule; a page of them stays small.
+const SHOWN_CHARS_MAX: usize = 160;
+const RULE_CHARS_MAX: usize = 600;
+
+#[derive(Template)]
+#[template(path = "notification.html")]
+struct WhyPage {
+    shell: Shell,
+    path: String,
+    list: String,
+    key: String,
+    action_type: String,
+    event: Option<String>,
+    accepted_at: When,
+    delivery_count: u32,
+    is_test: bool,
+    rows: Vec<Row>,
+    is_first: bool,
+    /// Where the webhooks go on, if there are more.
+    more: Option<String>,
+    headers: Piece,
+    body: Body,
+    size: Size,
+}
+
+/// One webhook, and whether it got the notification.
+struct Row {
+    name: String,
+    url: String,
+    /// Its page, unless it is deleted.
+    path: Option<String>,
+    rule: String,
+    /// Leads the rule to a moment.
+    at: Option<When>,
+    /// What else holds.
+    more: Option<String>,
+    changed_since: bool,
+    delivery: Option<Delivery>,
+}
+
+struct Delivery {
+    path: String,
+    tone: Tone,
+    status: &'static str,
+}
+
+pub(super) fn places() -> Vec<Page> {
+    let look = Needs::Role(Role::Look);
+    vec![
+        get(
+            "notification",
+            "/t/{tenant}/notifications/{notification}",
+            look,
+            show,
+        ),
+        get(
+            "notification_body",
+            "/t/{tenant}/notifications/{notification}/body",
+            look,
+            download,
+        ),
+    ]
+}
+
+async fn find(visit: &Visit) -> Result<NotificationStory, Trouble> {
+    let (tenant, id) = (
+        visit.tenant()?.id,
+        NotificationId(visit.id("notification")?),
+    );
+    let found = visit
+        .shared
+        .ask(|store| store.notification(tenant, id))
+        .await?;
+    found.ok_or(Trouble::NotFound)
+}
+
+async fn show(visit: Visit) -> Result<Shown, Trouble> {
+    let story = find(&visit).await?;
+    let tenant = visit.tenant()?;
+    let dialect = visit.dialect()?;
+    let after = visit.query.get("after").and_then(|text| text.parse().ok());
+    let after = after.map(WebhookId);
+    let (id, notification) = (tenant.id, story.id);
+    let bystanders = visit
+        .shared
+        .ask(|store| store.bystanders(id, notification, after, PAGE_ROWS_MAX))
+        .await?;
+    let list = format!("{}/notifications", path_of(tenant));
+    let path = format!("{list}/{notification}");
+    let last = bystanders
+        .last()
+        .filter(|_| bystanders.len() >= PAGE_ROWS_MAX);
+    let row = |bystander| row(&dialect.board, &path_of(tenant), &story, bystander);
+    page(&WhyPage {
+        shell: Shell::of(&visit, Tab::Notifications, "Why (not)?"),
+        more: last.map(|own| format!("{path}?after={}", own.webhook.id)),
+        rows: bystanders.iter().map(row).collect(),
+        path,
+        list,
+        key: short(&story.key, SHOWN_CHARS_MAX),
+        action_type: story.action_type.clone(),
+        event: story.event.clone(),
+        accepted_at: When(story.accepted_at),
+        delivery_count: story.delivery_count,
+        is_test: story.only.is_some(),
+        is_first: after.is_none(),
+        headers: lines(&story.headers),
+        body: Body::of(&story.body, BODY_ROOM),
+        size: Size(story.body.len()),
+    })
+}
+
+fn row(board: &Board, tenant: &str, story: &NotificationStory, bystander: &Bystander) -> Row {
+    let webhook = &bystander.webhook;
+    let name = name_of((board.describe)(webhook).name, webhook);
+    let then = bystander.then.as_ref();
+    let changed_since = then.is_some_and(|then| then.changed_since);
+    let told = tell(board, story, bystander);
+    let page = format!("{tenant}/webhooks/{}", webhook.id);
+    Row {
+        name: short(&name, SHOWN_CHARS_MAX),
+        url: short(&masked(&webhook.target_url), SHOWN_CHARS_MAX),
+        path: (!webhook.is_deleted()).then_some(page),
+        rule: short(&told.rule, RULE_CHARS_MAX),
+        at: told.at,
+        more: told.more.map(|more| short(&more, RULE_CHARS_MAX)),
+        changed_since,
+        delivery: bystander.delivery.map(|(state, attempts)| {
+            let status = Status::of(state, attempts);
+            Delivery {
+                path: format!("{tenant}/deliveries/dlv_{}_{}", story.id, webhook.id),
+                tone: Tone::of(status),
+                status: status_words(status),
+            }
+        }),
+    }
+}
+
+/// The rule that decided, in words.
+struct Told {
+    rule: String,
+    at: Option<When>,
+    more: Option<String>,
+}
+
+impl Told {
+    fn rule(rule: impl Into<String>) -> Self {
+        Self {
+            rule: rule.into(),
+            at: None,
+            more: None,
+        }
+    }
+}
+
+fn tell(board: &Board, story: &NotificationStory, bystander: &Bystander) -> Told {
+    let got = bystander.delivery.is_some();
+    if let Some(only) = story.only {
+        if only != bystander.webhook.id {
+            return Told::rule("A test of another webhook: it went to that one only.");
+        }
+        if got {
+            return Told::rule("A test of this webhook: it went to this one only.");
+        }
+    }
+    let Some(then) = &bystander.then else {
+        return match got {
+            true => Told::rule("It was there when this came in, and wanted it."),
+            false => Told {
+                at: Some(When(bystander.webhook.created_at)),
+                ..Told::rule("Made later: it was created")
+            },
+        };
+    };
+    let happened = Happened {
+        action_type: &story.action_type,
+        event: story.event.as_deref(),
+        about: story.about.as_deref(),
+    };
+    let verdict = board.forms.explain(&happened, then);
+    if !got && then.disabled.is_some() {
+        return disabled(then, &verdict.rule);
+    }
+    match (got, verdict.wanted) {
+        (true, true) | (false, false) => Told::rule(verdict.rule),
+        // What counts for what can be set by the operator, and may have been set otherwise.
+        (true, false) => Told::rule("It wanted this by what this server was set to at that time."),
+        (false, true) => {
+            Told::rule("It did not want this by what this server was set to at that time.")
+        }
+    }
+}
+
+fn disabled(then: &WebhookThen, otherwise: &str) -> Told {
+    let (words, at) = match then.disabled {
+        Some(disabled) => {
+            let words = match disabled.cause {
+                DisabledCause::Asked => "Disabled: somebody had switched it off",
+                DisabledCause::Gone => "Disabled: its receiver had answered 410 Gone",
+                DisabledCause::Deleted => "Deleted",
+            };
+            (words, Some(When(disabled.at)))
+        }
+        None => ("Disabled", None),
+    };
+    Told {
+        at,
+        more: Some(format!("Had it been enabled: {otherwise}")),
+        ..Told::rule(words)
+    }
+}
+
+/// The body as it is, as text: nothing a browser could take for a page of ours.
+async fn download(visit: Visit) -> Result<Shown, Trouble> {
+    let story = find(&visit).await?;
+    let mut shown = Response::new(HttpBody::from(story.body));
+    let headers = shown.headers_mut();
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(CONTENT_TYPE, text);
+    let name = format!("attachment; filename=\"notification-{}.txt\"", story.id);
+    if let Ok(name) = HeaderValue::try_from(name) {
+        headers.insert(CONTENT_DISPOSITION, name);
+    }
+    Ok(shown)
+}
