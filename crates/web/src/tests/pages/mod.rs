@@ -1,6 +1,5 @@
 //! Tests of the dashboard, as a browser meets it: pages, forms, cookies.
 
-mod account;
 pub(crate) mod browser;
 mod coverage;
 mod hostile;
@@ -13,3 +12,4 @@ mod sign_in;
 mod story;
 mod users;
 mod uses;
+mod yourself;
