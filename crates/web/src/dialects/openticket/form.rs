@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use super::super::board::{Around, Board, Described, Fact, Forms, Happened, Verdict, unmasked};
 use super::super::form::{Choice, Control, Field, Form, Group, Text, TextKind};
 use super::fields::{Fields, Settings};
-use super::kinds::{Offer, happening};
+use super::kinds::{Offer, happening, happenings};
 use super::webhooks::{edited, fields_of, written};
 use super::{OpenTicket, explain, guid, sample, wire};
 use crate::body::Query;
@@ -324,9 +324,7 @@ fn choice(resource: &str, trigger: &str, help: String, chosen: bool) -> Choice {
 
 /// When a webhook for this is called; `related` is its switch, if that is known.
 fn fires(resource: &str, offer: &Offer<'_>, related: Option<bool>) -> String {
-    let others = offer.sources.iter();
-    let others: Vec<String> = others.map(|own| happening(own, offer.trigger)).collect();
-    let others = others.join(" or ");
+    let others = happenings(&offer.sources, offer.trigger);
     let own = happening(resource, offer.trigger);
     match (offer.direct, others.as_str(), related) {
         (true, "", _) | (true, _, Some(false)) => format!("Fires when {own}."),

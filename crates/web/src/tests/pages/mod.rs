@@ -7,5 +7,8 @@ mod hostile;
 mod overview;
 mod settings;
 mod sign_in;
+mod trial;
 mod users;
 mod uses;
+mod webhooks;
+mod why;
