@@ -35,16 +35,6 @@ impl Piece {
         piece
     }
 
-    /// As `of`, for what is shown within a line: breaks become spaces, and three dots say that
-    /// there is more.
-    pub(super) fn line(text: &str, room: usize) -> String {
-        let mut piece = Self::of(&text.replace(['\n', '\t'], " "), room);
-        if piece.cut {
-            piece.text.push('…');
-        }
-        piece.text
-    }
-
     /// Whether there was room.
     fn push(&mut self, letter: char, left: &mut usize) -> bool {
         match left.checked_sub(weight(letter)) {

@@ -52,7 +52,7 @@ fn some(of: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
 
 /// What stands for an action at a show after it went through intake.
 fn handed_in(action: &str, show: Option<&str>, kinds: &Kinds) -> Draft {
-    let show = show.map_or("null".to_owned(), |slug| format!("\"{slug}\""));
+    let show = show.map_or_else(|| "null".to_owned(), |slug| format!("\"{slug}\""));
     let text = format!(
         r#"{{"action":"{action}","event":{show},"code":"A","customer":"C","issuer_id":1,
            "issuer_slug":"bigevents","giftcard":1}}"#
