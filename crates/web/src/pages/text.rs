@@ -225,10 +225,4 @@ mod tests {
         assert!(!Body::of("Grüße\r\n".as_bytes(), 100).is_garbled);
         assert_eq!(Piece::of("a\u{202e}b", 10).text, "a\u{fffd}b");
     }
-
-    #[test]
-    fn a_line_says_when_there_is_more() {
-        assert_eq!(Piece::line("one\ntwo", 100), "one two");
-        assert_eq!(Piece::line("12345", 3), "123…");
-    }
 }

@@ -501,7 +501,7 @@ async fn a_company_creates_and_deletes_with_the_pair_as_one_field() {
     assert!(
         page.says(nonce) && page.says(guid) && page.says("Fires when an order or a shop is paid.")
     );
-    assert!(!page.body.contains("secret"));
+    assert!(!page.body.contains("anna"));
     let looker = house.user("looker", false).await;
     house
         .role(looker.id, house.company().await, Some(Role::Look))
