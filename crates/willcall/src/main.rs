@@ -1,4 +1,4 @@
-//! The binary: arguments, then one of serve, demo, apply, token, doctor.
+//! The binary: arguments, then one of serve, demo, apply, user, token, doctor.
 //!
 //! What each of them does is in the file of its name; this one is the map.
 
@@ -13,7 +13,9 @@ mod doctor;
 mod listen;
 mod serve;
 mod telemetry;
+mod terminal;
 mod token;
+mod user;
 
 use std::process::ExitCode;
 
@@ -51,7 +53,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
         return runtime()?.block_on(demo::run(matches.get_flag("once")));
     }
     // `token create`: the settings are those of the inner one.
-    let matches = matches.subcommand().map_or(matches, |(_, inner)| inner);
+    let (what, matches) = matches.subcommand().unwrap_or(("", matches));
     let config = Config::load(matches)?;
     telemetry::start(config.log_level, config.log_format);
     runtime()?.block_on(async {
@@ -62,10 +64,16 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
                 apply::run(&config, &file).await.map(|()| ExitCode::SUCCESS)
             }
             "doctor" => doctor::run(&config).await,
-            _ => {
+            "user" => user::run(&config, what, matches)
+                .await
+                .map(|()| ExitCode::SUCCESS),
+            _ if what == "create" => {
                 token::create(&config, &token::Wanted::from(matches)).await?;
                 Ok(ExitCode::SUCCESS)
             }
+            _ => token::run(&config, what, matches)
+                .await
+                .map(|()| ExitCode::SUCCESS),
         }
     })
 }
@@ -97,7 +105,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(
             Command::new("serve")
-                .about("Run: take notifications in, deliver them, answer the API")
+                .about("Run: take notifications in, deliver them, answer the API, show the dashboard")
                 .args(config::arguments(&config::all_keys())),
         )
         .subcommand(
@@ -123,18 +131,8 @@ fn command() -> Command {
                 .arg(Arg::new("file").value_name("FILE").required(true).help("A TOML file"))
                 .args(config::arguments(&[store.as_slice(), &["action_types", "triggers", "strict_triggers"]].concat())),
         )
-        .subcommand(
-            Command::new("token")
-                .about("Make tokens")
-                .subcommand_required(true)
-                .arg_required_else_help(true)
-                .subcommand(
-                    Command::new("create")
-                        .about("Make a token and print it once")
-                        .args(token::arguments())
-                        .args(config::arguments(&store)),
-                ),
-        )
+        .subcommand(user::command(&store))
+        .subcommand(token::command(&store))
         .subcommand(
             Command::new("doctor")
                 .about("Check settings, store, clock, name look-up and certificates, and say what is wrong")

@@ -3,6 +3,7 @@
 //! The order of stopping: no new connection, requests that run end, no new attempt, attempts that
 //! run end within 30 s, everything is written down, the store is closed.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -30,6 +31,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     let listener = listen::bind(config.listen).await?;
     let address = listener.local_addr()?;
     first_token(&house).await?;
+    first_user(&house, address).await?;
     tracing::info!(%address, data_dir = %config.data_dir.display(), "Willcall listens on http://{address}");
 
     let listening = Listening::begin(listener, house.router.clone(), config.connections_max);
@@ -107,6 +109,23 @@ async fn first_token(house: &House) -> Result<()> {
     say!("    {token}");
     say!();
     say!("Say who sells tickets with `willcall apply FILE`; docs/operating.md has an example.");
+    Ok(())
+}
+
+/// Says how somebody gets in to the dashboard, as long as nobody does.
+async fn first_user(house: &House, address: SocketAddr) -> Result<()> {
+    if house.store.has_users().await? {
+        return Ok(());
+    }
+    let words = "willcall user add NAME --administrator";
+    say!();
+    say!(
+        "Nobody can sign in to the dashboard at http://{address} yet. Make the first user, with the same settings:"
+    );
+    say!();
+    say!("    {words}");
+    say!();
+    tracing::info!("nobody can sign in to the dashboard yet; make a user with `{words}`");
     Ok(())
 }
 

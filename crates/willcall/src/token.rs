@@ -1,13 +1,17 @@
-//! `willcall token create`: makes a token for a tenant or for an administrator, prints it once.
+//! `willcall token …`: makes a token for a tenant or for an administrator and prints it once,
+//! lists those there are, and revokes one.
+
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use clap::{Arg, ArgAction, ArgMatches};
-use model::contract::{Conflict, StoreError};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use model::board::TokenRow;
+use model::contract::{Conflict, Store, StoreError};
 use model::tenant::{NewToken, Permission, Permissions, Tenant, TokenHash, TokenKind};
 use prometheus_client::registry::Registry;
 
 use crate::assemble;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::serve::TOKEN_LENGTH;
 
 /// Who made a token, in the audit log.
@@ -20,9 +24,38 @@ pub(crate) struct Wanted {
     permissions: Vec<String>,
 }
 
-pub(crate) fn arguments() -> Vec<Arg> {
-    let permissions = Permission::ALL.map(Permission::as_str);
-    vec![
+pub(crate) fn command(store: &[&str]) -> Command {
+    let name = Arg::new("name")
+        .value_name("NAME")
+        .required(true)
+        .help("What the token is called");
+    Command::new("token")
+        .about("Make, list and revoke tokens")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("create")
+                .about("Make a token and print it once")
+                .args(arguments())
+                .args(config::arguments(store)),
+        )
+        .subcommand(
+            Command::new("list")
+                .about("List tokens: what they may do, and when they were last used")
+                .args(whose())
+                .args(config::arguments(store)),
+        )
+        .subcommand(
+            Command::new("revoke")
+                .about("Switch a token off for good; a running server turns it away at once")
+                .arg(name)
+                .args(whose())
+                .args(config::arguments(store)),
+        )
+}
+
+fn whose() -> [Arg; 2] {
+    [
         Arg::new("tenant")
             .long("tenant")
             .value_name("KEY")
@@ -34,8 +67,16 @@ pub(crate) fn arguments() -> Vec<Arg> {
         Arg::new("administrator")
             .long("administrator")
             .action(ArgAction::SetTrue)
-            .conflicts_with("permission")
-            .help("Instead of --tenant: a token that may do everything for every tenant"),
+            .help("Instead of --tenant: tokens that may do everything for every tenant"),
+    ]
+}
+
+fn arguments() -> Vec<Arg> {
+    let permissions = Permission::ALL.map(Permission::as_str);
+    let [tenant, administrator] = whose();
+    vec![
+        tenant,
+        administrator.conflicts_with("permission"),
         Arg::new("name")
             .long("name")
             .value_name("TEXT")
@@ -69,14 +110,7 @@ pub(crate) async fn create(config: &Config, wanted: &Wanted) -> Result<()> {
             model::limits::NAME_BYTES_MAX
         );
     }
-    let file = assemble::store_file(&config.data_dir);
-    if !file.exists() {
-        bail!(
-            "there is no store {}; name its folder with --data-dir, or make one with `willcall apply FILE`",
-            file.display()
-        );
-    }
-    let store = assemble::open_store(&config.data_dir, &mut Registry::default())?;
+    let store = open(config)?;
     let tenant = match &wanted.tenant {
         Some(key) => Some(find_tenant(config, &*store, key).await?),
         None => None,
@@ -111,11 +145,66 @@ pub(crate) async fn create(config: &Config, wanted: &Wanted) -> Result<()> {
     Ok(())
 }
 
-async fn find_tenant(
-    config: &Config,
-    store: &dyn model::contract::Store,
-    key: &str,
-) -> Result<Tenant> {
+/// Lists tokens, or revokes one.
+pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Result<()> {
+    let store = open(config)?;
+    let tenant = match matches.get_one::<String>("tenant") {
+        Some(key) => Some(find_tenant(config, &*store, key).await?),
+        None => None,
+    };
+    let tokens = store
+        .tokens(tenant.as_ref().map(|tenant| tenant.id))
+        .await?;
+    match what {
+        "list" => list(&tokens),
+        _ => {
+            let name = crate::text(matches, "name");
+            let Some(token) = tokens.iter().find(|token| token.name == name.trim()) else {
+                bail!("there is no token \"{name}\"; `willcall token list` lists those there are");
+            };
+            let now = assemble::clock().now();
+            store
+                .revoke_token(token.tenant, token.id, ACTOR.to_owned(), now)
+                .await?;
+            say!("The token {} is revoked.", token.name);
+        }
+    }
+    store.close().await?;
+    Ok(())
+}
+
+fn list(tokens: &[TokenRow]) {
+    if tokens.is_empty() {
+        say!("There is no token.");
+    }
+    for token in tokens {
+        let used = token
+            .used_at
+            .map_or_else(|| "never used".to_owned(), |at| format!("last used {at}"));
+        let state = if token.active { "" } else { ", revoked" };
+        let may = token.permissions.to_string();
+        let may = if may.is_empty() { "nothing" } else { &may };
+        say!(
+            "{}: {may}; made {}, {used}{state}",
+            token.name,
+            token.created_at
+        );
+    }
+}
+
+/// The store of the settings' folder, which has to be there.
+pub(crate) fn open(config: &Config) -> Result<Arc<dyn Store>> {
+    let file = assemble::store_file(&config.data_dir);
+    if !file.exists() {
+        bail!(
+            "there is no store {}; name its folder with --data-dir, or make one with `willcall apply FILE` or `willcall serve`",
+            file.display()
+        );
+    }
+    assemble::open_store(&config.data_dir, &mut Registry::default())
+}
+
+pub(crate) async fn find_tenant(config: &Config, store: &dyn Store, key: &str) -> Result<Tenant> {
     let mut found = Vec::new();
     for dialect in assemble::dialects(config).names() {
         found.extend(store.tenant(dialect, key.to_owned()).await?);

@@ -1,6 +1,7 @@
 //! The loop on paused time: what is sent when, and what is written down of it.
 
 mod chaos;
+mod errands;
 mod faults;
 mod load;
 mod pauses;

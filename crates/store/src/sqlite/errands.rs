@@ -129,10 +129,14 @@ struct Stage {
     change: &'static str,
 }
 
-/// The parts of an errand, in an order in which no delivery moves from a later to an earlier one
-/// by itself.
+/// The parts of an errand, in an order in which no delivery that is meant can slip past.
 fn stages(kind: ErrandKind) -> &'static [Stage] {
+    // What waits comes first, so that what is sent again is not met among it.
     const RETRY: &[Stage] = &[
+        Stage {
+            find: WAITING,
+            change: SOONER,
+        },
         Stage {
             find: EXHAUSTED,
             change: AGAIN,
@@ -140,10 +144,6 @@ fn stages(kind: ErrandKind) -> &'static [Stage] {
         Stage {
             find: CANCELLED,
             change: AGAIN,
-        },
-        Stage {
-            find: WAITING,
-            change: SOONER,
         },
     ];
     const CANCEL: &[Stage] = &[

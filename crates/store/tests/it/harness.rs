@@ -99,6 +99,11 @@ pub(crate) fn filter(wishes: &[(&str, Option<&str>)]) -> Filter {
     Filter(wishes.iter().map(wish).collect())
 }
 
+/// What an audit entry says.
+pub(crate) fn read(detail: &str) -> serde_json::Value {
+    serde_json::from_str(detail).unwrap()
+}
+
 pub(crate) fn headers(name: &str, value: &str) -> Headers {
     Headers::from_pairs([(name, value.as_bytes())])
 }

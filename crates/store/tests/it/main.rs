@@ -3,9 +3,15 @@
 #[cfg(test)]
 mod apply;
 #[cfg(test)]
+mod board;
+#[cfg(test)]
+mod bystanders;
+#[cfg(test)]
 mod catalog;
 #[cfg(test)]
 mod desk;
+#[cfg(test)]
+mod errands;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
@@ -15,7 +21,11 @@ mod history;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod people;
 #[cfg(test)]
 mod plans;
 #[cfg(test)]
@@ -26,5 +36,7 @@ mod requeue;
 mod schema;
 #[cfg(test)]
 mod settle;
+#[cfg(test)]
+mod standings;
 #[cfg(test)]
 mod webhooks;

@@ -24,7 +24,7 @@ fn audited(given: &Given) -> usize {
 }
 
 /// Notifications of which there is one delivery each, in batches.
-fn many(given: &Given, count: usize) -> Vec<i64> {
+pub(crate) fn many(given: &Given, count: usize) -> Vec<i64> {
     let keys: Vec<String> = (0..count).map(|n| format!("many {n}")).collect();
     let mut ids = Vec::new();
     for keys in keys.chunks(1_000) {
@@ -42,7 +42,12 @@ fn many(given: &Given, count: usize) -> Vec<i64> {
     ids
 }
 
-fn settle_all(given: &Given, webhook: WebhookId, ids: &[i64], next: &model::delivery::Next) {
+pub(crate) fn settle_all(
+    given: &Given,
+    webhook: WebhookId,
+    ids: &[i64],
+    next: &model::delivery::Next,
+) {
     for ids in ids.chunks(500) {
         let batch = ids
             .iter()

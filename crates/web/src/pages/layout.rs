@@ -110,6 +110,17 @@ impl Shell {
     pub(crate) fn tenant_path(&self) -> &str {
         self.tenant.as_ref().map_or("", |tenant| &tenant.path)
     }
+
+    /// Whether whoever visits may change the tenant's webhooks.
+    pub(crate) fn may_edit(&self) -> bool {
+        self.tenant.as_ref().is_some_and(|tenant| tenant.may_edit)
+    }
+
+    /// Whether whoever visits may change the tenant's settings.
+    pub(crate) fn may_administer(&self) -> bool {
+        let tenant = self.tenant.as_ref();
+        tenant.is_some_and(|tenant| tenant.may_administer)
+    }
 }
 
 /// What the paths of a tenant's pages begin with.

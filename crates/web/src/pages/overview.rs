@@ -30,8 +30,6 @@ struct Overview {
     shell: Shell,
     path: String,
     platform: &'static str,
-    may_edit: bool,
-    may_administer: bool,
     rows: Vec<Row>,
     text: String,
     /// A search, or not the first page.
@@ -86,8 +84,6 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
     let shown = Overview {
         shell: Shell::of(&visit, Tab::Webhooks, "Webhooks"),
         platform: dialect.board.platform,
-        may_edit: visit.may(Role::Edit),
-        may_administer: visit.may(Role::Administer),
         rows: found.webhooks.iter().map(row).collect(),
         is_part: !text.is_empty() || before.is_some(),
         older: found

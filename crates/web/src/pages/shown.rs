@@ -46,9 +46,14 @@ const ALWAYS: [(HeaderName, HeaderValue); 5] = [
 
 impl From<Refusal> for Trouble {
     fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NoSuchRoute | Refusal::NoSuchObject | Refusal::NotAName => Self::NotFound,
-            other => Self::Refused(other),
+        let is_nothing = matches!(
+            refusal,
+            Refusal::NoSuchRoute | Refusal::NoSuchObject | Refusal::NotAName
+        );
+        if is_nothing {
+            Self::NotFound
+        } else {
+            Self::Refused(refusal)
         }
     }
 }

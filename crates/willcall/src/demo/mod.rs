@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use model::people::NewUser;
 use model::policy::Policies;
 use model::tenant::Tenant;
 use web::dialects::{Character, Demo, Made};
@@ -25,7 +26,7 @@ use self::watch::{Watch, Watched};
 use crate::assemble::{self, House};
 use crate::config::Config;
 use crate::listen::{self, Listening};
-use crate::{apply, serve};
+use crate::{apply, serve, user};
 
 /// Waits between attempts are divided by this.
 const HASTE: i64 = 20;
@@ -56,6 +57,7 @@ async fn on_folder(folder: &Path, once: bool, signals: &mut serve::Signals) -> R
     let address = listener.local_addr()?;
     let listening = Listening::begin(listener, house.router.clone(), config.connections_max);
     screen::open(address, folder, HASTE, EXCHANGE_LIMIT_MS);
+    screen::dashboard(address, &way_in(&house).await?);
     let shown = tokio::select! {
         biased;
         _ = signals.next() => None,
@@ -154,6 +156,19 @@ async fn show(
         watch.until(&*house.store, Watched::ended).await?;
     }
     Ok((screen::summary(&watch, once), token))
+}
+
+/// Makes an administrator, and a link that signs them in once; answers its secret. Nobody is
+/// told the password.
+async fn way_in(house: &House) -> Result<String> {
+    let password = house.dice.split("demo user").letters(serve::TOKEN_LENGTH);
+    let new = NewUser {
+        name: "demo".to_owned(),
+        password: user::hashed(&password)?,
+        administrator: true,
+    };
+    let demo = house.store.create_user(new, house.clock.now()).await?;
+    user::link(&*house.store, &demo).await
 }
 
 fn hastened(policies: Policies) -> Policies {

@@ -22,6 +22,13 @@ pub(crate) fn open(address: SocketAddr, folder: &Path, haste: i64, exchange_limi
     say!();
 }
 
+pub(crate) fn dashboard(address: SocketAddr, secret: &str) {
+    say!("See it in a browser. This link signs you in once, within 15 minutes:");
+    say!();
+    say!("    http://{address}/link/{secret}");
+    say!();
+}
+
 pub(crate) fn receiver(name: &str, manner: &str, url: &str) {
     say!("  webhook {name:<11} {url:<34} {manner}");
 }

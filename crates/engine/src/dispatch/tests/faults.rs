@@ -41,6 +41,8 @@ pub(super) struct Faults {
 pub(super) struct Plan {
     /// Settlements are refused so.
     pub(super) settle: Option<StoreError>,
+    /// Steps of errands are refused so.
+    pub(super) errand: Option<StoreError>,
     /// Settlements are written, but so answered.
     pub(super) settle_lost: Option<StoreError>,
     /// Settlements with this delivery are refused as broken.
@@ -232,6 +234,9 @@ impl Ledger for Faults {
     }
 
     fn step_errand(&self, at: Timestamp) -> Reply<bool> {
+        if let Some(error) = self.plan.lock().unwrap().errand.clone() {
+            return Box::pin(async move { Err(error) });
+        }
         self.inner.step_errand(at)
     }
 }

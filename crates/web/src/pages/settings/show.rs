@@ -33,7 +33,6 @@ const ADMINISTRATORS_MAX: usize = 20;
 struct Settings {
     shell: Shell,
     path: String,
-    may_administer: bool,
     faults: Faults,
     tokens: Vec<TokenView>,
     more_tokens: Option<i64>,
@@ -124,7 +123,6 @@ pub(super) async fn again(visit: &Visit, typed: Typed, faults: Faults) -> Result
     let page = Settings {
         shell: Shell::of(visit, Tab::Settings, "Settings"),
         path: format!("{}/settings", path_of(&tenant)),
-        may_administer: visit.may(Role::Administer),
         faults,
         tokens: tokens.iter().map(TokenView::of).collect(),
         more_tokens,

@@ -1,1 +1,192 @@
-//! x
+//! The tenants somebody may see, and a tenant's webhooks at a glance.
+
+use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
+use model::contract::Settlement;
+use model::delivery::{Next, State};
+use model::people::Role;
+use model::webhook::Headers;
+
+use crate::tests::harness::{House, INTAKE, WEBHOOKS, asking};
+
+#[tokio::test]
+async fn whoever_has_one_tenant_goes_straight_there_and_nobody_sees_anothers() {
+    let house = House::new().await;
+    let own = house.tenant("bigevents").await;
+    let user = house.user("anna", false).await;
+    let mut anna = house.browser_of(user.id).await;
+    let nowhere = anna.get("/").await;
+    assert!(nowhere.says("You have no access to anything yet"));
+    house.role(user.id, own, Some(Role::Look)).await;
+    assert_eq!(
+        anna.get("/").await.leads_to(),
+        (303, format!("/t/{own}").as_str())
+    );
+    let company = house.company().await;
+    house.role(user.id, company, Some(Role::Edit)).await;
+    let two = anna.get("/").await;
+    assert!(
+        two.says("Big Events bigevents Organizer, pretix look"),
+        "{}",
+        two.words()
+    );
+    assert!(two.says("Company, OpenTicket edit"));
+    assert!(!two.body.contains("othercorp"));
+    let found = anna.get("/?q=GRAND").await;
+    assert!(found.says("Grand Hall") && !found.says("Big Events"));
+    assert!(!anna.get("/?q=othercorp").await.body.contains("/t/2\""));
+}
+
+#[tokio::test]
+async fn an_administrator_sees_every_tenant() {
+    let house = House::new().await;
+    let mut root = house.administrator().await;
+    let all = root.get("/").await;
+    for name in ["Big Events", "othercorp", "Grand Hall", "Small Hall"] {
+        assert!(all.says(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_visit_of_a_tenant_explains_the_first_step() {
+    let house = House::new().await;
+    let tenant = house.tenant("bigevents").await;
+    let path = format!("/t/{tenant}");
+    let mut edit = house.browser_with(Role::Edit).await;
+    let empty = edit.get(&path).await;
+    assert!(empty.says("No webhook yet") && empty.says("Create the first webhook"));
+    assert!(
+        empty
+            .body
+            .contains(&format!("href=\"{path}/webhooks/new\""))
+    );
+    let mut look = house.browser_with(Role::Look).await;
+    let empty = look.get(&path).await;
+    assert!(empty.says("Somebody with the role “edit” creates the first one."));
+    assert!(!empty.body.contains("/webhooks/new"));
+}
+
+#[tokio::test]
+async fn a_webhook_is_shown_with_how_it_is_doing() {
+    let house = House::new().await;
+    let tenant = house.tenant("bigevents").await;
+    let path = format!("/t/{tenant}");
+    let webhook = house.webhook(&["pretix.event.order.paid"]).await;
+    let mut look = house.browser_with(Role::Look).await;
+    let page = look.get(&path).await;
+    assert!(page.says("Nothing sent yet"), "{}", page.words());
+    let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
+    house.ask(asking("POST", INTAKE).json(body)).await;
+    for (outcome, state, words) in [
+        (no_connection(), State::Pending, "Failing since"),
+        (answered(), State::Delivered, "Healthy"),
+    ] {
+        house.pass_ms(1_000);
+        let due = house.due().await;
+        let delivery = due.first().unwrap().delivery.clone();
+        let at = house.now();
+        let settled = Settlement {
+            id: delivery.id,
+            round: delivery.round,
+            attempts: delivery.attempts,
+            ended_at: at,
+            attempt: Attempt {
+                began_at: at,
+                duration_ms: 0,
+                url: "https://example.org/hook".to_owned(),
+                request_headers: Headers::default(),
+                outcome,
+            },
+            next: Next {
+                state,
+                due_at: (state == State::Pending).then_some(at),
+                round_began_at: at,
+                disables_webhook: false,
+                pauses_until: None,
+            },
+        };
+        house.store.settle(vec![settled]).await.unwrap();
+        let page = look.get(&path).await;
+        assert!(page.says(words), "{}", page.words());
+        let story = format!("href=\"{path}/deliveries/dlv_1_{webhook}\"");
+        assert!(page.body.contains(&story));
+    }
+    let page = look.get(&path).await;
+    assert!(
+        page.says("1 delivered, 1 retried, 0 failed"),
+        "{}",
+        page.words()
+    );
+    assert!(page.says("Answered 200, delivered."), "{}", page.words());
+}
+
+#[tokio::test]
+async fn webhooks_are_searched_and_paged_from_the_newest_on() {
+    let house = House::new().await;
+    let tenant = house.tenant("bigevents").await;
+    let path = format!("/t/{tenant}");
+    for _ in 0..30 {
+        house.webhook(&["pretix.event.order.paid"]).await;
+    }
+    let wanted = r#"{"target_url":"https://u:topsecret@crm.example.org/x","all_events":true,
+        "limit_events":[],"action_types":["pretix.event.order.paid"],"comment":"The <b>CRM</b>"}"#;
+    house.ask(asking("POST", WEBHOOKS).json(wanted)).await;
+    let mut look = house.browser_with(Role::Look).await;
+    let first = look.get(&path).await;
+    assert!(first.body.contains("id=\"webhook-31\"") && first.body.contains("id=\"webhook-7\""));
+    assert!(!first.body.contains("id=\"webhook-6\""));
+    assert!(first.body.len() < 100 * 1_024);
+    let older = look.get(&format!("{path}?q=&before=7")).await;
+    assert!(
+        first
+            .body
+            .contains(&format!("href=\"{path}?q=&#38;before=7\""))
+    );
+    assert!(older.body.contains("id=\"webhook-6\"") && older.body.contains("id=\"webhook-1\""));
+    assert!(!older.body.contains(">Older<"));
+    let found = look.get(&format!("{path}?q=crm.EXAMPLE")).await;
+    assert!(found.body.contains("id=\"webhook-31\"") && !found.body.contains("id=\"webhook-30\""));
+    assert!(
+        found.body.contains("The &#60;b&#62;CRM&#60;/b&#62;"),
+        "{}",
+        found.body
+    );
+    for page in [&first, &found] {
+        assert!(!page.body.contains("topsecret"));
+    }
+    assert!(
+        look.get(&format!("{path}?q=topsecret"))
+            .await
+            .says("No webhook matches.")
+    );
+}
+
+#[tokio::test]
+async fn a_switched_off_webhook_says_so() {
+    let house = House::new().await;
+    let tenant = house.tenant("bigevents").await;
+    let id = house.webhook(&["pretix.event.order.paid"]).await;
+    let off = asking("PATCH", &format!("{WEBHOOKS}{id}/")).json(r#"{"enabled":false}"#);
+    house.ask(off).await;
+    let mut look = house.browser_with(Role::Look).await;
+    assert!(
+        look.get(&format!("/t/{tenant}"))
+            .await
+            .says("Disabled since 2026-11-20 18:00:00 UTC")
+    );
+}
+
+fn no_connection() -> Outcome {
+    Outcome::Failed(Failure {
+        kind: FailureKind::Connect,
+        detail: "refused".to_owned(),
+    })
+}
+
+fn answered() -> Outcome {
+    Outcome::Answered(Answer {
+        status: 200,
+        headers: Headers::default(),
+        body: bytes::Bytes::new(),
+        body_end: BodyEnd::Whole,
+    })
+}

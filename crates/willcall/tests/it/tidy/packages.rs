@@ -37,6 +37,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rand_chacha", &["model"]),
     ("rand_core", &["model"]),
     ("rusqlite", &["store"]),
+    ("rustix", &["willcall"]),
     ("rustls", &["engine"]),
     ("rustls-native-certs", &["engine"]),
     ("sha2", &["model"]),

@@ -1,0 +1,76 @@
+//! Errands: begun at any time, gone on with after a restart and after trouble.
+
+use std::time::Duration;
+
+use model::board::{Errand, ErrandKind, NewErrand};
+use model::contract::{Board, StoreError};
+use model::delivery::{CancelCause, State};
+use model::id::WebhookId;
+
+use super::world::{Does, World, seconds};
+
+async fn begin(world: &World, webhook: WebhookId, what: ErrandKind) -> Errand {
+    let new = NewErrand {
+        tenant: world.tenant,
+        webhook,
+        what,
+        expected: 0,
+        actor: "test".to_owned(),
+    };
+    let now = world.clock.now();
+    world.store.begin_errand(new, now).await.unwrap()
+}
+
+async fn look(world: &World, errand: &Errand) -> Errand {
+    let found = world.store.errand(world.tenant, errand.id).await;
+    found.unwrap().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_errand_is_done_as_soon_as_it_is_begun() {
+    let world = World::running().await;
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    world.net.at("a.test", |_, _| Does::Answers(500));
+    let ids = world.hand_in("paid", 30).await;
+    seconds(10).await;
+    world.net.at("a.test", |_, _| Does::Answers(200));
+    let errand = begin(&world, webhook, ErrandKind::RetryFailed).await;
+    seconds(1).await;
+    assert_eq!(look(&world, &errand).await.done, 30);
+    for id in ids {
+        assert_eq!(world.state(id, webhook).await, State::Delivered);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_errand_of_before_is_gone_on_with_by_the_next_start() {
+    let mut world = World::new().await;
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    let ids = world.hand_in("paid", 3).await;
+    let errand = begin(&world, webhook, ErrandKind::StopRetrying).await;
+    world.net.at("a.test", |_, _| Does::Hangs);
+    world.start();
+    seconds(1).await;
+    let done = look(&world, &errand).await;
+    assert_eq!(done.done, 3);
+    assert!(done.ended_at.is_some());
+    let stopped = State::Cancelled(CancelCause::Asked);
+    for id in ids {
+        assert_eq!(world.state(id, webhook).await, stopped);
+    }
+    assert!(world.stop(Duration::ZERO).await.attempts_dropped <= 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_refuses_of_an_errand_is_repeated() {
+    let world = World::running().await;
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    world.store.plan.lock().unwrap().errand = Some(StoreError::Busy);
+    let errand = begin(&world, webhook, ErrandKind::RetryFailed).await;
+    seconds(5).await;
+    assert_eq!(look(&world, &errand).await.ended_at, None);
+    world.store.plan.lock().unwrap().errand = None;
+    seconds(2).await;
+    assert!(look(&world, &errand).await.ended_at.is_some());
+    assert!(world.health().is_ok(), "an errand is no reason to restart");
+}

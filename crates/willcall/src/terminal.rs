@@ -1,0 +1,137 @@
+//! Asking for a password on the terminal, without showing what is typed, or on standard input.
+//!
+//! What is typed is read key by key, so that Ctrl-C ends the command with the terminal as it was.
+
+use std::io::{IsTerminal, Read, Write};
+
+use anyhow::{Context, Result, bail};
+use model::limits::PASSWORD_BYTES_MAX;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+/// A new password: from standard input if `from_stdin`, else typed twice.
+pub(crate) fn new_password(from_stdin: bool) -> Result<String> {
+    if from_stdin {
+        return line_of(std::io::stdin().lock());
+    }
+    if !std::io::stdin().is_terminal() {
+        bail!(
+            "there is no terminal to ask for a password on; give it on standard input with --password-stdin"
+        );
+    }
+    let password = ask("New password: ")?;
+    if ask("The same once more: ")? != password {
+        bail!("these are two different passwords; nothing was changed");
+    }
+    Ok(password)
+}
+
+/// The first line; more than a password may have is not read.
+fn line_of(input: impl Read) -> Result<String> {
+    let most = u64::try_from(PASSWORD_BYTES_MAX + 2)?;
+    let mut bytes = Vec::new();
+    input
+        .take(most)
+        .read_to_end(&mut bytes)
+        .context("standard input cannot be read")?;
+    let text = String::from_utf8(bytes).context("the password is not UTF-8")?;
+    let line = text.split('\n').next().unwrap_or_default();
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}
+
+fn ask(question: &str) -> Result<String> {
+    let mut out = std::io::stderr();
+    write!(out, "{question}")?;
+    out.flush()?;
+    let unseen = Unseen::begin()?;
+    let typed = typed(std::io::stdin().lock());
+    drop(unseen);
+    writeln!(out)?;
+    typed
+}
+
+/// What is typed until Enter.
+fn typed(mut keys: impl Read) -> Result<String> {
+    const INTERRUPT: u8 = 3;
+    const END: u8 = 4;
+    const CLEAR: u8 = 21;
+    const ERASE: [u8; 2] = [8, 127];
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut key = [0];
+    loop {
+        let count = keys.read(&mut key).context("the terminal cannot be read")?;
+        let [byte] = key;
+        match byte {
+            _ if count == 0 => break,
+            b'\n' | b'\r' | END => break,
+            INTERRUPT => bail!("stopped; nothing was changed"),
+            CLEAR => bytes.clear(),
+            byte if ERASE.contains(&byte) => {
+                // The whole of a character, which may have several bytes.
+                while bytes.pop().is_some_and(|last| last & 0xc0 == 0x80) {}
+            }
+            byte if bytes.len() <= PASSWORD_BYTES_MAX => bytes.push(byte),
+            _ => {}
+        }
+    }
+    String::from_utf8(bytes).context("the password is not UTF-8")
+}
+
+/// The terminal does not show what is typed, as long as this is there.
+struct Unseen(Termios);
+
+impl Unseen {
+    fn begin() -> Result<Self> {
+        let before = tcgetattr(std::io::stdin()).context("the terminal cannot be asked")?;
+        let mut unseen = before.clone();
+        unseen
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &unseen)
+            .context("the terminal cannot hide what is typed")?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing.
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_make_a_password_and_mend_it() {
+        for (keys, password) in [
+            ("secret\n", "secret"),
+            ("secret\r", "secret"),
+            ("secret", "secret"),
+            ("secreu\u{7f}t\n", "secret"),
+            ("aä\u{8}b\n", "ab"),
+            ("\u{7f}\u{7f}a\n", "a"),
+            ("wrong\u{15}right\n", "right"),
+            ("a\u{4}b\n", "a"),
+        ] {
+            assert_eq!(typed(keys.as_bytes()).unwrap(), password, "{keys:?}");
+        }
+        assert!(typed("abc\u{3}\n".as_bytes()).is_err());
+        assert!(typed([0xff, b'\n'].as_slice()).is_err());
+        let long = "x".repeat(1_000_000);
+        assert_eq!(
+            typed(long.as_bytes()).unwrap().len(),
+            PASSWORD_BYTES_MAX + 1
+        );
+    }
+
+    #[test]
+    fn a_password_on_standard_input_is_its_first_line() {
+        for (text, password) in [("a b\n", "a b"), ("a\r\nb", "a"), ("a", "a"), ("", "")] {
+            assert_eq!(line_of(text.as_bytes()).unwrap(), password);
+        }
+        assert!(line_of([0xff].as_slice()).is_err());
+        assert!(line_of(std::io::repeat(b'x')).unwrap().len() > PASSWORD_BYTES_MAX);
+    }
+}

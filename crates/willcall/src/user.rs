@@ -1,0 +1,368 @@
+//! `willcall user …`: the people who sign in to the dashboard, from the command line. Works
+//! beside a running server, which notices at once.
+
+use anyhow::{Result, bail};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use model::contract::{Conflict, Store, StoreError};
+use model::limits::{LINK_MS, PAGE_ROWS_MAX};
+use model::people::{NewUser, PasswordHash, Role, User, UserChange, judge_name};
+use model::refusal::Fault;
+use model::tenant::{Tenant, TokenHash};
+use model::{board::TenantQuery, password};
+
+use crate::config::{self, Config};
+use crate::{assemble, terminal, token};
+
+/// Who acts, in the audit log.
+const ACTOR: &str = "willcall user";
+
+/// Letters of a link's secret: 320 bits.
+const SECRET_LETTERS: usize = 62;
+
+/// Letters of a salt: 142 bits.
+const SALT_LETTERS: usize = 24;
+
+pub(crate) fn command(store: &[&str]) -> Command {
+    let name = || {
+        Arg::new("name")
+            .value_name("NAME")
+            .required(true)
+            .help("What they sign in with, in any case")
+    };
+    let sub = |name: &'static str, about: &'static str| {
+        Command::new(name)
+            .about(about)
+            .args(config::arguments(store))
+    };
+    let with_address = [store, &["listen", "hosts"]].concat();
+    Command::new("user")
+        .about("Make and change the users who sign in to the dashboard")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            sub("add", "Make a user; asks for a password")
+                .arg(name())
+                .arg(password_stdin())
+                .arg(
+                    Arg::new("administrator")
+                        .long("administrator")
+                        .action(ArgAction::SetTrue)
+                        .conflicts_with("role")
+                        .help("May do everything at every tenant, and makes users"),
+                )
+                .arg(role().requires("tenant"))
+                .arg(tenant().requires("role")),
+        )
+        .subcommand(sub("list", "List all users, and what they may do"))
+        .subcommand(
+            sub(
+                "set-password",
+                "Set another password; ends every session of the user",
+            )
+            .arg(name())
+            .arg(password_stdin()),
+        )
+        .subcommand(
+            sub("role", "Say what a user may do at a tenant, or everywhere")
+                .arg(name())
+                .arg(
+                    role()
+                        .value_parser(["look", "edit", "administer", "none"])
+                        .requires("tenant"),
+                )
+                .arg(tenant().requires("role"))
+                .arg(
+                    Arg::new("administrator")
+                        .long("administrator")
+                        .value_name("yes|no")
+                        .value_parser(["yes", "no"])
+                        .required_unless_present("role")
+                        .conflicts_with("role")
+                        .help("Whether they may do everything at every tenant"),
+                ),
+        )
+        .subcommand(
+            sub(
+                "disable",
+                "Let a user sign in no more; ends every session of theirs",
+            )
+            .arg(name()),
+        )
+        .subcommand(sub("enable", "Let a user sign in again").arg(name()))
+        .subcommand(
+            Command::new("link")
+                .about("Print a link that signs a user in once, within 15 minutes")
+                .args(config::arguments(&with_address))
+                .arg(name()),
+        )
+}
+
+fn password_stdin() -> Arg {
+    Arg::new("password_stdin")
+        .long("password-stdin")
+        .action(ArgAction::SetTrue)
+        .help("Read the password from standard input instead of asking on the terminal")
+}
+
+fn role() -> Arg {
+    Arg::new("role")
+        .long("role")
+        .value_name("ROLE")
+        .value_parser(["look", "edit", "administer"])
+        .help("What they may do there: look; edit webhooks; administer tokens and people")
+}
+
+fn tenant() -> Arg {
+    Arg::new("tenant")
+        .long("tenant")
+        .value_name("KEY")
+        .help("Where: a tenant that `willcall apply` made")
+}
+
+pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Result<()> {
+    let store = token::open(config)?;
+    let text = |name: &str| crate::text(matches, name);
+    let from_stdin = || {
+        matches!(
+            matches.try_get_one::<bool>("password_stdin"),
+            Ok(Some(true))
+        )
+    };
+    let name = text("name");
+    match what {
+        "add" => {
+            let administrator = matches.get_flag("administrator");
+            let place = place(config, &*store, &text("tenant"), &text("role")).await?;
+            add(&*store, &name, administrator, place, from_stdin()).await?;
+        }
+        "list" => list(&*store).await?,
+        "set-password" => {
+            let user = find(&*store, &name).await?;
+            let password = Some(chosen(&user.name, from_stdin())?);
+            let change = UserChange {
+                password,
+                ..UserChange::default()
+            };
+            apply(&*store, &user, change).await?;
+            say!(
+                "{} has another password; every session of theirs has ended.",
+                user.name
+            );
+        }
+        "role" => {
+            let user = find(&*store, &name).await?;
+            set_role(config, &*store, &user, matches).await?;
+        }
+        "enable" | "disable" => {
+            let user = find(&*store, &name).await?;
+            let active = what == "enable";
+            let change = UserChange {
+                active: Some(active),
+                ..UserChange::default()
+            };
+            apply(&*store, &user, change).await?;
+            let can = if active {
+                "can sign in"
+            } else {
+                "cannot sign in any more"
+            };
+            say!("{} {can}.", user.name);
+        }
+        _ => {
+            let user = find(&*store, &name).await?;
+            if !user.active {
+                bail!(
+                    "{} may not sign in; `willcall user enable` lets them again",
+                    user.name
+                );
+            }
+            let secret = link(&*store, &user).await?;
+            say!("{}/link/{secret}", origin(config));
+        }
+    }
+    store.close().await?;
+    Ok(())
+}
+
+async fn add(
+    store: &dyn Store,
+    name: &str,
+    administrator: bool,
+    place: Option<(Tenant, Role)>,
+    from_stdin: bool,
+) -> Result<()> {
+    let name = judge_name(name).map_err(in_words)?;
+    // Before anybody types a password.
+    if store.user(name.clone()).await?.is_some() {
+        bail!("there is a user {name} already; see `willcall user list`");
+    }
+    let new = NewUser {
+        password: chosen(&name, from_stdin)?,
+        name,
+        administrator,
+    };
+    let now = assemble::clock().now();
+    let user = match store.create_user(new, now).await {
+        Ok(user) => user,
+        Err(StoreError::Conflict(Conflict::UserName)) => {
+            bail!("there is a user of this name already; see `willcall user list`")
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let Some((tenant, role)) = &place {
+        let actor = ACTOR.to_owned();
+        store
+            .set_role(tenant.id, user.id, Some(*role), actor, now)
+            .await?;
+    }
+    let may = match (administrator, &place) {
+        (true, _) => "everything, as an administrator".to_owned(),
+        (false, Some((tenant, role))) => format!("{role} at {}", tenant.key),
+        (false, None) => "nothing yet; give a role with `willcall user role`".to_owned(),
+    };
+    say!("{} can sign in, and may: {may}.", user.name);
+    Ok(())
+}
+
+async fn list(store: &dyn Store) -> Result<()> {
+    let users = store.users(None).await?;
+    if users.is_empty() {
+        say!("Nobody can sign in yet: willcall user add NAME --administrator");
+    }
+    for user in &users {
+        let state = if user.active { "" } else { ", cannot sign in" };
+        let seen = user.signed_in_at.map_or_else(
+            || "never signed in".to_owned(),
+            |at| format!("last signed in {at}"),
+        );
+        let may = match user.administrator {
+            true => "administrator".to_owned(),
+            false => roles(store, user).await?,
+        };
+        say!("{}: {may}; {seen}{state}", user.name);
+    }
+    Ok(())
+}
+
+/// What a user may do at each tenant; of very many the first.
+async fn roles(store: &dyn Store, user: &User) -> Result<String> {
+    let query = TenantQuery {
+        among: Some(user.roles.keys().copied().collect()),
+        text: String::new(),
+        after: None,
+        limit: PAGE_ROWS_MAX,
+    };
+    let tenants = store.find_tenants(query).await?;
+    let role = |tenant: &Tenant| {
+        let role = user.roles.get(&tenant.id)?;
+        Some(format!("{role} at {}", tenant.key))
+    };
+    let mut words: Vec<String> = tenants.iter().filter_map(role).collect();
+    let more = user.roles.len().saturating_sub(words.len());
+    if more > 0 {
+        words.push(format!("and {more} more"));
+    }
+    Ok(match words.as_slice() {
+        [] => "no role".to_owned(),
+        words => words.join(", "),
+    })
+}
+
+async fn set_role(
+    config: &Config,
+    store: &dyn Store,
+    user: &User,
+    matches: &ArgMatches,
+) -> Result<()> {
+    let text = |name: &str| crate::text(matches, name);
+    if let Some(administrator) = matches.get_one::<String>("administrator") {
+        let administrator = administrator == "yes";
+        let change = UserChange {
+            administrator: Some(administrator),
+            ..UserChange::default()
+        };
+        apply(store, user, change).await?;
+        let is = if administrator { "is" } else { "is not" };
+        say!("{} {is} an administrator.", user.name);
+        return Ok(());
+    }
+    let tenant = token::find_tenant(config, store, &text("tenant")).await?;
+    let role: Option<Role> = text("role").parse().ok();
+    let now = assemble::clock().now();
+    store
+        .set_role(tenant.id, user.id, role, ACTOR.to_owned(), now)
+        .await?;
+    match role {
+        Some(role) => say!("{} may {role} at {}.", user.name, tenant.key),
+        None => say!("{} has no role at {} any more.", user.name, tenant.key),
+    }
+    Ok(())
+}
+
+async fn place(
+    config: &Config,
+    store: &dyn Store,
+    tenant: &str,
+    role: &str,
+) -> Result<Option<(Tenant, Role)>> {
+    match role.parse::<Role>() {
+        Ok(role) => Ok(Some((
+            token::find_tenant(config, store, tenant).await?,
+            role,
+        ))),
+        Err(()) => Ok(None),
+    }
+}
+
+async fn find(store: &dyn Store, name: &str) -> Result<User> {
+    match store.user(name.trim().to_owned()).await? {
+        Some((user, _)) => Ok(user),
+        None => bail!("there is no user \"{name}\"; `willcall user list` lists those there are"),
+    }
+}
+
+async fn apply(store: &dyn Store, user: &User, change: UserChange) -> Result<()> {
+    let now = assemble::clock().now();
+    match store.change_user(user.id, change, now).await? {
+        Some(_) => Ok(()),
+        None => bail!("there is no such user any more"),
+    }
+}
+
+/// The hash of a password that somebody chooses.
+fn chosen(name: &str, from_stdin: bool) -> Result<PasswordHash> {
+    let typed = terminal::new_password(from_stdin)?;
+    password::judge(&typed, name).map_err(in_words)?;
+    hashed(&typed)
+}
+
+/// The hash of a password, with a salt of its own.
+pub(crate) fn hashed(password: &str) -> Result<PasswordHash> {
+    let salt = assemble::dice()?.split("salt").letters(SALT_LETTERS);
+    Ok(password::hash(password, salt.as_bytes())?)
+}
+
+/// Makes a link that signs a user in once; answers its secret.
+pub(crate) async fn link(store: &dyn Store, user: &User) -> Result<String> {
+    let secret = assemble::dice()?.split("link").letters(SECRET_LETTERS);
+    let until = assemble::clock().now().plus_ms(LINK_MS);
+    store
+        .create_link(TokenHash::of(&secret), user.id, until)
+        .await?;
+    Ok(secret)
+}
+
+/// What links to the server begin with: a name that it is reached under, else where it listens.
+fn origin(config: &Config) -> String {
+    match config.hosts.first() {
+        Some(host) => format!("https://{host}"),
+        None if config.listen.ip().is_unspecified() => {
+            format!("http://localhost:{}", config.listen.port())
+        }
+        None => format!("http://{}", config.listen),
+    }
+}
+
+fn in_words(fault: Fault) -> anyhow::Error {
+    anyhow::anyhow!(fault.reasons.join(" "))
+}
