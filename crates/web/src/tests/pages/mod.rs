@@ -11,5 +11,8 @@ mod past;
 mod settings;
 mod sign_in;
 mod story;
+mod trial;
 mod users;
 mod uses;
+mod webhooks;
+mod why;
