@@ -1,5 +1,5 @@
-//! The real binary on real sockets: what a user sees, what survives a kill; the receivers of the
-//! guide; and the properties of the source tree.
+//! The real binary on real sockets: what a user sees, what survives a kill; users; the receivers
+//! of the guide; and the properties of the source tree.
 
 #[cfg(test)]
 mod full;
@@ -16,3 +16,5 @@ mod receivers;
 mod smoke;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod users;
