@@ -142,9 +142,19 @@ impl Browser {
             .unwrap()
     }
 
+    /// Clicks on what matches. A live part may be replaced between the two: then it is looked for
+    /// again.
     pub(crate) fn click(&self, css: &str) {
-        let element = self.find(css);
-        self.click_on(&element);
+        loop {
+            let Element(id) = self.find(css);
+            match self.try_ask("POST", &format!("/element/{id}/click"), &json!({})) {
+                Err(error) if error.contains("stale element") => {}
+                clicked => {
+                    clicked.unwrap_or_else(|error| panic!("{css} cannot be clicked: {error}"));
+                    return;
+                }
+            }
+        }
     }
 
     pub(crate) fn click_on(&self, Element(id): &Element) {
@@ -173,9 +183,11 @@ impl Browser {
         self.click_on(&option);
     }
 
+    /// The text of what matches, once there is something.
     pub(crate) fn text(&self, css: &str) -> String {
-        let Element(id) = self.find(css);
-        let text = self.ask("GET", &format!("/element/{id}/text"), &Value::Null);
+        self.find(css);
+        let script = "return document.querySelector(arguments[0]).innerText";
+        let text = self.run(script, &[json!(css)]);
         text.as_str().unwrap_or_default().to_owned()
     }
 
