@@ -225,6 +225,10 @@ pub trait Catalog: Send + Sync {
     /// Grows with every change of tenants, tokens, events or webhooks, by whichever process (that
     /// of another process is noticed within a second). What is cached is valid for one version.
     fn version(&self) -> u64;
+    /// Another number whenever something may have been written since it was last asked for, by
+    /// whichever process (as `version`). Costs nothing to ask: who follows the log reads it again
+    /// only when this moved.
+    fn changes(&self) -> u64;
 
     fn tenant(&self, dialect: DialectName, key: String) -> Reply<Option<Tenant>>;
     fn tenants(&self, dialect: DialectName) -> Reply<Vec<Tenant>>;

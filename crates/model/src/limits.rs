@@ -72,6 +72,16 @@ pub const PAGE_ROWS_MAX: usize = 50;
 /// Rows that a page of the log looks at before it says how far it came: some ten milliseconds.
 pub const LOOKED_AT_MAX: usize = 10_000;
 
+/// A page of the dashboard: a second on a slow line, whatever a receiver answered.
+pub const PAGE_BYTES_MAX: usize = 100 * 1024;
+
+/// Pages that are followed live at once, by everybody: each asks the store once a second while
+/// something changes, which takes a millisecond.
+pub const LIVE_STREAMS_MAX: usize = 128;
+
+/// Those of one session. Browsers open six connections to a server, and pages need some, too.
+pub const LIVE_STREAMS_EACH_MAX: usize = 4;
+
 /// Deliveries counted before somebody is told "more than".
 pub const COUNTED_MAX: usize = 10_000;
 
@@ -116,4 +126,5 @@ const _: () = assert!(LANE_READ_MAX <= LANE_HELD_MAX);
 const _: () = assert!(LANE_HELD_MAX <= HELD_MAX);
 const _: () = assert!(LANE_READ_MAX * NOTIFICATION_BODY_BYTES_MAX <= HELD_BYTES_MAX);
 const _: () = assert!(SETTLE_BATCH_MAX <= HELD_MAX);
+const _: () = assert!(LIVE_STREAMS_EACH_MAX <= LIVE_STREAMS_MAX);
 const _: () = assert!(INTAKE_BATCH_MAX <= WRITER_QUEUE_MAX);

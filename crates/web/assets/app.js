@@ -1,6 +1,7 @@
 // What the pages gain where scripts run: the reader's own time zone, and a line in each part below.
 // Every part finds its own elements by a data attribute and leaves the rest alone; without it the
-// page still does everything. Nothing here makes markup out of text.
+// page still does everything. Nothing here makes markup out of text: what a live page is told are
+// parts that the server's own templates made.
 "use strict";
 
 const parts = [];
@@ -155,6 +156,163 @@ parts.push((root) => {
     setTimeout(() => location.replace(link.href), Number(link.dataset.again));
   }
 });
+
+// Times that are typed: shown in the reader's zone, sent in UTC as without scripts.
+parts.push((root) => {
+  const two = (number) => String(number).padStart(2, "0");
+  const typed = (at, zone) => {
+    const of = (name) => at[`get${zone}${name}`]();
+    const day = `${of("FullYear")}-${two(of("Month") + 1)}-${two(of("Date"))}`;
+    return `${day}T${two(of("Hours"))}:${two(of("Minutes"))}:${two(of("Seconds"))}`;
+  };
+  for (const input of root.querySelectorAll("input[data-utc]")) {
+    const at = new Date(`${input.value}Z`);
+    if (!Number.isNaN(at.getTime())) input.value = typed(at, "");
+    const zone = input.labels?.[0]?.querySelector("[data-zone]");
+    if (zone) zone.textContent = "(your time)";
+    input.form?.addEventListener("formdata", (event) => {
+      const at = new Date(input.value);
+      if (!Number.isNaN(at.getTime())) event.formData.set(input.name, typed(at, "UTC"));
+    });
+  }
+});
+
+// Fields of a filter that were left empty stay out of the address.
+parts.push((root) => {
+  for (const form of root.querySelectorAll("form[data-filters]")) {
+    form.addEventListener("formdata", ({ formData }) => {
+      for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
+    });
+  }
+});
+
+// All lines of a list at once, and how many are chosen.
+parts.push((root) => {
+  for (const all of root.querySelectorAll("input[data-all]")) {
+    const list = all.closest("table");
+    const boxes = () => [...list.querySelectorAll("tbody input[type=checkbox]")];
+    const told = document.querySelector("[data-chosen]");
+    const tell = () => {
+      const chosen = boxes().filter((box) => box.checked).length;
+      all.checked = chosen > 0 && chosen === boxes().length;
+      all.indeterminate = chosen > 0 && !all.checked;
+      if (told) told.textContent = chosen > 0 ? `${chosen} chosen` : "";
+    };
+    all.hidden = false;
+    all.addEventListener("change", () => {
+      for (const box of boxes()) box.checked = all.checked;
+      tell();
+    });
+    list.addEventListener("change", (event) => { if (event.target !== all) tell(); });
+    list.addEventListener("told", tell);
+    tell();
+  }
+});
+
+// A form that is sent once, however often its button is pressed.
+parts.push((root) => {
+  for (const form of root.querySelectorAll("form[data-once]")) {
+    form.addEventListener("submit", (event) => {
+      if (form.dataset.sent !== undefined) event.preventDefault();
+      form.dataset.sent = "";
+    });
+  }
+});
+// Coming back by the browser's own button, it may be sent again.
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+});
+
+// What happens while a page is open: parts of it, each an element with an id. It takes the place
+// of the one there is, or comes first into the list that its `data-in` names.
+parts.push((root) => {
+  for (const page of root.querySelectorAll("[data-live^='/']")) follow(page);
+});
+
+function follow(page) {
+  const status = page.querySelector("[data-live-status]");
+  const lines = 500;
+  let source = null;
+  let mark = "";
+  let fresh = 0;
+  let telling = null;
+
+  // Said once in a while, not for each line: a reader who listens is not talked over.
+  const count = () => {
+    fresh += 1;
+    telling ??= setTimeout(() => {
+      telling = null;
+      if (status) status.textContent = `${fresh} new since you opened this page.`;
+    }, 1500);
+  };
+
+  // What somebody does with the old element goes on with the one that takes its place.
+  const replace = (old, part) => {
+    const active = old.contains(document.activeElement) ? document.activeElement : null;
+    for (const was of old.querySelectorAll("input[id]:checked, details[id][open]")) {
+      const is = part.querySelector(`#${CSS.escape(was.id)}`);
+      if (!is) continue;
+      if ("open" in was) is.open = true; else is.checked = true;
+    }
+    old.replaceWith(part);
+    if (active) (active.id && document.getElementById(active.id))?.focus();
+  };
+
+  // By number if the parts have one, the highest first; else on top.
+  const insert = (list, part) => {
+    const rank = (element) => (element.dataset.order ?? "").split(".").map(Number);
+    const above = (a, b) => a[0] > b[0] || (a[0] === b[0] && (a[1] ?? 0) > (b[1] ?? 0));
+    const own = rank(part);
+    const next = [...list.children].find((other) => !above(rank(other), own));
+    list.insertBefore(part, next ?? null);
+    if (list.children.length > lines) list.lastElementChild.remove();
+    part.classList.add("new");
+    for (const empty of page.querySelectorAll("[data-live-empty]")) empty.hidden = true;
+    for (const full of page.querySelectorAll("[data-live-full]")) full.hidden = false;
+    count();
+  };
+
+  const put = (text) => {
+    const holder = document.createElement("template");
+    holder.innerHTML = text;
+    for (const part of [...holder.content.children]) {
+      enliven(part);
+      const old = document.getElementById(part.id);
+      const list = document.getElementById(part.dataset.in);
+      if (old) replace(old, part); else if (list) insert(list, part);
+      part.closest("table")?.dispatchEvent(new Event("told"));
+    }
+  };
+
+  const close = () => { source?.close(); source = null; };
+  const open = () => {
+    if (source || document.hidden || page.dataset.over !== undefined) return;
+    const place = new URL(page.dataset.live, location.href);
+    if (mark) place.searchParams.set("mark", mark);
+    source = new EventSource(place);
+    const on = (name, told) => source.addEventListener(name, (event) => {
+      mark = event.lastEventId || mark;
+      told(event.data);
+    });
+    on("put", put);
+    on("too-many", () => {
+      for (const many of page.querySelectorAll("[data-live-many]")) many.hidden = false;
+    });
+    on("over", () => { page.dataset.over = ""; close(); });
+    source.addEventListener("error", () => {
+      if (source?.readyState !== EventSource.CLOSED) return;
+      close();
+      page.dataset.over = "";
+      if (status) status.textContent = "What is new is not shown any more: load the page again.";
+    });
+  };
+
+  // Nobody looks at a page in the background, and connections are few.
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", open);
+  open();
+}
 
 // Runs every part over what is new on the page.
 function enliven(root) {

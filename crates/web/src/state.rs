@@ -6,14 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::contract::{Reply, Store, StoreError};
 use model::dice::Dice;
+use model::policy::Policies;
 use model::refusal::Refusal;
 use model::time::Clock;
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
 use crate::answers::Running;
 use crate::auth::Callers;
 use crate::dialects::Dialects;
 use crate::meters::Meters;
+use crate::pages::Seats;
 use crate::uses::Uses;
 
 /// Everything the floor is given.
@@ -23,6 +26,10 @@ pub struct Parts {
     pub dice: Dice,
     pub settings: Settings,
     pub dialects: Dialects,
+    /// How deliveries are made: what the engine was given, for explaining it.
+    pub policies: Policies,
+    /// True once the house is to stop: answers without an end of their own end then.
+    pub stopping: watch::Receiver<bool>,
     /// What `/readyz` asks beside the store: a sentence if this process cannot serve.
     pub health: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// Renders what `/metrics` answers.
@@ -41,6 +48,10 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
     pub(crate) dialects: Dialects,
+    pub(crate) policies: Policies,
+    pub(crate) stopping: watch::Receiver<bool>,
+    /// Of those who follow a page live.
+    pub(crate) seats: Arc<Seats>,
     pub(crate) health: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) meters: Meters,
@@ -63,6 +74,9 @@ impl Shared {
             clock: parts.clock,
             settings: parts.settings,
             dialects: parts.dialects,
+            policies: parts.policies,
+            stopping: parts.stopping,
+            seats: Arc::default(),
             health: parts.health,
             metrics: parts.metrics,
             meters: Meters::register(registry),

@@ -11,6 +11,7 @@ use model::dice::Dice;
 use model::policy::Policies;
 use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 use web::dialects::{ActionType, Dialects};
 
 use crate::config::Config;
@@ -22,6 +23,8 @@ pub(crate) struct House {
     pub(crate) router: axum::Router,
     pub(crate) clock: Clock,
     pub(crate) dice: Dice,
+    /// Told when it is to stop.
+    pub(crate) stopping: watch::Sender<bool>,
     /// Held as long as the house stands: a second one on the same folder would send twice.
     _lock: File,
 }
@@ -89,6 +92,8 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
     let clock = clock();
     let dice = dice()?;
     let dialects = dialects(config);
+    let policies = policies(dialects.policies());
+    let stopping = watch::Sender::new(false);
 
     let roots = engine::tls_config(&ca_files(config)?)?;
     for complaint in &roots.complaints {
@@ -100,7 +105,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
             dial: Arc::new(engine::NetDial::new(config.private_targets.clone(), &roots)),
             clock: clock.clone(),
             dice: dice.split("engine"),
-            policies: policies(dialects.policies()),
+            policies: policies.clone(),
             settings: engine::Settings {
                 flights_max: config.flights_max,
                 lane_width: config.lane_width,
@@ -123,6 +128,8 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
             hosts: config.hosts.clone(),
         },
         dialects,
+        policies,
+        stopping: stopping.subscribe(),
         health: Arc::new(move || health.check()),
         metrics: Arc::new(move || {
             let mut text = String::new();
@@ -141,6 +148,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
         router,
         clock,
         dice,
+        stopping,
         _lock: lock,
     })
 }

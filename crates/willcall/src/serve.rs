@@ -79,6 +79,8 @@ async fn store_is_lost(store: &dyn Store) {
 
 /// Stops everything, in the order that the head of this file names.
 pub(crate) async fn wind_up(house: House, listening: Listening) -> Result<()> {
+    // Pages that are followed live would hold up the rest.
+    house.stopping.send_replace(true);
     listening.end().await;
     let House { store, engine, .. } = house;
     let stopped = engine.stop(ATTEMPTS_LIMIT).await;

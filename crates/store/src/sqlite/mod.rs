@@ -178,6 +178,10 @@ impl Catalog for Sqlite {
         self.desk.shared().version.load(Ordering::Acquire)
     }
 
+    fn changes(&self) -> u64 {
+        self.desk.shared().changes.load(Ordering::Acquire)
+    }
+
     fn tenant(&self, dialect: DialectName, key: String) -> Reply<Option<Tenant>> {
         self.desk.read(Class::Work, move |conn| {
             catalog::tenant(conn, &dialect, &key)

@@ -62,6 +62,8 @@ pub(crate) struct Writer {
 pub(crate) struct Shared {
     pub(crate) listener: std::sync::OnceLock<Arc<dyn Listener>>,
     pub(crate) version: AtomicU64,
+    /// Counts groups of jobs, and what other processes were seen to write.
+    pub(crate) changes: AtomicU64,
     pub(crate) meters: Meters,
 }
 
@@ -183,6 +185,7 @@ impl Writer {
                 self.data_version = version;
                 self.memory = Memory::default();
                 self.shared.version.fetch_add(1, Ordering::AcqRel);
+                self.shared.changes.fetch_add(1, Ordering::AcqRel);
                 true
             }
             // The work that follows meets the same error, and has somebody to tell.
@@ -265,6 +268,7 @@ impl Writer {
 impl Done {
     /// Tells the listener and then every caller.
     pub(crate) fn tell(self, shared: &Shared) {
+        shared.changes.fetch_add(1, Ordering::AcqRel);
         if self.notes.catalog_changed {
             shared.version.fetch_add(1, Ordering::AcqRel);
         }

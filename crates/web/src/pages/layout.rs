@@ -59,8 +59,34 @@ const SAID: &[(&str, &str)] = &[
     ),
     ("retried", "It is sent again."),
     ("retried-some", "They are sent again."),
+    (
+        "retried-part",
+        "Some are sent again. Others had moved on meanwhile, or their webhook is disabled; those \
+         were left as they are.",
+    ),
     ("stopped", "It is sent no more."),
     ("stopped-some", "They are sent no more."),
+    (
+        "stopped-part",
+        "Some are sent no more. Others had ended or moved on meanwhile, and were left as they are.",
+    ),
+    (
+        "moved",
+        "It had moved on meanwhile, so nothing was done. Look at it again.",
+    ),
+    (
+        "all-moved",
+        "They had moved on meanwhile, so nothing was done. Look at them again.",
+    ),
+    (
+        "off",
+        "The webhook is disabled, so nothing can be sent. Enable it first.",
+    ),
+    (
+        "all-off",
+        "Their webhooks are disabled, so nothing can be sent. Enable them first.",
+    ),
+    ("none-chosen", "Choose at least one delivery first."),
     ("nothing", "There was nothing to do."),
     (
         "revoked",

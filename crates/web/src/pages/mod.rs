@@ -10,6 +10,8 @@ mod editing;
 mod faults;
 mod health;
 mod layout;
+mod live;
+mod log;
 mod notifications;
 mod overview;
 mod page;
@@ -29,6 +31,7 @@ mod visit;
 mod webhook;
 mod why;
 
+pub(crate) use live::Seats;
 use page::Page;
 pub(crate) use serve::{Pages, is_for_pages, serve};
 #[cfg(test)]
@@ -41,6 +44,7 @@ fn places() -> Vec<Page> {
         sign_in::places(),
         tenants::places(),
         overview::places(),
+        log::places(),
         settings::places(),
         users::places(),
         account::places(),

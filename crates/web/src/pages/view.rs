@@ -3,6 +3,7 @@
 use std::fmt;
 
 use model::query::Status;
+use model::refusal::Refusal;
 use model::time::Timestamp;
 
 /// A moment. Shown in UTC; the page's script turns it into the reader's zone and keeps the exact
@@ -43,6 +44,39 @@ impl fmt::Display for When {
 
 // Made of digits and our own markup only.
 impl askama::filters::HtmlSafe for When {}
+
+/// A part of a page that a template has made: markup of our own, with everything else escaped.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Part(String);
+
+impl Part {
+    /// # Errors
+    /// If the template fails, which only a value that cannot be printed does.
+    pub(crate) fn of(template: &impl askama::Template) -> Result<Self, Refusal> {
+        template.render().map(Self).map_err(|error| {
+            tracing::error!(%error, "a part of a page cannot be rendered");
+            Refusal::Internal
+        })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn plain(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+// Nothing but a template makes one.
+impl askama::filters::HtmlSafe for Part {}
 
 impl Tone {
     pub(crate) fn of(status: Status) -> Self {

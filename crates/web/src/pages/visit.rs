@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use model::people::{Role, User};
+use model::policy::Policy;
 use model::refusal::Refusal;
 use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
@@ -64,6 +65,16 @@ impl Visit {
     pub(crate) fn dialect(&self) -> Result<Arc<Dialect>, Trouble> {
         let tenant = self.tenant()?;
         let found = self.shared.dialects.named(&tenant.dialect);
+        found.ok_or(Trouble::Refused(Refusal::Internal))
+    }
+
+    /// How deliveries of the tenant that the path names are made.
+    ///
+    /// # Errors
+    /// As `dialect`.
+    pub(crate) fn policy(&self) -> Result<&Policy, Trouble> {
+        let tenant = self.tenant()?;
+        let found = self.shared.policies.get(&tenant.dialect);
         found.ok_or(Trouble::Refused(Refusal::Internal))
     }
 

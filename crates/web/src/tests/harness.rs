@@ -15,6 +15,7 @@ use model::id::{TenantId, WebhookId};
 use model::tenant::DialectName;
 use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::dialects::{self, KnownEvents, Options};
@@ -100,6 +101,8 @@ pub(crate) const START: &str = "2026-11-20T18:00:00Z";
 pub(crate) struct House {
     pub(crate) router: Router,
     pub(crate) store: Arc<dyn Store>,
+    /// True unless a test follows a page live: then what is followed ends at once.
+    pub(crate) stopping: watch::Sender<bool>,
     now: Arc<AtomicI64>,
 }
 
@@ -209,6 +212,7 @@ impl House {
         let clock = Clock::new(move || Timestamp::from_millis(reading.load(Ordering::Relaxed)));
         let dialects = dialects::all(options);
         let mut dice = Dice::seeded([7; 32]);
+        let stopping = watch::Sender::new(true);
         let declared = dialects
             .declare(ORGANIZERS, &KnownEvents::new(), &mut dice)
             .unwrap();
@@ -221,12 +225,19 @@ impl House {
             settings: Settings {
                 hosts: vec!["hooks.example.org".to_owned()],
             },
+            policies: dialects.policies(),
             dialects,
+            stopping: stopping.subscribe(),
             health: Arc::new(|| Ok(())),
             metrics: Arc::new(|| "# EOF\n".to_owned()),
         };
         let router = crate::build(parts, registry);
-        Self { router, store, now }
+        Self {
+            router,
+            store,
+            stopping,
+            now,
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {

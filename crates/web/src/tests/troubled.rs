@@ -152,6 +152,10 @@ impl Catalog for Troubled {
         self.store.version()
     }
 
+    fn changes(&self) -> u64 {
+        self.store.changes()
+    }
+
     fn tenant(&self, dialect: DialectName, key: String) -> Reply<Option<Tenant>> {
         self.store.tenant(dialect, key)
     }

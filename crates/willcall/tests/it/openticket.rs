@@ -100,7 +100,9 @@ impl World {
             clock,
             dice,
             settings: web::Settings::default(),
+            policies: dialects.policies(),
             dialects,
+            stopping: tokio::sync::watch::channel(false).1,
             health: Arc::new(|| Ok(())),
             metrics: Arc::new(String::new),
         };

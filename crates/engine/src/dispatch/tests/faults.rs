@@ -246,6 +246,10 @@ impl Catalog for Faults {
         self.inner.version()
     }
 
+    fn changes(&self) -> u64 {
+        self.inner.changes()
+    }
+
     fn tenant(&self, dialect: DialectName, key: String) -> Reply<Option<Tenant>> {
         self.inner.tenant(dialect, key)
     }

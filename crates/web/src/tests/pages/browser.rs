@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use http_body_util::BodyExt;
 use model::id::{TenantId, UserId};
 use model::password;
 use model::people::{NewUser, PasswordHash, Role, User};
 use model::tenant::TokenHash;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tower::ServiceExt;
 
 use crate::pages::proof;
 use crate::tests::harness::{Arrived, Asking, House, asking};
@@ -141,6 +146,28 @@ impl Browser<'_> {
             self.on_page = Some(proof.to_owned());
         }
         arrived
+    }
+}
+
+impl Browser<'_> {
+    /// An answer whose body need not be UTF-8.
+    pub(crate) async fn raw(&mut self, asking: Asking) -> (HeaderMap, Bytes) {
+        let response = self.open(asking).await;
+        let (head, body) = response.into_parts();
+        (head.headers, body.collect().await.unwrap().to_bytes())
+    }
+
+    /// An answer whose body is not read yet.
+    pub(crate) async fn open(&mut self, asking: Asking) -> Response<Body> {
+        let pairs = self.cookies.iter();
+        let line: Vec<String> = pairs
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let asking = asking
+            .without("Authorization")
+            .with("Cookie", &line.join("; "));
+        let request = asking.request().unwrap();
+        self.house.router.clone().oneshot(request).await.unwrap()
     }
 }
 

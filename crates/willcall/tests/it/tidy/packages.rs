@@ -28,6 +28,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["willcall"]),
     ("encoding_rs", &["web"]),
     ("getrandom", &["willcall"]),
+    ("http-body", &["web"]),
     ("http-body-util", &["engine", "web", "willcall"]),
     ("hyper", &["engine", "willcall"]),
     ("hyper-util", &["engine", "willcall"]),

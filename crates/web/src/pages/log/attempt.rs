@@ -1,0 +1,172 @@
+//! An attempt as a step of a delivery's story. What a receiver sent takes no more room than
+//! there is; what does not fit is a download away.
+
+use askama::Template;
+use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
+use model::query::PastAttempt;
+use model::refusal::Refusal;
+use model::webhook::Headers;
+
+use super::curl;
+use crate::pages::text::{Body, Piece};
+use crate::pages::view::{Lasting, Part, Size, Tone, When};
+
+/// Room on a page, in its bytes.
+const URL_ROOM: usize = 400;
+const WORDS_ROOM: usize = 300;
+const REQUEST_HEADERS_ROOM: usize = 3 * 1024;
+const ANSWER_HEADERS_ROOM: usize = 5 * 1024;
+const ANSWER_ROOM: usize = 8 * 1024;
+const CURL_ROOM: usize = 4 * 1024;
+
+/// For all attempts of a page together; those beyond say where they are shown.
+const ATTEMPTS_ROOM: usize = 60 * 1024;
+
+/// What a step takes without its details, and the markup of these.
+const BRIEF_ROOM: usize = 1_200;
+const DETAILS_ROOM: usize = 3 * 1024;
+
+/// Attempts on one page.
+pub(super) const ATTEMPTS: usize = 20;
+
+// At least those of one attempt are always shown.
+const _: () = assert!(
+    ATTEMPTS * BRIEF_ROOM
+        + (URL_ROOM + REQUEST_HEADERS_ROOM + ANSWER_HEADERS_ROOM + CURL_ROOM)
+        + (2 * ANSWER_ROOM + DETAILS_ROOM)
+        <= ATTEMPTS_ROOM
+);
+
+#[derive(Template)]
+#[template(path = "log/attempt.html")]
+struct Step {
+    /// The path of the delivery's page.
+    path: String,
+    number: u32,
+    began_at: When,
+    lasted: Lasting,
+    tone: Tone,
+    status: String,
+    words: String,
+    next: Option<When>,
+    details: Option<Details>,
+    is_open: bool,
+}
+
+struct Details {
+    url: String,
+    request_headers: Piece,
+    command: Option<String>,
+    hides_credentials: bool,
+    answer: Option<Answered>,
+}
+
+struct Answered {
+    headers: Piece,
+    body: Body,
+    size: Size,
+    end: Option<&'static str>,
+}
+
+/// The steps of a story, newest first. `first` is the one somebody asked for: its details come
+/// before those of others.
+pub(super) fn parts(
+    path: &str,
+    attempts: &[PastAttempt],
+    body: &[u8],
+    first: Option<u32>,
+) -> Result<Vec<Part>, Refusal> {
+    let newest = attempts.last().map(|past| past.number);
+    let first = first.or(newest);
+    let brief = |past: &PastAttempt| step(path, past, None);
+    let mut left = ATTEMPTS_ROOM.saturating_sub(attempts.len() * BRIEF_ROOM);
+    let mut order: Vec<&PastAttempt> = attempts.iter().rev().collect();
+    order.sort_by_key(|past| Some(past.number) != first);
+    let mut parts = Vec::with_capacity(order.len());
+    for past in order {
+        let whole = whole(path, past, body, Some(past.number) == first)?;
+        let part = match left.checked_sub(whole.as_str().len()) {
+            Some(rest) => {
+                left = rest;
+                whole
+            }
+            None => Part::of(&brief(past))?,
+        };
+        parts.push((past.number, part));
+    }
+    parts.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+    Ok(parts.into_iter().map(|(_, part)| part).collect())
+}
+
+/// One step with its details.
+pub(super) fn whole(
+    path: &str,
+    past: &PastAttempt,
+    body: &[u8],
+    is_open: bool,
+) -> Result<Part, Refusal> {
+    let details = details(&past.attempt, body);
+    Part::of(&Step {
+        is_open,
+        ..step(path, past, Some(details))
+    })
+}
+
+fn step(path: &str, past: &PastAttempt, details: Option<Details>) -> Step {
+    let attempt = &past.attempt;
+    let outcome = &attempt.outcome;
+    Step {
+        path: path.to_owned(),
+        number: past.number,
+        began_at: When(attempt.began_at),
+        lasted: Lasting(i64::from(attempt.duration_ms)),
+        tone: match (outcome.is_success(), past.next_due_at) {
+            (true, _) => Tone::Good,
+            (false, Some(_)) => Tone::Waiting,
+            (false, None) => Tone::Bad,
+        },
+        status: match outcome {
+            Outcome::Answered(answer) => answer.status.to_string(),
+            Outcome::Failed(_) => "No answer".to_owned(),
+        },
+        words: Piece::line(&outcome.words(), WORDS_ROOM),
+        next: past.next_due_at.map(When),
+        details,
+        is_open: false,
+    }
+}
+
+fn details(attempt: &Attempt, body: &[u8]) -> Details {
+    let command = curl::command(attempt, body);
+    let piece = Piece::of(&command, CURL_ROOM);
+    Details {
+        url: Piece::line(&attempt.url, URL_ROOM),
+        request_headers: lines(&attempt.request_headers, REQUEST_HEADERS_ROOM),
+        hides_credentials: command.contains("***"),
+        // A command that is not whole would do something else.
+        command: (!piece.cut).then_some(piece.text),
+        answer: match &attempt.outcome {
+            Outcome::Answered(answer) => Some(answered(answer)),
+            Outcome::Failed(_) => None,
+        },
+    }
+}
+
+fn answered(answer: &Answer) -> Answered {
+    Answered {
+        headers: lines(&answer.headers, ANSWER_HEADERS_ROOM),
+        body: Body::of(&answer.body, ANSWER_ROOM),
+        size: Size(answer.body.len()),
+        end: match answer.body_end {
+            BodyEnd::Whole => None,
+            BodyEnd::Cut => Some("It was longer; the rest was not read."),
+            BodyEnd::Broken => Some("The connection broke off before its end."),
+            BodyEnd::TimeUp => Some("It did not end within the time limit."),
+        },
+    }
+}
+
+fn lines(headers: &Headers, room: usize) -> Piece {
+    let text = String::from_utf8_lossy(&headers.0).replace("\r\n", "\n");
+    Piece::of(text.trim_end(), room)
+}

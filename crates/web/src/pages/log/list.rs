@@ -1,0 +1,285 @@
+//! The log of a tenant and of one webhook: pages by keyset that stay put while new lines arrive,
+//! filters that survive paging, and what to do with the lines that were chosen.
+
+use askama::Template;
+use http::StatusCode;
+use model::board::{Errand, LogFrom, LogPage};
+use model::id::{DeliveryId, WebhookId};
+use model::limits::PAGE_ROWS_MAX;
+use model::query::Status;
+use model::target;
+use model::tenant::Event;
+use model::webhook::{Disabled, DisabledCause, Webhook};
+
+use super::errand::kind_words;
+use super::filter::Filter;
+use super::row::{self, Around};
+use super::{follow, plan};
+use crate::pages::layout::{Shell, Tab, path_of};
+use crate::pages::page::{Needs, Page, get};
+use crate::pages::shown::{Shown, Trouble, go_to, page_with};
+use crate::pages::text::Piece;
+use crate::pages::view::{Lasting, Part, When, status_words};
+use crate::pages::visit::Visit;
+use model::people::Role;
+
+#[derive(Template)]
+#[template(path = "log/list.html")]
+struct List {
+    shell: Shell,
+    /// Of one webhook, or of all.
+    webhook: Option<Of>,
+    around: Around,
+    filter: Filter,
+    statuses: Vec<(Status, &'static str)>,
+    types: Vec<Choice>,
+    shows: Vec<Choice>,
+    /// The path of this very page.
+    here: String,
+    /// The query of its filter, each part with an `&` behind it.
+    link: String,
+    /// The page with its filter and place, to come back to.
+    back: String,
+    rows: Vec<Part>,
+    older: Option<DeliveryId>,
+    newer: Option<DeliveryId>,
+    /// The search stopped at its bound; up to when it came, and where it goes on.
+    looked: Option<(When, String)>,
+    is_first: bool,
+    /// Where what is new is told, and from where on.
+    live: Option<String>,
+    /// Something will happen soon, so that a page without scripts is worth loading again.
+    is_moving: bool,
+    kept: Lasting,
+}
+
+/// A value that a filter can have, and what people call it.
+pub(super) struct Choice {
+    pub(super) value: String,
+    pub(super) label: String,
+}
+
+/// The webhook whose log it is.
+struct Of {
+    id: WebhookId,
+    name: String,
+    target_url: String,
+    is_deleted: bool,
+    /// Why nothing is sent.
+    off: Option<(When, &'static str)>,
+    rule: String,
+    errands: Vec<(Errand, &'static str)>,
+}
+
+/// Room for a name, a URL, and a line of a list to choose from, in bytes of the page.
+const NAME_ROOM: usize = 200;
+const URL_ROOM: usize = 400;
+const CHOICE_ROOM: usize = 80;
+
+/// Shows and action types that are offered; others can be typed.
+const CHOICES_MAX: usize = 100;
+
+/// What is due within this time is worth waiting for.
+const SOON_MS: i64 = 60_000;
+
+pub(super) fn places() -> Vec<Page> {
+    let look = Needs::Role(Role::Look);
+    vec![
+        get("log", "/t/{tenant}/log", look, show),
+        get("log_live", "/t/{tenant}/log/live", look, follow::follow_log),
+        get(
+            "webhook_log",
+            "/t/{tenant}/webhooks/{webhook}/log",
+            look,
+            show_webhook,
+        ),
+        get(
+            "webhook_log_live",
+            "/t/{tenant}/webhooks/{webhook}/log/live",
+            look,
+            follow::follow_webhook,
+        ),
+    ]
+}
+
+async fn show(visit: Visit) -> Result<Shown, Trouble> {
+    list(visit, None).await
+}
+
+async fn show_webhook(visit: Visit) -> Result<Shown, Trouble> {
+    let id = WebhookId(visit.id("webhook")?);
+    list(visit, Some(id)).await
+}
+
+async fn list(visit: Visit, webhook: Option<WebhookId>) -> Result<Shown, Trouble> {
+    let tenant = visit.tenant()?.id;
+    let filter = Filter::of(&visit.query);
+    let from = from(&visit)?;
+    let mut page = LogPage::default();
+    if filter.faults.is_empty() {
+        let ask = filter.ask(webhook, from);
+        page = visit.shared.ask(|s| s.log(tenant, ask.clone())).await?;
+    }
+    let here = visit.path.clone();
+    let link = filter.link();
+    let came_up = matches!(from, Some(LogFrom::NewerThan(_))) && page.newer.is_none();
+    if came_up && page.looked_to.is_none() && page.rows.len() < PAGE_ROWS_MAX {
+        // The way up ends at the first page, which is a whole one.
+        return Ok(go_to(&format!("{here}?{link}")));
+    }
+    let of = match webhook {
+        Some(id) => Some(of(&visit, id, &page).await?),
+        None => None,
+    };
+    let status = match filter.faults.is_empty() {
+        true => StatusCode::OK,
+        false => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    page_with(status, &view(&visit, of, filter, from, page).await?)
+}
+
+/// Where the page begins.
+fn from(visit: &Visit) -> Result<Option<LogFrom>, Trouble> {
+    let id = |name: &str| match visit.query.get(name) {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| Trouble::NotFound),
+    };
+    let older = id("older")?.map(LogFrom::OlderThan);
+    Ok(older.or(id("newer")?.map(LogFrom::NewerThan)))
+}
+
+async fn view(
+    visit: &Visit,
+    webhook: Option<Of>,
+    filter: Filter,
+    from: Option<LogFrom>,
+    page: LogPage,
+) -> Result<List, Trouble> {
+    let tenant = visit.tenant()?;
+    let title = match &webhook {
+        Some(of) => format!("Log of {}", of.name),
+        None => "Log".to_owned(),
+    };
+    let around = Around {
+        path: path_of(tenant),
+        may_edit: visit.may(Role::Edit),
+        names_webhook: webhook.is_none(),
+        now: visit.now,
+    };
+    let rows = page.rows.iter().map(|line| row::part(line, &around));
+    let rows = rows.collect::<Result<Vec<Part>, _>>()?;
+    let (here, link) = (visit.path.clone(), filter.link());
+    let place = match from {
+        None => String::new(),
+        Some(LogFrom::OlderThan(id)) => format!("older={id}"),
+        Some(LogFrom::NewerThan(id)) => format!("newer={id}"),
+    };
+    let newest = page.rows.first().map(|line| line.row.id);
+    let goes_up = matches!(from, Some(LogFrom::NewerThan(_)));
+    let looked = page
+        .looked_to
+        .and_then(|at| match (goes_up, page.older, page.newer) {
+            (false, Some(id), _) => Some((When(at), format!("{here}?{link}older={id}"))),
+            (true, _, Some(id)) => Some((When(at), format!("{here}?{link}newer={id}"))),
+            (false, None, _) | (true, _, None) => None,
+        });
+    let soon = visit.now.plus_ms(SOON_MS);
+    let mut due = page.rows.iter().filter_map(|line| line.row.due_at);
+    let is_first = from.is_none() && filter.faults.is_empty();
+    let mark = follow::mark(newest, visit.now);
+    let kept = visit.shared.ask(|s| s.tenant_settings(tenant.id)).await?;
+    let kept = kept.and_then(|settings| settings.kept_ms);
+    Ok(List {
+        shell: Shell::of(visit, Tab::Log, title),
+        webhook,
+        statuses: Status::ALL.map(|s| (s, status_words(s))).to_vec(),
+        types: types(visit)?,
+        shows: shows(visit).await?,
+        back: format!("{here}?{link}{place}"),
+        rows,
+        older: page.older,
+        newer: page.newer,
+        looked,
+        is_first,
+        live: is_first.then(|| format!("{here}/live?{link}mark={mark}")),
+        is_moving: is_first && due.any(|at| at <= soon),
+        kept: Lasting(kept.map_or_else(|| visit.policy().map(|p| p.kept_ms), Ok)?),
+        around,
+        filter,
+        here,
+        link,
+    })
+}
+
+fn types(visit: &Visit) -> Result<Vec<Choice>, Trouble> {
+    drop(visit.dialect()?);
+    Ok(Vec::new())
+}
+
+/// The tenant's shows, the next ones first as the store has them.
+async fn shows(visit: &Visit) -> Result<Vec<Choice>, Trouble> {
+    let tenant = visit.tenant()?.id;
+    let events = visit.shared.ask(|store| store.events(tenant)).await?;
+    let choice = |event: Event| Choice {
+        label: Piece::line(&event.name, CHOICE_ROOM),
+        value: event.slug,
+    };
+    let events = events.into_iter();
+    let fits = |choice: &Choice| choice.value.len() <= CHOICE_ROOM;
+    Ok(events.map(choice).filter(fits).take(CHOICES_MAX).collect())
+}
+
+/// The webhook whose log is asked for. One that was deleted is known by what it left in the log.
+async fn of(visit: &Visit, id: WebhookId, page: &LogPage) -> Result<Of, Trouble> {
+    let tenant = visit.tenant()?.id;
+    let found = visit.shared.ask(|store| store.webhook(tenant, id)).await?;
+    let Some(webhook) = found else {
+        let left = page.rows.first().ok_or(Trouble::NotFound)?;
+        return Ok(Of {
+            id,
+            name: format!("webhook {id}"),
+            target_url: Piece::line(&left.target_url, URL_ROOM),
+            is_deleted: true,
+            off: None,
+            rule: String::new(),
+            errands: Vec::new(),
+        });
+    };
+    let running = visit.shared.ask(|s| s.running_errands(tenant, id)).await?;
+    let name = name_of(visit, &webhook)?;
+    Ok(Of {
+        id,
+        name,
+        target_url: Piece::line(&target::masked(&webhook.target_url), URL_ROOM),
+        is_deleted: false,
+        off: webhook.disabled.map(off),
+        rule: plan::rule(visit.policy()?, webhook.retries_max),
+        errands: running
+            .into_iter()
+            .map(|errand| {
+                let words = kind_words(errand.what);
+                (errand, words)
+            })
+            .collect(),
+    })
+}
+
+/// What people call a webhook.
+pub(super) fn name_of(visit: &Visit, webhook: &Webhook) -> Result<String, Trouble> {
+    let described = (visit.dialect()?.board.describe)(webhook);
+    let name = described.name.filter(|name| !name.trim().is_empty());
+    let name = name.unwrap_or_else(|| target::masked(&webhook.target_url));
+    Ok(Piece::line(&name, NAME_ROOM))
+}
+
+/// Since when and why a webhook gets nothing.
+pub(super) fn off(disabled: Disabled) -> (When, &'static str) {
+    let why = match disabled.cause {
+        DisabledCause::Asked => "somebody switched it off",
+        DisabledCause::Gone => {
+            "its receiver answered 410 Gone, which means that it is gone for good"
+        }
+        DisabledCause::Deleted => "it was deleted",
+    };
+    (When(disabled.at), why)
+}

@@ -1,0 +1,29 @@
+//! The log: deliveries of a tenant or a webhook, the story of each, sending again and stopping,
+//! one, some or all; followed live. Bodies and headers from outside are text, whatever is in them.
+
+mod act;
+mod attempt;
+mod curl;
+mod errand;
+mod filter;
+mod follow;
+mod list;
+mod plan;
+mod row;
+mod story;
+mod whole;
+
+use super::page::Page;
+
+pub(super) fn places() -> Vec<Page> {
+    [
+        list::places(),
+        story::places(),
+        whole::places(),
+        act::places(),
+        errand::places(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,213 @@
+//! What is planned for a delivery that is owed: which retry comes next, when and why then, and
+//! when it is given up. Said from the policy and from what happened; nothing is decided here.
+
+use model::policy::Policy;
+use model::query::{DeliveryStory, PastAttempt};
+use model::schedule::Schedule;
+use model::time::Timestamp;
+
+use crate::pages::view::{Lasting, When};
+
+/// The plan of a delivery that is owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) due_at: When,
+    /// It is due, and goes as soon as its webhook has room for it.
+    pub(super) is_due: bool,
+    /// What comes next: `Retry 3 of 20`.
+    pub(super) next: String,
+    /// Why then.
+    pub(super) why: String,
+    pub(super) gives_up: Option<GivesUp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GivesUp {
+    pub(super) at: When,
+    /// The spread of later delays is not drawn yet, so it may be somewhat later.
+    pub(super) is_about: bool,
+}
+
+impl Plan {
+    /// What is planned, if anything is; `retries_max` is the webhook's.
+    pub(super) fn of(
+        story: &DeliveryStory,
+        policy: &Policy,
+        retries_max: Option<u32>,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let due_at = story.row.due_at?;
+        let round = round(&story.attempts);
+        let (made, latest) = (round.len(), round.last());
+        let most = retries(&policy.schedule, retries_max);
+        let next = match made {
+            0 if story.row.attempts == 0 => "First attempt".to_owned(),
+            0 => "First attempt of another round".to_owned(),
+            retry if retry == most => format!("Retry {retry} of {most}, the last one"),
+            retry => format!("Retry {retry} of {most}"),
+        };
+        Some(Self {
+            due_at: When(due_at),
+            is_due: due_at <= now,
+            next,
+            why: why(latest, due_at, made, policy),
+            gives_up: gives_up(round, due_at, policy, most),
+        })
+    }
+}
+
+/// The attempts of the round that goes on: those after the last one that scheduled none.
+fn round(attempts: &[PastAttempt]) -> &[PastAttempt] {
+    let ended = attempts
+        .iter()
+        .rposition(|past| past.next_due_at.is_none())
+        .map_or(0, |index| index + 1);
+    attempts.get(ended..).unwrap_or_default()
+}
+
+/// How many retries a round has at most.
+fn retries(schedule: &Schedule, retries_max: Option<u32>) -> usize {
+    let last_try = usize::from(schedule.last_try_after_ms.is_some());
+    let most = schedule.delays_ms.len() + last_try;
+    let wanted = retries_max.and_then(|most| usize::try_from(most).ok());
+    wanted.map_or(most, |wanted| wanted.min(most))
+}
+
+fn why(latest: Option<&PastAttempt>, due_at: Timestamp, made: usize, policy: &Policy) -> String {
+    let Some(latest) = latest else {
+        return "It is sent as soon as its webhook has room for it.".to_owned();
+    };
+    if latest.next_due_at != Some(due_at) {
+        return "Somebody asked for it to be sent again.".to_owned();
+    }
+    let schedule = &policy.schedule;
+    let waits_ms = due_at.ms_since(latest.ended_at());
+    let index = made.saturating_sub(1);
+    let Some(delay_ms) = schedule.delays_ms.get(index).copied() else {
+        let after = schedule.last_try_after_ms.unwrap_or_default();
+        return format!(
+            "The last try comes {} after the first attempt began.",
+            span(after)
+        );
+    };
+    let spreads = delay_ms >= schedule.spread_from_ms && schedule.spread_percent > 0;
+    let spread_ms = match spreads {
+        true => delay_ms.saturating_mul(i64::from(schedule.spread_percent)) / 100,
+        false => 0,
+    };
+    if waits_ms > delay_ms.saturating_add(spread_ms) {
+        return format!(
+            "The receiver asked to be left alone for {} (Retry-After).",
+            span(waits_ms)
+        );
+    }
+    if waits_ms < delay_ms {
+        let after = schedule.last_try_after_ms.unwrap_or_default();
+        return format!(
+            "The last try comes {} after the first attempt began, which is before the usual wait \
+             of {} is over.",
+            span(after),
+            span(delay_ms)
+        );
+    }
+    let spread = match spreads {
+        true => format!(
+            " and up to {} % more, so that not all come at once",
+            schedule.spread_percent
+        ),
+        false => String::new(),
+    };
+    format!(
+        "The wait before retry {made} is {}{spread}.",
+        span(delay_ms)
+    )
+}
+
+fn gives_up(
+    round: &[PastAttempt],
+    due_at: Timestamp,
+    policy: &Policy,
+    most: usize,
+) -> Option<GivesUp> {
+    let schedule = &policy.schedule;
+    let all = retries(schedule, None);
+    let last_try = schedule.last_try_after_ms.filter(|_| most == all);
+    if let (Some(after), Some(first)) = (last_try, round.first()) {
+        return Some(GivesUp {
+            at: When(first.attempt.began_at.plus_ms(after).max(due_at)),
+            is_about: false,
+        });
+    }
+    // Each retry that is left waits its delay; the attempts themselves take next to nothing.
+    let rest = schedule.delays_ms.iter().take(most).skip(round.len());
+    let rest_ms = rest.fold(0_i64, |sum, delay| sum.saturating_add(*delay));
+    let end = due_at.plus_ms(rest_ms.max(last_try.unwrap_or_default()));
+    let is_about = round.len() < most;
+    Some(GivesUp {
+        at: When(end),
+        is_about,
+    })
+}
+
+/// The waits of a schedule in a line.
+pub(super) fn rule(policy: &Policy, retries_max: Option<u32>) -> String {
+    let schedule = &policy.schedule;
+    let most = retries(schedule, retries_max);
+    if most == 0 {
+        return "It is tried once and not again.".to_owned();
+    }
+    let mut groups: Vec<(i64, usize)> = Vec::new();
+    for delay in schedule.delays_ms.iter().take(most) {
+        match groups.last_mut() {
+            Some((same, count)) if same == delay => *count += 1,
+            Some(_) | None => groups.push((*delay, 1)),
+        }
+    }
+    let words = |(delay, count): &(i64, usize)| match count {
+        1 => span(*delay),
+        count => format!("{count} times {}", span(*delay)),
+    };
+    let waits: Vec<String> = groups.iter().map(words).collect();
+    let spreads = schedule.spread_percent > 0
+        && schedule
+            .delays_ms
+            .iter()
+            .any(|ms| *ms >= schedule.spread_from_ms);
+    let from = match schedule.spread_from_ms {
+        0 => String::new(),
+        ms => format!(" from {} on", span(ms)),
+    };
+    let spread = match spreads {
+        true => format!(
+            "; waits{from} are up to {} % longer by chance",
+            schedule.spread_percent
+        ),
+        false => String::new(),
+    };
+    let last_try = schedule.last_try_after_ms;
+    let last_try = match last_try.filter(|_| most > schedule.delays_ms.len()) {
+        Some(after) => format!("; the last try comes {} after the first", span(after)),
+        None => String::new(),
+    };
+    let waits = waits.join(", ");
+    format!("After a failure it waits {waits}{spread}{last_try}.")
+}
+
+/// A duration that somebody has chosen: in the largest unit that has no fraction of it.
+fn span(ms: i64) -> String {
+    const UNITS: [(i64, &str, &str); 4] = [
+        (86_400_000, "day", "days"),
+        (3_600_000, "h", "h"),
+        (60_000, "min", "min"),
+        (1_000, "s", "s"),
+    ];
+    let exact = UNITS
+        .iter()
+        .find(|(unit, ..)| ms >= *unit && ms % unit == 0);
+    match exact {
+        Some((unit, one, _)) if ms == *unit => format!("1 {one}"),
+        // Days and a half are said in hours.
+        Some((unit, _, several)) => format!("{} {several}", ms / unit),
+        None => Lasting(ms).to_string(),
+    }
+}

@@ -1,0 +1,328 @@
+//! The story of a delivery: what was handed in, where it stands and why, what comes next and why
+//! then, and every attempt.
+
+use askama::Template;
+use model::board::LogRow;
+use model::delivery::State;
+use model::id::DeliveryId;
+use model::people::Role;
+use model::query::{DeliveryStory, Status};
+use model::refusal::Refusal;
+use model::time::Timestamp;
+use model::webhook::Webhook;
+
+use super::attempt::{self, ATTEMPTS};
+use super::list::{name_of, off};
+use super::plan::{self, Plan};
+use super::row::seen;
+use crate::pages::layout::{Shell, Tab, path_of};
+use crate::pages::live::{self, Feed, Looking, News, Tiding};
+use crate::pages::page::{Needs, Page, get};
+use crate::pages::shown::{Shown, Trouble, page};
+use crate::pages::text::{Body, Piece};
+use crate::pages::view::{Part, Size, Tone, When, status_words};
+use crate::pages::visit::Visit;
+use crate::state::Shared;
+
+#[derive(Template)]
+#[template(path = "log/story.html")]
+struct StoryPage {
+    shell: Shell,
+    id: DeliveryId,
+    path: String,
+    here: String,
+    state: Part,
+    is_moving: bool,
+    key: String,
+    action_type: String,
+    show: Option<String>,
+    is_test: bool,
+    accepted_at: When,
+    webhook: String,
+    target_url: String,
+    body: Body,
+    size: Size,
+    content_type: String,
+    attempts: Vec<Part>,
+    /// Attempts before those that are shown.
+    before: Option<u32>,
+    /// Attempts after those that are shown.
+    after: bool,
+    lost: u32,
+    live: Option<String>,
+}
+
+/// Where a delivery stands; told anew whenever it moves.
+#[derive(Template)]
+#[template(path = "log/state.html")]
+struct Standing<'a> {
+    around: &'a Around,
+    status: &'static str,
+    tone: Tone,
+    seen: String,
+    words: String,
+    attempts: u32,
+    ended_at: Option<When>,
+    plan: Option<Plan>,
+    rule: Option<String>,
+    off: Option<(When, &'static str)>,
+    is_deleted: bool,
+    can_stop: bool,
+}
+
+/// What surrounds the state.
+#[derive(Clone)]
+struct Around {
+    /// The path of the delivery's page.
+    here: String,
+    /// What the paths of the tenant begin with.
+    path: String,
+    may_edit: bool,
+    proof: String,
+    id: DeliveryId,
+}
+
+/// What is due within this time is worth waiting for.
+const SOON_MS: i64 = 60_000;
+
+/// Room on a page, in its bytes.
+const NAME_ROOM: usize = 600;
+const URL_ROOM: usize = 600;
+const WORDS_ROOM: usize = 600;
+const BODY_ROOM: usize = 8 * 1024;
+
+pub(super) fn places() -> Vec<Page> {
+    let look = Needs::Role(Role::Look);
+    vec![
+        get("delivery", "/t/{tenant}/deliveries/{delivery}", look, show),
+        get(
+            "delivery_live",
+            "/t/{tenant}/deliveries/{delivery}/live",
+            look,
+            follow,
+        ),
+    ]
+}
+
+/// The delivery that the path names.
+pub(super) fn delivery_id(visit: &Visit) -> Result<DeliveryId, Trouble> {
+    visit
+        .param("delivery")
+        .parse()
+        .map_err(|_| Trouble::NotFound)
+}
+
+async fn show(visit: Visit) -> Result<Shown, Trouble> {
+    let (tenant, id) = (visit.tenant()?, delivery_id(&visit)?);
+    let number = tenant.id;
+    let story = visit.shared.ask(|store| store.delivery(number, id)).await?;
+    let story = story.ok_or(Trouble::NotFound)?;
+    let lines = visit.shared.ask(|s| s.log_rows(number, vec![id])).await?;
+    let line = lines.into_iter().next().ok_or(Trouble::NotFound)?;
+    let webhook = visit.shared.ask(|s| s.webhook(number, id.webhook)).await?;
+    let name = match &webhook {
+        Some(webhook) => name_of(&visit, webhook)?,
+        None => format!("Webhook {}, which was deleted", id.webhook),
+    };
+    let asked = visit
+        .query
+        .get("attempt")
+        .and_then(|n| n.parse::<u32>().ok());
+    let around = Around::of(&visit, id)?;
+    let (shown, before, after) = window(&story, asked);
+    let attempts = attempt::parts(&around.here, shown, &story.body, asked)?;
+    let oldest = story.attempts.first().map_or(1, |past| past.number);
+    let row = &story.row;
+    let soon = visit.now.plus_ms(SOON_MS);
+    let newest_shown = !after;
+    let content_type = visit.policy()?.content_type.clone();
+    page(&StoryPage {
+        shell: Shell::of(&visit, Tab::Log, format!("Delivery {id}")),
+        id,
+        path: around.path.clone(),
+        state: state(&story, webhook.as_ref(), &visit, &around)?,
+        is_moving: newest_shown && row.due_at.is_some_and(|at| at <= soon),
+        key: Piece::line(&row.key, NAME_ROOM),
+        action_type: Piece::line(&row.action_type, NAME_ROOM),
+        show: row.event.as_ref().map(|slug| Piece::line(slug, NAME_ROOM)),
+        is_test: line.is_test,
+        accepted_at: When(row.accepted_at),
+        webhook: name,
+        target_url: Piece::line(&line.target_url, URL_ROOM),
+        body: Body::of(&story.body, BODY_ROOM),
+        size: Size(story.body.len()),
+        content_type,
+        attempts,
+        before,
+        after,
+        lost: oldest.saturating_sub(1),
+        live: newest_shown.then(|| format!("{}/live?mark={}", around.here, mark(&line))),
+        here: around.here,
+    })
+}
+
+/// The attempts that a page shows: the latest, or those around the one that is asked for; the
+/// number from which to show those before; and whether there are some after.
+fn window(
+    story: &DeliveryStory,
+    asked: Option<u32>,
+) -> (&[model::query::PastAttempt], Option<u32>, bool) {
+    let all = &story.attempts;
+    let end = asked
+        .and_then(|asked| all.iter().position(|past| past.number == asked))
+        // Those that stand at the end are shown with the latest.
+        .filter(|index| index + ATTEMPTS < all.len())
+        .map_or(all.len(), |index| index + 1);
+    let begin = end.saturating_sub(ATTEMPTS);
+    let shown = all.get(begin..end).unwrap_or_default();
+    let before = begin.checked_sub(1).and_then(|index| all.get(index));
+    (shown, before.map(|past| past.number), end < all.len())
+}
+
+impl Around {
+    fn of(visit: &Visit, id: DeliveryId) -> Result<Self, Trouble> {
+        let path = path_of(visit.tenant()?);
+        Ok(Self {
+            here: format!("{path}/deliveries/{id}"),
+            path,
+            may_edit: visit.may(Role::Edit),
+            proof: visit.proof(),
+            id,
+        })
+    }
+}
+
+fn state(
+    story: &DeliveryStory,
+    webhook: Option<&Webhook>,
+    visit: &Visit,
+    around: &Around,
+) -> Result<Part, Trouble> {
+    let policy = visit.policy()?;
+    Ok(standing(story, webhook, policy, around, visit.now)?)
+}
+
+fn standing(
+    story: &DeliveryStory,
+    webhook: Option<&Webhook>,
+    policy: &model::policy::Policy,
+    around: &Around,
+    now: Timestamp,
+) -> Result<Part, Refusal> {
+    let row = &story.row;
+    let status = row.status();
+    let retries_max = webhook.and_then(|webhook| webhook.retries_max);
+    let plan = Plan::of(story, policy, retries_max, now);
+    let is_owed = row.state == State::Pending;
+    Part::of(&Standing {
+        around,
+        status: status_words(status),
+        tone: Tone::of(status),
+        seen: seen(status, row.attempts),
+        words: Piece::line(&words(story), WORDS_ROOM),
+        attempts: row.attempts,
+        ended_at: row.ended_at.map(When),
+        rule: is_owed.then(|| plan::rule(policy, retries_max)),
+        plan,
+        off: webhook.and_then(|webhook| webhook.disabled.map(off)),
+        is_deleted: webhook.is_none(),
+        can_stop: is_owed,
+    })
+}
+
+/// Where it stands, in a sentence or two.
+fn words(story: &DeliveryStory) -> String {
+    let row = &story.row;
+    let latest = row.latest.as_ref().map(model::attempt::Outcome::words);
+    match (row.state, latest) {
+        (State::Pending, None) => "It was not tried yet.".to_owned(),
+        (State::Cancelled(cause), _) => cause.words().to_owned(),
+        (State::Exhausted, Some(latest)) => {
+            format!("It was tried as often as the schedule allows. The last time: {latest}")
+        }
+        (State::Pending | State::Delivered, Some(latest)) => latest,
+        (State::Delivered, None) => "The receiver has it.".to_owned(),
+        (State::Exhausted, None) => "It was tried as often as the schedule allows.".to_owned(),
+    }
+}
+
+async fn follow(visit: Visit) -> Result<Shown, Trouble> {
+    let id = delivery_id(&visit)?;
+    let tenant = visit.tenant()?;
+    let told = live::mark_of(&visit).to_owned();
+    let attempts = told.split('.').next().and_then(|n| n.parse().ok());
+    let feed = StoryFeed {
+        tenant: tenant.id,
+        policy: visit.policy()?.clone(),
+        around: Around::of(&visit, id)?,
+        told,
+        attempts: attempts.unwrap_or_default(),
+    };
+    live::follow(&visit, feed)
+}
+
+/// Stands for a delivery as it was shown: how many attempts, its state, when it is due.
+fn mark(line: &LogRow) -> String {
+    let row = &line.row;
+    let due_at = row.due_at.map_or(0, Timestamp::as_millis);
+    format!(
+        "{}.{}.{due_at}",
+        row.attempts,
+        Status::of(row.state, row.attempts).as_str()
+    )
+}
+
+struct StoryFeed {
+    tenant: model::id::TenantId,
+    policy: model::policy::Policy,
+    around: Around,
+    /// The mark of what was told last.
+    told: String,
+    /// Attempts that were told.
+    attempts: u32,
+}
+
+impl Feed for StoryFeed {
+    fn look<'a>(&'a mut self, shared: &'a Shared, now: Timestamp) -> Looking<'a> {
+        Box::pin(async move {
+            let (tenant, id) = (self.tenant, self.around.id);
+            let lines = shared.ask(|s| s.log_rows(tenant, vec![id])).await?;
+            let Some(line) = lines.first() else {
+                // Removed from the log meanwhile.
+                return Ok(News {
+                    over: true,
+                    ..News::default()
+                });
+            };
+            let mark = mark(line);
+            if mark == self.told {
+                return Ok(News::default());
+            }
+            let Some(story) = shared.ask(|s| s.delivery(tenant, id)).await? else {
+                return Ok(News {
+                    over: true,
+                    ..News::default()
+                });
+            };
+            let webhook = shared.ask(|s| s.webhook(tenant, id.webhook)).await?;
+            let mut news = News {
+                mark: mark.clone(),
+                ..News::default()
+            };
+            let fresh = story
+                .attempts
+                .iter()
+                .filter(|past| past.number > self.attempts);
+            let fresh: Vec<_> = fresh.collect();
+            for past in fresh.iter().skip(fresh.len().saturating_sub(ATTEMPTS)) {
+                let part = attempt::whole(&self.around.here, past, &story.body, true)?;
+                news.tidings.push(Tiding::Put(part));
+            }
+            let part = standing(&story, webhook.as_ref(), &self.policy, &self.around, now)?;
+            news.tidings.push(Tiding::Put(part));
+            self.attempts = story.row.attempts;
+            self.told = mark;
+            Ok(news)
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! What does not fit on a page, as a download: the body of a notification, and an attempt's
+//! request and answer. Always as plain text that a browser saves and never shows as anything else.
+
+use std::fmt::Write;
+
+use axum::body::Body;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::{HeaderValue, Response};
+use model::attempt::Outcome;
+use model::people::Role;
+use model::query::{DeliveryStory, PastAttempt};
+
+use super::story::delivery_id;
+use crate::pages::page::{Needs, Page, get};
+use crate::pages::shown::{Shown, Trouble};
+use crate::pages::visit::Visit;
+
+pub(super) fn places() -> Vec<Page> {
+    let look = Needs::Role(Role::Look);
+    vec![
+        get(
+            "delivery_body",
+            "/t/{tenant}/deliveries/{delivery}/body",
+            look,
+            body,
+        ),
+        get(
+            "attempt_request",
+            "/t/{tenant}/deliveries/{delivery}/attempts/{attempt}/request",
+            look,
+            request,
+        ),
+        get(
+            "attempt_answer",
+            "/t/{tenant}/deliveries/{delivery}/attempts/{attempt}/answer",
+            look,
+            answer,
+        ),
+    ]
+}
+
+async fn story(visit: &Visit) -> Result<DeliveryStory, Trouble> {
+    let (tenant, id) = (visit.tenant()?.id, delivery_id(visit)?);
+    let story = visit.shared.ask(|store| store.delivery(tenant, id)).await?;
+    story.ok_or(Trouble::NotFound)
+}
+
+fn attempt<'a>(visit: &Visit, story: &'a DeliveryStory) -> Result<&'a PastAttempt, Trouble> {
+    let number = visit.id("attempt")?;
+    let mut attempts = story.attempts.iter();
+    let found = attempts.find(|past| i64::from(past.number) == number);
+    found.ok_or(Trouble::NotFound)
+}
+
+async fn body(visit: Visit) -> Result<Shown, Trouble> {
+    let story = story(&visit).await?;
+    let name = format!("{}.body.txt", story.row.id);
+    Ok(download(&name, story.body.to_vec()))
+}
+
+async fn request(visit: Visit) -> Result<Shown, Trouble> {
+    let story = story(&visit).await?;
+    let past = attempt(&visit, &story)?;
+    let mut text = format!("POST {}\r\n", past.attempt.url).into_bytes();
+    text.extend_from_slice(&past.attempt.request_headers.0);
+    text.extend_from_slice(b"\r\n");
+    text.extend_from_slice(&story.body);
+    Ok(download(
+        &format!("{}.{}.request.txt", story.row.id, past.number),
+        text,
+    ))
+}
+
+async fn answer(visit: Visit) -> Result<Shown, Trouble> {
+    let story = story(&visit).await?;
+    let past = attempt(&visit, &story)?;
+    let text = match &past.attempt.outcome {
+        Outcome::Answered(answer) => {
+            let mut head = String::from("HTTP/1.1 ");
+            // Writing to a string cannot fail.
+            write!(head, "{}\r\n", answer.status).unwrap_or_default();
+            let mut text = head.into_bytes();
+            text.extend_from_slice(&answer.headers.0);
+            text.extend_from_slice(b"\r\n");
+            text.extend_from_slice(&answer.body);
+            text
+        }
+        outcome @ Outcome::Failed(_) => outcome.words().into_bytes(),
+    };
+    Ok(download(
+        &format!("{}.{}.answer.txt", story.row.id, past.number),
+        text,
+    ))
+}
+
+fn download(name: &str, content: Vec<u8>) -> Shown {
+    let mut shown = Response::new(Body::from(content));
+    let headers = shown.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    // Names are made of ids, so this is always a header value.
+    let name = HeaderValue::try_from(format!("attachment; filename=\"{name}\""));
+    let name = name.unwrap_or_else(|_| HeaderValue::from_static("attachment"));
+    headers.insert(CONTENT_DISPOSITION, name);
+    shown
+}

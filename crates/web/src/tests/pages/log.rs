@@ -1,0 +1,414 @@
+//! The log: what is listed, what is looked for, how it is paged, and what is done to what was
+//! chosen, to one and to all.
+
+use model::limits::PAGE_BYTES_MAX;
+use model::people::Role;
+
+use super::browser::Browser;
+use super::past::{PAID, answered, refused};
+use crate::tests::harness::{Arrived, House};
+
+/// The ids of the lines of a page, in their order.
+fn lines(page: &Arrived) -> Vec<String> {
+    let rows = page.body.split("<tr id=\"row-").skip(1);
+    let id = |row: &str| row.split('"').next().unwrap_or_default().to_owned();
+    rows.map(id).collect()
+}
+
+/// Where the link with this id leads, as a browser reads it.
+fn link(page: &Arrived, id: &str) -> Option<String> {
+    let (before, _) = page.body.split_once(&format!("id=\"{id}\""))?;
+    let (_, href) = before.rsplit_once("href=\"")?;
+    let href = href.split('"').next()?;
+    Some(href.replace("&#38;", "&").replace("&amp;", "&"))
+}
+
+/// The values by which the lines of a page are chosen.
+fn choices(page: &Arrived) -> Vec<String> {
+    let boxes = page.body.split("name=\"delivery\" value=\"").skip(1);
+    boxes
+        .map(|rest| rest.split('"').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+async fn chosen<'h>(
+    browser: &mut Browser<'h>,
+    path: &str,
+    what: &str,
+    which: &[String],
+) -> Arrived {
+    let mut fields = vec![("do", what), ("back", path)];
+    fields.extend(which.iter().map(|value| ("delivery", value.as_str())));
+    let tenant = path.split("/log").next().unwrap();
+    let tenant = tenant.split("/webhooks").next().unwrap();
+    browser.post(&format!("{tenant}/deliveries"), &fields).await
+}
+
+async fn log_path(house: &House) -> String {
+    format!("/t/{}/log", house.tenant("bigevents").await)
+}
+
+#[tokio::test]
+async fn the_log_says_of_each_delivery_what_became_of_it() {
+    let house = House::new().await;
+    house.webhook(&[PAID]).await;
+    house.order("ABC1", "democon").await;
+    house.attempt(&answered(200, "ok")).await;
+    house.order("ABC2", "secondcon").await;
+    house.attempt(&answered(500, "oops")).await;
+    house.order("ABC3", "democon").await;
+    let mut look = house.browser_with(Role::Look).await;
+    let page = look.get(&log_path(&house).await).await;
+    assert_eq!(page.status, 200);
+    assert_eq!(lines(&page), ["dlv_3_1", "dlv_2_1", "dlv_1_1"]);
+    for words in [
+        "Waiting Not tried yet.",
+        "Retrying Answered 500, failed: only 200 to 299 count as received, not 500.",
+        "Delivered Answered 200, delivered.",
+        "pretix.event.order.paid secondcon",
+        "https://example.org/hook",
+    ] {
+        assert!(page.says(words), "{words}: {}", page.words());
+    }
+    // Who may only look has nothing to choose.
+    assert_eq!(choices(&page), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn pages_stay_put_while_new_lines_arrive_and_filters_survive_them() {
+    let house = House::new().await;
+    house.webhook(&[PAID]).await;
+    for number in 0..120 {
+        house.order(&format!("N{number}"), "democon").await;
+    }
+    let mut look = house.browser_with(Role::Look).await;
+    let path = format!("{}?status=pending&show=democon", log_path(&house).await);
+    let first = look.get(&path).await;
+    assert_eq!(lines(&first).len(), 50);
+    assert_eq!(lines(&first)[0], "dlv_120_1");
+    let older = link(&first, "older").unwrap();
+    assert!(
+        older.contains("status=pending&show=democon&older="),
+        "{older}"
+    );
+    house.order("late", "democon").await;
+    let second = look.get(&older).await;
+    assert_eq!(lines(&second)[0], "dlv_70_1");
+    let third = look.get(&link(&second, "older").unwrap()).await;
+    assert_eq!(lines(&third).last().unwrap(), "dlv_1_1");
+    assert_eq!(lines(&third).len(), 20);
+    assert_eq!(link(&third, "older"), None);
+    let back = look.get(&link(&third, "newer").unwrap()).await;
+    assert_eq!(lines(&back), lines(&second));
+    let up = look.get(&link(&back, "newer").unwrap()).await;
+    assert_eq!(lines(&up)[0], "dlv_120_1");
+    // What is left above is less than a page: the way up ends at the first.
+    let (status, place) = {
+        let top = look.get(&link(&up, "newer").unwrap()).await;
+        (top.status, top.header("location").unwrap().to_owned())
+    };
+    assert_eq!(status, 303);
+    assert_eq!(lines(&look.get(&place).await)[0], "dlv_121_1");
+}
+
+#[tokio::test]
+async fn each_filter_finds_its_own() {
+    let house = House::new().await;
+    house.webhook(&[PAID]).await;
+    house.order("AAA", "democon").await;
+    house.attempt(&answered(200, "ok")).await;
+    house.pass_ms(3_600_000);
+    house.order("BBB", "secondcon").await;
+    house.attempt(&refused()).await;
+    let mut look = house.browser_with(Role::Look).await;
+    let path = log_path(&house).await;
+    for (query, found) in [
+        ("status=delivered", &["dlv_1_1"][..]),
+        ("status=retrying", &["dlv_2_1"]),
+        ("status=exhausted", &[]),
+        ("type=pretix.event.order.paid", &["dlv_2_1", "dlv_1_1"]),
+        ("type=pretix.event.order", &[]),
+        ("show=secondcon", &["dlv_2_1"]),
+        ("since=2026-11-20T18:30", &["dlv_2_1"]),
+        ("until=2026-11-20T18:30:00", &["dlv_1_1"]),
+        ("text=AAA", &["dlv_1_1"]),
+        ("text=%22code%22&status=retrying", &["dlv_2_1"]),
+        ("text=nothing", &[]),
+    ] {
+        let page = look.get(&format!("{path}?{query}")).await;
+        assert_eq!(lines(&page), found, "{query}");
+        assert_eq!(page.says("Nothing matches"), found.is_empty(), "{query}");
+    }
+    let page = look.get(&format!("{path}?since=yesterday&text=AAA")).await;
+    assert_eq!(page.status, 422);
+    assert!(page.body.contains("id=\"e-since\""));
+    assert!(page.body.contains("value=\"yesterday\""));
+}
+
+#[tokio::test]
+async fn an_empty_log_says_what_will_be_in_it() {
+    let house = House::new().await;
+    let mut look = house.browser_with(Role::Look).await;
+    let page = look.get(&log_path(&house).await).await;
+    assert!(page.says("Nothing was sent yet"), "{}", page.words());
+    let webhook = house.webhook(&[PAID]).await;
+    let tenant = house.tenant("bigevents").await;
+    let page = look
+        .get(&format!("/t/{tenant}/webhooks/{webhook}/log"))
+        .await;
+    assert!(page.says("Nothing was sent here yet"));
+}
+
+#[tokio::test]
+async fn another_tenants_deliveries_are_nowhere() {
+    let house = House::new().await;
+    let webhook = house.webhook(&[PAID]).await;
+    house.order("SECRET", "democon").await;
+    let user = house.user("other", false).await;
+    let other = house.tenant("othercorp").await;
+    house.role(user.id, other, Some(Role::Administer)).await;
+    let mut stranger = house.browser_of(user.id).await;
+    let page = stranger.get(&format!("/t/{other}/log")).await;
+    assert_eq!(lines(&page), Vec::<String>::new());
+    for path in [
+        format!("webhooks/{webhook}/log"),
+        format!("webhooks/{webhook}/retry"),
+        "deliveries/dlv_1_1".to_owned(),
+        "deliveries/dlv_1_1/body".to_owned(),
+        "deliveries/dlv_1_1/attempts/1/answer".to_owned(),
+        "deliveries/dlv_x".to_owned(),
+        "errands/1".to_owned(),
+    ] {
+        let answer = stranger.get(&format!("/t/{other}/{path}")).await;
+        assert_eq!(answer.status, 404, "{path}");
+    }
+    let again = format!("/t/{other}/deliveries/dlv_1_1/again");
+    let answer = stranger.post(&again, &[("seen", "pending.0")]).await;
+    assert_eq!(answer.status, 404);
+    let which = ["dlv_1_1:pending.0".to_owned()];
+    let answer = chosen(&mut stranger, &format!("/t/{other}/log"), "stop", &which).await;
+    assert!(
+        answer
+            .header("location")
+            .unwrap()
+            .ends_with("said=all-moved")
+    );
+    assert_eq!(house.due().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_chosen_is_sent_again_once_however_often_the_form_is_sent() {
+    let house = House::new().await;
+    house.webhook(&[PAID]).await;
+    for code in ["A", "B", "C"] {
+        house.order(code, "democon").await;
+    }
+    house.attempt(&answered(200, "ok")).await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    let path = log_path(&house).await;
+    let which = choices(&edit.get(&path).await);
+    assert_eq!(which.len(), 3);
+    let place = format!("{path}?status=delivered&");
+    let answer = chosen(&mut edit, &place, "again", &which[..2]).await;
+    let back = format!("{place}said=retried-some");
+    assert_eq!(answer.leads_to(), (303, back.as_str()));
+    assert!(edit.get(&back).await.says("They are sent again."));
+    assert_eq!(house.attempt(&answered(200, "ok")).await.len(), 2);
+    let twice = chosen(&mut edit, &path, "again", &which[..2]).await;
+    assert_eq!(
+        twice.leads_to(),
+        (303, format!("{path}?said=all-moved").as_str())
+    );
+    let part = chosen(&mut edit, &path, "again", &which).await;
+    assert_eq!(
+        part.leads_to(),
+        (303, format!("{path}?said=retried-part").as_str())
+    );
+    assert_eq!(house.due().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_chosen_is_stopped_and_nothing_leads_to_another_site() {
+    let house = House::new().await;
+    house.webhook(&[PAID]).await;
+    house.order("A", "democon").await;
+    house.order("B", "democon").await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    let path = log_path(&house).await;
+    let which = choices(&edit.get(&path).await);
+    let answer = chosen(&mut edit, &path, "stop", &which[..1]).await;
+    assert_eq!(
+        answer.leads_to(),
+        (303, format!("{path}?said=stopped-some").as_str())
+    );
+    assert_eq!(house.due().await.len(), 1);
+    let page = edit.get(&path).await;
+    assert!(page.says("Cancelled Somebody asked that it be sent no more."));
+    let tenant = path.strip_suffix("/log").unwrap();
+    for evil in [
+        "https://evil.example/",
+        "//evil.example",
+        "/t/999/log",
+        "/sign-out",
+        "",
+    ] {
+        let fields = [("do", "stop"), ("back", evil)];
+        let answer = edit.post(&format!("{tenant}/deliveries"), &fields).await;
+        assert_eq!(
+            answer.leads_to(),
+            (303, format!("{path}?said=none-chosen").as_str())
+        );
+    }
+    let odd = edit
+        .post(&format!("{tenant}/deliveries"), &[("do", "drop")])
+        .await;
+    assert_eq!(odd.status, 400);
+}
+
+#[tokio::test]
+async fn all_that_failed_is_sent_again_after_saying_how_many() {
+    let house = House::new().await;
+    let webhook = house.webhook(&[PAID]).await;
+    for code in ["A", "B", "C"] {
+        house.order(code, "democon").await;
+    }
+    house.attempt(&refused()).await;
+    let tenant = house.tenant("bigevents").await;
+    let retry = format!("/t/{tenant}/webhooks/{webhook}/retry");
+    let mut edit = house.browser_with(Role::Edit).await;
+    let page = edit.get(&retry).await;
+    assert!(
+        page.says("3 deliveries of this webhook"),
+        "{}",
+        page.words()
+    );
+    assert_eq!(house.due().await.len(), 0);
+    let begun = edit.post(&retry, &[]).await;
+    let place = begun.header("location").unwrap().to_owned();
+    assert!(
+        place.starts_with(&format!("/t/{tenant}/errands/")),
+        "{place}"
+    );
+    // Sent twice, it is the same errand.
+    let twice = edit.post(&retry, &[]).await;
+    assert_eq!(twice.header("location"), Some(place.as_str()));
+    let page = edit.get(&place).await;
+    assert!(
+        page.says("Under way: 0 deliveries sent again, of about 3."),
+        "{}",
+        page.words()
+    );
+    assert!(page.body.contains("<noscript><meta http-equiv=\"refresh\""));
+    let log = edit
+        .get(&format!("/t/{tenant}/webhooks/{webhook}/log"))
+        .await;
+    assert!(log.says("Send all failed again: under way"));
+    while house.store.step_errand(house.now()).await.unwrap() {}
+    let page = edit.get(&place).await;
+    assert!(
+        page.says("Done: 3 deliveries sent again."),
+        "{}",
+        page.words()
+    );
+    assert!(!page.body.contains("http-equiv"));
+    assert_eq!(house.due().await.len(), 3);
+}
+
+#[tokio::test]
+async fn all_that_waits_is_stopped_and_nothing_is_left_to_stop() {
+    let house = House::new().await;
+    let webhook = house.webhook(&[PAID]).await;
+    house.order("A", "democon").await;
+    let tenant = house.tenant("bigevents").await;
+    let stop = format!("/t/{tenant}/webhooks/{webhook}/stop");
+    let mut edit = house.browser_with(Role::Edit).await;
+    assert!(edit.get(&stop).await.says("1 delivery of this webhook"));
+    assert_eq!(edit.post(&stop, &[]).await.status, 303);
+    while house.store.step_errand(house.now()).await.unwrap() {}
+    assert_eq!(house.due().await.len(), 0);
+    assert!(edit.get(&stop).await.says("Nothing is waiting"));
+    let none = edit.post(&stop, &[]).await;
+    assert!(none.header("location").unwrap().ends_with("said=nothing"));
+}
+
+#[tokio::test]
+async fn a_disabled_webhook_explains_itself_wherever_something_could_be_sent() {
+    let house = House::new().await;
+    let webhook = house.webhook(&[PAID]).await;
+    house.order("A", "democon").await;
+    house.attempt(&answered(410, "")).await;
+    let tenant = house.tenant("bigevents").await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    let hook = format!("/t/{tenant}/webhooks/{webhook}");
+    for path in [
+        format!("{hook}/log"),
+        format!("{hook}/retry"),
+        format!("/t/{tenant}/deliveries/dlv_1_1"),
+    ] {
+        let page = edit.get(&path).await;
+        assert!(page.says("410 Gone"), "{path}: {}", page.words());
+        assert!(!page.body.contains("id=\"again\""), "{path}");
+        assert!(!page.body.contains("id=\"begin\""), "{path}");
+    }
+    let again = format!("/t/{tenant}/deliveries/dlv_1_1/again");
+    let answer = edit.post(&again, &[("seen", "cancelled.1")]).await;
+    assert!(answer.header("location").unwrap().ends_with("?said=off"));
+    let answer = edit.post(&format!("{hook}/retry"), &[]).await;
+    assert!(answer.header("location").unwrap().ends_with("?said=off"));
+}
+
+#[tokio::test]
+async fn a_log_full_of_the_longest_lines_weighs_less_than_a_page_may() {
+    let house = House::new().await;
+    let url = format!("https://example.org/{}", "&'".repeat(500));
+    let name = "<'\"&>".repeat(51);
+    let tenant = house.tenant("bigevents").await;
+    let webhook = house.webhook(&[PAID]).await;
+    let kept = house.store.webhook(tenant, webhook).await.unwrap().unwrap();
+    let changed = model::webhook::Webhook {
+        target_url: url,
+        ..kept
+    };
+    house
+        .store
+        .save_webhook(changed, "test".to_owned(), house.now())
+        .await
+        .unwrap();
+    for number in 0..60 {
+        let new = model::notification::NewNotification {
+            tenant,
+            key: number.to_string(),
+            action_type: name.clone(),
+            pairs: Vec::new(),
+            event: Some(name.clone()),
+            headers: model::webhook::Headers::default(),
+            body: "{}".into(),
+            digest: None,
+            about: None,
+            only: Some(webhook),
+            at: house.now(),
+        };
+        house.store.accept(vec![new]).await.unwrap();
+    }
+    let long = model::attempt::Failure::new(model::attempt::FailureKind::Tls, "<b>".repeat(2_000));
+    house.attempt(&model::attempt::Outcome::Failed(long)).await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    let query = format!("type={0}&show={0}&text={0}", "%3C".repeat(255));
+    for path in [
+        format!("/t/{tenant}/log"),
+        format!("/t/{tenant}/log?{query}"),
+    ] {
+        let page = edit.get(&path).await;
+        assert_eq!(page.status, 200);
+        assert!(
+            page.body.len() < PAGE_BYTES_MAX,
+            "{} bytes",
+            page.body.len()
+        );
+        assert!(!page.body.contains("<b>"));
+    }
+    assert_eq!(
+        lines(&edit.get(&format!("/t/{tenant}/log")).await).len(),
+        50
+    );
+}

@@ -1,0 +1,95 @@
+//! A log to look at: notifications that were accepted, and attempts that were made.
+
+use bytes::Bytes;
+use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
+use model::contract::Settlement;
+use model::delivery::Due;
+use model::dice::Dice;
+use model::id::DeliveryId;
+use model::webhook::Headers;
+
+use crate::dialects::{self, Options};
+use crate::tests::harness::{House, INTAKE, asking};
+
+pub(crate) const PAID: &str = "pretix.event.order.paid";
+
+/// How long each attempt takes here.
+pub(crate) const TOOK_MS: i64 = 250;
+
+pub(crate) fn answered(status: u16, body: impl Into<Bytes>) -> Outcome {
+    answered_with(status, &[("Content-Type", b"text/html")], body)
+}
+
+pub(crate) fn answered_with(
+    status: u16,
+    headers: &[(&str, &[u8])],
+    body: impl Into<Bytes>,
+) -> Outcome {
+    Outcome::Answered(Answer {
+        status,
+        headers: Headers::from_pairs(headers.iter().copied()),
+        body: body.into(),
+        body_end: BodyEnd::Whole,
+    })
+}
+
+pub(crate) fn refused() -> Outcome {
+    Outcome::Failed(Failure::new(FailureKind::Connect, "connection refused"))
+}
+
+impl House {
+    /// Hands in a paid order of this code, for a show.
+    pub(crate) async fn order(&self, code: &str, show: &str) {
+        let body = serde_json::json!({
+            "notification_id": code.bytes().fold(7_u64, |sum, byte| (sum * 31 + u64::from(byte)) % 1_000_000_007),
+            "event": show,
+            "code": code,
+            "action": PAID,
+        });
+        let handed = asking("POST", INTAKE).json(body.to_string());
+        let answer = self.ask(handed).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
+
+    /// Makes an attempt of all that is due, which comes to `outcome`; answers of which.
+    pub(crate) async fn attempt(&self, outcome: &Outcome) -> Vec<DeliveryId> {
+        let due = self.due().await;
+        let ids = due.iter().map(|due| due.delivery.id).collect();
+        let settled = due
+            .iter()
+            .map(|due| self.settlement(due, outcome))
+            .collect();
+        self.store.settle(settled).await.unwrap();
+        ids
+    }
+
+    fn settlement(&self, due: &Due, outcome: &Outcome) -> Settlement {
+        let policies = dialects::all(&Options::default()).policies();
+        let policy = policies
+            .values()
+            .find(|policy| policy.gone_disables)
+            .unwrap();
+        let (began_at, delivery) = (self.now(), &due.delivery);
+        let ended_at = began_at.plus_ms(TOOK_MS);
+        let mut dice = Dice::seeded([3; 32]);
+        let next = delivery.after(outcome, began_at, ended_at, policy, None, &mut dice);
+        let headers: [(&str, &[u8]); 2] = [
+            ("Content-Type", b"application/json"),
+            ("Authorization", b"Basic ***"),
+        ];
+        Settlement {
+            id: delivery.id,
+            round: delivery.round,
+            attempts: delivery.attempts,
+            ended_at,
+            attempt: Attempt {
+                began_at,
+                duration_ms: 250,
+                url: "https://***@example.org/hook".to_owned(),
+                request_headers: Headers::from_pairs(headers),
+                outcome: outcome.clone(),
+            },
+            next,
+        }
+    }
+}
