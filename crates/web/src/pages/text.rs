@@ -35,6 +35,16 @@ impl Piece {
         piece
     }
 
+    /// As `of`, for what is shown within a line: breaks become spaces, and three dots say that
+    /// there is more.
+    pub(super) fn line(text: &str, room: usize) -> String {
+        let mut piece = Self::of(&text.replace(['\n', '\t'], " "), room);
+        if piece.cut {
+            piece.text.push('…');
+        }
+        piece.text
+    }
+
     /// Whether there was room.
     fn push(&mut self, letter: char, left: &mut usize) -> bool {
         match left.checked_sub(weight(letter)) {
@@ -224,5 +234,11 @@ mod tests {
         assert!(body.is_garbled);
         assert!(!Body::of("Grüße\r\n".as_bytes(), 100).is_garbled);
         assert_eq!(Piece::of("a\u{202e}b", 10).text, "a\u{fffd}b");
+    }
+
+    #[test]
+    fn a_line_says_when_there_is_more() {
+        assert_eq!(Piece::line("one\ntwo", 100), "one two");
+        assert_eq!(Piece::line("12345", 3), "123…");
     }
 }
