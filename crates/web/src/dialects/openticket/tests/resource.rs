@@ -511,7 +511,9 @@ async fn the_root_greets_whoever_looks_and_makes_webhooks_for_whoever_posts() {
     let browser = bearing("GET", "/")
         .without("Authorization")
         .with("Accept", "text/html");
-    assert_eq!(house.ask(browser).await.status, 200);
+    // To the dashboard, which asks who it is.
+    let greeted = house.ask(browser).await;
+    assert_eq!(greeted.status, 303);
     let body = sample().to_string();
     assert_eq!(house.ask(bearing("POST", "/").json(body)).await.status, 201);
     for (method, path) in [
