@@ -4,7 +4,6 @@
 //! Everything works without the script; what is live or convenient is added by it. No page names
 //! a dialect: what is peculiar to one comes from its value (`Dialect::board`).
 
-mod account;
 mod assets;
 mod editing;
 mod faults;
@@ -30,6 +29,7 @@ mod view;
 mod visit;
 mod webhook;
 mod why;
+mod yourself;
 
 pub(crate) use live::Seats;
 use page::Page;
@@ -47,7 +47,7 @@ fn places() -> Vec<Page> {
         log::places(),
         settings::places(),
         users::places(),
-        account::places(),
+        yourself::places(),
         // Before the page of one webhook, whose path fits theirs.
         editing::places(),
         webhook::places(),

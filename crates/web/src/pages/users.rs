@@ -9,7 +9,6 @@ use model::id::UserId;
 use model::limits::PAGE_ROWS_MAX;
 use model::people::{NewUser, Role, User, UserChange, judge_name};
 
-use super::account;
 use super::faults::Faults;
 use super::layout::{Shell, Tab, path_of};
 use super::page::{Needs, Page, get, post};
@@ -17,6 +16,7 @@ use super::paged::page_of;
 use super::shown::{Shown, Trouble, go_to, page, page_with};
 use super::view::{self, When};
 use super::visit::Visit;
+use super::yourself;
 use crate::state::refused;
 
 #[derive(Template)]
@@ -132,13 +132,13 @@ async fn make(visit: Visit) -> Result<Shown, Trouble> {
     let administrator = visit.form.get("administrator") == Some("yes");
     let mut faults = Faults::default();
     let name = judge_name(&typed).map_err(|fault| faults.add_fault(&fault));
-    let password = account::new_password(&visit, &typed, &mut faults);
+    let password = yourself::new_password(&visit, &typed, &mut faults);
     let (Ok(name), Some(password)) = (name, password) else {
         return form(&visit, typed, administrator, faults);
     };
     let new = NewUser {
         name,
-        password: account::hashed(&visit, password).await?,
+        password: yourself::hashed(&visit, password).await?,
         administrator,
     };
     let now = visit.now;
@@ -234,11 +234,11 @@ async fn set_password(visit: Visit) -> Result<Shown, Trouble> {
         return Ok(go_to("/account"));
     }
     let mut faults = Faults::default();
-    let Some(password) = account::new_password(&visit, &user.name, &mut faults) else {
+    let Some(password) = yourself::new_password(&visit, &user.name, &mut faults) else {
         return one(&visit, &user, faults).await;
     };
     let change = UserChange {
-        password: Some(account::hashed(&visit, password).await?),
+        password: Some(yourself::hashed(&visit, password).await?),
         ..UserChange::default()
     };
     apply(&visit, user.id, change).await?;

@@ -1,6 +1,10 @@
-//! The real binary on real sockets: what a user sees, what survives a kill; the receivers of the
-//! guide; and the properties of the source tree.
+//! The real binary on real sockets: what a user sees, what survives a kill; users; the receivers
+//! of the guide; and the properties of the source tree.
 
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod browser;
 #[cfg(test)]
 mod full;
 #[cfg(test)]
@@ -15,3 +19,5 @@ mod receivers;
 mod smoke;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod users;

@@ -20,7 +20,7 @@ pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Place> {
     let change = handler(open, webhooks::change_webhook);
     vec![
         // The vendor's prose names the bare host, its sample a path. Whoever looks at the root
-        // finds a greeting, not this.
+        // finds the dashboard, not this.
         Place {
             only: Some(Method::POST),
             verbs: vec![(Method::POST, Arc::clone(&create))],

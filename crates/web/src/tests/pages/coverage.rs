@@ -91,7 +91,9 @@ async fn a_role_that_is_too_small_is_turned_away_and_told_which_it_takes() {
         let lacking: &mut [&mut Browser<'_>] = match page.needs {
             Needs::Role(Role::Edit) => &mut [&mut look],
             Needs::Role(Role::Administer) => &mut [&mut look, &mut edit],
-            _ => continue,
+            Needs::Nothing | Needs::User | Needs::Administrator | Needs::Role(Role::Look) => {
+                continue;
+            }
         };
         for browser in lacking {
             let answer = ask(browser, &page, &path).await;

@@ -1,6 +1,5 @@
 //! Tests of the dashboard, as a browser meets it: pages, forms, cookies.
 
-mod account;
 pub(crate) mod browser;
 mod coverage;
 mod hostile;
@@ -16,3 +15,4 @@ mod users;
 mod uses;
 mod webhooks;
 mod why;
+mod yourself;

@@ -506,14 +506,15 @@ async fn secrets_are_shown_to_whoever_may_write_and_to_nobody_else() {
 }
 
 #[tokio::test]
-async fn the_root_greets_whoever_looks_and_makes_webhooks_for_whoever_posts() {
+async fn the_root_is_the_dashboard_for_whoever_looks_and_makes_webhooks_for_whoever_posts() {
     let house = House::new().await;
     let browser = bearing("GET", "/")
         .without("Authorization")
         .with("Accept", "text/html");
-    // To the dashboard, which asks who it is.
-    let greeted = house.ask(browser).await;
-    assert_eq!(greeted.status, 303);
+    assert_eq!(
+        house.ask(browser).await.header("location"),
+        Some("/sign-in?next=%2F")
+    );
     let body = sample().to_string();
     assert_eq!(house.ask(bearing("POST", "/").json(body)).await.status, 201);
     for (method, path) in [

@@ -21,8 +21,8 @@ use crate::tasks;
 const SALT_LETTERS: usize = 24;
 
 #[derive(Template)]
-#[template(path = "account.html")]
-struct Account {
+#[template(path = "yourself.html")]
+struct Yourself {
     shell: Shell,
     faults: Faults,
     name: String,
@@ -44,7 +44,7 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
 
 fn again(visit: &Visit, status: StatusCode, faults: Faults) -> Result<Shown, Trouble> {
     let user = visit.user()?;
-    let shown = Account {
+    let shown = Yourself {
         shell: Shell::of(visit, Tab::None, "Your account"),
         faults,
         name: user.name.clone(),
