@@ -10,7 +10,7 @@ use model::delivery::{Delivery, Due};
 use model::filter::Pair;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::rows;
@@ -28,7 +28,8 @@ const WANTED: &str = "
 const ADD: &str = "
     insert into notification
       (tenant_id, key, action_type, event, headers, body, digest, accepted_at, delivery_count)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    on conflict (tenant_id, key) do nothing";
 const OWE: &str = "
     insert into delivery
       (notification_id, webhook_id, state, round, attempts, round_start, due_at)
@@ -50,14 +51,10 @@ pub(crate) fn accept(tx: &mut Tx<'_>, batch: &[NewNotification]) -> Result<Vec<A
 }
 
 fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Fault> {
-    if let Some(known) = find(tx, new)? {
-        return Ok(known);
-    }
-    register(tx, new)?;
     let wanted = wanted(tx, new.tenant, &new.pairs)?;
     let deliveries = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
     let accepted_at = tx.accepted_at(new.at)?;
-    let id = tx.conn.prepare_cached(ADD)?.insert(params![
+    let added = tx.hot.get(tx.conn, ADD)?.execute(params![
         new.tenant.0,
         new.key,
         new.action_type,
@@ -68,8 +65,13 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         accepted_at.as_millis(),
         deliveries,
     ])?;
+    if added == 0 {
+        return find(tx, new);
+    }
+    let id = tx.conn.last_insert_rowid();
+    register(tx, new)?;
     let notification = NotificationId(id);
-    let mut owe = tx.conn.prepare_cached(OWE)?;
+    let owe = tx.hot.get(tx.conn, OWE)?;
     for webhook in &wanted {
         owe.execute(params![id, webhook.0, new.at.as_millis()])?;
     }
@@ -96,35 +98,29 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
     })
 }
 
-fn find(tx: &Tx<'_>, new: &NewNotification) -> Result<Option<Acceptance>, Fault> {
-    let known = tx
-        .conn
-        .prepare_cached(FIND)?
-        .query_row(
-            params![
-                new.tenant.0,
-                new.key,
-                new.action_type,
-                &new.body[..],
-                new.digest
-            ],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )
-        .optional()?;
-    Ok(known.map(|(id, same, deliveries): (i64, bool, u32)| {
-        let id = NotificationId(id);
-        if same {
-            Acceptance::Repeated { id, deliveries }
-        } else {
-            Acceptance::Contradicted { id }
-        }
-    }))
+/// What a notification is whose key is known.
+fn find(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Fault> {
+    let (id, same, deliveries): (i64, bool, u32) = tx.hot.get(tx.conn, FIND)?.query_row(
+        params![
+            new.tenant.0,
+            new.key,
+            new.action_type,
+            &new.body[..],
+            new.digest
+        ],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    let id = NotificationId(id);
+    Ok(match same {
+        true => Acceptance::Repeated { id, deliveries },
+        false => Acceptance::Contradicted { id },
+    })
 }
 
 /// Each webhook once, however many of its wishes are met.
-fn wanted(tx: &Tx<'_>, tenant: TenantId, pairs: &[Pair]) -> Result<BTreeSet<WebhookId>, Fault> {
+fn wanted(tx: &mut Tx<'_>, tenant: TenantId, pairs: &[Pair]) -> Result<BTreeSet<WebhookId>, Fault> {
     let mut wanted = BTreeSet::new();
-    let mut statement = tx.conn.prepare_cached(WANTED)?;
+    let statement = tx.hot.get(tx.conn, WANTED)?;
     for pair in pairs {
         let scope = scope_key(Some(&pair.scope));
         let mut rows = statement.query(params![tenant.0, pair.topic, scope])?;

@@ -70,13 +70,13 @@ fn settle_one(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
 }
 
 /// The number of the attempt, if the delivery was pending in its round.
-fn settle_in_time(tx: &Tx<'_>, settlement: &Settlement) -> Result<Option<u32>, Fault> {
+fn settle_in_time(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Option<u32>, Fault> {
     let next = &settlement.next;
     let (state, cause) = rows::state_number(next.state);
     let ended = next.state.is_end();
     let number = tx
-        .conn
-        .prepare_cached(SETTLE)?
+        .hot
+        .get(tx.conn, SETTLE)?
         .query_row(
             params![
                 settlement.id.notification.0,
@@ -148,7 +148,7 @@ fn add_attempt(
         Outcome::Answered(answer) => (Some(answer), None),
         Outcome::Failed(failure) => (None, Some(failure)),
     };
-    tx.conn.prepare_cached(ADD_ATTEMPT)?.execute(params![
+    tx.hot.get(tx.conn, ADD_ATTEMPT)?.execute(params![
         id.notification.0,
         id.webhook.0,
         number,
