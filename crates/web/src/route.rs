@@ -3,6 +3,7 @@
 //! Every request goes the same way: host, place, who asks, what may be answered, rights, method,
 //! body, idempotency key, handler. Words and shapes of what is refused are the dialect's.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -187,7 +188,7 @@ async fn enter(
     } else {
         Bytes::new()
     };
-    let (hash, request) = (holder.hash, fingerprint(asked, &body));
+    let kept_as = key.map(|key| (key, holder.hash, fingerprint(asked, &body)));
     let handled = async {
         let (tenants, handler) = admitted?;
         let (shared, asked) = (Arc::clone(&shared), Arc::clone(asked));
@@ -200,7 +201,7 @@ async fn enter(
         })
         .await
     };
-    let Some(key) = key else {
+    let Some((key, hash, request)) = kept_as else {
         return handled.await;
     };
     let rendered = async {
@@ -320,36 +321,41 @@ impl Place {
     }
 
     /// Whether `segments` lead here, and what stands for the segments in braces.
-    fn way(&self, segments: &[String], ends_in_slash: bool) -> Option<Way> {
+    fn way(&self, segments: &[Cow<'_, str>], ends_in_slash: bool) -> Option<Way> {
         let (path, wants_slash) = match self.path.strip_suffix('/') {
             Some(path) => (path, true),
             None => (self.path, false),
         };
-        let pattern: Vec<&'static str> = path.split('/').skip(1).collect();
-        if pattern.len() != segments.len() || (ends_in_slash && !wants_slash) {
+        let pattern = || path.split('/').skip(1);
+        let length = segments.len();
+        if (ends_in_slash && !wants_slash) || pattern().count() != length {
             return None;
         }
+        // Most places are not meant: nothing is made for them.
         let mut params = Vec::new();
         let mut suffix = None;
-        for (index, (wanted, segment)) in pattern.iter().zip(segments).enumerate() {
-            let mut segment = segment.as_str();
+        for (index, (wanted, segment)) in pattern().zip(segments).enumerate() {
+            let mut segment = segment.as_ref();
             if self.suffixed
-                && index + 1 == pattern.len()
+                && index + 1 == length
                 && let Some((stem, form)) = segment.rsplit_once('.')
             {
                 segment = stem;
                 suffix = Some(is_form(form).then(|| form.to_owned())?);
             }
             match wanted.strip_prefix('{').and_then(|w| w.strip_suffix('}')) {
-                Some(param) if !segment.is_empty() => params.push((param, segment.to_owned())),
-                None if segment == *wanted => {}
+                Some(param) if !segment.is_empty() => params.push((param, segment)),
+                None if segment == wanted => {}
                 Some(_) | None => return None,
             }
         }
         // The root is nothing but its slash.
-        let lacks_slash = wants_slash && !ends_in_slash && suffix.is_none() && !pattern.is_empty();
+        let lacks_slash = wants_slash && !ends_in_slash && suffix.is_none() && length > 0;
+        let params = params.into_iter();
         Some(Way {
-            params,
+            params: params
+                .map(|(name, value)| (name, value.to_owned()))
+                .collect(),
             suffix,
             lacks_slash,
         })
@@ -368,8 +374,8 @@ impl Dialect {
             Some(path) => (path, true),
             None => (path, false),
         };
-        let decoded = |raw: &str| percent_decode_str(raw).decode_utf8_lossy().into_owned();
-        let segments: Vec<String> = match path {
+        let decoded = |raw| percent_decode_str(raw).decode_utf8_lossy();
+        let segments: Vec<Cow<'_, str>> = match path {
             "" => Vec::new(),
             path => path.split('/').map(decoded).collect(),
         };

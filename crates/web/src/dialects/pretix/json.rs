@@ -32,6 +32,9 @@ pub(super) enum Text {
     Torn(Vec<u32>),
 }
 
+/// So many keys are compared with one another.
+const FEW_KEYS: usize = 16;
+
 /// Keys and values in their order. No key occurs twice.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Object(Vec<(Text, Value)>);
@@ -134,6 +137,13 @@ impl Object {
 
     /// Of equal keys the last value is kept, at the place of the first.
     pub(super) fn from_pairs(pairs: Vec<(Text, Value)>) -> Self {
+        // Notifications have a handful of keys: comparing them costs less than sorting.
+        let twice = |(index, (key, _)): (usize, &(Text, Value))| {
+            pairs.iter().take(index).any(|(other, _)| other == key)
+        };
+        if pairs.len() <= FEW_KEYS && !pairs.iter().enumerate().any(twice) {
+            return Self(pairs);
+        }
         let mut places: BTreeMap<Text, usize> = BTreeMap::new();
         let mut kept: Vec<(Text, Value)> = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
@@ -229,8 +239,19 @@ impl Style {
 
     fn text(&self, out: &mut String, text: &Text) {
         out.push('"');
-        for point in text.code_points() {
-            self.code_point(out, point);
+        if let Text::Whole(text) = text {
+            // Most texts need no escape at all, and are copied.
+            let plain = |byte: u8| matches!(byte, b' '..b'\x7f') && byte != b'"' && byte != b'\\';
+            let end = text.bytes().position(|byte| !plain(byte));
+            let (same, rest) = text.split_at(end.unwrap_or(text.len()));
+            out.push_str(same);
+            for letter in rest.chars() {
+                self.code_point(out, u32::from(letter));
+            }
+        } else {
+            for point in text.code_points() {
+                self.code_point(out, point);
+            }
         }
         out.push('"');
     }

@@ -202,7 +202,8 @@ impl<'a> Reader<'a> {
         const NO_END: Problem = Problem("Expected the end of a string");
         self.at += 1;
         let rest = self.rest();
-        let stop = rest.find(['"', '\\', '\0']).ok_or(NO_END)?;
+        let stop = |byte| matches!(byte, b'"' | b'\\' | b'\0');
+        let stop = rest.bytes().position(stop).ok_or(NO_END)?;
         let plain = rest.get(..stop).unwrap_or_default();
         self.at += stop;
         if self.take(b'"') {
