@@ -31,9 +31,8 @@ const ADD: &str = "
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     on conflict (tenant_id, key) do nothing";
 const OWE: &str = "
-    insert into delivery
-      (notification_id, webhook_id, state, round, attempts, round_start, due_at)
-    values (?1, ?2, 0, 1, 0, 0, ?3)";
+    insert into delivery (webhook_id, notification_id, state, round, attempts, round_start, due_at)
+    values (?1, ?2, ?3, 1, 0, 0, ?4)";
 const REGISTER: &str = "
     insert into event (tenant_id, slug, name) values (?1, ?2, ?2)
     on conflict do nothing";
@@ -71,9 +70,14 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
     let id = tx.conn.last_insert_rowid();
     register(tx, new)?;
     let notification = NotificationId(id);
+    // After the clock was set back it is due earlier than the one before, and stands by its time.
+    let (state, due_at) = match accepted_at == new.at {
+        true => (rows::FRESH, None),
+        false => (rows::PENDING, Some(new.at.as_millis())),
+    };
     let owe = tx.hot.get(tx.conn, OWE)?;
     for webhook in &wanted {
-        owe.execute(params![id, webhook.0, new.at.as_millis()])?;
+        owe.execute((webhook.0, id, state, due_at))?;
     }
     let key: Arc<str> = Arc::from(new.key.as_str());
     tx.notes.accepted(wanted.into_iter().map(|webhook| Due {

@@ -23,7 +23,7 @@ const _: () = assert!(READERS > 1);
 
 pub(crate) enum Desk {
     Threads(Threads),
-    Inline(Inline),
+    Inline(Box<Inline>),
 }
 
 pub(crate) struct Threads {
@@ -56,10 +56,10 @@ trait Asked: Send {
 
 impl Desk {
     pub(crate) fn inline(writer: Writer, shared: Arc<Shared>) -> Self {
-        Self::Inline(Inline {
+        Self::Inline(Box::new(Inline {
             shared,
             writer: Mutex::new(Some(writer)),
-        })
+        }))
     }
 
     pub(crate) fn threads(

@@ -20,7 +20,8 @@ const SETTLE: &str = "
     update delivery
     set state = ?5, cause = ?6, attempts = attempts + 1, round_began_at = ?7, due_at = ?8,
       ended_at = ?9
-    where notification_id = ?1 and webhook_id = ?2 and state = 0 and round = ?3 and attempts = ?4
+    where notification_id = ?1 and webhook_id = ?2 and state in (0, 4) and round = ?3
+      and attempts = ?4
     returning attempts";
 const IS_WRITTEN: &str = "
     select exists (
@@ -42,8 +43,8 @@ const LATE_SUCCESS: &str = "
 const ADD_ATTEMPT: &str = "
     insert into attempt
       (notification_id, webhook_id, number, began_at, duration_ms, envelope_id, status, failure,
-       detail, headers, body, body_end, next_due_at)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+       detail, headers, answer_id, body, body_end, next_due_at)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
 pub(crate) const STATEMENTS: &[&str] = &[SETTLE, IS_WRITTEN, COUNT_LATE, LATE_SUCCESS, ADD_ATTEMPT];
 
@@ -148,6 +149,11 @@ fn add_attempt(
         Outcome::Answered(answer) => (Some(answer), None),
         Outcome::Failed(failure) => (None, Some(failure)),
     };
+    let answer_id = match answer {
+        Some(answer) => envelopes::intern_answer(tx, &answer.headers)?,
+        None => None,
+    };
+    let headers = answer.filter(|_| answer_id.is_none());
     tx.hot.get(tx.conn, ADD_ATTEMPT)?.execute(params![
         id.notification.0,
         id.webhook.0,
@@ -160,7 +166,8 @@ fn add_attempt(
         failure
             .map(|failure| failure.detail.as_str())
             .filter(|detail| !detail.is_empty()),
-        answer.and_then(|answer| rows::blob(&answer.headers.0)),
+        headers.and_then(|answer| rows::blob(&answer.headers.0)),
+        answer_id,
         answer.and_then(|answer| rows::blob(&answer.body)),
         answer.and_then(|answer| rows::body_end_number(answer.body_end)),
         next_due_at.map(Timestamp::as_millis),
