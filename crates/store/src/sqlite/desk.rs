@@ -409,6 +409,10 @@ impl Weighed for WriteJob {
     fn weight(&self) -> usize {
         self.weight
     }
+
+    fn is_patient(&self) -> bool {
+        matches!(self.class, Class::Outcome)
+    }
 }
 
 impl Weighed for ReadJob {
@@ -418,6 +422,10 @@ impl Weighed for ReadJob {
 
     fn weight(&self) -> usize {
         1
+    }
+
+    fn is_patient(&self) -> bool {
+        false
     }
 }
 

@@ -104,9 +104,10 @@ impl Ledger for Sqlite {
             Outcome::Answered(answer) => weight(answer.body.len()),
             Outcome::Failed(_) => 1,
         });
-        self.desk.write_again(Class::Work, weight.sum(), move |tx| {
-            settle::settle(tx, &batch)
-        })
+        self.desk
+            .write_again(Class::Outcome, weight.sum(), move |tx| {
+                settle::settle(tx, &batch)
+            })
     }
 
     fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {
