@@ -18,6 +18,7 @@ use model::time::Timestamp;
 use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
+use crate::sqlite::accept::Wanted;
 use crate::sqlite::envelopes::Envelopes;
 use crate::sqlite::fault::{self, Fault};
 use crate::sqlite::meters::Meters;
@@ -79,6 +80,7 @@ pub(crate) struct Memory {
     /// Events that are known to be registered.
     pub(crate) events: BTreeSet<(TenantId, String)>,
     pub(crate) envelopes: Envelopes,
+    pub(crate) wanted: Wanted,
     /// Where pruning goes on.
     pub(crate) pruned_to: Option<prune::At>,
 }
