@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -56,6 +56,22 @@ pub(crate) struct Place {
     pub(crate) write: Need,
     pub(crate) body_bytes_max: usize,
     pub(crate) verbs: Vec<(Method, Handler)>,
+    /// The path, taken apart when it is first compared.
+    pub(crate) pattern: OnceLock<Pattern>,
+}
+
+/// A path, taken apart.
+#[derive(Clone)]
+pub(crate) struct Pattern {
+    parts: Vec<Part>,
+    ends_in_slash: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Word(&'static str),
+    /// Any one segment.
+    Param(&'static str),
 }
 
 /// Whose things a place is about.
@@ -322,43 +338,62 @@ impl Place {
 
     /// Whether `segments` lead here, and what stands for the segments in braces.
     fn way(&self, segments: &[Cow<'_, str>], ends_in_slash: bool) -> Option<Way> {
-        let (path, wants_slash) = match self.path.strip_suffix('/') {
-            Some(path) => (path, true),
-            None => (self.path, false),
-        };
-        let pattern = || path.split('/').skip(1);
-        let length = segments.len();
-        if (ends_in_slash && !wants_slash) || pattern().count() != length {
+        let pattern = self.pattern.get_or_init(|| Pattern::of(self.path));
+        let (length, wants_slash) = (segments.len(), pattern.ends_in_slash);
+        if pattern.parts.len() != length || (ends_in_slash && !wants_slash) {
             return None;
         }
         // Most places are not meant: nothing is made for them.
-        let mut params = Vec::new();
         let mut suffix = None;
-        for (index, (wanted, segment)) in pattern().zip(segments).enumerate() {
+        let mut found = [("", ""); PARAMS_MAX];
+        let mut free = found.iter_mut();
+        for (index, (part, segment)) in pattern.parts.iter().zip(segments).enumerate() {
             let mut segment = segment.as_ref();
             if self.suffixed
                 && index + 1 == length
                 && let Some((stem, form)) = segment.rsplit_once('.')
             {
                 segment = stem;
-                suffix = Some(is_form(form).then(|| form.to_owned())?);
+                suffix = Some(is_form(form).then_some(form)?);
             }
-            match wanted.strip_prefix('{').and_then(|w| w.strip_suffix('}')) {
-                Some(param) if !segment.is_empty() => params.push((param, segment)),
-                None if segment == wanted => {}
-                Some(_) | None => return None,
+            match part {
+                Part::Word(word) if segment == *word => {}
+                Part::Param(param) if !segment.is_empty() => *free.next()? = (param, segment),
+                Part::Word(_) | Part::Param(_) => return None,
             }
         }
         // The root is nothing but its slash.
         let lacks_slash = wants_slash && !ends_in_slash && suffix.is_none() && length > 0;
-        let params = params.into_iter();
+        let params = found.iter().filter(|(name, _)| !name.is_empty());
         Some(Way {
             params: params
-                .map(|(name, value)| (name, value.to_owned()))
+                .map(|(name, value)| (*name, (*value).to_owned()))
                 .collect(),
-            suffix,
+            suffix: suffix.map(str::to_owned),
             lacks_slash,
         })
+    }
+}
+
+/// Segments in braces that a path may have.
+const PARAMS_MAX: usize = 4;
+
+impl Pattern {
+    fn of(path: &'static str) -> Self {
+        let (path, ends_in_slash) = match path.strip_suffix('/') {
+            Some(path) => (path, true),
+            None => (path, false),
+        };
+        let part = |part: &'static str| {
+            let param = part
+                .strip_prefix('{')
+                .and_then(|rest| rest.strip_suffix('}'));
+            param.map_or(Part::Word(part), Part::Param)
+        };
+        Self {
+            parts: path.split('/').skip(1).map(part).collect(),
+            ends_in_slash,
+        }
     }
 }
 

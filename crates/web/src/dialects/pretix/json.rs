@@ -239,18 +239,13 @@ impl Style {
 
     fn text(&self, out: &mut String, text: &Text) {
         out.push('"');
-        if let Text::Whole(text) = text {
+        match text {
             // Most texts need no escape at all, and are copied.
-            let plain = |byte: u8| matches!(byte, b' '..b'\x7f') && byte != b'"' && byte != b'\\';
-            let end = text.bytes().position(|byte| !plain(byte));
-            let (same, rest) = text.split_at(end.unwrap_or(text.len()));
-            out.push_str(same);
-            for letter in rest.chars() {
-                self.code_point(out, u32::from(letter));
-            }
-        } else {
-            for point in text.code_points() {
-                self.code_point(out, point);
+            Text::Whole(text) if is_plain(text) => out.push_str(text),
+            Text::Whole(_) | Text::Torn(_) => {
+                for point in text.code_points() {
+                    self.code_point(out, point);
+                }
             }
         }
         out.push('"');
@@ -287,6 +282,15 @@ fn escape(out: &mut String, unit: u32) {
 pub(super) fn hex(number: u32, digits: u32) -> impl Iterator<Item = char> {
     let digit = move |place: u32| char::from_digit((number >> (4 * place)) & 0xf, 16);
     (0..digits).rev().filter_map(digit)
+}
+
+/// Whether a text stands in JSON as it is. It is judged whole, which is faster than looking for the
+/// first letter that does not.
+fn is_plain(text: &str) -> bool {
+    let special = |byte: u8| !(b' '..b'\x7f').contains(&byte) | (byte == b'"') | (byte == b'\\');
+    !text
+        .bytes()
+        .fold(false, |found, byte| found | special(byte))
 }
 
 /// A float as Python prints it: the fewest digits that read back as the same number, with an
