@@ -228,7 +228,8 @@ impl Dispatch {
                 break;
             };
             let caller = Arc::clone(&self.caller);
-            self.flights.spawn(async move {
+            // In a box, because spawning moves what is spawned several times.
+            self.flights.spawn(Box::pin(async move {
                 let (attempt, ended_at) = caller.attempt(&prepared, &due).await;
                 Landed {
                     delivery: due.delivery,
@@ -236,7 +237,7 @@ impl Dispatch {
                     attempt,
                     ended_at,
                 }
-            });
+            }));
         }
     }
 
