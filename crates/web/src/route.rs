@@ -56,15 +56,16 @@ pub(crate) struct Place {
     pub(crate) write: Need,
     pub(crate) body_bytes_max: usize,
     pub(crate) verbs: Vec<(Method, Handler)>,
-    /// The path, taken apart when it is first compared.
-    pub(crate) pattern: OnceLock<Pattern>,
+    /// What is made of all this when it is first needed.
+    pub(crate) made: OnceLock<Made>,
 }
 
-/// A path, taken apart.
+/// What every request needs of a place: its path taken apart, its `Allow` header.
 #[derive(Clone)]
-pub(crate) struct Pattern {
+pub(crate) struct Made {
     parts: Vec<Part>,
     ends_in_slash: bool,
+    allow: Option<HeaderValue>,
 }
 
 #[derive(Clone, Copy)]
@@ -299,8 +300,8 @@ fn moved(asked: &Asked) -> Answer {
 
 /// Adds what every answer of a place carries, and takes the body from an answer to HEAD.
 fn finished(method: &Method, place: &Place, mut answer: Answer) -> Answer {
-    if let Ok(allow) = HeaderValue::try_from(place.allow()) {
-        answer.headers_mut().insert(ALLOW, allow);
+    if let Some(allow) = &place.made().allow {
+        answer.headers_mut().insert(ALLOW, allow.clone());
     }
     if answer.status() != StatusCode::NO_CONTENT {
         let length = HeaderValue::from(answer.body().len());
@@ -316,6 +317,10 @@ impl Place {
     fn handler(&self, method: &Method) -> Option<Handler> {
         let found = self.verbs.iter().find(|(own, _)| own == method);
         found.map(|(_, handler)| Arc::clone(handler))
+    }
+
+    fn made(&self) -> &Made {
+        self.made.get_or_init(|| Made::of(self))
     }
 
     /// The methods of this place, as the `Allow` header lists them.
@@ -338,7 +343,7 @@ impl Place {
 
     /// Whether `segments` lead here, and what stands for the segments in braces.
     fn way(&self, segments: &[Cow<'_, str>], ends_in_slash: bool) -> Option<Way> {
-        let pattern = self.pattern.get_or_init(|| Pattern::of(self.path));
+        let pattern = self.made();
         let (length, wants_slash) = (segments.len(), pattern.ends_in_slash);
         if pattern.parts.len() != length || (ends_in_slash && !wants_slash) {
             return None;
@@ -378,11 +383,11 @@ impl Place {
 /// Segments in braces that a path may have.
 const PARAMS_MAX: usize = 4;
 
-impl Pattern {
-    fn of(path: &'static str) -> Self {
-        let (path, ends_in_slash) = match path.strip_suffix('/') {
+impl Made {
+    fn of(place: &Place) -> Self {
+        let (path, ends_in_slash) = match place.path.strip_suffix('/') {
             Some(path) => (path, true),
-            None => (path, false),
+            None => (place.path, false),
         };
         let part = |part: &'static str| {
             let param = part
@@ -393,6 +398,7 @@ impl Pattern {
         Self {
             parts: path.split('/').skip(1).map(part).collect(),
             ends_in_slash,
+            allow: HeaderValue::try_from(place.allow()).ok(),
         }
     }
 }

@@ -284,13 +284,24 @@ pub(super) fn hex(number: u32, digits: u32) -> impl Iterator<Item = char> {
     (0..digits).rev().filter_map(digit)
 }
 
-/// Whether a text stands in JSON as it is. It is judged whole, which is faster than looking for the
-/// first letter that does not.
+/// Whether a text stands in JSON as it is.
 fn is_plain(text: &str) -> bool {
-    let special = |byte: u8| !(b' '..b'\x7f').contains(&byte) | (byte == b'"') | (byte == b'\\');
-    !text
-        .bytes()
-        .fold(false, |found, byte| found | special(byte))
+    let plain = |byte: u8| (b' '..b'\x7f').contains(&byte) & (byte != b'"') & (byte != b'\\');
+    first(text.as_bytes(), |byte| !plain(byte)).is_none()
+}
+
+/// Where the first byte of a kind stands. Pieces are judged whole, many bytes at a time.
+fn first(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
+    const PIECE: usize = 32;
+    let has = |piece: &[u8; PIECE]| {
+        piece
+            .iter()
+            .fold(0, |found, byte| found | u8::from(is(*byte)))
+    };
+    let (pieces, _) = bytes.as_chunks::<PIECE>();
+    let passed = pieces.iter().take_while(|piece| has(piece) == 0).count() * PIECE;
+    let near = bytes.get(passed..)?.iter().position(|byte| is(*byte));
+    near.map(|near| passed + near)
 }
 
 /// A float as Python prints it: the fewest digits that read back as the same number, with an

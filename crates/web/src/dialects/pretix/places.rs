@@ -190,7 +190,7 @@ fn place(name: &'static str, path: &'static str, object: &'static str) -> Place 
         write: Need::Right(Permission::WebhooksWrite),
         body_bytes_max: REQUEST_BODY_BYTES_MAX,
         verbs: Vec::new(),
-        pattern: OnceLock::new(),
+        made: OnceLock::new(),
     }
 }
 

@@ -5,14 +5,11 @@
 
 use model::limits::JSON_DEPTH_MAX;
 
-use super::{Object, Text, Value};
+use super::{Object, Text, Value, first};
 
 /// Values that one text may hold: what a batch of a thousand large notifications needs, and far
 /// less than what would fill the memory.
 const VALUES_MAX: usize = 500_000;
-
-/// Bytes of a string that are looked at together.
-const PIECE: usize = 32;
 
 /// Why a text is not JSON, in the words of pretix's parser where it has some.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,13 +202,8 @@ impl<'a> Reader<'a> {
         const NO_END: Problem = Problem("Expected the end of a string");
         self.at += 1;
         let rest = self.rest();
-        // In pieces, each judged whole: faster than byte by byte.
-        let stops = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte == b'\0');
-        let free = |piece: &&[u8]| !piece.iter().fold(false, |found, byte| found | stops(*byte));
-        let pieces = rest.as_bytes().chunks(PIECE);
-        let passed = pieces.take_while(free).count() * PIECE;
-        let near = rest.as_bytes().get(passed..).unwrap_or_default();
-        let stop = near.iter().position(|byte| stops(*byte)).ok_or(NO_END)? + passed;
+        let stops = |byte| (byte == b'"') | (byte == b'\\') | (byte == b'\0');
+        let stop = first(rest.as_bytes(), stops).ok_or(NO_END)?;
         let plain = rest.get(..stop).unwrap_or_default();
         self.at += stop;
         if self.take(b'"') {
