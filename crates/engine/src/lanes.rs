@@ -269,6 +269,7 @@ impl Lanes {
                 asks.push(DueAsk {
                     webhook,
                     limit: lane.held.len() + room,
+                    ahead: None,
                 });
             }
             self.review(webhook);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::attempt::Attempt;
 use crate::delivery::{Due, Next};
-use crate::id::{DeliveryId, TenantId, WebhookId};
+use crate::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use crate::notification::{Acceptance, NewNotification};
 use crate::query::{
     Applied, AuditEntry, Declaration, DeliveryPage, DeliveryQuery, DeliveryStory, KeptAnswer,
@@ -72,7 +72,8 @@ pub trait Ledger: Send + Sync {
     fn targets(&self, webhooks: Vec<WebhookId>) -> Reply<Vec<LaneTarget>>;
 
     /// For each lane the pending deliveries due by `now`, earliest first, at most as many as
-    /// asked for. Sees everything that was answered before it was asked.
+    /// asked for; and ahead of their time those that `DueAsk::ahead` asks for. Sees everything
+    /// that was answered before it was asked.
     fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>>;
 
     /// Writes down attempts and what they make of their deliveries. A delivery that is no longer
@@ -110,12 +111,17 @@ pub struct LaneStart {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneTarget {
     pub webhook: WebhookId,
+    pub tenant: TenantId,
     pub dialect: DialectName,
     pub key: Option<String>,
     pub target_url: String,
     pub headers: Headers,
     pub retries_max: Option<u32>,
     pub paused_until: Option<Timestamp>,
+    /// Since when every attempt has failed, as far as is known.
+    pub failing_since: Option<Timestamp>,
+    /// When the latest success ended, if nothing is known to have failed since.
+    pub succeeded_at: Option<Timestamp>,
     pub enabled: bool,
 }
 
@@ -123,6 +129,25 @@ pub struct LaneTarget {
 pub struct DueAsk {
     pub webhook: WebhookId,
     pub limit: usize,
+    /// What is to be read ahead of its time, if all that is due was read and there is room.
+    pub ahead: Option<Ahead>,
+}
+
+/// Deliveries that wait for a retry though their receiver has recovered: those whose latest
+/// attempt began by `tried_by` and was not made ahead of its own time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ahead {
+    pub tried_by: Timestamp,
+    /// Where an earlier read left off; `None` begins with the first.
+    pub after: Option<Mark>,
+    pub limit: usize,
+}
+
+/// A place among the pending deliveries of a webhook: a due time, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    pub due_at: Timestamp,
+    pub notification: NotificationId,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +155,17 @@ pub struct DueRead {
     pub webhook: WebhookId,
     pub deliveries: Vec<Due>,
     /// When the first pending delivery beyond these is due (possibly now), if there is one.
+    /// Those read ahead count as beyond.
     pub next_due_at: Option<Timestamp>,
+    /// What was read ahead of its time; `None` if it was not asked for or did not come to it.
+    pub ahead: Option<AheadRead>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AheadRead {
+    pub deliveries: Vec<Due>,
+    /// Where to go on; `None` when all were looked at.
+    pub next: Option<Mark>,
 }
 
 /// An attempt and what it makes of its delivery.

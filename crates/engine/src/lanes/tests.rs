@@ -68,12 +68,15 @@ fn open() -> Seen {
     };
     let target = LaneTarget {
         webhook: HOOK,
+        tenant: model::id::TenantId(1),
         dialect: DialectName::new("any"),
         key: None,
         target_url: "http://a.test/".to_owned(),
         headers: Headers::default(),
         retries_max: None,
         paused_until: None,
+        failing_since: None,
+        succeeded_at: None,
         enabled: true,
     };
     Seen::Open(Arc::new(Prepared::new(&target, Arc::new(policy))))
@@ -108,6 +111,7 @@ fn answer(lanes: &mut Lanes, deliveries: Vec<Due>, next_due_at: Option<i64>, now
         webhook: HOOK,
         deliveries,
         next_due_at: next_due_at.map(at),
+        ahead: None,
     };
     lanes.answer_due(&[HOOK], vec![read], at(now));
 }

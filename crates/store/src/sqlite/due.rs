@@ -1,8 +1,9 @@
 //! What the engine asks for: which lanes there are, what calling them takes, what is due.
 
-use model::contract::{DueAsk, DueRead, LaneStart, LaneTarget};
+use model::contract::{Ahead, AheadRead, DueAsk, DueRead, LaneStart, LaneTarget, Mark};
 use model::delivery::Due;
-use model::id::WebhookId;
+use model::id::{NotificationId, TenantId, WebhookId};
+use model::limits;
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -17,7 +18,7 @@ const NEXT_LANE: &str = "
     limit 1";
 const TARGET: &str = "
     select w.id, t.dialect, w.target_url, w.headers, w.disabled_at, w.key, w.retries_max,
-      w.paused_until
+      w.paused_until, w.tenant_id
     from webhook w join tenant t on t.id = w.tenant_id
     where w.id = ?1";
 const DUE: &str = "
@@ -34,7 +35,44 @@ const DUE_AFTER: &str = "
     order by due_at, notification_id
     limit 1";
 
-pub(crate) const STATEMENTS: &[&str] = &[NEXT_LANE, TARGET, DUE, DUE_AFTER];
+// Of an attempt ahead of its time both it and the one before name the same time for the next.
+const AHEAD: &str = "
+    select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
+      d.round_began_at, d.due_at, n.headers, n.body, n.key,
+      a.began_at <= ?4 and not exists (
+        select 1 from attempt b
+        where b.notification_id = d.notification_id and b.webhook_id = d.webhook_id
+          and b.number = d.attempts - 1 and b.next_due_at = a.next_due_at)
+    from delivery d indexed by delivery_due
+    join attempt a on a.notification_id = d.notification_id
+      and a.webhook_id = d.webhook_id and a.number = d.attempts
+    join notification n on n.id = d.notification_id
+    where d.state = 0 and d.webhook_id = ?1 and (d.due_at, d.notification_id) > (?2, ?3)
+    order by d.due_at, d.notification_id
+    limit ?5";
+const RETRYING_SINCE: &str = "
+    select round_began_at from delivery indexed by delivery_retrying
+    where state = 0 and attempts > 0 and webhook_id = ?1
+    order by notification_id
+    limit 1";
+const LATEST_ENDS: &str = "
+    select state, ended_at from delivery indexed by delivery_log
+    where webhook_id = ?1
+    order by notification_id desc
+    limit ?2";
+
+pub(crate) const STATEMENTS: &[&str] = &[
+    NEXT_LANE,
+    TARGET,
+    DUE,
+    DUE_AFTER,
+    AHEAD,
+    RETRYING_SINCE,
+    LATEST_ENDS,
+];
+
+/// Of a webhook's latest deliveries so many are looked at for a success.
+const LATEST_LOOKED_AT: i64 = 32;
 
 pub(crate) fn lanes(
     conn: &Connection,
@@ -67,22 +105,55 @@ pub(crate) fn targets(conn: &Connection, webhooks: &[WebhookId]) -> Result<Vec<L
     for webhook in webhooks {
         let mut rows = statement.query([webhook.0])?;
         if let Some(row) = rows.next()? {
-            targets.push(target(row)?);
+            targets.push(target(conn, row)?);
         }
     }
     Ok(targets)
 }
 
-fn target(row: &Row<'_>) -> Result<LaneTarget, Fault> {
+fn target(conn: &Connection, row: &Row<'_>) -> Result<LaneTarget, Fault> {
+    let webhook = WebhookId(row.get(0)?);
+    let (failing_since, succeeded_at) = standing(conn, webhook)?;
     Ok(LaneTarget {
-        webhook: WebhookId(row.get(0)?),
+        webhook,
+        tenant: TenantId(row.get(8)?),
         dialect: rows::dialect(row, 1)?,
         key: row.get(5)?,
         target_url: row.get(2)?,
         headers: rows::headers(row, 3)?,
         retries_max: row.get(6)?,
         paused_until: rows::time_if_any(row, 7)?,
+        failing_since,
+        succeeded_at,
         enabled: rows::time_if_any(row, 4)?.is_none(),
+    })
+}
+
+/// Since when its attempts fail, and when one succeeded last: from what is still owed, and from
+/// how the latest deliveries ended. A webhook that owes no retry is not asked further.
+fn standing(
+    conn: &Connection,
+    webhook: WebhookId,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Fault> {
+    let since = conn
+        .prepare_cached(RETRYING_SINCE)?
+        .query_row([webhook.0], |row| row.get::<_, Option<i64>>(0))
+        .optional()?;
+    let Some(since) = since.flatten() else {
+        return Ok((None, None));
+    };
+    let mut latest = None;
+    let mut statement = conn.prepare_cached(LATEST_ENDS)?;
+    let mut ends = statement.query([webhook.0, LATEST_LOOKED_AT])?;
+    while let Some(row) = ends.next()? {
+        if row.get::<_, i64>(0)? == rows::DELIVERED {
+            latest = latest.max(row.get::<_, Option<i64>>(1)?);
+        }
+    }
+    let since = Timestamp::from_millis(since);
+    Ok(match latest.map(Timestamp::from_millis) {
+        Some(latest) if latest >= since => (None, Some(latest)),
+        Some(_) | None => (Some(since), None),
     })
 }
 
@@ -100,12 +171,7 @@ fn due_of(conn: &Connection, ask: DueAsk, now: Timestamp) -> Result<DueRead, Fau
     let mut statement = conn.prepare_cached(DUE)?;
     let mut rows = statement.query(params![ask.webhook.0, now.as_millis(), limit])?;
     while let Some(row) = rows.next()? {
-        deliveries.push(Due {
-            delivery: rows::delivery(row)?,
-            key: row.get(9)?,
-            headers: rows::headers(row, 7)?,
-            body: rows::bytes(row, 8)?,
-        });
+        deliveries.push(delivery(row)?);
     }
     let latest = match deliveries.last() {
         // All that is due was read, and what follows is due after now.
@@ -118,9 +184,68 @@ fn due_of(conn: &Connection, ask: DueAsk, now: Timestamp) -> Result<DueRead, Fau
         .query_row(params![ask.webhook.0, latest.0, latest.1], |row| row.get(0))
         .optional()?
         .map(Timestamp::from_millis);
+    let room = ask.limit.saturating_sub(deliveries.len());
+    let ahead = match ask.ahead {
+        Some(ahead) if room > 0 => Some(read_ahead(conn, ask.webhook, ahead, room, now)?),
+        Some(_) | None => None,
+    };
     Ok(DueRead {
         webhook: ask.webhook,
         deliveries,
         next_due_at,
+        ahead,
+    })
+}
+
+/// Goes through what is due after `now`, a bounded step of it.
+fn read_ahead(
+    conn: &Connection,
+    webhook: WebhookId,
+    ask: Ahead,
+    room: usize,
+    now: Timestamp,
+) -> Result<AheadRead, Fault> {
+    let due_by = Mark {
+        due_at: now,
+        notification: NotificationId(i64::MAX),
+    };
+    let after = ask.after.map_or(due_by, |after| after.max(due_by));
+    let limit = ask.limit.min(room);
+    let (mut deliveries, mut looked_at, mut next) = (Vec::new(), 0, Some(after));
+    let mut statement = conn.prepare_cached(AHEAD)?;
+    let mut rows = statement.query(params![
+        webhook.0,
+        after.due_at.as_millis(),
+        after.notification.0,
+        ask.tried_by.as_millis(),
+        i64::try_from(limits::AHEAD_ROWS_MAX).unwrap_or(i64::MAX),
+    ])?;
+    while deliveries.len() < limit {
+        let Some(row) = rows.next()? else {
+            if looked_at < limits::AHEAD_ROWS_MAX {
+                next = None;
+            }
+            break;
+        };
+        looked_at += 1;
+        let mark = Mark {
+            due_at: rows::time(row, 6)?,
+            notification: NotificationId(row.get(0)?),
+        };
+        next = Some(mark);
+        if row.get(10)? {
+            deliveries.push(delivery(row)?);
+        }
+    }
+    Ok(AheadRead { deliveries, next })
+}
+
+/// The columns of `DUE`.
+fn delivery(row: &Row<'_>) -> Result<Due, Fault> {
+    Ok(Due {
+        delivery: rows::delivery(row)?,
+        key: row.get(9)?,
+        headers: rows::headers(row, 7)?,
+        body: rows::bytes(row, 8)?,
     })
 }
