@@ -15,6 +15,8 @@ use model::delivery::{CancelCause, State};
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use world::{Does, HOUR_MS, World, seconds};
 
+use crate::width::START;
+
 fn id(notification: NotificationId, webhook: WebhookId) -> DeliveryId {
     DeliveryId {
         notification,
@@ -172,7 +174,7 @@ async fn disabling_while_much_is_in_memory_stops_it_at_once() {
     seconds(1).await;
     world.disable(webhook).await;
     seconds(3_600).await;
-    assert_eq!(world.net.calls().len(), world.settings.lane_width);
+    assert_eq!(world.net.calls().len(), START);
 }
 
 #[tokio::test(start_paused = true)]
@@ -330,7 +332,7 @@ async fn stopping_lets_attempts_end_and_has_their_outcomes_written_down() {
     seconds(1).await;
     let stopped = world.stop(Duration::from_secs(30)).await;
     assert!(stopped.is_clean(), "{stopped:?}");
-    let width = world.settings.lane_width;
+    let width = START;
     assert_eq!(world.net.calls().len(), width);
     for (index, notification) in ids.iter().enumerate() {
         let ended = world.state(*notification, webhook).await.is_end();
