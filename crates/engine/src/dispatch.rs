@@ -374,19 +374,7 @@ impl Dispatch {
             self.meters.disabled.inc();
             tracing::info!(%webhook, "its receiver answered 410 Gone, the webhook is disabled");
         } else {
-            match turned {
-                Some(Turned::Failing) => {
-                    tracing::info!(%webhook, class, "deliveries begin to fail");
-                }
-                Some(Turned::Probed) => {
-                    tracing::info!(%webhook, class, "it has failed for long, so one delivery at \
-                        a time finds out whether it is back; the others wait for at most an hour");
-                }
-                Some(Turned::Recovered) => {
-                    tracing::info!(%webhook, "deliveries succeed again");
-                }
-                None => {}
-            }
+            tell(webhook, class, turned);
         }
         self.settling.push(Settlement {
             id,
@@ -610,6 +598,17 @@ impl Dispatch {
             outcomes_unwritten: unwritten,
             fell_over: false,
         })
+    }
+}
+
+/// Says how a lane's fortune turned, if it did.
+fn tell(webhook: WebhookId, class: &str, turned: Option<Turned>) {
+    match turned {
+        Some(Turned::Failing) => tracing::info!(%webhook, class, "deliveries begin to fail"),
+        Some(Turned::Probed) => tracing::info!(%webhook, class, "deliveries have failed for long: \
+            one at a time finds out whether the receiver is back, the others wait for an hour at most"),
+        Some(Turned::Recovered) => tracing::info!(%webhook, "deliveries succeed again"),
+        None => {}
     }
 }
 

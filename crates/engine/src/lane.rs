@@ -148,6 +148,7 @@ impl Lane {
     pub(crate) fn take_off(&mut self, load: &mut Load) {
         self.flying += 1;
         load.flying += 1;
+        self.width.begin(self.flying);
         load.slow += usize::from(self.trust == Trust::Hangs);
     }
 
@@ -201,7 +202,12 @@ impl Lane {
             seen_at,
         } = sighting;
         match &self.seen {
-            None => self.fortune.recall(failing_since, succeeded_at, seen_at),
+            None => {
+                self.fortune.recall(failing_since, succeeded_at, seen_at);
+                if self.fortune.is_probed() {
+                    self.give_back(0, load);
+                }
+            }
             Some(seen) if seen.same_target(&prepared) => {}
             Some(_) => {
                 self.fortune.moved();
@@ -285,6 +291,14 @@ impl Lane {
             self.held.remove(&notification);
             self.lower(due_at);
             self.fortune.was_given_back();
+        }
+    }
+
+    /// Forgets what a probe has no need of.
+    pub(crate) fn keep_probe(&mut self, now: Timestamp, load: &mut Load) {
+        let first = self.ready.first_key_value().map(|((at, _), _)| *at);
+        if self.fortune.is_probed() && !first.is_some_and(|at| Fortune::is_overdue(at, now)) {
+            self.give_back(1_usize.saturating_sub(self.flying), load);
         }
     }
 

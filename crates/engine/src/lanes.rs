@@ -329,6 +329,7 @@ impl Lanes {
             lane.stored_due_at = lane.lowered.take();
             if let Some(read) = read.filter(|_| !matches!(lane.sight, Sight::Shut)) {
                 lane.take_in(read, now, &mut self.load);
+                lane.keep_probe(now, &mut self.load);
                 lane.end_pause(now);
                 if lane.pause.is_some() {
                     lane.give_back(0, &mut self.load);

@@ -1,8 +1,10 @@
 //! The loop on paused time: what is sent when, and what is written down of it.
 
 mod chaos;
+mod fair;
 mod faults;
 mod load;
+mod outages;
 mod pauses;
 mod real;
 mod trouble;
@@ -339,7 +341,7 @@ async fn stopping_lets_attempts_end_and_has_their_outcomes_written_down() {
         assert_eq!(ended, index < width);
     }
     world.start();
-    seconds(60).await;
+    seconds(120).await;
     let mut bodies: Vec<_> = world
         .net
         .calls()
@@ -356,7 +358,7 @@ async fn stopping_waits_no_longer_than_it_may_and_says_what_it_dropped() {
     let mut world = World::running().await;
     world.webhook("http://a.test/", "paid").await;
     world.net.at("a.test", |_, _| Does::Hangs);
-    world.hand_in("paid", 3).await;
+    world.hand_in("paid", START).await;
     seconds(1).await;
     let health = world.engine.as_ref().unwrap().health();
     let began = tokio::time::Instant::now();
@@ -364,7 +366,7 @@ async fn stopping_waits_no_longer_than_it_may_and_says_what_it_dropped() {
     assert_eq!(began.elapsed().as_secs(), 5);
     assert_eq!(
         (stopped.attempts_dropped, stopped.outcomes_unwritten),
-        (3, 0)
+        (START, 0)
     );
     assert_eq!(health.check(), Err("the engine is stopped".to_owned()));
 }

@@ -242,6 +242,7 @@ fn what_arrives_goes_behind_what_is_older_in_the_store() {
     assert_eq!(lanes.next_wake(), Some(at(20)));
     assert_eq!(asked(&mut lanes, 30), [(HOOK, 1 + limits::LANE_READ_MAX)]);
     answer(&mut lanes, vec![due(7, 20), due(8, 30)], None, 30);
+    land(&mut lanes, 5);
     assert_eq!((next(&mut lanes), next(&mut lanes)), (Some(7), Some(8)));
 }
 
@@ -318,7 +319,7 @@ fn receivers_that_hang_get_half_of_all_flights_at_most() {
         lanes.arrive(due_of(own, number, 0));
     }
     let order: Vec<_> = std::iter::from_fn(|| next(&mut lanes)).collect();
-    assert_eq!(order, [501, 502, 503, 504]);
+    assert_eq!(order, [501, 502]);
     // Once one answers again, it counts like any other.
     lanes.landed(id_of(WebhookId(1), 101), well());
     assert_eq!(next(&mut lanes), Some(105));

@@ -152,10 +152,14 @@ impl World {
     }
 
     pub(super) async fn add_tenant(&self, dialect: &str) -> TenantId {
+        self.add_tenant_named(dialect, "house").await
+    }
+
+    pub(super) async fn add_tenant_named(&self, dialect: &str, key: &str) -> TenantId {
         let dialect = DialectName::new(dialect);
         let declaration = Declaration {
             dialect: dialect.clone(),
-            key: "house".to_owned(),
+            key: key.to_owned(),
             name: "House".to_owned(),
             events: vec![],
             tokens: vec![],
@@ -164,7 +168,7 @@ impl World {
         let now = self.clock.now();
         let applied = self.store.apply(vec![declaration], "test".to_owned(), now);
         applied.await.unwrap();
-        let tenant = self.store.tenant(dialect, "house".to_owned()).await;
+        let tenant = self.store.tenant(dialect, key.to_owned()).await;
         tenant.unwrap().unwrap().id
     }
 
