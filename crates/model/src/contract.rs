@@ -251,7 +251,9 @@ pub trait Catalog: Send + Sync {
     fn create_webhook(&self, webhook: NewWebhook, actor: String, at: Timestamp) -> Reply<Webhook>;
     /// `Stale` unless `webhook.version` is the stored one. Disabling cancels what is pending, at
     /// most `limits::SWEEP_ROWS_MAX` here and the rest by the engine; deleting is disabling for
-    /// good. What was deleted is `Stale` for ever.
+    /// good. What was deleted is `Stale` for ever. Enabling cancels what is left of that, and is
+    /// `Busy` while it is more than one step: what was pending when a webhook was disabled is never
+    /// sent unless somebody asks for it.
     /// A pause ends with the target URL that it was asked for.
     fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> Reply<Webhook>;
 

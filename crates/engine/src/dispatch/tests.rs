@@ -3,6 +3,7 @@
 mod chaos;
 mod fair;
 mod faults;
+mod hostile;
 mod load;
 mod outages;
 mod pauses;
