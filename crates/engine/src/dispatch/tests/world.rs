@@ -92,6 +92,10 @@ pub(super) struct Net {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::on(store::open_inline().unwrap()).await
+    }
+
+    pub(super) async fn on(store: Arc<dyn Store>) -> Self {
         let began = Instant::now();
         let step_ms = Arc::new(AtomicI64::new(0));
         let step = Arc::clone(&step_ms);
@@ -99,7 +103,7 @@ impl World {
             let millis = i64::try_from(began.elapsed().as_millis()).unwrap();
             Timestamp::from_millis(START_MS + millis + step.load(Ordering::Relaxed))
         });
-        let store = Arc::new(Faults::around(store::open_inline().unwrap()));
+        let store = Arc::new(Faults::around(store));
         let mut world = Self {
             net: Arc::new(Net::new(clock.clone())),
             store,
