@@ -44,8 +44,10 @@ pub(crate) struct Meters {
     in_flight: Gauge,
     held: Gauge,
     lanes: Vec<(Standing, Gauge)>,
+    lanes_active: Gauge,
     lanes_queued: Gauge,
     overdue: Vec<(Standing, usize, Gauge<f64, AtomicU64>)>,
+    backlog: Vec<(DialectName, Gauge)>,
     unwritten: Gauge,
     pub(crate) width: Histogram,
     pub(crate) ahead: Counter,
@@ -63,7 +65,7 @@ impl Meters {
     /// `dialects` in the order of their classes.
     pub(crate) fn new<'a>(
         registry: &mut Registry,
-        dialects: impl Iterator<Item = &'a DialectName>,
+        dialects: impl Iterator<Item = &'a DialectName> + Clone,
     ) -> Self {
         let meters = Self {
             attempts: BTreeMap::new(),
@@ -71,8 +73,10 @@ impl Meters {
             in_flight: Gauge::default(),
             held: Gauge::default(),
             lanes: lanes(registry),
+            lanes_active: Gauge::default(),
             lanes_queued: Gauge::default(),
-            overdue: overdue(registry, dialects),
+            overdue: overdue(registry, dialects.clone()),
+            backlog: backlog(registry, dialects),
             unwritten: Gauge::default(),
             batch: Histogram::new(BATCHES),
             width: Histogram::new(WIDTHS),
@@ -99,6 +103,8 @@ impl Meters {
             receivers are slow, or the setting is too small", &self.in_flight);
         gauge("deliveries_held", "Deliveries held in memory, from being read until their outcome \
             is written. What does not fit waits in the store", &self.held);
+        gauge("lanes_active", "Webhooks with deliveries that wait, here or in the store, or are in \
+            the air", &self.lanes_active);
         gauge("lanes_queued", "Webhooks with deliveries in memory that wait for a turn. Above 0 for \
             long: all flights are taken, see attempts_in_flight", &self.lanes_queued);
         gauge("outcomes_unwritten", "Outcomes that wait to be written down. Growing: the store \
@@ -135,6 +141,7 @@ impl Meters {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.in_flight.set(count(flying));
         self.held.set(count(lanes.held()));
+        self.lanes_active.set(count(lanes.count()));
         self.lanes_queued.set(count(lanes.queued()));
         self.unwritten.set(count(unwritten));
         for (standing, gauge) in &self.lanes {
@@ -144,6 +151,14 @@ impl Meters {
             let ms = lanes.counted.overdue_ms(*standing, *class, now);
             let wait = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
             gauge.set(wait.as_secs_f64());
+        }
+    }
+
+    /// What is owed was counted.
+    pub(crate) fn owed(&self, counts: &BTreeMap<DialectName, u64>) {
+        for (dialect, gauge) in &self.backlog {
+            let count = counts.get(dialect).copied().unwrap_or(0);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 
@@ -195,6 +210,25 @@ fn overdue<'a>(
     gauges
 }
 
+fn backlog<'a>(
+    registry: &mut Registry,
+    dialects: impl Iterator<Item = &'a DialectName>,
+) -> Vec<(DialectName, Gauge)> {
+    let family = Family::<[(&'static str, String); 1], Gauge>::default();
+    registry.register(
+        "willcall_backlog_deliveries",
+        "Deliveries that are owed, by dialect, counted once a minute. Growing though receivers are \
+         well: more is handed in than is sent, see oldest_due_seconds",
+        family.clone(),
+    );
+    let gauge = |dialect: &DialectName| {
+        family.get_or_create_owned(&[("dialect", dialect.as_str().to_owned())])
+    };
+    dialects
+        .map(|dialect| (dialect.clone(), gauge(dialect)))
+        .collect()
+}
+
 fn attempts(registry: &mut Registry) -> BTreeMap<&'static str, Counter> {
     let family = Family::<[(&'static str, &'static str); 1], Counter>::default();
     registry.register(
@@ -240,6 +274,7 @@ mod tests {
         for kind in FailureKind::ALL {
             meters.attempted(&Outcome::Failed(Failure::new(kind, "")), 30_000);
         }
+        meters.owed(&[(dialects[0].clone(), 7)].into());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for kind in FailureKind::ALL {
@@ -257,6 +292,10 @@ mod tests {
             "willcall_deliveries_held 0\n",
             "willcall_lanes{receiver=\"probed\"} 0\n",
             "willcall_oldest_due_seconds{dialect=\"two\",receiver=\"well\"} 0.0\n",
+            "willcall_backlog_deliveries{dialect=\"one\"} 7\n",
+            "willcall_backlog_deliveries{dialect=\"two\"} 0\n",
+            "willcall_lanes_active 0\n",
+            "willcall_lanes_queued 0\n",
             "willcall_attempts_ahead_total 0\n",
             "willcall_lane_width_count 0\n",
             "willcall_outcomes_unwritten 0\n",

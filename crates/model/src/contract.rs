@@ -96,6 +96,10 @@ pub trait Ledger: Send + Sync {
     /// rows; answers whether there may be more. What has no time there stays.
     fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool>;
 
+    /// Counts what is pending, in the order of webhooks and due times, from `after` on; looks at no
+    /// more than `limits::SWEEP_ROWS_MAX` rows.
+    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog>;
+
     /// Answers once the writer has come round: shows that it lives.
     fn pulse(&self) -> Reply<()>;
 }
@@ -166,6 +170,14 @@ pub struct AheadRead {
     pub deliveries: Vec<Due>,
     /// Where to go on; `None` when all were looked at.
     pub next: Option<Mark>,
+}
+
+/// A part of what is pending, counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    pub counts: BTreeMap<DialectName, u64>,
+    /// Where to go on; `None` when all was counted.
+    pub next: Option<(WebhookId, Mark)>,
 }
 
 /// An attempt and what it makes of its delivery.

@@ -1,6 +1,8 @@
 //! What the engine asks for: which lanes there are, what calling them takes, what is due.
 
-use model::contract::{Ahead, AheadRead, DueAsk, DueRead, LaneStart, LaneTarget, Mark};
+use std::collections::BTreeMap;
+
+use model::contract::{Ahead, AheadRead, Backlog, DueAsk, DueRead, LaneStart, LaneTarget, Mark};
 use model::delivery::Due;
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
@@ -61,7 +63,19 @@ const LATEST_ENDS: &str = "
     order by notification_id desc
     limit ?2";
 
+// The index has all of it, in this order.
+const PENDING: &str = "
+    select webhook_id, due_at, notification_id from delivery indexed by delivery_due
+    where state = 0 and (webhook_id, due_at, notification_id) > (?1, ?2, ?3)
+    order by webhook_id, due_at, notification_id
+    limit ?4";
+const DIALECT: &str = "
+    select t.dialect from webhook w join tenant t on t.id = w.tenant_id
+    where w.id = ?1";
+
 pub(crate) const STATEMENTS: &[&str] = &[
+    PENDING,
+    DIALECT,
     NEXT_LANE,
     TARGET,
     DUE,
@@ -247,5 +261,45 @@ fn delivery(row: &Row<'_>) -> Result<Due, Fault> {
         key: row.get(9)?,
         headers: rows::headers(row, 7)?,
         body: rows::bytes(row, 8)?,
+    })
+}
+
+pub(crate) fn backlog(
+    conn: &Connection,
+    after: Option<(WebhookId, Mark)>,
+) -> Result<Backlog, Fault> {
+    let (webhook, due_at, notification) = after.map_or((i64::MIN, i64::MIN, i64::MIN), |after| {
+        let (webhook, mark) = after;
+        (webhook.0, mark.due_at.as_millis(), mark.notification.0)
+    });
+    let limit = i64::try_from(limits::SWEEP_ROWS_MAX).unwrap_or(i64::MAX);
+    let mut of_webhooks: Vec<(WebhookId, u64)> = Vec::new();
+    let (mut rows_read, mut last) = (0, None);
+    let mut statement = conn.prepare_cached(PENDING)?;
+    let mut rows = statement.query(params![webhook, due_at, notification, limit])?;
+    while let Some(row) = rows.next()? {
+        let webhook = WebhookId(row.get(0)?);
+        rows_read += 1;
+        let mark = Mark {
+            due_at: rows::time(row, 1)?,
+            notification: NotificationId(row.get(2)?),
+        };
+        last = Some((webhook, mark));
+        match of_webhooks.last_mut() {
+            Some((latest, count)) if *latest == webhook => *count += 1,
+            Some(_) | None => of_webhooks.push((webhook, 1)),
+        }
+    }
+    let mut counts = BTreeMap::new();
+    let mut statement = conn.prepare_cached(DIALECT)?;
+    for (webhook, count) in of_webhooks {
+        let mut found = statement.query([webhook.0])?;
+        if let Some(row) = found.next()? {
+            *counts.entry(rows::dialect(row, 0)?).or_default() += count;
+        }
+    }
+    Ok(Backlog {
+        counts,
+        next: last.filter(|_| rows_read >= limits::SWEEP_ROWS_MAX),
     })
 }

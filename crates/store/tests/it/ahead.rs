@@ -182,3 +182,33 @@ fn a_target_says_since_when_its_receiver_fails_or_when_it_recovered() {
     settle(ids[2], 300, answered(200), delivered());
     assert_eq!(standing(), (None, Some(at(300))));
 }
+
+#[test]
+fn the_backlog_is_counted_by_dialect_in_bounded_steps() {
+    let given = Given::new();
+    let webhooks = [given.paid_webhook(), given.paid_webhook()];
+    let count = limits::SWEEP_ROWS_MAX / 2 + 10;
+    let ids: Vec<i64> = (0..count)
+        .map(|n| given.notified(&n.to_string(), 0))
+        .collect();
+    for webhook in webhooks {
+        given.settle(settlement(
+            delivery_id(ids[0], webhook),
+            1,
+            answered(200),
+            delivered(),
+        ));
+    }
+    let pretix = model::tenant::DialectName::new("pretix");
+    let (mut all, mut after, mut steps) = (0, None, 0);
+    loop {
+        let step = wait(given.store.backlog(after)).unwrap();
+        let counted = step.counts.get(&pretix).copied().unwrap_or(0);
+        assert!(usize::try_from(counted).unwrap() <= limits::SWEEP_ROWS_MAX);
+        (all, after, steps) = (all + counted, step.next, steps + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((usize::try_from(all).unwrap(), steps), (2 * (count - 1), 2));
+}

@@ -130,3 +130,24 @@ async fn backlogs_that_do_not_move_leave_memory_to_the_others() {
             .all(|asked| *asked <= limits::LANE_HELD_MAX * 2)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_kill_the_first_delivery_leaves_within_a_second_whatever_waits() {
+    let mut world = World::running().await;
+    for number in 0..1_500 {
+        let host = format!("r{number}.test");
+        world.net.at(&host, |_, _| Does::Answers(500));
+        world.webhook(&format!("http://{host}/"), "paid").await;
+    }
+    world.hand_in("paid", 4).await;
+    seconds(100).await;
+    world.kill();
+    // 6,000 wait for their retries, and one is due.
+    world.webhook("http://a.test/", "placed").await;
+    world.hand_in("placed", 1).await;
+    let started_at = world.clock.now();
+    world.start();
+    seconds(10).await;
+    let calls = world.net.calls_at("a.test");
+    assert!(calls[0].at.ms_since(started_at) < 1_000);
+}
