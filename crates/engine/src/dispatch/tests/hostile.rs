@@ -154,7 +154,7 @@ fn rows() -> Vec<Row> {
     let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000)).into_bytes();
     // Reads no more than the beginning of what it gets.
     let hasty = |answer: &'static [u8]| script(move |mut stream| async move {
-        stream.read(&mut [0; 16]).await.ok();
+        stream.read_exact(&mut [0; 16]).await.ok();
         stream.write_all(answer).await.ok();
         std::future::pending::<()>().await;
     });
@@ -191,7 +191,7 @@ fn rows() -> Vec<Row> {
         ("a reset", "http", resets(), Err(FailureKind::Closed)),
         ("TLS that stalls", "https", deaf(), time_limit),
         ("TLS that is closed", "https", script(|mut stream| async move {
-                stream.read(&mut [0; 16]).await.ok();
+                stream.read_exact(&mut [0; 16]).await.ok();
             }),
             Err(FailureKind::Tls)),
         ("TLS that is not", "https", hasty(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
