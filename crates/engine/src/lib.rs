@@ -7,6 +7,7 @@ mod asking;
 mod caller;
 mod dial;
 mod dispatch;
+mod fortune;
 mod health;
 mod keeper;
 mod lane;
@@ -19,6 +20,9 @@ mod request;
 mod settling;
 mod tasks;
 mod tls;
+mod turns;
+mod waits;
+mod width;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -95,7 +99,7 @@ impl Engine {
             policies,
             settings,
         } = parts;
-        let meters = Arc::new(Meters::new(registry));
+        let meters = Arc::new(Meters::new(registry, policies.keys()));
         let alarm = Alarm::new();
         let health = Health::new(alarm.clone());
         let mailbox = Arc::new(Mailbox::default());

@@ -1,8 +1,11 @@
 //! What the engine asks for: which lanes there are, what calling them takes, what is due.
 
-use model::contract::{DueAsk, DueRead, LaneStart, LaneTarget};
+use std::collections::BTreeMap;
+
+use model::contract::{Ahead, AheadRead, Backlog, DueAsk, DueRead, LaneStart, LaneTarget, Mark};
 use model::delivery::{Delivery, Due};
-use model::id::WebhookId;
+use model::id::{NotificationId, TenantId, WebhookId};
+use model::limits;
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
 
@@ -23,7 +26,7 @@ const NEXT_FRESH: &str = "
     limit 1";
 const TARGET: &str = "
     select w.id, t.dialect, w.target_url, w.headers, w.disabled_at, w.key, w.retries_max,
-      w.paused_until
+      w.paused_until, w.tenant_id
     from webhook w join tenant t on t.id = w.tenant_id
     where w.id = ?1";
 const RETRIED: &str = "
@@ -55,6 +58,47 @@ const FRESH_AFTER: &str = "
     order by d.notification_id
     limit 1";
 
+// Of an attempt ahead of its time both it and the one before name the same time for the next.
+const AHEAD: &str = "
+    select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
+      d.round_began_at, d.due_at, n.headers, n.body, n.key,
+      a.began_at <= ?4 and not exists (
+        select 1 from attempt b
+        where b.notification_id = d.notification_id and b.webhook_id = d.webhook_id
+          and b.number = d.attempts - 1 and b.next_due_at = a.next_due_at)
+    from delivery d indexed by delivery_due
+    join attempt a on a.notification_id = d.notification_id
+      and a.webhook_id = d.webhook_id and a.number = d.attempts
+    join notification n on n.id = d.notification_id
+    where d.state = 0 and d.webhook_id = ?1 and (d.due_at, d.notification_id) > (?2, ?3)
+    order by d.due_at, d.notification_id
+    limit ?5";
+const RETRYING_SINCE: &str = "
+    select round_began_at from delivery indexed by delivery_retrying
+    where state = 0 and attempts > 0 and webhook_id = ?1
+    order by notification_id
+    limit 1";
+const LATEST_ENDS: &str = "
+    select state, ended_at from delivery
+    where webhook_id = ?1
+    order by notification_id desc
+    limit ?2";
+
+// The indexes have all of it, in these orders.
+const PENDING_RETRIED: &str = "
+    select webhook_id, due_at, notification_id from delivery indexed by delivery_due
+    where state = 0 and (webhook_id, due_at, notification_id) > (?1, ?2, ?3)
+    order by webhook_id, due_at, notification_id
+    limit ?4";
+const PENDING_FRESH: &str = "
+    select webhook_id, notification_id from delivery indexed by delivery_fresh
+    where state = 4 and (webhook_id, notification_id) > (?1, ?2)
+    order by webhook_id, notification_id
+    limit ?3";
+const DIALECT: &str = "
+    select t.dialect from webhook w join tenant t on t.id = w.tenant_id
+    where w.id = ?1";
+
 pub(crate) const STATEMENTS: &[&str] = &[
     NEXT_RETRIED,
     NEXT_FRESH,
@@ -63,7 +107,16 @@ pub(crate) const STATEMENTS: &[&str] = &[
     RETRIED_AFTER,
     FRESH,
     FRESH_AFTER,
+    AHEAD,
+    RETRYING_SINCE,
+    LATEST_ENDS,
+    PENDING_RETRIED,
+    PENDING_FRESH,
+    DIALECT,
 ];
+
+/// Of a webhook's latest deliveries so many are looked at for a success.
+const LATEST_LOOKED_AT: i64 = 32;
 
 pub(crate) fn lanes(
     conn: &Connection,
@@ -106,22 +159,55 @@ pub(crate) fn targets(conn: &Connection, webhooks: &[WebhookId]) -> Result<Vec<L
     for webhook in webhooks {
         let mut rows = statement.query([webhook.0])?;
         if let Some(row) = rows.next()? {
-            targets.push(target(row)?);
+            targets.push(target(conn, row)?);
         }
     }
     Ok(targets)
 }
 
-fn target(row: &Row<'_>) -> Result<LaneTarget, Fault> {
+fn target(conn: &Connection, row: &Row<'_>) -> Result<LaneTarget, Fault> {
+    let webhook = WebhookId(row.get(0)?);
+    let (failing_since, succeeded_at) = standing(conn, webhook)?;
     Ok(LaneTarget {
-        webhook: WebhookId(row.get(0)?),
+        webhook,
+        tenant: TenantId(row.get(8)?),
         dialect: rows::dialect(row, 1)?,
         key: row.get(5)?,
         target_url: row.get(2)?,
         headers: rows::headers(row, 3)?,
         retries_max: row.get(6)?,
         paused_until: rows::time_if_any(row, 7)?,
+        failing_since,
+        succeeded_at,
         enabled: rows::time_if_any(row, 4)?.is_none(),
+    })
+}
+
+/// Since when its attempts fail, and when one succeeded last: from what is still owed, and from
+/// how the latest deliveries ended. A webhook that owes no retry is not asked further.
+fn standing(
+    conn: &Connection,
+    webhook: WebhookId,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Fault> {
+    let since = conn
+        .prepare_cached(RETRYING_SINCE)?
+        .query_row([webhook.0], |row| row.get::<_, Option<i64>>(0))
+        .optional()?;
+    let Some(since) = since.flatten() else {
+        return Ok((None, None));
+    };
+    let mut latest = None;
+    let mut statement = conn.prepare_cached(LATEST_ENDS)?;
+    let mut ends = statement.query([webhook.0, LATEST_LOOKED_AT])?;
+    while let Some(row) = ends.next()? {
+        if row.get::<_, i64>(0)? == rows::DELIVERED {
+            latest = latest.max(row.get::<_, Option<i64>>(1)?);
+        }
+    }
+    let since = Timestamp::from_millis(since);
+    Ok(match latest.map(Timestamp::from_millis) {
+        Some(latest) if latest >= since => (None, Some(latest)),
+        Some(_) | None => (Some(since), None),
     })
 }
 
@@ -156,10 +242,16 @@ fn due_of(conn: &Connection, ask: DueAsk, now: Timestamp) -> Result<DueRead, Fau
     let next_retried = next(conn, RETRIED_AFTER, after)?;
     let (_, notification) = last(FRESH_AFTER);
     let next_fresh = next(conn, FRESH_AFTER, params![webhook, notification])?;
+    let room = limit.saturating_sub(found.len());
+    let ahead = match ask.ahead {
+        Some(ahead) if room > 0 => Some(read_ahead(conn, ask.webhook, ahead, room, now)?),
+        Some(_) | None => None,
+    };
     Ok(DueRead {
         webhook: ask.webhook,
         deliveries: found.into_iter().map(|(_, due)| due).collect(),
         next_due_at: [next_retried, next_fresh].into_iter().flatten().min(),
+        ahead,
     })
 }
 
@@ -174,16 +266,11 @@ fn read(
     let mut rows = statement.query(params)?;
     let mut deliveries = Vec::new();
     while let Some(row) = rows.next()? {
-        let delivery = rows::delivery(row)?;
-        if delivery.due_at > now {
+        let due = delivery(row)?;
+        if due.delivery.due_at > now {
             break;
         }
-        deliveries.push(Due {
-            delivery,
-            key: row.get(9)?,
-            headers: rows::headers(row, 7)?,
-            body: rows::bytes(row, 8)?,
-        });
+        deliveries.push(due);
     }
     Ok(deliveries)
 }
@@ -198,4 +285,151 @@ fn next(
         .query_row(params, |row| row.get(0))
         .optional()?;
     Ok(found.map(Timestamp::from_millis))
+}
+
+/// Goes through what is due after `now`, a bounded step of it.
+fn read_ahead(
+    conn: &Connection,
+    webhook: WebhookId,
+    ask: Ahead,
+    room: usize,
+    now: Timestamp,
+) -> Result<AheadRead, Fault> {
+    let due_by = Mark {
+        due_at: now,
+        notification: NotificationId(i64::MAX),
+    };
+    let after = ask.after.map_or(due_by, |after| after.max(due_by));
+    let limit = ask.limit.min(room);
+    let (mut deliveries, mut looked_at, mut next) = (Vec::new(), 0, Some(after));
+    let mut statement = conn.prepare_cached(AHEAD)?;
+    let mut rows = statement.query(params![
+        webhook.0,
+        after.due_at.as_millis(),
+        after.notification.0,
+        ask.tried_by.as_millis(),
+        i64::try_from(limits::AHEAD_ROWS_MAX).unwrap_or(i64::MAX),
+    ])?;
+    while deliveries.len() < limit {
+        let Some(row) = rows.next()? else {
+            if looked_at < limits::AHEAD_ROWS_MAX {
+                next = None;
+            }
+            break;
+        };
+        looked_at += 1;
+        let mark = Mark {
+            due_at: rows::time(row, 6)?,
+            notification: NotificationId(row.get(0)?),
+        };
+        next = Some(mark);
+        if row.get(10)? {
+            deliveries.push(delivery(row)?);
+        }
+    }
+    Ok(AheadRead { deliveries, next })
+}
+
+/// The columns of `RETRIED`, `FRESH` and `AHEAD`.
+fn delivery(row: &Row<'_>) -> Result<Due, Fault> {
+    Ok(Due {
+        delivery: rows::delivery(row)?,
+        key: row.get(9)?,
+        headers: rows::headers(row, 7)?,
+        body: rows::bytes(row, 8)?,
+    })
+}
+
+/// First what waits for a retry, then what was never tried: there every mark is of this time.
+const FRESH_MARK: Timestamp = Timestamp::from_millis(i64::MAX);
+
+pub(crate) fn backlog(
+    conn: &Connection,
+    after: Option<(WebhookId, Mark)>,
+) -> Result<Backlog, Fault> {
+    let mut counted = Counted::default();
+    let mut next = after;
+    if after.is_none_or(|(_, mark)| mark.due_at != FRESH_MARK) {
+        let (webhook, due_at, notification) = match after {
+            Some((webhook, mark)) => (webhook.0, mark.due_at.as_millis(), mark.notification.0),
+            None => (i64::MIN, i64::MIN, i64::MIN),
+        };
+        let asked = params![webhook, due_at, notification, counted.room()];
+        next = count(conn, PENDING_RETRIED, asked, &mut counted, |row| {
+            Ok(Mark {
+                due_at: rows::time(row, 1)?,
+                notification: NotificationId(row.get(2)?),
+            })
+        })?;
+    }
+    if counted.left > 0 {
+        let from = next.filter(|(_, mark)| mark.due_at == FRESH_MARK);
+        let (webhook, notification) = match from {
+            Some((webhook, mark)) => (webhook.0, mark.notification.0),
+            None => (i64::MIN, i64::MIN),
+        };
+        let asked = params![webhook, notification, counted.room()];
+        next = count(conn, PENDING_FRESH, asked, &mut counted, |row| {
+            Ok(Mark {
+                due_at: FRESH_MARK,
+                notification: NotificationId(row.get(1)?),
+            })
+        })?;
+    }
+    let mut counts = BTreeMap::new();
+    let mut statement = conn.prepare_cached(DIALECT)?;
+    for (webhook, count) in counted.of_webhooks {
+        let mut found = statement.query([webhook.0])?;
+        if let Some(row) = found.next()? {
+            *counts.entry(rows::dialect(row, 0)?).or_default() += count;
+        }
+    }
+    Ok(Backlog {
+        counts,
+        next: next.filter(|_| counted.left == 0),
+    })
+}
+
+/// What one step has counted, and how many rows it may still look at.
+struct Counted {
+    of_webhooks: Vec<(WebhookId, u64)>,
+    left: usize,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self {
+            of_webhooks: Vec::new(),
+            left: limits::SWEEP_ROWS_MAX,
+        }
+    }
+}
+
+impl Counted {
+    fn room(&self) -> i64 {
+        i64::try_from(self.left).unwrap_or(i64::MAX)
+    }
+}
+
+/// Counts what a statement finds, and answers the place of the last.
+fn count(
+    conn: &Connection,
+    sql: &'static str,
+    params: impl Params,
+    counted: &mut Counted,
+    mark: impl Fn(&Row<'_>) -> Result<Mark, Fault>,
+) -> Result<Option<(WebhookId, Mark)>, Fault> {
+    let mut last = None;
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    while let Some(row) = rows.next()? {
+        let webhook = WebhookId(row.get(0)?);
+        counted.left = counted.left.saturating_sub(1);
+        last = Some((webhook, mark(row)?));
+        match counted.of_webhooks.last_mut() {
+            Some((latest, count)) if *latest == webhook => *count += 1,
+            Some(_) | None => counted.of_webhooks.push((webhook, 1)),
+        }
+    }
+    Ok(last)
 }

@@ -25,8 +25,8 @@ use std::sync::atomic::Ordering;
 
 use model::attempt::Outcome;
 use model::contract::{
-    Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply, Requeue, Requeued,
-    Settlement, Store,
+    Backlog, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Mark, Reply,
+    Requeue, Requeued, Settlement, Store,
 };
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
@@ -97,6 +97,11 @@ impl Ledger for Sqlite {
     fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>> {
         self.desk
             .write_again(Class::Work, 1, move |tx| due::due(tx.conn, &lanes, now))
+    }
+
+    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog> {
+        self.desk
+            .read(Class::Sweep, move |conn| due::backlog(conn, after))
     }
 
     fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {

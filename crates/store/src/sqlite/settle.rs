@@ -15,12 +15,13 @@ use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{envelopes, rows, webhooks};
 
-// A settlement that was written before finds one more attempt than it names. Without `returning`,
-// which costs more than all the rest: it makes a table of its own.
+// A settlement that was written before finds one more attempt than it names. An attempt ahead of
+// its time takes nothing from the round's schedule. Without `returning`, which costs more than all
+// the rest: it makes a table of its own.
 const SETTLE: &str = "
     update delivery
     set state = ?5, cause = ?6, attempts = attempts + 1, round_began_at = ?7, due_at = ?8,
-      ended_at = ?9
+      ended_at = ?9, round_start = round_start + ?10
     where notification_id = ?1 and webhook_id = ?2 and state in (0, 4) and round = ?3
       and attempts = ?4";
 const IS_WRITTEN: &str = "
@@ -85,6 +86,7 @@ fn settle_in_time(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Option<u32
         (!ended).then_some(next.round_began_at.as_millis()),
         due_at(settlement),
         ended.then_some(settlement.ended_at.as_millis()),
+        next.ahead,
     ])?;
     Ok((settled > 0).then_some(settlement.attempts.saturating_add(1)))
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use model::contract::{Conflict, Settlement, StoreError};
 use model::filter::{Filter, Wish};
 use model::id::{TenantId, WebhookId};
+use model::limits;
 use model::time::Timestamp;
 use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -135,8 +136,18 @@ pub(crate) fn save_any(
         ..webhook
     };
     write(tx, &before, &after)?;
-    if let (true, Some(disabled)) = (before.enabled(), after.disabled) {
-        sweep::cancel_pending(tx, after.id, disabled.cause, at)?;
+    match (before.disabled, after.disabled) {
+        (None, Some(disabled)) => {
+            sweep::cancel_pending(tx, after.id, disabled.cause, at)?;
+        }
+        // What was owed when it was disabled is cancelled before anything is owed again.
+        (Some(disabled), None) => {
+            let count = sweep::cancel_pending(tx, after.id, disabled.cause, at)?;
+            if count >= limits::SWEEP_ROWS_MAX {
+                return Err(StoreError::Busy.into());
+            }
+        }
+        (None, None) | (Some(_), Some(_)) => {}
     }
     let action = match after.is_deleted() {
         true => "webhook.deleted",

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use model::contract::{
-    Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply, Requeue, Requeued,
-    Settlement, Store, StoreError,
+    Backlog, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Mark, Reply,
+    Requeue, Requeued, Settlement, Store, StoreError,
 };
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
@@ -104,6 +104,10 @@ impl Ledger for Troubled {
 
     fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>> {
         self.store.due(lanes, now)
+    }
+
+    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog> {
+        self.store.backlog(after)
     }
 
     fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::contract::{
-    Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply, Requeue, Requeued,
-    Settlement, Store, StoreError,
+    Backlog, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Mark, Reply,
+    Requeue, Requeued, Settlement, Store, StoreError,
 };
 use model::delivery::Due;
 use model::dice::Dice;
@@ -171,6 +171,10 @@ impl Ledger for Faults {
             return Box::pin(async { Err(broken()) });
         }
         self.disturbed(|| self.inner.due(lanes, now))
+    }
+
+    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog> {
+        self.inner.backlog(after)
     }
 
     fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {
