@@ -39,15 +39,17 @@ use tokio::time::{Instant, Sleep};
 
 use crate::Stopped;
 use crate::asking::Asking;
-use crate::caller::{Caller, hung};
-use crate::health::Health;
+use crate::caller::Caller;
+use crate::fortune::Turned;
+use crate::health::{Health, Stall};
 use crate::lane::Pause;
-use crate::lanes::{Landing, Lanes, Seen, Turned};
+use crate::lanes::{Call, Landing, Lanes, Seen, Sighting};
 use crate::mailbox::{Mail, Mailbox};
 use crate::meters::{Meters, class};
 use crate::request::Prepared;
 use crate::settling::Settling;
 use crate::tasks::Swarm;
+use crate::width::Felt;
 
 /// The loop comes round at least this often, so that a wall clock that was set is noticed.
 const BEAT: Duration = Duration::from_secs(5);
@@ -91,6 +93,9 @@ pub(crate) struct Dispatch {
     unserved: BTreeSet<DialectName>,
     stop: oneshot::Receiver<Duration>,
     stopping: Option<Stopping>,
+    /// An attempt began since it was last asked.
+    begun: bool,
+    stalled_since: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
 }
 
@@ -161,6 +166,8 @@ impl Dispatch {
             unserved: BTreeSet::new(),
             stop: given.stop,
             stopping: None,
+            begun: false,
+            stalled_since: None,
             alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
     }
@@ -193,6 +200,10 @@ impl Dispatch {
             && let Some(after) = self.scan.next(now, self.rescan)
         {
             self.rescan &= after.is_some();
+            if after.is_none() {
+                // A change that the store could not tell of is not missed for longer than this.
+                self.lanes.forget_resting();
+            }
             self.scanned.ask(self.store.lanes(after, SCAN_PAGE));
         }
         if self.targets.may_ask(now) {
@@ -224,11 +235,19 @@ impl Dispatch {
     /// no more begin.
     fn hand_out(&mut self) {
         while !self.settling.is_full(self.flights.len(), self.flights_max) {
-            let Some((prepared, due)) = self.lanes.next_call() else {
+            let Some(Call {
+                prepared,
+                due,
+                width,
+            }) = self.lanes.next_call()
+            else {
                 break;
             };
+            self.begun = true;
+            self.meters.width.observe(f64::from(width));
             let caller = Arc::clone(&self.caller);
-            self.flights.spawn(async move {
+            // In a box, because spawning moves what is spawned several times.
+            self.flights.spawn(Box::pin(async move {
                 let (attempt, ended_at) = caller.attempt(&prepared, &due).await;
                 Landed {
                     delivery: due.delivery,
@@ -236,7 +255,7 @@ impl Dispatch {
                     attempt,
                     ended_at,
                 }
-            });
+            }));
         }
     }
 
@@ -327,14 +346,19 @@ impl Dispatch {
         tracing::debug!(%id, attempt = delivery.attempts.saturating_add(1), class,
             duration_ms = attempt.duration_ms, state = next.state.as_str(), "attempt ended");
         self.meters.attempted(outcome, attempt.duration_ms);
+        if delivery.is_ahead_at(attempt.began_at) {
+            self.meters.ahead.inc();
+        }
         match next.state {
             State::Pending => self.meters.retries.inc(),
             State::Exhausted => self.meters.exhausted.inc(),
             State::Delivered | State::Cancelled(_) => 0,
         };
         let landing = Landing {
+            began_at: attempt.began_at,
+            ended_at,
             failed: !outcome.is_success(),
-            hung: hung(outcome),
+            felt: Felt::of(outcome, attempt.duration_ms),
             gone: next.disables_webhook,
             pause: next.pauses_until.map(|until| Pause {
                 until,
@@ -351,15 +375,7 @@ impl Dispatch {
             self.meters.disabled.inc();
             tracing::info!(%webhook, "its receiver answered 410 Gone, the webhook is disabled");
         } else {
-            match turned {
-                Some(Turned::Failing) => {
-                    tracing::info!(%webhook, class, "deliveries begin to fail");
-                }
-                Some(Turned::Recovered) => {
-                    tracing::info!(%webhook, "deliveries succeed again");
-                }
-                None => {}
-            }
+            tell(webhook, class, turned);
         }
         self.settling.push(Settlement {
             id,
@@ -448,7 +464,17 @@ impl Dispatch {
             });
             let mut prepared = Prepared::new(target, Arc::clone(policy));
             prepared.paused_until = paused_until;
-            return Seen::Open(Arc::new(prepared));
+            prepared.class = self
+                .policies
+                .keys()
+                .take_while(|name| **name != target.dialect)
+                .count();
+            return Seen::Open(Sighting {
+                prepared: Arc::new(prepared),
+                failing_since: target.failing_since,
+                succeeded_at: target.succeeded_at,
+                seen_at: now,
+            });
         }
         if self.unserved.insert(target.dialect.clone()) {
             tracing::error!(
@@ -500,18 +526,35 @@ impl Dispatch {
         true
     }
 
-    fn report(&self) {
-        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.meters.in_flight.set(count(self.flights.len()));
-        self.meters.held.set(count(self.lanes.held()));
-        self.meters.lanes.set(count(self.lanes.count()));
-        self.meters.unwritten.set(count(self.settling.len()));
+    fn report(&mut self) {
+        self.meters.report(
+            &self.lanes,
+            self.flights.len(),
+            self.settling.len(),
+            self.clock.now(),
+        );
         let trouble = self.settling.trouble();
         let trouble = trouble.or_else(|| self.due.trouble());
         let trouble = trouble.or_else(|| self.targets.trouble());
         let trouble = trouble.or_else(|| self.scanned.trouble());
-        self.health
-            .beat(trouble.or_else(|| self.cancelled.trouble()));
+        let trouble = trouble.or_else(|| self.cancelled.trouble());
+        let stall = self.stall();
+        self.health.beat(trouble, stall);
+    }
+
+    /// Since when nothing was begun though something is due for receivers that are well.
+    fn stall(&mut self) -> Option<Stall> {
+        let stalls =
+            !std::mem::take(&mut self.begun) && self.lanes.counted.is_due(self.clock.now());
+        self.stalled_since = match stalls {
+            true => Some(self.stalled_since.unwrap_or_else(Instant::now)),
+            false => None,
+        };
+        self.stalled_since.map(|since| Stall {
+            since,
+            flights: self.flights.len(),
+            unwritten: self.settling.len(),
+        })
     }
 
     /// The next time something is to be done though nothing comes.
@@ -556,6 +599,17 @@ impl Dispatch {
             outcomes_unwritten: unwritten,
             fell_over: false,
         })
+    }
+}
+
+/// Says how a lane's fortune turned, if it did.
+fn tell(webhook: WebhookId, class: &str, turned: Option<Turned>) {
+    match turned {
+        Some(Turned::Failing) => tracing::info!(%webhook, class, "deliveries begin to fail"),
+        Some(Turned::Probed) => tracing::info!(%webhook, class, "deliveries have failed for long: \
+            one at a time finds out whether the receiver is back, the others wait for an hour at most"),
+        Some(Turned::Recovered) => tracing::info!(%webhook, "deliveries succeed again"),
+        None => {}
     }
 }
 

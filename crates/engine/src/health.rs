@@ -12,6 +12,10 @@ use crate::tasks::Alarm;
 /// The loop comes round every 5 seconds at least; after so long without it something is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(20);
 
+/// Something is due for a receiver that is well and nothing was begun for so long: an attempt ends
+/// after half a minute at the latest, and then there is a flight for the next.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
+
 /// A handle that answers whether deliveries flow. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Health(Arc<Inside>);
@@ -27,6 +31,15 @@ struct State {
     beat: Instant,
     stopped: bool,
     trouble: Option<Trouble>,
+    stall: Option<Stall>,
+}
+
+/// Since when nothing is begun though something is due, and what there is instead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stall {
+    pub(crate) since: Instant,
+    pub(crate) flights: usize,
+    pub(crate) unwritten: usize,
 }
 
 /// Since when something does not work, and why.
@@ -43,6 +56,7 @@ impl Health {
             beat: Instant::now(),
             stopped: false,
             trouble: None,
+            stall: None,
         };
         Self(Arc::new(Inside {
             alarm,
@@ -70,13 +84,29 @@ impl Health {
                 "the delivery loop has not come round for {seconds} s"
             ));
         }
+        let stall = state
+            .stall
+            .filter(|stall| stall.since.elapsed() >= STALLED_AFTER);
+        if let Some(Stall {
+            since,
+            flights,
+            unwritten,
+        }) = stall
+        {
+            let seconds = since.elapsed().as_secs();
+            return Err(format!(
+                "deliveries are due, but no attempt has begun for {seconds} s, with {flights} in \
+                 the air and {unwritten} outcomes unwritten"
+            ));
+        }
         Ok(())
     }
 
-    pub(crate) fn beat(&self, trouble: Option<Trouble>) {
+    pub(crate) fn beat(&self, trouble: Option<Trouble>, stall: Option<Stall>) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.beat = Instant::now();
         state.trouble = trouble;
+        state.stall = stall;
     }
 
     pub(crate) fn stopped(&self) {
@@ -96,7 +126,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         let words = "the delivery loop has not come round for 60 s";
         assert_eq!(health.check(), Err(words.to_owned()));
-        health.beat(None);
+        health.beat(None, None);
         assert_eq!(health.check(), Ok(()));
     }
 
@@ -109,7 +139,7 @@ mod tests {
             cause: "no room left to write".to_owned(),
         };
         tokio::time::advance(Duration::from_secs(5)).await;
-        health.beat(Some(trouble));
+        health.beat(Some(trouble), None);
         let words = "the store refuses outcomes of attempts for 5 s: no room left to write";
         assert_eq!(health.check(), Err(words.to_owned()));
     }

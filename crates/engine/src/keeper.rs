@@ -1,4 +1,4 @@
-//! Keeper: removes what is past its retention and closes connections nobody used.
+//! Keeper: removes what is past its retention, closes connections nobody used, counts what is owed.
 //!
 //! It goes in small steps with pauses, so that intake and settling never wait for it.
 
@@ -16,7 +16,10 @@ use crate::pool::Pool;
 
 const PRUNE_EVERY: Duration = Duration::from_secs(5 * 60);
 
-/// Between two steps of pruning the writer belongs to others.
+/// The backlog is counted anew so long after it was counted.
+const COUNT_EVERY: Duration = Duration::from_secs(60);
+
+/// Between two steps of pruning or counting the store belongs to others.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -33,14 +36,39 @@ pub(crate) struct Keeper {
 impl Keeper {
     pub(crate) async fn run(self) {
         let mut failing = false;
+        let mut count_at = Instant::now();
         loop {
             let next = Instant::now() + PRUNE_EVERY;
             self.prune(&mut failing).await;
             while Instant::now() < next {
                 self.pool.sweep();
+                if Instant::now() >= count_at {
+                    self.count().await;
+                    count_at = Instant::now() + COUNT_EVERY;
+                }
                 sleep_until(next.min(Instant::now() + SWEEP_EVERY)).await;
             }
         }
+    }
+
+    /// Counts what is owed, in steps. What the store refuses to count stays as it was told last:
+    /// that it refuses is told elsewhere.
+    async fn count(&self) {
+        let (mut counts, mut after) = (BTreeMap::new(), None);
+        loop {
+            let Ok(step) = self.store.backlog(after).await else {
+                return;
+            };
+            for (dialect, count) in step.counts {
+                *counts.entry(dialect).or_default() += count;
+            }
+            after = step.next;
+            if after.is_none() {
+                break;
+            }
+            sleep(PAUSE).await;
+        }
+        self.meters.owed(&counts);
     }
 
     async fn prune(&self, failing: &mut bool) {

@@ -6,13 +6,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::contract::DueRead;
+use model::contract::{DueAsk, DueRead};
 use model::delivery::{Delivery, Due};
-use model::id::NotificationId;
+use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
 
+use crate::fortune::Fortune;
+use crate::lanes::Sighting;
 use crate::request::Prepared;
+use crate::waits::{Standing, Waits};
+use crate::width::{START, Width};
+
+/// No lane holds more than this part of what is free, so that a newcomer always finds room.
+const SHARE: usize = 16;
 
 /// What all lanes have in memory together.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,9 +51,17 @@ pub(crate) struct Lane {
     pub(crate) in_turns: bool,
     pub(crate) cancelling: bool,
     pub(crate) pause: Option<Pause>,
-    /// The latest attempt failed.
-    pub(crate) failing: bool,
+    pub(crate) fortune: Fortune,
+    pub(crate) width: Width,
     pub(crate) trust: Trust,
+    /// What its webhook was when it was looked at last.
+    pub(crate) seen: Option<Arc<Prepared>>,
+    /// The bodies of what waits or is in the air.
+    pub(crate) body_bytes: usize,
+    /// Its place among lanes that have nothing to do.
+    pub(crate) resting: Option<u64>,
+    /// How it is counted, and with what it waits.
+    pub(crate) waits: Option<Waits>,
 }
 
 /// A receiver's wish to be left alone: nothing is read or taken up before.
@@ -102,6 +117,13 @@ pub(crate) enum Index {
 }
 
 impl Load {
+    /// How many deliveries one lane may hold, and how many bytes of them.
+    fn share(self) -> (usize, usize) {
+        let count = limits::HELD_MAX.saturating_sub(self.held) / SHARE;
+        let bytes = limits::HELD_BYTES_MAX.saturating_sub(self.held_bytes) / SHARE;
+        (count, bytes)
+    }
+
     pub(crate) fn is_full(self) -> bool {
         self.held >= limits::HELD_MAX || self.held_bytes >= limits::HELD_BYTES_MAX
     }
@@ -126,6 +148,7 @@ impl Lane {
     pub(crate) fn take_off(&mut self, load: &mut Load) {
         self.flying += 1;
         load.flying += 1;
+        self.width.begin(self.flying);
         load.slow += usize::from(self.trust == Trust::Hangs);
     }
 
@@ -165,12 +188,67 @@ impl Lane {
             again_at: None,
         };
         load.add(held.body_bytes);
+        self.body_bytes += held.body_bytes;
         self.held.insert(id.notification, held);
         self.ready.insert((due_at, id.notification), due);
     }
 
-    pub(crate) fn is_paused(&self, at: Timestamp) -> bool {
-        self.pause.as_ref().is_some_and(|pause| pause.until > at)
+    /// Its webhook may be called. Of a lane that is new the store knows how it has fared.
+    pub(crate) fn open(&mut self, sighting: Sighting, load: &mut Load) {
+        let Sighting {
+            prepared,
+            failing_since,
+            succeeded_at,
+            seen_at,
+        } = sighting;
+        match &self.seen {
+            None => {
+                self.fortune.recall(failing_since, succeeded_at, seen_at);
+                if self.fortune.is_probed() {
+                    self.give_back(0, load);
+                }
+            }
+            Some(seen) if seen.same_target(&prepared) => {}
+            Some(_) => {
+                self.fortune.moved();
+                self.width = Width::default();
+            }
+        }
+        self.sight = Sight::Open(Arc::clone(&prepared));
+        self.seen = Some(Arc::clone(&prepared));
+        self.pause.take_if(|pause| !pause.by.same_target(&prepared));
+        if let Some(until) = prepared.paused_until {
+            let by = prepared;
+            self.take_pause(Pause { until, by }, load);
+        }
+    }
+
+    /// A delivery was sent; its body is not needed any more.
+    pub(crate) fn forget_body(&mut self, notification: NotificationId, load: &mut Load) {
+        if let Some(held) = self.held.get_mut(&notification) {
+            load.remove(held.body_bytes);
+            self.body_bytes = self.body_bytes.saturating_sub(held.body_bytes);
+        }
+    }
+
+    pub(crate) fn tenant(&self) -> Option<TenantId> {
+        self.seen.as_ref().map(|seen| seen.tenant)
+    }
+
+    /// Whether what is due at `at` must wait in the store: for the end of a pause, or for the
+    /// next probe.
+    pub(crate) fn is_held_back(&self, at: Timestamp) -> bool {
+        let paused = self.pause.as_ref().is_some_and(|pause| pause.until > at);
+        let probed = self.fortune.is_probed() && self.fortune.probe_at(at, self.is_busy()) > at;
+        paused || probed
+    }
+
+    pub(crate) fn end_pause(&mut self, now: Timestamp) {
+        self.pause.take_if(|pause| pause.until <= now);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.flying + self.ready.len() > 0
     }
 
     /// Takes a wish up, unless somebody else is called by now or a longer one is there.
@@ -195,27 +273,45 @@ impl Lane {
         }
     }
 
+    /// Forgets what is ready ahead of its time.
+    pub(crate) fn give_back_ahead(&mut self, now: Timestamp, load: &mut Load) {
+        while self
+            .ready
+            .last_key_value()
+            .is_some_and(|((at, _), _)| *at > now)
+        {
+            self.give_back_last(load);
+        }
+    }
+
     pub(crate) fn give_back_last(&mut self, load: &mut Load) {
         if let Some(((due_at, notification), due)) = self.ready.pop_last() {
             load.remove(due.body.len());
+            self.body_bytes = self.body_bytes.saturating_sub(due.body.len());
             self.held.remove(&notification);
             self.lower(due_at);
+            self.fortune.was_given_back();
+        }
+    }
+
+    /// Forgets what a probe has no need of.
+    pub(crate) fn keep_probe(&mut self, now: Timestamp, load: &mut Load) {
+        let first = self.ready.first_key_value().map(|((at, _), _)| *at);
+        if self.fortune.is_probed() && !first.is_some_and(|at| Fortune::is_overdue(at, now)) {
+            self.give_back(1_usize.saturating_sub(self.flying), load);
         }
     }
 
     pub(crate) fn take_in(&mut self, read: DueRead, now: Timestamp, load: &mut Load) {
         for due in read.deliveries {
-            let Delivery {
-                id,
-                round,
-                attempts,
-                due_at,
-                ..
-            } = due.delivery;
-            match self.held.get_mut(&id.notification) {
-                None => self.hold(due, load),
-                Some(held) if (held.round, held.attempts) == (round, attempts) => {}
-                Some(held) => held.again_at = Some(due_at),
+            self.take_up(due, load);
+        }
+        if let Some(ahead) = read.ahead
+            && !self.fortune.stops_waking()
+        {
+            self.fortune.was_read(ahead.next);
+            for due in ahead.deliveries {
+                self.take_up(due, load);
             }
         }
         let Some(next_due_at) = read.next_due_at else {
@@ -234,6 +330,15 @@ impl Lane {
         }
     }
 
+    fn take_up(&mut self, due: Due, load: &mut Load) {
+        let delivery = &due.delivery;
+        match self.held.get_mut(&delivery.id.notification) {
+            None => self.hold(due, load),
+            Some(held) if (held.round, held.attempts) == (delivery.round, delivery.attempts) => {}
+            Some(held) => held.again_at = Some(delivery.due_at),
+        }
+    }
+
     pub(crate) fn let_go(&mut self, notification: NotificationId, due_at: Option<Timestamp>) {
         let again_at = self.held.remove(&notification).and_then(|h| h.again_at);
         for at in [due_at, again_at].into_iter().flatten() {
@@ -243,26 +348,96 @@ impl Lane {
 
     /// How many more deliveries may be taken up.
     pub(crate) fn room(&self, load: Load) -> usize {
-        let left = limits::LANE_HELD_MAX.saturating_sub(self.ready.len() + self.flying);
-        if self.trust != Trust::Answers && load.is_crowded() {
-            left.min(1_usize.saturating_sub(self.ready.len()))
-        } else {
-            left.min(limits::LANE_READ_MAX)
+        let own = self.ready.len() + self.flying;
+        let left = limits::LANE_HELD_MAX.saturating_sub(own);
+        if self.fortune.is_probed() {
+            return START.saturating_sub(own);
         }
+        if self.trust != Trust::Answers && load.is_crowded() {
+            return left.min(1_usize.saturating_sub(self.ready.len()));
+        }
+        let (count, bytes) = load.share();
+        let each = self.body_bytes.checked_div(own).unwrap_or(0).max(1);
+        let fits = (bytes.saturating_sub(self.body_bytes) / each).min(count.saturating_sub(own));
+        // Who has nothing yet may have something, whatever the others hold.
+        let fits = fits.max(1_usize.saturating_sub(own));
+        left.min(limits::LANE_READ_MAX).min(fits)
     }
 
-    pub(crate) fn may_send(&self, width: usize) -> bool {
-        matches!(self.sight, Sight::Open(_)) && !self.ready.is_empty() && self.flying < width
+    /// How many may be in the air. Of receivers nobody knows yet, all might hang; and the last
+    /// half of all flights is for lanes that have little in the air.
+    pub(crate) fn width(&self, most: usize, crowded: bool) -> usize {
+        let own = match self.fortune.is_probed() {
+            true => START,
+            false => self.width.get(),
+        };
+        let width = match (crowded, self.trust) {
+            (true, Trust::Unknown) => 1,
+            (true, Trust::Answers | Trust::Hangs) => own.min(START),
+            (false, _) => own,
+        };
+        width.min(most)
     }
 
+    pub(crate) fn may_send(&self, most: usize, crowded: bool) -> bool {
+        matches!(self.sight, Sight::Open(_))
+            && !self.ready.is_empty()
+            && self.flying < self.width(most, crowded)
+    }
+
+    /// When it is to be read next. It reads on when half of what it read before is gone.
     pub(crate) fn wants_read_at(&self, load: Load) -> Option<Timestamp> {
         let shut = matches!(self.sight, Sight::Shut);
-        if shut || self.reading || self.ready.len() >= limits::LANE_READ_MAX {
+        if shut || self.reading || self.ready.len() > limits::LANE_READ_MAX / 2 {
             return None;
         }
-        let due_at = self.stored_due_at.filter(|_| self.room(load) > 0)?;
+        let room = self.room(load);
+        let due_at = self.stored_due_at.filter(|_| room > 0)?;
+        let mut at = due_at;
+        if self.fortune.ahead(room).is_some() {
+            at = Timestamp::EPOCH;
+        }
+        if self.fortune.is_probed() {
+            at = at.max(self.fortune.probe_at(due_at, self.is_busy()));
+        }
         let pause = self.pause.as_ref();
-        Some(pause.map_or(due_at, |pause| pause.until.max(due_at)))
+        Some(pause.map_or(at, |pause| pause.until.max(at)))
+    }
+
+    /// What is to be read, if its time has come.
+    pub(crate) fn ask(&mut self, webhook: WebhookId, now: Timestamp, load: Load) -> Option<DueAsk> {
+        let due_at = self.stored_due_at?;
+        if self.wants_read_at(load)? > now {
+            return None;
+        }
+        let mut room = self.room(load);
+        if self.fortune.is_probed() && !Fortune::is_overdue(due_at, now) {
+            room = room.min(1);
+        }
+        Some(DueAsk {
+            webhook,
+            limit: self.held.len() + room,
+            ahead: self.fortune.ask_ahead(room),
+        })
+    }
+
+    /// How its receiver stands, and when the first of what waits is due, if that is known.
+    pub(crate) fn waits(&self) -> Waits {
+        let standing = match &self.sight {
+            Sight::Wanted | Sight::Asked { .. } => Standing::Unseen,
+            Sight::Shut => Standing::Shut,
+            Sight::Open(_) if self.pause.is_some() => Standing::Paused,
+            Sight::Open(_) if self.fortune.is_probed() => Standing::Probed,
+            Sight::Open(_) if self.fortune.is_failing() => Standing::Failing,
+            Sight::Open(_) => Standing::Well,
+        };
+        let ready = self.ready.first_key_value().map(|((at, _), _)| *at);
+        let first = [ready, self.stored_due_at].into_iter().flatten().min();
+        Waits {
+            standing,
+            class: self.seen.as_ref().map_or(0, |seen| seen.class),
+            due_at: first.filter(|_| matches!(self.sight, Sight::Open(_))),
+        }
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -12,8 +12,12 @@ use model::delivery::Due;
 use model::id::{DeliveryId, WebhookId};
 use model::time::Timestamp;
 
+use crate::fortune::Turned;
 use crate::lane::{Index, Lane, Load, Pause, Sight, Trust};
 use crate::request::Prepared;
+use crate::turns::Turns;
+use crate::waits::Counted;
+use crate::width::Felt;
 
 /// Lanes asked for in one read, and new rows they may bring together: some milliseconds' work.
 const READ_LANES_MAX: usize = 64;
@@ -22,17 +26,25 @@ const READ_ROWS_MAX: usize = 256;
 /// Webhooks whose targets are read together.
 const TARGETS_MAX: usize = 1_000;
 
+/// Lanes with nothing to do that are kept: their next delivery needs no look at the webhook, and
+/// finds the width they had. About a kilobyte each.
+const RESTING_MAX: usize = 1_000;
+
 pub(crate) struct Lanes {
     lanes: BTreeMap<WebhookId, Lane>,
     /// When lanes want to be read, earliest first.
     wakes: BTreeSet<(Timestamp, WebhookId)>,
-    /// Lanes whose time to be read has come, first come, first served.
-    hungry: VecDeque<WebhookId>,
-    /// Lanes that may be ready to send, in turn.
-    turns: VecDeque<WebhookId>,
+    /// Lanes whose time to be read has come.
+    hungry: Turns,
+    /// Lanes that may be ready to send.
+    turns: Turns,
     /// The same for lanes whose receivers hang.
-    slow_turns: VecDeque<WebhookId>,
+    slow_turns: Turns,
     slow_next: bool,
+    /// Lanes that have nothing to do, by when they came to it.
+    resting: BTreeSet<(u64, WebhookId)>,
+    rests: u64,
+    pub(crate) counted: Counted,
     /// Lanes whose target must be read.
     unseen: VecDeque<WebhookId>,
     /// Disabled webhooks whose pending deliveries are still to be cancelled.
@@ -45,29 +57,38 @@ pub(crate) struct Lanes {
 
 /// What a webhook was found to be.
 pub(crate) enum Seen {
-    Open(Arc<Prepared>),
+    Open(Sighting),
     Disabled,
     /// Not there, or nobody here knows how to serve it.
     Unserved,
 }
 
+/// A delivery that is to be sent.
+pub(crate) struct Call {
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) due: Due,
+    /// How many its receiver is thought to bear at once.
+    pub(crate) width: u32,
+}
+
+/// A webhook that may be called, and how its receiver has fared.
+pub(crate) struct Sighting {
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) failing_since: Option<Timestamp>,
+    pub(crate) succeeded_at: Option<Timestamp>,
+    pub(crate) seen_at: Timestamp,
+}
+
 /// How an attempt ended, as far as its lane is concerned.
-#[derive(Default)]
 pub(crate) struct Landing {
+    pub(crate) began_at: Timestamp,
+    pub(crate) ended_at: Timestamp,
     pub(crate) failed: bool,
-    /// It was ended by its limit.
-    pub(crate) hung: bool,
+    pub(crate) felt: Felt,
     /// The receiver wants nothing more.
     pub(crate) gone: bool,
     /// The receiver wants nothing for a while.
     pub(crate) pause: Option<Pause>,
-}
-
-/// How a lane's fortune turned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turned {
-    Failing,
-    Recovered,
 }
 
 impl Lanes {
@@ -75,10 +96,13 @@ impl Lanes {
         Self {
             lanes: BTreeMap::new(),
             wakes: BTreeSet::new(),
-            hungry: VecDeque::new(),
-            turns: VecDeque::new(),
-            slow_turns: VecDeque::new(),
+            hungry: Turns::default(),
+            turns: Turns::default(),
+            slow_turns: Turns::default(),
             slow_next: false,
+            resting: BTreeSet::new(),
+            rests: 0,
+            counted: Counted::default(),
             unseen: VecDeque::new(),
             uncancelled: VecDeque::new(),
             load: Load::default(),
@@ -88,8 +112,21 @@ impl Lanes {
         }
     }
 
+    /// Lanes that wait or have something in the air.
     pub(crate) fn count(&self) -> usize {
-        self.lanes.len()
+        self.lanes.len().saturating_sub(self.resting.len())
+    }
+
+    /// Lanes that have something ready and wait for a turn.
+    pub(crate) fn queued(&self) -> usize {
+        self.turns.len() + self.slow_turns.len()
+    }
+
+    /// Forgets lanes that have nothing to do, with what is known of their webhooks.
+    pub(crate) fn forget_resting(&mut self) {
+        while let Some((_, webhook)) = self.resting.pop_first() {
+            self.forget(webhook);
+        }
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -124,9 +161,10 @@ impl Lanes {
         let Some(lane) = self.lanes.get_mut(&webhook) else {
             return;
         };
-        let paused = lane.is_paused(due_at);
+        lane.end_pause(due_at);
+        let held_back = lane.is_held_back(due_at);
         let in_order = lane.reading || lane.stored_due_at.is_none_or(|at| at > due_at);
-        if in_order && !paused && !load.is_full() && lane.room(load) > 0 {
+        if in_order && !held_back && !load.is_full() && lane.room(load) > 0 {
             lane.hold(due, &mut self.load);
         } else {
             lane.lower(due_at);
@@ -140,58 +178,59 @@ impl Lanes {
         if let Some(lane) = self.lanes.get_mut(&webhook) {
             lane.give_back(0, &mut self.load);
         }
+        self.lane(webhook).fortune.stirred();
         self.lower(webhook, now);
     }
 
     /// Any webhook may be another one.
     pub(crate) fn all_changed(&mut self) {
+        self.forget_resting();
         let all: Vec<WebhookId> = self.lanes.keys().copied().collect();
         for webhook in all {
             self.look_again(webhook);
+            self.review(webhook);
         }
     }
 
     /// The next delivery to be sent, if there is one and one more attempt may be in the air.
-    pub(crate) fn next_call(&mut self) -> Option<(Arc<Prepared>, Due)> {
+    pub(crate) fn next_call(&mut self) -> Option<Call> {
         while self.load.flying < self.flights_max {
             // Receivers that hang get every other turn, and at most half of all flights.
             let slow_may = self.load.slow < self.flights_max.div_ceil(2);
             let slow_first = slow_may && (self.slow_next || self.turns.is_empty());
             self.slow_next = !slow_first;
             let webhook = match slow_first {
-                true => self
-                    .slow_turns
-                    .pop_front()
-                    .or_else(|| self.turns.pop_front()),
-                false => self.turns.pop_front(),
+                true => self.slow_turns.pop().or_else(|| self.turns.pop()),
+                false => self.turns.pop(),
             }?;
-            let crowded = self.load.flying * 2 >= self.flights_max;
+            let crowded = self.is_crowded();
             let Some(lane) = self.lanes.get_mut(&webhook) else {
                 continue;
             };
             if lane.trust == Trust::Hangs && !slow_first {
-                self.slow_turns.push_back(webhook);
+                self.slow_turns.push(lane.tenant(), webhook);
                 continue;
             }
             lane.in_turns = false;
-            // Of receivers nobody knows yet, all might hang.
-            let width = match crowded && lane.trust == Trust::Unknown {
-                true => 1,
-                false => self.width,
-            };
+            // One that is as wide as it may be gets its turn back when an attempt of its ends.
+            if lane.flying >= lane.width(self.width, crowded) {
+                continue;
+            }
             let Sight::Open(prepared) = &lane.sight else {
                 continue;
             };
-            if lane.flying >= width {
-                continue;
-            }
             let prepared = Arc::clone(prepared);
             let Some((_, due)) = lane.ready.pop_first() else {
                 continue;
             };
+            let width = u32::try_from(lane.width.get()).unwrap_or(u32::MAX);
             lane.take_off(&mut self.load);
             self.review(webhook);
-            return Some((prepared, due));
+            return Some(Call {
+                prepared,
+                due,
+                width,
+            });
         }
         None
     }
@@ -199,29 +238,32 @@ impl Lanes {
     /// An attempt has ended. Its delivery stays held until that is settled.
     pub(crate) fn landed(&mut self, id: DeliveryId, landing: Landing) -> Option<Turned> {
         let lane = self.lanes.get_mut(&id.webhook)?;
-        let trust = match landing.hung {
+        let hung = landing.felt == Felt::Hung;
+        let trust = match hung {
             true => Trust::Hangs,
             false => Trust::Answers,
         };
         lane.land(trust, &mut self.load);
-        if let Some(held) = lane.held.get_mut(&id.notification) {
-            self.load.remove(held.body_bytes);
-        }
+        lane.width.feel(landing.felt, lane.flying, self.width);
+        lane.forget_body(id.notification, &mut self.load);
+        let turned = match landing.failed {
+            true => lane.fortune.failed(landing.began_at, landing.ended_at),
+            false => lane.fortune.succeeded(landing.began_at),
+        };
         if landing.gone {
             lane.sight = Sight::Shut;
             lane.give_back(0, &mut self.load);
-        } else if landing.hung && self.load.is_crowded() {
+        } else if turned == Some(Turned::Probed) {
+            lane.give_back(0, &mut self.load);
+        } else if hung && self.load.is_crowded() {
             lane.give_back(1, &mut self.load);
+        }
+        if lane.fortune.stops_waking() {
+            lane.give_back_ahead(landing.ended_at, &mut self.load);
         }
         if let Some(pause) = landing.pause {
             lane.take_pause(pause, &mut self.load);
         }
-        let turned = match (lane.failing, landing.failed) {
-            (false, true) => Some(Turned::Failing),
-            (true, false) => Some(Turned::Recovered),
-            (true, true) | (false, false) => None,
-        };
-        lane.failing = landing.failed;
         self.review(id.webhook);
         turned
     }
@@ -249,12 +291,13 @@ impl Lanes {
                 && lane.index == Index::Wake(at)
             {
                 lane.index = Index::Hungry;
-                self.hungry.push_back(webhook);
+                lane.end_pause(now);
+                self.hungry.push(lane.tenant(), webhook);
             }
         }
         let (mut asks, mut rows) = (Vec::new(), 0);
         while asks.len() < self.read_lanes_max && rows < READ_ROWS_MAX && !self.load.is_full() {
-            let Some(webhook) = self.hungry.pop_front() else {
+            let Some(webhook) = self.hungry.pop() else {
                 break;
             };
             // The lane may be another one than the one that queued here.
@@ -265,14 +308,10 @@ impl Lanes {
                 continue;
             }
             lane.index = Index::None;
-            if lane.wants_read_at(self.load).is_some_and(|at| at <= now) {
-                let room = lane.room(self.load);
+            if let Some(ask) = lane.ask(webhook, now, self.load) {
                 lane.reading = true;
-                rows += room;
-                asks.push(DueAsk {
-                    webhook,
-                    limit: lane.held.len() + room,
-                });
+                rows += ask.limit.saturating_sub(lane.held.len());
+                asks.push(ask);
             }
             self.review(webhook);
         }
@@ -293,7 +332,9 @@ impl Lanes {
             lane.stored_due_at = lane.lowered.take();
             if let Some(read) = read.filter(|_| !matches!(lane.sight, Sight::Shut)) {
                 lane.take_in(read, now, &mut self.load);
-                if lane.is_paused(now) {
+                lane.keep_probe(now, &mut self.load);
+                lane.end_pause(now);
+                if lane.pause.is_some() {
                     lane.give_back(0, &mut self.load);
                 }
             }
@@ -318,7 +359,7 @@ impl Lanes {
                     lane.let_go(notification, due_at);
                 }
                 lane.index = Index::Hungry;
-                self.hungry.push_back(*webhook);
+                self.hungry.push(lane.tenant(), *webhook);
             }
         }
     }
@@ -348,16 +389,8 @@ impl Lanes {
                 lane.sight = Sight::Wanted;
                 self.unseen.push_back(webhook);
             }
-            (Sight::Asked { stale: false }, Seen::Open(prepared)) => {
-                lane.sight = Sight::Open(Arc::clone(&prepared));
-                lane.pause.take_if(|pause| !pause.by.same_target(&prepared));
-                if let Some(until) = prepared.paused_until {
-                    let pause = Pause {
-                        until,
-                        by: prepared,
-                    };
-                    lane.take_pause(pause, &mut self.load);
-                }
+            (Sight::Asked { stale: false }, Seen::Open(sighting)) => {
+                lane.open(sighting, &mut self.load);
             }
             (Sight::Asked { stale: false }, seen) => {
                 lane.sight = Sight::Shut;
@@ -420,20 +453,32 @@ impl Lanes {
         }
     }
 
+    /// Whether the flights that are left are kept for lanes that have little in the air.
+    fn is_crowded(&self) -> bool {
+        self.load.flying * 2 >= self.flights_max
+    }
+
+    fn forget(&mut self, webhook: WebhookId) {
+        if let Some(lane) = self.lanes.remove(&webhook) {
+            self.counted.change(webhook, lane.waits, None);
+        }
+    }
+
     /// Puts a lane that something happened to where it belongs.
     fn review(&mut self, webhook: WebhookId) {
+        let crowded = self.is_crowded();
         let Some(lane) = self.lanes.get_mut(&webhook) else {
             return;
         };
-        if lane.may_send(self.width) && !lane.in_turns {
+        if !lane.in_turns && lane.may_send(self.width, crowded) {
             lane.in_turns = true;
-            match lane.trust {
-                Trust::Hangs => self.slow_turns.push_back(webhook),
-                Trust::Unknown | Trust::Answers => self.turns.push_back(webhook),
-            }
+            let turns = match lane.trust {
+                Trust::Hangs => &mut self.slow_turns,
+                Trust::Unknown | Trust::Answers => &mut self.turns,
+            };
+            turns.push(lane.tenant(), webhook);
         }
         let wants = lane.wants_read_at(self.load);
-        let idle = lane.is_idle();
         match lane.index {
             Index::Wake(at) if wants == Some(at) => {}
             // It is looked at again when its turn comes.
@@ -451,8 +496,36 @@ impl Lanes {
                 };
             }
         }
-        if idle {
-            self.lanes.remove(&webhook);
+        let waits = Some(lane.waits());
+        if waits != lane.waits {
+            self.counted.change(webhook, lane.waits, waits);
+            lane.waits = waits;
+        }
+        self.review_rest(webhook);
+    }
+
+    /// A lane that has nothing to do rests for a while, if its webhook may be called.
+    fn review_rest(&mut self, webhook: WebhookId) {
+        let Some(lane) = self.lanes.get_mut(&webhook) else {
+            return;
+        };
+        match (lane.is_idle(), lane.resting) {
+            (true, None) if matches!(lane.sight, Sight::Open(_)) => {
+                self.rests += 1;
+                lane.resting = Some(self.rests);
+                self.resting.insert((self.rests, webhook));
+            }
+            (true, None) => self.forget(webhook),
+            (false, Some(rest)) => {
+                lane.resting = None;
+                self.resting.remove(&(rest, webhook));
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+        if self.resting.len() > RESTING_MAX
+            && let Some((_, longest)) = self.resting.pop_first()
+        {
+            self.forget(longest);
         }
     }
 }

@@ -8,6 +8,7 @@ mod caller;
 mod dial;
 mod dispatch;
 mod errands;
+mod fortune;
 mod health;
 mod keeper;
 mod lane;
@@ -20,6 +21,9 @@ mod request;
 mod settling;
 mod tasks;
 mod tls;
+mod turns;
+mod waits;
+mod width;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -98,7 +102,7 @@ impl Engine {
             policies,
             settings,
         } = parts;
-        let meters = Arc::new(Meters::new(registry));
+        let meters = Arc::new(Meters::new(registry, policies.keys()));
         let alarm = Alarm::new();
         let health = Health::new(alarm.clone());
         let mailbox = Arc::new(Mailbox::default());

@@ -1,14 +1,20 @@
 //! What the engine counts, by name. The help texts say what a number asks the operator to do.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use model::attempt::{FailureKind, Outcome};
+use model::tenant::DialectName;
+use model::time::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::lanes::Lanes;
+use crate::waits::Standing;
 
 /// Classes of answers; failures without an answer go by the name of their kind.
 const ANSWERS: [&str; 6] = ["2xx", "3xx", "4xx", "410", "5xx", "other"];
@@ -20,13 +26,31 @@ const SECONDS: [f64; 14] = [
 
 const BATCHES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
+const WIDTHS: [f64; 11] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
+];
+
+/// Of whom it is told for how long the first delivery has been due.
+const OWED: [Standing; 4] = [
+    Standing::Well,
+    Standing::Failing,
+    Standing::Probed,
+    Standing::Paused,
+];
+
 pub(crate) struct Meters {
     attempts: BTreeMap<&'static str, Counter>,
     attempt_seconds: Histogram,
-    pub(crate) in_flight: Gauge,
-    pub(crate) held: Gauge,
-    pub(crate) lanes: Gauge,
-    pub(crate) unwritten: Gauge,
+    in_flight: Gauge,
+    held: Gauge,
+    lanes: Vec<(Standing, Gauge)>,
+    lanes_active: Gauge,
+    lanes_queued: Gauge,
+    overdue: Vec<(Standing, usize, Gauge<f64, AtomicU64>)>,
+    backlog: Vec<(DialectName, Gauge)>,
+    unwritten: Gauge,
+    pub(crate) width: Histogram,
+    pub(crate) ahead: Counter,
     pub(crate) batch: Histogram,
     pub(crate) retries: Counter,
     pub(crate) exhausted: Counter,
@@ -38,15 +62,25 @@ pub(crate) struct Meters {
 }
 
 impl Meters {
-    pub(crate) fn new(registry: &mut Registry) -> Self {
+    /// `dialects` in the order of their classes.
+    pub(crate) fn new<'a>(
+        registry: &mut Registry,
+        dialects: impl Iterator<Item = &'a DialectName> + Clone,
+    ) -> Self {
         let meters = Self {
             attempts: BTreeMap::new(),
             attempt_seconds: Histogram::new(SECONDS),
             in_flight: Gauge::default(),
             held: Gauge::default(),
-            lanes: Gauge::default(),
+            lanes: lanes(registry),
+            lanes_active: Gauge::default(),
+            lanes_queued: Gauge::default(),
+            overdue: overdue(registry, dialects.clone()),
+            backlog: backlog(registry, dialects),
             unwritten: Gauge::default(),
             batch: Histogram::new(BATCHES),
+            width: Histogram::new(WIDTHS),
+            ahead: Counter::default(),
             retries: Counter::default(),
             exhausted: Counter::default(),
             disabled: Counter::default(),
@@ -69,13 +103,18 @@ impl Meters {
             receivers are slow, or the setting is too small", &self.in_flight);
         gauge("deliveries_held", "Deliveries held in memory, from being read until their outcome \
             is written. What does not fit waits in the store", &self.held);
-        gauge("lanes", "Webhooks with deliveries that wait or run", &self.lanes);
+        gauge("lanes_active", "Webhooks with deliveries that wait, here or in the store, or are in \
+            the air", &self.lanes_active);
+        gauge("lanes_queued", "Webhooks with deliveries in memory that wait for a turn. Above 0 for \
+            long: all flights are taken, see attempts_in_flight", &self.lanes_queued);
         gauge("outcomes_unwritten", "Outcomes that wait to be written down. Growing: the store \
             refuses or is slow, see the log and the disk", &self.unwritten);
         let mut counter = |name: &str, help: &str, counter: &Counter| {
             registry.register(format!("willcall_{name}"), help, counter.clone());
         };
         counter("retries_scheduled", "Attempts that failed and will be repeated", &self.retries);
+        counter("attempts_ahead", "Attempts made ahead of their time because their receiver had \
+            recovered from an outage", &self.ahead);
         counter("deliveries_exhausted", "Deliveries given up after the last retry. Look at the \
             webhook's log, mend its receiver, then send them again", &self.exhausted);
         counter("webhooks_disabled", "Webhooks switched off because their receiver answered \
@@ -91,8 +130,36 @@ impl Meters {
         registry.register_with_unit("willcall_attempt_duration", "How long attempts take, from \
             the look-up of the name to the end of the answer. Long: the receivers are slow",
             Unit::Seconds, self.attempt_seconds.clone());
+        registry.register("willcall_lane_width", "How many attempts the webhook's receiver was \
+            thought to bear at once, noted with each attempt. Much at 1: receivers fail or hang; much \
+            at the setting lane_width: it may be raised", self.width.clone());
         registry.register("willcall_settle_batch_outcomes", "Outcomes written down in one \
             transaction. Always near 512: writing is what limits the rate", self.batch.clone());
+    }
+
+    pub(crate) fn report(&self, lanes: &Lanes, flying: usize, unwritten: usize, now: Timestamp) {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.in_flight.set(count(flying));
+        self.held.set(count(lanes.held()));
+        self.lanes_active.set(count(lanes.count()));
+        self.lanes_queued.set(count(lanes.queued()));
+        self.unwritten.set(count(unwritten));
+        for (standing, gauge) in &self.lanes {
+            gauge.set(count(lanes.counted.lanes(*standing)));
+        }
+        for (standing, class, gauge) in &self.overdue {
+            let ms = lanes.counted.overdue_ms(*standing, *class, now);
+            let wait = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+            gauge.set(wait.as_secs_f64());
+        }
+    }
+
+    /// What is owed was counted.
+    pub(crate) fn owed(&self, counts: &BTreeMap<DialectName, u64>) {
+        for (dialect, gauge) in &self.backlog {
+            let count = counts.get(dialect).copied().unwrap_or(0);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     pub(crate) fn attempted(&self, outcome: &Outcome, duration_ms: u32) {
@@ -102,6 +169,64 @@ impl Meters {
             counter.inc();
         }
     }
+}
+
+fn lanes(registry: &mut Registry) -> Vec<(Standing, Gauge)> {
+    let family = Family::<[(&'static str, &'static str); 1], Gauge>::default();
+    registry.register(
+        "willcall_lanes",
+        "Webhooks in memory, by how their receivers stand. Many probed: receivers are dead, tell \
+         their owners; unseen for long: webhooks cannot be read from the store",
+        family.clone(),
+    );
+    let gauge = |standing: Standing| family.get_or_create_owned(&[("receiver", standing.as_str())]);
+    let all = Standing::ALL.into_iter();
+    all.map(|standing| (standing, gauge(standing))).collect()
+}
+
+fn overdue<'a>(
+    registry: &mut Registry,
+    dialects: impl Iterator<Item = &'a DialectName>,
+) -> Vec<(Standing, usize, Gauge<f64, AtomicU64>)> {
+    let family = Family::<[(&'static str, String); 2], Gauge<f64, AtomicU64>>::default();
+    registry.register_with_unit(
+        "willcall_oldest_due",
+        "For how long the first delivery that is still to be attempted has been due, by dialect and \
+         by how its receiver stands. Growing at well: more is handed in than can be sent, raise \
+         flights_max or lane_width; elsewhere it is the receivers' own",
+        Unit::Seconds,
+        family.clone(),
+    );
+    let mut gauges = vec![];
+    for (class, dialect) in dialects.enumerate() {
+        for standing in OWED {
+            let labels = [
+                ("dialect", dialect.as_str().to_owned()),
+                ("receiver", standing.as_str().to_owned()),
+            ];
+            gauges.push((standing, class, family.get_or_create_owned(&labels)));
+        }
+    }
+    gauges
+}
+
+fn backlog<'a>(
+    registry: &mut Registry,
+    dialects: impl Iterator<Item = &'a DialectName>,
+) -> Vec<(DialectName, Gauge)> {
+    let family = Family::<[(&'static str, String); 1], Gauge>::default();
+    registry.register(
+        "willcall_backlog_deliveries",
+        "Deliveries that are owed, by dialect, counted once a minute. Growing though receivers are \
+         well: more is handed in than is sent, see oldest_due_seconds",
+        family.clone(),
+    );
+    let gauge = |dialect: &DialectName| {
+        family.get_or_create_owned(&[("dialect", dialect.as_str().to_owned())])
+    };
+    dialects
+        .map(|dialect| (dialect.clone(), gauge(dialect)))
+        .collect()
 }
 
 fn attempts(registry: &mut Registry) -> BTreeMap<&'static str, Counter> {
@@ -144,10 +269,12 @@ mod tests {
     #[test]
     fn every_outcome_is_counted_under_a_name_that_is_there_from_the_start() {
         let mut registry = Registry::default();
-        let meters = Meters::new(&mut registry);
+        let dialects = [DialectName::new("one"), DialectName::new("two")];
+        let meters = Meters::new(&mut registry, dialects.iter());
         for kind in FailureKind::ALL {
             meters.attempted(&Outcome::Failed(Failure::new(kind, "")), 30_000);
         }
+        meters.owed(&[(dialects[0].clone(), 7)].into());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for kind in FailureKind::ALL {
@@ -163,7 +290,14 @@ mod tests {
             "willcall_attempt_duration_seconds_count 8\n",
             "willcall_attempts_in_flight 0\n",
             "willcall_deliveries_held 0\n",
-            "willcall_lanes 0\n",
+            "willcall_lanes{receiver=\"probed\"} 0\n",
+            "willcall_oldest_due_seconds{dialect=\"two\",receiver=\"well\"} 0.0\n",
+            "willcall_backlog_deliveries{dialect=\"one\"} 7\n",
+            "willcall_backlog_deliveries{dialect=\"two\"} 0\n",
+            "willcall_lanes_active 0\n",
+            "willcall_lanes_queued 0\n",
+            "willcall_attempts_ahead_total 0\n",
+            "willcall_lane_width_count 0\n",
             "willcall_outcomes_unwritten 0\n",
             "willcall_settle_batch_outcomes_count 0\n",
             "willcall_retries_scheduled_total 0\n",

@@ -16,6 +16,7 @@ use model::attempt::{Answer, Failure, FailureKind, Outcome};
 use model::contract::LaneTarget;
 use model::dedupe;
 use model::delivery::Due;
+use model::id::TenantId;
 use model::policy::Policy;
 use model::target::{self, Target};
 use model::time::Timestamp;
@@ -40,6 +41,9 @@ const OURS: [HeaderName; 9] = [
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) policy: Arc<Policy>,
+    pub(crate) tenant: TenantId,
+    /// The number of its dialect, for counting.
+    pub(crate) class: usize,
     /// The target URL without credentials.
     pub(crate) shown_url: String,
     pub(crate) retries_max: Option<u32>,
@@ -72,6 +76,8 @@ impl Prepared {
         let call = Call::new(target, &policy);
         Self {
             policy,
+            tenant: target.tenant,
+            class: 0,
             shown_url: target::masked(&target.target_url),
             retries_max: target.retries_max,
             paused_until: target.paused_until,

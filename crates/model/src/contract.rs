@@ -81,7 +81,8 @@ pub trait Ledger: Send + Sync {
     fn targets(&self, webhooks: Vec<WebhookId>) -> Reply<Vec<LaneTarget>>;
 
     /// For each lane the pending deliveries due by `now`, earliest first, at most as many as
-    /// asked for. Sees everything that was answered before it was asked.
+    /// asked for; and ahead of their time those that `DueAsk::ahead` asks for. Sees everything
+    /// that was answered before it was asked.
     fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>>;
 
     /// Writes down attempts and what they make of their deliveries. A delivery that is no longer
@@ -122,6 +123,10 @@ pub trait Ledger: Send + Sync {
     /// deleted meanwhile ends as broken off.
     fn step_errand(&self, at: Timestamp) -> Reply<bool>;
 
+    /// Counts what is pending, in the order of webhooks and due times, from `after` on; looks at no
+    /// more than `limits::SWEEP_ROWS_MAX` rows.
+    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog>;
+
     /// Answers once the writer has come round: shows that it lives.
     fn pulse(&self) -> Reply<()>;
 }
@@ -137,21 +142,43 @@ pub struct LaneStart {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneTarget {
     pub webhook: WebhookId,
+    pub tenant: TenantId,
     pub dialect: DialectName,
     pub key: Option<String>,
     pub target_url: String,
     pub headers: Headers,
     pub retries_max: Option<u32>,
     pub paused_until: Option<Timestamp>,
-    pub enabled: bool,
-    /// See `Standing::failing_since`.
+    /// Since when every attempt has failed, as far as is known.
     pub failing_since: Option<Timestamp>,
+    /// When the latest success ended, if nothing is known to have failed since.
+    pub succeeded_at: Option<Timestamp>,
+    pub enabled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueAsk {
     pub webhook: WebhookId,
     pub limit: usize,
+    /// What is to be read ahead of its time, if all that is due was read and there is room.
+    pub ahead: Option<Ahead>,
+}
+
+/// Deliveries that wait for a retry though their receiver has recovered: those whose latest
+/// attempt began by `tried_by` and was not made ahead of its own time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ahead {
+    pub tried_by: Timestamp,
+    /// Where an earlier read left off; `None` begins with the first.
+    pub after: Option<Mark>,
+    pub limit: usize,
+}
+
+/// A place among the pending deliveries of a webhook: a due time, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    pub due_at: Timestamp,
+    pub notification: NotificationId,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +186,25 @@ pub struct DueRead {
     pub webhook: WebhookId,
     pub deliveries: Vec<Due>,
     /// When the first pending delivery beyond these is due (possibly now), if there is one.
+    /// Those read ahead count as beyond.
     pub next_due_at: Option<Timestamp>,
+    /// What was read ahead of its time; `None` if it was not asked for or did not come to it.
+    pub ahead: Option<AheadRead>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AheadRead {
+    pub deliveries: Vec<Due>,
+    /// Where to go on; `None` when all were looked at.
+    pub next: Option<Mark>,
+}
+
+/// A part of what is pending, counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    pub counts: BTreeMap<DialectName, u64>,
+    /// Where to go on; `None` when all was counted.
+    pub next: Option<(WebhookId, Mark)>,
 }
 
 /// An attempt and what it makes of its delivery.
@@ -253,7 +298,9 @@ pub trait Catalog: Send + Sync {
     fn create_webhook(&self, webhook: NewWebhook, actor: String, at: Timestamp) -> Reply<Webhook>;
     /// `Stale` unless `webhook.version` is the stored one. Disabling cancels what is pending, at
     /// most `limits::SWEEP_ROWS_MAX` here and the rest by the engine; deleting is disabling for
-    /// good. What was deleted is `Stale` for ever.
+    /// good. What was deleted is `Stale` for ever. Enabling cancels what is left of that, and is
+    /// `Busy` while it is more than one step: what was pending when a webhook was disabled is never
+    /// sent unless somebody asks for it.
     /// A pause ends with the target URL that it was asked for.
     fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> Reply<Webhook>;
 

@@ -80,6 +80,8 @@ pub struct Next {
     pub disables_webhook: bool,
     /// Until when the receiver asked that the webhook be left alone, with all its deliveries.
     pub pauses_until: Option<Timestamp>,
+    /// The attempt was made ahead of its time, so it takes nothing from the schedule.
+    pub ahead: bool,
 }
 
 impl Delivery {
@@ -101,6 +103,7 @@ impl Delivery {
             round_began_at,
             disables_webhook,
             pauses_until: None,
+            ahead: false,
         };
         if outcome.is_success() {
             return end(State::Delivered, false);
@@ -112,6 +115,14 @@ impl Delivery {
             .retry_after_max_ms
             .and_then(|most| retry_after::wait_ms(outcome, ended_at, most))
             .map(|wait_ms| ended_at.plus_ms(wait_ms));
+        if self.is_ahead_at(began_at) {
+            return Next {
+                due_at: Some(self.due_at).max(pauses_until),
+                pauses_until,
+                ahead: true,
+                ..end(State::Pending, false)
+            };
+        }
         let retry = self.round_attempts.saturating_add(1);
         let schedule = &policy.schedule;
         let due_at = if retries_max.is_some_and(|most| retry > most) {
@@ -125,6 +136,13 @@ impl Delivery {
             pauses_until,
             ..end(state, false)
         }
+    }
+
+    /// Whether an attempt that begins then is made while the delivery waits for a retry: its
+    /// receiver has recovered before the schedule thought it might. If it fails, it is as if it
+    /// had not been made.
+    pub fn is_ahead_at(&self, began_at: Timestamp) -> bool {
+        self.round_attempts > 0 && began_at < self.due_at
     }
 }
 

@@ -46,6 +46,10 @@ pub const RETRY_AFTER_MAX_MS: i64 = 3_600_000;
 /// Deliveries read from the store for one lane at a time.
 pub const LANE_READ_MAX: usize = 64;
 
+/// Deliveries that wait for a retry and are looked at in one read ahead of their time: few of
+/// them may be what is looked for.
+pub const AHEAD_ROWS_MAX: usize = 256;
+
 /// Deliveries a lane holds in memory; what does not fit stays in the store.
 pub const LANE_HELD_MAX: usize = 256;
 

@@ -168,12 +168,15 @@ fn prepared(url: &str) -> Prepared {
     };
     let target = LaneTarget {
         webhook: WebhookId(1),
+        tenant: model::id::TenantId(1),
         dialect: DialectName::new("any"),
         key: None,
         target_url: url.to_owned(),
         headers: Headers::default(),
         retries_max: None,
         paused_until: None,
+        failing_since: None,
+        succeeded_at: None,
         enabled: true,
         failing_since: None,
     };

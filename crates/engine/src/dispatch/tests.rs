@@ -2,8 +2,11 @@
 
 mod chaos;
 mod errands;
+mod fair;
 mod faults;
+mod hostile;
 mod load;
+mod outages;
 mod pauses;
 mod real;
 mod trouble;
@@ -15,6 +18,8 @@ use model::contract::{Catalog as _, Ledger as _, Requeue, Requeued, Which};
 use model::delivery::{CancelCause, State};
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use world::{Does, HOUR_MS, World, seconds};
+
+use crate::width::START;
 
 fn id(notification: NotificationId, webhook: WebhookId) -> DeliveryId {
     DeliveryId {
@@ -173,7 +178,7 @@ async fn disabling_while_much_is_in_memory_stops_it_at_once() {
     seconds(1).await;
     world.disable(webhook).await;
     seconds(3_600).await;
-    assert_eq!(world.net.calls().len(), world.settings.lane_width);
+    assert_eq!(world.net.calls().len(), START);
 }
 
 #[tokio::test(start_paused = true)]
@@ -331,14 +336,14 @@ async fn stopping_lets_attempts_end_and_has_their_outcomes_written_down() {
     seconds(1).await;
     let stopped = world.stop(Duration::from_secs(30)).await;
     assert!(stopped.is_clean(), "{stopped:?}");
-    let width = world.settings.lane_width;
+    let width = START;
     assert_eq!(world.net.calls().len(), width);
     for (index, notification) in ids.iter().enumerate() {
         let ended = world.state(*notification, webhook).await.is_end();
         assert_eq!(ended, index < width);
     }
     world.start();
-    seconds(60).await;
+    seconds(120).await;
     let mut bodies: Vec<_> = world
         .net
         .calls()
@@ -355,7 +360,7 @@ async fn stopping_waits_no_longer_than_it_may_and_says_what_it_dropped() {
     let mut world = World::running().await;
     world.webhook("http://a.test/", "paid").await;
     world.net.at("a.test", |_, _| Does::Hangs);
-    world.hand_in("paid", 3).await;
+    world.hand_in("paid", START).await;
     seconds(1).await;
     let health = world.engine.as_ref().unwrap().health();
     let began = tokio::time::Instant::now();
@@ -363,7 +368,7 @@ async fn stopping_waits_no_longer_than_it_may_and_says_what_it_dropped() {
     assert_eq!(began.elapsed().as_secs(), 5);
     assert_eq!(
         (stopped.attempts_dropped, stopped.outcomes_unwritten),
-        (3, 0)
+        (START, 0)
     );
     assert_eq!(health.check(), Err("the engine is stopped".to_owned()));
 }

@@ -11,6 +11,7 @@ use model::tenant::DialectName;
 use model::webhook::Headers;
 
 use super::*;
+use crate::fortune::Turned;
 
 const HOOK: WebhookId = WebhookId(1);
 const OTHER: WebhookId = WebhookId(2);
@@ -68,16 +69,24 @@ fn open() -> Seen {
     };
     let target = LaneTarget {
         webhook: HOOK,
+        tenant: model::id::TenantId(1),
         dialect: DialectName::new("any"),
         key: None,
         target_url: "http://a.test/".to_owned(),
         headers: Headers::default(),
         retries_max: None,
         paused_until: None,
+        failing_since: None,
+        succeeded_at: None,
         enabled: true,
         failing_since: None,
     };
-    Seen::Open(Arc::new(Prepared::new(&target, Arc::new(policy))))
+    Seen::Open(Sighting {
+        prepared: Arc::new(Prepared::new(&target, Arc::new(policy))),
+        failing_since: None,
+        succeeded_at: None,
+        seen_at: at(0),
+    })
 }
 
 fn lanes(flights_max: usize, width: usize) -> Lanes {
@@ -94,7 +103,7 @@ fn see(lanes: &mut Lanes) {
 fn next(lanes: &mut Lanes) -> Option<i64> {
     lanes
         .next_call()
-        .map(|(_, due)| due.delivery.id.notification.0)
+        .map(|call| call.due.delivery.id.notification.0)
 }
 
 fn asked(lanes: &mut Lanes, now: i64) -> Vec<(WebhookId, usize)> {
@@ -109,12 +118,25 @@ fn answer(lanes: &mut Lanes, deliveries: Vec<Due>, next_due_at: Option<i64>, now
         webhook: HOOK,
         deliveries,
         next_due_at: next_due_at.map(at),
+        ahead: None,
     };
     lanes.answer_due(&[HOOK], vec![read], at(now));
 }
 
+/// How an attempt lands that succeeded.
+fn well() -> Landing {
+    Landing {
+        began_at: at(0),
+        ended_at: at(0),
+        failed: false,
+        felt: Felt::Well,
+        gone: false,
+        pause: None,
+    }
+}
+
 fn land(lanes: &mut Lanes, number: i64) {
-    lanes.landed(id(number), Landing::default());
+    lanes.landed(id(number), well());
 }
 
 #[test]
@@ -221,6 +243,7 @@ fn what_arrives_goes_behind_what_is_older_in_the_store() {
     assert_eq!(lanes.next_wake(), Some(at(20)));
     assert_eq!(asked(&mut lanes, 30), [(HOOK, 1 + limits::LANE_READ_MAX)]);
     answer(&mut lanes, vec![due(7, 20), due(8, 30)], None, 30);
+    land(&mut lanes, 5);
     assert_eq!((next(&mut lanes), next(&mut lanes)), (Some(7), Some(8)));
 }
 
@@ -260,39 +283,47 @@ fn lanes_take_turns() {
     assert_eq!(order[..4], [0, 10, 1, 11]);
 }
 
+/// How an attempt lands that was ended by its limit.
+fn hung() -> Landing {
+    Landing {
+        failed: true,
+        felt: Felt::Hung,
+        ..well()
+    }
+}
+
 #[test]
 fn receivers_that_hang_get_half_of_all_flights_at_most() {
     let mut lanes = lanes(8, 8);
-    lanes.arrive(due(0, 0));
-    see(&mut lanes);
-    assert_eq!(next(&mut lanes), Some(0));
-    let hung = Landing {
-        failed: true,
-        hung: true,
-        ..Landing::default()
-    };
-    assert_eq!(lanes.landed(id(0), hung), Some(Turned::Failing));
-    for number in 1..20 {
-        lanes.arrive(due(number, 0));
+    for webhook in 1..9 {
+        lanes.arrive(due_of(WebhookId(webhook), webhook, 0));
     }
-    let order: Vec<_> = std::iter::from_fn(|| next(&mut lanes)).collect();
-    assert_eq!(order, [1, 2, 3, 4]);
+    see(&mut lanes);
+    // Taken by surprise, everything is in the air; after that it is known who hangs.
+    for webhook in 1..9 {
+        assert_eq!(next(&mut lanes), Some(webhook));
+    }
+    for webhook in 1..9 {
+        let turned = lanes.landed(id_of(WebhookId(webhook), webhook), hung());
+        assert_eq!(turned, Some(Turned::Failing));
+        lanes.arrive(due_of(WebhookId(webhook), 100 + webhook, 0));
+    }
+    let in_the_air: Vec<_> = std::iter::from_fn(|| next(&mut lanes)).collect();
+    assert_eq!(in_the_air, [101, 102, 103, 104]);
     // One that answers gets what is left, though the others came first.
-    lanes.arrive(due_of(OTHER, 50, 0));
+    let own = WebhookId(50);
+    lanes.arrive(due_of(own, 500, 0));
     see(&mut lanes);
-    assert_eq!(next(&mut lanes), Some(50));
-    lanes.landed(id_of(OTHER, 50), Landing::default());
-    for number in 51..60 {
-        lanes.arrive(due_of(OTHER, number, 0));
+    assert_eq!(next(&mut lanes), Some(500));
+    lanes.landed(id_of(own, 500), well());
+    for number in 501..510 {
+        lanes.arrive(due_of(own, number, 0));
     }
     let order: Vec<_> = std::iter::from_fn(|| next(&mut lanes)).collect();
-    assert_eq!(order, [51, 52, 53, 54]);
-    // Once it answers again, it counts like any other.
-    assert_eq!(
-        lanes.landed(id(1), Landing::default()),
-        Some(Turned::Recovered)
-    );
-    assert_eq!(next(&mut lanes), Some(5));
+    assert_eq!(order, [501, 502]);
+    // Once one answers again, it counts like any other.
+    lanes.landed(id_of(WebhookId(1), 101), well());
+    assert_eq!(next(&mut lanes), Some(105));
 }
 
 #[test]
@@ -305,7 +336,7 @@ fn a_receiver_that_is_gone_shuts_its_lane_at_once() {
     let gone = Landing {
         failed: true,
         gone: true,
-        ..Landing::default()
+        ..well()
     };
     lanes.landed(id(1), gone);
     assert_eq!(next(&mut lanes), None);

@@ -27,12 +27,15 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
     };
     let target = LaneTarget {
         webhook: WebhookId(1),
+        tenant: model::id::TenantId(1),
         dialect: DialectName::new("any"),
         key: None,
         target_url: url.to_owned(),
         headers: own(lines),
         retries_max: None,
         paused_until: None,
+        failing_since: None,
+        succeeded_at: None,
         enabled: true,
         failing_since: None,
     };

@@ -50,6 +50,16 @@ fn answered(status: u16) -> Outcome {
     })
 }
 
+/// Answered with this status and `Retry-After`.
+fn asking(status: u16, seconds: &str) -> Outcome {
+    Outcome::Answered(Answer {
+        status,
+        headers: Headers::from_pairs([("Retry-After", seconds.as_bytes())]),
+        body: Bytes::new(),
+        body_end: BodyEnd::Whole,
+    })
+}
+
 fn after(delivery: &Delivery, outcome: &Outcome, at: Timestamp, gone_disables: bool) -> Next {
     delivery.after(
         outcome,
@@ -143,13 +153,6 @@ fn a_webhook_may_ask_for_fewer_retries_and_then_gets_no_last_try_either() {
 
 #[test]
 fn retry_after_lengthens_the_wait_of_the_whole_webhook_where_the_policy_says_so() {
-    let busy = |seconds: &str| {
-        let Outcome::Answered(mut answer) = answered(503) else {
-            unreachable!()
-        };
-        answer.headers = Headers::from_pairs([("Retry-After", seconds.as_bytes())]);
-        Outcome::Answered(answer)
-    };
     let after = |outcome: &Outcome, max_ms: Option<i64>, retries_max| {
         let policy = Policy {
             retry_after_max_ms: max_ms,
@@ -161,14 +164,23 @@ fn retry_after_lengthens_the_wait_of_the_whole_webhook_where_the_policy_says_so(
         (ms(next.due_at), ms(next.pauses_until))
     };
     let hour = Some(HOUR);
-    assert_eq!(after(&busy("90"), hour, None), (Some(90_000), Some(90_000)));
+    assert_eq!(
+        after(&asking(503, "90"), hour, None),
+        (Some(90_000), Some(90_000))
+    );
     // It never shortens a wait, and another status says nothing by it.
-    assert_eq!(after(&busy("2"), hour, None), (Some(5_000), Some(2_000)));
-    assert_eq!(after(&busy("9999999"), hour, None), (hour, hour));
-    assert_eq!(after(&busy("90"), None, None), (Some(5_000), None));
+    assert_eq!(
+        after(&asking(503, "2"), hour, None),
+        (Some(5_000), Some(2_000))
+    );
+    assert_eq!(after(&asking(503, "9999999"), hour, None), (hour, hour));
+    assert_eq!(after(&asking(503, "90"), None, None), (Some(5_000), None));
     assert_eq!(after(&answered(503), hour, None), (Some(5_000), None));
     // What is tried out stays so; the others of the webhook wait all the same.
-    assert_eq!(after(&busy("90"), hour, Some(0)), (None, Some(90_000)));
+    assert_eq!(
+        after(&asking(503, "90"), hour, Some(0)),
+        (None, Some(90_000))
+    );
 }
 
 #[test]
@@ -176,4 +188,71 @@ fn names_of_causes_come_back_as_they_went_in() {
     for cause in CancelCause::ALL {
         assert_eq!(cause.as_str().parse(), Ok(cause));
     }
+}
+
+/// A delivery that failed `failures` times and waits until `due_at`.
+fn waiting(failures: u32, due_at: i64) -> Delivery {
+    Delivery {
+        attempts: failures,
+        round_attempts: failures,
+        round_began_at: Some(START),
+        due_at: Timestamp::from_millis(due_at),
+        ..fresh()
+    }
+}
+
+#[test]
+fn an_attempt_ahead_of_its_time_that_fails_changes_nothing_of_the_schedule() {
+    for failures in 1..4 {
+        let delivery = waiting(failures, 70 * HOUR);
+        let early = after(&delivery, &answered(503), Timestamp::from_millis(60), true);
+        assert_eq!(early.state, State::Pending);
+        assert_eq!(early.due_at, Some(delivery.due_at));
+        assert!(early.ahead);
+        // One at its time goes on as if the other had not been.
+        let in_time = after(&delivery, &answered(503), delivery.due_at, true);
+        assert!(!in_time.ahead);
+        assert!(in_time.due_at > Some(delivery.due_at));
+    }
+}
+
+#[test]
+fn an_attempt_ahead_of_its_time_uses_up_no_retry_that_the_webhook_asked_for() {
+    let delivery = waiting(1, HOUR);
+    let next = |at| {
+        let mut dice = Dice::seeded([0; 32]);
+        delivery.after(&answered(500), at, at, &policy(true), Some(0), &mut dice)
+    };
+    assert_eq!(next(START).state, State::Pending);
+    assert_eq!(next(delivery.due_at).state, State::Exhausted);
+}
+
+#[test]
+fn an_attempt_ahead_of_its_time_may_deliver_disable_and_pause() {
+    let delivery = waiting(2, HOUR);
+    let next = after(&delivery, &answered(200), START, true);
+    assert_eq!((next.state, next.due_at), (State::Delivered, None));
+    let next = after(&delivery, &answered(410), START, true);
+    assert!(next.disables_webhook && next.state.is_end());
+    let policy = Policy {
+        retry_after_max_ms: Some(10 * HOUR),
+        ..policy(true)
+    };
+    let next = |seconds: &str| {
+        let busy = asking(503, seconds);
+        let mut dice = Dice::seeded([0; 32]);
+        delivery.after(&busy, START, START, &policy, None, &mut dice)
+    };
+    // A pause holds for it as for any other, and a short one brings nothing forward.
+    assert_eq!(next("7200").due_at, Some(START.plus_ms(2 * HOUR)));
+    assert_eq!(next("60").due_at, Some(delivery.due_at));
+}
+
+#[test]
+fn the_first_attempt_of_a_round_is_never_ahead_of_its_time() {
+    // A clock that was set back between two processes makes it look so.
+    let mut delivery = fresh();
+    delivery.due_at = START.plus_ms(HOUR);
+    let next = after(&delivery, &answered(500), START, true);
+    assert_eq!(next.due_at, Some(START.plus_ms(5_000)));
 }

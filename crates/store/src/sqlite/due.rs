@@ -1,27 +1,36 @@
 //! What the engine asks for: which lanes there are, what calling them takes, what is due.
 
-use model::contract::{DueAsk, DueRead, LaneStart, LaneTarget};
-use model::delivery::Due;
-use model::id::WebhookId;
+use std::collections::BTreeMap;
+
+use model::contract::{Ahead, AheadRead, Backlog, DueAsk, DueRead, LaneStart, LaneTarget, Mark};
+use model::delivery::{Delivery, Due};
+use model::id::{NotificationId, TenantId, WebhookId};
+use model::limits;
 use model::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::rows;
 
-// One seek per lane, over all that the lane before has pending.
-const NEXT_LANE: &str = "
+// Seeks over all that the lane before has pending.
+const NEXT_RETRIED: &str = "
     select webhook_id, due_at from delivery indexed by delivery_due
     where state = 0 and webhook_id > ?1
     order by webhook_id, due_at
     limit 1";
+const NEXT_FRESH: &str = "
+    select d.webhook_id, n.accepted_at from delivery d indexed by delivery_fresh
+    join notification n on n.id = d.notification_id
+    where d.state = 4 and d.webhook_id > ?1
+    order by d.webhook_id, d.notification_id
+    limit 1";
 const TARGET: &str = "
     select w.id, t.dialect, w.target_url, w.headers, w.disabled_at, w.key, w.retries_max,
-      w.paused_until, s.failing_since
+      w.paused_until, w.tenant_id, s.failing_since, s.ended_at, s.success
     from webhook w join tenant t on t.id = w.tenant_id
     left join standing s on s.webhook_id = w.id
     where w.id = ?1";
-const DUE: &str = "
+const RETRIED: &str = "
     select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
       d.round_began_at, d.due_at, n.headers, n.body, n.key
     from delivery d indexed by delivery_due
@@ -29,13 +38,70 @@ const DUE: &str = "
     where d.state = 0 and d.webhook_id = ?1 and d.due_at <= ?2
     order by d.due_at, d.notification_id
     limit ?3";
-const DUE_AFTER: &str = "
+const RETRIED_AFTER: &str = "
     select due_at from delivery indexed by delivery_due
     where state = 0 and webhook_id = ?1 and (due_at, notification_id) > (?2, ?3)
     order by due_at, notification_id
     limit 1";
+// Due since they were accepted, and that is the order of their ids.
+const FRESH: &str = "
+    select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
+      d.round_began_at, n.accepted_at, n.headers, n.body, n.key
+    from delivery d indexed by delivery_fresh
+    join notification n on n.id = d.notification_id
+    where d.state = 4 and d.webhook_id = ?1
+    order by d.notification_id
+    limit ?2";
+const FRESH_AFTER: &str = "
+    select n.accepted_at from delivery d indexed by delivery_fresh
+    join notification n on n.id = d.notification_id
+    where d.state = 4 and d.webhook_id = ?1 and d.notification_id > ?2
+    order by d.notification_id
+    limit 1";
 
-pub(crate) const STATEMENTS: &[&str] = &[NEXT_LANE, TARGET, DUE, DUE_AFTER];
+// Of an attempt ahead of its time both it and the one before name the same time for the next.
+const AHEAD: &str = "
+    select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
+      d.round_began_at, d.due_at, n.headers, n.body, n.key,
+      a.began_at <= ?4 and not exists (
+        select 1 from attempt b
+        where b.notification_id = d.notification_id and b.webhook_id = d.webhook_id
+          and b.number = d.attempts - 1 and b.next_due_at = a.next_due_at)
+    from delivery d indexed by delivery_due
+    join attempt a on a.notification_id = d.notification_id
+      and a.webhook_id = d.webhook_id and a.number = d.attempts
+    join notification n on n.id = d.notification_id
+    where d.state = 0 and d.webhook_id = ?1 and (d.due_at, d.notification_id) > (?2, ?3)
+    order by d.due_at, d.notification_id
+    limit ?5";
+// The indexes have all of it, in these orders.
+const PENDING_RETRIED: &str = "
+    select webhook_id, due_at, notification_id from delivery indexed by delivery_due
+    where state = 0 and (webhook_id, due_at, notification_id) > (?1, ?2, ?3)
+    order by webhook_id, due_at, notification_id
+    limit ?4";
+const PENDING_FRESH: &str = "
+    select webhook_id, notification_id from delivery indexed by delivery_fresh
+    where state = 4 and (webhook_id, notification_id) > (?1, ?2)
+    order by webhook_id, notification_id
+    limit ?3";
+const DIALECT: &str = "
+    select t.dialect from webhook w join tenant t on t.id = w.tenant_id
+    where w.id = ?1";
+
+pub(crate) const STATEMENTS: &[&str] = &[
+    NEXT_RETRIED,
+    NEXT_FRESH,
+    TARGET,
+    RETRIED,
+    RETRIED_AFTER,
+    FRESH,
+    FRESH_AFTER,
+    AHEAD,
+    PENDING_RETRIED,
+    PENDING_FRESH,
+    DIALECT,
+];
 
 pub(crate) fn lanes(
     conn: &Connection,
@@ -43,23 +109,33 @@ pub(crate) fn lanes(
     limit: usize,
 ) -> Result<Vec<LaneStart>, Fault> {
     let mut lanes: Vec<LaneStart> = Vec::new();
-    let mut statement = conn.prepare_cached(NEXT_LANE)?;
+    let mut retried = conn.prepare_cached(NEXT_RETRIED)?;
+    let mut fresh = conn.prepare_cached(NEXT_FRESH)?;
     while lanes.len() < limit {
         let latest = lanes.last().map(|lane| lane.webhook).or(after);
-        let next = statement
-            .query_row([latest.map_or(i64::MIN, |webhook| webhook.0)], |row| {
-                Ok(LaneStart {
-                    webhook: WebhookId(row.get(0)?),
-                    due_at: Timestamp::from_millis(row.get(1)?),
-                })
-            })
-            .optional()?;
-        match next {
+        let latest = latest.map_or(i64::MIN, |webhook| webhook.0);
+        let both = [
+            next_lane(&mut retried, latest)?,
+            next_lane(&mut fresh, latest)?,
+        ];
+        // Of the same lane in both the earlier one.
+        let first = both.into_iter().flatten();
+        match first.min_by_key(|lane| (lane.webhook, lane.due_at)) {
             Some(lane) => lanes.push(lane),
             None => break,
         }
     }
     Ok(lanes)
+}
+
+fn next_lane(statement: &mut Statement<'_>, after: i64) -> Result<Option<LaneStart>, Fault> {
+    let next = statement.query_row([after], |row| {
+        Ok(LaneStart {
+            webhook: WebhookId(row.get(0)?),
+            due_at: Timestamp::from_millis(row.get(1)?),
+        })
+    });
+    Ok(next.optional()?)
 }
 
 pub(crate) fn targets(conn: &Connection, webhooks: &[WebhookId]) -> Result<Vec<LaneTarget>, Fault> {
@@ -75,16 +151,19 @@ pub(crate) fn targets(conn: &Connection, webhooks: &[WebhookId]) -> Result<Vec<L
 }
 
 fn target(row: &Row<'_>) -> Result<LaneTarget, Fault> {
+    let succeeded = row.get::<_, Option<bool>>(11)?.unwrap_or(false);
     Ok(LaneTarget {
         webhook: WebhookId(row.get(0)?),
+        tenant: TenantId(row.get(8)?),
         dialect: rows::dialect(row, 1)?,
         key: row.get(5)?,
         target_url: row.get(2)?,
         headers: rows::headers(row, 3)?,
         retries_max: row.get(6)?,
         paused_until: rows::time_if_any(row, 7)?,
+        failing_since: rows::time_if_any(row, 9)?,
+        succeeded_at: rows::time_if_any(row, 10)?.filter(|_| succeeded),
         enabled: rows::time_if_any(row, 4)?.is_none(),
-        failing_since: rows::time_if_any(row, 8)?,
     })
 }
 
@@ -97,32 +176,216 @@ pub(crate) fn due(
 }
 
 fn due_of(conn: &Connection, ask: DueAsk, now: Timestamp) -> Result<DueRead, Fault> {
-    let limit = i64::try_from(ask.limit).unwrap_or(i64::MAX);
-    let mut deliveries = Vec::new();
-    let mut statement = conn.prepare_cached(DUE)?;
-    let mut rows = statement.query(params![ask.webhook.0, now.as_millis(), limit])?;
-    while let Some(row) = rows.next()? {
-        deliveries.push(Due {
-            delivery: rows::delivery(row)?,
-            key: row.get(9)?,
-            headers: rows::headers(row, 7)?,
-            body: rows::bytes(row, 8)?,
-        });
-    }
-    let latest = match deliveries.last() {
-        // All that is due was read, and what follows is due after now.
-        _ if deliveries.len() < ask.limit => (now.as_millis(), i64::MAX),
-        Some(Due { delivery, .. }) => (delivery.due_at.as_millis(), delivery.id.notification.0),
-        None => (i64::MIN, i64::MIN),
+    let (webhook, limit) = (ask.webhook.0, ask.limit);
+    let bound = i64::try_from(limit).unwrap_or(i64::MAX);
+    let retried = read(conn, RETRIED, params![webhook, now.as_millis(), bound], now)?;
+    let fresh = read(conn, FRESH, params![webhook, bound], now)?;
+    let retried = retried.into_iter().map(|due| (RETRIED_AFTER, due));
+    let fresh = fresh.into_iter().map(|due| (FRESH_AFTER, due));
+    let mut found: Vec<(&str, Due)> = retried.chain(fresh).collect();
+    found.sort_by_key(|(_, due)| (due.delivery.due_at, due.delivery.id.notification));
+    found.truncate(limit);
+    // What follows the last of its kind is the next of it.
+    let last = |kind: &str| {
+        let last = found.iter().rev().find(|(own, _)| *own == kind);
+        last.map_or((i64::MIN, i64::MIN), |(_, due)| {
+            let Delivery { id, due_at, .. } = &due.delivery;
+            (due_at.as_millis(), id.notification.0)
+        })
     };
-    let next_due_at = conn
-        .prepare_cached(DUE_AFTER)?
-        .query_row(params![ask.webhook.0, latest.0, latest.1], |row| row.get(0))
-        .optional()?
-        .map(Timestamp::from_millis);
+    let (due_at, notification) = last(RETRIED_AFTER);
+    let after = params![webhook, due_at, notification];
+    let next_retried = next(conn, RETRIED_AFTER, after)?;
+    let (_, notification) = last(FRESH_AFTER);
+    let next_fresh = next(conn, FRESH_AFTER, params![webhook, notification])?;
+    let room = limit.saturating_sub(found.len());
+    let ahead = match ask.ahead {
+        Some(ahead) if room > 0 => Some(read_ahead(conn, ask.webhook, ahead, room, now)?),
+        Some(_) | None => None,
+    };
     Ok(DueRead {
         webhook: ask.webhook,
-        deliveries,
-        next_due_at,
+        deliveries: found.into_iter().map(|(_, due)| due).collect(),
+        next_due_at: [next_retried, next_fresh].into_iter().flatten().min(),
+        ahead,
     })
+}
+
+/// Those due by `now`.
+fn read(
+    conn: &Connection,
+    sql: &'static str,
+    params: impl Params,
+    now: Timestamp,
+) -> Result<Vec<Due>, Fault> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    let mut deliveries = Vec::new();
+    while let Some(row) = rows.next()? {
+        let due = delivery(row)?;
+        if due.delivery.due_at > now {
+            break;
+        }
+        deliveries.push(due);
+    }
+    Ok(deliveries)
+}
+
+fn next(
+    conn: &Connection,
+    sql: &'static str,
+    params: impl Params,
+) -> Result<Option<Timestamp>, Fault> {
+    let found = conn
+        .prepare_cached(sql)?
+        .query_row(params, |row| row.get(0))
+        .optional()?;
+    Ok(found.map(Timestamp::from_millis))
+}
+
+/// Goes through what is due after `now`, a bounded step of it.
+fn read_ahead(
+    conn: &Connection,
+    webhook: WebhookId,
+    ask: Ahead,
+    room: usize,
+    now: Timestamp,
+) -> Result<AheadRead, Fault> {
+    let due_by = Mark {
+        due_at: now,
+        notification: NotificationId(i64::MAX),
+    };
+    let after = ask.after.map_or(due_by, |after| after.max(due_by));
+    let limit = ask.limit.min(room);
+    let (mut deliveries, mut looked_at, mut next) = (Vec::new(), 0, Some(after));
+    let mut statement = conn.prepare_cached(AHEAD)?;
+    let mut rows = statement.query(params![
+        webhook.0,
+        after.due_at.as_millis(),
+        after.notification.0,
+        ask.tried_by.as_millis(),
+        i64::try_from(limits::AHEAD_ROWS_MAX).unwrap_or(i64::MAX),
+    ])?;
+    while deliveries.len() < limit {
+        let Some(row) = rows.next()? else {
+            if looked_at < limits::AHEAD_ROWS_MAX {
+                next = None;
+            }
+            break;
+        };
+        looked_at += 1;
+        let mark = Mark {
+            due_at: rows::time(row, 6)?,
+            notification: NotificationId(row.get(0)?),
+        };
+        next = Some(mark);
+        if row.get(10)? {
+            deliveries.push(delivery(row)?);
+        }
+    }
+    Ok(AheadRead { deliveries, next })
+}
+
+/// The columns of `RETRIED`, `FRESH` and `AHEAD`.
+fn delivery(row: &Row<'_>) -> Result<Due, Fault> {
+    Ok(Due {
+        delivery: rows::delivery(row)?,
+        key: row.get(9)?,
+        headers: rows::headers(row, 7)?,
+        body: rows::bytes(row, 8)?,
+    })
+}
+
+/// First what waits for a retry, then what was never tried: there every mark is of this time.
+const FRESH_MARK: Timestamp = Timestamp::from_millis(i64::MAX);
+
+pub(crate) fn backlog(
+    conn: &Connection,
+    after: Option<(WebhookId, Mark)>,
+) -> Result<Backlog, Fault> {
+    let mut counted = Counted::default();
+    let mut next = after;
+    if after.is_none_or(|(_, mark)| mark.due_at != FRESH_MARK) {
+        let (webhook, due_at, notification) = match after {
+            Some((webhook, mark)) => (webhook.0, mark.due_at.as_millis(), mark.notification.0),
+            None => (i64::MIN, i64::MIN, i64::MIN),
+        };
+        let asked = params![webhook, due_at, notification, counted.room()];
+        next = count(conn, PENDING_RETRIED, asked, &mut counted, |row| {
+            Ok(Mark {
+                due_at: rows::time(row, 1)?,
+                notification: NotificationId(row.get(2)?),
+            })
+        })?;
+    }
+    if counted.left > 0 {
+        let from = next.filter(|(_, mark)| mark.due_at == FRESH_MARK);
+        let (webhook, notification) = match from {
+            Some((webhook, mark)) => (webhook.0, mark.notification.0),
+            None => (i64::MIN, i64::MIN),
+        };
+        let asked = params![webhook, notification, counted.room()];
+        next = count(conn, PENDING_FRESH, asked, &mut counted, |row| {
+            Ok(Mark {
+                due_at: FRESH_MARK,
+                notification: NotificationId(row.get(1)?),
+            })
+        })?;
+    }
+    let mut counts = BTreeMap::new();
+    let mut statement = conn.prepare_cached(DIALECT)?;
+    for (webhook, count) in counted.of_webhooks {
+        let mut found = statement.query([webhook.0])?;
+        if let Some(row) = found.next()? {
+            *counts.entry(rows::dialect(row, 0)?).or_default() += count;
+        }
+    }
+    Ok(Backlog {
+        counts,
+        next: next.filter(|_| counted.left == 0),
+    })
+}
+
+/// What one step has counted, and how many rows it may still look at.
+struct Counted {
+    of_webhooks: Vec<(WebhookId, u64)>,
+    left: usize,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self {
+            of_webhooks: Vec::new(),
+            left: limits::SWEEP_ROWS_MAX,
+        }
+    }
+}
+
+impl Counted {
+    fn room(&self) -> i64 {
+        i64::try_from(self.left).unwrap_or(i64::MAX)
+    }
+}
+
+/// Counts what a statement finds, and answers the place of the last.
+fn count(
+    conn: &Connection,
+    sql: &'static str,
+    params: impl Params,
+    counted: &mut Counted,
+    mark: impl Fn(&Row<'_>) -> Result<Mark, Fault>,
+) -> Result<Option<(WebhookId, Mark)>, Fault> {
+    let mut last = None;
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    while let Some(row) = rows.next()? {
+        let webhook = WebhookId(row.get(0)?);
+        counted.left = counted.left.saturating_sub(1);
+        last = Some((webhook, mark(row)?));
+        match counted.of_webhooks.last_mut() {
+            Some((latest, count)) if *latest == webhook => *count += 1,
+            Some(_) | None => counted.of_webhooks.push((webhook, 1)),
+        }
+    }
+    Ok(last)
 }

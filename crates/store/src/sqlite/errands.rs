@@ -63,6 +63,12 @@ const WAITING: &str = "
     limit ?4";
 const FRESH: &str = "
     select notification_id, 1 from delivery indexed by delivery_fresh
+    where state = 4 and webhook_id = ?1
+      and notification_id > ?2 and notification_id <= ?3
+    order by notification_id
+    limit ?4";
+const UNTRIED: &str = "
+    select notification_id, 1 from delivery indexed by delivery_untried
     where state = 0 and attempts = 0 and webhook_id = ?1
       and notification_id > ?2 and notification_id <= ?3
     order by notification_id
@@ -76,7 +82,7 @@ const RETRYING: &str = "
 const STOP: &str = "
     update delivery
     set state = 3, cause = ?4, round_began_at = null, due_at = null, ended_at = ?3
-    where notification_id = ?1 and webhook_id = ?2 and state = 0";
+    where notification_id = ?1 and webhook_id = ?2 and state in (0, 4)";
 const COUNT_EXHAUSTED: &str = "
     select 1 from delivery indexed by delivery_exhausted
     where state = 2 and webhook_id = ?1
@@ -94,6 +100,10 @@ const COUNT_OWED: &str = "
     select 1 from delivery indexed by delivery_due
     where state = 0 and webhook_id = ?1
     limit ?2";
+const COUNT_FRESH: &str = "
+    select 1 from delivery indexed by delivery_fresh
+    where state = 4 and webhook_id = ?1
+    limit ?2";
 
 pub(crate) const STATEMENTS: &[&str] = &[
     ADD,
@@ -105,12 +115,14 @@ pub(crate) const STATEMENTS: &[&str] = &[
     CANCELLED,
     WAITING,
     FRESH,
+    UNTRIED,
     RETRYING,
     STOP,
     COUNT_EXHAUSTED,
     COUNT_CANCELLED,
     COUNT_WAITING,
     COUNT_OWED,
+    COUNT_FRESH,
 ];
 
 /// Names of deliveries in one audit entry.
@@ -150,6 +162,10 @@ fn stages(kind: ErrandKind) -> &'static [Stage] {
     const CANCEL: &[Stage] = &[
         Stage {
             find: FRESH,
+            change: STOP,
+        },
+        Stage {
+            find: UNTRIED,
             change: STOP,
         },
         Stage {
@@ -341,7 +357,7 @@ fn meet(
             let asked = [webhook, reached, upto, room, began_at, at.as_millis()];
             pairs(tx, stage.find, asked)
         }
-        FRESH | RETRYING => pairs(tx, stage.find, [webhook, reached, upto, room]),
+        FRESH | UNTRIED | RETRYING => pairs(tx, stage.find, [webhook, reached, upto, room]),
         _ => pairs(tx, stage.find, [webhook, reached, upto, room, began_at]),
     }
 }
@@ -384,7 +400,10 @@ pub(crate) fn count(
             add(COUNT_CANCELLED, None)?;
             add(COUNT_WAITING, Some(at))?;
         }
-        ErrandKind::StopRetrying => add(COUNT_OWED, None)?,
+        ErrandKind::StopRetrying => {
+            add(COUNT_OWED, None)?;
+            add(COUNT_FRESH, None)?;
+        }
     }
     count.count = u64::try_from(met.min(limits::COUNTED_MAX)).unwrap_or(u64::MAX);
     count.more = met > limits::COUNTED_MAX;

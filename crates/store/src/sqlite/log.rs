@@ -11,20 +11,21 @@ use model::query::Status;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use crate::sqlite::fault::Fault;
-use crate::sqlite::merge::{self, Direction, Merge, Source};
+use crate::sqlite::merge::{self, Direction, Merge};
 use crate::sqlite::pages::{self, Ids};
 use crate::sqlite::{catalog, notifications, rows, webhooks};
 
 const ROW: &str = "
     select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, d.state, d.cause,
-      d.attempts, n.accepted_at, d.due_at, d.ended_at,
-      a.status, a.failure, a.detail, a.headers, a.body_end, a.began_at,
+      d.attempts, n.accepted_at, iif(d.state = 4, n.accepted_at, d.due_at), d.ended_at,
+      a.status, a.failure, a.detail, coalesce(a.headers, h.headers), a.body_end, a.began_at,
       n.only is not null, w.target_url
     from delivery d
     join notification n on n.id = d.notification_id and n.tenant_id = ?3
     join webhook w on w.id = d.webhook_id
     left join attempt a on a.notification_id = d.notification_id
       and a.webhook_id = d.webhook_id and a.number = d.attempts
+    left join envelope h on h.id = a.answer_id
     where d.notification_id = ?1 and d.webhook_id = ?2";
 const STATE: &str = "
     select state from delivery where notification_id = ?1 and webhook_id = ?2";
@@ -56,11 +57,7 @@ pub(crate) fn log(conn: &Connection, tenant: TenantId, query: &LogQuery) -> Resu
         None | Some(LogFrom::OlderThan(_)) => Direction::Older,
         Some(LogFrom::NewerThan(_)) => Direction::Newer,
     };
-    let sql = merge::log_sql(query.status, direction).into();
-    let sources = webhooks
-        .into_iter()
-        .map(|webhook| Source::log(&sql, webhook, ids, query.from))
-        .collect();
+    let sources = merge::logs(&webhooks, query.status, direction, ids, query.from);
     let mut merge = Merge::new(conn, direction, sources)?;
     let mut sieve = Sieve::new(conn, query)?;
     let search = search(&mut merge, &mut sieve, limit)?;

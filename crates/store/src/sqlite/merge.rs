@@ -70,12 +70,7 @@ impl Source {
     }
 
     /// The ids of a webhook's log that come behind `from`.
-    pub(crate) fn log(
-        sql: &std::sync::Arc<str>,
-        webhook: WebhookId,
-        ids: Ids,
-        from: Option<LogFrom>,
-    ) -> Self {
+    fn log(sql: &std::sync::Arc<str>, webhook: WebhookId, ids: Ids, from: Option<LogFrom>) -> Self {
         let ids = match from {
             None => ids,
             Some(LogFrom::OlderThan(id)) if webhook < id.webhook => {
@@ -188,27 +183,47 @@ pub(crate) fn log_statements() -> Vec<String> {
     let statuses = Status::ALL.into_iter().map(Some).chain([None]);
     statuses
         .flat_map(|status| {
-            [Direction::Older, Direction::Newer].map(|direction| log_sql(status, direction))
+            [Direction::Older, Direction::Newer].map(|direction| log_sqls(status, direction))
         })
+        .flatten()
         .collect()
 }
 
-/// The ids in a webhook's log of this status; of `Delivered` those of any.
-pub(crate) fn log_sql(status: Option<Status>, direction: Direction) -> String {
-    let (index, only) = match status {
-        None | Some(Status::Delivered) => ("delivery_log", ""),
-        Some(status) => pages::index_of(status),
-    };
+/// The ids in a webhook's log of this status, one question for each index that holds some; of
+/// `Delivered` those of any.
+pub(crate) fn log_sqls(status: Option<Status>, direction: Direction) -> Vec<String> {
+    let status = status.filter(|status| *status != Status::Delivered);
+    let indexes = pages::indexes(status).iter();
+    indexes.map(|index| log_sql(index, direction)).collect()
+}
+
+fn log_sql((index, only): &pages::Index, direction: Direction) -> String {
     let order = match direction {
         Direction::Older => "desc",
         Direction::Newer => "asc",
     };
     format!(
         "
-    select d.notification_id from delivery d indexed by {index}
+    select d.notification_id from delivery d {index}
     where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
       {only}
     order by d.notification_id {order}
     limit ?4"
     )
+}
+
+/// The logs of these webhooks, of this status, as they are to be merged.
+pub(crate) fn logs(
+    webhooks: &[WebhookId],
+    status: Option<Status>,
+    direction: Direction,
+    ids: Ids,
+    from: Option<LogFrom>,
+) -> Vec<Source> {
+    let sqls = log_sqls(status, direction).into_iter();
+    let sqls: Vec<std::sync::Arc<str>> = sqls.map(std::sync::Arc::from).collect();
+    let each = webhooks
+        .iter()
+        .flat_map(|webhook| sqls.iter().map(|sql| Source::log(sql, *webhook, ids, from)));
+    each.collect()
 }

@@ -36,8 +36,8 @@ use std::sync::atomic::Ordering;
 
 use model::attempt::Outcome;
 use model::contract::{
-    Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply, Requeue, Requeued,
-    Settlement, Store,
+    Backlog, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Mark, Reply,
+    Requeue, Requeued, Settlement, Store,
 };
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
@@ -103,22 +103,27 @@ impl Ledger for Sqlite {
     fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>> {
         let weight = batch.iter().map(|new| weight(new.body.len())).sum();
         self.desk
-            .write(Class::Intake, weight, move |tx| accept::accept(tx, &batch))
+            .write_again(Class::Intake, weight, move |tx| accept::accept(tx, &batch))
     }
 
     fn lanes(&self, after: Option<WebhookId>, limit: usize) -> Reply<Vec<LaneStart>> {
         self.desk
-            .write(Class::Work, 1, move |tx| due::lanes(tx.conn, after, limit))
+            .write_again(Class::Work, 1, move |tx| due::lanes(tx.conn, after, limit))
     }
 
     fn targets(&self, webhooks: Vec<WebhookId>) -> Reply<Vec<LaneTarget>> {
         self.desk
-            .write(Class::Work, 1, move |tx| due::targets(tx.conn, &webhooks))
+            .write_again(Class::Work, 1, move |tx| due::targets(tx.conn, &webhooks))
     }
 
     fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>> {
         self.desk
-            .write(Class::Work, 1, move |tx| due::due(tx.conn, &lanes, now))
+            .write_again(Class::Work, 1, move |tx| due::due(tx.conn, &lanes, now))
+    }
+
+    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog> {
+        self.desk
+            .read(Class::Sweep, move |conn| due::backlog(conn, after))
     }
 
     fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {
@@ -126,9 +131,10 @@ impl Ledger for Sqlite {
             Outcome::Answered(answer) => weight(answer.body.len()),
             Outcome::Failed(_) => 1,
         });
-        self.desk.write(Class::Work, weight.sum(), move |tx| {
-            settle::settle(tx, &batch)
-        })
+        self.desk
+            .write_again(Class::Outcome, weight.sum(), move |tx| {
+                settle::settle(tx, &batch)
+            })
     }
 
     fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {
@@ -169,7 +175,7 @@ impl Ledger for Sqlite {
                 "a reader of the store has ended",
             ))));
         }
-        self.desk.write(Class::Work, 1, |_| Ok(()))
+        self.desk.write_again(Class::Work, 1, |_| Ok(()))
     }
 }
 

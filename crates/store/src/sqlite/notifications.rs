@@ -45,9 +45,8 @@ pub(crate) fn page(
     };
     let mut sources = vec![Source::new(&UNWANTED.into(), tenant.0, 0, ids)];
     if !query.unwanted {
-        let sql = merge::log_sql(None, Direction::Older).into();
-        let logs = merge::all_webhooks(conn, tenant)?.into_iter();
-        sources.extend(logs.map(|webhook| Source::log(&sql, webhook, ids, None)));
+        let webhooks = merge::all_webhooks(conn, tenant)?;
+        sources.extend(merge::logs(&webhooks, None, Direction::Older, ids, None));
     }
     let mut merge = Merge::new(conn, Direction::Older, sources)?;
     let mut page: Vec<NotificationRow> = Vec::new();

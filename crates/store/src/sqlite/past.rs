@@ -40,9 +40,10 @@ const DELETED_LATER: &str = "
     order by p.webhook_id
     limit ?3";
 const OWED: &str = "
-    select webhook_id from delivery
-    where notification_id = ?1 and webhook_id > ?2
-    order by webhook_id
+    select w.id from webhook w indexed by webhook_deleted
+    where w.tenant_id = ?1 and w.disabled_cause = 3 and w.id > ?2 and exists (
+      select 1 from delivery where webhook_id = w.id and notification_id = ?4)
+    order by w.id
     limit ?3";
 const DELIVERY: &str = "
     select state, cause, attempts from delivery
@@ -111,7 +112,7 @@ pub(crate) fn bystanders(
     found.extend(catalog::list(conn, LIVE, [tenant.0, after, most], webhook)?);
     let deleted = [tenant.0, after, most, id];
     found.extend(catalog::list(conn, DELETED_LATER, deleted, webhook)?);
-    found.extend(catalog::list(conn, OWED, [id, after, most], webhook)?);
+    found.extend(catalog::list(conn, OWED, deleted, webhook)?);
     let mut page = Vec::new();
     for webhook in found.into_iter().take(limit) {
         // That of another tenant cannot be among them, unless a row is spoilt.

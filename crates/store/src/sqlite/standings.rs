@@ -39,6 +39,12 @@ const EARLIEST: &str = "
     where state = 0 and webhook_id = ?1
     order by due_at
     limit 1";
+const EARLIEST_FRESH: &str = "
+    select n.accepted_at from delivery d indexed by delivery_fresh
+    join notification n on n.id = d.notification_id
+    where d.state = 4 and d.webhook_id = ?1
+    order by d.notification_id
+    limit 1";
 const RETRYING: &str = "
     select notification_id from delivery indexed by delivery_retrying
     where state = 0 and attempts > 0 and webhook_id = ?1
@@ -53,7 +59,16 @@ const DROP: &str = "
       where webhook_id = ?1 and hour < ?2
       limit ?3)";
 
-pub(crate) const STATEMENTS: &[&str] = &[FARED, COUNT, LATEST, EARLIEST, RETRYING, TALLIES, DROP];
+pub(crate) const STATEMENTS: &[&str] = &[
+    FARED,
+    COUNT,
+    LATEST,
+    EARLIEST,
+    EARLIEST_FRESH,
+    RETRYING,
+    TALLIES,
+    DROP,
+];
 
 /// What an attempt came to, as a tally counts it.
 #[derive(Debug, Clone, Copy)]
@@ -198,11 +213,13 @@ pub(crate) fn standings(
 fn standing(conn: &Connection, webhook: WebhookId, since: Timestamp) -> Result<Standing, Fault> {
     let latest = catalog::list(conn, LATEST, [webhook.0], |row| latest(webhook, row))?;
     let (latest, failing_since) = latest.into_iter().next().unzip();
-    let next_due_at = conn
-        .prepare_cached(EARLIEST)?
-        .query_row([webhook.0], |row| row.get(0))
-        .optional()?
-        .map(Timestamp::from_millis);
+    let mut owed = Vec::new();
+    for sql in [EARLIEST, EARLIEST_FRESH] {
+        owed.extend(catalog::list(conn, sql, [webhook.0], |row| {
+            rows::time(row, 0)
+        })?);
+    }
+    let next_due_at = owed.into_iter().min();
     let retrying: Option<i64> = conn
         .prepare_cached(RETRYING)?
         .query_row([webhook.0], |row| row.get(0))

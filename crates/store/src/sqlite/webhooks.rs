@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use model::contract::{Conflict, Settlement, StoreError};
 use model::filter::{Filter, Wish};
 use model::id::{TenantId, WebhookId};
+use model::limits;
 use model::time::Timestamp;
 use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -137,8 +138,18 @@ pub(crate) fn save_any(
         ..webhook
     };
     write(tx, &before, &after)?;
-    if let (true, Some(disabled)) = (before.enabled(), after.disabled) {
-        sweep::cancel_pending(tx, after.id, disabled.cause, at)?;
+    match (before.disabled, after.disabled) {
+        (None, Some(disabled)) => {
+            sweep::cancel_pending(tx, after.id, disabled.cause, at)?;
+        }
+        // What was owed when it was disabled is cancelled before anything is owed again.
+        (Some(disabled), None) => {
+            let count = sweep::cancel_pending(tx, after.id, disabled.cause, at)?;
+            if count >= limits::SWEEP_ROWS_MAX {
+                return Err(StoreError::Busy.into());
+            }
+        }
+        (None, None) | (Some(_), Some(_)) => {}
     }
     let action = match after.is_deleted() {
         true => "webhook.deleted",
@@ -284,7 +295,8 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault
 }
 
 /// Brings the index from what `before` stands for to what `after` stands for.
-fn rewrite_wishes(tx: &Tx<'_>, before: Option<&Webhook>, after: &Webhook) -> Result<(), Fault> {
+fn rewrite_wishes(tx: &mut Tx<'_>, before: Option<&Webhook>, after: &Webhook) -> Result<(), Fault> {
+    tx.memory.wanted.forget();
     let none = BTreeSet::new();
     let (old, new) = (
         before.map_or(&none, |webhook| indexed(webhook, &none)),

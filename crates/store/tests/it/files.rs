@@ -121,7 +121,13 @@ fn a_crash_at_any_moment_leaves_a_beginning_of_what_was_accepted() {
     // The files as the disk has them, while the store runs.
     let file = fs::read(&path).unwrap();
     let log = fs::read(running.path().join("willcall.db-wal")).unwrap();
-    let ask = || vec![DueAsk { webhook, limit: 99 }];
+    let ask = || {
+        vec![DueAsk {
+            webhook,
+            limit: 99,
+            ahead: None,
+        }]
+    };
     for tenth in 0..=10 {
         let (crashed, path) = folder();
         let kept = &log[..log.len() * tenth / 10];

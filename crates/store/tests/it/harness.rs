@@ -160,6 +160,7 @@ pub(crate) fn ended(state: State) -> Next {
         round_began_at: at(0),
         disables_webhook: false,
         pauses_until: None,
+        ahead: false,
     }
 }
 
@@ -170,6 +171,7 @@ pub(crate) fn retry(due_at: i64) -> Next {
         round_began_at: at(0),
         disables_webhook: false,
         pauses_until: None,
+        ahead: false,
     }
 }
 
@@ -376,7 +378,11 @@ impl Given {
         limit: usize,
         time: i64,
     ) -> (Vec<Due>, Option<i64>) {
-        let ask = model::contract::DueAsk { webhook, limit };
+        let ask = model::contract::DueAsk {
+            webhook,
+            limit,
+            ahead: None,
+        };
         let read = wait(self.store.due(vec![ask], at(time))).unwrap().remove(0);
         assert_eq!(read.webhook, webhook);
         (read.deliveries, read.next_due_at.map(Timestamp::as_millis))

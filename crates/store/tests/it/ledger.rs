@@ -253,14 +253,16 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
     let targets = wait(given.store.targets(vec![WebhookId(99), id])).unwrap();
     let target = LaneTarget {
         webhook: id,
+        tenant: given.tenant,
         dialect: DialectName::new("pretix"),
         key: None,
         target_url: "https://user:secret@example.org/hook".to_owned(),
         headers: Headers::default(),
         retries_max: None,
         paused_until: None,
-        enabled: false,
         failing_since: None,
+        succeeded_at: None,
+        enabled: false,
     };
     assert_eq!(targets, [target]);
 }
@@ -297,7 +299,15 @@ fn what_is_due_comes_earliest_first_and_says_when_the_next_is() {
 fn lanes_without_anything_are_answered_too() {
     let given = Given::new();
     let webhook = WebhookId(77);
-    let read = wait(given.store.due(vec![DueAsk { webhook, limit: 3 }], at(9))).unwrap();
+    let read = wait(given.store.due(
+        vec![DueAsk {
+            webhook,
+            limit: 3,
+            ahead: None,
+        }],
+        at(9),
+    ))
+    .unwrap();
     assert_eq!(read.len(), 1);
     assert!(read[0].deliveries.is_empty() && read[0].next_due_at.is_none());
 }

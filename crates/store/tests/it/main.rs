@@ -1,6 +1,8 @@
 //! What a store must do, case by case. Every case runs on a fresh store.
 
 #[cfg(test)]
+mod ahead;
+#[cfg(test)]
 mod apply;
 #[cfg(test)]
 mod board;

@@ -350,3 +350,33 @@ fn a_declared_webhook_keeps_what_was_made_for_it_and_comes_back_by_its_key() {
     assert_eq!(apply(vec![anew], 8), Change::Created);
     assert_eq!(given.stored(WebhookId(2)).key.as_deref(), Some("n4"));
 }
+
+#[test]
+fn what_was_pending_when_a_webhook_was_disabled_is_cancelled_before_it_is_enabled() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let step = model::limits::SWEEP_ROWS_MAX;
+    let ids: Vec<i64> = (0..2 * step + 1)
+        .map(|number| given.notified(&number.to_string(), 0))
+        .collect();
+    given.disable(webhook, 1);
+    let enabled = Webhook {
+        disabled: None,
+        ..given.stored(webhook)
+    };
+    // More is left than one step, so it has to wait; and nothing has changed.
+    let refused = given.save(enabled.clone(), 2);
+    assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
+    assert!(!given.stored(webhook).enabled());
+    assert_eq!(wait(given.store.cancel(webhook, at(3))).unwrap(), step);
+    // The one that is left goes with the change.
+    given.save(enabled, 4).unwrap();
+    assert_eq!(wait(given.store.lanes(None, 10)).unwrap(), []);
+    let cancelled = State::Cancelled(CancelCause::WebhookDisabled);
+    for id in [ids[0], ids[step], ids[2 * step]] {
+        assert_eq!(given.state(delivery_id(id, webhook)), cancelled);
+    }
+    // What is handed in from then on is owed.
+    let fresh = given.notified("fresh", 5);
+    assert_eq!(given.state(delivery_id(fresh, webhook)), State::Pending);
+}

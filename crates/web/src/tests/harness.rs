@@ -308,6 +308,7 @@ impl House {
         let ask = |lane: LaneStart| DueAsk {
             webhook: lane.webhook,
             limit: 1_000,
+            ahead: None,
         };
         let lanes = lanes.into_iter().map(ask).collect();
         let reads = self.store.due(lanes, self.now()).await.unwrap();

@@ -9,8 +9,8 @@ use model::board::{
     TenantSettings, TokenRow, WebhookFound, WebhookSearch,
 };
 use model::contract::{
-    Board, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, People, Reply,
-    Requeue, Requeued, Settlement, Store, StoreError,
+    Backlog, Board, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Mark,
+    People, Reply, Requeue, Requeued, Settlement, Store, StoreError,
 };
 use model::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
@@ -110,6 +110,10 @@ impl Ledger for Troubled {
 
     fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>> {
         self.store.due(lanes, now)
+    }
+
+    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog> {
+        self.store.backlog(after)
     }
 
     fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {

@@ -181,6 +181,7 @@ impl Filling {
                 round_began_at: self.now,
                 disables_webhook: false,
                 pauses_until: None,
+                ahead: false,
             },
         }
     }
@@ -193,6 +194,7 @@ impl Filling {
             .map(|webhook| DueAsk {
                 webhook: *webhook,
                 limit: LANE_READ_MAX,
+                ahead: None,
             })
             .collect();
         let mut samples = Vec::new();

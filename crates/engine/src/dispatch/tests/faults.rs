@@ -13,8 +13,8 @@ use model::board::{
     TenantSettings, TokenRow, WebhookFound, WebhookSearch,
 };
 use model::contract::{
-    Board, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, People, Reply,
-    Requeue, Requeued, Settlement, Store, StoreError,
+    Backlog, Board, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Mark,
+    People, Reply, Requeue, Requeued, Settlement, Store, StoreError,
 };
 use model::delivery::Due;
 use model::dice::Dice;
@@ -185,6 +185,10 @@ impl Ledger for Faults {
             return Box::pin(async { Err(broken()) });
         }
         self.disturbed(|| self.inner.due(lanes, now))
+    }
+
+    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog> {
+        self.inner.backlog(after)
     }
 
     fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {

@@ -214,3 +214,52 @@ async fn a_panic_anywhere_is_known_outside() {
     seconds(1).await;
     assert_eq!(world.net.calls().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_beginning_though_something_is_due_is_said() {
+    let mut world = World::new().await;
+    world.settings.flights_max = 2;
+    world.policy.exchange_limit_ms = 600_000;
+    world.start();
+    for number in 0..2 {
+        let host = format!("hangs{number}.test");
+        world.net.at(&host, |_, _| Does::Hangs);
+        world.webhook(&format!("http://{host}/"), "paid").await;
+    }
+    world.hand_in("paid", 1).await;
+    seconds(100).await;
+    // Nothing waits, so nothing is wrong.
+    assert_eq!(world.health(), Ok(()));
+    world.webhook("http://a.test/", "placed").await;
+    world.hand_in("placed", 1).await;
+    seconds(55).await;
+    assert_eq!(world.health(), Ok(()));
+    seconds(15).await;
+    let words = world.health().unwrap_err();
+    assert!(
+        words.starts_with("deliveries are due, but no attempt has begun for ")
+            && words.ends_with(" s, with 2 in the air and 0 outcomes unwritten"),
+        "{words}"
+    );
+    seconds(600).await;
+    assert_eq!(world.health(), Ok(()));
+    assert_once(&world, "a.test", 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn receivers_that_fail_or_ask_to_be_left_alone_are_no_trouble_of_ours() {
+    let mut world = World::new().await;
+    world.policy.retry_after_max_ms = Some(3_600_000);
+    world.start();
+    for host in ["fails.test", "busy.test", "hangs.test"] {
+        world.webhook(&format!("http://{host}/"), "paid").await;
+    }
+    world.net.at("fails.test", |_, _| Does::Answers(500));
+    world.net.at("busy.test", |_, _| Does::Busy(503, "3600"));
+    world.net.at("hangs.test", |_, _| Does::Hangs);
+    world.hand_in("paid", 100).await;
+    for _ in 0..200 {
+        seconds(60).await;
+        assert_eq!(world.health(), Ok(()));
+    }
+}

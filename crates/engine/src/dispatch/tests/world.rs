@@ -92,6 +92,10 @@ pub(super) struct Net {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::on(store::open_inline().unwrap()).await
+    }
+
+    pub(super) async fn on(store: Arc<dyn Store>) -> Self {
         let began = Instant::now();
         let step_ms = Arc::new(AtomicI64::new(0));
         let step = Arc::clone(&step_ms);
@@ -99,7 +103,7 @@ impl World {
             let millis = i64::try_from(began.elapsed().as_millis()).unwrap();
             Timestamp::from_millis(START_MS + millis + step.load(Ordering::Relaxed))
         });
-        let store = Arc::new(Faults::around(store::open_inline().unwrap()));
+        let store = Arc::new(Faults::around(store));
         let mut world = Self {
             net: Arc::new(Net::new(clock.clone())),
             store,
@@ -152,10 +156,14 @@ impl World {
     }
 
     pub(super) async fn add_tenant(&self, dialect: &str) -> TenantId {
+        self.add_tenant_named(dialect, "house").await
+    }
+
+    pub(super) async fn add_tenant_named(&self, dialect: &str, key: &str) -> TenantId {
         let dialect = DialectName::new(dialect);
         let declaration = Declaration {
             dialect: dialect.clone(),
-            key: "house".to_owned(),
+            key: key.to_owned(),
             name: "House".to_owned(),
             events: vec![],
             tokens: vec![],
@@ -164,7 +172,7 @@ impl World {
         let now = self.clock.now();
         let applied = self.store.apply(vec![declaration], "test".to_owned(), now);
         applied.await.unwrap();
-        let tenant = self.store.tenant(dialect, "house".to_owned()).await;
+        let tenant = self.store.tenant(dialect, key.to_owned()).await;
         tenant.unwrap().unwrap().id
     }
 

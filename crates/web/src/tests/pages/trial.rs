@@ -37,6 +37,7 @@ async fn answer(house: &House, due: &Due, status: u16, body: &'static str) {
         },
         next: Next {
             pauses_until: None,
+            ahead: false,
             state: if status == 200 {
                 State::Delivered
             } else {

@@ -58,6 +58,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
             round_began_at: now,
             disables_webhook: false,
             pauses_until: None,
+            ahead: false,
         },
     };
     house.store.settle(vec![settlement]).await.unwrap();

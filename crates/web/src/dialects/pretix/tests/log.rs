@@ -50,6 +50,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
             due_at: (state == State::Pending).then(|| now.plus_ms(5_000)),
             round_began_at: now,
             disables_webhook: false,
+            ahead: false,
         },
     };
     house.store.settle(vec![settlement]).await.unwrap();
