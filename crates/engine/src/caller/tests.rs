@@ -178,7 +178,6 @@ fn prepared(url: &str) -> Prepared {
         failing_since: None,
         succeeded_at: None,
         enabled: true,
-        failing_since: None,
     };
     Prepared::new(&target, Arc::new(policy))
 }

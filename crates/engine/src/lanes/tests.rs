@@ -79,7 +79,6 @@ fn open() -> Seen {
         failing_since: None,
         succeeded_at: None,
         enabled: true,
-        failing_since: None,
     };
     Seen::Open(Sighting {
         prepared: Arc::new(Prepared::new(&target, Arc::new(policy))),

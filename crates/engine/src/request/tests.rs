@@ -37,7 +37,6 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
         failing_since: None,
         succeeded_at: None,
         enabled: true,
-        failing_since: None,
     };
     Prepared::new(&target, Arc::new(policy))
 }
