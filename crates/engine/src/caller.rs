@@ -80,7 +80,7 @@ impl Caller {
         self.done(place, line, exchange.reusable, exchange.outcome)
     }
 
-    async fn kept_line(&self, place: &Arc<Place>) -> Option<Line> {
+    async fn kept_line(&self, place: &Arc<Place>) -> Option<Box<Line>> {
         while let Some(mut line) = self.pool.take(place) {
             if line.is_open().await {
                 return Some(line);
@@ -89,7 +89,13 @@ impl Caller {
         None
     }
 
-    fn done(&self, place: &Arc<Place>, line: Line, reusable: bool, outcome: Outcome) -> Outcome {
+    fn done(
+        &self,
+        place: &Arc<Place>,
+        line: Box<Line>,
+        reusable: bool,
+        outcome: Outcome,
+    ) -> Outcome {
         if reusable {
             self.pool.put(place, line);
         }

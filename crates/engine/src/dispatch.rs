@@ -246,7 +246,8 @@ impl Dispatch {
             self.begun = true;
             self.meters.width.observe(f64::from(width));
             let caller = Arc::clone(&self.caller);
-            self.flights.spawn(async move {
+            // In a box, because spawning moves what is spawned several times.
+            self.flights.spawn(Box::pin(async move {
                 let (attempt, ended_at) = caller.attempt(&prepared, &due).await;
                 Landed {
                     delivery: due.delivery,
@@ -254,7 +255,7 @@ impl Dispatch {
                     attempt,
                     ended_at,
                 }
-            });
+            }));
         }
     }
 

@@ -70,7 +70,8 @@ enum Headless {
 }
 
 impl Line {
-    pub(crate) async fn open(stream: Box<dyn Stream>) -> Result<Self, Failure> {
+    /// In a box, because a line goes from hand to hand.
+    pub(crate) async fn open(stream: Box<dyn Stream>) -> Result<Box<Self>, Failure> {
         let heard = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicBool::new(false));
         let wire = Wire {
@@ -85,14 +86,14 @@ impl Line {
             .handshake(TokioIo::new(wire))
             .await
             .map_err(|error| failure(&error, false))?;
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             connection,
             ended: false,
             heard,
             sent,
             interim: Arc::default(),
-        })
+        }))
     }
 
     /// Whether a line that lay idle can still be used. A receiver that closed it meanwhile, or

@@ -96,9 +96,8 @@ pub trait Ledger: Send + Sync {
     /// rows; answers whether there may be more. What has no time there stays.
     fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool>;
 
-    /// Counts what is pending, in the order of webhooks and due times, from `after` on; looks at no
-    /// more than `limits::SWEEP_ROWS_MAX` rows.
-    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog>;
+    /// Counts what is pending, from `after` on; looks at no more than `limits::SWEEP_ROWS_MAX` rows.
+    fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog>;
 
     /// Answers once the writer has come round: shows that it lives.
     fn pulse(&self) -> Reply<()>;
@@ -177,7 +176,27 @@ pub struct AheadRead {
 pub struct Backlog {
     pub counts: BTreeMap<DialectName, u64>,
     /// Where to go on; `None` when all was counted.
-    pub next: Option<(WebhookId, Mark)>,
+    pub next: Option<BacklogMark>,
+}
+
+/// How far what is pending was counted: first what was tried, then what is fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BacklogMark {
+    pub fresh: bool,
+    pub webhook: WebhookId,
+    pub mark: Mark,
+}
+
+impl BacklogMark {
+    /// All that was tried is counted.
+    pub const FRESH: Self = Self {
+        fresh: true,
+        webhook: WebhookId(i64::MIN),
+        mark: Mark {
+            due_at: Timestamp::EPOCH,
+            notification: NotificationId(i64::MIN),
+        },
+    };
 }
 
 /// An attempt and what it makes of its delivery.

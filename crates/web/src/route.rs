@@ -3,9 +3,10 @@
 //! Every request goes the same way: host, place, who asks, what may be answered, rights, method,
 //! body, idempotency key, handler. Words and shapes of what is refused are the dialect's.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -55,6 +56,23 @@ pub(crate) struct Place {
     pub(crate) write: Need,
     pub(crate) body_bytes_max: usize,
     pub(crate) verbs: Vec<(Method, Handler)>,
+    /// What is made of all this when it is first needed.
+    pub(crate) made: OnceLock<Made>,
+}
+
+/// What every request needs of a place: its path taken apart, its `Allow` header.
+#[derive(Clone)]
+pub(crate) struct Made {
+    parts: Vec<Part>,
+    ends_in_slash: bool,
+    allow: Option<HeaderValue>,
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Word(&'static str),
+    /// Any one segment.
+    Param(&'static str),
 }
 
 /// Whose things a place is about.
@@ -187,7 +205,7 @@ async fn enter(
     } else {
         Bytes::new()
     };
-    let (hash, request) = (holder.hash, fingerprint(asked, &body));
+    let kept_as = key.map(|key| (key, holder.hash, fingerprint(asked, &body)));
     let handled = async {
         let (tenants, handler) = admitted?;
         let (shared, asked) = (Arc::clone(&shared), Arc::clone(asked));
@@ -200,7 +218,7 @@ async fn enter(
         })
         .await
     };
-    let Some(key) = key else {
+    let Some((key, hash, request)) = kept_as else {
         return handled.await;
     };
     let rendered = async {
@@ -282,8 +300,8 @@ fn moved(asked: &Asked) -> Answer {
 
 /// Adds what every answer of a place carries, and takes the body from an answer to HEAD.
 fn finished(method: &Method, place: &Place, mut answer: Answer) -> Answer {
-    if let Ok(allow) = HeaderValue::try_from(place.allow()) {
-        answer.headers_mut().insert(ALLOW, allow);
+    if let Some(allow) = &place.made().allow {
+        answer.headers_mut().insert(ALLOW, allow.clone());
     }
     if answer.status() != StatusCode::NO_CONTENT {
         let length = HeaderValue::from(answer.body().len());
@@ -299,6 +317,10 @@ impl Place {
     fn handler(&self, method: &Method) -> Option<Handler> {
         let found = self.verbs.iter().find(|(own, _)| own == method);
         found.map(|(_, handler)| Arc::clone(handler))
+    }
+
+    fn made(&self) -> &Made {
+        self.made.get_or_init(|| Made::of(self))
     }
 
     /// The methods of this place, as the `Allow` header lists them.
@@ -320,39 +342,64 @@ impl Place {
     }
 
     /// Whether `segments` lead here, and what stands for the segments in braces.
-    fn way(&self, segments: &[String], ends_in_slash: bool) -> Option<Way> {
-        let (path, wants_slash) = match self.path.strip_suffix('/') {
-            Some(path) => (path, true),
-            None => (self.path, false),
-        };
-        let pattern: Vec<&'static str> = path.split('/').skip(1).collect();
-        if pattern.len() != segments.len() || (ends_in_slash && !wants_slash) {
+    fn way(&self, segments: &[Cow<'_, str>], ends_in_slash: bool) -> Option<Way> {
+        let pattern = self.made();
+        let (length, wants_slash) = (segments.len(), pattern.ends_in_slash);
+        if pattern.parts.len() != length || (ends_in_slash && !wants_slash) {
             return None;
         }
-        let mut params = Vec::new();
+        // Most places are not meant: nothing is made for them.
         let mut suffix = None;
-        for (index, (wanted, segment)) in pattern.iter().zip(segments).enumerate() {
-            let mut segment = segment.as_str();
+        let mut found = [("", ""); PARAMS_MAX];
+        let mut free = found.iter_mut();
+        for (index, (part, segment)) in pattern.parts.iter().zip(segments).enumerate() {
+            let mut segment = segment.as_ref();
             if self.suffixed
-                && index + 1 == pattern.len()
+                && index + 1 == length
                 && let Some((stem, form)) = segment.rsplit_once('.')
             {
                 segment = stem;
-                suffix = Some(is_form(form).then(|| form.to_owned())?);
+                suffix = Some(is_form(form).then_some(form)?);
             }
-            match wanted.strip_prefix('{').and_then(|w| w.strip_suffix('}')) {
-                Some(param) if !segment.is_empty() => params.push((param, segment.to_owned())),
-                None if segment == *wanted => {}
-                Some(_) | None => return None,
+            match part {
+                Part::Word(word) if segment == *word => {}
+                Part::Param(param) if !segment.is_empty() => *free.next()? = (param, segment),
+                Part::Word(_) | Part::Param(_) => return None,
             }
         }
         // The root is nothing but its slash.
-        let lacks_slash = wants_slash && !ends_in_slash && suffix.is_none() && !pattern.is_empty();
+        let lacks_slash = wants_slash && !ends_in_slash && suffix.is_none() && length > 0;
+        let params = found.iter().filter(|(name, _)| !name.is_empty());
         Some(Way {
-            params,
-            suffix,
+            params: params
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
+            suffix: suffix.map(str::to_owned),
             lacks_slash,
         })
+    }
+}
+
+/// Segments in braces that a path may have.
+const PARAMS_MAX: usize = 4;
+
+impl Made {
+    fn of(place: &Place) -> Self {
+        let (path, ends_in_slash) = match place.path.strip_suffix('/') {
+            Some(path) => (path, true),
+            None => (place.path, false),
+        };
+        let part = |part: &'static str| {
+            let param = part
+                .strip_prefix('{')
+                .and_then(|rest| rest.strip_suffix('}'));
+            param.map_or(Part::Word(part), Part::Param)
+        };
+        Self {
+            parts: path.split('/').skip(1).map(part).collect(),
+            ends_in_slash,
+            allow: HeaderValue::try_from(place.allow()).ok(),
+        }
     }
 }
 
@@ -368,8 +415,8 @@ impl Dialect {
             Some(path) => (path, true),
             None => (path, false),
         };
-        let decoded = |raw: &str| percent_decode_str(raw).decode_utf8_lossy().into_owned();
-        let segments: Vec<String> = match path {
+        let decoded = |raw| percent_decode_str(raw).decode_utf8_lossy();
+        let segments: Vec<Cow<'_, str>> = match path {
             "" => Vec::new(),
             path => path.split('/').map(decoded).collect(),
         };

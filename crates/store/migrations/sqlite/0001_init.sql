@@ -85,17 +85,21 @@ create table notification (
   digest integer,
   accepted_at integer not null,
   delivery_count integer not null,
+  -- Of these, so many were removed.
+  removed_count integer,
   unique (tenant_id, key)
 ) strict;
 
 -- Notifications that nobody wanted: no delivery leads to them when they are to be removed.
 create index notification_unwanted on notification (tenant_id, id) where delivery_count = 0;
 
--- Owed and ended deliveries in one table: the usual way of one is an insert and an update in
--- place, and the partial indexes hold only what is looked for.
+-- Owed and ended deliveries in one table, in the order of each webhook's log: the usual way of one
+-- is an insert and an update in place. The partial indexes hold only what is looked for. A state
+-- of its own (4) is for those that were never tried and are due since they were accepted: their
+-- order is that of their ids, and one index is enough for them.
 create table delivery (
-  notification_id integer not null,
   webhook_id integer not null,
+  notification_id integer not null,
   state integer not null,
   cause integer,
   round integer not null,
@@ -105,20 +109,21 @@ create table delivery (
   round_began_at integer,
   due_at integer,
   ended_at integer,
-  primary key (notification_id, webhook_id)
+  primary key (webhook_id, notification_id)
 ) strict, without rowid;
 
-create index delivery_log on delivery (webhook_id, notification_id);
 create index delivery_due on delivery (webhook_id, due_at, notification_id) where state = 0;
 -- One index for each status a log is asked for, so that no page hunts through the others.
-create index delivery_fresh on delivery (webhook_id, notification_id)
+create index delivery_fresh on delivery (webhook_id, notification_id) where state = 4;
+create index delivery_untried on delivery (webhook_id, notification_id)
   where state = 0 and attempts = 0;
 create index delivery_retrying on delivery (webhook_id, notification_id)
   where state = 0 and attempts > 0;
 create index delivery_exhausted on delivery (webhook_id, notification_id) where state = 2;
 create index delivery_cancelled on delivery (webhook_id, notification_id) where state = 3;
 
--- What many attempts have in common: the masked URL and the request's header lines. `day` is that
+-- What many attempts have in common: the masked URL and the request's header lines; or, without a
+-- URL, the header lines of an answer that was given more than once. `day` is that
 -- of the latest notification when it was written, so a row whose day is before the oldest
 -- notification has no attempt left. `hash` is of both texts: an index of them would double them.
 create table envelope (
@@ -141,7 +146,9 @@ create table attempt (
   status integer,
   failure integer,
   detail text,
+  -- The answer's, here or in an envelope.
   headers blob,
+  answer_id integer,
   body blob,
   body_end integer,
   next_due_at integer,

@@ -3,14 +3,14 @@
 //! The same tenant and key make the same notification: with the same content (body, action type
 //! and digest) it is a repetition, else a contradiction, and neither changes anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::delivery::{Delivery, Due};
 use model::filter::Pair;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::rows;
@@ -21,23 +21,36 @@ const FIND: &str = "
     select id, action_type = ?3 and body = ?4 and digest is ?5, delivery_count
     from notification
     where tenant_id = ?1 and key = ?2";
-// One search per pair: what it costs is what it finds.
+// What it costs is what it finds. Not with `in`, for which SQLite makes a table first.
 const WANTED: &str = "
     select webhook_id from wish
-    where tenant_id = ?1 and topic = ?2 and scope in ('', ?3)";
+    where tenant_id = ?1 and topic = ?2 and scope = ''
+    union all
+    select webhook_id from wish
+    where tenant_id = ?1 and topic = ?2 and scope = ?3";
 const ADD: &str = "
     insert into notification
       (tenant_id, key, action_type, event, headers, body, digest, accepted_at, delivery_count)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    on conflict (tenant_id, key) do nothing";
 const OWE: &str = "
-    insert into delivery
-      (notification_id, webhook_id, state, round, attempts, round_start, due_at)
-    values (?1, ?2, 0, 1, 0, 0, ?3)";
+    insert into delivery (webhook_id, notification_id, state, round, attempts, round_start, due_at)
+    values (?1, ?2, ?3, 1, 0, 0, ?4)";
 const REGISTER: &str = "
     insert into event (tenant_id, slug, name) values (?1, ?2, ?2)
     on conflict do nothing";
 
 pub(crate) const STATEMENTS: &[&str] = &[FIND, WANTED, ADD, OWE, REGISTER];
+
+/// Pairs and webhooks remembered together: some hundred bytes for a pair, 8 for a webhook.
+const WANTED_REMEMBERED_MAX: usize = 16_384;
+
+/// Who wants what, as far as it was asked lately.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    known: BTreeMap<TenantId, BTreeMap<Pair, Arc<[WebhookId]>>>,
+    size: usize,
+}
 
 /// Events remembered as registered: a few hundred bytes each.
 const EVENTS_REMEMBERED_MAX: usize = 4_096;
@@ -50,14 +63,10 @@ pub(crate) fn accept(tx: &mut Tx<'_>, batch: &[NewNotification]) -> Result<Vec<A
 }
 
 fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Fault> {
-    if let Some(known) = find(tx, new)? {
-        return Ok(known);
-    }
-    register(tx, new)?;
     let wanted = wanted(tx, new.tenant, &new.pairs)?;
     let deliveries = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
     let accepted_at = tx.accepted_at(new.at)?;
-    let id = tx.conn.prepare_cached(ADD)?.insert(params![
+    let added = tx.hot.get(tx.conn, ADD)?.execute(params![
         new.tenant.0,
         new.key,
         new.action_type,
@@ -68,13 +77,23 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         accepted_at.as_millis(),
         deliveries,
     ])?;
+    if added == 0 {
+        return find(tx, new);
+    }
+    let id = tx.conn.last_insert_rowid();
+    register(tx, new)?;
     let notification = NotificationId(id);
-    let mut owe = tx.conn.prepare_cached(OWE)?;
-    for webhook in &wanted {
-        owe.execute(params![id, webhook.0, new.at.as_millis()])?;
+    // After the clock was set back it is due earlier than the one before, and stands by its time.
+    let (state, due_at) = match accepted_at == new.at {
+        true => (rows::FRESH, None),
+        false => (rows::PENDING, Some(new.at.as_millis())),
+    };
+    let owe = tx.hot.get(tx.conn, OWE)?;
+    for webhook in wanted.iter() {
+        owe.execute((webhook.0, id, state, due_at))?;
     }
     let key: Arc<str> = Arc::from(new.key.as_str());
-    tx.notes.accepted(wanted.into_iter().map(|webhook| Due {
+    tx.notes.accepted(wanted.iter().map(|&webhook| Due {
         delivery: Delivery {
             id: DeliveryId {
                 notification,
@@ -96,43 +115,74 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
     })
 }
 
-fn find(tx: &Tx<'_>, new: &NewNotification) -> Result<Option<Acceptance>, Fault> {
-    let known = tx
-        .conn
-        .prepare_cached(FIND)?
-        .query_row(
-            params![
-                new.tenant.0,
-                new.key,
-                new.action_type,
-                &new.body[..],
-                new.digest
-            ],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )
-        .optional()?;
-    Ok(known.map(|(id, same, deliveries): (i64, bool, u32)| {
-        let id = NotificationId(id);
-        if same {
-            Acceptance::Repeated { id, deliveries }
-        } else {
-            Acceptance::Contradicted { id }
-        }
-    }))
+/// What a notification is whose key is known.
+fn find(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Fault> {
+    let (id, same, deliveries): (i64, bool, u32) = tx.hot.get(tx.conn, FIND)?.query_row(
+        params![
+            new.tenant.0,
+            new.key,
+            new.action_type,
+            &new.body[..],
+            new.digest
+        ],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    let id = NotificationId(id);
+    Ok(match same {
+        true => Acceptance::Repeated { id, deliveries },
+        false => Acceptance::Contradicted { id },
+    })
 }
 
-/// Each webhook once, however many of its wishes are met.
-fn wanted(tx: &Tx<'_>, tenant: TenantId, pairs: &[Pair]) -> Result<BTreeSet<WebhookId>, Fault> {
+/// Each webhook once, however many of its wishes are met, by id.
+fn wanted(tx: &mut Tx<'_>, tenant: TenantId, pairs: &[Pair]) -> Result<Arc<[WebhookId]>, Fault> {
+    if let [pair] = pairs {
+        return wanted_of(tx, tenant, pair);
+    }
     let mut wanted = BTreeSet::new();
-    let mut statement = tx.conn.prepare_cached(WANTED)?;
     for pair in pairs {
-        let scope = scope_key(Some(&pair.scope));
-        let mut rows = statement.query(params![tenant.0, pair.topic, scope])?;
-        while let Some(row) = rows.next()? {
-            wanted.insert(WebhookId(row.get(0)?));
+        wanted.extend(wanted_of(tx, tenant, pair)?.iter());
+    }
+    Ok(wanted.into_iter().collect())
+}
+
+fn wanted_of(tx: &mut Tx<'_>, tenant: TenantId, pair: &Pair) -> Result<Arc<[WebhookId]>, Fault> {
+    if let Some(known) = tx.memory.wanted.get(tenant, pair) {
+        return Ok(known);
+    }
+    let scope = scope_key(Some(&pair.scope));
+    let statement = tx.hot.get(tx.conn, WANTED)?;
+    let mut rows = statement.query(params![tenant.0, pair.topic, scope])?;
+    let mut wanted = BTreeSet::new();
+    while let Some(row) = rows.next()? {
+        wanted.insert(WebhookId(row.get(0)?));
+    }
+    let wanted: Arc<[WebhookId]> = wanted.into_iter().collect();
+    tx.memory.wanted.keep(tenant, pair, &wanted);
+    Ok(wanted)
+}
+
+impl Wanted {
+    /// To be called whenever a wish changes.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    fn get(&self, tenant: TenantId, pair: &Pair) -> Option<Arc<[WebhookId]>> {
+        self.known.get(&tenant)?.get(pair).cloned()
+    }
+
+    fn keep(&mut self, tenant: TenantId, pair: &Pair, wanted: &Arc<[WebhookId]>) {
+        let size = 1 + wanted.len();
+        if self.size + size > WANTED_REMEMBERED_MAX {
+            self.forget();
+        }
+        if size <= WANTED_REMEMBERED_MAX {
+            self.size += size;
+            let of_tenant = self.known.entry(tenant).or_default();
+            of_tenant.insert(pair.clone(), Arc::clone(wanted));
         }
     }
-    Ok(wanted)
 }
 
 /// Registers the show with the tenant, unless it is known.

@@ -23,7 +23,7 @@ const _: () = assert!(READERS > 1);
 
 pub(crate) enum Desk {
     Threads(Threads),
-    Inline(Inline),
+    Inline(Box<Inline>),
 }
 
 pub(crate) struct Threads {
@@ -56,10 +56,10 @@ trait Asked: Send {
 
 impl Desk {
     pub(crate) fn inline(writer: Writer, shared: Arc<Shared>) -> Self {
-        Self::Inline(Inline {
+        Self::Inline(Box::new(Inline {
             shared,
             writer: Mutex::new(Some(writer)),
-        })
+        }))
     }
 
     pub(crate) fn threads(
@@ -120,6 +120,31 @@ impl Desk {
             found: None,
             reply,
         });
+        self.put(class, weight, job, answer)
+    }
+
+    /// The same with work that may be done again after it was rolled back.
+    pub(crate) fn write_again<T, F>(&self, class: Class, weight: usize, work: F) -> Reply<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Routine {
+            work,
+            found: None,
+            reply,
+        });
+        self.put(class, weight, job, answer)
+    }
+
+    fn put<T: Send + 'static>(
+        &self,
+        class: Class,
+        weight: usize,
+        job: Box<dyn Job>,
+        answer: oneshot::Receiver<Result<T, StoreError>>,
+    ) -> Reply<T> {
         match self {
             Self::Threads(threads) => {
                 let weight = weight.max(1);
@@ -291,6 +316,10 @@ where
     T: Send,
     F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send,
 {
+    fn is_repeatable(&self) -> bool {
+        false
+    }
+
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
         if let Some(work) = self.work.take() {
             self.found = Some(work(tx)?);
@@ -299,14 +328,49 @@ where
     }
 
     fn answer(self: Box<Self>, lost: Option<StoreError>) {
-        let answer = match (lost, self.found) {
-            (Some(error), _) => Err(error),
-            (None, Some(found)) => Ok(found),
-            (None, None) => Err(broken("a job was not run")),
-        };
-        // Nobody may be waiting any more, which changes nothing.
-        drop(self.reply.send(answer));
+        hand_over(self.reply, self.found, lost);
     }
+}
+
+/// Work for the writer that may be done more than once, and who waits for it.
+struct Routine<T, F> {
+    work: F,
+    found: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Routine<T, F>
+where
+    T: Send,
+    F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send,
+{
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        self.found = None;
+        self.found = Some((self.work)(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, lost: Option<StoreError>) {
+        hand_over(self.reply, self.found, lost);
+    }
+}
+
+fn hand_over<T>(
+    reply: oneshot::Sender<Result<T, StoreError>>,
+    found: Option<T>,
+    lost: Option<StoreError>,
+) {
+    let answer = match (lost, found) {
+        (Some(error), _) => Err(error),
+        (None, Some(found)) => Ok(found),
+        (None, None) => Err(broken("a job was not run")),
+    };
+    // Nobody may be waiting any more, which changes nothing.
+    drop(reply.send(answer));
 }
 
 struct Question<T, F> {
@@ -345,6 +409,10 @@ impl Weighed for WriteJob {
     fn weight(&self) -> usize {
         self.weight
     }
+
+    fn is_patient(&self) -> bool {
+        matches!(self.class, Class::Outcome)
+    }
 }
 
 impl Weighed for ReadJob {
@@ -354,6 +422,10 @@ impl Weighed for ReadJob {
 
     fn weight(&self) -> usize {
         1
+    }
+
+    fn is_patient(&self) -> bool {
+        false
     }
 }
 

@@ -2,28 +2,37 @@
 
 use std::collections::BTreeMap;
 
-use model::contract::{Ahead, AheadRead, Backlog, DueAsk, DueRead, LaneStart, LaneTarget, Mark};
-use model::delivery::Due;
+use model::contract::{
+    Ahead, AheadRead, Backlog, BacklogMark, DueAsk, DueRead, LaneStart, LaneTarget, Mark,
+};
+use model::delivery::{Delivery, Due};
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
+use model::tenant::DialectName;
 use model::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::rows;
 
-// One seek per lane, over all that the lane before has pending.
-const NEXT_LANE: &str = "
+// Seeks over all that the lane before has pending.
+const NEXT_RETRIED: &str = "
     select webhook_id, due_at from delivery indexed by delivery_due
     where state = 0 and webhook_id > ?1
     order by webhook_id, due_at
+    limit 1";
+const NEXT_FRESH: &str = "
+    select d.webhook_id, n.accepted_at from delivery d indexed by delivery_fresh
+    join notification n on n.id = d.notification_id
+    where d.state = 4 and d.webhook_id > ?1
+    order by d.webhook_id, d.notification_id
     limit 1";
 const TARGET: &str = "
     select w.id, t.dialect, w.target_url, w.headers, w.disabled_at, w.key, w.retries_max,
       w.paused_until, w.tenant_id
     from webhook w join tenant t on t.id = w.tenant_id
     where w.id = ?1";
-const DUE: &str = "
+const RETRIED: &str = "
     select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
       d.round_began_at, d.due_at, n.headers, n.body, n.key
     from delivery d indexed by delivery_due
@@ -31,10 +40,25 @@ const DUE: &str = "
     where d.state = 0 and d.webhook_id = ?1 and d.due_at <= ?2
     order by d.due_at, d.notification_id
     limit ?3";
-const DUE_AFTER: &str = "
+const RETRIED_AFTER: &str = "
     select due_at from delivery indexed by delivery_due
     where state = 0 and webhook_id = ?1 and (due_at, notification_id) > (?2, ?3)
     order by due_at, notification_id
+    limit 1";
+// Due since they were accepted, and that is the order of their ids.
+const FRESH: &str = "
+    select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
+      d.round_began_at, n.accepted_at, n.headers, n.body, n.key
+    from delivery d indexed by delivery_fresh
+    join notification n on n.id = d.notification_id
+    where d.state = 4 and d.webhook_id = ?1
+    order by d.notification_id
+    limit ?2";
+const FRESH_AFTER: &str = "
+    select n.accepted_at from delivery d indexed by delivery_fresh
+    join notification n on n.id = d.notification_id
+    where d.state = 4 and d.webhook_id = ?1 and d.notification_id > ?2
+    order by d.notification_id
     limit 1";
 
 // Of an attempt ahead of its time both it and the one before name the same time for the next.
@@ -58,31 +82,40 @@ const RETRYING_SINCE: &str = "
     order by notification_id
     limit 1";
 const LATEST_ENDS: &str = "
-    select state, ended_at from delivery indexed by delivery_log
+    select state, ended_at from delivery
     where webhook_id = ?1
     order by notification_id desc
     limit ?2";
 
-// The index has all of it, in this order.
-const PENDING: &str = "
+// The indexes have all of it, in this order.
+const PENDING_RETRIED: &str = "
     select webhook_id, due_at, notification_id from delivery indexed by delivery_due
     where state = 0 and (webhook_id, due_at, notification_id) > (?1, ?2, ?3)
     order by webhook_id, due_at, notification_id
     limit ?4";
+const PENDING_FRESH: &str = "
+    select webhook_id, notification_id from delivery indexed by delivery_fresh
+    where state = 4 and (webhook_id, notification_id) > (?1, ?2)
+    order by webhook_id, notification_id
+    limit ?3";
 const DIALECT: &str = "
     select t.dialect from webhook w join tenant t on t.id = w.tenant_id
     where w.id = ?1";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    PENDING,
-    DIALECT,
-    NEXT_LANE,
-    TARGET,
-    DUE,
-    DUE_AFTER,
     AHEAD,
     RETRYING_SINCE,
     LATEST_ENDS,
+    PENDING_RETRIED,
+    PENDING_FRESH,
+    DIALECT,
+    NEXT_RETRIED,
+    NEXT_FRESH,
+    TARGET,
+    RETRIED,
+    RETRIED_AFTER,
+    FRESH,
+    FRESH_AFTER,
 ];
 
 /// Of a webhook's latest deliveries so many are looked at for a success.
@@ -94,23 +127,33 @@ pub(crate) fn lanes(
     limit: usize,
 ) -> Result<Vec<LaneStart>, Fault> {
     let mut lanes: Vec<LaneStart> = Vec::new();
-    let mut statement = conn.prepare_cached(NEXT_LANE)?;
+    let mut retried = conn.prepare_cached(NEXT_RETRIED)?;
+    let mut fresh = conn.prepare_cached(NEXT_FRESH)?;
     while lanes.len() < limit {
         let latest = lanes.last().map(|lane| lane.webhook).or(after);
-        let next = statement
-            .query_row([latest.map_or(i64::MIN, |webhook| webhook.0)], |row| {
-                Ok(LaneStart {
-                    webhook: WebhookId(row.get(0)?),
-                    due_at: Timestamp::from_millis(row.get(1)?),
-                })
-            })
-            .optional()?;
-        match next {
+        let latest = latest.map_or(i64::MIN, |webhook| webhook.0);
+        let both = [
+            next_lane(&mut retried, latest)?,
+            next_lane(&mut fresh, latest)?,
+        ];
+        // Of the same lane in both the earlier one.
+        let first = both.into_iter().flatten();
+        match first.min_by_key(|lane| (lane.webhook, lane.due_at)) {
             Some(lane) => lanes.push(lane),
             None => break,
         }
     }
     Ok(lanes)
+}
+
+fn next_lane(statement: &mut Statement<'_>, after: i64) -> Result<Option<LaneStart>, Fault> {
+    let next = statement.query_row([after], |row| {
+        Ok(LaneStart {
+            webhook: WebhookId(row.get(0)?),
+            due_at: Timestamp::from_millis(row.get(1)?),
+        })
+    });
+    Ok(next.optional()?)
 }
 
 pub(crate) fn targets(conn: &Connection, webhooks: &[WebhookId]) -> Result<Vec<LaneTarget>, Fault> {
@@ -180,35 +223,76 @@ pub(crate) fn due(
 }
 
 fn due_of(conn: &Connection, ask: DueAsk, now: Timestamp) -> Result<DueRead, Fault> {
-    let limit = i64::try_from(ask.limit).unwrap_or(i64::MAX);
-    let mut deliveries = Vec::new();
-    let mut statement = conn.prepare_cached(DUE)?;
-    let mut rows = statement.query(params![ask.webhook.0, now.as_millis(), limit])?;
-    while let Some(row) = rows.next()? {
-        deliveries.push(delivery(row)?);
-    }
-    let latest = match deliveries.last() {
-        // All that is due was read, and what follows is due after now.
-        _ if deliveries.len() < ask.limit => (now.as_millis(), i64::MAX),
-        Some(Due { delivery, .. }) => (delivery.due_at.as_millis(), delivery.id.notification.0),
-        None => (i64::MIN, i64::MIN),
+    let (webhook, limit) = (ask.webhook.0, ask.limit);
+    let bound = i64::try_from(limit).unwrap_or(i64::MAX);
+    let retried = read(conn, RETRIED, params![webhook, now.as_millis(), bound], now)?;
+    let fresh = read(conn, FRESH, params![webhook, bound], now)?;
+    let retried = retried.into_iter().map(|due| (RETRIED_AFTER, due));
+    let fresh = fresh.into_iter().map(|due| (FRESH_AFTER, due));
+    let mut found: Vec<(&str, Due)> = retried.chain(fresh).collect();
+    found.sort_by_key(|(_, due)| (due.delivery.due_at, due.delivery.id.notification));
+    found.truncate(limit);
+    // What follows the last of its kind is the next of it.
+    let last = |kind: &str| {
+        let last = found.iter().rev().find(|(own, _)| *own == kind);
+        last.map_or((i64::MIN, i64::MIN), |(_, due)| {
+            let Delivery { id, due_at, .. } = &due.delivery;
+            (due_at.as_millis(), id.notification.0)
+        })
     };
-    let next_due_at = conn
-        .prepare_cached(DUE_AFTER)?
-        .query_row(params![ask.webhook.0, latest.0, latest.1], |row| row.get(0))
-        .optional()?
-        .map(Timestamp::from_millis);
-    let room = ask.limit.saturating_sub(deliveries.len());
+    let (due_at, notification) = last(RETRIED_AFTER);
+    let after = params![webhook, due_at, notification];
+    let next_retried = next(conn, RETRIED_AFTER, after)?;
+    let (_, notification) = last(FRESH_AFTER);
+    let next_fresh = next(conn, FRESH_AFTER, params![webhook, notification])?;
+    let room = limit.saturating_sub(found.len());
     let ahead = match ask.ahead {
         Some(ahead) if room > 0 => Some(read_ahead(conn, ask.webhook, ahead, room, now)?),
         Some(_) | None => None,
     };
     Ok(DueRead {
         webhook: ask.webhook,
-        deliveries,
-        next_due_at,
+        deliveries: found.into_iter().map(|(_, due)| due).collect(),
+        next_due_at: [next_retried, next_fresh].into_iter().flatten().min(),
         ahead,
     })
+}
+
+/// Those due by `now`.
+fn read(
+    conn: &Connection,
+    sql: &'static str,
+    params: impl Params,
+    now: Timestamp,
+) -> Result<Vec<Due>, Fault> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    let mut deliveries = Vec::new();
+    while let Some(row) = rows.next()? {
+        let delivery = rows::delivery(row)?;
+        if delivery.due_at > now {
+            break;
+        }
+        deliveries.push(Due {
+            delivery,
+            key: row.get(9)?,
+            headers: rows::headers(row, 7)?,
+            body: rows::bytes(row, 8)?,
+        });
+    }
+    Ok(deliveries)
+}
+
+fn next(
+    conn: &Connection,
+    sql: &'static str,
+    params: impl Params,
+) -> Result<Option<Timestamp>, Fault> {
+    let found = conn
+        .prepare_cached(sql)?
+        .query_row(params, |row| row.get(0))
+        .optional()?;
+    Ok(found.map(Timestamp::from_millis))
 }
 
 /// Goes through what is due after `now`, a bounded step of it.
@@ -264,32 +348,64 @@ fn delivery(row: &Row<'_>) -> Result<Due, Fault> {
     })
 }
 
-pub(crate) fn backlog(
-    conn: &Connection,
-    after: Option<(WebhookId, Mark)>,
-) -> Result<Backlog, Fault> {
-    let (webhook, due_at, notification) = after.map_or((i64::MIN, i64::MIN, i64::MIN), |after| {
-        let (webhook, mark) = after;
-        (webhook.0, mark.due_at.as_millis(), mark.notification.0)
-    });
+/// First what was tried, then what was not.
+pub(crate) fn backlog(conn: &Connection, after: Option<BacklogMark>) -> Result<Backlog, Fault> {
     let limit = i64::try_from(limits::SWEEP_ROWS_MAX).unwrap_or(i64::MAX);
+    let fresh = after.is_some_and(|after| after.fresh);
+    let (webhook, due_at, notification) = after.map_or((i64::MIN, i64::MIN, i64::MIN), |after| {
+        let mark = after.mark;
+        (
+            after.webhook.0,
+            mark.due_at.as_millis(),
+            mark.notification.0,
+        )
+    });
     let mut of_webhooks: Vec<(WebhookId, u64)> = Vec::new();
-    let (mut rows_read, mut last) = (0, None);
-    let mut statement = conn.prepare_cached(PENDING)?;
-    let mut rows = statement.query(params![webhook, due_at, notification, limit])?;
+    let (mut looked_at, mut last) = (0, None);
+    let mut statement = conn.prepare_cached(match fresh {
+        true => PENDING_FRESH,
+        false => PENDING_RETRIED,
+    })?;
+    let mut rows = match fresh {
+        true => statement.query(params![webhook, notification, limit])?,
+        false => statement.query(params![webhook, due_at, notification, limit])?,
+    };
     while let Some(row) = rows.next()? {
         let webhook = WebhookId(row.get(0)?);
-        rows_read += 1;
-        let mark = Mark {
-            due_at: rows::time(row, 1)?,
-            notification: NotificationId(row.get(2)?),
+        let (due_at, at) = match fresh {
+            true => (Timestamp::EPOCH, 1),
+            false => (rows::time(row, 1)?, 2),
         };
-        last = Some((webhook, mark));
+        let notification = NotificationId(row.get(at)?);
+        let mark = Mark {
+            due_at,
+            notification,
+        };
+        looked_at += 1;
+        last = Some(BacklogMark {
+            fresh,
+            webhook,
+            mark,
+        });
         match of_webhooks.last_mut() {
             Some((latest, count)) if *latest == webhook => *count += 1,
             Some(_) | None => of_webhooks.push((webhook, 1)),
         }
     }
+    Ok(Backlog {
+        counts: by_dialect(conn, of_webhooks)?,
+        next: match (last, fresh) {
+            (Some(last), _) if looked_at >= limits::SWEEP_ROWS_MAX => Some(last),
+            (_, false) => Some(BacklogMark::FRESH),
+            (_, true) => None,
+        },
+    })
+}
+
+fn by_dialect(
+    conn: &Connection,
+    of_webhooks: Vec<(WebhookId, u64)>,
+) -> Result<BTreeMap<DialectName, u64>, Fault> {
     let mut counts = BTreeMap::new();
     let mut statement = conn.prepare_cached(DIALECT)?;
     for (webhook, count) in of_webhooks {
@@ -298,8 +414,5 @@ pub(crate) fn backlog(
             *counts.entry(rows::dialect(row, 0)?).or_default() += count;
         }
     }
-    Ok(Backlog {
-        counts,
-        next: last.filter(|_| rows_read >= limits::SWEEP_ROWS_MAX),
-    })
+    Ok(counts)
 }

@@ -1,9 +1,10 @@
-//! Envelopes: what many attempts have in common (masked URL, request header lines), kept once.
+//! Envelopes: what many attempts have in common (masked URL, request header lines), kept once. So
+//! are an answer's header lines from the second time on: they differ by their date at most.
 //!
 //! Found by a hash of both, compared in full. An envelope belongs to the day of the latest
 //! notification when it was written, so pruning knows which have no attempt left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use model::attempt::Attempt;
@@ -32,6 +33,8 @@ const DAY_MS: i64 = 24 * 3_600_000;
 pub(crate) struct Envelopes {
     day: i64,
     known: BTreeMap<i64, Known>,
+    /// Hashes of answers' lines that were met once.
+    met: BTreeSet<i64>,
 }
 
 struct Known {
@@ -42,12 +45,39 @@ struct Known {
 
 /// The id of the envelope of this attempt, which is written down if it is new.
 pub(crate) fn intern(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<i64, Fault> {
-    let day = day(tx.latest_accepted_at()?);
     let (url, headers) = (&attempt.url, &attempt.request_headers);
     let hash = hash(url, &headers.0);
-    if let Some(id) = tx.memory.envelopes.get(day, hash, url, headers) {
-        return Ok(id);
+    let day = day(tx.latest_accepted_at()?);
+    match tx.memory.envelopes.get(day, hash, url, headers) {
+        Some(id) => Ok(id),
+        None => look_up(tx, day, hash, url, headers),
     }
+}
+
+/// The id of the envelope of an answer's lines; none for lines that are met for the first time,
+/// which stay with their attempt.
+pub(crate) fn intern_answer(tx: &mut Tx<'_>, headers: &Headers) -> Result<Option<i64>, Fault> {
+    if headers.is_empty() {
+        return Ok(None);
+    }
+    let hash = hash("", &headers.0);
+    let day = day(tx.latest_accepted_at()?);
+    if let Some(id) = tx.memory.envelopes.get(day, hash, "", headers) {
+        return Ok(Some(id));
+    }
+    if tx.memory.envelopes.meet(hash) {
+        return Ok(None);
+    }
+    look_up(tx, day, hash, "", headers).map(Some)
+}
+
+fn look_up(
+    tx: &mut Tx<'_>,
+    day: i64,
+    hash: i64,
+    url: &str,
+    headers: &Headers,
+) -> Result<i64, Fault> {
     let id = match find(tx, day, hash, url, headers)? {
         Some(id) => id,
         None => {
@@ -56,14 +86,12 @@ pub(crate) fn intern(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<i64, Fault> {
                 .insert(params![day, hash, url, rows::blob(&headers.0)])?
         }
     };
-    tx.memory.envelopes.keep(
-        hash,
-        Known {
-            url: url.clone(),
-            headers: headers.clone(),
-            id,
-        },
-    );
+    let known = Known {
+        url: url.to_owned(),
+        headers: headers.clone(),
+        id,
+    };
+    tx.memory.envelopes.keep(hash, known);
     Ok(id)
 }
 
@@ -95,9 +123,18 @@ impl Envelopes {
         if self.day != day {
             self.day = day;
             self.known.clear();
+            self.met.clear();
         }
         let known = self.known.get(&hash)?;
         (known.url == url && known.headers == *headers).then_some(known.id)
+    }
+
+    /// Notes that these lines were met. Answers whether it was for the first time.
+    fn meet(&mut self, hash: i64) -> bool {
+        if self.met.len() >= REMEMBERED_MAX {
+            self.met.clear();
+        }
+        self.met.insert(hash)
     }
 
     fn keep(&mut self, hash: i64, known: Known) {

@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering;
 
 use model::attempt::Outcome;
 use model::contract::{
-    Backlog, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Mark, Reply,
+    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply,
     Requeue, Requeued, Settlement, Store,
 };
 use model::id::{DeliveryId, TenantId, WebhookId};
@@ -81,25 +81,25 @@ impl Ledger for Sqlite {
     fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>> {
         let weight = batch.iter().map(|new| weight(new.body.len())).sum();
         self.desk
-            .write(Class::Intake, weight, move |tx| accept::accept(tx, &batch))
+            .write_again(Class::Intake, weight, move |tx| accept::accept(tx, &batch))
     }
 
     fn lanes(&self, after: Option<WebhookId>, limit: usize) -> Reply<Vec<LaneStart>> {
         self.desk
-            .write(Class::Work, 1, move |tx| due::lanes(tx.conn, after, limit))
+            .write_again(Class::Work, 1, move |tx| due::lanes(tx.conn, after, limit))
     }
 
     fn targets(&self, webhooks: Vec<WebhookId>) -> Reply<Vec<LaneTarget>> {
         self.desk
-            .write(Class::Work, 1, move |tx| due::targets(tx.conn, &webhooks))
+            .write_again(Class::Work, 1, move |tx| due::targets(tx.conn, &webhooks))
     }
 
     fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>> {
         self.desk
-            .write(Class::Work, 1, move |tx| due::due(tx.conn, &lanes, now))
+            .write_again(Class::Work, 1, move |tx| due::due(tx.conn, &lanes, now))
     }
 
-    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog> {
+    fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog> {
         self.desk
             .read(Class::Sweep, move |conn| due::backlog(conn, after))
     }
@@ -109,9 +109,10 @@ impl Ledger for Sqlite {
             Outcome::Answered(answer) => weight(answer.body.len()),
             Outcome::Failed(_) => 1,
         });
-        self.desk.write(Class::Work, weight.sum(), move |tx| {
-            settle::settle(tx, &batch)
-        })
+        self.desk
+            .write_again(Class::Outcome, weight.sum(), move |tx| {
+                settle::settle(tx, &batch)
+            })
     }
 
     fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {
@@ -135,7 +136,7 @@ impl Ledger for Sqlite {
                 "a reader of the store has ended",
             ))));
         }
-        self.desk.write(Class::Work, 1, |_| Ok(()))
+        self.desk.write_again(Class::Work, 1, |_| Ok(()))
     }
 }
 

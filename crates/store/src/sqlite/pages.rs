@@ -19,24 +19,29 @@ use crate::sqlite::{rows, webhooks};
 
 const COLUMNS: &str = "
     select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, d.state, d.cause,
-      d.attempts, n.accepted_at, d.due_at, d.ended_at,
-      a.status, a.failure, a.detail, a.headers, a.body_end, a.began_at";
+      d.attempts, n.accepted_at, iif(d.state = 4, n.accepted_at, d.due_at), d.ended_at,
+      a.status, a.failure, a.detail, coalesce(a.headers, h.headers), a.body_end, a.began_at";
 const LATEST: &str = "
     left join attempt a on a.notification_id = d.notification_id
-      and a.webhook_id = d.webhook_id and a.number = d.attempts";
+      and a.webhook_id = d.webhook_id and a.number = d.attempts
+    left join envelope h on h.id = a.answer_id";
 const STORY: &str = "
     select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, d.state, d.cause,
-      d.attempts, n.accepted_at, d.due_at, d.ended_at,
-      a.status, a.failure, a.detail, a.headers, a.body_end, a.began_at, n.headers, n.body
+      d.attempts, n.accepted_at, iif(d.state = 4, n.accepted_at, d.due_at), d.ended_at,
+      a.status, a.failure, a.detail, coalesce(a.headers, h.headers), a.body_end, a.began_at, n.headers, n.body
     from delivery d
     join notification n on n.id = d.notification_id and n.tenant_id = ?3
     left join attempt a on a.notification_id = d.notification_id
       and a.webhook_id = d.webhook_id and a.number = d.attempts
+    left join envelope h on h.id = a.answer_id
     where d.notification_id = ?1 and d.webhook_id = ?2";
 const ATTEMPTS: &str = "
     select a.number, a.began_at, a.duration_ms, e.url, e.headers,
-      a.status, a.failure, a.detail, a.headers, a.body_end, a.body, a.next_due_at
-    from attempt a join envelope e on e.id = a.envelope_id
+      a.status, a.failure, a.detail, coalesce(a.headers, h.headers), a.body_end, a.body,
+      a.next_due_at
+    from attempt a
+    join envelope e on e.id = a.envelope_id
+    left join envelope h on h.id = a.answer_id
     where a.notification_id = ?1 and a.webhook_id = ?2
     order by a.number desc
     limit ?3";
@@ -175,20 +180,39 @@ impl Log<'_> {
         if ids.from >= ids.to || limit == 0 {
             return Ok(Vec::new());
         }
-        let sql = page_sql(self.status, self.action_type.is_some(), direction);
+        let mut page = Vec::new();
+        for index in indexes(self.status) {
+            let sql = page_sql(index, self.action_type.is_some(), direction);
+            self.read_by(&sql, ids, limit, &mut page)?;
+        }
+        let id = |row: &DeliveryRow| row.id.notification;
+        match direction {
+            Direction::Older => page.sort_by_key(|row| std::cmp::Reverse(id(row))),
+            Direction::Newer => page.sort_by_key(id),
+        }
+        page.truncate(limit);
+        Ok(page)
+    }
+
+    fn read_by(
+        &self,
+        sql: &str,
+        ids: Ids,
+        limit: usize,
+        page: &mut Vec<DeliveryRow>,
+    ) -> Result<(), Fault> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut statement = self.conn.prepare_cached(sql)?;
         let mut found = match self.action_type {
             None => statement.query(params![self.webhook.0, ids.from, ids.to, limit])?,
             Some(action) => {
                 statement.query(params![self.webhook.0, ids.from, ids.to, limit, action])?
             }
         };
-        let mut page = Vec::new();
         while let Some(row) = found.next()? {
             page.push(delivery_row(row)?);
         }
-        Ok(page)
+        Ok(())
     }
 }
 
@@ -196,23 +220,40 @@ impl Log<'_> {
 pub(crate) fn page_statements() -> Vec<String> {
     let statuses = Status::ALL.into_iter().map(Some).chain([None]);
     statuses
-        .flat_map(|status| [false, true].map(|by_action| (status, by_action)))
-        .flat_map(|(status, by_action)| {
+        .flat_map(indexes)
+        .flat_map(|index| [false, true].map(|by_action| (index, by_action)))
+        .flat_map(|(index, by_action)| {
             [Direction::Older, Direction::Newer]
-                .map(|direction| page_sql(status, by_action, direction))
+                .map(|direction| page_sql(index, by_action, direction))
         })
         .collect()
 }
 
-fn page_sql(status: Option<Status>, by_action: bool, direction: Direction) -> String {
-    let (index, only) = match status {
-        None => ("delivery_log", ""),
-        Some(Status::Delivered) => ("delivery_log", "and d.state = 1"),
-        Some(Status::Pending) => ("delivery_fresh", "and d.state = 0 and d.attempts = 0"),
-        Some(Status::Retrying) => ("delivery_retrying", "and d.state = 0 and d.attempts > 0"),
-        Some(Status::Exhausted) => ("delivery_exhausted", "and d.state = 2"),
-        Some(Status::Cancelled) => ("delivery_cancelled", "and d.state = 3"),
-    };
+/// What leads through the deliveries of a status, and the condition it stands for.
+type Index = (&'static str, &'static str);
+
+fn indexes(status: Option<Status>) -> &'static [Index] {
+    match status {
+        None => &[("", "")],
+        Some(Status::Delivered) => &[("", "and d.state = 1")],
+        Some(Status::Pending) => &[
+            ("indexed by delivery_fresh", "and d.state = 4"),
+            (
+                "indexed by delivery_untried",
+                "and d.state = 0 and d.attempts = 0",
+            ),
+        ],
+        Some(Status::Retrying) => &[(
+            "indexed by delivery_retrying",
+            "and d.state = 0 and d.attempts > 0",
+        )],
+        Some(Status::Exhausted) => &[("indexed by delivery_exhausted", "and d.state = 2")],
+        Some(Status::Cancelled) => &[("indexed by delivery_cancelled", "and d.state = 3")],
+    }
+}
+
+fn page_sql(index: &Index, by_action: bool, direction: Direction) -> String {
+    let (index, only) = index;
     let of_action = if by_action {
         "and n.action_type = ?5"
     } else {
@@ -225,7 +266,7 @@ fn page_sql(status: Option<Status>, by_action: bool, direction: Direction) -> St
     // `cross join` keeps the order of the tables: the log leads, the rest is looked up.
     format!(
         "{COLUMNS}
-    from delivery d indexed by {index}
+    from delivery d {index}
     cross join notification n on n.id = d.notification_id{LATEST}
     where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
       {only} {of_action}

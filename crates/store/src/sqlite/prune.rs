@@ -15,7 +15,7 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::sqlite::envelopes::{self, Envelopes};
 use crate::sqlite::fault::Fault;
-use crate::sqlite::rows::{self, PENDING};
+use crate::sqlite::rows::{self, FRESH, PENDING};
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{catalog, pages};
 
@@ -35,7 +35,7 @@ const NEXT_TENANT: &str = "
     order by id
     limit 1";
 const LOGGED: &str = "
-    select d.notification_id, d.state from delivery d indexed by delivery_log
+    select d.notification_id, d.state from delivery d
     where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
     order by d.notification_id
     limit ?4";
@@ -53,7 +53,10 @@ const DROP_DELIVERY: &str = "
     delete from delivery where notification_id = ?1 and webhook_id = ?2";
 const DROP_NOTIFICATION: &str = "
     delete from notification
-    where id = ?1 and not exists (select 1 from delivery where notification_id = ?1)";
+    where id = ?1 and coalesce(removed_count, 0) + 1 >= delivery_count";
+const COUNT_REMOVED: &str = "
+    update notification set removed_count = coalesce(removed_count, 0) + 1
+    where id = ?1";
 const DROP_ANSWERS: &str = "
     delete from kept_answer where id in (
       select id from kept_answer indexed by kept_answer_age
@@ -74,6 +77,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DROP_ATTEMPTS,
     DROP_DELIVERY,
     DROP_NOTIFICATION,
+    COUNT_REMOVED,
     DROP_ANSWERS,
     DROP_ENVELOPES,
 ];
@@ -158,7 +162,7 @@ fn prune_log(
     let mut reached = from;
     for (notification, state) in logged {
         reached = notification;
-        if state == PENDING {
+        if [PENDING, FRESH].contains(&state) {
             budget.take(1);
         } else if !drop_delivery(tx, notification, id, budget)? {
             return Ok(Some(At::Log(WebhookId(id), NotificationId(reached))));
@@ -192,6 +196,11 @@ fn drop_delivery(
         .conn
         .prepare_cached(DROP_NOTIFICATION)?
         .execute([notification])?;
+    if dropped == 0 {
+        tx.conn
+            .prepare_cached(COUNT_REMOVED)?
+            .execute([notification])?;
+    }
     budget.take(1 + dropped);
     Ok(true)
 }

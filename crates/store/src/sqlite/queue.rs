@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use model::contract::StoreError;
 use model::limits;
+use tokio::time::Instant;
 
 use crate::sqlite::fault::broken;
 
@@ -17,6 +18,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A sweep waits for as many groups at most, however busy the house is.
 const GROUPS_BEFORE_SWEEP: u32 = 4;
+
+/// A commit costs the same for one job as for many. What nobody waits for lets so much time pass,
+/// so that it shares the commit of what comes meanwhile.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// As long as groups are of several jobs, they begin so far apart that they gather more.
+const PACE: Duration = Duration::from_micros(700);
+
+/// From so many jobs on a group is worth a commit at once.
+const GROUP_WORTH: usize = 64;
+
+/// A group of so many is followed by another one soon.
+const BUSY_FROM: usize = 4;
 
 /// What waits for a thread.
 pub(crate) struct Queue<J> {
@@ -30,6 +44,8 @@ pub(crate) struct Queue<J> {
 pub(crate) enum Class {
     /// New notifications.
     Intake,
+    /// What became of attempts.
+    Outcome,
     /// Everything else that somebody waits for.
     Work,
     /// What takes long: removing and cancelling, lists that are filtered.
@@ -42,9 +58,19 @@ struct Inner<J> {
     /// Groups taken since a sweep waits.
     groups_since: u32,
     /// By class.
-    weights: [usize; 3],
+    weights: [usize; 4],
     closing: bool,
     dead: bool,
+    /// Threads that wait for a job.
+    waiting: usize,
+    /// Of those jobs that are not patient, so many must be there before a thread is woken.
+    wake_from: usize,
+    /// Jobs that are not patient.
+    urgent: usize,
+    /// When the first of the jobs came, if all are patient.
+    patient_since: Option<Instant>,
+    /// When the next group begins at the earliest, unless it is worth it.
+    not_before: Option<Instant>,
 }
 
 pub(crate) enum Taken<J> {
@@ -60,9 +86,14 @@ impl<J> Default for Queue<J> {
                 jobs: VecDeque::new(),
                 sweeps: VecDeque::new(),
                 groups_since: 0,
-                weights: [0; 3],
+                weights: [0; 4],
                 closing: false,
                 dead: false,
+                waiting: 0,
+                wake_from: 1,
+                urgent: 0,
+                patient_since: None,
+                not_before: None,
             }),
             arrived: Condvar::new(),
         }
@@ -87,46 +118,65 @@ impl<J: Weighed> Queue<J> {
             return Err(StoreError::Busy);
         }
         *sum += weight;
+        let patient = job.is_patient();
         match class {
-            Class::Intake | Class::Work => inner.jobs.push_back(job),
+            Class::Intake | Class::Outcome | Class::Work => inner.jobs.push_back(job),
             Class::Sweep => inner.sweeps.push_back(job),
         }
+        if patient && inner.patient_since.is_none() {
+            inner.patient_since = Some(Instant::now());
+        }
+        inner.urgent += usize::from(!patient);
+        // A thread that works finds it by itself; waking it would cost a call to the system.
+        let first = inner.jobs.len() + inner.sweeps.len() == 1;
+        let wakes = inner.waiting > 0 && (first || inner.urgent >= inner.wake_from);
         drop(inner);
         match class {
-            Class::Intake | Class::Work => self.arrived.notify_one(),
+            Class::Intake | Class::Outcome | Class::Work if wakes => self.arrived.notify_one(),
+            Class::Intake | Class::Outcome | Class::Work => {}
             // Not every thread takes it.
             Class::Sweep => self.arrived.notify_all(),
         }
         Ok(())
     }
 
-    /// All jobs that have arrived, or one sweep.
+    /// All jobs that have arrived, or one sweep; once it is time for a group.
     pub(crate) fn take_group(&self) -> Taken<J> {
         let mut inner = lock(&self.inner);
         let mut waited = false;
         loop {
-            let sweep_is_next = inner.jobs.is_empty() || inner.groups_since >= GROUPS_BEFORE_SWEEP;
-            if sweep_is_next && let Some(job) = inner.sweeps.pop_front() {
-                inner.groups_since = 0;
-                inner.lighten(&job);
-                return Taken::Group(vec![job]);
+            let until = inner.next_group_at().filter(|at| *at > Instant::now());
+            if until.is_none() {
+                let sweep_is_next =
+                    inner.jobs.is_empty() || inner.groups_since >= GROUPS_BEFORE_SWEEP;
+                if sweep_is_next && let Some(job) = inner.sweeps.pop_front() {
+                    inner.groups_since = 0;
+                    inner.urgent = inner.urgent.saturating_sub(1);
+                    inner.lighten(&job);
+                    return Taken::Group(vec![job]);
+                }
+                if !inner.jobs.is_empty() {
+                    return Taken::Group(inner.take_jobs());
+                }
+                if inner.closing {
+                    return Taken::Closed;
+                }
+                if waited {
+                    return Taken::Nothing;
+                }
             }
-            if !inner.jobs.is_empty() {
-                inner.groups_since += u32::from(!inner.sweeps.is_empty());
-                let jobs = std::mem::take(&mut inner.jobs);
-                jobs.iter().for_each(|job| inner.lighten(job));
-                return Taken::Group(jobs.into());
-            }
-            if inner.closing {
-                return Taken::Closed;
-            }
-            if waited {
-                return Taken::Nothing;
-            }
-            let woken = self.arrived.wait_timeout(inner, LOOK_EVERY);
+            let (limit, wake_from) = match until {
+                Some(at) if inner.urgent > 0 => (at - Instant::now(), GROUP_WORTH),
+                Some(at) => (at - Instant::now(), 1),
+                None => (LOOK_EVERY, 1),
+            };
+            inner.waiting += 1;
+            inner.wake_from = wake_from;
+            let woken = self.arrived.wait_timeout(inner, limit);
             let (guard, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
             inner = guard;
-            waited = timeout.timed_out();
+            inner.waiting -= 1;
+            waited = until.is_none() && timeout.timed_out();
         }
     }
 
@@ -140,14 +190,17 @@ impl<J: Weighed> Queue<J> {
                 next = inner.sweeps.pop_front();
             }
             if let Some(job) = next {
+                inner.urgent = inner.urgent.saturating_sub(1);
                 inner.lighten(&job);
                 return Some(job);
             }
             if inner.closing {
                 return None;
             }
+            inner.waiting += 1;
             let woken = self.arrived.wait(inner);
             inner = woken.unwrap_or_else(PoisonError::into_inner);
+            inner.waiting -= 1;
         }
     }
 
@@ -174,6 +227,28 @@ impl<J: Weighed> Queue<J> {
 }
 
 impl<J: Weighed> Inner<J> {
+    /// How long what is there may wait for more.
+    fn next_group_at(&self) -> Option<Instant> {
+        if self.closing || self.urgent >= GROUP_WORTH || self.jobs.is_empty() {
+            return None;
+        }
+        match self.urgent {
+            0 => self.patient_since.map(|since| since + PATIENCE),
+            _ => self.not_before,
+        }
+    }
+
+    fn take_jobs(&mut self) -> Vec<J> {
+        self.groups_since += u32::from(!self.sweeps.is_empty());
+        let busy = self.urgent >= BUSY_FROM;
+        self.not_before = busy.then(|| Instant::now() + PACE);
+        self.urgent = self.sweeps.len();
+        self.patient_since = None;
+        let jobs = std::mem::take(&mut self.jobs);
+        jobs.iter().for_each(|job| self.lighten(job));
+        jobs.into()
+    }
+
     fn lighten(&mut self, job: &J) {
         if let Some(sum) = self.weights.get_mut(job.class() as usize) {
             *sum = sum.saturating_sub(job.weight());
@@ -184,6 +259,8 @@ impl<J: Weighed> Inner<J> {
 pub(crate) trait Weighed {
     fn class(&self) -> Class;
     fn weight(&self) -> usize;
+    /// Whether nobody waits for it.
+    fn is_patient(&self) -> bool;
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -19,7 +19,10 @@ pub(crate) const PENDING: i64 = 0;
 pub(crate) const DELIVERED: i64 = 1;
 pub(crate) const EXHAUSTED: i64 = 2;
 pub(crate) const CANCELLED: i64 = 3;
+/// Pending, never tried, and due since it was accepted.
+pub(crate) const FRESH: i64 = 4;
 
+/// How a state is written down that an attempt led to.
 pub(crate) fn state_number(state: State) -> (i64, Option<i64>) {
     match state {
         State::Pending => (PENDING, None),
@@ -31,7 +34,7 @@ pub(crate) fn state_number(state: State) -> (i64, Option<i64>) {
 
 pub(crate) fn state(number: i64, cause: Option<i64>) -> Result<State, Unreadable> {
     match (number, cause) {
-        (PENDING, None) => Ok(State::Pending),
+        (PENDING | FRESH, None) => Ok(State::Pending),
         (DELIVERED, None) => Ok(State::Delivered),
         (EXHAUSTED, None) => Ok(State::Exhausted),
         (CANCELLED, Some(cause)) => CancelCause::ALL

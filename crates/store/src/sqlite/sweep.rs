@@ -15,23 +15,31 @@ use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{rows, webhooks};
 
-const CANCEL: &str = "
+const CANCEL_FRESH: &str = "
+    update delivery
+    set state = 3, cause = ?2, ended_at = ?3
+    where (webhook_id, notification_id) in (
+      select webhook_id, notification_id from delivery indexed by delivery_fresh
+      where state = 4 and webhook_id = ?1
+      limit ?4)";
+const CANCEL_RETRIED: &str = "
     update delivery
     set state = 3, cause = ?2, round_began_at = null, due_at = null, ended_at = ?3
-    where (notification_id, webhook_id) in (
-      select notification_id, webhook_id from delivery indexed by delivery_due
+    where (webhook_id, notification_id) in (
+      select webhook_id, notification_id from delivery indexed by delivery_due
       where state = 0 and webhook_id = ?1
       limit ?4)";
 const FIND: &str = "
-    select state, cause, due_at from delivery
-    where notification_id = ?1 and webhook_id = ?2";
+    select d.state, d.cause, iif(d.state = 4, n.accepted_at, d.due_at)
+    from delivery d join notification n on n.id = d.notification_id
+    where d.notification_id = ?1 and d.webhook_id = ?2";
 const AGAIN: &str = "
     update delivery
     set state = 0, cause = null, round = round + 1, round_start = attempts,
       round_began_at = null, due_at = ?3, ended_at = null
     where notification_id = ?1 and webhook_id = ?2";
 const SOONER: &str = "
-    update delivery set due_at = ?3
+    update delivery set state = 0, due_at = ?3
     where notification_id = ?1 and webhook_id = ?2";
 const EXHAUSTED: &str = "
     select notification_id from delivery indexed by delivery_exhausted
@@ -53,8 +61,16 @@ const RETRYING: &str = "
     order by d.due_at
     limit ?3";
 
-pub(crate) const STATEMENTS: &[&str] =
-    &[CANCEL, FIND, AGAIN, SOONER, EXHAUSTED, CANCELLED, RETRYING];
+pub(crate) const STATEMENTS: &[&str] = &[
+    CANCEL_FRESH,
+    CANCEL_RETRIED,
+    FIND,
+    AGAIN,
+    SOONER,
+    EXHAUSTED,
+    CANCELLED,
+    RETRYING,
+];
 
 /// Cancels what a webhook has pending, one step of it.
 pub(crate) fn cancel_pending(
@@ -64,12 +80,15 @@ pub(crate) fn cancel_pending(
     at: Timestamp,
 ) -> Result<usize, Fault> {
     let cause = rows::cause_number(rows::cancel_cause(cause));
-    let cancelled = tx.conn.prepare_cached(CANCEL)?.execute(params![
-        webhook.0,
-        cause,
-        at.as_millis(),
-        bound(limits::SWEEP_ROWS_MAX),
-    ])?;
+    let mut cancelled = 0;
+    for sql in [CANCEL_RETRIED, CANCEL_FRESH] {
+        cancelled += tx.conn.prepare_cached(sql)?.execute(params![
+            webhook.0,
+            cause,
+            at.as_millis(),
+            bound(limits::SWEEP_ROWS_MAX.saturating_sub(cancelled)),
+        ])?;
+    }
     Ok(cancelled)
 }
 

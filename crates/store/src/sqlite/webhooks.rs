@@ -283,7 +283,8 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault
 }
 
 /// Brings the index from what `before` stands for to what `after` stands for.
-fn rewrite_wishes(tx: &Tx<'_>, before: Option<&Webhook>, after: &Webhook) -> Result<(), Fault> {
+fn rewrite_wishes(tx: &mut Tx<'_>, before: Option<&Webhook>, after: &Webhook) -> Result<(), Fault> {
+    tx.memory.wanted.forget();
     let none = BTreeSet::new();
     let (old, new) = (
         before.map_or(&none, |webhook| indexed(webhook, &none)),

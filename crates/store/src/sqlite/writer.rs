@@ -2,6 +2,10 @@
 //!
 //! A job that fails is rolled back alone. If the transaction is lost, every job of it is. Nobody
 //! is told anything before the commit.
+//!
+//! Savepoints cost a copy of every page that a job touches. So a group of jobs that can be run
+//! twice is run without them first, and only if one of its jobs fails it is rolled back as a whole
+//! and run again, each job behind a savepoint of its own.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,9 +15,10 @@ use model::contract::{Listener, StoreError};
 use model::delivery::Due;
 use model::id::{TenantId, WebhookId};
 use model::time::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
+use crate::sqlite::accept::Wanted;
 use crate::sqlite::envelopes::Envelopes;
 use crate::sqlite::fault::{self, Fault};
 use crate::sqlite::meters::Meters;
@@ -44,6 +49,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
 
 /// Something to be written, and whoever waits for it.
 pub(crate) trait Job: Send {
+    /// Whether it may be run again after it was rolled back.
+    fn is_repeatable(&self) -> bool;
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault>;
     /// Hands the answer over: what `run` found, or why nothing of it was kept.
     fn answer(self: Box<Self>, lost: Option<StoreError>);
@@ -73,6 +80,7 @@ pub(crate) struct Memory {
     /// Events that are known to be registered.
     pub(crate) events: BTreeSet<(TenantId, String)>,
     pub(crate) envelopes: Envelopes,
+    pub(crate) wanted: Wanted,
     /// Where pruning goes on.
     pub(crate) pruned_to: Option<prune::At>,
 }
@@ -80,9 +88,15 @@ pub(crate) struct Memory {
 /// The transaction that a job runs in.
 pub(crate) struct Tx<'a> {
     pub(crate) conn: &'a Connection,
+    pub(crate) hot: Hot<'a>,
     pub(crate) memory: &'a mut Memory,
     pub(crate) notes: &'a mut Notes,
 }
+
+/// Statements that many jobs of a transaction use: taken from the connection's cache once, where
+/// they are found by their whole text.
+#[derive(Default)]
+pub(crate) struct Hot<'a>(Vec<(&'static str, CachedStatement<'a>)>);
 
 /// What is to be told once the transaction is committed.
 #[derive(Default)]
@@ -141,18 +155,30 @@ impl Writer {
         }
     }
 
-    fn run_group(&mut self, jobs: Vec<Box<dyn Job>>) -> Done {
+    fn run_group(&mut self, mut jobs: Vec<Box<dyn Job>>) -> Done {
         let mut done = Done {
             elsewhere: false,
             notes: Notes::default(),
             answers: Vec::with_capacity(jobs.len()),
         };
-        if let Err(error) = self.step(BEGIN) {
+        let mut begun = self.begin(&mut done);
+        if begun.is_ok() && jobs.iter().all(|job| job.is_repeatable()) {
+            let began_at = Instant::now();
+            if self.run_all(&mut jobs, &mut done.notes) {
+                done.answers = jobs.into_iter().map(|job| (job, None)).collect();
+                self.commit(&mut done, began_at);
+                return done;
+            }
+            self.roll_back();
+            self.memory = Memory::default();
+            done.notes = Notes::default();
+            begun = self.begin(&mut done);
+        }
+        if let Err(error) = begun {
             let told = Fault::Sql(error).told();
             done.answers = lost(jobs, &told);
             return done;
         }
-        done.elsewhere = self.notice_others();
         let began_at = Instant::now();
         let mut rest = jobs.into_iter();
         while let Some(mut job) = rest.next() {
@@ -164,13 +190,35 @@ impl Writer {
                 return done;
             }
         }
-        if let Err(error) = self.step(COMMIT) {
-            let told = fault::told_of_commit(error);
-            self.lose(&mut done, rest, &told);
-            return done;
-        }
-        self.shared.meters.committed(began_at, done.answers.len());
+        self.commit(&mut done, began_at);
         done
+    }
+
+    fn begin(&mut self, done: &mut Done) -> Result<(), rusqlite::Error> {
+        self.step(BEGIN)?;
+        done.elsewhere |= self.notice_others();
+        Ok(())
+    }
+
+    fn commit(&mut self, done: &mut Done, began_at: Instant) {
+        match self.step(COMMIT) {
+            Ok(()) => self.shared.meters.committed(began_at, done.answers.len()),
+            Err(error) => {
+                let told = fault::told_of_commit(error);
+                self.lose(done, std::iter::empty(), &told);
+            }
+        }
+    }
+
+    /// Runs jobs with nothing between them. Answers whether all of them could be.
+    fn run_all(&mut self, jobs: &mut [Box<dyn Job>], notes: &mut Notes) -> bool {
+        let mut tx = Tx {
+            conn: &self.conn,
+            hot: Hot::default(),
+            memory: &mut self.memory,
+            notes,
+        };
+        jobs.iter_mut().all(|job| job.run(&mut tx).is_ok())
     }
 
     /// Whether another process has committed since the last look. What is remembered may be
@@ -196,10 +244,13 @@ impl Writer {
         let mark = notes.mark();
         let mut tx = Tx {
             conn: &self.conn,
+            hot: Hot::default(),
             memory: &mut self.memory,
             notes,
         };
-        let Err(refused) = job.run(&mut tx) else {
+        let come = job.run(&mut tx);
+        drop(tx);
+        let Err(refused) = come else {
             return self.step(KEEP).err().map(Fault::Sql);
         };
         notes.back_to(&mark);
@@ -281,6 +332,27 @@ impl Done {
             };
             job.answer(lost);
         }
+    }
+}
+
+impl<'a> Hot<'a> {
+    pub(crate) fn get(
+        &mut self,
+        conn: &'a Connection,
+        sql: &'static str,
+    ) -> Result<&mut CachedStatement<'a>, rusqlite::Error> {
+        let known = self.0.iter().position(|(own, _)| std::ptr::eq(*own, sql));
+        let at = match known {
+            Some(at) => at,
+            None => {
+                self.0.push((sql, conn.prepare_cached(sql)?));
+                self.0.len() - 1
+            }
+        };
+        let found = self.0.get_mut(at);
+        found
+            .map(|(_, own)| own)
+            .ok_or(rusqlite::Error::InvalidQuery)
     }
 }
 

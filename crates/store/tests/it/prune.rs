@@ -163,7 +163,7 @@ fn envelopes_go_with_the_last_attempt_of_their_day() {
     let count = || {
         let other = rusqlite::Connection::open(&path).unwrap();
         other
-            .query_row("select count(*) from envelope", [], |row| {
+            .query_row("select count(*) from envelope where url <> ''", [], |row| {
                 row.get::<_, i64>(0)
             })
             .unwrap()
@@ -194,6 +194,36 @@ fn envelopes_go_with_the_last_attempt_of_their_day() {
     let id = delivery_id(given.notified("again", 3 * DAY), webhook);
     given.settle(settlement(id, 3 * DAY, answered(200), delivered()));
     assert_eq!(given.story(id).attempts.len(), 1);
+}
+
+#[test]
+fn an_answer_that_is_given_again_is_kept_once_and_goes_with_its_day() {
+    const DAY: i64 = 24 * 3_600_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    let webhook = given.paid_webhook();
+    let count = |sql: &str| {
+        let other = rusqlite::Connection::open(&path).unwrap();
+        let count = other.query_row(sql, [], |row| row.get::<_, i64>(0));
+        count.unwrap()
+    };
+    let answers = "select count(*) from envelope where url = ''";
+    let beside = "select count(*) from attempt where headers is not null";
+    for number in 1..=4 {
+        let id = delivery_id(given.notified(&number.to_string(), DAY), webhook);
+        given.settle(settlement(id, DAY, answered(200), delivered()));
+        let story = given.story(id);
+        assert_eq!(story.attempts[0].attempt.outcome, answered(200));
+        assert_eq!(
+            story.row.latest.map(|latest| latest.status()),
+            Some(Some(200))
+        );
+    }
+    // The first time it stays where it is: most answers of a quiet house are given once.
+    assert_eq!((count(answers), count(beside)), (1, 1));
+    assert!(!prune(&given, 3 * DAY, 0));
+    assert_eq!(count(answers), 0);
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub enum Character {
 }
 
 /// A call with a JSON body.
+#[derive(Clone)]
 pub struct DemoCall {
     pub method: Method,
     pub path: String,

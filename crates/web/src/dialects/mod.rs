@@ -5,6 +5,7 @@
 
 mod declared;
 mod demo;
+mod load;
 mod openticket;
 mod pretix;
 
@@ -17,6 +18,7 @@ use model::tenant::DialectName;
 
 pub use declared::{Declared, FreshToken, KnownEvents, Mistake};
 pub use demo::{Character, Demo, DemoCall, Made};
+pub use load::{Load, LoadPage, LoadTenant};
 
 use crate::route::{Admitted, Answer, Answering, Asked, Place};
 use declared::Declare;
@@ -85,6 +87,8 @@ pub(crate) struct Dialect {
     pub(crate) declare: Box<Declare>,
     /// Its part of the demo.
     pub(crate) demo: fn(DialectName) -> Demo,
+    /// Its part of the benchmark, if it has one: the engine is the same for all.
+    pub(crate) load: Option<fn(DialectName) -> Load>,
 }
 
 /// The one list.
@@ -117,6 +121,12 @@ impl Dialects {
     pub fn demos(&self) -> Vec<Demo> {
         let demo = |dialect: &Arc<Dialect>| (dialect.demo)(dialect.name.clone());
         self.0.iter().map(demo).collect()
+    }
+
+    /// What the benchmark is made with: the first dialect that brings something for it.
+    pub fn load(&self) -> Option<Load> {
+        let mut all = self.0.iter();
+        all.find_map(|dialect| Some(dialect.load?(dialect.name.clone())))
     }
 
     /// The dialect that has places where `path` leads.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use model::contract::{
-    Backlog, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Mark, Reply,
+    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply,
     Requeue, Requeued, Settlement, Store, StoreError,
 };
 use model::id::{DeliveryId, TenantId, WebhookId};
@@ -106,7 +106,7 @@ impl Ledger for Troubled {
         self.store.due(lanes, now)
     }
 
-    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog> {
+    fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog> {
         self.store.backlog(after)
     }
 

@@ -2,6 +2,8 @@
 //! guide; and the properties of the source tree.
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod full;
 #[cfg(test)]
 mod harness;

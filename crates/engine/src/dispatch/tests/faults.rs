@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::contract::{
-    Backlog, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Mark, Reply,
+    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply,
     Requeue, Requeued, Settlement, Store, StoreError,
 };
 use model::delivery::Due;
@@ -173,7 +173,7 @@ impl Ledger for Faults {
         self.disturbed(|| self.inner.due(lanes, now))
     }
 
-    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog> {
+    fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog> {
         self.inner.backlog(after)
     }
 

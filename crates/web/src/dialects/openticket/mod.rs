@@ -53,6 +53,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
             declare::declare(&own, &open, companies, dice, declared);
         }),
         demo: demo::demo,
+        load: None,
     }
 }
 

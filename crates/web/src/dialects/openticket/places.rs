@@ -1,7 +1,7 @@
 //! The table of places of this dialect. They stand at the root, as the vendor's do, so that a
 //! client has to change nothing but the host.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::Method;
 use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
@@ -85,6 +85,7 @@ fn place(name: &'static str, path: &'static str) -> Place {
         write: Need::Right(Permission::WebhooksWrite),
         body_bytes_max: REQUEST_BODY_BYTES_MAX,
         verbs: Vec::new(),
+        made: OnceLock::new(),
     }
 }
 

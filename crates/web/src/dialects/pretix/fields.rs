@@ -268,6 +268,10 @@ fn comment(value: &Value) -> Read<Option<String>> {
 
 /// What is wrong with any text: its length, and characters that no text may have.
 pub(super) fn judge_text(text: &Text, chars_max: usize, reasons: &mut Vec<String>) {
+    let whole = text.as_str().map(str::as_bytes);
+    if whole.is_some_and(|bytes| bytes.len() <= chars_max && !bytes.contains(&0)) {
+        return;
+    }
     if text.code_points().count() > chars_max {
         reasons.push(format!(
             "Ensure this field has no more than {chars_max} characters."

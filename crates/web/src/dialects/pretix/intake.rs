@@ -201,10 +201,11 @@ async fn accept(
         if open.is_empty() {
             break;
         }
-        let batch: Vec<NewNotification> = open
-            .iter()
-            .map(|(_, draft, id)| notification(tenant, draft, id, at))
-            .collect();
+        let batch = || {
+            let all = open.iter();
+            all.map(|(_, draft, id)| notification(tenant, draft, id, at))
+                .collect()
+        };
         let (acceptances, twice) = ask(shared, batch).await?;
         assert_eq!(
             acceptances.len(),
@@ -234,11 +235,11 @@ async fn accept(
 /// What the store says, and whether it was asked twice because the first answer was lost.
 async fn ask(
     shared: &Shared,
-    batch: Vec<NewNotification>,
+    batch: impl Fn() -> Vec<NewNotification>,
 ) -> Result<(Vec<Acceptance>, bool), Refusal> {
-    match shared.store.accept(batch.clone()).await {
+    match shared.store.accept(batch()).await {
         Err(StoreError::Unknown) => {
-            let again = shared.store.accept(batch).await;
+            let again = shared.store.accept(batch()).await;
             again.map(|acceptances| (acceptances, true))
         }
         answer => answer.map(|acceptances| (acceptances, false)),

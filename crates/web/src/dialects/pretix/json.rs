@@ -32,6 +32,9 @@ pub(super) enum Text {
     Torn(Vec<u32>),
 }
 
+/// So many keys are compared with one another.
+const FEW_KEYS: usize = 16;
+
 /// Keys and values in their order. No key occurs twice.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Object(Vec<(Text, Value)>);
@@ -134,6 +137,13 @@ impl Object {
 
     /// Of equal keys the last value is kept, at the place of the first.
     pub(super) fn from_pairs(pairs: Vec<(Text, Value)>) -> Self {
+        // Notifications have a handful of keys: comparing them costs less than sorting.
+        let twice = |(index, (key, _)): (usize, &(Text, Value))| {
+            pairs.iter().take(index).any(|(other, _)| other == key)
+        };
+        if pairs.len() <= FEW_KEYS && !pairs.iter().enumerate().any(twice) {
+            return Self(pairs);
+        }
         let mut places: BTreeMap<Text, usize> = BTreeMap::new();
         let mut kept: Vec<(Text, Value)> = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
@@ -229,8 +239,14 @@ impl Style {
 
     fn text(&self, out: &mut String, text: &Text) {
         out.push('"');
-        for point in text.code_points() {
-            self.code_point(out, point);
+        match text {
+            // Most texts need no escape at all, and are copied.
+            Text::Whole(text) if is_plain(text) => out.push_str(text),
+            Text::Whole(_) | Text::Torn(_) => {
+                for point in text.code_points() {
+                    self.code_point(out, point);
+                }
+            }
         }
         out.push('"');
     }
@@ -266,6 +282,26 @@ fn escape(out: &mut String, unit: u32) {
 pub(super) fn hex(number: u32, digits: u32) -> impl Iterator<Item = char> {
     let digit = move |place: u32| char::from_digit((number >> (4 * place)) & 0xf, 16);
     (0..digits).rev().filter_map(digit)
+}
+
+/// Whether a text stands in JSON as it is.
+fn is_plain(text: &str) -> bool {
+    let plain = |byte: u8| (b' '..b'\x7f').contains(&byte) & (byte != b'"') & (byte != b'\\');
+    first(text.as_bytes(), |byte| !plain(byte)).is_none()
+}
+
+/// Where the first byte of a kind stands. Pieces are judged whole, many bytes at a time.
+fn first(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
+    const PIECE: usize = 32;
+    let has = |piece: &[u8; PIECE]| {
+        piece
+            .iter()
+            .fold(0, |found, byte| found | u8::from(is(*byte)))
+    };
+    let (pieces, _) = bytes.as_chunks::<PIECE>();
+    let passed = pieces.iter().take_while(|piece| has(piece) == 0).count() * PIECE;
+    let near = bytes.get(passed..)?.iter().position(|byte| is(*byte));
+    near.map(|near| passed + near)
 }
 
 /// A float as Python prints it: the fewest digits that read back as the same number, with an

@@ -8,6 +8,7 @@ mod input;
 mod intake;
 mod json;
 mod kinds;
+mod load;
 mod log;
 mod places;
 mod python;
@@ -55,6 +56,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
             declare::declare(&own, &pretix.kinds, organizers, known, dice, declared);
         }),
         demo: demo::demo,
+        load: Some(load::load),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The table of places of this dialect, and the handlers that are a line or two.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{Method, StatusCode};
 use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
@@ -190,6 +190,7 @@ fn place(name: &'static str, path: &'static str, object: &'static str) -> Place 
         write: Need::Right(Permission::WebhooksWrite),
         body_bytes_max: REQUEST_BODY_BYTES_MAX,
         verbs: Vec::new(),
+        made: OnceLock::new(),
     }
 }
 

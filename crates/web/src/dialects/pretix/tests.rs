@@ -4,6 +4,7 @@ mod declare;
 mod differences;
 mod golden;
 mod intake;
+mod load;
 mod log;
 mod policy;
 mod refusals;
