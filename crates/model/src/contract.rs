@@ -96,7 +96,7 @@ pub trait Ledger: Send + Sync {
     /// rows; answers whether there may be more. What has no time there stays.
     fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool>;
 
-    /// Counts what is pending, from `after` on; looks at no more than `limits::SWEEP_ROWS_MAX` rows.
+    /// Counts what is pending, from `after` on; looks at `limits::SWEEP_ROWS_MAX` rows at most.
     fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog>;
 
     /// Answers once the writer has come round: shows that it lives.

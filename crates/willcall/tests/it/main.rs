@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod full;
 #[cfg(test)]
 mod harness;
