@@ -76,10 +76,15 @@ const AHEAD: &str = "
     where d.state = 0 and d.webhook_id = ?1 and (d.due_at, d.notification_id) > (?2, ?3)
     order by d.due_at, d.notification_id
     limit ?5";
-const RETRYING_SINCE: &str = "
-    select round_began_at from delivery indexed by delivery_retrying
+const RETRYING: &str = "
+    select notification_id from delivery indexed by delivery_retrying
     where state = 0 and attempts > 0 and webhook_id = ?1
     order by notification_id
+    limit ?2";
+const FIRST_AFTER: &str = "
+    select began_at from attempt
+    where notification_id = ?1 and webhook_id = ?2 and began_at > ?3
+    order by number
     limit 1";
 const LATEST_ENDS: &str = "
     select state, ended_at from delivery
@@ -104,7 +109,8 @@ const DIALECT: &str = "
 
 pub(crate) const STATEMENTS: &[&str] = &[
     AHEAD,
-    RETRYING_SINCE,
+    RETRYING,
+    FIRST_AFTER,
     LATEST_ENDS,
     PENDING_RETRIED,
     PENDING_FRESH,
@@ -118,8 +124,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     FRESH_AFTER,
 ];
 
-/// Of a webhook's latest deliveries so many are looked at for a success.
-const LATEST_LOOKED_AT: i64 = 32;
+/// So many of a webhook's deliveries are looked at to see how its receiver has fared.
+const LOOKED_AT: i64 = 32;
 
 pub(crate) fn lanes(
     conn: &Connection,
@@ -186,32 +192,41 @@ fn target(conn: &Connection, row: &Row<'_>) -> Result<LaneTarget, Fault> {
     })
 }
 
-/// Since when its attempts fail, and when one succeeded last: from what is still owed, and from
-/// how the latest deliveries ended. A webhook that owes no retry is not asked further.
+/// Since when its attempts fail, or when one succeeded last: from some of those that wait for a
+/// retry, and from how the latest deliveries ended. A webhook that owes no retry is asked no more.
 fn standing(
     conn: &Connection,
     webhook: WebhookId,
 ) -> Result<(Option<Timestamp>, Option<Timestamp>), Fault> {
-    let since = conn
-        .prepare_cached(RETRYING_SINCE)?
-        .query_row([webhook.0], |row| row.get::<_, Option<i64>>(0))
-        .optional()?;
-    let Some(since) = since.flatten() else {
+    let mut retrying: Vec<i64> = Vec::new();
+    let mut statement = conn.prepare_cached(RETRYING)?;
+    let mut found = statement.query([webhook.0, LOOKED_AT])?;
+    while let Some(row) = found.next()? {
+        retrying.push(row.get(0)?);
+    }
+    if retrying.is_empty() {
         return Ok((None, None));
-    };
-    let mut latest = None;
+    }
+    let mut succeeded_at: Option<i64> = None;
     let mut statement = conn.prepare_cached(LATEST_ENDS)?;
-    let mut ends = statement.query([webhook.0, LATEST_LOOKED_AT])?;
+    let mut ends = statement.query([webhook.0, LOOKED_AT])?;
     while let Some(row) = ends.next()? {
         if row.get::<_, i64>(0)? == rows::DELIVERED {
-            latest = latest.max(row.get::<_, Option<i64>>(1)?);
+            succeeded_at = succeeded_at.max(row.get::<_, Option<i64>>(1)?);
         }
     }
-    let since = Timestamp::from_millis(since);
-    Ok(match latest.map(Timestamp::from_millis) {
-        Some(latest) if latest >= since => (None, Some(latest)),
-        Some(_) | None => (Some(since), None),
-    })
+    let after = succeeded_at.unwrap_or(i64::MIN);
+    let mut failing_since: Option<i64> = None;
+    let mut statement = conn.prepare_cached(FIRST_AFTER)?;
+    for notification in retrying {
+        let first = statement.query_row([notification, webhook.0, after], |row| row.get(0));
+        if let Some(first) = first.optional()? {
+            failing_since = Some(failing_since.map_or(first, |since| since.min(first)));
+        }
+    }
+    let time = |millis: Option<i64>| millis.map(Timestamp::from_millis);
+    let succeeded_at = succeeded_at.filter(|_| failing_since.is_none());
+    Ok((time(failing_since), time(succeeded_at)))
 }
 
 pub(crate) fn due(

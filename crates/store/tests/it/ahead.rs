@@ -181,6 +181,18 @@ fn a_target_says_since_when_its_receiver_fails_or_when_it_recovered() {
     assert_eq!(standing(), (Some(at(200)), None));
     settle(ids[2], 300, answered(200), delivered());
     assert_eq!(standing(), (None, Some(at(300))));
+    // It fails again: what counts is the first failure after the success.
+    for (attempts, time) in [(1, 9_000), (2, 9_500)] {
+        let mut again = settlement(
+            delivery_id(ids[1], webhook),
+            time,
+            answered(500),
+            retry(time),
+        );
+        again.attempts = attempts;
+        given.settle(again);
+    }
+    assert_eq!(standing(), (Some(at(9_000)), None));
 }
 
 #[test]
