@@ -48,9 +48,15 @@ impl<T: Send + 'static> Drop for Work<T> {
     fn drop(&mut self) {
         // Without a runtime the process is about to end.
         if let Some(mut rest) = self.0.take().map(|work| Self(Some(work)))
-            && let Ok(runtime) = Handle::try_current()
+            && Handle::try_current().is_ok()
         {
-            drop(runtime.spawn(async move { drop(poll_fn(|cx| rest.poll(cx)).await) }));
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place of this floor that spawns; a panic is noticed above"
+            )]
+            drop(tokio::spawn(async move {
+                drop(poll_fn(|cx| rest.poll(cx)).await);
+            }));
         }
     }
 }

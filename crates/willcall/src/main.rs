@@ -23,6 +23,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::Config;
 
+/// A request allocates a hundred times, often on one thread what another one frees.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let matches = command().get_matches();
     match run(&matches) {

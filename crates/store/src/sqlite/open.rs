@@ -28,8 +28,8 @@ const BUSY_LIMIT: Duration = Duration::from_secs(5);
 const TRY_AFTER: Duration = Duration::from_millis(20);
 
 /// Negative numbers are KiB. The writer's indexes at work fit.
-const WRITER_CACHE: i64 = -32_768;
-const READER_CACHE: i64 = -8_192;
+const WRITER_CACHE: i64 = -8_192;
+const READER_CACHE: i64 = -4_096;
 
 /// Pages in the write-ahead log before they are moved to the file: 16 MiB, so that a page written
 /// in many transactions is moved once.

@@ -61,6 +61,8 @@ pub(crate) struct Writer {
     memory: Memory,
     /// What `pragma data_version` said; it moves when another connection commits.
     data_version: i64,
+    /// The latest group found no room.
+    full: bool,
     shared: Arc<Shared>,
 }
 
@@ -123,6 +125,7 @@ impl Writer {
             conn,
             memory: Memory::default(),
             data_version: 0,
+            full: false,
             shared,
         };
         writer.data_version = writer.read_data_version()?;
@@ -141,9 +144,14 @@ impl Writer {
     pub(crate) fn run(&mut self, jobs: Vec<Box<dyn Job>>) -> Done {
         let done = self.run_group(jobs);
         let full = |(_, answer): &(_, Option<_>)| matches!(answer, Some(StoreError::Full));
-        if done.answers.iter().any(full) {
+        let is_full = done.answers.iter().any(full);
+        if is_full {
             self.make_room();
         }
+        if is_full && !self.full {
+            tracing::warn!("no room left on the disk: what is handed in is refused until there is");
+        }
+        self.full = is_full;
         done
     }
 

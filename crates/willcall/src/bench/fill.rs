@@ -179,9 +179,9 @@ impl Filling {
                 state: State::Pending,
                 due_at: Some(due_at),
                 round_began_at: self.now,
-                ahead: false,
                 disables_webhook: false,
                 pauses_until: None,
+                ahead: false,
             },
         }
     }
@@ -193,8 +193,8 @@ impl Filling {
         let lanes: Vec<DueAsk> = lanes
             .map(|webhook| DueAsk {
                 webhook: *webhook,
-                ahead: None,
                 limit: LANE_READ_MAX,
+                ahead: None,
             })
             .collect();
         let mut samples = Vec::new();

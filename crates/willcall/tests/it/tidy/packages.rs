@@ -30,6 +30,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper", &["engine", "willcall"]),
     ("hyper-util", &["engine", "willcall"]),
     ("ipnet", &["model", "willcall"]),
+    ("mimalloc", &["willcall"]),
     ("multer", &["web"]),
     ("percent-encoding", &["model", "web"]),
     ("rand_chacha", &["model"]),
