@@ -70,7 +70,7 @@ impl Fortune {
         }
         // An earlier process may have ended while it woke what waited.
         if let Some(succeeded_at) = succeeded_at {
-            self.wake(succeeded_at.plus_ms(-OUTAGE_MS));
+            self.wake(succeeded_at);
         }
     }
 
@@ -108,10 +108,12 @@ impl Fortune {
         self.next_probe_at = None;
     }
 
-    /// Another receiver is called. Its first success wakes what the one before left.
+    /// Another receiver is called. Its first success wakes what the one before left, and a waking
+    /// goes on.
     pub(crate) fn moved(&mut self) {
         *self = Self {
             failing_since: self.failing_since,
+            waking: self.waking.take(),
             ..Self::default()
         };
     }
@@ -284,7 +286,7 @@ mod tests {
         assert!(!fortune.is_probed());
         let mut fortune = Fortune::default();
         fortune.recall(None, Some(at(100)), at(300));
-        assert_eq!(fortune.ahead(5).map(|ahead| ahead.tried_by), Some(at(70)));
+        assert_eq!(fortune.ahead(5).map(|ahead| ahead.tried_by), Some(at(100)));
     }
 
     #[test]

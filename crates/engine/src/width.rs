@@ -1,8 +1,8 @@
 //! Width: how many attempts to one webhook may be in the air at once.
 //!
-//! Arithmetic only. It begins low, grows while the receiver answers quickly and well, and falls
-//! when the receiver strains; only as far as the lane makes use of it; never below 1, never above the setting.
-//! `docs/decisions/0017-lanes-that-adapt.md` has the rule and its reasons.
+//! Arithmetic only. It begins low, grows while the receiver answers quickly and well, as far as the
+//! lane makes use of it, and falls when the receiver strains; never below 1, never above the
+//! setting. `docs/decisions/0017-lanes-that-adapt.md` has the rule and its reasons.
 
 use model::attempt::Outcome;
 

@@ -123,9 +123,8 @@ pub trait Ledger: Send + Sync {
     /// deleted meanwhile ends as broken off.
     fn step_errand(&self, at: Timestamp) -> Reply<bool>;
 
-    /// Counts what is pending, in the order of webhooks and due times, from `after` on; looks at no
-    /// more than `limits::SWEEP_ROWS_MAX` rows.
-    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog>;
+    /// Counts what is pending, from `after` on; looks at `limits::SWEEP_ROWS_MAX` rows at most.
+    fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog>;
 
     /// Answers once the writer has come round: shows that it lives.
     fn pulse(&self) -> Reply<()>;
@@ -204,7 +203,27 @@ pub struct AheadRead {
 pub struct Backlog {
     pub counts: BTreeMap<DialectName, u64>,
     /// Where to go on; `None` when all was counted.
-    pub next: Option<(WebhookId, Mark)>,
+    pub next: Option<BacklogMark>,
+}
+
+/// How far what is pending was counted: first what was tried, then what is fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BacklogMark {
+    pub fresh: bool,
+    pub webhook: WebhookId,
+    pub mark: Mark,
+}
+
+impl BacklogMark {
+    /// All that was tried is counted.
+    pub const FRESH: Self = Self {
+        fresh: true,
+        webhook: WebhookId(i64::MIN),
+        mark: Mark {
+            due_at: Timestamp::EPOCH,
+            notification: NotificationId(i64::MIN),
+        },
+    };
 }
 
 /// An attempt and what it makes of its delivery.

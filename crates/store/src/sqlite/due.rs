@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use model::contract::{Ahead, AheadRead, Backlog, DueAsk, DueRead, LaneStart, LaneTarget, Mark};
+use model::contract::{
+    Ahead, AheadRead, Backlog, BacklogMark, DueAsk, DueRead, LaneStart, LaneTarget, Mark,
+};
 use model::delivery::{Delivery, Due};
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
+use model::tenant::DialectName;
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
 
@@ -74,7 +77,7 @@ const AHEAD: &str = "
     where d.state = 0 and d.webhook_id = ?1 and (d.due_at, d.notification_id) > (?2, ?3)
     order by d.due_at, d.notification_id
     limit ?5";
-// The indexes have all of it, in these orders.
+// The indexes have all of it, in this order.
 const PENDING_RETRIED: &str = "
     select webhook_id, due_at, notification_id from delivery indexed by delivery_due
     where state = 0 and (webhook_id, due_at, notification_id) > (?1, ?2, ?3)
@@ -222,11 +225,16 @@ fn read(
     let mut rows = statement.query(params)?;
     let mut deliveries = Vec::new();
     while let Some(row) = rows.next()? {
-        let due = delivery(row)?;
-        if due.delivery.due_at > now {
+        let delivery = rows::delivery(row)?;
+        if delivery.due_at > now {
             break;
         }
-        deliveries.push(due);
+        deliveries.push(Due {
+            delivery,
+            key: row.get(9)?,
+            headers: rows::headers(row, 7)?,
+            body: rows::bytes(row, 8)?,
+        });
     }
     Ok(deliveries)
 }
@@ -286,7 +294,7 @@ fn read_ahead(
     Ok(AheadRead { deliveries, next })
 }
 
-/// The columns of `RETRIED`, `FRESH` and `AHEAD`.
+/// The columns of `DUE`.
 fn delivery(row: &Row<'_>) -> Result<Due, Fault> {
     Ok(Due {
         delivery: rows::delivery(row)?,
@@ -296,96 +304,71 @@ fn delivery(row: &Row<'_>) -> Result<Due, Fault> {
     })
 }
 
-/// First what waits for a retry, then what was never tried: there every mark is of this time.
-const FRESH_MARK: Timestamp = Timestamp::from_millis(i64::MAX);
+/// First what was tried, then what was not.
+pub(crate) fn backlog(conn: &Connection, after: Option<BacklogMark>) -> Result<Backlog, Fault> {
+    let limit = i64::try_from(limits::SWEEP_ROWS_MAX).unwrap_or(i64::MAX);
+    let fresh = after.is_some_and(|after| after.fresh);
+    let (webhook, due_at, notification) = after.map_or((i64::MIN, i64::MIN, i64::MIN), |after| {
+        let mark = after.mark;
+        (
+            after.webhook.0,
+            mark.due_at.as_millis(),
+            mark.notification.0,
+        )
+    });
+    let mut of_webhooks: Vec<(WebhookId, u64)> = Vec::new();
+    let (mut looked_at, mut last) = (0, None);
+    let mut statement = conn.prepare_cached(match fresh {
+        true => PENDING_FRESH,
+        false => PENDING_RETRIED,
+    })?;
+    let mut rows = match fresh {
+        true => statement.query(params![webhook, notification, limit])?,
+        false => statement.query(params![webhook, due_at, notification, limit])?,
+    };
+    while let Some(row) = rows.next()? {
+        let webhook = WebhookId(row.get(0)?);
+        let (due_at, at) = match fresh {
+            true => (Timestamp::EPOCH, 1),
+            false => (rows::time(row, 1)?, 2),
+        };
+        let notification = NotificationId(row.get(at)?);
+        let mark = Mark {
+            due_at,
+            notification,
+        };
+        looked_at += 1;
+        last = Some(BacklogMark {
+            fresh,
+            webhook,
+            mark,
+        });
+        match of_webhooks.last_mut() {
+            Some((latest, count)) if *latest == webhook => *count += 1,
+            Some(_) | None => of_webhooks.push((webhook, 1)),
+        }
+    }
+    Ok(Backlog {
+        counts: by_dialect(conn, of_webhooks)?,
+        next: match (last, fresh) {
+            (Some(last), _) if looked_at >= limits::SWEEP_ROWS_MAX => Some(last),
+            (_, false) => Some(BacklogMark::FRESH),
+            (_, true) => None,
+        },
+    })
+}
 
-pub(crate) fn backlog(
+fn by_dialect(
     conn: &Connection,
-    after: Option<(WebhookId, Mark)>,
-) -> Result<Backlog, Fault> {
-    let mut counted = Counted::default();
-    let mut next = after;
-    if after.is_none_or(|(_, mark)| mark.due_at != FRESH_MARK) {
-        let (webhook, due_at, notification) = match after {
-            Some((webhook, mark)) => (webhook.0, mark.due_at.as_millis(), mark.notification.0),
-            None => (i64::MIN, i64::MIN, i64::MIN),
-        };
-        let asked = params![webhook, due_at, notification, counted.room()];
-        next = count(conn, PENDING_RETRIED, asked, &mut counted, |row| {
-            Ok(Mark {
-                due_at: rows::time(row, 1)?,
-                notification: NotificationId(row.get(2)?),
-            })
-        })?;
-    }
-    if counted.left > 0 {
-        let from = next.filter(|(_, mark)| mark.due_at == FRESH_MARK);
-        let (webhook, notification) = match from {
-            Some((webhook, mark)) => (webhook.0, mark.notification.0),
-            None => (i64::MIN, i64::MIN),
-        };
-        let asked = params![webhook, notification, counted.room()];
-        next = count(conn, PENDING_FRESH, asked, &mut counted, |row| {
-            Ok(Mark {
-                due_at: FRESH_MARK,
-                notification: NotificationId(row.get(1)?),
-            })
-        })?;
-    }
+    of_webhooks: Vec<(WebhookId, u64)>,
+) -> Result<BTreeMap<DialectName, u64>, Fault> {
     let mut counts = BTreeMap::new();
     let mut statement = conn.prepare_cached(DIALECT)?;
-    for (webhook, count) in counted.of_webhooks {
+    for (webhook, count) in of_webhooks {
         let mut found = statement.query([webhook.0])?;
         if let Some(row) = found.next()? {
             *counts.entry(rows::dialect(row, 0)?).or_default() += count;
         }
     }
-    Ok(Backlog {
-        counts,
-        next: next.filter(|_| counted.left == 0),
-    })
-}
-
-/// What one step has counted, and how many rows it may still look at.
-struct Counted {
-    of_webhooks: Vec<(WebhookId, u64)>,
-    left: usize,
-}
-
-impl Default for Counted {
-    fn default() -> Self {
-        Self {
-            of_webhooks: Vec::new(),
-            left: limits::SWEEP_ROWS_MAX,
-        }
-    }
-}
-
-impl Counted {
-    fn room(&self) -> i64 {
-        i64::try_from(self.left).unwrap_or(i64::MAX)
-    }
-}
-
-/// Counts what a statement finds, and answers the place of the last.
-fn count(
-    conn: &Connection,
-    sql: &'static str,
-    params: impl Params,
-    counted: &mut Counted,
-    mark: impl Fn(&Row<'_>) -> Result<Mark, Fault>,
-) -> Result<Option<(WebhookId, Mark)>, Fault> {
-    let mut last = None;
-    let mut statement = conn.prepare_cached(sql)?;
-    let mut rows = statement.query(params)?;
-    while let Some(row) = rows.next()? {
-        let webhook = WebhookId(row.get(0)?);
-        counted.left = counted.left.saturating_sub(1);
-        last = Some((webhook, mark(row)?));
-        match counted.of_webhooks.last_mut() {
-            Some((latest, count)) if *latest == webhook => *count += 1,
-            Some(_) | None => counted.of_webhooks.push((webhook, 1)),
-        }
-    }
-    Ok(last)
+    Ok(counts)
 }

@@ -36,7 +36,7 @@ use std::sync::atomic::Ordering;
 
 use model::attempt::Outcome;
 use model::contract::{
-    Backlog, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Mark, Reply,
+    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply,
     Requeue, Requeued, Settlement, Store,
 };
 use model::id::{DeliveryId, TenantId, WebhookId};
@@ -121,7 +121,7 @@ impl Ledger for Sqlite {
             .write_again(Class::Work, 1, move |tx| due::due(tx.conn, &lanes, now))
     }
 
-    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog> {
+    fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog> {
         self.desk
             .read(Class::Sweep, move |conn| due::backlog(conn, after))
     }

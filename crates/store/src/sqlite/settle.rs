@@ -16,9 +16,9 @@ use crate::sqlite::standings::{CameTo, Fared};
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{envelopes, rows, webhooks};
 
-// A settlement that was written before finds one more attempt than it names. An attempt ahead of
-// its time takes nothing from the round's schedule. Without `returning`, which costs more than all
-// the rest: it makes a table of its own.
+// A settlement that was written before finds one more attempt than it names. Without `returning`,
+// which costs more than all the rest: it makes a table of its own. An attempt ahead of its time
+// takes nothing from the round's schedule.
 const SETTLE: &str = "
     update delivery
     set state = ?5, cause = ?6, attempts = attempts + 1, round_began_at = ?7, due_at = ?8,

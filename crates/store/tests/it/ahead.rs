@@ -181,6 +181,18 @@ fn a_target_says_since_when_its_receiver_fails_or_when_it_recovered() {
     assert_eq!(standing(), (Some(at(200)), None));
     settle(ids[2], 300, answered(200), delivered());
     assert_eq!(standing(), (None, Some(at(300))));
+    // It fails again: what counts is the first failure after the success.
+    for (attempts, time) in [(1, 9_000), (2, 9_500)] {
+        let mut again = settlement(
+            delivery_id(ids[1], webhook),
+            time,
+            answered(500),
+            retry(time),
+        );
+        again.attempts = attempts;
+        given.settle(again);
+    }
+    assert_eq!(standing(), (Some(at(9_000)), None));
 }
 
 #[test]
@@ -199,16 +211,24 @@ fn the_backlog_is_counted_by_dialect_in_bounded_steps() {
             delivered(),
         ));
     }
+    // One that was tried and is owed still counts like those that were not.
+    given.settle(settlement(
+        delivery_id(ids[1], webhooks[0]),
+        1,
+        answered(500),
+        retry(9_000),
+    ));
     let pretix = model::tenant::DialectName::new("pretix");
     let (mut all, mut after, mut steps) = (0, None, 0);
     loop {
         let step = wait(given.store.backlog(after)).unwrap();
         let counted = step.counts.get(&pretix).copied().unwrap_or(0);
         assert!(usize::try_from(counted).unwrap() <= limits::SWEEP_ROWS_MAX);
+        assert!(steps < 3);
         (all, after, steps) = (all + counted, step.next, steps + 1);
         if after.is_none() {
             break;
         }
     }
-    assert_eq!((usize::try_from(all).unwrap(), steps), (2 * (count - 1), 2));
+    assert_eq!((usize::try_from(all).unwrap(), steps), (2 * (count - 1), 3));
 }

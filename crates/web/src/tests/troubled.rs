@@ -9,7 +9,7 @@ use model::board::{
     TenantSettings, TokenRow, WebhookFound, WebhookSearch,
 };
 use model::contract::{
-    Backlog, Board, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Mark,
+    Backlog, BacklogMark, Board, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener,
     People, Reply, Requeue, Requeued, Settlement, Store, StoreError,
 };
 use model::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
@@ -112,7 +112,7 @@ impl Ledger for Troubled {
         self.store.due(lanes, now)
     }
 
-    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog> {
+    fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog> {
         self.store.backlog(after)
     }
 

@@ -6,6 +6,8 @@ mod bench;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod full;
 #[cfg(test)]
 mod harness;

@@ -45,8 +45,14 @@ impl Chaos {
             let url = format!("http://{}/", host(number));
             webhooks.push(world.webhook(&url, &format!("topic-{number}")).await);
             let moods = Arc::new(Mutex::new(dice.split(&host(number))));
+            let (clock, began_at) = (world.clock.clone(), world.clock.now());
             world.net.at(&host(number), move |_: &Call, _| {
                 let mut moods = moods.lock().unwrap();
+                // The first two are out for 45 seconds of every 90.
+                let second = clock.now().ms_since(began_at) / 1_000;
+                if number < 2 && second % 90 >= 45 {
+                    return Does::Answers(500);
+                }
                 let wait = Duration::from_millis(moods.below(3_000));
                 match moods.below(100) {
                     0..60 => Does::Answers(200),
@@ -163,7 +169,11 @@ impl Chaos {
         for number in 0..self.webhooks.len() {
             self.world.net.at(&host(number), |_, _| Does::Answers(200));
         }
-        seconds(3_600).await;
+        // The first success wakes what waits for longer.
+        for number in 0..self.webhooks.len() {
+            self.hand_in(number).await;
+        }
+        seconds(1_800).await;
         assert_eq!(self.world.health(), Ok(()));
         assert!(self.world.store.lanes(None, 10).await.unwrap().is_empty());
     }

@@ -13,7 +13,7 @@ use model::board::{
     TenantSettings, TokenRow, WebhookFound, WebhookSearch,
 };
 use model::contract::{
-    Backlog, Board, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Mark,
+    Backlog, BacklogMark, Board, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener,
     People, Reply, Requeue, Requeued, Settlement, Store, StoreError,
 };
 use model::delivery::Due;
@@ -187,7 +187,7 @@ impl Ledger for Faults {
         self.disturbed(|| self.inner.due(lanes, now))
     }
 
-    fn backlog(&self, after: Option<(WebhookId, Mark)>) -> Reply<Backlog> {
+    fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog> {
         self.inner.backlog(after)
     }
 

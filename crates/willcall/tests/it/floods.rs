@@ -1,0 +1,78 @@
+//! Receivers that send without end: the server's memory stays flat.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
+
+use crate::harness::{API, PATIENCE, Server, TENANT, apply, spawn};
+
+/// Attempts at each receiver. If each kept a mebibyte, it would show.
+const ATTEMPTS: usize = 400;
+
+/// In the air at once are 32 attempts at each receiver, with some 64 KiB of head or body each, and
+/// as much again in buffers. The rest is what the server takes for its work.
+const GROWTH_KIB_MAX: u64 = 64 * 1024;
+
+/// Answers every connection with `begin` and then `more` for as long as it is taken. Tells of
+/// each.
+fn flood(begin: &'static [u8], more: &'static [u8]) -> (String, Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (ended, ends) = channel();
+    spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let ended = ended.clone();
+            spawn(move || {
+                stream.read_exact(&mut [0; 64]).ok();
+                stream.write_all(begin).ok();
+                while stream.write_all(more).is_ok() {}
+                ended.send(()).ok();
+            });
+        }
+    });
+    (url, ends)
+}
+
+#[test]
+fn floods_end_and_leave_memory_flat() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(apply(folder.path(), TENANT).status.success());
+    let server = Server::start(folder.path(), &[]);
+    let client = server.client();
+    let floods = [
+        flood(b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 65_536]),
+        flood(
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\0",
+            &[0; 65_536],
+        ),
+        flood(b"HTTP/1.1 200 OK\r\nX: ", &[b'y'; 65_536]),
+        flood(b"HTTP/1.1 200 OK\r\n", b"Z: z\r\n"),
+    ];
+    for (url, _) in &floods {
+        client.webhook(url, &["pretix.event.order.paid"]);
+    }
+    let hand_in = |id: usize| {
+        let body = format!(
+            r#"{{"notification_id":{id},"event":"democon","action":"pretix.event.order.paid","code":"A{id}"}}"#
+        );
+        let (status, answer) = client.post(&format!("{API}/notifications/"), &body);
+        assert_eq!(status, 201, "{answer}");
+    };
+    // Once for each, so that what is set up once is there.
+    hand_in(0);
+    for (_, ends) in &floods {
+        ends.recv_timeout(PATIENCE).expect("the attempt ends");
+    }
+    let before = server.memory_peak_kib();
+    for id in 1..ATTEMPTS {
+        hand_in(id);
+    }
+    for (_, ends) in &floods {
+        for _ in 1..ATTEMPTS {
+            ends.recv_timeout(PATIENCE).expect("each attempt ends");
+        }
+    }
+    let growth = server.memory_peak_kib() - before;
+    assert!(growth <= GROWTH_KIB_MAX, "{growth} KiB");
+    println!("{growth} KiB more than {before} KiB");
+}
