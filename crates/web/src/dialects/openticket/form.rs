@@ -9,20 +9,18 @@ use std::sync::Arc;
 use model::board::WebhookThen;
 use model::limits::RETRIES_MAX;
 use model::notification::NewNotification;
-use model::refusal::{Fault, Refusal};
+use model::refusal::Refusal;
 use model::target::masked;
 use model::webhook::{NewWebhook, Webhook};
-use serde_json::{Map, Value};
 
-use super::super::board::{Around, Board, Described, Fact, Forms, Happened, Verdict, unmasked};
+use super::super::board::{Around, Board, Described, Fact, Forms, Happened, Verdict};
 use super::super::form::{Choice, Control, Field, Form, Group, Text, TextKind};
 use super::fields::{Fields, Settings};
-use super::kinds::{Offer, happening};
+use super::kinds::{Offer, happening, happenings};
+use super::typed::{RELATED, given};
 use super::webhooks::{edited, fields_of, written};
 use super::{OpenTicket, explain, guid, sample, wire};
 use crate::body::Query;
-
-const RELATED: &str = "triggered_by_child_resources";
 
 pub(super) fn board(open: &Arc<OpenTicket>) -> Board {
     let forms = Arc::clone(open);
@@ -139,6 +137,18 @@ impl Forms for OpenTicket {
         fields_of(webhook).ok()?.doubt(&self.kinds)
     }
 
+    fn action_types(&self) -> Vec<(String, String)> {
+        let mut named = Vec::new();
+        for (resource, offers) in self.kinds.offered() {
+            let direct = offers.into_iter().filter(|offer| offer.direct);
+            named.extend(direct.map(|offer| {
+                let name = self.kinds.name(resource, offer.trigger);
+                (name, happening(resource, offer.trigger))
+            }));
+        }
+        named
+    }
+
     fn samples(&self, webhook: &Webhook) -> Vec<Choice> {
         sample::kinds(self, webhook)
     }
@@ -154,72 +164,6 @@ impl Forms for OpenTicket {
 
     fn explain(&self, happened: &Happened<'_>, then: &WebhookThen) -> Verdict {
         explain::explain(happened, then)
-    }
-}
-
-/// What was typed as a program would send it, and what is wrong with it even so.
-struct Given {
-    fields: Map<String, Value>,
-    faults: Vec<Fault>,
-}
-
-fn given(typed: &Query, old: Option<&Webhook>) -> Given {
-    let text = |name: &str| typed.get(name).unwrap_or_default().trim().to_owned();
-    let mut faults = Vec::new();
-    let url = unmasked(&text("url"), old.map(|old| old.target_url.as_str()));
-    let url = url.unwrap_or_else(|words| {
-        faults.push(Fault::new("url", words));
-        // Sound by itself, so that nothing else is said of it.
-        "https://example.org/".to_owned()
-    });
-    let chosen = text("trigger");
-    let (resource, trigger) = chosen.split_once('.').unwrap_or_default();
-    let related = typed.get(RELATED).is_some();
-    let pairs = [
-        (
-            "name",
-            Value::String(typed.get("name").unwrap_or_default().to_owned()),
-        ),
-        ("url", Value::String(url)),
-        ("resource", Value::String(resource.to_owned())),
-        ("trigger", Value::String(trigger.to_owned())),
-        ("retries", Value::String(text("retries"))),
-        ("identifier", Value::String(text("identifier"))),
-        (RELATED, Value::Bool(related)),
-    ];
-    let pairs = pairs.into_iter();
-    Given {
-        fields: pairs
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
-        faults,
-    }
-}
-
-impl Given {
-    /// The fields, unless something is wrong; faults in words for people.
-    fn judged<T>(self, fields: Result<T, Vec<Fault>>) -> Result<T, Refusal> {
-        let mut faults = self.faults;
-        let more = match fields {
-            Ok(fields) if faults.is_empty() => return Ok(fields),
-            Ok(_) => Vec::new(),
-            Err(more) => more,
-        };
-        for fault in more {
-            // Both stand in one field, and neither was chosen if it has neither.
-            let none = |name| self.fields.get(name) == Some(&Value::String(String::new()));
-            if fault.field == "resource" && none("resource") {
-                faults.push(Fault::new("trigger", "Choose a resource and a trigger."));
-            } else if !(fault.field == "trigger" && none("trigger")) {
-                let field = match fault.field.as_str() {
-                    "resource" => "trigger".to_owned(),
-                    _ => fault.field,
-                };
-                let reasons = fault.reasons;
-                faults.push(Fault { field, reasons });
-            }
-        }
-        Err(Refusal::Invalid(faults))
     }
 }
 
@@ -324,9 +268,7 @@ fn choice(resource: &str, trigger: &str, help: String, chosen: bool) -> Choice {
 
 /// When a webhook for this is called; `related` is its switch, if that is known.
 fn fires(resource: &str, offer: &Offer<'_>, related: Option<bool>) -> String {
-    let others = offer.sources.iter();
-    let others: Vec<String> = others.map(|own| happening(own, offer.trigger)).collect();
-    let others = others.join(" or ");
+    let others = happenings(&offer.sources, offer.trigger);
     let own = happening(resource, offer.trigger);
     match (offer.direct, others.as_str(), related) {
         (true, "", _) | (true, _, Some(false)) => format!("Fires when {own}."),

@@ -158,6 +158,30 @@ pub(super) fn happening(resource: &str, trigger: &str) -> String {
     }
 }
 
+/// "an order, a product or a ticket is created": the same of several resources.
+pub(super) fn happenings(resources: &[&str], trigger: &str) -> String {
+    let all: Vec<String> = resources
+        .iter()
+        .map(|own| happening(own, trigger))
+        .collect();
+    let parts: Vec<(&str, &str)> = all
+        .iter()
+        .filter_map(|own| own.split_once(" is "))
+        .collect();
+    let (Some((_, done)), true) = (parts.first(), parts.len() == all.len()) else {
+        return all.join(" or ");
+    };
+    if parts.iter().any(|(_, own)| own != done) {
+        return all.join(" or ");
+    }
+    let things: Vec<&str> = parts.iter().map(|(thing, _)| *thing).collect();
+    match things.split_last() {
+        Some((last, [])) => format!("{last} is {done}"),
+        Some((last, others)) => format!("{} or {last} is {done}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// "an order", "a ticket type".
 pub(super) fn with_article(resource: &str) -> String {
     let article = match resource.starts_with(['a', 'e', 'i', 'o', 'u']) {

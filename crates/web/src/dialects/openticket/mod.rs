@@ -15,6 +15,7 @@ mod log;
 mod places;
 mod refuse;
 mod sample;
+mod typed;
 mod webhooks;
 mod wire;
 

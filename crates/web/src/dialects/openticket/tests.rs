@@ -2,6 +2,7 @@
 
 mod companies;
 mod declare;
+mod explain;
 mod intake;
 mod log;
 mod resource;

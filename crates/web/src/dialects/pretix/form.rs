@@ -1,36 +1,27 @@
 //! This dialect's part of the dashboard: the form of a webhook, and its facts in words.
 //!
-//! What is typed is judged by `fields.rs`, as what programs send is. What a webhook has already
-//! stays allowed: a show or an action type that is not known any more spoils no other change.
+//! What is typed into it is judged in `typed.rs`, by the rules of `fields.rs`. Nothing that a
+//! webhook has is hidden: a show or an action type that is not known any more is listed, too.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::board::WebhookThen;
 use model::notification::NewNotification;
-use model::refusal::{Fault, Refusal};
+use model::refusal::Refusal;
 use model::target::masked;
 use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
 
-use super::super::board::{
-    Around, Board, Described, Fact, Forms, Happened, Verdict, listed, unmasked,
-};
+use super::super::board::{Around, Board, Described, Fact, Forms, Happened, Verdict, listed};
 use super::super::form::{Choice, Control, Field, Form, Group, Text, TextKind};
-use super::fields::{Bounds, Fields, Given, Settings};
-use super::json::{Object, Value};
+use super::fields::{Fields, Settings};
+use super::typed::{ALL, MORE_EVENTS, SOME, judge};
 use super::webhooks::{edited, fields_of, written};
 use super::{Pretix, explain, sample};
 use crate::body::Query;
 
 /// Shows that are listed with a box each; of more the others are typed.
 const SHOWS_MAX: usize = 150;
-
-/// All events, or those that are chosen.
-const ALL: &str = "all";
-const SOME: &str = "some";
-
-/// Further shows by their codes, where there are too many to list.
-const MORE_EVENTS: &str = "more_events";
 
 /// What action types are shown together, by how they begin. The first that fits holds.
 const GROUPS: &[(&str, &[&str])] = &[
@@ -114,8 +105,8 @@ impl Forms for Pretix {
     }
 
     fn create(&self, around: &Around<'_>, typed: &Query) -> Result<NewWebhook, Refusal> {
-        let fields = self.judge(around, None, typed)?;
-        Ok(new_webhook(around, fields)?)
+        let fields = judge(&self.kinds, around, None, typed)?;
+        new_webhook(around, fields)
     }
 
     fn change(
@@ -124,7 +115,7 @@ impl Forms for Pretix {
         old: &Webhook,
         typed: &Query,
     ) -> Result<Webhook, Refusal> {
-        let fields = self.judge(around, Some(fields_of(old)?), typed)?;
+        let fields = judge(&self.kinds, around, Some(&fields_of(old)?), typed)?;
         edited(old, fields, around.now)
     }
 
@@ -132,10 +123,14 @@ impl Forms for Pretix {
         let Ok(settings) = serde_json::from_str::<Settings>(&webhook.settings) else {
             return Vec::new();
         };
-        let types = settings.action_types.iter().map(|key| {
-            let known = self.kinds.get(key);
-            known.map_or_else(|| key.clone(), |kind| format!("{} ({key})", kind.label))
+        let wanted = &settings.action_types;
+        let known = self.kinds.iter().filter(|kind| wanted.contains(&kind.key));
+        let known = known.map(|kind| match kind.label.as_str() {
+            "" => kind.key.clone(),
+            label => format!("{label} ({})", kind.key),
         });
+        let gone = wanted.iter().filter(|key| !self.kinds.is_registered(key));
+        let types = known.chain(gone.cloned());
         let events = match settings.all_events {
             true => vec!["All, also those to come".to_owned()],
             false => settings.limit_events.clone(),
@@ -166,6 +161,12 @@ impl Forms for Pretix {
         settings.action_types.is_empty().then(|| {
             "It asks for no action type, so it will not be called. Choose some.".to_owned()
         })
+    }
+
+    fn action_types(&self) -> Vec<(String, String)> {
+        let concrete = self.kinds.iter().filter(|kind| !kind.key.contains('*'));
+        let named = concrete.map(|kind| (kind.key.clone(), kind.label.clone()));
+        named.collect()
     }
 
     fn samples(&self, webhook: &Webhook) -> Vec<Choice> {
@@ -310,127 +311,6 @@ impl Pretix {
             choices: gone,
         }));
         groups
-    }
-
-    /// What was typed, judged as what programs send; `old` may keep what it has.
-    fn judge(
-        &self,
-        around: &Around<'_>,
-        old: Option<Fields>,
-        typed: &Query,
-    ) -> Result<Fields, Refusal> {
-        let (types_kept, events_kept, comment_kept, url) = match &old {
-            Some(old) => (
-                old.settings.action_types.clone(),
-                old.settings.limit_events.clone(),
-                old.settings.comment.clone(),
-                Some(old.target_url.as_str()),
-            ),
-            None => (Vec::new(), Vec::new(), None, None),
-        };
-        let mut faults = Vec::new();
-        let url = unmasked(typed.get("target_url").unwrap_or_default().trim(), url);
-        let url = url.unwrap_or_else(|words| {
-            faults.push(Fault::new("target_url", words));
-            // Sound by itself, so that nothing else is said of it.
-            "https://example.org/".to_owned()
-        });
-        let known = around.events.iter().map(|event| event.slug.clone());
-        let events: BTreeSet<String> = known.chain(events_kept.iter().cloned()).collect();
-        let (kept, types): (Vec<&str>, Vec<&str>) = typed.all("action_types").partition(|key| {
-            types_kept.iter().any(|own| own == key) && !self.kinds.is_registered(key)
-        });
-        let all_events = typed.get("all_events") != Some(SOME);
-        let given = given(typed, &url, &types, all_events, comment_kept.as_deref());
-        let bounds = Bounds {
-            kinds: &self.kinds,
-            events: &events,
-        };
-        let fields = Given::read(&given, true, &bounds).and_then(|given| given.over(None));
-        match fields {
-            Ok(mut fields) if faults.is_empty() => {
-                let types = &mut fields.settings.action_types;
-                types.extend(kept.into_iter().map(str::to_owned));
-                types.sort();
-                types.dedup();
-                keep_order(&mut fields.settings.limit_events, &events_kept);
-                Ok(fields)
-            }
-            Ok(_) => Err(Refusal::Invalid(faults)),
-            Err(more) => {
-                faults.extend(more.into_iter().map(plainer));
-                Err(Refusal::Invalid(faults))
-            }
-        }
-    }
-}
-
-/// Leaves shows as they were if they are the same ones: boxes have an order of their own.
-fn keep_order(shows: &mut Vec<String>, before: &[String]) {
-    let set = |slugs: &[String]| slugs.iter().cloned().collect::<BTreeSet<String>>();
-    if set(shows) == set(before) {
-        shows.clear();
-        shows.extend_from_slice(before);
-    }
-}
-
-/// The fields of the form as a program would send them.
-fn given(
-    typed: &Query,
-    url: &str,
-    types: &[&str],
-    all_events: bool,
-    old_comment: Option<&str>,
-) -> Object {
-    let list = |items: Vec<&str>| Value::List(items.into_iter().map(Value::text).collect());
-    // Boxes that do not count say nothing.
-    let more = typed.get(MORE_EVENTS).unwrap_or_default();
-    let more = more.split(['\n', ',']).map(str::trim);
-    let more = more.filter(|slug| !slug.is_empty());
-    let slugs = match all_events {
-        true => Vec::new(),
-        false => typed.all("limit_events").chain(more).collect(),
-    };
-    let comment = typed.get("comment").unwrap_or_default();
-    let comment = comment.replace("\r\n", "\n");
-    let comment = match comment.trim() {
-        // No comment and an empty one look alike here: what there is stays.
-        "" => old_comment
-            .filter(|old| old.is_empty())
-            .map_or(Value::Null, Value::text),
-        _ => Value::text(comment),
-    };
-    let pairs = [
-        ("enabled", Value::Bool(typed.get("enabled").is_some())),
-        ("target_url", Value::text(url)),
-        ("all_events", Value::Bool(all_events)),
-        ("limit_events", list(slugs)),
-        ("action_types", list(types.to_vec())),
-        ("comment", comment),
-    ];
-    Object::of(pairs)
-}
-
-/// The same in words for people.
-fn plainer(fault: Fault) -> Fault {
-    let reason = |words: String| match (fault.field.as_str(), words.as_str()) {
-        ("target_url", "Enter a valid URL.") => "Enter a URL that begins with https:// or \
-            http:// and names a host, such as https://example.com/hook."
-            .to_owned(),
-        ("target_url", "This field may not be blank.") => "Enter the URL to be called.".to_owned(),
-        ("limit_events", _) => match words.strip_prefix("Object with slug=") {
-            Some(rest) => {
-                let slug = rest.strip_suffix(" does not exist.").unwrap_or(rest);
-                format!("There is no show with the code {slug}.")
-            }
-            None => words,
-        },
-        _ => words,
-    };
-    let reasons = fault.reasons.into_iter().map(reason).collect();
-    Fault {
-        field: fault.field,
-        reasons,
     }
 }
 

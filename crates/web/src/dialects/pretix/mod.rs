@@ -19,6 +19,7 @@ mod refuse;
 mod sample;
 #[cfg(test)]
 mod tests;
+mod typed;
 mod url;
 mod webhooks;
 mod wire;

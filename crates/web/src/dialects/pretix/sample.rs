@@ -91,13 +91,14 @@ fn show<'a>(around: &Around<'a>, webhook: &Webhook) -> Option<&'a str> {
     let slugs = around.events.iter().map(|event| event.slug.as_str());
     let is_for =
         |slug: &&str| settings.all_events || settings.limit_events.iter().any(|own| own == slug);
-    slugs.clone().rev().find(is_for).or_else(|| slugs.last())
+    let latest = slugs.clone().next_back();
+    slugs.rev().find(is_for).or(latest)
 }
 
 /// Every key that such a notification has, with something in it.
 fn body(pretix: &Pretix, action: &str, slug: &str, organizer: &str) -> Value {
     let class = pretix.kinds.of(action).and_then(|kind| kind.class);
-    let keys = class.map_or(vec!["event", "action"], |class| class.names().collect());
+    let keys = class.map_or_else(|| vec!["event", "action"], |class| class.names().collect());
     let value = |key: &str| match key {
         "event" => Some(Value::text(slug)),
         "action" => Some(Value::text(action)),

@@ -2,6 +2,7 @@
 
 mod declare;
 mod differences;
+mod explain;
 mod golden;
 mod intake;
 mod load;

@@ -1,0 +1,141 @@
+//! What was typed into the form of a webhook, brought to the shape in which programs send it and
+//! judged by `fields.rs`. What a webhook has already stays allowed: a show or an action type that
+//! is not known any more spoils no other change.
+
+use std::collections::BTreeSet;
+
+use model::refusal::{Fault, Refusal};
+
+use super::super::board::{Around, unmasked};
+use super::fields::{Bounds, Fields, Given};
+use super::json::{Object, Value};
+use super::kinds::Kinds;
+use crate::body::Query;
+
+/// All events, or those that are chosen.
+pub(super) const ALL: &str = "all";
+pub(super) const SOME: &str = "some";
+
+/// Further shows by their codes, where there are too many to list.
+pub(super) const MORE_EVENTS: &str = "more_events";
+
+/// What was typed, judged as what programs send; `old` may keep what it has.
+pub(super) fn judge(
+    kinds: &Kinds,
+    around: &Around<'_>,
+    old: Option<&Fields>,
+    typed: &Query,
+) -> Result<Fields, Refusal> {
+    let (types_kept, events_kept, comment_kept, url) = match old {
+        Some(old) => (
+            old.settings.action_types.clone(),
+            old.settings.limit_events.clone(),
+            old.settings.comment.clone(),
+            Some(old.target_url.as_str()),
+        ),
+        None => (Vec::new(), Vec::new(), None, None),
+    };
+    let mut faults = Vec::new();
+    let url = unmasked(typed.get("target_url").unwrap_or_default().trim(), url);
+    let url = url.unwrap_or_else(|words| {
+        faults.push(Fault::new("target_url", words));
+        // Sound by itself, so that nothing else is said of it.
+        "https://example.org/".to_owned()
+    });
+    let known = around.events.iter().map(|event| event.slug.clone());
+    let events: BTreeSet<String> = known.chain(events_kept.iter().cloned()).collect();
+    let (kept, types): (Vec<&str>, Vec<&str>) = typed
+        .all("action_types")
+        .partition(|key| types_kept.iter().any(|own| own == key) && !kinds.is_registered(key));
+    let all_events = typed.get("all_events") != Some(SOME);
+    let given = given(typed, &url, &types, all_events, comment_kept.as_deref());
+    let bounds = Bounds {
+        kinds,
+        events: &events,
+    };
+    let fields = Given::read(&given, true, &bounds).and_then(|given| given.over(None));
+    match fields {
+        Ok(mut fields) if faults.is_empty() => {
+            let types = &mut fields.settings.action_types;
+            types.extend(kept.into_iter().map(str::to_owned));
+            types.sort();
+            types.dedup();
+            keep_order(&mut fields.settings.limit_events, &events_kept);
+            Ok(fields)
+        }
+        Ok(_) => Err(Refusal::Invalid(faults)),
+        Err(more) => {
+            faults.extend(more.into_iter().map(plainer));
+            Err(Refusal::Invalid(faults))
+        }
+    }
+}
+
+/// Leaves shows as they were if they are the same ones: boxes have an order of their own.
+fn keep_order(shows: &mut Vec<String>, before: &[String]) {
+    let set = |slugs: &[String]| slugs.iter().cloned().collect::<BTreeSet<String>>();
+    if set(shows) == set(before) {
+        shows.clear();
+        shows.extend_from_slice(before);
+    }
+}
+
+/// The fields of the form as a program would send them.
+fn given(
+    typed: &Query,
+    url: &str,
+    types: &[&str],
+    all_events: bool,
+    old_comment: Option<&str>,
+) -> Object {
+    let list = |items: Vec<&str>| Value::List(items.into_iter().map(Value::text).collect());
+    // Boxes that do not count say nothing.
+    let more = typed.get(MORE_EVENTS).unwrap_or_default();
+    let more = more.split(['\n', ',']).map(str::trim);
+    let more = more.filter(|slug| !slug.is_empty());
+    let slugs = match all_events {
+        true => Vec::new(),
+        false => typed.all("limit_events").chain(more).collect(),
+    };
+    let comment = typed.get("comment").unwrap_or_default();
+    let comment = comment.replace("\r\n", "\n");
+    let comment = match comment.trim() {
+        // No comment and an empty one look alike here: what there is stays.
+        "" => old_comment
+            .filter(|old| old.is_empty())
+            .map_or(Value::Null, Value::text),
+        _ => Value::text(comment),
+    };
+    let pairs = [
+        ("enabled", Value::Bool(typed.get("enabled").is_some())),
+        ("target_url", Value::text(url)),
+        ("all_events", Value::Bool(all_events)),
+        ("limit_events", list(slugs)),
+        ("action_types", list(types.to_vec())),
+        ("comment", comment),
+    ];
+    Object::of(pairs)
+}
+
+/// The same in words for people.
+fn plainer(fault: Fault) -> Fault {
+    let reason = |words: String| match (fault.field.as_str(), words.as_str()) {
+        ("target_url", "Enter a valid URL.") => "Enter a URL that begins with https:// or \
+            http:// and names a host, such as https://example.com/hook."
+            .to_owned(),
+        ("target_url", "This field may not be blank.") => "Enter the URL to be called.".to_owned(),
+        ("limit_events", _) => match words.strip_prefix("Object with slug=") {
+            Some(rest) => {
+                let slug = rest.strip_suffix(" does not exist.").unwrap_or(rest);
+                format!("There is no show with the code {slug}.")
+            }
+            None => words,
+        },
+        _ => words,
+    };
+    let reasons = fault.reasons.into_iter().map(reason).collect();
+    Fault {
+        field: fault.field,
+        reasons,
+    }
+}

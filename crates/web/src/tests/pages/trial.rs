@@ -1,0 +1,264 @@
+//! Sending a test: every kind has a sample in the bytes of its dialect, for one webhook only, and
+//! what came of it is shown at once; nobody waits for a slow receiver.
+
+use bytes::Bytes;
+use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
+use model::contract::Settlement;
+use model::delivery::{Due, Next, State};
+use model::people::Role;
+use model::webhook::Headers;
+use serde_json::Value;
+
+use crate::tests::harness::{House, WEBHOOKS, asking, bearing};
+
+async fn organizer(house: &House) -> String {
+    format!("/t/{}/webhooks", house.tenant("bigevents").await)
+}
+
+/// Writes down that the receiver answered.
+async fn answer(house: &House, due: &Due, status: u16, body: &'static str) {
+    let now = house.now();
+    let settlement = Settlement {
+        id: due.delivery.id,
+        round: due.delivery.round,
+        attempts: due.delivery.attempts,
+        ended_at: now.plus_ms(40),
+        attempt: Attempt {
+            began_at: now,
+            duration_ms: 40,
+            url: "https://***@example.org/hook".to_owned(),
+            request_headers: Headers::from_pairs([("Host", b"example.org".as_slice())]),
+            outcome: Outcome::Answered(Answer {
+                status,
+                headers: Headers::from_pairs([("Server", b"test".as_slice())]),
+                body: Bytes::from_static(body.as_bytes()),
+                body_end: BodyEnd::Whole,
+            }),
+        },
+        next: Next {
+            pauses_until: None,
+            state: if status == 200 {
+                State::Delivered
+            } else {
+                State::Pending
+            },
+            due_at: (status != 200).then(|| now.plus_ms(5_000)),
+            round_began_at: now,
+            disables_webhook: false,
+        },
+    };
+    house.store.settle(vec![settlement]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_test_goes_to_its_webhook_only_and_its_answer_is_shown() {
+    let house = House::new().await;
+    for _ in 0..2 {
+        house.webhook(&["pretix.event.order.paid"]).await;
+    }
+    let mut edit = house.browser_with(Role::Edit).await;
+    let below = organizer(&house).await;
+    let form = edit.get(&format!("{below}/2/test")).await;
+    assert!(form.says("Order marked as paid (pretix.event.order.paid)"));
+    let kind = [("kind", "pretix.event.order.paid")];
+    let sent = edit.post(&format!("{below}/2/test"), &kind).await;
+    assert_eq!(sent.leads_to(), (303, &*format!("{below}/2/test/1")));
+    let due = house.due().await;
+    assert_eq!(due.len(), 1);
+    assert_eq!(due[0].delivery.id.to_string(), "dlv_1_2");
+    let expected = format!(
+        "{{\"notification_id\": {}, \"organizer\": \"bigevents\", \"event\": \"secondcon\", \
+         \"code\": \"TEST7\", \"action\": \"pretix.event.order.paid\"}}",
+        due[0].key
+    );
+    // One of the organizer's own shows.
+    let body = String::from_utf8(due[0].body.to_vec()).unwrap();
+    let slugs = ["democon", "secondcon", "seriescon"];
+    let own = slugs
+        .iter()
+        .any(|slug| body == expected.replace("secondcon", slug));
+    assert!(own, "{body}");
+    answer(&house, &due[0], 500, "<b>no</b>").await;
+    let page = edit.get(&format!("{below}/2/test/1")).await;
+    for words in [
+        "Retrying",
+        "Answered 500, failed",
+        "HTTP 500",
+        "Server: test",
+        "&#60;b&#62;no&#60;/b&#62;",
+        "POST https://***@example.org/hook",
+        "TEST7",
+    ] {
+        assert!(page.says(words), "{words}: {}", page.words());
+    }
+    assert!(page.body.contains("/deliveries/dlv_1_2"));
+    // It is nobody else's.
+    assert_eq!(edit.get(&format!("{below}/1/test/1")).await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_slow_receiver() {
+    let house = House::new().await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    let below = organizer(&house).await;
+    let kind = [("kind", "pretix.event.order.paid")];
+    edit.post(&format!("{below}/1/test"), &kind).await;
+    let began = tokio::time::Instant::now();
+    let page = edit.get(&format!("{below}/1/test/1")).await;
+    assert!(began.elapsed().as_millis() <= 2_000);
+    assert!(page.says("Still waiting"));
+    assert!(
+        page.body
+            .contains(&format!("href=\"{below}/1/test/1?again=1\" data-again="))
+    );
+    let later = edit.get(&format!("{below}/1/test/1?again=30")).await;
+    assert!(later.says("Look again") && !later.body.contains("data-again"));
+    let due = house.due().await;
+    answer(&house, &due[0], 200, "").await;
+    let began = tokio::time::Instant::now();
+    let page = edit.get(&format!("{below}/1/test/1?again=1")).await;
+    assert!(page.says("Delivered") && page.says("It is empty."));
+    assert_eq!(began.elapsed().as_millis(), 0);
+}
+
+#[tokio::test]
+async fn every_kind_there_is_has_a_sample_that_is_of_this_kind() {
+    let house = House::new().await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    let below = organizer(&house).await;
+    let form = edit.get(&format!("{below}/new")).await;
+    let boxes = form.body.split("name=\"action_types\" value=\"").skip(1);
+    let types: Vec<String> = boxes
+        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(types.len(), 47);
+    let all: Vec<&str> = types.iter().map(String::as_str).collect();
+    house.webhook(&all).await;
+    for kind in &types {
+        let sent = edit
+            .post(&format!("{below}/1/test"), &[("kind", kind)])
+            .await;
+        assert_eq!(sent.status, 303, "{kind}: {}", sent.words());
+    }
+    let due = house.due().await;
+    assert_eq!(due.len(), 47);
+    for (due, kind) in due.iter().zip(&types) {
+        let body: Value = serde_json::from_slice(&due.body).unwrap();
+        let action = body["action"].as_str().unwrap();
+        let start = kind.strip_suffix('*').unwrap_or(kind);
+        assert!(
+            action.starts_with(start) && !action.ends_with('*'),
+            "{kind}: {action}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_pair_of_a_company_that_can_fire_has_its_samples() {
+    let house = House::new().await;
+    let mut root = house.administrator().await;
+    let below = format!("/t/{}/webhooks", house.company().await);
+    let form = root.get(&format!("{below}/new")).await;
+    let options = form.body.split("<option value=\"").skip(2);
+    let pairs: Vec<String> = options
+        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(pairs.len(), 18, "{pairs:?}");
+    for (index, pair) in pairs.iter().enumerate() {
+        let id = index + 1;
+        let fields = [
+            ("name", "x"),
+            ("url", "https://example.org/"),
+            ("trigger", pair),
+            ("triggered_by_child_resources", "on"),
+            ("identifier", "7c0e4b1e-30c5-4d7c-9d0a-0f6d1f2f9a10"),
+        ];
+        root.post(&format!("{below}/new"), &fields).await;
+        let asked = root.get(&format!("{below}/{id}/test")).await;
+        let kinds = asked.body.split("<option value=\"").skip(1);
+        let kinds: Vec<&str> = kinds.map(|rest| rest.split('"').next().unwrap()).collect();
+        assert!(!kinds.is_empty(), "{pair}");
+        for kind in kinds {
+            let sent = root
+                .post(&format!("{below}/{id}/test"), &[("kind", kind)])
+                .await;
+            assert_eq!(sent.status, 303, "{pair} {kind}: {}", sent.words());
+            let place = sent.header("location").unwrap();
+            let notification = place.rsplit('/').next().unwrap();
+            let tenant = house.company().await;
+            let id = model::id::NotificationId(notification.parse().unwrap());
+            let story = house.store.notification(tenant, id).await.unwrap().unwrap();
+            let body: Value = serde_json::from_slice(&story.body).unwrap();
+            assert!(body.is_object());
+            // Apart from being a test, it is what the webhook wants.
+            let own = house.store.bystanders(tenant, id, None, 500).await.unwrap();
+            let own = own
+                .iter()
+                .find(|own| Some(own.webhook.id) == story.only)
+                .unwrap();
+            let about: Value = serde_json::from_str(&story.about.unwrap()).unwrap();
+            let text = about.to_string();
+            assert!(
+                text.contains("7c0e4b1e-30c5-4d7c-9d0a-0f6d1f2f9a10"),
+                "{pair} {kind}: {text}"
+            );
+            assert!(own.delivery.is_some());
+        }
+    }
+    assert!(
+        house
+            .ask(bearing("GET", "/webhook"))
+            .await
+            .status
+            .is_success()
+    );
+}
+
+#[tokio::test]
+async fn a_disabled_webhook_has_to_be_enabled_first_and_only_known_kinds_are_sent() {
+    let house = House::new().await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    let below = organizer(&house).await;
+    for kind in ["", "pretix.event.order.placed", "\0"] {
+        let refused = edit
+            .post(&format!("{below}/1/test"), &[("kind", kind)])
+            .await;
+        assert_eq!(refused.status, 422, "{kind}");
+        assert!(refused.says("Choose one of these kinds."));
+    }
+    edit.post(&format!("{below}/1/disable"), &[]).await;
+    let kind = [("kind", "pretix.event.order.paid")];
+    let refused = edit.post(&format!("{below}/1/test"), &kind).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.says("Enable it first, then send the test."));
+    assert!(house.due().await.is_empty());
+    let list = edit
+        .get(&format!(
+            "{}/notifications",
+            below.trim_end_matches("/webhooks")
+        ))
+        .await;
+    assert!(list.says("Nothing was handed in yet"));
+}
+
+#[tokio::test]
+async fn a_sample_registers_no_show() {
+    let house = House::new().await;
+    let mut root = house.administrator().await;
+    let other = "/api/v1/organizers/othercorp/webhooks/";
+    let body = r#"{"target_url":"https://example.org/","limit_events":[],
+        "action_types":["pretix.event.order.paid"]}"#;
+    let made = asking("POST", other).by("tokenother").json(body);
+    assert_eq!(house.ask(made).await.status, 201);
+    let tenant = house.tenant("othercorp").await;
+    let before = house.store.events(tenant).await.unwrap();
+    let kind = [("kind", "pretix.event.order.paid")];
+    let sent = root
+        .post(&format!("/t/{tenant}/webhooks/1/test"), &kind)
+        .await;
+    assert_eq!(sent.status, 303);
+    assert_eq!(house.store.events(tenant).await.unwrap(), before);
+    assert_eq!(house.ask(asking("GET", WEBHOOKS)).await.status, 200);
+}
