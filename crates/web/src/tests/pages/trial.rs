@@ -6,10 +6,12 @@ use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
 use model::contract::Settlement;
 use model::delivery::{Due, Next, State};
 use model::people::Role;
+use model::query::Declaration;
+use model::tenant::DialectName;
 use model::webhook::Headers;
 use serde_json::Value;
 
-use crate::tests::harness::{House, WEBHOOKS, asking, bearing};
+use crate::tests::harness::{House, bearing};
 
 async fn organizer(house: &House) -> String {
     format!("/t/{}/webhooks", house.tenant("bigevents").await)
@@ -246,19 +248,32 @@ async fn a_disabled_webhook_has_to_be_enabled_first_and_only_known_kinds_are_sen
 #[tokio::test]
 async fn a_sample_registers_no_show() {
     let house = House::new().await;
+    let empty = Declaration {
+        dialect: DialectName::new("pretix"),
+        key: "emptycorp".to_owned(),
+        name: "Empty".to_owned(),
+        events: Vec::new(),
+        tokens: Vec::new(),
+        webhooks: Vec::new(),
+    };
+    let applied = house
+        .store
+        .apply(vec![empty], "test".to_owned(), house.now());
+    applied.await.unwrap();
+    let tenant = house.tenant("emptycorp").await;
     let mut root = house.administrator().await;
-    let other = "/api/v1/organizers/othercorp/webhooks/";
-    let body = r#"{"target_url":"https://example.org/","limit_events":[],
-        "action_types":["pretix.event.order.paid"]}"#;
-    let made = asking("POST", other).by("tokenother").json(body);
-    assert_eq!(house.ask(made).await.status, 201);
-    let tenant = house.tenant("othercorp").await;
-    let before = house.store.events(tenant).await.unwrap();
+    let below = format!("/t/{tenant}/webhooks");
+    let fields = [
+        ("target_url", "https://example.org/"),
+        ("enabled", "on"),
+        ("action_types", "pretix.event.order.paid"),
+        ("all_events", "all"),
+    ];
+    root.post(&format!("{below}/new"), &fields).await;
     let kind = [("kind", "pretix.event.order.paid")];
-    let sent = root
-        .post(&format!("/t/{tenant}/webhooks/1/test"), &kind)
-        .await;
+    let sent = root.post(&format!("{below}/1/test"), &kind).await;
     assert_eq!(sent.status, 303);
-    assert_eq!(house.store.events(tenant).await.unwrap(), before);
-    assert_eq!(house.ask(asking("GET", WEBHOOKS)).await.status, 200);
+    let due = house.due().await;
+    assert!(String::from_utf8_lossy(&due[0].body).contains("\"event\": \"sample\""));
+    assert_eq!(house.store.events(tenant).await.unwrap(), []);
 }
