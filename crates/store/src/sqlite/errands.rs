@@ -85,9 +85,10 @@ const COUNT_CANCELLED: &str = "
     select 1 from delivery indexed by delivery_cancelled
     where state = 3 and webhook_id = ?1
     limit ?2";
+// Only what was tried before is due later than now.
 const COUNT_WAITING: &str = "
-    select due_at > ?3 from delivery indexed by delivery_retrying
-    where state = 0 and attempts > 0 and webhook_id = ?1
+    select 1 from delivery indexed by delivery_due
+    where state = 0 and webhook_id = ?1 and due_at > ?3
     limit ?2";
 const COUNT_OWED: &str = "
     select 1 from delivery indexed by delivery_due
@@ -363,20 +364,28 @@ pub(crate) fn count(
     if webhooks::tenant_of(conn, webhook)? != Some(tenant) {
         return Ok(count);
     }
-    let most = i64::try_from(limits::COUNTED_MAX).unwrap_or(i64::MAX);
-    let asked = [webhook.0, most.saturating_add(1)];
-    let meant = |row: &Row<'_>| Ok(row.get::<_, bool>(0)?);
-    let found = match what {
-        ErrandKind::RetryFailed => {
-            let waiting = [asked[0], asked[1], at.as_millis()];
-            let mut found = catalog::list(conn, COUNT_EXHAUSTED, asked, meant)?;
-            found.extend(catalog::list(conn, COUNT_CANCELLED, asked, meant)?);
-            found.extend(catalog::list(conn, COUNT_WAITING, waiting, meant)?);
-            found
-        }
-        ErrandKind::StopRetrying => catalog::list(conn, COUNT_OWED, asked, meant)?,
+    let most = limits::COUNTED_MAX.saturating_add(1);
+    let mut met = 0;
+    let mut add = |sql, later_than: Option<Timestamp>| -> Result<(), Fault> {
+        let room = i64::try_from(most.saturating_sub(met)).unwrap_or(0);
+        let one = |_: &Row<'_>| Ok(());
+        met += match later_than {
+            None => catalog::list(conn, sql, [webhook.0, room], one)?.len(),
+            Some(at) => {
+                let asked = [webhook.0, room, at.as_millis()];
+                catalog::list(conn, sql, asked, one)?.len()
+            }
+        };
+        Ok(())
     };
-    let met = found.into_iter().filter(|meant| *meant).count();
+    match what {
+        ErrandKind::RetryFailed => {
+            add(COUNT_EXHAUSTED, None)?;
+            add(COUNT_CANCELLED, None)?;
+            add(COUNT_WAITING, Some(at))?;
+        }
+        ErrandKind::StopRetrying => add(COUNT_OWED, None)?,
+    }
     count.count = u64::try_from(met.min(limits::COUNTED_MAX)).unwrap_or(u64::MAX);
     count.more = met > limits::COUNTED_MAX;
     Ok(count)

@@ -199,6 +199,7 @@ impl<'a> Sieve<'a> {
         let Some(statement) = &mut self.head else {
             return Ok(true);
         };
+        self.looked_at += usize::from(self.delivered.is_some());
         let mut found = statement.query([id.notification.0])?;
         let Some(row) = found.next()? else {
             return Ok(false);

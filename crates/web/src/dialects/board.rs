@@ -58,6 +58,9 @@ pub(crate) trait Forms: Send + Sync {
     /// Why it would not be called even while enabled, if that is so.
     fn doubt(&self, webhook: &Webhook) -> Option<String>;
 
+    /// The action types that deliveries have as a rule, and what people call them.
+    fn action_types(&self) -> Vec<(String, String)>;
+
     /// The kinds of notification that the webhook wants, for sending a sample.
     fn samples(&self, webhook: &Webhook) -> Vec<Choice>;
 

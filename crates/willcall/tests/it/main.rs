@@ -11,6 +11,7 @@ mod full;
 mod harness;
 #[cfg(test)]
 mod kill;
+mod live;
 #[cfg(test)]
 mod openticket;
 #[cfg(test)]

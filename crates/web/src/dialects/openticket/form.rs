@@ -137,6 +137,18 @@ impl Forms for OpenTicket {
         fields_of(webhook).ok()?.doubt(&self.kinds)
     }
 
+    fn action_types(&self) -> Vec<(String, String)> {
+        let mut named = Vec::new();
+        for (resource, offers) in self.kinds.offered() {
+            let direct = offers.into_iter().filter(|offer| offer.direct);
+            named.extend(direct.map(|offer| {
+                let name = self.kinds.name(resource, offer.trigger);
+                (name, happening(resource, offer.trigger))
+            }));
+        }
+        named
+    }
+
     fn samples(&self, webhook: &Webhook) -> Vec<Choice> {
         sample::kinds(self, webhook)
     }

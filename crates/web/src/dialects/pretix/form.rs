@@ -163,6 +163,12 @@ impl Forms for Pretix {
         })
     }
 
+    fn action_types(&self) -> Vec<(String, String)> {
+        let concrete = self.kinds.iter().filter(|kind| !kind.key.contains('*'));
+        let named = concrete.map(|kind| (kind.key.clone(), kind.label.clone()));
+        named.collect()
+    }
+
     fn samples(&self, webhook: &Webhook) -> Vec<Choice> {
         sample::kinds(self, webhook)
     }

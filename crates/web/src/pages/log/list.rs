@@ -212,8 +212,14 @@ async fn view(
 }
 
 fn types(visit: &Visit) -> Result<Vec<Choice>, Trouble> {
-    drop(visit.dialect()?);
-    Ok(Vec::new())
+    let types = visit.dialect()?.board.forms.action_types();
+    let choice = |(value, label): (String, String)| Choice {
+        label: Piece::line(&label, CHOICE_ROOM),
+        value,
+    };
+    let fits = |choice: &Choice| choice.value.len() <= CHOICE_ROOM;
+    let types = types.into_iter().map(choice);
+    Ok(types.filter(fits).take(CHOICES_MAX).collect())
 }
 
 /// The tenant's shows, the next ones first as the store has them.

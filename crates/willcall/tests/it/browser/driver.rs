@@ -26,6 +26,7 @@ pub(crate) struct Browser {
     address: SocketAddr,
     session: String,
     profile: tempfile::TempDir,
+    wants: Wants,
 }
 
 /// What may differ between browsers.
@@ -60,15 +61,16 @@ impl Browser {
             address: ([127, 0, 0, 1], port.expect("chromedriver starts")).into(),
             session: String::new(),
             profile: tempfile::tempdir().unwrap(),
+            wants,
         };
-        let capabilities = browser.capabilities(wants);
+        let capabilities = browser.capabilities();
         let opened = browser.call("POST", "/session", &capabilities);
         let session = opened["sessionId"].as_str().expect("a session").to_owned();
         browser.session = format!("/session/{session}");
         browser
     }
 
-    fn capabilities(&self, wants: Wants) -> Value {
+    fn capabilities(&self) -> Value {
         let profile = format!("--user-data-dir={}", self.profile.path().display());
         let mut options = json!({
             "binary": "/usr/bin/chromium",
@@ -79,7 +81,7 @@ impl Browser {
                 "--lang=en-GB", profile,
             ],
         });
-        if wants.no_scripts {
+        if self.wants.no_scripts {
             options["prefs"] = json!({"profile.managed_default_content_settings.javascript": 2});
         }
         let wait_ms = u64::try_from(PATIENCE.as_millis()).unwrap();
@@ -91,6 +93,14 @@ impl Browser {
 
     pub(crate) fn go(&self, url: &str) {
         self.ask("POST", "/url", &json!({"url": url}));
+    }
+
+    pub(crate) fn reload(&self) {
+        self.ask("POST", "/refresh", &json!({}));
+    }
+
+    pub(crate) fn is_without_scripts(&self) -> bool {
+        self.wants.no_scripts
     }
 
     pub(crate) fn url(&self) -> String {
@@ -132,9 +142,19 @@ impl Browser {
             .unwrap()
     }
 
+    /// Clicks on what matches. A live part may be replaced between the two: then it is looked for
+    /// again.
     pub(crate) fn click(&self, css: &str) {
-        let element = self.find(css);
-        self.click_on(&element);
+        loop {
+            let Element(id) = self.find(css);
+            match self.try_ask("POST", &format!("/element/{id}/click"), &json!({})) {
+                Err(error) if error.contains("stale element") => {}
+                clicked => {
+                    clicked.unwrap_or_else(|error| panic!("{css} cannot be clicked: {error}"));
+                    return;
+                }
+            }
+        }
     }
 
     pub(crate) fn click_on(&self, Element(id): &Element) {
@@ -152,9 +172,22 @@ impl Browser {
         );
     }
 
+    /// Chooses from a list by what the choice is called.
+    pub(crate) fn choose(&self, css: &str, words: &str) {
+        self.find(css);
+        let path = format!(
+            "//select[@id='{}']//option[normalize-space(.)='{words}']",
+            css.trim_start_matches('#')
+        );
+        let option = self.locate("xpath", &path);
+        self.click_on(&option);
+    }
+
+    /// The text of what matches, once there is something.
     pub(crate) fn text(&self, css: &str) -> String {
-        let Element(id) = self.find(css);
-        let text = self.ask("GET", &format!("/element/{id}/text"), &Value::Null);
+        self.find(css);
+        let script = "return document.querySelector(arguments[0]).innerText";
+        let text = self.run(script, &[json!(css)]);
         text.as_str().unwrap_or_default().to_owned()
     }
 
@@ -207,17 +240,33 @@ impl Browser {
         self.ask("POST", "/goog/cdp/execute", &wanted)
     }
 
-    /// The whole page as a picture (PNG), this wide and in this colour scheme.
-    pub(crate) fn picture(&self, width: u32, scheme: &str) -> Vec<u8> {
+    /// Gives the window this width and the page this colour scheme.
+    pub(crate) fn dress(&self, width: u32, scheme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.devtools("Emulation.setEmulatedMedia", &json!({"features": features}));
         let metrics = json!({
-            "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false,
+            "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false,
         });
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
-        let shot = json!({"format": "png", "captureBeyondViewport": true});
-        let taken = self.devtools("Page.captureScreenshot", &shot);
+    }
+
+    pub(crate) fn undress(&self) {
         self.devtools("Emulation.clearDeviceMetricsOverride", &json!({}));
+        self.devtools("Emulation.setEmulatedMedia", &json!({"features": []}));
+    }
+
+    /// The page as a picture (PNG), down to where it becomes long.
+    pub(crate) fn picture(&self, width: u32, scheme: &str) -> Vec<u8> {
+        const HEIGHT_MAX: u64 = 2_400;
+        self.dress(width, scheme);
+        let height = self.run("return document.documentElement.scrollHeight", &[]);
+        let height = height.as_u64().unwrap_or(800).min(HEIGHT_MAX);
+        let shot = json!({
+            "format": "png", "captureBeyondViewport": true,
+            "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1},
+        });
+        let taken = self.devtools("Page.captureScreenshot", &shot);
+        self.undress();
         let data = taken["data"].as_str().expect("a picture");
         base64::prelude::BASE64_STANDARD.decode(data).unwrap()
     }
