@@ -3,8 +3,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
+use model::contract::Settlement;
+use model::delivery::{Next, State};
 use model::people::Role;
-use model::webhook::{Disabled, DisabledCause, Webhook};
+use model::webhook::{Disabled, DisabledCause, Headers, Webhook};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -745,4 +749,56 @@ fn whatever_is_typed_is_saved_or_refused_with_its_reason() {
         Ok(())
     });
     judged.unwrap();
+}
+
+#[tokio::test]
+async fn a_pause_is_told_on_the_page_of_its_webhook() {
+    let house = House::new().await;
+    house.hook("order", "paid").await;
+    let body = json!({"resource": "order", "trigger": "paid", "guid": COMPANY, "data": {}});
+    house
+        .ask(bearing("POST", "/trigger").json(body.to_string()))
+        .await;
+    let now = house.now();
+    let due = &house.due().await[0];
+    let answer = Answer {
+        status: 503,
+        headers: Headers::default(),
+        body: Bytes::new(),
+        body_end: BodyEnd::Whole,
+    };
+    let settlement = Settlement {
+        id: due.delivery.id,
+        round: due.delivery.round,
+        attempts: due.delivery.attempts,
+        ended_at: now,
+        attempt: Attempt {
+            began_at: now,
+            duration_ms: 1,
+            url: String::new(),
+            request_headers: Headers::default(),
+            outcome: Outcome::Answered(answer),
+        },
+        next: Next {
+            pauses_until: Some(now.plus_ms(600_000)),
+            state: State::Pending,
+            due_at: Some(now.plus_ms(600_000)),
+            round_began_at: now,
+            disables_webhook: false,
+        },
+    };
+    house.store.settle(vec![settlement]).await.unwrap();
+    let mut root = house.administrator().await;
+    let path = format!("{}/1", below_company(&house).await);
+    let page = root.get(&path).await;
+    for words in [
+        "Paused because its receiver asked to be left alone, until 2026-11-20 18:10:00 UTC",
+        "The latest call failed. What failed is tried again by itself.",
+        "Answered 503, failed",
+        "0 delivered, 1 failed and retried, 0 given up",
+    ] {
+        assert!(page.says(words), "{words}: {}", page.words());
+    }
+    house.pass_ms(600_001);
+    assert!(root.get(&path).await.says("Failing since"));
 }
