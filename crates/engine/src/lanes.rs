@@ -134,9 +134,12 @@ impl Lanes {
         self.review(webhook);
     }
 
-    /// The webhook is another one, or got something due.
+    /// The webhook is another one, or what it is owed is another: what was ready may be stopped.
     pub(crate) fn changed(&mut self, webhook: WebhookId, now: Timestamp) {
         self.look_again(webhook);
+        if let Some(lane) = self.lanes.get_mut(&webhook) {
+            lane.give_back(0, &mut self.load);
+        }
         self.lower(webhook, now);
     }
 

@@ -71,6 +71,8 @@ fn changes_that_met_no_notification_do_not_hide_the_state_that_did() {
     let notification = given.notified("1", 5);
     given.disable(webhook, 5);
     given.enable(webhook, 5);
+    let met = bystander(&given, notification, webhook).unwrap();
+    assert_eq!(met.then.unwrap().disabled, None);
     given.disable(webhook, 6);
     let then = bystander(&given, notification, webhook)
         .unwrap()

@@ -62,6 +62,27 @@ async fn an_errand_of_before_is_gone_on_with_by_the_next_start() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_stopped_before_its_turn_is_never_sent() {
+    let world = World::running().await;
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    let late = |_: &_, _| Does::AnswersAfter(200, Duration::from_secs(3));
+    world.net.at("a.test", late);
+    let ids = world.hand_in("paid", 40).await;
+    seconds(1).await;
+    let in_the_air = world.net.calls().len();
+    assert!(in_the_air < 20);
+    let errand = begin(&world, webhook, ErrandKind::StopRetrying).await;
+    seconds(60).await;
+    assert_eq!(world.net.calls().len(), in_the_air);
+    assert_eq!(look(&world, &errand).await.done, 40);
+    let mut delivered = 0;
+    for id in ids {
+        delivered += usize::from(world.state(id, webhook).await == State::Delivered);
+    }
+    assert_eq!(delivered, in_the_air, "a success counts, however late");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_store_refuses_of_an_errand_is_repeated() {
     let world = World::running().await;
     let webhook = world.webhook("http://a.test/", "paid").await;
