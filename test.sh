@@ -27,7 +27,10 @@ need cc gcc
 need git git
 need python3 python3
 need node nodejs
+need npm npm
 need prlimit util-linux
+need chromium chromium
+need chromedriver chromium-driver
 for part in fmt clippy; do
     cargo $part --version >/dev/null 2>&1 || {
         echo "cargo $part is missing; install it with: rustup component add rustfmt clippy"
@@ -35,6 +38,8 @@ for part in fmt clippy; do
     }
 done
 
+# The accessibility checker of the browser tests.
+step npm npm ci --prefix crates/willcall/tests/browser --no-audit --no-fund --silent
 step format cargo fmt --all --check
 step lints cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 step tests cargo test --workspace --locked --quiet

@@ -223,6 +223,30 @@ addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });
 
+// How webhooks are doing, read again from this very page now and then while somebody looks.
+parts.push((root) => {
+  for (const table of root.querySelectorAll("table[data-live=standings]")) {
+    const told = new WeakMap();
+    const again = async () => {
+      if (document.hidden) return;
+      const answer = await fetch(location.href).catch(() => null);
+      if (!answer?.ok || answer.redirected) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const cell of table.querySelectorAll("[data-webhook] [data-part]")) {
+        const row = page.getElementById(cell.closest("[data-webhook]").id);
+        const fresh = row?.querySelector(`[data-part=${cell.dataset.part}]`);
+        const is = fresh?.innerHTML;
+        // Nothing is taken away from under whoever uses it.
+        if (!fresh || told.get(cell) === is || cell.contains(document.activeElement)) continue;
+        told.set(cell, is);
+        cell.replaceChildren(...fresh.childNodes);
+        enliven(cell);
+      }
+    };
+    setInterval(again, 10000);
+  }
+});
+
 // What happens while a page is open: parts of it, each an element with an id. It takes the place
 // of the one there is, or comes first into the list that its `data-in` names.
 parts.push((root) => {

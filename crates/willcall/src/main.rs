@@ -1,4 +1,4 @@
-//! The binary: arguments, then one of serve, demo, apply, user, token, doctor.
+//! The binary: arguments, then one of serve, demo, bench, apply, user, token, doctor.
 //!
 //! What each of them does is in the file of its name; this one is the map.
 
@@ -7,6 +7,7 @@ mod say;
 
 mod apply;
 mod assemble;
+mod bench;
 mod config;
 mod demo;
 mod doctor;
@@ -51,6 +52,10 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
     if name == "demo" {
         telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto);
         return runtime()?.block_on(demo::run(matches.get_flag("once")));
+    }
+    if name == "bench" {
+        telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto);
+        return runtime()?.block_on(bench::run(matches));
     }
     // `token create`: the settings are those of the inner one.
     let (what, matches) = matches.subcommand().unwrap_or(("", matches));
@@ -117,6 +122,11 @@ fn command() -> Command {
                         .action(ArgAction::SetTrue)
                         .help("End when the show is over; exit status 0 only if everything ended as it must"),
                 ),
+        )
+        .subcommand(
+            Command::new("bench")
+                .about("Measure it on this machine, against its bars; docs/benchmarks.md says how to read that")
+                .args(bench::arguments()),
         )
         .subcommand(
             Command::new("apply")

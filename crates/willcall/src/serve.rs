@@ -3,6 +3,7 @@
 //! The order of stopping: no new connection, requests that run end, no new attempt, attempts that
 //! run end within 30 s, everything is written down, the store is closed.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -120,14 +121,15 @@ async fn first_user(house: &House, address: SocketAddr) -> Result<()> {
         return Ok(());
     }
     let words = "willcall user add NAME --administrator";
-    say!();
-    say!(
-        "Nobody can sign in to the dashboard at http://{address} yet. Make the first user, with the same settings:"
-    );
-    say!();
-    say!("    {words}");
-    say!();
     tracing::info!("nobody can sign in to the dashboard yet; make a user with `{words}`");
+    // Elsewhere standard output is a log, too.
+    if std::io::stdout().is_terminal() {
+        say!();
+        say!("Nobody can sign in to the dashboard at http://{address} yet. Make the first user:");
+        say!();
+        say!("    {words}");
+        say!();
+    }
     Ok(())
 }
 

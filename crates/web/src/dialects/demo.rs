@@ -46,6 +46,7 @@ pub enum Character {
 }
 
 /// A call with a JSON body, or with none if that is empty.
+#[derive(Clone)]
 pub struct DemoCall {
     pub method: Method,
     pub path: String,

@@ -7,6 +7,7 @@ pub(crate) mod board;
 mod declared;
 mod demo;
 pub(crate) mod form;
+mod load;
 mod openticket;
 mod pretix;
 
@@ -19,6 +20,7 @@ use model::tenant::{DialectName, Permission, Tenant};
 
 pub use declared::{Declared, FreshToken, KnownEvents, Mistake};
 pub use demo::{Character, Demo, DemoCall, Made};
+pub use load::{Load, LoadPage, LoadTenant};
 
 use crate::route::{Admitted, Answer, Answering, Asked, Place};
 use declared::Declare;
@@ -94,6 +96,8 @@ pub(crate) struct Dialect {
     pub(crate) example: fn(&Tenant, Permission) -> DemoCall,
     /// Its part of the demo.
     pub(crate) demo: fn(DialectName) -> Demo,
+    /// Its part of the benchmark, if it has one: the engine is the same for all.
+    pub(crate) load: Option<fn(DialectName) -> Load>,
 }
 
 /// The one list.
@@ -132,6 +136,12 @@ impl Dialects {
     pub fn demos(&self) -> Vec<Demo> {
         let demo = |dialect: &Arc<Dialect>| (dialect.demo)(dialect.name.clone());
         self.all.iter().map(demo).collect()
+    }
+
+    /// What the benchmark is made with: the first dialect that brings something for it.
+    pub fn load(&self) -> Option<Load> {
+        let mut all = self.all.iter();
+        all.find_map(|dialect| Some(dialect.load?(dialect.name.clone())))
     }
 
     /// The dialect that has places where `path` leads.

@@ -47,13 +47,13 @@ fn places() -> Vec<Page> {
         log::places(),
         settings::places(),
         users::places(),
+        yourself::places(),
         // Before the page of one webhook, whose path fits theirs.
         editing::places(),
         webhook::places(),
         trial::places(),
         notifications::places(),
         why::places(),
-        yourself::places(),
     ];
     tables.into_iter().flatten().collect()
 }

@@ -77,18 +77,29 @@ async fn answer(
     if let Err(refusal) = vetted {
         return (name, trouble::show(&plain, &Trouble::Refused(refusal)));
     }
-    let Some(page) = page else {
-        let mut shown = trouble::show(&plain, &Trouble::NotFound);
-        if let Some(allow) = allowed {
-            *shown.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            shown.headers_mut().insert(ALLOW, allow);
+    let work = async move {
+        match page {
+            Some(page) => admit(visit, &page, body).await,
+            None => nowhere(visit, allowed).await,
         }
-        return (name, shown);
     };
-    let shown = tasks::finish(async move { admit(visit, &page, body).await }).await;
+    let shown = tasks::finish(work).await;
     let shown =
         shown.unwrap_or_else(|| trouble::show(&plain, &Trouble::Refused(Refusal::Internal)));
     (name, shown)
+}
+
+/// There is no such page, or not by this method.
+async fn nowhere(mut visit: Visit, allowed: Option<HeaderValue>) -> Shown {
+    if let Err(trouble) = identify(&mut visit).await {
+        return trouble::show(&visit, &trouble);
+    }
+    let mut shown = trouble::show(&visit, &Trouble::NotFound);
+    if let Some(allow) = allowed {
+        *shown.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        shown.headers_mut().insert(ALLOW, allow);
+    }
+    shown
 }
 
 /// Lets the visit in as far as it may go, and shows what there is.
@@ -103,7 +114,8 @@ async fn admit(mut visit: Visit, page: &Page, body: Body) -> Shown {
     }
 }
 
-async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Trouble> {
+/// Finds out whose session this is.
+async fn identify(visit: &mut Visit) -> Result<(), Trouble> {
     if let Some(hash) = visit.session() {
         let now = visit.now;
         visit.user = visit.shared.ask(|store| store.session(hash, now)).await?;
@@ -111,6 +123,11 @@ async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Troubl
             visit.cookies.session = None;
         }
     }
+    Ok(())
+}
+
+async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Trouble> {
+    identify(visit).await?;
     judge(visit, page.needs).await?;
     if page.method != Method::POST {
         return Ok(());

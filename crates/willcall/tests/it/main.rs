@@ -2,6 +2,10 @@
 //! of the guide; and the properties of the source tree.
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod full;
 #[cfg(test)]
 mod harness;

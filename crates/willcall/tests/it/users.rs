@@ -62,9 +62,13 @@ fn a_user_is_made_beside_a_running_server_and_a_link_lets_them_in_once() {
     assert!(printed(&run(&["user", "list"], "")).contains("cannot sign in"));
     let refused = complaint(&run(&["user", "link", "anna"], ""));
     assert!(refused.contains("anna may not sign in"), "{refused}");
-    let (code, started) = server.terminate();
+    assert!(
+        server
+            .log()
+            .contains("willcall user add NAME --administrator")
+    );
+    let (code, _) = server.terminate();
     assert_eq!(code, Some(0));
-    assert!(started.contains("willcall user add NAME --administrator"));
 }
 
 #[test]

@@ -61,6 +61,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         board,
         example: example::example,
         demo: demo::demo,
+        load: None,
     }
 }
 

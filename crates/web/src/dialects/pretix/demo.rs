@@ -22,10 +22,7 @@ pub(super) fn demo(dialect: DialectName) -> Demo {
             Character::Hanging,
         ],
         webhook,
-        made: |answer| {
-            let id = answer.get("id").and_then(Value::as_i64);
-            id.map(|id| Made::Id(WebhookId(id)))
-        },
+        made,
         notifications,
         end,
         hints,
@@ -80,6 +77,11 @@ fn webhook(name: &str, url: &str) -> DemoCall {
         "comment": format!("The demo's receiver \"{name}\""),
     });
     call(Method::POST, "webhooks/", &body)
+}
+
+pub(super) fn made(answer: &Value) -> Option<Made> {
+    let id = answer.get("id").and_then(Value::as_i64);
+    id.map(|id| Made::Id(WebhookId(id)))
 }
 
 /// A sale in one batch, then a payment on its own.

@@ -123,10 +123,14 @@ impl Forms for Pretix {
         let Ok(settings) = serde_json::from_str::<Settings>(&webhook.settings) else {
             return Vec::new();
         };
-        let types = settings.action_types.iter().map(|key| {
-            let known = self.kinds.get(key);
-            known.map_or_else(|| key.clone(), |kind| format!("{} ({key})", kind.label))
+        let wanted = &settings.action_types;
+        let known = self.kinds.iter().filter(|kind| wanted.contains(&kind.key));
+        let known = known.map(|kind| match kind.label.as_str() {
+            "" => kind.key.clone(),
+            label => format!("{label} ({})", kind.key),
         });
+        let gone = wanted.iter().filter(|key| !self.kinds.is_registered(key));
+        let types = known.chain(gone.cloned());
         let events = match settings.all_events {
             true => vec!["All, also those to come".to_owned()],
             false => settings.limit_events.clone(),

@@ -11,6 +11,7 @@ mod input;
 mod intake;
 mod json;
 mod kinds;
+mod load;
 mod log;
 mod places;
 mod python;
@@ -63,6 +64,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         board,
         example: example::example,
         demo: demo::demo,
+        load: Some(load::load),
     }
 }
 

@@ -5,6 +5,7 @@ mod differences;
 mod explain;
 mod golden;
 mod intake;
+mod load;
 mod log;
 mod policy;
 mod refusals;

@@ -3,6 +3,7 @@
 
 use model::policy::Policy;
 use model::query::{DeliveryStory, PastAttempt};
+use model::retry_after;
 use model::schedule::Schedule;
 use model::time::Timestamp;
 
@@ -95,7 +96,11 @@ fn why(latest: Option<&PastAttempt>, due_at: Timestamp, made: usize, policy: &Po
         true => delay_ms.saturating_mul(i64::from(schedule.spread_percent)) / 100,
         false => 0,
     };
-    if waits_ms > delay_ms.saturating_add(spread_ms) {
+    // A duration is written down in whole milliseconds, so a wait may seem somewhat longer.
+    let asked = policy
+        .retry_after_max_ms
+        .and_then(|most| retry_after::wait_ms(&latest.attempt.outcome, latest.ended_at(), most));
+    if asked.is_some() && waits_ms > delay_ms.saturating_add(spread_ms) {
         return format!(
             "The receiver asked to be left alone for {} (Retry-After).",
             span(waits_ms)

@@ -114,8 +114,9 @@ async fn make(visit: Visit) -> Result<Shown, Trouble> {
         let name = name.chars().take(NAME_BYTES_MAX).collect();
         return form(&visit, name, &chosen, faults);
     }
+    // Whatever may go wrong goes wrong before the token is there: it is shown only once.
+    let (tenant, dialect) = (visit.tenant()?.clone(), visit.dialect()?);
     let token = visit.shared.letters(TOKEN_LETTERS);
-    let tenant = visit.tenant()?.clone();
     let new = NewToken {
         tenant: Some(tenant.id),
         name: name.clone(),
@@ -129,8 +130,7 @@ async fn make(visit: Visit) -> Result<Shown, Trouble> {
         let fault = Faults::one("name", "There is a token of this name already.");
         return form(&visit, name, &chosen, fault);
     }
-    let example = visit.dialect()?.example;
-    let example = example(&tenant, tried(&new.permissions));
+    let example = (dialect.example)(&tenant, tried(&new.permissions));
     let made = Made {
         shell: Shell::of(&visit, Tab::Settings, "The new token"),
         path: format!("{}/settings", path_of(&tenant)),

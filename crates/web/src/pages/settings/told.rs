@@ -155,6 +155,8 @@ fn single(detail: &Map<String, Value>) -> Vec<Fact> {
             // The sentence has them.
             "user" | "cause" | "what" | "count" | "expected" => continue,
             "delivery" if detail.len() == 1 => continue,
+            // Of a thing that is new, what it does not have goes without saying.
+            _ if own.is_null() || own.as_array().is_some_and(Vec::is_empty) => continue,
             _ => (label(key), None, value(Some(own))),
         };
         let before = before.map(|before| match key.as_str() {
@@ -181,8 +183,8 @@ fn label(key: &str) -> String {
     let words = match key {
         "target_url" => "URL",
         "topics" => "Called for",
-        "scopes" => "Only within",
-        "any_scope" => "Within anything",
+        "scopes" => "Only for",
+        "any_scope" => "For all there is",
         "retries_max" => "Retries",
         "headers" => "Header lines",
         other => {

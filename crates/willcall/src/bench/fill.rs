@@ -1,0 +1,227 @@
+//! What cannot be built by calls in reasonable time is built through the store itself: a million
+//! deliveries that failed once and wait; and what is timed there: commits, reads of what is due,
+//! finding who wants a notification.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
+use model::contract::{DueAsk, Settlement, Store};
+use model::delivery::{Next, State};
+use model::id::{DeliveryId, NotificationId, WebhookId};
+use model::limits::{LANE_READ_MAX, PAGE_ROWS_MAX, SETTLE_BATCH_MAX, WRITER_QUEUE_MAX};
+use model::notification::Acceptance;
+use model::query::WebhookQuery;
+use model::tenant::Tenant;
+use model::time::Timestamp;
+use model::webhook::Headers;
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+
+use super::measure::{Samples, micros};
+use super::sizes::BODY_BYTES;
+use super::stage::Bench;
+use crate::assemble;
+
+/// Notifications accepted in one call while filling: with a thousand webhooks fifty thousand rows.
+/// Each commit touches some pages of every webhook, so few large ones are many times cheaper.
+const FILL_BATCH: u64 = 50;
+
+/// What waits is due from an hour on, over a day: no timer of a run meets it.
+const WAITS_FROM_MS: i64 = 3_600_000;
+const WAITS_OVER_MS: i64 = 23 * 3_600_000;
+
+/// Lanes whose first delivery is due at once.
+pub(crate) const DUE_LANES: usize = 64;
+
+/// A store opened in this process; no server runs on it meanwhile.
+pub(crate) struct Filling {
+    store: Arc<dyn Store>,
+    pub(crate) tenant: Tenant,
+    pub(crate) webhooks: Vec<WebhookId>,
+    now: Timestamp,
+}
+
+impl Filling {
+    pub(crate) async fn open(bench: &Bench, data_dir: &Path) -> Result<Self> {
+        let store = assemble::open_store(data_dir, &mut Registry::default())?;
+        let (dialect, key) = (bench.load.dialect.clone(), bench.tenant.clone());
+        let tenant = store.tenant(dialect, key).await?;
+        let tenant = tenant.context("the benchmark's own file made no tenant")?;
+        let mut webhooks = Vec::new();
+        loop {
+            let query = WebhookQuery {
+                enabled: None,
+                newest_first: false,
+                offset: u64::try_from(webhooks.len())?,
+                limit: PAGE_ROWS_MAX,
+            };
+            let page = store.webhooks(vec![tenant.id], query).await?;
+            if page.webhooks.is_empty() {
+                break;
+            }
+            webhooks.extend(page.webhooks.iter().map(|webhook| webhook.id));
+        }
+        Ok(Self {
+            store,
+            tenant,
+            webhooks,
+            now: assemble::clock().now(),
+        })
+    }
+
+    pub(crate) async fn close(self) -> Result<()> {
+        Ok(self.store.close().await?)
+    }
+
+    /// Accepts the notifications of these numbers in one commit; answers how many deliveries each
+    /// has, and how long it took.
+    pub(crate) async fn accept(
+        &self,
+        bench: &Bench,
+        numbers: std::ops::Range<u64>,
+    ) -> Result<(Vec<(NotificationId, u32)>, Duration)> {
+        let batch = numbers
+            .map(|number| (bench.load.notification)(&self.tenant, number, BODY_BYTES, self.now))
+            .collect();
+        let (answers, took) = timed(self.store.accept(batch)).await;
+        let accepted =
+            answers.context("the store does not take what the benchmark fills it with")?;
+        let accepted = accepted.into_iter().map(|acceptance| match acceptance {
+            Acceptance::Accepted { id, deliveries } => Ok((id, deliveries)),
+            Acceptance::Repeated { .. } | Acceptance::Contradicted { .. } => Err(anyhow::anyhow!(
+                "a notification of the benchmark was there before"
+            )),
+        });
+        Ok((accepted.collect::<Result<_>>()?, took))
+    }
+
+    /// Makes so many notifications wait for every webhook, each after one attempt that failed.
+    /// Of the first `DUE_LANES` webhooks one delivery is due already.
+    pub(crate) async fn wait(&self, bench: &Bench, notifications: u64) -> Result<u64> {
+        let mut count = 0;
+        let mut from = 0;
+        while from < notifications {
+            let to = notifications.min(from + FILL_BATCH);
+            let (accepted, _) = self.accept(bench, from..to).await?;
+            // As many as the writer takes are handed over before any is waited for, so that they
+            // share commits.
+            let mut replies = Vec::new();
+            let mut batch = Vec::with_capacity(SETTLE_BATCH_MAX);
+            for (notification, deliveries) in accepted {
+                ensure!(
+                    usize::try_from(deliveries)? == self.webhooks.len(),
+                    "not every webhook wants what the benchmark fills the store with"
+                );
+                for (index, webhook) in self.webhooks.iter().enumerate() {
+                    let is_first = count < u64::try_from(self.webhooks.len())?;
+                    let is_due = is_first && index < DUE_LANES;
+                    batch.push(self.failed(notification, *webhook, count, is_due));
+                    count += 1;
+                    if batch.len() == SETTLE_BATCH_MAX {
+                        replies.push(self.store.settle(std::mem::take(&mut batch)));
+                    }
+                    if (replies.len() + 2) * SETTLE_BATCH_MAX > WRITER_QUEUE_MAX {
+                        for reply in std::mem::take(&mut replies) {
+                            reply.await?;
+                        }
+                    }
+                }
+            }
+            replies.push(self.store.settle(batch));
+            for reply in replies {
+                reply.await?;
+            }
+            from = to;
+        }
+        Ok(count)
+    }
+
+    fn failed(
+        &self,
+        notification: NotificationId,
+        webhook: WebhookId,
+        count: u64,
+        is_due: bool,
+    ) -> Settlement {
+        // Seven and a prime: neighbours in the store wait for different times.
+        let spread = i64::try_from(count % 1_000_003).unwrap_or_default() * 7_919;
+        let due_at = match is_due {
+            true => self.now,
+            false => self.now.plus_ms(WAITS_FROM_MS + spread % WAITS_OVER_MS),
+        };
+        let answer = Answer {
+            status: 503,
+            headers: Headers::from_pairs([("content-length", b"0".as_slice())]),
+            body: Bytes::new(),
+            body_end: BodyEnd::Whole,
+        };
+        Settlement {
+            id: DeliveryId {
+                notification,
+                webhook,
+            },
+            round: 1,
+            attempts: 0,
+            ended_at: self.now,
+            attempt: Attempt {
+                began_at: self.now,
+                duration_ms: 3,
+                url: "http://127.0.0.1/".to_owned(),
+                request_headers: Headers::default(),
+                outcome: Outcome::Answered(answer),
+            },
+            next: Next {
+                state: State::Pending,
+                due_at: Some(due_at),
+                round_began_at: self.now,
+                disables_webhook: false,
+                pauses_until: None,
+            },
+        }
+    }
+
+    /// Microseconds for one question about what is due in the first lanes: as many rows whatever
+    /// else waits.
+    pub(crate) async fn due(&self, asks: u64) -> Result<Samples> {
+        let lanes = self.webhooks.iter().take(DUE_LANES);
+        let lanes: Vec<DueAsk> = lanes
+            .map(|webhook| DueAsk {
+                webhook: *webhook,
+                limit: LANE_READ_MAX,
+            })
+            .collect();
+        let mut samples = Vec::new();
+        for _ in 0..asks {
+            let (reads, took) = timed(self.store.due(lanes.clone(), self.now)).await;
+            let rows: usize = reads?.iter().map(|read| read.deliveries.len()).sum();
+            ensure!(
+                rows == lanes.len(),
+                "{rows} deliveries are due, not {}",
+                lanes.len()
+            );
+            samples.push(micros(took));
+        }
+        Ok(Samples::of(samples))
+    }
+}
+
+/// Microseconds for a commit of one notification that nobody wants, one after the other.
+pub(crate) async fn commits(bench: &Bench, filling: &Filling) -> Result<Samples> {
+    let mut samples = Vec::new();
+    for number in 0..bench.sizes.commits {
+        let (_, took) = filling.accept(bench, number..number + 1).await?;
+        samples.push(micros(took));
+    }
+    Ok(Samples::of(samples))
+}
+
+async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let began = Instant::now();
+    let done = work.await;
+    (done, began.elapsed())
+}

@@ -1,0 +1,90 @@
+//! Memory of a server that has nothing to do, and of one under load: resident pages without those
+//! of the program's own files (`process.rs` has it exactly).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::measure::{float, ratio};
+use super::process::Memory;
+use super::report::{Measure, Scenario};
+use super::sender::Flood;
+use super::server::Server;
+use super::sizes::{CONNECTIONS, FAN_WEBHOOKS};
+use super::stage::{Bench, Cast, discard};
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+const MIB: f64 = 1_048_576.0;
+
+pub(crate) fn mib(memory: Memory) -> f64 {
+    ratio(float(memory.own()), MIB)
+}
+
+pub(crate) async fn memory(bench: &Bench) -> Result<Scenario> {
+    let mut stage = bench
+        .set(Cast {
+            webhooks: FAN_WEBHOOKS,
+            notifications: bench.sizes.fanned,
+            ..Cast::default()
+        })
+        .await?;
+    let server = stage.server.as_ref();
+    let server = server.context("memory is measured of a server of our own only")?;
+    let idle = server.memory()?;
+    let calls = bench.calls(bench.sizes.fanned, 1)?;
+    let flood = Flood::prepare(&stage.peer, Arc::clone(&calls), calls.len(), CONNECTIONS).await?;
+    let most = highest(server, flood.run()).await;
+    let mut most = stage.explained(most).await?;
+    let owed = bench.sizes.fanned * u64::try_from(FAN_WEBHOOKS)?;
+    while stage.tally.received() < owed {
+        stage.check()?;
+        let server = stage.server.as_ref().context("the server is there")?;
+        let memory = server.memory()?;
+        if memory.own() > most.own() {
+            most = memory;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let program = ratio(float(idle.program), MIB);
+    let data_dir = stage.strike().await?;
+    discard(&data_dir)?;
+    Ok(Scenario {
+        name: "memory",
+        title: format!(
+            "resident, without the program's own pages; load: {} notifications × {FAN_WEBHOOKS} webhooks",
+            bench.sizes.fanned
+        ),
+        measures: vec![
+            Measure::new("idle", "idle", mib(idle), "MiB").at_most(20.0),
+            Measure::new("loaded", "under load, at most", mib(most), "MiB").at_most(64.0),
+            Measure::new(
+                "program",
+                "not counted: the program's own pages",
+                program,
+                "MiB",
+            ),
+        ],
+    })
+}
+
+/// The most that a server has while `work` goes on.
+pub(crate) async fn highest<T>(
+    server: &Server,
+    work: impl Future<Output = Result<T>>,
+) -> Result<Memory> {
+    let mut most = server.memory()?;
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done.map(|_| most),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let memory = server.memory()?;
+        if memory.own() > most.own() {
+            most = memory;
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The open loops: notifications on a schedule that waits for nobody, and how long each takes from
+//! the moment it was to be sent until it came to the receiver. A server that stalls is charged for
+//! everything that had to wait meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::Instant;
+
+use super::measure::{Samples, float, ratio};
+use super::report::{Measure, Scenario};
+use super::sender::{Flood, Ready, open_loop};
+use super::sizes::{BODY_BYTES, Pace};
+use super::stage::{Bench, Cast, Stage, discard};
+
+/// Connections of the open loops: enough that none waits for another's answer.
+const CONNECTIONS: usize = 16;
+
+pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
+    let Pace { per_second, count } = bench.sizes.pace;
+    let cast = Cast {
+        webhooks: 1,
+        notifications: count,
+        ..Cast::default()
+    };
+    let calls = bench.calls(count, 1)?;
+    let mut stage = bench.set(cast).await?;
+    let sent = open_loop(&stage.peer, calls, per_second, CONNECTIONS).await;
+    let sent = stage.explained(sent).await?;
+    stage.received(count).await?;
+    stage.settled(0).await?;
+    let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
+    let took = latencies(&stage, &sent, &arrivals);
+    let late = Samples::of(sent.iter().map(|(_, late)| late.as_secs_f64() * 1_000.0));
+    let mut measures = vec![
+        Measure::new("p50", "send to receipt, p50", took.median(), "ms").at_most(0.6),
+        Measure::new("p99", "send to receipt, p99", took.percentile(990), "ms").at_most(2.5),
+        Measure::new("p999", "send to receipt, p99.9", took.percentile(999), "ms").at_most(8.0),
+        Measure::new(
+            "max",
+            "send to receipt, slowest",
+            took.percentile(1_000),
+            "ms",
+        ),
+        Measure::new(
+            "sent_late_p99",
+            "of it the sender's own delay, p99",
+            late.percentile(990),
+            "ms",
+        ),
+    ];
+    measures.extend(stage.exactness(count, 0).await?);
+    let is_own = stage.server.is_some();
+    let data_dir = stage.strike().await?;
+    if is_own {
+        discard(&data_dir)?;
+    }
+    Ok(Scenario {
+        name: "pace",
+        title: format!("{count} notifications × 1 webhook, {per_second} a second whatever happens"),
+        measures,
+    })
+}
+
+/// Milliseconds from the moment each was to be sent; `arrivals` has its webhook and number.
+fn latencies(
+    stage: &Stage<'_>,
+    sent: &[(Instant, Duration)],
+    arrivals: &[(usize, u64)],
+) -> Samples {
+    let began = stage.tally.began();
+    let pairs = sent.iter().zip(arrivals);
+    Samples::of(pairs.filter_map(|((meant, _), (webhook, number))| {
+        let came = began + stage.tally.came(*webhook, *number)?;
+        Some(came.saturating_duration_since(*meant).as_secs_f64() * 1_000.0)
+    }))
+}
+
+/// The others' latency while some webhooks hang, against nobody hanging before and after.
+pub(crate) async fn fairness(bench: &Bench) -> Result<Scenario> {
+    let (webhooks, hanging) = bench.sizes.fair;
+    let (before, mut again) = others(bench, webhooks, 0).await?;
+    let mut during = Vec::new();
+    for count in hanging {
+        let (took, more) = others(bench, webhooks, count).await?;
+        during.push((count, took));
+        again += more;
+    }
+    let (after, more) = others(bench, webhooks, 0).await?;
+    again += more;
+    let (first, second) = (before.percentile(990), after.percentile(990));
+    let quiet = f64::midpoint(first, second);
+    let noise = ratio(first.max(second), first.min(second));
+    let mut measures = vec![
+        Measure::new(
+            "p50_before",
+            "none hangs, before, p50",
+            before.median(),
+            "ms",
+        ),
+        Measure::new("p99_before", "none hangs, before, p99", first, "ms"),
+        Measure::new("p99_after", "none hangs, after, p99", second, "ms"),
+        Measure::new(
+            "noise",
+            "the larger p99 of these by the smaller",
+            noise,
+            "times",
+        ),
+    ];
+    let names = [
+        ["p50_one", "p99_one", "ratio_one"],
+        ["p50_many", "p99_many", "ratio_many"],
+    ];
+    for ((count, took), [p50, p99, moved]) in during.iter().zip(names) {
+        let words = |what: &str| format!("{count} of {webhooks} hang, {what} of the others");
+        let p99_ms = took.percentile(990);
+        let times = ratio(p99_ms, quiet);
+        measures.push(Measure::new(p50, &words("p50"), took.median(), "ms"));
+        measures.push(Measure::new(p99, &words("p99"), p99_ms, "ms"));
+        measures
+            .push(Measure::new(moved, &words("change of the p99"), times, "times").at_most(1.1));
+    }
+    measures.push(Measure::new("duplicates", "received again", float(again), "").at_most(0.0));
+    let Pace { per_second, count } = bench.sizes.fair_pace;
+    Ok(Scenario {
+        name: "fairness",
+        title: format!(
+            "{webhooks} webhooks in turn, {count} notifications, {per_second} a second; those that \
+             hang have {} waiting each",
+            bench.sizes.fair_backlog
+        ),
+        measures,
+    })
+}
+
+/// How long deliveries to webhooks that answer take while `hanging` others do not; and how many
+/// came again.
+async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Samples, u64)> {
+    let Pace { per_second, count } = bench.sizes.fair_pace;
+    let backlog = bench.sizes.fair_backlog;
+    let cast = Cast {
+        webhooks,
+        notifications: count + backlog * u64::try_from(hanging)?,
+        hanging,
+        by_show: true,
+    };
+    let mut stage = bench.set(cast).await?;
+    let ready = |from: u64, to: u64, show: usize| {
+        let call = (bench.load.hand_in)(&bench.tenant, from..to, show, BODY_BYTES);
+        Ready::new(call, &bench.token)
+    };
+    if hanging > 0 {
+        // Numbers beyond those of the loop.
+        let mut from = (count..).step_by(usize::try_from(backlog.max(1))?);
+        let waiting: Result<Vec<Ready>> = (0..hanging)
+            .zip(&mut from)
+            .map(|(show, from)| ready(from, from + backlog, show))
+            .collect();
+        let waiting = Arc::new(waiting?);
+        let calls = waiting.len();
+        Flood::prepare(&stage.peer, waiting, calls, 1)
+            .await?
+            .run()
+            .await?;
+        tokio::time::sleep(Duration::from_millis(bench.sizes.fair_rest_ms)).await;
+    }
+    let mut in_turn = (hanging..webhooks).cycle();
+    let mut calls = Vec::new();
+    let mut arrivals = Vec::new();
+    for number in 0..count {
+        let show = in_turn.next().unwrap_or_default();
+        calls.push(ready(number, number + 1, show)?);
+        arrivals.push((show, number));
+    }
+    let sent = open_loop(&stage.peer, Arc::new(calls), per_second, CONNECTIONS).await;
+    let sent = stage.explained(sent).await?;
+    all_come(&mut stage, &arrivals).await?;
+    let took = latencies(&stage, &sent, &arrivals);
+    anyhow::ensure!(
+        stage.tally.strange() == 0,
+        "calls came that nobody expected"
+    );
+    let again = stage.tally.again();
+    let is_own = stage.server.is_some();
+    if hanging == 0 || !is_own {
+        stage.settled(hanging).await?;
+        let data_dir = stage.strike().await?;
+        if is_own {
+            discard(&data_dir)?;
+        }
+    } else {
+        // What hangs would be waited for: this one is ended at once.
+        let data_dir = stage.data_dir.clone();
+        drop(stage);
+        discard(&data_dir)?;
+    }
+    Ok((took, again))
+}
+
+/// Waits for these by name: what came to those that hang is counted in the sum, too.
+async fn all_come(stage: &mut Stage<'_>, arrivals: &[(usize, u64)]) -> Result<()> {
+    let began = Instant::now();
+    let missing = |stage: &Stage<'_>| {
+        let mut all = arrivals.iter();
+        all.any(|(webhook, number)| stage.tally.came(*webhook, *number).is_none())
+    };
+    while missing(stage) {
+        stage.check()?;
+        anyhow::ensure!(
+            began.elapsed() < Duration::from_secs(60),
+            "deliveries to webhooks that answer did not come"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}

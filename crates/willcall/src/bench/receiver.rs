@@ -1,0 +1,268 @@
+//! The benchmark's receiver: answers 200 as fast as it can, and notes for every notification and
+//! webhook whether, when and how often it came. Some webhooks may be told to hang.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::listen;
+
+/// How long a call to a webhook that hangs is held.
+const HANGS_FOR: Duration = Duration::from_secs(30);
+
+/// What came, and when.
+pub(crate) struct Tally {
+    began: Instant,
+    number: fn(&[u8]) -> Option<u64>,
+    notifications: usize,
+    webhooks: Webhooks,
+    /// Webhooks below this one hang.
+    hanging: usize,
+    /// Of each webhook and notification owed to it: microseconds since `began`, plus one; 0 until
+    /// it came.
+    first: Vec<AtomicU64>,
+    received: AtomicU64,
+    /// The calls for something that had come before, to webhooks that answer.
+    again: AtomicU64,
+    /// The calls that nobody expected.
+    strange: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// Who is owed a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Webhooks {
+    /// So many are owed each.
+    All(usize),
+    /// Each is owed to one of so many.
+    One(usize),
+}
+
+impl Tally {
+    pub(crate) fn new(
+        number: fn(&[u8]) -> Option<u64>,
+        webhooks: Webhooks,
+        notifications: u64,
+        hanging: usize,
+    ) -> Result<Arc<Self>> {
+        let notifications = usize::try_from(notifications)?;
+        let places = match webhooks {
+            Webhooks::All(count) => count.saturating_mul(notifications),
+            Webhooks::One(_) => notifications,
+        };
+        Ok(Arc::new(Self {
+            began: Instant::now(),
+            number,
+            notifications,
+            webhooks,
+            hanging,
+            first: std::iter::repeat_with(AtomicU64::default)
+                .take(places)
+                .collect(),
+            received: AtomicU64::default(),
+            again: AtomicU64::default(),
+            strange: AtomicU64::default(),
+            bytes: AtomicU64::default(),
+        }))
+    }
+
+    /// Notes a call; answers which webhook it was for.
+    fn note(&self, path: &str, body: &[u8]) -> Option<usize> {
+        let at = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        self.bytes.fetch_add(length, Ordering::Relaxed);
+        let webhook = path.rsplit('/').next()?.parse::<usize>().ok();
+        let number = (self.number)(body).and_then(|number| usize::try_from(number).ok());
+        let owed = webhook.zip(number);
+        let Some(place) = owed.and_then(|(webhook, number)| self.place(webhook, number)) else {
+            self.strange.fetch_add(1, Ordering::Relaxed);
+            return webhook;
+        };
+        let order = Ordering::Relaxed;
+        match place.compare_exchange(0, at.saturating_add(1), order, order) {
+            Ok(_) => self.received.fetch_add(1, Ordering::Release),
+            // What hangs is tried again, as it must be.
+            Err(_) if webhook < Some(self.hanging) => 0,
+            Err(_) => self.again.fetch_add(1, order),
+        };
+        webhook
+    }
+
+    fn place(&self, webhook: usize, number: usize) -> Option<&AtomicU64> {
+        if number >= self.notifications {
+            return None;
+        }
+        match self.webhooks {
+            Webhooks::All(_) => {
+                let before = webhook.checked_mul(self.notifications)?;
+                self.first.get(before.checked_add(number)?)
+            }
+            Webhooks::One(count) if webhook < count => self.first.get(number),
+            Webhooks::One(_) => None,
+        }
+    }
+
+    /// When a notification first came to a webhook, since the tally began.
+    pub(crate) fn came(&self, webhook: usize, number: u64) -> Option<Duration> {
+        let number = usize::try_from(number).ok()?;
+        let at = self.place(webhook, number)?.load(Ordering::Relaxed);
+        at.checked_sub(1).map(Duration::from_micros)
+    }
+
+    /// When the first of all came.
+    pub(crate) fn first(&self) -> Option<Instant> {
+        let came = self.first.iter().map(|at| at.load(Ordering::Relaxed));
+        let first = came.filter_map(|at| at.checked_sub(1)).min()?;
+        Some(self.began + Duration::from_micros(first))
+    }
+
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn again(&self) -> u64 {
+        self.again.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn strange(&self) -> u64 {
+        self.strange.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all bodies together.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Calls of any kind.
+    pub(crate) fn calls(&self) -> u64 {
+        self.received() + self.again() + self.strange()
+    }
+}
+
+/// A receiver that runs until it is dropped.
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
+    _stop: watch::Sender<()>,
+}
+
+impl Receiver {
+    pub(crate) async fn start(address: SocketAddr, tally: Arc<Tally>) -> Result<Self> {
+        let listener = listen::bind(address).await.with_context(|| {
+            format!("the benchmark's receiver needs {address}; choose another with --receiver")
+        })?;
+        let address = listener.local_addr()?;
+        let (stop, mut stopped) = watch::channel(());
+        listen::spawn(async move {
+            loop {
+                let accepted = tokio::select! {
+                    biased;
+                    _ = stopped.changed() => return,
+                    accepted = listener.accept() => accepted,
+                };
+                let Ok((stream, _)) = accepted else {
+                    // Out of descriptors, most likely: some come back.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
+                stream.set_nodelay(true).ok();
+                let (tally, mut stopped) = (Arc::clone(&tally), stopped.clone());
+                let answer = service_fn(move |request| answer(Arc::clone(&tally), request));
+                listen::spawn(async move {
+                    let connection = hyper::server::conn::http1::Builder::new();
+                    let served = connection.serve_connection(TokioIo::new(stream), answer);
+                    // How a connection ends is the sender's business.
+                    tokio::select! {
+                        biased;
+                        _ = stopped.changed() => {}
+                        _ = served => {}
+                    }
+                });
+            }
+        });
+        Ok(Self {
+            address,
+            _stop: stop,
+        })
+    }
+
+    /// The target URL of a webhook.
+    pub(crate) fn url(&self, webhook: usize) -> String {
+        format!("http://{}/{webhook}", self.address)
+    }
+}
+
+async fn answer(
+    tally: Arc<Tally>,
+    request: Request<Incoming>,
+) -> Result<Response<Empty<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    // A call that broke off has no number and counts as strange.
+    let body = body.collect().await.map(|body| body.to_bytes());
+    let webhook = tally.note(head.uri.path(), &body.unwrap_or_default());
+    if webhook.is_some_and(|webhook| webhook < tally.hanging) {
+        tokio::time::sleep(HANGS_FOR).await;
+    }
+    Ok(Response::new(Empty::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(body: &[u8]) -> Option<u64> {
+        std::str::from_utf8(body).ok()?.parse().ok()
+    }
+
+    #[test]
+    fn what_came_twice_and_what_nobody_expects_is_told_apart() {
+        let tally = Tally::new(number, Webhooks::All(2), 3, 0).unwrap();
+        assert_eq!(tally.note("/1", b"2"), Some(1));
+        assert_eq!(tally.note("/1", b"2"), Some(1));
+        // Not the first notification of the next webhook.
+        assert_eq!(tally.note("/0", b"3"), Some(0));
+        assert_eq!(tally.note("/2", b"0"), Some(2));
+        assert_eq!(tally.note("/1", b"x"), Some(1));
+        assert_eq!(tally.note("/other", b"1"), None);
+        assert_eq!((tally.received(), tally.again()), (1, 1));
+        assert_eq!((tally.strange(), tally.calls()), (4, 6));
+        assert!(tally.came(1, 2).is_some() && tally.came(1, 1).is_none());
+    }
+
+    #[test]
+    fn what_hangs_may_come_again() {
+        let tally = Tally::new(number, Webhooks::All(2), 1, 1).unwrap();
+        for path in ["/0", "/0", "/1", "/1"] {
+            tally.note(path, b"0");
+        }
+        assert_eq!((tally.received(), tally.again()), (2, 1));
+    }
+
+    #[test]
+    fn what_is_owed_to_one_of_several_counts_once() {
+        let tally = Tally::new(number, Webhooks::One(2), 3, 0).unwrap();
+        tally.note("/0", b"0");
+        tally.note("/1", b"1");
+        tally.note("/1", b"0");
+        tally.note("/2", b"2");
+        assert_eq!(
+            (tally.received(), tally.again(), tally.strange()),
+            (2, 1, 1)
+        );
+    }
+}

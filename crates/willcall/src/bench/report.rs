@@ -1,0 +1,289 @@
+//! What was measured, against its bars: as a table for people, and as JSON for programs.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+/// One number, and what it is held against.
+#[derive(Debug, Clone)]
+pub(crate) struct Measure {
+    pub(crate) name: &'static str,
+    pub(crate) words: String,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+    pub(crate) bar: Option<Bar>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bar {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// What one scenario came to.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) title: String,
+    pub(crate) measures: Vec<Measure>,
+}
+
+/// What the numbers were measured on, and how busy it was.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) cores: usize,
+    pub(crate) load_before: String,
+    pub(crate) load_after: String,
+    pub(crate) quick: bool,
+    pub(crate) at: Option<String>,
+}
+
+impl Measure {
+    pub(crate) fn new(name: &'static str, words: &str, value: f64, unit: &'static str) -> Self {
+        Self {
+            name,
+            words: words.to_owned(),
+            value,
+            unit,
+            bar: None,
+        }
+    }
+
+    pub(crate) fn at_least(mut self, bar: f64) -> Self {
+        self.bar = Some(Bar::AtLeast(bar));
+        self
+    }
+
+    pub(crate) fn at_most(mut self, bar: f64) -> Self {
+        self.bar = Some(Bar::AtMost(bar));
+        self
+    }
+
+    pub(crate) fn at_most_if(mut self, bar: Option<f64>) -> Self {
+        self.bar = bar.map(Bar::AtMost);
+        self
+    }
+
+    fn met(&self) -> Option<bool> {
+        self.bar.map(|bar| match bar {
+            Bar::AtLeast(least) => self.value >= least,
+            Bar::AtMost(most) => self.value <= most,
+        })
+    }
+}
+
+impl Setting {
+    fn profile() -> &'static str {
+        if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        }
+    }
+
+    /// Small sizes and unoptimised code say nothing about speed.
+    fn judges(&self) -> bool {
+        !self.quick && !cfg!(debug_assertions)
+    }
+
+    fn verdict(&self, measure: &Measure) -> &'static str {
+        match measure.met() {
+            None => "",
+            Some(_) if !self.judges() => "not judged",
+            Some(true) => "met",
+            Some(false) => "NOT met",
+        }
+    }
+
+    /// Whether every bar is met; true where none is judged.
+    pub(crate) fn all_met(&self, scenarios: &[Scenario]) -> bool {
+        let mut measures = scenarios.iter().flat_map(|scenario| &scenario.measures);
+        !self.judges() || measures.all(|measure| measure.met() != Some(false))
+    }
+
+    pub(crate) fn json(&self, scenarios: &[Scenario]) -> Value {
+        let scenarios: Vec<Value> = scenarios
+            .iter()
+            .map(|scenario| {
+                let measures = scenario.measures.iter().map(|measure| self.line(measure));
+                json!({
+                    "name": scenario.name,
+                    "title": scenario.title,
+                    "measures": measures.collect::<Vec<Value>>(),
+                })
+            })
+            .collect();
+        json!({
+            "willcall": env!("CARGO_PKG_VERSION"),
+            "profile": Self::profile(),
+            "quick": self.quick,
+            "at": self.at,
+            "cores": self.cores,
+            "load_before": self.load_before,
+            "load_after": self.load_after,
+            "scenarios": scenarios,
+        })
+    }
+
+    fn line(&self, measure: &Measure) -> Value {
+        let bar = measure.bar.map(|bar| match bar {
+            Bar::AtLeast(least) => json!({"at_least": least}),
+            Bar::AtMost(most) => json!({"at_most": most}),
+        });
+        let met = measure.met().filter(|_| self.judges());
+        json!({
+            "name": measure.name,
+            "words": measure.words,
+            "value": measure.value,
+            "unit": measure.unit,
+            "bar": bar,
+            "met": met,
+        })
+    }
+
+    pub(crate) fn head(&self) -> String {
+        let server = match &self.at {
+            Some(at) => format!("the server at {at}"),
+            None => format!(
+                "Willcall {} ({})",
+                env!("CARGO_PKG_VERSION"),
+                Self::profile()
+            ),
+        };
+        format!(
+            "{server}, sender and receiver on {} cores; load of the machine {}",
+            self.cores, self.load_before
+        )
+    }
+
+    /// A scenario as lines of a table.
+    pub(crate) fn table(&self, scenario: &Scenario) -> String {
+        let lines: Vec<[String; 4]> = scenario
+            .measures
+            .iter()
+            .map(|measure| {
+                let bar = measure.bar.map_or_else(String::new, |bar| match bar {
+                    Bar::AtLeast(least) => format!("at least {}", number(least)),
+                    Bar::AtMost(most) => format!("at most {}", number(most)),
+                });
+                let value = format!("{} {}", number(measure.value), measure.unit);
+                [
+                    measure.words.clone(),
+                    value,
+                    bar,
+                    self.verdict(measure).to_owned(),
+                ]
+            })
+            .collect();
+        let mut widths = [0; 4];
+        for line in &lines {
+            for (width, cell) in widths.iter_mut().zip(line) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let mut table = format!("{}: {}\n", scenario.name, scenario.title);
+        for line in &lines {
+            let mut text = " ".to_owned();
+            for (width, cell) in widths.iter().zip(line) {
+                // Writing to a text cannot fail.
+                write!(text, " {cell:<width$} ").ok();
+            }
+            table.push_str(text.trim_end());
+            table.push('\n');
+        }
+        table
+    }
+}
+
+/// As many digits as mean something.
+fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        size if size >= 100.0 || size.fract().abs() < f64::EPSILON => 0,
+        size if size >= 10.0 => 1,
+        size if size >= 1.0 => 2,
+        _ => 3,
+    };
+    let plain = format!("{value:.digits$}");
+    let (whole, rest) = plain.split_once('.').unwrap_or((&plain, ""));
+    let count = whole.chars().count();
+    let mut grouped = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (count - index) % 3 == 0 && digit.is_ascii_digit() {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    if rest.is_empty() {
+        grouped
+    } else {
+        format!("{grouped}.{rest}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(quick: bool) -> Setting {
+        Setting {
+            cores: 2,
+            load_before: "0.00 0.00 0.00".to_owned(),
+            load_after: String::new(),
+            quick,
+            at: None,
+        }
+    }
+
+    fn scenario() -> Scenario {
+        Scenario {
+            name: "fan-out",
+            title: "much".to_owned(),
+            measures: vec![
+                Measure::new("ratio", "of raw", 0.5, "of raw").at_least(0.45),
+                Measure::new("cpu", "CPU", 1_234.5, "µs").at_most(20.0),
+                Measure::new("rate", "deliveries", 12.3, "/s"),
+            ],
+        }
+    }
+
+    #[test]
+    fn numbers_have_the_digits_that_mean_something() {
+        let cases = [
+            (0.2046, "0.205"),
+            (2.5, "2.50"),
+            (17.04, "17.0"),
+            (700.0, "700"),
+            (1_234_567.8, "1,234,568"),
+            (0.0, "0"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn a_table_has_its_columns_below_one_another() {
+        let table = setting(true).table(&scenario());
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "fan-out: much");
+        assert_eq!(
+            lines[1],
+            "  of raw      0.500 of raw  at least 0.450  not judged"
+        );
+        assert_eq!(lines[3], "  deliveries  12.3 /s");
+    }
+
+    #[test]
+    fn nothing_is_judged_by_small_sizes_or_in_a_debug_build() {
+        let json = setting(true).json(&[scenario()]);
+        let first = &json["scenarios"][0]["measures"][0];
+        assert_eq!(first["met"], Value::Null);
+        assert_eq!(first["bar"]["at_least"], 0.45);
+        assert!(setting(true).all_met(&[scenario()]));
+        let [ratio, cpu, rate] = <[Measure; 3]>::try_from(scenario().measures).unwrap();
+        assert_eq!(
+            (ratio.met(), cpu.met(), rate.met()),
+            (Some(true), Some(false), None)
+        );
+    }
+}

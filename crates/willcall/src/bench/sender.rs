@@ -1,0 +1,288 @@
+//! What hands notifications in: kept connections, as many as are asked for, with the same client
+//! whether Willcall or the receiver itself is at the other end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use engine::{Dial, Limit, NetDial, Place};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use model::address::PrivateTargets;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use web::dialects::DemoCall;
+
+use crate::listen;
+
+const CONNECT_LIMIT_MS: u32 = 5_000;
+
+/// An answer takes milliseconds; a server that takes this long has stopped working.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// After so long without a call a connection is made anew: servers close what idles, and one that
+/// is being closed must not be met.
+const IDLE_LIMIT: Duration = Duration::from_secs(4);
+
+/// Where calls go, and as whom.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    pub(crate) token: String,
+}
+
+/// A call made ready, so that sending it costs nothing but sending it.
+#[derive(Clone)]
+pub(crate) struct Ready {
+    method: Method,
+    uri: Uri,
+    authorization: HeaderValue,
+    body: Bytes,
+}
+
+impl Ready {
+    pub(crate) fn new(call: DemoCall, token: &str) -> Result<Self> {
+        Ok(Self {
+            method: call.method,
+            uri: call.path.parse()?,
+            authorization: format!("{} {token}", call.scheme).parse()?,
+            body: call.body.into(),
+        })
+    }
+
+    /// The same body straight to the receiver.
+    pub(crate) fn straight(&self) -> Self {
+        Self {
+            uri: Uri::from_static("/0"),
+            ..self.clone()
+        }
+    }
+}
+
+/// One kept connection.
+pub(crate) struct Line {
+    sender: SendRequest<Full<Bytes>>,
+    host: HeaderValue,
+    peer: Peer,
+    used: Instant,
+}
+
+impl Line {
+    pub(crate) async fn open(peer: &Peer) -> Result<Self> {
+        // Without authorities: nothing here speaks TLS, and none are read from the disk.
+        let dial = NetDial::new(PrivateTargets::All, &engine::tls_config(&[])?);
+        Self::open_by(&dial, peer).await
+    }
+
+    async fn open_by(dial: &NetDial, peer: &Peer) -> Result<Self> {
+        let place = Place {
+            tls: false,
+            host: peer.address.ip().to_string(),
+            port: peer.address.port(),
+        };
+        let stream = dial.dial(&place, Limit::from_here(CONNECT_LIMIT_MS)).await;
+        let stream = stream.map_err(|failure| anyhow!(failure.words()))?;
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        listen::spawn(async move { drop(connection.await) });
+        Ok(Self {
+            sender,
+            host: peer.address.to_string().parse()?,
+            peer: peer.clone(),
+            used: Instant::now(),
+        })
+    }
+
+    /// Sends a call; anything but 2xx is an error with the answer in it.
+    pub(crate) async fn send(&mut self, ready: &Ready) -> Result<Bytes> {
+        let exchange = tokio::time::timeout(ANSWER_LIMIT, self.exchange(ready));
+        let answered = exchange.await.unwrap_or_else(|_| {
+            Err(anyhow!(
+                "there was no answer within {} s",
+                ANSWER_LIMIT.as_secs()
+            ))
+        });
+        let what = || {
+            format!(
+                "{} {} at {}",
+                ready.method,
+                ready.uri.path(),
+                self.peer.address
+            )
+        };
+        let (status, body) = answered.with_context(what)?;
+        if !status.is_success() {
+            let words = String::from_utf8_lossy(&body).into_owned();
+            bail!("{} was answered {status}: {words}", what());
+        }
+        Ok(body)
+    }
+
+    async fn exchange(&mut self, ready: &Ready) -> Result<(StatusCode, Bytes)> {
+        self.sender.ready().await?;
+        let mut request = Request::new(Full::new(ready.body.clone()));
+        *request.method_mut() = ready.method.clone();
+        *request.uri_mut() = ready.uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, self.host.clone());
+        headers.insert(header::AUTHORIZATION, ready.authorization.clone());
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
+        let (head, body) = self.sender.send_request(request).await?.into_parts();
+        Ok((head.status, body.collect().await?.to_bytes()))
+    }
+
+    /// What is answered at a path to anybody, whatever the status.
+    pub(crate) async fn look(&mut self, path: &'static str) -> Result<String> {
+        let ready = Ready {
+            method: Method::GET,
+            uri: Uri::from_static(path),
+            authorization: HeaderValue::from_static("none"),
+            body: Bytes::new(),
+        };
+        let (_, body) = self.exchange(&ready).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Makes a call and reads its answer as JSON.
+    pub(crate) async fn call(&mut self, call: DemoCall) -> Result<serde_json::Value> {
+        if self.used.elapsed() > IDLE_LIMIT {
+            *self = Self::open(&self.peer.clone()).await?;
+        }
+        let body = self.send(&Ready::new(call, &self.peer.token)?).await?;
+        self.used = Instant::now();
+        Ok(serde_json::from_slice(&body).unwrap_or(serde_json::Value::Null))
+    }
+}
+
+/// Opens connections, in order.
+async fn lines(peer: &Peer, count: usize) -> Result<Vec<Line>> {
+    let dial = NetDial::new(PrivateTargets::All, &engine::tls_config(&[])?);
+    let mut lines = Vec::with_capacity(count);
+    for _ in 0..count {
+        lines.push(Line::open_by(&dial, peer).await?);
+    }
+    Ok(lines)
+}
+
+/// A flood that is about to begin: `count` calls, each in turn as soon as a connection is free.
+pub(crate) struct Flood {
+    lines: Vec<Line>,
+    calls: Arc<Vec<Ready>>,
+    count: usize,
+}
+
+impl Flood {
+    /// Opens the connections. Calls are repeated from the first if `count` is beyond them.
+    pub(crate) async fn prepare(
+        peer: &Peer,
+        calls: Arc<Vec<Ready>>,
+        count: usize,
+        connections: usize,
+    ) -> Result<Self> {
+        Ok(Self {
+            lines: lines(peer, connections).await?,
+            calls,
+            count,
+        })
+    }
+
+    /// Sends everything; answers how long it took until the last was answered.
+    pub(crate) async fn run(self) -> Result<Duration> {
+        let began = Instant::now();
+        let next = Arc::new(AtomicUsize::new(0));
+        let (tell, mut told) = mpsc::unbounded_channel();
+        for mut line in self.lines {
+            let (calls, next, tell) = (Arc::clone(&self.calls), Arc::clone(&next), tell.clone());
+            let count = self.count;
+            listen::spawn(async move {
+                let sent = send_all(&mut line, &calls, &next, count).await;
+                // Nobody listens once another connection has failed.
+                tell.send(sent).ok();
+            });
+        }
+        drop(tell);
+        while let Some(sent) = told.recv().await {
+            sent?;
+        }
+        Ok(began.elapsed())
+    }
+}
+
+async fn send_all(
+    line: &mut Line,
+    calls: &[Ready],
+    next: &AtomicUsize,
+    count: usize,
+) -> Result<()> {
+    loop {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        if index >= count {
+            return Ok(());
+        }
+        let call = calls.get(index % calls.len().max(1));
+        line.send(call.context("there is nothing to send")?).await?;
+    }
+}
+
+/// Sends calls on a schedule that does not wait for answers: call `n` at `n / per_second` seconds,
+/// late or not. Answers when each was meant to be sent, and the worst delay in sending one.
+///
+/// Waits on the calling thread, which must not be one of the runtime's own: its timers are good
+/// for a millisecond only, and what is measured is shorter.
+pub(crate) async fn open_loop(
+    peer: &Peer,
+    calls: Arc<Vec<Ready>>,
+    per_second: u32,
+    connections: usize,
+) -> Result<Vec<(Instant, Duration)>> {
+    let mut queues = Vec::new();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    for mut line in lines(peer, connections).await? {
+        let (queue, mut queued) = mpsc::unbounded_channel::<usize>();
+        queues.push(queue);
+        let (calls, tell) = (Arc::clone(&calls), tell.clone());
+        listen::spawn(async move {
+            let mut sent = Ok(());
+            while let (Ok(()), Some(index)) = (&sent, queued.recv().await) {
+                if let Some(call) = calls.get(index) {
+                    sent = line.send(call).await.map(drop);
+                }
+            }
+            tell.send(sent).ok();
+        });
+    }
+    drop(tell);
+    let mut times = Vec::with_capacity(calls.len());
+    let began = Instant::now();
+    let mut in_turn = (0..queues.len()).cycle();
+    for index in 0..calls.len() {
+        let step = u32::try_from(index)?;
+        let meant = began + Duration::from_secs(1) * step / per_second.max(1);
+        // So that a signal to stop is noticed in between.
+        tokio::task::yield_now().await;
+        loop {
+            let left = meant.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::park_timeout(left);
+        }
+        times.push((meant, meant.elapsed()));
+        let queue = in_turn.next().and_then(|turn| queues.get(turn));
+        // A connection that failed says so below.
+        if queue.is_none_or(|queue| queue.send(index).is_err()) {
+            break;
+        }
+    }
+    drop(queues);
+    while let Some(sent) = told.recv().await {
+        sent?;
+    }
+    Ok(times)
+}

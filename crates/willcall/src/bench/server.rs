@@ -1,0 +1,182 @@
+//! A `willcall serve` of the same binary as a child process: started, watched, stopped, and ended
+//! for certain. It is told everything on its command line and nothing by the environment.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::time::Instant;
+
+use super::process::{self, Memory};
+
+/// A start takes milliseconds; with a large store to look through, a second.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Longer than attempts and requests that run may take.
+const STOP_LIMIT: Duration = Duration::from_secs(90);
+
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Lines of its log that are shown when it fails.
+const LAST_LINES: usize = 10;
+
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: PathBuf,
+}
+
+/// The binary that runs.
+fn this_program() -> Result<Command> {
+    let binary = std::env::current_exe().context("this program does not know its own file")?;
+    let mut command = Command::new(binary);
+    command.env_clear().stdin(Stdio::null());
+    Ok(command)
+}
+
+/// Runs `willcall apply` with this file on a data folder.
+pub(crate) fn apply(data_dir: &Path, file: &str) -> Result<()> {
+    let path = data_dir.with_extension("toml");
+    std::fs::write(&path, file)
+        .with_context(|| format!("the file {} cannot be written", path.display()))?;
+    let mut command = this_program()?;
+    let command = command.arg("apply").arg(&path);
+    let output = command.arg("--data-dir").arg(data_dir).output()?;
+    std::fs::remove_file(&path)?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        bail!("`willcall apply` failed ({}): {words}", output.status);
+    }
+    Ok(())
+}
+
+impl Server {
+    /// Starts it on a data folder; returns when it listens.
+    pub(crate) async fn start(data_dir: &Path) -> Result<Self> {
+        let log = data_dir.with_extension("log");
+        let cannot = || format!("the log {} cannot be written", log.display());
+        let file = File::create(&log).with_context(cannot)?;
+        let mut command = this_program()?;
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(["--allow-private-targets", "all", "--data-dir"])
+            .arg(data_dir)
+            .stdout(file.try_clone().with_context(cannot)?)
+            .stderr(file);
+        let child = command.spawn().context("a server cannot be started")?;
+        let mut server = Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            log,
+        };
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            server.check()?;
+            if let Some(address) = server.announced() {
+                server.address = address;
+                return Ok(server);
+            }
+            if Instant::now() >= deadline {
+                bail!("the server did not start.{}", server.last_words());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn announced(&self) -> Option<SocketAddr> {
+        let log = std::fs::read_to_string(&self.log).ok()?;
+        log.lines().find_map(|line| {
+            let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+            entry.get("address")?.as_str()?.parse().ok()
+        })
+    }
+
+    /// An error, with its last words, if it has ended by itself.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("the server ended ({status}).{}", self.last_words()),
+        }
+    }
+
+    /// Its last log lines, to be shown behind what went wrong.
+    pub(crate) fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let from = lines.len().saturating_sub(LAST_LINES);
+        let last = lines.get(from..).unwrap_or_default().join("\n");
+        format!(" The last lines of its log:\n{last}")
+    }
+
+    pub(crate) fn cpu_us(&self) -> Result<u64> {
+        process::cpu_us(self.child.id())
+    }
+
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        process::memory(self.child.id())
+    }
+
+    /// SIGTERM, and waits until it has ended as it should.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        // The standard library sends no signal but SIGKILL; every shell can.
+        let pid = self.child.id().to_string();
+        let script = ["-c", "kill -TERM \"$0\"", &pid];
+        let sent = Command::new("/bin/sh").args(script).status();
+        sent.context("SIGTERM cannot be sent: there is no /bin/sh")?;
+        let deadline = Instant::now() + STOP_LIMIT;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => {
+                    bail!(
+                        "the server did not stop cleanly ({status}).{}",
+                        self.last_words()
+                    );
+                }
+                None if Instant::now() >= deadline => {
+                    bail!("the server does not stop.{}", self.last_words());
+                }
+                None => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_ends_is_told_with_its_last_words() {
+        let mut log = std::env::temp_dir();
+        log.push(format!("willcall-last-words-{}", std::process::id()));
+        let lines: Vec<String> = (0..30).map(|line| format!("line {line}")).collect();
+        std::fs::write(&log, lines.join("\n")).unwrap();
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "exit 3"])
+            .spawn()
+            .unwrap();
+        child.wait().unwrap();
+        let mut server = Server {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            log: log.clone(),
+        };
+        let words = server.check().unwrap_err().to_string();
+        assert!(words.contains("exit status: 3"), "{words}");
+        assert!(words.ends_with("line 28\nline 29"), "{words}");
+        assert!(!words.contains("line 19\n"), "{words}");
+        std::fs::remove_file(&log).unwrap();
+    }
+}

@@ -1,0 +1,301 @@
+//! Large stocks: a million deliveries that wait, a hundred thousand webhooks. What a server does
+//! must cost what it does, not what lies there.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::time::Instant;
+use web::dialects::LoadTenant;
+
+use super::fill::{DUE_LANES, Filling, commits};
+use super::measure::{Samples, float, micros, ratio};
+use super::memory::{highest, mib};
+use super::process;
+use super::receiver::{Receiver, Tally, Webhooks};
+use super::report::{Measure, Scenario};
+use super::sender::{Line, Peer};
+use super::server::{self, Server};
+use super::sizes::BODY_BYTES;
+use super::stage::{Bench, discard};
+use crate::assemble;
+
+/// Notifications in one batch of those that are matched, and batches that are timed.
+const MATCHED: u64 = 500;
+const MATCHED_BATCHES: u64 = 11;
+
+/// What lies in a store must not make a question more than twice as dear: some more pages of an
+/// index and colder caches are what a hundred times as much may cost.
+const TIMES_MAX: f64 = 2.0;
+
+/// How long a first delivery may take before it is given up.
+const FIRST_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a commit takes here: what every number of another machine is to be read with.
+pub(crate) async fn commit(bench: &Bench) -> Result<Scenario> {
+    let data_dir = bench.fresh();
+    server::apply(&data_dir, &(bench.load.section)(&bench.section(1)))?;
+    let filling = Filling::open(bench, &data_dir).await?;
+    let samples = commits(bench, &filling).await?;
+    filling.close().await?;
+    discard(&data_dir)?;
+    Ok(Scenario {
+        name: "commit",
+        title: format!(
+            "{} commits of one notification on this disk, through the store's own writer",
+            samples.count()
+        ),
+        measures: vec![
+            Measure::new("p50", "a durable commit, p50", samples.median(), "µs"),
+            Measure::new(
+                "p99",
+                "a durable commit, p99",
+                samples.percentile(990),
+                "µs",
+            ),
+        ],
+    })
+}
+
+/// A store in which so many notifications wait for so many webhooks.
+async fn waiting_store(
+    bench: &Bench,
+    receiver: &Receiver,
+    notifications: u64,
+    webhooks: usize,
+) -> Result<(PathBuf, Filling, u64)> {
+    let data_dir = bench.fresh();
+    let tenant = LoadTenant {
+        webhooks: (0..webhooks)
+            .map(|index| (receiver.url(index), true))
+            .collect(),
+        ..bench.section(1)
+    };
+    server::apply(&data_dir, &(bench.load.section)(&tenant))?;
+    let filling = Filling::open(bench, &data_dir).await?;
+    let count = filling.wait(bench, notifications).await?;
+    Ok((data_dir, filling, count))
+}
+
+pub(crate) async fn waiting(bench: &Bench) -> Result<Scenario> {
+    let (notifications, webhooks) = bench.sizes.waiting;
+    let tally = Tally::new(bench.load.number, Webhooks::All(webhooks), notifications, 0)?;
+    let here = SocketAddr::from(([127, 0, 0, 1], 0));
+    let receiver = Receiver::start(here, Arc::clone(&tally)).await?;
+
+    let (few_dir, few, few_count) = waiting_store(bench, &receiver, 1, webhooks).await?;
+    let few_due = few.due(bench.sizes.asks).await?;
+    few.close().await?;
+    discard(&few_dir)?;
+
+    let began = Instant::now();
+    let (data_dir, many, count) = waiting_store(bench, &receiver, notifications, webhooks).await?;
+    let built = began.elapsed().as_secs_f64();
+    let many_due = many.due(bench.sizes.asks).await?;
+    many.close().await?;
+    let bytes = process::bytes_of(&assemble::store_file(&data_dir))?;
+    let due = u64::try_from(DUE_LANES.min(webhooks))?;
+    let watched = watched(bench, &data_dir, &tally, due).await?;
+    discard(&data_dir)?;
+    let (few_us, many_us) = (few_due.median(), many_due.median());
+    let mut measures = vec![
+        Measure::new("built", "built through the store", built, "s"),
+        Measure::new(
+            "bytes",
+            "disk for a delivery",
+            ratio(float(bytes), float(count)),
+            "B",
+        ),
+    ];
+    measures.extend(watched);
+    measures.extend([
+        Measure::new(
+            "due_few",
+            &format!("what is due among {few_count}"),
+            few_us,
+            "µs",
+        ),
+        Measure::new(
+            "due_many",
+            &format!("what is due among {count}"),
+            many_us,
+            "µs",
+        ),
+        Measure::new(
+            "due_ratio",
+            "the one by the other",
+            ratio(many_us, few_us),
+            "times",
+        )
+        .at_most(TIMES_MAX),
+    ]);
+    Ok(Scenario {
+        name: "waiting",
+        title: format!(
+            "{count} deliveries wait for a retry, of {webhooks} webhooks; {due} are due"
+        ),
+        measures,
+    })
+}
+
+/// Starts a server on what waits, and watches it until it has nothing to do.
+async fn watched(bench: &Bench, data_dir: &Path, tally: &Tally, due: u64) -> Result<Vec<Measure>> {
+    let began = Instant::now();
+    let mut server = Server::start(data_dir).await?;
+    let listens_ms = began.elapsed().as_secs_f64() * 1_000.0;
+    let come = async {
+        while tally.received() < due {
+            server.check()?;
+            ensure!(
+                began.elapsed() < FIRST_LIMIT,
+                "what is due does not come.{}",
+                server.last_words()
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    };
+    come.await?;
+    let first = tally.first().context("what came has a time")?;
+    let first_ms = first.saturating_duration_since(began).as_secs_f64() * 1_000.0;
+    let rest = async {
+        tokio::time::sleep(Duration::from_secs(bench.sizes.watched_s)).await;
+        Ok(())
+    };
+    let most = highest(&server, rest).await?;
+    let cpu = process_idle(&server, bench.sizes.watched_s).await?;
+    server.stop().await?;
+    let too_many = tally.calls().saturating_sub(due);
+    Ok(vec![
+        Measure::new("start", "start until it listens", listens_ms, "ms"),
+        Measure::new(
+            "first",
+            "start until the first delivery comes",
+            first_ms,
+            "ms",
+        )
+        .at_most(1_000.0),
+        Measure::new("memory", "memory, at most", mib(most), "MiB").at_most(64.0),
+        Measure::new("idle_cpu", "CPU while nothing is due", cpu, "ms/s"),
+        Measure::new("not_due", "came and was not due", float(too_many), "").at_most(0.0),
+    ])
+}
+
+/// Milliseconds of CPU in a second of nothing to do.
+async fn process_idle(server: &Server, seconds: u64) -> Result<f64> {
+    let before = server.cpu_us()?;
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let used = server.cpu_us()?.saturating_sub(before);
+    Ok(ratio(float(used) / 1_000.0, float(seconds)))
+}
+
+pub(crate) async fn matching(bench: &Bench) -> Result<Scenario> {
+    let (tenants, each) = bench.sizes.many;
+    let numbers = MATCHED * MATCHED_BATCHES + 1;
+    let tally = Tally::new(bench.load.number, Webhooks::All(1), numbers, 0)?;
+    let here = SocketAddr::from(([127, 0, 0, 1], 0));
+    let receiver = Receiver::start(here, Arc::clone(&tally)).await?;
+
+    let (few_us, _) = matched(bench, &receiver, 1, 10, None).await?;
+    let (many_us, applied_s) = matched(bench, &receiver, tenants, each, Some(&tally)).await?;
+    let wrong = tally.calls().saturating_sub(1);
+    Ok(Scenario {
+        name: "matching",
+        title: format!(
+            "{} webhooks of {tenants} tenants, of which one wants what is handed in",
+            tenants * each
+        ),
+        measures: vec![
+            Measure::new("apply", "`willcall apply` of them all", applied_s, "s"),
+            Measure::new(
+                "few",
+                "accepting a notification with 10 webhooks",
+                few_us,
+                "µs",
+            ),
+            Measure::new("many", "accepting one with all of them", many_us, "µs"),
+            Measure::new(
+                "ratio",
+                "the one by the other",
+                ratio(many_us, few_us),
+                "times",
+            )
+            .at_most(TIMES_MAX),
+            Measure::new("wrong", "came where nobody wanted it", float(wrong), "").at_most(0.0),
+        ],
+    })
+}
+
+/// Microseconds to accept one notification in batches, with so many webhooks of which one of each
+/// tenant wants it; and seconds to apply them. `seen`: one is first sent for real.
+async fn matched(
+    bench: &Bench,
+    receiver: &Receiver,
+    tenants: usize,
+    each: usize,
+    seen: Option<&Tally>,
+) -> Result<(f64, f64)> {
+    let data_dir = bench.fresh();
+    let mut file = String::new();
+    for tenant in 0..tenants {
+        let key = match tenant {
+            0 => bench.tenant.clone(),
+            other => format!("{}-{other}", bench.tenant),
+        };
+        // Only the first webhook of the first tenant may be called; the others say so if they are.
+        let webhooks = (0..each).map(|index| (receiver.url(tenant * each + index), index == 0));
+        let tenant = LoadTenant {
+            key,
+            token: format!("{}{tenant}", bench.token),
+            shows: 1,
+            webhooks: webhooks.collect(),
+        };
+        file.push_str(&(bench.load.section)(&tenant));
+    }
+    let began = Instant::now();
+    server::apply(&data_dir, &file)?;
+    let applied_s = began.elapsed().as_secs_f64();
+    if let Some(tally) = seen {
+        one_comes(bench, &data_dir, tally).await?;
+    }
+    let filling = Filling::open(bench, &data_dir).await?;
+    let mut samples = Vec::new();
+    for batch in 0..MATCHED_BATCHES {
+        let from = 1 + batch * MATCHED;
+        let (accepted, took) = filling.accept(bench, from..from + MATCHED).await?;
+        ensure!(
+            accepted.iter().all(|(_, deliveries)| *deliveries == 1),
+            "a notification has not exactly the delivery that is wanted"
+        );
+        samples.push(micros(took) / float(MATCHED));
+    }
+    filling.close().await?;
+    discard(&data_dir)?;
+    Ok((Samples::of(samples).median(), applied_s))
+}
+
+/// Hands one notification to a server and waits until it comes.
+async fn one_comes(bench: &Bench, data_dir: &Path, tally: &Tally) -> Result<()> {
+    let mut server = Server::start(data_dir).await?;
+    let peer = Peer {
+        address: server.address,
+        token: format!("{}0", bench.token),
+    };
+    let mut line = Line::open(&peer).await?;
+    let call = (bench.load.hand_in)(&bench.tenant, 0..1, 0, BODY_BYTES);
+    line.call(call).await?;
+    let began = Instant::now();
+    while tally.received() == 0 {
+        server.check()?;
+        ensure!(
+            began.elapsed() < FIRST_LIMIT,
+            "nothing came.{}",
+            server.last_words()
+        );
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // Ends when everything is settled, so what should not have come has come by now.
+    server.stop().await
+}

@@ -1,0 +1,206 @@
+//! The closed loops: one webhook, ten, batches. How fast everything is accepted, delivered and
+//! settled, as a part of what the same sender does straight at the same receiver ("raw"), which is
+//! measured before and after; and what it costs the server in CPU and disk.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::Instant;
+
+use super::measure::{Samples, float, rate, ratio};
+use super::process;
+use super::receiver::{Receiver, Tally, Webhooks};
+use super::report::{Measure, Scenario};
+use super::sender::{Flood, Peer, Ready};
+use super::sizes::{BATCH, CONNECTIONS, FAN_WEBHOOKS};
+use super::stage::{Bench, Cast, discard};
+use crate::assemble;
+
+/// How a loop is, and the bars of the house for it.
+struct Loop {
+    name: &'static str,
+    webhooks: usize,
+    notifications: u64,
+    batch: u64,
+    ratio: f64,
+    cpu_us: Option<f64>,
+    disk_bytes: Option<f64>,
+}
+
+/// What one run came to.
+struct Run {
+    raw: [f64; 2],
+    intake: f64,
+    delivered: f64,
+    ratio: f64,
+    cpu_us: Option<f64>,
+    disk_bytes: Option<f64>,
+    exact: Vec<Measure>,
+}
+
+pub(crate) async fn one_to_one(bench: &Bench) -> Result<Scenario> {
+    let shape = Loop {
+        name: "one-to-one",
+        webhooks: 1,
+        notifications: bench.sizes.single,
+        batch: 1,
+        ratio: 0.20,
+        cpu_us: Some(40.0),
+        disk_bytes: Some(700.0),
+    };
+    repeated(bench, &shape).await
+}
+
+pub(crate) async fn fan_out(bench: &Bench) -> Result<Scenario> {
+    let shape = Loop {
+        name: "fan-out",
+        webhooks: FAN_WEBHOOKS,
+        notifications: bench.sizes.fanned,
+        batch: 1,
+        ratio: 0.45,
+        cpu_us: Some(20.0),
+        disk_bytes: None,
+    };
+    repeated(bench, &shape).await
+}
+
+pub(crate) async fn batches(bench: &Bench) -> Result<Scenario> {
+    let shape = Loop {
+        name: "batches",
+        webhooks: 1,
+        notifications: bench.sizes.single,
+        batch: BATCH,
+        ratio: 0.35,
+        cpu_us: None,
+        disk_bytes: None,
+    };
+    repeated(bench, &shape).await
+}
+
+/// Runs it as often as was asked for; every number is the median of its own.
+async fn repeated(bench: &Bench, shape: &Loop) -> Result<Scenario> {
+    let mut runs = Vec::new();
+    for _ in 0..bench.runs {
+        runs.push(run(bench, shape).await?);
+    }
+    let median = |value: &dyn Fn(&Run) -> Option<f64>| {
+        let samples = Samples::of(runs.iter().filter_map(value));
+        (samples.count() > 0).then(|| samples.median())
+    };
+    let value = |value: &dyn Fn(&Run) -> f64| median(&|run| Some(value(run))).unwrap_or(0.0);
+    let mut measures = vec![
+        Measure::new("raw_before", "raw, before", value(&|run| run.raw[0]), "/s"),
+        Measure::new("raw_after", "raw, after", value(&|run| run.raw[1]), "/s"),
+        Measure::new(
+            "intake",
+            "notifications accepted",
+            value(&|run| run.intake),
+            "/s",
+        ),
+        Measure::new(
+            "delivered",
+            "deliveries settled",
+            value(&|run| run.delivered),
+            "/s",
+        ),
+        Measure::new(
+            "ratio",
+            "deliveries settled, of raw",
+            value(&|run| run.ratio),
+            "of raw",
+        )
+        .at_least(shape.ratio),
+    ];
+    if let Some(cpu) = median(&|run| run.cpu_us) {
+        let cpu = Measure::new("cpu", "CPU of the server for a delivery", cpu, "µs");
+        measures.push(cpu.at_most_if(shape.cpu_us));
+    }
+    if let Some(disk) = median(&|run| run.disk_bytes) {
+        let disk = Measure::new("disk", "disk for a delivery, server stopped", disk, "B");
+        measures.push(disk.at_most_if(shape.disk_bytes));
+    }
+    // Of these the worst run counts.
+    let exact = runs.iter().flat_map(|run| run.exact.iter());
+    for name in ["missing", "duplicates", "body_bytes"] {
+        let same = exact.clone().filter(|measure| measure.name == name);
+        measures.extend(same.max_by(|a, b| a.value.total_cmp(&b.value)).cloned());
+    }
+    let calls = shape.notifications.div_ceil(shape.batch.max(1));
+    Ok(Scenario {
+        name: shape.name,
+        title: format!(
+            "{} notifications × {} webhook{}, {calls} calls over {CONNECTIONS} connections",
+            shape.notifications,
+            shape.webhooks,
+            if shape.webhooks == 1 { "" } else { "s" }
+        ),
+        measures,
+    })
+}
+
+async fn run(bench: &Bench, shape: &Loop) -> Result<Run> {
+    let singles = bench.calls(shape.notifications, 1)?;
+    let calls = match shape.batch {
+        1 => Arc::clone(&singles),
+        batch => bench.calls(shape.notifications, batch)?,
+    };
+    let before = raw(bench, &singles).await?;
+    let mut stage = bench
+        .set(Cast {
+            webhooks: shape.webhooks,
+            notifications: shape.notifications,
+            ..Cast::default()
+        })
+        .await?;
+    let owed = shape.notifications * u64::try_from(shape.webhooks)?;
+    let flood = Flood::prepare(&stage.peer, Arc::clone(&calls), calls.len(), CONNECTIONS).await?;
+    let cpu_before = stage.cpu_us()?;
+    let began = Instant::now();
+    let intake = flood.run().await;
+    let intake = stage.explained(intake).await?;
+    stage.received(owed).await?;
+    stage.settled(0).await?;
+    let took = began.elapsed();
+    let cpu_after = stage.cpu_us()?;
+    let exact = stage.exactness(owed, 0).await?;
+    let is_own = stage.server.is_some();
+    let data_dir = stage.strike().await?;
+    let disk_bytes = if is_own {
+        let bytes = process::bytes_of(&assemble::store_file(&data_dir))?;
+        discard(&data_dir)?;
+        Some(ratio(float(bytes), float(owed)))
+    } else {
+        None
+    };
+    let after = raw(bench, &singles).await?;
+    let delivered = rate(owed, took);
+    let cpu = cpu_after.zip(cpu_before);
+    Ok(Run {
+        raw: [before, after],
+        intake: rate(shape.notifications, intake),
+        delivered,
+        ratio: ratio(delivered, f64::midpoint(before, after)),
+        cpu_us: cpu.map(|(after, before)| ratio(float(after.saturating_sub(before)), float(owed))),
+        disk_bytes,
+        exact,
+    })
+}
+
+/// The same calls from the same sender straight at the same receiver: how many in a second.
+pub(crate) async fn raw(bench: &Bench, calls: &Arc<Vec<Ready>>) -> Result<f64> {
+    let tally = Tally::new(bench.load.number, Webhooks::All(1), bench.sizes.single, 0)?;
+    // On this machine, whatever is measured: it is what this machine can do.
+    let here = SocketAddr::from(([127, 0, 0, 1], 0));
+    let receiver = Receiver::start(here, Arc::clone(&tally)).await?;
+    let peer = Peer {
+        address: receiver.address,
+        token: bench.token.clone(),
+    };
+    let straight = Arc::new(calls.iter().map(Ready::straight).collect::<Vec<_>>());
+    let count = usize::try_from(bench.sizes.raw)?;
+    let flood = Flood::prepare(&peer, straight, count, CONNECTIONS).await?;
+    let took: Duration = flood.run().await?;
+    Ok(rate(tally.calls(), took))
+}

@@ -1,0 +1,233 @@
+//! The benchmark itself: every scenario works and says what it must, nothing stays behind, and what
+//! goes wrong is told. Its numbers are not judged here: they are those of a debug build.
+
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::harness::{PATIENCE, willcall};
+
+/// Each scenario with what it must measure.
+const SCENARIOS: [(&str, &[&str]); 9] = [
+    ("commit", &["p50", "p99"]),
+    (
+        "one-to-one",
+        &[
+            "raw_before",
+            "raw_after",
+            "delivered",
+            "ratio",
+            "cpu",
+            "disk",
+            "missing",
+            "duplicates",
+        ],
+    ),
+    ("fan-out", &["ratio", "cpu", "missing", "duplicates"]),
+    ("batches", &["ratio", "missing", "duplicates"]),
+    ("pace", &["p50", "p99", "p999", "missing", "duplicates"]),
+    ("memory", &["idle", "loaded", "program"]),
+    ("waiting", &["first", "memory", "due_ratio", "not_due"]),
+    ("matching", &["few", "many", "ratio", "wrong"]),
+    (
+        "fairness",
+        &[
+            "p99_before",
+            "p99_after",
+            "ratio_one",
+            "ratio_many",
+            "duplicates",
+        ],
+    ),
+];
+
+/// Runs the benchmark in small, with its files below `folder`.
+fn quick(folder: &Path, more: &[&str]) -> Output {
+    let folder = folder.to_str().unwrap();
+    willcall(&[&["bench", "--quick", "--folder", folder], more].concat())
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().next().is_none()
+}
+
+#[test]
+fn every_scenario_is_measured_and_nothing_stays_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = quick(folder.path(), &["--json", "-", "--strict"]);
+    assert!(output.status.success(), "{output:?}");
+    let json: Value = serde_json::from_slice(&output.stdout).expect("nothing but JSON");
+    assert_eq!(
+        (&json["quick"], &json["profile"]),
+        (&true.into(), &"debug".into())
+    );
+    let scenarios = json["scenarios"].as_array().unwrap();
+    let names: Vec<&str> = scenarios
+        .iter()
+        .map(|s| s["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, SCENARIOS.map(|(name, _)| name));
+    for (scenario, (name, expected)) in scenarios.iter().zip(SCENARIOS) {
+        let measures = scenario["measures"].as_array().unwrap();
+        for measured in expected {
+            let found = measures.iter().find(|measure| measure["name"] == *measured);
+            let found = found.unwrap_or_else(|| panic!("{name} does not measure {measured}"));
+            let value = found["value"].as_f64().unwrap();
+            let must_be_none = ["missing", "duplicates", "not_due", "wrong"].contains(measured);
+            assert!(value == 0.0 || !must_be_none, "{name}: {found}");
+            assert!(value >= 0.0 && found["met"].is_null(), "{name}: {found}");
+        }
+    }
+    assert!(is_empty(folder.path()), "something stayed in the folder");
+}
+
+#[test]
+fn one_scenario_prints_a_table_and_writes_json_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("numbers.json");
+    let only = ["--only", "pace", "--json", file.to_str().unwrap()];
+    let output = quick(folder.path(), &only);
+    assert!(output.status.success(), "{output:?}");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("\npace: 60 notifications"), "{table}");
+    assert!(
+        table.contains("at most 2.50") && table.contains("not judged"),
+        "{table}"
+    );
+    assert!(!table.contains("one-to-one"), "{table}");
+    let json: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(json["scenarios"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_server_that_runs_already_is_measured_over_http_and_keeps_no_webhook() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = crate::harness::TENANT.replace("democon", "show-0");
+    assert!(
+        crate::harness::apply(folder.path(), &tenant)
+            .status
+            .success()
+    );
+    let server = crate::harness::Server::start(folder.path(), &[]);
+    let address = server.address.to_string();
+    let at = [
+        "--at",
+        &address,
+        "--tenant",
+        "bigevents",
+        "--token",
+        crate::harness::TOKEN,
+    ];
+    let output = quick(folder.path(), &[&at[..], &["--only", "batches"]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        table.contains(&format!("the server at {address}")),
+        "{table}"
+    );
+    let (_, webhooks) = server
+        .client()
+        .get(&format!("{}/webhooks/", crate::harness::API));
+    assert_eq!(webhooks["results"][0]["enabled"], false, "{webhooks}");
+
+    let output = quick(folder.path(), &[&at[..], &["--only", "memory"]].concat());
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        words.contains("\"memory\"") && words.contains("--at"),
+        "{words}"
+    );
+}
+
+#[test]
+fn a_signal_ends_it_with_its_server_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_willcall"))
+        .args(["bench", "--only", "pace", "--folder"])
+        .arg(folder.path())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let server = || {
+        let made = std::fs::read_dir(folder.path()).ok()?.next()?.ok()?;
+        let log = std::fs::read_to_string(made.path().join("data-0.log")).ok()?;
+        let entry: Value = serde_json::from_str(log.lines().next()?).ok()?;
+        entry["address"].as_str().map(str::to_owned)
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let address = loop {
+        match server() {
+            Some(address) => break address,
+            None => assert!(Instant::now() < deadline, "the server did not start"),
+        }
+    };
+    let pid = bench.id().to_string();
+    Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(!bench.wait().unwrap().success());
+    let mut told = String::new();
+    bench
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut told)
+        .unwrap();
+    assert!(told.contains("SIGTERM: stopped"), "{told}");
+    assert!(is_empty(folder.path()), "something stayed in the folder");
+    assert!(TcpStream::connect(address).is_err(), "the server goes on");
+}
+
+#[test]
+fn what_goes_wrong_is_told_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = |output: Output| {
+        assert!(!output.status.success(), "{output:?}");
+        assert!(is_empty(folder.path()), "something stayed in the folder");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let told = words(quick(
+        folder.path(),
+        &["--only", "pace", "--receiver", &address],
+    ));
+    assert!(
+        told.contains(&address) && told.contains("--receiver"),
+        "{told}"
+    );
+
+    let told = words(quick(folder.path(), &["--receiver", "somewhere"]));
+    assert!(told.contains("\"somewhere\""), "{told}");
+
+    let told = words(quick(&folder.path().join("missing"), &[]));
+    assert!(
+        told.contains("missing") && told.contains("cannot be made"),
+        "{told}"
+    );
+
+    // As on a disk that is full: the signal, ignored, becomes an error of the write.
+    let script = "trap '' XFSZ; ulimit -S -f 300; exec \"$0\" \"$@\"";
+    let full = Command::new("bash")
+        .args([
+            "-c",
+            script,
+            env!("CARGO_BIN_EXE_willcall"),
+            "bench",
+            "--quick",
+        ])
+        .args([
+            "--only",
+            "one-to-one",
+            "--folder",
+            folder.path().to_str().unwrap(),
+        ])
+        .output();
+    let told = words(full.unwrap());
+    assert!(
+        told.contains("one-to-one") && told.contains("room"),
+        "{told}"
+    );
+}

@@ -1,0 +1,200 @@
+//! Journeys: what somebody does from signing in to a delivery that went wrong and was mended.
+
+use super::driver::{Browser, ENTER, SPACE, Wants};
+use super::{House, NAME, PAID, PASSWORD};
+
+/// Signs in (wrongly first), makes a webhook of each platform, sees what they are called for.
+fn make_both_kinds(house: &House, browser: &Browser, scripts: bool) {
+    browser.go(&house.url("/"));
+    browser.fill("#name", NAME);
+    browser.fill("#password", "not the password");
+    browser.click("main form button");
+    browser.find_text("The name or the password is wrong");
+    browser.fill("#password", PASSWORD);
+    browser.click("main form button");
+    browser.click_on(&browser.find_text("Big Events"));
+
+    browser.click("main a[href$='/webhooks/new']");
+    browser.fill("#target_url", "example");
+    browser.click(&type_box());
+    browser.click("#webhook-form button.primary");
+    // Said at the field and in a summary, and what was chosen is still there.
+    browser.find("#faults a[href='#target_url']");
+    browser.find("#target_url[aria-invalid=true]");
+    browser.find(&format!("{}:checked", type_box()));
+    browser.fill("#target_url", &house.receiver.url("/orders"));
+    browser.click("#webhook-form button.primary");
+    browser.find_text("The webhook is created.");
+
+    browser.go(&house.url("/"));
+    browser.click_on(&browser.find_text("Grand Hall"));
+    browser.click("main a[href$='/webhooks/new']");
+    browser.fill("#name", "Paid orders");
+    browser.fill("#url", &house.receiver.url("/hall"));
+    if scripts {
+        browser.choose("#trigger-first", "order");
+        browser.choose("#trigger-second", "paid");
+        browser.find_text("Fires when an order is paid.");
+    } else {
+        browser.choose("#trigger", "order: paid");
+    }
+    browser.click("#webhook-form button.primary");
+    browser.find_text("The webhook is created.");
+}
+
+fn type_box() -> String {
+    format!("input[name=action_types][value='{PAID}']")
+}
+
+/// From a delivery that arrives to one that fails, is sent again, and a receiver that is gone.
+fn follow_deliveries(house: &House, browser: &Browser, scripts: bool) {
+    browser.go(&house.url("/t/1/log"));
+    house.hand_in(1);
+    assert!(house.receiver.next().body.contains("A1"));
+    if !scripts {
+        browser.go(&house.url("/t/1/log"));
+    }
+    browser.find("tr[id^=row-] .badge.good");
+    browser.click("tr[id^=row-] th a");
+    browser.find_text("Where it stands");
+    browser.find_text("Answered 200, delivered.");
+
+    house.report();
+    assert_eq!(house.receiver.next().path, "/hall");
+
+    house.answer(500);
+    house.hand_in(2);
+    house.receiver.next();
+    browser.go(&house.url("/t/1/log?status=retrying"));
+    until(browser, "tr[id^=row-] .badge.waiting");
+    browser.click("tr[id^=row-] th a");
+    browser.find_text("Answered 500");
+    browser.find_text("Retry 1 of 12");
+
+    // One is sent again by hand.
+    house.answer(200);
+    browser.click("#state button.primary");
+    house.receiver.next();
+    until(browser, "#state .badge.good");
+
+    // All that failed are sent again at once.
+    house.answer(500);
+    house.hand_in(3);
+    house.hand_in(4);
+    house.receiver.next();
+    house.receiver.next();
+    browser.go(&house.url("/t/1/webhooks/1/log?status=retrying"));
+    until(browser, "tr[id^=row-] ~ tr[id^=row-] .badge.waiting");
+    house.answer(200);
+    browser.click("#retry-all");
+    assert_eq!(browser.text("#count"), "2 deliveries");
+    browser.click("#begin");
+    browser.find("progress");
+    house.receiver.next();
+    house.receiver.next();
+    until(browser, "#progress .actions a");
+    assert!(browser.text("#progress").contains('2'));
+
+    // A receiver that says it is gone.
+    house.answer(410);
+    house.hand_in(5);
+    house.receiver.next();
+    browser.go(&house.url("/t/1"));
+    until_text(browser, "because its receiver answered 410 Gone");
+}
+
+/// Waits for what matches; where scripts do not run, the page is asked for again.
+fn until(browser: &Browser, css: &str) {
+    while browser.is_without_scripts() && browser.count(css) == 0 {
+        browser.reload();
+    }
+    browser.find(css);
+}
+
+fn until_text(browser: &Browser, text: &str) {
+    while browser.is_without_scripts() && !browser.text("body").contains(text) {
+        browser.reload();
+    }
+    browser.find_text(text);
+}
+
+#[test]
+fn with_scripts_webhooks_are_made_and_deliveries_followed_live() {
+    let (house, browser) = (House::new(), Browser::open(Wants::default()));
+    make_both_kinds(&house, &browser, true);
+    follow_deliveries(&house, &browser, true);
+}
+
+#[test]
+fn without_scripts_all_of_it_works_too() {
+    let (house, browser) = (House::new(), Browser::open(Wants { no_scripts: true }));
+    make_both_kinds(&house, &browser, false);
+    follow_deliveries(&house, &browser, false);
+}
+
+#[test]
+fn a_test_shows_what_the_receiver_answers_at_once() {
+    let (house, browser) = (House::new(), Browser::open(Wants::default()));
+    house
+        .server
+        .client()
+        .webhook(&house.receiver.url("/orders"), &[PAID]);
+    house.sign_in(&browser);
+    browser.go(&house.url("/t/1/webhooks/1"));
+    browser.click("#send-test");
+    browser.click("#send");
+    browser.find("#outcome .badge.good");
+    assert!(house.receiver.next().body.contains(PAID));
+}
+
+#[test]
+fn a_wrong_address_is_explained_where_the_delivery_stands() {
+    let (house, browser) = (House::new(), Browser::open(Wants::default()));
+    // Nobody listens there: the receiver's port was given back.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", nobody.local_addr().unwrap());
+    drop(nobody);
+    house.server.client().webhook(&url, &[PAID]);
+    house.hand_in(1);
+    house.sign_in(&browser);
+    browser.go(&house.url("/t/1/log"));
+    browser.click("tr[id^=row-] th a");
+    browser.find_text("No connection to the receiver came about");
+    browser.go(&house.url("/t/1"));
+    browser.find_text("Failing");
+}
+
+#[test]
+fn the_keyboard_alone_is_enough() {
+    let (house, browser) = (House::new(), Browser::open(Wants::default()));
+    browser.go(&house.url("/t/1"));
+    browser.find("#name");
+    browser.tab_to("#name");
+    browser.press(NAME);
+    browser.tab_to("#password");
+    browser.press(&format!("{PASSWORD}{ENTER}"));
+    browser.find(".who");
+    // Where somebody wanted to go is where they are after signing in.
+    assert!(browser.url().ends_with("/t/1"), "{}", browser.url());
+    browser.tab_to("a[href='/t/1/webhooks/new']");
+    browser.press(&ENTER.to_string());
+    browser.find("#webhook-form");
+    browser.tab_to("#target_url");
+    browser.press(&house.receiver.url("/keys"));
+    browser.tab_to(&type_box());
+    browser.press(&SPACE.to_string());
+    browser.tab_to("#webhook-form button.primary");
+    browser.press(&ENTER.to_string());
+    browser.find_text("The webhook is created.");
+    house.hand_in(1);
+    assert_eq!(house.receiver.next().path, "/keys");
+    browser.tab_to("#log");
+    browser.press(&ENTER.to_string());
+    browser.find("tr[id^=row-] .badge.good");
+    browser.tab_to("tr[id^=row-] th a");
+    browser.press(&ENTER.to_string());
+    browser.find("#state");
+    browser.tab_to("#state button.primary");
+    browser.press(&ENTER.to_string());
+    assert_eq!(house.receiver.next().path, "/keys");
+}

@@ -1,0 +1,165 @@
+//! Every page with something on it: whether it is accessible (axe-core, WCAG 2.2 A and AA), fits
+//! into 320 CSS pixels, and how it looks.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::driver::{Browser, Wants};
+use super::{House, PAID};
+
+/// Pages by the name of their picture.
+const PAGES: &[(&str, &str)] = &[
+    ("tenants", "/"),
+    ("webhooks", "/t/1"),
+    ("webhooks-none", "/t/2"),
+    ("webhook", "/t/1/webhooks/2"),
+    ("webhook-disabled", "/t/1/webhooks/3"),
+    ("webhook-new", "/t/1/webhooks/new"),
+    ("webhook-new-company", "/t/2/webhooks/new"),
+    ("webhook-edit", "/t/1/webhooks/1/edit"),
+    ("webhook-disable", "/t/1/webhooks/1/disable"),
+    ("test", "/t/1/webhooks/1/test"),
+    ("log", "/t/1/log"),
+    ("log-of-webhook", "/t/1/webhooks/2/log"),
+    ("log-nothing-found", "/t/1/log?text=nowhere"),
+    ("delivery-delivered", "/t/1/deliveries/dlv_1_1"),
+    ("delivery-retrying", "/t/1/deliveries/dlv_1_2"),
+    ("delivery-cancelled", "/t/1/deliveries/dlv_1_3"),
+    ("retry-all", "/t/1/webhooks/2/retry"),
+    ("stop-all", "/t/1/webhooks/2/stop"),
+    ("notifications", "/t/1/notifications"),
+    ("why", "/t/1/notifications/1"),
+    ("settings", "/t/1/settings"),
+    ("audit", "/t/1/settings/audit"),
+    ("token-new", "/t/1/settings/tokens/new"),
+    ("users", "/users"),
+    ("user-new", "/users/new"),
+    ("account", "/account"),
+    ("not-found", "/t/99"),
+];
+
+/// A house in which every page has something to show: webhooks that work, fail and are gone.
+fn lived_in() -> House {
+    let house = House::new();
+    let client = house.server.client();
+    for path in ["/ok", "/bad", "/gone"] {
+        client.webhook(&house.receiver.url(path), &[PAID]);
+    }
+    house.hand_in(1);
+    for _ in 0..3 {
+        house.receiver.next();
+    }
+    let path = format!("{}/webhooks/3/", crate::harness::API);
+    // What a receiver answered is settled right after; asking is cheap, so ask until it is.
+    while client.get(&path).1["enabled"] == json!(true) {}
+    house
+}
+
+#[test]
+fn every_page_is_accessible_and_as_wide_as_the_smallest_screen() {
+    let (house, browser) = (lived_in(), Browser::open(Wants::default()));
+    let mut faults = Vec::new();
+    browser.go(&house.url("/sign-in"));
+    faults.extend(judge(&browser, "sign-in"));
+    house.sign_in(&browser);
+    for (name, path) in PAGES {
+        browser.go(&house.url(path));
+        faults.extend(judge(&browser, name));
+    }
+    browser.go(&house.url("/t/1/webhooks/new"));
+    browser.fill("#target_url", "example");
+    browser.click("#webhook-form button.primary");
+    browser.find("#faults");
+    faults.extend(judge(&browser, "webhook-new-faults"));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// What is wrong with the page that is open.
+fn judge(browser: &Browser, name: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let source = root().join("crates/willcall/tests/browser/node_modules/axe-core/axe.min.js");
+    let axe =
+        std::fs::read_to_string(&source).expect("axe-core is there (./test.sh gets it from npm)");
+    browser.run(&axe, &[]);
+    let check = "const done = arguments[arguments.length - 1];
+        axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',
+          'best-practice']}).then((found) => done(found.violations));";
+    for scheme in ["light", "dark"] {
+        browser.dress(1280, scheme);
+        let found = browser.run_async(check, &[]);
+        for fault in found.as_array().expect("a list of faults") {
+            let places: Vec<String> = fault["nodes"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(place)
+                .collect();
+            faults.push(format!(
+                "{name} ({scheme}): {}: {}",
+                fault["help"],
+                places.join(", ")
+            ));
+        }
+    }
+    browser.dress(320, "light");
+    let width = browser.run("return document.documentElement.scrollWidth", &[]);
+    if width.as_u64() > Some(320) {
+        faults.push(format!("{name}: {width} pixels wide on a screen of 320"));
+    }
+    browser.undress();
+    faults
+}
+
+fn place(node: &Value) -> String {
+    node["html"]
+        .as_str()
+        .unwrap_or_default()
+        .chars()
+        .take(160)
+        .collect()
+}
+
+/// Pictures of all pages. They go to `docs/screens` if `WILLCALL_SCREENS` is set, else to the
+/// target folder: times differ with every run, and a test changes no file that git knows.
+#[test]
+fn every_page_has_its_picture() {
+    let (house, browser) = (lived_in(), Browser::open(Wants::default()));
+    let kept = root().join("docs/screens");
+    let folder = match std::env::var_os("WILLCALL_SCREENS") {
+        Some(_) => kept.clone(),
+        None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("screens"),
+    };
+    std::fs::create_dir_all(&folder).unwrap();
+    browser.go(&house.url("/sign-in"));
+    take(&browser, &folder, "sign-in");
+    house.sign_in(&browser);
+    for (name, path) in PAGES {
+        browser.go(&house.url(path));
+        take(&browser, &folder, name);
+    }
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let name = entry.unwrap().file_name();
+        assert!(
+            kept.join(&name).exists(),
+            "docs/screens lacks {}: run this test with WILLCALL_SCREENS=1",
+            name.display()
+        );
+    }
+}
+
+fn take(browser: &Browser, folder: &Path, name: &str) {
+    for (suffix, width, scheme) in [
+        ("light", 1280, "light"),
+        ("dark", 1280, "dark"),
+        ("360", 360, "light"),
+    ] {
+        let picture = browser.picture(width, scheme);
+        assert!(picture.starts_with(b"\x89PNG"));
+        std::fs::write(folder.join(format!("{name}-{suffix}.png")), picture).unwrap();
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
