@@ -220,7 +220,7 @@ fn span(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use model::attempt::{Attempt, Failure, FailureKind, Outcome};
+    use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
     use model::delivery::State;
     use model::query::DeliveryRow;
     use model::webhook::Headers;
@@ -336,7 +336,14 @@ mod tests {
     #[test]
     fn a_receivers_wish_and_somebodys_are_told_apart_from_the_rule() {
         let policy = policy(vec![5 * SECOND, HOUR], None);
-        let asked = plan(&policy, &[(0, Some(600))], 600);
+        let mut asked = story(&[(0, Some(600))], 600);
+        asked.attempts[0].attempt.outcome = Outcome::Answered(Answer {
+            status: 503,
+            headers: Headers::from_pairs([("Retry-After", b"600".as_slice())]),
+            body: bytes::Bytes::new(),
+            body_end: BodyEnd::Whole,
+        });
+        let asked = Plan::of(&asked, &policy, None, Timestamp::EPOCH).unwrap();
         assert_eq!(
             asked.why,
             "The receiver asked to be left alone for 10 min (Retry-After)."
