@@ -322,3 +322,20 @@ fn a_tenant_may_keep_its_log_longer_or_shorter_than_its_dialect() {
     keep(shorter, None);
     assert_eq!(settings(shorter).unwrap().kept_ms, None);
 }
+
+#[test]
+fn whoever_follows_the_log_is_told_that_something_was_written_and_not_that_it_was_read() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let changes = || given.store.changes();
+    let before = changes();
+    let id = delivery_id(given.notified("a", 10), webhook);
+    let accepted = changes();
+    assert!(accepted > before);
+    given.settle(settlement(id, 20, answered(200), delivered()));
+    let settled = changes();
+    assert!(settled > accepted);
+    given.log(webhook);
+    given.story(id);
+    assert_eq!(changes(), settled);
+}

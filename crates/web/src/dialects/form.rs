@@ -13,11 +13,16 @@ use model::tenant::TokenHash;
 
 use crate::body::Query;
 
-/// Of a text that was typed this much comes back with its faults: more than any field may have.
-const TYPED_CHARS_MAX: usize = 8_192;
+/// Of a line that was typed this much comes back with its faults: more than any may have. What
+/// has several lines comes back whole, lest saving it again lose some.
+const TYPED_CHARS_MAX: usize = 2_560;
 
-/// Values that nobody offered and that come back with their faults.
-const STRANGE_MAX: usize = 50;
+/// Values that nobody offered and that come back with their faults, and how much of each.
+const STRANGE_MAX: usize = 20;
+const STRANGE_CHARS_MAX: usize = 255;
+
+/// Of what is wrong this much is said: a reason may repeat what was typed.
+const REASON_CHARS_MAX: usize = 400;
 
 /// Names of what is chosen that are shown in a sentence.
 const NAMED_MAX: usize = 12;
@@ -170,10 +175,15 @@ impl Field {
 
     /// Puts what was typed in place of what it held.
     fn fill(&mut self, typed: &Query) {
-        let text = || clipped(typed.get(self.name).unwrap_or_default());
+        let text = |most| clipped(typed.get(self.name).unwrap_or_default(), most);
         match &mut self.control {
-            Control::Text(field) => field.value = text(),
-            Control::Number { value, .. } => *value = text(),
+            Control::Text(field) => {
+                field.value = text(match field.kind {
+                    TextKind::Line | TextKind::Url => TYPED_CHARS_MAX,
+                    TextKind::Lines => usize::MAX,
+                });
+            }
+            Control::Number { value, .. } => *value = text(TYPED_CHARS_MAX),
             Control::Switch { on } => *on = typed.get(self.name).is_some(),
             Control::Radio(choices) => {
                 let given = typed.get(self.name).unwrap_or_default();
@@ -210,8 +220,8 @@ fn choose(groups: &mut Vec<Group>, mut given: BTreeSet<&str>) {
         return;
     }
     let strange = given.into_iter().take(STRANGE_MAX).map(|value| Choice {
-        value: clipped(value),
-        label: clipped(value),
+        value: clipped(value, STRANGE_CHARS_MAX),
+        label: clipped(value, STRANGE_CHARS_MAX),
         help: "Not known here.".to_owned(),
         chosen: true,
         ..Choice::default()
@@ -222,12 +232,10 @@ fn choose(groups: &mut Vec<Group>, mut given: BTreeSet<&str>) {
     });
 }
 
-fn clipped(text: &str) -> String {
+fn clipped(text: &str, chars_max: usize) -> String {
     // Forms send line breaks as two characters (HTML, 4.10.21.4).
-    text.replace("\r\n", "\n")
-        .chars()
-        .take(TYPED_CHARS_MAX)
-        .collect()
+    let text = text.replace("\r\n", "\n");
+    text.chars().take(chars_max).collect()
 }
 
 impl Form {
@@ -243,7 +251,9 @@ impl Form {
         for fault in faults {
             let at = self.fields.iter().position(|own| own.name == fault.field);
             if let Some(field) = self.fields.get_mut(at.unwrap_or(0)) {
-                field.faults.extend(fault.reasons);
+                let reasons = fault.reasons.iter();
+                let reasons = reasons.map(|reason| clipped(reason, REASON_CHARS_MAX));
+                field.faults.extend(reasons);
             }
         }
     }
@@ -357,8 +367,10 @@ mod tests {
 
     #[test]
     fn what_comes_back_is_bounded() {
-        let form = typed(&format!("name={}", "x".repeat(100_000)));
+        let mut form = typed(&format!("name={}", "x".repeat(100_000)));
         assert_eq!(value(&form, 0).len(), TYPED_CHARS_MAX);
+        form.blame(vec![Fault::new("name", "y".repeat(100_000))]);
+        assert_eq!(form.fields[0].faults[0].len(), REASON_CHARS_MAX);
         let many: Vec<String> = (0..1_000).map(|n| format!("kinds=k{n}")).collect();
         let form = typed(&many.join("&"));
         let Control::Checks(groups) = &form.fields[2].control else {

@@ -222,11 +222,25 @@ async fn save(visit: Visit) -> Result<Shown, Trouble> {
         Ok(_) => Ok(go_to(&format!("{path}?said=saved"))),
         Err(StoreError::Stale) => {
             let now = find(&visit).await?;
+            if is_saved(&new, &now) {
+                return Ok(go_to(&format!("{path}?said=saved")));
+            }
             let stored = forms.form(&around, Some(&now))?;
             outrun(&visit, &now, stored).await
         }
         Err(error) => Err(refused(&error).into()),
     }
+}
+
+/// Whether what is stored is what was to be saved: then it was, and the answer was lost.
+fn is_saved(new: &Webhook, now: &Webhook) -> bool {
+    let new = Webhook {
+        version: now.version,
+        updated_at: now.updated_at,
+        paused_until: now.paused_until,
+        ..new.clone()
+    };
+    new == *now
 }
 
 /// The form once more, after somebody else was quicker: with what they made of it, and with what

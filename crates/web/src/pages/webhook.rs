@@ -7,7 +7,6 @@ use model::contract::StoreError;
 use model::people::Role;
 use model::refusal::Refusal;
 use model::target::masked;
-use model::time::Timestamp;
 use model::webhook::{Disabled, DisabledCause, Webhook};
 
 use super::editing::{find, path_to};
@@ -35,8 +34,6 @@ struct WebhookPage {
     health: Health,
     /// What the status means, and what to do.
     meaning: &'static str,
-    /// Its receiver asked to be left alone until then.
-    paused_until: Option<When>,
     doubt: Option<String>,
     facts: Vec<Fact>,
     last: Option<LastCall>,
@@ -122,7 +119,6 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
     let described = (dialect.board.describe)(&webhook);
     let name = name_of(described.name, &webhook);
     let may_edit = visit.may(Role::Edit);
-    let is_ahead = |at: &Timestamp| *at > visit.now;
     let page_of = WebhookPage {
         shell: Shell::of(&visit, Tab::Webhooks, name.as_str()),
         path: path_to(tenant, webhook.id),
@@ -130,7 +126,6 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         wants: described.wants,
         health: Health::of(&webhook, standing.as_ref(), visit.now),
         meaning: meaning(&webhook, standing.as_ref()),
-        paused_until: webhook.paused_until.filter(is_ahead).map(When),
         doubt: dialect.board.forms.doubt(&webhook),
         facts: dialect.board.forms.facts(&webhook, may_edit),
         last: standing

@@ -44,9 +44,10 @@ pub(super) fn judge(
     });
     let known = around.events.iter().map(|event| event.slug.clone());
     let events: BTreeSet<String> = known.chain(events_kept.iter().cloned()).collect();
-    let (kept, types): (Vec<&str>, Vec<&str>) = typed
-        .all("action_types")
-        .partition(|key| types_kept.iter().any(|own| own == key) && !kinds.is_registered(key));
+    let is_kept = |key: &&str| types_kept.iter().any(|own| own == key) && !kinds.is_registered(key);
+    let kept: Vec<&str> = typed.all("action_types").filter(is_kept).collect();
+    let types = typed.all("action_types").filter(|key| !is_kept(key));
+    let types: Vec<&str> = types.collect();
     let all_events = typed.get("all_events") != Some(SOME);
     let given = given(typed, &url, &types, all_events, comment_kept.as_deref());
     let bounds = Bounds {

@@ -3,6 +3,7 @@
 
 use askama::Template;
 use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
+use model::limits::PAGE_BYTES_MAX;
 use model::query::PastAttempt;
 use model::refusal::Refusal;
 use model::webhook::Headers;
@@ -36,6 +37,9 @@ const _: () = assert!(
         + (2 * ANSWER_ROOM + DETAILS_ROOM)
         <= ATTEMPTS_ROOM
 );
+
+// What surrounds them takes less than the rest: the body twice, names, the state, the frame.
+const _: () = assert!(ATTEMPTS_ROOM + 36 * 1024 <= PAGE_BYTES_MAX);
 
 #[derive(Template)]
 #[template(path = "log/attempt.html")]

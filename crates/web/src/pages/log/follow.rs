@@ -151,11 +151,14 @@ impl LogFeed {
             self.too_many = true;
             return Ok(Vec::new());
         }
-        let (told, known): (Vec<LogRow>, Vec<LogRow>) = rows.into_iter().partition(|row| {
-            is_new(row) || row.row.ended_at.is_none_or(|ended_at| ended_at >= since)
-        });
-        let known = known.into_iter().map(|row| (row.row.id, row));
-        self.known.extend(known);
+        let mut told = Vec::new();
+        for row in rows {
+            if is_new(&row) || row.row.ended_at.is_none_or(|ended_at| ended_at >= since) {
+                told.push(row);
+            } else {
+                self.known.insert(row.row.id, row);
+            }
+        }
         Ok(told)
     }
 

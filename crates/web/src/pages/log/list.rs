@@ -3,7 +3,7 @@
 
 use askama::Template;
 use http::StatusCode;
-use model::board::{Errand, LogFrom, LogPage};
+use model::board::{Errand, LogFrom, LogPage, LogQuery};
 use model::id::{DeliveryId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
 use model::query::Status;
@@ -128,7 +128,7 @@ async fn list(visit: Visit, webhook: Option<WebhookId>) -> Result<Shown, Trouble
         return Ok(go_to(&format!("{here}?{link}")));
     }
     let of = match webhook {
-        Some(id) => Some(of(&visit, id, &page).await?),
+        Some(id) => Some(of(&visit, id).await?),
         None => None,
     };
     let status = match filter.faults.is_empty() {
@@ -236,10 +236,17 @@ async fn shows(visit: &Visit) -> Result<Vec<Choice>, Trouble> {
 }
 
 /// The webhook whose log is asked for. One that was deleted is known by what it left in the log.
-async fn of(visit: &Visit, id: WebhookId, page: &LogPage) -> Result<Of, Trouble> {
+async fn of(visit: &Visit, id: WebhookId) -> Result<Of, Trouble> {
     let tenant = visit.tenant()?.id;
     let found = visit.shared.ask(|store| store.webhook(tenant, id)).await?;
     let Some(webhook) = found else {
+        // Whatever is looked for: it is a page as long as anything is left.
+        let any = LogQuery {
+            webhook: Some(id),
+            limit: 1,
+            ..LogQuery::default()
+        };
+        let page = visit.shared.ask(|s| s.log(tenant, any.clone())).await?;
         let left = page.rows.first().ok_or(Trouble::NotFound)?;
         return Ok(Of {
             id,

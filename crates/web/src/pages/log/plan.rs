@@ -177,6 +177,7 @@ pub(super) fn rule(policy: &Policy, retries_max: Option<u32>) -> String {
         && schedule
             .delays_ms
             .iter()
+            .take(most)
             .any(|ms| *ms >= schedule.spread_from_ms);
     let from = match schedule.spread_from_ms {
         0 => String::new(),
@@ -214,5 +215,146 @@ fn span(ms: i64) -> String {
         // Days and a half are said in hours.
         Some((unit, _, several)) => format!("{} {several}", ms / unit),
         None => Lasting(ms).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
+    use model::delivery::State;
+    use model::query::DeliveryRow;
+    use model::webhook::Headers;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000;
+    const HOUR: i64 = 3_600_000;
+
+    fn policy(delays_ms: Vec<i64>, last_try_after_ms: Option<i64>) -> Policy {
+        Policy {
+            schedule: Schedule {
+                delays_ms,
+                spread_from_ms: 60 * SECOND,
+                spread_percent: 10,
+                last_try_after_ms,
+            },
+            exchange_limit_ms: 30_000,
+            gone_disables: true,
+            retry_after_max_ms: Some(HOUR),
+            dedupe_header: None,
+            user_agent: String::new(),
+            content_type: String::new(),
+            kept_ms: 0,
+        }
+    }
+
+    /// Attempts that began at these seconds, took none, and scheduled the next for these.
+    fn story(attempts: &[(i64, Option<i64>)], due_at: i64) -> DeliveryStory {
+        let at = |seconds: i64| Timestamp::from_millis(seconds * SECOND);
+        let past = |(index, (began_at, next)): (usize, &(i64, Option<i64>))| PastAttempt {
+            number: u32::try_from(index + 1).unwrap(),
+            attempt: Attempt {
+                began_at: at(*began_at),
+                duration_ms: 0,
+                url: String::new(),
+                request_headers: Headers::default(),
+                outcome: Outcome::Failed(Failure::new(FailureKind::Closed, "")),
+            },
+            next_due_at: next.map(at),
+        };
+        DeliveryStory {
+            row: DeliveryRow {
+                id: "dlv_1_1".parse().unwrap(),
+                key: String::new(),
+                action_type: String::new(),
+                event: None,
+                state: State::Pending,
+                attempts: u32::try_from(attempts.len()).unwrap(),
+                accepted_at: at(0),
+                due_at: Some(at(due_at)),
+                ended_at: None,
+                latest: None,
+                latest_at: None,
+            },
+            headers: Headers::default(),
+            body: bytes::Bytes::new(),
+            attempts: attempts.iter().enumerate().map(past).collect(),
+        }
+    }
+
+    fn plan(policy: &Policy, attempts: &[(i64, Option<i64>)], due_at: i64) -> Plan {
+        let now = Timestamp::from_millis(0);
+        Plan::of(&story(attempts, due_at), policy, None, now).unwrap()
+    }
+
+    #[test]
+    fn a_schedule_is_said_in_a_line() {
+        let long = policy(vec![5 * SECOND, HOUR, HOUR], Some(24 * HOUR));
+        assert_eq!(
+            rule(&long, None),
+            "After a failure it waits 5 s, 2 times 1 h; waits from 1 min on are up to 10 % longer \
+             by chance; the last try comes 1 day after the first."
+        );
+        assert_eq!(rule(&long, Some(1)), "After a failure it waits 5 s.");
+        assert_eq!(rule(&long, Some(0)), "It is tried once and not again.");
+        assert_eq!(rule(&policy(Vec::new(), None), None), rule(&long, Some(0)));
+    }
+
+    #[test]
+    fn it_is_said_which_retry_comes_and_why_then() {
+        let policy = policy(vec![5 * SECOND, HOUR], Some(2 * HOUR));
+        let first = plan(&policy, &[(0, Some(5))], 5);
+        assert_eq!(first.next, "Retry 1 of 3");
+        assert_eq!(first.why, "The wait before retry 1 is 5 s.");
+        let gives_up = first.gives_up.unwrap();
+        assert_eq!(gives_up.at, When(Timestamp::from_millis(2 * HOUR)));
+        assert!(!gives_up.is_about);
+        let spread = plan(&policy, &[(0, Some(5)), (5, Some(3_700))], 3_700);
+        assert_eq!(
+            spread.why,
+            "The wait before retry 2 is 1 h and up to 10 % more, so that not all come at once."
+        );
+        let last = plan(
+            &policy,
+            &[(0, Some(5)), (5, Some(3_700)), (3_700, Some(7_200))],
+            7_200,
+        );
+        assert_eq!(last.next, "Retry 3 of 3, the last one");
+        assert_eq!(
+            last.why,
+            "The last try comes 2 h after the first attempt began."
+        );
+        // The wait of an hour would go past the last try.
+        let cut = plan(&policy, &[(0, Some(5)), (5_000, Some(7_200))], 7_200);
+        assert!(
+            cut.why.ends_with("before the usual wait of 1 h is over."),
+            "{}",
+            cut.why
+        );
+    }
+
+    #[test]
+    fn a_receivers_wish_and_somebodys_are_told_apart_from_the_rule() {
+        let policy = policy(vec![5 * SECOND, HOUR], None);
+        let mut asked = story(&[(0, Some(600))], 600);
+        asked.attempts[0].attempt.outcome = Outcome::Answered(Answer {
+            status: 503,
+            headers: Headers::from_pairs([("Retry-After", b"600".as_slice())]),
+            body: bytes::Bytes::new(),
+            body_end: BodyEnd::Whole,
+        });
+        let asked = Plan::of(&asked, &policy, None, Timestamp::EPOCH).unwrap();
+        assert_eq!(
+            asked.why,
+            "The receiver asked to be left alone for 10 min (Retry-After)."
+        );
+        let by_hand = plan(&policy, &[(0, Some(5))], 3);
+        assert_eq!(by_hand.why, "Somebody asked for it to be sent again.");
+        let round = plan(&policy, &[(0, Some(5)), (5, None)], 9);
+        assert_eq!(round.next, "First attempt of another round");
+        // Without a last try the end follows from the waits that are left.
+        let gives_up = plan(&policy, &[(0, Some(5))], 5).gives_up.unwrap();
+        assert_eq!(gives_up.at, When(Timestamp::from_millis(HOUR + 5 * SECOND)));
+        assert!(gives_up.is_about);
     }
 }

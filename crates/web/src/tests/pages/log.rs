@@ -358,6 +358,43 @@ async fn a_disabled_webhook_explains_itself_wherever_something_could_be_sent() {
 }
 
 #[tokio::test]
+async fn a_deleted_webhook_keeps_its_log_and_nothing_else() {
+    let house = House::new().await;
+    let webhook = house.webhook(&[PAID]).await;
+    house.order("A", "democon").await;
+    house.attempt(&answered(200, "ok")).await;
+    let tenant = house.tenant("bigevents").await;
+    let kept = house.store.webhook(tenant, webhook).await.unwrap().unwrap();
+    let deleted = model::webhook::Webhook {
+        disabled: Some(model::webhook::Disabled {
+            at: house.now(),
+            cause: model::webhook::DisabledCause::Deleted,
+        }),
+        ..kept
+    };
+    let saved = house
+        .store
+        .save_webhook(deleted, "test".to_owned(), house.now());
+    saved.await.unwrap();
+    let mut edit = house.browser_with(Role::Edit).await;
+    let log = format!("/t/{tenant}/webhooks/{webhook}/log");
+    let page = edit.get(&log).await;
+    assert!(page.says("This webhook was deleted."), "{}", page.words());
+    assert_eq!(lines(&page), ["dlv_1_1"]);
+    assert!(!page.body.contains("id=\"retry-all\""));
+    // Also when nothing matches.
+    let page = edit.get(&format!("{log}?status=pending")).await;
+    assert!(page.says("Nothing matches"), "{}", page.words());
+    let story = edit.get(&format!("/t/{tenant}/deliveries/dlv_1_1")).await;
+    assert!(story.says("Its webhook was deleted, so nothing can be sent again."));
+    assert!(!story.body.contains("id=\"again\""));
+    let retry = edit
+        .get(&format!("/t/{tenant}/webhooks/{webhook}/retry"))
+        .await;
+    assert_eq!(retry.status, 404);
+}
+
+#[tokio::test]
 async fn a_log_full_of_the_longest_lines_weighs_less_than_a_page_may() {
     let house = House::new().await;
     let url = format!("https://example.org/{}", "&'".repeat(500));

@@ -1,13 +1,23 @@
 //! Webhooks on pages: created and edited by a form, switched, deleted. What a form takes is what
 //! the resource takes, and nothing that was typed is lost.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
+use model::contract::Settlement;
+use model::delivery::{Next, State};
 use model::people::Role;
-use model::webhook::{Disabled, DisabledCause, Webhook};
+use model::webhook::{Disabled, DisabledCause, Headers, Webhook};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 use super::browser::Browser;
 use crate::dialects::{ActionType, Options};
 use crate::tests::harness::{Arrived, COMPANY, House, INTAKE, WEBHOOKS, asking, bearing};
+use crate::tests::never_500::hostile_text;
+use crate::tests::troubled::{Trouble, Troubled};
 
 /// The fields of a form that is right.
 const RIGHT: [(&str, &str); 6] = [
@@ -634,4 +644,161 @@ async fn a_form_of_very_many_shows_stays_small_and_takes_the_others_by_name() {
     let refused = edit.post(&format!("{below}/new"), &wrong).await;
     assert!(refused.says("There is no show with the code no-such-show."));
     assert!(refused.body.contains("no-such-show</textarea>"));
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_no_change_by_somebody_else() {
+    let troubled = Arc::new(Troubled::new());
+    let house = House::over(troubled.clone(), &Options::default()).await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    let below = below(&house).await;
+    edit.post(&format!("{below}/new"), &RIGHT).await;
+    let path = format!("{below}/1/edit");
+    let form = edit.get(&path).await;
+    troubled.next(Trouble::LoseAnswer);
+    let fields = with(&RIGHT, &[("comment", "New")]);
+    let saved = send(&mut edit, &form, &path, &fields).await;
+    assert_eq!(saved.leads_to(), (303, &*format!("{below}/1?said=saved")));
+    assert_eq!(stored(&house, 1).await.version, 2);
+}
+
+const FIELDS: [&str; 16] = [
+    "target_url",
+    "enabled",
+    "action_types",
+    "all_events",
+    "limit_events",
+    "more_events",
+    "comment",
+    "name",
+    "url",
+    "trigger",
+    "triggered_by_child_resources",
+    "identifier",
+    "retries",
+    "version",
+    "was",
+    "kind",
+];
+
+const VALUES: [&str; 16] = [
+    "https://example.org/in",
+    "https://***@example.org/hook",
+    "https://***@/",
+    "***@",
+    "://***@",
+    "some",
+    "on",
+    "democon",
+    "pretix.event.order.paid",
+    "order.paid",
+    "shop.create",
+    ".",
+    "order.",
+    "25",
+    "1",
+    COMPANY,
+];
+
+#[test]
+fn whatever_is_typed_is_saved_or_refused_with_its_reason() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (house, paths) = runtime.block_on(async {
+        let house = House::new().await;
+        house.hook("order", "paid").await;
+        house.webhook(&["pretix.event.order.paid"]).await;
+        house.user("root", true).await;
+        let (own, company) = (below(&house).await, below_company(&house).await);
+        let paths = [
+            format!("{own}/new"),
+            format!("{own}/2/edit"),
+            format!("{own}/2/test"),
+            format!("{company}/new"),
+            format!("{company}/1/edit"),
+            format!("{company}/1/test"),
+        ];
+        (house, paths)
+    });
+    let root = runtime.block_on(async {
+        let users = house.store.users(None).await.unwrap();
+        std::cell::RefCell::new(house.browser_of(users[0].id).await)
+    });
+    let value = prop_oneof![
+        3 => prop::sample::select(&VALUES[..]).prop_map(str::to_owned),
+        2 => hostile_text(),
+        1 => Just("\u{fffd}<".repeat(3_000)),
+    ];
+    let fields = prop::collection::vec((prop::sample::select(&FIELDS[..]), value), 0..10);
+    let typed = (prop::sample::select(paths.to_vec()), fields);
+    let mut runner = TestRunner::new(Config {
+        cases: 256,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let judged = runner.run(&typed, |(path, fields)| {
+        let fields = fields.iter().map(|(name, value)| (*name, value.as_str()));
+        let fields: Vec<(&str, &str)> = fields.collect();
+        let answer = runtime.block_on(root.borrow_mut().post(&path, &fields));
+        let status = answer.status.as_u16();
+        prop_assert!(matches!(status, 303 | 409 | 422), "{}: {}", path, status);
+        prop_assert!(status != 422 || answer.body.contains("role=\"alert\""));
+        prop_assert!(status != 409 || answer.body.contains("id=\"meanwhile\""));
+        Ok(())
+    });
+    judged.unwrap();
+}
+
+#[tokio::test]
+async fn a_pause_is_told_on_the_page_of_its_webhook() {
+    let house = House::new().await;
+    house.hook("order", "paid").await;
+    let body = json!({"resource": "order", "trigger": "paid", "guid": COMPANY, "data": {}});
+    house
+        .ask(bearing("POST", "/trigger").json(body.to_string()))
+        .await;
+    let now = house.now();
+    let due = &house.due().await[0];
+    let answer = Answer {
+        status: 503,
+        headers: Headers::default(),
+        body: Bytes::new(),
+        body_end: BodyEnd::Whole,
+    };
+    let settlement = Settlement {
+        id: due.delivery.id,
+        round: due.delivery.round,
+        attempts: due.delivery.attempts,
+        ended_at: now,
+        attempt: Attempt {
+            began_at: now,
+            duration_ms: 1,
+            url: String::new(),
+            request_headers: Headers::default(),
+            outcome: Outcome::Answered(answer),
+        },
+        next: Next {
+            pauses_until: Some(now.plus_ms(600_000)),
+            state: State::Pending,
+            due_at: Some(now.plus_ms(600_000)),
+            round_began_at: now,
+            disables_webhook: false,
+        },
+    };
+    house.store.settle(vec![settlement]).await.unwrap();
+    let mut root = house.administrator().await;
+    let path = format!("{}/1", below_company(&house).await);
+    let page = root.get(&path).await;
+    for words in [
+        "Paused because its receiver asked to be left alone, until 2026-11-20 18:10:00 UTC",
+        "The latest call failed. What failed is tried again by itself.",
+        "Answered 503, failed",
+        "0 delivered, 1 failed and retried, 0 given up",
+    ] {
+        assert!(page.says(words), "{words}: {}", page.words());
+    }
+    house.pass_ms(600_001);
+    assert!(root.get(&path).await.says("Failing since"));
 }

@@ -62,8 +62,16 @@ fn settings(resource: &str, trigger: &str, identifier: &str, related: bool) -> S
     }
 }
 
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_024, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(1_024))]
 
     #[test]
     fn what_is_said_is_what_the_filter_does(

@@ -61,8 +61,16 @@ fn handed_in(action: &str, show: Option<&str>, kinds: &Kinds) -> Draft {
     Draft::read(value, "bigevents", kinds).unwrap()
 }
 
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(512))]
 
     #[test]
     fn what_is_said_is_what_the_filter_does(
