@@ -43,15 +43,7 @@ pub(crate) fn command(store: &[&str]) -> Command {
             sub("add", "Make a user; asks for a password")
                 .arg(name())
                 .arg(password_stdin())
-                .arg(
-                    Arg::new("administrator")
-                        .long("administrator")
-                        .action(ArgAction::SetTrue)
-                        .conflicts_with("role")
-                        .help("May do everything at every tenant, and makes users"),
-                )
-                .arg(role().requires("tenant"))
-                .arg(tenant().requires("role")),
+                .args(may()),
         )
         .subcommand(sub("list", "List all users, and what they may do"))
         .subcommand(
@@ -95,6 +87,20 @@ pub(crate) fn command(store: &[&str]) -> Command {
                 .args(config::arguments(&with_address))
                 .arg(name()),
         )
+}
+
+/// What a user who is made may do.
+fn may() -> [Arg; 3] {
+    let administrator = Arg::new("administrator")
+        .long("administrator")
+        .action(ArgAction::SetTrue)
+        .conflicts_with("role")
+        .help("May do everything at every tenant, and makes users");
+    [
+        administrator,
+        role().requires("tenant"),
+        tenant().requires("role"),
+    ]
 }
 
 fn password_stdin() -> Arg {
@@ -191,7 +197,7 @@ async fn add(
     place: Option<(Tenant, Role)>,
     from_stdin: bool,
 ) -> Result<()> {
-    let name = judge_name(name).map_err(in_words)?;
+    let name = judge_name(name).map_err(|fault| in_words(&fault))?;
     // Before anybody types a password.
     if store.user(name.clone()).await?.is_some() {
         bail!("there is a user {name} already; see `willcall user list`");
@@ -332,7 +338,7 @@ async fn apply(store: &dyn Store, user: &User, change: UserChange) -> Result<()>
 /// The hash of a password that somebody chooses.
 fn chosen(name: &str, from_stdin: bool) -> Result<PasswordHash> {
     let typed = terminal::new_password(from_stdin)?;
-    password::judge(&typed, name).map_err(in_words)?;
+    password::judge(&typed, name).map_err(|fault| in_words(&fault))?;
     hashed(&typed)
 }
 
@@ -363,6 +369,6 @@ fn origin(config: &Config) -> String {
     }
 }
 
-fn in_words(fault: Fault) -> anyhow::Error {
+fn in_words(fault: &Fault) -> anyhow::Error {
     anyhow::anyhow!(fault.reasons.join(" "))
 }

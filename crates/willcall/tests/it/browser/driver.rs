@@ -55,7 +55,7 @@ impl Browser {
             port.trim_end_matches('.').parse::<u16>().ok()
         });
         // Whatever else it prints must not fill the pipe.
-        crate::harness::spawn(move || drop(lines.count()));
+        crate::harness::spawn(move || lines.for_each(drop));
         let mut browser = Self {
             driver,
             address: ([127, 0, 0, 1], port.expect("chromedriver starts")).into(),
@@ -189,11 +189,6 @@ impl Browser {
         let script = "return document.querySelector(arguments[0]).innerText";
         let text = self.run(script, &[json!(css)]);
         text.as_str().unwrap_or_default().to_owned()
-    }
-
-    pub(crate) fn title(&self) -> String {
-        let title = self.ask("GET", "/title", &Value::Null);
-        title.as_str().unwrap_or_default().to_owned()
     }
 
     /// Presses keys where the focus is, one after the other.
