@@ -13,6 +13,7 @@ mod full;
 mod harness;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod openticket;

@@ -1,4 +1,4 @@
-//! A browser as a person has one, driven over WebDriver (W3C) through chromedriver, of plain std.
+//! A browser as a person has one, driven over `WebDriver` (W3C) through chromedriver, of plain std.
 //!
 //! Waiting is the browser's business: looking for something waits until it is there (the implicit
 //! wait of the protocol), so no test sleeps.
@@ -15,7 +15,7 @@ use crate::harness::PATIENCE;
 /// How an element is named in the protocol.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// Keys that have no letter (W3C WebDriver, 17.4.2).
+/// Keys that have no letter (W3C `WebDriver`, 17.4.2).
 pub(crate) const TAB: char = '\u{e004}';
 pub(crate) const ENTER: char = '\u{e007}';
 pub(crate) const SPACE: char = '\u{e00d}';
@@ -292,9 +292,10 @@ impl Browser {
         let mut stream = TcpStream::connect(self.address)?;
         // The driver itself waits as long as it was told to.
         stream.set_read_timeout(Some(PATIENCE * 2))?;
-        let body = match body {
-            Value::Null => String::new(),
-            body => body.to_string(),
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
         };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
