@@ -2,11 +2,10 @@
 //! then, and every attempt.
 
 use askama::Template;
-use model::board::LogRow;
 use model::delivery::State;
 use model::id::DeliveryId;
 use model::people::Role;
-use model::query::{DeliveryStory, Status};
+use model::query::{DeliveryRow, DeliveryStory, Status};
 use model::refusal::Refusal;
 use model::time::Timestamp;
 use model::webhook::Webhook;
@@ -156,7 +155,8 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         before,
         after,
         lost: oldest.saturating_sub(1),
-        live: newest_shown.then(|| format!("{}/live?mark={}", around.here, mark(&line))),
+        // Of what is shown, not of what was read after it.
+        live: newest_shown.then(|| format!("{}/live?mark={}", around.here, mark(&story.row))),
         here: around.here,
     })
 }
@@ -262,8 +262,7 @@ async fn follow(visit: Visit) -> Result<Shown, Trouble> {
 }
 
 /// Stands for a delivery as it was shown: how many attempts, its state, when it is due.
-fn mark(line: &LogRow) -> String {
-    let row = &line.row;
+fn mark(row: &DeliveryRow) -> String {
     let due_at = row.due_at.map_or(0, Timestamp::as_millis);
     format!(
         "{}.{}.{due_at}",
@@ -294,7 +293,7 @@ impl Feed for StoryFeed {
                     ..News::default()
                 });
             };
-            let mark = mark(line);
+            let mark = mark(&line.row);
             if mark == self.told {
                 return Ok(News::default());
             }
