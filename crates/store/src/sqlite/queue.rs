@@ -23,15 +23,6 @@ const GROUPS_BEFORE_SWEEP: u32 = 4;
 /// so that it shares the commit of what comes meanwhile.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// As long as groups are of several jobs, they begin so far apart that they gather more.
-const PACE: Duration = Duration::from_micros(700);
-
-/// From so many jobs on a group is worth a commit at once.
-const GROUP_WORTH: usize = 64;
-
-/// A group of so many is followed by another one soon.
-const BUSY_FROM: usize = 4;
-
 /// What waits for a thread.
 pub(crate) struct Queue<J> {
     inner: Mutex<Inner<J>>,
@@ -63,14 +54,10 @@ struct Inner<J> {
     dead: bool,
     /// Threads that wait for a job.
     waiting: usize,
-    /// Of those jobs that are not patient, so many must be there before a thread is woken.
-    wake_from: usize,
     /// Jobs that are not patient.
     urgent: usize,
     /// When the first of the jobs came, if all are patient.
     patient_since: Option<Instant>,
-    /// When the next group begins at the earliest, unless it is worth it.
-    not_before: Option<Instant>,
 }
 
 pub(crate) enum Taken<J> {
@@ -90,10 +77,8 @@ impl<J> Default for Queue<J> {
                 closing: false,
                 dead: false,
                 waiting: 0,
-                wake_from: 1,
                 urgent: 0,
                 patient_since: None,
-                not_before: None,
             }),
             arrived: Condvar::new(),
         }
@@ -129,7 +114,7 @@ impl<J: Weighed> Queue<J> {
         inner.urgent += usize::from(!patient);
         // A thread that works finds it by itself; waking it would cost a call to the system.
         let first = inner.jobs.len() + inner.sweeps.len() == 1;
-        let wakes = inner.waiting > 0 && (first || inner.urgent >= inner.wake_from);
+        let wakes = inner.waiting > 0 && (first || !patient);
         drop(inner);
         match class {
             Class::Intake | Class::Outcome | Class::Work if wakes => self.arrived.notify_one(),
@@ -165,13 +150,8 @@ impl<J: Weighed> Queue<J> {
                     return Taken::Nothing;
                 }
             }
-            let (limit, wake_from) = match until {
-                Some(at) if inner.urgent > 0 => (at - Instant::now(), GROUP_WORTH),
-                Some(at) => (at - Instant::now(), 1),
-                None => (LOOK_EVERY, 1),
-            };
+            let limit = until.map_or(LOOK_EVERY, |at| at - Instant::now());
             inner.waiting += 1;
-            inner.wake_from = wake_from;
             let woken = self.arrived.wait_timeout(inner, limit);
             let (guard, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
             inner = guard;
@@ -229,19 +209,14 @@ impl<J: Weighed> Queue<J> {
 impl<J: Weighed> Inner<J> {
     /// How long what is there may wait for more.
     fn next_group_at(&self) -> Option<Instant> {
-        if self.closing || self.urgent >= GROUP_WORTH || self.jobs.is_empty() {
+        if self.closing || self.urgent > 0 || self.jobs.is_empty() {
             return None;
         }
-        match self.urgent {
-            0 => self.patient_since.map(|since| since + PATIENCE),
-            _ => self.not_before,
-        }
+        self.patient_since.map(|since| since + PATIENCE)
     }
 
     fn take_jobs(&mut self) -> Vec<J> {
         self.groups_since += u32::from(!self.sweeps.is_empty());
-        let busy = self.urgent >= BUSY_FROM;
-        self.not_before = busy.then(|| Instant::now() + PACE);
         self.urgent = self.sweeps.len();
         self.patient_since = None;
         let jobs = std::mem::take(&mut self.jobs);

@@ -209,7 +209,7 @@ fn what_goes_wrong_is_told_and_leaves_nothing_behind() {
     );
 
     // As on a disk that is full: the signal, ignored, becomes an error of the write.
-    let script = "trap '' XFSZ; ulimit -S -f 300; exec \"$0\" \"$@\"";
+    let script = "trap '' XFSZ; ulimit -S -f 230; exec \"$0\" \"$@\"";
     let full = Command::new("bash")
         .args([
             "-c",
