@@ -155,8 +155,8 @@ fn a_signal_ends_it_with_its_server_and_leaves_nothing_behind() {
     let server = || {
         let made = std::fs::read_dir(folder.path()).ok()?.next()?.ok()?;
         let log = std::fs::read_to_string(made.path().join("data-0.log")).ok()?;
-        let entry: Value = serde_json::from_str(log.lines().next()?).ok()?;
-        entry["address"].as_str().map(str::to_owned)
+        let mut entries = log.lines().map(serde_json::from_str::<Value>);
+        entries.find_map(|entry| Some(entry.ok()?["address"].as_str()?.to_owned()))
     };
     let deadline = Instant::now() + PATIENCE;
     let address = loop {

@@ -120,13 +120,13 @@ fn place(node: &Value) -> String {
         .collect()
 }
 
-/// Pictures of all pages. They go to `docs/screens` if `WILLCALL_SCREENS` is set, else to the
+/// Pictures of all pages. They go to `docs/screens` if `SCREENS` is set, else to the
 /// target folder: times differ with every run, and a test changes no file that git knows.
 #[test]
 fn every_page_has_its_picture() {
     let (house, browser) = (lived_in(), Browser::open(Wants::default()));
     let kept = root().join("docs/screens");
-    let folder = match std::env::var_os("WILLCALL_SCREENS") {
+    let folder = match std::env::var_os("SCREENS") {
         Some(_) => kept.clone(),
         None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("screens"),
     };
@@ -142,7 +142,7 @@ fn every_page_has_its_picture() {
         let name = entry.unwrap().file_name();
         assert!(
             kept.join(&name).exists(),
-            "docs/screens lacks {}: run this test with WILLCALL_SCREENS=1",
+            "docs/screens lacks {}: run this test with SCREENS=1",
             name.display()
         );
     }
