@@ -1,7 +1,7 @@
 //! How much of everything the benchmark does: in earnest, and with `--quick` just enough to see
 //! that every scenario works.
 
-/// Bytes of a notification as it is handed in.
+/// Bytes of the body of a call, as the receiver gets it.
 pub(crate) const BODY_BYTES: usize = 512;
 
 /// Connections over which notifications are handed in.

@@ -5,6 +5,7 @@ use model::filter::{Filter, Wish};
 use model::limits::{RETRIES_MAX, TARGET_URL_CHARS_MAX};
 use model::refusal::Fault;
 use model::target::Target;
+use model::webhook::Webhook;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -17,7 +18,8 @@ const NAME_CHARS_MAX: usize = 255;
 const RETRIES_DEFAULT: u32 = 3;
 
 /// What is kept of a webhook beside its target, its nonce and its retries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Settings {
     pub(super) name: String,
     pub(super) resource: String,
@@ -119,6 +121,15 @@ impl Fields {
 }
 
 impl Settings {
+    /// Those of a webhook. What is missing or damaged is as if it had never been given, so that
+    /// somebody can still look at the webhook and mend it.
+    pub(super) fn of(webhook: &Webhook) -> Self {
+        serde_json::from_str(&webhook.settings).unwrap_or_else(|error| {
+            tracing::error!(webhook = %webhook.id, %error, "the settings of a webhook are damaged");
+            Self::default()
+        })
+    }
+
     /// What the webhook wishes for, in the form the store keeps.
     pub(super) fn filter(&self) -> Filter {
         let scope = guid::read(&self.identifier);

@@ -34,12 +34,7 @@ pub(super) fn board(open: &Arc<OpenTicket>) -> Board {
 }
 
 fn describe(webhook: &Webhook) -> Described {
-    let Ok(settings) = serde_json::from_str::<Settings>(&webhook.settings) else {
-        return Described {
-            name: None,
-            wants: String::new(),
-        };
-    };
+    let settings = Settings::of(webhook);
     let related = match settings.triggered_by_child_resources {
         true => ", also of related resources",
         false => "",
@@ -60,7 +55,7 @@ fn describe(webhook: &Webhook) -> Described {
 impl Forms for OpenTicket {
     fn form(&self, _: &Around<'_>, webhook: Option<&Webhook>) -> Result<Form, Refusal> {
         let fields = match webhook {
-            Some(webhook) => fields_of(webhook)?,
+            Some(webhook) => fields_of(webhook),
             None => Fields::blank(),
         };
         Ok(self.shape(&fields))
@@ -94,9 +89,7 @@ impl Forms for OpenTicket {
     }
 
     fn facts(&self, webhook: &Webhook, trusted: bool) -> Vec<Fact> {
-        let Ok(settings) = serde_json::from_str::<Settings>(&webhook.settings) else {
-            return Vec::new();
-        };
+        let settings = Settings::of(webhook);
         let (resource, trigger) = (&settings.resource, &settings.trigger);
         let related = settings.triggered_by_child_resources;
         let offer = self.kinds.offer(resource, trigger);
@@ -134,7 +127,7 @@ impl Forms for OpenTicket {
     }
 
     fn doubt(&self, webhook: &Webhook) -> Option<String> {
-        fields_of(webhook).ok()?.doubt(&self.kinds)
+        fields_of(webhook).doubt(&self.kinds)
     }
 
     fn action_types(&self) -> Vec<(String, String)> {

@@ -17,9 +17,7 @@ use super::wire::{Draft, topic};
 use super::{OpenTicket, guid, intake};
 
 pub(super) fn kinds(open: &OpenTicket, webhook: &Webhook) -> Vec<Choice> {
-    let Ok(settings) = serde_json::from_str::<Settings>(&webhook.settings) else {
-        return Vec::new();
-    };
+    let settings = Settings::of(webhook);
     let (resource, trigger) = (&settings.resource, &settings.trigger);
     let offer = open.kinds.offer(resource, trigger);
     let related = settings.triggered_by_child_resources;
@@ -44,10 +42,8 @@ pub(super) fn make(
     kind: &str,
 ) -> Result<Option<NewNotification>, Refusal> {
     let is_offered = kinds(open, webhook).iter().any(|own| own.value == kind);
-    let settings = serde_json::from_str::<Settings>(&webhook.settings).ok();
-    let (Some(settings), Some((resource, trigger)), true) =
-        (settings, kind.split_once('.'), is_offered)
-    else {
+    let settings = Settings::of(webhook);
+    let (Some((resource, trigger)), true) = (kind.split_once('.'), is_offered) else {
         return Ok(None);
     };
     let fresh = || guid::fresh(|end| around.shared.draw(end));

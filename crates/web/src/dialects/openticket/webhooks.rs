@@ -168,7 +168,7 @@ pub(super) fn edited(
     given: &Map<String, Value>,
     bounds: Bounds<'_>,
 ) -> Result<Webhook, Refusal> {
-    let fields = Fields::read(given, Some(fields_of(old)?), bounds);
+    let fields = Fields::read(given, Some(fields_of(old)), bounds);
     let fields = fields.map_err(Refusal::Invalid)?;
     Ok(Webhook {
         target_url: fields.url,
@@ -270,7 +270,7 @@ impl OpenTicket {
         webhook: &Webhook,
         invocations: Option<Vec<Invocation>>,
     ) -> Result<Shown, Refusal> {
-        let fields = fields_of(webhook)?;
+        let fields = fields_of(webhook);
         let owner = request.tenants.iter().find(|own| own.id == webhook.tenant);
         let hinted = answer::wants_hints(&request.asked);
         let doubts = || fields.doubt(&self.kinds).into_iter().collect();
@@ -311,16 +311,12 @@ fn is_trusted(request: &Admitted, webhook: &Webhook) -> bool {
     owner.is_some() && request.holder.may(writing, owner)
 }
 
-pub(super) fn fields_of(webhook: &Webhook) -> Result<Fields, Refusal> {
-    let settings = serde_json::from_str(&webhook.settings).map_err(|error| {
-        tracing::error!(webhook = %webhook.id, %error, "the settings of a webhook are damaged");
-        Refusal::Internal
-    })?;
-    Ok(Fields {
+pub(super) fn fields_of(webhook: &Webhook) -> Fields {
+    Fields {
         url: webhook.target_url.clone(),
         retries: webhook.retries_max.unwrap_or_default(),
-        settings,
-    })
+        settings: Settings::of(webhook),
+    }
 }
 
 pub(super) fn written(settings: &Settings) -> Result<String, Refusal> {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use model::filter::{Filter, Wish};
 use model::refusal::Fault;
+use model::webhook::Webhook;
 use serde::{Deserialize, Serialize};
 
 use super::json::{Object, Text, Value};
@@ -26,7 +27,8 @@ pub(super) const NO_INTEGER: &str = "A valid integer is required.";
 pub(super) const WHOLE: &str = "non_field_errors";
 
 /// What the dialect keeps of a webhook for itself (`Webhook::settings`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Settings {
     pub(super) all_events: bool,
     pub(super) limit_events: Vec<String>,
@@ -157,6 +159,15 @@ impl Given {
 }
 
 impl Settings {
+    /// Those of a webhook. What is missing or damaged is as if it had never been given, so that
+    /// somebody can still look at the webhook and mend it.
+    pub(super) fn of(webhook: &Webhook) -> Self {
+        serde_json::from_str(&webhook.settings).unwrap_or_else(|error| {
+            tracing::error!(webhook = %webhook.id, %error, "the settings of a webhook are damaged");
+            Self::default()
+        })
+    }
+
     /// What these settings mean to whoever looks for webhooks. Notifications about no event in
     /// particular go to limited webhooks, too (`docs/pretix.md`).
     pub(super) fn filter(&self) -> Filter {

@@ -63,12 +63,7 @@ pub(super) fn board(pretix: &Arc<Pretix>) -> Board {
 }
 
 fn describe(webhook: &Webhook) -> Described {
-    let Ok(settings) = serde_json::from_str::<Settings>(&webhook.settings) else {
-        return Described {
-            name: None,
-            wants: String::new(),
-        };
-    };
+    let settings = Settings::of(webhook);
     let types = match settings.action_types.as_slice() {
         [] => "no action types".to_owned(),
         [one] => one.clone(),
@@ -89,7 +84,7 @@ fn describe(webhook: &Webhook) -> Described {
 impl Forms for Pretix {
     fn form(&self, around: &Around<'_>, webhook: Option<&Webhook>) -> Result<Form, Refusal> {
         let fields = match webhook {
-            Some(webhook) => fields_of(webhook)?,
+            Some(webhook) => fields_of(webhook),
             None => Fields {
                 enabled: true,
                 target_url: String::new(),
@@ -115,14 +110,12 @@ impl Forms for Pretix {
         old: &Webhook,
         typed: &Query,
     ) -> Result<Webhook, Refusal> {
-        let fields = judge(&self.kinds, around, Some(&fields_of(old)?), typed)?;
+        let fields = judge(&self.kinds, around, Some(&fields_of(old)), typed)?;
         edited(old, fields, around.now)
     }
 
     fn facts(&self, webhook: &Webhook, _trusted: bool) -> Vec<Fact> {
-        let Ok(settings) = serde_json::from_str::<Settings>(&webhook.settings) else {
-            return Vec::new();
-        };
+        let settings = Settings::of(webhook);
         let wanted = &settings.action_types;
         let known = self.kinds.iter().filter(|kind| wanted.contains(&kind.key));
         let known = known.map(|kind| match kind.label.as_str() {
@@ -157,7 +150,7 @@ impl Forms for Pretix {
     }
 
     fn doubt(&self, webhook: &Webhook) -> Option<String> {
-        let settings: Settings = serde_json::from_str(&webhook.settings).ok()?;
+        let settings = Settings::of(webhook);
         settings.action_types.is_empty().then(|| {
             "It asks for no action type, so it will not be called. Choose some.".to_owned()
         })

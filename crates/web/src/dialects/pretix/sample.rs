@@ -31,9 +31,7 @@ const CONCRETE: &[(&str, &str)] = &[
 ];
 
 pub(super) fn kinds(pretix: &Pretix, webhook: &Webhook) -> Vec<Choice> {
-    let Ok(settings) = serde_json::from_str::<Settings>(&webhook.settings) else {
-        return Vec::new();
-    };
+    let settings = Settings::of(webhook);
     let choice = |key: &String| Choice {
         value: key.clone(),
         label: match pretix.kinds.get(key) {
@@ -87,7 +85,7 @@ pub(super) fn make(
 
 /// A show that the webhook is for: of those the latest.
 fn show<'a>(around: &Around<'a>, webhook: &Webhook) -> Option<&'a str> {
-    let settings = serde_json::from_str::<Settings>(&webhook.settings).ok()?;
+    let settings = Settings::of(webhook);
     let slugs = around.events.iter().map(|event| event.slug.as_str());
     let is_for =
         |slug: &&str| settings.all_events || settings.limit_events.iter().any(|own| own == slug);

@@ -147,7 +147,7 @@ async fn change_fields(
     };
     let saved = save(request, |old| {
         let given = Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)?;
-        let old = if whole { None } else { Some(fields_of(old)?) };
+        let old = if whole { None } else { Some(fields_of(old)) };
         given.over(old).map_err(Refusal::Invalid)
     });
     answered(request, StatusCode::OK, &saved.await?).await
@@ -157,7 +157,7 @@ pub(super) async fn disable_webhook(_: Arc<Pretix>, request: Admitted) -> Result
     let off = |old: &Webhook| {
         Ok(Fields {
             enabled: false,
-            ..fields_of(old)?
+            ..fields_of(old)
         })
     };
     save(&request, off).await?;
@@ -287,7 +287,7 @@ impl Order {
 }
 
 fn shown(webhook: &Webhook, events: &Order) -> Result<Value, Refusal> {
-    let fields = fields_of(webhook)?;
+    let fields = fields_of(webhook);
     let settings = fields.settings;
     let texts = |texts: Vec<String>| Value::List(texts.into_iter().map(Value::text).collect());
     Ok(Value::object([
@@ -301,16 +301,12 @@ fn shown(webhook: &Webhook, events: &Order) -> Result<Value, Refusal> {
     ]))
 }
 
-pub(super) fn fields_of(webhook: &Webhook) -> Result<Fields, Refusal> {
-    let settings = serde_json::from_str(&webhook.settings).map_err(|error| {
-        tracing::error!(webhook = %webhook.id, %error, "the settings of a webhook are damaged");
-        Refusal::Internal
-    })?;
-    Ok(Fields {
+pub(super) fn fields_of(webhook: &Webhook) -> Fields {
+    Fields {
         enabled: webhook.enabled(),
         target_url: webhook.target_url.clone(),
-        settings,
-    })
+        settings: Settings::of(webhook),
+    }
 }
 
 pub(super) fn written(settings: &Settings) -> Result<String, Refusal> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 mod coverage;
+mod damaged;
 mod hostile;
 mod live;
 mod log;

@@ -56,9 +56,11 @@ fn sections_of_several_tenants_make_a_file_that_is_taken() {
 fn a_notification_has_its_size_its_number_and_the_same_meaning_either_way() {
     let load = pretix();
     let call = (load.hand_in)("bench", 41..42, 0, 512);
-    assert_eq!(call.body.len(), 512);
+    assert!(call.body.len() < 512);
     let draft = draft(call.body.as_bytes());
-    assert_eq!((load.number)(draft.body("7").as_bytes()), Some(41));
+    let id = "1234567890123456";
+    assert_eq!(draft.body(id).len(), 512);
+    assert_eq!((load.number)(draft.body(id).as_bytes()), Some(41));
     let tenant = Tenant {
         id: model::id::TenantId(1),
         dialect: load.dialect.clone(),
