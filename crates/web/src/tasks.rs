@@ -45,16 +45,24 @@ pub(crate) fn later(work: impl Future<Output = ()> + Send + 'static) {
 pub(crate) async fn finish<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
-    let mut work = Work(Some(Box::pin(work)));
+    let mut work = Work {
+        rest: Some(Box::pin(work)),
+        goes_on: true,
+    };
     poll_fn(|cx| work.poll(cx)).await
 }
 
 /// Work that goes on by itself if it is dropped before its end.
-struct Work<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+struct Work<T: Send + 'static> {
+    rest: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    /// Not if it has a task of its own already: that is dropped only when the runtime ends, which
+    /// drops every new task at once.
+    goes_on: bool,
+}
 
 impl<T: Send + 'static> Work<T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let Some(work) = &mut self.0 else {
+        let Some(work) = &mut self.rest else {
             return Poll::Ready(None);
         };
         // Nobody sees what the panic left behind: the work is dropped, and what it shares with
@@ -62,11 +70,11 @@ impl<T: Send + 'static> Work<T> {
         match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(done)) => {
-                self.0 = None;
+                self.rest = None;
                 Poll::Ready(Some(done))
             }
             Err(_) => {
-                self.0 = None;
+                self.rest = None;
                 tracing::error!("a request ended in a panic");
                 Poll::Ready(None)
             }
@@ -77,9 +85,14 @@ impl<T: Send + 'static> Work<T> {
 impl<T: Send + 'static> Drop for Work<T> {
     fn drop(&mut self) {
         // Without a runtime the process is about to end.
-        if let Some(mut rest) = self.0.take().map(|work| Self(Some(work)))
+        let rest = self.rest.take().filter(|_| self.goes_on);
+        if let Some(rest) = rest
             && Handle::try_current().is_ok()
         {
+            let mut rest = Self {
+                rest: Some(rest),
+                goes_on: false,
+            };
             #[expect(
                 clippy::disallowed_methods,
                 reason = "the one place of this floor that spawns; a panic is noticed above"
@@ -102,8 +115,21 @@ mod tests {
         assert_eq!(broken, None);
     }
 
+    #[test]
+    fn what_nobody_waits_for_ends_with_the_runtime() {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.build().unwrap();
+        runtime.block_on(async {
+            later(async {
+                finish(std::future::pending::<()>()).await;
+            });
+            tokio::task::yield_now().await;
+        });
+        drop(runtime);
+    }
+
     #[tokio::test]
-    async fn what_nobody_waits_for_goes_on_to_its_end() {
+    async fn what_nobody_waits_for_goes_on_goes_on_to_its_end() {
         let (go, gone) = tokio::sync::oneshot::channel();
         let (tell, told) = tokio::sync::oneshot::channel();
         let mut waiting = Box::pin(finish(async {
