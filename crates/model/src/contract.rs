@@ -369,14 +369,16 @@ pub trait People: Send + Sync {
     ) -> Reply<bool>;
 
     /// Begins a session under the hash of its secret; forgets failures of the user's name, which
-    /// are those of `people::name_hash`.
+    /// are those of `people::name_hash`. Answers whether it began: not for a user who may not sign
+    /// in, nor if `verified`, the hash of the password that was typed, is not theirs any more.
     fn begin_session(
         &self,
         session: TokenHash,
         user: UserId,
+        verified: Option<PasswordHash>,
         until: Timestamp,
         at: Timestamp,
-    ) -> Reply<()>;
+    ) -> Reply<bool>;
     /// Whose session this is, unless it has ended or its user may not sign in.
     fn session(&self, session: TokenHash, at: Timestamp) -> Reply<Option<User>>;
     fn end_session(&self, session: TokenHash) -> Reply<()>;
@@ -388,8 +390,11 @@ pub trait People: Send + Sync {
 
     /// How often signing in failed for what hashes to `name`; whether or not there is such a user.
     fn failures(&self, name: TokenHash) -> Reply<Option<Failures>>;
-    /// Counts one more. Counts a day old are forgotten, and the oldest if there are too many.
-    fn add_failure(&self, name: TokenHash, at: Timestamp) -> Reply<Failures>;
+    /// Counts an attempt as a failure before it is judged, so that of many at once no more are
+    /// judged than of many in a row; a session that begins forgets it. Answers the failures if it
+    /// is too early for another attempt: then nothing is counted. Counts a day old are forgotten,
+    /// and the oldest if there are too many.
+    fn try_sign_in(&self, name: TokenHash, at: Timestamp) -> Reply<Option<Failures>>;
 }
 
 /// What the dashboard asks beside what is in the Catalog. Every list is a page.

@@ -479,7 +479,10 @@ pub(crate) fn is_secure(headers: &HeaderMap) -> bool {
 }
 
 pub(crate) fn host_of(head: &request::Parts) -> Option<String> {
-    let header = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    // Of several none says where the request was to go (RFC 9112, 3.2).
+    let mut headers = head.headers.get_all(HOST).iter();
+    let header = headers.next().filter(|_| headers.next().is_none());
+    let header = header.and_then(|host| host.to_str().ok());
     let host = header.or_else(|| head.uri.authority().map(|authority| authority.as_str()));
     host.map(str::to_owned)
 }

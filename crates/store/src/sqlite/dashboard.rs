@@ -58,11 +58,12 @@ impl People for Sqlite {
         &self,
         session: TokenHash,
         user: UserId,
+        verified: Option<PasswordHash>,
         until: Timestamp,
         at: Timestamp,
-    ) -> Reply<()> {
+    ) -> Reply<bool> {
         self.desk.write(Class::Work, 1, move |tx| {
-            sessions::begin(tx, session, user, until, at)
+            sessions::begin(tx, session, user, verified.as_ref(), until, at)
         })
     }
 
@@ -93,9 +94,9 @@ impl People for Sqlite {
             .read(Class::Work, move |conn| sessions::failures(conn, name))
     }
 
-    fn add_failure(&self, name: TokenHash, at: Timestamp) -> Reply<Failures> {
+    fn try_sign_in(&self, name: TokenHash, at: Timestamp) -> Reply<Option<Failures>> {
         self.desk.write(Class::Work, 1, move |tx| {
-            sessions::add_failure(tx, name, at)
+            sessions::try_sign_in(tx, name, at)
         })
     }
 }

@@ -4,7 +4,7 @@
 
 use model::id::UserId;
 use model::limits;
-use model::people::{Failures, User, name_hash};
+use model::people::{Failures, PasswordHash, User, name_hash};
 use model::tenant::TokenHash;
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -16,6 +16,7 @@ use crate::sqlite::writer::Tx;
 const BEGIN: &str = "
     insert into session (hash, user_id, until) values (?1, ?2, ?3)
     on conflict (hash) do nothing";
+const PASSWORD: &str = "select password from user where id = ?1";
 const SIGNED_IN: &str = "update user set signed_in_at = ?2 where id = ?1";
 const FORGET: &str = "delete from failure where name = ?1";
 const SESSION: &str = "select user_id from session where hash = ?1 and until > ?2";
@@ -38,6 +39,7 @@ const FORGET_OLDEST: &str = "delete from failure where id <= ?1";
 
 pub(crate) const STATEMENTS: &[&str] = &[
     BEGIN,
+    PASSWORD,
     SIGNED_IN,
     FORGET,
     SESSION,
@@ -57,12 +59,22 @@ pub(crate) fn begin(
     tx: &Tx<'_>,
     session: TokenHash,
     user: UserId,
+    verified: Option<&PasswordHash>,
     until: Timestamp,
     at: Timestamp,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let Some(user) = people::find(tx.conn, user)?.filter(|user| user.active) else {
-        return Ok(());
+        return Ok(false);
     };
+    if let Some(PasswordHash(verified)) = verified {
+        let kept: String = tx
+            .conn
+            .prepare_cached(PASSWORD)?
+            .query_row([user.id.0], |row| row.get(0))?;
+        if kept != *verified {
+            return Ok(false);
+        }
+    }
     tx.conn
         .prepare_cached(BEGIN)?
         .execute(params![session.0, user.id.0, until.as_millis()])?;
@@ -72,7 +84,7 @@ pub(crate) fn begin(
     tx.conn
         .prepare_cached(FORGET)?
         .execute([name_hash(&user.name).0])?;
-    Ok(())
+    Ok(true)
 }
 
 pub(crate) fn session(
@@ -142,7 +154,11 @@ pub(crate) fn failures(conn: &Connection, name: TokenHash) -> Result<Option<Fail
     }))
 }
 
-pub(crate) fn add_failure(tx: &Tx<'_>, name: TokenHash, at: Timestamp) -> Result<Failures, Fault> {
+pub(crate) fn try_sign_in(
+    tx: &Tx<'_>,
+    name: TokenHash,
+    at: Timestamp,
+) -> Result<Option<Failures>, Fault> {
     let before = failures(tx.conn, name)?;
     let Some(before) = before else {
         let row = params![name.0, at.as_millis()];
@@ -151,24 +167,18 @@ pub(crate) fn add_failure(tx: &Tx<'_>, name: TokenHash, at: Timestamp) -> Result
         tx.conn
             .prepare_cached(FORGET_OLDEST)?
             .execute([id.saturating_sub(most)])?;
-        return Ok(Failures {
-            count: 1,
-            latest_at: at,
-        });
+        return Ok(None);
     };
+    if before.open_at() > at {
+        return Ok(Some(before));
+    }
     let forgotten = at.ms_since(before.latest_at) >= limits::FAILURE_KEPT_MS;
-    let failures = Failures {
-        count: if forgotten {
-            1
-        } else {
-            before.count.saturating_add(1)
-        },
-        latest_at: at,
+    let count = match forgotten {
+        true => 1,
+        false => before.count.saturating_add(1),
     };
-    tx.conn.prepare_cached(FAILED_AGAIN)?.execute(params![
-        name.0,
-        failures.count,
-        at.as_millis()
-    ])?;
-    Ok(failures)
+    tx.conn
+        .prepare_cached(FAILED_AGAIN)?
+        .execute(params![name.0, count, at.as_millis()])?;
+    Ok(None)
 }

@@ -41,7 +41,7 @@ fn signed_in(given: &Given, secret: &str, time: i64) -> Option<String> {
 fn begin(given: &Given, secret: &str, user: UserId, until: i64) {
     let begun = given
         .store
-        .begin_session(TokenHash::of(secret), user, at(until), at(10));
+        .begin_session(TokenHash::of(secret), user, None, at(until), at(10));
     wait(begun).unwrap();
 }
 
@@ -212,14 +212,18 @@ fn failures_are_counted_for_a_name_until_signing_in_works_or_a_day_has_passed() 
     let given = Given::new();
     let anna = user(&given, "Anna").id;
     let name = name_hash("anna");
-    let add = |time| wait(given.store.add_failure(name, at(time))).unwrap();
+    let add = |time| {
+        let early = wait(given.store.try_sign_in(name, at(time))).unwrap();
+        assert_eq!(early, None);
+        wait(given.store.failures(name)).unwrap().unwrap()
+    };
     assert_eq!(wait(given.store.failures(name)).unwrap(), None);
     assert_eq!(add(1).count, 1);
     assert_eq!(add(2).count, 2);
     let found = wait(given.store.failures(name)).unwrap().unwrap();
     assert_eq!((found.count, found.latest_at), (2, at(2)));
-    let nobody = wait(given.store.add_failure(name_hash("nobody"), at(3)));
-    assert_eq!(nobody.unwrap().count, 1);
+    let nobody = wait(given.store.try_sign_in(name_hash("nobody"), at(3)));
+    assert_eq!(nobody.unwrap(), None);
     assert_eq!(add(2 + limits::FAILURE_KEPT_MS).count, 1);
     begin(&given, "secret", anna, 100);
     assert_eq!(wait(given.store.failures(name)).unwrap(), None);
@@ -228,6 +232,49 @@ fn failures_are_counted_for_a_name_until_signing_in_works_or_a_day_has_passed() 
             .unwrap()
             .is_some()
     );
+}
+
+#[test]
+fn of_many_attempts_at_once_no_more_are_judged_than_of_many_in_a_row() {
+    let given = Given::new();
+    let name = name_hash("anna");
+    let judged = (0..50).filter(|_| {
+        let early = given.store.try_sign_in(name, at(7));
+        wait(early).unwrap().is_none()
+    });
+    assert_eq!(judged.count(), 3);
+    let found = wait(given.store.failures(name)).unwrap().unwrap();
+    assert_eq!(found.open_at(), at(1_007));
+    assert_eq!(
+        wait(given.store.try_sign_in(name, at(1_006))).unwrap(),
+        Some(found)
+    );
+    assert_eq!(
+        wait(given.store.try_sign_in(name, at(1_007))).unwrap(),
+        None
+    );
+}
+
+#[test]
+fn no_session_begins_with_a_password_that_was_changed_meanwhile() {
+    let given = Given::new();
+    let anna = user(&given, "anna").id;
+    let (_, typed) = wait(given.store.user("anna".to_owned())).unwrap().unwrap();
+    let begin = |secret: &str| {
+        let (session, typed) = (TokenHash::of(secret), Some(typed.clone()));
+        let begun = given
+            .store
+            .begin_session(session, anna, typed, at(100), at(10));
+        wait(begun).unwrap()
+    };
+    assert!(begin("one"));
+    let change = UserChange {
+        password: Some(PasswordHash("$other".to_owned())),
+        ..UserChange::default()
+    };
+    wait(given.store.change_user(anna, change, at(11))).unwrap();
+    assert!(!begin("two"));
+    assert_eq!(signed_in(&given, "two", 12), None);
 }
 
 #[test]
@@ -241,8 +288,8 @@ fn what_signing_in_leaves_behind_is_pruned_after_its_time() {
         let link = TokenHash::of(&until.to_string());
         wait(given.store.create_link(link, anna, at(until))).unwrap();
     }
-    wait(given.store.add_failure(name_hash("old"), at(1))).unwrap();
-    wait(given.store.add_failure(name_hash("new"), at(200))).unwrap();
+    wait(given.store.try_sign_in(name_hash("old"), at(1))).unwrap();
+    wait(given.store.try_sign_in(name_hash("new"), at(200))).unwrap();
     let rows = |table: &str| -> i64 {
         let conn = rusqlite::Connection::open(&path).unwrap();
         let sql = format!("select count(*) from {table}");

@@ -155,7 +155,11 @@ pub(crate) fn unmasked(typed: &str, old: Option<&str>) -> Result<String, &'stati
         return Ok(typed.to_owned());
     };
     let Some(rest) = rest.strip_prefix(MASK) else {
-        return Ok(typed.to_owned());
+        let (credentials, _) = origin(rest).rsplit_once('@').unwrap_or_default();
+        return match credentials.contains("***") {
+            true => Err("*** stands for what is not shown. Type the user and the password."),
+            false => Ok(typed.to_owned()),
+        };
     };
     let shown = masked(old);
     let start = format!("{scheme}://{MASK}");
@@ -210,6 +214,16 @@ mod tests {
         assert_eq!(unmasked(typed, Some(OLD)).as_deref(), Ok(typed));
         let none = "https://example.org:8443/in";
         assert_eq!(unmasked(none, Some(OLD)).as_deref(), Ok(none));
+    }
+
+    #[test]
+    fn what_stands_for_something_hidden_is_never_taken_for_a_password() {
+        for typed in ["bob:***@", "***:***@", "x***@", "***:secret@"] {
+            let typed = format!("https://{typed}example.org:8443/in");
+            assert!(unmasked(&typed, Some(OLD)).is_err(), "{typed}");
+        }
+        let path = "https://bob:secret@example.org/***@/in";
+        assert_eq!(unmasked(path, Some(OLD)).as_deref(), Ok(path));
     }
 
     #[test]

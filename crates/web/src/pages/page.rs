@@ -10,6 +10,10 @@ use percent_encoding::percent_decode_str;
 use super::shown::{Shown, Trouble};
 use super::visit::Visit;
 
+/// A form that is sent: what was typed is shown again if it is wrong, and a page is below
+/// `limits::PAGE_BYTES_MAX`. Two thousand shows fit.
+const FORM_BYTES_MAX: usize = 48 * 1024;
+
 pub(crate) type Showing = Pin<Box<dyn Future<Output = Result<Shown, Trouble>> + Send>>;
 
 /// Something that a browser can ask for.
@@ -80,7 +84,7 @@ where
         method,
         path,
         needs,
-        body_bytes_max: model::limits::REQUEST_BODY_BYTES_MAX,
+        body_bytes_max: FORM_BYTES_MAX,
         show: Box::new(move |visit| Box::pin(show(visit))),
     }
 }

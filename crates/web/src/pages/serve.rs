@@ -54,6 +54,12 @@ pub(crate) async fn serve(
     }
     let (status, took) = (shown.status(), began.elapsed());
     shared.meters.request(name, status, took);
+    // What follows is a secret that may not have been used yet.
+    let path = if path.starts_with("/link/") {
+        "/link/***"
+    } else {
+        &path
+    };
     tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
     shown.into_response()
 }
@@ -132,15 +138,16 @@ async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Troubl
     if page.method != Method::POST {
         return Ok(());
     }
-    // Before the body is read: a stranger's need not be.
+    // Before the body is read: that of a stranger, or of somebody without a cookie, need not be.
+    let proof = visit.cookies.proof().ok_or(Trouble::NotOurs)?;
     if session::is_foreign(&visit.headers) {
         return Err(Trouble::NotOurs);
     }
     let body = body::read(&visit.headers, body, page.body_bytes_max).await?;
     visit.form = Query::read(&String::from_utf8_lossy(&body));
-    match visit.cookies.proof() {
-        Some(proof) if session::is_proof(visit.proof_given(), &proof) => Ok(()),
-        Some(_) | None => Err(Trouble::NotOurs),
+    match session::is_proof(visit.proof_given(), &proof) {
+        true => Ok(()),
+        false => Err(Trouble::NotOurs),
     }
 }
 

@@ -6,7 +6,7 @@ use http::header::{RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
 use model::limits::{PASSWORD_BYTES_MAX, SESSION_MS, USER_NAME_CHARS_MAX};
 use model::password;
-use model::people::{User, name_hash};
+use model::people::{PasswordHash, User, name_hash};
 use model::refusal::Refusal;
 use model::tenant::TokenHash;
 
@@ -78,11 +78,10 @@ async fn sign_in(visit: Visit) -> Result<Shown, Trouble> {
         return refuse(visit, "").await;
     }
     let tried = name_hash(&name);
-    let failures = visit.shared.ask(|store| store.failures(tried)).await?;
-    if let Some(open_at) = failures.map(|failures| failures.open_at())
-        && open_at > visit.now
-    {
-        let wait_s = open_at.ms_since(visit.now).max(0) / 1_000 + 1;
+    let at = visit.now;
+    let early = visit.shared.ask(|store| store.try_sign_in(tried, at));
+    if let Some(failures) = early.await? {
+        let wait_s = failures.open_at().ms_since(at).max(0) / 1_000 + 1;
         let words = format!(
             "Signing in as this user failed too often. Try again in {wait_s} {}.",
             if wait_s == 1 { "second" } else { "seconds" }
@@ -96,18 +95,16 @@ async fn sign_in(visit: Visit) -> Result<Shown, Trouble> {
         Some((user, kept)) => (Some(user), kept),
         None => (None, password::nobodys()),
     };
+    let typed = kept.clone();
     let right = tasks::hash(move || password::is_right(&password, &kept)).await;
     let right = right.ok_or(Trouble::Refused(Refusal::Busy(1)))?;
-    match user.filter(|user| right && user.active) {
-        Some(user) => begin(&visit, &user).await,
-        None => {
-            let at = visit.now;
-            visit
-                .shared
-                .ask(|store| store.add_failure(tried, at))
-                .await?;
-            refuse(visit, &name).await
-        }
+    let begun = match user.filter(|user| right && user.active) {
+        Some(user) => begin(&visit, &user, Some(typed)).await?,
+        None => None,
+    };
+    match begun {
+        Some(shown) => Ok(shown),
+        None => refuse(visit, &name).await,
     }
 }
 
@@ -116,24 +113,36 @@ async fn refuse(visit: Visit, name: &str) -> Result<Shown, Trouble> {
     form(visit, StatusCode::FORBIDDEN, name, Some(words.to_owned())).await
 }
 
-async fn begin(visit: &Visit, user: &User) -> Result<Shown, Trouble> {
-    let cookie = begin_session(visit, user).await?;
+/// Nothing if this user may not sign in, or has another password by now.
+async fn begin(
+    visit: &Visit,
+    user: &User,
+    typed: Option<PasswordHash>,
+) -> Result<Option<Shown>, Trouble> {
+    let Some(cookie) = begin_session(visit, user, typed).await? else {
+        return Ok(None);
+    };
     tracing::info!(user = user.name, "signed in");
     let mut shown = go_to(&next(visit));
     shown.headers_mut().append(SET_COOKIE, cookie);
-    Ok(shown)
+    Ok(Some(shown))
 }
 
-/// Begins a session under a fresh secret, whatever the browser brought; answers its cookie.
-pub(super) async fn begin_session(visit: &Visit, user: &User) -> Result<HeaderValue, Trouble> {
+/// Begins a session under a fresh secret, whatever the browser brought; answers its cookie if it
+/// began. `typed` is the hash of the password that was found right.
+pub(super) async fn begin_session(
+    visit: &Visit,
+    user: &User,
+    typed: Option<PasswordHash>,
+) -> Result<Option<HeaderValue>, Trouble> {
     let secret = visit.shared.letters(SECRET_LETTERS);
     let (hash, id, now) = (TokenHash::of(&secret), user.id, visit.now);
     let until = now.plus_ms(SESSION_MS);
     let begun = visit
         .shared
-        .ask(|store| store.begin_session(hash, id, until, now));
-    begun.await?;
-    Ok(session::session_cookie(&secret, visit.secure))
+        .ask(|store| store.begin_session(hash, id, typed.clone(), until, now));
+    let begun = begun.await?;
+    Ok(begun.then(|| session::session_cookie(&secret, visit.secure)))
 }
 
 async fn use_link(visit: Visit) -> Result<Shown, Trouble> {
@@ -142,8 +151,12 @@ async fn use_link(visit: Visit) -> Result<Shown, Trouble> {
         return form(visit, StatusCode::OK, "", None).await;
     }
     let (link, now) = (TokenHash::of(visit.param("secret")), visit.now);
-    match visit.shared.ask(|store| store.use_link(link, now)).await? {
-        Some(user) => begin(&visit, &user).await,
+    let begun = match visit.shared.ask(|store| store.use_link(link, now)).await? {
+        Some(user) => begin(&visit, &user, None).await?,
+        None => None,
+    };
+    match begun {
+        Some(shown) => Ok(shown),
         None => {
             let words = "This link was used already, or is too old. Sign in with your password, \
                          or ask for another link.";

@@ -68,8 +68,9 @@ async fn change(visit: Visit) -> Result<Shown, Trouble> {
     };
     // Whoever found an open browser is slowed down like anybody else who guesses.
     let tried = name_hash(&user.name);
-    let failures = visit.shared.ask(|store| store.failures(tried)).await?;
-    if failures.is_some_and(|failures| failures.open_at() > visit.now) {
+    let now = visit.now;
+    let early = visit.shared.ask(|store| store.try_sign_in(tried, now));
+    if early.await?.is_some() {
         let words = "That failed too often. Wait a minute, and try again.";
         let faults = Faults::one("present", words);
         return again(&visit, StatusCode::TOO_MANY_REQUESTS, faults);
@@ -79,9 +80,6 @@ async fn change(visit: Visit) -> Result<Shown, Trouble> {
     let (_, kept) = kept.ok_or(Trouble::SignIn)?;
     let right = tasks::hash(move || password::is_right(&present, &kept)).await;
     if !right.ok_or(Trouble::Refused(Refusal::Busy(1)))? {
-        let now = visit.now;
-        let failed = visit.shared.ask(|store| store.add_failure(tried, now));
-        failed.await?;
         let faults = Faults::one("present", "This is not your present password.");
         return again(&visit, StatusCode::UNPROCESSABLE_ENTITY, faults);
     }
@@ -89,14 +87,14 @@ async fn change(visit: Visit) -> Result<Shown, Trouble> {
         password: Some(hashed(&visit, new).await?),
         ..UserChange::default()
     };
-    let now = visit.now;
     let changed = visit
         .shared
         .ask(|store| store.change_user(user.id, change.clone(), now));
     changed.await?.ok_or(Trouble::SignIn)?;
     tracing::info!(user = user.name, "changed their password");
     // Every session has ended, this one as well: whoever did it goes on under another.
-    let cookie = sign_in::begin_session(&visit, &user).await?;
+    let cookie = sign_in::begin_session(&visit, &user, None).await?;
+    let cookie = cookie.ok_or(Trouble::SignIn)?;
     let mut shown = go_to("/account?said=password");
     shown.headers_mut().append(SET_COOKIE, cookie);
     Ok(shown)

@@ -284,10 +284,11 @@ impl People for Troubled {
         &self,
         session: TokenHash,
         user: UserId,
+        verified: Option<PasswordHash>,
         until: Timestamp,
         at: Timestamp,
-    ) -> Reply<()> {
-        self.store.begin_session(session, user, until, at)
+    ) -> Reply<bool> {
+        self.store.begin_session(session, user, verified, until, at)
     }
 
     fn session(&self, session: TokenHash, at: Timestamp) -> Reply<Option<User>> {
@@ -310,8 +311,8 @@ impl People for Troubled {
         self.store.failures(name)
     }
 
-    fn add_failure(&self, name: TokenHash, at: Timestamp) -> Reply<Failures> {
-        self.store.add_failure(name, at)
+    fn try_sign_in(&self, name: TokenHash, at: Timestamp) -> Reply<Option<Failures>> {
+        self.store.try_sign_in(name, at)
     }
 }
 

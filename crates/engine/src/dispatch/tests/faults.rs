@@ -369,10 +369,11 @@ impl People for Faults {
         &self,
         session: TokenHash,
         user: UserId,
+        verified: Option<PasswordHash>,
         until: Timestamp,
         at: Timestamp,
-    ) -> Reply<()> {
-        self.inner.begin_session(session, user, until, at)
+    ) -> Reply<bool> {
+        self.inner.begin_session(session, user, verified, until, at)
     }
 
     fn session(&self, session: TokenHash, at: Timestamp) -> Reply<Option<User>> {
@@ -395,8 +396,8 @@ impl People for Faults {
         self.inner.failures(name)
     }
 
-    fn add_failure(&self, name: TokenHash, at: Timestamp) -> Reply<Failures> {
-        self.inner.add_failure(name, at)
+    fn try_sign_in(&self, name: TokenHash, at: Timestamp) -> Reply<Option<Failures>> {
+        self.inner.try_sign_in(name, at)
     }
 }
 
