@@ -168,6 +168,11 @@ impl Settings {
         })
     }
 
+    /// Whether only what belongs to no show is wanted.
+    pub(super) fn is_for_no_show(&self) -> bool {
+        !self.all_events && self.limit_events.is_empty()
+    }
+
     /// What these settings mean to whoever looks for webhooks. Notifications about no event in
     /// particular go to limited webhooks, too (`docs/pretix.md`).
     pub(super) fn filter(&self) -> Filter {

@@ -151,9 +151,23 @@ impl Forms for Pretix {
 
     fn doubt(&self, webhook: &Webhook) -> Option<String> {
         let settings = Settings::of(webhook);
-        settings.action_types.is_empty().then(|| {
-            "It asks for no action type, so it will not be called. Choose some.".to_owned()
-        })
+        if settings.action_types.is_empty() {
+            let words = "It asks for no action type, so it will not be called. Choose some.";
+            return Some(words.to_owned());
+        }
+        let mut wanted = settings
+            .action_types
+            .iter()
+            .filter_map(|key| self.kinds.get(key));
+        let lost = wanted.find(|kind| settings.is_for_no_show() && kind.is_of_show())?;
+        let label = match lost.label.as_str() {
+            "" => lost.key.as_str(),
+            label => label,
+        };
+        Some(format!(
+            "It is limited to shows, but none is chosen: what belongs to a show, such as \u{201c}{label}\u{201d}, \
+             is not sent to it. Choose a show, or all shows."
+        ))
     }
 
     fn action_types(&self) -> Vec<(String, String)> {

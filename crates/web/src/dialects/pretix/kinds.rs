@@ -18,6 +18,13 @@ pub(super) struct Kind {
     pub(super) class: Option<&'static Class>,
 }
 
+impl Kind {
+    /// Whether its notifications belong to a show, so that limits to shows hold for them.
+    pub(super) fn is_of_show(&self) -> bool {
+        self.class.is_some_and(Class::has_scope)
+    }
+}
+
 /// All of them, in the order in which people see them.
 #[derive(Debug)]
 pub(super) struct Kinds {

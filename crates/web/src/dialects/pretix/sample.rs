@@ -41,8 +41,10 @@ pub(super) fn kinds(pretix: &Pretix, webhook: &Webhook) -> Vec<Choice> {
         code: concrete(key),
         ..Choice::default()
     };
-    // In the order in which people know them.
-    let known = pretix.kinds.iter().map(|kind| &kind.key);
+    // In the order in which people know them; not what this webhook never gets.
+    let known = pretix.kinds.iter();
+    let known = known.filter(|kind| !(settings.is_for_no_show() && kind.is_of_show()));
+    let known = known.map(|kind| &kind.key);
     let known = known.filter(|key| settings.action_types.contains(key));
     let gone = settings.action_types.iter();
     let gone = gone.filter(|key| !pretix.kinds.is_registered(key));

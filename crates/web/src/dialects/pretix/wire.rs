@@ -127,6 +127,10 @@ impl Class {
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.keys.iter().map(|(name, _)| *name)
     }
+
+    pub(super) fn has_scope(&self) -> bool {
+        self.has_scope
+    }
 }
 
 /// A notification that is sound and lacks at most its id.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::dialects::board::Happened;
 use crate::dialects::{self, Options};
-use crate::tests::harness::{House, bearing};
+use crate::tests::harness::{House, WEBHOOKS, asking, bearing};
 
 async fn organizer(house: &House) -> String {
     format!("/t/{}/webhooks", house.tenant("bigevents").await)
@@ -298,4 +298,20 @@ async fn a_sample_registers_no_show() {
     let due = house.due().await;
     assert!(String::from_utf8_lossy(&due[0].body).contains("\"event\": \"sample\""));
     assert_eq!(house.store.events(tenant).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_limited_to_no_show_says_so_and_is_not_tested_with_one() {
+    let house = House::new().await;
+    let new = r#"{"target_url":"https://example.org/","all_events":false,"limit_events":[],
+        "action_types":["pretix.event.order.paid"]}"#;
+    let made = house.ask(asking("POST", WEBHOOKS).json(new)).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let mut edit = house.browser_with(Role::Edit).await;
+    let path = format!("/t/{}/webhooks/1", house.tenant("bigevents").await);
+    let page = edit.get(&path).await;
+    assert!(page.says("It may never be called"), "{}", page.words());
+    assert!(page.says("none is chosen"), "{}", page.words());
+    let page = edit.get(&format!("{path}/test")).await;
+    assert!(page.says("There is nothing to send"), "{}", page.words());
 }

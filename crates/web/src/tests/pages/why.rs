@@ -72,7 +72,7 @@ async fn every_webhook_is_listed_with_the_rule_that_decided() {
     let rows = told(&page);
     assert_eq!(rows.len(), 6, "{rows:?}");
     for (row, words) in rows.iter().zip([
-        "Got it https://***@example.org/ Yes: Waiting It asks for pretix.event.order.paid, for \
+        "Got it https://***@example.org/ Yes. Waiting It asks for pretix.event.order.paid, for \
          all shows.",
         "Other type https://***@example.org/ No Other action type: pretix.event.order.paid is \
          not among those it asks for.",
@@ -80,7 +80,7 @@ async fn every_webhook_is_listed_with_the_rule_that_decided() {
          webhook is limited to secondcon.",
         "Off https://***@example.org/ No Disabled: somebody had switched it off 2026-11-20 \
          18:00:00 UTC . Had it been enabled: It asks for pretix.event.order.paid, for all shows.",
-        "Changed later https://***@example.org/ Yes: Waiting It asks for \
+        "Changed later https://***@example.org/ Yes. Waiting It asks for \
          pretix.event.order.paid, for the show democon. It was changed since then.",
         "Made later https://***@example.org/ No Made later: it was created 2026-11-20 18:00:02 \
          UTC .",
@@ -102,7 +102,7 @@ async fn a_test_says_that_it_was_for_another() {
     root.post(&format!("/t/{tenant}/webhooks/1/test"), &kind)
         .await;
     let rows = told(&root.get(&format!("/t/{tenant}/notifications/1")).await);
-    assert!(rows[0].ends_with("Yes: Waiting A test of this webhook: it went to this one only."));
+    assert!(rows[0].ends_with("Yes. Waiting A test of this webhook: it went to this one only."));
     assert!(rows[1].ends_with("No A test of another webhook: it went to that one only."));
     let list = root.get(&format!("/t/{tenant}/notifications")).await;
     assert!(list.says("pretix.event.order.paid Test"));
@@ -178,7 +178,7 @@ async fn notifications_are_listed_newest_first_and_those_nobody_got_are_found() 
         "{first:?}"
     );
     assert!(
-        first[1].contains("order.expired democon 59 Nobody"),
+        first[1].contains("order.expired democon 59 No webhook"),
         "{first:?}"
     );
     let older = look.get(&format!("{path}?before=11")).await;
@@ -187,7 +187,7 @@ async fn notifications_are_listed_newest_first_and_those_nobody_got_are_found() 
     let unwanted = look.get(&format!("{path}?unwanted=1")).await;
     let rows = told(&unwanted);
     assert_eq!(rows.len(), 30);
-    assert!(rows.iter().all(|row| row.ends_with("Nobody")));
+    assert!(rows.iter().all(|row| row.ends_with("No webhook")));
     let missed = look.get(&format!("{path}?key=%3Cb%3E")).await;
     assert!(missed.says("There is no notification with the key &#60;b&#62;"));
     assert_eq!(
