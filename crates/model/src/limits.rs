@@ -86,6 +86,9 @@ pub const LIVE_STREAMS_MAX: usize = 128;
 /// Those of one session. Browsers open six connections to a server, and pages need some, too.
 pub const LIVE_STREAMS_EACH_MAX: usize = 4;
 
+/// Those of one user, in however many sessions: nobody alone takes them from the others.
+pub const LIVE_STREAMS_USER_MAX: usize = 16;
+
 /// Deliveries counted before somebody is told "more than".
 pub const COUNTED_MAX: usize = 10_000;
 
@@ -130,5 +133,6 @@ const _: () = assert!(LANE_READ_MAX <= LANE_HELD_MAX);
 const _: () = assert!(LANE_HELD_MAX <= HELD_MAX);
 const _: () = assert!(LANE_READ_MAX * NOTIFICATION_BODY_BYTES_MAX <= HELD_BYTES_MAX);
 const _: () = assert!(SETTLE_BATCH_MAX <= HELD_MAX);
-const _: () = assert!(LIVE_STREAMS_EACH_MAX <= LIVE_STREAMS_MAX);
+const _: () = assert!(LIVE_STREAMS_EACH_MAX <= LIVE_STREAMS_USER_MAX);
+const _: () = assert!(LIVE_STREAMS_USER_MAX <= LIVE_STREAMS_MAX);
 const _: () = assert!(INTAKE_BATCH_MAX <= WRITER_QUEUE_MAX);

@@ -19,8 +19,8 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Frame;
-use model::id::TenantId;
-use model::limits::{LIVE_STREAMS_EACH_MAX, LIVE_STREAMS_MAX};
+use model::id::{TenantId, UserId};
+use model::limits::{LIVE_STREAMS_EACH_MAX, LIVE_STREAMS_MAX, LIVE_STREAMS_USER_MAX};
 use model::people::Role;
 use model::refusal::Refusal;
 use model::tenant::TokenHash;
@@ -83,11 +83,12 @@ pub(crate) enum Tiding {
 
 /// Those who follow a page.
 #[derive(Default)]
-pub(crate) struct Seats(Mutex<BTreeMap<TokenHash, usize>>);
+pub(crate) struct Seats(Mutex<BTreeMap<(UserId, TokenHash), usize>>);
 
 /// The place of one who does, free again when it is dropped.
 struct Seat {
     seats: Arc<Seats>,
+    user: UserId,
     session: TokenHash,
 }
 
@@ -107,7 +108,8 @@ pub(crate) fn mark_of(visit: &Visit) -> &str {
 /// If nobody is signed in.
 pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<Shown, Trouble> {
     let session = visit.session().ok_or(Trouble::SignIn)?;
-    let Some(seat) = Seats::take(&visit.shared.seats, session) else {
+    let user = visit.user()?.id;
+    let Some(seat) = Seats::take(&visit.shared.seats, user, session) else {
         // To a browser this means not to come back by itself.
         let mut shown = Response::new(Body::empty());
         *shown.status_mut() = StatusCode::NO_CONTENT;
@@ -249,24 +251,34 @@ fn line(text: &mut String, name: &str, value: &str) {
 }
 
 impl Seats {
-    fn take(seats: &Arc<Self>, session: TokenHash) -> Option<Seat> {
+    fn take(seats: &Arc<Self>, user: UserId, session: TokenHash) -> Option<Seat> {
         let mut taken = locked(&seats.0);
-        let own = taken.get(&session).copied().unwrap_or_default();
-        if own >= LIVE_STREAMS_EACH_MAX || taken.values().sum::<usize>() >= LIVE_STREAMS_MAX {
+        let own = taken.get(&(user, session)).copied().unwrap_or_default();
+        let of_user = taken.iter().filter(|((whose, _), _)| *whose == user);
+        let of_user: usize = of_user.map(|(_, count)| count).sum();
+        if own >= LIVE_STREAMS_EACH_MAX
+            || of_user >= LIVE_STREAMS_USER_MAX
+            || taken.values().sum::<usize>() >= LIVE_STREAMS_MAX
+        {
             return None;
         }
-        taken.insert(session, own + 1);
+        taken.insert((user, session), own + 1);
         let seats = Arc::clone(seats);
-        Some(Seat { seats, session })
+        Some(Seat {
+            seats,
+            user,
+            session,
+        })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = locked(&self.seats.0);
-        match taken.get_mut(&self.session) {
+        let own = (self.user, self.session);
+        match taken.get_mut(&own) {
             Some(own) if *own > 1 => *own -= 1,
-            Some(_) | None => drop(taken.remove(&self.session)),
+            Some(_) | None => drop(taken.remove(&own)),
         }
     }
 }
@@ -322,18 +334,25 @@ mod tests {
     #[test]
     fn seats_are_bounded_for_each_and_for_all_and_come_back() {
         let seats = Arc::new(Seats::default());
-        let who = |number: usize| TokenHash::of(&number.to_string());
+        let take = |user: i64, session: usize| {
+            let session = TokenHash::of(&session.to_string());
+            Seats::take(&seats, UserId(user), session)
+        };
         let mut held: Vec<Seat> = Vec::new();
-        while let Some(seat) = Seats::take(&seats, who(0)) {
+        while let Some(seat) = take(0, 0) {
             held.push(seat);
         }
         assert_eq!(held.len(), LIVE_STREAMS_EACH_MAX);
-        for number in 1..=LIVE_STREAMS_MAX {
-            held.extend(Seats::take(&seats, who(number)));
+        for session in 1..=LIVE_STREAMS_MAX {
+            held.extend(take(0, session));
+        }
+        assert_eq!(held.len(), LIVE_STREAMS_USER_MAX);
+        for user in 1..=LIVE_STREAMS_MAX {
+            held.extend(take(i64::try_from(user).unwrap(), user));
         }
         assert_eq!(held.len(), LIVE_STREAMS_MAX);
         drop(held.pop());
-        assert!(Seats::take(&seats, who(9_999)).is_some());
+        assert!(take(9_999, 9_999).is_some());
         drop(held);
         assert!(locked(&seats.0).is_empty());
     }
