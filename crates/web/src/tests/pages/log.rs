@@ -63,7 +63,7 @@ async fn the_log_says_of_each_delivery_what_became_of_it() {
     assert_eq!(lines(&page), ["dlv_3_1", "dlv_2_1", "dlv_1_1"]);
     for words in [
         "Waiting Not tried yet.",
-        "Retrying Answered 500, failed: only 200 to 299 count as received, not 500.",
+        "Retrying Answered 500, failed: only 200 to 299 count as received.",
         "Delivered Answered 200, delivered.",
         "pretix.event.order.paid secondcon",
         "https://example.org/hook",

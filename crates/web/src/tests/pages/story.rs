@@ -36,7 +36,7 @@ async fn it_says_what_happened_what_comes_next_and_why_then() {
     let page = look.get(&path).await;
     for words in [
         "Where it stands Retrying",
-        "Answered 503, failed: only 200 to 299 count as received, not 503.",
+        "Answered 503, failed: only 200 to 299 count as received.",
         "Retry 2 of ",
         "The wait before retry 2 is 30 s.",
         "After a failure it waits 5 s, 30 s, 1 min, 5 min, 20 min",
