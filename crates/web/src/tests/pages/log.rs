@@ -66,10 +66,11 @@ async fn the_log_says_of_each_delivery_what_became_of_it() {
         "Retrying Answered 500, failed: only 200 to 299 count as received.",
         "Delivered Answered 200, delivered.",
         "pretix.event.order.paid secondcon",
-        "https://example.org/hook",
+        "Webhook 1 https://example.org/hook",
     ] {
         assert!(page.says(words), "{words}: {}", page.words());
     }
+    assert!(page.body.contains("title=\"https://example.org/hook\""));
     // Who may only look has nothing to choose.
     assert_eq!(choices(&page), Vec::<String>::new());
 }
