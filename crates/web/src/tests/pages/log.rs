@@ -207,7 +207,10 @@ async fn what_was_chosen_is_sent_again_once_however_often_the_form_is_sent() {
     house.attempt(&answered(200, "ok")).await;
     let mut edit = house.browser_with(Role::Edit).await;
     let path = log_path(&house).await;
-    let which = choices(&edit.get(&path).await);
+    let page = edit.get(&path).await;
+    let label = "aria-label=\"Choose pretix.event.order.paid, to Webhook 1, Delivered\"";
+    assert_eq!(page.body.matches(label).count(), 3);
+    let which = choices(&page);
     assert_eq!(which.len(), 3);
     let place = format!("{path}?status=delivered&");
     let answer = chosen(&mut edit, &place, "again", &which[..2]).await;
