@@ -286,6 +286,7 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
         "{}",
         page.words()
     );
+    assert!(page.says("They ended undelivered, were stopped or cancelled, or wait"));
     assert_eq!(house.due().await.len(), 0);
     let begun = edit.post(&retry, &[]).await;
     let place = begun.header("location").unwrap().to_owned();
@@ -306,7 +307,7 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
     let log = edit
         .get(&format!("/t/{tenant}/webhooks/{webhook}/log"))
         .await;
-    assert!(log.says("Send all failed again: under way"));
+    assert!(log.says("Send again all that did not arrive: under way"));
     while house.store.step_errand(house.now()).await.unwrap() {}
     let page = edit.get(&place).await;
     assert!(
