@@ -67,6 +67,8 @@ async fn the_log_says_of_each_delivery_what_became_of_it() {
         "Delivered Answered 200, delivered.",
         "pretix.event.order.paid secondcon",
         "Webhook 1 https://example.org/hook",
+        "Next attempt",
+        "Now, or as soon as there is room",
     ] {
         assert!(page.says(words), "{words}: {}", page.words());
     }

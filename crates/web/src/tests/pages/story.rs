@@ -25,7 +25,7 @@ async fn it_says_what_happened_what_comes_next_and_why_then() {
     let page = look.get(&path).await;
     for words in [
         "It was not tried yet.",
-        "First attempt, due since",
+        "Next attempt Now, or as soon as there is room: First attempt.",
         "None yet.",
     ] {
         assert!(page.says(words), "{words}: {}", page.words());
