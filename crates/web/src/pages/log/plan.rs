@@ -17,6 +17,7 @@ pub(super) struct Plan {
     pub(super) is_due: bool,
     /// What comes next: `Retry 3 of 20`.
     pub(super) next: String,
+    pub(super) is_retry: bool,
     /// Why then; nothing of what was not tried yet.
     pub(super) why: String,
     pub(super) gives_up: Option<GivesUp>,
@@ -51,6 +52,7 @@ impl Plan {
             due_at: When(due_at),
             is_due: due_at <= now,
             next,
+            is_retry: made > 0,
             why: why(latest, due_at, made, policy),
             gives_up: gives_up(round, due_at, policy, most),
         })

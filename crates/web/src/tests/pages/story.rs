@@ -105,6 +105,7 @@ async fn one_is_sent_again_or_stopped_and_a_form_sent_twice_does_nothing_more() 
         "{}",
         page.words()
     );
+    assert!(!page.says("counts as the next retry"));
     house.attempt(&answered(500, "")).await;
     let twice = edit.post(&format!("{path}/again"), &seen).await;
     assert_eq!(
@@ -114,6 +115,7 @@ async fn one_is_sent_again_or_stopped_and_a_form_sent_twice_does_nothing_more() 
     assert_eq!(house.due().await.len(), 0);
     let page = edit.get(&path).await;
     assert!(page.says("Retry 1 of"), "{}", page.words());
+    assert!(page.says("it counts as the next retry."));
     let now = edit
         .post(&format!("{path}/again"), &[("seen", "retrying.2")])
         .await;
