@@ -10,6 +10,7 @@ use model::webhook::Headers;
 
 use super::curl;
 use crate::pages::text::{Body, Piece};
+use crate::pages::trial::{took, was_sent};
 use crate::pages::view::{Lasting, Part, Size, Tone, When};
 
 /// Room on a page, in its bytes.
@@ -48,7 +49,9 @@ struct Step {
     path: String,
     number: u32,
     began_at: When,
-    lasted: Lasting,
+    lasted: Option<Lasting>,
+    /// What its details are.
+    title: &'static str,
     tone: Tone,
     status: String,
     words: String,
@@ -123,7 +126,12 @@ fn step(path: &str, past: &PastAttempt, details: Option<Details>) -> Step {
         path: path.to_owned(),
         number: past.number,
         began_at: When(attempt.began_at),
-        lasted: Lasting(i64::from(attempt.duration_ms)),
+        lasted: took(attempt),
+        title: match outcome {
+            Outcome::Answered(_) => "Request and answer",
+            Outcome::Failed(_) if was_sent(outcome) => "What was sent",
+            Outcome::Failed(_) => "What would have been sent",
+        },
         tone: match (outcome.is_success(), past.next_due_at) {
             (true, _) => Tone::Good,
             (false, Some(_)) => Tone::Waiting,
