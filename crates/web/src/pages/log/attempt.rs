@@ -64,7 +64,8 @@ struct Details {
     url: String,
     request_headers: Piece,
     command: Option<String>,
-    hides_credentials: bool,
+    /// Three stars stand in the place of some values, which are not kept.
+    hides_secrets: bool,
     answer: Option<Answered>,
 }
 
@@ -154,7 +155,7 @@ fn details(attempt: &Attempt, body: &[u8]) -> Details {
     Details {
         url: Piece::line(&attempt.url, URL_ROOM),
         request_headers: lines(&attempt.request_headers, REQUEST_HEADERS_ROOM),
-        hides_credentials: command.contains("***"),
+        hides_secrets: attempt.request_headers.iter().any(is_masked),
         // A command that is not whole would do something else.
         command: (!piece.cut).then_some(piece.text),
         answer: match &attempt.outcome {
@@ -162,6 +163,11 @@ fn details(attempt: &Attempt, body: &[u8]) -> Details {
             Outcome::Failed(_) => None,
         },
     }
+}
+
+/// Whether the engine wrote a line down without its value: `***`, or `Basic ***`.
+fn is_masked((_, value): (&[u8], &[u8])) -> bool {
+    value.ends_with(b"***")
 }
 
 fn answered(answer: &Answer) -> Answered {

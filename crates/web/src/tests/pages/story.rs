@@ -48,7 +48,7 @@ async fn it_says_what_happened_what_comes_next_and_why_then() {
         "Authorization: Basic ***",
         "POST https://***@example.org/hook",
         "curl --globoff --path-as-is",
-        "Three stars stand where credentials go",
+        "Values shown as *** are secret: put your own in their place. Copy",
     ] {
         let said = page.words().replace("&#34;", "\"").replace("&#39;", "'");
         assert!(said.contains(words), "{words}: {said}");
