@@ -73,6 +73,8 @@ struct OutcomePage {
     look: String,
     /// It is looked there again without being asked, which helps for a while.
     again: bool,
+    /// Something came of it after looking again, and is to be told to whoever hears the page.
+    arrived: bool,
     attempt: Option<Told>,
     /// When it is tried again, and whether that is due.
     next: Option<(When, bool)>,
@@ -224,6 +226,7 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         waiting,
         look: format!("{path}/test/{}?again={next}", id.notification),
         again: waiting && looked < AGAIN_MAX,
+        arrived: !waiting && looked > 0,
         attempt: story.attempts.last().map(told),
         next: story.row.due_at.map(|at| (When(at), at <= visit.now)),
         body: Body::of(&story.body, BODY_ROOM),

@@ -154,6 +154,14 @@ async fn nobody_waits_for_a_slow_receiver() {
         page.body
             .contains(&format!("href=\"{below}/1/test/1?again=1\" data-again="))
     );
+    // Each look leads to another, until there is little hope.
+    let second = edit.get(&format!("{below}/1/test/1?again=1")).await;
+    assert!(
+        second
+            .body
+            .contains(&format!("href=\"{below}/1/test/1?again=2\" data-again="))
+    );
+    assert!(second.body.contains("<p role=\"status\">"));
     let later = edit.get(&format!("{below}/1/test/1?again=30")).await;
     assert!(later.says("Look again") && !later.body.contains("data-again"));
     let due = house.due().await;
@@ -161,6 +169,8 @@ async fn nobody_waits_for_a_slow_receiver() {
     let began = tokio::time::Instant::now();
     let page = edit.get(&format!("{below}/1/test/1?again=1")).await;
     assert!(page.says("Delivered") && page.says("It is empty."));
+    let told = "<p role=\"status\" id=\"told\" tabindex=\"-1\" autofocus>";
+    assert!(page.body.contains(told) && !page.body.contains("data-again"));
     assert_eq!(began.elapsed().as_millis(), 0);
 }
 
