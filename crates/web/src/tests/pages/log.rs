@@ -78,6 +78,36 @@ async fn the_log_says_of_each_delivery_what_became_of_it() {
 }
 
 #[tokio::test]
+async fn a_webhook_is_called_by_its_name_until_it_is_deleted() {
+    let house = House::new().await;
+    house.hook("order", "paid").await;
+    let mut root = house.administrator().await;
+    let tenant = format!("/t/{}", house.company().await);
+    let test = format!("{tenant}/webhooks/1/test");
+    let form = root.get(&test).await;
+    let (_, kind) = form.body.split_once("<option value=\"").unwrap();
+    let kind = kind.split('"').next().unwrap();
+    let sent = root.post(&test, &[("kind", kind)]).await;
+    assert_eq!(sent.status, 303, "{}", sent.words());
+    let log = format!("{tenant}/log");
+    let page = root.get(&log).await;
+    assert!(
+        page.says("A hook https://***@example.org/hook"),
+        "{}",
+        page.words()
+    );
+    assert!(page.body.contains(", to A hook, Waiting\""));
+    let deleted = root.post(&format!("{tenant}/webhooks/1/delete"), &[]).await;
+    assert_eq!(deleted.status, 303);
+    let page = root.get(&log).await;
+    assert!(
+        page.says("Webhook 1 https://***@example.org/hook"),
+        "{}",
+        page.words()
+    );
+}
+
+#[tokio::test]
 async fn pages_stay_put_while_new_lines_arrive_and_filters_survive_them() {
     let house = House::new().await;
     house.webhook(&[PAID]).await;
