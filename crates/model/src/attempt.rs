@@ -105,11 +105,11 @@ impl Outcome {
 impl Answer {
     fn words(&self) -> String {
         let verdict = match self.status {
-            200..=299 => "delivered".to_owned(),
-            300..=399 => "failed: redirects are not followed".to_owned(),
-            401 | 403 => "failed: the receiver wants other credentials".to_owned(),
-            410 => "the receiver says that it is gone for good".to_owned(),
-            status => format!("failed: only 200 to 299 count as received, not {status}"),
+            200..=299 => "delivered",
+            300..=399 => "failed: redirects are not followed",
+            401 | 403 => "failed: the receiver wants other credentials",
+            410 => "the receiver says that it is gone for good",
+            _ => "failed: only 200 to 299 count as received",
         };
         let end = match self.body_end {
             BodyEnd::Whole => "",
@@ -240,6 +240,10 @@ mod tests {
         assert_eq!(
             answered(302, BodyEnd::Whole).words(),
             "Answered 302, failed: redirects are not followed."
+        );
+        assert_eq!(
+            answered(500, BodyEnd::Whole).words(),
+            "Answered 500, failed: only 200 to 299 count as received."
         );
         let failure = Failure::new(FailureKind::Connect, "connection refused");
         assert_eq!(

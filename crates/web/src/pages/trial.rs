@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use askama::Template;
 use http::StatusCode;
-use model::attempt::Outcome;
+use model::attempt::{Attempt, FailureKind, Outcome};
 use model::delivery::State;
 use model::id::{DeliveryId, NotificationId};
 use model::notification::Acceptance;
@@ -73,18 +73,34 @@ struct OutcomePage {
     look: String,
     /// It is looked there again without being asked, which helps for a while.
     again: bool,
+    /// Something came of it after looking again, and is to be told to whoever hears the page.
+    arrived: bool,
     attempt: Option<Told>,
+    /// When it is tried again, and whether that is due.
+    next: Option<(When, bool)>,
     body: Body,
+}
+
+impl OutcomePage {
+    fn is_answered(&self) -> bool {
+        let told = self.attempt.as_ref();
+        told.is_some_and(|told| told.answer.is_some())
+    }
+
+    fn was_sent(&self) -> bool {
+        let told = self.attempt.as_ref();
+        told.is_some_and(|told| told.was_sent)
+    }
 }
 
 /// The latest attempt.
 struct Told {
     words: String,
-    took: Lasting,
+    took: Option<Lasting>,
+    was_sent: bool,
     url: String,
     request_headers: Piece,
     answer: Option<Answered>,
-    next: Option<When>,
 }
 
 struct Answered {
@@ -210,7 +226,9 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         waiting,
         look: format!("{path}/test/{}?again={next}", id.notification),
         again: waiting && looked < AGAIN_MAX,
+        arrived: !waiting && looked > 0,
         attempt: story.attempts.last().map(told),
+        next: story.row.due_at.map(|at| (When(at), at <= visit.now)),
         body: Body::of(&story.body, BODY_ROOM),
         path,
     })
@@ -236,7 +254,8 @@ fn told(past: &PastAttempt) -> Told {
     let attempt = &past.attempt;
     Told {
         words: attempt.outcome.words(),
-        took: Lasting(i64::from(attempt.duration_ms)),
+        took: took(attempt),
+        was_sent: was_sent(&attempt.outcome),
         url: attempt.url.clone(),
         request_headers: lines(&attempt.request_headers),
         answer: match &attempt.outcome {
@@ -247,8 +266,28 @@ fn told(past: &PastAttempt) -> Told {
             }),
             Outcome::Failed(_) => None,
         },
-        next: past.next_due_at.map(When),
     }
+}
+
+/// Whether the receiver may have got anything of it.
+pub(super) fn was_sent(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Answered(_) => true,
+        Outcome::Failed(failure) => match failure.kind {
+            FailureKind::BadTarget
+            | FailureKind::LookUp
+            | FailureKind::Forbidden
+            | FailureKind::Connect
+            | FailureKind::Tls => false,
+            FailureKind::TimeLimit | FailureKind::Closed | FailureKind::Garbled => true,
+        },
+    }
+}
+
+/// How long it took, unless it failed before it began to take time.
+pub(super) fn took(attempt: &Attempt) -> Option<Lasting> {
+    let is_told = attempt.duration_ms > 0 || attempt.outcome.status().is_some();
+    is_told.then(|| Lasting(i64::from(attempt.duration_ms)))
 }
 
 /// Header lines as text.

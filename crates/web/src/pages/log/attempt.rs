@@ -10,6 +10,7 @@ use model::webhook::Headers;
 
 use super::curl;
 use crate::pages::text::{Body, Piece};
+use crate::pages::trial::{took, was_sent};
 use crate::pages::view::{Lasting, Part, Size, Tone, When};
 
 /// Room on a page, in its bytes.
@@ -48,7 +49,9 @@ struct Step {
     path: String,
     number: u32,
     began_at: When,
-    lasted: Lasting,
+    lasted: Option<Lasting>,
+    /// What its details are.
+    title: &'static str,
     tone: Tone,
     status: String,
     words: String,
@@ -61,7 +64,8 @@ struct Details {
     url: String,
     request_headers: Piece,
     command: Option<String>,
-    hides_credentials: bool,
+    /// Three stars stand in the place of some values, which are not kept.
+    hides_secrets: bool,
     answer: Option<Answered>,
 }
 
@@ -123,7 +127,12 @@ fn step(path: &str, past: &PastAttempt, details: Option<Details>) -> Step {
         path: path.to_owned(),
         number: past.number,
         began_at: When(attempt.began_at),
-        lasted: Lasting(i64::from(attempt.duration_ms)),
+        lasted: took(attempt),
+        title: match outcome {
+            Outcome::Answered(_) => "Request and answer",
+            Outcome::Failed(_) if was_sent(outcome) => "What was sent",
+            Outcome::Failed(_) => "What would have been sent",
+        },
         tone: match (outcome.is_success(), past.next_due_at) {
             (true, _) => Tone::Good,
             (false, Some(_)) => Tone::Waiting,
@@ -146,7 +155,7 @@ fn details(attempt: &Attempt, body: &[u8]) -> Details {
     Details {
         url: Piece::line(&attempt.url, URL_ROOM),
         request_headers: lines(&attempt.request_headers, REQUEST_HEADERS_ROOM),
-        hides_credentials: command.contains("***"),
+        hides_secrets: attempt.request_headers.iter().any(is_masked),
         // A command that is not whole would do something else.
         command: (!piece.cut).then_some(piece.text),
         answer: match &attempt.outcome {
@@ -154,6 +163,11 @@ fn details(attempt: &Attempt, body: &[u8]) -> Details {
             Outcome::Failed(_) => None,
         },
     }
+}
+
+/// Whether the engine wrote a line down without its value: `***`, or `Basic ***`.
+fn is_masked((_, value): (&[u8], &[u8])) -> bool {
+    value.ends_with(b"***")
 }
 
 fn answered(answer: &Answer) -> Answered {

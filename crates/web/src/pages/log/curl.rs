@@ -1,5 +1,5 @@
-//! An attempt as a command for a POSIX shell: the same bytes, whatever they are. Credentials are
-//! not known here; three stars stand where they go.
+//! An attempt as a command for a POSIX shell: the same bytes, whatever they are. Secrets are not
+//! known here; three stars stand in the place of each.
 
 use std::fmt::Write;
 

@@ -98,7 +98,7 @@ async fn begin_stop(visit: Visit) -> Result<Shown, Trouble> {
 /// What it is called on pages.
 pub(super) fn kind_words(kind: ErrandKind) -> &'static str {
     match kind {
-        ErrandKind::RetryFailed => "Send all failed again",
+        ErrandKind::RetryFailed => "Send again all that did not arrive",
         ErrandKind::StopRetrying => "Stop all that is waiting",
     }
 }

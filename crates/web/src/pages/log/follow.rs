@@ -1,6 +1,7 @@
 //! What a page of the log is told while it is open: new lines, and what becomes of those shown.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::board::{LogFrom, LogQuery, LogRow};
 use model::id::{DeliveryId, TenantId, WebhookId};
@@ -10,7 +11,8 @@ use model::refusal::Refusal;
 use model::time::Timestamp;
 
 use super::filter::Filter;
-use super::row::{self, Around};
+use super::row::{self, Around, Names};
+use crate::dialects::Dialect;
 use crate::pages::layout::path_of;
 use crate::pages::live::{self, Feed, Looking, News, Tiding};
 use crate::pages::shown::{Shown, Trouble};
@@ -42,12 +44,14 @@ fn follow(visit: &Visit, webhook: Option<WebhookId>) -> Result<Shown, Trouble> {
     let (newest, at) = read_mark(live::mark_of(visit));
     let feed = LogFeed {
         tenant: tenant.id,
+        dialect: visit.dialect()?,
         webhook,
         filter,
         around: Around {
             path: path_of(tenant),
             may_edit: visit.may(Role::Edit),
             names_webhook: webhook.is_none(),
+            names: Names::default(),
             now: visit.now,
         },
         newest,
@@ -75,6 +79,7 @@ fn read_mark(mark: &str) -> (Option<DeliveryId>, Timestamp) {
 
 struct LogFeed {
     tenant: TenantId,
+    dialect: Arc<Dialect>,
     webhook: Option<WebhookId>,
     filter: Filter,
     around: Around,
@@ -122,6 +127,10 @@ impl Feed for LogFeed {
             }
             // Oldest first: each is put above those before.
             lines.sort_by_key(|line| line.row.id);
+            let names = &mut self.around.names;
+            names
+                .learn(&lines, self.tenant, &self.dialect, shared)
+                .await?;
             for line in lines {
                 let part = row::part(&line, &self.around)?;
                 news.tidings.push(Tiding::Put(part));

@@ -13,7 +13,7 @@ use model::webhook::{Disabled, DisabledCause, Webhook};
 
 use super::errand::kind_words;
 use super::filter::Filter;
-use super::row::{self, Around};
+use super::row::{self, Around, Names};
 use super::{follow, plan};
 use crate::pages::layout::{Shell, Tab, path_of};
 use crate::pages::page::{Needs, Page, get};
@@ -160,10 +160,16 @@ async fn view(
         Some(of) => format!("Log of {}", of.name),
         None => "Log".to_owned(),
     };
+    let mut names = Names::default();
+    let dialect = visit.dialect()?;
+    names
+        .learn(&page.rows, tenant.id, &dialect, &visit.shared)
+        .await?;
     let around = Around {
         path: path_of(tenant),
         may_edit: visit.may(Role::Edit),
         names_webhook: webhook.is_none(),
+        names,
         now: visit.now,
     };
     let rows = page.rows.iter().map(|line| row::part(line, &around));

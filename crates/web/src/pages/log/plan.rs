@@ -17,7 +17,8 @@ pub(super) struct Plan {
     pub(super) is_due: bool,
     /// What comes next: `Retry 3 of 20`.
     pub(super) next: String,
-    /// Why then.
+    pub(super) is_retry: bool,
+    /// Why then; nothing of what was not tried yet.
     pub(super) why: String,
     pub(super) gives_up: Option<GivesUp>,
 }
@@ -51,6 +52,7 @@ impl Plan {
             due_at: When(due_at),
             is_due: due_at <= now,
             next,
+            is_retry: made > 0,
             why: why(latest, due_at, made, policy),
             gives_up: gives_up(round, due_at, policy, most),
         })
@@ -76,7 +78,7 @@ fn retries(schedule: &Schedule, retries_max: Option<u32>) -> usize {
 
 fn why(latest: Option<&PastAttempt>, due_at: Timestamp, made: usize, policy: &Policy) -> String {
     let Some(latest) = latest else {
-        return "It is sent as soon as its webhook has room for it.".to_owned();
+        return String::new();
     };
     if latest.next_due_at != Some(due_at) {
         return "Somebody asked for it to be sent again.".to_owned();

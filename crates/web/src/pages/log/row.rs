@@ -1,15 +1,20 @@
 //! A delivery as a line of the log, for the page and for the stream that follows it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use askama::Template;
 use model::board::LogRow;
 use model::delivery::State;
-use model::id::DeliveryId;
+use model::id::{DeliveryId, TenantId, WebhookId};
+use model::limits::PAGE_ROWS_MAX;
 use model::query::Status;
 use model::refusal::Refusal;
 use model::time::Timestamp;
 
+use crate::dialects::Dialect;
 use crate::pages::text::Piece;
 use crate::pages::view::{Part, Tone, When, status_words};
+use crate::state::Shared;
 
 /// What surrounds a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +25,13 @@ pub(super) struct Around {
     pub(super) may_edit: bool,
     /// Whether it is said which webhook it goes to.
     pub(super) names_webhook: bool,
+    pub(super) names: Names,
     pub(super) now: Timestamp,
 }
+
+/// What the webhooks of the lines are called, as far as that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Names(BTreeMap<WebhookId, String>);
 
 #[derive(Template)]
 #[template(path = "log/row.html")]
@@ -35,6 +45,7 @@ struct Row<'a> {
     show: Option<String>,
     is_test: bool,
     webhook: String,
+    target_url: String,
     status: &'static str,
     tone: Tone,
     words: String,
@@ -49,6 +60,42 @@ const SHOW_ROOM: usize = 80;
 const URL_ROOM: usize = 160;
 const WORDS_ROOM: usize = 240;
 
+impl Names {
+    /// Asks for those of `lines` that are not known, each once.
+    pub(super) async fn learn(
+        &mut self,
+        lines: &[LogRow],
+        tenant: TenantId,
+        dialect: &Dialect,
+        shared: &Shared,
+    ) -> Result<(), Refusal> {
+        let wanted: BTreeSet<WebhookId> = lines.iter().map(|line| line.row.id.webhook).collect();
+        if self.0.len() > PAGE_ROWS_MAX {
+            self.0.retain(|id, _| wanted.contains(id));
+        }
+        for id in wanted {
+            if self.0.contains_key(&id) {
+                continue;
+            }
+            let found = shared.ask(|store| store.webhook(tenant, id)).await?;
+            let name = found.and_then(|webhook| (dialect.board.describe)(&webhook).name);
+            let name = name.filter(|name| !name.trim().is_empty());
+            let name = name.unwrap_or_else(|| plain(id));
+            self.0.insert(id, Piece::line(&name, NAME_ROOM));
+        }
+        Ok(())
+    }
+
+    fn of(&self, id: WebhookId) -> String {
+        self.0.get(&id).cloned().unwrap_or_else(|| plain(id))
+    }
+}
+
+/// What a webhook is called that nobody gave a name.
+fn plain(id: WebhookId) -> String {
+    format!("Webhook {id}")
+}
+
 pub(super) fn part(row: &LogRow, around: &Around) -> Result<Part, Refusal> {
     let own = &row.row;
     let status = own.status();
@@ -60,7 +107,8 @@ pub(super) fn part(row: &LogRow, around: &Around) -> Result<Part, Refusal> {
         action_type: Piece::line(&own.action_type, NAME_ROOM),
         show: own.event.as_ref().map(|slug| Piece::line(slug, SHOW_ROOM)),
         is_test: row.is_test,
-        webhook: Piece::line(&row.target_url, URL_ROOM),
+        webhook: around.names.of(own.id.webhook),
+        target_url: Piece::line(&row.target_url, URL_ROOM),
         status: status_words(status),
         tone: Tone::of(status),
         words: Piece::line(&words(row), WORDS_ROOM),

@@ -88,6 +88,7 @@ async fn new_lines_come_within_a_second_and_then_what_becomes_of_them() {
     assert_eq!(ids(&piece), ["dlv_2_1", "dlv_3_1"]);
     assert!(piece.starts_with("event: put\ndata: <tr id="));
     assert!(piece.contains("value=\"dlv_2_1:pending.0\""));
+    assert!(piece.contains(">Webhook 1</a>"), "{piece}");
     house.attempt(&answered(200, "ok")).await;
     let piece = next(&mut stream, 1_001).await.unwrap();
     assert_eq!(ids(&piece), ["dlv_1_1", "dlv_2_1", "dlv_3_1"]);

@@ -63,15 +63,48 @@ async fn the_log_says_of_each_delivery_what_became_of_it() {
     assert_eq!(lines(&page), ["dlv_3_1", "dlv_2_1", "dlv_1_1"]);
     for words in [
         "Waiting Not tried yet.",
-        "Retrying Answered 500, failed: only 200 to 299 count as received, not 500.",
+        "Retrying Answered 500, failed: only 200 to 299 count as received.",
         "Delivered Answered 200, delivered.",
         "pretix.event.order.paid secondcon",
-        "https://example.org/hook",
+        "Webhook 1 https://example.org/hook",
+        "Next attempt",
+        "Now, or as soon as there is room",
     ] {
         assert!(page.says(words), "{words}: {}", page.words());
     }
+    assert!(page.body.contains("title=\"https://example.org/hook\""));
     // Who may only look has nothing to choose.
     assert_eq!(choices(&page), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_webhook_is_called_by_its_name_until_it_is_deleted() {
+    let house = House::new().await;
+    house.hook("order", "paid").await;
+    let mut root = house.administrator().await;
+    let tenant = format!("/t/{}", house.company().await);
+    let test = format!("{tenant}/webhooks/1/test");
+    let form = root.get(&test).await;
+    let (_, kind) = form.body.split_once("<option value=\"").unwrap();
+    let kind = kind.split('"').next().unwrap();
+    let sent = root.post(&test, &[("kind", kind)]).await;
+    assert_eq!(sent.status, 303, "{}", sent.words());
+    let log = format!("{tenant}/log");
+    let page = root.get(&log).await;
+    assert!(
+        page.says("A hook https://***@example.org/hook"),
+        "{}",
+        page.words()
+    );
+    assert!(page.body.contains(", to A hook, Waiting\""));
+    let deleted = root.post(&format!("{tenant}/webhooks/1/delete"), &[]).await;
+    assert_eq!(deleted.status, 303);
+    let page = root.get(&log).await;
+    assert!(
+        page.says("Webhook 1 https://***@example.org/hook"),
+        "{}",
+        page.words()
+    );
 }
 
 #[tokio::test]
@@ -206,7 +239,10 @@ async fn what_was_chosen_is_sent_again_once_however_often_the_form_is_sent() {
     house.attempt(&answered(200, "ok")).await;
     let mut edit = house.browser_with(Role::Edit).await;
     let path = log_path(&house).await;
-    let which = choices(&edit.get(&path).await);
+    let page = edit.get(&path).await;
+    let label = "aria-label=\"Choose pretix.event.order.paid, to Webhook 1, Delivered\"";
+    assert_eq!(page.body.matches(label).count(), 3);
+    let which = choices(&page);
     assert_eq!(which.len(), 3);
     let place = format!("{path}?status=delivered&");
     let answer = chosen(&mut edit, &place, "again", &which[..2]).await;
@@ -282,6 +318,7 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
         "{}",
         page.words()
     );
+    assert!(page.says("They ended undelivered, were stopped or cancelled, or wait"));
     assert_eq!(house.due().await.len(), 0);
     let begun = edit.post(&retry, &[]).await;
     let place = begun.header("location").unwrap().to_owned();
@@ -302,7 +339,7 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
     let log = edit
         .get(&format!("/t/{tenant}/webhooks/{webhook}/log"))
         .await;
-    assert!(log.says("Send all failed again: under way"));
+    assert!(log.says("Send again all that did not arrive: under way"));
     while house.store.step_errand(house.now()).await.unwrap() {}
     let page = edit.get(&place).await;
     assert!(

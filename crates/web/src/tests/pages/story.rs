@@ -25,7 +25,7 @@ async fn it_says_what_happened_what_comes_next_and_why_then() {
     let page = look.get(&path).await;
     for words in [
         "It was not tried yet.",
-        "First attempt, due since",
+        "Next attempt Now, or as soon as there is room: First attempt.",
         "None yet.",
     ] {
         assert!(page.says(words), "{words}: {}", page.words());
@@ -36,7 +36,7 @@ async fn it_says_what_happened_what_comes_next_and_why_then() {
     let page = look.get(&path).await;
     for words in [
         "Where it stands Retrying",
-        "Answered 503, failed: only 200 to 299 count as received, not 503.",
+        "Answered 503, failed: only 200 to 299 count as received.",
         "Retry 2 of ",
         "The wait before retry 2 is 30 s.",
         "After a failure it waits 5 s, 30 s, 1 min, 5 min, 20 min",
@@ -48,7 +48,7 @@ async fn it_says_what_happened_what_comes_next_and_why_then() {
         "Authorization: Basic ***",
         "POST https://***@example.org/hook",
         "curl --globoff --path-as-is",
-        "Three stars stand where credentials go",
+        "Values shown as *** are secret: put your own in their place. Copy",
     ] {
         let said = page.words().replace("&#34;", "\"").replace("&#39;", "'");
         assert!(said.contains(words), "{words}: {said}");
@@ -105,6 +105,7 @@ async fn one_is_sent_again_or_stopped_and_a_form_sent_twice_does_nothing_more() 
         "{}",
         page.words()
     );
+    assert!(!page.says("counts as the next retry"));
     house.attempt(&answered(500, "")).await;
     let twice = edit.post(&format!("{path}/again"), &seen).await;
     assert_eq!(
@@ -114,6 +115,7 @@ async fn one_is_sent_again_or_stopped_and_a_form_sent_twice_does_nothing_more() 
     assert_eq!(house.due().await.len(), 0);
     let page = edit.get(&path).await;
     assert!(page.says("Retry 1 of"), "{}", page.words());
+    assert!(page.says("it counts as the next retry."));
     let now = edit
         .post(&format!("{path}/again"), &[("seen", "retrying.2")])
         .await;

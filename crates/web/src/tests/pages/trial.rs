@@ -2,7 +2,7 @@
 //! what came of it is shown at once; nobody waits for a slow receiver.
 
 use bytes::Bytes;
-use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
+use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
 use model::contract::Settlement;
 use model::delivery::{Due, Next, State};
 use model::id::{NotificationId, TenantId};
@@ -22,33 +22,40 @@ async fn organizer(house: &House) -> String {
 
 /// Writes down that the receiver answered.
 async fn answer(house: &House, due: &Due, status: u16, body: &'static str) {
+    let outcome = Outcome::Answered(Answer {
+        status,
+        headers: Headers::from_pairs([("Server", b"test".as_slice())]),
+        body: Bytes::from_static(body.as_bytes()),
+        body_end: BodyEnd::Whole,
+    });
+    settle(house, due, outcome, 40).await;
+}
+
+/// Writes down an attempt that took so long.
+async fn settle(house: &House, due: &Due, outcome: Outcome, duration_ms: u32) {
     let now = house.now();
+    let is_success = outcome.is_success();
     let settlement = Settlement {
         id: due.delivery.id,
         round: due.delivery.round,
         attempts: due.delivery.attempts,
-        ended_at: now.plus_ms(40),
+        ended_at: now.plus_ms(i64::from(duration_ms)),
         attempt: Attempt {
             began_at: now,
-            duration_ms: 40,
+            duration_ms,
             url: "https://***@example.org/hook".to_owned(),
             request_headers: Headers::from_pairs([("Host", b"example.org".as_slice())]),
-            outcome: Outcome::Answered(Answer {
-                status,
-                headers: Headers::from_pairs([("Server", b"test".as_slice())]),
-                body: Bytes::from_static(body.as_bytes()),
-                body_end: BodyEnd::Whole,
-            }),
+            outcome,
         },
         next: Next {
             pauses_until: None,
             ahead: false,
-            state: if status == 200 {
+            state: if is_success {
                 State::Delivered
             } else {
                 State::Pending
             },
-            due_at: (status != 200).then(|| now.plus_ms(5_000)),
+            due_at: (!is_success).then(|| now.plus_ms(5_000)),
             round_began_at: now,
             disables_webhook: false,
         },
@@ -102,6 +109,35 @@ async fn a_test_goes_to_its_webhook_only_and_its_answer_is_shown() {
     assert_eq!(edit.get(&format!("{below}/1/test/1")).await.status, 404);
 }
 
+#[tokio::test]
+async fn what_came_to_no_answer_does_not_speak_of_one() {
+    let house = House::new().await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    let below = organizer(&house).await;
+    let kind = [("kind", "pretix.event.order.paid")];
+    for (number, kind_of, took, heading) in [
+        (1, FailureKind::Forbidden, 0, "What would have been sent"),
+        (2, FailureKind::LookUp, 0, "What would have been sent"),
+        (3, FailureKind::TimeLimit, 30_000, "What was sent"),
+    ] {
+        edit.post(&format!("{below}/1/test"), &kind).await;
+        let due = house.due().await;
+        let failed = Outcome::Failed(Failure::new(kind_of, "why"));
+        settle(&house, &due[0], failed, took).await;
+        let page = edit.get(&format!("{below}/1/test/{number}")).await;
+        for words in ["What happened", heading, "It is tried again"] {
+            assert!(page.says(words), "{words}: {}", page.words());
+        }
+        assert!(!page.says("The answer"));
+        assert_eq!(page.says("It took"), took > 0, "{}", page.words());
+        let story = below.replace("/webhooks", &format!("/deliveries/dlv_{number}_1"));
+        let story = edit.get(&story).await;
+        assert!(story.says(&format!("{heading}, attempt 1")));
+        assert!(!story.says("took 0 ms"), "{}", story.words());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_slow_receiver() {
     let house = House::new().await;
@@ -118,6 +154,14 @@ async fn nobody_waits_for_a_slow_receiver() {
         page.body
             .contains(&format!("href=\"{below}/1/test/1?again=1\" data-again="))
     );
+    // Each look leads to another, until there is little hope.
+    let second = edit.get(&format!("{below}/1/test/1?again=1")).await;
+    assert!(
+        second
+            .body
+            .contains(&format!("href=\"{below}/1/test/1?again=2\" data-again="))
+    );
+    assert!(second.body.contains("<p role=\"status\">"));
     let later = edit.get(&format!("{below}/1/test/1?again=30")).await;
     assert!(later.says("Look again") && !later.body.contains("data-again"));
     let due = house.due().await;
@@ -125,6 +169,8 @@ async fn nobody_waits_for_a_slow_receiver() {
     let began = tokio::time::Instant::now();
     let page = edit.get(&format!("{below}/1/test/1?again=1")).await;
     assert!(page.says("Delivered") && page.says("It is empty."));
+    let told = "<p role=\"status\" id=\"told\" tabindex=\"-1\" autofocus>";
+    assert!(page.body.contains(told) && !page.body.contains("data-again"));
     assert_eq!(began.elapsed().as_millis(), 0);
 }
 

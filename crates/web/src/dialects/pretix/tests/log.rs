@@ -231,7 +231,7 @@ async fn a_delivery_tells_of_its_attempts() {
             "url": "https://***@example.org/hook",
             "request_headers": [["Host", "example.org"]],
             "success": false,
-            "outcome": "Answered 500, failed: only 200 to 299 count as received, not 500.",
+            "outcome": "Answered 500, failed: only 200 to 299 count as received.",
             "error": null,
             "response_status": 500,
             "response_headers": [["Server", "\u{fc}ber"]],
