@@ -19,6 +19,9 @@ use crate::pages::visit::Visit;
 
 pub(super) const DAY_MS: i64 = 24 * 3_600_000;
 
+/// What is said once a time is saved: which it is.
+pub(super) const SAID_KEPT: &str = "kept";
+
 /// Entries of the audit log that are shown here; the rest is on its own pages.
 const ENTRIES_MAX: usize = 5;
 
@@ -44,7 +47,9 @@ struct Settings {
     typed: Typed,
     kept_default: Lasting,
     kept_default_from: &'static str,
-    kept_own: Option<Lasting>,
+    /// The time in force.
+    kept: Lasting,
+    is_kept_own: bool,
     entries: Vec<Told>,
 }
 
@@ -120,8 +125,13 @@ pub(super) async fn again(visit: &Visit, typed: Typed, faults: Faults) -> Result
         true => StatusCode::OK,
         false => StatusCode::UNPROCESSABLE_ENTITY,
     };
+    let kept = Lasting(kept_ms.unwrap_or(dialect.policy.kept_ms));
+    let mut shell = Shell::of(visit, Tab::Settings, "Settings");
+    if visit.query.get("said") == Some(SAID_KEPT) {
+        shell.said = Some(format!("The log is kept for {kept}."));
+    }
     let page = Settings {
-        shell: Shell::of(visit, Tab::Settings, "Settings"),
+        shell,
         path: format!("{}/settings", path_of(&tenant)),
         faults,
         tokens: tokens.iter().map(TokenView::of).collect(),
@@ -137,7 +147,8 @@ pub(super) async fn again(visit: &Visit, typed: Typed, faults: Faults) -> Result
             true => "as the operator of this server set it",
             false => "as is usual for this platform",
         },
-        kept_own: kept_ms.map(Lasting),
+        kept,
+        is_kept_own: kept_ms.is_some(),
         entries: entries.iter().map(told::told).collect(),
     };
     page_with(status, &page)
