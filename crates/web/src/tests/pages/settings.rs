@@ -65,6 +65,9 @@ async fn what_is_wrong_with_a_new_token_stands_at_its_field_and_nothing_typed_is
     let house = House::new().await;
     let path = format!("{}/tokens", settings(&house).await);
     let mut admin = house.browser_with(Role::Administer).await;
+    let form = admin.get(&format!("{path}/new")).await;
+    assert_eq!(form.body.matches("type=\"checkbox\"").count(), 3);
+    assert!(!form.body.contains(" checked"), "{}", form.body);
     for (name, permission, words) in [
         ("", "webhooks:read", "Give it a name of 1 to 255"),
         ("a\nb", "webhooks:read", "Give it a name of 1 to 255"),
