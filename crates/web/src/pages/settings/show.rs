@@ -8,7 +8,7 @@ use model::people::{Role, User};
 use model::tenant::{Permission, Permissions, TokenKind};
 
 use super::audit;
-use super::told::{self, Told};
+use super::told::Told;
 use crate::pages::faults::Faults;
 use crate::pages::layout::{Shell, Tab, path_of};
 use crate::pages::page::{Needs, Page, get};
@@ -114,6 +114,7 @@ pub(super) async fn again(visit: &Visit, typed: Typed, faults: Faults) -> Result
         ..AuditQuery::default()
     };
     let entries = audit::page_of_log(visit, query).await?;
+    let entries = audit::tell(visit, &entries).await?;
     let dialect = visit.dialect()?;
     let typed = Typed {
         days: typed
@@ -149,7 +150,7 @@ pub(super) async fn again(visit: &Visit, typed: Typed, faults: Faults) -> Result
         },
         kept,
         is_kept_own: kept_ms.is_some(),
-        entries: entries.iter().map(told::told).collect(),
+        entries,
     };
     page_with(status, &page)
 }

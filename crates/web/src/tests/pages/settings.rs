@@ -345,9 +345,15 @@ async fn the_audit_log_is_paged_and_can_be_of_one_webhook() {
         older.words()
     );
     assert!(!older.body.contains(">Older<"));
+    let change = r#"{"comment":"Till <sync>"}"#;
+    house
+        .ask(asking("PATCH", &format!("{WEBHOOKS}{first}/")).json(change))
+        .await;
     let of_one = look.get(&format!("{path}/audit?webhook={first}")).await;
-    assert!(of_one.says("changed the webhook (webhook 1)"));
-    assert!(of_one.says("created the webhook (webhook 1)"));
+    let named = "changed the webhook \u{201c}Till &#60;sync&#62;\u{201d} (webhook 1)";
+    assert!(of_one.says(named), "{}", of_one.words());
+    assert!(of_one.says(named));
+    assert!(of_one.says("(webhook 1)"));
     assert!(!of_one.says("(webhook 2)"));
     let other = house.tenant("othercorp").await;
     let user = house.user("other", false).await;
