@@ -1,6 +1,8 @@
 //! `willcall user …`: the people who sign in to the dashboard, from the command line. Works
 //! beside a running server, which notices at once.
 
+use std::io::Write as _;
+
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use model::contract::{Conflict, Store, StoreError};
@@ -184,6 +186,9 @@ pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Re
             }
             let secret = link(&*store, &user).await?;
             say!("{}/link/{secret}", origin(config));
+            hint(
+                "If people reach the server under another address, put that in front of /link/\u{2026}",
+            );
         }
     }
     store.close().await?;
@@ -367,6 +372,12 @@ fn origin(config: &Config) -> String {
         }
         None => format!("http://{}", config.listen),
     }
+}
+
+/// Says something beside what is printed, so that a script reads the result alone.
+fn hint(words: &str) {
+    // Nobody reads any more.
+    writeln!(std::io::stderr(), "{words}").ok();
 }
 
 fn in_words(fault: &Fault) -> anyhow::Error {

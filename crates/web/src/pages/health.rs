@@ -1,7 +1,7 @@
 //! How a webhook is doing, for people: a status in words, its last call, and the last 24 hours as
 //! a bar with its numbers beside it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use model::board::{HOUR_MS, LatestAttempt, Standing, Tally};
 use model::time::Timestamp;
@@ -25,7 +25,15 @@ pub(crate) struct Health {
     pub(crate) more: &'static str,
     pub(crate) at: Option<When>,
     /// When the next attempt is due, if one is.
-    pub(crate) next: Option<When>,
+    pub(crate) next: Option<NextAttempt>,
+}
+
+/// When the next attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextAttempt {
+    /// It is due and waits for its turn.
+    Now,
+    At(When),
 }
 
 /// The last 24 hours: outlines for the drawing, and the sums.
@@ -79,6 +87,11 @@ impl Health {
             None => health(Tone::Quiet, "Nothing sent yet", "", None),
             Some(standing) => match (&standing.latest, standing.failing_since) {
                 (None, _) => health(Tone::Quiet, "Nothing sent yet", "", None),
+                (Some(_), Some(_)) if is_untried(webhook, standing) => {
+                    let more = "since it was changed or enabled again at";
+                    let at = Some(webhook.updated_at);
+                    health(Tone::Quiet, "Nothing sent", more, at)
+                }
                 (Some(_), Some(since)) => health(Tone::Bad, "Failing", "since", Some(since)),
                 (Some(_), None) if standing.retrying => {
                     health(Tone::Waiting, "Retrying", "what failed before", None)
@@ -87,11 +100,40 @@ impl Health {
             },
         };
         Self {
-            next: next.map(When),
+            next: next.map(|due_at| NextAttempt::of(due_at, now)),
             ..of_latest
         }
     }
 }
+
+/// Whether the latest call failed before the webhook became what it is, and nothing waits to show
+/// how it fares since.
+pub(crate) fn is_untried(webhook: &Webhook, standing: &Standing) -> bool {
+    let latest = standing.latest.as_ref();
+    standing.next_due_at.is_none()
+        && latest.is_some_and(|own| !own.success && own.ended_at < webhook.updated_at)
+}
+
+impl NextAttempt {
+    fn of(due_at: Timestamp, now: Timestamp) -> Self {
+        match due_at <= now {
+            true => Self::Now,
+            false => Self::At(When(due_at)),
+        }
+    }
+}
+
+impl fmt::Display for NextAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now => f.write_str("now, or as soon as there is room"),
+            Self::At(when) => when.fmt(f),
+        }
+    }
+}
+
+// Our own words, or a moment, which is markup of our own.
+impl askama::filters::HtmlSafe for NextAttempt {}
 
 impl Bar {
     pub(crate) fn of(hours: &[Tally], now: Timestamp) -> Self {
@@ -129,6 +171,21 @@ impl Bar {
             write!(path, "M{left} {top}h8v{height}h-8z").ok();
             floor = top;
         }
+    }
+
+    /// The sums in words. An attempt that failed is told apart from a delivery that did.
+    pub(crate) fn words(&self) -> String {
+        let mut words = format!("{} delivered", self.delivered);
+        // Writing to a text cannot fail.
+        match self.retried {
+            0 => {}
+            1 => words.push_str(", 1 failed attempt tried again"),
+            some => write!(words, ", {some} failed attempts tried again").unwrap_or_default(),
+        }
+        if self.failed > 0 {
+            write!(words, ", {} not delivered", self.failed).unwrap_or_default();
+        }
+        words
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -221,6 +278,15 @@ mod tests {
             ..standing(true)
         };
         assert_eq!(word(&hook, Some(&retrying)), "Retrying");
+        let mut mended = hook.clone();
+        mended.updated_at = NOW.plus_ms(1);
+        assert_eq!(word(&mended, Some(&standing(false))), "Nothing sent");
+        assert_eq!(word(&mended, Some(&standing(true))), "Healthy");
+        let owed = Standing {
+            next_due_at: Some(NOW),
+            ..standing(false)
+        };
+        assert_eq!(word(&mended, Some(&owed)), "Failing");
         let mut paused = hook.clone();
         paused.paused_until = Some(NOW.plus_ms(1));
         assert_eq!(word(&paused, Some(&standing(false))), "Paused");
@@ -238,6 +304,21 @@ mod tests {
             let health = Health::of(&off, Some(&standing(false)), NOW);
             assert_eq!((health.word, health.more), ("Disabled", more));
         }
+    }
+
+    #[test]
+    fn an_attempt_that_is_due_has_no_time_in_the_past() {
+        let next = |due_at| {
+            let standing = Standing {
+                next_due_at: Some(due_at),
+                ..standing(true)
+            };
+            Health::of(&webhook(), Some(&standing), NOW).next
+        };
+        assert_eq!(next(NOW), Some(NextAttempt::Now));
+        assert_eq!(next(NOW.plus_ms(-1)), Some(NextAttempt::Now));
+        let later = NOW.plus_ms(1);
+        assert_eq!(next(later), Some(NextAttempt::At(When(later))));
     }
 
     #[test]
@@ -262,6 +343,10 @@ mod tests {
         assert_eq!(bar.good, "M1 38h8v2h-8z");
         assert_eq!(bar.waiting, "M1 36h8v2h-8z");
         assert_eq!(bar.bad, "M231 0h8v40h-8z");
+        let end = format!("1 failed attempt tried again, {} not delivered", u64::MAX);
+        assert_eq!(bar.words(), format!("3 delivered, {end}"));
+        let bar = Bar::of(&[tally(hour, 0, 17, 0)], NOW);
+        assert_eq!(bar.words(), "0 delivered, 17 failed attempts tried again");
         assert!(Bar::of(&[], NOW).is_empty());
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Shell {
     /// Which of the ways to go is this one.
     pub(crate) tab: Tab,
     /// What was just done, after a form was sent.
-    pub(crate) said: Option<&'static str>,
+    pub(crate) said: Option<String>,
     pub(crate) style: String,
     pub(crate) script: String,
 }
@@ -92,7 +92,6 @@ const SAID: &[(&str, &str)] = &[
         "revoked",
         "The token is revoked. Nobody gets in with it any more.",
     ),
-    ("kept", "How long the log is kept is changed."),
     ("role", "Their role is changed."),
     ("removed", "They have no access here any more."),
     ("user-created", "The user is created and can sign in."),
@@ -124,7 +123,7 @@ impl Shell {
                 may_administer: visit.may(Role::Administer),
             }),
             tab,
-            said: said.map(|(_, words)| *words),
+            said: said.map(|(_, words)| (*words).to_owned()),
             style: assets::style_path(),
             script: assets::script_path(),
         }

@@ -162,6 +162,9 @@ fn meaning(webhook: &Webhook, standing: Option<&Standing>) -> &'static str {
     let Some(standing) = standing.filter(|standing| standing.latest.is_some()) else {
         return "Nothing was sent to it yet. Send a test to see whether it is reached.";
     };
+    if health::is_untried(webhook, standing) {
+        return "The latest call failed before that. Send a test to see whether it is reached.";
+    }
     match (standing.failing_since, standing.retrying) {
         (Some(_), true) => "The latest call failed. What failed is tried again by itself.",
         (Some(_), false) => "The latest call failed, and nothing waits to be tried again.",

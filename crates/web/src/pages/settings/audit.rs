@@ -1,5 +1,7 @@
 //! The audit log of a tenant, or of one of its webhooks, from the newest entry on.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use askama::Template;
 use model::board::{AuditQuery, AuditRow};
 use model::id::WebhookId;
@@ -46,7 +48,7 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
     let webhook = webhook.map(|id| id.to_string()).unwrap_or_default();
     let shown = Log {
         shell: Shell::of(&visit, Tab::Settings, "Audit log"),
-        entries: rows.iter().map(told::told).collect(),
+        entries: tell(&visit, &rows).await?,
         is_part: older_than.is_some() || !webhook.is_empty(),
         older: last
             .map(|number| format!("{path}/settings/audit?webhook={webhook}&before={number}")),
@@ -54,6 +56,25 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         path,
     };
     page(&shown)
+}
+
+/// The entries in words, with what their webhooks are called today.
+pub(super) async fn tell(visit: &Visit, rows: &[AuditRow]) -> Result<Vec<Told>, Trouble> {
+    let (tenant, dialect) = (visit.tenant()?.id, visit.dialect()?);
+    let ids: BTreeSet<WebhookId> = rows.iter().filter_map(|row| row.entry.webhook).collect();
+    let mut names = BTreeMap::new();
+    for id in ids {
+        let webhook = visit.shared.ask(|store| store.webhook(tenant, id)).await?;
+        let name = webhook.and_then(|own| (dialect.board.describe)(&own).name);
+        if let Some(name) = name.filter(|name| !name.trim().is_empty()) {
+            names.insert(id, name);
+        }
+    }
+    let told = |row: &AuditRow| {
+        let name = row.entry.webhook.and_then(|id| names.get(&id));
+        told::told(row, name.map(String::as_str))
+    };
+    Ok(rows.iter().map(told).collect())
 }
 
 pub(super) async fn page_of_log(

@@ -1,46 +1,116 @@
-//! How long a tenant's log is kept: days of its own, or what the server does by default.
+//! How long a tenant's log is kept: days of its own, or what the server does by default. A shorter
+//! time removes something for good, so whoever chooses one is asked first.
 
+use askama::Template;
 use model::people::Role;
 
-use super::show::{self, DAY_MS, Typed};
+use super::show::{self, DAY_MS, SAID_KEPT, Typed};
 use crate::pages::faults::Faults;
-use crate::pages::layout::path_of;
-use crate::pages::page::{Needs, Page, post};
-use crate::pages::shown::{Shown, Trouble, go_to};
+use crate::pages::layout::{Shell, Tab, path_of};
+use crate::pages::page::{Needs, Page, get, post};
+use crate::pages::shown::{Shown, Trouble, go_to, page};
+use crate::pages::view::Lasting;
 use crate::pages::visit::Visit;
 
 /// As long as the operator may choose for everybody.
 const DAYS_MAX: i64 = 3_650;
 
+#[derive(Template)]
+#[template(path = "settings/retention.html")]
+struct Confirm {
+    shell: Shell,
+    path: String,
+    /// As it is sent by the form; empty for the default.
+    days: String,
+    new: Lasting,
+    /// The time in force.
+    kept: Lasting,
+}
+
+/// A choice of days; `None` is the default.
+type Days = Option<i64>;
+
 pub(super) fn places() -> Vec<Page> {
     let needs = Needs::Role(Role::Administer);
     let path = "/t/{tenant}/settings/retention";
-    vec![post("retention_post", path, needs, save)]
+    vec![
+        get("retention", path, needs, confirm),
+        post("retention_post", path, needs, save),
+    ]
+}
+
+/// Asks before a shorter time is saved; there is nothing to ask of any other.
+async fn confirm(visit: Visit) -> Result<Shown, Trouble> {
+    let path = format!("{}/settings", path_of(visit.tenant()?));
+    let Some(days) = read(visit.query.get("days").unwrap_or_default()) else {
+        return Ok(go_to(&path));
+    };
+    let (new, kept) = (lasting(&visit, days)?, in_force(&visit).await?);
+    if new >= kept {
+        return Ok(go_to(&path));
+    }
+    page(&Confirm {
+        shell: Shell::of(&visit, Tab::Settings, "Keep the log for a shorter time"),
+        path,
+        days: days.map(|days| days.to_string()).unwrap_or_default(),
+        new: Lasting(new),
+        kept: Lasting(kept),
+    })
 }
 
 async fn save(visit: Visit) -> Result<Shown, Trouble> {
-    let typed = visit.form.get("days").unwrap_or_default().trim().to_owned();
-    let days = match typed.as_str() {
-        "" => None,
-        digits => match digits.parse::<i64>() {
-            Ok(days) if (1..=DAYS_MAX).contains(&days) => Some(days),
-            Ok(_) | Err(_) => {
-                let words = format!(
-                    "Type a whole number of days from 1 to {DAYS_MAX}, or nothing for the default."
-                );
-                let typed = Typed {
-                    days: Some(typed.chars().take(20).collect()),
-                    ..Typed::default()
-                };
-                return show::again(&visit, typed, Faults::one("days", words)).await;
-            }
-        },
+    let typed = visit.form.get("days").unwrap_or_default().trim();
+    let Some(days) = read(typed) else {
+        let words = format!(
+            "Type a whole number of days from 1 to {DAYS_MAX}, or nothing for the default."
+        );
+        let typed = Typed {
+            days: Some(typed.chars().take(20).collect()),
+            ..Typed::default()
+        };
+        return show::again(&visit, typed, Faults::one("days", words)).await;
     };
-    let (tenant, actor, now) = (visit.tenant()?.clone(), visit.actor(), visit.now);
+    let tenant = visit.tenant()?.clone();
+    let path = format!("{}/settings", path_of(&tenant));
+    let is_sure = visit.form.get("sure") == Some("yes");
+    if !is_sure && lasting(&visit, days)? < in_force(&visit).await? {
+        let days = days.map(|days| days.to_string()).unwrap_or_default();
+        return Ok(go_to(&format!("{path}/retention?days={days}")));
+    }
+    let (actor, now) = (visit.actor(), visit.now);
     let kept_ms = days.map(|days| days * DAY_MS);
     visit
         .shared
         .ask(|store| store.set_kept(tenant.id, kept_ms, actor.clone(), now))
         .await?;
-    Ok(go_to(&format!("{}/settings?said=kept", path_of(&tenant))))
+    Ok(go_to(&format!("{path}?said={SAID_KEPT}")))
+}
+
+/// What was typed, if it is a choice at all.
+fn read(typed: &str) -> Option<Days> {
+    match typed.trim() {
+        "" => Some(None),
+        digits => {
+            let days = digits.parse().ok()?;
+            (1..=DAYS_MAX).contains(&days).then_some(Some(days))
+        }
+    }
+}
+
+/// How long a choice keeps the log.
+fn lasting(visit: &Visit, days: Days) -> Result<i64, Trouble> {
+    match days {
+        Some(days) => Ok(days * DAY_MS),
+        None => Ok(visit.dialect()?.policy.kept_ms),
+    }
+}
+
+/// How long the log is kept as things stand.
+async fn in_force(visit: &Visit) -> Result<i64, Trouble> {
+    let id = visit.tenant()?.id;
+    let settings = visit.shared.ask(|store| store.tenant_settings(id)).await?;
+    match settings.and_then(|settings| settings.kept_ms) {
+        Some(own) => Ok(own),
+        None => lasting(visit, None),
+    }
 }

@@ -8,7 +8,7 @@ use model::people::{Role, User};
 use model::tenant::{Permission, Permissions, TokenKind};
 
 use super::audit;
-use super::told::{self, Told};
+use super::told::Told;
 use crate::pages::faults::Faults;
 use crate::pages::layout::{Shell, Tab, path_of};
 use crate::pages::page::{Needs, Page, get};
@@ -18,6 +18,9 @@ use crate::pages::view::{self, Lasting, Tone, When};
 use crate::pages::visit::Visit;
 
 pub(super) const DAY_MS: i64 = 24 * 3_600_000;
+
+/// What is said once a time is saved: which it is.
+pub(super) const SAID_KEPT: &str = "kept";
 
 /// Entries of the audit log that are shown here; the rest is on its own pages.
 const ENTRIES_MAX: usize = 5;
@@ -44,7 +47,9 @@ struct Settings {
     typed: Typed,
     kept_default: Lasting,
     kept_default_from: &'static str,
-    kept_own: Option<Lasting>,
+    /// The time in force.
+    kept: Lasting,
+    is_kept_own: bool,
     entries: Vec<Told>,
 }
 
@@ -109,6 +114,7 @@ pub(super) async fn again(visit: &Visit, typed: Typed, faults: Faults) -> Result
         ..AuditQuery::default()
     };
     let entries = audit::page_of_log(visit, query).await?;
+    let entries = audit::tell(visit, &entries).await?;
     let dialect = visit.dialect()?;
     let typed = Typed {
         days: typed
@@ -120,8 +126,13 @@ pub(super) async fn again(visit: &Visit, typed: Typed, faults: Faults) -> Result
         true => StatusCode::OK,
         false => StatusCode::UNPROCESSABLE_ENTITY,
     };
+    let kept = Lasting(kept_ms.unwrap_or(dialect.policy.kept_ms));
+    let mut shell = Shell::of(visit, Tab::Settings, "Settings");
+    if visit.query.get("said") == Some(SAID_KEPT) {
+        shell.said = Some(format!("The log is kept for {kept}."));
+    }
     let page = Settings {
-        shell: Shell::of(visit, Tab::Settings, "Settings"),
+        shell,
         path: format!("{}/settings", path_of(&tenant)),
         faults,
         tokens: tokens.iter().map(TokenView::of).collect(),
@@ -137,8 +148,9 @@ pub(super) async fn again(visit: &Visit, typed: Typed, faults: Faults) -> Result
             true => "as the operator of this server set it",
             false => "as is usual for this platform",
         },
-        kept_own: kept_ms.map(Lasting),
-        entries: entries.iter().map(told::told).collect(),
+        kept,
+        is_kept_own: kept_ms.is_some(),
+        entries,
     };
     page_with(status, &page)
 }

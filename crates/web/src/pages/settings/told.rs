@@ -20,6 +20,8 @@ pub(super) struct Told {
     /// Goes on behind the actor's name.
     pub(super) deed: String,
     pub(super) webhook: Option<i64>,
+    /// What the webhook is called, if people gave it a name.
+    pub(super) name: Option<String>,
     pub(super) facts: Vec<Fact>,
 }
 
@@ -31,7 +33,7 @@ pub(super) struct Fact {
     pub(super) after: String,
 }
 
-pub(super) fn told(row: &AuditRow) -> Told {
+pub(super) fn told(row: &AuditRow, name: Option<&str>) -> Told {
     let entry = &row.entry;
     let detail: Value = serde_json::from_str(&entry.detail).unwrap_or(Value::Null);
     let mut facts = facts(&detail);
@@ -46,6 +48,7 @@ pub(super) fn told(row: &AuditRow) -> Told {
         actor,
         deed: deed(&entry.action, &detail),
         webhook: entry.webhook.map(|id| id.0),
+        name: name.map(|name| view::short(name, VALUE_CHARS_MAX)),
         facts,
     }
 }
@@ -74,10 +77,10 @@ fn deed(action: &str, detail: &Value) -> String {
         "role.taken" => format!("took {}\u{2019}s access away", short("user")),
         "retention.changed" => "changed how long the log is kept".to_owned(),
         "deliveries.retried" if !text("delivery").is_empty() => {
-            format!("had the delivery {} sent again", short("delivery"))
+            format!("sent the delivery {} again", short("delivery"))
         }
-        "deliveries.retried" => format!("had {} sent again", deliveries(count("count"))),
-        "deliveries.stopped" => format!("had {} sent no more", deliveries(count("count"))),
+        "deliveries.retried" => format!("sent {} again", deliveries(count("count"))),
+        "deliveries.stopped" => format!("stopped {}", deliveries(count("count"))),
         "errand.begun" if text("what") == "retry_failed" => format!(
             "asked for everything that failed to be sent again ({})",
             deliveries(count("expected"))
@@ -106,10 +109,22 @@ fn facts(detail: &Value) -> Vec<Fact> {
     };
     match (detail.get("before"), detail.get("after")) {
         (Some(Value::Object(before)), Some(Value::Object(after))) => {
-            between(before, after, detail.get("changed"))
+            between(&scoped(before), &scoped(after), detail.get("changed"))
         }
-        _ => single(detail),
+        _ => single(&scoped(detail)),
     }
+}
+
+/// The same with one list of what a webhook is for, in which everything has a word.
+fn scoped(detail: &Map<String, Value>) -> Map<String, Value> {
+    let mut detail = detail.clone();
+    if detail.get("any_scope").is_some_and(Value::is_boolean) {
+        let is_any = detail.remove("any_scope") == Some(Value::Bool(true));
+        if let (true, Some(Value::Array(scopes))) = (is_any, detail.get_mut("scopes")) {
+            scopes.push(Value::from("everything"));
+        }
+    }
+    detail
 }
 
 /// What differs between two states of a thing, and what is only known to differ.
@@ -157,6 +172,10 @@ fn single(detail: &Map<String, Value>) -> Vec<Fact> {
             "delivery" if detail.len() == 1 => continue,
             // Of a thing that is new, what it does not have goes without saying.
             _ if own.is_null() || own.as_array().is_some_and(Vec::is_empty) => continue,
+            "default" if *own == Value::Bool(false) => continue,
+            "enabled" | "active" if *own == Value::Bool(true) => continue,
+            // A tenant's page tells of programs' tokens only.
+            "kind" if own.as_str() == Some("program") => continue,
             _ => (label(key), None, value(Some(own))),
         };
         let before = before.map(|before| match key.as_str() {
@@ -183,8 +202,7 @@ fn label(key: &str) -> String {
     let words = match key {
         "target_url" => "URL",
         "topics" => "Called for",
-        "scopes" => "Only for",
-        "any_scope" => "For all there is",
+        "scopes" => "For",
         "retries_max" => "Retries",
         "headers" => "Header lines",
         other => {
@@ -225,7 +243,7 @@ mod tests {
     use super::*;
 
     fn tell(action: &str, detail: &Value) -> Told {
-        told(&AuditRow {
+        let row = AuditRow {
             number: 1,
             entry: AuditEntry {
                 at: Timestamp::from_millis(0),
@@ -234,7 +252,8 @@ mod tests {
                 webhook: Some(WebhookId(3)),
                 detail: detail.to_string(),
             },
-        })
+        };
+        told(&row, None)
     }
 
     fn lines(told: &Told) -> Vec<String> {
@@ -289,14 +308,20 @@ mod tests {
             ),
             (
                 "deliveries.retried",
+                json!({"count": 3}),
+                "sent 3 deliveries again",
+                vec![],
+            ),
+            (
+                "deliveries.retried",
                 json!({"delivery": "dlv_1_2"}),
-                "had the delivery dlv_1_2 sent again",
+                "sent the delivery dlv_1_2 again",
                 vec![],
             ),
             (
                 "deliveries.stopped",
                 json!({"count": 1, "deliveries": ["dlv_1_2"]}),
-                "had 1 delivery sent no more",
+                "stopped 1 delivery",
                 vec!["Deliveries: dlv_1_2"],
             ),
             (
@@ -316,6 +341,43 @@ mod tests {
                 json!({"odd_field": {"a": 1}}),
                 "did \u{201c}something.new\u{201d}",
                 vec!["Odd field: {\"a\":1}"],
+            ),
+        ] {
+            let told = tell(action, &detail);
+            assert_eq!(told.deed, deed, "{action}");
+            assert_eq!(lines(&told), facts, "{action}");
+        }
+    }
+
+    #[test]
+    fn what_goes_without_saying_is_left_out_and_everything_has_a_word() {
+        for (action, detail, deed, facts) in [
+            (
+                "webhook.created",
+                json!({"target_url": "https://a/", "enabled": true, "topics": ["x"],
+                       "scopes": [], "any_scope": true}),
+                "created the webhook",
+                vec!["URL: https://a/", "Called for: x", "For: everything"],
+            ),
+            (
+                "webhook.created",
+                json!({"enabled": false, "scopes": ["democon"], "any_scope": false}),
+                "created the webhook",
+                vec!["Enabled: no", "For: democon"],
+            ),
+            (
+                "webhook.changed",
+                json!({"before": {"scopes": ["democon"], "any_scope": false},
+                       "after": {"scopes": [], "any_scope": true}}),
+                "changed the webhook",
+                vec!["For: democon > everything"],
+            ),
+            (
+                "token.created",
+                json!({"name": "till", "permissions": "webhooks:read", "active": true,
+                       "default": false, "kind": "program"}),
+                "made the token \u{201c}till\u{201d}",
+                vec!["Name: till", "Permissions: webhooks:read"],
             ),
         ] {
             let told = tell(action, &detail);

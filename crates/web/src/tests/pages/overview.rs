@@ -113,7 +113,7 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
     }
     let page = look.get(&path).await;
     assert!(
-        page.says("1 delivered, 1 retried, 0 failed"),
+        page.says("1 delivered, 1 failed attempt tried again"),
         "{}",
         page.words()
     );

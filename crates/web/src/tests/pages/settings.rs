@@ -65,6 +65,9 @@ async fn what_is_wrong_with_a_new_token_stands_at_its_field_and_nothing_typed_is
     let house = House::new().await;
     let path = format!("{}/tokens", settings(&house).await);
     let mut admin = house.browser_with(Role::Administer).await;
+    let form = admin.get(&format!("{path}/new")).await;
+    assert_eq!(form.body.matches("type=\"checkbox\"").count(), 3);
+    assert!(!form.body.contains(" checked"), "{}", form.body);
     for (name, permission, words) in [
         ("", "webhooks:read", "Give it a name of 1 to 255"),
         ("a\nb", "webhooks:read", "Give it a name of 1 to 255"),
@@ -213,8 +216,11 @@ async fn how_long_the_log_is_kept_is_days_or_the_default() {
     let path = settings(&house).await;
     let tenant = house.tenant("bigevents").await;
     let mut admin = house.browser_with(Role::Administer).await;
-    let words = "for 30 days after they were accepted, as is usual for this platform";
+    let words = "for 30 days after they were accepted. That is the default, as is usual for this \
+                 platform.";
     assert!(admin.get(&path).await.says(words));
+    let log = admin.get(&format!("/t/{tenant}/log")).await;
+    assert!(log.says("stay in the log for 30 days after they were accepted."));
     let save = async |admin: &mut Browser<'_>, days: &str| {
         admin
             .post(&format!("{path}/retention"), &[("days", days)])
@@ -224,13 +230,20 @@ async fn how_long_the_log_is_kept_is_days_or_the_default() {
         let settings = house.store.tenant_settings(tenant).await.unwrap().unwrap();
         settings.kept_ms
     };
-    assert_eq!(save(&mut admin, " 7 ").await.status, 303);
-    assert_eq!(kept().await, Some(7 * 24 * 3_600_000));
-    let page = admin.get(&path).await;
-    assert!(page.says("for 7 days after they were accepted, as is set here"));
+    let saved = format!("{path}?said=kept");
+    let longer = save(&mut admin, " 40 ").await;
+    assert_eq!(longer.leads_to(), (303, saved.as_str()));
+    assert_eq!(kept().await, Some(40 * 24 * 3_600_000));
+    let page = admin.get(&saved).await;
+    assert!(
+        page.says("The log is kept for 40 days."),
+        "{}",
+        page.words()
+    );
+    assert!(page.says("for 40 days after they were accepted. That is set here."));
     assert!(
         page.body
-            .contains("name=\"days\" inputmode=\"numeric\" autocomplete=\"off\" value=\"7\"")
+            .contains("name=\"days\" inputmode=\"numeric\" autocomplete=\"off\" value=\"40\"")
     );
     for bad in ["0", "-1", "3651", "1.5", "x", "99999999999999999999"] {
         let answer = save(&mut admin, bad).await;
@@ -238,15 +251,62 @@ async fn how_long_the_log_is_kept_is_days_or_the_default() {
         assert!(answer.body.contains(&format!("value=\"{bad}\"")), "{bad}");
         assert!(answer.says("Type a whole number of days from 1 to 3650"));
     }
-    assert_eq!(kept().await, Some(7 * 24 * 3_600_000));
-    assert_eq!(save(&mut admin, "").await.status, 303);
+    assert_eq!(kept().await, Some(40 * 24 * 3_600_000));
+    let sure = [("days", ""), ("sure", "yes")];
+    let done = admin.post(&format!("{path}/retention"), &sure).await;
+    assert_eq!(done.leads_to(), (303, saved.as_str()));
     assert_eq!(kept().await, None);
-    let words = "Kept before: 7 days after: as this server does by default";
+    let words = "Kept before: 40 days after: as this server does by default";
     assert!(
         admin.get(&path).await.says(words),
         "{}",
         admin.get(&path).await.words()
     );
+}
+
+#[tokio::test]
+async fn a_shorter_time_for_the_log_is_asked_about_first() {
+    let house = House::new().await;
+    let path = settings(&house).await;
+    let tenant = house.tenant("bigevents").await;
+    let kept = async || {
+        let settings = house.store.tenant_settings(tenant).await.unwrap().unwrap();
+        settings.kept_ms
+    };
+    let mut admin = house.browser_with(Role::Administer).await;
+    let place = format!("{path}/retention");
+    let asked = admin.post(&place, &[("days", "5")]).await;
+    let question = format!("{place}?days=5");
+    assert_eq!(asked.leads_to(), (303, question.as_str()));
+    assert_eq!(kept().await, None);
+    let page = admin.get(&question).await;
+    for words in [
+        "5 days instead of 30 days: deliveries that were accepted more than 5 days ago and have \
+         ended are removed for good.",
+        "Remove them",
+        "Leave it as it is",
+    ] {
+        assert!(page.says(words), "{words}: {}", page.words());
+    }
+    assert_eq!(kept().await, None);
+    for nothing_to_ask in ["30", "31", "0", "x"] {
+        let answer = admin.get(&format!("{place}?days={nothing_to_ask}")).await;
+        assert_eq!(answer.leads_to(), (303, path.as_str()), "{nothing_to_ask}");
+    }
+    let mut editor = house.browser_with(Role::Edit).await;
+    assert_eq!(editor.get(&question).await.status, 403);
+    let sure = [("days", "5"), ("sure", "yes")];
+    assert_eq!(editor.post(&place, &sure).await.status, 403);
+    assert_eq!(kept().await, None);
+    let done = admin.post(&place, &sure).await;
+    let saved = format!("{path}?said=kept");
+    assert_eq!(done.leads_to(), (303, saved.as_str()));
+    assert_eq!(kept().await, Some(5 * 24 * 3_600_000));
+    assert!(admin.get(&saved).await.says("The log is kept for 5 days."));
+    assert_eq!(admin.post(&place, &[("days", "4")]).await.status, 303);
+    assert_eq!(admin.post(&place, &[("days", "")]).await.status, 303);
+    assert_eq!(kept().await, None);
+    assert!(admin.get(&saved).await.says("The log is kept for 30 days."));
 }
 
 #[tokio::test]
@@ -285,9 +345,15 @@ async fn the_audit_log_is_paged_and_can_be_of_one_webhook() {
         older.words()
     );
     assert!(!older.body.contains(">Older<"));
+    let change = r#"{"comment":"Till <sync>"}"#;
+    house
+        .ask(asking("PATCH", &format!("{WEBHOOKS}{first}/")).json(change))
+        .await;
     let of_one = look.get(&format!("{path}/audit?webhook={first}")).await;
-    assert!(of_one.says("changed the webhook (webhook 1)"));
-    assert!(of_one.says("created the webhook (webhook 1)"));
+    let named = "changed the webhook \u{201c}Till &#60;sync&#62;\u{201d} (webhook 1)";
+    assert!(of_one.says(named), "{}", of_one.words());
+    assert!(of_one.says(named));
+    assert!(of_one.says("(webhook 1)"));
     assert!(!of_one.says("(webhook 2)"));
     let other = house.tenant("othercorp").await;
     let user = house.user("other", false).await;

@@ -801,10 +801,16 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
         "Paused because its receiver asked to be left alone, until 2026-11-20 18:10:00 UTC",
         "The latest call failed. What failed is tried again by itself.",
         "Answered 503, failed",
-        "0 delivered, 1 failed and retried, 0 given up",
+        "0 delivered, 1 failed attempt tried again",
     ] {
         assert!(page.says(words), "{words}: {}", page.words());
     }
     house.pass_ms(600_001);
-    assert!(root.get(&path).await.says("Failing since"));
+    let page = root.get(&path).await;
+    assert!(page.says("Failing since"));
+    assert!(
+        page.says("Next attempt now, or as soon as there is room"),
+        "{}",
+        page.words()
+    );
 }
