@@ -48,7 +48,10 @@ const SAID: &[(&str, &str)] = &[
     ("created", "The webhook is created."),
     ("saved", "Saved."),
     ("unchanged", "Nothing was changed."),
-    ("enabled", "The webhook is enabled."),
+    (
+        "enabled",
+        "The webhook is enabled. What it missed can be sent again from its log.",
+    ),
     (
         "disabled",
         "The webhook is disabled. What was waiting is cancelled.",

@@ -146,15 +146,20 @@ fn between(
         .collect();
     let changed = changed.and_then(Value::as_array).into_iter().flatten();
     for field in changed.filter_map(Value::as_str) {
-        // The filter is shown as the topics and scopes that it is made of.
-        if field == "filter" || before.contains_key(field) {
-            continue;
+        // The filter is shown as the topics and scopes that it is made of. What changed and looks
+        // the same before and after is what is masked.
+        let is_masked = before.contains_key(field) && before.get(field) == after.get(field);
+        let words = match is_masked {
+            true => "user or password changed",
+            false => "changed",
+        };
+        if field != "filter" && (is_masked || !before.contains_key(field)) {
+            facts.push(Fact {
+                label: label(field),
+                before: None,
+                after: words.to_owned(),
+            });
         }
-        facts.push(Fact {
-            label: label(field),
-            before: None,
-            after: "changed".to_owned(),
-        });
     }
     facts
 }
@@ -282,6 +287,16 @@ mod tests {
                 "Called for: x > nothing",
                 "Settings: changed"
             ]
+        );
+    }
+
+    #[test]
+    fn a_change_of_what_is_masked_is_told_without_it() {
+        let side = json!({"target_url": "https://***@a/", "enabled": true});
+        let detail = json!({"changed": ["target_url"], "before": side, "after": side});
+        assert_eq!(
+            lines(&tell("webhook.changed", &detail)),
+            ["URL: user or password changed"]
         );
     }
 
