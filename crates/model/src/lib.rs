@@ -27,6 +27,7 @@ pub mod schedule;
 pub mod address;
 pub mod target;
 
+pub mod around;
 pub mod board;
 pub mod contract;
 pub mod query;

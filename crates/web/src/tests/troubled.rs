@@ -3,18 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use model::board::{
-    AuditQuery, AuditRow, Bystander, Count, Errand, ErrandKind, LogPage, LogQuery, LogRow,
-    NewErrand, NotificationQuery, NotificationRow, NotificationStory, Standing, TenantQuery,
-    TenantSettings, TokenRow, WebhookFound, WebhookSearch,
-};
+use model::around::Around;
 use model::contract::{
-    Backlog, BacklogMark, Board, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener,
-    People, Reply, Requeue, Requeued, Settlement, Store, StoreError,
+    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply,
+    Requeue, Requeued, Settlement, Store, StoreError,
 };
-use model::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
+use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
-use model::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
 use model::query::{
     Applied, AuditEntry, Declaration, DeliveryPage, DeliveryQuery, DeliveryStory, KeptAnswer,
     WebhookPage, WebhookQuery,
@@ -248,190 +243,9 @@ impl Catalog for Troubled {
     }
 }
 
-impl People for Troubled {
-    fn has_users(&self) -> Reply<bool> {
-        self.store.has_users()
-    }
-
-    fn users(&self, tenant: Option<TenantId>) -> Reply<Vec<User>> {
-        self.store.users(tenant)
-    }
-
-    fn user(&self, name: String) -> Reply<Option<(User, PasswordHash)>> {
-        self.store.user(name)
-    }
-
-    fn create_user(&self, user: NewUser, at: Timestamp) -> Reply<User> {
-        self.store.create_user(user, at)
-    }
-
-    fn change_user(&self, user: UserId, change: UserChange, at: Timestamp) -> Reply<Option<User>> {
-        self.store.change_user(user, change, at)
-    }
-
-    fn set_role(
-        &self,
-        tenant: TenantId,
-        user: UserId,
-        role: Option<Role>,
-        actor: String,
-        at: Timestamp,
-    ) -> Reply<bool> {
-        self.store.set_role(tenant, user, role, actor, at)
-    }
-
-    fn begin_session(
-        &self,
-        session: TokenHash,
-        user: UserId,
-        verified: Option<PasswordHash>,
-        until: Timestamp,
-        at: Timestamp,
-    ) -> Reply<bool> {
-        self.store.begin_session(session, user, verified, until, at)
-    }
-
-    fn session(&self, session: TokenHash, at: Timestamp) -> Reply<Option<User>> {
-        self.store.session(session, at)
-    }
-
-    fn end_session(&self, session: TokenHash) -> Reply<()> {
-        self.store.end_session(session)
-    }
-
-    fn create_link(&self, link: TokenHash, user: UserId, until: Timestamp) -> Reply<()> {
-        self.store.create_link(link, user, until)
-    }
-
-    fn use_link(&self, link: TokenHash, at: Timestamp) -> Reply<Option<User>> {
-        self.store.use_link(link, at)
-    }
-
-    fn failures(&self, name: TokenHash) -> Reply<Option<Failures>> {
-        self.store.failures(name)
-    }
-
-    fn try_sign_in(&self, name: TokenHash, at: Timestamp) -> Reply<Option<Failures>> {
-        self.store.try_sign_in(name, at)
-    }
-}
-
-impl Board for Troubled {
-    fn find_tenants(&self, query: TenantQuery) -> Reply<Vec<Tenant>> {
-        self.store.find_tenants(query)
-    }
-
-    fn tenant_settings(&self, tenant: TenantId) -> Reply<Option<TenantSettings>> {
-        self.store.tenant_settings(tenant)
-    }
-
-    fn set_kept(
-        &self,
-        tenant: TenantId,
-        kept_ms: Option<i64>,
-        actor: String,
-        at: Timestamp,
-    ) -> Reply<()> {
-        self.store.set_kept(tenant, kept_ms, actor, at)
-    }
-
-    fn find_webhooks(&self, tenant: TenantId, query: WebhookSearch) -> Reply<WebhookFound> {
-        self.store.find_webhooks(tenant, query)
-    }
-
-    fn standings(
-        &self,
-        tenant: TenantId,
-        webhooks: Vec<WebhookId>,
-        since: Timestamp,
-    ) -> Reply<Vec<Standing>> {
-        self.store.standings(tenant, webhooks, since)
-    }
-
-    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage> {
-        self.store.log(tenant, query)
-    }
-
-    fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> Reply<Vec<LogRow>> {
-        self.store.log_rows(tenant, deliveries)
-    }
-
-    fn notifications(
-        &self,
-        tenant: TenantId,
-        query: NotificationQuery,
-    ) -> Reply<Vec<NotificationRow>> {
-        self.store.notifications(tenant, query)
-    }
-
-    fn notification(
-        &self,
-        tenant: TenantId,
-        id: NotificationId,
-    ) -> Reply<Option<NotificationStory>> {
-        self.store.notification(tenant, id)
-    }
-
-    fn notification_by_key(
-        &self,
-        tenant: TenantId,
-        key: String,
-    ) -> Reply<Option<NotificationStory>> {
-        self.store.notification_by_key(tenant, key)
-    }
-
-    fn bystanders(
-        &self,
-        tenant: TenantId,
-        notification: NotificationId,
-        after: Option<WebhookId>,
-        limit: usize,
-    ) -> Reply<Vec<Bystander>> {
-        self.store.bystanders(tenant, notification, after, limit)
-    }
-
-    fn count_errand(
-        &self,
-        tenant: TenantId,
-        webhook: WebhookId,
-        what: ErrandKind,
-        at: Timestamp,
-    ) -> Reply<Count> {
-        self.store.count_errand(tenant, webhook, what, at)
-    }
-
-    fn begin_errand(&self, errand: NewErrand, at: Timestamp) -> Reply<Errand> {
-        self.store.begin_errand(errand, at)
-    }
-
-    fn errand(&self, tenant: TenantId, id: ErrandId) -> Reply<Option<Errand>> {
-        self.store.errand(tenant, id)
-    }
-
-    fn running_errands(&self, tenant: TenantId, webhook: WebhookId) -> Reply<Vec<Errand>> {
-        self.store.running_errands(tenant, webhook)
-    }
-
-    fn tokens(&self, tenant: Option<TenantId>) -> Reply<Vec<TokenRow>> {
-        self.store.tokens(tenant)
-    }
-
-    fn revoke_token(
-        &self,
-        tenant: Option<TenantId>,
-        token: TokenId,
-        actor: String,
-        at: Timestamp,
-    ) -> Reply<bool> {
-        self.store.revoke_token(tenant, token, actor, at)
-    }
-
-    fn note_uses(&self, uses: Vec<(TokenHash, Timestamp)>) -> Reply<()> {
-        self.store.note_uses(uses)
-    }
-
-    fn audit_page(&self, tenant: TenantId, query: AuditQuery) -> Reply<Vec<AuditRow>> {
-        self.store.audit_page(tenant, query)
+impl Around for Troubled {
+    fn inner(&self) -> &dyn Store {
+        self.store.as_ref()
     }
 }
 

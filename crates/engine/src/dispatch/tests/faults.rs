@@ -7,20 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::board::{
-    AuditQuery, AuditRow, Bystander, Count, Errand, ErrandKind, LogPage, LogQuery, LogRow,
-    NewErrand, NotificationQuery, NotificationRow, NotificationStory, Standing, TenantQuery,
-    TenantSettings, TokenRow, WebhookFound, WebhookSearch,
-};
+use model::around::Around;
 use model::contract::{
-    Backlog, BacklogMark, Board, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener,
-    People, Reply, Requeue, Requeued, Settlement, Store, StoreError,
+    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply,
+    Requeue, Requeued, Settlement, Store, StoreError,
 };
 use model::delivery::Due;
 use model::dice::Dice;
-use model::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
+use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
-use model::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
 use model::query::{
     Applied, AuditEntry, Declaration, DeliveryPage, DeliveryQuery, DeliveryStory, KeptAnswer,
     WebhookPage, WebhookQuery,
@@ -333,190 +328,9 @@ impl Catalog for Faults {
     }
 }
 
-impl People for Faults {
-    fn has_users(&self) -> Reply<bool> {
-        self.inner.has_users()
-    }
-
-    fn users(&self, tenant: Option<TenantId>) -> Reply<Vec<User>> {
-        self.inner.users(tenant)
-    }
-
-    fn user(&self, name: String) -> Reply<Option<(User, PasswordHash)>> {
-        self.inner.user(name)
-    }
-
-    fn create_user(&self, user: NewUser, at: Timestamp) -> Reply<User> {
-        self.inner.create_user(user, at)
-    }
-
-    fn change_user(&self, user: UserId, change: UserChange, at: Timestamp) -> Reply<Option<User>> {
-        self.inner.change_user(user, change, at)
-    }
-
-    fn set_role(
-        &self,
-        tenant: TenantId,
-        user: UserId,
-        role: Option<Role>,
-        actor: String,
-        at: Timestamp,
-    ) -> Reply<bool> {
-        self.inner.set_role(tenant, user, role, actor, at)
-    }
-
-    fn begin_session(
-        &self,
-        session: TokenHash,
-        user: UserId,
-        verified: Option<PasswordHash>,
-        until: Timestamp,
-        at: Timestamp,
-    ) -> Reply<bool> {
-        self.inner.begin_session(session, user, verified, until, at)
-    }
-
-    fn session(&self, session: TokenHash, at: Timestamp) -> Reply<Option<User>> {
-        self.inner.session(session, at)
-    }
-
-    fn end_session(&self, session: TokenHash) -> Reply<()> {
-        self.inner.end_session(session)
-    }
-
-    fn create_link(&self, link: TokenHash, user: UserId, until: Timestamp) -> Reply<()> {
-        self.inner.create_link(link, user, until)
-    }
-
-    fn use_link(&self, link: TokenHash, at: Timestamp) -> Reply<Option<User>> {
-        self.inner.use_link(link, at)
-    }
-
-    fn failures(&self, name: TokenHash) -> Reply<Option<Failures>> {
-        self.inner.failures(name)
-    }
-
-    fn try_sign_in(&self, name: TokenHash, at: Timestamp) -> Reply<Option<Failures>> {
-        self.inner.try_sign_in(name, at)
-    }
-}
-
-impl Board for Faults {
-    fn find_tenants(&self, query: TenantQuery) -> Reply<Vec<Tenant>> {
-        self.inner.find_tenants(query)
-    }
-
-    fn tenant_settings(&self, tenant: TenantId) -> Reply<Option<TenantSettings>> {
-        self.inner.tenant_settings(tenant)
-    }
-
-    fn set_kept(
-        &self,
-        tenant: TenantId,
-        kept_ms: Option<i64>,
-        actor: String,
-        at: Timestamp,
-    ) -> Reply<()> {
-        self.inner.set_kept(tenant, kept_ms, actor, at)
-    }
-
-    fn find_webhooks(&self, tenant: TenantId, query: WebhookSearch) -> Reply<WebhookFound> {
-        self.inner.find_webhooks(tenant, query)
-    }
-
-    fn standings(
-        &self,
-        tenant: TenantId,
-        webhooks: Vec<WebhookId>,
-        since: Timestamp,
-    ) -> Reply<Vec<Standing>> {
-        self.inner.standings(tenant, webhooks, since)
-    }
-
-    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage> {
-        self.inner.log(tenant, query)
-    }
-
-    fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> Reply<Vec<LogRow>> {
-        self.inner.log_rows(tenant, deliveries)
-    }
-
-    fn notifications(
-        &self,
-        tenant: TenantId,
-        query: NotificationQuery,
-    ) -> Reply<Vec<NotificationRow>> {
-        self.inner.notifications(tenant, query)
-    }
-
-    fn notification(
-        &self,
-        tenant: TenantId,
-        id: NotificationId,
-    ) -> Reply<Option<NotificationStory>> {
-        self.inner.notification(tenant, id)
-    }
-
-    fn notification_by_key(
-        &self,
-        tenant: TenantId,
-        key: String,
-    ) -> Reply<Option<NotificationStory>> {
-        self.inner.notification_by_key(tenant, key)
-    }
-
-    fn bystanders(
-        &self,
-        tenant: TenantId,
-        notification: NotificationId,
-        after: Option<WebhookId>,
-        limit: usize,
-    ) -> Reply<Vec<Bystander>> {
-        self.inner.bystanders(tenant, notification, after, limit)
-    }
-
-    fn count_errand(
-        &self,
-        tenant: TenantId,
-        webhook: WebhookId,
-        what: ErrandKind,
-        at: Timestamp,
-    ) -> Reply<Count> {
-        self.inner.count_errand(tenant, webhook, what, at)
-    }
-
-    fn begin_errand(&self, errand: NewErrand, at: Timestamp) -> Reply<Errand> {
-        self.inner.begin_errand(errand, at)
-    }
-
-    fn errand(&self, tenant: TenantId, id: ErrandId) -> Reply<Option<Errand>> {
-        self.inner.errand(tenant, id)
-    }
-
-    fn running_errands(&self, tenant: TenantId, webhook: WebhookId) -> Reply<Vec<Errand>> {
-        self.inner.running_errands(tenant, webhook)
-    }
-
-    fn tokens(&self, tenant: Option<TenantId>) -> Reply<Vec<TokenRow>> {
-        self.inner.tokens(tenant)
-    }
-
-    fn revoke_token(
-        &self,
-        tenant: Option<TenantId>,
-        token: TokenId,
-        actor: String,
-        at: Timestamp,
-    ) -> Reply<bool> {
-        self.inner.revoke_token(tenant, token, actor, at)
-    }
-
-    fn note_uses(&self, uses: Vec<(TokenHash, Timestamp)>) -> Reply<()> {
-        self.inner.note_uses(uses)
-    }
-
-    fn audit_page(&self, tenant: TenantId, query: AuditQuery) -> Reply<Vec<AuditRow>> {
-        self.inner.audit_page(tenant, query)
+impl Around for Faults {
+    fn inner(&self) -> &dyn Store {
+        self.inner.as_ref()
     }
 }
 
