@@ -63,6 +63,19 @@ impl Form {
         }
     }
 
+    /// Whether it says one JSON text a line. No name for that is registered, and these are in use.
+    pub(crate) fn is_json_lines(&self) -> bool {
+        const NAMES: [&str; 6] = [
+            "application/x-ndjson",
+            "application/ndjson",
+            "application/jsonl",
+            "application/x-jsonl",
+            "application/jsonlines",
+            "application/x-jsonlines",
+        ];
+        NAMES.contains(&self.kind.as_str())
+    }
+
     pub(crate) fn unknown(&self) -> Refusal {
         Refusal::UnknownForm(self.whole.clone())
     }

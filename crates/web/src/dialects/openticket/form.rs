@@ -18,8 +18,8 @@ use super::super::form::{Choice, Control, Field, Form, Group, Text, TextKind};
 use super::fields::{Fields, Settings};
 use super::kinds::{Offer, happening, happenings};
 use super::typed::{RELATED, given};
-use super::webhooks::{edited, fields_of, written};
-use super::{OpenTicket, explain, guid, sample, wire};
+use super::webhooks::{edited, fields_of, new_webhook};
+use super::{OpenTicket, explain, sample, wire};
 use crate::body::Query;
 
 pub(super) fn board(open: &Arc<OpenTicket>) -> Board {
@@ -65,17 +65,7 @@ impl Forms for OpenTicket {
         let given = given(typed, None);
         let fields = Fields::read(&given.fields, None, self.bounds());
         let fields = given.judged(fields)?;
-        let draw = |end| around.shared.draw(end);
-        Ok(NewWebhook {
-            tenant: around.tenant.id,
-            key: Some(guid::fresh(draw)),
-            target_url: fields.url,
-            disabled: None,
-            filter: fields.settings.filter(),
-            settings: written(&fields.settings)?,
-            headers: wire::webhook_headers(&guid::nonce(draw)),
-            retries_max: Some(fields.retries),
-        })
+        new_webhook(around.shared, around.tenant.id, fields)
     }
 
     fn change(&self, _: &Around<'_>, old: &Webhook, typed: &Query) -> Result<Webhook, Refusal> {

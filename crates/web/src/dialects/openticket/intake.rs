@@ -21,16 +21,6 @@ use crate::meters::Intake;
 use crate::route::{Admitted, Answer};
 use crate::state::Shared;
 
-/// Each of these is one trigger a line.
-const LINES: [&str; 6] = [
-    "application/x-ndjson",
-    "application/ndjson",
-    "application/jsonl",
-    "application/x-jsonl",
-    "application/jsonlines",
-    "application/x-jsonlines",
-];
-
 /// One trigger as it was handed in, sound or not.
 type Read = Result<Draft, Refusal>;
 
@@ -126,7 +116,7 @@ fn answer_batch(all: impl Iterator<Item = Result<Done, Refusal>>) -> Result<Answ
 fn read(open: &OpenTicket, request: &Admitted) -> Result<(Vec<Read>, bool), Refusal> {
     let form = Form::of(&request.asked.headers);
     let kinds = &open.kinds;
-    if LINES.contains(&form.kind.as_str()) {
+    if form.is_json_lines() {
         let text = input::text(&request.body)?;
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         bounded(lines.clone().count())?;

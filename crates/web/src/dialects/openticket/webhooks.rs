@@ -21,7 +21,7 @@ use super::log::Invocation;
 use super::{OpenTicket, answer, guid, input, log, wire};
 use crate::auth::Need;
 use crate::route::{Admitted, Answer, Asked};
-use crate::state::refused;
+use crate::state::{Shared, refused};
 
 /// How often a change is made anew because somebody else changed the webhook meanwhile.
 const SAVE_TRIES: usize = 8;
@@ -102,6 +102,25 @@ pub(super) async fn show_webhook(
     answer::ok(&open.show(&request, &webhook, Some(invocations))?)
 }
 
+/// The webhook that these fields make, with a name and a nonce of its own.
+pub(super) fn new_webhook(
+    shared: &Shared,
+    tenant: TenantId,
+    fields: Fields,
+) -> Result<NewWebhook, Refusal> {
+    let draw = |end| shared.draw(end);
+    Ok(NewWebhook {
+        tenant,
+        key: Some(guid::fresh(draw)),
+        target_url: fields.url,
+        disabled: None,
+        filter: fields.settings.filter(),
+        settings: written(&fields.settings)?,
+        headers: wire::webhook_headers(&guid::nonce(draw)),
+        retries_max: Some(fields.retries),
+    })
+}
+
 pub(super) async fn create_webhook(
     open: Arc<OpenTicket>,
     request: Admitted,
@@ -117,17 +136,7 @@ pub(super) async fn create_webhook(
             return Err(Refusal::Invalid(faults));
         }
     };
-    let draw = |end| request.shared.draw(end);
-    let new = NewWebhook {
-        tenant: owner.id,
-        key: Some(guid::fresh(draw)),
-        target_url: fields.url,
-        disabled: None,
-        filter: fields.settings.filter(),
-        settings: written(&fields.settings)?,
-        headers: wire::webhook_headers(&guid::nonce(draw)),
-        retries_max: Some(fields.retries),
-    };
+    let new = new_webhook(&request.shared, owner.id, fields)?;
     let actor = request.holder.actor(owner, Permission::WebhooksWrite);
     let at = request.shared.clock.now();
     // Not repeated if the answer is lost: that could make two.

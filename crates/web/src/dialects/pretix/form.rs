@@ -10,13 +10,13 @@ use model::board::WebhookThen;
 use model::notification::NewNotification;
 use model::refusal::Refusal;
 use model::target::masked;
-use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
+use model::webhook::{NewWebhook, Webhook};
 
 use super::super::board::{Around, Board, Described, Fact, Forms, Happened, Verdict, listed};
 use super::super::form::{Choice, Control, Field, Form, Group, Text, TextKind};
 use super::fields::{Fields, Settings};
 use super::typed::{ALL, MORE_EVENTS, SOME, judge};
-use super::webhooks::{edited, fields_of, written};
+use super::webhooks::{edited, fields_of, new_webhook};
 use super::{Pretix, explain, sample};
 use crate::body::Query;
 
@@ -101,7 +101,7 @@ impl Forms for Pretix {
 
     fn create(&self, around: &Around<'_>, typed: &Query) -> Result<NewWebhook, Refusal> {
         let fields = judge(&self.kinds, around, None, typed)?;
-        new_webhook(around, fields)
+        new_webhook(around.tenant.id, fields, around.now)
     }
 
     fn change(
@@ -192,23 +192,6 @@ impl Forms for Pretix {
     fn explain(&self, happened: &Happened<'_>, then: &WebhookThen) -> Verdict {
         explain::explain(&self.kinds, happened, then)
     }
-}
-
-fn new_webhook(around: &Around<'_>, fields: Fields) -> Result<NewWebhook, Refusal> {
-    let asked = Disabled {
-        at: around.now,
-        cause: DisabledCause::Asked,
-    };
-    Ok(NewWebhook {
-        tenant: around.tenant.id,
-        key: None,
-        target_url: fields.target_url,
-        disabled: (!fields.enabled).then_some(asked),
-        filter: fields.settings.filter(),
-        settings: written(&fields.settings)?,
-        headers: Headers::default(),
-        retries_max: None,
-    })
 }
 
 impl Pretix {

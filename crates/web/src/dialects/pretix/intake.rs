@@ -25,16 +25,6 @@ use crate::meters::Intake;
 use crate::route::{Admitted, Answer};
 use crate::state::{Shared, refused};
 
-/// Each of these is one notification a line.
-const LINES: [&str; 6] = [
-    "application/x-ndjson",
-    "application/ndjson",
-    "application/jsonl",
-    "application/x-jsonl",
-    "application/jsonlines",
-    "application/x-jsonlines",
-];
-
 /// 2020-01-01T00:00:00Z: ids made here count microseconds from then, and stay below 2^53 until
 /// the year 2305, so that every language can hold them.
 const IDS_BEGIN_MS: i64 = 1_577_836_800_000;
@@ -148,7 +138,7 @@ fn read(
         }
         Ok(draft)
     };
-    if LINES.contains(&form.kind.as_str()) {
+    if form.is_json_lines() {
         // Each line by itself: one that is not text spoils no other.
         let lines = request.body.split(|byte| *byte == b'\n');
         let lines = lines.filter(|line| !line.trim_ascii().is_empty());

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use model::contract::StoreError;
-use model::id::WebhookId;
+use model::id::{TenantId, WebhookId};
 use model::query::WebhookQuery;
 use model::refusal::Refusal;
 use model::tenant::{Event, Permission};
+use model::time::Timestamp;
 use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
 
 use super::fields::{Bounds, Fields, Given, Settings};
@@ -97,11 +98,25 @@ pub(super) async fn create_webhook(
     let fields = read(&pretix, &request, true).await?.over(None);
     let fields = fields.map_err(Refusal::Invalid)?;
     let at = request.shared.clock.now();
+    let new = new_webhook(tenant, fields, at)?;
+    let actor = request.actor(Permission::WebhooksWrite)?;
+    // Not repeated if the answer is lost: that could make two.
+    let created = request.shared.store.create_webhook(new, actor, at).await;
+    let created = created.map_err(|error| refused(&error))?;
+    answered(&request, StatusCode::CREATED, &created).await
+}
+
+/// The webhook that these fields make.
+pub(super) fn new_webhook(
+    tenant: TenantId,
+    fields: Fields,
+    at: Timestamp,
+) -> Result<NewWebhook, Refusal> {
     let asked = Disabled {
         at,
         cause: DisabledCause::Asked,
     };
-    let new = NewWebhook {
+    Ok(NewWebhook {
         tenant,
         key: None,
         target_url: fields.target_url,
@@ -110,12 +125,7 @@ pub(super) async fn create_webhook(
         settings: written(&fields.settings)?,
         headers: Headers::default(),
         retries_max: None,
-    };
-    let actor = request.actor(Permission::WebhooksWrite)?;
-    // Not repeated if the answer is lost: that could make two.
-    let created = request.shared.store.create_webhook(new, actor, at).await;
-    let created = created.map_err(|error| refused(&error))?;
-    answered(&request, StatusCode::CREATED, &created).await
+    })
 }
 
 pub(super) async fn replace_webhook(
