@@ -22,7 +22,7 @@ use crate::sqlite::writer::Shared;
 pub fn open(path: &Path, meters: &mut Registry) -> Result<Arc<dyn Store>, OpenError> {
     let shared = Shared::default();
     shared.meters.register(meters);
-    Ok(Arc::new(open::threads(path, shared, None)?))
+    Ok(Arc::new(open::threads(path, shared, None, None)?))
 }
 
 /// In memory. Every operation runs on the calling thread when it is called, and its reply is
@@ -84,8 +84,10 @@ pub mod probe {
     use std::sync::Arc;
 
     use model::contract::Store;
+    use prometheus_client::registry::Registry;
 
     use crate::sqlite;
+    pub use crate::sqlite::syncing::Disk;
     use crate::{OpenError, Shared, open};
 
     /// Every statement the store runs.
@@ -99,6 +101,19 @@ pub mod probe {
             path,
             Shared::default(),
             Some(pages),
+            None,
         )?))
+    }
+
+    /// A store with threads that is as durable as `disk` says.
+    pub fn open_on_disk(
+        path: &Path,
+        meters: &mut Registry,
+        disk: impl Disk + 'static,
+    ) -> Result<Arc<dyn Store>, OpenError> {
+        let shared = Shared::default();
+        shared.meters.register(meters);
+        let disk: Box<dyn Disk> = Box::new(disk);
+        Ok(Arc::new(open::threads(path, shared, None, Some(disk))?))
     }
 }

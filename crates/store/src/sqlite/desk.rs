@@ -1,9 +1,10 @@
 //! The desk: one writer and some readers, as threads in production, inline in tests and
 //! simulation. The only place with threads.
 //!
-//! The writer takes all jobs that have arrived, runs them as one transaction, then answers. Jobs
-//! that sweep get a transaction of their own in between. Queues are bounded: what does not fit is
-//! `Busy` at once. If one of the threads panics, the whole desk ends and nobody waits in vain.
+//! The writer takes all jobs that have arrived and runs them as one transaction; they are answered
+//! once it is durable (`syncing.rs`). Jobs that sweep get a transaction of their own in between.
+//! Queues are bounded: what does not fit is `Busy` at once. If one of the threads panics, the whole
+//! desk ends and nobody waits in vain.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +13,9 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::sqlite::fault::{Fault, broken};
+use crate::sqlite::moving::Moving;
 use crate::sqlite::queue::{Class, Queue, Taken, Weighed, lock};
+use crate::sqlite::syncing::{Disk, Syncing, Told};
 use crate::sqlite::writer::{Job, Shared, Tx, Writer};
 
 /// Reading threads. The first takes only what is quick, so that nobody waits for a login because
@@ -21,6 +24,13 @@ pub(crate) const READERS: usize = 2;
 
 const _: () = assert!(READERS > 1);
 
+/// A group of so little comes of a quiet house: the writer waits for the disk itself, which spares
+/// two threads waking each other.
+const ALONE_MAX: usize = 2;
+
+/// A group grows to this while the disk is waited for, so that what it holds is bounded.
+const GROUP_WEIGHT_MAX: usize = 2_048;
+
 pub(crate) enum Desk {
     Threads(Threads),
     Inline(Box<Inline>),
@@ -28,8 +38,7 @@ pub(crate) enum Desk {
 
 pub(crate) struct Threads {
     shared: Arc<Shared>,
-    writing: Arc<Queue<WriteJob>>,
-    reading: Arc<Queue<ReadJob>>,
+    ends: Ends,
     /// Each thread holds a clone until it has closed its file.
     closed: tokio::sync::watch::Receiver<()>,
 }
@@ -51,7 +60,8 @@ struct ReadJob {
 }
 
 trait Asked: Send {
-    fn run(self: Box<Self>, conn: &Connection);
+    /// `durable` returns once what was seen is, or says that it never will be.
+    fn run(self: Box<Self>, conn: &Connection, durable: &dyn Fn() -> bool);
 }
 
 impl Desk {
@@ -62,43 +72,57 @@ impl Desk {
         }))
     }
 
+    /// `mover` is the connection that moves the log, `disk` what makes it durable.
     pub(crate) fn threads(
         writer: Writer,
+        mover: Connection,
         readers: Vec<Connection>,
+        disk: Box<dyn Disk>,
         shared: Arc<Shared>,
     ) -> std::io::Result<Self> {
         let (open, closed) = tokio::sync::watch::channel(());
         let open = Arc::new(open);
-        let threads = Threads {
-            shared: Arc::clone(&shared),
-            writing: Arc::new(Queue::default()),
-            reading: Arc::new(Queue::default()),
-            closed,
+        let ends = Ends {
+            writing: Arc::default(),
+            reading: Arc::default(),
+            syncing: Arc::new(Syncing::new(disk)),
+            moving: Arc::default(),
         };
-        let ends = threads.ends();
-        let (reading, readers_left) = std::sync::mpsc::channel::<()>();
+        let (others, others_left) = std::sync::mpsc::channel::<()>();
         for (index, conn) in readers.into_iter().enumerate() {
-            let (ends, open, reading) = (ends.clone(), Arc::clone(&open), reading.clone());
-            std::thread::Builder::new()
-                .name(format!("store reader {index}"))
-                .spawn(move || {
-                    read_on(&conn, &ends, index > 0);
-                    drop(conn);
-                    drop((open, reading));
-                })?;
-        }
-        drop(reading);
-        std::thread::Builder::new()
-            .name("store writer".to_owned())
-            .spawn(move || {
-                let conn = write_on(writer, &shared, &ends);
-                // The last one to close moves the log into the file. Two that close at the same
-                // time each take the other for the last.
-                while readers_left.recv().is_ok() {}
+            let ends = ends.clone();
+            let held = (Arc::clone(&open), others.clone());
+            start(format!("store reader {index}"), move || {
+                read_on(&conn, &ends, index > 0);
                 drop(conn);
-                drop(open);
+                drop(held);
             })?;
-        Ok(Self::Threads(threads))
+        }
+        let (own, held) = (ends.clone(), (Arc::clone(&open), others));
+        start("store mover".to_owned(), move || {
+            move_on(&mover, &own);
+            drop(mover);
+            drop(held);
+        })?;
+        let (own, held, given) = (ends.clone(), Arc::clone(&open), Arc::clone(&shared));
+        start("store syncer".to_owned(), move || {
+            sync_on(&given, &own);
+            drop(held);
+        })?;
+        let (own, given) = (ends.clone(), Arc::clone(&shared));
+        start("store writer".to_owned(), move || {
+            let conn = write_on(writer, &given, &own);
+            // The last one to close moves the log into the file. Two that close at the same
+            // time each take the other for the last.
+            while others_left.recv().is_ok() {}
+            drop(conn);
+            drop(open);
+        })?;
+        Ok(Self::Threads(Threads {
+            shared,
+            ends,
+            closed,
+        }))
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -151,7 +175,7 @@ impl Desk {
                 let meters = &threads.shared.meters;
                 // Before it is put, so that the count never falls below zero.
                 meters.queued.inc_by(weight_of(weight));
-                if let Err(refused) = threads.writing.put(WriteJob { class, weight, job }) {
+                if let Err(refused) = threads.ends.writing.put(WriteJob { class, weight, job }) {
                     meters.queued.dec_by(weight_of(weight));
                     if matches!(refused, StoreError::Busy) {
                         meters.busy.inc();
@@ -184,7 +208,7 @@ impl Desk {
         match self {
             Self::Threads(threads) => {
                 let job = Box::new(Question { work, reply });
-                if let Err(refused) = threads.reading.put(ReadJob { class, job }) {
+                if let Err(refused) = threads.ends.reading.put(ReadJob { class, job }) {
                     if matches!(refused, StoreError::Busy) {
                         threads.shared.meters.busy.inc();
                     }
@@ -196,7 +220,7 @@ impl Desk {
                 let Some(writer) = writer.as_ref() else {
                     return ready(Err(broken("the store is closed")));
                 };
-                Box::new(Question { work, reply }).run(writer.conn());
+                Box::new(Question { work, reply }).run(writer.conn(), &|| true);
             }
         }
         wait_for(answer)
@@ -205,7 +229,7 @@ impl Desk {
     /// Whether the readers are there; that the writer is, its answer shows.
     pub(crate) fn readers_live(&self) -> bool {
         match self {
-            Self::Threads(threads) => threads.reading.lives(),
+            Self::Threads(threads) => threads.ends.reading.lives(),
             Self::Inline(_) => true,
         }
     }
@@ -213,7 +237,7 @@ impl Desk {
     pub(crate) fn close(&self) -> Reply<()> {
         match self {
             Self::Threads(threads) => {
-                threads.ends().close();
+                threads.ends.close();
                 let mut closed = threads.closed.clone();
                 Box::pin(async move {
                     // An error says that every sender is gone, and so every thread.
@@ -234,31 +258,39 @@ impl Desk {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.ends().close();
+        self.ends.close();
     }
 }
 
-impl Threads {
-    fn ends(&self) -> Ends {
-        Ends {
-            writing: Arc::clone(&self.writing),
-            reading: Arc::clone(&self.reading),
-        }
-    }
-}
-
-/// Both queues, to be closed together.
+/// What the threads have in common, to be closed together.
 #[derive(Clone)]
 struct Ends {
     writing: Arc<Queue<WriteJob>>,
     reading: Arc<Queue<ReadJob>>,
+    syncing: Arc<Syncing>,
+    moving: Arc<Moving>,
 }
 
 impl Ends {
+    /// The writer closes the rest once it has done what it has.
     fn close(&self) {
         self.writing.close();
         self.reading.close();
+        self.moving.close();
     }
+
+    fn die(&self) {
+        // The writer's queue last: whoever hears from it that it died finds all so.
+        self.reading.die();
+        self.moving.close();
+        self.syncing.die();
+        self.writing.die();
+    }
+}
+
+fn start(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name(name);
+    thread.spawn(work).map(drop)
 }
 
 /// If the thread that holds this panics, whoever waits for any thread is let go.
@@ -268,22 +300,26 @@ impl Drop for LastWill<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("a thread of the store has panicked, the store ends");
-            // The writer's last: whoever hears from its queue that it died finds both so.
-            self.0.reading.die();
-            self.0.writing.die();
+            self.0.die();
         }
     }
 }
 
 fn write_on(mut writer: Writer, shared: &Shared, ends: &Ends) -> Connection {
     let _will = LastWill(ends);
+    let Ends {
+        writing,
+        syncing,
+        moving,
+        ..
+    } = ends;
     loop {
-        match ends.writing.take_group() {
+        match writing.take_group() {
             Taken::Group(jobs) => {
-                let weight: usize = jobs.iter().map(|job| job.weight).sum();
-                shared.meters.queued.dec_by(weight_of(weight));
-                let jobs = jobs.into_iter().map(|job| job.job).collect();
-                writer.run(jobs).tell(shared);
+                if write_group(&mut writer, jobs, shared, ends) == Told::Doubtful {
+                    ends.die();
+                }
+                moving.look(&writer);
             }
             Taken::Nothing => {
                 if writer.notice_others()
@@ -291,16 +327,68 @@ fn write_on(mut writer: Writer, shared: &Shared, ends: &Ends) -> Connection {
                 {
                     listener.changed_elsewhere();
                 }
+                moving.look(&writer);
             }
-            Taken::Closed => return writer.into_conn(),
+            Taken::Closed => {
+                syncing.close();
+                return writer.into_conn();
+            }
         }
     }
+}
+
+/// Runs jobs and whatever comes while the disk is busy, and has it made durable.
+fn write_group(writer: &mut Writer, jobs: Vec<WriteJob>, shared: &Shared, ends: &Ends) -> Told {
+    let syncing = &ends.syncing;
+    let mut weight = 0;
+    let mut taken = |jobs: &[WriteJob]| {
+        let own: usize = jobs.iter().map(|job| job.weight).sum();
+        shared.meters.queued.dec_by(weight_of(own));
+        weight += own;
+        weight
+    };
+    let mut total = taken(&jobs);
+    let mut group = writer.open(jobs.len());
+    writer.add(&mut group, unpacked(jobs));
+    let mut waited = false;
+    while syncing.is_busy() {
+        waited = true;
+        if total >= GROUP_WEIGHT_MAX {
+            syncing.wait_until_free();
+        } else if let Some(more) = ends.writing.take_more(|| syncing.is_busy()) {
+            total = taken(&more);
+            writer.add(&mut group, unpacked(more));
+        }
+    }
+    let number = syncing.begin();
+    let done = writer.commit(group);
+    if !waited && total <= ALONE_MAX || !done.has_written() {
+        return syncing.finish_here(number, done, shared);
+    }
+    syncing.put(number, done);
+    Told::Sound
+}
+
+fn unpacked(jobs: Vec<WriteJob>) -> Vec<Box<dyn Job>> {
+    jobs.into_iter().map(|job| job.job).collect()
+}
+
+fn sync_on(shared: &Shared, ends: &Ends) {
+    let _will = LastWill(ends);
+    if ends.syncing.run(shared, || ends.writing.nudge()) == Told::Doubtful {
+        ends.die();
+    }
+}
+
+fn move_on(conn: &Connection, ends: &Ends) {
+    let _will = LastWill(ends);
+    ends.moving.run(conn);
 }
 
 fn read_on(conn: &Connection, ends: &Ends, sweeps_too: bool) {
     let _will = LastWill(ends);
     while let Some(ReadJob { job, .. }) = ends.reading.take_one(sweeps_too) {
-        job.run(conn);
+        job.run(conn, &|| ends.syncing.wait_for_durable());
     }
 }
 
@@ -383,7 +471,7 @@ where
     T: Send,
     F: FnOnce(&Connection) -> Result<T, Fault> + Send,
 {
-    fn run(self: Box<Self>, conn: &Connection) {
+    fn run(self: Box<Self>, conn: &Connection, durable: &dyn Fn() -> bool) {
         let Self { work, reply } = *self;
         if reply.is_closed() {
             return;
@@ -397,7 +485,12 @@ where
                 tx.commit()?;
                 Ok(found)
             });
-        drop(reply.send(found.map_err(Fault::told)));
+        let found = found.map_err(Fault::told);
+        let found = match durable() {
+            true => found,
+            false => Err(broken("the store has ended")),
+        };
+        drop(reply.send(found));
     }
 }
 

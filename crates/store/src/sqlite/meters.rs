@@ -9,6 +9,7 @@ use tokio::time::Instant;
 pub(crate) struct Meters {
     commits: Counter,
     commit_duration: Histogram,
+    sync_duration: Histogram,
     group_jobs: Histogram,
     /// Jobs, notifications and settlements that wait for the writer.
     pub(crate) queued: Gauge,
@@ -22,6 +23,7 @@ impl Default for Meters {
             commits: Counter::default(),
             // 0.1 ms to 3.3 s.
             commit_duration: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            sync_duration: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
             // 1 to 8,192.
             group_jobs: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
             queued: Gauge::default(),
@@ -40,9 +42,15 @@ impl Meters {
         );
         registry.register_with_unit(
             "willcall_store_commit_duration",
-            "From the beginning of a transaction to the end of its commit",
+            "From the beginning of a transaction to the end of its commit, before it is on the disk",
             Unit::Seconds,
             self.commit_duration.clone(),
+        );
+        registry.register_with_unit(
+            "willcall_store_sync_duration",
+            "How long the disk took to make transactions durable",
+            Unit::Seconds,
+            self.sync_duration.clone(),
         );
         registry.register(
             "willcall_store_group_jobs",
@@ -72,5 +80,9 @@ impl Meters {
             .observe(began_at.elapsed().as_secs_f64());
         self.group_jobs
             .observe(f64::from(u32::try_from(jobs).unwrap_or(u32::MAX)));
+    }
+
+    pub(crate) fn synced(&self, began_at: Instant) {
+        self.sync_duration.observe(began_at.elapsed().as_secs_f64());
     }
 }

@@ -16,6 +16,7 @@ use crate::OpenError;
 use crate::examine;
 use crate::migrate;
 use crate::sqlite::desk::{Desk, READERS};
+use crate::sqlite::syncing::{Disk, LogFile};
 use crate::sqlite::writer::{Shared, Writer};
 use crate::sqlite::{Sqlite, statements};
 
@@ -30,10 +31,8 @@ const TRY_AFTER: Duration = Duration::from_millis(20);
 /// Negative numbers are KiB. The writer's indexes at work fit.
 const WRITER_CACHE: i64 = -8_192;
 const READER_CACHE: i64 = -4_096;
-
-/// Pages in the write-ahead log before they are moved to the file: 16 MiB, so that a page written
-/// in many transactions is moved once.
-const CHECKPOINT_PAGES: i64 = 4_096;
+// Moving goes around the cache.
+const MOVER_CACHE: i64 = -64;
 
 /// What the log may keep on the disk after a burst.
 const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
@@ -41,16 +40,22 @@ const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 /// More than there are statements, so that none is ever prepared twice.
 const STATEMENTS_CACHED: usize = 256;
 
-/// `pages` bounds the file; without it the disk does.
+/// `pages` bounds the file; without it the disk does. `disk` stands in for the log's own file.
 pub(crate) fn threads(
     path: &Path,
     shared: Shared,
     pages: Option<u32>,
+    disk: Option<Box<dyn Disk>>,
 ) -> Result<Sqlite, OpenError> {
     let broken = |error: rusqlite::Error| OpenError::of(path, error);
     let (shared, writer) = on_file(path, shared)?;
+    let conn = writer.conn();
+    // The desk syncs the log itself, and has it moved by a thread of its own.
+    conn.pragma_update(None, "synchronous", "normal")
+        .map_err(broken)?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)
+        .map_err(broken)?;
     if let Some(pages) = pages {
-        let conn = writer.conn();
         conn.pragma_update(None, "max_page_count", pages)
             .map_err(broken)?;
     }
@@ -62,7 +67,10 @@ pub(crate) fn threads(
             Ok(conn)
         })
         .collect();
-    let desk = Desk::threads(writer, readers.map_err(broken)?, shared)
+    let mover = Connection::open_with_flags(path, flags(false)).map_err(broken)?;
+    configure(&mover, MOVER_CACHE).map_err(broken)?;
+    let disk = disk.unwrap_or_else(|| Box::new(LogFile::of(path)));
+    let desk = Desk::threads(writer, mover, readers.map_err(broken)?, disk, shared)
         .map_err(|error| OpenError::Broken(path.to_owned(), Arc::new(error)))?;
     Ok(Sqlite { desk })
 }
@@ -116,7 +124,6 @@ fn ready(path: &Path) -> Result<Connection, OpenError> {
         migrate::migrate(&conn)?;
         // Answers the mode it is in then, and fails while somebody else holds the file.
         conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-        conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         conn.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
         for sql in statements() {
             drop(conn.prepare_cached(&sql)?);
@@ -142,6 +149,8 @@ pub(crate) fn configure(conn: &Connection, cache: i64) -> Result<(), rusqlite::E
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    // A plan that looks at values is made anew each time they change: a tenth of a millisecond.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "trusted_schema", false)?;

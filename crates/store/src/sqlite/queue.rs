@@ -160,6 +160,35 @@ impl<J: Weighed> Queue<J> {
         }
     }
 
+    /// What has come for a group that is open, as soon as there is something; nothing once `waits`
+    /// says no. Sweeps stay.
+    pub(crate) fn take_more(&self, waits: impl Fn() -> bool) -> Option<Vec<J>> {
+        let mut inner = lock(&self.inner);
+        loop {
+            if !inner.jobs.is_empty() {
+                let groups_since = inner.groups_since;
+                let jobs = inner.take_jobs();
+                inner.groups_since = groups_since;
+                return Some(jobs);
+            }
+            if !waits() {
+                return None;
+            }
+            inner.waiting += 1;
+            let woken = self.arrived.wait(inner);
+            inner = woken.unwrap_or_else(PoisonError::into_inner);
+            inner.waiting -= 1;
+        }
+    }
+
+    /// Has whoever waits in `take_more` look again.
+    pub(crate) fn nudge(&self) {
+        let waits = lock(&self.inner).waiting > 0;
+        if waits {
+            self.arrived.notify_all();
+        }
+    }
+
     /// The next job; none once the queue is closed and empty. Sweeps come last, and only to who
     /// takes them.
     pub(crate) fn take_one(&self, sweeps_too: bool) -> Option<J> {

@@ -1,6 +1,6 @@
 //! The writer: runs a group of jobs as one transaction, and what jobs work with meanwhile.
 //!
-//! A job that fails is rolled back alone. If the transaction is lost, every job of it is. Nobody
+//! A group may grow while it is open. A job that fails is rolled back alone. If the transaction is lost, every job of it is. Nobody
 //! is told anything before the commit.
 //!
 //! Savepoints cost a copy of every page that a job touches. So a group of jobs that can be run
@@ -32,7 +32,9 @@ const KEEP: &str = "release job";
 const UNDO: &str = "rollback to job";
 const DATA_VERSION: &str = "pragma data_version";
 // Passive: waits for nobody.
-const CHECKPOINT: &str = "pragma wal_checkpoint(passive)";
+pub(crate) const CHECKPOINT: &str = "pragma wal_checkpoint(passive)";
+// Moves nothing, only counts.
+const LOG_PAGES: &str = "pragma wal_checkpoint(noop)";
 const LATEST_ACCEPTED: &str = "select accepted_at from notification order by id desc limit 1";
 
 pub(crate) const STATEMENTS: &[&str] = &[
@@ -44,6 +46,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     UNDO,
     DATA_VERSION,
     CHECKPOINT,
+    LOG_PAGES,
     LATEST_ACCEPTED,
 ];
 
@@ -115,11 +118,24 @@ enum Notice {
     Changed(WebhookId),
 }
 
+/// A transaction that is open, and what its jobs came to so far.
+pub(crate) struct Group {
+    done: Done,
+    began_at: Instant,
+    /// Whether each job is behind a savepoint of its own from here on.
+    careful: bool,
+    /// Why nothing of it can be kept.
+    lost: Option<StoreError>,
+    /// Rows that the connection had changed before.
+    changes_before: u64,
+}
+
 /// What became of a group: jobs to be answered, and what is to be told before that.
 pub(crate) struct Done {
     elsewhere: bool,
     notes: Notes,
     answers: Vec<(Box<dyn Job>, Option<StoreError>)>,
+    written: bool,
 }
 
 impl Writer {
@@ -145,79 +161,115 @@ impl Writer {
 
     /// Runs jobs as one transaction. Tells and answers nothing yet: `Done::tell` does.
     pub(crate) fn run(&mut self, jobs: Vec<Box<dyn Job>>) -> Done {
-        let done = self.run_group(jobs);
+        let mut group = self.open(jobs.len());
+        self.add(&mut group, jobs);
+        self.commit(group)
+    }
+
+    /// Begins a transaction for about so many jobs.
+    pub(crate) fn open(&mut self, jobs: usize) -> Group {
+        let mut group = Group {
+            done: Done {
+                elsewhere: false,
+                notes: Notes::default(),
+                answers: Vec::with_capacity(jobs),
+                written: false,
+            },
+            began_at: Instant::now(),
+            careful: false,
+            lost: None,
+            changes_before: self.conn.total_changes(),
+        };
+        self.begin(&mut group);
+        group
+    }
+
+    /// Runs jobs within an open transaction.
+    pub(crate) fn add(&mut self, group: &mut Group, mut jobs: Vec<Box<dyn Job>>) {
+        if group.lost.is_none() && !group.careful {
+            if jobs.iter().all(|job| job.is_repeatable()) {
+                if self.run_all(&mut jobs, &mut group.done.notes) {
+                    let run = jobs.into_iter().map(|job| (job, None));
+                    group.done.answers.extend(run);
+                    return;
+                }
+                // One of them has failed, and all there were can be run again.
+                let before = std::mem::take(&mut group.done.answers).into_iter();
+                jobs = before.map(|(job, _)| job).chain(jobs).collect();
+                self.roll_back();
+                self.memory = Memory::default();
+                group.done.notes = Notes::default();
+                self.begin(group);
+            }
+            group.careful = true;
+        }
+        let mut rest = jobs.into_iter();
+        while group.lost.is_none()
+            && let Some(mut job) = rest.next()
+        {
+            let refused = self.run_one(job.as_mut(), &mut group.done.notes);
+            group.done.answers.push((job, refused.map(Fault::told)));
+            if self.conn.is_autocommit() {
+                // The error has ended the transaction, and with it what came before in it.
+                let told = fault::broken("the transaction was lost");
+                group.lost = Some(self.lose(&mut group.done, &told));
+            }
+        }
+        if let Some(told) = &group.lost {
+            let lost = rest.map(|job| (job, Some(told.clone())));
+            group.done.answers.extend(lost);
+        }
+    }
+
+    /// Ends the transaction. What it has written is visible then, and durable once the log is
+    /// synced.
+    pub(crate) fn commit(&mut self, mut group: Group) -> Done {
+        if group.lost.is_none() {
+            match self.step(COMMIT) {
+                Ok(()) => {
+                    let changes = self.conn.total_changes();
+                    group.done.written = changes != group.changes_before;
+                    let jobs = group.done.answers.len();
+                    self.shared.meters.committed(group.began_at, jobs);
+                }
+                Err(error) => {
+                    let told = fault::told_of_commit(error);
+                    self.lose(&mut group.done, &told);
+                }
+            }
+        }
         let full = |(_, answer): &(_, Option<_>)| matches!(answer, Some(StoreError::Full));
-        let is_full = done.answers.iter().any(full);
+        let is_full = group.done.answers.iter().any(full);
         if is_full {
-            self.make_room();
+            self.move_log();
         }
         if is_full && !self.full {
             tracing::warn!("no room left on the disk: what is handed in is refused until there is");
         }
         self.full = is_full;
-        done
+        group.done
     }
 
-    /// Moves the log into the file, so that the log's room can be used again.
-    fn make_room(&self) {
-        let moved = self.conn.prepare_cached(CHECKPOINT);
-        if let Err(error) = moved.and_then(|mut moved| moved.query_row([], |_| Ok(()))) {
-            tracing::warn!(%error, "the store is full and its log cannot be moved into the file");
-        }
+    /// Moves the log into the file, so that the log's room can be used again. Answers how many
+    /// pages the log has, and how many of them are moved.
+    pub(crate) fn move_log(&self) -> Option<LogPages> {
+        let moved = log_pages(&self.conn, CHECKPOINT);
+        moved
+            .inspect_err(|error| {
+                tracing::warn!(%error, "the log cannot be moved into the file");
+            })
+            .ok()
     }
 
-    fn run_group(&mut self, mut jobs: Vec<Box<dyn Job>>) -> Done {
-        let mut done = Done {
-            elsewhere: false,
-            notes: Notes::default(),
-            answers: Vec::with_capacity(jobs.len()),
-        };
-        let mut begun = self.begin(&mut done);
-        if begun.is_ok() && jobs.iter().all(|job| job.is_repeatable()) {
-            let began_at = Instant::now();
-            if self.run_all(&mut jobs, &mut done.notes) {
-                done.answers = jobs.into_iter().map(|job| (job, None)).collect();
-                self.commit(&mut done, began_at);
-                return done;
-            }
-            self.roll_back();
-            self.memory = Memory::default();
-            done.notes = Notes::default();
-            begun = self.begin(&mut done);
-        }
-        if let Err(error) = begun {
-            let told = Fault::Sql(error).told();
-            done.answers = lost(jobs, &told);
-            return done;
-        }
-        let began_at = Instant::now();
-        let mut rest = jobs.into_iter();
-        while let Some(mut job) = rest.next() {
-            let refused = self.run_one(job.as_mut(), &mut done.notes);
-            done.answers.push((job, refused.map(Fault::told)));
-            if self.conn.is_autocommit() {
-                // The error has ended the transaction, and with it what came before in it.
-                self.lose(&mut done, rest, &fault::broken("the transaction was lost"));
-                return done;
-            }
-        }
-        self.commit(&mut done, began_at);
-        done
+    /// How long the log is.
+    pub(crate) fn log_pages(&self) -> Option<LogPages> {
+        log_pages(&self.conn, LOG_PAGES).ok()
     }
 
-    fn begin(&mut self, done: &mut Done) -> Result<(), rusqlite::Error> {
-        self.step(BEGIN)?;
-        done.elsewhere |= self.notice_others();
-        Ok(())
-    }
-
-    fn commit(&mut self, done: &mut Done, began_at: Instant) {
-        match self.step(COMMIT) {
-            Ok(()) => self.shared.meters.committed(began_at, done.answers.len()),
-            Err(error) => {
-                let told = fault::told_of_commit(error);
-                self.lose(done, std::iter::empty(), &told);
-            }
+    fn begin(&mut self, group: &mut Group) {
+        match self.step(BEGIN) {
+            Ok(()) => group.done.elsewhere |= self.notice_others(),
+            Err(error) => group.lost = Some(Fault::Sql(error).told()),
         }
     }
 
@@ -284,12 +336,7 @@ impl Writer {
     }
 
     /// Nothing of the group is kept: the answers so far are replaced by why.
-    fn lose(
-        &mut self,
-        done: &mut Done,
-        rest: impl Iterator<Item = Box<dyn Job>>,
-        told: &StoreError,
-    ) {
+    fn lose(&mut self, done: &mut Done, told: &StoreError) -> StoreError {
         self.roll_back();
         self.memory = Memory::default();
         done.notes = Notes::default();
@@ -301,8 +348,7 @@ impl Writer {
         for (_, answer) in &mut done.answers {
             *answer = Some(cause.clone());
         }
-        done.answers
-            .extend(rest.map(|job| (job, Some(cause.clone()))));
+        cause
     }
 
     fn roll_back(&self) {
@@ -324,7 +370,48 @@ impl Writer {
     }
 }
 
+/// How much there is in the log, and how much of it is in the file already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogPages {
+    pub(crate) all: i64,
+    pub(crate) moved: i64,
+}
+
+impl LogPages {
+    /// Pages that are still to be moved.
+    pub(crate) fn left(self) -> i64 {
+        self.all - self.moved
+    }
+}
+
+/// What `pragma`, one of `wal_checkpoint`, says.
+pub(crate) fn log_pages(
+    conn: &Connection,
+    pragma: &'static str,
+) -> Result<LogPages, rusqlite::Error> {
+    conn.prepare_cached(pragma)?.query_row([], |row| {
+        Ok(LogPages {
+            all: row.get(1)?,
+            moved: row.get(2)?,
+        })
+    })
+}
+
 impl Done {
+    /// Whether there is something to be made durable.
+    pub(crate) fn has_written(&self) -> bool {
+        self.written
+    }
+
+    /// Nobody knows whether it is durable: callers are told that, and the listener to look again.
+    pub(crate) fn forsake(&mut self) {
+        self.notes.notices.clear();
+        self.elsewhere = true;
+        for (_, answer) in &mut self.answers {
+            answer.get_or_insert(StoreError::Unknown);
+        }
+    }
+
     /// Tells the listener and then every caller.
     pub(crate) fn tell(self, shared: &Shared) {
         shared.changes.fetch_add(1, Ordering::AcqRel);
@@ -467,10 +554,4 @@ struct Mark {
     accepted: usize,
     catalog_changed: bool,
     errand_begun: bool,
-}
-
-fn lost(jobs: Vec<Box<dyn Job>>, told: &StoreError) -> Vec<(Box<dyn Job>, Option<StoreError>)> {
-    jobs.into_iter()
-        .map(|job| (job, Some(told.clone())))
-        .collect()
 }

@@ -41,4 +41,6 @@ mod settle;
 #[cfg(test)]
 mod standings;
 #[cfg(test)]
+mod syncing;
+#[cfg(test)]
 mod webhooks;

@@ -35,6 +35,10 @@ const FILL_BATCH: u64 = 50;
 const WAITS_FROM_MS: i64 = 3_600_000;
 const WAITS_OVER_MS: i64 = 23 * 3_600_000;
 
+/// Failures are dated so far ahead: however long filling takes, they are no outage for a server
+/// that starts then, whose end would wake all that waits.
+const FAILED_AHEAD_MS: i64 = 600_000;
+
 /// Lanes whose first delivery is due at once.
 pub(crate) const DUE_LANES: usize = 64;
 
@@ -154,6 +158,7 @@ impl Filling {
             true => self.now,
             false => self.now.plus_ms(WAITS_FROM_MS + spread % WAITS_OVER_MS),
         };
+        let failed_at = self.now.plus_ms(FAILED_AHEAD_MS);
         let answer = Answer {
             status: 503,
             headers: Headers::from_pairs([("content-length", b"0".as_slice())]),
@@ -167,9 +172,9 @@ impl Filling {
             },
             round: 1,
             attempts: 0,
-            ended_at: self.now,
+            ended_at: failed_at,
             attempt: Attempt {
-                began_at: self.now,
+                began_at: failed_at,
                 duration_ms: 3,
                 url: "http://127.0.0.1/".to_owned(),
                 request_headers: Headers::default(),
@@ -178,7 +183,7 @@ impl Filling {
             next: Next {
                 state: State::Pending,
                 due_at: Some(due_at),
-                round_began_at: self.now,
+                round_began_at: failed_at,
                 disables_webhook: false,
                 pauses_until: None,
                 ahead: false,
