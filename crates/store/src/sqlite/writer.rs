@@ -1,7 +1,7 @@
 //! The writer: runs a group of jobs as one transaction, and what jobs work with meanwhile.
 //!
-//! A group may grow while it is open. A job that fails is rolled back alone. If the transaction is lost, every job of it is. Nobody
-//! is told anything before the commit.
+//! A group may grow while it is open. A job that fails is rolled back alone. If the transaction is
+//! lost, every job of it is. Nobody is told anything before the commit is durable.
 //!
 //! Savepoints cost a copy of every page that a job touches. So a group of jobs that can be run
 //! twice is run without them first, and only if one of its jobs fails it is rolled back as a whole
