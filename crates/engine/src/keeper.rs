@@ -16,8 +16,11 @@ use crate::pool::Pool;
 
 const PRUNE_EVERY: Duration = Duration::from_secs(5 * 60);
 
-/// The backlog is counted anew so long after it was counted.
+/// The backlog is counted anew so long after it was counted, at the earliest.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
+
+/// What counting took is this part of all time at most, however much there is to count.
+const COUNT_SHARE: u32 = 400;
 
 /// Between two steps of pruning or counting the store belongs to others.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -43,21 +46,25 @@ impl Keeper {
             while Instant::now() < next {
                 self.pool.sweep();
                 if Instant::now() >= count_at {
-                    self.count().await;
-                    count_at = Instant::now() + COUNT_EVERY;
+                    let took = self.count().await;
+                    count_at = Instant::now() + COUNT_EVERY.max(took * COUNT_SHARE);
                 }
                 sleep_until(next.min(Instant::now() + SWEEP_EVERY)).await;
             }
         }
     }
 
-    /// Counts what is owed, in steps. What the store refuses to count stays as it was told last:
-    /// that it refuses is told elsewhere.
-    async fn count(&self) {
+    /// Counts what is owed, in steps, and says how long the store took for it. What the store
+    /// refuses to count stays as it was told last: that it refuses is told elsewhere.
+    async fn count(&self) -> Duration {
         let (mut counts, mut after) = (BTreeMap::new(), None);
+        let mut took = Duration::ZERO;
         loop {
-            let Ok(step) = self.store.backlog(after).await else {
-                return;
+            let asked_at = Instant::now();
+            let step = self.store.backlog(after).await;
+            took += asked_at.elapsed();
+            let Ok(step) = step else {
+                return took;
             };
             for (dialect, count) in step.counts {
                 *counts.entry(dialect).or_default() += count;
@@ -69,6 +76,7 @@ impl Keeper {
             sleep(PAUSE).await;
         }
         self.meters.owed(&counts);
+        took
     }
 
     async fn prune(&self, failing: &mut bool) {

@@ -217,8 +217,9 @@ fn backlog<'a>(
     let family = Family::<[(&'static str, String); 1], Gauge>::default();
     registry.register(
         "willcall_backlog_deliveries",
-        "Deliveries that are owed, by dialect, counted once a minute. Growing though receivers are \
-         well: more is handed in than is sent, see oldest_due_seconds",
+        "Deliveries that are owed, by dialect, counted once a minute, or less often if they are \
+         millions. Growing though receivers are well: more is handed in than is sent, see \
+         oldest_due_seconds",
         family.clone(),
     );
     let gauge = |dialect: &DialectName| {
