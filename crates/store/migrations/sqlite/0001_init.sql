@@ -196,7 +196,7 @@ create table wish (
 -- with them, and every look-up saved counts here. `accepted_at` never falls while ids rise, so
 -- that a time is found among the ids by halving and needs no index.
 create table notification (
-  id integer primary key autoincrement,
+  id integer primary key,
   tenant_id integer not null,
   key text not null,
   action_type text not null,
@@ -214,6 +214,14 @@ create table notification (
   removed_count integer,
   unique (tenant_id, key)
 ) strict;
+
+-- The latest id there was before old notifications were removed. Ids rise for ever: the writer
+-- counts them from here or from the latest there is. Autoincrement would write a row of its own for
+-- each notification.
+create table counted (
+  what text primary key,
+  latest integer not null
+) strict, without rowid;
 
 -- Notifications that nobody wanted: no delivery leads to them when they are to be removed.
 create index notification_unwanted on notification (tenant_id, id) where delivery_count = 0;

@@ -33,8 +33,8 @@ const MAY_BE_TESTED: &str = "
 const ADD: &str = "
     insert into notification
       (tenant_id, key, action_type, event, headers, body, digest, accepted_at, delivery_count,
-       only, about)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+       only, about, id)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
     on conflict (tenant_id, key) do nothing";
 const OWE: &str = "
     insert into delivery (webhook_id, notification_id, state, round, attempts, round_start, due_at)
@@ -72,6 +72,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
     };
     let deliveries = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
     let accepted_at = tx.accepted_at(new.at)?;
+    let id = tx.next_id()?;
     let added = tx.hot.get(tx.conn, ADD)?.execute(params![
         new.tenant.0,
         new.key,
@@ -84,11 +85,12 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         deliveries,
         new.only.map(|webhook| webhook.0),
         new.about,
+        id,
     ])?;
     if added == 0 {
+        tx.memory.latest_id = Some(id - 1);
         return find(tx, new);
     }
-    let id = tx.conn.last_insert_rowid();
     register(tx, new)?;
     let notification = NotificationId(id);
     // After the clock was set back it is due earlier than the one before, and stands by its time.

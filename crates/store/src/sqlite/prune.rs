@@ -39,6 +39,11 @@ const LOGGED: &str = "
     where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
     order by d.notification_id
     limit ?4";
+// Before anything is removed, so that no id is given twice.
+const COUNT: &str = "
+    insert into counted (what, latest)
+    select 'notification', id from notification order by id desc limit 1
+    on conflict (what) do update set latest = max(latest, excluded.latest)";
 const DROP_UNWANTED: &str = "
     delete from notification where id in (
       select id from notification indexed by notification_unwanted
@@ -73,6 +78,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     NEXT_WEBHOOK,
     NEXT_TENANT,
     LOGGED,
+    COUNT,
     DROP_UNWANTED,
     DROP_ATTEMPTS,
     DROP_DELIVERY,
@@ -128,6 +134,7 @@ pub(crate) fn prune(
     now: Timestamp,
 ) -> Result<bool, Fault> {
     let mut budget = Budget(STEP_ROWS);
+    tx.conn.prepare_cached(COUNT)?.execute([])?;
     let kept_from = now.plus_ms(-limits::IDEMPOTENCY_KEPT_MS).as_millis();
     drop_some(tx, DROP_ANSWERS, kept_from, &mut budget)?;
     traces::prune(tx, now, &mut budget)?;

@@ -36,6 +36,11 @@ pub(crate) const CHECKPOINT: &str = "pragma wal_checkpoint(passive)";
 // Moves nothing, only counts.
 const LOG_PAGES: &str = "pragma wal_checkpoint(noop)";
 const LATEST_ACCEPTED: &str = "select accepted_at from notification order by id desc limit 1";
+const LATEST_ID: &str = "
+    select coalesce(max(id), 0) from (
+      select max(id) as id from notification
+      union all
+      select latest from counted where what = 'notification')";
 
 pub(crate) const STATEMENTS: &[&str] = &[
     BEGIN,
@@ -48,6 +53,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     CHECKPOINT,
     LOG_PAGES,
     LATEST_ACCEPTED,
+    LATEST_ID,
 ];
 
 /// Something to be written, and whoever waits for it.
@@ -84,6 +90,8 @@ pub(crate) struct Shared {
 pub(crate) struct Memory {
     /// `accepted_at` of the latest notification.
     pub(crate) accepted_at: Option<Timestamp>,
+    /// The id that was given last to a notification.
+    pub(crate) latest_id: Option<i64>,
     /// Events that are known to be registered.
     pub(crate) events: BTreeSet<(TenantId, String)>,
     pub(crate) envelopes: Envelopes,
@@ -462,6 +470,20 @@ impl Tx<'_> {
         let latest = self.latest_accepted_at()?.max(at);
         self.memory.accepted_at = Some(latest);
         Ok(latest)
+    }
+
+    /// The id for a new notification. Of those that are given some may stay unused.
+    pub(crate) fn next_id(&mut self) -> Result<i64, Fault> {
+        let latest = match self.memory.latest_id {
+            Some(latest) => latest,
+            None => self
+                .conn
+                .prepare_cached(LATEST_ID)?
+                .query_row([], |row| row.get(0))?,
+        };
+        let next: i64 = latest.saturating_add(1);
+        self.memory.latest_id = Some(next);
+        Ok(next)
     }
 
     /// `accepted_at` of the latest notification, the epoch if there is none.

@@ -254,3 +254,43 @@ fn kept_answers_go_after_their_time() {
     let other = wait(given.store.kept_answer("b".to_owned(), TokenHash([3; 32])));
     assert_eq!(other.unwrap(), None);
 }
+
+#[test]
+fn no_id_is_given_twice_though_everything_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    let webhook = given.paid_webhook();
+    let first = given.notified("1", 1_000);
+    let latest = given.notified("2", 1_000);
+    assert!(latest > first);
+    for id in [first, latest] {
+        let id = delivery_id(id, webhook);
+        given.settle(settlement(id, 1_100, answered(200), delivered()));
+    }
+    assert!(!prune(&given, 5_000, 0));
+    assert!(given.log(webhook).is_empty());
+    let next = given.notified("3", 6_000);
+    assert!(next > latest);
+    // Neither after a restart, when nobody remembers.
+    let id = delivery_id(next, webhook);
+    given.settle(settlement(id, 6_100, answered(200), delivered()));
+    assert!(!prune(&given, 7_000, 0));
+    wait(given.store.close()).unwrap();
+    let again = store::open_inline_at(&path).unwrap();
+    let new = given.new_notification("4", 8_000);
+    let Acceptance::Accepted { id, .. } = wait(again.accept(vec![new])).unwrap()[0] else {
+        panic!("it is new");
+    };
+    assert!(id.0 > next);
+}
+
+#[test]
+fn what_was_handed_in_before_takes_no_id() {
+    let given = Given::new();
+    let first = given.notified("1", 1_000);
+    for _ in 0..5 {
+        assert!(known(&given, "1"));
+    }
+    assert_eq!(given.notified("2", 1_000), first + 1);
+}

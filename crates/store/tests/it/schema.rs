@@ -30,6 +30,7 @@ fn every_table_is_strict() {
     let tables = [
         "attempt",
         "audit",
+        "counted",
         "delivery",
         "envelope",
         "errand",
