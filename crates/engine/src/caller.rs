@@ -3,17 +3,20 @@
 //! A receiver that misbehaves is a value, never an error. The whole exchange, from the look-up of
 //! the name to the end of the answer, has one limit.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use model::attempt::{Attempt, FailureKind, Outcome};
 use model::delivery::Due;
 use model::time::{Clock, Timestamp};
 use prometheus_client::metrics::counter::Counter;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::dial::{Dial, Limit, Place};
-use crate::line::Line;
+use crate::line::{Exchange, Line};
 use crate::pool::Pool;
 use crate::request::Prepared;
 
@@ -55,51 +58,39 @@ impl Caller {
             Err(failure) => return Outcome::Failed(failure.clone()),
         };
         let limit = Limit::from_here(prepared.policy.exchange_limit_ms);
-        let request = || prepared.request(due);
-        if let Some(mut line) = self.kept_line(place).await {
-            let exchange = line.exchange(request(), limit).await;
+        // The one timer of the attempt. It is not even set if the answer is there at once.
+        let mut alarm = pin!(sleep_until(limit.deadline()));
+        let request = prepared.request(due);
+        while let Some(mut line) = self.pool.take(place) {
+            let exchange = line.exchange(&request, limit, alarm.as_mut()).await;
             // A line that turns out to be closed costs nothing. One that breaks after the request
             // went out ends the attempt: the receiver may have seen it, and the log has to show
             // every call there was.
             if !exchange.unsent {
-                return self.done(place, line, exchange.reusable, exchange.outcome);
+                return self.done(place, line, exchange);
             }
         }
-        let dialled = tokio::time::timeout_at(limit.deadline(), self.dial.dial(place, limit)).await;
-        let stream = match dialled {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(failure)) => return Outcome::Failed(failure),
-            Err(_) => return Outcome::Failed(limit.missed("the connection")),
+        let mut dialling = self.dial.dial(place, limit);
+        let dialled = poll_fn(|cx| match dialling.as_mut().poll(cx) {
+            Poll::Ready(dialled) => Poll::Ready(Some(dialled)),
+            Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
+        });
+        let stream = match dialled.await {
+            Some(Ok(stream)) => stream,
+            Some(Err(failure)) => return Outcome::Failed(failure),
+            None => return Outcome::Failed(limit.missed("the connection")),
         };
         self.opened.inc();
-        let mut line = match Line::open(stream).await {
-            Ok(line) => line,
-            Err(failure) => return Outcome::Failed(failure),
-        };
-        let exchange = line.exchange(request(), limit).await;
-        self.done(place, line, exchange.reusable, exchange.outcome)
+        let mut line = Line::new(stream);
+        let exchange = line.exchange(&request, limit, alarm).await;
+        self.done(place, line, exchange)
     }
 
-    async fn kept_line(&self, place: &Arc<Place>) -> Option<Box<Line>> {
-        while let Some(mut line) = self.pool.take(place) {
-            if line.is_open().await {
-                return Some(line);
-            }
-        }
-        None
-    }
-
-    fn done(
-        &self,
-        place: &Arc<Place>,
-        line: Box<Line>,
-        reusable: bool,
-        outcome: Outcome,
-    ) -> Outcome {
-        if reusable {
+    fn done(&self, place: &Arc<Place>, line: Line, exchange: Exchange) -> Outcome {
+        if exchange.reusable {
             self.pool.put(place, line);
         }
-        outcome
+        exchange.outcome
     }
 }
 

@@ -3,6 +3,7 @@
 //! Knows no dialect: it sees bytes, headers and a policy. Knows no SQL: it sees the contract.
 //! Everything it holds in memory is in the store as well, so it may end at any moment.
 
+mod answer;
 mod asking;
 mod caller;
 mod dial;

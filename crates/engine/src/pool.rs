@@ -21,7 +21,7 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Kept {
     /// Oldest in front; a place without connections has no entry.
-    lines: BTreeMap<Arc<Place>, VecDeque<(Instant, Box<Line>)>>,
+    lines: BTreeMap<Arc<Place>, VecDeque<(Instant, Line)>>,
     count: usize,
 }
 
@@ -35,7 +35,7 @@ impl Pool {
     }
 
     /// The connection to `place` that was used last, if one is young enough.
-    pub(crate) fn take(&self, place: &Arc<Place>) -> Option<Box<Line>> {
+    pub(crate) fn take(&self, place: &Arc<Place>) -> Option<Line> {
         let now = Instant::now();
         let mut kept = self.lock();
         let lines = kept.lines.get_mut(place)?;
@@ -59,7 +59,7 @@ impl Pool {
         (now - at <= self.kept_for).then_some(line)
     }
 
-    pub(crate) fn put(&self, place: &Arc<Place>, line: Box<Line>) {
+    pub(crate) fn put(&self, place: &Arc<Place>, line: Line) {
         if self.count_max == 0 {
             return;
         }
@@ -100,7 +100,7 @@ impl Pool {
 }
 
 impl Kept {
-    fn pop_any(&mut self) -> Option<(Instant, Box<Line>)> {
+    fn pop_any(&mut self) -> Option<(Instant, Line)> {
         let mut entry = self.lines.first_entry()?;
         let popped = entry.get_mut().pop_front();
         if entry.get().is_empty() {

@@ -1,17 +1,20 @@
-//! Prepared: what all requests to one webhook have in common, made once and not per attempt.
+//! Prepared: what all requests to one webhook have in common, made once and not per attempt; and
+//! the bytes of a request.
 //!
+//! No value of a line can bring a line of its own: each is judged by `http` before it is written.
 //! What is written down of a request is what was sent, with two exceptions. Credentials are
 //! masked, and so is every line of the webhook's own. `Content-Length` and the dedupe key are left
 //! out: they follow from what is known, and would make every delivery's block of headers another
 //! one (the store keeps equal blocks once).
 
+mod lines;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::Uri;
+use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Uri};
-use http_body_util::Full;
 use model::attempt::{Answer, Failure, FailureKind, Outcome};
 use model::contract::LaneTarget;
 use model::dedupe;
@@ -22,7 +25,12 @@ use model::target::{self, Target};
 use model::time::Timestamp;
 use model::webhook::Headers;
 
+use self::lines::{Lines, title_case};
 use crate::dial::Place;
+
+/// A body up to this size is copied behind its head, so that both go out as one piece; a longer
+/// one is handed to the network where it lies.
+const COPIED_BODY_BYTES_MAX: usize = 8 * 1024;
 
 /// Lines that say how the request is framed or where it goes: ours alone.
 const OURS: [HeaderName; 9] = [
@@ -55,20 +63,50 @@ pub(crate) struct Prepared {
     call: Result<Call, Failure>,
 }
 
+/// A request as it goes over the wire.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    /// The head, and a body that is not long.
+    bytes: Vec<u8>,
+    /// A long body.
+    body: Bytes,
+}
+
 /// The URL, taken apart.
 #[derive(Debug)]
 struct Call {
     place: Arc<Place>,
-    uri: Uri,
+    /// The request line, with its end.
+    request_line: Vec<u8>,
     /// All lines that do not depend on the delivery; `Content-Length` holds its place.
-    head: HeaderMap,
+    lines: Lines,
     /// From the URL's user and password; goes last.
     authorization: Option<HeaderValue>,
     recorded: Headers,
     /// Names of the webhook's own lines.
     own: Vec<HeaderName>,
-    /// The header of the dedupe key, and the webhook's name in it.
-    dedupe: Option<(HeaderName, String)>,
+    dedupe: Option<Dedupe>,
+    ready: Ready,
+}
+
+/// The bytes of a head whose delivery has no lines of its own: up to the value of
+/// `Content-Length`, and from its end to the last of the lines that are known before.
+#[derive(Debug, Default)]
+struct Ready {
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+/// The header of the dedupe key.
+#[derive(Debug)]
+struct Dedupe {
+    name: HeaderName,
+    /// As it goes over the wire, with colon and blank.
+    title: String,
+    /// The webhook's name in it.
+    webhook: String,
+    /// No other line has the name, so that it goes last.
+    is_last: bool,
 }
 
 impl Prepared {
@@ -97,15 +135,12 @@ impl Prepared {
         self.call.as_ref().map(|call| &call.place)
     }
 
-    /// The request for this delivery.
-    pub(crate) fn request(&self, due: &Due) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(due.body.clone()));
-        if let Ok(call) = &self.call {
-            *request.method_mut() = Method::POST;
-            *request.uri_mut() = call.uri.clone();
-            *request.headers_mut() = call.stamped(due);
+    /// The request for this delivery. Empty if the URL cannot be called.
+    pub(crate) fn request(&self, due: &Due) -> Request {
+        match &self.call {
+            Ok(call) => call.request(due),
+            Err(_) => Request::default(),
         }
-        request
     }
 
     /// The outcome without the webhook's credentials, which some receivers echo.
@@ -143,8 +178,17 @@ impl Prepared {
         match &self.call {
             Err(_) => Headers::default(),
             Ok(call) if own.is_empty() => call.recorded.clone(),
-            Ok(call) => shown(&call.head_with(own, 0), &call.own),
+            Ok(call) => shown(&call.lines_with(own), &call.own),
         }
+    }
+}
+
+impl Request {
+    /// What is left of it behind the first `written` bytes, in two pieces.
+    pub(crate) fn from(&self, written: usize) -> (&[u8], &[u8]) {
+        let first = self.bytes.get(written..).unwrap_or_default();
+        let then = self.body.get(written.saturating_sub(self.bytes.len())..);
+        (first, then.unwrap_or_default())
     }
 }
 
@@ -155,62 +199,120 @@ impl Call {
             .map_err(|error| format!("its path: {error}"))?;
         let host = HeaderValue::try_from(target.authority)
             .map_err(|_| "its host cannot be written into a request".to_owned())?;
-        let mut head = HeaderMap::with_capacity(8);
-        head.insert(header::HOST, host);
+        let mut lines = Lines::default();
+        lines.put(header::HOST, host);
         if let Ok(user_agent) = HeaderValue::try_from(&policy.user_agent) {
-            head.insert(header::USER_AGENT, user_agent);
+            lines.put(header::USER_AGENT, user_agent);
         }
-        head.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        head.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+        lines.put(header::ACCEPT, HeaderValue::from_static("*/*"));
+        lines.put(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         if let Ok(content_type) = HeaderValue::try_from(&policy.content_type) {
-            head.insert(header::CONTENT_TYPE, content_type);
+            lines.put(header::CONTENT_TYPE, content_type);
         }
         let authorization = target
             .authorization
             .and_then(|text| HeaderValue::try_from(text).ok());
-        add(&mut head, &webhook.headers, authorization.is_some());
+        add(&mut lines, &webhook.headers, authorization.is_some());
         let mut call = Self {
             place: Arc::new(Place {
                 tls: target.tls,
                 host: target.host,
                 port: target.port,
             }),
-            uri: Uri::from(path),
-            head,
+            request_line: format!("POST {} HTTP/1.1\r\n", Uri::from(path)).into_bytes(),
+            lines,
             authorization,
             recorded: Headers::default(),
             own: names(&webhook.headers),
-            dedupe: dedupe_of(webhook, policy),
+            dedupe: None,
+            ready: Ready::default(),
         };
-        call.recorded = shown(&call.head_with(&Headers::default(), 0), &call.own);
+        let lines = call.lines_with(&Headers::default());
+        call.recorded = shown(&lines, &call.own);
+        call.dedupe = Dedupe::of(webhook, policy, &lines);
+        let (before, after) = lines.around(&header::CONTENT_LENGTH);
+        call.ready = Ready {
+            before: [&*call.request_line, &before, b"Content-Length: "].concat(),
+            after: [b"\r\n", &*after].concat(),
+        };
         Ok(call)
     }
 
-    fn stamped(&self, due: &Due) -> HeaderMap {
-        let mut head = self.head_with(&due.headers, due.body.len());
-        if let Some((name, webhook)) = &self.dedupe
-            && let Ok(key) = HeaderValue::try_from(dedupe::key(webhook, &due.key))
-        {
-            head.insert(name, key);
+    fn request(&self, due: &Due) -> Request {
+        let is_copied = due.body.len() <= COPIED_BODY_BYTES_MAX;
+        let mut bytes = Vec::new();
+        // For the number and the dedupe line.
+        let room = self.ready.before.len() + self.ready.after.len() + due.headers.0.len() + 128;
+        bytes.reserve(room + if is_copied { due.body.len() } else { 0 });
+        let appends = self.dedupe.as_ref().is_none_or(|dedupe| dedupe.is_last);
+        if due.headers.is_empty() && appends {
+            bytes.extend_from_slice(&self.ready.before);
+            write_number(&mut bytes, due.body.len());
+            bytes.extend_from_slice(&self.ready.after);
+            if let Some(dedupe) = &self.dedupe
+                && let Ok(key) = HeaderValue::try_from(dedupe.key(due))
+            {
+                bytes.extend_from_slice(dedupe.title.as_bytes());
+                bytes.extend_from_slice(key.as_bytes());
+                bytes.extend_from_slice(b"\r\n");
+            }
+        } else {
+            bytes.extend_from_slice(&self.request_line);
+            self.stamped(due).write(&mut bytes);
         }
-        head
+        bytes.extend_from_slice(b"\r\n");
+        let body = match is_copied {
+            true => {
+                bytes.extend_from_slice(&due.body);
+                Bytes::new()
+            }
+            false => due.body.clone(),
+        };
+        Request { bytes, body }
     }
 
-    fn head_with(&self, own: &Headers, body_bytes: usize) -> HeaderMap {
-        let mut head = self.head.clone();
-        head.insert(header::CONTENT_LENGTH, HeaderValue::from(body_bytes));
-        add(&mut head, own, self.authorization.is_some());
-        if let Some(authorization) = &self.authorization {
-            head.insert(header::AUTHORIZATION, authorization.clone());
+    /// All lines of this delivery.
+    fn stamped(&self, due: &Due) -> Lines {
+        let mut lines = self.lines_with(&due.headers);
+        lines.put(header::CONTENT_LENGTH, HeaderValue::from(due.body.len()));
+        if let Some(dedupe) = &self.dedupe
+            && let Ok(key) = HeaderValue::try_from(dedupe.key(due))
+        {
+            lines.put(dedupe.name.clone(), key);
         }
-        head
+        lines
+    }
+
+    fn lines_with(&self, own: &Headers) -> Lines {
+        let mut lines = self.lines.clone();
+        add(&mut lines, own, self.authorization.is_some());
+        if let Some(authorization) = &self.authorization {
+            lines.put(header::AUTHORIZATION, authorization.clone());
+        }
+        lines
+    }
+}
+
+impl Dedupe {
+    fn of(webhook: &LaneTarget, policy: &Policy, lines: &Lines) -> Option<Self> {
+        let name = HeaderName::try_from(policy.dedupe_header.as_ref()?).ok()?;
+        Some(Self {
+            title: format!("{}: ", title_case(name.as_str())),
+            webhook: webhook.key.clone()?,
+            is_last: !lines.has(&name),
+            name,
+        })
+    }
+
+    fn key(&self, due: &Due) -> String {
+        dedupe::key(&self.webhook, &due.key)
     }
 }
 
 /// Adds lines. Those of the policy are replaced where they stand, those of the framing are left
 /// alone, and what cannot be sent is left out.
-fn add(head: &mut HeaderMap, lines: &Headers, authorized: bool) {
-    for (name, value) in lines.iter() {
+fn add(lines: &mut Lines, added: &Headers, authorized: bool) {
+    for (name, value) in added.iter() {
         let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
         else {
             continue;
@@ -225,11 +327,25 @@ fn add(head: &mut HeaderMap, lines: &Headers, authorized: bool) {
             header::AUTHORIZATION,
         ];
         if single.contains(&name) {
-            head.insert(name, value);
+            lines.put(name, value);
         } else {
-            head.append(name, value);
+            lines.append(name, value);
         }
     }
+}
+
+fn write_number(bytes: &mut Vec<u8>, number: usize) {
+    let mut digits = [0; 20];
+    let (mut left, mut begin) = (number, digits.len());
+    for (place, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + u8::try_from(left % 10).unwrap_or_default();
+        left /= 10;
+        begin = place;
+        if left == 0 {
+            break;
+        }
+    }
+    bytes.extend_from_slice(digits.get(begin..).unwrap_or_default());
 }
 
 /// Credentials of the URL, and what the webhook's own lines say.
@@ -247,14 +363,9 @@ fn names(lines: &Headers) -> Vec<HeaderName> {
         .collect()
 }
 
-fn dedupe_of(webhook: &LaneTarget, policy: &Policy) -> Option<(HeaderName, String)> {
-    let name = HeaderName::try_from(policy.dedupe_header.as_ref()?).ok()?;
-    Some((name, webhook.key.clone()?))
-}
-
 /// The lines as they are written down; `own` are names of lines that may be secrets.
-fn shown(head: &HeaderMap, own: &[HeaderName]) -> Headers {
-    let lines: Vec<(String, Vec<u8>)> = head
+fn shown(lines: &Lines, own: &[HeaderName]) -> Headers {
+    let lines: Vec<(String, Vec<u8>)> = lines
         .iter()
         .filter(|(name, _)| *name != header::CONTENT_LENGTH)
         .map(|(name, value)| {
@@ -276,21 +387,6 @@ fn masked(value: &HeaderValue) -> Vec<u8> {
         Some((scheme, _)) => format!("{scheme} ***").into_bytes(),
         None => b"***".to_vec(),
     }
-}
-
-/// A name as it goes over the wire: hyper writes it so, and shows it in small letters only.
-fn title_case(name: &str) -> String {
-    let mut begins = true;
-    name.chars()
-        .map(|letter| {
-            let cased = match begins {
-                true => letter.to_ascii_uppercase(),
-                false => letter,
-            };
-            begins = letter == '-';
-            cased
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -185,8 +185,10 @@ async fn a_receiver_that_wants_a_certificate_of_ours_is_a_failure_of_tls() {
     let place = place(true, "127.0.0.1", port);
     // With TLS 1.3 we are done before the receiver looks: it tells us in place of an answer.
     let stream = dial.dial(&place, limit).await.ok().unwrap();
-    let mut line = crate::line::Line::open(stream).await.unwrap();
-    let outcome = line.exchange(http::Request::default(), limit).await.outcome;
+    let mut line = crate::line::Line::new(stream);
+    let request = crate::request::Request::of(b"GET / HTTP/1.1\r\n\r\n", b"");
+    let alarm = std::pin::pin!(tokio::time::sleep_until(limit.deadline()));
+    let outcome = line.exchange(&request, limit, alarm).await.outcome;
     let words = outcome.words();
     assert!(
         words.contains("refused TLS with the alert CertificateRequired"),

@@ -64,11 +64,25 @@ fn due(headers: Headers, body: &'static [u8]) -> Due {
     }
 }
 
+/// Both pieces of the request for this delivery, as text.
+fn wire(prepared: &Prepared, due: &Due) -> String {
+    let request = prepared.request(due);
+    let (first, then) = request.from(0);
+    String::from_utf8([first, then].concat()).unwrap()
+}
+
+/// The request line.
+fn begins(prepared: &Prepared) -> String {
+    let wire = wire(prepared, &due(Headers::default(), b""));
+    wire.split("\r\n").next().unwrap().to_owned()
+}
+
+/// The header lines of a request.
 fn sent(prepared: &Prepared, lines: &[(&str, &str)]) -> Vec<String> {
-    let request = prepared.request(&due(own(lines), b"12345"));
-    let line =
-        |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
-    request.headers().iter().map(line).collect()
+    let wire = wire(prepared, &due(own(lines), b"12345"));
+    let (head, body) = wire.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, "12345");
+    head.split("\r\n").skip(1).map(str::to_owned).collect()
 }
 
 #[test]
@@ -77,15 +91,15 @@ fn lines_of_webhook_and_notification_come_before_the_credentials() {
     assert_eq!(
         sent(&prepared, &[("X-Own", "2"), ("X-Own", "3")]),
         [
-            "host: a.test:8443",
-            "user-agent: Willcall/0",
-            "accept: */*",
-            "content-length: 5",
-            "content-type: application/json",
-            "x-hook: 1",
-            "x-own: 2",
-            "x-own: 3",
-            "authorization: Basic dTpw"
+            "Host: a.test:8443",
+            "User-Agent: Willcall/0",
+            "Accept: */*",
+            "Content-Length: 5",
+            "Content-Type: application/json",
+            "X-Hook: 1",
+            "X-Own: 2",
+            "X-Own: 3",
+            "Authorization: Basic dTpw"
         ]
     );
     let place = prepared.place().unwrap();
@@ -93,8 +107,7 @@ fn lines_of_webhook_and_notification_come_before_the_credentials() {
         (place.tls, &*place.host, place.port),
         (true, "a.test", 8443)
     );
-    let request = prepared.request(&due(Headers::default(), b""));
-    assert_eq!(request.uri().to_string(), "/x?y");
+    assert_eq!(begins(&prepared), "POST /x?y HTTP/1.1");
 }
 
 #[test]
@@ -115,12 +128,12 @@ fn own_lines_can_replace_those_of_the_policy_but_not_the_framing() {
             &[("user-agent", "Mine"), ("Authorization", "Bearer t")]
         ),
         [
-            "host: a.test",
-            "user-agent: Mine",
-            "accept: */*",
-            "content-length: 5",
-            "content-type: text/plain",
-            "authorization: Bearer t"
+            "Host: a.test",
+            "User-Agent: Mine",
+            "Accept: */*",
+            "Content-Length: 5",
+            "Content-Type: text/plain",
+            "Authorization: Bearer t"
         ]
     );
 }
@@ -181,8 +194,7 @@ fn odd_paths_are_sent_as_their_targets_say() {
         ),
         ("http://a.test", "/"),
     ] {
-        let request = prepared(url, &[]).request(&due(Headers::default(), b""));
-        assert_eq!(request.uri().to_string(), path);
+        assert_eq!(begins(&prepared(url, &[])), format!("POST {path} HTTP/1.1"));
     }
 }
 
@@ -208,4 +220,148 @@ fn credentials_that_a_receiver_echoes_are_blanked() {
     assert_eq!(webhook.without_secrets(echoed), shown);
     let plain = answer("x: y\r\n", "nothing to hide");
     assert_eq!(webhook.without_secrets(plain.clone()), plain);
+}
+
+impl Request {
+    /// Any bytes, for tests of whoever sends them.
+    pub(crate) fn of(bytes: &[u8], body: &'static [u8]) -> Self {
+        Self {
+            bytes: bytes.to_vec(),
+            body: Bytes::from_static(body),
+        }
+    }
+}
+
+fn prepared_with_dedupe(name: &str, lines: &[(&str, &str)]) -> Prepared {
+    let plain = prepared("http://u:p@a.test/", lines);
+    let policy = Policy {
+        dedupe_header: Some(name.to_owned()),
+        ..(*plain.policy).clone()
+    };
+    let target = LaneTarget {
+        webhook: WebhookId(1),
+        tenant: TenantId(1),
+        dialect: DialectName::new("any"),
+        key: Some("w".to_owned()),
+        target_url: "http://u:p@a.test/".to_owned(),
+        headers: own(lines),
+        retries_max: None,
+        paused_until: None,
+        failing_since: None,
+        succeeded_at: None,
+        enabled: true,
+    };
+    Prepared::new(&target, Arc::new(policy))
+}
+
+#[test]
+fn the_dedupe_line_goes_last_unless_there_is_one_of_its_name() {
+    let line = "X-Dedupe: a5cd36712b34facbb4171853ef608dc0";
+    let hook = [("X-Hook", "1")];
+    let last = prepared_with_dedupe("x-dedupe", &hook);
+    for own in [&[][..], &[("X-Own", "2")]] {
+        let sent = sent(&last, own);
+        assert_eq!(sent.last().unwrap(), line);
+        assert_eq!(sent[sent.len() - 2], "Authorization: Basic dTpw");
+    }
+    let hook = [("X-Dedupe", "mine"), ("X-Dedupe", "twice"), ("X-Hook", "1")];
+    let among = prepared_with_dedupe("x-dedupe", &hook);
+    assert_eq!(
+        sent(&among, &[])[5..],
+        [line, "X-Hook: 1", "Authorization: Basic dTpw"]
+    );
+    let sent = sent(&last, &[("X-Dedupe", "theirs"), ("X-Own", "2")]);
+    assert_eq!(
+        sent[5..],
+        ["X-Hook: 1", line, "X-Own: 2", "Authorization: Basic dTpw"]
+    );
+}
+
+#[test]
+fn lines_of_one_name_go_together() {
+    let prepared = prepared(
+        "http://a.test/",
+        &[("X-A", "1"), ("X-B", "2"), ("x-a", "3")],
+    );
+    let all = sent(&prepared, &[("X-B", "4"), ("X-C", "5"), ("X-A", "6")]);
+    assert_eq!(
+        all[5..],
+        ["X-A: 1", "X-A: 3", "X-A: 6", "X-B: 2", "X-B: 4", "X-C: 5"]
+    );
+}
+
+#[test]
+fn no_value_brings_a_line_of_its_own() {
+    for value in ["1\r\nX-Evil: 2", "1\nX-Evil: 2", "1\rX-Evil: 2", "1\0"] {
+        // As an application might hand them in, past what makes them safe.
+        let block = Headers(Bytes::from(format!("X-Own: {value}\r\n")));
+        let hooks = LaneTarget {
+            webhook: WebhookId(1),
+            tenant: TenantId(1),
+            dialect: DialectName::new("any"),
+            key: Some("w\r\nX-Evil: 2".to_owned()),
+            target_url: "http://a.test/".to_owned(),
+            headers: block.clone(),
+            retries_max: None,
+            paused_until: None,
+            failing_since: None,
+            succeeded_at: None,
+            enabled: true,
+        };
+        let policy = Policy {
+            user_agent: format!("Willcall{value}"),
+            content_type: value.to_owned(),
+            dedupe_header: Some("X-Key\r\nX-Evil".to_owned()),
+            ..(*prepared("http://a.test/", &[]).policy).clone()
+        };
+        let prepared = Prepared::new(&hooks, Arc::new(policy));
+        for own in [Headers::default(), block] {
+            let wire = wire(&prepared, &due(own, b""));
+            let (head, _) = wire.split_once("\r\n\r\n").unwrap();
+            for line in head.split("\r\n").skip(1) {
+                assert!(!line.contains(['\r', '\n', '\0']), "{line:?}");
+                // A line that was in the block by itself is one of its own.
+                let known = ["Host", "Accept", "Content-Length", "X-Evil", "X-Own"];
+                let name = line.split(':').next().unwrap();
+                assert!(known.contains(&name), "{line:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_is_one_piece_unless_its_body_is_long() {
+    let prepared = prepared("http://a.test/", &[]);
+    for (size, pieces) in [
+        (0, 1),
+        (COPIED_BODY_BYTES_MAX, 1),
+        (COPIED_BODY_BYTES_MAX + 1, 2),
+    ] {
+        let mut due = due(Headers::default(), b"");
+        due.body = Bytes::from(vec![b'x'; size]);
+        let request = prepared.request(&due);
+        let (first, then) = request.from(0);
+        assert_eq!(1 + usize::from(!then.is_empty()), pieces);
+        let all = [first, then].concat();
+        let text = String::from_utf8(all.clone()).unwrap();
+        assert!(
+            text.contains(&format!("\r\nContent-Length: {size}\r\n")),
+            "{size}"
+        );
+        assert!(text.ends_with(&format!("\r\n\r\n{}", "x".repeat(size))));
+        for written in 0..=all.len() {
+            let (first, then) = request.from(written);
+            assert_eq!(first.len() + then.len(), all.len() - written);
+            assert!(all.ends_with(if then.is_empty() { first } else { then }));
+        }
+    }
+}
+
+#[test]
+fn numbers_are_written_in_digits() {
+    for number in [0, 1, 9, 10, 255, 262_144, usize::MAX] {
+        let mut bytes = Vec::new();
+        write_number(&mut bytes, number);
+        assert_eq!(String::from_utf8(bytes).unwrap(), number.to_string());
+    }
 }

@@ -1,0 +1,270 @@
+//! Reading: an answer as it comes in, until there is an Outcome. It sees bytes and no network.
+//!
+//! In whatever pieces the same bytes come, the same comes of them, and at most one head and one
+//! body within `limits.rs` are held. The status line decides; a body that is broken or late
+//! changes nothing of it.
+
+mod chunks;
+mod head;
+
+use model::attempt::{Answer, BodyEnd, Failure, FailureKind, Outcome};
+use model::limits;
+use model::webhook::Headers;
+
+use self::chunks::{Chunks, Found};
+use self::head::{Framing, Head, garbled};
+
+/// Interim answers (1xx) before the final one. Receivers send none or one.
+const INTERIM_ANSWERS_MAX: u32 = 32;
+
+/// What came of a head is looked at whenever more comes while it is shorter than this. A longer
+/// one is looked at when it has grown by a part, or each byte of it would be read for each byte.
+const LOOKED_AT_EACH_TIME: usize = 1024;
+
+#[derive(Default)]
+pub(crate) struct Reading {
+    stage: Stage,
+    /// What came of a head that is not whole.
+    held: Vec<u8>,
+    /// It is looked at when it has as many bytes.
+    look_at: usize,
+    /// Bytes of blank lines before it.
+    skipped: usize,
+    heard: bool,
+    interim: u32,
+    /// Status and lines of the latest head: of an interim one until the final one is there.
+    latest: Option<(u16, Headers)>,
+    keeps: bool,
+    body: Vec<u8>,
+}
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Head,
+    /// So many bytes are still to come.
+    Length(u64),
+    Chunked(Chunks),
+    ToTheEnd,
+}
+
+/// What an answer came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Read {
+    pub(crate) outcome: Outcome,
+    /// Whether the line can be used for another exchange, as far as the answer says.
+    pub(crate) keeps: bool,
+}
+
+impl Reading {
+    /// Takes what came. Nothing while more is to come.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<Read> {
+        self.heard |= !bytes.is_empty();
+        if !matches!(self.stage, Stage::Head) {
+            return self.take_body(bytes);
+        }
+        if self.held.is_empty() {
+            return self.take_heads(bytes);
+        }
+        let before = self.held.len();
+        self.held.extend_from_slice(bytes);
+        if self.held.len() < self.look_at && !has_blank_line(&self.held, before) {
+            return None;
+        }
+        let held = std::mem::take(&mut self.held);
+        self.take_heads(&held)
+    }
+
+    /// The connection has ended: by itself, or with a failure.
+    pub(crate) fn end(&mut self, failure: Option<Failure>) -> Outcome {
+        match self.stage {
+            Stage::Head => {}
+            Stage::ToTheEnd if failure.is_none() => return self.answered(BodyEnd::Whole),
+            Stage::Length(_) | Stage::Chunked(_) | Stage::ToTheEnd => {
+                return self.answered(BodyEnd::Broken);
+            }
+        }
+        let failure = failure.unwrap_or_else(|| {
+            let detail = match self.heard {
+                true => "it broke off within the head of the answer",
+                false => "",
+            };
+            Failure::new(FailureKind::Closed, detail)
+        });
+        self.headless(failure, BodyEnd::Broken)
+    }
+
+    /// The time is over.
+    pub(crate) fn time_up(&mut self, missed: Failure) -> Outcome {
+        match self.stage {
+            Stage::Head => self.headless(missed, BodyEnd::TimeUp),
+            Stage::Length(_) | Stage::Chunked(_) | Stage::ToTheEnd => {
+                self.answered(BodyEnd::TimeUp)
+            }
+        }
+    }
+
+    fn take_heads(&mut self, mut bytes: &[u8]) -> Option<Read> {
+        loop {
+            bytes = self.skip_blank_lines(bytes);
+            match head::parse(bytes, self.room()) {
+                Ok(None) => {
+                    self.hold(bytes);
+                    return None;
+                }
+                Ok(Some((head, length))) => {
+                    let rest = bytes.get(length..).unwrap_or_default();
+                    if !matches!(head.status, 100 | 102..=199) {
+                        return self.begin_body(head, rest);
+                    }
+                    self.interim += 1;
+                    if self.interim > INTERIM_ANSWERS_MAX {
+                        let words =
+                            format!("more than {INTERIM_ANSWERS_MAX} interim answers (1xx)");
+                        return Some(Read::last(Outcome::Failed(garbled(words))));
+                    }
+                    self.latest = Some((head.status, head.headers));
+                    self.skipped = 0;
+                    bytes = rest;
+                }
+                Err(failure) => return Some(Read::last(self.headless(failure, BodyEnd::Broken))),
+            }
+        }
+    }
+
+    /// Blank lines before a status line mean nothing (RFC 9112, section 2.2), but count.
+    fn skip_blank_lines<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
+        while let Some(rest) = bytes
+            .strip_prefix(b"\r\n")
+            .or_else(|| bytes.strip_prefix(b"\n"))
+        {
+            self.skipped += bytes.len() - rest.len();
+            bytes = rest;
+        }
+        bytes
+    }
+
+    /// How long the head may be that comes next.
+    fn room(&self) -> usize {
+        limits::RESPONSE_HEAD_BYTES_MAX.saturating_sub(self.skipped)
+    }
+
+    fn hold(&mut self, bytes: &[u8]) {
+        self.held = bytes.to_vec();
+        let grown = match bytes.len() < LOOKED_AT_EACH_TIME {
+            true => bytes.len() + 1,
+            false => bytes.len() + bytes.len() / 4,
+        };
+        self.look_at = grown.min(self.room());
+    }
+
+    fn begin_body(&mut self, head: Head, bytes: &[u8]) -> Option<Read> {
+        self.latest = Some((head.status, head.headers));
+        self.keeps = head.keeps;
+        self.stage = match head.framing {
+            Framing::Length(0) => return Some(self.whole(bytes)),
+            Framing::Length(length) => Stage::Length(length),
+            Framing::Chunked => Stage::Chunked(Chunks::default()),
+            Framing::ToTheEnd => Stage::ToTheEnd,
+        };
+        self.take_body(bytes)
+    }
+
+    fn take_body(&mut self, mut bytes: &[u8]) -> Option<Read> {
+        loop {
+            let (data, ends) = match &mut self.stage {
+                Stage::Head => return None,
+                Stage::Length(left) => {
+                    let length = usize::try_from(*left).unwrap_or(usize::MAX);
+                    let (data, rest) = bytes.split_at(length.min(bytes.len()));
+                    bytes = rest;
+                    *left = left.saturating_sub(data.len() as u64);
+                    (data, *left == 0)
+                }
+                Stage::Chunked(chunks) => match chunks.take(&mut bytes) {
+                    Found::Data(data) => (data, false),
+                    Found::Nothing => return None,
+                    Found::End => return Some(self.whole(bytes)),
+                    Found::Garbled => return Some(Read::last(self.answered(BodyEnd::Broken))),
+                },
+                Stage::ToTheEnd => (std::mem::take(&mut bytes), false),
+            };
+            let fits = self.keep(data);
+            if ends && fits {
+                return Some(self.whole(bytes));
+            }
+            // It is not waited for the end: to a full body nothing can be added.
+            if self.body.len() >= limits::RESPONSE_BODY_BYTES_MAX {
+                return Some(Read::last(self.answered(BodyEnd::Cut)));
+            }
+            if bytes.is_empty() {
+                return None;
+            }
+        }
+    }
+
+    /// Keeps what there is room for; answers whether that was all.
+    fn keep(&mut self, data: &[u8]) -> bool {
+        let room = limits::RESPONSE_BODY_BYTES_MAX.saturating_sub(self.body.len());
+        let kept = data.get(..room).unwrap_or(data);
+        if self.body.is_empty() {
+            // Most bodies come in one piece, and then have the size they need.
+            self.body = kept.to_vec();
+        } else {
+            self.body.extend_from_slice(kept);
+        }
+        kept.len() == data.len()
+    }
+
+    /// The answer is there. What came behind it was not asked for.
+    fn whole(&mut self, behind: &[u8]) -> Read {
+        Read {
+            outcome: self.answered(BodyEnd::Whole),
+            keeps: self.keeps && behind.is_empty(),
+        }
+    }
+
+    fn answered(&mut self, body_end: BodyEnd) -> Outcome {
+        let (status, headers) = self.latest.take().unwrap_or_default();
+        // It is kept until it is written down, with no room to grow.
+        let body = std::mem::take(&mut self.body).into_boxed_slice();
+        Outcome::Answered(Answer {
+            status,
+            headers,
+            body: body.into(),
+            body_end,
+        })
+    }
+
+    /// There is no final head. A status below 200 promises one; if none follows, it is all the
+    /// answer there was, and what follows instead is a body that should not be.
+    fn headless(&mut self, failure: Failure, body_end: BodyEnd) -> Outcome {
+        if self.latest.is_some() {
+            return self.answered(body_end);
+        }
+        // The last of it may not have been looked at.
+        let held = std::mem::take(&mut self.held);
+        let garbled = head::parse(&held, self.room()).err();
+        Outcome::Failed(garbled.unwrap_or(failure))
+    }
+}
+
+impl Read {
+    /// After which the line is of no more use.
+    fn last(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            keeps: false,
+        }
+    }
+}
+
+/// Whether a blank line, which ends a head, is among what was added behind the first `before`.
+fn has_blank_line(bytes: &[u8], before: usize) -> bool {
+    let added = bytes.get(before.saturating_sub(2)..).unwrap_or(bytes);
+    let ends = |pair: &[u8]| pair == b"\n\n";
+    added.windows(2).any(ends) || added.windows(3).any(|three| three == b"\n\r\n")
+}
+
+#[cfg(test)]
+mod tests;

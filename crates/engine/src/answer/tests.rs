@@ -1,0 +1,376 @@
+//! Answers in all kinds of pieces: the same bytes always come to the same.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// How the bytes end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Closed,
+    Reset,
+    TimeUp,
+}
+
+/// What comes of these pieces, and how many bytes were still held at any time.
+fn read_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>, then: Then) -> (Read, usize) {
+    let mut reading = Reading::default();
+    let (mut read, mut held) = (None, 0);
+    for piece in pieces {
+        read = match read {
+            None => reading.take(piece),
+            // Whoever reads stops here, and what is behind was in the network.
+            Some(read) => Some(read),
+        };
+        held = held.max(reading.held.capacity() + reading.body.len());
+    }
+    let read = read.unwrap_or_else(|| {
+        Read::last(match then {
+            Then::Closed => reading.end(None),
+            Then::Reset => reading.end(Some(Failure::new(FailureKind::Closed, "reset"))),
+            Then::TimeUp => reading.time_up(Failure::new(FailureKind::TimeLimit, "late")),
+        })
+    });
+    (read, held)
+}
+
+fn read(text: impl AsRef<[u8]>, then: Then) -> Read {
+    let text = text.as_ref();
+    let (whole, _) = read_pieces([text].into_iter(), then);
+    for size in [1, 2, 5, 1000] {
+        let (pieces, _) = read_pieces(text.chunks(size), then);
+        assert_eq!(pieces.outcome, whole.outcome, "in pieces of {size}");
+    }
+    whole
+}
+
+fn answered(read: &Read) -> (u16, &[u8], BodyEnd) {
+    match &read.outcome {
+        Outcome::Answered(answer) => (answer.status, &answer.body[..], answer.body_end),
+        Outcome::Failed(failure) => panic!("{failure:?}"),
+    }
+}
+
+fn failed(read: &Read) -> (FailureKind, &str) {
+    match &read.outcome {
+        Outcome::Failed(failure) => (failure.kind, &failure.detail),
+        Outcome::Answered(answer) => panic!("{answer:?}"),
+    }
+}
+
+#[test]
+fn a_body_with_a_length_ends_there_and_the_line_is_kept() {
+    let text = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    let found = read(text, Then::TimeUp);
+    assert_eq!(answered(&found), (200, &b"hello"[..], BodyEnd::Whole));
+    assert!(found.keeps);
+    for status in [204, 304] {
+        let found = read(format!("HTTP/1.1 {status} X\r\n\r\n"), Then::TimeUp);
+        assert_eq!(answered(&found), (status, &b""[..], BodyEnd::Whole));
+        assert!(found.keeps);
+    }
+    let found = read(
+        format!("{CHUNKED}5\r\nhello\r\n0\r\nT: t\r\n\r\n"),
+        Then::TimeUp,
+    );
+    assert_eq!(answered(&found), (200, &b"hello"[..], BodyEnd::Whole));
+    assert!(found.keeps);
+}
+
+#[test]
+fn what_is_behind_an_answer_ends_the_line() {
+    for text in [
+        "HTTP/1.1 204 X\r\n\r\n!".to_owned(),
+        "HTTP/1.1 304 X\r\nContent-Length: 1\r\n\r\n!".to_owned(),
+        "HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n!".to_owned(),
+        "HTTP/1.1 200 X\r\nContent-Length: 1\r\n\r\nx!".to_owned(),
+        format!("{CHUNKED}0\r\n\r\n!"),
+        format!("{CHUNKED}1\r\nx\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
+    ] {
+        let found = read_pieces([text.as_bytes()].into_iter(), Then::Closed).0;
+        assert_eq!(answered(&found).2, BodyEnd::Whole, "{text}");
+        assert!(!found.keeps, "{text}");
+    }
+}
+
+#[test]
+fn a_body_to_the_end_of_the_line_is_whole_only_if_the_line_ended_well() {
+    let text = "HTTP/1.1 200 OK\r\n\r\nhello";
+    for (then, end) in [
+        (Then::Closed, BodyEnd::Whole),
+        (Then::Reset, BodyEnd::Broken),
+        (Then::TimeUp, BodyEnd::TimeUp),
+    ] {
+        let found = read(text, then);
+        assert_eq!(answered(&found), (200, &b"hello"[..], end));
+        assert!(!found.keeps);
+    }
+}
+
+#[test]
+fn an_answer_that_ends_anywhere_before_its_end_has_its_status_or_none() {
+    for text in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_owned(),
+        format!("{CHUNKED}5;x\r\nhello\r\n0\r\nT: t\r\n\r\n"),
+    ] {
+        let head = text.find("\r\n\r\n").unwrap() + 4;
+        for end in 0..text.len() {
+            let cut = &text[..end];
+            if end >= head {
+                for (then, end) in [
+                    (Then::Closed, BodyEnd::Broken),
+                    (Then::Reset, BodyEnd::Broken),
+                    (Then::TimeUp, BodyEnd::TimeUp),
+                ] {
+                    let found = read(cut, then);
+                    assert_eq!(
+                        (answered(&found).0, answered(&found).2),
+                        (200, end),
+                        "{cut:?}"
+                    );
+                }
+                continue;
+            }
+            let words = match end {
+                0 => "",
+                _ => "it broke off within the head of the answer",
+            };
+            assert_eq!(
+                failed(&read(cut, Then::Closed)),
+                (FailureKind::Closed, words)
+            );
+            assert_eq!(
+                failed(&read(cut, Then::Reset)),
+                (FailureKind::Closed, "reset")
+            );
+            assert_eq!(
+                failed(&read(cut, Then::TimeUp)),
+                (FailureKind::TimeLimit, "late")
+            );
+        }
+    }
+}
+
+#[test]
+fn a_body_is_cut_where_no_more_of_it_is_kept() {
+    const MAX: usize = limits::RESPONSE_BODY_BYTES_MAX;
+    let many = |count| format!("{count:x}\r\n{}\r\n", "x".repeat(count));
+    for (text, end) in [
+        (
+            format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {MAX}\r\n\r\n{}",
+                "x".repeat(MAX)
+            ),
+            BodyEnd::Whole,
+        ),
+        (
+            format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n{}",
+                "x".repeat(MAX)
+            ),
+            BodyEnd::Cut,
+        ),
+        (
+            format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(MAX)),
+            BodyEnd::Cut,
+        ),
+        (
+            format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(MAX - 1)),
+            BodyEnd::TimeUp,
+        ),
+        (
+            format!("{CHUNKED}{}0\r\n\r\n", many(MAX - 1)),
+            BodyEnd::Whole,
+        ),
+        (format!("{CHUNKED}{}0\r\n\r\n", many(MAX)), BodyEnd::Cut),
+        (
+            format!("{CHUNKED}{}{}", many(MAX - 1), many(2)),
+            BodyEnd::Cut,
+        ),
+        (
+            format!("{CHUNKED}{}", "1\r\nx\r\n".repeat(MAX)),
+            BodyEnd::Cut,
+        ),
+    ] {
+        let found = read(&text, Then::TimeUp);
+        let (status, body, found_end) = answered(&found);
+        assert_eq!((status, found_end), (200, end), "{}", &text[..80]);
+        assert!(body.len() >= MAX - 1 && body.len() <= MAX);
+        assert!(!found.keeps || end == BodyEnd::Whole);
+    }
+}
+
+#[test]
+fn chunks_that_are_none_break_a_body_and_leave_its_status() {
+    for body in [
+        "zz\r\n",
+        "-1\r\n",
+        "5\r\nhelloX",
+        "10000000000000000\r\n",
+        "1\nx",
+    ] {
+        let found = read(format!("{CHUNKED}{body}"), Then::TimeUp);
+        assert_eq!(
+            (answered(&found).0, answered(&found).2),
+            (200, BodyEnd::Broken)
+        );
+        assert!(!found.keeps);
+    }
+}
+
+#[test]
+fn interim_answers_are_passed_over_until_there_are_too_many() {
+    let interim = "HTTP/1.1 103 Early\r\nLink: x\r\n\r\n";
+    let last = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let most = interim.repeat(INTERIM_ANSWERS_MAX as usize);
+    let found = read(format!("{most}{last}"), Then::TimeUp);
+    assert_eq!(answered(&found), (200, &b"ok"[..], BodyEnd::Whole));
+    assert!(found.keeps);
+    let found = read(format!("{most}{interim}{last}"), Then::TimeUp);
+    assert_eq!(
+        failed(&found),
+        (FailureKind::Garbled, "more than 32 interim answers (1xx)")
+    );
+}
+
+#[test]
+fn an_interim_answer_is_all_there_was_if_no_other_follows() {
+    let interim = "HTTP/1.1 102 Wait\r\nA: 1\r\n\r\n";
+    for (rest, then, end) in [
+        ("", Then::Closed, BodyEnd::Broken),
+        ("", Then::TimeUp, BodyEnd::TimeUp),
+        ("garbage", Then::TimeUp, BodyEnd::Broken),
+        ("HTTP/1.1 20", Then::Closed, BodyEnd::Broken),
+    ] {
+        let found = read(format!("{interim}{rest}"), then);
+        assert_eq!(answered(&found), (102, &b""[..], end), "{rest}");
+        assert!(!found.keeps);
+    }
+    let found = read("HTTP/1.1 101 Switching\r\n\r\n", Then::TimeUp);
+    assert_eq!(answered(&found), (101, &b""[..], BodyEnd::Whole));
+    assert!(!found.keeps);
+}
+
+#[test]
+fn blank_lines_before_an_answer_mean_nothing_and_count() {
+    let found = read("\r\n\n\r\nHTTP/1.1 204 X\r\n\r\n", Then::TimeUp);
+    assert_eq!(answered(&found).0, 204);
+    assert!(found.keeps);
+    for blank in ["\r\n", "\n"] {
+        let blanks = blank.repeat(limits::RESPONSE_HEAD_BYTES_MAX);
+        let found = read(blanks, Then::TimeUp);
+        assert_eq!(
+            failed(&found),
+            (FailureKind::Garbled, "its head is longer than 64 KiB")
+        );
+    }
+}
+
+#[test]
+fn what_has_no_end_is_held_within_bounds() {
+    let begins = [
+        "HTTP/1.1 200 ",
+        "HTTP/1.1 200 OK\r\nA: ",
+        "HTTP/1.1 200 OK\r\n\r\n",
+        "\r\n",
+    ];
+    let chunked =
+        ["1;", "0\r\nT: ", "0\r\n", "0", "1", ""].map(|begin| format!("{CHUNKED}{begin}"));
+    for begin in begins.into_iter().map(str::to_owned).chain(chunked) {
+        for more in ["x", "1\r\nx\r\n", "A: b\r\n", "\r\n", "0"] {
+            let text = format!("{begin}{}", more.repeat(1 + 200_000 / more.len()));
+            for size in [1, 4096] {
+                let (_, held) = read_pieces(text.as_bytes().chunks(size), Then::TimeUp);
+                assert!(held <= 256 * 1024, "{begin:?} {more:?}: {held}");
+            }
+        }
+    }
+}
+
+#[test]
+fn something_wrong_in_a_long_head_is_found_before_the_time_is_up() {
+    let text = format!(
+        "HTTP/1.1 200 OK\r\nA: {}\0{}",
+        "x".repeat(5_000),
+        "y".repeat(10)
+    );
+    for then in [Then::Closed, Then::TimeUp] {
+        let words = "a header line has a character that none may have";
+        assert_eq!(failed(&read(&text, then)), (FailureKind::Garbled, words));
+    }
+}
+
+/// Parts of answers, and things that are near to them.
+fn pieces_of_answers() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        Just(b"HTTP/1.1 200 OK\r\n".to_vec()),
+        Just(b"HTTP/1.0 404 No\n".to_vec()),
+        Just(b"HTTP/1.1 103 Early\r\n\r\n".to_vec()),
+        Just(b"HTTP/1.1 204 X\r\n".to_vec()),
+        Just(b"Content-Length: 3\r\n".to_vec()),
+        Just(b"Content-Length: 12\r\n".to_vec()),
+        Just(b"Transfer-Encoding: chunked\r\n".to_vec()),
+        Just(b"Connection: close\r\n".to_vec()),
+        Just(b"A: b\r\n c\r\n".to_vec()),
+        Just(b"\r\n".to_vec()),
+        Just(b"\n".to_vec()),
+        Just(b"\r".to_vec()),
+        Just(b"3\r\nabc\r\n".to_vec()),
+        Just(b"3;x=y\r\nabc\r\n".to_vec()),
+        Just(b"0\r\n\r\n".to_vec()),
+        Just(b"0\r\nT: t\r\n\r\n".to_vec()),
+        proptest::collection::vec(any::<u8>(), 0..12),
+    ];
+    proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+}
+
+fn then() -> impl Strategy<Value = Then> {
+    prop_oneof![Just(Then::Closed), Just(Then::Reset), Just(Then::TimeUp)]
+}
+
+/// Splits at these places, whatever they are.
+fn split<'a>(bytes: &'a [u8], places: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+    let mut places: Vec<usize> = places.iter().map(|at| at.index(bytes.len() + 1)).collect();
+    places.extend([0, bytes.len()]);
+    places.sort_unstable();
+    places
+        .windows(2)
+        .map(|pair| &bytes[pair[0]..pair[1]])
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn in_whatever_pieces_an_answer_comes_the_same_comes_of_it(
+        bytes in pieces_of_answers(),
+        places in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
+        then in then(),
+    ) {
+        let (whole, _) = read_pieces([&bytes[..]].into_iter(), then);
+        let (pieces, _) = read_pieces(split(&bytes, &places).into_iter(), then);
+        let (single, _) = read_pieces(bytes.chunks(1), then);
+        prop_assert_eq!(&pieces.outcome, &whole.outcome);
+        prop_assert_eq!(&single.outcome, &whole.outcome);
+    }
+
+    #[test]
+    fn no_bytes_are_too_odd(
+        begin in pieces_of_answers(),
+        more in proptest::collection::vec(any::<u8>(), 0..300),
+        size in 1_usize..64,
+        then in then(),
+    ) {
+        let bytes = [begin, more].concat();
+        let (read, held) = read_pieces(bytes.chunks(size), then);
+        prop_assert!(held <= 2 * limits::RESPONSE_HEAD_BYTES_MAX);
+        prop_assert!(!read.outcome.words().is_empty());
+        if let Outcome::Answered(answer) = read.outcome {
+            prop_assert!((100..=999).contains(&answer.status));
+            prop_assert!(answer.body.len() <= limits::RESPONSE_BODY_BYTES_MAX);
+        }
+    }
+}
