@@ -1,13 +1,17 @@
-//! Reading what a request brings: its body, never more than asked for and never for longer than
-//! the time limit; the form that the body says it has; and its query.
+//! What requests and answers carry. Reading what a request brings: its body, never more than
+//! asked for and never for longer than the time limit; the form that the body says it has; and
+//! its query.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http_body_util::{BodyDataStream, BodyExt, Full, LengthLimitError, Limited};
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyDataStream, BodyExt, Full};
 use model::refusal::Refusal;
 use multer::Multipart;
 use percent_encoding::percent_decode_str;
@@ -15,17 +19,112 @@ use percent_encoding::percent_decode_str;
 /// Within this time a body must have arrived.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
 
+/// The body of a request or of an answer.
+pub struct Body(Kind);
+
+enum Kind {
+    Whole(Bytes),
+    /// As it comes.
+    Flow(Flow),
+}
+
+type Flow = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Broken> + Send>>;
+
+/// Why the rest of a body does not come. Only whoever sent it could tell more.
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+impl Body {
+    pub fn new<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
+    {
+        if body.is_end_stream() {
+            return Self::empty();
+        }
+        Self(Kind::Flow(Box::pin(body.map_err(Into::into))))
+    }
+
+    pub fn empty() -> Self {
+        Self(Kind::Whole(Bytes::new()))
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Body {
+    fn from(whole: T) -> Self {
+        Self(Kind::Whole(whole.into()))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match &mut self.0 {
+            Kind::Whole(whole) if whole.is_empty() => Poll::Ready(None),
+            Kind::Whole(whole) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(whole))))),
+            Kind::Flow(flow) => flow.as_mut().poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(whole) => whole.is_empty(),
+            Kind::Flow(flow) => flow.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
+            Kind::Flow(flow) => flow.size_hint(),
+        }
+    }
+}
+
 pub(crate) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
     if declared.and_then(|digits| digits.parse().ok()) > Some(most) {
         return Err(Refusal::TooLarge(most));
     }
-    match tokio::time::timeout(ARRIVAL_LIMIT, Limited::new(body, most).collect()).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge(most)),
-        Ok(Err(_)) => Err(Refusal::bad_request("The body broke off.")),
-        Err(_) => Err(Refusal::TooSlow),
+    let mut whole = pin!(whole(body, most));
+    // A small body has come with the head of its request, and needs no timer.
+    let come = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
+    if let Poll::Ready(come) = come {
+        return come;
     }
+    let come = tokio::time::timeout(ARRIVAL_LIMIT, whole).await;
+    come.unwrap_or(Err(Refusal::TooSlow))
+}
+
+/// All of a body, unless it is longer than `most`. Trailers are left out.
+async fn whole(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
+    let mut first = Bytes::new();
+    let mut others: Vec<Bytes> = Vec::new();
+    let mut room = most;
+    while !http_body::Body::is_end_stream(&body)
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(|_| Refusal::bad_request("The body broke off."))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let left = room.checked_sub(data.len());
+        room = left.ok_or(Refusal::TooLarge(most))?;
+        if first.is_empty() {
+            first = data;
+        } else {
+            others.push(data);
+        }
+    }
+    if others.is_empty() {
+        return Ok(first);
+    }
+    others.insert(0, first);
+    Ok(others.concat().into())
 }
 
 /// A media type with those of its parameters that matter.
@@ -177,6 +276,65 @@ mod tests {
     async fn a_body_within_the_limit_is_read() {
         let read = read(&HeaderMap::new(), Body::from("abc"), 3).await;
         assert_eq!(read, Ok(Bytes::from("abc")));
+    }
+
+    /// A body that comes in these pieces, the last of them only after a while.
+    fn pieces(pieces: &'static [&'static str]) -> Body {
+        Body::new(Pieces(pieces, true))
+    }
+
+    struct Pieces(&'static [&'static str], bool);
+
+    impl http_body::Body for Pieces {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+            let Some((piece, rest)) = self.0.split_first() else {
+                return Poll::Ready(None);
+            };
+            if rest.is_empty() && self.1 {
+                self.1 = false;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.0 = rest;
+            Poll::Ready(Some(match *piece {
+                "!" => Err(std::io::ErrorKind::ConnectionReset.into()),
+                piece => Ok(Frame::data(Bytes::from_static(piece.as_bytes()))),
+            }))
+        }
+    }
+
+    #[tokio::test]
+    async fn pieces_are_put_together_and_counted_together() {
+        for (all, come) in [
+            (&["abc"] as &[&str], Ok(Bytes::from("abc"))),
+            (&["", "ab", "", "c"], Ok(Bytes::from("abc"))),
+            (&["a", "b", "c", ""], Ok(Bytes::from("abc"))),
+            (&["ab", "cd"], Err(Refusal::TooLarge(3))),
+            (
+                &["ab", "!"],
+                Err(Refusal::bad_request("The body broke off.")),
+            ),
+        ] {
+            assert_eq!(read(&HeaderMap::new(), pieces(all), 3).await, come);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_length_of_a_body_is_known_if_it_is_whole() {
+        let length = |body: &Body| http_body::Body::size_hint(body).exact();
+        assert_eq!(length(&Body::from("abc")), Some(3));
+        assert_eq!(length(&Body::empty()), Some(0));
+        assert_eq!(length(&pieces(&["abc"])), None);
+        let mut whole = Body::from("abc");
+        assert!(whole.frame().await.unwrap().unwrap().is_data());
+        assert!(http_body::Body::is_end_stream(&whole));
+        assert!(whole.frame().await.is_none());
     }
 
     #[tokio::test]

@@ -135,7 +135,7 @@ pub(super) fn link(asked: &Asked, name: &str, value: Option<&str>) -> Value {
     pairs.sort_by(|one, other| one.0.cmp(other.0));
     let pair = |(name, value): (&str, &str)| format!("{}={}", quoted(name), quoted(value));
     let query: Vec<String> = pairs.into_iter().map(pair).collect();
-    let mut link = format!("{}{}", asked.origin, asked.path);
+    let mut link = format!("{}{}", asked.origin(), asked.path());
     if !query.is_empty() {
         link.push('?');
         link.push_str(&query.join("&"));
