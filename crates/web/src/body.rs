@@ -2,6 +2,7 @@
 //! asked for and never for longer than the time limit; the form that the body says it has; and
 //! its query.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -127,39 +128,43 @@ async fn whole(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
     Ok(others.concat().into())
 }
 
-/// A media type with those of its parameters that matter.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Form {
-    /// Without parameters, in lower case.
-    pub(crate) kind: String,
+/// A media type with its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Form<'a> {
     /// As it was sent.
-    whole: String,
-    pub(crate) charset: Option<String>,
-    boundary: Option<String>,
+    whole: Cow<'a, str>,
 }
 
-impl Form {
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+impl<'a> Form<'a> {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         let header = headers.get(CONTENT_TYPE);
-        let whole = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let whole = whole.unwrap_or_default();
-        let mut parts = whole.split(';');
-        let kind = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
-        let (mut charset, mut boundary) = (None, None);
-        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-            let value = Some(value.trim().trim_matches('"').to_owned());
-            match name.trim().to_ascii_lowercase().as_str() {
-                "charset" => charset = value,
-                "boundary" => boundary = value,
-                _ => {}
-            }
-        }
+        let whole = header.map(|value| String::from_utf8_lossy(value.as_bytes()));
         Self {
-            kind,
-            whole,
-            charset,
-            boundary,
+            whole: whole.unwrap_or_default(),
         }
+    }
+
+    /// Without parameters, in lower case.
+    pub(crate) fn kind(&self) -> Cow<'_, str> {
+        let kind = self.whole.split(';').next().unwrap_or_default().trim();
+        if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return kind.to_ascii_lowercase().into();
+        }
+        kind.into()
+    }
+
+    pub(crate) fn charset(&self) -> Option<&str> {
+        self.parameter("charset")
+    }
+
+    /// Of equal names the last counts.
+    fn parameter(&self, wanted: &str) -> Option<&str> {
+        let parts = self.whole.split(';').skip(1);
+        let pairs = parts.filter_map(|part| part.split_once('='));
+        let found = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
+        found
+            .last()
+            .map(|(_, value)| value.trim().trim_matches('"'))
     }
 
     /// Whether it says one JSON text a line. No name for that is registered, and these are in use.
@@ -172,19 +177,17 @@ impl Form {
             "application/jsonlines",
             "application/x-jsonlines",
         ];
-        NAMES.contains(&self.kind.as_str())
+        NAMES.contains(&self.kind().as_ref())
     }
 
     pub(crate) fn unknown(&self) -> Refusal {
-        Refusal::UnknownForm(self.whole.clone())
+        Refusal::UnknownForm(self.whole.clone().into_owned())
     }
 
     /// The fields of a form of several parts; files are left out.
     pub(crate) async fn parts(&self, body: &Bytes) -> Result<Vec<(String, String)>, String> {
-        let boundary = self
-            .boundary
-            .as_deref()
-            .filter(|boundary| !boundary.is_empty());
+        let boundary = self.parameter("boundary");
+        let boundary = boundary.filter(|boundary| !boundary.is_empty());
         let boundary = boundary.ok_or("Invalid boundary in multipart: None")?;
         let opening = format!("--{boundary}");
         if !body

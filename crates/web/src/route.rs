@@ -26,6 +26,9 @@ use crate::tasks;
 
 pub(crate) type Answer = Response<Bytes>;
 
+/// Those whose things a request is about.
+pub(crate) type Tenants = Vec<Arc<Tenant>>;
+
 /// What a handler comes to.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send>>;
 
@@ -81,7 +84,7 @@ pub(crate) enum Whose {
     /// Those of the tenant that this segment of the path names.
     Named(&'static str),
     /// Those of every tenant whoever asks is listed for, as far as the request narrows them.
-    Listed(fn(&Asked, Vec<Tenant>) -> Vec<Tenant>),
+    Listed(fn(&Asked, Tenants) -> Tenants),
 }
 
 /// A request before anybody knows who is asking.
@@ -104,7 +107,7 @@ pub(crate) struct Admitted {
     pub(crate) holder: Holder,
     pub(crate) body: Bytes,
     /// Those whose things are asked for, and at whom whoever asks may do that.
-    pub(crate) tenants: Vec<Tenant>,
+    pub(crate) tenants: Tenants,
 }
 
 /// How a path leads to a place.
@@ -217,7 +220,8 @@ async fn enter(
         let come = handled.await;
         come.unwrap_or_else(|refusal| (asked.dialect.refuse)(asked, &refusal))
     };
-    answers::once(&shared, hash, key, request, rendered).await
+    // Keys are rare, and what keeping an answer takes would be moved about with every request.
+    Box::pin(answers::once(&shared, hash, key, request, rendered)).await
 }
 
 /// Whose things are asked for, and who handles it; or why not.
@@ -226,10 +230,10 @@ async fn admit(
     asked: &Asked,
     place: &Place,
     holder: &Holder,
-) -> Result<(Vec<Tenant>, Handler), Refusal> {
+) -> Result<(Tenants, Handler), Refusal> {
     (asked.dialect.admit)(asked)?;
     let dialect = &asked.dialect.name;
-    let tenants = match place.whose {
+    let mut tenants = match place.whose {
         Whose::Nobodys => Vec::new(),
         Whose::Named(param) => {
             let found = shared.callers.tenant(shared, dialect, asked.param(param));
@@ -245,10 +249,7 @@ async fn admit(
     } else {
         place.write
     };
-    let tenants: Vec<Tenant> = tenants
-        .into_iter()
-        .filter(|tenant| holder.may(need, Some(tenant)))
-        .collect();
+    tenants.retain(|tenant| holder.may(need, Some(tenant)));
     if tenants.is_empty() && !holder.may(need, None) {
         return Err(Refusal::Forbidden);
     }
@@ -366,6 +367,9 @@ impl Place {
     }
 }
 
+/// No place lies deeper.
+const SEGMENTS_USUAL: usize = 10;
+
 /// Segments in braces that a path may have.
 const PARAMS_MAX: usize = 4;
 
@@ -401,11 +405,15 @@ impl Dialect {
             Some(path) => (path, true),
             None => (path, false),
         };
-        let decoded = |raw| percent_decode_str(raw).decode_utf8_lossy();
-        let segments: Vec<Cow<'_, str>> = match path {
-            "" => Vec::new(),
-            path => path.split('/').map(decoded).collect(),
+        let is_plain = !path.contains('%');
+        let decoded = |raw| match is_plain {
+            true => Cow::Borrowed(raw),
+            false => percent_decode_str(raw).decode_utf8_lossy(),
         };
+        let mut segments: Vec<Cow<'_, str>> = Vec::with_capacity(SEGMENTS_USUAL);
+        if !path.is_empty() {
+            segments.extend(path.split('/').map(decoded));
+        }
         let here = |place: &&Arc<Place>| place.only.as_ref().is_none_or(|only| only == method);
         let mut places = self.places.iter().filter(here);
         places.find_map(|place| Some((Arc::clone(place), place.way(&segments, ends_in_slash)?)))
@@ -459,7 +467,8 @@ impl Asked {
 impl Admitted {
     /// Whose things are asked for. Places that name a tenant are only entered if there is one.
     pub(crate) fn tenant(&self) -> Result<&Tenant, Refusal> {
-        self.tenants.first().ok_or(Refusal::Forbidden)
+        let first = self.tenants.first().ok_or(Refusal::Forbidden)?;
+        Ok(first)
     }
 
     /// Who is asking, for the audit log.
