@@ -5,6 +5,7 @@
 //! Answers of the store are kept for one version of the catalog. A token is looked up by its
 //! hash, so the time it takes tells nothing about tokens; unknown ones are not kept.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +19,7 @@ use model::tenant::{DialectName, Grant, Permission, Tenant, TokenHash, TokenKind
 use crate::state::{Shared, locked};
 use crate::uses;
 
-/// Tokens, and tenants, kept in memory.
+/// Tokens, and tenants of each dialect, kept in memory.
 const KEPT_MAX: usize = 10_000;
 
 /// How a token is shown.
@@ -56,7 +57,7 @@ pub(crate) struct Callers(Mutex<Kept>);
 struct Kept {
     version: u64,
     grants: BTreeMap<TokenHash, Arc<[Grant]>>,
-    tenants: BTreeMap<(DialectName, String), Tenant>,
+    tenants: BTreeMap<DialectName, BTreeMap<String, Arc<Tenant>>>,
 }
 
 /// Finds out who is asking.
@@ -90,12 +91,25 @@ pub(crate) async fn identify(
     Err(Refusal::Unauthenticated(why))
 }
 
-fn credentials(
-    headers: &HeaderMap,
+fn credentials<'a>(
+    headers: &'a HeaderMap,
     schemes: &[Scheme],
-) -> Result<(Scheme, String), Unauthenticated> {
+) -> Result<(Scheme, Cow<'a, str>), Unauthenticated> {
     let header = headers.get(AUTHORIZATION).ok_or(Unauthenticated::Missing)?;
-    let header = String::from_utf8_lossy(header.as_bytes());
+    match String::from_utf8_lossy(header.as_bytes()) {
+        Cow::Borrowed(header) => shown(header, schemes),
+        Cow::Owned(header) => {
+            let (scheme, token) = shown(&header, schemes)?;
+            Ok((scheme, token.into_owned().into()))
+        }
+    }
+}
+
+/// The token that a header shows, and how.
+fn shown<'a>(
+    header: &'a str,
+    schemes: &[Scheme],
+) -> Result<(Scheme, Cow<'a, str>), Unauthenticated> {
     let mut words = header.split_ascii_whitespace();
     let name = words.next().unwrap_or_default();
     let scheme = schemes
@@ -109,8 +123,8 @@ fn credentials(
         }
         (_, None, _) => Err(Unauthenticated::NoToken),
         (_, Some(_), Some(_)) => Err(Unauthenticated::Spaces),
-        (Scheme::Basic, Some(pair), None) => password(pair).map(|token| (scheme, token)),
-        (_, Some(token), None) => Ok((scheme, token.to_owned())),
+        (Scheme::Basic, Some(pair), None) => password(pair).map(|token| (scheme, token.into())),
+        (_, Some(token), None) => Ok((scheme, token.into())),
     }
 }
 
@@ -190,18 +204,19 @@ impl Callers {
         shared: &Shared,
         dialect: &DialectName,
         key: &str,
-    ) -> Result<Option<Tenant>, Refusal> {
+    ) -> Result<Option<Arc<Tenant>>, Refusal> {
         let version = shared.store.version();
-        let name = (dialect.clone(), key.to_owned());
-        if let Some(tenant) = self.at(version, |kept| kept.tenants.get(&name).cloned()) {
+        let found = self.at(version, |kept| kept.tenants.get(dialect)?.get(key).cloned());
+        if let Some(tenant) = found {
             return Ok(Some(tenant));
         }
         let ask = || shared.ask(|store| store.tenant(dialect.clone(), key.to_owned()));
-        let tenant = ask().await?;
+        let tenant = ask().await?.map(Arc::new);
         if let Some(tenant) = &tenant {
             self.at(version, |kept| {
-                make_room(&mut kept.tenants);
-                kept.tenants.insert(name, tenant.clone())
+                let own = kept.tenants.entry(dialect.clone()).or_default();
+                make_room(own);
+                own.insert(key.to_owned(), Arc::clone(tenant))
             });
         }
         Ok(tenant)
@@ -213,12 +228,14 @@ impl Callers {
         shared: &Shared,
         dialect: &DialectName,
         holder: &Holder,
-    ) -> Result<Vec<Tenant>, Refusal> {
+    ) -> Result<Vec<Arc<Tenant>>, Refusal> {
         if holder.programs().any(|grant| grant.tenant.is_none()) {
-            return shared.ask(|store| store.tenants(dialect.clone())).await;
+            let all = shared.ask(|store| store.tenants(dialect.clone())).await?;
+            return Ok(all.into_iter().map(Arc::new).collect());
         }
-        let own = holder.programs().filter_map(|grant| grant.tenant.clone());
-        let mut own: Vec<Tenant> = own.filter(|own| own.dialect == *dialect).collect();
+        let own = holder.programs().filter_map(|grant| grant.tenant.as_ref());
+        let own = own.filter(|own| own.dialect == *dialect);
+        let mut own: Vec<Arc<Tenant>> = own.cloned().map(Arc::new).collect();
         own.dedup();
         Ok(own)
     }
@@ -255,7 +272,9 @@ mod tests {
 
     fn read(header: &[u8], schemes: &[Scheme]) -> Result<(Scheme, String), Unauthenticated> {
         let value = http::HeaderValue::from_bytes(header).unwrap();
-        credentials(&HeaderMap::from_iter([(AUTHORIZATION, value)]), schemes)
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        let shown = credentials(&headers, schemes);
+        shown.map(|(scheme, token)| (scheme, token.into_owned()))
     }
 
     #[test]
@@ -268,7 +287,10 @@ mod tests {
         assert_eq!(read(b"Basic eDphYmM=", &ALL), token(Scheme::Basic));
         let missing = Err(Unauthenticated::Missing);
         assert_eq!(read(b"Basic eDphYmM=", &[Scheme::Token]), missing);
-        assert_eq!(credentials(&HeaderMap::new(), &ALL), missing);
+        assert_eq!(
+            credentials(&HeaderMap::new(), &ALL),
+            Err(Unauthenticated::Missing)
+        );
     }
 
     #[test]

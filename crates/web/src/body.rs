@@ -1,13 +1,18 @@
-//! Reading what a request brings: its body, never more than asked for and never for longer than
-//! the time limit; the form that the body says it has; and its query.
+//! What requests and answers carry. Reading what a request brings: its body, never more than
+//! asked for and never for longer than the time limit; the form that the body says it has; and
+//! its query.
 
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http_body_util::{BodyDataStream, BodyExt, Full, LengthLimitError, Limited};
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyDataStream, BodyExt, Full};
 use model::refusal::Refusal;
 use multer::Multipart;
 use percent_encoding::percent_decode_str;
@@ -15,52 +20,151 @@ use percent_encoding::percent_decode_str;
 /// Within this time a body must have arrived.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
 
+/// The body of a request or of an answer.
+pub struct Body(Kind);
+
+enum Kind {
+    Whole(Bytes),
+    /// As it comes.
+    Flow(Flow),
+}
+
+type Flow = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Broken> + Send>>;
+
+/// Why the rest of a body does not come. Only whoever sent it could tell more.
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+impl Body {
+    pub fn new<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
+    {
+        if body.is_end_stream() {
+            return Self::empty();
+        }
+        Self(Kind::Flow(Box::pin(body.map_err(Into::into))))
+    }
+
+    pub fn empty() -> Self {
+        Self(Kind::Whole(Bytes::new()))
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Body {
+    fn from(whole: T) -> Self {
+        Self(Kind::Whole(whole.into()))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match &mut self.0 {
+            Kind::Whole(whole) if whole.is_empty() => Poll::Ready(None),
+            Kind::Whole(whole) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(whole))))),
+            Kind::Flow(flow) => flow.as_mut().poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(whole) => whole.is_empty(),
+            Kind::Flow(flow) => flow.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
+            Kind::Flow(flow) => flow.size_hint(),
+        }
+    }
+}
+
 pub(crate) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
     if declared.and_then(|digits| digits.parse().ok()) > Some(most) {
         return Err(Refusal::TooLarge(most));
     }
-    match tokio::time::timeout(ARRIVAL_LIMIT, Limited::new(body, most).collect()).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge(most)),
-        Ok(Err(_)) => Err(Refusal::bad_request("The body broke off.")),
-        Err(_) => Err(Refusal::TooSlow),
+    let mut whole = pin!(whole(body, most));
+    // A small body has come with the head of its request, and needs no timer.
+    let come = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
+    if let Poll::Ready(come) = come {
+        return come;
     }
+    let come = tokio::time::timeout(ARRIVAL_LIMIT, whole).await;
+    come.unwrap_or(Err(Refusal::TooSlow))
 }
 
-/// A media type with those of its parameters that matter.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Form {
-    /// Without parameters, in lower case.
-    pub(crate) kind: String,
+/// All of a body, unless it is longer than `most`. Trailers are left out.
+async fn whole(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
+    let mut first = Bytes::new();
+    let mut others: Vec<Bytes> = Vec::new();
+    let mut room = most;
+    while !http_body::Body::is_end_stream(&body)
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(|_| Refusal::bad_request("The body broke off."))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let left = room.checked_sub(data.len());
+        room = left.ok_or(Refusal::TooLarge(most))?;
+        if first.is_empty() {
+            first = data;
+        } else {
+            others.push(data);
+        }
+    }
+    if others.is_empty() {
+        return Ok(first);
+    }
+    others.insert(0, first);
+    Ok(others.concat().into())
+}
+
+/// A media type with its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Form<'a> {
     /// As it was sent.
-    whole: String,
-    pub(crate) charset: Option<String>,
-    boundary: Option<String>,
+    whole: Cow<'a, str>,
 }
 
-impl Form {
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+impl<'a> Form<'a> {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         let header = headers.get(CONTENT_TYPE);
-        let whole = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let whole = whole.unwrap_or_default();
-        let mut parts = whole.split(';');
-        let kind = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
-        let (mut charset, mut boundary) = (None, None);
-        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-            let value = Some(value.trim().trim_matches('"').to_owned());
-            match name.trim().to_ascii_lowercase().as_str() {
-                "charset" => charset = value,
-                "boundary" => boundary = value,
-                _ => {}
-            }
-        }
+        let whole = header.map(|value| String::from_utf8_lossy(value.as_bytes()));
         Self {
-            kind,
-            whole,
-            charset,
-            boundary,
+            whole: whole.unwrap_or_default(),
         }
+    }
+
+    /// Without parameters, in lower case.
+    pub(crate) fn kind(&self) -> Cow<'_, str> {
+        let kind = self.whole.split(';').next().unwrap_or_default().trim();
+        if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return kind.to_ascii_lowercase().into();
+        }
+        kind.into()
+    }
+
+    pub(crate) fn charset(&self) -> Option<&str> {
+        self.parameter("charset")
+    }
+
+    /// Of equal names the last counts.
+    fn parameter(&self, wanted: &str) -> Option<&str> {
+        let parts = self.whole.split(';').skip(1);
+        let pairs = parts.filter_map(|part| part.split_once('='));
+        let found = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
+        found
+            .last()
+            .map(|(_, value)| value.trim().trim_matches('"'))
     }
 
     /// Whether it says one JSON text a line. No name for that is registered, and these are in use.
@@ -73,19 +177,17 @@ impl Form {
             "application/jsonlines",
             "application/x-jsonlines",
         ];
-        NAMES.contains(&self.kind.as_str())
+        NAMES.contains(&self.kind().as_ref())
     }
 
     pub(crate) fn unknown(&self) -> Refusal {
-        Refusal::UnknownForm(self.whole.clone())
+        Refusal::UnknownForm(self.whole.clone().into_owned())
     }
 
     /// The fields of a form of several parts; files are left out.
     pub(crate) async fn parts(&self, body: &Bytes) -> Result<Vec<(String, String)>, String> {
-        let boundary = self
-            .boundary
-            .as_deref()
-            .filter(|boundary| !boundary.is_empty());
+        let boundary = self.parameter("boundary");
+        let boundary = boundary.filter(|boundary| !boundary.is_empty());
         let boundary = boundary.ok_or("Invalid boundary in multipart: None")?;
         let opening = format!("--{boundary}");
         if !body
@@ -177,6 +279,65 @@ mod tests {
     async fn a_body_within_the_limit_is_read() {
         let read = read(&HeaderMap::new(), Body::from("abc"), 3).await;
         assert_eq!(read, Ok(Bytes::from("abc")));
+    }
+
+    /// A body that comes in these pieces, the last of them only after a while.
+    fn pieces(pieces: &'static [&'static str]) -> Body {
+        Body::new(Pieces(pieces, true))
+    }
+
+    struct Pieces(&'static [&'static str], bool);
+
+    impl http_body::Body for Pieces {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+            let Some((piece, rest)) = self.0.split_first() else {
+                return Poll::Ready(None);
+            };
+            if rest.is_empty() && self.1 {
+                self.1 = false;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.0 = rest;
+            Poll::Ready(Some(match *piece {
+                "!" => Err(std::io::ErrorKind::ConnectionReset.into()),
+                piece => Ok(Frame::data(Bytes::from_static(piece.as_bytes()))),
+            }))
+        }
+    }
+
+    #[tokio::test]
+    async fn pieces_are_put_together_and_counted_together() {
+        for (all, come) in [
+            (&["abc"] as &[&str], Ok(Bytes::from("abc"))),
+            (&["", "ab", "", "c"], Ok(Bytes::from("abc"))),
+            (&["a", "b", "c", ""], Ok(Bytes::from("abc"))),
+            (&["ab", "cd"], Err(Refusal::TooLarge(3))),
+            (
+                &["ab", "!"],
+                Err(Refusal::bad_request("The body broke off.")),
+            ),
+        ] {
+            assert_eq!(read(&HeaderMap::new(), pieces(all), 3).await, come);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_length_of_a_body_is_known_if_it_is_whole() {
+        let length = |body: &Body| http_body::Body::size_hint(body).exact();
+        assert_eq!(length(&Body::from("abc")), Some(3));
+        assert_eq!(length(&Body::empty()), Some(0));
+        assert_eq!(length(&pieces(&["abc"])), None);
+        let mut whole = Body::from("abc");
+        assert!(whole.frame().await.unwrap().unwrap().is_data());
+        assert!(http_body::Body::is_end_stream(&whole));
+        assert!(whole.frame().await.is_none());
     }
 
     #[tokio::test]

@@ -4,27 +4,67 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::response::IntoResponse;
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 
+use crate::body::Body;
 use crate::state::Shared;
 
 /// The store's writer commits within milliseconds; one that takes this long is stuck.
 const PULSE_LIMIT: Duration = Duration::from_secs(2);
 
+const TEXT_FORM: &str = "text/plain; charset=utf-8";
+
 const METRICS_FORM: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(crate) async fn livez() -> &'static str {
-    "ok\n"
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    Live,
+    Ready,
+    Metrics,
 }
 
-pub(crate) async fn readyz(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    match ready(&shared).await {
-        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
-        Err(sentence) => (StatusCode::SERVICE_UNAVAILABLE, format!("{sentence}\n")),
+/// What is asked for there.
+pub(crate) fn at(path: &str) -> Option<Place> {
+    match path {
+        "/livez" => Some(Place::Live),
+        "/readyz" => Some(Place::Ready),
+        "/metrics" => Some(Place::Metrics),
+        _ => None,
     }
+}
+
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    place: Place,
+    request: Request<Body>,
+) -> Response<Body> {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        let allow = HeaderValue::from_static("GET,HEAD");
+        answer.headers_mut().insert(ALLOW, allow);
+        return answer;
+    }
+    match place {
+        Place::Live => text(StatusCode::OK, TEXT_FORM, "ok\n".to_owned()),
+        Place::Ready => match ready(&shared).await {
+            Ok(()) => text(StatusCode::OK, TEXT_FORM, "ok\n".to_owned()),
+            Err(sentence) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                text(status, TEXT_FORM, format!("{sentence}\n"))
+            }
+        },
+        Place::Metrics => text(StatusCode::OK, METRICS_FORM, (shared.metrics)()),
+    }
+}
+
+fn text(status: StatusCode, form: &'static str, text: String) -> Response<Body> {
+    let mut answer = Response::new(Body::from(text));
+    *answer.status_mut() = status;
+    let form = HeaderValue::from_static(form);
+    answer.headers_mut().insert(CONTENT_TYPE, form);
+    answer
 }
 
 async fn ready(shared: &Shared) -> Result<(), String> {
@@ -34,8 +74,4 @@ async fn ready(shared: &Shared) -> Result<(), String> {
         Ok(Err(error)) => Err(format!("The store cannot write: {error}.")),
         Err(_) => Err("The store did not answer within 2 seconds.".to_owned()),
     }
-}
-
-pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, METRICS_FORM)], (shared.metrics)())
 }

@@ -1,5 +1,7 @@
 //! What this floor counts: requests by place, and what became of notifications handed in.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -8,13 +10,30 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::state::locked;
+
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 pub(crate) struct Meters {
     requests: Family<Labels<2>, Counter>,
     seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
     intake: Family<Labels<1>, Counter>,
+    /// What of them has been used: looking into a family takes several times as long.
+    places: Mutex<BTreeMap<&'static str, Place>>,
+    handed_in: [OnceLock<Counter>; INTAKE.len()],
 }
+
+/// The meters of one place.
+struct Place {
+    requests: [Option<Counter>; CLASSES.len()],
+    seconds: Histogram,
+}
+
+/// Classes of status.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// As `Intake` has them.
+const INTAKE: [&str; 4] = ["accepted", "repeated", "contradicted", "refused"];
 
 /// What became of one notification that was handed in.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +51,8 @@ impl Meters {
             requests: Family::default(),
             seconds,
             intake: Family::default(),
+            places: Mutex::default(),
+            handed_in: Default::default(),
         };
         registry.register(
             "willcall_http_requests",
@@ -51,29 +72,27 @@ impl Meters {
         meters
     }
 
-    pub(crate) fn request(&self, place: &'static str, status: StatusCode, took: Duration) {
-        let class = match status.as_u16() {
-            100..=199 => "1xx",
-            200..=299 => "2xx",
-            300..=399 => "3xx",
-            400..=499 => "4xx",
-            _ => "5xx",
-        };
-        let labels = [("route", place), ("status", class)];
-        self.requests.get_or_create(&labels).inc();
-        self.seconds
-            .get_or_create(&[("route", place)])
-            .observe(took.as_secs_f64());
+    pub(crate) fn request(&self, name: &'static str, status: StatusCode, took: Duration) {
+        let mut places = locked(&self.places);
+        let place = places.entry(name).or_insert_with(|| Place {
+            requests: Default::default(),
+            seconds: self.seconds.get_or_create(&[("route", name)]).clone(),
+        });
+        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
+        if let (Some(counter), Some(class)) = (place.requests.get_mut(class), CLASSES.get(class)) {
+            let labels = [("route", name), ("status", *class)];
+            let first = || self.requests.get_or_create(&labels).clone();
+            counter.get_or_insert_with(first).inc();
+        }
+        place.seconds.observe(took.as_secs_f64());
     }
 
     pub(crate) fn intake(&self, what: Intake) {
-        let result = match what {
-            Intake::Accepted => "accepted",
-            Intake::Repeated => "repeated",
-            Intake::Contradicted => "contradicted",
-            Intake::Refused => "refused",
-        };
-        self.intake.get_or_create(&[("result", result)]).inc();
+        let index = what as usize;
+        if let (Some(counter), Some(result)) = (self.handed_in.get(index), INTAKE.get(index)) {
+            let first = || self.intake.get_or_create(&[("result", *result)]).clone();
+            counter.get_or_init(first).inc();
+        }
     }
 }
 

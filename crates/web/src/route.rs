@@ -8,24 +8,26 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use axum::body::Body;
-use axum::response::IntoResponse;
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
+use http::header::{ALLOW, CONTENT_TYPE, HOST, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 use model::refusal::Refusal;
 use model::tenant::{Permission, Tenant, TokenHash};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
+use tracing::Level;
 
 use crate::answers;
 use crate::auth::{self, Holder, Need, Scheme};
-use crate::body::{self, Query};
+use crate::body::{self, Body, Query};
 use crate::dialects::Dialect;
 use crate::state::Shared;
 use crate::tasks;
 
 pub(crate) type Answer = Response<Bytes>;
+
+/// Those whose things a request is about.
+pub(crate) type Tenants = Vec<Arc<Tenant>>;
 
 /// What a handler comes to.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send>>;
@@ -82,7 +84,7 @@ pub(crate) enum Whose {
     /// Those of the tenant that this segment of the path names.
     Named(&'static str),
     /// Those of every tenant whoever asks is listed for, as far as the request narrows them.
-    Listed(fn(&Asked, Vec<Tenant>) -> Vec<Tenant>),
+    Listed(fn(&Asked, Tenants) -> Tenants),
 }
 
 /// A request before anybody knows who is asking.
@@ -90,15 +92,11 @@ pub(crate) struct Asked {
     pub(crate) dialect: Arc<Dialect>,
     pub(crate) place: Option<Arc<Place>>,
     pub(crate) method: Method,
-    /// As it was sent.
-    pub(crate) path: String,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
-    /// What links to this server begin with.
-    pub(crate) origin: String,
     /// The form that the path asks for, such as `json`.
     pub(crate) suffix: Option<String>,
-    raw_query: Option<String>,
+    uri: Uri,
     params: Vec<(&'static str, String)>,
 }
 
@@ -109,7 +107,7 @@ pub(crate) struct Admitted {
     pub(crate) holder: Holder,
     pub(crate) body: Bytes,
     /// Those whose things are asked for, and at whom whoever asks may do that.
-    pub(crate) tenants: Vec<Tenant>,
+    pub(crate) tenants: Tenants,
 }
 
 /// How a path leads to a place.
@@ -119,19 +117,21 @@ struct Way {
     lacks_slash: bool,
 }
 
-pub(crate) async fn serve(shared: Arc<Shared>, request: Request<Body>) -> axum::response::Response {
+pub(crate) async fn serve(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
     let began = Instant::now();
     let (head, body) = request.into_parts();
-    let method = head.method.clone();
-    let path = head.uri.path().to_owned();
-    let (name, answer) = match shared.dialects.at(&path) {
+    let asked = tracing::enabled!(Level::DEBUG).then(|| (head.method.clone(), head.uri.clone()));
+    let (name, answer) = match shared.dialects.at(head.uri.path()) {
         None => ("none", nowhere()),
         Some(dialect) => answer(&shared, dialect, head, body).await,
     };
     let (status, took) = (answer.status(), began.elapsed());
     shared.meters.request(name, status, took);
-    tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
-    answer.map(Body::from).into_response()
+    if let Some((method, uri)) = asked {
+        let path = uri.path();
+        tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
+    }
+    answer.map(Body::from)
 }
 
 /// No dialect has places there.
@@ -149,18 +149,17 @@ async fn answer(
     head: request::Parts,
     body: Body,
 ) -> (&'static str, Answer) {
-    let host = host_of(&head);
     let found = dialect.find(&head.method, head.uri.path());
     let lacks_slash = found.as_ref().is_some_and(|(_, way)| way.lacks_slash);
-    let asked = Arc::new(Asked::new(dialect, host.as_deref(), head, found));
+    let asked = Arc::new(Asked::new(dialect, head, found));
     let name = asked.place.as_ref().map_or("none", |place| place.name);
     let refuse = |refusal: &Refusal| (asked.dialect.refuse)(&asked, refusal);
-    let vetted = vet_host(host.as_deref(), &shared.settings.hosts);
+    let vetted = vet_host(asked.host(), &shared.settings.hosts);
     let Some(place) = asked.place.clone() else {
         return (name, refuse(&vetted.err().unwrap_or(Refusal::NoSuchRoute)));
     };
     if let Err(refusal) = vetted {
-        return (name, finished(&asked.method, &place, refuse(&refusal)));
+        return (name, finished(&place, refuse(&refusal)));
     }
     if lacks_slash && !changes(&asked.method) {
         return (name, moved(&asked));
@@ -174,7 +173,7 @@ async fn answer(
     };
     let answer = tasks::finish(work).await;
     let answer = answer.unwrap_or_else(|| refuse(&Refusal::Internal));
-    (name, finished(&asked.method, &place, answer))
+    (name, finished(&place, answer))
 }
 
 /// From a place that was found to what its handler answers.
@@ -221,7 +220,8 @@ async fn enter(
         let come = handled.await;
         come.unwrap_or_else(|refusal| (asked.dialect.refuse)(asked, &refusal))
     };
-    answers::once(&shared, hash, key, request, rendered).await
+    // Keys are rare, and what keeping an answer takes would be moved about with every request.
+    Box::pin(answers::once(&shared, hash, key, request, rendered)).await
 }
 
 /// Whose things are asked for, and who handles it; or why not.
@@ -230,10 +230,10 @@ async fn admit(
     asked: &Asked,
     place: &Place,
     holder: &Holder,
-) -> Result<(Vec<Tenant>, Handler), Refusal> {
+) -> Result<(Tenants, Handler), Refusal> {
     (asked.dialect.admit)(asked)?;
     let dialect = &asked.dialect.name;
-    let tenants = match place.whose {
+    let mut tenants = match place.whose {
         Whose::Nobodys => Vec::new(),
         Whose::Named(param) => {
             let found = shared.callers.tenant(shared, dialect, asked.param(param));
@@ -249,10 +249,7 @@ async fn admit(
     } else {
         place.write
     };
-    let tenants: Vec<Tenant> = tenants
-        .into_iter()
-        .filter(|tenant| holder.may(need, Some(tenant)))
-        .collect();
+    tenants.retain(|tenant| holder.may(need, Some(tenant)));
     if tenants.is_empty() && !holder.may(need, None) {
         return Err(Refusal::Forbidden);
     }
@@ -270,8 +267,9 @@ async fn admit(
 
 /// What tells one request from another under the same idempotency key.
 fn fingerprint(asked: &Asked, body: &Bytes) -> TokenHash {
-    let path = asked.path.strip_suffix('/').unwrap_or(&asked.path);
-    let query = asked.raw_query.as_deref().unwrap_or_default();
+    let path = asked.path();
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let query = asked.uri.query().unwrap_or_default();
     let method = asked.method.as_str();
     TokenHash::of_parts(&[method.as_bytes(), path.as_bytes(), query.as_bytes(), body])
 }
@@ -282,29 +280,22 @@ fn changes(method: &Method) -> bool {
 
 /// The same place with the slash that its path ends with.
 fn moved(asked: &Asked) -> Answer {
-    let query = asked.raw_query.as_ref();
+    let query = asked.uri.query();
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     let mut answer = Answer::new(Bytes::new());
     *answer.status_mut() = StatusCode::MOVED_PERMANENTLY;
     let form = HeaderValue::from_static("text/html; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, form);
-    if let Ok(target) = HeaderValue::try_from(format!("{}/{query}", asked.path)) {
+    if let Ok(target) = HeaderValue::try_from(format!("{}/{query}", asked.path())) {
         answer.headers_mut().insert(LOCATION, target);
     }
     answer
 }
 
-/// Adds what every answer of a place carries, and takes the body from an answer to HEAD.
-fn finished(method: &Method, place: &Place, mut answer: Answer) -> Answer {
+/// Adds what every answer of a place carries.
+fn finished(place: &Place, mut answer: Answer) -> Answer {
     if let Some(allow) = &place.made().allow {
         answer.headers_mut().insert(ALLOW, allow.clone());
-    }
-    if answer.status() != StatusCode::NO_CONTENT {
-        let length = HeaderValue::from(answer.body().len());
-        answer.headers_mut().insert(CONTENT_LENGTH, length);
-    }
-    if method == Method::HEAD {
-        *answer.body_mut() = Bytes::new();
     }
     answer
 }
@@ -376,6 +367,9 @@ impl Place {
     }
 }
 
+/// No place lies deeper.
+const SEGMENTS_USUAL: usize = 10;
+
 /// Segments in braces that a path may have.
 const PARAMS_MAX: usize = 4;
 
@@ -411,11 +405,15 @@ impl Dialect {
             Some(path) => (path, true),
             None => (path, false),
         };
-        let decoded = |raw| percent_decode_str(raw).decode_utf8_lossy();
-        let segments: Vec<Cow<'_, str>> = match path {
-            "" => Vec::new(),
-            path => path.split('/').map(decoded).collect(),
+        let is_plain = !path.contains('%');
+        let decoded = |raw| match is_plain {
+            true => Cow::Borrowed(raw),
+            false => percent_decode_str(raw).decode_utf8_lossy(),
         };
+        let mut segments: Vec<Cow<'_, str>> = Vec::with_capacity(SEGMENTS_USUAL);
+        if !path.is_empty() {
+            segments.extend(path.split('/').map(decoded));
+        }
         let here = |place: &&Arc<Place>| place.only.as_ref().is_none_or(|only| only == method);
         let mut places = self.places.iter().filter(here);
         places.find_map(|place| Some((Arc::clone(place), place.way(&segments, ends_in_slash)?)))
@@ -423,18 +421,7 @@ impl Dialect {
 }
 
 impl Asked {
-    fn new(
-        dialect: Arc<Dialect>,
-        host: Option<&str>,
-        head: request::Parts,
-        found: Option<(Arc<Place>, Way)>,
-    ) -> Self {
-        let raw_query = head.uri.query().map(str::to_owned);
-        let scheme = if is_secure(&head.headers) {
-            "https"
-        } else {
-            "http"
-        };
+    fn new(dialect: Arc<Dialect>, head: request::Parts, found: Option<(Arc<Place>, Way)>) -> Self {
         let (place, params, suffix) = match found {
             Some((place, way)) => (Some(place), way.params, way.suffix),
             None => (None, Vec::new(), None),
@@ -443,14 +430,31 @@ impl Asked {
             dialect,
             place,
             method: head.method,
-            path: head.uri.path().to_owned(),
-            query: Query::read(raw_query.as_deref().unwrap_or_default()),
+            query: Query::read(head.uri.query().unwrap_or_default()),
             headers: head.headers,
-            origin: format!("{scheme}://{}", host.unwrap_or("localhost")),
             suffix,
-            raw_query,
+            uri: head.uri,
             params,
         }
+    }
+
+    /// As it was sent.
+    pub(crate) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// What links to this server begin with.
+    pub(crate) fn origin(&self) -> String {
+        let scheme = if is_secure(&self.headers) {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.host().unwrap_or("localhost"))
+    }
+
+    fn host(&self) -> Option<&str> {
+        host_of(&self.headers, &self.uri)
     }
 
     /// What stands in the path for the segment in braces.
@@ -463,7 +467,8 @@ impl Asked {
 impl Admitted {
     /// Whose things are asked for. Places that name a tenant are only entered if there is one.
     pub(crate) fn tenant(&self) -> Result<&Tenant, Refusal> {
-        self.tenants.first().ok_or(Refusal::Forbidden)
+        let first = self.tenants.first().ok_or(Refusal::Forbidden)?;
+        Ok(first)
     }
 
     /// Who is asking, for the audit log.
@@ -478,13 +483,12 @@ pub(crate) fn is_secure(headers: &HeaderMap) -> bool {
     forwarded.is_some_and(|scheme| scheme.as_bytes() == b"https")
 }
 
-pub(crate) fn host_of(head: &request::Parts) -> Option<String> {
+pub(crate) fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     // Of several none says where the request was to go (RFC 9112, 3.2).
-    let mut headers = head.headers.get_all(HOST).iter();
+    let mut headers = headers.get_all(HOST).iter();
     let header = headers.next().filter(|_| headers.next().is_none());
     let header = header.and_then(|host| host.to_str().ok());
-    let host = header.or_else(|| head.uri.authority().map(|authority| authority.as_str()));
-    host.map(str::to_owned)
+    header.or_else(|| uri.authority().map(|authority| authority.as_str()))
 }
 
 /// A host that nobody can have pointed here by a name of their own: an address, a name without a

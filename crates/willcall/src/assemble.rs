@@ -20,7 +20,7 @@ use crate::config::Config;
 pub(crate) struct House {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) engine: engine::Engine,
-    pub(crate) router: axum::Router,
+    pub(crate) site: web::Site,
     pub(crate) clock: Clock,
     pub(crate) dice: Dice,
     /// Told when it is to stop.
@@ -140,12 +140,12 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
             text
         }),
     };
-    let router = web::build(parts, &mut meters);
+    let site = web::build(parts, &mut meters);
     drop(rendered.set(meters));
     Ok(House {
         store,
         engine,
-        router,
+        site,
         clock,
         dice,
         stopping,

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use web::{Body, Site};
 
 /// A request's head has to arrive within this time, also on a kept connection that idles.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
@@ -39,16 +42,12 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Begins to serve `router`.
-    pub(crate) fn begin(
-        listener: TcpListener,
-        router: axum::Router,
-        connections_max: usize,
-    ) -> Self {
+    /// Begins to serve `site`.
+    pub(crate) fn begin(listener: TcpListener, site: Site, connections_max: usize) -> Self {
         let (stop, stopping) = watch::channel(false);
         let (tell, ended) = watch::channel(false);
         spawn(async move {
-            serve(listener, router, connections_max, stopping).await;
+            serve(listener, site, connections_max, stopping).await;
             tell.send_replace(true);
         });
         Self { stop, ended }
@@ -64,7 +63,7 @@ impl Listening {
 
 async fn serve(
     listener: TcpListener,
-    router: axum::Router,
+    site: Site,
     connections_max: usize,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -79,7 +78,7 @@ async fn serve(
         };
         match accepted {
             (Ok(place), Ok((stream, _))) => {
-                let connection = connection(stream, router.clone());
+                let connection = connection(stream, site.clone());
                 let connection = running.watch(connection);
                 spawn(async move {
                     // A connection that breaks is the client's business.
@@ -109,41 +108,21 @@ async fn serve(
 
 fn connection(
     stream: TcpStream,
-    router: axum::Router,
-) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Shared>> {
+    site: Site,
+) -> impl GracefulConnection<Error = hyper::Error> + Send + 'static {
     // Answers are small and complete: nothing is gained by waiting for more to send.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("TCP_NODELAY cannot be set: {error}");
     }
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let answering = site.clone().answer(request.map(Body::new));
+        async move { Ok::<_, Infallible>(answering.await) }
+    });
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(
-            TokioIo::new(stream),
-            TowerToHyperService::new(Shared(router)),
-        )
-}
-
-/// The router, taking hyper's bodies.
-#[derive(Clone)]
-struct Shared(axum::Router);
-
-impl tower::Service<http::Request<hyper::body::Incoming>> for Shared {
-    type Response = axum::response::Response;
-    type Error = Infallible;
-    type Future = axum::routing::future::RouteFuture<Infallible>;
-
-    fn poll_ready(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Infallible>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<hyper::body::Incoming>) -> Self::Future {
-        tower::Service::call(&mut self.0, request.map(axum::body::Body::new))
-    }
+        .serve_connection(TokioIo::new(stream), answer)
 }
 
 /// Runs beside everything else. What it does must not matter once the process stops.

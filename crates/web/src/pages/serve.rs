@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::response::IntoResponse;
+use crate::body::Body;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Request, StatusCode, request};
 use model::id::TenantId;
@@ -38,11 +37,7 @@ pub(crate) fn is_for_pages(method: &Method, path: &str) -> bool {
     root.is_some_and(|root| ROOTS.contains(&root)) && (path != "/" || method.is_safe())
 }
 
-pub(crate) async fn serve(
-    shared: Arc<Shared>,
-    pages: &Pages,
-    request: Request<Body>,
-) -> axum::response::Response {
+pub(crate) async fn serve(shared: Arc<Shared>, pages: &Pages, request: Request<Body>) -> Shown {
     let began = Instant::now();
     let (head, body) = request.into_parts();
     let method = head.method.clone();
@@ -61,7 +56,7 @@ pub(crate) async fn serve(
         &path
     };
     tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
-    shown.into_response()
+    shown
 }
 
 async fn answer(
@@ -70,8 +65,8 @@ async fn answer(
     head: request::Parts,
     body: Body,
 ) -> (&'static str, Shown) {
-    let host = host_of(&head);
-    let vetted = vet_host(host.as_deref(), &shared.settings.hosts);
+    let host = host_of(&head.headers, &head.uri);
+    let vetted = vet_host(host, &shared.settings.hosts);
     let (page, params, allowed) = match pages.find(&head.method, head.uri.path()) {
         Ok((page, params)) => (Some(page), params, None),
         Err(allowed) => (None, Params::new(), allowed.header()),

@@ -1,8 +1,8 @@
 //! What a visit comes to: a page, another place to go to, or trouble; and what every answer of
 //! the dashboard carries.
 
+use crate::body::Body;
 use askama::Template;
-use axum::body::Body;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,

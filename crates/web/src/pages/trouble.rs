@@ -9,6 +9,7 @@ use super::layout::{Shell, Tab};
 use super::shown::{Shown, Trouble, go_to, page_with};
 use super::view;
 use super::visit::Visit;
+use crate::body::Body;
 
 #[derive(Template)]
 #[template(path = "trouble.html")]
@@ -31,7 +32,7 @@ pub(super) fn show(visit: &Visit, trouble: &Trouble) -> Shown {
         what,
         to_do: to_do.to_owned(),
     };
-    let mut shown = page_with(status, &page).unwrap_or_else(|_| Shown::default());
+    let mut shown = page_with(status, &page).unwrap_or_else(|_| Shown::new(Body::empty()));
     *shown.status_mut() = status;
     if let Trouble::Refused(Refusal::Busy(after)) = trouble {
         shown.headers_mut().insert(RETRY_AFTER, (*after).into());

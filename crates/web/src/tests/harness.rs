@@ -1,11 +1,10 @@
-//! A router over a fresh store in memory, with a clock that is set by hand.
+//! A site over a fresh store in memory, with a clock that is set by hand.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use axum::Router;
-use axum::body::Body;
+use crate::body::Body;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use model::contract::{DueAsk, LaneStart, Store};
@@ -16,10 +15,9 @@ use model::tenant::DialectName;
 use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
-use tower::ServiceExt;
 
 use crate::dialects::{self, KnownEvents, Options};
-use crate::{Parts, Settings};
+use crate::{Parts, Settings, Site};
 
 /// Two organizers and two companies, and a token of every sort.
 pub(crate) const ORGANIZERS: &str = r#"
@@ -99,7 +97,7 @@ pub(crate) const INTAKE: &str = "/api/v1/organizers/bigevents/notifications/";
 pub(crate) const START: &str = "2026-11-20T18:00:00Z";
 
 pub(crate) struct House {
-    pub(crate) router: Router,
+    pub(crate) site: Site,
     pub(crate) store: Arc<dyn Store>,
     /// True unless a test follows a page live: then what is followed ends at once.
     pub(crate) stopping: watch::Sender<bool>,
@@ -136,6 +134,11 @@ pub(crate) fn asking(method: &str, path: &str) -> Asking {
 }
 
 impl Asking {
+    pub(crate) fn method(mut self, method: &str) -> Self {
+        method.clone_into(&mut self.method);
+        self
+    }
+
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.insert(name.to_ascii_lowercase(), value.into());
         self
@@ -231,9 +234,9 @@ impl House {
             health: Arc::new(|| Ok(())),
             metrics: Arc::new(|| "# EOF\n".to_owned()),
         };
-        let router = crate::build(parts, registry);
+        let site = crate::build(parts, registry);
         Self {
-            router,
+            site,
             store,
             stopping,
             now,
@@ -253,7 +256,7 @@ impl House {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Arrived {
-        arrived(self.router.clone().oneshot(request).await.unwrap()).await
+        arrived(self.site.clone().answer(request).await).await
     }
 
     pub(crate) async fn tenant(&self, slug: &str) -> TenantId {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::body::Body;
+use crate::body::Body;
 use http::Request;
 use model::contract::StoreError;
 
@@ -433,6 +433,19 @@ async fn health_is_told_in_plain_text() {
     }
     assert_eq!(house.ask(bare("/metrics")).await.told(), (200, "# EOF\n"));
     assert_eq!(house.ask(bare("/")).await.status, 303);
+    let head = house.ask(bare("/livez").method("HEAD")).await;
+    assert_eq!(head.told(), (200, ""));
+    assert_eq!(head.header("content-length"), Some("3"));
+    assert_eq!(
+        head.header("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
+    for method in ["POST", "OPTIONS", "DELETE"] {
+        let answer = house.ask(bare("/metrics").method(method)).await;
+        assert_eq!(answer.told(), (405, ""));
+        assert_eq!(answer.header("allow"), Some("GET,HEAD"));
+        assert_eq!(answer.header("content-length"), Some("0"));
+    }
     house.store.close().await.unwrap();
     let answer = house.ask(bare("/readyz")).await;
     assert_eq!(answer.status, 503);

@@ -18,7 +18,6 @@ use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tower::ServiceExt;
 use web::dialects::{KnownEvents, Options};
 
 const COMPANY: &str = "d0a3f370-cd43-11ed-9c9c-bbcffde24a48";
@@ -29,7 +28,7 @@ const EVENT: &str = "5f0f6b1e-2c1d-4d0e-9a51-7a8c0e6f1b20";
 const FIRST_GAP_MS: i64 = 60_000;
 
 struct World {
-    router: axum::Router,
+    site: web::Site,
     net: Arc<Net>,
     _engine: Engine,
 }
@@ -107,7 +106,7 @@ impl World {
             metrics: Arc::new(String::new),
         };
         Self {
-            router: web::build(parts, &mut meters),
+            site: web::build(parts, &mut meters),
             net,
             _engine: engine,
         }
@@ -120,9 +119,9 @@ impl World {
             .header("Host", "localhost")
             .header("Authorization", "Bearer t")
             .header("Content-Type", "application/json")
-            .body(axum::body::Body::from(body.to_string()))
+            .body(web::Body::from(body.to_string()))
             .unwrap();
-        let answer = self.router.clone().oneshot(request).await.unwrap();
+        let answer = self.site.clone().answer(request).await;
         let status = answer.status();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))

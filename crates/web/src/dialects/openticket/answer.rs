@@ -48,7 +48,7 @@ pub(super) fn link_next(mut answer: Answer, asked: &Asked, name: &str, value: &s
     let others = asked.query.iter().filter(|(own, _)| *own != name);
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     let query = query.extend_pairs(others.chain([(name, value)])).finish();
-    let link = format!("<{}{}?{query}>; rel=\"next\"", asked.origin, asked.path);
+    let link = format!("<{}{}?{query}>; rel=\"next\"", asked.origin(), asked.path());
     if let Ok(link) = HeaderValue::try_from(link) {
         answer.headers_mut().insert(LINK, link);
     }

@@ -17,7 +17,7 @@ pub(super) async fn read_fields(
     body: &Bytes,
 ) -> Result<Map<String, Value>, Refusal> {
     let form = Form::of(headers);
-    match form.kind.as_str() {
+    match form.kind().as_ref() {
         JSON => match serde_json::from_str(text(body)?) {
             Ok(Value::Object(fields)) => Ok(fields),
             Ok(_) => Err(Refusal::Unreadable(

@@ -122,7 +122,7 @@ fn read(open: &OpenTicket, request: &Admitted) -> Result<(Vec<Read>, bool), Refu
         bounded(lines.clone().count())?;
         return Ok((lines.map(|line| Draft::read(line, kinds)).collect(), true));
     }
-    if form.kind != input::JSON {
+    if form.kind() != input::JSON {
         return Err(form.unknown());
     }
     let text = input::text(&request.body)?;

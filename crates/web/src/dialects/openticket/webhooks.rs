@@ -20,7 +20,7 @@ use super::fields::{Bounds, Fields, Settings};
 use super::log::Invocation;
 use super::{OpenTicket, answer, guid, input, log, wire};
 use crate::auth::Need;
-use crate::route::{Admitted, Answer, Asked};
+use crate::route::{Admitted, Answer, Asked, Tenants};
 use crate::state::{Shared, refused};
 
 /// How often a change is made anew because somebody else changed the webhook meanwhile.
@@ -233,6 +233,7 @@ pub(super) fn owner<'a>(request: &'a Admitted, named: Option<&Value>) -> Result<
     if let Some(named) = named.filter(|named| !named.is_null() && *named != "") {
         let named = named.as_str().and_then(guid::read);
         let found = all.iter().find(|own| Some(&own.key) == named.as_ref());
+        let found = found.map(Arc::as_ref);
         return found.ok_or_else(|| wrong("The selected company_id is invalid."));
     }
     if let [only] = all.as_slice() {
@@ -249,7 +250,7 @@ pub(super) fn owner<'a>(request: &'a Admitted, named: Option<&Value>) -> Result<
 
 /// Those of the companies that the `Company` header names; all of them without one. It lists
 /// GUIDs with commas between, or is given several times.
-pub(super) fn narrow(asked: &Asked, all: Vec<Tenant>) -> Vec<Tenant> {
+pub(super) fn narrow(asked: &Asked, mut all: Tenants) -> Tenants {
     let lines = asked.headers.get_all("company").iter();
     let texts: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
     let named: Vec<String> = texts
@@ -261,8 +262,8 @@ pub(super) fn narrow(asked: &Asked, all: Vec<Tenant>) -> Vec<Tenant> {
     if !asked.headers.contains_key("company") {
         return all;
     }
-    let is_named = |tenant: &Tenant| named.contains(&tenant.key);
-    all.into_iter().filter(is_named).collect()
+    all.retain(|tenant| named.contains(&tenant.key));
+    all
 }
 
 impl OpenTicket {
@@ -317,7 +318,7 @@ fn is_trusted(request: &Admitted, webhook: &Webhook) -> bool {
     let mut owner = request.tenants.iter();
     let owner = owner.find(|own| own.id == webhook.tenant);
     let writing = Need::Right(Permission::WebhooksWrite);
-    owner.is_some() && request.holder.may(writing, owner)
+    owner.is_some_and(|own| request.holder.may(writing, Some(own)))
 }
 
 pub(super) fn fields_of(webhook: &Webhook) -> Fields {
@@ -358,6 +359,6 @@ pub(super) fn number(asked: &Asked, name: &str, usual: u64, most: u64) -> Result
         })
 }
 
-fn ids(tenants: &[Tenant]) -> Vec<TenantId> {
+fn ids(tenants: &[Arc<Tenant>]) -> Vec<TenantId> {
     tenants.iter().map(|tenant| tenant.id).collect()
 }

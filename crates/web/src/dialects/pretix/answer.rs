@@ -8,13 +8,13 @@ use model::limits::PAGE_ROWS_MAX;
 use model::refusal::Refusal;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::json::Value;
+use super::json::{Object, Text, Value};
 use super::{fields, python, webhooks};
 use crate::route::{Admitted, Answer, Answering, Asked};
 
 const INDENT_MAX: i128 = 8;
 
-pub(super) fn json(asked: &Asked, status: StatusCode, value: &Value) -> Answer {
+pub(super) fn json(asked: &Asked, status: StatusCode, value: &Value<'_>) -> Answer {
     let indent = accepted(asked).unwrap_or(0);
     let mut answer = Answer::new(Bytes::from(value.answered(indent)));
     *answer.status_mut() = status;
@@ -23,7 +23,7 @@ pub(super) fn json(asked: &Asked, status: StatusCode, value: &Value) -> Answer {
     answer
 }
 
-pub(super) fn ok(request: &Admitted, value: &Value) -> Answer {
+pub(super) fn ok(request: &Admitted, value: &Value<'_>) -> Answer {
     json(&request.asked, StatusCode::OK, value)
 }
 
@@ -88,7 +88,7 @@ fn indent(params: &[(&str, &str)]) -> usize {
 /// Answers OPTIONS: what this place is, and what it takes from whoever asks.
 pub(super) fn describe(request: Admitted) -> Answering {
     Box::pin(async move {
-        let text = |text: &&str| Value::text(*text);
+        let text = |text: &&'static str| Value::text(*text);
         let parses = [
             "application/json",
             "application/x-www-form-urlencoded",
@@ -107,12 +107,10 @@ pub(super) fn describe(request: Admitted) -> Answering {
         if let Some(method) = webhooks::written_by(&request).await? {
             pairs.push(("actions", Value::object([(method, fields::described())])));
         }
-        let whole = |(key, value): (&str, Value)| (super::json::Text::Whole(key.to_owned()), value);
-        let pairs = pairs.into_iter().map(whole).collect();
-        Ok(ok(
-            &request,
-            &Value::Object(super::json::Object::from_pairs(pairs)),
-        ))
+        let pairs = pairs.into_iter();
+        let pairs = pairs.map(|(key, value)| (Text::whole(key), value));
+        let body = Value::Object(Object::from_pairs(pairs.collect()));
+        Ok(ok(&request, &body))
     })
 }
 
@@ -127,7 +125,7 @@ pub(super) fn page_size(asked: &Asked) -> usize {
 
 /// This place with another value for one parameter of its query, or without it. Parameters come
 /// sorted by name, as pretix gives them.
-pub(super) fn link(asked: &Asked, name: &str, value: Option<&str>) -> Value {
+pub(super) fn link(asked: &Asked, name: &str, value: Option<&str>) -> Value<'static> {
     let others = asked.query.iter().filter(|(own, _)| *own != name);
     let mut pairs: Vec<(&str, &str)> = others.collect();
     pairs.extend(value.map(|value| (name, value)));
@@ -135,7 +133,7 @@ pub(super) fn link(asked: &Asked, name: &str, value: Option<&str>) -> Value {
     pairs.sort_by(|one, other| one.0.cmp(other.0));
     let pair = |(name, value): (&str, &str)| format!("{}={}", quoted(name), quoted(value));
     let query: Vec<String> = pairs.into_iter().map(pair).collect();
-    let mut link = format!("{}{}", asked.origin, asked.path);
+    let mut link = format!("{}{}", asked.origin(), asked.path());
     if !query.is_empty() {
         link.push('?');
         link.push_str(&query.join("&"));

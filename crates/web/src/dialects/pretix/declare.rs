@@ -107,7 +107,7 @@ fn webhook_of(entry: &Entry<'_>, bounds: &Bounds<'_>) -> Option<DeclaredWebhook>
         "comment",
     ];
     entry.only(&FIELDS);
-    let mut pairs: Vec<(Text, Value)> = Vec::new();
+    let mut pairs: Vec<(Text<'_>, Value<'_>)> = Vec::new();
     for field in FIELDS {
         let value = match (field, entry.get(field)) {
             // Over REST this one is demanded even where it says nothing.
@@ -115,7 +115,7 @@ fn webhook_of(entry: &Entry<'_>, bounds: &Bounds<'_>) -> Option<DeclaredWebhook>
             (_, None) => continue,
             (_, Some(value)) => json_of(value),
         };
-        pairs.push((Text::Whole(field.to_owned()), value));
+        pairs.push((Text::whole(field), value));
     }
     let given = Given::read(&Object::from_pairs(pairs), true, bounds);
     let enabled = given.as_ref().ok().and_then(Given::enabled);
@@ -145,9 +145,9 @@ fn webhook_of(entry: &Entry<'_>, bounds: &Bounds<'_>) -> Option<DeclaredWebhook>
 }
 
 /// A value of TOML as the REST resource would have been given it.
-fn json_of(value: &DeValue<'_>) -> Value {
+fn json_of<'a>(value: &'a DeValue<'_>) -> Value<'a> {
     match value {
-        DeValue::String(text) => Value::text(text.as_ref()),
+        DeValue::String(text) => Value::text(&**text),
         DeValue::Integer(number) => Value::int(number),
         DeValue::Float(number) => number.as_str().parse().map_or(Value::Null, Value::Float),
         DeValue::Boolean(flag) => Value::Bool(*flag),
@@ -156,11 +156,11 @@ fn json_of(value: &DeValue<'_>) -> Value {
             Value::List(items.iter().map(|item| json_of(item.get_ref())).collect())
         }
         DeValue::Table(table) => {
-            let pair = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
-                let key: &std::borrow::Cow<'_, str> = key.get_ref();
-                (Text::Whole(key.to_string()), json_of(value.get_ref()))
-            };
-            Value::Object(Object::from_pairs(table.iter().map(pair).collect()))
+            let pairs = table.iter().map(|(key, value)| {
+                let key: &str = key.get_ref();
+                (Text::whole(key), json_of(value.get_ref()))
+            });
+            Value::Object(Object::from_pairs(pairs.collect()))
         }
     }
 }

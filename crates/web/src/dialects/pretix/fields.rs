@@ -65,7 +65,7 @@ pub(super) struct Bounds<'a> {
 impl Given {
     /// Reads every field; `whole` demands those that have no default.
     pub(super) fn read(
-        object: &Object,
+        object: &Object<'_>,
         whole: bool,
         bounds: &Bounds<'_>,
     ) -> Result<Self, Vec<Fault>> {
@@ -219,7 +219,7 @@ fn fail<T>(reason: impl Into<String>) -> Read<T> {
     Err(vec![reason.into()])
 }
 
-fn boolean(value: &Value) -> Read<bool> {
+fn boolean(value: &Value<'_>) -> Read<bool> {
     const NO_BOOLEAN: &str = "Must be a valid boolean.";
     match value {
         Value::Null => fail(NOT_NULL),
@@ -239,7 +239,7 @@ fn boolean(value: &Value) -> Read<bool> {
     }
 }
 
-fn target_url(value: &Value) -> Read<String> {
+fn target_url(value: &Value<'_>) -> Read<String> {
     const NO_URL: &str = "Enter a valid URL.";
     let text = match value {
         Value::Null => return fail(NOT_NULL),
@@ -265,7 +265,7 @@ fn target_url(value: &Value) -> Read<String> {
     }
 }
 
-fn comment(value: &Value) -> Read<Option<String>> {
+fn comment(value: &Value<'_>) -> Read<Option<String>> {
     let text = match value {
         Value::Null => return Ok(None),
         Value::Bool(_) | Value::List(_) | Value::Object(_) => return fail(NO_TEXT),
@@ -283,7 +283,7 @@ fn comment(value: &Value) -> Read<Option<String>> {
 }
 
 /// What is wrong with any text: its length, and characters that no text may have.
-pub(super) fn judge_text(text: &Text, chars_max: usize, reasons: &mut Vec<String>) {
+pub(super) fn judge_text(text: &Text<'_>, chars_max: usize, reasons: &mut Vec<String>) {
     let whole = text.as_str().map(str::as_bytes);
     if whole.is_some_and(|bytes| bytes.len() <= chars_max && !bytes.contains(&0)) {
         return;
@@ -306,7 +306,7 @@ pub(super) fn judge_text(text: &Text, chars_max: usize, reasons: &mut Vec<String
     }
 }
 
-fn limit_events(value: &Value, events: &BTreeSet<String>) -> Read<Vec<String>> {
+fn limit_events(value: &Value<'_>, events: &BTreeSet<String>) -> Read<Vec<String>> {
     let items = list(value)?;
     let mut slugs: Vec<String> = Vec::new();
     for item in items {
@@ -321,7 +321,7 @@ fn limit_events(value: &Value, events: &BTreeSet<String>) -> Read<Vec<String>> {
     Ok(slugs)
 }
 
-fn action_types(value: &Value, kinds: &Kinds) -> Read<Vec<String>> {
+fn action_types(value: &Value<'_>, kinds: &Kinds) -> Read<Vec<String>> {
     let mut keys: BTreeSet<String> = BTreeSet::new();
     for item in list(value)? {
         match item.as_str() {
@@ -335,7 +335,7 @@ fn action_types(value: &Value, kinds: &Kinds) -> Read<Vec<String>> {
     Ok(keys.into_iter().collect())
 }
 
-fn list(value: &Value) -> Read<&[Value]> {
+fn list<'a, 'b>(value: &'b Value<'a>) -> Read<&'b [Value<'a>]> {
     match value {
         Value::Null => fail(NOT_NULL),
         Value::List(items) => Ok(items),
@@ -347,24 +347,25 @@ fn list(value: &Value) -> Read<&[Value]> {
 }
 
 /// The text, with U+FFFD for what cannot stand in one.
-pub(super) fn whole(text: &Text) -> String {
+pub(super) fn whole(text: &Text<'_>) -> String {
     let character = |point| char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER);
     text.code_points().map(character).collect()
 }
 
 /// What OPTIONS says of every field.
-pub(super) fn described() -> Value {
-    let field = |kind: &str, required: bool, read_only: bool, label: &str, most: Option<usize>| {
-        let mut pairs = vec![
-            ("type", Value::text(kind)),
-            ("required", Value::Bool(required)),
-            ("read_only", Value::Bool(read_only)),
-            ("label", Value::text(label)),
-        ];
-        pairs.extend(most.map(|most| ("max_length", Value::int(most))));
-        let whole = |(key, value): (&str, Value)| (Text::Whole(key.to_owned()), value);
-        Value::Object(Object::from_pairs(pairs.into_iter().map(whole).collect()))
-    };
+pub(super) fn described() -> Value<'static> {
+    let field =
+        |kind: &'static str, required, read_only, label: &'static str, most: Option<usize>| {
+            let mut pairs = vec![
+                ("type", Value::text(kind)),
+                ("required", Value::Bool(required)),
+                ("read_only", Value::Bool(read_only)),
+                ("label", Value::text(label)),
+            ];
+            pairs.extend(most.map(|most| ("max_length", Value::int(most))));
+            let whole = |(key, value): (&'static str, Value<'static>)| (Text::whole(key), value);
+            Value::Object(Object::from_pairs(pairs.into_iter().map(whole).collect()))
+        };
     let url_max = Some(TARGET_URL_CHARS_MAX);
     let all_events = "All events (including newly created ones)";
     Value::object([

@@ -1,6 +1,8 @@
 //! Request bodies: from bytes and their declared form to values. JSON in any charset that Python
 //! and browsers share, and the two forms of HTML.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use encoding_rs::Encoding;
 use http::HeaderMap;
@@ -13,12 +15,14 @@ use crate::body::{Form, Query};
 /// Reads bodies in the charset they are in.
 pub(super) trait Decode {
     /// The text of a body in its charset; UTF-8 if that is not known.
-    fn decoded(&self, body: &[u8]) -> Result<String, Refusal>;
+    fn decoded<'a>(&self, body: &'a [u8]) -> Result<Cow<'a, str>, Refusal>;
 }
 
-impl Decode for Form {
-    fn decoded(&self, body: &[u8]) -> Result<String, Refusal> {
-        let label = self.charset.as_deref().unwrap_or_default();
+impl Decode for Form<'_> {
+    fn decoded<'a>(&self, body: &'a [u8]) -> Result<Cow<'a, str>, Refusal> {
+        let Some(label) = self.charset() else {
+            return utf8(body);
+        };
         let label = label.to_ascii_lowercase().replace('_', "-");
         match label.as_str() {
             "latin-1" | "latin1" | "iso-8859-1" | "iso8859-1" | "l1" | "cp819" => {
@@ -35,7 +39,7 @@ impl Decode for Form {
                         let words = format!("'{label}' codec can't decode the body");
                         return Err(no_json(&words));
                     }
-                    Ok(text.into_owned())
+                    Ok(text)
                 }
                 Some(_) | None => utf8(body),
             },
@@ -48,9 +52,9 @@ pub(super) async fn read_fields(
     headers: &HeaderMap,
     body: &Bytes,
     whole: bool,
-) -> Result<Object, Refusal> {
+) -> Result<Object<'static>, Refusal> {
     let form = Form::of(headers);
-    match form.kind.as_str() {
+    match form.kind().as_ref() {
         "application/x-www-form-urlencoded" => {
             let text = form.decoded(body)?;
             let query = Query::read(&text);
@@ -66,14 +70,14 @@ pub(super) async fn read_fields(
         }
         _ if body.is_empty() => Ok(Object::default()),
         "application/json" => {
-            let object = read_json(&form.decoded(body)?)?.into_object();
+            let object = read_json(&form.decoded(body)?)?.into_owned().into_object();
             object.map_err(|other| Refusal::Invalid(vec![no_dictionary(&other)]))
         }
         _ => Err(form.unknown()),
     }
 }
 
-pub(super) fn read_json(text: &str) -> Result<Value, Refusal> {
+pub(super) fn read_json(text: &str) -> Result<Value<'_>, Refusal> {
     json::read(text).map_err(|problem| no_json(problem.0))
 }
 
@@ -81,9 +85,9 @@ fn no_json(words: &str) -> Refusal {
     Refusal::Unreadable(format!("JSON parse error - {words}"))
 }
 
-fn utf8(body: &[u8]) -> Result<String, Refusal> {
+fn utf8(body: &[u8]) -> Result<Cow<'_, str>, Refusal> {
     let error = match std::str::from_utf8(body) {
-        Ok(text) => return Ok(text.to_owned()),
+        Ok(text) => return Ok(text.into()),
         Err(error) => error,
     };
     let at = error.valid_up_to();
@@ -104,12 +108,12 @@ fn undecodable(codec: &str, body: &[u8], at: usize, reason: &str) -> Refusal {
 
 /// A form says everything in text, so a list is a name given several times, and one that is not
 /// there is empty; a blank where true or false belongs is nothing said.
-fn from_form(form: &[(String, String)], whole: bool) -> Object {
+fn from_form(form: &[(String, String)], whole: bool) -> Object<'static> {
     let last = |name: &'static str| {
         let is_flag = matches!(name, "enabled" | "all_events");
         let found = form.iter().rev().find(|(own, _)| own == name);
         let found = found.filter(|(_, value)| !(is_flag && value.is_empty()));
-        found.map(|(_, value)| (name, Value::text(value.as_str())))
+        found.map(|(_, value)| (name, Value::text(value.clone())))
     };
     let single = [
         "enabled",
@@ -118,13 +122,14 @@ fn from_form(form: &[(String, String)], whole: bool) -> Object {
         "action_types",
         "comment",
     ];
-    let mut pairs: Vec<(&str, Value)> = single.into_iter().filter_map(last).collect();
+    let mut pairs: Vec<(&'static str, Value<'static>)> =
+        single.into_iter().filter_map(last).collect();
     let limit = form.iter().filter(|(name, _)| name == "limit_events");
-    let limit: Vec<Value> = limit.map(|(_, slug)| Value::text(slug.as_str())).collect();
+    let limit: Vec<Value<'static>> = limit.map(|(_, slug)| Value::text(slug.clone())).collect();
     if whole || !limit.is_empty() {
         pairs.push(("limit_events", Value::List(limit)));
     }
-    let whole = |(name, value): (&str, Value)| (json::Text::Whole(name.to_owned()), value);
+    let whole = |(name, value): (&'static str, _)| (json::Text::whole(name), value);
     Object::from_pairs(pairs.into_iter().map(whole).collect())
 }
 
@@ -138,13 +143,13 @@ mod tests {
         HeaderMap::from_iter([(CONTENT_TYPE, form.parse().unwrap())])
     }
 
-    async fn read(form: &str, body: &'static [u8]) -> Result<Object, Refusal> {
+    async fn read(form: &str, body: &'static [u8]) -> Result<Object<'static>, Refusal> {
         read_fields(&headers(form), &Bytes::from_static(body), true).await
     }
 
     #[tokio::test]
     async fn charsets_are_honoured_and_unknown_ones_are_utf_8() {
-        let comment = |text: &str| Some(Value::text(text));
+        let comment = |text: &'static str| Some(Value::text(text));
         for (form, body, text) in [
             (
                 "application/json",

@@ -3,6 +3,7 @@
 //! Everything that is sound goes to the store as one batch, and is answered only once it is
 //! durable. What is not sound is refused in its place and harms nothing else.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -17,7 +18,8 @@ use model::time::Timestamp;
 use model::webhook::Headers;
 
 use super::input::{Decode, read_json};
-use super::json::{Object, Value};
+use super::json::Value;
+use super::kinds::Kinds;
 use super::wire::Draft;
 use super::{Pretix, answer, refuse};
 use crate::body::Form;
@@ -37,7 +39,7 @@ const ID_TRIES: usize = 5;
 pub(super) struct Ids(AtomicI64);
 
 /// One notification as it was handed in, sound or not.
-type Read = Result<Draft, Refusal>;
+type Read<'a> = Result<Draft<'a>, Refusal>;
 
 /// What became of one notification: under which id, and how many deliveries it has.
 struct Done {
@@ -46,50 +48,39 @@ struct Done {
     deliveries: u32,
 }
 
+/// A sound notification of which it is not known what became of it.
+struct Open<'a> {
+    draft: Draft<'a>,
+    /// Its own, or the one made for this try.
+    id: String,
+    /// Its place among all that were handed in.
+    place: usize,
+}
+
 pub(super) async fn take_notifications(
     pretix: Arc<Pretix>,
     request: Admitted,
 ) -> Result<Answer, Refusal> {
     let tenant = request.tenant()?;
-    let organizer = tenant.key.as_str();
-    let (reads, is_batch) = read(&pretix, &request, organizer).inspect_err(|_| {
+    let form = Form::of(&request.asked.headers);
+    let texts = texts(&form, &request.body);
+    let reads = texts.as_ref().map_err(Clone::clone);
+    let reads = reads.and_then(|texts| texts.read(&pretix.kinds, tenant.key.as_str()));
+    let (reads, is_batch) = reads.inspect_err(|_| {
         request.shared.meters.intake(Intake::Refused);
     })?;
-    let mut drafts = Vec::new();
-    let mut refusals: Vec<Option<Refusal>> = Vec::with_capacity(reads.len());
-    for read in reads {
-        match read {
-            Ok(draft) => {
-                drafts.push(draft);
-                refusals.push(None);
-            }
-            Err(refusal) => refusals.push(Some(refusal)),
-        }
-    }
-    let mut accepted = accept(&pretix.ids, &request.shared, tenant, &drafts)
-        .await?
-        .into_iter();
-    let mut done = refusals.into_iter().map(|refusal| match refusal {
-        None => accepted.next().unwrap_or(Err(Refusal::Internal)),
-        Some(refusal) => {
-            request.shared.meters.intake(Intake::Refused);
-            Err(refusal)
-        }
-    });
+    let mut done = accept(&pretix.ids, &request.shared, tenant, reads).await?;
     if is_batch {
-        return Ok(answer_batch(&request, done));
+        return Ok(answer_batch(&request, &done));
     }
-    let done = done.next().unwrap_or(Err(Refusal::Internal))?;
-    Ok(answer::json(
-        &request.asked,
-        done.status,
-        &Value::object(done.pairs()),
-    ))
+    let done = done.pop().unwrap_or(Err(Refusal::Internal))?;
+    let body = Value::object(done.pairs());
+    Ok(answer::json(&request.asked, done.status, &body))
 }
 
-fn answer_batch(request: &Admitted, all: impl Iterator<Item = Result<Done, Refusal>>) -> Answer {
+fn answer_batch(request: &Admitted, all: &[Result<Done, Refusal>]) -> Answer {
     let mut status = StatusCode::OK;
-    let entry = |done: Result<Done, Refusal>| match done {
+    let entries = all.iter().map(|done| match done {
         Ok(done) => {
             if done.status == StatusCode::CREATED {
                 status = StatusCode::CREATED;
@@ -98,13 +89,13 @@ fn answer_batch(request: &Admitted, all: impl Iterator<Item = Result<Done, Refus
             let code = ("status", Value::int(done.status.as_u16()));
             Value::object([code, id, deliveries])
         }
-        Err(refusal) => refused_entry(&refusal),
-    };
-    let entries = Value::List(all.map(entry).collect());
+        Err(refusal) => refused_entry(refusal),
+    });
+    let entries = Value::List(entries.collect());
     answer::json(&request.asked, status, &entries)
 }
 
-fn refused_entry(refusal: &Refusal) -> Value {
+fn refused_entry(refusal: &Refusal) -> Value<'_> {
     let code = ("status", Value::int(refuse::status(refusal).as_u16()));
     let why = if matches!(refusal, Refusal::Invalid(_)) {
         ("errors", refuse::faults(refusal))
@@ -116,48 +107,69 @@ fn refused_entry(refusal: &Refusal) -> Value {
 }
 
 impl Done {
-    fn pairs(&self) -> [(&'static str, Value); 2] {
+    fn pairs(&self) -> [(&'static str, Value<'_>); 2] {
         [
-            ("notification_id", Value::Int(self.id.clone())),
+            ("notification_id", Value::Int(self.id.as_str().into())),
             ("deliveries", Value::int(self.deliveries)),
         ]
     }
 }
 
-/// What was handed in, and whether it came as several.
-fn read(
-    pretix: &Pretix,
-    request: &Admitted,
-    organizer: &str,
-) -> Result<(Vec<Read>, bool), Refusal> {
-    let form = Form::of(&request.asked.headers);
-    let sound = |value: Value| {
-        let draft = Draft::read(value, organizer, &pretix.kinds).map_err(Refusal::Invalid)?;
-        if draft.bytes_max() > NOTIFICATION_BODY_BYTES_MAX {
-            return Err(Refusal::TooLarge(NOTIFICATION_BODY_BYTES_MAX));
-        }
-        Ok(draft)
-    };
+/// What was handed in, as texts of JSON.
+enum Texts<'a> {
+    /// A notification or a list of them.
+    One(Cow<'a, str>),
+    /// A notification each. One that is not text spoils no other.
+    Lines(Vec<Result<Cow<'a, str>, Refusal>>),
+}
+
+fn texts<'a>(form: &Form<'_>, body: &'a Bytes) -> Result<Texts<'a>, Refusal> {
     if form.is_json_lines() {
-        // Each line by itself: one that is not text spoils no other.
-        let lines = request.body.split(|byte| *byte == b'\n');
+        let lines = body.split(|byte| *byte == b'\n');
         let lines = lines.filter(|line| !line.trim_ascii().is_empty());
         bounded(lines.clone().count())?;
-        let read = |line: &[u8]| sound(read_json(&form.decoded(line)?)?);
-        return Ok((lines.map(read).collect(), true));
+        let lines = lines.map(|line| form.decoded(line));
+        return Ok(Texts::Lines(lines.collect()));
     }
-    if request.body.is_empty() {
-        return Ok((vec![sound(Value::Object(Object::default()))], false));
+    if body.is_empty() {
+        return Ok(Texts::One("{}".into()));
     }
-    if form.kind != "application/json" {
+    if form.kind() != "application/json" {
         return Err(form.unknown());
     }
-    let value = read_json(&form.decoded(&request.body)?)?;
-    if let Value::List(values) = value {
-        bounded(values.len())?;
-        return Ok((values.into_iter().map(sound).collect(), true));
+    Ok(Texts::One(form.decoded(body)?))
+}
+
+impl Texts<'_> {
+    /// All that was handed in, and whether it came as several.
+    fn read<'a>(
+        &'a self,
+        kinds: &'a Kinds,
+        organizer: &str,
+    ) -> Result<(Vec<Read<'a>>, bool), Refusal> {
+        let sound = |value: Value<'a>| {
+            let draft = Draft::read(value, organizer, kinds).map_err(Refusal::Invalid)?;
+            if draft.bytes_max() > NOTIFICATION_BODY_BYTES_MAX {
+                return Err(Refusal::TooLarge(NOTIFICATION_BODY_BYTES_MAX));
+            }
+            Ok(draft)
+        };
+        let text = match self {
+            Self::One(text) => text,
+            Self::Lines(lines) => {
+                let read = |line: &'a Result<Cow<'_, str>, Refusal>| {
+                    sound(read_json(line.as_ref().map_err(Clone::clone)?)?)
+                };
+                return Ok((lines.iter().map(read).collect(), true));
+            }
+        };
+        let value = read_json(text)?;
+        if let Value::List(values) = value {
+            bounded(values.len())?;
+            return Ok((values.into_iter().map(sound).collect(), true));
+        }
+        Ok((vec![sound(value)], false))
     }
-    Ok((vec![sound(value)], false))
 }
 
 fn bounded(count: usize) -> Result<(), Refusal> {
@@ -169,32 +181,38 @@ fn bounded(count: usize) -> Result<(), Refusal> {
     )))
 }
 
-/// Hands drafts to the store and says of each what became of it, in their order.
+/// Hands what is sound to the store and says of each what became of it, in their order.
 async fn accept(
     ids: &Ids,
     shared: &Shared,
     tenant: &Tenant,
-    drafts: &[Draft],
+    reads: Vec<Read<'_>>,
 ) -> Result<Vec<Result<Done, Refusal>>, Refusal> {
     let at = shared.clock.now();
-    let mut all: Vec<Option<Result<Done, Refusal>>> = drafts.iter().map(|_| None).collect();
+    let mut all: Vec<Result<Done, Refusal>> = Vec::with_capacity(reads.len());
+    let mut open: Vec<Open<'_>> = Vec::with_capacity(reads.len());
+    for (place, read) in reads.into_iter().enumerate() {
+        all.push(Err(match read {
+            Ok(draft) => {
+                let id = draft.id.as_deref().unwrap_or_default().to_owned();
+                open.push(Open { draft, id, place });
+                // Unless the tries do for it.
+                refused(&StoreError::Busy)
+            }
+            Err(refusal) => refusal,
+        }));
+    }
+    let refused_count = all.len() - open.len();
     for _ in 0..ID_TRIES {
-        let open: Vec<(usize, &Draft, String)> = drafts
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| all.get(*index).is_some_and(Option::is_none))
-            .map(|(index, draft)| {
-                let id = draft.id.clone();
-                (index, draft, id.unwrap_or_else(|| ids.next(shared, at)))
-            })
-            .collect();
         if open.is_empty() {
             break;
         }
+        for open in open.iter_mut().filter(|open| open.draft.id.is_none()) {
+            open.id = ids.next(shared, at);
+        }
         let batch = || {
-            let all = open.iter();
-            all.map(|(_, draft, id)| notification(tenant, draft, id, at))
-                .collect()
+            let new = |open: &Open<'_>| notification(tenant, &open.draft, &open.id, at);
+            open.iter().map(new).collect()
         };
         let (acceptances, twice) = ask(shared, batch).await?;
         assert_eq!(
@@ -202,24 +220,23 @@ async fn accept(
             open.len(),
             "the store answers each notification"
         );
-        for ((index, draft, id), acceptance) in open.into_iter().zip(acceptances) {
-            let made = draft.id.is_none();
+        let tried = std::mem::take(&mut open);
+        for (tried, acceptance) in tried.into_iter().zip(acceptances) {
+            let made = tried.draft.id.is_none();
             let is_new = matches!(acceptance, Acceptance::Accepted { .. });
             let is_own = twice && matches!(acceptance, Acceptance::Repeated { .. });
             if made && !is_new && !is_own {
                 // Another process made the same id at the same moment.
-                continue;
-            }
-            if let Some(place) = all.get_mut(index) {
-                *place = Some(done(shared, id, &acceptance, made));
+                open.push(tried);
+            } else if let Some(place) = all.get_mut(tried.place) {
+                *place = done(shared, tried.id, &acceptance, made);
             }
         }
     }
-    let unlucky = || Err(refused(&StoreError::Busy));
-    Ok(all
-        .into_iter()
-        .map(|done| done.unwrap_or_else(unlucky))
-        .collect())
+    for _ in 0..refused_count {
+        shared.meters.intake(Intake::Refused);
+    }
+    Ok(all)
 }
 
 /// What the store says, and whether it was asked twice because the first answer was lost.
@@ -277,16 +294,16 @@ fn done(shared: &Shared, id: String, acceptance: &Acceptance, made: bool) -> Res
 
 pub(super) fn notification(
     tenant: &Tenant,
-    draft: &Draft,
+    draft: &Draft<'_>,
     id: &str,
     at: Timestamp,
 ) -> NewNotification {
     NewNotification {
         tenant: tenant.id,
         key: id.to_owned(),
-        action_type: draft.action.clone(),
-        pairs: draft.pairs.clone(),
-        event: draft.event.clone(),
+        action_type: draft.action.clone().into_owned(),
+        pairs: draft.pairs(),
+        event: draft.event.clone().map(Cow::into_owned),
         headers: Headers::default(),
         body: Bytes::from(draft.body(id)),
         digest: None,

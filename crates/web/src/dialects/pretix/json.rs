@@ -2,32 +2,34 @@
 //!
 //! This is a wire contract that no library meets: keys keep their order and the last of two wins,
 //! integers keep every digit, floats print as Python prints them, lone surrogates are told apart
-//! and survive. What is written is ASCII. Reading is in `json/read.rs`.
+//! and survive. What is written is ASCII. Reading is in `json/read.rs`; what was read is a part of
+//! the text it stands in, as far as it stands there as it is.
 
 mod read;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub(super) use read::read;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(super) enum Value<'a> {
     Null,
     Bool(bool),
     /// Its digits, with a minus if it is below zero.
-    Int(String),
+    Int(Cow<'a, str>),
     Float(f64),
-    Text(Text),
+    Text(Text<'a>),
     List(Vec<Self>),
-    Object(Object),
+    Object(Object<'a>),
 }
 
 /// A string of JSON, which may hold halves of surrogate pairs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Text {
-    Whole(String),
+pub(super) enum Text<'a> {
+    Whole(Cow<'a, str>),
     /// Code points, among them at least one lone surrogate.
     Torn(Vec<u32>),
 }
@@ -37,23 +39,23 @@ const FEW_KEYS: usize = 16;
 
 /// Keys and values in their order. No key occurs twice.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Object(Vec<(Text, Value)>);
+pub(super) struct Object<'a>(Vec<(Text<'a>, Value<'a>)>);
 
-impl Value {
-    pub(super) fn text(text: impl Into<String>) -> Self {
-        Self::Text(Text::Whole(text.into()))
+impl<'a> Value<'a> {
+    pub(super) fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::Text(Text::whole(text))
     }
 
     pub(super) fn int(number: impl std::fmt::Display) -> Self {
-        Self::Int(number.to_string())
+        Self::Int(number.to_string().into())
     }
 
     /// The text, or null if there is none.
-    pub(super) fn optional(text: Option<impl Into<String>>) -> Self {
+    pub(super) fn optional(text: Option<impl Into<Cow<'a, str>>>) -> Self {
         text.map_or(Self::Null, Self::text)
     }
 
-    pub(super) fn object<const N: usize>(pairs: [(&str, Self); N]) -> Self {
+    pub(super) fn object<const N: usize>(pairs: [(&'a str, Self); N]) -> Self {
         Self::Object(Object::of(pairs))
     }
 
@@ -66,11 +68,28 @@ impl Value {
     }
 
     /// The object, or else the value as it was.
-    pub(super) fn into_object(self) -> Result<Object, Self> {
+    pub(super) fn into_object(self) -> Result<Object<'a>, Self> {
         if let Self::Object(object) = self {
             Ok(object)
         } else {
             Err(self)
+        }
+    }
+
+    /// The same, with nothing left of the text it was read from.
+    pub(super) fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(flag) => Value::Bool(flag),
+            Self::Int(digits) => Value::Int(digits.into_owned().into()),
+            Self::Float(number) => Value::Float(number),
+            Self::Text(text) => Value::Text(text.into_owned()),
+            Self::List(items) => Value::List(items.into_iter().map(Self::into_owned).collect()),
+            Self::Object(object) => {
+                let pairs = object.0.into_iter();
+                let owned = pairs.map(|(key, value)| (key.into_owned(), value.into_owned()));
+                Value::Object(Object(owned.collect()))
+            }
         }
     }
 
@@ -107,11 +126,22 @@ impl Value {
     }
 }
 
-impl Text {
+impl<'a> Text<'a> {
+    pub(super) fn whole(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::Whole(text.into())
+    }
+
     pub(super) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Whole(text) => Some(text),
             Self::Torn(_) => None,
+        }
+    }
+
+    fn into_owned(self) -> Text<'static> {
+        match self {
+            Self::Whole(text) => Text::Whole(text.into_owned().into()),
+            Self::Torn(points) => Text::Torn(points),
         }
     }
 
@@ -125,27 +155,32 @@ impl Text {
 
     pub(super) fn from_code_points(points: Vec<u32>) -> Self {
         let whole: Option<String> = points.iter().map(|point| char::from_u32(*point)).collect();
-        whole.map_or(Self::Torn(points), Self::Whole)
+        whole.map_or(Self::Torn(points), Self::whole)
     }
 }
 
-impl Object {
-    pub(super) fn of<const N: usize>(pairs: [(&str, Value); N]) -> Self {
-        let whole = |(key, value): (&str, Value)| (Text::Whole(key.to_owned()), value);
+impl<'a> Object<'a> {
+    pub(super) fn of<const N: usize>(pairs: [(&'a str, Value<'a>); N]) -> Self {
+        let whole = |(key, value): (&'a str, Value<'a>)| (Text::whole(key), value);
         Self(pairs.into_iter().map(whole).collect())
     }
 
+    /// Of pairs of which no two have the same key.
+    pub(super) fn of_distinct(pairs: Vec<(Text<'a>, Value<'a>)>) -> Self {
+        Self(pairs)
+    }
+
     /// Of equal keys the last value is kept, at the place of the first.
-    pub(super) fn from_pairs(pairs: Vec<(Text, Value)>) -> Self {
+    pub(super) fn from_pairs(pairs: Vec<(Text<'a>, Value<'a>)>) -> Self {
         // Notifications have a handful of keys: comparing them costs less than sorting.
-        let twice = |(index, (key, _)): (usize, &(Text, Value))| {
+        let twice = |(index, (key, _)): (usize, &(Text<'a>, Value<'a>))| {
             pairs.iter().take(index).any(|(other, _)| other == key)
         };
         if pairs.len() <= FEW_KEYS && !pairs.iter().enumerate().any(twice) {
             return Self(pairs);
         }
-        let mut places: BTreeMap<Text, usize> = BTreeMap::new();
-        let mut kept: Vec<(Text, Value)> = Vec::with_capacity(pairs.len());
+        let mut places: BTreeMap<Text<'a>, usize> = BTreeMap::new();
+        let mut kept: Vec<(Text<'a>, Value<'a>)> = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
             if let Some((_, old)) = places.get(&key).and_then(|place| kept.get_mut(*place)) {
                 *old = value;
@@ -157,16 +192,16 @@ impl Object {
         Self(kept)
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+    pub(super) fn get(&self, key: &str) -> Option<&Value<'a>> {
         let found = self.iter().find(|(name, _)| name.as_str() == Some(key));
         found.map(|(_, value)| value)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(Text, Value)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Text<'a>, Value<'a>)> {
         self.0.iter()
     }
 
-    pub(super) fn into_pairs(self) -> Vec<(Text, Value)> {
+    pub(super) fn into_pairs(self) -> Vec<(Text<'a>, Value<'a>)> {
         self.0
     }
 }
@@ -179,13 +214,13 @@ struct Style {
 }
 
 impl Style {
-    fn write(&self, value: &Value) -> String {
-        let mut out = String::new();
+    fn write(&self, value: &Value<'_>) -> String {
+        let mut out = String::with_capacity(room(value));
         self.value(&mut out, value, 0);
         out
     }
 
-    fn value(&self, out: &mut String, value: &Value, depth: usize) {
+    fn value(&self, out: &mut String, value: &Value<'_>, depth: usize) {
         match value {
             Value::Null => out.push_str("null"),
             Value::Bool(true) => out.push_str("true"),
@@ -237,7 +272,7 @@ impl Style {
         out.extend(std::iter::repeat_n(' ', self.indent.saturating_mul(depth)));
     }
 
-    fn text(&self, out: &mut String, text: &Text) {
+    fn text(&self, out: &mut String, text: &Text<'_>) {
         out.push('"');
         match text {
             // Most texts need no escape at all, and are copied.
@@ -269,6 +304,24 @@ impl Style {
                 }
             }
             None => escape(out, point),
+        }
+    }
+}
+
+/// How long a value becomes when it is written, if there is nothing to escape or to indent.
+fn room(value: &Value<'_>) -> usize {
+    let text = |text: &Text<'_>| text.as_str().map_or(0, str::len) + 4;
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Int(digits) => digits.len(),
+        Value::Float(_) => 20,
+        Value::Text(own) => text(own),
+        Value::List(items) => items.iter().map(|item| room(item) + 2).sum::<usize>() + 2,
+        Value::Object(object) => {
+            let pairs = object
+                .iter()
+                .map(|(key, value)| text(key) + room(value) + 2);
+            pairs.sum::<usize>() + 2
         }
     }
 }

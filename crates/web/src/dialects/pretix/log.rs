@@ -230,7 +230,7 @@ fn read_cursor(text: &str) -> Option<PageFrom> {
     }
 }
 
-fn row_pairs(row: &DeliveryRow) -> [(&'static str, Value); 13] {
+fn row_pairs(row: &DeliveryRow) -> [(&'static str, Value<'_>); 13] {
     let cause = match row.state {
         State::Cancelled(cause) => Some(cause.words()),
         State::Pending | State::Delivered | State::Exhausted => None,
@@ -238,14 +238,14 @@ fn row_pairs(row: &DeliveryRow) -> [(&'static str, Value); 13] {
     let latest = row.latest.as_ref();
     let code = latest.and_then(Outcome::status);
     let key = &row.key;
-    let is_number = !key.is_empty() && json::read(key) == Ok(Value::Int(key.clone()));
+    let is_number = !key.is_empty() && json::read(key) == Ok(Value::Int(key.into()));
     [
         ("id", Value::text(row.id.to_string())),
         ("webhook", Value::int(row.id.webhook)),
         (
             "notification_id",
             if is_number {
-                Value::Int(key.clone())
+                Value::Int(key.into())
             } else {
                 Value::text(key.as_str())
             },
@@ -264,10 +264,10 @@ fn row_pairs(row: &DeliveryRow) -> [(&'static str, Value); 13] {
 }
 
 /// A delivery with everything that happened to it.
-fn told(story: &DeliveryStory) -> Value {
+fn told(story: &DeliveryStory) -> Value<'_> {
     let row = row_pairs(&story.row).into_iter();
-    let row = row.map(|(key, value)| (json::Text::Whole(key.to_owned()), value));
-    let mut pairs: Vec<(json::Text, Value)> = row.collect();
+    let row = row.map(|(key, value)| (json::Text::whole(key), value));
+    let mut pairs: Vec<(json::Text<'_>, Value<'_>)> = row.collect();
     let (body, encoding) = text_of(&story.body);
     let attempts = story.attempts.iter().map(attempt).collect();
     for (key, value) in [
@@ -275,12 +275,12 @@ fn told(story: &DeliveryStory) -> Value {
         ("request_body_encoding", encoding),
         ("attempts", Value::List(attempts)),
     ] {
-        pairs.push((json::Text::Whole(key.to_owned()), value));
+        pairs.push((json::Text::whole(key), value));
     }
     Value::Object(Object::from_pairs(pairs))
 }
 
-fn attempt(past: &PastAttempt) -> Value {
+fn attempt(past: &PastAttempt) -> Value<'_> {
     let made = &past.attempt;
     let (answer, error) = match &made.outcome {
         Outcome::Answered(answer) => (Some(answer), Value::Null),
@@ -290,7 +290,7 @@ fn attempt(past: &PastAttempt) -> Value {
             (None, Value::object([("code", code), ("detail", words)]))
         }
     };
-    let of = |part: fn(&Response) -> Value| answer.map_or(Value::Null, part);
+    let of = |part: fn(&Response) -> Value<'_>| answer.map_or(Value::Null, part);
     Value::object([
         ("number", Value::int(past.number)),
         ("is_retry", Value::Bool(past.number > 1)),
@@ -317,7 +317,7 @@ fn attempt(past: &PastAttempt) -> Value {
     ])
 }
 
-fn entry(entry: &AuditEntry) -> Value {
+fn entry(entry: &AuditEntry) -> Value<'_> {
     let detail = json::read(&entry.detail);
     Value::object([
         ("at", moment(Some(entry.at))),
@@ -331,12 +331,12 @@ fn entry(entry: &AuditEntry) -> Value {
     ])
 }
 
-fn moment(at: Option<Timestamp>) -> Value {
+fn moment(at: Option<Timestamp>) -> Value<'static> {
     Value::optional(at.map(|at| at.to_string()))
 }
 
 /// Bytes as text if they are UTF-8, else in base64; and which of the two it is.
-fn text_of(bytes: &Bytes) -> (Value, Value) {
+fn text_of(bytes: &Bytes) -> (Value<'_>, Value<'_>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (Value::text(text), Value::text("utf-8")),
         Err(_) => {
@@ -347,7 +347,7 @@ fn text_of(bytes: &Bytes) -> (Value, Value) {
 }
 
 /// Header lines as pairs of name and value; any byte is some character of Latin-1.
-fn lines(headers: &Headers) -> Value {
+fn lines(headers: &Headers) -> Value<'static> {
     let latin1 = |bytes: &[u8]| {
         let text: String = bytes.iter().copied().map(char::from).collect();
         Value::text(text)

@@ -205,7 +205,7 @@ where
 
 async fn show_organizer(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
     let tenant = request.tenant()?;
-    let shop = format!("{}/{}/", request.asked.origin, tenant.key);
+    let shop = format!("{}/{}/", request.asked.origin(), tenant.key);
     let body = Value::object([
         ("name", Value::text(tenant.name.as_str())),
         ("slug", Value::text(tenant.key.as_str())),

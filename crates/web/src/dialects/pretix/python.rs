@@ -12,9 +12,9 @@ pub(super) fn strip(text: &str) -> &str {
     text.trim_matches(is_space)
 }
 
-pub(super) fn strip_text(text: &Text) -> Text {
+pub(super) fn strip_text(text: &Text<'_>) -> Text<'static> {
     match text {
-        Text::Whole(whole) => Text::Whole(strip(whole).to_owned()),
+        Text::Whole(whole) => Text::whole(strip(whole).to_owned()),
         Text::Torn(points) => {
             let solid = |point: &u32| !char::from_u32(*point).is_some_and(is_space);
             let start = points.iter().position(solid).unwrap_or(points.len());
@@ -47,7 +47,7 @@ pub(super) fn int(text: &str) -> Option<i128> {
 }
 
 /// The name of a value's type.
-pub(super) fn type_name(value: &Value) -> &'static str {
+pub(super) fn type_name(value: &Value<'_>) -> &'static str {
     match value {
         Value::Null => "NoneType",
         Value::Bool(_) => "bool",
@@ -60,7 +60,7 @@ pub(super) fn type_name(value: &Value) -> &'static str {
 }
 
 /// `str(value)`.
-pub(super) fn text_of(value: &Value) -> Text {
+pub(super) fn text_of<'a>(value: &Value<'a>) -> Text<'a> {
     match value {
         Value::Text(text) => text.clone(),
         Value::Null
@@ -68,17 +68,17 @@ pub(super) fn text_of(value: &Value) -> Text {
         | Value::Int(_)
         | Value::Float(_)
         | Value::List(_)
-        | Value::Object(_) => Text::Whole(repr(value)),
+        | Value::Object(_) => Text::whole(repr(value)),
     }
 }
 
 /// `repr(value)`.
-pub(super) fn repr(value: &Value) -> String {
+pub(super) fn repr(value: &Value<'_>) -> String {
     match value {
         Value::Null => "None".to_owned(),
         Value::Bool(true) => "True".to_owned(),
         Value::Bool(false) => "False".to_owned(),
-        Value::Int(digits) => digits.clone(),
+        Value::Int(digits) => digits.clone().into_owned(),
         Value::Float(number) if number.is_nan() => "nan".to_owned(),
         Value::Float(number) if number.is_infinite() => {
             if *number > 0.0 { "inf" } else { "-inf" }.to_owned()
@@ -93,13 +93,14 @@ pub(super) fn repr(value: &Value) -> String {
     }
 }
 
-fn repr_object(object: &Object) -> String {
-    let pair = |(key, value): &(Text, Value)| format!("{}: {}", repr_text(key), repr(value));
+fn repr_object(object: &Object<'_>) -> String {
+    let pair =
+        |(key, value): &(Text<'_>, Value<'_>)| format!("{}: {}", repr_text(key), repr(value));
     let pairs: Vec<String> = object.iter().map(pair).collect();
     format!("{{{}}}", pairs.join(", "))
 }
 
-fn repr_text(text: &Text) -> String {
+fn repr_text(text: &Text<'_>) -> String {
     let has = |wanted: char| text.code_points().any(|point| point == u32::from(wanted));
     let quote = if has('\'') && !has('"') { '"' } else { '\'' };
     let mut out = String::from(quote);

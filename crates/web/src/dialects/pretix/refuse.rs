@@ -43,16 +43,16 @@ fn again_after(refusal: &Refusal) -> Option<u32> {
 }
 
 /// The fields at fault, each with its reasons.
-pub(super) fn faults(refusal: &Refusal) -> Value {
+pub(super) fn faults(refusal: &Refusal) -> Value<'_> {
     let Refusal::Invalid(faults) = refusal else {
         return Value::Null;
     };
-    let pair = |fault: &model::refusal::Fault| {
+    let pairs = faults.iter().map(|fault| {
         let reasons = fault.reasons.iter().map(Value::text);
-        let field = Text::Whole(fault.field.clone());
+        let field = Text::whole(fault.field.as_str());
         (field, Value::List(reasons.collect()))
-    };
-    Value::Object(Object::from_pairs(faults.iter().map(pair).collect()))
+    });
+    Value::Object(Object::from_pairs(pairs.collect()))
 }
 
 pub(super) fn status(refusal: &Refusal) -> StatusCode {

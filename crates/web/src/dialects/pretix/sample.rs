@@ -96,7 +96,7 @@ fn show<'a>(around: &Around<'a>, webhook: &Webhook) -> Option<&'a str> {
 }
 
 /// Every key that such a notification has, with something in it.
-fn body(pretix: &Pretix, action: &str, slug: &str, organizer: &str) -> Value {
+fn body<'a>(pretix: &Pretix, action: &'a str, slug: &'a str, organizer: &'a str) -> Value<'a> {
     let class = pretix.kinds.of(action).and_then(|kind| kind.class);
     let keys = class.map_or_else(|| vec!["event", "action"], |class| class.names().collect());
     let value = |key: &str| match key {
@@ -113,6 +113,6 @@ fn body(pretix: &Pretix, action: &str, slug: &str, organizer: &str) -> Value {
     };
     let pairs = keys
         .into_iter()
-        .filter_map(|key| Some((Text::Whole(key.to_owned()), value(key)?)));
+        .filter_map(|key| Some((Text::whole(key), value(key)?)));
     Value::Object(Object::from_pairs(pairs.collect()))
 }

@@ -82,14 +82,14 @@ fn keep_order(shows: &mut Vec<String>, before: &[String]) {
 }
 
 /// The fields of the form as a program would send them.
-fn given(
-    typed: &Query,
-    url: &str,
-    types: &[&str],
+fn given<'a>(
+    typed: &'a Query,
+    url: &'a str,
+    types: &[&'a str],
     all_events: bool,
-    old_comment: Option<&str>,
-) -> Object {
-    let list = |items: Vec<&str>| Value::List(items.into_iter().map(Value::text).collect());
+    old_comment: Option<&'a str>,
+) -> Object<'a> {
+    let list = |items: Vec<&'a str>| Value::List(items.into_iter().map(Value::text).collect());
     // Boxes that do not count say nothing.
     let more = typed.get(MORE_EVENTS).unwrap_or_default();
     let more = more.split(['\n', ',']).map(str::trim);

@@ -256,7 +256,7 @@ async fn read(pretix: &Pretix, request: &Admitted, whole: bool) -> Result<Given,
     Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)
 }
 
-async fn read_object(request: &Admitted, whole: bool) -> Result<super::json::Object, Refusal> {
+async fn read_object(request: &Admitted, whole: bool) -> Result<super::json::Object<'_>, Refusal> {
     input::read_fields(&request.asked.headers, &request.body, whole).await
 }
 
@@ -296,7 +296,7 @@ impl Order {
     }
 }
 
-fn shown(webhook: &Webhook, events: &Order) -> Result<Value, Refusal> {
+fn shown(webhook: &Webhook, events: &Order) -> Result<Value<'static>, Refusal> {
     let fields = fields_of(webhook);
     let settings = fields.settings;
     let texts = |texts: Vec<String>| Value::List(texts.into_iter().map(Value::text).collect());

@@ -5,6 +5,8 @@
 //! what pretix sent arrives byte for byte. Any other is put in order: the keys of the class first,
 //! then the rest as it was given.
 
+use std::borrow::Cow;
+
 use model::filter::Pair;
 use model::limits::NAME_BYTES_MAX;
 use model::refusal::Fault;
@@ -133,32 +135,43 @@ impl Class {
     }
 }
 
-/// A notification that is sound and lacks at most its id.
+/// A notification that is sound and lacks at most its id. What it says is part of what was handed
+/// in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Draft {
+pub(super) struct Draft<'a> {
     /// The id it came with.
-    pub(super) id: Option<String>,
-    pub(super) action: String,
+    pub(super) id: Option<Cow<'a, str>>,
+    pub(super) action: Cow<'a, str>,
     /// The show it is about.
-    pub(super) event: Option<String>,
-    pub(super) pairs: Vec<Pair>,
-    /// What stands before and after the id.
-    body: (String, String),
+    pub(super) event: Option<Cow<'a, str>>,
+    /// What webhooks can ask for to get it; nothing if none can.
+    topic: Option<&'a str>,
+    /// All but the id, and where that belongs.
+    body: String,
+    id_at: usize,
 }
 
 /// Stands for the id until there is one: never part of what is written otherwise.
 const ID_PLACE: &str = "\0";
 
-impl Draft {
-    pub(super) fn read(value: Value, organizer: &str, kinds: &Kinds) -> Result<Self, Vec<Fault>> {
+impl<'a> Draft<'a> {
+    pub(super) fn read(
+        value: Value<'a>,
+        organizer: &str,
+        kinds: &'a Kinds,
+    ) -> Result<Self, Vec<Fault>> {
         let object = value
             .into_object()
             .map_err(|other| vec![no_dictionary(&other)])?;
         let mut faults = Vec::new();
-        let action = match judged("action", Rule::Action, object.get("action"), organizer) {
-            Ok(action) => action.as_str().unwrap_or_default().to_owned(),
-            Err(fault) => return Err(vec![fault]),
+        if let Err(fault) = judged("action", Rule::Action, object.get("action"), organizer) {
+            return Err(vec![fault]);
+        }
+        let text = |key| match object.get(key) {
+            Some(Value::Text(Text::Whole(text))) => Some(text.clone()),
+            Some(_) | None => None,
         };
+        let action = text("action").unwrap_or_default();
         let kind = kinds.of(&action);
         let class = kind.and_then(|kind| kind.class);
         let keys = class.map_or(UNCLASSED, |class| class.keys);
@@ -166,43 +179,49 @@ impl Draft {
             Some(Value::Int(digits)) => Some(digits.clone()),
             Some(_) | None => None,
         };
-        let slug = match object.get("event") {
-            Some(Value::Text(Text::Whole(slug))) => Some(slug.clone()),
-            Some(_) | None => None,
-        };
         let has_scope = class.is_none_or(|class| class.has_scope);
-        let event = slug.filter(|_| has_scope);
+        let event = text("event").filter(|_| has_scope);
         let pairs = put_in_order(object, keys, class.is_some(), organizer, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
-        let body = Value::Object(Object::from_pairs(pairs)).dumped();
-        let (before, after) = body.split_once(ID_PLACE).unwrap_or((&body, ""));
-        let scope = event.as_deref().map(event_scope);
-        let pair = kind.map(|kind| Pair {
-            topic: kind.key.clone(),
-            scope: scope.unwrap_or_else(|| ORGANIZER_SCOPE.to_owned()),
-        });
+        let mut body = Value::Object(Object::of_distinct(pairs)).dumped();
+        let id_at = body.find(ID_PLACE).unwrap_or(body.len());
+        body.drain(id_at..body.len().min(id_at + ID_PLACE.len()));
         Ok(Self {
             id,
             action,
             event,
-            pairs: pair.into_iter().collect(),
-            body: (before.to_owned(), after.to_owned()),
+            topic: kind.map(|kind| kind.key.as_str()),
+            body,
+            id_at,
         })
+    }
+
+    /// What it stands for when webhooks are looked up.
+    pub(super) fn pairs(&self) -> Vec<Pair> {
+        let scope = self.event.as_deref().map(event_scope);
+        let pair = self.topic.map(|topic| Pair {
+            topic: topic.to_owned(),
+            scope: scope.unwrap_or_else(|| ORGANIZER_SCOPE.to_owned()),
+        });
+        pair.into_iter().collect()
     }
 
     /// The exact bytes to be sent, under this id.
     pub(super) fn body(&self, id: &str) -> String {
-        let (before, after) = &self.body;
-        format!("{before}{id}{after}")
+        let (before, after) = self.body.split_at(self.id_at);
+        let mut body = String::with_capacity(self.body.len() + id.len());
+        body.push_str(before);
+        body.push_str(id);
+        body.push_str(after);
+        body
     }
 
     /// How long a body may become, whatever its id.
     pub(super) fn bytes_max(&self) -> usize {
-        let (before, after) = &self.body;
-        let id = self.id.as_ref().map_or(GENERATED_DIGITS, String::len);
-        before.len() + after.len() + id
+        let id = self.id.as_ref().map_or(GENERATED_DIGITS, |id| id.len());
+        self.body.len() + id
     }
 }
 
@@ -212,7 +231,7 @@ const GENERATED_DIGITS: usize = 16;
 /// What is known of notifications that nobody can subscribe to, and of an operator's own types.
 const UNCLASSED: &[(&str, Rule)] = &[ID, ORGANIZER, ("event", Rule::NameOrNull), ACTION];
 
-pub(super) fn no_dictionary(value: &Value) -> Fault {
+pub(super) fn no_dictionary(value: &Value<'_>) -> Fault {
     let name = python::type_name(value);
     let reason = if *value == Value::Null {
         "No data provided".to_owned()
@@ -224,13 +243,13 @@ pub(super) fn no_dictionary(value: &Value) -> Fault {
 
 /// The pairs of a body, with what can be filled in. `classed`: all keys belong there, in this
 /// order; else only the id and the organizer do, and the rest stays where it is.
-fn put_in_order(
-    object: Object,
+fn put_in_order<'a>(
+    object: Object<'a>,
     keys: &'static [(&'static str, Rule)],
     classed: bool,
-    organizer: &str,
+    organizer: &'a str,
     faults: &mut Vec<Fault>,
-) -> Vec<(Text, Value)> {
+) -> Vec<(Text<'a>, Value<'a>)> {
     for (key, value) in object.iter() {
         if value.has_no_number() {
             faults.push(Fault::new(
@@ -247,84 +266,86 @@ fn put_in_order(
     {
         faults.push(fault);
     }
-    let given: Vec<&str> = object.iter().filter_map(|(key, _)| key.as_str()).collect();
+    let given = object.iter().filter_map(|(key, _)| key.as_str());
     let in_order = given
-        .iter()
         .filter(|name| is_key(name))
-        .eq(keys.iter().map(|(key, _)| key));
-    let mut known: Vec<(&'static str, Option<Value>)> = Vec::new();
+        .eq(keys.iter().map(|(key, _)| *key));
+    let mut known: Vec<(&'static str, Option<Value<'a>>)> = Vec::with_capacity(keys.len());
     for (key, rule) in keys {
         let value = object.get(key);
-        let value = match judged(key, *rule, value, organizer) {
-            // Of what has no class only these two are filled in.
-            Ok(value) => Some(value).filter(|_| {
-                classed || object.get(key).is_some() || matches!(rule, Rule::Id | Rule::Organizer)
-            }),
-            Err(fault) => {
-                faults.push(fault);
-                None
-            }
-        };
-        known.push((key, value));
+        let made = judged(key, *rule, value, organizer).unwrap_or_else(|fault| {
+            faults.push(fault);
+            None
+        });
+        // Of what has no class only these two are filled in.
+        let is_wanted = classed || value.is_some() || matches!(rule, Rule::Id | Rule::Organizer);
+        known.push((key, made.filter(|_| is_wanted)));
     }
     arrange(object, known, in_order || !classed)
 }
 
-/// Keys of the class come first, unless they may stay where they stand.
-fn arrange(
-    object: Object,
-    mut known: Vec<(&'static str, Option<Value>)>,
+/// Keys of the class come first, unless they may stay where they stand. What is made for a key
+/// takes the place of what was given.
+fn arrange<'a>(
+    object: Object<'a>,
+    mut known: Vec<(&'static str, Option<Value<'a>>)>,
     stays: bool,
-) -> Vec<(Text, Value)> {
+) -> Vec<(Text<'a>, Value<'a>)> {
     let has_organizer = known.iter().any(|(key, _)| *key == "organizer");
-    let mut placed: Vec<(Text, Value)> = Vec::new();
-    for (key, value) in object.into_pairs() {
+    let given = object.into_pairs();
+    let mut placed: Vec<(Text<'a>, Value<'a>)> = Vec::with_capacity(given.len());
+    for (key, value) in given {
         let own = known.iter_mut().find(|(own, _)| key.as_str() == Some(own));
         match own {
-            Some((_, judged)) if stays => placed.push((key, judged.take().unwrap_or(value))),
-            Some(_) => {}
+            Some((_, made)) if stays => placed.push((key, made.take().unwrap_or(value))),
+            Some((_, made)) => *made = made.take().or(Some(value)),
             None if !has_organizer && key.as_str() == Some("organizer") => {}
             None => placed.push((key, value)),
         }
     }
     let first = known
         .into_iter()
-        .filter_map(|(key, value)| Some((Text::Whole(key.to_owned()), value?)));
+        .filter_map(|(key, value)| Some((Text::whole(key), value?)));
     first.chain(placed).collect()
 }
 
-/// The value that goes out under `key`, or what is wrong with the one that came in.
-fn judged(key: &str, rule: Rule, value: Option<&Value>, organizer: &str) -> Result<Value, Fault> {
+/// What goes out under `key` if it is not what came in, or what is wrong with that.
+fn judged<'a>(
+    key: &str,
+    rule: Rule,
+    value: Option<&Value<'_>>,
+    organizer: &'a str,
+) -> Result<Option<Value<'a>>, Fault> {
     let fault = |reason: &str| Err(Fault::new(key, reason));
     match (rule, value) {
-        (Rule::Id, None) => Ok(Value::Int(ID_PLACE.to_owned())),
+        (Rule::Id, None) => Ok(Some(Value::Int(ID_PLACE.into()))),
         // pretix's own numbers are of this size, and receivers were promised that they are.
         (Rule::Id, Some(Value::Int(digits))) if digits.parse::<i64>().is_err() => {
-            Err(Fault::new(key, "Ensure this value fits into 64 bits."))
+            fault("Ensure this value fits into 64 bits.")
         }
-        (Rule::Id, Some(Value::Int(_))) => Ok(Value::Int(ID_PLACE.to_owned())),
-        (Rule::Organizer, None) => Ok(Value::text(organizer)),
-        (Rule::Organizer, Some(value)) if value.as_str() == Some(organizer) => Ok(value.clone()),
+        (Rule::Id, Some(Value::Int(_))) => Ok(Some(Value::Int(ID_PLACE.into()))),
+        (Rule::Organizer, None) => Ok(Some(Value::text(organizer))),
+        (Rule::Organizer, Some(value)) if value.as_str() == Some(organizer) => Ok(None),
         (Rule::Organizer, Some(_)) => {
             let reason = format!("Must be \"{organizer}\", the organizer in the path.");
             Err(Fault::new(key, reason))
         }
-        (Rule::NameOrNull | Rule::Anything, None | Some(Value::Null)) => Ok(Value::Null),
-        (Rule::Anything, Some(value)) => Ok(value.clone()),
+        (Rule::NameOrNull | Rule::Anything, None) => Ok(Some(Value::Null)),
+        (Rule::NameOrNull, Some(Value::Null)) | (Rule::Anything, Some(_)) => Ok(None),
         (Rule::Action | Rule::Name | Rule::Integer, None) => fault(REQUIRED),
         (Rule::Id | Rule::Action | Rule::Name | Rule::Integer, Some(Value::Null)) => {
             fault(NOT_NULL)
         }
-        (Rule::Integer, Some(value @ Value::Int(_))) => Ok(value.clone()),
+        (Rule::Integer, Some(Value::Int(_))) => Ok(None),
         (Rule::Id | Rule::Integer, Some(_)) => fault(NO_INTEGER),
         (Rule::Action | Rule::Name | Rule::NameOrNull, Some(Value::Text(text))) => {
-            judged_name(key, text)
+            judge_name(key, text).map(|()| None)
         }
         (Rule::Action | Rule::Name | Rule::NameOrNull, Some(_)) => fault(NO_TEXT),
     }
 }
 
-fn judged_name(key: &str, text: &Text) -> Result<Value, Fault> {
+fn judge_name(key: &str, text: &Text<'_>) -> Result<(), Fault> {
     let mut reasons = Vec::new();
     fields::judge_text(text, NAME_BYTES_MAX, &mut reasons);
     let bytes = text.as_str().map_or(0, str::len);
@@ -337,7 +358,7 @@ fn judged_name(key: &str, text: &Text) -> Result<Value, Fault> {
         reasons.push(NOT_BLANK.to_owned());
     }
     if reasons.is_empty() {
-        return Ok(Value::Text(text.clone()));
+        return Ok(());
     }
     let field = key.to_owned();
     Err(Fault { field, reasons })

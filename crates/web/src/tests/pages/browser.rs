@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Body;
+use crate::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
@@ -11,7 +11,6 @@ use model::password;
 use model::people::{NewUser, PasswordHash, Role, User};
 use model::tenant::TokenHash;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use tower::ServiceExt;
 
 use crate::pages::proof;
 use crate::tests::harness::{Arrived, Asking, House, asking};
@@ -167,7 +166,7 @@ impl Browser<'_> {
             .without("Authorization")
             .with("Cookie", &line.join("; "));
         let request = asking.request().unwrap();
-        self.house.router.clone().oneshot(request).await.unwrap()
+        self.house.site.clone().answer(request).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Pages that are followed live, with time that passes only when nobody has anything to do.
 
-use axum::body::Body;
+use crate::body::Body;
 use http::Response;
 use http_body_util::BodyExt;
 use model::limits::LIVE_STREAMS_EACH_MAX;

@@ -39,10 +39,8 @@ const BANNED: &[(&str, &str)] = &[
 const FOREIGN: &[&str] = &[
     "PAYLOAD_TOO_LARGE",
     "SERVICE_UNAVAILABLE",
-    "Service",
     "SubscriberExt",
     "SubscriberInitExt",
-    "TowerToHyperService",
     "buckets",
     "builder_with_provider",
     "default_provider",

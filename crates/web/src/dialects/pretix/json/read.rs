@@ -19,7 +19,7 @@ type Outcome<T> = Result<T, Problem>;
 
 const NO_VALUE: Problem = Problem("Expected object or value");
 
-pub(in super::super) fn read(text: &str) -> Result<Value, Problem> {
+pub(in super::super) fn read(text: &str) -> Result<Value<'_>, Problem> {
     let mut reader = Reader {
         text,
         at: 0,
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Outcome<Value> {
+    fn value(&mut self, depth: usize) -> Outcome<Value<'a>> {
         if depth > JSON_DEPTH_MAX {
             return Err(Problem("Reached object decoding depth limit"));
         }
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn word(&mut self, word: &'static str, value: Value) -> Outcome<Value> {
+    fn word(&mut self, word: &'static str, value: Value<'a>) -> Outcome<Value<'a>> {
         if self.take_word(word) {
             return Ok(value);
         }
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn list(&mut self, depth: usize) -> Outcome<Value> {
+    fn list(&mut self, depth: usize) -> Outcome<Value<'a>> {
         self.at += 1;
         let mut items = Vec::new();
         self.space();
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Outcome<Value> {
+    fn object(&mut self, depth: usize) -> Outcome<Value<'a>> {
         const NO_MEMBER: Problem =
             Problem("Unexpected character in found when decoding object value");
         self.at += 1;
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn number(&mut self) -> Outcome<Value> {
+    fn number(&mut self) -> Outcome<Value<'a>> {
         const NO_NUMBER: Problem = Problem("Expected a digit in a number");
         let start = self.at;
         let negative = self.take(b'-');
@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
             return literal.parse().map(Value::Float).map_err(|_| NO_NUMBER);
         }
         let zero = negative && first == Some(b'0');
-        Ok(Value::Int(if zero { "0" } else { literal }.to_owned()))
+        Ok(Value::Int(if zero { "0" } else { literal }.into()))
     }
 
     fn digits(&mut self) -> usize {
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
         self.at - start
     }
 
-    fn string(&mut self) -> Outcome<Text> {
+    fn string(&mut self) -> Outcome<Text<'a>> {
         const NO_END: Problem = Problem("Expected the end of a string");
         self.at += 1;
         let rest = self.rest();
@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
         let plain = rest.get(..stop).unwrap_or_default();
         self.at += stop;
         if self.take(b'"') {
-            return Ok(Text::Whole(plain.to_owned()));
+            return Ok(Text::whole(plain));
         }
         let mut points: Vec<u32> = plain.chars().map(u32::from).collect();
         loop {

@@ -51,13 +51,13 @@ fn some(of: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
 }
 
 /// What stands for an action at a show after it went through intake.
-fn handed_in(action: &str, show: Option<&str>, kinds: &Kinds) -> Draft {
+fn handed_in<'a>(action: &str, show: Option<&str>, kinds: &'a Kinds) -> Draft<'a> {
     let show = show.map_or_else(|| "null".to_owned(), |slug| format!("\"{slug}\""));
     let text = format!(
         r#"{{"action":"{action}","event":{show},"code":"A","customer":"C","issuer_id":1,
            "issuer_slug":"bigevents","giftcard":1}}"#
     );
-    let value = read(&text).unwrap();
+    let value = read(&text).unwrap().into_owned();
     Draft::read(value, "bigevents", kinds).unwrap()
 }
 
@@ -89,14 +89,14 @@ proptest! {
             event: draft.event.as_deref(),
             about: None,
         };
-        prop_assert_eq!(&pairs(&kinds, &happened), &draft.pairs);
+        prop_assert_eq!(&pairs(&kinds, &happened), &draft.pairs());
         let settings = Settings {
             all_events,
             limit_events: if all_events { Vec::new() } else { limit_events },
             action_types,
             comment: None,
         };
-        let wanted = settings.filter().wants(&draft.pairs);
+        let wanted = settings.filter().wants(&draft.pairs());
         let verdict = rule(&kinds, &happened, &settings);
         prop_assert_eq!(verdict.wanted, wanted, "{}", verdict.rule);
         let then = WebhookThen {

@@ -1,4 +1,4 @@
-//! The recorded exchanges against the router.
+//! The recorded exchanges against the site.
 //!
 //! Where Willcall decides for itself the difference has a name, a reason and an expectation of
 //! its own; afterwards the store is brought to the recorded state, so that what follows compares.

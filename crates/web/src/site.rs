@@ -1,0 +1,62 @@
+//! Site: all that the floor answers, as one value that is called with a request. It tells apart
+//! who answers: the dashboard, a dialect, or what an operator's tools ask for; and adds what holds
+//! for every answer. It needs no socket: tests call it as `willcall` does.
+
+use std::sync::Arc;
+
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request, Response};
+use http_body::Body as _;
+use prometheus_client::registry::Registry;
+
+use crate::body::Body;
+use crate::pages::{self, Pages};
+use crate::state::{Parts, Shared};
+use crate::{health, route};
+
+/// Every dialect's places, the dashboard, and what an operator's tools ask for.
+#[derive(Clone)]
+pub struct Site {
+    shared: Arc<Shared>,
+    pages: Arc<Pages>,
+}
+
+/// The whole of the floor.
+pub fn build(parts: Parts, meters: &mut Registry) -> Site {
+    Site {
+        shared: Arc::new(Shared::new(parts, meters)),
+        pages: Arc::new(Pages::all()),
+    }
+}
+
+impl Site {
+    /// What the request is answered with. It never fails: whatever is wrong is an answer, too.
+    pub async fn answer(self, request: Request<Body>) -> Response<Body> {
+        let is_head = request.method() == Method::HEAD;
+        let path = request.uri().path();
+        // What is asked for seldom is kept elsewhere, so that the rest stays small to move about.
+        let answer = if let Some(place) = health::at(path) {
+            Box::pin(health::serve(self.shared, place, request)).await
+        } else if pages::is_for_pages(request.method(), path) {
+            Box::pin(pages::serve(self.shared, &self.pages, request)).await
+        } else {
+            route::serve(self.shared, request).await
+        };
+        finished(answer, is_head)
+    }
+}
+
+/// Says how long the answer is, unless only its end will tell, and takes the body from an answer
+/// to HEAD.
+fn finished(mut answer: Response<Body>, is_head: bool) -> Response<Body> {
+    if !answer.headers().contains_key(CONTENT_LENGTH)
+        && let Some(length) = answer.body().size_hint().exact()
+    {
+        let length = HeaderValue::from(length);
+        answer.headers_mut().insert(CONTENT_LENGTH, length);
+    }
+    if is_head {
+        *answer.body_mut() = Body::empty();
+    }
+    answer
+}
