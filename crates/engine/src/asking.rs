@@ -51,28 +51,37 @@ impl<T> Asking<T> {
     }
 
     /// The answer. Pending while there is none, and while nothing was asked.
+    #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, StoreError>> {
-        let Some((reply, _)) = &mut self.outstanding else {
-            return Poll::Pending;
-        };
-        let answer = ready!(reply.as_mut().poll(cx));
+        match &mut self.outstanding {
+            Some((reply, _)) => {
+                let answer = ready!(reply.as_mut().poll(cx));
+                Poll::Ready(self.answered(answer))
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    fn answered(&mut self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         self.outstanding = None;
         match &answer {
             Ok(_) => self.succeeded(),
             Err(error) => self.refused(error),
         }
-        Poll::Ready(answer)
+        answer
     }
 
     /// What is wrong, if anything.
-    pub(crate) fn trouble(&self) -> Option<Trouble> {
-        self.trouble.clone().or_else(|| {
-            let (_, since) = self.outstanding.as_ref()?;
-            (since.elapsed() > SILENT_AFTER).then(|| Trouble {
-                since: *since,
-                what: self.what,
-                cause: "it does not answer".to_owned(),
-            })
+    #[inline]
+    pub(crate) fn trouble(&self, now: Instant) -> Option<Trouble> {
+        if self.trouble.is_some() {
+            return self.trouble.clone();
+        }
+        let (_, since) = self.outstanding.as_ref()?;
+        (now.duration_since(*since) > SILENT_AFTER).then(|| Trouble {
+            since: *since,
+            what: self.what,
+            cause: "it does not answer".to_owned(),
         })
     }
 

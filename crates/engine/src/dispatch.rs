@@ -35,6 +35,7 @@ use model::policy::Policy;
 use model::tenant::DialectName;
 use model::time::{Clock, Timestamp};
 use tokio::sync::oneshot;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 
 use crate::Stopped;
@@ -96,7 +97,11 @@ pub(crate) struct Dispatch {
     /// An attempt began since it was last asked.
     begun: bool,
     stalled_since: Option<Instant>,
+    /// What was counted when it was reported last.
+    reported: Option<u64>,
     alarm: Pin<Box<Sleep>>,
+    /// The alarm was set anew and is to be listened to.
+    alarm_set: bool,
 }
 
 /// What the loop is made from.
@@ -168,6 +173,8 @@ impl Dispatch {
             stopping: None,
             begun: false,
             stalled_since: None,
+            reported: None,
+            alarm_set: true,
             alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
     }
@@ -180,22 +187,23 @@ impl Dispatch {
                 self.health.stopped();
                 return stopped;
             }
+            let at = self.clock.now();
             if self.stopping.is_none() {
-                self.ask(now);
+                self.ask(now, at);
                 self.hand_out();
             }
             if let Some(count) = self.settling.begin(now) {
                 #[expect(clippy::cast_precision_loss, reason = "at most 512")]
                 self.meters.batch.observe(count as f64);
             }
-            self.report();
-            self.set_alarm(now);
+            self.report(now, at);
+            self.set_alarm(now, at);
             poll_fn(|cx| self.poll_all(cx)).await;
         }
     }
 
     /// Asks the store what is not being asked already.
-    fn ask(&mut self, now: Instant) {
+    fn ask(&mut self, now: Instant, at: Timestamp) {
         if self.scanned.may_ask(now)
             && let Some(after) = self.scan.next(now, self.rescan)
         {
@@ -216,12 +224,10 @@ impl Dispatch {
         if self.cancelled.may_ask(now) {
             self.cancelling = self.cancelling.or_else(|| self.lanes.next_cancel());
             if let Some(webhook) = self.cancelling {
-                let at = self.clock.now();
                 self.cancelled.ask(self.store.cancel(webhook, at));
             }
         }
         if self.due.may_ask(now) {
-            let at = self.clock.now();
             let asks = self.lanes.ask_due(at);
             if !asks.is_empty() {
                 self.due_asked = asks.iter().map(|ask| ask.webhook).collect();
@@ -272,11 +278,21 @@ impl Dispatch {
         stirred |= self.take_due(cx);
         stirred |= self.take_scanned(cx);
         stirred |= self.take_cancelled(cx);
-        stirred |= self.alarm.as_mut().poll(cx).is_ready();
+        stirred |= self.hear_alarm(cx);
         match stirred {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
+    }
+
+    /// Polling a timer costs more than all else that is polled here. This one belongs to one task,
+    /// so once is enough for each setting; but not if the task had no budget left for it.
+    fn hear_alarm(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.alarm_set {
+            self.alarm_set = !has_budget_remaining();
+            return self.alarm.as_mut().poll(cx).is_ready();
+        }
+        self.alarm.is_elapsed()
     }
 
     fn take_stop(&mut self, cx: &mut Context<'_>) -> bool {
@@ -388,13 +404,13 @@ impl Dispatch {
     }
 
     fn take_mail(&mut self, mail: Mail) {
-        let now = self.clock.now();
         if mail.changed_elsewhere {
             self.lanes.all_changed();
             self.rescan = true;
         }
         // Changes first: what was accepted may be for a webhook that was just enabled.
         for webhook in mail.changed {
+            let now = self.clock.now();
             self.lanes.changed(webhook, now);
         }
         for due in mail.accepted {
@@ -526,26 +542,28 @@ impl Dispatch {
         true
     }
 
-    fn report(&mut self) {
-        self.meters.report(
-            &self.lanes,
-            self.flights.len(),
-            self.settling.len(),
-            self.clock.now(),
-        );
-        let trouble = self.settling.trouble();
-        let trouble = trouble.or_else(|| self.due.trouble());
-        let trouble = trouble.or_else(|| self.targets.trouble());
-        let trouble = trouble.or_else(|| self.scanned.trouble());
-        let trouble = trouble.or_else(|| self.cancelled.trouble());
-        let stall = self.stall();
+    fn report(&mut self, now: Instant, at: Timestamp) {
+        let counted = self.lanes.counted();
+        let news = counted.news();
+        if news.is_none() || news != self.reported {
+            self.reported = news;
+            self.meters.report_waits(counted, at);
+        }
+        let unwritten = self.settling.len();
+        self.meters
+            .report(&self.lanes, self.flights.len(), unwritten);
+        let trouble = self.settling.trouble(now);
+        let trouble = trouble.or_else(|| self.due.trouble(now));
+        let trouble = trouble.or_else(|| self.targets.trouble(now));
+        let trouble = trouble.or_else(|| self.scanned.trouble(now));
+        let trouble = trouble.or_else(|| self.cancelled.trouble(now));
+        let stall = self.stall(at);
         self.health.beat(trouble, stall);
     }
 
     /// Since when nothing was begun though something is due for receivers that are well.
-    fn stall(&mut self) -> Option<Stall> {
-        let stalls =
-            !std::mem::take(&mut self.begun) && self.lanes.counted.is_due(self.clock.now());
+    fn stall(&mut self, at: Timestamp) -> Option<Stall> {
+        let stalls = !std::mem::take(&mut self.begun) && self.lanes.counted().is_due(at);
         self.stalled_since = match stalls {
             true => Some(self.stalled_since.unwrap_or_else(Instant::now)),
             false => None,
@@ -558,16 +576,15 @@ impl Dispatch {
     }
 
     /// The next time something is to be done though nothing comes.
-    fn set_alarm(&mut self, now: Instant) {
-        let mut at = now + BEAT;
+    fn set_alarm(&mut self, now: Instant, at: Timestamp) {
+        let mut until = now + BEAT;
         if let Some(stopping) = self.stopping {
-            at = at.min(stopping.next_deadline(now));
+            until = until.min(stopping.next_deadline(now));
         } else if let Some(due_at) = self.lanes.next_wake()
             && self.due.may_ask(now)
         {
-            let wait_ms = due_at.ms_since(self.clock.now());
-            let wait_ms = u64::try_from(wait_ms).unwrap_or(0);
-            at = at.min(now + Duration::from_millis(wait_ms));
+            let wait_ms = u64::try_from(due_at.ms_since(at)).unwrap_or(0);
+            until = until.min(now + Duration::from_millis(wait_ms));
         }
         let waits = [
             self.settling.waits_until(now),
@@ -576,11 +593,15 @@ impl Dispatch {
             self.scanned.waits_until(now),
             self.cancelled.waits_until(now),
         ];
-        for until in waits.into_iter().flatten() {
-            at = at.min(until);
+        for wait in waits.into_iter().flatten() {
+            until = until.min(wait);
         }
-        if self.alarm.deadline() != at {
-            self.alarm.as_mut().reset(at);
+        // One that goes off before is left as it is: coming round for nothing now and then costs
+        // less than setting it anew in each turn.
+        let set = self.alarm.deadline();
+        if set <= now || set > until || self.alarm.is_elapsed() {
+            self.alarm.as_mut().reset(until);
+            self.alarm_set = true;
         }
     }
 

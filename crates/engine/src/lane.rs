@@ -3,7 +3,6 @@
 //! Bookkeeping only. `stored_due_at` is held low by every doubt: too early costs one read, too
 //! late would lose a delivery until the next start.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::contract::{DueAsk, DueRead};
@@ -15,6 +14,7 @@ use model::time::Timestamp;
 use crate::fortune::Fortune;
 use crate::lanes::Sighting;
 use crate::request::Prepared;
+use crate::sorted::Sorted;
 use crate::waits::{Standing, Waits};
 use crate::width::{START, Width};
 
@@ -35,9 +35,9 @@ pub(crate) struct Load {
 #[derive(Default)]
 pub(crate) struct Lane {
     /// Waiting to go, in the order of their due times.
-    pub(crate) ready: BTreeMap<(Timestamp, NotificationId), Due>,
+    pub(crate) ready: Sorted<(Timestamp, NotificationId), Due>,
     /// Every delivery that must not be taken up again: ready, in the air, or unsettled.
-    pub(crate) held: BTreeMap<NotificationId, Held>,
+    pub(crate) held: Sorted<NotificationId, Held>,
     pub(crate) flying: usize,
     pub(crate) stored_due_at: Option<Timestamp>,
     /// An answer of the store about this lane is outstanding.
@@ -62,6 +62,8 @@ pub(crate) struct Lane {
     pub(crate) resting: Option<u64>,
     /// How it is counted, and with what it waits.
     pub(crate) waits: Option<Waits>,
+    /// Something happened to it since it was counted.
+    pub(crate) uncounted: bool,
 }
 
 /// A receiver's wish to be left alone: nothing is read or taken up before.
@@ -225,7 +227,7 @@ impl Lane {
 
     /// A delivery was sent; its body is not needed any more.
     pub(crate) fn forget_body(&mut self, notification: NotificationId, load: &mut Load) {
-        if let Some(held) = self.held.get_mut(&notification) {
+        if let Some(held) = self.held.get_mut(notification) {
             load.remove(held.body_bytes);
             self.body_bytes = self.body_bytes.saturating_sub(held.body_bytes);
         }
@@ -275,11 +277,7 @@ impl Lane {
 
     /// Forgets what is ready ahead of its time.
     pub(crate) fn give_back_ahead(&mut self, now: Timestamp, load: &mut Load) {
-        while self
-            .ready
-            .last_key_value()
-            .is_some_and(|((at, _), _)| *at > now)
-        {
+        while self.ready.last().is_some_and(|(at, _)| at > now) {
             self.give_back_last(load);
         }
     }
@@ -288,7 +286,7 @@ impl Lane {
         if let Some(((due_at, notification), due)) = self.ready.pop_last() {
             load.remove(due.body.len());
             self.body_bytes = self.body_bytes.saturating_sub(due.body.len());
-            self.held.remove(&notification);
+            self.held.remove(notification);
             self.lower(due_at);
             self.fortune.was_given_back();
         }
@@ -296,7 +294,7 @@ impl Lane {
 
     /// Forgets what a probe has no need of.
     pub(crate) fn keep_probe(&mut self, now: Timestamp, load: &mut Load) {
-        let first = self.ready.first_key_value().map(|((at, _), _)| *at);
+        let first = self.ready.first().map(|(at, _)| at);
         if self.fortune.is_probed() && !first.is_some_and(|at| Fortune::is_overdue(at, now)) {
             self.give_back(1_usize.saturating_sub(self.flying), load);
         }
@@ -320,11 +318,7 @@ impl Lane {
         self.lower(next_due_at);
         // What arrived meanwhile goes behind the older ones that are still in the store.
         if next_due_at <= now {
-            while self
-                .ready
-                .last_key_value()
-                .is_some_and(|((at, _), _)| *at > next_due_at)
-            {
+            while self.ready.last().is_some_and(|(at, _)| at > next_due_at) {
                 self.give_back_last(load);
             }
         }
@@ -332,7 +326,7 @@ impl Lane {
 
     fn take_up(&mut self, due: Due, load: &mut Load) {
         let delivery = &due.delivery;
-        match self.held.get_mut(&delivery.id.notification) {
+        match self.held.get_mut(delivery.id.notification) {
             None => self.hold(due, load),
             Some(held) if (held.round, held.attempts) == (delivery.round, delivery.attempts) => {}
             Some(held) => held.again_at = Some(delivery.due_at),
@@ -340,7 +334,7 @@ impl Lane {
     }
 
     pub(crate) fn let_go(&mut self, notification: NotificationId, due_at: Option<Timestamp>) {
-        let again_at = self.held.remove(&notification).and_then(|h| h.again_at);
+        let again_at = self.held.remove(notification).and_then(|h| h.again_at);
         for at in [due_at, again_at].into_iter().flatten() {
             self.lower(at);
         }
@@ -387,18 +381,21 @@ impl Lane {
 
     /// When it is to be read next. It reads on when half of what it read before is gone.
     pub(crate) fn wants_read_at(&self, load: Load) -> Option<Timestamp> {
+        let stored_due_at = self.stored_due_at?;
         let shut = matches!(self.sight, Sight::Shut);
         if shut || self.reading || self.ready.len() > limits::LANE_READ_MAX / 2 {
             return None;
         }
         let room = self.room(load);
-        let due_at = self.stored_due_at.filter(|_| room > 0)?;
-        let mut at = due_at;
+        if room == 0 {
+            return None;
+        }
+        let mut at = stored_due_at;
         if self.fortune.ahead(room).is_some() {
             at = Timestamp::EPOCH;
         }
         if self.fortune.is_probed() {
-            at = at.max(self.fortune.probe_at(due_at, self.is_busy()));
+            at = at.max(self.fortune.probe_at(stored_due_at, self.is_busy()));
         }
         let pause = self.pause.as_ref();
         Some(pause.map_or(at, |pause| pause.until.max(at)))
@@ -431,7 +428,7 @@ impl Lane {
             Sight::Open(_) if self.fortune.is_failing() => Standing::Failing,
             Sight::Open(_) => Standing::Well,
         };
-        let ready = self.ready.first_key_value().map(|((at, _), _)| *at);
+        let ready = self.ready.first().map(|(at, _)| at);
         let first = [ready, self.stored_due_at].into_iter().flatten().min();
         Waits {
             standing,

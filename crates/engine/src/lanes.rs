@@ -44,7 +44,9 @@ pub(crate) struct Lanes {
     /// Lanes that have nothing to do, by when they came to it.
     resting: BTreeSet<(u64, WebhookId)>,
     rests: u64,
-    pub(crate) counted: Counted,
+    counted: Counted,
+    /// Lanes that are counted anew before anybody asks: more than once happens something to most.
+    uncounted: Vec<WebhookId>,
     /// Lanes whose target must be read.
     unseen: VecDeque<WebhookId>,
     /// Disabled webhooks whose pending deliveries are still to be cancelled.
@@ -103,6 +105,7 @@ impl Lanes {
             resting: BTreeSet::new(),
             rests: 0,
             counted: Counted::default(),
+            uncounted: Vec::new(),
             unseen: VecDeque::new(),
             uncancelled: VecDeque::new(),
             load: Load::default(),
@@ -133,6 +136,19 @@ impl Lanes {
         self.load.held
     }
 
+    /// How lanes stand, and with what they wait.
+    pub(crate) fn counted(&mut self) -> &Counted {
+        for webhook in self.uncounted.drain(..) {
+            if let Some(lane) = self.lanes.get_mut(&webhook) {
+                lane.uncounted = false;
+                let waits = Some(lane.waits());
+                self.counted.change(webhook, lane.waits, waits);
+                lane.waits = waits;
+            }
+        }
+        &self.counted
+    }
+
     /// When the first lane wants to be read.
     pub(crate) fn next_wake(&self) -> Option<Timestamp> {
         self.wakes.first().map(|(at, _)| *at)
@@ -149,8 +165,11 @@ impl Lanes {
     pub(crate) fn arrive(&mut self, due: Due) {
         let webhook = due.delivery.id.webhook;
         let load = self.load;
-        let lane = self.lane(webhook);
-        if lane.held.contains_key(&due.delivery.id.notification) {
+        let lane = self.lanes.entry(webhook).or_insert_with(|| {
+            self.unseen.push_back(webhook);
+            Lane::default()
+        });
+        if lane.held.contains(due.delivery.id.notification) {
             return;
         }
         if matches!(lane.sight, Sight::Shut) {
@@ -158,9 +177,6 @@ impl Lanes {
             self.unseen.push_back(webhook);
         }
         let due_at = due.delivery.due_at;
-        let Some(lane) = self.lanes.get_mut(&webhook) else {
-            return;
-        };
         lane.end_pause(due_at);
         let held_back = lane.is_held_back(due_at);
         let in_order = lane.reading || lane.stored_due_at.is_none_or(|at| at > due_at);
@@ -366,6 +382,9 @@ impl Lanes {
 
     /// The webhooks whose targets are to be read. One such question at a time.
     pub(crate) fn ask_targets(&mut self) -> Vec<WebhookId> {
+        if self.unseen.is_empty() {
+            return Vec::new();
+        }
         let count = self.unseen.len().min(TARGETS_MAX);
         let mut asked = Vec::with_capacity(count);
         for webhook in self.unseen.drain(..count) {
@@ -496,23 +515,17 @@ impl Lanes {
                 };
             }
         }
-        let waits = Some(lane.waits());
-        if waits != lane.waits {
-            self.counted.change(webhook, lane.waits, waits);
-            lane.waits = waits;
+        if !lane.uncounted {
+            lane.uncounted = true;
+            self.uncounted.push(webhook);
         }
-        self.review_rest(webhook);
-    }
-
-    /// A lane that has nothing to do rests for a while, if its webhook may be called.
-    fn review_rest(&mut self, webhook: WebhookId) {
-        let Some(lane) = self.lanes.get_mut(&webhook) else {
-            return;
-        };
+        // A lane that has nothing to do rests for a while, if its webhook may be called.
         match (lane.is_idle(), lane.resting) {
             (true, None) if matches!(lane.sight, Sight::Open(_)) => {
                 self.rests += 1;
                 lane.resting = Some(self.rests);
+                lane.ready.rest();
+                lane.held.rest();
                 self.resting.insert((self.rests, webhook));
             }
             (true, None) => self.forget(webhook),

@@ -20,6 +20,7 @@ mod meters;
 mod pool;
 mod request;
 mod settling;
+mod sorted;
 mod tasks;
 mod tls;
 mod turns;

@@ -94,10 +94,8 @@ impl Line {
 
 impl Course<'_> {
     fn poll(&mut self, cx: &mut Context<'_>, idle: bool) -> Poll<Exchange> {
-        if idle
-            && matches!(self.sent, Sent::Nothing)
-            && let Poll::Ready(closed) = self.poll_idle(cx)
-        {
+        let looks = idle && matches!(self.sent, Sent::Nothing);
+        if looks && let Poll::Ready(closed) = self.poll_idle(cx) {
             return Poll::Ready(closed);
         }
         if matches!(self.sent, Sent::Nothing | Sent::Partly) {
@@ -106,6 +104,10 @@ impl Course<'_> {
                 Poll::Ready(Ok(())) => self.sent = Sent::Wholly,
                 Poll::Ready(Err(error)) => self.sent = Sent::Failed(error),
             }
+        }
+        if looks && matches!(self.sent, Sent::Wholly) {
+            // There was nothing to read a moment ago, and whatever comes wakes.
+            return Poll::Pending;
         }
         // Also before all was sent: a receiver may answer without reading to the end.
         self.poll_answer(cx)

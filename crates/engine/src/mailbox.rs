@@ -50,7 +50,10 @@ impl Mailbox {
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Mail> {
         let mut inside = self.lock();
         if inside.mail.is_empty() {
-            inside.waker = Some(cx.waker().clone());
+            match &mut inside.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => inside.waker = Some(cx.waker().clone()),
+            }
             return Poll::Pending;
         }
         inside.body_bytes = 0;

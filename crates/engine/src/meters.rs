@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::lanes::Lanes;
-use crate::waits::Standing;
+use crate::waits::{Counted, Standing};
 
 /// Classes of answers; failures without an answer go by the name of their kind.
 const ANSWERS: [&str; 6] = ["2xx", "3xx", "4xx", "410", "5xx", "other"];
@@ -39,7 +39,8 @@ const OWED: [Standing; 4] = [
 ];
 
 pub(crate) struct Meters {
-    attempts: BTreeMap<&'static str, Counter>,
+    /// By the place of their class: answers, then failures.
+    attempts: Vec<Counter>,
     attempt_seconds: Histogram,
     in_flight: Gauge,
     held: Gauge,
@@ -68,7 +69,7 @@ impl Meters {
         dialects: impl Iterator<Item = &'a DialectName> + Clone,
     ) -> Self {
         let meters = Self {
-            attempts: BTreeMap::new(),
+            attempts: Vec::new(),
             attempt_seconds: Histogram::new(SECONDS),
             in_flight: Gauge::default(),
             held: Gauge::default(),
@@ -137,20 +138,24 @@ impl Meters {
             transaction. Always near 512: writing is what limits the rate", self.batch.clone());
     }
 
-    pub(crate) fn report(&self, lanes: &Lanes, flying: usize, unwritten: usize, now: Timestamp) {
-        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    pub(crate) fn report(&self, lanes: &Lanes, flying: usize, unwritten: usize) {
         self.in_flight.set(count(flying));
         self.held.set(count(lanes.held()));
         self.lanes_active.set(count(lanes.count()));
         self.lanes_queued.set(count(lanes.queued()));
         self.unwritten.set(count(unwritten));
+    }
+
+    pub(crate) fn report_waits(&self, counted: &Counted, now: Timestamp) {
         for (standing, gauge) in &self.lanes {
-            gauge.set(count(lanes.counted.lanes(*standing)));
+            gauge.set(count(counted.lanes(*standing)));
         }
         for (standing, class, gauge) in &self.overdue {
-            let ms = lanes.counted.overdue_ms(*standing, *class, now);
-            let wait = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
-            gauge.set(wait.as_secs_f64());
+            let wait = match counted.overdue_ms(*standing, *class, now) {
+                0 => 0.0,
+                ms => Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64(),
+            };
+            gauge.set(wait);
         }
     }
 
@@ -165,10 +170,22 @@ impl Meters {
     pub(crate) fn attempted(&self, outcome: &Outcome, duration_ms: u32) {
         let millis = Duration::from_millis(u64::from(duration_ms));
         self.attempt_seconds.observe(millis.as_secs_f64());
-        if let Some(counter) = self.attempts.get(class(outcome)) {
+        let place = match outcome {
+            Outcome::Answered(answer) => Some(answer_class(answer.status)),
+            Outcome::Failed(failure) => {
+                let mut kinds = FailureKind::ALL.iter();
+                let kind = kinds.position(|kind| *kind == failure.kind);
+                kind.map(|kind| ANSWERS.len() + kind)
+            }
+        };
+        if let Some(counter) = place.and_then(|place| self.attempts.get(place)) {
             counter.inc();
         }
     }
+}
+
+fn count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn lanes(registry: &mut Registry) -> Vec<(Standing, Gauge)> {
@@ -230,7 +247,7 @@ fn backlog<'a>(
         .collect()
 }
 
-fn attempts(registry: &mut Registry) -> BTreeMap<&'static str, Counter> {
+fn attempts(registry: &mut Registry) -> Vec<Counter> {
     let family = Family::<[(&'static str, &'static str); 1], Counter>::default();
     registry.register(
         "willcall_attempts",
@@ -243,27 +260,37 @@ fn attempts(registry: &mut Registry) -> BTreeMap<&'static str, Counter> {
     ANSWERS
         .into_iter()
         .chain(kinds)
-        .map(|class| (class, family.get_or_create_owned(&[("outcome", class)])))
+        .map(|class| family.get_or_create_owned(&[("outcome", class)]))
         .collect()
 }
 
 pub(crate) fn class(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Failed(failure) => failure.kind.as_str(),
-        Outcome::Answered(answer) => match answer.status {
-            200..=299 => "2xx",
-            300..=399 => "3xx",
-            410 => "410",
-            400..=499 => "4xx",
-            500..=599 => "5xx",
-            _ => "other",
-        },
+        Outcome::Answered(answer) => {
+            let class = ANSWERS.get(answer_class(answer.status));
+            class.copied().unwrap_or_default()
+        }
+    }
+}
+
+/// The place in `ANSWERS`.
+fn answer_class(status: u16) -> usize {
+    match status {
+        200..=299 => 0,
+        300..=399 => 1,
+        410 => 3,
+        400..=499 => 2,
+        500..=599 => 4,
+        _ => 5,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::attempt::Failure;
+    use bytes::Bytes;
+    use model::attempt::{Answer, BodyEnd, Failure};
+    use model::webhook::Headers;
 
     use super::*;
 
@@ -275,6 +302,16 @@ mod tests {
         for kind in FailureKind::ALL {
             meters.attempted(&Outcome::Failed(Failure::new(kind, "")), 30_000);
         }
+        let answers = [299, 300, 404, 410, 503, 600].map(|status| {
+            Outcome::Answered(Answer {
+                status,
+                headers: Headers::default(),
+                body: Bytes::new(),
+                body_end: BodyEnd::Whole,
+            })
+        });
+        assert_eq!(answers.each_ref().map(class), ANSWERS);
+        meters.attempted(&answers[3], 30_000);
         meters.owed(&[(dialects[0].clone(), 7)].into());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
@@ -287,8 +324,9 @@ mod tests {
         }
         for line in [
             "willcall_attempts_total{outcome=\"2xx\"} 0\n",
-            "willcall_attempts_total{outcome=\"410\"} 0\n",
-            "willcall_attempt_duration_seconds_count 8\n",
+            "willcall_attempts_total{outcome=\"4xx\"} 0\n",
+            "willcall_attempts_total{outcome=\"410\"} 1\n",
+            "willcall_attempt_duration_seconds_count 9\n",
             "willcall_attempts_in_flight 0\n",
             "willcall_deliveries_held 0\n",
             "willcall_lanes{receiver=\"probed\"} 0\n",

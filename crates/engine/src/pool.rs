@@ -20,7 +20,8 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Kept {
-    /// Oldest in front; a place without connections has no entry.
+    /// Oldest in front. A place whose connections are all in use keeps its entry until it is swept:
+    /// mostly they come back.
     lines: BTreeMap<Arc<Place>, VecDeque<(Instant, Line)>>,
     count: usize,
 }
@@ -46,9 +47,6 @@ impl Pool {
             .is_none_or(|(at, _)| now - *at > self.kept_for)
         {
             old = std::mem::take(lines);
-        }
-        if lines.is_empty() {
-            kept.lines.remove(place);
         }
         kept.count = kept
             .count
@@ -101,13 +99,14 @@ impl Pool {
 
 impl Kept {
     fn pop_any(&mut self) -> Option<(Instant, Line)> {
-        let mut entry = self.lines.first_entry()?;
-        let popped = entry.get_mut().pop_front();
-        if entry.get().is_empty() {
+        loop {
+            let mut entry = self.lines.first_entry()?;
+            if let Some(popped) = entry.get_mut().pop_front() {
+                self.count = self.count.saturating_sub(1);
+                return Some(popped);
+            }
             entry.remove();
         }
-        self.count = self.count.saturating_sub(usize::from(popped.is_some()));
-        popped
     }
 }
 
@@ -115,5 +114,9 @@ impl Kept {
 impl Pool {
     pub(crate) fn count(&self) -> usize {
         self.lock().count
+    }
+
+    pub(crate) fn places(&self) -> usize {
+        self.lock().lines.len()
     }
 }

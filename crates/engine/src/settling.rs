@@ -54,8 +54,8 @@ impl Settling {
         self.waiting.len() + self.written.len()
     }
 
-    pub(crate) fn trouble(&self) -> Option<Trouble> {
-        self.asking.trouble()
+    pub(crate) fn trouble(&self, now: Instant) -> Option<Trouble> {
+        self.asking.trouble(now)
     }
 
     pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {

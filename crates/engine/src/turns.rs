@@ -12,12 +12,15 @@ pub(crate) struct Turns {
     /// Each tenant that has a lane here, once. Lanes whose tenant is not known yet count as one's.
     tenants: VecDeque<Option<TenantId>>,
     lanes: BTreeMap<Option<TenantId>, VecDeque<WebhookId>>,
+    /// One that was emptied, for the next tenant that comes: mostly it is the same one.
+    spare: VecDeque<WebhookId>,
     count: usize,
 }
 
 impl Turns {
     pub(crate) fn push(&mut self, tenant: Option<TenantId>, webhook: WebhookId) {
-        let lanes = self.lanes.entry(tenant).or_default();
+        let lanes = self.lanes.entry(tenant);
+        let lanes = lanes.or_insert_with(|| std::mem::take(&mut self.spare));
         if lanes.is_empty() {
             self.tenants.push_back(tenant);
         }
@@ -31,7 +34,7 @@ impl Turns {
         let webhook = lanes.pop_front();
         self.count = self.count.saturating_sub(1);
         if lanes.is_empty() {
-            self.lanes.remove(&tenant);
+            self.spare = self.lanes.remove(&tenant).unwrap_or_default();
         } else {
             self.tenants.push_back(tenant);
         }

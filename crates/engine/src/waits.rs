@@ -3,13 +3,13 @@
 //!
 //! Each change costs the logarithm of the number of lanes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use model::id::WebhookId;
 use model::time::Timestamp;
 
 /// How the receiver of a lane stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// Its webhook is still to be looked at.
     Unseen,
@@ -35,8 +35,22 @@ pub(crate) struct Waits {
 
 #[derive(Default)]
 pub(crate) struct Counted {
-    lanes: BTreeMap<Standing, usize>,
-    waiting: BTreeMap<(Standing, usize), BTreeSet<(Timestamp, WebhookId)>>,
+    lanes: OfEach<usize>,
+    /// Those that wait for something, by the number of their dialect.
+    waiting: OfEach<Vec<BTreeSet<(Timestamp, WebhookId)>>>,
+    waiting_count: usize,
+    changes: u64,
+}
+
+/// Something for each standing.
+#[derive(Default)]
+struct OfEach<T> {
+    unseen: T,
+    well: T,
+    failing: T,
+    probed: T,
+    paused: T,
+    shut: T,
 }
 
 impl Standing {
@@ -72,49 +86,79 @@ impl Counted {
         if before == after {
             return;
         }
+        self.changes += 1;
         if let Some(waits) = before {
-            if let Some(count) = self.lanes.get_mut(&waits.standing) {
-                *count = count.saturating_sub(1);
-            }
-            if let Some(due_at) = waits.due_at
-                && let Some(all) = self.waiting.get_mut(&waits.key())
-            {
-                all.remove(&(due_at, webhook));
+            let count = self.lanes.of_mut(waits.standing);
+            *count = count.saturating_sub(1);
+            if let Some(due_at) = waits.due_at {
+                let was = self.waiting_mut(waits).remove(&(due_at, webhook));
+                self.waiting_count = self.waiting_count.saturating_sub(usize::from(was));
             }
         }
         if let Some(waits) = after {
-            *self.lanes.entry(waits.standing).or_default() += 1;
+            *self.lanes.of_mut(waits.standing) += 1;
             if let Some(due_at) = waits.due_at {
-                let all = self.waiting.entry(waits.key()).or_default();
-                all.insert((due_at, webhook));
+                let is_new = self.waiting_mut(waits).insert((due_at, webhook));
+                self.waiting_count += usize::from(is_new);
             }
         }
     }
 
+    /// Differs from what it was when there may be something new to say: something was counted
+    /// since, or waits, and so has waited for longer.
+    pub(crate) fn news(&self) -> Option<u64> {
+        (self.waiting_count == 0).then_some(self.changes)
+    }
+
     pub(crate) fn lanes(&self, standing: Standing) -> usize {
-        self.lanes.get(&standing).copied().unwrap_or(0)
+        *self.lanes.of(standing)
     }
 
     /// How long the first of what waits there has been due.
     pub(crate) fn overdue_ms(&self, standing: Standing, class: usize, now: Timestamp) -> i64 {
-        let first = self.waiting.get(&(standing, class));
+        let first = self.waiting.of(standing).get(class);
         let first = first.and_then(BTreeSet::first);
         first.map_or(0, |(due_at, _)| now.ms_since(*due_at).max(0))
     }
 
     /// Whether something is due for a receiver that is well.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        let well = self
-            .waiting
-            .range((Standing::Well, 0)..=(Standing::Well, usize::MAX));
-        let mut firsts = well.filter_map(|(_, all)| all.first());
+        let mut firsts = self.waiting.well.iter().filter_map(BTreeSet::first);
         firsts.any(|(due_at, _)| *due_at <= now)
+    }
+
+    fn waiting_mut(&mut self, waits: Waits) -> &mut BTreeSet<(Timestamp, WebhookId)> {
+        let classes = self.waiting.of_mut(waits.standing);
+        if classes.len() <= waits.class {
+            classes.resize_with(waits.class + 1, BTreeSet::new);
+        }
+        classes
+            .get_mut(waits.class)
+            .unwrap_or_else(|| unreachable!("there are as many as were asked for"))
     }
 }
 
-impl Waits {
-    fn key(self) -> (Standing, usize) {
-        (self.standing, self.class)
+impl<T> OfEach<T> {
+    fn of(&self, standing: Standing) -> &T {
+        match standing {
+            Standing::Unseen => &self.unseen,
+            Standing::Well => &self.well,
+            Standing::Failing => &self.failing,
+            Standing::Probed => &self.probed,
+            Standing::Paused => &self.paused,
+            Standing::Shut => &self.shut,
+        }
+    }
+
+    fn of_mut(&mut self, standing: Standing) -> &mut T {
+        match standing {
+            Standing::Unseen => &mut self.unseen,
+            Standing::Well => &mut self.well,
+            Standing::Failing => &mut self.failing,
+            Standing::Probed => &mut self.probed,
+            Standing::Paused => &mut self.paused,
+            Standing::Shut => &mut self.shut,
+        }
     }
 }
 
@@ -149,6 +193,10 @@ mod tests {
             let lanes = Standing::ALL.map(|standing| counted.lanes(standing));
             let overdue = counted.overdue_ms(Standing::Well, 1, now);
             seen.push((lanes[..3].to_vec(), overdue, counted.is_due(now)));
+            assert_eq!(
+                counted.news().is_none(),
+                pair[1].is_some_and(|waits| waits.due_at.is_some())
+            );
         }
         assert_eq!(
             seen,

@@ -489,6 +489,25 @@ async fn a_swept_pool_keeps_nothing_old_and_never_more_than_its_bound() {
     tokio::time::advance(Duration::from_secs(21)).await;
     given.pool.sweep();
     assert_eq!(given.pool.count(), 0);
+    assert_eq!(given.pool.places(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_whose_connections_are_gone_do_not_keep_others_from_theirs() {
+    // Each answers once and closes: what is kept of it is found closed by the next attempt.
+    let given = given(vec![answers(1)]);
+    let to = |number| prepared(&format!("http://receiver-{number}.test/"));
+    for round in 0..3 {
+        for number in 0..6 {
+            let (attempt, _) = given.caller.attempt(&to(number), &due()).await;
+            assert!(attempt.outcome.is_success(), "{round} {number}");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(given.pool.count(), 4, "{round}");
+    }
+    tokio::time::advance(Duration::from_secs(21)).await;
+    given.pool.sweep();
+    assert_eq!((given.pool.count(), given.pool.places()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
