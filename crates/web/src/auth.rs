@@ -110,22 +110,28 @@ fn shown<'a>(
     header: &'a str,
     schemes: &[Scheme],
 ) -> Result<(Scheme, Cow<'a, str>), Unauthenticated> {
-    let mut words = header.split_ascii_whitespace();
-    let name = words.next().unwrap_or_default();
+    let (name, rest) = word(header);
     let scheme = schemes
         .iter()
         .copied()
         .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
         .ok_or(Unauthenticated::Missing)?;
-    match (scheme, words.next(), words.next()) {
-        (Scheme::Bearer, None, _) | (Scheme::Bearer, Some(_), Some(_)) => {
-            Err(Unauthenticated::Missing)
-        }
-        (_, None, _) => Err(Unauthenticated::NoToken),
-        (_, Some(_), Some(_)) => Err(Unauthenticated::Spaces),
-        (Scheme::Basic, Some(pair), None) => password(pair).map(|token| (scheme, token.into())),
-        (_, Some(token), None) => Ok((scheme, token.into())),
+    let (token, rest) = word(rest);
+    match (scheme, token, rest.trim_ascii_start()) {
+        (Scheme::Bearer, "", _) => Err(Unauthenticated::Missing),
+        (_, "", _) => Err(Unauthenticated::NoToken),
+        (Scheme::Basic, pair, "") => password(pair).map(|token| (scheme, token.into())),
+        (_, token, "") => Ok((scheme, token.into())),
+        (Scheme::Bearer, _, _) => Err(Unauthenticated::Missing),
+        (_, _, _) => Err(Unauthenticated::Spaces),
     }
+}
+
+/// The first word of a text, and what follows it.
+fn word(text: &str) -> (&str, &str) {
+    let text = text.trim_ascii_start();
+    let end = text.bytes().position(|byte| byte.is_ascii_whitespace());
+    text.split_at(end.unwrap_or(text.len()))
 }
 
 fn password(pair: &str) -> Result<String, Unauthenticated> {

@@ -111,27 +111,54 @@ pub(crate) struct Admitted {
 }
 
 /// How a path leads to a place.
+#[derive(Default)]
 struct Way {
     params: Vec<(&'static str, String)>,
     suffix: Option<String>,
     lacks_slash: bool,
 }
 
-pub(crate) async fn serve(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
+/// Answers a request. What can be said at once is made before anybody waits.
+pub(crate) fn serve(
+    shared: Arc<Shared>,
+    request: Request<Body>,
+) -> impl Future<Output = Response<Body>> + Send + 'static {
     let began = Instant::now();
     let (head, body) = request.into_parts();
     let asked = tracing::enabled!(Level::DEBUG).then(|| (head.method.clone(), head.uri.clone()));
-    let (name, answer) = match shared.dialects.at(head.uri.path()) {
-        None => ("none", nowhere()),
-        Some(dialect) => answer(&shared, dialect, head, body).await,
+    let begun = match shared.dialects.at(head.uri.path()) {
+        None => Begun::Answered("none", nowhere()),
+        Some(dialect) => begin(&shared, dialect, head, body),
     };
-    let (status, took) = (answer.status(), began.elapsed());
-    shared.meters.request(name, status, took);
-    if let Some((method, uri)) = asked {
-        let path = uri.path();
-        tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
+    async move {
+        let (name, answer) = begun.end().await;
+        let (status, took) = (answer.status(), began.elapsed());
+        shared.meters.request(name, status, took);
+        if let Some((method, uri)) = asked {
+            let path = uri.path();
+            tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
+        }
+        answer.map(Body::from)
     }
-    answer.map(Body::from)
+}
+
+/// A request at its place, or its answer already with the name of the place, for metrics.
+enum Begun<W> {
+    Answered(&'static str, Answer),
+    Entered(Arc<Asked>, Arc<Place>, W),
+}
+
+impl<W: Future<Output = Option<Answer>>> Begun<W> {
+    async fn end(self) -> (&'static str, Answer) {
+        match self {
+            Self::Answered(name, answer) => (name, answer),
+            Self::Entered(asked, place, work) => {
+                let answer = work.await;
+                let broken = || (asked.dialect.refuse)(&asked, &Refusal::Internal);
+                (place.name, finished(&place, answer.unwrap_or_else(broken)))
+            }
+        }
+    }
 }
 
 /// No dialect has places there.
@@ -143,26 +170,26 @@ fn nowhere() -> Answer {
     answer
 }
 
-async fn answer(
+fn begin(
     shared: &Arc<Shared>,
     dialect: Arc<Dialect>,
     head: request::Parts,
     body: Body,
-) -> (&'static str, Answer) {
+) -> Begun<impl Future<Output = Option<Answer>> + Send + use<>> {
     let found = dialect.find(&head.method, head.uri.path());
     let lacks_slash = found.as_ref().is_some_and(|(_, way)| way.lacks_slash);
     let asked = Arc::new(Asked::new(dialect, head, found));
-    let name = asked.place.as_ref().map_or("none", |place| place.name);
     let refuse = |refusal: &Refusal| (asked.dialect.refuse)(&asked, refusal);
     let vetted = vet_host(asked.host(), &shared.settings.hosts);
     let Some(place) = asked.place.clone() else {
-        return (name, refuse(&vetted.err().unwrap_or(Refusal::NoSuchRoute)));
+        let refusal = vetted.err().unwrap_or(Refusal::NoSuchRoute);
+        return Begun::Answered("none", refuse(&refusal));
     };
     if let Err(refusal) = vetted {
-        return (name, finished(&place, refuse(&refusal)));
+        return Begun::Answered(place.name, finished(&place, refuse(&refusal)));
     }
     if lacks_slash && !changes(&asked.method) {
-        return (name, moved(&asked));
+        return Begun::Answered(place.name, moved(&asked));
     }
     let work = {
         let (shared, asked, place) = (Arc::clone(shared), Arc::clone(&asked), Arc::clone(&place));
@@ -171,9 +198,7 @@ async fn answer(
             come.unwrap_or_else(|refusal| (asked.dialect.refuse)(&asked, &refusal))
         }
     };
-    let answer = tasks::finish(work).await;
-    let answer = answer.unwrap_or_else(|| refuse(&Refusal::Internal));
-    (name, finished(&place, answer))
+    Begun::Entered(asked, place, tasks::finish(work))
 }
 
 /// From a place that was found to what its handler answers.
@@ -331,47 +356,52 @@ impl Place {
     /// Whether `segments` lead here, and what stands for the segments in braces.
     fn way(&self, segments: &[Cow<'_, str>], ends_in_slash: bool) -> Option<Way> {
         let pattern = self.made();
-        let (length, wants_slash) = (segments.len(), pattern.ends_in_slash);
-        if pattern.parts.len() != length || (ends_in_slash && !wants_slash) {
+        let wants_slash = pattern.ends_in_slash;
+        if pattern.parts.len() != segments.len() || (ends_in_slash && !wants_slash) {
             return None;
         }
-        // Most places are not meant: nothing is made for them.
-        let mut suffix = None;
-        let mut found = [("", ""); PARAMS_MAX];
-        let mut free = found.iter_mut();
-        for (index, (part, segment)) in pattern.parts.iter().zip(segments).enumerate() {
-            let mut segment = segment.as_ref();
-            if self.suffixed
-                && index + 1 == length
-                && let Some((stem, form)) = segment.rsplit_once('.')
-            {
-                segment = stem;
-                suffix = Some(is_form(form).then_some(form)?);
-            }
-            match part {
-                Part::Word(word) if segment == *word => {}
-                Part::Param(param) if !segment.is_empty() => *free.next()? = (param, segment),
-                Part::Word(_) | Part::Param(_) => return None,
-            }
+        let Some((last, before)) = segments.split_last() else {
+            // The root is nothing but its slash.
+            return Some(Way::default());
+        };
+        let (stem, suffix) = match last.rsplit_once('.') {
+            Some((stem, form)) if self.suffixed => (stem, Some(is_form(form).then_some(form)?)),
+            Some(_) | None => (last.as_ref(), None),
+        };
+        // Most places are not meant, and most of those differ at their end.
+        let texts = || before.iter().map(Cow::as_ref).chain([stem]);
+        let (last_part, parts) = pattern.parts.split_last()?;
+        if !last_part.fits(stem) || !parts.iter().zip(before).all(|(part, text)| part.fits(text)) {
+            return None;
         }
-        // The root is nothing but its slash.
-        let lacks_slash = wants_slash && !ends_in_slash && suffix.is_none() && length > 0;
-        let params = found.iter().filter(|(name, _)| !name.is_empty());
+        let param = |(part, text): (&Part, &str)| match part {
+            Part::Word(_) => None,
+            Part::Param(name) => Some((*name, text.to_owned())),
+        };
         Some(Way {
-            params: params
-                .map(|(name, value)| (*name, (*value).to_owned()))
+            params: pattern
+                .parts
+                .iter()
+                .zip(texts())
+                .filter_map(param)
                 .collect(),
             suffix: suffix.map(str::to_owned),
-            lacks_slash,
+            lacks_slash: wants_slash && !ends_in_slash && suffix.is_none(),
         })
+    }
+}
+
+impl Part {
+    fn fits(self, text: &str) -> bool {
+        match self {
+            Self::Word(word) => text == word,
+            Self::Param(_) => !text.is_empty(),
+        }
     }
 }
 
 /// No place lies deeper.
 const SEGMENTS_USUAL: usize = 10;
-
-/// Segments in braces that a path may have.
-const PARAMS_MAX: usize = 4;
 
 impl Made {
     fn of(place: &Place) -> Self {

@@ -53,13 +53,11 @@ pub(super) fn admit(asked: &Asked) -> Result<(), Refusal> {
 /// By how many spaces the answer is to be indented, if JSON is accepted at all.
 fn accepted(asked: &Asked) -> Result<usize, Refusal> {
     let mut best: Option<(u8, usize)> = None;
-    let headers: Vec<_> = asked.headers.get_all(ACCEPT).iter().collect();
-    if headers.is_empty() {
+    if !asked.headers.contains_key(ACCEPT) {
         return Ok(0);
     }
-    let texts = headers
-        .iter()
-        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let headers = asked.headers.get_all(ACCEPT).iter();
+    let texts = headers.map(|value| String::from_utf8_lossy(value.as_bytes()));
     let text = texts.collect::<Vec<_>>().join(",");
     for media_type in text.split(',') {
         let mut parts = media_type.split(';');

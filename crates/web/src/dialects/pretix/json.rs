@@ -93,6 +93,18 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// As of an object.
+    fn room(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) => 5,
+            Self::Int(digits) => digits.len(),
+            Self::Float(_) => 20,
+            Self::Text(text) => text.room(),
+            Self::List(items) => items.iter().map(|item| item.room() + 2).sum::<usize>() + 2,
+            Self::Object(object) => object.room(),
+        }
+    }
+
     /// Whether a number that JSON does not have is somewhere inside.
     pub(super) fn has_no_number(&self) -> bool {
         match self {
@@ -114,15 +126,10 @@ impl<'a> Value<'a> {
         style.write(self)
     }
 
-    /// As Python's `json.dumps` writes the body of a call.
+    /// Written as `Dump` writes.
+    #[cfg(test)]
     pub(super) fn dumped(&self) -> String {
-        let style = Style {
-            item: ", ",
-            colon: ": ",
-            indent: 0,
-            escapes_del: true,
-        };
-        style.write(self)
+        DUMPED.write(self)
     }
 }
 
@@ -145,6 +152,10 @@ impl<'a> Text<'a> {
         }
     }
 
+    fn room(&self) -> usize {
+        self.as_str().map_or(0, str::len) + 4
+    }
+
     pub(super) fn code_points(&self) -> impl Iterator<Item = u32> {
         let (whole, torn): (&str, &[u32]) = match self {
             Self::Whole(text) => (text, &[]),
@@ -165,9 +176,13 @@ impl<'a> Object<'a> {
         Self(pairs.into_iter().map(whole).collect())
     }
 
-    /// Of pairs of which no two have the same key.
-    pub(super) fn of_distinct(pairs: Vec<(Text<'a>, Value<'a>)>) -> Self {
-        Self(pairs)
+    /// How long it becomes when it is written, if there is nothing to escape.
+    pub(super) fn room(&self) -> usize {
+        let pairs = self.0.iter();
+        pairs
+            .map(|(key, value)| key.room() + value.room() + 2)
+            .sum::<usize>()
+            + 2
     }
 
     /// Of equal keys the last value is kept, at the place of the first.
@@ -201,10 +216,42 @@ impl<'a> Object<'a> {
         self.0.iter()
     }
 
+    #[cfg(test)]
     pub(super) fn into_pairs(self) -> Vec<(Text<'a>, Value<'a>)> {
         self.0
     }
 }
+
+/// An object that is written pair by pair, as Python's `json.dumps` writes the body of a call.
+pub(super) struct Dump(String);
+
+impl Dump {
+    /// Of pairs that take so many bytes, or some more.
+    pub(super) fn with_room(room: usize) -> Self {
+        let mut out = String::with_capacity(room);
+        out.push('{');
+        Self(out)
+    }
+
+    pub(super) fn pair(&mut self, key: &Text<'_>, value: &Value<'_>) {
+        if self.0.len() > 1 {
+            self.0.push_str(DUMPED.item);
+        }
+        DUMPED.pair(&mut self.0, (key, value), 0);
+    }
+
+    pub(super) fn end(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}
+
+const DUMPED: Style = Style {
+    item: ", ",
+    colon: ": ",
+    indent: 0,
+    escapes_del: true,
+};
 
 struct Style {
     item: &'static str,
@@ -215,7 +262,7 @@ struct Style {
 
 impl Style {
     fn write(&self, value: &Value<'_>) -> String {
-        let mut out = String::with_capacity(room(value));
+        let mut out = String::with_capacity(value.room());
         self.value(&mut out, value, 0);
         out
     }
@@ -235,12 +282,16 @@ impl Style {
             }
             Value::Object(object) => {
                 self.between(out, ('{', '}'), &object.0, depth, |out, (key, value)| {
-                    self.text(out, key);
-                    out.push_str(self.colon);
-                    self.value(out, value, depth + 1);
+                    self.pair(out, (key, value), depth);
                 });
             }
         }
+    }
+
+    fn pair(&self, out: &mut String, (key, value): (&Text<'_>, &Value<'_>), depth: usize) {
+        self.text(out, key);
+        out.push_str(self.colon);
+        self.value(out, value, depth + 1);
     }
 
     fn between<T>(
@@ -269,6 +320,9 @@ impl Style {
     }
 
     fn indented(&self, out: &mut String, depth: usize) {
+        if self.indent == 0 {
+            return;
+        }
         out.extend(std::iter::repeat_n(' ', self.indent.saturating_mul(depth)));
     }
 
@@ -308,24 +362,6 @@ impl Style {
     }
 }
 
-/// How long a value becomes when it is written, if there is nothing to escape or to indent.
-fn room(value: &Value<'_>) -> usize {
-    let text = |text: &Text<'_>| text.as_str().map_or(0, str::len) + 4;
-    match value {
-        Value::Null | Value::Bool(_) => 5,
-        Value::Int(digits) => digits.len(),
-        Value::Float(_) => 20,
-        Value::Text(own) => text(own),
-        Value::List(items) => items.iter().map(|item| room(item) + 2).sum::<usize>() + 2,
-        Value::Object(object) => {
-            let pairs = object
-                .iter()
-                .map(|(key, value)| text(key) + room(value) + 2);
-            pairs.sum::<usize>() + 2
-        }
-    }
-}
-
 fn escape(out: &mut String, unit: u32) {
     out.push_str("\\u");
     out.extend(hex(unit, 4));
@@ -339,22 +375,41 @@ pub(super) fn hex(number: u32, digits: u32) -> impl Iterator<Item = char> {
 
 /// Whether a text stands in JSON as it is.
 fn is_plain(text: &str) -> bool {
-    let plain = |byte: u8| (b' '..b'\x7f').contains(&byte) & (byte != b'"') & (byte != b'\\');
-    first(text.as_bytes(), |byte| !plain(byte)).is_none()
+    let odd = |byte: u8| !(b' '..b'\x7f').contains(&byte) | (byte == b'"') | (byte == b'\\');
+    let bytes = text.as_bytes();
+    let (pieces, rest) = bytes.as_chunks::<PIECE>();
+    let (crumbs, last) = rest.as_chunks::<CRUMB>();
+    let last_is_plain = || match bytes.last_chunk::<CRUMB>() {
+        // Some of it is judged twice, which takes less time than going byte by byte.
+        Some(last) => !has(last, odd),
+        None => !last.iter().any(|byte| odd(*byte)),
+    };
+    !pieces.iter().any(|piece| has(piece, odd))
+        && !crumbs.iter().any(|crumb| has(crumb, odd))
+        && (last.is_empty() || last_is_plain())
 }
+
+/// Bytes that are judged at once, as long as there are that many.
+const PIECE: usize = 32;
+const CRUMB: usize = 8;
 
 /// Where the first byte of a kind stands. Pieces are judged whole, many bytes at a time.
 fn first(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
-    const PIECE: usize = 32;
-    let has = |piece: &[u8; PIECE]| {
-        piece
-            .iter()
-            .fold(0, |found, byte| found | u8::from(is(*byte)))
-    };
     let (pieces, _) = bytes.as_chunks::<PIECE>();
-    let passed = pieces.iter().take_while(|piece| has(piece) == 0).count() * PIECE;
+    let passed = pieces.iter().take_while(|piece| !has(piece, &is)).count() * PIECE;
+    let (crumbs, _) = bytes.get(passed..)?.as_chunks::<CRUMB>();
+    let more = crumbs.iter().take_while(|crumb| !has(crumb, &is)).count() * CRUMB;
+    let passed = passed + more;
     let near = bytes.get(passed..)?.iter().position(|byte| is(*byte));
     near.map(|near| passed + near)
+}
+
+/// Whether a byte of a kind is among them. All are looked at, so that no byte is waited for.
+fn has<const N: usize>(bytes: &[u8; N], is: impl Fn(u8) -> bool) -> bool {
+    bytes
+        .iter()
+        .fold(0, |found, byte| found | u8::from(is(*byte)))
+        != 0
 }
 
 /// A float as Python prints it: the fewest digits that read back as the same number, with an

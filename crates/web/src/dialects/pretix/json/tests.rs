@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Object, Text, Value, float, read};
+use super::{Dump, Object, Text, Value, first, float, is_plain, read};
 
 #[test]
 fn what_is_dumped_is_what_python_dumps() {
@@ -152,12 +152,46 @@ fn any_value() -> impl Strategy<Value = Value<'static>> {
     })
 }
 
+#[test]
+fn bytes_judged_many_at_a_time_are_judged_as_each_by_itself() {
+    let odd = |byte: u8| !(b' '..=b'~').contains(&byte) || byte == b'"' || byte == b'\\';
+    for length in 0..100_usize {
+        let text = "x".repeat(length);
+        assert!(is_plain(&text));
+        assert_eq!(first(text.as_bytes(), odd), None);
+        for at in 0..length {
+            for byte in [0, 0x1f, b' ', b'"', b'~', 0x7f, b'\\'] {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] = byte;
+                let found = odd(byte).then_some(at);
+                assert_eq!(first(&bytes, odd), found, "{length} {at} {byte}");
+                let text = String::from_utf8(bytes).unwrap();
+                assert_eq!(is_plain(&text), found.is_none(), "{length} {at} {byte}");
+            }
+        }
+        assert!(!is_plain(&format!("{text}ä")) && !is_plain(&format!("ä{text}")));
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_written_reads_back_as_it_was(value in any_value()) {
         for written in [value.dumped(), value.answered(0), value.answered(4)] {
             prop_assert!(written.is_ascii());
-            prop_assert_eq!(&read(&written).unwrap(), &value);
+            let back = read(&written).unwrap();
+            prop_assert_eq!(&back, &value);
+            prop_assert_eq!(&back.into_owned(), &value);
+        }
+    }
+
+    #[test]
+    fn an_object_is_the_same_whole_or_pair_by_pair(value in any_value()) {
+        if let Value::Object(object) = &value {
+            let mut dump = Dump::with_room(object.room());
+            for (key, value) in object.iter() {
+                dump.pair(key, value);
+            }
+            prop_assert_eq!(dump.end(), value.dumped());
         }
     }
 

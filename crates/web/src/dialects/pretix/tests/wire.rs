@@ -1,8 +1,7 @@
 //! Notifications from what is handed in to the bytes that are sent.
 
-use std::sync::LazyLock;
-
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use model::refusal::Fault;
 use serde::Deserialize;
