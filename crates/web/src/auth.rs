@@ -110,28 +110,26 @@ fn shown<'a>(
     header: &'a str,
     schemes: &[Scheme],
 ) -> Result<(Scheme, Cow<'a, str>), Unauthenticated> {
-    let (name, rest) = word(header);
+    let header = header.trim_ascii();
+    let end = header.bytes().position(|byte| byte.is_ascii_whitespace());
+    let (name, token) = header.split_at(end.unwrap_or(header.len()));
     let scheme = schemes
         .iter()
         .copied()
         .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
         .ok_or(Unauthenticated::Missing)?;
-    let (token, rest) = word(rest);
-    match (scheme, token, rest.trim_ascii_start()) {
-        (Scheme::Bearer, "", _) => Err(Unauthenticated::Missing),
-        (_, "", _) => Err(Unauthenticated::NoToken),
-        (Scheme::Basic, pair, "") => password(pair).map(|token| (scheme, token.into())),
-        (_, token, "") => Ok((scheme, token.into())),
-        (Scheme::Bearer, _, _) => Err(Unauthenticated::Missing),
-        (_, _, _) => Err(Unauthenticated::Spaces),
+    let token = token.trim_ascii_start();
+    // All bytes are looked at, many at once.
+    let spaced = token
+        .bytes()
+        .fold(false, |spaced, byte| spaced | byte.is_ascii_whitespace());
+    match scheme {
+        Scheme::Bearer if token.is_empty() || spaced => Err(Unauthenticated::Missing),
+        _ if token.is_empty() => Err(Unauthenticated::NoToken),
+        _ if spaced => Err(Unauthenticated::Spaces),
+        Scheme::Basic => password(token).map(|token| (scheme, token.into())),
+        Scheme::Token | Scheme::Bearer | Scheme::Device => Ok((scheme, token.into())),
     }
-}
-
-/// The first word of a text, and what follows it.
-fn word(text: &str) -> (&str, &str) {
-    let text = text.trim_ascii_start();
-    let end = text.bytes().position(|byte| byte.is_ascii_whitespace());
-    text.split_at(end.unwrap_or(text.len()))
 }
 
 fn password(pair: &str) -> Result<String, Unauthenticated> {

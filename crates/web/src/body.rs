@@ -146,7 +146,8 @@ impl<'a> Form<'a> {
 
     /// Without parameters, in lower case.
     pub(crate) fn kind(&self) -> Cow<'_, str> {
-        let kind = self.whole.split(';').next().unwrap_or_default().trim();
+        let whole = self.whole.as_ref();
+        let kind = whole.split_once(';').map_or(whole, |(kind, _)| kind).trim();
         if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return kind.to_ascii_lowercase().into();
         }
@@ -159,12 +160,11 @@ impl<'a> Form<'a> {
 
     /// Of equal names the last counts.
     fn parameter(&self, wanted: &str) -> Option<&str> {
-        let parts = self.whole.split(';').skip(1);
-        let pairs = parts.filter_map(|part| part.split_once('='));
-        let found = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
-        found
-            .last()
-            .map(|(_, value)| value.trim().trim_matches('"'))
+        let (_, parameters) = self.whole.split_once(';')?;
+        let parts = parameters.split(';');
+        let mut pairs = parts.filter_map(|part| part.split_once('='));
+        let found = pairs.rfind(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
+        found.map(|(_, value)| value.trim().trim_matches('"'))
     }
 
     /// Whether it says one JSON text a line. No name for that is registered, and these are in use.

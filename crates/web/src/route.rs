@@ -354,7 +354,7 @@ impl Place {
     }
 
     /// Whether `segments` lead here, and what stands for the segments in braces.
-    fn way(&self, segments: &[Cow<'_, str>], ends_in_slash: bool) -> Option<Way> {
+    fn way(&self, segments: &[&str], ends_in_slash: bool) -> Option<Way> {
         let pattern = self.made();
         let wants_slash = pattern.ends_in_slash;
         if pattern.parts.len() != segments.len() || (ends_in_slash && !wants_slash) {
@@ -364,12 +364,13 @@ impl Place {
             // The root is nothing but its slash.
             return Some(Way::default());
         };
-        let (stem, suffix) = match last.rsplit_once('.') {
-            Some((stem, form)) if self.suffixed => (stem, Some(is_form(form).then_some(form)?)),
-            Some(_) | None => (last.as_ref(), None),
+        let dot = self.suffixed.then(|| last.rsplit_once('.')).flatten();
+        let (stem, suffix) = match dot {
+            Some((stem, form)) => (stem, Some(is_form(form).then_some(form)?)),
+            None => (*last, None),
         };
         // Most places are not meant, and most of those differ at their end.
-        let texts = || before.iter().map(Cow::as_ref).chain([stem]);
+        let texts = || before.iter().copied().chain([stem]);
         let (last_part, parts) = pattern.parts.split_last()?;
         if !last_part.fits(stem) || !parts.iter().zip(before).all(|(part, text)| part.fits(text)) {
             return None;
@@ -401,7 +402,7 @@ impl Part {
 }
 
 /// No place lies deeper.
-const SEGMENTS_USUAL: usize = 10;
+const SEGMENTS_MAX: usize = 12;
 
 impl Made {
     fn of(place: &Place) -> Self {
@@ -415,8 +416,10 @@ impl Made {
                 .and_then(|rest| rest.strip_suffix('}'));
             param.map_or(Part::Word(part), Part::Param)
         };
+        let parts: Vec<Part> = path.split('/').skip(1).map(part).collect();
+        assert!(parts.len() <= SEGMENTS_MAX, "{path} is found");
         Self {
-            parts: path.split('/').skip(1).map(part).collect(),
+            parts,
             ends_in_slash,
             allow: HeaderValue::try_from(place.allow()).ok(),
         }
@@ -435,18 +438,31 @@ impl Dialect {
             Some(path) => (path, true),
             None => (path, false),
         };
-        let is_plain = !path.contains('%');
-        let decoded = |raw| match is_plain {
-            true => Cow::Borrowed(raw),
-            false => percent_decode_str(raw).decode_utf8_lossy(),
+        // Escapes are rare, and what has none is compared where it stands.
+        let decoded: Vec<Cow<'_, str>> = match path.contains('%') {
+            true => {
+                let decoded = |raw| percent_decode_str(raw).decode_utf8_lossy();
+                path.split('/').map(decoded).collect()
+            }
+            false => Vec::new(),
         };
-        let mut segments: Vec<Cow<'_, str>> = Vec::with_capacity(SEGMENTS_USUAL);
-        if !path.is_empty() {
-            segments.extend(path.split('/').map(decoded));
+        let mut room = [""; SEGMENTS_MAX];
+        let mut length = 0;
+        let mut take = |segment| {
+            // A path that is too long for the room is too long for every place.
+            *room.get_mut(length)? = segment;
+            length += 1;
+            Some(())
+        };
+        if !decoded.is_empty() {
+            decoded.iter().try_for_each(|segment| take(segment))?;
+        } else if !path.is_empty() {
+            path.split('/').try_for_each(take)?;
         }
+        let segments = room.get(..length)?;
         let here = |place: &&Arc<Place>| place.only.as_ref().is_none_or(|only| only == method);
         let mut places = self.places.iter().filter(here);
-        places.find_map(|place| Some((Arc::clone(place), place.way(&segments, ends_in_slash)?)))
+        places.find_map(|place| Some((Arc::clone(place), place.way(segments, ends_in_slash)?)))
     }
 }
 

@@ -59,8 +59,8 @@ pub(crate) fn finish<T: Send + 'static>(
 /// Work that goes on by itself if it is dropped before its end.
 struct Work<T: Send + 'static> {
     rest: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    /// Not if it has not begun, nor if it has a task of its own already: that is dropped only when the runtime ends, which
-    /// drops every new task at once.
+    /// Not if it has not begun. Nor if it has a task of its own already: that is dropped only when
+    /// the runtime ends, which drops every new task at once.
     goes_on: bool,
 }
 

@@ -5,6 +5,7 @@
 //! and survive. What is written is ASCII. Reading is in `json/read.rs`; what was read is a part of
 //! the text it stands in, as far as it stands there as it is.
 
+mod bytes;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -375,41 +376,7 @@ pub(super) fn hex(number: u32, digits: u32) -> impl Iterator<Item = char> {
 
 /// Whether a text stands in JSON as it is.
 fn is_plain(text: &str) -> bool {
-    let odd = |byte: u8| !(b' '..b'\x7f').contains(&byte) | (byte == b'"') | (byte == b'\\');
-    let bytes = text.as_bytes();
-    let (pieces, rest) = bytes.as_chunks::<PIECE>();
-    let (crumbs, last) = rest.as_chunks::<CRUMB>();
-    let last_is_plain = || match bytes.last_chunk::<CRUMB>() {
-        // Some of it is judged twice, which takes less time than going byte by byte.
-        Some(last) => !has(last, odd),
-        None => !last.iter().any(|byte| odd(*byte)),
-    };
-    !pieces.iter().any(|piece| has(piece, odd))
-        && !crumbs.iter().any(|crumb| has(crumb, odd))
-        && (last.is_empty() || last_is_plain())
-}
-
-/// Bytes that are judged at once, as long as there are that many.
-const PIECE: usize = 32;
-const CRUMB: usize = 8;
-
-/// Where the first byte of a kind stands. Pieces are judged whole, many bytes at a time.
-fn first(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
-    let (pieces, _) = bytes.as_chunks::<PIECE>();
-    let passed = pieces.iter().take_while(|piece| !has(piece, &is)).count() * PIECE;
-    let (crumbs, _) = bytes.get(passed..)?.as_chunks::<CRUMB>();
-    let more = crumbs.iter().take_while(|crumb| !has(crumb, &is)).count() * CRUMB;
-    let passed = passed + more;
-    let near = bytes.get(passed..)?.iter().position(|byte| is(*byte));
-    near.map(|near| passed + near)
-}
-
-/// Whether a byte of a kind is among them. All are looked at, so that no byte is waited for.
-fn has<const N: usize>(bytes: &[u8; N], is: impl Fn(u8) -> bool) -> bool {
-    bytes
-        .iter()
-        .fold(0, |found, byte| found | u8::from(is(*byte)))
-        != 0
+    bytes::first(text.as_bytes(), bytes::escaped).is_none()
 }
 
 /// A float as Python prints it: the fewest digits that read back as the same number, with an

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Dump, Object, Text, Value, first, float, is_plain, read};
+use super::{Dump, Object, Text, Value, float, read};
 
 #[test]
 fn what_is_dumped_is_what_python_dumps() {
@@ -150,27 +150,6 @@ fn any_value() -> impl Strategy<Value = Value<'static>> {
             pairs.prop_map(|pairs| Value::Object(Object::from_pairs(pairs))),
         ]
     })
-}
-
-#[test]
-fn bytes_judged_many_at_a_time_are_judged_as_each_by_itself() {
-    let odd = |byte: u8| !(b' '..=b'~').contains(&byte) || byte == b'"' || byte == b'\\';
-    for length in 0..100_usize {
-        let text = "x".repeat(length);
-        assert!(is_plain(&text));
-        assert_eq!(first(text.as_bytes(), odd), None);
-        for at in 0..length {
-            for byte in [0, 0x1f, b' ', b'"', b'~', 0x7f, b'\\'] {
-                let mut bytes = text.clone().into_bytes();
-                bytes[at] = byte;
-                let found = odd(byte).then_some(at);
-                assert_eq!(first(&bytes, odd), found, "{length} {at} {byte}");
-                let text = String::from_utf8(bytes).unwrap();
-                assert_eq!(is_plain(&text), found.is_none(), "{length} {at} {byte}");
-            }
-        }
-        assert!(!is_plain(&format!("{text}ä")) && !is_plain(&format!("ä{text}")));
-    }
 }
 
 proptest! {
