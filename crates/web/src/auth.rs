@@ -16,6 +16,7 @@ use http::header::AUTHORIZATION;
 use model::refusal::{Refusal, Unauthenticated};
 use model::tenant::{DialectName, Grant, Permission, Tenant, TokenHash, TokenKind};
 
+use crate::body::text_of;
 use crate::state::{Shared, locked};
 use crate::uses;
 
@@ -96,7 +97,7 @@ fn credentials<'a>(
     schemes: &[Scheme],
 ) -> Result<(Scheme, Cow<'a, str>), Unauthenticated> {
     let header = headers.get(AUTHORIZATION).ok_or(Unauthenticated::Missing)?;
-    match String::from_utf8_lossy(header.as_bytes()) {
+    match text_of(header) {
         Cow::Borrowed(header) => shown(header, schemes),
         Cow::Owned(header) => {
             let (scheme, token) = shown(&header, schemes)?;

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyDataStream, BodyExt, Full};
 use model::refusal::Refusal;
@@ -128,6 +128,15 @@ async fn whole(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
     Ok(others.concat().into())
 }
 
+/// A header as text; bytes that are not UTF-8 become U+FFFD.
+pub(crate) fn text_of(value: &HeaderValue) -> Cow<'_, str> {
+    match std::str::from_utf8(value.as_bytes()) {
+        // Nearly always, and judged many bytes at once.
+        Ok(text) => text.into(),
+        Err(_) => String::from_utf8_lossy(value.as_bytes()),
+    }
+}
+
 /// A media type with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Form<'a> {
@@ -138,7 +147,7 @@ pub(crate) struct Form<'a> {
 impl<'a> Form<'a> {
     pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         let header = headers.get(CONTENT_TYPE);
-        let whole = header.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let whole = header.map(text_of);
         Self {
             whole: whole.unwrap_or_default(),
         }

@@ -447,23 +447,36 @@ impl Dialect {
             false => Vec::new(),
         };
         let mut room = [""; SEGMENTS_MAX];
-        let mut length = 0;
-        let mut take = |segment| {
-            // A path that is too long for the room is too long for every place.
-            *room.get_mut(length)? = segment;
-            length += 1;
-            Some(())
+        let length = match decoded.is_empty() {
+            true => split(path, &mut room)?,
+            false => {
+                for (index, segment) in decoded.iter().enumerate() {
+                    *room.get_mut(index)? = segment;
+                }
+                decoded.len()
+            }
         };
-        if !decoded.is_empty() {
-            decoded.iter().try_for_each(|segment| take(segment))?;
-        } else if !path.is_empty() {
-            path.split('/').try_for_each(take)?;
-        }
         let segments = room.get(..length)?;
         let here = |place: &&Arc<Place>| place.only.as_ref().is_none_or(|only| only == method);
         let mut places = self.places.iter().filter(here);
         places.find_map(|place| Some((Arc::clone(place), place.way(segments, ends_in_slash)?)))
     }
+}
+
+/// The segments of a path, and how many they are; nothing if there are more than any place has.
+/// They are short, and the library's way to look for a character is made for long texts.
+fn split<'a>(mut path: &'a str, room: &mut [&'a str; SEGMENTS_MAX]) -> Option<usize> {
+    if path.is_empty() {
+        return Some(0);
+    }
+    for (index, place) in room.iter_mut().enumerate() {
+        let Some(end) = path.bytes().position(|byte| byte == b'/') else {
+            *place = path;
+            return Some(index + 1);
+        };
+        (*place, path) = (path.get(..end)?, path.get(end + 1..)?);
+    }
+    None
 }
 
 impl Asked {
@@ -564,6 +577,26 @@ pub(crate) fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_split_as_they_are_everywhere() {
+        for path in [
+            "",
+            "a",
+            "a/b",
+            "/",
+            "//a/",
+            "ä/ö",
+            "1/2/3/4/5/6/7/8/9/10/11/12",
+        ] {
+            let mut room = [""; SEGMENTS_MAX];
+            let length = split(path, &mut room).unwrap();
+            let all: Vec<&str> = path.split('/').filter(|_| !path.is_empty()).collect();
+            assert_eq!(room[..length], all, "{path}");
+        }
+        let mut room = [""; SEGMENTS_MAX];
+        assert_eq!(split("1/2/3/4/5/6/7/8/9/10/11/12/", &mut room), None);
+    }
 
     #[test]
     fn addresses_single_names_and_listed_names_are_answered() {

@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::json::{Object, Text, Value};
 use super::{fields, python, webhooks};
+use crate::body::text_of;
 use crate::route::{Admitted, Answer, Answering, Asked};
 
 const INDENT_MAX: i128 = 8;
@@ -57,7 +58,7 @@ fn accepted(asked: &Asked) -> Result<usize, Refusal> {
         return Ok(0);
     }
     let headers = asked.headers.get_all(ACCEPT).iter();
-    let texts = headers.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let texts = headers.map(text_of);
     let text = texts.collect::<Vec<_>>().join(",");
     for media_type in text.split(',') {
         let mut parts = media_type.split(';');
