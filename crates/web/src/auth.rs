@@ -120,10 +120,10 @@ fn shown<'a>(
         .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
         .ok_or(Unauthenticated::Missing)?;
     let token = token.trim_ascii_start();
-    // All bytes are looked at, many at once.
-    let spaced = token
-        .bytes()
-        .fold(false, |spaced, byte| spaced | byte.is_ascii_whitespace());
+    // No other white space can be in a header. All bytes are looked at, many at once.
+    let spaced = token.bytes().fold(false, |spaced, byte| {
+        spaced | (byte == b' ') | (byte == b'\t')
+    });
     match scheme {
         Scheme::Bearer if token.is_empty() || spaced => Err(Unauthenticated::Missing),
         _ if token.is_empty() => Err(Unauthenticated::NoToken),

@@ -235,10 +235,24 @@ impl Dump {
     }
 
     pub(super) fn pair(&mut self, key: &Text<'_>, value: &Value<'_>) {
+        self.next();
+        DUMPED.pair(&mut self.0, (key, value), 0);
+    }
+
+    /// With one of our own keys, which stand in JSON as they are.
+    pub(super) fn own_pair(&mut self, key: &'static str, value: &Value<'_>) {
+        self.next();
+        self.0.push('"');
+        self.0.push_str(key);
+        self.0.push('"');
+        self.0.push_str(DUMPED.colon);
+        DUMPED.value(&mut self.0, value, 1);
+    }
+
+    fn next(&mut self) {
         if self.0.len() > 1 {
             self.0.push_str(DUMPED.item);
         }
-        DUMPED.pair(&mut self.0, (key, value), 0);
     }
 
     pub(super) fn end(mut self) -> String {
@@ -376,7 +390,7 @@ pub(super) fn hex(number: u32, digits: u32) -> impl Iterator<Item = char> {
 
 /// Whether a text stands in JSON as it is.
 fn is_plain(text: &str) -> bool {
-    bytes::first(text.as_bytes(), bytes::escaped).is_none()
+    bytes::has_none(text.as_bytes(), bytes::escaped)
 }
 
 /// A float as Python prints it: the fewest digits that read back as the same number, with an

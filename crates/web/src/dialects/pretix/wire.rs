@@ -317,7 +317,7 @@ fn put_in_order(object: &Object<'_>, known: &[Known<'_, '_>], stays: bool) -> St
     let first = known.iter().filter(|known| !stays || known.given.is_none());
     for known in first {
         if let Some(value) = known.value() {
-            body.pair(&Text::whole(known.key), value);
+            body.own_pair(known.key, value);
         }
     }
     for (key, value) in object.iter() {

@@ -24,6 +24,17 @@ pub(super) fn escaped(word: u64) -> u64 {
     control | beyond | zeros(word ^ each(b'"')) | zeros(word ^ each(b'\\'))
 }
 
+/// Whether there is no byte of a kind.
+pub(super) fn has_none(bytes: &[u8], kind: impl Fn(u64) -> u64) -> bool {
+    let Some(last) = bytes.last_chunk::<WORD>() else {
+        return first(bytes, kind).is_none();
+    };
+    // What does not fill a word at the end is judged with some of what stands before it.
+    let (words, _) = bytes.as_chunks::<WORD>();
+    let found = words.iter().fold(0, |found, word| found | kind(read(word)));
+    found | kind(read(last)) == 0
+}
+
 /// Where the first byte of a kind stands.
 pub(super) fn first(bytes: &[u8], kind: impl Fn(u64) -> u64) -> Option<usize> {
     let (pieces, _) = bytes.as_chunks::<PIECE>();
@@ -83,6 +94,8 @@ mod tests {
         let one_by_one = |is: fn(u8) -> bool| bytes.iter().position(|byte| is(*byte));
         assert_eq!(first(bytes, special), one_by_one(is_special), "{bytes:?}");
         assert_eq!(first(bytes, escaped), one_by_one(is_escaped), "{bytes:?}");
+        let escaped = has_none(bytes, escaped);
+        assert_eq!(escaped, one_by_one(is_escaped).is_none(), "{bytes:?}");
     }
 
     #[test]
