@@ -20,7 +20,7 @@ use model::webhook::Headers;
 use crate::route::Answer;
 use crate::state::{Shared, locked, refused};
 
-const HEADER: &str = "x-idempotency-key";
+static HEADER: HeaderName = HeaderName::from_static("x-idempotency-key");
 
 /// Answers that tell of a moment, not of the request: they are given afresh each time.
 const NOT_KEPT: [StatusCode; 5] = [
@@ -47,7 +47,7 @@ struct Hold {
 
 /// The key a request carries, if it carries one.
 pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    let Some(value) = headers.get(HEADER) else {
+    let Some(value) = headers.get(&HEADER) else {
         return Ok(None);
     };
     // Any byte is some character of Latin-1.

@@ -16,6 +16,7 @@ use http::header::AUTHORIZATION;
 use model::refusal::{Refusal, Unauthenticated};
 use model::tenant::{DialectName, Grant, Permission, Tenant, TokenHash, TokenKind};
 
+use crate::body::text_of;
 use crate::state::{Shared, locked};
 use crate::uses;
 
@@ -96,7 +97,7 @@ fn credentials<'a>(
     schemes: &[Scheme],
 ) -> Result<(Scheme, Cow<'a, str>), Unauthenticated> {
     let header = headers.get(AUTHORIZATION).ok_or(Unauthenticated::Missing)?;
-    match String::from_utf8_lossy(header.as_bytes()) {
+    match text_of(header) {
         Cow::Borrowed(header) => shown(header, schemes),
         Cow::Owned(header) => {
             let (scheme, token) = shown(&header, schemes)?;
@@ -110,21 +111,25 @@ fn shown<'a>(
     header: &'a str,
     schemes: &[Scheme],
 ) -> Result<(Scheme, Cow<'a, str>), Unauthenticated> {
-    let mut words = header.split_ascii_whitespace();
-    let name = words.next().unwrap_or_default();
+    let header = header.trim_ascii();
+    let end = header.bytes().position(|byte| byte.is_ascii_whitespace());
+    let (name, token) = header.split_at(end.unwrap_or(header.len()));
     let scheme = schemes
         .iter()
         .copied()
         .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
         .ok_or(Unauthenticated::Missing)?;
-    match (scheme, words.next(), words.next()) {
-        (Scheme::Bearer, None, _) | (Scheme::Bearer, Some(_), Some(_)) => {
-            Err(Unauthenticated::Missing)
-        }
-        (_, None, _) => Err(Unauthenticated::NoToken),
-        (_, Some(_), Some(_)) => Err(Unauthenticated::Spaces),
-        (Scheme::Basic, Some(pair), None) => password(pair).map(|token| (scheme, token.into())),
-        (_, Some(token), None) => Ok((scheme, token.into())),
+    let token = token.trim_ascii_start();
+    // No other white space can be in a header. All bytes are looked at, many at once.
+    let spaced = token.bytes().fold(false, |spaced, byte| {
+        spaced | (byte == b' ') | (byte == b'\t')
+    });
+    match scheme {
+        Scheme::Bearer if token.is_empty() || spaced => Err(Unauthenticated::Missing),
+        _ if token.is_empty() => Err(Unauthenticated::NoToken),
+        _ if spaced => Err(Unauthenticated::Spaces),
+        Scheme::Basic => password(token).map(|token| (scheme, token.into())),
+        Scheme::Token | Scheme::Bearer | Scheme::Device => Ok((scheme, token.into())),
     }
 }
 

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyDataStream, BodyExt, Full};
 use model::refusal::Refusal;
@@ -128,6 +128,15 @@ async fn whole(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
     Ok(others.concat().into())
 }
 
+/// A header as text; bytes that are not UTF-8 become U+FFFD.
+pub(crate) fn text_of(value: &HeaderValue) -> Cow<'_, str> {
+    match std::str::from_utf8(value.as_bytes()) {
+        // Nearly always, and judged many bytes at once.
+        Ok(text) => text.into(),
+        Err(_) => String::from_utf8_lossy(value.as_bytes()),
+    }
+}
+
 /// A media type with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Form<'a> {
@@ -138,7 +147,7 @@ pub(crate) struct Form<'a> {
 impl<'a> Form<'a> {
     pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         let header = headers.get(CONTENT_TYPE);
-        let whole = header.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let whole = header.map(text_of);
         Self {
             whole: whole.unwrap_or_default(),
         }
@@ -146,7 +155,8 @@ impl<'a> Form<'a> {
 
     /// Without parameters, in lower case.
     pub(crate) fn kind(&self) -> Cow<'_, str> {
-        let kind = self.whole.split(';').next().unwrap_or_default().trim();
+        let whole = self.whole.as_ref();
+        let kind = whole.split_once(';').map_or(whole, |(kind, _)| kind).trim();
         if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return kind.to_ascii_lowercase().into();
         }
@@ -159,12 +169,11 @@ impl<'a> Form<'a> {
 
     /// Of equal names the last counts.
     fn parameter(&self, wanted: &str) -> Option<&str> {
-        let parts = self.whole.split(';').skip(1);
-        let pairs = parts.filter_map(|part| part.split_once('='));
-        let found = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
-        found
-            .last()
-            .map(|(_, value)| value.trim().trim_matches('"'))
+        let (_, parameters) = self.whole.split_once(';')?;
+        let parts = parameters.split(';');
+        let mut pairs = parts.filter_map(|part| part.split_once('='));
+        let found = pairs.rfind(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
+        found.map(|(_, value)| value.trim().trim_matches('"'))
     }
 
     /// Whether it says one JSON text a line. No name for that is registered, and these are in use.

@@ -111,27 +111,54 @@ pub(crate) struct Admitted {
 }
 
 /// How a path leads to a place.
+#[derive(Default)]
 struct Way {
     params: Vec<(&'static str, String)>,
     suffix: Option<String>,
     lacks_slash: bool,
 }
 
-pub(crate) async fn serve(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
+/// Answers a request. What can be said at once is made before anybody waits.
+pub(crate) fn serve(
+    shared: Arc<Shared>,
+    request: Request<Body>,
+) -> impl Future<Output = Response<Body>> + Send + 'static {
     let began = Instant::now();
     let (head, body) = request.into_parts();
     let asked = tracing::enabled!(Level::DEBUG).then(|| (head.method.clone(), head.uri.clone()));
-    let (name, answer) = match shared.dialects.at(head.uri.path()) {
-        None => ("none", nowhere()),
-        Some(dialect) => answer(&shared, dialect, head, body).await,
+    let begun = match shared.dialects.at(head.uri.path()) {
+        None => Begun::Answered("none", nowhere()),
+        Some(dialect) => begin(&shared, dialect, head, body),
     };
-    let (status, took) = (answer.status(), began.elapsed());
-    shared.meters.request(name, status, took);
-    if let Some((method, uri)) = asked {
-        let path = uri.path();
-        tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
+    async move {
+        let (name, answer) = begun.end().await;
+        let (status, took) = (answer.status(), began.elapsed());
+        shared.meters.request(name, status, took);
+        if let Some((method, uri)) = asked {
+            let path = uri.path();
+            tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
+        }
+        answer.map(Body::from)
     }
-    answer.map(Body::from)
+}
+
+/// A request at its place, or its answer already with the name of the place, for metrics.
+enum Begun<W> {
+    Answered(&'static str, Answer),
+    Entered(Arc<Asked>, Arc<Place>, W),
+}
+
+impl<W: Future<Output = Option<Answer>>> Begun<W> {
+    async fn end(self) -> (&'static str, Answer) {
+        match self {
+            Self::Answered(name, answer) => (name, answer),
+            Self::Entered(asked, place, work) => {
+                let answer = work.await;
+                let broken = || (asked.dialect.refuse)(&asked, &Refusal::Internal);
+                (place.name, finished(&place, answer.unwrap_or_else(broken)))
+            }
+        }
+    }
 }
 
 /// No dialect has places there.
@@ -143,26 +170,26 @@ fn nowhere() -> Answer {
     answer
 }
 
-async fn answer(
+fn begin(
     shared: &Arc<Shared>,
     dialect: Arc<Dialect>,
     head: request::Parts,
     body: Body,
-) -> (&'static str, Answer) {
+) -> Begun<impl Future<Output = Option<Answer>> + Send + use<>> {
     let found = dialect.find(&head.method, head.uri.path());
     let lacks_slash = found.as_ref().is_some_and(|(_, way)| way.lacks_slash);
     let asked = Arc::new(Asked::new(dialect, head, found));
-    let name = asked.place.as_ref().map_or("none", |place| place.name);
     let refuse = |refusal: &Refusal| (asked.dialect.refuse)(&asked, refusal);
     let vetted = vet_host(asked.host(), &shared.settings.hosts);
     let Some(place) = asked.place.clone() else {
-        return (name, refuse(&vetted.err().unwrap_or(Refusal::NoSuchRoute)));
+        let refusal = vetted.err().unwrap_or(Refusal::NoSuchRoute);
+        return Begun::Answered("none", refuse(&refusal));
     };
     if let Err(refusal) = vetted {
-        return (name, finished(&place, refuse(&refusal)));
+        return Begun::Answered(place.name, finished(&place, refuse(&refusal)));
     }
     if lacks_slash && !changes(&asked.method) {
-        return (name, moved(&asked));
+        return Begun::Answered(place.name, moved(&asked));
     }
     let work = {
         let (shared, asked, place) = (Arc::clone(shared), Arc::clone(&asked), Arc::clone(&place));
@@ -171,9 +198,7 @@ async fn answer(
             come.unwrap_or_else(|refusal| (asked.dialect.refuse)(&asked, &refusal))
         }
     };
-    let answer = tasks::finish(work).await;
-    let answer = answer.unwrap_or_else(|| refuse(&Refusal::Internal));
-    (name, finished(&place, answer))
+    Begun::Entered(asked, place, tasks::finish(work))
 }
 
 /// From a place that was found to what its handler answers.
@@ -329,49 +354,55 @@ impl Place {
     }
 
     /// Whether `segments` lead here, and what stands for the segments in braces.
-    fn way(&self, segments: &[Cow<'_, str>], ends_in_slash: bool) -> Option<Way> {
+    fn way(&self, segments: &[&str], ends_in_slash: bool) -> Option<Way> {
         let pattern = self.made();
-        let (length, wants_slash) = (segments.len(), pattern.ends_in_slash);
-        if pattern.parts.len() != length || (ends_in_slash && !wants_slash) {
+        let wants_slash = pattern.ends_in_slash;
+        if pattern.parts.len() != segments.len() || (ends_in_slash && !wants_slash) {
             return None;
         }
-        // Most places are not meant: nothing is made for them.
-        let mut suffix = None;
-        let mut found = [("", ""); PARAMS_MAX];
-        let mut free = found.iter_mut();
-        for (index, (part, segment)) in pattern.parts.iter().zip(segments).enumerate() {
-            let mut segment = segment.as_ref();
-            if self.suffixed
-                && index + 1 == length
-                && let Some((stem, form)) = segment.rsplit_once('.')
-            {
-                segment = stem;
-                suffix = Some(is_form(form).then_some(form)?);
-            }
-            match part {
-                Part::Word(word) if segment == *word => {}
-                Part::Param(param) if !segment.is_empty() => *free.next()? = (param, segment),
-                Part::Word(_) | Part::Param(_) => return None,
-            }
+        let Some((last, before)) = segments.split_last() else {
+            // The root is nothing but its slash.
+            return Some(Way::default());
+        };
+        let dot = self.suffixed.then(|| last.rsplit_once('.')).flatten();
+        let (stem, suffix) = match dot {
+            Some((stem, form)) => (stem, Some(is_form(form).then_some(form)?)),
+            None => (*last, None),
+        };
+        // Most places are not meant, and most of those differ at their end.
+        let texts = || before.iter().copied().chain([stem]);
+        let (last_part, parts) = pattern.parts.split_last()?;
+        if !last_part.fits(stem) || !parts.iter().zip(before).all(|(part, text)| part.fits(text)) {
+            return None;
         }
-        // The root is nothing but its slash.
-        let lacks_slash = wants_slash && !ends_in_slash && suffix.is_none() && length > 0;
-        let params = found.iter().filter(|(name, _)| !name.is_empty());
+        let param = |(part, text): (&Part, &str)| match part {
+            Part::Word(_) => None,
+            Part::Param(name) => Some((*name, text.to_owned())),
+        };
         Some(Way {
-            params: params
-                .map(|(name, value)| (*name, (*value).to_owned()))
+            params: pattern
+                .parts
+                .iter()
+                .zip(texts())
+                .filter_map(param)
                 .collect(),
             suffix: suffix.map(str::to_owned),
-            lacks_slash,
+            lacks_slash: wants_slash && !ends_in_slash && suffix.is_none(),
         })
     }
 }
 
-/// No place lies deeper.
-const SEGMENTS_USUAL: usize = 10;
+impl Part {
+    fn fits(self, text: &str) -> bool {
+        match self {
+            Self::Word(word) => text == word,
+            Self::Param(_) => !text.is_empty(),
+        }
+    }
+}
 
-/// Segments in braces that a path may have.
-const PARAMS_MAX: usize = 4;
+/// No place lies deeper.
+const SEGMENTS_MAX: usize = 12;
 
 impl Made {
     fn of(place: &Place) -> Self {
@@ -385,8 +416,10 @@ impl Made {
                 .and_then(|rest| rest.strip_suffix('}'));
             param.map_or(Part::Word(part), Part::Param)
         };
+        let parts: Vec<Part> = path.split('/').skip(1).map(part).collect();
+        assert!(parts.len() <= SEGMENTS_MAX, "{path} is found");
         Self {
-            parts: path.split('/').skip(1).map(part).collect(),
+            parts,
             ends_in_slash,
             allow: HeaderValue::try_from(place.allow()).ok(),
         }
@@ -405,19 +438,45 @@ impl Dialect {
             Some(path) => (path, true),
             None => (path, false),
         };
-        let is_plain = !path.contains('%');
-        let decoded = |raw| match is_plain {
-            true => Cow::Borrowed(raw),
-            false => percent_decode_str(raw).decode_utf8_lossy(),
+        // Escapes are rare, and what has none is compared where it stands.
+        let decoded: Vec<Cow<'_, str>> = match path.contains('%') {
+            true => {
+                let decoded = |raw| percent_decode_str(raw).decode_utf8_lossy();
+                path.split('/').map(decoded).collect()
+            }
+            false => Vec::new(),
         };
-        let mut segments: Vec<Cow<'_, str>> = Vec::with_capacity(SEGMENTS_USUAL);
-        if !path.is_empty() {
-            segments.extend(path.split('/').map(decoded));
-        }
+        let mut room = [""; SEGMENTS_MAX];
+        let length = match decoded.is_empty() {
+            true => split(path, &mut room)?,
+            false => {
+                for (index, segment) in decoded.iter().enumerate() {
+                    *room.get_mut(index)? = segment;
+                }
+                decoded.len()
+            }
+        };
+        let segments = room.get(..length)?;
         let here = |place: &&Arc<Place>| place.only.as_ref().is_none_or(|only| only == method);
         let mut places = self.places.iter().filter(here);
-        places.find_map(|place| Some((Arc::clone(place), place.way(&segments, ends_in_slash)?)))
+        places.find_map(|place| Some((Arc::clone(place), place.way(segments, ends_in_slash)?)))
     }
+}
+
+/// The segments of a path, and how many they are; nothing if there are more than any place has.
+/// They are short, and the library's way to look for a character is made for long texts.
+fn split<'a>(mut path: &'a str, room: &mut [&'a str; SEGMENTS_MAX]) -> Option<usize> {
+    if path.is_empty() {
+        return Some(0);
+    }
+    for (index, place) in room.iter_mut().enumerate() {
+        let Some(end) = path.bytes().position(|byte| byte == b'/') else {
+            *place = path;
+            return Some(index + 1);
+        };
+        (*place, path) = (path.get(..end)?, path.get(end + 1..)?);
+    }
+    None
 }
 
 impl Asked {
@@ -518,6 +577,26 @@ pub(crate) fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_split_as_they_are_everywhere() {
+        for path in [
+            "",
+            "a",
+            "a/b",
+            "/",
+            "//a/",
+            "ä/ö",
+            "1/2/3/4/5/6/7/8/9/10/11/12",
+        ] {
+            let mut room = [""; SEGMENTS_MAX];
+            let length = split(path, &mut room).unwrap();
+            let all: Vec<&str> = path.split('/').filter(|_| !path.is_empty()).collect();
+            assert_eq!(room[..length], all, "{path}");
+        }
+        let mut room = [""; SEGMENTS_MAX];
+        assert_eq!(split("1/2/3/4/5/6/7/8/9/10/11/12/", &mut room), None);
+    }
 
     #[test]
     fn addresses_single_names_and_listed_names_are_answered() {

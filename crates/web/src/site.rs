@@ -2,6 +2,7 @@
 //! who answers: the dashboard, a dialect, or what an operator's tools ask for; and adds what holds
 //! for every answer. It needs no socket: tests call it as `willcall` does.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::header::CONTENT_LENGTH;
@@ -31,19 +32,42 @@ pub fn build(parts: Parts, meters: &mut Registry) -> Site {
 
 impl Site {
     /// What the request is answered with. It never fails: whatever is wrong is an answer, too.
-    pub async fn answer(self, request: Request<Body>) -> Response<Body> {
+    ///
+    /// What is returned is moved about by whoever waits for it, so it is kept small.
+    pub fn answer(
+        self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static {
         let is_head = request.method() == Method::HEAD;
-        let path = request.uri().path();
-        // What is asked for seldom is kept elsewhere, so that the rest stays small to move about.
-        let answer = if let Some(place) = health::at(path) {
-            Box::pin(health::serve(self.shared, place, request)).await
-        } else if pages::is_for_pages(request.method(), path) {
-            Box::pin(pages::serve(self.shared, &self.pages, request)).await
-        } else {
-            route::serve(self.shared, request).await
-        };
-        finished(answer, is_head)
+        let answering = self.begin(request);
+        async move {
+            let answer = match answering {
+                Answering::Place(answer) => answer.await,
+                Answering::Other(answer) => answer.await,
+            };
+            finished(answer, is_head)
+        }
     }
+
+    fn begin(
+        self,
+        request: Request<Body>,
+    ) -> Answering<impl Future<Output = Response<Body>> + Send + 'static> {
+        let path = request.uri().path();
+        if let Some(place) = health::at(path) {
+            Answering::Other(Box::pin(health::serve(self.shared, place, request)))
+        } else if pages::is_for_pages(request.method(), path) {
+            Answering::Other(Box::pin(pages::serve(self.shared, self.pages, request)))
+        } else {
+            Answering::Place(route::serve(self.shared, request))
+        }
+    }
+}
+
+/// An answer that is being made.
+enum Answering<P> {
+    Place(P),
+    Other(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
 }
 
 /// Says how long the answer is, unless only its end will tell, and takes the body from an answer

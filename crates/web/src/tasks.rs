@@ -42,21 +42,25 @@ pub(crate) fn later(work: impl Future<Output = ()> + Send + 'static) {
 }
 
 /// What `work` comes to, or nothing if it panicked.
-pub(crate) async fn finish<T: Send + 'static>(
+pub(crate) fn finish<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
-) -> Option<T> {
+) -> impl Future<Output = Option<T>> + Send + 'static {
     let mut work = Work {
         rest: Some(Box::pin(work)),
-        goes_on: true,
+        // Not before it has begun.
+        goes_on: false,
     };
-    poll_fn(|cx| work.poll(cx)).await
+    poll_fn(move |cx| {
+        work.goes_on = true;
+        work.poll(cx)
+    })
 }
 
 /// Work that goes on by itself if it is dropped before its end.
 struct Work<T: Send + 'static> {
     rest: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    /// Not if it has a task of its own already: that is dropped only when the runtime ends, which
-    /// drops every new task at once.
+    /// Not if it has not begun. Nor if it has a task of its own already: that is dropped only when
+    /// the runtime ends, which drops every new task at once.
     goes_on: bool,
 }
 
@@ -113,6 +117,13 @@ mod tests {
         assert_eq!(finish(async { 1 }).await, Some(1));
         let broken: Option<()> = finish(async { panic!("on purpose") }).await;
         assert_eq!(broken, None);
+    }
+
+    #[tokio::test]
+    async fn what_has_not_begun_does_not_go_on() {
+        let (tell, told) = tokio::sync::oneshot::channel::<()>();
+        drop(finish(async move { tell.send(()).ok() }));
+        assert!(told.await.is_err());
     }
 
     #[test]

@@ -37,12 +37,12 @@ pub(crate) fn is_for_pages(method: &Method, path: &str) -> bool {
     root.is_some_and(|root| ROOTS.contains(&root)) && (path != "/" || method.is_safe())
 }
 
-pub(crate) async fn serve(shared: Arc<Shared>, pages: &Pages, request: Request<Body>) -> Shown {
+pub(crate) async fn serve(shared: Arc<Shared>, pages: Arc<Pages>, request: Request<Body>) -> Shown {
     let began = Instant::now();
     let (head, body) = request.into_parts();
     let method = head.method.clone();
     let path = head.uri.path().to_owned();
-    let (name, shown) = answer(shared.clone(), pages, head, body).await;
+    let (name, shown) = answer(shared.clone(), &pages, head, body).await;
     let mut shown = finished(shown);
     if method == Method::HEAD {
         *shown.body_mut() = Body::empty();

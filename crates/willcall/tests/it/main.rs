@@ -1,4 +1,5 @@
-//! The real binary on real sockets: what a user sees, what survives a kill; users; the receivers
+//! The real binary on real sockets: what a user sees, what survives a kill; HTTP as it
+//! comes over a socket; users; the receivers
 //! of the guide; and the properties of the source tree.
 
 #[cfg(test)]
@@ -21,6 +22,8 @@ mod openticket;
 mod receivers;
 #[cfg(test)]
 mod smoke;
+#[cfg(test)]
+mod socket;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]

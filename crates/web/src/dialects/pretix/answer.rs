@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::json::{Object, Text, Value};
 use super::{fields, python, webhooks};
+use crate::body::text_of;
 use crate::route::{Admitted, Answer, Answering, Asked};
 
 const INDENT_MAX: i128 = 8;
@@ -53,13 +54,11 @@ pub(super) fn admit(asked: &Asked) -> Result<(), Refusal> {
 /// By how many spaces the answer is to be indented, if JSON is accepted at all.
 fn accepted(asked: &Asked) -> Result<usize, Refusal> {
     let mut best: Option<(u8, usize)> = None;
-    let headers: Vec<_> = asked.headers.get_all(ACCEPT).iter().collect();
-    if headers.is_empty() {
+    if !asked.headers.contains_key(ACCEPT) {
         return Ok(0);
     }
-    let texts = headers
-        .iter()
-        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let headers = asked.headers.get_all(ACCEPT).iter();
+    let texts = headers.map(text_of);
     let text = texts.collect::<Vec<_>>().join(",");
     for media_type in text.split(',') {
         let mut parts = media_type.split(';');

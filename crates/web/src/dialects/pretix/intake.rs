@@ -124,7 +124,8 @@ enum Texts<'a> {
 }
 
 fn texts<'a>(form: &Form<'_>, body: &'a Bytes) -> Result<Texts<'a>, Refusal> {
-    if form.is_json_lines() {
+    let is_json = form.kind() == "application/json";
+    if !is_json && form.is_json_lines() {
         let lines = body.split(|byte| *byte == b'\n');
         let lines = lines.filter(|line| !line.trim_ascii().is_empty());
         bounded(lines.clone().count())?;
@@ -134,7 +135,7 @@ fn texts<'a>(form: &Form<'_>, body: &'a Bytes) -> Result<Texts<'a>, Refusal> {
     if body.is_empty() {
         return Ok(Texts::One("{}".into()));
     }
-    if form.kind() != "application/json" {
+    if !is_json {
         return Err(form.unknown());
     }
     Ok(Texts::One(form.decoded(body)?))

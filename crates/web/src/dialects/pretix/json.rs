@@ -5,6 +5,7 @@
 //! and survive. What is written is ASCII. Reading is in `json/read.rs`; what was read is a part of
 //! the text it stands in, as far as it stands there as it is.
 
+mod bytes;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -93,6 +94,18 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// As of an object.
+    fn room(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) => 5,
+            Self::Int(digits) => digits.len(),
+            Self::Float(_) => 20,
+            Self::Text(text) => text.room(),
+            Self::List(items) => items.iter().map(|item| item.room() + 2).sum::<usize>() + 2,
+            Self::Object(object) => object.room(),
+        }
+    }
+
     /// Whether a number that JSON does not have is somewhere inside.
     pub(super) fn has_no_number(&self) -> bool {
         match self {
@@ -114,15 +127,10 @@ impl<'a> Value<'a> {
         style.write(self)
     }
 
-    /// As Python's `json.dumps` writes the body of a call.
+    /// Written as `Dump` writes.
+    #[cfg(test)]
     pub(super) fn dumped(&self) -> String {
-        let style = Style {
-            item: ", ",
-            colon: ": ",
-            indent: 0,
-            escapes_del: true,
-        };
-        style.write(self)
+        DUMPED.write(self)
     }
 }
 
@@ -145,6 +153,10 @@ impl<'a> Text<'a> {
         }
     }
 
+    fn room(&self) -> usize {
+        self.as_str().map_or(0, str::len) + 4
+    }
+
     pub(super) fn code_points(&self) -> impl Iterator<Item = u32> {
         let (whole, torn): (&str, &[u32]) = match self {
             Self::Whole(text) => (text, &[]),
@@ -165,9 +177,13 @@ impl<'a> Object<'a> {
         Self(pairs.into_iter().map(whole).collect())
     }
 
-    /// Of pairs of which no two have the same key.
-    pub(super) fn of_distinct(pairs: Vec<(Text<'a>, Value<'a>)>) -> Self {
-        Self(pairs)
+    /// How long it becomes when it is written, if there is nothing to escape.
+    pub(super) fn room(&self) -> usize {
+        let pairs = self.0.iter();
+        pairs
+            .map(|(key, value)| key.room() + value.room() + 2)
+            .sum::<usize>()
+            + 2
     }
 
     /// Of equal keys the last value is kept, at the place of the first.
@@ -201,10 +217,56 @@ impl<'a> Object<'a> {
         self.0.iter()
     }
 
+    #[cfg(test)]
     pub(super) fn into_pairs(self) -> Vec<(Text<'a>, Value<'a>)> {
         self.0
     }
 }
+
+/// An object that is written pair by pair, as Python's `json.dumps` writes the body of a call.
+pub(super) struct Dump(String);
+
+impl Dump {
+    /// Of pairs that take so many bytes, or some more.
+    pub(super) fn with_room(room: usize) -> Self {
+        let mut out = String::with_capacity(room);
+        out.push('{');
+        Self(out)
+    }
+
+    pub(super) fn pair(&mut self, key: &Text<'_>, value: &Value<'_>) {
+        self.next();
+        DUMPED.pair(&mut self.0, (key, value), 0);
+    }
+
+    /// With one of our own keys, which stand in JSON as they are.
+    pub(super) fn own_pair(&mut self, key: &'static str, value: &Value<'_>) {
+        self.next();
+        self.0.push('"');
+        self.0.push_str(key);
+        self.0.push('"');
+        self.0.push_str(DUMPED.colon);
+        DUMPED.value(&mut self.0, value, 1);
+    }
+
+    fn next(&mut self) {
+        if self.0.len() > 1 {
+            self.0.push_str(DUMPED.item);
+        }
+    }
+
+    pub(super) fn end(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}
+
+const DUMPED: Style = Style {
+    item: ", ",
+    colon: ": ",
+    indent: 0,
+    escapes_del: true,
+};
 
 struct Style {
     item: &'static str,
@@ -215,7 +277,7 @@ struct Style {
 
 impl Style {
     fn write(&self, value: &Value<'_>) -> String {
-        let mut out = String::with_capacity(room(value));
+        let mut out = String::with_capacity(value.room());
         self.value(&mut out, value, 0);
         out
     }
@@ -235,12 +297,16 @@ impl Style {
             }
             Value::Object(object) => {
                 self.between(out, ('{', '}'), &object.0, depth, |out, (key, value)| {
-                    self.text(out, key);
-                    out.push_str(self.colon);
-                    self.value(out, value, depth + 1);
+                    self.pair(out, (key, value), depth);
                 });
             }
         }
+    }
+
+    fn pair(&self, out: &mut String, (key, value): (&Text<'_>, &Value<'_>), depth: usize) {
+        self.text(out, key);
+        out.push_str(self.colon);
+        self.value(out, value, depth + 1);
     }
 
     fn between<T>(
@@ -269,6 +335,9 @@ impl Style {
     }
 
     fn indented(&self, out: &mut String, depth: usize) {
+        if self.indent == 0 {
+            return;
+        }
         out.extend(std::iter::repeat_n(' ', self.indent.saturating_mul(depth)));
     }
 
@@ -308,24 +377,6 @@ impl Style {
     }
 }
 
-/// How long a value becomes when it is written, if there is nothing to escape or to indent.
-fn room(value: &Value<'_>) -> usize {
-    let text = |text: &Text<'_>| text.as_str().map_or(0, str::len) + 4;
-    match value {
-        Value::Null | Value::Bool(_) => 5,
-        Value::Int(digits) => digits.len(),
-        Value::Float(_) => 20,
-        Value::Text(own) => text(own),
-        Value::List(items) => items.iter().map(|item| room(item) + 2).sum::<usize>() + 2,
-        Value::Object(object) => {
-            let pairs = object
-                .iter()
-                .map(|(key, value)| text(key) + room(value) + 2);
-            pairs.sum::<usize>() + 2
-        }
-    }
-}
-
 fn escape(out: &mut String, unit: u32) {
     out.push_str("\\u");
     out.extend(hex(unit, 4));
@@ -339,22 +390,7 @@ pub(super) fn hex(number: u32, digits: u32) -> impl Iterator<Item = char> {
 
 /// Whether a text stands in JSON as it is.
 fn is_plain(text: &str) -> bool {
-    let plain = |byte: u8| (b' '..b'\x7f').contains(&byte) & (byte != b'"') & (byte != b'\\');
-    first(text.as_bytes(), |byte| !plain(byte)).is_none()
-}
-
-/// Where the first byte of a kind stands. Pieces are judged whole, many bytes at a time.
-fn first(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
-    const PIECE: usize = 32;
-    let has = |piece: &[u8; PIECE]| {
-        piece
-            .iter()
-            .fold(0, |found, byte| found | u8::from(is(*byte)))
-    };
-    let (pieces, _) = bytes.as_chunks::<PIECE>();
-    let passed = pieces.iter().take_while(|piece| has(piece) == 0).count() * PIECE;
-    let near = bytes.get(passed..)?.iter().position(|byte| is(*byte));
-    near.map(|near| passed + near)
+    bytes::has_none(text.as_bytes(), bytes::escaped)
 }
 
 /// A float as Python prints it: the fewest digits that read back as the same number, with an

@@ -12,7 +12,7 @@ use model::limits::NAME_BYTES_MAX;
 use model::refusal::Fault;
 
 use super::fields::{self, NO_INTEGER, NO_TEXT, NOT_BLANK, NOT_NULL, REQUIRED};
-use super::json::{Object, Text, Value};
+use super::json::{Dump, Object, Text, Value};
 use super::kinds::Kinds;
 use super::python;
 
@@ -20,7 +20,7 @@ use super::python;
 pub(super) const ORGANIZER_SCOPE: &str = "organizer";
 
 pub(super) fn event_scope(slug: &str) -> String {
-    format!("event:{slug}")
+    ["event:", slug].concat()
 }
 
 /// What notifications of some action types have in common.
@@ -152,7 +152,8 @@ pub(super) struct Draft<'a> {
 }
 
 /// Stands for the id until there is one: never part of what is written otherwise.
-const ID_PLACE: &str = "\0";
+const ID_PLACE: char = '\0';
+const ID_PLACE_TEXT: &str = "\0";
 
 impl<'a> Draft<'a> {
     pub(super) fn read(
@@ -163,7 +164,6 @@ impl<'a> Draft<'a> {
         let object = value
             .into_object()
             .map_err(|other| vec![no_dictionary(&other)])?;
-        let mut faults = Vec::new();
         if let Err(fault) = judged("action", Rule::Action, object.get("action"), organizer) {
             return Err(vec![fault]);
         }
@@ -181,13 +181,15 @@ impl<'a> Draft<'a> {
         };
         let has_scope = class.is_none_or(|class| class.has_scope);
         let event = text("event").filter(|_| has_scope);
-        let pairs = put_in_order(object, keys, class.is_some(), organizer, &mut faults);
+        let mut faults = Vec::new();
+        let known = known(&object, keys, class.is_some(), organizer, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
-        let mut body = Value::Object(Object::of_distinct(pairs)).dumped();
+        let stays = class.is_none() || are_in_order(&object, keys);
+        let mut body = put_in_order(&object, &known, stays);
         let id_at = body.find(ID_PLACE).unwrap_or(body.len());
-        body.drain(id_at..body.len().min(id_at + ID_PLACE.len()));
+        body.drain(id_at..body.len().min(id_at + ID_PLACE.len_utf8()));
         Ok(Self {
             id,
             action,
@@ -241,15 +243,29 @@ pub(super) fn no_dictionary(value: &Value<'_>) -> Fault {
     Fault::new(fields::WHOLE, reason)
 }
 
-/// The pairs of a body, with what can be filled in. `classed`: all keys belong there, in this
-/// order; else only the id and the organizer do, and the rest stays where it is.
-fn put_in_order<'a>(
-    object: Object<'a>,
+/// A key of the class.
+struct Known<'o, 'a> {
+    key: &'static str,
+    given: Option<&'o Value<'a>>,
+    /// What goes out in place of what was given.
+    made: Option<Value<'a>>,
+}
+
+impl<'a> Known<'_, 'a> {
+    fn value(&self) -> Option<&Value<'a>> {
+        self.made.as_ref().or(self.given)
+    }
+}
+
+/// The keys of the class with what was given for them and what can be filled in. `classed`: all
+/// of them belong there; else only the id and the organizer do.
+fn known<'o, 'a>(
+    object: &'o Object<'a>,
     keys: &'static [(&'static str, Rule)],
     classed: bool,
     organizer: &'a str,
     faults: &mut Vec<Fault>,
-) -> Vec<(Text<'a>, Value<'a>)> {
+) -> Vec<Known<'o, 'a>> {
     for (key, value) in object.iter() {
         if value.has_no_number() {
             faults.push(Fault::new(
@@ -258,56 +274,65 @@ fn put_in_order<'a>(
             ));
         }
     }
-    let is_key = |name: &str| keys.iter().any(|(key, _)| *key == name);
     // Classes without this key name the organizer with another one.
-    let spare = object.get("organizer").filter(|_| !is_key("organizer"));
+    let spare = object.get(SPARE).filter(|_| !is_key(keys, SPARE));
     if let Some(Err(fault)) =
-        spare.map(|value| judged("organizer", Rule::Organizer, Some(value), organizer))
+        spare.map(|value| judged(SPARE, Rule::Organizer, Some(value), organizer))
     {
         faults.push(fault);
     }
-    let given = object.iter().filter_map(|(key, _)| key.as_str());
-    let in_order = given
-        .filter(|name| is_key(name))
-        .eq(keys.iter().map(|(key, _)| *key));
-    let mut known: Vec<(&'static str, Option<Value<'a>>)> = Vec::with_capacity(keys.len());
-    for (key, rule) in keys {
-        let value = object.get(key);
-        let made = judged(key, *rule, value, organizer).unwrap_or_else(|fault| {
+    let known = keys.iter().map(|(key, rule)| {
+        let given = object.get(key);
+        let made = judged(key, *rule, given, organizer).unwrap_or_else(|fault| {
             faults.push(fault);
             None
         });
-        // Of what has no class only these two are filled in.
-        let is_wanted = classed || value.is_some() || matches!(rule, Rule::Id | Rule::Organizer);
-        known.push((key, made.filter(|_| is_wanted)));
-    }
-    arrange(object, known, in_order || !classed)
+        let belongs = classed || given.is_some() || matches!(rule, Rule::Id | Rule::Organizer);
+        let made = made.filter(|_| belongs);
+        Known { key, given, made }
+    });
+    known.collect()
 }
 
-/// Keys of the class come first, unless they may stay where they stand. What is made for a key
-/// takes the place of what was given.
-fn arrange<'a>(
-    object: Object<'a>,
-    mut known: Vec<(&'static str, Option<Value<'a>>)>,
-    stays: bool,
-) -> Vec<(Text<'a>, Value<'a>)> {
-    let has_organizer = known.iter().any(|(key, _)| *key == "organizer");
-    let given = object.into_pairs();
-    let mut placed: Vec<(Text<'a>, Value<'a>)> = Vec::with_capacity(given.len());
-    for (key, value) in given {
-        let own = known.iter_mut().find(|(own, _)| key.as_str() == Some(own));
-        match own {
-            Some((_, made)) if stays => placed.push((key, made.take().unwrap_or(value))),
-            Some((_, made)) => *made = made.take().or(Some(value)),
-            None if !has_organizer && key.as_str() == Some("organizer") => {}
-            None => placed.push((key, value)),
+/// Not sent on where the class has another key for it.
+const SPARE: &str = "organizer";
+
+fn is_key(keys: &[(&str, Rule)], name: &str) -> bool {
+    keys.iter().any(|(key, _)| *key == name)
+}
+
+/// Whether every key of the class is there, in its order.
+fn are_in_order(object: &Object<'_>, keys: &[(&str, Rule)]) -> bool {
+    let given = object.iter().filter_map(|(key, _)| key.as_str());
+    given
+        .filter(|name| is_key(keys, name))
+        .eq(keys.iter().map(|(key, _)| *key))
+}
+
+/// The body: keys of the class come first, unless they may stay where they stand; then the rest
+/// as it was given.
+fn put_in_order(object: &Object<'_>, known: &[Known<'_, '_>], stays: bool) -> String {
+    let made = known.iter().filter(|known| known.made.is_some());
+    let mut body = Dump::with_room(object.room() + made.count() * MADE_ROOM);
+    let first = known.iter().filter(|known| !stays || known.given.is_none());
+    for known in first {
+        if let Some(value) = known.value() {
+            body.own_pair(known.key, value);
         }
     }
-    let first = known
-        .into_iter()
-        .filter_map(|(key, value)| Some((Text::whole(key), value?)));
-    first.chain(placed).collect()
+    for (key, value) in object.iter() {
+        match known.iter().find(|known| key.as_str() == Some(known.key)) {
+            Some(known) if stays => body.pair(key, known.value().unwrap_or(value)),
+            Some(_) => {}
+            None if key.as_str() == Some(SPARE) => {}
+            None => body.pair(key, value),
+        }
+    }
+    body.end()
 }
+
+/// What a pair that is filled in takes, most of the time.
+const MADE_ROOM: usize = 48;
 
 /// What goes out under `key` if it is not what came in, or what is wrong with that.
 fn judged<'a>(
@@ -318,12 +343,12 @@ fn judged<'a>(
 ) -> Result<Option<Value<'a>>, Fault> {
     let fault = |reason: &str| Err(Fault::new(key, reason));
     match (rule, value) {
-        (Rule::Id, None) => Ok(Some(Value::Int(ID_PLACE.into()))),
+        (Rule::Id, None) => Ok(Some(Value::Int(ID_PLACE_TEXT.into()))),
         // pretix's own numbers are of this size, and receivers were promised that they are.
         (Rule::Id, Some(Value::Int(digits))) if digits.parse::<i64>().is_err() => {
             fault("Ensure this value fits into 64 bits.")
         }
-        (Rule::Id, Some(Value::Int(_))) => Ok(Some(Value::Int(ID_PLACE.into()))),
+        (Rule::Id, Some(Value::Int(_))) => Ok(Some(Value::Int(ID_PLACE_TEXT.into()))),
         (Rule::Organizer, None) => Ok(Some(Value::text(organizer))),
         (Rule::Organizer, Some(value)) if value.as_str() == Some(organizer) => Ok(None),
         (Rule::Organizer, Some(_)) => {

@@ -5,7 +5,7 @@
 
 use model::limits::JSON_DEPTH_MAX;
 
-use super::{Object, Text, Value, first};
+use super::{Object, Text, Value, bytes};
 
 /// Values that one text may hold: what a batch of a thousand large notifications needs, and far
 /// less than what would fill the memory.
@@ -202,8 +202,7 @@ impl<'a> Reader<'a> {
         const NO_END: Problem = Problem("Expected the end of a string");
         self.at += 1;
         let rest = self.rest();
-        let stops = |byte| (byte == b'"') | (byte == b'\\') | (byte == b'\0');
-        let stop = first(rest.as_bytes(), stops).ok_or(NO_END)?;
+        let stop = bytes::first(rest.as_bytes(), bytes::special).ok_or(NO_END)?;
         let plain = rest.get(..stop).unwrap_or_default();
         self.at += stop;
         if self.take(b'"') {

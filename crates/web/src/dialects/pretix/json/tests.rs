@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Object, Text, Value, float, read};
+use super::{Dump, Object, Text, Value, float, read};
 
 #[test]
 fn what_is_dumped_is_what_python_dumps() {
@@ -157,7 +157,20 @@ proptest! {
     fn what_is_written_reads_back_as_it_was(value in any_value()) {
         for written in [value.dumped(), value.answered(0), value.answered(4)] {
             prop_assert!(written.is_ascii());
-            prop_assert_eq!(&read(&written).unwrap(), &value);
+            let back = read(&written).unwrap();
+            prop_assert_eq!(&back, &value);
+            prop_assert_eq!(&back.into_owned(), &value);
+        }
+    }
+
+    #[test]
+    fn an_object_is_the_same_whole_or_pair_by_pair(value in any_value()) {
+        if let Value::Object(object) = &value {
+            let mut dump = Dump::with_room(object.room());
+            for (key, value) in object.iter() {
+                dump.pair(key, value);
+            }
+            prop_assert_eq!(dump.end(), value.dumped());
         }
     }
 

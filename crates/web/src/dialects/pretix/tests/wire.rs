@@ -1,15 +1,14 @@
 //! Notifications from what is handed in to the bytes that are sent.
 
-use std::sync::LazyLock;
-
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use model::refusal::Fault;
 use serde::Deserialize;
 
 use super::super::json::{Object, Value, read};
 use super::super::kinds::Kinds;
-use super::super::wire::Draft;
+use super::super::wire::{Class, Draft};
 use crate::tests::harness::{House, INTAKE, asking};
 
 #[derive(Deserialize)]
@@ -389,5 +388,14 @@ fn judge(rows: &[(&str, &str)]) {
             .iter()
             .map(|fault| format!("{}: {}", fault.field, fault.reasons.join(" ")));
         assert_eq!(&found.collect::<Vec<_>>().join("; "), faults, "{json}");
+    }
+}
+
+#[test]
+fn keys_of_classes_stand_in_json_as_they_are() {
+    for kind in Kinds::with(&[]).iter() {
+        for name in kind.class.into_iter().flat_map(Class::names) {
+            assert_eq!(Value::text(name).dumped(), format!("\"{name}\""));
+        }
     }
 }

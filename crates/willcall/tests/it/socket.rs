@@ -1,0 +1,129 @@
+//! HTTP as it comes over a socket: in pieces, one request behind another, too large, broken off.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+
+use crate::harness::{API, PATIENCE, Server, TENANT, TOKEN, apply};
+
+fn server(folder: &Path) -> Server {
+    assert!(apply(folder, TENANT).status.success());
+    Server::start(folder, &[])
+}
+
+fn connection(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(server.address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// What comes back for these bytes, sent in pieces, until the connection is closed.
+fn answers(server: &Server, bytes: &[u8], piece: usize) -> String {
+    let mut stream = connection(server);
+    for piece in bytes.chunks(piece) {
+        stream.write_all(piece).unwrap();
+    }
+    let mut answers = Vec::new();
+    stream.read_to_end(&mut answers).unwrap();
+    String::from_utf8(answers).unwrap()
+}
+
+fn request(method: &str, path: &str, lines: &str, body: &str) -> String {
+    format!(
+        "{method} {API}{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Token {TOKEN}\r\n\
+         Content-Type: application/json\r\n{lines}\r\n{body}"
+    )
+}
+
+fn note(id: u32) -> String {
+    format!(
+        "{{\"event\":\"democon\",\"action\":\"pretix.event.order.paid\",\"code\":\"A\",\
+          \"notification_id\":{id}}}"
+    )
+}
+
+fn of_length(body: &str) -> String {
+    format!("Content-Length: {}\r\n", body.len())
+}
+
+#[test]
+fn requests_are_answered_in_their_order_in_whatever_pieces_they_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    let (first, second, third) = (note(1), note(2), note(3));
+    let (start, end) = third.split_at(20);
+    let chunks = format!("14\r\n{start}\r\n{:x}\r\n{end}\r\n0\r\n\r\n", end.len());
+    let all = [
+        request("POST", "/notifications/", &of_length(&first), &first),
+        request("POST", "/notifications/", &of_length(&second), &second),
+        request(
+            "POST",
+            "/notifications/",
+            "Transfer-Encoding: chunked\r\n",
+            &chunks,
+        ),
+        request("HEAD", "/webhooks/", "", ""),
+        request("GET", "/webhooks/", "Connection: close\r\n", ""),
+    ]
+    .concat();
+    for (piece, created) in [
+        (1, "201 Created"),
+        (7, "200 OK"),
+        (100, "200 OK"),
+        (all.len(), "200 OK"),
+    ] {
+        let answers = answers(&server, all.as_bytes(), piece);
+        let heads: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).collect();
+        let [notes @ .., head, get] = heads.as_slice() else {
+            panic!("nothing came");
+        };
+        assert_eq!(notes.len(), 3, "{answers}");
+        for (answer, id) in notes.iter().zip(1..) {
+            assert!(answer.starts_with(created), "{answer}");
+            let body = format!("{{\"notification_id\":{id},\"deliveries\":0}}");
+            assert!(answer.ends_with(&body), "{answer}");
+        }
+        let (_, page) = get.split_once("\r\n\r\n").unwrap();
+        assert!(page.ends_with("\"results\":[]}"), "{page}");
+        let length = format!("content-length: {}\r\n", page.len());
+        assert!(get.contains(&length), "{get}");
+        assert!(
+            head.contains(&length) && head.ends_with("\r\n\r\n"),
+            "{head}"
+        );
+    }
+}
+
+#[test]
+fn what_is_too_large_or_no_http_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    let large = "Content-Length: 99999999\r\nConnection: close\r\n";
+    for (request, status) in [
+        (request("POST", "/notifications/", large, ""), "413"),
+        ("no request\r\n\r\n".to_owned(), "400"),
+    ] {
+        let answer = answers(&server, request.as_bytes(), request.len());
+        let start = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&start), "{answer}");
+    }
+}
+
+#[test]
+fn a_body_that_breaks_off_is_not_taken_for_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    let note = note(1);
+    let lines = "Content-Length: 1000\r\n";
+    let broken = request("POST", "/notifications/", lines, &note);
+    let mut stream = connection(&server);
+    stream.write_all(broken.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
+    let client = server.client();
+    let (status, told) = client.post(&format!("{API}/notifications/"), &note);
+    assert_eq!(status, 201, "{told}");
+}
