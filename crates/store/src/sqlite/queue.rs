@@ -19,9 +19,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A sweep waits for as many groups at most, however busy the house is.
 const GROUPS_BEFORE_SWEEP: u32 = 4;
 
-/// A commit costs the same for one job as for many. What nobody waits for lets so much time pass,
-/// so that it shares the commit of what comes meanwhile.
-const PATIENCE: Duration = Duration::from_millis(2);
+/// A commit costs nearly the same for one job as for many. What nobody waits for lets so much time
+/// pass, so that more of it comes together and most commits have nothing of it.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Patience ends when so much is there.
+const PATIENT_WEIGHT_MAX: usize = 64;
 
 /// What waits for a thread.
 pub(crate) struct Queue<J> {
@@ -45,6 +48,8 @@ pub(crate) enum Class {
 
 struct Inner<J> {
     jobs: VecDeque<J>,
+    /// Jobs that nobody waits for.
+    patient: VecDeque<J>,
     sweeps: VecDeque<J>,
     /// Groups taken since a sweep waits.
     groups_since: u32,
@@ -54,9 +59,7 @@ struct Inner<J> {
     dead: bool,
     /// Threads that wait for a job.
     waiting: usize,
-    /// Jobs that are not patient.
-    urgent: usize,
-    /// When the first of the jobs came, if all are patient.
+    /// When the first of the patient jobs came.
     patient_since: Option<Instant>,
 }
 
@@ -71,13 +74,13 @@ impl<J> Default for Queue<J> {
         Self {
             inner: Mutex::new(Inner {
                 jobs: VecDeque::new(),
+                patient: VecDeque::new(),
                 sweeps: VecDeque::new(),
                 groups_since: 0,
                 weights: [0; 4],
                 closing: false,
                 dead: false,
                 waiting: 0,
-                urgent: 0,
                 patient_since: None,
             }),
             arrived: Condvar::new(),
@@ -103,18 +106,19 @@ impl<J: Weighed> Queue<J> {
             return Err(StoreError::Busy);
         }
         *sum += weight;
+        let first = inner.is_empty();
         let patient = job.is_patient();
         match class {
-            Class::Intake | Class::Outcome | Class::Work => inner.jobs.push_back(job),
             Class::Sweep => inner.sweeps.push_back(job),
+            Class::Intake | Class::Outcome | Class::Work if patient => {
+                inner.patient.push_back(job);
+                inner.patient_since.get_or_insert_with(Instant::now);
+            }
+            Class::Intake | Class::Outcome | Class::Work => inner.jobs.push_back(job),
         }
-        if patient && inner.patient_since.is_none() {
-            inner.patient_since = Some(Instant::now());
-        }
-        inner.urgent += usize::from(!patient);
-        // A thread that works finds it by itself; waking it would cost a call to the system.
-        let first = inner.jobs.len() + inner.sweeps.len() == 1;
-        let wakes = inner.waiting > 0 && (first || !patient);
+        // A thread that works finds it by itself; waking it would cost a call to the system. One
+        // that waits for patience to end is woken when there is no more cause for it.
+        let wakes = inner.waiting > 0 && (first || !patient || inner.is_patient_enough());
         drop(inner);
         match class {
             Class::Intake | Class::Outcome | Class::Work if wakes => self.arrived.notify_one(),
@@ -125,51 +129,51 @@ impl<J: Weighed> Queue<J> {
         Ok(())
     }
 
-    /// All jobs that have arrived, or one sweep; once it is time for a group.
+    /// All jobs that have arrived, or one sweep. Patient ones only when their time has come.
     pub(crate) fn take_group(&self) -> Taken<J> {
         let mut inner = lock(&self.inner);
         let mut waited = false;
         loop {
-            let until = inner.next_group_at().filter(|at| *at > Instant::now());
-            if until.is_none() {
-                let sweep_is_next =
-                    inner.jobs.is_empty() || inner.groups_since >= GROUPS_BEFORE_SWEEP;
-                if sweep_is_next && let Some(job) = inner.sweeps.pop_front() {
-                    inner.groups_since = 0;
-                    inner.urgent = inner.urgent.saturating_sub(1);
-                    inner.lighten(&job);
-                    return Taken::Group(vec![job]);
-                }
-                if !inner.jobs.is_empty() {
-                    return Taken::Group(inner.take_jobs());
-                }
-                if inner.closing {
-                    return Taken::Closed;
-                }
-                if waited {
-                    return Taken::Nothing;
-                }
+            // A sweep that would be next has them go before.
+            let hurry = inner.jobs.is_empty() && !inner.sweeps.is_empty();
+            inner.end_patience(hurry);
+            let sweep_is_next = inner.jobs.is_empty() || inner.groups_since >= GROUPS_BEFORE_SWEEP;
+            if sweep_is_next && let Some(job) = inner.sweeps.pop_front() {
+                inner.groups_since = 0;
+                inner.lighten(&job);
+                return Taken::Group(vec![job]);
             }
-            let limit = until.map_or(LOOK_EVERY, |at| at - Instant::now());
+            if !inner.jobs.is_empty() {
+                inner.groups_since += u32::from(!inner.sweeps.is_empty());
+                return Taken::Group(inner.take_jobs());
+            }
+            if inner.closing {
+                return Taken::Closed;
+            }
+            if waited {
+                return Taken::Nothing;
+            }
+            let patient = inner.patient_since.map(|since| since + PATIENCE);
+            let limit = patient.map_or(LOOK_EVERY, |at| {
+                at.saturating_duration_since(Instant::now())
+            });
             inner.waiting += 1;
             let woken = self.arrived.wait_timeout(inner, limit);
             let (guard, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
             inner = guard;
             inner.waiting -= 1;
-            waited = until.is_none() && timeout.timed_out();
+            waited = patient.is_none() && timeout.timed_out();
         }
     }
 
     /// What has come for a group that is open, as soon as there is something; nothing once `waits`
-    /// says no. Sweeps stay.
+    /// says no. Sweeps stay, and so do patient jobs whose time has not come.
     pub(crate) fn take_more(&self, waits: impl Fn() -> bool) -> Option<Vec<J>> {
         let mut inner = lock(&self.inner);
         loop {
+            inner.end_patience(false);
             if !inner.jobs.is_empty() {
-                let groups_since = inner.groups_since;
-                let jobs = inner.take_jobs();
-                inner.groups_since = groups_since;
-                return Some(jobs);
+                return Some(inner.take_jobs());
             }
             if !waits() {
                 return None;
@@ -199,7 +203,6 @@ impl<J: Weighed> Queue<J> {
                 next = inner.sweeps.pop_front();
             }
             if let Some(job) = next {
-                inner.urgent = inner.urgent.saturating_sub(1);
                 inner.lighten(&job);
                 return Some(job);
             }
@@ -229,6 +232,7 @@ impl<J: Weighed> Queue<J> {
         inner.dead = true;
         inner.closing = true;
         inner.jobs.clear();
+        inner.patient.clear();
         inner.sweeps.clear();
         drop(inner);
         self.arrived.notify_all();
@@ -236,18 +240,29 @@ impl<J: Weighed> Queue<J> {
 }
 
 impl<J: Weighed> Inner<J> {
-    /// How long what is there may wait for more.
-    fn next_group_at(&self) -> Option<Instant> {
-        if self.closing || self.urgent > 0 || self.jobs.is_empty() {
-            return None;
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.patient.is_empty() && self.sweeps.is_empty()
+    }
+
+    /// Whether so many patient jobs are there that none needs to wait for more.
+    fn is_patient_enough(&self) -> bool {
+        let weights = self.patient.iter().map(J::weight);
+        weights.sum::<usize>() >= PATIENT_WEIGHT_MAX
+    }
+
+    /// Puts patient jobs behind the others once their time has come.
+    fn end_patience(&mut self, hurry: bool) {
+        let Some(since) = self.patient_since else {
+            return;
+        };
+        if hurry || self.closing || since.elapsed() >= PATIENCE || self.is_patient_enough() {
+            self.patient_since = None;
+            let patient = std::mem::take(&mut self.patient);
+            self.jobs.extend(patient);
         }
-        self.patient_since.map(|since| since + PATIENCE)
     }
 
     fn take_jobs(&mut self) -> Vec<J> {
-        self.groups_since += u32::from(!self.sweeps.is_empty());
-        self.urgent = self.sweeps.len();
-        self.patient_since = None;
         let jobs = std::mem::take(&mut self.jobs);
         jobs.iter().for_each(|job| self.lighten(job));
         jobs.into()
