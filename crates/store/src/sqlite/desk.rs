@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::sqlite::fault::{Fault, broken};
+use crate::sqlite::grouping::Grouping;
 use crate::sqlite::moving::Moving;
 use crate::sqlite::queue::{Class, Queue, Taken, Weighed, lock};
 use crate::sqlite::syncing::{Disk, Syncing, Told};
@@ -23,13 +24,6 @@ use crate::sqlite::writer::{Job, Shared, Tx, Writer};
 pub(crate) const READERS: usize = 2;
 
 const _: () = assert!(READERS > 1);
-
-/// A group of so little comes of a quiet house: the writer waits for the disk itself, which spares
-/// two threads waking each other.
-const ALONE_MAX: usize = 2;
-
-/// A group grows to this while the disk is waited for, so that what it holds is bounded.
-const GROUP_WEIGHT_MAX: usize = 2_048;
 
 pub(crate) enum Desk {
     Threads(Threads),
@@ -48,13 +42,13 @@ pub(crate) struct Inline {
     writer: Mutex<Option<Writer>>,
 }
 
-struct WriteJob {
+pub(crate) struct WriteJob {
     class: Class,
-    weight: usize,
-    job: Box<dyn Job>,
+    pub(crate) weight: usize,
+    pub(crate) job: Box<dyn Job>,
 }
 
-struct ReadJob {
+pub(crate) struct ReadJob {
     class: Class,
     job: Box<dyn Asked>,
 }
@@ -264,10 +258,10 @@ impl Drop for Threads {
 
 /// What the threads have in common, to be closed together.
 #[derive(Clone)]
-struct Ends {
-    writing: Arc<Queue<WriteJob>>,
+pub(crate) struct Ends {
+    pub(crate) writing: Arc<Queue<WriteJob>>,
     reading: Arc<Queue<ReadJob>>,
-    syncing: Arc<Syncing>,
+    pub(crate) syncing: Arc<Syncing>,
     moving: Arc<Moving>,
 }
 
@@ -313,10 +307,11 @@ fn write_on(mut writer: Writer, shared: &Shared, ends: &Ends) -> Connection {
         moving,
         ..
     } = ends;
+    let mut grouping = Grouping::default();
     loop {
         match writing.take_group() {
             Taken::Group(jobs) => {
-                if write_group(&mut writer, jobs, shared, ends) == Told::Doubtful {
+                if grouping.write(&mut writer, jobs, shared, ends) == Told::Doubtful {
                     ends.die();
                 }
                 moving.look(&writer);
@@ -335,42 +330,6 @@ fn write_on(mut writer: Writer, shared: &Shared, ends: &Ends) -> Connection {
             }
         }
     }
-}
-
-/// Runs jobs and whatever comes while the disk is busy, and has it made durable.
-fn write_group(writer: &mut Writer, jobs: Vec<WriteJob>, shared: &Shared, ends: &Ends) -> Told {
-    let syncing = &ends.syncing;
-    let mut weight = 0;
-    let mut taken = |jobs: &[WriteJob]| {
-        let own: usize = jobs.iter().map(|job| job.weight).sum();
-        shared.meters.queued.dec_by(weight_of(own));
-        weight += own;
-        weight
-    };
-    let mut total = taken(&jobs);
-    let mut group = writer.open(jobs.len());
-    writer.add(&mut group, unpacked(jobs));
-    let mut waited = false;
-    while syncing.is_busy() {
-        waited = true;
-        if total >= GROUP_WEIGHT_MAX {
-            syncing.wait_until_free();
-        } else if let Some(more) = ends.writing.take_more(|| syncing.is_busy()) {
-            total = taken(&more);
-            writer.add(&mut group, unpacked(more));
-        }
-    }
-    let number = syncing.begin();
-    let done = writer.commit(group);
-    if !waited && total <= ALONE_MAX || !done.has_written() {
-        return syncing.finish_here(number, done, shared);
-    }
-    syncing.put(number, done);
-    Told::Sound
-}
-
-fn unpacked(jobs: Vec<WriteJob>) -> Vec<Box<dyn Job>> {
-    jobs.into_iter().map(|job| job.job).collect()
 }
 
 fn sync_on(shared: &Shared, ends: &Ends) {
@@ -534,6 +493,6 @@ fn ready<T: Send + 'static>(answer: Result<T, StoreError>) -> Reply<T> {
     Box::pin(std::future::ready(answer))
 }
 
-fn weight_of(weight: usize) -> i64 {
+pub(crate) fn weight_of(weight: usize) -> i64 {
     i64::try_from(weight).unwrap_or(i64::MAX)
 }

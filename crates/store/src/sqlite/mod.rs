@@ -11,6 +11,7 @@ mod due;
 mod envelopes;
 mod errands;
 pub(crate) mod fault;
+mod grouping;
 mod log;
 mod merge;
 mod meters;

@@ -63,6 +63,15 @@ struct Inner<J> {
     patient_since: Option<Instant>,
 }
 
+/// How long to wait for more jobs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wait {
+    Not,
+    Until(Instant),
+    /// Until `nudge`.
+    Called,
+}
+
 pub(crate) enum Taken<J> {
     Group(Vec<J>),
     Nothing,
@@ -168,19 +177,21 @@ impl<J: Weighed> Queue<J> {
 
     /// What has come for a group that is open, as soon as there is something; nothing once `waits`
     /// says no. Sweeps stay, and so do patient jobs whose time has not come.
-    pub(crate) fn take_more(&self, waits: impl Fn() -> bool) -> Option<Vec<J>> {
+    pub(crate) fn take_more(&self, wait: impl Fn() -> Wait) -> Option<Vec<J>> {
         let mut inner = lock(&self.inner);
         loop {
             inner.end_patience(false);
             if !inner.jobs.is_empty() {
                 return Some(inner.take_jobs());
             }
-            if !waits() {
-                return None;
-            }
+            let limit = match wait() {
+                Wait::Not => return None,
+                Wait::Until(at) => at.saturating_duration_since(Instant::now()),
+                Wait::Called => LOOK_EVERY,
+            };
             inner.waiting += 1;
-            let woken = self.arrived.wait(inner);
-            inner = woken.unwrap_or_else(PoisonError::into_inner);
+            let woken = self.arrived.wait_timeout(inner, limit);
+            (inner, _) = woken.unwrap_or_else(PoisonError::into_inner);
             inner.waiting -= 1;
         }
     }

@@ -45,6 +45,8 @@ struct Stage {
     next: Option<Group>,
     /// A group was put and is not told yet.
     busy: bool,
+    /// When the latest group was told.
+    free_since: Option<Instant>,
     closing: bool,
     dead: bool,
 }
@@ -106,9 +108,11 @@ impl Syncing {
         stage.begun
     }
 
-    /// Whether a group waits for the disk, or is being told.
-    pub(crate) fn is_busy(&self) -> bool {
-        lock(&self.stage).busy
+    /// Since when no group waits for the disk or is being told, if none does.
+    pub(crate) fn free_since(&self) -> Option<Instant> {
+        let stage = lock(&self.stage);
+        let since = stage.free_since.unwrap_or_else(Instant::now);
+        (!stage.busy).then_some(since)
     }
 
     /// Waits until no group waits for the disk.
@@ -153,7 +157,10 @@ impl Syncing {
             };
             drop(stage);
             let told = self.finish(group, shared);
-            lock(&self.stage).busy = false;
+            let mut stage = lock(&self.stage);
+            stage.busy = false;
+            stage.free_since = Some(Instant::now());
+            drop(stage);
             self.changed.notify_all();
             free();
             if told == Told::Doubtful {
@@ -208,6 +215,7 @@ impl Syncing {
         drop(stage);
         self.changed.notify_all();
         done.tell(shared);
+        lock(&self.stage).free_since = Some(Instant::now());
         Told::Sound
     }
 

@@ -163,6 +163,28 @@ fn what_comes_while_the_disk_is_busy_shares_the_next_commit() {
     assert_eq!(told, [3, 20]);
 }
 
+#[test]
+fn one_that_comes_alone_after_many_is_not_kept_waiting_for_company() {
+    let held = on_held_disk();
+    let first = held.accept_three("first");
+    held.reached.recv().unwrap();
+    let given = &held.given;
+    let accept = |n: i64| {
+        let new = given.new_notification(&n.to_string(), n);
+        given.store.accept(vec![new])
+    };
+    let replies: Vec<_> = (0..50).map(accept).collect();
+    held.gate.held.store(false, Ordering::SeqCst);
+    held.go.send(Ok(())).unwrap();
+    for reply in replies.into_iter().chain([first]) {
+        wait(reply).unwrap();
+    }
+    for n in 50..60 {
+        wait(accept(n)).unwrap();
+    }
+    assert_eq!(given.due(held.webhook, 100, 100).0.len(), 63);
+}
+
 fn accepted(told: Told) -> usize {
     match told {
         Told::Accepted(due) => due.len(),

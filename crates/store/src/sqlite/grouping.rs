@@ -1,0 +1,116 @@
+//! Grouping: which jobs of the writer share a commit.
+//!
+//! All that have come do, and all that come while the disk makes the group before durable. In a
+//! busy house those who were answered come back within moments: a group waits a little for as many
+//! as half of the one before, so that large groups are not followed by commits of one or two. In a
+//! quiet house nothing waits.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::sqlite::desk::{Ends, WriteJob, weight_of};
+use crate::sqlite::queue::{Wait, Weighed};
+use crate::sqlite::syncing::{Syncing, Told};
+use crate::sqlite::writer::{Group, Job, Shared, Writer};
+
+/// A group of so little comes of a quiet house: the writer waits for the disk itself, which spares
+/// two threads waking each other.
+const ALONE_MAX: usize = 2;
+
+/// A group grows to this while the disk is waited for, so that what it holds is bounded.
+const WEIGHT_MAX: usize = 2_048;
+
+/// After a group with fewer callers nobody is waited for.
+const BUSY_FROM: usize = 4;
+
+/// So long after callers were answered others are waited for: what some dozen take to come back.
+const COMPANY_LIMIT: Duration = Duration::from_micros(500);
+
+/// Puts jobs into groups.
+#[derive(Debug, Default)]
+pub(crate) struct Grouping {
+    /// Callers that the group before answered.
+    latest: usize,
+}
+
+/// A group that grows.
+struct Growing<'a> {
+    writer: &'a mut Writer,
+    group: Group,
+    shared: &'a Shared,
+    weight: usize,
+    /// Jobs that somebody waits for.
+    callers: usize,
+}
+
+impl Grouping {
+    /// Runs jobs and those that belong to them, and has them made durable.
+    pub(crate) fn write(
+        &mut self,
+        writer: &mut Writer,
+        jobs: Vec<WriteJob>,
+        shared: &Shared,
+        ends: &Ends,
+    ) -> Told {
+        let syncing = &ends.syncing;
+        let mut growing = Growing {
+            group: writer.open(jobs.len()),
+            writer,
+            shared,
+            weight: 0,
+            callers: 0,
+        };
+        growing.add(jobs);
+        let mut waited = false;
+        loop {
+            let callers = growing.callers;
+            if matches!(self.wait(syncing, callers), Wait::Not) {
+                break;
+            }
+            waited = true;
+            if growing.weight >= WEIGHT_MAX {
+                syncing.wait_until_free();
+                break;
+            }
+            if let Some(more) = ends.writing.take_more(|| self.wait(syncing, callers)) {
+                growing.add(more);
+            }
+        }
+        self.latest = growing.callers;
+        let is_alone = !waited && growing.weight <= ALONE_MAX;
+        let number = syncing.begin();
+        let done = growing.writer.commit(growing.group);
+        if is_alone || !done.has_written() {
+            return syncing.finish_here(number, done, shared);
+        }
+        syncing.put(number, done);
+        Told::Sound
+    }
+
+    /// How long a group with so many callers waits for more.
+    fn wait(&self, syncing: &Syncing, callers: usize) -> Wait {
+        let Some(free_since) = syncing.free_since() else {
+            return Wait::Called;
+        };
+        if self.latest < BUSY_FROM || callers * 2 >= self.latest {
+            return Wait::Not;
+        }
+        let until = free_since + COMPANY_LIMIT;
+        match until > Instant::now() {
+            true => Wait::Until(until),
+            false => Wait::Not,
+        }
+    }
+}
+
+impl Growing<'_> {
+    fn add(&mut self, jobs: Vec<WriteJob>) {
+        let weight: usize = jobs.iter().map(|job| job.weight).sum();
+        self.shared.meters.queued.dec_by(weight_of(weight));
+        self.weight += weight;
+        self.callers += jobs.iter().filter(|job| !job.is_patient()).count();
+        let jobs: Vec<Box<dyn Job>> = jobs.into_iter().map(|job| job.job).collect();
+        self.writer.add(&mut self.group, jobs);
+    }
+}
