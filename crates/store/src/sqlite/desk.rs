@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::sqlite::fault::{Fault, broken};
 use crate::sqlite::grouping::Grouping;
-use crate::sqlite::moving::Moving;
+use crate::sqlite::moving::{LOOK_AFTER, Moving};
 use crate::sqlite::queue::{Class, Queue, Taken, Weighed, lock};
 use crate::sqlite::syncing::{Disk, Syncing, Told};
 use crate::sqlite::writer::{Job, Shared, Tx, Writer};
@@ -314,7 +314,7 @@ fn write_on(mut writer: Writer, shared: &Shared, ends: &Ends) -> Connection {
                 if grouping.write(&mut writer, jobs, shared, ends) == Told::Doubtful {
                     ends.die();
                 }
-                moving.look(&writer);
+                moving.look(&writer, grouping.weight());
             }
             Taken::Nothing => {
                 if writer.notice_others()
@@ -322,7 +322,7 @@ fn write_on(mut writer: Writer, shared: &Shared, ends: &Ends) -> Connection {
                 {
                     listener.changed_elsewhere();
                 }
-                moving.look(&writer);
+                moving.look(&writer, LOOK_AFTER);
             }
             Taken::Closed => {
                 syncing.close();

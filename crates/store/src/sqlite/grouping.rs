@@ -32,6 +32,7 @@ const COMPANY_LIMIT: Duration = Duration::from_micros(500);
 pub(crate) struct Grouping {
     /// Callers that the group before answered.
     latest: usize,
+    weight: usize,
 }
 
 /// A group that grows.
@@ -78,6 +79,7 @@ impl Grouping {
             }
         }
         self.latest = growing.callers;
+        self.weight = growing.weight;
         let is_alone = !waited && growing.weight <= ALONE_MAX;
         let number = syncing.begin();
         let done = growing.writer.commit(growing.group);
@@ -86,6 +88,11 @@ impl Grouping {
         }
         syncing.put(number, done);
         Told::Sound
+    }
+
+    /// That of the latest group.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
     }
 
     /// How long a group with so many callers waits for more.

@@ -25,6 +25,9 @@ const LONG_FROM: i64 = 2 * MOVED_FROM;
 /// has grown by so many.
 const AGAIN_AFTER: i64 = MOVED_FROM / 4;
 
+/// Asking how long the log is takes some calls to the system: it is asked once so much was written.
+pub(crate) const LOOK_AFTER: usize = 256;
+
 /// What the writer and the thread that moves say to one another.
 #[derive(Default)]
 pub(crate) struct Moving {
@@ -35,6 +38,8 @@ pub(crate) struct Moving {
 #[derive(Default)]
 struct Stage {
     turn: Turn,
+    /// What was written since the log was looked at.
+    written: usize,
     /// Pages in the log when it was last begun to be moved.
     moved_at: i64,
     closed: bool,
@@ -70,12 +75,17 @@ impl Moving {
         }
     }
 
-    /// Looks after the log, between two transactions.
-    pub(crate) fn look(&self, writer: &Writer) {
+    /// Looks after the log, after a transaction of `weight`.
+    pub(crate) fn look(&self, writer: &Writer, weight: usize) {
+        let mut stage = lock(&self.stage);
+        stage.written = stage.written.saturating_add(weight);
+        if stage.written < LOOK_AFTER && stage.turn != Turn::Writers {
+            return;
+        }
+        stage.written = 0;
         let Some(pages) = writer.log_pages() else {
             return;
         };
-        let mut stage = lock(&self.stage);
         match stage.turn {
             Turn::Nobodys if stage.is_time(pages) => {
                 stage.turn = Turn::Threads;
