@@ -1,29 +1,32 @@
 //! Moving: has the write-ahead log moved into the file, beside the writer.
 //!
-//! Most of it is moved by a thread of its own while the writer goes on. What was written meanwhile
-//! is little, and the writer moves it itself: only when nothing is left is the log begun anew.
+//! It is moved by a thread of its own while the writer goes on. Only when nothing is left is the log
+//! begun anew. So where the writer makes no pause it moves the last of it itself, which is little.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
 use crate::sqlite::queue::lock;
-use crate::sqlite::writer::{CHECKPOINT, LogPages, Writer, log_pages};
+use crate::sqlite::writer::{CHECKPOINT, LOG_PAGES, LogPages, Writer, log_pages};
 
 /// Pages in the log before they are moved: 16 MiB, so that a page written in many transactions is
 /// moved once.
 const MOVED_FROM: i64 = 4_096;
 
-/// So many the writer moves itself, in a few milliseconds.
+/// While more than this is left after a try, trying again would not catch up.
 const REST_MAX: i64 = 1_024;
 
-/// A log this long grows faster than it is moved: the writer moves what is left, and whoever hands
-/// in more waits for it.
+/// A log with so much left grows faster than it is moved: the writer waits for the thread, and
+/// whoever hands in more for the writer.
 const LONG_FROM: i64 = 2 * MOVED_FROM;
 
 /// Readers that look at an old state keep pages from being moved: it is tried again once the log
 /// has grown by so many.
 const AGAIN_AFTER: i64 = MOVED_FROM / 4;
+
+/// How often the thread tries to move all before it leaves the rest to the writer.
+const TRIES: u32 = 4;
 
 /// Asking how long the log is takes some calls to the system: it is asked once so much was written.
 pub(crate) const LOOK_AFTER: usize = 256;
@@ -67,11 +70,13 @@ impl Moving {
                 continue;
             }
             drop(stage);
-            if let Err(error) = log_pages(conn, CHECKPOINT) {
-                tracing::warn!(%error, "the log cannot be moved into the file");
-            }
+            let is_whole = move_all(conn);
             stage = lock(&self.stage);
-            stage.turn = Turn::Writers;
+            stage.turn = match is_whole {
+                true => Turn::Nobodys,
+                false => Turn::Writers,
+            };
+            self.changed.notify_all();
         }
     }
 
@@ -86,6 +91,10 @@ impl Moving {
         let Some(pages) = writer.log_pages() else {
             return;
         };
+        while stage.turn == Turn::Threads && pages.left() >= LONG_FROM && !stage.closed {
+            let woken = self.changed.wait(stage);
+            stage = woken.unwrap_or_else(PoisonError::into_inner);
+        }
         match stage.turn {
             Turn::Nobodys if stage.is_time(pages) => {
                 stage.turn = Turn::Threads;
@@ -96,9 +105,7 @@ impl Moving {
             Turn::Writers => {
                 stage.turn = Turn::Nobodys;
                 drop(stage);
-                if pages.left() <= REST_MAX || pages.all >= LONG_FROM {
-                    writer.move_log();
-                }
+                writer.move_log();
             }
             Turn::Nobodys | Turn::Threads => {}
         }
@@ -108,6 +115,26 @@ impl Moving {
         lock(&self.stage).closed = true;
         self.changed.notify_all();
     }
+}
+
+/// Moves what there is, and then what came meanwhile, which is ever less. Says whether nothing was
+/// left in the end, as in a house with pauses.
+fn move_all(conn: &Connection) -> bool {
+    for _ in 0..TRIES {
+        // What is answered to moving is the log as it was when that began.
+        let moved = log_pages(conn, CHECKPOINT).and_then(|_| log_pages(conn, LOG_PAGES));
+        match moved {
+            Ok(pages) if pages.left() == 0 => return true,
+            Ok(pages) if pages.left() <= REST_MAX => {}
+            // It grows too fast for that.
+            Ok(_) => return false,
+            Err(error) => {
+                tracing::warn!(%error, "the log cannot be moved into the file");
+                return false;
+            }
+        }
+    }
+    false
 }
 
 impl Stage {

@@ -34,7 +34,7 @@ const DATA_VERSION: &str = "pragma data_version";
 // Passive: waits for nobody.
 pub(crate) const CHECKPOINT: &str = "pragma wal_checkpoint(passive)";
 // Moves nothing, only counts.
-const LOG_PAGES: &str = "pragma wal_checkpoint(noop)";
+pub(crate) const LOG_PAGES: &str = "pragma wal_checkpoint(noop)";
 const LATEST_ACCEPTED: &str = "select accepted_at from notification order by id desc limit 1";
 const LATEST_ID: &str = "
     select coalesce(max(id), 0) from (
