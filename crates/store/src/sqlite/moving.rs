@@ -1,7 +1,8 @@
 //! Moving: has the write-ahead log moved into the file, beside the writer.
 //!
-//! It is moved by a thread of its own while the writer goes on. Only when nothing is left is the log
-//! begun anew. So where the writer makes no pause it moves the last of it itself, which is little.
+//! It is moved by a thread of its own while the writer goes on. Only when nothing is left is the
+//! log begun anew. So where the writer makes no pause it moves the last of it itself, which is
+//! little.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
