@@ -108,6 +108,11 @@ impl Moving {
                 drop(stage);
                 writer.move_log();
             }
+            // Something was written in the very moment in which nothing was left.
+            Turn::Nobodys if pages.is_half_moved() => {
+                drop(stage);
+                writer.move_log();
+            }
             Turn::Nobodys | Turn::Threads => {}
         }
     }
@@ -136,6 +141,13 @@ fn move_all(conn: &Connection) -> bool {
         }
     }
     false
+}
+
+impl LogPages {
+    /// Whether a long log could be begun anew but for what came since it was moved.
+    fn is_half_moved(self) -> bool {
+        self.all >= MOVED_FROM && self.moved > 0 && (1..MOVED_FROM).contains(&self.left())
+    }
 }
 
 impl Stage {
