@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
@@ -104,7 +104,8 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result
 /// All of a body, unless it is longer than `most`. Trailers are left out.
 async fn whole(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
-    let mut others: Vec<Bytes> = Vec::new();
+    // Copied as they come: kept pieces of a byte each would take many times their size.
+    let mut others = BytesMut::new();
     let mut room = most;
     while !http_body::Body::is_end_stream(&body)
         && let Some(frame) = body.frame().await
@@ -118,14 +119,16 @@ async fn whole(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
         if first.is_empty() {
             first = data;
         } else {
-            others.push(data);
+            if others.is_empty() {
+                others.extend_from_slice(&first);
+            }
+            others.extend_from_slice(&data);
         }
     }
-    if others.is_empty() {
-        return Ok(first);
+    match others.is_empty() {
+        true => Ok(first),
+        false => Ok(others.freeze()),
     }
-    others.insert(0, first);
-    Ok(others.concat().into())
 }
 
 /// A header as text; bytes that are not UTF-8 become U+FFFD.

@@ -25,9 +25,13 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
         content_type: "application/json".to_owned(),
         kept_ms: 1,
     };
-    let target = LaneTarget {
+    Prepared::new(&target(url, lines), Arc::new(policy))
+}
+
+fn target(url: &str, lines: &[(&str, &str)]) -> LaneTarget {
+    LaneTarget {
         webhook: WebhookId(1),
-        tenant: model::id::TenantId(1),
+        tenant: TenantId(1),
         dialect: DialectName::new("any"),
         key: None,
         target_url: url.to_owned(),
@@ -37,8 +41,7 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
         failing_since: None,
         succeeded_at: None,
         enabled: true,
-    };
-    Prepared::new(&target, Arc::new(policy))
+    }
 }
 
 fn own(lines: &[(&str, &str)]) -> Headers {
@@ -239,17 +242,8 @@ fn prepared_with_dedupe(name: &str, lines: &[(&str, &str)]) -> Prepared {
         ..(*plain.policy).clone()
     };
     let target = LaneTarget {
-        webhook: WebhookId(1),
-        tenant: TenantId(1),
-        dialect: DialectName::new("any"),
         key: Some("w".to_owned()),
-        target_url: "http://u:p@a.test/".to_owned(),
-        headers: own(lines),
-        retries_max: None,
-        paused_until: None,
-        failing_since: None,
-        succeeded_at: None,
-        enabled: true,
+        ..target("http://u:p@a.test/", lines)
     };
     Prepared::new(&target, Arc::new(policy))
 }

@@ -258,15 +258,11 @@ impl Writer {
         group.done
     }
 
-    /// Moves the log into the file, so that the log's room can be used again. Answers how many
-    /// pages the log has, and how many of them are moved.
-    pub(crate) fn move_log(&self) -> Option<LogPages> {
-        let moved = log_pages(&self.conn, CHECKPOINT);
-        moved
-            .inspect_err(|error| {
-                tracing::warn!(%error, "the log cannot be moved into the file");
-            })
-            .ok()
+    /// Moves the log into the file, so that the log's room can be used again.
+    pub(crate) fn move_log(&self) {
+        if let Err(error) = log_pages(&self.conn, CHECKPOINT) {
+            tracing::warn!(%error, "the log cannot be moved into the file");
+        }
     }
 
     /// How long the log is.
