@@ -47,7 +47,7 @@ impl Keeper {
                 self.pool.sweep();
                 if Instant::now() >= count_at {
                     let took = self.count().await;
-                    count_at = Instant::now() + COUNT_EVERY.max(took * COUNT_SHARE);
+                    count_at = Instant::now() + rest_after(took);
                 }
                 sleep_until(next.min(Instant::now() + SWEEP_EVERY)).await;
             }
@@ -105,5 +105,25 @@ impl Keeper {
             }
             sleep(PAUSE).await;
         }
+    }
+}
+
+/// How long counting rests after it took so long.
+fn rest_after(took: Duration) -> Duration {
+    COUNT_EVERY.max(took.saturating_mul(COUNT_SHARE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counting_takes_a_bounded_share_of_all_time_however_much_there_is() {
+        let ms = Duration::from_millis;
+        assert_eq!(rest_after(ms(3)), COUNT_EVERY);
+        for took in [ms(150), ms(1_000), ms(3_600_000)] {
+            assert!(took * COUNT_SHARE <= rest_after(took), "{took:?}");
+        }
+        assert!(rest_after(Duration::MAX) > COUNT_EVERY);
     }
 }
