@@ -205,6 +205,10 @@ create table notification (
   only integer,
   -- What its dialect needs to say later what it stood for.
   about text,
+  -- The webhooks it is for, ids with blanks between. Means something only while the notification
+  -- is later than `counted` has as `listed`: each that has no row in `delivery` is owed a fresh
+  -- delivery.
+  wanted_by text,
   headers blob,
   body blob not null,
   digest integer,
@@ -215,9 +219,10 @@ create table notification (
   unique (tenant_id, key)
 ) strict;
 
--- The latest id there was before old notifications were removed. Ids rise for ever: the writer
--- counts them from here or from the latest there is. Autoincrement would write a row of its own for
--- each notification.
+-- `notification`: the latest id there was before old notifications were removed. Ids rise for ever:
+-- the writer counts them from here or from the latest there is. Autoincrement would write a row of
+-- its own for each notification. `listed`: up to and with this one no notification's own row says
+-- that a fresh delivery is owed.
 create table counted (
   what text primary key,
   latest integer not null
@@ -226,10 +231,17 @@ create table counted (
 -- Notifications that nobody wanted: no delivery leads to them when they are to be removed.
 create index notification_unwanted on notification (tenant_id, id) where delivery_count = 0;
 
--- Owed and ended deliveries in one table, in the order of each webhook's log: the usual way of one
--- is an insert and an update in place. The partial indexes hold only what is looked for. A state
--- of its own (4) is for those that were never tried and are due since they were accepted: their
--- order is that of their ids, and one index is enough for them.
+-- Deliveries that were never tried and are due since they were accepted, so that their order is
+-- that of their ids; as far as they do not stand in their notification's own row (`wanted_by`).
+create table fresh (
+  webhook_id integer not null,
+  notification_id integer not null,
+  primary key (webhook_id, notification_id)
+) strict, without rowid;
+
+-- Every other delivery, owed or ended, in the order of each webhook's log, with its latest attempt:
+-- the usual way of one is a single insert, when its first attempt is over. A state of its own (4)
+-- is for those that were never tried, but are not fresh.
 create table delivery (
   webhook_id integer not null,
   notification_id integer not null,
@@ -242,18 +254,25 @@ create table delivery (
   round_began_at integer,
   due_at integer,
   ended_at integer,
+  -- From here on the latest attempt, as in `attempt`; all null if there is none.
+  began_at integer,
+  duration_ms integer,
+  envelope_id integer,
+  status integer,
+  failure integer,
+  detail text,
+  headers blob,
+  answer_id integer,
+  body_end integer,
+  next_due_at integer,
+  body blob,
   primary key (webhook_id, notification_id)
 ) strict, without rowid;
 
-create index delivery_due on delivery (webhook_id, due_at, notification_id) where state = 0;
--- One index for each status a log is asked for, so that no page hunts through the others.
-create index delivery_fresh on delivery (webhook_id, notification_id) where state = 4;
-create index delivery_untried on delivery (webhook_id, notification_id)
-  where state = 0 and attempts = 0;
-create index delivery_retrying on delivery (webhook_id, notification_id)
-  where state = 0 and attempts > 0;
-create index delivery_exhausted on delivery (webhook_id, notification_id) where state = 2;
-create index delivery_cancelled on delivery (webhook_id, notification_id) where state = 3;
+create index delivery_due on delivery (webhook_id, due_at, notification_id)
+  where state in (0, 4);
+-- For what a log is asked for, so that no page hunts through what was delivered, which most is.
+create index delivery_state on delivery (webhook_id, state, notification_id) where state <> 1;
 
 -- What many attempts have in common: the masked URL and the request's header lines; or, without a
 -- URL, the header lines of an answer that was given more than once. `day` is that
@@ -269,6 +288,7 @@ create table envelope (
 
 create index envelope_hash on envelope (day, hash);
 
+-- All attempts of a delivery but the latest.
 create table attempt (
   notification_id integer not null,
   webhook_id integer not null,
@@ -282,9 +302,9 @@ create table attempt (
   -- The answer's, here or in an envelope.
   headers blob,
   answer_id integer,
-  body blob,
   body_end integer,
   next_due_at integer,
+  body blob,
   primary key (notification_id, webhook_id, number)
 ) strict, without rowid;
 

@@ -13,6 +13,7 @@ use model::notification::{Acceptance, NewNotification};
 use rusqlite::{OptionalExtension, params};
 
 use crate::sqlite::fault::Fault;
+use crate::sqlite::fresh;
 use crate::sqlite::rows;
 use crate::sqlite::webhooks::scope_key;
 use crate::sqlite::writer::Tx;
@@ -33,17 +34,14 @@ const MAY_BE_TESTED: &str = "
 const ADD: &str = "
     insert into notification
       (tenant_id, key, action_type, event, headers, body, digest, accepted_at, delivery_count,
-       only, about, id)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+       only, about, id, wanted_by)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
     on conflict (tenant_id, key) do nothing";
-const OWE: &str = "
-    insert into delivery (webhook_id, notification_id, state, round, attempts, round_start, due_at)
-    values (?1, ?2, ?3, 1, 0, 0, ?4)";
 const REGISTER: &str = "
     insert into event (tenant_id, slug, name) values (?1, ?2, ?2)
     on conflict do nothing";
 
-pub(crate) const STATEMENTS: &[&str] = &[FIND, WANTED, MAY_BE_TESTED, ADD, OWE, REGISTER];
+pub(crate) const STATEMENTS: &[&str] = &[FIND, WANTED, MAY_BE_TESTED, ADD, REGISTER];
 
 /// Pairs and webhooks remembered together: some hundred bytes for a pair, 8 for a webhook.
 const WANTED_REMEMBERED_MAX: usize = 16_384;
@@ -72,6 +70,12 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
     };
     let deliveries = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
     let accepted_at = tx.accepted_at(new.at)?;
+    // After the clock was set back it is due earlier than the one before, and stands by its time.
+    let is_fresh = accepted_at == new.at;
+    let wanted_by = match is_fresh {
+        true => fresh::wanted_by(tx, &wanted)?,
+        false => None,
+    };
     let id = tx.next_id()?;
     let added = tx.hot.get(tx.conn, ADD)?.execute(params![
         new.tenant.0,
@@ -86,6 +90,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         new.only.map(|webhook| webhook.0),
         new.about,
         id,
+        wanted_by,
     ])?;
     if added == 0 {
         tx.memory.latest_id = Some(id - 1);
@@ -93,14 +98,13 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
     }
     register(tx, new)?;
     let notification = NotificationId(id);
-    // After the clock was set back it is due earlier than the one before, and stands by its time.
-    let (state, due_at) = match accepted_at == new.at {
-        true => (rows::FRESH, None),
-        false => (rows::PENDING, Some(new.at.as_millis())),
-    };
-    let owe = tx.hot.get(tx.conn, OWE)?;
-    for webhook in wanted.iter() {
-        owe.execute((webhook.0, id, state, due_at))?;
+    if is_fresh {
+        fresh::owe(tx, id, &wanted, wanted_by.is_some())?;
+    } else {
+        let owe = tx.hot.get(tx.conn, fresh::OWE)?;
+        for webhook in wanted.iter() {
+            owe.execute((webhook.0, id, new.at.as_millis()))?;
+        }
     }
     let key: Arc<str> = Arc::from(new.key.as_str());
     tx.notes.accepted(wanted.iter().map(|&webhook| Due {

@@ -136,18 +136,18 @@ impl Board for Sqlite {
         webhooks: Vec<WebhookId>,
         since: Timestamp,
     ) -> Reply<Vec<Standing>> {
-        self.desk.read(Class::Sweep, move |conn| {
+        self.desk.read_listed(Class::Sweep, move |conn| {
             standings::standings(conn, tenant, &webhooks, since)
         })
     }
 
     fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage> {
         self.desk
-            .read(Class::Sweep, move |conn| log::log(conn, tenant, &query))
+            .read_listed(Class::Sweep, move |conn| log::log(conn, tenant, &query))
     }
 
     fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> Reply<Vec<LogRow>> {
-        self.desk.read(Class::Sweep, move |conn| {
+        self.desk.read_listed(Class::Sweep, move |conn| {
             log::log_rows(conn, tenant, &deliveries)
         })
     }
@@ -157,7 +157,7 @@ impl Board for Sqlite {
         tenant: TenantId,
         query: NotificationQuery,
     ) -> Reply<Vec<NotificationRow>> {
-        self.desk.read(Class::Sweep, move |conn| {
+        self.desk.read_listed(Class::Sweep, move |conn| {
             notifications::page(conn, tenant, &query)
         })
     }
@@ -189,7 +189,7 @@ impl Board for Sqlite {
         after: Option<WebhookId>,
         limit: usize,
     ) -> Reply<Vec<Bystander>> {
-        self.desk.read(Class::Sweep, move |conn| {
+        self.desk.read_listed(Class::Sweep, move |conn| {
             past::bystanders(conn, tenant, notification, after, limit)
         })
     }
@@ -201,7 +201,7 @@ impl Board for Sqlite {
         what: ErrandKind,
         at: Timestamp,
     ) -> Reply<Count> {
-        self.desk.read(Class::Sweep, move |conn| {
+        self.desk.read_listed(Class::Sweep, move |conn| {
             errands::count(conn, tenant, webhook, what, at)
         })
     }

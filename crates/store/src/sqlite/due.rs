@@ -1,6 +1,7 @@
 //! What the engine asks for: which lanes there are, what calling them takes, what is due.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use model::contract::{
     Ahead, AheadRead, Backlog, BacklogMark, DueAsk, DueRead, LaneStart, LaneTarget, Mark,
@@ -13,19 +14,20 @@ use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
 
 use crate::sqlite::fault::Fault;
-use crate::sqlite::rows;
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{fresh, rows};
 
 // Seeks over all that the lane before has pending.
 const NEXT_RETRIED: &str = "
     select webhook_id, due_at from delivery indexed by delivery_due
-    where state = 0 and webhook_id > ?1
+    where state in (0, 4) and webhook_id > ?1
     order by webhook_id, due_at
     limit 1";
 const NEXT_FRESH: &str = "
-    select d.webhook_id, n.accepted_at from delivery d indexed by delivery_fresh
-    join notification n on n.id = d.notification_id
-    where d.state = 4 and d.webhook_id > ?1
-    order by d.webhook_id, d.notification_id
+    select f.webhook_id, n.accepted_at from fresh f
+    join notification n on n.id = f.notification_id
+    where f.webhook_id > ?1
+    order by f.webhook_id, f.notification_id
     limit 1";
 const TARGET: &str = "
     select w.id, t.dialect, w.target_url, w.headers, w.disabled_at, w.key, w.retries_max,
@@ -38,54 +40,55 @@ const RETRIED: &str = "
       d.round_began_at, d.due_at, n.headers, n.body, n.key
     from delivery d indexed by delivery_due
     join notification n on n.id = d.notification_id
-    where d.state = 0 and d.webhook_id = ?1 and d.due_at <= ?2
+    where d.state in (0, 4) and d.webhook_id = ?1 and d.due_at <= ?2
     order by d.due_at, d.notification_id
     limit ?3";
 const RETRIED_AFTER: &str = "
     select due_at from delivery indexed by delivery_due
-    where state = 0 and webhook_id = ?1 and (due_at, notification_id) > (?2, ?3)
+    where state in (0, 4) and webhook_id = ?1 and (due_at, notification_id) > (?2, ?3)
     order by due_at, notification_id
     limit 1";
 // Due since they were accepted, and that is the order of their ids.
 const FRESH: &str = "
-    select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
-      d.round_began_at, n.accepted_at, n.headers, n.body, n.key
-    from delivery d indexed by delivery_fresh
-    join notification n on n.id = d.notification_id
-    where d.state = 4 and d.webhook_id = ?1
-    order by d.notification_id
+    select f.notification_id, f.webhook_id, 1, 0, 0, null, n.accepted_at, n.headers, n.body, n.key
+    from fresh f
+    join notification n on n.id = f.notification_id
+    where f.webhook_id = ?1
+    order by f.notification_id
     limit ?2";
+const UNLISTED: &str = "
+    select id, ?1, 1, 0, 0, null, accepted_at, headers, body, key from notification
+    where id = ?2";
+const ACCEPTED_AT: &str = "select accepted_at from notification where id = ?1";
 const FRESH_AFTER: &str = "
-    select n.accepted_at from delivery d indexed by delivery_fresh
-    join notification n on n.id = d.notification_id
-    where d.state = 4 and d.webhook_id = ?1 and d.notification_id > ?2
-    order by d.notification_id
+    select n.accepted_at from fresh f
+    join notification n on n.id = f.notification_id
+    where f.webhook_id = ?1 and f.notification_id > ?2
+    order by f.notification_id
     limit 1";
 
 // Of an attempt ahead of its time both it and the one before name the same time for the next.
 const AHEAD: &str = "
     select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
       d.round_began_at, d.due_at, n.headers, n.body, n.key,
-      a.began_at <= ?4 and not exists (
-        select 1 from attempt b
-        where b.notification_id = d.notification_id and b.webhook_id = d.webhook_id
-          and b.number = d.attempts - 1 and b.next_due_at = a.next_due_at)
+      coalesce(d.began_at <= ?4, 0) and not exists (
+        select 1 from attempt a
+        where a.notification_id = d.notification_id and a.webhook_id = d.webhook_id
+          and a.number = d.attempts - 1 and a.next_due_at = d.next_due_at)
     from delivery d indexed by delivery_due
-    join attempt a on a.notification_id = d.notification_id
-      and a.webhook_id = d.webhook_id and a.number = d.attempts
     join notification n on n.id = d.notification_id
-    where d.state = 0 and d.webhook_id = ?1 and (d.due_at, d.notification_id) > (?2, ?3)
+    where d.state in (0, 4) and d.webhook_id = ?1 and (d.due_at, d.notification_id) > (?2, ?3)
     order by d.due_at, d.notification_id
     limit ?5";
 // The indexes have all of it, in this order.
 const PENDING_RETRIED: &str = "
     select webhook_id, due_at, notification_id from delivery indexed by delivery_due
-    where state = 0 and (webhook_id, due_at, notification_id) > (?1, ?2, ?3)
+    where state in (0, 4) and (webhook_id, due_at, notification_id) > (?1, ?2, ?3)
     order by webhook_id, due_at, notification_id
     limit ?4";
 const PENDING_FRESH: &str = "
-    select webhook_id, notification_id from delivery indexed by delivery_fresh
-    where state = 4 and (webhook_id, notification_id) > (?1, ?2)
+    select webhook_id, notification_id from fresh
+    where (webhook_id, notification_id) > (?1, ?2)
     order by webhook_id, notification_id
     limit ?3";
 const DIALECT: &str = "
@@ -99,6 +102,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     RETRIED,
     RETRIED_AFTER,
     FRESH,
+    UNLISTED,
+    ACCEPTED_AT,
     FRESH_AFTER,
     AHEAD,
     PENDING_RETRIED,
@@ -107,22 +112,24 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 
 pub(crate) fn lanes(
-    conn: &Connection,
+    tx: &mut Tx<'_>,
     after: Option<WebhookId>,
     limit: usize,
 ) -> Result<Vec<LaneStart>, Fault> {
+    let unlisted = fresh::unlisted(tx)?;
     let mut lanes: Vec<LaneStart> = Vec::new();
-    let mut retried = conn.prepare_cached(NEXT_RETRIED)?;
-    let mut fresh = conn.prepare_cached(NEXT_FRESH)?;
+    let mut retried = tx.conn.prepare_cached(NEXT_RETRIED)?;
+    let mut fresh = tx.conn.prepare_cached(NEXT_FRESH)?;
     while lanes.len() < limit {
         let latest = lanes.last().map(|lane| lane.webhook).or(after);
         let latest = latest.map_or(i64::MIN, |webhook| webhook.0);
-        let both = [
+        let all = [
             next_lane(&mut retried, latest)?,
             next_lane(&mut fresh, latest)?,
+            next_unlisted(tx.conn, &unlisted, latest)?,
         ];
-        // Of the same lane in both the earlier one.
-        let first = both.into_iter().flatten();
+        // Of the same lane in several the earliest one.
+        let first = all.into_iter().flatten();
         match first.min_by_key(|lane| (lane.webhook, lane.due_at)) {
             Some(lane) => lanes.push(lane),
             None => break,
@@ -139,6 +146,21 @@ fn next_lane(statement: &mut Statement<'_>, after: i64) -> Result<Option<LaneSta
         })
     });
     Ok(next.optional()?)
+}
+
+fn next_unlisted(
+    conn: &Connection,
+    unlisted: &BTreeMap<WebhookId, Vec<i64>>,
+    after: i64,
+) -> Result<Option<LaneStart>, Fault> {
+    let above = (Bound::Excluded(WebhookId(after)), Bound::Unbounded);
+    let next = unlisted.range(above).next();
+    let Some((webhook, first)) = next.and_then(|(webhook, ids)| Some((*webhook, ids.first()?)))
+    else {
+        return Ok(None);
+    };
+    let due_at = next_at(conn, ACCEPTED_AT, [first])?;
+    Ok(due_at.map(|due_at| LaneStart { webhook, due_at }))
 }
 
 pub(crate) fn targets(conn: &Connection, webhooks: &[WebhookId]) -> Result<Vec<LaneTarget>, Fault> {
@@ -171,18 +193,32 @@ fn target(row: &Row<'_>) -> Result<LaneTarget, Fault> {
 }
 
 pub(crate) fn due(
-    conn: &Connection,
+    tx: &mut Tx<'_>,
     lanes: &[DueAsk],
     now: Timestamp,
 ) -> Result<Vec<DueRead>, Fault> {
-    lanes.iter().map(|ask| due_of(conn, *ask, now)).collect()
+    let unlisted = fresh::unlisted(tx)?;
+    let of_lanes = lanes.iter().map(|ask| {
+        let unlisted = unlisted.get(&ask.webhook);
+        due_of(tx.conn, *ask, now, unlisted.map_or(&[], Vec::as_slice))
+    });
+    of_lanes.collect()
 }
 
-fn due_of(conn: &Connection, ask: DueAsk, now: Timestamp) -> Result<DueRead, Fault> {
+/// `unlisted`: notifications of which a fresh delivery of this webhook is in no table.
+fn due_of(
+    conn: &Connection,
+    ask: DueAsk,
+    now: Timestamp,
+    unlisted: &[i64],
+) -> Result<DueRead, Fault> {
     let (webhook, limit) = (ask.webhook.0, ask.limit);
     let bound = i64::try_from(limit).unwrap_or(i64::MAX);
     let retried = read(conn, RETRIED, params![webhook, now.as_millis(), bound], now)?;
-    let fresh = read(conn, FRESH, params![webhook, bound], now)?;
+    let mut fresh = read(conn, FRESH, params![webhook, bound], now)?;
+    for id in unlisted.iter().take(limit) {
+        fresh.extend(read(conn, UNLISTED, params![webhook, id], now)?);
+    }
     let retried = retried.into_iter().map(|due| (RETRIED_AFTER, due));
     let fresh = fresh.into_iter().map(|due| (FRESH_AFTER, due));
     let mut found: Vec<(&str, Due)> = retried.chain(fresh).collect();
@@ -198,9 +234,14 @@ fn due_of(conn: &Connection, ask: DueAsk, now: Timestamp) -> Result<DueRead, Fau
     };
     let (due_at, notification) = last(RETRIED_AFTER);
     let after = params![webhook, due_at, notification];
-    let next_retried = next(conn, RETRIED_AFTER, after)?;
+    let next_retried = next_at(conn, RETRIED_AFTER, after)?;
     let (_, notification) = last(FRESH_AFTER);
-    let next_fresh = next(conn, FRESH_AFTER, params![webhook, notification])?;
+    let next_fresh = next_at(conn, FRESH_AFTER, params![webhook, notification])?;
+    let next_unlisted = match unlisted.iter().find(|id| **id > notification) {
+        Some(id) => next_at(conn, ACCEPTED_AT, [id])?,
+        None => None,
+    };
+    let next_due_at = [next_retried, next_fresh, next_unlisted];
     let room = limit.saturating_sub(found.len());
     let ahead = match ask.ahead {
         Some(ahead) if room > 0 => Some(read_ahead(conn, ask.webhook, ahead, room, now)?),
@@ -209,7 +250,7 @@ fn due_of(conn: &Connection, ask: DueAsk, now: Timestamp) -> Result<DueRead, Fau
     Ok(DueRead {
         webhook: ask.webhook,
         deliveries: found.into_iter().map(|(_, due)| due).collect(),
-        next_due_at: [next_retried, next_fresh].into_iter().flatten().min(),
+        next_due_at: next_due_at.into_iter().flatten().min(),
         ahead,
     })
 }
@@ -239,7 +280,7 @@ fn read(
     Ok(deliveries)
 }
 
-fn next(
+fn next_at(
     conn: &Connection,
     sql: &'static str,
     params: impl Params,

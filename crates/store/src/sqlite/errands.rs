@@ -5,8 +5,7 @@
 
 use model::board::{Count, Errand, ErrandKind, NewErrand};
 use model::contract::StoreError;
-use model::delivery::CancelCause;
-use model::id::{DeliveryId, ErrandId, TenantId, WebhookId};
+use model::id::{DeliveryId, ErrandId, NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
 use rusqlite::{Connection, Params, Row, params};
@@ -16,7 +15,7 @@ use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::sweep::{AGAIN, SOONER};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, pages, rows, standings, webhooks};
+use crate::sqlite::{catalog, fresh, pages, rows, standings, stopping, webhooks};
 
 const ADD: &str = "
     insert into errand
@@ -41,68 +40,62 @@ const REACHED: &str = "
     where id = ?1";
 const EXHAUSTED: &str = "
     select notification_id, ended_at <= ?5
-    from delivery indexed by delivery_exhausted
-    where state = 2 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
+    from delivery indexed by delivery_state
+    where state <> 1 and state = 2 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
 const CANCELLED: &str = "
     select notification_id, ended_at <= ?5
-    from delivery indexed by delivery_cancelled
-    where state = 3 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
+    from delivery indexed by delivery_state
+    where state <> 1 and state = 3 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
 // Not what is due already, nor what was tried since the errand began: that was its turn.
 const WAITING: &str = "
-    select d.notification_id, d.due_at > ?6 and coalesce(a.began_at <= ?5, 1)
-    from delivery d indexed by delivery_retrying
-    left join attempt a on a.notification_id = d.notification_id
-      and a.webhook_id = d.webhook_id and a.number = d.attempts
-    where d.state = 0 and d.attempts > 0 and d.webhook_id = ?1
-      and d.notification_id > ?2 and d.notification_id <= ?3
-    order by d.notification_id
+    select notification_id, due_at > ?6 and coalesce(began_at <= ?5, 1)
+    from delivery indexed by delivery_state
+    where state <> 1 and state = 0 and webhook_id = ?1
+      and notification_id > ?2 and notification_id <= ?3
+    order by notification_id
     limit ?4";
 const FRESH: &str = "
-    select notification_id, 1 from delivery indexed by delivery_fresh
-    where state = 4 and webhook_id = ?1
+    select notification_id, 1 from fresh
+    where webhook_id = ?1
       and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
 const UNTRIED: &str = "
-    select notification_id, 1 from delivery indexed by delivery_untried
-    where state = 0 and attempts = 0 and webhook_id = ?1
+    select notification_id, 1 from delivery indexed by delivery_state
+    where state <> 1 and state = 4 and webhook_id = ?1
       and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
 const RETRYING: &str = "
-    select notification_id, 1 from delivery indexed by delivery_retrying
-    where state = 0 and attempts > 0 and webhook_id = ?1
+    select notification_id, 1 from delivery indexed by delivery_state
+    where state <> 1 and state = 0 and webhook_id = ?1
       and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
-const STOP: &str = "
-    update delivery
-    set state = 3, cause = ?4, round_began_at = null, due_at = null, ended_at = ?3
-    where notification_id = ?1 and webhook_id = ?2 and state in (0, 4)";
 const COUNT_EXHAUSTED: &str = "
-    select 1 from delivery indexed by delivery_exhausted
-    where state = 2 and webhook_id = ?1
+    select 1 from delivery indexed by delivery_state
+    where state <> 1 and state = 2 and webhook_id = ?1
     limit ?2";
 const COUNT_CANCELLED: &str = "
-    select 1 from delivery indexed by delivery_cancelled
-    where state = 3 and webhook_id = ?1
+    select 1 from delivery indexed by delivery_state
+    where state <> 1 and state = 3 and webhook_id = ?1
     limit ?2";
 // Only what was tried before is due later than now.
 const COUNT_WAITING: &str = "
     select 1 from delivery indexed by delivery_due
-    where state = 0 and webhook_id = ?1 and due_at > ?3
+    where state in (0, 4) and webhook_id = ?1 and due_at > ?3
     limit ?2";
 const COUNT_OWED: &str = "
     select 1 from delivery indexed by delivery_due
-    where state = 0 and webhook_id = ?1
+    where state in (0, 4) and webhook_id = ?1
     limit ?2";
 const COUNT_FRESH: &str = "
-    select 1 from delivery indexed by delivery_fresh
-    where state = 4 and webhook_id = ?1
+    select 1 from fresh
+    where webhook_id = ?1
     limit ?2";
 
 pub(crate) const STATEMENTS: &[&str] = &[
@@ -117,16 +110,12 @@ pub(crate) const STATEMENTS: &[&str] = &[
     FRESH,
     UNTRIED,
     RETRYING,
-    STOP,
     COUNT_EXHAUSTED,
     COUNT_CANCELLED,
     COUNT_WAITING,
     COUNT_OWED,
     COUNT_FRESH,
 ];
-
-/// Names of deliveries in one audit entry.
-const NAMES_MAX: usize = 50;
 
 /// How far an errand has come.
 struct Progress {
@@ -139,7 +128,27 @@ struct Progress {
 /// A part of an errand: where its deliveries are found, whether each is meant, and what is done.
 struct Stage {
     find: &'static str,
-    change: &'static str,
+    change: Change,
+}
+
+#[derive(Clone, Copy)]
+enum Change {
+    Sooner,
+    Again,
+    Stop,
+}
+
+impl Change {
+    /// Answers whether the delivery was one that can be changed so.
+    fn make(self, tx: &mut Tx<'_>, id: DeliveryId, at: Timestamp) -> Result<bool, Fault> {
+        let keys = (id.notification.0, id.webhook.0, at.as_millis());
+        let sql = match self {
+            Self::Sooner => SOONER,
+            Self::Again => AGAIN,
+            Self::Stop => return stopping::stop_one(tx, id, at),
+        };
+        Ok(tx.conn.prepare_cached(sql)?.execute(keys)? > 0)
+    }
 }
 
 /// The parts of an errand, in an order in which no delivery that is meant can slip past.
@@ -148,29 +157,29 @@ fn stages(kind: ErrandKind) -> &'static [Stage] {
     const RETRY: &[Stage] = &[
         Stage {
             find: WAITING,
-            change: SOONER,
+            change: Change::Sooner,
         },
         Stage {
             find: EXHAUSTED,
-            change: AGAIN,
+            change: Change::Again,
         },
         Stage {
             find: CANCELLED,
-            change: AGAIN,
+            change: Change::Again,
         },
     ];
     const CANCEL: &[Stage] = &[
         Stage {
             find: FRESH,
-            change: STOP,
+            change: Change::Stop,
         },
         Stage {
             find: UNTRIED,
-            change: STOP,
+            change: Change::Stop,
         },
         Stage {
             find: RETRYING,
-            change: STOP,
+            change: Change::Stop,
         },
     ];
     match kind {
@@ -294,6 +303,7 @@ fn go_on(
     mut progress: Progress,
     at: Timestamp,
 ) -> Result<(), Fault> {
+    fresh::list(tx)?;
     let stages = stages(errand.what);
     let mut room = limits::SWEEP_ROWS_MAX;
     let mut done = 0;
@@ -302,18 +312,12 @@ fn go_on(
     {
         let met = meet(tx, errand, &progress, stage, room, at)?;
         room = room.saturating_sub(met.len());
-        let mut change = tx.conn.prepare_cached(stage.change)?;
         for (notification, _) in met.iter().filter(|(_, meant)| *meant) {
-            let keys = (*notification, errand.webhook.0, at.as_millis());
-            done += match stage.change {
-                STOP => change.execute((
-                    keys.0,
-                    keys.1,
-                    keys.2,
-                    rows::cause_number(CancelCause::Asked),
-                ))?,
-                _ => change.execute(keys)?,
+            let id = DeliveryId {
+                notification: NotificationId(*notification),
+                webhook: errand.webhook,
             };
+            done += usize::from(stage.change.make(tx, id, at)?);
         }
         if room > 0 {
             progress.stage += 1;
@@ -407,67 +411,6 @@ pub(crate) fn count(
     }
     count.count = u64::try_from(met.min(limits::COUNTED_MAX)).unwrap_or(u64::MAX);
     count.more = met > limits::COUNTED_MAX;
-    Ok(count)
-}
-
-/// Cancels these deliveries of the tenant that are owed; answers how many.
-pub(crate) fn stop(
-    tx: &mut Tx<'_>,
-    tenant: TenantId,
-    mut asked: Vec<DeliveryId>,
-    actor: &str,
-    at: Timestamp,
-) -> Result<usize, Fault> {
-    asked.sort_by_key(|id| (id.webhook, id.notification));
-    asked.truncate(limits::SWEEP_ROWS_MAX);
-    let mut count = 0;
-    for of_webhook in asked.chunk_by(|one, other| one.webhook == other.webhook) {
-        let Some(webhook) = of_webhook.first().map(|id| id.webhook) else {
-            continue;
-        };
-        if webhooks::tenant_of(tx.conn, webhook)? == Some(tenant) {
-            count += stop_some(tx, tenant, webhook, of_webhook, actor, at)?;
-        }
-    }
-    Ok(count)
-}
-
-fn stop_some(
-    tx: &mut Tx<'_>,
-    tenant: TenantId,
-    webhook: WebhookId,
-    asked: &[DeliveryId],
-    actor: &str,
-    at: Timestamp,
-) -> Result<usize, Fault> {
-    let mut names = Vec::new();
-    let mut count = 0;
-    let cause = rows::cause_number(CancelCause::Asked);
-    let mut statement = tx.conn.prepare_cached(STOP)?;
-    for id in asked {
-        let keys = (id.notification.0, webhook.0, at.as_millis(), cause);
-        if statement.execute(keys)? > 0 {
-            count += 1;
-            names.push(id.to_string());
-        }
-    }
-    if count == 0 {
-        return Ok(0);
-    }
-    names.truncate(NAMES_MAX);
-    standings::count_failed(tx, webhook, at, count)?;
-    tx.notes.changed(webhook);
-    audit::write(
-        tx,
-        &Line {
-            tenant,
-            at,
-            actor,
-            action: "deliveries.stopped",
-            webhook: Some(webhook),
-            detail: json!({ "count": count, "deliveries": names }),
-        },
-    )?;
     Ok(count)
 }
 

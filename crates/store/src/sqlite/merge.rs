@@ -189,22 +189,26 @@ pub(crate) fn log_statements() -> Vec<String> {
         .collect()
 }
 
-/// The ids in a webhook's log of this status, one question for each index that holds some; of
-/// `Delivered` those of any.
+/// The ids in a webhook's log of this status, one question for each place that holds some; of
+/// `Delivered` those of any that were tried.
 pub(crate) fn log_sqls(status: Option<Status>, direction: Direction) -> Vec<String> {
-    let status = status.filter(|status| *status != Status::Delivered);
-    let indexes = pages::indexes(status).iter();
-    indexes.map(|index| log_sql(index, direction)).collect()
+    let found_in = match status {
+        // Most are: an index of them would be as large as the log.
+        Some(Status::Delivered) => &[pages::TRIED],
+        status => pages::sources(status),
+    };
+    let found_in = found_in.iter();
+    found_in.map(|source| log_sql(source, direction)).collect()
 }
 
-fn log_sql((index, only): &pages::Index, direction: Direction) -> String {
+fn log_sql(pages::Source { from, only, .. }: &pages::Source, direction: Direction) -> String {
     let order = match direction {
         Direction::Older => "desc",
         Direction::Newer => "asc",
     };
     format!(
         "
-    select d.notification_id from delivery d {index}
+    select d.notification_id from {from}
     where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
       {only}
     order by d.notification_id {order}

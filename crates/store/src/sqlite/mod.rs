@@ -11,6 +11,7 @@ mod due;
 mod envelopes;
 mod errands;
 pub(crate) mod fault;
+mod fresh;
 mod grouping;
 mod log;
 mod merge;
@@ -23,10 +24,13 @@ mod past;
 mod people;
 mod prune;
 mod queue;
+mod recent;
+mod room;
 mod rows;
 mod sessions;
 mod settle;
 mod standings;
+mod stopping;
 mod sweep;
 pub(crate) mod syncing;
 mod traces;
@@ -56,7 +60,7 @@ use crate::sqlite::desk::Desk;
 use crate::sqlite::queue::Class;
 
 pub(crate) struct Sqlite {
-    desk: Desk,
+    desk: Arc<Desk>,
 }
 
 /// Every statement there is: all are prepared at start, so that a typo ends the start.
@@ -70,6 +74,7 @@ pub(crate) fn statements() -> Vec<String> {
         due::STATEMENTS,
         envelopes::STATEMENTS,
         errands::STATEMENTS,
+        fresh::STATEMENTS,
         log::STATEMENTS,
         merge::STATEMENTS,
         notifications::STATEMENTS,
@@ -80,6 +85,7 @@ pub(crate) fn statements() -> Vec<String> {
         sessions::STATEMENTS,
         settle::STATEMENTS,
         standings::STATEMENTS,
+        stopping::STATEMENTS,
         sweep::STATEMENTS,
         traces::STATEMENTS,
         webhooks::STATEMENTS,
@@ -111,7 +117,7 @@ impl Ledger for Sqlite {
 
     fn lanes(&self, after: Option<WebhookId>, limit: usize) -> Reply<Vec<LaneStart>> {
         self.desk
-            .write_again(Class::Work, 1, move |tx| due::lanes(tx.conn, after, limit))
+            .write_again(Class::Work, 1, move |tx| due::lanes(tx, after, limit))
     }
 
     fn targets(&self, webhooks: Vec<WebhookId>) -> Reply<Vec<LaneTarget>> {
@@ -121,12 +127,12 @@ impl Ledger for Sqlite {
 
     fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>> {
         self.desk
-            .write_again(Class::Work, 1, move |tx| due::due(tx.conn, &lanes, now))
+            .write_again(Class::Work, 1, move |tx| due::due(tx, &lanes, now))
     }
 
     fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog> {
         self.desk
-            .read(Class::Sweep, move |conn| due::backlog(conn, after))
+            .read_listed(Class::Sweep, move |conn| due::backlog(conn, after))
     }
 
     fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {
@@ -151,8 +157,13 @@ impl Ledger for Sqlite {
     }
 
     fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool> {
-        self.desk
-            .write(Class::Sweep, 1, move |tx| prune::prune(tx, &before, now))
+        let listed = self.desk.list();
+        let desk = Arc::clone(&self.desk);
+        Box::pin(async move {
+            listed.await?;
+            let prune = desk.write(Class::Sweep, 1, move |tx| prune::prune(tx, &before, now));
+            prune.await
+        })
     }
 
     fn stop(
@@ -163,7 +174,7 @@ impl Ledger for Sqlite {
         at: Timestamp,
     ) -> Reply<usize> {
         self.desk.write(Class::Sweep, 1, move |tx| {
-            errands::stop(tx, tenant, deliveries, &actor, at)
+            stopping::stop(tx, tenant, deliveries, &actor, at)
         })
     }
 
@@ -257,14 +268,14 @@ impl Catalog for Sqlite {
         webhook: WebhookId,
         query: DeliveryQuery,
     ) -> Reply<DeliveryPage> {
-        self.desk.read(Class::Sweep, move |conn| {
+        self.desk.read_listed(Class::Sweep, move |conn| {
             pages::deliveries(conn, tenant, webhook, &query)
         })
     }
 
     fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>> {
         self.desk
-            .read(Class::Work, move |conn| pages::delivery(conn, tenant, id))
+            .read_listed(Class::Work, move |conn| pages::delivery(conn, tenant, id))
     }
 
     fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>> {

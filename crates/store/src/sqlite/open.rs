@@ -18,7 +18,7 @@ use crate::migrate;
 use crate::sqlite::desk::{Desk, READERS};
 use crate::sqlite::syncing::{Disk, LogFile};
 use crate::sqlite::writer::{Shared, Writer};
-use crate::sqlite::{Sqlite, statements};
+use crate::sqlite::{Sqlite, room, statements};
 
 /// How long another process may hold the write lock before we give up: `willcall apply` holds it
 /// for some milliseconds.
@@ -55,6 +55,7 @@ pub(crate) fn threads(
         .map_err(broken)?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)
         .map_err(broken)?;
+    room::make(conn, path)?;
     if let Some(pages) = pages {
         conn.pragma_update(None, "max_page_count", pages)
             .map_err(broken)?;
@@ -72,13 +73,15 @@ pub(crate) fn threads(
     let disk = disk.unwrap_or_else(|| Box::new(LogFile::of(path)));
     let desk = Desk::threads(writer, mover, readers.map_err(broken)?, disk, shared)
         .map_err(|error| OpenError::Broken(path.to_owned(), Arc::new(error)))?;
-    Ok(Sqlite { desk })
+    Ok(Sqlite {
+        desk: Arc::new(desk),
+    })
 }
 
 pub(crate) fn inline_at(path: &Path) -> Result<Sqlite, OpenError> {
     let (shared, writer) = on_file(path, Shared::default())?;
     Ok(Sqlite {
-        desk: Desk::inline(writer, shared),
+        desk: Arc::new(Desk::inline(writer, shared)),
     })
 }
 
@@ -90,7 +93,7 @@ pub(crate) fn inline() -> Result<Sqlite, OpenError> {
         let shared = Arc::new(Shared::default());
         let writer = Writer::of(conn, Arc::clone(&shared))?;
         Ok(Sqlite {
-            desk: Desk::inline(writer, shared),
+            desk: Arc::new(Desk::inline(writer, shared)),
         })
     };
     open().map_err(|error| OpenError::of(Path::new(":memory:"), error))

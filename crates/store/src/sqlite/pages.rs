@@ -1,6 +1,6 @@
 //! The log of deliveries: pages by keyset, newest first, and one delivery with its attempts.
 //!
-//! Every status has an index of its own, and times become bounds of ids, so a page costs what it
+//! Every status is found by an index, and times become bounds of ids, so a page costs what it
 //! shows. Only an action type, and `delivered` among very many undelivered, is filtered row by row.
 
 use model::attempt::Attempt;
@@ -15,27 +15,36 @@ use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::sqlite::fault::Fault;
-use crate::sqlite::{rows, webhooks};
+use crate::sqlite::{catalog, rows, webhooks};
 
 const COLUMNS: &str = "
     select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, d.state, d.cause,
-      d.attempts, n.accepted_at, iif(d.state = 4, n.accepted_at, d.due_at), d.ended_at,
-      a.status, a.failure, a.detail, coalesce(a.headers, h.headers), a.body_end, a.began_at";
-const LATEST: &str = "
-    left join attempt a on a.notification_id = d.notification_id
-      and a.webhook_id = d.webhook_id and a.number = d.attempts
-    left join envelope h on h.id = a.answer_id";
+      d.attempts, n.accepted_at, d.due_at, d.ended_at,
+      d.status, d.failure, d.detail, coalesce(d.headers, h.headers), d.body_end, d.began_at";
+const FRESH_COLUMNS: &str = "
+    select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, 4, null,
+      0, n.accepted_at, n.accepted_at, null,
+      null, null, null, null, null, null";
 const STORY: &str = "
-    select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, d.state, d.cause,
-      d.attempts, n.accepted_at, iif(d.state = 4, n.accepted_at, d.due_at), d.ended_at,
-      a.status, a.failure, a.detail, coalesce(a.headers, h.headers), a.body_end, a.began_at, n.headers, n.body
+    select n.id, ?2, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
+      coalesce(d.attempts, 0), n.accepted_at, coalesce(d.due_at, n.accepted_at), d.ended_at,
+      d.status, d.failure, d.detail, coalesce(d.headers, h.headers), d.body_end, d.began_at,
+      n.headers, n.body
+    from notification n
+    left join delivery d on d.notification_id = n.id and d.webhook_id = ?2
+    left join envelope h on h.id = d.answer_id
+    where n.id = ?1 and n.tenant_id = ?3 and (d.state is not null or exists (
+      select 1 from fresh where notification_id = ?1 and webhook_id = ?2))";
+const LATEST: &str = "
+    select d.attempts, d.began_at, d.duration_ms, e.url, e.headers,
+      d.status, d.failure, d.detail, coalesce(d.headers, h.headers), d.body_end, d.body,
+      d.next_due_at
     from delivery d
-    join notification n on n.id = d.notification_id and n.tenant_id = ?3
-    left join attempt a on a.notification_id = d.notification_id
-      and a.webhook_id = d.webhook_id and a.number = d.attempts
-    left join envelope h on h.id = a.answer_id
-    where d.notification_id = ?1 and d.webhook_id = ?2";
-const ATTEMPTS: &str = "
+    join envelope e on e.id = d.envelope_id
+    left join envelope h on h.id = d.answer_id
+    where d.notification_id = ?1 and d.webhook_id = ?2
+    limit ?3";
+const EARLIER: &str = "
     select a.number, a.began_at, a.duration_ms, e.url, e.headers,
       a.status, a.failure, a.detail, coalesce(a.headers, h.headers), a.body_end, a.body,
       a.next_due_at
@@ -52,7 +61,7 @@ const ACCEPTED_FROM: &str = "
     limit 1";
 const LATEST_ID: &str = "select max(id) from notification";
 
-pub(crate) const STATEMENTS: &[&str] = &[STORY, ATTEMPTS, ACCEPTED_FROM, LATEST_ID];
+pub(crate) const STATEMENTS: &[&str] = &[STORY, LATEST, EARLIER, ACCEPTED_FROM, LATEST_ID];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -143,11 +152,11 @@ pub(crate) fn delivery(
         body: rows::bytes(row, 18)?,
         attempts: Vec::new(),
     };
-    let shown = i64::try_from(ATTEMPTS_SHOWN_MAX).unwrap_or(i64::MAX);
-    let mut statement = conn.prepare_cached(ATTEMPTS)?;
-    let mut found = statement.query((keys.0, keys.1, shown))?;
-    while let Some(row) = found.next()? {
-        story.attempts.push(past_attempt(row)?);
+    for sql in [LATEST, EARLIER] {
+        let room = ATTEMPTS_SHOWN_MAX.saturating_sub(story.attempts.len());
+        let asked = (keys.0, keys.1, i64::try_from(room).unwrap_or(i64::MAX));
+        let found = catalog::list(conn, sql, asked, past_attempt)?;
+        story.attempts.extend(found);
     }
     story.attempts.reverse();
     Ok(Some(story))
@@ -181,8 +190,8 @@ impl Log<'_> {
             return Ok(Vec::new());
         }
         let mut page = Vec::new();
-        for index in indexes(self.status) {
-            let sql = page_sql(index, self.action_type.is_some(), direction);
+        for source in sources(self.status) {
+            let sql = page_sql(source, self.action_type.is_some(), direction);
             self.read_by(&sql, ids, limit, &mut page)?;
         }
         let id = |row: &DeliveryRow| row.id.notification;
@@ -220,40 +229,68 @@ impl Log<'_> {
 pub(crate) fn page_statements() -> Vec<String> {
     let statuses = Status::ALL.into_iter().map(Some).chain([None]);
     statuses
-        .flat_map(indexes)
-        .flat_map(|index| [false, true].map(|by_action| (index, by_action)))
-        .flat_map(|(index, by_action)| {
+        .flat_map(sources)
+        .flat_map(|source| [false, true].map(|by_action| (source, by_action)))
+        .flat_map(|(source, by_action)| {
             [Direction::Older, Direction::Newer]
-                .map(|direction| page_sql(index, by_action, direction))
+                .map(|direction| page_sql(source, by_action, direction))
         })
         .collect()
 }
 
-/// What leads through the deliveries of a status, and the condition it stands for.
-pub(crate) type Index = (&'static str, &'static str);
+/// Where the deliveries of a status are found, in the order of a webhook's log.
+#[derive(Clone, Copy)]
+pub(crate) struct Source {
+    /// The table, as `d`, and its index.
+    pub(crate) from: &'static str,
+    /// The condition that the index stands for.
+    pub(crate) only: &'static str,
+    columns: &'static str,
+    /// What leads to the answer's header lines.
+    answer: &'static str,
+}
 
-pub(crate) fn indexes(status: Option<Status>) -> &'static [Index] {
-    match status {
-        None => &[("", "")],
-        Some(Status::Delivered) => &[("", "and d.state = 1")],
-        Some(Status::Pending) => &[
-            ("indexed by delivery_fresh", "and d.state = 4"),
-            (
-                "indexed by delivery_untried",
-                "and d.state = 0 and d.attempts = 0",
-            ),
-        ],
-        Some(Status::Retrying) => &[(
-            "indexed by delivery_retrying",
-            "and d.state = 0 and d.attempts > 0",
-        )],
-        Some(Status::Exhausted) => &[("indexed by delivery_exhausted", "and d.state = 2")],
-        Some(Status::Cancelled) => &[("indexed by delivery_cancelled", "and d.state = 3")],
+const FRESH: Source = Source {
+    from: "fresh d",
+    only: "",
+    columns: FRESH_COLUMNS,
+    answer: "",
+};
+
+/// All that is not fresh.
+pub(crate) const TRIED: Source = tried("delivery d", "");
+
+const fn tried(from: &'static str, only: &'static str) -> Source {
+    Source {
+        from,
+        only,
+        columns: COLUMNS,
+        answer: "left join envelope h on h.id = d.answer_id",
     }
 }
 
-fn page_sql(index: &Index, by_action: bool, direction: Direction) -> String {
-    let (index, only) = index;
+const BY_STATE: &str = "delivery d indexed by delivery_state";
+
+pub(crate) fn sources(status: Option<Status>) -> &'static [Source] {
+    match status {
+        None => &[TRIED, FRESH],
+        Some(Status::Delivered) => const { &[tried("delivery d", "and d.state = 1")] },
+        Some(Status::Pending) => {
+            const { &[tried(BY_STATE, "and d.state <> 1 and d.state = 4"), FRESH] }
+        }
+        Some(Status::Retrying) => const { &[tried(BY_STATE, "and d.state <> 1 and d.state = 0")] },
+        Some(Status::Exhausted) => const { &[tried(BY_STATE, "and d.state <> 1 and d.state = 2")] },
+        Some(Status::Cancelled) => const { &[tried(BY_STATE, "and d.state <> 1 and d.state = 3")] },
+    }
+}
+
+fn page_sql(source: &Source, by_action: bool, direction: Direction) -> String {
+    let Source {
+        from,
+        only,
+        columns,
+        answer,
+    } = source;
     let of_action = if by_action {
         "and n.action_type = ?5"
     } else {
@@ -265,9 +302,10 @@ fn page_sql(index: &Index, by_action: bool, direction: Direction) -> String {
     };
     // `cross join` keeps the order of the tables: the log leads, the rest is looked up.
     format!(
-        "{COLUMNS}
-    from delivery d {index}
-    cross join notification n on n.id = d.notification_id{LATEST}
+        "{columns}
+    from {from}
+    cross join notification n on n.id = d.notification_id
+    {answer}
     where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
       {only} {of_action}
     order by d.notification_id {order}

@@ -41,12 +41,16 @@ const DELETED_LATER: &str = "
     limit ?3";
 const OWED: &str = "
     select w.id from webhook w indexed by webhook_deleted
-    where w.tenant_id = ?1 and w.disabled_cause = 3 and w.id > ?2 and exists (
-      select 1 from delivery where webhook_id = w.id and notification_id = ?4)
+    where w.tenant_id = ?1 and w.disabled_cause = 3 and w.id > ?2 and (
+      exists (select 1 from delivery where webhook_id = w.id and notification_id = ?4)
+      or exists (select 1 from fresh where webhook_id = w.id and notification_id = ?4))
     order by w.id
     limit ?3";
 const DELIVERY: &str = "
     select state, cause, attempts from delivery
+    where notification_id = ?1 and webhook_id = ?2
+    union all
+    select 4, null, 0 from fresh
     where notification_id = ?1 and webhook_id = ?2";
 pub(crate) const DROP: &str = "
     delete from webhook_past where (webhook_id, until) in (

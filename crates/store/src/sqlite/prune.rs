@@ -15,9 +15,9 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use crate::sqlite::envelopes::{self, Envelopes};
 use crate::sqlite::fault::Fault;
-use crate::sqlite::rows::{self, FRESH, PENDING};
+use crate::sqlite::rows::{self, RETRYING, UNTRIED};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, pages, past, standings, traces};
+use crate::sqlite::{catalog, fresh, pages, past, standings, traces};
 
 const OLDEST: &str = "
     select id, accepted_at from notification
@@ -49,7 +49,7 @@ const DROP_UNWANTED: &str = "
       select id from notification indexed by notification_unwanted
       where delivery_count = 0 and tenant_id = ?1 and id < ?2
       limit ?3)";
-// Attempts are numbered without gaps.
+// Attempts are numbered without gaps. The latest goes with the delivery.
 const DROP_ATTEMPTS: &str = "
     delete from attempt
     where notification_id = ?1 and webhook_id = ?2 and number < ?3 + (
@@ -127,7 +127,7 @@ struct Kept {
     own_ms: Option<i64>,
 }
 
-/// Removes what is old; answers whether there may be more.
+/// Removes what is old and listed; answers whether there may be more.
 pub(crate) fn prune(
     tx: &mut Tx<'_>,
     before: &BTreeMap<DialectName, Timestamp>,
@@ -158,7 +158,7 @@ pub(crate) fn prune(
 
 /// Prunes the log of `webhook`, or of the next there is, and answers where to go on.
 fn prune_log(
-    tx: &Tx<'_>,
+    tx: &mut Tx<'_>,
     webhook: WebhookId,
     from: NotificationId,
     bounds: &mut Bounds,
@@ -185,7 +185,7 @@ fn prune_log(
     let mut reached = from;
     for (notification, state) in logged {
         reached = notification;
-        if [PENDING, FRESH].contains(&state) {
+        if [RETRYING, UNTRIED].contains(&state) {
             budget.take(1);
         } else if !drop_delivery(tx, notification, id, budget)? {
             return Ok(Some(At::Log(WebhookId(id), NotificationId(reached))));
@@ -230,7 +230,7 @@ fn drop_delivery(
 
 /// Removes what nobody wanted of `tenant`, or of the next there is, and answers where to go on.
 fn prune_unwanted(
-    tx: &Tx<'_>,
+    tx: &mut Tx<'_>,
     tenant: TenantId,
     bounds: &mut Bounds,
     budget: &mut Budget,
@@ -301,7 +301,7 @@ fn kept(row: &Row<'_>) -> Result<(i64, Kept), Fault> {
 
 impl Bounds {
     fn of(
-        tx: &Tx<'_>,
+        tx: &mut Tx<'_>,
         before: &BTreeMap<DialectName, Timestamp>,
         now: Timestamp,
     ) -> Result<Self, Fault> {
@@ -316,7 +316,7 @@ impl Bounds {
         })
     }
 
-    fn get(&mut self, tx: &Tx<'_>, kept: &Kept) -> Result<Bound, Fault> {
+    fn get(&mut self, tx: &mut Tx<'_>, kept: &Kept) -> Result<Bound, Fault> {
         let Some(own_ms) = kept.own_ms else {
             let bound = self.by_dialect.get(&kept.dialect).copied();
             return Ok(bound.unwrap_or(Bound::NOTHING));
@@ -336,8 +336,10 @@ impl Bound {
         id: 0,
     };
 
-    fn at(tx: &Tx<'_>, before: Timestamp) -> Result<Self, Fault> {
+    fn at(tx: &mut Tx<'_>, before: Timestamp) -> Result<Self, Fault> {
         let id = pages::id_at(tx.conn, Some(before))?.unwrap_or(0);
+        // Without its row what is recent would look as if it was never tried.
+        let id = id.min(fresh::listed(tx)?.saturating_add(1));
         Ok(Self { before, id })
     }
 }

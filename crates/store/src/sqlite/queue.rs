@@ -57,8 +57,9 @@ struct Inner<J> {
     weights: [usize; 4],
     closing: bool,
     dead: bool,
-    /// Threads that wait for a job.
+    /// Threads that wait for a job, and of these how many were woken and are on their way.
     waiting: usize,
+    woken: usize,
     /// When the first of the patient jobs came.
     patient_since: Option<Instant>,
 }
@@ -90,6 +91,7 @@ impl<J> Default for Queue<J> {
                 closing: false,
                 dead: false,
                 waiting: 0,
+                woken: 0,
                 patient_since: None,
             }),
             arrived: Condvar::new(),
@@ -125,15 +127,20 @@ impl<J: Weighed> Queue<J> {
             }
             Class::Intake | Class::Outcome | Class::Work => inner.jobs.push_back(job),
         }
-        // A thread that works finds it by itself; waking it would cost a call to the system. One
-        // that waits for patience to end is woken when there is no more cause for it.
-        let wakes = inner.waiting > 0 && (first || !patient || inner.is_patient_enough());
-        drop(inner);
+        // A thread that works finds it by itself, and so does one that is on its way: waking it
+        // would cost a call to the system. One that waits for patience to end is woken when there
+        // is no more cause for it.
+        let matters = first || !patient || inner.is_patient_enough();
         match class {
-            Class::Intake | Class::Outcome | Class::Work if wakes => self.arrived.notify_one(),
-            Class::Intake | Class::Outcome | Class::Work => {}
+            Class::Intake | Class::Outcome | Class::Work => {
+                if matters && inner.waiting > inner.woken {
+                    inner.woken += 1;
+                    drop(inner);
+                    self.arrived.notify_one();
+                }
+            }
             // Not every thread takes it.
-            Class::Sweep => self.arrived.notify_all(),
+            Class::Sweep => self.wake_all(inner),
         }
         Ok(())
     }
@@ -166,12 +173,9 @@ impl<J: Weighed> Queue<J> {
             let limit = patient.map_or(LOOK_EVERY, |at| {
                 at.saturating_duration_since(Instant::now())
             });
-            inner.waiting += 1;
-            let woken = self.arrived.wait_timeout(inner, limit);
-            let (guard, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
-            inner = guard;
-            inner.waiting -= 1;
-            waited = patient.is_none() && timeout.timed_out();
+            let timed_out;
+            (inner, timed_out) = self.wait(inner, Some(limit));
+            waited = patient.is_none() && timed_out;
         }
     }
 
@@ -189,19 +193,46 @@ impl<J: Weighed> Queue<J> {
                 Wait::Until(at) => at.saturating_duration_since(Instant::now()),
                 Wait::Called => LOOK_EVERY,
             };
-            inner.waiting += 1;
-            let woken = self.arrived.wait_timeout(inner, limit);
-            (inner, _) = woken.unwrap_or_else(PoisonError::into_inner);
-            inner.waiting -= 1;
+            (inner, _) = self.wait(inner, Some(limit));
         }
     }
 
     /// Has whoever waits in `take_more` look again.
     pub(crate) fn nudge(&self) {
-        let waits = lock(&self.inner).waiting > 0;
-        if waits {
-            self.arrived.notify_all();
+        let inner = lock(&self.inner);
+        if inner.waiting > inner.woken {
+            self.wake_all(inner);
         }
+    }
+
+    fn wake_all(&self, mut inner: MutexGuard<'_, Inner<J>>) {
+        inner.woken = inner.waiting;
+        drop(inner);
+        self.arrived.notify_all();
+    }
+
+    /// Waits to be woken; says whether that took as long as it may.
+    fn wait<'a>(
+        &self,
+        mut inner: MutexGuard<'a, Inner<J>>,
+        limit: Option<Duration>,
+    ) -> (MutexGuard<'a, Inner<J>>, bool) {
+        inner.waiting += 1;
+        let (mut inner, timed_out) = match limit {
+            Some(limit) => {
+                let woken = self.arrived.wait_timeout(inner, limit);
+                let (inner, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
+                (inner, timeout.timed_out())
+            }
+            None => {
+                let woken = self.arrived.wait(inner);
+                (woken.unwrap_or_else(PoisonError::into_inner), false)
+            }
+        };
+        inner.waiting -= 1;
+        // One whose time was up may count for another that is on its way: then that is woken twice.
+        inner.woken = inner.woken.saturating_sub(1);
+        (inner, timed_out)
     }
 
     /// The next job; none once the queue is closed and empty. Sweeps come last, and only to who
@@ -220,10 +251,7 @@ impl<J: Weighed> Queue<J> {
             if inner.closing {
                 return None;
             }
-            inner.waiting += 1;
-            let woken = self.arrived.wait(inner);
-            inner = woken.unwrap_or_else(PoisonError::into_inner);
-            inner.waiting -= 1;
+            (inner, _) = self.wait(inner, None);
         }
     }
 

@@ -17,17 +17,18 @@ use rusqlite::types::ValueRef;
 
 use crate::sqlite::fault::{Fault, Unreadable};
 
-pub(crate) const PENDING: i64 = 0;
+/// Pending, and tried before.
+pub(crate) const RETRYING: i64 = 0;
 pub(crate) const DELIVERED: i64 = 1;
 pub(crate) const EXHAUSTED: i64 = 2;
 pub(crate) const CANCELLED: i64 = 3;
-/// Pending, never tried, and due since it was accepted.
-pub(crate) const FRESH: i64 = 4;
+/// Pending and never tried. A fresh delivery counts as one, too, and has no row.
+pub(crate) const UNTRIED: i64 = 4;
 
 /// How a state is written down that an attempt led to.
 pub(crate) fn state_number(state: State) -> (i64, Option<i64>) {
     match state {
-        State::Pending => (PENDING, None),
+        State::Pending => (RETRYING, None),
         State::Delivered => (DELIVERED, None),
         State::Exhausted => (EXHAUSTED, None),
         State::Cancelled(cause) => (CANCELLED, Some(cause_number(cause))),
@@ -36,7 +37,7 @@ pub(crate) fn state_number(state: State) -> (i64, Option<i64>) {
 
 pub(crate) fn state(number: i64, cause: Option<i64>) -> Result<State, Unreadable> {
     match (number, cause) {
-        (PENDING | FRESH, None) => Ok(State::Pending),
+        (RETRYING | UNTRIED, None) => Ok(State::Pending),
         (DELIVERED, None) => Ok(State::Delivered),
         (EXHAUSTED, None) => Ok(State::Exhausted),
         (CANCELLED, Some(cause)) => CancelCause::ALL

@@ -4,51 +4,83 @@
 //! delivery is still pending in the same round. An attempt that comes late is written down all
 //! the same, and a success counts even then.
 
-use model::attempt::{Attempt, Outcome};
+use model::attempt::{Answer, Attempt, Failure, Outcome};
 use model::contract::Settlement;
 use model::delivery::State;
 use model::id::DeliveryId;
 use model::time::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{CachedStatement, OptionalExtension, params};
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::standings::{CameTo, Fared};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{envelopes, rows, webhooks};
+use crate::sqlite::{envelopes, fresh, rows, webhooks};
 
-// A settlement that was written before finds one more attempt than it names. Without `returning`,
-// which costs more than all the rest: it makes a table of its own. An attempt ahead of its time
-// takes nothing from the round's schedule.
-const SETTLE: &str = "
+// Of a fresh delivery: the one write that most deliveries are.
+const FIRST: &str = "
+    insert into delivery
+      (webhook_id, notification_id, state, cause, round, attempts, round_start, round_began_at,
+       due_at, ended_at, began_at, duration_ms, envelope_id, status, failure, detail, headers,
+       answer_id, body_end, next_due_at, body)
+    values (?2, ?1, ?3, ?4, 1, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+      ?19)";
+// An attempt ahead of its time takes nothing from the round's schedule.
+const NEXT: &str = "
     update delivery
-    set state = ?5, cause = ?6, attempts = attempts + 1, round_began_at = ?7, due_at = ?8,
-      ended_at = ?9, round_start = round_start + ?10
-    where notification_id = ?1 and webhook_id = ?2 and state in (0, 4) and round = ?3
-      and attempts = ?4";
-const IS_WRITTEN: &str = "
-    select exists (
-      select 1 from attempt
-      where notification_id = ?1 and webhook_id = ?2 and number > ?3 and began_at = ?4)
+    set state = ?3, cause = ?4, attempts = attempts + 1, round_start = round_start + ?5,
+      round_began_at = ?6, due_at = ?7, ended_at = ?8,
+      began_at = ?9, duration_ms = ?10, envelope_id = ?11, status = ?12, failure = ?13,
+      detail = ?14, headers = ?15, answer_id = ?16, body_end = ?17, next_due_at = ?18, body = ?19
+    where notification_id = ?1 and webhook_id = ?2";
+// What was the latest attempt until now.
+const MOVE: &str = "
+    insert into attempt
+      (notification_id, webhook_id, number, began_at, duration_ms, envelope_id, status, failure,
+       detail, headers, answer_id, body_end, next_due_at, body)
+    select notification_id, webhook_id, attempts, began_at, duration_ms, envelope_id, status,
+      failure, detail, headers, answer_id, body_end, next_due_at, body
+    from delivery
+    where notification_id = ?1 and webhook_id = ?2 and began_at is not null";
+const STANDS: &str = "
+    select state in (0, 4) and round = ?3 and attempts = ?4,
+      (attempts > ?4 and began_at = ?5) or exists (
+        select 1 from attempt
+        where notification_id = ?1 and webhook_id = ?2 and number > ?4 and began_at = ?5)
     from delivery
     where notification_id = ?1 and webhook_id = ?2";
 // A late attempt belongs to a round that is over, so it takes nothing from this one's schedule.
-const COUNT_LATE: &str = "
+const LATE: &str = "
     update delivery
-    set attempts = attempts + 1,
-      round_start = round_start + iif(round = ?3, 0, 1)
-    where notification_id = ?1 and webhook_id = ?2
-    returning attempts";
+    set state = iif(state = 4, 0, state), attempts = attempts + 1,
+      round_start = round_start + iif(round = ?3, 0, 1),
+      began_at = ?4, duration_ms = ?5, envelope_id = ?6, status = ?7, failure = ?8, detail = ?9,
+      headers = ?10, answer_id = ?11, body_end = ?12, next_due_at = null, body = ?13
+    where notification_id = ?1 and webhook_id = ?2";
 const LATE_SUCCESS: &str = "
     update delivery
     set state = 1, cause = null, round_began_at = null, due_at = null, ended_at = ?3
     where notification_id = ?1 and webhook_id = ?2 and state <> 1";
-const ADD_ATTEMPT: &str = "
-    insert into attempt
-      (notification_id, webhook_id, number, began_at, duration_ms, envelope_id, status, failure,
-       detail, headers, answer_id, body, body_end, next_due_at)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
-pub(crate) const STATEMENTS: &[&str] = &[SETTLE, IS_WRITTEN, COUNT_LATE, LATE_SUCCESS, ADD_ATTEMPT];
+pub(crate) const STATEMENTS: &[&str] = &[FIRST, NEXT, MOVE, STANDS, LATE, LATE_SUCCESS];
+
+/// What a delivery in the store makes of a settlement.
+enum Stands {
+    /// It is pending in the same round, and its next attempt is this one.
+    InTime,
+    /// The attempt is one more than was to be.
+    Late,
+    /// Nothing is to be written: it is gone, or this was written before and the answer lost.
+    Not,
+}
+
+/// An attempt as it is written down.
+struct Written<'a> {
+    attempt: &'a Attempt,
+    answer: Option<&'a Answer>,
+    failure: Option<&'a Failure>,
+    envelope: i64,
+    answer_id: Option<i64>,
+}
 
 pub(crate) fn settle(tx: &mut Tx<'_>, batch: &[Settlement]) -> Result<(), Fault> {
     let mut fared = Fared::default();
@@ -63,14 +95,20 @@ fn settle_one<'a>(
     settlement: &'a Settlement,
     fared: &mut Fared<'a>,
 ) -> Result<(), Fault> {
-    if let Some(number) = settle_in_time(tx, settlement)? {
-        let next_due_at = settlement.next.due_at;
-        add_attempt(tx, settlement.id, number, &settlement.attempt, next_due_at)?;
+    let is_first = (settlement.round, settlement.attempts) == (1, 0);
+    if is_first && fresh::take(tx, settlement.id)? {
+        settle_in_time(tx, settlement, FIRST)?;
         fared.add(settlement, CameTo::of(settlement.next.state));
-    } else if let Some(came_to) = settle_late(tx, settlement)? {
-        fared.add(settlement, came_to);
     } else {
-        return Ok(());
+        match stands(tx, settlement)? {
+            Stands::Not => return Ok(()),
+            Stands::InTime => {
+                move_latest(tx, settlement.id)?;
+                settle_in_time(tx, settlement, NEXT)?;
+                fared.add(settlement, CameTo::of(settlement.next.state));
+            }
+            Stands::Late => fared.add(settlement, settle_late(tx, settlement)?),
+        }
     }
     if let Some(until) = settlement.next.pauses_until {
         webhooks::pause(tx, settlement, until)?;
@@ -81,24 +119,60 @@ fn settle_one<'a>(
     Ok(())
 }
 
-/// The number of the attempt, if the delivery was pending in its round.
-fn settle_in_time(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Option<u32>, Fault> {
+fn stands(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Stands, Fault> {
+    let id = settlement.id;
+    let found: Option<(bool, Option<bool>)> = tx
+        .hot
+        .get(tx.conn, STANDS)?
+        .query_row(
+            params![
+                id.notification.0,
+                id.webhook.0,
+                settlement.round,
+                settlement.attempts,
+                settlement.attempt.began_at.as_millis(),
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    Ok(match found {
+        // A settlement that was written before finds one more attempt than it names.
+        Some((_, Some(true))) => Stands::Not,
+        Some((true, _)) => Stands::InTime,
+        Some((false, _)) => Stands::Late,
+        // Fresh, and yet tried before: a backup was put back, or the like.
+        None if fresh::put_off(tx, id, settlement.ended_at)? => Stands::Late,
+        None => Stands::Not,
+    })
+}
+
+/// Writes down an attempt that the delivery waited for, by `FIRST` or `NEXT`.
+fn settle_in_time(
+    tx: &mut Tx<'_>,
+    settlement: &Settlement,
+    sql: &'static str,
+) -> Result<(), Fault> {
+    let written = Written::of(tx, &settlement.attempt)?;
     let next = &settlement.next;
     let (state, cause) = rows::state_number(next.state);
     let ended = next.state.is_end();
-    let settled = tx.hot.get(tx.conn, SETTLE)?.execute(params![
-        settlement.id.notification.0,
-        settlement.id.webhook.0,
-        settlement.round,
-        settlement.attempts,
-        state,
-        cause,
-        (!ended).then_some(next.round_began_at.as_millis()),
-        due_at(settlement),
-        ended.then_some(settlement.ended_at.as_millis()),
-        next.ahead,
-    ])?;
-    Ok((settled > 0).then_some(settlement.attempts.saturating_add(1)))
+    let statement = tx.hot.get(tx.conn, sql)?;
+    statement.raw_bind_parameter(1, settlement.id.notification.0)?;
+    statement.raw_bind_parameter(2, settlement.id.webhook.0)?;
+    statement.raw_bind_parameter(3, state)?;
+    statement.raw_bind_parameter(4, cause)?;
+    statement.raw_bind_parameter(5, next.ahead)?;
+    let began_at = (!ended).then_some(next.round_began_at.as_millis());
+    statement.raw_bind_parameter(6, began_at)?;
+    statement.raw_bind_parameter(7, due_at(settlement))?;
+    let ended_at = ended.then_some(settlement.ended_at.as_millis());
+    statement.raw_bind_parameter(8, ended_at)?;
+    written.bind(statement, 9)?;
+    let next_due_at = next.due_at.map(Timestamp::as_millis);
+    statement.raw_bind_parameter(18, next_due_at)?;
+    statement.raw_bind_parameter(19, written.body())?;
+    statement.raw_execute()?;
+    Ok(())
 }
 
 /// When a delivery is due that stays pending: the schedule names a time, else at once.
@@ -108,78 +182,81 @@ fn due_at(settlement: &Settlement) -> Option<i64> {
     (!next.state.is_end()).then_some(due_at.as_millis())
 }
 
-/// Nothing is to be written for a delivery that is gone, nor for a settlement that was written
-/// before, whose answer was lost.
-fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Option<CameTo>, Fault> {
-    let id = settlement.id;
-    let (notification, webhook) = (id.notification.0, id.webhook.0);
-    let began_at = settlement.attempt.began_at.as_millis();
-    let written: Option<bool> = tx
-        .conn
-        .prepare_cached(IS_WRITTEN)?
-        .query_row(
-            params![notification, webhook, settlement.attempts, began_at],
-            |row| row.get(0),
-        )
-        .optional()?;
-    if written != Some(false) {
-        return Ok(None);
+fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<CameTo, Fault> {
+    let keys = (settlement.id.notification.0, settlement.id.webhook.0);
+    move_latest(tx, settlement.id)?;
+    let written = Written::of(tx, &settlement.attempt)?;
+    let statement = tx.hot.get(tx.conn, LATE)?;
+    statement.raw_bind_parameter(1, keys.0)?;
+    statement.raw_bind_parameter(2, keys.1)?;
+    statement.raw_bind_parameter(3, settlement.round)?;
+    written.bind(statement, 4)?;
+    statement.raw_bind_parameter(13, written.body())?;
+    statement.raw_execute()?;
+    if settlement.next.state != State::Delivered {
+        return Ok(CameTo::Nothing);
     }
-    let number = tx
-        .conn
-        .prepare_cached(COUNT_LATE)?
-        .query_row(params![notification, webhook, settlement.round], |row| {
-            row.get(0)
-        })?;
-    add_attempt(tx, id, number, &settlement.attempt, None)?;
-    let mut ended = 0;
-    if settlement.next.state == State::Delivered {
-        ended = tx.conn.prepare_cached(LATE_SUCCESS)?.execute(params![
-            notification,
-            webhook,
-            settlement.ended_at.as_millis()
-        ])?;
-    }
-    Ok(Some(match ended {
+    let ended_at = settlement.ended_at.as_millis();
+    let mut success = tx.conn.prepare_cached(LATE_SUCCESS)?;
+    Ok(match success.execute((keys.0, keys.1, ended_at))? {
         0 => CameTo::Nothing,
         _ => CameTo::Delivered,
-    }))
+    })
 }
 
-fn add_attempt(
-    tx: &mut Tx<'_>,
-    id: DeliveryId,
-    number: u32,
-    attempt: &Attempt,
-    next_due_at: Option<Timestamp>,
-) -> Result<(), Fault> {
-    let envelope = envelopes::intern(tx, attempt)?;
-    let (answer, failure) = match &attempt.outcome {
-        Outcome::Answered(answer) => (Some(answer), None),
-        Outcome::Failed(failure) => (None, Some(failure)),
-    };
-    let answer_id = match answer {
-        Some(answer) => envelopes::intern_answer(tx, &answer.headers)?,
-        None => None,
-    };
-    let headers = answer.filter(|_| answer_id.is_none());
-    tx.hot.get(tx.conn, ADD_ATTEMPT)?.execute(params![
-        id.notification.0,
-        id.webhook.0,
-        number,
-        attempt.began_at.as_millis(),
-        attempt.duration_ms,
-        envelope,
-        answer.map(|answer| answer.status),
-        failure.map(|failure| rows::failure_number(failure.kind)),
-        failure
-            .map(|failure| failure.detail.as_str())
-            .filter(|detail| !detail.is_empty()),
-        headers.and_then(|answer| rows::blob(&answer.headers.0)),
-        answer_id,
-        answer.and_then(|answer| rows::blob(&answer.body)),
-        answer.and_then(|answer| rows::body_end_number(answer.body_end)),
-        next_due_at.map(Timestamp::as_millis),
-    ])?;
+/// The latest attempt makes room for the next, if there is one.
+fn move_latest(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), Fault> {
+    let keys = [id.notification.0, id.webhook.0];
+    tx.hot.get(tx.conn, MOVE)?.execute(keys)?;
     Ok(())
+}
+
+impl<'a> Written<'a> {
+    fn of(tx: &mut Tx<'_>, attempt: &'a Attempt) -> Result<Self, Fault> {
+        let (answer, failure) = match &attempt.outcome {
+            Outcome::Answered(answer) => (Some(answer), None),
+            Outcome::Failed(failure) => (None, Some(failure)),
+        };
+        Ok(Self {
+            attempt,
+            answer,
+            failure,
+            envelope: envelopes::intern(tx, attempt)?,
+            answer_id: match answer {
+                Some(answer) => envelopes::intern_answer(tx, &answer.headers)?,
+                None => None,
+            },
+        })
+    }
+
+    /// Binds `began_at, duration_ms, envelope_id, status, failure, detail, headers, answer_id,
+    /// body_end` from parameter `from` on.
+    fn bind(&self, statement: &mut CachedStatement<'_>, from: usize) -> Result<(), Fault> {
+        let Self {
+            attempt,
+            answer,
+            failure,
+            ..
+        } = self;
+        let detail = failure.map(|failure| failure.detail.as_str());
+        // Those in an envelope are not written again.
+        let headers = answer.filter(|_| self.answer_id.is_none());
+        let headers = headers.and_then(|answer| rows::blob(&answer.headers.0));
+        let body_end = answer.and_then(|answer| rows::body_end_number(answer.body_end));
+        let failure = failure.map(|failure| rows::failure_number(failure.kind));
+        statement.raw_bind_parameter(from, attempt.began_at.as_millis())?;
+        statement.raw_bind_parameter(from + 1, attempt.duration_ms)?;
+        statement.raw_bind_parameter(from + 2, self.envelope)?;
+        statement.raw_bind_parameter(from + 3, answer.map(|answer| answer.status))?;
+        statement.raw_bind_parameter(from + 4, failure)?;
+        statement.raw_bind_parameter(from + 5, detail.filter(|detail| !detail.is_empty()))?;
+        statement.raw_bind_parameter(from + 6, headers)?;
+        statement.raw_bind_parameter(from + 7, self.answer_id)?;
+        statement.raw_bind_parameter(from + 8, body_end)?;
+        Ok(())
+    }
+
+    fn body(&self) -> Option<&[u8]> {
+        self.answer.and_then(|answer| rows::blob(&answer.body))
+    }
 }

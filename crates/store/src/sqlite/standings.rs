@@ -36,18 +36,18 @@ const LATEST: &str = "
     where webhook_id = ?1";
 const EARLIEST: &str = "
     select due_at from delivery indexed by delivery_due
-    where state = 0 and webhook_id = ?1
+    where state in (0, 4) and webhook_id = ?1
     order by due_at
     limit 1";
 const EARLIEST_FRESH: &str = "
-    select n.accepted_at from delivery d indexed by delivery_fresh
-    join notification n on n.id = d.notification_id
-    where d.state = 4 and d.webhook_id = ?1
-    order by d.notification_id
+    select n.accepted_at from fresh f
+    join notification n on n.id = f.notification_id
+    where f.webhook_id = ?1
+    order by f.notification_id
     limit 1";
 const RETRYING: &str = "
-    select notification_id from delivery indexed by delivery_retrying
-    where state = 0 and attempts > 0 and webhook_id = ?1
+    select notification_id from delivery indexed by delivery_state
+    where state <> 1 and state = 0 and webhook_id = ?1
     limit 1";
 const TALLIES: &str = "
     select hour, delivered, retried, failed from tally

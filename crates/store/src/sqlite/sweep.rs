@@ -13,87 +13,72 @@ use serde_json::{Value, json};
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{rows, standings, webhooks};
+use crate::sqlite::{fresh, rows, standings, webhooks};
 
-const CANCEL_FRESH: &str = "
-    update delivery
-    set state = 3, cause = ?2, ended_at = ?3
-    where (webhook_id, notification_id) in (
-      select webhook_id, notification_id from delivery indexed by delivery_fresh
-      where state = 4 and webhook_id = ?1
-      limit ?4)";
-const CANCEL_RETRIED: &str = "
+const CANCEL: &str = "
     update delivery
     set state = 3, cause = ?2, round_began_at = null, due_at = null, ended_at = ?3
     where (webhook_id, notification_id) in (
       select webhook_id, notification_id from delivery indexed by delivery_due
-      where state = 0 and webhook_id = ?1
+      where state in (0, 4) and webhook_id = ?1
       limit ?4)";
 const FIND: &str = "
-    select d.state, d.cause, iif(d.state = 4, n.accepted_at, d.due_at)
-    from delivery d join notification n on n.id = d.notification_id
-    where d.notification_id = ?1 and d.webhook_id = ?2";
+    select state, cause, due_at from delivery
+    where notification_id = ?1 and webhook_id = ?2
+    union all
+    select 4, null, n.accepted_at from fresh f
+    join notification n on n.id = f.notification_id
+    where f.notification_id = ?1 and f.webhook_id = ?2";
 pub(crate) const AGAIN: &str = "
     update delivery
-    set state = 0, cause = null, round = round + 1, round_start = attempts,
+    set state = iif(attempts = 0, 4, 0), cause = null, round = round + 1, round_start = attempts,
       round_began_at = null, due_at = ?3, ended_at = null
     where notification_id = ?1 and webhook_id = ?2";
 pub(crate) const SOONER: &str = "
-    update delivery set state = 0, due_at = ?3
+    update delivery set due_at = ?3
     where notification_id = ?1 and webhook_id = ?2";
 const EXHAUSTED: &str = "
-    select notification_id from delivery indexed by delivery_exhausted
-    where state = 2 and webhook_id = ?1 and ended_at <= ?2
+    select notification_id from delivery indexed by delivery_state
+    where state <> 1 and state = 2 and webhook_id = ?1 and ended_at <= ?2
     order by notification_id
     limit ?3";
 const CANCELLED: &str = "
-    select notification_id from delivery indexed by delivery_cancelled
-    where state = 3 and webhook_id = ?1 and ended_at <= ?2
+    select notification_id from delivery indexed by delivery_state
+    where state <> 1 and state = 3 and webhook_id = ?1 and ended_at <= ?2
     order by notification_id
     limit ?3";
 // Not what was tried since the asking began: it would be found again by every step.
 const RETRYING: &str = "
-    select d.notification_id
-    from delivery d indexed by delivery_due
-    join attempt a on a.notification_id = d.notification_id
-      and a.webhook_id = d.webhook_id and a.number = d.attempts
-    where d.state = 0 and d.webhook_id = ?1 and d.due_at > ?4 and a.began_at <= ?2
-    order by d.due_at
+    select notification_id
+    from delivery indexed by delivery_due
+    where state in (0, 4) and webhook_id = ?1 and due_at > ?4 and began_at <= ?2
+    order by due_at
     limit ?3";
 
-pub(crate) const STATEMENTS: &[&str] = &[
-    CANCEL_FRESH,
-    CANCEL_RETRIED,
-    FIND,
-    AGAIN,
-    SOONER,
-    EXHAUSTED,
-    CANCELLED,
-    RETRYING,
-];
+pub(crate) const STATEMENTS: &[&str] =
+    &[CANCEL, FIND, AGAIN, SOONER, EXHAUSTED, CANCELLED, RETRYING];
 
 /// Cancels what a webhook has pending, one step of it.
 pub(crate) fn cancel_pending(
-    tx: &Tx<'_>,
+    tx: &mut Tx<'_>,
     webhook: WebhookId,
     cause: DisabledCause,
     at: Timestamp,
 ) -> Result<usize, Fault> {
-    let cause = rows::cause_number(rows::cancel_cause(cause));
-    let mut cancelled = 0;
-    for sql in [CANCEL_RETRIED, CANCEL_FRESH] {
-        cancelled += tx.conn.prepare_cached(sql)?.execute(params![
-            webhook.0,
-            cause,
-            at.as_millis(),
-            bound(limits::SWEEP_ROWS_MAX.saturating_sub(cancelled)),
-        ])?;
-    }
+    let cause = rows::cancel_cause(cause);
+    let mut cancelled = tx.conn.prepare_cached(CANCEL)?.execute(params![
+        webhook.0,
+        rows::cause_number(cause),
+        at.as_millis(),
+        bound(limits::SWEEP_ROWS_MAX),
+    ])?;
+    let room = bound(limits::SWEEP_ROWS_MAX.saturating_sub(cancelled));
+    cancelled += fresh::cancel_some(tx, webhook, cause, at, room)?;
     standings::count_failed(tx, webhook, at, cancelled)?;
     Ok(cancelled)
 }
 
-pub(crate) fn cancel(tx: &Tx<'_>, webhook: WebhookId, at: Timestamp) -> Result<usize, Fault> {
+pub(crate) fn cancel(tx: &mut Tx<'_>, webhook: WebhookId, at: Timestamp) -> Result<usize, Fault> {
     let stored = webhooks::find_any(tx.conn, webhook)?;
     match stored.and_then(|webhook| webhook.disabled) {
         Some(disabled) => cancel_pending(tx, webhook, disabled.cause, at),
@@ -125,6 +110,7 @@ fn requeue_one(
     enabled: bool,
     at: Timestamp,
 ) -> Result<Requeued, Fault> {
+    fresh::list(tx)?;
     let keys = (id.notification.0, id.webhook.0);
     let found: Option<(i64, Option<i64>, Option<i64>)> = tx
         .conn
@@ -141,15 +127,17 @@ fn requeue_one(
         count: 1,
         more: false,
     };
-    let sql = match rows::state(state, cause)? {
+    let change = match rows::state(state, cause)? {
         // Due already: it is as good as asked for.
         State::Pending if due_at.is_some_and(|due_at| due_at <= at.as_millis()) => return Ok(done),
-        State::Pending => SOONER,
-        State::Delivered | State::Exhausted | State::Cancelled(_) => AGAIN,
+        State::Pending if fresh::put_off(tx, id, at)? => None,
+        State::Pending => Some(SOONER),
+        State::Delivered | State::Exhausted | State::Cancelled(_) => Some(AGAIN),
     };
-    tx.conn
-        .prepare_cached(sql)?
-        .execute((keys.0, keys.1, at.as_millis()))?;
+    if let Some(sql) = change {
+        let mut change = tx.conn.prepare_cached(sql)?;
+        change.execute((keys.0, keys.1, at.as_millis()))?;
+    }
     note(tx, ask, at, json!({ "delivery": id.to_string() }))?;
     Ok(done)
 }

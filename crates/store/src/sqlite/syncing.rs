@@ -68,13 +68,18 @@ pub(crate) enum Told {
 impl LogFile {
     /// Of the store at `path`.
     pub(crate) fn of(path: &Path) -> Self {
-        let mut name = path.as_os_str().to_owned();
-        name.push("-wal");
         Self {
-            path: name.into(),
+            path: log_of(path),
             file: OnceLock::new(),
         }
     }
+}
+
+/// Where the write-ahead log of the store at `path` is.
+pub(crate) fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }
 
 impl Disk for LogFile {

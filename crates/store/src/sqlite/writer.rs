@@ -23,6 +23,7 @@ use crate::sqlite::envelopes::Envelopes;
 use crate::sqlite::fault::{self, Fault};
 use crate::sqlite::meters::Meters;
 use crate::sqlite::prune;
+use crate::sqlite::recent::Recent;
 
 const BEGIN: &str = "begin immediate";
 const COMMIT: &str = "commit";
@@ -96,6 +97,8 @@ pub(crate) struct Memory {
     pub(crate) events: BTreeSet<(TenantId, String)>,
     pub(crate) envelopes: Envelopes,
     pub(crate) wanted: Wanted,
+    /// Notifications whose own rows say what is fresh of them; nothing if they are to be read.
+    pub(crate) recent: Option<Recent>,
     /// Where pruning goes on.
     pub(crate) pruned_to: Option<prune::At>,
 }
@@ -310,6 +313,7 @@ impl Writer {
             return Some(Fault::Sql(error));
         }
         let mark = notes.mark();
+        let recent = self.memory.recent_changes();
         let mut tx = Tx {
             conn: &self.conn,
             hot: Hot::default(),
@@ -322,10 +326,11 @@ impl Writer {
             return self.step(KEEP).err().map(Fault::Sql);
         };
         notes.back_to(&mark);
-        if !matches!(
+        let harmless = matches!(
             refused,
             Fault::Told(StoreError::Stale | StoreError::Conflict(_))
-        ) {
+        );
+        if !harmless || recent != self.memory.recent_changes() {
             // What the job remembered is rolled back with it.
             self.memory = Memory::default();
         }
@@ -401,6 +406,13 @@ pub(crate) fn log_pages(
     })
 }
 
+impl Memory {
+    /// Moves whenever a recent notification does.
+    fn recent_changes(&self) -> Option<u64> {
+        self.recent.as_ref().map(Recent::changes)
+    }
+}
+
 impl Done {
     /// Whether there is something to be made durable.
     pub(crate) fn has_written(&self) -> bool {
@@ -470,16 +482,22 @@ impl Tx<'_> {
 
     /// The id for a new notification. Of those that are given some may stay unused.
     pub(crate) fn next_id(&mut self) -> Result<i64, Fault> {
-        let latest = match self.memory.latest_id {
-            Some(latest) => latest,
-            None => self
-                .conn
-                .prepare_cached(LATEST_ID)?
-                .query_row([], |row| row.get(0))?,
-        };
-        let next: i64 = latest.saturating_add(1);
+        let next = self.latest_id()?.saturating_add(1);
         self.memory.latest_id = Some(next);
         Ok(next)
+    }
+
+    /// The id that was given last to a notification.
+    pub(crate) fn latest_id(&mut self) -> Result<i64, Fault> {
+        if let Some(latest) = self.memory.latest_id {
+            return Ok(latest);
+        }
+        let latest = self
+            .conn
+            .prepare_cached(LATEST_ID)?
+            .query_row([], |row| row.get(0))?;
+        self.memory.latest_id = Some(latest);
+        Ok(latest)
     }
 
     /// `accepted_at` of the latest notification, the epoch if there is none.

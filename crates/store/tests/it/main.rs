@@ -17,6 +17,8 @@ mod errands;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod fresh;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod history;

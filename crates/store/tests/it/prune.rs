@@ -209,7 +209,7 @@ fn an_answer_that_is_given_again_is_kept_once_and_goes_with_its_day() {
         count.unwrap()
     };
     let answers = "select count(*) from envelope where url = ''";
-    let beside = "select count(*) from attempt where headers is not null";
+    let beside = "select count(*) from delivery where headers is not null";
     for number in 1..=4 {
         let id = delivery_id(given.notified(&number.to_string(), DAY), webhook);
         given.settle(settlement(id, DAY, answered(200), delivered()));

@@ -36,6 +36,7 @@ fn every_table_is_strict() {
         "errand",
         "event",
         "failure",
+        "fresh",
         "kept_answer",
         "link",
         "member",

@@ -1,0 +1,93 @@
+//! Stopping: cancels single deliveries because somebody asked, if they are owed.
+
+use model::delivery::CancelCause;
+use model::id::{DeliveryId, TenantId, WebhookId};
+use model::limits;
+use model::time::Timestamp;
+use serde_json::json;
+
+use crate::sqlite::audit::{self, Line};
+use crate::sqlite::fault::Fault;
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{fresh, rows, standings, webhooks};
+
+const STOP: &str = "
+    update delivery
+    set state = 3, cause = ?4, round_began_at = null, due_at = null, ended_at = ?3
+    where notification_id = ?1 and webhook_id = ?2 and state in (0, 4)";
+pub(crate) const STATEMENTS: &[&str] = &[STOP];
+
+/// Names of deliveries in one audit entry.
+const NAMES_MAX: usize = 50;
+
+/// Cancels these deliveries of the tenant that are owed; answers how many.
+pub(crate) fn stop(
+    tx: &mut Tx<'_>,
+    tenant: TenantId,
+    mut asked: Vec<DeliveryId>,
+    actor: &str,
+    at: Timestamp,
+) -> Result<usize, Fault> {
+    asked.sort_by_key(|id| (id.webhook, id.notification));
+    asked.truncate(limits::SWEEP_ROWS_MAX);
+    let mut count = 0;
+    for of_webhook in asked.chunk_by(|one, other| one.webhook == other.webhook) {
+        let Some(webhook) = of_webhook.first().map(|id| id.webhook) else {
+            continue;
+        };
+        if webhooks::tenant_of(tx.conn, webhook)? == Some(tenant) {
+            count += stop_some(tx, tenant, webhook, of_webhook, actor, at)?;
+        }
+    }
+    Ok(count)
+}
+
+fn stop_some(
+    tx: &mut Tx<'_>,
+    tenant: TenantId,
+    webhook: WebhookId,
+    asked: &[DeliveryId],
+    actor: &str,
+    at: Timestamp,
+) -> Result<usize, Fault> {
+    let mut names = Vec::new();
+    let mut count = 0;
+    for id in asked {
+        if stop_one(tx, *id, at)? {
+            count += 1;
+            names.push(id.to_string());
+        }
+    }
+    if count == 0 {
+        return Ok(0);
+    }
+    names.truncate(NAMES_MAX);
+    standings::count_failed(tx, webhook, at, count)?;
+    tx.notes.changed(webhook);
+    audit::write(
+        tx,
+        &Line {
+            tenant,
+            at,
+            actor,
+            action: "deliveries.stopped",
+            webhook: Some(webhook),
+            detail: json!({ "count": count, "deliveries": names }),
+        },
+    )?;
+    Ok(count)
+}
+
+/// Cancels a delivery because somebody asked, if it is owed; answers whether it was.
+pub(crate) fn stop_one(tx: &mut Tx<'_>, id: DeliveryId, at: Timestamp) -> Result<bool, Fault> {
+    if fresh::cancel(tx, id, CancelCause::Asked, at)? {
+        return Ok(true);
+    }
+    let stopped = tx.conn.prepare_cached(STOP)?.execute((
+        id.notification.0,
+        id.webhook.0,
+        at.as_millis(),
+        rows::cause_number(CancelCause::Asked),
+    ))?;
+    Ok(stopped > 0)
+}
