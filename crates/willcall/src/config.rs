@@ -102,6 +102,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         meaning: "Connections from applications that may be open at the same time, 1 to 65536",
     },
     Setting {
+        key: "own_processors",
+        default: "true",
+        value: "true|false",
+        meaning: "Whether each thread that tasks run on stays on a processor of its own; it does not where a limit gives it fewer than there are. Turn it off where other programs are bound to some of them",
+    },
+    Setting {
         key: "log_level",
         default: "info",
         value: "error|warn|info|debug",
@@ -131,6 +137,7 @@ pub(crate) struct Config {
     pub(crate) strict_triggers: bool,
     pub(crate) lane_width: usize,
     pub(crate) flights_max: usize,
+    pub(crate) own_processors: bool,
     pub(crate) connections_max: usize,
     pub(crate) log_level: tracing::Level,
     pub(crate) log_format: LogFormat,
@@ -270,13 +277,11 @@ impl Gathered {
                 .read("action_types", |text| list(text).map(action_type).collect())?,
             kept: self.read("log_days", kept)?,
             triggers: self.read("triggers", |text| list(text).map(trigger).collect())?,
-            strict_triggers: self.read("strict_triggers", |text| {
-                text.parse()
-                    .map_err(|_| "it has to be true or false".to_owned())
-            })?,
+            strict_triggers: self.read("strict_triggers", yes_or_no)?,
             lane_width: self.count("lane_width", 1_024)?,
             flights_max: self.count("flights_max", 16_384)?,
             connections_max: self.count("connections_max", 65_536)?,
+            own_processors: self.read("own_processors", yes_or_no)?,
             log_level: self.read("log_level", |text| match text {
                 "error" => Ok(tracing::Level::ERROR),
                 "warn" => Ok(tracing::Level::WARN),
@@ -320,6 +325,11 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|item| !item.is_empty())
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_| "it has to be true or false".to_owned())
 }
 
 fn host_name(text: &str) -> Result<String, String> {

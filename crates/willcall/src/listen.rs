@@ -119,6 +119,7 @@ fn connection(
         async move { Ok::<_, Infallible>(answering.await) }
     });
     http1::Builder::new()
+        .writev(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(HEAD_BYTES_MAX)

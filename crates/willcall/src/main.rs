@@ -15,6 +15,7 @@ mod listen;
 mod serve;
 mod telemetry;
 mod terminal;
+mod threads;
 mod token;
 mod user;
 
@@ -65,7 +66,11 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let (what, matches) = matches.subcommand().unwrap_or(("", matches));
     let config = Config::load(matches)?;
     telemetry::start(config.log_level, config.log_format);
-    runtime()?.block_on(async {
+    let runtime = match name {
+        "serve" => threads::runtime(config.own_processors)?,
+        _ => runtime()?,
+    };
+    runtime.block_on(async {
         match name {
             "serve" => serve::run(config).await.map(|()| ExitCode::SUCCESS),
             "apply" => {

@@ -1,0 +1,124 @@
+//! The threads that tasks run on: as many as processors, each on one of its own.
+//!
+//! Who sends something to a socket of the same machine wakes its reader onto the own processor: the
+//! system believes that the sender is about to sleep. Ours is not, so the reader waits while another
+//! processor is idle. Threads that stay where they are do not meet this.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+
+use anyhow::{Context, Result};
+use tokio::runtime::{Builder, Runtime};
+
+/// A runtime whose threads stay on processors of their own, if that is asked for and there are as
+/// many of both: with fewer threads several programs would choose the same few processors.
+pub(crate) fn runtime(own_processors: bool) -> Result<Runtime> {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = Builder::new_multi_thread();
+    builder.enable_all().worker_threads(count);
+    let processors = allowed();
+    if !own_processors || processors.len() != count || count < 2 {
+        return build(&mut builder);
+    }
+    // Later ones are for what blocks. So that none of those overtakes a thread for tasks, all of
+    // these have started before anything runs.
+    let (started, all_started) = (AtomicUsize::new(0), Arc::new(Barrier::new(count + 1)));
+    let barrier = Arc::clone(&all_started);
+    builder.on_thread_start(move || {
+        let index = started.fetch_add(1, Ordering::Relaxed);
+        match processors.get(index) {
+            Some(processor) => {
+                stay_on(&[*processor]);
+                barrier.wait();
+            }
+            // It would stay with the thread that started it.
+            None => stay_on(&processors),
+        }
+    });
+    let runtime = build(&mut builder)?;
+    all_started.wait();
+    Ok(runtime)
+}
+
+fn build(builder: &mut Builder) -> Result<Runtime> {
+    builder
+        .build()
+        .context("the operating system gives no threads")
+}
+
+/// The processors that this process may use, as far as the system says.
+#[cfg(target_os = "linux")]
+fn allowed() -> Vec<usize> {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let allowed = sched_getaffinity(None);
+    let all = 0..CpuSet::MAX_CPU;
+    allowed.map_or(Vec::new(), |set| {
+        all.filter(|processor| set.is_set(*processor)).collect()
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allowed() -> Vec<usize> {
+    Vec::new()
+}
+
+/// Keeps the calling thread on these processors; where that is forbidden it goes where it is sent.
+#[cfg(target_os = "linux")]
+fn stay_on(processors: &[usize]) {
+    let mut set = rustix::thread::CpuSet::new();
+    processors.iter().for_each(|processor| set.set(*processor));
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+        tracing::debug!(%error, "a thread cannot stay on its processors");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stay_on(_processors: &[usize]) {}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// The processors that each thread of a runtime may use.
+    fn of_threads(runtime: &Runtime) -> Vec<Vec<usize>> {
+        let count = runtime.metrics().num_workers();
+        let all_here = Arc::new(Barrier::new(count));
+        let asked: Vec<_> = (0..count)
+            .map(|_| {
+                let all_here = Arc::clone(&all_here);
+                runtime.spawn(async move {
+                    // So that no thread answers twice.
+                    all_here.wait();
+                    allowed()
+                })
+            })
+            .collect();
+        let answers = asked.into_iter().map(|answer| runtime.block_on(answer));
+        let mut found: Vec<_> = answers.flatten().collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn each_thread_stays_on_a_processor_of_its_own_unless_that_is_not_wanted() {
+        let all = allowed();
+        let own: Vec<_> = all.iter().map(|processor| vec![*processor]).collect();
+        let shared = vec![all.clone(); all.len()];
+        let is_one_each = std::thread::available_parallelism().unwrap().get() == all.len();
+        let wanted = if is_one_each && all.len() > 1 {
+            own
+        } else {
+            shared.clone()
+        };
+        assert_eq!(of_threads(&runtime(true).unwrap()), wanted);
+        assert_eq!(of_threads(&runtime(false).unwrap()), shared);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it is about these threads")]
+    fn a_thread_for_what_blocks_may_go_anywhere() {
+        let runtime = runtime(true).unwrap();
+        let asked = runtime.spawn(async { tokio::task::spawn_blocking(allowed).await });
+        assert_eq!(runtime.block_on(asked).unwrap().unwrap(), allowed());
+    }
+}
