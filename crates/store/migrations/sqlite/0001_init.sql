@@ -205,10 +205,10 @@ create table notification (
   only integer,
   -- What its dialect needs to say later what it stood for.
   about text,
-  -- The webhooks it is for, ids with blanks between. Means something only while the notification
-  -- is later than `counted` has as `listed`: each that has no row in `delivery` is owed a fresh
-  -- delivery.
-  wanted_by text,
+  -- The webhook it is for, or several, as a text with blanks between. Means something only while
+  -- the notification is later than `counted` has as `listed`: each that has no row in `delivery`
+  -- is owed a fresh delivery.
+  wanted_by any,
   headers blob,
   body blob not null,
   digest integer,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use model::delivery::CancelCause;
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::time::Timestamp;
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::fault::{Fault, Unreadable};
@@ -70,12 +71,15 @@ pub(crate) const STATEMENTS: &[&str] = &[
 
 /// How the webhooks of a notification are written into its own row; nothing if their deliveries
 /// are to be listed.
-pub(crate) fn wanted_by(tx: &mut Tx<'_>, wanted: &[WebhookId]) -> Result<Option<String>, Fault> {
+pub(crate) fn wanted_by(tx: &mut Tx<'_>, wanted: &[WebhookId]) -> Result<Option<Value>, Fault> {
     if !recent(tx)?.has_room(wanted.len()) {
         return Ok(None);
     }
+    if let [webhook] = wanted {
+        return Ok(Some(Value::Integer(webhook.0)));
+    }
     let ids: Vec<String> = wanted.iter().map(|webhook| webhook.0.to_string()).collect();
-    Ok(Some(ids.join(" ")))
+    Ok(Some(Value::Text(ids.join(" "))))
 }
 
 /// Owes fresh deliveries of a new notification. `in_row`: its own row says so.
@@ -209,6 +213,18 @@ fn recent<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut Recent, Fault> {
     Ok(tx.memory.recent.insert(known))
 }
 
+/// The reverse of `wanted_by`.
+fn wanted(value: ValueRef<'_>) -> Option<Arc<[WebhookId]>> {
+    match value {
+        ValueRef::Integer(webhook) => Some(Arc::from([WebhookId(webhook)])),
+        ValueRef::Text(text) => {
+            let ids = str::from_utf8(text).ok()?.split_whitespace();
+            ids.map(|id| id.parse().ok().map(WebhookId)).collect()
+        }
+        ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => None,
+    }
+}
+
 fn read(conn: &Connection) -> Result<Recent, Fault> {
     let listed = conn
         .prepare_cached(LISTED)?
@@ -220,11 +236,7 @@ fn read(conn: &Connection) -> Result<Recent, Fault> {
     let mut found = unlisted.query([recent.listed()])?;
     while let Some(row) = found.next()? {
         let notification = NotificationId(row.get(0)?);
-        let wanted_by: String = row.get(1)?;
-        let webhooks = wanted_by.split_whitespace().map(str::parse);
-        let wanted: Result<Vec<i64>, _> = webhooks.collect();
-        let wanted = wanted.map_err(|_| Unreadable("list of webhooks"))?;
-        let wanted: Arc<[WebhookId]> = wanted.into_iter().map(WebhookId).collect();
+        let wanted = wanted(row.get_ref(1)?).ok_or(Unreadable("list of webhooks"))?;
         recent.add(notification.0, Arc::clone(&wanted));
         for &webhook in wanted.iter() {
             if was_tried.exists([webhook.0, notification.0])? {
