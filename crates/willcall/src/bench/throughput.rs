@@ -31,13 +31,24 @@ struct Loop {
 
 /// What one run came to.
 struct Run {
-    raw: [f64; 2],
+    raw: [Raw; 2],
     intake: f64,
     delivered: f64,
     ratio: f64,
     cpu_us: Option<f64>,
+    /// The same in calls of raw, so that it can be held against that of another machine.
+    cpu_calls: Option<f64>,
     disk_bytes: Option<f64>,
     exact: Vec<Measure>,
+}
+
+/// What the machine can do with nothing in between.
+#[derive(Clone, Copy)]
+struct Raw {
+    /// Calls in a second.
+    rate: f64,
+    /// Of sender and receiver together, for a call.
+    cpu_us: f64,
 }
 
 pub(crate) async fn one_to_one(bench: &Bench) -> Result<Scenario> {
@@ -89,10 +100,51 @@ async fn repeated(bench: &Bench, shape: &Loop) -> Result<Scenario> {
         let samples = Samples::of(runs.iter().filter_map(value));
         (samples.count() > 0).then(|| samples.median())
     };
+    let mut measures = measures(shape, &median);
+    // Of these the worst run counts.
+    let exact = runs.iter().flat_map(|run| run.exact.iter());
+    for name in ["missing", "duplicates", "body_bytes"] {
+        let same = exact.clone().filter(|measure| measure.name == name);
+        measures.extend(same.max_by(|a, b| a.value.total_cmp(&b.value)).cloned());
+    }
+    let calls = shape.notifications.div_ceil(shape.batch.max(1));
+    Ok(Scenario {
+        name: shape.name,
+        title: format!(
+            "{} notifications × {} webhook{}, {calls} calls over {CONNECTIONS} connections",
+            shape.notifications,
+            shape.webhooks,
+            if shape.webhooks == 1 { "" } else { "s" }
+        ),
+        measures,
+    })
+}
+
+/// What is known of every loop. `median` is that of what it is given of each run.
+fn measures(
+    shape: &Loop,
+    median: &dyn Fn(&dyn Fn(&Run) -> Option<f64>) -> Option<f64>,
+) -> Vec<Measure> {
     let value = |value: &dyn Fn(&Run) -> f64| median(&|run| Some(value(run))).unwrap_or(0.0);
     let mut measures = vec![
-        Measure::new("raw_before", "raw, before", value(&|run| run.raw[0]), "/s"),
-        Measure::new("raw_after", "raw, after", value(&|run| run.raw[1]), "/s"),
+        Measure::new(
+            "raw_before",
+            "raw, before",
+            value(&|run| run.raw[0].rate),
+            "/s",
+        ),
+        Measure::new(
+            "raw_after",
+            "raw, after",
+            value(&|run| run.raw[1].rate),
+            "/s",
+        ),
+        Measure::new(
+            "raw_cpu",
+            "CPU of sender and receiver for a call of raw",
+            value(&|run| run.raw_cpu_us()),
+            "µs",
+        ),
         Measure::new(
             "intake",
             "notifications accepted",
@@ -117,27 +169,22 @@ async fn repeated(bench: &Bench, shape: &Loop) -> Result<Scenario> {
         let cpu = Measure::new("cpu", "CPU of the server for a delivery", cpu, "µs");
         measures.push(cpu.at_most_if(shape.cpu_us));
     }
+    if let Some(calls) = median(&|run| run.cpu_calls) {
+        let words = "CPU of the server for a delivery, by that";
+        measures.push(Measure::new("cpu_of_raw", words, calls, "times"));
+    }
     if let Some(disk) = median(&|run| run.disk_bytes) {
         let disk = Measure::new("disk", "disk for a delivery, server stopped", disk, "B");
         measures.push(disk.at_most_if(shape.disk_bytes));
     }
-    // Of these the worst run counts.
-    let exact = runs.iter().flat_map(|run| run.exact.iter());
-    for name in ["missing", "duplicates", "body_bytes"] {
-        let same = exact.clone().filter(|measure| measure.name == name);
-        measures.extend(same.max_by(|a, b| a.value.total_cmp(&b.value)).cloned());
+    measures
+}
+
+impl Run {
+    fn raw_cpu_us(&self) -> f64 {
+        let [before, after] = self.raw;
+        f64::midpoint(before.cpu_us, after.cpu_us)
     }
-    let calls = shape.notifications.div_ceil(shape.batch.max(1));
-    Ok(Scenario {
-        name: shape.name,
-        title: format!(
-            "{} notifications × {} webhook{}, {calls} calls over {CONNECTIONS} connections",
-            shape.notifications,
-            shape.webhooks,
-            if shape.webhooks == 1 { "" } else { "s" }
-        ),
-        measures,
-    })
 }
 
 async fn run(bench: &Bench, shape: &Loop) -> Result<Run> {
@@ -177,19 +224,23 @@ async fn run(bench: &Bench, shape: &Loop) -> Result<Run> {
     let after = raw(bench, &singles).await?;
     let delivered = rate(owed, took);
     let cpu = cpu_after.zip(cpu_before);
-    Ok(Run {
+    let cpu_us = cpu.map(|(after, before)| ratio(float(after.saturating_sub(before)), float(owed)));
+    let mut run = Run {
         raw: [before, after],
         intake: rate(shape.notifications, intake),
         delivered,
-        ratio: ratio(delivered, f64::midpoint(before, after)),
-        cpu_us: cpu.map(|(after, before)| ratio(float(after.saturating_sub(before)), float(owed))),
+        ratio: ratio(delivered, f64::midpoint(before.rate, after.rate)),
+        cpu_us,
+        cpu_calls: None,
         disk_bytes,
         exact,
-    })
+    };
+    run.cpu_calls = cpu_us.map(|cpu_us| ratio(cpu_us, run.raw_cpu_us()));
+    Ok(run)
 }
 
 /// The same calls from the same sender straight at the same receiver: how many in a second.
-pub(crate) async fn raw(bench: &Bench, calls: &Arc<Vec<Ready>>) -> Result<f64> {
+async fn raw(bench: &Bench, calls: &Arc<Vec<Ready>>) -> Result<Raw> {
     let tally = Tally::new(bench.load.number, Webhooks::All(1), bench.sizes.single, 0)?;
     // On this machine, whatever is measured: it is what this machine can do.
     let here = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -201,6 +252,12 @@ pub(crate) async fn raw(bench: &Bench, calls: &Arc<Vec<Ready>>) -> Result<f64> {
     let straight = Arc::new(calls.iter().map(Ready::straight).collect::<Vec<_>>());
     let count = usize::try_from(bench.sizes.raw)?;
     let flood = Flood::prepare(&peer, straight, count, CONNECTIONS).await?;
+    let own = std::process::id();
+    let cpu_before = process::cpu_us(own)?;
     let took: Duration = flood.run().await?;
-    Ok(rate(tally.calls(), took))
+    let cpu_us = process::cpu_us(own)?.saturating_sub(cpu_before);
+    Ok(Raw {
+        rate: rate(tally.calls(), took),
+        cpu_us: ratio(float(cpu_us), float(tally.calls())),
+    })
 }
