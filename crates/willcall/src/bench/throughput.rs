@@ -120,11 +120,11 @@ async fn repeated(bench: &Bench, shape: &Loop) -> Result<Scenario> {
     })
 }
 
+/// The median over all runs of what is taken of each, as far as there is any.
+type Median<'a> = dyn Fn(&dyn Fn(&Run) -> Option<f64>) -> Option<f64> + 'a;
+
 /// What is known of every loop. `median` is that of what it is given of each run.
-fn measures(
-    shape: &Loop,
-    median: &dyn Fn(&dyn Fn(&Run) -> Option<f64>) -> Option<f64>,
-) -> Vec<Measure> {
+fn measures(shape: &Loop, median: &Median<'_>) -> Vec<Measure> {
     let value = |value: &dyn Fn(&Run) -> f64| median(&|run| Some(value(run))).unwrap_or(0.0);
     let mut measures = vec![
         Measure::new(
