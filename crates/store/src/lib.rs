@@ -25,8 +25,9 @@ pub fn open(path: &Path, meters: &mut Registry) -> Result<Arc<dyn Store>, OpenEr
     Ok(Arc::new(open::threads(path, shared, None, None)?))
 }
 
-/// In memory. Every operation runs on the calling thread when it is called, and its reply is
-/// ready at once: for tests on paused time and for simulation.
+/// In memory. Every operation runs on the calling thread, when it is called (or, if it shows
+/// deliveries, when it is first polled), and its reply is ready at once: for tests on paused time
+/// and for simulation.
 pub fn open_inline() -> Result<Arc<dyn Store>, OpenError> {
     Ok(Arc::new(open::inline()?))
 }

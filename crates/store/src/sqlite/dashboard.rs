@@ -136,19 +136,20 @@ impl Board for Sqlite {
         webhooks: Vec<WebhookId>,
         since: Timestamp,
     ) -> Reply<Vec<Standing>> {
-        self.desk.read_listed(Class::Sweep, move |conn| {
+        self.desk.read_listed(Class::Sweep, move |conn, _| {
             standings::standings(conn, tenant, &webhooks, since)
         })
     }
 
     fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage> {
-        self.desk
-            .read_listed(Class::Sweep, move |conn| log::log(conn, tenant, &query))
+        self.desk.read_listed(Class::Sweep, move |conn, listed| {
+            log::log(conn, tenant, &query, listed)
+        })
     }
 
     fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> Reply<Vec<LogRow>> {
-        self.desk.read_listed(Class::Sweep, move |conn| {
-            log::log_rows(conn, tenant, &deliveries)
+        self.desk.read_listed(Class::Sweep, move |conn, listed| {
+            log::log_rows(conn, tenant, &deliveries, listed)
         })
     }
 
@@ -157,8 +158,8 @@ impl Board for Sqlite {
         tenant: TenantId,
         query: NotificationQuery,
     ) -> Reply<Vec<NotificationRow>> {
-        self.desk.read_listed(Class::Sweep, move |conn| {
-            notifications::page(conn, tenant, &query)
+        self.desk.read_listed(Class::Sweep, move |conn, listed| {
+            notifications::page(conn, tenant, &query, listed)
         })
     }
 
@@ -189,7 +190,8 @@ impl Board for Sqlite {
         after: Option<WebhookId>,
         limit: usize,
     ) -> Reply<Vec<Bystander>> {
-        self.desk.read_listed(Class::Sweep, move |conn| {
+        self.desk.read_listed(Class::Sweep, move |conn, listed| {
+            listed.not_found(notification)?;
             past::bystanders(conn, tenant, notification, after, limit)
         })
     }
@@ -201,7 +203,7 @@ impl Board for Sqlite {
         what: ErrandKind,
         at: Timestamp,
     ) -> Reply<Count> {
-        self.desk.read_listed(Class::Sweep, move |conn| {
+        self.desk.read_listed(Class::Sweep, move |conn, _| {
             errands::count(conn, tenant, webhook, what, at)
         })
     }

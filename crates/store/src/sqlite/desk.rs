@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::sqlite::fault::{Fault, broken};
-use crate::sqlite::fresh;
+use crate::sqlite::fresh::{self, Listed};
 use crate::sqlite::grouping::Grouping;
 use crate::sqlite::moving::{LOOK_AFTER, Moving};
 use crate::sqlite::queue::{Class, Queue, Taken, Weighed, lock};
@@ -221,15 +221,19 @@ impl Desk {
         wait_for(answer)
     }
 
-    /// The same for what shows fresh deliveries: those of recent notifications are listed first.
+    /// The same for what shows deliveries: those of recent notifications are listed first, and
+    /// `work` is told up to where it sees all.
     pub(crate) fn read_listed<T, F>(self: &Arc<Self>, class: Class, work: F) -> Reply<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        F: FnOnce(&Connection, Listed) -> Result<T, Fault> + Send + 'static,
     {
-        let read = self.read(class, move |conn| match fresh::is_listed(conn)? {
-            true => work(conn).map(Ok),
-            false => Ok(Err(work)),
+        let read = self.read(class, move |conn| {
+            let listed = Listed::read(conn, true)?;
+            match listed.is_all() {
+                true => work(conn, listed).map(Ok),
+                false => Ok(Err(work)),
+            }
         });
         let desk = Arc::clone(self);
         Box::pin(async move {
@@ -237,21 +241,22 @@ impl Desk {
                 Ok(found) => return Ok(found),
                 Err(work) => work,
             };
-            desk.list().await?;
-            desk.read(class, work).await
+            let had_room = match desk.list().await {
+                Ok(()) => true,
+                Err(StoreError::Full) => false,
+                Err(error) => return Err(error),
+            };
+            let read = desk.read(class, move |conn| {
+                let listed = Listed::read(conn, had_room)?;
+                work(conn, listed)
+            });
+            read.await
         })
     }
 
-    /// Has recent notifications listed; does without where there is no room for that, or too much
-    /// to do.
+    /// Has recent notifications listed.
     pub(crate) fn list(&self) -> Reply<()> {
-        let listed = self.write_again(Class::Work, 1, fresh::list);
-        Box::pin(async move {
-            match listed.await {
-                Ok(()) | Err(StoreError::Full | StoreError::Busy) => Ok(()),
-                Err(error) => Err(error),
-            }
-        })
+        self.write_again(Class::Work, 1, fresh::list)
     }
 
     /// Whether the readers are there; that the writer is, its answer shows.

@@ -335,7 +335,7 @@ fn read_ahead(
     Ok(AheadRead { deliveries, next })
 }
 
-/// The columns of `DUE`.
+/// The first columns of `AHEAD`.
 fn delivery(row: &Row<'_>) -> Result<Due, Fault> {
     Ok(Due {
         delivery: rows::delivery(row)?,

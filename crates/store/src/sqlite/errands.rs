@@ -84,7 +84,7 @@ const COUNT_CANCELLED: &str = "
     select 1 from delivery indexed by delivery_state
     where state <> 1 and state = 3 and webhook_id = ?1
     limit ?2";
-// Only what was tried before is due later than now.
+// What is due is as good as asked for.
 const COUNT_WAITING: &str = "
     select 1 from delivery indexed by delivery_due
     where state in (0, 4) and webhook_id = ?1 and due_at > ?3

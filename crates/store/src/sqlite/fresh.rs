@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use model::contract::StoreError;
 use model::delivery::CancelCause;
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::time::Timestamp;
@@ -174,13 +175,51 @@ pub(crate) fn list(tx: &mut Tx<'_>) -> Result<(), Fault> {
     }
 }
 
-/// Whether all fresh deliveries are listed.
-pub(crate) fn is_listed(conn: &Connection) -> Result<bool, Fault> {
-    let later: Option<i64> = conn
-        .prepare_cached(LATER)?
+/// What a reader sees of all deliveries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listed {
+    /// Up to and with this notification it sees all; of later ones only what was tried.
+    pub(crate) upto: NotificationId,
+    /// There was no room on the disk to list what was accepted before.
+    lacks_room: bool,
+}
+
+impl Listed {
+    pub(crate) fn read(conn: &Connection, had_room: bool) -> Result<Self, Fault> {
+        let later: Option<i64> = conn
+            .prepare_cached(LATER)?
+            .query_row([], |row| row.get(0))
+            .optional()?;
+        let upto = match later {
+            None => i64::MAX,
+            Some(_) => listed_in(conn)?,
+        };
+        Ok(Self {
+            upto: NotificationId(upto),
+            lacks_room: !had_room,
+        })
+    }
+
+    /// Whether there is nothing that a reader would not see.
+    pub(crate) fn is_all(self) -> bool {
+        self.upto.0 == i64::MAX
+    }
+
+    /// Refuses to say of a delivery that was not found that it is not there, if that may be wrong.
+    pub(crate) fn not_found(self, id: NotificationId) -> Result<(), Fault> {
+        match self.lacks_room && id > self.upto {
+            true => Err(StoreError::Full.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+fn listed_in(conn: &Connection) -> Result<i64, Fault> {
+    let listed: Option<i64> = conn
+        .prepare_cached(LISTED)?
         .query_row([], |row| row.get(0))
         .optional()?;
-    Ok(later.is_none())
+    Ok(listed.unwrap_or(0))
 }
 
 /// Lists what is fresh of entries that were taken out, and says how far all is listed.
@@ -226,11 +265,7 @@ fn wanted(value: ValueRef<'_>) -> Option<Arc<[WebhookId]>> {
 }
 
 fn read(conn: &Connection) -> Result<Recent, Fault> {
-    let listed = conn
-        .prepare_cached(LISTED)?
-        .query_row([], |row| row.get(0))
-        .optional()?;
-    let mut recent = Recent::new(listed.unwrap_or(0));
+    let mut recent = Recent::new(listed_in(conn)?);
     let mut unlisted = conn.prepare_cached(UNLISTED)?;
     let mut was_tried = conn.prepare_cached(WAS_TRIED)?;
     let mut found = unlisted.query([recent.listed()])?;

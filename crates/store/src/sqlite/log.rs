@@ -11,6 +11,7 @@ use model::query::Status;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use crate::sqlite::fault::Fault;
+use crate::sqlite::fresh::Listed;
 use crate::sqlite::merge::{self, Direction, Merge};
 use crate::sqlite::pages::{self, Ids};
 use crate::sqlite::{catalog, notifications, rows, webhooks};
@@ -38,7 +39,13 @@ pub(crate) const STATEMENTS: &[&str] = &[ROW, STATE, HEAD, HAS_TEXT];
 /// A body of this size costs as much to search as a row to look at.
 const BODY_BYTES_A_ROW: u32 = 1_024;
 
-pub(crate) fn log(conn: &Connection, tenant: TenantId, query: &LogQuery) -> Result<LogPage, Fault> {
+/// Only of what is listed, without gaps: pages go on from the latest that was shown.
+pub(crate) fn log(
+    conn: &Connection,
+    tenant: TenantId,
+    query: &LogQuery,
+    listed: Listed,
+) -> Result<LogPage, Fault> {
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
     let webhooks = match query.webhook {
         None => merge::all_webhooks(conn, tenant)?,
@@ -49,6 +56,7 @@ pub(crate) fn log(conn: &Connection, tenant: TenantId, query: &LogQuery) -> Resu
         from: pages::id_at(conn, query.since)?.unwrap_or(0),
         to: pages::id_at(conn, query.until)?.unwrap_or(i64::MAX),
     };
+    let ids = ids.upto(listed);
     if limit == 0 || ids.from >= ids.to {
         return Ok(LogPage::default());
     }
@@ -62,7 +70,7 @@ pub(crate) fn log(conn: &Connection, tenant: TenantId, query: &LogQuery) -> Resu
     let search = search(&mut merge, &mut sieve, limit)?;
     let more = search.last.filter(|_| merge.has_more());
     let mut page = LogPage {
-        rows: log_rows(conn, tenant, &search.found)?,
+        rows: log_rows(conn, tenant, &search.found, listed)?,
         ..LogPage::default()
     };
     match (direction, query.from) {
@@ -101,18 +109,23 @@ pub(crate) fn log_rows(
     conn: &Connection,
     tenant: TenantId,
     asked: &[DeliveryId],
+    listed: Listed,
 ) -> Result<Vec<LogRow>, Fault> {
     let mut page = Vec::new();
     for id in asked.iter().take(limits::LOOKED_AT_MAX) {
         let keys = [id.notification.0, id.webhook.0, tenant.0];
-        page.extend(catalog::list(conn, ROW, keys, |row| {
+        let found = catalog::list(conn, ROW, keys, |row| {
             let target_url: String = row.get(18)?;
             Ok(LogRow {
                 row: pages::delivery_row(row)?,
                 target_url: model::target::masked(&target_url),
                 is_test: row.get(17)?,
             })
-        })?);
+        })?;
+        if found.is_empty() {
+            listed.not_found(id.notification)?;
+        }
+        page.extend(found);
     }
     Ok(page)
 }

@@ -132,7 +132,7 @@ impl Ledger for Sqlite {
 
     fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog> {
         self.desk
-            .read_listed(Class::Sweep, move |conn| due::backlog(conn, after))
+            .read_listed(Class::Sweep, move |conn, _| due::backlog(conn, after))
     }
 
     fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {
@@ -157,13 +157,10 @@ impl Ledger for Sqlite {
     }
 
     fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool> {
-        let listed = self.desk.list();
-        let desk = Arc::clone(&self.desk);
-        Box::pin(async move {
-            listed.await?;
-            let prune = desk.write(Class::Sweep, 1, move |tx| prune::prune(tx, &before, now));
-            prune.await
-        })
+        // If there is no room to list, less can be removed, and that makes room.
+        drop(self.desk.list());
+        self.desk
+            .write(Class::Sweep, 1, move |tx| prune::prune(tx, &before, now))
     }
 
     fn stop(
@@ -268,14 +265,15 @@ impl Catalog for Sqlite {
         webhook: WebhookId,
         query: DeliveryQuery,
     ) -> Reply<DeliveryPage> {
-        self.desk.read_listed(Class::Sweep, move |conn| {
-            pages::deliveries(conn, tenant, webhook, &query)
+        self.desk.read_listed(Class::Sweep, move |conn, listed| {
+            pages::deliveries(conn, tenant, webhook, &query, listed)
         })
     }
 
     fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>> {
-        self.desk
-            .read_listed(Class::Work, move |conn| pages::delivery(conn, tenant, id))
+        self.desk.read_listed(Class::Work, move |conn, listed| {
+            pages::delivery(conn, tenant, id, listed)
+        })
     }
 
     fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>> {

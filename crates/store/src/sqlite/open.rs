@@ -47,8 +47,12 @@ pub(crate) fn threads(
     pages: Option<u32>,
     disk: Option<Box<dyn Disk>>,
 ) -> Result<Sqlite, OpenError> {
-    let broken = |error: rusqlite::Error| OpenError::of(path, error);
     let (shared, writer) = on_file(path, shared)?;
+    // SQLite keeps the log beside the file that a link leads to.
+    let found = std::fs::canonicalize(path);
+    let found = found.map_err(|error| OpenError::NoAccess(path.to_owned(), error.to_string()))?;
+    let path = found.as_path();
+    let broken = |error: rusqlite::Error| OpenError::of(path, error);
     let conn = writer.conn();
     // The desk syncs the log itself, and has it moved by a thread of its own.
     conn.pragma_update(None, "synchronous", "normal")

@@ -15,6 +15,7 @@ use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::sqlite::fault::Fault;
+use crate::sqlite::fresh::Listed;
 use crate::sqlite::{catalog, rows, webhooks};
 
 const COLUMNS: &str = "
@@ -89,6 +90,7 @@ pub(crate) fn deliveries(
     tenant: TenantId,
     webhook: WebhookId,
     query: &DeliveryQuery,
+    listed: Listed,
 ) -> Result<DeliveryPage, Fault> {
     // That of a deleted webhook is still there.
     let found = webhooks::find_any(conn, webhook)?;
@@ -109,6 +111,8 @@ pub(crate) fn deliveries(
         from: id_at(conn, query.since)?.unwrap_or(0),
         to: id_at(conn, query.until)?.unwrap_or(i64::MAX),
     };
+    // Only of what is listed, without gaps: pages go on from the latest that was shown.
+    let all = all.upto(listed);
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
     let (page, direction) = match query.from {
         None => (all, Direction::Older),
@@ -139,11 +143,13 @@ pub(crate) fn delivery(
     conn: &Connection,
     tenant: TenantId,
     id: DeliveryId,
+    listed: Listed,
 ) -> Result<Option<DeliveryStory>, Fault> {
     let keys = (id.notification.0, id.webhook.0);
     let mut statement = conn.prepare_cached(STORY)?;
     let mut found = statement.query((keys.0, keys.1, tenant.0))?;
     let Some(row) = found.next()? else {
+        listed.not_found(id.notification)?;
         return Ok(None);
     };
     let mut story = DeliveryStory {
@@ -163,6 +169,10 @@ pub(crate) fn delivery(
 }
 
 impl Ids {
+    pub(crate) fn upto(self, listed: Listed) -> Self {
+        self.below(NotificationId(listed.upto.0.saturating_add(1)))
+    }
+
     pub(crate) fn below(self, id: NotificationId) -> Self {
         Self {
             to: self.to.min(id.0),

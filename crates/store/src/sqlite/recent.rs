@@ -15,7 +15,8 @@ const WEBHOOKS_MAX: usize = 64;
 const NOTIFICATIONS_MAX: usize = 8_192;
 /// Deliveries of them, tried or not.
 const DELIVERIES_MAX: usize = 16_384;
-/// So many leave at once, because it costs a write that says so.
+/// So many deliveries leave at once, because it costs a write that says so. Not more, because each
+/// that is still fresh is a write, too.
 const LEAVE_TOGETHER: usize = 512;
 
 pub(crate) struct Recent {
@@ -102,14 +103,17 @@ impl Recent {
             self.tried += 1;
         }
         let between = usize::try_from(latest.saturating_sub(self.listed)).unwrap_or(usize::MAX);
-        let count = if between >= NOTIFICATIONS_MAX {
-            self.tried.max(LEAVE_TOGETHER).min(self.entries.len())
-        } else if self.deliveries >= DELIVERIES_MAX - WEBHOOKS_MAX && self.tried >= LEAVE_TOGETHER {
-            self.tried
-        } else {
+        let is_full = self.deliveries >= DELIVERIES_MAX - WEBHOOKS_MAX;
+        if between < NOTIFICATIONS_MAX && !is_full {
             return None;
-        };
-        Some(self.take_out(count, latest))
+        }
+        let mut deliveries = 0;
+        let first = self.entries.iter().take_while(|entry| {
+            deliveries += entry.wanted.len();
+            deliveries <= LEAVE_TOGETHER
+        });
+        let count = first.count().max(self.tried).max(1);
+        Some(self.take_out(count.min(self.entries.len()), latest))
     }
 
     /// Takes out all entries, in the same way; nothing if the file says so already.

@@ -7,6 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -25,13 +26,14 @@ pub(crate) fn make(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     // While this is open nobody writes to the log.
     let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate);
     let tx = tx.map_err(|error| OpenError::of(path, error))?;
-    let made = OpenOptions::new()
-        .write(true)
-        .open(log_of(path))
-        .and_then(|mut log| fill(&mut log));
-    if let Err(error) = made {
+    let log = OpenOptions::new().write(true).open(log_of(path));
+    let broken = |error| OpenError::Broken(path.to_owned(), Arc::new(error));
+    let mut log = log.map_err(broken)?;
+    if let Err(error) = fill(&mut log) {
         tracing::debug!(%error, "no room was made for the log: it grows when it has to");
     }
+    // What a process that was killed has left in the log is told from now on.
+    log.sync_all().map_err(broken)?;
     tx.rollback().map_err(|error| OpenError::of(path, error))
 }
 
@@ -55,5 +57,5 @@ fn fill_from(log: &mut File, before: u64) -> io::Result<()> {
         }
         at += u64::try_from(written).unwrap_or(0);
     }
-    log.sync_all()
+    Ok(())
 }

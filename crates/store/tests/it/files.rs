@@ -80,6 +80,26 @@ fn a_missing_or_empty_file_becomes_a_store() {
     wait(open(&path).unwrap().pulse()).unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_store_leads_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (file, link) = (
+        elsewhere.path().join("kept.db"),
+        folder.path().join("willcall.db"),
+    );
+    drop(store::open_inline_at(&file).unwrap());
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let given = Given::on(store::open(&link, &mut Registry::default()).unwrap());
+    let webhook = given.paid_webhook();
+    let id = given.notified("1", 1);
+    wait(given.store.close()).unwrap();
+    let again = store::open_inline_at(&file).unwrap();
+    let lanes = wait(again.lanes(None, 10)).unwrap();
+    assert_eq!((id, lanes[0].webhook), (1, webhook));
+}
+
 #[test]
 fn a_missing_folder_is_named() {
     let (_folder, path) = folder();

@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use bytes::Bytes;
 use model::contract::{Requeued, StoreError, Which};
 use model::delivery::{CancelCause, State};
 use model::id::{DeliveryId, WebhookId};
+use model::notification::NewNotification;
 use model::query::{DeclaredToken, DeclaredWebhook, FreshWebhook};
 use model::tenant::{NewToken, Permissions, TokenHash, TokenKind};
 use model::webhook::NewWebhook;
@@ -276,6 +278,37 @@ fn an_attempt_that_should_not_be_possible_is_written_down_as_a_late_one() {
     let story = given.story(id);
     assert_eq!((story.row.state, story.attempts.len()), (State::Pending, 1));
     assert_eq!(due(&given, webhook), [id.notification.0]);
+}
+
+#[test]
+fn without_room_to_list_a_log_has_no_gaps_and_nothing_accepted_is_said_to_be_unknown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let given = Given::on(store::probe::open_with_room(&path, 900).unwrap());
+    let webhook = given.paid_webhook();
+    let mut latest = 0;
+    for n in 0..2_000 {
+        let new = NewNotification {
+            body: Bytes::from(vec![b'x'; 1_500]),
+            ..given.new_notification(&n.to_string(), 1)
+        };
+        match wait(given.store.accept(vec![new])) {
+            Ok(_) => latest += 1,
+            Err(error) => {
+                assert!(matches!(error, StoreError::Full), "{error}");
+                break;
+            }
+        }
+    }
+    // More than fit into the one page that there is for what is listed.
+    assert!(latest > 600, "{latest}");
+    deliver(&given, latest, webhook);
+    let read = |id| wait(given.store.delivery(given.tenant, delivery_id(id, webhook)));
+    assert!(matches!(read(latest - 1), Err(StoreError::Full)));
+    assert_eq!(read(latest).unwrap().unwrap().row.state, State::Delivered);
+    assert_eq!(given.log(webhook), []);
+    // The engine goes on.
+    assert_eq!(due(&given, webhook), (1..latest).collect::<Vec<_>>());
 }
 
 #[derive(Debug, Clone)]

@@ -51,6 +51,7 @@ const FOREIGN: &[&str] = &[
     "service_fn",
     "set_hook",
     "tracing_subscriber",
+    "worker_threads",
 ];
 
 /// `word in file`, and why it is right there.
