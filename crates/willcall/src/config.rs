@@ -103,9 +103,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "own_processors",
-        default: "true",
+        default: "false",
         value: "true|false",
-        meaning: "Whether each thread that tasks run on stays on a processor of its own; it does not where a limit gives it fewer than there are. Turn it off where other programs are bound to some of them",
+        meaning: "Whether each thread that tasks run on stays on a processor of its own: more deliveries where receivers are on the same machine and it is busy, later ones where it is not. No effect where a limit gives Willcall fewer processors than there are",
     },
     Setting {
         key: "log_level",

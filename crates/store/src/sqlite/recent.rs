@@ -11,8 +11,9 @@ use model::id::{DeliveryId, WebhookId};
 
 /// Webhooks of one notification: one bit for each.
 const WEBHOOKS_MAX: usize = 64;
-/// Notifications between the latest that is listed and the latest there is.
-const NOTIFICATIONS_MAX: usize = 8_192;
+/// Notifications between the latest that is listed and the latest there is: more than are on their
+/// way in a busy house, and few enough to be looked through for each question of the engine.
+const NOTIFICATIONS_MAX: usize = 2_048;
 /// Deliveries of them, tried or not.
 const DELIVERIES_MAX: usize = 16_384;
 /// So many deliveries leave at once, because it costs a write that says so. Not more, because each
@@ -136,7 +137,9 @@ impl Recent {
     /// What is fresh, by webhook: notifications by id.
     pub(crate) fn fresh(&self) -> BTreeMap<WebhookId, Vec<i64>> {
         let mut fresh: BTreeMap<WebhookId, Vec<i64>> = BTreeMap::new();
-        for [webhook, notification] in self.entries.iter().flat_map(Entry::fresh) {
+        let entries = self.entries.iter().skip(self.tried);
+        let some = entries.filter(|entry| entry.fresh != 0);
+        for [webhook, notification] in some.flat_map(Entry::fresh) {
             fresh
                 .entry(WebhookId(webhook))
                 .or_default()
