@@ -21,7 +21,7 @@ mod user;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::Config;
@@ -56,20 +56,17 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
     };
     if name == "demo" {
         telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto);
-        return runtime()?.block_on(demo::run(matches.get_flag("once")));
+        return threads::runtime(false)?.block_on(demo::run(matches.get_flag("once")));
     }
     if name == "bench" {
         telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto);
-        return runtime()?.block_on(bench::run(matches));
+        return threads::runtime(false)?.block_on(bench::run(matches));
     }
     // `token create`: the settings are those of the inner one.
     let (what, matches) = matches.subcommand().unwrap_or(("", matches));
     let config = Config::load(matches)?;
     telemetry::start(config.log_level, config.log_format);
-    let runtime = match name {
-        "serve" => threads::runtime(config.own_processors)?,
-        _ => runtime()?,
-    };
+    let runtime = threads::runtime(name == "serve" && config.own_processors)?;
     runtime.block_on(async {
         match name {
             "serve" => serve::run(config).await.map(|()| ExitCode::SUCCESS),
@@ -90,13 +87,6 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
                 .map(|()| ExitCode::SUCCESS),
         }
     })
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("the operating system gives no threads")
 }
 
 /// An argument's text; empty if it was not given.

@@ -1,4 +1,4 @@
-//! The threads that tasks run on: as many as processors, each on one of its own.
+//! The threads that tasks run on: as many as processors, and on request each on one of its own.
 //!
 //! Who sends something to a socket of the same machine wakes its reader onto the own processor:
 //! the system believes that the sender is about to sleep. Ours is not, so the reader waits while
@@ -15,11 +15,12 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) fn runtime(own_processors: bool) -> Result<Runtime> {
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = Builder::new_multi_thread();
-    builder.enable_all().worker_threads(count);
+    builder.enable_all();
     let processors = allowed();
     if !own_processors || processors.len() != count || count < 2 {
         return build(&mut builder);
     }
+    builder.worker_threads(count);
     // Later ones are for what blocks. So that none of those overtakes a thread for tasks, all of
     // these have started before anything runs.
     let (started, all_started) = (AtomicUsize::new(0), Arc::new(Barrier::new(count + 1)));

@@ -269,7 +269,8 @@ create table delivery (
   primary key (webhook_id, notification_id)
 ) strict, without rowid;
 
-create index delivery_due on delivery (webhook_id, due_at, notification_id)
+-- With the state, so that what only counts or looks for a time reads no row.
+create index delivery_due on delivery (webhook_id, due_at, notification_id, state)
   where state in (0, 4);
 -- For what a log is asked for, so that no page hunts through what was delivered, which most is.
 create index delivery_state on delivery (webhook_id, state, notification_id) where state <> 1;

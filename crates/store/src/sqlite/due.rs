@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{fresh, rows};
+use crate::sqlite::{fresh, notifications, rows};
 
 // Seeks over all that the lane before has pending.
 const NEXT_RETRIED: &str = "
@@ -59,7 +59,6 @@ const FRESH: &str = "
 const UNLISTED: &str = "
     select id, ?1, 1, 0, 0, null, accepted_at, headers, body, key from notification
     where id = ?2";
-const ACCEPTED_AT: &str = "select accepted_at from notification where id = ?1";
 const FRESH_AFTER: &str = "
     select n.accepted_at from fresh f
     join notification n on n.id = f.notification_id
@@ -103,7 +102,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
     RETRIED_AFTER,
     FRESH,
     UNLISTED,
-    ACCEPTED_AT,
     FRESH_AFTER,
     AHEAD,
     PENDING_RETRIED,
@@ -155,11 +153,10 @@ fn next_unlisted(
 ) -> Result<Option<LaneStart>, Fault> {
     let above = (Bound::Excluded(WebhookId(after)), Bound::Unbounded);
     let next = unlisted.range(above).next();
-    let Some((webhook, first)) = next.and_then(|(webhook, ids)| Some((*webhook, ids.first()?)))
-    else {
+    let Some((&webhook, ids)) = next else {
         return Ok(None);
     };
-    let due_at = next_at(conn, ACCEPTED_AT, [first])?;
+    let due_at = accepted_at(conn, ids.first())?;
     Ok(due_at.map(|due_at| LaneStart { webhook, due_at }))
 }
 
@@ -237,10 +234,8 @@ fn due_of(
     let next_retried = next_at(conn, RETRIED_AFTER, after)?;
     let (_, notification) = last(FRESH_AFTER);
     let next_fresh = next_at(conn, FRESH_AFTER, params![webhook, notification])?;
-    let next_unlisted = match unlisted.iter().find(|id| **id > notification) {
-        Some(id) => next_at(conn, ACCEPTED_AT, [id])?,
-        None => None,
-    };
+    let next_unlisted = unlisted.iter().find(|id| **id > notification);
+    let next_unlisted = accepted_at(conn, next_unlisted)?;
     let next_due_at = [next_retried, next_fresh, next_unlisted];
     let room = limit.saturating_sub(found.len());
     let ahead = match ask.ahead {
@@ -278,6 +273,14 @@ fn read(
         });
     }
     Ok(deliveries)
+}
+
+/// When the notification was accepted, if there is one.
+fn accepted_at(conn: &Connection, id: Option<&i64>) -> Result<Option<Timestamp>, Fault> {
+    match id {
+        Some(id) => notifications::accepted_at(conn, NotificationId(*id)),
+        None => Ok(None),
+    }
 }
 
 fn next_at(

@@ -46,3 +46,28 @@ fn no_statement_scans_or_sorts() {
     }
     drop(given);
 }
+
+#[test]
+fn counting_what_is_owed_and_looking_for_the_next_read_an_index_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    let conn = Connection::open(&path).unwrap();
+    let mut count = 0;
+    for sql in store::probe::statements() {
+        let words = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (what, _) = words
+            .split_once(" from delivery indexed by delivery_due")
+            .unwrap_or_default();
+        let columns = what.strip_prefix("select ").unwrap_or_default().split(", ");
+        let has = |column: &str| ["1", "webhook_id", "due_at", "notification_id"].contains(&column);
+        if what.is_empty() || !columns.clone().all(has) || words.contains("began_at") {
+            continue;
+        }
+        count += 1;
+        let plan = explained(&conn, &sql).join("; ");
+        assert!(plan.contains("USING COVERING INDEX"), "{plan}\n{sql}");
+    }
+    assert_eq!(count, 6);
+    drop(given);
+}

@@ -36,8 +36,6 @@ struct Run {
     delivered: f64,
     ratio: f64,
     cpu_us: Option<f64>,
-    /// The same in calls of raw, so that it can be held against that of another machine.
-    cpu_calls: Option<f64>,
     disk_bytes: Option<f64>,
     exact: Vec<Measure>,
 }
@@ -169,7 +167,9 @@ fn measures(shape: &Loop, median: &Median<'_>) -> Vec<Measure> {
         let cpu = Measure::new("cpu", "CPU of the server for a delivery", cpu, "µs");
         measures.push(cpu.at_most_if(shape.cpu_us));
     }
-    if let Some(calls) = median(&|run| run.cpu_calls) {
+    // So that it can be held against that of another machine.
+    let in_calls = |run: &Run| Some(ratio(run.cpu_us?, run.raw_cpu_us()));
+    if let Some(calls) = median(&in_calls) {
         let words = "CPU of the server for a delivery, by that";
         measures.push(Measure::new("cpu_of_raw", words, calls, "times"));
     }
@@ -225,18 +225,15 @@ async fn run(bench: &Bench, shape: &Loop) -> Result<Run> {
     let delivered = rate(owed, took);
     let cpu = cpu_after.zip(cpu_before);
     let cpu_us = cpu.map(|(after, before)| ratio(float(after.saturating_sub(before)), float(owed)));
-    let mut run = Run {
+    Ok(Run {
         raw: [before, after],
         intake: rate(shape.notifications, intake),
         delivered,
         ratio: ratio(delivered, f64::midpoint(before.rate, after.rate)),
         cpu_us,
-        cpu_calls: None,
         disk_bytes,
         exact,
-    };
-    run.cpu_calls = cpu_us.map(|cpu_us| ratio(cpu_us, run.raw_cpu_us()));
-    Ok(run)
+    })
 }
 
 /// The same calls from the same sender straight at the same receiver: how many in a second.
