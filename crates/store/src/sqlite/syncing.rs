@@ -47,6 +47,8 @@ struct Stage {
     busy: bool,
     /// When the latest group was told.
     free_since: Option<Instant>,
+    /// Threads that wait for a change.
+    waiting: usize,
     closing: bool,
     dead: bool,
 }
@@ -140,8 +142,7 @@ impl Syncing {
         }
         stage.busy = true;
         stage.next = Some(Group { number, done });
-        drop(stage);
-        self.changed.notify_all();
+        self.tell_changed(stage);
     }
 
     /// Waits for the disk here, and tells. Only while no group waits.
@@ -165,8 +166,7 @@ impl Syncing {
             let mut stage = lock(&self.stage);
             stage.busy = false;
             stage.free_since = Some(Instant::now());
-            drop(stage);
-            self.changed.notify_all();
+            self.tell_changed(stage);
             free();
             if told == Told::Doubtful {
                 return told;
@@ -187,8 +187,9 @@ impl Syncing {
 
     /// Ends the thread once it has told what it was given.
     pub(crate) fn close(&self) {
-        lock(&self.stage).closing = true;
-        self.changed.notify_all();
+        let mut stage = lock(&self.stage);
+        stage.closing = true;
+        self.tell_changed(stage);
     }
 
     /// Lets go of everybody who waits.
@@ -197,8 +198,7 @@ impl Syncing {
         stage.dead = true;
         stage.next = None;
         stage.busy = false;
-        drop(stage);
-        self.changed.notify_all();
+        self.tell_changed(stage);
     }
 
     fn finish(&self, group: Group, shared: &Shared) -> Told {
@@ -217,15 +217,26 @@ impl Syncing {
         }
         let mut stage = lock(&self.stage);
         stage.durable = stage.durable.max(number);
-        drop(stage);
-        self.changed.notify_all();
+        self.tell_changed(stage);
         done.tell(shared);
         lock(&self.stage).free_since = Some(Instant::now());
         Told::Sound
     }
 
-    fn wait<'a>(&self, stage: MutexGuard<'a, Stage>) -> MutexGuard<'a, Stage> {
+    fn wait<'a>(&self, mut stage: MutexGuard<'a, Stage>) -> MutexGuard<'a, Stage> {
+        stage.waiting += 1;
         let woken = self.changed.wait(stage);
-        woken.unwrap_or_else(PoisonError::into_inner)
+        let mut stage = woken.unwrap_or_else(PoisonError::into_inner);
+        stage.waiting -= 1;
+        stage
+    }
+
+    /// Wakes who waits. Calling the system for nobody would be most of the calls.
+    fn tell_changed(&self, stage: MutexGuard<'_, Stage>) {
+        let waiting = stage.waiting;
+        drop(stage);
+        if waiting > 0 {
+            self.changed.notify_all();
+        }
     }
 }
