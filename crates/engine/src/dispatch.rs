@@ -102,6 +102,8 @@ pub(crate) struct Dispatch {
     alarm: Pin<Box<Sleep>>,
     /// The alarm was set anew and is to be listened to.
     alarm_set: bool,
+    /// The latest turn was left to other tasks.
+    gave_way: bool,
 }
 
 /// What the loop is made from.
@@ -175,6 +177,7 @@ impl Dispatch {
             stalled_since: None,
             reported: None,
             alarm_set: true,
+            gave_way: false,
             alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
     }
@@ -267,6 +270,9 @@ impl Dispatch {
 
     /// Everything that has come is taken in one turn, so that nothing can starve the rest.
     fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.gives_way(cx) {
+            return Poll::Pending;
+        }
         let mut stirred = self.take_stop(cx);
         stirred |= self.take_settled(cx);
         stirred |= self.take_landed(cx);
@@ -283,6 +289,16 @@ impl Dispatch {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
+    }
+
+    /// An attempt that ends wakes this loop, which then runs before all tasks that wait. Once it
+    /// lets them go first: several attempts end meanwhile, and a turn costs the same for all.
+    fn gives_way(&mut self, cx: &Context<'_>) -> bool {
+        self.gave_way = !self.gave_way && self.flights.has_landed();
+        if self.gave_way {
+            cx.waker().wake_by_ref();
+        }
+        self.gave_way
     }
 
     /// Polling a timer costs more than all else that is polled here. This one belongs to one task,

@@ -177,6 +177,11 @@ impl<T: Send + 'static> Swarm<T> {
         self.running.len() - self.free.len()
     }
 
+    /// Whether one of them has ended since `poll_next` looked.
+    pub(crate) fn has_landed(&self) -> bool {
+        !self.landing.lock().ended.is_empty()
+    }
+
     /// What one of them came to. Pending while there is none. A panic goes on in the caller.
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<T> {
         if self.ended.is_empty() {
@@ -277,6 +282,10 @@ mod tests {
                     tokio::task::yield_now().await;
                     round * 5 + number
                 });
+            }
+            assert!(!swarm.has_landed());
+            while !swarm.has_landed() {
+                tokio::task::yield_now().await;
             }
             for left in (0..5).rev() {
                 told.push(poll_fn(|cx| swarm.poll_next(cx)).await);

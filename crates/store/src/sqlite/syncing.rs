@@ -32,6 +32,9 @@ pub(crate) struct LogFile {
 pub(crate) struct Syncing {
     disk: Box<dyn Disk>,
     stage: Mutex<Stage>,
+    /// Wakes the thread that waits for the disk.
+    given: Condvar,
+    /// Wakes whoever waits for that thread.
     changed: Condvar,
 }
 
@@ -47,7 +50,7 @@ struct Stage {
     busy: bool,
     /// When the latest group was told.
     free_since: Option<Instant>,
-    /// Threads that wait for a change.
+    /// Threads that wait for another to be done.
     waiting: usize,
     closing: bool,
     dead: bool,
@@ -104,6 +107,7 @@ impl Syncing {
         Self {
             disk,
             stage: Mutex::default(),
+            given: Condvar::new(),
             changed: Condvar::new(),
         }
     }
@@ -142,7 +146,8 @@ impl Syncing {
         }
         stage.busy = true;
         stage.next = Some(Group { number, done });
-        self.tell_changed(stage);
+        drop(stage);
+        self.given.notify_one();
     }
 
     /// Waits for the disk here, and tells. Only while no group waits.
@@ -158,7 +163,7 @@ impl Syncing {
                 match stage.next.take() {
                     Some(group) => break group,
                     None if stage.closing || stage.dead => return Told::Sound,
-                    None => stage = self.wait(stage),
+                    None => stage = wait(&self.given, stage),
                 }
             };
             drop(stage);
@@ -187,9 +192,8 @@ impl Syncing {
 
     /// Ends the thread once it has told what it was given.
     pub(crate) fn close(&self) {
-        let mut stage = lock(&self.stage);
-        stage.closing = true;
-        self.tell_changed(stage);
+        lock(&self.stage).closing = true;
+        self.given.notify_one();
     }
 
     /// Lets go of everybody who waits.
@@ -199,6 +203,7 @@ impl Syncing {
         stage.next = None;
         stage.busy = false;
         self.tell_changed(stage);
+        self.given.notify_one();
     }
 
     fn finish(&self, group: Group, shared: &Shared) -> Told {
@@ -225,13 +230,13 @@ impl Syncing {
 
     fn wait<'a>(&self, mut stage: MutexGuard<'a, Stage>) -> MutexGuard<'a, Stage> {
         stage.waiting += 1;
-        let woken = self.changed.wait(stage);
-        let mut stage = woken.unwrap_or_else(PoisonError::into_inner);
+        let mut stage = wait(&self.changed, stage);
         stage.waiting -= 1;
         stage
     }
 
-    /// Wakes who waits. Calling the system for nobody would be most of the calls.
+    /// Wakes who waits for another to be done. Mostly nobody does, and then the system is not
+    /// called.
     fn tell_changed(&self, stage: MutexGuard<'_, Stage>) {
         let waiting = stage.waiting;
         drop(stage);
@@ -239,4 +244,8 @@ impl Syncing {
             self.changed.notify_all();
         }
     }
+}
+
+fn wait<'a>(until: &Condvar, stage: MutexGuard<'a, Stage>) -> MutexGuard<'a, Stage> {
+    until.wait(stage).unwrap_or_else(PoisonError::into_inner)
 }
