@@ -26,10 +26,12 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
     };
     let calls = bench.calls(count, 1)?;
     let mut stage = bench.set(cast).await?;
+    let synced_before = stage.syncs().await?;
     let sent = open_loop(&stage.peer, calls, per_second, CONNECTIONS).await;
     let sent = stage.explained(sent).await?;
     stage.received(count).await?;
     stage.settled(0).await?;
+    let synced = stage.syncs().await?.zip(synced_before);
     let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
     let took = latencies(&stage, &sent, &arrivals);
     let late = Samples::of(sent.iter().map(|(_, late)| late.as_secs_f64() * 1_000.0));
@@ -50,6 +52,11 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
             "ms",
         ),
     ];
+    if let Some(((sum, number), (sum_before, number_before))) = synced {
+        let mean = ratio((sum - sum_before) * 1_000.0, number - number_before);
+        let words = "of it waiting for the disk, mean";
+        measures.push(Measure::new("sync_mean", words, mean, "ms"));
+    }
     measures.extend(stage.exactness(count, 0).await?);
     let is_own = stage.server.is_some();
     let data_dir = stage.strike().await?;

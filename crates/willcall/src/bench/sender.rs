@@ -1,14 +1,17 @@
 //! What hands notifications in: kept connections, as many as are asked for, with the same client
 //! whether Willcall or the receiver itself is at the other end.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use engine::{Dial, Limit, NetDial, Place};
+use engine::{Boxed, Dial, Limit, NetDial, Place};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -80,6 +83,13 @@ impl Line {
     }
 
     async fn open_by(dial: &NetDial, peer: &Peer) -> Result<Self> {
+        let (line, connection) = Self::connect(dial, peer).await?;
+        listen::spawn(connection);
+        Ok(line)
+    }
+
+    /// A connection, and what has to be polled for anything to be sent or received on it.
+    async fn connect(dial: &NetDial, peer: &Peer) -> Result<(Self, Boxed<'static, ()>)> {
         let place = Place {
             tls: false,
             host: peer.address.ip().to_string(),
@@ -89,13 +99,14 @@ impl Line {
         let stream = stream.map_err(|failure| anyhow!(failure.words()))?;
         let (sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        listen::spawn(async move { drop(connection.await) });
-        Ok(Self {
+        let line = Self {
             sender,
             host: peer.address.to_string().parse()?,
             peer: peer.clone(),
             used: Instant::now(),
-        })
+        };
+        // What went wrong is said to who waits for an answer.
+        Ok((line, Box::pin(async move { drop(connection.await) })))
     }
 
     /// Sends a call; anything but 2xx is an error with the answer in it.
@@ -230,8 +241,45 @@ async fn send_all(
     }
 }
 
+/// A line that is worked by whoever sends on it. So a call leaves by the thread that sends it, not
+/// by others that first have to be woken.
+struct OwnLine {
+    line: Line,
+    /// Nothing once the connection has ended.
+    connection: Option<Boxed<'static, ()>>,
+}
+
+impl OwnLine {
+    /// Sends a call, and gives the line back once it was answered.
+    async fn send(mut self, ready: Ready) -> Result<Self> {
+        self.exchange(&ready).await?;
+        Ok(self)
+    }
+
+    async fn exchange(&mut self, ready: &Ready) -> Result<Bytes> {
+        let Self { line, connection } = self;
+        let mut sending = pin!(line.send(ready));
+        poll_fn(|cx| {
+            // A call is handed over before it can be written, an answer read before it is handed
+            // over: twice, so that neither waits for the next look.
+            for _ in 0..2 {
+                if let Poll::Ready(answer) = sending.as_mut().poll(cx) {
+                    return Poll::Ready(answer);
+                }
+                let ended = |own: &mut Boxed<'static, ()>| own.as_mut().poll(cx).is_ready();
+                if connection.as_mut().is_some_and(ended) {
+                    *connection = None;
+                }
+            }
+            sending.as_mut().poll(cx)
+        })
+        .await
+    }
+}
+
 /// Sends calls on a schedule that does not wait for answers: call `n` at `n / per_second` seconds,
-/// late or not. Answers when each was meant to be sent, and the worst delay in sending one.
+/// late or not, as long as a connection is free. Answers when each was meant to be sent, and how
+/// much later it was.
 ///
 /// Waits on the calling thread, which must not be one of the runtime's own: its timers are good
 /// for a millisecond only, and what is measured is shorter.
@@ -241,27 +289,17 @@ pub(crate) async fn open_loop(
     per_second: u32,
     connections: usize,
 ) -> Result<Vec<(Instant, Duration)>> {
-    let mut queues = Vec::new();
-    let (tell, mut told) = mpsc::unbounded_channel();
-    for mut line in lines(peer, connections).await? {
-        let (queue, mut queued) = mpsc::unbounded_channel::<usize>();
-        queues.push(queue);
-        let (calls, tell) = (Arc::clone(&calls), tell.clone());
-        listen::spawn(async move {
-            let mut sent = Ok(());
-            while let (Ok(()), Some(index)) = (&sent, queued.recv().await) {
-                if let Some(call) = calls.get(index) {
-                    sent = line.send(call).await.map(drop);
-                }
-            }
-            tell.send(sent).ok();
-        });
+    let dial = NetDial::new(PrivateTargets::All, &engine::tls_config(&[])?);
+    let (free, mut freed) = mpsc::unbounded_channel();
+    for _ in 0..connections.max(1) {
+        let (line, connection) = Line::connect(&dial, peer).await?;
+        let connection = Some(connection);
+        // This end is open: the other is held here.
+        free.send(Ok(OwnLine { line, connection })).ok();
     }
-    drop(tell);
     let mut times = Vec::with_capacity(calls.len());
     let began = Instant::now();
-    let mut in_turn = (0..queues.len()).cycle();
-    for index in 0..calls.len() {
+    for (index, call) in calls.iter().enumerate() {
         let step = u32::try_from(index)?;
         let meant = began + Duration::from_secs(1) * step / per_second.max(1);
         // So that a signal to stop is noticed in between.
@@ -273,16 +311,21 @@ pub(crate) async fn open_loop(
             }
             std::thread::park_timeout(left);
         }
+        let line: Result<OwnLine> = freed.recv().await.context("all connections are gone")?;
         times.push((meant, meant.elapsed()));
-        let queue = in_turn.next().and_then(|turn| queues.get(turn));
-        // A connection that failed says so below.
-        if queue.is_none_or(|queue| queue.send(index).is_err()) {
-            break;
+        let mut sending = Box::pin(line?.send(call.clone()));
+        match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
+            Poll::Ready(sent) => drop(free.send(sent)),
+            Poll::Pending => {
+                let free = free.clone();
+                listen::spawn(async move { drop(free.send(sending.await)) });
+            }
         }
     }
-    drop(queues);
-    while let Some(sent) = told.recv().await {
-        sent?;
+    drop(free);
+    // Each line comes back once its call was answered.
+    while let Some(line) = freed.recv().await {
+        line?;
     }
     Ok(times)
 }

@@ -240,6 +240,21 @@ impl Stage<'_> {
         self.server.as_ref().map(Server::cpu_us).transpose()
     }
 
+    /// How long a server of our own has waited for the disk so far, in seconds, and how often.
+    pub(crate) async fn syncs(&self) -> Result<Option<(f64, f64)>> {
+        if self.server.is_none() {
+            return Ok(None);
+        }
+        let metrics = Line::open(&self.peer).await?.look("/metrics").await?;
+        let value = |name: &str| {
+            let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|value| value.trim().parse().ok())
+        };
+        let sum = value("willcall_store_sync_duration_seconds_sum ");
+        let count = value("willcall_store_sync_duration_seconds_count ");
+        Ok(sum.zip(count))
+    }
+
     /// What is measured of every run: that nothing was lost and nothing came twice.
     pub(crate) async fn exactness(&mut self, owed: u64, from: usize) -> Result<Vec<Measure>> {
         let delivered = self.delivered(from).await?;
