@@ -2,6 +2,7 @@
 //! the moment it was to be sent until it came to the receiver. A server that stalls is charged for
 //! everything that had to wait meanwhile.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +10,17 @@ use anyhow::Result;
 use tokio::time::Instant;
 
 use super::measure::{Samples, float, ratio};
+use super::receiver::{Receiver, Tally, Webhooks};
 use super::report::{Measure, Scenario};
-use super::sender::{Flood, Ready, open_loop};
+use super::sender::{Flood, Peer, Ready, open_loop};
 use super::sizes::{BODY_BYTES, Pace};
 use super::stage::{Bench, Cast, Stage, discard};
 
 /// Connections of the open loops: enough that none waits for another's answer.
 const CONNECTIONS: usize = 16;
+
+/// Calls that are sent straight at the receiver, to compare.
+const STRAIGHT: usize = 1_000;
 
 pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
     let Pace { per_second, count } = bench.sizes.pace;
@@ -25,6 +30,7 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
         ..Cast::default()
     };
     let calls = bench.calls(count, 1)?;
+    let straight = straight(bench, &calls, per_second).await?;
     let mut stage = bench.set(cast).await?;
     let synced_before = stage.syncs().await?;
     let sent = open_loop(&stage.peer, calls, per_second, CONNECTIONS).await;
@@ -33,7 +39,7 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
     stage.settled(0).await?;
     let synced = stage.syncs().await?.zip(synced_before);
     let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
-    let took = latencies(&stage, &sent, &arrivals);
+    let took = latencies(&stage.tally, &sent, &arrivals);
     let late = Samples::of(sent.iter().map(|(_, late)| late.as_secs_f64() * 1_000.0));
     let mut measures = vec![
         Measure::new("p50", "send to receipt, p50", took.median(), "ms").at_most(0.6),
@@ -49,6 +55,12 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
             "sent_late_p99",
             "of it the sender's own delay, p99",
             late.percentile(990),
+            "ms",
+        ),
+        Measure::new(
+            "straight_p50",
+            "the same straight at the receiver, p50",
+            straight.median(),
             "ms",
         ),
     ];
@@ -70,16 +82,29 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
     })
 }
 
+/// How long the first of these calls take at the same pace with nothing between: what this machine
+/// needs to wake who sends and who receives.
+async fn straight(bench: &Bench, calls: &[Ready], per_second: u32) -> Result<Samples> {
+    let calls: Vec<Ready> = calls.iter().take(STRAIGHT).map(Ready::straight).collect();
+    let count = u64::try_from(calls.len())?;
+    let tally = Tally::new(bench.load.number, Webhooks::All(1), count, 0)?;
+    let here = SocketAddr::from(([127, 0, 0, 1], 0));
+    let receiver = Receiver::start(here, Arc::clone(&tally)).await?;
+    let peer = Peer {
+        address: receiver.address,
+        token: bench.token.clone(),
+    };
+    let sent = open_loop(&peer, Arc::new(calls), per_second, CONNECTIONS).await?;
+    let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
+    Ok(latencies(&tally, &sent, &arrivals))
+}
+
 /// Milliseconds from the moment each was to be sent; `arrivals` has its webhook and number.
-fn latencies(
-    stage: &Stage<'_>,
-    sent: &[(Instant, Duration)],
-    arrivals: &[(usize, u64)],
-) -> Samples {
-    let began = stage.tally.began();
+fn latencies(tally: &Tally, sent: &[(Instant, Duration)], arrivals: &[(usize, u64)]) -> Samples {
+    let began = tally.began();
     let pairs = sent.iter().zip(arrivals);
     Samples::of(pairs.filter_map(|((meant, _), (webhook, number))| {
-        let came = began + stage.tally.came(*webhook, *number)?;
+        let came = began + tally.came(*webhook, *number)?;
         Some(came.saturating_duration_since(*meant).as_secs_f64() * 1_000.0)
     }))
 }
@@ -183,7 +208,7 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Sampl
     let sent = open_loop(&stage.peer, Arc::new(calls), per_second, CONNECTIONS).await;
     let sent = stage.explained(sent).await?;
     all_come(&mut stage, &arrivals).await?;
-    let took = latencies(&stage, &sent, &arrivals);
+    let took = latencies(&stage.tally, &sent, &arrivals);
     anyhow::ensure!(
         stage.tally.strange() == 0,
         "calls came that nobody expected"
