@@ -2,7 +2,6 @@
 //! the moment it was to be sent until it came to the receiver. A server that stalls is charged for
 //! everything that had to wait meanwhile.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +9,11 @@ use anyhow::Result;
 use tokio::time::Instant;
 
 use super::measure::{Samples, float, ratio};
-use super::receiver::{Receiver, Tally, Webhooks};
+use super::receiver::Tally;
 use super::report::{Measure, Scenario};
-use super::sender::{Flood, Peer, Ready, open_loop};
+use super::sender::{Flood, Ready, open_loop};
 use super::sizes::{BODY_BYTES, Pace};
-use super::stage::{Bench, Cast, Stage, discard};
+use super::stage::{Alone, Bench, Cast, Stage, discard};
 
 /// Connections of the open loops: enough that none waits for another's answer.
 const CONNECTIONS: usize = 16;
@@ -87,16 +86,10 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
 async fn straight(bench: &Bench, calls: &[Ready], per_second: u32) -> Result<Samples> {
     let calls: Vec<Ready> = calls.iter().take(STRAIGHT).map(Ready::straight).collect();
     let count = u64::try_from(calls.len())?;
-    let tally = Tally::new(bench.load.number, Webhooks::All(1), count, 0)?;
-    let here = SocketAddr::from(([127, 0, 0, 1], 0));
-    let receiver = Receiver::start(here, Arc::clone(&tally)).await?;
-    let peer = Peer {
-        address: receiver.address,
-        token: bench.token.clone(),
-    };
-    let sent = open_loop(&peer, Arc::new(calls), per_second, CONNECTIONS).await?;
+    let Alone { peer, tally, .. } = &bench.alone(count).await?;
+    let sent = open_loop(peer, Arc::new(calls), per_second, CONNECTIONS).await?;
     let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
-    Ok(latencies(&tally, &sent, &arrivals))
+    Ok(latencies(tally, &sent, &arrivals))
 }
 
 /// Milliseconds from the moment each was to be sent; `arrivals` has its webhook and number.

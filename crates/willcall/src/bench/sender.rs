@@ -77,9 +77,7 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) async fn open(peer: &Peer) -> Result<Self> {
-        // Without authorities: nothing here speaks TLS, and none are read from the disk.
-        let dial = NetDial::new(PrivateTargets::All, &engine::tls_config(&[])?);
-        Self::open_by(&dial, peer).await
+        Self::open_by(&dial()?, peer).await
     }
 
     async fn open_by(dial: &NetDial, peer: &Peer) -> Result<Self> {
@@ -171,9 +169,15 @@ impl Line {
     }
 }
 
+/// Without authorities: nothing here speaks TLS, and none are read from the disk.
+fn dial() -> Result<NetDial> {
+    let tls = engine::tls_config(&[])?;
+    Ok(NetDial::new(PrivateTargets::All, &tls))
+}
+
 /// Opens connections, in order.
 async fn lines(peer: &Peer, count: usize) -> Result<Vec<Line>> {
-    let dial = NetDial::new(PrivateTargets::All, &engine::tls_config(&[])?);
+    let dial = dial()?;
     let mut lines = Vec::with_capacity(count);
     for _ in 0..count {
         lines.push(Line::open_by(&dial, peer).await?);
@@ -289,7 +293,7 @@ pub(crate) async fn open_loop(
     per_second: u32,
     connections: usize,
 ) -> Result<Vec<(Instant, Duration)>> {
-    let dial = NetDial::new(PrivateTargets::All, &engine::tls_config(&[])?);
+    let dial = dial()?;
     let (free, mut freed) = mpsc::unbounded_channel();
     for _ in 0..connections.max(1) {
         let (line, connection) = Line::connect(&dial, peer).await?;

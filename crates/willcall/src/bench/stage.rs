@@ -63,7 +63,31 @@ pub(crate) struct Cast {
     pub(crate) by_show: bool,
 }
 
+/// A receiver with no server before it, which ends with this, and how to reach it.
+pub(crate) struct Alone {
+    pub(crate) peer: Peer,
+    pub(crate) tally: Arc<Tally>,
+    _receiver: Receiver,
+}
+
 impl Bench {
+    /// A receiver of so many notifications on this machine, whatever is measured: so is told what
+    /// it can do with nothing between.
+    pub(crate) async fn alone(&self, count: u64) -> Result<Alone> {
+        let tally = Tally::new(self.load.number, Webhooks::All(1), count, 0)?;
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        let receiver = Receiver::start(here, Arc::clone(&tally)).await?;
+        let peer = Peer {
+            address: receiver.address,
+            token: self.token.clone(),
+        };
+        Ok(Alone {
+            peer,
+            tally,
+            _receiver: receiver,
+        })
+    }
+
     /// A data folder that nobody has used.
     pub(crate) fn fresh(&self) -> PathBuf {
         let number = self.count.fetch_add(1, Ordering::Relaxed);

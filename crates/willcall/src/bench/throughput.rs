@@ -2,7 +2,6 @@
 //! settled, as a part of what the same sender does straight at the same receiver ("raw"), which is
 //! measured before and after; and what it costs the server in CPU and disk.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +10,10 @@ use tokio::time::Instant;
 
 use super::measure::{Samples, float, rate, ratio};
 use super::process;
-use super::receiver::{Receiver, Tally, Webhooks};
 use super::report::{Measure, Scenario};
-use super::sender::{Flood, Peer, Ready};
+use super::sender::{Flood, Ready};
 use super::sizes::{BATCH, CONNECTIONS, FAN_WEBHOOKS};
-use super::stage::{Bench, Cast, discard};
+use super::stage::{Alone, Bench, Cast, discard};
 use crate::assemble;
 
 /// What a call of raw costs where the bars in µs come from: two processors that make 137,000 of
@@ -244,17 +242,10 @@ async fn run(bench: &Bench, shape: &Loop) -> Result<Run> {
 
 /// The same calls from the same sender straight at the same receiver: how many in a second.
 async fn raw(bench: &Bench, calls: &Arc<Vec<Ready>>) -> Result<Raw> {
-    let tally = Tally::new(bench.load.number, Webhooks::All(1), bench.sizes.single, 0)?;
-    // On this machine, whatever is measured: it is what this machine can do.
-    let here = SocketAddr::from(([127, 0, 0, 1], 0));
-    let receiver = Receiver::start(here, Arc::clone(&tally)).await?;
-    let peer = Peer {
-        address: receiver.address,
-        token: bench.token.clone(),
-    };
+    let Alone { peer, tally, .. } = &bench.alone(bench.sizes.single).await?;
     let straight = Arc::new(calls.iter().map(Ready::straight).collect::<Vec<_>>());
     let count = usize::try_from(bench.sizes.raw)?;
-    let flood = Flood::prepare(&peer, straight, count, CONNECTIONS).await?;
+    let flood = Flood::prepare(peer, straight, count, CONNECTIONS).await?;
     let own = std::process::id();
     let cpu_before = process::cpu_us(own)?;
     let took: Duration = flood.run().await?;
