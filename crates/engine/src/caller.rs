@@ -45,7 +45,7 @@ impl Caller {
         let attempt = Attempt {
             began_at,
             duration_ms: millis(began.elapsed()),
-            url: prepared.shown_url.clone(),
+            url: Arc::clone(&prepared.shown_url),
             request_headers: prepared.recorded(&due.headers),
             outcome,
         };

@@ -334,7 +334,7 @@ impl Dispatch {
                 self.meters.refused.inc();
             }
             Poll::Ready(Ok(batch)) => {
-                for settlement in batch {
+                for settlement in batch.iter() {
                     self.lanes.settled(settlement.id, settlement.next.due_at);
                     if settlement.next.disables_webhook {
                         let now = self.clock.now();

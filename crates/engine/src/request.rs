@@ -53,7 +53,7 @@ pub(crate) struct Prepared {
     /// The number of its dialect, for counting.
     pub(crate) class: usize,
     /// The target URL without credentials.
-    pub(crate) shown_url: String,
+    pub(crate) shown_url: Arc<str>,
     pub(crate) retries_max: Option<u32>,
     /// The receiver asked not to be called before.
     pub(crate) paused_until: Option<Timestamp>,
@@ -116,7 +116,7 @@ impl Prepared {
             policy,
             tenant: target.tenant,
             class: 0,
-            shown_url: target::masked(&target.target_url),
+            shown_url: target::masked(&target.target_url).into(),
             retries_max: target.retries_max,
             paused_until: target.paused_until,
             target_url: target.target_url.clone(),

@@ -19,7 +19,7 @@ pub(crate) struct Settling {
     store: Arc<dyn Store>,
     waiting: VecDeque<Settlement>,
     /// The batch that is being written.
-    written: Vec<Settlement>,
+    written: Arc<[Settlement]>,
     asking: Asking<()>,
     batch_max: usize,
     /// What receivers said in all of these.
@@ -31,7 +31,7 @@ impl Settling {
         Self {
             store,
             waiting: VecDeque::new(),
-            written: Vec::new(),
+            written: Arc::default(),
             asking: Asking::new("outcomes of attempts"),
             batch_max: limits::SETTLE_BATCH_MAX,
             heard_bytes: 0,
@@ -69,7 +69,8 @@ impl Settling {
         }
         let count = self.waiting.len().min(self.batch_max);
         self.written = self.waiting.drain(..count).collect();
-        self.asking.ask(self.store.settle(self.written.clone()));
+        self.asking
+            .ask(self.store.settle(Arc::clone(&self.written)));
         Some(count)
     }
 
@@ -77,7 +78,7 @@ impl Settling {
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Vec<Settlement>, StoreError>> {
+    ) -> Poll<Result<Arc<[Settlement]>, StoreError>> {
         match ready!(self.asking.poll(cx)) {
             Ok(()) => {
                 self.batch_max = (self.batch_max * 2).min(limits::SETTLE_BATCH_MAX);
@@ -100,11 +101,11 @@ impl Settling {
         match error {
             StoreError::Broken(_) | StoreError::Conflict(_) | StoreError::Stale => {
                 self.batch_max = (batch.len() / 2).max(1);
-                self.waiting.extend(batch);
+                self.waiting.extend(batch.iter().cloned());
             }
             StoreError::Busy | StoreError::Full | StoreError::Unknown => {
-                for settlement in batch.into_iter().rev() {
-                    self.waiting.push_front(settlement);
+                for settlement in batch.iter().rev() {
+                    self.waiting.push_front(settlement.clone());
                 }
             }
         }

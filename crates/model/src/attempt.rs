@@ -4,6 +4,7 @@
 //! written down, and decides what happens next.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -17,7 +18,7 @@ pub struct Attempt {
     /// From the look-up of the name to the end of the answer.
     pub duration_ms: u32,
     /// What was called, without credentials.
-    pub url: String,
+    pub url: Arc<str>,
     /// What was sent, credentials masked.
     pub request_headers: Headers,
     pub outcome: Outcome,

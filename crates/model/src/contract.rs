@@ -89,7 +89,9 @@ pub trait Ledger: Send + Sync {
     /// pending in the same round keeps its state, and gets the attempt written down; a success
     /// counts even then. Disabling a webhook happens in the same transaction, with an audit
     /// entry, and cancels at most `limits::SWEEP_ROWS_MAX` pending deliveries (`cancel` the rest).
-    fn settle(&self, batch: Vec<Settlement>) -> Reply<()>;
+    ///
+    /// Shared, so that whoever asks can ask again without a copy of what receivers said.
+    fn settle(&self, batch: Arc<[Settlement]>) -> Reply<()>;
 
     /// Makes deliveries due at `at` once more; those that had ended begin a new round.
     /// For all but `One` at most `limits::SWEEP_ROWS_MAX` rows: repeat while `more`.

@@ -241,7 +241,7 @@ async fn the_request_has_its_lines_in_the_promised_order() {
          Authorization: Basic dXNlcjpwdw==\r\n\
          \r\n{\"a\": 1}"
     );
-    assert_eq!(attempt.url, "http://***@receiver.test/hook");
+    assert_eq!(&*attempt.url, "http://***@receiver.test/hook");
     assert_eq!(
         attempt.request_headers.0,
         "Host: receiver.test\r\n\

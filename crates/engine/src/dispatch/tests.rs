@@ -322,7 +322,7 @@ async fn a_retry_goes_to_the_url_the_webhook_has_by_then() {
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0].path, "/y");
     let story = world.story(ids[0], webhook).await;
-    assert_eq!(story.attempts[1].attempt.url, "http://***@new.test/y");
+    assert_eq!(&*story.attempts[1].attempt.url, "http://***@new.test/y");
     assert!(!format!("{story:?}").contains("u:p"));
 }
 

@@ -56,6 +56,13 @@ pub(crate) struct Wanted {
 /// Events remembered as registered: a few hundred bytes each.
 const EVENTS_REMEMBERED_MAX: usize = 4_096;
 
+/// Events that are known to be registered.
+#[derive(Default)]
+pub(crate) struct Registered {
+    events: BTreeMap<TenantId, BTreeSet<String>>,
+    count: usize,
+}
+
 pub(crate) fn accept(tx: &mut Tx<'_>, batch: &[NewNotification]) -> Result<Vec<Acceptance>, Fault> {
     batch
         .iter()
@@ -214,8 +221,7 @@ fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), Fault> {
     let Some(slug) = &new.event else {
         return Ok(());
     };
-    let event = (new.tenant, slug.clone());
-    if tx.memory.events.contains(&event) {
+    if tx.memory.registered.has(new.tenant, slug) {
         return Ok(());
     }
     let added = tx
@@ -225,9 +231,21 @@ fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), Fault> {
     if added > 0 {
         tx.notes.catalog_changed();
     }
-    if tx.memory.events.len() >= EVENTS_REMEMBERED_MAX {
-        tx.memory.events.clear();
-    }
-    tx.memory.events.insert(event);
+    tx.memory.registered.keep(new.tenant, slug);
     Ok(())
+}
+
+impl Registered {
+    fn has(&self, tenant: TenantId, slug: &str) -> bool {
+        let events = self.events.get(&tenant);
+        events.is_some_and(|events| events.contains(slug))
+    }
+
+    fn keep(&mut self, tenant: TenantId, slug: &str) {
+        if self.count >= EVENTS_REMEMBERED_MAX {
+            *self = Self::default();
+        }
+        let events = self.events.entry(tenant).or_default();
+        self.count += usize::from(events.insert(slug.to_owned()));
+    }
 }

@@ -5,6 +5,7 @@
 //! notification when it was written, so pruning knows which have no attempt left.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::attempt::Attempt;
@@ -23,8 +24,18 @@ const ADD: &str = "insert into envelope (day, hash, url, headers) values (?1, ?2
 
 pub(crate) const STATEMENTS: &[&str] = &[FIND, ADD];
 
-/// Each takes about 1 KiB; a webhook needs a handful, one for each length of a body.
+/// Most take about 1 KiB; a webhook needs a handful, one for each length of a body.
 const REMEMBERED_MAX: usize = 4_096;
+
+/// All that are remembered together: receivers may answer with much, and with something else each
+/// time.
+const REMEMBERED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Webhooks whose attempts are recognized without reading what they share.
+const SEEN_MAX: usize = 256;
+
+/// What is longer is read.
+const SEEN_BYTES_MAX: usize = 4 * 1024;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -33,6 +44,12 @@ const DAY_MS: i64 = 24 * 3_600_000;
 pub(crate) struct Envelopes {
     day: i64,
     known: BTreeMap<i64, Known>,
+    /// Of what is known.
+    bytes: usize,
+    /// The latest of these for each place that what is looked for is at in memory.
+    seen: Vec<Option<Seen>>,
+    /// The lines of an answer that were found last.
+    answered: Option<(Headers, i64)>,
     /// Hashes of answers' lines that were met once.
     met: BTreeSet<i64>,
 }
@@ -43,15 +60,33 @@ struct Known {
     id: i64,
 }
 
+/// What the engine's attempts at one webhook share: the very same memory, so that their texts need
+/// not be read. It is held here, and so nothing else can be at its place.
+struct Seen {
+    url: Arc<str>,
+    headers: Headers,
+    id: i64,
+}
+
 /// The id of the envelope of this attempt, which is written down if it is new.
 pub(crate) fn intern(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<i64, Fault> {
     let (url, headers) = (&attempt.url, &attempt.request_headers);
-    let hash = hash(url, &headers.0);
     let day = day(tx.latest_accepted_at()?);
-    match tx.memory.envelopes.get(day, hash, url, headers) {
-        Some(id) => Ok(id),
-        None => look_up(tx, day, hash, url, headers),
+    tx.memory.envelopes.turn_to(day);
+    if let Some(id) = tx.memory.envelopes.seen(url, headers) {
+        return Ok(id);
     }
+    let hash = hash(url, &headers.0);
+    let id = match tx.memory.envelopes.get(hash, url, headers) {
+        Some(id) => id,
+        None => look_up(tx, day, hash, url, headers)?,
+    };
+    tx.memory.envelopes.see(Seen {
+        url: Arc::clone(url),
+        headers: headers.clone(),
+        id,
+    });
+    Ok(id)
 }
 
 /// The id of the envelope of an answer's lines; none for lines that are met for the first time,
@@ -60,15 +95,22 @@ pub(crate) fn intern_answer(tx: &mut Tx<'_>, headers: &Headers) -> Result<Option
     if headers.is_empty() {
         return Ok(None);
     }
-    let hash = hash("", &headers.0);
     let day = day(tx.latest_accepted_at()?);
-    if let Some(id) = tx.memory.envelopes.get(day, hash, "", headers) {
-        return Ok(Some(id));
+    let envelopes = &mut tx.memory.envelopes;
+    envelopes.turn_to(day);
+    if let Some((latest, id)) = &envelopes.answered
+        && latest == headers
+    {
+        return Ok(Some(*id));
     }
-    if tx.memory.envelopes.meet(hash) {
-        return Ok(None);
-    }
-    look_up(tx, day, hash, "", headers).map(Some)
+    let hash = hash("", &headers.0);
+    let id = match envelopes.get(hash, "", headers) {
+        Some(id) => id,
+        None if envelopes.meet(hash) => return Ok(None),
+        None => look_up(tx, day, hash, "", headers)?,
+    };
+    tx.memory.envelopes.answered = Some((headers.clone(), id));
+    Ok(Some(id))
 }
 
 fn look_up(
@@ -119,12 +161,31 @@ fn find(
 }
 
 impl Envelopes {
-    fn get(&mut self, day: i64, hash: i64, url: &str, headers: &Headers) -> Option<i64> {
+    /// Forgets those of another day.
+    fn turn_to(&mut self, day: i64) {
         if self.day != day {
+            *self = Self::default();
             self.day = day;
-            self.known.clear();
-            self.met.clear();
         }
+    }
+
+    fn seen(&self, url: &Arc<str>, headers: &Headers) -> Option<i64> {
+        let seen = self.seen.get(place_of(headers))?.as_ref()?;
+        let is_same = Arc::ptr_eq(&seen.url, url) && std::ptr::eq(&*seen.headers.0, &*headers.0);
+        is_same.then_some(seen.id)
+    }
+
+    fn see(&mut self, seen: Seen) {
+        if seen.url.len() + seen.headers.0.len() > SEEN_BYTES_MAX {
+            return;
+        }
+        self.seen.resize_with(SEEN_MAX, || None);
+        if let Some(place) = self.seen.get_mut(place_of(&seen.headers)) {
+            *place = Some(seen);
+        }
+    }
+
+    fn get(&self, hash: i64, url: &str, headers: &Headers) -> Option<i64> {
         let known = self.known.get(&hash)?;
         (known.url == url && known.headers == *headers).then_some(known.id)
     }
@@ -138,11 +199,28 @@ impl Envelopes {
     }
 
     fn keep(&mut self, hash: i64, known: Known) {
-        if self.known.len() >= REMEMBERED_MAX {
+        let bytes = known.bytes();
+        if self.known.len() >= REMEMBERED_MAX || self.bytes + bytes > REMEMBERED_BYTES_MAX {
             self.known.clear();
+            self.bytes = 0;
         }
-        self.known.insert(hash, known);
+        self.bytes += bytes;
+        let before = self.known.insert(hash, known);
+        self.bytes -= before.as_ref().map_or(0, Known::bytes);
     }
+}
+
+impl Known {
+    fn bytes(&self) -> usize {
+        self.url.len() + self.headers.0.len()
+    }
+}
+
+/// Where those at this address in memory are seen.
+fn place_of(headers: &Headers) -> usize {
+    // Of the lowest bits most are the same for all.
+    let address = headers.0.as_ptr().addr();
+    (address / 16 + address / 4_096) % SEEN_MAX
 }
 
 /// FNV-1a, 64 bits: in every file out there, so it may not change between versions.

@@ -135,7 +135,7 @@ impl Ledger for Sqlite {
             .read_listed(Class::Sweep, move |conn, _| due::backlog(conn, after))
     }
 
-    fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {
+    fn settle(&self, batch: Arc<[Settlement]>) -> Reply<()> {
         let weight = batch.iter().map(|settled| match &settled.attempt.outcome {
             Outcome::Answered(answer) => weight(answer.body.len()),
             Outcome::Failed(_) => 1,

@@ -7,18 +7,17 @@
 //! twice is run without them first, and only if one of its jobs fails it is rolled back as a whole
 //! and run again, each job behind a savepoint of its own.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::contract::{Listener, StoreError};
 use model::delivery::Due;
-use model::id::{TenantId, WebhookId};
+use model::id::WebhookId;
 use model::time::Timestamp;
 use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
-use crate::sqlite::accept::Wanted;
+use crate::sqlite::accept::{Registered, Wanted};
 use crate::sqlite::envelopes::Envelopes;
 use crate::sqlite::fault::{self, Fault};
 use crate::sqlite::meters::Meters;
@@ -94,7 +93,7 @@ pub(crate) struct Memory {
     /// The id that was given last to a notification.
     pub(crate) latest_id: Option<i64>,
     /// Events that are known to be registered.
-    pub(crate) events: BTreeSet<(TenantId, String)>,
+    pub(crate) registered: Registered,
     pub(crate) envelopes: Envelopes,
     pub(crate) wanted: Wanted,
     /// Notifications whose own rows say what is fresh of them; nothing if they are to be read.

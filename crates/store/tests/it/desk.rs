@@ -261,7 +261,7 @@ fn what_does_not_fit_in_the_queue_is_refused_at_once() {
     let id = delivery_id(1, webhook);
     let settled = given
         .store
-        .settle(vec![settlement(id, 2, answered(200), delivered())]);
+        .settle([settlement(id, 2, answered(200), delivered())].into());
     keeper.open();
     wait(settled).unwrap();
     wait(held).unwrap();
@@ -320,7 +320,7 @@ fn sweeps_come_after_what_somebody_waits_for() {
     let id = delivery_id(1, webhook);
     let settled = given
         .store
-        .settle(vec![settlement(id, 2, answered(200), delivered())]);
+        .settle([settlement(id, 2, answered(200), delivered())].into());
     keeper.open();
     wait(held).unwrap();
     wait(settled).unwrap();
@@ -445,7 +445,7 @@ fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
     // Settling needs less room than intake; then pruning makes some.
     for due in due {
         let settlement = settlement(due.delivery.id, 1_100, answered(200), delivered());
-        drop(wait(given.store.settle(vec![settlement])));
+        drop(wait(given.store.settle([settlement].into())));
     }
     while wait(given.prune(2_000, 0)).unwrap() {}
     let again = wait(given.store.accept(batch(accepted))).unwrap();

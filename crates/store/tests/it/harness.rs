@@ -143,7 +143,7 @@ pub(crate) fn attempt(began_at: i64, outcome: Outcome) -> Attempt {
     Attempt {
         began_at: at(began_at),
         duration_ms: 7,
-        url: "https://example.org/hook".to_owned(),
+        url: "https://example.org/hook".into(),
         request_headers: headers("User-Agent", "Willcall/0"),
         outcome,
     }
@@ -303,7 +303,7 @@ impl Given {
 
     /// Settles exactly this.
     pub(crate) fn settle_again(&self, settlement: Settlement) {
-        wait(self.store.settle(vec![settlement])).unwrap();
+        wait(self.store.settle([settlement].into())).unwrap();
     }
 
     /// One step of pruning what was accepted before.

@@ -99,7 +99,7 @@ impl Expected {
         for settlement in &batch {
             self.settled(settlement);
         }
-        wait(given.store.settle(batch)).unwrap();
+        wait(given.store.settle(batch.into())).unwrap();
     }
 
     fn settled(&mut self, settlement: &Settlement) {

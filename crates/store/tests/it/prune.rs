@@ -97,7 +97,7 @@ fn pruning_goes_in_steps_and_over_what_must_stay() {
                 kept.push(id);
             }
         }
-        wait(given.store.settle(batch)).unwrap();
+        wait(given.store.settle(batch.into())).unwrap();
     }
     // 2,000 go with three rows each, 2,000 are looked at.
     let mut steps = 1;

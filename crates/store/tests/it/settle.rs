@@ -30,6 +30,56 @@ fn a_success_ends_a_delivery() {
 }
 
 #[test]
+fn what_is_received_at_once_stands_as_any_other_delivery_that_was_received() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    let webhook = given.paid_webhook();
+    let answer = |body_end| {
+        Outcome::Answered(Answer {
+            status: 201,
+            headers: Headers(Bytes::from_static(b"A: b\r\n")),
+            body: Bytes::from_static(b"thanks"),
+            body_end,
+        })
+    };
+    // Lines that are met for the first time stay with their attempt, and so each is written
+    // otherwise than the one before.
+    let ends = [BodyEnd::Cut, BodyEnd::Cut, BodyEnd::Whole];
+    let stories = (1..).zip(ends).map(|(number, end)| {
+        let id = delivery_id(given.notified(&number.to_string(), 1_000), webhook);
+        given.settle(settlement(id, 1_200, answer(end), delivered()));
+        let mut story = given.story(id);
+        assert_eq!(story.attempts[0].attempt.outcome, answer(end));
+        story.row.latest = None;
+        let first = story.attempts.remove(0);
+        assert!(story.attempts.is_empty());
+        let row = story.row;
+        let rest = (row.state, row.attempts, row.due_at, row.ended_at);
+        let when = (
+            first.attempt.began_at,
+            first.attempt.duration_ms,
+            first.next_due_at,
+        );
+        (
+            rest,
+            when,
+            (first.attempt.url, first.attempt.request_headers),
+        )
+    });
+    let stories: Vec<_> = stories.collect();
+    assert_eq!(stories[0], stories[1]);
+    assert_eq!(stories[1], stories[2]);
+    // Nothing of the round is left, so that sending again begins another.
+    let left = "select count(*) from delivery
+        where round = 1 and round_start = 0 and attempts = 1 and round_began_at is null and cause is null
+          and failure is null and detail is null and next_due_at is null";
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let left: i64 = file.query_row(left, [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 3);
+}
+
+#[test]
 fn a_failure_waits_for_its_next_attempt() {
     let given = Given::new();
     let webhook = given.paid_webhook();
@@ -89,6 +139,52 @@ fn every_outcome_is_read_as_it_was_written() {
 }
 
 #[test]
+fn what_was_sent_is_told_apart_also_where_attempts_share_its_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    let webhook = given.paid_webhook();
+    let lines = Bytes::from(b"A: b\r\nC: d\r\n".repeat(20));
+    let (whole, part) = (Headers(lines.clone()), Headers(lines.slice(..12)));
+    let long = Headers(Bytes::from(b"E: f\r\n".repeat(1_000)));
+    let urls: [std::sync::Arc<str>; 2] = ["https://a.example/".into(), "https://b.example/".into()];
+    let sent = [
+        (&urls[0], &whole),
+        (&urls[0], &whole),
+        (&urls[0], &part),
+        (&urls[1], &part),
+        (&urls[1], &whole),
+        (&urls[0], &whole),
+        (&urls[0], &long),
+        (&urls[0], &long),
+    ];
+    let settle = |number: i64, time: i64| {
+        let id = delivery_id(given.notified(&number.to_string(), time), webhook);
+        let mut settlement = settlement(id, time, answered(200), delivered());
+        let sent = sent[usize::try_from(number).unwrap() % sent.len()];
+        settlement.attempt.url = std::sync::Arc::clone(sent.0);
+        settlement.attempt.request_headers = sent.1.clone();
+        given.settle(settlement.clone());
+        assert_eq!(given.story(id).attempts[0].attempt, settlement.attempt);
+    };
+    let kept = || {
+        let file = rusqlite::Connection::open(&path).unwrap();
+        let count = "select count(*) from envelope where url <> ''";
+        file.query_row(count, [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    (0..16).for_each(|number| settle(number, 1_000));
+    assert_eq!(kept(), 5);
+    // Each day has its own, whatever is remembered.
+    const DAY: i64 = 24 * 3_600_000;
+    let kept_then = (16..24).map(|number| {
+        settle(number, DAY + 1_000);
+        kept()
+    });
+    assert_eq!(kept_then.collect::<Vec<_>>(), [6, 6, 7, 8, 9, 9, 10, 10]);
+}
+
+#[test]
 fn attempts_of_one_kind_share_what_was_sent_and_differ_where_it_differs() {
     let given = Given::new();
     let webhook = given.paid_webhook();
@@ -100,9 +196,9 @@ fn attempts_of_one_kind_share_what_was_sent_and_differ_where_it_differs() {
     for (number, url) in (1..).zip(urls) {
         let id = delivery_id(given.notified(&number.to_string(), number), webhook);
         let mut settlement = settlement(id, number, answered(200), delivered());
-        settlement.attempt.url = url.to_owned();
+        settlement.attempt.url = url.into();
         given.settle(settlement);
-        assert_eq!(given.story(id).attempts[0].attempt.url, url);
+        assert_eq!(&*given.story(id).attempts[0].attempt.url, url);
     }
 }
 

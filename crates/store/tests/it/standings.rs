@@ -81,9 +81,9 @@ fn a_batch_counts_as_if_its_settlements_had_come_one_by_one() {
         ),
         settlement(delivery_id(ids[0], other), 30, no(), retry(95)),
     ];
-    wait(given.store.settle(batch.clone())).unwrap();
+    wait(given.store.settle(batch.clone().into())).unwrap();
     // Safe to repeat: nothing counts twice.
-    wait(given.store.settle(batch)).unwrap();
+    wait(given.store.settle(batch.into())).unwrap();
     let first = standing(&given, one);
     assert_eq!(first.failing_since, Some(at(HOUR_MS)));
     assert_eq!(first.hours, [tally(0, 1, 1, 0), tally(1, 0, 1, 1)]);

@@ -256,7 +256,7 @@ fn told(past: &PastAttempt) -> Told {
         words: attempt.outcome.words(),
         took: took(attempt),
         was_sent: was_sent(&attempt.outcome),
-        url: attempt.url.clone(),
+        url: attempt.url.to_string(),
         request_headers: lines(&attempt.request_headers),
         answer: match &attempt.outcome {
             Outcome::Answered(answer) => Some(Answered {

@@ -111,7 +111,7 @@ impl Ledger for Troubled {
         self.store.backlog(after)
     }
 
-    fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {
+    fn settle(&self, batch: Arc<[Settlement]>) -> Reply<()> {
         self.store.settle(batch)
     }
 

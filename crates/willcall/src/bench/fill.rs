@@ -127,7 +127,7 @@ impl Filling {
                     batch.push(self.failed(notification, *webhook, count, is_due));
                     count += 1;
                     if batch.len() == SETTLE_BATCH_MAX {
-                        replies.push(self.store.settle(std::mem::take(&mut batch)));
+                        replies.push(self.store.settle(std::mem::take(&mut batch).into()));
                     }
                     if (replies.len() + 2) * SETTLE_BATCH_MAX > WRITER_QUEUE_MAX {
                         for reply in std::mem::take(&mut replies) {
@@ -136,7 +136,7 @@ impl Filling {
                     }
                 }
             }
-            replies.push(self.store.settle(batch));
+            replies.push(self.store.settle(batch.into()));
             for reply in replies {
                 reply.await?;
             }
@@ -176,7 +176,7 @@ impl Filling {
             attempt: Attempt {
                 began_at: failed_at,
                 duration_ms: 3,
-                url: "http://127.0.0.1/".to_owned(),
+                url: "http://127.0.0.1/".into(),
                 request_headers: Headers::default(),
                 outcome: Outcome::Answered(answer),
             },

@@ -76,3 +76,57 @@ fn floods_end_and_leave_memory_flat() {
     assert!(growth <= GROWTH_KIB_MAX, "{growth} KiB");
     println!("{growth} KiB more than {before} KiB");
 }
+
+/// Answers each call with header lines of some 60 KiB, each of them twice. Tells of each.
+fn answers_at_length() -> (String, Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (answered, answers) = channel();
+    spawn(move || {
+        let streams = listener.incoming().map_while(Result::ok);
+        for (number, mut stream) in streams.enumerate() {
+            let answered = answered.clone();
+            spawn(move || {
+                stream.read_exact(&mut [0; 64]).ok();
+                let lines = format!("X: {:060000}\r\n", number / 2);
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\n{lines}Connection: close\r\nContent-Length: 0\r\n\r\n"
+                );
+                stream.write_all(answer.as_bytes()).ok();
+                // What is left unread would reset the connection.
+                stream.shutdown(std::net::Shutdown::Write).ok();
+                std::io::copy(&mut stream, &mut std::io::sink()).ok();
+                answered.send(()).ok();
+            });
+        }
+    });
+    (url, answers)
+}
+
+#[test]
+fn what_receivers_answer_with_is_not_all_remembered() {
+    const CALLS: usize = 3_000;
+    let folder = tempfile::tempdir().unwrap();
+    assert!(apply(folder.path(), TENANT).status.success());
+    let server = Server::start(folder.path(), &[]);
+    let client = server.client();
+    let (url, answers) = answers_at_length();
+    client.webhook(&url, &["pretix.event.order.paid"]);
+    let hand_in = |count: usize| {
+        let one = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
+        let batch = format!("[{}]", vec![one; count].join(","));
+        let (status, answer) = client.post(&format!("{API}/notifications/"), &batch);
+        assert_eq!(status, 201, "{answer}");
+        for _ in 0..count {
+            answers.recv_timeout(PATIENCE).expect("each is called");
+        }
+    };
+    // So that the buffers for what is in the air are there.
+    hand_in(100);
+    let before = server.memory_peak_kib();
+    (0..CALLS / 100).for_each(|_| hand_in(100));
+    let growth = server.memory_peak_kib() - before;
+    // All of them together are 90 MB.
+    assert!(growth <= GROWTH_KIB_MAX / 2, "{growth} KiB");
+    println!("{growth} KiB more than {before} KiB");
+}

@@ -186,7 +186,7 @@ impl Ledger for Faults {
         self.inner.backlog(after)
     }
 
-    fn settle(&self, batch: Vec<Settlement>) -> Reply<()> {
+    fn settle(&self, batch: Arc<[Settlement]>) -> Reply<()> {
         let plan = self.plan.lock().unwrap();
         if let Some(error) = plan.settle.clone() {
             return Box::pin(async move { Err(error) });

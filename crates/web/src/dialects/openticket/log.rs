@@ -300,7 +300,7 @@ fn logged(past: &PastAttempt, dedupe_key: &str) -> LoggedAttempt {
         number: past.number,
         at: moment(made.began_at),
         duration_ms: made.duration_ms,
-        url: made.url.clone(),
+        url: made.url.to_string(),
         request_headers: Value::Object(request_headers),
         response_status: made.outcome.status(),
         error: error(&made.outcome),

@@ -297,7 +297,7 @@ fn attempt(past: &PastAttempt) -> Value<'_> {
         ("datetime", moment(Some(made.began_at))),
         ("duration_ms", Value::int(made.duration_ms)),
         ("method", Value::text("POST")),
-        ("url", Value::text(made.url.as_str())),
+        ("url", Value::text(&*made.url)),
         ("request_headers", lines(&made.request_headers)),
         ("success", Value::Bool(made.outcome.is_success())),
         ("outcome", Value::text(made.outcome.words())),

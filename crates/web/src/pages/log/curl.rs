@@ -112,7 +112,7 @@ mod tests {
         Attempt {
             began_at: Timestamp::EPOCH,
             duration_ms: 1,
-            url: url.to_owned(),
+            url: url.into(),
             request_headers: Headers::from_pairs(headers.iter().copied()),
             outcome: Outcome::Failed(Failure::new(FailureKind::Closed, "")),
         }

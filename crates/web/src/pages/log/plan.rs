@@ -258,7 +258,7 @@ mod tests {
             attempt: Attempt {
                 began_at: at(*began_at),
                 duration_ms: 0,
-                url: String::new(),
+                url: "".into(),
                 request_headers: Headers::default(),
                 outcome: Outcome::Failed(Failure::new(FailureKind::Closed, "")),
             },

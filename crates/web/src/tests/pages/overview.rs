@@ -92,7 +92,7 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
             attempt: Attempt {
                 began_at: at,
                 duration_ms: 0,
-                url: "https://example.org/hook".to_owned(),
+                url: "https://example.org/hook".into(),
                 request_headers: Headers::default(),
                 outcome,
             },
@@ -105,7 +105,7 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
                 ahead: false,
             },
         };
-        house.store.settle(vec![settled]).await.unwrap();
+        house.store.settle([settled].into()).await.unwrap();
         let page = look.get(&path).await;
         assert!(page.says(words), "{}", page.words());
         let story = format!("href=\"{path}/deliveries/dlv_1_{webhook}\"");

@@ -85,7 +85,7 @@ impl House {
             attempt: Attempt {
                 began_at,
                 duration_ms: 250,
-                url: "https://***@example.org/hook".to_owned(),
+                url: "https://***@example.org/hook".into(),
                 request_headers: Headers::from_pairs(headers),
                 outcome: outcome.clone(),
             },

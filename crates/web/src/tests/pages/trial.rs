@@ -43,7 +43,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, duration_ms: u32) {
         attempt: Attempt {
             began_at: now,
             duration_ms,
-            url: "https://***@example.org/hook".to_owned(),
+            url: "https://***@example.org/hook".into(),
             request_headers: Headers::from_pairs([("Host", b"example.org".as_slice())]),
             outcome,
         },
@@ -60,7 +60,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, duration_ms: u32) {
             disables_webhook: false,
         },
     };
-    house.store.settle(vec![settlement]).await.unwrap();
+    house.store.settle([settlement].into()).await.unwrap();
 }
 
 #[tokio::test]

@@ -780,7 +780,7 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
         attempt: Attempt {
             began_at: now,
             duration_ms: 1,
-            url: String::new(),
+            url: "".into(),
             request_headers: Headers::default(),
             outcome: Outcome::Answered(answer),
         },
@@ -793,7 +793,7 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
             ahead: false,
         },
     };
-    house.store.settle(vec![settlement]).await.unwrap();
+    house.store.settle([settlement].into()).await.unwrap();
     let mut root = house.administrator().await;
     let path = format!("{}/1", below_company(&house).await);
     let page = root.get(&path).await;

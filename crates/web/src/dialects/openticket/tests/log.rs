@@ -48,7 +48,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
         attempt: Attempt {
             began_at: now,
             duration_ms: 40,
-            url: "https://***@example.org/hook".to_owned(),
+            url: "https://***@example.org/hook".into(),
             request_headers: Headers::from_pairs([("Openticket-Identifier", b"***".as_slice())]),
             outcome,
         },
@@ -61,7 +61,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
             ahead: false,
         },
     };
-    house.store.settle(vec![settlement]).await.unwrap();
+    house.store.settle([settlement].into()).await.unwrap();
 }
 
 async fn get(house: &House, path: &str) -> Value {

@@ -40,7 +40,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
         attempt: Attempt {
             began_at: now,
             duration_ms: 40,
-            url: "https://***@example.org/hook".to_owned(),
+            url: "https://***@example.org/hook".into(),
             request_headers: Headers::from_pairs([("Host", b"example.org".as_slice())]),
             outcome,
         },
@@ -53,7 +53,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
             ahead: false,
         },
     };
-    house.store.settle(vec![settlement]).await.unwrap();
+    house.store.settle([settlement].into()).await.unwrap();
 }
 
 async fn get(house: &House, path: &str) -> Arrived {
