@@ -119,6 +119,10 @@ pub const FAILURES_MAX: usize = 100_000;
 /// How long an errand that ended can be looked at. What it was, the audit log keeps.
 pub const ERRAND_KEPT_MS: i64 = 7 * 24 * 3_600_000;
 
+/// Parameters of a query, and of a form: 48 bytes and more are held for each of two. A form that
+/// names the most shows and every action type has some 2,100.
+pub const PARAMETERS_MAX: usize = 4_096;
+
 /// An answer kept for an idempotency key; larger ones are not kept.
 pub const KEPT_ANSWER_BYTES_MAX: usize = 256 * 1024;
 

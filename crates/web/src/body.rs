@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,9 +14,13 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyDataStream, BodyExt, Full};
+use model::limits::PARAMETERS_MAX;
 use model::refusal::Refusal;
 use multer::Multipart;
 use percent_encoding::percent_decode_str;
+
+/// What stands between the parts of a form (RFC 2046, 5.1.1).
+const BOUNDARY_BYTES_MAX: usize = 70;
 
 /// Within this time a body must have arrived.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
@@ -199,7 +204,9 @@ impl<'a> Form<'a> {
     /// The fields of a form of several parts; files are left out.
     pub(crate) async fn parts(&self, body: &Bytes) -> Result<Vec<(String, String)>, String> {
         let boundary = self.parameter("boundary");
-        let boundary = boundary.filter(|boundary| !boundary.is_empty());
+        // Longer ones are no boundaries (RFC 2046, 5.1.1), and to look for them takes long.
+        let boundary =
+            boundary.filter(|boundary| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()));
         let boundary = boundary.ok_or("Invalid boundary in multipart: None")?;
         let opening = format!("--{boundary}");
         if !body
@@ -227,18 +234,26 @@ impl<'a> Form<'a> {
     }
 }
 
-/// The query of a request, decoded, in its order. Of equal names the last counts.
+/// The query of a request, decoded, in its order. Of equal names the last counts. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Arc<[(String, String)]>);
 
 impl Query {
-    pub(crate) fn read(text: &str) -> Self {
+    /// Refused if it has more than `limits::PARAMETERS_MAX` pairs.
+    pub(crate) fn read(text: &str) -> Result<Self, Refusal> {
         let pair = |part: &str| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             (form_decoded(name), form_decoded(value))
         };
         let parts = text.split('&').filter(|part| !part.is_empty());
-        Self(parts.map(pair).collect())
+        let few = parts.clone().nth(PARAMETERS_MAX).is_none();
+        match few {
+            true => Ok(Self(parts.map(pair).collect())),
+            false => Err(Refusal::bad_request(format!(
+                "A request may have at most {PARAMETERS_MAX} parameters in its query, and as many \
+                 in a form."
+            ))),
+        }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
@@ -274,13 +289,21 @@ mod tests {
 
     #[test]
     fn a_query_is_decoded_and_the_last_of_a_name_counts() {
-        let query = Query::read("a=1&b=x%20y+z&a=%C3%A4&c&=&%ff=1");
+        let query = Query::read("a=1&b=x%20y+z&a=%C3%A4&c&=&%ff=1").unwrap();
         assert_eq!(query.get("a"), Some("ä"));
         assert_eq!(query.get("b"), Some("x y z"));
         assert_eq!(query.get("c"), Some(""));
         assert_eq!(query.get("d"), None);
         assert_eq!(query.iter().count(), 6);
         assert_eq!(query.get("\u{fffd}"), Some("1"));
+    }
+
+    #[test]
+    fn a_query_of_very_many_parameters_is_refused() {
+        let text = "a&".repeat(PARAMETERS_MAX);
+        assert_eq!(Query::read(&text).unwrap().iter().count(), PARAMETERS_MAX);
+        let refused = Query::read(&format!("{text}&b")).unwrap_err();
+        assert!(matches!(refused, Refusal::BadRequest(words) if words.contains("4096")));
     }
 
     fn declaring(length: &str) -> HeaderMap {

@@ -178,9 +178,14 @@ fn begin(
 ) -> Begun<impl Future<Output = Option<Answer>> + Send + use<>> {
     let found = dialect.find(&head.method, head.uri.path());
     let lacks_slash = found.as_ref().is_some_and(|(_, way)| way.lacks_slash);
-    let asked = Arc::new(Asked::new(dialect, head, found));
+    let query = Query::read(head.uri.query().unwrap_or_default());
+    let (query, readable) = match query {
+        Ok(query) => (query, Ok(())),
+        Err(refusal) => (Query::default(), Err(refusal)),
+    };
+    let asked = Arc::new(Asked::new(dialect, head, query, found));
     let refuse = |refusal: &Refusal| (asked.dialect.refuse)(&asked, refusal);
-    let vetted = vet_host(asked.host(), &shared.settings.hosts);
+    let vetted = vet_host(asked.host(), &shared.settings.hosts).and(readable);
     let Some(place) = asked.place.clone() else {
         let refusal = vetted.err().unwrap_or(Refusal::NoSuchRoute);
         return Begun::Answered("none", refuse(&refusal));
@@ -480,7 +485,12 @@ fn split<'a>(mut path: &'a str, room: &mut [&'a str; SEGMENTS_MAX]) -> Option<us
 }
 
 impl Asked {
-    fn new(dialect: Arc<Dialect>, head: request::Parts, found: Option<(Arc<Place>, Way)>) -> Self {
+    fn new(
+        dialect: Arc<Dialect>,
+        head: request::Parts,
+        query: Query,
+        found: Option<(Arc<Place>, Way)>,
+    ) -> Self {
         let (place, params, suffix) = match found {
             Some((place, way)) => (Some(place), way.params, way.suffix),
             None => (None, Vec::new(), None),
@@ -489,7 +499,7 @@ impl Asked {
             dialect,
             place,
             method: head.method,
-            query: Query::read(head.uri.query().unwrap_or_default()),
+            query,
             headers: head.headers,
             suffix,
             uri: head.uri,

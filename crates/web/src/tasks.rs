@@ -13,23 +13,45 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-/// Hashes that are computed at once: each takes 19 MiB and a core for some ten milliseconds.
-static HASHES: Semaphore = Semaphore::const_new(2);
+/// Two hashes are computed at once: each takes 19 MiB and a core for some ten milliseconds. Some
+/// thirty more may wait for their turn, as each holds what its request brought.
+static HASHING: Hashing = Hashing::of(2, 32);
 
 /// Within this time a hash has had its turn, or whoever waits is sent away.
 const TURN_LIMIT: Duration = Duration::from_secs(5);
 
+/// Computations that take long.
+struct Hashing {
+    turns: Semaphore,
+    /// For those that have a turn or wait for one.
+    seats: Semaphore,
+}
+
 /// What a computation of some ten milliseconds comes to, or nothing if it did not get a turn.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a password's hash is slow on purpose, and may not hold up what else is answered"
-)]
 pub(crate) async fn hash<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    let turn = tokio::time::timeout(TURN_LIMIT, HASHES.acquire()).await;
-    let _permit = turn.ok()?.ok()?;
-    tokio::task::spawn_blocking(work).await.ok()
+    HASHING.run(work).await
+}
+
+impl Hashing {
+    const fn of(turns: usize, waiting: usize) -> Self {
+        Self {
+            turns: Semaphore::const_new(turns),
+            seats: Semaphore::const_new(turns + waiting),
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a password's hash is slow on purpose, and may not hold up what else is answered"
+    )]
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let _seat = self.seats.try_acquire().ok()?;
+        let turn = tokio::time::timeout(TURN_LIMIT, self.turns.acquire()).await;
+        let _permit = turn.ok()?.ok()?;
+        tokio::task::spawn_blocking(work).await.ok()
+    }
 }
 
 /// Does something for which nobody waits, and which may be lost.
@@ -117,6 +139,28 @@ mod tests {
         assert_eq!(finish(async { 1 }).await, Some(1));
         let broken: Option<()> = finish(async { panic!("on purpose") }).await;
         assert_eq!(broken, None);
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_too_many_waiting_for_a_hash_is_sent_away_at_once() {
+        let hashing = Hashing::of(1, 2);
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        let mut first = Box::pin(hashing.run(move || waits.recv().is_ok()));
+        let mut others: Vec<_> = (0..3).map(|n| Box::pin(hashing.run(move || n))).collect();
+        poll_fn(|cx| {
+            assert!(first.as_mut().poll(cx).is_pending());
+            let polled = others.iter_mut().map(|other| other.as_mut().poll(cx));
+            let polled: Vec<_> = polled.collect();
+            assert_eq!(polled, [Poll::Pending, Poll::Pending, Poll::Ready(None)]);
+            Poll::Ready(())
+        })
+        .await;
+        go_on.send(()).unwrap();
+        assert_eq!(first.await, Some(true));
+        for (n, other) in others.into_iter().take(2).enumerate() {
+            assert_eq!(other.await, Some(n));
+        }
+        assert_eq!(hashing.run(|| 7).await, Some(7));
     }
 
     #[tokio::test]

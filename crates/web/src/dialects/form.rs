@@ -317,7 +317,7 @@ mod tests {
 
     fn typed(text: &str) -> Form {
         let mut form = form();
-        form.fill(&Query::read(text));
+        form.fill(&Query::read(text).unwrap());
         form
     }
 

@@ -67,12 +67,17 @@ async fn answer(
 ) -> (&'static str, Shown) {
     let host = host_of(&head.headers, &head.uri);
     let vetted = vet_host(host, &shared.settings.hosts);
+    let query = Query::read(head.uri.query().unwrap_or_default());
+    let (query, vetted) = match query {
+        Ok(query) => (query, vetted),
+        Err(refusal) => (Query::default(), vetted.and(Err(refusal))),
+    };
     let (page, params, allowed) = match pages.find(&head.method, head.uri.path()) {
         Ok((page, params)) => (Some(page), params, None),
         Err(allowed) => (None, Params::new(), allowed.header()),
     };
     let name = page.as_ref().map_or("none", |page| page.name);
-    let visit = visit(shared, head, params);
+    let visit = visit(shared, head, query, params);
     // For saying what went wrong, whatever becomes of the visit itself.
     let plain = visit.plain();
     if let Err(refusal) = vetted {
@@ -139,7 +144,7 @@ async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Troubl
         return Err(Trouble::NotOurs);
     }
     let body = body::read(&visit.headers, body, page.body_bytes_max).await?;
-    visit.form = Query::read(&String::from_utf8_lossy(&body));
+    visit.form = Query::read(&String::from_utf8_lossy(&body))?;
     match session::is_proof(visit.proof_given(), &proof) {
         true => Ok(()),
         false => Err(Trouble::NotOurs),
@@ -177,14 +182,14 @@ async fn place(visit: &Visit, user: &User) -> Result<(Tenant, Role), Trouble> {
     Ok((found.tenant, role))
 }
 
-fn visit(shared: Arc<Shared>, head: request::Parts, params: Params) -> Visit {
+fn visit(shared: Arc<Shared>, head: request::Parts, query: Query, params: Params) -> Visit {
     let now = shared.clock.now();
     Visit {
         shared,
         now,
         method: head.method,
         path: head.uri.path().to_owned(),
-        query: Query::read(head.uri.query().unwrap_or_default()),
+        query,
         form: Query::default(),
         secure: is_secure(&head.headers),
         cookies: Cookies::of(&head.headers),

@@ -26,7 +26,7 @@ pub(super) async fn read_fields(
             Err(error) => Err(unreadable(&error)),
         },
         "application/x-www-form-urlencoded" => {
-            let query = Query::read(text(body)?);
+            let query = Query::read(text(body)?)?;
             Ok(from_form(query.iter()))
         }
         "multipart/form-data" => {

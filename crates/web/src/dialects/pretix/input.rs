@@ -57,7 +57,7 @@ pub(super) async fn read_fields(
     match form.kind().as_ref() {
         "application/x-www-form-urlencoded" => {
             let text = form.decoded(body)?;
-            let query = Query::read(&text);
+            let query = Query::read(&text)?;
             let pairs = query.iter();
             let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
             Ok(from_form(&pairs.collect::<Vec<_>>(), whole))

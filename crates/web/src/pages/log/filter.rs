@@ -186,10 +186,11 @@ mod tests {
         let query = Query::read(
             "status=exhausted&type=a.b%26c&show=demo&since=2026-11-20T18:30\
              &until=2026-11-20T19:00:01&text=%22x%22%20&x=1",
-        );
+        )
+        .unwrap();
         let filter = Filter::of(&query);
         assert_eq!(filter.faults, []);
-        assert_eq!(Filter::of(&Query::read(&filter.link())), filter);
+        assert_eq!(Filter::of(&Query::read(&filter.link()).unwrap()), filter);
         let ask = filter.ask(None, None);
         assert_eq!(ask.status, Some(Status::Exhausted));
         assert_eq!(ask.action_type.as_deref(), Some("a.b&c"));
@@ -201,14 +202,16 @@ mod tests {
     #[test]
     fn what_cannot_be_looked_for_is_a_fault_at_its_field() {
         let long = "x".repeat(NAME_BYTES_MAX + 1);
-        let filter = Filter::of(&Query::read(&format!(
-            "status=odd&since=yesterday&until=2026-11-20&text={long}"
-        )));
+        let filter = Filter::of(
+            &Query::read(&format!(
+                "status=odd&since=yesterday&until=2026-11-20&text={long}"
+            ))
+            .unwrap(),
+        );
         let fields: Vec<&str> = filter.faults.iter().map(|fault| fault.field).collect();
         assert_eq!(fields, ["status", "text", "since", "until"]);
-        let filter = Filter::of(&Query::read(
-            "since=2026-11-20T18:30&until=2026-11-20T18:30",
-        ));
+        let filter =
+            Filter::of(&Query::read("since=2026-11-20T18:30&until=2026-11-20T18:30").unwrap());
         assert!(filter.fault("until").is_some());
         assert!(Filter::of(&Query::default()).is_empty());
     }
