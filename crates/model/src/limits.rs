@@ -119,6 +119,13 @@ pub const FAILURES_MAX: usize = 100_000;
 /// How long an errand that ended can be looked at. What it was, the audit log keeps.
 pub const ERRAND_KEPT_MS: i64 = 7 * 24 * 3_600_000;
 
+/// Bodies up to this size are read whatever else is held: 1,024 connections have 64 MiB at most.
+pub const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// All longer bodies that are held at the same time: two of the longest, dozens of usual batches.
+/// What is made of a body takes some times as much.
+pub const BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Parameters of a query, and of a form: 48 bytes and more are held for each of two. A form that
 /// names the most shows and every action type has some 2,100.
 pub const PARAMETERS_MAX: usize = 4_096;
@@ -133,6 +140,7 @@ pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 190;
 pub const IDEMPOTENCY_KEPT_MS: i64 = 24 * 3_600_000;
 
 const _: () = assert!(NOTIFICATION_BODY_BYTES_MAX <= INTAKE_BODY_BYTES_MAX);
+const _: () = assert!(INTAKE_BODY_BYTES_MAX <= BODIES_BYTES_MAX);
 const _: () = assert!(LANE_READ_MAX <= LANE_HELD_MAX);
 const _: () = assert!(LANE_HELD_MAX <= HELD_MAX);
 const _: () = assert!(LANE_READ_MAX * NOTIFICATION_BODY_BYTES_MAX <= HELD_BYTES_MAX);

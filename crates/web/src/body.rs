@@ -14,10 +14,12 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyDataStream, BodyExt, Full};
-use model::limits::PARAMETERS_MAX;
+use model::limits::{PARAMETERS_MAX, SMALL_BODY_BYTES_MAX};
 use model::refusal::Refusal;
 use multer::Multipart;
 use percent_encoding::percent_decode_str;
+
+use crate::room::{Room, Taken};
 
 /// What stands between the parts of a form (RFC 2046, 5.1.1).
 const BOUNDARY_BYTES_MAX: usize = 70;
@@ -91,12 +93,20 @@ impl http_body::Body for Body {
     }
 }
 
-pub(crate) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
+/// A whole body of at most `most` bytes, and the room it takes as long as it is held.
+pub(crate) async fn read<'a>(
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+    room: &'a Room,
+) -> Result<(Bytes, Taken<'a>), Refusal> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-    if declared.and_then(|digits| digits.parse().ok()) > Some(most) {
+    let declared: Option<usize> = declared.and_then(|digits| digits.parse().ok());
+    if declared > Some(most) {
         return Err(Refusal::TooLarge(most));
     }
-    let mut whole = pin!(whole(body, most));
+    let taken = room.wait_for(declared.unwrap_or(0)).await?;
+    let mut whole = pin!(whole(body, most, room, taken));
     // A small body has come with the head of its request, and needs no timer.
     let come = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
     if let Poll::Ready(come) = come {
@@ -107,11 +117,16 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result
 }
 
 /// All of a body, unless it is longer than `most`. Trailers are left out.
-async fn whole(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
+async fn whole<'a>(
+    mut body: Body,
+    most: usize,
+    room: &'a Room,
+    mut taken: Taken<'a>,
+) -> Result<(Bytes, Taken<'a>), Refusal> {
     let mut first = Bytes::new();
     // Copied as they come: kept pieces of a byte each would take many times their size.
     let mut others = BytesMut::new();
-    let mut room = most;
+    let mut left = most;
     while !http_body::Body::is_end_stream(&body)
         && let Some(frame) = body.frame().await
     {
@@ -119,8 +134,13 @@ async fn whole(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        let left = room.checked_sub(data.len());
-        room = left.ok_or(Refusal::TooLarge(most))?;
+        left = left
+            .checked_sub(data.len())
+            .ok_or(Refusal::TooLarge(most))?;
+        if taken.is_none() && most - left > SMALL_BODY_BYTES_MAX {
+            // It has not said how long it becomes.
+            taken = room.take(most)?;
+        }
         if first.is_empty() {
             first = data;
         } else {
@@ -131,8 +151,8 @@ async fn whole(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
         }
     }
     match others.is_empty() {
-        true => Ok(first),
-        false => Ok(others.freeze()),
+        true => Ok((first, taken)),
+        false => Ok((others.freeze(), taken)),
     }
 }
 
@@ -304,6 +324,12 @@ mod tests {
         assert_eq!(Query::read(&text).unwrap().iter().count(), PARAMETERS_MAX);
         let refused = Query::read(&format!("{text}&b")).unwrap_err();
         assert!(matches!(refused, Refusal::BadRequest(words) if words.contains("4096")));
+    }
+
+    async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
+        let room = Room::default();
+        let read = super::read(headers, body, most, &room).await;
+        read.map(|(whole, _taken)| whole)
     }
 
     fn declaring(length: &str) -> HeaderMap {

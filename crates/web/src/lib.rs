@@ -11,6 +11,7 @@ pub mod dialects;
 mod health;
 mod meters;
 mod pages;
+mod room;
 mod route;
 mod site;
 mod state;

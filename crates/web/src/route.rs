@@ -225,10 +225,13 @@ async fn enter(
     if let (Err(refusal), None) = (&admitted, &key) {
         return Err(refusal.clone());
     }
-    let body = if changes(&asked.method) {
-        body::read(&asked.headers, body, place.body_bytes_max).await?
+    // The room is taken until there is an answer.
+    let (body, _taken) = if changes(&asked.method) {
+        let most = place.body_bytes_max;
+        let read = body::read(&asked.headers, body, most, &shared.room).await?;
+        (read.0, Some(read.1))
     } else {
-        Bytes::new()
+        (Bytes::new(), None)
     };
     let kept_as = key.map(|key| (key, holder.hash, fingerprint(asked, &body)));
     let handled = async {

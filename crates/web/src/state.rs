@@ -17,6 +17,7 @@ use crate::auth::Callers;
 use crate::dialects::Dialects;
 use crate::meters::Meters;
 use crate::pages::Seats;
+use crate::room::Room;
 use crate::uses::Uses;
 
 /// Everything the floor is given.
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) callers: Callers,
     pub(crate) uses: Arc<Uses>,
     pub(crate) running: Arc<Running>,
+    /// For the bodies of requests.
+    pub(crate) room: Room,
     dice: Mutex<Dice>,
 }
 
@@ -83,6 +86,7 @@ impl Shared {
             callers: Callers::default(),
             uses: Arc::default(),
             running: Arc::default(),
+            room: Room::default(),
             dice: Mutex::new(parts.dice.split("web")),
         }
     }

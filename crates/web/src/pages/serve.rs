@@ -143,7 +143,8 @@ async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Troubl
     if session::is_foreign(&visit.headers) {
         return Err(Trouble::NotOurs);
     }
-    let body = body::read(&visit.headers, body, page.body_bytes_max).await?;
+    let (most, room) = (page.body_bytes_max, &visit.shared.room);
+    let (body, _taken) = body::read(&visit.headers, body, most, room).await?;
     visit.form = Query::read(&String::from_utf8_lossy(&body))?;
     match session::is_proof(visit.proof_given(), &proof) {
         true => Ok(()),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use bytes::Bytes;
 use http::StatusCode;
 use model::contract::StoreError;
-use model::limits::{INTAKE_BATCH_MAX, NOTIFICATION_BODY_BYTES_MAX};
+use model::limits::{INTAKE_BATCH_MAX, INTAKE_BODY_BYTES_MAX, NOTIFICATION_BODY_BYTES_MAX};
 use model::notification::{Acceptance, NewNotification};
 use model::refusal::Refusal;
 use model::tenant::Tenant;
@@ -148,20 +148,24 @@ impl Texts<'_> {
         kinds: &'a Kinds,
         organizer: &str,
     ) -> Result<(Vec<Read<'a>>, bool), Refusal> {
-        let sound = |value: Value<'a>| {
+        // Written as pretix writes, a text may become six times as long.
+        let mut left = INTAKE_BODY_BYTES_MAX;
+        let mut sound = |value: Value<'a>| {
             let draft = Draft::read(value, organizer, kinds).map_err(Refusal::Invalid)?;
             if draft.bytes_max() > NOTIFICATION_BODY_BYTES_MAX {
                 return Err(Refusal::TooLarge(NOTIFICATION_BODY_BYTES_MAX));
             }
+            let rest = left.checked_sub(draft.bytes_max());
+            left = rest.ok_or(Refusal::TooLarge(INTAKE_BODY_BYTES_MAX))?;
             Ok(draft)
         };
         let text = match self {
             Self::One(text) => text,
             Self::Lines(lines) => {
-                let read = |line: &'a Result<Cow<'_, str>, Refusal>| {
+                let mut read = |line: &'a Result<Cow<'_, str>, Refusal>| {
                     sound(read_json(line.as_ref().map_err(Clone::clone)?)?)
                 };
-                return Ok((lines.iter().map(read).collect(), true));
+                return Ok((lines.iter().map(&mut read).collect(), true));
             }
         };
         let value = read_json(text)?;

@@ -227,6 +227,26 @@ async fn batches_and_notifications_have_bounds() {
 }
 
 #[tokio::test]
+async fn a_batch_that_becomes_too_long_as_it_is_written_is_taken_as_far_as_it_may() {
+    let house = House::new().await;
+    // Two bytes become six.
+    let long = numbered(1, "A").replace("}", &format!(",\"x\":\"{}\"}}", "ä".repeat(40_000)));
+    let ids = 1..=75;
+    let all = ids.map(|id| long.replacen(":1,", &format!(":{id},"), 1));
+    let batch = format!("[{}]", all.collect::<Vec<_>>().join(","));
+    let answer = hand_in(&house, &batch).await;
+    assert_eq!(answer.status, 201);
+    let entries = answer.json();
+    let taken = entries.as_array().unwrap();
+    let statuses: Vec<_> = taken
+        .iter()
+        .map(|entry| entry["status"].as_u64().unwrap())
+        .collect();
+    // 16 MiB by 240,105 bytes.
+    assert_eq!(statuses, [[201; 69].as_slice(), &[413; 6]].concat());
+}
+
+#[tokio::test]
 async fn other_forms_are_refused() {
     let house = House::new().await;
     let plain = asking("POST", INTAKE)
