@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use model::attempt::Outcome;
 use model::contract::{Settlement, Store, StoreError};
 use model::limits;
 use tokio::time::Instant;
@@ -113,8 +112,5 @@ impl Settling {
 }
 
 fn heard_bytes(settlement: &Settlement) -> usize {
-    match &settlement.attempt.outcome {
-        Outcome::Answered(answer) => answer.headers.0.len() + answer.body.len(),
-        Outcome::Failed(failure) => failure.detail.len(),
-    }
+    settlement.attempt.outcome.bytes()
 }

@@ -81,7 +81,22 @@ pub enum FailureKind {
     Garbled,
 }
 
+impl Attempt {
+    /// The header lines that were sent, and what came back.
+    pub fn bytes(&self) -> usize {
+        self.request_headers.0.len() + self.outcome.bytes()
+    }
+}
+
 impl Outcome {
+    /// What came back, or the words for why nothing did.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Answered(answer) => answer.headers.0.len() + answer.body.len(),
+            Self::Failed(failure) => failure.detail.len(),
+        }
+    }
+
     /// 2xx and nothing else: receivers were promised that redirects do not count.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Answered(answer) if (200..=299).contains(&answer.status))

@@ -80,7 +80,7 @@ pub struct DeliveryRow {
     /// Of the next attempt, while pending.
     pub due_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
-    /// What the latest attempt came to; the body of an answer is left out.
+    /// What the latest attempt came to; body and header lines of an answer are left out.
     pub latest: Option<Outcome>,
     /// When it began.
     pub latest_at: Option<Timestamp>,
@@ -98,12 +98,16 @@ pub struct DeliveryStory {
     pub row: DeliveryRow,
     pub headers: Headers,
     pub body: Bytes,
-    /// Oldest first; of very many the latest `ATTEMPTS_SHOWN_MAX`.
+    /// Oldest first; of very many the latest `ATTEMPTS_SHOWN_MAX`, and not more than are of
+    /// `ATTEMPTS_SHOWN_BYTES_MAX`, but always the latest one.
     pub attempts: Vec<PastAttempt>,
 }
 
 /// Attempts of one delivery that are shown.
 pub const ATTEMPTS_SHOWN_MAX: usize = 100;
+
+/// What was sent and answered in all of them; as JSON it may become six times as long.
+pub const ATTEMPTS_SHOWN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastAttempt {

@@ -19,12 +19,11 @@ use crate::sqlite::{catalog, notifications, rows, webhooks};
 const ROW: &str = "
     select n.id, w.id, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
       coalesce(d.attempts, 0), n.accepted_at, coalesce(d.due_at, n.accepted_at), d.ended_at,
-      d.status, d.failure, d.detail, coalesce(d.headers, h.headers), d.body_end, d.began_at,
+      d.status, d.failure, d.detail, null, d.body_end, d.began_at,
       n.only is not null, w.target_url
     from notification n
     join webhook w on w.id = ?2
     left join delivery d on d.notification_id = n.id and d.webhook_id = w.id
-    left join envelope h on h.id = d.answer_id
     where n.id = ?1 and n.tenant_id = ?3 and (d.state is not null or exists (
       select 1 from fresh where notification_id = ?1 and webhook_id = ?2))";
 const STATE: &str = "

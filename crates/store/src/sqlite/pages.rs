@@ -8,20 +8,22 @@ use model::delivery::State;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::query::{
-    ATTEMPTS_SHOWN_MAX, DeliveryPage, DeliveryQuery, DeliveryRow, DeliveryStory, PageFrom,
-    PastAttempt, Status,
+    ATTEMPTS_SHOWN_BYTES_MAX, ATTEMPTS_SHOWN_MAX, DeliveryPage, DeliveryQuery, DeliveryRow,
+    DeliveryStory, PageFrom, PastAttempt, Status,
 };
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::fresh::Listed;
-use crate::sqlite::{catalog, rows, webhooks};
+use crate::sqlite::{rows, webhooks};
 
+// Without what the latest answer brought beside its status: receivers may have sent 64 KiB of lines,
+// and no list shows them.
 const COLUMNS: &str = "
     select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, d.state, d.cause,
       d.attempts, n.accepted_at, d.due_at, d.ended_at,
-      d.status, d.failure, d.detail, coalesce(d.headers, h.headers), d.body_end, d.began_at";
+      d.status, d.failure, d.detail, null, d.body_end, d.began_at";
 const FRESH_COLUMNS: &str = "
     select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, 4, null,
       0, n.accepted_at, n.accepted_at, null,
@@ -29,11 +31,10 @@ const FRESH_COLUMNS: &str = "
 const STORY: &str = "
     select n.id, ?2, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
       coalesce(d.attempts, 0), n.accepted_at, coalesce(d.due_at, n.accepted_at), d.ended_at,
-      d.status, d.failure, d.detail, coalesce(d.headers, h.headers), d.body_end, d.began_at,
+      d.status, d.failure, d.detail, null, d.body_end, d.began_at,
       n.headers, n.body
     from notification n
     left join delivery d on d.notification_id = n.id and d.webhook_id = ?2
-    left join envelope h on h.id = d.answer_id
     where n.id = ?1 and n.tenant_id = ?3 and (d.state is not null or exists (
       select 1 from fresh where notification_id = ?1 and webhook_id = ?2))";
 const LATEST: &str = "
@@ -158,11 +159,20 @@ pub(crate) fn delivery(
         body: rows::bytes(row, 18)?,
         attempts: Vec::new(),
     };
-    for sql in [LATEST, EARLIER] {
+    let mut bytes = 0;
+    'all: for sql in [LATEST, EARLIER] {
         let room = ATTEMPTS_SHOWN_MAX.saturating_sub(story.attempts.len());
-        let asked = (keys.0, keys.1, i64::try_from(room).unwrap_or(i64::MAX));
-        let found = catalog::list(conn, sql, asked, past_attempt)?;
-        story.attempts.extend(found);
+        let room = i64::try_from(room).unwrap_or(i64::MAX);
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut found = statement.query((keys.0, keys.1, room))?;
+        while let Some(row) = found.next()? {
+            let past = past_attempt(row)?;
+            bytes += past.attempt.bytes();
+            if bytes > ATTEMPTS_SHOWN_BYTES_MAX && !story.attempts.is_empty() {
+                break 'all;
+            }
+            story.attempts.push(past);
+        }
     }
     story.attempts.reverse();
     Ok(Some(story))
@@ -256,15 +266,12 @@ pub(crate) struct Source {
     /// The condition that the index stands for.
     pub(crate) only: &'static str,
     columns: &'static str,
-    /// What leads to the answer's header lines.
-    answer: &'static str,
 }
 
 const FRESH: Source = Source {
     from: "fresh d",
     only: "",
     columns: FRESH_COLUMNS,
-    answer: "",
 };
 
 /// All that is not fresh.
@@ -275,7 +282,6 @@ const fn tried(from: &'static str, only: &'static str) -> Source {
         from,
         only,
         columns: COLUMNS,
-        answer: "left join envelope h on h.id = d.answer_id",
     }
 }
 
@@ -299,7 +305,6 @@ fn page_sql(source: &Source, by_action: bool, direction: Direction) -> String {
         from,
         only,
         columns,
-        answer,
     } = source;
     let of_action = if by_action {
         "and n.action_type = ?5"
@@ -315,7 +320,6 @@ fn page_sql(source: &Source, by_action: bool, direction: Direction) -> String {
         "{columns}
     from {from}
     cross join notification n on n.id = d.notification_id
-    {answer}
     where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
       {only} {of_action}
     order by d.notification_id {order}

@@ -127,15 +127,49 @@ fn every_outcome_is_read_as_it_was_written() {
         given.settle(settlement(id, number, outcome.clone(), exhausted));
         let story = given.story(id);
         assert_eq!(story.attempts[0].attempt, attempt(number, outcome.clone()));
+        // Lists have no room for what receivers may say.
         let shown = match outcome {
             Outcome::Answered(answer) => Outcome::Answered(Answer {
+                headers: Headers::default(),
                 body: Bytes::new(),
                 ..answer
             }),
             failed @ Outcome::Failed(_) => failed,
         };
-        assert_eq!(story.row.latest, Some(shown));
+        assert_eq!(story.row.latest.as_ref(), Some(&shown));
+        assert_eq!(given.log(webhook)[0].latest, Some(shown));
     }
+}
+
+#[test]
+fn of_long_answers_as_many_are_shown_as_have_room_and_always_the_latest() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    let answer = |bytes: usize| {
+        Outcome::Answered(Answer {
+            status: 500,
+            headers: Headers(Bytes::from(vec![b'h'; bytes])),
+            body: Bytes::from(vec![b'b'; bytes]),
+            body_end: BodyEnd::Whole,
+        })
+    };
+    let settle = |attempts: u32, bytes: usize| {
+        let time = 1_000 + i64::from(attempts);
+        let one = settlement(id, time, answer(bytes), retry(time + 1));
+        given.settle(Settlement { attempts, ..one });
+        let shown = given.story(id).attempts;
+        shown.iter().map(|past| past.number).collect::<Vec<_>>()
+    };
+    (0..6).for_each(|attempts| drop(settle(attempts, 400 * 1024)));
+    assert_eq!(settle(6, 400 * 1024), [3, 4, 5, 6, 7]);
+    assert_eq!(settle(7, 2 * 1024 * 1024), [8]);
+    assert_eq!(settle(8, 0), [9]);
+    let row = given.story(id).row;
+    let Some(Outcome::Answered(latest)) = &row.latest else {
+        panic!("{row:?}");
+    };
+    assert_eq!((latest.status, latest.headers.is_empty()), (500, true));
 }
 
 #[test]
