@@ -6,33 +6,35 @@ use http::HeaderMap;
 use model::refusal::Refusal;
 use serde_json::{Map, Value};
 
-use super::wire::unreadable;
+use super::members::{self, Members};
 use crate::body::{Form, Query};
 
 pub(super) const JSON: &str = "application/json";
 
-/// The fields that a body gives.
+/// The fields that a body gives a webhook. Lists and objects among them are empty: no field is
+/// one, and what is in them is told by no answer.
 pub(super) async fn read_fields(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Map<String, Value>, Refusal> {
     let form = Form::of(headers);
     match form.kind().as_ref() {
-        JSON => match serde_json::from_str(text(body)?) {
-            Ok(Value::Object(fields)) => Ok(fields),
-            Ok(_) => Err(Refusal::Unreadable(
-                "The body must be a JSON object.".into(),
-            )),
-            Err(error) => Err(unreadable(&error)),
-        },
+        JSON => {
+            let no_object = || Refusal::Unreadable("The body must be a JSON object.".to_owned());
+            let members = Members::read(text(body)?)?.ok_or_else(no_object)?;
+            bounded(members.count())?;
+            members.fields()
+        }
         "application/x-www-form-urlencoded" => {
             let query = Query::read(text(body)?)?;
+            bounded(query.iter().count())?;
             Ok(from_form(query.iter()))
         }
         "multipart/form-data" => {
             let parts = form.parts(body).await.map_err(|words| {
                 Refusal::Unreadable(format!("The body is not a sound multipart form: {words}."))
             })?;
+            bounded(parts.len())?;
             let parts = parts.iter();
             Ok(from_form(
                 parts.map(|(name, value)| (name.as_str(), value.as_str())),
@@ -40,6 +42,10 @@ pub(super) async fn read_fields(
         }
         _ => Err(form.unknown()),
     }
+}
+
+fn bounded(count: usize) -> Result<(), Refusal> {
+    members::bounded("A webhook", count).map_err(Refusal::BadRequest)
 }
 
 /// The text of a body: UTF-8, without the mark some put before it.

@@ -12,9 +12,9 @@ use model::refusal::Refusal;
 use model::tenant::Tenant;
 use model::time::Timestamp;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
-use super::wire::{Draft, unreadable};
+use super::members::Items;
+use super::wire::Draft;
 use super::{OpenTicket, answer, guid, input, refuse, webhooks};
 use crate::body::Form;
 use crate::meters::Intake;
@@ -129,9 +129,9 @@ fn read(open: &OpenTicket, request: &Admitted) -> Result<(Vec<Read>, bool), Refu
     if !text.trim_ascii_start().starts_with('[') {
         return Ok((vec![Draft::read(text, kinds)], false));
     }
-    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| unreadable(&error))?;
-    bounded(items.len())?;
-    let reads = items.iter().map(|item| Draft::read(item.get(), kinds));
+    let items = Items::<INTAKE_BATCH_MAX>::read(text)?;
+    bounded(items.count)?;
+    let reads = items.kept.iter().map(|item| Draft::read(item.get(), kinds));
     Ok((reads.collect(), true))
 }
 

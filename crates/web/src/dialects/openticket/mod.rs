@@ -12,6 +12,7 @@ mod input;
 mod intake;
 mod kinds;
 mod log;
+mod members;
 mod places;
 mod refuse;
 mod sample;

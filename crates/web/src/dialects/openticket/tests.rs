@@ -1,5 +1,6 @@
 //! What this dialect understands, answers and sends.
 
+mod bounds;
 mod companies;
 mod declare;
 mod explain;

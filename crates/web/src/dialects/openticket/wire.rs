@@ -2,7 +2,6 @@
 //! the header that names it, and the body, byte for byte as it was handed in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use bytes::Bytes;
 use model::filter::Pair;
@@ -10,13 +9,12 @@ use model::limits::{NAME_BYTES_MAX, NOTIFICATION_BODY_BYTES_MAX, NOTIFICATION_KE
 use model::refusal::{Fault, Refusal};
 use model::tenant::TokenHash;
 use model::webhook::Headers;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::guid;
 use super::kinds::Kinds;
+use super::members::{Items, Members, bounded, shallow};
 
 /// Names what happened, whichever webhook it is told to.
 const TRIGGER_HEADER: &str = "OpenTicket-Trigger";
@@ -26,6 +24,10 @@ pub(super) const DEDUPE_HEADER: &str = "OpenTicket-Dedupe-Key";
 
 /// Related resources of one trigger: an order has some tickets, a shop some events.
 const RELATED_MAX: usize = 500;
+
+/// With so many faults no further related resource is judged: they show what is wrong, and each
+/// takes a hundred times as much as what it may be about.
+const FAULTS_MAX: usize = 20;
 
 /// What a webhook for this wishes for.
 pub(super) fn topic(resource: &str, trigger: &str) -> String {
@@ -77,9 +79,6 @@ pub(super) struct About {
     pub(super) beyond: BTreeSet<String>,
 }
 
-/// The members of an object, each as it was written.
-pub(super) struct Members<'a>(Vec<(String, &'a RawValue)>);
-
 /// A resource that a trigger is about, or that is related to it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Subject {
@@ -90,13 +89,9 @@ struct Subject {
 impl Draft {
     /// Reads `text`, the JSON of one trigger.
     pub(super) fn read(text: &str, kinds: &Kinds) -> Result<Self, Refusal> {
-        let members: Members<'_> = serde_json::from_str(text).map_err(|error| {
-            if error.is_data() {
-                Refusal::invalid("", "A trigger must be a JSON object.")
-            } else {
-                unreadable(&error)
-            }
-        })?;
+        let no_object = || Refusal::invalid("", "A trigger must be a JSON object.");
+        let members = Members::read(text)?.ok_or_else(no_object)?;
+        bounded("A trigger", members.count()).map_err(Refusal::BadRequest)?;
         let mut faults = members.twice();
         let id = members.id(&mut faults);
         let own = Subject {
@@ -189,29 +184,15 @@ impl About {
 }
 
 impl Members<'_> {
-    fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(own, _)| own == name);
-        let text = found.map(|(_, value)| value.get());
-        text.filter(|text| *text != "null")
+    /// The text of a member that says something.
+    fn given(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|text| *text != "null")
     }
 
     fn value(&self, name: &str) -> Option<Value> {
-        // What is too deep or too large to be read is as wrong as anything else.
-        self.get(name)
-            .map(|text| serde_json::from_str(text).unwrap_or_default())
-    }
-
-    /// Members that are given more than once: nobody could tell which is meant.
-    fn twice(&self) -> Vec<Fault> {
-        let mut seen = BTreeSet::new();
-        let twice: BTreeSet<&str> = self
-            .0
-            .iter()
-            .filter(|(name, _)| !seen.insert(name))
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let fault = |name| Fault::new(name, format!("The {name} field is given twice."));
-        twice.into_iter().map(fault).collect()
+        // What cannot be read is as wrong as anything else.
+        self.given(name)
+            .map(|text| shallow(text).unwrap_or_default())
     }
 
     /// The text of a required member as `judge` reads it; what is wrong goes to `faults`.
@@ -221,15 +202,7 @@ impl Members<'_> {
         faults: &mut Vec<Fault>,
         judge: impl Fn(&str) -> Result<String, String>,
     ) -> String {
-        let judged = match self.value(name) {
-            None => Err(format!("The {name} field is required.")),
-            Some(Value::String(text)) => judge(&text),
-            Some(_) => Err(format!("The {name} must be a string.")),
-        };
-        judged.unwrap_or_else(|words| {
-            faults.push(Fault::new(name, words));
-            String::new()
-        })
+        word(name, self.value(name), faults, judge)
     }
 
     fn id(&self, faults: &mut Vec<Fault>) -> Option<String> {
@@ -266,7 +239,7 @@ impl Members<'_> {
     }
 
     fn data(&self, faults: &mut Vec<Fault>) -> &str {
-        match self.get("data") {
+        match self.given("data") {
             Some(text) if text.starts_with('{') => return text,
             Some(_) => faults.push(Fault::new("data", "The data must be a JSON object.")),
             None => faults.push(Fault::new("data", "The data field is required.")),
@@ -275,32 +248,36 @@ impl Members<'_> {
     }
 
     fn related(&self, kinds: &Kinds, faults: &mut Vec<Fault>) -> BTreeSet<Subject> {
-        let items = match self.value("related") {
+        let items = self.given("related").map(Items::<RELATED_MAX>::read);
+        let items = match items {
             None => return BTreeSet::new(),
-            Some(Value::Array(items)) => items,
-            Some(_) => {
+            Some(Ok(items)) => items,
+            Some(Err(_)) => {
                 faults.push(Fault::new("related", "The related must be an array."));
                 return BTreeSet::new();
             }
         };
-        if items.len() > RELATED_MAX {
+        if items.count > RELATED_MAX {
             let words = format!("The related may not have more than {RELATED_MAX} items.");
             faults.push(Fault::new("related", words));
             return BTreeSet::new();
         }
         let mut related = BTreeSet::new();
-        for (index, item) in items.iter().enumerate() {
+        for (index, item) in items.kept.iter().enumerate() {
+            if faults.len() >= FAULTS_MAX {
+                break;
+            }
+            let own = format!("related.{index}");
+            // What is no object has none of the members.
+            let item = Members::read(item.get()).unwrap_or_default();
+            let item = item.unwrap_or_default();
+            if let Err(words) = bounded(&format!("The {own}"), item.count()) {
+                faults.push(Fault::new(&own, words));
+                continue;
+            }
             let mut member = |name: &str, judge: &dyn Fn(&str) -> Result<String, String>| {
-                let field = format!("related.{index}.{name}");
-                let judged = match item.get(name) {
-                    Some(Value::String(text)) => judge(text),
-                    Some(_) => Err(format!("The {field} must be a string.")),
-                    None => Err(format!("The {field} field is required.")),
-                };
-                judged.unwrap_or_else(|words| {
-                    faults.push(Fault::new(&field, words));
-                    String::new()
-                })
+                let value = item.get(name).map(|text| shallow(text).unwrap_or_default());
+                word(&format!("{own}.{name}"), value, faults, judge)
             };
             related.insert(Subject {
                 resource: member("resource", &|word| kinds.resource(word)),
@@ -311,32 +288,23 @@ impl Members<'_> {
     }
 }
 
+fn word(
+    field: &str,
+    value: Option<Value>,
+    faults: &mut Vec<Fault>,
+    judge: impl Fn(&str) -> Result<String, String>,
+) -> String {
+    let judged = match value {
+        None => Err(format!("The {field} field is required.")),
+        Some(Value::String(text)) => judge(&text),
+        Some(_) => Err(format!("The {field} must be a string.")),
+    };
+    judged.unwrap_or_else(|words| {
+        faults.push(Fault::new(field, words));
+        String::new()
+    })
+}
+
 fn guid_of(field: &str, text: &str) -> Result<String, String> {
     guid::read(text).ok_or_else(|| format!("The {field} must be a GUID."))
-}
-
-pub(super) fn unreadable(error: &serde_json::Error) -> Refusal {
-    Refusal::Unreadable(format!("The body is not valid JSON: {error}."))
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Reader)
-    }
 }
