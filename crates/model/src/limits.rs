@@ -21,6 +21,10 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// Any other request body: a webhook with every field at its limit is below 100 KiB.
 pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 
+/// Shows that one webhook may name. Each makes a wish with each of some fifty action types: a
+/// hundred thousand of them are some ten megabytes, and a transaction of about half a second.
+pub const SHOWS_NAMED_MAX: usize = 2_000;
+
 /// Nesting of JSON that is read. Deeper input is refused before it can exhaust a stack.
 pub const JSON_DEPTH_MAX: usize = 128;
 

@@ -23,6 +23,8 @@ pub(super) const NOT_BLANK: &str = "This field may not be blank.";
 pub(super) const NO_NUL: &str = "Null characters are not allowed.";
 pub(super) const NO_TEXT: &str = "Not a valid string.";
 pub(super) const NO_INTEGER: &str = "A valid integer is required.";
+/// Followed by how many there may be.
+pub(super) const TOO_MANY: &str = "Ensure this field has no more than ";
 /// The name under which faults of the whole are reported.
 pub(super) const WHOLE: &str = "non_field_errors";
 
@@ -60,6 +62,8 @@ pub(super) struct Bounds<'a> {
     pub(super) kinds: &'a Kinds,
     /// Slugs of the organizer's shows.
     pub(super) events: &'a BTreeSet<String>,
+    /// So many of them may be named.
+    pub(super) named_max: usize,
 }
 
 impl Given {
@@ -91,7 +95,7 @@ impl Given {
             &mut given.all_events,
         );
         let found = object.get("limit_events");
-        let found = found.map(|value| limit_events(value, bounds.events));
+        let found = found.map(|value| limit_events(value, bounds));
         keep(
             &mut faults,
             "limit_events",
@@ -306,17 +310,25 @@ pub(super) fn judge_text(text: &Text<'_>, chars_max: usize, reasons: &mut Vec<St
     }
 }
 
-fn limit_events(value: &Value<'_>, events: &BTreeSet<String>) -> Read<Vec<String>> {
+/// Each show once, in the order in which they are named.
+fn limit_events(value: &Value<'_>, bounds: &Bounds<'_>) -> Read<Vec<String>> {
     let items = list(value)?;
     let mut slugs: Vec<String> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for item in items {
         let shown = whole(&python::text_of(item));
-        if *item == Value::Null || !events.contains(&shown) {
+        let known = bounds.events.get(&shown);
+        let Some(slug) = known.filter(|_| *item != Value::Null) else {
             return fail(format!("Object with slug={shown} does not exist."));
+        };
+        if !seen.insert(slug) {
+            continue;
         }
-        if !slugs.contains(&shown) {
-            slugs.push(shown);
+        if slugs.len() >= bounds.named_max {
+            let most = bounds.named_max;
+            return fail(format!("{TOO_MANY}{most} elements."));
         }
+        slugs.push(shown);
     }
     Ok(slugs)
 }

@@ -7,6 +7,7 @@ mod golden;
 mod intake;
 mod load;
 mod log;
+mod many;
 mod policy;
 mod refusals;
 mod resource;

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use model::limits::SHOWS_NAMED_MAX;
 use model::refusal::{Fault, Refusal};
 
 use super::super::board::{Around, unmasked};
-use super::fields::{Bounds, Fields, Given};
+use super::fields::{Bounds, Fields, Given, TOO_MANY};
 use super::json::{Object, Value};
 use super::kinds::Kinds;
 use crate::body::Query;
@@ -53,6 +54,7 @@ pub(super) fn judge(
     let bounds = Bounds {
         kinds,
         events: &events,
+        named_max: SHOWS_NAMED_MAX.max(events_kept.len()),
     };
     let fields = Given::read(&given, true, &bounds).and_then(|given| given.over(None));
     match fields {
@@ -130,7 +132,13 @@ fn plainer(fault: Fault) -> Fault {
                 let slug = rest.strip_suffix(" does not exist.").unwrap_or(rest);
                 format!("There is no show with the code {slug}.")
             }
-            None => words,
+            None => match words.strip_prefix(TOO_MANY) {
+                Some(most) => {
+                    let most = most.strip_suffix(" elements.").unwrap_or(most);
+                    format!("Choose {most} shows at most, or all shows.")
+                }
+                None => words,
+            },
         },
         _ => words,
     };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use model::contract::StoreError;
 use model::id::{TenantId, WebhookId};
+use model::limits::SHOWS_NAMED_MAX;
 use model::query::WebhookQuery;
 use model::refusal::Refusal;
 use model::tenant::{Event, Permission};
@@ -154,6 +155,7 @@ async fn change_fields(
     let bounds = Bounds {
         kinds: &pretix.kinds,
         events: &events,
+        named_max: SHOWS_NAMED_MAX,
     };
     let saved = save(request, |old| {
         let given = Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)?;
@@ -252,6 +254,7 @@ async fn read(pretix: &Pretix, request: &Admitted, whole: bool) -> Result<Given,
     let bounds = Bounds {
         kinds: &pretix.kinds,
         events: &events,
+        named_max: SHOWS_NAMED_MAX,
     };
     Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)
 }
