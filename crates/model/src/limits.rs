@@ -25,6 +25,10 @@ pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// hundred thousand of them are some ten megabytes, and a transaction of about half a second.
 pub const SHOWS_NAMED_MAX: usize = 2_000;
 
+/// Shows that a tenant has when none registers itself any more: whoever hands in could make up any
+/// number, nothing removes them, and forms and answers read all. That many take some megabytes.
+pub const EVENTS_REGISTERED_MAX: usize = 10_000;
+
 /// Nesting of JSON that is read. Deeper input is refused before it can exhaust a stack.
 pub const JSON_DEPTH_MAX: usize = 128;
 

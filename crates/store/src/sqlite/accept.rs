@@ -9,9 +9,11 @@ use std::sync::Arc;
 use model::delivery::{Delivery, Due};
 use model::filter::Pair;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::limits::EVENTS_REGISTERED_MAX;
 use model::notification::{Acceptance, NewNotification};
 use rusqlite::{OptionalExtension, params};
 
+use crate::sqlite::catalog;
 use crate::sqlite::fault::Fault;
 use crate::sqlite::fresh;
 use crate::sqlite::rows;
@@ -37,11 +39,20 @@ const ADD: &str = "
        only, about, id, wanted_by)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
     on conflict (tenant_id, key) do nothing";
-const REGISTER: &str = "
-    insert into event (tenant_id, slug, name) values (?1, ?2, ?2)
-    on conflict do nothing";
+const REGISTERED: &str = "select 1 from event where tenant_id = ?1 and slug = ?2";
+// Counted row by row, because `count(*)` knows no bound.
+const EVENTS: &str = "select 1 from event where tenant_id = ?1 limit ?2";
+const REGISTER: &str = "insert into event (tenant_id, slug, name) values (?1, ?2, ?2)";
 
-pub(crate) const STATEMENTS: &[&str] = &[FIND, WANTED, MAY_BE_TESTED, ADD, REGISTER];
+pub(crate) const STATEMENTS: &[&str] = &[
+    FIND,
+    WANTED,
+    MAY_BE_TESTED,
+    ADD,
+    REGISTERED,
+    EVENTS,
+    REGISTER,
+];
 
 /// Pairs and webhooks remembered together: some hundred bytes for a pair, 8 for a webhook.
 const WANTED_REMEMBERED_MAX: usize = 16_384;
@@ -53,14 +64,23 @@ pub(crate) struct Wanted {
     size: usize,
 }
 
-/// Events remembered as registered: a few hundred bytes each.
+/// Tenants and events remembered together: a few hundred bytes each.
 const EVENTS_REMEMBERED_MAX: usize = 4_096;
 
-/// Events that are known to be registered.
+/// Events that are known to be registered, and how many there are.
 #[derive(Default)]
 pub(crate) struct Registered {
-    events: BTreeMap<TenantId, BTreeSet<String>>,
-    count: usize,
+    tenants: BTreeMap<TenantId, Events>,
+    size: usize,
+}
+
+/// Those of one tenant.
+#[derive(Default)]
+struct Events {
+    slugs: BTreeSet<String>,
+    /// How many the store has of it, `EVENTS_REGISTERED_MAX` for all above; nothing if they were
+    /// not counted yet.
+    count: Option<usize>,
 }
 
 pub(crate) fn accept(tx: &mut Tx<'_>, batch: &[NewNotification]) -> Result<Vec<Acceptance>, Fault> {
@@ -216,36 +236,91 @@ fn tested(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<Arc<[Webh
     Ok(found.into_iter().collect())
 }
 
-/// Registers the show with the tenant, unless it is known.
+/// Registers the show with the tenant, unless it is known or the tenant has very many.
 fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), Fault> {
     let Some(slug) = &new.event else {
         return Ok(());
     };
-    if tx.memory.registered.has(new.tenant, slug) {
+    let tenant = new.tenant;
+    if tx.memory.registered.is_settled(tenant, slug) {
         return Ok(());
     }
-    let added = tx
-        .conn
-        .prepare_cached(REGISTER)?
-        .execute(params![new.tenant.0, slug])?;
-    if added > 0 {
+    if !catalog::exists(tx, REGISTERED, params![tenant.0, slug])? {
+        let count = match tx.memory.registered.count(tenant) {
+            Some(count) => count,
+            None => count_events(tx, tenant)?,
+        };
+        if count >= EVENTS_REGISTERED_MAX {
+            tx.memory.registered.keep_count(tenant, count);
+            warn_once(tx, tenant);
+            return Ok(());
+        }
+        tx.conn
+            .prepare_cached(REGISTER)?
+            .execute(params![tenant.0, slug])?;
         tx.notes.catalog_changed();
+        tx.memory.registered.keep_count(tenant, count + 1);
     }
-    tx.memory.registered.keep(new.tenant, slug);
+    tx.memory.registered.keep(tenant, slug);
     Ok(())
 }
 
+/// How many events the tenant has, as far as it matters.
+fn count_events(tx: &Tx<'_>, tenant: TenantId) -> Result<usize, Fault> {
+    let most = i64::try_from(EVENTS_REGISTERED_MAX).unwrap_or(i64::MAX);
+    let mut statement = tx.conn.prepare_cached(EVENTS)?;
+    let mut rows = statement.query([tenant.0, most])?;
+    let mut count = 0;
+    while rows.next()?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn warn_once(tx: &mut Tx<'_>, tenant: TenantId) {
+    if tx.memory.warned.insert(tenant) {
+        tracing::warn!(
+            %tenant,
+            "the tenant has {EVENTS_REGISTERED_MAX} shows: no further one registers itself, \
+             `willcall apply` adds those that are to be chosen"
+        );
+    }
+}
+
 impl Registered {
-    fn has(&self, tenant: TenantId, slug: &str) -> bool {
-        let events = self.events.get(&tenant);
-        events.is_some_and(|events| events.contains(slug))
+    /// To be called when an event was registered otherwise.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether nothing is to be done: it is registered, or none registers itself any more.
+    fn is_settled(&self, tenant: TenantId, slug: &str) -> bool {
+        self.tenants.get(&tenant).is_some_and(|events| {
+            events.slugs.contains(slug) || events.count >= Some(EVENTS_REGISTERED_MAX)
+        })
+    }
+
+    fn count(&self, tenant: TenantId) -> Option<usize> {
+        self.tenants.get(&tenant)?.count
+    }
+
+    fn keep_count(&mut self, tenant: TenantId, count: usize) {
+        self.of(tenant).count = Some(count);
     }
 
     fn keep(&mut self, tenant: TenantId, slug: &str) {
-        if self.count >= EVENTS_REMEMBERED_MAX {
-            *self = Self::default();
+        let added = self.of(tenant).slugs.insert(slug.to_owned());
+        self.size += usize::from(added);
+    }
+
+    /// What is remembered of the tenant, with room for one thing more.
+    fn of(&mut self, tenant: TenantId) -> &mut Events {
+        if self.size >= EVENTS_REMEMBERED_MAX {
+            self.forget();
         }
-        let events = self.events.entry(tenant).or_default();
-        self.count += usize::from(events.insert(slug.to_owned()));
+        self.tenants.entry(tenant).or_insert_with(|| {
+            self.size += 1;
+            Events::default()
+        })
     }
 }

@@ -142,7 +142,7 @@ fn apply_tenant(
     Ok((TenantId(id), change))
 }
 
-fn apply_event(tx: &Tx<'_>, desired: &Desired<'_>, event: &Event) -> Result<Applied, Fault> {
+fn apply_event(tx: &mut Tx<'_>, desired: &Desired<'_>, event: &Event) -> Result<Applied, Fault> {
     let key = params![desired.tenant.0, event.slug];
     let stored = catalog::list(tx.conn, EVENT, key, rows::event)?;
     let change = match stored.first() {
@@ -150,6 +150,9 @@ fn apply_event(tx: &Tx<'_>, desired: &Desired<'_>, event: &Event) -> Result<Appl
         Some(_) => Change::Changed,
         None => Change::Created,
     };
+    if change == Change::Created {
+        tx.memory.registered.forget();
+    }
     if change != Change::Unchanged {
         tx.conn.prepare_cached(SAVE_EVENT)?.execute(params![
             desired.tenant.0,

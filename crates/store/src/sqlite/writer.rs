@@ -7,12 +7,13 @@
 //! twice is run without them first, and only if one of its jobs fails it is rolled back as a whole
 //! and run again, each job behind a savepoint of its own.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::contract::{Listener, StoreError};
 use model::delivery::Due;
-use model::id::WebhookId;
+use model::id::{TenantId, WebhookId};
 use model::time::Timestamp;
 use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
@@ -94,6 +95,8 @@ pub(crate) struct Memory {
     pub(crate) latest_id: Option<i64>,
     /// Events that are known to be registered.
     pub(crate) registered: Registered,
+    /// Tenants of whose many events the log was told. Never forgotten, so that it is told once.
+    pub(crate) warned: BTreeSet<TenantId>,
     pub(crate) envelopes: Envelopes,
     pub(crate) wanted: Wanted,
     /// Notifications whose own rows say what is fresh of them; nothing if they are to be read.
@@ -207,7 +210,7 @@ impl Writer {
                 let before = std::mem::take(&mut group.done.answers).into_iter();
                 jobs = before.map(|(job, _)| job).chain(jobs).collect();
                 self.roll_back();
-                self.memory = Memory::default();
+                self.memory.forget();
                 group.done.notes = Notes::default();
                 self.begin(group);
             }
@@ -297,7 +300,7 @@ impl Writer {
             Ok(version) if version == self.data_version => false,
             Ok(version) => {
                 self.data_version = version;
-                self.memory = Memory::default();
+                self.memory.forget();
                 self.shared.version.fetch_add(1, Ordering::AcqRel);
                 self.shared.changes.fetch_add(1, Ordering::AcqRel);
                 true
@@ -331,7 +334,7 @@ impl Writer {
         );
         if !harmless || recent != self.memory.recent_changes() {
             // What the job remembered is rolled back with it.
-            self.memory = Memory::default();
+            self.memory.forget();
         }
         if !self.conn.is_autocommit() {
             // If even this fails the transaction is beyond saving, and ends as a whole.
@@ -346,7 +349,7 @@ impl Writer {
     /// Nothing of the group is kept: the answers so far are replaced by why.
     fn lose(&mut self, done: &mut Done, told: &StoreError) -> StoreError {
         self.roll_back();
-        self.memory = Memory::default();
+        self.memory.forget();
         done.notes = Notes::default();
         // The job whose error ended it knows best; the others share its fate.
         let cause = match done.answers.last() {
@@ -406,6 +409,15 @@ pub(crate) fn log_pages(
 }
 
 impl Memory {
+    /// What it says may be wrong, or was rolled back.
+    fn forget(&mut self) {
+        let warned = std::mem::take(&mut self.warned);
+        *self = Self {
+            warned,
+            ..Self::default()
+        };
+    }
+
     /// Moves whenever a recent notification does.
     fn recent_changes(&self) -> Option<u64> {
         self.recent.as_ref().map(Recent::changes)

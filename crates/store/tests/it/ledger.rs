@@ -4,13 +4,16 @@ use bytes::Bytes;
 use model::contract::{DueAsk, LaneStart, LaneTarget, StoreError};
 use model::filter::{Filter, Pair, Wish};
 use model::id::{NotificationId, TenantId, WebhookId};
+use model::limits::EVENTS_REGISTERED_MAX;
 use model::notification::{Acceptance, NewNotification};
+use model::query::Declaration;
 use model::tenant::{DialectName, Event};
 use model::webhook::Headers;
 use proptest::prelude::*;
 
 use crate::harness::{
-    Given, Told, answered, at, delivered, delivery_id, headers, now, pair, retry, settlement, wait,
+    Given, Told, answered, at, declaration, delivered, delivery_id, headers, now, pair, retry,
+    settlement, wait,
 };
 
 #[test]
@@ -161,6 +164,86 @@ fn a_show_named_by_a_notification_registers_itself() {
     assert!(after > before);
     given.accept(new("2"));
     assert_eq!(given.store.version(), after);
+}
+
+#[test]
+fn of_a_tenant_with_very_many_shows_no_further_one_registers_itself() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let event = |slug: String| Event {
+        name: slug.clone(),
+        slug,
+        date_from: None,
+    };
+    let declare = |events: Vec<Event>| {
+        let declaration = Declaration {
+            events,
+            ..declaration("bigevents")
+        };
+        let applied = given
+            .store
+            .apply(vec![declaration], "file".to_owned(), at(1));
+        wait(applied).unwrap();
+    };
+    let before = (1..EVENTS_REGISTERED_MAX).map(|n| event(format!("show-{n}")));
+    declare(before.collect());
+    let about = |key: &str, show: &str| {
+        given.accept(NewNotification {
+            event: Some(show.to_owned()),
+            ..given.new_notification(key, 1_000)
+        })
+    };
+    let has = |show: &str| {
+        let events = wait(given.store.events(given.tenant)).unwrap();
+        events.iter().any(|event| event.slug == show)
+    };
+    about("1", "last");
+    assert!(has("last"));
+    let version = given.store.version();
+    for (key, show) in [("2", "late"), ("3", "late"), ("4", "later"), ("5", "last")] {
+        let accepted = about(key, show);
+        assert!(
+            matches!(accepted, Acceptance::Accepted { deliveries: 1, .. }),
+            "{accepted:?}"
+        );
+    }
+    assert!(!has("late") && !has("later"));
+    assert_eq!(given.store.version(), version);
+    assert_eq!(given.log(webhook).len(), 5);
+    // An operator's file may add what it wants.
+    declare(vec![event("late".to_owned())]);
+    assert!(has("late"));
+    about("6", "latest");
+    assert!(!has("latest"));
+}
+
+#[test]
+fn shows_that_a_file_adds_count_among_those_that_a_tenant_has() {
+    let given = Given::new();
+    let about = |key: &str, show: &str| {
+        given.accept(NewNotification {
+            event: Some(show.to_owned()),
+            ..given.new_notification(key, 1_000)
+        })
+    };
+    // Now they are counted.
+    about("1", "first");
+    let events = (1..EVENTS_REGISTERED_MAX).map(|n| Event {
+        slug: format!("show-{n}"),
+        name: String::new(),
+        date_from: None,
+    });
+    let declaration = Declaration {
+        events: events.collect(),
+        ..declaration("bigevents")
+    };
+    let applied = given
+        .store
+        .apply(vec![declaration], "file".to_owned(), at(1));
+    wait(applied).unwrap();
+    about("2", "late");
+    let events = wait(given.store.events(given.tenant)).unwrap();
+    assert_eq!(events.len(), EVENTS_REGISTERED_MAX);
 }
 
 #[test]
