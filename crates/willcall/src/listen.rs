@@ -17,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use web::{Body, Site};
 
+use crate::outlet::Outlet;
+
 /// A request's head has to arrive within this time, also on a kept connection that idles.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
@@ -123,7 +125,7 @@ fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), answer)
+        .serve_connection(TokioIo::new(Outlet::new(stream)), answer)
 }
 
 /// Runs beside everything else. What it does must not matter once the process stops.

@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod doctor;
 mod listen;
+mod outlet;
 mod serve;
 mod telemetry;
 mod terminal;

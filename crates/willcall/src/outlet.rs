@@ -1,0 +1,149 @@
+//! A connection whose other end has to take what it is sent: an answer that nobody reads holds
+//! its memory and its place among the connections.
+
+use std::io::{Error, ErrorKind, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// For so long nothing of an answer may be taken.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Whoever takes something gets so much more time for the rest: 4 KiB a second is slow enough for
+/// any line, and not for ever.
+const BYTES_A_MS: u64 = 4;
+
+/// Reads and writes as `S` does.
+pub(crate) struct Outlet<S> {
+    stream: S,
+    /// Runs from when something was not taken until all of it is.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Outlet<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            stalled: None,
+        }
+    }
+
+    /// That nothing could be written; an error once that has lasted.
+    fn stall<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let alarm = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(STALL_LIMIT)));
+        ready!(alarm.as_mut().poll(cx));
+        Poll::Ready(Err(Error::new(
+            ErrorKind::TimedOut,
+            "nobody reads the answer",
+        )))
+    }
+
+    /// So much was written, of so much.
+    fn took(&mut self, written: usize, all: usize) {
+        if written >= all {
+            self.stalled = None;
+        } else if let Some(alarm) = &mut self.stalled {
+            let more = u64::try_from(written).unwrap_or(u64::MAX) / BYTES_A_MS;
+            let until = alarm.deadline().max(Instant::now()) + Duration::from_millis(more);
+            alarm.as_mut().reset(until);
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Outlet<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(cx, buf) {
+            Poll::Pending => self.stall(cx),
+            Poll::Ready(written) => {
+                self.took(*written.as_ref().unwrap_or(&buf.len()), buf.len());
+                Poll::Ready(written)
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Outlet<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    /// Sends `bytes`, of which 64 at a time have room on the way.
+    async fn send(stream: DuplexStream, bytes: usize) -> (Result<()>, Duration) {
+        let began = Instant::now();
+        let sent = Outlet::new(stream).write_all(&vec![b'x'; bytes]).await;
+        (sent, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_reads_is_given_up() {
+        let (one, _other) = duplex(64);
+        let (sent, took) = send(one, 65).await;
+        assert_eq!(sent.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(took.as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_reads_a_little_now_and_then_is_given_up_as_well() {
+        let (one, mut other) = duplex(64);
+        let reads = async {
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                if other.read_u8().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let sent = tokio::select! {
+            sent = send(one, 100_000) => sent,
+            () = reads => unreachable!("it reads for ever"),
+        };
+        assert_eq!(sent.0.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert!(sent.1 < Duration::from_secs(32), "{:?}", sent.1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_line_gets_all_of_a_long_answer() {
+        const BYTES: usize = 1_000_000;
+        let (one, mut other) = duplex(1_024);
+        let reads = async {
+            let (mut all, mut buffer) = (0, [0; 1_024]);
+            while all < BYTES {
+                sleep(Duration::from_millis(200)).await;
+                all += other.read(&mut buffer).await.unwrap();
+            }
+        };
+        let both = async { tokio::join!(send(one, BYTES), reads).0 };
+        let (sent, took) = timeout(Duration::from_secs(1_000), both).await.unwrap();
+        sent.unwrap();
+        assert!(took > 3 * STALL_LIMIT);
+    }
+}
