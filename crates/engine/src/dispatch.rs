@@ -16,8 +16,10 @@
 //!
 //! Why nothing is forgotten: whatever is pending and not held is due at or after its lane's
 //! `stored_due_at`. An answer of `due` replaces that by what lies beyond it, lowered by all that
-//! was learnt since it was asked. A held delivery that an answer shows in a later state than the
-//! one it was taken up in (settled or sent again meanwhile) is read again once it is let go.
+//! was learnt since it was asked. What was accepted and passed over, by the store or the mailbox,
+//! is learnt like any other: the mailbox has its webhook and its time. A held delivery that an
+//! answer shows in a later state than the one it was taken up in (settled or sent again meanwhile)
+//! is read again once it is let go.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;

@@ -2,13 +2,13 @@
 //!
 //! Filled on the store's thread, so it never waits. It is bounded: beyond the bounds it forgets
 //! deliveries and remembers only that their webhooks have something due, because the deliveries
-//! themselves are in the store.
+//! themselves are in the store. What the store tells of at once is bounded in the same way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use model::contract::Listener;
+use model::contract::{LaneStart, Listener};
 use model::delivery::Due;
 use model::id::WebhookId;
 use model::limits;
@@ -96,18 +96,26 @@ impl Inside {
             self.body_bytes = body_bytes;
             self.mail.accepted.push(due);
         } else {
-            let due_at = due.delivery.due_at;
-            let earliest = self.mail.passed_over.entry(due.delivery.id.webhook);
-            earliest
-                .and_modify(|at| *at = due_at.min(*at))
-                .or_insert(due_at);
+            self.pass_over(due.delivery.id.webhook, due.delivery.due_at);
         }
+    }
+
+    fn pass_over(&mut self, webhook: WebhookId, due_at: Timestamp) {
+        let earliest = self.mail.passed_over.entry(webhook).or_insert(due_at);
+        *earliest = due_at.min(*earliest);
     }
 }
 
 impl Listener for Mailbox {
     fn accepted(&self, deliveries: Vec<Due>) {
         self.fill(|inside| deliveries.into_iter().for_each(|due| inside.put(due)));
+    }
+
+    fn passed_over(&self, lanes: Vec<LaneStart>) {
+        self.fill(|inside| {
+            let lanes = lanes.into_iter();
+            lanes.for_each(|lane| inside.pass_over(lane.webhook, lane.due_at));
+        });
     }
 
     fn changed(&self, webhooks: &[WebhookId]) {
@@ -166,6 +174,24 @@ mod tests {
         assert!(mailbox.take().is_empty());
         mailbox.accepted(vec![due(1, &body)]);
         assert_eq!(mailbox.take().accepted.len(), 1);
+    }
+
+    #[test]
+    fn what_the_store_passed_over_is_kept_with_its_earliest_time() {
+        let mailbox = Mailbox::default();
+        for (webhook, at) in [(1, 9), (2, 5), (1, 7), (1, 8)] {
+            mailbox.passed_over(vec![LaneStart {
+                webhook: WebhookId(webhook),
+                due_at: Timestamp::from_millis(at),
+            }]);
+        }
+        let mail = mailbox.take();
+        let expected = [(1, 7), (2, 5)].map(|(webhook, at)| (WebhookId(webhook), at));
+        let kept = mail.passed_over.into_iter();
+        assert!(
+            kept.map(|(webhook, at)| (webhook, at.as_millis()))
+                .eq(expected)
+        );
     }
 
     #[test]

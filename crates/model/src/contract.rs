@@ -273,8 +273,12 @@ pub enum Requeued {
 
 /// Told by the store, right after a commit and on the store's thread: must not block.
 pub trait Listener: Send + Sync {
-    /// New deliveries, due at once.
+    /// New deliveries, due at once. Of one commit at most `limits::HELD_MAX`.
     fn accepted(&self, deliveries: Vec<Due>);
+
+    /// These webhooks got more deliveries than were told one by one, the first due at that time:
+    /// the ledger has them.
+    fn passed_over(&self, lanes: Vec<LaneStart>);
 
     /// These webhooks changed, or got something due.
     fn changed(&self, webhooks: &[WebhookId]);

@@ -134,7 +134,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         }
     }
     let key: Arc<str> = Arc::from(new.key.as_str());
-    tx.notes.accepted(wanted.iter().map(|&webhook| Due {
+    tx.notes.accepted(&wanted, new.at, |webhook| Due {
         delivery: Delivery {
             id: DeliveryId {
                 notification,
@@ -149,7 +149,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         key: Arc::clone(&key),
         headers: new.headers.clone(),
         body: new.body.clone(),
-    }));
+    });
     Ok(Acceptance::Accepted {
         id: notification,
         deliveries,

@@ -17,6 +17,7 @@ mod log;
 mod merge;
 mod meters;
 mod moving;
+mod notes;
 mod notifications;
 pub(crate) mod open;
 mod pages;

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::contract::{Listener, StoreError};
-use model::delivery::Due;
-use model::id::{TenantId, WebhookId};
+use model::id::TenantId;
 use model::time::Timestamp;
 use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
@@ -22,6 +21,7 @@ use crate::sqlite::accept::{Registered, Wanted};
 use crate::sqlite::envelopes::Envelopes;
 use crate::sqlite::fault::{self, Fault};
 use crate::sqlite::meters::Meters;
+use crate::sqlite::notes::Notes;
 use crate::sqlite::prune;
 use crate::sqlite::recent::Recent;
 
@@ -117,19 +117,6 @@ pub(crate) struct Tx<'a> {
 /// they are found by their whole text.
 #[derive(Default)]
 pub(crate) struct Hot<'a>(Vec<(&'static str, CachedStatement<'a>)>);
-
-/// What is to be told once the transaction is committed.
-#[derive(Default)]
-pub(crate) struct Notes {
-    notices: Vec<Notice>,
-    catalog_changed: bool,
-    errand_begun: bool,
-}
-
-enum Notice {
-    Accepted(Vec<Due>),
-    Changed(WebhookId),
-}
 
 /// A transaction that is open, and what its jobs came to so far.
 pub(crate) struct Group {
@@ -432,7 +419,7 @@ impl Done {
 
     /// Nobody knows whether it is durable: callers are told that, and the listener to look again.
     pub(crate) fn forsake(&mut self) {
-        self.notes.notices.clear();
+        self.notes.forget_lanes();
         self.elsewhere = true;
         for (_, answer) in &mut self.answers {
             answer.get_or_insert(StoreError::Unknown);
@@ -442,7 +429,7 @@ impl Done {
     /// Tells the listener and then every caller.
     pub(crate) fn tell(self, shared: &Shared) {
         shared.changes.fetch_add(1, Ordering::AcqRel);
-        if self.notes.catalog_changed {
+        if self.notes.has_new_catalog() {
             shared.version.fetch_add(1, Ordering::AcqRel);
         }
         if let Some(listener) = shared.listener.get() {
@@ -525,80 +512,4 @@ impl Tx<'_> {
         self.memory.accepted_at = Some(latest);
         Ok(latest)
     }
-}
-
-impl Notes {
-    pub(crate) fn accepted(&mut self, due: impl IntoIterator<Item = Due>) {
-        if let Some(Notice::Accepted(list)) = self.notices.last_mut() {
-            list.extend(due);
-        } else {
-            self.notices
-                .push(Notice::Accepted(due.into_iter().collect()));
-        }
-    }
-
-    pub(crate) fn changed(&mut self, webhook: WebhookId) {
-        self.notices.push(Notice::Changed(webhook));
-    }
-
-    pub(crate) fn catalog_changed(&mut self) {
-        self.catalog_changed = true;
-    }
-
-    pub(crate) fn errand_begun(&mut self) {
-        self.errand_begun = true;
-    }
-
-    fn mark(&self) -> Mark {
-        let accepted = match self.notices.last() {
-            Some(Notice::Accepted(list)) => list.len(),
-            Some(Notice::Changed(_)) | None => 0,
-        };
-        Mark {
-            notices: self.notices.len(),
-            accepted,
-            catalog_changed: self.catalog_changed,
-            errand_begun: self.errand_begun,
-        }
-    }
-
-    fn back_to(&mut self, mark: &Mark) {
-        self.notices.truncate(mark.notices);
-        if let Some(Notice::Accepted(list)) = self.notices.last_mut() {
-            list.truncate(mark.accepted);
-        }
-        self.catalog_changed = mark.catalog_changed;
-        self.errand_begun = mark.errand_begun;
-    }
-
-    fn tell(self, listener: &dyn Listener) {
-        let mut changed = Vec::new();
-        for notice in self.notices {
-            match notice {
-                Notice::Changed(webhook) => changed.push(webhook),
-                Notice::Accepted(due) => {
-                    if !changed.is_empty() {
-                        listener.changed(&changed);
-                        changed.clear();
-                    }
-                    if !due.is_empty() {
-                        listener.accepted(due);
-                    }
-                }
-            }
-        }
-        if !changed.is_empty() {
-            listener.changed(&changed);
-        }
-        if self.errand_begun {
-            listener.errand_begun();
-        }
-    }
-}
-
-struct Mark {
-    notices: usize,
-    accepted: usize,
-    catalog_changed: bool,
-    errand_begun: bool,
 }

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::contract::{Listener, Reply, Store, StoreError};
+use model::contract::{LaneStart, Listener, Reply, Store, StoreError};
 use model::delivery::Due;
 use model::id::{TenantId, WebhookId};
-use model::limits::WRITER_QUEUE_MAX;
+use model::limits::{HELD_MAX, WRITER_QUEUE_MAX};
 use model::notification::{Acceptance, NewNotification};
 use model::query::{Change, DeliveryQuery};
 use prometheus_client::encoding::text::encode;
@@ -82,6 +82,10 @@ impl Listener for Gate {
         }
         let verdict = self.go.lock().unwrap().recv().unwrap_or(Verdict::Pass);
         assert!(matches!(verdict, Verdict::Pass), "as the keeper wishes");
+    }
+
+    fn passed_over(&self, lanes: Vec<LaneStart>) {
+        self.heard.passed_over(lanes);
     }
 
     fn changed(&self, _webhooks: &[WebhookId]) {}
@@ -190,6 +194,7 @@ fn many_threads_lose_nothing() {
     for heard in given.heard.take() {
         match heard {
             Told::Accepted(due) => told.extend(due.into_iter().map(|due| due.delivery.id)),
+            Told::PassedOver(_) => panic!("all of it fits"),
             Told::Changed(_) | Told::ErrandBegun => {}
             Told::ChangedElsewhere => panic!("nobody else was here"),
         }
@@ -233,10 +238,49 @@ fn a_failing_job_is_undone_alone() {
         .into_iter()
         .filter_map(|told| match told {
             Told::Accepted(due) => Some(due.len()),
+            Told::PassedOver(_) => panic!("all of it fits"),
             Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => None,
         })
         .collect();
     assert_eq!(told, [1, 2]);
+}
+
+#[test]
+fn what_a_failing_job_accepted_is_not_told_and_takes_no_room_from_others() {
+    let (desk, keeper, webhook) = gated();
+    let given = &desk.given;
+    let mut webhooks = vec![webhook];
+    webhooks.extend((1..20).map(|_| given.paid_webhook()));
+    let held = keeper.hold(given);
+    let bad = NewNotification {
+        tenant: TenantId(99),
+        event: Some("democon".to_owned()),
+        ..given.new_notification("bad", 1)
+    };
+    // Enough of them to be passed over, each time.
+    let many = HELD_MAX / webhooks.len() + 1;
+    let batch = |name: &str, time: i64| -> Vec<NewNotification> {
+        let one = |n| given.new_notification(&format!("{name} {n}"), time);
+        (0..many).map(one).collect()
+    };
+    let mut failing = batch("failing", 1);
+    failing.push(bad);
+    let replies = [failing, batch("good", 2)].map(|batch| given.store.accept(batch));
+    keeper.open();
+    let answers = replies.map(|reply| wait(reply).is_ok());
+    assert_eq!(answers, [false, true]);
+    wait(held).unwrap();
+    let told = given.heard.take();
+    let counts = told.iter().filter_map(|told| match told {
+        Told::Accepted(due) => Some(due.len()),
+        Told::PassedOver(_) | Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => None,
+    });
+    assert_eq!(counts.collect::<Vec<_>>(), [webhooks.len(), HELD_MAX]);
+    let rest = webhooks.split_off(webhooks.len() - (many * webhooks.len() - HELD_MAX));
+    let due_at = at(2);
+    let lane = |webhook| LaneStart { webhook, due_at };
+    let lanes = rest.into_iter().map(lane).collect();
+    assert_eq!(told.last(), Some(&Told::PassedOver(lanes)));
 }
 
 #[test]
@@ -437,6 +481,7 @@ fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
         .iter()
         .map(|told| match told {
             Told::Accepted(due) => due.len(),
+            Told::PassedOver(_) => panic!("all of it fits"),
             Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => 0,
         })
         .sum();
@@ -561,6 +606,7 @@ fn an_idle_writer_notices_it_too() {
     struct Bell(Mutex<Sender<()>>);
     impl Listener for Bell {
         fn accepted(&self, _: Vec<Due>) {}
+        fn passed_over(&self, _: Vec<LaneStart>) {}
         fn changed(&self, _: &[WebhookId]) {}
         fn changed_elsewhere(&self) {
             self.0.lock().unwrap().send(()).unwrap();

@@ -7,7 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
-use model::contract::{Listener, Reply, Requeue, Requeued, Settlement, Store, StoreError, Which};
+use model::contract::{
+    LaneStart, Listener, Reply, Requeue, Requeued, Settlement, Store, StoreError, Which,
+};
 use model::delivery::{CancelCause, Due, Next, State};
 use model::filter::{Filter, Pair, Wish};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
@@ -31,6 +33,7 @@ pub(crate) struct Heard(Mutex<Vec<Told>>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
     Accepted(Vec<Due>),
+    PassedOver(Vec<LaneStart>),
     Changed(Vec<WebhookId>),
     ChangedElsewhere,
     ErrandBegun,
@@ -39,6 +42,10 @@ pub(crate) enum Told {
 impl Listener for Heard {
     fn accepted(&self, deliveries: Vec<Due>) {
         self.0.lock().unwrap().push(Told::Accepted(deliveries));
+    }
+
+    fn passed_over(&self, lanes: Vec<LaneStart>) {
+        self.0.lock().unwrap().push(Told::PassedOver(lanes));
     }
 
     fn changed(&self, webhooks: &[WebhookId]) {

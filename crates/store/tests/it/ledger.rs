@@ -4,7 +4,7 @@ use bytes::Bytes;
 use model::contract::{DueAsk, LaneStart, LaneTarget, StoreError};
 use model::filter::{Filter, Pair, Wish};
 use model::id::{NotificationId, TenantId, WebhookId};
-use model::limits::EVENTS_REGISTERED_MAX;
+use model::limits::{self, EVENTS_REGISTERED_MAX};
 use model::notification::{Acceptance, NewNotification};
 use model::query::Declaration;
 use model::tenant::{DialectName, Event};
@@ -143,6 +143,35 @@ fn the_listener_is_told_what_is_due_as_it_will_be_read_back() {
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].delivery.due_at, at(1_000));
     assert_eq!(given.heard.take(), [Told::Accepted(due)]);
+}
+
+#[test]
+fn beyond_a_bound_the_listener_is_told_of_webhooks_instead_of_deliveries() {
+    let given = Given::new();
+    let webhooks: Vec<WebhookId> = (0..20).map(|_| given.paid_webhook()).collect();
+    given.heard.take();
+    let count = limits::HELD_MAX / webhooks.len() + 10;
+    let batch = (0..count).map(|n| {
+        let time = 1_000 + i64::try_from(n).unwrap();
+        given.new_notification(&n.to_string(), time)
+    });
+    wait(given.store.accept(batch.collect())).unwrap();
+    let told = given.heard.take();
+    let [Told::Accepted(whole), Told::PassedOver(lanes)] = &told[..] else {
+        panic!("{} things told", told.len());
+    };
+    assert_eq!(whole.len(), limits::HELD_MAX);
+    // Of each webhook the first that was not told: with the others it is all there is.
+    assert_eq!(lanes.len(), webhooks.len());
+    for (webhook, lane) in webhooks.into_iter().zip(lanes) {
+        let (due, _) = given.due(webhook, count, i64::MAX);
+        assert_eq!(due.len(), count);
+        let told = whole
+            .iter()
+            .filter(|due| due.delivery.id.webhook == webhook);
+        let first = &due[told.count()].delivery;
+        assert_eq!((lane.webhook, lane.due_at), (webhook, first.due_at));
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use model::contract::{Listener, Reply, StoreError};
+use model::contract::{LaneStart, Listener, Reply, StoreError};
 use model::delivery::Due;
 use model::id::WebhookId;
 use model::notification::{Acceptance, NewNotification};
@@ -190,6 +190,7 @@ fn one_that_comes_alone_after_many_is_not_kept_waiting_for_company() {
 fn accepted(told: Told) -> usize {
     match told {
         Told::Accepted(due) => due.len(),
+        Told::PassedOver(_) => panic!("all of it fits"),
         Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => 0,
     }
 }
@@ -274,6 +275,8 @@ impl Listener for Clumsy {
         assert!(deliveries.len() < 2, "as the test wishes");
         self.0.accepted(deliveries);
     }
+
+    fn passed_over(&self, _lanes: Vec<LaneStart>) {}
 
     fn changed(&self, _webhooks: &[WebhookId]) {}
 

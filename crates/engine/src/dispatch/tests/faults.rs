@@ -132,6 +132,12 @@ impl Listener for Relay {
         }
     }
 
+    fn passed_over(&self, lanes: Vec<LaneStart>) {
+        if let Some(to) = self.to() {
+            to.passed_over(lanes);
+        }
+    }
+
     fn changed(&self, webhooks: &[WebhookId]) {
         if let Some(to) = self.to() {
             to.changed(webhooks);

@@ -171,6 +171,30 @@ async fn more_deliveries_than_fit_into_memory_are_all_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_webhook_of_which_no_delivery_was_told_gets_all_it_is_owed_once() {
+    let world = World::running().await;
+    for number in 0..32 {
+        world
+            .webhook(&format!("http://r{number}.test/"), "paid")
+            .await;
+    }
+    world.webhook("http://last.test/", "placed").await;
+    // By then it has looked at all webhooks, and does not look again on its own for a minute.
+    seconds(1).await;
+    // Only with what comes last in the commit there is more than is told.
+    let paid = limits::HELD_MAX / 32;
+    let mut batch = world.batch(world.tenant, "paid", paid, |n| n.to_string());
+    batch.extend(world.batch(world.tenant, "placed", 100, |n| n.to_string()));
+    world.store.accept(batch).await.unwrap();
+    seconds(30).await;
+    let calls = world.net.calls_at("last.test");
+    assert_eq!(calls.len(), 100);
+    let each: BTreeSet<_> = calls.iter().map(|call| &call.body).collect();
+    assert_eq!(each.len(), 100);
+    assert_eq!(world.net.calls().len(), 32 * paid + 100);
+}
+
+#[tokio::test(start_paused = true)]
 async fn large_bodies_fill_the_memory_before_their_number_does() {
     let mut world = World::new().await;
     world.settings.lane_width = 4;

@@ -242,6 +242,24 @@ impl World {
         count: usize,
         body: impl Fn(usize) -> String,
     ) -> Vec<NotificationId> {
+        let batch = self.batch(tenant, topic, count, body);
+        let accepted = self.store.accept(batch).await;
+        let id = |accepted| match accepted {
+            Acceptance::Accepted { id, .. } => id,
+            other @ (Acceptance::Repeated { .. } | Acceptance::Contradicted { .. }) => {
+                panic!("{other:?}")
+            }
+        };
+        accepted.unwrap().into_iter().map(id).collect()
+    }
+
+    pub(super) fn batch(
+        &self,
+        tenant: TenantId,
+        topic: &str,
+        count: usize,
+        body: impl Fn(usize) -> String,
+    ) -> Vec<NewNotification> {
         let pair = Pair {
             topic: topic.to_owned(),
             scope: String::new(),
@@ -259,14 +277,7 @@ impl World {
             only: None,
             at: self.clock.now(),
         };
-        let accepted = self.store.accept((0..count).map(new).collect()).await;
-        let id = |accepted| match accepted {
-            Acceptance::Accepted { id, .. } => id,
-            other @ (Acceptance::Repeated { .. } | Acceptance::Contradicted { .. }) => {
-                panic!("{other:?}")
-            }
-        };
-        accepted.unwrap().into_iter().map(id).collect()
+        (0..count).map(new).collect()
     }
 
     pub(super) async fn story(
