@@ -21,6 +21,10 @@ use crate::width::{START, Width};
 /// No lane holds more than this part of what is free, so that a newcomer always finds room.
 const SHARE: usize = 16;
 
+/// A lane is not read while what it holds has more than this in bodies: as much as one read of
+/// the largest brings.
+const REREAD_BYTES_MAX: usize = limits::LANE_READ_MAX * limits::NOTIFICATION_BODY_BYTES_MAX;
+
 /// What all lanes have in memory together.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Load {
@@ -58,6 +62,8 @@ pub(crate) struct Lane {
     pub(crate) seen: Option<Arc<Prepared>>,
     /// The bodies of what waits or is in the air.
     pub(crate) body_bytes: usize,
+    /// The bodies of all that is held: what a read may bring once more.
+    pub(crate) held_bytes: usize,
     /// Its place among lanes that have nothing to do.
     pub(crate) resting: Option<u64>,
     /// How it is counted, and with what it waits.
@@ -191,6 +197,7 @@ impl Lane {
         };
         load.add(held.body_bytes);
         self.body_bytes += held.body_bytes;
+        self.held_bytes += held.body_bytes;
         self.held.insert(id.notification, held);
         self.ready.insert((due_at, id.notification), due);
     }
@@ -286,6 +293,7 @@ impl Lane {
         if let Some(((due_at, notification), due)) = self.ready.pop_last() {
             load.remove(due.body.len());
             self.body_bytes = self.body_bytes.saturating_sub(due.body.len());
+            self.held_bytes = self.held_bytes.saturating_sub(due.body.len());
             self.held.remove(notification);
             self.lower(due_at);
             self.fortune.was_given_back();
@@ -334,7 +342,10 @@ impl Lane {
     }
 
     pub(crate) fn let_go(&mut self, notification: NotificationId, due_at: Option<Timestamp>) {
-        let again_at = self.held.remove(notification).and_then(|h| h.again_at);
+        let held = self.held.remove(notification);
+        let bytes = held.as_ref().map_or(0, |held| held.body_bytes);
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
+        let again_at = held.and_then(|held| held.again_at);
         for at in [due_at, again_at].into_iter().flatten() {
             self.lower(at);
         }
@@ -384,6 +395,11 @@ impl Lane {
         let stored_due_at = self.stored_due_at?;
         let shut = matches!(self.sight, Sight::Shut);
         if shut || self.reading || self.ready.len() > limits::LANE_READ_MAX / 2 {
+            return None;
+        }
+        // The store still has what is held as due, and an answer brings its bodies again. Sending
+        // and settling need no read, and whatever is let go has the lane reviewed.
+        if self.held_bytes > REREAD_BYTES_MAX {
             return None;
         }
         let room = self.room(load);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::contract::Ledger as _;
+use model::contract::{Ledger as _, StoreError};
 use model::limits;
 use tokio::time::Instant;
 
@@ -212,4 +212,33 @@ async fn large_bodies_fill_the_memory_before_their_number_does() {
         .await;
     seconds(60).await;
     assert_eq!(world.net.calls().len(), 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_bodies_that_are_not_settled_yet_are_not_read_over_and_over() {
+    let mut world = World::new().await;
+    world.settings.flights_max = 1_024;
+    world.settings.lane_width = 64;
+    world.start();
+    world.webhook("http://a.test/", "paid").await;
+    // What is sent cannot be written down for a while, and so stays held.
+    let refused = StoreError::Busy;
+    world.store.plan(|plan| plan.settle = Some(refused));
+    let count = 4 * limits::LANE_READ_MAX;
+    let filling = "x".repeat(limits::NOTIFICATION_BODY_BYTES_MAX - 4);
+    world
+        .hand_in_with(world.tenant, "paid", count, |n| format!("{n:04}{filling}"))
+        .await;
+    seconds(20).await;
+    let sent = world.net.calls().len();
+    assert!((limits::LANE_READ_MAX..count).contains(&sent), "{sent}");
+    world.store.plan(|plan| plan.settle = None);
+    seconds(60).await;
+    // Nothing is forgotten of it, and nothing sent twice.
+    let calls = world.net.calls();
+    assert_eq!(calls.len(), count);
+    let each: BTreeSet<_> = calls.iter().map(|call| &call.body).collect();
+    assert_eq!(each.len(), count);
+    let most = world.store.due_asked().into_iter().max().unwrap();
+    assert!(most <= 2 * limits::LANE_READ_MAX, "{most}");
 }
