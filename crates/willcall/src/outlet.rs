@@ -123,6 +123,7 @@ mod tests {
             }
         };
         let sent = tokio::select! {
+            biased;
             sent = send(one, 100_000) => sent,
             () = reads => unreachable!("it reads for ever"),
         };

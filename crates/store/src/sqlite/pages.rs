@@ -18,8 +18,8 @@ use crate::sqlite::fault::Fault;
 use crate::sqlite::fresh::Listed;
 use crate::sqlite::{rows, webhooks};
 
-// Without what the latest answer brought beside its status: receivers may have sent 64 KiB of lines,
-// and no list shows them.
+// Without what the latest answer brought beside its status: receivers may have sent 64 KiB of
+// lines, and no list shows them.
 const COLUMNS: &str = "
     select d.notification_id, d.webhook_id, n.key, n.action_type, n.event, d.state, d.cause,
       d.attempts, n.accepted_at, d.due_at, d.ended_at,
