@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Uri};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyDataStream, BodyExt, Full};
 use model::limits::{PARAMETERS_MAX, SMALL_BODY_BYTES_MAX};
@@ -273,6 +273,14 @@ impl Query {
                 "A request may have at most {PARAMETERS_MAX} parameters in its query, and as many \
                  in a form."
             ))),
+        }
+    }
+
+    /// That of a URI; if it is refused an empty one, and why.
+    pub(crate) fn of(uri: &Uri) -> (Self, Result<(), Refusal>) {
+        match Self::read(uri.query().unwrap_or_default()) {
+            Ok(query) => (query, Ok(())),
+            Err(refusal) => (Self::default(), Err(refusal)),
         }
     }
 

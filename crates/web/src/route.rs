@@ -178,11 +178,7 @@ fn begin(
 ) -> Begun<impl Future<Output = Option<Answer>> + Send + use<>> {
     let found = dialect.find(&head.method, head.uri.path());
     let lacks_slash = found.as_ref().is_some_and(|(_, way)| way.lacks_slash);
-    let query = Query::read(head.uri.query().unwrap_or_default());
-    let (query, readable) = match query {
-        Ok(query) => (query, Ok(())),
-        Err(refusal) => (Query::default(), Err(refusal)),
-    };
+    let (query, readable) = Query::of(&head.uri);
     let asked = Arc::new(Asked::new(dialect, head, query, found));
     let refuse = |refusal: &Refusal| (asked.dialect.refuse)(&asked, refusal);
     let vetted = vet_host(asked.host(), &shared.settings.hosts).and(readable);

@@ -1,5 +1,6 @@
 //! A connection whose other end has to take what it is sent: an answer that nobody reads holds
-//! its memory and its place among the connections.
+//! its memory and its place among the connections. A limit for each write, as libraries have it,
+//! begins anew with every byte that is taken; this one counts them.
 
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -92,7 +93,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Outlet<S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::time::{sleep, timeout};
+    use tokio::time::timeout;
 
     use super::*;
 

@@ -159,13 +159,13 @@ fn settle_first(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
     let written = Written::of(tx, &settlement.attempt)?;
     let (attempt, next) = (&settlement.attempt, &settlement.next);
     let is_received = next.state == State::Delivered && !next.ahead && next.due_at.is_none();
-    let (Some(answer), Some(answer_id), true) = (written.answer, written.answer_id, is_received)
-    else {
+    let received = written
+        .answer
+        .zip(written.answer_id)
+        .filter(|(answer, _)| is_received && rows::body_end_number(answer.body_end).is_none());
+    let Some((answer, answer_id)) = received else {
         return settle_in_time(tx, settlement, &written, FIRST);
     };
-    if rows::body_end_number(answer.body_end).is_some() {
-        return settle_in_time(tx, settlement, &written, FIRST);
-    }
     let statement = tx.hot.get(tx.conn, RECEIVED)?;
     statement.raw_bind_parameter(1, settlement.id.notification.0)?;
     statement.raw_bind_parameter(2, settlement.id.webhook.0)?;

@@ -66,12 +66,8 @@ async fn answer(
     body: Body,
 ) -> (&'static str, Shown) {
     let host = host_of(&head.headers, &head.uri);
-    let vetted = vet_host(host, &shared.settings.hosts);
-    let query = Query::read(head.uri.query().unwrap_or_default());
-    let (query, vetted) = match query {
-        Ok(query) => (query, vetted),
-        Err(refusal) => (Query::default(), vetted.and(Err(refusal))),
-    };
+    let (query, readable) = Query::of(&head.uri);
+    let vetted = vet_host(host, &shared.settings.hosts).and(readable);
     let (page, params, allowed) = match pages.find(&head.method, head.uri.path()) {
         Ok((page, params)) => (Some(page), params, None),
         Err(allowed) => (None, Params::new(), allowed.header()),

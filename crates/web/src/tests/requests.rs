@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::body::Body;
 use http::Request;
 use model::contract::StoreError;
+use model::limits::PARAMETERS_MAX;
 
 use super::harness::{House, WEBHOOKS, asking};
 use super::troubled::{Gate, Trouble, Troubled};
@@ -219,6 +220,23 @@ async fn a_body_that_does_not_come_is_refused_and_its_key_is_free() {
     let words = r#"{"detail":"The body did not arrive in time."}"#;
     assert_eq!(answer.told(), (408, words));
     assert_eq!(house.ask(create("a")).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_query_of_very_many_parameters_is_refused_everywhere() {
+    let house = House::new().await;
+    for path in [WEBHOOKS, "/webhook", "/sign-in"] {
+        for (count, is_refused) in [(PARAMETERS_MAX, false), (PARAMETERS_MAX + 1, true)] {
+            let path = format!("{path}?{}", "a&".repeat(count));
+            let answer = house.ask(asking("GET", &path)).await;
+            assert_eq!(
+                answer.status == 400,
+                is_refused,
+                "{} of {count}",
+                &path[..9]
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -162,10 +162,10 @@ impl Texts<'_> {
         let text = match self {
             Self::One(text) => text,
             Self::Lines(lines) => {
-                let mut read = |line: &'a Result<Cow<'_, str>, Refusal>| {
+                let read = |line: &'a Result<Cow<'_, str>, Refusal>| {
                     sound(read_json(line.as_ref().map_err(Clone::clone)?)?)
                 };
-                return Ok((lines.iter().map(&mut read).collect(), true));
+                return Ok((lines.iter().map(read).collect(), true));
             }
         };
         let value = read_json(text)?;
