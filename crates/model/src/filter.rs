@@ -16,26 +16,71 @@ pub struct Pair {
 }
 
 /// A webhook wants this topic, in any scope or only in this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wish<'a> {
+    pub topic: &'a str,
+    pub scope: Option<&'a str>,
+}
+
+/// Each of these topics in each of these scopes: so a webhook that names a thousand shows and
+/// fifty topics is as many texts, not fifty thousand.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Wish {
-    pub topic: String,
-    pub scope: Option<String>,
+pub struct Wishes {
+    pub topics: BTreeSet<String>,
+    /// `None` for any scope.
+    pub scopes: Option<BTreeSet<String>>,
 }
 
 /// All wishes of one webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Filter(pub BTreeSet<Wish>);
+pub struct Filter(pub BTreeSet<Wishes>);
+
+impl Wishes {
+    fn wants(&self, pair: &Pair) -> bool {
+        let scopes = self.scopes.as_ref();
+        self.topics.contains(&pair.topic) && scopes.is_none_or(|all| all.contains(&pair.scope))
+    }
+
+    fn each(&self) -> impl Iterator<Item = Wish<'_>> {
+        let any = self.scopes.is_none().then_some(None);
+        let named = self.scopes.iter().flatten().map(|scope| Some(&**scope));
+        let scopes: Vec<Option<&str>> = any.into_iter().chain(named).collect();
+        self.topics.iter().flat_map(move |topic| {
+            let scopes = scopes.clone().into_iter();
+            scopes.map(move |scope| Wish { topic, scope })
+        })
+    }
+}
 
 impl Filter {
+    /// The wish for one topic.
+    pub fn of(topic: &str, scope: Option<&str>) -> Self {
+        Self::all_of([topic.to_owned()], scope.map(|scope| [scope.to_owned()]))
+    }
+
+    /// The wishes for each of the topics in each of the scopes, or in any.
+    pub fn all_of<S: IntoIterator<Item = String>>(
+        topics: impl IntoIterator<Item = String>,
+        scopes: Option<S>,
+    ) -> Self {
+        let wishes = Wishes {
+            topics: topics.into_iter().collect(),
+            scopes: scopes.map(|all| all.into_iter().collect()),
+        };
+        Self(BTreeSet::from([wishes]))
+    }
+
     /// Whether a notification that stands for `pairs` is wanted.
     pub fn wants(&self, pairs: &[Pair]) -> bool {
-        pairs.iter().any(|pair| {
-            self.0.iter().any(|wish| {
-                wish.topic == pair.topic
-                    && wish.scope.as_ref().is_none_or(|scope| *scope == pair.scope)
-            })
-        })
+        pairs
+            .iter()
+            .any(|pair| self.0.iter().any(|wishes| wishes.wants(pair)))
+    }
+
+    /// The wishes one by one, each once.
+    pub fn wishes(&self) -> BTreeSet<Wish<'_>> {
+        self.0.iter().flat_map(Wishes::each).collect()
     }
 }
 
@@ -51,11 +96,11 @@ mod tests {
     }
 
     fn filter(wishes: &[(&str, Option<&str>)]) -> Filter {
-        let wish = |(topic, scope): &(&str, Option<&str>)| Wish {
-            topic: (*topic).to_owned(),
-            scope: scope.map(str::to_owned),
-        };
-        Filter(wishes.iter().map(wish).collect())
+        let all = wishes.iter();
+        Filter(
+            all.flat_map(|(topic, scope)| Filter::of(topic, *scope).0)
+                .collect(),
+        )
     }
 
     #[test]
@@ -77,5 +122,24 @@ mod tests {
     fn nothing_wished_is_nothing_wanted() {
         assert!(!Filter::default().wants(&[pair("paid", "a")]));
         assert!(!filter(&[("paid", None)]).wants(&[]));
+    }
+
+    #[test]
+    fn topics_and_scopes_together_are_each_with_each_and_a_wish_that_comes_twice_is_one() {
+        let texts = |all: [&str; 2]| all.map(str::to_owned);
+        let mut both = Filter::all_of(texts(["paid", "placed"]), Some(texts(["a", "b"])));
+        both.0
+            .extend(filter(&[("paid", Some("b")), ("paid", None)]).0);
+        let wish = |topic, scope| Wish { topic, scope };
+        let wishes = [
+            wish("paid", None),
+            wish("paid", Some("a")),
+            wish("paid", Some("b")),
+            wish("placed", Some("a")),
+            wish("placed", Some("b")),
+        ];
+        assert!(both.wishes().into_iter().eq(wishes));
+        assert!(both.wants(&[pair("placed", "b")]) && both.wants(&[pair("paid", "c")]));
+        assert!(!both.wants(&[pair("placed", "c"), pair("other", "a")]));
     }
 }

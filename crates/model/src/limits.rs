@@ -21,9 +21,12 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// Any other request body: a webhook with every field at its limit is below 100 KiB.
 pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Shows that one webhook may name. Each makes a wish with each of some fifty action types: a
-/// hundred thousand of them are some ten megabytes, and a transaction of about half a second.
+/// Shows that one webhook may name.
 pub const SHOWS_NAMED_MAX: usize = 2_000;
+
+/// Wishes that one webhook may have: the shows it names times its action types. Each is a row to
+/// write when it changes: so many are a transaction of a tenth of a second, for which all wait.
+pub const WISHES_MAX: usize = 20_000;
 
 /// Shows that a tenant has when none registers itself any more: whoever hands in could make up any
 /// number, nothing removes them, and forms and answers read all. That many take some megabytes.

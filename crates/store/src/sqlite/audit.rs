@@ -120,17 +120,14 @@ pub(crate) fn of_token(token: &NewToken) -> Value {
 
 pub(crate) fn of_webhook(webhook: &Webhook) -> Value {
     let wishes = &webhook.filter.0;
-    let topics = wishes.iter().map(|wish| wish.topic.as_str()).collect();
-    let scopes = wishes
-        .iter()
-        .filter_map(|wish| wish.scope.as_deref())
-        .collect();
+    let topics = wishes.iter().flat_map(|all| &all.topics);
+    let scopes = wishes.iter().flat_map(|all| all.scopes.iter().flatten());
     json!({
         "target_url": model::target::masked(&webhook.target_url),
         "enabled": webhook.enabled(),
-        "topics": names(topics),
-        "scopes": names(scopes),
-        "any_scope": wishes.iter().any(|wish| wish.scope.is_none()),
+        "topics": names(topics.map(String::as_str).collect()),
+        "scopes": names(scopes.map(String::as_str).collect()),
+        "any_scope": wishes.iter().any(|all| all.scopes.is_none()),
     })
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use model::contract::{Conflict, Settlement, StoreError};
-use model::filter::{Filter, Wish};
+use model::filter::Wish;
 use model::id::{TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
@@ -297,13 +297,10 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault
 /// Brings the index from what `before` stands for to what `after` stands for.
 fn rewrite_wishes(tx: &mut Tx<'_>, before: Option<&Webhook>, after: &Webhook) -> Result<(), Fault> {
     tx.memory.wanted.forget();
-    let none = BTreeSet::new();
-    let (old, new) = (
-        before.map_or(&none, |webhook| indexed(webhook, &none)),
-        indexed(after, &none),
-    );
-    let run = |sql, wish: &Wish| -> Result<(), Fault> {
-        let scope = scope_key(wish.scope.as_deref());
+    let old = before.map_or_else(BTreeSet::new, indexed);
+    let new = indexed(after);
+    let run = |sql, wish: &Wish<'_>| -> Result<(), Fault> {
+        let scope = scope_key(wish.scope);
         tx.conn.prepare_cached(sql)?.execute(params![
             after.tenant.0,
             wish.topic,
@@ -312,13 +309,16 @@ fn rewrite_wishes(tx: &mut Tx<'_>, before: Option<&Webhook>, after: &Webhook) ->
         ])?;
         Ok(())
     };
-    old.difference(new).try_for_each(|wish| run(FORGET, wish))?;
-    new.difference(old).try_for_each(|wish| run(WISH, wish))
+    old.difference(&new)
+        .try_for_each(|wish| run(FORGET, wish))?;
+    new.difference(&old).try_for_each(|wish| run(WISH, wish))
 }
 
-fn indexed<'a>(webhook: &'a Webhook, none: &'a BTreeSet<Wish>) -> &'a BTreeSet<Wish> {
-    let Filter(wishes) = &webhook.filter;
-    if webhook.enabled() { wishes } else { none }
+fn indexed(webhook: &Webhook) -> BTreeSet<Wish<'_>> {
+    match webhook.enabled() {
+        true => webhook.filter.wishes(),
+        false => BTreeSet::new(),
+    }
 }
 
 /// How a scope stands in the index: nothing for any, so that no named scope looks like it.

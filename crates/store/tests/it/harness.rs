@@ -11,7 +11,7 @@ use model::contract::{
     LaneStart, Listener, Reply, Requeue, Requeued, Settlement, Store, StoreError, Which,
 };
 use model::delivery::{CancelCause, Due, Next, State};
-use model::filter::{Filter, Pair, Wish};
+use model::filter::{Filter, Pair};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::query::{Declaration, DeliveryQuery, DeliveryRow, DeliveryStory};
@@ -99,11 +99,11 @@ pub(crate) fn pair(topic: &str, scope: &str) -> Pair {
 }
 
 pub(crate) fn filter(wishes: &[(&str, Option<&str>)]) -> Filter {
-    let wish = |(topic, scope): &(&str, Option<&str>)| Wish {
-        topic: (*topic).to_owned(),
-        scope: scope.map(str::to_owned),
-    };
-    Filter(wishes.iter().map(wish).collect())
+    let all = wishes.iter();
+    Filter(
+        all.flat_map(|(topic, scope)| Filter::of(topic, *scope).0)
+            .collect(),
+    )
 }
 
 /// What an audit entry says.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use model::contract::{DueAsk, LaneStart, LaneTarget, StoreError};
-use model::filter::{Filter, Pair, Wish};
+use model::filter::{Filter, Pair, Wishes};
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits::{self, EVENTS_REGISTERED_MAX};
 use model::notification::{Acceptance, NewNotification};
@@ -430,8 +430,10 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn wishes() -> impl Strategy<Value = Filter> {
-    let wish = (name(), prop::option::of(name())).prop_map(|(topic, scope)| Wish { topic, scope });
-    prop::collection::btree_set(wish, 0..6).prop_map(Filter)
+    let names = || prop::collection::btree_set(name(), 0..3);
+    let some = (names(), prop::option::of(names()));
+    let some = some.prop_map(|(topics, scopes)| Wishes { topics, scopes });
+    prop::collection::btree_set(some, 0..4).prop_map(Filter)
 }
 
 fn pairs() -> impl Strategy<Value = Vec<Pair>> {

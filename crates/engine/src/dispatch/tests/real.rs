@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::contract::Store;
 use model::dice::Dice;
-use model::filter::{Filter, Pair, Wish};
+use model::filter::{Filter, Pair};
 use model::notification::NewNotification;
 use model::query::Declaration;
 use model::tenant::DialectName;
@@ -81,16 +81,12 @@ async fn webhook(store: &Arc<dyn Store>, port: u16) -> model::id::TenantId {
     applied.await.unwrap();
     let tenant = store.tenant(DialectName::new(DIALECT), "house".to_owned());
     let tenant = tenant.await.unwrap().unwrap().id;
-    let wish = Wish {
-        topic: "paid".to_owned(),
-        scope: None,
-    };
     let new = NewWebhook {
         tenant,
         key: None,
         target_url: format!("http://127.0.0.1:{port}/"),
         disabled: None,
-        filter: Filter([wish].into_iter().collect()),
+        filter: Filter::of("paid", None),
         settings: "{}".to_owned(),
         headers: Headers::default(),
         retries_max: None,

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use model::contract::{Catalog, Ledger, Store};
 use model::delivery::State;
 use model::dice::Dice;
-use model::filter::{Filter, Pair, Wish};
+use model::filter::{Filter, Pair};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::policy::{Policies, Policy};
@@ -182,10 +182,6 @@ impl World {
     }
 
     pub(super) async fn webhook_of(&self, tenant: TenantId, url: &str, topic: &str) -> WebhookId {
-        let wish = Wish {
-            topic: topic.to_owned(),
-            scope: None,
-        };
         let new = NewWebhook {
             tenant,
             key: Some(format!(
@@ -194,7 +190,7 @@ impl World {
             )),
             target_url: url.to_owned(),
             disabled: None,
-            filter: Filter([wish].into_iter().collect()),
+            filter: Filter::of(topic, None),
             settings: "{}".to_owned(),
             headers: Headers::default(),
             retries_max: None,

@@ -1,7 +1,7 @@
 //! The fields of a webhook: which values they may have, and what they mean. The same rules hold
 //! for REST, in whichever form it comes, and for an operator's file.
 
-use model::filter::{Filter, Wish};
+use model::filter::Filter;
 use model::limits::{RETRIES_MAX, TARGET_URL_CHARS_MAX};
 use model::refusal::Fault;
 use model::target::Target;
@@ -133,16 +133,10 @@ impl Settings {
     /// What the webhook wishes for, in the form the store keeps.
     pub(super) fn filter(&self) -> Filter {
         let scope = guid::read(&self.identifier);
-        let wish = |topic| Wish {
-            topic,
-            scope: scope.clone(),
-        };
-        let mut wishes = vec![wish(wire::topic(&self.resource, &self.trigger))];
-        if self.triggered_by_child_resources {
-            let topic = wire::related_topic(&self.resource, &self.trigger);
-            wishes.push(wish(topic));
-        }
-        Filter(wishes.into_iter().collect())
+        let own = wire::topic(&self.resource, &self.trigger);
+        let related = wire::related_topic(&self.resource, &self.trigger);
+        let related = self.triggered_by_child_resources.then_some(related);
+        Filter::all_of([own].into_iter().chain(related), scope.map(|scope| [scope]))
     }
 }
 

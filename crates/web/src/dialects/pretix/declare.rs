@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use model::dice::Dice;
-use model::limits::{NAME_BYTES_MAX, SHOWS_NAMED_MAX};
+use model::limits::NAME_BYTES_MAX;
 use model::query::{Declaration, DeclaredWebhook, FreshWebhook};
 use model::tenant::{DialectName, Event, Permission, UnknownPermission};
 use toml::de::DeValue;
@@ -38,11 +38,7 @@ pub(super) fn declare(
             .unwrap_or(&nothing);
         let slugs = events.iter().map(|event| event.slug.clone());
         let slugs: BTreeSet<String> = slugs.chain(stored.iter().cloned()).collect();
-        let bounds = Bounds {
-            kinds,
-            events: &slugs,
-            named_max: SHOWS_NAMED_MAX,
-        };
+        let bounds = Bounds::new(kinds, &slugs);
         let keys = ["name", "token", "permissions", "active", "kind"];
         let tokens = organizer.tokens(slug, &keys, permission_of, dice, &mut declared.fresh);
         let webhooks = organizer.tables("webhook");

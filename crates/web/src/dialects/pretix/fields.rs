@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use model::filter::{Filter, Wish};
+use model::filter::Filter;
+use model::limits;
 use model::refusal::Fault;
 use model::webhook::Webhook;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,7 @@ pub(super) struct Given {
     limit_events: Option<Vec<String>>,
     action_types: Option<Vec<String>>,
     comment: Option<Option<String>>,
+    wishes_max: usize,
 }
 
 /// Against what fields are judged.
@@ -63,7 +65,29 @@ pub(super) struct Bounds<'a> {
     /// Slugs of the organizer's shows.
     pub(super) events: &'a BTreeSet<String>,
     /// So many of them may be named.
-    pub(super) named_max: usize,
+    named_max: usize,
+    /// So many may they be times the action types.
+    wishes_max: usize,
+}
+
+impl<'a> Bounds<'a> {
+    pub(super) fn new(kinds: &'a Kinds, events: &'a BTreeSet<String>) -> Self {
+        Self {
+            kinds,
+            events,
+            named_max: limits::SHOWS_NAMED_MAX,
+            wishes_max: limits::WISHES_MAX,
+        }
+    }
+
+    /// The same, but what a webhook has already it may keep.
+    pub(super) fn or_as_in(mut self, old: Option<&Fields>) -> Self {
+        if let Some(Fields { settings, .. }) = old {
+            self.named_max = self.named_max.max(settings.limit_events.len());
+            self.wishes_max = self.wishes_max.max(settings.wishes());
+        }
+        self
+    }
 }
 
 impl Given {
@@ -74,7 +98,10 @@ impl Given {
         bounds: &Bounds<'_>,
     ) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
-        let mut given = Self::default();
+        let mut given = Self {
+            wishes_max: bounds.wishes_max,
+            ..Self::default()
+        };
         keep(
             &mut faults,
             "enabled",
@@ -125,6 +152,7 @@ impl Given {
 
     /// All fields, those that were not given as in `old` or at their default.
     pub(super) fn over(self, old: Option<Fields>) -> Result<Fields, Vec<Fault>> {
+        let kept = old.as_ref().map_or(0, |old| old.settings.wishes());
         let (enabled, target_url, old) = match old {
             Some(old) => (old.enabled, old.target_url, Some(old.settings)),
             None => (true, String::new(), None),
@@ -150,6 +178,15 @@ impl Given {
             let reason = "You can set either limit_events or all_events.";
             return Err(vec![Fault::new(WHOLE, reason)]);
         }
+        if settings.wishes() > self.wishes_max.max(kept) {
+            let types = settings.action_types.len();
+            let most = self.wishes_max / types;
+            let reason = format!(
+                "At most {most} shows can be named together with {types} action types: name \
+                 fewer of either, or all shows.",
+            );
+            return Err(vec![Fault::new("limit_events", reason)]);
+        }
         Ok(Fields {
             enabled: self.enabled.unwrap_or(enabled),
             target_url: self.target_url.unwrap_or(target_url),
@@ -172,6 +209,13 @@ impl Settings {
         })
     }
 
+    /// How many shows are named, times the action types.
+    fn wishes(&self) -> usize {
+        self.limit_events
+            .len()
+            .saturating_mul(self.action_types.len())
+    }
+
     /// Whether only what belongs to no show is wanted.
     pub(super) fn is_for_no_show(&self) -> bool {
         !self.all_events && self.limit_events.is_empty()
@@ -180,22 +224,13 @@ impl Settings {
     /// What these settings mean to whoever looks for webhooks. Notifications about no event in
     /// particular go to limited webhooks, too (`docs/pretix.md`).
     pub(super) fn filter(&self) -> Filter {
-        let scopes: Vec<Option<String>> = if self.all_events {
-            vec![None]
-        } else {
-            let events = self.limit_events.iter();
-            let events = events.map(|slug| Some(wire::event_scope(slug)));
-            events
-                .chain([Some(wire::ORGANIZER_SCOPE.to_owned())])
-                .collect()
-        };
-        let wishes = self.action_types.iter().flat_map(|topic| {
-            scopes.iter().map(|scope| Wish {
-                topic: topic.clone(),
-                scope: scope.clone(),
-            })
-        });
-        Filter(wishes.collect())
+        let events = self.limit_events.iter();
+        let scopes = events.map(|slug| wire::event_scope(slug));
+        let scopes = scopes.chain([wire::ORGANIZER_SCOPE.to_owned()]);
+        Filter::all_of(
+            self.action_types.iter().cloned(),
+            (!self.all_events).then_some(scopes),
+        )
     }
 }
 

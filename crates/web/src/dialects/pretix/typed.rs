@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use model::limits::SHOWS_NAMED_MAX;
 use model::refusal::{Fault, Refusal};
 
 use super::super::board::{Around, unmasked};
@@ -51,11 +50,7 @@ pub(super) fn judge(
     let types: Vec<&str> = types.collect();
     let all_events = typed.get("all_events") != Some(SOME);
     let given = given(typed, &url, &types, all_events, comment_kept.as_deref());
-    let bounds = Bounds {
-        kinds,
-        events: &events,
-        named_max: SHOWS_NAMED_MAX.max(events_kept.len()),
-    };
+    let bounds = Bounds::new(kinds, &events).or_as_in(old);
     let fields = Given::read(&given, true, &bounds).and_then(|given| given.over(None));
     match fields {
         Ok(mut fields) if faults.is_empty() => {

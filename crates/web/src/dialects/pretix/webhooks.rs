@@ -9,7 +9,6 @@ use std::sync::Arc;
 use http::StatusCode;
 use model::contract::StoreError;
 use model::id::{TenantId, WebhookId};
-use model::limits::SHOWS_NAMED_MAX;
 use model::query::WebhookQuery;
 use model::refusal::Refusal;
 use model::tenant::{Event, Permission};
@@ -152,11 +151,7 @@ async fn change_fields(
     find(request).await?;
     let object = read_object(request, whole).await?;
     let events = slugs(request).await?;
-    let bounds = Bounds {
-        kinds: &pretix.kinds,
-        events: &events,
-        named_max: SHOWS_NAMED_MAX,
-    };
+    let bounds = Bounds::new(&pretix.kinds, &events);
     let saved = save(request, |old| {
         let given = Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)?;
         let old = if whole { None } else { Some(fields_of(old)) };
@@ -251,11 +246,7 @@ pub(super) async fn written_by(request: &Admitted) -> Result<Option<&'static str
 async fn read(pretix: &Pretix, request: &Admitted, whole: bool) -> Result<Given, Refusal> {
     let object = read_object(request, whole).await?;
     let events = slugs(request).await?;
-    let bounds = Bounds {
-        kinds: &pretix.kinds,
-        events: &events,
-        named_max: SHOWS_NAMED_MAX,
-    };
+    let bounds = Bounds::new(&pretix.kinds, &events);
     Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)
 }
 

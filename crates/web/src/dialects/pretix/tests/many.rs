@@ -12,6 +12,7 @@ use model::tenant::{DialectName, Event};
 use model::webhook::Webhook;
 use serde_json::{Value, json};
 
+use super::super::kinds::Kinds;
 use crate::dialects::{KnownEvents, Options, all};
 use crate::tests::harness::{House, WEBHOOKS, asking};
 
@@ -88,6 +89,45 @@ async fn a_webhook_names_as_many_shows_as_there_may_be_and_not_one_more() {
     let shown = house.ask(asking("GET", &one)).await.json();
     let shown = shown["limit_events"].as_array().unwrap().len();
     assert_eq!(shown, SHOWS_NAMED_MAX);
+}
+
+#[tokio::test]
+async fn shows_times_action_types_have_a_bound_and_a_webhook_beyond_it_may_stay_but_not_grow() {
+    let house = house_of(1_001).await;
+    let kinds = Kinds::with(&[]);
+    let types: Vec<&str> = kinds.iter().map(|kind| &*kind.key).take(20).collect();
+    let body = |shows: usize| {
+        let slugs = slugs(shows);
+        json!({"target_url": "https://example.org/", "limit_events": slugs, "action_types": types})
+    };
+    let create = asking("POST", WEBHOOKS).json(body(1_000).to_string());
+    assert_eq!(house.ask(create).await.status, 201);
+    let one = format!("{WEBHOOKS}1/");
+    let words = "{\"limit_events\":[\"At most 1000 shows can be named together with 20 action \
+                 types: name fewer of either, or all shows.\"]}";
+    let more = body(1_001).to_string();
+    for (method, path) in [("POST", WEBHOOKS), ("PUT", &one), ("PATCH", &one)] {
+        let refused = house.ask(asking(method, path).json(&*more)).await;
+        assert_eq!(refused.told(), (400, words), "{method}");
+    }
+    leave_with(&house, &slugs(1_001)).await;
+    let patch = |body: Value| asking("PATCH", &one).json(body.to_string());
+    let named = house
+        .ask(patch(json!({"comment": "x", "enabled": false})))
+        .await;
+    assert_eq!(
+        named.json()["limit_events"].as_array().unwrap().len(),
+        1_001
+    );
+    let types = kinds.iter().map(|kind| &*kind.key);
+    let types: Vec<&str> = types.take(21).collect();
+    let grown = house.ask(patch(json!({"action_types": types}))).await;
+    let words = "At most 952 shows can be named together with 21 action types";
+    assert!(
+        grown.status == 400 && grown.body.contains(words),
+        "{}",
+        grown.body
+    );
 }
 
 #[tokio::test]
