@@ -25,8 +25,9 @@ pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 pub const SHOWS_NAMED_MAX: usize = 2_000;
 
 /// Wishes that one webhook may have: the shows it names times its action types. Each is a row to
-/// write when it changes: so many are a transaction of a tenth of a second, for which all wait.
-pub const WISHES_MAX: usize = 20_000;
+/// write when it changes, and a page if many webhooks name the same: so many are a transaction of
+/// a fiftieth to a fifth of a second, for which all wait.
+pub const WISHES_MAX: usize = 10_000;
 
 /// Shows that a tenant has when none registers itself any more: whoever hands in could make up any
 /// number, nothing removes them, and forms and answers read all. That many take some megabytes.
