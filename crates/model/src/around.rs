@@ -4,13 +4,14 @@
 //! Only `People` and `Board` pass through by themselves: nobody has had to stand in their way.
 
 use crate::board::{
-    AuditQuery, AuditRow, Bystander, Count, Errand, ErrandKind, LogPage, LogQuery, LogRow,
-    NewErrand, NotificationQuery, NotificationRow, NotificationStory, Standing, TenantQuery,
-    TenantSettings, TokenRow, WebhookFound, WebhookSearch,
+    AuditQuery, AuditRow, Bystander, Count, Errand, ErrandKind, NewErrand, NotificationQuery,
+    NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings, TokenRow,
+    WebhookFound, WebhookSearch,
 };
 use crate::contract::{Board, People, Reply, Store};
 use crate::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use crate::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
+use crate::query::LogRow;
 use crate::tenant::{Tenant, TokenHash};
 use crate::time::Timestamp;
 
@@ -119,10 +120,6 @@ impl<T: Around> Board for T {
         since: Timestamp,
     ) -> Reply<Vec<Standing>> {
         self.inner().standings(tenant, webhooks, since)
-    }
-
-    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage> {
-        self.inner().log(tenant, query)
     }
 
     fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> Reply<Vec<LogRow>> {

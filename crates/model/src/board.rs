@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::delivery::State;
 use crate::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, WebhookId};
-use crate::query::{AuditEntry, DeliveryRow, Status};
+use crate::query::AuditEntry;
 use crate::tenant::{Permissions, Tenant, TokenKind};
 use crate::time::Timestamp;
 use crate::webhook::{Disabled, Headers, Webhook};
@@ -79,57 +79,6 @@ pub struct Tally {
 
 /// Milliseconds of the hour that a `Tally` counts.
 pub const HOUR_MS: i64 = 3_600_000;
-
-/// A page of the log of a tenant, or of one of its webhooks, newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LogQuery {
-    /// Of this webhook only, deleted or not; else of all of the tenant.
-    pub webhook: Option<WebhookId>,
-    pub status: Option<Status>,
-    pub action_type: Option<String>,
-    /// The slug of a show.
-    pub event: Option<String>,
-    /// Accepted at this moment or later.
-    pub since: Option<Timestamp>,
-    /// Accepted before this moment.
-    pub until: Option<Timestamp>,
-    /// Within the body that was sent, as it is; empty for any.
-    pub text: String,
-    pub from: Option<LogFrom>,
-    pub limit: usize,
-}
-
-/// Where a page of the log begins. Pages stay put while new rows arrive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFrom {
-    /// The newest rows that come after this one in the log: are older, or of the same
-    /// notification and a lower webhook.
-    OlderThan(DeliveryId),
-    /// The oldest rows that come before this one; still given newest first.
-    NewerThan(DeliveryId),
-}
-
-/// A page of the log. It may be short, even empty, though there is more: rows that do not match
-/// are looked at only up to `limits::LOOKED_AT_MAX` a page.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LogPage {
-    pub rows: Vec<LogRow>,
-    /// Go on there towards older rows, if there may be any.
-    pub older: Option<DeliveryId>,
-    /// Go on there towards newer rows, if there may be any.
-    pub newer: Option<DeliveryId>,
-    /// When the last row that was looked at was accepted, if the search stopped at its bound.
-    pub looked_to: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogRow {
-    pub row: DeliveryRow,
-    /// Where it goes, masked.
-    pub target_url: String,
-    /// A test that somebody sent from the dashboard.
-    pub is_test: bool,
-}
 
 /// A notification with what is to be said of it apart from its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]

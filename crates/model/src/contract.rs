@@ -12,16 +12,16 @@ use std::sync::Arc;
 
 use crate::attempt::Attempt;
 use crate::board::{
-    AuditQuery, AuditRow, Bystander, Count, Errand, LogPage, LogQuery, NewErrand,
-    NotificationQuery, NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings,
-    TokenRow, WebhookFound, WebhookSearch,
+    AuditQuery, AuditRow, Bystander, Count, Errand, NewErrand, NotificationQuery, NotificationRow,
+    NotificationStory, Standing, TenantQuery, TenantSettings, TokenRow, WebhookFound,
+    WebhookSearch,
 };
 use crate::delivery::{Due, Next};
 use crate::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use crate::notification::{Acceptance, NewNotification};
 use crate::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
 use crate::query::{
-    Applied, AuditEntry, Declaration, DeliveryPage, DeliveryQuery, DeliveryStory, KeptAnswer,
+    Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, LogRow,
     WebhookPage, WebhookQuery,
 };
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
@@ -329,12 +329,8 @@ pub trait Catalog: Send + Sync {
     /// A pause ends with the target URL that it was asked for.
     fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> Reply<Webhook>;
 
-    fn deliveries(
-        &self,
-        tenant: TenantId,
-        webhook: WebhookId,
-        query: DeliveryQuery,
-    ) -> Reply<DeliveryPage>;
+    /// Newest first, of deleted webhooks, too.
+    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage>;
     fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>>;
     /// Newest first.
     fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>>;
@@ -426,13 +422,8 @@ pub trait Board: Send + Sync {
         since: Timestamp,
     ) -> Reply<Vec<Standing>>;
 
-    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage>;
     /// Those of these deliveries that are the tenant's, as lines of the log.
-    fn log_rows(
-        &self,
-        tenant: TenantId,
-        deliveries: Vec<DeliveryId>,
-    ) -> Reply<Vec<crate::board::LogRow>>;
+    fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> Reply<Vec<LogRow>>;
 
     fn notifications(
         &self,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::attempt::{Attempt, Outcome};
 use crate::delivery::State;
-use crate::id::{DeliveryId, NotificationId, WebhookId};
+use crate::id::{DeliveryId, WebhookId};
 use crate::tenant::{DialectName, Event, NewToken, Permissions, TokenHash, TokenKind};
 use crate::time::Timestamp;
 use crate::webhook::{Headers, NewWebhook, Webhook};
@@ -36,34 +36,55 @@ pub enum Status {
     Cancelled,
 }
 
-/// A page of a webhook's deliveries, newest first.
+/// A page of the log of a tenant, or of one of its webhooks, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DeliveryQuery {
+pub struct LogQuery {
+    /// Of this webhook only, deleted or not; else of all of the tenant.
+    pub webhook: Option<WebhookId>,
     pub status: Option<Status>,
     pub action_type: Option<String>,
+    /// The slug of a show.
+    pub event: Option<String>,
     /// Accepted at this moment or later.
     pub since: Option<Timestamp>,
     /// Accepted before this moment.
     pub until: Option<Timestamp>,
-    pub from: Option<PageFrom>,
+    /// Within the body that was sent, as it is; empty for any.
+    pub text: String,
+    pub from: Option<LogFrom>,
     pub limit: usize,
 }
 
-/// Where a page begins. Pages stay put while new rows arrive.
+/// Where a page of the log begins. Pages stay put while new rows arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PageFrom {
-    /// The newest rows that are older than this one.
-    OlderThan(NotificationId),
-    /// The oldest rows that are newer than this one; still given newest first.
-    NewerThan(NotificationId),
+pub enum LogFrom {
+    /// The newest rows that come after this one in the log: are older, or of the same
+    /// notification and a lower webhook.
+    OlderThan(DeliveryId),
+    /// The oldest rows that come before this one; still given newest first.
+    NewerThan(DeliveryId),
 }
 
-/// A page of deliveries, and whether there are rows beyond its two ends.
+/// A page of the log. It may be short, even empty, though there is more: rows that do not match
+/// are looked at only up to `limits::LOOKED_AT_MAX` a page.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogPage {
+    pub rows: Vec<LogRow>,
+    /// Go on there towards older rows, if there may be any.
+    pub older: Option<DeliveryId>,
+    /// Go on there towards newer rows, if there may be any.
+    pub newer: Option<DeliveryId>,
+    /// When the last row that was looked at was accepted, if the search stopped at its bound.
+    pub looked_to: Option<Timestamp>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeliveryPage {
-    pub rows: Vec<DeliveryRow>,
-    pub has_older: bool,
-    pub has_newer: bool,
+pub struct LogRow {
+    pub row: DeliveryRow,
+    /// Where it goes, masked.
+    pub target_url: String,
+    /// A test that somebody sent from the dashboard.
+    pub is_test: bool,
 }
 
 /// A delivery as a line of the log.

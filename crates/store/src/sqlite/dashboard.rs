@@ -1,13 +1,14 @@
 //! The contract's halves for people, by handing closures to the desk, as `mod.rs` does.
 
 use model::board::{
-    AuditQuery, AuditRow, Bystander, Count, Errand, ErrandKind, LogPage, LogQuery, LogRow,
-    NewErrand, NotificationQuery, NotificationRow, NotificationStory, Standing, TenantQuery,
-    TenantSettings, TokenRow, WebhookFound, WebhookSearch,
+    AuditQuery, AuditRow, Bystander, Count, Errand, ErrandKind, NewErrand, NotificationQuery,
+    NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings, TokenRow,
+    WebhookFound, WebhookSearch,
 };
 use model::contract::{Board, People, Reply};
 use model::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use model::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
+use model::query::LogRow;
 use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
 
@@ -138,12 +139,6 @@ impl Board for Sqlite {
     ) -> Reply<Vec<Standing>> {
         self.desk.read_listed(Class::Sweep, move |conn, _| {
             standings::standings(conn, tenant, &webhooks, since)
-        })
-    }
-
-    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage> {
-        self.desk.read_listed(Class::Sweep, move |conn, listed| {
-            log::log(conn, tenant, &query, listed)
         })
     }
 

@@ -15,7 +15,7 @@ use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::sweep::{AGAIN, SOONER};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, fresh, pages, rows, standings, stopping, webhooks};
+use crate::sqlite::{catalog, fresh, ids, rows, standings, stopping, webhooks};
 
 const ADD: &str = "
     insert into errand
@@ -203,7 +203,7 @@ pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewErrand, at: Timestamp) -> Result<E
         i64::try_from(new.expected).unwrap_or(i64::MAX),
         new.actor,
         at.as_millis(),
-        pages::latest_id(tx.conn)?,
+        ids::latest_id(tx.conn)?,
     ])?;
     audit::write(
         tx,

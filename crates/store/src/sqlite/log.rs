@@ -1,20 +1,20 @@
-//! The log as people read it: of a tenant or of one webhook, newest first, filtered.
+//! The log as people and programs read it: of a tenant or of one webhook, newest first, filtered.
 //!
 //! A status is found by an index, but for `delivered`. What no index answers is looked at row
 //! by row, up to a bound, and the page says how far it came. Bodies count by their size.
 
-use model::board::{LogFrom, LogPage, LogQuery, LogRow};
 use model::delivery::State;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits;
 use model::query::Status;
+use model::query::{LogFrom, LogPage, LogQuery, LogRow};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::fresh::Listed;
+use crate::sqlite::ids::{self, Ids};
 use crate::sqlite::merge::{self, Direction, Merge};
-use crate::sqlite::pages::{self, Ids};
-use crate::sqlite::{catalog, notifications, rows, webhooks};
+use crate::sqlite::{catalog, notifications, rows, story, webhooks};
 
 const ROW: &str = "
     select n.id, w.id, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
@@ -52,8 +52,8 @@ pub(crate) fn log(
         Some(_) => Vec::new(),
     };
     let ids = Ids {
-        from: pages::id_at(conn, query.since)?.unwrap_or(0),
-        to: pages::id_at(conn, query.until)?.unwrap_or(i64::MAX),
+        from: ids::id_at(conn, query.since)?.unwrap_or(0),
+        to: ids::id_at(conn, query.until)?.unwrap_or(i64::MAX),
     };
     let ids = ids.upto(listed);
     if limit == 0 || ids.from >= ids.to {
@@ -116,7 +116,7 @@ pub(crate) fn log_rows(
         let found = catalog::list(conn, ROW, keys, |row| {
             let target_url: String = row.get(18)?;
             Ok(LogRow {
-                row: pages::delivery_row(row)?,
+                row: story::delivery_row(row)?,
                 target_url: model::target::masked(&target_url),
                 is_test: row.get(17)?,
             })

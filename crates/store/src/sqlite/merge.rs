@@ -6,14 +6,14 @@
 
 use std::collections::{BinaryHeap, VecDeque};
 
-use model::board::LogFrom;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::query::LogFrom;
 use model::query::Status;
 use rusqlite::{Connection, params};
 
+use crate::sqlite::catalog;
 use crate::sqlite::fault::Fault;
-use crate::sqlite::pages::Ids;
-use crate::sqlite::{catalog, pages};
+use crate::sqlite::ids::Ids;
 
 const LIVE: &str = "
     select id from webhook indexed by webhook_tenant
@@ -192,16 +192,48 @@ pub(crate) fn log_statements() -> Vec<String> {
 /// The ids in a webhook's log of this status, one question for each place that holds some; of
 /// `Delivered` those of any that were tried.
 pub(crate) fn log_sqls(status: Option<Status>, direction: Direction) -> Vec<String> {
-    let found_in = match status {
-        // Most are: an index of them would be as large as the log.
-        Some(Status::Delivered) => &[pages::TRIED],
-        status => pages::sources(status),
-    };
-    let found_in = found_in.iter();
-    found_in.map(|source| log_sql(source, direction)).collect()
+    let places = places(status).iter();
+    places.map(|place| log_sql(place, direction)).collect()
 }
 
-fn log_sql(pages::Source { from, only, .. }: &pages::Source, direction: Direction) -> String {
+/// Where the deliveries of a status are found, in the order of a webhook's log.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The table, as `d`, and its index.
+    from: &'static str,
+    /// The condition that the index stands for.
+    only: &'static str,
+}
+
+const FRESH: Place = Place {
+    from: "fresh d",
+    only: "",
+};
+
+/// All that is not fresh. Most are delivered, and an index of those would be as large as the log: of
+/// that status whoever reads looks at the state.
+const TRIED: Place = tried("delivery d", "");
+
+const fn tried(from: &'static str, only: &'static str) -> Place {
+    Place { from, only }
+}
+
+const BY_STATE: &str = "delivery d indexed by delivery_state";
+
+fn places(status: Option<Status>) -> &'static [Place] {
+    match status {
+        None => &[TRIED, FRESH],
+        Some(Status::Delivered) => &[TRIED],
+        Some(Status::Pending) => {
+            const { &[tried(BY_STATE, "and d.state <> 1 and d.state = 4"), FRESH] }
+        }
+        Some(Status::Retrying) => const { &[tried(BY_STATE, "and d.state <> 1 and d.state = 0")] },
+        Some(Status::Exhausted) => const { &[tried(BY_STATE, "and d.state <> 1 and d.state = 2")] },
+        Some(Status::Cancelled) => const { &[tried(BY_STATE, "and d.state <> 1 and d.state = 3")] },
+    }
+}
+
+fn log_sql(Place { from, only }: &Place, direction: Direction) -> String {
     let order = match direction {
         Direction::Older => "desc",
         Direction::Newer => "asc",

@@ -13,6 +13,7 @@ mod errands;
 pub(crate) mod fault;
 mod fresh;
 mod grouping;
+mod ids;
 mod log;
 mod merge;
 mod meters;
@@ -20,7 +21,6 @@ mod moving;
 mod notes;
 mod notifications;
 pub(crate) mod open;
-mod pages;
 mod past;
 mod people;
 mod prune;
@@ -32,6 +32,7 @@ mod sessions;
 mod settle;
 mod standings;
 mod stopping;
+mod story;
 mod sweep;
 pub(crate) mod syncing;
 mod traces;
@@ -50,8 +51,8 @@ use model::contract::{
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::query::{
-    Applied, AuditEntry, Declaration, DeliveryPage, DeliveryQuery, DeliveryStory, KeptAnswer,
-    WebhookPage, WebhookQuery,
+    Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, WebhookPage,
+    WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::Timestamp;
@@ -76,10 +77,10 @@ pub(crate) fn statements() -> Vec<String> {
         envelopes::STATEMENTS,
         errands::STATEMENTS,
         fresh::STATEMENTS,
+        ids::STATEMENTS,
         log::STATEMENTS,
         merge::STATEMENTS,
         notifications::STATEMENTS,
-        pages::STATEMENTS,
         past::STATEMENTS,
         people::STATEMENTS,
         prune::STATEMENTS,
@@ -87,14 +88,14 @@ pub(crate) fn statements() -> Vec<String> {
         settle::STATEMENTS,
         standings::STATEMENTS,
         stopping::STATEMENTS,
+        story::STATEMENTS,
         sweep::STATEMENTS,
         traces::STATEMENTS,
         webhooks::STATEMENTS,
         writer::STATEMENTS,
     ];
     let fixed = fixed.into_iter().flatten().map(|sql| (*sql).to_owned());
-    let built = pages::page_statements().into_iter();
-    fixed.chain(built).chain(merge::log_statements()).collect()
+    fixed.chain(merge::log_statements()).collect()
 }
 
 /// What a notification or settlement counts in a queue: large ones more, so that a full queue
@@ -260,20 +261,15 @@ impl Catalog for Sqlite {
         })
     }
 
-    fn deliveries(
-        &self,
-        tenant: TenantId,
-        webhook: WebhookId,
-        query: DeliveryQuery,
-    ) -> Reply<DeliveryPage> {
+    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage> {
         self.desk.read_listed(Class::Sweep, move |conn, listed| {
-            pages::deliveries(conn, tenant, webhook, &query, listed)
+            log::log(conn, tenant, &query, listed)
         })
     }
 
     fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>> {
         self.desk.read_listed(Class::Work, move |conn, listed| {
-            pages::delivery(conn, tenant, id, listed)
+            story::delivery(conn, tenant, id, listed)
         })
     }
 

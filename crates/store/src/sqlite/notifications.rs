@@ -11,8 +11,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::fresh::Listed;
+use crate::sqlite::ids::Ids;
 use crate::sqlite::merge::{self, Direction, Merge, Source};
-use crate::sqlite::pages::Ids;
 use crate::sqlite::{catalog, rows};
 
 const UNWANTED: &str = "

@@ -14,7 +14,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::sqlite::fault::{Fault, Unreadable};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, notifications, pages, rows, webhooks};
+use crate::sqlite::{catalog, ids, notifications, rows, webhooks};
 
 const KEEP: &str = "
     insert into webhook_past
@@ -70,7 +70,7 @@ pub(crate) fn keep(tx: &Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(),
     }
     tx.conn.prepare_cached(KEEP)?.execute(params![
         before.id.0,
-        pages::latest_id(tx.conn)?,
+        ids::latest_id(tx.conn)?,
         before.tenant.0,
         before.disabled.map(|disabled| disabled.at.as_millis()),
         before
@@ -87,7 +87,7 @@ pub(crate) fn keep(tx: &Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(),
 pub(crate) fn keep_none(tx: &Tx<'_>, created: &Webhook) -> Result<(), Fault> {
     tx.conn.prepare_cached(KEEP)?.execute(params![
         created.id.0,
-        pages::latest_id(tx.conn)?,
+        ids::latest_id(tx.conn)?,
         created.tenant.0,
         None::<i64>,
         None::<i64>,

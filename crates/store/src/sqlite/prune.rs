@@ -17,7 +17,7 @@ use crate::sqlite::envelopes::{self, Envelopes};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::rows::{self, RETRYING, UNTRIED};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, fresh, pages, past, standings, traces};
+use crate::sqlite::{catalog, fresh, ids, past, standings, traces};
 
 const OLDEST: &str = "
     select id, accepted_at from notification
@@ -337,7 +337,7 @@ impl Bound {
     };
 
     fn at(tx: &mut Tx<'_>, before: Timestamp) -> Result<Self, Fault> {
-        let id = pages::id_at(tx.conn, Some(before))?.unwrap_or(0);
+        let id = ids::id_at(tx.conn, Some(before))?.unwrap_or(0);
         // Without its row what is recent would look as if it was never tried.
         let id = id.min(fresh::listed(tx)?.saturating_add(1));
         Ok(Self { before, id })

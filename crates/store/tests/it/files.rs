@@ -8,7 +8,7 @@ use std::sync::Arc;
 use model::contract::{DueAsk, Store};
 use model::dice::Dice;
 use model::notification::NewNotification;
-use model::query::{DeliveryQuery, WebhookQuery};
+use model::query::{LogQuery, WebhookQuery};
 use model::tenant::DialectName;
 use prometheus_client::registry::Registry;
 use rusqlite::Connection;
@@ -344,11 +344,12 @@ fn look_around(store: &Arc<dyn Store>) {
         limit,
     };
     drop(wait(store.webhooks(vec![tenant], query)));
-    let query = DeliveryQuery {
+    let query = LogQuery {
+        webhook: Some(webhook),
         limit,
-        ..DeliveryQuery::default()
+        ..LogQuery::default()
     };
-    drop(wait(store.deliveries(tenant, webhook, query)));
+    drop(wait(store.log(tenant, query)));
     for notification in 1..=100 {
         drop(wait(
             store.delivery(tenant, delivery_id(notification, webhook)),

@@ -14,7 +14,7 @@ use model::delivery::{CancelCause, Due, Next, State};
 use model::filter::{Filter, Pair};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
-use model::query::{Declaration, DeliveryQuery, DeliveryRow, DeliveryStory};
+use model::query::{Declaration, DeliveryRow, DeliveryStory, LogQuery};
 use model::tenant::DialectName;
 use model::time::Timestamp;
 use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
@@ -328,13 +328,13 @@ impl Given {
     }
 
     pub(crate) fn log(&self, webhook: WebhookId) -> Vec<DeliveryRow> {
-        let query = DeliveryQuery {
+        let query = LogQuery {
+            webhook: Some(webhook),
             limit: 50,
-            ..DeliveryQuery::default()
+            ..LogQuery::default()
         };
-        wait(self.store.deliveries(self.tenant, webhook, query))
-            .unwrap()
-            .rows
+        let page = wait(self.store.log(self.tenant, query)).unwrap();
+        page.rows.into_iter().map(|found| found.row).collect()
     }
 
     pub(crate) fn stored(&self, id: WebhookId) -> Webhook {

@@ -1,12 +1,12 @@
 //! The log as people read it: merged over a tenant's webhooks, filtered, in pages that stay put.
 
 use bytes::Bytes;
-use model::board::{LogFrom, LogPage, LogQuery, NotificationQuery};
+use model::board::NotificationQuery;
 use model::delivery::{CancelCause, State};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits::{LOOKED_AT_MAX, PAGE_ROWS_MAX};
 use model::notification::NewNotification;
-use model::query::Status;
+use model::query::{LogFrom, LogPage, LogQuery, Status};
 use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
 
 use crate::harness::{Given, answered, at, delivered, delivery_id, ended, retry, settlement, wait};

@@ -2,27 +2,37 @@
 
 use model::attempt::FailureKind;
 use model::delivery::{CancelCause, State};
-use model::id::{NotificationId, WebhookId};
+use model::id::WebhookId;
 use model::notification::NewNotification;
-use model::query::{DeliveryPage, DeliveryQuery, PageFrom, Status};
+use model::query::{LogFrom, LogPage, LogQuery, Status};
 
 use crate::harness::{
     Given, answered, at, delivered, delivery_id, ended, failed, retry, settlement, wait,
 };
 
-fn page(given: &Given, webhook: WebhookId, query: DeliveryQuery) -> DeliveryPage {
-    wait(given.store.deliveries(given.tenant, webhook, query)).unwrap()
+fn page(given: &Given, webhook: WebhookId, query: LogQuery) -> LogPage {
+    let query = LogQuery {
+        webhook: Some(webhook),
+        ..query
+    };
+    wait(given.store.log(given.tenant, query)).unwrap()
 }
 
-fn ids(page: &DeliveryPage) -> Vec<i64> {
-    page.rows.iter().map(|row| row.id.notification.0).collect()
+fn ids(page: &LogPage) -> Vec<i64> {
+    let rows = page.rows.iter();
+    rows.map(|found| found.row.id.notification.0).collect()
 }
 
-fn query(limit: usize, from: Option<PageFrom>) -> DeliveryQuery {
-    DeliveryQuery {
+/// Whether there may be older rows, and newer ones.
+fn ends(page: &LogPage) -> (bool, bool) {
+    (page.older.is_some(), page.newer.is_some())
+}
+
+fn query(limit: usize, from: Option<LogFrom>) -> LogQuery {
+    LogQuery {
         from,
         limit,
-        ..DeliveryQuery::default()
+        ..LogQuery::default()
     }
 }
 
@@ -106,34 +116,28 @@ fn pages_go_both_ways_and_stay_put_while_new_rows_arrive() {
     }
     let first = page(&given, webhook, query(4, None));
     assert_eq!(ids(&first), [10, 9, 8, 7]);
-    assert_eq!((first.has_older, first.has_newer), (true, false));
+    assert_eq!(ends(&first), (true, false));
     given.notified("11", 11);
-    let older = |id| Some(PageFrom::OlderThan(NotificationId(id)));
-    let newer = |id| Some(PageFrom::NewerThan(NotificationId(id)));
+    let older = |id| Some(LogFrom::OlderThan(delivery_id(id, webhook)));
+    let newer = |id| Some(LogFrom::NewerThan(delivery_id(id, webhook)));
     let second = page(&given, webhook, query(4, older(7)));
     assert_eq!(ids(&second), [6, 5, 4, 3]);
-    assert_eq!((second.has_older, second.has_newer), (true, true));
+    assert_eq!(ends(&second), (true, true));
     let last = page(&given, webhook, query(4, older(3)));
     assert_eq!(ids(&last), [2, 1]);
-    assert_eq!((last.has_older, last.has_newer), (false, true));
+    assert_eq!(ends(&last), (false, true));
     let back = page(&given, webhook, query(4, newer(2)));
     assert_eq!(ids(&back), [6, 5, 4, 3]);
-    assert_eq!((back.has_older, back.has_newer), (true, true));
+    assert_eq!(ends(&back), (true, true));
     let top = page(&given, webhook, query(4, newer(10)));
     assert_eq!(ids(&top), [11]);
-    assert_eq!((top.has_older, top.has_newer), (true, false));
+    assert_eq!(ends(&top), (true, false));
     let above = page(&given, webhook, query(4, newer(11)));
-    assert_eq!(
-        (ids(&above), above.has_older, above.has_newer),
-        (vec![], true, false)
-    );
+    assert_eq!((ids(&above), ends(&above)), (vec![], (true, false)));
     let below = page(&given, webhook, query(4, older(1)));
-    assert_eq!(
-        (ids(&below), below.has_older, below.has_newer),
-        (vec![], false, true)
-    );
+    assert_eq!((ids(&below), ends(&below)), (vec![], (false, true)));
     let extreme = page(&given, webhook, query(4, newer(i64::MAX)));
-    assert_eq!((ids(&extreme), extreme.has_older), (vec![], true));
+    assert_eq!((ids(&extreme), ends(&extreme).0), (vec![], true));
 }
 
 #[test]
@@ -144,7 +148,7 @@ fn a_page_is_never_longer_than_the_house_allows() {
         given.notified(&n.to_string(), n);
     }
     let found = page(&given, webhook, query(usize::MAX, None));
-    assert_eq!((found.rows.len(), found.has_older), (50, true));
+    assert_eq!((found.rows.len(), ends(&found).0), (50, true));
 }
 
 #[test]
@@ -152,19 +156,25 @@ fn every_status_is_found_by_itself_both_ways() {
     let given = Given::new();
     let (webhook, _) = of_each_status(&given);
     for (number, status) in (1..).zip(Status::ALL) {
-        let only = |from| DeliveryQuery {
+        let only = |from| LogQuery {
             status: Some(status),
             ..query(1, from)
         };
         let first = page(&given, webhook, only(None));
         assert_eq!(ids(&first), [number + 5], "{status:?}");
-        assert_eq!(first.rows[0].status(), status);
-        assert_eq!((first.has_older, first.has_newer), (true, false));
-        let from = PageFrom::OlderThan(NotificationId(number + 5));
+        assert_eq!(first.rows[0].row.status(), status);
+        assert_eq!(ends(&first), (true, false));
+        let from = LogFrom::OlderThan(delivery_id(number + 5, webhook));
         let second = page(&given, webhook, only(Some(from)));
         assert_eq!(ids(&second), [number], "{status:?}");
-        assert_eq!((second.has_older, second.has_newer), (false, true));
-        let from = PageFrom::NewerThan(NotificationId(number));
+        assert!(ends(&second).1);
+        if let Some(older) = second.older {
+            // What was delivered is looked for: that there is no more is known in the end only.
+            assert_eq!(status, Status::Delivered);
+            let last = page(&given, webhook, only(Some(LogFrom::OlderThan(older))));
+            assert_eq!((ids(&last), last.older), (vec![], None));
+        }
+        let from = LogFrom::NewerThan(delivery_id(number, webhook));
         assert_eq!(ids(&page(&given, webhook, only(Some(from)))), [number + 5]);
     }
 }
@@ -174,16 +184,15 @@ fn filters_narrow_together() {
     let given = Given::new();
     let (webhook, all) = of_each_status(&given);
     let narrowed = |since: Option<i64>, until: Option<i64>, action: Option<&str>, status| {
-        let query = DeliveryQuery {
+        let query = LogQuery {
             status,
             action_type: action.map(str::to_owned),
             since: since.map(at),
             until: until.map(at),
-            from: None,
-            limit: 50,
+            ..query(50, None)
         };
         let page = page(&given, webhook, query);
-        assert!(!page.has_older && !page.has_newer);
+        assert_eq!(ends(&page), (false, false));
         let mut found = ids(&page);
         found.reverse();
         found
@@ -215,7 +224,7 @@ fn a_time_is_found_among_ids_with_gaps() {
     }
     wait(given.prune(350, 0)).unwrap();
     for since in 0..=410 {
-        let query = DeliveryQuery {
+        let query = LogQuery {
             since: Some(at(since)),
             ..query(50, None)
         };

@@ -11,8 +11,8 @@ use model::contract::{
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::query::{
-    Applied, AuditEntry, Declaration, DeliveryPage, DeliveryQuery, DeliveryStory, KeptAnswer,
-    WebhookPage, WebhookQuery,
+    Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, WebhookPage,
+    WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::Timestamp;
@@ -208,13 +208,8 @@ impl Catalog for Troubled {
         self.through(|| self.store.save_webhook(webhook, actor, at))
     }
 
-    fn deliveries(
-        &self,
-        tenant: TenantId,
-        webhook: WebhookId,
-        query: DeliveryQuery,
-    ) -> Reply<DeliveryPage> {
-        self.store.deliveries(tenant, webhook, query)
+    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage> {
+        self.store.log(tenant, query)
     }
 
     fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>> {

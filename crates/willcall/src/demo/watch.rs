@@ -7,7 +7,7 @@ use anyhow::Result;
 use model::contract::Store;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits;
-use model::query::{DeliveryPage, DeliveryQuery, DeliveryRow, Status};
+use model::query::{DeliveryRow, LogQuery, Status};
 use model::time::{Clock, Timestamp};
 use model::webhook::Disabled;
 use web::dialects::{Character, Made};
@@ -89,11 +89,13 @@ impl Watch {
                 Some(webhook) => watched.disabled = webhook.disabled,
                 None => watched.deleted = true,
             }
-            let query = DeliveryQuery {
+            let query = LogQuery {
+                webhook: Some(*id),
                 limit: limits::PAGE_ROWS_MAX,
-                ..DeliveryQuery::default()
+                ..LogQuery::default()
             };
-            let DeliveryPage { rows, .. } = store.deliveries(self.tenant, *id, query).await?;
+            let found = store.log(self.tenant, query).await?.rows.into_iter();
+            let rows: Vec<DeliveryRow> = found.map(|found| found.row).collect();
             for row in &rows {
                 let printed = watched.printed.entry(row.id).or_insert(0);
                 if row.attempts == *printed {

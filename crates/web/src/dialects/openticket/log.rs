@@ -9,11 +9,9 @@ use http::StatusCode;
 use model::attempt::Outcome;
 use model::contract::{Requeue, Requeued, Store, Which};
 use model::delivery::State;
-use model::id::NotificationId;
+use model::id::DeliveryId;
 use model::limits::PAGE_ROWS_MAX;
-use model::query::{
-    DeliveryPage, DeliveryQuery, DeliveryRow, DeliveryStory, PageFrom, PastAttempt, Status,
-};
+use model::query::{DeliveryRow, DeliveryStory, LogFrom, LogQuery, PastAttempt, Status};
 use model::refusal::Refusal;
 use model::webhook::{Headers, Webhook};
 use serde::Serialize;
@@ -79,18 +77,15 @@ pub(super) async fn list_invocations(
         "" => None,
         text => Some(before(text)?),
     };
-    let (rows, more) = read(&request, &webhook, statuses, from, per_page).await?;
+    let (rows, older) = read(&request, &webhook, statuses, from, per_page).await?;
     let shown: Vec<Invocation> = rows
         .iter()
         .map(|row| shown(&request, &webhook, row))
         .collect();
     let answer = answer::ok(&shown)?;
-    Ok(match rows.last() {
-        Some(last) if more => {
-            let last = guid::of_invocation(last.id);
-            answer::link_next(answer, asked, "before", &last)
-        }
-        Some(_) | None => answer,
+    Ok(match older {
+        Some(id) => answer::link_next(answer, asked, "before", &guid::of_invocation(id)),
+        None => answer,
     })
 }
 
@@ -164,49 +159,46 @@ async fn requeue(
     }
 }
 
-/// Rows of the log, newest first, and whether there are older ones.
+/// Rows of the log, newest first, and the place to go on from if there may be older ones. Only of
+/// one status there may be fewer than `most` nevertheless: looking through a log ends somewhere.
 async fn read(
     request: &Admitted,
     webhook: &Webhook,
     statuses: &[Option<Status>],
-    from: Option<PageFrom>,
+    from: Option<LogFrom>,
     most: u64,
-) -> Result<(Vec<DeliveryRow>, bool), Refusal> {
+) -> Result<(Vec<DeliveryRow>, Option<DeliveryId>), Refusal> {
     let most = usize::try_from(most).unwrap_or(PAGE_ROWS_MAX);
     let mut rows: Vec<DeliveryRow> = Vec::new();
-    let mut more = false;
+    let mut older = None;
     for status in statuses {
-        let mut own: Vec<DeliveryRow> = Vec::new();
+        let mut count = 0;
         let mut from = from;
         loop {
-            let query = DeliveryQuery {
+            let query = LogQuery {
+                webhook: Some(webhook.id),
                 status: *status,
                 from,
-                limit: most.saturating_sub(own.len()).min(PAGE_ROWS_MAX),
-                ..DeliveryQuery::default()
+                limit: (most - count).min(PAGE_ROWS_MAX),
+                ..LogQuery::default()
             };
-            let ask =
-                |store: &dyn Store| store.deliveries(webhook.tenant, webhook.id, query.clone());
-            let DeliveryPage {
-                rows: page,
-                has_older,
-                ..
-            } = request.shared.ask(ask).await?;
-            from = page
-                .last()
-                .map(|row| PageFrom::OlderThan(row.id.notification));
-            own.extend(page);
-            if own.len() >= most || !has_older {
-                more |= has_older;
+            let ask = |store: &dyn Store| store.log(webhook.tenant, query.clone());
+            let page = request.shared.ask(ask).await?;
+            count += page.rows.len();
+            rows.extend(page.rows.into_iter().map(|found| found.row));
+            from = page.older.map(LogFrom::OlderThan);
+            if count >= most || from.is_none() || page.looked_to.is_some() {
+                older = older.max(page.older);
                 break;
             }
         }
-        rows.extend(own);
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.id.notification));
-    more |= rows.len() > most;
-    rows.truncate(most);
-    Ok((rows, more))
+    if rows.len() > most {
+        rows.truncate(most);
+        older = rows.last().map(|row| row.id);
+    }
+    Ok((rows, older))
 }
 
 /// What the statuses of this dialect are in the store's words.
@@ -223,11 +215,11 @@ fn statuses(text: &str) -> Result<&'static [Option<Status>], Refusal> {
     }
 }
 
-fn before(text: &str) -> Result<PageFrom, Refusal> {
+fn before(text: &str) -> Result<LogFrom, Refusal> {
     let id = guid::to_invocation(text).ok_or_else(|| {
         Refusal::invalid("before", "The before must be the GUID of an invocation.")
     })?;
-    Ok(PageFrom::OlderThan(NotificationId(id.notification.0)))
+    Ok(LogFrom::OlderThan(id))
 }
 
 /// The invocation of this webhook that the path names.

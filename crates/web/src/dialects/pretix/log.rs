@@ -12,10 +12,10 @@ use http::StatusCode;
 use model::attempt::{Answer as Response, Outcome};
 use model::contract::{Requeue, Requeued, Which};
 use model::delivery::State;
-use model::id::{DeliveryId, NotificationId};
+use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
 use model::query::{
-    AuditEntry, DeliveryQuery, DeliveryRow, DeliveryStory, PageFrom, PastAttempt, Status,
+    AuditEntry, DeliveryRow, DeliveryStory, LogFrom, LogQuery, PastAttempt, Status,
 };
 use model::refusal::{Fault, Refusal};
 use model::tenant::Permission;
@@ -32,27 +32,22 @@ const DISABLED: &str = "The webhook is disabled, so nothing can be sent. Enable 
 pub(super) async fn list_deliveries(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
     let tenant = request.tenant()?.id;
     let webhook = webhooks::find(&request).await?.id;
-    let query = read_query(&request.asked)?;
+    let query = read_query(&request.asked, webhook)?;
     let asked = &request.asked;
     let page = request
         .shared
-        .ask(|store| store.deliveries(tenant, webhook, query.clone()))
+        .ask(|store| store.log(tenant, query.clone()))
         .await?;
-    let ends = (page.rows.first(), page.rows.last());
-    let to = |from: PageFrom| answer::link(asked, "cursor", Some(&cursor(from)));
-    let next = match ends.1 {
-        Some(last) if page.has_older => to(PageFrom::OlderThan(last.id.notification)),
-        Some(_) | None => Value::Null,
+    let link = |from: Option<LogFrom>| match from {
+        Some(from) => answer::link(asked, "cursor", Some(&cursor(from, webhook))),
+        None => Value::Null,
     };
-    let previous = match ends.0 {
-        Some(first) if page.has_newer => to(PageFrom::NewerThan(first.id.notification)),
-        None if page.has_newer => answer::link(asked, "cursor", None),
-        Some(_) | None => Value::Null,
-    };
+    let next = link(page.older.map(LogFrom::OlderThan));
+    let previous = link(page.newer.map(LogFrom::NewerThan));
     let rows = page
         .rows
         .iter()
-        .map(|row| Value::Object(Object::of(row_pairs(row))));
+        .map(|found| Value::Object(Object::of(row_pairs(&found.row))));
     let body = Value::object([
         ("next", next),
         ("previous", previous),
@@ -131,7 +126,7 @@ pub(super) async fn list_kinds(pretix: Arc<Pretix>, request: Admitted) -> Result
 
 async fn requeue(
     request: &Admitted,
-    webhook: model::id::WebhookId,
+    webhook: WebhookId,
     which: Which,
 ) -> Result<Requeued, Refusal> {
     let ask = Requeue {
@@ -163,7 +158,7 @@ async fn find(request: &Admitted) -> Result<DeliveryStory, Refusal> {
     story.ok_or(Refusal::NoSuchObject)
 }
 
-fn read_query(asked: &Asked) -> Result<DeliveryQuery, Refusal> {
+fn read_query(asked: &Asked, webhook: WebhookId) -> Result<LogQuery, Refusal> {
     let mut faults = Vec::new();
     let given = |name| given(&asked.query, name);
     let status = given("status").and_then(|text| {
@@ -189,7 +184,7 @@ fn read_query(asked: &Asked) -> Result<DeliveryQuery, Refusal> {
     };
     let (since, until) = (moment("since"), moment("until"));
     let from = given("cursor").and_then(|text| {
-        let from = read_cursor(text);
+        let from = read_cursor(text, webhook);
         if from.is_none() {
             faults.push(Fault::new("cursor", "Invalid cursor."));
         }
@@ -198,13 +193,15 @@ fn read_query(asked: &Asked) -> Result<DeliveryQuery, Refusal> {
     if !faults.is_empty() {
         return Err(Refusal::Invalid(faults));
     }
-    Ok(DeliveryQuery {
+    Ok(LogQuery {
+        webhook: Some(webhook),
         status,
         action_type: given("action_type").map(str::to_owned),
         since,
         until,
         from,
         limit: answer::page_size(asked),
+        ..LogQuery::default()
     })
 }
 
@@ -213,20 +210,33 @@ fn given<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
     query.get(name).filter(|text| !text.is_empty())
 }
 
-fn cursor(from: PageFrom) -> String {
+/// A place in the log of this webhook, in which a notification stands once.
+fn cursor(from: LogFrom, webhook: WebhookId) -> String {
     let text = match from {
-        PageFrom::OlderThan(id) => format!("o{id}"),
-        PageFrom::NewerThan(id) => format!("n{id}"),
+        LogFrom::OlderThan(id) if id.webhook > webhook => {
+            format!("o{}", id.notification.0.saturating_add(1))
+        }
+        LogFrom::OlderThan(id) => format!("o{}", id.notification),
+        LogFrom::NewerThan(id) if id.webhook < webhook => {
+            format!("n{}", id.notification.0.saturating_sub(1))
+        }
+        LogFrom::NewerThan(id) => format!("n{}", id.notification),
     };
     BASE64_URL_SAFE_NO_PAD.encode(text)
 }
 
-fn read_cursor(text: &str) -> Option<PageFrom> {
+fn read_cursor(text: &str, webhook: WebhookId) -> Option<LogFrom> {
     let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-    let number = |digits: &str| digits.parse().ok().map(NotificationId);
+    let id = |digits: &str| {
+        let notification = NotificationId(digits.parse().ok()?);
+        Some(DeliveryId {
+            notification,
+            webhook,
+        })
+    };
     match text.strip_prefix('o') {
-        Some(digits) => number(digits).map(PageFrom::OlderThan),
-        None => number(text.strip_prefix('n')?).map(PageFrom::NewerThan),
+        Some(digits) => id(digits).map(LogFrom::OlderThan),
+        None => id(text.strip_prefix('n')?).map(LogFrom::NewerThan),
     }
 }
 

@@ -3,10 +3,10 @@
 
 use std::fmt::Write;
 
-use model::board::{LogFrom, LogQuery};
 use model::id::WebhookId;
 use model::limits::{NAME_BYTES_MAX, PAGE_ROWS_MAX};
 use model::query::Status;
+use model::query::{LogFrom, LogQuery};
 use model::time::Timestamp;
 
 use crate::body::Query;

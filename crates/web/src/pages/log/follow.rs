@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::board::{LogFrom, LogQuery, LogRow};
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
 use model::people::Role;
+use model::query::{LogFrom, LogQuery, LogRow};
 use model::refusal::Refusal;
 use model::time::Timestamp;
 

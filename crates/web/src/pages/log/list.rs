@@ -3,10 +3,11 @@
 
 use askama::Template;
 use http::StatusCode;
-use model::board::{Errand, LogFrom, LogPage, LogQuery};
+use model::board::Errand;
 use model::id::{DeliveryId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
 use model::query::Status;
+use model::query::{LogFrom, LogPage, LogQuery};
 use model::target;
 use model::tenant::Event;
 use model::webhook::{Disabled, DisabledCause, Webhook};

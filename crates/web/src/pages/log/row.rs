@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
-use model::board::LogRow;
 use model::delivery::State;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
+use model::query::LogRow;
 use model::query::Status;
 use model::refusal::Refusal;
 use model::time::Timestamp;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
 use model::contract::Settlement;
 use model::delivery::{CancelCause, Due, Next, State};
+use model::limits::LOOKED_AT_MAX;
 use model::webhook::Headers;
 use serde_json::{Value, json};
 
@@ -174,15 +175,41 @@ async fn filters_that_say_nothing_sensible_are_refused_by_name() {
     );
 }
 
+fn path_of(link: &Value) -> String {
+    let link = link.as_str().unwrap();
+    let path = link.strip_prefix("http://127.0.0.1:18544");
+    path.unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_page_that_looked_at_enough_is_short_and_leads_on() {
+    let house = House::new().await;
+    let types = ["pretix.event.order.placed", "pretix.event.order.paid"];
+    house.webhook(&types).await;
+    hand_in(&house, 1, types[0]).await;
+    let mut id = 1;
+    while id < 2 + i64::try_from(LOOKED_AT_MAX).unwrap() {
+        let one = |id| json!({"notification_id": id, "event": "democon", "action": types[1], "code": "A"});
+        let batch: Vec<Value> = (id + 1..=id + 1_000).map(one).collect();
+        let handed_in = asking("POST", INTAKE).json(json!(batch).to_string());
+        let answer = house.ask(handed_in).await;
+        assert!(!answer.body.contains("\"status\":4"), "{}", answer.body);
+        id += 1_000;
+    }
+    let query = format!("{WEBHOOKS}1/deliveries/?action_type={}", types[0]);
+    let first = get(&house, &query).await.json();
+    assert_eq!((ids(&first), &first["previous"]), (vec![], &Value::Null));
+    let second = get(&house, &path_of(&first["next"])).await.json();
+    assert_eq!((ids(&second), &second["next"]), (vec![1], &Value::Null));
+    let back = get(&house, &path_of(&second["previous"])).await.json();
+    assert_eq!(ids(&back), [0_i64; 0]);
+    let back = get(&house, &path_of(&back["next"])).await.json();
+    assert_eq!(ids(&back), [1]);
+}
+
 #[tokio::test]
 async fn pages_lead_back_and_forth_and_stay_put_while_more_arrives() {
     let house = house().await;
-    let path_of = |link: &Value| {
-        let link = link.as_str().unwrap().to_owned();
-        link.strip_prefix("http://127.0.0.1:18544")
-            .unwrap()
-            .to_owned()
-    };
     let first = get(&house, &format!("{WEBHOOKS}1/deliveries/?page_size=2"))
         .await
         .json();

@@ -1,0 +1,116 @@
+//! A delivery as a line of the log, and with its attempts.
+
+use model::attempt::Attempt;
+use model::delivery::State;
+use model::id::{DeliveryId, TenantId};
+use model::query::{
+    ATTEMPTS_SHOWN_BYTES_MAX, ATTEMPTS_SHOWN_MAX, DeliveryRow, DeliveryStory, PastAttempt,
+};
+use rusqlite::{Connection, Row};
+
+use crate::sqlite::fault::Fault;
+use crate::sqlite::fresh::Listed;
+use crate::sqlite::rows;
+
+const STORY: &str = "
+    select n.id, ?2, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
+      coalesce(d.attempts, 0), n.accepted_at, coalesce(d.due_at, n.accepted_at), d.ended_at,
+      d.status, d.failure, d.detail, null, d.body_end, d.began_at,
+      n.headers, n.body
+    from notification n
+    left join delivery d on d.notification_id = n.id and d.webhook_id = ?2
+    where n.id = ?1 and n.tenant_id = ?3 and (d.state is not null or exists (
+      select 1 from fresh where notification_id = ?1 and webhook_id = ?2))";
+const LATEST: &str = "
+    select d.attempts, d.began_at, d.duration_ms, e.url, e.headers,
+      d.status, d.failure, d.detail, coalesce(d.headers, h.headers), d.body_end, d.body,
+      d.next_due_at
+    from delivery d
+    join envelope e on e.id = d.envelope_id
+    left join envelope h on h.id = d.answer_id
+    where d.notification_id = ?1 and d.webhook_id = ?2
+    limit ?3";
+const EARLIER: &str = "
+    select a.number, a.began_at, a.duration_ms, e.url, e.headers,
+      a.status, a.failure, a.detail, coalesce(a.headers, h.headers), a.body_end, a.body,
+      a.next_due_at
+    from attempt a
+    join envelope e on e.id = a.envelope_id
+    left join envelope h on h.id = a.answer_id
+    where a.notification_id = ?1 and a.webhook_id = ?2
+    order by a.number desc
+    limit ?3";
+pub(crate) const STATEMENTS: &[&str] = &[STORY, LATEST, EARLIER];
+
+pub(crate) fn delivery(
+    conn: &Connection,
+    tenant: TenantId,
+    id: DeliveryId,
+    listed: Listed,
+) -> Result<Option<DeliveryStory>, Fault> {
+    let keys = (id.notification.0, id.webhook.0);
+    let mut statement = conn.prepare_cached(STORY)?;
+    let mut found = statement.query((keys.0, keys.1, tenant.0))?;
+    let Some(row) = found.next()? else {
+        listed.not_found(id.notification)?;
+        return Ok(None);
+    };
+    let mut story = DeliveryStory {
+        row: delivery_row(row)?,
+        headers: rows::headers(row, 17)?,
+        body: rows::bytes(row, 18)?,
+        attempts: Vec::new(),
+    };
+    let mut bytes = 0;
+    'all: for sql in [LATEST, EARLIER] {
+        let room = ATTEMPTS_SHOWN_MAX.saturating_sub(story.attempts.len());
+        let room = i64::try_from(room).unwrap_or(i64::MAX);
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut found = statement.query((keys.0, keys.1, room))?;
+        while let Some(row) = found.next()? {
+            let past = past_attempt(row)?;
+            bytes += past.attempt.bytes();
+            if bytes > ATTEMPTS_SHOWN_BYTES_MAX && !story.attempts.is_empty() {
+                break 'all;
+            }
+            story.attempts.push(past);
+        }
+    }
+    story.attempts.reverse();
+    Ok(Some(story))
+}
+
+pub(crate) fn delivery_row(row: &Row<'_>) -> Result<DeliveryRow, Fault> {
+    let state = rows::state(row.get(5)?, row.get(6)?)?;
+    let attempts = row.get(7)?;
+    let attempted =
+        row.get::<_, Option<i64>>(11)?.is_some() || row.get::<_, Option<i64>>(12)?.is_some();
+    let latest = attempted.then(|| rows::outcome(row, 11, bytes::Bytes::new()));
+    Ok(DeliveryRow {
+        id: rows::delivery_id(row)?,
+        key: row.get(2)?,
+        action_type: row.get(3)?,
+        event: row.get(4)?,
+        state,
+        attempts,
+        accepted_at: rows::time(row, 8)?,
+        due_at: rows::time_if_any(row, 9)?.filter(|_| state == State::Pending),
+        ended_at: rows::time_if_any(row, 10)?,
+        latest: latest.transpose()?,
+        latest_at: rows::time_if_any(row, 16)?,
+    })
+}
+
+fn past_attempt(row: &Row<'_>) -> Result<PastAttempt, Fault> {
+    Ok(PastAttempt {
+        number: row.get(0)?,
+        attempt: Attempt {
+            began_at: rows::time(row, 1)?,
+            duration_ms: row.get(2)?,
+            url: row.get(3)?,
+            request_headers: rows::headers(row, 4)?,
+            outcome: rows::outcome(row, 5, rows::bytes(row, 10)?)?,
+        },
+        next_due_at: rows::time_if_any(row, 11)?,
+    })
+}
