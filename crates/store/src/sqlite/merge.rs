@@ -210,8 +210,8 @@ const FRESH: Place = Place {
     only: "",
 };
 
-/// All that is not fresh. Most are delivered, and an index of those would be as large as the log: of
-/// that status whoever reads looks at the state.
+/// All that is not fresh. Most are delivered, and an index of those would be as large as the log:
+/// of that status whoever reads looks at the state.
 const TRIED: Place = tried("delivery d", "");
 
 const fn tried(from: &'static str, only: &'static str) -> Place {
