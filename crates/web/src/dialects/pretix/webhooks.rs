@@ -64,8 +64,7 @@ pub(super) async fn list_webhooks(_: Arc<Pretix>, request: Admitted) -> Result<A
         1 => answer::link(asked, "page", None),
         number => answer::link(asked, "page", Some(&number.to_string())),
     };
-    let events = Order::of(&request.shared.ask(|store| store.events(tenant)).await?);
-    let shown = found.webhooks.iter().map(|webhook| shown(webhook, &events));
+    let shown = shown(&request, &found.webhooks).await?;
     let body = Value::object([
         ("count", Value::int(found.count)),
         (
@@ -80,7 +79,7 @@ pub(super) async fn list_webhooks(_: Arc<Pretix>, request: Admitted) -> Result<A
             "previous",
             if page > 1 { to(page - 1) } else { Value::Null },
         ),
-        ("results", Value::List(shown.collect::<Result<_, _>>()?)),
+        ("results", Value::List(shown)),
     ]);
     Ok(answer::ok(&request, &body))
 }
@@ -150,7 +149,7 @@ async fn change_fields(
     // Whether there is such a webhook comes before what is asked of it.
     find(request).await?;
     let object = read_object(request, whole).await?;
-    let events = slugs(request).await?;
+    let events = slugs(request, &object).await?;
     let bounds = Bounds::new(&pretix.kinds, &events);
     let saved = save(request, |old| {
         let given = Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)?;
@@ -245,7 +244,7 @@ pub(super) async fn written_by(request: &Admitted) -> Result<Option<&'static str
 
 async fn read(pretix: &Pretix, request: &Admitted, whole: bool) -> Result<Given, Refusal> {
     let object = read_object(request, whole).await?;
-    let events = slugs(request).await?;
+    let events = slugs(request, &object).await?;
     let bounds = Bounds::new(&pretix.kinds, &events);
     Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)
 }
@@ -254,7 +253,18 @@ async fn read_object(request: &Admitted, whole: bool) -> Result<super::json::Obj
     input::read_fields(&request.asked.headers, &request.body, whole).await
 }
 
-async fn slugs(request: &Admitted) -> Result<BTreeSet<String>, Refusal> {
+/// Of the tenant's shows, if any are named.
+async fn slugs(
+    request: &Admitted,
+    object: &super::json::Object<'_>,
+) -> Result<BTreeSet<String>, Refusal> {
+    let names_none = match object.get("limit_events") {
+        None => true,
+        Some(value) => matches!(value, Value::List(items) if items.is_empty()),
+    };
+    if names_none {
+        return Ok(BTreeSet::new());
+    }
     let tenant = request.tenant()?.id;
     let events = request.shared.ask(|store| store.events(tenant)).await?;
     Ok(events.into_iter().map(|event| event.slug).collect())
@@ -265,13 +275,13 @@ async fn answered(
     status: StatusCode,
     webhook: &Webhook,
 ) -> Result<Answer, Refusal> {
-    let tenant = request.tenant()?.id;
-    let events = Order::of(&request.shared.ask(|store| store.events(tenant)).await?);
-    let body = shown(webhook, &events)?;
+    let shown = shown(request, std::slice::from_ref(webhook)).await?;
+    let body = shown.into_iter().next().ok_or(Refusal::Internal)?;
     Ok(answer::json(&request.asked, status, &body))
 }
 
 /// Where each show stands in the order of a tenant's shows.
+#[derive(Default)]
 struct Order(BTreeMap<String, usize>);
 
 impl Order {
@@ -290,11 +300,28 @@ impl Order {
     }
 }
 
-fn shown(webhook: &Webhook, events: &Order) -> Result<Value<'static>, Refusal> {
-    let fields = fields_of(webhook);
+/// Webhooks as they are answered. A tenant may have very many shows: they are read only where the
+/// order of some matters.
+async fn shown(request: &Admitted, webhooks: &[Webhook]) -> Result<Vec<Value<'static>>, Refusal> {
+    let all: Vec<Fields> = webhooks.iter().map(fields_of).collect();
+    let mut named = all.iter().map(|fields| fields.settings.limit_events.len());
+    let events = match named.any(|count| count > 1) {
+        true => {
+            let tenant = request.tenant()?.id;
+            Order::of(&request.shared.ask(|store| store.events(tenant)).await?)
+        }
+        false => Order::default(),
+    };
+    let each = webhooks.iter().zip(all);
+    Ok(each
+        .map(|(webhook, fields)| value(webhook, fields, &events))
+        .collect())
+}
+
+fn value(webhook: &Webhook, fields: Fields, events: &Order) -> Value<'static> {
     let settings = fields.settings;
     let texts = |texts: Vec<String>| Value::List(texts.into_iter().map(Value::text).collect());
-    Ok(Value::object([
+    Value::object([
         ("id", Value::int(webhook.id)),
         ("enabled", Value::Bool(fields.enabled)),
         ("target_url", Value::text(fields.target_url)),
@@ -302,7 +329,7 @@ fn shown(webhook: &Webhook, events: &Order) -> Result<Value<'static>, Refusal> {
         ("limit_events", texts(events.sorted(settings.limit_events))),
         ("action_types", texts(settings.action_types)),
         ("comment", Value::optional(settings.comment)),
-    ]))
+    ])
 }
 
 pub(super) fn fields_of(webhook: &Webhook) -> Fields {
