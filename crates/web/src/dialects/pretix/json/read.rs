@@ -3,6 +3,8 @@
 //! As lenient as the parser pretix uses: `NaN` and `Infinity` are numbers, control characters may
 //! stand in strings. A byte order mark is no JSON.
 
+use std::ops::Range;
+
 use model::limits::JSON_DEPTH_MAX;
 
 use super::{Object, Text, Value, bytes};
@@ -208,19 +210,19 @@ impl<'a> Reader<'a> {
         if self.take(b'"') {
             return Ok(Text::whole(plain));
         }
-        let mut points: Vec<u32> = plain.chars().map(u32::from).collect();
+        let mut built = Built::from(plain.to_owned());
         loop {
-            let next = self.rest().chars().next().ok_or(NO_END)?;
-            self.at += next.len_utf8();
-            match next {
-                '"' => return Ok(Text::from_code_points(points)),
-                '\\' => {
-                    let point = self.escape()?;
-                    join(&mut points, point);
-                }
-                '\0' => return Err(NO_END),
-                other => points.push(u32::from(other)),
+            let rest = self.rest();
+            let stop = bytes::first(rest.as_bytes(), bytes::special).ok_or(NO_END)?;
+            built.push_str(rest.get(..stop).unwrap_or_default());
+            self.at += stop;
+            if self.take(b'"') {
+                return Ok(built.text());
             }
+            if !self.take(b'\\') {
+                return Err(NO_END);
+            }
+            built.push_unit(self.escape()?);
         }
     }
 
@@ -249,14 +251,77 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Adds a code unit, which may be the second half of a surrogate pair.
-fn join(points: &mut Vec<u32>, unit: u32) {
-    if (0xdc00..0xe000).contains(&unit)
-        && let Some(high) = points.last_mut()
-        && (0xd800..0xdc00).contains(high)
-    {
-        *high = 0x1_0000 + ((*high - 0xd800) << 10) + (unit - 0xdc00);
-    } else {
-        points.push(unit);
+/// A text with escapes as it is put together: in UTF-8 until there is half a surrogate pair.
+enum Built {
+    /// What came, and the first half of a pair whose second may follow.
+    Whole(String, Option<u32>),
+    Torn(Vec<u32>),
+}
+
+impl From<String> for Built {
+    fn from(text: String) -> Self {
+        Self::Whole(text, None)
+    }
+}
+
+impl Built {
+    fn push_str(&mut self, more: &str) {
+        if !more.is_empty() {
+            self.tear_if_half();
+        }
+        match self {
+            Self::Whole(text, _) => text.push_str(more),
+            Self::Torn(points) => points.extend(more.chars().map(u32::from)),
+        }
+    }
+
+    /// Adds what an escape stands for, which may be half of a pair.
+    fn push_unit(&mut self, unit: u32) {
+        const FIRST: Range<u32> = 0xd800..0xdc00;
+        const SECOND: Range<u32> = 0xdc00..0xe000;
+        let pair = |first: u32| 0x1_0000 + ((first - FIRST.start) << 10) + (unit - SECOND.start);
+        match self {
+            Self::Whole(text, half) => {
+                if let Some(first) = *half
+                    && SECOND.contains(&unit)
+                {
+                    *half = None;
+                    text.extend(char::from_u32(pair(first)));
+                } else if half.is_some() || SECOND.contains(&unit) {
+                    self.tear();
+                    self.push_unit(unit);
+                } else if FIRST.contains(&unit) {
+                    *half = Some(unit);
+                } else {
+                    text.extend(char::from_u32(unit));
+                }
+            }
+            Self::Torn(points) => match points.last_mut() {
+                Some(first) if FIRST.contains(first) && SECOND.contains(&unit) => {
+                    *first = pair(*first);
+                }
+                Some(_) | None => points.push(unit),
+            },
+        }
+    }
+
+    fn tear_if_half(&mut self) {
+        if matches!(self, Self::Whole(_, Some(_))) {
+            self.tear();
+        }
+    }
+
+    fn tear(&mut self) {
+        if let Self::Whole(text, half) = self {
+            *self = Self::Torn(text.chars().map(u32::from).chain(*half).collect());
+        }
+    }
+
+    fn text(mut self) -> Text<'static> {
+        self.tear_if_half();
+        match self {
+            Self::Whole(text, _) => Text::whole(text),
+            Self::Torn(points) => Text::from_code_points(points),
+        }
     }
 }

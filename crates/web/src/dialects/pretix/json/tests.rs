@@ -195,3 +195,23 @@ proptest! {
         prop_assert!(theirs.is_ok());
     }
 }
+
+#[test]
+fn escaped_halves_of_pairs_join_wherever_they_meet_and_only_there() {
+    let parts = [r"\ud83d", r"\ude00", r"\u00e4", "a", r"\n"];
+    let units = [0xd83d, 0xde00, 0xe4, 0x61, 0xa_u16];
+    for number in 0..5_usize.pow(5) {
+        let chosen: Vec<usize> = (0..5).map(|at| number / 5_usize.pow(at) % 5).collect();
+        let text: String = chosen.iter().map(|at| parts[*at]).collect();
+        let units = chosen.iter().map(|at| units[*at]);
+        let point = |unit: Result<char, std::char::DecodeUtf16Error>| {
+            unit.map_or_else(|torn| u32::from(torn.unpaired_surrogate()), u32::from)
+        };
+        let expected = Text::from_code_points(char::decode_utf16(units).map(point).collect());
+        assert_eq!(
+            read(&format!("\"{text}\"")),
+            Ok(Value::Text(expected)),
+            "{text}"
+        );
+    }
+}
