@@ -11,7 +11,8 @@ use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::tenant::DialectName;
 use model::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
+use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator as _;
+use rusqlite::{Connection, OptionalExtension, Params, Row, Rows, Statement, params};
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
@@ -211,16 +212,35 @@ fn due_of(
 ) -> Result<DueRead, Fault> {
     let (webhook, limit) = (ask.webhook.0, ask.limit);
     let bound = i64::try_from(limit).unwrap_or(i64::MAX);
-    let retried = read(conn, RETRIED, params![webhook, now.as_millis(), bound], now)?;
-    let mut fresh = read(conn, FRESH, params![webhook, bound], now)?;
-    for id in unlisted.iter().take(limit) {
-        fresh.extend(read(conn, UNLISTED, params![webhook, id], now)?);
+    let mut retried = conn.prepare_cached(RETRIED)?;
+    let retried = retried.query(params![webhook, now.as_millis(), bound])?;
+    let mut fresh = conn.prepare_cached(FRESH)?;
+    let fresh = fresh.query(params![webhook, bound])?;
+    let mut unlisted_row = conn.prepare_cached(UNLISTED)?;
+    let mut of_tables = [
+        Kind::begin(RETRIED_AFTER, retried, now)?,
+        Kind::begin(FRESH_AFTER, fresh, now)?,
+    ];
+    let mut ids = unlisted.iter();
+    let mut next_unlisted = next_mark(conn, &mut ids)?;
+    let mut found: Vec<(&str, Due)> = Vec::new();
+    while found.len() < limit {
+        let first = of_tables.iter_mut().min_by_key(|kind| kind.order());
+        let first = first.filter(|kind| kind.mark.is_some());
+        match (first, next_unlisted) {
+            (Some(kind), other) if other.is_none_or(|other| kind.mark < Some(other)) => {
+                found.extend(kind.take(now)?);
+            }
+            (_, Some((due_at, id))) if due_at <= now => {
+                let mut rows = unlisted_row.query(params![webhook, id.0])?;
+                if let Some(row) = rows.next()? {
+                    found.push((FRESH_AFTER, whole(row)?));
+                }
+                next_unlisted = next_mark(conn, &mut ids)?;
+            }
+            _ => break,
+        }
     }
-    let retried = retried.into_iter().map(|due| (RETRIED_AFTER, due));
-    let fresh = fresh.into_iter().map(|due| (FRESH_AFTER, due));
-    let mut found: Vec<(&str, Due)> = retried.chain(fresh).collect();
-    found.sort_by_key(|(_, due)| (due.delivery.due_at, due.delivery.id.notification));
-    found.truncate(limit);
     // What follows the last of its kind is the next of it.
     let last = |kind: &str| {
         let last = found.iter().rev().find(|(own, _)| *own == kind);
@@ -250,29 +270,59 @@ fn due_of(
     })
 }
 
-/// Those due by `now`.
-fn read(
-    conn: &Connection,
-    sql: &'static str,
-    params: impl Params,
-    now: Timestamp,
-) -> Result<Vec<Due>, Fault> {
-    let mut statement = conn.prepare_cached(sql)?;
-    let mut rows = statement.query(params)?;
-    let mut deliveries = Vec::new();
-    while let Some(row) = rows.next()? {
-        let delivery = rows::delivery(row)?;
-        if delivery.due_at > now {
-            break;
-        }
-        deliveries.push(Due {
-            delivery,
-            key: row.get(9)?,
-            headers: rows::headers(row, 7)?,
-            body: rows::bytes(row, 8)?,
-        });
+/// When a delivery is due, and of what: the order in which a lane is read.
+type Place = (Timestamp, NotificationId);
+
+/// What one question finds, in order. The body of a row is read only when it is taken.
+struct Kind<'a> {
+    /// Finds what follows.
+    after: &'static str,
+    rows: Rows<'a>,
+    /// The row that it stands at; `None` behind the last that is due.
+    mark: Option<Place>,
+}
+
+impl<'a> Kind<'a> {
+    fn begin(after: &'static str, rows: Rows<'a>, now: Timestamp) -> Result<Self, Fault> {
+        let mark = None;
+        let mut kind = Self { after, rows, mark };
+        kind.advance(now)?;
+        Ok(kind)
     }
-    Ok(deliveries)
+
+    fn advance(&mut self, now: Timestamp) -> Result<(), Fault> {
+        let place = |row: &Row<'_>| -> Result<Place, Fault> {
+            Ok((rows::time(row, 6)?, NotificationId(row.get(0)?)))
+        };
+        let next = self.rows.next()?.map(place).transpose()?;
+        self.mark = next.filter(|(due_at, _)| *due_at <= now);
+        Ok(())
+    }
+
+    /// Those that are at an end come last.
+    fn order(&self) -> (bool, Option<Place>) {
+        (self.mark.is_none(), self.mark)
+    }
+
+    fn take(&mut self, now: Timestamp) -> Result<Option<(&'static str, Due)>, Fault> {
+        let due = self.rows.get().map(whole).transpose()?;
+        self.advance(now)?;
+        Ok(due.map(|due| (self.after, due)))
+    }
+}
+
+/// The next of these notifications that is still there.
+fn next_mark(
+    conn: &Connection,
+    ids: &mut std::slice::Iter<'_, i64>,
+) -> Result<Option<Place>, Fault> {
+    for id in ids {
+        let id = NotificationId(*id);
+        if let Some(at) = notifications::accepted_at(conn, id)? {
+            return Ok(Some((at, id)));
+        }
+    }
+    Ok(None)
 }
 
 /// When the notification was accepted, if there is one.
@@ -332,14 +382,14 @@ fn read_ahead(
         };
         next = Some(mark);
         if row.get(10)? {
-            deliveries.push(delivery(row)?);
+            deliveries.push(whole(row)?);
         }
     }
     Ok(AheadRead { deliveries, next })
 }
 
-/// The first columns of `AHEAD`.
-fn delivery(row: &Row<'_>) -> Result<Due, Fault> {
+/// Of the first ten columns, which all questions for deliveries have.
+fn whole(row: &Row<'_>) -> Result<Due, Fault> {
     Ok(Due {
         delivery: rows::delivery(row)?,
         key: row.get(9)?,
