@@ -181,14 +181,17 @@ create table errand (
 create index errand_next on errand (id) where ended_at is null;
 create unique index errand_one on errand (webhook_id, kind) where ended_at is null;
 create index errand_age on errand (ended_at) where ended_at is not null;
+-- For removing webhooks.
+create index errand_webhook on errand (webhook_id);
 
 -- The filters of enabled webhooks, turned around: who wants this. A scope is '' for any, else the
--- scope itself after '=', so that an empty scope is not taken for any.
+-- scope itself after '=', so that an empty scope is not taken for any. No foreign key: whenever a
+-- webhook is removed it would be looked for in all of it, and only what is disabled is removed.
 create table wish (
   tenant_id integer not null,
   topic text not null,
   scope text not null,
-  webhook_id integer not null references webhook (id),
+  webhook_id integer not null,
   primary key (tenant_id, topic, scope, webhook_id)
 ) strict, without rowid;
 

@@ -62,6 +62,19 @@ const DROP_NOTIFICATION: &str = "
 const COUNT_REMOVED: &str = "
     update notification set removed_count = coalesce(removed_count, 0) + 1
     where id = ?1";
+// What it was to notifications is in `webhook_past` until the last of them is gone.
+const IS_FORGOTTEN: &str = "
+    select 1 from webhook
+    where id = ?1 and disabled_cause = 3
+      and not exists (select 1 from webhook_past where webhook_id = ?1)
+      and not exists (select 1 from delivery where webhook_id = ?1)
+      and not exists (select 1 from fresh where webhook_id = ?1)
+      and not exists (select 1 from errand where webhook_id = ?1)
+      and not exists (select 1 from tally where webhook_id = ?1)";
+const DROP_STANDING: &str = "
+    delete from standing where webhook_id = ?1";
+const DROP_WEBHOOK: &str = "
+    delete from webhook where id = ?1";
 const DROP_ANSWERS: &str = "
     delete from kept_answer where id in (
       select id from kept_answer indexed by kept_answer_age
@@ -84,6 +97,9 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DROP_DELIVERY,
     DROP_NOTIFICATION,
     COUNT_REMOVED,
+    IS_FORGOTTEN,
+    DROP_STANDING,
+    DROP_WEBHOOK,
     DROP_ANSWERS,
     DROP_ENVELOPES,
 ];
@@ -191,11 +207,29 @@ fn prune_log(
             return Ok(Some(At::Log(WebhookId(id), NotificationId(reached))));
         }
     }
-    Ok(Some(if rest {
-        At::Log(WebhookId(id), NotificationId(reached.saturating_add(1)))
-    } else {
-        At::Log(WebhookId(id.saturating_add(1)), NotificationId(0))
-    }))
+    if rest {
+        let next = NotificationId(reached.saturating_add(1));
+        return Ok(Some(At::Log(WebhookId(id), next)));
+    }
+    drop_forgotten(tx, id, budget)?;
+    Ok(Some(At::Log(
+        WebhookId(id.saturating_add(1)),
+        NotificationId(0),
+    )))
+}
+
+/// Removes a webhook that was deleted, once nothing is left that it had to do with: the log of a
+/// tenant looks at each that is there.
+fn drop_forgotten(tx: &mut Tx<'_>, webhook: i64, budget: &mut Budget) -> Result<(), Fault> {
+    if !catalog::exists(tx, IS_FORGOTTEN, [webhook])?
+        || fresh::unlisted(tx)?.contains_key(&WebhookId(webhook))
+    {
+        return Ok(());
+    }
+    let standing = tx.conn.prepare_cached(DROP_STANDING)?.execute([webhook])?;
+    tx.conn.prepare_cached(DROP_WEBHOOK)?.execute([webhook])?;
+    budget.take(1 + standing);
+    Ok(())
 }
 
 /// Removes a delivery with its attempts, and its notification if that was the last. Answers

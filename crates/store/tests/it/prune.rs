@@ -6,7 +6,7 @@ use model::limits::{IDEMPOTENCY_KEPT_MS, SWEEP_ROWS_MAX};
 use model::notification::{Acceptance, NewNotification};
 use model::query::KeptAnswer;
 use model::tenant::TokenHash;
-use model::webhook::Headers;
+use model::webhook::{Disabled, DisabledCause, Headers, Webhook};
 
 use crate::harness::{Given, answered, at, delivered, delivery_id, ended, retry, settlement, wait};
 
@@ -114,6 +114,55 @@ fn pruning_goes_in_steps_and_over_what_must_stay() {
         .map(|due| due.delivery.id)
         .collect();
     assert_eq!(due, kept);
+}
+
+#[test]
+fn a_deleted_webhook_goes_once_nothing_is_left_that_it_had_to_do_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    let [kept, deleted, disabled] = [1, 2, 3].map(|_| given.paid_webhook());
+    let old = given.notified("old", 1_000);
+    let young = given.notified("young", 5_000);
+    for (notification, webhook) in [(old, deleted), (young, deleted), (old, kept)] {
+        let id = delivery_id(notification, webhook);
+        given.settle(settlement(id, 5_100, answered(200), delivered()));
+    }
+    let cause = DisabledCause::Deleted;
+    let at_6 = Some(Disabled {
+        at: at(6_000),
+        cause,
+    });
+    let gone = Webhook {
+        disabled: at_6,
+        ..given.stored(deleted)
+    };
+    given.save(gone, 6_000).unwrap();
+    given.disable(disabled, 6_000);
+    let all = || {
+        let conn = rusqlite::Connection::open(&path).unwrap();
+        let mut ids = conn.prepare("select id from webhook order by id").unwrap();
+        let ids = ids.query_map([], |row| row.get(0)).unwrap();
+        ids.collect::<Result<Vec<i64>, _>>().unwrap()
+    };
+    for _ in 0..3 {
+        assert!(!prune(&given, 5_000, 7_000));
+    }
+    assert_eq!(all(), [kept.0, deleted.0, disabled.0]);
+    assert_eq!(given.log(deleted).len(), 1);
+    let hour = 3_600_000;
+    for _ in 0..3 {
+        assert!(!prune(&given, 2 * hour, 3 * hour));
+    }
+    // The page of a notification that somebody is still owed says what it was to it.
+    assert_eq!(all(), [kept.0, deleted.0, disabled.0]);
+    let id = delivery_id(young, kept);
+    given.settle(settlement(id, 6_100, answered(200), delivered()));
+    for _ in 0..3 {
+        assert!(!prune(&given, 2 * hour, 3 * hour));
+    }
+    assert_eq!(all(), [kept.0, disabled.0]);
+    assert!(given.paid_webhook().0 > disabled.0);
 }
 
 #[test]
