@@ -105,8 +105,8 @@ pub trait Ledger: Send + Sync {
     /// attempts, notifications left without deliveries, and answers kept longer than
     /// `limits::IDEMPOTENCY_KEPT_MS` before `now`; looks at no more than `limits::SWEEP_ROWS_MAX`
     /// rows; answers whether there may be more. What has no time there stays. A tenant with a time
-    /// of its own (`Board::set_kept`) has that instead. What signing in leaves behind, and errands
-    /// that ended long ago, go as well.
+    /// of its own (`Board::set_kept`) has that instead. What signing in leaves behind, errands
+    /// that ended long ago, and deleted webhooks of which nothing else is left go as well.
     fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool>;
 
     /// Cancels these pending deliveries because somebody asked, and writes that into the audit

@@ -18,16 +18,18 @@ pub const NOTIFICATION_KEY_BYTES_MAX: usize = 190;
 /// An action type, a topic, a scope, the slug of an event: names, not texts.
 pub const NAME_BYTES_MAX: usize = 255;
 
-/// Any other request body: a webhook with every field at its limit is below 100 KiB.
+/// Any other request body: a webhook with every field at its limit is some 600 KiB.
 pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Shows that one webhook may name.
+/// Shows that one webhook may name: each answer about it names them all.
 pub const SHOWS_NAMED_MAX: usize = 2_000;
 
 /// Wishes that one webhook may have: the shows it names times its action types. Each is a row to
-/// write when it changes, and a page if many webhooks name the same: so many are a transaction of
+/// write when it changes (and one for each type beside the shows), and a page if many webhooks name the same: so many are a transaction of
 /// a fiftieth to a fifth of a second, for which all wait.
 pub const WISHES_MAX: usize = 10_000;
+
+const _: () = assert!(SHOWS_NAMED_MAX <= WISHES_MAX);
 
 /// Shows that a tenant has when none registers itself any more: whoever hands in could make up any
 /// number, nothing removes them, and forms and answers read all. That many take some megabytes.

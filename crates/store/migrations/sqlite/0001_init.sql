@@ -108,7 +108,10 @@ create table webhook (
   paused_until integer,
   created_at integer not null,
   updated_at integer not null,
-  version integer not null
+  version integer not null,
+  -- 1 if an operator's file names it by its key. Then it stays though it was deleted, so that the
+  -- file does not bring it back.
+  declared integer
 ) strict;
 
 -- What is deleted (3) is kept for the log, and is in no list.

@@ -38,6 +38,9 @@ const TOKEN_WITH_HASH: &str = "
 // For as long as the transaction lasts: a hash that nothing has, so that two can be exchanged.
 const UNHASH_TOKEN: &str = "
     update token set hash = cast(printf('%032d', id) as blob) where id = ?1";
+const DECLARED: &str = "
+    update webhook set declared = 1
+    where id = ?1 and declared is null and key is not null";
 const WEBHOOK_IDS: &str = "
     select id, target_url from webhook indexed by webhook_tenant
     where tenant_id = ?1 and disabled_cause is not 3
@@ -53,6 +56,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     SAVE_TOKEN,
     TOKEN_WITH_HASH,
     UNHASH_TOKEN,
+    DECLARED,
     WEBHOOK_IDS,
 ];
 
@@ -322,6 +326,7 @@ fn apply_webhook(
         let new = declared.created_for(desired.tenant, at);
         (webhooks::create(tx, new, actor, at)?, Change::Created)
     };
+    tx.conn.prepare_cached(DECLARED)?.execute([webhook.id.0])?;
     let item = AppliedItem::Webhook {
         id: webhook.id,
         target_url: webhook.target_url,

@@ -6,8 +6,7 @@
 use model::delivery::State;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits;
-use model::query::Status;
-use model::query::{LogFrom, LogPage, LogQuery, LogRow};
+use model::query::{LogFrom, LogPage, LogQuery, LogRow, Status};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use crate::sqlite::fault::Fault;

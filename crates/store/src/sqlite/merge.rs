@@ -7,8 +7,7 @@
 use std::collections::{BinaryHeap, VecDeque};
 
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
-use model::query::LogFrom;
-use model::query::Status;
+use model::query::{LogFrom, Status};
 use rusqlite::{Connection, params};
 
 use crate::sqlite::catalog;

@@ -62,10 +62,10 @@ const DROP_NOTIFICATION: &str = "
 const COUNT_REMOVED: &str = "
     update notification set removed_count = coalesce(removed_count, 0) + 1
     where id = ?1";
-// What it was to notifications is in `webhook_past` until the last of them is gone.
+// What it was to notifications is in `webhook_past`, until the oldest there is came later.
 const IS_FORGOTTEN: &str = "
     select 1 from webhook
-    where id = ?1 and disabled_cause = 3
+    where id = ?1 and disabled_cause = 3 and declared is null
       and not exists (select 1 from webhook_past where webhook_id = ?1)
       and not exists (select 1 from delivery where webhook_id = ?1)
       and not exists (select 1 from fresh where webhook_id = ?1)
@@ -189,6 +189,9 @@ fn prune_log(
     if from == 0 {
         standings::prune(tx, WebhookId(id), before, budget)?;
     }
+    if !budget.left() {
+        return Ok(Some(At::Log(WebhookId(id), NotificationId(from))));
+    }
     let asked = budget.rows();
     let logged: Vec<(i64, i64)> = tx
         .conn
@@ -218,8 +221,9 @@ fn prune_log(
     )))
 }
 
-/// Removes a webhook that was deleted, once nothing is left that it had to do with: the log of a
-/// tenant looks at each that is there.
+/// Removes a webhook that was deleted, once nothing is left that was accepted before that: the log
+/// of a tenant looks at each that is there. What an operator's file names stays, so that the file
+/// does not bring it back.
 fn drop_forgotten(tx: &mut Tx<'_>, webhook: i64, budget: &mut Budget) -> Result<(), Fault> {
     if !catalog::exists(tx, IS_FORGOTTEN, [webhook])?
         || fresh::unlisted(tx)?.contains_key(&WebhookId(webhook))

@@ -6,7 +6,7 @@ use model::query::{
     WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Permission, TokenHash, TokenKind};
-use model::webhook::Webhook;
+use model::webhook::{Disabled, DisabledCause, Webhook};
 
 use crate::harness::{Given, at, declaration, filter, wait};
 
@@ -242,6 +242,34 @@ fn applying_again_does_not_switch_on_what_was_switched_off() {
     assert_eq!(disabled.disabled.unwrap().at, at(9));
     apply(&given, asked, 10).unwrap();
     assert_eq!(given.stored(id), disabled);
+}
+
+#[test]
+fn what_was_deleted_stays_so_however_long_ago_unless_the_file_asks_for_it() {
+    let given = Given::new();
+    let mut named = declared_webhook("https://a.example/", "one");
+    named.key = Some("a key".to_owned());
+    let declared = |webhook: &DeclaredWebhook| Declaration {
+        webhooks: vec![webhook.clone()],
+        ..declaration("bigevents")
+    };
+    apply(&given, declared(&named), 5).unwrap();
+    let stored = all_webhooks(&given).remove(0);
+    let cause = DisabledCause::Deleted;
+    let gone = Webhook {
+        disabled: Some(Disabled { at: at(6), cause }),
+        ..stored.clone()
+    };
+    given.save(gone, 6).unwrap();
+    for _ in 0..3 {
+        wait(given.prune(10_000_000, 10_000_000)).unwrap();
+    }
+    let applied = apply(&given, declared(&named), 10_000_001).unwrap();
+    assert_eq!(changes(&applied), [Change::Unchanged; 2]);
+    assert!(all_webhooks(&given).is_empty());
+    named.enabled = Some(true);
+    apply(&given, declared(&named), 10_000_002).unwrap();
+    assert_eq!(all_webhooks(&given).remove(0).id, stored.id);
 }
 
 #[test]

@@ -162,6 +162,30 @@ fn a_part_of_what_is_due_says_when_the_next_is() {
 }
 
 #[test]
+fn any_part_of_what_is_due_is_the_first_of_all_kinds_and_says_when_the_next_is() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let listed = given.notified("listed", 10);
+    let tried = [given.notified("early", 11), given.notified("late", 12)];
+    given.log(webhook);
+    let unlisted = given.notified("unlisted", 30);
+    for (id, due_at) in tried.into_iter().zip([20, 40]) {
+        let id = delivery_id(id, webhook);
+        given.settle(settlement(id, 15, answered(500), retry(due_at)));
+    }
+    let all = [listed, tried[0], unlisted, tried[1]];
+    let times = [Some(10), Some(20), Some(30), Some(40), None];
+    for limit in 0..=4 {
+        let (found, next) = given.due(webhook, limit, 1_000);
+        let found = found.iter().map(|due| due.delivery.id.notification.0);
+        assert_eq!(found.collect::<Vec<_>>(), all[..limit]);
+        assert_eq!(next, times[limit]);
+    }
+    let (found, next) = given.due(webhook, 4, 25);
+    assert_eq!((found.len(), next), (2, Some(30)));
+}
+
+#[test]
 fn another_process_that_switches_a_webhook_off_cancels_what_was_not_tried() {
     let (folder, given) = on_file();
     let (off, stays) = (given.paid_webhook(), given.paid_webhook());

@@ -67,7 +67,7 @@ pub(super) struct Bounds<'a> {
     /// So many of them may be named.
     named_max: usize,
     /// So many may they be times the action types.
-    wishes_max: usize,
+    pub(super) wishes_max: usize,
 }
 
 impl<'a> Bounds<'a> {
@@ -178,15 +178,7 @@ impl Given {
             let reason = "You can set either limit_events or all_events.";
             return Err(vec![Fault::new(WHOLE, reason)]);
         }
-        if settings.wishes() > self.wishes_max.max(kept) {
-            let types = settings.action_types.len();
-            let most = self.wishes_max / types;
-            let reason = format!(
-                "At most {most} shows can be named together with {types} action types: name \
-                 fewer of either, or all shows.",
-            );
-            return Err(vec![Fault::new("limit_events", reason)]);
-        }
+        settings.judge_wishes(self.wishes_max.max(kept))?;
         Ok(Fields {
             enabled: self.enabled.unwrap_or(enabled),
             target_url: self.target_url.unwrap_or(target_url),
@@ -214,6 +206,20 @@ impl Settings {
         self.limit_events
             .len()
             .saturating_mul(self.action_types.len())
+    }
+
+    /// Refuses more than so many shows times action types.
+    pub(super) fn judge_wishes(&self, most: usize) -> Result<(), Vec<Fault>> {
+        if self.wishes() <= most {
+            return Ok(());
+        }
+        let types = self.action_types.len();
+        let most = most / types;
+        let reason = format!(
+            "At most {most} shows can be named together with {types} action types: name fewer of \
+             either, or all shows.",
+        );
+        Err(vec![Fault::new("limit_events", reason)])
     }
 
     /// Whether only what belongs to no show is wanted.

@@ -58,6 +58,8 @@ pub(super) fn judge(
             types.extend(kept.into_iter().map(str::to_owned));
             types.sort();
             types.dedup();
+            let judged = fields.settings.judge_wishes(bounds.wishes_max);
+            judged.map_err(Refusal::Invalid)?;
             keep_order(&mut fields.settings.limit_events, &events_kept);
             Ok(fields)
         }

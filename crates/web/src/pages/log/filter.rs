@@ -5,8 +5,7 @@ use std::fmt::Write;
 
 use model::id::WebhookId;
 use model::limits::{NAME_BYTES_MAX, PAGE_ROWS_MAX};
-use model::query::Status;
-use model::query::{LogFrom, LogQuery};
+use model::query::{LogFrom, LogQuery, Status};
 use model::time::Timestamp;
 
 use crate::body::Query;

@@ -6,8 +6,7 @@ use askama::Template;
 use model::delivery::State;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
-use model::query::LogRow;
-use model::query::Status;
+use model::query::{LogRow, Status};
 use model::refusal::Refusal;
 use model::time::Timestamp;
 

@@ -122,7 +122,7 @@ async fn shows_times_action_types_have_a_bound_and_a_webhook_beyond_it_may_stay_
     let types = kinds.iter().map(|kind| &*kind.key);
     let types: Vec<&str> = types.take(11).collect();
     let grown = house.ask(patch(json!({"action_types": types}))).await;
-    let words = "At most 909 shows can be named together with 11 action types";
+    let words = "At most 910 shows can be named together with 11 action types";
     assert!(
         grown.status == 400 && grown.body.contains(words),
         "{}",
