@@ -157,8 +157,8 @@ fn next_unlisted(
     let Some((&webhook, ids)) = next else {
         return Ok(None);
     };
-    let due_at = accepted_at(conn, ids.first())?;
-    Ok(due_at.map(|due_at| LaneStart { webhook, due_at }))
+    let first = next_mark(conn, &mut ids.iter())?;
+    Ok(first.map(|Mark { due_at, .. }| LaneStart { webhook, due_at }))
 }
 
 pub(crate) fn targets(conn: &Connection, webhooks: &[WebhookId]) -> Result<Vec<LaneTarget>, Fault> {
@@ -231,8 +231,8 @@ fn due_of(
             (Some(kind), other) if other.is_none_or(|other| kind.mark < Some(other)) => {
                 found.extend(kind.take(now)?);
             }
-            (_, Some((due_at, id))) if due_at <= now => {
-                let mut rows = unlisted_row.query(params![webhook, id.0])?;
+            (_, Some(mark)) if mark.due_at <= now => {
+                let mut rows = unlisted_row.query(params![webhook, mark.notification.0])?;
                 if let Some(row) = rows.next()? {
                     found.push((FRESH_AFTER, whole(row)?));
                 }
@@ -254,8 +254,7 @@ fn due_of(
     let next_retried = next_at(conn, RETRIED_AFTER, after)?;
     let (_, notification) = last(FRESH_AFTER);
     let next_fresh = next_at(conn, FRESH_AFTER, params![webhook, notification])?;
-    let next_unlisted = unlisted.iter().find(|id| **id > notification);
-    let next_unlisted = accepted_at(conn, next_unlisted)?;
+    let next_unlisted = next_unlisted.map(|mark| mark.due_at);
     let next_due_at = [next_retried, next_fresh, next_unlisted];
     let room = limit.saturating_sub(found.len());
     let ahead = match ask.ahead {
@@ -270,16 +269,13 @@ fn due_of(
     })
 }
 
-/// When a delivery is due, and of what: the order in which a lane is read.
-type Place = (Timestamp, NotificationId);
-
 /// What one question finds, in order. The body of a row is read only when it is taken.
 struct Kind<'a> {
     /// Finds what follows.
     after: &'static str,
     rows: Rows<'a>,
     /// The row that it stands at; `None` behind the last that is due.
-    mark: Option<Place>,
+    mark: Option<Mark>,
 }
 
 impl<'a> Kind<'a> {
@@ -291,16 +287,13 @@ impl<'a> Kind<'a> {
     }
 
     fn advance(&mut self, now: Timestamp) -> Result<(), Fault> {
-        let place = |row: &Row<'_>| -> Result<Place, Fault> {
-            Ok((rows::time(row, 6)?, NotificationId(row.get(0)?)))
-        };
-        let next = self.rows.next()?.map(place).transpose()?;
-        self.mark = next.filter(|(due_at, _)| *due_at <= now);
+        let next = self.rows.next()?.map(mark).transpose()?;
+        self.mark = next.filter(|mark| mark.due_at <= now);
         Ok(())
     }
 
     /// Those that are at an end come last.
-    fn order(&self) -> (bool, Option<Place>) {
+    fn order(&self) -> (bool, Option<Mark>) {
         (self.mark.is_none(), self.mark)
     }
 
@@ -315,22 +308,17 @@ impl<'a> Kind<'a> {
 fn next_mark(
     conn: &Connection,
     ids: &mut std::slice::Iter<'_, i64>,
-) -> Result<Option<Place>, Fault> {
+) -> Result<Option<Mark>, Fault> {
     for id in ids {
-        let id = NotificationId(*id);
-        if let Some(at) = notifications::accepted_at(conn, id)? {
-            return Ok(Some((at, id)));
+        let notification = NotificationId(*id);
+        if let Some(due_at) = notifications::accepted_at(conn, notification)? {
+            return Ok(Some(Mark {
+                due_at,
+                notification,
+            }));
         }
     }
     Ok(None)
-}
-
-/// When the notification was accepted, if there is one.
-fn accepted_at(conn: &Connection, id: Option<&i64>) -> Result<Option<Timestamp>, Fault> {
-    match id {
-        Some(id) => notifications::accepted_at(conn, NotificationId(*id)),
-        None => Ok(None),
-    }
 }
 
 fn next_at(
@@ -376,16 +364,20 @@ fn read_ahead(
             break;
         };
         looked_at += 1;
-        let mark = Mark {
-            due_at: rows::time(row, 6)?,
-            notification: NotificationId(row.get(0)?),
-        };
-        next = Some(mark);
+        next = Some(mark(row)?);
         if row.get(10)? {
             deliveries.push(whole(row)?);
         }
     }
     Ok(AheadRead { deliveries, next })
+}
+
+/// Where a row stands in the order in which a lane is read.
+fn mark(row: &Row<'_>) -> Result<Mark, Fault> {
+    Ok(Mark {
+        due_at: rows::time(row, 6)?,
+        notification: NotificationId(row.get(0)?),
+    })
 }
 
 /// Of the first ten columns, which all questions for deliveries have.

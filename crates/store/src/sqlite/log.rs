@@ -15,6 +15,7 @@ use crate::sqlite::ids::{self, Ids};
 use crate::sqlite::merge::{self, Direction, Merge};
 use crate::sqlite::{catalog, notifications, rows, story, webhooks};
 
+// As `story::delivery_row` reads it.
 const ROW: &str = "
     select n.id, w.id, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
       coalesce(d.attempts, 0), n.accepted_at, coalesce(d.due_at, n.accepted_at), d.ended_at,

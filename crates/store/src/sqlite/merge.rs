@@ -211,24 +211,26 @@ const FRESH: Place = Place {
 
 /// All that is not fresh. Most are delivered, and an index of those would be as large as the log:
 /// of that status whoever reads looks at the state.
-const TRIED: Place = tried("delivery d", "");
+const TRIED: Place = Place {
+    from: "delivery d",
+    only: "",
+};
 
-const fn tried(from: &'static str, only: &'static str) -> Place {
-    Place { from, only }
+const fn in_state(only: &'static str) -> Place {
+    Place {
+        from: "delivery d indexed by delivery_state",
+        only,
+    }
 }
-
-const BY_STATE: &str = "delivery d indexed by delivery_state";
 
 fn places(status: Option<Status>) -> &'static [Place] {
     match status {
         None => &[TRIED, FRESH],
         Some(Status::Delivered) => &[TRIED],
-        Some(Status::Pending) => {
-            const { &[tried(BY_STATE, "and d.state <> 1 and d.state = 4"), FRESH] }
-        }
-        Some(Status::Retrying) => const { &[tried(BY_STATE, "and d.state <> 1 and d.state = 0")] },
-        Some(Status::Exhausted) => const { &[tried(BY_STATE, "and d.state <> 1 and d.state = 2")] },
-        Some(Status::Cancelled) => const { &[tried(BY_STATE, "and d.state <> 1 and d.state = 3")] },
+        Some(Status::Pending) => const { &[in_state("and d.state <> 1 and d.state = 4"), FRESH] },
+        Some(Status::Retrying) => const { &[in_state("and d.state <> 1 and d.state = 0")] },
+        Some(Status::Exhausted) => const { &[in_state("and d.state <> 1 and d.state = 2")] },
+        Some(Status::Cancelled) => const { &[in_state("and d.state <> 1 and d.state = 3")] },
     }
 }
 

@@ -40,6 +40,7 @@ const EARLIER: &str = "
     where a.notification_id = ?1 and a.webhook_id = ?2
     order by a.number desc
     limit ?3";
+
 pub(crate) const STATEMENTS: &[&str] = &[STORY, LATEST, EARLIER];
 
 pub(crate) fn delivery(
@@ -80,6 +81,8 @@ pub(crate) fn delivery(
     Ok(Some(story))
 }
 
+/// The first 17 columns of `STORY`. Nothing (`null`) stands for what the latest answer brought
+/// beside its status: receivers may have sent 64 KiB of lines, and no list shows them.
 pub(crate) fn delivery_row(row: &Row<'_>) -> Result<DeliveryRow, Fault> {
     let state = rows::state(row.get(5)?, row.get(6)?)?;
     let attempts = row.get(7)?;

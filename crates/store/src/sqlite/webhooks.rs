@@ -296,6 +296,11 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault
 
 /// Brings the index from what `before` stands for to what `after` stands for.
 fn rewrite_wishes(tx: &mut Tx<'_>, before: Option<&Webhook>, after: &Webhook) -> Result<(), Fault> {
+    let same =
+        |before: &Webhook| before.enabled() == after.enabled() && before.filter == after.filter;
+    if before.is_some_and(same) {
+        return Ok(());
+    }
     tx.memory.wanted.forget();
     let old = before.map_or_else(BTreeSet::new, indexed);
     let new = indexed(after);

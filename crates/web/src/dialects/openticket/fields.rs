@@ -134,8 +134,8 @@ impl Settings {
     pub(super) fn filter(&self) -> Filter {
         let scope = guid::read(&self.identifier);
         let own = wire::topic(&self.resource, &self.trigger);
-        let related = wire::related_topic(&self.resource, &self.trigger);
-        let related = self.triggered_by_child_resources.then_some(related);
+        let related = || wire::related_topic(&self.resource, &self.trigger);
+        let related = self.triggered_by_child_resources.then(related);
         Filter::all_of([own].into_iter().chain(related), scope.map(|scope| [scope]))
     }
 }

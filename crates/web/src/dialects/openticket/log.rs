@@ -179,7 +179,7 @@ async fn read(
                 webhook: Some(webhook.id),
                 status: *status,
                 from,
-                limit: (most - count).min(PAGE_ROWS_MAX),
+                limit: most.saturating_sub(count).min(PAGE_ROWS_MAX),
                 ..LogQuery::default()
             };
             let ask = |store: &dyn Store| store.log(webhook.tenant, query.clone());
