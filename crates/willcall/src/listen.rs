@@ -2,22 +2,27 @@
 //! them end when asked to stop.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use model::time::Clock;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use web::{Body, Site};
 
 use crate::outlet::Outlet;
+use crate::plain::Plain;
 
 /// A request's head has to arrive within this time, also on a kept connection that idles.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
@@ -44,12 +49,17 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Begins to serve `site`.
-    pub(crate) fn begin(listener: TcpListener, site: Site, connections_max: usize) -> Self {
+    /// Begins to serve `site`. Answers have the date that `clock` tells.
+    pub(crate) fn begin(
+        listener: TcpListener,
+        site: Site,
+        clock: Clock,
+        connections_max: usize,
+    ) -> Self {
         let (stop, stopping) = watch::channel(false);
         let (tell, ended) = watch::channel(false);
         spawn(async move {
-            serve(listener, site, connections_max, stopping).await;
+            serve(listener, site, clock, connections_max, stopping).await;
             tell.send_replace(true);
         });
         Self { stop, ended }
@@ -66,6 +76,7 @@ impl Listening {
 async fn serve(
     listener: TcpListener,
     site: Site,
+    clock: Clock,
     connections_max: usize,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -80,11 +91,18 @@ async fn serve(
         };
         match accepted {
             (Ok(place), Ok((stream, _))) => {
-                let connection = connection(stream, site.clone());
-                let connection = running.watch(connection);
+                // Answers are small and complete: nothing is gained by waiting for more to send.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!("TCP_NODELAY cannot be set: {error}");
+                }
+                let (site, stop, running) = (site.clone(), stop.clone(), running.watcher());
+                let plain = Plain::new(stream, clock.clone());
                 spawn(async move {
-                    // A connection that breaks is the client's business.
-                    drop(connection.await);
+                    let answer = |request| site.clone().answer(request);
+                    if let Some((stream, begun)) = plain.serve(stop, answer).await {
+                        // A connection that breaks is the client's business.
+                        drop(running.watch(connection(stream, begun, site)).await);
+                    }
                     drop(place);
                 });
             }
@@ -108,14 +126,15 @@ async fn serve(
     }
 }
 
+/// Any requests at all, from the one on of which `begun` has come.
 fn connection(
     stream: TcpStream,
+    begun: Bytes,
     site: Site,
 ) -> impl GracefulConnection<Error = hyper::Error> + Send + 'static {
-    // Answers are small and complete: nothing is gained by waiting for more to send.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!("TCP_NODELAY cannot be set: {error}");
-    }
+    let (rest, outlet) = stream.into_split();
+    let inlet = io::Cursor::new(begun).chain(rest);
+    let stream = tokio::io::join(inlet, Outlet::new(outlet));
     let answer = service_fn(move |request: Request<Incoming>| {
         let answering = site.clone().answer(request.map(Body::new));
         async move { Ok::<_, Infallible>(answering.await) }
@@ -125,7 +144,7 @@ fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Outlet::new(stream)), answer)
+        .serve_connection(TokioIo::new(stream), answer)
 }
 
 /// Runs beside everything else. What it does must not matter once the process stops.

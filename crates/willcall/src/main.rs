@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod listen;
 mod outlet;
+mod plain;
 mod serve;
 mod telemetry;
 mod terminal;

@@ -32,6 +32,10 @@ impl<S> Outlet<S> {
         }
     }
 
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
+    }
+
     /// That nothing could be written; an error once that has lasted.
     fn stall<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let alarm = self

@@ -35,7 +35,12 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     first_user(&house, address).await?;
     tracing::info!(%address, data_dir = %config.data_dir.display(), "Willcall listens on http://{address}");
 
-    let listening = Listening::begin(listener, house.site.clone(), config.connections_max);
+    let listening = Listening::begin(
+        listener,
+        house.site.clone(),
+        house.clock.clone(),
+        config.connections_max,
+    );
     let cause = tokio::select! {
         biased;
         signal = signals.next() => Cause::Asked(signal),

@@ -55,7 +55,12 @@ async fn on_folder(folder: &Path, once: bool, signals: &mut serve::Signals) -> R
         Err(_) => listen::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?,
     };
     let address = listener.local_addr()?;
-    let listening = Listening::begin(listener, house.site.clone(), config.connections_max);
+    let listening = Listening::begin(
+        listener,
+        house.site.clone(),
+        house.clock.clone(),
+        config.connections_max,
+    );
     screen::open(address, folder, HASTE, EXCHANGE_LIMIT_MS);
     screen::dashboard(address, &way_in(&house).await?);
     let shown = tokio::select! {

@@ -1,6 +1,6 @@
 //! HTTP as it comes over a socket: in pieces, one request behind another, too large, broken off.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 
@@ -126,4 +126,86 @@ fn a_body_that_breaks_off_is_not_taken_for_whole() {
     let client = server.client();
     let (status, told) = client.post(&format!("{API}/notifications/"), &note);
     assert_eq!(status, 201, "{told}");
+}
+
+/// The next answer on a connection, without the time of day.
+fn next_answer(stream: &mut BufReader<TcpStream>) -> String {
+    let mut answer = String::new();
+    let mut length = 0;
+    while !answer.ends_with("\r\n\r\n") {
+        let mut line = String::new();
+        assert_ne!(stream.read_line(&mut line).unwrap(), 0, "{answer}");
+        if let Some(digits) = line.strip_prefix("content-length: ") {
+            length = digits.trim().parse().unwrap();
+        }
+        if !line.starts_with("date: ") {
+            answer += &line;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    answer + &String::from_utf8(body).unwrap()
+}
+
+#[test]
+fn a_plain_request_gets_the_same_answer_behind_one_that_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    let other = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let (note, large) = (note(1), "x".repeat(10_000));
+    let stranger = "POST /api/v1/organizers/bigevents/notifications/ HTTP/1.1\r\n\
+                    Host: localhost\r\n\r\n";
+    for (plain, status) in [
+        (
+            request("POST", "/notifications/", &of_length(&note), &note),
+            "201 Created",
+        ),
+        (
+            request("POST", "/notifications/", &of_length(&note), &note),
+            "200 OK",
+        ),
+        (
+            request("POST", "/notifications/", &of_length(&large), &large),
+            "400 Bad Request",
+        ),
+        (
+            request("POST", "/notifications/", "", ""),
+            "400 Bad Request",
+        ),
+        (
+            request("POST", "/nowhere/", &of_length("{}"), "{}"),
+            "404 Not Found",
+        ),
+        (
+            request("POST", "/webhooks/1/", &of_length("{}"), "{}"),
+            "405 Method Not Allowed",
+        ),
+        (stranger.to_owned(), "401 Unauthorized"),
+        (
+            stranger.replace("localhost", "evil.example"),
+            "400 Bad Request",
+        ),
+        (
+            stranger.replace("Host: localhost\r\n", ""),
+            "400 Bad Request",
+        ),
+    ] {
+        let mut stream = BufReader::new(connection(&server));
+        let mut answers = Vec::new();
+        for request in [plain.as_str(), other, plain.as_str()] {
+            stream.get_mut().write_all(request.as_bytes()).unwrap();
+            answers.push(next_answer(&mut stream));
+        }
+        let [mut before, _, behind] = answers.try_into().unwrap();
+        // Handed in a second time, it is known.
+        if status == "201 Created" {
+            assert!(before.contains(status), "{before}");
+            before = before.replace(status, "200 OK");
+        }
+        assert_eq!(before, behind);
+        assert!(
+            status == "201 Created" || before.contains(status),
+            "{before}"
+        );
+    }
 }

@@ -1,0 +1,181 @@
+//! A connection on which one plain request follows another, which is what nearly every
+//! application that hands in notifications sends.
+//!
+//! Whatever else comes is left to hyper, with all that was read of it and all that follows; so
+//! only one kind of request is read here, whose beginning and end nobody can doubt.
+
+mod answer;
+mod request;
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use model::time::Clock;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use web::Body;
+
+use self::answer::{Date, is_bare, put_head};
+use self::request::{BYTES_MAX, Missing, look};
+use crate::outlet::Outlet;
+
+/// A connection on which nothing comes for so long, or up to twice as long, is closed.
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// For so long the rest of a request is waited for. Hyper has the patience for slow ones: it reads
+/// a body only once it is known who asks, and counts the time it takes.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// So much is asked of a connection at once. A usual request is shorter.
+const READ_BYTES: usize = 4 * 1024;
+
+/// A connection, and what has come on it.
+pub(crate) struct Plain<S> {
+    stream: Outlet<S>,
+    begun: Vec<u8>,
+    /// Head and body of an answer, so that they leave in one piece.
+    out: Vec<u8>,
+    date: Date,
+}
+
+/// Why no plain request comes.
+enum End {
+    /// Something else does, or one that is not whole in time.
+    Other,
+    Nothing,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
+    pub(crate) fn new(stream: S, clock: Clock) -> Self {
+        Self {
+            stream: Outlet::new(stream),
+            begun: Vec::with_capacity(READ_BYTES),
+            out: Vec::new(),
+            date: Date::new(clock),
+        }
+    }
+
+    /// Has plain requests answered by `site`, in their order, until there are no more. If anything
+    /// else has come, the connection is given back with what was read of it. Once `stop` is true,
+    /// the answer that is being made is the last.
+    pub(crate) async fn serve<F>(
+        mut self,
+        mut stop: watch::Receiver<bool>,
+        site: impl Fn(Request<Body>) -> F,
+    ) -> Option<(S, Bytes)>
+    where
+        F: Future<Output = Response<Body>>,
+    {
+        let asked_to_stop = stop.clone();
+        let mut stopping = pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
+        let mut alarm = pin!(sleep(IDLE_LIMIT));
+        loop {
+            match self.next(stopping.as_mut(), alarm.as_mut()).await {
+                Ok(request) => {
+                    let answer = site(request).await;
+                    let is_last = *asked_to_stop.borrow();
+                    if !self.send(answer, is_last).await.unwrap_or(false) {
+                        return None;
+                    }
+                }
+                Err(End::Other) => return Some((self.stream.into_inner(), self.begun.into())),
+                Err(End::Nothing) => return None,
+            }
+        }
+    }
+
+    async fn next(
+        &mut self,
+        mut stopping: Pin<&mut impl Future<Output = ()>>,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Result<Request<Body>, End> {
+        let mut has_idled = false;
+        while self.begun.is_empty() {
+            tokio::select! {
+                biased;
+                read = self.stream.read_buf(&mut self.begun) => match read {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return Err(End::Nothing),
+                },
+                () = stopping.as_mut() => return Err(End::Nothing),
+                // It rings at times anyway, instead of being set anew for each request.
+                () = alarm.as_mut() => {
+                    if has_idled {
+                        return Err(End::Nothing);
+                    }
+                    alarm.as_mut().reset(Instant::now() + IDLE_LIMIT);
+                    has_idled = true;
+                }
+            }
+        }
+        match self.take() {
+            Ok(request) => Ok(request),
+            Err(Missing::Plainness) => Err(End::Other),
+            Err(Missing::Rest) => {
+                let rest = timeout(PATIENCE, self.rest()).await;
+                rest.unwrap_or(Err(End::Other))
+            }
+        }
+    }
+
+    /// The request of which a part has come.
+    async fn rest(&mut self) -> Result<Request<Body>, End> {
+        loop {
+            match self.stream.read_buf(&mut self.begun).await {
+                Ok(1..) => {}
+                Ok(0) => return Err(End::Other),
+                Err(_) => return Err(End::Nothing),
+            }
+            match self.take() {
+                Ok(request) => return Ok(request),
+                Err(Missing::Plainness) => return Err(End::Other),
+                Err(Missing::Rest) => {}
+            }
+        }
+    }
+
+    /// Takes a request from what has come.
+    fn take(&mut self) -> Result<Request<Body>, Missing> {
+        let (request, bytes) = look(&self.begun)?;
+        self.begun.drain(..bytes);
+        self.begun.shrink_to(2 * READ_BYTES);
+        Ok(request)
+    }
+
+    /// Whether another answer may follow.
+    async fn send(&mut self, answer: Response<Body>, is_last: bool) -> io::Result<bool> {
+        let is_bare = is_bare(answer.status());
+        // Whoever is not told how long it is has to see it end.
+        let is_last = is_last || !(is_bare || answer.headers().contains_key(CONTENT_LENGTH));
+        self.out.clear();
+        put_head(&mut self.out, &answer, &mut self.date, is_last);
+        let mut body = answer.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(io::Error::other)?;
+            if let Ok(data) = frame.into_data()
+                && !is_bare
+            {
+                self.out.extend_from_slice(&data);
+            }
+            if self.out.len() > BYTES_MAX || is_last {
+                self.stream.write_all(&self.out).await?;
+                self.out.clear();
+            }
+        }
+        self.stream.write_all(&self.out).await?;
+        self.out.shrink_to(2 * READ_BYTES);
+        if is_last {
+            self.stream.shutdown().await?;
+        }
+        Ok(!is_last)
+    }
+}
+
+#[cfg(test)]
+mod tests;

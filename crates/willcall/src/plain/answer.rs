@@ -1,0 +1,71 @@
+//! The head of an answer, as HTTP/1.1 has it (RFC 9112, section 4), and the date in it.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::header::CONTENT_LENGTH;
+use http::{Response, StatusCode};
+use model::time::{Clock, Timestamp};
+
+/// Says what day and time it is, made anew once a second.
+pub(super) struct Date {
+    clock: Clock,
+    second: i64,
+    words: String,
+}
+
+impl Date {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            second: i64::MIN,
+            words: String::new(),
+        }
+    }
+
+    fn now(&mut self) -> &str {
+        let now = self.clock.now();
+        let second = now.as_millis().div_euclid(1000);
+        if second != self.second {
+            self.second = second;
+            self.words = words(now);
+        }
+        &self.words
+    }
+}
+
+/// As RFC 9110, section 5.6.7, has it.
+fn words(now: Timestamp) -> String {
+    let since = u64::try_from(now.as_millis()).unwrap_or(0);
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(since))
+}
+
+/// Whether an answer of this status has neither a body nor a length (RFC 9110, section 8.6).
+pub(super) fn is_bare(status: StatusCode) -> bool {
+    status.is_informational()
+        || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status)
+}
+
+/// Puts the head of `answer` at the end of `out`. If it is the last one on its connection, it says
+/// so.
+pub(super) fn put_head<B>(out: &mut Vec<u8>, answer: &Response<B>, date: &mut Date, is_last: bool) {
+    let status = answer.status();
+    let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
+    let reason = status.canonical_reason().unwrap_or_default();
+    put(&[
+        b"HTTP/1.1 ",
+        status.as_str().as_bytes(),
+        b" ",
+        reason.as_bytes(),
+        b"\r\n",
+    ]);
+    for (name, value) in answer.headers() {
+        if name == CONTENT_LENGTH && is_bare(status) {
+            continue;
+        }
+        put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    }
+    if is_last {
+        put(&[b"connection: close\r\n"]);
+    }
+    put(&[b"date: ", date.now().as_bytes(), b"\r\n\r\n"]);
+}
