@@ -1,8 +1,8 @@
 //! Reading: an answer as it comes in, until there is an Outcome. It sees bytes and no network.
 //!
 //! In whatever pieces the same bytes come, the same comes of them, and at most one head and one
-//! body within `limits.rs` are held. The status line decides; a body that is broken or late
-//! changes nothing of it.
+//! body within `limits.rs` are held, as far as there is room. The status line decides; a body that
+//! is broken or late changes nothing of it.
 
 mod chunks;
 mod head;
@@ -13,6 +13,7 @@ use model::webhook::Headers;
 
 use self::chunks::{Chunks, Found};
 use self::head::{Framing, Head, garbled};
+use crate::room::{OWN_BYTES, STEP_BYTES, Taken};
 
 /// Interim answers (1xx) before the final one. Receivers send none or one.
 const INTERIM_ANSWERS_MAX: u32 = 32;
@@ -21,8 +22,9 @@ const INTERIM_ANSWERS_MAX: u32 = 32;
 /// one is looked at when it has grown by a part, or each byte of it would be read for each byte.
 const LOOKED_AT_EACH_TIME: usize = 1024;
 
-#[derive(Default)]
-pub(crate) struct Reading {
+pub(crate) struct Reading<'a, 'r> {
+    /// The room that all of this has.
+    taken: &'a mut Taken<'r>,
     stage: Stage,
     /// What came of a head that is not whole.
     held: Vec<u8>,
@@ -38,9 +40,7 @@ pub(crate) struct Reading {
     body: Vec<u8>,
 }
 
-#[derive(Default)]
 enum Stage {
-    #[default]
     Head,
     /// So many bytes are still to come.
     Length(u64),
@@ -56,7 +56,24 @@ pub(crate) struct Read {
     pub(crate) keeps: bool,
 }
 
-impl Reading {
+impl<'a, 'r> Reading<'a, 'r> {
+    pub(crate) fn new(taken: &'a mut Taken<'r>) -> Self {
+        Self {
+            taken,
+            stage: Stage::Head,
+            held: Vec::new(),
+            look_at: 0,
+            skipped: 0,
+            heard: false,
+            interim: 0,
+            latest: None,
+            keeps: false,
+            body: Vec::new(),
+        }
+    }
+}
+
+impl Reading<'_, '_> {
     /// Takes what came. Nothing while more is to come.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<Read> {
         self.heard |= !bytes.is_empty();
@@ -67,7 +84,13 @@ impl Reading {
             return self.take_heads(bytes);
         }
         let before = self.held.len();
-        self.held.extend_from_slice(bytes);
+        let others = self.headers_bytes();
+        let all = others + before + bytes.len();
+        let may = self.taken.afford(all).saturating_sub(others + before);
+        extend(&mut self.held, bytes.get(..may).unwrap_or(bytes));
+        if may < bytes.len() {
+            return Some(self.without_room());
+        }
         if self.held.len() < self.look_at && !has_blank_line(&self.held, before) {
             return None;
         }
@@ -107,7 +130,7 @@ impl Reading {
     fn take_heads(&mut self, mut bytes: &[u8]) -> Option<Read> {
         loop {
             bytes = self.skip_blank_lines(bytes);
-            match head::parse(bytes, self.room()) {
+            match head::parse(bytes, self.head_bytes_max()) {
                 Ok(None) => {
                     self.hold(bytes);
                     return None;
@@ -145,7 +168,7 @@ impl Reading {
     }
 
     /// How long the head may be that comes next.
-    fn room(&self) -> usize {
+    fn head_bytes_max(&self) -> usize {
         limits::RESPONSE_HEAD_BYTES_MAX.saturating_sub(self.skipped)
     }
 
@@ -155,7 +178,7 @@ impl Reading {
             true => bytes.len() + 1,
             false => bytes.len() + bytes.len() / 4,
         };
-        self.look_at = grown.min(self.room());
+        self.look_at = grown.min(self.head_bytes_max());
     }
 
     fn begin_body(&mut self, head: Head, bytes: &[u8]) -> Option<Read> {
@@ -194,7 +217,7 @@ impl Reading {
                 return Some(self.whole(bytes));
             }
             // It is not waited for the end: to a full body nothing can be added.
-            if self.body.len() >= limits::RESPONSE_BODY_BYTES_MAX {
+            if !fits || self.body.len() >= limits::RESPONSE_BODY_BYTES_MAX {
                 return Some(Read::last(self.answered(BodyEnd::Cut)));
             }
             if bytes.is_empty() {
@@ -205,15 +228,35 @@ impl Reading {
 
     /// Keeps what there is room for; answers whether that was all.
     fn keep(&mut self, data: &[u8]) -> bool {
-        let room = limits::RESPONSE_BODY_BYTES_MAX.saturating_sub(self.body.len());
-        let kept = data.get(..room).unwrap_or(data);
+        let most = limits::RESPONSE_BODY_BYTES_MAX.saturating_sub(self.body.len());
+        let most = most.min(data.len());
+        let before = self.headers_bytes() + self.body.len();
+        let may = self.taken.afford(before + most).saturating_sub(before);
+        let kept = data.get(..may).unwrap_or(data);
         if self.body.is_empty() {
             // Most bodies come in one piece, and then have the size they need.
             self.body = kept.to_vec();
         } else {
-            self.body.extend_from_slice(kept);
+            extend(&mut self.body, kept);
         }
         kept.len() == data.len()
+    }
+
+    /// Of the lines that are kept.
+    fn headers_bytes(&self) -> usize {
+        let headers = self.latest.as_ref();
+        headers.map_or(0, |(_, headers)| headers.0.len())
+    }
+
+    /// There is no room for the rest of a head, so nothing is kept but what it says first.
+    fn without_room(&mut self) -> Read {
+        let Some(status) = head::status(&self.held) else {
+            let words = "its head is long, and those of others were longer than there is room for";
+            return Read::last(self.headless(garbled(words), BodyEnd::Cut));
+        };
+        self.held = Vec::new();
+        self.latest = Some((status, Headers::default()));
+        Read::last(self.answered(BodyEnd::Cut))
     }
 
     /// The answer is there. What came behind it was not asked for.
@@ -244,7 +287,7 @@ impl Reading {
         }
         // The last of it may not have been looked at.
         let held = std::mem::take(&mut self.held);
-        let garbled = head::parse(&held, self.room()).err();
+        let garbled = head::parse(&held, self.head_bytes_max()).err();
         Outcome::Failed(garbled.unwrap_or(failure))
     }
 }
@@ -257,6 +300,15 @@ impl Read {
             keeps: false,
         }
     }
+}
+
+/// Adds to what is held, without twice the room that a vector takes to grow once that is much.
+fn extend(held: &mut Vec<u8>, more: &[u8]) {
+    let all = held.len() + more.len();
+    if all > OWN_BYTES && all > held.capacity() {
+        held.reserve_exact(all.next_multiple_of(STEP_BYTES) - held.len());
+    }
+    held.extend_from_slice(more);
 }
 
 /// Whether a blank line, which ends a head, is among what was added behind the first `before`.

@@ -19,20 +19,30 @@ use crate::dial::{Dial, Limit, Place};
 use crate::line::{Exchange, Line};
 use crate::pool::Pool;
 use crate::request::Prepared;
+use crate::room::{Room, Taken};
 
 pub(crate) struct Caller {
     dial: Arc<dyn Dial>,
     clock: Clock,
     pool: Arc<Pool>,
+    /// For answers.
+    room: Arc<Room>,
     opened: Counter,
 }
 
 impl Caller {
-    pub(crate) fn new(dial: Arc<dyn Dial>, clock: Clock, pool: Arc<Pool>, opened: Counter) -> Self {
+    pub(crate) fn new(
+        dial: Arc<dyn Dial>,
+        clock: Clock,
+        pool: Arc<Pool>,
+        room: Arc<Room>,
+        opened: Counter,
+    ) -> Self {
         Self {
             dial,
             clock,
             pool,
+            room,
             opened,
         }
     }
@@ -41,7 +51,9 @@ impl Caller {
     pub(crate) async fn attempt(&self, prepared: &Prepared, due: &Due) -> (Attempt, Timestamp) {
         let began_at = self.clock.now();
         let began = Instant::now();
-        let outcome = prepared.without_secrets(self.outcome(prepared, due).await);
+        let mut taken = self.room.nothing();
+        let outcome = self.outcome(prepared, due, &mut taken).await;
+        let outcome = taken.keep(prepared.without_secrets(outcome));
         let attempt = Attempt {
             began_at,
             duration_ms: millis(began.elapsed()),
@@ -52,7 +64,7 @@ impl Caller {
         (attempt, self.clock.now())
     }
 
-    async fn outcome(&self, prepared: &Prepared, due: &Due) -> Outcome {
+    async fn outcome(&self, prepared: &Prepared, due: &Due, taken: &mut Taken<'_>) -> Outcome {
         let place = match prepared.place() {
             Ok(place) => place,
             Err(failure) => return Outcome::Failed(failure.clone()),
@@ -62,7 +74,8 @@ impl Caller {
         let mut alarm = pin!(sleep_until(limit.deadline()));
         let request = prepared.request(due);
         while let Some(mut line) = self.pool.take(place) {
-            let exchange = line.exchange(&request, limit, alarm.as_mut()).await;
+            let exchange = line.exchange(&request, limit, alarm.as_mut(), taken);
+            let exchange = exchange.await;
             // A line that turns out to be closed costs nothing. One that breaks after the request
             // went out ends the attempt: the receiver may have seen it, and the log has to show
             // every call there was.
@@ -82,7 +95,7 @@ impl Caller {
         };
         self.opened.inc();
         let mut line = Line::new(stream);
-        let exchange = line.exchange(&request, limit, alarm).await;
+        let exchange = line.exchange(&request, limit, alarm, taken).await;
         self.done(place, line, exchange)
     }
 

@@ -19,6 +19,7 @@ mod mailbox;
 mod meters;
 mod pool;
 mod request;
+mod room;
 mod settling;
 mod sorted;
 mod tasks;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use model::contract::{Listener, Store};
 use model::dice::Dice;
+use model::limits::ANSWERS_BYTES_MAX;
 use model::policy::Policies;
 use model::time::Clock;
 use prometheus_client::registry::Registry;
@@ -50,6 +52,7 @@ use crate::keeper::Keeper;
 use crate::mailbox::Mailbox;
 use crate::meters::Meters;
 use crate::pool::Pool;
+use crate::room::Room;
 use crate::tasks::{Alarm, Part};
 
 /// What sends. Dropping it ends everything at once; what was running is sent again by the next.
@@ -112,8 +115,9 @@ impl Engine {
         store.listen(Arc::clone(&mailbox) as Arc<dyn Listener>);
         let idle_for = Duration::from_millis(settings.idle_connection_ms);
         let pool = Arc::new(Pool::new(settings.idle_connections_max, idle_for));
+        let room = Room::new(ANSWERS_BYTES_MAX, meters.shortened.clone());
         let opened = meters.opened.clone();
-        let caller = Caller::new(dial, clock.clone(), Arc::clone(&pool), opened);
+        let caller = Caller::new(dial, clock.clone(), Arc::clone(&pool), room, opened);
         let kept_ms = policies
             .iter()
             .map(|(dialect, policy)| (dialect.clone(), policy.kept_ms))

@@ -17,10 +17,14 @@ use tokio::time::Sleep;
 use crate::answer::{Read, Reading};
 use crate::dial::{Limit, Stream, io_words};
 use crate::request::Request;
+use crate::room::{OWN_BYTES, Taken};
 use crate::tls::tls_words;
 
 /// Read at a time, on the stack: most answers come at once, and long ones in few pieces.
 const READ_BYTES: usize = 8 * 1024;
+
+// So that only what comes behind the first piece of an answer may find no room.
+const _: () = assert!(READ_BYTES <= OWN_BYTES);
 
 pub(crate) struct Line {
     stream: Box<dyn Stream>,
@@ -38,13 +42,13 @@ pub(crate) struct Exchange {
 }
 
 /// An exchange on its way.
-struct Course<'a> {
+struct Course<'a, 'r> {
     stream: &'a mut dyn Stream,
     request: &'a Request,
     /// Bytes of the request that the network took.
     written: usize,
     sent: Sent,
-    reading: Reading,
+    reading: Reading<'a, 'r>,
 }
 
 /// How far the request has come.
@@ -65,12 +69,14 @@ impl Line {
         }
     }
 
-    /// Sends the request and reads the answer. `alarm` goes off at the limit.
+    /// Sends the request and reads the answer. `alarm` goes off at the limit. What the answer takes
+    /// of the room is in `taken` then.
     pub(crate) async fn exchange(
         &mut self,
         request: &Request,
         limit: Limit,
         mut alarm: Pin<&mut Sleep>,
+        taken: &mut Taken<'_>,
     ) -> Exchange {
         let idle = std::mem::replace(&mut self.used, true);
         let mut course = Course {
@@ -78,7 +84,7 @@ impl Line {
             request,
             written: 0,
             sent: Sent::Nothing,
-            reading: Reading::default(),
+            reading: Reading::new(taken),
         };
         poll_fn(|cx| {
             if let Poll::Ready(exchange) = course.poll(cx, idle) {
@@ -92,7 +98,7 @@ impl Line {
     }
 }
 
-impl Course<'_> {
+impl Course<'_, '_> {
     fn poll(&mut self, cx: &mut Context<'_>, idle: bool) -> Poll<Exchange> {
         let looks = idle && matches!(self.sent, Sent::Nothing);
         if looks && let Poll::Ready(closed) = self.poll_idle(cx) {

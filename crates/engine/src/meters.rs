@@ -58,6 +58,7 @@ pub(crate) struct Meters {
     pub(crate) disabled: Counter,
     pub(crate) pauses: Counter,
     pub(crate) opened: Counter,
+    pub(crate) shortened: Counter,
     pub(crate) refused: Counter,
     pub(crate) pruned: Counter,
 }
@@ -87,6 +88,7 @@ impl Meters {
             disabled: Counter::default(),
             pauses: Counter::default(),
             opened: Counter::default(),
+            shortened: Counter::default(),
             refused: Counter::default(),
             pruned: Counter::default(),
         };
@@ -124,6 +126,9 @@ impl Meters {
             it gets more than it can take", &self.pauses);
         counter("connections_opened", "Connections opened to receivers. As many as attempts: \
             receivers do not keep connections open", &self.opened);
+        counter("answers_shortened", "Long answers of which less was kept than usual, because those \
+            that were read at the same time had no more room. Their status counts all the same. \
+            Growing: very many receivers send long answers", &self.shortened);
         counter("store_refusals", "Times the store refused what the engine asked of it. Growing: \
             see the log and the disk", &self.refused);
         counter("prune_steps", "Steps in which deliveries past their retention were removed",

@@ -72,6 +72,14 @@ pub(crate) fn parse(bytes: &[u8], room: usize) -> Result<Option<(Head, usize)>, 
     }
 }
 
+/// The status of a final answer whose head begins with `bytes`, whatever of it is still to come.
+pub(crate) fn status(bytes: &[u8]) -> Option<u16> {
+    let mut response = Response::new(&mut []);
+    // It fails at the first line behind the status, and has that by then.
+    response.parse(bytes).ok();
+    response.code.filter(|status| *status >= 200)
+}
+
 pub(crate) fn garbled(detail: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Garbled, detail)
 }

@@ -1,8 +1,10 @@
 //! Answers in all kinds of pieces: the same bytes always come to the same.
 
+use prometheus_client::metrics::counter::Counter;
 use proptest::prelude::*;
 
 use super::*;
+use crate::room::Room;
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -16,7 +18,18 @@ enum Then {
 
 /// What comes of these pieces, and how many bytes were still held at any time.
 fn read_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>, then: Then) -> (Read, usize) {
-    let mut reading = Reading::default();
+    read_within(limits::ANSWERS_BYTES_MAX, pieces, then)
+}
+
+/// The same where all have so many bytes of room.
+fn read_within<'a>(
+    room: usize,
+    pieces: impl Iterator<Item = &'a [u8]>,
+    then: Then,
+) -> (Read, usize) {
+    let room = Room::new(room, Counter::default());
+    let mut taken = room.nothing();
+    let mut reading = Reading::new(&mut taken);
     let (mut read, mut held) = (None, 0);
     for piece in pieces {
         read = match read {
@@ -24,7 +37,7 @@ fn read_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>, then: Then) -> (Read,
             // Whoever reads stops here, and what is behind was in the network.
             Some(read) => Some(read),
         };
-        held = held.max(reading.held.capacity() + reading.body.len());
+        held = held.max(reading.held.capacity() + reading.body.capacity());
     }
     let read = read.unwrap_or_else(|| {
         Read::last(match then {
@@ -266,6 +279,61 @@ fn blank_lines_before_an_answer_mean_nothing_and_count() {
             (FailureKind::Garbled, "its head is longer than 64 KiB")
         );
     }
+}
+
+/// What is made of a text in each of several sizes of pieces where nobody has more room than its
+/// own.
+fn read_without_room(text: &str) -> Read {
+    let found = [1, 1_000, 8 * 1024].map(|size| {
+        let pieces = text.as_bytes().chunks(size);
+        let (read, held) = read_within(STEP_BYTES - 1, pieces, Then::TimeUp);
+        assert!(held <= 2 * OWN_BYTES, "{held} in pieces of {size}");
+        read
+    });
+    let [first, second, third] = found;
+    assert_eq!(first.outcome, second.outcome);
+    assert_eq!(first.outcome, third.outcome);
+    first
+}
+
+#[test]
+fn where_there_is_no_room_less_of_a_long_answer_is_kept_and_its_status_counts() {
+    let long = "x".repeat(40_000);
+    let lines = format!("A: {}\r\n", "y".repeat(1_000)).repeat(30);
+    let own = OWN_BYTES - "content-length: 40000\r\n".len();
+    for (text, status, kept) in [
+        (
+            format!("HTTP/1.1 410 X\r\nContent-Length: 40000\r\n\r\n{long}"),
+            410,
+            own,
+        ),
+        (format!("HTTP/1.1 200 X\r\n\r\n{long}"), 200, OWN_BYTES),
+        (format!("HTTP/1.1 204 X\r\n{lines}\r\n"), 204, 0),
+        (
+            format!("HTTP/1.1 500 X\r\n{lines}Content-Length: 3\r\n\r\nabc"),
+            500,
+            0,
+        ),
+        (
+            format!("HTTP/1.1 103 X\r\nA: b\r\n\r\nHTTP/1.1 201 X\r\n{lines}\r\n"),
+            201,
+            0,
+        ),
+    ] {
+        let read = read_without_room(&text);
+        let (found, body, end) = answered(&read);
+        assert_eq!(
+            (found, body.len(), end),
+            (status, kept, BodyEnd::Cut),
+            "{status}"
+        );
+    }
+    let short = read_without_room("HTTP/1.1 200 X\r\nContent-Length: 3\r\n\r\nabc");
+    assert_eq!(answered(&short), (200, &b"abc"[..], BodyEnd::Whole));
+    let interim = read_without_room(&format!("HTTP/1.1 103 X\r\n{lines}\r\n"));
+    let (kind, words) = failed(&interim);
+    assert_eq!(kind, FailureKind::Garbled);
+    assert!(words.contains("room"), "{words}");
 }
 
 #[test]

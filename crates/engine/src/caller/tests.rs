@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::dial::{Dialled, Stream};
+use crate::room::{OWN_BYTES, STEP_BYTES};
 use crate::tasks::{Alarm, Boxed, Part};
 
 const LIMIT_MS: u32 = 30_000;
@@ -110,6 +111,7 @@ struct Given {
     caller: Caller,
     dial: Arc<Scripted>,
     pool: Arc<Pool>,
+    room: Arc<Room>,
 }
 
 fn given(scripts: Vec<Script>) -> Given {
@@ -119,6 +121,7 @@ fn given(scripts: Vec<Script>) -> Given {
         running: Mutex::default(),
     });
     let pool = Arc::new(Pool::new(4, Duration::from_secs(20)));
+    let room = Room::new(limits::ANSWERS_BYTES_MAX, Counter::default());
     let began = Instant::now();
     let clock = Clock::new(move || {
         let millis = i64::try_from(began.elapsed().as_millis()).unwrap();
@@ -128,9 +131,15 @@ fn given(scripts: Vec<Script>) -> Given {
         Arc::clone(&dial) as Arc<dyn Dial>,
         clock,
         Arc::clone(&pool),
+        Arc::clone(&room),
         Counter::default(),
     );
-    Given { caller, dial, pool }
+    Given {
+        caller,
+        dial,
+        pool,
+        room,
+    }
 }
 
 impl Given {
@@ -388,6 +397,23 @@ async fn the_status_decides_whatever_the_body_does() {
         ("a body that breaks off", says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"),
             Ok((200, BodyEnd::Broken)), AT_ONCE),
     ]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_has_room_until_nothing_of_it_is_held() {
+    let given = given(vec![script(|mut stream| async move {
+        hear(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok();
+        let body = vec![b'x'; limits::RESPONSE_BODY_BYTES_MAX];
+        stream.write_all(&body).await.ok();
+    })]);
+    let all = limits::ANSWERS_BYTES_MAX + OWN_BYTES;
+    let affordable = || given.room.nothing().afford(all);
+    assert_eq!(affordable(), all);
+    let outcome = given.outcome().await;
+    assert_eq!(affordable(), all - 7 * STEP_BYTES);
+    drop(outcome);
+    assert_eq!(affordable(), all);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,11 +4,14 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use model::attempt::BodyEnd;
+use model::limits::ANSWERS_BYTES_MAX;
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
 use tokio::time::sleep_until;
 
 use super::*;
+use crate::room::Room;
 use crate::tasks::{Alarm, Part};
 
 const ASKED: &[u8] = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody";
@@ -17,7 +20,9 @@ const FINE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 async fn exchange(line: &mut Line, request: &Request) -> Exchange {
     let limit = Limit::from_here(30_000);
     let alarm = pin!(sleep_until(limit.deadline()));
-    line.exchange(request, limit, alarm).await
+    let room = Room::new(ANSWERS_BYTES_MAX, Counter::default());
+    let mut taken = room.nothing();
+    line.exchange(request, limit, alarm, &mut taken).await
 }
 
 fn answered(exchange: &Exchange) -> (u16, BodyEnd) {
