@@ -98,7 +98,10 @@ impl Settling {
     fn put_back(&mut self, error: &StoreError) {
         let batch = std::mem::take(&mut self.written);
         match error {
-            StoreError::Broken(_) | StoreError::Conflict(_) | StoreError::Stale => {
+            StoreError::Broken(_)
+            | StoreError::Conflict(_)
+            | StoreError::TooManyWebhooks
+            | StoreError::Stale => {
                 self.batch_max = (batch.len() / 2).max(1);
                 self.waiting.extend(batch.iter().cloned());
             }

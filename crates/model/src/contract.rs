@@ -18,6 +18,7 @@ use crate::board::{
 };
 use crate::delivery::{Due, Next};
 use crate::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
+use crate::limits;
 use crate::notification::{Acceptance, NewNotification};
 use crate::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
 use crate::query::{
@@ -39,6 +40,12 @@ pub enum StoreError {
     /// The thing changed since it was read: read it again.
     #[error("changed meanwhile")]
     Stale,
+    /// The tenant has as many webhooks as it may have.
+    #[error(
+        "a tenant may have {} webhooks, and this would be one more",
+        limits::WEBHOOKS_MAX
+    )]
+    TooManyWebhooks,
     /// Too much is waiting already; nothing was taken on.
     #[error("too much is waiting to be written")]
     Busy,

@@ -31,6 +31,10 @@ pub const WISHES_MAX: usize = 10_000;
 
 const _: () = assert!(SHOWS_NAMED_MAX <= WISHES_MAX);
 
+/// Webhooks that a tenant may have. One notification may be for all of them, and is written for
+/// each in one transaction: that many take some thirty milliseconds.
+pub const WEBHOOKS_MAX: usize = 10_000;
+
 /// Shows that a tenant has when none registers itself any more: whoever hands in could make up any
 /// number, nothing removes them, and forms and answers read all. That many take some megabytes.
 pub const EVENTS_REGISTERED_MAX: usize = 10_000;

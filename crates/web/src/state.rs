@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::contract::{Reply, Store, StoreError};
 use model::dice::Dice;
+use model::limits::WEBHOOKS_MAX;
 use model::policy::Policies;
 use model::refusal::Refusal;
 use model::time::Clock;
@@ -128,6 +129,10 @@ pub(crate) fn refused(error: &StoreError) -> Refusal {
     match error {
         StoreError::Stale | StoreError::Busy | StoreError::Unknown => Refusal::Busy(BUSY_AFTER_S),
         StoreError::Full => Refusal::Busy(FULL_AFTER_S),
+        StoreError::TooManyWebhooks => Refusal::Contradiction(format!(
+            "There are {WEBHOOKS_MAX} webhooks already, which is as many as there may be. Delete \
+             some that nobody needs."
+        )),
         StoreError::Conflict(_) | StoreError::Broken(_) => {
             tracing::error!(cause = chain(error), "the store failed");
             Refusal::Internal
@@ -142,6 +147,7 @@ fn chain(error: &StoreError) -> String {
         StoreError::Broken(source) => source.source(),
         StoreError::Conflict(_)
         | StoreError::Stale
+        | StoreError::TooManyWebhooks
         | StoreError::Busy
         | StoreError::Full
         | StoreError::Unknown => None,

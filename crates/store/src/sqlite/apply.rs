@@ -94,7 +94,11 @@ pub(crate) fn apply(
             all.push(apply_event(tx, &desired, event)?);
         }
         all.extend(apply_tokens(tx, &desired, &declaration.tokens)?);
-        all.extend(apply_webhooks(tx, &desired, declaration.webhooks)?);
+        let webhooks = apply_webhooks(tx, &desired, declaration.webhooks)?;
+        if webhooks.iter().any(|item| item.change != Change::Unchanged) {
+            webhooks::bound(tx, tenant)?;
+        }
+        all.extend(webhooks);
     }
     if all.iter().any(|item| item.change != Change::Unchanged) {
         tx.notes.catalog_changed();
@@ -324,7 +328,7 @@ fn apply_webhook(
         }
     } else {
         let new = declared.created_for(desired.tenant, at);
-        (webhooks::create(tx, new, actor, at)?, Change::Created)
+        (webhooks::add(tx, new, actor, at)?, Change::Created)
     };
     tx.conn.prepare_cached(DECLARED)?.execute([webhook.id.0])?;
     let item = AppliedItem::Webhook {

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{past, rows, sweep};
+use crate::sqlite::{catalog, past, rows, sweep};
 
 pub(crate) const FIND: &str = "
     select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
@@ -26,6 +26,11 @@ const TENANT_OF: &str = "select tenant_id from webhook where id = ?1";
 const FIND_KEY: &str = "
     select id from webhook indexed by webhook_key
     where tenant_id = ?1 and key = ?2";
+// Whether there are more than so many that are not deleted. The state as in `webhook_tenant`.
+const MORE_THAN: &str = "
+    select 1 from webhook indexed by webhook_tenant
+    where tenant_id = ?1 and disabled_cause is not 3
+    limit 1 offset ?2";
 const ADD: &str = "
     insert into webhook
       (tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
@@ -46,9 +51,33 @@ const FORGET: &str = "
     delete from wish
     where tenant_id = ?1 and topic = ?2 and scope = ?3 and webhook_id = ?4";
 
-pub(crate) const STATEMENTS: &[&str] = &[FIND, TENANT_OF, FIND_KEY, ADD, SAVE, PAUSE, WISH, FORGET];
+pub(crate) const STATEMENTS: &[&str] = &[
+    FIND, TENANT_OF, FIND_KEY, MORE_THAN, ADD, SAVE, PAUSE, WISH, FORGET,
+];
 
+/// A webhook more, unless its tenant has as many as it may have.
 pub(crate) fn create(
+    tx: &mut Tx<'_>,
+    new: NewWebhook,
+    actor: &str,
+    at: Timestamp,
+) -> Result<Webhook, Fault> {
+    let created = add(tx, new, actor, at)?;
+    bound(tx, created.tenant)?;
+    Ok(created)
+}
+
+/// To be called behind whatever may have given the tenant more webhooks.
+pub(crate) fn bound(tx: &Tx<'_>, tenant: TenantId) -> Result<(), Fault> {
+    let most = i64::try_from(limits::WEBHOOKS_MAX).unwrap_or(i64::MAX);
+    match catalog::exists(tx, MORE_THAN, params![tenant.0, most])? {
+        true => Err(StoreError::TooManyWebhooks.into()),
+        false => Ok(()),
+    }
+}
+
+/// A webhook more. Whoever calls this has `bound` judge what comes of it.
+pub(crate) fn add(
     tx: &mut Tx<'_>,
     new: NewWebhook,
     actor: &str,

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use model::contract::{Conflict, Requeued, StoreError, Which};
 use model::delivery::{CancelCause, Next, State};
 use model::id::{TenantId, WebhookId};
+use model::limits::WEBHOOKS_MAX;
 use model::notification::{Acceptance, NewNotification};
-use model::query::{Change, DeclaredWebhook, FreshWebhook, WebhookQuery};
+use model::query::{Change, Declaration, DeclaredWebhook, FreshWebhook, WebhookQuery};
 use model::tenant::DialectName;
 use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
 
@@ -112,6 +113,60 @@ fn webhooks_of_several_tenants_are_listed_in_one_order() {
         (3, vec![ids[5], ids[3], ids[1]])
     );
     assert_eq!(given.listed(&[one, two], true, u64::MAX), (7, Vec::new()));
+}
+
+#[test]
+fn a_tenant_has_as_many_webhooks_as_it_may_and_no_more() {
+    let given = Given::new();
+    let (own, other) = (given.tenant, given.another_tenant("other"));
+    let made = |tenant, number: usize| given.keyed(tenant, &number.to_string());
+    for number in 1..WEBHOOKS_MAX {
+        made(own, number).unwrap();
+    }
+    let last = made(own, WEBHOOKS_MAX).unwrap();
+    let refused = made(own, WEBHOOKS_MAX + 1);
+    assert!(matches!(refused, Err(StoreError::TooManyWebhooks)));
+    made(other, 1).unwrap();
+    // One that is switched off counts, one that is deleted does not.
+    let off = Disabled {
+        at: at(1),
+        cause: DisabledCause::Asked,
+    };
+    let last = given.save(
+        Webhook {
+            disabled: Some(off),
+            ..last
+        },
+        1,
+    );
+    let refused = made(own, WEBHOOKS_MAX + 1);
+    assert!(matches!(refused, Err(StoreError::TooManyWebhooks)));
+    given.delete(last.unwrap(), 2).unwrap();
+    made(own, WEBHOOKS_MAX + 1).unwrap();
+    let refused = made(own, WEBHOOKS_MAX + 2);
+    assert!(matches!(refused, Err(StoreError::TooManyWebhooks)));
+    let declared = DeclaredWebhook {
+        key: None,
+        target_url: "https://one.more.example.org/".to_owned(),
+        enabled: None,
+        filter: filter(&[("paid", None)]),
+        settings: "{}".to_owned(),
+        headers: None,
+        retries_max: None,
+        fresh: FreshWebhook::default(),
+    };
+    let declaration = Declaration {
+        webhooks: vec![declared],
+        ..declaration("bigevents")
+    };
+    let applied = given
+        .store
+        .apply(vec![declaration], "test".to_owned(), at(3));
+    assert!(matches!(wait(applied), Err(StoreError::TooManyWebhooks)));
+    assert_eq!(
+        given.listed(&[own], true, 0).0,
+        u64::try_from(WEBHOOKS_MAX).unwrap()
+    );
 }
 
 #[test]
@@ -308,7 +363,7 @@ fn a_declared_webhook_keeps_what_was_made_for_it_and_comes_back_by_its_key() {
         },
     };
     let apply = |webhooks: Vec<DeclaredWebhook>, time| {
-        let declaration = model::query::Declaration {
+        let declaration = Declaration {
             webhooks,
             ..declaration("bigevents")
         };

@@ -185,6 +185,18 @@ async fn a_lost_answer_of_a_creation_is_not_repeated_and_says_so() {
 }
 
 #[tokio::test]
+async fn whoever_has_as_many_webhooks_as_there_may_be_is_told_what_to_do() {
+    let store = Arc::new(Troubled::new());
+    let house = House::over(store.clone(), &Options::default()).await;
+    store.next(Trouble::Refuse(StoreError::TooManyWebhooks));
+    let answer = house.ask(create("")).await;
+    assert_eq!(answer.status, 409);
+    let words = "There are 10000 webhooks already, which is as many as there may be. Delete some \
+                 that nobody needs.";
+    assert_eq!(answer.json()["detail"], words);
+}
+
+#[tokio::test]
 async fn a_change_made_meanwhile_is_not_undone() {
     let store = Arc::new(Troubled::new());
     let house = House::over(store.clone(), &Options::default()).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
-use model::contract::Settlement;
+use model::contract::{Settlement, StoreError};
 use model::delivery::{Next, State};
 use model::people::Role;
 use model::webhook::{Disabled, DisabledCause, Headers, Webhook};
@@ -644,6 +644,19 @@ async fn a_form_of_very_many_shows_stays_small_and_takes_the_others_by_name() {
     let refused = edit.post(&format!("{below}/new"), &wrong).await;
     assert!(refused.says("There is no show with the code no-such-show."));
     assert!(refused.body.contains("no-such-show</textarea>"));
+}
+
+#[tokio::test]
+async fn the_form_says_so_if_there_are_as_many_webhooks_as_there_may_be() {
+    let troubled = Arc::new(Troubled::new());
+    let house = House::over(troubled.clone(), &Options::default()).await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    let below = below(&house).await;
+    troubled.next(Trouble::Refuse(StoreError::TooManyWebhooks));
+    let refused = edit.post(&format!("{below}/new"), &RIGHT).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.says("There are 10000 webhooks already"));
+    assert_eq!(edit.post(&format!("{below}/new"), &RIGHT).await.status, 303);
 }
 
 #[tokio::test]
