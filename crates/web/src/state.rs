@@ -130,8 +130,8 @@ pub(crate) fn refused(error: &StoreError) -> Refusal {
         StoreError::Stale | StoreError::Busy | StoreError::Unknown => Refusal::Busy(BUSY_AFTER_S),
         StoreError::Full => Refusal::Busy(FULL_AFTER_S),
         StoreError::TooManyWebhooks => Refusal::Contradiction(format!(
-            "There are {WEBHOOKS_MAX} webhooks already, which is as many as there may be. Delete \
-             some that nobody needs."
+            "There are {WEBHOOKS_MAX} webhooks already, which is as many as there may be. Change \
+             one that nobody needs any more."
         )),
         StoreError::Conflict(_) | StoreError::Broken(_) => {
             tracing::error!(cause = chain(error), "the store failed");

@@ -191,8 +191,8 @@ async fn whoever_has_as_many_webhooks_as_there_may_be_is_told_what_to_do() {
     store.next(Trouble::Refuse(StoreError::TooManyWebhooks));
     let answer = house.ask(create("")).await;
     assert_eq!(answer.status, 409);
-    let words = "There are 10000 webhooks already, which is as many as there may be. Delete some \
-                 that nobody needs.";
+    let words = "There are 10000 webhooks already, which is as many as there may be. Change one \
+                 that nobody needs any more.";
     assert_eq!(answer.json()["detail"], words);
 }
 
