@@ -43,10 +43,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, pages: Arc<Pages>, request: Reque
     let method = head.method.clone();
     let path = head.uri.path().to_owned();
     let (name, shown) = answer(shared.clone(), &pages, head, body).await;
-    let mut shown = finished(shown);
-    if method == Method::HEAD {
-        *shown.body_mut() = Body::empty();
-    }
+    let shown = finished(shown);
     let (status, took) = (shown.status(), began.elapsed());
     shared.meters.request(name, status, took);
     // What follows is a secret that may not have been used yet.

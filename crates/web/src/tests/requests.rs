@@ -487,6 +487,19 @@ async fn health_is_told_in_plain_text() {
 }
 
 #[tokio::test]
+async fn an_answer_to_head_says_how_long_that_to_get_would_be() {
+    let house = House::new().await;
+    let bare = |path: &str| asking("GET", path).without("Authorization");
+    for page in ["/sign-in", "/no-such-place", "/t/nobody/webhooks"] {
+        let whole = house.ask(bare(page)).await;
+        let head = house.ask(bare(page).method("HEAD")).await;
+        assert_eq!(head.told(), (whole.status.as_u16(), ""));
+        let length = whole.body.len().to_string();
+        assert_eq!(head.header("content-length"), Some(&*length), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_answered_is_counted_by_place() {
     let mut registry = prometheus_client::registry::Registry::default();
     let house = House::counting(&mut registry).await;
