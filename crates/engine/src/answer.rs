@@ -8,12 +8,12 @@ mod chunks;
 mod head;
 
 use model::attempt::{Answer, BodyEnd, Failure, FailureKind, Outcome};
-use model::limits;
+use model::limits::{self, ANSWER_OWN_BYTES};
 use model::webhook::Headers;
 
 use self::chunks::{Chunks, Found};
 use self::head::{Framing, Head, garbled};
-use crate::room::{OWN_BYTES, STEP_BYTES, Taken};
+use crate::room::{STEP_BYTES, Taken};
 
 /// Interim answers (1xx) before the final one. Receivers send none or one.
 const INTERIM_ANSWERS_MAX: u32 = 32;
@@ -84,18 +84,28 @@ impl Reading<'_, '_> {
             return self.take_heads(bytes);
         }
         let before = self.held.len();
-        let others = self.headers_bytes();
-        let all = others + before + bytes.len();
-        let may = self.taken.afford(all).saturating_sub(others + before);
-        extend(&mut self.held, bytes.get(..may).unwrap_or(bytes));
-        if may < bytes.len() {
-            return Some(self.without_room());
-        }
-        if self.held.len() < self.look_at && !has_blank_line(&self.held, before) {
+        let may = self
+            .taken
+            .afford(before + bytes.len())
+            .saturating_sub(before);
+        let (fits, rest) = bytes.split_at(may.min(bytes.len()));
+        extend(&mut self.held, fits);
+        let is_long = !rest.is_empty();
+        if !is_long && self.held.len() < self.look_at && !has_blank_line(&self.held, before) {
             return None;
         }
         let held = std::mem::take(&mut self.held);
-        self.take_heads(&held)
+        if let Some(read) = self.take_heads(&held) {
+            return Some(Read {
+                keeps: read.keeps && rest.is_empty(),
+                ..read
+            });
+        }
+        match self.stage {
+            _ if rest.is_empty() => None,
+            Stage::Head => Some(self.without_room()),
+            Stage::Length(_) | Stage::Chunked(_) | Stage::ToTheEnd => self.take_body(rest),
+        }
     }
 
     /// The connection has ended: by itself, or with a failure.
@@ -145,6 +155,9 @@ impl Reading<'_, '_> {
                         let words =
                             format!("more than {INTERIM_ANSWERS_MAX} interim answers (1xx)");
                         return Some(Read::last(Outcome::Failed(garbled(words))));
+                    }
+                    if length > ANSWER_OWN_BYTES {
+                        return Some(Read::last(self.headless(long_interim(), BodyEnd::Broken)));
                     }
                     self.latest = Some((head.status, head.headers));
                     self.skipped = 0;
@@ -250,13 +263,15 @@ impl Reading<'_, '_> {
 
     /// There is no room for the rest of a head, so nothing is kept but what it says first.
     fn without_room(&mut self) -> Read {
-        let Some(status) = head::status(&self.held) else {
-            let words = "its head is long, and those of others were longer than there is room for";
-            return Read::last(self.headless(garbled(words), BodyEnd::Cut));
-        };
-        self.held = Vec::new();
-        self.latest = Some((status, Headers::default()));
-        Read::last(self.answered(BodyEnd::Cut))
+        match head::status(&self.held) {
+            Some(status @ 200..) => {
+                self.held = Vec::new();
+                self.latest = Some((status, Headers::default()));
+                Read::last(self.answered(BodyEnd::Cut))
+            }
+            Some(_) => Read::last(self.headless(long_interim(), BodyEnd::Broken)),
+            None => Read::last(self.headless(garbled("it has no status line"), BodyEnd::Broken)),
+        }
     }
 
     /// The answer is there. What came behind it was not asked for.
@@ -302,10 +317,15 @@ impl Read {
     }
 }
 
+fn long_interim() -> Failure {
+    let kib = ANSWER_OWN_BYTES / 1024;
+    garbled(format!("an interim answer (1xx) is longer than {kib} KiB"))
+}
+
 /// Adds to what is held, without twice the room that a vector takes to grow once that is much.
 fn extend(held: &mut Vec<u8>, more: &[u8]) {
     let all = held.len() + more.len();
-    if all > OWN_BYTES && all > held.capacity() {
+    if all > ANSWER_OWN_BYTES && all > held.capacity() {
         held.reserve_exact(all.next_multiple_of(STEP_BYTES) - held.len());
     }
     held.extend_from_slice(more);

@@ -19,7 +19,7 @@ use crate::dial::{Dial, Limit, Place};
 use crate::line::{Exchange, Line};
 use crate::pool::Pool;
 use crate::request::Prepared;
-use crate::room::{Room, Taken};
+use crate::room::{Held, Room, Taken};
 
 pub(crate) struct Caller {
     dial: Arc<dyn Dial>,
@@ -47,13 +47,19 @@ impl Caller {
         }
     }
 
-    /// One attempt at `due`, and when it ended.
-    pub(crate) async fn attempt(&self, prepared: &Prepared, due: &Due) -> (Attempt, Timestamp) {
+    /// One attempt at `due`, when it ended, and what of the room its answer takes until it is
+    /// written down.
+    pub(crate) async fn attempt(
+        &self,
+        prepared: &Prepared,
+        due: &Due,
+    ) -> (Attempt, Timestamp, Option<Held>) {
         let began_at = self.clock.now();
         let began = Instant::now();
         let mut taken = self.room.nothing();
         let outcome = self.outcome(prepared, due, &mut taken).await;
-        let outcome = taken.keep(prepared.without_secrets(outcome));
+        let outcome = prepared.without_secrets(outcome);
+        let held = taken.held(outcome.bytes());
         let attempt = Attempt {
             began_at,
             duration_ms: millis(began.elapsed()),
@@ -61,7 +67,7 @@ impl Caller {
             request_headers: prepared.recorded(&due.headers),
             outcome,
         };
-        (attempt, self.clock.now())
+        (attempt, self.clock.now(), held)
     }
 
     async fn outcome(&self, prepared: &Prepared, due: &Due, taken: &mut Taken<'_>) -> Outcome {
@@ -74,8 +80,8 @@ impl Caller {
         let mut alarm = pin!(sleep_until(limit.deadline()));
         let request = prepared.request(due);
         while let Some(mut line) = self.pool.take(place) {
-            let exchange = line.exchange(&request, limit, alarm.as_mut(), taken);
-            let exchange = exchange.await;
+            let exchanging = line.exchange(&request, limit, alarm.as_mut(), taken);
+            let exchange = exchanging.await;
             // A line that turns out to be closed costs nothing. One that breaks after the request
             // went out ends the attempt: the receiver may have seen it, and the log has to show
             // every call there was.

@@ -50,6 +50,7 @@ use crate::lanes::{Call, Landing, Lanes, Seen, Sighting};
 use crate::mailbox::{Mail, Mailbox};
 use crate::meters::{Meters, class};
 use crate::request::Prepared;
+use crate::room::Held;
 use crate::settling::Settling;
 use crate::tasks::Swarm;
 use crate::width::Felt;
@@ -129,6 +130,7 @@ struct Landed {
     prepared: Arc<Prepared>,
     attempt: model::attempt::Attempt,
     ended_at: Timestamp,
+    held: Option<Held>,
 }
 
 /// How far the webhooks with pending deliveries have been gone through.
@@ -259,12 +261,13 @@ impl Dispatch {
             let caller = Arc::clone(&self.caller);
             // In a box, because spawning moves what is spawned several times.
             self.flights.spawn(Box::pin(async move {
-                let (attempt, ended_at) = caller.attempt(&prepared, &due).await;
+                let (attempt, ended_at, held) = caller.attempt(&prepared, &due).await;
                 Landed {
                     delivery: due.delivery,
                     prepared,
                     attempt,
                     ended_at,
+                    held,
                 }
             }));
         }
@@ -365,6 +368,7 @@ impl Dispatch {
             prepared,
             attempt,
             ended_at,
+            held,
         } = landed;
         let (id, outcome) = (delivery.id, &attempt.outcome);
         let policy = &prepared.policy;
@@ -411,14 +415,15 @@ impl Dispatch {
         } else {
             tell(webhook, class, turned);
         }
-        self.settling.push(Settlement {
+        let settlement = Settlement {
             id,
             round: delivery.round,
             attempts: delivery.attempts,
             ended_at,
             attempt,
             next,
-        });
+        };
+        self.settling.push(settlement, held);
     }
 
     fn take_mail(&mut self, mail: Mail) {

@@ -11,20 +11,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use model::attempt::{Failure, FailureKind, Outcome};
+use model::limits::ANSWER_OWN_BYTES;
 use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 use crate::answer::{Read, Reading};
 use crate::dial::{Limit, Stream, io_words};
 use crate::request::Request;
-use crate::room::{OWN_BYTES, Taken};
+use crate::room::Taken;
 use crate::tls::tls_words;
 
 /// Read at a time, on the stack: most answers come at once, and long ones in few pieces.
 const READ_BYTES: usize = 8 * 1024;
 
-// So that only what comes behind the first piece of an answer may find no room.
-const _: () = assert!(READ_BYTES <= OWN_BYTES);
+// So that the first piece of an answer is held whatever room there is.
+const _: () = assert!(READ_BYTES <= ANSWER_OWN_BYTES);
 
 pub(crate) struct Line {
     stream: Box<dyn Stream>,

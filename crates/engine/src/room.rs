@@ -1,17 +1,12 @@
 //! Room for long answers. A short one has room of its own; what is longer takes from what all
-//! attempts in the air have together, until its outcome is written down. Where there is none left,
-//! less of an answer is kept: its status counts all the same.
+//! attempts have together, from when it comes until its outcome is written down. Where there is
+//! none left, less of an answer is kept: its status counts all the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
-use model::attempt::{Answer, Outcome};
-use model::webhook::Headers;
+use model::limits::ANSWER_OWN_BYTES;
 use prometheus_client::metrics::counter::Counter;
-
-/// Head and body together may have so many bytes without taking any.
-pub(crate) const OWN_BYTES: usize = 8 * 1024;
 
 /// Taken at a time, so that not every piece of an answer asks for it.
 pub(crate) const STEP_BYTES: usize = 8 * 1024;
@@ -21,17 +16,16 @@ pub(crate) struct Room {
     shortened: Counter,
 }
 
-/// What one answer has taken; given back when it is dropped.
+/// What an answer takes while it is read; given back when it is dropped.
 pub(crate) struct Taken<'a> {
     room: &'a Arc<Room>,
     bytes: usize,
 }
 
-/// Bytes of an answer, with the room that the answer has.
-struct Roomy {
-    bytes: Bytes,
+/// What an answer takes once it was read; given back when it is dropped.
+pub(crate) struct Held {
     room: Arc<Room>,
-    taken: usize,
+    bytes: usize,
 }
 
 impl Room {
@@ -55,84 +49,52 @@ impl Room {
     }
 
     fn give_back(&self, bytes: usize) {
-        self.left.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > 0 {
+            self.left.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 }
 
 impl Taken<'_> {
-    /// How many bytes may be held where `wanted` are to be.
+    /// How many bytes an answer may have that is to have `wanted`.
     pub(crate) fn afford(&mut self, wanted: usize) -> usize {
-        while OWN_BYTES + self.bytes < wanted {
+        while ANSWER_OWN_BYTES + self.bytes < wanted {
             if !self.room.take_step() {
                 self.room.shortened.inc();
-                return OWN_BYTES + self.bytes;
+                return ANSWER_OWN_BYTES + self.bytes;
             }
             self.bytes += STEP_BYTES;
         }
         wanted
     }
 
-    /// Has the room stay taken for as long as the answer is held.
-    pub(crate) fn keep(mut self, outcome: Outcome) -> Outcome {
-        let Outcome::Answered(answer) = outcome else {
-            return outcome;
-        };
-        let taken = std::mem::take(&mut self.bytes);
-        if taken == 0 {
-            return Outcome::Answered(answer);
-        }
-        let roomy = |bytes| {
-            let room = Arc::clone(self.room);
-            Bytes::from_owner(Roomy { bytes, room, taken })
-        };
-        // Both are let go of together, so it is enough that one of them has it.
-        Outcome::Answered(match answer.body.is_empty() {
-            true => Answer {
-                headers: Headers(roomy(answer.headers.0)),
-                ..answer
-            },
-            false => Answer {
-                body: roomy(answer.body),
-                ..answer
-            },
+    /// What stays taken by an answer that came to `bytes`; most take nothing.
+    pub(crate) fn held(mut self, bytes: usize) -> Option<Held> {
+        let needed = bytes.saturating_sub(ANSWER_OWN_BYTES);
+        let needed = needed.next_multiple_of(STEP_BYTES).min(self.bytes);
+        self.bytes -= needed;
+        (needed > 0).then(|| Held {
+            room: Arc::clone(self.room),
+            bytes: needed,
         })
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.room.give_back(self.bytes);
-        }
+        self.room.give_back(self.bytes);
     }
 }
 
-impl AsRef<[u8]> for Roomy {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Roomy {
+impl Drop for Held {
     fn drop(&mut self) {
-        self.room.give_back(self.taken);
+        self.room.give_back(self.bytes);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::attempt::BodyEnd;
-
     use super::*;
-
-    fn answered(headers: &'static [u8], body: &'static [u8]) -> Outcome {
-        Outcome::Answered(Answer {
-            status: 200,
-            headers: Headers(Bytes::from_static(headers)),
-            body: Bytes::from_static(body),
-            body_end: BodyEnd::Whole,
-        })
-    }
 
     fn left(room: &Room) -> usize {
         room.left.load(Ordering::Relaxed)
@@ -142,37 +104,35 @@ mod tests {
     fn a_short_answer_takes_nothing_and_a_long_one_what_there_is() {
         let room = Room::new(3 * STEP_BYTES, Counter::default());
         let (mut one, mut other) = (room.nothing(), room.nothing());
-        assert_eq!(one.afford(OWN_BYTES), OWN_BYTES);
+        assert_eq!(one.afford(ANSWER_OWN_BYTES), ANSWER_OWN_BYTES);
         assert_eq!(left(&room), 3 * STEP_BYTES);
-        assert_eq!(
-            one.afford(OWN_BYTES + STEP_BYTES + 1),
-            OWN_BYTES + STEP_BYTES + 1
-        );
+        let wanted = ANSWER_OWN_BYTES + STEP_BYTES + 1;
+        assert_eq!(one.afford(wanted), wanted);
         assert_eq!(left(&room), STEP_BYTES);
         assert_eq!(room.shortened.get(), 0);
-        assert_eq!(other.afford(100_000), OWN_BYTES + STEP_BYTES);
+        assert_eq!(other.afford(100_000), ANSWER_OWN_BYTES + STEP_BYTES);
         assert_eq!((left(&room), room.shortened.get()), (0, 1));
         drop((one, other));
         assert_eq!(left(&room), 3 * STEP_BYTES);
     }
 
     #[test]
-    fn room_stays_taken_until_the_answer_is_let_go_of() {
-        for (headers, body) in [
-            (&b"a: b\r\n"[..], &b""[..]),
-            (b"", b"body"),
-            (b"a: b\r\n", b"c"),
+    fn what_an_answer_came_to_stays_taken_until_it_is_let_go_of() {
+        for (bytes, stays) in [
+            (0, 0),
+            (ANSWER_OWN_BYTES, 0),
+            (ANSWER_OWN_BYTES + 1, 1),
+            (ANSWER_OWN_BYTES + STEP_BYTES + 1, 2),
+            // It cannot have more than it took.
+            (1_000_000, 3),
         ] {
-            let room = Room::new(STEP_BYTES, Counter::default());
+            let room = Room::new(4 * STEP_BYTES, Counter::default());
             let mut taken = room.nothing();
-            taken.afford(OWN_BYTES + 1);
-            let kept = taken.keep(answered(headers, body));
-            assert_eq!(kept, answered(headers, body));
-            let clone = kept.clone();
-            drop(kept);
-            assert_eq!(left(&room), 0);
-            drop(clone);
-            assert_eq!(left(&room), STEP_BYTES);
+            taken.afford(ANSWER_OWN_BYTES + 3 * STEP_BYTES);
+            let held = taken.held(bytes);
+            assert_eq!(left(&room), (4 - stays) * STEP_BYTES, "{bytes}");
+            drop(held);
+            assert_eq!(left(&room), 4 * STEP_BYTES);
         }
     }
 }

@@ -3,16 +3,18 @@
 //! One batch is written at a time and the outcomes of that while make the next. Nothing is
 //! dropped: what the store refuses is repeated until it is taken.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use model::contract::{Settlement, Store, StoreError};
+use model::id::DeliveryId;
 use model::limits;
 use tokio::time::Instant;
 
 use crate::asking::Asking;
 use crate::health::Trouble;
+use crate::room::Held;
 
 pub(crate) struct Settling {
     store: Arc<dyn Store>,
@@ -23,6 +25,8 @@ pub(crate) struct Settling {
     batch_max: usize,
     /// What receivers said in all of these.
     heard_bytes: usize,
+    /// The room that long answers among these take.
+    held: BTreeMap<DeliveryId, Held>,
 }
 
 impl Settling {
@@ -34,10 +38,14 @@ impl Settling {
             asking: Asking::new("outcomes of attempts"),
             batch_max: limits::SETTLE_BATCH_MAX,
             heard_bytes: 0,
+            held: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn push(&mut self, settlement: Settlement) {
+    /// Takes an outcome, and what it holds until it is written down.
+    pub(crate) fn push(&mut self, settlement: Settlement, held: Option<Held>) {
+        // No delivery is tried again before this is written down.
+        self.held.extend(held.map(|held| (settlement.id, held)));
         self.heard_bytes += heard_bytes(&settlement);
         self.waiting.push_back(settlement);
     }
@@ -84,6 +92,11 @@ impl Settling {
                 let written = std::mem::take(&mut self.written);
                 let heard: usize = written.iter().map(heard_bytes).sum();
                 self.heard_bytes = self.heard_bytes.saturating_sub(heard);
+                if !self.held.is_empty() {
+                    written.iter().for_each(|settlement| {
+                        self.held.remove(&settlement.id);
+                    });
+                }
                 Poll::Ready(Ok(written))
             }
             Err(error) => {

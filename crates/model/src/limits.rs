@@ -51,8 +51,11 @@ pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Header lines of a receiver's answer; more fail the attempt.
 pub const RESPONSE_HEADERS_MAX: usize = 100;
 
-/// Room for what is longer than 8 KiB of all answers that are being read, or not yet written down:
-/// many times what honest receivers take, and thousands of others take no more.
+/// So much of a receiver's answer is held in any case. An interim answer (1xx) may not be longer.
+pub const ANSWER_OWN_BYTES: usize = 8 * 1024;
+
+/// Room for what is longer of all answers that are being read, or not yet written down: many times
+/// what honest receivers take, and thousands of others take no more.
 pub const ANSWERS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A target URL as stored. Dialects may draw the line lower.

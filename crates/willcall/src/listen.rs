@@ -2,29 +2,33 @@
 //! them end when asked to stop.
 
 use std::convert::Infallible;
-use std::io;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use model::time::Clock;
-use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use web::{Body, Site};
 
+use crate::inlet::Inlet;
 use crate::outlet::Outlet;
 use crate::plain::Plain;
 
-/// A request's head has to arrive within this time, also on a kept connection that idles.
+/// A request's head has to arrive within this time, also on a kept connection that idles. What
+/// holds for plain requests is in `plain.rs`.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// A request's head may be this large; hyper answers 431 beyond it.
@@ -100,8 +104,7 @@ async fn serve(
                 spawn(async move {
                     let answer = |request| site.clone().answer(request);
                     if let Some((stream, begun)) = plain.serve(stop, answer).await {
-                        // A connection that breaks is the client's business.
-                        drop(running.watch(connection(stream, begun, site)).await);
+                        serve_any(stream, begun, running, answer).await;
                     }
                     drop(place);
                 });
@@ -126,25 +129,35 @@ async fn serve(
     }
 }
 
-/// Any requests at all, from the one on of which `begun` has come.
-fn connection(
-    stream: TcpStream,
+/// Has any requests answered by `site`, from the one on of which `begun` has come, until the
+/// connection ends, or was told to and the request that runs has been answered.
+async fn serve_any<S, F>(
+    stream: S,
     begun: Bytes,
-    site: Site,
-) -> impl GracefulConnection<Error = hyper::Error> + Send + 'static {
-    let (rest, outlet) = stream.into_split();
-    let inlet = io::Cursor::new(begun).chain(rest);
-    let stream = tokio::io::join(inlet, Outlet::new(outlet));
-    let answer = service_fn(move |request: Request<Incoming>| {
-        let answering = site.clone().answer(request.map(Body::new));
+    running: Watcher,
+    site: impl Fn(Request<Body>) -> F,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    F: Future<Output = Response<Body>>,
+{
+    let answer = service_fn(|request: Request<Incoming>| {
+        let answering = site(request.map(Body::new));
         async move { Ok::<_, Infallible>(answering.await) }
     });
-    http1::Builder::new()
+    let stream = Outlet::new(Inlet { begun, stream });
+    let mut connection = http1::Builder::new()
         .writev(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), answer)
+        .serve_connection(TokioIo::new(stream), answer);
+    // What has come of a request counts as begun only once hyper has read it: a connection that is
+    // told to end before is closed.
+    let over = poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx).is_ready())).await;
+    if !over {
+        // A connection that breaks is the client's business.
+        drop(running.watch(connection).await);
+    }
 }
 
 /// Runs beside everything else. What it does must not matter once the process stops.
@@ -154,4 +167,39 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
         reason = "the top floor's one place that spawns"
     )]
     drop(tokio::spawn(task));
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_of_which_a_part_was_read_is_answered_after_a_stop() {
+        let running = GracefulShutdown::new();
+        let watcher = running.watcher();
+        let mut stopping = Box::pin(running.shutdown());
+        assert!(
+            poll_fn(|cx| Poll::Ready(stopping.as_mut().poll(cx)))
+                .await
+                .is_pending()
+        );
+        let (mut own, other) = duplex(1_024);
+        let begun = Bytes::from("POST / HTTP/1.1\r\nHo");
+        let site = |request: Request<Body>| async move {
+            assert_eq!(request.headers()["host"], "h");
+            Response::new(Body::from("done"))
+        };
+        let asking = async {
+            own.write_all(b"st: h\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            own.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let (answer, ()) = tokio::join!(asking, serve_any(other, begun, watcher, site));
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\ndone"), "{answer}");
+        stopping.await;
+    }
 }

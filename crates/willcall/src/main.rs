@@ -11,6 +11,7 @@ mod bench;
 mod config;
 mod demo;
 mod doctor;
+mod inlet;
 mod listen;
 mod outlet;
 mod plain;

@@ -22,10 +22,11 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use web::Body;
 
 use self::answer::{Date, is_bare, put_head};
-use self::request::{BYTES_MAX, Missing, look};
+use self::request::{Missing, look};
 use crate::outlet::Outlet;
 
-/// A connection on which nothing comes for so long, or up to twice as long, is closed.
+/// A connection on which nothing comes for so long is closed; one that was used before, after up to
+/// twice as long.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// For so long the rest of a request is waited for. Hyper has the patience for slow ones: it reads
@@ -35,6 +36,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// So much is asked of a connection at once. A usual request is shorter.
 const READ_BYTES: usize = 4 * 1024;
 
+/// An answer that is longer leaves in several pieces.
+const PIECE_BYTES_MAX: usize = 16 * 1024;
+
 /// A connection, and what has come on it.
 pub(crate) struct Plain<S> {
     stream: Outlet<S>,
@@ -42,6 +46,8 @@ pub(crate) struct Plain<S> {
     /// Head and body of an answer, so that they leave in one piece.
     out: Vec<u8>,
     date: Date,
+    /// A request has come.
+    used: bool,
 }
 
 /// Why no plain request comes.
@@ -58,12 +64,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
             begun: Vec::with_capacity(READ_BYTES),
             out: Vec::new(),
             date: Date::new(clock),
+            used: false,
         }
     }
 
     /// Has plain requests answered by `site`, in their order, until there are no more. If anything
     /// else has come, the connection is given back with what was read of it. Once `stop` is true,
-    /// the answer that is being made is the last.
+    /// the answer that is being made is the last. Whoever hangs up meanwhile is noticed then.
     pub(crate) async fn serve<F>(
         mut self,
         mut stop: watch::Receiver<bool>,
@@ -95,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
         mut stopping: Pin<&mut impl Future<Output = ()>>,
         mut alarm: Pin<&mut Sleep>,
     ) -> Result<Request<Body>, End> {
-        let mut has_idled = false;
+        let mut has_idled = !self.used;
         while self.begun.is_empty() {
             tokio::select! {
                 biased;
@@ -143,6 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
     /// Takes a request from what has come.
     fn take(&mut self) -> Result<Request<Body>, Missing> {
         let (request, bytes) = look(&self.begun)?;
+        self.used = true;
         self.begun.drain(..bytes);
         self.begun.shrink_to(2 * READ_BYTES);
         Ok(request)
@@ -163,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
             {
                 self.out.extend_from_slice(&data);
             }
-            if self.out.len() > BYTES_MAX || is_last {
+            if self.out.len() > PIECE_BYTES_MAX || is_last {
                 self.stream.write_all(&self.out).await?;
                 self.out.clear();
             }

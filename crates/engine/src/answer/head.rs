@@ -51,9 +51,9 @@ enum Length {
 }
 
 /// The head at the beginning of `bytes` and its length, or nothing while more of it must come. It
-/// may have `room` bytes.
-pub(crate) fn parse(bytes: &[u8], room: usize) -> Result<Option<(Head, usize)>, Failure> {
-    let within = bytes.get(..room).unwrap_or(bytes);
+/// may have `most` bytes.
+pub(crate) fn parse(bytes: &[u8], most: usize) -> Result<Option<(Head, usize)>, Failure> {
+    let within = bytes.get(..most).unwrap_or(bytes);
     let mut lines = [const { MaybeUninit::uninit() }; limits::RESPONSE_HEADERS_MAX];
     let mut response = Response::new(&mut []);
     let config = ParserConfig::default();
@@ -63,7 +63,7 @@ pub(crate) fn parse(bytes: &[u8], room: usize) -> Result<Option<(Head, usize)>, 
             let head = judge(status, response.version == Some(1), response.headers)?;
             Ok(Some((head, length)))
         }
-        Ok(Status::Partial) if within.len() >= room => {
+        Ok(Status::Partial) if within.len() >= most => {
             let kib = limits::RESPONSE_HEAD_BYTES_MAX / 1024;
             Err(garbled(format!("its head is longer than {kib} KiB")))
         }
@@ -72,12 +72,12 @@ pub(crate) fn parse(bytes: &[u8], room: usize) -> Result<Option<(Head, usize)>, 
     }
 }
 
-/// The status of a final answer whose head begins with `bytes`, whatever of it is still to come.
+/// The status of an answer whose head begins with `bytes`, whatever of it is still to come.
 pub(crate) fn status(bytes: &[u8]) -> Option<u16> {
     let mut response = Response::new(&mut []);
     // It fails at the first line behind the status, and has that by then.
     response.parse(bytes).ok();
-    response.code.filter(|status| *status >= 200)
+    response.code
 }
 
 pub(crate) fn garbled(detail: impl Into<String>) -> Failure {

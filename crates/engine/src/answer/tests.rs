@@ -281,18 +281,23 @@ fn blank_lines_before_an_answer_mean_nothing_and_count() {
     }
 }
 
-/// What is made of a text in each of several sizes of pieces where nobody has more room than its
-/// own.
-fn read_without_room(text: &str) -> Read {
-    let found = [1, 1_000, 8 * 1024].map(|size| {
-        let pieces = text.as_bytes().chunks(size);
-        let (read, held) = read_within(STEP_BYTES - 1, pieces, Then::TimeUp);
-        assert!(held <= 2 * OWN_BYTES, "{held} in pieces of {size}");
-        read
-    });
-    let [first, second, third] = found;
-    assert_eq!(first.outcome, second.outcome);
-    assert_eq!(first.outcome, third.outcome);
+/// What comes of these pieces where no answer has more room than its own.
+fn read_without_room<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Read {
+    let (read, held) = read_within(STEP_BYTES - 1, pieces, Then::TimeUp);
+    assert!(held <= 2 * ANSWER_OWN_BYTES, "{held}");
+    read
+}
+
+/// The same for pieces of each of several sizes, no larger than what is read at once.
+fn in_any_pieces(text: &str) -> Read {
+    let sizes = [1, 2, 100, 1_000, 5_000, 8 * 1024];
+    let mut found = sizes
+        .map(|size| read_without_room(text.as_bytes().chunks(size)))
+        .into_iter();
+    let first = found.next().unwrap();
+    for (read, size) in found.zip(sizes.into_iter().skip(1)) {
+        assert_eq!(read.outcome, first.outcome, "in pieces of {size}");
+    }
     first
 }
 
@@ -300,14 +305,18 @@ fn read_without_room(text: &str) -> Read {
 fn where_there_is_no_room_less_of_a_long_answer_is_kept_and_its_status_counts() {
     let long = "x".repeat(40_000);
     let lines = format!("A: {}\r\n", "y".repeat(1_000)).repeat(30);
-    let own = OWN_BYTES - "content-length: 40000\r\n".len();
+    let own = ANSWER_OWN_BYTES - "content-length: 40000\r\n".len();
     for (text, status, kept) in [
         (
             format!("HTTP/1.1 410 X\r\nContent-Length: 40000\r\n\r\n{long}"),
             410,
             own,
         ),
-        (format!("HTTP/1.1 200 X\r\n\r\n{long}"), 200, OWN_BYTES),
+        (
+            format!("HTTP/1.1 200 X\r\n\r\n{long}"),
+            200,
+            ANSWER_OWN_BYTES,
+        ),
         (format!("HTTP/1.1 204 X\r\n{lines}\r\n"), 204, 0),
         (
             format!("HTTP/1.1 500 X\r\n{lines}Content-Length: 3\r\n\r\nabc"),
@@ -320,7 +329,7 @@ fn where_there_is_no_room_less_of_a_long_answer_is_kept_and_its_status_counts() 
             0,
         ),
     ] {
-        let read = read_without_room(&text);
+        let read = in_any_pieces(&text);
         let (found, body, end) = answered(&read);
         assert_eq!(
             (found, body.len(), end),
@@ -328,12 +337,49 @@ fn where_there_is_no_room_less_of_a_long_answer_is_kept_and_its_status_counts() 
             "{status}"
         );
     }
-    let short = read_without_room("HTTP/1.1 200 X\r\nContent-Length: 3\r\n\r\nabc");
+    let short = in_any_pieces("HTTP/1.1 200 X\r\nContent-Length: 3\r\n\r\nabc");
     assert_eq!(answered(&short), (200, &b"abc"[..], BodyEnd::Whole));
-    let interim = read_without_room(&format!("HTTP/1.1 103 X\r\n{lines}\r\n"));
-    let (kind, words) = failed(&interim);
-    assert_eq!(kind, FailureKind::Garbled);
-    assert!(words.contains("room"), "{words}");
+}
+
+#[test]
+fn a_head_that_is_there_counts_though_what_comes_with_its_end_has_no_room() {
+    let body = "x".repeat(8_140);
+    let rest = format!("\r\nHTTP/1.1 200 OK\r\nContent-Length: 8140\r\n\r\n{body}");
+    let pieces = ["HTTP/1.1 103 Early\r\nLink: a\r\n", &rest];
+    let found = read_without_room(pieces.iter().map(|piece| piece.as_bytes()));
+    assert_eq!(answered(&found), (200, body.as_bytes(), BodyEnd::Whole));
+    let rest = format!("Retry-After: 120\r\n\r\n{}", "x".repeat(8_100));
+    let pieces = ["HTTP/1.1 429 X\r\n", &rest];
+    let found = read_without_room(pieces.iter().map(|piece| piece.as_bytes()));
+    assert_eq!(answered(&found).0, 429);
+    let Outcome::Answered(answer) = &found.outcome else {
+        panic!("it was answered");
+    };
+    assert_eq!(answer.headers.get("retry-after"), Some(&b"120"[..]));
+    let garbled = format!("HTTP/1.1 200 X\r\nA: {}\r\nno colon\r\n", "y".repeat(7_000));
+    let found = in_any_pieces(&(garbled + &"x".repeat(9_000)));
+    assert!(failed(&found).1.contains("no colon"));
+}
+
+#[test]
+fn a_long_interim_answer_is_none_whatever_room_there_is() {
+    let lines = format!("A: {}\r\n", "y".repeat(1_000)).repeat(10);
+    let text = format!("HTTP/1.1 103 X\r\n{lines}\r\nHTTP/1.1 204 X\r\n\r\n");
+    for found in [in_any_pieces(&text), read(&text, Then::TimeUp)] {
+        assert_eq!(
+            failed(&found),
+            (
+                FailureKind::Garbled,
+                "an interim answer (1xx) is longer than 8 KiB"
+            )
+        );
+    }
+    // As long as it may be.
+    let lines = format!("A: {}\r\n", "y".repeat(1_000)).repeat(8);
+    let text = format!("HTTP/1.1 103 X\r\n{lines}\r\nHTTP/1.1 204 X\r\n\r\n");
+    for found in [in_any_pieces(&text), read(&text, Then::TimeUp)] {
+        assert_eq!(answered(&found).0, 204);
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::dial::{Dialled, Stream};
-use crate::room::{OWN_BYTES, STEP_BYTES};
+use crate::room::STEP_BYTES;
 use crate::tasks::{Alarm, Boxed, Part};
 
 const LIMIT_MS: u32 = 30_000;
@@ -400,19 +400,21 @@ async fn the_status_decides_whatever_the_body_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_answer_has_room_until_nothing_of_it_is_held() {
+async fn a_long_answer_has_room_for_as_long_as_whoever_got_it_wants() {
     let given = given(vec![script(|mut stream| async move {
         hear(&mut stream).await;
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok();
         let body = vec![b'x'; limits::RESPONSE_BODY_BYTES_MAX];
         stream.write_all(&body).await.ok();
     })]);
-    let all = limits::ANSWERS_BYTES_MAX + OWN_BYTES;
+    let all = limits::ANSWERS_BYTES_MAX + limits::ANSWER_OWN_BYTES;
     let affordable = || given.room.nothing().afford(all);
     assert_eq!(affordable(), all);
-    let outcome = given.outcome().await;
+    let prepared = prepared("http://receiver.test/hook");
+    let (attempt, _, held) = given.caller.attempt(&prepared, &due()).await;
+    drop(attempt);
     assert_eq!(affordable(), all - 7 * STEP_BYTES);
-    drop(outcome);
+    drop(held);
     assert_eq!(affordable(), all);
 }
 
@@ -461,7 +463,7 @@ async fn a_dial_that_never_ends_is_ended() {
         ..given.caller
     };
     let began = Instant::now();
-    let (attempt, _) = caller.attempt(&prepared("http://a.test/"), &due()).await;
+    let (attempt, ..) = caller.attempt(&prepared("http://a.test/"), &due()).await;
     assert_eq!(failed(&attempt.outcome).kind, FailureKind::TimeLimit);
     assert!(hung(&attempt.outcome));
     assert_eq!(began.elapsed(), Duration::from_secs(30));
@@ -471,7 +473,7 @@ async fn a_dial_that_never_ends_is_ended() {
 async fn a_url_that_cannot_be_called_is_a_failure_without_its_credentials() {
     let given = given(vec![says(b"")]);
     let prepared = prepared("ftp://user:secret@receiver.test/");
-    let (attempt, _) = given.caller.attempt(&prepared, &due()).await;
+    let (attempt, ..) = given.caller.attempt(&prepared, &due()).await;
     assert_eq!(failed(&attempt.outcome).kind, FailureKind::BadTarget);
     assert!(!format!("{attempt:?}").contains("secret"));
     assert_eq!(given.dialled(), 0);
@@ -508,7 +510,7 @@ async fn a_swept_pool_keeps_nothing_old_and_never_more_than_its_bound() {
     let given = given(vec![answers(usize::MAX)]);
     for number in 0..6 {
         let prepared = prepared(&format!("http://receiver-{number}.test/"));
-        let (attempt, _) = given.caller.attempt(&prepared, &due()).await;
+        let (attempt, ..) = given.caller.attempt(&prepared, &due()).await;
         assert!(attempt.outcome.is_success());
     }
     assert_eq!(given.pool.count(), 4);
@@ -525,7 +527,7 @@ async fn places_whose_connections_are_gone_do_not_keep_others_from_theirs() {
     let to = |number| prepared(&format!("http://receiver-{number}.test/"));
     for round in 0..3 {
         for number in 0..6 {
-            let (attempt, _) = given.caller.attempt(&to(number), &due()).await;
+            let (attempt, ..) = given.caller.attempt(&to(number), &due()).await;
             assert!(attempt.outcome.is_success(), "{round} {number}");
             tokio::task::yield_now().await;
         }
@@ -616,7 +618,7 @@ async fn an_answer_before_the_request_was_read_counts_and_the_line_is_not_kept()
     let given = given(vec![hasty]);
     let mut due = due();
     due.body = Bytes::from(vec![b'x'; 200_000]);
-    let (attempt, _) = given
+    let (attempt, ..) = given
         .caller
         .attempt(&prepared("http://a.test/"), &due)
         .await;

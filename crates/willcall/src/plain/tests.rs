@@ -10,6 +10,7 @@ use hyper::body::Frame;
 use model::time::Timestamp;
 use tokio::io::{DuplexStream, duplex};
 
+use super::request::BYTES_MAX;
 use super::*;
 
 const DATE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
@@ -215,6 +216,15 @@ async fn a_connection_that_idles_is_closed_and_one_that_is_used_now_and_then_is_
     let (idled, left) = tokio::join!(using, plain(other).serve(stopped, echo));
     assert!((30..=60).contains(&idled), "{idled}");
     assert!(left.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_on_which_nothing_ever_comes_is_closed_after_half_a_minute() {
+    let (_own, other) = duplex(1_024);
+    let (_stop, stopped) = never();
+    let began = Instant::now();
+    assert!(plain(other).serve(stopped, echo).await.is_none());
+    assert_eq!(began.elapsed().as_secs(), 30);
 }
 
 #[tokio::test(start_paused = true)]

@@ -209,3 +209,35 @@ fn a_plain_request_gets_the_same_answer_behind_one_that_is_not() {
         );
     }
 }
+
+#[test]
+fn a_request_that_has_begun_is_answered_though_the_server_is_told_to_stop() {
+    let (one, two) = (note(1), note(2));
+    let first = request("POST", "/notifications/", &of_length(&one), &one);
+    let plain = request("POST", "/notifications/", &of_length(&two), &two);
+    let other = request("GET", "/webhooks/", "", "");
+    for (last, status) in [(plain, "201 Created"), (other, "200 OK")] {
+        let folder = tempfile::tempdir().unwrap();
+        let server = server(folder.path());
+        let mut stream = BufReader::new(connection(&server));
+        let (begun, rest) = last.split_at(30);
+        let both = format!("{first}{begun}");
+        stream.get_mut().write_all(both.as_bytes()).unwrap();
+        // By now the beginning of the last has been read, too: it came with the first.
+        assert!(next_answer(&mut stream).contains("201 Created"));
+        let address = server.address;
+        let stopped = std::thread::scope(|scope| {
+            let stopping = scope.spawn(|| server.terminate());
+            while TcpStream::connect(address).is_ok() {
+                std::thread::yield_now();
+            }
+            stream.get_mut().write_all(rest.as_bytes()).unwrap();
+            let answer = next_answer(&mut stream);
+            assert!(answer.contains(status), "{answer}");
+            assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+            stopping.join().unwrap()
+        });
+        assert_eq!(stopped.0, Some(0));
+    }
+}

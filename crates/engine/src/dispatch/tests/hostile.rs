@@ -280,3 +280,37 @@ async fn thousands_of_connections_that_are_refused_or_reset_end_one_by_one() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_answers_give_their_room_back_once_they_are_written_down() {
+    // Of either kind more than there is room for at the same time.
+    const COUNT: usize = 400;
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path()).await;
+    let body = "x".repeat(60_000);
+    let close = "Connection: close\r\n";
+    let long_body = format!("HTTP/1.1 200 OK\r\n{close}Content-Length: 60000\r\n\r\n{body}");
+    let lines = format!("A: {}\r\n", "y".repeat(1_000)).repeat(60);
+    let long_head = format!("HTTP/1.1 204 OK\r\n{close}{lines}\r\n");
+    let mut webhooks = Vec::new();
+    for (answer, heard) in [(long_body, 60_000), (long_head, 60 * 1_005)] {
+        let (port, _, part) = receiver(says(answer)).await;
+        let webhook = webhook(&world, &format!("http://127.0.0.1:{port}/")).await;
+        webhooks.push((webhook, heard, part));
+    }
+    let ids = world
+        .hand_in_with(world.tenant, "paid", COUNT, |_| "body".to_owned())
+        .await;
+    settled(&world).await;
+    for (webhook, heard, _part) in &webhooks {
+        for id in &ids {
+            let story = world.story(*id, *webhook).await;
+            let outcome = &story.attempts[0].attempt.outcome;
+            let Outcome::Answered(answer) = outcome else {
+                panic!("{}", outcome.words());
+            };
+            assert_eq!(answer.body_end, BodyEnd::Whole, "{id}");
+            assert!(outcome.bytes() >= *heard, "{id}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! A connection of which some was read before.
+
+use std::io::Result;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Reads what `begun` has, then what `stream` does, and writes as that. What was read is not kept.
+pub(crate) struct Inlet<S> {
+    pub(crate) begun: Bytes,
+    pub(crate) stream: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Inlet<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        if self.begun.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let count = self.begun.len().min(buf.remaining());
+        buf.put_slice(&self.begun.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Inlet<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_had_come_is_read_before_the_rest() {
+        for count in [1, 2, 3, 100] {
+            let mut inlet = Inlet {
+                begun: Bytes::from("abc"),
+                stream: &b"def"[..],
+            };
+            let mut read = Vec::new();
+            let mut piece = vec![0; count];
+            loop {
+                match inlet.read(&mut piece).await.unwrap() {
+                    0 => break,
+                    length => read.extend_from_slice(&piece[..length]),
+                }
+            }
+            assert_eq!(read, b"abcdef", "{count} at a time");
+        }
+    }
+}
