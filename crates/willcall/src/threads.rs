@@ -4,6 +4,7 @@
 //! the system believes that the sender is about to sleep. Ours is not, so the reader waits while
 //! another processor is idle. Threads that stay where they are do not meet this.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
@@ -21,24 +22,31 @@ pub(crate) fn runtime(own_processors: bool) -> Result<Runtime> {
         return build(&mut builder);
     }
     builder.worker_threads(count);
-    // Later ones are for what blocks. So that none of those overtakes a thread for tasks, all of
-    // these have started before anything runs.
-    let (started, all_started) = (AtomicUsize::new(0), Arc::new(Barrier::new(count + 1)));
-    let barrier = Arc::clone(&all_started);
+    // Later ones are for what blocks, and take from the same queue in which those for tasks find
+    // that they are. So that none overtakes them, all of these have nothing to do before anything
+    // is: a thread rests only once it knows what it is for.
+    let (started, all_rest) = (AtomicUsize::new(0), Arc::new(Barrier::new(count + 1)));
     builder.on_thread_start(move || {
         let index = started.fetch_add(1, Ordering::Relaxed);
         match processors.get(index) {
-            Some(processor) => {
-                stay_on(&[*processor]);
-                barrier.wait();
-            }
+            Some(processor) => stay_on(&[*processor]),
             // It would stay with the thread that started it.
             None => stay_on(&processors),
         }
     });
+    let barrier = Arc::clone(&all_rest);
+    builder.on_thread_park(move || {
+        if !HAS_RESTED.replace(true) {
+            barrier.wait();
+        }
+    });
     let runtime = build(&mut builder)?;
-    all_started.wait();
+    all_rest.wait();
     Ok(runtime)
+}
+
+thread_local! {
+    static HAS_RESTED: Cell<bool> = const { Cell::new(false) };
 }
 
 fn build(builder: &mut Builder) -> Result<Runtime> {
@@ -78,26 +86,41 @@ fn stay_on(_processors: &[usize]) {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::sync::{Mutex, PoisonError};
+    use std::thread::ThreadId;
+
     use super::*;
 
     /// The processors that each thread of a runtime may use.
     fn of_threads(runtime: &Runtime) -> Vec<Vec<usize>> {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
-        let all_here = Arc::new(Barrier::new(count));
-        let asked: Vec<_> = (0..count)
-            .map(|_| {
-                let all_here = Arc::clone(&all_here);
-                runtime.spawn(async move {
-                    // So that no thread answers twice.
-                    all_here.wait();
-                    allowed()
-                })
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let look = || {
+            let seen = Arc::clone(&seen);
+            runtime.spawn(async move {
+                while note(&seen) < count {
+                    tokio::task::yield_now().await;
+                }
             })
-            .collect();
-        let answers = asked.into_iter().map(|answer| runtime.block_on(answer));
-        let mut found: Vec<_> = answers.flatten().collect();
+        };
+        let looking: Vec<_> = (0..2 * count).map(|_| look()).collect();
+        for look in looking {
+            runtime.block_on(look).ok();
+        }
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<_> = seen.iter().map(|(_, allowed)| allowed.clone()).collect();
         found.sort();
         found
+    }
+
+    /// Notes what the calling thread may use, and answers how many have.
+    fn note(seen: &Mutex<Vec<(ThreadId, Vec<usize>)>>) -> usize {
+        let own = std::thread::current().id();
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.iter().any(|(thread, _)| *thread == own) {
+            seen.push((own, allowed()));
+        }
+        seen.len()
     }
 
     #[test]
