@@ -261,6 +261,9 @@ pub(crate) struct Query(Arc<[(String, String)]>);
 impl Query {
     /// Refused if it has more than `limits::PARAMETERS_MAX` pairs.
     pub(crate) fn read(text: &str) -> Result<Self, Refusal> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
         let pair = |part: &str| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             (form_decoded(name), form_decoded(value))

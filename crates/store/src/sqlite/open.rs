@@ -28,8 +28,9 @@ const BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// same time meet this, and one of them has to step back.
 const TRY_AFTER: Duration = Duration::from_millis(20);
 
-/// Negative numbers are KiB. The writer's indexes at work fit.
-const WRITER_CACHE: i64 = -8_192;
+/// Negative numbers are KiB. Most pages are written and not looked at again: with few of them kept,
+/// the next is put into memory that the processor still has at hand.
+const WRITER_CACHE: i64 = -1_024;
 const READER_CACHE: i64 = -4_096;
 // Moving goes around the cache.
 const MOVER_CACHE: i64 = -64;
