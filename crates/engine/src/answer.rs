@@ -103,6 +103,8 @@ impl Reading<'_, '_> {
         }
         match self.stage {
             _ if rest.is_empty() => None,
+            // Interim answers are done with, so there is room for what comes behind them.
+            Stage::Head if self.held.len() < held.len() => self.take(rest),
             Stage::Head => Some(self.without_room()),
             Stage::Length(_) | Stage::Chunked(_) | Stage::ToTheEnd => self.take_body(rest),
         }
@@ -245,6 +247,9 @@ impl Reading<'_, '_> {
         let most = most.min(data.len());
         let before = self.headers_bytes() + self.body.len();
         let may = self.taken.afford(before + most).saturating_sub(before);
+        if may < most {
+            self.taken.shorten();
+        }
         let kept = data.get(..may).unwrap_or(data);
         if self.body.is_empty() {
             // Most bodies come in one piece, and then have the size they need.
@@ -263,14 +268,14 @@ impl Reading<'_, '_> {
 
     /// There is no room for the rest of a head, so nothing is kept but what it says first.
     fn without_room(&mut self) -> Read {
+        self.taken.shorten();
         match head::status(&self.held) {
             Some(status @ 200..) => {
                 self.held = Vec::new();
                 self.latest = Some((status, Headers::default()));
                 Read::last(self.answered(BodyEnd::Cut))
             }
-            Some(_) => Read::last(self.headless(long_interim(), BodyEnd::Broken)),
-            None => Read::last(self.headless(garbled("it has no status line"), BodyEnd::Broken)),
+            Some(_) | None => Read::last(self.headless(long_interim(), BodyEnd::Broken)),
         }
     }
 

@@ -32,7 +32,7 @@ pub const WISHES_MAX: usize = 10_000;
 const _: () = assert!(SHOWS_NAMED_MAX <= WISHES_MAX);
 
 /// Webhooks that a tenant may have. One notification may be for all of them, and is written for
-/// each in one transaction: that many take some thirty milliseconds.
+/// each in one transaction, for which all wait.
 pub const WEBHOOKS_MAX: usize = 10_000;
 
 /// Shows that a tenant has when none registers itself any more: whoever hands in could make up any

@@ -362,6 +362,46 @@ fn a_head_that_is_there_counts_though_what_comes_with_its_end_has_no_room() {
 }
 
 #[test]
+fn what_comes_behind_interim_answers_has_the_room_that_they_had() {
+    // So long that each piece of 8 KiB ends somewhere in the head behind it.
+    for length in 8_120..8_192 {
+        let begin = "HTTP/1.1 103 X\r\nA: ";
+        let lines = "y".repeat(length - begin.len() - 4);
+        let interim = format!("{begin}{lines}\r\n\r\n");
+        let text = format!("{interim}HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n");
+        let text = text + &"x".repeat(90);
+        let pieces = [&text.as_bytes()[..1], &text.as_bytes()[1..]];
+        let found = read_without_room(pieces.into_iter());
+        assert_eq!(
+            answered(&found),
+            (200, &[b'x'; 90][..], BodyEnd::Whole),
+            "{length}"
+        );
+        assert!(found.keeps, "{length}");
+    }
+}
+
+#[test]
+fn an_answer_counts_as_shortened_once_and_only_if_it_is() {
+    for (text, shortened) in [
+        (format!("HTTP/1.1 200 X\r\n\r\n{}", "x".repeat(20_000)), 1),
+        (format!("HTTP/1.1 200 X\r\nA: {}", "y".repeat(20_000)), 1),
+        (format!("HTTP/1.1 200 X\r\n\r\n{}", "x".repeat(8_192)), 0),
+    ] {
+        let counter = Counter::default();
+        let room = Room::new(0, counter.clone());
+        let mut taken = room.nothing();
+        let mut reading = Reading::new(&mut taken);
+        for piece in text.as_bytes().chunks(5_000) {
+            if reading.take(piece).is_some() {
+                break;
+            }
+        }
+        assert_eq!(counter.get(), shortened);
+    }
+}
+
+#[test]
 fn a_long_interim_answer_is_none_whatever_room_there_is() {
     let lines = format!("A: {}\r\n", "y".repeat(1_000)).repeat(10);
     let text = format!("HTTP/1.1 103 X\r\n{lines}\r\nHTTP/1.1 204 X\r\n\r\n");
