@@ -15,7 +15,7 @@ use model::time::{Clock, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, sleep_until};
 
-use crate::dial::{Dial, Limit, Place};
+use crate::dial::{Asker, Dial, Limit, Place};
 use crate::line::{Exchange, Line};
 use crate::pool::Pool;
 use crate::request::Prepared;
@@ -89,7 +89,11 @@ impl Caller {
                 return self.done(place, line, exchange);
             }
         }
-        let mut dialling = self.dial.dial(place, limit);
+        let asker = Asker {
+            tenant: prepared.tenant,
+            by_hand: due.delivery.is_asked_for(),
+        };
+        let mut dialling = self.dial.dial(place, asker, limit);
         let dialled = poll_fn(|cx| match dialling.as_mut().poll(cx) {
             Poll::Ready(dialled) => Poll::Ready(Some(dialled)),
             Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use model::address::PrivateTargets;
 use model::attempt::{Failure, FailureKind};
+use model::id::TenantId;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -33,7 +34,7 @@ const ADDRESSES_MAX: usize = 8;
 /// Opens streams to receivers.
 pub trait Dial: Send + Sync {
     /// A stream to `place`, ready for HTTP, or why there is none. Ends by the limit.
-    fn dial<'a>(&'a self, place: &'a Place, limit: Limit) -> Dialled<'a>;
+    fn dial<'a>(&'a self, place: &'a Place, asker: Asker, limit: Limit) -> Dialled<'a>;
 }
 
 pub type Dialled<'a> = Boxed<'a, Result<Box<dyn Stream>, Failure>>;
@@ -52,6 +53,16 @@ pub struct Place {
     pub port: u16,
 }
 
+/// Who wants a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    /// Its share is taken.
+    pub tenant: TenantId,
+    /// Somebody asked for this attempt and waits for it: what is remembered of the name is not
+    /// good enough.
+    pub by_hand: bool,
+}
+
 /// By when an exchange ends, and how long it was given.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
@@ -64,6 +75,14 @@ pub struct NetDial {
     private_targets: PrivateTargets,
     tls: TlsConnector,
     has_roots: bool,
+}
+
+impl Asker {
+    /// Willcall itself, for no tenant: the store counts tenants from 1.
+    pub const HOUSE: Self = Self {
+        tenant: TenantId(0),
+        by_hand: false,
+    };
 }
 
 impl Limit {
@@ -165,7 +184,7 @@ impl NetDial {
 }
 
 impl Dial for NetDial {
-    fn dial<'a>(&'a self, place: &'a Place, limit: Limit) -> Dialled<'a> {
+    fn dial<'a>(&'a self, place: &'a Place, _asker: Asker, limit: Limit) -> Dialled<'a> {
         Box::pin(async move {
             let addresses = self.look_up(place, limit).await?;
             let tcp = connect(addresses, limit, |address| Box::pin(connect_one(address))).await?;

@@ -40,7 +40,7 @@ use model::time::Clock;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 
-pub use dial::{Dial, Dialled, Limit, NetDial, Place, Stream};
+pub use dial::{Asker, Dial, Dialled, Limit, NetDial, Place, Stream};
 pub use health::Health;
 pub use tasks::Boxed;
 pub use tls::{BadRoots, TlsRoots, tls_config};

@@ -17,7 +17,7 @@ use model::webhook::Headers;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::dial::{Dialled, Stream};
+use crate::dial::{Asker, Dialled, Stream};
 use crate::room::STEP_BYTES;
 use crate::tasks::{Alarm, Boxed, Part};
 
@@ -30,11 +30,13 @@ type Script = Box<dyn Fn(DuplexStream) -> Boxed<'static, ()> + Send + Sync>;
 struct Scripted {
     scripts: Vec<Script>,
     dialled: AtomicUsize,
+    askers: Mutex<Vec<Asker>>,
     running: Mutex<Vec<Part<()>>>,
 }
 
 impl Dial for Scripted {
-    fn dial<'a>(&'a self, _place: &'a Place, _limit: Limit) -> Dialled<'a> {
+    fn dial<'a>(&'a self, _place: &'a Place, asker: Asker, _limit: Limit) -> Dialled<'a> {
+        self.askers.lock().unwrap().push(asker);
         Box::pin(async move {
             let number = self.dialled.fetch_add(1, Ordering::Relaxed);
             let (ours, theirs) = duplex(16 * 1024);
@@ -118,6 +120,7 @@ fn given(scripts: Vec<Script>) -> Given {
     let dial = Arc::new(Scripted {
         scripts,
         dialled: AtomicUsize::new(0),
+        askers: Mutex::default(),
         running: Mutex::default(),
     });
     let pool = Arc::new(Pool::new(4, Duration::from_secs(20)));
@@ -453,7 +456,7 @@ async fn what_time_ran_out_on_is_said() {
 async fn a_dial_that_never_ends_is_ended() {
     struct Never;
     impl Dial for Never {
-        fn dial<'a>(&'a self, _: &'a Place, _: Limit) -> Dialled<'a> {
+        fn dial<'a>(&'a self, _: &'a Place, _: Asker, _: Limit) -> Dialled<'a> {
             Box::pin(std::future::pending())
         }
     }
@@ -676,4 +679,20 @@ async fn whatever_bytes_come_an_attempt_ends_within_its_limit() {
             );
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_asked_for_in_the_name_of_the_tenant_and_of_who_waits_for_it() {
+    let given = given(vec![says(b"HTTP/1.1 500 No\r\n\r\n")]);
+    let prepared = prepared("http://a.test/");
+    let mut due = due();
+    for (round, round_attempts) in [(1, 0), (2, 0), (2, 1)] {
+        due.delivery.round = round;
+        due.delivery.round_attempts = round_attempts;
+        given.caller.attempt(&prepared, &due).await;
+    }
+    let tenant = prepared.tenant;
+    let asker = |by_hand| Asker { tenant, by_hand };
+    let askers = given.dial.askers.lock().unwrap().clone();
+    assert_eq!(askers, [asker(false), asker(true), asker(false)]);
 }

@@ -32,7 +32,10 @@ fn place(tls: bool, host: &str, port: u16) -> Place {
 }
 
 async fn failure_of(dial: &NetDial, place: &Place) -> Failure {
-    match dial.dial(place, Limit::from_here(LIMIT_MS)).await {
+    match dial
+        .dial(place, Asker::HOUSE, Limit::from_here(LIMIT_MS))
+        .await
+    {
         Ok(_) => panic!("{place:?} was reached"),
         Err(failure) => failure,
     }
@@ -114,7 +117,7 @@ async fn a_certificate_of_an_extra_authority_is_trusted_for_names_and_addresses(
     for host in ["localhost", "127.0.0.1"] {
         let place = place(true, host, port);
         let mut stream = dial
-            .dial(&place, Limit::from_here(LIMIT_MS))
+            .dial(&place, Asker::HOUSE, Limit::from_here(LIMIT_MS))
             .await
             .unwrap_or_else(|failure| panic!("{host}: {failure:?}"));
         let mut heard = String::new();
@@ -184,7 +187,7 @@ async fn a_receiver_that_wants_a_certificate_of_ours_is_a_failure_of_tls() {
     let limit = Limit::from_here(LIMIT_MS);
     let place = place(true, "127.0.0.1", port);
     // With TLS 1.3 we are done before the receiver looks: it tells us in place of an answer.
-    let stream = dial.dial(&place, limit).await.ok().unwrap();
+    let stream = dial.dial(&place, Asker::HOUSE, limit).await.ok().unwrap();
     let mut line = crate::line::Line::new(stream);
     let request = crate::request::Request::of(b"GET / HTTP/1.1\r\n\r\n", b"");
     let alarm = std::pin::pin!(tokio::time::sleep_until(limit.deadline()));
@@ -244,7 +247,7 @@ async fn a_stalled_agreement_on_tls_ends_by_the_limit() {
     });
     let dial = net_dial("all", &[]);
     let place = place(true, "127.0.0.1", port);
-    let Err(failure) = dial.dial(&place, Limit::from_here(50)).await else {
+    let Err(failure) = dial.dial(&place, Asker::HOUSE, Limit::from_here(50)).await else {
         panic!("TLS was agreed on with nobody");
     };
     assert_eq!(failure.kind, FailureKind::TimeLimit);
@@ -304,7 +307,11 @@ async fn an_opened_network_lets_its_addresses_through_and_no_others() {
     let (listener, port) = listener().await;
     let dial = net_dial("127.0.0.0/8", &[]);
     let open = place(false, "127.0.0.1", port);
-    assert!(dial.dial(&open, Limit::from_here(LIMIT_MS)).await.is_ok());
+    assert!(
+        dial.dial(&open, Asker::HOUSE, Limit::from_here(LIMIT_MS))
+            .await
+            .is_ok()
+    );
     let failure = failure_of(&dial, &place(false, "::1", port)).await;
     assert_eq!(failure.kind, FailureKind::Forbidden);
     drop(listener);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use engine::{Boxed, Dial, Limit, NetDial, Place};
+use engine::{Asker, Boxed, Dial, Limit, NetDial, Place};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -93,7 +93,9 @@ impl Line {
             host: peer.address.ip().to_string(),
             port: peer.address.port(),
         };
-        let stream = dial.dial(&place, Limit::from_here(CONNECT_LIMIT_MS)).await;
+        let stream = dial
+            .dial(&place, Asker::HOUSE, Limit::from_here(CONNECT_LIMIT_MS))
+            .await;
         let stream = stream.map_err(|failure| anyhow!(failure.words()))?;
         let (sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use engine::{Dial, Limit, NetDial, Place};
+use engine::{Asker, Dial, Limit, NetDial, Place};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -53,7 +53,7 @@ impl Client {
         };
         let stream = self
             .dial
-            .dial(&place, Limit::from_here(CONNECT_LIMIT_MS))
+            .dial(&place, Asker::HOUSE, Limit::from_here(CONNECT_LIMIT_MS))
             .await;
         let stream = stream.map_err(|failure| anyhow!(failure.words()))?;
         let (mut sender, connection) =

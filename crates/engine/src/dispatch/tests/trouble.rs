@@ -9,7 +9,7 @@ use model::delivery::State;
 
 use super::id;
 use super::world::{Does, World, seconds};
-use crate::dial::{Dial, Dialled, Limit, Place};
+use crate::dial::{Asker, Dial, Dialled, Limit, Place};
 
 /// Every notification was sent once to this host.
 fn assert_once(world: &World, host: &str, count: usize) {
@@ -193,7 +193,7 @@ async fn stopping_with_a_store_that_refuses_ends_and_says_what_is_unwritten() {
 async fn a_panic_anywhere_is_known_outside() {
     struct Panics;
     impl Dial for Panics {
-        fn dial<'a>(&'a self, place: &'a Place, _: Limit) -> Dialled<'a> {
+        fn dial<'a>(&'a self, place: &'a Place, _: Asker, _: Limit) -> Dialled<'a> {
             panic!("on purpose, for {}", place.host);
         }
     }

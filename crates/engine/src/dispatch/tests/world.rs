@@ -27,7 +27,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use super::faults::Faults;
-use crate::dial::{Dial, Dialled, Limit, Place, Stream};
+use crate::dial::{Asker, Dial, Dialled, Limit, Place, Stream};
 use crate::tasks::{Alarm, Part};
 use crate::{Engine, Parts, Settings, Stopped};
 
@@ -390,7 +390,7 @@ impl Drop for Visit<'_> {
 }
 
 impl Dial for Arc<Net> {
-    fn dial<'a>(&'a self, place: &'a Place, _limit: Limit) -> Dialled<'a> {
+    fn dial<'a>(&'a self, place: &'a Place, _asker: Asker, _limit: Limit) -> Dialled<'a> {
         Box::pin(async move {
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
             let (net, host) = (Self::clone(self), place.host.clone());
