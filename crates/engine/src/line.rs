@@ -9,11 +9,12 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use model::attempt::{Failure, FailureKind, Outcome};
 use model::limits::ANSWER_OWN_BYTES;
 use tokio::io::ReadBuf;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::answer::{Read, Reading};
 use crate::dial::{Limit, Stream, io_words};
@@ -26,6 +27,11 @@ const READ_BYTES: usize = 8 * 1024;
 
 // So that the first piece of an answer is held whatever room there is.
 const _: () = assert!(READ_BYTES <= ANSWER_OWN_BYTES);
+
+/// A process that was stopped, or a machine that stood still, learns that its time is over before
+/// it learns what has arrived meanwhile: whoever is late by `LATE` reads on for `LAST_LOOK`.
+const LATE: Duration = Duration::from_millis(100);
+const LAST_LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) struct Line {
     stream: Box<dyn Stream>,
@@ -87,11 +93,17 @@ impl Line {
             sent: Sent::Nothing,
             reading: Reading::new(taken),
         };
+        let mut looks_once_more = true;
         poll_fn(|cx| {
             if let Poll::Ready(exchange) = course.poll(cx, idle) {
                 return Poll::Ready(exchange);
             }
             ready!(alarm.as_mut().poll(cx));
+            let now = Instant::now();
+            if std::mem::take(&mut looks_once_more) && now - limit.deadline() >= LATE {
+                alarm.as_mut().reset(now + LAST_LOOK);
+                ready!(alarm.as_mut().poll(cx));
+            }
             let outcome = course.reading.time_up(limit.missed("the answer"));
             Poll::Ready(Exchange::over(outcome))
         })

@@ -321,3 +321,75 @@ async fn a_receiver_may_close_its_half_and_has_answered_or_not() {
 fn an_idle_line_holds_next_to_nothing() {
     assert!(size_of::<Line>() <= 32);
 }
+
+/// Has an answer, but is told so only then: as a socket is that has to be asked by the runtime.
+struct ToldLate {
+    told: Pin<Box<Sleep>>,
+    answer: &'static [u8],
+}
+
+impl AsyncRead for ToldLate {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.told.as_mut().poll(cx));
+        if self.answer.is_empty() {
+            return Poll::Pending;
+        }
+        buffer.put_slice(std::mem::take(&mut self.answer));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ToldLate {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// An exchange with this answer during which the process stands still for so long.
+async fn frozen(seconds: u64, answer: &'static [u8]) -> (Exchange, Duration) {
+    let (began, told) = (Instant::now(), Duration::from_millis(seconds * 1_000 + 1));
+    let mut line = Line::new(Box::new(ToldLate {
+        told: Box::pin(sleep_until(began + told)),
+        answer,
+    }));
+    let request = Request::of(ASKED, b"");
+    let (exchange, ()) = tokio::join!(
+        exchange(&mut line, &request),
+        tokio::time::advance(Duration::from_secs(seconds))
+    );
+    (exchange, began.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_arrived_while_the_process_stood_still_is_read_before_giving_up() {
+    for seconds in [31, 34, 400_000] {
+        let (exchange, _) = frozen(seconds, FINE).await;
+        assert_eq!(answered(&exchange), (200, BodyEnd::Whole), "{seconds}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_stood_still_gives_up_soon_if_nothing_arrived() {
+    let (exchange, took) = frozen(34, b"").await;
+    assert_eq!(failed(&exchange).0, FailureKind::TimeLimit);
+    assert!(took <= Duration::from_secs(34) + LAST_LOOK, "{took:?}");
+    // What came is kept, though it is not all.
+    let (exchange, _) = frozen(34, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok").await;
+    assert_eq!(answered(&exchange).0, 200);
+}
