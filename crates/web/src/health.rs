@@ -49,7 +49,11 @@ pub(crate) async fn serve(
     match place {
         Place::Live => text(StatusCode::OK, TEXT_FORM, "ok\n".to_owned()),
         Place::Ready => match ready(&shared).await {
-            Ok(()) => text(StatusCode::OK, TEXT_FORM, "ok\n".to_owned()),
+            Ok(notes) => {
+                let lines = ["ok".to_owned()].into_iter().chain(notes);
+                let lines: String = lines.map(|line| line + "\n").collect();
+                text(StatusCode::OK, TEXT_FORM, lines)
+            }
             Err(sentence) => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 text(status, TEXT_FORM, format!("{sentence}\n"))
@@ -67,10 +71,11 @@ fn text(status: StatusCode, form: &'static str, text: String) -> Response<Body> 
     answer
 }
 
-async fn ready(shared: &Shared) -> Result<(), String> {
-    (shared.health)()?;
+/// Why this process cannot serve, or what else there is to know.
+async fn ready(shared: &Shared) -> Result<Vec<String>, String> {
+    let notes = (shared.health)()?;
     match tokio::time::timeout(PULSE_LIMIT, shared.store.pulse()).await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(())) => Ok(notes),
         Ok(Err(error)) => Err(format!("The store cannot write: {error}.")),
         Err(_) => Err("The store did not answer within 2 seconds.".to_owned()),
     }

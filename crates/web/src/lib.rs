@@ -23,4 +23,4 @@ mod tests;
 
 pub use body::Body;
 pub use site::{Site, build};
-pub use state::{Parts, Settings};
+pub use state::{HealthCheck, Parts, Settings};

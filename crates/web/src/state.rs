@@ -32,11 +32,14 @@ pub struct Parts {
     pub policies: Policies,
     /// True once the house is to stop: answers without an end of their own end then.
     pub stopping: watch::Receiver<bool>,
-    /// What `/readyz` asks beside the store: a sentence if this process cannot serve.
-    pub health: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// What `/readyz` asks beside the store.
+    pub health: HealthCheck,
     /// Renders what `/metrics` answers.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
+
+/// A sentence if this process cannot serve, else one for each thing that is worth knowing.
+pub type HealthCheck = Arc<dyn Fn() -> Result<Vec<String>, String> + Send + Sync>;
 
 /// What an operator may choose about this floor.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +57,7 @@ pub(crate) struct Shared {
     pub(crate) stopping: watch::Receiver<bool>,
     /// Of those who follow a page live.
     pub(crate) seats: Arc<Seats>,
-    pub(crate) health: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    pub(crate) health: HealthCheck,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) meters: Meters,
     pub(crate) callers: Callers,

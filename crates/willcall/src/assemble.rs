@@ -130,7 +130,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
         dialects,
         policies,
         stopping: stopping.subscribe(),
-        health: Arc::new(move || health.check()),
+        health: Arc::new(move || health.check().map(|()| Vec::new())),
         metrics: Arc::new(move || {
             let mut text = String::new();
             match registry.get() {

@@ -1,8 +1,8 @@
 //! A site over a fresh store in memory, with a clock that is set by hand.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::body::Body;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -101,6 +101,8 @@ pub(crate) struct House {
     pub(crate) store: Arc<dyn Store>,
     /// True unless a test follows a page live: then what is followed ends at once.
     pub(crate) stopping: watch::Sender<bool>,
+    /// What the house is told of its own health.
+    pub(crate) health: Arc<Mutex<Result<Vec<String>, String>>>,
     now: Arc<AtomicI64>,
 }
 
@@ -214,6 +216,8 @@ impl House {
         let reading = Arc::clone(&now);
         let clock = Clock::new(move || Timestamp::from_millis(reading.load(Ordering::Relaxed)));
         let dialects = dialects::all(options);
+        let health = Arc::new(Mutex::new(Ok(Vec::new())));
+        let told = Arc::clone(&health);
         let mut dice = Dice::seeded([7; 32]);
         let stopping = watch::Sender::new(true);
         let declared = dialects
@@ -231,7 +235,7 @@ impl House {
             policies: dialects.policies(),
             dialects,
             stopping: stopping.subscribe(),
-            health: Arc::new(|| Ok(())),
+            health: Arc::new(move || told.lock().unwrap().clone()),
             metrics: Arc::new(|| "# EOF\n".to_owned()),
         };
         let site = crate::build(parts, registry);
@@ -239,6 +243,7 @@ impl House {
             site,
             store,
             stopping,
+            health,
             now,
         }
     }

@@ -476,6 +476,14 @@ async fn health_is_told_in_plain_text() {
         assert_eq!(answer.header("allow"), Some("GET,HEAD"));
         assert_eq!(answer.header("content-length"), Some("0"));
     }
+    let notes = ["This is so.".to_owned(), "That is so.".to_owned()];
+    *house.health.lock().unwrap() = Ok(notes.into());
+    let ready = house.ask(bare("/readyz")).await;
+    assert_eq!(ready.told(), (200, "ok\nThis is so.\nThat is so.\n"));
+    *house.health.lock().unwrap() = Err("Nothing works.".to_owned());
+    let ready = house.ask(bare("/readyz")).await;
+    assert_eq!(ready.told(), (503, "Nothing works.\n"));
+    *house.health.lock().unwrap() = Ok(vec![]);
     house.store.close().await.unwrap();
     let answer = house.ask(bare("/readyz")).await;
     assert_eq!(answer.status, 503);

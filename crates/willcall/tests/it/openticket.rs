@@ -102,7 +102,7 @@ impl World {
             policies: dialects.policies(),
             dialects,
             stopping: tokio::sync::watch::channel(false).1,
-            health: Arc::new(|| Ok(())),
+            health: Arc::new(|| Ok(Vec::new())),
             metrics: Arc::new(String::new),
         };
         Self {
