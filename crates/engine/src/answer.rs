@@ -12,7 +12,8 @@ use model::limits::{self, ANSWER_OWN_BYTES};
 use model::webhook::Headers;
 
 use self::chunks::{Chunks, Found};
-use self::head::{Framing, Head, garbled};
+pub(crate) use self::head::CUT;
+use self::head::{Damaged, Framing, Head, KeepAlive, Parsed, garbled, is_interim};
 use crate::room::{STEP_BYTES, Taken};
 
 /// Interim answers (1xx) before the final one. Receivers send none or one.
@@ -37,7 +38,10 @@ pub(crate) struct Reading<'a, 'r> {
     /// Status and lines of the latest head: of an interim one until the final one is there.
     latest: Option<(u16, Headers)>,
     keeps: bool,
+    keep_alive: KeepAlive,
     body: Vec<u8>,
+    /// What is wrong behind the status line.
+    note: Option<Box<str>>,
 }
 
 enum Stage {
@@ -54,6 +58,7 @@ pub(crate) struct Read {
     pub(crate) outcome: Outcome,
     /// Whether the line can be used for another exchange, as far as the answer says.
     pub(crate) keeps: bool,
+    pub(crate) keep_alive: KeepAlive,
 }
 
 impl<'a, 'r> Reading<'a, 'r> {
@@ -68,7 +73,9 @@ impl<'a, 'r> Reading<'a, 'r> {
             interim: 0,
             latest: None,
             keeps: false,
+            keep_alive: KeepAlive::default(),
             body: Vec::new(),
+            note: None,
         }
     }
 }
@@ -112,27 +119,44 @@ impl Reading<'_, '_> {
 
     /// The connection has ended: by itself, or with a failure.
     pub(crate) fn end(&mut self, failure: Option<Failure>) -> Outcome {
-        match self.stage {
+        let why = |what: &str| match &failure {
+            Some(failure) if !failure.detail.is_empty() => format!("{what}: {}", failure.detail),
+            Some(_) | None => what.to_owned(),
+        };
+        match &self.stage {
             Stage::Head => {}
             Stage::ToTheEnd if failure.is_none() => return self.answered(BodyEnd::Whole),
-            Stage::Length(_) | Stage::Chunked(_) | Stage::ToTheEnd => {
-                return self.answered(BodyEnd::Broken);
+            Stage::Length(left) => {
+                let what = format!("the connection ended {left} bytes before the end of its body");
+                return self.noted(why(&what), BodyEnd::Broken);
+            }
+            Stage::Chunked(_) | Stage::ToTheEnd => {
+                let note = why("the connection ended within its body");
+                return self.noted(note, BodyEnd::Broken);
             }
         }
+        let (well, note) = (
+            failure.is_none(),
+            why("the connection ended within its head"),
+        );
         let failure = failure.unwrap_or_else(|| {
-            let detail = match self.heard {
+            let is_within = !self.held.is_empty() || (self.heard && self.latest.is_none());
+            let detail = match is_within {
                 true => "it broke off within the head of the answer",
                 false => "",
             };
             Failure::new(FailureKind::Closed, detail)
         });
-        self.headless(failure, BodyEnd::Broken)
+        self.cut_off(failure, well, &note, BodyEnd::Broken)
     }
 
     /// The time is over.
     pub(crate) fn time_up(&mut self, missed: Failure) -> Outcome {
         match self.stage {
-            Stage::Head => self.headless(missed, BodyEnd::TimeUp),
+            Stage::Head => {
+                let note = "its head did not end within the time limit";
+                self.cut_off(missed, false, note, BodyEnd::TimeUp)
+            }
             Stage::Length(_) | Stage::Chunked(_) | Stage::ToTheEnd => {
                 self.answered(BodyEnd::TimeUp)
             }
@@ -143,13 +167,13 @@ impl Reading<'_, '_> {
         loop {
             bytes = self.skip_blank_lines(bytes);
             match head::parse(bytes, self.head_bytes_max()) {
-                Ok(None) => {
+                Parsed::More => {
                     self.hold(bytes);
                     return None;
                 }
-                Ok(Some((head, length))) => {
+                Parsed::Whole(head, length) => {
                     let rest = bytes.get(length..).unwrap_or_default();
-                    if !matches!(head.status, 100 | 102..=199) {
+                    if !is_interim(head.status) {
                         return self.begin_body(head, rest);
                     }
                     self.interim += 1;
@@ -165,7 +189,12 @@ impl Reading<'_, '_> {
                     self.skipped = 0;
                     bytes = rest;
                 }
-                Err(failure) => return Some(Read::last(self.headless(failure, BodyEnd::Broken))),
+                Parsed::Damaged(damaged) => {
+                    return Some(Read::last(self.damaged(damaged, BodyEnd::Broken)));
+                }
+                Parsed::Garbled(failure) => {
+                    return Some(Read::last(self.headless(failure, BodyEnd::Broken)));
+                }
             }
         }
     }
@@ -199,6 +228,7 @@ impl Reading<'_, '_> {
     fn begin_body(&mut self, head: Head, bytes: &[u8]) -> Option<Read> {
         self.latest = Some((head.status, head.headers));
         self.keeps = head.keeps;
+        self.keep_alive = head.keep_alive;
         self.stage = match head.framing {
             Framing::Length(0) => return Some(self.whole(bytes)),
             Framing::Length(length) => Stage::Length(length),
@@ -223,7 +253,10 @@ impl Reading<'_, '_> {
                     Found::Data(data) => (data, false),
                     Found::Nothing => return None,
                     Found::End => return Some(self.whole(bytes)),
-                    Found::Garbled => return Some(Read::last(self.answered(BodyEnd::Broken))),
+                    Found::Garbled(wrong) => {
+                        let note = format!("in its body {wrong}");
+                        return Some(Read::last(self.noted(note, BodyEnd::Broken)));
+                    }
                 },
                 Stage::ToTheEnd => (std::mem::take(&mut bytes), false),
             };
@@ -273,7 +306,8 @@ impl Reading<'_, '_> {
             Some(status @ 200..) => {
                 self.held = Vec::new();
                 self.latest = Some((status, Headers::default()));
-                Read::last(self.answered(BodyEnd::Cut))
+                let note = "there was no room for its long head".to_owned();
+                Read::last(self.noted(note, BodyEnd::Cut))
             }
             Some(_) | None => Read::last(self.headless(long_interim(), BodyEnd::Broken)),
         }
@@ -284,6 +318,7 @@ impl Reading<'_, '_> {
         Read {
             outcome: self.answered(BodyEnd::Whole),
             keeps: self.keeps && behind.is_empty(),
+            keep_alive: self.keep_alive,
         }
     }
 
@@ -296,19 +331,52 @@ impl Reading<'_, '_> {
             headers,
             body: body.into(),
             body_end,
+            note: self.note.take(),
         })
+    }
+
+    /// The same, with what is wrong behind the status line.
+    fn noted(&mut self, note: String, body_end: BodyEnd) -> Outcome {
+        self.note = Some(note.into());
+        self.answered(body_end)
+    }
+
+    /// Its status line was there, and no more of it is read.
+    fn damaged(&mut self, damaged: Damaged, body_end: BodyEnd) -> Outcome {
+        self.latest = Some((damaged.status, damaged.headers));
+        self.noted(damaged.note, body_end)
+    }
+
+    /// The rest of the head does not come.
+    fn cut_off(&mut self, failure: Failure, well: bool, note: &str, end: BodyEnd) -> Outcome {
+        let held = std::mem::take(&mut self.held);
+        // The last of it may not have been looked at.
+        let (parsed, end) = match head::parse(&held, self.head_bytes_max()) {
+            Parsed::More => (head::cut_off(&held, well, note), end),
+            found @ (Parsed::Whole(..) | Parsed::Damaged(_) | Parsed::Garbled(_)) => {
+                (found, BodyEnd::Broken)
+            }
+        };
+        match parsed {
+            Parsed::Damaged(damaged) => self.damaged(damaged, end),
+            Parsed::Garbled(garbled) => self.headless(garbled, end),
+            Parsed::More | Parsed::Whole(..) => self.headless(failure, end),
+        }
     }
 
     /// There is no final head. A status below 200 promises one; if none follows, it is all the
     /// answer there was, and what follows instead is a body that should not be.
     fn headless(&mut self, failure: Failure, body_end: BodyEnd) -> Outcome {
-        if self.latest.is_some() {
-            return self.answered(body_end);
+        match self.latest {
+            Some(_) => {
+                let note = match &*failure.detail {
+                    "" => "no other answer followed".to_owned(),
+                    detail => format!("no other answer followed: {detail}"),
+                };
+                self.noted(note, body_end)
+            }
+            None => Outcome::Failed(failure),
         }
-        // The last of it may not have been looked at.
-        let held = std::mem::take(&mut self.held);
-        let garbled = head::parse(&held, self.head_bytes_max()).err();
-        Outcome::Failed(garbled.unwrap_or(failure))
     }
 }
 
@@ -318,6 +386,7 @@ impl Read {
         Self {
             outcome,
             keeps: false,
+            keep_alive: KeepAlive::default(),
         }
     }
 }

@@ -173,7 +173,7 @@ impl Course<'_, '_> {
             let read = ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut buffer));
             let bytes = buffer.filled();
             if read.is_ok() && !bytes.is_empty() {
-                if let Some(Read { outcome, keeps }) = self.reading.take(bytes) {
+                if let Some(Read { outcome, keeps, .. }) = self.reading.take(bytes) {
                     return Poll::Ready(Exchange {
                         outcome,
                         unsent: false,

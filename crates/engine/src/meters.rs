@@ -313,6 +313,7 @@ mod tests {
                 headers: Headers::default(),
                 body: Bytes::new(),
                 body_end: BodyEnd::Whole,
+                note: None,
             })
         });
         assert_eq!(answers.each_ref().map(class), ANSWERS);

@@ -26,6 +26,7 @@ use model::time::Timestamp;
 use model::webhook::Headers;
 
 use self::lines::{Lines, title_case};
+use crate::answer::CUT;
 use crate::dial::Place;
 
 /// A body up to this size is copied behind its head, so that both go out as one piece; a longer
@@ -149,10 +150,31 @@ impl Prepared {
             Outcome::Answered(answer) if !self.secrets.is_empty() => Outcome::Answered(Answer {
                 headers: Headers(self.blanked(answer.headers.0)),
                 body: self.blanked(answer.body),
+                note: answer.note.map(|note| self.blanked_note(&note)),
                 ..answer
             }),
             outcome @ (Outcome::Answered(_) | Outcome::Failed(_)) => outcome,
         }
+    }
+
+    /// A note may show the beginning of a line, which may end within a secret.
+    fn blanked_note(&self, note: &str) -> Box<str> {
+        let mut blanked = note.to_owned();
+        for secret in &self.secrets {
+            blanked = blanked.replace(secret.as_str(), "***");
+            let ends = secret.char_indices().map(|(end, _)| end).rev();
+            for begin in ends
+                .filter_map(|end| secret.get(..end))
+                .filter(|b| !b.is_empty())
+            {
+                let (cut, shown) = (format!("{begin}{CUT}"), format!("***{CUT}"));
+                if blanked.contains(&cut) {
+                    blanked = blanked.replace(&cut, &shown);
+                    break;
+                }
+            }
+        }
+        blanked.into()
     }
 
     fn blanked(&self, bytes: Bytes) -> Bytes {

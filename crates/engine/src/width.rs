@@ -227,6 +227,7 @@ mod tests {
                 headers: Headers::default(),
                 body: Bytes::new(),
                 body_end: BodyEnd::Whole,
+                note: None,
             })
         };
         for (status, felt) in [

@@ -40,6 +40,8 @@ pub struct Answer {
     /// At most `limits::RESPONSE_BODY_BYTES_MAX`.
     pub body: Bytes,
     pub body_end: BodyEnd,
+    /// What was wrong behind the status line, if anything was.
+    pub note: Option<Box<str>>,
 }
 
 /// How the reading of an answer's body ended. It never turns success into failure.
@@ -92,7 +94,10 @@ impl Outcome {
     /// What came back, or the words for why nothing did.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Answered(answer) => answer.headers.0.len() + answer.body.len(),
+            Self::Answered(answer) => {
+                let note = answer.note.as_ref().map_or(0, |note| note.len());
+                answer.headers.0.len() + answer.body.len() + note
+            }
             Self::Failed(failure) => failure.detail.len(),
         }
     }
@@ -127,13 +132,14 @@ impl Answer {
             410 => "the receiver says that it is gone for good",
             _ => "failed: only 200 to 299 count as received",
         };
-        let end = match self.body_end {
-            BodyEnd::Whole => "",
-            BodyEnd::Cut => "; of the answer the first 64 KiB are kept",
-            BodyEnd::Broken => "; the connection broke off within the answer",
-            BodyEnd::TimeUp => "; the answer did not end within the time limit",
+        let end = match (&self.note, self.body_end) {
+            (Some(note), _) => note,
+            (None, BodyEnd::Whole) => return format!("Answered {}, {verdict}.", self.status),
+            (None, BodyEnd::Cut) => "of the answer the first 64 KiB are kept",
+            (None, BodyEnd::Broken) => "the connection broke off within the answer",
+            (None, BodyEnd::TimeUp) => "the answer did not end within the time limit",
         };
-        format!("Answered {}, {verdict}{end}.", self.status)
+        format!("Answered {}, {verdict}; {end}.", self.status)
     }
 }
 
@@ -236,6 +242,7 @@ mod tests {
             headers,
             body,
             body_end,
+            note: None,
         })
     }
 
@@ -260,6 +267,18 @@ mod tests {
         assert_eq!(
             answered(500, BodyEnd::Whole).words(),
             "Answered 500, failed: only 200 to 299 count as received."
+        );
+        let Outcome::Answered(answer) = answered(200, BodyEnd::Broken) else {
+            unreachable!()
+        };
+        let note = "line 3 of its head has no colon";
+        assert_eq!(
+            Outcome::Answered(Answer {
+                note: Some(note.into()),
+                ..answer
+            })
+            .words(),
+            "Answered 200, delivered; line 3 of its head has no colon."
         );
         let failure = Failure::new(FailureKind::Connect, "connection refused");
         assert_eq!(

@@ -85,6 +85,7 @@ mod tests {
             headers: Headers::from_pairs([("retry-after", value.as_bytes())]),
             body: Bytes::new(),
             body_end: BodyEnd::Whole,
+            note: None,
         });
         // 1994-11-06T08:49:00Z
         wait_ms(&outcome, Timestamp::from_millis(784_111_740_000), HOUR)

@@ -54,8 +54,8 @@ pub(crate) enum Found<'a> {
     /// All of them were taken, and more must come.
     Nothing,
     End,
-    /// This is no chunk, or something has no end.
-    Garbled,
+    /// This is no chunk, or something has no end; in words.
+    Garbled(&'static str),
 }
 
 impl Chunks {
@@ -84,7 +84,7 @@ impl Chunks {
             *bytes = rest;
             match self.step(*byte) {
                 Some(at) => self.at = at,
-                None => return Found::Garbled,
+                None => return Found::Garbled(self.wrong()),
             }
         }
     }
@@ -136,6 +136,23 @@ impl Chunks {
                 | At::End,
                 _,
             ) => None,
+        }
+    }
+
+    /// What is wrong where a byte may not be.
+    fn wrong(&self) -> &'static str {
+        match self.at {
+            At::Size => "the size of a chunk is not a hexadecimal number",
+            At::Blanks | At::Extension | At::SizeLf => {
+                "what stands behind the size of a chunk does not end as it should"
+            }
+            At::Data | At::DataCr | At::DataLf => "a chunk is longer than its size says",
+            At::Trailer
+            | At::TrailerName
+            | At::TrailerValue
+            | At::TrailerLf
+            | At::EndLf
+            | At::End => "what stands behind the chunks is no header line, or too long",
         }
     }
 

@@ -1,7 +1,9 @@
 //! Head: what an answer begins with, from the status line to the blank line.
 //!
-//! Plain functions over bytes. What is found does not depend on what follows the head, and a head
-//! within its bounds is either whole, not yet whole, or garbled.
+//! Plain functions over bytes. What is found does not depend on what follows the head. A head that
+//! follows the rules is read by `httparse`; with any other `sloppy.rs` says what can be made of it.
+
+mod sloppy;
 
 use std::mem::MaybeUninit;
 
@@ -9,6 +11,9 @@ use httparse::{Header, ParserConfig, Response, Status};
 use model::attempt::{Failure, FailureKind};
 use model::limits;
 use model::webhook::Headers;
+
+use self::sloppy::StatusLine;
+pub(crate) use self::sloppy::{CUT, is_interim};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -18,6 +23,14 @@ pub(crate) struct Head {
     pub(crate) framing: Framing,
     /// Whether the receiver will take another request on this line.
     pub(crate) keeps: bool,
+    pub(crate) keep_alive: KeepAlive,
+}
+
+/// For how long a receiver keeps an idle line and for how many requests, as far as it says.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeepAlive {
+    pub(crate) timeout_s: Option<u32>,
+    pub(crate) requests_max: Option<u32>,
 }
 
 /// Where the body ends (RFC 9112, section 6.3).
@@ -37,6 +50,7 @@ struct Told {
     chunked: Option<bool>,
     close: bool,
     keep_alive: bool,
+    keep_alive_told: KeepAlive,
     /// Bytes of all lines as they are kept.
     bytes: usize,
 }
@@ -50,61 +64,91 @@ enum Length {
     NotANumber,
 }
 
-/// The head at the beginning of `bytes` and its length, or nothing while more of it must come. It
-/// may have `most` bytes.
-pub(crate) fn parse(bytes: &[u8], most: usize) -> Result<Option<(Head, usize)>, Failure> {
+/// What the beginning of some bytes is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Parsed {
+    /// The beginning of a head; more of it must come.
+    More,
+    /// A head of so many bytes.
+    Whole(Head, usize),
+    Damaged(Damaged),
+    /// It does not begin with a status line.
+    Garbled(Failure),
+}
+
+/// A head with a valid status line, behind which something is wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Damaged {
+    pub(crate) status: u16,
+    /// The lines before what is wrong.
+    pub(crate) headers: Headers,
+    /// What is wrong, in words.
+    pub(crate) note: String,
+}
+
+/// The head at the beginning of `bytes`. It may have `most` bytes.
+pub(crate) fn parse(bytes: &[u8], most: usize) -> Parsed {
     let within = bytes.get(..most).unwrap_or(bytes);
+    let is_long = within.len() >= most;
     let mut lines = [const { MaybeUninit::uninit() }; limits::RESPONSE_HEADERS_MAX];
     let mut response = Response::new(&mut []);
     let config = ParserConfig::default();
     match config.parse_response_with_uninit_headers(&mut response, within, &mut lines) {
-        Ok(Status::Complete(length)) => {
+        Ok(Status::Complete(length)) if response.code.is_some_and(|status| status >= 100) => {
             let status = response.code.unwrap_or_default();
-            let head = judge(status, response.version == Some(1), response.headers)?;
-            Ok(Some((head, length)))
+            match judge(status, response.version == Some(1), response.headers) {
+                Ok(head) => Parsed::Whole(head, length),
+                Err(damaged) => Parsed::Damaged(damaged),
+            }
         }
-        Ok(Status::Partial) if within.len() >= most => {
-            let kib = limits::RESPONSE_HEAD_BYTES_MAX / 1024;
-            Err(garbled(format!("its head is longer than {kib} KiB")))
-        }
-        Ok(Status::Partial) => Ok(None),
-        Err(error) => Err(garbled(words(error))),
+        Ok(Status::Partial) if !is_long => Parsed::More,
+        Ok(_) | Err(_) => sloppy::parse(within, is_long),
     }
+}
+
+/// What a head is that is not whole and whose rest does not come: the connection has ended `well`,
+/// or what the note says.
+pub(crate) fn cut_off(bytes: &[u8], well: bool, note: &str) -> Parsed {
+    sloppy::cut_off(bytes, well, note)
 }
 
 /// The status of an answer whose head begins with `bytes`, whatever of it is still to come.
 pub(crate) fn status(bytes: &[u8]) -> Option<u16> {
-    let mut response = Response::new(&mut []);
-    // It fails at the first line behind the status, and has that by then.
-    response.parse(bytes).ok();
-    response.code
+    match sloppy::status_line(bytes) {
+        StatusLine::Whole { status, .. } => Some(status),
+        StatusLine::Begun(_) | StatusLine::Not(_) => None,
+    }
 }
 
 pub(crate) fn garbled(detail: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Garbled, detail)
 }
 
-fn judge(status: u16, is_1_1: bool, lines: &[Header<'_>]) -> Result<Head, Failure> {
-    if status < 100 {
-        return Err(garbled(format!("{status:03} is no status")));
-    }
+fn judge(status: u16, is_1_1: bool, lines: &[Header<'_>]) -> Result<Head, Damaged> {
     let mut told = Told::default();
     for line in lines {
         told.take(line);
     }
+    let damaged = |note: String| Damaged {
+        status,
+        headers: kept(lines, told.bytes),
+        note,
+    };
     let framing = match (status, told.chunked, told.length) {
         (100..=199 | 204 | 304, _, _) => Framing::Length(0),
         (_, Some(_), _) if !is_1_1 => {
-            return Err(garbled("HTTP/1.0 has no Transfer-Encoding"));
+            let note = "it is of HTTP/1.0 and has a Transfer-Encoding, which that version does not \
+                        know, so where its body ends was not to be known";
+            return Err(damaged(note.to_owned()));
         }
         (_, Some(true), _) => Framing::Chunked,
         (_, Some(false), _) | (_, None, Length::Untold) => Framing::ToTheEnd,
         (_, None, Length::Is(bytes)) => Framing::Length(bytes),
         (_, None, Length::Contradicts) => {
-            return Err(garbled("it says more than one Content-Length"));
+            return Err(damaged(lengths(lines, "says another length than before")));
         }
         (_, None, Length::NotANumber) => {
-            return Err(garbled("its Content-Length is not a number"));
+            return Err(damaged(lengths(lines, "has no number as its length")));
         }
     };
     // Who says both may be understood in two ways, so nothing more is read from that line.
@@ -116,6 +160,7 @@ fn judge(status: u16, is_1_1: bool, lines: &[Header<'_>]) -> Result<Head, Failur
         framing,
         // What comes after a switch of protocols is not HTTP.
         keeps: keeps && !ambiguous && status != 101 && framing != Framing::ToTheEnd,
+        keep_alive: told.keep_alive_told,
     })
 }
 
@@ -130,6 +175,7 @@ impl Told {
                     self.keep_alive |= word.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
+            10 if name.eq_ignore_ascii_case("keep-alive") => self.keep_alive_told.take(value),
             14 if name.eq_ignore_ascii_case("content-length") => {
                 for word in words_of(value) {
                     self.length = self.length.and(number(word));
@@ -140,6 +186,27 @@ impl Told {
                 self.chunked = Some(last.eq_ignore_ascii_case(b"chunked"));
             }
             _ => {}
+        }
+    }
+}
+
+impl KeepAlive {
+    /// Takes `timeout=5, max=100`.
+    fn take(&mut self, value: &[u8]) {
+        for word in value.split(|byte| matches!(byte, b',' | b';')) {
+            let mut parts = word.splitn(2, |byte| *byte == b'=').map(<[u8]>::trim_ascii);
+            let (name, value) = (parts.next(), parts.next());
+            let digits = value.map(|value| {
+                let end = value.iter().position(|byte| !byte.is_ascii_digit());
+                value.get(..end.unwrap_or(value.len())).unwrap_or_default()
+            });
+            let number = digits.and_then(number);
+            let number = number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+            match name {
+                Some(b"timeout") => self.timeout_s = number.or(self.timeout_s),
+                Some(b"max") => self.requests_max = number.or(self.requests_max),
+                _ => {}
+            }
         }
     }
 }
@@ -188,20 +255,28 @@ fn kept(lines: &[Header<'_>], bytes: usize) -> Headers {
     Headers(block.into())
 }
 
-fn words(error: httparse::Error) -> &'static str {
-    match error {
-        httparse::Error::Version => "it does not begin with HTTP/1.1 or HTTP/1.0",
-        httparse::Error::Status => "its status line is not one",
-        httparse::Error::HeaderName => {
-            "a header line has no colon, or a name with a character that no name may have"
+/// Which line of a length is wrong, and how.
+fn lengths(lines: &[Header<'_>], wrong: &str) -> String {
+    let mut length = Length::default();
+    let mut bad = None;
+    for (index, line) in lines.iter().enumerate() {
+        if bad.is_none() && line.name.eq_ignore_ascii_case("content-length") {
+            for word in words_of(line.value) {
+                length = length.and(number(word));
+            }
+            if !matches!(length, Length::Untold | Length::Is(_)) {
+                bad = Some((index, line));
+            }
         }
-        httparse::Error::HeaderValue => "a header line has a character that none may have",
-        httparse::Error::NewLine | httparse::Error::Token => "a line of its head has no proper end",
-        httparse::Error::TooManyHeaders => "it has more than 100 header lines",
+    }
+    match bad {
+        Some((index, line)) => {
+            let shown = [line.name.as_bytes(), b": ", line.value].concat();
+            sloppy::note(index + 2, &shown, wrong)
+        }
+        None => format!("a line of its head {wrong}"),
     }
 }
-
-const _: () = assert!(limits::RESPONSE_HEADERS_MAX == 100);
 
 #[cfg(test)]
 mod tests;

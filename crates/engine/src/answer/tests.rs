@@ -66,6 +66,14 @@ fn answered(read: &Read) -> (u16, &[u8], BodyEnd) {
     }
 }
 
+/// What is said to be wrong behind the status line.
+fn note(read: &Read) -> &str {
+    match &read.outcome {
+        Outcome::Answered(answer) => answer.note.as_deref().unwrap_or_default(),
+        Outcome::Failed(failure) => panic!("{failure:?}"),
+    }
+}
+
 fn failed(read: &Read) -> (FailureKind, &str) {
     match &read.outcome {
         Outcome::Failed(failure) => (failure.kind, &failure.detail),
@@ -128,41 +136,125 @@ fn an_answer_that_ends_anywhere_before_its_end_has_its_status_or_none() {
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_owned(),
         format!("{CHUNKED}5;x\r\nhello\r\n0\r\nT: t\r\n\r\n"),
     ] {
-        let head = text.find("\r\n\r\n").unwrap() + 4;
+        let status = "HTTP/1.1 200".len();
+        let status_line = text.find('\n').unwrap() + 1;
         for end in 0..text.len() {
             let cut = &text[..end];
-            if end >= head {
-                for (then, end) in [
-                    (Then::Closed, BodyEnd::Broken),
-                    (Then::Reset, BodyEnd::Broken),
-                    (Then::TimeUp, BodyEnd::TimeUp),
-                ] {
-                    let found = read(cut, then);
-                    assert_eq!(
-                        (answered(&found).0, answered(&found).2),
-                        (200, end),
-                        "{cut:?}"
-                    );
+            for (then, body_end, from) in [
+                (Then::Closed, BodyEnd::Broken, status),
+                (Then::Reset, BodyEnd::Broken, status_line),
+                (Then::TimeUp, BodyEnd::TimeUp, status_line),
+            ] {
+                let found = read(cut, then);
+                if end >= from {
+                    let (status, _, found_end) = answered(&found);
+                    assert_eq!((status, found_end), (200, body_end), "{cut:?}");
+                    assert!(!found.keeps);
+                    continue;
                 }
-                continue;
+                let expected = match then {
+                    Then::Closed if end == 0 => (FailureKind::Closed, ""),
+                    Then::Closed => (
+                        FailureKind::Closed,
+                        "it broke off within the head of the answer",
+                    ),
+                    Then::Reset => (FailureKind::Closed, "reset"),
+                    Then::TimeUp => (FailureKind::TimeLimit, "late"),
+                };
+                assert_eq!(failed(&found), expected, "{cut:?}");
             }
-            let words = match end {
-                0 => "",
-                _ => "it broke off within the head of the answer",
-            };
-            assert_eq!(
-                failed(&read(cut, Then::Closed)),
-                (FailureKind::Closed, words)
-            );
-            assert_eq!(
-                failed(&read(cut, Then::Reset)),
-                (FailureKind::Closed, "reset")
-            );
-            assert_eq!(
-                failed(&read(cut, Then::TimeUp)),
-                (FailureKind::TimeLimit, "late")
-            );
         }
+    }
+}
+
+#[test]
+fn how_an_answer_ended_before_its_end_is_said() {
+    const LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc";
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Le";
+    for (text, then, expected) in [
+        (HEAD, Then::Closed, "the connection ended within its head"),
+        (
+            HEAD,
+            Then::Reset,
+            "the connection ended within its head: reset",
+        ),
+        (
+            HEAD,
+            Then::TimeUp,
+            "its head did not end within the time limit",
+        ),
+        (
+            LENGTH,
+            Then::Closed,
+            "the connection ended 6 bytes before the end of its body",
+        ),
+        (
+            LENGTH,
+            Then::Reset,
+            "the connection ended 6 bytes before the end of its body: reset",
+        ),
+        (LENGTH, Then::TimeUp, ""),
+        (
+            "HTTP/1.1 200 OK\r\n\r\nabc",
+            Then::Reset,
+            "the connection ended within its body: reset",
+        ),
+        (
+            CHUNKED,
+            Then::Closed,
+            "the connection ended within its body",
+        ),
+        (
+            "HTTP/1.1 102 X\r\n\r\n",
+            Then::Closed,
+            "no other answer followed",
+        ),
+        (
+            "HTTP/1.1 102 X\r\n\r\n<html>",
+            Then::Closed,
+            "no other answer followed: it does not begin with HTTP/1.1 or HTTP/1.0",
+        ),
+    ] {
+        assert_eq!(note(&read(text, then)), expected, "{text:?} {then:?}");
+    }
+}
+
+#[test]
+fn a_head_that_is_wrong_behind_its_status_line_ends_reading_with_that_status() {
+    for status in [204, 299, 410, 503] {
+        for lines in [
+            "A: b\r\n c\r\n",
+            "no colon\r\n",
+            "A : b\r\n",
+            ": b\r\n",
+            "A: \0\r\n",
+            "A: b\rc\r\n",
+        ] {
+            let text =
+                format!("HTTP/1.1 {status} X\r\nB: 1\r\n{lines}Content-Length: 4\r\n\r\nbody");
+            let found = read(&text, Then::TimeUp);
+            assert_eq!(answered(&found), (status, &b""[..], BodyEnd::Broken));
+            assert!(
+                note(&found).contains("so no more of it was read"),
+                "{lines:?}"
+            );
+            assert!(!found.keeps);
+            let Outcome::Answered(answer) = &found.outcome else {
+                unreachable!()
+            };
+            assert_eq!(answer.headers.get("b"), Some(&b"1"[..]));
+        }
+    }
+}
+
+#[test]
+fn the_final_answer_counts_however_sloppy_the_interim_ones_are() {
+    for lines in ["no colon\r\n", "A: b\r\n c\r\n", "A: \0\r\n"] {
+        let text =
+            format!("HTTP/1.1 103 X\r\n{lines}\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let found = read(&text, Then::TimeUp);
+        assert_eq!(answered(&found), (200, &b"ok"[..], BodyEnd::Whole));
+        assert!(found.keeps);
     }
 }
 
@@ -217,18 +309,31 @@ fn a_body_is_cut_where_no_more_of_it_is_kept() {
 
 #[test]
 fn chunks_that_are_none_break_a_body_and_leave_its_status() {
-    for body in [
-        "zz\r\n",
-        "-1\r\n",
-        "5\r\nhelloX",
-        "10000000000000000\r\n",
-        "1\nx",
+    const SIZE: &str = "in its body the size of a chunk is not a hexadecimal number";
+    for (body, wrong) in [
+        ("zz\r\n", SIZE),
+        ("-1\r\n", SIZE),
+        ("10000000000000000\r\n", SIZE),
+        ("1\nx", SIZE),
+        (
+            "5\r\nhelloX",
+            "in its body a chunk is longer than its size says",
+        ),
+        (
+            "5;x\n",
+            "in its body what stands behind the size of a chunk does not end as it should",
+        ),
+        (
+            "0\r\n: t\r\n",
+            "in its body what stands behind the chunks is no header line, or too long",
+        ),
     ] {
         let found = read(format!("{CHUNKED}{body}"), Then::TimeUp);
         assert_eq!(
             (answered(&found).0, answered(&found).2),
             (200, BodyEnd::Broken)
         );
+        assert_eq!(note(&found), wrong);
         assert!(!found.keeps);
     }
 }
@@ -358,7 +463,7 @@ fn a_head_that_is_there_counts_though_what_comes_with_its_end_has_no_room() {
     assert_eq!(answer.headers.get("retry-after"), Some(&b"120"[..]));
     let garbled = format!("HTTP/1.1 200 X\r\nA: {}\r\nno colon\r\n", "y".repeat(7_000));
     let found = in_any_pieces(&(garbled + &"x".repeat(9_000)));
-    assert!(failed(&found).1.contains("no colon"));
+    assert!(note(&found).contains("no colon"));
 }
 
 #[test]
@@ -444,15 +549,16 @@ fn what_has_no_end_is_held_within_bounds() {
 }
 
 #[test]
-fn something_wrong_in_a_long_head_is_found_before_the_time_is_up() {
+fn something_wrong_in_a_long_head_is_found_when_its_line_has_ended() {
     let text = format!(
-        "HTTP/1.1 200 OK\r\nA: {}\0{}",
+        "HTTP/1.1 200 OK\r\nA: {}\0{}\n",
         "x".repeat(5_000),
         "y".repeat(10)
     );
     for then in [Then::Closed, Then::TimeUp] {
-        let words = "a header line has a character that none may have";
-        assert_eq!(failed(&read(&text, then)), (FailureKind::Garbled, words));
+        let found = read(&text, then);
+        assert!(note(&found).contains("line 2 of its head has a NUL in it"));
+        assert_eq!(answered(&found), (200, &b""[..], BodyEnd::Broken));
     }
 }
 
@@ -468,6 +574,12 @@ fn pieces_of_answers() -> impl Strategy<Value = Vec<u8>> {
         Just(b"Transfer-Encoding: chunked\r\n".to_vec()),
         Just(b"Connection: close\r\n".to_vec()),
         Just(b"A: b\r\n c\r\n".to_vec()),
+        Just(b"HTTP/1.2  200  OK\r\n".to_vec()),
+        Just(b"HTTP/1.1 410".to_vec()),
+        Just(b"A : b\r\n".to_vec()),
+        Just(b"no colon\r\n".to_vec()),
+        Just(b"Content-Length: x\r\n".to_vec()),
+        Just(b"Connection: keep-alive\r\nKeep-Alive: timeout=5, max=x\r\n".to_vec()),
         Just(b"\r\n".to_vec()),
         Just(b"\n".to_vec()),
         Just(b"\r".to_vec()),

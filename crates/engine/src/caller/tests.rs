@@ -312,7 +312,7 @@ async fn check(rows: Vec<Row>) {
 
 #[rustfmt::skip]
 #[tokio::test(start_paused = true)]
-async fn a_receiver_without_a_whole_head_has_not_answered() {
+async fn a_receiver_without_a_valid_status_line_has_not_answered() {
     let deaf = || script(|stream| async move {
         std::future::pending::<()>().await;
         drop(stream);
@@ -323,8 +323,7 @@ async fn a_receiver_without_a_whole_head_has_not_answered() {
         ("closes at once", script(|stream| async move { drop(stream) }),
             Err(FailureKind::Closed), AT_ONCE),
         ("closes after the request", says(b""), Err(FailureKind::Closed), AT_ONCE),
-        ("closes within the head", says(b"HTTP/1.1 200 OK\r\nX: "),
-            Err(FailureKind::Closed), AT_ONCE),
+        ("closes within the status", says(b"HTTP/1.1 20"), Err(FailureKind::Closed), AT_ONCE),
         ("garbage before the status", says(b"\x16\x03\x01 hello"),
             Err(FailureKind::Garbled), AT_ONCE),
         ("another protocol", says(b"SSH-2.0-OpenSSH_9.6\r\n"),
@@ -332,15 +331,8 @@ async fn a_receiver_without_a_whole_head_has_not_answered() {
         ("a status of four digits", says(b"HTTP/1.1 2000 OK\r\n\r\n"),
             Err(FailureKind::Garbled), AT_ONCE),
         ("a status of 99", says(b"HTTP/1.1 099 X\r\n\r\n"), Err(FailureKind::Garbled), AT_ONCE),
-        ("contradicting lengths",
-            says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+        ("an endless status line", goes_on(b"HTTP/1.1 200 ", &[b'x'; 4096], NO_PAUSE),
             Err(FailureKind::Garbled), AT_ONCE),
-        ("an endless header", goes_on(b"HTTP/1.1 200 OK\r\nX: ", &[b'x'; 4096], NO_PAUSE),
-            Err(FailureKind::Garbled), AT_ONCE),
-        ("endless headers", goes_on(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", NO_PAUSE),
-            Err(FailureKind::Garbled), AT_ONCE),
-        ("a head of one byte a second", goes_on(b"HTTP/1.1 200 OK\r\nX: ", b"x", SECOND),
-            Err(FailureKind::TimeLimit), AT_THE_LIMIT),
         ("a status line of one byte a second", goes_on(b"HTTP/1.1 200 ", b"x", SECOND),
             Err(FailureKind::TimeLimit), AT_THE_LIMIT),
     ]).await;
@@ -370,6 +362,36 @@ async fn strange_statuses_are_answers() {
             says(b"HTTP/1.1 302 X\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n"),
             Ok((302, BodyEnd::Whole)), AT_ONCE),
         ("HTTP/1.0", says(b"HTTP/1.0 200 OK\r\n\r\nbody"), Ok((200, BodyEnd::Whole)), AT_ONCE),
+    ]).await;
+}
+
+#[rustfmt::skip]
+#[tokio::test(start_paused = true)]
+async fn the_status_decides_whatever_the_head_does() {
+    check(vec![
+        ("no colon", says(b"HTTP/1.1 204 X\r\nWarning message\r\n\r\n"),
+            Ok((204, BodyEnd::Broken)), AT_ONCE),
+        ("a folded line that stays", says_and_stays(b"HTTP/1.1 410 X\r\nA: b\r\n c\r\nB: 1\r\n\r\n"),
+            Ok((410, BodyEnd::Broken)), AT_ONCE),
+        ("closes within the head", says(b"HTTP/1.1 200 OK\r\nX: "),
+            Ok((200, BodyEnd::Broken)), AT_ONCE),
+        ("closes after the status line", says(b"HTTP/1.1 200 OK\r\n"),
+            Ok((200, BodyEnd::Broken)), AT_ONCE),
+        ("closes within the reason", says(b"HTTP/1.1 200 O"),
+            Ok((200, BodyEnd::Broken)), AT_ONCE),
+        ("two blanks", says(b"HTTP/1.1  200  OK\r\nContent-Length: 0\r\n\r\n"),
+            Ok((200, BodyEnd::Whole)), AT_ONCE),
+        ("another version", says(b"HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n"),
+            Ok((200, BodyEnd::Whole)), AT_ONCE),
+        ("contradicting lengths",
+            says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+            Ok((200, BodyEnd::Broken)), AT_ONCE),
+        ("an endless header", goes_on(b"HTTP/1.1 200 OK\r\nX: ", &[b'x'; 4096], NO_PAUSE),
+            Ok((200, BodyEnd::Broken)), AT_ONCE),
+        ("endless headers", goes_on(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", NO_PAUSE),
+            Ok((200, BodyEnd::Broken)), AT_ONCE),
+        ("a head of one byte a second", goes_on(b"HTTP/1.1 200 OK\r\nX: ", b"x", SECOND),
+            Ok((200, BodyEnd::TimeUp)), AT_THE_LIMIT),
     ]).await;
 }
 

@@ -179,6 +179,7 @@ fn what_a_webhooks_own_lines_say_is_not_written_down_even_if_it_is_echoed() {
         headers: own(&[("X-Echo", "a nonce-of-20-letters b")]),
         body: Bytes::from_static(b"nonce-of-20-letters"),
         body_end: BodyEnd::Whole,
+        note: None,
     });
     let Outcome::Answered(kept) = prepared.without_secrets(echo) else {
         unreachable!()
@@ -209,6 +210,7 @@ fn credentials_that_a_receiver_echoes_are_blanked() {
             headers: Headers(Bytes::copy_from_slice(headers.as_bytes())),
             body: Bytes::copy_from_slice(body.as_bytes()),
             body_end: BodyEnd::Whole,
+            note: None,
         })
     };
     let webhook = prepared("http://user:p%40ss@a.test/x", &[]);
@@ -223,6 +225,30 @@ fn credentials_that_a_receiver_echoes_are_blanked() {
     assert_eq!(webhook.without_secrets(echoed), shown);
     let plain = answer("x: y\r\n", "nothing to hide");
     assert_eq!(webhook.without_secrets(plain.clone()), plain);
+}
+
+#[test]
+fn a_note_shows_no_credentials_not_even_the_beginning_of_one() {
+    let webhook = prepared("http://user:p%40ssword@a.test/x", &[]);
+    for (note, shown) in [
+        ("(“user:p@ssword: 1”)", "(“***: 1”)"),
+        ("(“A dXNlcjpwQHNzd29yZA==…”)", "(“A ***…”)"),
+        ("(“A dXNlcjpwQHN…”)", "(“A ***…”)"),
+        ("(“A d…”)", "(“A ***…”)"),
+        ("(“A b…”)", "(“A b…”)"),
+    ] {
+        let answer = Outcome::Answered(Answer {
+            status: 200,
+            headers: Headers::default(),
+            body: Bytes::new(),
+            body_end: BodyEnd::Broken,
+            note: Some(note.into()),
+        });
+        let Outcome::Answered(kept) = webhook.without_secrets(answer) else {
+            unreachable!()
+        };
+        assert_eq!(kept.note.as_deref(), Some(shown));
+    }
 }
 
 impl Request {

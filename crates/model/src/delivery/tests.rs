@@ -47,6 +47,7 @@ fn answered(status: u16) -> Outcome {
         headers,
         body,
         body_end,
+        note: None,
     })
 }
 
@@ -57,6 +58,7 @@ fn asking(status: u16, seconds: &str) -> Outcome {
         headers: Headers::from_pairs([("Retry-After", seconds.as_bytes())]),
         body: Bytes::new(),
         body_end: BodyEnd::Whole,
+        note: None,
     })
 }
 

@@ -173,6 +173,7 @@ pub(crate) fn outcome(row: &Row<'_>, at: usize, body: Bytes) -> Result<Outcome, 
         headers: headers(row, at + 3)?,
         body,
         body_end,
+        note: row.get::<_, Option<String>>(at + 2)?.map(Into::into),
     }))
 }
 

@@ -162,7 +162,8 @@ fn settle_first(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
     let received = written
         .answer
         .zip(written.answer_id)
-        .filter(|(answer, _)| is_received && rows::body_end_number(answer.body_end).is_none());
+        .filter(|(answer, _)| is_received && answer.note.is_none())
+        .filter(|(answer, _)| rows::body_end_number(answer.body_end).is_none());
     let Some((answer, answer_id)) = received else {
         return settle_in_time(tx, settlement, &written, FIRST);
     };
@@ -273,6 +274,7 @@ impl<'a> Written<'a> {
             ..
         } = self;
         let detail = failure.map(|failure| failure.detail.as_str());
+        let detail = detail.or_else(|| answer.and_then(|answer| answer.note.as_deref()));
         // Those in an envelope are not written again.
         let headers = answer.filter(|_| self.answer_id.is_none());
         let headers = headers.and_then(|answer| rows::blob(&answer.headers.0));

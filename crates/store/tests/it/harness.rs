@@ -132,6 +132,7 @@ pub(crate) fn answered(status: u16) -> Outcome {
         headers: headers("Server", "s"),
         body: Bytes::from_static(b"ok"),
         body_end: BodyEnd::Whole,
+        note: None,
     })
 }
 

@@ -41,6 +41,7 @@ fn what_is_received_at_once_stands_as_any_other_delivery_that_was_received() {
             headers: Headers(Bytes::from_static(b"A: b\r\n")),
             body: Bytes::from_static(b"thanks"),
             body_end,
+            note: None,
         })
     };
     // Lines that are met for the first time stay with their attempt, and so each is written
@@ -110,6 +111,7 @@ fn every_outcome_is_read_as_it_was_written() {
             headers: Headers(Bytes::from_static(b"A: \xff\x00\r\n")),
             body: Bytes::from_static(body),
             body_end,
+            note: None,
         })
     };
     let failures = FailureKind::ALL.map(failed);
@@ -119,8 +121,19 @@ fn every_outcome_is_read_as_it_was_written() {
         headers: Headers::default(),
         body: Bytes::new(),
         body_end: BodyEnd::Whole,
+        note: None,
+    });
+    let noted = [BodyEnd::Whole, BodyEnd::Broken].map(|body_end| {
+        Outcome::Answered(Answer {
+            status: 204,
+            headers: Headers::default(),
+            body: Bytes::new(),
+            body_end,
+            note: Some("line 2 of its head has no colon".into()),
+        })
     });
     let outcomes = failures.into_iter().chain(answers).chain([bare]);
+    let outcomes = outcomes.chain(noted);
     for (number, outcome) in (1..).zip(outcomes) {
         let id = delivery_id(given.notified(&number.to_string(), number), webhook);
         let exhausted = ended(State::Exhausted);
@@ -142,6 +155,27 @@ fn every_outcome_is_read_as_it_was_written() {
 }
 
 #[test]
+fn what_was_wrong_with_an_answer_is_kept_also_where_it_was_delivered_at_once() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let outcome = Outcome::Answered(Answer {
+        status: 204,
+        headers: Headers::default(),
+        body: Bytes::new(),
+        body_end: BodyEnd::Whole,
+        note: Some("line 2 of its head has no colon".into()),
+    });
+    let id = delivery_id(given.notified("1", 1), webhook);
+    given.settle(settlement(id, 1, outcome.clone(), ended(State::Delivered)));
+    let story = given.story(id);
+    assert_eq!(story.attempts[0].attempt.outcome, outcome);
+    assert_eq!(
+        story.attempts[0].attempt.outcome.words(),
+        "Answered 204, delivered; line 2 of its head has no colon."
+    );
+}
+
+#[test]
 fn of_long_answers_as_many_are_shown_as_have_room_and_always_the_latest() {
     let given = Given::new();
     let webhook = given.paid_webhook();
@@ -152,6 +186,7 @@ fn of_long_answers_as_many_are_shown_as_have_room_and_always_the_latest() {
             headers: Headers(Bytes::from(vec![b'h'; bytes])),
             body: Bytes::from(vec![b'b'; bytes]),
             body_end: BodyEnd::Whole,
+            note: None,
         })
     };
     let settle = |attempts: u32, bytes: usize| {

@@ -164,6 +164,7 @@ impl Filling {
             headers: Headers::from_pairs([("content-length", b"0".as_slice())]),
             body: Bytes::new(),
             body_end: BodyEnd::Whole,
+            note: None,
         };
         Settlement {
             id: DeliveryId {

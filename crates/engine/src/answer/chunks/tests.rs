@@ -16,7 +16,7 @@ fn read(text: &[u8], piece: usize) -> Option<(Vec<u8>, bool, usize)> {
                     behind += bytes.len();
                     break;
                 }
-                Found::Garbled => return None,
+                Found::Garbled(_) => return None,
             }
         }
     }

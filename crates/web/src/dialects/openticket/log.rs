@@ -60,6 +60,9 @@ struct LoggedAttempt {
     request_headers: Value,
     response_status: Option<u16>,
     error: Option<String>,
+    /// What was wrong with the answer behind its status line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_note: Option<String>,
     response_headers: Option<Value>,
     response_body: Option<String>,
     next_attempt_at: Option<String>,
@@ -296,6 +299,7 @@ fn logged(past: &PastAttempt, dedupe_key: &str) -> LoggedAttempt {
         request_headers: Value::Object(request_headers),
         response_status: made.outcome.status(),
         error: error(&made.outcome),
+        response_note: answered.and_then(|a| a.note.as_deref().map(str::to_owned)),
         response_headers: answered.map(|a| Value::Object(lines(&a.headers))),
         response_body: answered.map(|a| beginning(text(&a.body))),
         next_attempt_at: past.next_due_at.map(moment),

@@ -178,6 +178,8 @@ fn answered(answer: &Answer) -> Answered {
         end: match answer.body_end {
             BodyEnd::Whole => None,
             BodyEnd::Cut => Some("It was longer; the rest was not read."),
+            // What was wrong stands in the words about the attempt.
+            BodyEnd::Broken if answer.note.is_some() => Some("It was not read to its end."),
             BodyEnd::Broken => Some("The connection broke off before its end."),
             BodyEnd::TimeUp => Some("It did not end within the time limit."),
         },

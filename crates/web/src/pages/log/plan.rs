@@ -344,6 +344,7 @@ mod tests {
             headers: Headers::from_pairs([("Retry-After", b"600".as_slice())]),
             body: bytes::Bytes::new(),
             body_end: BodyEnd::Whole,
+            note: None,
         });
         let asked = Plan::of(&asked, &policy, None, Timestamp::EPOCH).unwrap();
         assert_eq!(

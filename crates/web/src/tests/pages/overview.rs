@@ -189,5 +189,6 @@ fn answered() -> Outcome {
         headers: Headers::default(),
         body: bytes::Bytes::new(),
         body_end: BodyEnd::Whole,
+        note: None,
     })
 }

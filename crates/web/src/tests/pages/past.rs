@@ -30,6 +30,7 @@ pub(crate) fn answered_with(
         headers: Headers::from_pairs(headers.iter().copied()),
         body: body.into(),
         body_end: BodyEnd::Whole,
+        note: None,
     })
 }
 

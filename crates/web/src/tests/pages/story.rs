@@ -1,7 +1,7 @@
 //! The story of a delivery: what it says, what is done from it, and that nothing a receiver or an
 //! application sends is ever more than text, or more than a page.
 
-use model::attempt::Outcome;
+use model::attempt::{Answer, BodyEnd, Outcome};
 use model::id::WebhookId;
 use model::limits::{NOTIFICATION_BODY_BYTES_MAX, PAGE_BYTES_MAX, RESPONSE_BODY_BYTES_MAX};
 use model::people::Role;
@@ -63,6 +63,33 @@ async fn it_says_what_happened_what_comes_next_and_why_then() {
         !page.body.contains("id=\"again\""),
         "who may look sends nothing"
     );
+}
+
+#[tokio::test]
+async fn what_was_wrong_with_an_answer_is_said_beside_its_status() {
+    let house = House::new().await;
+    house.webhook(&[PAID]).await;
+    house.order("ABC", "democon").await;
+    let Outcome::Answered(answer) = answered(204, "") else {
+        unreachable!()
+    };
+    let note = "line 3 of its head has no colon (“<b>PHP Warning</b>”)";
+    let outcome = Outcome::Answered(Answer {
+        body_end: BodyEnd::Broken,
+        note: Some(note.into()),
+        ..answer
+    });
+    house.attempt(&outcome).await;
+    let mut look = house.browser_with(Role::Look).await;
+    let page = look.get(&here(&house).await).await;
+    for words in [
+        "Where it stands Delivered",
+        "Answered 204, delivered; line 3 of its head has no colon",
+        "It was not read to its end.",
+    ] {
+        assert!(page.says(words), "{words}: {}", page.words());
+    }
+    assert!(!page.body.contains("<b>PHP"));
 }
 
 #[tokio::test]

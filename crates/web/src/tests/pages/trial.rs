@@ -27,6 +27,7 @@ async fn answer(house: &House, due: &Due, status: u16, body: &'static str) {
         headers: Headers::from_pairs([("Server", b"test".as_slice())]),
         body: Bytes::from_static(body.as_bytes()),
         body_end: BodyEnd::Whole,
+        note: None,
     });
     settle(house, due, outcome, 40).await;
 }

@@ -784,6 +784,7 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
         headers: Headers::default(),
         body: Bytes::new(),
         body_end: BodyEnd::Whole,
+        note: None,
     };
     let settlement = Settlement {
         id: due.delivery.id,

@@ -35,6 +35,7 @@ fn answered(status: u16, body: &str) -> Outcome {
         headers: Headers::from_pairs([("X-Echo", body.as_bytes())]),
         body: Bytes::copy_from_slice(body.as_bytes()),
         body_end: BodyEnd::Whole,
+        note: None,
     })
 }
 
@@ -131,6 +132,34 @@ async fn an_invocation_says_what_became_of_it() {
     for query in ["status=done", "before=x", "per_page=101"] {
         let answer = house.ask(bearing("GET", &format!("{path}?{query}"))).await;
         assert_eq!(answer.status, 422, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_says_what_was_wrong_with_its_answer() {
+    let (house, hook) = house(2).await;
+    let due = house.due().await;
+    let Outcome::Answered(answer) = answered(204, "") else {
+        unreachable!()
+    };
+    let noted = Outcome::Answered(Answer {
+        body_end: BodyEnd::Broken,
+        note: Some("line 3 of its head has no colon".into()),
+        ..answer.clone()
+    });
+    settle(&house, &due[0], noted, State::Delivered).await;
+    settle(&house, &due[1], Outcome::Answered(answer), State::Delivered).await;
+    for (number, note) in [
+        (1, json!("line 3 of its head has no colon")),
+        (2, Value::Null),
+    ] {
+        let path = format!(
+            "/webhook/{}/invocations/00000000-0000-8{number:03}-8000-000000000001",
+            hook.guid
+        );
+        let told = get(&house, &path).await;
+        assert_eq!(told["attempt_log"][0]["response_note"], note);
+        assert_eq!(told["attempt_log"][0]["response_status"], 204);
     }
 }
 

@@ -27,6 +27,7 @@ fn answered(status: u16, body: &'static [u8]) -> Outcome {
         headers: Headers::from_pairs([("Server", b"\xfcber".as_slice())]),
         body: Bytes::from_static(body),
         body_end: BodyEnd::Whole,
+        note: None,
     })
 }
 
