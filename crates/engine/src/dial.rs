@@ -1,8 +1,8 @@
 //! Dial (from a place to a stream) and the real one: look the name up, vet every address, connect
 //! to a vetted one, agree on TLS.
 //!
-//! The address that is dialled is the very one that was vetted. Nothing outside this file opens
-//! a connection or looks a name up.
+//! The address that is dialled is the very one that was vetted, whatever is remembered of its name.
+//! Nothing outside this file opens a connection. `resolver.rs` looks names up, and only for it.
 
 use std::future::poll_fn;
 use std::io;
@@ -21,15 +21,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use crate::resolver::Resolver;
 use crate::tasks::Boxed;
 use crate::tls::{TlsRoots, tls_words};
 
 /// After so long without a connection the next address is tried beside (RFC 8305, section 5,
 /// recommends 250 ms; long enough for a lost first packet of a near receiver not to matter).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(300);
-
-/// Addresses of one name that are tried.
-const ADDRESSES_MAX: usize = 8;
 
 /// Opens streams to receivers.
 pub trait Dial: Send + Sync {
@@ -72,6 +70,7 @@ pub struct Limit {
 
 /// The network.
 pub struct NetDial {
+    resolver: Resolver,
     private_targets: PrivateTargets,
     tls: TlsConnector,
     has_roots: bool,
@@ -99,43 +98,39 @@ impl Limit {
 
     /// The failure of an exchange that was waiting for `what` when its time was over.
     pub fn missed(self, what: &str) -> Failure {
-        let seconds = f64::from(self.limit_ms) / 1_000.0;
+        let seconds = self.seconds();
         let detail = format!("the {seconds} s were over while waiting for {what}");
         Failure::new(FailureKind::TimeLimit, detail)
+    }
+
+    pub(crate) fn seconds(self) -> f64 {
+        f64::from(self.limit_ms) / 1_000.0
     }
 }
 
 impl NetDial {
-    pub fn new(private_targets: PrivateTargets, roots: &TlsRoots) -> Self {
+    pub fn new(resolver: Resolver, private_targets: PrivateTargets, roots: &TlsRoots) -> Self {
         Self {
+            resolver,
             private_targets,
             tls: TlsConnector::from(Arc::clone(&roots.config)),
             has_roots: roots.count() > 0,
         }
     }
 
-    async fn look_up(&self, place: &Place, limit: Limit) -> Result<Vec<SocketAddr>, Failure> {
+    async fn look_up(
+        &self,
+        place: &Place,
+        asker: Asker,
+        limit: Limit,
+    ) -> Result<Vec<SocketAddr>, Failure> {
         if let Ok(address) = place.host.parse::<IpAddr>() {
             return self.vetted(vec![SocketAddr::new(address, place.port)]);
         }
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place that looks names up, and vets what they lead to"
-        )]
-        let asked = tokio::net::lookup_host((place.host.as_str(), place.port));
-        let found = timeout_at(limit.deadline, asked)
-            .await
-            .map_err(|_| limit.missed("the look-up of the name"))?
-            .map_err(|error| {
-                let words = io_words(&error);
-                // The resolver's own beginning of the sentence says nothing more.
-                let words = words.rsplit_once("information: ").map_or(&*words, |w| w.1);
-                Failure::new(FailureKind::LookUp, format!("{words} ({})", place.host))
-            })?;
-        let found: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
-        if found.is_empty() {
-            let detail = format!("{} has no address", place.host);
-            return Err(Failure::new(FailureKind::LookUp, detail));
+        let found = self.resolver.look_up(asker, &place.host, limit).await?;
+        let mut found = found.to_vec();
+        for address in &mut found {
+            address.set_port(place.port);
         }
         self.vetted(found)
     }
@@ -184,9 +179,9 @@ impl NetDial {
 }
 
 impl Dial for NetDial {
-    fn dial<'a>(&'a self, place: &'a Place, _asker: Asker, limit: Limit) -> Dialled<'a> {
+    fn dial<'a>(&'a self, place: &'a Place, asker: Asker, limit: Limit) -> Dialled<'a> {
         Box::pin(async move {
-            let addresses = self.look_up(place, limit).await?;
+            let addresses = self.look_up(place, asker, limit).await?;
             let tcp = connect(addresses, limit, |address| Box::pin(connect_one(address))).await?;
             if place.tls {
                 self.agree(tcp, place, limit).await

@@ -19,6 +19,7 @@ mod mailbox;
 mod meters;
 mod pool;
 mod request;
+mod resolver;
 mod room;
 mod settling;
 mod sorted;
@@ -42,6 +43,7 @@ use tokio::sync::oneshot;
 
 pub use dial::{Asker, Dial, Dialled, Limit, NetDial, Place, Stream};
 pub use health::Health;
+pub use resolver::{Addresses, LookUp, NameError, Resolver};
 pub use tasks::Boxed;
 pub use tls::{BadRoots, TlsRoots, tls_config};
 

@@ -58,6 +58,23 @@ pub const ANSWER_OWN_BYTES: usize = 8 * 1024;
 /// what honest receivers take, and thousands of others take no more.
 pub const ANSWERS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Names of receivers that are looked up at the same time, each on a thread: the system's call can
+/// neither be interrupted nor be waited for otherwise. Each takes one or two file descriptors.
+pub const LOOKUPS_MAX: usize = 256;
+
+/// Those of one tenant. Names that are found take a millisecond; of those that nobody answers for,
+/// forty tenants together leave others a thread.
+pub const LOOKUPS_TENANT_MAX: usize = 8;
+
+/// Names of one tenant of which it is remembered whether they were found: as many as it can have
+/// webhooks.
+pub const NAMES_CACHED_TENANT_MAX: usize = WEBHOOKS_MAX;
+
+/// Those of all tenants: some ten megabytes.
+pub const NAMES_CACHED_MAX: usize = 4 * NAMES_CACHED_TENANT_MAX;
+
+const _: () = assert!(40 * LOOKUPS_TENANT_MAX / 2 < LOOKUPS_MAX / 4 * 3);
+
 /// A target URL as stored. Dialects may draw the line lower.
 pub const TARGET_URL_CHARS_MAX: usize = 2_048;
 

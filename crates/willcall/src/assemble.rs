@@ -99,10 +99,13 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
     for complaint in &roots.complaints {
         tracing::warn!("{complaint}");
     }
+    let resolver = engine::Resolver::of_system(&mut meters);
+    let private_targets = config.private_targets.clone();
+    let dial = engine::NetDial::new(resolver.clone(), private_targets, &roots);
     let engine = engine::Engine::start(
         engine::Parts {
             store: Arc::clone(&store),
-            dial: Arc::new(engine::NetDial::new(config.private_targets.clone(), &roots)),
+            dial: Arc::new(dial),
             clock: clock.clone(),
             dice: dice.split("engine"),
             policies: policies.clone(),
@@ -130,7 +133,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
         dialects,
         policies,
         stopping: stopping.subscribe(),
-        health: Arc::new(move || health.check().map(|()| Vec::new())),
+        health: Arc::new(move || health.check().map(|()| Vec::from_iter(resolver.note()))),
         metrics: Arc::new(move || {
             let mut text = String::new();
             match registry.get() {

@@ -2,11 +2,12 @@
 //!
 //! It changes nothing, so it may run beside a server. Exit status 0 means nothing is wrong.
 
-use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use engine::{Asker, Limit, Resolver};
 use model::time::Timestamp;
+use prometheus_client::registry::Registry;
 
 use crate::assemble;
 use crate::config::Config;
@@ -16,6 +17,9 @@ const CLOCK_EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 /// A name that every resolver on a machine with a network knows (RFC 6761 keeps it registered).
 const PUBLIC_NAME: &str = "example.org";
+
+/// A resolver that works needs milliseconds, and twice its 5 s if its first name server is dead.
+const LOOK_UP_LIMIT_MS: u32 = 15_000;
 
 enum Verdict {
     Good,
@@ -36,7 +40,7 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
         folder(config),
         inspect(config),
         clock(config),
-        look_up(),
+        look_up().await,
         certificates(config),
         listening(config).await,
     ];
@@ -182,17 +186,22 @@ fn clock(config: &Config) -> Finding {
     }
 }
 
-fn look_up() -> Finding {
+/// As the server looks names up, and in the words that its log has for what goes wrong.
+async fn look_up() -> Finding {
     let about = "name look-up";
-    let found = (PUBLIC_NAME, 443).to_socket_addrs();
-    if found.is_ok_and(|mut addresses| addresses.next().is_some()) {
-        return Finding::new(about, Verdict::Good, format!("{PUBLIC_NAME} is found"));
+    let resolver = Resolver::of_system(&mut Registry::default());
+    let limit = Limit::from_here(LOOK_UP_LIMIT_MS);
+    match resolver.look_up(Asker::HOUSE, PUBLIC_NAME, limit).await {
+        Ok(_) => Finding::new(about, Verdict::Good, format!("{PUBLIC_NAME} is found")),
+        Err(failure) => {
+            let words = format!(
+                "{}. Without a network, or a name server in /etc/resolv.conf that answers, \
+                 receivers on the internet cannot be called",
+                failure.detail
+            );
+            Finding::new(about, Verdict::Odd, words)
+        }
     }
-    let words = format!(
-        "{PUBLIC_NAME} is not found: no network, or no resolver in /etc/resolv.conf. \
-         Receivers on the internet cannot be called"
-    );
-    Finding::new(about, Verdict::Odd, words)
 }
 
 fn certificates(config: &Config) -> Finding {

@@ -1,7 +1,9 @@
 //! The network itself: real sockets on the loopback, certificates of every kind.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use prometheus_client::registry::Registry;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
@@ -20,7 +22,11 @@ const LIMIT_MS: u32 = 5_000;
 
 fn net_dial(private_targets: &str, extra_ca_pems: &[(String, Vec<u8>)]) -> NetDial {
     let roots = tls_config(extra_ca_pems).unwrap();
-    NetDial::new(private_targets.parse().unwrap(), &roots)
+    NetDial::new(resolver(), private_targets.parse().unwrap(), &roots)
+}
+
+fn resolver() -> Resolver {
+    Resolver::of_system(&mut Registry::default())
 }
 
 fn place(tls: bool, host: &str, port: u16) -> Place {
@@ -317,6 +323,30 @@ async fn an_opened_network_lets_its_addresses_through_and_no_others() {
     drop(listener);
 }
 
+#[tokio::test]
+async fn what_is_remembered_of_a_name_is_vetted_at_each_use() {
+    let (listener, port) = listener().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let look_up = Box::new(move |_: &str| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok(vec!["127.0.0.1:0".parse().unwrap()].into())
+    });
+    let resolver = Resolver::new(look_up, &mut Registry::default());
+    let roots = tls_config(&[]).unwrap();
+    let dial = |private: &str| NetDial::new(resolver.clone(), private.parse().unwrap(), &roots);
+    let (open, shut) = (dial("127.0.0.1"), dial("none"));
+    let place = place(false, "somewhere.test", port);
+    for _ in 0..3 {
+        let opened = open.dial(&place, Asker::HOUSE, Limit::from_here(LIMIT_MS));
+        assert!(opened.await.is_ok());
+        let failure = failure_of(&shut, &place).await;
+        assert_eq!(failure.kind, FailureKind::Forbidden);
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    drop(listener);
+}
+
 #[test]
 fn of_several_addresses_only_open_ones_are_kept() {
     let dial = net_dial("none", &[]);
@@ -380,7 +410,7 @@ async fn without_any_roots_tls_fails_with_that_reason() {
     .with_no_client_auth();
     roots.config = Arc::new(config);
     roots.system_roots = 0;
-    let dial = NetDial::new(PrivateTargets::All, &roots);
+    let dial = NetDial::new(resolver(), PrivateTargets::All, &roots);
     let failure = failure_of(&dial, &place(true, "127.0.0.1", port)).await;
     assert_eq!(failure.kind, FailureKind::Tls);
     assert_eq!(

@@ -6,6 +6,7 @@ mod fair;
 mod faults;
 mod hostile;
 mod load;
+mod names;
 mod outages;
 mod pauses;
 mod real;

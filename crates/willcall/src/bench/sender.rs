@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use engine::{Asker, Boxed, Dial, Limit, NetDial, Place};
+use engine::{Asker, Boxed, Dial, Limit, NetDial, Place, Resolver};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use model::address::PrivateTargets;
+use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use web::dialects::DemoCall;
@@ -174,7 +175,8 @@ impl Line {
 /// Without authorities: nothing here speaks TLS, and none are read from the disk.
 fn dial() -> Result<NetDial> {
     let tls = engine::tls_config(&[])?;
-    Ok(NetDial::new(PrivateTargets::All, &tls))
+    let resolver = Resolver::of_system(&mut Registry::default());
+    Ok(NetDial::new(resolver, PrivateTargets::All, &tls))
 }
 
 /// Opens connections, in order.

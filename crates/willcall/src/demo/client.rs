@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use engine::{Asker, Dial, Limit, NetDial, Place};
+use engine::{Asker, Dial, Limit, NetDial, Place, Resolver};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use model::address::PrivateTargets;
+use prometheus_client::registry::Registry;
 use web::dialects::DemoCall;
 
 use crate::listen;
@@ -24,7 +25,8 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr, token: String) -> Result<Self> {
-        let dial = NetDial::new(PrivateTargets::All, &engine::tls_config(&[])?);
+        let resolver = Resolver::of_system(&mut Registry::default());
+        let dial = NetDial::new(resolver, PrivateTargets::All, &engine::tls_config(&[])?);
         Ok(Self {
             address,
             token,

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::world::World;
 use crate::tasks::{Alarm, Boxed, Part};
-use crate::{NetDial, tls_config};
+use crate::{NetDial, Resolver, tls_config};
 
 /// Of an exchange in these tests.
 const LIMIT_MS: u32 = 2_000;
@@ -123,7 +123,12 @@ async fn world(folder: &Path) -> World {
     let mut world = World::on(store.unwrap()).await;
     world.policy.exchange_limit_ms = LIMIT_MS;
     let roots = tls_config(&[]).unwrap();
-    world.start_with(Arc::new(NetDial::new("127.0.0.1".parse().unwrap(), &roots)));
+    let resolver = Resolver::of_system(&mut Registry::default());
+    world.start_with(Arc::new(NetDial::new(
+        resolver,
+        "127.0.0.1".parse().unwrap(),
+        &roots,
+    )));
     world
 }
 

@@ -24,12 +24,12 @@ use tokio::time::Instant;
 
 use super::world::{DIALECT, SETTINGS, policy};
 use crate::tasks::{Alarm, Part};
-use crate::{Engine, NetDial, Parts, Settings, tls_config};
+use crate::{Engine, NetDial, Parts, Resolver, Settings, tls_config};
 
-type Heard = Arc<Mutex<BTreeMap<Bytes, usize>>>;
+pub(super) type Heard = Arc<Mutex<BTreeMap<Bytes, usize>>>;
 
 /// A receiver on the loopback that fails every seventh call; counts by body.
-async fn receiver() -> (u16, Heard, Part<()>) {
+pub(super) async fn receiver() -> (u16, Heard, Part<()>) {
     #[expect(clippy::disallowed_methods, reason = "a receiver on the loopback")]
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -106,9 +106,10 @@ fn engine(store: &Arc<dyn Store>, began: Instant) -> Engine {
         Timestamp::from_millis(1_000_000 + millis)
     });
     let roots = tls_config(&[]).unwrap();
+    let resolver = Resolver::of_system(&mut Registry::default());
     let parts = Parts {
         store: Arc::clone(store),
-        dial: Arc::new(NetDial::new("127.0.0.1".parse().unwrap(), &roots)),
+        dial: Arc::new(NetDial::new(resolver, "127.0.0.1".parse().unwrap(), &roots)),
         clock,
         dice: Dice::seeded([1; 32]),
         policies,

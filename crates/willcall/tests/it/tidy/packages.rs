@@ -25,6 +25,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("askama", &["web"]),
     ("base64", &["model", "web"]),
     ("clap", &["willcall"]),
+    ("dns-lookup", &["engine"]),
     ("encoding_rs", &["web"]),
     ("getrandom", &["willcall"]),
     ("http-body", &["web"]),

@@ -1,0 +1,315 @@
+//! Resolver: from the name of a receiver to addresses, on threads of its own.
+//!
+//! The system's look-up blocks, for half a minute and more if nobody answers, and cannot be
+//! interrupted. So it is made on threads that nothing else needs: not the runtime's, on which
+//! passwords are judged and whose end is waited for. A place is held by the thread until the system
+//! returns, not by the attempt that gave up. `resolver/queue.rs` says who gets one.
+
+mod cache;
+mod meters;
+mod queue;
+mod system;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::attempt::{Failure, FailureKind};
+use prometheus_client::registry::Registry;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+pub use self::system::{Addresses, NameError};
+
+use self::cache::Found;
+use self::meters::Meters;
+use self::queue::{Job, Queue, Ticket, Wait};
+use crate::dial::{Asker, Limit};
+
+/// A thread that has had nothing to do for so long ends.
+const IDLE_FOR: Duration = Duration::from_secs(10);
+
+/// What runs for longer hangs: a resolver that works has answered or given up, or is asked again.
+const HANGS_AFTER: Duration = Duration::from_secs(5);
+
+/// Names of hanging look-ups are logged no more often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// The system's look-up needs some tens of kilobytes; what operators plug into it may need more.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// One look-up. It may block for as long as it likes.
+pub type LookUp = dyn Fn(&str) -> Result<Addresses, NameError> + Send + Sync;
+
+/// Looks names up. Cheap to clone.
+#[derive(Clone)]
+pub struct Resolver(Arc<Inside>);
+
+struct Inside {
+    look_up: Box<LookUp>,
+    idle_for: Duration,
+    state: Mutex<State>,
+    /// Rings when a thread that rests has something to do.
+    bell: Condvar,
+    meters: Meters,
+}
+
+#[derive(Default)]
+struct State {
+    queue: Queue<oneshot::Sender<Found>>,
+    /// Handed to threads that rest.
+    handed: VecDeque<Job>,
+    threads: usize,
+    resting: usize,
+    told_at: Option<Instant>,
+}
+
+/// One who waits. Dropping it is giving up.
+struct Waiting {
+    inside: Arc<Inside>,
+    ticket: Ticket,
+}
+
+impl Resolver {
+    /// The resolver of this machine, with its meters.
+    pub fn of_system(registry: &mut Registry) -> Self {
+        Self::new(Box::new(system::look_up), registry)
+    }
+
+    pub fn new(look_up: Box<LookUp>, registry: &mut Registry) -> Self {
+        Self::with(look_up, IDLE_FOR, registry)
+    }
+
+    fn with(look_up: Box<LookUp>, idle_for: Duration, registry: &mut Registry) -> Self {
+        let inside = Arc::new(Inside {
+            look_up,
+            idle_for,
+            state: Mutex::default(),
+            bell: Condvar::new(),
+            meters: Meters::new(registry),
+        });
+        meters::follow(registry, &inside);
+        Self(inside)
+    }
+
+    /// Where the name leads, or why nowhere. Ends by the limit; what the system does goes on.
+    pub async fn look_up(
+        &self,
+        asker: Asker,
+        name: &str,
+        limit: Limit,
+    ) -> Result<Addresses, Failure> {
+        let failed = |words| Failure::new(FailureKind::LookUp, words);
+        let found = match self.0.begin(asker, name) {
+            Ok(found) => found,
+            Err((waiting, answer)) => match timeout_at(limit.deadline(), answer).await {
+                Ok(Ok(found)) => found,
+                Ok(Err(_)) => unreachable!("whoever waits is told before the look-up is forgotten"),
+                Err(_) => return Err(failed(waiting.missed(limit))),
+            },
+        };
+        found.map_err(|error| failed(error.words(name)))
+    }
+
+    /// One sentence if look-ups hang.
+    pub fn note(&self) -> Option<String> {
+        self.note_at(Instant::now())
+    }
+
+    fn note_at(&self, now: Instant) -> Option<String> {
+        let (hanging, longest) = self.0.hanging(now);
+        let seconds = longest.as_secs();
+        (hanging > 0).then(|| {
+            format!(
+                "Look-ups of names hang: {hanging} have had no answer for up to {seconds} s. They \
+                 keep those tenants' own unknown names waiting, and nobody else's; if they are \
+                 many, look at the name servers in /etc/resolv.conf."
+            )
+        })
+    }
+}
+
+impl Inside {
+    /// What is known, or where to wait for it.
+    fn begin(
+        self: &Arc<Self>,
+        asker: Asker,
+        name: &str,
+    ) -> Result<Found, (Waiting, oneshot::Receiver<Found>)> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if !asker.by_hand
+            && let Some(found) = state.queue.cache.get(asker.tenant, name, now)
+        {
+            self.meters.cached.inc();
+            return Ok(found.clone());
+        }
+        let (tell, answer) = oneshot::channel();
+        let Asker { tenant, by_hand } = asker;
+        let (ticket, job) = state.queue.join(tenant, by_hand, name, tell, now);
+        let waiting = Waiting {
+            inside: Arc::clone(self),
+            ticket,
+        };
+        let begins = job.is_some();
+        let unhanded = job.and_then(|job| state.hand(job));
+        drop(state);
+        match unhanded {
+            Some(job) => self.start(job),
+            None if begins => self.bell.notify_one(),
+            None => {}
+        }
+        Err((waiting, answer))
+    }
+
+    /// Has a thread of its own look it up, and then whatever waits.
+    fn start(self: &Arc<Self>, job: Job) {
+        let mut next = Some(job);
+        while let Some(job) = next {
+            let (inside, given) = (Arc::clone(self), job.clone());
+            let thread = std::thread::Builder::new()
+                .name("willcall-names".to_owned())
+                .stack_size(STACK_BYTES);
+            let started = thread.spawn(move || inside.work(given));
+            next = match started {
+                Ok(_) => None,
+                Err(error) => {
+                    let words = format!("it gives no further thread, {error}");
+                    self.finish(&job, &Err(NameError::Ours(words)));
+                    let mut state = self.lock();
+                    state.threads -= 1;
+                    state
+                        .queue
+                        .next(Instant::now())
+                        .and_then(|job| state.hand(job))
+                }
+            };
+        }
+    }
+
+    /// The life of a thread.
+    fn work(self: Arc<Self>, mut job: Job) {
+        loop {
+            let began = Instant::now();
+            let found = catch_unwind(AssertUnwindSafe(|| (self.look_up)(&job.name)));
+            let found =
+                found.unwrap_or_else(|_| Err(NameError::Ours("its look-up fell over".to_owned())));
+            let took = began.elapsed();
+            self.meters.looked_up(&found, took);
+            if took >= HANGS_AFTER {
+                self.tell(&job, took);
+            }
+            self.finish(&job, &found);
+            job = match self.next() {
+                Some(job) => job,
+                None => return,
+            };
+        }
+    }
+
+    /// Tells everybody who waits what came of it.
+    fn finish(&self, job: &Job, found: &Found) {
+        let told = self.lock().queue.finish(job, found, Instant::now());
+        for tell in told {
+            // Whoever gave up meanwhile does not hear it.
+            tell.send(found.clone()).ok();
+        }
+    }
+
+    /// What this thread does next, for which it may wait. Nothing: it ends.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        if let Some(job) = state.queue.next(Instant::now()) {
+            return Some(job);
+        }
+        state.resting += 1;
+        let has_none = |state: &mut State| state.handed.is_empty();
+        let waited = self.bell.wait_timeout_while(state, self.idle_for, has_none);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.resting -= 1;
+        let job = state.handed.pop_front();
+        if job.is_none() {
+            state.threads -= 1;
+        }
+        job
+    }
+
+    /// Says that a look-up took long, now and then.
+    fn tell(&self, job: &Job, took: Duration) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if state.told_at.is_some_and(|at| now < at + TOLD_EVERY) {
+            return;
+        }
+        state.told_at = Some(now);
+        drop(state);
+        let (name, tenant) = (&*job.name, job.tenant);
+        let seconds = took.as_secs();
+        tracing::warn!(name, %tenant, seconds, "a look-up of a name hung; others may, too, and are \
+            told of once a minute at most");
+    }
+
+    /// How many look-ups hang, and the longest of them.
+    fn hanging(&self, now: Instant) -> (usize, Duration) {
+        let state = self.lock();
+        let hang = state.queue.running_since().map(|since| now - since);
+        let hang = hang.filter(|long| *long >= HANGS_AFTER);
+        hang.fold((0, Duration::ZERO), |(count, longest), long| {
+            (count + 1, longest.max(long))
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Gives it to a thread that rests. If there is none, one is to be started for it.
+    fn hand(&mut self, job: Job) -> Option<Job> {
+        if self.resting > self.handed.len() {
+            self.handed.push_back(job);
+            return None;
+        }
+        self.threads += 1;
+        Some(job)
+    }
+}
+
+impl Waiting {
+    /// Why there is no answer when the time is over.
+    fn missed(&self, limit: Limit) -> String {
+        let name = &self.ticket.name;
+        let seconds = limit.seconds();
+        match self.inside.lock().queue.leave(&self.ticket) {
+            Some(Wait::Share) => {
+                self.inside.meters.given_up.inc();
+                format!(
+                    "for {seconds} s it waited for its turn: the look-ups that this tenant may \
+                     have at the same time were taken by other names, for which nobody answers \
+                     ({name})"
+                )
+            }
+            Some(Wait::Place) => {
+                self.inside.meters.given_up.inc();
+                format!(
+                    "for {seconds} s it waited for its turn: all look-ups that there may be at the \
+                     same time were taken by names for which nobody answers ({name})"
+                )
+            }
+            Some(Wait::Answer) | None => {
+                format!("the resolver did not answer within {seconds} s ({name})")
+            }
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.inside.lock().queue.leave(&self.ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! What the resolver counts. How many look-ups run, wait and hang is asked for when it is told.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
+
+use super::cache::Found;
+use super::{Inside, NameError};
+
+/// What a look-up comes to, and what was not looked up.
+const RESULTS: [&str; 6] = [
+    "found",
+    "no_such_name",
+    "no_address",
+    "no_answer",
+    "refused",
+    "ours",
+];
+
+const SECONDS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+pub(super) struct Meters {
+    /// In the order of `RESULTS`.
+    results: Vec<Counter>,
+    seconds: Histogram,
+    pub(super) cached: Counter,
+    pub(super) given_up: Counter,
+}
+
+/// Tells what is so at the moment.
+struct Now(Weak<Inside>);
+
+impl Meters {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let family = Family::<[(&'static str, &'static str); 1], Counter>::default();
+        let meters = Self {
+            results: RESULTS
+                .into_iter()
+                .map(|result| family.get_or_create_owned(&[("result", result)]))
+                .collect(),
+            seconds: Histogram::new(SECONDS),
+            cached: Counter::default(),
+            given_up: Counter::default(),
+        };
+        registry.register(
+            "willcall_look_ups",
+            "Look-ups of names by what they came to. Many no_answer: names of dead receivers, or a \
+             name server that does not answer; ours: this machine is short of threads, memory or \
+             file descriptors",
+            family,
+        );
+        registry.register_with_unit(
+            "willcall_look_up_duration",
+            "How long look-ups of names take. Above a second: nobody answers for them",
+            Unit::Seconds,
+            meters.seconds.clone(),
+        );
+        registry.register(
+            "willcall_look_ups_cached",
+            "Names that were used as they were looked up some seconds before",
+            meters.cached.clone(),
+        );
+        registry.register(
+            "willcall_look_ups_given_up",
+            "Attempts that ended while a name waited for its turn behind others for which nobody \
+             answers. Growing: tell the owners of webhooks whose names fail",
+            meters.given_up.clone(),
+        );
+        meters
+    }
+
+    pub(super) fn looked_up(&self, found: &Found, took: Duration) {
+        self.seconds.observe(took.as_secs_f64());
+        let place = match found {
+            Ok(_) => 0,
+            Err(NameError::NoSuchName) => 1,
+            Err(NameError::NoAddress) => 2,
+            Err(NameError::NoAnswer) => 3,
+            Err(NameError::Refused(_)) => 4,
+            Err(NameError::Ours(_)) => 5,
+        };
+        if let Some(counter) = self.results.get(place) {
+            counter.inc();
+        }
+    }
+}
+
+/// Has the registry ask how many look-ups there are whenever it is read.
+pub(super) fn follow(registry: &mut Registry, inside: &Arc<Inside>) {
+    registry.register_collector(Box::new(Now(Arc::downgrade(inside))));
+}
+
+impl Collector for Now {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(inside) = self.0.upgrade() else {
+            return Ok(());
+        };
+        let (running, waiting) = inside.lock().queue.counts();
+        let (hanging, _) = inside.hanging(Instant::now());
+        let gauges = [
+            (
+                "willcall_look_ups_running",
+                "Look-ups of names that run, each on a thread",
+                running,
+            ),
+            (
+                "willcall_look_ups_waiting",
+                "Names that wait for their turn to be looked up",
+                waiting,
+            ),
+            (
+                "willcall_look_ups_hanging",
+                "Look-ups of names that have had no answer for 5 s and more. Some: names of dead \
+                 receivers; many: the name server does not answer",
+                hanging,
+            ),
+        ];
+        for (name, help, count) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Now {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Now")
+    }
+}

@@ -1,0 +1,270 @@
+//! Threads that hang: who waits for them, and who does not.
+
+use std::collections::BTreeSet;
+
+use model::id::TenantId;
+
+use super::*;
+
+const A: Asker = Asker {
+    tenant: TenantId(1),
+    by_hand: false,
+};
+const B: Asker = Asker {
+    tenant: TenantId(2),
+    by_hand: false,
+};
+
+/// Nothing here takes so long; who reaches it has failed.
+const PATIENCE_MS: u32 = 60_000;
+
+/// A system's resolver. For names that begin with "dead" nobody answers until it is let go.
+#[derive(Clone, Default)]
+struct System(Arc<(Mutex<Seen>, Condvar)>);
+
+#[derive(Default)]
+struct Seen {
+    asked: Vec<String>,
+    hanging: BTreeSet<String>,
+    let_go: bool,
+}
+
+/// Lets all go in the end, so that the threads end.
+struct Test {
+    system: System,
+    resolver: Resolver,
+    registry: Registry,
+}
+
+impl System {
+    fn look_up(&self, name: &str) -> Result<Addresses, NameError> {
+        let (seen, bell) = &*self.0;
+        let mut seen = seen.lock().unwrap();
+        seen.asked.push(name.to_owned());
+        if name.starts_with("dead") {
+            seen.hanging.insert(name.to_owned());
+            let mut seen = bell.wait_while(seen, |seen| !seen.let_go).unwrap();
+            seen.hanging.remove(name);
+            return Err(NameError::NoAnswer);
+        }
+        drop(seen);
+        assert!(!name.starts_with("panic"), "on purpose");
+        match name.starts_with("no") {
+            true => Err(NameError::NoSuchName),
+            false => Ok(vec!["127.0.0.1:0".parse().unwrap()].into()),
+        }
+    }
+
+    fn let_go(&self) {
+        self.0.0.lock().unwrap().let_go = true;
+        self.0.1.notify_all();
+    }
+
+    fn asked(&self, name: &str) -> usize {
+        let seen = self.0.0.lock().unwrap();
+        seen.asked.iter().filter(|asked| *asked == name).count()
+    }
+
+    fn hanging(&self) -> usize {
+        self.0.0.lock().unwrap().hanging.len()
+    }
+}
+
+impl Test {
+    fn new() -> Self {
+        Self::resting(IDLE_FOR)
+    }
+
+    fn resting(idle_for: Duration) -> Self {
+        let (system, mut registry) = (System::default(), Registry::default());
+        let asked = system.clone();
+        let look_up = Box::new(move |name: &str| asked.look_up(name));
+        let resolver = Resolver::with(look_up, idle_for, &mut registry);
+        Self {
+            system,
+            resolver,
+            registry,
+        }
+    }
+
+    async fn look_up(&self, asker: Asker, name: &str) -> Result<Addresses, Failure> {
+        let limit = Limit::from_here(PATIENCE_MS);
+        self.resolver.look_up(asker, name, limit).await
+    }
+
+    /// Begins to look a name up and gives up at once.
+    async fn give_up(&self, asker: Asker, name: &str) -> Failure {
+        let limit = Limit::from_here(0);
+        let found = self.resolver.look_up(asker, name, limit).await;
+        found.expect_err("nobody answers for it")
+    }
+
+    async fn until(&self, is_so: impl Fn(&State) -> bool) {
+        while !is_so(&self.resolver.0.lock()) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
+    }
+}
+
+impl Drop for Test {
+    fn drop(&mut self) {
+        self.system.let_go();
+    }
+}
+
+#[tokio::test]
+async fn names_that_nobody_answers_for_keep_no_other_name_waiting() {
+    let test = Test::new();
+    test.look_up(A, "good.test").await.unwrap();
+    for number in 0..24 {
+        test.give_up(A, &format!("dead{number}.test")).await;
+    }
+    // Of the tenant itself, known, though its address is not remembered any more; and of another.
+    let by_hand = Asker { by_hand: true, ..A };
+    test.look_up(by_hand, "good.test").await.unwrap();
+    test.look_up(B, "other.test").await.unwrap();
+    let failure = test.look_up(B, "no.test").await.unwrap_err();
+    let words = "The name of the receiver could not be looked up: there is no such name (no.test).";
+    assert_eq!(failure.words(), words);
+}
+
+#[tokio::test]
+async fn an_attempt_that_gives_up_says_for_what_it_waited() {
+    let test = Test::new();
+    for number in 0..4 {
+        let name = format!("dead{number}.test");
+        let failure = test.give_up(A, &name).await;
+        assert_eq!(failure.kind, FailureKind::LookUp);
+        let words = format!("the resolver did not answer within 0 s ({name})");
+        assert_eq!(failure.detail, words);
+    }
+    let failure = test.give_up(A, "late.test").await;
+    assert_eq!(
+        failure.words(),
+        "The name of the receiver could not be looked up: for 0 s it waited for its turn: the \
+         look-ups that this tenant may have at the same time were taken by other names, for which \
+         nobody answers (late.test)."
+    );
+    assert_eq!(test.system.asked("late.test"), 0);
+    assert!(test.text().contains("willcall_look_ups_given_up_total 1\n"));
+}
+
+#[tokio::test]
+async fn a_thread_that_hangs_is_not_given_up_by_those_who_do() {
+    let test = Test::new();
+    for round in 0..3 {
+        for number in 0..24 {
+            test.give_up(A, &format!("dead{number}.test")).await;
+        }
+        test.until(|_| test.system.hanging() == 4).await;
+        assert_eq!(test.resolver.0.lock().threads, 4, "{round}");
+    }
+    test.system.let_go();
+    test.until(|state| state.queue.counts() == (0, 0)).await;
+    assert_eq!(test.system.asked("dead0.test"), 1);
+}
+
+#[tokio::test]
+async fn what_was_just_found_is_used_unless_somebody_waits_for_the_attempt() {
+    let test = Test::new();
+    let by_hand = Asker { by_hand: true, ..A };
+    for name in ["good.test", "no.test"] {
+        for asker in [A, A, A, by_hand, A] {
+            let found = test.look_up(asker, name).await;
+            assert_eq!(found.is_ok(), name == "good.test");
+        }
+        assert_eq!(test.system.asked(name), 2, "{name}");
+        // Another tenant asks for itself.
+        test.look_up(B, name).await.ok();
+        assert_eq!(test.system.asked(name), 3, "{name}");
+    }
+    let text = test.text();
+    for line in [
+        "willcall_look_ups_total{result=\"found\"} 3\n",
+        "willcall_look_ups_total{result=\"no_such_name\"} 3\n",
+        "willcall_look_ups_total{result=\"no_answer\"} 0\n",
+        "willcall_look_ups_cached_total 6\n",
+        "willcall_look_up_duration_seconds_count 6\n",
+        "willcall_look_ups_running 0\n",
+        "willcall_look_ups_waiting 0\n",
+        "willcall_look_ups_hanging 0\n",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_that_falls_over_is_a_failure_of_ours_and_costs_no_place() {
+    let test = Test::new();
+    for number in 0..2 * model::limits::LOOKUPS_TENANT_MAX {
+        let name = format!("panic{number}.test");
+        let failure = test.look_up(A, &name).await.unwrap_err();
+        let words = format!("this machine could not ask for it: its look-up fell over ({name})");
+        assert_eq!(failure.detail, words);
+    }
+    test.look_up(A, "good.test").await.unwrap();
+}
+
+#[tokio::test]
+async fn threads_that_rest_are_used_again() {
+    let test = Test::new();
+    for number in 0..20 {
+        test.look_up(A, &format!("good{number}.test"))
+            .await
+            .unwrap();
+        test.until(|state| state.resting == 1).await;
+    }
+    assert_eq!(test.resolver.0.lock().threads, 1);
+}
+
+#[tokio::test]
+async fn threads_that_have_nothing_to_do_end() {
+    let test = Test::resting(Duration::ZERO);
+    for number in 0..4 {
+        test.give_up(A, &format!("dead{number}.test")).await;
+    }
+    assert_eq!(test.resolver.0.lock().threads, 4);
+    test.system.let_go();
+    test.until(|state| state.threads == 0).await;
+    test.look_up(A, "good.test").await.unwrap();
+    test.until(|state| state.threads == 0).await;
+}
+
+#[tokio::test]
+async fn look_ups_that_hang_are_said_with_how_many_and_how_long() {
+    let test = Test::new();
+    for number in 0..3 {
+        test.give_up(A, &format!("dead{number}.test")).await;
+    }
+    assert_eq!(test.resolver.note(), None);
+    let text = test.text();
+    assert!(text.contains("willcall_look_ups_running 3\n"), "{text}");
+    let later = |seconds| Instant::now() + Duration::from_secs(seconds);
+    assert_eq!(test.resolver.note_at(later(4)), None);
+    let note = test.resolver.note_at(later(12)).unwrap();
+    let words = "Look-ups of names hang: 3 have had no answer for up to 12 s.";
+    assert!(note.starts_with(words), "{note}");
+}
+
+#[test]
+fn a_runtime_neither_lends_its_threads_to_look_ups_nor_waits_for_them_at_its_end() {
+    let test = Test::new();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.max_blocking_threads(1).enable_all();
+    let runtime = runtime.build().unwrap();
+    runtime.block_on(async {
+        for number in 0..600 {
+            test.give_up(A, &format!("dead{number}.test")).await;
+        }
+        #[expect(clippy::disallowed_methods, reason = "as a password is judged")]
+        tokio::task::spawn_blocking(|| {}).await.unwrap();
+    });
+    drop(runtime);
+    assert_eq!(test.resolver.0.lock().queue.counts().0, 4);
+}
