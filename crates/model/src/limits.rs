@@ -31,9 +31,14 @@ pub const WISHES_MAX: usize = 10_000;
 
 const _: () = assert!(SHOWS_NAMED_MAX <= WISHES_MAX);
 
-/// Webhooks that a tenant may have. One notification may be for all of them, and is written for
-/// each in one transaction, for which all wait.
+/// Webhooks that a tenant may have. One notification may be for all of them: a row each, written in
+/// steps between which others have their turn.
 pub const WEBHOOKS_MAX: usize = 10_000;
+
+/// Deliveries of a tenant that are accepted but not yet listed: two of the largest batches, which
+/// come to a third of a gigabyte. Beyond it the tenant has to wait, since a small request may owe
+/// millions.
+pub const UNLISTED_MAX: usize = 2 * INTAKE_BATCH_MAX * WEBHOOKS_MAX;
 
 /// Shows that a tenant has when none registers itself any more: whoever hands in could make up any
 /// number, nothing removes them, and forms and answers read all. That many take some megabytes.

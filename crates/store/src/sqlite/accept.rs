@@ -18,21 +18,19 @@ use rusqlite::{OptionalExtension, params};
 use crate::sqlite::catalog;
 use crate::sqlite::fault::Fault;
 use crate::sqlite::fresh;
-use crate::sqlite::rows;
 use crate::sqlite::webhooks::scope_key;
 use crate::sqlite::writer::Tx;
+use crate::sqlite::{rows, wide};
 
 const FIND: &str = "
     select id, action_type = ?3 and body = ?4 and digest is ?5, delivery_count
     from notification
     where tenant_id = ?1 and key = ?2";
-// What it costs is what it finds. Not with `in`, for which SQLite makes a table first.
+// What it costs is what it finds.
 const WANTED: &str = "
     select webhook_id from wish
-    where tenant_id = ?1 and topic = ?2 and scope = ''
-    union all
-    select webhook_id from wish
-    where tenant_id = ?1 and topic = ?2 and scope = ?3";
+    where tenant_id = ?1 and topic = ?2 and scope = ?3
+    order by webhook_id";
 const MAY_BE_TESTED: &str = "
     select id from webhook where id = ?2 and tenant_id = ?1 and disabled_at is null";
 const ADD: &str = "
@@ -63,14 +61,24 @@ pub(crate) const STATEMENTS: &[&str] = &[
     REGISTER,
 ];
 
-/// Pairs and webhooks remembered together: some hundred bytes for a pair, 8 for a webhook.
-const WANTED_REMEMBERED_MAX: usize = 16_384;
+/// Pairs and webhooks remembered together: some hundred bytes for a pair, 8 for a webhook. Some dozen
+/// of the largest sets that can be: else a batch would read the same again and again.
+const WANTED_REMEMBERED_MAX: usize = 262_144;
 
 /// Who wants what, as far as it was asked lately.
 #[derive(Default)]
 pub(crate) struct Wanted {
-    known: BTreeMap<TenantId, BTreeMap<Pair, Arc<[WebhookId]>>>,
+    known: BTreeMap<TenantId, BTreeMap<String, Topic>>,
     size: usize,
+}
+
+/// Who wants one topic.
+#[derive(Default)]
+struct Topic {
+    /// Whatever the scope: mostly all there are, so they are read once and shared.
+    anywhere: Option<Arc<[WebhookId]>>,
+    /// By scope, each with those of `anywhere`.
+    at: BTreeMap<String, Arc<[WebhookId]>>,
 }
 
 /// Tenants and events remembered together: a few hundred bytes each.
@@ -101,6 +109,9 @@ struct Row {
 }
 
 pub(crate) fn accept(tx: &mut Tx<'_>, batch: &[NewNotification]) -> Result<Vec<Acceptance>, Fault> {
+    if let Some(first) = batch.first() {
+        wide::vet(tx, first.tenant)?;
+    }
     batch
         .iter()
         .map(|notification| accept_one(tx, notification))
@@ -116,6 +127,9 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
     let accepted_at = tx.accepted_at(new.at)?;
     // After the clock was set back it is due earlier than the one before, and stands by its time.
     let is_fresh = accepted_at == new.at;
+    // Each that is due earlier needs a row of its own, and more of them than there is time for are
+    // as good as fresh.
+    let is_fresh = is_fresh || !tx.has_time_for(wanted.len());
     let wanted_by = match is_fresh {
         true => fresh::wanted_by(tx, &wanted)?,
         false => None,
@@ -134,13 +148,20 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
     }
     register(tx, new)?;
     let notification = NotificationId(id);
+    let accepted = Acceptance::Accepted {
+        id: notification,
+        deliveries,
+    };
     if is_fresh {
-        fresh::owe(tx, id, &wanted, is_owed)?;
+        if !fresh::owe(tx, new.tenant, id, &wanted, is_owed)? {
+            return Ok(accepted);
+        }
     } else {
         let owe = tx.hot.get(tx.conn, fresh::OWE)?;
         for webhook in wanted.iter() {
             owe.execute((webhook.0, id, new.at.as_millis()))?;
         }
+        tx.memory.listed += wanted.len();
     }
     let key: Arc<str> = Arc::from(new.key.as_str());
     tx.notes.accepted(&wanted, new.at, |webhook| Due {
@@ -159,10 +180,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         headers: new.headers.clone(),
         body: new.body.clone(),
     });
-    Ok(Acceptance::Accepted {
-        id: notification,
-        deliveries,
-    })
+    Ok(accepted)
 }
 
 /// Writes a notification down. Answers whether it is a new one.
@@ -238,16 +256,41 @@ fn wanted_of(tx: &mut Tx<'_>, tenant: TenantId, pair: &Pair) -> Result<Arc<[Webh
     if let Some(known) = tx.memory.wanted.get(tenant, pair) {
         return Ok(known);
     }
-    let scope = scope_key(Some(&pair.scope));
-    let statement = tx.hot.get(tx.conn, WANTED)?;
-    let mut rows = statement.query(params![tenant.0, pair.topic, scope])?;
-    let mut wanted = BTreeSet::new();
-    while let Some(row) = rows.next()? {
-        wanted.insert(WebhookId(row.get(0)?));
-    }
-    let wanted: Arc<[WebhookId]> = wanted.into_iter().collect();
+    let anywhere = match tx.memory.wanted.anywhere(tenant, pair) {
+        Some(known) => known,
+        None => {
+            let found: Arc<[WebhookId]> = who_wants(tx, tenant, pair, &scope_key(None))?.into();
+            tx.memory.wanted.keep_anywhere(tenant, pair, &found);
+            found
+        }
+    };
+    let here = who_wants(tx, tenant, pair, &scope_key(Some(&pair.scope)))?;
+    let wanted = match (here.is_empty(), anywhere.is_empty()) {
+        (true, _) => anywhere,
+        (false, true) => here.into(),
+        (false, false) => {
+            let all: BTreeSet<WebhookId> = anywhere.iter().copied().chain(here).collect();
+            all.into_iter().collect()
+        }
+    };
     tx.memory.wanted.keep(tenant, pair, &wanted);
     Ok(wanted)
+}
+
+/// Those with exactly this wish, by id.
+fn who_wants(
+    tx: &mut Tx<'_>,
+    tenant: TenantId,
+    pair: &Pair,
+    scope: &str,
+) -> Result<Vec<WebhookId>, Fault> {
+    let statement = tx.hot.get(tx.conn, WANTED)?;
+    let mut rows = statement.query(params![tenant.0, pair.topic, scope])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(WebhookId(row.get(0)?));
+    }
+    Ok(found)
 }
 
 impl Wanted {
@@ -257,19 +300,42 @@ impl Wanted {
     }
 
     fn get(&self, tenant: TenantId, pair: &Pair) -> Option<Arc<[WebhookId]>> {
-        self.known.get(&tenant)?.get(pair).cloned()
+        self.topic(tenant, pair)?.at.get(&pair.scope).cloned()
+    }
+
+    fn anywhere(&self, tenant: TenantId, pair: &Pair) -> Option<Arc<[WebhookId]>> {
+        self.topic(tenant, pair)?.anywhere.clone()
+    }
+
+    fn topic(&self, tenant: TenantId, pair: &Pair) -> Option<&Topic> {
+        self.known.get(&tenant)?.get(&pair.topic)
+    }
+
+    fn keep_anywhere(&mut self, tenant: TenantId, pair: &Pair, wanted: &Arc<[WebhookId]>) {
+        if let Some(topic) = self.make_room(tenant, pair, 1 + wanted.len()) {
+            topic.anywhere = Some(Arc::clone(wanted));
+        }
     }
 
     fn keep(&mut self, tenant: TenantId, pair: &Pair, wanted: &Arc<[WebhookId]>) {
-        let size = 1 + wanted.len();
+        let anywhere = self.anywhere(tenant, pair);
+        let is_shared = anywhere.is_some_and(|anywhere| Arc::ptr_eq(&anywhere, wanted));
+        let size = if is_shared { 1 } else { 1 + wanted.len() };
+        if let Some(topic) = self.make_room(tenant, pair, size) {
+            topic.at.insert(pair.scope.clone(), Arc::clone(wanted));
+        }
+    }
+
+    fn make_room(&mut self, tenant: TenantId, pair: &Pair, size: usize) -> Option<&mut Topic> {
         if self.size + size > WANTED_REMEMBERED_MAX {
             self.forget();
         }
-        if size <= WANTED_REMEMBERED_MAX {
-            self.size += size;
-            let of_tenant = self.known.entry(tenant).or_default();
-            of_tenant.insert(pair.clone(), Arc::clone(wanted));
+        if size > WANTED_REMEMBERED_MAX {
+            return None;
         }
+        self.size += size;
+        let of_tenant = self.known.entry(tenant).or_default();
+        Some(of_tenant.entry(pair.topic.clone()).or_default())
     }
 }
 

@@ -9,6 +9,7 @@
 use std::sync::{Arc, Mutex};
 
 use model::contract::{Reply, StoreError};
+use model::id::TenantId;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -18,6 +19,7 @@ use crate::sqlite::grouping::Grouping;
 use crate::sqlite::moving::{LOOK_AFTER, Moving};
 use crate::sqlite::queue::{Class, Queue, Taken, Weighed, lock};
 use crate::sqlite::syncing::{Disk, Syncing, Told};
+use crate::sqlite::wide::{STEP_ROWS, Step};
 use crate::sqlite::writer::{Job, Shared, Tx, Writer};
 
 /// Reading threads. The first takes only what is quick, so that nobody waits for a login because
@@ -45,6 +47,8 @@ pub(crate) struct Inline {
 
 pub(crate) struct WriteJob {
     class: Class,
+    /// Whose it is, where tenants share.
+    tenant: Option<TenantId>,
     pub(crate) weight: usize,
     pub(crate) job: Box<dyn Job>,
 }
@@ -139,11 +143,37 @@ impl Desk {
             found: None,
             reply,
         });
-        self.put(class, weight, job, answer)
+        self.put((class, None), weight, job, answer)
     }
 
     /// The same with work that may be done again after it was rolled back.
     pub(crate) fn write_again<T, F>(&self, class: Class, weight: usize, work: F) -> Reply<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        self.write_routine((class, None), weight, work)
+    }
+
+    /// The same with what a tenant hands in.
+    pub(crate) fn take_in<T, F>(&self, tenant: TenantId, weight: usize, work: F) -> Reply<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        if self.shared().unlisted.is_full(tenant) {
+            self.shared().meters.busy.inc();
+            return ready(Err(StoreError::Busy));
+        }
+        self.write_routine((Class::Intake, Some(tenant)), weight, work)
+    }
+
+    fn write_routine<T, F>(
+        &self,
+        whose: (Class, Option<TenantId>),
+        weight: usize,
+        work: F,
+    ) -> Reply<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
@@ -154,12 +184,12 @@ impl Desk {
             found: None,
             reply,
         });
-        self.put(class, weight, job, answer)
+        self.put(whose, weight, job, answer)
     }
 
     fn put<T: Send + 'static>(
         &self,
-        class: Class,
+        (class, tenant): (Class, Option<TenantId>),
         weight: usize,
         job: Box<dyn Job>,
         answer: oneshot::Receiver<Result<T, StoreError>>,
@@ -170,7 +200,13 @@ impl Desk {
                 let meters = &threads.shared.meters;
                 // Before it is put, so that the count never falls below zero.
                 meters.queued.inc_by(weight_of(weight));
-                if let Err(refused) = threads.ends.writing.put(WriteJob { class, weight, job }) {
+                let job = WriteJob {
+                    class,
+                    tenant,
+                    weight,
+                    job,
+                };
+                if let Err(refused) = threads.ends.writing.put(job) {
                     meters.queued.dec_by(weight_of(weight));
                     if matches!(refused, StoreError::Busy) {
                         meters.busy.inc();
@@ -179,15 +215,19 @@ impl Desk {
                 }
             }
             Self::Inline(inline) => {
-                let done = {
-                    let mut writer = lock(&inline.writer);
-                    let Some(writer) = writer.as_mut() else {
-                        return ready(Err(broken("the store is closed")));
+                let mut next = Some(job);
+                while let Some(job) = next {
+                    let (done, goes_on) = {
+                        let mut writer = lock(&inline.writer);
+                        let Some(writer) = writer.as_mut() else {
+                            return ready(Err(broken("the store is closed")));
+                        };
+                        (writer.run(vec![job]), writer.owes_listing())
                     };
-                    writer.run(vec![job])
-                };
-                // Outside the lock, so that a listener may ask the store something.
-                done.tell(&inline.shared);
+                    // Outside the lock, so that a listener may ask the store something.
+                    done.tell(&inline.shared);
+                    next = goes_on.then(|| Box::new(Step::new(&inline.shared)) as Box<dyn Job>);
+                }
             }
         }
         wait_for(answer)
@@ -338,7 +378,7 @@ impl Drop for LastWill<'_> {
     }
 }
 
-fn write_on(mut writer: Writer, shared: &Shared, ends: &Ends) -> Connection {
+fn write_on(mut writer: Writer, shared: &Arc<Shared>, ends: &Ends) -> Connection {
     let _will = LastWill(ends);
     let Ends {
         writing,
@@ -348,8 +388,12 @@ fn write_on(mut writer: Writer, shared: &Shared, ends: &Ends) -> Connection {
     } = ends;
     let mut grouping = Grouping::default();
     loop {
-        match writing.take_group() {
-            Taken::Group(jobs) => {
+        match writing.take_group(writer.owes_listing()) {
+            taken @ (Taken::Group(_) | Taken::Turn) => {
+                let jobs = match taken {
+                    Taken::Group(jobs) => jobs,
+                    Taken::Turn | Taken::Nothing | Taken::Closed => vec![WriteJob::step(shared)],
+                };
                 if grouping.write(&mut writer, jobs, shared, ends) == Told::Doubtful {
                     ends.die();
                 }
@@ -492,7 +536,25 @@ where
     }
 }
 
+impl WriteJob {
+    /// A step of listing.
+    fn step(shared: &Arc<Shared>) -> Self {
+        // Counted as what waits, since it is taken off there.
+        shared.meters.queued.inc_by(weight_of(STEP_ROWS));
+        Self {
+            class: Class::Sweep,
+            tenant: None,
+            weight: STEP_ROWS,
+            job: Box::new(Step::new(shared)),
+        }
+    }
+}
+
 impl Weighed for WriteJob {
+    fn tenant(&self) -> Option<TenantId> {
+        self.tenant
+    }
+
     fn class(&self) -> Class {
         self.class
     }
@@ -507,6 +569,10 @@ impl Weighed for WriteJob {
 }
 
 impl Weighed for ReadJob {
+    fn tenant(&self) -> Option<TenantId> {
+        None
+    }
+
     fn class(&self) -> Class {
         self.class
     }

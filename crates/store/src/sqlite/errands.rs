@@ -15,7 +15,7 @@ use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::sweep::{AGAIN, SOONER};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, fresh, ids, rows, standings, stopping, webhooks};
+use crate::sqlite::{catalog, fresh, ids, rows, standings, stopping, webhooks, wide};
 
 const ADD: &str = "
     insert into errand
@@ -270,6 +270,8 @@ pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, Fault> {
                 why,
             ])?;
         }
+        // What is not listed yet could slip past.
+        None if wide::step_before(tx, errand.tenant, progress.upto)? => {}
         None => go_on(tx, &errand, progress, at)?,
     }
     Ok(oldest(tx.conn)?.is_some())

@@ -1,23 +1,23 @@
 //! Fresh deliveries: never tried, and due since they were accepted.
 //!
 //! Those of recent notifications stand in the notifications' own rows (`recent.rs`); all others are
-//! listed in a table. To list those of recent ones is a job for the writer, done before readers
-//! look for fresh deliveries, and before any delivery is removed.
+//! listed in a table, those of wide ones in steps (`wide.rs`). To list those of recent ones is a job
+//! for the writer, done before readers look for fresh deliveries, and before any is removed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::contract::StoreError;
 use model::delivery::CancelCause;
-use model::id::{DeliveryId, NotificationId, WebhookId};
+use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::time::Timestamp;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::fault::{Fault, Unreadable};
 use crate::sqlite::recent::{Entry, Recent};
-use crate::sqlite::rows;
 use crate::sqlite::writer::Tx;
+use crate::sqlite::{rows, wide};
 
 const LIST: &str = "insert into fresh (webhook_id, notification_id) values (?1, ?2)";
 const UNLIST: &str = "delete from fresh where webhook_id = ?1 and notification_id = ?2";
@@ -79,29 +79,46 @@ pub(crate) fn wanted_by(tx: &mut Tx<'_>, wanted: &[WebhookId]) -> Result<Option<
     if let [webhook] = wanted {
         return Ok(Some(Value::Integer(webhook.0)));
     }
-    let ids: Vec<String> = wanted.iter().map(|webhook| webhook.0.to_string()).collect();
-    Ok(Some(Value::Text(ids.join(" "))))
+    Ok(Some(Value::Text(words_of(wanted))))
 }
 
-/// Owes fresh deliveries of a new notification. `in_row`: its own row says so.
+/// Owes fresh deliveries of a new notification. `in_row`: its own row says so. Answers whether they
+/// can be told: those that are listed in steps are told then.
 pub(crate) fn owe(
     tx: &mut Tx<'_>,
+    tenant: TenantId,
     id: i64,
     wanted: &Arc<[WebhookId]>,
     in_row: bool,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
+    let is_wide = !in_row && !tx.has_time_for(wanted.len());
     if in_row {
         recent(tx)?.add(id, Arc::clone(wanted));
+    } else if is_wide {
+        wide::owe(tx, tenant, id, wanted)?;
     } else {
-        let list = tx.hot.get(tx.conn, LIST)?;
-        for webhook in wanted.iter() {
-            list.execute([webhook.0, id])?;
-        }
+        list_rows(tx, wanted.iter().map(|webhook| [webhook.0, id]))?;
     }
-    match recent(tx)?.leave(id) {
-        Some(out) => write(tx, &out),
-        None => Ok(()),
+    // Once there is no time for more, those that are recent wait for the next transaction.
+    if tx.has_time_for(1)
+        && let Some(out) = recent(tx)?.leave(id)
+    {
+        write(tx, &out)?;
     }
+    Ok(!is_wide)
+}
+
+/// Lists deliveries, each as a webhook and a notification.
+pub(crate) fn list_rows(
+    tx: &mut Tx<'_>,
+    keys: impl Iterator<Item = [i64; 2]>,
+) -> Result<(), Fault> {
+    let list = tx.hot.get(tx.conn, LIST)?;
+    for keys in keys {
+        list.execute(keys)?;
+        tx.memory.listed += 1;
+    }
+    Ok(())
 }
 
 /// Has the delivery be fresh no more; the caller writes down what it is instead. Answers whether it
@@ -134,14 +151,25 @@ pub(crate) fn cancel(
 ) -> Result<bool, Fault> {
     let was_fresh = take(tx, id)?;
     if was_fresh {
-        tx.conn.prepare_cached(CANCEL)?.execute((
-            id.webhook.0,
-            id.notification.0,
-            rows::cause_number(cause),
-            at.as_millis(),
-        ))?;
+        write_cancelled(tx, id, cause, at)?;
     }
     Ok(was_fresh)
+}
+
+/// Writes down a delivery that is cancelled before it was tried.
+pub(crate) fn write_cancelled(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+    cause: CancelCause,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    tx.hot.get(tx.conn, CANCEL)?.execute((
+        id.webhook.0,
+        id.notification.0,
+        rows::cause_number(cause),
+        at.as_millis(),
+    ))?;
+    Ok(())
 }
 
 /// Cancels what is fresh of a webhook, at most `limit`; answers how many.
@@ -200,6 +228,15 @@ impl Listed {
         })
     }
 
+    /// The same for what is the tenant's alone, of which less may be listed.
+    pub(crate) fn of(self, conn: &Connection, tenant: TenantId) -> Result<Self, Fault> {
+        let upto = match wide::first_of(conn, tenant)? {
+            Some(first) => self.upto.min(NotificationId(first.0 - 1)),
+            None => self.upto,
+        };
+        Ok(Self { upto, ..self })
+    }
+
     /// Whether there is nothing that a reader would not see.
     pub(crate) fn is_all(self) -> bool {
         self.upto.0 == i64::MAX
@@ -224,10 +261,7 @@ fn listed_in(conn: &Connection) -> Result<i64, Fault> {
 
 /// Lists what is fresh of entries that were taken out, and says how far all is listed.
 fn write(tx: &mut Tx<'_>, out: &[Entry]) -> Result<(), Fault> {
-    let list = tx.hot.get(tx.conn, LIST)?;
-    for keys in out.iter().flat_map(Entry::fresh) {
-        list.execute(keys)?;
-    }
+    list_rows(tx, out.iter().flat_map(Entry::fresh))?;
     let listed = recent(tx)?.listed();
     tx.conn.prepare_cached(NOW_LISTED)?.execute([listed])?;
     Ok(())
@@ -256,12 +290,21 @@ fn recent<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut Recent, Fault> {
 fn wanted(value: ValueRef<'_>) -> Option<Arc<[WebhookId]>> {
     match value {
         ValueRef::Integer(webhook) => Some(Arc::from([WebhookId(webhook)])),
-        ValueRef::Text(text) => {
-            let ids = str::from_utf8(text).ok()?.split_whitespace();
-            ids.map(|id| id.parse().ok().map(WebhookId)).collect()
-        }
+        ValueRef::Text(text) => of_words(str::from_utf8(text).ok()?),
         ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => None,
     }
+}
+
+/// Webhooks as a text.
+pub(crate) fn words_of(webhooks: &[WebhookId]) -> String {
+    let ids: Vec<String> = webhooks.iter().map(|id| id.0.to_string()).collect();
+    ids.join(" ")
+}
+
+/// The reverse of `words_of`.
+pub(crate) fn of_words(words: &str) -> Option<Arc<[WebhookId]>> {
+    let ids = words.split_whitespace();
+    ids.map(|id| id.parse().ok().map(WebhookId)).collect()
 }
 
 fn read(conn: &Connection) -> Result<Recent, Fault> {

@@ -55,7 +55,7 @@ pub(crate) fn log(
         from: ids::id_at(conn, query.since)?.unwrap_or(0),
         to: ids::id_at(conn, query.until)?.unwrap_or(i64::MAX),
     };
-    let ids = ids.upto(listed);
+    let ids = ids.upto(listed.of(conn, tenant)?);
     if limit == 0 || ids.from >= ids.to {
         return Ok(LogPage::default());
     }

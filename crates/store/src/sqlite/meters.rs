@@ -13,6 +13,8 @@ pub(crate) struct Meters {
     group_jobs: Histogram,
     /// Jobs, notifications and settlements that wait for the writer.
     pub(crate) queued: Gauge,
+    /// Deliveries that are to be listed in steps.
+    pub(crate) unlisted: Gauge,
     pub(crate) full: Counter,
     pub(crate) busy: Counter,
 }
@@ -27,6 +29,7 @@ impl Default for Meters {
             // 1 to 8,192.
             group_jobs: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
             queued: Gauge::default(),
+            unlisted: Gauge::default(),
             full: Counter::default(),
             busy: Counter::default(),
         }
@@ -61,6 +64,11 @@ impl Meters {
             "willcall_store_queued_jobs",
             "Jobs that wait for the writer, each notification and settlement counted",
             self.queued.clone(),
+        );
+        registry.register(
+            "willcall_store_unlisted_deliveries",
+            "Deliveries of wide notifications that are accepted and wait to be listed",
+            self.unlisted.clone(),
         );
         registry.register(
             "willcall_store_full",

@@ -37,6 +37,7 @@ mod sweep;
 pub(crate) mod syncing;
 mod traces;
 mod webhooks;
+mod wide;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;
@@ -92,6 +93,7 @@ pub(crate) fn statements() -> Vec<String> {
         sweep::STATEMENTS,
         traces::STATEMENTS,
         webhooks::STATEMENTS,
+        wide::STATEMENTS,
         writer::STATEMENTS,
     ];
     let fixed = fixed.into_iter().flatten().map(|sql| (*sql).to_owned());
@@ -113,8 +115,9 @@ impl Ledger for Sqlite {
 
     fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>> {
         let weight = batch.iter().map(|new| weight(new.body.len())).sum();
+        let tenant = batch.first().map_or(TenantId(0), |new| new.tenant);
         self.desk
-            .write_again(Class::Intake, weight, move |tx| accept::accept(tx, &batch))
+            .take_in(tenant, weight, move |tx| accept::accept(tx, &batch))
     }
 
     fn lanes(&self, after: Option<WebhookId>, limit: usize) -> Reply<Vec<LaneStart>> {

@@ -63,6 +63,11 @@ impl Notes {
         }
     }
 
+    /// Something is due for the webhook that is not told: the listener reads it from the store.
+    pub(crate) fn passed_over(&mut self, webhook: WebhookId, due_at: Timestamp) {
+        lower(&mut self.passed_over_since, webhook, due_at);
+    }
+
     pub(crate) fn changed(&mut self, webhook: WebhookId) {
         self.notices.push(Notice::Changed(webhook));
     }

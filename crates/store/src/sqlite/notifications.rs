@@ -45,7 +45,7 @@ pub(crate) fn page(
         from: 0,
         to: query.older_than.map_or(i64::MAX, |id| id.0),
     };
-    let ids = ids.upto(listed);
+    let ids = ids.upto(listed.of(conn, tenant)?);
     let mut sources = vec![Source::new(&UNWANTED.into(), tenant.0, 0, ids)];
     if !query.unwanted {
         let webhooks = merge::all_webhooks(conn, tenant)?;

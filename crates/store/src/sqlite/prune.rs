@@ -17,7 +17,7 @@ use crate::sqlite::envelopes::{self, Envelopes};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::rows::{self, RETRYING, UNTRIED};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, fresh, ids, past, standings, traces};
+use crate::sqlite::{catalog, fresh, ids, past, standings, traces, wide};
 
 const OLDEST: &str = "
     select id, accepted_at from notification
@@ -227,6 +227,7 @@ fn prune_log(
 fn drop_forgotten(tx: &mut Tx<'_>, webhook: i64, budget: &mut Budget) -> Result<(), Fault> {
     if !catalog::exists(tx, IS_FORGOTTEN, [webhook])?
         || fresh::unlisted(tx)?.contains_key(&WebhookId(webhook))
+        || wide::is_left(tx)?
     {
         return Ok(());
     }

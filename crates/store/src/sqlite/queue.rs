@@ -1,13 +1,16 @@
-//! The queues in front of the desk's threads: bounded, in order, sweeps behind the rest.
+//! The queues in front of the desk's threads: bounded, in order, sweeps behind the rest. What a
+//! tenant hands in finds as much room as it leaves to others, and when more has come than a group
+//! takes, tenants take turns.
 //!
 //! What does not fit is `Busy` at once. Once closed, a queue takes nothing more and gives out what
 //! it has; once dead, it lets go of everything.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::contract::StoreError;
+use model::id::TenantId;
 use model::limits;
 use tokio::time::Instant;
 
@@ -23,6 +26,15 @@ const GROUPS_BEFORE_SWEEP: u32 = 4;
 /// pass, so that more of it comes together and most commits have nothing of it.
 const PATIENCE: Duration = Duration::from_millis(5);
 
+/// A group takes so much at once, or one job: some dozen milliseconds, for which others wait.
+const GROUP_WEIGHT_MAX: usize = 2_048;
+
+/// Of so many tenants it is remembered that nothing waits, which spares making room each time.
+const TENANTS_KEPT: usize = 64;
+
+/// A tenant may have so many times as much waiting as there is room for others.
+const TIMES_WHAT_IS_LEFT: usize = 3;
+
 /// Patience ends when so much is there.
 const PATIENT_WEIGHT_MAX: usize = 64;
 
@@ -34,7 +46,7 @@ pub(crate) struct Queue<J> {
 
 /// What a job is to the queue: each class has a bound of its own, so that a flood of one cannot
 /// shut out the others.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     /// New notifications.
     Intake,
@@ -55,6 +67,12 @@ struct Inner<J> {
     groups_since: u32,
     /// By class.
     weights: [usize; 4],
+    /// What each tenant has waiting.
+    tenants: BTreeMap<TenantId, usize>,
+    /// Whose turn it was when not all could be taken.
+    latest: TenantId,
+    /// The latest turn of what is no job was a sweep's.
+    swept: bool,
     closing: bool,
     dead: bool,
     /// Threads that wait for a job, and of these how many were woken and are on their way.
@@ -75,6 +93,8 @@ pub(crate) enum Wait {
 
 pub(crate) enum Taken<J> {
     Group(Vec<J>),
+    /// What is to be done between groups has its turn.
+    Turn,
     Nothing,
     Closed,
 }
@@ -88,6 +108,9 @@ impl<J> Default for Queue<J> {
                 sweeps: VecDeque::new(),
                 groups_since: 0,
                 weights: [0; 4],
+                tenants: BTreeMap::new(),
+                latest: TenantId(0),
+                swept: false,
                 closing: false,
                 dead: false,
                 waiting: 0,
@@ -100,7 +123,8 @@ impl<J> Default for Queue<J> {
 }
 
 impl<J: Weighed> Queue<J> {
-    /// Nothing is refused that finds its class empty, however heavy it is.
+    /// Nothing is refused that finds its class empty, or nothing else of its tenant, however heavy
+    /// it is, as long as there is room at all.
     pub(crate) fn put(&self, job: J) -> Result<(), StoreError> {
         let mut inner = lock(&self.inner);
         if inner.dead {
@@ -110,13 +134,28 @@ impl<J: Weighed> Queue<J> {
             return Err(broken("the store is closed"));
         }
         let (class, weight) = (job.class(), job.weight());
-        let Some(sum) = inner.weights.get_mut(class as usize) else {
+        let Inner {
+            weights, tenants, ..
+        } = &mut *inner;
+        let Some(sum) = weights.get_mut(class as usize) else {
             return Err(broken("a class of jobs without a queue"));
         };
-        if *sum > 0 && *sum + weight > limits::WRITER_QUEUE_MAX {
+        let left = limits::WRITER_QUEUE_MAX.saturating_sub(*sum);
+        let own = job
+            .tenant()
+            .map(|tenant| tenants.entry(tenant).or_default());
+        let fits = match &own {
+            Some(0) => left > 0,
+            Some(own) => weight <= left && **own + weight <= left * TIMES_WHAT_IS_LEFT,
+            None => weight <= left,
+        };
+        if *sum > 0 && !fits {
             return Err(StoreError::Busy);
         }
         *sum += weight;
+        if let Some(own) = own {
+            *own += weight;
+        }
         let first = inner.is_empty();
         let patient = job.is_patient();
         match class {
@@ -145,8 +184,9 @@ impl<J: Weighed> Queue<J> {
         Ok(())
     }
 
-    /// All jobs that have arrived, or one sweep. Patient ones only when their time has come.
-    pub(crate) fn take_group(&self) -> Taken<J> {
+    /// All jobs that have arrived, or one sweep, or the turn of what `waits` between groups. Patient
+    /// ones only when their time has come.
+    pub(crate) fn take_group(&self, waits: bool) -> Taken<J> {
         let mut inner = lock(&self.inner);
         let mut waited = false;
         loop {
@@ -154,13 +194,20 @@ impl<J: Weighed> Queue<J> {
             let hurry = inner.jobs.is_empty() && !inner.sweeps.is_empty();
             inner.end_patience(hurry);
             let sweep_is_next = inner.jobs.is_empty() || inner.groups_since >= GROUPS_BEFORE_SWEEP;
+            let turns = waits && !inner.closing;
+            if sweep_is_next && turns && (inner.swept || inner.sweeps.is_empty()) {
+                inner.groups_since = 0;
+                inner.swept = false;
+                return Taken::Turn;
+            }
             if sweep_is_next && let Some(job) = inner.sweeps.pop_front() {
                 inner.groups_since = 0;
+                inner.swept = true;
                 inner.lighten(&job);
                 return Taken::Group(vec![job]);
             }
             if !inner.jobs.is_empty() {
-                inner.groups_since += u32::from(!inner.sweeps.is_empty());
+                inner.groups_since += u32::from(turns || !inner.sweeps.is_empty());
                 return Taken::Group(inner.take_jobs());
             }
             if inner.closing {
@@ -301,13 +348,66 @@ impl<J: Weighed> Inner<J> {
         }
     }
 
+    /// All jobs, if they are not too many for a group.
     fn take_jobs(&mut self) -> Vec<J> {
-        let jobs = std::mem::take(&mut self.jobs);
+        let weight: usize = self.jobs.iter().map(J::weight).sum();
+        let jobs = match weight <= GROUP_WEIGHT_MAX {
+            true => std::mem::take(&mut self.jobs),
+            false => self.take_turns(),
+        };
         jobs.iter().for_each(|job| self.lighten(job));
         jobs.into()
     }
 
+    /// A part of the jobs: an equal share of each tenant's, but one at least, from the one on whose
+    /// turn it is; and all that is nobody's. Each tenant's in order.
+    fn take_turns(&mut self) -> VecDeque<J> {
+        let mut of: BTreeMap<TenantId, VecDeque<usize>> = BTreeMap::new();
+        let mut taken = vec![false; self.jobs.len()];
+        for (at, (job, taken)) in self.jobs.iter().zip(&mut taken).enumerate() {
+            match job.tenant() {
+                Some(tenant) => of.entry(tenant).or_default().push_back(at),
+                None => *taken = true,
+            }
+        }
+        let share = GROUP_WEIGHT_MAX / of.len().max(1);
+        let later = of.split_off(&TenantId(self.latest.0.saturating_add(1)));
+        let mut sum = 0;
+        for (tenant, places) in later.into_iter().chain(of) {
+            if sum >= GROUP_WEIGHT_MAX {
+                break;
+            }
+            self.latest = tenant;
+            let mut own = 0;
+            for at in places {
+                let weight = self.jobs.get(at).map_or(0, J::weight);
+                if own > 0 && own + weight > share {
+                    break;
+                }
+                own += weight;
+                if let Some(taken) = taken.get_mut(at) {
+                    *taken = true;
+                }
+            }
+            sum += own;
+        }
+        let (mut out, mut rest) = (VecDeque::new(), VecDeque::new());
+        for (job, taken) in std::mem::take(&mut self.jobs).into_iter().zip(taken) {
+            if taken { &mut out } else { &mut rest }.push_back(job);
+        }
+        self.jobs = rest;
+        out
+    }
+
     fn lighten(&mut self, job: &J) {
+        if let Some(tenant) = job.tenant()
+            && let Some(own) = self.tenants.get_mut(&tenant)
+        {
+            *own = own.saturating_sub(job.weight());
+            if *own == 0 && self.tenants.len() > TENANTS_KEPT {
+                self.tenants.remove(&tenant);
+            }
+        }
         if let Some(sum) = self.weights.get_mut(job.class() as usize) {
             *sum = sum.saturating_sub(job.weight());
         }
@@ -315,6 +415,8 @@ impl<J: Weighed> Inner<J> {
 }
 
 pub(crate) trait Weighed {
+    /// Whose it is, where tenants share.
+    fn tenant(&self) -> Option<TenantId>;
     fn class(&self) -> Class;
     fn weight(&self) -> usize;
     /// Whether nobody waits for it.
@@ -325,3 +427,6 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A thread that panics while holding it ends the desk by its last will.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

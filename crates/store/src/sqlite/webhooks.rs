@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, past, rows, sweep};
+use crate::sqlite::{catalog, past, rows, sweep, wide};
 
 pub(crate) const FIND: &str = "
     select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
@@ -174,7 +174,7 @@ pub(crate) fn save_any(
         // What was owed when it was disabled is cancelled before anything is owed again.
         (Some(disabled), None) => {
             let count = sweep::cancel_pending(tx, after.id, disabled.cause, at)?;
-            if count >= limits::SWEEP_ROWS_MAX {
+            if count >= limits::SWEEP_ROWS_MAX || wide::owes(tx, after.tenant, after.id)? {
                 return Err(StoreError::Busy.into());
             }
         }

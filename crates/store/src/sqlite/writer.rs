@@ -24,6 +24,7 @@ use crate::sqlite::meters::Meters;
 use crate::sqlite::notes::Notes;
 use crate::sqlite::prune;
 use crate::sqlite::recent::Recent;
+use crate::sqlite::wide::{self, Unlisted, Wide};
 
 const BEGIN: &str = "begin immediate";
 const COMMIT: &str = "commit";
@@ -84,6 +85,7 @@ pub(crate) struct Shared {
     /// Counts groups of jobs, and what other processes were seen to write.
     pub(crate) changes: AtomicU64,
     pub(crate) meters: Meters,
+    pub(crate) unlisted: Unlisted,
 }
 
 /// What the writer remembers so as not to look it up; always right, and lost without harm.
@@ -101,6 +103,10 @@ pub(crate) struct Memory {
     pub(crate) wanted: Wanted,
     /// Notifications whose own rows say what is fresh of them; nothing if they are to be read.
     pub(crate) recent: Option<Recent>,
+    /// What is to be listed in steps; nothing if that is to be read.
+    pub(crate) wide: Option<Wide>,
+    /// Rows that the open transaction has listed.
+    pub(crate) listed: usize,
     /// Where pruning goes on.
     pub(crate) pruned_to: Option<prune::At>,
 }
@@ -148,6 +154,8 @@ impl Writer {
             shared,
         };
         writer.data_version = writer.read_data_version()?;
+        writer.memory.wide = Some(wide::read(&writer.conn)?);
+        writer.tell_unlisted();
         Ok(writer)
     }
 
@@ -231,6 +239,7 @@ impl Writer {
                     group.done.written = changes != group.changes_before;
                     let jobs = group.done.answers.len();
                     self.shared.meters.committed(group.began_at, jobs);
+                    self.tell_unlisted();
                 }
                 Err(error) => {
                     let told = fault::told_of_commit(error);
@@ -262,7 +271,25 @@ impl Writer {
         log_pages(&self.conn, LOG_PAGES).ok()
     }
 
+    /// Whether something is to be listed in steps, as far as that is known.
+    pub(crate) fn owes_listing(&self) -> bool {
+        let wide = self.memory.wide.as_ref();
+        wide.is_none_or(Wide::is_left) && !self.shared.unlisted.is_paused()
+    }
+
+    fn tell_unlisted(&mut self) {
+        let wide = self.memory.wide.as_mut();
+        if let Some(count) = wide.and_then(|wide| wide.tell(&self.shared.unlisted)) {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.shared.meters.unlisted.set(count);
+        }
+    }
+
     fn begin(&mut self, group: &mut Group) {
+        self.memory.listed = 0;
+        if let Some(wide) = &mut self.memory.wide {
+            wide.close();
+        }
         match self.step(BEGIN) {
             Ok(()) => group.done.elsewhere |= self.notice_others(),
             Err(error) => group.lost = Some(Fault::Sql(error).told()),
@@ -471,6 +498,11 @@ impl<'a> Hot<'a> {
 }
 
 impl Tx<'_> {
+    /// Whether so many more rows may be listed before others have to have their turn.
+    pub(crate) fn has_time_for(&self, rows: usize) -> bool {
+        rows == 0 || self.memory.listed + rows <= wide::STEP_ROWS
+    }
+
     /// The time to write for a notification accepted at `at`: never before an earlier one.
     pub(crate) fn accepted_at(&mut self, at: Timestamp) -> Result<Timestamp, Fault> {
         let latest = self.latest_accepted_at()?.max(at);

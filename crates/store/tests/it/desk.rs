@@ -287,9 +287,11 @@ fn what_a_failing_job_accepted_is_not_told_and_takes_no_room_from_others() {
 fn what_does_not_fit_in_the_queue_is_refused_at_once() {
     let (desk, keeper, webhook) = gated();
     let given = &desk.given;
+    let other = given.another_tenant("other");
     let held = keeper.hold(given);
     let mut waiting = Vec::new();
-    for n in 0..WRITER_QUEUE_MAX {
+    // Whoever is alone leaves a part to others.
+    for n in 0..WRITER_QUEUE_MAX / 4 * 3 {
         waiting.push(
             given
                 .store
@@ -301,6 +303,11 @@ fn what_does_not_fit_in_the_queue_is_refused_at_once() {
         .accept(vec![given.new_notification("too much", 1)]);
     assert!(is_busy(&crate::harness::now(refused)));
     assert!((desk.metric("willcall_store_busy_total") - 1.0).abs() < 0.1);
+    let other = NewNotification {
+        tenant: other,
+        ..given.new_notification("other", 1)
+    };
+    waiting.push(given.store.accept(vec![other]));
     // Settling is not shut out by a flood at intake.
     let id = delivery_id(1, webhook);
     let settled = given

@@ -239,7 +239,7 @@ fn a_file_that_only_claims_to_be_ours_is_left_alone() {
     let error = refused(folder.path(), &path);
     assert!(matches!(error, OpenError::NotAStore(_)), "{error}");
     let other = Connection::open(&path).unwrap();
-    other.pragma_update(None, "user_version", 1).unwrap();
+    other.pragma_update(None, "user_version", 2).unwrap();
     drop(other);
     let error = refused(folder.path(), &path);
     assert!(matches!(error, OpenError::Damaged(..)), "{error}");
@@ -259,7 +259,7 @@ fn a_newer_store_is_left_alone() {
             error,
             OpenError::Newer {
                 found: 7,
-                known: 1,
+                known: 2,
                 ..
             }
         ),
@@ -376,6 +376,22 @@ fn a_log_without_its_file_is_left_alone() {
 }
 
 #[test]
+fn a_store_of_an_earlier_version_is_brought_up_to_date_with_all_it_has() {
+    let (_folder, path) = folder();
+    filled(&path);
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch(
+        "drop table wide; drop table audience; drop table listing; pragma user_version = 1",
+    )
+    .unwrap();
+    drop(conn);
+    assert_eq!(store::inspect(&path).unwrap().schema_version, 1);
+    let given = Given::on(open(&path).unwrap());
+    assert_eq!(given.notified("later", 200), 101);
+    assert_eq!(store::inspect(&path).unwrap().schema_version, 2);
+}
+
+#[test]
 fn a_store_whose_making_was_interrupted_is_made_anew() {
     let (folder, path) = folder();
     let journal = folder.path().join("willcall.db-journal");
@@ -435,7 +451,7 @@ fn inspecting_changes_nothing_and_sees_what_is_there() {
     filled(&path);
     let before = bytes(folder.path());
     let found = store::inspect(&path).unwrap();
-    assert_eq!((found.schema_version, found.known_version), (1, 1));
+    assert_eq!((found.schema_version, found.known_version), (2, 2));
     assert_eq!((found.tenants, found.webhooks, found.tokens), (1, 1, 0));
     assert_eq!((found.disabled_webhooks, found.log_bytes), (0, 0));
     assert_eq!(found.oldest_notification.unwrap().as_millis(), 0);
@@ -474,5 +490,5 @@ fn many_may_make_the_same_store_at_once() {
             opened.join().unwrap().unwrap().unwrap();
         }
     });
-    assert_eq!(store::inspect(&path).unwrap().schema_version, 1);
+    assert_eq!(store::inspect(&path).unwrap().schema_version, 2);
 }

@@ -46,3 +46,5 @@ mod standings;
 mod syncing;
 #[cfg(test)]
 mod webhooks;
+#[cfg(test)]
+mod wide;

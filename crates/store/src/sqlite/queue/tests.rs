@@ -1,0 +1,145 @@
+//! The queues: who finds room, and who is next.
+
+use super::*;
+
+/// A job of a tenant, if it is somebody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Job {
+    tenant: Option<TenantId>,
+    weight: usize,
+    class: Class,
+}
+
+impl Weighed for Job {
+    fn tenant(&self) -> Option<TenantId> {
+        self.tenant
+    }
+
+    fn class(&self) -> Class {
+        self.class
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn is_patient(&self) -> bool {
+        false
+    }
+}
+
+fn of(tenant: i64, weight: usize) -> Job {
+    Job {
+        tenant: Some(TenantId(tenant)),
+        weight,
+        class: Class::Intake,
+    }
+}
+
+fn nobodys(class: Class) -> Job {
+    Job {
+        tenant: None,
+        weight: 1,
+        class,
+    }
+}
+
+/// The jobs of the next group; none if it is another's turn.
+fn group(queue: &Queue<Job>, waits: bool) -> Vec<Job> {
+    match queue.take_group(waits) {
+        Taken::Group(jobs) => jobs,
+        Taken::Turn | Taken::Nothing | Taken::Closed => Vec::new(),
+    }
+}
+
+#[test]
+fn whoever_floods_the_queue_finds_it_full_before_others_do() {
+    let queue = Queue::default();
+    let mut put = 0;
+    while queue.put(of(1, 100)).is_ok() {
+        put += 100;
+    }
+    assert_eq!(put, limits::WRITER_QUEUE_MAX / 4 * 3);
+    for tenant in 2..20 {
+        assert!(queue.put(of(tenant, 100)).is_ok(), "{tenant}");
+    }
+    assert!(queue.put(of(1, 100)).is_err());
+    // What was taken makes room again.
+    while !group(&queue, false).is_empty() {
+        if queue.put(of(1, 100)).is_ok() {
+            return;
+        }
+    }
+    panic!("it stays full");
+}
+
+#[test]
+fn a_heavy_job_is_taken_from_whoever_has_nothing_waiting() {
+    let queue = Queue::default();
+    assert!(queue.put(of(1, 2 * limits::WRITER_QUEUE_MAX)).is_ok());
+    assert!(queue.put(of(2, 1)).is_err(), "there is no room at all");
+    assert_eq!(group(&queue, false).len(), 1);
+    assert!(queue.put(of(1, 1_000)).is_ok());
+    assert!(queue.put(of(2, limits::WRITER_QUEUE_MAX)).is_ok());
+}
+
+#[test]
+fn more_than_a_group_takes_is_taken_by_turns() {
+    let queue = Queue::default();
+    for _ in 0..60 {
+        queue.put(of(1, 100)).unwrap();
+    }
+    queue.put(of(2, 1)).unwrap();
+    queue.put(nobodys(Class::Work)).unwrap();
+    let first = group(&queue, false);
+    let weight: usize = first.iter().map(|job| job.weight).sum();
+    assert!(weight <= GROUP_WEIGHT_MAX, "{weight}");
+    assert!(first.contains(&of(2, 1)) && first.contains(&nobodys(Class::Work)));
+    queue.put(of(2, 1)).unwrap();
+    assert!(group(&queue, false).contains(&of(2, 1)));
+}
+
+#[test]
+fn many_with_heavy_jobs_have_their_turn_one_after_another() {
+    let queue = Queue::default();
+    for tenant in 1..=3 {
+        for _ in 0..2 {
+            queue.put(of(tenant, GROUP_WEIGHT_MAX / 2 + 1)).unwrap();
+        }
+    }
+    let mut served = Vec::new();
+    for _ in 0..3 {
+        let jobs = group(&queue, false);
+        served.push(jobs.iter().map(|job| job.tenant).collect::<Vec<_>>());
+    }
+    let tenants = |ids: [i64; 2]| ids.map(|id| Some(TenantId(id))).to_vec();
+    assert_eq!(served, [tenants([1, 2]), tenants([1, 3]), tenants([2, 3])]);
+}
+
+#[test]
+fn what_is_done_between_groups_and_sweeps_have_turns_beside_a_flood() {
+    let queue = Queue::default();
+    let (mut turns, mut sweeps) = (0, 0);
+    for _ in 0..60 {
+        queue.put(of(1, 1)).unwrap();
+        if queue.put(nobodys(Class::Sweep)).is_err() {
+            unreachable!("there is room");
+        }
+        match queue.take_group(true) {
+            Taken::Turn => turns += 1,
+            Taken::Group(jobs) if jobs[0].tenant.is_none() => sweeps += 1,
+            Taken::Group(_) => {}
+            Taken::Nothing | Taken::Closed => unreachable!("there is something"),
+        }
+    }
+    assert_eq!((turns, sweeps), (6, 6));
+}
+
+#[test]
+fn what_is_done_between_groups_does_not_hold_up_the_end() {
+    let queue = Queue::default();
+    queue.put(of(1, 1)).unwrap();
+    queue.close();
+    assert_eq!(group(&queue, true).len(), 1);
+    assert!(matches!(queue.take_group(true), Taken::Closed));
+}

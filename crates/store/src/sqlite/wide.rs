@@ -1,0 +1,454 @@
+//! Wide notifications: they owe more fresh deliveries than a transaction has time for, so these
+//! are listed in steps, and whatever others want done comes between.
+//!
+//! A notification is accepted with whom it is for, all at once; those of a transaction that are for
+//! the same webhooks share one listing, and a step takes one webhook after the other, whose rows
+//! are neighbours. Tenants take turns. What is not listed yet is seen by nobody, and told with its
+//! step.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::contract::StoreError;
+use model::delivery::CancelCause;
+use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::limits::{INTAKE_BATCH_MAX, UNLISTED_MAX};
+use model::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row};
+use tokio::time::Instant;
+
+use crate::sqlite::fault::{Fault, Unreadable};
+use crate::sqlite::queue::lock;
+use crate::sqlite::writer::{Job, Shared, Tx};
+use crate::sqlite::{catalog, fresh, rows, standings};
+
+const BEGIN: &str = "insert into listing (tenant_id, reached, owed) values (?1, 0, 0)";
+const FOR: &str = "insert into audience (listing_id, webhooks) values (?1, ?2)";
+const ADD: &str = "insert into wide (listing_id, notification_id) values (?1, ?2)";
+const OWE: &str = "update listing set owed = owed + ?2 where id = ?1";
+const NEXT_TENANT: &str = "
+    select tenant_id from listing
+    where tenant_id > ?1
+    order by tenant_id
+    limit 1";
+const OWED: &str = "select sum(owed) from listing where tenant_id = ?1";
+const FIRST: &str = "
+    select l.id, l.reached, a.webhooks from listing l
+    join audience a on a.listing_id = l.id
+    where l.tenant_id = ?1
+    order by l.id
+    limit 1";
+const NOTIFICATIONS: &str = "
+    select w.notification_id, n.accepted_at from wide w
+    join notification n on n.id = w.notification_id
+    where w.listing_id = ?1
+    order by w.notification_id";
+const FIRST_OF: &str = "
+    select w.notification_id from listing l
+    join wide w on w.listing_id = l.id
+    where l.tenant_id = ?1
+    order by l.id, w.notification_id
+    limit 1";
+const AUDIENCES: &str = "
+    select a.webhooks from listing l
+    join audience a on a.listing_id = l.id
+    where l.tenant_id = ?1 and l.reached < ?2";
+const DISABLED: &str = "select disabled_at, disabled_cause from webhook where id = ?1";
+const REACHED: &str = "update listing set reached = ?2, owed = owed - ?3 where id = ?1";
+const END: &str = "delete from listing where id = ?1";
+const END_AUDIENCE: &str = "delete from audience where listing_id = ?1";
+const END_WIDE: &str = "delete from wide where listing_id = ?1";
+
+pub(crate) const STATEMENTS: &[&str] = &[
+    BEGIN,
+    FOR,
+    ADD,
+    OWE,
+    NEXT_TENANT,
+    OWED,
+    FIRST,
+    NOTIFICATIONS,
+    FIRST_OF,
+    AUDIENCES,
+    DISABLED,
+    REACHED,
+    END,
+    END_AUDIENCE,
+    END_WIDE,
+];
+
+/// Rows that a transaction lists at once for what it accepts, and that a step lists: some
+/// milliseconds, for which others wait, if each is on a page of its own.
+pub(crate) const STEP_ROWS: usize = 1_024;
+
+/// So long nothing is listed after a step has failed: somebody has to make room.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is to be listed.
+#[derive(Debug, Default)]
+pub(crate) struct Wide {
+    /// Deliveries, by tenant; none has none.
+    owed: BTreeMap<TenantId, usize>,
+    /// Whose turn it was.
+    latest: Option<TenantId>,
+    /// The listing that what is accepted in this transaction may join.
+    open: Option<Open>,
+    /// Whether `owed` is not what `Unlisted` says.
+    is_news: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    id: i64,
+    tenant: TenantId,
+    webhooks: Arc<[WebhookId]>,
+    notifications: usize,
+}
+
+/// What of it others than the writer have to know.
+#[derive(Debug, Default)]
+pub(crate) struct Unlisted {
+    owed: Mutex<BTreeMap<TenantId, usize>>,
+    paused_until: Mutex<Option<Instant>>,
+}
+
+/// A step, as a job that nobody waits for.
+pub(crate) struct Step {
+    shared: Arc<Shared>,
+}
+
+/// What a step works on.
+struct Listing {
+    id: i64,
+    reached: i64,
+    webhooks: Arc<[WebhookId]>,
+}
+
+impl Unlisted {
+    /// Whether so much of the tenant's is to be listed that it has to wait.
+    pub(crate) fn is_full(&self, tenant: TenantId) -> bool {
+        is_much(lock(&self.owed).get(&tenant))
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        let until = *lock(&self.paused_until);
+        until.is_some_and(|until| until > Instant::now())
+    }
+
+    fn pause(&self) {
+        *lock(&self.paused_until) = Some(Instant::now() + PAUSE);
+    }
+}
+
+fn is_much(owed: Option<&usize>) -> bool {
+    owed.is_some_and(|owed| *owed >= UNLISTED_MAX)
+}
+
+impl Wide {
+    /// Whether there is something to list.
+    pub(crate) fn is_left(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// To be called before anything is accepted in a transaction.
+    pub(crate) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Tells what was committed; answers how many deliveries are to be listed, if that is news.
+    pub(crate) fn tell(&mut self, unlisted: &Unlisted) -> Option<usize> {
+        if !std::mem::take(&mut self.is_news) {
+            return None;
+        }
+        lock(&unlisted.owed).clone_from(&self.owed);
+        Some(self.owed.values().sum())
+    }
+
+    fn add(&mut self, tenant: TenantId, count: usize) {
+        *self.owed.entry(tenant).or_default() += count;
+        self.is_news = true;
+    }
+
+    fn take(&mut self, tenant: TenantId, count: usize, is_last: bool) {
+        self.is_news = true;
+        self.latest = Some(tenant);
+        if let Some(owed) = self.owed.get_mut(&tenant) {
+            *owed = owed.saturating_sub(count);
+            if is_last {
+                self.owed.remove(&tenant);
+            }
+        }
+    }
+
+    /// The tenant whose turn it is.
+    fn next(&self) -> Option<TenantId> {
+        let after = self.latest.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut later = self.owed.range((after, Bound::Unbounded));
+        let found = later.next().or_else(|| self.owed.iter().next());
+        found.map(|(tenant, _)| *tenant)
+    }
+}
+
+/// Refuses what is handed in for a tenant of whose deliveries very many are still to be listed.
+pub(crate) fn vet(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), Fault> {
+    match is_much(wide(tx)?.owed.get(&tenant)) {
+        true => Err(StoreError::Busy.into()),
+        false => Ok(()),
+    }
+}
+
+/// Whether anything is to be listed.
+pub(crate) fn is_left(tx: &mut Tx<'_>) -> Result<bool, Fault> {
+    Ok(wide(tx)?.is_left())
+}
+
+/// Owes the fresh deliveries of a new notification, to be listed in steps.
+pub(crate) fn owe(
+    tx: &mut Tx<'_>,
+    tenant: TenantId,
+    notification: i64,
+    webhooks: &Arc<[WebhookId]>,
+) -> Result<(), Fault> {
+    let joined = wide(tx)?.open.as_mut().and_then(|open| {
+        let same = open.tenant == tenant
+            && open.notifications < INTAKE_BATCH_MAX
+            && (Arc::ptr_eq(&open.webhooks, webhooks) || open.webhooks == *webhooks);
+        open.notifications += usize::from(same);
+        same.then_some(open.id)
+    });
+    let id = match joined {
+        Some(id) => id,
+        None => begin(tx, tenant, webhooks)?,
+    };
+    tx.hot.get(tx.conn, ADD)?.execute([id, notification])?;
+    let count = i64::try_from(webhooks.len()).unwrap_or(i64::MAX);
+    tx.hot.get(tx.conn, OWE)?.execute([id, count])?;
+    wide(tx)?.add(tenant, webhooks.len());
+    Ok(())
+}
+
+fn begin(tx: &mut Tx<'_>, tenant: TenantId, webhooks: &Arc<[WebhookId]>) -> Result<i64, Fault> {
+    let id = tx.conn.prepare_cached(BEGIN)?.insert([tenant.0])?;
+    let text = fresh::words_of(webhooks);
+    tx.conn.prepare_cached(FOR)?.execute((id, text))?;
+    wide(tx)?.open = Some(Open {
+        id,
+        tenant,
+        webhooks: Arc::clone(webhooks),
+        notifications: 1,
+    });
+    Ok(id)
+}
+
+/// Lists some of what is to be listed, of the tenant whose turn it is.
+fn step(tx: &mut Tx<'_>) -> Result<(), Fault> {
+    match wide(tx)?.next() {
+        Some(tenant) => step_of(tx, tenant),
+        None => Ok(()),
+    }
+}
+
+/// Lists some of the tenant's notifications up to and with `upto`; answers whether there were any.
+pub(crate) fn step_before(tx: &mut Tx<'_>, tenant: TenantId, upto: i64) -> Result<bool, Fault> {
+    let Some(listing) = first(tx, tenant)? else {
+        return Ok(false);
+    };
+    let notifications = notifications(tx, &listing)?;
+    let is_meant = notifications.first().is_some_and(|(id, _)| id.0 <= upto);
+    if is_meant {
+        list(tx, tenant, &listing, &notifications)?;
+    }
+    Ok(is_meant)
+}
+
+fn step_of(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), Fault> {
+    match first(tx, tenant)? {
+        Some(listing) => {
+            let notifications = notifications(tx, &listing)?;
+            list(tx, tenant, &listing, &notifications)
+        }
+        None => {
+            wide(tx)?.take(tenant, 0, true);
+            Ok(())
+        }
+    }
+}
+
+/// The first of the tenant's notifications of which not all is listed.
+pub(crate) fn first_of(
+    conn: &Connection,
+    tenant: TenantId,
+) -> Result<Option<NotificationId>, Fault> {
+    let found = conn
+        .prepare_cached(FIRST_OF)?
+        .query_row([tenant.0], |row| row.get(0).map(NotificationId))
+        .optional()?;
+    Ok(found)
+}
+
+/// Whether something that the webhook is owed is still to be listed.
+pub(crate) fn owes(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<bool, Fault> {
+    let mut statement = tx.conn.prepare_cached(AUDIENCES)?;
+    let mut rows = statement.query([tenant.0, webhook.0])?;
+    while let Some(row) = rows.next()? {
+        let words: String = row.get(0)?;
+        let webhooks = fresh::of_words(&words).ok_or(Unreadable("list of webhooks"))?;
+        if webhooks.binary_search(&webhook).is_ok() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn first(tx: &Tx<'_>, tenant: TenantId) -> Result<Option<Listing>, Fault> {
+    let found: Option<(i64, i64, String)> = tx
+        .conn
+        .prepare_cached(FIRST)?
+        .query_row([tenant.0], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let Some((id, reached, words)) = found else {
+        return Ok(None);
+    };
+    Ok(Some(Listing {
+        id,
+        reached,
+        webhooks: fresh::of_words(&words).ok_or(Unreadable("list of webhooks"))?,
+    }))
+}
+
+fn notifications(
+    tx: &Tx<'_>,
+    listing: &Listing,
+) -> Result<Vec<(NotificationId, Timestamp)>, Fault> {
+    let read = |row: &Row<'_>| {
+        let accepted_at = Timestamp::from_millis(row.get(1)?);
+        Ok((NotificationId(row.get(0)?), accepted_at))
+    };
+    catalog::list(tx.conn, NOTIFICATIONS, [listing.id], read)
+}
+
+fn list(
+    tx: &mut Tx<'_>,
+    tenant: TenantId,
+    listing: &Listing,
+    notifications: &[(NotificationId, Timestamp)],
+) -> Result<(), Fault> {
+    let done = listing
+        .webhooks
+        .partition_point(|webhook| webhook.0 <= listing.reached);
+    let rest = listing.webhooks.get(done..).unwrap_or_default();
+    let (mut listed, mut reached) = (0, listing.reached);
+    for webhook in rest {
+        if listed > 0 && listed + notifications.len() > STEP_ROWS {
+            break;
+        }
+        list_for(tx, *webhook, notifications)?;
+        listed += notifications.len();
+        reached = webhook.0;
+    }
+    let is_last = listing.webhooks.last().is_none_or(|last| last.0 <= reached);
+    if is_last {
+        for sql in [END, END_AUDIENCE, END_WIDE] {
+            tx.conn.prepare_cached(sql)?.execute([listing.id])?;
+        }
+    } else {
+        let count = i64::try_from(listed).unwrap_or(i64::MAX);
+        let reached = [listing.id, reached, count];
+        tx.conn.prepare_cached(REACHED)?.execute(reached)?;
+    }
+    let is_last_of_tenant = is_last && first(tx, tenant)?.is_none();
+    wide(tx)?.take(tenant, listed, is_last_of_tenant);
+    Ok(())
+}
+
+/// Lists what the notifications owe to one webhook, which may have been disabled meanwhile.
+fn list_for(
+    tx: &mut Tx<'_>,
+    webhook: WebhookId,
+    notifications: &[(NotificationId, Timestamp)],
+) -> Result<(), Fault> {
+    let found: Option<(Option<i64>, Option<i64>)> = tx
+        .hot
+        .get(tx.conn, DISABLED)?
+        .query_row([webhook.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let cancelled = match found {
+        Some((None, _)) => None,
+        Some((Some(at), cause)) => {
+            let cause = cause.ok_or(Unreadable("reason to be disabled"))?;
+            let cause = rows::cancel_cause(rows::disabled_cause(cause)?);
+            Some((Timestamp::from_millis(at), cause))
+        }
+        None => Some((Timestamp::EPOCH, CancelCause::WebhookDeleted)),
+    };
+    let Some((at, cause)) = cancelled else {
+        let rows = notifications.iter().map(|(id, _)| [webhook.0, id.0]);
+        fresh::list_rows(tx, rows)?;
+        if let Some((_, due_at)) = notifications.first() {
+            tx.notes.passed_over(webhook, *due_at);
+        }
+        return Ok(());
+    };
+    for (id, _) in notifications {
+        let id = DeliveryId {
+            notification: *id,
+            webhook,
+        };
+        fresh::write_cancelled(tx, id, cause, at)?;
+    }
+    standings::count_failed(tx, webhook, at, notifications.len())
+}
+
+/// What is to be listed, read if it is not known.
+fn wide<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut Wide, Fault> {
+    let known = match tx.memory.wide.take() {
+        Some(known) => known,
+        None => read(tx.conn)?,
+    };
+    Ok(tx.memory.wide.insert(known))
+}
+
+pub(crate) fn read(conn: &Connection) -> Result<Wide, rusqlite::Error> {
+    let mut wide = Wide {
+        is_news: true,
+        ..Wide::default()
+    };
+    let mut next = conn.prepare_cached(NEXT_TENANT)?;
+    let mut owed = conn.prepare_cached(OWED)?;
+    let mut after = i64::MIN;
+    while let Some(tenant) = next.query_row([after], |row| row.get(0)).optional()? {
+        let count: i64 = owed.query_row([tenant], |row| row.get(0))?;
+        let count = usize::try_from(count).unwrap_or(0);
+        wide.owed.insert(TenantId(tenant), count);
+        after = tenant;
+    }
+    Ok(wide)
+}
+
+impl Step {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+        }
+    }
+}
+
+impl Job for Step {
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        step(tx)
+    }
+
+    fn answer(self: Box<Self>, lost: Option<StoreError>) {
+        if lost.is_some() {
+            self.shared.unlisted.pause();
+        }
+    }
+}

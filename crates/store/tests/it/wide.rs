@@ -1,0 +1,343 @@
+//! Notifications for very many webhooks: all of what they owe is owed at once, and listed in steps
+//! between which others have their turn.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use model::board::{ErrandKind, NewErrand};
+use model::contract::{LaneStart, Listener, Reply, StoreError};
+use model::delivery::{CancelCause, Due, State};
+use model::id::{TenantId, WebhookId};
+use model::limits::{INTAKE_BATCH_MAX, UNLISTED_MAX};
+use model::notification::{Acceptance, NewNotification};
+use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+
+use crate::harness::{Given, answered, at, delivered, delivery_id, settlement, wait};
+
+/// Webhooks of one notification, so many that they are not listed with it.
+const WEBHOOKS: usize = 2_100;
+
+/// What happened, in order.
+enum Event {
+    /// Something was listed, and the writer stands until it may go on.
+    Listed,
+    Answered,
+}
+
+/// A listener that has the writer stand at each step.
+struct Steps {
+    events: Mutex<Sender<Event>>,
+    go: Mutex<Receiver<()>>,
+}
+
+impl Listener for Steps {
+    fn accepted(&self, _deliveries: Vec<Due>) {}
+
+    fn passed_over(&self, _lanes: Vec<LaneStart>) {
+        if self.events.lock().unwrap().send(Event::Listed).is_ok() {
+            // Once nobody says so any more, all may go on.
+            self.go.lock().unwrap().recv().ok();
+        }
+    }
+
+    fn changed(&self, _webhooks: &[WebhookId]) {}
+
+    fn changed_elsewhere(&self) {}
+
+    fn errand_begun(&self) {}
+}
+
+/// A store with threads that stands at each step.
+struct Stepped {
+    given: Given,
+    webhooks: Vec<WebhookId>,
+    tell: Sender<Event>,
+    events: Receiver<Event>,
+    go: Sender<()>,
+    folder: TempDir,
+}
+
+fn stepped() -> Stepped {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let given = Given::unheard(store::open(&path, &mut Registry::default()).unwrap());
+    let webhooks = webhooks(&given, given.tenant);
+    let (tell, events) = channel();
+    let (go, going) = channel();
+    given.store.listen(Arc::new(Steps {
+        events: Mutex::new(tell.clone()),
+        go: Mutex::new(going),
+    }));
+    Stepped {
+        given,
+        webhooks,
+        tell,
+        events,
+        go,
+        folder,
+    }
+}
+
+impl Stepped {
+    /// Accepts so many notifications for all webhooks, and lists a first part of what they owe.
+    fn accept(&self, count: usize) -> Vec<i64> {
+        let ids = ids(wait(self.given.store.accept(batch(&self.given, count))).unwrap());
+        assert!(matches!(self.events.recv().unwrap(), Event::Listed));
+        ids
+    }
+
+    /// Steps that are made until there is an answer.
+    fn steps_until<T: Send + 'static>(&self, reply: Reply<T>) -> (T, usize) {
+        let tell = self.tell.clone();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(move || {
+                let answer = wait(reply).unwrap();
+                tell.send(Event::Answered).unwrap();
+                answer
+            });
+            let mut steps = 0;
+            loop {
+                self.go.send(()).unwrap();
+                match self.events.recv().unwrap() {
+                    Event::Listed => steps += 1,
+                    Event::Answered => return (waiting.join().unwrap(), steps),
+                }
+            }
+        })
+    }
+
+    /// Has the store end, and opens it anew. Answers how much was not listed in between.
+    fn again(self) -> (i64, Given, TempDir) {
+        let closed = self.given.store.close();
+        drop((self.events, self.go));
+        wait(closed).unwrap();
+        let tenant = self.given.tenant;
+        drop(self.given);
+        let left = "select coalesce(sum(owed), 0) from listing";
+        let left = count(self.folder.path(), left);
+        let store = store::open_inline_at(&self.folder.path().join("willcall.db")).unwrap();
+        let mut given = Given::on(store);
+        given.tenant = tenant;
+        (left, given, self.folder)
+    }
+}
+
+/// As many as a notification is for.
+fn webhooks(given: &Given, tenant: TenantId) -> Vec<WebhookId> {
+    let new = NewWebhook {
+        tenant,
+        ..given.new_webhook(&[("paid", None)])
+    };
+    let create = |_| {
+        given
+            .store
+            .create_webhook(new.clone(), "test".to_owned(), at(0))
+    };
+    let replies: Vec<_> = (0..WEBHOOKS).map(create).collect();
+    let ids = replies.into_iter().map(|reply| wait(reply).unwrap().id);
+    ids.collect()
+}
+
+fn batch(given: &Given, count: usize) -> Vec<NewNotification> {
+    let new = |n: usize| given.new_notification(&n.to_string(), 1);
+    (0..count).map(new).collect()
+}
+
+fn ids(acceptances: Vec<Acceptance>) -> Vec<i64> {
+    let id = |acceptance| {
+        let Acceptance::Accepted { id, deliveries } = acceptance else {
+            panic!("{acceptance:?}");
+        };
+        assert_eq!(deliveries as usize, WEBHOOKS);
+        id.0
+    };
+    acceptances.into_iter().map(id).collect()
+}
+
+fn count(path: &Path, sql: &str) -> i64 {
+    let conn = rusqlite::Connection::open(path.join("willcall.db")).unwrap();
+    conn.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+fn due(given: &Given, webhook: WebhookId) -> Vec<i64> {
+    let (due, _) = given.due(webhook, 100, 1_000_000);
+    let ids = due.iter().map(|due| due.delivery.id.notification.0);
+    ids.collect()
+}
+
+#[test]
+fn what_is_for_very_many_webhooks_is_due_for_each_once() {
+    let given = Given::new();
+    let webhooks = webhooks(&given, given.tenant);
+    let ids = ids(wait(given.store.accept(batch(&given, 3))).unwrap());
+    for webhook in &webhooks {
+        assert_eq!(due(&given, *webhook), ids);
+    }
+    let id = delivery_id(ids[0], webhooks[7]);
+    given.settle_again(settlement(id, 10, answered(200), delivered()));
+    assert_eq!(due(&given, webhooks[7]), ids[1..]);
+    assert_eq!(given.log(webhooks[8]).len(), 3);
+}
+
+#[test]
+fn what_many_webhooks_are_owed_together_is_listed_in_steps_too() {
+    let given = Given::new();
+    let webhooks: Vec<WebhookId> = (0..70).map(|_| given.paid_webhook()).collect();
+    let all = wait(given.store.accept(batch(&given, 60))).unwrap();
+    assert_eq!(all.len(), 60);
+    for webhook in webhooks {
+        assert_eq!(due(&given, webhook), (1..=60).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn others_have_their_turn_while_a_small_request_owes_very_much() {
+    let stepped = stepped();
+    let given = &stepped.given;
+    let other = given.another_tenant("other");
+    stepped.accept(40);
+    let new = NewNotification {
+        tenant: other,
+        ..given.new_notification("other", 1)
+    };
+    let (answer, steps) = stepped.steps_until(given.store.accept(vec![new]));
+    assert!(matches!(answer[0], Acceptance::Accepted { .. }));
+    assert!(steps <= 3, "{steps} steps of 80 or more came before");
+    let listed = count(stepped.folder.path(), "select count(*) from fresh");
+    assert!(listed < 20_000, "{listed} of 84,000");
+}
+
+#[test]
+fn what_is_not_listed_at_a_stop_is_due_after_the_next_start() {
+    let stepped = stepped();
+    let ids = stepped.accept(4);
+    let webhooks = stepped.webhooks.clone();
+    let (left, given, folder) = stepped.again();
+    assert!(left > 2_000, "{left}");
+    // Whatever is done first.
+    given.notified("later", 2);
+    for webhook in &webhooks {
+        assert_eq!(due(&given, *webhook)[..4], ids);
+        assert_eq!(due(&given, *webhook).len(), 5);
+    }
+    for table in ["listing", "audience", "wide"] {
+        assert_eq!(
+            count(folder.path(), &format!("select count(*) from {table}")),
+            0
+        );
+    }
+}
+
+#[test]
+fn a_webhook_that_is_disabled_before_its_turn_is_sent_nothing() {
+    let stepped = stepped();
+    let ids = stepped.accept(4);
+    let last = *stepped.webhooks.last().unwrap();
+    let disabled = Webhook {
+        disabled: Some(Disabled {
+            at: at(5),
+            cause: DisabledCause::Asked,
+        }),
+        ..stepped.given.stored(last)
+    };
+    let saved = stepped
+        .given
+        .store
+        .save_webhook(disabled, "test".to_owned(), at(5));
+    stepped.steps_until(saved);
+    // Else it would be sent what it was owed when it was disabled.
+    let enabled = Webhook {
+        disabled: None,
+        ..stepped.given.stored(last)
+    };
+    let enabled = stepped
+        .given
+        .store
+        .save_webhook(enabled, "test".to_owned(), at(5));
+    let enabled = async { Ok(matches!(enabled.await, Err(StoreError::Busy))) };
+    assert!(stepped.steps_until(Box::pin(enabled)).0, "it has to wait");
+    let (left, given, _folder) = stepped.again();
+    assert!(left > 0);
+    given.notified("later", 6);
+    let states: Vec<State> = given.log(last).iter().map(|row| row.state).collect();
+    let cancelled = State::Cancelled(CancelCause::WebhookDisabled);
+    assert_eq!(states, vec![cancelled; ids.len()]);
+    assert!(due(&given, last).is_empty());
+}
+
+#[test]
+fn what_is_to_be_stopped_is_stopped_although_it_is_not_listed_yet() {
+    let stepped = stepped();
+    stepped.accept(4);
+    let (given, last) = (&stepped.given, *stepped.webhooks.last().unwrap());
+    let errand = NewErrand {
+        tenant: given.tenant,
+        webhook: last,
+        what: ErrandKind::StopRetrying,
+        expected: 4,
+        actor: "test".to_owned(),
+    };
+    stepped.steps_until(given.store.begin_errand(errand, at(3)));
+    loop {
+        let (more, _) = stepped.steps_until(given.store.step_errand(at(4)));
+        if !more {
+            break;
+        }
+    }
+    let (_, given, _folder) = stepped.again();
+    given.notified("later", 6);
+    let states: Vec<State> = given.log(last).iter().map(|row| row.state).collect();
+    let stopped = State::Cancelled(CancelCause::Asked);
+    assert_eq!(states[1..], vec![stopped; 4]);
+    assert_eq!(due(&given, last).len(), 1);
+}
+
+#[test]
+fn whoever_has_very_much_to_be_listed_waits_and_nobody_else_does() {
+    let stepped = stepped();
+    let given = &stepped.given;
+    let other = given.another_tenant("other");
+    stepped.accept(INTAKE_BATCH_MAX);
+    let batches = UNLISTED_MAX / (INTAKE_BATCH_MAX * WEBHOOKS);
+    for number in 0..batches {
+        let new = |n| given.new_notification(&format!("{number} {n}"), 1);
+        let new = (0..INTAKE_BATCH_MAX).map(new);
+        stepped.steps_until(given.store.accept(new.collect()));
+    }
+    let new = given.new_notification("one more", 2);
+    let busy = crate::harness::now(given.store.accept(vec![new.clone()]));
+    assert!(matches!(busy, Err(StoreError::Busy)), "{busy:?}");
+    let others = NewNotification {
+        tenant: other,
+        ..new
+    };
+    let (answer, _) = stepped.steps_until(given.store.accept(vec![others]));
+    assert!(matches!(answer[0], Acceptance::Accepted { .. }));
+}
+
+#[test]
+fn tenants_take_turns_in_having_theirs_listed() {
+    let stepped = stepped();
+    let given = &stepped.given;
+    let other = given.another_tenant("other");
+    let of_other = webhooks(given, other);
+    stepped.accept(40);
+    let new = NewNotification {
+        tenant: other,
+        ..given.new_notification("other", 1)
+    };
+    stepped.steps_until(given.store.accept(vec![new]));
+    let path = stepped.folder.path();
+    let sql = format!(
+        "select count(*) from fresh where webhook_id = {}",
+        of_other[WEBHOOKS - 1].0
+    );
+    for _ in 0..6 {
+        stepped.go.send(()).unwrap();
+        assert!(matches!(stepped.events.recv().unwrap(), Event::Listed));
+    }
+    assert_eq!(count(path, &sql), 1);
+}
