@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use web::dialects::{ActionType, Dialects};
 
 use crate::config::Config;
+use crate::telemetry;
 
 /// A Willcall that runs, but does not listen yet.
 pub(crate) struct House {
@@ -144,6 +145,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
         }),
     };
     let site = web::build(parts, &mut meters);
+    telemetry::register(&mut meters);
     drop(rendered.set(meters));
     Ok(House {
         store,

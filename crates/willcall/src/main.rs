@@ -12,10 +12,12 @@ mod config;
 mod demo;
 mod doctor;
 mod inlet;
+mod lines;
 mod listen;
 mod outlet;
 mod plain;
 mod serve;
+mod signals;
 mod telemetry;
 mod terminal;
 mod threads;
@@ -23,6 +25,7 @@ mod token;
 mod user;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -33,23 +36,20 @@ use crate::config::Config;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What runs on while nobody reads what it says, for so long waits until the last of it is read.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let matches = command().get_matches();
-    match run(&matches) {
-        Ok(code) => code,
-        Err(error) => {
-            complain(&format!("willcall: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "the last word before the process ends, with or without a log"
-)]
-fn complain(words: &str) {
-    eprintln!("{words}");
+    let goes_on = ["serve", "demo", "bench"].contains(&matches.subcommand_name().unwrap_or(""));
+    let limit = goes_on.then_some(LAST_WORDS_LIMIT);
+    let ended = run(&matches).and_then(|code| say::end(limit).map(|()| code));
+    let code = ended.unwrap_or_else(|error| {
+        telemetry::complain(&format!("willcall: {error:#}"));
+        ExitCode::FAILURE
+    });
+    telemetry::end(limit);
+    code
 }
 
 fn run(matches: &ArgMatches) -> Result<ExitCode> {
@@ -58,19 +58,26 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     if name == "demo" {
-        telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto);
+        telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto)?;
+        say::aside()?;
         return threads::runtime(false)?.block_on(demo::run(matches.get_flag("once")));
     }
     if name == "bench" {
-        telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto);
+        telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto)?;
         return threads::runtime(false)?.block_on(bench::run(matches));
     }
     // `token create`: the settings are those of the inner one.
     let (what, matches) = matches.subcommand().unwrap_or(("", matches));
     let config = Config::load(matches)?;
-    telemetry::start(config.log_level, config.log_format);
+    telemetry::start(config.log_level, config.log_format)?;
+    if name == "serve" {
+        say::aside()?;
+    }
     let runtime = threads::runtime(name == "serve" && config.own_processors)?;
     runtime.block_on(async {
+        if name != "serve" {
+            signals::outlast_large_files()?;
+        }
         match name {
             "serve" => serve::run(config).await.map(|()| ExitCode::SUCCESS),
             "apply" => {

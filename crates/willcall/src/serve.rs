@@ -10,11 +10,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use model::contract::{Store, StoreError};
 use model::tenant::{NewToken, Permission, TokenHash, TokenKind};
-use tokio::sync::watch;
 
 use crate::assemble::{self, House};
 use crate::config::Config;
 use crate::listen::{self, Listening};
+use crate::signals::Signals;
 
 /// How long attempts that run may take after a stop was asked for.
 const ATTEMPTS_LIMIT: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     );
     let cause = tokio::select! {
         biased;
-        signal = signals.next() => Cause::Asked(signal),
+        signal = signals.stop() => Cause::Asked(signal),
         part = house.engine.failed() => Cause::Failed(part),
         () = store_is_lost(&*house.store) => Cause::Failed("the store"),
     };
@@ -51,12 +51,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
         Cause::Asked(signal) => tracing::info!("{signal}: stopping"),
         Cause::Failed(part) => tracing::error!("{part} fell over; stopping"),
     }
-    let wind_up = wind_up(house, listening);
-    tokio::select! {
-        biased;
-        signal = signals.next() => bail!("{signal} a second time: stopped at once; what was accepted is kept"),
-        done = wind_up => done?,
-    }
+    wind_up_unless_cut(house, listening, &mut signals).await?;
     match cause {
         Cause::Asked(_) => Ok(()),
         Cause::Failed(words) => {
@@ -83,8 +78,22 @@ async fn store_is_lost(store: &dyn Store) {
     }
 }
 
+/// Stops everything in order, or at once if that is asked for.
+pub(crate) async fn wind_up_unless_cut(
+    house: House,
+    listening: Listening,
+    signals: &mut Signals,
+) -> Result<()> {
+    let wind_up = wind_up(house, listening);
+    tokio::select! {
+        biased;
+        signal = signals.cut() => bail!("{signal} a second time: stopped at once; what was accepted is kept"),
+        done = wind_up => done,
+    }
+}
+
 /// Stops everything, in the order that the head of this file names.
-pub(crate) async fn wind_up(house: House, listening: Listening) -> Result<()> {
+async fn wind_up(house: House, listening: Listening) -> Result<()> {
     // Pages that are followed live would hold up the rest.
     house.stopping.send_replace(true);
     listening.end().await;
@@ -156,39 +165,4 @@ async fn make_administrator(
     let actor = "willcall serve".to_owned();
     store.create_token(administrator, actor, now).await?;
     Ok(token)
-}
-
-/// The signals that ask for a stop.
-pub(crate) struct Signals(watch::Receiver<(u32, &'static str)>);
-
-impl Signals {
-    pub(crate) fn listen() -> Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-        let (sender, receiver) = watch::channel((0, ""));
-        listen::spawn(async move {
-            loop {
-                let name = tokio::select! {
-                    biased;
-                    _ = terminate.recv() => "SIGTERM",
-                    _ = interrupt.recv() => "SIGINT",
-                };
-                sender.send_modify(|(count, last)| {
-                    *count += 1;
-                    *last = name;
-                });
-            }
-        });
-        Ok(Self(receiver))
-    }
-
-    /// The next signal.
-    pub(crate) async fn next(&mut self) -> &'static str {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        let (_, name) = *self.0.borrow_and_update();
-        name
-    }
 }

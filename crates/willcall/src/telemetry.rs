@@ -1,25 +1,47 @@
 //! Logs and what happens on a panic.
 //!
 //! Logs go to standard error, so that standard output keeps what a person asked for. A log line
-//! never holds a token or a URL's credentials: whoever logs masks first.
+//! never holds a token or a URL's credentials: whoever logs masks first. Nobody waits for a line
+//! to be written, whoever reads it or does not.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
 
-use tracing::Level;
+use anyhow::{Context, Result};
+use prometheus_client::registry::Registry;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
+use crate::lines::{Direct, Lines};
+
+/// What a panic waits for its line to be written: the process may end with it.
+const PANIC_FLUSH_LIMIT: Duration = Duration::from_millis(200);
+
+/// There is one standard error, and whoever panics has nothing at hand.
+static LOG: OnceLock<Lines> = OnceLock::new();
 
 /// Starts logging. Called once.
-pub(crate) fn start(level: Level, format: LogFormat) {
-    let terminal = std::io::stderr().is_terminal();
+pub(crate) fn start(level: Level, format: LogFormat) -> Result<()> {
+    let terminal = io::stderr().is_terminal();
     let json = match format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
+    let out = Direct::of(io::stderr()).context("standard error cannot be written to")?;
+    let notice = |lines_dropped| {
+        tracing::warn!(
+            lines_dropped,
+            "log lines were dropped: nobody read them as fast as they came"
+        );
+    };
+    let lines = Lines::begin(out, Box::new(notice))?;
+    let log = Log(LOG.get_or_init(|| lines));
     // Libraries below us speak up only when something is wrong.
     let ours = ["willcall", "web", "engine", "store", "model"];
     let filter = Targets::new()
@@ -30,13 +52,13 @@ pub(crate) fn start(level: Level, format: LogFormat) {
         let layer = tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
-            .with_writer(std::io::stderr);
+            .with_writer(log);
         registry.with(layer).init();
     } else {
         let layer = tracing_subscriber::fmt::layer()
             .with_ansi(terminal)
             .with_target(false)
-            .with_writer(std::io::stderr);
+            .with_writer(log);
         registry.with(layer).init();
     }
     std::panic::set_hook(Box::new(|panic| {
@@ -51,5 +73,72 @@ pub(crate) fn start(level: Level, format: LogFormat) {
             .or_else(|| panic.payload().downcast_ref::<String>().cloned())
             .unwrap_or_default();
         tracing::error!(%place, "a fault in Willcall itself: {words}");
+        end(Some(PANIC_FLUSH_LIMIT));
     }));
+    Ok(())
+}
+
+/// Waits until everything is written, or until the limit if there is one.
+pub(crate) fn end(limit: Option<Duration>) {
+    if let Some(log) = LOG.get() {
+        log.flush(limit);
+    }
+}
+
+/// The last word before the process ends, with or without a log.
+pub(crate) fn complain(words: &str) {
+    let line = format!("{words}\n");
+    match LOG.get() {
+        Some(log) => log.put(line.as_bytes(), true),
+        // If nobody reads it, there is nobody to tell.
+        None => io::stderr().write_all(line.as_bytes()).unwrap_or(()),
+    }
+}
+
+/// Has the metrics tell how the log fares.
+pub(crate) fn register(meters: &mut Registry) {
+    if let Some(log) = LOG.get() {
+        meters.register(
+            "willcall_log_lines_dropped",
+            "Log lines that nobody read in time, or that could not be written",
+            log.dropped().clone(),
+        );
+    }
+}
+
+/// Where log lines go.
+struct Log(&'static Lines);
+
+struct Line {
+    lines: &'static Lines,
+    urgent: bool,
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Line;
+
+    fn make_writer(&self) -> Line {
+        Line {
+            lines: self.0,
+            urgent: false,
+        }
+    }
+
+    fn make_writer_for(&self, about: &Metadata<'_>) -> Line {
+        Line {
+            lines: self.0,
+            urgent: *about.level() == Level::ERROR,
+        }
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.lines.put(line, self.urgent);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -111,12 +111,12 @@ struct Asked {
 }
 
 pub(crate) async fn run(matches: &ArgMatches) -> Result<ExitCode> {
-    let mut signals = serve::Signals::listen()?;
+    let mut signals = crate::signals::Signals::listen()?;
     let asked = Asked::from(matches);
     let bench = bench(matches)?;
     let measured = tokio::select! {
         biased;
-        signal = signals.next() => Err(anyhow::anyhow!("{signal}: stopped")),
+        signal = signals.stop() => Err(anyhow::anyhow!("{signal}: stopped")),
         measured = measure_all(&bench, &asked) => measured,
     };
     let removed = stage::discard(&bench.folder);

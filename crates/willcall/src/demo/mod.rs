@@ -26,6 +26,7 @@ use self::watch::{Watch, Watched};
 use crate::assemble::{self, House};
 use crate::config::Config;
 use crate::listen::{self, Listening};
+use crate::signals::Signals;
 use crate::{apply, serve, user};
 
 /// Waits between attempts are divided by this.
@@ -38,7 +39,7 @@ const EXCHANGE_LIMIT_MS: u32 = 2_000;
 const SHOW_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(once: bool) -> Result<ExitCode> {
-    let mut signals = serve::Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let folder = fresh_folder()?;
     let ended = on_folder(&folder, once, &mut signals).await;
     std::fs::remove_dir_all(&folder)
@@ -46,7 +47,7 @@ pub(crate) async fn run(once: bool) -> Result<ExitCode> {
     ended
 }
 
-async fn on_folder(folder: &Path, once: bool, signals: &mut serve::Signals) -> Result<ExitCode> {
+async fn on_folder(folder: &Path, once: bool, signals: &mut Signals) -> Result<ExitCode> {
     let config = Config::for_demo(folder.to_owned())?;
     let house = assemble::build(&config, hastened)?;
     let listener = match listen::bind(config.listen).await {
@@ -65,7 +66,7 @@ async fn on_folder(folder: &Path, once: bool, signals: &mut serve::Signals) -> R
     screen::dashboard(address, &way_in(&house).await?);
     let shown = tokio::select! {
         biased;
-        _ = signals.next() => None,
+        _ = signals.stop() => None,
         shown = shows(&house, &config, address, once) => Some(shown?),
     };
     let as_it_must = match shown {
@@ -73,13 +74,13 @@ async fn on_folder(folder: &Path, once: bool, signals: &mut serve::Signals) -> R
             screen::verdict(as_it_must);
             if !once {
                 screen::hints(&hints);
-                signals.next().await;
+                signals.stop().await;
             }
             as_it_must
         }
         None => false,
     };
-    serve::wind_up(house, listening).await?;
+    serve::wind_up_unless_cut(house, listening, signals).await?;
     Ok(if as_it_must {
         ExitCode::SUCCESS
     } else {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// Longer than anything here takes; a wait that reaches it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,35 +86,15 @@ impl Server {
     }
 
     fn start_by(mut command: Command, folder: &Path, more: &[&str]) -> Self {
-        let mut child = command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--allow-private-targets",
-                "127.0.0.0/8",
-            ])
-            .args([
-                "--data-dir",
-                folder.to_str().unwrap(),
-                "--log-format",
-                "json",
-            ])
-            .args(more)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut child = spawn_serve(command.stderr(Stdio::piped()), folder, more);
         let (told, tells) = channel();
         let log = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&log);
         let stderr = child.stderr.take().unwrap();
         spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let entry: Value = serde_json::from_str(&line).unwrap_or_default();
-                if let Some(address) = entry["address"].as_str() {
-                    told.send(address.parse().unwrap()).ok();
+                if let Some(address) = announced(&line) {
+                    told.send(address).ok();
                 }
                 kept.lock().unwrap().push(line);
             }
@@ -126,6 +107,44 @@ impl Server {
             },
             Err(_) => panic!("the server did not start: {:?}", log.lock().unwrap()),
         }
+    }
+
+    /// Starts it with the standard error that `command` has; `next_line` reads there until the
+    /// server listens, and nobody afterwards.
+    pub(crate) fn start_with_log(
+        mut command: Command,
+        folder: &Path,
+        more: &[&str],
+        mut next_line: impl FnMut() -> String,
+    ) -> Self {
+        let child = spawn_serve(&mut command, folder, more);
+        let address = std::iter::repeat_with(|| announced(&next_line())).flatten();
+        let address = address.take(1).next().expect("it goes on for ever");
+        Self {
+            child,
+            address,
+            log: Arc::default(),
+        }
+    }
+
+    /// Sends these signals, one right behind the other.
+    pub(crate) fn signal(&self, names: &[&str]) {
+        let kill = |name: &&str| format!("kill -{name} {};", self.child.id());
+        let script: String = names.iter().map(kill).collect();
+        let sent = Command::new("sh").args(["-c", &script]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Returns once a line of its log has these words.
+    pub(crate) fn await_log(&self, words: &str) {
+        await_words(&self.log, words);
+    }
+
+    /// Waits for its end; answers the exit status. Its log has had these words by then.
+    pub(crate) fn wait(mut self, words: &str) -> Option<i32> {
+        let status = self.child.wait().unwrap().code();
+        await_words(&self.log, words);
+        status
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -174,6 +193,45 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn await_words(log: &Mutex<Vec<String>>, words: &str) {
+    let begun = Instant::now();
+    loop {
+        let text = log.lock().unwrap().join("\n");
+        if text.contains(words) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{words}: {text}");
+        std::thread::yield_now();
+    }
+}
+
+fn spawn_serve(command: &mut Command, folder: &Path, more: &[&str]) -> Child {
+    let command = command
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--allow-private-targets",
+            "127.0.0.0/8",
+        ])
+        .args([
+            "--data-dir",
+            folder.to_str().unwrap(),
+            "--log-format",
+            "json",
+        ])
+        .args(more)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command.spawn().expect("the binary starts")
+}
+
+/// The address that a line of the log says the server listens on.
+fn announced(line: &str) -> Option<SocketAddr> {
+    let entry: Value = serde_json::from_str(line).unwrap_or_default();
+    Some(entry["address"].as_str()?.parse().unwrap())
 }
 
 #[derive(Clone)]

@@ -18,6 +18,7 @@ mod kill;
 mod live;
 #[cfg(test)]
 mod openticket;
+mod process;
 #[cfg(test)]
 mod receivers;
 #[cfg(test)]

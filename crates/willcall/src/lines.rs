@@ -1,0 +1,298 @@
+//! Lines that leave this process by a thread of their own: whoever has something to say never
+//! waits for whoever reads it, be it a full pipe, a terminal that was stopped, a full disk.
+//!
+//! What waits is bounded. A line that finds no room is dropped and counted, and that is said as
+//! soon as lines flow again.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::mem;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use prometheus_client::metrics::counter::Counter;
+use rustix::event::{PollFd, PollFlags, poll};
+
+/// What may wait to be written: some thousand lines, which is what a reader that is restarted
+/// misses at a busy time. As much again is being written.
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// Beyond it there is room for this much of what is urgent: a fault, and why the process ends.
+const URGENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Memory that stays between one burst of lines and the next.
+const SPARE_BYTES: usize = 64 * 1024;
+
+/// Says that so many lines were dropped, once lines flow again.
+pub(crate) type Notice = Box<dyn Fn(u64) + Send>;
+
+/// Where lines wait until they are written.
+#[derive(Clone)]
+pub(crate) struct Lines {
+    queue: Arc<Queue>,
+    dropped: Counter,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Something came, or all that had come was written.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// How many lines `bytes` are.
+    count: u64,
+    /// What came before is being written.
+    writes: bool,
+    /// Lines dropped of which nothing was said yet.
+    unsaid: u64,
+}
+
+impl Lines {
+    /// Lines go to `out`, which may take as long as it likes.
+    pub(crate) fn begin(out: impl Write + Send + 'static, notice: Notice) -> Result<Self> {
+        let lines = Self {
+            queue: Arc::default(),
+            dropped: Counter::default(),
+        };
+        let own = lines.clone();
+        let thread = std::thread::Builder::new().name("lines".to_owned());
+        thread
+            .spawn(move || own.write_all(out, &notice))
+            .context("the operating system gives no thread")?;
+        Ok(lines)
+    }
+
+    /// Takes a line, which ends in a line break, if there is room. Never waits for the reader.
+    pub(crate) fn put(&self, line: &[u8], urgent: bool) {
+        let reserve = if urgent { URGENT_BYTES_MAX } else { 0 };
+        let mut waiting = self.queue.lock();
+        if waiting.bytes.len() + line.len() > BYTES_MAX + reserve {
+            waiting.unsaid += 1;
+            self.dropped.inc();
+            return;
+        }
+        waiting.bytes.extend_from_slice(line);
+        waiting.count += 1;
+        drop(waiting);
+        self.queue.changed.notify_all();
+    }
+
+    /// Waits until everything that was taken is written, or until the limit if there is one.
+    /// Answers whether it is.
+    pub(crate) fn flush(&self, limit: Option<Duration>) -> bool {
+        let waits = |waiting: &mut Waiting| waiting.writes || !waiting.bytes.is_empty();
+        let waiting = self.queue.lock();
+        let changed = &self.queue.changed;
+        match limit {
+            Some(limit) => {
+                let waited = changed.wait_timeout_while(waiting, limit, waits);
+                !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+            }
+            None => {
+                drop(changed.wait_while(waiting, waits));
+                true
+            }
+        }
+    }
+
+    /// How many lines were dropped.
+    pub(crate) fn dropped(&self) -> &Counter {
+        &self.dropped
+    }
+
+    fn write_all(&self, mut out: impl Write, notice: &Notice) {
+        let mut bytes = Vec::new();
+        loop {
+            let count = self.queue.take(&mut bytes);
+            let written = out.write_all(&bytes).and_then(|()| out.flush()).is_ok();
+            bytes.clear();
+            bytes.shrink_to(SPARE_BYTES);
+            let mut waiting = self.queue.lock();
+            let unsaid = if written {
+                mem::take(&mut waiting.unsaid)
+            } else {
+                waiting.unsaid += count;
+                self.dropped.inc_by(count);
+                0
+            };
+            drop(waiting);
+            if unsaid > 0 {
+                notice(unsaid);
+            }
+            self.queue.lock().writes = false;
+            self.queue.changed.notify_all();
+        }
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for lines, and takes all there are; answers how many.
+    fn take(&self, bytes: &mut Vec<u8>) -> u64 {
+        let idle = |waiting: &mut Waiting| waiting.bytes.is_empty();
+        let waiting = self.changed.wait_while(self.lock(), idle);
+        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        mem::swap(&mut waiting.bytes, bytes);
+        waiting.writes = true;
+        mem::take(&mut waiting.count)
+    }
+}
+
+/// A descriptor of this process, written to without the lock that the standard library has for it:
+/// whoever holds that while nobody reads keeps everybody else who prints.
+pub(crate) struct Direct(File);
+
+impl Direct {
+    pub(crate) fn of(descriptor: impl AsFd) -> io::Result<Self> {
+        let own = descriptor.as_fd().try_clone_to_owned()?;
+        Ok(Self(own.into()))
+    }
+}
+
+impl Write for Direct {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                // Another program that has it too may have asked that it never blocks.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], None)?;
+                }
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A reader that takes something only when it is let.
+    struct Slow {
+        let_go: Receiver<()>,
+        begun: Sender<()>,
+        took: Arc<Mutex<Vec<u8>>>,
+        fails: Arc<Mutex<bool>>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.begun.send(()).ok();
+            self.let_go.recv().ok();
+            if *self.fails.lock().unwrap() {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+            self.took.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Given {
+        lines: Lines,
+        let_go: Sender<()>,
+        begun: Receiver<()>,
+        took: Arc<Mutex<Vec<u8>>>,
+        fails: Arc<Mutex<bool>>,
+        said: Receiver<u64>,
+    }
+
+    fn given() -> Given {
+        let ((let_go, lets), (begins, begun), (says, said)) = (channel(), channel(), channel());
+        let (took, fails) = (Arc::default(), Arc::default());
+        let slow = Slow {
+            let_go: lets,
+            begun: begins,
+            took: Arc::clone(&took),
+            fails: Arc::clone(&fails),
+        };
+        let notice: Notice = Box::new(move |count| says.send(count).unwrap());
+        let lines = Lines::begin(slow, notice).unwrap();
+        Given {
+            lines,
+            let_go,
+            begun,
+            took,
+            fails,
+            said,
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_who_takes_nothing_and_what_was_dropped_is_said() {
+        let given = given();
+        given.lines.put(b"first\n", false);
+        given.begun.recv_timeout(LONG).unwrap();
+        // The reader has begun and takes nothing.
+        let line = [b'x'; 1_024];
+        for _ in 0..BYTES_MAX / line.len() + 10 {
+            given.lines.put(&line, false);
+        }
+        assert_eq!(given.lines.dropped().get(), 10);
+        given.lines.put(b"why it ends\n", true);
+        assert_eq!(
+            given.lines.dropped().get(),
+            10,
+            "there is room for what is urgent"
+        );
+        assert!(!given.lines.flush(Some(Duration::ZERO)));
+
+        given.let_go.send(()).unwrap();
+        given.let_go.send(()).unwrap();
+        assert_eq!(given.said.recv_timeout(LONG), Ok(10));
+        assert!(given.lines.flush(None));
+        let took = given.took.lock().unwrap();
+        assert!(took.starts_with(b"first\nxxx"));
+        assert!(took.ends_with(b"xxxwhy it ends\n"));
+        assert_eq!(took.len(), 6 + BYTES_MAX + 12);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_said_once_they_can() {
+        let given = given();
+        *given.fails.lock().unwrap() = true;
+        given.let_go.send(()).unwrap();
+        given.lines.put(b"lost\n", false);
+        assert!(given.lines.flush(None));
+        assert_eq!(given.lines.dropped().get(), 1);
+        *given.fails.lock().unwrap() = false;
+        given.let_go.send(()).unwrap();
+        given.lines.put(b"kept\n", false);
+        assert_eq!(given.said.recv_timeout(LONG), Ok(1));
+        assert!(given.lines.flush(None));
+        assert_eq!(*given.took.lock().unwrap(), b"kept\n");
+    }
+
+    #[test]
+    fn everything_is_written_before_the_end() {
+        let given = given();
+        for number in 0..100 {
+            given.lines.put(format!("{number}\n").as_bytes(), false);
+        }
+        (0..100).for_each(|_| given.let_go.send(()).unwrap());
+        assert!(given.lines.flush(None));
+        let wanted: String = (0..100).map(|number| format!("{number}\n")).collect();
+        assert_eq!(*given.took.lock().unwrap(), wanted.as_bytes());
+        assert_eq!(given.lines.dropped().get(), 0);
+    }
+}

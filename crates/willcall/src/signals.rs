@@ -1,0 +1,203 @@
+//! Signals: which ask for a stop, which for a stop at once, and which for nothing.
+//!
+//! Signals come in pairs: `timeout` sends one to its child and one to the whole group, a terminal
+//! that closes has the shell send another. So a second one counts only when the first is a second
+//! old. None that has a use elsewhere ends the process without a word.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::listen;
+
+/// A signal that comes so soon after the first belongs to it.
+const SAME_LIMIT: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    /// Stop in order; the second time, stop at once.
+    Stop,
+    /// Stop in order, and nothing more: nobody is there who would press a key a second time.
+    HangUp,
+    /// A file may not grow further. The write that wanted it is told as well.
+    TooLarge,
+    /// Programs use these among themselves; to us they say nothing.
+    Nothing,
+}
+
+const HEARD: [(Signal, &str, Meaning); 8] = [
+    (Signal::TERM, "SIGTERM", Meaning::Stop),
+    (Signal::INT, "SIGINT", Meaning::Stop),
+    (Signal::QUIT, "SIGQUIT", Meaning::Stop),
+    (Signal::HUP, "SIGHUP", Meaning::HangUp),
+    (Signal::XFSZ, "SIGXFSZ", Meaning::TooLarge),
+    (Signal::USR1, "SIGUSR1", Meaning::Nothing),
+    (Signal::USR2, "SIGUSR2", Meaning::Nothing),
+    (Signal::ALARM, "SIGALRM", Meaning::Nothing),
+];
+
+/// What was asked for so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    stop: Option<(&'static str, Instant)>,
+    cut: Option<&'static str>,
+}
+
+/// The signals that came.
+pub(crate) struct Signals(watch::Receiver<Asked>);
+
+impl Signals {
+    /// From here on no signal but SIGKILL ends the process by itself.
+    pub(crate) fn listen() -> Result<Self> {
+        let (sender, receiver) = watch::channel(Asked::default());
+        let sender = Arc::new(sender);
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        for (number, name, meaning) in HEARD {
+            match meaning {
+                // Whoever started us by `nohup` wants us to stay when the terminal closes.
+                Meaning::HangUp if ignores(&status, number) => {
+                    tracing::info!("{name} is ignored, as it was when Willcall was started");
+                    continue;
+                }
+                // What is ignored here is ignored by what this starts, too.
+                Meaning::TooLarge if ignores(&status, number) => continue,
+                Meaning::Stop | Meaning::HangUp | Meaning::TooLarge | Meaning::Nothing => {}
+            }
+            let mut comes = signal(SignalKind::from_raw(number.as_raw()))
+                .with_context(|| format!("cannot wait for {name}"))?;
+            let sender = Arc::clone(&sender);
+            listen::spawn(async move {
+                while comes.recv().await.is_some() {
+                    sender.send_if_modified(|asked| asked.hear(name, meaning, Instant::now()));
+                }
+            });
+        }
+        Ok(Self(receiver))
+    }
+
+    /// Waits until a stop is asked for; answers by which signal.
+    pub(crate) async fn stop(&mut self) -> &'static str {
+        self.first(|asked| asked.stop.map(|(name, _)| name)).await
+    }
+
+    /// Waits until it is to be at once.
+    pub(crate) async fn cut(&mut self) -> &'static str {
+        self.first(|asked| asked.cut).await
+    }
+
+    async fn first(&mut self, of: impl Fn(&Asked) -> Option<&'static str>) -> &'static str {
+        loop {
+            if let Some(name) = of(&self.0.borrow_and_update()) {
+                return name;
+            }
+            if self.0.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Asked {
+    /// Whether more is asked for than was before.
+    fn hear(&mut self, name: &'static str, meaning: Meaning, at: Instant) -> bool {
+        match (meaning, self.stop) {
+            (Meaning::Nothing, _) => {
+                tracing::info!("{name} means nothing to Willcall and is ignored");
+                false
+            }
+            (Meaning::TooLarge, _) => {
+                tracing::warn!(
+                    "{name}: a file has reached the size that the operating system allows this \
+                     process (`ulimit -f`)"
+                );
+                false
+            }
+            (Meaning::Stop | Meaning::HangUp, None) => {
+                self.stop = Some((name, at));
+                true
+            }
+            (Meaning::Stop, Some((_, since))) if at.duration_since(since) >= SAME_LIMIT => {
+                self.cut = Some(name);
+                true
+            }
+            (Meaning::Stop | Meaning::HangUp, Some((first, _))) => {
+                tracing::info!("{name} changes nothing: stopping since {first}");
+                false
+            }
+        }
+    }
+}
+
+/// Has a write that makes a file too large fail instead of ending the process.
+pub(crate) fn outlast_large_files() -> Result<()> {
+    // The listener is not needed, only that there is one.
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("cannot wait for SIGXFSZ")?);
+    Ok(())
+}
+
+/// Whether a process with this `/proc/self/status` ignores the signal.
+fn ignores(status: &str, number: Signal) -> bool {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (number.as_raw() - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(heard: &[(Meaning, u64)]) -> Asked {
+        let mut asked = Asked::default();
+        let begin = Instant::now();
+        for (meaning, ms) in heard {
+            asked.hear("SIGTEST", *meaning, begin + Duration::from_millis(*ms));
+        }
+        asked
+    }
+
+    #[test]
+    fn a_second_signal_counts_only_after_a_second() {
+        use Meaning::Stop;
+        assert!(after(&[]).stop.is_none());
+        assert!(after(&[(Stop, 0)]).stop.is_some());
+        assert!(after(&[(Stop, 0), (Stop, 1), (Stop, 999)]).cut.is_none());
+        assert!(after(&[(Stop, 0), (Stop, 1_000)]).cut.is_some());
+        // The first of a volley is not moved by those that belong to it.
+        assert!(
+            after(&[(Stop, 0), (Stop, 600), (Stop, 1_200)])
+                .cut
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_terminal_that_closes_asks_for_a_stop_in_order_however_often() {
+        use Meaning::{HangUp, Stop};
+        let asked = after(&[(HangUp, 0), (HangUp, 5_000)]);
+        assert!(asked.stop.is_some() && asked.cut.is_none());
+        assert!(after(&[(HangUp, 0), (Stop, 5_000)]).cut.is_some());
+        assert!(after(&[(Stop, 0), (HangUp, 5_000)]).cut.is_none());
+    }
+
+    #[test]
+    fn what_means_nothing_asks_for_nothing() {
+        use Meaning::{Nothing, TooLarge};
+        let asked = after(&[(Nothing, 0), (TooLarge, 2_000), (Nothing, 4_000)]);
+        assert!(asked.stop.is_none() && asked.cut.is_none());
+    }
+
+    #[test]
+    fn a_signal_that_was_ignored_at_the_start_is_known() {
+        let status = "Name:\twillcall\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\n";
+        assert!(ignores(status, Signal::HUP));
+        assert!(ignores(status, Signal::PIPE));
+        assert!(!ignores(status, Signal::INT));
+        assert!(!ignores("", Signal::HUP));
+        assert!(!ignores("SigIgn:\tnone\n", Signal::HUP));
+    }
+}
