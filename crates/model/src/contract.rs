@@ -20,6 +20,7 @@ use crate::delivery::{Due, Next};
 use crate::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use crate::limits;
 use crate::notification::{Acceptance, NewNotification};
+use crate::once::{Effect, Effected, IdempotencyKey};
 use crate::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
 use crate::query::{
     Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, LogRow,
@@ -69,6 +70,8 @@ pub enum Conflict {
     WebhookKey,
     #[error("a user of this name")]
     UserName,
+    #[error("this idempotency key")]
+    IdempotencyKey,
 }
 
 /// The hot half: what every notification passes through.
@@ -278,6 +281,19 @@ pub enum Requeued {
     Disabled,
 }
 
+impl Requeued {
+    /// With those of steps before.
+    pub fn with(self, counted: usize) -> Self {
+        match self {
+            Self::Done { count, more } => Self::Done {
+                count: counted.saturating_add(count),
+                more,
+            },
+            Self::Unknown | Self::Disabled => self,
+        }
+    }
+}
+
 /// Told by the store, right after a commit and on the store's thread: must not block.
 pub trait Listener: Send + Sync {
     /// New deliveries, due at once. Of one commit at most `limits::HELD_MAX`.
@@ -342,8 +358,12 @@ pub trait Catalog: Send + Sync {
     /// Newest first.
     fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>>;
 
+    /// Does something and keeps what came of it under the key, in one transaction. What is known
+    /// under the key already is answered, and nothing is done; `Conflict` if it came of another
+    /// request. Safe to repeat.
+    fn once(&self, key: IdempotencyKey, effect: Effect, at: Timestamp) -> Reply<Effected>;
     fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>>;
-    /// Keeps the first answer given under a key; a second changes nothing.
+    /// Keeps the first answer given under a key, be the key known or not; a second changes nothing.
     fn keep_answer(&self, answer: KeptAnswer, at: Timestamp) -> Reply<()>;
 
     /// Brings tenants to the declared state, all or nothing. Safe to repeat.

@@ -30,5 +30,6 @@ pub mod target;
 pub mod around;
 pub mod board;
 pub mod contract;
+pub mod once;
 pub mod query;
 pub mod refusal;

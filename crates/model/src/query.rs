@@ -208,6 +208,7 @@ pub struct KeptAnswer {
     pub holder: TokenHash,
     /// A hash of method, path and body: the same key must come with the same request.
     pub request: TokenHash,
+    /// 0 while the request has had its effect, and its answer is still to be made.
     pub status: u16,
     pub headers: Headers,
     pub body: Bytes,

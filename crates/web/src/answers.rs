@@ -1,7 +1,9 @@
 //! Idempotency keys: the first answer under a key is kept, and given again for the same request.
 //!
 //! A key belongs to whoever holds the token. While its first request runs, others with the key
-//! are turned away; that is known to this process only.
+//! are turned away; that is known to this process only. What the request does to the store is
+//! written together with the key: if the process ends before there is an answer, the repetition
+//! does nothing a second time and makes the answer of what was done.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -10,14 +12,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use model::contract::StoreError;
+use model::contract::{Conflict, Requeue, Requeued, Store, StoreError};
 use model::limits::{IDEMPOTENCY_KEY_CHARS_MAX, KEPT_ANSWER_BYTES_MAX};
+use model::notification::{Acceptance, NewNotification};
+use model::once::{Effect, Effected, IdempotencyKey};
 use model::query::KeptAnswer;
 use model::refusal::Refusal;
 use model::tenant::TokenHash;
-use model::webhook::Headers;
+use model::time::Timestamp;
+use model::webhook::{Headers, NewWebhook, Webhook};
 
-use crate::route::Answer;
+use crate::route::{Admitted, Answer};
 use crate::state::{Shared, locked, refused};
 
 static HEADER: HeaderName = HeaderName::from_static("x-idempotency-key");
@@ -61,30 +66,119 @@ pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     Ok((!key.is_empty()).then_some(key))
 }
 
-/// Gives the answer kept for `key`, or runs the request and keeps what it answers. `request` is
-/// what tells one request from another.
+/// Gives the answer kept for `key`, or runs the request and keeps what it answers.
 pub(crate) async fn once(
     shared: &Shared,
-    holder: TokenHash,
-    key: String,
-    request: TokenHash,
+    key: &IdempotencyKey,
     run: impl Future<Output = Answer>,
 ) -> Result<Answer, Refusal> {
-    let hold = Hold::take(&shared.running, holder, &key).ok_or(Refusal::KeyRunning)?;
-    let kept = shared.ask(|store| store.kept_answer(key.clone(), holder));
-    if let Some(kept) = kept.await? {
-        return if kept.request == request {
-            Ok(replayed(kept))
-        } else {
-            Err(Refusal::KeyReused)
-        };
+    let hold = Hold::take(&shared.running, key).ok_or(Refusal::KeyRunning)?;
+    let kept = shared.ask(|store| store.kept_answer(key.key.clone(), key.holder));
+    match kept.await? {
+        Some(kept) if kept.request != key.request => return Err(Refusal::KeyReused),
+        Some(kept) if kept.status != 0 => return Ok(replayed(kept)),
+        // It had its effect, and nobody lived to answer.
+        Some(_) | None => {}
     }
     let answer = run.await;
     if !NOT_KEPT.contains(&answer.status()) && answer.body().len() <= KEPT_ANSWER_BYTES_MAX {
-        keep(shared, kept_form(&answer, key, holder, request)).await;
+        keep(shared, kept_form(&answer, key)).await;
     }
     drop(hold);
     Ok(answer)
+}
+
+/// Hands in notifications under a key, once; answers under which names, and what became of each.
+/// `part` counts how often the request had to try with other names.
+pub(crate) async fn accept(
+    shared: &Shared,
+    key: &IdempotencyKey,
+    batch: Vec<NewNotification>,
+    part: u32,
+) -> Result<Vec<(String, Acceptance)>, StoreError> {
+    let at = shared.clock.now();
+    let effect = Effect::Accept { batch, part };
+    match effected(shared, key, effect, at).await? {
+        Effected::Accepted(all) => Ok(all),
+        Effected::Created(_) | Effected::Saved(_) | Effected::Requeued(_) => Err(OTHER),
+    }
+}
+
+/// Makes a webhook, once if the request has a key. Without one it is not repeated if the answer is
+/// lost: that could make two.
+pub(crate) async fn create_webhook(
+    request: &Admitted,
+    webhook: NewWebhook,
+    actor: String,
+    at: Timestamp,
+) -> Result<Webhook, StoreError> {
+    let shared = &request.shared;
+    let Some(key) = &request.key else {
+        return shared.store.create_webhook(webhook, actor, at).await;
+    };
+    let effect = Effect::CreateWebhook { webhook, actor };
+    match effected(shared, key, effect, at).await? {
+        Effected::Created(webhook) => Ok(*webhook),
+        Effected::Accepted(_) | Effected::Saved(_) | Effected::Requeued(_) => Err(OTHER),
+    }
+}
+
+/// Changes a webhook, once if the request has a key. With `answer` that is what is answered, where
+/// a second request would not find the webhook.
+pub(crate) async fn save_webhook(
+    request: &Admitted,
+    webhook: Webhook,
+    actor: String,
+    at: Timestamp,
+    answer: Option<&Answer>,
+) -> Result<Webhook, StoreError> {
+    let shared = &request.shared;
+    let Some(key) = &request.key else {
+        let ask = |store: &dyn Store| store.save_webhook(webhook.clone(), actor.clone(), at);
+        return shared.try_ask(ask).await;
+    };
+    let answer = answer.map(|answer| Box::new(kept_form(answer, key)));
+    let effect = Effect::SaveWebhook {
+        webhook: Box::new(webhook),
+        actor,
+        answer,
+    };
+    match effected(shared, key, effect, at).await? {
+        Effected::Saved(webhook) => Ok(*webhook),
+        Effected::Accepted(_) | Effected::Created(_) | Effected::Requeued(_) => Err(OTHER),
+    }
+}
+
+/// Has deliveries sent again, once if the request has a key. Answers with those of steps before.
+pub(crate) async fn requeue(
+    request: &Admitted,
+    ask: Requeue,
+    counted: usize,
+) -> Result<Requeued, StoreError> {
+    let shared = &request.shared;
+    let at = shared.clock.now();
+    let Some(key) = &request.key else {
+        let done = shared.try_ask(|store| store.requeue(ask.clone(), at)).await;
+        return done.map(|done| done.with(counted));
+    };
+    let effect = Effect::Requeue { ask, counted };
+    match effected(shared, key, effect, at).await? {
+        Effected::Requeued(done) => Ok(done),
+        Effected::Accepted(_) | Effected::Created(_) | Effected::Saved(_) => Err(OTHER),
+    }
+}
+
+/// What is known under the key came of something else.
+const OTHER: StoreError = StoreError::Conflict(Conflict::IdempotencyKey);
+
+async fn effected(
+    shared: &Shared,
+    key: &IdempotencyKey,
+    effect: Effect,
+    at: Timestamp,
+) -> Result<Effected, StoreError> {
+    let once = |store: &dyn Store| store.once(key.clone(), effect.clone(), at);
+    shared.try_ask(once).await
 }
 
 async fn keep(shared: &Shared, answer: KeptAnswer) {
@@ -107,12 +201,12 @@ async fn keep(shared: &Shared, answer: KeptAnswer) {
     tracing::warn!("an answer could not be kept for its idempotency key: the store is busy");
 }
 
-fn kept_form(answer: &Answer, key: String, holder: TokenHash, request: TokenHash) -> KeptAnswer {
+fn kept_form(answer: &Answer, key: &IdempotencyKey) -> KeptAnswer {
     let pairs = answer.headers().iter();
     KeptAnswer {
-        key,
-        holder,
-        request,
+        key: key.key.clone(),
+        holder: key.holder,
+        request: key.request,
         status: answer.status().as_u16(),
         headers: Headers::from_pairs(pairs.map(|(name, value)| (name.as_str(), value.as_bytes()))),
         body: answer.body().clone(),
@@ -134,8 +228,8 @@ fn replayed(kept: KeptAnswer) -> Answer {
 }
 
 impl Hold {
-    fn take(running: &Arc<Running>, holder: TokenHash, key: &str) -> Option<Self> {
-        let key = (holder, key.to_owned());
+    fn take(running: &Arc<Running>, key: &IdempotencyKey) -> Option<Self> {
+        let key = (key.holder, key.key.clone());
         let free = locked(&running.0).insert(key.clone());
         free.then(|| Self {
             running: Arc::clone(running),

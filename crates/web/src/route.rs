@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
+use model::once::IdempotencyKey;
 use model::refusal::Refusal;
 use model::tenant::{Permission, Tenant, TokenHash};
 use percent_encoding::percent_decode_str;
@@ -108,6 +109,8 @@ pub(crate) struct Admitted {
     pub(crate) body: Bytes,
     /// Those whose things are asked for, and at whom whoever asks may do that.
     pub(crate) tenants: Tenants,
+    /// Under which the request is to have its effect once; boxed because it is rare.
+    pub(crate) key: Option<Box<IdempotencyKey>>,
 }
 
 /// How a path leads to a place.
@@ -229,7 +232,14 @@ async fn enter(
     } else {
         (Bytes::new(), None)
     };
-    let kept_as = key.map(|key| (key, holder.hash, fingerprint(asked, &body)));
+    let key = key.map(|key| {
+        Box::new(IdempotencyKey {
+            key,
+            holder: holder.hash,
+            request: fingerprint(asked, &body),
+        })
+    });
+    let kept_as = key.clone();
     let handled = async {
         let (tenants, handler) = admitted?;
         let (shared, asked) = (Arc::clone(&shared), Arc::clone(asked));
@@ -239,10 +249,11 @@ async fn enter(
             holder,
             body,
             tenants,
+            key,
         })
         .await
     };
-    let Some((key, hash, request)) = kept_as else {
+    let Some(key) = kept_as else {
         return handled.await;
     };
     let rendered = async {
@@ -250,7 +261,7 @@ async fn enter(
         come.unwrap_or_else(|refusal| (asked.dialect.refuse)(asked, &refusal))
     };
     // Keys are rare, and what keeping an answer takes would be moved about with every request.
-    Box::pin(answers::once(&shared, hash, key, request, rendered)).await
+    Box::pin(answers::once(&shared, &key, rendered)).await
 }
 
 /// Whose things are asked for, and who handles it; or why not.

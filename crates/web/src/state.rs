@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::contract::{Reply, Store, StoreError};
+use model::contract::{Conflict, Reply, Store, StoreError};
 use model::dice::Dice;
 use model::limits::WEBHOOKS_MAX;
 use model::policy::Policies;
@@ -136,6 +136,7 @@ pub(crate) fn refused(error: &StoreError) -> Refusal {
             "There are {WEBHOOKS_MAX} webhooks already, which is as many as there may be. Change \
              one that nobody needs any more."
         )),
+        StoreError::Conflict(Conflict::IdempotencyKey) => Refusal::KeyReused,
         StoreError::Conflict(_) | StoreError::Broken(_) => {
             tracing::error!(cause = chain(error), "the store failed");
             Refusal::Internal

@@ -63,7 +63,7 @@ const KEEP: &str = "
     on conflict (key, holder) do update
     set request = excluded.request, status = excluded.status, headers = excluded.headers,
       body = excluded.body, kept_at = excluded.kept_at
-    where kept_at < ?8";
+    where kept_at < ?8 or status = 0";
 
 pub(crate) const STATEMENTS: &[&str] = &[
     TENANT,

@@ -20,6 +20,7 @@ mod meters;
 mod moving;
 mod notes;
 mod notifications;
+mod once;
 pub(crate) mod open;
 mod past;
 mod people;
@@ -51,6 +52,7 @@ use model::contract::{
 };
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
+use model::once::{Effect, Effected, IdempotencyKey};
 use model::query::{
     Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, WebhookPage,
     WebhookQuery,
@@ -82,6 +84,7 @@ pub(crate) fn statements() -> Vec<String> {
         log::STATEMENTS,
         merge::STATEMENTS,
         notifications::STATEMENTS,
+        once::STATEMENTS,
         past::STATEMENTS,
         people::STATEMENTS,
         prune::STATEMENTS,
@@ -279,6 +282,20 @@ impl Catalog for Sqlite {
     fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>> {
         self.desk
             .read(Class::Work, move |conn| audit::latest(conn, tenant, limit))
+    }
+
+    fn once(&self, key: IdempotencyKey, effect: Effect, at: Timestamp) -> Reply<Effected> {
+        let (class, weight) = match &effect {
+            Effect::Accept { batch, .. } => {
+                let weight = batch.iter().map(|new| weight(new.body.len()));
+                (Class::Intake, weight.sum())
+            }
+            Effect::CreateWebhook { .. } | Effect::SaveWebhook { .. } | Effect::Requeue { .. } => {
+                (Class::Work, 1)
+            }
+        };
+        self.desk
+            .write(class, weight, move |tx| once::once(tx, &key, effect, at))
     }
 
     fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>> {

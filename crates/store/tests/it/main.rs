@@ -27,6 +27,8 @@ mod ledger;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod once;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod people;

@@ -3,6 +3,7 @@
 mod coverage;
 pub(crate) mod harness;
 mod never_500;
+mod once;
 mod pages;
 mod requests;
 pub(crate) mod troubled;

@@ -10,6 +10,7 @@ use model::contract::{
 };
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
+use model::once::{Effect, Effected, IdempotencyKey};
 use model::query::{
     Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, WebhookPage,
     WebhookQuery,
@@ -26,6 +27,8 @@ pub(crate) enum Trouble {
     Refuse(StoreError),
     /// It is done, and nobody hears of it.
     LoseAnswer,
+    /// It is done as ever.
+    Nothing,
 }
 
 pub(crate) struct Troubled {
@@ -71,9 +74,21 @@ impl Troubled {
         self.next.lock().unwrap().push(trouble);
     }
 
+    fn at_the_gate<T: Send + 'static>(&self, work: Reply<T>) -> Reply<T> {
+        let gate = Arc::clone(&self.gate);
+        Box::pin(async move {
+            let mut opened = gate.open.subscribe();
+            if !*opened.borrow_and_update() {
+                gate.reached.notify_one();
+            }
+            let _opened = opened.wait_for(|open| *open).await.is_ok();
+            work.await
+        })
+    }
+
     fn through<T: Send + 'static>(&self, work: impl FnOnce() -> Reply<T>) -> Reply<T> {
         match self.next.lock().unwrap().pop() {
-            None => work(),
+            None | Some(Trouble::Nothing) => work(),
             Some(Trouble::Refuse(error)) => Box::pin(std::future::ready(Err(error))),
             Some(Trouble::LoseAnswer) => {
                 let work = work();
@@ -193,15 +208,7 @@ impl Catalog for Troubled {
 
     fn create_webhook(&self, webhook: NewWebhook, actor: String, at: Timestamp) -> Reply<Webhook> {
         let work = self.through(|| self.store.create_webhook(webhook, actor, at));
-        let gate = Arc::clone(&self.gate);
-        Box::pin(async move {
-            let mut opened = gate.open.subscribe();
-            if !*opened.borrow_and_update() {
-                gate.reached.notify_one();
-            }
-            let _opened = opened.wait_for(|open| *open).await.is_ok();
-            work.await
-        })
+        self.at_the_gate(work)
     }
 
     fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> Reply<Webhook> {
@@ -218,6 +225,16 @@ impl Catalog for Troubled {
 
     fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>> {
         self.store.audit(tenant, limit)
+    }
+
+    fn once(&self, key: IdempotencyKey, effect: Effect, at: Timestamp) -> Reply<Effected> {
+        let creates = matches!(effect, Effect::CreateWebhook { .. });
+        let work = self.through(|| self.store.once(key, effect, at));
+        if creates {
+            self.at_the_gate(work)
+        } else {
+            work
+        }
     }
 
     fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>> {

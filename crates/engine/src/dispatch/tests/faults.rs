@@ -16,6 +16,7 @@ use model::delivery::Due;
 use model::dice::Dice;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
+use model::once::{Effect, Effected, IdempotencyKey};
 use model::query::{
     Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, WebhookPage,
     WebhookQuery,
@@ -309,6 +310,10 @@ impl Catalog for Faults {
 
     fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>> {
         self.inner.audit(tenant, limit)
+    }
+
+    fn once(&self, key: IdempotencyKey, effect: Effect, at: Timestamp) -> Reply<Effected> {
+        self.inner.once(key, effect, at)
     }
 
     fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>> {

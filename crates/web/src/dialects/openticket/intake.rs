@@ -16,10 +16,11 @@ use serde::Serialize;
 use super::members::Items;
 use super::wire::Draft;
 use super::{OpenTicket, answer, guid, input, refuse, webhooks};
+use crate::answers;
 use crate::body::Form;
 use crate::meters::Intake;
 use crate::route::{Admitted, Answer};
-use crate::state::Shared;
+use crate::state::{Shared, refused};
 
 /// One trigger as it was handed in, sound or not.
 type Read = Result<Draft, Refusal>;
@@ -69,10 +70,20 @@ pub(super) async fn report_triggers(
             (id, made)
         }));
     }
-    let accepted = request
-        .shared
-        .ask(|store| store.accept(batch.clone()))
-        .await?;
+    let accepted = match &request.key {
+        None => {
+            let accepted = request.shared.ask(|store| store.accept(batch.clone()));
+            accepted.await?
+        }
+        Some(key) => {
+            let done = answers::accept(&request.shared, key, batch, 0).await;
+            let done = done.map_err(|error| refused(&error))?;
+            let (names, accepted): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+            let sound = places.iter_mut().flatten();
+            sound.zip(names).for_each(|((id, _), name)| *id = name);
+            accepted
+        }
+    };
     let mut accepted = accepted.into_iter();
     let mut all = places.into_iter().map(|place| match place {
         Ok((id, made)) => match accepted.next() {

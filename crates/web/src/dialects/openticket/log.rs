@@ -19,7 +19,9 @@ use serde_json::{Map, Value, json};
 
 use super::webhooks::{actor, find, moment, number};
 use super::{OpenTicket, answer, guid, wire};
+use crate::answers;
 use crate::route::{Admitted, Answer};
+use crate::state::refused;
 
 /// Invocations in the answer about one webhook, and in one page of them.
 const SHOWN_MAX: u64 = 100;
@@ -119,7 +121,7 @@ pub(super) async fn retry_invocation(
 ) -> Result<Answer, Refusal> {
     let webhook = find(&request).await?;
     let id = find_invocation(&request, &webhook).await?.row.id;
-    requeue(&request, &webhook, Which::One(id)).await?;
+    requeue(&request, &webhook, Which::One(id), 0).await?;
     let story = find_invocation(&request, &webhook).await?;
     let shown = shown(&request, &webhook, &story.row);
     answer::json(StatusCode::ACCEPTED, &shown)
@@ -132,8 +134,8 @@ pub(super) async fn retry_failed(_: Arc<OpenTicket>, request: Admitted) -> Resul
     let mut retried: usize = 0;
     loop {
         let which = Which::Exhausted { began_at };
-        let (count, more) = requeue(&request, &webhook, which).await?;
-        retried = retried.saturating_add(count);
+        let more;
+        (retried, more) = requeue(&request, &webhook, which, retried).await?;
         if !more {
             return answer::json(StatusCode::ACCEPTED, &json!({ "retried": retried }));
         }
@@ -144,6 +146,7 @@ async fn requeue(
     request: &Admitted,
     webhook: &Webhook,
     which: Which,
+    counted: usize,
 ) -> Result<(usize, bool), Refusal> {
     let ask = Requeue {
         tenant: webhook.tenant,
@@ -151,9 +154,8 @@ async fn requeue(
         which,
         actor: actor(request, webhook),
     };
-    let at = request.shared.clock.now();
-    let question = |store: &dyn Store| store.requeue(ask.clone(), at);
-    match request.shared.ask(question).await? {
+    let done = answers::requeue(request, ask, counted).await;
+    match done.map_err(|error| refused(&error))? {
         Requeued::Done { count, more } => Ok((count, more)),
         Requeued::Unknown => Err(Refusal::NoSuchObject),
         Requeued::Disabled => Err(Refusal::Contradiction(

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use super::fields::{Bounds, Fields, Settings};
 use super::log::Invocation;
 use super::{OpenTicket, answer, guid, input, log, wire};
+use crate::answers;
 use crate::auth::Need;
 use crate::route::{Admitted, Answer, Asked, Tenants};
 use crate::state::{Shared, refused};
@@ -139,8 +140,7 @@ pub(super) async fn create_webhook(
     let new = new_webhook(&request.shared, owner.id, fields)?;
     let actor = request.holder.actor(owner, Permission::WebhooksWrite);
     let at = request.shared.clock.now();
-    // Not repeated if the answer is lost: that could make two.
-    let created = request.shared.store.create_webhook(new, actor, at).await;
+    let created = answers::create_webhook(&request, new, actor, at).await;
     let created = created.map_err(|error| refused(&error))?;
     let shown = open.show(&request, &created, None)?;
     answer::json(StatusCode::CREATED, &shown)
@@ -153,7 +153,7 @@ pub(super) async fn change_webhook(
     // Whether there is such a webhook comes before what is asked of it.
     find(&request).await?;
     let given = input::read_fields(&request.asked.headers, &request.body).await?;
-    let saved = save(&request, |old, _| edited(old, &given, open.bounds())).await?;
+    let saved = save(&request, None, |old, _| edited(old, &given, open.bounds())).await?;
     answer::ok(&open.show(&request, &saved, None)?)
 }
 
@@ -168,8 +168,9 @@ pub(super) async fn delete_webhook(
             ..old.clone()
         })
     };
-    save(&request, deleted).await?;
-    Ok(answer::empty())
+    let answer = answer::empty();
+    save(&request, Some(&answer), deleted).await?;
+    Ok(answer)
 }
 
 pub(super) fn edited(
@@ -191,6 +192,7 @@ pub(super) fn edited(
 /// Reads the webhook, and writes what `edit` makes of it unless that is what is there.
 async fn save(
     request: &Admitted,
+    answer: Option<&Answer>,
     edit: impl Fn(&Webhook, Timestamp) -> Result<Webhook, Refusal>,
 ) -> Result<Webhook, Refusal> {
     for _ in 0..SAVE_TRIES {
@@ -201,8 +203,7 @@ async fn save(
             return Ok(old);
         }
         let actor = actor(request, &old);
-        let save = |store: &dyn Store| store.save_webhook(new.clone(), actor.clone(), at);
-        match request.shared.try_ask(save).await {
+        match answers::save_webhook(request, new, actor, at, answer).await {
             Err(StoreError::Stale) => {}
             saved => return saved.map_err(|error| refused(&error)),
         }

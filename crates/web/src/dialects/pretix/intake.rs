@@ -22,6 +22,7 @@ use super::json::Value;
 use super::kinds::Kinds;
 use super::wire::Draft;
 use super::{Pretix, answer, refuse};
+use crate::answers;
 use crate::body::Form;
 use crate::meters::Intake;
 use crate::route::{Admitted, Answer};
@@ -32,7 +33,7 @@ use crate::state::{Shared, refused};
 const IDS_BEGIN_MS: i64 = 1_577_836_800_000;
 
 /// How often notifications without an id get another one, because theirs was taken.
-const ID_TRIES: usize = 5;
+const ID_TRIES: u32 = 5;
 
 /// Gives ids to notifications that come without one.
 #[derive(Debug, Default)]
@@ -69,7 +70,7 @@ pub(super) async fn take_notifications(
     let (reads, is_batch) = reads.inspect_err(|_| {
         request.shared.meters.intake(Intake::Refused);
     })?;
-    let mut done = accept(&pretix.ids, &request.shared, tenant, reads).await?;
+    let mut done = accept(&pretix.ids, &request, tenant, reads).await?;
     if is_batch {
         return Ok(answer_batch(&request, &done));
     }
@@ -189,10 +190,11 @@ fn bounded(count: usize) -> Result<(), Refusal> {
 /// Hands what is sound to the store and says of each what became of it, in their order.
 async fn accept(
     ids: &Ids,
-    shared: &Shared,
+    request: &Admitted,
     tenant: &Tenant,
     reads: Vec<Read<'_>>,
 ) -> Result<Vec<Result<Done, Refusal>>, Refusal> {
+    let shared = &*request.shared;
     let at = shared.clock.now();
     let mut all: Vec<Result<Done, Refusal>> = Vec::with_capacity(reads.len());
     let mut open: Vec<Open<'_>> = Vec::with_capacity(reads.len());
@@ -208,7 +210,7 @@ async fn accept(
         }));
     }
     let refused_count = all.len() - open.len();
-    for _ in 0..ID_TRIES {
+    for part in 0..ID_TRIES {
         if open.is_empty() {
             break;
         }
@@ -219,7 +221,17 @@ async fn accept(
             let new = |open: &Open<'_>| notification(tenant, &open.draft, &open.id, at);
             open.iter().map(new).collect()
         };
-        let (acceptances, twice) = ask(shared, batch).await?;
+        let (acceptances, twice) = match &request.key {
+            None => ask(shared, batch).await?,
+            Some(key) => {
+                let done = answers::accept(shared, key, batch(), part).await;
+                let done = done.map_err(|error| refused(&error))?;
+                let (names, acceptances): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+                let named = open.iter_mut().zip(names);
+                named.for_each(|(open, name)| open.id = name);
+                (acceptances, false)
+            }
+        };
         assert_eq!(
             acceptances.len(),
             open.len(),

@@ -24,8 +24,10 @@ use model::webhook::Headers;
 
 use super::json::{Object, Value};
 use super::{Pretix, answer, json, webhooks};
+use crate::answers;
 use crate::body::Query;
 use crate::route::{Admitted, Answer, Asked};
+use crate::state::refused;
 
 const DISABLED: &str = "The webhook is disabled, so nothing can be sent. Enable it first.";
 
@@ -63,7 +65,7 @@ pub(super) async fn show_delivery(_: Arc<Pretix>, request: Admitted) -> Result<A
 
 pub(super) async fn retry_delivery(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
     let id = find(&request).await?.row.id;
-    match requeue(&request, id.webhook, Which::One(id)).await? {
+    match requeue(&request, id.webhook, Which::One(id), 0).await? {
         Requeued::Done { .. } => {}
         Requeued::Unknown => return Err(Refusal::NoSuchObject),
         Requeued::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
@@ -81,11 +83,11 @@ pub(super) async fn retry_failed(_: Arc<Pretix>, request: Admitted) -> Result<An
     let which = Which::Failed {
         began_at: request.shared.clock.now(),
     };
-    let mut retried: u64 = 0;
+    let mut retried: usize = 0;
     loop {
-        match requeue(&request, webhook.id, which).await? {
+        match requeue(&request, webhook.id, which, retried).await? {
             Requeued::Done { count, more } => {
-                retried = retried.saturating_add(u64::try_from(count).unwrap_or(0));
+                retried = count;
                 if !more {
                     break;
                 }
@@ -128,6 +130,7 @@ async fn requeue(
     request: &Admitted,
     webhook: WebhookId,
     which: Which,
+    counted: usize,
 ) -> Result<Requeued, Refusal> {
     let ask = Requeue {
         tenant: request.tenant()?.id,
@@ -135,11 +138,8 @@ async fn requeue(
         which,
         actor: request.actor(Permission::WebhooksWrite)?,
     };
-    let at = request.shared.clock.now();
-    request
-        .shared
-        .ask(|store| store.requeue(ask.clone(), at))
-        .await
+    let done = answers::requeue(request, ask, counted).await;
+    done.map_err(|error| refused(&error))
 }
 
 /// The delivery that the path names, of the webhook that it names, if it names one.

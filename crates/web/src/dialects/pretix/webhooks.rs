@@ -18,6 +18,7 @@ use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
 use super::fields::{Bounds, Fields, Given, Settings};
 use super::json::Value;
 use super::{Pretix, answer, input, python};
+use crate::answers;
 use crate::auth::Need;
 use crate::route::{Admitted, Answer};
 use crate::state::refused;
@@ -99,8 +100,7 @@ pub(super) async fn create_webhook(
     let at = request.shared.clock.now();
     let new = new_webhook(tenant, fields, at)?;
     let actor = request.actor(Permission::WebhooksWrite)?;
-    // Not repeated if the answer is lost: that could make two.
-    let created = request.shared.store.create_webhook(new, actor, at).await;
+    let created = answers::create_webhook(&request, new, actor, at).await;
     let created = created.map_err(|error| refused(&error))?;
     answered(&request, StatusCode::CREATED, &created).await
 }
@@ -183,9 +183,7 @@ async fn save(
         if new == old {
             return Ok(old);
         }
-        let save =
-            |store: &dyn model::contract::Store| store.save_webhook(new.clone(), actor.clone(), at);
-        match request.shared.try_ask(save).await {
+        match answers::save_webhook(request, new, actor.clone(), at, None).await {
             Err(StoreError::Stale) => {}
             saved => return saved.map_err(|error| refused(&error)),
         }

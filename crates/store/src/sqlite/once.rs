@@ -1,0 +1,167 @@
+//! What is done once under an idempotency key: the effect, and a row that says what came of it.
+//!
+//! The row has no answer yet: whoever asked makes it of what is written here, now or, if it does
+//! not live to, the next time the key is used.
+
+use model::contract::{Conflict, Requeued, StoreError};
+use model::id::{NotificationId, WebhookId};
+use model::limits;
+use model::notification::Acceptance;
+use model::once::{Effect, Effected, IdempotencyKey};
+use model::query::KeptAnswer;
+use model::time::Timestamp;
+use model::webhook::Headers;
+use rusqlite::{OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use crate::sqlite::fault::{Fault, Unreadable};
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{accept, catalog, rows, sweep, webhooks};
+
+const FIND: &str = "
+    select request, body from kept_answer
+    where key = ?1 and holder = ?2 and kept_at >= ?3";
+
+pub(crate) const STATEMENTS: &[&str] = &[FIND];
+
+/// As it stands in the row.
+#[derive(Serialize, Deserialize)]
+enum Record {
+    /// Under which name, as what, the notification's id, its deliveries.
+    Accepted(Vec<(String, What, i64, u32)>),
+    Created(i64),
+    Saved(i64),
+    Requeued(usize),
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum What {
+    Accepted,
+    Repeated,
+    Contradicted,
+}
+
+pub(crate) fn once(
+    tx: &mut Tx<'_>,
+    key: &IdempotencyKey,
+    effect: Effect,
+    at: Timestamp,
+) -> Result<Effected, Fault> {
+    let name = name(&key.key, &effect);
+    if let Some(record) = known(tx, key, &name, at)? {
+        return told(tx, record);
+    }
+    let (effected, record, answer) = match effect {
+        Effect::Accept { batch, .. } => {
+            let acceptances = accept::accept(tx, &batch)?;
+            let names = batch.into_iter().map(|new| new.key);
+            let all: Vec<_> = names.zip(acceptances).collect();
+            let record = Record::Accepted(all.iter().map(written).collect());
+            (Effected::Accepted(all), record, None)
+        }
+        Effect::CreateWebhook { webhook, actor } => {
+            let made = webhooks::create(tx, webhook, &actor, at)?;
+            let record = Record::Created(made.id.0);
+            (Effected::Created(Box::new(made)), record, None)
+        }
+        Effect::SaveWebhook {
+            webhook,
+            actor,
+            answer,
+        } => {
+            let saved = webhooks::save(tx, *webhook, &actor, at)?;
+            let record = Record::Saved(saved.id.0);
+            (Effected::Saved(Box::new(saved)), record, answer)
+        }
+        Effect::Requeue { ask, counted } => {
+            let done = sweep::requeue(tx, &ask, at)?.with(counted);
+            let Requeued::Done { count, more: false } = done else {
+                // Nothing was done, or not all of it.
+                return Ok(Effected::Requeued(done));
+            };
+            (Effected::Requeued(done), Record::Requeued(count), None)
+        }
+    };
+    let answer = match answer {
+        Some(answer) => *answer,
+        None => KeptAnswer {
+            key: name,
+            holder: key.holder,
+            request: key.request,
+            status: 0,
+            headers: Headers::default(),
+            body: serde_json::to_vec(&record)?.into(),
+        },
+    };
+    catalog::keep_answer(tx, &answer, at)?;
+    Ok(effected)
+}
+
+/// Later parts of a request have rows of their own, under names that nobody can send in a header.
+fn name(key: &str, effect: &Effect) -> String {
+    match effect {
+        Effect::Accept {
+            part: part @ 1.., ..
+        } => format!("{key}\n{part}"),
+        Effect::Accept { .. }
+        | Effect::CreateWebhook { .. }
+        | Effect::SaveWebhook { .. }
+        | Effect::Requeue { .. } => key.to_owned(),
+    }
+}
+
+fn known(
+    tx: &Tx<'_>,
+    key: &IdempotencyKey,
+    name: &str,
+    at: Timestamp,
+) -> Result<Option<Record>, Fault> {
+    let kept_from = at.plus_ms(-limits::IDEMPOTENCY_KEPT_MS);
+    let mut statement = tx.conn.prepare_cached(FIND)?;
+    let params = params![name, key.holder.0, kept_from.as_millis()];
+    let read = |row: &rusqlite::Row<'_>| Ok((rows::hash(row, 0), rows::bytes(row, 1)));
+    let Some((request, record)) = statement.query_row(params, read).optional()? else {
+        return Ok(None);
+    };
+    if request? != key.request {
+        return Err(StoreError::Conflict(Conflict::IdempotencyKey).into());
+    }
+    // A whole answer is no record: whoever asked finds it where answers are kept.
+    match serde_json::from_slice(&record?) {
+        Ok(record) => Ok(Some(record)),
+        Err(_) => Err(StoreError::Stale.into()),
+    }
+}
+
+fn told(tx: &Tx<'_>, record: Record) -> Result<Effected, Fault> {
+    let webhook = |id| {
+        let found = webhooks::find_any(tx.conn, WebhookId(id))?;
+        let found = found.ok_or(Unreadable("record of a webhook that is gone"));
+        found.map(Box::new).map_err(Fault::from)
+    };
+    Ok(match record {
+        Record::Accepted(all) => Effected::Accepted(all.into_iter().map(read).collect()),
+        Record::Created(id) => Effected::Created(webhook(id)?),
+        Record::Saved(id) => Effected::Saved(webhook(id)?),
+        Record::Requeued(count) => Effected::Requeued(Requeued::Done { count, more: false }),
+    })
+}
+
+fn written((name, acceptance): &(String, Acceptance)) -> (String, What, i64, u32) {
+    let (what, id, deliveries) = match *acceptance {
+        Acceptance::Accepted { id, deliveries } => (What::Accepted, id, deliveries),
+        Acceptance::Repeated { id, deliveries } => (What::Repeated, id, deliveries),
+        Acceptance::Contradicted { id } => (What::Contradicted, id, 0),
+    };
+    (name.clone(), what, id.0, deliveries)
+}
+
+fn read((name, what, id, deliveries): (String, What, i64, u32)) -> (String, Acceptance) {
+    let id = NotificationId(id);
+    let acceptance = match what {
+        What::Accepted => Acceptance::Accepted { id, deliveries },
+        What::Repeated => Acceptance::Repeated { id, deliveries },
+        What::Contradicted => Acceptance::Contradicted { id },
+    };
+    (name, acceptance)
+}

@@ -1,0 +1,196 @@
+//! What is done under an idempotency key: both are written, or neither.
+
+use model::contract::{Conflict, Requeue, Requeued, StoreError, Which};
+use model::notification::Acceptance;
+use model::once::{Effect, Effected, IdempotencyKey};
+use model::query::WebhookQuery;
+use model::tenant::TokenHash;
+use rusqlite::Connection;
+
+use crate::harness::{Given, at, now};
+
+fn key(name: &str) -> IdempotencyKey {
+    IdempotencyKey {
+        key: name.to_owned(),
+        holder: TokenHash([1; 32]),
+        request: TokenHash([2; 32]),
+    }
+}
+
+fn accept(given: &Given, name: &str, time: i64) -> Effect {
+    Effect::Accept {
+        batch: vec![given.new_notification(name, time)],
+        part: 0,
+    }
+}
+
+fn webhooks(given: &Given) -> usize {
+    let query = WebhookQuery {
+        enabled: None,
+        newest_first: false,
+        offset: 0,
+        limit: 10,
+    };
+    let found = now(given.store.webhooks(vec![given.tenant], query)).unwrap();
+    found.webhooks.len()
+}
+
+/// One of each kind of effect that makes something.
+fn effects(given: &Given) -> [Effect; 2] {
+    let create = Effect::CreateWebhook {
+        webhook: given.new_webhook(&[("order.paid", None)]),
+        actor: "test".to_owned(),
+    };
+    [accept(given, "1", 1_000), create]
+}
+
+#[test]
+fn what_came_of_it_is_told_again_and_nothing_is_done() {
+    let given = Given::new();
+    let first = now(given
+        .store
+        .once(key("a"), accept(&given, "made", 1_000), at(1_000)))
+    .unwrap();
+    // The second time another name was made for it.
+    let again = now(given
+        .store
+        .once(key("a"), accept(&given, "other", 2_000), at(2_000)));
+    assert_eq!(again.unwrap(), first);
+    let Effected::Accepted(all) = first else {
+        panic!("{first:?}");
+    };
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].0, "made");
+    assert!(matches!(all[0].1, Acceptance::Accepted { .. }));
+    // A later part of the same request is something else.
+    let part = Effect::Accept {
+        batch: vec![given.new_notification("third", 3_000)],
+        part: 1,
+    };
+    let Effected::Accepted(all) = now(given.store.once(key("a"), part, at(3_000))).unwrap() else {
+        panic!("it was handed in");
+    };
+    assert_eq!(all[0].0, "third");
+}
+
+#[test]
+fn a_key_that_another_request_used_is_refused() {
+    let given = Given::new();
+    now(given
+        .store
+        .once(key("a"), accept(&given, "1", 1_000), at(1_000)))
+    .unwrap();
+    let other = IdempotencyKey {
+        request: TokenHash([3; 32]),
+        ..key("a")
+    };
+    let refused = now(given
+        .store
+        .once(other, accept(&given, "2", 1_000), at(1_000)));
+    let taken = StoreError::Conflict(Conflict::IdempotencyKey);
+    assert_eq!(refused.unwrap_err().to_string(), taken.to_string());
+    let others = IdempotencyKey {
+        holder: TokenHash([3; 32]),
+        ..key("a")
+    };
+    now(given
+        .store
+        .once(others, accept(&given, "2", 1_000), at(1_000)))
+    .unwrap();
+}
+
+#[test]
+fn a_key_that_cannot_be_written_undoes_the_effect() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    let other = Connection::open(&path).unwrap();
+    let breaks = "create trigger breaks before insert on kept_answer begin
+        select raise(abort, 'as a crash between the two'); end";
+    other.execute_batch(breaks).unwrap();
+    let before = webhooks(&given);
+    for effect in effects(&given) {
+        now(given.store.once(key("a"), effect, at(1_000))).unwrap_err();
+    }
+    let counted = "select count(*) from notification";
+    let notifications = || {
+        other
+            .query_row(counted, [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    assert_eq!((notifications(), webhooks(&given)), (0, before));
+    other.execute_batch("drop trigger breaks").unwrap();
+    for (effect, name) in effects(&given).into_iter().zip(["a", "b"]) {
+        now(given.store.once(key(name), effect, at(1_000))).unwrap();
+    }
+    assert_eq!((notifications(), webhooks(&given)), (1, before + 1));
+}
+
+#[test]
+fn both_are_there_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    for (effect, name) in effects(&given).into_iter().zip(["a", "b"]) {
+        now(given.store.once(key(name), effect, at(1_000))).unwrap();
+    }
+    let count = webhooks(&given);
+    // What a kill leaves: the files as they are, never closed.
+    let copied = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copied.path().join(entry.file_name())).unwrap();
+    }
+    let again = Given::on(store::open_inline_at(&copied.path().join("willcall.db")).unwrap());
+    for (effect, name) in effects(&again).into_iter().zip(["a", "b"]) {
+        now(again.store.once(key(name), effect, at(2_000))).unwrap();
+    }
+    assert_eq!(webhooks(&again), count);
+}
+
+#[test]
+fn a_key_is_free_again_after_its_time() {
+    let given = Given::new();
+    let day = model::limits::IDEMPOTENCY_KEPT_MS;
+    now(given
+        .store
+        .once(key("a"), accept(&given, "1", 1_000), at(1_000)))
+    .unwrap();
+    let later = now(given
+        .store
+        .once(key("a"), accept(&given, "2", 2_000), at(1_001 + day)));
+    let Effected::Accepted(all) = later.unwrap() else {
+        panic!("it was handed in");
+    };
+    assert_eq!(all[0].0, "2");
+}
+
+#[test]
+fn sending_again_in_steps_is_done_with_the_last() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    given.notified("1", 1_000);
+    let ask = Requeue {
+        tenant: given.tenant,
+        webhook,
+        which: Which::Failed {
+            began_at: at(2_000),
+        },
+        actor: "test".to_owned(),
+    };
+    let requeue = |counted| Effect::Requeue {
+        ask: ask.clone(),
+        counted,
+    };
+    let first = now(given.store.once(key("a"), requeue(7), at(2_000))).unwrap();
+    let done = Effected::Requeued(Requeued::Done {
+        count: 7,
+        more: false,
+    });
+    assert_eq!(first, done);
+    // Whoever begins anew is told all of it.
+    assert_eq!(
+        now(given.store.once(key("a"), requeue(0), at(3_000))).unwrap(),
+        done
+    );
+}
