@@ -72,6 +72,14 @@ impl Server {
         Self::start_by(shell, folder, &[])
     }
 
+    /// Starts it with so many file descriptors.
+    pub(crate) fn start_with_files(folder: &Path, files_max: u32) -> Self {
+        let mut limited = Command::new("prlimit");
+        let limit = format!("--nofile={files_max}:{files_max}");
+        limited.args([&limit, env!("CARGO_BIN_EXE_willcall")]);
+        Self::start_by(limited, folder, &[])
+    }
+
     /// Gives a server that was started cramped all the room there is.
     pub(crate) fn give_room(&self) {
         let pid = self.child.id().to_string();

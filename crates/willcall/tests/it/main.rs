@@ -1,4 +1,4 @@
-//! The real binary on real sockets: what a user sees, what survives a kill; HTTP as it
+//! The real binary on real sockets: what a user sees, what survives a kill, names; HTTP as it
 //! comes over a socket; users; the receivers
 //! of the guide; and the properties of the source tree.
 
@@ -16,6 +16,8 @@ mod harness;
 mod kill;
 #[cfg(test)]
 mod live;
+#[cfg(test)]
+mod names;
 #[cfg(test)]
 mod openticket;
 mod process;
