@@ -29,6 +29,7 @@ need python3 python3
 need node nodejs
 need npm npm
 need prlimit util-linux
+need ip iproute2
 need chromium chromium
 need chromedriver chromium-driver
 for part in fmt clippy; do
