@@ -42,7 +42,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::Stopped;
 use crate::asking::Asking;
-use crate::caller::Caller;
+use crate::caller::{Caller, hung};
 use crate::fortune::Turned;
 use crate::health::{Health, Stall};
 use crate::lane::Pause;
@@ -52,8 +52,9 @@ use crate::meters::{Meters, class};
 use crate::request::Prepared;
 use crate::room::Held;
 use crate::settling::Settling;
+use crate::shares::FlightId;
 use crate::tasks::Swarm;
-use crate::width::Felt;
+use crate::width::{Felt, QUICK_MS};
 
 /// The loop comes round at least this often, so that a wall clock that was set is noticed.
 const BEAT: Duration = Duration::from_secs(5);
@@ -126,6 +127,7 @@ pub(crate) struct Given {
 
 /// What a finished attempt hands back.
 struct Landed {
+    flight: FlightId,
     delivery: Delivery,
     prepared: Arc<Prepared>,
     attempt: model::attempt::Attempt,
@@ -197,7 +199,8 @@ impl Dispatch {
             let at = self.clock.now();
             if self.stopping.is_none() {
                 self.ask(now, at);
-                self.hand_out();
+                self.lanes.age(now);
+                self.hand_out(now);
             }
             if let Some(count) = self.settling.begin(now) {
                 #[expect(clippy::cast_precision_loss, reason = "at most 512")]
@@ -246,13 +249,14 @@ impl Dispatch {
     /// Begins as many attempts as may be in the air. An attempt counts until its outcome is
     /// written down: so many are repeated at most if the process dies, and if the store refuses,
     /// no more begin.
-    fn hand_out(&mut self) {
+    fn hand_out(&mut self, now: Instant) {
         while !self.settling.is_full(self.flights.len(), self.flights_max) {
             let Some(Call {
+                flight,
                 prepared,
                 due,
                 width,
-            }) = self.lanes.next_call()
+            }) = self.lanes.next_call(now)
             else {
                 break;
             };
@@ -263,6 +267,7 @@ impl Dispatch {
             self.flights.spawn(Box::pin(async move {
                 let (attempt, ended_at, held) = caller.attempt(&prepared, &due).await;
                 Landed {
+                    flight,
                     delivery: due.delivery,
                     prepared,
                     attempt,
@@ -364,6 +369,7 @@ impl Dispatch {
     /// Decides what an attempt makes of its delivery.
     fn land(&mut self, landed: Landed) {
         let Landed {
+            flight,
             delivery,
             prepared,
             attempt,
@@ -397,6 +403,7 @@ impl Dispatch {
             ended_at,
             failed: !outcome.is_success(),
             felt: Felt::of(outcome, attempt.duration_ms),
+            slow: attempt.duration_ms > QUICK_MS || hung(outcome),
             gone: next.disables_webhook,
             pause: next.pauses_until.map(|until| Pause {
                 until,
@@ -407,7 +414,7 @@ impl Dispatch {
             self.meters.pauses.inc();
             tracing::debug!(webhook = %id.webhook, %until, "its receiver asks to be left alone");
         }
-        let turned = self.lanes.landed(id, landing);
+        let turned = self.lanes.landed(flight, id, landing);
         let webhook = id.webhook;
         if next.disables_webhook {
             self.meters.disabled.inc();
@@ -610,6 +617,7 @@ impl Dispatch {
             until = until.min(now + Duration::from_millis(wait_ms));
         }
         let waits = [
+            self.lanes.next_age().filter(|_| self.stopping.is_none()),
             self.settling.waits_until(now),
             self.due.waits_until(now),
             self.targets.waits_until(now),

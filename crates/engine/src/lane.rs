@@ -14,6 +14,7 @@ use model::time::Timestamp;
 use crate::fortune::Fortune;
 use crate::lanes::Sighting;
 use crate::request::Prepared;
+use crate::shares::{HostId, Load, OfEach, Shares, Trust};
 use crate::sorted::Sorted;
 use crate::waits::{Standing, Waits};
 use crate::width::{START, Width};
@@ -24,17 +25,6 @@ const SHARE: usize = 16;
 /// A lane is not read while what it holds has more than this in bodies: as much as one read of
 /// the largest brings.
 const REREAD_BYTES_MAX: usize = limits::LANE_READ_MAX * limits::NOTIFICATION_BODY_BYTES_MAX;
-
-/// What all lanes have in memory together.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Load {
-    /// Deliveries waiting or in the air.
-    pub(crate) held: usize,
-    pub(crate) held_bytes: usize,
-    pub(crate) flying: usize,
-    /// Of these, towards receivers that hang.
-    pub(crate) slow: usize,
-}
 
 #[derive(Default)]
 pub(crate) struct Lane {
@@ -52,12 +42,17 @@ pub(crate) struct Lane {
     pub(crate) parked: Vec<(NotificationId, Option<Timestamp>)>,
     pub(crate) sight: Sight,
     pub(crate) index: Index,
-    pub(crate) in_turns: bool,
+    /// As which kind it waits for a turn.
+    pub(crate) in_turns: OfEach<bool>,
     pub(crate) cancelling: bool,
     pub(crate) pause: Option<Pause>,
     pub(crate) fortune: Fortune,
     pub(crate) width: Width,
     pub(crate) trust: Trust,
+    /// Attempts that have been in the air for long.
+    pub(crate) slow: usize,
+    /// Where its receiver is, if its URL can be called.
+    pub(crate) host: Option<HostId>,
     /// What its webhook was when it was looked at last.
     pub(crate) seen: Option<Arc<Prepared>>,
     /// The bodies of what waits or is in the air.
@@ -104,17 +99,6 @@ pub(crate) enum Sight {
     Shut,
 }
 
-/// What the latest attempt says of the receiver.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    #[default]
-    Unknown,
-    /// It ended before its limit.
-    Answers,
-    /// It was ended by its limit: such a receiver holds what it gets for very long.
-    Hangs,
-}
-
 /// Where a lane stands in the queue for reading.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Index {
@@ -124,55 +108,14 @@ pub(crate) enum Index {
     Hungry,
 }
 
-impl Load {
-    /// How many deliveries one lane may hold, and how many bytes of them.
-    fn share(self) -> (usize, usize) {
-        let count = limits::HELD_MAX.saturating_sub(self.held) / SHARE;
-        let bytes = limits::HELD_BYTES_MAX.saturating_sub(self.held_bytes) / SHARE;
-        (count, bytes)
-    }
-
-    pub(crate) fn is_full(self) -> bool {
-        self.held >= limits::HELD_MAX || self.held_bytes >= limits::HELD_BYTES_MAX
-    }
-
-    pub(crate) fn is_crowded(self) -> bool {
-        self.held >= limits::HELD_MAX / 2 || self.held_bytes >= limits::HELD_BYTES_MAX / 2
-    }
-
-    pub(crate) fn add(&mut self, body_bytes: usize) {
-        self.held += 1;
-        self.held_bytes += body_bytes;
-    }
-
-    pub(crate) fn remove(&mut self, body_bytes: usize) {
-        self.held = self.held.saturating_sub(1);
-        self.held_bytes = self.held_bytes.saturating_sub(body_bytes);
-    }
+/// How many deliveries one lane may hold, and how many bytes of them.
+fn share(load: Load) -> (usize, usize) {
+    let count = limits::HELD_MAX.saturating_sub(load.held) / SHARE;
+    let bytes = limits::HELD_BYTES_MAX.saturating_sub(load.held_bytes) / SHARE;
+    (count, bytes)
 }
 
 impl Lane {
-    /// An attempt begins.
-    pub(crate) fn take_off(&mut self, load: &mut Load) {
-        self.flying += 1;
-        load.flying += 1;
-        self.width.begin(self.flying);
-        load.slow += usize::from(self.trust == Trust::Hangs);
-    }
-
-    /// An attempt has ended, and says this of the receiver.
-    pub(crate) fn land(&mut self, trust: Trust, load: &mut Load) {
-        let slow = |lane: &Self| match lane.trust {
-            Trust::Hangs => lane.flying,
-            Trust::Unknown | Trust::Answers => 0,
-        };
-        load.slow = load.slow.saturating_sub(slow(self));
-        self.flying = self.flying.saturating_sub(1);
-        load.flying = load.flying.saturating_sub(1);
-        self.trust = trust;
-        load.slow += slow(self);
-    }
-
     pub(crate) fn lower(&mut self, at: Timestamp) {
         let earlier = |known: Option<Timestamp>| Some(known.map_or(at, |known| known.min(at)));
         self.stored_due_at = earlier(self.stored_due_at);
@@ -181,7 +124,7 @@ impl Lane {
         }
     }
 
-    pub(crate) fn hold(&mut self, due: Due, load: &mut Load) {
+    pub(crate) fn hold(&mut self, due: Due, shares: &mut Shares) {
         let Delivery {
             id,
             round,
@@ -195,7 +138,7 @@ impl Lane {
             body_bytes: due.body.len(),
             again_at: None,
         };
-        load.add(held.body_bytes);
+        shares.hold(self.tenant(), 1, held.body_bytes);
         self.body_bytes += held.body_bytes;
         self.held_bytes += held.body_bytes;
         self.held.insert(id.notification, held);
@@ -203,39 +146,65 @@ impl Lane {
     }
 
     /// Its webhook may be called. Of a lane that is new the store knows how it has fared.
-    pub(crate) fn open(&mut self, sighting: Sighting, load: &mut Load) {
+    pub(crate) fn open(&mut self, sighting: Sighting, shares: &mut Shares) {
         let Sighting {
             prepared,
             failing_since,
             succeeded_at,
             seen_at,
         } = sighting;
+        let place = prepared.place().ok();
+        let seen = self.seen.as_ref();
+        if seen.is_none_or(|seen| seen.place().ok() != place) {
+            let host = place.map(|place| shares.enter(place));
+            self.leave(shares);
+            self.host = host;
+            // Where it waits for room now, it has no business.
+            self.in_turns = OfEach::default();
+        }
         match &self.seen {
             None => {
-                self.fortune.recall(failing_since, succeeded_at, seen_at);
-                if self.fortune.is_probed() {
-                    self.give_back(0, load);
+                // Until now it was nobody's.
+                shares.let_go(None, self.ready.len(), self.body_bytes);
+                shares.hold(Some(prepared.tenant), self.ready.len(), self.body_bytes);
+                // How soon its latest attempt ended is not stored; that it failed is.
+                if failing_since.is_some() && self.trust == Trust::Unknown {
+                    self.trust = Trust::Slow;
                 }
+                self.fortune.recall(failing_since, succeeded_at, seen_at);
             }
             Some(seen) if seen.same_target(&prepared) => {}
             Some(_) => {
                 self.fortune.moved();
                 self.width = Width::default();
+                self.trust = Trust::Unknown;
             }
         }
+        let is_new = self.seen.is_none();
         self.sight = Sight::Open(Arc::clone(&prepared));
         self.seen = Some(Arc::clone(&prepared));
+        if is_new && self.fortune.is_probed() {
+            self.give_back(0, shares);
+        }
         self.pause.take_if(|pause| !pause.by.same_target(&prepared));
         if let Some(until) = prepared.paused_until {
             let by = prepared;
-            self.take_pause(Pause { until, by }, load);
+            self.take_pause(Pause { until, by }, shares);
+        }
+    }
+
+    /// It does not lead to its host any more.
+    pub(crate) fn leave(&mut self, shares: &mut Shares) {
+        if let Some(host) = self.host.take() {
+            shares.leave(host);
         }
     }
 
     /// A delivery was sent; its body is not needed any more.
-    pub(crate) fn forget_body(&mut self, notification: NotificationId, load: &mut Load) {
+    pub(crate) fn forget_body(&mut self, notification: NotificationId, shares: &mut Shares) {
         if let Some(held) = self.held.get_mut(notification) {
-            load.remove(held.body_bytes);
+            let tenant = self.seen.as_ref().map(|seen| seen.tenant);
+            shares.let_go(tenant, 1, held.body_bytes);
             self.body_bytes = self.body_bytes.saturating_sub(held.body_bytes);
         }
     }
@@ -261,7 +230,7 @@ impl Lane {
     }
 
     /// Takes a wish up, unless somebody else is called by now or a longer one is there.
-    pub(crate) fn take_pause(&mut self, pause: Pause, load: &mut Load) {
+    pub(crate) fn take_pause(&mut self, pause: Pause, shares: &mut Shares) {
         if let Sight::Open(current) = &self.sight
             && !current.same_target(&pause.by)
         {
@@ -272,26 +241,26 @@ impl Lane {
         if !self.pause.as_ref().is_some_and(longer) {
             self.pause = Some(pause);
         }
-        self.give_back(0, load);
+        self.give_back(0, shares);
     }
 
     /// Forgets what is ready beyond the first `kept`; the store has it.
-    pub(crate) fn give_back(&mut self, kept: usize, load: &mut Load) {
+    pub(crate) fn give_back(&mut self, kept: usize, shares: &mut Shares) {
         while self.ready.len() > kept {
-            self.give_back_last(load);
+            self.give_back_last(shares);
         }
     }
 
     /// Forgets what is ready ahead of its time.
-    pub(crate) fn give_back_ahead(&mut self, now: Timestamp, load: &mut Load) {
+    pub(crate) fn give_back_ahead(&mut self, now: Timestamp, shares: &mut Shares) {
         while self.ready.last().is_some_and(|(at, _)| at > now) {
-            self.give_back_last(load);
+            self.give_back_last(shares);
         }
     }
 
-    pub(crate) fn give_back_last(&mut self, load: &mut Load) {
+    pub(crate) fn give_back_last(&mut self, shares: &mut Shares) {
         if let Some(((due_at, notification), due)) = self.ready.pop_last() {
-            load.remove(due.body.len());
+            shares.let_go(self.tenant(), 1, due.body.len());
             self.body_bytes = self.body_bytes.saturating_sub(due.body.len());
             self.held_bytes = self.held_bytes.saturating_sub(due.body.len());
             self.held.remove(notification);
@@ -301,23 +270,23 @@ impl Lane {
     }
 
     /// Forgets what a probe has no need of.
-    pub(crate) fn keep_probe(&mut self, now: Timestamp, load: &mut Load) {
+    pub(crate) fn keep_probe(&mut self, now: Timestamp, shares: &mut Shares) {
         let first = self.ready.first().map(|(at, _)| at);
         if self.fortune.is_probed() && !first.is_some_and(|at| Fortune::is_overdue(at, now)) {
-            self.give_back(1_usize.saturating_sub(self.flying), load);
+            self.give_back(1_usize.saturating_sub(self.flying), shares);
         }
     }
 
-    pub(crate) fn take_in(&mut self, read: DueRead, now: Timestamp, load: &mut Load) {
+    pub(crate) fn take_in(&mut self, read: DueRead, now: Timestamp, shares: &mut Shares) {
         for due in read.deliveries {
-            self.take_up(due, load);
+            self.take_up(due, shares);
         }
         if let Some(ahead) = read.ahead
             && !self.fortune.stops_waking()
         {
             self.fortune.was_read(ahead.next);
             for due in ahead.deliveries {
-                self.take_up(due, load);
+                self.take_up(due, shares);
             }
         }
         let Some(next_due_at) = read.next_due_at else {
@@ -327,15 +296,15 @@ impl Lane {
         // What arrived meanwhile goes behind the older ones that are still in the store.
         if next_due_at <= now {
             while self.ready.last().is_some_and(|(at, _)| at > next_due_at) {
-                self.give_back_last(load);
+                self.give_back_last(shares);
             }
         }
     }
 
-    fn take_up(&mut self, due: Due, load: &mut Load) {
+    fn take_up(&mut self, due: Due, shares: &mut Shares) {
         let delivery = &due.delivery;
         match self.held.get_mut(delivery.id.notification) {
-            None => self.hold(due, load),
+            None => self.hold(due, shares),
             Some(held) if (held.round, held.attempts) == (delivery.round, delivery.attempts) => {}
             Some(held) => held.again_at = Some(delivery.due_at),
         }
@@ -358,10 +327,10 @@ impl Lane {
         if self.fortune.is_probed() {
             return START.saturating_sub(own);
         }
-        if self.trust != Trust::Answers && load.is_crowded() {
+        if self.trust != Trust::Quick && load.is_crowded() {
             return left.min(1_usize.saturating_sub(self.ready.len()));
         }
-        let (count, bytes) = load.share();
+        let (count, bytes) = share(load);
         let each = self.body_bytes.checked_div(own).unwrap_or(0).max(1);
         let fits = (bytes.saturating_sub(self.body_bytes) / each).min(count.saturating_sub(own));
         // Who has nothing yet may have something, whatever the others hold.
@@ -370,7 +339,7 @@ impl Lane {
     }
 
     /// How many may be in the air. Of receivers nobody knows yet, all might hang; and the last
-    /// half of all flights is for lanes that have little in the air.
+    /// half of the flights for its kind is for lanes that have little in the air.
     pub(crate) fn width(&self, most: usize, crowded: bool) -> usize {
         let own = match self.fortune.is_probed() {
             true => START,
@@ -378,7 +347,7 @@ impl Lane {
         };
         let width = match (crowded, self.trust) {
             (true, Trust::Unknown) => 1,
-            (true, Trust::Answers | Trust::Hangs) => own.min(START),
+            (true, Trust::Quick | Trust::Slow) => own.min(START),
             (false, _) => own,
         };
         width.min(most)
@@ -417,13 +386,22 @@ impl Lane {
         Some(pause.map_or(at, |pause| pause.until.max(at)))
     }
 
-    /// What is to be read, if its time has come.
-    pub(crate) fn ask(&mut self, webhook: WebhookId, now: Timestamp, load: Load) -> Option<DueAsk> {
+    /// What is to be read, if its time has come; of this tenant so many more may be held.
+    pub(crate) fn ask(
+        &mut self,
+        webhook: WebhookId,
+        now: Timestamp,
+        shares: &Shares,
+    ) -> Option<DueAsk> {
+        let load = shares.load;
         let due_at = self.stored_due_at?;
         if self.wants_read_at(load)? > now {
             return None;
         }
-        let mut room = self.room(load);
+        let mut room = self
+            .room(load)
+            .min(shares.memory_left(self.tenant()))
+            .max(1);
         if self.fortune.is_probed() && !Fortune::is_overdue(due_at, now) {
             room = room.min(1);
         }

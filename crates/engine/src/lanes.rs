@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use model::contract::{DueAsk, DueRead};
 use model::delivery::Due;
-use model::id::{DeliveryId, WebhookId};
+use model::id::{DeliveryId, TenantId, WebhookId};
 use model::time::Timestamp;
+use tokio::time::Instant;
 
 use crate::fortune::Turned;
-use crate::lane::{Index, Lane, Load, Pause, Sight, Trust};
+use crate::lane::{Index, Lane, Pause, Sight};
 use crate::request::Prepared;
-use crate::turns::Turns;
+use crate::shares::{FlightId, Shares, Trust};
+use crate::turns::Entry;
 use crate::waits::Counted;
 use crate::width::Felt;
 
@@ -30,17 +32,18 @@ const TARGETS_MAX: usize = 1_000;
 /// finds the width they had. About a kilobyte each.
 const RESTING_MAX: usize = 1_000;
 
+/// Webhooks of which it is remembered, without their lane, that their receiver was quick: some
+/// megabytes.
+const QUICK_MAX: usize = 100_000;
+
 pub(crate) struct Lanes {
     lanes: BTreeMap<WebhookId, Lane>,
     /// When lanes want to be read, earliest first.
     wakes: BTreeSet<(Timestamp, WebhookId)>,
-    /// Lanes whose time to be read has come.
-    hungry: Turns,
-    /// Lanes that may be ready to send.
-    turns: Turns,
-    /// The same for lanes whose receivers hang.
-    slow_turns: Turns,
-    slow_next: bool,
+    /// What is held and in the air, and who has a turn.
+    shares: Shares,
+    /// Webhooks without a lane whose receivers were quick when they had one.
+    quick: BTreeSet<WebhookId>,
     /// Lanes that have nothing to do, by when they came to it.
     resting: BTreeSet<(u64, WebhookId)>,
     rests: u64,
@@ -51,8 +54,6 @@ pub(crate) struct Lanes {
     unseen: VecDeque<WebhookId>,
     /// Disabled webhooks whose pending deliveries are still to be cancelled.
     uncancelled: VecDeque<WebhookId>,
-    load: Load,
-    flights_max: usize,
     width: usize,
     read_lanes_max: usize,
 }
@@ -67,6 +68,7 @@ pub(crate) enum Seen {
 
 /// A delivery that is to be sent.
 pub(crate) struct Call {
+    pub(crate) flight: FlightId,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) due: Due,
     /// How many its receiver is thought to bear at once.
@@ -87,6 +89,8 @@ pub(crate) struct Landing {
     pub(crate) ended_at: Timestamp,
     pub(crate) failed: bool,
     pub(crate) felt: Felt,
+    /// It held its flight for long.
+    pub(crate) slow: bool,
     /// The receiver wants nothing more.
     pub(crate) gone: bool,
     /// The receiver wants nothing for a while.
@@ -98,18 +102,14 @@ impl Lanes {
         Self {
             lanes: BTreeMap::new(),
             wakes: BTreeSet::new(),
-            hungry: Turns::default(),
-            turns: Turns::default(),
-            slow_turns: Turns::default(),
-            slow_next: false,
+            shares: Shares::new(flights_max),
+            quick: BTreeSet::new(),
             resting: BTreeSet::new(),
             rests: 0,
             counted: Counted::default(),
             uncounted: Vec::new(),
             unseen: VecDeque::new(),
             uncancelled: VecDeque::new(),
-            load: Load::default(),
-            flights_max: flights_max.max(1),
             width: width.max(1),
             read_lanes_max: READ_LANES_MAX,
         }
@@ -122,7 +122,17 @@ impl Lanes {
 
     /// Lanes that have something ready and wait for a turn.
     pub(crate) fn queued(&self) -> usize {
-        self.turns.len() + self.slow_turns.len()
+        self.shares.queued()
+    }
+
+    /// Those of them that wait because their tenant or their host has its share.
+    pub(crate) fn queued_by_share(&self) -> usize {
+        self.shares.queued_by_share()
+    }
+
+    /// Attempts that have been in the air for long.
+    pub(crate) fn slow(&self) -> usize {
+        self.shares.slow()
     }
 
     /// Forgets lanes that have nothing to do, with what is known of their webhooks.
@@ -133,7 +143,7 @@ impl Lanes {
     }
 
     pub(crate) fn held(&self) -> usize {
-        self.load.held
+        self.shares.load.held
     }
 
     /// How lanes stand, and with what they wait.
@@ -164,10 +174,10 @@ impl Lanes {
     /// nothing in the store is due before it.
     pub(crate) fn arrive(&mut self, due: Due) {
         let webhook = due.delivery.id.webhook;
-        let load = self.load;
+        let load = self.shares.load;
         let lane = self.lanes.entry(webhook).or_insert_with(|| {
             self.unseen.push_back(webhook);
-            Lane::default()
+            begun(webhook, &mut self.quick)
         });
         if lane.held.contains(due.delivery.id.notification) {
             return;
@@ -180,19 +190,26 @@ impl Lanes {
         lane.end_pause(due_at);
         let held_back = lane.is_held_back(due_at);
         let in_order = lane.reading || lane.stored_due_at.is_none_or(|at| at > due_at);
-        if in_order && !held_back && !load.is_full() && lane.room(load) > 0 {
-            lane.hold(due, &mut self.load);
+        let has_room =
+            !load.is_full() && lane.room(load) > 0 && self.shares.memory_left(lane.tenant()) > 0;
+        if in_order && !held_back && has_room {
+            lane.hold(due, &mut self.shares);
         } else {
             lane.lower(due_at);
+        }
+        if lane.trust == Trust::Unknown && *lane.in_turns.of(Trust::Unknown) {
+            self.shares.renew(lane.host, lane.tenant(), webhook);
         }
         self.review(webhook);
     }
 
     /// The webhook is another one, or what it is owed is another: what was ready may be stopped.
     pub(crate) fn changed(&mut self, webhook: WebhookId, now: Timestamp) {
+        // Its receiver may be another one.
+        self.quick.remove(&webhook);
         self.look_again(webhook);
         if let Some(lane) = self.lanes.get_mut(&webhook) {
-            lane.give_back(0, &mut self.load);
+            lane.give_back(0, &mut self.shares);
         }
         self.lane(webhook).fortune.stirred();
         self.lower(webhook, now);
@@ -208,77 +225,118 @@ impl Lanes {
         }
     }
 
+    /// Attempts that have been in the air for long by now count as such.
+    pub(crate) fn age(&mut self, now: Instant) {
+        while let Some(flight) = self.shares.age(now) {
+            if let Some(lane) = self.lanes.get_mut(&flight.webhook) {
+                lane.slow += 1;
+                if lane.host == flight.host {
+                    lane.trust = Trust::Slow;
+                }
+            }
+            if let Some(host) = flight.host {
+                self.shares.call(host, tenant_in(&self.lanes));
+            }
+        }
+    }
+
+    /// When `age` makes room for a lane that waits, if any does.
+    pub(crate) fn next_age(&self) -> Option<Instant> {
+        self.shares.next_age()
+    }
+
     /// The next delivery to be sent, if there is one and one more attempt may be in the air.
-    pub(crate) fn next_call(&mut self) -> Option<Call> {
-        while self.load.flying < self.flights_max {
-            // Receivers that hang get every other turn, and at most half of all flights.
-            let slow_may = self.load.slow < self.flights_max.div_ceil(2);
-            let slow_first = slow_may && (self.slow_next || self.turns.is_empty());
-            self.slow_next = !slow_first;
-            let webhook = match slow_first {
-                true => self.slow_turns.pop().or_else(|| self.turns.pop()),
-                false => self.turns.pop(),
-            }?;
-            let crowded = self.is_crowded();
-            let Some(lane) = self.lanes.get_mut(&webhook) else {
-                continue;
-            };
-            if lane.trust == Trust::Hangs && !slow_first {
-                self.slow_turns.push(lane.tenant(), webhook);
-                continue;
+    pub(crate) fn next_call(&mut self, now: Instant) -> Option<Call> {
+        while let Some((trust, entry)) = self.shares.next() {
+            let call = self.begin(trust, entry.webhook, now);
+            if let Some(host) = entry.called_by {
+                self.shares.call(host, tenant_in(&self.lanes));
             }
-            lane.in_turns = false;
-            // One that is as wide as it may be gets its turn back when an attempt of its ends.
-            if lane.flying >= lane.width(self.width, crowded) {
-                continue;
+            if call.is_some() {
+                return call;
             }
-            let Sight::Open(prepared) = &lane.sight else {
-                continue;
-            };
-            let prepared = Arc::clone(prepared);
-            let Some((_, due)) = lane.ready.pop_first() else {
-                continue;
-            };
-            let width = u32::try_from(lane.width.get()).unwrap_or(u32::MAX);
-            lane.take_off(&mut self.load);
-            self.review(webhook);
-            return Some(Call {
-                prepared,
-                due,
-                width,
-            });
         }
         None
     }
 
-    /// An attempt has ended. Its delivery stays held until that is settled.
-    pub(crate) fn landed(&mut self, id: DeliveryId, landing: Landing) -> Option<Turned> {
-        let lane = self.lanes.get_mut(&id.webhook)?;
-        let hung = landing.felt == Felt::Hung;
-        let trust = match hung {
-            true => Trust::Hangs,
-            false => Trust::Answers,
+    /// A lane has its turn among those of a kind.
+    fn begin(&mut self, trust: Trust, webhook: WebhookId, now: Instant) -> Option<Call> {
+        let lane = self.lanes.get_mut(&webhook)?;
+        if trust != lane.trust {
+            *lane.in_turns.of_mut(trust) = false;
+            self.review(webhook);
+            return None;
+        }
+        // One that is as wide as it may be gets its turn back when an attempt of its ends.
+        let crowded = self.shares.is_crowded(trust);
+        let (host, tenant) = (lane.host, lane.tenant());
+        if !lane.may_send(self.width, crowded) {
+            *lane.in_turns.of_mut(trust) = false;
+            return None;
+        }
+        if !self.shares.may_go(host, tenant, trust) {
+            self.shares.wait(host, tenant, trust, webhook);
+            return None;
+        }
+        *lane.in_turns.of_mut(trust) = false;
+        let Sight::Open(prepared) = &lane.sight else {
+            return None;
         };
-        lane.land(trust, &mut self.load);
+        let prepared = Arc::clone(prepared);
+        let (_, due) = lane.ready.pop_first()?;
+        let width = u32::try_from(lane.width.get()).unwrap_or(u32::MAX);
+        lane.flying += 1;
+        lane.width.begin(lane.flying);
+        let flight = self.shares.take_off(webhook, tenant, host, trust, now);
+        self.review(webhook);
+        Some(Call {
+            flight,
+            prepared,
+            due,
+            width,
+        })
+    }
+
+    /// An attempt has ended. Its delivery stays held until that is settled.
+    pub(crate) fn landed(
+        &mut self,
+        flight: FlightId,
+        id: DeliveryId,
+        landing: Landing,
+    ) -> Option<Turned> {
+        let flight = self.shares.land(flight)?;
+        if let Some(host) = flight.host {
+            self.shares.call(host, tenant_in(&self.lanes));
+        }
+        let lane = self.lanes.get_mut(&id.webhook)?;
+        lane.flying = lane.flying.saturating_sub(1);
+        lane.slow = lane.slow.saturating_sub(usize::from(flight.slow));
+        // Of another receiver it says nothing.
+        if lane.host == flight.host {
+            lane.trust = match landing.slow || lane.slow > 0 {
+                true => Trust::Slow,
+                false => Trust::Quick,
+            };
+        }
         lane.width.feel(landing.felt, lane.flying, self.width);
-        lane.forget_body(id.notification, &mut self.load);
+        lane.forget_body(id.notification, &mut self.shares);
         let turned = match landing.failed {
             true => lane.fortune.failed(landing.began_at, landing.ended_at),
             false => lane.fortune.succeeded(landing.began_at),
         };
         if landing.gone {
             lane.sight = Sight::Shut;
-            lane.give_back(0, &mut self.load);
+            lane.give_back(0, &mut self.shares);
         } else if turned == Some(Turned::Probed) {
-            lane.give_back(0, &mut self.load);
-        } else if hung && self.load.is_crowded() {
-            lane.give_back(1, &mut self.load);
+            lane.give_back(0, &mut self.shares);
+        } else if landing.felt == Felt::Hung && self.shares.load.is_crowded() {
+            lane.give_back(1, &mut self.shares);
         }
         if lane.fortune.stops_waking() {
-            lane.give_back_ahead(landing.ended_at, &mut self.load);
+            lane.give_back_ahead(landing.ended_at, &mut self.shares);
         }
         if let Some(pause) = landing.pause {
-            lane.take_pause(pause, &mut self.load);
+            lane.take_pause(pause, &mut self.shares);
         }
         self.review(id.webhook);
         turned
@@ -308,12 +366,20 @@ impl Lanes {
             {
                 lane.index = Index::Hungry;
                 lane.end_pause(now);
-                self.hungry.push(lane.tenant(), webhook);
+                self.shares.is_hungry(lane.tenant(), webhook);
             }
         }
         let (mut asks, mut rows) = (Vec::new(), 0);
-        while asks.len() < self.read_lanes_max && rows < READ_ROWS_MAX && !self.load.is_full() {
-            let Some(webhook) = self.hungry.pop() else {
+        while asks.len() < self.read_lanes_max
+            && rows < READ_ROWS_MAX
+            && !self.shares.load.is_full()
+            && let Some(least) = self.shares.hungry.least()
+        {
+            // Whoever has the least in memory has its share, and so have the others.
+            if least >= self.shares.memory_share() {
+                break;
+            }
+            let Some(Entry { webhook, .. }) = self.shares.hungry.pop() else {
                 break;
             };
             // The lane may be another one than the one that queued here.
@@ -324,7 +390,7 @@ impl Lanes {
                 continue;
             }
             lane.index = Index::None;
-            if let Some(ask) = lane.ask(webhook, now, self.load) {
+            if let Some(ask) = lane.ask(webhook, now, &self.shares) {
                 lane.reading = true;
                 rows += ask.limit.saturating_sub(lane.held.len());
                 asks.push(ask);
@@ -347,11 +413,11 @@ impl Lanes {
             lane.reading = false;
             lane.stored_due_at = lane.lowered.take();
             if let Some(read) = read.filter(|_| !matches!(lane.sight, Sight::Shut)) {
-                lane.take_in(read, now, &mut self.load);
-                lane.keep_probe(now, &mut self.load);
+                lane.take_in(read, now, &mut self.shares);
+                lane.keep_probe(now, &mut self.shares);
                 lane.end_pause(now);
                 if lane.pause.is_some() {
-                    lane.give_back(0, &mut self.load);
+                    lane.give_back(0, &mut self.shares);
                 }
             }
             for (notification, due_at) in std::mem::take(&mut lane.parked) {
@@ -375,7 +441,7 @@ impl Lanes {
                     lane.let_go(notification, due_at);
                 }
                 lane.index = Index::Hungry;
-                self.hungry.push(lane.tenant(), *webhook);
+                self.shares.is_hungry(lane.tenant(), *webhook);
             }
         }
     }
@@ -385,9 +451,15 @@ impl Lanes {
         if self.unseen.is_empty() {
             return Vec::new();
         }
+        // Of more than that half is taken from either end, so that whoever comes behind thousands
+        // is not kept by them.
         let count = self.unseen.len().min(TARGETS_MAX);
+        let late = match self.unseen.len() > count {
+            true => self.unseen.split_off(self.unseen.len() - count / 2),
+            false => VecDeque::new(),
+        };
         let mut asked = Vec::with_capacity(count);
-        for webhook in self.unseen.drain(..count) {
+        for webhook in self.unseen.drain(..count - late.len()).chain(late) {
             if let Some(lane) = self.lanes.get_mut(&webhook)
                 && matches!(lane.sight, Sight::Wanted)
             {
@@ -409,11 +481,11 @@ impl Lanes {
                 self.unseen.push_back(webhook);
             }
             (Sight::Asked { stale: false }, Seen::Open(sighting)) => {
-                lane.open(sighting, &mut self.load);
+                lane.open(sighting, &mut self.shares);
             }
             (Sight::Asked { stale: false }, seen) => {
                 lane.sight = Sight::Shut;
-                lane.give_back(0, &mut self.load);
+                lane.give_back(0, &mut self.shares);
                 lane.stored_due_at = None;
                 if matches!(seen, Seen::Disabled) && !lane.cancelling {
                     lane.cancelling = true;
@@ -456,7 +528,7 @@ impl Lanes {
     fn lane(&mut self, webhook: WebhookId) -> &mut Lane {
         self.lanes.entry(webhook).or_insert_with(|| {
             self.unseen.push_back(webhook);
-            Lane::default()
+            begun(webhook, &mut self.quick)
         })
     }
 
@@ -472,32 +544,32 @@ impl Lanes {
         }
     }
 
-    /// Whether the flights that are left are kept for lanes that have little in the air.
-    fn is_crowded(&self) -> bool {
-        self.load.flying * 2 >= self.flights_max
-    }
-
     fn forget(&mut self, webhook: WebhookId) {
-        if let Some(lane) = self.lanes.remove(&webhook) {
-            self.counted.change(webhook, lane.waits, None);
+        let Some(mut lane) = self.lanes.remove(&webhook) else {
+            return;
+        };
+        lane.leave(&mut self.shares);
+        self.counted.change(webhook, lane.waits, None);
+        if lane.trust == Trust::Quick {
+            self.quick.insert(webhook);
+        }
+        if self.quick.len() > QUICK_MAX {
+            self.quick.pop_first();
         }
     }
 
     /// Puts a lane that something happened to where it belongs.
     fn review(&mut self, webhook: WebhookId) {
-        let crowded = self.is_crowded();
         let Some(lane) = self.lanes.get_mut(&webhook) else {
             return;
         };
-        if !lane.in_turns && lane.may_send(self.width, crowded) {
-            lane.in_turns = true;
-            let turns = match lane.trust {
-                Trust::Hangs => &mut self.slow_turns,
-                Trust::Unknown | Trust::Answers => &mut self.turns,
-            };
-            turns.push(lane.tenant(), webhook);
+        let trust = lane.trust;
+        if !lane.in_turns.of(trust) && lane.may_send(self.width, self.shares.is_crowded(trust)) {
+            *lane.in_turns.of_mut(trust) = true;
+            let tenant = lane.tenant();
+            self.shares.queue(trust, tenant, Entry::of(webhook));
         }
-        let wants = lane.wants_read_at(self.load);
+        let wants = lane.wants_read_at(self.shares.load);
         match lane.index {
             Index::Wake(at) if wants == Some(at) => {}
             // It is looked at again when its turn comes.
@@ -541,6 +613,22 @@ impl Lanes {
             self.forget(longest);
         }
     }
+}
+
+/// A lane of which it may be remembered that its receiver was quick.
+fn begun(webhook: WebhookId, quick: &mut BTreeSet<WebhookId>) -> Lane {
+    let trust = match quick.remove(&webhook) {
+        true => Trust::Quick,
+        false => Trust::Unknown,
+    };
+    Lane {
+        trust,
+        ..Lane::default()
+    }
+}
+
+fn tenant_in(lanes: &BTreeMap<WebhookId, Lane>) -> impl Fn(WebhookId) -> Option<TenantId> + '_ {
+    |webhook| lanes.get(&webhook).and_then(Lane::tenant)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod request;
 mod resolver;
 mod room;
 mod settling;
+mod shares;
 mod sorted;
 mod tasks;
 mod tls;

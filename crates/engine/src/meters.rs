@@ -43,10 +43,12 @@ pub(crate) struct Meters {
     attempts: Vec<Counter>,
     attempt_seconds: Histogram,
     in_flight: Gauge,
+    in_flight_slow: Gauge,
     held: Gauge,
     lanes: Vec<(Standing, Gauge)>,
     lanes_active: Gauge,
     lanes_queued: Gauge,
+    lanes_queued_by_share: Gauge,
     overdue: Vec<(Standing, usize, Gauge<f64, AtomicU64>)>,
     backlog: Vec<(DialectName, Gauge)>,
     unwritten: Gauge,
@@ -73,10 +75,12 @@ impl Meters {
             attempts: Vec::new(),
             attempt_seconds: Histogram::new(SECONDS),
             in_flight: Gauge::default(),
+            in_flight_slow: Gauge::default(),
             held: Gauge::default(),
             lanes: lanes(registry),
             lanes_active: Gauge::default(),
             lanes_queued: Gauge::default(),
+            lanes_queued_by_share: Gauge::default(),
             overdue: overdue(registry, dialects.clone()),
             backlog: backlog(registry, dialects),
             unwritten: Gauge::default(),
@@ -104,12 +108,20 @@ impl Meters {
         };
         gauge("attempts_in_flight", "Attempts running. Near the setting flights_max for long: \
             receivers are slow, or the setting is too small", &self.in_flight);
+        gauge("attempts_in_flight_slow", "Attempts that have been running for 2 s or more. Near half \
+            of the setting flights_max: receivers hang; others are not held up, but more of theirs \
+            wait, see lanes_queued_by_share", &self.in_flight_slow);
         gauge("deliveries_held", "Deliveries held in memory, from being read until their outcome \
             is written. What does not fit waits in the store", &self.held);
         gauge("lanes_active", "Webhooks with deliveries that wait, here or in the store, or are in \
             the air", &self.lanes_active);
         gauge("lanes_queued", "Webhooks with deliveries in memory that wait for a turn. Above 0 for \
-            long: all flights are taken, see attempts_in_flight", &self.lanes_queued);
+            long: all flights are taken, see attempts_in_flight, or a tenant or a host has its share, \
+            see lanes_queued_by_share", &self.lanes_queued);
+        gauge("lanes_queued_by_share", "Those of lanes_queued that wait though there are flights, \
+            because their tenant, or the host of their receiver, has its share in the air. Above 0 for \
+            long: see attempts_in_flight_slow; with quick receivers raise flights_max",
+            &self.lanes_queued_by_share);
         gauge("outcomes_unwritten", "Outcomes that wait to be written down. Growing: the store \
             refuses or is slow, see the log and the disk", &self.unwritten);
         let mut counter = |name: &str, help: &str, counter: &Counter| {
@@ -145,9 +157,12 @@ impl Meters {
 
     pub(crate) fn report(&self, lanes: &Lanes, flying: usize, unwritten: usize) {
         self.in_flight.set(count(flying));
+        self.in_flight_slow.set(count(lanes.slow()));
         self.held.set(count(lanes.held()));
         self.lanes_active.set(count(lanes.count()));
         self.lanes_queued.set(count(lanes.queued()));
+        self.lanes_queued_by_share
+            .set(count(lanes.queued_by_share()));
         self.unwritten.set(count(unwritten));
     }
 
@@ -334,6 +349,7 @@ mod tests {
             "willcall_attempts_total{outcome=\"410\"} 1\n",
             "willcall_attempt_duration_seconds_count 9\n",
             "willcall_attempts_in_flight 0\n",
+            "willcall_attempts_in_flight_slow 0\n",
             "willcall_deliveries_held 0\n",
             "willcall_lanes{receiver=\"probed\"} 0\n",
             "willcall_oldest_due_seconds{dialect=\"two\",receiver=\"well\"} 0.0\n",
@@ -341,6 +357,7 @@ mod tests {
             "willcall_backlog_deliveries{dialect=\"two\"} 0\n",
             "willcall_lanes_active 0\n",
             "willcall_lanes_queued 0\n",
+            "willcall_lanes_queued_by_share 0\n",
             "willcall_attempts_ahead_total 0\n",
             "willcall_lane_width_count 0\n",
             "willcall_outcomes_unwritten 0\n",

@@ -13,7 +13,7 @@ use crate::caller::hung;
 pub(crate) const START: usize = 2;
 
 /// A receiver that takes longer gets more to do by small steps only.
-const QUICK_MS: u32 = 2_000;
+pub(crate) const QUICK_MS: u32 = 2_000;
 
 /// What an attempt says of how much its receiver can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

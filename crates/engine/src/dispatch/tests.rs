@@ -10,6 +10,7 @@ mod names;
 mod outages;
 mod pauses;
 mod real;
+mod shares;
 mod trouble;
 mod world;
 

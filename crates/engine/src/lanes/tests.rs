@@ -1,5 +1,7 @@
 //! What lanes remember and forget, step by step, without a store.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use model::contract::LaneTarget;
 use model::delivery::Delivery;
@@ -52,6 +54,10 @@ fn due_of(webhook: WebhookId, number: i64, due_at: i64) -> Due {
 }
 
 fn open() -> Seen {
+    open_at(1, "a.test")
+}
+
+fn open_at(tenant: i64, host: &str) -> Seen {
     let policy = Policy {
         schedule: Schedule {
             delays_ms: vec![],
@@ -69,10 +75,10 @@ fn open() -> Seen {
     };
     let target = LaneTarget {
         webhook: HOOK,
-        tenant: model::id::TenantId(1),
+        tenant: TenantId(tenant),
         dialect: DialectName::new("any"),
         key: None,
-        target_url: "http://a.test/".to_owned(),
+        target_url: format!("http://{host}/"),
         headers: Headers::default(),
         retries_max: None,
         paused_until: None,
@@ -88,31 +94,64 @@ fn open() -> Seen {
     })
 }
 
-fn lanes(flights_max: usize, width: usize) -> Lanes {
-    Lanes::new(flights_max, width)
+/// Lanes, and which flight each delivery in the air has.
+struct Air {
+    lanes: Lanes,
+    flights: BTreeMap<DeliveryId, FlightId>,
+    now: Instant,
+}
+
+impl std::ops::Deref for Air {
+    type Target = Lanes;
+
+    fn deref(&self) -> &Lanes {
+        &self.lanes
+    }
+}
+
+impl std::ops::DerefMut for Air {
+    fn deref_mut(&mut self) -> &mut Lanes {
+        &mut self.lanes
+    }
+}
+
+impl Air {
+    fn landed(&mut self, id: DeliveryId, landing: Landing) -> Option<Turned> {
+        let flight = self.flights.remove(&id).unwrap();
+        self.lanes.landed(flight, id, landing)
+    }
+}
+
+fn lanes(flights_max: usize, width: usize) -> Air {
+    Air {
+        lanes: Lanes::new(flights_max, width),
+        flights: BTreeMap::new(),
+        now: Instant::now(),
+    }
 }
 
 /// Answers every target that is asked for.
-fn see(lanes: &mut Lanes) {
+fn see(lanes: &mut Air) {
     for webhook in lanes.ask_targets() {
         lanes.answer_target(webhook, open());
     }
 }
 
-fn next(lanes: &mut Lanes) -> Option<i64> {
-    lanes
-        .next_call()
-        .map(|call| call.due.delivery.id.notification.0)
+fn next(lanes: &mut Air) -> Option<i64> {
+    let call = lanes.lanes.next_call(lanes.now)?;
+    let id = call.due.delivery.id;
+    lanes.flights.insert(id, call.flight);
+    Some(id.notification.0)
 }
 
-fn asked(lanes: &mut Lanes, now: i64) -> Vec<(WebhookId, usize)> {
+fn asked(lanes: &mut Air, now: i64) -> Vec<(WebhookId, usize)> {
     let asks = lanes.ask_due(at(now));
     asks.into_iter()
         .map(|ask| (ask.webhook, ask.limit))
         .collect()
 }
 
-fn answer(lanes: &mut Lanes, deliveries: Vec<Due>, next_due_at: Option<i64>, now: i64) {
+fn answer(lanes: &mut Air, deliveries: Vec<Due>, next_due_at: Option<i64>, now: i64) {
     let read = DueRead {
         webhook: HOOK,
         deliveries,
@@ -129,12 +168,13 @@ fn well() -> Landing {
         ended_at: at(0),
         failed: false,
         felt: Felt::Well,
+        slow: false,
         gone: false,
         pause: None,
     }
 }
 
-fn land(lanes: &mut Lanes, number: i64) {
+fn land(lanes: &mut Air, number: i64) {
     lanes.landed(id(number), well());
 }
 
@@ -152,7 +192,7 @@ fn a_lane_with_nothing_left_is_dropped() {
 
 #[test]
 fn what_is_told_of_twice_is_sent_once() {
-    let mut lanes = lanes(8, 8);
+    let mut lanes = lanes(64, 8);
     lanes.lower(HOOK, at(0));
     see(&mut lanes);
     assert_eq!(asked(&mut lanes, 0).len(), 1);
@@ -267,16 +307,19 @@ fn a_lane_holds_no_more_than_its_bound_and_reads_on_when_it_runs_low() {
 
 #[test]
 fn lanes_take_turns() {
-    let mut lanes = lanes(16, 8);
+    let mut lanes = lanes(64, 8);
+    // They are known.
+    for (webhook, number) in [(HOOK, 50), (OTHER, 51)] {
+        lanes.arrive(due_of(webhook, number, 0));
+        see(&mut lanes);
+        assert_eq!(next(&mut lanes), Some(number));
+        lanes.landed(id_of(webhook, number), well());
+    }
     for number in 0..4 {
         lanes.arrive(due(number, 0));
     }
     for number in 10..12 {
         lanes.arrive(due_of(OTHER, number, 0));
-    }
-    see(&mut lanes);
-    for webhook in [HOOK, OTHER] {
-        lanes.arrive(due_of(webhook, 20, 0));
     }
     let order: Vec<_> = std::iter::from_fn(|| next(&mut lanes)).collect();
     assert_eq!(order[..4], [0, 10, 1, 11]);
@@ -287,42 +330,206 @@ fn hung() -> Landing {
     Landing {
         failed: true,
         felt: Felt::Hung,
+        slow: true,
         ..well()
     }
 }
 
-#[test]
-fn receivers_that_hang_get_half_of_all_flights_at_most() {
-    let mut lanes = lanes(8, 8);
-    for webhook in 1..9 {
+/// Webhooks of a tenant, with one delivery each.
+fn lanes_of(lanes: &mut Air, tenant: i64, webhooks: std::ops::Range<i64>, host: fn(i64) -> String) {
+    for webhook in webhooks {
         lanes.arrive(due_of(WebhookId(webhook), webhook, 0));
     }
-    see(&mut lanes);
-    // Taken by surprise, everything is in the air; after that it is known who hangs.
-    for webhook in 1..9 {
-        assert_eq!(next(&mut lanes), Some(webhook));
+    for webhook in lanes.ask_targets() {
+        lanes.answer_target(webhook, open_at(tenant, &host(webhook.0)));
     }
-    for webhook in 1..9 {
-        let turned = lanes.landed(id_of(WebhookId(webhook), webhook), hung());
-        assert_eq!(turned, Some(Turned::Failing));
+}
+
+fn own_host(webhook: i64) -> String {
+    format!("r{webhook}.test")
+}
+
+fn one_host(_: i64) -> String {
+    "one.test".to_owned()
+}
+
+fn all_next(lanes: &mut Air) -> Vec<i64> {
+    std::iter::from_fn(|| next(lanes)).collect()
+}
+
+fn pass(lanes: &mut Air, millis: u64) {
+    lanes.now += Duration::from_millis(millis);
+    let now = lanes.now;
+    lanes.age(now);
+}
+
+/// All that may begin, now and as what is in the air counts as slow; as many batches as there are.
+fn batches(lanes: &mut Air) -> Vec<usize> {
+    let mut batches = vec![];
+    loop {
+        batches.push(all_next(lanes).len());
+        if batches.last() == Some(&0) {
+            return batches;
+        }
+        pass(lanes, 2_000);
+    }
+}
+
+#[test]
+fn of_receivers_nobody_knows_a_tenant_has_a_share_and_the_next_one_of_the_rest() {
+    let mut lanes = lanes(64, 8);
+    // Of 32 for such receivers four times what is free then, and not all at once.
+    lanes_of(&mut lanes, 1, 0..100, own_host);
+    assert_eq!(batches(&mut lanes), [12, 7, 3, 2, 1, 1, 0]);
+    lanes_of(&mut lanes, 2, 100..200, own_host);
+    assert_eq!(batches(&mut lanes), [3, 1, 1, 0]);
+    // Tenants with nothing in the air have one as long as a sixteenth of all is left.
+    for tenant in 3..40 {
+        lanes_of(
+            &mut lanes,
+            tenant,
+            1_000 * tenant..1_000 * tenant + 2,
+            own_host,
+        );
+    }
+    assert_eq!(batches(&mut lanes), [64 - 64 / 16 - 31, 0]);
+    // Whoever has least is next when one ends.
+    lanes.landed(id_of(WebhookId(0), 0), well());
+    assert!(all_next(&mut lanes)[0] >= 1_000);
+}
+
+#[test]
+fn at_one_host_fewer_are_in_the_air_whoever_calls_it() {
+    let mut lanes = lanes(64, 8);
+    lanes_of(&mut lanes, 1, 0..100, one_host);
+    assert_eq!(batches(&mut lanes), [6, 4, 2, 2, 1, 1, 0]);
+    // Somebody else's first attempt goes; nothing is known of it.
+    lanes_of(&mut lanes, 2, 100..200, one_host);
+    assert_eq!(all_next(&mut lanes), [100]);
+    pass(&mut lanes, 2_000);
+    // As some end there is room for some, of either in turn.
+    assert_eq!((lanes.queued(), lanes.queued_by_share()), (183, 183));
+    let in_the_air: Vec<_> = lanes.flights.keys().copied().collect();
+    for id in in_the_air.into_iter().take(7) {
+        lanes.landed(id, hung());
+    }
+    let called = all_next(&mut lanes);
+    assert_eq!(called.len(), 2, "{called:?}");
+    assert!(called[0] >= 100 && called[1] < 100, "{called:?}");
+    // And another host of the first is none the worse.
+    lanes_of(&mut lanes, 1, 300..302, own_host);
+    assert_eq!(all_next(&mut lanes), [300, 301]);
+}
+
+#[test]
+fn what_has_been_in_the_air_for_long_counts_as_slow_before_it_ends() {
+    let mut lanes = lanes(64, 8);
+    lanes_of(&mut lanes, 1, 0..40, own_host);
+    loop {
+        let called = all_next(&mut lanes);
+        for webhook in &called {
+            lanes.landed(id_of(WebhookId(*webhook), *webhook), well());
+        }
+        if called.is_empty() {
+            break;
+        }
+    }
+    // All were quick, so all but a reserve may be in the air: here there are not so many.
+    for webhook in 0..40 {
         lanes.arrive(due_of(WebhookId(webhook), 100 + webhook, 0));
     }
-    let in_the_air: Vec<_> = std::iter::from_fn(|| next(&mut lanes)).collect();
-    assert_eq!(in_the_air, [101, 102, 103, 104]);
-    // One that answers gets what is left, though the others came first.
-    let own = WebhookId(50);
-    lanes.arrive(due_of(own, 500, 0));
-    see(&mut lanes);
-    assert_eq!(next(&mut lanes), Some(500));
-    lanes.landed(id_of(own, 500), well());
-    for number in 501..510 {
-        lanes.arrive(due_of(own, number, 0));
+    assert_eq!(all_next(&mut lanes).len(), 40);
+    pass(&mut lanes, 1_999);
+    assert_eq!(lanes.slow(), 0);
+    pass(&mut lanes, 1);
+    assert_eq!(lanes.slow(), 40);
+    // One that answered is no exception while others of its are in the air for long.
+    for webhook in 0..40 {
+        lanes.arrive(due_of(WebhookId(webhook), 200 + webhook, 0));
     }
-    let order: Vec<_> = std::iter::from_fn(|| next(&mut lanes)).collect();
-    assert_eq!(order, [501, 502]);
-    // Once one answers again, it counts like any other.
-    lanes.landed(id_of(WebhookId(1), 101), well());
-    assert_eq!(next(&mut lanes), Some(105));
+    assert_eq!(next(&mut lanes), None);
+    // The others have what is left, and of it those that are new.
+    lanes_of(&mut lanes, 2, 1_000..1_010, own_host);
+    assert_eq!(all_next(&mut lanes), [1_000]);
+    lanes.landed(id_of(WebhookId(1_000), 1_000), well());
+    assert_eq!(all_next(&mut lanes), [1_009]);
+    for webhook in 0..40 {
+        lanes.landed(id_of(WebhookId(webhook), 100 + webhook), hung());
+    }
+    // Of what is known to be slow no more than twice what is free then goes beside what is new.
+    let slow = all_next(&mut lanes).into_iter().filter(|id| *id < 1_000);
+    assert_eq!(slow.count(), 16);
+}
+
+#[test]
+fn a_lane_whose_receiver_was_quick_finds_room_beside_all_others_of_its_tenant() {
+    let mut lanes = lanes(64, 8);
+    lanes_of(&mut lanes, 1, 0..1, one_host);
+    assert_eq!(next(&mut lanes), Some(0));
+    lanes.landed(id_of(WebhookId(0), 0), well());
+    lanes.settled(id_of(WebhookId(0), 0), None);
+    lanes_of(&mut lanes, 1, 1..1_000, one_host);
+    assert_eq!(batches(&mut lanes).iter().sum::<usize>(), 16);
+    // Even if its lane is forgotten, and at the same host.
+    lanes.forget_resting();
+    lanes_of(&mut lanes, 1, 0..1, one_host);
+    assert_eq!(all_next(&mut lanes), [0]);
+    // But not if it leads to somebody else.
+    lanes.landed(id_of(WebhookId(0), 0), well());
+    lanes.settled(id_of(WebhookId(0), 0), None);
+    lanes.changed(WebhookId(0), at(0));
+    lanes.arrive(due_of(WebhookId(0), 5_000, 0));
+    let webhooks = lanes.ask_targets();
+    assert_eq!(webhooks, [WebhookId(0)]);
+    lanes.answer_target(WebhookId(0), open_at(1, "two.test"));
+    assert_eq!(lanes.lanes.lanes[&WebhookId(0)].trust, Trust::Unknown);
+}
+
+#[test]
+fn a_lane_that_leads_elsewhere_does_not_wait_at_its_old_host() {
+    let mut lanes = lanes(64, 8);
+    lanes_of(&mut lanes, 1, 0..100, one_host);
+    assert_eq!(batches(&mut lanes).iter().sum::<usize>(), 16);
+    lanes.changed(WebhookId(30), at(0));
+    for webhook in lanes.ask_targets() {
+        lanes.answer_target(webhook, open_at(1, "two.test"));
+    }
+    let asked = asked(&mut lanes, 0);
+    assert_eq!(asked[0].0, WebhookId(30));
+    let read = DueRead {
+        webhook: WebhookId(30),
+        deliveries: vec![due_of(WebhookId(30), 30, 0)],
+        next_due_at: None,
+        ahead: None,
+    };
+    lanes.answer_due(&[WebhookId(30)], vec![read], at(0));
+    assert_eq!(all_next(&mut lanes), [30]);
+}
+
+#[test]
+fn whatever_happened_nothing_is_left_of_shares_when_all_is_over() {
+    let mut lanes = lanes(16, 8);
+    for tenant in 0..5 {
+        let host = [one_host, own_host][usize::try_from(tenant).unwrap() % 2];
+        lanes_of(&mut lanes, tenant, 100 * tenant..100 * tenant + 30, host);
+    }
+    let mut sent = 0;
+    loop {
+        let called = all_next(&mut lanes);
+        if called.is_empty() {
+            break;
+        }
+        sent += called.len();
+        pass(&mut lanes, 1_500);
+        for webhook in called {
+            let landing = [well, hung][usize::try_from(webhook).unwrap() % 2]();
+            lanes.landed(id_of(WebhookId(webhook), webhook), landing);
+            lanes.settled(id_of(WebhookId(webhook), webhook), None);
+        }
+    }
+    assert_eq!((sent, lanes.queued()), (150, 0));
+    lanes.forget_resting();
+    assert!(lanes.shares.is_idle());
 }
 
 #[test]
