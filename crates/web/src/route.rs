@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HOST, LOCATION};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 use model::once::IdempotencyKey;
 use model::refusal::Refusal;
@@ -184,7 +184,7 @@ fn begin(
     let (query, readable) = Query::of(&head.uri);
     let asked = Arc::new(Asked::new(dialect, head, query, found));
     let refuse = |refusal: &Refusal| (asked.dialect.refuse)(&asked, refusal);
-    let vetted = vet_host(asked.host(), &shared.settings.hosts).and(readable);
+    let vetted = vet_lines(&asked.headers, &asked.uri, &shared.settings.hosts).and(readable);
     let Some(place) = asked.place.clone() else {
         let refusal = vetted.err().unwrap_or(Refusal::NoSuchRoute);
         return Begun::Answered("none", refuse(&refusal));
@@ -559,15 +559,35 @@ impl Admitted {
 /// Whether the connection to whoever asks is encrypted, as the proxy before us says.
 pub(crate) fn is_secure(headers: &HeaderMap) -> bool {
     let forwarded = headers.get("x-forwarded-proto");
-    forwarded.is_some_and(|scheme| scheme.as_bytes() == b"https")
+    // Of several proxies the first is the one that the browser spoke to.
+    let first = |list: &HeaderValue| {
+        let mut entries = list.as_bytes().split(|byte| *byte == b',');
+        entries
+            .next()
+            .unwrap_or_default()
+            .trim_ascii()
+            .to_ascii_lowercase()
+    };
+    forwarded.is_some_and(|list| first(list) == b"https")
 }
 
+/// Where a request was to go: a target that names it wins over the header (RFC 9112, 3.2.2).
 pub(crate) fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
-    // Of several none says where the request was to go (RFC 9112, 3.2).
-    let mut headers = headers.get_all(HOST).iter();
-    let header = headers.next().filter(|_| headers.next().is_none());
-    let header = header.and_then(|host| host.to_str().ok());
-    header.or_else(|| uri.authority().map(|authority| authority.as_str()))
+    let named = uri.authority().map(|authority| authority.as_str());
+    named.or_else(|| headers.get(HOST)?.to_str().ok())
+}
+
+/// Lines that a request has once, and its host. Of several nobody can say which was meant, and a
+/// proxy may have chosen another one (RFC 9112, 3.2).
+pub(crate) fn vet_lines(headers: &HeaderMap, uri: &Uri, listed: &[String]) -> Result<(), Refusal> {
+    for (line, name) in [(HOST, "Host"), (AUTHORIZATION, "Authorization")] {
+        if headers.get_all(line).iter().nth(1).is_some() {
+            return Err(Refusal::BadRequest(format!(
+                "There are several {name} headers. Send one."
+            )));
+        }
+    }
+    vet_host(host_of(headers, uri), listed)
 }
 
 /// A host that nobody can have pointed here by a name of their own: an address, a name without a
@@ -597,6 +617,52 @@ pub(crate) fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_proxy_says_whether_a_connection_is_encrypted() {
+        for (list, secure) in [
+            ("https", true),
+            ("HTTPS", true),
+            ("https, http", true),
+            (" https ,http", true),
+            ("http, https", false),
+            ("http", false),
+            ("httpsx", false),
+            ("", false),
+        ] {
+            let value = HeaderValue::from_static(list);
+            let headers = HeaderMap::from_iter([("x-forwarded-proto".parse().unwrap(), value)]);
+            assert_eq!(is_secure(&headers), secure, "{list}");
+        }
+        assert!(!is_secure(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_target_that_names_its_host_wins_over_the_header() {
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("evil.example"))]);
+        let absolute: Uri = "http://localhost:80/webhook".parse().unwrap();
+        assert_eq!(host_of(&headers, &absolute), Some("localhost:80"));
+        assert_eq!(vet_lines(&headers, &absolute, &[]), Ok(()));
+        let relative: Uri = "/webhook".parse().unwrap();
+        assert_eq!(host_of(&headers, &relative), Some("evil.example"));
+        assert!(vet_lines(&headers, &relative, &[]).is_err());
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+        let evil: Uri = "http://evil.example/webhook".parse().unwrap();
+        assert!(vet_lines(&headers, &evil, &[]).is_err());
+    }
+
+    #[test]
+    fn lines_that_a_request_has_once_are_refused_by_name_if_there_are_several() {
+        for (line, name) in [(HOST, "Host"), (AUTHORIZATION, "Authorization")] {
+            let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+            headers.append(&line, HeaderValue::from_static("localhost"));
+            headers.append(&line, HeaderValue::from_static("localhost"));
+            let uri = Uri::from_static("http://localhost/");
+            let words = format!("There are several {name} headers. Send one.");
+            let refused = vet_lines(&headers, &uri, &[]);
+            assert_eq!(refused, Err(Refusal::BadRequest(words)));
+        }
+    }
 
     #[test]
     fn paths_are_split_as_they_are_everywhere() {

@@ -1,6 +1,7 @@
 //! From a request to a page: host, page, who visits, what they may see, the form, the page.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::body::Body;
 use http::header::ALLOW;
@@ -9,15 +10,16 @@ use model::id::TenantId;
 use model::people::{Role, User};
 use model::refusal::Refusal;
 use model::tenant::Tenant;
+use model::time::Timestamp;
 use tokio::time::Instant;
 
 use super::page::{Needs, Page, Params};
-use super::session::{self, Cookies};
+use super::session::{self, Cookies, Sender};
 use super::shown::{Shown, Trouble, finished};
 use super::visit::Visit;
 use super::{places, trouble};
 use crate::body::{self, Query};
-use crate::route::{host_of, is_secure, vet_host};
+use crate::route::{host_of, is_secure, vet_lines};
 use crate::state::Shared;
 use crate::tasks;
 
@@ -62,9 +64,8 @@ async fn answer(
     head: request::Parts,
     body: Body,
 ) -> (&'static str, Shown) {
-    let host = host_of(&head.headers, &head.uri);
     let (query, readable) = Query::of(&head.uri);
-    let vetted = vet_host(host, &shared.settings.hosts).and(readable);
+    let vetted = vet_lines(&head.headers, &head.uri, &shared.settings.hosts).and(readable);
     let (page, params, allowed) = match pages.find(&head.method, head.uri.path()) {
         Ok((page, params)) => (Some(page), params, None),
         Err(allowed) => (None, Params::new(), allowed.header()),
@@ -133,8 +134,13 @@ async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Troubl
     }
     // Before the body is read: that of a stranger, or of somebody without a cookie, need not be.
     let proof = visit.cookies.proof().ok_or(Trouble::NotOurs)?;
-    if session::is_foreign(&visit.headers) {
-        return Err(Trouble::NotOurs);
+    match session::sender(&visit.headers, &visit.host) {
+        Sender::Ours => {}
+        Sender::Foreign => return Err(Trouble::NotOurs),
+        Sender::Elsewhere { origin, host } => {
+            tell_elsewhere(visit.now, &origin, &host);
+            return Err(Trouble::Elsewhere { origin, host });
+        }
     }
     let (most, room) = (page.body_bytes_max, &visit.shared.room);
     let (body, _taken) = body::read(&visit.headers, body, most, room).await?;
@@ -143,6 +149,24 @@ async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Troubl
         true => Ok(()),
         false => Err(Trouble::NotOurs),
     }
+}
+
+/// Says in the log, at most once a minute, that forms come under another name than they are sent
+/// to: whoever may change that reads it there.
+fn tell_elsewhere(now: Timestamp, origin: &str, host: &str) {
+    const EVERY_MS: i64 = 60_000;
+    static TOLD_AT: AtomicI64 = AtomicI64::new(i64::MIN);
+    let (now, told) = (now.as_millis(), TOLD_AT.load(Ordering::Relaxed));
+    if told <= now && now < told.saturating_add(EVERY_MS) {
+        return;
+    }
+    TOLD_AT.store(now, Ordering::Relaxed);
+    tracing::warn!(
+        origin,
+        host,
+        "forms of the dashboard are refused: browsers send them from another host than arrives \
+         here. A proxy has to pass the host on, as with `proxy_set_header Host $http_host;`"
+    );
 }
 
 async fn judge(visit: &mut Visit, needs: Needs) -> Result<(), Trouble> {
@@ -183,6 +207,9 @@ fn visit(shared: Arc<Shared>, head: request::Parts, query: Query, params: Params
         now,
         method: head.method,
         path: head.uri.path().to_owned(),
+        host: host_of(&head.headers, &head.uri)
+            .unwrap_or_default()
+            .to_owned(),
         query,
         form: Query::default(),
         secure: is_secure(&head.headers),

@@ -5,7 +5,7 @@
 //! in, a cookie made for that form alone takes the place of the session's (RFC 6265; OWASP
 //! Cross-Site Request Forgery Prevention Cheat Sheet).
 
-use http::header::{COOKIE, HOST, ORIGIN};
+use http::header::{COOKIE, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 use model::limits::SESSION_MS;
 use model::tenant::TokenHash;
@@ -88,18 +88,58 @@ fn cookie(name: &str, value: &str, seconds: i64, secure: bool) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Whether a browser says that the request comes from a page of another site.
-pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if matches!(text("sec-fetch-site"), Some("cross-site" | "same-site")) {
-        return true;
+/// Who sent a form, as far as the browser says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// A page of our own, or a program.
+    Ours,
+    /// A page of another site.
+    Foreign,
+    /// A page under another name than the one that was asked for: another site, or our own behind
+    /// a proxy that does not pass the name on.
+    Elsewhere { origin: String, host: String },
+}
+
+/// Characters of a name that are shown.
+const NAME_CHARS_MAX: usize = 200;
+
+/// Who sent a form that arrived for `host`.
+pub(super) fn sender(headers: &HeaderMap, host: &str) -> Sender {
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
+    // No script can set it, so a browser that sends it knows (Fetch Metadata, section 2.3).
+    match text("sec-fetch-site") {
+        Some("same-origin") => return Sender::Ours,
+        Some("cross-site" | "same-site") => return Sender::Foreign,
+        Some(_) | None => {}
     }
     let Some(origin) = text(ORIGIN.as_str()) else {
-        return false;
+        return Sender::Ours;
     };
-    let host = text(HOST.as_str()).unwrap_or_default();
-    let authority = origin.split_once("://").map(|(_, authority)| authority);
-    authority.is_none_or(|authority| !authority.eq_ignore_ascii_case(host))
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return Sender::Foreign;
+    };
+    let usual = match scheme {
+        "https" => ":443",
+        _ => ":80",
+    };
+    let authority = authority.strip_suffix(usual).unwrap_or(authority);
+    // A proxy that ends TLS may name either port.
+    let named = [":80", ":443"]
+        .iter()
+        .find_map(|port| host.strip_suffix(port));
+    if authority.eq_ignore_ascii_case(host) || authority.eq_ignore_ascii_case(named.unwrap_or(host))
+    {
+        return Sender::Ours;
+    }
+    let shown = |name: &str| name.chars().take(NAME_CHARS_MAX).collect();
+    Sender::Elsewhere {
+        origin: shown(origin),
+        host: shown(host),
+    }
 }
 
 #[cfg(test)]
@@ -131,19 +171,59 @@ mod tests {
     }
 
     #[test]
-    fn a_request_from_another_site_is_noticed() {
-        assert!(!is_foreign(&headers(&[("host", "a")])));
-        assert!(!is_foreign(&headers(&[
-            ("host", "a:1"),
-            ("origin", "http://a:1")
-        ])));
-        assert!(is_foreign(&headers(&[
-            ("host", "a:1"),
-            ("origin", "http://b")
-        ])));
-        assert!(is_foreign(&headers(&[("host", "a"), ("origin", "null")])));
-        assert!(is_foreign(&headers(&[("sec-fetch-site", "cross-site")])));
-        assert!(!is_foreign(&headers(&[("sec-fetch-site", "same-origin")])));
+    fn a_form_from_another_site_is_noticed() {
+        let foreign = [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "null"),
+            ("origin", ""),
+        ];
+        for line in foreign {
+            assert_eq!(sender(&headers(&[line]), "a"), Sender::Foreign, "{line:?}");
+        }
+        assert_eq!(sender(&headers(&[]), "a"), Sender::Ours);
+    }
+
+    #[test]
+    fn the_usual_ports_are_the_same_as_none() {
+        for (origin, host) in [
+            ("http://a:1", "a:1"),
+            ("http://a", "a"),
+            ("http://A", "a"),
+            ("http://a", "a:80"),
+            ("http://a:80", "a"),
+            ("https://a", "a:443"),
+            ("https://a:443", "a"),
+            ("https://a:443", "a:443"),
+            // TLS ends before a proxy that names its own port.
+            ("https://a", "a:80"),
+            ("http://[::1]", "[::1]:80"),
+        ] {
+            let sent = headers(&[("origin", origin)]);
+            assert_eq!(sender(&sent, host), Sender::Ours, "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn another_host_is_named_unless_the_browser_knows_better() {
+        for (origin, host) in [
+            ("http://b", "a"),
+            ("http://a:1", "a"),
+            ("http://a", "a:1"),
+            ("https://a:80", "a"),
+            ("http://a.b", "a"),
+            ("http://a:8080", "a:80"),
+        ] {
+            let told = Sender::Elsewhere {
+                origin: origin.to_owned(),
+                host: host.to_owned(),
+            };
+            assert_eq!(sender(&headers(&[("origin", origin)]), host), told);
+            let known = headers(&[("origin", origin), ("sec-fetch-site", "same-origin")]);
+            assert_eq!(sender(&known, host), Sender::Ours);
+            let foreign = headers(&[("origin", origin), ("sec-fetch-site", "cross-site")]);
+            assert_eq!(sender(&foreign, host), Sender::Foreign);
+        }
     }
 
     #[test]

@@ -24,6 +24,11 @@ pub(crate) enum Trouble {
     NeedsRole(Role),
     /// The form is not ours, or too old.
     NotOurs,
+    /// A form comes from a page under another host than it was sent to: a proxy changes that.
+    Elsewhere {
+        origin: String,
+        host: String,
+    },
     Refused(Refusal),
 }
 

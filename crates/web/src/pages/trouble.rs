@@ -64,6 +64,16 @@ fn words(trouble: &Trouble) -> (StatusCode, &'static str, String, &'static str) 
                 .to_owned(),
             "Go back, load the page again, and send it once more.",
         ),
+        Trouble::Elsewhere { origin, host } => (
+            StatusCode::FORBIDDEN,
+            "A proxy changes the address",
+            format!(
+                "Your browser sent this form from {origin}, but it arrived here for the host \
+                 {host}, as if another site had sent it. Nothing was changed."
+            ),
+            "Tell whoever runs this server that the proxy before it has to pass the host on. For \
+             nginx: proxy_set_header Host $http_host;",
+        ),
         Trouble::Refused(refusal) => refused(refusal),
     }
 }

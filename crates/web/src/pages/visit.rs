@@ -22,6 +22,8 @@ pub(crate) struct Visit {
     pub(crate) method: Method,
     /// As it was asked for, without the query.
     pub(crate) path: String,
+    /// Where it was to go: a host that was vetted.
+    pub(crate) host: String,
     pub(crate) query: Query,
     /// The fields of a form that was sent; none for GET.
     pub(crate) form: Query,
@@ -122,6 +124,7 @@ impl Visit {
             now: self.now,
             method: self.method.clone(),
             path: self.path.clone(),
+            host: self.host.clone(),
             query: self.query.clone(),
             form: Query::default(),
             headers: self.headers.clone(),

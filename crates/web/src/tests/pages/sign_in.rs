@@ -267,3 +267,36 @@ async fn a_password_is_never_sent_back() {
     assert!(answer.body.contains("value=\"anna\""));
     assert!(answer.body.contains("value=\"/account\""));
 }
+
+#[tokio::test]
+async fn a_proxy_that_changes_the_host_is_named_with_what_to_set() {
+    let house = House::new().await;
+    house.user_with_password("anna").await;
+    let mut browser = house.browser();
+    browser.get("/sign-in").await;
+    let proof = browser.proof();
+    let body = format!(
+        "name=anna&password={}&proof={proof}",
+        PASSWORD.replace(' ', "+")
+    );
+    let form = || {
+        asking("POST", "/sign-in")
+            .with("Content-Type", "application/x-www-form-urlencoded")
+            .with("Origin", "https://tickets.example")
+            .body(body.as_str())
+    };
+    let refused = browser.send(form()).await;
+    assert_eq!(refused.status, 403);
+    for words in [
+        "https://tickets.example",
+        "127.0.0.1:18544",
+        "proxy_set_header Host $http_host",
+    ] {
+        assert!(refused.says(words), "{words}: {}", refused.words());
+    }
+    // A browser that knows better is believed, whatever the proxy did to the host.
+    let let_in = browser
+        .send(form().with("Sec-Fetch-Site", "same-origin"))
+        .await;
+    assert_eq!(let_in.status, 303, "{}", let_in.words());
+}
