@@ -155,7 +155,7 @@ impl Dispatch {
     pub(crate) fn new(given: Given) -> Self {
         let policies = given.policies.into_iter();
         Self {
-            settling: Settling::new(Arc::clone(&given.store)),
+            settling: Settling::new(Arc::clone(&given.store), given.flights_max),
             store: given.store,
             clock: given.clock,
             dice: given.dice,
@@ -206,6 +206,7 @@ impl Dispatch {
                 #[expect(clippy::cast_precision_loss, reason = "at most 512")]
                 self.meters.batch.observe(count as f64);
             }
+            self.settling.hurry(self.stopping.is_some());
             self.report(now, at);
             self.set_alarm(now, at);
             poll_fn(|cx| self.poll_all(cx)).await;
@@ -302,9 +303,10 @@ impl Dispatch {
     }
 
     /// An attempt that ends wakes this loop, which then runs before all tasks that wait. Once it
-    /// lets them go first: several attempts end meanwhile, and a turn costs the same for all.
+    /// lets them go first: several attempts end meanwhile, and a turn costs the same for all. While
+    /// only one is in the air there is nobody to wait for.
     fn gives_way(&mut self, cx: &Context<'_>) -> bool {
-        self.gave_way = !self.gave_way && self.flights.has_landed();
+        self.gave_way = !self.gave_way && self.flights.len() > 1 && self.flights.has_landed();
         if self.gave_way {
             cx.waker().wake_by_ref();
         }

@@ -2,12 +2,16 @@
 //!
 //! One batch is written at a time and the outcomes of that while make the next. Nothing is
 //! dropped: what the store refuses is repeated until it is taken.
+//!
+//! The store lets a batch of mere successes wait for a commit that is made anyway. It is hurried
+//! where that would hold something up: where much has come meanwhile, or something that matters.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use model::contract::{Settlement, Store, StoreError};
+use model::delivery::State;
 use model::id::DeliveryId;
 use model::limits;
 use tokio::time::Instant;
@@ -16,6 +20,12 @@ use crate::asking::Asking;
 use crate::health::Trouble;
 use crate::room::Held;
 
+/// Of all attempts that may be in the air one in so many may have an outcome that waits.
+const PATIENT_SHARE: usize = 16;
+
+/// What receivers said and may wait with its outcomes.
+const HEARD_BYTES_PATIENT: usize = 256 * 1024;
+
 pub(crate) struct Settling {
     store: Arc<dyn Store>,
     waiting: VecDeque<Settlement>,
@@ -23,6 +33,12 @@ pub(crate) struct Settling {
     written: Arc<[Settlement]>,
     asking: Asking<()>,
     batch_max: usize,
+    /// So many outcomes wait for no company.
+    hurries_from: usize,
+    /// One that waits matters: somebody else is to see what came of it.
+    matters: bool,
+    /// The store was told to hurry with the batch that is being written.
+    hurried: bool,
     /// What receivers said in all of these.
     heard_bytes: usize,
     /// The room that long answers among these take.
@@ -30,8 +46,12 @@ pub(crate) struct Settling {
 }
 
 impl Settling {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+    /// `flights_max` attempts may be in the air; those whose outcomes wait count as such.
+    pub(crate) fn new(store: Arc<dyn Store>, flights_max: usize) -> Self {
         Self {
+            hurries_from: (flights_max / PATIENT_SHARE).min(limits::PATIENT_OUTCOMES_MAX / 2),
+            matters: false,
+            hurried: false,
             store,
             waiting: VecDeque::new(),
             written: Arc::default(),
@@ -47,6 +67,7 @@ impl Settling {
         // No delivery is tried again before this is written down.
         self.held.extend(held.map(|held| (settlement.id, held)));
         self.heard_bytes += heard_bytes(&settlement);
+        self.matters |= matters(&settlement);
         self.waiting.push_back(settlement);
     }
 
@@ -78,7 +99,22 @@ impl Settling {
         self.written = self.waiting.drain(..count).collect();
         self.asking
             .ask(self.store.settle(Arc::clone(&self.written)));
+        self.hurried = false;
+        self.matters = self.waiting.iter().any(matters);
         Some(count)
+    }
+
+    /// Has the store write down what it has at once, if more waits than may or something matters.
+    /// `at_once` if nothing may wait any more.
+    pub(crate) fn hurry(&mut self, at_once: bool) {
+        let is_held_up = at_once
+            || self.matters
+            || self.len() > self.hurries_from
+            || self.heard_bytes > HEARD_BYTES_PATIENT;
+        if is_held_up && !self.hurried && !self.written.is_empty() {
+            self.hurried = true;
+            self.store.hurry();
+        }
     }
 
     /// A batch that is written down, or why the store refused it; it is repeated then.
@@ -125,6 +161,11 @@ impl Settling {
             }
         }
     }
+}
+
+/// Whether somebody else is to see soon what came of it: it was not simply received.
+fn matters(settlement: &Settlement) -> bool {
+    settlement.next.state != State::Delivered
 }
 
 fn heard_bytes(settlement: &Settlement) -> usize {

@@ -101,7 +101,14 @@ pub trait Ledger: Send + Sync {
     /// entry, and cancels at most `limits::SWEEP_ROWS_MAX` pending deliveries (`cancel` the rest).
     ///
     /// Shared, so that whoever asks can ask again without a copy of what receivers said.
+    ///
+    /// A batch in which everything was delivered may wait for a commit that is made anyway, for
+    /// `limits::OUTCOME_PATIENCE_MS` at most, or until `hurry`.
     fn settle(&self, batch: Arc<[Settlement]>) -> Reply<()>;
+
+    /// More waits behind what `settle` was asked for: it is not to wait for company any longer
+    /// than in a busy house, which is some milliseconds.
+    fn hurry(&self);
 
     /// Makes deliveries due at `at` once more; those that had ended begin a new round.
     /// For all but `One` at most `limits::SWEEP_ROWS_MAX` rows: repeat while `more`.

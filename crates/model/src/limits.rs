@@ -110,6 +110,14 @@ pub const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Outcomes written in one transaction.
 pub const SETTLE_BATCH_MAX: usize = 512;
 
+/// How long an outcome that says *delivered* may wait for a commit that is made anyway. A crash
+/// repeats the calls of that time: at twenty notifications a second five, and never more than
+/// `PATIENT_OUTCOMES_MAX`. Four commits a second cost nothing to speak of.
+pub const OUTCOME_PATIENCE_MS: u64 = 250;
+
+/// So many outcomes wait for no other commit.
+pub const PATIENT_OUTCOMES_MAX: usize = 64;
+
 /// Rows a cancelling, replaying or pruning step touches in one transaction, so that intake never
 /// waits longer than some ten milliseconds for it.
 pub const SWEEP_ROWS_MAX: usize = 5_000;
@@ -192,6 +200,7 @@ const _: () = assert!(LANE_READ_MAX <= LANE_HELD_MAX);
 const _: () = assert!(LANE_HELD_MAX <= HELD_MAX);
 const _: () = assert!(LANE_READ_MAX * NOTIFICATION_BODY_BYTES_MAX <= HELD_BYTES_MAX);
 const _: () = assert!(SETTLE_BATCH_MAX <= HELD_MAX);
+const _: () = assert!(PATIENT_OUTCOMES_MAX <= SETTLE_BATCH_MAX);
 const _: () = assert!(LIVE_STREAMS_EACH_MAX <= LIVE_STREAMS_USER_MAX);
 const _: () = assert!(LIVE_STREAMS_USER_MAX <= LIVE_STREAMS_MAX);
 const _: () = assert!(INTAKE_BATCH_MAX <= WRITER_QUEUE_MAX);

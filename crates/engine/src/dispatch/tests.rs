@@ -8,6 +8,7 @@ mod hostile;
 mod load;
 mod names;
 mod outages;
+mod patience;
 mod pauses;
 mod real;
 mod shares;

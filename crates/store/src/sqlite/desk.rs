@@ -7,6 +7,7 @@
 //! desk ends and nobody waits in vain.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use model::contract::{Reply, StoreError};
 use model::id::TenantId;
@@ -50,6 +51,8 @@ pub(crate) struct WriteJob {
     /// Whose it is, where tenants share.
     tenant: Option<TenantId>,
     pub(crate) weight: usize,
+    /// How long it waits for a commit that is made anyway.
+    patience: Option<Duration>,
     pub(crate) job: Box<dyn Job>,
 }
 
@@ -143,7 +146,7 @@ impl Desk {
             found: None,
             reply,
         });
-        self.put((class, None), weight, job, answer)
+        self.put((class, None), weight, None, job, answer)
     }
 
     /// The same with work that may be done again after it was rolled back.
@@ -184,13 +187,44 @@ impl Desk {
             found: None,
             reply,
         });
-        self.put(whose, weight, job, answer)
+        self.put(whose, weight, None, job, answer)
+    }
+
+    /// The same for what nobody waits for: it waits so long for a commit that is made anyway, or
+    /// until `hurry`.
+    pub(crate) fn write_patiently<T, F>(
+        &self,
+        class: Class,
+        weight: usize,
+        patience: Duration,
+        work: F,
+    ) -> Reply<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Routine {
+            work,
+            found: None,
+            reply,
+        });
+        self.put((class, None), weight, Some(patience), job, answer)
+    }
+
+    /// Has what waits patiently written at once.
+    pub(crate) fn hurry(&self) {
+        match self {
+            Self::Threads(threads) => threads.ends.writing.hurry(),
+            Self::Inline(_) => {}
+        }
     }
 
     fn put<T: Send + 'static>(
         &self,
         (class, tenant): (Class, Option<TenantId>),
         weight: usize,
+        patience: Option<Duration>,
         job: Box<dyn Job>,
         answer: oneshot::Receiver<Result<T, StoreError>>,
     ) -> Reply<T> {
@@ -204,6 +238,7 @@ impl Desk {
                     class,
                     tenant,
                     weight,
+                    patience,
                     job,
                 };
                 if let Err(refused) = threads.ends.writing.put(job) {
@@ -545,6 +580,7 @@ impl WriteJob {
             class: Class::Sweep,
             tenant: None,
             weight: STEP_ROWS,
+            patience: None,
             job: Box::new(Step::new(shared)),
         }
     }
@@ -563,8 +599,8 @@ impl Weighed for WriteJob {
         self.weight
     }
 
-    fn is_patient(&self) -> bool {
-        matches!(self.class, Class::Outcome)
+    fn patience(&self) -> Option<Duration> {
+        self.patience
     }
 }
 
@@ -581,8 +617,8 @@ impl Weighed for ReadJob {
         1
     }
 
-    fn is_patient(&self) -> bool {
-        false
+    fn patience(&self) -> Option<Duration> {
+        None
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use model::limits;
 use tokio::time::Instant;
 
 use crate::sqlite::desk::{Ends, WriteJob, weight_of};
@@ -14,8 +15,8 @@ use crate::sqlite::queue::{Wait, Weighed};
 use crate::sqlite::syncing::{Syncing, Told};
 use crate::sqlite::writer::{Group, Job, Shared, Writer};
 
-/// A group of so little comes of a quiet house: the writer waits for the disk itself, which spares
-/// two threads waking each other.
+/// A group in which somebody waits for so little comes of a quiet house: the writer waits for the
+/// disk itself, which spares two threads waking each other.
 const ALONE_MAX: usize = 2;
 
 /// A group grows to this while the disk is waited for, so that what it holds is bounded.
@@ -41,8 +42,9 @@ struct Growing<'a> {
     group: Group,
     shared: &'a Shared,
     weight: usize,
-    /// Jobs that somebody waits for.
+    /// Jobs that somebody waits for, and what they weigh.
     callers: usize,
+    callers_weight: usize,
 }
 
 impl Grouping {
@@ -61,6 +63,7 @@ impl Grouping {
             shared,
             weight: 0,
             callers: 0,
+            callers_weight: 0,
         };
         growing.add(jobs);
         let mut waited = false;
@@ -80,7 +83,7 @@ impl Grouping {
         }
         self.latest = growing.callers;
         self.weight = growing.weight;
-        let is_alone = !waited && growing.weight <= ALONE_MAX;
+        let is_alone = !waited && growing.is_small();
         let number = syncing.begin();
         let done = growing.writer.commit(growing.group);
         if is_alone || !done.has_written() {
@@ -112,11 +115,20 @@ impl Grouping {
 }
 
 impl Growing<'_> {
+    /// What comes of a quiet house: one or two who wait, and outcomes that waited for them.
+    fn is_small(&self) -> bool {
+        self.callers_weight <= ALONE_MAX
+            && self.weight - self.callers_weight <= limits::PATIENT_OUTCOMES_MAX
+    }
+
     fn add(&mut self, jobs: Vec<WriteJob>) {
         let weight: usize = jobs.iter().map(|job| job.weight).sum();
         self.shared.meters.queued.dec_by(weight_of(weight));
         self.weight += weight;
-        self.callers += jobs.iter().filter(|job| !job.is_patient()).count();
+        for job in jobs.iter().filter(|job| job.patience().is_none()) {
+            self.callers += 1;
+            self.callers_weight += job.weight;
+        }
         let jobs: Vec<Box<dyn Job>> = jobs.into_iter().map(|job| job.job).collect();
         self.writer.add(&mut self.group, jobs);
     }

@@ -50,6 +50,7 @@ use model::contract::{
     Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply,
     Requeue, Requeued, Settlement, Store,
 };
+use model::delivery::State;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::once::{Effect, Effected, IdempotencyKey};
@@ -62,7 +63,7 @@ use model::time::Timestamp;
 use model::webhook::{NewWebhook, Webhook};
 
 use crate::sqlite::desk::Desk;
-use crate::sqlite::queue::Class;
+use crate::sqlite::queue::{Class, PATIENCE, PATIENCE_MAX};
 
 pub(crate) struct Sqlite {
     desk: Arc<Desk>,
@@ -148,10 +149,20 @@ impl Ledger for Sqlite {
             Outcome::Answered(answer) => weight(answer.body.len()),
             Outcome::Failed(_) => 1,
         });
+        let all_received = batch.iter().all(|one| one.next.state == State::Delivered);
+        let patience = match all_received {
+            true => PATIENCE_MAX,
+            false => PATIENCE,
+        };
+        let weight = weight.sum();
         self.desk
-            .write_again(Class::Outcome, weight.sum(), move |tx| {
+            .write_patiently(Class::Outcome, weight, patience, move |tx| {
                 settle::settle(tx, &batch)
             })
+    }
+
+    fn hurry(&self) {
+        self.desk.hurry();
     }
 
     fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {

@@ -23,8 +23,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const GROUPS_BEFORE_SWEEP: u32 = 4;
 
 /// A commit costs nearly the same for one job as for many. What nobody waits for lets so much time
-/// pass, so that more of it comes together and most commits have nothing of it.
-const PATIENCE: Duration = Duration::from_millis(5);
+/// pass before it joins one that is made anyway, so that most commits of a busy house have nothing
+/// of it.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
+
+/// How long a job of little consequence waits for a commit that is made anyway.
+pub(crate) const PATIENCE_MAX: Duration = Duration::from_millis(limits::OUTCOME_PATIENCE_MS);
 
 /// A group takes so much at once, or one job: some dozen milliseconds, for which others wait.
 const GROUP_WEIGHT_MAX: usize = 2_048;
@@ -36,7 +40,7 @@ const TENANTS_KEPT: usize = 64;
 const TIMES_WHAT_IS_LEFT: usize = 3;
 
 /// Patience ends when so much is there.
-const PATIENT_WEIGHT_MAX: usize = 64;
+const PATIENT_WEIGHT_MAX: usize = limits::PATIENT_OUTCOMES_MAX;
 
 /// What waits for a thread.
 pub(crate) struct Queue<J> {
@@ -78,8 +82,13 @@ struct Inner<J> {
     /// Threads that wait for a job, and of these how many were woken and are on their way.
     waiting: usize,
     woken: usize,
-    /// When the first of the patient jobs came.
+    /// When the first of the patient jobs came, and when the patience of one of them is over.
     patient_since: Option<Instant>,
+    patient_until: Option<Instant>,
+    /// When the thread that waits for a job looks again by itself.
+    looks_at: Option<Instant>,
+    /// Something was taken since a thread last waited in vain.
+    stirred: bool,
 }
 
 /// How long to wait for more jobs.
@@ -116,6 +125,9 @@ impl<J> Default for Queue<J> {
                 waiting: 0,
                 woken: 0,
                 patient_since: None,
+                patient_until: None,
+                looks_at: None,
+                stirred: false,
             }),
             arrived: Condvar::new(),
         }
@@ -156,20 +168,21 @@ impl<J: Weighed> Queue<J> {
         if let Some(own) = own {
             *own += weight;
         }
-        let first = inner.is_empty();
-        let patient = job.is_patient();
-        match class {
-            Class::Sweep => inner.sweeps.push_back(job),
-            Class::Intake | Class::Outcome | Class::Work if patient => {
-                inner.patient.push_back(job);
-                inner.patient_since.get_or_insert_with(Instant::now);
+        let matters = match (class, job.patience()) {
+            (Class::Sweep, _) => {
+                inner.sweeps.push_back(job);
+                true
             }
-            Class::Intake | Class::Outcome | Class::Work => inner.jobs.push_back(job),
-        }
+            (Class::Intake | Class::Outcome | Class::Work, Some(patience)) => {
+                inner.put_patient(job, patience)
+            }
+            (Class::Intake | Class::Outcome | Class::Work, None) => {
+                inner.jobs.push_back(job);
+                true
+            }
+        };
         // A thread that works finds it by itself, and so does one that is on its way: waking it
-        // would cost a call to the system. One that waits for patience to end is woken when there
-        // is no more cause for it.
-        let matters = first || !patient || inner.is_patient_enough();
+        // would cost a call to the system.
         match class {
             Class::Intake | Class::Outcome | Class::Work => {
                 if matters && inner.waiting > inner.woken {
@@ -192,7 +205,8 @@ impl<J: Weighed> Queue<J> {
         loop {
             // A sweep that would be next has them go before.
             let hurry = inner.jobs.is_empty() && !inner.sweeps.is_empty();
-            inner.end_patience(hurry);
+            let joins = !inner.jobs.is_empty();
+            inner.end_patience(hurry, joins);
             let sweep_is_next = inner.jobs.is_empty() || inner.groups_since >= GROUPS_BEFORE_SWEEP;
             let turns = waits && !inner.closing;
             if sweep_is_next && turns && (inner.swept || inner.sweeps.is_empty()) {
@@ -203,11 +217,13 @@ impl<J: Weighed> Queue<J> {
             if sweep_is_next && let Some(job) = inner.sweeps.pop_front() {
                 inner.groups_since = 0;
                 inner.swept = true;
+                inner.stirred = true;
                 inner.lighten(&job);
                 return Taken::Group(vec![job]);
             }
             if !inner.jobs.is_empty() {
                 inner.groups_since += u32::from(turns || !inner.sweeps.is_empty());
+                inner.stirred = true;
                 return Taken::Group(inner.take_jobs());
             }
             if inner.closing {
@@ -216,13 +232,17 @@ impl<J: Weighed> Queue<J> {
             if waited {
                 return Taken::Nothing;
             }
-            let patient = inner.patient_since.map(|since| since + PATIENCE);
-            let limit = patient.map_or(LOOK_EVERY, |at| {
-                at.saturating_duration_since(Instant::now())
-            });
+            let patient = inner.patient_until;
+            // Where something was written outcomes come next: who looks soon anyway need not be
+            // woken for them.
+            let idle = match std::mem::take(&mut inner.stirred) {
+                true => PATIENCE_MAX,
+                false => LOOK_EVERY,
+            };
+            let limit = patient.map_or(idle, |at| at.saturating_duration_since(Instant::now()));
             let timed_out;
             (inner, timed_out) = self.wait(inner, Some(limit));
-            waited = patient.is_none() && timed_out;
+            waited = patient.is_none() && inner.patient.is_empty() && timed_out;
         }
     }
 
@@ -231,7 +251,7 @@ impl<J: Weighed> Queue<J> {
     pub(crate) fn take_more(&self, wait: impl Fn() -> Wait) -> Option<Vec<J>> {
         let mut inner = lock(&self.inner);
         loop {
-            inner.end_patience(false);
+            inner.end_patience(false, true);
             if !inner.jobs.is_empty() {
                 return Some(inner.take_jobs());
             }
@@ -241,6 +261,21 @@ impl<J: Weighed> Queue<J> {
                 Wait::Called => LOOK_EVERY,
             };
             (inner, _) = self.wait(inner, Some(limit));
+        }
+    }
+
+    /// More waits behind what is patient: it is patient only as long as in a busy house.
+    pub(crate) fn hurry(&self) {
+        let mut inner = lock(&self.inner);
+        let Some((since, until)) = inner.patient_since.zip(inner.patient_until) else {
+            return;
+        };
+        let sooner = until.min(since + PATIENCE);
+        inner.patient_until = Some(sooner);
+        if inner.looks_too_late_for(sooner) && inner.waiting > inner.woken {
+            inner.woken += 1;
+            drop(inner);
+            self.arrived.notify_one();
         }
     }
 
@@ -265,6 +300,7 @@ impl<J: Weighed> Queue<J> {
         limit: Option<Duration>,
     ) -> (MutexGuard<'a, Inner<J>>, bool) {
         inner.waiting += 1;
+        inner.looks_at = limit.map(|limit| Instant::now() + limit);
         let (mut inner, timed_out) = match limit {
             Some(limit) => {
                 let woken = self.arrived.wait_timeout(inner, limit);
@@ -326,8 +362,20 @@ impl<J: Weighed> Queue<J> {
 }
 
 impl<J: Weighed> Inner<J> {
-    fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.patient.is_empty() && self.sweeps.is_empty()
+    /// Takes a job that waits for company; says whether whoever waits for jobs would look too late.
+    fn put_patient(&mut self, job: J, patience: Duration) -> bool {
+        let now = Instant::now();
+        let until = now + patience;
+        self.patient.push_back(job);
+        self.patient_since.get_or_insert(now);
+        let until = self.patient_until.map_or(until, |before| before.min(until));
+        self.patient_until = Some(until);
+        self.looks_too_late_for(until) || self.is_patient_enough()
+    }
+
+    /// Whether a thread that waits for a job would look by itself only after that moment.
+    fn looks_too_late_for(&self, at: Instant) -> bool {
+        self.looks_at.is_none_or(|looks_at| looks_at > at)
     }
 
     /// Whether so many patient jobs are there that none needs to wait for more.
@@ -336,13 +384,17 @@ impl<J: Weighed> Inner<J> {
         weights.sum::<usize>() >= PATIENT_WEIGHT_MAX
     }
 
-    /// Puts patient jobs behind the others once their time has come.
-    fn end_patience(&mut self, hurry: bool) {
-        let Some(since) = self.patient_since else {
+    /// Puts patient jobs behind the others once their time has come, which is sooner if they can
+    /// join a commit that is made anyway.
+    fn end_patience(&mut self, hurry: bool, joins: bool) {
+        let Some((since, until)) = self.patient_since.zip(self.patient_until) else {
             return;
         };
-        if hurry || self.closing || since.elapsed() >= PATIENCE || self.is_patient_enough() {
+        let now = Instant::now();
+        let is_time = now >= until || (joins && now >= since + PATIENCE);
+        if hurry || self.closing || is_time || self.is_patient_enough() {
             self.patient_since = None;
+            self.patient_until = None;
             let patient = std::mem::take(&mut self.patient);
             self.jobs.extend(patient);
         }
@@ -419,8 +471,8 @@ pub(crate) trait Weighed {
     fn tenant(&self) -> Option<TenantId>;
     fn class(&self) -> Class;
     fn weight(&self) -> usize;
-    /// Whether nobody waits for it.
-    fn is_patient(&self) -> bool;
+    /// How long it waits for a commit that is made anyway, if nobody waits for it.
+    fn patience(&self) -> Option<Duration>;
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

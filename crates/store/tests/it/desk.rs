@@ -1,25 +1,28 @@
 //! The desk with its threads: shared commits, bounds, order, a full disk, other processes, panics.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use model::contract::{LaneStart, Listener, Reply, Store, StoreError};
-use model::delivery::Due;
+use model::delivery::{Due, Next, State};
 use model::id::{TenantId, WebhookId};
-use model::limits::{HELD_MAX, WRITER_QUEUE_MAX};
+use model::limits::{HELD_MAX, OUTCOME_PATIENCE_MS, WRITER_QUEUE_MAX};
 use model::notification::{Acceptance, NewNotification};
 use model::query::{Change, LogQuery};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::harness::{
-    Given, Heard, Told, answered, at, declaration, delivered, delivery_id, settlement, wait,
+    Given, Heard, Told, answered, at, declaration, delivered, delivery_id, retry, settlement, wait,
 };
 
 /// A store with threads on a file of its own.
@@ -169,6 +172,80 @@ fn concurrent_callers_share_a_commit() {
     assert!(desk.metric("willcall_store_queued_jobs").abs() < 0.1);
     assert!(desk.metric("willcall_store_commit_duration_seconds_count") >= 2.0);
     assert_eq!(given.due(webhook, 50, 50).0.len(), 21);
+}
+
+/// Hands in a notification of its own and answers its id.
+fn hand_in(given: &Given) -> i64 {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    given.notified(&COUNT.fetch_add(1, Ordering::Relaxed).to_string(), 1)
+}
+
+/// How long the store takes to write down the outcome of one delivery more, if something else
+/// happens meanwhile.
+fn settling_takes(desk: &Desk, webhook: WebhookId, next: Next, meanwhile: fn(&Given)) -> Duration {
+    let given = &desk.given;
+    let accepted = hand_in(given);
+    let outcome = match next.state {
+        State::Delivered => answered(200),
+        State::Pending | State::Exhausted | State::Cancelled(_) => answered(500),
+    };
+    let batch = [settlement(delivery_id(accepted, webhook), 2, outcome, next)];
+    let began_at = Instant::now();
+    let settled = given.store.settle(batch.into());
+    meanwhile(given);
+    wait(settled).unwrap();
+    began_at.elapsed()
+}
+
+/// Whether it is done within a fraction of its patience. On a busy machine that may fail by
+/// chance, so it is tried often; what waits never does it.
+fn is_quick(take: impl Fn() -> Duration) -> bool {
+    (0..50).any(|_| take() < Duration::from_millis(OUTCOME_PATIENCE_MS / 3))
+}
+
+#[test]
+fn what_was_delivered_waits_for_a_commit_that_is_made_anyway_but_not_for_ever() {
+    let desk = desk();
+    let webhook = desk.given.paid_webhook();
+    let took = settling_takes(&desk, webhook, delivered(), |_| {});
+    // The writer's clock and this one are read at different moments.
+    assert!(
+        took >= Duration::from_millis(OUTCOME_PATIENCE_MS - 10),
+        "{took:?}"
+    );
+}
+
+#[test]
+fn what_was_delivered_shares_the_commit_of_what_is_handed_in_next() {
+    let desk = desk();
+    let webhook = desk.given.paid_webhook();
+    let commits = || desk.metric("willcall_store_commits_total");
+    // Handed in one after the other, as long as the outcome of the one before waits.
+    let shares = || {
+        let given = &desk.given;
+        let id = delivery_id(hand_in(given), webhook);
+        let batch = [settlement(id, 2, answered(200), delivered())];
+        let before = commits();
+        let mut settled = given.store.settle(batch.into());
+        let mut handed_in = 0.0;
+        while block_on(poll_fn(|cx| Poll::Ready(settled.as_mut().poll(cx)))).is_pending() {
+            hand_in(given);
+            handed_in += 1.0;
+        }
+        let own: f64 = commits() - before - handed_in;
+        own.abs() < 0.1
+    };
+    assert!((0..50).any(|_| shares()));
+}
+
+#[test]
+fn an_outcome_that_matters_or_holds_others_up_is_written_soon() {
+    let desk = desk();
+    let webhook = desk.given.paid_webhook();
+    let failed = || settling_takes(&desk, webhook, retry(5_000), |_| {});
+    assert!(is_quick(failed), "one that failed");
+    let hurried = || settling_takes(&desk, webhook, delivered(), |given| given.store.hurry());
+    assert!(is_quick(hurried), "one that was hurried");
 }
 
 #[test]

@@ -311,7 +311,9 @@ impl Given {
 
     /// Settles exactly this.
     pub(crate) fn settle_again(&self, settlement: Settlement) {
-        wait(self.store.settle([settlement].into())).unwrap();
+        let settled = self.store.settle([settlement].into());
+        self.store.hurry();
+        wait(settled).unwrap();
     }
 
     /// One step of pruning what was accepted before.

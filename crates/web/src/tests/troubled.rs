@@ -130,6 +130,10 @@ impl Ledger for Troubled {
         self.store.settle(batch)
     }
 
+    fn hurry(&self) {
+        self.store.hurry();
+    }
+
     fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {
         self.through(|| self.store.requeue(ask, at))
     }

@@ -12,7 +12,7 @@ use model::contract::{
     Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply,
     Requeue, Requeued, Settlement, Store, StoreError,
 };
-use model::delivery::Due;
+use model::delivery::{Due, State};
 use model::dice::Dice;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
@@ -24,12 +24,14 @@ use model::query::{
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::Timestamp;
 use model::webhook::{NewWebhook, Webhook};
+use tokio::sync::Notify;
 
 pub(super) struct Faults {
     inner: Arc<dyn Store>,
     relay: Arc<Relay>,
     pub(super) plan: Mutex<Plan>,
     due_asked: Mutex<Vec<usize>>,
+    hurried: Arc<Notify>,
 }
 
 /// What goes wrong.
@@ -45,6 +47,8 @@ pub(super) struct Plan {
     pub(super) settle_chokes_on: Option<DeliveryId>,
     /// Reading what is due is refused as broken if this webhook is asked for.
     pub(super) due_chokes_on: Option<WebhookId>,
+    /// Mere successes wait for company that never comes, until the store is hurried.
+    pub(super) patient: bool,
     /// Answers to the engine come late and are refused or lost now and then.
     pub(super) chaos: Option<Dice>,
 }
@@ -66,6 +70,7 @@ impl Faults {
             relay,
             plan: Mutex::default(),
             due_asked: Mutex::default(),
+            hurried: Arc::default(),
         }
     }
 
@@ -204,13 +209,25 @@ impl Ledger for Faults {
         {
             return Box::pin(async { Err(broken()) });
         }
-        let lost = plan.settle_lost.clone();
+        let (lost, patient) = (plan.settle_lost.clone(), plan.patient);
         drop(plan);
+        if patient && batch.iter().all(|one| one.next.state == State::Delivered) {
+            let (inner, hurried) = (Arc::clone(&self.inner), Arc::clone(&self.hurried));
+            return Box::pin(async move {
+                hurried.notified().await;
+                inner.settle(batch).await
+            });
+        }
         let reply = self.disturbed(|| self.inner.settle(batch));
         if let Some(error) = lost {
             return Box::pin(async move { Err(error) });
         }
         reply
+    }
+
+    fn hurry(&self) {
+        self.hurried.notify_one();
+        self.inner.hurry();
     }
 
     fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {

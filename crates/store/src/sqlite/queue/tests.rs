@@ -23,8 +23,8 @@ impl Weighed for Job {
         self.weight
     }
 
-    fn is_patient(&self) -> bool {
-        false
+    fn patience(&self) -> Option<Duration> {
+        None
     }
 }
 

@@ -1,0 +1,63 @@
+//! Outcomes that wait for a commit which is made anyway, and when they do not.
+
+use std::time::Duration;
+
+use model::delivery::State;
+
+use super::world::{Does, World, seconds};
+
+#[tokio::test(start_paused = true)]
+async fn one_success_waits_for_company_and_a_stop_ends_that() {
+    let mut world = World::running().await;
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    world.store.plan(|plan| plan.patient = true);
+    let ids = world.hand_in("paid", 1).await;
+    seconds(60).await;
+    assert_eq!(world.net.times_at("a.test"), [0]);
+    assert_eq!(world.state(ids[0], webhook).await, State::Pending);
+    let stopped = world.stop(Duration::from_secs(5)).await;
+    assert_eq!(stopped.outcomes_unwritten, 0);
+    assert_eq!(world.state(ids[0], webhook).await, State::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_written_at_once_with_the_successes_before_it() {
+    let world = World::running().await;
+    let good = world.webhook("http://good.test/", "paid").await;
+    let bad = world.webhook("http://bad.test/", "paid").await;
+    world.net.at("bad.test", |_, _| Does::Answers(500));
+    world.store.plan(|plan| plan.patient = true);
+    let ids = world.hand_in("paid", 1).await;
+    seconds(1).await;
+    assert_eq!(world.state(ids[0], good).await, State::Delivered);
+    assert_eq!(world.story(ids[0], bad).await.attempts.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_for_company_where_few_may_be_in_the_air() {
+    let mut world = World::new().await;
+    world.settings.flights_max = 1;
+    world.start();
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    world.store.plan(|plan| plan.patient = true);
+    let ids = world.hand_in("paid", 3).await;
+    seconds(1).await;
+    for id in ids {
+        assert_eq!(world.state(id, webhook).await, State::Delivered);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_of_many_waits_for_nothing_else() {
+    let world = World::running().await;
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    world.store.plan(|plan| plan.patient = true);
+    let ids = world.hand_in("paid", 40).await;
+    seconds(1).await;
+    let mut waiting = 0;
+    for id in ids {
+        waiting += usize::from(world.state(id, webhook).await == State::Pending);
+    }
+    assert_eq!(world.net.calls().len(), 40);
+    assert!(waiting <= 4, "{waiting}");
+}
