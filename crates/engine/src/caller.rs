@@ -13,13 +13,14 @@ use model::attempt::{Attempt, FailureKind, Outcome};
 use model::delivery::Due;
 use model::time::{Clock, Timestamp};
 use prometheus_client::metrics::counter::Counter;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::dial::{Asker, Dial, Limit, Place};
 use crate::line::{Exchange, Line};
 use crate::pool::Pool;
 use crate::request::Prepared;
 use crate::room::{Held, Room, Taken};
+use crate::shortage::Shortage;
 
 pub(crate) struct Caller {
     dial: Arc<dyn Dial>,
@@ -28,6 +29,7 @@ pub(crate) struct Caller {
     /// For answers.
     room: Arc<Room>,
     opened: Counter,
+    shortage: Arc<Shortage>,
 }
 
 impl Caller {
@@ -37,8 +39,10 @@ impl Caller {
         pool: Arc<Pool>,
         room: Arc<Room>,
         opened: Counter,
+        shortage: Arc<Shortage>,
     ) -> Self {
         Self {
+            shortage,
             dial,
             clock,
             pool,
@@ -58,6 +62,10 @@ impl Caller {
         let began = Instant::now();
         let mut taken = self.room.nothing();
         let outcome = self.outcome(prepared, due, &mut taken).await;
+        if let Some(what) = is_short(&outcome) {
+            self.pool.close_all();
+            sleep(self.shortage.meet(what)).await;
+        }
         let outcome = prepared.without_secrets(outcome);
         let held = taken.held(outcome.bytes());
         let attempt = Attempt {
@@ -120,6 +128,14 @@ impl Caller {
 /// Whether the attempt was ended by its limit: such a receiver holds a flight for very long.
 pub(crate) fn hung(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed(failure) if failure.kind == FailureKind::TimeLimit)
+}
+
+/// What Willcall itself was short of, if that is why the attempt was not made.
+pub(crate) fn is_short(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Failed(failure) if failure.kind == FailureKind::Short => Some(&failure.detail),
+        Outcome::Failed(_) | Outcome::Answered(_) => None,
+    }
 }
 
 fn millis(duration: Duration) -> u32 {

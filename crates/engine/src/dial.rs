@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::resolver::Resolver;
+use crate::shortage::lack;
 use crate::tasks::Boxed;
 use crate::tls::{TlsRoots, tls_words};
 
@@ -217,6 +218,10 @@ async fn connect<T>(
         match timeout_at(until, first_of(&mut running)).await {
             Ok((_, Ok(stream))) => return Ok(stream),
             Ok((address, Err(error))) => {
+                if let Some(what) = lack(&error, address) {
+                    // Another address would need the same.
+                    return Err(Failure::new(FailureKind::Short, what));
+                }
                 complaints.push(format!("{} ({address})", io_words(&error)));
             }
             Err(_) if Instant::now() >= limit.deadline => {

@@ -42,7 +42,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::Stopped;
 use crate::asking::Asking;
-use crate::caller::{Caller, hung};
+use crate::caller::{Caller, hung, is_short};
 use crate::fortune::Turned;
 use crate::health::{Health, Stall};
 use crate::lane::Pause;
@@ -53,6 +53,7 @@ use crate::request::Prepared;
 use crate::room::Held;
 use crate::settling::Settling;
 use crate::shares::FlightId;
+use crate::shortage::Shortage;
 use crate::tasks::Swarm;
 use crate::width::{Felt, QUICK_MS};
 
@@ -84,6 +85,7 @@ pub(crate) struct Dispatch {
     lanes: Lanes,
     flights: Swarm<Landed>,
     flights_max: usize,
+    shortage: Arc<Shortage>,
     settling: Settling,
     due: Asking<Vec<DueRead>>,
     due_asked: Vec<WebhookId>,
@@ -122,6 +124,7 @@ pub(crate) struct Given {
     pub(crate) health: Health,
     pub(crate) stop: oneshot::Receiver<Duration>,
     pub(crate) flights_max: usize,
+    pub(crate) shortage: Arc<Shortage>,
     pub(crate) lane_width: usize,
 }
 
@@ -167,6 +170,7 @@ impl Dispatch {
             lanes: Lanes::new(given.flights_max, given.lane_width),
             flights: Swarm::new(),
             flights_max: given.flights_max.max(1),
+            shortage: given.shortage,
             due: Asking::new("reading what is due"),
             due_asked: Vec::new(),
             targets: Asking::new("reading webhooks"),
@@ -251,7 +255,10 @@ impl Dispatch {
     /// written down: so many are repeated at most if the process dies, and if the store refuses,
     /// no more begin.
     fn hand_out(&mut self, now: Instant) {
-        while !self.settling.is_full(self.flights.len(), self.flights_max) {
+        let flights_max = self
+            .shortage
+            .flights_max(self.flights.len(), self.flights_max);
+        while !self.settling.is_full(self.flights.len(), flights_max) {
             let Some(Call {
                 flight,
                 prepared,
@@ -379,6 +386,11 @@ impl Dispatch {
             held,
         } = landed;
         let (id, outcome) = (delivery.id, &attempt.outcome);
+        if is_short(outcome).is_some() {
+            self.meters.put_off.inc();
+            self.lanes.unsent(flight, id, delivery.due_at);
+            return;
+        }
         let policy = &prepared.policy;
         let next = delivery.after(
             outcome,

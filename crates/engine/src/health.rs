@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::shortage::Shortage;
 use crate::tasks::Alarm;
 
 /// The loop comes round every 5 seconds at least; after so long without it something is stuck.
@@ -23,6 +24,7 @@ pub struct Health(Arc<Inside>);
 #[derive(Debug)]
 struct Inside {
     alarm: Alarm,
+    shortage: Arc<Shortage>,
     state: Mutex<State>,
 }
 
@@ -60,6 +62,7 @@ impl Health {
         };
         Self(Arc::new(Inside {
             alarm,
+            shortage: Arc::default(),
             state: Mutex::new(state),
         }))
     }
@@ -99,7 +102,19 @@ impl Health {
                  the air and {unwritten} outcomes unwritten"
             ));
         }
-        Ok(())
+        match self.0.shortage.words() {
+            Some((words, true)) => Err(words),
+            Some((_, false)) | None => Ok(()),
+        }
+    }
+
+    /// What is short, though deliveries still flow.
+    pub fn note(&self) -> Option<String> {
+        self.0.shortage.words().map(|(words, _)| words)
+    }
+
+    pub(crate) fn shortage(&self) -> Arc<Shortage> {
+        Arc::clone(&self.0.shortage)
     }
 
     pub(crate) fn beat(&self, trouble: Option<Trouble>, stall: Option<Stall>) {

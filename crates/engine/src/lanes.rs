@@ -342,6 +342,23 @@ impl Lanes {
         turned
     }
 
+    /// An attempt could not be made, for want of something of our own. It is as if it had not begun:
+    /// the store has the delivery as it was.
+    pub(crate) fn unsent(&mut self, flight: FlightId, id: DeliveryId, due_at: Timestamp) {
+        let Some(flight) = self.shares.land(flight) else {
+            return;
+        };
+        if let Some(host) = flight.host {
+            self.shares.call(host, tenant_in(&self.lanes));
+        }
+        if let Some(lane) = self.lanes.get_mut(&id.webhook) {
+            lane.flying = lane.flying.saturating_sub(1);
+            lane.slow = lane.slow.saturating_sub(usize::from(flight.slow));
+            lane.forget_body(id.notification, &mut self.shares);
+        }
+        self.settled(id, Some(due_at));
+    }
+
     /// An outcome is written down, and the delivery is due again at `due_at`, if at all.
     pub(crate) fn settled(&mut self, id: DeliveryId, due_at: Option<Timestamp>) {
         let Some(lane) = self.lanes.get_mut(&id.webhook) else {

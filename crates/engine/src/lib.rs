@@ -23,6 +23,7 @@ mod resolver;
 mod room;
 mod settling;
 mod shares;
+mod shortage;
 mod sorted;
 mod tasks;
 mod tls;
@@ -120,7 +121,9 @@ impl Engine {
         let pool = Arc::new(Pool::new(settings.idle_connections_max, idle_for));
         let room = Room::new(ANSWERS_BYTES_MAX, meters.shortened.clone());
         let opened = meters.opened.clone();
-        let caller = Caller::new(dial, clock.clone(), Arc::clone(&pool), room, opened);
+        let shortage = health.shortage();
+        let short = Arc::clone(&shortage);
+        let caller = Caller::new(dial, clock.clone(), Arc::clone(&pool), room, opened, short);
         let kept_ms = policies
             .iter()
             .map(|(dialect, policy)| (dialect.clone(), policy.kept_ms))
@@ -137,6 +140,7 @@ impl Engine {
             health: health.clone(),
             stop: stopped,
             flights_max: settings.flights_max,
+            shortage,
             lane_width: settings.lane_width,
         });
         let errands = Errands {

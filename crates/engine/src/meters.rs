@@ -60,6 +60,7 @@ pub(crate) struct Meters {
     pub(crate) disabled: Counter,
     pub(crate) pauses: Counter,
     pub(crate) opened: Counter,
+    pub(crate) put_off: Counter,
     pub(crate) shortened: Counter,
     pub(crate) refused: Counter,
     pub(crate) pruned: Counter,
@@ -92,6 +93,7 @@ impl Meters {
             disabled: Counter::default(),
             pauses: Counter::default(),
             opened: Counter::default(),
+            put_off: Counter::default(),
             shortened: Counter::default(),
             refused: Counter::default(),
             pruned: Counter::default(),
@@ -138,6 +140,9 @@ impl Meters {
             it gets more than it can take", &self.pauses);
         counter("connections_opened", "Connections opened to receivers. As many as attempts: \
             receivers do not keep connections open", &self.opened);
+        counter("attempts_put_off", "Attempts that Willcall itself lacked a descriptor, memory or a \
+            port for. They cost nothing and are made later. Growing: see /readyz and the log",
+            &self.put_off);
         counter("answers_shortened", "Long answers of which less was kept than usual, because those \
             that were read at the same time had no more room. Their status counts all the same. \
             Growing: very many receivers send long answers", &self.shortened);

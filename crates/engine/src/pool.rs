@@ -92,6 +92,12 @@ impl Pool {
         drop(old);
     }
 
+    /// Closes all of them: what they take is needed more elsewhere.
+    pub(crate) fn close_all(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        drop(all);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

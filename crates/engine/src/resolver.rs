@@ -109,7 +109,16 @@ impl Resolver {
                 Err(_) => return Err(failed(waiting.missed(limit))),
             },
         };
-        found.map_err(|error| failed(error.words(name)))
+        found.map_err(|error| {
+            let kind = match error {
+                NameError::Ours(_) => FailureKind::Short,
+                NameError::NoSuchName
+                | NameError::NoAddress
+                | NameError::NoAnswer
+                | NameError::Refused(_) => FailureKind::LookUp,
+            };
+            Failure::new(kind, error.words(name))
+        })
     }
 
     /// One sentence if look-ups hang.

@@ -67,6 +67,9 @@ pub struct Failure {
 pub enum FailureKind {
     /// The target URL cannot be called at all.
     BadTarget,
+    /// Willcall itself lacked what a call takes. Such an attempt counts as not made, and is not
+    /// written down.
+    Short,
     /// The name could not be looked up.
     LookUp,
     /// The name leads only to addresses that may not be called.
@@ -154,6 +157,7 @@ impl Failure {
     pub fn words(&self) -> String {
         let what = match self.kind {
             FailureKind::BadTarget => "The target URL cannot be called",
+            FailureKind::Short => "Willcall itself was short of what a call takes",
             FailureKind::LookUp => "The name of the receiver could not be looked up",
             FailureKind::Forbidden => "The receiver is at an address that may not be called",
             FailureKind::Connect => "No connection to the receiver came about",
@@ -171,8 +175,9 @@ impl Failure {
 }
 
 impl FailureKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::BadTarget,
+        Self::Short,
         Self::LookUp,
         Self::Forbidden,
         Self::Connect,
@@ -185,6 +190,7 @@ impl FailureKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BadTarget => "bad_target",
+            Self::Short => "short",
             Self::LookUp => "look_up",
             Self::Forbidden => "forbidden_address",
             Self::Connect => "connect",

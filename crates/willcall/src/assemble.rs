@@ -134,7 +134,10 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
         dialects,
         policies,
         stopping: stopping.subscribe(),
-        health: Arc::new(move || health.check().map(|()| Vec::from_iter(resolver.note()))),
+        health: Arc::new(move || {
+            health.check()?;
+            Ok(health.note().into_iter().chain(resolver.note()).collect())
+        }),
         metrics: Arc::new(move || {
             let mut text = String::new();
             match registry.get() {

@@ -21,6 +21,7 @@ use model::time::Clock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use web::{Body, Site};
 
 use crate::inlet::Inlet;
@@ -36,6 +37,9 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// After a stop was asked for, requests that run may take this long.
 const REQUESTS_LIMIT: Duration = Duration::from_secs(20);
+
+/// That none can be accepted is logged no more often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Binds the address that the settings name.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
@@ -86,6 +90,7 @@ async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(connections_max));
     let running = GracefulShutdown::new();
+    let mut told: Option<Instant> = None;
     loop {
         let place = Arc::clone(&places).acquire_owned();
         let accepted = tokio::select! {
@@ -111,7 +116,10 @@ async fn serve(
             }
             (_, Err(error)) => {
                 // Out of descriptors, most likely: wait for some to come back.
-                tracing::warn!("cannot accept a connection: {error}");
+                if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    told = Some(Instant::now());
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             (Err(_closed), _) => break,

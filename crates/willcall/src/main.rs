@@ -10,6 +10,7 @@ mod assemble;
 mod bench;
 mod config;
 mod demo;
+mod descriptors;
 mod doctor;
 mod inlet;
 mod lines;
@@ -60,10 +61,12 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
     if name == "demo" {
         telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto)?;
         say::aside()?;
+        descriptors::raise();
         return threads::runtime(false)?.block_on(demo::run(matches.get_flag("once")));
     }
     if name == "bench" {
         telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto)?;
+        descriptors::raise();
         return threads::runtime(false)?.block_on(bench::run(matches));
     }
     // `token create`: the settings are those of the inner one.
@@ -72,6 +75,12 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
     telemetry::start(config.log_level, config.log_format)?;
     if name == "serve" {
         say::aside()?;
+    }
+    let mut config = config;
+    if name == "serve"
+        && let Some(words) = descriptors::fit(&mut config, descriptors::raise())
+    {
+        tracing::warn!("{words}");
     }
     let runtime = threads::runtime(name == "serve" && config.own_processors)?;
     runtime.block_on(async {

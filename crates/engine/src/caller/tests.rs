@@ -136,6 +136,7 @@ fn given(scripts: Vec<Script>) -> Given {
         Arc::clone(&pool),
         Arc::clone(&room),
         Counter::default(),
+        Arc::default(),
     );
     Given {
         caller,

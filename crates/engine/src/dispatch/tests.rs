@@ -12,6 +12,7 @@ mod patience;
 mod pauses;
 mod real;
 mod shares;
+mod short;
 mod trouble;
 mod world;
 

@@ -135,6 +135,7 @@ pub(crate) fn failure_number(kind: FailureKind) -> i64 {
         FailureKind::TimeLimit => 6,
         FailureKind::Closed => 7,
         FailureKind::Garbled => 8,
+        FailureKind::Short => 9,
     }
 }
 

@@ -93,7 +93,7 @@ impl Server {
         );
     }
 
-    fn start_by(mut command: Command, folder: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start_by(mut command: Command, folder: &Path, more: &[&str]) -> Self {
         let mut child = spawn_serve(command.stderr(Stdio::piped()), folder, more);
         let (told, tells) = channel();
         let log = Arc::new(Mutex::new(Vec::new()));

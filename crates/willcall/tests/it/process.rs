@@ -162,3 +162,26 @@ fn a_file_that_may_not_grow_is_an_error_of_the_write_and_no_end_of_the_process()
     assert_eq!(told.status.code(), Some(1), "{words}");
     assert!(words.starts_with("willcall: "), "{words}");
 }
+
+#[test]
+fn few_descriptors_are_shared_out_and_the_limit_is_raised_as_far_as_it_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(apply(folder.path(), TENANT).status.success());
+    let receiver = Receiver::start(|_| 200);
+    let mut shell = Command::new("bash");
+    let script = "ulimit -S -n 40; ulimit -H -n 200; exec \"$0\" \"$@\"";
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_willcall")]);
+    let server = Server::start_by(shell, folder.path(), &[]);
+    server.await_log("this process may open 200 files");
+    let client = server.client();
+    client.webhook(&receiver.url("/"), &["pretix.event.order.paid"]);
+    // More connections than there are descriptors: they wait, and nothing else does.
+    let waiting: Vec<_> = (0..150)
+        .map_while(|_| std::net::TcpStream::connect(server.address).ok())
+        .collect();
+    drop(waiting);
+    let (status, answer) = client.post(&format!("{API}/notifications/"), NOTIFICATION);
+    assert_eq!(status, 201, "{answer}");
+    receiver.next();
+    assert!(!server.log().contains("cannot accept"), "{}", server.log());
+}

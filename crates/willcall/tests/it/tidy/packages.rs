@@ -41,7 +41,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rand_chacha", &["model"]),
     ("rand_core", &["model"]),
     ("rusqlite", &["store"]),
-    ("rustix", &["willcall"]),
+    ("rustix", &["engine", "willcall"]),
     ("rustls", &["engine"]),
     ("rustls-native-certs", &["engine"]),
     ("sha2", &["model"]),

@@ -1,0 +1,215 @@
+//! Shortage: what this process or its machine runs out of. That is no fault of any receiver: an
+//! attempt that meets it counts as not made.
+//!
+//! Whoever meets it waits a little, longer each time, and fewer attempts are begun until none has
+//! met it for some time. Said once in the log, and in health for as long as it lasts.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::time::Instant;
+
+use crate::width::QUICK_MS;
+
+/// How long an attempt waits that meets a shortage, at first and at most. What is in the air for
+/// longer than `QUICK_MS` would count as slow, and it is not the receiver that is.
+const WAIT_FIRST: Duration = Duration::from_millis(250);
+const WAIT_MAX: Duration = Duration::from_millis(1_500);
+
+const _: () = assert!(WAIT_MAX.as_millis() < QUICK_MS as u128);
+
+/// After so long without meeting it twice as many attempts may be in the air.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Deliveries do not flow any more if it lasts for so long.
+const LASTS_AFTER: Duration = Duration::from_secs(60);
+
+/// What is short at the moment, if anything is.
+#[derive(Debug, Default)]
+pub(crate) struct Shortage {
+    /// So that asking costs nothing as long as nothing is.
+    lasts: AtomicBool,
+    state: Mutex<Option<Short>>,
+}
+
+#[derive(Debug)]
+struct Short {
+    since: Instant,
+    latest: Instant,
+    /// When the wait was lengthened, or more were let into the air.
+    stepped: Instant,
+    wait: Duration,
+    flights_max: usize,
+    what: String,
+}
+
+impl Shortage {
+    /// An attempt met it; answers how long it waits now.
+    pub(crate) fn meet(&self, what: &str) -> Duration {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let short = state.get_or_insert_with(|| {
+            tracing::warn!(
+                "Willcall runs short of {what}: attempts wait until there is some again, which \
+                 costs them nothing of their schedule"
+            );
+            Short {
+                since: now,
+                latest: now,
+                stepped: now,
+                wait: WAIT_FIRST,
+                flights_max: usize::MAX,
+                what: what.to_owned(),
+            }
+        });
+        short.latest = now;
+        if short.what != what {
+            what.clone_into(&mut short.what);
+        }
+        // Those in the air at the same moment meet it together: that is once.
+        if now - short.stepped >= short.wait {
+            short.wait = (short.wait * 2).min(WAIT_MAX);
+            short.stepped = now;
+        }
+        self.lasts.store(true, Ordering::Relaxed);
+        short.wait
+    }
+
+    /// How many attempts may be in the air, of so many that are and so many that may be.
+    pub(crate) fn flights_max(&self, flying: usize, most: usize) -> usize {
+        if !self.lasts.load(Ordering::Relaxed) {
+            return most;
+        }
+        let now = Instant::now();
+        let mut state = self.lock();
+        let Some(short) = state.as_mut() else {
+            return most;
+        };
+        if short.flights_max == usize::MAX {
+            // Those that had what they needed, and some that had not.
+            short.flights_max = (flying / 2).max(1);
+        }
+        if now - short.latest >= QUIET && now - short.stepped >= QUIET {
+            short.flights_max = short.flights_max.saturating_mul(2);
+            short.stepped = now;
+            if short.flights_max >= most {
+                let (what, seconds) = (&short.what, (now - short.since).as_secs());
+                tracing::info!("Willcall is short of {what} no more, after {seconds} s");
+                *state = None;
+                self.lasts.store(false, Ordering::Relaxed);
+                return most;
+            }
+        }
+        short.flights_max.min(most)
+    }
+
+    /// What is short, and whether it has been for so long that nothing flows.
+    pub(crate) fn words(&self) -> Option<(String, bool)> {
+        let now = Instant::now();
+        let state = self.lock();
+        let short = state.as_ref()?;
+        let lasts = short.latest - short.since >= LASTS_AFTER && now - short.latest < QUIET;
+        let (what, seconds) = (&short.what, (now - short.since).as_secs());
+        let words = format!(
+            "Willcall has been short of {what} for {seconds} s: attempts wait, at no cost to them."
+        );
+        Some((words, lasts))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Short>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What this machine is short of, if that is why no connection to this address came about.
+pub(crate) fn lack(error: &io::Error, address: SocketAddr) -> Option<&'static str> {
+    match Errno::from_io_error(error)? {
+        Errno::MFILE => Some("file descriptors (`LimitNOFILE`, `ulimit -n`)"),
+        Errno::NFILE => Some("file descriptors of the whole machine (`fs.file-max`)"),
+        Errno::NOMEM | Errno::NOBUFS => Some("memory for connections"),
+        Errno::ADDRNOTAVAIL if has_address_for(address) => {
+            Some("ports for one receiver (`net.ipv4.ip_local_port_range`)")
+        }
+        _ => None,
+    }
+}
+
+/// Whether this machine has an address to call that one from. Then it was a port that it had not:
+/// a datagram socket needs the same address, but no port of TCP.
+fn has_address_for(address: SocketAddr) -> bool {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    // Connecting one sends nothing.
+    UdpSocket::bind(any).is_ok_and(|socket| socket.connect(address).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(errno: Errno, address: &str) -> Option<&'static str> {
+        lack(&errno.into(), address.parse().unwrap())
+    }
+
+    #[test]
+    fn what_we_lack_is_told_from_what_a_receiver_does() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS] {
+            assert!(of(errno, "192.0.2.1:80").is_some(), "{errno:?}");
+        }
+        for errno in [
+            Errno::CONNREFUSED,
+            Errno::HOSTUNREACH,
+            Errno::NETUNREACH,
+            Errno::TIMEDOUT,
+        ] {
+            assert!(of(errno, "127.0.0.1:80").is_none(), "{errno:?}");
+        }
+        assert!(of(Errno::ADDRNOTAVAIL, "127.0.0.1:80").is_some());
+        // Nobody can be called there from anywhere, which no waiting changes.
+        assert!(of(Errno::ADDRNOTAVAIL, "255.255.255.255:80").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_grows_with_each_wave_and_not_with_each_attempt() {
+        let shortage = Shortage::default();
+        for _ in 0..1_000 {
+            assert_eq!(shortage.meet("descriptors"), WAIT_FIRST);
+        }
+        for wait in [500, 1_000, 1_500, 1_500] {
+            tokio::time::advance(WAIT_MAX).await;
+            assert_eq!(shortage.meet("descriptors"), Duration::from_millis(wait));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fewer_are_in_the_air_until_it_is_over() {
+        let shortage = Shortage::default();
+        assert_eq!(shortage.flights_max(1_000, 1_024), 1_024);
+        shortage.meet("descriptors");
+        assert_eq!(shortage.flights_max(1_000, 1_024), 500);
+        assert!(shortage.words().unwrap().0.contains("short of descriptors"));
+        tokio::time::advance(QUIET).await;
+        assert_eq!(shortage.flights_max(500, 1_024), 1_000);
+        tokio::time::advance(QUIET).await;
+        assert_eq!(shortage.flights_max(700, 1_024), 1_024);
+        assert!(shortage.words().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_lasts_keeps_deliveries_from_flowing() {
+        let shortage = Shortage::default();
+        shortage.meet("descriptors");
+        assert!(!shortage.words().unwrap().1);
+        tokio::time::advance(LASTS_AFTER).await;
+        shortage.meet("descriptors");
+        assert!(shortage.words().unwrap().1);
+        tokio::time::advance(QUIET).await;
+        assert!(!shortage.words().unwrap().1);
+    }
+}

@@ -1,0 +1,113 @@
+//! File descriptors: as many as the system lets this process have, and no more in use than that.
+//!
+//! The limit that most systems begin with is for programs that wait for them by an old call, and
+//! programs that do not may raise it as far as they are allowed. What is left if that is too little
+//! is shared out, so that the server answers and the store writes whatever receivers do.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::Config;
+
+/// For the store's files and readers, the log, what is being accepted, certificates that are read.
+const RESERVE: u64 = 64;
+
+/// Look-ups of names that run at the same time; each has a socket.
+const LOOK_UPS_MAX: u64 = 256;
+
+/// Raises the limit as far as this process may; answers it, unless there is none.
+pub(crate) fn raise() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        // Where that is not allowed after all, what there is has to do.
+        if setrlimit(Resource::Nofile, raised).is_err() {
+            tracing::debug!("the limit of open files cannot be raised");
+        }
+    }
+    getrlimit(Resource::Nofile).current
+}
+
+/// How many the settings take at most.
+pub(crate) fn needed(config: &Config) -> u64 {
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    // A connection to a receiver is in use or kept.
+    let receivers = count(config.flights_max).saturating_mul(2);
+    receivers
+        .saturating_add(count(config.connections_max))
+        .saturating_add(LOOK_UPS_MAX + RESERVE)
+}
+
+/// Cuts what the settings allow to what `limit` lets this process open. Answers what to say of it.
+pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Option<String> {
+    let limit = limit?;
+    let needed = needed(config);
+    if needed <= limit {
+        return None;
+    }
+    let rest = limit
+        .saturating_sub(RESERVE)
+        .saturating_sub(LOOK_UPS_MAX.min(limit / 4));
+    let rest = usize::try_from(rest).unwrap_or(usize::MAX);
+    config.connections_max = config.connections_max.min((rest / 3).max(1));
+    let left = rest.saturating_sub(config.connections_max);
+    config.flights_max = config.flights_max.min((left / 2).max(1));
+    Some(format!(
+        "this process may open {limit} files, and the settings take {needed}: until that is raised \
+         (`LimitNOFILE`, `ulimit -n`), connections_max is {} and flights_max {}",
+        config.connections_max, config.flights_max
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(connections_max: usize, flights_max: usize) -> Config {
+        Config {
+            connections_max,
+            flights_max,
+            ..Config::for_demo("/".into()).unwrap()
+        }
+    }
+
+    #[test]
+    fn settings_that_fit_stay_as_they_are() {
+        for limit in [None, Some(3_392), Some(1_000_000)] {
+            let mut given = config(1_024, 1_024);
+            assert_eq!(fit(&mut given, limit), None);
+            assert_eq!((given.connections_max, given.flights_max), (1_024, 1_024));
+        }
+    }
+
+    #[test]
+    fn what_may_be_open_is_shared_out_and_never_exceeded() {
+        for limit in [256, 512, 1_024, 2_048, 3_391] {
+            let mut given = config(1_024, 1_024);
+            let words = fit(&mut given, Some(limit)).unwrap();
+            assert!(words.contains(&limit.to_string()), "{words}");
+            let look_ups = LOOK_UPS_MAX.min(limit / 4);
+            let used = given.connections_max + 2 * given.flights_max;
+            assert!(u64::try_from(used).unwrap() + look_ups + RESERVE <= limit);
+            assert!(given.connections_max >= 10 && given.flights_max >= 10);
+        }
+        // Whoever takes few connections has the more flights.
+        let mut given = config(16, 1_024);
+        fit(&mut given, Some(1_024)).unwrap();
+        assert_eq!((given.connections_max, given.flights_max), (16, 344));
+    }
+
+    #[test]
+    fn even_the_smallest_limit_leaves_something() {
+        let mut given = config(1_024, 1_024);
+        fit(&mut given, Some(3)).unwrap();
+        assert_eq!((given.connections_max, given.flights_max), (1, 1));
+    }
+
+    #[test]
+    fn the_limit_is_raised_as_far_as_it_may_be() {
+        assert_eq!(raise(), getrlimit(Resource::Nofile).maximum);
+    }
+}
