@@ -99,7 +99,8 @@ impl Caller {
         }
         let asker = Asker {
             tenant: prepared.tenant,
-            by_hand: due.delivery.is_asked_for(),
+            since: Some(prepared.seen_at),
+            succeeded: prepared.succeeded,
         };
         let mut dialling = self.dial.dial(place, asker, limit);
         let dialled = poll_fn(|cx| match dialling.as_mut().poll(cx) {

@@ -57,9 +57,11 @@ pub struct Place {
 pub struct Asker {
     /// Its share is taken.
     pub tenant: TenantId,
-    /// Somebody asked for this attempt and waits for it: what is remembered of the name is not
-    /// good enough.
-    pub by_hand: bool,
+    /// What was found of the name before is not good enough: somebody has changed the webhook, or
+    /// asked for an attempt, and waits for what comes of it.
+    pub since: Option<Instant>,
+    /// The webhook's latest attempt that is known of succeeded, so its name was found then.
+    pub succeeded: bool,
 }
 
 /// By when an exchange ends, and how long it was given.
@@ -81,7 +83,8 @@ impl Asker {
     /// Willcall itself, for no tenant: the store counts tenants from 1.
     pub const HOUSE: Self = Self {
         tenant: TenantId(0),
-        by_hand: false,
+        since: None,
+        succeeded: false,
     };
 }
 

@@ -24,6 +24,7 @@ use model::policy::Policy;
 use model::target::{self, Target};
 use model::time::Timestamp;
 use model::webhook::Headers;
+use tokio::time::Instant;
 
 use self::lines::{Lines, title_case};
 use crate::answer::CUT;
@@ -51,6 +52,10 @@ const OURS: [HeaderName; 9] = [
 pub(crate) struct Prepared {
     pub(crate) policy: Arc<Policy>,
     pub(crate) tenant: TenantId,
+    /// When it was looked at, because it is new here, was changed, or somebody asked for something.
+    pub(crate) seen_at: Instant,
+    /// Its latest attempt had succeeded then.
+    pub(crate) succeeded: bool,
     /// The number of its dialect, for counting.
     pub(crate) class: usize,
     /// The target URL without credentials.
@@ -116,6 +121,8 @@ impl Prepared {
         Self {
             policy,
             tenant: target.tenant,
+            seen_at: Instant::now(),
+            succeeded: target.succeeded_at.is_some(),
             class: 0,
             shown_url: target::masked(&target.target_url).into(),
             retries_max: target.retries_max,

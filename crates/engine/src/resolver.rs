@@ -148,15 +148,12 @@ impl Inside {
     ) -> Result<Found, (Waiting, oneshot::Receiver<Found>)> {
         let now = Instant::now();
         let mut state = self.lock();
-        if !asker.by_hand
-            && let Some(found) = state.queue.cache.get(asker.tenant, name, now)
-        {
+        if let Some(found) = state.queue.cache.get(asker, name, now) {
             self.meters.cached.inc();
             return Ok(found.clone());
         }
         let (tell, answer) = oneshot::channel();
-        let Asker { tenant, by_hand } = asker;
-        let (ticket, job) = state.queue.join(tenant, by_hand, name, tell, now);
+        let (ticket, job) = state.queue.join(asker, name, tell, now);
         let waiting = Waiting {
             inside: Arc::clone(self),
             ticket,

@@ -144,11 +144,6 @@ impl Delivery {
     pub fn is_ahead_at(&self, began_at: Timestamp) -> bool {
         self.round_attempts > 0 && began_at < self.due_at
     }
-
-    /// Whether its next attempt is the first of a round that somebody asked for.
-    pub fn is_asked_for(&self) -> bool {
-        self.round > 1 && self.round_attempts == 0
-    }
 }
 
 impl State {

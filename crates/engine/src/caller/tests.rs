@@ -705,17 +705,18 @@ async fn whatever_bytes_come_an_attempt_ends_within_its_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_is_asked_for_in_the_name_of_the_tenant_and_of_who_waits_for_it() {
+async fn a_stream_is_asked_for_in_the_name_of_the_tenant_and_with_what_is_known_of_the_webhook() {
     let given = given(vec![says(b"HTTP/1.1 500 No\r\n\r\n")]);
-    let prepared = prepared("http://a.test/");
-    let mut due = due();
-    for (round, round_attempts) in [(1, 0), (2, 0), (2, 1)] {
-        due.delivery.round = round;
-        due.delivery.round_attempts = round_attempts;
-        given.caller.attempt(&prepared, &due).await;
+    let mut prepared = prepared("http://a.test/");
+    for succeeded in [false, true] {
+        prepared.succeeded = succeeded;
+        given.caller.attempt(&prepared, &due()).await;
     }
-    let tenant = prepared.tenant;
-    let asker = |by_hand| Asker { tenant, by_hand };
+    let asker = |succeeded| Asker {
+        tenant: prepared.tenant,
+        since: Some(prepared.seen_at),
+        succeeded,
+    };
     let askers = given.dial.askers.lock().unwrap().clone();
-    assert_eq!(askers, [asker(false), asker(true), asker(false)]);
+    assert_eq!(askers, [asker(false), asker(true)]);
 }

@@ -13,6 +13,7 @@ use model::limits;
 use tokio::time::Instant;
 
 use super::{Addresses, NameError};
+use crate::dial::Asker;
 
 /// What comes of a look-up.
 pub(super) type Found = Result<Addresses, NameError>;
@@ -58,6 +59,7 @@ struct Entries {
 #[derive(Debug)]
 struct Entry {
     found: Found,
+    found_at: Instant,
     kept_until: Instant,
     sequence: u64,
 }
@@ -85,18 +87,24 @@ impl Cache {
     }
 
     /// What is known well enough to be used.
-    pub(super) fn get(&self, tenant: TenantId, name: &str, now: Instant) -> Option<&Found> {
-        let entry = self.tenants.get(&tenant)?.names.get(name)?;
-        (now < entry.kept_until).then_some(&entry.found)
+    pub(super) fn get(&self, asker: Asker, name: &str, now: Instant) -> Option<&Found> {
+        let entry = self.entry(asker.tenant, name)?;
+        (now < entry.kept_until && !entry.is_before(asker.since)).then_some(&entry.found)
     }
 
-    pub(super) fn rank(&self, tenant: TenantId, name: &str) -> Rank {
-        let names = self.tenants.get(&tenant).map(|entries| &entries.names);
-        match names.and_then(|names| names.get(name)) {
+    /// A name that failed before somebody asked for it anew is as good as a new one.
+    pub(super) fn rank(&self, asker: Asker, name: &str) -> Rank {
+        match self.entry(asker.tenant, name) {
+            None if asker.succeeded => Rank::Found,
             None => Rank::New,
             Some(entry) if entry.found.is_ok() => Rank::Found,
+            Some(entry) if entry.is_before(asker.since) => Rank::New,
             Some(_) => Rank::Failed,
         }
+    }
+
+    fn entry(&self, tenant: TenantId, name: &str) -> Option<&Entry> {
+        self.tenants.get(&tenant)?.names.get(name)
     }
 
     pub(super) fn put(&mut self, tenant: TenantId, name: &Arc<str>, found: &Found, now: Instant) {
@@ -114,6 +122,7 @@ impl Cache {
         self.sequence += 1;
         let entry = Entry {
             found: found.clone(),
+            found_at: now,
             kept_until: now + kept,
             sequence,
         };
@@ -159,6 +168,12 @@ impl Cache {
         if after > 0 {
             self.sizes.insert((after, tenant));
         }
+    }
+}
+
+impl Entry {
+    fn is_before(&self, since: Option<Instant>) -> bool {
+        since.is_some_and(|since| self.found_at < since)
     }
 }
 

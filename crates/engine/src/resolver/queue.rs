@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use model::id::TenantId;
-use model::limits::{LOOKUPS_MAX, LOOKUPS_TENANT_MAX};
+use model::limits::{LOOKUPS_MAX, LOOKUPS_TENANT_MAX, NAMES_CACHED_TENANT_MAX};
 use tokio::time::Instant;
 
 use super::cache::{Cache, Found, Rank};
+use crate::dial::Asker;
 
 /// Look-ups in order, with whom to tell what came of each.
 #[derive(Debug)]
@@ -152,19 +153,15 @@ impl<T> Default for Queue<T> {
 
 impl<T> Queue<T> {
     /// Somebody waits for a name, and is to be told through `tell`. If it can be looked up at once,
-    /// that is to be done. Who asks by hand does not wait behind names that failed.
+    /// that is to be done.
     pub(super) fn join(
         &mut self,
-        tenant: TenantId,
-        by_hand: bool,
+        asker: Asker,
         name: &str,
         tell: T,
         now: Instant,
     ) -> (Ticket, Option<Job>) {
-        let rank = match self.cache.rank(tenant, name) {
-            Rank::Failed if by_hand => Rank::New,
-            rank @ (Rank::Found | Rank::New | Rank::Failed) => rank,
-        };
+        let (tenant, rank) = (asker.tenant, self.cache.rank(asker, name));
         self.sequence += 1;
         let number = self.sequence;
         let name: Arc<str> = match self.names.get_key_value(name) {
@@ -201,7 +198,9 @@ impl<T> Queue<T> {
         (ticket, job)
     }
 
-    /// Who waited does not any more: what for, unless it has been told.
+    /// Who waited does not any more: what for, unless it has been told. The name has its turn all
+    /// the same, within bounds: else one of very many would never be looked up, because each attempt
+    /// ends before that.
     pub(super) fn leave(&mut self, ticket: &Ticket) -> Option<Wait> {
         let entry = self.names.get_mut(&ticket.name)?;
         let waiters = entry.waiting.get_mut(&ticket.tenant)?;
@@ -214,7 +213,7 @@ impl<T> Queue<T> {
         let is_last = waiters.tell.is_empty();
         let queued = waiters.queued;
         let wait = self.wait(ticket.tenant, queued);
-        if is_last {
+        if is_last && self.queued_of(ticket.tenant) > NAMES_CACHED_TENANT_MAX {
             self.forget(ticket, queued);
         }
         Some(wait)
@@ -292,6 +291,11 @@ impl<T> Queue<T> {
             true => Wait::Place,
             false => Wait::Share,
         }
+    }
+
+    fn queued_of(&self, tenant: TenantId) -> usize {
+        let of_tenant = self.tenants.get(&tenant);
+        of_tenant.map_or(0, |of_tenant| of_tenant.queued.len())
     }
 
     /// Of this tenant nobody waits for the name any more.

@@ -8,12 +8,18 @@ use super::*;
 
 const A: Asker = Asker {
     tenant: TenantId(1),
-    by_hand: false,
+    ..Asker::HOUSE
 };
 const B: Asker = Asker {
     tenant: TenantId(2),
-    by_hand: false,
+    ..Asker::HOUSE
 };
+
+/// Somebody has asked for it just now.
+fn anew() -> Asker {
+    let since = Some(Instant::now() + Duration::from_secs(1));
+    Asker { since, ..A }
+}
 
 /// Nothing here takes so long; who reaches it has failed.
 const PATIENCE_MS: u32 = 60_000;
@@ -126,8 +132,7 @@ async fn names_that_nobody_answers_for_keep_no_other_name_waiting() {
         test.give_up(A, &format!("dead{number}.test")).await;
     }
     // Of the tenant itself, known, though its address is not remembered any more; and of another.
-    let by_hand = Asker { by_hand: true, ..A };
-    test.look_up(by_hand, "good.test").await.unwrap();
+    test.look_up(anew(), "good.test").await.unwrap();
     test.look_up(B, "other.test").await.unwrap();
     let failure = test.look_up(B, "no.test").await.unwrap_err();
     let words = "The name of the receiver could not be looked up: there is no such name (no.test).";
@@ -173,9 +178,8 @@ async fn a_thread_that_hangs_is_not_given_up_by_those_who_do() {
 #[tokio::test]
 async fn what_was_just_found_is_used_unless_somebody_waits_for_the_attempt() {
     let test = Test::new();
-    let by_hand = Asker { by_hand: true, ..A };
     for name in ["good.test", "no.test"] {
-        for asker in [A, A, A, by_hand, A] {
+        for asker in [A, A, A, anew(), A] {
             let found = test.look_up(asker, name).await;
             assert_eq!(found.is_ok(), name == "good.test");
         }

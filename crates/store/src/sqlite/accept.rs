@@ -163,6 +163,10 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         }
         tx.memory.listed += wanted.len();
     }
+    if let Some(webhook) = new.only {
+        // Somebody waits for what comes of it, so nothing that is remembered of it will do.
+        tx.notes.changed(webhook);
+    }
     let key: Arc<str> = Arc::from(new.key.as_str());
     tx.notes.accepted(&wanted, new.at, |webhook| Due {
         delivery: Delivery {

@@ -6,7 +6,9 @@ use model::id::{NotificationId, WebhookId};
 use model::notification::NewNotification;
 use model::webhook::{Disabled, DisabledCause, Webhook};
 
-use crate::harness::{Given, answered, at, delivered, delivery_id, filter, gone, settlement, wait};
+use crate::harness::{
+    Given, Told, answered, at, delivered, delivery_id, filter, gone, settlement, wait,
+};
 
 fn bystanders(given: &Given, notification: i64) -> Vec<Bystander> {
     let asked = given
@@ -222,6 +224,21 @@ fn past_states_go_with_the_notifications_that_met_them() {
     assert!(then.disabled.is_some());
     wait(given.prune(150, 200)).unwrap();
     assert_eq!(past(), 0);
+}
+
+#[test]
+fn for_a_test_its_webhook_is_looked_at_anew() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    given.heard.take();
+    let changed = Told::Changed(vec![webhook]);
+    given.accept(given.new_notification("1", 5));
+    assert!(!given.heard.take().contains(&changed));
+    given.accept(NewNotification {
+        only: Some(webhook),
+        ..given.new_notification("2", 5)
+    });
+    assert!(given.heard.take().contains(&changed));
 }
 
 #[test]

@@ -81,6 +81,6 @@ async fn dead_names_of_one_tenant_keep_no_other_waiting() {
     assert_eq!(gate.hanging(), LOOKUPS_TENANT_MAX / 2);
     assert_eq!(world.health(), Ok(()));
     let stopped = world.stop(Duration::ZERO).await;
-    assert_eq!(stopped.attempts_dropped, 24);
+    assert!(stopped.attempts_dropped >= LOOKUPS_TENANT_MAX / 2);
     world.store.close().await.unwrap();
 }

@@ -27,11 +27,11 @@ impl World {
     }
 
     fn ask(&mut self, tenant: TenantId, name: &str, who: u32) -> Ticket {
-        self.ask_by(tenant, false, name, who)
+        self.ask_by(by(tenant), name, who)
     }
 
-    fn ask_by(&mut self, tenant: TenantId, by_hand: bool, name: &str, who: u32) -> Ticket {
-        let (ticket, job) = self.queue.join(tenant, by_hand, name, who, self.now);
+    fn ask_by(&mut self, asker: Asker, name: &str, who: u32) -> Ticket {
+        let (ticket, job) = self.queue.join(asker, name, who, self.now);
         self.running.extend(job);
         ticket
     }
@@ -59,6 +59,13 @@ impl World {
     fn learn(&mut self, tenant: TenantId, name: &str, found: &Found) {
         let name = name.into();
         self.queue.cache.put(tenant, &name, found, self.now);
+    }
+}
+
+fn by(tenant: TenantId) -> Asker {
+    Asker {
+        tenant,
+        ..Asker::HOUSE
     }
 }
 
@@ -104,7 +111,11 @@ fn names_that_failed_leave_a_place_to_new_ones() {
 }
 
 #[test]
-fn who_asks_by_hand_does_not_wait_behind_names_that_failed() {
+fn who_asks_anew_does_not_wait_behind_names_that_failed() {
+    let anew = |world: &World| Asker {
+        since: Some(world.now + std::time::Duration::from_secs(1)),
+        ..by(A)
+    };
     let mut world = World::new();
     for number in 0..24 {
         let name = format!("dead{number}.test");
@@ -112,7 +123,7 @@ fn who_asks_by_hand_does_not_wait_behind_names_that_failed() {
         world.ask(A, &name, number);
     }
     assert!(!world.runs("dead23.test"));
-    world.ask_by(A, true, "dead23.test", 99);
+    world.ask_by(anew(&world), "dead23.test", 99);
     assert!(world.runs("dead23.test"));
     world.end("dead23.test", &found());
     // Both who waited for it hear of it.
@@ -184,10 +195,12 @@ fn a_place_is_held_until_the_system_returns_though_everybody_gave_up() {
     assert_eq!(world.queue.leave(&late), Some(Wait::Share));
     world.end("dead0.test", &dead());
     assert!(world.told.is_empty());
-    // Who gave up its turn is not looked up any more, and what came is known.
-    assert_eq!(world.running.len(), 3);
+    // It had its turn all the same, so that what came is known to the next attempt.
+    assert!(world.runs("late.test"));
+    world.end("late.test", &found());
     assert_eq!(world.queue.counts(), (3, 0));
-    assert_eq!(world.queue.cache.rank(A, "dead0.test"), Rank::Failed);
+    assert_eq!(world.queue.cache.rank(by(A), "late.test"), Rank::Found);
+    assert_eq!(world.queue.cache.rank(by(A), "dead0.test"), Rank::Failed);
 }
 
 #[test]
@@ -200,10 +213,13 @@ fn a_name_is_looked_up_once_for_all_who_wait_for_it_in_whatever_tenant() {
     world.end("shared.test", &found());
     assert_eq!(world.told, [1, 2, 3]);
     for tenant in [A, B] {
-        assert_eq!(world.queue.cache.rank(tenant, "shared.test"), Rank::Found);
+        assert_eq!(
+            world.queue.cache.rank(by(tenant), "shared.test"),
+            Rank::Found
+        );
     }
     assert_eq!(
-        world.queue.cache.rank(TenantId(3), "shared.test"),
+        world.queue.cache.rank(by(TenantId(3)), "shared.test"),
         Rank::New
     );
 }
@@ -253,6 +269,19 @@ fn tenants_that_wait_for_a_place_take_turns() {
     assert_eq!((world.running_of(x), world.running_of(y)), (1, 1));
 }
 
+#[test]
+fn of_more_names_than_are_remembered_those_that_nobody_waits_for_have_no_turn() {
+    let mut world = World::new();
+    let count = NAMES_CACHED_TENANT_MAX + 100;
+    let ask = |number| world.ask(A, &format!("dead{number}.test"), 0);
+    let tickets: Vec<Ticket> = (0..count).map(ask).collect();
+    assert_eq!(world.queue.counts(), (4, count - 4));
+    for ticket in &tickets {
+        world.queue.leave(ticket);
+    }
+    assert_eq!(world.queue.counts(), (4, NAMES_CACHED_TENANT_MAX));
+}
+
 /// Something that happens: who asks for what, gives up, or is answered.
 #[derive(Debug, Clone)]
 enum Step {
@@ -281,7 +310,9 @@ proptest! {
                 Step::Ask(tenant, name, by_hand) => {
                     let tenant = TenantId(i64::from(tenant));
                     let name = format!("n{name}.test");
-                    tickets.push((asked, world.ask_by(tenant, by_hand, &name, asked)));
+                    let since = by_hand.then_some(world.now);
+                    let asker = Asker { since, succeeded: by_hand, tenant };
+                    tickets.push((asked, world.ask_by(asker, &name, asked)));
                     asked += 1;
                 }
                 Step::Leave(which) if !tickets.is_empty() => {
