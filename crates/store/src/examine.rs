@@ -4,8 +4,7 @@
 //! All is read through SQLite, never by opening the file beside it: closing such a second handle
 //! would drop the locks that this process holds on the file (POSIX).
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use model::time::Timestamp;
@@ -13,6 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 
 use crate::OpenError;
 use crate::migrate;
+use crate::whole::{self, LogFault, Sound, beside};
 
 /// Above this size the pages are not all read at every start: at some 100 MiB a second a start
 /// would take longer than people wait. The header, the schema and the size are always checked.
@@ -46,16 +46,45 @@ pub struct Inspection {
 
 /// Looks at a store without changing anything. Reads every page, however many there are.
 pub fn inspect(path: &Path) -> Result<Inspection, OpenError> {
-    if bytes_of(path)? == 0 {
-        return Err(OpenError::NoStore(path.to_owned()));
-    }
-    let conn = looked_at(path).map_err(|unfit| unfit.told(path))?;
+    let conn = for_reading(path)?;
     check_pages(path, &conn)?;
     read(path, &conn).map_err(|error| OpenError::of(path, error))
 }
 
+/// A connection to a store that seems whole, which cannot write.
+pub(crate) fn for_reading(path: &Path) -> Result<Connection, OpenError> {
+    if bytes_of(path)? == 0 {
+        return Err(OpenError::NoStore(path.to_owned()));
+    }
+    let log = log_of(path)?;
+    let looked_at = looked_at(path).map_err(|unfit| unfit.told(path));
+    which(looked_at, log.map(drop))
+}
+
+/// What there is to say of its log, once it was looked at: that there is none is said at once, since
+/// SQLite would make an empty one.
+fn log_of(path: &Path) -> Result<Result<Sound, OpenError>, OpenError> {
+    match whole::check(path) {
+        Err(
+            error @ OpenError::Log {
+                fault: LogFault::Missing | LogFault::Empty,
+                ..
+            },
+        ) => Err(error),
+        log => Ok(log),
+    }
+}
+
+/// What is wrong, if the log is wrong: what is read without it may be wrong, too, for that reason.
+fn which<T>(file: Result<T, OpenError>, log: Result<(), OpenError>) -> Result<T, OpenError> {
+    match (file, log) {
+        (Ok(_) | Err(OpenError::Damaged(..) | OpenError::Broken(..)), Err(fault)) => Err(fault),
+        (file, _) => file,
+    }
+}
+
 /// Whether the file may be opened for writing: it is ours and whole, or there is none yet.
-pub(crate) fn before_opening(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn before_opening(path: &Path) -> Result<Sound, OpenError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -70,23 +99,24 @@ pub(crate) fn before_opening(path: &Path) -> Result<(), OpenError> {
             let what = "it is empty or gone, but its write-ahead log (-wal) is there".to_owned();
             return Err(OpenError::Damaged(path.to_owned(), what));
         }
-        return Ok(());
+        return Ok(Sound::Closed);
     }
+    let log = log_of(path)?;
     let conn = match looked_at(path) {
-        Ok(conn) => conn,
+        Ok(conn) => which(Ok(conn), log.clone().map(drop))?,
         // SQLite takes a file of one byte for an empty one, too.
-        Err(Unfit::Empty) if bytes > 1 => return Ok(()),
+        Err(Unfit::Empty) if bytes > 1 => return Ok(Sound::Unknown),
         // Ours have a journal only while they are made: if the maker died, it leads back to
         // nothing.
         Err(Unfit::Journal) if id_without_journal(path) == Some(migrate::APPLICATION_ID) => {
-            return Ok(());
+            return Ok(Sound::Unknown);
         }
-        Err(unfit) => return Err(unfit.told(path)),
+        Err(unfit) => which(Err(unfit.told(path)), log.clone().map(drop))?,
     };
     if bytes <= QUICK_CHECK_BYTES_MAX {
         check_pages(path, &conn)?;
     }
-    Ok(())
+    log
 }
 
 /// Why a file is not a store that can be read as it is.
@@ -258,13 +288,6 @@ fn bytes_of(path: &Path) -> Result<u64, OpenError> {
     }
 }
 
-/// The file that SQLite keeps beside this one.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path.as_os_str());
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
 impl OpenError {
     pub(crate) fn of(path: &Path, error: rusqlite::Error) -> Self {
         let path = path.to_owned();
@@ -278,6 +301,33 @@ impl OpenError {
             }
             _ if crate::sqlite::fault::no_room(&error) => Self::Full(path),
             _ => Self::Broken(path, std::sync::Arc::new(error)),
+        }
+    }
+
+    pub(crate) fn of_io(path: &Path, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let path = path.to_owned();
+        if [StorageFull, QuotaExceeded, FileTooLarge].contains(&error.kind()) {
+            return Self::Full(path);
+        }
+        Self::NoAccess(path, error.to_string())
+    }
+
+    /// The same about another file, of which that one was made.
+    pub(crate) fn about(self, path: &Path) -> Self {
+        let path = path.to_owned();
+        match self {
+            Self::NotAStore(_) | Self::NoStore(_) => Self::NotAStore(path),
+            Self::Damaged(_, what) => Self::Damaged(path, what),
+            Self::Newer { found, known, .. } => Self::Newer { path, found, known },
+            error @ (Self::NoFolder(_)
+            | Self::NoCopy(_)
+            | Self::Copy(..)
+            | Self::Log { .. }
+            | Self::NoAccess(..)
+            | Self::InUse(_)
+            | Self::Full(_)
+            | Self::Broken(..)) => error,
         }
     }
 }

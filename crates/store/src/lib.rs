@@ -3,9 +3,13 @@
 //! Nothing is answered before it is durable. Knows no dialect, computes no next state, and asks
 //! nobody for the time.
 
+mod backup;
 mod examine;
 mod migrate;
+mod recover;
 mod sqlite;
+mod swap;
+mod whole;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,9 +17,12 @@ use std::sync::Arc;
 use model::contract::Store;
 use prometheus_client::registry::Registry;
 
+pub use crate::backup::{BackupError, Progress, backup};
 pub use crate::examine::{Inspection, inspect};
+pub use crate::recover::{Recovery, Restored, inspect_copy, recover, restore};
 use crate::sqlite::open;
 use crate::sqlite::writer::Shared;
+pub use crate::whole::LogFault;
 
 /// Opens the store with its threads; creates the file if it is missing, migrates it under a lock.
 /// The folder must exist.
@@ -56,6 +63,17 @@ pub enum OpenError {
     )]
     Damaged(PathBuf, String),
     #[error(
+        "{} was not closed, and {fault}: what was accepted last would be lost, so all is left as \
+         it is. Put the log back if you have it, or run `willcall recover`, which says what is \
+         lost and keeps the old files",
+        .path.display()
+    )]
+    Log { path: PathBuf, fault: LogFault },
+    #[error("there is no file {}", .0.display())]
+    NoCopy(PathBuf),
+    #[error("{} is no whole copy of a store: {}. Nothing was changed", .0.display(), .1)]
+    Copy(PathBuf, LogFault),
+    #[error(
         "{} was written by a newer Willcall (its schema has version {found}, this program knows \
          {known}), and is left as it is: start the newer program",
         .path.display()
@@ -89,11 +107,21 @@ pub mod probe {
 
     use crate::sqlite;
     pub use crate::sqlite::syncing::Disk;
-    use crate::{OpenError, Shared, open};
+    use crate::{BackupError, Inspection, OpenError, Progress, Shared, backup, open};
 
     /// Every statement the store runs.
     pub fn statements() -> Vec<String> {
         sqlite::statements()
+    }
+
+    /// `backup` while whose log may grow by so many bytes.
+    pub fn backup_within(
+        path: &Path,
+        to: &Path,
+        log_bytes_max: u64,
+        watch: &mut dyn FnMut(Progress) -> Result<(), String>,
+    ) -> Result<Inspection, BackupError> {
+        backup::within(path, to, log_bytes_max, watch)
     }
 
     /// A store with threads whose file may have so many pages, as if its disk were full then.

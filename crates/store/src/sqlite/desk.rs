@@ -6,7 +6,7 @@
 //! Queues are bounded: what does not fit is `Busy` at once. If one of the threads panics, the whole
 //! desk ends and nobody waits in vain.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::contract::{Reply, StoreError};
@@ -113,11 +113,14 @@ impl Desk {
         })?;
         let (own, given) = (ends.clone(), Arc::clone(&shared));
         start("store writer".to_owned(), move || {
-            let conn = write_on(writer, &given, &own);
+            let writer = write_on(writer, &given, &own);
             // The last one to close moves the log into the file. Two that close at the same
             // time each take the other for the last.
             while others_left.recv().is_ok() {}
-            drop(conn);
+            // What the disk may have lost is for the next start to find.
+            if !own.syncing.is_dead() {
+                drop(writer.close());
+            }
             drop(open);
         })?;
         Ok(Self::Threads(Threads {
@@ -355,9 +358,7 @@ impl Desk {
             }
             Self::Inline(inline) => {
                 let writer = lock(&inline.writer).take();
-                let closed = writer.map_or(Ok(()), |writer| {
-                    writer.into_conn().close().map_err(|(_, error)| error)
-                });
+                let closed = writer.map_or(Ok(()), Writer::close);
                 ready(closed.map_err(|error| Fault::Sql(error).told()))
             }
         }
@@ -367,6 +368,15 @@ impl Desk {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.ends.close();
+    }
+}
+
+impl Drop for Inline {
+    fn drop(&mut self) {
+        let writer = self.writer.get_mut();
+        if let Some(writer) = writer.unwrap_or_else(PoisonError::into_inner).take() {
+            drop(writer.close());
+        }
     }
 }
 
@@ -413,7 +423,7 @@ impl Drop for LastWill<'_> {
     }
 }
 
-fn write_on(mut writer: Writer, shared: &Arc<Shared>, ends: &Ends) -> Connection {
+fn write_on(mut writer: Writer, shared: &Arc<Shared>, ends: &Ends) -> Writer {
     let _will = LastWill(ends);
     let Ends {
         writing,
@@ -444,7 +454,7 @@ fn write_on(mut writer: Writer, shared: &Arc<Shared>, ends: &Ends) -> Connection
             }
             Taken::Closed => {
                 syncing.close();
-                return writer.into_conn();
+                return writer;
             }
         }
     }

@@ -17,8 +17,10 @@ use crate::examine;
 use crate::migrate;
 use crate::sqlite::desk::{Desk, READERS};
 use crate::sqlite::syncing::{Disk, LogFile};
-use crate::sqlite::writer::{Shared, Writer};
+use crate::sqlite::writer::{CHECKPOINT, Shared, Writer, log_pages};
 use crate::sqlite::{Sqlite, room, statements};
+use crate::whole;
+use crate::whole::mark::Marker;
 
 /// How long another process may hold the write lock before we give up: `willcall apply` holds it
 /// for some milliseconds.
@@ -48,7 +50,7 @@ pub(crate) fn threads(
     pages: Option<u32>,
     disk: Option<Box<dyn Disk>>,
 ) -> Result<Sqlite, OpenError> {
-    let (shared, writer) = on_file(path, shared)?;
+    let (shared, mut writer) = on_file(path, shared)?;
     // SQLite keeps the log beside the file that a link leads to.
     let found = std::fs::canonicalize(path);
     let found = found.map_err(|error| OpenError::NoAccess(path.to_owned(), error.to_string()))?;
@@ -65,6 +67,10 @@ pub(crate) fn threads(
         conn.pragma_update(None, "max_page_count", pages)
             .map_err(broken)?;
     }
+    let marker = marker(conn, path)?;
+    // Only one store has been given this.
+    drop(shared.marker.set(marker));
+    writer.follow_log().map_err(broken)?;
     let readers: Result<Vec<_>, _> = (0..READERS)
         .map(|_| {
             let conn = Connection::open_with_flags(path, flags(false))?;
@@ -83,6 +89,12 @@ pub(crate) fn threads(
     })
 }
 
+fn marker(conn: &Connection, path: &Path) -> Result<Marker, OpenError> {
+    let page_bytes = conn.pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0));
+    let page_bytes = page_bytes.map_err(|error| OpenError::of(path, error))?;
+    Marker::open(path, page_bytes.into()).map_err(|error| OpenError::of_io(path, &error))
+}
+
 pub(crate) fn inline_at(path: &Path) -> Result<Sqlite, OpenError> {
     let (shared, writer) = on_file(path, Shared::default())?;
     Ok(Sqlite {
@@ -96,7 +108,7 @@ pub(crate) fn inline() -> Result<Sqlite, OpenError> {
         configure(&conn, WRITER_CACHE)?;
         migrate::migrate(&conn)?;
         let shared = Arc::new(Shared::default());
-        let writer = Writer::of(conn, Arc::clone(&shared))?;
+        let writer = Writer::of(conn, None, Arc::clone(&shared))?;
         Ok(Sqlite {
             desk: Arc::new(Desk::inline(writer, shared)),
         })
@@ -113,13 +125,14 @@ fn on_file(path: &Path, shared: Shared) -> Result<(Arc<Shared>, Writer), OpenErr
         conn = ready(path);
     }
     let shared = Arc::new(shared);
-    let writer = Writer::of(conn?, Arc::clone(&shared));
+    let writer = Writer::of(conn?, Some(path.to_owned()), Arc::clone(&shared));
     Ok((shared, writer.map_err(|error| OpenError::of(path, error))?))
 }
 
 /// A connection to a file that is whole, up to date, and written ahead of.
 fn ready(path: &Path) -> Result<Connection, OpenError> {
-    examine::before_opening(path)?;
+    let sound = examine::before_opening(path)?;
+    whole::mark(path, sound).map_err(|error| OpenError::of_io(path, &error))?;
     let conn = Connection::open_with_flags(path, flags(true));
     let conn = conn.map_err(|error| OpenError::of(path, error))?;
     // SQLite opens what it may not write for reading, and fails at the first write.
@@ -129,7 +142,12 @@ fn ready(path: &Path) -> Result<Connection, OpenError> {
     }
     let open = || {
         configure(&conn, WRITER_CACHE)?;
+        let before = migrate::version(&conn)?;
         migrate::migrate(&conn)?;
+        if before < migrate::KNOWN {
+            // What version it has decides how it is looked at next time, without its log.
+            drop(log_pages(&conn, CHECKPOINT));
+        }
         // Answers the mode it is in then, and fails while somebody else holds the file.
         conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
         conn.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
@@ -155,6 +173,8 @@ pub(crate) fn configure(conn: &Connection, cache: i64) -> Result<(), rusqlite::E
     conn.busy_timeout(BUSY_LIMIT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // A store is closed by us, so that it says of itself that it was.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     // A plan that looks at values is made anew each time they change: a tenth of a millisecond.

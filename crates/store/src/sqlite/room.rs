@@ -15,7 +15,7 @@ use crate::OpenError;
 use crate::sqlite::syncing::log_of;
 
 /// What a log takes before it is moved and begun anew, with what is written meanwhile.
-const LOG_BYTES: u64 = 24 * 1024 * 1024;
+pub(crate) const LOG_BYTES: u64 = 24 * 1024 * 1024;
 
 /// Written at once. The system keeps it in memory as one piece, and goes through all of a piece for
 /// each page that is written into it: a log of pieces of 1 MiB costs twice the time to write to.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::sqlite::queue::lock;
 use crate::sqlite::writer::{Done, Shared};
+use crate::whole::beside;
 
 /// What makes everything committed so far durable.
 pub trait Disk: Send + Sync {
@@ -82,9 +83,7 @@ impl LogFile {
 
 /// Where the write-ahead log of the store at `path` is.
 pub(crate) fn log_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
+    beside(path, "-wal")
 }
 
 impl Disk for LogFile {
@@ -190,6 +189,11 @@ impl Syncing {
         stage.durable >= seen
     }
 
+    /// Whether what the disk holds is not known any more.
+    pub(crate) fn is_dead(&self) -> bool {
+        lock(&self.stage).dead
+    }
+
     /// Ends the thread once it has told what it was given.
     pub(crate) fn close(&self) {
         lock(&self.stage).closing = true;
@@ -219,6 +223,7 @@ impl Syncing {
                 return Told::Doubtful;
             }
             shared.meters.synced(began_at);
+            done.note_durable(shared);
         }
         let mut stage = lock(&self.stage);
         stage.durable = stage.durable.max(number);

@@ -8,12 +8,14 @@
 //! and run again, each job behind a savepoint of its own.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use model::contract::{Listener, StoreError};
 use model::id::TenantId;
 use model::time::Timestamp;
+use rusqlite::hooks::Wal;
 use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
@@ -25,6 +27,8 @@ use crate::sqlite::notes::Notes;
 use crate::sqlite::prune;
 use crate::sqlite::recent::Recent;
 use crate::sqlite::wide::{self, Unlisted, Wide};
+use crate::whole;
+use crate::whole::mark::{Mark, Marker};
 
 const BEGIN: &str = "begin immediate";
 const COMMIT: &str = "commit";
@@ -69,11 +73,14 @@ pub(crate) trait Job: Send {
 
 pub(crate) struct Writer {
     conn: Connection,
+    file: Option<PathBuf>,
     memory: Memory,
     /// What `pragma data_version` said; it moves when another connection commits.
     data_version: i64,
     /// The latest group found no room.
     full: bool,
+    /// Pages in the log after the latest commit, as SQLite tells them.
+    log_frames: Arc<AtomicU32>,
     shared: Arc<Shared>,
 }
 
@@ -86,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) changes: AtomicU64,
     pub(crate) meters: Meters,
     pub(crate) unlisted: Unlisted,
+    /// Notes how far the log is durable, if the store is a file with threads.
+    pub(crate) marker: std::sync::OnceLock<Marker>,
 }
 
 /// What the writer remembers so as not to look it up; always right, and lost without harm.
@@ -142,15 +151,24 @@ pub(crate) struct Done {
     notes: Notes,
     answers: Vec<(Box<dyn Job>, Option<StoreError>)>,
     written: bool,
+    /// Where it ends in the log.
+    mark: Option<Mark>,
 }
 
 impl Writer {
-    pub(crate) fn of(conn: Connection, shared: Arc<Shared>) -> Result<Self, rusqlite::Error> {
+    /// `file` is where the store is, if it is not in memory.
+    pub(crate) fn of(
+        conn: Connection,
+        file: Option<PathBuf>,
+        shared: Arc<Shared>,
+    ) -> Result<Self, rusqlite::Error> {
         let mut writer = Self {
             conn,
+            file,
             memory: Memory::default(),
             data_version: 0,
             full: false,
+            log_frames: Arc::default(),
             shared,
         };
         writer.data_version = writer.read_data_version()?;
@@ -163,8 +181,22 @@ impl Writer {
         &self.conn
     }
 
-    pub(crate) fn into_conn(self) -> Connection {
-        self.conn
+    /// From now on the writer knows where its commits end in the log. SQLite does not move the log
+    /// by itself any more.
+    pub(crate) fn follow_log(&mut self) -> Result<(), rusqlite::Error> {
+        let told = Arc::clone(&self.log_frames);
+        self.conn.wal_hook(Some(move |_: &mut Wal, frames| {
+            told.store(u32::try_from(frames).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))
+    }
+
+    /// Closes the store: if nobody else has it open, it is one file then.
+    pub(crate) fn close(self) -> Result<(), rusqlite::Error> {
+        if let Some(file) = &self.file {
+            whole::close(&self.conn, file);
+        }
+        self.conn.close().map_err(|(_, error)| error)
     }
 
     /// Runs jobs as one transaction. Tells and answers nothing yet: `Done::tell` does.
@@ -182,6 +214,7 @@ impl Writer {
                 notes: Notes::default(),
                 answers: Vec::with_capacity(jobs),
                 written: false,
+                mark: None,
             },
             began_at: Instant::now(),
             careful: false,
@@ -237,6 +270,11 @@ impl Writer {
                 Ok(()) => {
                     let changes = self.conn.total_changes();
                     group.done.written = changes != group.changes_before;
+                    if group.done.written {
+                        let frames = self.log_frames.load(Ordering::Relaxed);
+                        let marker = self.shared.marker.get();
+                        group.done.mark = marker.and_then(|marker| marker.seen(frames));
+                    }
                     let jobs = group.done.answers.len();
                     self.shared.meters.committed(group.began_at, jobs);
                     self.tell_unlisted();
@@ -442,6 +480,13 @@ impl Done {
     /// Whether there is something to be made durable.
     pub(crate) fn has_written(&self) -> bool {
         self.written
+    }
+
+    /// It is durable: that is noted, so that it is missed if the log is lost.
+    pub(crate) fn note_durable(&self, shared: &Shared) {
+        if let (Some(mark), Some(marker)) = (self.mark, shared.marker.get()) {
+            marker.note(mark);
+        }
     }
 
     /// Nobody knows whether it is durable: callers are told that, and the listener to look again.

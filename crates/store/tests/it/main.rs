@@ -5,6 +5,8 @@ mod ahead;
 #[cfg(test)]
 mod apply;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod board;
 #[cfg(test)]
 mod bystanders;
@@ -48,5 +50,7 @@ mod standings;
 mod syncing;
 #[cfg(test)]
 mod webhooks;
+#[cfg(test)]
+mod whole;
 #[cfg(test)]
 mod wide;

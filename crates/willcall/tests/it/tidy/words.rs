@@ -51,6 +51,7 @@ const FOREIGN: &[&str] = &[
     "service_fn",
     "set_hook",
     "tracing_subscriber",
+    "wal_hook",
     "worker_threads",
 ];
 

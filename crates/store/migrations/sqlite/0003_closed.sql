@@ -1,0 +1,2 @@
+-- From here on a store says in its header whether it was closed: it is written ahead of only while
+-- it is open. `src/whole/mod.rs` tells by that whether its log is missed. Nothing else changes.

@@ -1,0 +1,145 @@
+//! Recovering: makes a store that opens of one whose log is lost or damaged, and says what is lost.
+//! The old files are kept.
+//!
+//! What is taken of the log ends before its first bad page: later commits count on those before.
+
+use std::path::{Path, PathBuf};
+
+use crate::OpenError;
+use crate::examine::{self, Inspection};
+use crate::swap;
+use crate::whole::wal::Log;
+use crate::whole::{LogFault, Look};
+
+/// What `recover` did.
+#[derive(Debug, Clone)]
+pub struct Recovery {
+    pub fault: LogFault,
+    /// Pages that were read from the log.
+    pub read: u32,
+    /// Pages that the log held and that are lost; nothing if nobody knows.
+    pub lost: Option<u32>,
+    /// Of the store as it is now.
+    pub inspection: Inspection,
+    /// The old files, under their new names.
+    pub kept: Vec<PathBuf>,
+}
+
+/// Recovers the store at `path`; `Ok(None)` if nothing is wrong with its log. The old files get
+/// `aside` behind the name of the store. Nobody may have it open.
+pub fn recover(path: &Path, aside: &str) -> Result<Option<Recovery>, OpenError> {
+    if !path.exists() {
+        return Err(OpenError::NoStore(path.to_owned()));
+    }
+    let path = &std::fs::canonicalize(path).map_err(|error| OpenError::of_io(path, &error))?;
+    let look = Look::at(path).map_err(|error| OpenError::of_io(path, &error))?;
+    let fault = match look.judge() {
+        Ok(_) => return examine::inspect(path).map(|_| None),
+        Err(fault @ LogFault::FileShort { .. }) => {
+            return Err(OpenError::Damaged(path.to_owned(), fault.to_string()));
+        }
+        Err(fault) => fault,
+    };
+    let with_log = !matches!(fault, LogFault::Foreign | LogFault::Needless);
+    let made = swap::make(path, with_log && look.has_log(), path)?;
+    let read = made.frames;
+    let inspection = made.inspection.clone();
+    let kept = made.put(path, aside)?;
+    Ok(Some(Recovery {
+        fault,
+        read,
+        lost: look.lost(fault, read),
+        inspection,
+        kept,
+    }))
+}
+
+impl Look {
+    fn has_log(&self) -> bool {
+        matches!(self.log, Log::Read(_) | Log::Headless)
+    }
+
+    /// How many pages of the log are lost if so many of it were read.
+    fn lost(&self, fault: LogFault, read: u32) -> Option<u32> {
+        let expected = self.marked();
+        match fault {
+            LogFault::Needless => Some(0),
+            LogFault::Broken { good_behind, .. } => {
+                // The bad one, too.
+                let held = read.saturating_add(good_behind).saturating_add(1);
+                Some(held.max(expected.unwrap_or(0)).saturating_sub(read))
+            }
+            LogFault::Foreign => expected,
+            LogFault::Missing
+            | LogFault::Empty
+            | LogFault::Headless
+            | LogFault::Short { .. }
+            | LogFault::Cut
+            | LogFault::FileShort { .. } => expected.map(|expected| expected.saturating_sub(read)),
+        }
+    }
+}
+
+/// What `restore` did.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// It does not say of itself that it was closed.
+    pub is_open_copy: bool,
+    pub inspection: Inspection,
+    /// The files that were there before, under their new names.
+    pub kept: Vec<PathBuf>,
+}
+
+/// Whether the file `from`, with the log beside it if there is one, can be put in a store's place.
+pub fn inspect_copy(from: &Path) -> Result<(), OpenError> {
+    let from = &real(from)?;
+    look_at_copy(from).map(drop)
+}
+
+/// Puts a copy of a store in the file `from`, with the log beside it if there is one, in the
+/// place of the store at `path`, which nobody may have open. What is there is kept: it gets `aside`
+/// behind its name.
+pub fn restore(from: &Path, path: &Path, aside: &str) -> Result<Restored, OpenError> {
+    let from = &real(from)?;
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if from == path {
+        return Err(OpenError::InUse(from.to_owned()));
+    }
+    let (look, is_open_copy) = look_at_copy(from)?;
+    let made = swap::make(from, look.has_log(), path)?;
+    let inspection = made.inspection.clone();
+    let kept = made.put(path, aside)?;
+    Ok(Restored {
+        is_open_copy,
+        inspection,
+        kept,
+    })
+}
+
+fn real(path: &Path) -> Result<PathBuf, OpenError> {
+    if !path.is_file() {
+        return Err(match path.exists() {
+            true => OpenError::NotAStore(path.to_owned()),
+            false => OpenError::NoCopy(path.to_owned()),
+        });
+    }
+    std::fs::canonicalize(path).map_err(|error| OpenError::of_io(path, &error))
+}
+
+/// The copy and its log, and whether it does not say of itself that it was closed.
+fn look_at_copy(from: &Path) -> Result<(Look, bool), OpenError> {
+    let look = Look::at(from).map_err(|error| OpenError::of_io(from, &error))?;
+    if look.has_journal() {
+        let what = "it was copied while it was written: a journal lies beside it".to_owned();
+        return Err(OpenError::Damaged(from.to_owned(), what));
+    }
+    match look.judge() {
+        Ok(_) => Ok((look, false)),
+        // As `.backup` of SQLite makes it. Of a log that was copied with it nothing says where it should end.
+        Err(LogFault::Missing | LogFault::Empty | LogFault::Cut) => Ok((look, true)),
+        Err(fault @ LogFault::FileShort { .. }) => {
+            Err(OpenError::Damaged(from.to_owned(), fault.to_string()))
+        }
+        Err(fault) => Err(OpenError::Copy(from.to_owned(), fault)),
+    }
+}

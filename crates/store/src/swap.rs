@@ -1,0 +1,154 @@
+//! A store takes another's place: what was there is kept aside, all of it, under one name.
+//!
+//! Nobody may have the store open. Whoever is interrupted and begins again loses nothing: either
+//! the old files are still in place, or the new one is, and what is beside it is known not to be
+//! its own.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::OpenError;
+use crate::examine::{self, Inspection};
+use crate::whole::wal;
+use crate::whole::{beside, header, page_bytes};
+
+/// The files that belong to a store, apart from shared memory, which holds nothing.
+const BESIDE: [&str; 3] = ["-wal", "-mark", "-journal"];
+const SHARED_MEMORY: &str = "-shm";
+
+/// A store that was made of another, in one file, and is not in its place yet.
+pub(crate) struct Made {
+    at: PathBuf,
+    /// Pages that were taken from the log.
+    pub(crate) frames: u32,
+    pub(crate) inspection: Inspection,
+}
+
+/// Makes a store for `path` of the file `from` and, if `with_log`, what can be read of its log.
+/// Reads every page of it.
+pub(crate) fn make(from: &Path, with_log: bool, path: &Path) -> Result<Made, OpenError> {
+    let made = Unfinished(beside(path, ".new"));
+    let failed = |error: io::Error| OpenError::of_io(path, &error);
+    let frames = copy(from, with_log, &made.0, path).map_err(failed)?;
+    let inspection = examine::inspect(&made.0).map_err(|error| error.about(from))?;
+    let at = made.0.clone();
+    made.finish();
+    Ok(Made {
+        at,
+        frames,
+        inspection,
+    })
+}
+
+/// A file that is removed unless it is finished.
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn finish(mut self) {
+        self.0 = PathBuf::new();
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.0.as_os_str().is_empty() {
+            drop(fs::remove_file(&self.0));
+            for suffix in BESIDE.into_iter().chain([SHARED_MEMORY]) {
+                drop(fs::remove_file(beside(&self.0, suffix)));
+            }
+        }
+    }
+}
+
+fn copy(from: &Path, with_log: bool, to: &Path, path: &Path) -> io::Result<u32> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true);
+    let mut file = options.mode(0o600).open(to)?;
+    own_as(&file, path)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
+    let header = header(to)?.0;
+    let mut frames = 0;
+    if let (true, Some(header)) = (with_log, &header) {
+        frames = wal::apply(&beside(from, "-wal"), &file, page_bytes(header))?;
+    }
+    if header.is_some() {
+        seal(&file)?;
+    }
+    file.sync_all()?;
+    Ok(frames)
+}
+
+/// Has a file say of itself that it was closed: what its log had is in it.
+pub(crate) fn seal(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    // How it is written and read: by the old way, without a log.
+    file.write_all_at(&[1, 1], 18)
+}
+
+/// Gives a file to whom the store at `path` belongs, or else its folder.
+fn own_as(file: &File, path: &Path) -> io::Result<()> {
+    let known = fs::metadata(path).or_else(|_| fs::metadata(folder_of(path)))?;
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (known.uid(), known.gid()) {
+        std::os::unix::fs::fchown(file, Some(known.uid()), Some(known.gid()))?;
+    }
+    if known.is_file() {
+        let mode = known.permissions().mode() & 0o777;
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+impl Made {
+    /// Puts it in its place. Returns the files that were there, under the names they have now.
+    pub(crate) fn put(self, path: &Path, aside: &str) -> Result<Vec<PathBuf>, OpenError> {
+        let made = Unfinished(self.at);
+        let failed = |error: io::Error| OpenError::of_io(path, &error);
+        let kept = put(&made.0, path, aside).map_err(failed)?;
+        made.finish();
+        Ok(kept)
+    }
+}
+
+fn put(new: &Path, path: &Path, aside: &str) -> io::Result<Vec<PathBuf>> {
+    let aside = beside(path, aside);
+    let mut kept = Vec::new();
+    if fs::metadata(path).is_ok_and(|old| old.len() > 0) {
+        // The old name leads to the old file until the new one is there.
+        match fs::hard_link(path, &aside) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) => {
+                fs::copy(path, &aside)?;
+                File::open(&aside)?.sync_all()?;
+            }
+            Ok(()) => {}
+        }
+        kept.push(aside.clone());
+    }
+    fs::rename(new, path)?;
+    for suffix in BESIDE {
+        let (from, to) = (beside(path, suffix), beside(&aside, suffix));
+        match fs::rename(from, &to) {
+            Ok(()) => kept.push(to),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    drop(fs::remove_file(beside(path, SHARED_MEMORY)));
+    sync_folder(path)?;
+    Ok(kept)
+}
+
+/// Has the names in the folder of `path` reach the disk.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or_else(|| Path::new("."))
+}

@@ -1,0 +1,210 @@
+//! The mark: a small file beside the store that says how far its log is durable.
+//!
+//! It is written after each sync of the log and not synced itself. So it never says more than is
+//! true: after a kill it is exact, after a loss of power it may be old. Without it nobody could
+//! tell a log that was cut at the end of a commit from one that ends there.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
+
+use crate::sqlite::queue::lock;
+use crate::whole::wal::{self, FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES, Sum};
+use crate::whole::{beside, page_bytes};
+
+const MAGIC: [u8; 8] = *b"WillMrk1";
+const BODY_BYTES: usize = 48;
+const BYTES: usize = BODY_BYTES + 8;
+
+/// Where the log was durable, and by what that place is known again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Frames up to and with the latest durable commit; 0 if nobody was told of any.
+    pub(crate) durable: u32,
+    /// The same of the commit that was durable before, if it is of the same generation.
+    pub(crate) before: u32,
+    /// The header of the last of these frames.
+    frame: [u8; FRAME_HEADER_BYTES],
+    /// The checksum up to that frame.
+    sum_before: [u8; 8],
+}
+
+/// Writes the mark of an open store.
+pub(crate) struct Marker {
+    file: File,
+    log_path: std::path::PathBuf,
+    log: OnceLock<File>,
+    page_bytes: u64,
+    latest: Mutex<Mark>,
+}
+
+impl Mark {
+    /// What the mark beside the store at `path` says; nothing if there is none that can be read.
+    pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read(beside(path, "-mark")) {
+            Ok(bytes) => Ok(Self::of(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Those of the generation that it is about.
+    pub(crate) fn salts(&self) -> [u32; 2] {
+        FrameHeader::of(&self.frame).map_or([0; 2], |header| header.salts)
+    }
+
+    /// Whether the file holds the page that the latest durable frame brought: somebody has moved
+    /// the log into it, to the end.
+    pub(crate) fn is_moved_into(&self, file: &Path, header: &[u8]) -> io::Result<bool> {
+        let Some(frame) = FrameHeader::of(&self.frame) else {
+            return Ok(false);
+        };
+        let Some(at) = frame.page.checked_sub(1) else {
+            return Ok(false);
+        };
+        let mut page = vec![0; page_bytes(header)];
+        let at = u64::from(at) * u64::try_from(page.len()).unwrap_or(0);
+        match File::open(file)?.read_exact_at(&mut page, at) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let before: Sum = [0, 4].map(|at| wal::word(&self.sum_before, at).unwrap_or(0));
+        let is_big_endian = cfg!(target_endian = "big");
+        let numbers = self.frame.get(..8).unwrap_or_default();
+        let sum = wal::add(before, numbers, is_big_endian);
+        Ok(wal::add(sum, &page, is_big_endian) == frame.sum)
+    }
+
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let (body, sum) = bytes.split_at_checked(BODY_BYTES)?;
+        if !body.starts_with(&MAGIC) || sum != Self::sum(body) {
+            return None;
+        }
+        Some(Self {
+            durable: wal::word(body, 8)?,
+            before: wal::word(body, 12)?,
+            frame: *body.get(16..)?.first_chunk()?,
+            sum_before: *body.get(40..)?.first_chunk()?,
+        })
+    }
+
+    fn bytes(&self) -> [u8; BYTES] {
+        let mut bytes = [0; BYTES];
+        let parts = MAGIC
+            .into_iter()
+            .chain(self.durable.to_be_bytes())
+            .chain(self.before.to_be_bytes())
+            .chain(self.frame)
+            .chain(self.sum_before);
+        for (byte, part) in bytes.iter_mut().zip(parts) {
+            *byte = part;
+        }
+        let sum = bytes.get(..BODY_BYTES).map(Self::sum).unwrap_or_default();
+        for (byte, part) in bytes.iter_mut().skip(BODY_BYTES).zip(sum) {
+            *byte = part;
+        }
+        bytes
+    }
+
+    fn sum(body: &[u8]) -> [u8; 8] {
+        let [one, two] = wal::add([0; 2], body, true).map(u32::to_be_bytes);
+        let (mut sum, both) = ([0; 8], one.into_iter().chain(two));
+        for (byte, part) in sum.iter_mut().zip(both) {
+            *byte = part;
+        }
+        sum
+    }
+}
+
+impl Marker {
+    /// The mark beside the store at `path`, which is made if it is missing.
+    pub(crate) fn open(path: &Path, page_bytes: u64) -> io::Result<Self> {
+        let latest = Mark::read(path)?;
+        let marker = Self {
+            file: file(path)?,
+            log_path: beside(path, "-wal"),
+            log: OnceLock::new(),
+            page_bytes,
+            latest: Mutex::new(latest.unwrap_or_default()),
+        };
+        if latest.is_none() {
+            marker.file.write_all_at(&Mark::default().bytes(), 0)?;
+            marker.file.sync_all()?;
+        }
+        Ok(marker)
+    }
+
+    /// What is to be noted of a log that ends a commit with frame `number`, once it is durable.
+    /// Only the one who has just written it may ask: nobody has begun the log anew yet.
+    pub(crate) fn seen(&self, number: u32) -> Option<Mark> {
+        let frame_bytes = self.page_bytes + u64::try_from(FRAME_HEADER_BYTES).ok()?;
+        let header_bytes = u64::try_from(HEADER_BYTES).ok()?;
+        let at = |number: u32| header_bytes + u64::from(number) * frame_bytes;
+        let log = self.log()?;
+        let index = number.checked_sub(1)?;
+        let mut mark = Mark {
+            durable: number,
+            ..Mark::default()
+        };
+        log.read_exact_at(&mut mark.frame, at(index)).ok()?;
+        // The checksum is the last of a frame's header, and of that of the log.
+        let sum_at = match index.checked_sub(1) {
+            Some(before) => at(before) + 16,
+            None => header_bytes - 8,
+        };
+        log.read_exact_at(&mut mark.sum_before, sum_at).ok()?;
+        let header = FrameHeader::of(&mark.frame)?;
+        (header.pages_after > 0).then_some(mark)
+    }
+
+    /// Notes that the log is durable so far.
+    pub(crate) fn note(&self, mut mark: Mark) {
+        let mut latest = lock(&self.latest);
+        if latest.salts() == mark.salts() {
+            mark.before = latest.durable.min(mark.durable);
+        }
+        *latest = mark;
+        // An older mark stays right.
+        if let Err(error) = self.file.write_all_at(&mark.bytes(), 0) {
+            tracing::debug!(%error, "the mark of the log was not written");
+        }
+    }
+
+    fn log(&self) -> Option<&File> {
+        if let Some(log) = self.log.get() {
+            return Some(log);
+        }
+        let log = File::open(&self.log_path).ok()?;
+        Some(self.log.get_or_init(|| log))
+    }
+}
+
+/// Says beside the store at `path` that nothing in its log was told of, so that none is expected.
+pub(crate) fn begin(path: &Path) -> io::Result<()> {
+    let file = file(path)?;
+    file.write_all_at(&Mark::default().bytes(), 0)?;
+    file.sync_all()?;
+    // Its name is to be as durable as what it says.
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+/// Takes the mark away: the store is in one file.
+pub(crate) fn remove(path: &Path) {
+    // One that stays behind is not looked at.
+    drop(std::fs::remove_file(beside(path, "-mark")));
+}
+
+fn file(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::MetadataExt;
+    // Whoever may read the store may read this.
+    let mode = std::fs::metadata(path).map_or(0o600, |store| store.mode() & 0o777);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(mode);
+    options.open(beside(path, "-mark"))
+}

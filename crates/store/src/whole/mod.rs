@@ -1,0 +1,365 @@
+//! Whether a store is whole: its file, its write-ahead log and the mark beside them.
+//!
+//! A store that was closed is one file, and says so in its header. One that says that it is written
+//! ahead of was not closed, and has a log that reaches to its mark at least. Whatever is missing
+//! there was promised, so it is not passed over. What is behind the mark nobody was told of: it may
+//! be torn. The decision "a log that is missed" has the cases.
+
+pub(crate) mod mark;
+pub(crate) mod wal;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::OpenError;
+use crate::migrate;
+use crate::sqlite::room::LOG_BYTES;
+use crate::whole::mark::{Mark, Marker};
+use crate::whole::wal::{Frames, Log};
+
+/// Stores of an older schema do not say whether they were closed.
+const SAYS_SINCE: u32 = 3;
+
+/// A store in use changes while it is looked at: what seems wrong is looked at again.
+const LOOKS_MAX: u32 = 50;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// How many generations a log may be ahead of its mark. One begun elsewhere is as near by chance
+/// once in 65,000 times.
+const GENERATIONS_MAX: u32 = 65_536;
+
+const FILE_HEADER_BYTES: usize = 100;
+
+/// A store whose log is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sound {
+    /// Its mark is about its log.
+    Marked,
+    /// Its log is to be marked from here: so many frames are whole.
+    Unmarked(u32),
+    /// The last commit of its log, which was durable, is torn: so many frames are whole.
+    Torn(u32),
+    /// It has no log that counts.
+    Closed,
+    /// It is not ours to judge: no store yet, somebody else's, or in the middle of being made.
+    Unknown,
+}
+
+/// What is wrong with a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFault {
+    Missing,
+    Empty,
+    /// Its beginning cannot be read.
+    Headless,
+    /// Of another store, or an old copy.
+    Foreign,
+    /// It lies beside a file that was closed and needs none.
+    Needless,
+    /// Good frames follow a bad one.
+    Broken {
+        bad_frame: u32,
+        good_behind: u32,
+    },
+    /// It ends before its mark.
+    Short {
+        frames: u32,
+        expected: u32,
+    },
+    /// It ends where its file does, and nothing says that it should.
+    Cut,
+    /// The file ends before the pages that the log counts on.
+    FileShort {
+        pages: u32,
+        expected: u32,
+    },
+}
+
+/// A file, its log and its mark at one moment.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Look {
+    header: Option<[u8; FILE_HEADER_BYTES]>,
+    has_journal: bool,
+    pub(crate) log: Log,
+    log_bytes: u64,
+    /// When the log was last written, in the file system's time.
+    log_written: (i64, i64),
+    mark: Option<Mark>,
+    /// The file has all that the mark knows of.
+    is_moved: bool,
+    file_pages: u32,
+}
+
+/// Looks whether the store at `path` has the log it should have. Before this process opens it: to
+/// close the file here would drop the locks of those who have it open (POSIX).
+pub(crate) fn check(path: &Path) -> Result<Sound, OpenError> {
+    let path = std::fs::canonicalize(path);
+    let Ok(path) = path else {
+        return Ok(Sound::Unknown);
+    };
+    let failed = |error: io::Error| OpenError::NoAccess(path.clone(), error.to_string());
+    let mut seen = Look::at(&path).map_err(failed)?;
+    for _ in 0..LOOKS_MAX {
+        let fault = match seen.judge() {
+            Ok(sound) => return Ok(sound),
+            Err(fault) => fault,
+        };
+        std::thread::park_timeout(LOOK_AGAIN_AFTER);
+        let again = Look::at(&path).map_err(failed)?;
+        if again == seen {
+            return Err(OpenError::Log { path, fault });
+        }
+        seen = again;
+    }
+    // Somebody writes to it all the time, who has opened it and seen that it is whole.
+    Ok(Sound::Marked)
+}
+
+/// Puts the mark beside a store that is about to be opened, as `sound` has it.
+pub(crate) fn mark(path: &Path, sound: Sound) -> io::Result<()> {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let frames = match sound {
+        Sound::Marked => return Ok(()),
+        Sound::Closed | Sound::Unknown => 0,
+        Sound::Unmarked(frames) | Sound::Torn(frames) => frames,
+    };
+    if let Sound::Torn(_) = sound {
+        tracing::warn!(
+            file = %path.display(),
+            "the last commit in the log is torn, though the disk had said that it is durable: \
+             what it held is lost. Does the disk keep what it says?"
+        );
+    }
+    mark::begin(&path)?;
+    let header = header(&path)?.0;
+    let bytes = header.as_ref().map_or(0, |header| page_bytes(header));
+    let marker = Marker::open(&path, u64::try_from(bytes).unwrap_or(0))?;
+    if let Some(mark) = marker.seen(frames) {
+        marker.note(mark);
+    }
+    Ok(())
+}
+
+/// Moves the log into the file and takes it away, with its mark, if nobody else has the store open.
+/// Else the last one does.
+pub(crate) fn close(conn: &Connection, path: &Path) {
+    let mode = conn.pragma_update_and_check(None, "journal_mode", "delete", |row| {
+        row.get::<_, String>(0)
+    });
+    match mode {
+        Ok(mode) if mode == "delete" => {}
+        Ok(_) => return,
+        Err(error) => {
+            let is_in_use = OpenError::of(path, error);
+            if !matches!(is_in_use, OpenError::InUse(_)) {
+                tracing::warn!(error = %is_in_use, "the log stays beside the store for the next start");
+            }
+            return;
+        }
+    }
+    // As long as nobody can open it anew: the mark of whoever does is not to be taken away.
+    let removed = conn.execute_batch("begin exclusive").map(|()| {
+        mark::remove(path);
+        conn.execute_batch("rollback")
+    });
+    if let Err(error) = removed.and_then(|rolled_back| rolled_back) {
+        tracing::debug!(%error, "the mark stays beside the store");
+    }
+}
+
+impl Look {
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        let log_path = beside(path, "-wal");
+        // The mark before the log, which only grows meanwhile.
+        let mark = Mark::read(path)?;
+        let (header, bytes) = header(path)?;
+        let page = u64::try_from(header.as_ref().map_or(0, |header| page_bytes(header)));
+        let file_pages = bytes.checked_div(page.unwrap_or(0)).unwrap_or(0);
+        let file_pages = u32::try_from(file_pages).unwrap_or(u32::MAX);
+        let log = wal::read(&log_path, file_pages)?;
+        let stat = std::fs::metadata(&log_path).ok();
+        let is_moved = match (&mark, &header) {
+            (Some(mark), Some(header)) if matches!(log, Log::Missing | Log::Empty) => {
+                mark.is_moved_into(path, header)?
+            }
+            _ => false,
+        };
+        Ok(Self {
+            header,
+            has_journal: std::fs::metadata(beside(path, "-journal"))
+                .is_ok_and(|journal| journal.len() > 0),
+            log,
+            log_bytes: stat.as_ref().map_or(0, std::fs::Metadata::len),
+            log_written: stat.map_or((0, 0), |stat| (stat.mtime(), stat.mtime_nsec())),
+            mark,
+            is_moved,
+            file_pages,
+        })
+    }
+
+    pub(crate) fn has_journal(&self) -> bool {
+        self.has_journal
+    }
+
+    /// How many frames of the log its mark knows to be durable.
+    pub(crate) fn marked(&self) -> Option<u32> {
+        self.mark.map(|mark| mark.durable)
+    }
+
+    pub(crate) fn judge(&self) -> Result<Sound, LogFault> {
+        let Some(header) = &self.header else {
+            return Ok(Sound::Unknown);
+        };
+        let number = |at| wal::word(header, at).unwrap_or(0);
+        let is_foreign = i64::from(number(68)) != i64::from(migrate::APPLICATION_ID);
+        // Its journal leads back to a state that is whole.
+        if is_foreign || number(60) > migrate::KNOWN || self.has_journal {
+            return Ok(Sound::Unknown);
+        }
+        let is_closed = header.get(18..20) == Some(&[1, 1]);
+        match &self.log {
+            Log::Missing | Log::Empty if is_closed => Ok(Sound::Closed),
+            Log::Headless | Log::Read(_) if is_closed => Err(LogFault::Needless),
+            Log::Headless => Err(LogFault::Headless),
+            Log::Read(frames) => {
+                let free = frames.free_pages;
+                let free = free.unwrap_or_else(|| number(wal::FREE_PAGES_AT));
+                self.judge_pages(frames, free)?;
+                self.judge_frames(frames)
+            }
+            Log::Missing | Log::Empty => match &self.mark {
+                None if number(60) < SAYS_SINCE => Ok(Sound::Closed),
+                Some(mark) if mark.durable == 0 || self.is_moved => Ok(Sound::Closed),
+                _ if self.log == Log::Missing => Err(LogFault::Missing),
+                _ => Err(LogFault::Empty),
+            },
+        }
+    }
+
+    /// Free pages behind the end of the file need not have been written.
+    fn judge_pages(&self, frames: &Frames, free: u32) -> Result<(), LogFault> {
+        let (pages, expected) = (self.file_pages, frames.pages);
+        let found = pages.saturating_add(frames.pages_beyond);
+        match found.saturating_add(free) < expected {
+            true => Err(LogFault::FileShort { pages, expected }),
+            false => Ok(()),
+        }
+    }
+
+    fn judge_frames(&self, frames: &Frames) -> Result<Sound, LogFault> {
+        let broken = Err(LogFault::Broken {
+            bad_frame: frames.ends_at,
+            good_behind: frames.behind,
+        });
+        let Some(mark) = &self.mark else {
+            if frames.behind > 0 {
+                return broken;
+            }
+            // Room for the log is made before anything is written to it.
+            let is_cut = frames.fills_file && self.log_bytes < LOG_BYTES;
+            return match is_cut {
+                true => Err(LogFault::Cut),
+                false => Ok(Sound::Unmarked(frames.committed)),
+            };
+        };
+        let is_same = frames.salts == mark.salts();
+        let ahead = frames.salts[0].wrapping_sub(mark.salts()[0]);
+        if mark.durable > 0 && !is_same && !(1..=GENERATIONS_MAX).contains(&ahead) {
+            return Err(LogFault::Foreign);
+        }
+        if is_same && frames.committed < mark.durable {
+            return match frames.behind {
+                0 if frames.committed >= mark.before => Ok(Sound::Torn(frames.committed)),
+                0 => Err(LogFault::Short {
+                    frames: frames.committed,
+                    expected: mark.durable,
+                }),
+                _ => broken,
+            };
+        }
+        // Without power a commit that nobody was told of may be lost in part, in any order. But
+        // none is written before the one ahead of it is durable.
+        match frames.commits_behind {
+            0 | 1 => Ok(Sound::Marked),
+            _ => broken,
+        }
+    }
+}
+
+impl fmt::Display for LogFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("its write-ahead log (-wal) is missing"),
+            Self::Empty => f.write_str("its write-ahead log (-wal) is empty"),
+            Self::Headless => {
+                f.write_str("the beginning of its write-ahead log (-wal) cannot be read")
+            }
+            Self::Foreign => f.write_str(
+                "the write-ahead log (-wal) beside it belongs to another store, or is an old copy",
+            ),
+            Self::Needless => f.write_str(
+                "a write-ahead log (-wal) lies beside it that is not its own: the file was closed \
+                 and has none",
+            ),
+            Self::Broken {
+                bad_frame,
+                good_behind,
+            } => write!(
+                f,
+                "its write-ahead log (-wal) is damaged: page {bad_frame} of it is bad, and \
+                 {good_behind} good ones follow"
+            ),
+            Self::Short { frames, expected } => write!(
+                f,
+                "its write-ahead log (-wal) ends too soon: {frames} of {expected} pages that were \
+                 written are there"
+            ),
+            Self::Cut => f.write_str("its write-ahead log (-wal) seems to be cut off"),
+            Self::FileShort { pages, expected } => write!(
+                f,
+                "it ends too soon: {pages} of its {expected} pages are there, and the others are \
+                 not in its write-ahead log (-wal)"
+            ),
+        }
+    }
+}
+
+/// The first bytes of a SQLite file, if it is one, and how many bytes there are.
+pub(crate) fn header(path: &Path) -> io::Result<(Option<[u8; FILE_HEADER_BYTES]>, u64)> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, 0)),
+        Err(error) => return Err(error),
+    };
+    let stat = file.metadata()?;
+    let mut header = [0; FILE_HEADER_BYTES];
+    if !stat.is_file() || stat.len() < 512 {
+        return Ok((None, 0));
+    }
+    file.read_exact(&mut header)?;
+    let is_sqlite = header.starts_with(b"SQLite format 3\0");
+    Ok((is_sqlite.then_some(header), stat.len()))
+}
+
+/// The size of a page, in the header of a file.
+pub(crate) fn page_bytes(header: &[u8]) -> usize {
+    match header.get(16..18) {
+        Some(&[0, 1]) => 65_536,
+        Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
+        _ => 0,
+    }
+}
+
+/// The file of that ending beside a store.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path.as_os_str());
+    name.push(suffix);
+    PathBuf::from(name)
+}

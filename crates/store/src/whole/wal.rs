@@ -1,0 +1,289 @@
+//! The write-ahead log as bytes: which of its frames are whole, and what lies behind them.
+//!
+//! SQLite reads the log up to its first bad frame and takes that for the end. Here the rest is
+//! looked at as well. The form is that of the chapter "Write-Ahead Log" in SQLite's "Database File
+//! Format". Nobody locks this file, so it may be opened beside SQLite.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+pub(crate) const HEADER_BYTES: usize = 32;
+pub(crate) const FRAME_HEADER_BYTES: usize = 24;
+
+/// The last bit says in which order the bytes of a word are added up.
+const MAGIC: u32 = 0x377f_0682;
+
+/// Where a file's first page says how many are free.
+pub(crate) const FREE_PAGES_AT: usize = 36;
+
+const READ_AT_ONCE: usize = 1024 * 1024;
+
+/// A checksum as it goes on from frame to frame.
+pub(crate) type Sum = [u32; 2];
+
+/// A log, as far as it can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Log {
+    Missing,
+    /// Nothing was ever written to it, but perhaps room was made.
+    Empty,
+    /// Something is in it, but not at its beginning.
+    Headless,
+    Read(Frames),
+}
+
+/// What a log holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Frames {
+    /// They name a generation: the log is begun anew with the first one greater by 1.
+    pub(crate) salts: [u32; 2],
+    /// Up to and with the last whole commit.
+    pub(crate) committed: u32,
+    /// Of these, commits.
+    pub(crate) commits: u32,
+    /// The first frame is 1; it is bad if frames of this generation follow, else where the log ends.
+    pub(crate) ends_at: u32,
+    /// Whole ones of the same generation behind a bad one.
+    pub(crate) behind: u32,
+    /// Of these, commits.
+    pub(crate) commits_behind: u32,
+    /// There is no room for one more behind those of this generation.
+    pub(crate) fills_file: bool,
+    /// How many pages the file has with what is committed; 0 if nothing is.
+    pub(crate) pages: u32,
+    /// Pages behind the end of the file that the committed frames bring.
+    pub(crate) pages_beyond: u32,
+    /// How many of the pages are free, if the committed frames say so: such may be nowhere.
+    pub(crate) free_pages: Option<u32>,
+}
+
+/// How a generation is written.
+struct Form {
+    salts: [u32; 2],
+    page_bytes: usize,
+    is_big_endian: bool,
+    sum: Sum,
+}
+
+/// A frame's own header.
+pub(crate) struct FrameHeader {
+    pub(crate) page: u32,
+    /// How many pages the file has after this commit; 0 if it is none.
+    pub(crate) pages_after: u32,
+    pub(crate) salts: [u32; 2],
+    pub(crate) sum: Sum,
+}
+
+/// Reads a log once from its beginning to its end. `file_pages` is how many the file has.
+pub(crate) fn read(path: &Path, file_pages: u32) -> io::Result<Log> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Log::Missing),
+        Err(error) => return Err(error),
+    };
+    let mut input = BufReader::with_capacity(READ_AT_ONCE, file);
+    let mut header = [0; HEADER_BYTES];
+    let has_header = fill(&mut input, &mut header)?;
+    if header == [0; HEADER_BYTES] {
+        return Ok(Log::Empty);
+    }
+    match Form::of(&header) {
+        Some(form) if has_header => frames(&mut input, &form, file_pages).map(Log::Read),
+        _ => Ok(Log::Headless),
+    }
+}
+
+/// Writes what the log at `path` has committed, and can be read, into the file that it belongs to.
+/// Returns how many frames that were. If its own header is bad, what the frames say of themselves
+/// may do.
+pub(crate) fn apply(path: &Path, file: &File, page_bytes: usize) -> io::Result<u32> {
+    let mut header = [0; HEADER_BYTES];
+    let mut first = vec![0; FRAME_HEADER_BYTES + page_bytes];
+    let mut input = File::open(path)?;
+    if !fill(&mut input, &mut header)? || !fill(&mut input, &mut first)? {
+        return Ok(0);
+    }
+    let forms = [Form::of(&header)]
+        .into_iter()
+        .chain(Form::likely(&header, &first, page_bytes));
+    let mut forms = forms.flatten().filter(|form| form.page_bytes == page_bytes);
+    let begins = |form: &Form| {
+        let header = FrameHeader::of(&first);
+        header.is_some_and(|header| {
+            header.salts == form.salts && header.sum == form.sum_of(form.sum, &first)
+        })
+    };
+    let Some(form) = forms.find(begins) else {
+        return Ok(0);
+    };
+    let mut input = BufReader::with_capacity(READ_AT_ONCE, File::open(path)?);
+    fill(&mut input, &mut header)?;
+    let committed = frames(&mut input, &form, 0)?.committed;
+    let mut input = BufReader::with_capacity(READ_AT_ONCE, File::open(path)?);
+    fill(&mut input, &mut header)?;
+    let page_size = u64::try_from(page_bytes).unwrap_or(0);
+    for _ in 0..committed {
+        fill(&mut input, &mut first)?;
+        let (Some(header), Some(page)) = (FrameHeader::of(&first), first.get(FRAME_HEADER_BYTES..))
+        else {
+            break;
+        };
+        file.write_all_at(page, u64::from(header.page.saturating_sub(1)) * page_size)?;
+        if header.pages_after > 0 {
+            file.set_len(u64::from(header.pages_after) * page_size)?;
+        }
+    }
+    Ok(committed)
+}
+
+fn frames(input: &mut impl Read, form: &Form, file_pages: u32) -> io::Result<Frames> {
+    let mut found = Frames {
+        salts: form.salts,
+        ends_at: 1,
+        fills_file: true,
+        ..Frames::default()
+    };
+    let (mut number, mut commits) = (0_u32, 0_u32);
+    let mut sum = form.sum;
+    let (mut is_whole, mut beyond) = (true, BTreeSet::new());
+    let mut free_pages = None;
+    let mut frame = vec![0; FRAME_HEADER_BYTES + form.page_bytes];
+    while fill(input, &mut frame)? {
+        number = number.saturating_add(1);
+        let Some(header) = FrameHeader::of(&frame) else {
+            break;
+        };
+        if header.salts != form.salts || header.page == 0 {
+            found.fills_file = false;
+            // Of an earlier generation, or never written: of this one nothing follows, unless
+            // it is what was damaged.
+            is_whole = false;
+            sum = header.sum;
+            continue;
+        }
+        found.fills_file = true;
+        let is_linked = form.sum_of(sum, &frame) == header.sum;
+        // What a bad frame says of itself tells whether the next one belongs behind it.
+        sum = header.sum;
+        is_whole &= is_linked;
+        let is_commit = header.pages_after > 0;
+        if is_whole {
+            found.ends_at = number.saturating_add(1);
+            if header.page > file_pages {
+                beyond.insert(header.page);
+            }
+            if header.page == 1 {
+                free_pages = word(&frame, FRAME_HEADER_BYTES + FREE_PAGES_AT);
+            }
+            commits += u32::from(is_commit);
+            if is_commit {
+                found.committed = number;
+                found.commits = commits;
+                found.pages = header.pages_after;
+                found.free_pages = free_pages;
+                let pages = beyond.iter().filter(|page| **page <= header.pages_after);
+                found.pages_beyond = u32::try_from(pages.count()).unwrap_or(u32::MAX);
+            }
+        } else if is_linked {
+            found.behind += 1;
+            found.commits_behind += u32::from(is_commit);
+        }
+    }
+    Ok(found)
+}
+
+/// Fills `buffer`, or says that there was not enough; what is missing stays as it was.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    let mut rest = buffer;
+    while !rest.is_empty() {
+        match input.read(rest) {
+            Ok(0) => return Ok(false),
+            Ok(count) => rest = rest.get_mut(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+impl Form {
+    fn of(header: &[u8; HEADER_BYTES]) -> Option<Self> {
+        let word = |at| word(header, at);
+        let magic = word(0)?;
+        let is_big_endian = magic & 1 == 1;
+        let page_bytes = usize::try_from(word(8)?).ok()?;
+        let is_ours = magic & !1 == MAGIC
+            && page_bytes.is_power_of_two()
+            && (512..=65_536).contains(&page_bytes);
+        let sum = add([0; 2], header.get(..24)?, is_big_endian);
+        let form = Self {
+            salts: [word(16)?, word(20)?],
+            page_bytes,
+            is_big_endian,
+            sum,
+        };
+        (is_ours && sum == [word(24)?, word(28)?]).then_some(form)
+    }
+
+    /// What a log whose header is bad may have said in it: one of its two checksums is right, that
+    /// which it holds or that of what it holds.
+    fn likely(header: &[u8; HEADER_BYTES], first: &[u8], page_bytes: usize) -> [Option<Self>; 2] {
+        let held = [24, 28].map(|at| word(header, at).unwrap_or(0));
+        let is_big_endian = cfg!(target_endian = "big");
+        let made = add([0; 2], header.get(..24).unwrap_or_default(), is_big_endian);
+        [held, made].map(|sum| {
+            FrameHeader::of(first).map(|frame| Self {
+                salts: frame.salts,
+                page_bytes,
+                is_big_endian,
+                sum,
+            })
+        })
+    }
+
+    fn sum_of(&self, before: Sum, frame: &[u8]) -> Sum {
+        let (numbers, page) = (frame.get(..8), frame.get(FRAME_HEADER_BYTES..));
+        let sum = add(before, numbers.unwrap_or_default(), self.is_big_endian);
+        add(sum, page.unwrap_or_default(), self.is_big_endian)
+    }
+}
+
+impl FrameHeader {
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
+        let word = |at| word(bytes, at);
+        Some(Self {
+            page: word(0)?,
+            pages_after: word(4)?,
+            salts: [word(8)?, word(12)?],
+            sum: [word(16)?, word(20)?],
+        })
+    }
+}
+
+/// Adds bytes to a checksum; those behind the last eight whole ones do not count.
+pub(crate) fn add(before: Sum, bytes: &[u8], is_big_endian: bool) -> Sum {
+    let [mut one, mut two] = before;
+    for pair in bytes.as_chunks::<8>().0 {
+        let [a, b, c, d, e, f, g, h] = *pair;
+        let (first, second) = match is_big_endian {
+            true => ([a, b, c, d], [e, f, g, h]),
+            false => ([d, c, b, a], [h, g, f, e]),
+        };
+        one = one
+            .wrapping_add(u32::from_be_bytes(first))
+            .wrapping_add(two);
+        two = two
+            .wrapping_add(u32::from_be_bytes(second))
+            .wrapping_add(one);
+    }
+    [one, two]
+}
+
+/// The big-endian number at that place.
+pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let found = bytes.get(at..)?.first_chunk::<4>()?;
+    Some(u32::from_be_bytes(*found))
+}
