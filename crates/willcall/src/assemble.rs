@@ -180,7 +180,7 @@ pub(crate) fn ca_files(config: &Config) -> Result<Vec<(String, Vec<u8>)>> {
 
 /// Makes the folder and the store's file, for this user only: target URLs hold passwords.
 /// What exists keeps the rights it has.
-fn make_folder(data_dir: &Path) -> Result<()> {
+pub(crate) fn make_folder(data_dir: &Path) -> Result<()> {
     let shown = data_dir.display();
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -209,7 +209,8 @@ pub(crate) fn is_running(data_dir: &Path) -> bool {
     file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-fn lock(data_dir: &Path) -> Result<File> {
+/// The lock of the one who may change the folder's store as a whole.
+pub(crate) fn lock(data_dir: &Path) -> Result<File> {
     let path = data_dir.join("serve.lock");
     let shown = path.display();
     let file = File::create(&path).with_context(|| format!("{shown} cannot be written"))?;

@@ -1,4 +1,5 @@
-//! The binary: arguments, then one of serve, demo, bench, apply, user, token, doctor.
+//! The binary: arguments, then one of serve, demo, bench, apply, user, token, doctor,
+//! backup, restore, recover.
 //!
 //! What each of them does is in the file of its name; this one is the map.
 
@@ -7,10 +8,12 @@ mod say;
 
 mod apply;
 mod assemble;
+mod backup;
 mod bench;
 mod config;
 mod demo;
 mod descriptors;
+mod disk;
 mod doctor;
 mod inlet;
 mod lines;
@@ -25,6 +28,7 @@ mod threads;
 mod token;
 mod user;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -69,6 +73,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
         descriptors::raise();
         return threads::runtime(false)?.block_on(bench::run(matches));
     }
+    let file = text(matches, "file");
     // `token create`: the settings are those of the inner one.
     let (what, matches) = matches.subcommand().unwrap_or(("", matches));
     let config = Config::load(matches)?;
@@ -89,10 +94,10 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
         }
         match name {
             "serve" => serve::run(config).await.map(|()| ExitCode::SUCCESS),
-            "apply" => {
-                let file = text(matches, "file");
-                apply::run(&config, &file).await.map(|()| ExitCode::SUCCESS)
-            }
+            "apply" => apply::run(&config, &file).await.map(|()| ExitCode::SUCCESS),
+            "backup" => backup::backup(&config, Path::new(&file)).map(|()| ExitCode::SUCCESS),
+            "restore" => backup::restore(&config, Path::new(&file)).map(|()| ExitCode::SUCCESS),
+            "recover" => backup::recover(&config).map(|()| ExitCode::SUCCESS),
             "doctor" => doctor::run(&config).await,
             "user" => user::run(&config, what, matches)
                 .await
@@ -161,6 +166,7 @@ fn command() -> Command {
         )
         .subcommand(user::command(&store))
         .subcommand(token::command(&store))
+        .subcommands(backup::commands(&store))
         .subcommand(
             Command::new("doctor")
                 .about("Check settings, store, clock, name look-up and certificates, and say what is wrong")
