@@ -460,6 +460,9 @@ impl Dispatch {
         for due in mail.accepted {
             self.lanes.arrive(due);
         }
+        for due in mail.asked {
+            self.lanes.ask_for(due);
+        }
         for (webhook, due_at) in mail.passed_over {
             self.lanes.lower(webhook, due_at);
         }

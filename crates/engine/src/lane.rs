@@ -3,6 +3,7 @@
 //! Bookkeeping only. `stored_due_at` is held low by every doubt: too early costs one read, too
 //! late would lose a delivery until the next start.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use model::contract::{DueAsk, DueRead};
@@ -19,6 +20,9 @@ use crate::sorted::Sorted;
 use crate::waits::{Standing, Waits};
 use crate::width::{START, Width};
 
+/// How many more than it is wide may be in the air because somebody asked for them.
+const ASKED_BESIDE: usize = 2;
+
 /// No lane holds more than this part of what is free, so that a newcomer always finds room.
 const SHARE: usize = 16;
 
@@ -30,6 +34,10 @@ const REREAD_BYTES_MAX: usize = limits::LANE_READ_MAX * limits::NOTIFICATION_BOD
 pub(crate) struct Lane {
     /// Waiting to go, in the order of their due times.
     pub(crate) ready: Sorted<(Timestamp, NotificationId), Due>,
+    /// What somebody asked for and waits for, in that order; goes before all that is ready.
+    pub(crate) asked: VecDeque<Due>,
+    /// It waits for a turn with it.
+    pub(crate) in_asked: bool,
     /// Every delivery that must not be taken up again: ready, in the air, or unsettled.
     pub(crate) held: Sorted<NotificationId, Held>,
     pub(crate) flying: usize,
@@ -125,11 +133,39 @@ impl Lane {
     }
 
     pub(crate) fn hold(&mut self, due: Due, shares: &mut Shares) {
+        self.note_held(&due, shares);
+        let Delivery { id, due_at, .. } = due.delivery;
+        self.ready.insert((due_at, id.notification), due);
+    }
+
+    /// What somebody asked for, if it is not held yet, or was not begun yet. Answers whether it goes
+    /// before the others.
+    pub(crate) fn hold_asked(&mut self, due: Due, shares: &mut Shares) -> bool {
+        let id = due.delivery.id.notification;
+        let is_full = self.asked.len() >= limits::LANE_ASKED_MAX || shares.load.is_full();
+        if is_full || self.pause.is_some() {
+            return false;
+        }
+        if !self.held.contains(id) {
+            self.note_held(&due, shares);
+            self.asked.push_back(due);
+            return true;
+        }
+        let Some(at) = self.ready.key_of(|(_, ready)| *ready == id) else {
+            return self
+                .asked
+                .iter()
+                .any(|asked| asked.delivery.id.notification == id);
+        };
+        self.asked.extend(self.ready.remove(at));
+        true
+    }
+
+    fn note_held(&mut self, due: &Due, shares: &mut Shares) {
         let Delivery {
             id,
             round,
             attempts,
-            due_at,
             ..
         } = due.delivery;
         let held = Held {
@@ -142,7 +178,6 @@ impl Lane {
         self.body_bytes += held.body_bytes;
         self.held_bytes += held.body_bytes;
         self.held.insert(id.notification, held);
-        self.ready.insert((due_at, id.notification), due);
     }
 
     /// Its webhook may be called. Of a lane that is new the store knows how it has fared.
@@ -165,8 +200,12 @@ impl Lane {
         match &self.seen {
             None => {
                 // Until now it was nobody's.
-                shares.let_go(None, self.ready.len(), self.body_bytes);
-                shares.hold(Some(prepared.tenant), self.ready.len(), self.body_bytes);
+                shares.let_go(None, self.own() - self.flying, self.body_bytes);
+                shares.hold(
+                    Some(prepared.tenant),
+                    self.own() - self.flying,
+                    self.body_bytes,
+                );
                 // How soon its latest attempt ended is not stored; that it failed is.
                 if failing_since.is_some() && self.trust == Trust::Unknown {
                     self.trust = Trust::Slow;
@@ -225,8 +264,13 @@ impl Lane {
         self.pause.take_if(|pause| pause.until <= now);
     }
 
+    /// What it has in memory that is to be sent, or in the air.
+    fn own(&self) -> usize {
+        self.ready.len() + self.asked.len() + self.flying
+    }
+
     fn is_busy(&self) -> bool {
-        self.flying + self.ready.len() > 0
+        self.own() > 0
     }
 
     /// Takes a wish up, unless somebody else is called by now or a longer one is there.
@@ -241,7 +285,15 @@ impl Lane {
         if !self.pause.as_ref().is_some_and(longer) {
             self.pause = Some(pause);
         }
+        self.give_back_all(shares);
+    }
+
+    /// Forgets all that is to be sent; the store has it.
+    pub(crate) fn give_back_all(&mut self, shares: &mut Shares) {
         self.give_back(0, shares);
+        while let Some(due) = self.asked.pop_back() {
+            self.forget_unsent(due.delivery.due_at, &due, shares);
+        }
     }
 
     /// Forgets what is ready beyond the first `kept`; the store has it.
@@ -259,14 +311,18 @@ impl Lane {
     }
 
     pub(crate) fn give_back_last(&mut self, shares: &mut Shares) {
-        if let Some(((due_at, notification), due)) = self.ready.pop_last() {
-            shares.let_go(self.tenant(), 1, due.body.len());
-            self.body_bytes = self.body_bytes.saturating_sub(due.body.len());
-            self.held_bytes = self.held_bytes.saturating_sub(due.body.len());
-            self.held.remove(notification);
-            self.lower(due_at);
-            self.fortune.was_given_back();
+        if let Some(((due_at, _), due)) = self.ready.pop_last() {
+            self.forget_unsent(due_at, &due, shares);
         }
+    }
+
+    fn forget_unsent(&mut self, due_at: Timestamp, due: &Due, shares: &mut Shares) {
+        shares.let_go(self.tenant(), 1, due.body.len());
+        self.body_bytes = self.body_bytes.saturating_sub(due.body.len());
+        self.held_bytes = self.held_bytes.saturating_sub(due.body.len());
+        self.held.remove(due.delivery.id.notification);
+        self.lower(due_at);
+        self.fortune.was_given_back();
     }
 
     /// Forgets what a probe has no need of.
@@ -322,7 +378,7 @@ impl Lane {
 
     /// How many more deliveries may be taken up.
     pub(crate) fn room(&self, load: Load) -> usize {
-        let own = self.ready.len() + self.flying;
+        let own = self.own();
         let left = limits::LANE_HELD_MAX.saturating_sub(own);
         if self.fortune.is_probed() {
             return START.saturating_sub(own);
@@ -357,6 +413,13 @@ impl Lane {
         matches!(self.sight, Sight::Open(_))
             && !self.ready.is_empty()
             && self.flying < self.width(most, crowded)
+    }
+
+    /// Whether something that somebody asked for may go.
+    pub(crate) fn may_send_asked(&self, most: usize) -> bool {
+        matches!(self.sight, Sight::Open(_))
+            && !self.asked.is_empty()
+            && self.flying < self.width(most, false) + ASKED_BESIDE
     }
 
     /// When it is to be read next. It reads on when half of what it read before is gone.

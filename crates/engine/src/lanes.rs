@@ -203,13 +203,34 @@ impl Lanes {
         self.review(webhook);
     }
 
+    /// Somebody asked for this delivery and waits for it: it is the next of its lane, and its lane
+    /// has a turn of its own. A receiver that is probed is probed with it.
+    pub(crate) fn ask_for(&mut self, due: Due) {
+        let webhook = due.delivery.id.webhook;
+        let due_at = due.delivery.due_at;
+        let lane = self.lanes.entry(webhook).or_insert_with(|| {
+            self.unseen.push_back(webhook);
+            begun(webhook, &mut self.quick)
+        });
+        if matches!(lane.sight, Sight::Shut) {
+            lane.sight = Sight::Wanted;
+            self.unseen.push_back(webhook);
+        }
+        lane.end_pause(due_at);
+        if !lane.hold_asked(due, &mut self.shares) {
+            lane.fortune.stirred();
+            lane.lower(due_at);
+        }
+        self.review(webhook);
+    }
+
     /// The webhook is another one, or what it is owed is another: what was ready may be stopped.
     pub(crate) fn changed(&mut self, webhook: WebhookId, now: Timestamp) {
         // Its receiver may be another one.
         self.quick.remove(&webhook);
         self.look_again(webhook);
         if let Some(lane) = self.lanes.get_mut(&webhook) {
-            lane.give_back(0, &mut self.shares);
+            lane.give_back_all(&mut self.shares);
         }
         self.lane(webhook).fortune.stirred();
         self.lower(webhook, now);
@@ -248,7 +269,10 @@ impl Lanes {
     /// The next delivery to be sent, if there is one and one more attempt may be in the air.
     pub(crate) fn next_call(&mut self, now: Instant) -> Option<Call> {
         while let Some((trust, entry)) = self.shares.next() {
-            let call = self.begin(trust, entry.webhook, now);
+            let call = match trust {
+                Some(trust) => self.begin(trust, entry.webhook, now),
+                None => self.begin_asked(entry.webhook, now),
+            };
             if let Some(host) = entry.called_by {
                 self.shares.call(host, tenant_in(&self.lanes));
             }
@@ -279,11 +303,28 @@ impl Lanes {
             return None;
         }
         *lane.in_turns.of_mut(trust) = false;
+        let (_, due) = lane.ready.pop_first()?;
+        self.take_off(webhook, due, now)
+    }
+
+    /// A lane has its turn with what somebody asked for.
+    fn begin_asked(&mut self, webhook: WebhookId, now: Instant) -> Option<Call> {
+        let lane = self.lanes.get_mut(&webhook)?;
+        lane.in_asked = false;
+        if !lane.may_send_asked(self.width) {
+            return None;
+        }
+        let due = lane.asked.pop_front()?;
+        self.take_off(webhook, due, now)
+    }
+
+    fn take_off(&mut self, webhook: WebhookId, due: Due, now: Instant) -> Option<Call> {
+        let lane = self.lanes.get_mut(&webhook)?;
         let Sight::Open(prepared) = &lane.sight else {
             return None;
         };
         let prepared = Arc::clone(prepared);
-        let (_, due) = lane.ready.pop_first()?;
+        let (host, tenant, trust) = (lane.host, lane.tenant(), lane.trust);
         let width = u32::try_from(lane.width.get()).unwrap_or(u32::MAX);
         lane.flying += 1;
         lane.width.begin(lane.flying);
@@ -326,7 +367,7 @@ impl Lanes {
         };
         if landing.gone {
             lane.sight = Sight::Shut;
-            lane.give_back(0, &mut self.shares);
+            lane.give_back_all(&mut self.shares);
         } else if turned == Some(Turned::Probed) {
             lane.give_back(0, &mut self.shares);
         } else if landing.felt == Felt::Hung && self.shares.load.is_crowded() {
@@ -434,7 +475,7 @@ impl Lanes {
                 lane.keep_probe(now, &mut self.shares);
                 lane.end_pause(now);
                 if lane.pause.is_some() {
-                    lane.give_back(0, &mut self.shares);
+                    lane.give_back_all(&mut self.shares);
                 }
             }
             for (notification, due_at) in std::mem::take(&mut lane.parked) {
@@ -502,7 +543,7 @@ impl Lanes {
             }
             (Sight::Asked { stale: false }, seen) => {
                 lane.sight = Sight::Shut;
-                lane.give_back(0, &mut self.shares);
+                lane.give_back_all(&mut self.shares);
                 lane.stored_due_at = None;
                 if matches!(seen, Seen::Disabled) && !lane.cancelling {
                     lane.cancelling = true;
@@ -585,6 +626,11 @@ impl Lanes {
             *lane.in_turns.of_mut(trust) = true;
             let tenant = lane.tenant();
             self.shares.queue(trust, tenant, Entry::of(webhook));
+        }
+        if !lane.in_asked && lane.may_send_asked(self.width) {
+            lane.in_asked = true;
+            let tenant = lane.tenant();
+            self.shares.queue_asked(tenant, webhook);
         }
         let wants = lane.wants_read_at(self.shares.load);
         match lane.index {

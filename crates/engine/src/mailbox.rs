@@ -25,6 +25,8 @@ pub(crate) struct Mailbox {
 #[derive(Default)]
 pub(crate) struct Mail {
     pub(crate) accepted: Vec<Due>,
+    /// Somebody waits for these.
+    pub(crate) asked: Vec<Due>,
     /// Webhooks of deliveries that did not fit, with the earliest of their due times.
     pub(crate) passed_over: BTreeMap<WebhookId, Timestamp>,
     pub(crate) changed: BTreeSet<WebhookId>,
@@ -83,6 +85,7 @@ impl Mailbox {
 impl Mail {
     fn is_empty(&self) -> bool {
         self.accepted.is_empty()
+            && self.asked.is_empty()
             && self.passed_over.is_empty()
             && self.changed.is_empty()
             && !self.changed_elsewhere
@@ -90,11 +93,15 @@ impl Mail {
 }
 
 impl Inside {
-    fn put(&mut self, due: Due) {
+    fn put(&mut self, due: Due, is_asked: bool) {
         let body_bytes = self.body_bytes.saturating_add(due.body.len());
-        if self.mail.accepted.len() < limits::HELD_MAX && body_bytes <= limits::HELD_BYTES_MAX {
+        let list = match is_asked {
+            true => &mut self.mail.asked,
+            false => &mut self.mail.accepted,
+        };
+        if list.len() < limits::HELD_MAX && body_bytes <= limits::HELD_BYTES_MAX {
             self.body_bytes = body_bytes;
-            self.mail.accepted.push(due);
+            list.push(due);
         } else {
             self.pass_over(due.delivery.id.webhook, due.delivery.due_at);
         }
@@ -108,7 +115,19 @@ impl Inside {
 
 impl Listener for Mailbox {
     fn accepted(&self, deliveries: Vec<Due>) {
-        self.fill(|inside| deliveries.into_iter().for_each(|due| inside.put(due)));
+        self.fill(|inside| {
+            for due in deliveries {
+                inside.put(due, false);
+            }
+        });
+    }
+
+    fn asked(&self, deliveries: Vec<Due>) {
+        self.fill(|inside| {
+            for due in deliveries {
+                inside.put(due, true);
+            }
+        });
     }
 
     fn passed_over(&self, lanes: Vec<LaneStart>) {

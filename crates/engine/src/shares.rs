@@ -95,6 +95,8 @@ pub(crate) struct Shares {
     flights_seen: u64,
     /// Lanes that may be ready to send.
     turns: OfEach<Turns>,
+    /// Those with something that somebody asked for.
+    asked: Turns,
     /// Which kind is looked at first.
     first: Trust,
     /// Lanes whose time to be read has come.
@@ -112,6 +114,8 @@ struct Bounds {
     host: usize,
     host_doubtful: usize,
     host_slow: usize,
+    /// Beyond `doubtful`, for what somebody asked for.
+    asked: usize,
     /// Doubtful ones of tenants that have no other: so many flights are left free by them.
     spare: usize,
 }
@@ -203,6 +207,7 @@ impl Bounds {
             host: flights - flights / 4,
             host_doubtful,
             host_slow: host_doubtful - host_doubtful / 4,
+            asked: flights / 8,
             spare: flights / 16,
         }
     }
@@ -269,6 +274,7 @@ impl Shares {
             slow: BTreeMap::new(),
             flights_seen: 0,
             turns,
+            asked: Turns::default(),
             first: Trust::Quick,
             hungry: Turns::default(),
             at_hosts: 0,
@@ -359,7 +365,7 @@ impl Shares {
 
     /// Lanes that wait for a turn.
     pub(crate) fn queued(&self) -> usize {
-        self.turns.len() + self.at_hosts
+        self.turns.len() + self.asked.len() + self.at_hosts
     }
 
     /// Those of them that wait though there are flights: the rest is not for them.
@@ -409,8 +415,22 @@ impl Shares {
         self.turns.of_mut(trust).push_first(tenant, weight, entry);
     }
 
-    /// The next lane whose tenant may have one more in the air, and as which kind it waited.
-    pub(crate) fn next(&mut self) -> Option<(Trust, Entry)> {
+    pub(crate) fn queue_asked(&mut self, tenant: Option<TenantId>, webhook: WebhookId) {
+        let weight = self.weight(tenant, Trust::Quick);
+        self.asked.push(tenant, weight, Entry::of(webhook));
+    }
+
+    /// The next lane whose tenant may have one more in the air, and as which kind it waited; none
+    /// if it is for something that somebody asked for.
+    pub(crate) fn next(&mut self) -> Option<(Option<Trust>, Entry)> {
+        // Somebody looks at the page. They are few, and they have flights of their own.
+        let may_ask = self.load.doubtful < self.bounds.doubtful + self.bounds.asked;
+        if may_ask
+            && self.free() > 0
+            && let Some(entry) = self.asked.pop()
+        {
+            return Some((None, entry));
+        }
         for _ in Trust::ALL {
             let trust = self.first;
             self.first = trust.next();
@@ -421,7 +441,7 @@ impl Shares {
                     let called = host.called.of_mut(trust);
                     *called = called.saturating_sub(1);
                 }
-                return Some((trust, entry));
+                return Some((Some(trust), entry));
             }
         }
         None
@@ -629,6 +649,7 @@ impl Shares {
         for trust in Trust::ALL {
             self.turns.of_mut(trust).weigh(tenant, own.weight(trust));
         }
+        self.asked.weigh(tenant, own.flying);
     }
 
     fn forget_idle(&mut self, tenant: Option<TenantId>) {

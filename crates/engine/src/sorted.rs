@@ -68,6 +68,11 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
         self.0.back().map(|(key, _)| *key)
     }
 
+    /// The first key that is looked for.
+    pub(crate) fn key_of(&self, is_it: impl Fn(&K) -> bool) -> Option<K> {
+        self.0.iter().map(|(key, _)| *key).find(is_it)
+    }
+
     pub(crate) fn pop_first(&mut self) -> Option<(K, V)> {
         let popped = self.0.pop_front();
         self.give_back();

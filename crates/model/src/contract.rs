@@ -306,6 +306,9 @@ pub trait Listener: Send + Sync {
     /// New deliveries, due at once. Of one commit at most `limits::HELD_MAX`.
     fn accepted(&self, deliveries: Vec<Due>);
 
+    /// Somebody waits for each of these: due at once, whatever else its webhook is owed.
+    fn asked(&self, deliveries: Vec<Due>);
+
     /// These webhooks got more deliveries than were told one by one, the first due at that time:
     /// the ledger has them.
     fn passed_over(&self, lanes: Vec<LaneStart>);

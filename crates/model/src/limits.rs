@@ -107,6 +107,10 @@ pub const HELD_MAX: usize = 16_384;
 /// one read of the largest adds.
 pub const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Deliveries of one webhook that go before all others because somebody asked for them one by one;
+/// further ones go in their turn, so that a script does not hammer a receiver that has failed.
+pub const LANE_ASKED_MAX: usize = 4;
+
 /// Outcomes written in one transaction.
 pub const SETTLE_BATCH_MAX: usize = 512;
 

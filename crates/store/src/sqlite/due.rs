@@ -7,7 +7,7 @@ use model::contract::{
     Ahead, AheadRead, Backlog, BacklogMark, DueAsk, DueRead, LaneStart, LaneTarget, Mark,
 };
 use model::delivery::{Delivery, Due};
-use model::id::{NotificationId, TenantId, WebhookId};
+use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::tenant::DialectName;
 use model::time::Timestamp;
@@ -60,6 +60,12 @@ const FRESH: &str = "
 const UNLISTED: &str = "
     select id, ?1, 1, 0, 0, null, accepted_at, headers, body, key from notification
     where id = ?2";
+const ONE: &str = "
+    select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
+      d.round_began_at, d.due_at, n.headers, n.body, n.key
+    from delivery d
+    join notification n on n.id = d.notification_id
+    where d.notification_id = ?2 and d.webhook_id = ?1 and d.state in (0, 4)";
 const FRESH_AFTER: &str = "
     select n.accepted_at from fresh f
     join notification n on n.id = f.notification_id
@@ -103,6 +109,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     RETRIED_AFTER,
     FRESH,
     UNLISTED,
+    ONE,
     FRESH_AFTER,
     AHEAD,
     PENDING_RETRIED,
@@ -201,6 +208,19 @@ pub(crate) fn due(
         due_of(tx.conn, *ask, now, unlisted.map_or(&[], Vec::as_slice))
     });
     of_lanes.collect()
+}
+
+/// A delivery that is pending.
+pub(crate) fn one(conn: &Connection, id: DeliveryId) -> Result<Option<Due>, Fault> {
+    let keys = params![id.webhook.0, id.notification.0];
+    let mut statement = conn.prepare_cached(ONE)?;
+    let mut rows = statement.query(keys)?;
+    if let Some(row) = rows.next()? {
+        return whole(row).map(Some);
+    }
+    let mut statement = conn.prepare_cached(UNLISTED)?;
+    let mut rows = statement.query(keys)?;
+    rows.next()?.map(whole).transpose()
 }
 
 /// `unlisted`: notifications of which a fresh delivery of this webhook is in no table.

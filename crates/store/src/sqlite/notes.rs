@@ -29,6 +29,7 @@ type Lanes = BTreeMap<WebhookId, Timestamp>;
 
 enum Notice {
     Accepted(Vec<Due>),
+    Asked(Due),
     Changed(WebhookId),
 }
 
@@ -68,6 +69,17 @@ impl Notes {
         lower(&mut self.passed_over_since, webhook, due_at);
     }
 
+    /// Somebody asked for this delivery, and waits for it.
+    pub(crate) fn asked(&mut self, due: Due) {
+        if self.whole < limits::HELD_MAX {
+            self.whole += 1;
+            self.notices.push(Notice::Asked(due));
+        } else {
+            let (webhook, due_at) = (due.delivery.id.webhook, due.delivery.due_at);
+            lower(&mut self.passed_over_since, webhook, due_at);
+        }
+    }
+
     pub(crate) fn changed(&mut self, webhook: WebhookId) {
         self.notices.push(Notice::Changed(webhook));
     }
@@ -98,7 +110,7 @@ impl Notes {
         }
         let accepted = match self.notices.last() {
             Some(Notice::Accepted(list)) => list.len(),
-            Some(Notice::Changed(_)) | None => 0,
+            Some(Notice::Changed(_) | Notice::Asked(_)) | None => 0,
         };
         Mark {
             notices: self.notices.len(),
@@ -126,17 +138,18 @@ impl Notes {
         self.mark();
         let mut changed = Vec::new();
         for notice in self.notices {
+            if let Notice::Changed(webhook) = notice {
+                changed.push(webhook);
+                continue;
+            }
+            if !changed.is_empty() {
+                listener.changed(&changed);
+                changed.clear();
+            }
             match notice {
-                Notice::Changed(webhook) => changed.push(webhook),
-                Notice::Accepted(due) => {
-                    if !changed.is_empty() {
-                        listener.changed(&changed);
-                        changed.clear();
-                    }
-                    if !due.is_empty() {
-                        listener.accepted(due);
-                    }
-                }
+                Notice::Accepted(due) if !due.is_empty() => listener.accepted(due),
+                Notice::Asked(due) => listener.asked(vec![due]),
+                Notice::Accepted(_) | Notice::Changed(_) => {}
             }
         }
         if !changed.is_empty() {

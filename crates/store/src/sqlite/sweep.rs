@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{fresh, rows, standings, webhooks};
+use crate::sqlite::{due, fresh, rows, standings, webhooks};
 
 const CANCEL: &str = "
     update delivery
@@ -129,7 +129,10 @@ fn requeue_one(
     };
     let change = match rows::state(state, cause)? {
         // Due already: it is as good as asked for.
-        State::Pending if due_at.is_some_and(|due_at| due_at <= at.as_millis()) => return Ok(done),
+        State::Pending if due_at.is_some_and(|due_at| due_at <= at.as_millis()) => {
+            ask_for(tx, id)?;
+            return Ok(done);
+        }
         State::Pending if fresh::put_off(tx, id, at)? => None,
         State::Pending => Some(SOONER),
         State::Delivered | State::Exhausted | State::Cancelled(_) => Some(AGAIN),
@@ -138,8 +141,17 @@ fn requeue_one(
         let mut change = tx.conn.prepare_cached(sql)?;
         change.execute((keys.0, keys.1, at.as_millis()))?;
     }
+    ask_for(tx, id)?;
     note(tx, ask, at, json!({ "delivery": id.to_string() }))?;
     Ok(done)
+}
+
+/// Somebody waits for this one: it need not wait for others of its webhook.
+fn ask_for(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), Fault> {
+    if let Some(due) = due::one(tx.conn, id)? {
+        tx.notes.asked(due);
+    }
+    Ok(())
 }
 
 /// Finds by the first statement of each pair what the second has sent again.
@@ -167,6 +179,7 @@ fn requeue_all(
         count += found.len();
     }
     if count > 0 {
+        tx.notes.changed(ask.webhook);
         note(tx, ask, at, json!({ "count": count }))?;
     }
     Ok(Requeued::Done {
@@ -184,7 +197,6 @@ fn ids(tx: &Tx<'_>, sql: &'static str, params: impl Params) -> Result<Vec<Notifi
 }
 
 fn note(tx: &mut Tx<'_>, ask: &Requeue, at: Timestamp, detail: Value) -> Result<(), Fault> {
-    tx.notes.changed(ask.webhook);
     audit::write(
         tx,
         &Line {

@@ -87,6 +87,10 @@ impl Listener for Gate {
         assert!(matches!(verdict, Verdict::Pass), "as the keeper wishes");
     }
 
+    fn asked(&self, deliveries: Vec<Due>) {
+        self.accepted(deliveries);
+    }
+
     fn passed_over(&self, lanes: Vec<LaneStart>) {
         self.heard.passed_over(lanes);
     }
@@ -272,7 +276,7 @@ fn many_threads_lose_nothing() {
         match heard {
             Told::Accepted(due) => told.extend(due.into_iter().map(|due| due.delivery.id)),
             Told::PassedOver(_) => panic!("all of it fits"),
-            Told::Changed(_) | Told::ErrandBegun => {}
+            Told::Asked(_) | Told::Changed(_) | Told::ErrandBegun => {}
             Told::ChangedElsewhere => panic!("nobody else was here"),
         }
     }
@@ -316,7 +320,7 @@ fn a_failing_job_is_undone_alone() {
         .filter_map(|told| match told {
             Told::Accepted(due) => Some(due.len()),
             Told::PassedOver(_) => panic!("all of it fits"),
-            Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => None,
+            Told::Asked(_) | Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => None,
         })
         .collect();
     assert_eq!(told, [1, 2]);
@@ -350,7 +354,11 @@ fn what_a_failing_job_accepted_is_not_told_and_takes_no_room_from_others() {
     let told = given.heard.take();
     let counts = told.iter().filter_map(|told| match told {
         Told::Accepted(due) => Some(due.len()),
-        Told::PassedOver(_) | Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => None,
+        Told::PassedOver(_)
+        | Told::Asked(_)
+        | Told::Changed(_)
+        | Told::ChangedElsewhere
+        | Told::ErrandBegun => None,
     });
     assert_eq!(counts.collect::<Vec<_>>(), [webhooks.len(), HELD_MAX]);
     let rest = webhooks.split_off(webhooks.len() - (many * webhooks.len() - HELD_MAX));
@@ -567,7 +575,7 @@ fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
         .map(|told| match told {
             Told::Accepted(due) => due.len(),
             Told::PassedOver(_) => panic!("all of it fits"),
-            Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => 0,
+            Told::Asked(_) | Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => 0,
         })
         .sum();
     assert_eq!(told, due.len());
@@ -691,6 +699,7 @@ fn an_idle_writer_notices_it_too() {
     struct Bell(Mutex<Sender<()>>);
     impl Listener for Bell {
         fn accepted(&self, _: Vec<Due>) {}
+        fn asked(&self, _: Vec<Due>) {}
         fn passed_over(&self, _: Vec<LaneStart>) {}
         fn changed(&self, _: &[WebhookId]) {}
         fn changed_elsewhere(&self) {

@@ -33,6 +33,7 @@ pub(crate) struct Heard(Mutex<Vec<Told>>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
     Accepted(Vec<Due>),
+    Asked(Vec<Due>),
     PassedOver(Vec<LaneStart>),
     Changed(Vec<WebhookId>),
     ChangedElsewhere,
@@ -42,6 +43,10 @@ pub(crate) enum Told {
 impl Listener for Heard {
     fn accepted(&self, deliveries: Vec<Due>) {
         self.0.lock().unwrap().push(Told::Accepted(deliveries));
+    }
+
+    fn asked(&self, deliveries: Vec<Due>) {
+        self.0.lock().unwrap().push(Told::Asked(deliveries));
     }
 
     fn passed_over(&self, lanes: Vec<LaneStart>) {

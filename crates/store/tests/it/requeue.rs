@@ -77,8 +77,10 @@ fn an_ended_delivery_begins_a_new_round() {
         given.settle(settlement(id, 1_100, answered(200), next));
         given.heard.take();
         assert_eq!(given.requeue(webhook, Which::One(id), 2_000), DONE);
-        assert_eq!(given.heard.take(), [Told::Changed(vec![webhook])]);
-        let due = given.due(webhook, 10, 2_000).0.remove(0).delivery;
+        // Whoever sends is told of the delivery itself, as it would be read.
+        let due = given.due(webhook, 10, 2_000).0;
+        assert_eq!(given.heard.take(), [Told::Asked(due.clone())]);
+        let due = due[0].delivery.clone();
         assert_eq!((due.id, due.due_at, due.round), (id, at(2_000), 2));
         assert_eq!((due.attempts, due.round_attempts), (1, 0));
         assert_eq!(due.round_began_at, None);
@@ -284,4 +286,40 @@ fn what_is_left_of_a_receiver_that_is_gone_is_cancelled_for_that() {
         given.state(last),
         State::Cancelled(CancelCause::ReceiverGone)
     );
+}
+
+#[test]
+fn what_somebody_asks_for_is_told_whether_it_waits_is_due_or_was_never_tried() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let fresh = delivery_id(given.notified("1", 1_000), webhook);
+    let tried = delivery_id(given.notified("2", 1_000), webhook);
+    given.settle(settlement(tried, 1_100, answered(500), retry(5_000)));
+    given.heard.take();
+    for (id, now, due_at, attempts) in [
+        (fresh, 1_500, 1_000, 0),
+        (tried, 2_000, 2_000, 1),
+        (tried, 3_000, 2_000, 1),
+    ] {
+        assert_eq!(given.requeue(webhook, Which::One(id), now), DONE);
+        let told = given.heard.take();
+        let [Told::Asked(due)] = &told[..] else {
+            panic!("{told:?}");
+        };
+        let delivery = &due[0].delivery;
+        assert_eq!((delivery.id, delivery.due_at), (id, at(due_at)));
+        assert_eq!((due.len(), delivery.attempts), (1, attempts));
+    }
+}
+
+#[test]
+fn a_test_is_told_as_something_that_somebody_waits_for() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    given.heard.take();
+    let mut test = given.new_notification("1", 1_000);
+    test.only = Some(webhook);
+    given.accept(test);
+    let due = given.due(webhook, 10, 1_000).0;
+    assert_eq!(given.heard.take(), [Told::Asked(due)]);
 }

@@ -36,6 +36,8 @@ struct Steps {
 impl Listener for Steps {
     fn accepted(&self, _deliveries: Vec<Due>) {}
 
+    fn asked(&self, _: Vec<Due>) {}
+
     fn passed_over(&self, _lanes: Vec<LaneStart>) {
         if self.events.lock().unwrap().send(Event::Listed).is_ok() {
             // Once nobody says so any more, all may go on.

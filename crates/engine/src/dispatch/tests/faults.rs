@@ -138,6 +138,12 @@ impl Listener for Relay {
         }
     }
 
+    fn asked(&self, deliveries: Vec<Due>) {
+        if let Some(to) = self.to() {
+            to.asked(deliveries);
+        }
+    }
+
     fn passed_over(&self, lanes: Vec<LaneStart>) {
         if let Some(to) = self.to() {
             to.passed_over(lanes);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use model::contract::Ledger as _;
 use model::delivery::State;
 use model::id::{NotificationId, WebhookId};
 use model::limits;
@@ -357,4 +358,132 @@ async fn sending_again_is_exact_over_many_pages() {
     assert_eq!(each.len(), count);
     assert!(each.values().all(|calls| calls.len() == 2));
     assert_all(&world, webhook, &ids, State::Delivered).await;
+}
+
+/// A receiver that has hung for an hour, with 500 deliveries that wait.
+async fn probed() -> (World, WebhookId, Vec<NotificationId>) {
+    let world = World::running().await;
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    world.net.at("a.test", |_, _| Does::Hangs);
+    let ids = world.hand_in("paid", 500).await;
+    seconds(3_600).await;
+    (world, webhook, ids)
+}
+
+async fn ask_for(world: &World, webhook: WebhookId, notification: NotificationId) {
+    let id = model::id::DeliveryId {
+        notification,
+        webhook,
+    };
+    super::send_again(world, webhook, model::contract::Which::One(id)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_asks_for_is_the_next_probe_at_once() {
+    let (world, webhook, ids) = probed().await;
+    // Whatever moment it is: a probe is in the air, or was a moment ago, or is to come.
+    for (index, step_s) in [(400, 1), (401, 7), (402, 11), (403, 29), (404, 3)] {
+        seconds(step_s).await;
+        let before = world.net.calls().len();
+        let asked_at = world.clock.now();
+        ask_for(&world, webhook, ids[index]).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let calls = world.net.calls().split_off(before);
+        assert_eq!(calls.len(), 1, "{index}");
+        assert_eq!(calls[0].body, index.to_string());
+        assert!(calls[0].at.ms_since(asked_at) <= 1);
+        seconds(60).await;
+    }
+    // The first that succeeds ends the probing, as any other does.
+    world.net.at("a.test", |_, _| Does::Answers(200));
+    ask_for(&world, webhook, ids[499]).await;
+    seconds(60).await;
+    assert_all(&world, webhook, &ids, State::Delivered).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_is_the_next_probe_at_once() {
+    let (world, webhook, _) = probed().await;
+    let mut test = world.batch(world.tenant, "paid", 1, |_| "test".to_owned());
+    test[0].only = Some(webhook);
+    let before = world.net.calls().len();
+    world.store.accept(test).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let calls = world.net.calls().split_off(before);
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].body, "test");
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_for_hundreds_one_by_one_does_not_hammer_a_receiver_that_is_probed() {
+    let (world, webhook, ids) = probed().await;
+    let before = world.net.calls().len();
+    for id in &ids {
+        ask_for(&world, webhook, *id).await;
+    }
+    seconds(600).await;
+    let calls = world.net.calls().len() - before;
+    // All have been due for an hour, so two at a time are tried for half a minute each; what was
+    // asked for beyond the first few waits for that.
+    assert!(calls <= 2 * 600 / 30 + 8, "{calls}");
+    assert!(world.net.most_at_once("a.test") <= 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_asks_for_goes_before_a_backlog_and_beside_a_tenants_share() {
+    let mut world = World::new().await;
+    world.settings.lane_width = 1;
+    world.start();
+    // A lane that is busy with older ones.
+    let slow = Does::AnswersAfter(200, Duration::from_secs(1));
+    world.net.at("a.test", move |_, _| slow);
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    let ids = world.hand_in("paid", 200).await;
+    // And so many others of its tenant that it has its share.
+    world.net.at("dead.test", |_, _| Does::Hangs);
+    for number in 0..100 {
+        world
+            .webhook(&format!("http://dead.test/{number}"), "placed")
+            .await;
+    }
+    let others = world.hand_in("placed", 1).await;
+    seconds(5).await;
+    let before = world.net.calls().len();
+    ask_for(&world, webhook, ids[150]).await;
+    let last = WebhookId(webhook.0 + 50);
+    ask_for(&world, last, others[0]).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let calls = world.net.calls().split_off(before);
+    let mut asked: Vec<_> = calls
+        .iter()
+        .map(|call| (&*call.path, &*call.body))
+        .collect();
+    asked.sort_unstable();
+    assert_eq!(asked, [("/", "150"), ("/49", "0")]);
+    // It is sent once.
+    seconds(300).await;
+    let each = by_body(world.net.calls_at("a.test"));
+    assert!(each.values().all(|calls| calls.len() == 1) && each.len() == 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_for_is_not_sent_once_it_is_stopped() {
+    let (world, webhook, ids) = probed().await;
+    let id = |notification| model::id::DeliveryId {
+        notification,
+        webhook,
+    };
+    // More than go at once, so that some wait in memory.
+    for notification in &ids[..8] {
+        ask_for(&world, webhook, *notification).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let all = ids.iter().copied().map(id).collect();
+    let now = world.clock.now();
+    let stopping = world.store.stop(world.tenant, all, "test".to_owned(), now);
+    stopping.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let before = world.net.calls().len();
+    seconds(7_200).await;
+    assert_eq!(world.net.calls().len(), before);
 }
