@@ -7,6 +7,7 @@
 mod fill;
 mod measure;
 mod memory;
+mod neighbours;
 mod pace;
 mod process;
 mod receiver;
@@ -33,7 +34,7 @@ use crate::config::Config;
 use crate::{assemble, serve};
 
 /// In the order in which they run.
-const SCENARIOS: [&str; 9] = [
+const SCENARIOS: [&str; 10] = [
     "commit",
     "one-to-one",
     "fan-out",
@@ -43,6 +44,7 @@ const SCENARIOS: [&str; 9] = [
     "waiting",
     "matching",
     "fairness",
+    "neighbours",
 ];
 
 /// Those that need nothing of a server but its HTTP.
@@ -82,6 +84,12 @@ pub(crate) fn arguments() -> Vec<Arg> {
             "FOLDER",
             "Where to make the folder for the stores [default: that for temporary files]",
         ),
+        text(
+            "program",
+            "FILE",
+            "Measure this build of Willcall instead of the one that measures",
+        )
+        .conflicts_with("at"),
         Arg::new("strict")
             .long("strict")
             .action(ArgAction::SetTrue)
@@ -173,6 +181,10 @@ fn bench(matches: &ArgMatches) -> Result<Bench> {
     let load = assemble::dialects(&config).load();
     let own_token = || dice.split("bench").letters(serve::TOKEN_LENGTH);
     Ok(Bench {
+        program: match text("program") {
+            Some(file) => PathBuf::from(file),
+            None => std::env::current_exe().context("this program does not know its own file")?,
+        },
         load: load.context("no dialect brings anything for the benchmark")?,
         sizes: if matches.get_flag("quick") {
             sizes::QUICK
@@ -237,7 +249,8 @@ async fn measure(bench: &Bench, name: &str) -> Result<Scenario> {
         "memory" => memory::memory(bench).await,
         "waiting" => stock::waiting(bench).await,
         "matching" => stock::matching(bench).await,
-        _ => pace::fairness(bench).await,
+        "fairness" => pace::fairness(bench).await,
+        _ => neighbours::neighbours(bench).await,
     }
 }
 

@@ -21,31 +21,41 @@ const CONNECTIONS: usize = 16;
 /// The bars are meant for a disk where a commit takes this long.
 const BAR_COMMIT_MS: f64 = 0.1;
 
+/// One for the notification; its outcome joins that of the next.
+const COMMITS_MAX: f64 = 1.1;
+
 /// Calls that are sent straight at the receiver, to compare.
 const STRAIGHT: usize = 1_000;
 
+/// What a run at a pace came to.
+struct Run {
+    /// Milliseconds from the moment each was to be sent until it came.
+    took: Samples,
+    late: Samples,
+    /// What one delivery cost a server of our own: CPU, commits, switches, bytes written.
+    costs: Option<Costs>,
+    /// The mean time for which a commit waited for the disk.
+    sync_ms: Option<f64>,
+    exactness: Vec<Measure>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Costs {
+    cpu_us: f64,
+    commits: f64,
+    switches: f64,
+    written: f64,
+}
+
 pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
     let Pace { per_second, count } = bench.sizes.pace;
-    let cast = Cast {
-        webhooks: 1,
-        notifications: count,
-        ..Cast::default()
-    };
-    let calls = bench.calls(count, 1)?;
-    let straight = straight(bench, &calls, per_second).await?;
-    let mut stage = bench.set(cast).await?;
-    let synced_before = stage.syncs().await?;
-    let sent = open_loop(&stage.peer, calls, per_second, CONNECTIONS).await;
-    let sent = stage.explained(sent).await?;
-    stage.received(count).await?;
-    stage.settled(0).await?;
-    let synced = stage.syncs().await?.zip(synced_before);
-    let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
-    let took = latencies(&stage.tally, &sent, &arrivals);
-    let late = Samples::of(sent.iter().map(|(_, late)| late.as_secs_f64() * 1_000.0));
+    let straight = straight(bench, &bench.calls(count, 1)?, per_second).await?;
+    let run = run(bench, bench.sizes.pace).await?;
+    let Run { took, late, .. } = &run;
+    let p99 = took.percentile(990);
     let mut measures = vec![
         Measure::new("p50", "send to receipt, p50", took.median(), "ms").at_most(0.6),
-        Measure::new("p99", "send to receipt, p99", took.percentile(990), "ms").at_most(2.5),
+        Measure::new("p99", "send to receipt, p99", p99, "ms").at_most(2.5),
         Measure::new("p999", "send to receipt, p99.9", took.percentile(999), "ms").at_most(8.0),
         Measure::new(
             "max",
@@ -66,24 +76,126 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
             "ms",
         ),
     ];
-    if let Some(((sum, number), (sum_before, number_before))) = synced {
-        let mean = ratio((sum - sum_before) * 1_000.0, number - number_before);
+    if let Some(mean) = run.sync_ms {
         let words = "of it waiting for the disk, mean";
         measures.push(Measure::new("sync_mean", words, mean, "ms"));
         let at_bar = took.median() - (mean - BAR_COMMIT_MS).max(0.0);
         let words = "p50, less what the disk takes above 0.1 ms";
         measures.push(Measure::new("p50_at_bar", words, at_bar, "ms").at_most(0.6));
     }
-    measures.extend(stage.exactness(count, 0).await?);
+    measures.extend(costs(
+        run.costs,
+        ["cpu", "commits", "switches", "written"],
+        "",
+    ));
+    measures.extend(run.exactness);
+    let slow = bench.sizes.slow_pace;
+    measures.extend(slowly(bench, slow).await?);
+    Ok(Scenario {
+        name: "pace",
+        title: format!(
+            "{count} notifications × 1 webhook, {per_second} a second whatever happens; {} at {} a second",
+            slow.count, slow.per_second
+        ),
+        measures,
+    })
+}
+
+/// The same where little happens.
+async fn slowly(bench: &Bench, pace: Pace) -> Result<Vec<Measure>> {
+    let at = format!("at {} a second: ", pace.per_second);
+    let run = run(bench, pace).await?;
+    let words = |what: &str| format!("{at}{what}");
+    let mut measures = vec![
+        Measure::new(
+            "slow_p50",
+            &words("send to receipt, p50"),
+            run.took.median(),
+            "ms",
+        ),
+        Measure::new(
+            "slow_p99",
+            &words("send to receipt, p99"),
+            run.took.percentile(990),
+            "ms",
+        ),
+    ];
+    let names = ["slow_cpu", "slow_commits", "slow_switches", "slow_written"];
+    measures.extend(costs(run.costs, names, &at));
+    let names = ["slow_missing", "slow_duplicates", "slow_body_bytes"];
+    let exactness = run.exactness.into_iter().zip(names);
+    measures.extend(exactness.map(|(measure, name)| Measure {
+        name,
+        words: words(&measure.words),
+        ..measure
+    }));
+    Ok(measures)
+}
+
+/// What a delivery cost, in these names, CPU first.
+fn costs(costs: Option<Costs>, names: [&'static str; 4], at: &str) -> Vec<Measure> {
+    let Some(costs) = costs else {
+        return Vec::new();
+    };
+    let [cpu, commits, switches, written] = names;
+    let words = |what: &str| format!("{at}{what} for a delivery");
+    vec![
+        Measure::new(cpu, &words("CPU of the server"), costs.cpu_us, "µs"),
+        Measure::new(commits, &words("commits"), costs.commits, "").at_most(COMMITS_MAX),
+        Measure::new(switches, &words("context switches"), costs.switches, ""),
+        Measure::new(
+            written,
+            &words("bytes written to files"),
+            costs.written,
+            "B",
+        ),
+    ]
+}
+
+/// Hands in notifications at a pace, and waits until all is settled.
+async fn run(bench: &Bench, pace: Pace) -> Result<Run> {
+    let Pace { per_second, count } = pace;
+    let cast = Cast {
+        webhooks: 1,
+        notifications: count,
+        ..Cast::default()
+    };
+    let calls = bench.calls(count, 1)?;
+    let mut stage = bench.set(cast).await?;
+    let (before, synced_before) = (stage.effort()?, stage.syncs().await?);
+    let sent = open_loop(&stage.peer, calls, per_second, CONNECTIONS).await;
+    let sent = stage.explained(sent).await?;
+    stage.received(count).await?;
+    // The log is asked only afterwards: that costs something, too.
+    let (after, synced) = (stage.effort()?, stage.syncs().await?);
+    stage.settled(0).await?;
+    let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
+    let took = latencies(&stage.tally, &sent, &arrivals);
+    let late = Samples::of(sent.iter().map(|(_, late)| late.as_secs_f64() * 1_000.0));
+    let synced = synced.zip(synced_before);
+    let synced = synced.map(|(after, before)| (after.0 - before.0, after.1 - before.1));
+    let costs = after.zip(before).zip(synced);
+    let costs = costs.map(|((after, before), (_, commits))| {
+        let each = |after: u64, before: u64| ratio(float(after - before), float(count));
+        Costs {
+            cpu_us: each(after.cpu_us, before.cpu_us),
+            commits: ratio(commits, float(count)),
+            switches: each(after.switches, before.switches),
+            written: each(after.written, before.written),
+        }
+    });
+    let exactness = stage.exactness(count, 0).await?;
     let is_own = stage.server.is_some();
     let data_dir = stage.strike().await?;
     if is_own {
         discard(&data_dir)?;
     }
-    Ok(Scenario {
-        name: "pace",
-        title: format!("{count} notifications × 1 webhook, {per_second} a second whatever happens"),
-        measures,
+    Ok(Run {
+        took,
+        late,
+        costs,
+        sync_ms: synced.map(|(sum, number)| ratio(sum * 1_000.0, number)),
+        exactness,
     })
 }
 
@@ -99,7 +211,11 @@ async fn straight(bench: &Bench, calls: &[Ready], per_second: u32) -> Result<Sam
 }
 
 /// Milliseconds from the moment each was to be sent; `arrivals` has its webhook and number.
-fn latencies(tally: &Tally, sent: &[(Instant, Duration)], arrivals: &[(usize, u64)]) -> Samples {
+pub(crate) fn latencies(
+    tally: &Tally,
+    sent: &[(Instant, Duration)],
+    arrivals: &[(usize, u64)],
+) -> Samples {
     let began = tally.began();
     let pairs = sent.iter().zip(arrivals);
     Samples::of(pairs.filter_map(|((meant, _), (webhook, number))| {
@@ -230,7 +346,7 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Sampl
 }
 
 /// Waits for these by name: what came to those that hang is counted in the sum, too.
-async fn all_come(stage: &mut Stage<'_>, arrivals: &[(usize, u64)]) -> Result<()> {
+pub(crate) async fn all_come(stage: &mut Stage<'_>, arrivals: &[(usize, u64)]) -> Result<()> {
     let began = Instant::now();
     let missing = |stage: &Stage<'_>| {
         let mut all = arrivals.iter();

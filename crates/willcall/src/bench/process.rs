@@ -1,4 +1,4 @@
-//! What Linux says of a process: CPU time and memory. Nothing is estimated; what is counted is
+//! What Linux says of a process: CPU time, switches, what it wrote, and memory. Nothing is estimated; what is counted is
 //! said at each function.
 
 use std::collections::BTreeMap;
@@ -24,6 +24,45 @@ impl Memory {
     pub(crate) fn own(self) -> u64 {
         self.resident.saturating_sub(self.program)
     }
+}
+
+/// What a process has cost since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Effort {
+    pub(crate) cpu_us: u64,
+    /// Times at which one of its threads gave the processor up, or it was taken from it.
+    pub(crate) switches: u64,
+    /// Bytes that it wrote to files, the page cache included.
+    pub(crate) written: u64,
+}
+
+/// Of all threads that are running; the server's stay as long as it does.
+pub(crate) fn effort(pid: u32) -> Result<Effort> {
+    let threads = format!("/proc/{pid}/task");
+    let mut switches = 0;
+    for thread in std::fs::read_dir(&threads).with_context(|| format!("{threads} is not there"))? {
+        // One that ends in this moment has no file any more.
+        let status = std::fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
+        switches += context_switches(&status);
+    }
+    let io = read(&format!("/proc/{pid}/io"))?;
+    let written = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+    Ok(Effort {
+        cpu_us: cpu_us(pid)?,
+        switches,
+        written: written
+            .and_then(|bytes| bytes.trim().parse().ok())
+            .context("the kernel does not say how much was written")?,
+    })
+}
+
+fn context_switches(status: &str) -> u64 {
+    let count = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        name.ends_with("voluntary_ctxt_switches")
+            .then(|| value.trim().parse::<u64>().ok())?
+    };
+    status.lines().filter_map(count).sum()
 }
 
 /// User and system time of all threads since the process began, in microseconds.
@@ -135,6 +174,12 @@ mod tests {
     }
 
     #[test]
+    fn switches_of_both_kinds_count() {
+        let status = "Name:\ta\nvoluntary_ctxt_switches:\t150\nnonvoluntary_ctxt_switches:\t7\n";
+        assert_eq!(context_switches(status), 157);
+    }
+
+    #[test]
     fn pages_of_executable_files_are_the_programs_unless_written_to() {
         let maps = "\
 5500-5600 r-xp 00000000 fd:00 9 /opt/willcall
@@ -167,5 +212,7 @@ Anonymous:             0 kB
         let memory = memory(pid).unwrap();
         assert!(memory.program > 0 && memory.own() > 0, "{memory:?}");
         assert!(cpu_us(pid).is_ok());
+        let effort = effort(pid).unwrap();
+        assert!(effort.switches > 0 && effort.written > 0, "{effort:?}");
     }
 }

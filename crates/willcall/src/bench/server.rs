@@ -1,4 +1,4 @@
-//! A `willcall serve` of the same binary as a child process: started, watched, stopped, and ended
+//! A `willcall serve` of the same binary, or of another build, as a child process: started, watched, stopped, and ended
 //! for certain. It is told everything on its command line and nothing by the environment.
 
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
 
-use super::process::{self, Memory};
+use super::process::{self, Effort, Memory};
 
 /// A start takes milliseconds; with a large store to look through, a second.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -29,22 +29,21 @@ pub(crate) struct Server {
     log: PathBuf,
 }
 
-/// The binary that runs.
-fn this_program() -> Result<Command> {
-    let binary = std::env::current_exe().context("this program does not know its own file")?;
-    let mut command = Command::new(binary);
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
-    Ok(command)
+    command
 }
 
 /// Runs `willcall apply` with this file on a data folder.
-pub(crate) fn apply(data_dir: &Path, file: &str) -> Result<()> {
+pub(crate) fn apply(program: &Path, data_dir: &Path, file: &str) -> Result<()> {
     let path = data_dir.with_extension("toml");
     std::fs::write(&path, file)
         .with_context(|| format!("the file {} cannot be written", path.display()))?;
-    let mut command = this_program()?;
+    let mut command = command(program);
     let command = command.arg("apply").arg(&path);
-    let output = command.arg("--data-dir").arg(data_dir).output()?;
+    let output = command.arg("--data-dir").arg(data_dir).output();
+    let output = output.with_context(|| format!("{} cannot be run", program.display()))?;
     std::fs::remove_file(&path)?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -55,11 +54,11 @@ pub(crate) fn apply(data_dir: &Path, file: &str) -> Result<()> {
 
 impl Server {
     /// Starts it on a data folder; returns when it listens.
-    pub(crate) async fn start(data_dir: &Path) -> Result<Self> {
+    pub(crate) async fn start(program: &Path, data_dir: &Path) -> Result<Self> {
         let log = data_dir.with_extension("log");
         let cannot = || format!("the log {} cannot be written", log.display());
         let file = File::create(&log).with_context(cannot)?;
-        let mut command = this_program()?;
+        let mut command = command(program);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(["--allow-private-targets", "all", "--data-dir"])
@@ -113,6 +112,10 @@ impl Server {
 
     pub(crate) fn cpu_us(&self) -> Result<u64> {
         process::cpu_us(self.child.id())
+    }
+
+    pub(crate) fn effort(&self) -> Result<Effort> {
+        process::effort(self.child.id())
     }
 
     pub(crate) fn memory(&self) -> Result<Memory> {

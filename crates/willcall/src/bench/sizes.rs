@@ -20,6 +20,8 @@ pub(crate) struct Sizes {
     pub(crate) raw: u64,
     /// Notifications of the open loop, in a second and in all.
     pub(crate) pace: Pace,
+    /// The same where little happens.
+    pub(crate) slow_pace: Pace,
     /// What waits: so many notifications for so many webhooks.
     pub(crate) waiting: (u64, usize),
     /// Tenants, and webhooks of each.
@@ -31,6 +33,12 @@ pub(crate) struct Sizes {
     pub(crate) fair_backlog: u64,
     /// Between that and the measuring.
     pub(crate) fair_rest_ms: u64,
+    /// Beside a tenant that misbehaves: its webhooks, its notifications in one request, its idle
+    /// connections.
+    pub(crate) beside: Pace,
+    pub(crate) beside_webhooks: usize,
+    pub(crate) beside_batch: u64,
+    pub(crate) beside_idle: usize,
     /// Commits that are timed.
     pub(crate) commits: u64,
     /// Calls of each statement that is timed.
@@ -55,6 +63,10 @@ pub(crate) const FULL: Sizes = Sizes {
         per_second: 200,
         count: 6_000,
     },
+    slow_pace: Pace {
+        per_second: 20,
+        count: 400,
+    },
     waiting: (1_000, 1_000),
     many: (1_000, 100),
     fair: (1_000, [1, 50]),
@@ -64,6 +76,13 @@ pub(crate) const FULL: Sizes = Sizes {
     },
     fair_backlog: 40,
     fair_rest_ms: 1_000,
+    beside: Pace {
+        per_second: 50,
+        count: 1_000,
+    },
+    beside_webhooks: 2_000,
+    beside_batch: 100,
+    beside_idle: 1_024,
     commits: 1_000,
     asks: 300,
     watched_s: 5,
@@ -77,6 +96,10 @@ pub(crate) const QUICK: Sizes = Sizes {
         per_second: 200,
         count: 60,
     },
+    slow_pace: Pace {
+        per_second: 20,
+        count: 10,
+    },
     // More webhooks than a page has.
     waiting: (5, 60),
     many: (4, 5),
@@ -87,6 +110,13 @@ pub(crate) const QUICK: Sizes = Sizes {
     },
     fair_backlog: 5,
     fair_rest_ms: 50,
+    beside: Pace {
+        per_second: 50,
+        count: 20,
+    },
+    beside_webhooks: 50,
+    beside_batch: 10,
+    beside_idle: 20,
     commits: 20,
     asks: 10,
     watched_s: 0,

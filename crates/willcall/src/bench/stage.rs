@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use web::dialects::{Load, LoadTenant, Made};
 
 use super::measure::{float, ratio};
+use super::process::Effort;
 use super::receiver::{Receiver, Tally, Webhooks};
 use super::report::Measure;
 use super::sender::{Line, Peer, Ready};
@@ -28,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What all scenarios need.
 pub(crate) struct Bench {
+    /// The build that is measured.
+    pub(crate) program: PathBuf,
     pub(crate) load: Load,
     pub(crate) sizes: Sizes,
     /// Everything is made below this folder.
@@ -61,6 +64,13 @@ pub(crate) struct Cast {
     pub(crate) hanging: usize,
     /// Each has a show of its own; else all hear of everything.
     pub(crate) by_show: bool,
+}
+
+/// What else is on a stage with a server of our own.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    /// Sections of other tenants for `apply`.
+    pub(crate) file: String,
 }
 
 /// A receiver with no server before it, which ends with this, and how to reach it.
@@ -118,6 +128,11 @@ impl Bench {
 
     /// Sets a stage; a server of our own is fresh.
     pub(crate) async fn set(&self, cast: Cast) -> Result<Stage<'_>> {
+        self.set_beside(cast, &Beside::default()).await
+    }
+
+    /// The same with something beside it.
+    pub(crate) async fn set_beside(&self, cast: Cast, beside: &Beside) -> Result<Stage<'_>> {
         let number = self.load.number;
         let owed = match cast.by_show {
             true => Webhooks::One(cast.webhooks),
@@ -130,8 +145,9 @@ impl Bench {
             Some(address) => (None, address),
             None => {
                 let shows = if cast.by_show { cast.webhooks } else { 1 };
-                server::apply(&data_dir, &(self.load.section)(&self.section(shows)))?;
-                let server = Server::start(&data_dir).await?;
+                let file = (self.load.section)(&self.section(shows)) + &beside.file;
+                server::apply(&self.program, &data_dir, &file)?;
+                let server = Server::start(&self.program, &data_dir).await?;
                 let address = server.address;
                 (Some(server), address)
             }
@@ -262,6 +278,11 @@ impl Stage<'_> {
     /// CPU time of a server of our own so far.
     pub(crate) fn cpu_us(&self) -> Result<Option<u64>> {
         self.server.as_ref().map(Server::cpu_us).transpose()
+    }
+
+    /// What a server of our own has cost so far.
+    pub(crate) fn effort(&self) -> Result<Option<Effort>> {
+        self.server.as_ref().map(Server::effort).transpose()
     }
 
     /// How long a server of our own has waited for the disk so far, in seconds, and how often.

@@ -36,7 +36,11 @@ const FIRST_LIMIT: Duration = Duration::from_secs(60);
 /// How long a commit takes here: what every number of another machine is to be read with.
 pub(crate) async fn commit(bench: &Bench) -> Result<Scenario> {
     let data_dir = bench.fresh();
-    server::apply(&data_dir, &(bench.load.section)(&bench.section(1)))?;
+    server::apply(
+        &bench.program,
+        &data_dir,
+        &(bench.load.section)(&bench.section(1)),
+    )?;
     let filling = Filling::open(bench, &data_dir).await?;
     let samples = commits(bench, &filling).await?;
     filling.close().await?;
@@ -73,7 +77,7 @@ async fn waiting_store(
             .collect(),
         ..bench.section(1)
     };
-    server::apply(&data_dir, &(bench.load.section)(&tenant))?;
+    server::apply(&bench.program, &data_dir, &(bench.load.section)(&tenant))?;
     let filling = Filling::open(bench, &data_dir).await?;
     let count = filling.wait(bench, notifications).await?;
     Ok((data_dir, filling, count))
@@ -143,7 +147,7 @@ pub(crate) async fn waiting(bench: &Bench) -> Result<Scenario> {
 /// Starts a server on what waits, and watches it until it has nothing to do.
 async fn watched(bench: &Bench, data_dir: &Path, tally: &Tally, due: u64) -> Result<Vec<Measure>> {
     let began = Instant::now();
-    let mut server = Server::start(data_dir).await?;
+    let mut server = Server::start(&bench.program, data_dir).await?;
     let listens_ms = began.elapsed().as_secs_f64() * 1_000.0;
     let come = async {
         while tally.received() < due {
@@ -255,7 +259,7 @@ async fn matched(
         file.push_str(&(bench.load.section)(&tenant));
     }
     let began = Instant::now();
-    server::apply(&data_dir, &file)?;
+    server::apply(&bench.program, &data_dir, &file)?;
     let applied_s = began.elapsed().as_secs_f64();
     if let Some(tally) = seen {
         one_comes(bench, &data_dir, tally).await?;
@@ -278,7 +282,7 @@ async fn matched(
 
 /// Hands one notification to a server and waits until it comes.
 async fn one_comes(bench: &Bench, data_dir: &Path, tally: &Tally) -> Result<()> {
-    let mut server = Server::start(data_dir).await?;
+    let mut server = Server::start(&bench.program, data_dir).await?;
     let peer = Peer {
         address: server.address,
         token: format!("{}0", bench.token),
