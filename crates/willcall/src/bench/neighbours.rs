@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -19,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use web::dialects::LoadTenant;
 
-use super::measure::{Samples, float, ratio};
+use super::measure::Samples;
 use super::pace::{all_come, latencies};
 use super::report::{Measure, Scenario};
 use super::sender::{Line, Peer, Ready, open_loop};

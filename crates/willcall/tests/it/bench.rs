@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::harness::{PATIENCE, willcall};
 
 /// Each scenario with what it must measure.
-const SCENARIOS: [(&str, &[&str]); 9] = [
+const SCENARIOS: [(&str, &[&str]); 10] = [
     ("commit", &["p50", "p99"]),
     (
         "one-to-one",
@@ -29,7 +29,24 @@ const SCENARIOS: [(&str, &[&str]); 9] = [
     ),
     ("fan-out", &["ratio", "cpu", "missing", "duplicates"]),
     ("batches", &["ratio", "missing", "duplicates"]),
-    ("pace", &["p50", "p99", "p999", "missing", "duplicates"]),
+    (
+        "pace",
+        &[
+            "p50",
+            "p99",
+            "p999",
+            "cpu",
+            "commits",
+            "switches",
+            "written",
+            "missing",
+            "duplicates",
+            "slow_p50",
+            "slow_cpu",
+            "slow_commits",
+            "slow_missing",
+        ],
+    ),
     ("memory", &["idle", "loaded", "program"]),
     ("waiting", &["first", "memory", "due_ratio", "not_due"]),
     ("matching", &["few", "many", "ratio", "wrong"]),
@@ -41,6 +58,18 @@ const SCENARIOS: [(&str, &[&str]); 9] = [
             "ratio_one",
             "ratio_many",
             "duplicates",
+        ],
+    ),
+    (
+        "neighbours",
+        &[
+            "p99_before",
+            "p99_after",
+            "moved_hangs",
+            "moved_slow",
+            "moved_fans_out",
+            "moved_dawdles",
+            "livez",
         ],
     ),
 ];
