@@ -23,7 +23,7 @@ use crate::notification::{Acceptance, NewNotification};
 use crate::once::{Effect, Effected, IdempotencyKey};
 use crate::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
 use crate::query::{
-    Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, LogRow,
+    Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, LogRow, Status,
     WebhookPage, WebhookQuery,
 };
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
@@ -268,7 +268,7 @@ pub struct Requeue {
     pub actor: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
     /// This delivery, whatever its state.
     One(DeliveryId),
@@ -276,12 +276,35 @@ pub enum Which {
     Failed { began_at: Timestamp },
     /// Every one that was tried out by `began_at`, and none that is still owed.
     Exhausted { began_at: Timestamp },
+    /// Of those of one status the ones that are meant: one step along their notifications.
+    Picked(Pick),
+}
+
+/// Some of what `Which::Failed` is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pick {
+    /// Retrying, exhausted or cancelled: there are none of another.
+    pub status: Status,
+    pub began_at: Timestamp,
+    /// Of notifications accepted at this moment or later, and before that one.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    pub action_type: Option<String>,
+    /// Where the step before came to.
+    pub after: NotificationId,
+    /// Whether nothing else is asked for once these have come to their end.
+    pub last: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requeued {
     /// So many are due now; `more` asks for another call.
     Done { count: usize, more: bool },
+    /// Of those that are picked; with a notification there are more, behind it.
+    Reached {
+        count: usize,
+        upto: Option<NotificationId>,
+    },
     /// The tenant has no such delivery or webhook.
     Unknown,
     /// The webhook is disabled, so nothing can be sent.
@@ -295,6 +318,10 @@ impl Requeued {
             Self::Done { count, more } => Self::Done {
                 count: counted.saturating_add(count),
                 more,
+            },
+            Self::Reached { count, upto } => Self::Reached {
+                count: counted.saturating_add(count),
+                upto,
             },
             Self::Unknown | Self::Disabled => self,
         }

@@ -251,7 +251,7 @@ async fn sending_again_is_at_once_whatever_the_state() {
     seconds(1).await;
     let which = Which::One(id(ids[0], webhook));
     // Waiting for a retry.
-    send_again(&world, webhook, which).await;
+    send_again(&world, webhook, which.clone()).await;
     seconds(60).await;
     assert_eq!(world.net.times_at("a.test"), [0, 1_000]);
     // Delivered.

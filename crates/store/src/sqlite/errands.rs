@@ -38,20 +38,20 @@ const OLDEST: &str = "
 const REACHED: &str = "
     update errand set done = done + ?2, stage = ?3, reached = ?4, ended_at = ?5, broken_off = ?6
     where id = ?1";
-const EXHAUSTED: &str = "
+pub(crate) const EXHAUSTED: &str = "
     select notification_id, ended_at <= ?5
     from delivery indexed by delivery_state
     where state <> 1 and state = 2 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
-const CANCELLED: &str = "
+pub(crate) const CANCELLED: &str = "
     select notification_id, ended_at <= ?5
     from delivery indexed by delivery_state
     where state <> 1 and state = 3 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
 // Not what is due already, nor what was tried since the errand began: that was its turn.
-const WAITING: &str = "
+pub(crate) const WAITING: &str = "
     select notification_id, due_at > ?6 and coalesce(began_at <= ?5, 1)
     from delivery indexed by delivery_state
     where state <> 1 and state = 0 and webhook_id = ?1
@@ -368,7 +368,11 @@ fn meet(
     }
 }
 
-fn pairs(tx: &Tx<'_>, sql: &'static str, params: impl Params) -> Result<Vec<(i64, bool)>, Fault> {
+pub(crate) fn pairs(
+    tx: &Tx<'_>,
+    sql: &'static str,
+    params: impl Params,
+) -> Result<Vec<(i64, bool)>, Fault> {
     catalog::list(tx.conn, sql, params, |row| Ok((row.get(0)?, row.get(1)?)))
 }
 

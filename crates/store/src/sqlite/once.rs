@@ -3,7 +3,7 @@
 //! The row has no answer yet: whoever asked makes it of what is written here, now or, if it does
 //! not live to, the next time the key is used.
 
-use model::contract::{Conflict, Requeued, StoreError};
+use model::contract::{Conflict, Requeued, StoreError, Which};
 use model::id::{NotificationId, WebhookId};
 use model::limits;
 use model::notification::Acceptance;
@@ -75,9 +75,15 @@ pub(crate) fn once(
         }
         Effect::Requeue { ask, counted } => {
             let done = sweep::requeue(tx, &ask, at)?.with(counted);
-            let Requeued::Done { count, more: false } = done else {
+            let last = !matches!(&ask.which, Which::Picked(pick) if !pick.last);
+            let count = match done {
+                Requeued::Done { count, more: false } => count,
+                Requeued::Reached { count, upto: None } if last => count,
                 // Nothing was done, or not all of it.
-                return Ok(Effected::Requeued(done));
+                Requeued::Done { .. }
+                | Requeued::Reached { .. }
+                | Requeued::Unknown
+                | Requeued::Disabled => return Ok(Effected::Requeued(done)),
             };
             (Effected::Requeued(done), Record::Requeued(count), None)
         }

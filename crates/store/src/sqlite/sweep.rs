@@ -1,10 +1,11 @@
 //! What changes many deliveries at once: cancelling and sending again. Each step is bounded by
 //! `limits::SWEEP_ROWS_MAX`, and is made so that repeating it goes on where it stopped.
 
-use model::contract::{Requeue, Requeued, Which};
+use model::contract::{Pick, Requeue, Requeued, Which};
 use model::delivery::State;
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits;
+use model::query::Status;
 use model::time::Timestamp;
 use model::webhook::DisabledCause;
 use rusqlite::{OptionalExtension, Params, params};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{due, fresh, rows, standings, webhooks};
+use crate::sqlite::{due, errands, fresh, ids, rows, standings, webhooks};
 
 const CANCEL: &str = "
     update delivery
@@ -55,8 +56,11 @@ const RETRYING: &str = "
     order by due_at
     limit ?3";
 
-pub(crate) const STATEMENTS: &[&str] =
-    &[CANCEL, FIND, AGAIN, SOONER, EXHAUSTED, CANCELLED, RETRYING];
+const KIND: &str = "select action_type = ?2 from notification where id = ?1";
+
+pub(crate) const STATEMENTS: &[&str] = &[
+    CANCEL, FIND, AGAIN, SOONER, EXHAUSTED, CANCELLED, RETRYING, KIND,
+];
 
 /// Cancels what a webhook has pending, one step of it.
 pub(crate) fn cancel_pending(
@@ -90,16 +94,17 @@ pub(crate) fn requeue(tx: &mut Tx<'_>, ask: &Requeue, at: Timestamp) -> Result<R
     let Some(webhook) = webhooks::find(tx.conn, ask.tenant, ask.webhook)? else {
         return Ok(Requeued::Unknown);
     };
-    match ask.which {
-        Which::One(id) => requeue_one(tx, ask, id, webhook.enabled(), at),
-        Which::Failed { .. } | Which::Exhausted { .. } if !webhook.enabled() => {
+    match &ask.which {
+        Which::One(id) => requeue_one(tx, ask, *id, webhook.enabled(), at),
+        Which::Failed { .. } | Which::Exhausted { .. } | Which::Picked(_) if !webhook.enabled() => {
             Ok(Requeued::Disabled)
         }
         Which::Failed { began_at } => {
             let kinds = [(EXHAUSTED, AGAIN), (CANCELLED, AGAIN), (RETRYING, SOONER)];
-            requeue_all(tx, ask, &kinds, began_at, at)
+            requeue_all(tx, ask, &kinds, *began_at, at)
         }
-        Which::Exhausted { began_at } => requeue_all(tx, ask, &[(EXHAUSTED, AGAIN)], began_at, at),
+        Which::Exhausted { began_at } => requeue_all(tx, ask, &[(EXHAUSTED, AGAIN)], *began_at, at),
+        Which::Picked(pick) => requeue_picked(tx, ask, pick, at),
     }
 }
 
@@ -167,16 +172,16 @@ fn requeue_all(
     // What is sent again leaves the index it was found in, so the next step finds the next.
     for &(find, change) in kinds {
         let room = bound(limits::SWEEP_ROWS_MAX.saturating_sub(count));
-        let found = if find == RETRYING {
-            ids(tx, find, params![webhook, until, room, at.as_millis()])?
+        let all = if find == RETRYING {
+            found(tx, find, params![webhook, until, room, at.as_millis()])?
         } else {
-            ids(tx, find, params![webhook, until, room])?
+            found(tx, find, params![webhook, until, room])?
         };
         let mut statement = tx.conn.prepare_cached(change)?;
-        for notification in &found {
+        for notification in &all {
             statement.execute((notification.0, ask.webhook.0, at.as_millis()))?;
         }
-        count += found.len();
+        count += all.len();
     }
     if count > 0 {
         tx.notes.changed(ask.webhook);
@@ -188,7 +193,72 @@ fn requeue_all(
     })
 }
 
-fn ids(tx: &Tx<'_>, sql: &'static str, params: impl Params) -> Result<Vec<NotificationId>, Fault> {
+/// One step along what is of that status, whether it is meant or not: what is not stays where it
+/// was found.
+fn requeue_picked(
+    tx: &mut Tx<'_>,
+    ask: &Requeue,
+    pick: &Pick,
+    at: Timestamp,
+) -> Result<Requeued, Fault> {
+    let from = ids::id_at(tx.conn, pick.since)?.unwrap_or(0);
+    let upto = ids::id_at(tx.conn, pick.until)?.map_or(i64::MAX, |id| id.saturating_sub(1));
+    let after = pick.after.0.max(from.saturating_sub(1));
+    let (webhook, began_at) = (ask.webhook.0, pick.began_at.as_millis());
+    let room = bound(limits::SWEEP_ROWS_MAX);
+    let (met, change) = match pick.status {
+        Status::Retrying => {
+            let asked = [webhook, after, upto, room, began_at, at.as_millis()];
+            (errands::pairs(tx, errands::WAITING, asked)?, SOONER)
+        }
+        Status::Exhausted => {
+            let asked = [webhook, after, upto, room, began_at];
+            (errands::pairs(tx, errands::EXHAUSTED, asked)?, AGAIN)
+        }
+        Status::Cancelled => {
+            let asked = [webhook, after, upto, room, began_at];
+            (errands::pairs(tx, errands::CANCELLED, asked)?, AGAIN)
+        }
+        Status::Pending | Status::Delivered => (Vec::new(), SOONER),
+    };
+    let mut count = 0;
+    let mut kind = tx.conn.prepare_cached(KIND)?;
+    let mut statement = tx.conn.prepare_cached(change)?;
+    for (notification, _) in met.iter().filter(|(_, meant)| *meant) {
+        if let Some(wanted) = &pick.action_type {
+            let is_it = kind.query_row((*notification, wanted), |row| row.get(0));
+            if is_it.optional()? != Some(true) {
+                continue;
+            }
+        }
+        count += statement.execute((*notification, webhook, at.as_millis()))?;
+    }
+    drop((kind, statement));
+    if count > 0 {
+        let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        let picked = json!({
+            "count": count,
+            "status": pick.status.as_str(),
+            "since": moment(pick.since),
+            "until": moment(pick.until),
+            "action_type": pick.action_type,
+        });
+        tx.notes.changed(ask.webhook);
+        note(tx, ask, at, picked)?;
+    }
+    let full = met.len() >= limits::SWEEP_ROWS_MAX;
+    let last = met.last().filter(|_| full);
+    Ok(Requeued::Reached {
+        count,
+        upto: last.map(|(id, _)| NotificationId(*id)),
+    })
+}
+
+fn found(
+    tx: &Tx<'_>,
+    sql: &'static str,
+    params: impl Params,
+) -> Result<Vec<NotificationId>, Fault> {
     let mut statement = tx.conn.prepare_cached(sql)?;
     let found = statement
         .query_map(params, |row| row.get(0).map(NotificationId))?

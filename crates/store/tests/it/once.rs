@@ -1,9 +1,10 @@
 //! What is done under an idempotency key: both are written, or neither.
 
-use model::contract::{Conflict, Requeue, Requeued, StoreError, Which};
+use model::contract::{Conflict, Pick, Requeue, Requeued, StoreError, Which};
+use model::id::NotificationId;
 use model::notification::Acceptance;
 use model::once::{Effect, Effected, IdempotencyKey};
-use model::query::WebhookQuery;
+use model::query::{Status, WebhookQuery};
 use model::tenant::TokenHash;
 use rusqlite::Connection;
 
@@ -193,4 +194,38 @@ fn sending_again_in_steps_is_done_with_the_last() {
         now(given.store.once(key("a"), requeue(0), at(3_000))).unwrap(),
         done
     );
+}
+
+#[test]
+fn what_is_picked_is_done_with_the_last_of_its_statuses() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let requeue = |status, last, counted| {
+        let which = Which::Picked(Pick {
+            status,
+            began_at: at(2_000),
+            since: None,
+            until: None,
+            action_type: None,
+            after: NotificationId(0),
+            last,
+        });
+        let ask = Requeue {
+            tenant: given.tenant,
+            webhook,
+            which,
+            actor: "test".to_owned(),
+        };
+        let effect = Effect::Requeue { ask, counted };
+        now(given.store.once(key("a"), effect, at(2_000))).unwrap()
+    };
+    let reached = |count| Effected::Requeued(Requeued::Reached { count, upto: None });
+    assert_eq!(requeue(Status::Retrying, false, 0), reached(0));
+    assert_eq!(requeue(Status::Exhausted, true, 3), reached(3));
+    // Whoever begins anew is told all of it.
+    let done = Effected::Requeued(Requeued::Done {
+        count: 3,
+        more: false,
+    });
+    assert_eq!(requeue(Status::Retrying, false, 0), done);
 }

@@ -1,10 +1,11 @@
 //! Sending again and cancelling: one delivery, all that failed, in steps.
 
-use model::contract::{Requeue, Requeued, Which};
+use model::contract::{Pick, Requeue, Requeued, Which};
 use model::delivery::{CancelCause, State};
-use model::id::WebhookId;
+use model::id::{NotificationId, WebhookId};
 use model::limits::SWEEP_ROWS_MAX;
 use model::notification::{Acceptance, NewNotification};
+use model::query::Status;
 
 use crate::harness::{
     Given, Told, answered, at, delivered, delivery_id, ended, gone, retry, settlement, wait,
@@ -200,7 +201,7 @@ fn all_that_failed_is_sent_again_and_nothing_else() {
         count: 3,
         more: false,
     };
-    assert_eq!(given.requeue(webhook, failed, 4_000), all);
+    assert_eq!(given.requeue(webhook, failed.clone(), 4_000), all);
     let (due, _) = given.due(webhook, 10, 4_000);
     let rounds: Vec<_> = due
         .iter()
@@ -238,13 +239,16 @@ fn sending_again_in_steps_takes_every_delivery_exactly_once() {
     };
     let step = |count, more| Requeued::Done { count, more };
     assert_eq!(
-        given.requeue(webhook, failed, 2_000),
+        given.requeue(webhook, failed.clone(), 2_000),
         step(SWEEP_ROWS_MAX, true)
     );
     // Meanwhile one of those retried fails again, and is left to its schedule.
     let again = delivery_id(retrying[0], webhook);
     given.settle(settlement(again, 2_100, answered(500), retry(95_000)));
-    assert_eq!(given.requeue(webhook, failed, 2_200), step(1_000, false));
+    assert_eq!(
+        given.requeue(webhook, failed.clone(), 2_200),
+        step(1_000, false)
+    );
     assert_eq!(given.requeue(webhook, failed, 2_300), step(0, false));
     let due = given.due(webhook, ids.len(), 2_300).0;
     assert_eq!(due.len(), ids.len() - 1);
@@ -253,6 +257,109 @@ fn sending_again_in_steps_takes_every_delivery_exactly_once() {
         (rounds(1), rounds(2)),
         (retrying.len() - 1, exhausted.len())
     );
+}
+
+/// Everything of one status that failed by 2,000.
+fn pick(status: Status) -> Pick {
+    Pick {
+        status,
+        began_at: at(2_000),
+        since: None,
+        until: None,
+        action_type: None,
+        after: NotificationId(0),
+        last: true,
+    }
+}
+
+#[test]
+fn only_what_is_picked_is_sent_again() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    // By status, action type and when they came.
+    let mut all = Vec::new();
+    for (n, (time, next)) in [
+        (1_000, ended(State::Exhausted)),
+        (1_000, retry(9_000)),
+        (1_000, delivered()),
+        (1_200, ended(State::Cancelled(CancelCause::WebhookDisabled))),
+        (1_200, ended(State::Exhausted)),
+        (1_400, ended(State::Exhausted)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut new = given.new_notification(&format!("{n}"), time);
+        new.action_type = ["odd", "even"][n % 2].to_owned();
+        let accepted = wait(given.store.accept(vec![new])).unwrap();
+        let [Acceptance::Accepted { id, .. }] = accepted[..] else {
+            panic!("{accepted:?}");
+        };
+        let id = delivery_id(id.0, webhook);
+        given.settle(settlement(id, time + 100, answered(500), next));
+        all.push(id);
+    }
+    let exhausted = |since: i64, until: i64, action_type: Option<&str>| Pick {
+        since: Some(at(since)),
+        until: Some(at(until)),
+        action_type: action_type.map(str::to_owned),
+        ..pick(Status::Exhausted)
+    };
+    let reached = |count| Requeued::Reached { count, upto: None };
+    let mut sent = Vec::new();
+    for (picked, ids) in [
+        (pick(Status::Delivered), vec![]),
+        (pick(Status::Pending), vec![]),
+        (exhausted(1_401, 9_000, None), vec![]),
+        (exhausted(0, 1_000, None), vec![]),
+        (exhausted(0, 9_000, Some("even")), vec![5]),
+        (exhausted(1_200, 1_400, None), vec![4]),
+        (pick(Status::Retrying), vec![1]),
+        (pick(Status::Cancelled), vec![3]),
+        (pick(Status::Exhausted), vec![0]),
+        (pick(Status::Exhausted), vec![]),
+    ] {
+        let words = format!("{picked:?}");
+        let answer = given.requeue(webhook, Which::Picked(picked), 4_000);
+        assert_eq!(answer, reached(ids.len()), "{words}");
+        sent.extend(ids.iter().map(|at| all[*at]));
+        let mut due: Vec<_> = given.due(webhook, 10, 4_000).0;
+        due.sort_by_key(|due| due.delivery.id.notification);
+        let due: Vec<_> = due.iter().map(|due| due.delivery.id).collect();
+        sent.sort();
+        assert_eq!(due, sent, "{words}");
+    }
+    assert_eq!(audited(&given), 5);
+    given.disable(webhook, 5_000);
+    let off = given.requeue(webhook, Which::Picked(pick(Status::Exhausted)), 5_000);
+    assert_eq!(off, Requeued::Disabled);
+}
+
+#[test]
+fn picking_walks_past_what_is_not_meant_in_steps() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let ids = many(&given, SWEEP_ROWS_MAX + 10);
+    settle_all(&given, webhook, &ids, &ended(State::Exhausted));
+    let none = Pick {
+        action_type: Some("another".to_owned()),
+        ..pick(Status::Exhausted)
+    };
+    let upto = Some(NotificationId(ids[SWEEP_ROWS_MAX - 1]));
+    let step = |after: Option<NotificationId>| {
+        let which = Which::Picked(Pick {
+            after: after.unwrap_or(NotificationId(0)),
+            ..none.clone()
+        });
+        given.requeue(webhook, which, 2_000)
+    };
+    assert_eq!(step(None), Requeued::Reached { count: 0, upto });
+    let over = Requeued::Reached {
+        count: 0,
+        upto: None,
+    };
+    assert_eq!(step(upto), over);
+    assert_eq!(audited(&given), 0);
 }
 
 #[test]

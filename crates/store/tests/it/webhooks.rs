@@ -268,8 +268,8 @@ fn asking_for_what_is_exhausted_leaves_the_rest_alone() {
         count: 1,
         more: false,
     };
-    assert_eq!(given.requeue(id, which, 2_000), done_once);
-    let again = given.requeue(id, which, 2_000);
+    assert_eq!(given.requeue(id, which.clone(), 2_000), done_once);
+    let again = given.requeue(id, which.clone(), 2_000);
     assert!(matches!(again, Requeued::Done { count: 0, .. }));
     let due_at = |id| given.story(id).row.due_at.map(|at| at.as_millis());
     assert_eq!(due_at(tried_out), Some(2_000));

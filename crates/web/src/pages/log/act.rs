@@ -202,7 +202,7 @@ async fn again(visit: &Visit, ids: Vec<DeliveryId>, came: &mut Came) -> Result<(
         };
         match answer {
             Requeued::Done { count: 0, .. } | Requeued::Unknown => came.moved += 1,
-            Requeued::Done { .. } => came.done += 1,
+            Requeued::Done { .. } | Requeued::Reached { .. } => came.done += 1,
             Requeued::Disabled => came.off += 1,
         }
     }
