@@ -26,6 +26,8 @@ pub enum Refusal {
     Unreadable(String),
     /// Fields and what is wrong with each, in the order of the resource.
     Invalid(Vec<Fault>),
+    /// Parameters of the query that are not known here or given twice.
+    Parameters(Vec<Fault>),
     /// A request that cannot be meant: what, and what to do.
     BadRequest(String),
     /// The body is larger than this many bytes.

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyDataStream, BodyExt, Full};
 use model::limits::{PARAMETERS_MAX, SMALL_BODY_BYTES_MAX};
-use model::refusal::Refusal;
+use model::refusal::{Fault, Refusal};
 use multer::Multipart;
 use percent_encoding::percent_decode_str;
 
@@ -23,6 +23,10 @@ use crate::room::{Room, Taken};
 
 /// What stands between the parts of a form (RFC 2046, 5.1.1).
 const BOUNDARY_BYTES_MAX: usize = 70;
+
+/// So many parameters that are wrong are named, and so much of each name.
+const FAULTS_MAX: usize = 10;
+const FAULT_CHARS_MAX: usize = 100;
 
 /// Within this time a body must have arrived.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
@@ -287,6 +291,12 @@ impl Query {
         }
     }
 
+    /// The same without what has this name.
+    pub(crate) fn without(&self, name: &str) -> Self {
+        let others = self.0.iter().filter(|(own, _)| own != name);
+        Self(others.cloned().collect())
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let last = self.0.iter().rev().find(|(own, _)| own == name);
         last.map(|(_, value)| value.as_str())
@@ -303,6 +313,41 @@ impl Query {
         self.0
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Refuses what is not one of these, and what is given twice: nobody could tell what is meant,
+    /// and to leave it out may do more than was asked for.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), Refusal> {
+        let mut faults: Vec<Fault> = Vec::new();
+        let mut seen = Vec::with_capacity(known.len());
+        for (name, _) in self.iter() {
+            let reason = if !known.contains(&name) {
+                unknown_of(known)
+            } else if seen.contains(&name) {
+                "This parameter is given twice.".to_owned()
+            } else {
+                seen.push(name);
+                continue;
+            };
+            let name: String = name.chars().take(FAULT_CHARS_MAX).collect();
+            if faults.iter().all(|fault| fault.field != name) {
+                faults.push(Fault::new(&name, reason));
+            }
+            if faults.len() >= FAULTS_MAX {
+                break;
+            }
+        }
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::Parameters(faults)),
+        }
+    }
+}
+
+fn unknown_of(known: &[&str]) -> String {
+    match known {
+        [] => "There is no such parameter: none is taken here.".to_owned(),
+        known => format!("There is no such parameter: here are {}.", known.join(", ")),
     }
 }
 
@@ -335,6 +380,33 @@ mod tests {
         assert_eq!(Query::read(&text).unwrap().iter().count(), PARAMETERS_MAX);
         let refused = Query::read(&format!("{text}&b")).unwrap_err();
         assert!(matches!(refused, Refusal::BadRequest(words) if words.contains("4096")));
+    }
+
+    #[test]
+    fn what_is_not_known_or_given_twice_is_refused_by_its_name() {
+        let faults = |text: &str, known: &[&str]| match Query::read(text).unwrap().only(known) {
+            Ok(()) => Vec::new(),
+            Err(Refusal::Parameters(faults)) => faults,
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(faults("", &[]), []);
+        assert_eq!(faults("a=1&b=&", &["a", "b", "c"]), []);
+        let twice = Fault::new("a", "This parameter is given twice.");
+        assert_eq!(faults("a=1&a=1&a=2", &["a"]), [twice]);
+        let unknown = Fault::new("x y", "There is no such parameter: here are a, b.");
+        assert_eq!(faults("a=1&x+y=2&x%20y", &["a", "b"]), [unknown]);
+        let none = Fault::new("", "There is no such parameter: none is taken here.");
+        assert_eq!(faults("=1", &[]), [none]);
+        let many: Vec<String> = (0..100)
+            .map(|n| format!("{n}{}", "ä".repeat(200)))
+            .collect();
+        let faults = faults(&many.join("&"), &[]);
+        assert_eq!(faults.len(), FAULTS_MAX);
+        assert!(
+            faults
+                .iter()
+                .all(|fault| fault.field.chars().count() == FAULT_CHARS_MAX)
+        );
     }
 
     async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {

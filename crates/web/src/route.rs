@@ -1,7 +1,8 @@
 //! Route: from tables of places to answers. A place is a path, what it needs, and its handlers.
 //!
 //! Every request goes the same way: host, place, who asks, what may be answered, rights, method,
-//! body, idempotency key, handler. Words and shapes of what is refused are the dialect's.
+//! parameters, body, idempotency key, handler. Words and shapes of what is refused are the
+//! dialect's.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -56,6 +57,7 @@ pub(crate) struct Place {
     /// What methods that change nothing need, and all others.
     pub(crate) read: Need,
     pub(crate) write: Need,
+    pub(crate) takes: Takes,
     pub(crate) body_bytes_max: usize,
     pub(crate) verbs: Vec<(Method, Handler)>,
     /// What is made of all this when it is first needed.
@@ -86,6 +88,18 @@ pub(crate) enum Whose {
     Named(&'static str),
     /// Those of every tenant whoever asks is listed for, as far as the request narrows them.
     Listed(fn(&Asked, Tenants) -> Tenants),
+}
+
+/// Which parameters the query of a request may have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Takes {
+    /// What is not known is ignored: for places where clients are used to that.
+    Anything,
+    /// Each of these at most once: with methods that change nothing, and with all others.
+    Only {
+        read: &'static [&'static str],
+        write: &'static [&'static str],
+    },
 }
 
 /// A request before anybody knows who is asking.
@@ -302,6 +316,7 @@ async fn admit(
         method => place.handler(method),
     };
     let handler = handler.ok_or_else(|| Refusal::NoSuchMethod(asked.method.to_string()))?;
+    place.takes.judge(asked)?;
     Ok((tenants, handler))
 }
 
@@ -404,6 +419,16 @@ impl Place {
             suffix: suffix.map(str::to_owned),
             lacks_slash: wants_slash && !ends_in_slash && suffix.is_none(),
         })
+    }
+}
+
+impl Takes {
+    fn judge(self, asked: &Asked) -> Result<(), Refusal> {
+        match self {
+            Self::Anything => Ok(()),
+            Self::Only { read, .. } if asked.method.is_safe() => asked.query.only(read),
+            Self::Only { write, .. } => asked.query.only(write),
+        }
     }
 }
 

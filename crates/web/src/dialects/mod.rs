@@ -3,6 +3,7 @@
 //! A dialect is a plain value: how its deliveries are made, its table of places, how it refuses,
 //! what its section of an operator's file may say. No dialect imports another.
 
+mod again;
 pub(crate) mod board;
 mod declared;
 mod demo;

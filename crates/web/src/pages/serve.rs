@@ -132,6 +132,8 @@ async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Troubl
     if page.method != Method::POST {
         return Ok(());
     }
+    // What is done is said by the path and the form; a filter in the query would be passed over.
+    visit.query.only(&[])?;
     // Before the body is read: that of a stranger, or of somebody without a cookie, need not be.
     let proof = visit.cookies.proof().ok_or(Trouble::NotOurs)?;
     match session::sender(&visit.headers, &visit.host) {

@@ -110,6 +110,17 @@ fn refused(refusal: &Refusal) -> (StatusCode, &'static str, String, &'static str
                 AGAIN,
             )
         }
+        Refusal::Parameters(faults) => {
+            let faults = faults.iter();
+            let faults =
+                faults.map(|fault| format!("{}: {}", fault.field, fault.reasons.join(" ")));
+            (
+                StatusCode::BAD_REQUEST,
+                "That cannot be done",
+                faults.collect::<Vec<_>>().join(" "),
+                "Nothing was changed. Go back, and follow the link once more.",
+            )
+        }
         Refusal::Invalid(faults) => {
             let reasons = faults.iter().flat_map(|fault| fault.reasons.iter());
             let reasons: Vec<&str> = reasons.map(String::as_str).collect();

@@ -8,7 +8,7 @@ use crate::dialects::{Options, all};
 use crate::route::{Place, Whose};
 
 /// A path that leads to the place, for this tenant.
-fn path_of(place: &Place, tenant: &str) -> String {
+pub(super) fn path_of(place: &Place, tenant: &str) -> String {
     let fill = |segment: &'static str| match segment {
         "{organizer}" => tenant.to_owned(),
         "{id}" => "1".to_owned(),

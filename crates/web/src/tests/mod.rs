@@ -5,5 +5,6 @@ pub(crate) mod harness;
 mod never_500;
 mod once;
 mod pages;
+mod parameters;
 mod requests;
 pub(crate) mod troubled;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use model::attempt::Outcome;
-use model::contract::{Requeue, Requeued, Store, Which};
+use model::contract::{Requeued, Store, Which};
 use model::delivery::State;
 use model::id::DeliveryId;
 use model::limits::PAGE_ROWS_MAX;
@@ -17,11 +17,12 @@ use model::webhook::{Headers, Webhook};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::super::again::{self, Asker, Meant};
 use super::webhooks::{actor, find, moment, number};
 use super::{OpenTicket, answer, guid, wire};
-use crate::answers;
 use crate::route::{Admitted, Answer};
-use crate::state::refused;
+
+const DISABLED: &str = "The webhook is switched off, so nothing can be sent.";
 
 /// Invocations in the answer about one webhook, and in one page of them.
 const SHOWN_MAX: u64 = 100;
@@ -121,46 +122,38 @@ pub(super) async fn retry_invocation(
 ) -> Result<Answer, Refusal> {
     let webhook = find(&request).await?;
     let id = find_invocation(&request, &webhook).await?.row.id;
-    requeue(&request, &webhook, Which::One(id), 0).await?;
+    let asker = asker(&request, &webhook);
+    match again::step(&request, &asker, Which::One(id), 0).await? {
+        Requeued::Done { .. } | Requeued::Reached { .. } => {}
+        Requeued::Unknown => return Err(Refusal::NoSuchObject),
+        Requeued::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
+    }
     let story = find_invocation(&request, &webhook).await?;
     let shown = shown(&request, &webhook, &story.row);
     answer::json(StatusCode::ACCEPTED, &shown)
 }
 
-/// Has everything sent again that was tried out; what is still owed is on its way already.
+/// Has everything sent again that was tried out, or what is meant of it; what is still owed is on
+/// its way already.
 pub(super) async fn retry_failed(_: Arc<OpenTicket>, request: Admitted) -> Result<Answer, Refusal> {
+    const FAILED: &[Status] = &[Status::Exhausted];
     let webhook = find(&request).await?;
-    let began_at = request.shared.clock.now();
-    let mut retried: usize = 0;
-    loop {
-        let which = Which::Exhausted { began_at };
-        let more;
-        (retried, more) = requeue(&request, &webhook, which, retried).await?;
-        if !more {
-            return answer::json(StatusCode::ACCEPTED, &json!({ "retried": retried }));
-        }
-    }
+    again::vet_body(&request.body)?;
+    let meant = Meant::read(&request.asked.query, FAILED, &[("failed", FAILED)])?;
+    let all = Which::Exhausted {
+        began_at: request.shared.clock.now(),
+    };
+    let asker = asker(&request, &webhook);
+    let retried = again::send(&request, &asker, meant, all).await?;
+    let retried = retried.ok_or_else(|| Refusal::Contradiction(DISABLED.to_owned()))?;
+    answer::json(StatusCode::ACCEPTED, &json!({ "retried": retried }))
 }
 
-async fn requeue(
-    request: &Admitted,
-    webhook: &Webhook,
-    which: Which,
-    counted: usize,
-) -> Result<(usize, bool), Refusal> {
-    let ask = Requeue {
+fn asker(request: &Admitted, webhook: &Webhook) -> Asker {
+    Asker {
         tenant: webhook.tenant,
         webhook: webhook.id,
-        which,
         actor: actor(request, webhook),
-    };
-    let done = answers::requeue(request, ask, counted).await;
-    match done.map_err(|error| refused(&error))? {
-        Requeued::Done { count, more } => Ok((count, more)),
-        Requeued::Unknown => Err(Refusal::NoSuchObject),
-        Requeued::Disabled => Err(Refusal::Contradiction(
-            "The webhook is switched off, so nothing can be sent.".to_owned(),
-        )),
     }
 }
 

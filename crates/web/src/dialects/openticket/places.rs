@@ -8,12 +8,19 @@ use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
 use model::refusal::Refusal;
 use model::tenant::Permission;
 
+use super::super::again;
 use super::{OpenTicket, intake, log, webhooks};
 use crate::auth::{Need, Scheme};
-use crate::route::{Admitted, Answer, Handler, Place, Whose};
+use crate::route::{Admitted, Answer, Handler, Place, Takes, Whose};
 
 /// The first segments of all of them.
 pub(super) const ROOTS: &[&str] = &["", "webhook", "trigger"];
+
+/// Whether to tell what is doubtful about a webhook.
+const HINTS: Takes = Takes::Only {
+    read: &["hints"],
+    write: &["hints"],
+};
 
 pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Place> {
     let create = handler(open, webhooks::create_webhook);
@@ -23,10 +30,15 @@ pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Place> {
         // finds the dashboard, not this.
         Place {
             only: Some(Method::POST),
+            takes: HINTS,
             verbs: vec![(Method::POST, Arc::clone(&create))],
             ..place("root", "/")
         },
         Place {
+            takes: Takes::Only {
+                read: &["page", "per_page", "hints"],
+                write: &["hints"],
+            },
             verbs: vec![
                 (Method::GET, handler(open, webhooks::list_webhooks)),
                 (Method::POST, create),
@@ -34,6 +46,7 @@ pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Place> {
             ..place("openticket_webhooks", "/webhook")
         },
         Place {
+            takes: HINTS,
             verbs: vec![
                 (Method::GET, handler(open, webhooks::show_webhook)),
                 (Method::PUT, Arc::clone(&change)),
@@ -43,10 +56,18 @@ pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Place> {
             ..place("openticket_webhook", "/webhook/{guid}")
         },
         Place {
+            takes: Takes::Only {
+                read: &["status", "per_page", "before"],
+                write: &[],
+            },
             verbs: vec![(Method::GET, handler(open, log::list_invocations))],
             ..place("invocations", "/webhook/{guid}/invocations")
         },
         Place {
+            takes: Takes::Only {
+                read: &[],
+                write: &again::NAMES,
+            },
             verbs: vec![(Method::POST, handler(open, log::retry_failed))],
             ..place("retry_failed", "/webhook/{guid}/invocations/retry")
         },
@@ -83,6 +104,10 @@ fn place(name: &'static str, path: &'static str) -> Place {
         schemes: &[Scheme::Bearer],
         read: Need::Right(Permission::WebhooksRead),
         write: Need::Right(Permission::WebhooksWrite),
+        takes: Takes::Only {
+            read: &[],
+            write: &[],
+        },
         body_bytes_max: REQUEST_BODY_BYTES_MAX,
         verbs: Vec::new(),
         made: OnceLock::new(),

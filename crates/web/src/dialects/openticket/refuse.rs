@@ -48,7 +48,9 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
         Refusal::NoSuchMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
         Refusal::UnknownForm(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Refusal::Unreadable(_) | Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
+        Refusal::Unreadable(_) | Refusal::Parameters(_) | Refusal::BadRequest(_) => {
+            StatusCode::BAD_REQUEST
+        }
         Refusal::Invalid(_) | Refusal::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -59,7 +61,7 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
 }
 
 pub(super) fn words(refusal: &Refusal) -> Words {
-    let errors = if let Refusal::Invalid(faults) = refusal {
+    let errors = if let Refusal::Invalid(faults) | Refusal::Parameters(faults) = refusal {
         let mut errors = Map::new();
         for fault in faults {
             let reasons = errors.entry(&fault.field).or_insert_with(|| json!([]));
@@ -98,6 +100,7 @@ fn message(refusal: &Refusal) -> String {
             words
         }
         Refusal::Invalid(_) => "The given data was invalid.",
+        Refusal::Parameters(_) => "The given parameters were invalid.",
         Refusal::TooLarge(most) => return format!("At most {most} bytes are taken."),
         Refusal::TooSlow => "The body did not arrive in time.",
         Refusal::KeyReused => "This idempotency key was used for a different request.",

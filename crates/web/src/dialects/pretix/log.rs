@@ -10,7 +10,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::StatusCode;
 use model::attempt::{Answer as Response, Outcome};
-use model::contract::{Requeue, Requeued, Which};
+use model::contract::{Requeued, Which};
 use model::delivery::State;
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
@@ -22,12 +22,11 @@ use model::tenant::Permission;
 use model::time::Timestamp;
 use model::webhook::Headers;
 
+use super::super::again::{self, Asker, Meant};
 use super::json::{Object, Value};
 use super::{Pretix, answer, json, webhooks};
-use crate::answers;
 use crate::body::Query;
 use crate::route::{Admitted, Answer, Asked};
-use crate::state::refused;
 
 const DISABLED: &str = "The webhook is disabled, so nothing can be sent. Enable it first.";
 
@@ -65,8 +64,9 @@ pub(super) async fn show_delivery(_: Arc<Pretix>, request: Admitted) -> Result<A
 
 pub(super) async fn retry_delivery(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
     let id = find(&request).await?.row.id;
-    match requeue(&request, id.webhook, Which::One(id), 0).await? {
-        Requeued::Done { .. } => {}
+    let asker = asker(&request, id.webhook)?;
+    match again::step(&request, &asker, Which::One(id), 0).await? {
+        Requeued::Done { .. } | Requeued::Reached { .. } => {}
         Requeued::Unknown => return Err(Refusal::NoSuchObject),
         Requeued::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
     }
@@ -79,24 +79,25 @@ pub(super) async fn retry_delivery(_: Arc<Pretix>, request: Admitted) -> Result<
 }
 
 pub(super) async fn retry_failed(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+    const FAILED: &[Status] = &[Status::Retrying, Status::Exhausted, Status::Cancelled];
+    const NAMED: [again::Named; 3] = [
+        ("retrying", &[Status::Retrying]),
+        ("exhausted", &[Status::Exhausted]),
+        ("cancelled", &[Status::Cancelled]),
+    ];
     let webhook = webhooks::find(&request).await?;
-    let which = Which::Failed {
+    again::vet_body(&request.body)?;
+    // The form of the answer is asked for by everybody.
+    let meant = request.asked.query.without("format");
+    let meant = Meant::read(&meant, FAILED, &NAMED)?;
+    let all = Which::Failed {
         began_at: request.shared.clock.now(),
     };
-    let mut retried: usize = 0;
-    loop {
-        match requeue(&request, webhook.id, which, retried).await? {
-            Requeued::Done { count, more } => {
-                retried = count;
-                if !more {
-                    break;
-                }
-            }
-            Requeued::Unknown => return Err(Refusal::NoSuchObject),
-            Requeued::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
-        }
-    }
-    let body = Value::object([("retried", Value::int(retried))]);
+    let asker = asker(&request, webhook.id)?;
+    let retried = again::send(&request, &asker, meant, all).await?;
+    let retried = retried.ok_or_else(|| Refusal::Contradiction(DISABLED.to_owned()))?;
+    let retried = Value::int(u64::try_from(retried).unwrap_or(u64::MAX));
+    let body = Value::object([("retried", retried)]);
     Ok(answer::json(&request.asked, StatusCode::ACCEPTED, &body))
 }
 
@@ -126,20 +127,12 @@ pub(super) async fn list_kinds(pretix: Arc<Pretix>, request: Admitted) -> Result
     Ok(answer::ok(&request, &body))
 }
 
-async fn requeue(
-    request: &Admitted,
-    webhook: WebhookId,
-    which: Which,
-    counted: usize,
-) -> Result<Requeued, Refusal> {
-    let ask = Requeue {
+fn asker(request: &Admitted, webhook: WebhookId) -> Result<Asker, Refusal> {
+    Ok(Asker {
         tenant: request.tenant()?.id,
         webhook,
-        which,
         actor: request.actor(Permission::WebhooksWrite)?,
-    };
-    let done = answers::requeue(request, ask, counted).await;
-    done.map_err(|error| refused(&error))
+    })
 }
 
 /// The delivery that the path names, of the webhook that it names, if it names one.
@@ -174,11 +167,9 @@ fn read_query(asked: &Asked, webhook: WebhookId) -> Result<LogQuery, Refusal> {
     });
     let mut moment = |name: &'static str| {
         let text = given(name)?;
-        // In a query a bare plus means a space.
-        let moment = text.replace(' ', "+").parse::<Timestamp>().ok();
+        let moment = again::moment_of(text);
         if moment.is_none() {
-            let reason = "Must be a time such as 2027-01-19T10:00:00Z.";
-            faults.push(Fault::new(name, reason));
+            faults.push(Fault::new(name, again::NO_MOMENT));
         }
         moment
     };

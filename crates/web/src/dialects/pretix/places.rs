@@ -10,13 +10,16 @@ use model::tenant::Permission;
 use super::json::Value;
 use super::{Pretix, answer, intake, log, refuse, webhooks};
 use crate::auth::{Need, Scheme};
-use crate::route::{Admitted, Answer, Handler, Place, Whose};
+use crate::route::{Admitted, Answer, Handler, Place, Takes, Whose};
 
 const TOKENS: &[Scheme] = &[Scheme::Token, Scheme::Bearer, Scheme::Device];
 
 /// A webhook of pretix that points here can bring a password, but no token.
 const TOKENS_AND_PASSWORDS: &[Scheme] =
     &[Scheme::Token, Scheme::Bearer, Scheme::Device, Scheme::Basic];
+
+/// The form of the answer, for which every place can be asked.
+const FORMAT: &str = "format";
 
 pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Place> {
     let mut places = of_webhooks(pretix);
@@ -27,6 +30,7 @@ pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Place> {
 
 fn of_webhooks(pretix: &Arc<Pretix>) -> Vec<Place> {
     let list = Place {
+        takes: Takes::Anything,
         title: "Web Hook List",
         suffixed: true,
         verbs: vec![
@@ -40,6 +44,7 @@ fn of_webhooks(pretix: &Arc<Pretix>) -> Vec<Place> {
         )
     };
     let detail = Place {
+        takes: Takes::Anything,
         title: "Web Hook Instance",
         suffixed: true,
         verbs: vec![
@@ -67,6 +72,18 @@ fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Place> {
     let get = |handle: Handler| vec![(Method::GET, handle)];
     let post = |handle: Handler| vec![(Method::POST, handle)];
     let list = Place {
+        takes: Takes::Only {
+            read: &[
+                "page_size",
+                "cursor",
+                "status",
+                "action_type",
+                "since",
+                "until",
+                FORMAT,
+            ],
+            write: &[FORMAT],
+        },
         title: "Delivery List",
         verbs: get(handler(pretix, log::list_deliveries)),
         ..place(
@@ -76,6 +93,10 @@ fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Place> {
         )
     };
     let all = Place {
+        takes: Takes::Only {
+            read: &[FORMAT],
+            write: &["since", "until", "action_type", "status", FORMAT],
+        },
         title: "Retry Failed",
         verbs: post(handler(pretix, log::retry_failed)),
         ..place(
@@ -143,6 +164,7 @@ fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
         )
     };
     let organizer = Place {
+        takes: Takes::Anything,
         title: "Organizer Instance",
         read: Need::Listed,
         write: Need::Listed,
@@ -154,6 +176,7 @@ fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
         ..place("organizer", "/api/v1/organizers/{organizer}/", "Organizer")
     };
     let version = Place {
+        takes: Takes::Anything,
         title: "Version",
         whose: Whose::Nobodys,
         read: Need::Known,
@@ -171,7 +194,8 @@ fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
     vec![notifications, audit, kinds, organizer, version, me]
 }
 
-/// A place of an organizer for which rights on webhooks are needed.
+/// A place of an organizer for which rights on webhooks are needed. It is our own: those that are
+/// pretix's take anything.
 fn place(name: &'static str, path: &'static str, object: &'static str) -> Place {
     Place {
         name,
@@ -188,6 +212,10 @@ fn place(name: &'static str, path: &'static str, object: &'static str) -> Place 
         schemes: TOKENS,
         read: Need::Right(Permission::WebhooksRead),
         write: Need::Right(Permission::WebhooksWrite),
+        takes: Takes::Only {
+            read: &[FORMAT],
+            write: &[FORMAT],
+        },
         body_bytes_max: REQUEST_BODY_BYTES_MAX,
         verbs: Vec::new(),
         made: OnceLock::new(),

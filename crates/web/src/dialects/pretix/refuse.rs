@@ -16,7 +16,7 @@ const KEY_RUNNING_AFTER_S: u32 = 5;
 
 pub(super) fn refuse(asked: &Asked, refusal: &Refusal) -> Answer {
     let object = asked.place.as_ref().map_or("", |place| place.object);
-    let body = if matches!(refusal, Refusal::Invalid(_)) {
+    let body = if matches!(refusal, Refusal::Invalid(_) | Refusal::Parameters(_)) {
         faults(refusal)
     } else {
         Value::object([("detail", Value::text(words(refusal, object)))])
@@ -44,7 +44,7 @@ fn again_after(refusal: &Refusal) -> Option<u32> {
 
 /// The fields at fault, each with its reasons.
 pub(super) fn faults(refusal: &Refusal) -> Value<'_> {
-    let Refusal::Invalid(faults) = refusal else {
+    let (Refusal::Invalid(faults) | Refusal::Parameters(faults)) = refusal else {
         return Value::Null;
     };
     let pairs = faults.iter().map(|fault| {
@@ -65,9 +65,10 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
         Refusal::NoSuchMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
         Refusal::UnknownForm(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Refusal::Unreadable(_) | Refusal::Invalid(_) | Refusal::BadRequest(_) => {
-            StatusCode::BAD_REQUEST
-        }
+        Refusal::Unreadable(_)
+        | Refusal::Invalid(_)
+        | Refusal::Parameters(_)
+        | Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
         Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
         Refusal::Contradiction(_) | Refusal::KeyRunning => StatusCode::CONFLICT,
@@ -93,7 +94,7 @@ pub(super) fn words(refusal: &Refusal, object: &str) -> String {
         Refusal::Unreadable(words) | Refusal::BadRequest(words) | Refusal::Contradiction(words) => {
             words
         }
-        Refusal::Invalid(_) => "Invalid data.",
+        Refusal::Invalid(_) | Refusal::Parameters(_) => "Invalid data.",
         Refusal::TooLarge(most) => return format!("The body may have at most {most} bytes."),
         Refusal::TooSlow => "The body did not arrive in time.",
         Refusal::KeyReused => "This idempotency key was used for a different request.",

@@ -11,6 +11,7 @@ use super::list::{name_of, off};
 use crate::pages::layout::{Shell, Tab, path_of};
 use crate::pages::live::{self, Feed, Looking, News, Tiding};
 use crate::pages::page::{Needs, Page, get, post};
+use crate::pages::session::PROOF_FIELD;
 use crate::pages::shown::{Shown, Trouble, go_to, page};
 use crate::pages::view::{Part, When};
 use crate::pages::visit::Visit;
@@ -118,6 +119,8 @@ async fn count(visit: &Visit, webhook: WebhookId, kind: ErrandKind) -> Result<Co
 }
 
 async fn ask(visit: &Visit, kind: ErrandKind) -> Result<Shown, Trouble> {
+    // It is about all: what seems to ask for some of it must not come to more.
+    visit.query.only(&[])?;
     let webhook = webhook(visit).await?;
     let (tenant, id) = (visit.tenant()?, webhook.id);
     let number = tenant.id;
@@ -138,6 +141,7 @@ async fn ask(visit: &Visit, kind: ErrandKind) -> Result<Shown, Trouble> {
 }
 
 async fn begin(visit: &Visit, kind: ErrandKind) -> Result<Shown, Trouble> {
+    visit.form.only(&[PROOF_FIELD])?;
     let webhook = webhook(visit).await?;
     let tenant = visit.tenant()?;
     let expected = count(visit, webhook.id, kind).await?.count;

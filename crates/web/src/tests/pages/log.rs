@@ -302,6 +302,42 @@ async fn what_was_chosen_is_stopped_and_nothing_leads_to_another_site() {
 }
 
 #[tokio::test]
+async fn what_seems_to_narrow_sending_all_again_is_refused() {
+    let house = House::new().await;
+    let webhook = house.webhook(&[PAID]).await;
+    house.order("A", "democon").await;
+    house.attempt(&refused()).await;
+    let tenant = house.tenant("bigevents").await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    for what in ["retry", "stop"] {
+        let path = format!("/t/{tenant}/webhooks/{webhook}/{what}");
+        let filtered = format!("{path}?since=2030-01-01T00:00:00Z");
+        for answer in [
+            edit.get(&filtered).await,
+            edit.post(&filtered, &[]).await,
+            edit.post(&path, &[("since", "2030-01-01T00:00:00Z")]).await,
+            edit.post(&path, &[("proof", "x")]).await,
+        ] {
+            assert_eq!(answer.status, 400, "{path}");
+            let named = [
+                "since: There is no such parameter",
+                "proof: This parameter is given",
+            ];
+            assert!(
+                named.iter().any(|words| answer.says(words)),
+                "{}",
+                answer.words()
+            );
+        }
+    }
+    let log = edit
+        .get(&format!("/t/{tenant}/webhooks/{webhook}/log"))
+        .await;
+    assert!(!log.says("under way"));
+    assert_eq!(house.due().await, []);
+}
+
+#[tokio::test]
 async fn all_that_failed_is_sent_again_after_saying_how_many() {
     let house = House::new().await;
     let webhook = house.webhook(&[PAID]).await;

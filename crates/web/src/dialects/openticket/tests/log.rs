@@ -213,6 +213,46 @@ async fn retry_all_is_for_what_failed_and_can_be_repeated() {
 }
 
 #[tokio::test]
+async fn retry_all_takes_what_narrows_it_and_refuses_what_it_does_not_know() {
+    let (house, hook) = house(2).await;
+    for due in house.due().await {
+        settle(&house, &due, answered(500, ""), State::Exhausted).await;
+    }
+    let path = format!("/webhook/{}/invocations/retry", hook.guid);
+    let names = |answer: &Value| -> Vec<String> {
+        answer["errors"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect()
+    };
+    for (query, status, name) in [
+        ("code=500", 400, "code"),
+        ("status=failed&status=failed", 400, "status"),
+        ("status=pending", 422, "status"),
+        ("since=", 422, "since"),
+        ("until=tomorrow", 422, "until"),
+    ] {
+        let answer = house.ask(bearing("POST", &format!("{path}?{query}"))).await;
+        assert_eq!(answer.status, status, "{query}");
+        assert_eq!(names(&answer.json()), [name]);
+    }
+    let answer = house.ask(bearing("POST", &path).json("{\"since\":\"2030-01-01T00:00:00Z\"}"));
+    assert_eq!(answer.await.status, 400);
+    for (query, count) in [
+        ("since=2030-01-01T00:00:00Z", 0),
+        ("action_type=order.update", 0),
+        ("status=failed&action_type=order.paid", 2),
+        ("status=failed", 0),
+    ] {
+        let answer = house.ask(bearing("POST", &format!("{path}?{query}"))).await;
+        let told = format!("{{\"retried\":{count}}}");
+        assert_eq!(answer.told(), (202, told.as_str()), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn one_invocation_can_be_looked_at_and_sent_again() {
     let (house, hook) = house(1).await;
     let due = house.due().await;

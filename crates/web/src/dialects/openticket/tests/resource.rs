@@ -454,10 +454,10 @@ async fn the_list_is_newest_first_and_in_pages_that_name_the_next() {
     assert_eq!(names(&all), ["4", "3", "2", "1", "0"]);
     assert_eq!(all.header("link"), None);
     let page = house
-        .ask(bearing("GET", "/webhook?per_page=2&page=2&x=1"))
+        .ask(bearing("GET", "/webhook?per_page=2&page=2&hints=0"))
         .await;
     assert_eq!(names(&page), ["2", "1"]);
-    let next = "<http://127.0.0.1:18544/webhook?per_page=2&x=1&page=3>; rel=\"next\"";
+    let next = "<http://127.0.0.1:18544/webhook?per_page=2&hints=0&page=3>; rel=\"next\"";
     assert_eq!(page.header("link"), Some(next));
     let last = house
         .ask(bearing("GET", "/webhook?per_page=2&page=3"))

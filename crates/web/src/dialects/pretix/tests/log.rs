@@ -342,6 +342,73 @@ async fn all_that_failed_can_be_sent_again_at_once() {
 }
 
 #[tokio::test]
+async fn only_what_is_asked_for_is_sent_again() {
+    let house = house().await;
+    let path = format!("{WEBHOOKS}1/retry_failed/");
+    for (query, count) in [
+        ("since=2030-01-01T00:00:00Z", 0),
+        ("until=2026-11-20T18:00:00Z", 0),
+        ("action_type=pretix.event.order", 0),
+        (
+            "status=retrying&action_type=pretix.event.order.changed.item",
+            0,
+        ),
+        ("action_type=pretix.event.order.changed.item&format=json", 1),
+        ("status=cancelled", 1),
+        ("status=cancelled", 0),
+        (
+            "since=2026-11-20T19:00:00%2B01:00&until=2030-01-01T00:00:00+00:00",
+            1,
+        ),
+        ("format=json", 0),
+    ] {
+        let answer = house.ask(asking("POST", &format!("{path}?{query}"))).await;
+        let told = format!("{{\"retried\":{count}}}");
+        assert_eq!(answer.told(), (202, told.as_str()), "{query}");
+    }
+    let audit = get(&house, &format!("{ORGANIZER}/audit/")).await.json();
+    let detail = json!({"count": 1, "status": "cancelled", "since": null, "until": null,
+        "action_type": null});
+    assert_eq!(audit["results"][1]["detail"], detail);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_again_by_a_request_that_is_not_understood() {
+    let house = house().await;
+    let path = format!("{WEBHOOKS}1/retry_failed/");
+    let before = house.due().await.len();
+    for (query, field) in [
+        ("since=tomorrow", "since"),
+        ("since=", "since"),
+        ("until=2030", "until"),
+        ("action_type=", "action_type"),
+        ("status=", "status"),
+        ("status=delivered", "status"),
+        ("status=pending", "status"),
+        (
+            "since=2030-01-01T00:00:00Z&since=2026-01-01T00:00:00Z",
+            "since",
+        ),
+        ("Since=2030-01-01T00:00:00Z", "Since"),
+        ("webhook=1", "webhook"),
+    ] {
+        let answer = house.ask(asking("POST", &format!("{path}?{query}"))).await;
+        assert_eq!(answer.status, 400, "{query}");
+        let told = answer.json();
+        assert_eq!(told.as_object().unwrap().keys().next().unwrap(), field);
+    }
+    let body = r#"{"since":"2030-01-01T00:00:00Z"}"#;
+    let answer = house.ask(asking("POST", &path).json(body)).await;
+    let words = "{\"detail\":\"The body is not read here. Say in the query what is meant, by since, \
+                 until, action_type, status.\"}";
+    assert_eq!(answer.told(), (400, words));
+    assert_eq!(house.due().await.len(), before);
+    // One that says nothing is what many clients send along.
+    let answer = house.ask(asking("POST", &path).json(" { }\n")).await;
+    assert_eq!(answer.told(), (202, r#"{"retried":3}"#));
+}
+
+#[tokio::test]
 async fn more_than_one_sweep_is_counted_exactly() {
     let house = House::new().await;
     house.webhook(&["pretix.event.order.paid"]).await;

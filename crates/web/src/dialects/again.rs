@@ -1,0 +1,181 @@
+//! Sending again what failed, over an API: what a query picks of it, and the steps that takes.
+//!
+//! Nothing of a request that narrows it is passed over: to leave it out would send more than was
+//! asked for, and that cannot be taken back.
+
+use bytes::Bytes;
+use model::contract::{Pick, Requeue, Requeued, Which};
+use model::id::{NotificationId, TenantId, WebhookId};
+use model::query::Status;
+use model::refusal::{Fault, Refusal};
+use model::time::Timestamp;
+
+use crate::answers;
+use crate::body::Query;
+use crate::route::Admitted;
+use crate::state::refused;
+
+/// The parameters by which somebody says what is meant.
+pub(crate) const NAMES: [&str; 4] = ["since", "until", "action_type", "status"];
+
+pub(crate) const NO_MOMENT: &str = "Must be a time such as 2027-01-19T10:00:00Z.";
+
+/// What a dialect calls some of what failed.
+pub(crate) type Named = (&'static str, &'static [Status]);
+
+/// Whose deliveries are sent again, and who asks.
+pub(crate) struct Asker {
+    pub(crate) tenant: TenantId,
+    pub(crate) webhook: WebhookId,
+    pub(crate) actor: String,
+}
+
+/// What is meant of all that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Meant {
+    statuses: &'static [Status],
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    action_type: Option<String>,
+}
+
+impl Meant {
+    /// What the query says; nothing if it says nothing. A parameter without a value is a mistake:
+    /// taken for none it would mean all.
+    pub(crate) fn read(
+        query: &Query,
+        usual: &'static [Status],
+        named: &[Named],
+    ) -> Result<Option<Self>, Refusal> {
+        if query.iter().next().is_none() {
+            return Ok(None);
+        }
+        let mut faults = Vec::new();
+        let mut meant = Self {
+            statuses: usual,
+            since: None,
+            until: None,
+            action_type: None,
+        };
+        for (name, place) in [("since", &mut meant.since), ("until", &mut meant.until)] {
+            let Some(text) = query.get(name) else {
+                continue;
+            };
+            *place = moment_of(text);
+            if place.is_none() {
+                faults.push(Fault::new(name, NO_MOMENT));
+            }
+        }
+        match query.get("action_type") {
+            Some("") => faults.push(Fault::new("action_type", "May not be empty.")),
+            given => meant.action_type = given.map(str::to_owned),
+        }
+        if let Some(text) = query.get("status") {
+            match named.iter().find(|(name, _)| *name == text) {
+                Some((_, statuses)) => meant.statuses = statuses,
+                None => {
+                    let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
+                    let names = names.join(", ");
+                    let reason = format!("Must be one of {names}: nothing else has failed.");
+                    faults.push(Fault::new("status", reason));
+                }
+            }
+        }
+        match faults.is_empty() {
+            true => Ok(Some(meant)),
+            false => Err(Refusal::Invalid(faults)),
+        }
+    }
+}
+
+/// A moment of a query, in which a bare plus means a space.
+pub(crate) fn moment_of(text: &str) -> Option<Timestamp> {
+    text.replace(' ', "+").parse().ok()
+}
+
+/// Refuses a body that says something, where only the query is read.
+pub(crate) fn vet_body(body: &Bytes) -> Result<(), Refusal> {
+    let mut said = body.iter().filter(|byte| !byte.is_ascii_whitespace());
+    if said.clone().next().is_none() || said.by_ref().take(3).eq(b"{}") {
+        return Ok(());
+    }
+    Err(Refusal::BadRequest(format!(
+        "The body is not read here. Say in the query what is meant, by {}.",
+        NAMES.join(", ")
+    )))
+}
+
+/// Sends everything again that is meant, and says how many that were; nothing if the webhook is
+/// switched off. `all` is what is meant without a word.
+pub(crate) async fn send(
+    request: &Admitted,
+    asker: &Asker,
+    meant: Option<Meant>,
+    all: Which,
+) -> Result<Option<usize>, Refusal> {
+    let Some(meant) = meant else {
+        return send_all(request, asker, all).await;
+    };
+    let began_at = request.shared.clock.now();
+    let mut count: usize = 0;
+    for status in meant.statuses {
+        let mut after = NotificationId(0);
+        loop {
+            let pick = Pick {
+                status: *status,
+                began_at,
+                since: meant.since,
+                until: meant.until,
+                action_type: meant.action_type.clone(),
+                after,
+                last: meant.statuses.last() == Some(status),
+            };
+            match step(request, asker, Which::Picked(pick), count).await? {
+                Requeued::Unknown => return Err(Refusal::NoSuchObject),
+                Requeued::Disabled => return Ok(None),
+                // All of it was done under this key before.
+                Requeued::Done { count, .. } => return Ok(Some(count)),
+                Requeued::Reached { count: some, upto } => {
+                    count = some;
+                    match upto {
+                        Some(upto) => after = upto,
+                        None => break,
+                    }
+                }
+            }
+        }
+    }
+    Ok(Some(count))
+}
+
+async fn send_all(request: &Admitted, asker: &Asker, all: Which) -> Result<Option<usize>, Refusal> {
+    let mut counted: usize = 0;
+    loop {
+        match step(request, asker, all.clone(), counted).await? {
+            Requeued::Unknown => return Err(Refusal::NoSuchObject),
+            Requeued::Disabled => return Ok(None),
+            Requeued::Done { count, more: true } => counted = count,
+            Requeued::Done { count, .. } | Requeued::Reached { count, .. } => {
+                return Ok(Some(count));
+            }
+        }
+    }
+}
+
+/// One question to the store about this webhook's deliveries, once if the request has a key.
+/// Answers with those of steps before.
+pub(crate) async fn step(
+    request: &Admitted,
+    asker: &Asker,
+    which: Which,
+    counted: usize,
+) -> Result<Requeued, Refusal> {
+    let ask = Requeue {
+        tenant: asker.tenant,
+        webhook: asker.webhook,
+        which,
+        actor: asker.actor.clone(),
+    };
+    let done = answers::requeue(request, ask, counted).await;
+    done.map_err(|error| refused(&error))
+}

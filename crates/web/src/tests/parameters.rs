@@ -1,0 +1,106 @@
+//! Every place of every dialect says which parameters it takes, and takes no other.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::coverage::path_of;
+use super::harness::{Arrived, Asking, House, asking};
+use crate::dialects::{Options, all};
+use crate::route::{Place, Takes};
+
+/// Places where clients are used to it that what is not known is ignored: pretix's own.
+const TAKING_ANYTHING: [&str; 5] = ["webhooks", "webhook", "organizer", "version", "me"];
+
+fn places() -> Vec<Arc<Place>> {
+    let dialects = all(&Options::default());
+    let places = dialects.iter().flat_map(|dialect| dialect.places.clone());
+    places.collect()
+}
+
+fn ask(method: &Method, place: &Place, query: &str) -> Asking {
+    let path = format!("{}?{query}", path_of(place, "bigevents"));
+    asking(method.as_str(), &path).with("Authorization", "Bearer tokenall")
+}
+
+/// One that is judged before all others must be sound.
+fn value(name: &str) -> &'static str {
+    match name {
+        "format" => "json",
+        _ => "x",
+    }
+}
+
+/// The names that a refusal of parameters has, in either dialect.
+fn refused(answer: &Arrived) -> Vec<String> {
+    if answer.status != 400 {
+        return Vec::new();
+    }
+    let told = answer.json();
+    let faults = told.get("errors").unwrap_or(&told).as_object().cloned();
+    let ours = |reasons: &serde_json::Value| {
+        let words = reasons[0].as_str().unwrap_or_default();
+        words.contains("no such parameter") || words.contains("given twice")
+    };
+    let faults = faults.unwrap_or_default().into_iter();
+    faults
+        .filter(|(_, reasons)| ours(reasons))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+#[tokio::test]
+async fn what_a_place_does_not_know_is_refused_by_its_name() {
+    let house = House::new().await;
+    for place in places() {
+        for (method, _) in &place.verbs {
+            let words = format!("{method} {}", place.path);
+            let answer = house.ask(ask(method, &place, "pgae=2")).await;
+            match place.takes {
+                Takes::Anything => {
+                    assert!(TAKING_ANYTHING.contains(&place.name), "{words}");
+                    assert_eq!(refused(&answer), [""; 0], "{words}");
+                }
+                Takes::Only { .. } => {
+                    assert_eq!(refused(&answer), ["pgae"], "{words}: {}", answer.body);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_place_knows_is_taken_once() {
+    let house = House::new().await;
+    for place in places() {
+        let Takes::Only { read, write } = place.takes else {
+            continue;
+        };
+        for (method, _) in &place.verbs {
+            let known = if method.is_safe() { read } else { write };
+            for name in known {
+                let words = format!("{name}: {method} {}", place.path);
+                let once = house
+                    .ask(ask(method, &place, &format!("{name}={}", value(name))))
+                    .await;
+                assert_eq!(refused(&once), [""; 0], "{words}");
+                let twice = format!("{name}={0}&{name}={0}", value(name));
+                let twice = house.ask(ask(method, &place, &twice)).await;
+                assert_eq!(refused(&twice), [*name], "{words}: {}", twice.body);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_hears_of_parameters_who_may_not_ask() {
+    let house = House::new().await;
+    for place in places() {
+        if matches!(place.takes, Takes::Anything) {
+            continue;
+        }
+        let (method, _) = place.verbs.first().unwrap();
+        let asking = ask(method, &place, "pgae=2").with("Authorization", "Bearer tokennone");
+        assert_eq!(house.ask(asking).await.status, 403, "{}", place.path);
+    }
+}
