@@ -34,6 +34,34 @@ impl PrivateTargets {
     }
 }
 
+/// Some networks, such as `10.0.0.0/8`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let plain = address.to_canonical();
+        self.0.iter().any(|net| net.contains(&plain))
+    }
+}
+
+impl std::str::FromStr for Networks {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+        let parts = text.split(',').map(str::trim);
+        let parts = parts.filter(|part| !part.is_empty());
+        parts.map(network).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn network(part: &str) -> Result<IpNet, NotANetwork> {
+    let part = part.trim();
+    part.parse::<IpNet>()
+        .or_else(|_| part.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| NotANetwork(part.to_owned()))
+}
+
 /// What was given is neither `none`, `all`, nor networks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -50,14 +78,8 @@ impl std::str::FromStr for PrivateTargets {
             "all" => return Ok(Self::All),
             _ => {}
         }
-        let net = |part: &str| {
-            let part = part.trim();
-            part.parse::<IpNet>()
-                .or_else(|_| part.parse::<IpAddr>().map(IpNet::from))
-                .map_err(|_| NotANetwork(part.to_owned()))
-        };
         text.split(',')
-            .map(net)
+            .map(network)
             .collect::<Result<_, _>>()
             .map(Self::Nets)
     }

@@ -58,11 +58,12 @@ impl<T: Around> People for T {
         session: TokenHash,
         user: UserId,
         verified: Option<PasswordHash>,
+        counted: Option<TokenHash>,
         until: Timestamp,
         at: Timestamp,
     ) -> Reply<bool> {
         self.inner()
-            .begin_session(session, user, verified, until, at)
+            .begin_session(session, user, verified, counted, until, at)
     }
 
     fn session(&self, session: TokenHash, at: Timestamp) -> Reply<Option<User>> {

@@ -434,14 +434,15 @@ pub trait People: Send + Sync {
         at: Timestamp,
     ) -> Reply<bool>;
 
-    /// Begins a session under the hash of its secret; forgets failures of the user's name, which
-    /// are those of `people::name_hash`. Answers whether it began: not for a user who may not sign
+    /// Begins a session under the hash of its secret; forgets the failures that were `counted` so,
+    /// by `people::name_hash`. Answers whether it began: not for a user who may not sign
     /// in, nor if `verified`, the hash of the password that was typed, is not theirs any more.
     fn begin_session(
         &self,
         session: TokenHash,
         user: UserId,
         verified: Option<PasswordHash>,
+        counted: Option<TokenHash>,
         until: Timestamp,
         at: Timestamp,
     ) -> Reply<bool>;
@@ -454,7 +455,7 @@ pub trait People: Send + Sync {
     /// Uses the link up; answers whose it was if it still held.
     fn use_link(&self, link: TokenHash, at: Timestamp) -> Reply<Option<User>>;
 
-    /// How often signing in failed for what hashes to `name`; whether or not there is such a user.
+    /// How often signing in failed for what `people::name_hash` made of a name; whether or not there is such a user.
     fn failures(&self, name: TokenHash) -> Reply<Option<Failures>>;
     /// Counts an attempt as a failure before it is judged, so that of many at once no more are
     /// judged than of many in a row; a session that begins forgets it. Answers the failures if it

@@ -61,17 +61,18 @@ pub struct UserChange {
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub String);
 
-/// How often signing in under one name has failed since it last worked.
+/// How often signing in under one name has failed from one place since it last worked there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failures {
     pub count: u32,
     pub latest_at: Timestamp,
 }
 
-/// Under what failures to sign in as `name` are counted: the same whatever the case of ASCII
-/// letters, as the name itself.
-pub fn name_hash(name: &str) -> TokenHash {
-    TokenHash::of(&name.to_ascii_lowercase())
+/// Under what failures to sign in as `name` are counted that came `from` somewhere: the same whatever
+/// the case of ASCII letters, as the name itself.
+pub fn name_hash(name: &str, from: &str) -> TokenHash {
+    let name = name.to_ascii_lowercase();
+    TokenHash::of_parts(&[name.as_bytes(), from.as_bytes()])
 }
 
 /// The name as it is kept, if a user may have it: without the space around it, and without
@@ -164,7 +165,7 @@ impl fmt::Debug for PasswordHash {
 impl Failures {
     /// From when on another attempt to sign in is listened to: after three failures a second,
     /// doubled with each further one, at most a minute. Whoever types wrong hardly notices,
-    /// whoever guesses gets fewer than 1,500 guesses a day.
+    /// whoever guesses gets fewer than 1,500 guesses a day from one place.
     pub fn open_at(&self) -> Timestamp {
         const FREE: u32 = 3;
         const WAIT_MAX_MS: i64 = 60_000;

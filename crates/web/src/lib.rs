@@ -7,6 +7,7 @@
 mod answers;
 mod auth;
 mod body;
+mod client;
 pub mod dialects;
 mod health;
 mod meters;

@@ -2,6 +2,7 @@
 //! who answers: the dashboard, a dialect, or what an operator's tools ask for; and adds what holds
 //! for every answer. It needs no socket: tests call it as `willcall` does.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use crate::{health, route};
 pub struct Site {
     shared: Arc<Shared>,
     pages: Arc<Pages>,
+    /// What is connected.
+    peer: Option<IpAddr>,
 }
 
 /// The whole of the floor.
@@ -27,10 +30,23 @@ pub fn build(parts: Parts, meters: &mut Registry) -> Site {
     Site {
         shared: Arc::new(Shared::new(parts, meters)),
         pages: Arc::new(Pages::all()),
+        peer: None,
     }
 }
 
 impl Site {
+    /// The same for requests from this address.
+    #[must_use]
+    pub fn asked_from(self, peer: IpAddr) -> Self {
+        let peer = Some(peer);
+        Self { peer, ..self }
+    }
+
+    /// Whether an operator's tools ask for this path.
+    pub fn is_for_tools(path: &str) -> bool {
+        health::at(path).is_some()
+    }
+
     /// What the request is answered with. It never fails: whatever is wrong is an answer, too.
     ///
     /// What is returned is moved about by whoever waits for it, so it is kept small.
@@ -57,7 +73,8 @@ impl Site {
         if let Some(place) = health::at(path) {
             Answering::Other(Box::pin(health::serve(self.shared, place, request)))
         } else if pages::is_for_pages(request.method(), path) {
-            Answering::Other(Box::pin(pages::serve(self.shared, self.pages, request)))
+            let visiting = pages::serve(self.shared, self.pages, self.peer, request);
+            Answering::Other(Box::pin(visiting))
         } else {
             Answering::Place(route::serve(self.shared, request))
         }

@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use model::address::Networks;
 use model::contract::{Conflict, Reply, Store, StoreError};
 use model::dice::Dice;
 use model::limits::WEBHOOKS_MAX;
@@ -46,6 +47,8 @@ pub type HealthCheck = Arc<dyn Fn() -> Result<Vec<String>, String> + Send + Sync
 pub struct Settings {
     /// Names under which this server is reached, beside addresses and names without a dot.
     pub hosts: Vec<String>,
+    /// Proxies that are believed when they say who asks.
+    pub proxies: Networks,
 }
 
 pub(crate) struct Shared {

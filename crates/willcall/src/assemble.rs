@@ -128,9 +128,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
         store: Arc::clone(&store),
         clock: clock.clone(),
         dice: dice.split("web"),
-        settings: web::Settings {
-            hosts: config.hosts.clone(),
-        },
+        settings: web_settings(config),
         dialects,
         policies,
         stopping: stopping.subscribe(),
@@ -159,6 +157,13 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
         stopping,
         _lock: lock,
     })
+}
+
+fn web_settings(config: &Config) -> web::Settings {
+    web::Settings {
+        hosts: config.hosts.clone(),
+        proxies: config.trusted_proxies.clone(),
+    }
 }
 
 fn render(text: &mut String, registry: &Registry) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Arg, ArgMatches};
-use model::address::PrivateTargets;
+use model::address::{Networks, NotANetwork, PrivateTargets};
 use model::tenant::DialectName;
 use web::dialects::{Kept, Trigger};
 
@@ -102,6 +102,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         meaning: "Connections from applications that may be open at the same time, 1 to 65536",
     },
     Setting {
+        key: "trusted_proxies",
+        default: "",
+        value: "CIDR,…",
+        meaning: "Proxies in front of this server, such as 127.0.0.1: their X-Forwarded-For says who asks, and their connections are not counted as those of one client. Only proxies that add to this header",
+    },
+    Setting {
         key: "own_processors",
         default: "false",
         value: "true|false",
@@ -139,6 +145,7 @@ pub(crate) struct Config {
     pub(crate) flights_max: usize,
     pub(crate) own_processors: bool,
     pub(crate) connections_max: usize,
+    pub(crate) trusted_proxies: Networks,
     pub(crate) log_level: tracing::Level,
     pub(crate) log_format: LogFormat,
 }
@@ -281,6 +288,10 @@ impl Gathered {
             lane_width: self.count("lane_width", 1_024)?,
             flights_max: self.count("flights_max", 16_384)?,
             connections_max: self.count("connections_max", 65_536)?,
+            trusted_proxies: self.read("trusted_proxies", |text| {
+                let unknown = |error: NotANetwork| format!("\"{}\" is not a network", error.0);
+                text.parse().map_err(unknown)
+            })?,
             own_processors: self.read("own_processors", yes_or_no)?,
             log_level: self.read("log_level", |text| match text {
                 "error" => Ok(tracing::Level::ERROR),

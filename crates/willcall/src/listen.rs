@@ -19,14 +19,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use model::time::Clock;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use web::{Body, Site};
 
+use crate::connections::{Connections, State, Watched};
 use crate::inlet::Inlet;
 use crate::outlet::Outlet;
 use crate::plain::Plain;
+use crate::spare;
 
 /// A request's head has to arrive within this time, also on a kept connection that idles. What
 /// holds for plain requests is in `plain.rs`.
@@ -62,12 +64,12 @@ impl Listening {
         listener: TcpListener,
         site: Site,
         clock: Clock,
-        connections_max: usize,
+        connections: Connections,
     ) -> Self {
         let (stop, stopping) = watch::channel(false);
         let (tell, ended) = watch::channel(false);
         spawn(async move {
-            serve(listener, site, clock, connections_max, stopping).await;
+            serve(listener, site, clock, Arc::new(connections), stopping).await;
             tell.send_replace(true);
         });
         Self { stop, ended }
@@ -85,36 +87,35 @@ async fn serve(
     listener: TcpListener,
     site: Site,
     clock: Clock,
-    connections_max: usize,
+    connections: Arc<Connections>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(connections_max));
     let running = GracefulShutdown::new();
     let mut told: Option<Instant> = None;
     loop {
-        let place = Arc::clone(&places).acquire_owned();
         let accepted = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
-            accepted = async { (place.await, listener.accept().await) } => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            (Ok(place), Ok((stream, _))) => {
+            Ok((stream, address)) => {
                 // Answers are small and complete: nothing is gained by waiting for more to send.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!("TCP_NODELAY cannot be set: {error}");
                 }
-                let (site, stop, running) = (site.clone(), stop.clone(), running.watcher());
+                let place = connections.admit(address.ip());
+                let site = site.clone().asked_from(address.ip());
+                let (stop, running) = (stop.clone(), running.watcher());
+                if place.is_spare {
+                    spawn(place.hold(spare::serve(stream, site, running)));
+                    continue;
+                }
+                let state = Arc::clone(&place.state);
                 let plain = Plain::new(stream, clock.clone());
-                spawn(async move {
-                    let answer = |request| site.clone().answer(request);
-                    if let Some((stream, begun)) = plain.serve(stop, answer).await {
-                        serve_any(stream, begun, running, answer).await;
-                    }
-                    drop(place);
-                });
+                spawn(place.hold(serve_one(plain, site, state, stop, running)));
             }
-            (_, Err(error)) => {
+            Err(error) => {
                 // Out of descriptors, most likely: wait for some to come back.
                 if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
                     tracing::warn!("cannot accept a connection: {error}");
@@ -122,7 +123,6 @@ async fn serve(
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            (Err(_closed), _) => break,
         }
     }
     drop(listener);
@@ -137,19 +137,48 @@ async fn serve(
     }
 }
 
+/// Has the requests of a connection answered by `site`, and notes when it waits for its client.
+async fn serve_one(
+    plain: Plain<TcpStream>,
+    site: Site,
+    state: Arc<State>,
+    stop: watch::Receiver<bool>,
+    running: Watcher,
+) {
+    let answer = |request| {
+        let answering = site.clone().answer(request);
+        async {
+            state.works();
+            let answer = answering.await;
+            state.is_done();
+            answer
+        }
+    };
+    if let Some((stream, begun)) = plain.serve(stop, answer).await {
+        serve_any(stream, begun, running, Some(&state), answer).await;
+    }
+}
+
 /// Has any requests answered by `site`, from the one on of which `begun` has come, until the
 /// connection ends, or was told to and the request that runs has been answered.
-async fn serve_any<S, F>(
+pub(crate) async fn serve_any<S, F>(
     stream: S,
     begun: Bytes,
     running: Watcher,
+    state: Option<&Arc<State>>,
     site: impl Fn(Request<Body>) -> F,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     F: Future<Output = Response<Body>>,
 {
     let answer = service_fn(|request: Request<Incoming>| {
-        let answering = site(request.map(Body::new));
+        let answering = site(request.map(|body| match state {
+            Some(state) => Body::new(Watched {
+                body,
+                state: Arc::clone(state),
+            }),
+            None => Body::new(body),
+        }));
         async move { Ok::<_, Infallible>(answering.await) }
     });
     let stream = Outlet::new(Inlet { begun, stream });
@@ -157,6 +186,8 @@ async fn serve_any<S, F>(
         .writev(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
+        // Without a place of its own it is for one request.
+        .keep_alive(state.is_some())
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), answer);
     // What has come of a request counts as begun only once hyper has read it: a connection that is
@@ -179,6 +210,9 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use model::address::Networks;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
@@ -195,6 +229,8 @@ mod tests {
         );
         let (mut own, other) = duplex(1_024);
         let begun = Bytes::from("POST / HTTP/1.1\r\nHo");
+        let connections = Arc::new(Connections::new(1, Networks::default()));
+        let state = Arc::clone(&connections.admit(IpAddr::from([127, 0, 0, 1])).state);
         let site = |request: Request<Body>| async move {
             assert_eq!(request.headers()["host"], "h");
             Response::new(Body::from("done"))
@@ -205,7 +241,8 @@ mod tests {
             own.read_to_string(&mut answer).await.unwrap();
             answer
         };
-        let (answer, ()) = tokio::join!(asking, serve_any(other, begun, watcher, site));
+        let (answer, ()) =
+            tokio::join!(asking, serve_any(other, begun, watcher, Some(&state), site));
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\ndone"), "{answer}");
         stopping.await;

@@ -13,6 +13,7 @@ use model::tenant::{NewToken, Permission, TokenHash, TokenKind};
 
 use crate::assemble::{self, House};
 use crate::config::Config;
+use crate::connections::Connections;
 use crate::listen::{self, Listening};
 use crate::signals::Signals;
 
@@ -39,7 +40,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
         listener,
         house.site.clone(),
         house.clock.clone(),
-        config.connections_max,
+        Connections::new(config.connections_max, config.trusted_proxies.clone()),
     );
     let cause = tokio::select! {
         biased;

@@ -60,11 +60,12 @@ impl People for Sqlite {
         session: TokenHash,
         user: UserId,
         verified: Option<PasswordHash>,
+        counted: Option<TokenHash>,
         until: Timestamp,
         at: Timestamp,
     ) -> Reply<bool> {
         self.desk.write(Class::Work, 1, move |tx| {
-            sessions::begin(tx, session, user, verified.as_ref(), until, at)
+            sessions::begin(tx, session, user, (verified, counted), until, at)
         })
     }
 

@@ -4,7 +4,7 @@
 
 use model::id::UserId;
 use model::limits;
-use model::people::{Failures, PasswordHash, User, name_hash};
+use model::people::{Failures, PasswordHash, User};
 use model::tenant::TokenHash;
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -59,7 +59,7 @@ pub(crate) fn begin(
     tx: &Tx<'_>,
     session: TokenHash,
     user: UserId,
-    verified: Option<&PasswordHash>,
+    (verified, counted): (Option<PasswordHash>, Option<TokenHash>),
     until: Timestamp,
     at: Timestamp,
 ) -> Result<bool, Fault> {
@@ -71,7 +71,7 @@ pub(crate) fn begin(
             .conn
             .prepare_cached(PASSWORD)?
             .query_row([user.id.0], |row| row.get(0))?;
-        if kept != *verified {
+        if kept != verified {
             return Ok(false);
         }
     }
@@ -81,9 +81,9 @@ pub(crate) fn begin(
     tx.conn
         .prepare_cached(SIGNED_IN)?
         .execute([user.id.0, at.as_millis()])?;
-    tx.conn
-        .prepare_cached(FORGET)?
-        .execute([name_hash(&user.name).0])?;
+    if let Some(TokenHash(counted)) = counted {
+        tx.conn.prepare_cached(FORGET)?.execute([counted])?;
+    }
     Ok(true)
 }
 

@@ -39,9 +39,15 @@ fn signed_in(given: &Given, secret: &str, time: i64) -> Option<String> {
 }
 
 fn begin(given: &Given, secret: &str, user: UserId, until: i64) {
-    let begun = given
-        .store
-        .begin_session(TokenHash::of(secret), user, None, at(until), at(10));
+    let counted = Some(name_hash("anna", "here"));
+    let begun = given.store.begin_session(
+        TokenHash::of(secret),
+        user,
+        None,
+        counted,
+        at(until),
+        at(10),
+    );
     wait(begun).unwrap();
 }
 
@@ -211,7 +217,7 @@ fn a_link_signs_in_once_and_only_in_time() {
 fn failures_are_counted_for_a_name_until_signing_in_works_or_a_day_has_passed() {
     let given = Given::new();
     let anna = user(&given, "Anna").id;
-    let name = name_hash("anna");
+    let name = name_hash("anna", "here");
     let add = |time| {
         let early = wait(given.store.try_sign_in(name, at(time))).unwrap();
         assert_eq!(early, None);
@@ -222,13 +228,13 @@ fn failures_are_counted_for_a_name_until_signing_in_works_or_a_day_has_passed() 
     assert_eq!(add(2).count, 2);
     let found = wait(given.store.failures(name)).unwrap().unwrap();
     assert_eq!((found.count, found.latest_at), (2, at(2)));
-    let nobody = wait(given.store.try_sign_in(name_hash("nobody"), at(3)));
+    let nobody = wait(given.store.try_sign_in(name_hash("nobody", "here"), at(3)));
     assert_eq!(nobody.unwrap(), None);
     assert_eq!(add(2 + limits::FAILURE_KEPT_MS).count, 1);
     begin(&given, "secret", anna, 100);
     assert_eq!(wait(given.store.failures(name)).unwrap(), None);
     assert!(
-        wait(given.store.failures(name_hash("nobody")))
+        wait(given.store.failures(name_hash("nobody", "here")))
             .unwrap()
             .is_some()
     );
@@ -237,7 +243,7 @@ fn failures_are_counted_for_a_name_until_signing_in_works_or_a_day_has_passed() 
 #[test]
 fn of_many_attempts_at_once_no_more_are_judged_than_of_many_in_a_row() {
     let given = Given::new();
-    let name = name_hash("anna");
+    let name = name_hash("anna", "here");
     let judged = (0..50).filter(|_| {
         let early = given.store.try_sign_in(name, at(7));
         wait(early).unwrap().is_none()
@@ -264,7 +270,7 @@ fn no_session_begins_with_a_password_that_was_changed_meanwhile() {
         let (session, typed) = (TokenHash::of(secret), Some(typed.clone()));
         let begun = given
             .store
-            .begin_session(session, anna, typed, at(100), at(10));
+            .begin_session(session, anna, typed, None, at(100), at(10));
         wait(begun).unwrap()
     };
     assert!(begin("one"));
@@ -288,8 +294,8 @@ fn what_signing_in_leaves_behind_is_pruned_after_its_time() {
         let link = TokenHash::of(&until.to_string());
         wait(given.store.create_link(link, anna, at(until))).unwrap();
     }
-    wait(given.store.try_sign_in(name_hash("old"), at(1))).unwrap();
-    wait(given.store.try_sign_in(name_hash("new"), at(200))).unwrap();
+    wait(given.store.try_sign_in(name_hash("old", "here"), at(1))).unwrap();
+    wait(given.store.try_sign_in(name_hash("new", "here"), at(200))).unwrap();
     let rows = |table: &str| -> i64 {
         let conn = rusqlite::Connection::open(&path).unwrap();
         let sql = format!("select count(*) from {table}");

@@ -1,5 +1,6 @@
 //! From a request to a page: host, page, who visits, what they may see, the form, the page.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -39,12 +40,17 @@ pub(crate) fn is_for_pages(method: &Method, path: &str) -> bool {
     root.is_some_and(|root| ROOTS.contains(&root)) && (path != "/" || method.is_safe())
 }
 
-pub(crate) async fn serve(shared: Arc<Shared>, pages: Arc<Pages>, request: Request<Body>) -> Shown {
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    pages: Arc<Pages>,
+    peer: Option<IpAddr>,
+    request: Request<Body>,
+) -> Shown {
     let began = Instant::now();
     let (head, body) = request.into_parts();
     let method = head.method.clone();
     let path = head.uri.path().to_owned();
-    let (name, shown) = answer(shared.clone(), &pages, head, body).await;
+    let (name, shown) = answer(shared.clone(), &pages, peer, head, body).await;
     let shown = finished(shown);
     let (status, took) = (shown.status(), began.elapsed());
     shared.meters.request(name, status, took);
@@ -61,6 +67,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, pages: Arc<Pages>, request: Reque
 async fn answer(
     shared: Arc<Shared>,
     pages: &Pages,
+    peer: Option<IpAddr>,
     head: request::Parts,
     body: Body,
 ) -> (&'static str, Shown) {
@@ -71,7 +78,8 @@ async fn answer(
         Err(allowed) => (None, Params::new(), allowed.header()),
     };
     let name = page.as_ref().map_or("none", |page| page.name);
-    let visit = visit(shared, head, query, params);
+    let mut visit = visit(shared, head, query, params);
+    visit.peer = peer;
     // For saying what went wrong, whatever becomes of the visit itself.
     let plain = visit.plain();
     if let Err(refusal) = vetted {
@@ -218,6 +226,7 @@ fn visit(shared: Arc<Shared>, head: request::Parts, query: Query, params: Params
         cookies: Cookies::of(&head.headers),
         headers: head.headers,
         params,
+        peer: None,
         user: None,
         place: None,
     }

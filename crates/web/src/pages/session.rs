@@ -8,14 +8,21 @@
 use http::header::{COOKIE, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 use model::limits::SESSION_MS;
+use model::people::PasswordHash;
 use model::tenant::TokenHash;
 
 /// The cookie of somebody who is signed in, and of somebody who is about to be.
 const SESSION: &str = "willcall_session";
 const VISITOR: &str = "willcall_visitor";
+/// That of a browser in which somebody was signed in.
+const DEVICE: &str = "willcall_device";
 
 /// Letters of a secret: 5.17 bits each, so 320 bits of chance.
 pub(crate) const SECRET_LETTERS: usize = 62;
+
+/// Letters of a device's cookie: chance, and behind it a hash of 64 digits.
+const DEVICE_CHANCE_LETTERS: usize = 30;
+const DEVICE_LETTERS: usize = DEVICE_CHANCE_LETTERS + 64;
 
 /// The field of every form that shows it to be our own.
 pub(crate) const PROOF_FIELD: &str = "proof";
@@ -25,6 +32,7 @@ pub(crate) const PROOF_FIELD: &str = "proof";
 pub(super) struct Cookies {
     pub(super) session: Option<String>,
     pub(super) visitor: Option<String>,
+    pub(super) device: Option<String>,
 }
 
 impl Cookies {
@@ -37,9 +45,15 @@ impl Cookies {
                 continue;
             };
             // What we set is letters and digits; anything else is not ours.
-            let ours = value.len() == SECRET_LETTERS
-                && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            let length = if name == DEVICE {
+                DEVICE_LETTERS
+            } else {
+                SECRET_LETTERS
+            };
+            let ours =
+                value.len() == length && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
             match name {
+                DEVICE if ours => cookies.device = Some(value.to_owned()),
                 SESSION if ours => cookies.session = Some(value.to_owned()),
                 VISITOR if ours => cookies.visitor = Some(value.to_owned()),
                 _ => {}
@@ -74,6 +88,38 @@ pub(super) fn session_cookie(secret: &str, secure: bool) -> HeaderValue {
 pub(super) fn visitor_cookie(secret: &str, secure: bool) -> HeaderValue {
     const HOUR_S: i64 = 3_600;
     cookie(VISITOR, secret, HOUR_S, secure)
+}
+
+/// What shows that this user was signed in with this browser, as long as their password is the same:
+/// nobody else knows what `kept` is, so nobody else can make it.
+pub(super) fn device_cookie(
+    chance: &str,
+    name: &str,
+    kept: &PasswordHash,
+    secure: bool,
+) -> HeaderValue {
+    const YEAR_S: i64 = 365 * 24 * 3_600;
+    let value = device(chance, name, kept);
+    cookie(DEVICE, &value, YEAR_S, secure)
+}
+
+fn device(chance: &str, name: &str, kept: &PasswordHash) -> String {
+    let chance = chance.get(..DEVICE_CHANCE_LETTERS).unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    let parts = [
+        b"device",
+        chance.as_bytes(),
+        name.as_bytes(),
+        kept.0.as_bytes(),
+    ];
+    let hash = TokenHash::of_parts(&parts);
+    let digits = hash.0.iter().map(|byte| format!("{byte:02x}"));
+    digits.fold(chance.to_owned(), |all, byte| all + &byte)
+}
+
+/// Whether a browser's cookie is what `device_cookie` made for this user.
+pub(super) fn is_device(given: &str, name: &str, kept: &PasswordHash) -> bool {
+    is_proof(given, &device(given, name, kept))
 }
 
 /// Takes the session's cookie from the browser.
@@ -168,6 +214,20 @@ mod tests {
         assert!(is_proof(&own, &proof("a")));
         assert!(!is_proof(&own, &proof("b")));
         assert!(!is_proof("", &own));
+    }
+
+    #[test]
+    fn a_device_is_known_to_its_own_user_until_the_password_changes() {
+        let kept = |text: &str| PasswordHash(text.to_owned());
+        let cookie = device_cookie(&"x".repeat(62), "Anna", &kept("$a"), false);
+        let line = cookie.to_str().unwrap();
+        let cookies = Cookies::of(&headers(&[("cookie", line)]));
+        let given = cookies.device.unwrap();
+        assert!(is_device(&given, "anna", &kept("$a")));
+        assert!(!is_device(&given, "ben", &kept("$a")));
+        assert!(!is_device(&given, "anna", &kept("$b")));
+        let other = given.replace('x', "y");
+        assert!(!is_device(&other, "anna", &kept("$a")));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Signing in and out. A wrong name and a wrong password are the same to whoever tries, take the
-//! same time, and make the next attempt wait longer.
+//! same time, and make the next attempt from there wait longer. Attempts are counted by name and
+//! network, so that nobody locks others out; a browser in which the user was signed in counts alone.
 
 use askama::Template;
 use http::header::{RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
 use model::limits::{PASSWORD_BYTES_MAX, SESSION_MS, USER_NAME_CHARS_MAX};
 use model::password;
-use model::people::{PasswordHash, User, name_hash};
+use model::people::{PasswordHash, User};
 use model::refusal::Refusal;
 use model::tenant::TokenHash;
 
@@ -77,7 +78,12 @@ async fn sign_in(visit: Visit) -> Result<Shown, Trouble> {
     if name.chars().count() > USER_NAME_CHARS_MAX || password.len() > PASSWORD_BYTES_MAX {
         return refuse(visit, "").await;
     }
-    let tried = name_hash(&name);
+    let found = visit.shared.ask(|store| store.user(name.clone())).await?;
+    let (user, kept) = match found {
+        Some((user, kept)) => (Some(user), kept),
+        None => (None, password::nobodys()),
+    };
+    let tried = visit.counted_as(&name, &kept);
     let at = visit.now;
     let early = visit.shared.ask(|store| store.try_sign_in(tried, at));
     if let Some(failures) = early.await? {
@@ -90,16 +96,11 @@ async fn sign_in(visit: Visit) -> Result<Shown, Trouble> {
         shown.headers_mut().insert(RETRY_AFTER, wait_s.into());
         return Ok(shown);
     }
-    let found = visit.shared.ask(|store| store.user(name.clone())).await?;
-    let (user, kept) = match found {
-        Some((user, kept)) => (Some(user), kept),
-        None => (None, password::nobodys()),
-    };
     let typed = kept.clone();
     let right = tasks::hash(move || password::is_right(&password, &kept)).await;
     let right = right.ok_or(Trouble::Refused(Refusal::Busy(1)))?;
     let begun = match user.filter(|user| right && user.active) {
-        Some(user) => begin(&visit, &user, Some(typed)).await?,
+        Some(user) => begin(&visit, &user, Some((typed, tried))).await?,
         None => None,
     };
     match begun {
@@ -113,34 +114,60 @@ async fn refuse(visit: Visit, name: &str) -> Result<Shown, Trouble> {
     form(visit, StatusCode::FORBIDDEN, name, Some(words.to_owned())).await
 }
 
-/// Nothing if this user may not sign in, or has another password by now.
+/// Nothing if this user may not sign in, or has another password by now. `typed` is the hash of the
+/// password that was found right, and under what the attempt was counted.
 async fn begin(
     visit: &Visit,
     user: &User,
-    typed: Option<PasswordHash>,
+    typed: Option<(PasswordHash, TokenHash)>,
 ) -> Result<Option<Shown>, Trouble> {
-    let Some(cookie) = begin_session(visit, user, typed).await? else {
+    let (typed, counted) = typed.unzip();
+    let cookie = begin_session(visit, user, typed.clone(), counted).await?;
+    let Some(cookie) = cookie else {
         return Ok(None);
     };
     tracing::info!(user = user.name, "signed in");
     let mut shown = go_to(&next(visit));
     shown.headers_mut().append(SET_COOKIE, cookie);
+    let kept = match typed {
+        Some(kept) => Some(kept),
+        None => kept_of(visit, user).await?,
+    };
+    if let Some(kept) = kept {
+        shown
+            .headers_mut()
+            .append(SET_COOKIE, device(visit, user, &kept));
+    }
     Ok(Some(shown))
 }
 
+/// What is kept of a user's password.
+pub(super) async fn kept_of(visit: &Visit, user: &User) -> Result<Option<PasswordHash>, Trouble> {
+    let found = visit.shared.ask(|store| store.user(user.name.clone()));
+    Ok(found.await?.map(|(_, kept)| kept))
+}
+
+/// The cookie by which this browser is known to the user from now on.
+pub(super) fn device(visit: &Visit, user: &User, kept: &PasswordHash) -> HeaderValue {
+    let chance = visit.shared.letters(SECRET_LETTERS);
+    session::device_cookie(&chance, &user.name, kept, visit.secure)
+}
+
 /// Begins a session under a fresh secret, whatever the browser brought; answers its cookie if it
-/// began. `typed` is the hash of the password that was found right.
+/// began. `typed` is the hash of the password that was found right, and what was `counted` is
+/// forgotten.
 pub(super) async fn begin_session(
     visit: &Visit,
     user: &User,
     typed: Option<PasswordHash>,
+    counted: Option<TokenHash>,
 ) -> Result<Option<HeaderValue>, Trouble> {
     let secret = visit.shared.letters(SECRET_LETTERS);
     let (hash, id, now) = (TokenHash::of(&secret), user.id, visit.now);
     let until = now.plus_ms(SESSION_MS);
     let begun = visit
         .shared
-        .ask(|store| store.begin_session(hash, id, typed.clone(), until, now));
+        .ask(|store| store.begin_session(hash, id, typed.clone(), counted, until, now));
     let begun = begun.await?;
     Ok(begun.then(|| session::session_cookie(&secret, visit.secure)))
 }

@@ -1,18 +1,20 @@
 //! A visit: one request for a page, with who makes it and what they may do.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
-use model::people::{Role, User};
+use model::people::{PasswordHash, Role, User, name_hash};
 use model::policy::Policy;
 use model::refusal::Refusal;
 use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
 
 use super::page::Params;
-use super::session::{Cookies, PROOF_FIELD};
+use super::session::{self, Cookies, PROOF_FIELD};
 use super::shown::Trouble;
 use crate::body::Query;
+use crate::client;
 use crate::dialects::Dialect;
 use crate::state::Shared;
 
@@ -31,6 +33,8 @@ pub(crate) struct Visit {
     /// The connection to the browser is encrypted.
     pub(crate) secure: bool,
     pub(super) params: Params,
+    /// What is connected.
+    pub(super) peer: Option<IpAddr>,
     pub(super) cookies: Cookies,
     pub(super) user: Option<User>,
     /// Of whom the path speaks, and what the user may do there.
@@ -44,6 +48,20 @@ impl Visit {
     /// If nobody is: such pages are not shown to nobody.
     pub(crate) fn user(&self) -> Result<&User, Trouble> {
         self.user.as_ref().ok_or(Trouble::SignIn)
+    }
+
+    /// Under what an attempt to sign in is counted, `kept` being what is kept of the password.
+    pub(super) fn counted_as(&self, name: &str, kept: &PasswordHash) -> TokenHash {
+        let device = self.cookies.device.as_deref();
+        let from = match device.filter(|given| session::is_device(given, name, kept)) {
+            Some(device) => format!("device {device}"),
+            None => {
+                let proxies = &self.shared.settings.proxies;
+                let network = client::network(self.peer, &self.headers, proxies);
+                network.map_or_else(String::new, |network| network.to_string())
+            }
+        };
+        name_hash(name, &from)
     }
 
     /// The tenant that the path names.
@@ -130,6 +148,7 @@ impl Visit {
             headers: self.headers.clone(),
             secure: self.secure,
             params: self.params.clone(),
+            peer: self.peer,
             cookies: self.cookies.clone(),
             user: self.user.clone(),
             place: self.place.clone(),

@@ -67,7 +67,7 @@ async fn change(visit: Visit) -> Result<Shown, Trouble> {
         return again(&visit, StatusCode::UNPROCESSABLE_ENTITY, faults);
     };
     // Whoever found an open browser is slowed down like anybody else who guesses.
-    let tried = name_hash(&user.name);
+    let tried = name_hash(&user.name, "their own account");
     let now = visit.now;
     let early = visit.shared.ask(|store| store.try_sign_in(tried, now));
     if early.await?.is_some() {
@@ -93,10 +93,14 @@ async fn change(visit: Visit) -> Result<Shown, Trouble> {
     changed.await?.ok_or(Trouble::SignIn)?;
     tracing::info!(user = user.name, "changed their password");
     // Every session has ended, this one as well: whoever did it goes on under another.
-    let cookie = sign_in::begin_session(&visit, &user, None).await?;
+    let cookie = sign_in::begin_session(&visit, &user, None, Some(tried)).await?;
     let cookie = cookie.ok_or(Trouble::SignIn)?;
     let mut shown = go_to("/account?said=password");
     shown.headers_mut().append(SET_COOKIE, cookie);
+    if let Some(kept) = sign_in::kept_of(&visit, &user).await? {
+        let device = sign_in::device(&visit, &user, &kept);
+        shown.headers_mut().append(SET_COOKIE, device);
+    }
     Ok(shown)
 }
 

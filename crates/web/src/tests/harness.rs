@@ -1,6 +1,7 @@
 //! A site over a fresh store in memory, with a clock that is set by hand.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -231,6 +232,7 @@ impl House {
             dice,
             settings: Settings {
                 hosts: vec!["hooks.example.org".to_owned()],
+                ..Settings::default()
             },
             policies: dialects.policies(),
             dialects,
@@ -258,6 +260,15 @@ impl House {
 
     pub(crate) async fn ask(&self, asking: Asking) -> Arrived {
         self.send(asking.request().unwrap()).await
+    }
+
+    pub(crate) async fn ask_from(&self, address: Option<IpAddr>, asking: Asking) -> Arrived {
+        let site = self.site.clone();
+        let site = match address {
+            Some(address) => site.asked_from(address),
+            None => site,
+        };
+        arrived(site.answer(asking.request().unwrap()).await).await
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Arrived {

@@ -25,6 +25,7 @@ use self::client::Client;
 use self::watch::{Watch, Watched};
 use crate::assemble::{self, House};
 use crate::config::Config;
+use crate::connections::Connections;
 use crate::listen::{self, Listening};
 use crate::signals::Signals;
 use crate::{apply, serve, user};
@@ -60,7 +61,7 @@ async fn on_folder(folder: &Path, once: bool, signals: &mut Signals) -> Result<E
         listener,
         house.site.clone(),
         house.clock.clone(),
-        config.connections_max,
+        Connections::new(config.connections_max, config.trusted_proxies.clone()),
     );
     screen::open(address, folder, HASTE, EXCHANGE_LIMIT_MS);
     screen::dashboard(address, &way_in(&house).await?);

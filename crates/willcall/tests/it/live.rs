@@ -55,7 +55,7 @@ async fn begin_session(folder: &std::path::Path) {
     };
     let user = store.create_user(new, now).await.unwrap();
     let session = TokenHash::of(SESSION);
-    let begun = store.begin_session(session, user.id, None, Timestamp::MAX, now);
+    let begun = store.begin_session(session, user.id, None, None, Timestamp::MAX, now);
     begun.await.unwrap();
     store.close().await.unwrap();
 }

@@ -7,6 +7,8 @@ mod bench;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod crowds;
+#[cfg(test)]
 mod disk;
 #[cfg(test)]
 mod floods;

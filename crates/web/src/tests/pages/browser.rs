@@ -1,6 +1,7 @@
 //! A browser without a screen: keeps cookies, sends forms as its pages have them.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::body::Body;
 use bytes::Bytes;
@@ -19,6 +20,8 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 
 pub(crate) struct Browser<'h> {
     house: &'h House,
+    /// The address it asks from.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) cookies: BTreeMap<String, String>,
     /// What the forms of the latest page carry.
     on_page: Option<String>,
@@ -84,6 +87,7 @@ impl House {
     pub(crate) fn browser(&self) -> Browser<'_> {
         Browser {
             house: self,
+            address: None,
             cookies: BTreeMap::new(),
             on_page: None,
         }
@@ -129,7 +133,7 @@ impl Browser<'_> {
         let asking = asking
             .without("Authorization")
             .with("Cookie", &line.join("; "));
-        let arrived = self.house.ask(asking).await;
+        let arrived = self.house.ask_from(self.address, asking).await;
         for cookie in arrived.headers.get_all("set-cookie") {
             self.on_page = None;
             let text = cookie.to_str().unwrap();

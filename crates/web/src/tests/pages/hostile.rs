@@ -151,7 +151,9 @@ fn no_visit_brings_about_a_server_error() {
                 let until = now.plus_ms(60_000);
                 let root = house.store.users(None).await.unwrap();
                 let root = root.iter().find(|user| user.name == "root").unwrap().id;
-                let begun = house.store.begin_session(hash, root, None, until, now);
+                let begun = house
+                    .store
+                    .begin_session(hash, root, None, None, until, now);
                 begun.await.ok();
                 house.send(request).await
             });

@@ -55,7 +55,7 @@ async fn a_wrong_password_and_an_unknown_name_are_the_same() {
     }
     answers.dedup();
     assert_eq!(answers.len(), 1, "{answers:?}");
-    let failures = |name: &str| house.store.failures(model::people::name_hash(name));
+    let failures = |name: &str| house.store.failures(model::people::name_hash(name, ""));
     for name in [anna.name.as_str(), "nobody"] {
         assert!(failures(name).await.unwrap().is_some(), "{name}");
     }
@@ -84,6 +84,57 @@ async fn guessing_is_slowed_down_whether_or_not_there_is_such_a_user() {
     let mut browser = house.browser();
     assert_eq!(sign_in(&mut browser, "anna", "x").await.status, 403);
     assert_eq!(sign_in(&mut browser, "anna", "x").await.status, 403);
+}
+
+#[tokio::test]
+async fn whoever_guesses_elsewhere_locks_nobody_out() {
+    let house = House::new().await;
+    house.user_with_password("anna").await;
+    let mut guesser = house.browser();
+    guesser.address = Some([192, 0, 2, 66].into());
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(sign_in(&mut guesser, "anna", "x").await.status.as_u16());
+        house.pass_ms(250);
+    }
+    assert!(statuses[3..].contains(&429), "{statuses:?}");
+    let mut owner = house.browser();
+    owner.address = Some([192, 0, 2, 1].into());
+    assert_eq!(sign_in(&mut owner, "anna", PASSWORD).await.status, 303);
+    // That has opened nothing for the other.
+    let refused = sign_in(&mut guesser, "anna", PASSWORD).await;
+    assert_eq!(refused.status, 429);
+}
+
+#[tokio::test]
+async fn a_browser_that_was_signed_in_gets_through_beside_a_guesser_at_the_same_address() {
+    let house = House::new().await;
+    let anna = house.user_with_password("anna").await;
+    let mut owner = house.browser();
+    assert_eq!(sign_in(&mut owner, "anna", PASSWORD).await.status, 303);
+    // A link does as well.
+    let mut other = house.browser_of(anna.id).await;
+    owner.post("/sign-out", &[]).await;
+    other.post("/sign-out", &[]).await;
+    let mut guesser = house.browser();
+    for _ in 0..20 {
+        sign_in(&mut guesser, "anna", "x").await;
+    }
+    assert_eq!(sign_in(&mut guesser, "anna", PASSWORD).await.status, 429);
+    for browser in [&mut owner, &mut other] {
+        assert_eq!(sign_in(browser, "Anna", PASSWORD).await.status, 303);
+        browser.post("/sign-out", &[]).await;
+    }
+    // It is no licence to guess, nor good for somebody else.
+    for _ in 0..3 {
+        assert_eq!(sign_in(&mut owner, "anna", "x").await.status, 403);
+    }
+    assert_eq!(sign_in(&mut owner, "anna", PASSWORD).await.status, 429);
+    house.user_with_password("ben").await;
+    for _ in 0..3 {
+        assert_eq!(sign_in(&mut guesser, "ben", "x").await.status, 403);
+    }
+    assert_eq!(sign_in(&mut other, "ben", PASSWORD).await.status, 429);
 }
 
 #[tokio::test]

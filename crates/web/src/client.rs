@@ -1,0 +1,73 @@
+//! Who asks, as far as an address tells: what connects, or what a proxy that the operator named says
+//! of it. Nothing is allowed by it; it tells those who guess from those who are guessed.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::HeaderMap;
+use model::address::Networks;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The network of the client. Each proxy adds the address it was asked from at the end of a list,
+/// so what stands before that of a stranger may be made up.
+pub(crate) fn network(
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    proxies: &Networks,
+) -> Option<IpAddr> {
+    let mut client = peer?;
+    let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+    let mut entries = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+    while proxies.contains(client) {
+        match entries.next().and_then(address) {
+            Some(before) => client = before,
+            None => break,
+        }
+    }
+    Some(match client.to_canonical() {
+        // Whoever has one of these has 2^64.
+        IpAddr::V6(own) => Ipv6Addr::from_bits(own.to_bits() & !0 << 64).into(),
+        own @ IpAddr::V4(_) => own,
+    })
+}
+
+/// An address, which some proxies write with a port.
+fn address(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    let with_port = || entry.parse().ok().map(|own: std::net::SocketAddr| own.ip());
+    entry.parse().ok().or_else(with_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(peer: &str, lines: &[&str]) -> String {
+        let pair = |line: &&str| (FORWARDED_FOR.parse().unwrap(), line.parse().unwrap());
+        let headers: HeaderMap = lines.iter().map(pair).collect();
+        let proxies = "10.0.0.0/8, ::1".parse().unwrap();
+        let peer = Some(peer.parse().unwrap());
+        network(peer, &headers, &proxies).unwrap().to_string()
+    }
+
+    #[test]
+    fn only_proxies_that_are_named_are_believed_and_only_what_they_have_seen() {
+        assert_eq!(seen("192.0.2.1", &["192.0.2.9"]), "192.0.2.1");
+        assert_eq!(seen("10.0.0.1", &["192.0.2.9"]), "192.0.2.9");
+        assert_eq!(seen("10.0.0.1", &["1.1.1.1, 192.0.2.9"]), "192.0.2.9");
+        assert_eq!(
+            seen("10.0.0.1", &["1.1.1.1", "192.0.2.9, 10.2.2.2"]),
+            "192.0.2.9"
+        );
+        assert_eq!(seen("::1", &["192.0.2.9:443"]), "192.0.2.9");
+        for nonsense in [&[][..], &["unknown"], &["192.0.2.9, _x"], &[""]] {
+            assert_eq!(seen("10.0.0.1", nonsense), "10.0.0.1");
+        }
+    }
+
+    #[test]
+    fn all_addresses_of_a_network_are_one_client() {
+        assert_eq!(seen("2001:db8:0:1:2::3", &[]), "2001:db8:0:1::");
+        assert_eq!(seen("::ffff:192.0.2.1", &[]), "192.0.2.1");
+    }
+}

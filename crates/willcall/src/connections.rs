@@ -1,0 +1,382 @@
+//! Who may be connected. When there are as many as there may be, a new one takes the place of one
+//! that waits for its client: of the address that has most, one that never asked anything before
+//! others, and of those the one that has waited longest.
+//!
+//! If every connection is being answered there are some spare places more, for the questions of an
+//! operator's tools. Nobody waits for a place, so nobody can have others wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use model::address::Networks;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Places beyond the setting. They are held for moments.
+pub(crate) const SPARE_MAX: usize = 32;
+
+/// Connections of an address that are looked at for one to give way: each is a few loads.
+const LOOKED_AT_MAX: usize = 4_096;
+
+/// How often the log is told that all places are taken.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+pub(crate) struct Connections {
+    most: usize,
+    /// What connects from there stands for many, and has no share of its own.
+    proxies: Networks,
+    began_at: Instant,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    next: u64,
+    usual: BTreeMap<u64, Entry>,
+    spare: BTreeMap<u64, Entry>,
+    /// Of the usual ones; proxies under no address.
+    by_address: BTreeMap<Option<IpAddr>, BTreeSet<u64>>,
+    said_at: Option<Instant>,
+}
+
+struct Entry {
+    address: Option<IpAddr>,
+    state: Arc<State>,
+    gone: oneshot::Sender<()>,
+}
+
+/// What a connection does.
+pub(crate) struct State {
+    began_at: Instant,
+    /// Since when it waits for its client, in milliseconds and one; 0 while it is answered.
+    waits_since: AtomicU64,
+    /// Something was asked and answered.
+    used: AtomicBool,
+}
+
+/// A place among the connections, left when it is dropped.
+pub(crate) struct Place {
+    id: u64,
+    among: Arc<Connections>,
+    pub(crate) state: Arc<State>,
+    pub(crate) is_spare: bool,
+    gone: oneshot::Receiver<()>,
+}
+
+impl Connections {
+    pub(crate) fn new(most: usize, proxies: Networks) -> Self {
+        Self {
+            most,
+            proxies,
+            began_at: Instant::now(),
+            held: Mutex::default(),
+        }
+    }
+
+    /// A place for a new connection. Whoever gives way for it is told.
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Place {
+        let address = self.share_of(address);
+        let mut held = self.held();
+        if held.usual.len() >= self.most {
+            held.say(self.most);
+            if let Some(id) = held.longest(address) {
+                held.remove(id);
+            }
+        }
+        let is_spare = held.usual.len() >= self.most;
+        if is_spare && held.spare.len() >= SPARE_MAX {
+            held.spare.pop_first();
+        }
+        let id = held.next;
+        held.next += 1;
+        let state = Arc::new(State {
+            began_at: self.began_at,
+            waits_since: AtomicU64::new(0),
+            used: AtomicBool::new(false),
+        });
+        state.waits();
+        let (gone, is_gone) = oneshot::channel();
+        let entry = Entry {
+            address,
+            state: Arc::clone(&state),
+            gone,
+        };
+        if is_spare {
+            held.spare.insert(id, entry);
+        } else {
+            held.usual.insert(id, entry);
+            held.by_address.entry(address).or_default().insert(id);
+        }
+        drop(held);
+        Place {
+            id,
+            among: Arc::clone(self),
+            state,
+            is_spare,
+            gone: is_gone,
+        }
+    }
+
+    /// Under what connections are counted: whoever has an IPv6 address has 2^64 of them.
+    fn share_of(&self, address: IpAddr) -> Option<IpAddr> {
+        let address = address.to_canonical();
+        if self.proxies.contains(address) {
+            return None;
+        }
+        Some(match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(own) => Ipv6Addr::from_bits(own.to_bits() & !0 << 64).into(),
+        })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // Whole at every moment, so a panic elsewhere does not spoil it.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// The one that gives way to a new connection of `address`; nothing if none does that waits.
+    fn longest(&self, address: Option<IpAddr>) -> Option<u64> {
+        let own = self.by_address.get(&address).map_or(0, BTreeSet::len);
+        let least = if address.is_some() { own } else { 0 };
+        let count = |(address, ids): (&Option<IpAddr>, &BTreeSet<u64>)| {
+            // A proxy's give way last.
+            let count = if address.is_some() { ids.len() } else { 0 };
+            (count, *address)
+        };
+        let mut addresses: Vec<_> = self.by_address.iter().map(count).collect();
+        // Nobody gives way to somebody who has as much.
+        let gives =
+            |count, other: Option<IpAddr>| other.is_none() || other == address || count > least;
+        addresses.retain(|(count, other)| gives(*count, *other));
+        addresses.sort_by(|one, other| other.cmp(one));
+        addresses.iter().find_map(|(_, address)| {
+            let ids = self.by_address.get(address)?;
+            let waiting = ids.iter().take(LOOKED_AT_MAX).filter_map(|id| {
+                let state = &self.usual.get(id)?.state;
+                let since = state.waits_since.load(Ordering::Relaxed);
+                (since > 0).then(|| (state.used.load(Ordering::Relaxed), since, *id))
+            });
+            waiting.min().map(|(_, _, id)| id)
+        })
+    }
+
+    /// Its connection is told by the end of the channel.
+    fn remove(&mut self, id: u64) {
+        self.spare.remove(&id);
+        let Some(Entry { address, gone, .. }) = self.usual.remove(&id) else {
+            return;
+        };
+        drop(gone);
+        if let Some(ids) = self.by_address.get_mut(&address) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+
+    fn say(&mut self, most: usize) {
+        let now = Instant::now();
+        if self.said_at.is_none_or(|at| now - at >= SAY_EVERY) {
+            self.said_at = Some(now);
+            let addresses = self.by_address.len();
+            tracing::warn!(
+                addresses,
+                "all {most} connections are taken: those that wait longest for their clients give \
+                 way; raise connections_max if that is not a flood"
+            );
+        }
+    }
+}
+
+impl State {
+    /// Something is being answered.
+    pub(crate) fn works(&self) {
+        self.waits_since.store(0, Ordering::Relaxed);
+    }
+
+    /// It waits for its client from now on, if it did not before.
+    pub(crate) fn waits(&self) {
+        if self.waits_since.load(Ordering::Relaxed) == 0 {
+            let since = self.began_at.elapsed().as_millis();
+            let since = u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1);
+            self.waits_since.store(since, Ordering::Relaxed);
+        }
+    }
+
+    /// Something was answered.
+    pub(crate) fn is_done(&self) {
+        self.used.store(true, Ordering::Relaxed);
+        self.waits();
+    }
+}
+
+impl Place {
+    /// Runs what a connection does, until it has to give way.
+    pub(crate) async fn hold(mut self, work: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            _ = &mut self.gone => {}
+            () = work => {}
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.among.held().remove(self.id);
+    }
+}
+
+/// The body of a request, which notes when it waits for its client.
+pub(crate) struct Watched {
+    pub(crate) body: Incoming,
+    pub(crate) state: Arc<State>,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match polled {
+            Poll::Pending => self.state.waits(),
+            Poll::Ready(_) => self.state.works(),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::pin::pin;
+
+    use super::*;
+
+    fn connections(most: usize) -> Arc<Connections> {
+        Arc::new(Connections::new(most, "10.0.0.0/8".parse().unwrap()))
+    }
+
+    async fn pass() {
+        tokio::time::advance(Duration::from_millis(10)).await;
+    }
+
+    fn is_gone(place: &mut Place) -> bool {
+        place.gone.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+    }
+
+    fn at(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_that_waits_longest_gives_way_and_those_that_were_used_last() {
+        let all = connections(3);
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            places.push(all.admit(at(1)));
+            pass().await;
+        }
+        places[0].state.works();
+        places[0].state.is_done();
+        pass().await;
+        for gone in [1, 2, 3] {
+            let new = all.admit(at(1));
+            assert!(!new.is_spare);
+            places.push(new);
+            pass().await;
+            let found: Vec<bool> = places.iter_mut().map(is_gone).collect();
+            let expected: Vec<bool> = (0..found.len())
+                .map(|at| (1..=gone).contains(&at))
+                .collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_most_gives_way_to_others_and_takes_nothing_from_them() {
+        let all = connections(4);
+        let mut own = all.admit(at(1));
+        pass().await;
+        let mut flood: Vec<Place> = (0..3).map(|_| all.admit(at(2))).collect();
+        pass().await;
+        let mut more = all.admit(at(1));
+        assert!(is_gone(&mut flood[0]) && !is_gone(&mut own));
+        // All that the flood has is busy: it finds a spare place, and nobody gives way.
+        flood.remove(0);
+        flood.iter().for_each(|place| place.state.works());
+        flood.push(all.admit(at(2)));
+        assert!(flood[2].is_spare);
+        assert!(!is_gone(&mut own) && !is_gone(&mut more));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn spare_places_are_for_moments_and_never_full() {
+        let all = connections(1);
+        let busy = all.admit(at(1));
+        busy.state.works();
+        let mut spare: Vec<Place> = (0..=SPARE_MAX).map(|_| all.admit(at(2))).collect();
+        assert!(spare.iter().all(|place| place.is_spare));
+        assert!(is_gone(&mut spare[0]) && !is_gone(&mut spare[1]));
+        drop(busy);
+        assert!(!all.admit(at(3)).is_spare);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_has_no_share_and_gives_way_last() {
+        let all = connections(4);
+        let proxy = IpAddr::from([10, 0, 0, 1]);
+        let mut many: Vec<Place> = (0..3).map(|_| all.admit(proxy)).collect();
+        pass().await;
+        let mut other = all.admit(at(1));
+        let mut new = all.admit(proxy);
+        assert!(is_gone(&mut other) && !new.is_spare);
+        assert!(!many.iter_mut().any(is_gone));
+        pass().await;
+        let next = all.admit(at(1));
+        assert!(is_gone(&mut many[0]) && !is_gone(&mut new) && !next.is_spare);
+    }
+
+    #[tokio::test]
+    async fn what_has_to_give_way_is_dropped() {
+        let all = connections(1);
+        let first = all.admit(at(1));
+        let mut held = pin!(first.hold(pending()));
+        let early = poll_fn(|cx| Poll::Ready(held.as_mut().poll(cx))).await;
+        assert!(early.is_pending());
+        let _second = all.admit(at(1));
+        held.await;
+    }
+
+    #[test]
+    fn addresses_of_one_network_share() {
+        let all = connections(1);
+        let share = |text: &str| all.share_of(text.parse().unwrap());
+        assert_eq!(share("2001:db8::1"), share("2001:db8::ffff:2"));
+        assert_ne!(share("2001:db8::1"), share("2001:db8:0:1::1"));
+        assert_eq!(share("::ffff:192.0.2.1"), Some(at(1)));
+        assert_eq!(share("10.1.2.3"), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! A connection for which there is no place because every other is being answered: what an
+//! operator's tools ask is answered all the same, once, and anybody else is asked to come again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper_util::server::graceful::Watcher;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+use web::Site;
+
+use crate::listen::serve_any;
+
+/// Within this time the first line of a request has come.
+const LINE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Within this time all is over.
+const ALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// What is looked at to tell who asks.
+const LINE_BYTES_MAX: usize = 1_024;
+
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 44\r\n\r\n\
+    All connections are taken. Ask again later.\n";
+
+/// Serves one request.
+pub(crate) async fn serve<S>(mut stream: S, site: Site, running: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let begun = timeout(LINE_LIMIT, first_line(&mut stream)).await;
+    let Ok(Some(begun)) = begun else {
+        return;
+    };
+    let work = async {
+        if is_for_tools(&begun) {
+            let answer = |request| site.clone().answer(request);
+            serve_any(stream, begun, running, None, answer).await;
+        } else {
+            // Whoever hangs up meanwhile has no use for it.
+            stream.write_all(BUSY).await.ok();
+            stream.shutdown().await.ok();
+        }
+    };
+    timeout(ALL_LIMIT, work).await.ok();
+}
+
+/// What has come once there is a whole line in it.
+async fn first_line(stream: &mut (impl AsyncRead + Unpin)) -> Option<Bytes> {
+    let mut begun = Vec::with_capacity(LINE_BYTES_MAX);
+    while !begun.contains(&b'\n') && begun.len() < LINE_BYTES_MAX {
+        if stream.read_buf(&mut begun).await.ok()? == 0 {
+            return None;
+        }
+    }
+    Some(begun.into())
+}
+
+/// Whether the first line of a request asks for what an operator's tools ask for.
+fn is_for_tools(begun: &[u8]) -> bool {
+    let line = begun.split(|byte| *byte == b'\n').next();
+    let line = line.and_then(|line| str::from_utf8(line).ok());
+    let mut words = line.unwrap_or_default().split(' ');
+    let method = words.next();
+    let path = words.next().unwrap_or_default();
+    let path = path.split('?').next().unwrap_or_default();
+    matches!(method, Some("GET" | "HEAD")) && Site::is_for_tools(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_tools_ask_for_is_answered() {
+        for line in [
+            "GET /livez HTTP/1.1\r\n",
+            "HEAD /readyz?a HTTP/1.0\r\nX",
+            "GET /metrics \n",
+        ] {
+            assert!(is_for_tools(line.as_bytes()), "{line}");
+        }
+        for line in [
+            "GET / HTTP/1.1\r\n",
+            "POST /livez HTTP/1.1\r\n",
+            "GET",
+            "\n",
+            "\u{e9}",
+        ] {
+            assert!(!is_for_tools(line.as_bytes()), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_answer_says_how_long_it_is() {
+        let text = str::from_utf8(BUSY).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())));
+    }
+}
