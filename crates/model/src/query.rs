@@ -240,11 +240,13 @@ pub struct DeclaredToken {
     pub default: bool,
 }
 
-/// A webhook, found again by its key if it has one, else by its target URL; the second of the
-/// same URL is the second found.
+/// A webhook, found again by its key if it has one, else by its target URL, and if there is none of
+/// that by what the URL calls, whatever its user and password: a password that was changed makes no
+/// second webhook. The second of the same URL is the second found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeclaredWebhook {
-    /// One of this key that was deleted stays so, unless `enabled` asks for it.
+    /// One of this key that was deleted stays so, unless `enabled` asks for it. If there is none
+    /// of this key, one without any gets it.
     pub key: Option<String>,
     pub target_url: String,
     /// `None`: keep what is there, so that applying a file again does not switch on what its
@@ -287,6 +289,8 @@ pub enum AppliedItem {
     Webhook {
         id: WebhookId,
         target_url: String,
+        /// The names of what was changed, and nothing of the values.
+        changed: Vec<String>,
     },
 }
 

@@ -221,6 +221,40 @@ pub fn masked(text: &str) -> String {
     }
 }
 
+/// What is called, whoever calls: the same for URLs that differ only in user, password, the case of
+/// the host, a port that is usual, or a fragment.
+pub fn called(text: &str) -> String {
+    match Target::parse(text) {
+        Ok(target) => {
+            let scheme = if target.tls { "https" } else { "http" };
+            format!("{scheme}://{}{}", target.authority, target.path_and_query)
+        }
+        Err(_) => masked(text),
+    }
+}
+
+/// The user that a URL names; empty if it names none.
+pub fn user(text: &str) -> &str {
+    let user_info = split_user_info(text).map_or("", |(_, user_info, _)| user_info);
+    user_info
+        .split_once(':')
+        .map_or(user_info, |(user, _)| user)
+}
+
+/// What is wrong with a masked URL as a target.
+pub const MASKED: &str = "*** stands for a user and password that are not shown. Write them, or take \
+                          ***@ out.";
+
+/// Whether this is a URL as it is shown, here or elsewhere: taken for the target its stars would be
+/// sent in place of the password. A user or password of stars alone can be written as `%2A`.
+pub fn is_masked(text: &str) -> bool {
+    let stars = |text: &str| text.len() >= 3 && text.bytes().all(|byte| byte == b'*');
+    split_user_info(text).is_some_and(|(_, user_info, _)| {
+        let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
+        stars(user) || stars(password)
+    })
+}
+
 /// What a receiver may echo and nobody else may see: user and password as typed and as sent.
 pub fn secrets(text: &str) -> Vec<String> {
     let Some((_, user_info, _)) = split_user_info(text) else {
@@ -420,6 +454,53 @@ mod tests {
             ("not a url", "not a url"),
         ] {
             assert_eq!(masked(text), shown);
+        }
+    }
+
+    #[test]
+    fn urls_that_call_the_same_are_known_by_it() {
+        let called_one = called("https://u:p@Example.org:443/x?y#z");
+        assert_eq!(called_one, "https://example.org/x?y");
+        assert_eq!(called("https://example.org/x?y"), called_one);
+        for other in [
+            "http://example.org/x?y",
+            "https://example.org:8443/x?y",
+            "https://example.org/x",
+            "https://example.net/x?y",
+        ] {
+            assert_ne!(called(other), called_one);
+        }
+        assert_eq!(called("http://u:p@[x/"), "http://***@[x/");
+        assert_eq!(user("https://anna:p@example.org/b:c@d"), "anna");
+        assert_eq!(
+            (user("https://anna@a"), user("https://a/b@c")),
+            ("anna", "")
+        );
+    }
+
+    #[test]
+    fn a_url_with_stars_for_a_secret_is_known_as_masked() {
+        for text in [
+            "http://***@host/",
+            "https://***@example.org:8443/x?y",
+            "https://user:***@example.org",
+            "https://user:*****@example.org",
+            "https://***:***@example.org",
+            "https://***:secret@example.org",
+            &masked("https://user:secret@example.org/x"),
+        ] {
+            assert!(is_masked(text), "{text}");
+        }
+        for text in [
+            "https://example.org/***@x",
+            "https://user:a***b@example.org",
+            "https://user:**@example.org",
+            "https://user:%2A%2A%2A@example.org",
+            "https://user:@example.org",
+            "https://example.org",
+            "***@example.org",
+        ] {
+            assert!(!is_masked(text), "{text}");
         }
     }
 

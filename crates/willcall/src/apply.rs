@@ -125,8 +125,19 @@ fn report(outcome: &Outcome, store_file: &Path) {
         match &applied.item {
             AppliedItem::Tenant => say!("{verb} {tenant}"),
             AppliedItem::Event(slug) => say!("{verb} {tenant}: show {slug}"),
-            AppliedItem::Webhook { id, target_url } => {
-                say!("{verb} {tenant}: webhook {id} to {}", masked(target_url));
+            AppliedItem::Webhook {
+                id,
+                target_url,
+                changed,
+            } => {
+                let what = match changed.as_slice() {
+                    [] => String::new(),
+                    names => format!(": {}", names.join(", ")),
+                };
+                say!(
+                    "{verb} {tenant}: webhook {id} to {}{what}",
+                    masked(target_url)
+                );
             }
             AppliedItem::Token { name, fresh } => {
                 say!("{verb} {tenant}: token \"{name}\"");

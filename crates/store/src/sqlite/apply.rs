@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::contract::{Conflict, StoreError};
 use model::id::{TenantId, WebhookId};
 use model::query::{Applied, AppliedItem, Change, Declaration, DeclaredToken, DeclaredWebhook};
+use model::target;
 use model::tenant::{Event, TokenHash};
 use model::time::Timestamp;
 use model::webhook::{Disabled, DisabledCause, Webhook};
@@ -42,7 +43,7 @@ const DECLARED: &str = "
     update webhook set declared = 1
     where id = ?1 and declared is null and key is not null";
 const WEBHOOK_IDS: &str = "
-    select id, target_url from webhook indexed by webhook_tenant
+    select id, target_url, disabled_at is null, key is not null from webhook indexed by webhook_tenant
     where tenant_id = ?1 and disabled_cause is not 3
     order by id";
 
@@ -271,32 +272,99 @@ fn apply_webhooks(
     if declared.is_empty() {
         return Ok(Vec::new());
     }
-    // By URL those that no declared webhook is matched with, the oldest last.
-    let mut unmatched: BTreeMap<String, Vec<WebhookId>> = BTreeMap::new();
-    let mut keyed = BTreeMap::new();
-    for key in declared.iter().filter_map(|webhook| webhook.key.clone()) {
-        if let Some(id) = webhooks::find_key(tx.conn, desired.tenant, &key)? {
-            keyed.insert(key, id);
+    let matched = matched(tx, desired, &declared)?;
+    let all = declared.into_iter().zip(matched);
+    all.map(|(declared, matched)| apply_webhook(tx, desired, declared, matched))
+        .collect()
+}
+
+/// A webhook that there is.
+struct Known {
+    id: WebhookId,
+    target_url: String,
+    enabled: bool,
+    has_key: bool,
+    /// Whether it is one of those that are declared.
+    is_taken: bool,
+}
+
+/// What two URLs have in common if the one may be the other, the surest likeness first.
+const LIKENESSES: [fn(&str) -> String; 3] = [
+    str::to_owned,
+    |url| format!("{} {}", target::user(url), target::called(url)),
+    target::called,
+];
+
+/// Which of the webhooks there are each declared one is, if it is one.
+fn matched(
+    tx: &Tx<'_>,
+    desired: &Desired<'_>,
+    declared: &[DeclaredWebhook],
+) -> Result<Vec<Option<WebhookId>>, Fault> {
+    let mut matched = Vec::with_capacity(declared.len());
+    for webhook in declared {
+        matched.push(match &webhook.key {
+            Some(key) => webhooks::find_key(tx.conn, desired.tenant, key)?,
+            None => None,
+        });
+    }
+    let by_key: BTreeSet<WebhookId> = matched.iter().flatten().copied().collect();
+    let mut known = catalog::list(tx.conn, WEBHOOK_IDS, [desired.tenant.0], |row| {
+        let id = WebhookId(row.get(0)?);
+        Ok(Known {
+            id,
+            target_url: row.get(1)?,
+            enabled: row.get(2)?,
+            has_key: row.get(3)?,
+            is_taken: by_key.contains(&id),
+        })
+    })?;
+    for (step, likeness) in LIKENESSES.into_iter().enumerate() {
+        if step > 0 {
+            // Of several that are merely alike, the one that is in use.
+            known.sort_by_key(|known| (!known.enabled, known.id));
+        }
+        match_by(likeness, declared, &mut matched, &mut known);
+    }
+    Ok(matched)
+}
+
+fn match_by(
+    likeness: fn(&str) -> String,
+    declared: &[DeclaredWebhook],
+    matched: &mut [Option<WebhookId>],
+    known: &mut [Known],
+) {
+    let unmatched = || {
+        declared
+            .iter()
+            .zip(&*matched)
+            .filter(|(_, own)| own.is_none())
+    };
+    if unmatched().next().is_none() {
+        return;
+    }
+    let mut alike: BTreeMap<String, Vec<&mut Known>> = BTreeMap::new();
+    for known in known.iter_mut().filter(|known| !known.is_taken) {
+        alike
+            .entry(likeness(&known.target_url))
+            .or_default()
+            .push(known);
+    }
+    for (webhook, own) in declared
+        .iter()
+        .zip(matched)
+        .filter(|(_, own)| own.is_none())
+    {
+        let all = alike.get_mut(&likeness(&webhook.target_url)).into_iter();
+        // A key is given to one that has none, and never takes the place of another.
+        let fits =
+            |known: &&mut &mut Known| !known.is_taken && (webhook.key.is_none() || !known.has_key);
+        if let Some(found) = all.flatten().find(fits) {
+            found.is_taken = true;
+            *own = Some(found.id);
         }
     }
-    let stored = catalog::list(tx.conn, WEBHOOK_IDS, [desired.tenant.0], |row| {
-        Ok((WebhookId(row.get(0)?), row.get::<_, String>(1)?))
-    })?;
-    let by_key: BTreeSet<WebhookId> = keyed.values().copied().collect();
-    let others = stored.into_iter().rev();
-    for (id, url) in others.filter(|(id, _)| !by_key.contains(id)) {
-        unmatched.entry(url).or_default().push(id);
-    }
-    declared
-        .into_iter()
-        .map(|declared| {
-            let matched = match &declared.key {
-                Some(key) => keyed.remove(key),
-                None => unmatched.get_mut(&declared.target_url).and_then(Vec::pop),
-            };
-            apply_webhook(tx, desired, declared, matched)
-        })
-        .collect()
 }
 
 fn apply_webhook(
@@ -310,8 +378,10 @@ fn apply_webhook(
         Some(id) => webhooks::find_any(tx.conn, id)?,
         None => None,
     };
+    let mut changed = Vec::new();
     let (webhook, change) = if let Some(stored) = stored {
         let wanted = Webhook {
+            key: stored.key.clone().or_else(|| declared.key.clone()),
             target_url: declared.target_url.clone(),
             disabled: disabled(&declared, &stored, at),
             filter: declared.filter,
@@ -324,6 +394,7 @@ fn apply_webhook(
         if wanted == stored || wanted.is_deleted() {
             (stored, Change::Unchanged)
         } else {
+            changed = differences(&stored, &wanted);
             (webhooks::save_any(tx, wanted, actor, at)?, Change::Changed)
         }
     } else {
@@ -334,8 +405,41 @@ fn apply_webhook(
     let item = AppliedItem::Webhook {
         id: webhook.id,
         target_url: webhook.target_url,
+        changed,
     };
     Ok(desired.applied(item, change))
+}
+
+/// The names of what differs, and nothing of the values: some are secret.
+fn differences(before: &Webhook, after: &Webhook) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut differs = |name: &str, differs: bool| {
+        if differs {
+            names.push(name.to_owned());
+        }
+    };
+    let same_shown = target::masked(&before.target_url) == target::masked(&after.target_url);
+    let same_url = before.target_url == after.target_url;
+    differs("target_url", !same_shown);
+    differs("user or password of target_url", same_shown && !same_url);
+    differs("enabled", before.enabled() != after.enabled());
+    differs("key", before.key != after.key);
+    differs("headers", before.headers != after.headers);
+    differs("retries", before.retries_max != after.retries_max);
+    let fields = |webhook: &Webhook| {
+        let fields: Result<serde_json::Map<_, _>, _> = serde_json::from_str(&webhook.settings);
+        fields.unwrap_or_default()
+    };
+    let (before_fields, after_fields) = (fields(before), fields(after));
+    let both: BTreeSet<&String> = before_fields.keys().chain(after_fields.keys()).collect();
+    for name in both {
+        differs(name, before_fields.get(name) != after_fields.get(name));
+    }
+    differs(
+        "filter",
+        before.filter != after.filter && before.settings == after.settings,
+    );
+    names
 }
 
 fn disabled(declared: &DeclaredWebhook, stored: &Webhook, at: Timestamp) -> Option<Disabled> {

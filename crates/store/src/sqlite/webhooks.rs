@@ -39,7 +39,8 @@ const ADD: &str = "
 const SAVE: &str = "
     update webhook
     set target_url = ?2, disabled_at = ?3, disabled_cause = ?4, filter = ?5, settings = ?6,
-      headers = ?7, updated_at = ?8, version = ?9, retries_max = ?10, paused_until = ?11
+      headers = ?7, updated_at = ?8, version = ?9, retries_max = ?10, paused_until = ?11,
+      key = ?12
     where id = ?1";
 // It may only grow, and ends where somebody changed the webhook while the attempt ran.
 const PAUSE: &str = "
@@ -159,7 +160,8 @@ pub(crate) fn save_any(
         .ok_or(StoreError::Stale)?;
     let same_target = before.target_url == webhook.target_url;
     let after = Webhook {
-        key: before.key.clone(),
+        // One that has a key keeps it.
+        key: before.key.clone().or_else(|| webhook.key.clone()),
         paused_until: before.paused_until.filter(|_| same_target),
         created_at: before.created_at,
         updated_at: at,
@@ -315,6 +317,7 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault
         after.version,
         after.retries_max,
         after.paused_until.map(Timestamp::as_millis),
+        after.key,
     ])?;
     rewrite_wishes(tx, Some(before), after)?;
     past::keep(tx, before, after)?;

@@ -1,6 +1,7 @@
 //! Applying what an operator's file says.
 
 use model::contract::{Conflict, StoreError};
+use model::id::WebhookId;
 use model::query::{
     Applied, AppliedItem, Change, Declaration, DeclaredToken, DeclaredWebhook, FreshWebhook,
     WebhookQuery,
@@ -102,6 +103,7 @@ fn a_declaration_comes_true_and_is_then_unchanged() {
             AppliedItem::Webhook {
                 id: webhook.id,
                 target_url: "https://a.example/".to_owned(),
+                changed: Vec::new(),
             },
             Change::Created,
         ),
@@ -336,4 +338,134 @@ fn one_token_may_be_listed_under_several_tenants() {
         wait(given.store.grants(TokenHash([7; 32]))).unwrap().len(),
         2
     );
+}
+
+/// Applies webhooks to these URLs, and answers what became of each: its number and what changed.
+fn to_urls(given: &Given, webhooks: Vec<DeclaredWebhook>) -> Vec<(i64, String)> {
+    let declared = Declaration {
+        webhooks,
+        ..declaration("bigevents")
+    };
+    let applied = apply(given, declared, 9).unwrap().into_iter();
+    let of = |item: Applied| match item.item {
+        AppliedItem::Webhook { id, changed, .. } => Some((
+            id.0,
+            match item.change {
+                Change::Created => "created".to_owned(),
+                Change::Changed => changed.join(", "),
+                Change::Unchanged => "unchanged".to_owned(),
+            },
+        )),
+        AppliedItem::Tenant | AppliedItem::Event(_) | AppliedItem::Token { .. } => None,
+    };
+    applied.filter_map(of).collect()
+}
+
+fn keyed(url: &str, key: &str) -> DeclaredWebhook {
+    DeclaredWebhook {
+        key: Some(key.to_owned()),
+        ..declared_webhook(url, "paid")
+    }
+}
+
+const CREDENTIALS: &str = "user or password of target_url";
+
+#[test]
+fn another_password_changes_the_webhook_and_makes_no_second() {
+    let given = Given::new();
+    let to = |url: &str| to_urls(&given, vec![declared_webhook(url, "paid")]);
+    let one = |what: &str| vec![(1, what.to_owned())];
+    assert_eq!(to("https://u:old@a.example/hook"), one("created"));
+    assert_eq!(to("https://u:new@a.example/hook"), one(CREDENTIALS));
+    assert_eq!(to("https://v:new@a.example/hook"), one(CREDENTIALS));
+    assert_eq!(to("https://a.example/hook"), one("target_url"));
+    assert_eq!(to("https://tok@A.example:443/hook"), one("target_url"));
+    assert_eq!(to("https://tok@A.example:443/hook"), one("unchanged"));
+    let stored = all_webhooks(&given);
+    assert_eq!(stored.len(), 1);
+    assert_eq!(stored[0].target_url, "https://tok@A.example:443/hook");
+    // What is called is another.
+    for (number, url) in [
+        (2, "https://a.example/hook?x"),
+        (3, "http://a.example/hook"),
+    ] {
+        assert_eq!(to(url), [(number, "created".to_owned())]);
+    }
+}
+
+#[test]
+fn of_several_at_one_target_each_stays_itself() {
+    let given = Given::new();
+    let to = |urls: &[&str]| {
+        let webhooks = urls.iter().map(|url| declared_webhook(url, "paid"));
+        to_urls(&given, webhooks.collect())
+    };
+    let what = |all: &[(i64, &str)]| -> Vec<(i64, String)> {
+        all.iter()
+            .map(|(id, what)| (*id, (*what).to_owned()))
+            .collect()
+    };
+    let first = to(&["https://a:1@a.example/", "https://b:1@a.example/"]);
+    assert_eq!(first, what(&[(1, "created"), (2, "created")]));
+    // In whatever order they stand, and with one that is new.
+    let second = to(&[
+        "https://c:1@a.example/",
+        "https://b:2@a.example/",
+        "https://a:1@a.example/",
+    ]);
+    assert_eq!(
+        second,
+        what(&[(3, "created"), (2, CREDENTIALS), (1, "unchanged")])
+    );
+    // One that is switched off is not taken for the one that is in use.
+    given.disable(WebhookId(1), 10);
+    given.disable(WebhookId(2), 10);
+    assert_eq!(to(&["https://d:1@a.example/"]), what(&[(3, CREDENTIALS)]));
+}
+
+#[test]
+fn a_webhook_with_a_key_is_found_wherever_it_goes() {
+    let given = Given::new();
+    let one = |what: &str| vec![(1, what.to_owned())];
+    let to = |webhook: DeclaredWebhook| to_urls(&given, vec![webhook]);
+    assert_eq!(
+        to(declared_webhook("https://u:p@a.example/", "paid")),
+        one("created")
+    );
+    // It is given its key, by what it calls.
+    assert_eq!(to(keyed("https://u:p@a.example/", "crm")), one("key"));
+    assert_eq!(
+        to(keyed("https://u:p@b.example/", "crm")),
+        one("target_url")
+    );
+    assert_eq!(to(keyed("https://u:p@b.example/", "crm")), one("unchanged"));
+    assert_eq!(all_webhooks(&given)[0].key.as_deref(), Some("crm"));
+    // Another key is another webhook, though it goes to the same place.
+    let other = to(keyed("https://u:p@b.example/", "other"));
+    assert_eq!(other, [(2, "created".to_owned())]);
+}
+
+#[test]
+fn what_was_changed_is_named_without_its_value() {
+    let given = Given::new();
+    let mut webhook = declared_webhook("https://a.example/", "paid");
+    webhook.settings = r#"{"comment":"x","action_types":["paid"]}"#.to_owned();
+    assert_eq!(
+        to_urls(&given, vec![webhook.clone()]),
+        [(1, "created".to_owned())]
+    );
+    webhook.settings = r#"{"comment":"y","limit_events":[]}"#.to_owned();
+    webhook.enabled = Some(false);
+    webhook.retries_max = Some(3);
+    webhook.headers = Some(model::webhook::Headers::from_pairs([(
+        "X-Nonce",
+        b"secret".as_slice(),
+    )]));
+    let words = "enabled, headers, retries, action_types, comment, limit_events";
+    assert_eq!(
+        to_urls(&given, vec![webhook.clone()]),
+        [(1, words.to_owned())]
+    );
+    webhook.filter = filter(&[("other", None)]);
+    assert_eq!(to_urls(&given, vec![webhook]), [(1, "filter".to_owned())]);
 }

@@ -42,9 +42,10 @@ pub(super) fn declare(
         let keys = ["name", "token", "permissions", "active", "kind"];
         let tokens = organizer.tokens(slug, &keys, permission_of, dice, &mut declared.fresh);
         let webhooks = organizer.tables("webhook");
+        let mut keys = BTreeSet::new();
         let webhooks = webhooks
             .iter()
-            .filter_map(|entry| webhook_of(entry, &bounds));
+            .filter_map(|entry| webhook_of(entry, &bounds, &mut keys));
         declared.declarations.push(Declaration {
             dialect: name.clone(),
             key: slug.to_owned(),
@@ -94,7 +95,23 @@ fn permission_of(name: &str) -> Result<Permission, String> {
         .map_err(|error: UnknownPermission| error.to_string())
 }
 
-fn webhook_of(entry: &Entry<'_>, bounds: &Bounds<'_>) -> Option<DeclaredWebhook> {
+/// The name by which the file finds a webhook again, wherever it goes.
+fn key_of(entry: &Entry<'_>, keys: &mut BTreeSet<String>) -> Option<String> {
+    let key = entry.text("key")?;
+    if key.is_empty() || key.len() > NAME_BYTES_MAX {
+        entry.wrong("key", format!("must have 1 to {NAME_BYTES_MAX} characters"));
+    }
+    if !keys.insert(key.to_owned()) {
+        entry.wrong("key", format!("\"{key}\" is declared twice"));
+    }
+    Some(key.to_owned())
+}
+
+fn webhook_of(
+    entry: &Entry<'_>,
+    bounds: &Bounds<'_>,
+    keys: &mut BTreeSet<String>,
+) -> Option<DeclaredWebhook> {
     const FIELDS: [&str; 6] = [
         "enabled",
         "target_url",
@@ -103,7 +120,8 @@ fn webhook_of(entry: &Entry<'_>, bounds: &Bounds<'_>) -> Option<DeclaredWebhook>
         "action_types",
         "comment",
     ];
-    entry.only(&FIELDS);
+    entry.only(&[FIELDS.as_slice(), &["key"]].concat());
+    let key = key_of(entry, keys);
     let mut pairs: Vec<(Text<'_>, Value<'_>)> = Vec::new();
     for field in FIELDS {
         let value = match (field, entry.get(field)) {
@@ -122,7 +140,7 @@ fn webhook_of(entry: &Entry<'_>, bounds: &Bounds<'_>) -> Option<DeclaredWebhook>
             filter: fields.settings.filter(),
             settings: webhooks::written(&fields.settings).unwrap_or_default(),
             target_url: fields.target_url,
-            key: None,
+            key,
             headers: None,
             retries_max: None,
             fresh: FreshWebhook::default(),
