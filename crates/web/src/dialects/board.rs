@@ -9,7 +9,7 @@ use std::sync::Arc;
 use model::board::WebhookThen;
 use model::notification::NewNotification;
 use model::refusal::Refusal;
-use model::target::masked;
+use model::target::{MASKED, masked};
 use model::tenant::{Event, Tenant};
 use model::time::Timestamp;
 use model::webhook::{NewWebhook, Webhook};
@@ -146,7 +146,7 @@ impl Fact {
 /// The URL that is meant by what was typed over the masked `old`. Credentials that are not shown
 /// stay with their host; they are never sent to another.
 pub(crate) fn unmasked(typed: &str, old: Option<&str>) -> Result<String, &'static str> {
-    const MASK: &str = "***@";
+    const STARS: &str = "***@";
     let old = old.unwrap_or_default();
     if typed == masked(old) {
         return Ok(old.to_owned());
@@ -154,7 +154,7 @@ pub(crate) fn unmasked(typed: &str, old: Option<&str>) -> Result<String, &'stati
     let Some((scheme, rest)) = typed.split_once("://") else {
         return Ok(typed.to_owned());
     };
-    let Some(rest) = rest.strip_prefix(MASK) else {
+    let Some(rest) = rest.strip_prefix(STARS) else {
         let (credentials, _) = origin(rest).rsplit_once('@').unwrap_or_default();
         return match credentials.contains("***") {
             true => Err("*** stands for what is not shown. Type the user and the password."),
@@ -162,12 +162,9 @@ pub(crate) fn unmasked(typed: &str, old: Option<&str>) -> Result<String, &'stati
         };
     };
     let shown = masked(old);
-    let start = format!("{scheme}://{MASK}");
+    let start = format!("{scheme}://{STARS}");
     let Some(shown) = shown.strip_prefix(&start).filter(|_| old != shown) else {
-        return Err(
-            "*** stands for a user and password that are not shown. Type them, or take \
-                    ***@ out.",
-        );
+        return Err(MASKED);
     };
     if origin(rest) != origin(shown) {
         return Err("The host is another one: type its user and password, or take ***@ out.");

@@ -4,7 +4,7 @@
 use model::filter::Filter;
 use model::limits::{RETRIES_MAX, TARGET_URL_CHARS_MAX};
 use model::refusal::Fault;
-use model::target::Target;
+use model::target::{MASKED, Target, is_masked};
 use model::webhook::Webhook;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -258,6 +258,9 @@ fn url(text: &str) -> Result<String, String> {
     }
     if text.contains('#') {
         return Err("The url may not have a fragment (#).".to_owned());
+    }
+    if is_masked(text) {
+        return Err(MASKED.to_owned());
     }
     match Target::parse(text) {
         Ok(_) => Ok(text.to_owned()),

@@ -53,7 +53,8 @@ pub(super) async fn report_triggers(
     open: Arc<OpenTicket>,
     request: Admitted,
 ) -> Result<Answer, Refusal> {
-    let tenant = webhooks::owner(&request, None).map_err(|fault| Refusal::Invalid(vec![fault]))?;
+    // Of what names no company.
+    let usual = webhooks::owner(&request, None);
     let (reads, is_batch) = read(&open, &request).inspect_err(|_| {
         request.shared.meters.intake(Intake::Refused);
     })?;
@@ -62,12 +63,17 @@ pub(super) async fn report_triggers(
     let mut places = Vec::with_capacity(reads.len());
     let at = request.shared.clock.now();
     for read in reads {
-        places.push(read.map(|draft| {
+        places.push(read.and_then(|draft| {
+            let owner = match &draft.company {
+                None => usual.clone(),
+                named => webhooks::owner(&request, named.as_ref()),
+            };
+            let tenant = owner.map_err(|fault| Refusal::Invalid(vec![fault]))?;
             let made = draft.id.is_none();
             let id = draft.id.clone();
             let id = id.unwrap_or_else(|| guid::fresh(|end| request.shared.draw(end)));
             batch.push(notification(tenant, draft, &id, at));
-            (id, made)
+            Ok((id, made))
         }));
     }
     let accepted = match &request.key {

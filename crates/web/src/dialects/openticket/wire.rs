@@ -55,6 +55,8 @@ pub(super) fn nonce(headers: &Headers) -> String {
 pub(super) struct Draft {
     /// The application's own name for it, if it gave one.
     pub(super) id: Option<String>,
+    /// The company that it names.
+    pub(super) company: Option<Value>,
     /// What receivers are told has happened.
     pub(super) name: String,
     pub(super) pairs: Vec<Pair>,
@@ -111,6 +113,7 @@ impl Draft {
         let about = About::of(&own, &trigger, &related, kinds);
         Ok(Self {
             id,
+            company: members.value("company_id"),
             name: name.unwrap_or_else(|| kinds.name(&own.resource, &trigger)),
             pairs: about.pairs(),
             about: about.written(),

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use model::filter::Filter;
 use model::limits;
 use model::refusal::Fault;
+use model::target::{MASKED, is_masked};
 use model::webhook::Webhook;
 use serde::{Deserialize, Serialize};
 
@@ -302,6 +303,9 @@ fn target_url(value: &Value<'_>) -> Read<String> {
     let shape: String = whole(&text);
     if !url::is_target(&shape) {
         reasons.push(NO_URL.to_owned());
+    }
+    if is_masked(&shape) {
+        reasons.push(MASKED.to_owned());
     }
     if reasons.is_empty() {
         Ok(shape)

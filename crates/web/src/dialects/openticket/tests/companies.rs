@@ -106,6 +106,65 @@ async fn a_right_counts_only_at_the_companies_where_it_is_given() {
     assert_eq!(house.ask(report(Some(SMALL))).await.status, 403);
 }
 
+/// The trigger with a member of its own before the others.
+fn naming(company: &str) -> String {
+    TRIGGER.replacen('{', &format!("{{\"company_id\":{company},"), 1)
+}
+
+#[tokio::test]
+async fn a_trigger_that_names_another_company_is_not_taken_for_ones_own() {
+    let house = House::new().await;
+    let words = "The selected company_id is invalid.";
+    for company in [
+        format!("\"{SMALL}\""),
+        "\"d0a3f370-cd43-11ed-9c9c-bbcffde24a49\"".to_owned(),
+        "\"Grand Hall\"".to_owned(),
+        "7".to_owned(),
+        "[]".to_owned(),
+    ] {
+        let report = by("tokenall", "POST", "/trigger").json(naming(&company));
+        let answer = house.ask(report).await;
+        assert_eq!(answer.status, 422, "{company}");
+        assert_eq!(answer.json()["errors"]["company_id"][0], words, "{company}");
+    }
+    for company in [
+        format!("\"{COMPANY}\""),
+        "null".to_owned(),
+        "\"\"".to_owned(),
+    ] {
+        let report = by("tokenall", "POST", "/trigger").json(naming(&company));
+        assert_eq!(house.ask(report).await.status, 201, "{company}");
+    }
+}
+
+#[tokio::test]
+async fn each_trigger_of_a_batch_goes_to_the_company_that_it_names() {
+    let house = House::new().await;
+    let create = |company: &str| {
+        by("tokenboth", "POST", "/webhook")
+            .json(HOOK)
+            .with("Company", company)
+    };
+    assert_eq!(house.ask(create(SMALL)).await.status, 201);
+    let other = "\"d0a3f370-cd43-11ed-9c9c-bbcffde24a49\"";
+    let small = format!("\"{SMALL}\"");
+    let batch = format!("[{},{},{TRIGGER}]", naming(&small), naming(other));
+    let answer = house
+        .ask(by("tokenboth", "POST", "/trigger").json(batch))
+        .await;
+    let told = answer.json();
+    assert_eq!(
+        (&told[0]["status"], &told[0]["invocations"]),
+        (&201.into(), &1.into())
+    );
+    assert_eq!(told[1]["status"], 422);
+    assert!(told[1]["errors"]["company_id"].is_array());
+    assert_eq!(
+        (&told[2]["status"], &told[2]["invocations"]),
+        (&201.into(), &0.into())
+    );
+}
+
 #[tokio::test]
 async fn whoever_is_unknown_is_told_so_in_the_vendors_words() {
     let house = House::new().await;

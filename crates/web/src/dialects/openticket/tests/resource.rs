@@ -537,3 +537,26 @@ async fn the_root_is_the_dashboard_for_whoever_looks_and_makes_webhooks_for_whoe
         "The DELETE method is not supported here."
     );
 }
+
+#[tokio::test]
+async fn a_masked_url_is_no_target() {
+    let house = House::new().await;
+    let hook = house.hook("order", "paid").await;
+    let own = format!("/webhook/{}", hook.guid);
+    for url in [
+        "http://***@example.org/",
+        "https://user:***@example.org/hook",
+    ] {
+        let body = format!(
+            "{{\"name\":\"n\",\"url\":\"{url}\",\"resource\":\"order\",\"trigger\":\"paid\"}}"
+        );
+        for (method, path) in [("POST", "/webhook"), ("PUT", &own), ("PATCH", &own)] {
+            let answer = house.ask(bearing(method, path).json(body.clone())).await;
+            assert_eq!(answer.status, 422, "{method} {url}");
+            let words = answer.json()["errors"]["url"][0].to_string();
+            assert!(words.contains("take ***@ out"), "{words}");
+        }
+    }
+    let shown = house.ask(bearing("GET", &own)).await.json();
+    assert_eq!(shown["url"], "https://user:pass@example.org/hook");
+}

@@ -236,7 +236,7 @@ fn mistakes_in_tokens_and_webhooks_are_found_together() {
                 "line 4, organizer.webhook.target_url: Enter a valid URL.",
                 "line 5, organizer.webhook.limit_events: Object with slug=nope does not exist.",
                 "line 6, organizer.webhook.x: is not known here; there are enabled, \
-                 target_url, all_events, limit_events, action_types, comment",
+                 target_url, all_events, limit_events, action_types, comment, key",
             ],
         ),
         (
@@ -249,6 +249,33 @@ fn mistakes_in_tokens_and_webhooks_are_found_together() {
 }
 
 /// Files, each with everything that is wrong in it.
+#[test]
+fn keys_are_different_and_masked_urls_are_no_targets() {
+    let webhook = |url: &str, key: &str| {
+        format!(
+            "[[organizer.webhook]]\ntarget_url = \"{url}\"\naction_types = []\nkey = \"{key}\"\n"
+        )
+    };
+    let file = |webhooks: &[String]| format!("[[organizer]]\nslug = \"a\"\n{}", webhooks.concat());
+    let two = |key: &str| {
+        let url = "https://example.org/";
+        declare(&file(&[webhook(url, "crm"), webhook(url, key)]))
+    };
+    let keys = two("b").unwrap().declarations.remove(0).webhooks;
+    let keys: Vec<_> = keys.into_iter().map(|webhook| webhook.key).collect();
+    assert_eq!(keys, [Some("crm".to_owned()), Some("b".to_owned())]);
+    let twice = ["line 10, organizer.webhook.key: \"crm\" is declared twice"];
+    assert_eq!(two("crm").unwrap_err(), twice);
+    let empty = ["line 10, organizer.webhook.key: must have 1 to 255 characters"];
+    assert_eq!(two("").unwrap_err(), empty);
+    let masked = declare(&file(&[webhook("http://***@example.org/", "crm")]));
+    let words = [
+        "line 4, organizer.webhook.target_url: *** stands for a user and password that are not \
+         shown. Write them, or take ***@ out.",
+    ];
+    assert_eq!(masked.unwrap_err(), words);
+}
+
 fn judge(files: &[(&str, Vec<&str>)]) {
     for (text, mistakes) in files {
         assert_eq!(&declare(text).unwrap_err(), mistakes, "{text}");

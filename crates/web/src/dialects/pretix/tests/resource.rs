@@ -433,3 +433,28 @@ async fn organizers_can_be_looked_at_and_not_changed() {
     }
     assert_eq!(house.ask(asking("DELETE", path)).await.status, 405);
 }
+
+#[tokio::test]
+async fn a_masked_url_is_no_target() {
+    let house = House::new().await;
+    house.webhook(&["pretix.event.order.paid"]).await;
+    let words = "{\"target_url\":[\"*** stands for a user and password that are not shown. Write \
+                 them, or take ***@ out.\"]}";
+    for url in [
+        "http://***@example.org/",
+        "https://user:***@example.org/hook",
+    ] {
+        let body = format!("{{\"target_url\":\"{url}\",\"limit_events\":[],\"action_types\":[]}}");
+        for (method, path) in [
+            ("POST", WEBHOOKS.to_owned()),
+            ("PUT", format!("{WEBHOOKS}1/")),
+            ("PATCH", format!("{WEBHOOKS}1/")),
+        ] {
+            let answer = house.ask(asking(method, &path).json(body.clone())).await;
+            assert_eq!(answer.told(), (400, words), "{method} {url}");
+        }
+    }
+    let all = house.ask(asking("GET", WEBHOOKS)).await.json();
+    assert_eq!(all["count"], 1);
+    assert_eq!(all["results"][0]["target_url"], "https://example.org/hook");
+}
