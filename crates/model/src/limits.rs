@@ -185,6 +185,14 @@ pub const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;
 /// What is made of a body takes some times as much.
 pub const BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Action types that nobody can subscribe to, of one tenant, that are named in the log: an
+/// application has some dozens. What is said of each is kept, a few hundred bytes.
+pub const UNKNOWN_TYPES_MAX: usize = 100;
+
+/// Tenants of whose mistakes is remembered that they were said, and kinds of refusal: with all their
+/// unknown types less than 100 MiB in the worst case, and some KiB in any other.
+pub const REMARKS_MAX: usize = 2_048;
+
 /// Parameters of a query, and of a form: 48 bytes and more are held for each of two. A form that
 /// names the most shows and every action type has some 2,100.
 pub const PARAMETERS_MAX: usize = 4_096;

@@ -44,8 +44,11 @@ pub enum Acceptance {
     Accepted { id: NotificationId, deliveries: u32 },
     /// Known already with the same content: nothing was added.
     Repeated { id: NotificationId, deliveries: u32 },
-    /// Known already with other content: nothing was changed.
-    Contradicted { id: NotificationId },
+    /// Known already with other content, since that moment: nothing was changed.
+    Contradicted {
+        id: NotificationId,
+        accepted_at: Timestamp,
+    },
 }
 
 /// A notification as it is kept.

@@ -12,6 +12,7 @@ pub mod dialects;
 mod health;
 mod meters;
 mod pages;
+mod remarks;
 mod room;
 mod route;
 mod site;

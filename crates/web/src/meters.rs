@@ -18,6 +18,7 @@ pub(crate) struct Meters {
     requests: Family<Labels<2>, Counter>,
     seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
     intake: Family<Labels<1>, Counter>,
+    pub(crate) unknown_types: Counter,
     /// What of them has been used: looking into a family takes several times as long.
     places: Mutex<BTreeMap<&'static str, Place>>,
     handed_in: [OnceLock<Counter>; INTAKE.len()],
@@ -51,6 +52,7 @@ impl Meters {
             requests: Family::default(),
             seconds,
             intake: Family::default(),
+            unknown_types: Counter::default(),
             places: Mutex::default(),
             handed_in: Default::default(),
         };
@@ -68,6 +70,11 @@ impl Meters {
             "willcall_intake_notifications",
             "Notifications handed in, by what became of them",
             meters.intake.clone(),
+        );
+        registry.register(
+            "willcall_intake_unknown_types",
+            "Notifications accepted of an action type that nobody can subscribe to",
+            meters.unknown_types.clone(),
         );
         meters
     }

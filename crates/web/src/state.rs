@@ -19,6 +19,7 @@ use crate::auth::Callers;
 use crate::dialects::Dialects;
 use crate::meters::Meters;
 use crate::pages::Seats;
+use crate::remarks::Remarks;
 use crate::room::Room;
 use crate::uses::Uses;
 
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     pub(crate) callers: Callers,
     pub(crate) uses: Arc<Uses>,
+    pub(crate) remarks: Remarks,
     pub(crate) running: Arc<Running>,
     /// For the bodies of requests.
     pub(crate) room: Room,
@@ -92,6 +94,7 @@ impl Shared {
             meters: Meters::register(registry),
             callers: Callers::default(),
             uses: Arc::default(),
+            remarks: Remarks::default(),
             running: Arc::default(),
             room: Room::default(),
             dice: Mutex::new(parts.dice.split("web")),

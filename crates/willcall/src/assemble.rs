@@ -60,6 +60,7 @@ pub(crate) fn dialects(config: &Config) -> Dialects {
         kept: config.kept.clone(),
         extra_triggers: config.triggers.clone(),
         strict_triggers: config.strict_triggers,
+        strict_action_types: config.strict_action_types,
         extra_action_types: config.action_types.iter().map(action_type).collect(),
     };
     web::dialects::all(&options)

@@ -66,6 +66,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         meaning: "Further action types that webhooks may ask for, as plugins register them",
     },
     Setting {
+        key: "strict_action_types",
+        default: "false",
+        value: "true|false",
+        meaning: "Whether notifications are refused whose action type no webhook can ask for, instead of accepted with a warning",
+    },
+    Setting {
         key: "triggers",
         default: "",
         value: "RESOURCE.TRIGGER[>RESOURCE][=NAME],…",
@@ -141,6 +147,7 @@ pub(crate) struct Config {
     pub(crate) kept: Kept,
     pub(crate) triggers: Vec<Trigger>,
     pub(crate) strict_triggers: bool,
+    pub(crate) strict_action_types: bool,
     pub(crate) lane_width: usize,
     pub(crate) flights_max: usize,
     pub(crate) own_processors: bool,
@@ -285,6 +292,7 @@ impl Gathered {
             kept: self.read("log_days", kept)?,
             triggers: self.read("triggers", |text| list(text).map(trigger).collect())?,
             strict_triggers: self.read("strict_triggers", yes_or_no)?,
+            strict_action_types: self.read("strict_action_types", yes_or_no)?,
             lane_width: self.count("lane_width", 1_024)?,
             flights_max: self.count("flights_max", 16_384)?,
             connections_max: self.count("connections_max", 65_536)?,

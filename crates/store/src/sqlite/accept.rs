@@ -23,7 +23,7 @@ use crate::sqlite::writer::Tx;
 use crate::sqlite::{rows, wide};
 
 const FIND: &str = "
-    select id, action_type = ?3 and body = ?4 and digest is ?5, delivery_count
+    select id, action_type = ?3 and body = ?4 and digest is ?5, delivery_count, accepted_at
     from notification
     where tenant_id = ?1 and key = ?2";
 // What it costs is what it finds.
@@ -234,20 +234,24 @@ fn is_usual(new: &NewNotification) -> bool {
 
 /// What a notification is whose key is known.
 fn find(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Fault> {
-    let (id, same, deliveries): (i64, bool, u32) = tx.hot.get(tx.conn, FIND)?.query_row(
-        params![
-            new.tenant.0,
-            new.key,
-            new.action_type,
-            &new.body[..],
-            new.digest
-        ],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-    )?;
+    let (id, same, deliveries, accepted_at): (i64, bool, u32, i64) =
+        tx.hot.get(tx.conn, FIND)?.query_row(
+            params![
+                new.tenant.0,
+                new.key,
+                new.action_type,
+                &new.body[..],
+                new.digest
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )?;
     let id = NotificationId(id);
     Ok(match same {
         true => Acceptance::Repeated { id, deliveries },
-        false => Acceptance::Contradicted { id },
+        false => Acceptance::Contradicted {
+            id,
+            accepted_at: Timestamp::from_millis(accepted_at),
+        },
     })
 }
 

@@ -38,7 +38,8 @@ enum Record {
 enum What {
     Accepted,
     Repeated,
-    Contradicted,
+    /// Since that moment.
+    Contradicted(i64),
 }
 
 pub(crate) fn once(
@@ -157,7 +158,9 @@ fn written((name, acceptance): &(String, Acceptance)) -> (String, What, i64, u32
     let (what, id, deliveries) = match *acceptance {
         Acceptance::Accepted { id, deliveries } => (What::Accepted, id, deliveries),
         Acceptance::Repeated { id, deliveries } => (What::Repeated, id, deliveries),
-        Acceptance::Contradicted { id } => (What::Contradicted, id, 0),
+        Acceptance::Contradicted { id, accepted_at } => {
+            (What::Contradicted(accepted_at.as_millis()), id, 0)
+        }
     };
     (name.clone(), what, id.0, deliveries)
 }
@@ -167,7 +170,10 @@ fn read((name, what, id, deliveries): (String, What, i64, u32)) -> (String, Acce
     let acceptance = match what {
         What::Accepted => Acceptance::Accepted { id, deliveries },
         What::Repeated => Acceptance::Repeated { id, deliveries },
-        What::Contradicted => Acceptance::Contradicted { id },
+        What::Contradicted(at) => Acceptance::Contradicted {
+            id,
+            accepted_at: Timestamp::from_millis(at),
+        },
     };
     (name, acceptance)
 }

@@ -63,6 +63,7 @@ fn the_same_key_with_another_body_or_action_is_a_contradiction() {
     given.heard.take();
     let contradicted = Acceptance::Contradicted {
         id: NotificationId(1),
+        accepted_at: at(1_000),
     };
     let other_body = NewNotification {
         body: Bytes::from_static(b"{}"),

@@ -61,6 +61,10 @@ pub(crate) trait Forms: Send + Sync {
     /// The action types that deliveries have as a rule, and what people call them.
     fn action_types(&self) -> Vec<(String, String)>;
 
+    /// What to do about notifications of this action type, if no webhook can ask for them, or
+    /// hardly one does.
+    fn unheard(&self, action_type: &str) -> Option<String>;
+
     /// The kinds of notification that the webhook wants, for sending a sample.
     fn samples(&self, webhook: &Webhook) -> Vec<Choice>;
 

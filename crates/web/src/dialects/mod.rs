@@ -35,6 +35,8 @@ pub struct Options {
     pub kept: Kept,
     /// Action types beside the built-in ones.
     pub extra_action_types: Vec<ActionType>,
+    /// Whether notifications of an action type that nobody can subscribe to are refused.
+    pub strict_action_types: bool,
     /// Triggers beside the built-in ones.
     pub extra_triggers: Vec<Trigger>,
     /// Whether webhooks that no known trigger can reach are refused.

@@ -1,5 +1,7 @@
 //! The notifications of a tenant, newest first: which came in, and which of them nobody got.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use model::board::{NotificationQuery, NotificationRow};
 use model::id::NotificationId;
@@ -15,6 +17,9 @@ use super::visit::Visit;
 /// Characters of a name in the list; its own page has all.
 const SHOWN_CHARS_MAX: usize = 120;
 
+/// A sentence or two about an action type.
+const UNHEARD_CHARS_MAX: usize = 600;
+
 #[derive(Template)]
 #[template(path = "notifications.html")]
 struct ListPage {
@@ -22,6 +27,8 @@ struct ListPage {
     path: String,
     rows: Vec<Row>,
     unwanted: bool,
+    /// Of those on this page that no webhook can ask for: what to do, once for each type.
+    unheard: BTreeSet<String>,
     /// Looked for, and not found.
     missed: Option<String>,
     is_first: bool,
@@ -78,12 +85,22 @@ async fn list(visit: Visit) -> Result<Shown, Trouble> {
         .await?;
     let last = found.last().filter(|_| found.len() >= PAGE_ROWS_MAX);
     let filter = if unwanted { "&unwanted=1" } else { "" };
+    let dialect = visit.shared.dialects.named(&tenant.dialect);
+    let types = found
+        .iter()
+        .filter(|row| !row.is_test && row.delivery_count == 0);
+    let unheard = types.filter_map(|row| {
+        let unheard = dialect.as_ref()?.board.forms.unheard(&row.action_type)?;
+        Some(short(&unheard, UNHEARD_CHARS_MAX))
+    });
+    let unheard = unheard.collect();
     page(&ListPage {
         shell: Shell::of(&visit, Tab::Notifications, "Notifications"),
         older: last.map(|row| format!("{path}?before={}{filter}", row.id)),
         path,
         rows: found.into_iter().map(row).collect(),
         unwanted,
+        unheard,
         missed,
         is_first: before.is_none(),
     })

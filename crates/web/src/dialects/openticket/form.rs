@@ -132,6 +132,16 @@ impl Forms for OpenTicket {
         named
     }
 
+    fn unheard(&self, action_type: &str) -> Option<String> {
+        let unknown = self.kinds.is_unknown_name(action_type);
+        unknown.then(|| {
+            format!(
+                "\"{action_type}\" is not known to fire, so hardly a webhook asks for it. The \
+                 setting \"triggers\" adds it."
+            )
+        })
+    }
+
     fn samples(&self, webhook: &Webhook) -> Vec<Choice> {
         sample::kinds(self, webhook)
     }

@@ -9,12 +9,12 @@ use http::StatusCode;
 use model::limits::INTAKE_BATCH_MAX;
 use model::notification::{Acceptance, NewNotification};
 use model::refusal::Refusal;
-use model::tenant::Tenant;
+use model::tenant::{Permission, Tenant};
 use model::time::Timestamp;
 use serde::Serialize;
 
 use super::members::Items;
-use super::wire::Draft;
+use super::wire::{self, Draft};
 use super::{OpenTicket, answer, guid, input, refuse, webhooks};
 use crate::answers;
 use crate::body::Form;
@@ -32,6 +32,21 @@ struct Done {
     status: StatusCode,
     id: String,
     invocations: u32,
+    /// Why nobody hears of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
+}
+
+/// A trigger that was handed over to the store.
+struct Reported<'a> {
+    id: String,
+    /// Whether the id was made here.
+    made: bool,
+    tenant: &'a Tenant,
+    /// Resource and trigger.
+    topic: String,
+    /// What is said of it if it is not known to fire.
+    unknown: Option<String>,
 }
 
 /// One of a batch.
@@ -55,11 +70,10 @@ pub(super) async fn report_triggers(
 ) -> Result<Answer, Refusal> {
     // Of what names no company.
     let usual = webhooks::owner(&request, None);
-    let (reads, is_batch) = read(&open, &request).inspect_err(|_| {
-        request.shared.meters.intake(Intake::Refused);
+    let (reads, is_batch) = read(&open, &request).inspect_err(|refusal| {
+        remark(&request, refusal);
     })?;
     let mut batch = Vec::new();
-    // For each trigger the id it goes under and whether that was made here, or why not.
     let mut places = Vec::with_capacity(reads.len());
     let at = request.shared.clock.now();
     for read in reads {
@@ -69,11 +83,22 @@ pub(super) async fn report_triggers(
                 named => webhooks::owner(&request, named.as_ref()),
             };
             let tenant = owner.map_err(|fault| Refusal::Invalid(vec![fault]))?;
+            let unknown = draft.judge(&open.kinds).err();
+            if let Some(words) = unknown.clone().filter(|_| open.strict_reports) {
+                return Err(Refusal::invalid("trigger", words));
+            }
             let made = draft.id.is_none();
             let id = draft.id.clone();
             let id = id.unwrap_or_else(|| guid::fresh(|end| request.shared.draw(end)));
+            let topic = wire::topic(&draft.resource, &draft.trigger);
             batch.push(notification(tenant, draft, &id, at));
-            Ok((id, made))
+            Ok(Reported {
+                id,
+                made,
+                tenant,
+                topic,
+                unknown,
+            })
         }));
     }
     let accepted = match &request.key {
@@ -86,26 +111,46 @@ pub(super) async fn report_triggers(
             let done = done.map_err(|error| refused(&error))?;
             let (names, accepted): (Vec<_>, Vec<_>) = done.into_iter().unzip();
             let sound = places.iter_mut().flatten();
-            sound.zip(names).for_each(|((id, _), name)| *id = name);
+            sound
+                .zip(names)
+                .for_each(|(reported, name)| reported.id = name);
             accepted
         }
     };
     let mut accepted = accepted.into_iter();
-    let mut all = places.into_iter().map(|place| match place {
-        Ok((id, made)) => match accepted.next() {
-            Some(acceptance) => done(&request.shared, id, made, &acceptance),
-            None => Err(Refusal::Internal),
-        },
-        Err(refusal) => {
-            request.shared.meters.intake(Intake::Refused);
-            Err(refusal)
-        }
+    let all = places.into_iter().map(|place| {
+        let come = match place {
+            Ok(reported) => match accepted.next() {
+                Some(acceptance) => done(&request.shared, reported, &acceptance),
+                None => Err(Refusal::Internal),
+            },
+            Err(refusal) => Err(refusal),
+        };
+        come.inspect_err(|refusal| remark(&request, refusal))
     });
+    let mut all: Vec<Result<Done, Refusal>> = all.collect();
     if is_batch {
-        return answer_batch(all);
+        return answer_batch(all.into_iter());
     }
-    let done = all.next().unwrap_or(Err(Refusal::Internal))?;
+    let done = all.pop().unwrap_or(Err(Refusal::Internal))?;
     answer::json(done.status, &done)
+}
+
+/// Counts what was refused, and has the log say it: who reports it may not look at answers.
+fn remark(request: &Admitted, refusal: &Refusal) {
+    let meters = &request.shared.meters;
+    meters.intake(match matches!(refusal, Refusal::Contradiction(_)) {
+        true => Intake::Contradicted,
+        false => Intake::Refused,
+    });
+    let Some(tenant) = request.tenants.first() else {
+        return;
+    };
+    let token = request.holder.actor(tenant, Permission::NotificationsWrite);
+    let status = refuse::status(refusal).as_u16();
+    let reason = || refuse::words(refusal).to_string();
+    let remarks = &request.shared.remarks;
+    remarks.refused(tenant, &token, status, reason);
 }
 
 fn answer_batch(all: impl Iterator<Item = Result<Done, Refusal>>) -> Result<Answer, Refusal> {
@@ -182,7 +227,8 @@ pub(super) fn notification(
     }
 }
 
-fn done(shared: &Shared, id: String, made: bool, acceptance: &Acceptance) -> Result<Done, Refusal> {
+fn done(shared: &Shared, reported: Reported<'_>, acceptance: &Acceptance) -> Result<Done, Refusal> {
+    let Reported { id, made, .. } = reported;
     let (what, status, invocations) = match *acceptance {
         Acceptance::Accepted { deliveries, .. } => {
             (Intake::Accepted, StatusCode::CREATED, deliveries)
@@ -192,16 +238,28 @@ fn done(shared: &Shared, id: String, made: bool, acceptance: &Acceptance) -> Res
             (Intake::Repeated, StatusCode::CREATED, deliveries)
         }
         Acceptance::Repeated { deliveries, .. } => (Intake::Repeated, StatusCode::OK, deliveries),
-        Acceptance::Contradicted { .. } => {
-            shared.meters.intake(Intake::Contradicted);
-            let words = format!("Trigger {id} was reported before with other content.");
+        Acceptance::Contradicted { accepted_at, .. } => {
+            let words = format!(
+                "Trigger {id} was reported before with other content: it first came at \
+                 {accepted_at}."
+            );
             return Err(Refusal::Contradiction(words));
         }
     };
     shared.meters.intake(what);
+    // A webhook may ask for what is not known to fire, and then somebody hears of it.
+    let unknown = reported.unknown.filter(|_| invocations == 0);
+    let warning = unknown.map(|words| {
+        shared.meters.unknown_types.inc();
+        let remarks = &shared.remarks;
+        remarks
+            .unknown_type(reported.tenant, &reported.topic, || words)
+            .to_string()
+    });
     Ok(Done {
         status,
         id,
         invocations,
+        warning,
     })
 }

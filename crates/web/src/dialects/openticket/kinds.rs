@@ -289,6 +289,33 @@ impl Kinds {
         all.filter(|(_, offers)| !offers.is_empty()).collect()
     }
 
+    /// Whether this is known to fire: for webhooks of its own resource, or of related ones.
+    pub(super) fn is_known(&self, resource: &str, trigger: &str) -> bool {
+        let pair = pair(resource, trigger);
+        self.direct.contains(&pair) || self.reached.contains_key(&pair)
+    }
+
+    /// Whether what receivers are told has happened stands only for what is not known to fire.
+    pub(super) fn is_unknown_name(&self, name: &str) -> bool {
+        let mut named = self.names.iter().filter(|(_, own)| *own == name).peekable();
+        let any = named.peek().is_some();
+        any && named.all(|((resource, trigger), _)| !self.is_known(resource, trigger))
+    }
+
+    /// What is said of a trigger that is not known to fire.
+    pub(super) fn unknown(&self, resource: &str, trigger: &str) -> String {
+        let own = self.triggers.iter().map(String::as_str);
+        let own: Vec<&str> = own.filter(|own| self.is_known(resource, own)).collect();
+        let instead = match own.as_slice() {
+            [] => format!("Nothing is known to happen to \"{resource}\"."),
+            own => format!("Of \"{resource}\" there are {}.", own.join(", ")),
+        };
+        format!(
+            "\"{trigger}\" on \"{resource}\" is not known to fire, so hardly a webhook asks for it. \
+             {instead} The setting \"triggers\" adds others."
+        )
+    }
+
     /// What makes a webhook for this fire.
     pub(super) fn offer<'a>(&'a self, resource: &str, trigger: &'a str) -> Offer<'a> {
         let sources = self

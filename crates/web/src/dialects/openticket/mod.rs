@@ -36,6 +36,8 @@ struct OpenTicket {
     kinds: kinds::Kinds,
     /// Whether a webhook that nothing is known to call is refused.
     strict: bool,
+    /// Whether a trigger that is not known to fire is refused.
+    strict_reports: bool,
 }
 
 pub(super) fn dialect(options: &Options) -> Dialect {
@@ -43,6 +45,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
     let open = Arc::new(OpenTicket {
         kinds: kinds::Kinds::with(&options.extra_triggers),
         strict: options.strict_triggers,
+        strict_reports: options.strict_action_types,
     });
     let places = places::all(&open).into_iter().map(Arc::new).collect();
     let own = name.clone();

@@ -1,6 +1,8 @@
 //! Refusals as the vendor's framework words them: `message`, and `errors` by field if fields are
 //! at fault.
 
+use std::fmt;
+
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use model::refusal::Refusal;
@@ -19,6 +21,17 @@ pub(super) struct Words {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<Map<String, Value>>,
+}
+
+impl fmt::Display for Words {
+    /// In one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        for (field, reasons) in self.errors.iter().flatten() {
+            write!(f, " {field}: {reasons}")?;
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn refuse(_: &Asked, refusal: &Refusal) -> Answer {

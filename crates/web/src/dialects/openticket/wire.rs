@@ -55,6 +55,8 @@ pub(super) fn nonce(headers: &Headers) -> String {
 pub(super) struct Draft {
     /// The application's own name for it, if it gave one.
     pub(super) id: Option<String>,
+    pub(super) resource: String,
+    pub(super) trigger: String,
     /// The company that it names.
     pub(super) company: Option<Value>,
     /// What receivers are told has happened.
@@ -119,7 +121,17 @@ impl Draft {
             about: about.written(),
             body: Bytes::copy_from_slice(body.as_bytes()),
             digest: digest(&own, &trigger, &related),
+            resource: own.resource,
+            trigger,
         })
+    }
+
+    /// Whether it is known to fire; else what is said of it.
+    pub(super) fn judge(&self, kinds: &Kinds) -> Result<(), String> {
+        match kinds.is_known(&self.resource, &self.trigger) {
+            true => Ok(()),
+            false => Err(kinds.unknown(&self.resource, &self.trigger)),
+        }
     }
 
     /// The lines that every call for it carries.

@@ -176,6 +176,11 @@ impl Forms for Pretix {
         named.collect()
     }
 
+    fn unheard(&self, action_type: &str) -> Option<String> {
+        let unknown = self.kinds.of(action_type).is_none();
+        unknown.then(|| self.kinds.unknown(action_type))
+    }
+
     fn samples(&self, webhook: &Webhook) -> Vec<Choice> {
         sample::kinds(self, webhook)
     }

@@ -12,14 +12,13 @@ use http::StatusCode;
 use model::contract::StoreError;
 use model::limits::{INTAKE_BATCH_MAX, INTAKE_BODY_BYTES_MAX, NOTIFICATION_BODY_BYTES_MAX};
 use model::notification::{Acceptance, NewNotification};
-use model::refusal::Refusal;
-use model::tenant::Tenant;
+use model::refusal::{Fault, Refusal};
+use model::tenant::{Permission, Tenant};
 use model::time::Timestamp;
 use model::webhook::Headers;
 
 use super::input::{Decode, read_json};
-use super::json::Value;
-use super::kinds::Kinds;
+use super::json::{Object, Value};
 use super::wire::Draft;
 use super::{Pretix, answer, refuse};
 use crate::answers;
@@ -47,6 +46,8 @@ struct Done {
     status: StatusCode,
     id: String,
     deliveries: u32,
+    /// Why nobody can get it.
+    warning: Option<Arc<str>>,
 }
 
 /// A sound notification of which it is not known what became of it.
@@ -66,17 +67,43 @@ pub(super) async fn take_notifications(
     let form = Form::of(&request.asked.headers);
     let texts = texts(&form, &request.body);
     let reads = texts.as_ref().map_err(Clone::clone);
-    let reads = reads.and_then(|texts| texts.read(&pretix.kinds, tenant.key.as_str()));
-    let (reads, is_batch) = reads.inspect_err(|_| {
+    let reads = reads.and_then(|texts| texts.read(&pretix, tenant.key.as_str()));
+    let (reads, is_batch) = reads.inspect_err(|refusal| {
         request.shared.meters.intake(Intake::Refused);
+        remark(&request, tenant, refusal);
     })?;
-    let mut done = accept(&pretix.ids, &request, tenant, reads).await?;
+    let mut done = accept(&pretix, &request, tenant, reads).await?;
+    for refusal in done.iter().filter_map(|done| done.as_ref().err()) {
+        remark(&request, tenant, refusal);
+    }
     if is_batch {
         return Ok(answer_batch(&request, &done));
     }
     let done = done.pop().unwrap_or(Err(Refusal::Internal))?;
-    let body = Value::object(done.pairs());
+    let body = Value::Object(Object::of(done.pairs()));
     Ok(answer::json(&request.asked, done.status, &body))
+}
+
+/// The log says that something was refused: who hands it in may not look at answers.
+fn remark(request: &Admitted, tenant: &Tenant, refusal: &Refusal) {
+    let token = request.holder.actor(tenant, Permission::NotificationsWrite);
+    let reason = || {
+        if let Refusal::Invalid(faults) = refusal {
+            return said(faults);
+        }
+        refuse::words(refusal, "Notification")
+    };
+    let status = refuse::status(refusal).as_u16();
+    request
+        .shared
+        .remarks
+        .refused(tenant, &token, status, reason);
+}
+
+/// Faults in one line.
+fn said(faults: &[Fault]) -> String {
+    let fault = |fault: &Fault| format!("{}: {}", fault.field, fault.reasons.join(" "));
+    faults.iter().map(fault).collect::<Vec<_>>().join(" ")
 }
 
 fn answer_batch(request: &Admitted, all: &[Result<Done, Refusal>]) -> Answer {
@@ -86,9 +113,8 @@ fn answer_batch(request: &Admitted, all: &[Result<Done, Refusal>]) -> Answer {
             if done.status == StatusCode::CREATED {
                 status = StatusCode::CREATED;
             }
-            let [id, deliveries] = done.pairs();
             let code = ("status", Value::int(done.status.as_u16()));
-            Value::object([code, id, deliveries])
+            Value::Object(Object::of(std::iter::once(code).chain(done.pairs())))
         }
         Err(refusal) => refused_entry(refusal),
     });
@@ -108,11 +134,14 @@ fn refused_entry(refusal: &Refusal) -> Value<'_> {
 }
 
 impl Done {
-    fn pairs(&self) -> [(&'static str, Value<'_>); 2] {
-        [
+    fn pairs<'a>(&'a self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+        let usual = [
             ("notification_id", Value::Int(self.id.as_str().into())),
             ("deliveries", Value::int(self.deliveries)),
-        ]
+        ];
+        let warning = self.warning.as_deref();
+        let warning = warning.map(|words| ("warning", Value::text(words)));
+        usual.into_iter().chain(warning)
     }
 }
 
@@ -146,13 +175,17 @@ impl Texts<'_> {
     /// All that was handed in, and whether it came as several.
     fn read<'a>(
         &'a self,
-        kinds: &'a Kinds,
+        pretix: &'a Pretix,
         organizer: &str,
     ) -> Result<(Vec<Read<'a>>, bool), Refusal> {
+        let kinds = &pretix.kinds;
         // Written as pretix writes, a text may become six times as long.
         let mut left = INTAKE_BODY_BYTES_MAX;
         let mut sound = |value: Value<'a>| {
             let draft = Draft::read(value, organizer, kinds).map_err(Refusal::Invalid)?;
+            if pretix.strict && draft.is_unknown() {
+                return Err(Refusal::invalid("action", kinds.unknown(&draft.action)));
+            }
             if draft.bytes_max() > NOTIFICATION_BODY_BYTES_MAX {
                 return Err(Refusal::TooLarge(NOTIFICATION_BODY_BYTES_MAX));
             }
@@ -189,7 +222,7 @@ fn bounded(count: usize) -> Result<(), Refusal> {
 
 /// Hands what is sound to the store and says of each what became of it, in their order.
 async fn accept(
-    ids: &Ids,
+    pretix: &Pretix,
     request: &Admitted,
     tenant: &Tenant,
     reads: Vec<Read<'_>>,
@@ -215,7 +248,7 @@ async fn accept(
             break;
         }
         for open in open.iter_mut().filter(|open| open.draft.id.is_none()) {
-            open.id = ids.next(shared, at);
+            open.id = pretix.ids.next(shared, at);
         }
         let batch = || {
             let new = |open: &Open<'_>| notification(tenant, &open.draft, &open.id, at);
@@ -246,7 +279,16 @@ async fn accept(
                 // Another process made the same id at the same moment.
                 open.push(tried);
             } else if let Some(place) = all.get_mut(tried.place) {
-                *place = done(shared, tried.id, &acceptance, made);
+                let mut done = done(shared, tried.id, &acceptance, made);
+                if let Ok(done) = &mut done
+                    && tried.draft.is_unknown()
+                {
+                    let action = &*tried.draft.action;
+                    let judged = || pretix.kinds.unknown(action);
+                    done.warning = Some(shared.remarks.unknown_type(tenant, action, judged));
+                    shared.meters.unknown_types.inc();
+                }
+                *place = done;
             }
         }
     }
@@ -281,6 +323,7 @@ fn done(shared: &Shared, id: String, acceptance: &Acceptance, made: bool) -> Res
                     status,
                     id,
                     deliveries,
+                    warning: None,
                 }),
             )
         }
@@ -297,11 +340,15 @@ fn done(shared: &Shared, id: String, acceptance: &Acceptance, made: bool) -> Res
                     status,
                     id,
                     deliveries,
+                    warning: None,
                 }),
             )
         }
-        Acceptance::Contradicted { .. } => {
-            let words = format!("Notification {id} was handed in before with another body.");
+        Acceptance::Contradicted { accepted_at, .. } => {
+            let words = format!(
+                "Notification {id} was handed in before with another body: it first came at \
+                 {accepted_at}."
+            );
             (Intake::Contradicted, Err(Refusal::Contradiction(words)))
         }
     };

@@ -172,7 +172,7 @@ impl<'a> Text<'a> {
 }
 
 impl<'a> Object<'a> {
-    pub(super) fn of<const N: usize>(pairs: [(&'a str, Value<'a>); N]) -> Self {
+    pub(super) fn of(pairs: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Self {
         let whole = |(key, value): (&'a str, Value<'a>)| (Text::whole(key), value);
         Self(pairs.into_iter().map(whole).collect())
     }

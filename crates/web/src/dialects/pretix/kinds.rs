@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::super::ActionType;
 use super::wire::{self, Class};
+use crate::remarks::nearest;
 
 /// A registered action type.
 #[derive(Debug, Clone)]
@@ -80,6 +81,30 @@ impl Kinds {
             rest = shorter;
         }
         None
+    }
+
+    /// The action of a registered type that somebody most likely meant.
+    pub(super) fn nearest(&self, action: &str) -> Option<String> {
+        let (_, last) = action.rsplit_once('.').unwrap_or(("", action));
+        // What stands for many is shown as one of them.
+        let concrete = |kind: &Kind| match kind.key.strip_suffix(".*") {
+            Some(stem) => format!("{stem}.{last}"),
+            None => kind.key.clone(),
+        };
+        let all: Vec<String> = self.all.iter().map(concrete).collect();
+        let found = nearest(action, all.iter().map(String::as_str));
+        found.map(str::to_owned)
+    }
+
+    /// What is said of an action that no registered type stands for.
+    pub(super) fn unknown(&self, action: &str) -> String {
+        let instead = match self.nearest(action) {
+            Some(known) => format!("Did you mean \"{known}\"?"),
+            None => "If webhooks should get it, its operator adds it to the setting \
+                     \"action_types\"."
+                .to_owned(),
+        };
+        format!("No webhook can ask for the action \"{action}\". {instead}")
     }
 
     /// The registered type of this key.
@@ -203,6 +228,26 @@ mod tests {
             "pretix.event.order.payment.started",
         ] {
             assert_eq!(mapped(action), None, "{action}");
+        }
+    }
+
+    #[test]
+    fn what_was_most_likely_meant_is_a_concrete_action() {
+        let kinds = Kinds::with(&[]);
+        for (action, meant) in [
+            ("order.paid", Some("pretix.event.order.paid")),
+            (
+                "order.changed.item",
+                Some("pretix.event.order.changed.item"),
+            ),
+            ("pretix.event.items.added", Some("pretix.event.item.added")),
+            (
+                "pretix.event.order.plcaed",
+                Some("pretix.event.order.placed"),
+            ),
+            ("my.plugin.badge", None),
+        ] {
+            assert_eq!(kinds.nearest(action).as_deref(), meant, "{action}");
         }
     }
 

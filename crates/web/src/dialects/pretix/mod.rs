@@ -38,6 +38,8 @@ const NAME: &str = "pretix";
 struct Pretix {
     kinds: kinds::Kinds,
     ids: intake::Ids,
+    /// Whether actions that nobody can subscribe to are refused.
+    strict: bool,
 }
 
 pub(super) fn dialect(options: &Options) -> Dialect {
@@ -45,6 +47,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
     let pretix = Arc::new(Pretix {
         kinds: kinds::Kinds::with(&options.extra_action_types),
         ids: intake::Ids::default(),
+        strict: options.strict_action_types,
     });
     let places = places::all(&pretix).into_iter().map(Arc::new).collect();
     let own = name.clone();

@@ -200,6 +200,11 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// Whether no webhook can ask for it.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.topic.is_none()
+    }
+
     /// What it stands for when webhooks are looked up.
     pub(super) fn pairs(&self) -> Vec<Pair> {
         let scope = self.event.as_deref().map(event_scope);

@@ -254,3 +254,27 @@ async fn a_page_of_very_many_webhooks_and_a_large_body_stays_small() {
         10
     );
 }
+
+#[tokio::test]
+async fn the_list_says_what_to_do_about_types_that_no_webhook_can_ask_for() {
+    let house = House::new().await;
+    hand_in(&house, 1, "democon", "pretix.event.order.paid").await;
+    let (mut browser, path) = look(&house).await;
+    assert!(!browser.get(&path).await.says("No webhook can ask for some"));
+    for id in 2..=4 {
+        hand_in(&house, id, "democon", "order.paid").await;
+    }
+    let page = browser.get(&path).await;
+    assert!(
+        page.says("No webhook can ask for some of these"),
+        "{}",
+        page.words()
+    );
+    assert_eq!(
+        page.body
+            .matches("<li>No webhook can ask for the action")
+            .count(),
+        1
+    );
+    assert!(page.says("have whoever runs this server register the type"));
+}

@@ -3,6 +3,7 @@
 use model::delivery::Due;
 use serde_json::{Value, json};
 
+use crate::dialects::Options;
 use crate::tests::harness::{Arrived, COMPANY, House, bearing};
 
 const GUID: &str = "7c0e4b1e-30c5-4d7c-9d0a-0f6d1f2f9a10";
@@ -69,7 +70,8 @@ async fn the_same_id_is_the_same_trigger_and_other_content_contradicts() {
     ] {
         let answer = report(&house, other.clone()).await;
         assert_eq!(answer.status, 409, "{other}");
-        let words = "Trigger one was reported before with other content.";
+        let words = "Trigger one was reported before with other content: it first came at \
+                     2026-11-20T18:00:00.000Z.";
         assert_eq!(answer.json()["message"], words);
     }
     assert_eq!(house.due().await.len(), 1);
@@ -242,4 +244,48 @@ async fn an_id_is_made_where_none_is_given() {
     assert_ne!(id(&one), id(&two));
     assert!(super::super::guid::read(&id(&one)).is_some());
     assert_ne!(id(&one), COMPANY);
+}
+
+#[tokio::test]
+async fn a_trigger_that_is_not_known_to_fire_is_taken_with_a_warning() {
+    let house = House::new().await;
+    let scan = |id: &str| {
+        format!(
+            "{{\"id\":\"{id}\",\"resource\":\"shop\",\"trigger\":\"scan\",\"guid\":\"{GUID}\",\
+             \"data\":{{}}}}"
+        )
+    };
+    let words = "\"scan\" on \"shop\" is not known to fire, so hardly a webhook asks for it. Of \
+                 \"shop\" there are update, paid. The setting \"triggers\" adds others.";
+    let answer = report(&house, scan("a")).await;
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.json()["warning"], words);
+    let batch = report(&house, format!("[{},{}]", scan("a"), scan("b")))
+        .await
+        .json();
+    assert_eq!(
+        (&batch[0]["status"], &batch[0]["warning"]),
+        (&200.into(), &words.into())
+    );
+    assert_eq!(
+        (&batch[1]["status"], &batch[1]["warning"]),
+        (&201.into(), &words.into())
+    );
+    // Once somebody hears of it there is nothing to say.
+    house.hook("shop", "scan").await;
+    let heard = report(&house, scan("c")).await;
+    assert_eq!(heard.told(), (201, "{\"id\":\"c\",\"invocations\":1}"));
+    let strict = House::with(Options {
+        strict_action_types: true,
+        ..Options::default()
+    });
+    let strict = strict.await;
+    let refused = report(&strict, scan("a")).await;
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.json()["errors"]["trigger"][0], words);
+    let refused = report(&strict, format!("[{}]", scan("a"))).await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.json()[0]["status"]),
+        (200, &422.into())
+    );
 }

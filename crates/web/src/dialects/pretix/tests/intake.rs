@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use model::contract::StoreError;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use serde_json::json;
 
 use crate::dialects::{ActionType, Options};
 use crate::tests::harness::{Arrived, House, INTAKE, asking};
@@ -56,7 +59,8 @@ async fn the_same_id_again_is_the_same_notification_and_with_another_body_a_cont
     house.webhook(&["pretix.event.order.paid"]).await;
     assert_eq!(hand_in(&house, &numbered(7, "A")).await.told(), (200, told));
     let contradicted = hand_in(&house, &numbered(7, "B")).await;
-    let words = r#"{"detail":"Notification 7 was handed in before with another body."}"#;
+    let words = "{\"detail\":\"Notification 7 was handed in before with another body: it first \
+                 came at 2026-11-20T18:00:00.000Z.\"}";
     assert_eq!(contradicted.told(), (409, words));
     assert_eq!(house.due().await.len(), 1);
 }
@@ -76,13 +80,56 @@ async fn ids_fit_64_bits() {
     assert_eq!(refused.told(), (400, told));
 }
 
+const MEANT: &str = "No webhook can ask for the action \"order.paid\". Did you mean \
+                     \"pretix.event.order.paid\"?";
+
 #[tokio::test]
-async fn what_nobody_can_subscribe_to_is_accepted_without_deliveries() {
-    let house = House::new().await;
+async fn what_nobody_can_subscribe_to_is_accepted_without_deliveries_and_with_a_warning() {
+    let mut registry = Registry::default();
+    let house = House::counting(&mut registry).await;
     house.webhook(&["pretix.event.order.paid"]).await;
     let body = r#"{"event":"democon","action":"pretix.event.order.comment","notification_id":1}"#;
-    let told = r#"{"notification_id":1,"deliveries":0}"#;
-    assert_eq!(hand_in(&house, body).await.told(), (201, told));
+    let answer = hand_in(&house, body).await;
+    assert_eq!(answer.status, 201);
+    let words = "No webhook can ask for the action \"pretix.event.order.comment\". If webhooks \
+                 should get it, its operator adds it to the setting \"action_types\".";
+    let told = json!({"notification_id": 1, "deliveries": 0, "warning": words});
+    assert_eq!(answer.json(), told);
+    let paid = r#"{"action":"order.paid","notification_id":2}"#;
+    for status in [201, 200] {
+        let answer = hand_in(&house, paid).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.json()["warning"], MEANT);
+    }
+    let batch = hand_in(&house, &format!("[{paid},{PAID}]")).await.json();
+    assert_eq!(batch[0]["warning"], MEANT);
+    assert!(batch[1].get("warning").is_none());
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    assert!(
+        text.contains("willcall_intake_unknown_types_total 4"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn what_nobody_can_subscribe_to_is_refused_where_the_operator_is_strict() {
+    let house = House::with(Options {
+        strict_action_types: true,
+        ..Options::default()
+    })
+    .await;
+    let told = json!({"action": [MEANT]});
+    let answer = hand_in(&house, r#"{"action":"order.paid"}"#).await;
+    assert_eq!((answer.status.as_u16(), answer.json()), (400, told.clone()));
+    let answer = hand_in(&house, &format!("[{{\"action\":\"order.paid\"}},{PAID}]")).await;
+    assert_eq!(answer.status, 201);
+    let batch = answer.json();
+    assert_eq!(
+        (&batch[0]["status"], &batch[0]["errors"]),
+        (&400.into(), &told)
+    );
+    assert_eq!(batch[1]["status"], 201);
 }
 
 #[tokio::test]
@@ -170,7 +217,8 @@ const BATCH_TOLD: &str = concat!(
         r#"field is required."]}},"#,
     ),
     r#"{"status":200,"notification_id":1,"deliveries":1},"#,
-    r#"{"status":409,"detail":"Notification 1 was handed in before with another body."},"#,
+    r#"{"status":409,"detail":"Notification 1 was handed in before with another body: "#,
+    r#"it first came at 2026-11-20T18:00:00.000Z."},"#,
     r#"{"status":201,"notification_id":3,"deliveries":1}]"#,
 );
 

@@ -1,0 +1,292 @@
+//! Remarks: what is said of things that applications hand in and that help nobody, in the log and
+//! in answers. Each is said once, or once in a while, however often it comes.
+//!
+//! What is remembered for that is bounded and may be forgotten: then something is said twice.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::id::TenantId;
+use model::limits::{REMARKS_MAX, UNKNOWN_TYPES_MAX};
+use model::tenant::Tenant;
+use tokio::time::Instant;
+
+use crate::state::locked;
+
+/// How often one tenant's refusals of one status are said.
+const REFUSED_EVERY: Duration = Duration::from_secs(60);
+
+/// Of a reason so much is said.
+const REASON_CHARS_MAX: usize = 300;
+
+/// Of a text so much is compared: action types are shorter, and it costs the square of it.
+const COMPARED_CHARS_MAX: usize = 64;
+
+/// More differences than these are no slip: there are real action types that are as near.
+const DISTANCE_MAX: usize = 2;
+
+#[derive(Default)]
+pub(crate) struct Remarks {
+    unknown: Mutex<BTreeMap<TenantId, Unknown>>,
+    refused: Mutex<BTreeMap<(TenantId, u16), Refused>>,
+}
+
+/// Of one tenant: action types that nobody can subscribe to, and what is said of each.
+#[derive(Default)]
+struct Unknown {
+    words: BTreeMap<String, Arc<str>>,
+    is_full_said: bool,
+}
+
+struct Refused {
+    said_at: Instant,
+    /// Those of which nothing was said since.
+    others: u64,
+}
+
+impl Remarks {
+    /// What is said of an action type that nobody can subscribe to; the log says it once.
+    /// `judged` is asked for more about a type that was not met before, while there is room.
+    pub(crate) fn unknown_type(
+        &self,
+        tenant: &Tenant,
+        action_type: &str,
+        judged: impl FnOnce() -> String,
+    ) -> Arc<str> {
+        let mut all = locked(&self.unknown);
+        if all.len() >= REMARKS_MAX && !all.contains_key(&tenant.id) {
+            all.clear();
+        }
+        let own = all.entry(tenant.id).or_default();
+        if let Some(words) = own.words.get(action_type) {
+            return Arc::clone(words);
+        }
+        let tenant = tenant.key.as_str();
+        if own.words.len() >= UNKNOWN_TYPES_MAX {
+            if !own.is_full_said {
+                own.is_full_said = true;
+                tracing::warn!(
+                    tenant,
+                    "very many action types that nobody can subscribe to are handed in; no more \
+                     of them are named"
+                );
+            }
+            return Arc::from("No webhook can ask for this action type.");
+        }
+        let words: Arc<str> = Arc::from(judged());
+        own.words.insert(action_type.to_owned(), Arc::clone(&words));
+        drop(all);
+        tracing::warn!(
+            tenant,
+            action_type,
+            warning = &*words,
+            "nobody can subscribe to an action type that was handed in"
+        );
+        words
+    }
+
+    /// Says in the log that something handed in was refused, if that was not said lately.
+    pub(crate) fn refused(
+        &self,
+        tenant: &Tenant,
+        token: &str,
+        status: u16,
+        reason: impl FnOnce() -> String,
+    ) {
+        if let Some(others) = self.is_to_be_said((tenant.id, status)) {
+            let tenant = tenant.key.as_str();
+            let reason: String = reason().chars().take(REASON_CHARS_MAX).collect();
+            tracing::warn!(
+                tenant,
+                token,
+                status,
+                reason,
+                others,
+                "what an application handed in was refused"
+            );
+        }
+    }
+
+    /// Whether to say this now, and how many there were since it was last said.
+    fn is_to_be_said(&self, what: (TenantId, u16)) -> Option<u64> {
+        let now = Instant::now();
+        let mut all = locked(&self.refused);
+        if let Some(refused) = all.get_mut(&what)
+            && now.duration_since(refused.said_at) < REFUSED_EVERY
+        {
+            refused.others = refused.others.saturating_add(1);
+            return None;
+        }
+        if all.len() >= REMARKS_MAX {
+            all.retain(|_, refused| now.duration_since(refused.said_at) < REFUSED_EVERY);
+        }
+        if all.len() >= REMARKS_MAX {
+            return None;
+        }
+        let fresh = Refused {
+            said_at: now,
+            others: 0,
+        };
+        let before = all.insert(what, fresh);
+        Some(before.map_or(0, |refused| refused.others))
+    }
+}
+
+/// Which of `all` somebody most likely meant: one that ends or begins with what was written, or the
+/// one that differs in the fewest characters, if those are few.
+pub(crate) fn nearest<'a>(
+    written: &str,
+    all: impl Iterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
+    let small = written.trim().to_lowercase();
+    if small.is_empty() {
+        return None;
+    }
+    let part_of = |long: &str, short: &str| {
+        let rest = long.strip_suffix(short).map(|rest| rest.ends_with('.'));
+        let rest = rest.or_else(|| long.strip_prefix(short).map(|rest| rest.starts_with('.')));
+        rest == Some(true)
+    };
+    let whole = all
+        .clone()
+        .filter(|own| *own == small || part_of(own, &small));
+    // Of several the one that adds the least.
+    if let Some(found) = whole.min_by_key(|own| own.len()) {
+        return Some(found);
+    }
+    let written: Vec<char> = small.chars().take(COMPARED_CHARS_MAX).collect();
+    let most = DISTANCE_MAX;
+    let near = all.filter_map(|own| {
+        let own_chars: Vec<char> = own.chars().take(COMPARED_CHARS_MAX).collect();
+        let apart = own_chars.len().abs_diff(written.len()) <= most;
+        let distance = apart.then(|| distance(&written, &own_chars))?;
+        (distance <= most).then_some((distance, own))
+    });
+    near.min_by_key(|(distance, _)| *distance)
+        .map(|(_, own)| own)
+}
+
+/// How many characters must be put in, taken out or replaced to make the one of the other.
+fn distance(one: &[char], other: &[char]) -> usize {
+    // By how much of `other`: the distance from so much of `one` as was looked at.
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, letter) in one.iter().enumerate() {
+        let mut left = index + 1;
+        let mut next = Vec::with_capacity(row.len());
+        next.push(left);
+        for (pair, own) in row.windows(2).zip(other) {
+            let [above_left, above] = pair else {
+                continue;
+            };
+            let replaced = above_left + usize::from(own != letter);
+            left = replaced.min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::tenant::DialectName;
+
+    use super::*;
+
+    fn tenant(id: i64) -> Tenant {
+        Tenant {
+            id: TenantId(id),
+            dialect: DialectName::new("pretix"),
+            key: format!("tenant{id}"),
+            name: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_most_likely_meant_is_found() {
+        let all = [
+            "pretix.event.order.placed.require_approval",
+            "pretix.event.order.placed",
+            "pretix.event.order.paid",
+            "pretix.event.order.canceled",
+            "pretix.voucher.added",
+        ];
+        for (written, found) in [
+            ("order.paid", Some("pretix.event.order.paid")),
+            ("paid", Some("pretix.event.order.paid")),
+            ("Pretix.Event.Order.Paid ", Some("pretix.event.order.paid")),
+            ("pretix.event.order", Some("pretix.event.order.paid")),
+            ("pretix.event.order.piad", Some("pretix.event.order.paid")),
+            (
+                "pretix.event.order.cancelled",
+                Some("pretix.event.order.canceled"),
+            ),
+            ("pretix.vouchers.added", Some("pretix.voucher.added")),
+            ("order_paid", None),
+            ("pretix.event.order.comment", None),
+            ("aid", None),
+            ("my.plugin.badge.printed", None),
+            ("", None),
+            (&"x".repeat(10_000), None),
+        ] {
+            assert_eq!(nearest(written, all.into_iter()), found, "{written}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_judged_once_for_each_tenant_and_so_many_at_most() {
+        let remarks = Remarks::default();
+        let mut asked = 0;
+        let mut ask = |tenant_id, action_type: &str| {
+            let judged = || {
+                asked += 1;
+                format!("about {action_type}")
+            };
+            remarks
+                .unknown_type(&tenant(tenant_id), action_type, judged)
+                .to_string()
+        };
+        for _ in 0..3 {
+            assert_eq!(ask(1, "a"), "about a");
+        }
+        assert_eq!(ask(2, "a"), "about a");
+        for n in 1..UNKNOWN_TYPES_MAX {
+            ask(1, &n.to_string());
+        }
+        assert_eq!(
+            ask(1, "one more"),
+            "No webhook can ask for this action type."
+        );
+        assert_eq!(ask(1, "a"), "about a");
+        assert_eq!(ask(2, "b"), "about b");
+        assert_eq!(asked, UNKNOWN_TYPES_MAX + 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_are_said_once_a_minute_with_how_many_there_were() {
+        let remarks = Remarks::default();
+        let said = |tenant, status| remarks.is_to_be_said((TenantId(tenant), status));
+        assert_eq!(said(1, 409), Some(0));
+        assert_eq!((said(1, 409), said(1, 409)), (None, None));
+        // Another tenant's, and those of another kind, are not hidden behind them.
+        assert_eq!((said(2, 409), said(1, 400)), (Some(0), Some(0)));
+        tokio::time::advance(REFUSED_EVERY).await;
+        assert_eq!(said(1, 409), Some(2));
+        assert_eq!(said(1, 409), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_of_refusals_is_bounded() {
+        let remarks = Remarks::default();
+        let said = |tenant| remarks.is_to_be_said((TenantId(tenant), 400));
+        for tenant in (0..).take(REMARKS_MAX) {
+            assert_eq!(said(tenant), Some(0));
+        }
+        assert_eq!(said(-1), None);
+        assert_eq!(locked(&remarks.refused).len(), REMARKS_MAX);
+        tokio::time::advance(REFUSED_EVERY).await;
+        assert_eq!(said(-1), Some(0));
+        assert_eq!(locked(&remarks.refused).len(), 1);
+    }
+}
