@@ -12,8 +12,8 @@ use model::limits::{self, ANSWER_OWN_BYTES};
 use model::webhook::Headers;
 
 use self::chunks::{Chunks, Found};
-pub(crate) use self::head::CUT;
-use self::head::{Damaged, Framing, Head, KeepAlive, Parsed, garbled, is_interim};
+pub(crate) use self::head::{CUT, KeepAlive};
+use self::head::{Damaged, Framing, Head, Parsed, garbled, is_interim};
 use crate::room::{STEP_BYTES, Taken};
 
 /// Interim answers (1xx) before the final one. Receivers send none or one.

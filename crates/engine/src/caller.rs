@@ -1,7 +1,7 @@
 //! Caller: makes one attempt and says what it came to.
 //!
 //! A receiver that misbehaves is a value, never an error. The whole exchange, from the look-up of
-//! the name to the end of the answer, has one limit.
+//! the name to the end of the answer, has one limit, also where it takes a second connection.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use model::attempt::{Attempt, FailureKind, Outcome};
+use model::attempt::{Answer, Attempt, Failure, FailureKind, Outcome};
 use model::delivery::Due;
 use model::time::{Clock, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::dial::{Asker, Dial, Limit, Place};
-use crate::line::{Exchange, Line};
-use crate::pool::Pool;
+use crate::dial::{Asker, Dial, Limit};
+use crate::habits::Noticed;
+use crate::line::Line;
+use crate::pool::{Pool, Used};
 use crate::request::Prepared;
 use crate::room::{Held, Room, Taken};
 use crate::shortage::Shortage;
@@ -30,6 +31,26 @@ pub(crate) struct Caller {
     room: Arc<Room>,
     opened: Counter,
     shortage: Arc<Shortage>,
+}
+
+/// What was made of a delivery that was due.
+pub(crate) struct Made {
+    pub(crate) attempt: Attempt,
+    pub(crate) ended_at: Timestamp,
+    /// The call before it, on a kept connection that had ended.
+    pub(crate) stale: Option<Box<Attempt>>,
+    /// What of the room its answer takes until it is written down.
+    pub(crate) held: Option<Held>,
+}
+
+/// An attempt on its way.
+struct Course<'a> {
+    caller: &'a Caller,
+    prepared: &'a Prepared,
+    due: &'a Due,
+    began_at: Timestamp,
+    began: Instant,
+    stale: Option<Box<Attempt>>,
 }
 
 impl Caller {
@@ -51,34 +72,42 @@ impl Caller {
         }
     }
 
-    /// One attempt at `due`, when it ended, and what of the room its answer takes until it is
-    /// written down.
-    pub(crate) async fn attempt(
-        &self,
-        prepared: &Prepared,
-        due: &Due,
-    ) -> (Attempt, Timestamp, Option<Held>) {
-        let began_at = self.clock.now();
-        let began = Instant::now();
-        let mut taken = self.room.nothing();
-        let outcome = self.outcome(prepared, due, &mut taken).await;
-        if let Some(what) = is_short(&outcome) {
-            self.pool.close_all();
-            sleep(self.shortage.meet(what)).await;
-        }
-        let outcome = prepared.without_secrets(outcome);
-        let held = taken.held(outcome.bytes());
-        let attempt = Attempt {
-            began_at,
-            duration_ms: millis(began.elapsed()),
-            url: Arc::clone(&prepared.shown_url),
-            request_headers: prepared.recorded(&due.headers),
-            outcome,
+    /// One attempt at `due`, and a call before it if there was one on a kept connection that had
+    /// ended.
+    pub(crate) async fn attempt(&self, prepared: &Prepared, due: &Due) -> Made {
+        let course = Course {
+            caller: self,
+            prepared,
+            due,
+            began_at: self.clock.now(),
+            began: Instant::now(),
+            stale: None,
         };
-        (attempt, self.clock.now(), held)
+        course.run().await
+    }
+}
+
+impl Course<'_> {
+    async fn run(mut self) -> Made {
+        let room = Arc::clone(&self.caller.room);
+        let mut taken = room.nothing();
+        let outcome = self.outcome(&mut taken).await;
+        if let Some(what) = is_short(&outcome) {
+            self.caller.pool.close_all();
+            sleep(self.caller.shortage.meet(what)).await;
+        }
+        let outcome = self.prepared.without_secrets(outcome);
+        let held = taken.held(outcome.bytes());
+        Made {
+            attempt: self.attempt(outcome),
+            ended_at: self.caller.clock.now(),
+            stale: self.stale,
+            held,
+        }
     }
 
-    async fn outcome(&self, prepared: &Prepared, due: &Due, taken: &mut Taken<'_>) -> Outcome {
+    async fn outcome(&mut self, taken: &mut Taken<'_>) -> Outcome {
+        let (caller, prepared) = (self.caller, self.prepared);
         let place = match prepared.place() {
             Ok(place) => place,
             Err(failure) => return Outcome::Failed(failure.clone()),
@@ -86,23 +115,33 @@ impl Caller {
         let limit = Limit::from_here(prepared.policy.exchange_limit_ms);
         // The one timer of the attempt. It is not even set if the answer is there at once.
         let mut alarm = pin!(sleep_until(limit.deadline()));
-        let request = prepared.request(due);
-        while let Some(mut line) = self.pool.take(place) {
+        let request = prepared.request(self.due);
+        while let Some(Used { mut line, idle }) = caller.pool.take(place) {
             let exchanging = line.exchange(&request, limit, alarm.as_mut(), taken);
             let exchange = exchanging.await;
-            // A line that turns out to be closed costs nothing. One that breaks after the request
-            // went out ends the attempt: the receiver may have seen it, and the log has to show
-            // every call there was.
-            if !exchange.unsent {
-                return self.done(place, line, exchange);
+            // A line that turns out to be closed costs nothing.
+            if exchange.unsent {
+                caller.pool.ended(place, idle, Noticed::InTime);
+                continue;
             }
+            // One that ends under the request is the receiver's right, who may have seen it all
+            // the same. So the log shows the call, and another is made at once.
+            if exchange.stale {
+                caller.pool.ended(place, idle, Noticed::TooLate);
+                self.note_stale(exchange.outcome);
+                break;
+            }
+            if exchange.reusable {
+                caller.pool.put(place, line, Some(idle));
+            }
+            return on_kept_line(exchange.outcome);
         }
         let asker = Asker {
             tenant: prepared.tenant,
             since: Some(prepared.seen_at),
             succeeded: prepared.succeeded,
         };
-        let mut dialling = self.dial.dial(place, asker, limit);
+        let mut dialling = caller.dial.dial(place, asker, limit);
         let dialled = poll_fn(|cx| match dialling.as_mut().poll(cx) {
             Poll::Ready(dialled) => Poll::Ready(Some(dialled)),
             Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
@@ -112,17 +151,54 @@ impl Caller {
             Some(Err(failure)) => return Outcome::Failed(failure),
             None => return Outcome::Failed(limit.missed("the connection")),
         };
-        self.opened.inc();
+        caller.opened.inc();
         let mut line = Line::new(stream);
+        let opening = caller.pool.opening(place);
         let exchange = line.exchange(&request, limit, alarm, taken).await;
-        self.done(place, line, exchange)
-    }
-
-    fn done(&self, place: &Arc<Place>, line: Line, exchange: Exchange) -> Outcome {
+        drop(opening);
         if exchange.reusable {
-            self.pool.put(place, line);
+            caller.pool.put(place, line, None);
         }
         exchange.outcome
+    }
+
+    /// The call so far came to nothing, and the attempt begins anew.
+    fn note_stale(&mut self, outcome: Outcome) {
+        let detail = match outcome {
+            Outcome::Failed(failure) => failure.detail,
+            Outcome::Answered(_) => String::new(),
+        };
+        let failure = Failure::new(FailureKind::Stale, detail);
+        self.stale = Some(Box::new(self.attempt(Outcome::Failed(failure))));
+        self.began_at = self.caller.clock.now();
+        self.began = Instant::now();
+    }
+
+    fn attempt(&self, outcome: Outcome) -> Attempt {
+        Attempt {
+            began_at: self.began_at,
+            duration_ms: millis(self.began.elapsed()),
+            url: Arc::clone(&self.prepared.shown_url),
+            request_headers: self.prepared.recorded(&self.due.headers),
+            outcome,
+        }
+    }
+}
+
+/// Says of what went wrong that it was not on a connection of its own.
+fn on_kept_line(outcome: Outcome) -> Outcome {
+    const WHERE: &str = "on a connection kept from an earlier call";
+    match outcome {
+        Outcome::Failed(failure) => Outcome::Failed(match &*failure.detail {
+            "" => Failure::new(failure.kind, WHERE),
+            detail => Failure::new(failure.kind, format!("{detail}, {WHERE}")),
+        }),
+        Outcome::Answered(answer) => Outcome::Answered(Answer {
+            note: answer
+                .note
+                .map(|note| format!("{note} ({WHERE})").into_boxed_str()),
+            ..answer
+        }),
     }
 }
 

@@ -15,11 +15,14 @@ use std::time::Duration;
 use model::address::PrivateTargets;
 use model::attempt::{Failure, FailureKind};
 use model::id::TenantId;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::resolver::Resolver;
 use crate::shortage::lack;
@@ -39,9 +42,43 @@ pub trait Dial: Send + Sync {
 pub type Dialled<'a> = Boxed<'a, Result<Box<dyn Stream>, Failure>>;
 
 /// Bytes both ways.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// What lies in the socket below, unread, as the operating system knows it at this moment. The
+    /// runtime learns of the end of a connection only when it is told.
+    fn peeked(&self) -> Peeked {
+        Peeked::Nothing
+    }
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+/// What lies in a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peeked {
+    Nothing,
+    Bytes,
+    /// The other side has ended the connection.
+    End,
+}
+
+impl Stream for TcpStream {
+    fn peeked(&self) -> Peeked {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match recv(self, &mut [0_u8; 1], flags) {
+            Ok((_, 0)) => Peeked::End,
+            Ok(_) => Peeked::Bytes,
+            Err(Errno::AGAIN | Errno::INTR) => Peeked::Nothing,
+            Err(_) => Peeked::End,
+        }
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn peeked(&self) -> Peeked {
+        self.get_ref().0.peeked()
+    }
+}
+
+/// Streams in memory, below which there is nothing.
+impl Stream for DuplexStream {}
 
 /// Where a receiver listens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

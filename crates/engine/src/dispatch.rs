@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use model::attempt::Attempt;
 use model::contract::{DueRead, LaneStart, LaneTarget, Settlement, Store, StoreError};
 use model::delivery::{Delivery, State};
 use model::dice::Dice;
@@ -42,7 +43,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::Stopped;
 use crate::asking::Asking;
-use crate::caller::{Caller, hung, is_short};
+use crate::caller::{Caller, Made, hung, is_short};
 use crate::fortune::Turned;
 use crate::health::{Health, Stall};
 use crate::lane::Pause;
@@ -50,7 +51,6 @@ use crate::lanes::{Call, Landing, Lanes, Seen, Sighting};
 use crate::mailbox::{Mail, Mailbox};
 use crate::meters::{Meters, class};
 use crate::request::Prepared;
-use crate::room::Held;
 use crate::settling::Settling;
 use crate::shares::FlightId;
 use crate::shortage::Shortage;
@@ -133,9 +133,7 @@ struct Landed {
     flight: FlightId,
     delivery: Delivery,
     prepared: Arc<Prepared>,
-    attempt: model::attempt::Attempt,
-    ended_at: Timestamp,
-    held: Option<Held>,
+    made: Made,
 }
 
 /// How far the webhooks with pending deliveries have been gone through.
@@ -273,14 +271,12 @@ impl Dispatch {
             let caller = Arc::clone(&self.caller);
             // In a box, because spawning moves what is spawned several times.
             self.flights.spawn(Box::pin(async move {
-                let (attempt, ended_at, held) = caller.attempt(&prepared, &due).await;
+                let made = caller.attempt(&prepared, &due).await;
                 Landed {
                     flight,
                     delivery: due.delivery,
                     prepared,
-                    attempt,
-                    ended_at,
-                    held,
+                    made,
                 }
             }));
         }
@@ -375,16 +371,34 @@ impl Dispatch {
         true
     }
 
+    fn count(&self, calls: [Option<&Attempt>; 2], state: State, is_ahead: bool) {
+        for call in calls.into_iter().flatten() {
+            self.meters.attempted(&call.outcome, call.duration_ms);
+        }
+        if is_ahead {
+            self.meters.ahead.inc();
+        }
+        match state {
+            State::Pending => self.meters.retries.inc(),
+            State::Exhausted => self.meters.exhausted.inc(),
+            State::Delivered | State::Cancelled(_) => 0,
+        };
+    }
+
     /// Decides what an attempt makes of its delivery.
     fn land(&mut self, landed: Landed) {
         let Landed {
             flight,
             delivery,
             prepared,
+            made,
+        } = landed;
+        let Made {
             attempt,
             ended_at,
+            stale,
             held,
-        } = landed;
+        } = made;
         let (id, outcome) = (delivery.id, &attempt.outcome);
         if is_short(outcome).is_some() {
             self.meters.put_off.inc();
@@ -403,15 +417,8 @@ impl Dispatch {
         let class = class(outcome);
         tracing::debug!(%id, attempt = delivery.attempts.saturating_add(1), class,
             duration_ms = attempt.duration_ms, state = next.state.as_str(), "attempt ended");
-        self.meters.attempted(outcome, attempt.duration_ms);
-        if delivery.is_ahead_at(attempt.began_at) {
-            self.meters.ahead.inc();
-        }
-        match next.state {
-            State::Pending => self.meters.retries.inc(),
-            State::Exhausted => self.meters.exhausted.inc(),
-            State::Delivered | State::Cancelled(_) => 0,
-        };
+        let is_ahead = delivery.is_ahead_at(attempt.began_at);
+        self.count([stale.as_deref(), Some(&attempt)], next.state, is_ahead);
         let landing = Landing {
             began_at: attempt.began_at,
             ended_at,
@@ -441,6 +448,7 @@ impl Dispatch {
             round: delivery.round,
             attempts: delivery.attempts,
             ended_at,
+            stale,
             attempt,
             next,
         };

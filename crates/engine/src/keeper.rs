@@ -1,4 +1,4 @@
-//! Keeper: removes what is past its retention, closes connections nobody used, counts what is owed.
+//! Keeper: removes what is past its retention, counts what is owed.
 //!
 //! It goes in small steps with pauses, so that intake and settling never wait for it.
 
@@ -12,7 +12,6 @@ use model::time::Clock;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::meters::Meters;
-use crate::pool::Pool;
 
 const PRUNE_EVERY: Duration = Duration::from_secs(5 * 60);
 
@@ -25,12 +24,12 @@ const COUNT_SHARE: u32 = 400;
 /// Between two steps of pruning or counting the store belongs to others.
 const PAUSE: Duration = Duration::from_millis(50);
 
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// It looks at least this often whether it is time to count.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) struct Keeper {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
-    pub(crate) pool: Arc<Pool>,
     pub(crate) meters: Arc<Meters>,
     /// How long each dialect's log is kept.
     pub(crate) kept_ms: BTreeMap<DialectName, i64>,
@@ -44,12 +43,11 @@ impl Keeper {
             let next = Instant::now() + PRUNE_EVERY;
             self.prune(&mut failing).await;
             while Instant::now() < next {
-                self.pool.sweep();
                 if Instant::now() >= count_at {
                     let took = self.count().await;
                     count_at = Instant::now() + rest_after(took);
                 }
-                sleep_until(next.min(Instant::now() + SWEEP_EVERY)).await;
+                sleep_until(next.min(Instant::now() + LOOK_EVERY)).await;
             }
         }
     }

@@ -10,6 +10,7 @@ mod dial;
 mod dispatch;
 mod errands;
 mod fortune;
+mod habits;
 mod health;
 mod keeper;
 mod lane;
@@ -43,7 +44,7 @@ use model::time::Clock;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 
-pub use dial::{Asker, Dial, Dialled, Limit, NetDial, Place, Stream};
+pub use dial::{Asker, Dial, Dialled, Limit, NetDial, Peeked, Place, Stream};
 pub use health::Health;
 pub use resolver::{Addresses, LookUp, NameError, Resolver};
 pub use tasks::Boxed;
@@ -63,6 +64,7 @@ use crate::tasks::{Alarm, Part};
 pub struct Engine {
     dispatch: Part<Stopped>,
     keeper: Part<()>,
+    pool: Part<()>,
     errands: Part<()>,
     stop: oneshot::Sender<Duration>,
     health: Health,
@@ -151,13 +153,13 @@ impl Engine {
         let keeper = Keeper {
             store,
             clock,
-            pool,
             meters,
             kept_ms,
         };
         Self {
             dispatch: Part::spawn("the delivery loop", &alarm, dispatch.run()),
             keeper: Part::spawn("the keeper", &alarm, keeper.run()),
+            pool: Part::spawn("the kept connections", &alarm, pool.run()),
             errands: Part::spawn("the errands", &alarm, errands.run()),
             stop,
             health,
@@ -171,11 +173,12 @@ impl Engine {
         let Self {
             dispatch,
             keeper,
+            pool,
             errands,
             stop,
             ..
         } = self;
-        drop((keeper, errands));
+        drop((keeper, pool, errands));
         // A loop that is gone cannot be told, and its end says so.
         let told = stop.send(within).is_ok();
         match dispatch.join().await {

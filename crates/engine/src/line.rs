@@ -16,14 +16,17 @@ use model::limits::ANSWER_OWN_BYTES;
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
-use crate::answer::{Read, Reading};
-use crate::dial::{Limit, Stream, io_words};
+use crate::answer::{KeepAlive, Reading};
+use crate::dial::{Limit, Peeked, Stream, io_words};
 use crate::request::Request;
 use crate::room::Taken;
 use crate::tls::tls_words;
 
 /// Read at a time, on the stack: most answers come at once, and long ones in few pieces.
 const READ_BYTES: usize = 8 * 1024;
+
+/// A line is used again so much before the time is over that the receiver names.
+const KEPT_MARGIN_MS: u32 = 1_000;
 
 // So that the first piece of an answer is held whatever room there is.
 const _: () = assert!(READ_BYTES <= ANSWER_OWN_BYTES);
@@ -37,6 +40,10 @@ pub(crate) struct Line {
     stream: Box<dyn Stream>,
     /// It has carried an exchange, and lain idle since.
     used: bool,
+    /// So many more requests the receiver takes.
+    requests_left: u32,
+    /// So long it may lie idle by what the receiver says.
+    keeps_for_ms: u32,
 }
 
 /// What an exchange came to, and what can be done with the line after it.
@@ -45,7 +52,10 @@ pub(crate) struct Exchange {
     /// The line turned out to be closed before a single byte of the request was handed to the
     /// network: the receiver cannot have seen any of it.
     pub(crate) unsent: bool,
+    /// A line that was used before ended before the first byte of an answer.
+    pub(crate) stale: bool,
     pub(crate) reusable: bool,
+    told: KeepAlive,
 }
 
 /// An exchange on its way.
@@ -55,6 +65,8 @@ struct Course<'a, 'r> {
     /// Bytes of the request that the network took.
     written: usize,
     sent: Sent,
+    /// Something of an answer has come.
+    heard: bool,
     reading: Reading<'a, 'r>,
 }
 
@@ -73,6 +85,26 @@ impl Line {
         Self {
             stream,
             used: false,
+            requests_left: u32::MAX,
+            keeps_for_ms: u32::MAX,
+        }
+    }
+
+    /// How long it may lie idle, by what the receiver said in its latest answer.
+    pub(crate) fn keeps_for(&self) -> Duration {
+        Duration::from_millis(u64::from(self.keeps_for_ms))
+    }
+
+    /// Heeds what the receiver says of how long it keeps the line, and for how many requests. It
+    /// may count this one among them or not, and its time runs from before its answer was here.
+    fn heed(&mut self, told: KeepAlive) {
+        self.requests_left = self.requests_left.saturating_sub(1);
+        if let Some(requests) = told.requests_max {
+            self.requests_left = self.requests_left.min(requests.saturating_sub(1));
+        }
+        if let Some(seconds) = told.timeout_s {
+            let ms = seconds.saturating_mul(1_000);
+            self.keeps_for_ms = (ms / 2).max(ms.saturating_sub(KEPT_MARGIN_MS));
         }
     }
 
@@ -91,10 +123,11 @@ impl Line {
             request,
             written: 0,
             sent: Sent::Nothing,
+            heard: false,
             reading: Reading::new(taken),
         };
         let mut looks_once_more = true;
-        poll_fn(|cx| {
+        let mut exchange = poll_fn(|cx| {
             if let Poll::Ready(exchange) = course.poll(cx, idle) {
                 return Poll::Ready(exchange);
             }
@@ -107,7 +140,12 @@ impl Line {
             let outcome = course.reading.time_up(limit.missed("the answer"));
             Poll::Ready(Exchange::over(outcome))
         })
-        .await
+        .await;
+        if exchange.reusable {
+            self.heed(exchange.told);
+            exchange.reusable = self.requests_left > 0;
+        }
+        exchange
     }
 }
 
@@ -129,7 +167,7 @@ impl Course<'_, '_> {
             return Poll::Pending;
         }
         // Also before all was sent: a receiver may answer without reading to the end.
-        self.poll_answer(cx)
+        self.poll_answer(cx, idle)
     }
 
     /// Ready if a line that lay idle cannot be used: the receiver closed it meanwhile, or sent
@@ -137,7 +175,16 @@ impl Course<'_, '_> {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Exchange> {
         let mut byte = [MaybeUninit::uninit(); 1];
         let mut buffer = ReadBuf::uninit(&mut byte);
-        let failure = ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut buffer)).err();
+        let peeked = self.stream.peeked();
+        let failure = match Pin::new(&mut *self.stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(read) => read.err(),
+            // TLS has messages of its own, which are read by now.
+            Poll::Pending if peeked == Peeked::Bytes && self.stream.peeked() == Peeked::Nothing => {
+                return Poll::Pending;
+            }
+            Poll::Pending if peeked == Peeked::Nothing => return Poll::Pending,
+            Poll::Pending => None,
+        };
         let failure = failure.as_ref().map(closed);
         Poll::Ready(Exchange {
             unsent: true,
@@ -166,18 +213,19 @@ impl Course<'_, '_> {
         }
     }
 
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Exchange> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>, idle: bool) -> Poll<Exchange> {
         let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
         loop {
             let mut buffer = ReadBuf::uninit(&mut space);
             let read = ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut buffer));
             let bytes = buffer.filled();
             if read.is_ok() && !bytes.is_empty() {
-                if let Some(Read { outcome, keeps, .. }) = self.reading.take(bytes) {
+                self.heard = true;
+                if let Some(read) = self.reading.take(bytes) {
                     return Poll::Ready(Exchange {
-                        outcome,
-                        unsent: false,
-                        reusable: keeps && matches!(self.sent, Sent::Wholly),
+                        reusable: read.keeps && matches!(self.sent, Sent::Wholly),
+                        told: read.keep_alive,
+                        ..Exchange::over(read.outcome)
                     });
                 }
                 continue;
@@ -187,7 +235,10 @@ impl Course<'_, '_> {
                 (_, Err(error)) | (Sent::Failed(error), Ok(())) => Some(closed(error)),
                 (Sent::Nothing | Sent::Partly | Sent::Wholly, Ok(())) => None,
             };
-            return Poll::Ready(Exchange::over(self.reading.end(failure)));
+            return Poll::Ready(Exchange {
+                stale: idle && !self.heard,
+                ..Exchange::over(self.reading.end(failure))
+            });
         }
     }
 }
@@ -198,7 +249,9 @@ impl Exchange {
         Self {
             outcome,
             unsent: false,
+            stale: false,
             reusable: false,
+            told: KeepAlive::default(),
         }
     }
 }

@@ -352,7 +352,7 @@ mod tests {
             "willcall_attempts_total{outcome=\"2xx\"} 0\n",
             "willcall_attempts_total{outcome=\"4xx\"} 0\n",
             "willcall_attempts_total{outcome=\"410\"} 1\n",
-            "willcall_attempt_duration_seconds_count 9\n",
+            "willcall_attempt_duration_seconds_count 11\n",
             "willcall_attempts_in_flight 0\n",
             "willcall_attempts_in_flight_slow 0\n",
             "willcall_deliveries_held 0\n",

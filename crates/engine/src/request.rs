@@ -234,6 +234,8 @@ impl Call {
             lines.put(header::USER_AGENT, user_agent);
         }
         lines.put(header::ACCEPT, HeaderValue::from_static("*/*"));
+        // Some receivers name the time for which they keep a connection only if they are asked to.
+        lines.put(header::CONNECTION, HeaderValue::from_static("keep-alive"));
         lines.put(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         if let Ok(content_type) = HeaderValue::try_from(&policy.content_type) {
             lines.put(header::CONTENT_TYPE, content_type);

@@ -84,6 +84,9 @@ pub enum FailureKind {
     Closed,
     /// What came was not HTTP, or too much of it.
     Garbled,
+    /// A connection kept from an earlier call ended before anything of an answer came. That says
+    /// nothing of the receiver but that it had closed it, so it is called again on a new one.
+    Stale,
 }
 
 impl Attempt {
@@ -165,6 +168,7 @@ impl Failure {
             FailureKind::TimeLimit => "The receiver did not answer within the time limit",
             FailureKind::Closed => "The receiver closed the connection without an answer",
             FailureKind::Garbled => "The receiver's answer is not valid HTTP",
+            FailureKind::Stale => return self.stale_words(),
         };
         if self.detail.is_empty() {
             format!("{what}.")
@@ -174,8 +178,21 @@ impl Failure {
     }
 }
 
+impl Failure {
+    fn stale_words(&self) -> String {
+        let cause = match &*self.detail {
+            "" => String::new(),
+            detail => format!(" ({detail})"),
+        };
+        format!(
+            "No answer came on a connection kept from an earlier call{cause}, so the receiver was \
+             called again at once on a new one."
+        )
+    }
+}
+
 impl FailureKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BadTarget,
         Self::Short,
         Self::LookUp,
@@ -185,6 +202,7 @@ impl FailureKind {
         Self::TimeLimit,
         Self::Closed,
         Self::Garbled,
+        Self::Stale,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -198,6 +216,7 @@ impl FailureKind {
             Self::TimeLimit => "time_limit",
             Self::Closed => "closed",
             Self::Garbled => "garbled",
+            Self::Stale => "stale_connection",
         }
     }
 }

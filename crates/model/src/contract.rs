@@ -254,8 +254,18 @@ pub struct Settlement {
     /// Attempts made before this one; tells a settlement that is asked for twice from a second.
     pub attempts: u32,
     pub ended_at: Timestamp,
+    /// A call just before it, on a kept connection that had ended. It takes nothing from the
+    /// schedule, and is written down together with the attempt, before which it is counted.
+    pub stale: Option<Box<Attempt>>,
     pub attempt: Attempt,
     pub next: Next,
+}
+
+impl Settlement {
+    /// How many calls it stands for.
+    pub fn calls(&self) -> u32 {
+        1 + u32::from(self.stale.is_some())
+    }
 }
 
 /// Which deliveries are to be sent again, and who asks.

@@ -80,6 +80,10 @@ pub const NAMES_CACHED_MAX: usize = 4 * NAMES_CACHED_TENANT_MAX;
 
 const _: () = assert!(40 * LOOKUPS_TENANT_MAX / 2 < LOOKUPS_MAX / 4 * 3);
 
+/// Receivers of which it is remembered how long they keep idle connections: more than one process
+/// calls within the hour for which it counts, at some hundred bytes each.
+pub const RECEIVERS_REMEMBERED_MAX: usize = 10_000;
+
 /// A target URL as stored. Dialects may draw the line lower.
 pub const TARGET_URL_CHARS_MAX: usize = 2_048;
 

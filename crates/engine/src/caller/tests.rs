@@ -17,7 +17,7 @@ use model::webhook::Headers;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::dial::{Asker, Dialled, Stream};
+use crate::dial::{Dialled, Place, Stream};
 use crate::room::STEP_BYTES;
 use crate::tasks::{Alarm, Boxed, Part};
 
@@ -147,11 +147,14 @@ fn given(scripts: Vec<Script>) -> Given {
 }
 
 impl Given {
-    async fn attempt(&self) -> Attempt {
+    async fn made(&self) -> Made {
         self.caller
             .attempt(&prepared("http://user:pw@receiver.test/hook"), &due())
             .await
-            .0
+    }
+
+    async fn attempt(&self) -> Attempt {
+        self.made().await.attempt
     }
 
     async fn outcome(&self) -> Outcome {
@@ -249,6 +252,7 @@ async fn the_request_has_its_lines_in_the_promised_order() {
          Host: receiver.test\r\n\
          User-Agent: Willcall/0\r\n\
          Accept: */*\r\n\
+         Connection: keep-alive\r\n\
          Content-Length: 8\r\n\
          Content-Type: application/json\r\n\
          Authorization: Basic dXNlcjpwdw==\r\n\
@@ -260,6 +264,7 @@ async fn the_request_has_its_lines_in_the_promised_order() {
         "Host: receiver.test\r\n\
          User-Agent: Willcall/0\r\n\
          Accept: */*\r\n\
+         Connection: keep-alive\r\n\
          Content-Type: application/json\r\n\
          Authorization: Basic ***\r\n"
     );
@@ -437,7 +442,7 @@ async fn a_long_answer_has_room_for_as_long_as_whoever_got_it_wants() {
     let affordable = || given.room.nothing().afford(all);
     assert_eq!(affordable(), all);
     let prepared = prepared("http://receiver.test/hook");
-    let (attempt, _, held) = given.caller.attempt(&prepared, &due()).await;
+    let Made { attempt, held, .. } = given.caller.attempt(&prepared, &due()).await;
     drop(attempt);
     assert_eq!(affordable(), all - 7 * STEP_BYTES);
     drop(held);
@@ -489,7 +494,7 @@ async fn a_dial_that_never_ends_is_ended() {
         ..given.caller
     };
     let began = Instant::now();
-    let (attempt, ..) = caller.attempt(&prepared("http://a.test/"), &due()).await;
+    let Made { attempt, .. } = caller.attempt(&prepared("http://a.test/"), &due()).await;
     assert_eq!(failed(&attempt.outcome).kind, FailureKind::TimeLimit);
     assert!(hung(&attempt.outcome));
     assert_eq!(began.elapsed(), Duration::from_secs(30));
@@ -499,7 +504,7 @@ async fn a_dial_that_never_ends_is_ended() {
 async fn a_url_that_cannot_be_called_is_a_failure_without_its_credentials() {
     let given = given(vec![says(b"")]);
     let prepared = prepared("ftp://user:secret@receiver.test/");
-    let (attempt, ..) = given.caller.attempt(&prepared, &due()).await;
+    let Made { attempt, .. } = given.caller.attempt(&prepared, &due()).await;
     assert_eq!(failed(&attempt.outcome).kind, FailureKind::BadTarget);
     assert!(!format!("{attempt:?}").contains("secret"));
     assert_eq!(given.dialled(), 0);
@@ -536,7 +541,7 @@ async fn a_swept_pool_keeps_nothing_old_and_never_more_than_its_bound() {
     let given = given(vec![answers(usize::MAX)]);
     for number in 0..6 {
         let prepared = prepared(&format!("http://receiver-{number}.test/"));
-        let (attempt, ..) = given.caller.attempt(&prepared, &due()).await;
+        let Made { attempt, .. } = given.caller.attempt(&prepared, &due()).await;
         assert!(attempt.outcome.is_success());
     }
     assert_eq!(given.pool.count(), 4);
@@ -551,15 +556,18 @@ async fn places_whose_connections_are_gone_do_not_keep_others_from_theirs() {
     // Each answers once and closes: what is kept of it is found closed by the next attempt.
     let given = given(vec![answers(1)]);
     let to = |number| prepared(&format!("http://receiver-{number}.test/"));
-    for round in 0..3 {
+    for round in 0..4 {
         for number in 0..6 {
-            let (attempt, ..) = given.caller.attempt(&to(number), &due()).await;
+            let Made { attempt, stale, .. } = given.caller.attempt(&to(number), &due()).await;
             assert!(attempt.outcome.is_success(), "{round} {number}");
+            assert_eq!(stale, None);
             tokio::task::yield_now().await;
         }
-        assert_eq!(given.pool.count(), 4, "{round}");
+        assert!(given.pool.count() <= 4, "{round}");
     }
-    tokio::time::advance(Duration::from_secs(21)).await;
+    // By now it is known of each that it keeps none.
+    assert_eq!(given.pool.count(), 0);
+    tokio::time::advance(Duration::from_secs(7_200)).await;
     given.pool.sweep();
     assert_eq!((given.pool.count(), given.pool.places()), (0, 0));
 }
@@ -574,21 +582,141 @@ async fn a_connection_that_closed_meanwhile_is_not_used_again() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_connection_that_breaks_after_the_request_went_out_ends_the_attempt() {
-    // Takes the second request and closes without a byte: it may have seen it, so whether it
-    // gets it again is for the schedule to say, and for the log to show.
-    let closes_late = script(|mut stream| async move {
+/// Answers once, takes the second request, and closes without a byte.
+fn closes_late() -> Script {
+    script(|mut stream| async move {
         hear(&mut stream).await;
         stream.write_all(FINE).await.ok();
         hear(&mut stream).await;
-    });
-    let given = given(vec![closes_late, answers(1)]);
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_connection_that_ends_under_a_request_has_another_call_made_at_once() {
+    let given = given(vec![closes_late(), answers(usize::MAX)]);
     assert!(given.outcome().await.is_success());
-    assert_eq!(failed(&given.outcome().await).kind, FailureKind::Closed);
-    assert_eq!(given.dialled(), 1);
-    assert!(given.outcome().await.is_success());
+    tokio::time::advance(SECOND).await;
+    let made = given.made().await;
+    assert!(made.attempt.outcome.is_success());
     assert_eq!(given.dialled(), 2);
+    let stale = *made.stale.expect("the first call is told");
+    assert_eq!(failed(&stale.outcome).kind, FailureKind::Stale);
+    assert_eq!(
+        stale.outcome.words(),
+        "No answer came on a connection kept from an earlier call, so the receiver was called \
+         again at once on a new one."
+    );
+    assert_eq!(stale.url, made.attempt.url);
+    assert_eq!(stale.request_headers, made.attempt.request_headers);
+    // None is used again for a while.
+    for expected in 3..6 {
+        let made = given.made().await;
+        assert!(made.attempt.outcome.is_success() && made.stale.is_none());
+        assert_eq!(given.dialled(), expected);
+    }
+    tokio::time::advance(Duration::from_secs(301)).await;
+    for _ in 0..3 {
+        assert!(given.outcome().await.is_success());
+    }
+    assert_eq!(given.dialled(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_call_made_at_once_has_what_is_left_of_the_time_and_is_not_repeated() {
+    let late = script(|mut stream| async move {
+        hear(&mut stream).await;
+        stream.write_all(FINE).await.ok();
+        hear(&mut stream).await;
+        tokio::time::sleep(SECOND * 20).await;
+    });
+    let given = given(vec![late, says_and_stays(b"")]);
+    assert!(given.outcome().await.is_success());
+    let began = Instant::now();
+    let made = given.made().await;
+    assert_eq!(began.elapsed(), SECOND * 30);
+    let outcome = &made.attempt.outcome;
+    assert_eq!(failed(outcome).kind, FailureKind::TimeLimit);
+    assert_eq!(made.attempt.duration_ms, 10_000);
+    let stale = made.stale.expect("the first call is told");
+    assert_eq!(stale.duration_ms, 20_000);
+    assert_eq!(
+        made.attempt.began_at.ms_since(stale.began_at),
+        20_000,
+        "the second began when the first was over"
+    );
+    assert_eq!(given.dialled(), 2);
+    // One that is new and breaks is a failure.
+    let given = super::tests::given(vec![closes_late(), says(b"")]);
+    assert!(given.outcome().await.is_success());
+    let made = given.made().await;
+    assert_eq!(failed(&made.attempt.outcome).kind, FailureKind::Closed);
+    assert!(made.stale.is_some());
+    assert_eq!(given.dialled(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_on_a_kept_connection_says_that_it_was_one() {
+    const WHERE: &str = "on a connection kept from an earlier call";
+    for (second, kind) in [
+        (&b"HTTP/1.1 2"[..], FailureKind::Closed),
+        (b"nonsense", FailureKind::Garbled),
+    ] {
+        let given = given(vec![script(move |mut stream| async move {
+            hear(&mut stream).await;
+            stream.write_all(FINE).await.ok();
+            hear(&mut stream).await;
+            stream.write_all(second).await.ok();
+        })]);
+        assert!(given.outcome().await.is_success());
+        let outcome = given.outcome().await;
+        assert_eq!(failed(&outcome).kind, kind);
+        assert!(outcome.words().contains(WHERE), "{}", outcome.words());
+        assert_eq!(given.dialled(), 1);
+    }
+    let given = given(vec![script(|mut stream| async move {
+        hear(&mut stream).await;
+        stream.write_all(FINE).await.ok();
+        hear(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nA: ").await.ok();
+    })]);
+    assert!(given.outcome().await.is_success());
+    let outcome = given.outcome().await;
+    assert!(outcome.is_success());
+    assert!(outcome.words().contains(WHERE), "{}", outcome.words());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_used_for_as_long_and_as_often_as_the_receiver_says() {
+    let says = |line: &'static str| {
+        script(move |mut stream| async move {
+            while !hear(&mut stream).await.is_empty() {
+                let answer = format!("HTTP/1.1 204 X\r\nKeep-Alive: {line}\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.ok();
+            }
+        })
+    };
+    for (line, wait_ms, expected) in [
+        ("timeout=5", 3_900, 1),
+        ("timeout=5", 4_100, 2),
+        ("timeout=2", 900, 1),
+        ("timeout=2", 1_100, 2),
+        ("timeout=1", 400, 1),
+        ("timeout=1", 600, 2),
+        ("timeout=0", 1, 2),
+    ] {
+        let given = given(vec![says(line)]);
+        assert!(given.outcome().await.is_success());
+        tokio::time::advance(Duration::from_millis(wait_ms)).await;
+        assert!(given.outcome().await.is_success());
+        assert_eq!(given.dialled(), expected, "{line} {wait_ms}");
+    }
+    for (line, calls, expected) in [("max=3", 6, 2), ("max=1", 4, 4), ("max=0", 4, 4)] {
+        let given = given(vec![says(line)]);
+        for _ in 0..calls {
+            assert!(given.outcome().await.is_success());
+        }
+        assert_eq!(given.dialled(), expected, "{line}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -644,7 +772,7 @@ async fn an_answer_before_the_request_was_read_counts_and_the_line_is_not_kept()
     let given = given(vec![hasty]);
     let mut due = due();
     due.body = Bytes::from(vec![b'x'; 200_000]);
-    let (attempt, ..) = given
+    let Made { attempt, .. } = given
         .caller
         .attempt(&prepared("http://a.test/"), &due)
         .await;

@@ -5,6 +5,7 @@ mod errands;
 mod fair;
 mod faults;
 mod hostile;
+mod kept;
 mod load;
 mod names;
 mod outages;

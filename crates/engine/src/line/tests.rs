@@ -98,6 +98,8 @@ impl AsyncRead for Scant {
     }
 }
 
+impl Stream for Scant {}
+
 impl AsyncWrite for Scant {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -241,6 +243,105 @@ async fn a_line_that_was_closed_while_it_lay_idle_is_found_before_anything_is_se
     assert_eq!(failed(&second), (FailureKind::Closed, ""));
 }
 
+/// A stream below which the receiver has ended the connection, which nobody has told yet.
+struct Unaware(DuplexStream, Peeked);
+
+impl Stream for Unaware {
+    fn peeked(&self) -> Peeked {
+        self.1
+    }
+}
+
+impl AsyncRead for Unaware {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Unaware {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_socket_itself_is_asked_before_a_line_is_used_again() {
+    for (peeked, is_used) in [
+        (Peeked::Nothing, true),
+        (Peeked::End, false),
+        (Peeked::Bytes, false),
+    ] {
+        let (ours, mut theirs) = duplex(16 * 1024);
+        let mut line = Line::new(Box::new(Unaware(ours, peeked)));
+        let request = Request::of(ASKED, b"");
+        theirs.write_all(FINE).await.unwrap();
+        assert!(exchange(&mut line, &request).await.reusable);
+        let receiver = Part::spawn("receiver", &Alarm::new(), async move {
+            theirs.read_exact(&mut [0; ASKED.len() * 2]).await.ok();
+            theirs.write_all(FINE).await.ok();
+        });
+        let second = exchange(&mut line, &request).await;
+        assert_eq!((second.unsent, second.reusable), (!is_used, is_used));
+        drop(receiver);
+    }
+}
+
+#[tokio::test]
+async fn a_socket_knows_its_end_before_the_runtime_is_told() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "to a receiver on the loopback")]
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut theirs, _) = listener.accept().unwrap();
+    assert_eq!(stream.peeked(), Peeked::Nothing);
+    io::Write::write_all(&mut theirs, b"x").unwrap();
+    assert_eq!(stream.peeked(), Peeked::Bytes);
+    assert_eq!(stream.peeked(), Peeked::Bytes, "it stays there");
+    stream.readable().await.unwrap();
+    assert_eq!(stream.try_read(&mut [0; 1]).unwrap(), 1);
+    drop(theirs);
+    assert_eq!(stream.peeked(), Peeked::End);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_used_line_that_ends_before_the_first_byte_is_stale_and_a_new_one_is_not() {
+    for answer in [&b""[..], b"H"] {
+        for is_used in [true, false] {
+            let (mut line, mut theirs) = line();
+            let request = Request::of(ASKED, b"");
+            if is_used {
+                theirs.write_all(FINE).await.unwrap();
+                assert!(exchange(&mut line, &request).await.reusable);
+                theirs.read_exact(&mut [0; ASKED.len()]).await.unwrap();
+            }
+            let receiver = Part::spawn("receiver", &Alarm::new(), async move {
+                theirs.read_exact(&mut [0; ASKED.len()]).await.unwrap();
+                theirs.write_all(answer).await.unwrap();
+            });
+            let second = exchange(&mut line, &request).await;
+            assert_eq!(second.stale, is_used && answer.is_empty());
+            assert!(!second.unsent && !second.reusable);
+            receiver.join().await.unwrap();
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_nobody_asked_for_is_found_before_anything_is_sent() {
     let (mut line, mut theirs) = line();
@@ -339,6 +440,8 @@ impl AsyncRead for ToldLate {
         Poll::Ready(Ok(()))
     }
 }
+
+impl Stream for ToldLate {}
 
 impl AsyncWrite for ToldLate {
     fn poll_write(

@@ -136,6 +136,7 @@ pub(crate) fn failure_number(kind: FailureKind) -> i64 {
         FailureKind::Closed => 7,
         FailureKind::Garbled => 8,
         FailureKind::Short => 9,
+        FailureKind::Stale => 10,
     }
 }
 

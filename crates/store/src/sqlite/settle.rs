@@ -29,12 +29,13 @@ const FIRST: &str = "
       (webhook_id, notification_id, state, cause, round, attempts, round_start, round_began_at,
        due_at, ended_at, began_at, duration_ms, envelope_id, status, failure, detail, headers,
        answer_id, body_end, next_due_at, body)
-    values (?2, ?1, ?3, ?4, 1, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+    values (?2, ?1, ?3, ?4, 1, ?20, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
       ?19)";
-// An attempt ahead of its time takes nothing from the round's schedule.
+// An attempt ahead of its time takes nothing from the round's schedule, nor does a call on a kept
+// connection that had ended.
 const NEXT: &str = "
     update delivery
-    set state = ?3, cause = ?4, attempts = attempts + 1, round_start = round_start + ?5,
+    set state = ?3, cause = ?4, attempts = attempts + ?20, round_start = round_start + ?5,
       round_began_at = ?6, due_at = ?7, ended_at = ?8,
       began_at = ?9, duration_ms = ?10, envelope_id = ?11, status = ?12, failure = ?13,
       detail = ?14, headers = ?15, answer_id = ?16, body_end = ?17, next_due_at = ?18, body = ?19
@@ -48,6 +49,13 @@ const MOVE: &str = "
       failure, detail, headers, answer_id, body_end, next_due_at, body
     from delivery
     where notification_id = ?1 and webhook_id = ?2 and began_at is not null";
+const STALE: &str = "
+    insert into attempt
+      (notification_id, webhook_id, number, began_at, duration_ms, envelope_id, status, failure,
+       detail, headers, answer_id, body_end, body)
+    values (?1, ?2, 1 + coalesce((
+        select attempts from delivery where notification_id = ?1 and webhook_id = ?2), 0),
+      ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 const STANDS: &str = "
     select state in (0, 4) and round = ?3 and attempts = ?4,
       (attempts > ?4 and began_at = ?5) or exists (
@@ -58,8 +66,8 @@ const STANDS: &str = "
 // A late attempt belongs to a round that is over, so it takes nothing from this one's schedule.
 const LATE: &str = "
     update delivery
-    set state = iif(state = 4, 0, state), attempts = attempts + 1,
-      round_start = round_start + iif(round = ?3, 0, 1),
+    set state = iif(state = 4, 0, state), attempts = attempts + ?14,
+      round_start = round_start + iif(round = ?3, ?14 - 1, ?14),
       began_at = ?4, duration_ms = ?5, envelope_id = ?6, status = ?7, failure = ?8, detail = ?9,
       headers = ?10, answer_id = ?11, body_end = ?12, next_due_at = null, body = ?13
     where notification_id = ?1 and webhook_id = ?2";
@@ -68,7 +76,16 @@ const LATE_SUCCESS: &str = "
     set state = 1, cause = null, round_began_at = null, due_at = null, ended_at = ?3
     where notification_id = ?1 and webhook_id = ?2 and state <> 1";
 
-pub(crate) const STATEMENTS: &[&str] = &[RECEIVED, FIRST, NEXT, MOVE, STANDS, LATE, LATE_SUCCESS];
+pub(crate) const STATEMENTS: &[&str] = &[
+    RECEIVED,
+    FIRST,
+    NEXT,
+    MOVE,
+    STALE,
+    STANDS,
+    LATE,
+    LATE_SUCCESS,
+];
 
 /// What a delivery in the store makes of a settlement.
 enum Stands {
@@ -111,6 +128,7 @@ fn settle_one<'a>(
             Stands::Not => return Ok(()),
             Stands::InTime => {
                 move_latest(tx, settlement.id)?;
+                write_stale(tx, settlement)?;
                 let written = Written::of(tx, &settlement.attempt)?;
                 settle_in_time(tx, settlement, &written, NEXT)?;
                 fared.add(settlement, CameTo::of(settlement.next.state));
@@ -156,9 +174,11 @@ fn stands(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Stands, Fault> {
 
 /// Writes down the first attempt of a delivery that was fresh.
 fn settle_first(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
+    write_stale(tx, settlement)?;
     let written = Written::of(tx, &settlement.attempt)?;
     let (attempt, next) = (&settlement.attempt, &settlement.next);
     let is_received = next.state == State::Delivered && !next.ahead && next.due_at.is_none();
+    let is_received = is_received && settlement.stale.is_none();
     let received = written
         .answer
         .zip(written.answer_id)
@@ -196,7 +216,8 @@ fn settle_in_time(
     statement.raw_bind_parameter(2, settlement.id.webhook.0)?;
     statement.raw_bind_parameter(3, state)?;
     statement.raw_bind_parameter(4, cause)?;
-    statement.raw_bind_parameter(5, next.ahead)?;
+    let free = settlement.calls() - u32::from(!next.ahead);
+    statement.raw_bind_parameter(5, free)?;
     let began_at = (!ended).then_some(next.round_began_at.as_millis());
     statement.raw_bind_parameter(6, began_at)?;
     statement.raw_bind_parameter(7, due_at(settlement))?;
@@ -206,6 +227,7 @@ fn settle_in_time(
     let next_due_at = next.due_at.map(Timestamp::as_millis);
     statement.raw_bind_parameter(18, next_due_at)?;
     statement.raw_bind_parameter(19, written.body())?;
+    statement.raw_bind_parameter(20, settlement.calls())?;
     statement.raw_execute()?;
     Ok(())
 }
@@ -220,6 +242,7 @@ fn due_at(settlement: &Settlement) -> Option<i64> {
 fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<CameTo, Fault> {
     let keys = (settlement.id.notification.0, settlement.id.webhook.0);
     move_latest(tx, settlement.id)?;
+    write_stale(tx, settlement)?;
     let written = Written::of(tx, &settlement.attempt)?;
     let statement = tx.hot.get(tx.conn, LATE)?;
     statement.raw_bind_parameter(1, keys.0)?;
@@ -227,6 +250,7 @@ fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<CameTo, Fault
     statement.raw_bind_parameter(3, settlement.round)?;
     written.bind(statement, 4)?;
     statement.raw_bind_parameter(13, written.body())?;
+    statement.raw_bind_parameter(14, settlement.calls())?;
     statement.raw_execute()?;
     if settlement.next.state != State::Delivered {
         return Ok(CameTo::Nothing);
@@ -243,6 +267,21 @@ fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<CameTo, Fault
 fn move_latest(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), Fault> {
     let keys = [id.notification.0, id.webhook.0];
     tx.hot.get(tx.conn, MOVE)?.execute(keys)?;
+    Ok(())
+}
+
+/// Writes down the call before the attempt, if there was one.
+fn write_stale(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
+    let Some(stale) = &settlement.stale else {
+        return Ok(());
+    };
+    let written = Written::of(tx, stale)?;
+    let statement = tx.hot.get(tx.conn, STALE)?;
+    statement.raw_bind_parameter(1, settlement.id.notification.0)?;
+    statement.raw_bind_parameter(2, settlement.id.webhook.0)?;
+    written.bind(statement, 3)?;
+    statement.raw_bind_parameter(12, written.body())?;
+    statement.raw_execute()?;
     Ok(())
 }
 

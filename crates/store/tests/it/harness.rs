@@ -203,6 +203,7 @@ pub(crate) fn settlement(
     next: Next,
 ) -> Settlement {
     Settlement {
+        stale: None,
         id,
         round: 1,
         attempts: 0,

@@ -175,6 +175,85 @@ fn what_was_wrong_with_an_answer_is_kept_also_where_it_was_delivered_at_once() {
     );
 }
 
+/// A settlement whose attempt came at once after a call on a connection that had ended.
+fn with_stale(settlement: Settlement, began_at: i64) -> Settlement {
+    Settlement {
+        stale: Some(Box::new(attempt(began_at, failed(FailureKind::Stale)))),
+        ..settlement
+    }
+}
+
+#[test]
+fn a_call_on_a_connection_that_had_ended_is_written_down_and_takes_nothing_from_the_schedule() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    // Of a fresh delivery, of one that was tried, of one whose round is over, and twice.
+    let first = settlement(id, 1_100, failed(FailureKind::Connect), retry(6_000));
+    let first = with_stale(first, 1_090);
+    given.settle(first.clone());
+    given.settle_again(first);
+    let due = given.due(webhook, 10, 6_000).0.remove(0).delivery;
+    assert_eq!((due.attempts, due.round_attempts, due.round), (2, 1, 1));
+    let second = Settlement {
+        attempts: 2,
+        ..settlement(id, 6_100, failed(FailureKind::Closed), retry(36_000))
+    };
+    given.settle(with_stale(second, 6_050));
+    let due = given.due(webhook, 10, 36_000).0.remove(0).delivery;
+    assert_eq!((due.attempts, due.round_attempts), (4, 2));
+    let late = Settlement {
+        attempts: 2,
+        ..settlement(id, 7_100, failed(FailureKind::Closed), retry(36_000))
+    };
+    given.settle(with_stale(late, 7_050));
+    let due = given.due(webhook, 10, 36_000).0.remove(0).delivery;
+    assert_eq!((due.attempts, due.round_attempts), (6, 3));
+    let kinds: Vec<_> = given.story(id).attempts;
+    let told = |past: &model::query::PastAttempt| {
+        let Outcome::Failed(failure) = &past.attempt.outcome else {
+            panic!("all failed");
+        };
+        (past.number, failure.kind, past.attempt.began_at)
+    };
+    use FailureKind::{Closed, Connect, Stale};
+    assert_eq!(
+        kinds.iter().map(told).collect::<Vec<_>>(),
+        [
+            (1, Stale, at(1_090)),
+            (2, Connect, at(1_100)),
+            (3, Stale, at(6_050)),
+            (4, Closed, at(6_100)),
+            (5, Stale, at(7_050)),
+            (6, Closed, at(7_100)),
+        ]
+    );
+}
+
+#[test]
+fn what_is_delivered_at_once_after_a_connection_had_ended_has_both_calls() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    let outcome = Outcome::Answered(Answer {
+        status: 204,
+        headers: Headers::default(),
+        body: Bytes::new(),
+        body_end: BodyEnd::Whole,
+        note: None,
+    });
+    let received = settlement(id, 1_100, outcome.clone(), ended(State::Delivered));
+    given.settle(with_stale(received, 1_090));
+    let story = given.story(id);
+    assert_eq!((story.row.state, story.row.attempts), (State::Delivered, 2));
+    let outcomes = story.attempts.into_iter().map(|past| past.attempt.outcome);
+    assert_eq!(
+        outcomes.collect::<Vec<_>>(),
+        [failed(FailureKind::Stale), outcome]
+    );
+    assert_eq!(given.log(webhook)[0].attempts, 2);
+}
+
 #[test]
 fn of_long_answers_as_many_are_shown_as_have_room_and_always_the_latest() {
     let given = Given::new();

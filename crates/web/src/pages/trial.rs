@@ -280,7 +280,10 @@ pub(super) fn was_sent(outcome: &Outcome) -> bool {
             | FailureKind::Forbidden
             | FailureKind::Connect
             | FailureKind::Tls => false,
-            FailureKind::TimeLimit | FailureKind::Closed | FailureKind::Garbled => true,
+            FailureKind::TimeLimit
+            | FailureKind::Closed
+            | FailureKind::Garbled
+            | FailureKind::Stale => true,
         },
     }
 }

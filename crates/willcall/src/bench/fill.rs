@@ -167,6 +167,7 @@ impl Filling {
             note: None,
         };
         Settlement {
+            stale: None,
             id: DeliveryId {
                 notification,
                 webhook,

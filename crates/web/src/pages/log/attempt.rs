@@ -8,7 +8,7 @@ use model::query::PastAttempt;
 use model::refusal::Refusal;
 use model::webhook::Headers;
 
-use super::curl;
+use super::{curl, plan};
 use crate::pages::text::{Body, Piece};
 use crate::pages::trial::{took, was_sent};
 use crate::pages::view::{Lasting, Part, Size, Tone, When};
@@ -135,6 +135,7 @@ fn step(path: &str, past: &PastAttempt, details: Option<Details>) -> Step {
         },
         tone: match (outcome.is_success(), past.next_due_at) {
             (true, _) => Tone::Good,
+            (false, _) if plan::is_stale(outcome) => Tone::Waiting,
             (false, Some(_)) => Tone::Waiting,
             (false, None) => Tone::Bad,
         },

@@ -1,6 +1,7 @@
 //! What is planned for a delivery that is owed: which retry comes next, when and why then, and
 //! when it is given up. Said from the policy and from what happened; nothing is decided here.
 
+use model::attempt::{FailureKind, Outcome};
 use model::policy::Policy;
 use model::query::{DeliveryStory, PastAttempt};
 use model::retry_after;
@@ -40,7 +41,7 @@ impl Plan {
     ) -> Option<Self> {
         let due_at = story.row.due_at?;
         let round = round(&story.attempts);
-        let (made, latest) = (round.len(), round.last());
+        let (made, latest) = (round.len(), round.last().copied());
         let most = retries(&policy.schedule, retries_max);
         let next = match made {
             0 if story.row.attempts == 0 => "First attempt".to_owned(),
@@ -54,18 +55,27 @@ impl Plan {
             next,
             is_retry: made > 0,
             why: why(latest, due_at, made, policy),
-            gives_up: gives_up(round, due_at, policy, most),
+            gives_up: gives_up(&round, due_at, policy, most),
         })
     }
 }
 
-/// The attempts of the round that goes on: those after the last one that scheduled none.
-fn round(attempts: &[PastAttempt]) -> &[PastAttempt] {
-    let ended = attempts
+/// The attempts of the round that goes on: those after the last one that scheduled none. A call on
+/// a kept connection that had ended is none of its own.
+fn round(attempts: &[PastAttempt]) -> Vec<&PastAttempt> {
+    let mut round: Vec<&PastAttempt> = attempts
         .iter()
-        .rposition(|past| past.next_due_at.is_none())
-        .map_or(0, |index| index + 1);
-    attempts.get(ended..).unwrap_or_default()
+        .rev()
+        .filter(|past| !is_stale(&past.attempt.outcome))
+        .take_while(|past| past.next_due_at.is_some())
+        .collect();
+    round.reverse();
+    round
+}
+
+/// Whether it takes nothing from the schedule, because another was made at once.
+pub(super) fn is_stale(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Stale)
 }
 
 /// How many retries a round has at most.
@@ -131,7 +141,7 @@ fn why(latest: Option<&PastAttempt>, due_at: Timestamp, made: usize, policy: &Po
 }
 
 fn gives_up(
-    round: &[PastAttempt],
+    round: &[&PastAttempt],
     due_at: Timestamp,
     policy: &Policy,
     most: usize,
@@ -300,6 +310,22 @@ mod tests {
         assert_eq!(rule(&long, Some(1)), "After a failure it waits 5 s.");
         assert_eq!(rule(&long, Some(0)), "It is tried once and not again.");
         assert_eq!(rule(&policy(Vec::new(), None), None), rule(&long, Some(0)));
+    }
+
+    #[test]
+    fn a_call_on_a_connection_that_had_ended_is_no_attempt_of_the_plan() {
+        let policy = policy(vec![5 * SECOND, HOUR], Some(2 * HOUR));
+        let mut told = story(
+            &[(0, None), (0, Some(5)), (5, None), (5, Some(3_700))],
+            3_700,
+        );
+        for index in [0, 2] {
+            told.attempts[index].attempt.outcome =
+                Outcome::Failed(Failure::new(FailureKind::Stale, ""));
+        }
+        let plan = Plan::of(&told, &policy, None, Timestamp::from_millis(0)).unwrap();
+        assert_eq!(plan.next, "Retry 2 of 3");
+        assert!(plan.why.starts_with("The wait before retry 2 is 1 h"));
     }
 
     #[test]

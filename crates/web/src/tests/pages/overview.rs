@@ -85,6 +85,7 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
         let delivery = due.first().unwrap().delivery.clone();
         let at = house.now();
         let settled = Settlement {
+            stale: None,
             id: delivery.id,
             round: delivery.round,
             attempts: delivery.attempts,

@@ -79,6 +79,7 @@ impl House {
             ("Authorization", b"Basic ***"),
         ];
         Settlement {
+            stale: None,
             id: delivery.id,
             round: delivery.round,
             attempts: delivery.attempts,

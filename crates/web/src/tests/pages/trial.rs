@@ -37,6 +37,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, duration_ms: u32) {
     let now = house.now();
     let is_success = outcome.is_success();
     let settlement = Settlement {
+        stale: None,
         id: due.delivery.id,
         round: due.delivery.round,
         attempts: due.delivery.attempts,

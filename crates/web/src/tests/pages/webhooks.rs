@@ -787,6 +787,7 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
         note: None,
     };
     let settlement = Settlement {
+        stale: None,
         id: due.delivery.id,
         round: due.delivery.round,
         attempts: due.delivery.attempts,

@@ -42,6 +42,7 @@ fn answered(status: u16, body: &str) -> Outcome {
 async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
     let now = house.now();
     let settlement = Settlement {
+        stale: None,
         attempts: due.delivery.attempts,
         id: due.delivery.id,
         round: due.delivery.round,

@@ -35,6 +35,7 @@ fn answered(status: u16, body: &'static [u8]) -> Outcome {
 async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
     let now = house.now();
     let settlement = Settlement {
+        stale: None,
         id: due.delivery.id,
         round: due.delivery.round,
         attempts: due.delivery.attempts,

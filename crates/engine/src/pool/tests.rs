@@ -1,0 +1,183 @@
+//! What is kept, for how long, and what gives way, on paused time and streams in memory.
+
+use tokio::io::duplex;
+use tokio::time::advance;
+
+use super::*;
+
+const KEPT_FOR: Duration = Duration::from_secs(4);
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn pool() -> Pool {
+    Pool::new(100, KEPT_FOR)
+}
+
+fn place(port: u16) -> Arc<Place> {
+    Arc::new(Place {
+        tls: false,
+        host: "a.test".to_owned(),
+        port,
+    })
+}
+
+fn line() -> Line {
+    Line::new(Box::new(duplex(64).0))
+}
+
+/// Takes so many, then gives them back.
+fn uses(pool: &Pool, place: &Arc<Place>, count: usize) {
+    let used: Vec<Option<Used>> = (0..count).map(|_| pool.take(place)).collect();
+    for used in used {
+        match used {
+            Some(Used { line, idle }) => pool.put(place, line, Some(idle)),
+            None => pool.put(place, line(), None),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_line_that_was_used_last_is_taken_first_and_says_how_long_it_lay() {
+    let (pool, here) = (pool(), place(1));
+    assert!(pool.take(&here).is_none());
+    pool.put(&here, line(), None);
+    advance(ms(1_000)).await;
+    pool.put(&here, line(), None);
+    advance(ms(500)).await;
+    let taken = [pool.take(&here), pool.take(&here)];
+    let idle = taken.map(|used| used.map(|used| used.idle));
+    assert_eq!(idle, [Some(ms(500)), Some(ms(1_500))]);
+    assert!(pool.take(&here).is_none());
+    assert!(pool.take(&place(2)).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_burst_no_more_lie_idle_than_were_of_use_lately() {
+    let (pool, here) = (pool(), place(1));
+    uses(&pool, &here, 50);
+    assert_eq!(pool.count(), 50);
+    // Three at a time go on.
+    for _ in 0..20 {
+        advance(ms(100)).await;
+        uses(&pool, &here, 3);
+        pool.sweep();
+    }
+    assert_eq!(pool.count(), 3);
+    // Then nothing: one stays, until it is too old.
+    for _ in 0..25 {
+        advance(ms(100)).await;
+        pool.sweep();
+    }
+    assert_eq!(pool.count(), 1);
+    advance(KEPT_FOR).await;
+    assert_eq!(pool.sweep(), None);
+    assert_eq!((pool.count(), pool.places()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_used_now_and_then_stays() {
+    let (pool, here) = (pool(), place(1));
+    pool.put(&here, line(), None);
+    for _ in 0..20 {
+        for _ in 0..3 {
+            advance(ms(1_000)).await;
+            pool.sweep();
+        }
+        let Used { line, idle } = pool.take(&here).expect("it is still there");
+        pool.put(&here, line, Some(idle));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_lines_give_way_while_a_new_one_waits_for_its_answer() {
+    let (pool, here, other) = (pool(), place(1), place(2));
+    uses(&pool, &here, 4);
+    uses(&pool, &other, 1);
+    let opening = pool.opening(&here);
+    assert_eq!(pool.sweep(), Some(GIVES_WAY_AFTER));
+    assert_eq!(pool.count(), 5, "they may be taken at once");
+    advance(GIVES_WAY_AFTER + ms(1)).await;
+    pool.sweep();
+    assert_eq!(pool.count(), 1, "only those there give way");
+    drop(opening);
+    uses(&pool, &here, 1);
+    advance(GIVES_WAY_AFTER + ms(1)).await;
+    pool.sweep();
+    assert_eq!(pool.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_one_was_found_closed_the_others_are_not_tried() {
+    let (pool, here, other) = (pool(), place(1), place(2));
+    uses(&pool, &here, 3);
+    uses(&pool, &other, 1);
+    advance(ms(2_000)).await;
+    let Used { idle, .. } = pool.take(&here).unwrap();
+    pool.ended(&here, idle, Noticed::InTime);
+    assert_eq!(pool.count(), 1);
+    assert!(pool.take(&here).is_none());
+    // From now on they are used again within half of the time.
+    for (wait, is_kept) in [(ms(1_000), true), (ms(1_001), false)] {
+        uses(&pool, &here, 1);
+        advance(wait).await;
+        assert_eq!(pool.take(&here).is_some(), is_kept, "{wait:?}");
+    }
+    uses(&pool, &other, 1);
+    advance(ms(1_001)).await;
+    assert!(pool.take(&other).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_one_ended_under_a_request_none_is_kept_for_minutes() {
+    let (pool, here) = (pool(), place(1));
+    uses(&pool, &here, 3);
+    advance(ms(500)).await;
+    let Used { idle, .. } = pool.take(&here).unwrap();
+    pool.ended(&here, idle, Noticed::TooLate);
+    for _ in 0..4 {
+        uses(&pool, &here, 2);
+        assert_eq!(pool.count(), 0);
+        advance(Duration::from_secs(60)).await;
+        pool.sweep();
+    }
+    assert_eq!(pool.places(), 1, "that is remembered");
+    advance(Duration::from_secs(61)).await;
+    uses(&pool, &here, 1);
+    assert_eq!(pool.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_remembered_of_receivers_is_bounded() {
+    let pool = pool();
+    let all = u32::try_from(RECEIVERS_REMEMBERED_MAX).unwrap() + 10;
+    for number in 0..all {
+        let place = Arc::new(Place {
+            tls: false,
+            host: format!("{number}.test"),
+            port: 80,
+        });
+        pool.ended(&place, ms(1), Noticed::TooLate);
+        assert!(pool.places() <= RECEIVERS_REMEMBERED_MAX);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_sweeps_sleeps_until_there_is_something_to_sweep() {
+    let pool = Arc::new(pool());
+    let sweeper = crate::tasks::Part::spawn(
+        "the kept connections",
+        &crate::tasks::Alarm::new(),
+        Arc::clone(&pool).run(),
+    );
+    advance(Duration::from_secs(3_600)).await;
+    uses(&pool, &place(1), 20);
+    for _ in 0..3 {
+        tokio::time::sleep(USEFUL_WITHIN).await;
+    }
+    assert_eq!(pool.count(), 1);
+    tokio::time::sleep(KEPT_FOR + SWEEP_EVERY).await;
+    assert_eq!(pool.count(), 0);
+    drop(sweeper);
+}
