@@ -2,6 +2,8 @@
 //!
 //! It changes nothing, so it may run beside a server. Exit status 0 means nothing is wrong.
 
+mod ground;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -35,15 +37,19 @@ struct Finding {
 }
 
 pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
-    let findings = [
+    let mut findings = vec![
         settings(config),
-        folder(config),
+        ground::folder(config),
+        ground::files(config),
+        ground::room(config),
         inspect(config),
         clock(config),
         look_up().await,
         certificates(config),
+        ground::open_files(config),
         listening(config).await,
     ];
+    findings.extend(ground::ready(config));
     let (mut wrong, mut odd) = (0, 0);
     for finding in &findings {
         let mark = match finding.verdict {
@@ -91,31 +97,6 @@ fn settings(config: &Config) -> Finding {
         return Finding::new("settings", Verdict::Odd, words);
     }
     Finding::new("settings", Verdict::Good, "valid")
-}
-
-fn folder(config: &Config) -> Finding {
-    let about = "data folder";
-    let shown = config.data_dir.display();
-    match std::fs::metadata(&config.data_dir) {
-        Ok(found) if !found.is_dir() => {
-            Finding::new(about, Verdict::Wrong, format!("{shown} is not a folder"))
-        }
-        Ok(found) if found.permissions().readonly() => Finding::new(
-            about,
-            Verdict::Wrong,
-            format!("{shown} cannot be written to"),
-        ),
-        Ok(_) => Finding::new(about, Verdict::Good, format!("{shown}")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let words = format!("{shown} does not exist; the first start makes it");
-            Finding::new(about, Verdict::Odd, words)
-        }
-        Err(error) => Finding::new(
-            about,
-            Verdict::Wrong,
-            format!("{shown} cannot be looked at: {error}"),
-        ),
-    }
 }
 
 fn inspect(config: &Config) -> Finding {

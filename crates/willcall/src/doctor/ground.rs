@@ -1,0 +1,329 @@
+//! What a server stands on: its folder and files, whose they are, room on the disk, open files, and
+//! whether one that runs is ready.
+//!
+//! What `serve` will need is tried, not read off rights. Whatever is made for that is removed.
+
+use std::fs::{DirBuilder, Metadata, OpenOptions};
+use std::io::{Error, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::statvfs;
+use rustix::process::geteuid;
+
+use super::{Finding, Verdict};
+use crate::config::Config;
+use crate::{assemble, descriptors};
+
+/// Less room than this is as good as none: the write-ahead log alone takes half of it.
+const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
+/// A server that is ready answers within 2 s.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is written to see whether anything can be.
+const PROBE_BYTES: usize = 64 * 1024;
+
+pub(super) fn folder(config: &Config) -> Finding {
+    let (about, folder) = ("data folder", config.data_dir.as_path());
+    let shown = folder.display();
+    let wrong = |words| Finding::new(about, Verdict::Wrong, words);
+    match std::fs::metadata(folder) {
+        Ok(found) if !found.is_dir() => wrong(format!("{shown} is not a folder")),
+        Ok(found) => match write_in(folder) {
+            Err(error) => wrong(cannot(folder, "no file can be written in", &error)),
+            Ok(()) => match strangers(folder, &found) {
+                Some(words) => Finding::new(about, Verdict::Odd, words),
+                None => Finding::new(about, Verdict::Good, format!("{shown}")),
+            },
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => match make_below(folder) {
+            Ok(()) => {
+                let words = format!("{shown} does not exist; the first start makes it");
+                Finding::new(about, Verdict::Odd, words)
+            }
+            Err((place, error)) => {
+                let what =
+                    format!("{shown} does not exist and cannot be made, because in it or above it");
+                wrong(cannot(&place, &what, &error))
+            }
+        },
+        Err(error) => wrong(cannot(folder, "it is not possible to look at", &error)),
+    }
+}
+
+/// Whether the files can be opened as `serve` does, and by whom else.
+pub(super) fn files(config: &Config) -> Finding {
+    let about = "files";
+    let store = assemble::store_file(&config.data_dir);
+    let beside = |end: &str| PathBuf::from(format!("{}{end}", store.display()));
+    let lock = config.data_dir.join("serve.lock");
+    let mut odd = None;
+    for file in [store.clone(), beside("-wal"), beside("-shm"), lock] {
+        let found = match std::fs::metadata(&file) {
+            Ok(found) => found,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                let words = cannot(&file, "it is not possible to look at", &error);
+                return Finding::new(about, Verdict::Wrong, words);
+            }
+        };
+        if let Err(error) = OpenOptions::new().read(true).append(true).open(&file) {
+            let words = cannot(&file, "it is not possible to write to", &error);
+            return Finding::new(about, Verdict::Wrong, words);
+        }
+        if found.mode() & 0o007 != 0 && file != config.data_dir.join("serve.lock") {
+            let words = format!(
+                "everybody on this machine may use {} (rights {:03o}), which holds passwords of \
+                 receivers: chmod 600",
+                file.display(),
+                found.mode() & 0o777
+            );
+            return Finding::new(about, Verdict::Wrong, words);
+        }
+        odd = odd.or_else(|| strangers(&file, &found));
+    }
+    match odd {
+        Some(words) => Finding::new(about, Verdict::Odd, words),
+        None => Finding::new(
+            about,
+            Verdict::Good,
+            "can be read and written by this user only",
+        ),
+    }
+}
+
+pub(super) fn room(config: &Config) -> Finding {
+    let about = "room";
+    let place = existing(&config.data_dir);
+    match statvfs(&place) {
+        Ok(found) => {
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            let words = format!(
+                "{} MiB free where {} is",
+                free / 1024 / 1024,
+                place.display()
+            );
+            let (verdict, words) = match free < FREE_BYTES_MIN {
+                true => (
+                    Verdict::Wrong,
+                    format!("{words}: make room, nothing can be accepted"),
+                ),
+                false => (Verdict::Good, words),
+            };
+            Finding::new(about, verdict, words)
+        }
+        Err(error) => Finding::new(about, Verdict::Odd, format!("cannot be told: {error}")),
+    }
+}
+
+pub(super) fn open_files(config: &Config) -> Finding {
+    let about = "open files";
+    let needed = descriptors::needed(config);
+    match descriptors::raise() {
+        Some(limit) if limit < needed => {
+            let words = format!(
+                "this user may open {limit}, and the settings take {needed}; the server starts \
+                 with smaller numbers. Raise `LimitNOFILE` in its unit, or `ulimit -n`"
+            );
+            Finding::new(about, Verdict::Odd, words)
+        }
+        Some(limit) => Finding::new(
+            about,
+            Verdict::Good,
+            format!("{limit} may be, {needed} are taken at most"),
+        ),
+        None => Finding::new(about, Verdict::Good, "as many as are asked for"),
+    }
+}
+
+/// Of a server that runs on this folder: what it says of itself.
+pub(super) fn ready(config: &Config) -> Option<Finding> {
+    let about = "server";
+    if !assemble::is_running(&config.data_dir) || config.listen.port() == 0 {
+        return None;
+    }
+    let address = reached(config.listen);
+    Some(match ask_ready(address) {
+        Ok((200, words)) => match words.trim().strip_prefix("ok").unwrap_or(&words).trim() {
+            "" => Finding::new(about, Verdict::Good, format!("ready at {address}")),
+            notes => Finding::new(
+                about,
+                Verdict::Odd,
+                format!("ready, but: {}", notes.replace('\n', " ")),
+            ),
+        },
+        Ok((_, words)) => Finding::new(about, Verdict::Wrong, words.trim().to_owned()),
+        Err(error) => {
+            let words =
+                format!("one runs on this folder, but does not answer at {address}: {error}");
+            Finding::new(about, Verdict::Wrong, words)
+        }
+    })
+}
+
+/// Where a server that listens there is reached from this machine.
+fn reached(listen: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+fn ask_ready(address: SocketAddr) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    let head = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(64 * 1024).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| Error::other("what came is no HTTP"))?;
+    Ok((status, body.to_owned()))
+}
+
+/// Writes a file there, as the store would, and removes it.
+fn write_in(folder: &Path) -> std::io::Result<()> {
+    let file = folder.join(format!(".doctor-{}", std::process::id()));
+    let mut made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&file)?;
+    let written = made
+        .write_all(&[0; PROBE_BYTES])
+        .and_then(|()| made.sync_all());
+    written.and(std::fs::remove_file(&file))
+}
+
+/// Whether the folder could be made; else where it fails, and why.
+fn make_below(folder: &Path) -> Result<(), (PathBuf, Error)> {
+    let place = existing(folder);
+    let probe = place.join(format!(".doctor-{}", std::process::id()));
+    let made = DirBuilder::new().mode(0o700).create(&probe);
+    made.and_then(|()| std::fs::remove_dir(&probe))
+        .map_err(|error| (place, error))
+}
+
+/// The nearest of a path and what it lies in that exists.
+fn existing(path: &Path) -> PathBuf {
+    let mut above = path
+        .ancestors()
+        .filter(|place| !place.as_os_str().is_empty());
+    let found = above.find(|place| place.exists());
+    found.unwrap_or_else(|| Path::new(".")).to_owned()
+}
+
+/// Why something cannot be done with a place, whose it is, and what to do.
+fn cannot(place: &Path, what: &str, error: &Error) -> String {
+    let shown = place.display();
+    match std::fs::metadata(existing(place)) {
+        Ok(found) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            let (owner, own) = (name_of(found.uid()), name_of(geteuid().as_raw()));
+            format!(
+                "{what} {shown}: it belongs to {owner}, and this is {own}. Run this as the user that \
+                 runs the server (`sudo -u {owner} willcall …`), or give everything to that user (chown)"
+            )
+        }
+        Ok(_) | Err(_) => format!("{what} {shown}: {error}"),
+    }
+}
+
+/// Said if it is somebody else's, which only an administrator of the machine does not notice.
+fn strangers(place: &Path, found: &Metadata) -> Option<String> {
+    let own = geteuid().as_raw();
+    (found.uid() != own).then(|| {
+        let (owner, own) = (name_of(found.uid()), name_of(own));
+        format!(
+            "{} belongs to {owner}, and this is {own}: what {own} starts there makes files that \
+             {owner} cannot open. Run everything as the user that runs the server",
+            place.display()
+        )
+    })
+}
+
+/// The name of a user, as far as this machine's own list has it.
+fn name_of(uid: u32) -> String {
+    let list = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = list.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (number.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| format!("user {uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn config(data_dir: PathBuf) -> Config {
+        Config::for_demo(data_dir).unwrap()
+    }
+
+    fn is(finding: &Finding, verdict: &str) -> bool {
+        let found = match finding.verdict {
+            Verdict::Good => "good",
+            Verdict::Odd => "odd",
+            Verdict::Wrong => "wrong",
+        };
+        found == verdict
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_wrong_and_one_that_can_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = config(folder.path().join("a/b"));
+        assert!(is(&super::folder(&below), "odd"));
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(is(&super::folder(&config(file.clone())), "wrong"));
+        assert!(is(&super::folder(&config(file.join("a"))), "wrong"));
+        assert!(is(&super::folder(&config("/proc/a/b".into())), "wrong"));
+        // Nothing is left of the tries.
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_store_that_everybody_may_read_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path().to_owned());
+        let store = assemble::store_file(folder.path());
+        std::fs::write(&store, "").unwrap();
+        let rights = |mode| {
+            std::fs::set_permissions(&store, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        rights(0o600);
+        assert!(is(&files(&config), "good"));
+        rights(0o604);
+        assert!(is(&files(&config), "wrong"));
+    }
+
+    #[test]
+    fn a_full_disk_is_wrong() {
+        assert!(is(&room(&config("/proc".into())), "wrong"));
+        assert!(is(&super::folder(&config("/proc".into())), "wrong"));
+    }
+
+    #[test]
+    fn a_server_for_every_address_is_asked_on_this_machine() {
+        for (listen, asked) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+        ] {
+            assert_eq!(reached(listen.parse().unwrap()), asked.parse().unwrap());
+        }
+    }
+}
