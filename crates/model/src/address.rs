@@ -127,7 +127,7 @@ fn private_v6(address: Ipv6Addr) -> Option<&'static str> {
     if let Some(inner) = embedded_v4(address) {
         return private_v4(inner);
     }
-    let [first, second, ..] = address.segments();
+    let [first, second, third, ..] = address.segments();
     Some(match (first, second) {
         _ if address.is_unspecified() => "the unspecified address",
         _ if address.is_loopback() => "a loopback address",
@@ -138,6 +138,8 @@ fn private_v6(address: Ipv6Addr) -> Option<&'static str> {
         (0x2001, 0x0db8) | (0x3fff, 0..=0x0fff) => "an address for documentation",
         (0x2001, 0..=0x01ff) => "an address for protocol assignments",
         (0x0100, 0) => "a discard-only address",
+        // Where in it an IPv4 address stands, each network decides (RFC 8215).
+        (0x0064, 0xff9b) if third == 1 => "an address for local translation",
         (0x5f00, _) => "an address for segment routing",
         // What IANA has not handed out for the public internet is outside 2000::/3 (RFC 4291).
         (first, _) if !(0x2000..=0x3fff).contains(&first) => "a reserved address",
@@ -145,7 +147,7 @@ fn private_v6(address: Ipv6Addr) -> Option<&'static str> {
     })
 }
 
-/// The IPv4 address that a mapped (RFC 4291), compatible, NAT64 (RFC 6052, 8215), 6to4
+/// The IPv4 address that a mapped (RFC 4291), compatible, NAT64 (RFC 6052), 6to4
 /// (RFC 3056) form leads to. Teredo (`2001::/32`) is refused as a whole.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
@@ -157,7 +159,7 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
         (0, 0, 0, 0, 0, 0xffff) => Some(low(g, h)),
         (0, 0, 0, 0, 0xffff, 0) => Some(low(g, h)),
         (0, 0, 0, 0, 0, 0) if (g, h) > (0, 1) => Some(low(g, h)),
-        (0x0064, 0xff9b, 0, 0, 0, 0) | (0x0064, 0xff9b, 1, ..) => Some(low(g, h)),
+        (0x0064, 0xff9b, 0, 0, 0, 0) => Some(low(g, h)),
         (0x2002, ..) => Some(low(b, c)),
         _ => None,
     }
@@ -218,6 +220,8 @@ mod tests {
             "::127.0.0.1",
             "64:ff9b::a00:1",
             "64:ff9b:1::a00:1",
+            "64:ff9b:1::808:808",
+            "64:ff9b:1:fffe:8:808:800:0",
             "2002:0a00:0001::",
             "fe80::1",
             "fec0::1",
