@@ -46,7 +46,7 @@ pub(super) fn folder(config: &Config) -> Finding {
             }
             Err((place, error)) => {
                 let what =
-                    format!("{shown} does not exist and cannot be made, because in it or above it");
+                    format!("{shown} does not exist and cannot be made: nothing can be made in");
                 wrong(cannot(&place, &what, &error))
             }
         },
@@ -167,9 +167,9 @@ pub(super) fn ready(config: &Config) -> Option<Finding> {
 /// Where a server that listens there is reached from this machine.
 fn reached(listen: SocketAddr) -> SocketAddr {
     let ip: IpAddr = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     SocketAddr::new(ip, listen.port())
 }
@@ -202,7 +202,8 @@ fn write_in(folder: &Path) -> std::io::Result<()> {
     let written = made
         .write_all(&[0; PROBE_BYTES])
         .and_then(|()| made.sync_all());
-    written.and(std::fs::remove_file(&file))
+    let removed = std::fs::remove_file(&file);
+    written.and(removed)
 }
 
 /// Whether the folder could be made; else where it fails, and why.
