@@ -193,8 +193,8 @@ pub const BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// application has some dozens. What is said of each is kept, a few hundred bytes.
 pub const UNKNOWN_TYPES_MAX: usize = 100;
 
-/// Tenants of whose mistakes is remembered that they were said, and kinds of refusal: with all their
-/// unknown types less than 100 MiB in the worst case, and some KiB in any other.
+/// Tenants of whose mistakes is remembered that they were said, and kinds of refusal: with all
+/// their unknown types less than 100 MiB in the worst case, and some KiB in any other.
 pub const REMARKS_MAX: usize = 2_048;
 
 /// Parameters of a query, and of a form: 48 bytes and more are held for each of two. A form that
