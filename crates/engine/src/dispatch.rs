@@ -48,7 +48,7 @@ use crate::fortune::Turned;
 use crate::health::{Health, Stall};
 use crate::lane::Pause;
 use crate::lanes::{Call, Landing, Lanes, Seen, Sighting};
-use crate::mailbox::{Mail, Mailbox};
+use crate::mailbox::{Mail, Mailbox, Question};
 use crate::meters::{Meters, class};
 use crate::request::Prepared;
 use crate::settling::Settling;
@@ -473,6 +473,10 @@ impl Dispatch {
         }
         for (webhook, due_at) in mail.passed_over {
             self.lanes.lower(webhook, due_at);
+        }
+        for Question { id, answer } in mail.questions {
+            // Who asked may have gone.
+            answer.send(self.lanes.whereabouts(id)).ok();
         }
     }
 

@@ -415,6 +415,23 @@ impl Lane {
             && self.flying < self.width(most, crowded)
     }
 
+    /// Whether it waits for a turn.
+    pub(crate) fn is_queued(&self) -> bool {
+        let [quick, unknown, slow] =
+            [Trust::Quick, Trust::Unknown, Trust::Slow].map(|trust| *self.in_turns.of(trust));
+        self.in_asked || quick || unknown || slow
+    }
+
+    /// If the delivery waits here to be sent, whether it was asked for.
+    pub(crate) fn waits_with(&self, notification: NotificationId) -> Option<bool> {
+        let mut asked = self.asked.iter();
+        if asked.any(|due| due.delivery.id.notification == notification) {
+            return Some(true);
+        }
+        let ready = self.ready.key_of(|(_, ready)| *ready == notification);
+        ready.map(|_| false)
+    }
+
     /// Whether something that somebody asked for may go.
     pub(crate) fn may_send_asked(&self, most: usize) -> bool {
         matches!(self.sight, Sight::Open(_))

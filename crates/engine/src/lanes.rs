@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::contract::{DueAsk, DueRead};
-use model::delivery::Due;
+use model::delivery::{Due, Whereabouts};
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::time::Timestamp;
 use tokio::time::Instant;
@@ -222,6 +222,32 @@ impl Lanes {
             lane.lower(due_at);
         }
         self.review(webhook);
+    }
+
+    /// Where a delivery that is owed stands.
+    pub(crate) fn whereabouts(&self, id: DeliveryId) -> Whereabouts {
+        let Some(lane) = self.lanes.get(&id.webhook) else {
+            return Whereabouts::Next;
+        };
+        let waits = lane.waits_with(id.notification);
+        if lane.held.contains(id.notification) && waits.is_none() {
+            return Whereabouts::InTheAir;
+        }
+        let is_asked = waits == Some(true);
+        let crowded = self.shares.is_crowded(lane.trust);
+        if let Some(pause) = &lane.pause {
+            Whereabouts::Paused { until: pause.until }
+        } else if lane.fortune.is_probed() && !is_asked {
+            Whereabouts::Probed
+        } else if lane.flying >= lane.width(self.width, crowded) && !is_asked {
+            Whereabouts::Behind
+        } else if !lane.is_queued() {
+            Whereabouts::Next
+        } else if self.shares.queued_by_share() > 0 {
+            Whereabouts::Share
+        } else {
+            Whereabouts::Full
+        }
     }
 
     /// The webhook is another one, or what it is owed is another: what was ready may be stopped.

@@ -37,7 +37,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::contract::{Listener, Store};
+use model::delivery::Whereabouts;
 use model::dice::Dice;
+use model::id::DeliveryId;
 use model::limits::ANSWERS_BYTES_MAX;
 use model::policy::Policies;
 use model::time::Clock;
@@ -66,6 +68,7 @@ pub struct Engine {
     keeper: Part<()>,
     pool: Part<()>,
     errands: Part<()>,
+    mailbox: Arc<Mailbox>,
     stop: oneshot::Sender<Duration>,
     health: Health,
     alarm: Alarm,
@@ -90,6 +93,20 @@ pub struct Settings {
     pub idle_connections_max: usize,
     pub idle_connection_ms: u64,
 }
+
+/// A handle that answers where deliveries stand. Cheap to clone.
+#[derive(Clone)]
+pub struct Lookout(Arc<Mailbox>);
+
+impl Lookout {
+    pub fn whereabouts(&self, id: DeliveryId) -> Boxed<'static, Option<Whereabouts>> {
+        let asked = self.0.ask(id);
+        Box::pin(async move { tokio::time::timeout(PATIENCE, asked).await.ok()?.ok() })
+    }
+}
+
+/// The loop answers in its next turn; a page does not wait for one that is stuck.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What stopping left undone. All of it is repeated by the next start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +154,7 @@ impl Engine {
             dice: dice.split("spread"),
             policies,
             caller: Arc::new(caller),
-            mailbox,
+            mailbox: Arc::clone(&mailbox),
             meters: Arc::clone(&meters),
             health: health.clone(),
             stop: stopped,
@@ -161,6 +178,7 @@ impl Engine {
             keeper: Part::spawn("the keeper", &alarm, keeper.run()),
             pool: Part::spawn("the kept connections", &alarm, pool.run()),
             errands: Part::spawn("the errands", &alarm, errands.run()),
+            mailbox,
             stop,
             health,
             alarm,
@@ -189,6 +207,11 @@ impl Engine {
                 fell_over: true,
             },
         }
+    }
+
+    /// Answers where a delivery that is owed stands; nothing if that is not known.
+    pub fn lookout(&self) -> Lookout {
+        Lookout(Arc::clone(&self.mailbox))
     }
 
     /// Whether deliveries flow.

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use model::contract::{LaneStart, Listener};
-use model::delivery::Due;
-use model::id::WebhookId;
+use model::delivery::{Due, Whereabouts};
+use model::id::{DeliveryId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 #[derive(Default)]
 pub(crate) struct Mailbox {
@@ -31,7 +31,18 @@ pub(crate) struct Mail {
     pub(crate) passed_over: BTreeMap<WebhookId, Timestamp>,
     pub(crate) changed: BTreeSet<WebhookId>,
     pub(crate) changed_elsewhere: bool,
+    /// What somebody wants to know.
+    pub(crate) questions: Vec<Question>,
 }
+
+/// Where this delivery stands.
+pub(crate) struct Question {
+    pub(crate) id: DeliveryId,
+    pub(crate) answer: oneshot::Sender<Whereabouts>,
+}
+
+/// Questions that wait at the same time; more are not answered.
+const QUESTIONS_MAX: usize = 1_024;
 
 #[derive(Default)]
 struct Inside {
@@ -62,6 +73,17 @@ impl Mailbox {
         Poll::Ready(std::mem::take(&mut inside.mail))
     }
 
+    /// Asks where a delivery stands. No answer if too much is asked, or nobody is there to answer.
+    pub(crate) fn ask(&self, id: DeliveryId) -> oneshot::Receiver<Whereabouts> {
+        let (answer, answered) = oneshot::channel();
+        self.fill(|inside| {
+            if inside.mail.questions.len() < QUESTIONS_MAX {
+                inside.mail.questions.push(Question { id, answer });
+            }
+        });
+        answered
+    }
+
     /// Rings when there may be an errand to go on with.
     pub(crate) fn bell(&self) -> Arc<Notify> {
         Arc::clone(&self.errands)
@@ -88,6 +110,7 @@ impl Mail {
             && self.asked.is_empty()
             && self.passed_over.is_empty()
             && self.changed.is_empty()
+            && self.questions.is_empty()
             && !self.changed_elsewhere
     }
 }

@@ -84,6 +84,48 @@ pub struct Next {
     pub ahead: bool,
 }
 
+/// Where a delivery that is owed stands, as whoever sends it has it at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Its attempt is in the air, or has just ended.
+    InTheAir,
+    /// Its receiver asked to be left alone until then.
+    Paused { until: Timestamp },
+    /// Its receiver has failed for long, and one delivery at a time finds out whether it is back.
+    Probed,
+    /// As many of its webhook are in the air as its receiver is thought to bear.
+    Behind,
+    /// Its tenant, or the host of its receiver, has its share of what is in the air.
+    Share,
+    /// As much is in the air as may be.
+    Full,
+    /// Nothing keeps it: it is read when it is due.
+    Next,
+}
+
+impl Whereabouts {
+    /// Why it is not sent yet; nothing of what is.
+    pub fn words(self) -> Option<&'static str> {
+        match self {
+            Self::InTheAir => None,
+            Self::Paused { .. } => Some("its receiver asked to be left alone for a while"),
+            Self::Probed => Some(
+                "its receiver has failed for long, and one delivery at a time finds out whether it is \
+                 back. It goes when its turn comes, or with Send now at once",
+            ),
+            Self::Behind => {
+                Some("as many calls of this webhook are running as its receiver is thought to bear")
+            }
+            Self::Share => Some(
+                "so many slow calls of this organization, or to this receiver's host, are running that \
+                 they have their share",
+            ),
+            Self::Full => Some("as many calls are running as may"),
+            Self::Next => Some("it is about to be sent"),
+        }
+    }
+}
+
 impl Delivery {
     /// What follows from an attempt that began and ended at the given times; `retries_max` is the
     /// webhook's.

@@ -25,4 +25,4 @@ mod tests;
 
 pub use body::Body;
 pub use site::{Site, build};
-pub use state::{HealthCheck, Parts, Settings};
+pub use state::{HealthCheck, Parts, Settings, WhereIs};

@@ -2,11 +2,15 @@
 //!
 //! Nothing here outlives the process: what may not be lost is in the store.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::address::Networks;
 use model::contract::{Conflict, Reply, Store, StoreError};
+use model::delivery::Whereabouts;
 use model::dice::Dice;
+use model::id::DeliveryId;
 use model::limits::WEBHOOKS_MAX;
 use model::policy::Policies;
 use model::refusal::Refusal;
@@ -36,9 +40,15 @@ pub struct Parts {
     pub stopping: watch::Receiver<bool>,
     /// What `/readyz` asks beside the store.
     pub health: HealthCheck,
+    pub whereabouts: WhereIs,
     /// Renders what `/metrics` answers.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
+
+/// Answers where a delivery that is owed stands; nothing if that is not known.
+pub type WhereIs = Arc<
+    dyn Fn(DeliveryId) -> Pin<Box<dyn Future<Output = Option<Whereabouts>> + Send>> + Send + Sync,
+>;
 
 /// A sentence if this process cannot serve, else one for each thing that is worth knowing.
 pub type HealthCheck = Arc<dyn Fn() -> Result<Vec<String>, String> + Send + Sync>;
@@ -62,6 +72,7 @@ pub(crate) struct Shared {
     /// Of those who follow a page live.
     pub(crate) seats: Arc<Seats>,
     pub(crate) health: HealthCheck,
+    pub(crate) whereabouts: WhereIs,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) meters: Meters,
     pub(crate) callers: Callers,
@@ -90,6 +101,7 @@ impl Shared {
             stopping: parts.stopping,
             seats: Arc::default(),
             health: parts.health,
+            whereabouts: parts.whereabouts,
             metrics: parts.metrics,
             meters: Meters::register(registry),
             callers: Callers::default(),

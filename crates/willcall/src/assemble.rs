@@ -85,6 +85,15 @@ pub(crate) fn store_file(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join("willcall.db")
 }
 
+fn rendered_text(registry: Option<&Registry>) -> String {
+    let mut text = String::new();
+    match registry {
+        Some(registry) => render(&mut text, registry),
+        None => text.push_str("# EOF\n"),
+    }
+    text
+}
+
 /// Builds the house. `policies` may change how the dialects deliver; `serve` changes nothing.
 pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) -> Result<House> {
     make_folder(&config.data_dir)?;
@@ -123,6 +132,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
     );
 
     let health = engine.health();
+    let lookout = engine.lookout();
     let rendered: Arc<OnceLock<Registry>> = Arc::new(OnceLock::new());
     let registry = Arc::clone(&rendered);
     let parts = web::Parts {
@@ -137,14 +147,8 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
             health.check()?;
             Ok(health.note().into_iter().chain(resolver.note()).collect())
         }),
-        metrics: Arc::new(move || {
-            let mut text = String::new();
-            match registry.get() {
-                Some(registry) => render(&mut text, registry),
-                None => text.push_str("# EOF\n"),
-            }
-            text
-        }),
+        whereabouts: Arc::new(move |id| lookout.whereabouts(id)),
+        metrics: Arc::new(move || rendered_text(registry.get())),
     };
     let site = web::build(parts, &mut meters);
     telemetry::register(&mut meters);

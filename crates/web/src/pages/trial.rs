@@ -9,7 +9,7 @@ use std::time::Duration;
 use askama::Template;
 use http::StatusCode;
 use model::attempt::{Attempt, FailureKind, Outcome};
-use model::delivery::State;
+use model::delivery::{State, Whereabouts};
 use model::id::{DeliveryId, NotificationId};
 use model::notification::Acceptance;
 use model::people::Role;
@@ -69,6 +69,10 @@ struct OutcomePage {
     status: &'static str,
     /// Nothing came of it yet.
     waiting: bool,
+    /// Why it is not sent yet, if it is not.
+    unsent: Option<&'static str>,
+    /// It was sent, as far as is known.
+    in_the_air: bool,
     /// Where to look again.
     look: String,
     /// It is looked there again without being asked, which helps for a while.
@@ -214,6 +218,10 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         .unwrap_or(0);
     let waiting = story.attempts.is_empty() && story.row.state == State::Pending;
     let next = looked.saturating_add(1);
+    let whereabouts = match waiting {
+        true => (visit.shared.whereabouts)(id).await,
+        false => None,
+    };
     page(&OutcomePage {
         shell: Shell::of(&visit, Tab::Webhooks, "Test sent"),
         name: name_of(described.name, &webhook),
@@ -224,6 +232,8 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         tone: Tone::of(story.row.status()),
         status: status_words(story.row.status()),
         waiting,
+        unsent: whereabouts.and_then(Whereabouts::words),
+        in_the_air: whereabouts == Some(Whereabouts::InTheAir),
         look: format!("{path}/test/{}?again={next}", id.notification),
         again: waiting && looked < AGAIN_MAX,
         arrived: !waiting && looked > 0,

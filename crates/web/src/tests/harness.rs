@@ -104,6 +104,8 @@ pub(crate) struct House {
     pub(crate) stopping: watch::Sender<bool>,
     /// What the house is told of its own health.
     pub(crate) health: Arc<Mutex<Result<Vec<String>, String>>>,
+    /// Where whoever sends has what is owed.
+    pub(crate) whereabouts: Arc<Mutex<Option<model::delivery::Whereabouts>>>,
     now: Arc<AtomicI64>,
 }
 
@@ -219,6 +221,7 @@ impl House {
         let dialects = dialects::all(options);
         let health = Arc::new(Mutex::new(Ok(Vec::new())));
         let told = Arc::clone(&health);
+        let whereabouts = Arc::new(Mutex::new(None));
         let mut dice = Dice::seeded([7; 32]);
         let stopping = watch::Sender::new(true);
         let declared = dialects
@@ -238,6 +241,10 @@ impl House {
             dialects,
             stopping: stopping.subscribe(),
             health: Arc::new(move || told.lock().unwrap().clone()),
+            whereabouts: {
+                let at = Arc::clone(&whereabouts);
+                Arc::new(move |_| Box::pin(std::future::ready(*at.lock().unwrap())))
+            },
             metrics: Arc::new(|| "# EOF\n".to_owned()),
         };
         let site = crate::build(parts, registry);
@@ -246,6 +253,7 @@ impl House {
             store,
             stopping,
             health,
+            whereabouts,
             now,
         }
     }

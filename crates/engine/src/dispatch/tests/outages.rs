@@ -487,3 +487,48 @@ async fn what_was_asked_for_is_not_sent_once_it_is_stopped() {
     seconds(7_200).await;
     assert_eq!(world.net.calls().len(), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_a_delivery_stands_is_said_as_it_is() {
+    use model::delivery::Whereabouts;
+    let (world, webhook, ids) = probed().await;
+    let lookout = world.engine.as_ref().unwrap().lookout();
+    let at = async |notification, webhook| {
+        let id = model::id::DeliveryId {
+            notification,
+            webhook,
+        };
+        lookout.whereabouts(id).await
+    };
+    assert_eq!(at(ids[400], webhook).await, Some(Whereabouts::Probed));
+    ask_for(&world, webhook, ids[400]).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(at(ids[400], webhook).await, Some(Whereabouts::InTheAir));
+    // Of more than its receiver bears, and of more than its tenant's share.
+    world.net.at("b.test", |_, _| Does::Hangs);
+    let behind = world.webhook("http://b.test/", "placed").await;
+    let placed = world.hand_in("placed", 9).await;
+    seconds(1).await;
+    assert_eq!(at(placed[0], behind).await, Some(Whereabouts::InTheAir));
+    assert_eq!(at(placed[8], behind).await, Some(Whereabouts::Behind));
+    let mut last = behind;
+    for number in 0..100 {
+        last = world
+            .webhook(&format!("http://b.test/{number}"), "many")
+            .await;
+    }
+    let many = world.hand_in("many", 1).await;
+    seconds(10).await;
+    let mut found = vec![];
+    for webhook in behind.0 + 1..=last.0 {
+        found.extend(at(many[0], WebhookId(webhook)).await);
+    }
+    let count = |what| found.iter().filter(|at| **at == what).count();
+    assert_eq!(found.len(), 100);
+    assert!(count(Whereabouts::InTheAir) > 5, "{found:?}");
+    assert_eq!(
+        count(Whereabouts::InTheAir) + count(Whereabouts::Share),
+        100,
+        "{found:?}"
+    );
+}

@@ -2,7 +2,7 @@
 //! then, and every attempt.
 
 use askama::Template;
-use model::delivery::State;
+use model::delivery::{State, Whereabouts};
 use model::id::DeliveryId;
 use model::people::Role;
 use model::query::{DeliveryRow, DeliveryStory, Status};
@@ -63,6 +63,9 @@ struct Standing<'a> {
     attempts: u32,
     ended_at: Option<When>,
     plan: Option<Plan>,
+    /// Why it is not sent though it is due, if that is known.
+    unsent: Option<&'static str>,
+    in_the_air: bool,
     rule: Option<String>,
     off: Option<(When, &'static str)>,
     is_deleted: bool,
@@ -139,7 +142,7 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         shell: Shell::of(&visit, Tab::Log, format!("Delivery {id}")),
         id,
         path: around.path.clone(),
-        state: state(&story, webhook.as_ref(), &visit, &around)?,
+        state: state(&story, webhook.as_ref(), &visit, &around).await?,
         is_moving: newest_shown && row.due_at.is_some_and(|at| at <= soon),
         key: Piece::line(&row.key, NAME_ROOM),
         action_type: Piece::line(&row.action_type, NAME_ROOM),
@@ -192,14 +195,23 @@ impl Around {
     }
 }
 
-fn state(
+/// Where a delivery that is due stands, as far as whoever sends knows.
+async fn whereabouts(shared: &Shared, row: &DeliveryRow, now: Timestamp) -> Option<Whereabouts> {
+    match row.due_at.is_some_and(|at| at <= now) {
+        true => (shared.whereabouts)(row.id).await,
+        false => None,
+    }
+}
+
+async fn state(
     story: &DeliveryStory,
     webhook: Option<&Webhook>,
     visit: &Visit,
     around: &Around,
 ) -> Result<Part, Trouble> {
     let policy = visit.policy()?;
-    Ok(standing(story, webhook, policy, around, visit.now)?)
+    let at = whereabouts(&visit.shared, &story.row, visit.now).await;
+    Ok(standing(story, webhook, policy, around, (at, visit.now))?)
 }
 
 fn standing(
@@ -207,7 +219,7 @@ fn standing(
     webhook: Option<&Webhook>,
     policy: &model::policy::Policy,
     around: &Around,
-    now: Timestamp,
+    (at, now): (Option<Whereabouts>, Timestamp),
 ) -> Result<Part, Refusal> {
     let row = &story.row;
     let status = row.status();
@@ -224,6 +236,8 @@ fn standing(
         ended_at: row.ended_at.map(When),
         rule: is_owed.then(|| plan::rule(policy, retries_max)),
         plan,
+        unsent: at.and_then(Whereabouts::words),
+        in_the_air: at == Some(Whereabouts::InTheAir),
         off: webhook.and_then(|webhook| webhook.disabled.map(off)),
         is_deleted: webhook.is_none(),
         can_stop: is_owed,
@@ -317,7 +331,8 @@ impl Feed for StoryFeed {
                 let part = attempt::whole(&self.around.here, past, &story.body, true)?;
                 news.tidings.push(Tiding::Put(part));
             }
-            let part = standing(&story, webhook.as_ref(), &self.policy, &self.around, now)?;
+            let at = (whereabouts(shared, &story.row, now).await, now);
+            let part = standing(&story, webhook.as_ref(), &self.policy, &self.around, at)?;
             news.tidings.push(Tiding::Put(part));
             self.attempts = story.row.attempts;
             self.told = mark;

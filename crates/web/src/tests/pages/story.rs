@@ -2,6 +2,7 @@
 //! application sends is ever more than text, or more than a page.
 
 use model::attempt::{Answer, BodyEnd, Outcome};
+use model::delivery::Whereabouts;
 use model::id::WebhookId;
 use model::limits::{NOTIFICATION_BODY_BYTES_MAX, PAGE_BYTES_MAX, RESPONSE_BODY_BYTES_MAX};
 use model::people::Role;
@@ -30,6 +31,21 @@ async fn it_says_what_happened_what_comes_next_and_why_then() {
     ] {
         assert!(page.says(words), "{words}: {}", page.words());
     }
+    for (at, words) in [
+        (
+            Whereabouts::InTheAir,
+            "Next attempt It is sent, and there is no answer yet: First attempt.",
+        ),
+        (
+            Whereabouts::Full,
+            "Next attempt Not sent yet, because as many calls are running as may: First attempt.",
+        ),
+    ] {
+        *house.whereabouts.lock().unwrap() = Some(at);
+        let page = look.get(&path).await;
+        assert!(page.says(words), "{words}: {}", page.words());
+    }
+    *house.whereabouts.lock().unwrap() = None;
     house.attempt(&refused()).await;
     house.pass_ms(6_000);
     house.attempt(&answered(503, "{\"busy\":[1,2]}")).await;

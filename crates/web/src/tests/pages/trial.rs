@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
 use model::contract::Settlement;
+use model::delivery::Whereabouts;
 use model::delivery::{Due, Next, State};
 use model::id::{NotificationId, TenantId};
 use model::people::Role;
@@ -152,6 +153,20 @@ async fn nobody_waits_for_a_slow_receiver() {
     let page = edit.get(&format!("{below}/1/test/1")).await;
     assert!(began.elapsed().as_millis() <= 2_000);
     assert!(page.says("Still waiting"));
+    // Whether it was sent is said as far as it is known, and why not.
+    for (at, words) in [
+        (Whereabouts::InTheAir, "Sent There is no answer yet."),
+        (
+            Whereabouts::Probed,
+            "Not sent yet It waits, because its receiver has failed for long",
+        ),
+        (Whereabouts::Share, "they have their share."),
+    ] {
+        *house.whereabouts.lock().unwrap() = Some(at);
+        let page = edit.get(&format!("{below}/1/test/1")).await;
+        assert!(page.says(words), "{words}: {}", page.words());
+    }
+    *house.whereabouts.lock().unwrap() = None;
     assert!(
         page.body
             .contains(&format!("href=\"{below}/1/test/1?again=1\" data-again="))
