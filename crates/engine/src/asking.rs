@@ -99,7 +99,10 @@ impl<T> Asking<T> {
         let since = match &self.trouble {
             Some(trouble) => trouble.since,
             None => {
-                tracing::warn!(what = self.what, %error, "the store refuses; it is repeated");
+                // The store itself says these, once for all who ask.
+                if !matches!(error, StoreError::Full | StoreError::Ended) {
+                    tracing::warn!(what = self.what, %error, "the store refuses; it is repeated");
+                }
                 now
             }
         };

@@ -154,7 +154,7 @@ impl Settling {
                 self.batch_max = (batch.len() / 2).max(1);
                 self.waiting.extend(batch.iter().cloned());
             }
-            StoreError::Busy | StoreError::Full | StoreError::Unknown => {
+            StoreError::Busy | StoreError::Full | StoreError::Ended | StoreError::Unknown => {
                 for settlement in batch.iter().rev() {
                     self.waiting.push_front(settlement.clone());
                 }

@@ -51,11 +51,14 @@ pub enum StoreError {
     #[error("too much is waiting to be written")]
     Busy,
     /// The disk or its quota is full; nothing was taken on.
-    #[error("no room left to write")]
+    #[error("no room left to write: the disk is full, or its quota")]
     Full,
     /// The answer was lost after the work may have been done: repeat it, that is safe.
     #[error("it is not known whether it was written")]
     Unknown,
+    /// The store has ended by itself: what its disk holds is not known, only a restart finds out.
+    #[error("the store has ended, and a restart finds out what its disk holds")]
+    Ended,
     #[error("the store failed: {0}")]
     Broken(Arc<dyn std::error::Error + Send + Sync>),
 }
@@ -562,4 +565,8 @@ pub trait Board: Send + Sync {
 pub trait Store: Ledger + Catalog + People + Board {
     /// Takes nothing more, finishes what was taken, closes every file.
     fn close(&self) -> Reply<()>;
+
+    /// Answers once the store has ended by itself, after which it answers `StoreError::Ended` to
+    /// everything. Never, while it lives or is closed.
+    fn ended(&self) -> Reply<()>;
 }

@@ -42,6 +42,8 @@ pub enum Refusal {
     KeyRunning,
     /// No room or no time now; nothing was taken on. Seconds after which to ask again.
     Busy(u32),
+    /// The disk is full; nothing was taken on. Seconds after which to ask again.
+    Full(u32),
     /// We are wrong. The log has the cause, the caller gets none of it.
     Internal,
 }

@@ -90,6 +90,9 @@ const BUSY_AFTER_S: u32 = 1;
 /// Seconds after which to ask again when there is no room: somebody has to make some.
 const FULL_AFTER_S: u32 = 30;
 
+/// A restart takes about as long.
+const ENDED_AFTER_S: u32 = 5;
+
 impl Shared {
     pub(crate) fn new(parts: Parts, registry: &mut Registry) -> Self {
         Self {
@@ -149,7 +152,9 @@ impl Shared {
 pub(crate) fn refused(error: &StoreError) -> Refusal {
     match error {
         StoreError::Stale | StoreError::Busy | StoreError::Unknown => Refusal::Busy(BUSY_AFTER_S),
-        StoreError::Full => Refusal::Busy(FULL_AFTER_S),
+        StoreError::Full => Refusal::Full(FULL_AFTER_S),
+        // The store has said why, once, and the server is about to end.
+        StoreError::Ended => Refusal::Busy(ENDED_AFTER_S),
         StoreError::TooManyWebhooks => Refusal::Contradiction(format!(
             "There are {WEBHOOKS_MAX} webhooks already, which is as many as there may be. Change \
              one that nobody needs any more."
@@ -172,6 +177,7 @@ fn chain(error: &StoreError) -> String {
         | StoreError::TooManyWebhooks
         | StoreError::Busy
         | StoreError::Full
+        | StoreError::Ended
         | StoreError::Unknown => None,
     };
     while let Some(error) = cause {

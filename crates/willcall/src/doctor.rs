@@ -43,6 +43,7 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
         ground::files(config),
         ground::room(config),
         inspect(config),
+        disk(config),
         clock(config),
         look_up().await,
         certificates(config),
@@ -143,6 +144,29 @@ fn store_words(found: &store::Inspection) -> String {
         found.disabled_webhooks,
         (found.file_bytes + found.log_bytes) / 1024
     )
+}
+
+/// A store goes on with less, but its log alone takes 24 MiB.
+const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
+fn disk(config: &Config) -> Finding {
+    let about = "disk";
+    let shown = config.data_dir.display();
+    // The folder may be yet to be made.
+    let known = config.data_dir.ancestors().find(|folder| folder.exists());
+    let known = known.unwrap_or_else(|| std::path::Path::new("."));
+    let Some(free) = crate::disk::free_bytes(known) else {
+        let words = format!("nobody can say how much room there is for {shown}");
+        return Finding::new(about, Verdict::Odd, words);
+    };
+    let words = format!("{} free for {shown}", crate::disk::mib(free));
+    if free >= FREE_BYTES_MIN {
+        return Finding::new(about, Verdict::Good, words);
+    }
+    let words = format!(
+        "the disk is full or nearly so: {words}; notifications are refused without room, free some"
+    );
+    Finding::new(about, Verdict::Wrong, words)
 }
 
 fn clock(config: &Config) -> Finding {

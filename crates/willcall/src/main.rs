@@ -95,7 +95,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
             signals::outlast_large_files()?;
         }
         match name {
-            "serve" => serve::run(config).await.map(|()| ExitCode::SUCCESS),
+            "serve" => serve::run(config).await,
             "apply" => apply::run(&config, &file).await.map(|()| ExitCode::SUCCESS),
             "backup" => backup::backup(&config, Path::new(&file)).map(|()| ExitCode::SUCCESS),
             "restore" => backup::restore(&config, Path::new(&file)).map(|()| ExitCode::SUCCESS),

@@ -5,6 +5,7 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +21,9 @@ use crate::signals::Signals;
 /// How long attempts that run may take after a stop was asked for.
 const ATTEMPTS_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long requests that run may take to be answered once the store has ended.
+const ANSWERS_LIMIT: Duration = Duration::from_millis(500);
+
 /// How often the store is asked whether it lives, and how often in a row it may fail to.
 const PULSE_EVERY: Duration = Duration::from_secs(5);
 const PULSES_MISSED_MAX: u32 = 3;
@@ -27,7 +31,7 @@ const PULSES_MISSED_MAX: u32 = 3;
 /// The length of tokens made by Willcall: 330 bits.
 pub(crate) const TOKEN_LENGTH: usize = 64;
 
-pub(crate) async fn run(config: Config) -> Result<()> {
+pub(crate) async fn run(config: Config) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let house = assemble::build(&config, |policies| policies)?;
     let listener = listen::bind(config.listen).await?;
@@ -46,15 +50,22 @@ pub(crate) async fn run(config: Config) -> Result<()> {
         biased;
         signal = signals.stop() => Cause::Asked(signal),
         part = house.engine.failed() => Cause::Failed(part),
+        _ = house.store.ended() => Cause::Ended,
         () = store_is_lost(&*house.store) => Cause::Failed("the store"),
     };
+    if let Cause::Ended = cause {
+        // The store has said why. Nothing can be written down any more: only answers get out.
+        drop(tokio::time::timeout(ANSWERS_LIMIT, listening.end()).await);
+        return Ok(ExitCode::FAILURE);
+    }
     match &cause {
         Cause::Asked(signal) => tracing::info!("{signal}: stopping"),
         Cause::Failed(part) => tracing::error!("{part} fell over; stopping"),
+        Cause::Ended => {}
     }
     wind_up_unless_cut(house, listening, &mut signals).await?;
     match cause {
-        Cause::Asked(_) => Ok(()),
+        Cause::Asked(_) | Cause::Ended => Ok(ExitCode::SUCCESS),
         Cause::Failed(words) => {
             bail!("stopped because of a fault: {words}. Nothing accepted is lost; start it again")
         }
@@ -64,6 +75,8 @@ pub(crate) async fn run(config: Config) -> Result<()> {
 enum Cause {
     Asked(&'static str),
     Failed(&'static str),
+    /// The store has ended by itself.
+    Ended,
 }
 
 /// Returns once the store answers nothing but failures: only a restart mends that. A full disk is

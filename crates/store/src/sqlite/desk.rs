@@ -89,6 +89,7 @@ impl Desk {
             reading: Arc::default(),
             syncing: Arc::new(Syncing::new(disk)),
             moving: Arc::default(),
+            died: tokio::sync::watch::Sender::new(false),
         };
         let (others, others_left) = std::sync::mpsc::channel::<()>();
         for (index, conn) in readers.into_iter().enumerate() {
@@ -345,6 +346,20 @@ impl Desk {
         }
     }
 
+    /// Answers once a thread has died.
+    pub(crate) fn ended(&self) -> Reply<()> {
+        let Self::Threads(threads) = self else {
+            return Box::pin(std::future::pending());
+        };
+        let mut died = threads.ends.died.subscribe();
+        Box::pin(async move {
+            if died.wait_for(|died| *died).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+    }
+
     pub(crate) fn close(&self) -> Reply<()> {
         match self {
             Self::Threads(threads) => {
@@ -387,6 +402,7 @@ pub(crate) struct Ends {
     reading: Arc<Queue<ReadJob>>,
     pub(crate) syncing: Arc<Syncing>,
     moving: Arc<Moving>,
+    died: tokio::sync::watch::Sender<bool>,
 }
 
 impl Ends {
@@ -403,6 +419,7 @@ impl Ends {
         self.moving.close();
         self.syncing.die();
         self.writing.die();
+        self.died.send_replace(true);
     }
 }
 
@@ -575,7 +592,7 @@ where
         let found = found.map_err(Fault::told);
         let found = match durable() {
             true => found,
-            false => Err(broken("the store has ended")),
+            false => Err(StoreError::Ended),
         };
         drop(reply.send(found));
     }
@@ -633,11 +650,7 @@ impl Weighed for ReadJob {
 }
 
 fn wait_for<T: Send + 'static>(answer: oneshot::Receiver<Result<T, StoreError>>) -> Reply<T> {
-    Box::pin(async move {
-        answer
-            .await
-            .unwrap_or_else(|_| Err(broken("a thread of the store has ended")))
-    })
+    Box::pin(async move { answer.await.unwrap_or(Err(StoreError::Ended)) })
 }
 
 fn ready<T: Send + 'static>(answer: Result<T, StoreError>) -> Reply<T> {

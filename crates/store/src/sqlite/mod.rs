@@ -48,7 +48,7 @@ use std::sync::atomic::Ordering;
 use model::attempt::Outcome;
 use model::contract::{
     Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply,
-    Requeue, Requeued, Settlement, Store,
+    Requeue, Requeued, Settlement, Store, StoreError,
 };
 use model::delivery::State;
 use model::id::{DeliveryId, TenantId, WebhookId};
@@ -201,9 +201,7 @@ impl Ledger for Sqlite {
 
     fn pulse(&self) -> Reply<()> {
         if !self.desk.readers_live() {
-            return Box::pin(std::future::ready(Err(fault::broken(
-                "a reader of the store has ended",
-            ))));
+            return Box::pin(std::future::ready(Err(StoreError::Ended)));
         }
         self.desk.write_again(Class::Work, 1, |_| Ok(()))
     }
@@ -337,5 +335,9 @@ impl Catalog for Sqlite {
 impl Store for Sqlite {
     fn close(&self) -> Reply<()> {
         self.desk.close()
+    }
+
+    fn ended(&self) -> Reply<()> {
+        self.desk.ended()
     }
 }

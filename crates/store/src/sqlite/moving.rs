@@ -8,6 +8,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
+use crate::sqlite::fault;
 use crate::sqlite::queue::lock;
 use crate::sqlite::writer::{CHECKPOINT, LOG_PAGES, LogPages, Writer, log_pages};
 
@@ -134,6 +135,7 @@ fn move_all(conn: &Connection) -> bool {
             Ok(pages) if pages.left() <= REST_MAX => {}
             // It grows too fast for that.
             Ok(_) => return false,
+            Err(error) if fault::no_room(&error) => return false,
             Err(error) => {
                 tracing::warn!(%error, "the log cannot be moved into the file");
                 return false;

@@ -140,7 +140,7 @@ impl<J: Weighed> Queue<J> {
     pub(crate) fn put(&self, job: J) -> Result<(), StoreError> {
         let mut inner = lock(&self.inner);
         if inner.dead {
-            return Err(broken("a thread of the store has ended"));
+            return Err(StoreError::Ended);
         }
         if inner.closing {
             return Err(broken("the store is closed"));

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use model::contract::{Listener, StoreError};
 use model::id::TenantId;
@@ -29,6 +30,9 @@ use crate::sqlite::recent::Recent;
 use crate::sqlite::wide::{self, Unlisted, Wide};
 use crate::whole;
 use crate::whole::mark::{Mark, Marker};
+
+/// While the disk is full that is said so often. Some groups may find a little room in between.
+const FULL_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 const BEGIN: &str = "begin immediate";
 const COMMIT: &str = "commit";
@@ -77,8 +81,8 @@ pub(crate) struct Writer {
     memory: Memory,
     /// What `pragma data_version` said; it moves when another connection commits.
     data_version: i64,
-    /// The latest group found no room.
-    full: bool,
+    /// When it was said last that there is no room.
+    full_told_at: Option<Instant>,
     /// Pages in the log after the latest commit, as SQLite tells them.
     log_frames: Arc<AtomicU32>,
     shared: Arc<Shared>,
@@ -167,7 +171,7 @@ impl Writer {
             file,
             memory: Memory::default(),
             data_version: 0,
-            full: false,
+            full_told_at: None,
             log_frames: Arc::default(),
             shared,
         };
@@ -290,16 +294,23 @@ impl Writer {
         if is_full {
             self.move_log();
         }
-        if is_full && !self.full {
+        if is_full
+            && self
+                .full_told_at
+                .is_none_or(|at| at.elapsed() >= FULL_TOLD_EVERY)
+        {
+            self.full_told_at = Some(Instant::now());
             tracing::warn!("no room left on the disk: what is handed in is refused until there is");
         }
-        self.full = is_full;
         group.done
     }
 
     /// Moves the log into the file, so that the log's room can be used again.
     pub(crate) fn move_log(&self) {
-        if let Err(error) = log_pages(&self.conn, CHECKPOINT) {
+        if let Err(error) = log_pages(&self.conn, CHECKPOINT)
+            // Of a full disk it is said anyway.
+            && !fault::no_room(&error)
+        {
             tracing::warn!(%error, "the log cannot be moved into the file");
         }
     }

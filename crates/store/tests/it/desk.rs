@@ -533,7 +533,7 @@ fn a_panic_ends_the_store_instead_of_leaving_callers_waiting() {
     keeper.reached.recv().unwrap();
     keeper.go.send(Verdict::Panic).unwrap();
     wait(held).unwrap();
-    let ended = |answer| matches!(answer, Err(StoreError::Broken(_)));
+    let ended = |answer| matches!(answer, Err(StoreError::Ended | StoreError::Broken(_)));
     assert!(ended(wait(waiting).map(drop)));
     let later = given.store.accept(vec![given.new_notification("later", 1)]);
     assert!(ended(wait(later).map(drop)));

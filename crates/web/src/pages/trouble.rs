@@ -34,7 +34,7 @@ pub(super) fn show(visit: &Visit, trouble: &Trouble) -> Shown {
     };
     let mut shown = page_with(status, &page).unwrap_or_else(|_| Shown::new(Body::empty()));
     *shown.status_mut() = status;
-    if let Trouble::Refused(Refusal::Busy(after)) = trouble {
+    if let Trouble::Refused(Refusal::Busy(after) | Refusal::Full(after)) = trouble {
         shown.headers_mut().insert(RETRY_AFTER, (*after).into());
     }
     shown
@@ -78,9 +78,20 @@ fn words(trouble: &Trouble) -> (StatusCode, &'static str, String, &'static str) 
     }
 }
 
+const AGAIN: &str = "Go back, mend it, and send it once more.";
+
+fn full() -> (StatusCode, &'static str, String, &'static str) {
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The disk is full",
+        "There is no room left on the disk of this server. Nothing was changed.".to_owned(),
+        "Tell whoever runs it.",
+    )
+}
+
 fn refused(refusal: &Refusal) -> (StatusCode, &'static str, String, &'static str) {
-    const AGAIN: &str = "Go back, mend it, and send it once more.";
     match refusal {
+        Refusal::Full(_) => full(),
         Refusal::Busy(after) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "Too much to do",

@@ -269,4 +269,8 @@ impl Store for Troubled {
     fn close(&self) -> Reply<()> {
         self.store.close()
     }
+
+    fn ended(&self) -> Reply<()> {
+        self.store.ended()
+    }
 }

@@ -367,4 +367,8 @@ impl Store for Faults {
     fn close(&self) -> Reply<()> {
         self.inner.close()
     }
+
+    fn ended(&self) -> Reply<()> {
+        self.inner.ended()
+    }
 }

@@ -35,7 +35,7 @@ pub(super) fn refuse(asked: &Asked, refusal: &Refusal) -> Answer {
 
 /// Seconds after which it makes sense to ask again.
 fn again_after(refusal: &Refusal) -> Option<u32> {
-    if let Refusal::Busy(seconds) = refusal {
+    if let Refusal::Busy(seconds) | Refusal::Full(seconds) = refusal {
         Some(*seconds)
     } else {
         matches!(refusal, Refusal::KeyRunning).then_some(KEY_RUNNING_AFTER_S)
@@ -73,7 +73,7 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
         Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
         Refusal::Contradiction(_) | Refusal::KeyRunning => StatusCode::CONFLICT,
         Refusal::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-        Refusal::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Busy(_) | Refusal::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -100,6 +100,9 @@ pub(super) fn words(refusal: &Refusal, object: &str) -> String {
         Refusal::KeyReused => "This idempotency key was used for a different request.",
         Refusal::KeyRunning => "Concurrent request with idempotency key.",
         Refusal::Busy(_) => "The server cannot take this on now. Ask again later.",
+        Refusal::Full(_) => {
+            "The disk of the server is full, so nothing was taken on. Ask again later."
+        }
         Refusal::Internal => "Internal server error.",
     };
     fixed.to_owned()

@@ -326,7 +326,11 @@ async fn notifications_of_another_organizer_are_not_taken() {
 async fn a_full_house_takes_nothing_and_says_when_to_ask_again() {
     let store = Arc::new(Troubled::new());
     let house = House::over(store.clone(), &Options::default()).await;
-    for (error, seconds) in [(StoreError::Busy, "1"), (StoreError::Full, "30")] {
+    for (error, seconds) in [
+        (StoreError::Busy, "1"),
+        (StoreError::Full, "30"),
+        (StoreError::Ended, "5"),
+    ] {
         store.next(Trouble::Refuse(error));
         let answer = hand_in(&house, &numbered(1, "A")).await;
         assert_eq!(answer.status, 503);
