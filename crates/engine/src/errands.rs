@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::contract::Store;
+use model::contract::{Store, StoreError};
 use model::time::Clock;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -39,7 +39,9 @@ impl Errands {
                     }
                 }
                 Err(error) => {
-                    if !failing {
+                    // The store itself says these, once for all who ask.
+                    let is_said = matches!(error, StoreError::Full | StoreError::Ended);
+                    if !failing && !is_said {
                         tracing::warn!(%error, "an errand cannot go on; it is repeated");
                     }
                     failing = true;

@@ -210,8 +210,8 @@ pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 190;
 /// How long an answer is kept for an idempotency key: 24 h, as the platforms that have them do.
 pub const IDEMPOTENCY_KEPT_MS: i64 = 24 * 3_600_000;
 
-/// How much the log of a store may grow while it is backed up: what is written meanwhile waits there.
-/// At 50 MiB a second, full load, that is 20 s, in which a disk copies some GiB.
+/// How much the log of a store may grow while it is backed up: what is written meanwhile waits
+/// there. At 50 MiB a second, full load, that is 20 s, in which a disk copies some GiB.
 pub const BACKUP_LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 const _: () = assert!(NOTIFICATION_BODY_BYTES_MAX <= INTAKE_BODY_BYTES_MAX);

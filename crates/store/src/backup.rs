@@ -35,17 +35,33 @@ pub struct Progress {
 pub enum BackupError {
     #[error("{0}")]
     Store(#[from] OpenError),
-    #[error("{} exists already, and is left as it is: name another file, or move it away", .0.display())]
+    #[error(
+        "{} exists already, and is left as it is: name another file, or move \
+         it away",
+        .0.display()
+    )]
     Exists(PathBuf),
     #[error("the folder {} does not exist: create it, or name another one", .0.display())]
     NoFolder(PathBuf),
     #[error("{} would be taken for a part of the store itself: name another file", .0.display())]
     OfTheStore(PathBuf),
-    #[error("there is no room left for the backup {}: free some on its disk, or name a file elsewhere", .0.display())]
+    #[error(
+        "there is no room left for the backup {}: free some on its disk, or \
+         name a file elsewhere",
+        .0.display()
+    )]
     Full(PathBuf),
-    #[error("the backup {} cannot be written ({}): give this user access to its folder, or name a file elsewhere", .0.display(), .1)]
+    #[error(
+        "the backup {} cannot be written ({}): give this user access to its \
+         folder, or name a file elsewhere",
+        .0.display(), .1
+    )]
     Unwritten(PathBuf, String),
-    #[error("the backup {} is not what the store is ({}), and was removed: is its disk sound?", .0.display(), .1)]
+    #[error(
+        "the backup {} is not what the store is ({}), and was removed: is its \
+         disk sound?",
+        .0.display(), .1
+    )]
     Unsound(PathBuf, String),
     #[error(
         "the backup was given up: more was written to the store meanwhile than its log may hold \
@@ -57,8 +73,8 @@ pub enum BackupError {
     GivenUp(String),
 }
 
-/// Copies the store at `path` into the new file `to`, which only its owner may read. `watch` is told
-/// how it goes, and may give it up with a reason.
+/// Copies the store at `path` into the new file `to`, which only its owner may read. `watch` is
+/// told how it goes, and may give it up with a reason.
 pub fn backup(
     path: &Path,
     to: &Path,

@@ -61,8 +61,8 @@ pub(crate) fn for_reading(path: &Path) -> Result<Connection, OpenError> {
     which(looked_at, log.map(drop))
 }
 
-/// What there is to say of its log, once it was looked at: that there is none is said at once, since
-/// SQLite would make an empty one.
+/// What there is to say of its log, once it was looked at: that there is none is said at once,
+/// since SQLite would make an empty one.
 fn log_of(path: &Path) -> Result<Result<Sound, OpenError>, OpenError> {
     match whole::check(path) {
         Err(

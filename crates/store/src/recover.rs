@@ -135,7 +135,8 @@ fn look_at_copy(from: &Path) -> Result<(Look, bool), OpenError> {
     }
     match look.judge() {
         Ok(_) => Ok((look, false)),
-        // As `.backup` of SQLite makes it. Of a log that was copied with it nothing says where it should end.
+        // As `.backup` of SQLite makes it. Of a log that was copied with it nothing says where it
+        // should end.
         Err(LogFault::Missing | LogFault::Empty | LogFault::Cut) => Ok((look, true)),
         Err(fault @ LogFault::FileShort { .. }) => {
             Err(OpenError::Damaged(from.to_owned(), fault.to_string()))

@@ -28,11 +28,11 @@ pub(crate) fn commands(store: &[&str]) -> [Command; 3] {
     };
     [
         Command::new("backup")
-            .about("Copy the store into one file, as it is at one moment, also while the server runs")
+            .about("Copy the store into one file at one moment, also while the server runs")
             .long_about(
-                "Copy the store into one file, as it is at one moment, also while the server runs.\n\n\
-                 The file must not exist. It gets its name once every page of it was read again and \
-                 is on the disk. Only its owner may read it: it holds what the store holds. \
+                "Copy the store into one file at one moment, also while the server runs.\n\n\
+                 The file must not exist. It gets its name once every page of it was read again \
+                 and is on the disk. Only its owner may read it: it holds what the store holds. \
                  `willcall restore FILE` puts it back.",
             )
             .arg(file("A file that does not exist yet"))
@@ -45,7 +45,9 @@ pub(crate) fn commands(store: &[&str]) -> [Command; 3] {
                  the time. What was accepted after the backup is not in it, and what was \
                  delivered after it is delivered again.",
             )
-            .arg(file("What `willcall backup` has made, or another whole copy of a store"))
+            .arg(file(
+                "What `willcall backup` has made, or another whole copy of a store",
+            ))
             .args(config::arguments(store)),
         Command::new("recover")
             .about("Make a store that opens of one whose write-ahead log is lost or damaged")

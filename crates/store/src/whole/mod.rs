@@ -157,9 +157,9 @@ pub(crate) fn close(conn: &Connection, path: &Path) {
         Ok(mode) if mode == "delete" => {}
         Ok(_) => return,
         Err(error) => {
-            let is_in_use = OpenError::of(path, error);
-            if !matches!(is_in_use, OpenError::InUse(_)) {
-                tracing::warn!(error = %is_in_use, "the log stays beside the store for the next start");
+            let error = OpenError::of(path, error);
+            if !matches!(error, OpenError::InUse(_)) {
+                tracing::warn!(%error, "the log stays beside the store for the next start");
             }
             return;
         }

@@ -44,7 +44,8 @@ pub(crate) struct Frames {
     pub(crate) committed: u32,
     /// Of these, commits.
     pub(crate) commits: u32,
-    /// The first frame is 1; it is bad if frames of this generation follow, else where the log ends.
+    /// The first frame is 1; it is bad if frames of this generation follow, else the log ends
+    /// there.
     pub(crate) ends_at: u32,
     /// Whole ones of the same generation behind a bad one.
     pub(crate) behind: u32,

@@ -45,6 +45,7 @@ const FOREIGN: &[&str] = &[
     "builder_with_provider",
     "default_provider",
     "exponential_buckets",
+    "hooks",
     "http_body_util",
     "hyper_util",
     "service",
