@@ -82,6 +82,7 @@ impl<T> Asking<T> {
             since: *since,
             what: self.what,
             cause: "it does not answer".to_owned(),
+            stops_all: true,
         })
     }
 
@@ -110,6 +111,8 @@ impl<T> Asking<T> {
             since,
             what: self.what,
             cause: error.to_string(),
+            // Of the others it may choke on what it is asked, and take the rest.
+            stops_all: matches!(error, StoreError::Full),
         });
         self.not_before = Some(now + self.wait);
         self.wait = (self.wait * 2).min(LONGEST_WAIT);

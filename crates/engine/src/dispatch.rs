@@ -29,14 +29,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use model::attempt::Attempt;
-use model::contract::{DueRead, LaneStart, LaneTarget, Settlement, Store, StoreError};
+use model::contract::{DueRead, LaneStart, LaneTarget, Reply, Settlement, Store, StoreError};
 use model::delivery::{Delivery, State};
 use model::dice::Dice;
 use model::id::WebhookId;
 use model::limits;
 use model::policy::Policy;
 use model::tenant::DialectName;
-use model::time::{Clock, Timestamp};
+use model::time::{Clock, Doubt, Timestamp};
 use tokio::sync::oneshot;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
@@ -55,10 +55,14 @@ use crate::settling::Settling;
 use crate::shares::FlightId;
 use crate::shortage::Shortage;
 use crate::tasks::Swarm;
+use crate::timeline::Timeline;
 use crate::width::{Felt, QUICK_MS};
 
-/// The loop comes round at least this often, so that a wall clock that was set is noticed.
+/// The loop comes round at least this often.
 const BEAT: Duration = Duration::from_secs(5);
+
+/// So often it is looked whether the wall clock was set.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Lanes of one page of the scan at the start.
 const SCAN_PAGE: usize = 1_000;
@@ -76,6 +80,9 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(crate) struct Dispatch {
     store: Arc<dyn Store>,
     clock: Clock,
+    timeline: Timeline,
+    /// When it is looked next whether the clock was set.
+    look_at: Instant,
     dice: Dice,
     policies: std::collections::BTreeMap<DialectName, Arc<Policy>>,
     caller: Arc<Caller>,
@@ -155,7 +162,10 @@ struct Stopping {
 impl Dispatch {
     pub(crate) fn new(given: Given) -> Self {
         let policies = given.policies.into_iter();
+        let now = Instant::now();
         Self {
+            timeline: Timeline::after(given.store.last_beat(), given.clock.now(), now),
+            look_at: now,
             settling: Settling::new(Arc::clone(&given.store), given.flights_max),
             store: given.store,
             clock: given.clock,
@@ -196,9 +206,12 @@ impl Dispatch {
             let now = Instant::now();
             if let Some(stopped) = self.stopped(now) {
                 self.health.stopped();
+                let last = self.timeline.moment(self.clock.now(), now);
+                end(self.store.beat(last)).await;
                 return stopped;
             }
-            let at = self.clock.now();
+            self.look(now);
+            let at = self.timeline.at(now);
             if self.stopping.is_none() {
                 self.ask(now, at);
                 self.lanes.age(now);
@@ -213,6 +226,24 @@ impl Dispatch {
             self.set_alarm(now, at);
             poll_fn(|cx| self.poll_all(cx)).await;
         }
+    }
+
+    /// Notices that the wall clock was set, which moves nothing that waits, and has the time
+    /// written down now and then.
+    fn look(&mut self, now: Instant) {
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now + LOOK_EVERY;
+        let doubts = self.clock.look();
+        for doubt in &doubts {
+            self.meters.clock_steps.inc();
+            doubted(*doubt);
+        }
+        self.meters.doubted(self.clock.doubt().is_some());
+        let (wall, waits) = (self.clock.now(), self.lanes.count() > 0);
+        let at_once = !doubts.is_empty();
+        self.timeline.beat(&*self.store, wall, now, waits, at_once);
     }
 
     /// Asks the store what is not being asked already.
@@ -237,7 +268,8 @@ impl Dispatch {
         if self.cancelled.may_ask(now) {
             self.cancelling = self.cancelling.or_else(|| self.lanes.next_cancel());
             if let Some(webhook) = self.cancelling {
-                self.cancelled.ask(self.store.cancel(webhook, at));
+                self.cancelled
+                    .ask(self.store.cancel(webhook, self.clock.now()));
             }
         }
         if self.due.may_ask(now) {
@@ -298,6 +330,7 @@ impl Dispatch {
         stirred |= self.take_due(cx);
         stirred |= self.take_scanned(cx);
         stirred |= self.take_cancelled(cx);
+        stirred |= self.take_beat(cx);
         stirred |= self.hear_alarm(cx);
         match stirred {
             true => Poll::Ready(()),
@@ -352,7 +385,7 @@ impl Dispatch {
                 for settlement in batch.iter() {
                     self.lanes.settled(settlement.id, settlement.next.due_at);
                     if settlement.next.disables_webhook {
-                        let now = self.clock.now();
+                        let now = self.timeline.at(Instant::now());
                         self.lanes.changed(settlement.id.webhook, now);
                     }
                 }
@@ -406,10 +439,11 @@ impl Dispatch {
             return;
         }
         let policy = &prepared.policy;
+        let (began, ended) = self.timeline.of_attempt(&attempt, ended_at, Instant::now());
         let next = delivery.after(
             outcome,
-            attempt.began_at,
-            ended_at,
+            began.schedule,
+            ended,
             policy,
             prepared.retries_max,
             &mut self.dice,
@@ -417,11 +451,11 @@ impl Dispatch {
         let class = class(outcome);
         tracing::debug!(%id, attempt = delivery.attempts.saturating_add(1), class,
             duration_ms = attempt.duration_ms, state = next.state.as_str(), "attempt ended");
-        let is_ahead = delivery.is_ahead_at(attempt.began_at);
+        let is_ahead = delivery.is_ahead_at(began.schedule);
         self.count([stale.as_deref(), Some(&attempt)], next.state, is_ahead);
         let landing = Landing {
-            began_at: attempt.began_at,
-            ended_at,
+            began,
+            ended_at: ended.schedule,
             failed: !outcome.is_success(),
             felt: Felt::of(outcome, attempt.duration_ms),
             slow: attempt.duration_ms > QUICK_MS || hung(outcome),
@@ -461,18 +495,21 @@ impl Dispatch {
             self.rescan = true;
         }
         // Changes first: what was accepted may be for a webhook that was just enabled.
+        let now = self.timeline.at(Instant::now());
         for webhook in mail.changed {
-            let now = self.clock.now();
             self.lanes.changed(webhook, now);
         }
-        for due in mail.accepted {
+        // What is accepted is due at once, whatever the wall clock said.
+        for mut due in mail.accepted {
+            due.delivery.due_at = now;
             self.lanes.arrive(due);
         }
-        for due in mail.asked {
+        for mut due in mail.asked {
+            due.delivery.due_at = due.delivery.due_at.min(now);
             self.lanes.ask_for(due);
         }
-        for (webhook, due_at) in mail.passed_over {
-            self.lanes.lower(webhook, due_at);
+        for (webhook, _) in mail.passed_over {
+            self.lanes.lower(webhook, now);
         }
         for Question { id, answer } in mail.questions {
             // Who asked may have gone.
@@ -489,7 +526,8 @@ impl Dispatch {
             Ok(reads) => {
                 let mail = self.mailbox.take();
                 self.take_mail(mail);
-                self.lanes.answer_due(&asked, reads, self.clock.now());
+                let now = self.timeline.at(Instant::now());
+                self.lanes.answer_due(&asked, reads, now);
             }
             Err(error) => {
                 self.meters.refused.inc();
@@ -531,8 +569,9 @@ impl Dispatch {
             return Seen::Disabled;
         }
         if let Some(policy) = self.policies.get(&target.dialect) {
-            let now = self.clock.now();
-            // A clock that was set back, or another version's wish, makes no pause longer.
+            let seen = self.timeline.moment(self.clock.now(), Instant::now());
+            let now = seen.schedule;
+            // Another version's wish makes no pause longer.
             let paused_until = policy.retry_after_max_ms.and_then(|most| {
                 let until = target.paused_until.filter(|until| *until > now);
                 until.map(|until| until.min(now.plus_ms(most)))
@@ -546,7 +585,9 @@ impl Dispatch {
                 .count();
             return Seen::Open(Sighting {
                 prepared: Arc::new(prepared),
-                failing_since: target.failing_since,
+                failing_since: target
+                    .failing_since
+                    .map(|since| self.timeline.of(since, seen)),
                 succeeded_at: target.succeeded_at,
                 seen_at: now,
             });
@@ -601,6 +642,16 @@ impl Dispatch {
         true
     }
 
+    fn take_beat(&mut self, cx: &mut Context<'_>) -> bool {
+        let Poll::Ready(written) = self.timeline.poll(cx) else {
+            return false;
+        };
+        if written.is_err() {
+            self.meters.refused.inc();
+        }
+        true
+    }
+
     fn report(&mut self, now: Instant, at: Timestamp) {
         let counted = self.lanes.counted();
         let news = counted.news();
@@ -615,6 +666,9 @@ impl Dispatch {
         let trouble = trouble.or_else(|| self.due.trouble(now));
         let trouble = trouble.or_else(|| self.targets.trouble(now));
         let trouble = trouble.or_else(|| self.scanned.trouble(now));
+        // What cannot be written down or read cannot be sent: that uses up no schedule.
+        let stops_all = trouble.as_ref().is_some_and(|trouble| trouble.stops_all);
+        self.timeline.hold(stops_all, now);
         let trouble = trouble.or_else(|| self.cancelled.trouble(now));
         let stall = self.stall(at);
         self.health.beat(trouble, stall);
@@ -652,6 +706,7 @@ impl Dispatch {
             self.targets.waits_until(now),
             self.scanned.waits_until(now),
             self.cancelled.waits_until(now),
+            self.timeline.waits_until(now),
         ];
         for wait in waits.into_iter().flatten() {
             until = until.min(wait);
@@ -691,6 +746,29 @@ fn tell(webhook: WebhookId, class: &str, turned: Option<Turned>) {
             one at a time finds out whether the receiver is back, the others wait for an hour at most"),
         Some(Turned::Recovered) => tracing::info!(%webhook, "deliveries succeed again"),
         None => {}
+    }
+}
+
+/// Has the time written down, so that the next start goes on exactly here.
+async fn end(last: Reply<()>) {
+    if !matches!(tokio::time::timeout(LAST_WORDS, last).await, Ok(Ok(()))) {
+        tracing::warn!("the store did not take the time at the end: waits may be seconds longer");
+    }
+}
+
+/// Says that the clock is not trusted for a while.
+fn doubted(doubt: Doubt) {
+    match doubt {
+        Doubt::Stepped { by_ms } | Doubt::BehindStore { by_ms } => tracing::warn!(
+            by_ms,
+            "{doubt}; waits go on as they were, and for an hour nothing is removed or ended by what \
+             it says: set it right if it is wrong"
+        ),
+        Doubt::AheadOfStore { by_ms } => tracing::info!(
+            by_ms,
+            "{doubt}; waits go on where they were, and for an hour nothing is removed or ended by \
+             what it says"
+        ),
     }
 }
 

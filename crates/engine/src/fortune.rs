@@ -5,7 +5,7 @@
 //! probed by one delivery at a time. `docs/decisions/0017-lanes-that-adapt.md` has the reasons.
 
 use model::contract::{Ahead, Mark};
-use model::time::Timestamp;
+use model::time::{Moment, Timestamp};
 
 /// Failures over less than this are for the schedule alone: its first retries come soon.
 const OUTAGE_MS: i64 = 30_000;
@@ -35,6 +35,7 @@ pub(crate) struct Fortune {
 /// Going through what waits for a retry, to send it ahead of its time.
 #[derive(Debug)]
 struct Waking {
+    /// On the wall, as attempts are in the store.
     tried_by: Timestamp,
     after: Option<Mark>,
     /// The next answer is about this.
@@ -53,7 +54,8 @@ pub(crate) enum Turned {
 }
 
 impl Fortune {
-    /// What the store knows of the time before this lane.
+    /// What the store knows of the time before this lane; `succeeded_at` on the wall, all else in
+    /// the schedule.
     pub(crate) fn recall(
         &mut self,
         failing_since: Option<Timestamp>,
@@ -91,14 +93,14 @@ impl Fortune {
         }
     }
 
-    pub(crate) fn succeeded(&mut self, began_at: Timestamp) -> Option<Turned> {
+    pub(crate) fn succeeded(&mut self, began: Moment) -> Option<Turned> {
         let since = self.failing_since.take();
         let turned = (self.failures > 0).then_some(Turned::Recovered);
         self.failures = 0;
         self.probed = false;
         self.next_probe_at = None;
-        if since.is_some_and(|since| began_at.ms_since(since) >= OUTAGE_MS) {
-            self.wake(began_at);
+        if since.is_some_and(|since| began.schedule.ms_since(since) >= OUTAGE_MS) {
+            self.wake(began.wall);
         }
         turned
     }
@@ -214,18 +216,18 @@ mod tests {
         for (seconds, wakes) in [(29, false), (30, true), (4_000, true)] {
             let mut fortune = failing(&[100]);
             assert_eq!(
-                fortune.succeeded(at(100 + seconds)),
+                fortune.succeeded(Moment::same(at(100 + seconds))),
                 Some(Turned::Recovered)
             );
             assert_eq!(fortune.ahead(5).is_some(), wakes, "{seconds}");
-            assert_eq!(fortune.succeeded(at(9_000)), None);
+            assert_eq!(fortune.succeeded(Moment::same(at(9_000))), None);
         }
     }
 
     #[test]
     fn three_failures_in_a_row_stop_the_waking_until_the_next_success() {
         let mut fortune = failing(&[0]);
-        fortune.succeeded(at(60));
+        fortune.succeeded(Moment::same(at(60)));
         for second in 61..63 {
             fortune.failed(at(second), at(second));
             assert!(fortune.ahead(5).is_some());
@@ -233,14 +235,14 @@ mod tests {
         fortune.failed(at(63), at(63));
         assert!(fortune.ahead(5).is_none() && fortune.stops_waking());
         // So short a failure is no outage of its own; the waking goes on with what it woke for.
-        fortune.succeeded(at(64));
+        fortune.succeeded(Moment::same(at(64)));
         assert_eq!(fortune.ahead(5).map(|ahead| ahead.tried_by), Some(at(60)));
     }
 
     #[test]
     fn it_wakes_until_all_was_read() {
         let mut fortune = failing(&[0]);
-        fortune.succeeded(at(60));
+        fortune.succeeded(Moment::same(at(60)));
         fortune.was_read(None);
         assert!(fortune.ask_ahead(5).is_some());
         fortune.was_read(None);
@@ -258,7 +260,10 @@ mod tests {
         assert_eq!(fortune.failed(at(310), at(311)), None);
         assert!(failing(&[0, 300]).failures < PROBED_AFTER_FAILURES);
         assert!(!failing(&[0, 300]).is_probed());
-        assert_eq!(fortune.succeeded(at(400)), Some(Turned::Recovered));
+        assert_eq!(
+            fortune.succeeded(Moment::same(at(400))),
+            Some(Turned::Recovered)
+        );
         assert!(!fortune.is_probed() && !fortune.is_failing());
     }
 
@@ -279,7 +284,10 @@ mod tests {
         let mut fortune = Fortune::default();
         fortune.recall(Some(at(0)), None, at(300));
         assert!(fortune.is_probed());
-        assert_eq!(fortune.succeeded(at(400)), Some(Turned::Recovered));
+        assert_eq!(
+            fortune.succeeded(Moment::same(at(400))),
+            Some(Turned::Recovered)
+        );
         assert!(fortune.ahead(5).is_some());
         let mut fortune = failing(&[10]);
         fortune.recall(Some(at(0)), None, at(300));
@@ -294,7 +302,7 @@ mod tests {
         let mut fortune = failing(&[0, 0, 0, 0, 300]);
         fortune.moved();
         assert!(!fortune.is_probed());
-        fortune.succeeded(at(400));
+        fortune.succeeded(Moment::same(at(400)));
         assert!(fortune.ahead(5).is_some());
     }
 }

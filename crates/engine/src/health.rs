@@ -50,6 +50,8 @@ pub(crate) struct Trouble {
     pub(crate) since: Instant,
     pub(crate) what: &'static str,
     pub(crate) cause: String,
+    /// The store takes nothing at all, so nothing can be sent.
+    pub(crate) stops_all: bool,
 }
 
 impl Health {
@@ -76,7 +78,10 @@ impl Health {
         if state.stopped {
             return Err("the engine is stopped".to_owned());
         }
-        if let Some(Trouble { since, what, cause }) = &state.trouble {
+        if let Some(Trouble {
+            since, what, cause, ..
+        }) = &state.trouble
+        {
             let seconds = since.elapsed().as_secs();
             return Err(format!("the store refuses {what} for {seconds} s: {cause}"));
         }
@@ -152,6 +157,7 @@ mod tests {
             since: Instant::now(),
             what: "outcomes of attempts",
             cause: "no room left to write".to_owned(),
+            stops_all: true,
         };
         tokio::time::advance(Duration::from_secs(5)).await;
         health.beat(Some(trouble), None);

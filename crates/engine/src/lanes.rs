@@ -10,7 +10,7 @@ use std::sync::Arc;
 use model::contract::{DueAsk, DueRead};
 use model::delivery::{Due, Whereabouts};
 use model::id::{DeliveryId, TenantId, WebhookId};
-use model::time::Timestamp;
+use model::time::{Moment, Timestamp};
 use tokio::time::Instant;
 
 use crate::fortune::Turned;
@@ -79,13 +79,15 @@ pub(crate) struct Call {
 pub(crate) struct Sighting {
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) failing_since: Option<Timestamp>,
+    /// On the wall, as the store has it.
     pub(crate) succeeded_at: Option<Timestamp>,
     pub(crate) seen_at: Timestamp,
 }
 
 /// How an attempt ended, as far as its lane is concerned.
 pub(crate) struct Landing {
-    pub(crate) began_at: Timestamp,
+    pub(crate) began: Moment,
+    /// In the schedule, as all else here that is due or was.
     pub(crate) ended_at: Timestamp,
     pub(crate) failed: bool,
     pub(crate) felt: Felt,
@@ -388,8 +390,10 @@ impl Lanes {
         lane.width.feel(landing.felt, lane.flying, self.width);
         lane.forget_body(id.notification, &mut self.shares);
         let turned = match landing.failed {
-            true => lane.fortune.failed(landing.began_at, landing.ended_at),
-            false => lane.fortune.succeeded(landing.began_at),
+            true => lane
+                .fortune
+                .failed(landing.began.schedule, landing.ended_at),
+            false => lane.fortune.succeeded(landing.began),
         };
         if landing.gone {
             lane.sight = Sight::Shut;

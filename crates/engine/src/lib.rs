@@ -27,6 +27,7 @@ mod shares;
 mod shortage;
 mod sorted;
 mod tasks;
+mod timeline;
 mod tls;
 mod turns;
 mod waits;
@@ -130,6 +131,9 @@ impl Engine {
             policies,
             settings,
         } = parts;
+        if let Some(last) = store.last_beat() {
+            clock.begins_after(last.wall);
+        }
         let meters = Arc::new(Meters::new(registry, policies.keys()));
         let alarm = Alarm::new();
         let health = Health::new(alarm.clone());

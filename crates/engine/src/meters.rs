@@ -59,6 +59,8 @@ pub(crate) struct Meters {
     pub(crate) exhausted: Counter,
     pub(crate) disabled: Counter,
     pub(crate) pauses: Counter,
+    pub(crate) clock_steps: Counter,
+    clock_doubted: Gauge,
     pub(crate) opened: Counter,
     pub(crate) put_off: Counter,
     pub(crate) shortened: Counter,
@@ -92,6 +94,8 @@ impl Meters {
             exhausted: Counter::default(),
             disabled: Counter::default(),
             pauses: Counter::default(),
+            clock_steps: Counter::default(),
+            clock_doubted: Gauge::default(),
             opened: Counter::default(),
             put_off: Counter::default(),
             shortened: Counter::default(),
@@ -126,6 +130,9 @@ impl Meters {
             &self.lanes_queued_by_share);
         gauge("outcomes_unwritten", "Outcomes that wait to be written down. Growing: the store \
             refuses or is slow, see the log and the disk", &self.unwritten);
+        gauge("clock_doubted", "1 while the wall clock is not trusted with what cannot be undone: \
+            for an hour after it was set. For longer: it is set again and again",
+            &self.clock_doubted);
         let mut counter = |name: &str, help: &str, counter: &Counter| {
             registry.register(format!("willcall_{name}"), help, counter.clone());
         };
@@ -138,6 +145,9 @@ impl Meters {
             410 Gone. Their owners should know", &self.disabled);
         counter("webhooks_paused", "Times a receiver asked by Retry-After to be left alone. Growing: \
             it gets more than it can take", &self.pauses);
+        counter("clock_steps", "Times the wall clock was seen to be set, or to be far from the \
+            store's at the start. Growing: two time services fight, or the clock is broken",
+            &self.clock_steps);
         counter("connections_opened", "Connections opened to receivers. As many as attempts: \
             receivers do not keep connections open", &self.opened);
         counter("attempts_put_off", "Attempts that Willcall itself lacked a descriptor, memory or a \
@@ -169,6 +179,10 @@ impl Meters {
         self.lanes_queued_by_share
             .set(count(lanes.queued_by_share()));
         self.unwritten.set(count(unwritten));
+    }
+
+    pub(crate) fn doubted(&self, doubted: bool) {
+        self.clock_doubted.set(i64::from(doubted));
     }
 
     pub(crate) fn report_waits(&self, counted: &Counted, now: Timestamp) {

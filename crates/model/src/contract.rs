@@ -27,7 +27,7 @@ use crate::query::{
     WebhookPage, WebhookQuery,
 };
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use crate::time::Timestamp;
+use crate::time::{Moment, Timestamp};
 use crate::webhook::{Headers, NewWebhook, Webhook};
 
 /// An answer of the store. The work goes on even if nobody waits for it.
@@ -78,6 +78,9 @@ pub enum Conflict {
 }
 
 /// The hot half: what every notification passes through.
+///
+/// What is due when, until when a webhook is paused, and `now` of `due` are times of the schedule,
+/// here and in `Listener`; all else is wall time, as it is everywhere in the other halves.
 pub trait Ledger: Send + Sync {
     /// Who is told what the store took on. Called once, before anything is accepted.
     fn listen(&self, listener: Arc<dyn Listener>);
@@ -147,6 +150,13 @@ pub trait Ledger: Send + Sync {
 
     /// Counts what is pending, from `after` on; looks at `limits::SWEEP_ROWS_MAX` rows at most.
     fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog>;
+
+    /// Writes down how far the schedule has come, and what the wall clock says then: where the
+    /// schedule goes on after a start, and how its times are told in wall time.
+    fn beat(&self, at: Moment) -> Reply<()>;
+
+    /// What was written down last; of a store without it, the newest time in it as both.
+    fn last_beat(&self) -> Option<Moment>;
 
     /// Answers once the writer has come round: shows that it lives.
     fn pulse(&self) -> Reply<()>;

@@ -14,7 +14,7 @@ use crate::dice::Dice;
 use crate::id::DeliveryId;
 use crate::policy::Policy;
 use crate::retry_after;
-use crate::time::Timestamp;
+use crate::time::{Moment, Timestamp};
 use crate::webhook::Headers;
 
 /// Where a delivery stands. All but `Pending` are ends.
@@ -42,7 +42,7 @@ pub enum CancelCause {
     Asked,
 }
 
-/// What deciding about a delivery needs to know of it.
+/// What deciding about a delivery needs to know of it. Its times are of the schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub id: DeliveryId,
@@ -68,7 +68,7 @@ pub struct Due {
     pub body: Bytes,
 }
 
-/// What an attempt makes of its delivery.
+/// What an attempt makes of its delivery. Its times are of the schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Next {
     pub state: State,
@@ -127,17 +127,18 @@ impl Whereabouts {
 }
 
 impl Delivery {
-    /// What follows from an attempt that began and ended at the given times; `retries_max` is the
-    /// webhook's.
+    /// What follows from an attempt that began (in the schedule) and ended at the given times;
+    /// `retries_max` is the webhook's.
     pub fn after(
         &self,
         outcome: &Outcome,
         began_at: Timestamp,
-        ended_at: Timestamp,
+        ended: Moment,
         policy: &Policy,
         retries_max: Option<u32>,
         dice: &mut Dice,
     ) -> Next {
+        let ended_at = ended.schedule;
         let round_began_at = self.round_began_at.unwrap_or(began_at);
         let end = |state, disables_webhook| Next {
             state,
@@ -155,7 +156,7 @@ impl Delivery {
         }
         let pauses_until = policy
             .retry_after_max_ms
-            .and_then(|most| retry_after::wait_ms(outcome, ended_at, most))
+            .and_then(|most| retry_after::wait_ms(outcome, ended.wall, most))
             .map(|wait_ms| ended_at.plus_ms(wait_ms));
         if self.is_ahead_at(began_at) {
             return Next {

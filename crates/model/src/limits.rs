@@ -214,6 +214,33 @@ pub const IDEMPOTENCY_KEPT_MS: i64 = 24 * 3_600_000;
 /// there. At 50 MiB a second, full load, that is 20 s, in which a disk copies some GiB.
 pub const BACKUP_LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
+/// A wall clock that moves by so much beside the steady one was set: more than a leap second, and
+/// more than drift comes to within `CLOCK_DOUBTED_MS`.
+pub const CLOCK_STEP_MS: i64 = 1_500;
+
+/// For so long after it was set a clock is not trusted with what cannot be undone: whoever set it
+/// wrongly, or their time service, has set it right by then.
+pub const CLOCK_DOUBTED_MS: i64 = 3_600_000;
+
+/// A clock that is so far ahead of the newest time in the store when the process begins may be
+/// wrong, or Willcall did not run for as long.
+pub const CLOCK_FAR_MS: i64 = 3_600_000;
+
+/// A failure to sign in that is so far ahead of now was noted by a wrong clock. Longer than any
+/// wait after one, and than any request takes.
+pub const FAILURE_AHEAD_MS: i64 = 120_000;
+
+/// Times at which the clock was set back that the log is searched by time beyond: some
+/// milliseconds for each page.
+pub const CLOCK_FALLS_MAX: usize = 64;
+
+/// While something waits, the time is written down so often: a crash makes waits longer by so much
+/// at most. Costs the disk one sync if nothing else is written.
+pub const HEARTBEAT_MS: i64 = 10_000;
+
+/// The same while nothing waits, for the next start to know what time it was at least.
+pub const IDLE_HEARTBEAT_MS: i64 = 60_000;
+
 const _: () = assert!(NOTIFICATION_BODY_BYTES_MAX <= INTAKE_BODY_BYTES_MAX);
 const _: () = assert!(INTAKE_BODY_BYTES_MAX <= BODIES_BYTES_MAX);
 const _: () = assert!(LANE_READ_MAX <= LANE_HELD_MAX);
@@ -224,3 +251,5 @@ const _: () = assert!(PATIENT_OUTCOMES_MAX <= SETTLE_BATCH_MAX);
 const _: () = assert!(LIVE_STREAMS_EACH_MAX <= LIVE_STREAMS_USER_MAX);
 const _: () = assert!(LIVE_STREAMS_USER_MAX <= LIVE_STREAMS_MAX);
 const _: () = assert!(INTAKE_BATCH_MAX <= WRITER_QUEUE_MAX);
+const _: () = assert!(HEARTBEAT_MS <= IDLE_HEARTBEAT_MS);
+const _: () = assert!(CLOCK_STEP_MS < CLOCK_FAR_MS);

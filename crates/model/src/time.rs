@@ -1,24 +1,90 @@
-//! Timestamp (milliseconds, UTC) and Clock (a handle that answers "now").
+//! Timestamp (milliseconds, UTC), Moment (the same on the wall and in the schedule) and Clock (a
+//! handle that answers "now", and says how far it can be trusted).
 //!
-//! Wall time is for what is written down; waiting is `tokio::time`'s business and not known here.
+//! Wall time is for what is written down. It may jump. What is due when is in schedule time, which
+//! goes on only while Willcall runs, and never jumps; waiting is `tokio::time`'s business.
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::time::format_description::well_known::Rfc3339;
 use ::time::{OffsetDateTime, UtcOffset};
 use serde::{Deserialize, Serialize};
+
+use crate::limits::{CLOCK_DOUBTED_MS, CLOCK_FAR_MS, CLOCK_STEP_MS};
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Prints and parses as RFC 3339.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
+/// One moment, as the wall clock and as the schedule has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    pub wall: Timestamp,
+    pub schedule: Timestamp,
+}
+
+impl Moment {
+    /// Of a schedule that never stood still.
+    pub fn same(at: Timestamp) -> Self {
+        Self {
+            wall: at,
+            schedule: at,
+        }
+    }
+}
+
 /// Answers what time it is. Cheap to clone; given by `main`, passed down as an argument.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock(Arc<Inside>);
+
+struct Inside {
+    wall: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Milliseconds since whenever, which never jump.
+    steady_ms: Box<dyn Fn() -> i64 + Send + Sync>,
+    trust: Mutex<Trust>,
+}
+
+/// How the wall clock went beside the steady one.
+#[derive(Debug)]
+struct Trust {
+    /// By how much the wall clock is ahead of the steady one.
+    lead_ms: i64,
+    /// When that was found.
+    found_at_ms: i64,
+    /// The same of the wall clock as it is trusted.
+    trusted_lead_ms: i64,
+    doubt: Option<Doubted>,
+    untold: Vec<Doubt>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Doubted {
+    why: Doubt,
+    until_ms: i64,
+}
+
+/// Why the clock is not trusted with what cannot be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It was set, by so much; ahead if that is positive. A machine that stood still and goes on
+    /// looks the same.
+    Stepped { by_ms: i64 },
+    /// When the process began, it was so far ahead of the newest time in the store.
+    AheadOfStore { by_ms: i64 },
+    /// When the process began, it was so far behind the newest time in the store.
+    BehindStore { by_ms: i64 },
+}
+
+/// So often both clocks are read, if the process stands still each time in between.
+const READS_MAX: usize = 3;
+
+/// A clock that jumps all the time is told of so often between two looks.
+const UNTOLD_MAX: usize = 16;
+
+const CLOCK_BEHIND_MS: i64 = -CLOCK_STEP_MS;
 
 impl Timestamp {
     /// The first instant there is, for "since ever".
@@ -89,22 +155,187 @@ impl FromStr for Timestamp {
 }
 
 impl Clock {
-    /// A clock around `now`, held so that it never runs backwards within this process.
+    /// A clock that is trusted whatever it says.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        let latest = AtomicI64::new(i64::MIN);
-        Self(Arc::new(move || {
-            let read = now().0;
-            // Most calls find the millisecond known; only who writes needs the cell for itself.
-            let before = latest.load(Ordering::Relaxed);
-            if read <= before {
-                return Timestamp(before);
-            }
-            Timestamp(read.max(latest.fetch_max(read, Ordering::Relaxed)))
-        }))
+        let now = Arc::new(now);
+        let wall = Arc::clone(&now);
+        Self::watched(move || wall(), move || now().0)
     }
 
+    /// A clock whose jumps are noticed, because milliseconds are known that never jump.
+    pub fn watched(
+        wall: impl Fn() -> Timestamp + Send + Sync + 'static,
+        steady_ms: impl Fn() -> i64 + Send + Sync + 'static,
+    ) -> Self {
+        let inside = Inside {
+            wall: Box::new(wall),
+            steady_ms: Box::new(steady_ms),
+            trust: Mutex::new(Trust {
+                lead_ms: 0,
+                found_at_ms: 0,
+                trusted_lead_ms: 0,
+                doubt: None,
+                untold: Vec::new(),
+            }),
+        };
+        let (wall, steady_ms) = inside.read();
+        let lead_ms = wall.0.saturating_sub(steady_ms);
+        let mut trust = inside.trust();
+        trust.lead_ms = lead_ms;
+        trust.trusted_lead_ms = lead_ms;
+        trust.found_at_ms = steady_ms;
+        drop(trust);
+        Self(Arc::new(inside))
+    }
+
+    /// What the wall clock says, which may be earlier than what it said before.
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        (self.0.wall)()
+    }
+
+    /// To be called at the start, with the newest time in the store.
+    pub fn begins_after(&self, newest: Timestamp) {
+        let (wall, steady_ms) = self.0.read();
+        let by_ms = wall.ms_since(newest);
+        let why = match by_ms {
+            CLOCK_FAR_MS.. => Doubt::AheadOfStore { by_ms },
+            ..=CLOCK_BEHIND_MS => Doubt::BehindStore {
+                by_ms: by_ms.saturating_neg(),
+            },
+            _ => return,
+        };
+        let mut trust = self.0.trust();
+        trust.trusted_lead_ms = newest.0.saturating_sub(steady_ms);
+        trust.take(why, steady_ms);
+    }
+
+    /// A time that has come for certain: what cannot be undone happens by this one. While the
+    /// clock is in doubt it goes on as it did before, and it is never later than `now`.
+    pub fn certain(&self) -> Timestamp {
+        let (wall, steady_ms) = self.0.read();
+        let mut trust = self.0.trust();
+        trust.look(wall, steady_ms);
+        wall.min(Timestamp(
+            steady_ms
+                .saturating_add(trust.trusted_lead_ms)
+                .max(Timestamp::EPOCH.0),
+        ))
+    }
+
+    /// Looks whether the clock was set, and answers what nobody was told yet.
+    pub fn look(&self) -> Vec<Doubt> {
+        let (wall, steady_ms) = self.0.read();
+        let mut trust = self.0.trust();
+        trust.look(wall, steady_ms);
+        std::mem::take(&mut trust.untold)
+    }
+
+    /// Why it is in doubt, if it is, and for how many milliseconds more.
+    pub fn doubt(&self) -> Option<(Doubt, i64)> {
+        let (wall, steady_ms) = self.0.read();
+        let mut trust = self.0.trust();
+        trust.look(wall, steady_ms);
+        let doubted = trust.doubt?;
+        Some((doubted.why, doubted.until_ms.saturating_sub(steady_ms)))
+    }
+}
+
+impl Inside {
+    /// Both clocks at one moment.
+    fn read(&self) -> (Timestamp, i64) {
+        let mut before = (self.steady_ms)();
+        for _ in 0..READS_MAX {
+            let wall = (self.wall)();
+            let after = (self.steady_ms)();
+            // Else the process stood still in between, and what was read is of two moments.
+            if after.saturating_sub(before) < CLOCK_STEP_MS / 2 {
+                return (wall, after);
+            }
+            before = after;
+        }
+        ((self.wall)(), before)
+    }
+
+    /// What stands behind the lock is whole at every moment.
+    fn trust(&self) -> std::sync::MutexGuard<'_, Trust> {
+        self.trust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Trust {
+    fn look(&mut self, wall: Timestamp, steady_ms: i64) {
+        let lead_ms = wall.0.saturating_sub(steady_ms);
+        let by_ms = lead_ms.saturating_sub(self.lead_ms);
+        if self.doubt.is_some_and(|doubt| steady_ms >= doubt.until_ms) {
+            self.doubt = None;
+            self.trusted_lead_ms = self.lead_ms;
+        }
+        if by_ms.abs() >= CLOCK_STEP_MS {
+            self.lead_ms = lead_ms;
+            self.found_at_ms = steady_ms;
+            self.take(Doubt::Stepped { by_ms }, steady_ms);
+        } else if steady_ms.saturating_sub(self.found_at_ms) >= CLOCK_DOUBTED_MS {
+            // Clocks drift, and are set right in small steps.
+            self.lead_ms = lead_ms;
+            self.found_at_ms = steady_ms;
+            if self.doubt.is_none() {
+                self.trusted_lead_ms = lead_ms;
+            }
+        }
+    }
+
+    fn take(&mut self, why: Doubt, steady_ms: i64) {
+        self.doubt = Some(Doubted {
+            why,
+            until_ms: steady_ms.saturating_add(CLOCK_DOUBTED_MS),
+        });
+        if self.untold.len() < UNTOLD_MAX {
+            self.untold.push(why);
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Stepped { by_ms: by_ms @ 0.. } => write!(
+                f,
+                "the clock was set ahead by {}, or the machine stood still for so long",
+                Span(by_ms)
+            ),
+            Self::Stepped { by_ms } => {
+                write!(f, "the clock was set back by {}", Span(by_ms))
+            }
+            Self::AheadOfStore { by_ms } => write!(
+                f,
+                "at the start the clock was {} ahead of the newest time in the store: Willcall did \
+                 not run for so long, or the clock is wrong",
+                Span(by_ms)
+            ),
+            Self::BehindStore { by_ms } => write!(
+                f,
+                "at the start the clock was {} behind the newest time in the store: it is wrong, or \
+                 was ahead before",
+                Span(by_ms)
+            ),
+        }
+    }
+}
+
+/// A length of time in its two largest units, whatever its sign.
+struct Span(i64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.unsigned_abs() / 1_000;
+        let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+        let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+        match (days, hours, minutes) {
+            (0, 0, 0) => write!(f, "{rest} s"),
+            (0, 0, _) => write!(f, "{minutes} min {rest} s"),
+            (0, _, _) => write!(f, "{hours} h {minutes} min"),
+            _ => write!(f, "{days} d {hours} h"),
+        }
     }
 }
 
@@ -116,6 +347,9 @@ impl fmt::Debug for Clock {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicI64;
+    use std::sync::atomic::Ordering::Relaxed;
+
     use super::*;
 
     #[test]
@@ -149,15 +383,139 @@ mod tests {
         }
     }
 
+    const HOUR: i64 = 3_600_000;
+    const DAY: i64 = 24 * HOUR;
+    const START: i64 = 1_800_000_000_000;
+
+    /// A clock, and what it is made from: its lead over the steady one, and that.
+    fn watched() -> (Clock, Arc<AtomicI64>, Arc<AtomicI64>) {
+        let (lead, steady) = (Arc::new(AtomicI64::new(START)), Arc::new(AtomicI64::new(7)));
+        let parts = (Arc::clone(&lead), Arc::clone(&steady), Arc::clone(&steady));
+        let wall = move || Timestamp(parts.0.load(Relaxed) + parts.1.load(Relaxed));
+        let clock = Clock::watched(wall, move || parts.2.load(Relaxed));
+        (clock, lead, steady)
+    }
+
     #[test]
-    fn a_clock_that_is_set_back_stands_still() {
+    fn the_wall_clock_is_followed_in_both_directions() {
         let reading = Arc::new(AtomicI64::new(1_000));
         let source = Arc::clone(&reading);
-        let clock = Clock::new(move || Timestamp(source.load(Ordering::Relaxed)));
-        assert_eq!(clock.now(), Timestamp(1_000));
-        reading.store(400, Ordering::Relaxed);
-        assert_eq!(clock.now(), Timestamp(1_000));
-        reading.store(1_001, Ordering::Relaxed);
-        assert_eq!(clock.now(), Timestamp(1_001));
+        let clock = Clock::new(move || Timestamp(source.load(Relaxed)));
+        for millis in [1_000, 400, 1_001, 40 * DAY, 3] {
+            reading.store(millis, Relaxed);
+            assert_eq!(clock.now(), Timestamp(millis));
+            assert_eq!(clock.certain(), Timestamp(millis));
+        }
+    }
+
+    #[test]
+    fn a_jump_ahead_makes_nothing_certain_for_an_hour() {
+        for by_ms in [2_000, HOUR, 4 * DAY, 400 * DAY] {
+            let (clock, lead, steady) = watched();
+            lead.fetch_add(by_ms, Relaxed);
+            steady.fetch_add(15_000, Relaxed);
+            assert_eq!(clock.now(), Timestamp(START + by_ms + 15_007));
+            assert_eq!(clock.certain(), Timestamp(START + 15_007));
+            assert_eq!(clock.look(), [Doubt::Stepped { by_ms }]);
+            assert_eq!(clock.look(), []);
+            steady.fetch_add(HOUR - 1, Relaxed);
+            assert_eq!(clock.certain(), Timestamp(START + 15_006 + HOUR));
+            assert!(clock.doubt().is_some());
+            steady.fetch_add(1, Relaxed);
+            assert_eq!(clock.certain(), clock.now());
+            assert!(clock.doubt().is_none());
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_takes_what_is_certain_with_it() {
+        let (clock, lead, steady) = watched();
+        for by_ms in [-2_000, -HOUR, -40 * DAY] {
+            lead.fetch_add(by_ms, Relaxed);
+            steady.fetch_add(5_000, Relaxed);
+            assert_eq!(clock.certain(), clock.now());
+            assert_eq!(clock.look(), [Doubt::Stepped { by_ms }]);
+        }
+    }
+
+    #[test]
+    fn a_jump_that_is_set_right_leaves_what_is_certain_as_it_was() {
+        let (clock, lead, steady) = watched();
+        for _ in 0..100 {
+            lead.fetch_add(4 * DAY, Relaxed);
+            steady.fetch_add(15_000, Relaxed);
+            assert!(clock.certain() < Timestamp(START + HOUR));
+            lead.fetch_sub(4 * DAY, Relaxed);
+            assert_eq!(clock.certain(), clock.now());
+        }
+        assert!(clock.look().len() <= UNTOLD_MAX);
+        steady.fetch_add(HOUR, Relaxed);
+        assert_eq!((clock.certain(), clock.doubt()), (clock.now(), None));
+    }
+
+    #[test]
+    fn a_clock_that_drifts_is_followed_without_a_word() {
+        let (clock, lead, steady) = watched();
+        for _ in 0..1_000 {
+            lead.fetch_add(1_000, Relaxed);
+            steady.fetch_add(HOUR, Relaxed);
+            assert_eq!(clock.certain(), clock.now());
+        }
+        assert_eq!(clock.look(), []);
+        // A second each minute is no drift.
+        for _ in 0..10 {
+            lead.fetch_add(1_000, Relaxed);
+            steady.fetch_add(60_000, Relaxed);
+            assert!(clock.certain() <= clock.now());
+        }
+        assert!(!clock.look().is_empty());
+    }
+
+    #[test]
+    fn what_a_clock_says_at_the_start_is_held_against_the_store() {
+        for (by_ms, certain_ms, doubted) in [
+            (0, 0, None),
+            (HOUR - 1, HOUR - 1, None),
+            (40 * DAY, 0, Some(Doubt::AheadOfStore { by_ms: 40 * DAY })),
+            (-1_000, -1_000, None),
+            (-DAY, -DAY, Some(Doubt::BehindStore { by_ms: DAY })),
+        ] {
+            let (clock, _, steady) = watched();
+            let newest = clock.now().plus_ms(-by_ms);
+            clock.begins_after(newest);
+            assert_eq!(clock.certain(), newest.plus_ms(certain_ms), "{by_ms}");
+            assert_eq!(clock.doubt().map(|(why, _)| why), doubted);
+            assert_eq!(clock.look(), Vec::from_iter(doubted));
+            steady.fetch_add(HOUR, Relaxed);
+            assert_eq!(clock.certain(), clock.now());
+        }
+    }
+
+    #[test]
+    fn a_process_that_stands_still_between_two_readings_sees_no_jump() {
+        let steady = Arc::new(AtomicI64::new(0));
+        let (source, lags) = (Arc::clone(&steady), Arc::new(AtomicI64::new(1)));
+        let wall = move || {
+            let read = source.load(Relaxed);
+            // Once more it stands still for so long, after it has read.
+            if lags.swap(0, Relaxed) > 0 {
+                source.fetch_add(34_000, Relaxed);
+            }
+            Timestamp(START + read)
+        };
+        let clock = Clock::watched(wall, move || steady.load(Relaxed));
+        assert_eq!(clock.look(), []);
+    }
+
+    #[test]
+    fn a_doubt_says_how_much_and_what_it_may_be() {
+        let said = |doubt: Doubt| doubt.to_string();
+        let by_ms = 4 * DAY + 2 * HOUR;
+        let words = "the clock was set ahead by 4 d 2 h, or the machine stood still for so long";
+        assert_eq!(said(Doubt::Stepped { by_ms }), words);
+        let words = "the clock was set back by 1 min 5 s";
+        assert_eq!(said(Doubt::Stepped { by_ms: -65_000 }), words);
+        assert!(said(Doubt::AheadOfStore { by_ms }).contains("did not run for so long"));
+        assert!(said(Doubt::BehindStore { by_ms: 9_000 }).contains("9 s behind"));
     }
 }

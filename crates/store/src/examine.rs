@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 
 use crate::OpenError;
 use crate::migrate;
+use crate::sqlite::clock;
 use crate::whole::{self, LogFault, Sound, beside};
 
 /// Above this size the pages are not all read at every start: at some 100 MiB a second a start
@@ -42,6 +43,8 @@ pub struct Inspection {
     pub disabled_webhooks: u64,
     pub oldest_notification: Option<Timestamp>,
     pub latest_notification: Option<Timestamp>,
+    /// When it was written last, as its own clock had it.
+    pub last_written_at: Option<Timestamp>,
 }
 
 /// Looks at a store without changing anything. Reads every page, however many there are.
@@ -276,6 +279,7 @@ fn read(path: &Path, conn: &Connection) -> Result<Inspection, rusqlite::Error> {
         disabled_webhooks: count("select count(*) from webhook where disabled_cause < 3")?,
         oldest_notification: time("select accepted_at from notification order by id limit 1")?,
         latest_notification: time("select accepted_at from notification order by id desc limit 1")?,
+        last_written_at: clock::last_of_any(conn)?.map(|last| last.wall),
     })
 }
 

@@ -109,6 +109,9 @@ pub mod probe {
     pub use crate::sqlite::syncing::Disk;
     use crate::{BackupError, Inspection, OpenError, Progress, Shared, backup, open};
 
+    /// The version of the schema that this program writes.
+    pub const SCHEMA_VERSION: u32 = crate::migrate::KNOWN;
+
     /// Every statement the store runs.
     pub fn statements() -> Vec<String> {
         sqlite::statements()

@@ -9,14 +9,15 @@ use rusqlite::Connection;
 /// "Will" in ASCII: marks a file as ours.
 pub(crate) const APPLICATION_ID: i32 = 0x5769_6c6c;
 
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/sqlite/0001_init.sql"),
     include_str!("../migrations/sqlite/0002_wide.sql"),
     include_str!("../migrations/sqlite/0003_closed.sql"),
+    include_str!("../migrations/sqlite/0004_clock.sql"),
 ];
 
 /// The version that this program writes.
-pub(crate) const KNOWN: u32 = 3;
+pub(crate) const KNOWN: u32 = 4;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize);
 

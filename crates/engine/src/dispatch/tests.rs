@@ -1,6 +1,7 @@
 //! The loop on paused time: what is sent when, and what is written down of it.
 
 mod chaos;
+mod clocks;
 mod errands;
 mod fair;
 mod faults;
@@ -396,24 +397,6 @@ async fn deliveries_of_an_unknown_dialect_stay_where_they_are() {
     assert_eq!(world.health(), Ok(()));
     world.kill();
     assert_eq!(world.store.lanes(None, 10).await.unwrap().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_is_noticed_within_seconds() {
-    let world = World::running().await;
-    world.webhook("http://a.test/", "paid").await;
-    world.net.at("a.test", |_, number| {
-        Does::Answers(if number < 4 { 500 } else { 200 })
-    });
-    world.hand_in("paid", 1).await;
-    // Four attempts are made, and the fifth is due in five minutes.
-    seconds(100).await;
-    assert_eq!(world.net.calls().len(), 4);
-    world
-        .step_ms
-        .store(HOUR_MS, std::sync::atomic::Ordering::Relaxed);
-    seconds(5).await;
-    assert_eq!(world.net.calls().len(), 5);
 }
 
 #[tokio::test(start_paused = true)]

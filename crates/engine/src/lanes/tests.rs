@@ -164,7 +164,7 @@ fn answer(lanes: &mut Air, deliveries: Vec<Due>, next_due_at: Option<i64>, now: 
 /// How an attempt lands that succeeded.
 fn well() -> Landing {
     Landing {
-        began_at: at(0),
+        began: Moment::same(at(0)),
         ended_at: at(0),
         failed: false,
         felt: Felt::Well,

@@ -66,7 +66,7 @@ fn after(delivery: &Delivery, outcome: &Outcome, at: Timestamp, gone_disables: b
     delivery.after(
         outcome,
         at,
-        at,
+        Moment::same(at),
         &policy(gone_disables),
         None,
         &mut Dice::seeded([0; 32]),
@@ -146,7 +146,14 @@ fn a_webhook_may_ask_for_fewer_retries_and_then_gets_no_last_try_either() {
         };
         let dice = &mut Dice::seeded([0; 32]);
         let policy = policy(false);
-        let next = delivery.after(&answered(500), START, START, &policy, Some(1), dice);
+        let next = delivery.after(
+            &answered(500),
+            START,
+            Moment::same(START),
+            &policy,
+            Some(1),
+            dice,
+        );
         states.push(next.state);
     }
     let (pending, exhausted) = (State::Pending, State::Exhausted);
@@ -161,7 +168,14 @@ fn retry_after_lengthens_the_wait_of_the_whole_webhook_where_the_policy_says_so(
             ..policy(false)
         };
         let dice = &mut Dice::seeded([0; 32]);
-        let next = fresh().after(outcome, START, START, &policy, retries_max, dice);
+        let next = fresh().after(
+            outcome,
+            START,
+            Moment::same(START),
+            &policy,
+            retries_max,
+            dice,
+        );
         let ms = |at: Option<Timestamp>| at.map(|at| at.ms_since(START));
         (ms(next.due_at), ms(next.pauses_until))
     };
@@ -223,7 +237,14 @@ fn an_attempt_ahead_of_its_time_uses_up_no_retry_that_the_webhook_asked_for() {
     let delivery = waiting(1, HOUR);
     let next = |at| {
         let mut dice = Dice::seeded([0; 32]);
-        delivery.after(&answered(500), at, at, &policy(true), Some(0), &mut dice)
+        delivery.after(
+            &answered(500),
+            at,
+            Moment::same(at),
+            &policy(true),
+            Some(0),
+            &mut dice,
+        )
     };
     assert_eq!(next(START).state, State::Pending);
     assert_eq!(next(delivery.due_at).state, State::Exhausted);
@@ -243,7 +264,7 @@ fn an_attempt_ahead_of_its_time_may_deliver_disable_and_pause() {
     let next = |seconds: &str| {
         let busy = asking(503, seconds);
         let mut dice = Dice::seeded([0; 32]);
-        delivery.after(&busy, START, START, &policy, None, &mut dice)
+        delivery.after(&busy, START, Moment::same(START), &policy, None, &mut dice)
     };
     // A pause holds for it as for any other, and a short one brings nothing forward.
     assert_eq!(next("7200").due_at, Some(START.plus_ms(2 * HOUR)));
@@ -257,4 +278,50 @@ fn the_first_attempt_of_a_round_is_never_ahead_of_its_time() {
     delivery.due_at = START.plus_ms(HOUR);
     let next = after(&delivery, &answered(500), START, true);
     assert_eq!(next.due_at, Some(START.plus_ms(5_000)));
+}
+
+#[test]
+fn time_in_which_nothing_could_be_sent_uses_up_no_schedule() {
+    let policy = policy(true);
+    let mut dice = Dice::seeded([0; 32]);
+    let first = fresh().after(
+        &answered(500),
+        START,
+        Moment::same(START),
+        &policy,
+        None,
+        &mut dice,
+    );
+    let retried = Delivery {
+        attempts: 1,
+        round_attempts: 1,
+        round_began_at: Some(first.round_began_at),
+        due_at: first.due_at.unwrap(),
+        ..fresh()
+    };
+    // The wall clock is four days and more ahead by now, the schedule is where it was.
+    for away in [4 * 24 * HOUR, 400 * 24 * HOUR, -START.as_millis()] {
+        let schedule = retried.due_at;
+        let wall = schedule.plus_ms(away);
+        let ended = Moment { wall, schedule };
+        let next = retried.after(&answered(500), schedule, ended, &policy, None, &mut dice);
+        assert_eq!(next.state, State::Pending);
+        assert_eq!(next.due_at, Some(schedule.plus_ms(30_000)));
+    }
+}
+
+#[test]
+fn a_date_in_retry_after_is_one_of_the_wall_clock() {
+    let policy = Policy {
+        retry_after_max_ms: Some(HOUR),
+        ..policy(false)
+    };
+    let ended = Moment {
+        wall: "2027-01-19T10:00:00Z".parse().unwrap(),
+        schedule: START.plus_ms(7 * HOUR),
+    };
+    let busy = asking(503, "Tue, 19 Jan 2027 10:10:00 GMT");
+    let mut dice = Dice::seeded([0; 32]);
+    let next = fresh().after(&busy, ended.schedule, ended, &policy, None, &mut dice);
+    assert_eq!(next.pauses_until, Some(ended.schedule.plus_ms(600_000)));
 }

@@ -199,7 +199,8 @@ create table wish (
 ) strict, without rowid;
 
 -- No foreign keys on notification, delivery and attempt: what they point to goes only together
--- with them, and every look-up saved counts here. `accepted_at` never falls while ids rise, so
+-- with them, and every look-up saved counts here. `accepted_at` falls while ids rise only where
+-- `clock_fall` says so, so
 -- that a time is found among the ids by halving and needs no index.
 create table notification (
   id integer primary key,

@@ -18,6 +18,7 @@ use rusqlite::{OptionalExtension, params};
 use crate::sqlite::catalog;
 use crate::sqlite::fault::Fault;
 use crate::sqlite::fresh;
+use crate::sqlite::ids;
 use crate::sqlite::webhooks::scope_key;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{rows, wide};
@@ -124,16 +125,9 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         Some(webhook) => tested(tx, new.tenant, webhook)?,
     };
     let deliveries = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
-    let accepted_at = tx.accepted_at(new.at)?;
-    // After the clock was set back it is due earlier than the one before, and stands by its time.
-    let is_fresh = accepted_at == new.at;
-    // Each that is due earlier needs a row of its own, and more of them than there is time for are
-    // as good as fresh.
-    let is_fresh = is_fresh || !tx.has_time_for(wanted.len());
-    let wanted_by = match is_fresh {
-        true => fresh::wanted_by(tx, &wanted)?,
-        false => None,
-    };
+    let before = tx.latest_accepted_at()?;
+    let (accepted_at, falls) = tx.accepted_at(new.at)?;
+    let wanted_by = fresh::wanted_by(tx, &wanted)?;
     let id = tx.next_id()?;
     let row = Row {
         id,
@@ -144,7 +138,11 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
     let is_owed = row.wanted_by.is_some();
     if !add(tx, new, &row)? {
         tx.memory.latest_id = Some(id - 1);
+        tx.memory.accepted_at = Some(before);
         return find(tx, new);
+    }
+    if falls {
+        ids::note_fall(tx, id)?;
     }
     register(tx, new)?;
     let notification = NotificationId(id);
@@ -152,16 +150,8 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         id: notification,
         deliveries,
     };
-    if is_fresh {
-        if !fresh::owe(tx, new.tenant, id, &wanted, is_owed)? {
-            return Ok(accepted);
-        }
-    } else {
-        let owe = tx.hot.get(tx.conn, fresh::OWE)?;
-        for webhook in wanted.iter() {
-            owe.execute((webhook.0, id, new.at.as_millis()))?;
-        }
-        tx.memory.listed += wanted.len();
+    if !fresh::owe(tx, new.tenant, id, &wanted, is_owed)? {
+        return Ok(accepted);
     }
     if let Some(webhook) = new.only {
         // Somebody waits for what comes of it, so nothing that is remembered of it will do.

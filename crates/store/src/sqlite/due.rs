@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, Rows, Statement, para
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{fresh, notifications, rows};
+use crate::sqlite::{clock, fresh, notifications, rows};
 
 // Seeks over all that the lane before has pending.
 const NEXT_RETRIED: &str = "
@@ -123,6 +123,7 @@ pub(crate) fn lanes(
     limit: usize,
 ) -> Result<Vec<LaneStart>, Fault> {
     let unlisted = fresh::unlisted(tx)?;
+    let since = tx.fresh()?;
     let mut lanes: Vec<LaneStart> = Vec::new();
     let mut retried = tx.conn.prepare_cached(NEXT_RETRIED)?;
     let mut fresh = tx.conn.prepare_cached(NEXT_FRESH)?;
@@ -131,8 +132,11 @@ pub(crate) fn lanes(
         let latest = latest.map_or(i64::MIN, |webhook| webhook.0);
         let all = [
             next_lane(&mut retried, latest)?,
-            next_lane(&mut fresh, latest)?,
-            next_unlisted(tx.conn, &unlisted, latest)?,
+            next_lane(&mut fresh, latest)?.map(|lane| LaneStart {
+                due_at: since.due_at(lane.due_at),
+                ..lane
+            }),
+            next_unlisted(tx.conn, &unlisted, since, latest)?,
         ];
         // Of the same lane in several the earliest one.
         let first = all.into_iter().flatten();
@@ -157,6 +161,7 @@ fn next_lane(statement: &mut Statement<'_>, after: i64) -> Result<Option<LaneSta
 fn next_unlisted(
     conn: &Connection,
     unlisted: &BTreeMap<WebhookId, Vec<i64>>,
+    since: clock::Fresh,
     after: i64,
 ) -> Result<Option<LaneStart>, Fault> {
     let above = (Bound::Excluded(WebhookId(after)), Bound::Unbounded);
@@ -164,7 +169,7 @@ fn next_unlisted(
     let Some((&webhook, ids)) = next else {
         return Ok(None);
     };
-    let first = next_mark(conn, &mut ids.iter())?;
+    let first = next_mark(conn, since, &mut ids.iter())?;
     Ok(first.map(|Mark { due_at, .. }| LaneStart { webhook, due_at }))
 }
 
@@ -203,9 +208,11 @@ pub(crate) fn due(
     now: Timestamp,
 ) -> Result<Vec<DueRead>, Fault> {
     let unlisted = fresh::unlisted(tx)?;
+    let since = tx.fresh()?.by(now);
     let of_lanes = lanes.iter().map(|ask| {
         let unlisted = unlisted.get(&ask.webhook);
-        due_of(tx.conn, *ask, now, unlisted.map_or(&[], Vec::as_slice))
+        let unlisted = unlisted.map_or(&[][..], Vec::as_slice);
+        due_of(tx.conn, *ask, now, since, unlisted)
     });
     of_lanes.collect()
 }
@@ -228,6 +235,7 @@ fn due_of(
     conn: &Connection,
     ask: DueAsk,
     now: Timestamp,
+    since: clock::Fresh,
     unlisted: &[i64],
 ) -> Result<DueRead, Fault> {
     let (webhook, limit) = (ask.webhook.0, ask.limit);
@@ -238,11 +246,11 @@ fn due_of(
     let fresh = fresh.query(params![webhook, bound])?;
     let mut unlisted_row = conn.prepare_cached(UNLISTED)?;
     let mut of_tables = [
-        Kind::begin(RETRIED_AFTER, retried, now)?,
-        Kind::begin(FRESH_AFTER, fresh, now)?,
+        Kind::begin(RETRIED_AFTER, retried, now, None)?,
+        Kind::begin(FRESH_AFTER, fresh, now, Some(since))?,
     ];
     let mut ids = unlisted.iter();
-    let mut next_unlisted = next_mark(conn, &mut ids)?;
+    let mut next_unlisted = next_mark(conn, since, &mut ids)?;
     let mut found: Vec<(&str, Due)> = Vec::new();
     while found.len() < limit {
         let first = of_tables.iter_mut().min_by_key(|kind| kind.order());
@@ -254,9 +262,9 @@ fn due_of(
             (_, Some(mark)) if mark.due_at <= now => {
                 let mut rows = unlisted_row.query(params![webhook, mark.notification.0])?;
                 if let Some(row) = rows.next()? {
-                    found.push((FRESH_AFTER, whole(row)?));
+                    found.push((FRESH_AFTER, whole_fresh(row, since)?));
                 }
-                next_unlisted = next_mark(conn, &mut ids)?;
+                next_unlisted = next_mark(conn, since, &mut ids)?;
             }
             _ => break,
         }
@@ -274,6 +282,7 @@ fn due_of(
     let next_retried = next_at(conn, RETRIED_AFTER, after)?;
     let (_, notification) = last(FRESH_AFTER);
     let next_fresh = next_at(conn, FRESH_AFTER, params![webhook, notification])?;
+    let next_fresh = next_fresh.map(|accepted_at| since.due_at(accepted_at));
     let next_unlisted = next_unlisted.map(|mark| mark.due_at);
     let next_due_at = [next_retried, next_fresh, next_unlisted];
     let room = limit.saturating_sub(found.len());
@@ -294,20 +303,34 @@ struct Kind<'a> {
     /// Finds what follows.
     after: &'static str,
     rows: Rows<'a>,
+    /// Of what is fresh.
+    since: Option<clock::Fresh>,
     /// The row that it stands at; `None` behind the last that is due.
     mark: Option<Mark>,
 }
 
 impl<'a> Kind<'a> {
-    fn begin(after: &'static str, rows: Rows<'a>, now: Timestamp) -> Result<Self, Fault> {
-        let mark = None;
-        let mut kind = Self { after, rows, mark };
+    fn begin(
+        after: &'static str,
+        rows: Rows<'a>,
+        now: Timestamp,
+        since: Option<clock::Fresh>,
+    ) -> Result<Self, Fault> {
+        let mut kind = Self {
+            after,
+            rows,
+            since,
+            mark: None,
+        };
         kind.advance(now)?;
         Ok(kind)
     }
 
     fn advance(&mut self, now: Timestamp) -> Result<(), Fault> {
-        let next = self.rows.next()?.map(mark).transpose()?;
+        let mut next = self.rows.next()?.map(mark).transpose()?;
+        if let (Some(since), Some(mark)) = (self.since, &mut next) {
+            mark.due_at = since.due_at(mark.due_at);
+        }
         self.mark = next.filter(|mark| mark.due_at <= now);
         Ok(())
     }
@@ -318,7 +341,12 @@ impl<'a> Kind<'a> {
     }
 
     fn take(&mut self, now: Timestamp) -> Result<Option<(&'static str, Due)>, Fault> {
-        let due = self.rows.get().map(whole).transpose()?;
+        let since = self.since;
+        let due = self.rows.get().map(|row| match since {
+            Some(since) => whole_fresh(row, since),
+            None => whole(row),
+        });
+        let due = due.transpose()?;
         self.advance(now)?;
         Ok(due.map(|due| (self.after, due)))
     }
@@ -327,13 +355,14 @@ impl<'a> Kind<'a> {
 /// The next of these notifications that is still there.
 fn next_mark(
     conn: &Connection,
+    since: clock::Fresh,
     ids: &mut std::slice::Iter<'_, i64>,
 ) -> Result<Option<Mark>, Fault> {
     for id in ids {
         let notification = NotificationId(*id);
-        if let Some(due_at) = notifications::accepted_at(conn, notification)? {
+        if let Some(accepted_at) = notifications::accepted_at(conn, notification)? {
             return Ok(Some(Mark {
-                due_at,
+                due_at: since.due_at(accepted_at),
                 notification,
             }));
         }
@@ -408,6 +437,13 @@ fn whole(row: &Row<'_>) -> Result<Due, Fault> {
         headers: rows::headers(row, 7)?,
         body: rows::bytes(row, 8)?,
     })
+}
+
+/// The same of a fresh one, whose time is when it was accepted.
+fn whole_fresh(row: &Row<'_>, since: clock::Fresh) -> Result<Due, Fault> {
+    let mut due = whole(row)?;
+    due.delivery.due_at = since.due_at(due.delivery.due_at);
+    Ok(due)
 }
 
 /// First what was tried, then what was not.

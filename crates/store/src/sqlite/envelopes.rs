@@ -71,7 +71,7 @@ struct Seen {
 /// The id of the envelope of this attempt, which is written down if it is new.
 pub(crate) fn intern(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<i64, Fault> {
     let (url, headers) = (&attempt.url, &attempt.request_headers);
-    let day = day(tx.latest_accepted_at()?);
+    let day = day(tx.highest_accepted_at()?);
     tx.memory.envelopes.turn_to(day);
     if let Some(id) = tx.memory.envelopes.seen(url, headers) {
         return Ok(id);
@@ -95,7 +95,7 @@ pub(crate) fn intern_answer(tx: &mut Tx<'_>, headers: &Headers) -> Result<Option
     if headers.is_empty() {
         return Ok(None);
     }
-    let day = day(tx.latest_accepted_at()?);
+    let day = day(tx.highest_accepted_at()?);
     let envelopes = &mut tx.memory.envelopes;
     envelopes.turn_to(day);
     if let Some((latest, id)) = &envelopes.answered
@@ -137,7 +137,7 @@ fn look_up(
     Ok(id)
 }
 
-/// The day that envelopes written while `accepted_at` is the latest belong to.
+/// The day that envelopes written while `accepted_at` is the latest there was belong to.
 pub(crate) fn day(accepted_at: model::time::Timestamp) -> i64 {
     accepted_at.as_millis().div_euclid(DAY_MS)
 }

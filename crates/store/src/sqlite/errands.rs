@@ -87,7 +87,8 @@ const COUNT_CANCELLED: &str = "
 // What is due is as good as asked for.
 const COUNT_WAITING: &str = "
     select 1 from delivery indexed by delivery_due
-    where state in (0, 4) and webhook_id = ?1 and due_at > ?3
+    where state in (0, 4) and webhook_id = ?1 and due_at > ?3 -
+      (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1)
     limit ?2";
 const COUNT_OWED: &str = "
     select 1 from delivery indexed by delivery_due
@@ -141,7 +142,8 @@ enum Change {
 impl Change {
     /// Answers whether the delivery was one that can be changed so.
     fn make(self, tx: &mut Tx<'_>, id: DeliveryId, at: Timestamp) -> Result<bool, Fault> {
-        let keys = (id.notification.0, id.webhook.0, at.as_millis());
+        let due_at = tx.schedule(at)?.as_millis();
+        let keys = (id.notification.0, id.webhook.0, due_at);
         let sql = match self {
             Self::Sooner => SOONER,
             Self::Again => AGAIN,
@@ -348,7 +350,7 @@ fn go_on(
 
 /// The next notifications of a stage, and whether the errand is about each.
 fn meet(
-    tx: &Tx<'_>,
+    tx: &mut Tx<'_>,
     errand: &Errand,
     progress: &Progress,
     stage: &Stage,
@@ -360,7 +362,8 @@ fn meet(
     let began_at = errand.began_at.as_millis();
     match stage.find {
         WAITING => {
-            let asked = [webhook, reached, upto, room, began_at, at.as_millis()];
+            let now = tx.schedule(at)?.as_millis();
+            let asked = [webhook, reached, upto, room, began_at, now];
             pairs(tx, stage.find, asked)
         }
         FRESH | UNTRIED | RETRYING => pairs(tx, stage.find, [webhook, reached, upto, room]),

@@ -52,7 +52,7 @@ const UNLIST_SOME: &str = "
       where webhook_id = ?1
       order by notification_id
       limit ?2)";
-pub(crate) const OWE: &str = "
+const OWE: &str = "
     insert into delivery (webhook_id, notification_id, state, round, attempts, round_start, due_at)
     values (?1, ?2, 4, 1, 0, 0, ?3)";
 

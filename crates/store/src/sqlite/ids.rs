@@ -1,11 +1,16 @@
 //! Ranges of notifications by their ids, and times as bounds of them.
+//!
+//! Times rise with the ids, but where the clock was set back, and that is written down. So a time
+//! is found by halving, in each run of ids between two falls.
 
 use model::id::NotificationId;
+use model::limits;
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::fresh::Listed;
+use crate::sqlite::writer::Tx;
 
 const ACCEPTED_FROM: &str = "
     select id, accepted_at from notification
@@ -13,8 +18,21 @@ const ACCEPTED_FROM: &str = "
     order by id
     limit 1";
 const LATEST_ID: &str = "select max(id) from notification";
+const FALL: &str = "
+    insert into clock_fall (notification_id, reached_at) values (?1, ?2)";
+const FALLS: &str = "
+    select notification_id from clock_fall
+    where notification_id > 0
+    order by notification_id";
+const REACHED: &str = "select max(reached_at) from clock_fall where notification_id > 0";
+pub(crate) const DROP_FALLS: &str = "
+    delete from clock_fall where notification_id in (
+      select notification_id from clock_fall
+      where notification_id <= ?1
+      limit ?2)";
 
-pub(crate) const STATEMENTS: &[&str] = &[ACCEPTED_FROM, LATEST_ID];
+pub(crate) const STATEMENTS: &[&str] =
+    &[ACCEPTED_FROM, LATEST_ID, FALL, FALLS, REACHED, DROP_FALLS];
 
 /// Ids from `from` up to and without `to`.
 #[derive(Clone, Copy)]
@@ -51,23 +69,103 @@ pub(crate) fn latest_id(conn: &Connection) -> Result<i64, Fault> {
     Ok(latest.unwrap_or(0))
 }
 
-/// The id from which on notifications were accepted at `at` or later, found by halving.
+/// Whether `accepted_at` may fall once more. Beyond that it stands still while the clock is set
+/// back: a clock that jumps all the time must not make looking for a time slow.
+pub(crate) fn may_fall(conn: &Connection) -> Result<bool, Fault> {
+    Ok(falls(conn)?.len() < limits::CLOCK_FALLS_MAX)
+}
+
+/// The latest `accepted_at` before any fall.
+pub(crate) fn reached(conn: &Connection) -> Result<Timestamp, Fault> {
+    let reached: Option<i64> = conn
+        .prepare_cached(REACHED)?
+        .query_row([], |row| row.get(0))?;
+    Ok(reached.map_or(Timestamp::EPOCH, Timestamp::from_millis))
+}
+
+/// From this notification on times begin anew.
+pub(crate) fn note_fall(tx: &mut Tx<'_>, id: i64) -> Result<(), Fault> {
+    let reached_at = tx.highest_accepted_at()?;
+    tx.conn
+        .prepare_cached(FALL)?
+        .execute([id, reached_at.as_millis()])?;
+    Ok(())
+}
+
+/// Where times fall, in order; nowhere if the clock was never set back.
+pub(crate) fn falls(conn: &Connection) -> Result<Vec<i64>, Fault> {
+    let mut statement = conn.prepare_cached(FALLS)?;
+    let falls = statement.query_map([], |row| row.get(0))?;
+    Ok(falls.collect::<Result<_, _>>()?)
+}
+
+/// The first id of a notification that was accepted at `at` or later, if a time is asked for; one
+/// that is not given yet if there is none.
 pub(crate) fn id_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, Fault> {
+    match at {
+        Some(at) => id_between(conn, at, Timestamp::MAX).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The same among those accepted by `upto`, if there are any: what is later was accepted while the
+/// clock was ahead, and before it was set back.
+pub(crate) fn id_between(conn: &Connection, at: Timestamp, upto: Timestamp) -> Result<i64, Fault> {
+    let end = latest_id(conn)?.saturating_add(1);
+    let mut first = end;
+    for run in runs(conn, end)? {
+        let (id, found_at) = halve(conn, run, at)?;
+        match found_at {
+            Some(found_at) if found_at <= upto => return Ok(id),
+            Some(_) => first = first.min(id),
+            None => {}
+        }
+    }
+    Ok(first)
+}
+
+/// Behind the last id of a notification that was accepted before `at`, if a time is asked for.
+pub(crate) fn end_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, Fault> {
     let Some(at) = at else {
         return Ok(None);
     };
+    let end = latest_id(conn)?.saturating_add(1);
+    for run in runs(conn, end)?.into_iter().rev() {
+        let (id, _) = halve(conn, run, at)?;
+        if id > run.from {
+            return Ok(Some(id));
+        }
+    }
+    Ok(Some(0))
+}
+
+/// Ids within which times never fall.
+fn runs(conn: &Connection, end: i64) -> Result<Vec<Ids>, Fault> {
+    let falls = falls(conn)?;
+    let starts = std::iter::once(0).chain(falls.iter().copied());
+    let ends = falls.iter().copied().chain([end]);
+    let runs = starts.zip(ends).map(|(from, to)| Ids { from, to });
+    Ok(runs.filter(|run| run.from < run.to).collect())
+}
+
+/// The first id of a run from which on notifications were accepted at `at` or later, and when that
+/// one was; the end of the run if there is none.
+fn halve(conn: &Connection, run: Ids, at: Timestamp) -> Result<(i64, Option<Timestamp>), Fault> {
     // All below `low` are earlier than `at`, none from `high` on is.
-    let (mut low, mut high) = (0, latest_id(conn)?.saturating_add(1));
+    let (mut low, mut high, mut found_at) = (run.from, run.to, None);
     let mut statement = conn.prepare_cached(ACCEPTED_FROM)?;
     while low < high {
         let middle = low + (high - low) / 2;
         let found: Option<(i64, i64)> = statement
             .query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        match found {
+        match found.filter(|(id, _)| *id < run.to) {
             Some((id, accepted_at)) if accepted_at < at.as_millis() => low = id.saturating_add(1),
-            Some(_) | None => high = middle,
+            found => {
+                high = middle;
+                found_at = found.map_or(found_at, |(_, at)| Some(Timestamp::from_millis(at)));
+            }
         }
     }
-    Ok(Some(low))
+    Ok((low, found_at))
 }

@@ -18,7 +18,9 @@ use crate::sqlite::{catalog, notifications, rows, story, webhooks};
 // As `story::delivery_row` reads it.
 const ROW: &str = "
     select n.id, w.id, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
-      coalesce(d.attempts, 0), n.accepted_at, coalesce(d.due_at, n.accepted_at), d.ended_at,
+      coalesce(d.attempts, 0), n.accepted_at,
+      coalesce(d.due_at + (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1),
+        n.accepted_at), d.ended_at,
       d.status, d.failure, d.detail, null, d.body_end, d.began_at,
       n.only is not null, w.target_url
     from notification n
@@ -53,7 +55,7 @@ pub(crate) fn log(
     };
     let ids = Ids {
         from: ids::id_at(conn, query.since)?.unwrap_or(0),
-        to: ids::id_at(conn, query.until)?.unwrap_or(i64::MAX),
+        to: ids::end_at(conn, query.until)?.unwrap_or(i64::MAX),
     };
     let ids = ids.upto(listed.of(conn, tenant)?);
     if limit == 0 || ids.from >= ids.to {
@@ -162,6 +164,8 @@ fn search(merge: &mut Merge<'_>, sieve: &mut Sieve<'_>, limit: usize) -> Result<
 
 /// What no index answers.
 struct Sieve<'a> {
+    /// Each time is looked at, because ids do not say all: the clock was set back meanwhile.
+    times: Option<(&'a Connection, &'a LogQuery)>,
     delivered: Option<CachedStatement<'a>>,
     head: Option<CachedStatement<'a>>,
     action_type: Option<&'a str>,
@@ -178,7 +182,10 @@ impl<'a> Sieve<'a> {
             b"" => None,
             text => Some((conn.prepare_cached(HAS_TEXT)?, text)),
         };
+        let asks_times = query.since.is_some() || query.until.is_some();
+        let falls = asks_times && !ids::falls(conn)?.is_empty();
         Ok(Self {
+            times: falls.then_some((conn, query)),
             delivered: match query.status {
                 Some(Status::Delivered) => Some(conn.prepare_cached(STATE)?),
                 _ => None,
@@ -196,6 +203,16 @@ impl<'a> Sieve<'a> {
 
     fn lets_through(&mut self, id: DeliveryId) -> Result<bool, Fault> {
         self.looked_at += 1;
+        if let Some((conn, query)) = self.times {
+            let accepted_at = notifications::accepted_at(conn, id.notification)?;
+            let is_within = accepted_at.is_some_and(|at| {
+                query.since.is_none_or(|since| at >= since)
+                    && query.until.is_none_or(|until| at < until)
+            });
+            if !is_within {
+                return Ok(false);
+            }
+        }
         if let Some(statement) = &mut self.delivered {
             let state: Option<i64> = statement
                 .query_row([id.notification.0, id.webhook.0], |row| row.get(0))

@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod board;
 mod catalog;
+pub(crate) mod clock;
 mod dashboard;
 mod desk;
 mod due;
@@ -42,8 +43,8 @@ mod wide;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use model::attempt::Outcome;
 use model::contract::{
@@ -59,7 +60,7 @@ use model::query::{
     WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use model::time::Timestamp;
+use model::time::{Moment, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
 
 use crate::sqlite::desk::Desk;
@@ -77,6 +78,7 @@ pub(crate) fn statements() -> Vec<String> {
         audit::STATEMENTS,
         board::STATEMENTS,
         catalog::STATEMENTS,
+        clock::STATEMENTS,
         due::STATEMENTS,
         envelopes::STATEMENTS,
         errands::STATEMENTS,
@@ -197,6 +199,20 @@ impl Ledger for Sqlite {
     fn step_errand(&self, at: Timestamp) -> Reply<bool> {
         self.desk
             .write(Class::Sweep, 1, move |tx| errands::step(tx, at))
+    }
+
+    fn beat(&self, at: Moment) -> Reply<()> {
+        let latest = Arc::clone(&self.desk.shared().last_beat);
+        self.desk.write_again(Class::Work, 1, move |tx| {
+            clock::beat(tx, at)?;
+            *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+            Ok(())
+        })
+    }
+
+    fn last_beat(&self) -> Option<Moment> {
+        let latest = &self.desk.shared().last_beat;
+        *latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pulse(&self) -> Reply<()> {

@@ -298,12 +298,9 @@ fn drop_left_over(tx: &mut Tx<'_>, budget: &mut Budget) -> Result<(), Fault> {
         .prepare_cached(OLDEST)?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    drop_some(
-        tx,
-        past::DROP,
-        oldest.map_or(i64::MAX, |(id, _)| id),
-        budget,
-    )?;
+    let first = oldest.map_or(i64::MAX, |(id, _)| id);
+    drop_some(tx, past::DROP, first, budget)?;
+    drop_some(tx, ids::DROP_FALLS, first, budget)?;
     let day = match oldest {
         Some((_, at)) => envelopes::day(Timestamp::from_millis(at)),
         None => {
@@ -346,7 +343,7 @@ impl Bounds {
     ) -> Result<Self, Fault> {
         let mut by_dialect = BTreeMap::new();
         for (dialect, before) in before {
-            by_dialect.insert(dialect.clone(), Bound::at(tx, *before)?);
+            by_dialect.insert(dialect.clone(), Bound::at(tx, *before, now)?);
         }
         Ok(Self {
             now,
@@ -363,7 +360,7 @@ impl Bounds {
         if let Some(bound) = self.by_kept_ms.get(&own_ms) {
             return Ok(*bound);
         }
-        let bound = Bound::at(tx, self.now.plus_ms(own_ms.saturating_neg()))?;
+        let bound = Bound::at(tx, self.now.plus_ms(own_ms.saturating_neg()), self.now)?;
         self.by_kept_ms.insert(own_ms, bound);
         Ok(bound)
     }
@@ -375,8 +372,8 @@ impl Bound {
         id: 0,
     };
 
-    fn at(tx: &mut Tx<'_>, before: Timestamp) -> Result<Self, Fault> {
-        let id = ids::id_at(tx.conn, Some(before))?.unwrap_or(0);
+    fn at(tx: &mut Tx<'_>, before: Timestamp, now: Timestamp) -> Result<Self, Fault> {
+        let id = ids::id_between(tx.conn, before, now)?;
         // Without its row what is recent would look as if it was never tried.
         let id = id.min(fresh::listed(tx)?.saturating_add(1));
         Ok(Self { before, id })

@@ -169,7 +169,9 @@ pub(crate) fn try_sign_in(
             .execute([id.saturating_sub(most)])?;
         return Ok(None);
     };
-    if before.open_at() > at {
+    // A failure that lies ahead was noted by a clock that was, and says nothing of when it was.
+    let was_ahead = before.latest_at.ms_since(at) >= limits::FAILURE_AHEAD_MS;
+    if before.open_at() > at && !was_ahead {
         return Ok(Some(before));
     }
     let forgotten = at.ms_since(before.latest_at) >= limits::FAILURE_KEPT_MS;

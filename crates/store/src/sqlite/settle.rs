@@ -8,7 +8,6 @@ use model::attempt::{Answer, Attempt, Failure, Outcome};
 use model::contract::Settlement;
 use model::delivery::State;
 use model::id::DeliveryId;
-use model::time::Timestamp;
 use rusqlite::{CachedStatement, OptionalExtension, params};
 
 use crate::sqlite::fault::Fault;
@@ -38,7 +37,8 @@ const NEXT: &str = "
     set state = ?3, cause = ?4, attempts = attempts + ?20, round_start = round_start + ?5,
       round_began_at = ?6, due_at = ?7, ended_at = ?8,
       began_at = ?9, duration_ms = ?10, envelope_id = ?11, status = ?12, failure = ?13,
-      detail = ?14, headers = ?15, answer_id = ?16, body_end = ?17, next_due_at = ?18, body = ?19
+      detail = ?14, headers = ?15, answer_id = ?16, body_end = ?17,
+      next_due_at = iif(?5 and due_at = ?7, next_due_at, ?18), body = ?19
     where notification_id = ?1 and webhook_id = ?2";
 // What was the latest attempt until now.
 const MOVE: &str = "
@@ -166,9 +166,14 @@ fn stands(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Stands, Fault> {
         Some((_, Some(true))) => Stands::Not,
         Some((true, _)) => Stands::InTime,
         Some((false, _)) => Stands::Late,
-        // Fresh, and yet tried before: a backup was put back, or the like.
-        None if fresh::put_off(tx, id, settlement.ended_at)? => Stands::Late,
-        None => Stands::Not,
+        None => {
+            let now = tx.schedule(settlement.ended_at)?;
+            // Fresh, and yet tried before: a backup was put back, or the like.
+            match fresh::put_off(tx, id, now)? {
+                true => Stands::Late,
+                false => Stands::Not,
+            }
+        }
     })
 }
 
@@ -211,6 +216,12 @@ fn settle_in_time(
     let next = &settlement.next;
     let (state, cause) = rows::state_number(next.state);
     let ended = next.state.is_end();
+    // What is told of the future is told in wall time, as it looked then.
+    let next_due_at = match next.due_at {
+        Some(due_at) => Some(tx.wall(due_at)?.as_millis()),
+        None => None,
+    };
+    let due_at = due_at(tx, settlement)?;
     let statement = tx.hot.get(tx.conn, sql)?;
     statement.raw_bind_parameter(1, settlement.id.notification.0)?;
     statement.raw_bind_parameter(2, settlement.id.webhook.0)?;
@@ -220,11 +231,10 @@ fn settle_in_time(
     statement.raw_bind_parameter(5, free)?;
     let began_at = (!ended).then_some(next.round_began_at.as_millis());
     statement.raw_bind_parameter(6, began_at)?;
-    statement.raw_bind_parameter(7, due_at(settlement))?;
+    statement.raw_bind_parameter(7, due_at)?;
     let ended_at = ended.then_some(settlement.ended_at.as_millis());
     statement.raw_bind_parameter(8, ended_at)?;
     written.bind(statement, 9)?;
-    let next_due_at = next.due_at.map(Timestamp::as_millis);
     statement.raw_bind_parameter(18, next_due_at)?;
     statement.raw_bind_parameter(19, written.body())?;
     statement.raw_bind_parameter(20, settlement.calls())?;
@@ -233,10 +243,16 @@ fn settle_in_time(
 }
 
 /// When a delivery is due that stays pending: the schedule names a time, else at once.
-fn due_at(settlement: &Settlement) -> Option<i64> {
+fn due_at(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Option<i64>, Fault> {
     let next = &settlement.next;
-    let due_at = next.due_at.unwrap_or(settlement.ended_at);
-    (!next.state.is_end()).then_some(due_at.as_millis())
+    if next.state.is_end() {
+        return Ok(None);
+    }
+    let due_at = match next.due_at {
+        Some(due_at) => due_at,
+        None => tx.schedule(settlement.ended_at)?,
+    };
+    Ok(Some(due_at.as_millis()))
 }
 
 fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<CameTo, Fault> {

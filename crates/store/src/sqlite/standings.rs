@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::prune::Budget;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, rows, webhooks};
+use crate::sqlite::{catalog, clock, rows, webhooks};
 
 // A success among what is written begins anew; else the first failure stays the first.
 const FARED: &str = "
@@ -213,13 +213,10 @@ pub(crate) fn standings(
 fn standing(conn: &Connection, webhook: WebhookId, since: Timestamp) -> Result<Standing, Fault> {
     let latest = catalog::list(conn, LATEST, [webhook.0], |row| latest(webhook, row))?;
     let (latest, failing_since) = latest.into_iter().next().unzip();
-    let mut owed = Vec::new();
-    for sql in [EARLIEST, EARLIEST_FRESH] {
-        owed.extend(catalog::list(conn, sql, [webhook.0], |row| {
-            rows::time(row, 0)
-        })?);
-    }
-    let next_due_at = owed.into_iter().min();
+    let first = |sql| catalog::list(conn, sql, [webhook.0], |row| rows::time(row, 0));
+    let lag_ms = clock::lag_ms(conn)?;
+    let retried = first(EARLIEST)?.into_iter().map(|at| at.plus_ms(lag_ms));
+    let next_due_at = retried.chain(first(EARLIEST_FRESH)?).min();
     let retrying: Option<i64> = conn
         .prepare_cached(RETRYING)?
         .query_row([webhook.0], |row| row.get(0))

@@ -14,7 +14,9 @@ use crate::sqlite::rows;
 
 const STORY: &str = "
     select n.id, ?2, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
-      coalesce(d.attempts, 0), n.accepted_at, coalesce(d.due_at, n.accepted_at), d.ended_at,
+      coalesce(d.attempts, 0), n.accepted_at,
+      coalesce(d.due_at + (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1),
+        n.accepted_at), d.ended_at,
       d.status, d.failure, d.detail, null, d.body_end, d.began_at,
       n.headers, n.body
     from notification n

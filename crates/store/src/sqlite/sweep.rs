@@ -27,9 +27,8 @@ const FIND: &str = "
     select state, cause, due_at from delivery
     where notification_id = ?1 and webhook_id = ?2
     union all
-    select 4, null, n.accepted_at from fresh f
-    join notification n on n.id = f.notification_id
-    where f.notification_id = ?1 and f.webhook_id = ?2";
+    select 4, null, 0 from fresh
+    where notification_id = ?1 and webhook_id = ?2";
 pub(crate) const AGAIN: &str = "
     update delivery
     set state = iif(attempts = 0, 4, 0), cause = null, round = round + 1, round_start = attempts,
@@ -132,19 +131,20 @@ fn requeue_one(
         count: 1,
         more: false,
     };
+    let now = tx.schedule(at)?;
     let change = match rows::state(state, cause)? {
         // Due already: it is as good as asked for.
-        State::Pending if due_at.is_some_and(|due_at| due_at <= at.as_millis()) => {
+        State::Pending if due_at.is_some_and(|due_at| due_at <= now.as_millis()) => {
             ask_for(tx, id)?;
             return Ok(done);
         }
-        State::Pending if fresh::put_off(tx, id, at)? => None,
+        State::Pending if fresh::put_off(tx, id, now)? => None,
         State::Pending => Some(SOONER),
         State::Delivered | State::Exhausted | State::Cancelled(_) => Some(AGAIN),
     };
     if let Some(sql) = change {
         let mut change = tx.conn.prepare_cached(sql)?;
-        change.execute((keys.0, keys.1, at.as_millis()))?;
+        change.execute((keys.0, keys.1, now.as_millis()))?;
     }
     ask_for(tx, id)?;
     note(tx, ask, at, json!({ "delivery": id.to_string() }))?;
@@ -168,18 +168,19 @@ fn requeue_all(
     at: Timestamp,
 ) -> Result<Requeued, Fault> {
     let mut count = 0;
+    let now = tx.schedule(at)?.as_millis();
     let (webhook, until) = (ask.webhook.0, began_at.as_millis());
     // What is sent again leaves the index it was found in, so the next step finds the next.
     for &(find, change) in kinds {
         let room = bound(limits::SWEEP_ROWS_MAX.saturating_sub(count));
         let all = if find == RETRYING {
-            found(tx, find, params![webhook, until, room, at.as_millis()])?
+            found(tx, find, params![webhook, until, room, now])?
         } else {
             found(tx, find, params![webhook, until, room])?
         };
         let mut statement = tx.conn.prepare_cached(change)?;
         for notification in &all {
-            statement.execute((notification.0, ask.webhook.0, at.as_millis()))?;
+            statement.execute((notification.0, ask.webhook.0, now))?;
         }
         count += all.len();
     }
@@ -201,14 +202,15 @@ fn requeue_picked(
     pick: &Pick,
     at: Timestamp,
 ) -> Result<Requeued, Fault> {
+    let now = tx.schedule(at)?.as_millis();
     let from = ids::id_at(tx.conn, pick.since)?.unwrap_or(0);
-    let upto = ids::id_at(tx.conn, pick.until)?.map_or(i64::MAX, |id| id.saturating_sub(1));
+    let upto = ids::end_at(tx.conn, pick.until)?.map_or(i64::MAX, |id| id.saturating_sub(1));
     let after = pick.after.0.max(from.saturating_sub(1));
     let (webhook, began_at) = (ask.webhook.0, pick.began_at.as_millis());
     let room = bound(limits::SWEEP_ROWS_MAX);
     let (met, change) = match pick.status {
         Status::Retrying => {
-            let asked = [webhook, after, upto, room, began_at, at.as_millis()];
+            let asked = [webhook, after, upto, room, began_at, now];
             (errands::pairs(tx, errands::WAITING, asked)?, SOONER)
         }
         Status::Exhausted => {
@@ -231,7 +233,7 @@ fn requeue_picked(
                 continue;
             }
         }
-        count += statement.execute((*notification, webhook, at.as_millis()))?;
+        count += statement.execute((*notification, webhook, now))?;
     }
     drop((kind, statement));
     if count > 0 {

@@ -19,7 +19,8 @@ use crate::sqlite::{catalog, past, rows, sweep, wide};
 
 pub(crate) const FIND: &str = "
     select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
-      created_at, updated_at, version, key, retries_max, paused_until
+      created_at, updated_at, version, key, retries_max,
+      paused_until + (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1)
     from webhook
     where id = ?1";
 const TENANT_OF: &str = "select tenant_id from webhook where id = ?1";
@@ -39,7 +40,8 @@ const ADD: &str = "
 const SAVE: &str = "
     update webhook
     set target_url = ?2, disabled_at = ?3, disabled_cause = ?4, filter = ?5, settings = ?6,
-      headers = ?7, updated_at = ?8, version = ?9, retries_max = ?10, paused_until = ?11,
+      headers = ?7, updated_at = ?8, version = ?9, retries_max = ?10,
+      paused_until = iif(?11, paused_until, null),
       key = ?12
     where id = ?1";
 // It may only grow, and ends where somebody changed the webhook while the attempt ran.
@@ -316,7 +318,7 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault
         after.updated_at.as_millis(),
         after.version,
         after.retries_max,
-        after.paused_until.map(Timestamp::as_millis),
+        after.paused_until.is_some(),
         after.key,
     ])?;
     rewrite_wishes(tx, Some(before), after)?;

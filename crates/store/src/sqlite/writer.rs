@@ -9,20 +9,23 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::contract::{Listener, StoreError};
 use model::id::TenantId;
-use model::time::Timestamp;
+use model::limits::CLOCK_STEP_MS;
+use model::time::{Moment, Timestamp};
 use rusqlite::hooks::Wal;
 use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
 use crate::sqlite::accept::{Registered, Wanted};
+use crate::sqlite::clock;
 use crate::sqlite::envelopes::Envelopes;
 use crate::sqlite::fault::{self, Fault};
+use crate::sqlite::ids;
 use crate::sqlite::meters::Meters;
 use crate::sqlite::notes::Notes;
 use crate::sqlite::prune;
@@ -99,6 +102,8 @@ pub(crate) struct Shared {
     pub(crate) unlisted: Unlisted,
     /// Notes how far the log is durable, if the store is a file with threads.
     pub(crate) marker: std::sync::OnceLock<Marker>,
+    /// What is known of the schedule since the store was opened.
+    pub(crate) last_beat: Arc<Mutex<Option<Moment>>>,
 }
 
 /// What the writer remembers so as not to look it up; always right, and lost without harm.
@@ -106,6 +111,8 @@ pub(crate) struct Shared {
 pub(crate) struct Memory {
     /// `accepted_at` of the latest notification.
     pub(crate) accepted_at: Option<Timestamp>,
+    /// The latest that any had.
+    pub(crate) highest_accepted_at: Option<Timestamp>,
     /// The id that was given last to a notification.
     pub(crate) latest_id: Option<i64>,
     /// Events that are known to be registered.
@@ -120,6 +127,8 @@ pub(crate) struct Memory {
     pub(crate) wide: Option<Wide>,
     /// Rows that the open transaction has listed.
     pub(crate) listed: usize,
+    /// The latest beat, if there is one.
+    pub(crate) beat: Option<Option<Moment>>,
     /// Where pruning goes on.
     pub(crate) pruned_to: Option<prune::At>,
 }
@@ -178,6 +187,12 @@ impl Writer {
         writer.data_version = writer.read_data_version()?;
         writer.memory.wide = Some(wide::read(&writer.conn)?);
         writer.tell_unlisted();
+        let last_beat = clock::last(&writer.conn)?;
+        *writer
+            .shared
+            .last_beat
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = last_beat;
         Ok(writer)
     }
 
@@ -559,11 +574,31 @@ impl Tx<'_> {
         rows == 0 || self.memory.listed + rows <= wide::STEP_ROWS
     }
 
-    /// The time to write for a notification accepted at `at`: never before an earlier one.
-    pub(crate) fn accepted_at(&mut self, at: Timestamp) -> Result<Timestamp, Fault> {
-        let latest = self.latest_accepted_at()?.max(at);
-        self.memory.accepted_at = Some(latest);
-        Ok(latest)
+    /// The time to write for a notification accepted at `at`, and whether times fall with it: the
+    /// clock was set back. By less than that it stands still for as long.
+    pub(crate) fn accepted_at(&mut self, at: Timestamp) -> Result<(Timestamp, bool), Fault> {
+        let latest = self.latest_accepted_at()?;
+        let falls = latest.ms_since(at) >= CLOCK_STEP_MS && ids::may_fall(self.conn)?;
+        let written = match falls {
+            true => at,
+            false => latest.max(at),
+        };
+        // How far it has come must be known before it falls.
+        let highest = self.highest_accepted_at()?.max(written);
+        self.memory.highest_accepted_at = Some(highest);
+        self.memory.accepted_at = Some(written);
+        Ok((written, falls))
+    }
+
+    /// The latest `accepted_at` that any notification had, which is not that of the latest one if
+    /// the clock was set back.
+    pub(crate) fn highest_accepted_at(&mut self) -> Result<Timestamp, Fault> {
+        if let Some(highest) = self.memory.highest_accepted_at {
+            return Ok(highest);
+        }
+        let highest = self.latest_accepted_at()?.max(ids::reached(self.conn)?);
+        self.memory.highest_accepted_at = Some(highest);
+        Ok(highest)
     }
 
     /// The id for a new notification. Of those that are given some may stay unused.

@@ -684,10 +684,10 @@ fn what_another_process_changes_is_noticed() {
     assert!(given.notified("2", 1_000) > id);
     // What is remembered here is not taken for what is there.
     let webhook = given.paid_webhook();
-    let later = wait(other.accept(vec![given.new_notification("3", 9_000)])).unwrap();
+    let later = wait(other.accept(vec![given.new_notification("3", 3_000)])).unwrap();
     assert!(matches!(later[0], Acceptance::Accepted { .. }));
     let id = delivery_id(given.notified("4", 2_000), webhook);
-    assert_eq!(given.story(id).row.accepted_at, at(9_000));
+    assert_eq!(given.story(id).row.accepted_at, at(3_000));
     // And the other one sees what happened here.
     let before = other.version();
     wait(other.pulse()).unwrap();

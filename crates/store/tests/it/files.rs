@@ -380,7 +380,8 @@ fn a_store_of_an_earlier_version_is_brought_up_to_date_with_all_it_has() {
     filled(&path);
     let conn = Connection::open(&path).unwrap();
     conn.execute_batch(
-        "drop table wide; drop table audience; drop table listing; pragma user_version = 1",
+        "drop table wide; drop table audience; drop table listing;
+        drop table clock; drop table clock_fall; pragma user_version = 1",
     )
     .unwrap();
     drop(conn);

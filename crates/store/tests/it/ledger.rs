@@ -313,21 +313,29 @@ fn a_show_of_a_batch_that_fails_is_registered_by_the_next() {
 }
 
 #[test]
-fn the_time_of_acceptance_never_runs_backwards() {
+fn the_time_of_acceptance_follows_a_clock_that_is_set_back() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let first = given.notified("1", 5_000);
-    let second = given.notified("2", 4_000);
     let accepted_at = |id| given.story(delivery_id(id, webhook)).row.accepted_at;
-    assert_eq!(
-        (accepted_at(first), accepted_at(second)),
-        (at(5_000), at(5_000))
-    );
-    // It is due when it was handed in all the same.
-    assert_eq!(
-        given.due(webhook, 1, 4_000).0[0].delivery.id.notification.0,
-        second
-    );
+    for (key, handed_in_at, written_at) in [
+        ("1", 9_000_000, 9_000_000),
+        // By so little it is no step, and times stand still.
+        ("2", 8_999_000, 9_000_000),
+        ("3", 5_000_000, 5_000_000),
+        ("4", 5_001_000, 5_001_000),
+        ("5", 1_000_000, 1_000_000),
+        ("6", 9_500_000, 9_500_000),
+    ] {
+        let id = given.notified(key, handed_in_at);
+        assert_eq!(accepted_at(id), at(written_at), "{key}");
+    }
+    // They are due in the order in which they were handed in.
+    let due = given.due(webhook, 9, 9_500_000).0;
+    let ids: Vec<i64> = due
+        .iter()
+        .map(|due| due.delivery.id.notification.0)
+        .collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]

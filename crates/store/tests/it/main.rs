@@ -12,6 +12,7 @@ mod board;
 mod bystanders;
 #[cfg(test)]
 mod catalog;
+mod clock;
 #[cfg(test)]
 mod desk;
 #[cfg(test)]

@@ -66,7 +66,7 @@ fn what_ended_and_is_old_goes_and_nothing_else() {
     assert_eq!([there(young, one), there(young, two)], [true, true]);
     assert_eq!(given.story(delivery_id(waiting, one)).attempts.len(), 1);
     assert!(known(&given, "mixed") && known(&given, "waiting") && known(&given, "young"));
-    // Its time of acceptance was held up to that of the young one before it.
+    // It came after the young one, though the clock had been set back by then.
     assert!(known(&given, "nobody's"));
     assert!(!known(&given, "old"));
 

@@ -16,7 +16,7 @@ use model::query::{
     WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use model::time::Timestamp;
+use model::time::{Moment, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
 use tokio::sync::{Notify, watch};
 
@@ -144,6 +144,14 @@ impl Ledger for Troubled {
 
     fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool> {
         self.store.prune(before, now)
+    }
+
+    fn beat(&self, at: Moment) -> Reply<()> {
+        self.store.beat(at)
+    }
+
+    fn last_beat(&self) -> Option<Moment> {
+        self.store.last_beat()
     }
 
     fn pulse(&self) -> Reply<()> {

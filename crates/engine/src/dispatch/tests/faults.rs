@@ -22,7 +22,7 @@ use model::query::{
     WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use model::time::Timestamp;
+use model::time::{Moment, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
 use tokio::sync::Notify;
 
@@ -246,6 +246,14 @@ impl Ledger for Faults {
 
     fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool> {
         self.inner.prune(before, now)
+    }
+
+    fn beat(&self, at: Moment) -> Reply<()> {
+        self.inner.beat(at)
+    }
+
+    fn last_beat(&self) -> Option<Moment> {
+        self.inner.last_beat()
     }
 
     fn pulse(&self) -> Reply<()> {

@@ -99,10 +99,9 @@ impl World {
         let began = Instant::now();
         let step_ms = Arc::new(AtomicI64::new(0));
         let step = Arc::clone(&step_ms);
-        let clock = Clock::new(move || {
-            let millis = i64::try_from(began.elapsed().as_millis()).unwrap();
-            Timestamp::from_millis(START_MS + millis + step.load(Ordering::Relaxed))
-        });
+        let steady = move || i64::try_from(began.elapsed().as_millis()).unwrap();
+        let wall = move || START_MS + steady() + step.load(Ordering::Relaxed);
+        let clock = Clock::watched(move || Timestamp::from_millis(wall()), steady);
         let store = Arc::new(Faults::around(store));
         let mut world = Self {
             net: Arc::new(Net::new(clock.clone())),
@@ -144,6 +143,11 @@ impl World {
 
     fn policies(&self) -> Policies {
         BTreeMap::from([(DialectName::new(DIALECT), self.policy.clone())])
+    }
+
+    /// Sets the wall clock, by so much from where it should be.
+    pub(super) fn set_clock(&self, step_ms: i64) {
+        self.step_ms.store(step_ms, Ordering::Relaxed);
     }
 
     /// As if the process had been killed.

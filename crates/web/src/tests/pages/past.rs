@@ -73,7 +73,8 @@ impl House {
         let (began_at, delivery) = (self.now(), &due.delivery);
         let ended_at = began_at.plus_ms(TOOK_MS);
         let mut dice = Dice::seeded([3; 32]);
-        let next = delivery.after(outcome, began_at, ended_at, policy, None, &mut dice);
+        let ended = model::time::Moment::same(ended_at);
+        let next = delivery.after(outcome, began_at, ended, policy, None, &mut dice);
         let headers: [(&str, &[u8]); 2] = [
             ("Content-Type", b"application/json"),
             ("Authorization", b"Basic ***"),

@@ -1,0 +1,198 @@
+//! Timeline: schedule time. It goes on by the runtime's clock while Willcall can send, from where
+//! the process before left off. The wall clock moves nothing here; it is only noted beside.
+//!
+//! Where it has come to is written down now and then (`Ledger::beat`).
+
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use model::attempt::Attempt;
+use model::contract::{Store, StoreError};
+use model::limits::{HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
+use model::time::{Moment, Timestamp};
+use tokio::time::Instant;
+
+use crate::asking::Asking;
+
+pub(crate) struct Timeline {
+    /// Where it was at `from`.
+    base: Timestamp,
+    from: Instant,
+    /// It stands still: nothing can be sent.
+    held: bool,
+    /// Where the process before was seen last.
+    before: Moment,
+    beating: Asking<()>,
+    beaten_at: Option<Instant>,
+}
+
+impl Timeline {
+    /// Goes on after `last`. What passed since then counts as far as the process before may have
+    /// run on without writing that down.
+    pub(crate) fn after(last: Option<Moment>, wall: Timestamp, now: Instant) -> Self {
+        let before = last.unwrap_or_else(|| Moment::same(wall));
+        let ran_ms = wall.ms_since(before.wall).clamp(0, HEARTBEAT_MS);
+        Self {
+            base: before.schedule.plus_ms(ran_ms),
+            from: now,
+            held: false,
+            before,
+            beating: Asking::new("the time"),
+            beaten_at: None,
+        }
+    }
+
+    pub(crate) fn at(&self, now: Instant) -> Timestamp {
+        match self.held {
+            true => self.base,
+            false => self.base.plus_ms(millis(now.duration_since(self.from))),
+        }
+    }
+
+    /// Has it stand still, or go on.
+    pub(crate) fn hold(&mut self, held: bool, now: Instant) {
+        if held != self.held {
+            self.base = self.at(now);
+            self.from = now;
+            self.held = held;
+        }
+    }
+
+    /// The schedule's time at which the wall clock said this, as far as that can be known.
+    pub(crate) fn of(&self, wall: Timestamp, now: Moment) -> Timestamp {
+        let (known, ago_ms) = match self.before.wall.ms_since(wall) {
+            ago_ms @ 0.. => (self.before.schedule, ago_ms),
+            _ => (now.schedule, now.wall.ms_since(wall).max(0)),
+        };
+        known.plus_ms(ago_ms.saturating_neg())
+    }
+
+    /// When an attempt began and ended that has ended just now.
+    pub(crate) fn of_attempt(
+        &self,
+        attempt: &Attempt,
+        ended_at: Timestamp,
+        now: Instant,
+    ) -> (Moment, Moment) {
+        let ended = self.moment(ended_at, now);
+        let took_ms = i64::from(attempt.duration_ms);
+        let began = Moment {
+            wall: attempt.began_at,
+            schedule: ended.schedule.plus_ms(took_ms.saturating_neg()),
+        };
+        (began, ended)
+    }
+
+    /// Has it written down, if it is time to. `waits`: something is due later; `at_once`: whatever
+    /// was written last says something wrong.
+    pub(crate) fn beat(
+        &mut self,
+        store: &dyn Store,
+        wall: Timestamp,
+        now: Instant,
+        waits: bool,
+        at_once: bool,
+    ) {
+        if at_once {
+            self.beaten_at = None;
+        }
+        let every_ms = match waits {
+            true => HEARTBEAT_MS,
+            false => IDLE_HEARTBEAT_MS,
+        };
+        let is_time = |at: Instant| millis(now.duration_since(at)) >= every_ms;
+        if self.beating.may_ask(now) && self.beaten_at.is_none_or(is_time) {
+            self.beaten_at = Some(now);
+            self.beating.ask(store.beat(self.moment(wall, now)));
+        }
+    }
+
+    /// What to write down at the end.
+    pub(crate) fn moment(&self, wall: Timestamp, now: Instant) -> Moment {
+        Moment {
+            wall,
+            schedule: self.at(now),
+        }
+    }
+
+    /// Whether it was written down, once that is known.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
+        let written = ready!(self.beating.poll(cx));
+        if written.is_err() {
+            self.beaten_at = None;
+        }
+        Poll::Ready(written)
+    }
+
+    pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
+        self.beating.waits_until(now)
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    #[test]
+    fn it_goes_on_where_it_was_however_long_nothing_ran() {
+        let now = Instant::now();
+        let last = Moment {
+            wall: at(500 * HOUR),
+            schedule: at(400 * HOUR),
+        };
+        for (away_ms, ran_ms) in [
+            (0, 0),
+            (3_000, 3_000),
+            (96 * HOUR, HEARTBEAT_MS),
+            (-96 * HOUR, 0),
+        ] {
+            let line = Timeline::after(Some(last), last.wall.plus_ms(away_ms), now);
+            assert_eq!(line.at(now), last.schedule.plus_ms(ran_ms), "{away_ms}");
+            let later = now + Duration::from_millis(7);
+            assert_eq!(line.at(later), last.schedule.plus_ms(ran_ms + 7));
+        }
+        assert_eq!(Timeline::after(None, at(7), now).at(now), at(7));
+    }
+
+    #[test]
+    fn it_stands_still_while_nothing_can_be_sent() {
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        let mut line = Timeline::after(None, at(0), began);
+        line.hold(true, after(1));
+        assert_eq!(line.at(after(300_000)), at(1_000));
+        line.hold(true, after(300_000));
+        line.hold(false, after(300_001));
+        line.hold(false, after(300_001));
+        assert_eq!(line.at(after(300_003)), at(3_000));
+    }
+
+    #[test]
+    fn what_was_before_the_start_is_where_it_was_then() {
+        let now = Instant::now();
+        let last = Moment {
+            wall: at(500 * HOUR),
+            schedule: at(400 * HOUR),
+        };
+        let wall = at(600 * HOUR);
+        let line = Timeline::after(Some(last), wall, now);
+        let moment = line.moment(wall, now);
+        assert_eq!(line.of(at(499 * HOUR), moment), at(399 * HOUR));
+        assert_eq!(
+            line.of(at(600 * HOUR - 5), moment),
+            moment.schedule.plus_ms(-5)
+        );
+        // What is told from a clock that was ahead cannot be later than now.
+        assert_eq!(line.of(at(900 * HOUR), moment), moment.schedule);
+    }
+}

@@ -1,0 +1,146 @@
+//! How far the schedule has come, and what its times are on the wall.
+//!
+//! The engine says both now and then (`Ledger::beat`). In between the two clocks are taken to go
+//! alike, so what is told of the future may be wrong by as much as the wall clock was set since.
+
+use model::limits::{CLOCK_STEP_MS, IDLE_HEARTBEAT_MS as BEAT_MS_MAX};
+use model::time::{Moment, Timestamp};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::sqlite::fault::Fault;
+use crate::sqlite::writer::Tx;
+
+const BEAT: &str = "
+    insert into clock (id, schedule_at, wall_at) values (1, ?1, ?2)
+    on conflict (id) do update set schedule_at = ?1, wall_at = ?2";
+const LAST: &str = "select schedule_at, wall_at from clock where id = 1";
+const HAS_BEATS: &str = "select 1 from sqlite_schema where type = 'table' and name = 'clock'";
+// What a store without a beat knows of the time. There is a standing for each webhook.
+const NEWEST: &str = "
+    select max(at) from (
+      select (select accepted_at from notification order by id desc limit 1) as at
+      union all
+      select max(ended_at) from standing)";
+
+/// Clocks that differ by so little more or less than before are taken to go alike.
+const JITTER_MS: i64 = CLOCK_STEP_MS / 3;
+
+pub(crate) const STATEMENTS: &[&str] = &[BEAT, LAST, NEWEST];
+
+pub(crate) fn beat(tx: &mut Tx<'_>, mut at: Moment) -> Result<(), Fault> {
+    // What is told of the future stays the same from one beat to the next, unless there is cause.
+    if let Some(before) = tx.beat()?
+        && behind_ms(at).saturating_sub(behind_ms(before)).abs() < JITTER_MS
+    {
+        at.wall = at.schedule.plus_ms(behind_ms(before));
+    }
+    tx.conn
+        .prepare_cached(BEAT)?
+        .execute([at.schedule.as_millis(), at.wall.as_millis()])?;
+    tx.memory.beat = Some(Some(at));
+    Ok(())
+}
+
+/// The latest beat, or the newest time in a store that has none.
+pub(crate) fn last(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
+    match beaten(conn)? {
+        None => newest(conn),
+        last => Ok(last),
+    }
+}
+
+fn newest(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
+    let newest: Option<i64> = conn
+        .prepare_cached(NEWEST)?
+        .query_row([], |row| row.get(0))?;
+    Ok(newest.map(|at| Moment::same(Timestamp::from_millis(at))))
+}
+
+/// The same of a store that may be older than beats are.
+pub(crate) fn last_of_any(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
+    match conn.prepare(HAS_BEATS)?.exists([])? {
+        true => last(conn),
+        false => newest(conn),
+    }
+}
+
+fn beaten(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok(Moment {
+            schedule: Timestamp::from_millis(row.get(0)?),
+            wall: Timestamp::from_millis(row.get(1)?),
+        })
+    };
+    conn.prepare_cached(LAST)?.query_row([], row).optional()
+}
+
+/// By how much the schedule is behind the wall clock.
+pub(crate) fn lag_ms(conn: &Connection) -> Result<i64, Fault> {
+    Ok(beaten(conn)?.map_or(0, behind_ms))
+}
+
+/// When fresh deliveries are due: since they were accepted, whatever the clock said then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fresh {
+    lag_ms: i64,
+    /// It has come; the end of times if there was no beat yet.
+    by: Timestamp,
+}
+
+impl Fresh {
+    pub(crate) fn due_at(self, accepted_at: Timestamp) -> Timestamp {
+        accepted_at
+            .plus_ms(self.lag_ms.saturating_neg())
+            .min(self.by)
+    }
+
+    /// The same, where a time of the schedule has come that is later.
+    pub(crate) fn by(self, now: Timestamp) -> Self {
+        match self.by {
+            Timestamp::MAX => self,
+            _ => Self { by: now, ..self },
+        }
+    }
+}
+
+impl Tx<'_> {
+    /// The schedule's time while the wall clock says this. It is not later than it really is by
+    /// more than a beat, however the clock was set since the latest.
+    pub(crate) fn schedule(&mut self, now: Timestamp) -> Result<Timestamp, Fault> {
+        let Some(beat) = self.beat()? else {
+            return Ok(now);
+        };
+        let since_ms = now.ms_since(beat.wall);
+        let since_ms = match since_ms {
+            0..=BEAT_MS_MAX => since_ms,
+            _ => 0,
+        };
+        Ok(beat.schedule.plus_ms(since_ms))
+    }
+
+    /// What the wall clock will say at this time of the schedule.
+    pub(crate) fn wall(&mut self, schedule: Timestamp) -> Result<Timestamp, Fault> {
+        Ok(schedule.plus_ms(self.beat()?.map_or(0, behind_ms)))
+    }
+
+    pub(crate) fn fresh(&mut self) -> Result<Fresh, Fault> {
+        let beat = self.beat()?;
+        Ok(Fresh {
+            lag_ms: beat.map_or(0, behind_ms),
+            by: beat.map_or(Timestamp::MAX, |beat| beat.schedule),
+        })
+    }
+
+    fn beat(&mut self) -> Result<Option<Moment>, Fault> {
+        if let Some(known) = self.memory.beat {
+            return Ok(known);
+        }
+        let found = beaten(self.conn)?;
+        self.memory.beat = Some(found);
+        Ok(found)
+    }
+}
+
+fn behind_ms(at: Moment) -> i64 {
+    at.wall.ms_since(at.schedule)
+}

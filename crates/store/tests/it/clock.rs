@@ -1,0 +1,230 @@
+//! The schedule and the wall: what is told in which, and clocks that are set back.
+
+use model::contract::{LaneStart, Requeued, Which};
+use model::limits::CLOCK_FALLS_MAX;
+use model::notification::Acceptance;
+use model::query::LogQuery;
+use model::time::{Moment, Timestamp};
+use rusqlite::Connection;
+
+use crate::harness::{Given, answered, at, delivered, delivery_id, retry, settlement, wait};
+
+const HOUR: i64 = 3_600_000;
+
+/// Beats where the schedule is `lag` behind the wall.
+fn beat(given: &Given, schedule: i64, lag: i64) {
+    let moment = Moment {
+        schedule: at(schedule),
+        wall: at(schedule + lag),
+    };
+    assert!(wait(given.store.beat(moment)).is_ok());
+}
+
+#[test]
+fn a_start_knows_how_far_the_schedule_had_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    assert_eq!(given.store.last_beat(), None);
+    for schedule in [5_000, 9_000] {
+        beat(&given, schedule, HOUR);
+    }
+    let last = Moment {
+        schedule: at(9_000),
+        wall: at(9_000 + HOUR),
+    };
+    assert_eq!(given.store.last_beat(), Some(last));
+    drop(given);
+    let again = store::open_inline_at(&path).unwrap();
+    assert_eq!(again.last_beat(), Some(last));
+}
+
+#[test]
+fn an_older_store_goes_on_from_the_newest_time_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch(include_str!("../../migrations/sqlite/0001_init.sql"))
+        .unwrap();
+    conn.execute_batch("pragma user_version = 1; pragma application_id = 1466526828")
+        .unwrap();
+    drop(conn);
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 4_000), webhook);
+    given.settle(settlement(id, 7_000, answered(500), retry(12_000)));
+    drop(given);
+    let again = store::open_inline_at(&path).unwrap();
+    assert_eq!(again.last_beat(), Some(Moment::same(at(7_000))));
+}
+
+#[test]
+fn what_is_due_is_in_the_schedule_and_told_in_the_time_of_the_wall() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 1_000), webhook);
+    beat(&given, 2_000, 0);
+    given.settle(settlement(id, 2_000, answered(500), retry(9_000)));
+    let told = |given: &Given| given.story(id).row.due_at.map(Timestamp::as_millis);
+    assert_eq!(told(&given), Some(9_000));
+    // For four days nothing ran.
+    beat(&given, 2_500, 96 * HOUR);
+    assert_eq!(told(&given), Some(9_000 + 96 * HOUR));
+    assert_eq!(given.log(webhook)[0].due_at, Some(at(9_000 + 96 * HOUR)));
+    let standings = given.store.standings(given.tenant, vec![webhook], at(0));
+    let next_due_at = wait(standings).unwrap()[0].next_due_at;
+    assert_eq!(next_due_at, Some(at(9_000 + 96 * HOUR)));
+    // What was told after the attempt stays as it was told.
+    assert_eq!(given.story(id).attempts[0].next_due_at, Some(at(9_000)));
+    assert!(given.due(webhook, 9, 8_999).0.is_empty());
+    assert_eq!(given.due(webhook, 9, 9_000).0.len(), 1);
+    // Clocks that are read a moment apart make no difference.
+    beat(&given, 3_000, 96 * HOUR + 3);
+    assert_eq!(told(&given), Some(9_000 + 96 * HOUR));
+}
+
+#[test]
+fn what_is_sent_again_is_due_at_once_however_the_clock_was_set_since() {
+    for wall in [5_000 + HOUR, 40 * 24 * HOUR, 3] {
+        let given = Given::new();
+        let webhook = given.paid_webhook();
+        beat(&given, 5_000, HOUR);
+        let ids: Vec<i64> = ["1", "2", "3"]
+            .map(|key| given.notified(key, wall))
+            .to_vec();
+        let [one, two, three] = [0, 1, 2].map(|index| delivery_id(ids[index], webhook));
+        given.settle(settlement(one, wall, answered(200), delivered()));
+        given.settle(settlement(two, wall, answered(500), retry(20 * HOUR)));
+        let all = Which::Failed { began_at: at(wall) };
+        for which in [Which::One(one), Which::One(two), Which::One(three), all] {
+            let asked = given.requeue(webhook, which, wall);
+            assert!(matches!(asked, Requeued::Done { .. }), "{asked:?}");
+        }
+        let (due, next) = given.due(webhook, 9, 5_000);
+        assert_eq!((due.len(), next), (3, None), "{wall}");
+    }
+}
+
+#[test]
+fn what_is_fresh_is_due_whatever_the_clock_said() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    beat(&given, 5_000, 0);
+    for (key, time) in [("1", 40 * 24 * HOUR), ("2", 5_000), ("3", 7)] {
+        given.notified(key, time);
+    }
+    let due = given.due(webhook, 9, 5_001).0;
+    let ids: Vec<i64> = due
+        .iter()
+        .map(|due| due.delivery.id.notification.0)
+        .collect();
+    assert_eq!(ids, [1, 2, 3]);
+    assert!(due.iter().all(|due| due.delivery.due_at <= at(5_001)));
+    let lanes = wait(given.store.lanes(None, 9)).unwrap();
+    assert!(matches!(lanes[..], [LaneStart { due_at, .. }] if due_at <= at(5_001)));
+}
+
+/// Accepted while the clock was right, ahead by a day, right again, and behind.
+fn with_falls(given: &Given) -> Vec<i64> {
+    let all = [
+        ("a", 10 * HOUR),
+        ("ahead", 34 * HOUR),
+        ("ahead too", 34 * HOUR + 1),
+        ("b", 11 * HOUR),
+        ("c", 12 * HOUR),
+        ("behind", HOUR),
+        ("d", 13 * HOUR),
+    ];
+    all.map(|(key, time)| given.notified(key, time)).to_vec()
+}
+
+fn found(given: &Given, since: Option<i64>, until: Option<i64>) -> Vec<i64> {
+    let query = LogQuery {
+        since: since.map(at),
+        until: until.map(at),
+        limit: 50,
+        ..LogQuery::default()
+    };
+    let page = wait(given.store.log(given.tenant, query)).unwrap_or_default();
+    let ids = page.rows.iter().map(|row| row.row.id.notification.0);
+    ids.rev().collect()
+}
+
+#[test]
+fn a_log_is_found_by_time_though_the_clock_was_set_back() {
+    let given = Given::new();
+    given.paid_webhook();
+    let ids = with_falls(&given);
+    let these = |indexes: &[usize]| indexes.iter().map(|index| ids[*index]).collect::<Vec<_>>();
+    assert_eq!(found(&given, None, None), ids);
+    assert_eq!(
+        found(&given, Some(11 * HOUR), None),
+        these(&[1, 2, 3, 4, 6])
+    );
+    assert_eq!(found(&given, None, Some(11 * HOUR)), these(&[0, 5]));
+    let (since, until) = (Some(11 * HOUR), Some(13 * HOUR));
+    assert_eq!(found(&given, since, until), these(&[3, 4]));
+    assert_eq!(found(&given, Some(90 * HOUR), None), these(&[]));
+}
+
+#[test]
+fn nothing_young_is_removed_and_nothing_accepted_ahead_holds_up_the_rest() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let ids = with_falls(&given);
+    for id in &ids {
+        let id = delivery_id(*id, webhook);
+        given.settle(settlement(id, 13 * HOUR, answered(200), delivered()));
+    }
+    let left = || {
+        let mut left: Vec<i64> = given
+            .log(webhook)
+            .iter()
+            .map(|row| row.id.notification.0)
+            .collect();
+        left.sort_unstable();
+        left
+    };
+    // What was accepted ahead says nothing of those behind it, as long as it is ahead.
+    wait(given.prune(11 * HOUR, 13 * HOUR)).unwrap();
+    assert_eq!(left(), ids[3..]);
+    wait(given.prune(12 * HOUR, 13 * HOUR)).unwrap();
+    assert_eq!(left(), ids[4..]);
+    // The story of each is whole: nothing it needs has gone with what was older.
+    for id in &ids[4..] {
+        let story = given.story(delivery_id(*id, webhook));
+        assert_eq!(story.attempts.len(), 1);
+    }
+    wait(given.prune(90 * HOUR, 91 * HOUR)).unwrap();
+    assert_eq!(left(), [0; 0]);
+    let again = given.accept(given.new_notification("d", 14 * HOUR));
+    assert!(matches!(again, Acceptance::Accepted { .. }), "{again:?}");
+}
+
+#[test]
+fn what_was_accepted_ahead_stays_until_its_time_if_nothing_came_behind_it() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("ahead", 40 * HOUR), webhook);
+    given.settle(settlement(id, 40 * HOUR, answered(200), delivered()));
+    wait(given.prune(12 * HOUR, 13 * HOUR)).unwrap();
+    assert_eq!(given.log(webhook).len(), 1);
+    wait(given.prune(41 * HOUR, 42 * HOUR)).unwrap();
+    assert!(given.log(webhook).is_empty());
+}
+
+#[test]
+fn a_clock_that_is_set_back_again_and_again_stands_still_in_the_end() {
+    let given = Given::new();
+    given.paid_webhook();
+    let falls = i64::try_from(CLOCK_FALLS_MAX).unwrap();
+    let mut latest = 0;
+    for number in 0..falls + 10 {
+        let time = 100 * HOUR - number * HOUR;
+        latest = given.notified(&number.to_string(), time);
+    }
+    let accepted_at = |id| found(&given, Some(id), None);
+    // Beyond the bound all have the time that was reached.
+    let reached = (100 - falls) * HOUR;
+    assert_eq!(*accepted_at(reached).last().unwrap(), latest);
+}
