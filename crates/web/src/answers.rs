@@ -183,7 +183,7 @@ async fn effected(
 
 async fn keep(shared: &Shared, answer: KeptAnswer) {
     for _ in 0..KEEP_TRIES {
-        let at = shared.clock.now();
+        let at = shared.clock.certain();
         match shared
             .try_ask(|store| store.keep_answer(answer.clone(), at))
             .await

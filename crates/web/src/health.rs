@@ -63,6 +63,17 @@ pub(crate) async fn serve(
     }
 }
 
+/// What there is to know of a clock that was set, while it is not trusted.
+pub(crate) fn clock_words(shared: &Shared) -> Option<String> {
+    let (doubt, left_ms) = shared.clock.doubt()?;
+    let minutes = (left_ms / 60_000).max(1);
+    let unit = if minutes == 1 { "minute" } else { "minutes" };
+    Some(format!(
+        "The time of the server: {doubt}. Waits go on as they were, and for {minutes} {unit} more \
+         nothing is removed or ended by what the clock says. If it is wrong, set it right."
+    ))
+}
+
 fn text(status: StatusCode, form: &'static str, text: String) -> Response<Body> {
     let mut answer = Response::new(Body::from(text));
     *answer.status_mut() = status;
@@ -73,7 +84,8 @@ fn text(status: StatusCode, form: &'static str, text: String) -> Response<Body> 
 
 /// Why this process cannot serve, or what else there is to know.
 async fn ready(shared: &Shared) -> Result<Vec<String>, String> {
-    let notes = (shared.health)()?;
+    let mut notes = (shared.health)()?;
+    notes.extend(clock_words(shared));
     match tokio::time::timeout(PULSE_LIMIT, shared.store.pulse()).await {
         Ok(Ok(())) => Ok(notes),
         Ok(Err(error)) => Err(format!("The store cannot write: {error}.")),

@@ -12,6 +12,7 @@ use model::policy::Policies;
 use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use web::dialects::{ActionType, Dialects};
 
 use crate::config::Config;
@@ -32,7 +33,8 @@ pub(crate) struct House {
 
 /// The clock of this machine.
 pub(crate) fn clock() -> Clock {
-    Clock::new(|| {
+    let began = Instant::now();
+    let wall = || {
         #[expect(
             clippy::disallowed_types,
             clippy::disallowed_methods,
@@ -41,6 +43,9 @@ pub(crate) fn clock() -> Clock {
         let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
         let millis = since.map_or(0, |since| since.as_millis());
         Timestamp::from_millis(i64::try_from(millis).unwrap_or(0))
+    };
+    Clock::watched(wall, move || {
+        i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX)
     })
 }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use engine::{Asker, Limit, Resolver};
+use model::limits::{CLOCK_FAR_MS, CLOCK_STEP_MS};
 use model::time::Timestamp;
 use prometheus_client::registry::Registry;
 
@@ -176,18 +177,37 @@ fn clock(config: &Config) -> Finding {
         return Finding::new("clock", Verdict::Wrong, words);
     }
     let file = assemble::store_file(&config.data_dir);
-    let newest = store::inspect(&file)
-        .ok()
-        .and_then(|found| found.latest_notification);
-    match newest {
-        Some(newest) if newest > now.plus_ms(1_000) => {
+    let found = store::inspect(&file).ok();
+    let Some(last) = found.and_then(|found| found.last_written_at) else {
+        return Finding::new("clock", Verdict::Good, format!("{now}"));
+    };
+    let ahead_ms = now.ms_since(last);
+    if ahead_ms <= -CLOCK_STEP_MS {
+        let words = format!(
+            "the clock says {now}, but the store was written at {last} by its own: the clock is \
+             behind, or was ahead then. Set it right. Waits are not touched, and nothing is removed \
+             by it for an hour"
+        );
+        return Finding::new("clock", Verdict::Wrong, words);
+    }
+    if ahead_ms < CLOCK_FAR_MS {
+        return Finding::new("clock", Verdict::Good, format!("{now}"));
+    }
+    match assemble::is_running(&config.data_dir) {
+        true => {
             let words = format!(
-                "the clock says {now}, but the store has something accepted at {newest}; the clock \
-                 was set back, or was ahead then. Retries scheduled meanwhile come late"
+                "the clock says {now}, but the server that runs wrote last at {last}: the clock was \
+                 set ahead just now, or the server cannot write"
             );
             Finding::new("clock", Verdict::Wrong, words)
         }
-        Some(_) | None => Finding::new("clock", Verdict::Good, format!("{now}")),
+        false => {
+            let words = format!(
+                "the clock says {now}, and Willcall ran last at {last}. If it ran later than that, \
+                 the clock is ahead: set it right before the start. Waits go on where they were"
+            );
+            Finding::new("clock", Verdict::Odd, words)
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use model::tenant::Tenant;
 
 use super::assets;
 use super::visit::Visit;
+use crate::health;
 
 /// The frame of a page. Every template has one under the name `shell`.
 pub(crate) struct Shell {
@@ -19,6 +20,8 @@ pub(crate) struct Shell {
     pub(crate) tab: Tab,
     /// What was just done, after a form was sent.
     pub(crate) said: Option<String>,
+    /// The server's clock is in doubt, and what follows.
+    pub(crate) clock: Option<String>,
     pub(crate) style: String,
     pub(crate) script: String,
 }
@@ -127,6 +130,7 @@ impl Shell {
             }),
             tab,
             said: said.map(|(_, words)| (*words).to_owned()),
+            clock: user.and_then(|_| health::clock_words(&visit.shared)),
             style: assets::style_path(),
             script: assets::script_path(),
         }

@@ -211,7 +211,7 @@ impl Stream {
     }
 
     async fn may_follow(&self) -> bool {
-        let (session, now) = (self.seat.session, self.shared.clock.now());
+        let (session, now) = (self.seat.session, self.shared.clock.certain());
         let user = self.shared.ask(|store| store.session(session, now)).await;
         let user = user.ok().flatten();
         let role = user.and_then(|user| user.role_at(self.tenant));

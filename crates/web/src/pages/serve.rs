@@ -125,7 +125,7 @@ async fn admit(mut visit: Visit, page: &Page, body: Body) -> Shown {
 /// Finds out whose session this is.
 async fn identify(visit: &mut Visit) -> Result<(), Trouble> {
     if let Some(hash) = visit.session() {
-        let now = visit.now;
+        let now = visit.shared.clock.certain();
         visit.user = visit.shared.ask(|store| store.session(hash, now)).await?;
         if visit.user.is_none() {
             visit.cookies.session = None;

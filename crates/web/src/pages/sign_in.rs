@@ -84,7 +84,7 @@ async fn sign_in(visit: Visit) -> Result<Shown, Trouble> {
         None => (None, password::nobodys()),
     };
     let tried = visit.counted_as(&name, &kept);
-    let at = visit.now;
+    let at = visit.shared.clock.certain();
     let early = visit.shared.ask(|store| store.try_sign_in(tried, at));
     if let Some(failures) = early.await? {
         let wait_s = failures.open_at().ms_since(at).max(0) / 1_000 + 1;
@@ -164,7 +164,7 @@ pub(super) async fn begin_session(
 ) -> Result<Option<HeaderValue>, Trouble> {
     let secret = visit.shared.letters(SECRET_LETTERS);
     let (hash, id, now) = (TokenHash::of(&secret), user.id, visit.now);
-    let until = now.plus_ms(SESSION_MS);
+    let until = visit.shared.clock.certain().plus_ms(SESSION_MS);
     let begun = visit
         .shared
         .ask(|store| store.begin_session(hash, id, typed.clone(), counted, until, now));
@@ -177,7 +177,10 @@ async fn use_link(visit: Visit) -> Result<Shown, Trouble> {
         // Whoever only looks whether there is something does not use it up.
         return form(visit, StatusCode::OK, "", None).await;
     }
-    let (link, now) = (TokenHash::of(visit.param("secret")), visit.now);
+    let (link, now) = (
+        TokenHash::of(visit.param("secret")),
+        visit.shared.clock.certain(),
+    );
     let begun = match visit.shared.ask(|store| store.use_link(link, now)).await? {
         Some(user) => begin(&visit, &user, None).await?,
         None => None,

@@ -68,7 +68,7 @@ async fn change(visit: Visit) -> Result<Shown, Trouble> {
     };
     // Whoever found an open browser is slowed down like anybody else who guesses.
     let tried = name_hash(&user.name, "their own account");
-    let now = visit.now;
+    let now = visit.shared.clock.certain();
     let early = visit.shared.ask(|store| store.try_sign_in(tried, now));
     if early.await?.is_some() {
         let words = "That failed too often. Wait a minute, and try again.";

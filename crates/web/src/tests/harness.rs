@@ -107,6 +107,8 @@ pub(crate) struct House {
     /// Where whoever sends has what is owed.
     pub(crate) whereabouts: Arc<Mutex<Option<model::delivery::Whereabouts>>>,
     now: Arc<AtomicI64>,
+    /// Goes on with `now`, and is never set.
+    steady: Arc<AtomicI64>,
 }
 
 /// An answer that has arrived.
@@ -216,8 +218,12 @@ impl House {
     async fn build(store: Arc<dyn Store>, options: &Options, registry: &mut Registry) -> Self {
         let start: Timestamp = START.parse().unwrap();
         let now = Arc::new(AtomicI64::new(start.as_millis()));
-        let reading = Arc::clone(&now);
-        let clock = Clock::new(move || Timestamp::from_millis(reading.load(Ordering::Relaxed)));
+        let steady = Arc::new(AtomicI64::new(0));
+        let parts = (Arc::clone(&now), Arc::clone(&steady));
+        let clock = Clock::watched(
+            move || Timestamp::from_millis(parts.0.load(Ordering::Relaxed)),
+            move || parts.1.load(Ordering::Relaxed),
+        );
         let dialects = dialects::all(options);
         let health = Arc::new(Mutex::new(Ok(Vec::new())));
         let told = Arc::clone(&health);
@@ -255,6 +261,7 @@ impl House {
             health,
             whereabouts,
             now,
+            steady,
         }
     }
 
@@ -263,6 +270,12 @@ impl House {
     }
 
     pub(crate) fn pass_ms(&self, ms: i64) {
+        self.now.fetch_add(ms, Ordering::Relaxed);
+        self.steady.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock ahead, or back.
+    pub(crate) fn set_clock_by(&self, ms: i64) {
         self.now.fetch_add(ms, Ordering::Relaxed);
     }
 

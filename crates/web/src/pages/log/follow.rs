@@ -111,7 +111,7 @@ impl Feed for LogFeed {
                 }
                 Some(at) if self.filter.has_status() => {
                     lines.extend(self.changed(shared).await?);
-                    if now.ms_since(at) < WHOLE_EVERY_MS {
+                    if (0..WHOLE_EVERY_MS).contains(&now.ms_since(at)) {
                         news.again = true;
                     } else {
                         lines.extend(self.whole(shared).await?);

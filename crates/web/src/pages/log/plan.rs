@@ -2,6 +2,7 @@
 //! when it is given up. Said from the policy and from what happened; nothing is decided here.
 
 use model::attempt::{FailureKind, Outcome};
+use model::limits::CLOCK_STEP_MS;
 use model::policy::Policy;
 use model::query::{DeliveryStory, PastAttempt};
 use model::retry_after;
@@ -54,7 +55,7 @@ impl Plan {
             is_due: due_at <= now,
             next,
             is_retry: made > 0,
-            why: why(latest, due_at, made, policy),
+            why: why(latest, due_at, made, policy, now),
             gives_up: gives_up(&round, due_at, policy, most),
         })
     }
@@ -86,15 +87,31 @@ fn retries(schedule: &Schedule, retries_max: Option<u32>) -> usize {
     wanted.map_or(most, |wanted| wanted.min(most))
 }
 
-fn why(latest: Option<&PastAttempt>, due_at: Timestamp, made: usize, policy: &Policy) -> String {
+fn why(
+    latest: Option<&PastAttempt>,
+    due_at: Timestamp,
+    made: usize,
+    policy: &Policy,
+    now: Timestamp,
+) -> String {
     let Some(latest) = latest else {
         return String::new();
     };
-    if latest.next_due_at != Some(due_at) {
-        return "Somebody asked for it to be sent again.".to_owned();
-    }
+    let next_due_at = match latest.next_due_at {
+        Some(next_due_at) if is_moved(due_at, next_due_at) => {
+            // Whatever is asked for is due at once.
+            return match due_at <= now.max(latest.ended_at()) && due_at < next_due_at {
+                true => "Somebody asked for it to be sent again.".to_owned(),
+                false => "Its wait goes on where it was: Willcall did not run for a while, could \
+                          not send, or the clock was set. Such time does not count."
+                    .to_owned(),
+            };
+        }
+        Some(next_due_at) => next_due_at,
+        None => return "Somebody asked for it to be sent again.".to_owned(),
+    };
     let schedule = &policy.schedule;
-    let waits_ms = due_at.ms_since(latest.ended_at());
+    let waits_ms = next_due_at.ms_since(latest.ended_at());
     let index = made.saturating_sub(1);
     let Some(delay_ms) = schedule.delays_ms.get(index).copied() else {
         let after = schedule.last_try_after_ms.unwrap_or_default();
@@ -140,6 +157,12 @@ fn why(latest: Option<&PastAttempt>, due_at: Timestamp, made: usize, policy: &Po
     )
 }
 
+/// Whether it is due at another time than was told after its latest attempt. Both clocks are read
+/// now and then only, so that times differ by a little.
+fn is_moved(due_at: Timestamp, told: Timestamp) -> bool {
+    due_at.ms_since(told).abs() >= CLOCK_STEP_MS
+}
+
 fn gives_up(
     round: &[&PastAttempt],
     due_at: Timestamp,
@@ -150,9 +173,15 @@ fn gives_up(
     let all = retries(schedule, None);
     let last_try = schedule.last_try_after_ms.filter(|_| most == all);
     if let (Some(after), Some(first)) = (last_try, round.first()) {
+        let promised = round.last().and_then(|latest| latest.next_due_at);
+        // Time that does not count, as far as the latest wait tells of it.
+        let moved_ms = promised
+            .filter(|promised| is_moved(due_at, *promised))
+            .map_or(0, |promised| due_at.ms_since(promised).max(0));
+        let end = first.attempt.began_at.plus_ms(after).plus_ms(moved_ms);
         return Some(GivesUp {
-            at: When(first.attempt.began_at.plus_ms(after).max(due_at)),
-            is_about: false,
+            at: When(end.max(due_at)),
+            is_about: moved_ms > 0,
         });
     }
     // Each retry that is left waits its delay; the attempts themselves take next to nothing.
@@ -377,7 +406,8 @@ mod tests {
             asked.why,
             "The receiver asked to be left alone for 10 min (Retry-After)."
         );
-        let by_hand = plan(&policy, &[(0, Some(5))], 3);
+        let now = Timestamp::from_millis(3 * SECOND);
+        let by_hand = Plan::of(&story(&[(0, Some(5))], 3), &policy, None, now).unwrap();
         assert_eq!(by_hand.why, "Somebody asked for it to be sent again.");
         let round = plan(&policy, &[(0, Some(5)), (5, None)], 9);
         assert_eq!(round.next, "First attempt of another round");

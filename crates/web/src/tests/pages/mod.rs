@@ -1,6 +1,7 @@
 //! Tests of the dashboard, as a browser meets it: pages, forms, cookies.
 
 pub(crate) mod browser;
+mod clock;
 mod coverage;
 mod damaged;
 mod hostile;

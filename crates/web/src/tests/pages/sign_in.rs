@@ -8,7 +8,7 @@ use model::tenant::TokenHash;
 use super::browser::{Browser, PASSWORD};
 use crate::tests::harness::{Arrived, House, asking};
 
-async fn sign_in(browser: &mut Browser<'_>, name: &str, password: &str) -> Arrived {
+pub(super) async fn sign_in(browser: &mut Browser<'_>, name: &str, password: &str) -> Arrived {
     browser.get("/sign-in").await;
     let fields = [("name", name), ("password", password), ("next", "/account")];
     browser.post("/sign-in", &fields).await
