@@ -3,12 +3,20 @@
 //! There is no way to switch verification off. Without any root certificate the engine runs all
 //! the same, and every https target fails with that reason.
 
-use std::io;
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_native_certs::ErrorKind;
+
+use self::verifier::{Pinned, Verifier};
+pub(crate) use self::words::tls_words;
+
+mod validity;
+mod verifier;
+mod words;
 
 /// What https targets are verified against.
 #[derive(Debug, Clone)]
@@ -48,7 +56,7 @@ impl TlsRoots {
 /// The system's root certificates and those of extra files, each given as name and content.
 pub fn tls_config(extra_ca_pems: &[(String, Vec<u8>)]) -> Result<TlsRoots, BadRoots> {
     let system = rustls_native_certs::load_native_certs();
-    let mut complaints: Vec<String> = system.errors.iter().map(ToString::to_string).collect();
+    let mut complaints: Vec<String> = system.errors.iter().map(system_words).collect();
     let mut roots = RootCertStore::empty();
     let (system_roots, ignored) = roots.add_parsable_certificates(system.certs);
     if ignored > 0 {
@@ -57,8 +65,11 @@ pub fn tls_config(extra_ca_pems: &[(String, Vec<u8>)]) -> Result<TlsRoots, BadRo
         ));
     }
     let mut extra_roots = 0;
+    let mut pinned = Vec::new();
     for (file, pem) in extra_ca_pems {
-        extra_roots += add_file(&mut roots, file, pem)?;
+        let certificates = add_file(&mut roots, file, pem)?;
+        extra_roots += certificates.len();
+        pinned.extend(certificates.iter().filter_map(Pinned::new));
     }
     if roots.is_empty() {
         complaints.push(
@@ -68,11 +79,20 @@ pub fn tls_config(extra_ca_pems: &[(String, Vec<u8>)]) -> Result<TlsRoots, BadRo
         );
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| BadRoots::Setup(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(|error| BadRoots::Setup(words::words(&error, true)))?;
+    let builder = if roots.is_empty() {
+        builder.with_root_certificates(roots)
+    } else {
+        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| BadRoots::Setup(error.to_string()))?;
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier { chains, pinned }))
+    };
+    let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsRoots {
         config: Arc::new(config),
@@ -82,80 +102,56 @@ pub fn tls_config(extra_ca_pems: &[(String, Vec<u8>)]) -> Result<TlsRoots, BadRo
     })
 }
 
-fn add_file(roots: &mut RootCertStore, file: &str, pem: &[u8]) -> Result<usize, BadRoots> {
-    let mut count = 0;
+fn add_file(
+    roots: &mut RootCertStore,
+    file: &str,
+    pem: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, BadRoots> {
+    let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let file = || file.to_owned();
         let certificate = certificate.map_err(|error| BadRoots::NotPem {
             file: file(),
-            cause: error.to_string(),
+            cause: pem_words(&error),
         })?;
-        count += 1;
+        certificates.push(certificate.clone());
         roots.add(certificate).map_err(|error| BadRoots::Unusable {
             file: file(),
-            number: count,
-            cause: rustls_words(&error, true),
+            number: certificates.len(),
+            cause: words::words(&error, true),
         })?;
     }
-    if count == 0 {
+    if certificates.is_empty() {
         return Err(BadRoots::Empty {
             file: file.to_owned(),
         });
     }
-    Ok(count)
+    Ok(certificates)
 }
 
-/// What TLS has against the receiver, if that is what the error is about.
-pub(crate) fn tls_words(error: &io::Error, has_roots: bool) -> Option<String> {
-    let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    Some(rustls_words(inner, has_roots))
-}
-
-fn rustls_words(error: &rustls::Error, has_roots: bool) -> String {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the other errors say best themselves what they are"
-    )]
-    match error {
-        rustls::Error::InvalidCertificate(cause) => certificate_words(cause, has_roots),
-        rustls::Error::AlertReceived(alert) => {
-            format!("the receiver refused TLS with the alert {alert:?}")
-        }
-        rustls::Error::InvalidMessage(_) => "the receiver does not speak TLS".to_owned(),
-        rustls::Error::PeerIncompatible(_) => {
-            format!("the receiver's TLS is too old or too strange: {error}")
-        }
-        other => other.to_string(),
+fn system_words(error: &rustls_native_certs::Error) -> String {
+    match &error.kind {
+        ErrorKind::Pem(cause) => format!("{}: {}", error.context, pem_words(cause)),
+        ErrorKind::Io { .. } | ErrorKind::Os(_) => error.to_string(),
+        _ => error.context.to_owned(),
     }
 }
 
-fn certificate_words(cause: &CertificateError, has_roots: bool) -> String {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the other causes say best themselves what they are"
-    )]
-    let words = match cause {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the certificate has expired"
+fn pem_words(error: &pem::Error) -> String {
+    let text = |line: &[u8]| String::from_utf8_lossy(line).trim().to_owned();
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            format!("the line -----END {}----- is missing", text(end_marker))
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the certificate is not valid yet"
+        pem::Error::IllegalSectionStart { line } => {
+            format!("the line {} does not end in five dashes", text(line))
         }
-        CertificateError::Revoked => "the certificate was revoked",
-        CertificateError::UnknownIssuer if has_roots => {
-            "the certificate's issuer is not trusted here; the receiver may have forgotten an \
-             intermediate certificate, or its CA must be added to the settings"
+        pem::Error::Base64Decode(_) => {
+            "what is between the lines BEGIN and END is not base64".to_owned()
         }
-        CertificateError::UnknownIssuer => "no root certificates are installed on this machine",
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "the certificate is for another name"
-        }
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "the certificate is not meant for servers"
-        }
-        CertificateError::BadEncoding => "the certificate cannot be read",
-        CertificateError::BadSignature => "the certificate's signature is wrong",
-        other => return format!("the certificate is not valid: {other}"),
-    };
-    words.to_owned()
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => "there is nothing in it".to_owned(),
+        pem::Error::SectionTooLarge => "a section in it is too long".to_owned(),
+        _ => "it cannot be read".to_owned(),
+    }
 }

@@ -16,6 +16,7 @@ use super::*;
 use crate::tasks::{Alarm, Part};
 use crate::tls::{BadRoots, tls_config};
 
+mod own_certificates;
 mod stagger;
 
 const LIMIT_MS: u32 = 5_000;
@@ -203,7 +204,9 @@ async fn a_receiver_that_wants_a_certificate_of_ours_is_a_failure_of_tls() {
     let outcome = exchange.outcome;
     let words = outcome.words();
     assert!(
-        words.contains("refused TLS with the alert CertificateRequired"),
+        words.contains(
+            "refused TLS: it wants a certificate of its callers, and Willcall has none (alert 116)"
+        ),
         "{words}"
     );
 }
@@ -379,12 +382,23 @@ fn files_of_roots_that_cannot_be_used_are_named() {
     assert_eq!(refused(b"hello"), empty);
     let key = KeyPair::generate().unwrap().serialize_pem();
     assert_eq!(refused(key.as_bytes()), empty);
-    let broken = b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n";
-    assert!(
-        refused(broken)
-            .to_string()
-            .starts_with("extra.pem is not in PEM form")
-    );
+    for (broken, cause) in [
+        (
+            &b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n"[..],
+            "what is between the lines BEGIN and END is not base64",
+        ),
+        (
+            b"-----BEGIN CERTIFICATE-----\naGVsbG8=\n",
+            "the line -----END CERTIFICATE----- is missing",
+        ),
+        (
+            b"-----BEGIN CERTIFICATE\naGVsbG8=\n",
+            "the line -----BEGIN CERTIFICATE does not end in five dashes",
+        ),
+    ] {
+        let words = refused(broken).to_string();
+        assert_eq!(words, format!("extra.pem is not in PEM form: {cause}"));
+    }
     let nonsense = b"-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
     let words = refused(nonsense).to_string();
     assert!(

@@ -44,6 +44,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustix", &["engine", "willcall"]),
     ("rustls", &["engine"]),
     ("rustls-native-certs", &["engine"]),
+    ("rustls-webpki", &["engine"]),
     ("sha2", &["model"]),
     ("time", &["model"]),
     ("tokio", &["store", "engine", "web", "willcall"]),

@@ -1,0 +1,153 @@
+//! From when until when a certificate is valid (RFC 5280, 4.1.2.5). Read only of certificates in the
+//! operator's own files, never of one that came over the network.
+
+use std::time::Duration;
+
+use model::time::Timestamp;
+use rustls::pki_types::UnixTime;
+
+const SEQUENCE: u8 = 0x30;
+const VERSION: u8 = 0xa0;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+
+/// Both ends belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Validity {
+    pub(super) not_before: UnixTime,
+    pub(super) not_after: UnixTime,
+}
+
+impl Validity {
+    pub(super) fn of(certificate: &[u8]) -> Option<Self> {
+        let certificate = sequence(certificate)?;
+        let mut fields = sequence(certificate)?;
+        if fields.first() == Some(&VERSION) {
+            fields = value(fields)?.2;
+        }
+        // Serial number, algorithm, issuer.
+        for _ in 0..3 {
+            fields = value(fields)?.2;
+        }
+        let (tag, not_before, rest) = value(sequence(fields)?)?;
+        let not_before = moment(tag, not_before)?;
+        let (tag, not_after, _) = value(rest)?;
+        let not_after = moment(tag, not_after)?;
+        Some(Self {
+            not_before,
+            not_after,
+        })
+    }
+}
+
+fn sequence(der: &[u8]) -> Option<&[u8]> {
+    let (tag, content, _) = value(der)?;
+    (tag == SEQUENCE).then_some(content)
+}
+
+/// The first value: its tag, its content, and what follows it.
+fn value(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&tag, rest) = der.split_first()?;
+    let (&length, rest) = rest.split_first()?;
+    let (length, rest) = if length < 0x80 {
+        (usize::from(length), rest)
+    } else {
+        let (bytes, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
+        if bytes.is_empty() || bytes.len() > size_of::<u32>() {
+            return None;
+        }
+        let length = bytes
+            .iter()
+            .fold(0, |sum, byte| (sum << 8) | usize::from(*byte));
+        (length, rest)
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((tag, content, rest))
+}
+
+fn moment(tag: u8, content: &[u8]) -> Option<UnixTime> {
+    let digits = content.strip_suffix(b"Z")?;
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digits = str::from_utf8(digits).ok()?;
+    let digits = match tag {
+        UTC_TIME if digits.len() == 12 && digits < "50" => format!("20{digits}"),
+        UTC_TIME if digits.len() == 12 => format!("19{digits}"),
+        GENERALIZED_TIME if digits.len() == 14 => digits.to_owned(),
+        _ => return None,
+    };
+    let (date, time) = digits.split_at_checked(8)?;
+    let (year, date) = date.split_at_checked(4)?;
+    let (month, day) = date.split_at_checked(2)?;
+    let (hour, time) = time.split_at_checked(2)?;
+    let (minute, second) = time.split_at_checked(2)?;
+    let text = format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z");
+    let moment: Timestamp = text.parse().ok()?;
+    let millis = u64::try_from(moment.as_millis()).ok()?;
+    Some(UnixTime::since_unix_epoch(Duration::from_millis(millis)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn unix(text: &str) -> UnixTime {
+        let moment: Timestamp = text.parse().unwrap();
+        let millis = u64::try_from(moment.as_millis()).unwrap();
+        UnixTime::since_unix_epoch(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn both_ways_to_write_a_time_are_read() {
+        for (year, not_before) in [
+            (1975, "1975-03-02T00:00:00Z"),
+            (2049, "2049-03-02T00:00:00Z"),
+            (2050, "2050-03-02T00:00:00Z"),
+        ] {
+            let mut params = CertificateParams::default();
+            params.not_before = date_time_ymd(year, 3, 2);
+            params.not_after = date_time_ymd(4096, 1, 1);
+            let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            let read = Validity::of(certificate.der()).unwrap();
+            assert_eq!(read.not_before, unix(not_before));
+            assert_eq!(read.not_after, unix("4096-01-01T00:00:00Z"));
+        }
+    }
+
+    #[test]
+    fn times_that_no_certificate_may_have_are_not_read() {
+        assert!(moment(UTC_TIME, b"270102030405Z").is_some());
+        for (tag, content) in [
+            (UTC_TIME, &b"2701020304Z"[..]),
+            (UTC_TIME, b"270102030405+0100"),
+            (UTC_TIME, b"270102030405"),
+            (UTC_TIME, b"20270102030405Z"),
+            (GENERALIZED_TIME, b"270102030405Z"),
+            (GENERALIZED_TIME, b"20270102030405.5Z"),
+            (GENERALIZED_TIME, b"20271302030405Z"),
+            (GENERALIZED_TIME, "2027010203é5Z".as_bytes()),
+            (SEQUENCE, b"20270102030405Z"),
+        ] {
+            assert_eq!(moment(tag, content), None, "{content:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_cut_anywhere_is_not_read() {
+        let params = CertificateParams::default();
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let whole: &[u8] = certificate.der();
+        assert!(Validity::of(whole).is_some());
+        for end in 0..whole.len() {
+            assert_eq!(Validity::of(&whole[..end]), None, "{end}");
+        }
+        assert_eq!(Validity::of(&[SEQUENCE, 0x80]), None);
+        assert_eq!(
+            Validity::of(&[SEQUENCE, 0x88, 255, 255, 255, 255, 255, 255, 255, 255]),
+            None
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! Who a receiver is: a certificate that a trusted one issued, or one that is itself in an extra
+//! file, also if it is a CA's.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+
+use super::validity::Validity;
+
+/// Chains are the library's business, and signatures too; a certificate that is byte for byte in an extra
+/// file needs no chain, but its name and its time are looked at all the same.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    pub(super) chains: Arc<WebPkiServerVerifier>,
+    pub(super) pinned: Vec<Pinned>,
+}
+
+/// A certificate of an extra file.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    certificate: CertificateDer<'static>,
+    validity: Validity,
+}
+
+impl Pinned {
+    /// Nothing if it says in no readable way when it is valid; then it may issue others at most.
+    pub(super) fn new(certificate: &CertificateDer<'static>) -> Option<Self> {
+        Some(Self {
+            validity: Validity::of(certificate)?,
+            certificate: certificate.clone(),
+        })
+    }
+
+    fn judge(&self, name: &ServerName<'_>, now: UnixTime) -> Result<ServerCertVerified, Error> {
+        if now < self.validity.not_before {
+            return Err(CertificateError::NotValidYet.into());
+        }
+        if now > self.validity.not_after {
+            return Err(CertificateError::Expired.into());
+        }
+        verify_server_name(&ParsedCertificate::try_from(&self.certificate)?, name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let shown: &[u8] = end_entity;
+        let is_shown = |pinned: &&Pinned| *pinned.certificate == *shown;
+        match self.pinned.iter().find(is_shown) {
+            Some(pinned) => pinned.judge(server_name, now),
+            None => self.chains.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            ),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
+}
