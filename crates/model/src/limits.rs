@@ -189,6 +189,13 @@ pub const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;
 /// What is made of a body takes some times as much.
 pub const BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Of these, what those of one sharer (a tenant, say) may have together: one of the longest. As
+/// much is always left for others.
+pub const BODIES_SHARE_BYTES_MAX: usize = BODIES_BYTES_MAX / 2;
+
+/// So much is taken at a time, as a body comes: not every piece of it has to ask.
+pub const BODY_STEP_BYTES: usize = 64 * 1024;
+
 /// Action types that nobody can subscribe to, of one tenant, that are named in the log: an
 /// application has some dozens. What is said of each is kept, a few hundred bytes.
 pub const UNKNOWN_TYPES_MAX: usize = 100;
@@ -242,7 +249,8 @@ pub const HEARTBEAT_MS: i64 = 10_000;
 pub const IDLE_HEARTBEAT_MS: i64 = 60_000;
 
 const _: () = assert!(NOTIFICATION_BODY_BYTES_MAX <= INTAKE_BODY_BYTES_MAX);
-const _: () = assert!(INTAKE_BODY_BYTES_MAX <= BODIES_BYTES_MAX);
+const _: () = assert!(INTAKE_BODY_BYTES_MAX <= BODIES_SHARE_BYTES_MAX);
+const _: () = assert!(INTAKE_BODY_BYTES_MAX.is_multiple_of(BODY_STEP_BYTES));
 const _: () = assert!(LANE_READ_MAX <= LANE_HELD_MAX);
 const _: () = assert!(LANE_HELD_MAX <= HELD_MAX);
 const _: () = assert!(LANE_READ_MAX * NOTIFICATION_BODY_BYTES_MAX <= HELD_BYTES_MAX);

@@ -19,7 +19,7 @@ use model::refusal::{Fault, Refusal};
 use multer::Multipart;
 use percent_encoding::percent_decode_str;
 
-use crate::room::{Room, Taken};
+use crate::room::{Room, Sharer, Taken};
 
 /// What stands between the parts of a form (RFC 2046, 5.1.1).
 const BOUNDARY_BYTES_MAX: usize = 70;
@@ -97,20 +97,26 @@ impl http_body::Body for Body {
     }
 }
 
-/// A whole body of at most `most` bytes, and the room it takes as long as it is held.
+/// A whole body of at most `most` bytes, and the room it takes as long as it is held, if it is not
+/// small.
 pub(crate) async fn read<'a>(
     headers: &HeaderMap,
     body: Body,
     most: usize,
     room: &'a Room,
-) -> Result<(Bytes, Taken<'a>), Refusal> {
+    sharer: Sharer,
+) -> Result<(Bytes, Option<Taken<'a>>), Refusal> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
     let declared: Option<usize> = declared.and_then(|digits| digits.parse().ok());
     if declared > Some(most) {
         return Err(Refusal::TooLarge(most));
     }
-    let taken = room.wait_for(declared.unwrap_or(0)).await?;
-    let mut whole = pin!(whole(body, most, room, taken));
+    let place = Place {
+        room,
+        sharer,
+        declared: declared.unwrap_or(0),
+    };
+    let mut whole = pin!(whole(body, most, place));
     // A small body has come with the head of its request, and needs no timer.
     let come = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
     if let Poll::Ready(come) = come {
@@ -120,43 +126,102 @@ pub(crate) async fn read<'a>(
     come.unwrap_or(Err(Refusal::TooSlow))
 }
 
-/// All of a body, unless it is longer than `most`. Trailers are left out.
-async fn whole<'a>(
+/// Where a body finds room.
+struct Place<'a> {
+    room: &'a Room,
+    sharer: Sharer,
+    declared: usize,
+}
+
+/// All of a body, unless it is longer than `most`. What it declares takes no room: what comes does.
+async fn whole(
     mut body: Body,
     most: usize,
-    room: &'a Room,
-    mut taken: Taken<'a>,
-) -> Result<(Bytes, Taken<'a>), Refusal> {
-    let mut first = Bytes::new();
-    // Copied as they come: kept pieces of a byte each would take many times their size.
-    let mut others = BytesMut::new();
-    let mut left = most;
+    place: Place<'_>,
+) -> Result<(Bytes, Option<Taken<'_>>), Refusal> {
+    let mut come = Come::new(most);
     while !http_body::Body::is_end_stream(&body)
         && let Some(frame) = body.frame().await
     {
-        let frame = frame.map_err(|_| Refusal::bad_request("The body broke off."))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        left = left
-            .checked_sub(data.len())
-            .ok_or(Refusal::TooLarge(most))?;
-        if taken.is_none() && most - left > SMALL_BODY_BYTES_MAX {
-            // It has not said how long it becomes.
-            taken = room.take(most)?;
-        }
-        if first.is_empty() {
-            first = data;
-        } else {
-            if others.is_empty() {
-                others.extend_from_slice(&first);
-            }
-            others.extend_from_slice(&data);
+        come.add(frame)?;
+        if come.bytes > SMALL_BODY_BYTES_MAX {
+            // Rare, and what it takes would be moved about with every request.
+            let taken = place.room.begin(place.sharer, place.declared);
+            return Box::pin(rest(body, come, taken)).await;
         }
     }
-    match others.is_empty() {
-        true => Ok((first, taken)),
-        false => Ok((others.freeze(), taken)),
+    Ok((come.end(), None))
+}
+
+/// All of a body that has turned out not to be small.
+async fn rest<'a>(
+    mut body: Body,
+    mut come: Come,
+    mut taken: Taken<'a>,
+) -> Result<(Bytes, Option<Taken<'a>>), Refusal> {
+    loop {
+        taken.grow(come.bytes).await?;
+        if http_body::Body::is_end_stream(&body) {
+            break;
+        }
+        let frame = tokio::select! {
+            biased;
+            refusal = taken.give_way() => return Err(refusal),
+            frame = body.frame() => frame,
+        };
+        match frame {
+            Some(frame) => come.add(frame)?,
+            None => break,
+        }
+    }
+    taken.settle();
+    Ok((come.end(), Some(taken)))
+}
+
+/// What has come of a body. Trailers are left out.
+struct Come {
+    first: Bytes,
+    /// Copied as they come: kept pieces of a byte each would take many times their size.
+    others: BytesMut,
+    bytes: usize,
+    most: usize,
+}
+
+impl Come {
+    fn new(most: usize) -> Self {
+        Self {
+            first: Bytes::new(),
+            others: BytesMut::new(),
+            bytes: 0,
+            most,
+        }
+    }
+
+    fn add(&mut self, frame: Result<Frame<Bytes>, Broken>) -> Result<(), Refusal> {
+        let frame = frame.map_err(|_| Refusal::bad_request("The body broke off."))?;
+        let Ok(data) = frame.into_data() else {
+            return Ok(());
+        };
+        self.bytes += data.len();
+        if self.bytes > self.most {
+            return Err(Refusal::TooLarge(self.most));
+        }
+        if self.first.is_empty() {
+            self.first = data;
+        } else {
+            if self.others.is_empty() {
+                self.others.extend_from_slice(&self.first);
+            }
+            self.others.extend_from_slice(&data);
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Bytes {
+        match self.others.is_empty() {
+            true => self.first,
+            false => self.others.freeze(),
+        }
     }
 }
 
@@ -411,7 +476,7 @@ mod tests {
 
     async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
         let room = Room::default();
-        let read = super::read(headers, body, most, &room).await;
+        let read = super::read(headers, body, most, &room, Sharer::Client(None)).await;
         read.map(|(whole, _taken)| whole)
     }
 

@@ -23,6 +23,7 @@ use crate::answers;
 use crate::auth::{self, Holder, Need, Scheme};
 use crate::body::{self, Body, Query};
 use crate::dialects::Dialect;
+use crate::room::Sharer;
 use crate::state::Shared;
 use crate::tasks;
 
@@ -241,8 +242,11 @@ async fn enter(
     // The room is taken until there is an answer.
     let (body, _taken) = if changes(&asked.method) {
         let most = place.body_bytes_max;
-        let read = body::read(&asked.headers, body, most, &shared.room).await?;
-        (read.0, Some(read.1))
+        let sharer = match admitted.as_ref().map(|(tenants, _)| tenants.as_slice()) {
+            Ok([tenant]) => Sharer::Tenant(tenant.id),
+            Ok(_) | Err(_) => Sharer::Token(holder.hash),
+        };
+        body::read(&asked.headers, body, most, &shared.room, sharer).await?
     } else {
         (Bytes::new(), None)
     };

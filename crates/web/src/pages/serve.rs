@@ -20,6 +20,7 @@ use super::shown::{Shown, Trouble, finished};
 use super::visit::Visit;
 use super::{places, trouble};
 use crate::body::{self, Query};
+use crate::room::Sharer;
 use crate::route::{host_of, is_secure, vet_lines};
 use crate::state::Shared;
 use crate::tasks;
@@ -153,7 +154,11 @@ async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Troubl
         }
     }
     let (most, room) = (page.body_bytes_max, &visit.shared.room);
-    let (body, _taken) = body::read(&visit.headers, body, most, room).await?;
+    let sharer = match &visit.user {
+        Some(user) => Sharer::User(user.id),
+        None => Sharer::Client(visit.network()),
+    };
+    let (body, _taken) = body::read(&visit.headers, body, most, room, sharer).await?;
     visit.form = Query::read(&String::from_utf8_lossy(&body))?;
     match session::is_proof(visit.proof_given(), &proof) {
         true => Ok(()),

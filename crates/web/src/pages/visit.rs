@@ -56,12 +56,16 @@ impl Visit {
         let from = match device.filter(|given| session::is_device(given, name, kept)) {
             Some(device) => format!("device {device}"),
             None => {
-                let proxies = &self.shared.settings.proxies;
-                let network = client::network(self.peer, &self.headers, proxies);
+                let network = self.network();
                 network.map_or_else(String::new, |network| network.to_string())
             }
         };
         name_hash(name, &from)
+    }
+
+    /// Where the visitor is, as far as anybody knows.
+    pub(super) fn network(&self) -> Option<IpAddr> {
+        client::network(self.peer, &self.headers, &self.shared.settings.proxies)
     }
 
     /// The tenant that the path names.
