@@ -23,8 +23,8 @@ use crate::notification::{Acceptance, NewNotification};
 use crate::once::{Effect, Effected, IdempotencyKey};
 use crate::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
 use crate::query::{
-    Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, LogRow, Status,
-    WebhookPage, WebhookQuery,
+    Applied, AuditEntry, Declaration, DeliveryStory, EventPage, KeptAnswer, LogPage, LogQuery,
+    LogRow, Status, WebhookPage, WebhookQuery,
 };
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use crate::time::{Moment, Timestamp};
@@ -395,6 +395,9 @@ pub trait Catalog: Send + Sync {
 
     /// Ordered by date, name and slug; those without a date last.
     fn events(&self, tenant: TenantId) -> Reply<Vec<Event>>;
+    /// By slug, at most `limits::PAGE_ROWS_MAX` of them.
+    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> Reply<EventPage>;
+    fn event(&self, tenant: TenantId, slug: String) -> Reply<Option<Event>>;
 
     /// Of all these tenants together, except deleted ones, as in every look-up of webhooks.
     fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> Reply<WebhookPage>;

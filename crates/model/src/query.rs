@@ -26,6 +26,14 @@ pub struct WebhookPage {
     pub webhooks: Vec<Webhook>,
 }
 
+/// A page of a tenant's events, by slug.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPage {
+    /// Of all pages together.
+    pub count: u64,
+    pub events: Vec<Event>,
+}
+
 /// How a delivery's state is shown and asked for. `Retrying` is pending with an attempt behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {

@@ -3,7 +3,7 @@
 use model::contract::{Conflict, StoreError};
 use model::id::{TenantId, WebhookId};
 use model::limits;
-use model::query::{KeptAnswer, WebhookPage, WebhookQuery};
+use model::query::{EventPage, KeptAnswer, WebhookPage, WebhookQuery};
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -37,6 +37,15 @@ const EVENTS: &str = "
     select slug, name, date_from from event
     where tenant_id = ?1
     order by date_from is null, date_from, name, slug";
+const EVENT_COUNT: &str = "select count(*) from event where tenant_id = ?1";
+const EVENT_PAGE: &str = "
+    select slug, name, date_from from event
+    where tenant_id = ?1
+    order by slug
+    limit ?2 offset ?3";
+const EVENT: &str = "
+    select slug, name, date_from from event
+    where tenant_id = ?1 and slug = ?2";
 const WEBHOOK_COUNT: &str = "
     select count(*) from webhook indexed by webhook_tenant
     where tenant_id = ?1 and disabled_cause is not 3
@@ -74,6 +83,9 @@ pub(crate) const STATEMENTS: &[&str] = &[
     TOKEN_HASHED,
     ADD_TOKEN,
     EVENTS,
+    EVENT_COUNT,
+    EVENT_PAGE,
+    EVENT,
     WEBHOOK_COUNT,
     OLDEST_WEBHOOKS,
     NEWEST_WEBHOOKS,
@@ -152,6 +164,33 @@ pub(crate) fn create_token(
 
 pub(crate) fn events(conn: &Connection, tenant: TenantId) -> Result<Vec<Event>, Fault> {
     list(conn, EVENTS, [tenant.0], rows::event)
+}
+
+pub(crate) fn event_page(
+    conn: &Connection,
+    tenant: TenantId,
+    offset: u64,
+    limit: usize,
+) -> Result<EventPage, Fault> {
+    let count: i64 = conn
+        .prepare_cached(EVENT_COUNT)?
+        .query_row([tenant.0], |row| row.get(0))?;
+    let limit = i64::try_from(limit.min(limits::PAGE_ROWS_MAX)).unwrap_or(0);
+    let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+    let params = params![tenant.0, limit, offset];
+    Ok(EventPage {
+        count: u64::try_from(count).unwrap_or(0),
+        events: list(conn, EVENT_PAGE, params, rows::event)?,
+    })
+}
+
+pub(crate) fn event(
+    conn: &Connection,
+    tenant: TenantId,
+    slug: &str,
+) -> Result<Option<Event>, Fault> {
+    let found = list(conn, EVENT, params![tenant.0, slug], rows::event)?;
+    Ok(found.into_iter().next())
 }
 
 /// Of several tenants the ids are put in one order first, then only the page is read.

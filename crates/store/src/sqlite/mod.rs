@@ -56,8 +56,8 @@ use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::once::{Effect, Effected, IdempotencyKey};
 use model::query::{
-    Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, WebhookPage,
-    WebhookQuery,
+    Applied, AuditEntry, Declaration, DeliveryStory, EventPage, KeptAnswer, LogPage, LogQuery,
+    WebhookPage, WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::{Moment, Timestamp};
@@ -261,6 +261,17 @@ impl Catalog for Sqlite {
     fn events(&self, tenant: TenantId) -> Reply<Vec<Event>> {
         self.desk
             .read(Class::Work, move |conn| catalog::events(conn, tenant))
+    }
+
+    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> Reply<EventPage> {
+        self.desk.read(Class::Work, move |conn| {
+            catalog::event_page(conn, tenant, offset, limit)
+        })
+    }
+
+    fn event(&self, tenant: TenantId, slug: String) -> Reply<Option<Event>> {
+        self.desk
+            .read(Class::Work, move |conn| catalog::event(conn, tenant, &slug))
     }
 
     fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> Reply<WebhookPage> {

@@ -2,6 +2,7 @@
 
 use model::contract::{Conflict, StoreError};
 use model::id::WebhookId;
+use model::limits::PAGE_ROWS_MAX;
 use model::query::{
     Applied, AppliedItem, Change, Declaration, DeclaredToken, DeclaredWebhook, FreshWebhook,
     WebhookQuery,
@@ -161,6 +162,52 @@ fn events_are_ordered_by_date_name_and_slug() {
         .map(|event| event.slug)
         .collect();
     assert_eq!(slugs, ["x", "w", "y", "z"]);
+}
+
+#[test]
+fn a_page_of_events_is_of_one_tenant_by_slug_and_says_how_many_there_are() {
+    let given = Given::new();
+    let slug = |n: usize| format!("e{n:03}");
+    let declare = |key: &str, events| {
+        let declared = Declaration {
+            events,
+            ..declaration(key)
+        };
+        apply(&given, declared, 5).unwrap();
+    };
+    let all: Vec<Event> = (0..60).map(|n| event(&slug(n), None)).collect();
+    declare("bigevents", all.iter().rev().cloned().collect());
+    let other = given.another_tenant("other");
+    declare("other", vec![event("e000", Some(7))]);
+    let page = |tenant, offset, limit| {
+        let found = wait(given.store.event_page(tenant, offset, limit)).unwrap();
+        (found.count, found.events)
+    };
+    assert_eq!(page(given.tenant, 0, 2), (60, all[..2].to_vec()));
+    assert_eq!(page(given.tenant, 58, 5), (60, all[58..].to_vec()));
+    // However many are asked for.
+    assert_eq!(
+        page(given.tenant, 0, usize::MAX),
+        (60, all[..PAGE_ROWS_MAX].to_vec())
+    );
+    assert_eq!(page(given.tenant, u64::MAX, 5), (60, Vec::new()));
+    assert_eq!(page(other, 0, 5), (1, vec![event("e000", Some(7))]));
+}
+
+#[test]
+fn an_event_is_found_by_its_slug_at_its_tenant_only() {
+    let given = Given::new();
+    let declared = Declaration {
+        events: vec![event("a", Some(5)), event("b", None)],
+        ..declaration("bigevents")
+    };
+    apply(&given, declared, 5).unwrap();
+    let other = given.another_tenant("other");
+    let find = |tenant, slug: &str| wait(given.store.event(tenant, slug.to_owned())).unwrap();
+    assert_eq!(find(given.tenant, "a"), Some(event("a", Some(5))));
+    for (tenant, slug) in [(given.tenant, "A"), (given.tenant, ""), (other, "a")] {
+        assert_eq!(find(tenant, slug), None, "{slug}");
+    }
 }
 
 #[test]

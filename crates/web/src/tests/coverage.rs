@@ -11,6 +11,7 @@ use crate::route::{Place, Whose};
 pub(super) fn path_of(place: &Place, tenant: &str) -> String {
     let fill = |segment: &'static str| match segment {
         "{organizer}" => tenant.to_owned(),
+        "{event}" => "democon".to_owned(),
         "{id}" => "1".to_owned(),
         "{delivery}" => "dlv_1_1".to_owned(),
         "{guid}" | "{invocation}" => COMPANY.to_owned(),

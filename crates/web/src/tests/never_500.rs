@@ -199,6 +199,7 @@ fn path(place: &Place, guid: &str) -> BoxedStrategy<String> {
         "{organizer}" => {
             prop_oneof![5 => Just("bigevents".to_owned()), 1 => hostile_text()].boxed()
         }
+        "{event}" => prop_oneof![3 => Just("democon".to_owned()), 1 => hostile_text()].boxed(),
         "{id}" => prop_oneof![3 => Just("1".to_owned()), 1 => hostile_text()].boxed(),
         "{delivery}" => prop_oneof![3 => Just("dlv_1_1".to_owned()), 1 => hostile_text()].boxed(),
         "{guid}" => prop_oneof![3 => Just(guid.to_owned()), 1 => hostile_text()].boxed(),

@@ -10,7 +10,16 @@ use crate::dialects::{Options, all};
 use crate::route::{Place, Takes};
 
 /// Places where clients are used to it that what is not known is ignored: pretix's own.
-const TAKING_ANYTHING: [&str; 5] = ["webhooks", "webhook", "organizer", "version", "me"];
+const TAKING_ANYTHING: [&str; 8] = [
+    "webhooks",
+    "webhook",
+    "organizers",
+    "organizer",
+    "events",
+    "event",
+    "version",
+    "me",
+];
 
 fn places() -> Vec<Arc<Place>> {
     let dialects = all(&Options::default());

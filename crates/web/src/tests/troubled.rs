@@ -12,8 +12,8 @@ use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::once::{Effect, Effected, IdempotencyKey};
 use model::query::{
-    Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, WebhookPage,
-    WebhookQuery,
+    Applied, AuditEntry, Declaration, DeliveryStory, EventPage, KeptAnswer, LogPage, LogQuery,
+    WebhookPage, WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::{Moment, Timestamp};
@@ -204,6 +204,14 @@ impl Catalog for Troubled {
 
     fn events(&self, tenant: TenantId) -> Reply<Vec<Event>> {
         self.store.events(tenant)
+    }
+
+    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> Reply<EventPage> {
+        self.store.event_page(tenant, offset, limit)
+    }
+
+    fn event(&self, tenant: TenantId, slug: String) -> Reply<Option<Event>> {
+        self.store.event(tenant, slug)
     }
 
     fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> Reply<WebhookPage> {

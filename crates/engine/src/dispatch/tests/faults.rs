@@ -18,8 +18,8 @@ use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::once::{Effect, Effected, IdempotencyKey};
 use model::query::{
-    Applied, AuditEntry, Declaration, DeliveryStory, KeptAnswer, LogPage, LogQuery, WebhookPage,
-    WebhookQuery,
+    Applied, AuditEntry, Declaration, DeliveryStory, EventPage, KeptAnswer, LogPage, LogQuery,
+    WebhookPage, WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::{Moment, Timestamp};
@@ -309,6 +309,14 @@ impl Catalog for Faults {
 
     fn events(&self, tenant: TenantId) -> Reply<Vec<Event>> {
         self.inner.events(tenant)
+    }
+
+    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> Reply<EventPage> {
+        self.inner.event_page(tenant, offset, limit)
+    }
+
+    fn event(&self, tenant: TenantId, slug: String) -> Reply<Option<Event>> {
+        self.inner.event(tenant, slug)
     }
 
     fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> Reply<WebhookPage> {

@@ -13,6 +13,8 @@ mod json;
 mod kinds;
 mod load;
 mod log;
+mod organizers;
+mod paging;
 mod places;
 mod python;
 mod refuse;

@@ -8,7 +8,7 @@ use model::refusal::{Refusal, Unauthenticated};
 use model::tenant::Permission;
 
 use super::json::Value;
-use super::{Pretix, answer, intake, log, refuse, webhooks};
+use super::{Pretix, answer, intake, log, organizers, refuse, webhooks};
 use crate::auth::{Need, Scheme};
 use crate::route::{Admitted, Answer, Handler, Place, Takes, Whose};
 
@@ -25,6 +25,7 @@ pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Place> {
     let mut places = of_webhooks(pretix);
     places.extend(of_deliveries(pretix));
     places.extend(of_organizers(pretix));
+    places.extend(of_the_rest(pretix));
     places
 }
 
@@ -136,6 +137,51 @@ fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Place> {
 }
 
 fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
+    let get = |handle: Handler| vec![(Method::GET, handle)];
+    let organizers = Place {
+        takes: Takes::Anything,
+        title: "Organizer List",
+        whose: Whose::Listed(organizers::by_slug),
+        suffixed: true,
+        read: Need::Known,
+        write: Need::Known,
+        verbs: get(handler(pretix, organizers::list_organizers)),
+        ..place("organizers", "/api/v1/organizers/", "Organizer")
+    };
+    let organizer = Place {
+        takes: Takes::Anything,
+        title: "Organizer Instance",
+        read: Need::Listed,
+        write: Need::Listed,
+        verbs: vec![
+            (Method::GET, handler(pretix, organizers::show_organizer)),
+            (Method::PUT, handler(pretix, organizers::keep_organizer)),
+            (Method::PATCH, handler(pretix, organizers::keep_organizer)),
+        ],
+        ..place("organizer", "/api/v1/organizers/{organizer}/", "Organizer")
+    };
+    let events = Place {
+        title: "Event List",
+        suffixed: true,
+        verbs: get(handler(pretix, organizers::list_events)),
+        name: "events",
+        path: "/api/v1/organizers/{organizer}/events/",
+        object: "Event",
+        ..organizer.clone()
+    };
+    // A slug may have dots, so what is behind one is no form.
+    let event = Place {
+        title: "Event Instance",
+        suffixed: false,
+        verbs: get(handler(pretix, organizers::show_event)),
+        name: "event",
+        path: "/api/v1/organizers/{organizer}/events/{event}/",
+        ..events.clone()
+    };
+    vec![organizers, organizer, events, event]
+}
+
+fn of_the_rest(pretix: &Arc<Pretix>) -> Vec<Place> {
     let notifications = Place {
         title: "Notification List",
         schemes: TOKENS_AND_PASSWORDS,
@@ -163,18 +209,6 @@ fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
             "Action Type",
         )
     };
-    let organizer = Place {
-        takes: Takes::Anything,
-        title: "Organizer Instance",
-        read: Need::Listed,
-        write: Need::Listed,
-        verbs: vec![
-            (Method::GET, handler(pretix, show_organizer)),
-            (Method::PUT, handler(pretix, keep_organizer)),
-            (Method::PATCH, handler(pretix, keep_organizer)),
-        ],
-        ..place("organizer", "/api/v1/organizers/{organizer}/", "Organizer")
-    };
     let version = Place {
         takes: Takes::Anything,
         title: "Version",
@@ -191,7 +225,7 @@ fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
         verbs: vec![(Method::GET, handler(pretix, show_me))],
         ..version.clone()
     };
-    vec![notifications, audit, kinds, organizer, version, me]
+    vec![notifications, audit, kinds, version, me]
 }
 
 /// A place of an organizer for which rights on webhooks are needed. It is our own: those that are
@@ -229,23 +263,6 @@ where
 {
     let pretix = Arc::clone(pretix);
     Arc::new(move |request| Box::pin(handle(Arc::clone(&pretix), request)))
-}
-
-async fn show_organizer(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
-    let tenant = request.tenant()?;
-    let shop = format!("{}/{}/", request.asked.origin(), tenant.key);
-    let body = Value::object([
-        ("name", Value::text(tenant.name.as_str())),
-        ("slug", Value::text(tenant.key.as_str())),
-        ("public_url", Value::text(shop)),
-        ("plugins", Value::List(Vec::new())),
-    ]);
-    Ok(answer::ok(&request, &body))
-}
-
-/// Organizers are declared by the operator, not over REST.
-async fn keep_organizer(_: Arc<Pretix>, _: Admitted) -> Result<Answer, Refusal> {
-    Err(Refusal::Forbidden)
 }
 
 /// The release of pretix whose behaviour this is.

@@ -8,6 +8,7 @@ mod intake;
 mod load;
 mod log;
 mod many;
+mod organizers;
 mod policy;
 mod refusals;
 mod resource;

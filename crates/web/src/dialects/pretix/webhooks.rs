@@ -17,6 +17,7 @@ use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
 
 use super::fields::{Bounds, Fields, Given, Settings};
 use super::json::Value;
+use super::paging::{self, Found};
 use super::{Pretix, answer, input, python};
 use crate::answers;
 use crate::auth::Need;
@@ -29,59 +30,26 @@ const SAVE_TRIES: usize = 8;
 pub(super) async fn list_webhooks(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
     let tenant = request.tenant()?.id;
     let asked = &request.asked;
-    let limit = answer::page_size(asked);
     let enabled = asked.query.get("enabled").and_then(flag);
-    let page = match asked.query.get("page").unwrap_or_default() {
-        "" => Some(1),
-        "last" => None,
-        number => Some(page_number(number)?),
-    };
-    let query = |offset: u64| WebhookQuery {
-        enabled,
-        newest_first: false,
-        offset,
-        limit,
-    };
-    let rows = u64::try_from(limit).unwrap_or(1);
-    let ask = |offset| {
-        request
+    let find = async |offset: u64, limit: usize| {
+        let query = WebhookQuery {
+            enabled,
+            newest_first: false,
+            offset,
+            limit,
+        };
+        let found = request
             .shared
-            .ask(move |store| store.webhooks(vec![tenant], query(offset)))
+            .ask(move |store| store.webhooks(vec![tenant], query));
+        let found = found.await?;
+        Ok(Found {
+            count: found.count,
+            rows: found.webhooks,
+        })
     };
-    let offset = |page: u64| (page - 1).saturating_mul(rows);
-    let (page, found) = match page {
-        Some(page) => (page, ask(offset(page)).await?),
-        None => {
-            // What the last page is, the count of the first one tells.
-            let last = ask(0).await?.count.div_ceil(rows).max(1);
-            (last, ask(offset(last)).await?)
-        }
-    };
-    let last = found.count.div_ceil(rows).max(1);
-    if page > last {
-        return Err(Refusal::NoSuchPage);
-    }
-    let to = |number: u64| match number {
-        1 => answer::link(asked, "page", None),
-        number => answer::link(asked, "page", Some(&number.to_string())),
-    };
-    let shown = shown(&request, &found.webhooks).await?;
-    let body = Value::object([
-        ("count", Value::int(found.count)),
-        (
-            "next",
-            if page < last {
-                to(page + 1)
-            } else {
-                Value::Null
-            },
-        ),
-        (
-            "previous",
-            if page > 1 { to(page - 1) } else { Value::Null },
-        ),
-        ("results", Value::List(shown)),
-    ]);
+    let page = paging::page(asked, find).await?;
+    let shown = shown(&request, &page.rows).await?;
+    let body = page.with(asked, shown);
     Ok(answer::ok(&request, &body))
 }
 
@@ -348,13 +316,5 @@ fn flag(text: &str) -> Option<bool> {
         "true" | "1" => Some(true),
         "false" | "0" => Some(false),
         _ => None,
-    }
-}
-
-fn page_number(text: &str) -> Result<u64, Refusal> {
-    let number = python::int(text).ok_or(Refusal::NoSuchPage)?;
-    match u64::try_from(number) {
-        Ok(number @ 1..) => Ok(number),
-        Ok(0) | Err(_) => Err(Refusal::NoSuchPage),
     }
 }
