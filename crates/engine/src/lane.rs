@@ -138,8 +138,8 @@ impl Lane {
         self.ready.insert((due_at, id.notification), due);
     }
 
-    /// What somebody asked for, if it is not held yet, or was not begun yet. Answers whether it goes
-    /// before the others.
+    /// What somebody asked for, if it is not held yet, or was not begun yet. Answers whether it
+    /// goes before the others.
     pub(crate) fn hold_asked(&mut self, due: Due, shares: &mut Shares) -> bool {
         let id = due.delivery.id.notification;
         let is_full = self.asked.len() >= limits::LANE_ASKED_MAX || shares.load.is_full();

@@ -413,8 +413,8 @@ impl Lanes {
         turned
     }
 
-    /// An attempt could not be made, for want of something of our own. It is as if it had not begun:
-    /// the store has the delivery as it was.
+    /// An attempt could not be made, for want of something of our own. It is as if it had not
+    /// begun: the store has the delivery as it was.
     pub(crate) fn unsent(&mut self, flight: FlightId, id: DeliveryId, due_at: Timestamp) {
         let Some(flight) = self.shares.land(flight) else {
             return;

@@ -2,8 +2,8 @@
 //! who is next by that.
 //!
 //! A share is a part of what is free, so a newcomer always finds some, and nothing is kept from
-//! whoever is alone but a reserve. Pure bookkeeping; each call costs the logarithm of what there is.
-//! `docs/decisions/0028-shares-of-what-is-free.md` has the rules and their reasons.
+//! whoever is alone but a reserve. Pure bookkeeping; each call costs the logarithm of what there
+//! is. `docs/decisions/0028-shares-of-what-is-free.md` has the rules and their reasons.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -385,7 +385,8 @@ impl Shares {
         self.bounds.flights.saturating_sub(self.load.flying)
     }
 
-    /// Whether the flights that are left for its kind are kept for lanes that have little in the air.
+    /// Whether the flights that are left for its kind are kept for lanes that have little in the
+    /// air.
     pub(crate) fn is_crowded(&self, trust: Trust) -> bool {
         let Load {
             flying, doubtful, ..

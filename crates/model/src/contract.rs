@@ -481,7 +481,8 @@ pub trait People: Send + Sync {
     /// Uses the link up; answers whose it was if it still held.
     fn use_link(&self, link: TokenHash, at: Timestamp) -> Reply<Option<User>>;
 
-    /// How often signing in failed for what `people::name_hash` made of a name; whether or not there is such a user.
+    /// How often signing in failed for what `people::name_hash` made of a name; whether or not
+    /// there is such a user.
     fn failures(&self, name: TokenHash) -> Reply<Option<Failures>>;
     /// Counts an attempt as a failure before it is judged, so that of many at once no more are
     /// judged than of many in a row; a session that begins forgets it. Answers the failures if it

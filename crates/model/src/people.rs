@@ -68,8 +68,8 @@ pub struct Failures {
     pub latest_at: Timestamp,
 }
 
-/// Under what failures to sign in as `name` are counted that came `from` somewhere: the same whatever
-/// the case of ASCII letters, as the name itself.
+/// Under what failures to sign in as `name` are counted that came `from` somewhere: the same
+/// whatever the case of ASCII letters, as the name itself.
 pub fn name_hash(name: &str, from: &str) -> TokenHash {
     let name = name.to_ascii_lowercase();
     TokenHash::of_parts(&[name.as_bytes(), from.as_bytes()])

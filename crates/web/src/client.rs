@@ -1,5 +1,5 @@
-//! Who asks, as far as an address tells: what connects, or what a proxy that the operator named says
-//! of it. Nothing is allowed by it; it tells those who guess from those who are guessed.
+//! Who asks, as far as an address tells: what connects, or what a proxy that the operator named
+//! says of it. Nothing is allowed by it; it tells those who guess from those who are guessed.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -199,8 +199,8 @@ impl<T> Queue<T> {
     }
 
     /// Who waited does not any more: what for, unless it has been told. The name has its turn all
-    /// the same, within bounds: else one of very many would never be looked up, because each attempt
-    /// ends before that.
+    /// the same, within bounds: else one of very many would never be looked up, because each
+    /// attempt ends before that.
     pub(super) fn leave(&mut self, ticket: &Ticket) -> Option<Wait> {
         let entry = self.names.get_mut(&ticket.name)?;
         let waiters = entry.waiting.get_mut(&ticket.tenant)?;

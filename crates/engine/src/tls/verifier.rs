@@ -11,8 +11,8 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::validity::Validity;
 
-/// Chains are the library's business, and signatures too; a certificate that is byte for byte in an extra
-/// file needs no chain, but its name and its time are looked at all the same.
+/// Chains are the library's business, and signatures too; a certificate that is byte for byte in an
+/// extra file needs no chain, but its name and its time are looked at all the same.
 #[derive(Debug)]
 pub(super) struct Verifier {
     pub(super) chains: Arc<WebPkiServerVerifier>,

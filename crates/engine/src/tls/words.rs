@@ -1,4 +1,5 @@
-//! What is wrong with TLS, in plain words. The libraries' own errors are names of their source code.
+//! What is wrong with TLS, in plain words. The libraries' own errors are names of their source
+//! code.
 
 use std::io;
 

@@ -62,8 +62,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     REGISTER,
 ];
 
-/// Pairs and webhooks remembered together: some hundred bytes for a pair, 8 for a webhook. Some dozen
-/// of the largest sets that can be: else a batch would read the same again and again.
+/// Pairs and webhooks remembered together: some hundred bytes for a pair, 8 for a webhook. Some
+/// dozen of the largest sets that can be: else a batch would read the same again and again.
 const WANTED_REMEMBERED_MAX: usize = 262_144;
 
 /// Who wants what, as far as it was asked lately.

@@ -1,8 +1,8 @@
 //! Fresh deliveries: never tried, and due since they were accepted.
 //!
 //! Those of recent notifications stand in the notifications' own rows (`recent.rs`); all others are
-//! listed in a table, those of wide ones in steps (`wide.rs`). To list those of recent ones is a job
-//! for the writer, done before readers look for fresh deliveries, and before any is removed.
+//! listed in a table, those of wide ones in steps (`wide.rs`). To list those of recent ones is a
+//! job for the writer, done before readers look for fresh deliveries, and before any is removed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -197,8 +197,8 @@ impl<J: Weighed> Queue<J> {
         Ok(())
     }
 
-    /// All jobs that have arrived, or one sweep, or the turn of what `waits` between groups. Patient
-    /// ones only when their time has come.
+    /// All jobs that have arrived, or one sweep, or the turn of what `waits` between groups.
+    /// Patient ones only when their time has come.
     pub(crate) fn take_group(&self, waits: bool) -> Taken<J> {
         let mut inner = lock(&self.inner);
         let mut waited = false;

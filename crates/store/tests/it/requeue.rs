@@ -420,7 +420,7 @@ fn what_somebody_asks_for_is_told_whether_it_waits_is_due_or_was_never_tried() {
 }
 
 #[test]
-fn a_test_is_told_as_something_that_somebody_waits_for() {
+fn a_test_is_told_as_something_that_somebody_waits_for_once_its_webhook_is_looked_at_anew() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     given.heard.take();
@@ -428,5 +428,6 @@ fn a_test_is_told_as_something_that_somebody_waits_for() {
     test.only = Some(webhook);
     given.accept(test);
     let due = given.due(webhook, 10, 1_000).0;
-    assert_eq!(given.heard.take(), [Told::Asked(due)]);
+    let told = [Told::Changed(vec![webhook]), Told::Asked(due)];
+    assert_eq!(given.heard.take(), told);
 }

@@ -90,8 +90,8 @@ pub(super) fn visitor_cookie(secret: &str, secure: bool) -> HeaderValue {
     cookie(VISITOR, secret, HOUR_S, secure)
 }
 
-/// What shows that this user was signed in with this browser, as long as their password is the same:
-/// nobody else knows what `kept` is, so nobody else can make it.
+/// What shows that this user was signed in with this browser, as long as their password is the
+/// same: nobody else knows what `kept` is, so nobody else can make it.
 pub(super) fn device_cookie(
     chance: &str,
     name: &str,

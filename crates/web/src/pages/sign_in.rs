@@ -1,6 +1,7 @@
 //! Signing in and out. A wrong name and a wrong password are the same to whoever tries, take the
 //! same time, and make the next attempt from there wait longer. Attempts are counted by name and
-//! network, so that nobody locks others out; a browser in which the user was signed in counts alone.
+//! network, so that nobody locks others out; a browser in which the user was signed in counts
+//! alone.
 
 use askama::Template;
 use http::header::{RETRY_AFTER, SET_COOKIE};

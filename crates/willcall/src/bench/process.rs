@@ -1,5 +1,5 @@
-//! What Linux says of a process: CPU time, switches, what it wrote, and memory. Nothing is estimated; what is counted is
-//! said at each function.
+//! What Linux says of a process: CPU time, switches, what it wrote, and memory. Nothing is
+//! estimated; what is counted is said at each function.
 
 use std::collections::BTreeMap;
 use std::path::Path;

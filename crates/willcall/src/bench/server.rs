@@ -1,5 +1,6 @@
-//! A `willcall serve` of the same binary, or of another build, as a child process: started, watched, stopped, and ended
-//! for certain. It is told everything on its command line and nothing by the environment.
+//! A `willcall serve` of the same binary, or of another build, as a child process: started,
+//! watched, stopped, and ended for certain. It is told everything on its command line and nothing
+//! by the environment.
 
 use std::fs::File;
 use std::net::SocketAddr;

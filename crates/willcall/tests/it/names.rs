@@ -1,6 +1,6 @@
 //! Names, as the real binary looks them up: with name servers that do not answer, a hosts file,
-//! and what the log says. Each test runs in namespaces of its own, with its own loopback and its own
-//! files in /etc; where the machine does not allow that, it says so and proves nothing.
+//! and what the log says. Each test runs in namespaces of its own, with its own loopback and its
+//! own files in /etc; where the machine does not allow that, it says so and proves nothing.
 
 mod server;
 

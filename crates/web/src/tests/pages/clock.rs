@@ -1,5 +1,5 @@
-//! The wall clock is set while people and programs go on: nobody is locked out, nothing is forgotten,
-//! and it is said.
+//! The wall clock is set while people and programs go on: nobody is locked out, nothing is
+//! forgotten, and it is said.
 
 use model::limits::{CLOCK_DOUBTED_MS, LINK_MS, SESSION_MS};
 use model::tenant::TokenHash;

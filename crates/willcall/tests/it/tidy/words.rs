@@ -48,6 +48,7 @@ const FOREIGN: &[&str] = &[
     "hooks",
     "http_body_util",
     "hyper_util",
+    "partition_point",
     "service",
     "service_fn",
     "set_hook",
