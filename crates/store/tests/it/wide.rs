@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 
 use model::board::{ErrandKind, NewErrand};
 use model::contract::{LaneStart, Listener, Reply, StoreError};
@@ -52,6 +53,15 @@ impl Listener for Steps {
     fn errand_begun(&self) {}
 }
 
+/// Rings when there is an answer.
+struct Bell(Mutex<Sender<Event>>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.lock().unwrap().send(Event::Answered).ok();
+    }
+}
+
 /// A store with threads that stands at each step.
 struct Stepped {
     given: Given,
@@ -91,24 +101,25 @@ impl Stepped {
         ids
     }
 
-    /// Steps that are made until there is an answer.
-    fn steps_until<T: Send + 'static>(&self, reply: Reply<T>) -> (T, usize) {
-        let tell = self.tell.clone();
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(move || {
-                let answer = wait(reply).unwrap();
-                tell.send(Event::Answered).unwrap();
-                answer
-            });
-            let mut steps = 0;
-            loop {
-                self.go.send(()).unwrap();
-                match self.events.recv().unwrap() {
-                    Event::Listed => steps += 1,
-                    Event::Answered => return (waiting.join().unwrap(), steps),
-                }
+    /// Steps that are made until there is an answer. Whoever answers tells so before the next step.
+    fn steps_until<T: Send + 'static>(&self, mut reply: Reply<T>) -> (T, usize) {
+        let waker = Waker::from(Arc::new(Bell(Mutex::new(self.tell.clone()))));
+        let mut poll = || reply.as_mut().poll(&mut Context::from_waker(&waker));
+        let mut answer = poll();
+        let mut steps = 0;
+        self.go.send(()).unwrap();
+        loop {
+            if let Poll::Ready(answer) = answer {
+                return (answer.unwrap(), steps);
             }
-        })
+            match self.events.recv().unwrap() {
+                Event::Listed => {
+                    steps += 1;
+                    self.go.send(()).unwrap();
+                }
+                Event::Answered => answer = poll(),
+            }
+        }
     }
 
     /// Has the store end, and opens it anew. Answers how much was not listed in between.
