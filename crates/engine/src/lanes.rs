@@ -210,18 +210,14 @@ impl Lanes {
     pub(crate) fn ask_for(&mut self, due: Due) {
         let webhook = due.delivery.id.webhook;
         let due_at = due.delivery.due_at;
-        let lane = self.lanes.entry(webhook).or_insert_with(|| {
-            self.unseen.push_back(webhook);
-            begun(webhook, &mut self.quick)
-        });
-        if matches!(lane.sight, Sight::Shut) {
-            lane.sight = Sight::Wanted;
-            self.unseen.push_back(webhook);
-        }
-        lane.end_pause(due_at);
-        if !lane.hold_asked(due, &mut self.shares) {
-            lane.fortune.stirred();
-            lane.lower(due_at);
+        // Who asks may have mended something: neither the webhook nor its name is as remembered.
+        self.look_again(webhook);
+        if let Some(lane) = self.lanes.get_mut(&webhook) {
+            lane.end_pause(due_at);
+            if !lane.hold_asked(due, &mut self.shares) {
+                lane.fortune.stirred();
+                lane.lower(due_at);
+            }
         }
         self.review(webhook);
     }

@@ -407,6 +407,8 @@ async fn nothing_is_sent_again_by_a_request_that_is_not_understood() {
     // One that says nothing is what many clients send along.
     let answer = house.ask(asking("POST", &path).json(" { }\n")).await;
     assert_eq!(answer.told(), (202, r#"{"retried":3}"#));
+    let answer = house.ask(asking("POST", &path).json("null")).await;
+    assert_eq!(answer.told(), (202, r#"{"retried":0}"#));
 }
 
 #[tokio::test]
