@@ -37,6 +37,7 @@ const BANNED: &[(&str, &str)] = &[
 
 /// Names that a library gives.
 const FOREIGN: &[&str] = &[
+    "NoKxGroupsInCommon",
     "NoSignatureSchemesInCommon",
     "PAYLOAD_TOO_LARGE",
     "SERVICE_UNAVAILABLE",
