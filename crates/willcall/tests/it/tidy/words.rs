@@ -37,6 +37,8 @@ const BANNED: &[(&str, &str)] = &[
 
 /// Names that a library gives.
 const FOREIGN: &[&str] = &[
+    "NoCipherSuitesInCommon",
+    "NoEcPointFormatsInCommon",
     "NoKxGroupsInCommon",
     "NoSignatureSchemesInCommon",
     "PAYLOAD_TOO_LARGE",
