@@ -159,7 +159,7 @@ impl Desk {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
-        self.write_routine((class, None), weight, work)
+        self.write_routine((class, None), weight, None, work)
     }
 
     /// The same with what a tenant hands in.
@@ -172,26 +172,7 @@ impl Desk {
             self.shared().meters.busy.inc();
             return ready(Err(StoreError::Busy));
         }
-        self.write_routine((Class::Intake, Some(tenant)), weight, work)
-    }
-
-    fn write_routine<T, F>(
-        &self,
-        whose: (Class, Option<TenantId>),
-        weight: usize,
-        work: F,
-    ) -> Reply<T>
-    where
-        T: Send + 'static,
-        F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        let job = Box::new(Routine {
-            work,
-            found: None,
-            reply,
-        });
-        self.put(whose, weight, None, job, answer)
+        self.write_routine((Class::Intake, Some(tenant)), weight, None, work)
     }
 
     /// The same for what nobody waits for: it waits so long for a commit that is made anyway, or
@@ -207,13 +188,27 @@ impl Desk {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
+        self.write_routine((class, None), weight, Some(patience), work)
+    }
+
+    fn write_routine<T, F>(
+        &self,
+        whose: (Class, Option<TenantId>),
+        weight: usize,
+        patience: Option<Duration>,
+        work: F,
+    ) -> Reply<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Routine {
             work,
             found: None,
             reply,
         });
-        self.put((class, None), weight, Some(patience), job, answer)
+        self.put(whose, weight, patience, job, answer)
     }
 
     /// Has what waits patiently written at once.
