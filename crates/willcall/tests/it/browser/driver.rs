@@ -40,25 +40,42 @@ pub(crate) struct Wants {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Element(String);
 
-impl Browser {
-    pub(crate) fn open(wants: Wants) -> Self {
+/// Starts chromedriver and returns it with the port it listens on.
+///
+/// With `--port=0` it takes a free IPv4 port and then wants the same number for IPv6. Where
+/// another test has that one, it says so and exits, so it is started again.
+fn start_driver() -> (Child, u16) {
+    let mut said = Vec::new();
+    for _ in 0..8 {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::inherit())
             .spawn()
             .expect("chromedriver is there (./test.sh installs it)");
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            let (_, port) = line.split_once("started successfully on port ")?;
-            port.trim_end_matches('.').parse::<u16>().ok()
-        });
-        // Whatever else it prints must not fill the pipe.
-        crate::harness::spawn(move || lines.for_each(drop));
+        for line in lines.by_ref().map_while(Result::ok) {
+            let port = line.split_once("started successfully on port ");
+            let port = port.and_then(|(_, port)| port.trim_end_matches('.').parse().ok());
+            if let Some(port) = port {
+                // Whatever else it prints must not fill the pipe.
+                crate::harness::spawn(move || lines.for_each(drop));
+                return (driver, port);
+            }
+            said.push(line);
+        }
+        let _ = driver.wait();
+    }
+    panic!("chromedriver does not start: {}", said.join("\n"));
+}
+
+impl Browser {
+    pub(crate) fn open(wants: Wants) -> Self {
+        let (driver, port) = start_driver();
         let mut browser = Self {
             driver,
-            address: ([127, 0, 0, 1], port.expect("chromedriver starts")).into(),
+            address: ([127, 0, 0, 1], port).into(),
             session: String::new(),
             profile: tempfile::tempdir().unwrap(),
             wants,
