@@ -16,26 +16,24 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use model::time::Clock;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use web::{Body, Site};
 
 use crate::connections::{Connections, State, Watched};
+use crate::heads::{HEAD_BYTES_MAX, HEAD_LIMIT, Heads, Turn};
 use crate::inlet::Inlet;
 use crate::outlet::Outlet;
 use crate::plain::Plain;
+use crate::plain::answer::{Date, put_head};
 use crate::spare;
 
-/// A request's head has to arrive within this time, also on a kept connection that idles. What
-/// holds for plain requests is in `plain.rs`.
-const HEAD_LIMIT: Duration = Duration::from_secs(30);
-
-/// A request's head may be this large; hyper answers 431 beyond it.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// For so long more is read of a request that was refused: a connection that is closed before is
+/// reset, and takes the answer with it.
+const LINGER_LIMIT: Duration = Duration::from_secs(2);
 
 /// After a stop was asked for, requests that run may take this long.
 const REQUESTS_LIMIT: Duration = Duration::from_secs(20);
@@ -90,7 +88,8 @@ async fn serve(
     connections: Arc<Connections>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let running = GracefulShutdown::new();
+    // Whoever holds one of these is running.
+    let (running, _) = watch::channel(());
     let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
@@ -106,14 +105,17 @@ async fn serve(
                 }
                 let place = connections.admit(address.ip());
                 let site = site.clone().asked_from(address.ip());
-                let (stop, running) = (stop.clone(), running.watcher());
-                if place.is_spare {
-                    spawn(place.hold(spare::serve(stream, site, running)));
-                    continue;
-                }
-                let state = Arc::clone(&place.state);
-                let plain = Plain::new(stream, clock.clone());
-                spawn(place.hold(serve_one(plain, site, state, stop, running)));
+                let (stop, clock, runs) = (stop.clone(), clock.clone(), running.subscribe());
+                spawn(async move {
+                    if place.is_spare {
+                        place.hold(spare::serve(stream, site, stop, clock)).await;
+                    } else {
+                        let state = Arc::clone(&place.state);
+                        let serving = serve_one(stream, site, state, stop, clock);
+                        place.hold(serving).await;
+                    }
+                    drop(runs);
+                });
             }
             Err(error) => {
                 // Out of descriptors, most likely: wait for some to come back.
@@ -126,10 +128,7 @@ async fn serve(
         }
     }
     drop(listener);
-    if tokio::time::timeout(REQUESTS_LIMIT, running.shutdown())
-        .await
-        .is_err()
-    {
+    if timeout(REQUESTS_LIMIT, running.closed()).await.is_err() {
         tracing::warn!(
             "some requests did not end within {} s and are cut off",
             REQUESTS_LIMIT.as_secs()
@@ -139,11 +138,11 @@ async fn serve(
 
 /// Has the requests of a connection answered by `site`, and notes when it waits for its client.
 async fn serve_one(
-    plain: Plain<TcpStream>,
+    stream: TcpStream,
     site: Site,
     state: Arc<State>,
     stop: watch::Receiver<bool>,
-    running: Watcher,
+    clock: Clock,
 ) {
     let answer = |request| {
         let answering = site.clone().answer(request);
@@ -154,24 +153,28 @@ async fn serve_one(
             answer
         }
     };
-    if let Some((stream, begun)) = plain.serve(stop, answer).await {
-        serve_any(stream, begun, running, Some(&state), answer).await;
+    let plain = Plain::new(stream, clock.clone());
+    if let Some((stream, begun)) = plain.serve(stop.clone(), answer).await {
+        serve_any(stream, begun, stop, clock, Some(&state), answer).await;
     }
 }
 
 /// Has any requests answered by `site`, from the one on of which `begun` has come, until the
-/// connection ends, or was told to and the request that runs has been answered.
+/// connection ends, or `stop` is true and the request that runs has been answered.
 pub(crate) async fn serve_any<S, F>(
     stream: S,
     begun: Bytes,
-    running: Watcher,
+    mut stop: watch::Receiver<bool>,
+    clock: Clock,
     state: Option<&Arc<State>>,
     site: impl Fn(Request<Body>) -> F,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     F: Future<Output = Response<Body>>,
 {
+    let turn = Turn::default();
     let answer = service_fn(|request: Request<Incoming>| {
+        turn.begin();
         let answering = site(request.map(|body| match state {
             Some(state) => Body::new(Watched {
                 body,
@@ -179,9 +182,9 @@ pub(crate) async fn serve_any<S, F>(
             }),
             None => Body::new(body),
         }));
-        async move { Ok::<_, Infallible>(answering.await) }
+        async { Ok::<_, Infallible>(turn.end(answering.await)) }
     });
-    let stream = Outlet::new(Inlet { begun, stream });
+    let stream = Heads::new(Outlet::new(Inlet { begun, stream }), turn.clone());
     let mut connection = http1::Builder::new()
         .writev(false)
         .timer(TokioTimer::new())
@@ -189,14 +192,58 @@ pub(crate) async fn serve_any<S, F>(
         // Without a place of its own it is for one request.
         .keep_alive(state.is_some())
         .max_buf_size(HEAD_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), answer);
     // What has come of a request counts as begun only once hyper has read it: a connection that is
     // told to end before is closed.
-    let over = poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx).is_ready())).await;
-    if !over {
-        // A connection that breaks is the client's business.
-        drop(running.watch(connection).await);
+    let early = poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx))).await;
+    let mut ended = match early {
+        Poll::Ready(ended) => Some(ended),
+        Poll::Pending => tokio::select! {
+            biased;
+            () = is_true(&mut stop) => None,
+            ended = &mut connection => Some(ended),
+        },
+    };
+    if ended.is_none() {
+        Pin::new(&mut connection).graceful_shutdown();
+        ended = Some((&mut connection).await);
     }
+    let error = ended.and_then(Result::err);
+    let parts = connection.into_parts();
+    let (stream, refused) = parts.io.into_inner().end(error, &parts.read_buf);
+    // A connection that breaks is the client's business.
+    drop(close(stream, refused, clock, stop).await);
+}
+
+/// Closes a connection, after an answer to what could not be read of it.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    refused: Option<Response<Bytes>>,
+    clock: Clock,
+    mut stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let Some(answer) = refused else {
+        return stream.shutdown().await;
+    };
+    let mut out = Vec::new();
+    put_head(&mut out, &answer, &mut Date::new(clock), true);
+    out.extend_from_slice(answer.body());
+    stream.write_all(&out).await?;
+    stream.shutdown().await?;
+    let mut rest = vec![0; 4 * 1024];
+    let reading = async { while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {} };
+    tokio::select! {
+        biased;
+        () = is_true(&mut stop) => {}
+        _ = timeout(LINGER_LIMIT, reading) => {}
+    }
+    Ok(())
+}
+
+async fn is_true(stop: &mut watch::Receiver<bool>) {
+    // Nobody who could say so is left: that means the same.
+    stop.wait_for(|stop| *stop).await.ok();
 }
 
 /// Runs beside everything else. What it does must not matter once the process stops.
@@ -213,20 +260,14 @@ mod tests {
     use std::net::IpAddr;
 
     use model::address::Networks;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use model::time::Timestamp;
+    use tokio::io::duplex;
 
     use super::*;
 
     #[tokio::test]
     async fn a_request_of_which_a_part_was_read_is_answered_after_a_stop() {
-        let running = GracefulShutdown::new();
-        let watcher = running.watcher();
-        let mut stopping = Box::pin(running.shutdown());
-        assert!(
-            poll_fn(|cx| Poll::Ready(stopping.as_mut().poll(cx)))
-                .await
-                .is_pending()
-        );
+        let (_stop, stopped) = watch::channel(true);
         let (mut own, other) = duplex(1_024);
         let begun = Bytes::from("POST / HTTP/1.1\r\nHo");
         let connections = Arc::new(Connections::new(1, Networks::default()));
@@ -241,10 +282,10 @@ mod tests {
             own.read_to_string(&mut answer).await.unwrap();
             answer
         };
-        let (answer, ()) =
-            tokio::join!(asking, serve_any(other, begun, watcher, Some(&state), site));
+        let clock = Clock::new(|| Timestamp::from_millis(0));
+        let serving = serve_any(other, begun, stopped, clock, Some(&state), site);
+        let (answer, ()) = tokio::join!(asking, serving);
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\ndone"), "{answer}");
-        stopping.await;
     }
 }

@@ -16,6 +16,7 @@ mod demo;
 mod descriptors;
 mod disk;
 mod doctor;
+mod heads;
 mod inlet;
 mod lines;
 mod listen;

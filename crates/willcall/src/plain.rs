@@ -4,7 +4,7 @@
 //! Whatever else comes is left to hyper, with all that was read of it and all that follows; so
 //! only one kind of request is read here, whose beginning and end nobody can doubt.
 
-mod answer;
+pub(crate) mod answer;
 mod request;
 
 use std::io;

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper_util::server::graceful::Watcher;
+use model::time::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use web::Site;
 
@@ -25,7 +26,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconn
     All connections are taken. Ask again later.\n";
 
 /// Serves one request.
-pub(crate) async fn serve<S>(mut stream: S, site: Site, running: Watcher)
+pub(crate) async fn serve<S>(mut stream: S, site: Site, stop: watch::Receiver<bool>, clock: Clock)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -36,7 +37,7 @@ where
     let work = async {
         if is_for_tools(&begun) {
             let answer = |request| site.clone().answer(request);
-            serve_any(stream, begun, running, None, answer).await;
+            serve_any(stream, begun, stop, clock, None, answer).await;
         } else {
             // Whoever hangs up meanwhile has no use for it.
             stream.write_all(BUSY).await.ok();

@@ -7,14 +7,14 @@ use http::{Response, StatusCode};
 use model::time::{Clock, Timestamp};
 
 /// Says what day and time it is, made anew once a second.
-pub(super) struct Date {
+pub(crate) struct Date {
     clock: Clock,
     second: i64,
     words: String,
 }
 
 impl Date {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self {
             clock,
             second: i64::MIN,
@@ -47,7 +47,7 @@ pub(super) fn is_bare(status: StatusCode) -> bool {
 
 /// Puts the head of `answer` at the end of `out`. If it is the last one on its connection, it says
 /// so.
-pub(super) fn put_head<B>(out: &mut Vec<u8>, answer: &Response<B>, date: &mut Date, is_last: bool) {
+pub(crate) fn put_head<B>(out: &mut Vec<u8>, answer: &Response<B>, date: &mut Date, is_last: bool) {
     let status = answer.status();
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
     let reason = status.canonical_reason().unwrap_or_default();

@@ -100,13 +100,47 @@ fn what_is_too_large_or_no_http_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(folder.path());
     let large = "Content-Length: 99999999\r\nConnection: close\r\n";
-    for (request, status) in [
-        (request("POST", "/notifications/", large, ""), "413"),
-        ("no request\r\n\r\n".to_owned(), "400"),
+    let long = format!("/{}/", "a".repeat(90_000));
+    let many = format!("X: {}\r\n", "a".repeat(200_000));
+    let sound = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for (request, status, words) in [
+        (
+            request("POST", "/notifications/", large, ""),
+            "413",
+            "The body",
+        ),
+        ("no request\r\n\r\n".to_owned(), "400", "The request line"),
+        (
+            request("POST", "/webhooks/", "A b: c\r\n", ""),
+            "400",
+            "Header line 4",
+        ),
+        (
+            request("POST", "/webhooks/", "Content-Length: 1x\r\n", ""),
+            "400",
+            "The target, a Content-Length",
+        ),
+        (request("GET", &long, "", ""), "414", "The target"),
+        (request("GET", "/webhooks/", &many, ""), "431", "The head"),
     ] {
-        let answer = answers(&server, request.as_bytes(), request.len());
-        let start = format!("HTTP/1.1 {status} ");
-        assert!(answer.starts_with(&start), "{answer}");
+        let sent = format!("{sound}{request}");
+        let answers = answers(&server, sent.as_bytes(), sent.len());
+        let (head, refused) = answers.split_once("HTTP/1.1 200 OK\r\n").unwrap();
+        assert_eq!(head, "");
+        let (_, refused) = refused.split_once("HTTP/1.1 ").unwrap();
+        let (head, body) = refused.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(status), "{refused}");
+        for line in [
+            "\r\ncontent-type: application/json",
+            "\r\nconnection: close",
+            "\r\ndate: ",
+            &format!("\r\ncontent-length: {}", body.len()),
+        ] {
+            assert!(head.contains(line), "{refused}");
+        }
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let told = body["detail"].as_str().unwrap();
+        assert!(told.starts_with(words), "{told}");
     }
 }
 
