@@ -119,8 +119,8 @@ impl<S> Heads<S> {
         }
     }
 
-    /// The stream, and what is to be sent on it before it is closed: instead of what hyper had to say
-    /// when it ended with `error`, having read `unread` without making a request of it.
+    /// The stream, and what is to be sent on it before it is closed: instead of what hyper had to
+    /// say when it ended with `error`, having read `unread` without making a request of it.
     pub(crate) fn end(
         self,
         error: Option<hyper::Error>,

@@ -65,7 +65,7 @@ fn start_driver() -> (Child, u16) {
             }
             said.push(line);
         }
-        let _ = driver.wait();
+        driver.wait().ok();
     }
     panic!("chromedriver does not start: {}", said.join("\n"));
 }
