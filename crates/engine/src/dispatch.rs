@@ -217,11 +217,12 @@ impl Dispatch {
                 self.lanes.age(now);
                 self.hand_out(now);
             }
-            if let Some(count) = self.settling.begin(now) {
+            let stops = self.stopping.is_some();
+            if let Some(count) = self.settling.begin(now, stops) {
                 #[expect(clippy::cast_precision_loss, reason = "at most 512")]
                 self.meters.batch.observe(count as f64);
             }
-            self.settling.hurry(self.stopping.is_some());
+            self.settling.hurry(stops);
             self.report(now, at);
             self.set_alarm(now, at);
             poll_fn(|cx| self.poll_all(cx)).await;
@@ -486,7 +487,7 @@ impl Dispatch {
             attempt,
             next,
         };
-        self.settling.push(settlement, held);
+        self.settling.push(settlement, held, Instant::now());
     }
 
     fn take_mail(&mut self, mail: Mail) {

@@ -3,12 +3,14 @@
 //! One batch is written at a time and the outcomes of that while make the next. Nothing is
 //! dropped: what the store refuses is repeated until it is taken.
 //!
-//! The store lets a batch of mere successes wait for a commit that is made anyway. It is hurried
-//! where that would hold something up: where much has come meanwhile, or something that matters.
+//! Mere successes are gathered for a while, so that one commit takes many of them, and the store
+//! lets such a batch wait for a commit that is made anyway. Neither waits where that would hold
+//! something up: where much has come meanwhile, or something that matters.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use model::contract::{Settlement, Store, StoreError};
 use model::delivery::State;
@@ -23,12 +25,24 @@ use crate::room::Held;
 /// Of all attempts that may be in the air one in so many may have an outcome that waits.
 const PATIENT_SHARE: usize = 16;
 
+/// So long mere successes are gathered at least, and at most: in between they go when the engine
+/// is awake anyway. The store has the rest of `OUTCOME_PATIENCE_MS`.
+const GATHER: Duration = Duration::from_millis(limits::OUTCOME_PATIENCE_MS / 2);
+const GATHER_MAX: Duration =
+    Duration::from_millis(limits::OUTCOME_PATIENCE_MS - limits::COMMIT_PATIENCE_MS);
+
+const _: () = assert!(
+    limits::OUTCOME_PATIENCE_MS / 2 + limits::COMMIT_PATIENCE_MS < limits::OUTCOME_PATIENCE_MS
+);
+
 /// What receivers said and may wait with its outcomes.
 const HEARD_BYTES_PATIENT: usize = 256 * 1024;
 
 pub(crate) struct Settling {
     store: Arc<dyn Store>,
     waiting: VecDeque<Settlement>,
+    /// When the first of these came.
+    waiting_since: Option<Instant>,
     /// The batch that is being written.
     written: Arc<[Settlement]>,
     asking: Asking<()>,
@@ -54,6 +68,7 @@ impl Settling {
             hurried: false,
             store,
             waiting: VecDeque::new(),
+            waiting_since: None,
             written: Arc::default(),
             asking: Asking::new("outcomes of attempts"),
             batch_max: limits::SETTLE_BATCH_MAX,
@@ -63,11 +78,12 @@ impl Settling {
     }
 
     /// Takes an outcome, and what it holds until it is written down.
-    pub(crate) fn push(&mut self, settlement: Settlement, held: Option<Held>) {
+    pub(crate) fn push(&mut self, settlement: Settlement, held: Option<Held>, now: Instant) {
         // No delivery is tried again before this is written down.
         self.held.extend(held.map(|held| (settlement.id, held)));
         self.heard_bytes += heard_bytes(&settlement);
         self.matters |= matters(&settlement);
+        self.waiting_since.get_or_insert(now);
         self.waiting.push_back(settlement);
     }
 
@@ -86,17 +102,26 @@ impl Settling {
         self.asking.trouble(now)
     }
 
+    /// When something is to be done here though nothing comes: the end of the wait after a refusal,
+    /// or of gathering.
     pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
-        self.asking.waits_until(now)
+        let gathered = self.waiting_since.map(|since| since + GATHER_MAX);
+        let gathered = gathered.filter(|_| self.asking.may_ask(now));
+        self.asking.waits_until(now).or(gathered)
     }
 
-    /// Hands the next batch to the store, if it has none and there is one. Answers its size.
-    pub(crate) fn begin(&mut self, now: Instant) -> Option<usize> {
-        if self.waiting.is_empty() || !self.asking.may_ask(now) {
+    /// Hands the next batch to the store, if it has none and there is one that has gathered for
+    /// long enough; `at_once` if nothing may wait any more. Answers its size.
+    pub(crate) fn begin(&mut self, now: Instant, at_once: bool) -> Option<usize> {
+        let since = self.waiting_since?;
+        if !self.asking.may_ask(now) || !(now >= since + GATHER || self.is_held_up(at_once)) {
             return None;
         }
         let count = self.waiting.len().min(self.batch_max);
         self.written = self.waiting.drain(..count).collect();
+        if self.waiting.is_empty() {
+            self.waiting_since = None;
+        }
         self.asking
             .ask(self.store.settle(Arc::clone(&self.written)));
         self.hurried = false;
@@ -107,14 +132,17 @@ impl Settling {
     /// Has the store write down what it has at once, if more waits than may or something matters.
     /// `at_once` if nothing may wait any more.
     pub(crate) fn hurry(&mut self, at_once: bool) {
-        let is_held_up = at_once
-            || self.matters
-            || self.len() > self.hurries_from
-            || self.heard_bytes > HEARD_BYTES_PATIENT;
-        if is_held_up && !self.hurried && !self.written.is_empty() {
+        if self.is_held_up(at_once) && !self.hurried && !self.written.is_empty() {
             self.hurried = true;
             self.store.hurry();
         }
+    }
+
+    fn is_held_up(&self, at_once: bool) -> bool {
+        at_once
+            || self.matters
+            || self.len() > self.hurries_from
+            || self.heard_bytes > HEARD_BYTES_PATIENT
     }
 
     /// A batch that is written down, or why the store refused it; it is repeated then.
@@ -146,6 +174,12 @@ impl Settling {
     /// the others through.
     fn put_back(&mut self, error: &StoreError) {
         let batch = std::mem::take(&mut self.written);
+        // They have gathered before.
+        self.waiting_since = Some(
+            Instant::now()
+                .checked_sub(GATHER_MAX)
+                .unwrap_or_else(Instant::now),
+        );
         match error {
             StoreError::Broken(_)
             | StoreError::Conflict(_)

@@ -109,7 +109,7 @@ pub trait Ledger: Send + Sync {
     /// Shared, so that whoever asks can ask again without a copy of what receivers said.
     ///
     /// A batch in which everything was delivered may wait for a commit that is made anyway, for
-    /// `limits::OUTCOME_PATIENCE_MS` at most, or until `hurry`.
+    /// `limits::COMMIT_PATIENCE_MS` at most, or until `hurry`.
     fn settle(&self, batch: Arc<[Settlement]>) -> Reply<()>;
 
     /// More waits behind what `settle` was asked for: it is not to wait for company any longer

@@ -118,10 +118,13 @@ pub const LANE_ASKED_MAX: usize = 4;
 /// Outcomes written in one transaction.
 pub const SETTLE_BATCH_MAX: usize = 512;
 
-/// How long an outcome that says *delivered* may wait for a commit that is made anyway. A crash
-/// repeats the calls of that time: at twenty notifications a second five, and never more than
-/// `PATIENT_OUTCOMES_MAX`. Four commits a second cost nothing to speak of.
+/// How long an outcome that says *delivered* may wait to be written down together with others, and
+/// in a commit that is made anyway. A crash repeats the calls of that time: at twenty notifications
+/// a second five, and never more than `PATIENT_OUTCOMES_MAX`.
 pub const OUTCOME_PATIENCE_MS: u64 = 250;
+
+/// So much of it a batch of them waits in the store for a commit that is made anyway.
+pub const COMMIT_PATIENCE_MS: u64 = 60;
 
 /// So many outcomes wait for no other commit.
 pub const PATIENT_OUTCOMES_MAX: usize = 64;

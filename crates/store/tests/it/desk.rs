@@ -13,7 +13,7 @@ use bytes::Bytes;
 use model::contract::{LaneStart, Listener, Reply, Store, StoreError};
 use model::delivery::{Due, Next, State};
 use model::id::{TenantId, WebhookId};
-use model::limits::{HELD_MAX, OUTCOME_PATIENCE_MS, WRITER_QUEUE_MAX};
+use model::limits::{COMMIT_PATIENCE_MS, HELD_MAX, WRITER_QUEUE_MAX};
 use model::notification::{Acceptance, NewNotification};
 use model::query::{Change, LogQuery};
 use prometheus_client::encoding::text::encode;
@@ -204,7 +204,7 @@ fn settling_takes(desk: &Desk, webhook: WebhookId, next: Next, meanwhile: fn(&Gi
 /// Whether it is done within a fraction of its patience. On a busy machine that may fail by
 /// chance, so it is tried often; what waits never does it.
 fn is_quick(take: impl Fn() -> Duration) -> bool {
-    (0..50).any(|_| take() < Duration::from_millis(OUTCOME_PATIENCE_MS / 3))
+    (0..50).any(|_| take() < Duration::from_millis(COMMIT_PATIENCE_MS / 3))
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn what_was_delivered_waits_for_a_commit_that_is_made_anyway_but_not_for_ever() 
     let took = settling_takes(&desk, webhook, delivered(), |_| {});
     // The writer's clock and this one are read at different moments.
     assert!(
-        took >= Duration::from_millis(OUTCOME_PATIENCE_MS - 10),
+        took >= Duration::from_millis(COMMIT_PATIENCE_MS - 10),
         "{took:?}"
     );
 }

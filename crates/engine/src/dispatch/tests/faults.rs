@@ -31,6 +31,7 @@ pub(super) struct Faults {
     relay: Arc<Relay>,
     pub(super) plan: Mutex<Plan>,
     due_asked: Mutex<Vec<usize>>,
+    settled: Mutex<Vec<usize>>,
     hurried: Arc<Notify>,
 }
 
@@ -70,6 +71,7 @@ impl Faults {
             relay,
             plan: Mutex::default(),
             due_asked: Mutex::default(),
+            settled: Mutex::default(),
             hurried: Arc::default(),
         }
     }
@@ -92,6 +94,11 @@ impl Faults {
     /// How many rows each read asked for.
     pub(super) fn due_asked(&self) -> Vec<usize> {
         self.due_asked.lock().unwrap().clone()
+    }
+
+    /// How many outcomes each batch brought.
+    pub(super) fn settled(&self) -> Vec<usize> {
+        self.settled.lock().unwrap().clone()
     }
 
     /// The answer, or what chaos makes of it. `refused` is asked before the work is done.
@@ -205,6 +212,7 @@ impl Ledger for Faults {
     }
 
     fn settle(&self, batch: Arc<[Settlement]>) -> Reply<()> {
+        self.settled.lock().unwrap().push(batch.len());
         let plan = self.plan.lock().unwrap();
         if let Some(error) = plan.settle.clone() {
             return Box::pin(async move { Err(error) });

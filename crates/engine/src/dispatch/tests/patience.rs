@@ -2,9 +2,69 @@
 
 use std::time::Duration;
 
+use model::contract::StoreError;
 use model::delivery::State;
+use model::limits::{COMMIT_PATIENCE_MS, OUTCOME_PATIENCE_MS};
 
 use super::world::{Does, World, seconds};
+
+/// So long the engine gathers successes if nothing else wakes it.
+const GATHERED_MS: u64 = OUTCOME_PATIENCE_MS - COMMIT_PATIENCE_MS;
+
+async fn millis(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn successes_are_gathered_and_written_together() {
+    let mut world = World::new().await;
+    world.settings.flights_max = 1_024;
+    world.start();
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.extend(world.hand_in("paid", 1).await);
+        millis(5).await;
+    }
+    assert_eq!(world.net.calls().len(), 20);
+    assert_eq!(world.store.settled().len(), 0);
+    // They go when something else wakes the engine.
+    millis(30).await;
+    ids.extend(world.hand_in("paid", 1).await);
+    millis(5).await;
+    assert_eq!(world.store.settled().iter().sum::<usize>(), 20);
+    assert_eq!(world.store.settled().len(), 1);
+    for id in &ids[..20] {
+        assert_eq!(world.state(*id, webhook).await, State::Delivered);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_with_no_company_is_written_within_its_patience() {
+    let world = World::running().await;
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    let ids = world.hand_in("paid", 1).await;
+    millis(GATHERED_MS - 10).await;
+    assert_eq!(world.state(ids[0], webhook).await, State::Pending);
+    millis(20).await;
+    assert_eq!(world.state(ids[0], webhook).await, State::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn successes_that_the_store_refused_are_not_gathered_again() {
+    let world = World::running().await;
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    world
+        .store
+        .plan(|plan| plan.settle = Some(StoreError::Busy));
+    let ids = world.hand_in("paid", 1).await;
+    millis(GATHERED_MS + 10).await;
+    assert_eq!(world.store.settled(), [1]);
+    world.store.plan(|plan| plan.settle = None);
+    // The wait after a first refusal.
+    millis(60).await;
+    assert_eq!(world.state(ids[0], webhook).await, State::Delivered);
+}
 
 #[tokio::test(start_paused = true)]
 async fn one_success_waits_for_company_and_a_stop_ends_that() {
