@@ -1,6 +1,7 @@
 //! What the documents promise about the tree and the program is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
 
 use super::lexer::{Kind, only};
 use super::{File, file, judge, root, rust_files, tree};
@@ -31,6 +32,31 @@ fn links_between_documents_lead_somewhere() {
         }
     }
     judge(&found, &[], "Point these links at what is there.");
+}
+
+/// A finding is a script that anybody can run, and the words that say what it shows.
+#[test]
+fn every_finding_has_a_script_that_runs_and_words() {
+    let Some(list) = file("findings/README.md") else {
+        assert!(tree().is_empty(), "findings/README.md is gone");
+        return;
+    };
+    let headings = list
+        .text
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "));
+    let headings: BTreeSet<&str> = headings.collect();
+    let scripts = tree().iter().filter_map(|file| {
+        let name = file.path.strip_prefix("findings/")?;
+        name.strip_suffix(".sh")
+    });
+    let scripts: BTreeSet<&str> = scripts.collect();
+    assert_eq!(headings, scripts);
+    for name in scripts {
+        let path = root().join(format!("findings/{name}.sh"));
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "findings/{name}.sh is not executable");
+    }
 }
 
 #[test]
