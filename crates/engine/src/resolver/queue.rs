@@ -74,6 +74,8 @@ struct Tenant {
     taken: Taken,
     /// By rank, then in the order in which they came.
     queued: BTreeMap<(Rank, u64), Arc<str>>,
+    /// Of new names the latest is next, not the first.
+    latest_first: bool,
     in_turns: bool,
 }
 
@@ -132,7 +134,15 @@ impl Tenant {
             let bounds = rank.bounds(LOOKUPS_MAX, LOOKUPS_MAX / 4 * 3);
             self.has_room(*rank) && taken.is_below(bounds)
         };
-        let first = |rank: Rank| self.queued.range((rank, 0)..=(rank, u64::MAX)).next();
+        // New names are taken from both ends in turn: one that comes behind a thousand for which
+        // nobody answers is not kept by them.
+        let first = |rank: Rank| {
+            let mut names = self.queued.range((rank, 0)..=(rank, u64::MAX));
+            match rank == Rank::New && self.latest_first {
+                true => names.next_back(),
+                false => names.next(),
+            }
+        };
         let found = Rank::ALL.into_iter().filter(may_begin).find_map(first);
         found.map(|((rank, _), name)| (*rank, name))
     }
@@ -270,6 +280,7 @@ impl<T> Queue<T> {
             rank,
         })?;
         of_tenant.taken.add(job.rank);
+        of_tenant.latest_first ^= job.rank == Rank::New;
         self.taken.add(job.rank);
         let entry = self.names.get_mut(&job.name)?;
         entry.running_since = Some(now);

@@ -111,6 +111,30 @@ fn names_that_failed_leave_a_place_to_new_ones() {
 }
 
 #[test]
+fn a_new_name_behind_a_thousand_that_nobody_answers_for_has_one_of_the_next_two_turns() {
+    let mut world = World::new();
+    for number in 0..1_000 {
+        world.ask(A, &format!("dead{number}.test"), number);
+    }
+    world.ask(A, "good.test", 2_000);
+    let mut turns = 0;
+    while !world.runs("good.test") && turns < 2 {
+        let first = world.running[0].name.to_string();
+        world.end(&first, &dead());
+        turns += 1;
+    }
+    assert!(world.runs("good.test"));
+    // Nor are those kept that came first.
+    for number in 4..8 {
+        let first = world.running[0].name.to_string();
+        world.end(&first, &dead());
+        let first = world.running[0].name.to_string();
+        world.end(&first, &dead());
+        assert!(world.runs(&format!("dead{number}.test")), "{number}");
+    }
+}
+
+#[test]
 fn who_asks_anew_does_not_wait_behind_names_that_failed() {
     let anew = |world: &World| Asker {
         since: Some(world.now + std::time::Duration::from_secs(1)),
