@@ -80,9 +80,9 @@ impl Keeper {
     async fn prune(&self, failing: &mut bool) {
         loop {
             // By a clock that was set nothing is removed.
-            let now = self.clock.certain();
+            let now = self.clock.bounds();
             let before = self.kept_ms.iter().map(|(dialect, kept_ms)| {
-                let before = now.plus_ms(kept_ms.saturating_neg());
+                let before = now.earliest.plus_ms(kept_ms.saturating_neg());
                 (dialect.clone(), before)
             });
             let before = before.collect();

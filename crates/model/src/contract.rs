@@ -27,7 +27,7 @@ use crate::query::{
     LogRow, Status, WebhookPage, WebhookQuery,
 };
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use crate::time::{Moment, Timestamp};
+use crate::time::{Moment, TimeBounds, Timestamp};
 use crate::webhook::{Headers, NewWebhook, Webhook};
 
 /// An answer of the store. The work goes on even if nobody waits for it.
@@ -126,11 +126,14 @@ pub trait Ledger: Send + Sync {
 
     /// Removes ended deliveries accepted before their dialect's time in `before` with their
     /// attempts, notifications left without deliveries, and answers kept longer than
-    /// `limits::IDEMPOTENCY_KEPT_MS` before `now`; looks at no more than `limits::SWEEP_ROWS_MAX`
-    /// rows; answers whether there may be more. What has no time there stays. A tenant with a time
-    /// of its own (`Board::set_kept`) has that instead. What signing in leaves behind, errands
-    /// that ended long ago, and deleted webhooks of which nothing else is left go as well.
-    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool>;
+    /// `limits::IDEMPOTENCY_KEPT_MS`; looks at no more than `limits::SWEEP_ROWS_MAX` rows; answers
+    /// whether there may be more. What has no time there stays. A tenant with a time of its own
+    /// (`Board::set_kept`) has that instead. What signing in leaves behind, errands that ended
+    /// long ago, and deleted webhooks of which nothing else is left go as well.
+    ///
+    /// Of what may end with a time it removes what has ended at `now.earliest`. What began later
+    /// than `now.latest`, by a clock that was ahead, counts as begun then.
+    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: TimeBounds) -> Reply<bool>;
 
     /// Cancels these pending deliveries because somebody asked, and writes that into the audit
     /// log; at most `limits::SWEEP_ROWS_MAX`. Those that are not pending, or not the tenant's,
@@ -423,7 +426,8 @@ pub trait Catalog: Send + Sync {
 
     /// Does something and keeps what came of it under the key, in one transaction. What is known
     /// under the key already is answered, and nothing is done; `Conflict` if it came of another
-    /// request. Safe to repeat.
+    /// request. A key is known for `limits::IDEMPOTENCY_KEPT_MS` of the schedule's time, however
+    /// clocks are set. Safe to repeat.
     fn once(&self, key: IdempotencyKey, effect: Effect, at: Timestamp) -> Reply<Effected>;
     fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>>;
     /// Keeps the first answer given under a key, be the key known or not; a second changes nothing.

@@ -236,9 +236,9 @@ pub const CLOCK_DOUBTED_MS: i64 = 3_600_000;
 /// wrong, or Willcall did not run for as long.
 pub const CLOCK_FAR_MS: i64 = 3_600_000;
 
-/// A failure to sign in that is so far ahead of now was noted by a wrong clock. Longer than any
-/// wait after one, and than any request takes.
-pub const FAILURE_AHEAD_MS: i64 = 120_000;
+/// What lies so far ahead of now was written by a wrong clock. Longer than any request takes, and
+/// than any wait after a failure to sign in.
+pub const AHEAD_MS: i64 = 120_000;
 
 /// Times at which the clock was set back that the log is searched by time beyond: some
 /// milliseconds for each page.

@@ -134,6 +134,23 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+/// Between which times it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeBounds {
+    pub earliest: Timestamp,
+    pub latest: Timestamp,
+}
+
+impl TimeBounds {
+    /// It is this time, for certain.
+    pub fn exactly(at: Timestamp) -> Self {
+        Self {
+            earliest: at,
+            latest: at,
+        }
+    }
+}
+
 /// What was given is not an RFC 3339 time such as `2027-01-19T10:00:00Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a time such as 2027-01-19T10:00:00Z")]
@@ -212,14 +229,24 @@ impl Clock {
     /// A time that has come for certain: what cannot be undone happens by this one. While the
     /// clock is in doubt it goes on as it did before, and it is never later than `now`.
     pub fn certain(&self) -> Timestamp {
+        self.bounds().earliest
+    }
+
+    /// What time it is at least, and at most: while the clock is in doubt what it says, and what
+    /// it would say had it not been set.
+    pub fn bounds(&self) -> TimeBounds {
         let (wall, steady_ms) = self.0.read();
         let mut trust = self.0.trust();
         trust.look(wall, steady_ms);
-        wall.min(Timestamp(
-            steady_ms
-                .saturating_add(trust.trusted_lead_ms)
-                .max(Timestamp::EPOCH.0),
-        ))
+        let trusted = Timestamp::EPOCH.plus_ms(steady_ms.saturating_add(trust.trusted_lead_ms));
+        TimeBounds {
+            earliest: wall.min(trusted),
+            // Clocks that are not in doubt drift, and are taken at their word.
+            latest: match trust.doubt {
+                Some(_) => wall.max(trusted),
+                None => wall,
+            },
+        }
     }
 
     /// Looks whether the clock was set, and answers what nobody was told yet.
@@ -451,6 +478,26 @@ mod tests {
         assert!(clock.look().len() <= UNTOLD_MAX);
         steady.fetch_add(HOUR, Relaxed);
         assert_eq!((clock.certain(), clock.doubt()), (clock.now(), None));
+    }
+
+    #[test]
+    fn while_a_clock_is_in_doubt_it_may_be_late_or_early() {
+        for by_ms in [4 * DAY, -4 * DAY] {
+            let (clock, lead, steady) = watched();
+            lead.fetch_add(by_ms, Relaxed);
+            steady.fetch_add(15_000, Relaxed);
+            let (wall, trusted) = (clock.now(), clock.now().plus_ms(-by_ms));
+            let bounds = TimeBounds {
+                earliest: wall.min(trusted),
+                latest: wall.max(trusted),
+            };
+            assert_eq!(clock.bounds(), bounds);
+            steady.fetch_add(HOUR, Relaxed);
+            assert_eq!(clock.bounds(), TimeBounds::exactly(clock.now()));
+        }
+        let (clock, ..) = watched();
+        clock.begins_after(clock.now().plus_ms(DAY));
+        assert_eq!(clock.bounds().latest, clock.now().plus_ms(DAY));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 -- How far the schedule has come, and what the wall clock said then: one row, written now and then.
--- The schedule's times (`delivery.due_at`, `delivery.round_began_at`, `webhook.paused_until`) go on
--- only while Willcall runs: a machine that is off and a clock that is set move none of them.
+-- The schedule's times (`delivery.due_at`, `delivery.round_began_at`, `webhook.paused_until`,
+-- `kept_answer.kept_at`) go on only while Willcall runs: a machine that is off and a clock that is
+-- set move none of them.
 create table clock (
   id integer primary key check (id = 1),
   schedule_at integer not null,

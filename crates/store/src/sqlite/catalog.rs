@@ -249,8 +249,18 @@ pub(crate) fn kept_answer(
     Ok(found.into_iter().next())
 }
 
-pub(crate) fn keep_answer(tx: &Tx<'_>, answer: &KeptAnswer, at: Timestamp) -> Result<(), Fault> {
-    let kept_from = at.plus_ms(-limits::IDEMPOTENCY_KEPT_MS);
+/// Answers that were kept before are forgotten. When they were kept is a time of the schedule: a
+/// clock that is set makes none older or younger.
+pub(crate) fn answers_kept_from(tx: &mut Tx<'_>, now: Timestamp) -> Result<Timestamp, Fault> {
+    Ok(tx.schedule(now)?.plus_ms(-limits::IDEMPOTENCY_KEPT_MS))
+}
+
+pub(crate) fn keep_answer(
+    tx: &mut Tx<'_>,
+    answer: &KeptAnswer,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let (at, kept_from) = (tx.schedule(now)?, answers_kept_from(tx, now)?);
     tx.conn.prepare_cached(KEEP)?.execute(params![
         answer.key,
         answer.holder.0,

@@ -108,20 +108,24 @@ pub(crate) fn id_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i
     }
 }
 
-/// The same among those accepted by `upto`, if there are any: what is later was accepted while the
-/// clock was ahead, and before it was set back.
+/// The same, where nobody knows when those were accepted that are later than `upto`: the clock was
+/// ahead. They count as accepted when the run behind them begins.
 pub(crate) fn id_between(conn: &Connection, at: Timestamp, upto: Timestamp) -> Result<i64, Fault> {
     let end = latest_id(conn)?.saturating_add(1);
-    let mut first = end;
+    let mut ahead = None;
     for run in runs(conn, end)? {
         let (id, found_at) = halve(conn, run, at)?;
+        if id > run.from {
+            // The run begins before `at`, and so does all that is in front of it.
+            ahead = None;
+        }
         match found_at {
-            Some(found_at) if found_at <= upto => return Ok(id),
-            Some(_) => first = first.min(id),
+            Some(found_at) if found_at <= upto => return Ok(ahead.unwrap_or(id)),
+            Some(_) => ahead = ahead.or(Some(id)),
             None => {}
         }
     }
-    Ok(first)
+    Ok(ahead.unwrap_or(end))
 }
 
 /// Behind the last id of a notification that was accepted before `at`, if a time is asked for.

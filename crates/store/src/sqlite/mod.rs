@@ -60,7 +60,7 @@ use model::query::{
     WebhookPage, WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use model::time::{Moment, Timestamp};
+use model::time::{Moment, TimeBounds, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
 
 use crate::sqlite::desk::Desk;
@@ -177,7 +177,7 @@ impl Ledger for Sqlite {
             .write(Class::Sweep, 1, move |tx| sweep::cancel(tx, webhook, at))
     }
 
-    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool> {
+    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: TimeBounds) -> Reply<bool> {
         // If there is no room to list, less can be removed, and that makes room.
         drop(self.desk.list());
         self.desk

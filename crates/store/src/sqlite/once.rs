@@ -5,7 +5,6 @@
 
 use model::contract::{Conflict, Requeued, StoreError, Which};
 use model::id::{NotificationId, WebhookId};
-use model::limits;
 use model::notification::Acceptance;
 use model::once::{Effect, Effected, IdempotencyKey};
 use model::query::KeptAnswer;
@@ -118,12 +117,12 @@ fn name(key: &str, effect: &Effect) -> String {
 }
 
 fn known(
-    tx: &Tx<'_>,
+    tx: &mut Tx<'_>,
     key: &IdempotencyKey,
     name: &str,
     at: Timestamp,
 ) -> Result<Option<Record>, Fault> {
-    let kept_from = at.plus_ms(-limits::IDEMPOTENCY_KEPT_MS);
+    let kept_from = catalog::answers_kept_from(tx, at)?;
     let mut statement = tx.conn.prepare_cached(FIND)?;
     let params = params![name, key.holder.0, kept_from.as_millis()];
     let read = |row: &rusqlite::Row<'_>| Ok((rows::hash(row, 0), rows::bytes(row, 1)));

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::tenant::DialectName;
-use model::time::Timestamp;
+use model::time::{TimeBounds, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
 
 use crate::sqlite::envelopes::{self, Envelopes};
@@ -147,14 +147,14 @@ struct Kept {
 pub(crate) fn prune(
     tx: &mut Tx<'_>,
     before: &BTreeMap<DialectName, Timestamp>,
-    now: Timestamp,
+    now: TimeBounds,
 ) -> Result<bool, Fault> {
     let mut budget = Budget(STEP_ROWS);
     tx.conn.prepare_cached(COUNT)?.execute([])?;
-    let kept_from = now.plus_ms(-limits::IDEMPOTENCY_KEPT_MS).as_millis();
+    let kept_from = catalog::answers_kept_from(tx, now.earliest)?.as_millis();
     drop_some(tx, DROP_ANSWERS, kept_from, &mut budget)?;
     traces::prune(tx, now, &mut budget)?;
-    let mut bounds = Bounds::of(tx, before, now)?;
+    let mut bounds = Bounds::of(tx, before, now.earliest)?;
     let start = At::Log(WebhookId(0), NotificationId(0));
     let mut at = Some(tx.memory.pruned_to.take().unwrap_or(start));
     while let Some(here) = at {

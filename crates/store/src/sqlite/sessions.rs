@@ -170,7 +170,7 @@ pub(crate) fn try_sign_in(
         return Ok(None);
     };
     // A failure that lies ahead was noted by a clock that was, and says nothing of when it was.
-    let was_ahead = before.latest_at.ms_since(at) >= limits::FAILURE_AHEAD_MS;
+    let was_ahead = before.latest_at.ms_since(at) >= limits::AHEAD_MS;
     if before.open_at() > at && !was_ahead {
         return Ok(Some(before));
     }

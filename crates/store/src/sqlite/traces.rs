@@ -1,7 +1,9 @@
 //! Removing what signing in and errands leave behind, once it is past its time.
+//!
+//! None of it lies further off than its own time: what a clock wrote that was ahead is put right.
 
 use model::limits;
-use model::time::Timestamp;
+use model::time::TimeBounds;
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::prune::{Budget, drop_some};
@@ -28,12 +30,64 @@ const ERRANDS: &str = "
       where ended_at < ?1
       limit ?2)";
 
-pub(crate) const STATEMENTS: &[&str] = &[SESSIONS, LINKS, FAILURES, ERRANDS];
+const SESSIONS_AHEAD: &str = "
+    update session set until = ?1 where hash in (
+      select hash from session indexed by session_age
+      where until > ?2
+      limit ?3)";
+const LINKS_AHEAD: &str = "
+    update link set until = ?1 where hash in (
+      select hash from link indexed by link_age
+      where until > ?2
+      limit ?3)";
+const FAILURES_AHEAD: &str = "
+    update failure set latest_at = ?1 where id in (
+      select id from failure indexed by failure_age
+      where latest_at > ?2
+      limit ?3)";
+const ERRANDS_AHEAD: &str = "
+    update errand set ended_at = ?1 where id in (
+      select id from errand indexed by errand_age
+      where ended_at > ?2
+      limit ?3)";
 
-pub(crate) fn prune(tx: &Tx<'_>, now: Timestamp, budget: &mut Budget) -> Result<(), Fault> {
-    let kept = |ms: i64| now.plus_ms(-ms).as_millis();
-    drop_some(tx, SESSIONS, now.as_millis(), budget)?;
-    drop_some(tx, LINKS, now.as_millis(), budget)?;
+pub(crate) const STATEMENTS: &[&str] = &[
+    SESSIONS,
+    LINKS,
+    FAILURES,
+    ERRANDS,
+    SESSIONS_AHEAD,
+    LINKS_AHEAD,
+    FAILURES_AHEAD,
+    ERRANDS_AHEAD,
+];
+
+pub(crate) fn prune(tx: &Tx<'_>, now: TimeBounds, budget: &mut Budget) -> Result<(), Fault> {
+    let kept = |ms: i64| now.earliest.plus_ms(-ms).as_millis();
+    drop_some(tx, SESSIONS, kept(0), budget)?;
+    drop_some(tx, LINKS, kept(0), budget)?;
     drop_some(tx, FAILURES, kept(limits::FAILURE_KEPT_MS), budget)?;
-    drop_some(tx, ERRANDS, kept(limits::ERRAND_KEPT_MS), budget)
+    drop_some(tx, ERRANDS, kept(limits::ERRAND_KEPT_MS), budget)?;
+    put_right(tx, SESSIONS_AHEAD, now, limits::SESSION_MS, budget)?;
+    put_right(tx, LINKS_AHEAD, now, limits::LINK_MS, budget)?;
+    put_right(tx, FAILURES_AHEAD, now, 0, budget)?;
+    put_right(tx, ERRANDS_AHEAD, now, 0, budget)
+}
+
+/// Moves what lies further ahead than `ahead_ms` to where it would lie if it began now.
+fn put_right(
+    tx: &Tx<'_>,
+    sql: &'static str,
+    now: TimeBounds,
+    ahead_ms: i64,
+    budget: &mut Budget,
+) -> Result<(), Fault> {
+    let to = now.latest.plus_ms(ahead_ms);
+    let from = to.plus_ms(limits::AHEAD_MS);
+    let moved =
+        tx.conn
+            .prepare_cached(sql)?
+            .execute([to.as_millis(), from.as_millis(), budget.rows()])?;
+    budget.take(moved);
+    Ok(())
 }

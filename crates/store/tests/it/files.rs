@@ -10,6 +10,7 @@ use model::dice::Dice;
 use model::notification::NewNotification;
 use model::query::{LogQuery, WebhookQuery};
 use model::tenant::DialectName;
+use model::time::TimeBounds;
 use prometheus_client::registry::Registry;
 use rusqlite::Connection;
 use store::OpenError;
@@ -356,7 +357,7 @@ fn look_around(store: &Arc<dyn Store>) {
     }
     drop(wait(store.lanes(None, 10)));
     let before = [(DialectName::new("pretix"), at(50))];
-    drop(wait(store.prune(before.into(), at(0))));
+    drop(wait(store.prune(before.into(), TimeBounds::exactly(at(0)))));
 }
 
 #[test]

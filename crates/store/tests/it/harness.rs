@@ -16,7 +16,7 @@ use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::query::{Declaration, DeliveryRow, DeliveryStory, LogQuery};
 use model::tenant::DialectName;
-use model::time::Timestamp;
+use model::time::{TimeBounds, Timestamp};
 use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
 
 /// A store with one tenant, and what its listener heard.
@@ -324,8 +324,13 @@ impl Given {
 
     /// One step of pruning what was accepted before.
     pub(crate) fn prune(&self, before: i64, time: i64) -> Reply<bool> {
+        self.prune_between(before, TimeBounds::exactly(at(time)))
+    }
+
+    /// The same while the clock is in doubt.
+    pub(crate) fn prune_between(&self, before: i64, now: TimeBounds) -> Reply<bool> {
         let before = [(DialectName::new("pretix"), at(before))];
-        self.store.prune(before.into(), at(time))
+        self.store.prune(before.into(), now)
     }
 
     pub(crate) fn story(&self, id: DeliveryId) -> DeliveryStory {

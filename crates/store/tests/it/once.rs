@@ -6,6 +6,7 @@ use model::notification::Acceptance;
 use model::once::{Effect, Effected, IdempotencyKey};
 use model::query::{Status, WebhookQuery};
 use model::tenant::TokenHash;
+use model::time::{Moment, TimeBounds};
 use rusqlite::Connection;
 
 use crate::harness::{Given, at, now};
@@ -72,6 +73,49 @@ fn what_came_of_it_is_told_again_and_nothing_is_done() {
         panic!("it was handed in");
     };
     assert_eq!(all[0].0, "third");
+}
+
+#[test]
+fn a_key_is_known_for_a_day_of_the_schedule_however_the_clock_is_set() {
+    const DAY: i64 = 24 * 3_600_000;
+    let given = Given::new();
+    let beat = |schedule: i64, wall: i64| {
+        let moment = Moment {
+            schedule: at(schedule),
+            wall: at(wall),
+        };
+        now(given.store.beat(moment)).unwrap();
+    };
+    let prune = |time: i64| {
+        let done = given.prune_between(0, TimeBounds::exactly(at(time)));
+        now(done).unwrap();
+    };
+    let make = |name: &str, key_name: &str, time: i64| {
+        let effect = accept(&given, name, time);
+        let done = now(given.store.once(key(key_name), effect, at(time))).unwrap();
+        let Effected::Accepted(all) = done else {
+            panic!("{done:?}");
+        };
+        all[0].0.clone()
+    };
+    beat(50 * DAY, 50 * DAY);
+    assert_eq!(make("a", "a", 50 * DAY), "a");
+    // The clock is ahead for some seconds, in which another key comes; then far behind.
+    for wall in [90 * DAY, 50 * DAY, 10 * DAY] {
+        beat(50 * DAY + 5_000, wall);
+        assert_eq!(make("other", "a", wall), "a");
+        assert_eq!(make("b", "b", wall), "b");
+        prune(wall);
+    }
+    // It was set right, and both end with a day of the schedule.
+    beat(51 * DAY, 11 * DAY);
+    assert_eq!(make("other", "a", 11 * DAY), "a");
+    beat(51 * DAY + 1, 11 * DAY + 1);
+    assert_eq!(make("new", "a", 11 * DAY + 1), "new");
+    assert_eq!(make("other", "b", 11 * DAY + 1), "b");
+    beat(51 * DAY + 5_001, 11 * DAY + 5_001);
+    prune(11 * DAY + 5_001);
+    assert_eq!(make("newer", "b", 11 * DAY + 5_001), "newer");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use model::id::{TenantId, UserId};
 use model::limits;
 use model::people::{NewUser, PasswordHash, Role, User, UserChange, name_hash};
 use model::tenant::TokenHash;
+use model::time::TimeBounds;
 use serde_json::json;
 
 use crate::harness::{Given, at, read, wait};
@@ -307,4 +308,47 @@ fn what_signing_in_leaves_behind_is_pruned_after_its_time() {
     wait(given.prune(0, 100 + limits::FAILURE_KEPT_MS)).unwrap();
     assert_eq!(count(), [0, 0, 1]);
     assert_eq!(names(&given, None), ["anna"]);
+}
+
+#[test]
+fn what_signing_in_leaves_behind_holds_no_longer_than_promised_though_the_clock_was_ahead() {
+    let day = 24 * 3_600_000;
+    let given = Given::new();
+    let anna = user(&given, "anna").id;
+    let links = ["one", "two"].map(TokenHash::of);
+    let ahead = 41 * day;
+    begin(&given, "ahead", anna, ahead + limits::SESSION_MS);
+    for link in links {
+        let until = at(ahead + limits::LINK_MS);
+        wait(given.store.create_link(link, anna, until)).unwrap();
+    }
+    let name = name_hash("anna", "there");
+    wait(given.store.try_sign_in(name, at(ahead))).unwrap();
+    // As long as it may be that late for all that is known, nothing changes.
+    let doubted = TimeBounds {
+        earliest: at(day),
+        latest: at(ahead),
+    };
+    wait(given.prune_between(0, doubted)).unwrap();
+    assert_eq!(
+        signed_in(&given, "ahead", 20 * day).as_deref(),
+        Some("anna")
+    );
+    wait(given.prune(0, day)).unwrap();
+    let until = day + limits::SESSION_MS;
+    assert_eq!(
+        signed_in(&given, "ahead", until - 1).as_deref(),
+        Some("anna")
+    );
+    assert_eq!(signed_in(&given, "ahead", until), None);
+    let until = day + limits::LINK_MS;
+    let uses = |link, time| wait(given.store.use_link(link, at(time))).unwrap();
+    assert!(uses(links[0], until - 1).is_some());
+    assert_eq!(uses(links[1], until), None);
+    // And a failure is forgotten after a day.
+    wait(given.prune(0, 2 * day + 1)).unwrap();
+    let failures = wait(given.store.try_sign_in(name, at(2 * day + 1))).unwrap();
+    assert_eq!(failures, None);
+    let failures = wait(given.store.failures(name)).unwrap();
+    assert_eq!(failures.map(|failures| failures.count), Some(1));
 }

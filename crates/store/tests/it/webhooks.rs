@@ -9,6 +9,7 @@ use model::limits::WEBHOOKS_MAX;
 use model::notification::{Acceptance, NewNotification};
 use model::query::{Change, Declaration, DeclaredWebhook, FreshWebhook, WebhookQuery};
 use model::tenant::DialectName;
+use model::time::TimeBounds;
 use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
 
 use crate::harness::{
@@ -309,7 +310,7 @@ fn every_dialect_keeps_its_log_for_a_time_of_its_own() {
             .iter()
             .map(|(dialect, time)| (DialectName::new(dialect), at(*time)))
             .collect();
-        assert!(!wait(given.store.prune(before, at(0))).unwrap());
+        assert!(!wait(given.store.prune(before, TimeBounds::exactly(at(0)))).unwrap());
         let there = owed.iter().map(|(tenant, id)| {
             let log = wait(given.store.delivery(*tenant, *id)).unwrap().is_some();
             let nobodys = NewNotification {

@@ -9,6 +9,7 @@ use crate::body::Body;
 use http::Request;
 use model::contract::StoreError;
 use model::limits::PARAMETERS_MAX;
+use model::time::TimeBounds;
 
 use super::harness::{House, WEBHOOKS, asking};
 use super::troubled::{Gate, Trouble, Troubled};
@@ -89,7 +90,7 @@ async fn a_key_is_forgotten_after_a_day() {
     house.pass_ms(25 * 3_600_000);
     house
         .store
-        .prune(BTreeMap::new(), house.now())
+        .prune(BTreeMap::new(), TimeBounds::exactly(house.now()))
         .await
         .unwrap();
     assert_eq!(house.ask(create("a")).await.status, 201);

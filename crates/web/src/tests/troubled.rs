@@ -16,7 +16,7 @@ use model::query::{
     WebhookPage, WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use model::time::{Moment, Timestamp};
+use model::time::{Moment, TimeBounds, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
 use tokio::sync::{Notify, watch};
 
@@ -142,7 +142,7 @@ impl Ledger for Troubled {
         self.store.cancel(webhook, at)
     }
 
-    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool> {
+    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: TimeBounds) -> Reply<bool> {
         self.store.prune(before, now)
     }
 

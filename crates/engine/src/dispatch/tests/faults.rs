@@ -22,7 +22,7 @@ use model::query::{
     WebhookPage, WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use model::time::{Moment, Timestamp};
+use model::time::{Moment, TimeBounds, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
 use tokio::sync::Notify;
 
@@ -252,7 +252,7 @@ impl Ledger for Faults {
         self.disturbed(|| self.inner.cancel(webhook, at))
     }
 
-    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: Timestamp) -> Reply<bool> {
+    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: TimeBounds) -> Reply<bool> {
         self.inner.prune(before, now)
     }
 
