@@ -482,6 +482,7 @@ impl Dispatch {
             id,
             round: delivery.round,
             attempts: delivery.attempts,
+            webhook_version: prepared.version,
             ended_at,
             stale,
             attempt,

@@ -52,6 +52,8 @@ const OURS: [HeaderName; 9] = [
 pub(crate) struct Prepared {
     pub(crate) policy: Arc<Policy>,
     pub(crate) tenant: TenantId,
+    /// Of the webhook.
+    pub(crate) version: i64,
     /// When it was looked at, because it is new here, was changed, or somebody asked for something.
     pub(crate) seen_at: Instant,
     /// Its latest attempt had succeeded then.
@@ -121,6 +123,7 @@ impl Prepared {
         Self {
             policy,
             tenant: target.tenant,
+            version: target.version,
             seen_at: Instant::now(),
             succeeded: target.succeeded_at.is_some(),
             class: 0,

@@ -187,6 +187,8 @@ pub struct LaneTarget {
     pub failing_since: Option<Timestamp>,
     /// When the latest success ended, if nothing is known to have failed since.
     pub succeeded_at: Option<Timestamp>,
+    /// `Webhook::version`.
+    pub version: i64,
     pub enabled: bool,
 }
 
@@ -269,6 +271,9 @@ pub struct Settlement {
     pub round: u32,
     /// Attempts made before this one; tells a settlement that is asked for twice from a second.
     pub attempts: u32,
+    /// The version of the webhook that was called: what its receiver asks for (a pause, or not to
+    /// be called again) is meant for no other.
+    pub webhook_version: i64,
     pub ended_at: Timestamp,
     /// A call just before it, on a kept connection that had ended. It takes nothing from the
     /// schedule, and is written down together with the attempt, before which it is counted.

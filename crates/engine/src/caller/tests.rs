@@ -193,6 +193,7 @@ fn prepared(url: &str) -> Prepared {
         paused_until: None,
         failing_since: None,
         succeeded_at: None,
+        version: 1,
         enabled: true,
     };
     Prepared::new(&target, Arc::new(policy))

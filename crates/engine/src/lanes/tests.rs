@@ -84,6 +84,7 @@ fn open_at(tenant: i64, host: &str) -> Seen {
         paused_until: None,
         failing_since: None,
         succeeded_at: None,
+        version: 1,
         enabled: true,
     };
     Seen::Open(Sighting {

@@ -40,6 +40,7 @@ fn target(url: &str, lines: &[(&str, &str)]) -> LaneTarget {
         paused_until: None,
         failing_since: None,
         succeeded_at: None,
+        version: 1,
         enabled: true,
     }
 }
@@ -329,6 +330,7 @@ fn no_value_brings_a_line_of_its_own() {
             paused_until: None,
             failing_since: None,
             succeeded_at: None,
+            version: 1,
             enabled: true,
         };
         let policy = Policy {

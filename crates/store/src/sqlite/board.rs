@@ -35,9 +35,10 @@ const TOKENS: &str = "
     order by name";
 const TOKEN: &str = "select tenant_id, name, active from token where id = ?1";
 const REVOKE: &str = "update token set active = 0 where id = ?1";
+// Uses may come in another order than they were made in, and from a clock that was ahead.
 const NOTE_USE: &str = "
     update token set used_at = ?2
-    where hash = ?1 and (used_at is null or used_at < ?2)";
+    where hash = ?1 and (used_at is null or used_at < ?2 or used_at > ?3)";
 
 pub(crate) const STATEMENTS: &[&str] = &[
     TENANT, TENANTS, KEEP, WEBHOOKS, TOKENS, TOKEN, REVOKE, NOTE_USE,
@@ -221,7 +222,8 @@ pub(crate) fn revoke_token(
 pub(crate) fn note_uses(tx: &Tx<'_>, uses: &[(TokenHash, Timestamp)]) -> Result<(), Fault> {
     let mut statement = tx.conn.prepare_cached(NOTE_USE)?;
     for (hash, at) in uses {
-        statement.execute(params![hash.0, at.as_millis()])?;
+        let ahead = at.plus_ms(limits::AHEAD_MS);
+        statement.execute(params![hash.0, at.as_millis(), ahead.as_millis()])?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ const NEXT_FRESH: &str = "
     limit 1";
 const TARGET: &str = "
     select w.id, t.dialect, w.target_url, w.headers, w.disabled_at, w.key, w.retries_max,
-      w.paused_until, w.tenant_id, s.failing_since, s.ended_at, s.success
+      w.paused_until, w.tenant_id, s.failing_since, s.ended_at, s.success, w.version
     from webhook w join tenant t on t.id = w.tenant_id
     left join standing s on s.webhook_id = w.id
     where w.id = ?1";
@@ -198,6 +198,7 @@ fn target(row: &Row<'_>) -> Result<LaneTarget, Fault> {
         paused_until: rows::time_if_any(row, 7)?,
         failing_since: rows::time_if_any(row, 9)?,
         succeeded_at: rows::time_if_any(row, 10)?.filter(|_| succeeded),
+        version: row.get(12)?,
         enabled: rows::time_if_any(row, 4)?.is_none(),
     })
 }

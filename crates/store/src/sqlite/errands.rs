@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
-use crate::sqlite::sweep::{AGAIN, SOONER};
+use crate::sqlite::sweep::{AGAIN, SOONER, ahead_of};
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{catalog, fresh, ids, rows, standings, stopping, webhooks, wide};
 
@@ -38,21 +38,22 @@ const OLDEST: &str = "
 const REACHED: &str = "
     update errand set done = done + ?2, stage = ?3, reached = ?4, ended_at = ?5, broken_off = ?6
     where id = ?1";
+// What lies ahead of now ended or began before the errand: the clock was set back since.
 pub(crate) const EXHAUSTED: &str = "
-    select notification_id, ended_at <= ?5
+    select notification_id, ended_at <= ?5 or ended_at > ?6
     from delivery indexed by delivery_state
     where state <> 1 and state = 2 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
 pub(crate) const CANCELLED: &str = "
-    select notification_id, ended_at <= ?5
+    select notification_id, ended_at <= ?5 or ended_at > ?6
     from delivery indexed by delivery_state
     where state <> 1 and state = 3 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
 // Not what is due already, nor what was tried since the errand began: that was its turn.
 pub(crate) const WAITING: &str = "
-    select notification_id, due_at > ?6 and coalesce(began_at <= ?5, 1)
+    select notification_id, due_at > ?7 and coalesce(began_at <= ?5 or began_at > ?6, 1)
     from delivery indexed by delivery_state
     where state <> 1 and state = 0 and webhook_id = ?1
       and notification_id > ?2 and notification_id <= ?3
@@ -359,15 +360,18 @@ fn meet(
 ) -> Result<Vec<(i64, bool)>, Fault> {
     let room = i64::try_from(room).unwrap_or(i64::MAX);
     let (webhook, reached, upto) = (errand.webhook.0, progress.reached, progress.upto);
-    let began_at = errand.began_at.as_millis();
+    let (began_at, ahead) = (errand.began_at.as_millis(), ahead_of(at));
     match stage.find {
         WAITING => {
             let now = tx.schedule(at)?.as_millis();
-            let asked = [webhook, reached, upto, room, began_at, now];
+            let asked = [webhook, reached, upto, room, began_at, ahead, now];
             pairs(tx, stage.find, asked)
         }
         FRESH | UNTRIED | RETRYING => pairs(tx, stage.find, [webhook, reached, upto, room]),
-        _ => pairs(tx, stage.find, [webhook, reached, upto, room, began_at]),
+        _ => {
+            let asked = [webhook, reached, upto, room, began_at, ahead];
+            pairs(tx, stage.find, asked)
+        }
     }
 }
 

@@ -37,28 +37,32 @@ pub(crate) const AGAIN: &str = "
 pub(crate) const SOONER: &str = "
     update delivery set due_at = ?3
     where notification_id = ?1 and webhook_id = ?2";
+// What lies ahead of now ended or began before the asking: the clock was set back since.
 const EXHAUSTED: &str = "
     select notification_id from delivery indexed by delivery_state
-    where state <> 1 and state = 2 and webhook_id = ?1 and ended_at <= ?2
+    where state <> 1 and state = 2 and webhook_id = ?1 and (ended_at <= ?2 or ended_at > ?4)
     order by notification_id
     limit ?3";
 const CANCELLED: &str = "
     select notification_id from delivery indexed by delivery_state
-    where state <> 1 and state = 3 and webhook_id = ?1 and ended_at <= ?2
+    where state <> 1 and state = 3 and webhook_id = ?1 and (ended_at <= ?2 or ended_at > ?4)
     order by notification_id
     limit ?3";
 // Not what was tried since the asking began: it would be found again by every step.
 const RETRYING: &str = "
     select notification_id
     from delivery indexed by delivery_due
-    where state in (0, 4) and webhook_id = ?1 and due_at > ?4 and began_at <= ?2
+    where state in (0, 4) and webhook_id = ?1 and due_at > ?5 and (began_at <= ?2 or began_at > ?4)
     order by due_at
     limit ?3";
 
-const KIND: &str = "select action_type = ?2 from notification where id = ?1";
+const IS_PICKED: &str = "
+    select action_type = coalesce(?2, action_type) and accepted_at >= ?3 and accepted_at < ?4
+    from notification
+    where id = ?1";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    CANCEL, FIND, AGAIN, SOONER, EXHAUSTED, CANCELLED, RETRYING, KIND,
+    CANCEL, FIND, AGAIN, SOONER, EXHAUSTED, CANCELLED, RETRYING, IS_PICKED,
 ];
 
 /// Cancels what a webhook has pending, one step of it.
@@ -169,14 +173,14 @@ fn requeue_all(
 ) -> Result<Requeued, Fault> {
     let mut count = 0;
     let now = tx.schedule(at)?.as_millis();
-    let (webhook, until) = (ask.webhook.0, began_at.as_millis());
+    let (webhook, until, ahead) = (ask.webhook.0, began_at.as_millis(), ahead_of(at));
     // What is sent again leaves the index it was found in, so the next step finds the next.
     for &(find, change) in kinds {
         let room = bound(limits::SWEEP_ROWS_MAX.saturating_sub(count));
         let all = if find == RETRYING {
-            found(tx, find, params![webhook, until, room, now])?
+            found(tx, find, params![webhook, until, room, ahead, now])?
         } else {
-            found(tx, find, params![webhook, until, room])?
+            found(tx, find, params![webhook, until, room, ahead])?
         };
         let mut statement = tx.conn.prepare_cached(change)?;
         for notification in &all {
@@ -206,36 +210,42 @@ fn requeue_picked(
     let from = ids::id_at(tx.conn, pick.since)?.unwrap_or(0);
     let upto = ids::end_at(tx.conn, pick.until)?.map_or(i64::MAX, |id| id.saturating_sub(1));
     let after = pick.after.0.max(from.saturating_sub(1));
-    let (webhook, began_at) = (ask.webhook.0, pick.began_at.as_millis());
+    let (webhook, began_at, ahead) = (ask.webhook.0, pick.began_at.as_millis(), ahead_of(at));
     let room = bound(limits::SWEEP_ROWS_MAX);
     let (met, change) = match pick.status {
         Status::Retrying => {
-            let asked = [webhook, after, upto, room, began_at, now];
+            let asked = [webhook, after, upto, room, began_at, ahead, now];
             (errands::pairs(tx, errands::WAITING, asked)?, SOONER)
         }
         Status::Exhausted => {
-            let asked = [webhook, after, upto, room, began_at];
+            let asked = [webhook, after, upto, room, began_at, ahead];
             (errands::pairs(tx, errands::EXHAUSTED, asked)?, AGAIN)
         }
         Status::Cancelled => {
-            let asked = [webhook, after, upto, room, began_at];
+            let asked = [webhook, after, upto, room, began_at, ahead];
             (errands::pairs(tx, errands::CANCELLED, asked)?, AGAIN)
         }
         Status::Pending | Status::Delivered => (Vec::new(), SOONER),
     };
     let mut count = 0;
-    let mut kind = tx.conn.prepare_cached(KIND)?;
+    // Ids say when they came unless the clock was set back.
+    let asks_times = pick.since.is_some() || pick.until.is_some();
+    let by_row = pick.action_type.is_some() || asks_times && !ids::falls(tx.conn)?.is_empty();
+    let since = pick.since.unwrap_or(Timestamp::EPOCH).as_millis();
+    let until = pick.until.map_or(i64::MAX, Timestamp::as_millis);
+    let mut is_picked = tx.conn.prepare_cached(IS_PICKED)?;
     let mut statement = tx.conn.prepare_cached(change)?;
     for (notification, _) in met.iter().filter(|(_, meant)| *meant) {
-        if let Some(wanted) = &pick.action_type {
-            let is_it = kind.query_row((*notification, wanted), |row| row.get(0));
-            if is_it.optional()? != Some(true) {
+        if by_row {
+            let asked = params![notification, pick.action_type, since, until];
+            let found = is_picked.query_row(asked, |row| row.get(0)).optional()?;
+            if found != Some(true) {
                 continue;
             }
         }
         count += statement.execute((*notification, webhook, now))?;
     }
-    drop((kind, statement));
+    drop((is_picked, statement));
     if count > 0 {
         let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
         let picked = json!({
@@ -280,6 +290,11 @@ fn note(tx: &mut Tx<'_>, ask: &Requeue, at: Timestamp, detail: Value) -> Result<
             detail,
         },
     )
+}
+
+/// What lies behind this was written by a clock that was ahead.
+pub(crate) fn ahead_of(now: Timestamp) -> i64 {
+    now.plus_ms(limits::AHEAD_MS).as_millis()
 }
 
 fn bound(rows: usize) -> i64 {

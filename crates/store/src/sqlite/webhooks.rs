@@ -44,10 +44,10 @@ const SAVE: &str = "
       paused_until = iif(?11, paused_until, null),
       key = ?12
     where id = ?1";
-// It may only grow, and ends where somebody changed the webhook while the attempt ran.
+// It may only grow, and is not meant for a webhook that somebody changed while the attempt ran.
 const PAUSE: &str = "
     update webhook set paused_until = ?2
-    where id = ?1 and updated_at <= ?3 and coalesce(paused_until, 0) < ?2";
+    where id = ?1 and version = ?3 and coalesce(paused_until, 0) < ?2";
 const WISH: &str = "
     insert into wish (tenant_id, topic, scope, webhook_id) values (?1, ?2, ?3, ?4)";
 const FORGET: &str = "
@@ -210,7 +210,7 @@ pub(crate) fn disable_gone(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(
     };
     // Somebody changed the webhook while the attempt ran: what it met may not be there any more.
     // If it still is, the next attempt will tell.
-    let outdated = before.updated_at > settlement.attempt.began_at;
+    let outdated = before.version != settlement.webhook_version;
     if !before.enabled() || outdated {
         return Ok(());
     }
@@ -292,7 +292,7 @@ pub(crate) fn pause(tx: &Tx<'_>, settlement: &Settlement, until: Timestamp) -> R
     tx.conn.prepare_cached(PAUSE)?.execute(params![
         settlement.id.webhook.0,
         until.as_millis(),
-        settlement.attempt.began_at.as_millis(),
+        settlement.webhook_version,
     ])?;
     Ok(())
 }

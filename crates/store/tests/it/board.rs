@@ -220,6 +220,13 @@ fn the_use_of_a_token_is_noted_and_changes_nothing_else() {
     wait(given.store.note_uses(Vec::new())).unwrap();
     let used_at = tokens(&given, Some(given.tenant))[0].used_at;
     assert_eq!(used_at, Some(at(500)));
+    // A clock that was ahead does not have the last word.
+    for time in [40_000_000, 600] {
+        let uses = vec![(TokenHash::of("shop"), at(time))];
+        wait(given.store.note_uses(uses)).unwrap();
+    }
+    let used_at = tokens(&given, Some(given.tenant))[0].used_at;
+    assert_eq!(used_at, Some(at(600)));
     assert_eq!(given.store.version(), version);
 }
 

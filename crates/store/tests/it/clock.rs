@@ -1,13 +1,16 @@
 //! The schedule and the wall: what is told in which, and clocks that are set back.
 
-use model::contract::{LaneStart, Requeued, Which};
+use model::board::{ErrandKind, NewErrand};
+use model::contract::{LaneStart, Pick, Requeued, Which};
+use model::delivery::{CancelCause, State};
+use model::id::{NotificationId, WebhookId};
 use model::limits::CLOCK_FALLS_MAX;
 use model::notification::Acceptance;
-use model::query::LogQuery;
+use model::query::{LogQuery, Status};
 use model::time::{Moment, Timestamp};
 use rusqlite::Connection;
 
-use crate::harness::{Given, answered, at, delivered, delivery_id, retry, settlement, wait};
+use crate::harness::{Given, answered, at, delivered, delivery_id, ended, retry, settlement, wait};
 
 const HOUR: i64 = 3_600_000;
 
@@ -165,6 +168,121 @@ fn a_log_is_found_by_time_though_the_clock_was_set_back() {
     let (since, until) = (Some(11 * HOUR), Some(13 * HOUR));
     assert_eq!(found(&given, since, until), these(&[3, 4]));
     assert_eq!(found(&given, Some(90 * HOUR), None), these(&[]));
+}
+
+#[test]
+fn only_what_came_within_the_times_is_sent_again_though_the_clock_was_set_back() {
+    for (since, until, indexes) in [
+        (None, Some(11), &[0, 5][..]),
+        (Some(11), Some(13), &[3, 4]),
+        (Some(11), None, &[1, 2, 3, 4, 6]),
+        (Some(34), Some(35), &[1, 2]),
+        (None, Some(1), &[]),
+    ] {
+        let given = Given::new();
+        let webhook = given.paid_webhook();
+        let ids = with_falls(&given);
+        for id in &ids {
+            let id = delivery_id(*id, webhook);
+            let end = ended(State::Exhausted);
+            given.settle(settlement(id, 13 * HOUR, answered(500), end));
+        }
+        let picked = Pick {
+            since: since.map(|hour| at(hour * HOUR)),
+            until: until.map(|hour| at(hour * HOUR)),
+            began_at: at(14 * HOUR),
+            ..everything(Status::Exhausted)
+        };
+        let done = given.requeue(webhook, Which::Picked(picked), 14 * HOUR);
+        let count = indexes.len();
+        assert_eq!(done, Requeued::Reached { count, upto: None });
+        let (due, _) = given.due(webhook, 9, 14 * HOUR);
+        let mut sent: Vec<_> = due
+            .iter()
+            .map(|due| due.delivery.id.notification.0)
+            .collect();
+        sent.sort_unstable();
+        let meant: Vec<_> = indexes.iter().map(|index| ids[*index]).collect();
+        assert_eq!(sent, meant, "{since:?} {until:?}");
+    }
+}
+
+fn everything(status: Status) -> Pick {
+    Pick {
+        status,
+        began_at: at(0),
+        since: None,
+        until: None,
+        action_type: None,
+        after: NotificationId(0),
+        last: true,
+    }
+}
+
+/// Each of these tells how many were sent again.
+type Asking = fn(&Given, WebhookId, i64) -> usize;
+
+fn sent_again(given: &Given, webhook: WebhookId, which: Which, time: i64) -> usize {
+    match given.requeue(webhook, which, time) {
+        Requeued::Done { count, .. } | Requeued::Reached { count, .. } => count,
+        other @ (Requeued::Unknown | Requeued::Disabled) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
+    let askings: [Asking; 3] = [
+        |given, webhook, time| {
+            let which = Which::Failed { began_at: at(time) };
+            sent_again(given, webhook, which, time)
+        },
+        |given, webhook, time| {
+            let each = [Status::Retrying, Status::Exhausted, Status::Cancelled];
+            let picks = each.map(|status| Pick {
+                began_at: at(time),
+                ..everything(status)
+            });
+            let sent = picks.map(|pick| sent_again(given, webhook, Which::Picked(pick), time));
+            sent.iter().sum()
+        },
+        |given, webhook, time| {
+            let new = NewErrand {
+                tenant: given.tenant,
+                webhook,
+                what: ErrandKind::RetryFailed,
+                expected: 9,
+                actor: "test".to_owned(),
+            };
+            let errand = wait(given.store.begin_errand(new, at(time))).unwrap();
+            while wait(given.store.step_errand(at(time))).unwrap() {}
+            let errand = wait(given.store.errand(given.tenant, errand.id)).unwrap();
+            usize::try_from(errand.unwrap().done).unwrap()
+        },
+    ];
+    for asking in askings {
+        let given = Given::new();
+        let webhook = given.paid_webhook();
+        beat(&given, 10 * HOUR, 0);
+        let ends = [
+            ended(State::Exhausted),
+            ended(State::Cancelled(CancelCause::Asked)),
+            retry(60 * HOUR),
+        ];
+        // Four days ahead for as long as these were tried.
+        let ids = [1, 2, 3].map(|key| given.notified(&key.to_string(), 106 * HOUR));
+        let ids = ids.map(|id| delivery_id(id, webhook));
+        for (id, end) in ids.into_iter().zip(ends) {
+            given.settle(settlement(id, 106 * HOUR, answered(500), end));
+        }
+        assert_eq!(asking(&given, webhook, 11 * HOUR), 3);
+        assert_eq!(given.due(webhook, 9, 11 * HOUR).0.len(), 3);
+        // What was tried since is not met a second time.
+        for id in ids {
+            let again = ended(State::Exhausted);
+            given.settle(settlement(id, 11 * HOUR + 1, answered(500), again));
+        }
+        assert_eq!(asking(&given, webhook, 11 * HOUR), 0);
+    }
 }
 
 #[test]

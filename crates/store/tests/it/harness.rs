@@ -207,6 +207,7 @@ pub(crate) fn settlement(
         id,
         round: 1,
         attempts: 0,
+        webhook_version: 1,
         ended_at: at(ended_at),
         attempt: attempt(ended_at, outcome),
         next,

@@ -92,6 +92,7 @@ impl Expected {
             batch.push(Settlement {
                 round,
                 attempts,
+                webhook_version: given.stored(id.webhook).version,
                 attempt: attempt(self.now, outcome.clone()),
                 ..settlement(id, self.now, outcome, next)
             });
@@ -148,8 +149,6 @@ impl Expected {
             given.enable(webhook, self.now);
             self.enabled.insert(webhook, None);
         }
-        // Attempts begin later than this change, so that they can tell that a receiver is gone.
-        self.now += 1;
     }
 
     fn requeue_one(&mut self, given: &Given) {

@@ -383,6 +383,7 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
         paused_until: None,
         failing_since: None,
         succeeded_at: None,
+        version: 2,
         enabled: false,
     };
     assert_eq!(targets, [target]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::contract::{Conflict, Requeued, StoreError, Which};
+use model::contract::{Conflict, Requeued, Settlement, StoreError, Which};
 use model::delivery::{CancelCause, Next, State};
 use model::id::{TenantId, WebhookId};
 use model::limits::WEBHOOKS_MAX;
@@ -238,14 +238,16 @@ fn a_pause_grows_and_ends_with_the_target_it_was_asked_for() {
     };
     given.save(moved, 3_000).unwrap();
     assert_eq!(given.paused_until(id), None);
-    // It was asked for by whoever was there before.
-    given.settle(settlement(
-        notified("3"),
-        2_900,
-        answered(503),
-        paused(9_000),
-    ));
+    // It was asked for by whoever was there before, whatever the clock said when.
+    let asked = settlement(notified("3"), 3_100, answered(503), paused(9_000));
+    given.settle(asked);
     assert_eq!(given.paused_until(id), None);
+    let asked = settlement(notified("4"), 2_900, answered(503), paused(9_000));
+    given.settle(Settlement {
+        webhook_version: given.stored(id).version,
+        ..asked
+    });
+    assert_eq!(given.paused_until(id), Some(9_000));
 }
 
 #[test]

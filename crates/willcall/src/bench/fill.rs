@@ -174,6 +174,7 @@ impl Filling {
             },
             round: 1,
             attempts: 0,
+            webhook_version: 1,
             ended_at: failed_at,
             attempt: Attempt {
                 began_at: failed_at,

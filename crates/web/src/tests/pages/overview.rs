@@ -89,6 +89,7 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
             id: delivery.id,
             round: delivery.round,
             attempts: delivery.attempts,
+            webhook_version: 1,
             ended_at: at,
             attempt: Attempt {
                 began_at: at,

@@ -84,6 +84,7 @@ impl House {
             id: delivery.id,
             round: delivery.round,
             attempts: delivery.attempts,
+            webhook_version: 1,
             ended_at,
             attempt: Attempt {
                 began_at,

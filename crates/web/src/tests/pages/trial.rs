@@ -42,6 +42,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, duration_ms: u32) {
         id: due.delivery.id,
         round: due.delivery.round,
         attempts: due.delivery.attempts,
+        webhook_version: 1,
         ended_at: now.plus_ms(i64::from(duration_ms)),
         attempt: Attempt {
             began_at: now,

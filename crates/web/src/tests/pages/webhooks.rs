@@ -791,6 +791,7 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
         id: due.delivery.id,
         round: due.delivery.round,
         attempts: due.delivery.attempts,
+        webhook_version: 1,
         ended_at: now,
         attempt: Attempt {
             began_at: now,

@@ -44,6 +44,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
     let settlement = Settlement {
         stale: None,
         attempts: due.delivery.attempts,
+        webhook_version: 1,
         id: due.delivery.id,
         round: due.delivery.round,
         ended_at: now,

@@ -39,6 +39,7 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
         id: due.delivery.id,
         round: due.delivery.round,
         attempts: due.delivery.attempts,
+        webhook_version: 1,
         ended_at: now.plus_ms(40),
         attempt: Attempt {
             began_at: now,
