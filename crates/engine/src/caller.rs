@@ -1,10 +1,11 @@
 //! Caller: makes one attempt and says what it came to.
 //!
 //! A receiver that misbehaves is a value, never an error. The whole exchange, from the look-up of
-//! the name to the end of the answer, has one limit, also where it takes a second connection.
+//! the name to the end of the answer, has one limit, also where it takes a second connection. If
+//! this process stood still until it was over, an attempt that sent nothing begins once more.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -13,15 +14,18 @@ use model::attempt::{Answer, Attempt, Failure, FailureKind, Outcome};
 use model::delivery::Due;
 use model::time::{Clock, Timestamp};
 use prometheus_client::metrics::counter::Counter;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use crate::dial::{Asker, Dial, Limit};
+use crate::dial::{Asker, Dial, Limit, Place, Stream};
 use crate::habits::Noticed;
 use crate::line::Line;
 use crate::pool::{Pool, Used};
 use crate::request::Prepared;
 use crate::room::{Held, Room, Taken};
 use crate::shortage::Shortage;
+
+/// A process that has much to do is late by less.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Caller {
     dial: Arc<dyn Dial>,
@@ -112,7 +116,7 @@ impl Course<'_> {
             Ok(place) => place,
             Err(failure) => return Outcome::Failed(failure.clone()),
         };
-        let limit = Limit::from_here(prepared.policy.exchange_limit_ms);
+        let mut limit = Limit::from_here(prepared.policy.exchange_limit_ms);
         // The one timer of the attempt. It is not even set if the answer is there at once.
         let mut alarm = pin!(sleep_until(limit.deadline()));
         let request = prepared.request(self.due);
@@ -141,16 +145,20 @@ impl Course<'_> {
             since: Some(prepared.seen_at),
             succeeded: prepared.succeeded,
         };
-        let mut dialling = caller.dial.dial(place, asker, limit);
-        let dialled = poll_fn(|cx| match dialling.as_mut().poll(cx) {
-            Poll::Ready(dialled) => Poll::Ready(Some(dialled)),
-            Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
-        });
-        let stream = match dialled.await {
-            Some(Ok(stream)) => stream,
-            Some(Err(failure)) => return Outcome::Failed(failure),
-            None => return Outcome::Failed(limit.missed("the connection")),
+        let mut dialled = self.dial(place, asker, limit, alarm.as_mut()).await;
+        // What has come of it meanwhile is not lost by that: another look-up has what was found,
+        // and a receiver that took a connection takes another.
+        if dialled.is_err() && stood_still(limit) {
+            limit = self.begin_anew(alarm.as_mut());
+            dialled = self.dial(place, asker, limit, alarm.as_mut()).await;
+        }
+        let stream = match dialled {
+            Ok(stream) => stream,
+            Err(failure) => return Outcome::Failed(failure),
         };
+        if Instant::now() >= limit.deadline() {
+            limit = self.begin_anew(alarm.as_mut());
+        }
         caller.opened.inc();
         let mut line = Line::new(stream);
         let opening = caller.pool.opening(place);
@@ -160,6 +168,31 @@ impl Course<'_> {
             caller.pool.put(place, line, None);
         }
         exchange.outcome
+    }
+
+    async fn dial(
+        &self,
+        place: &Place,
+        asker: Asker,
+        limit: Limit,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Result<Box<dyn Stream>, Failure> {
+        let mut dialling = self.caller.dial.dial(place, asker, limit);
+        let dialled = poll_fn(|cx| match dialling.as_mut().poll(cx) {
+            Poll::Ready(dialled) => Poll::Ready(Some(dialled)),
+            Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
+        });
+        let dialled = dialled.await;
+        dialled.unwrap_or_else(|| Err(limit.missed("the connection")))
+    }
+
+    /// Nothing was sent, and the time was not the receiver's: it begins here.
+    fn begin_anew(&mut self, alarm: Pin<&mut Sleep>) -> Limit {
+        let limit = Limit::from_here(self.prepared.policy.exchange_limit_ms);
+        alarm.reset(limit.deadline());
+        self.began_at = self.caller.clock.now();
+        self.began = Instant::now();
+        limit
     }
 
     /// The call so far came to nothing, and the attempt begins anew.
@@ -183,6 +216,11 @@ impl Course<'_> {
             outcome,
         }
     }
+}
+
+/// Whether it is noticed so late that the time is over that nothing ran in between.
+fn stood_still(limit: Limit) -> bool {
+    Instant::now().duration_since(limit.deadline()) >= STOOD_STILL
 }
 
 /// Says of what went wrong that it was not on a connection of its own.

@@ -501,6 +501,80 @@ async fn a_dial_that_never_ends_is_ended() {
     assert_eq!(began.elapsed(), Duration::from_secs(30));
 }
 
+/// Its first stream takes so long, those that follow are there at once.
+struct Slow {
+    first: Duration,
+    began: AtomicUsize,
+    then: Arc<Scripted>,
+}
+
+impl Dial for Slow {
+    fn dial<'a>(&'a self, place: &'a Place, asker: Asker, limit: Limit) -> Dialled<'a> {
+        let is_first = self.began.fetch_add(1, Ordering::Relaxed) == 0;
+        let wait = if is_first { self.first } else { Duration::ZERO };
+        // The real one gives up by itself at the same moment.
+        let ready = tokio::time::timeout_at(limit.deadline(), sleep(wait));
+        Box::pin(async move {
+            let missed = || limit.missed("TLS to be agreed on");
+            ready.await.map_err(|_| missed())?;
+            self.then.dial(place, asker, limit).await
+        })
+    }
+}
+
+/// An attempt whose stream takes so long while this process stands still for 34 s, what it took,
+/// and how many streams were asked for.
+async fn frozen(first: Duration, scripts: Vec<Script>) -> (Attempt, Duration, usize) {
+    let given = given(scripts);
+    let dial = Arc::new(Slow {
+        first,
+        began: AtomicUsize::new(0),
+        then: Arc::clone(&given.dial),
+    });
+    let caller = Caller {
+        dial: Arc::clone(&dial) as Arc<dyn Dial>,
+        ..given.caller
+    };
+    let began = Instant::now();
+    let prepared = prepared("https://a.test/");
+    let due = due();
+    let stands_still = tokio::time::advance(Duration::from_secs(34));
+    let (made, ()) = tokio::join!(caller.attempt(&prepared, &due), stands_still);
+    let asked = dial.began.load(Ordering::Relaxed);
+    (made.attempt, began.elapsed(), asked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_stood_still_before_it_was_connected_begins_the_attempt_anew() {
+    let answers_late = || {
+        script(|mut stream| async move {
+            hear(&mut stream).await;
+            sleep(Duration::from_secs(5)).await;
+            stream.write_all(FINE).await.ok();
+        })
+    };
+    // Not connected, nor agreed on TLS, by then; and connected, with no time left to send.
+    for (first_ms, asked) in [(600_000, 2), (34_001, 2), (33_000, 1), (20, 1)] {
+        let first = Duration::from_millis(first_ms);
+        let (attempt, _, streams) = frozen(first, vec![answers_late()]).await;
+        assert!(attempt.outcome.is_success(), "{attempt:?}");
+        assert_eq!((attempt.duration_ms, streams), (5_000, asked), "{first:?}");
+        let began_ms = attempt.began_at.as_millis();
+        assert!((1_034_000..1_034_100).contains(&began_ms), "{began_ms}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_begins_anew_once_however_often_the_process_stands_still() {
+    let silent = script(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    });
+    let (attempt, took, streams) = frozen(Duration::from_secs(600), vec![silent]).await;
+    assert_eq!(failed(&attempt.outcome).kind, FailureKind::TimeLimit);
+    assert_eq!((took.as_secs(), streams), (64, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_url_that_cannot_be_called_is_a_failure_without_its_credentials() {
     let given = given(vec![says(b"")]);
