@@ -8,6 +8,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::body::Body;
+use crate::limit::within;
 use crate::state::Shared;
 
 /// The store's writer commits within milliseconds; one that takes this long is stuck.
@@ -86,9 +87,9 @@ fn text(status: StatusCode, form: &'static str, text: String) -> Response<Body> 
 async fn ready(shared: &Shared) -> Result<Vec<String>, String> {
     let mut notes = (shared.health)()?;
     notes.extend(clock_words(shared));
-    match tokio::time::timeout(PULSE_LIMIT, shared.store.pulse()).await {
-        Ok(Ok(())) => Ok(notes),
-        Ok(Err(error)) => Err(format!("The store cannot write: {error}.")),
-        Err(_) => Err("The store did not answer within 2 seconds.".to_owned()),
+    match within(PULSE_LIMIT, shared.store.pulse()).await {
+        Some(Ok(())) => Ok(notes),
+        Some(Err(error)) => Err(format!("The store cannot write: {error}.")),
+        None => Err("The store did not answer within 2 seconds.".to_owned()),
     }
 }

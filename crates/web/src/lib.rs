@@ -10,6 +10,7 @@ mod body;
 mod client;
 pub mod dialects;
 mod health;
+mod limit;
 mod meters;
 mod pages;
 mod remarks;
@@ -24,5 +25,6 @@ mod uses;
 mod tests;
 
 pub use body::Body;
+pub use limit::{Limit, within};
 pub use site::{Site, build};
 pub use state::{HealthCheck, Parts, Settings, WhereIs};

@@ -4,9 +4,9 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,7 +20,7 @@ use model::time::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use web::{Body, Site};
 
 use crate::connections::{Connections, State, Watched};
@@ -34,6 +34,11 @@ use crate::spare;
 /// For so long more is read of a request that was refused: a connection that is closed before is
 /// reset, and takes the answer with it.
 const LINGER_LIMIT: Duration = Duration::from_secs(2);
+
+/// A connection that was not looked at for so much longer than its limit was kept waiting by this
+/// process. What has come meanwhile is known to it within `LAST_LOOK`.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// After a stop was asked for, requests that run may take this long.
 const REQUESTS_LIMIT: Duration = Duration::from_secs(20);
@@ -202,12 +207,12 @@ pub(crate) async fn serve_any<S, F>(
         Poll::Pending => tokio::select! {
             biased;
             () = is_true(&mut stop) => None,
-            ended = &mut connection => Some(ended),
+            ended = once_told(&mut connection) => Some(ended),
         },
     };
     if ended.is_none() {
         Pin::new(&mut connection).graceful_shutdown();
-        ended = Some((&mut connection).await);
+        ended = Some(once_told(&mut connection).await);
     }
     let error = ended.and_then(Result::err);
     let parts = connection.into_parts();
@@ -246,6 +251,26 @@ async fn is_true(stop: &mut watch::Receiver<bool>) {
     stop.wait_for(|stop| *stop).await.ok();
 }
 
+/// Polls a connection of hyper's, which reads before it looks at its limit. If that may have been
+/// over while this process stood still, the runtime first has time to learn what has come.
+async fn once_told<F: Future>(connection: F) -> F::Output {
+    let mut connection = pin!(connection);
+    let mut polled_at = Instant::now();
+    let mut looks: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|cx| {
+        if polled_at.elapsed() >= HEAD_LIMIT + STOOD_STILL && looks.is_none() {
+            looks = Some(Box::pin(sleep(LAST_LOOK)));
+        }
+        if let Some(look) = &mut looks {
+            ready!(look.as_mut().poll(cx));
+            looks = None;
+        }
+        polled_at = Instant::now();
+        connection.as_mut().poll(cx)
+    })
+    .await
+}
+
 /// Runs beside everything else. What it does must not matter once the process stops.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     #[expect(
@@ -262,10 +287,47 @@ mod tests {
     use model::address::Networks;
     use model::time::Timestamp;
     use tokio::io::duplex;
+    use tokio::time::advance;
 
     use super::*;
 
-    #[tokio::test]
+    /// What is answered to a head whose end comes so much later, and after how long, while this
+    /// process stands still for some seconds.
+    async fn answered(comes_ms: u64, still_s: u64) -> (String, u64) {
+        let (_stop, stopped) = watch::channel(false);
+        let (mut own, other) = duplex(1_024);
+        let connections = Arc::new(Connections::new(1, Networks::default()));
+        let state = Arc::clone(&connections.admit(IpAddr::from([127, 0, 0, 1])).state);
+        let site = |_: Request<Body>| async { Response::new(Body::from("done")) };
+        let clock = Clock::new(|| Timestamp::from_millis(0));
+        let began = Instant::now();
+        let asking = async {
+            own.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+            sleep(Duration::from_millis(comes_ms)).await;
+            let rest = b"st: h\r\nConnection: close\r\n\r\n";
+            own.write_all(rest).await.ok();
+            let mut answer = String::new();
+            own.read_to_string(&mut answer).await.ok();
+            answer
+        };
+        let serving = serve_any(other, Bytes::new(), stopped, clock, Some(&state), site);
+        let still = advance(Duration::from_secs(still_s));
+        let (answer, (), ()) = tokio::join!(asking, serving, still);
+        let line = answer.lines().next().unwrap_or_default();
+        (line.to_owned(), began.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_came_while_this_process_stood_still_is_read_before_giving_up() {
+        let fine = "HTTP/1.1 200 OK";
+        assert_eq!(answered(29_000, 0).await, (fine.to_owned(), 29));
+        assert_ne!(answered(31_000, 0).await.0, fine);
+        // The runtime learns of it only after it has learnt that the time is over.
+        assert_eq!(answered(34_001, 34).await, (fine.to_owned(), 34));
+        assert_ne!(answered(35_000, 34).await.0, fine);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_request_of_which_a_part_was_read_is_answered_after_a_stop() {
         let (_stop, stopped) = watch::channel(true);
         let (mut own, other) = duplex(1_024);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use web::Limit;
 
 /// For so long nothing of an answer may be taken.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ const BYTES_A_MS: u64 = 4;
 pub(crate) struct Outlet<S> {
     stream: S,
     /// Runs from when something was not taken until all of it is.
-    stalled: Option<Pin<Box<Sleep>>>,
+    stalled: Option<Limit>,
 }
 
 impl<S> Outlet<S> {
@@ -38,10 +38,8 @@ impl<S> Outlet<S> {
 
     /// That nothing could be written; an error once that has lasted.
     fn stall<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        let alarm = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(sleep(STALL_LIMIT)));
-        ready!(alarm.as_mut().poll(cx));
+        let stalled = self.stalled.get_or_insert_with(|| Limit::of(STALL_LIMIT));
+        ready!(Pin::new(stalled).poll(cx));
         Poll::Ready(Err(Error::new(
             ErrorKind::TimedOut,
             "nobody reads the answer",
@@ -52,10 +50,9 @@ impl<S> Outlet<S> {
     fn took(&mut self, written: usize, all: usize) {
         if written >= all {
             self.stalled = None;
-        } else if let Some(alarm) = &mut self.stalled {
+        } else if let Some(stalled) = &mut self.stalled {
             let more = u64::try_from(written).unwrap_or(u64::MAX) / BYTES_A_MS;
-            let until = alarm.deadline().max(Instant::now()) + Duration::from_millis(more);
-            alarm.as_mut().reset(until);
+            stalled.put_off(Duration::from_millis(more));
         }
     }
 }
@@ -97,7 +94,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Outlet<S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::time::timeout;
+    use tokio::time::{Instant, advance, sleep, timeout};
 
     use super::*;
 
@@ -114,6 +111,20 @@ mod tests {
         let (sent, took) = send(one, 65).await;
         assert_eq!(sent.unwrap_err().kind(), ErrorKind::TimedOut);
         assert_eq!(took.as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_was_read_while_this_process_stood_still_is_not_given_up() {
+        let (one, mut other) = duplex(64);
+        let reads = async {
+            // The process learns of it only after it has learnt how late it is.
+            sleep(Duration::from_millis(34_001)).await;
+            other.read_exact(&mut [0; 65]).await
+        };
+        let still = advance(Duration::from_secs(34));
+        let ((sent, _), read, ()) = tokio::join!(send(one, 65), reads, still);
+        sent.unwrap();
+        assert_eq!(read.unwrap(), 65);
     }
 
     #[tokio::test(start_paused = true)]

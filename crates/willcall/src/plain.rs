@@ -18,8 +18,8 @@ use http_body_util::BodyExt;
 use model::time::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep, timeout};
-use web::Body;
+use tokio::time::timeout;
+use web::{Body, Limit};
 
 use self::answer::{Date, is_bare, put_head};
 use self::request::{Missing, look};
@@ -81,9 +81,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
     {
         let asked_to_stop = stop.clone();
         let mut stopping = pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
-        let mut alarm = pin!(sleep(IDLE_LIMIT));
+        let mut idle = Limit::of(IDLE_LIMIT);
         loop {
-            match self.next(stopping.as_mut(), alarm.as_mut()).await {
+            match self.next(stopping.as_mut(), &mut idle).await {
                 Ok(request) => {
                     let answer = site(request).await;
                     let is_last = *asked_to_stop.borrow();
@@ -100,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
     async fn next(
         &mut self,
         mut stopping: Pin<&mut impl Future<Output = ()>>,
-        mut alarm: Pin<&mut Sleep>,
+        idle: &mut Limit,
     ) -> Result<Request<Body>, End> {
         let mut has_idled = !self.used;
         while self.begun.is_empty() {
@@ -112,11 +112,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
                 },
                 () = stopping.as_mut() => return Err(End::Nothing),
                 // It rings at times anyway, instead of being set anew for each request.
-                () = alarm.as_mut() => {
+                () = &mut *idle => {
                     if has_idled {
                         return Err(End::Nothing);
                     }
-                    alarm.as_mut().reset(Instant::now() + IDLE_LIMIT);
+                    idle.begin();
                     has_idled = true;
                 }
             }

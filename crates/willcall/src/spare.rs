@@ -7,8 +7,7 @@ use bytes::Bytes;
 use model::time::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::timeout;
-use web::Site;
+use web::{Site, within};
 
 use crate::listen::serve_any;
 
@@ -30,8 +29,8 @@ pub(crate) async fn serve<S>(mut stream: S, site: Site, stop: watch::Receiver<bo
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let begun = timeout(LINE_LIMIT, first_line(&mut stream)).await;
-    let Ok(Some(begun)) = begun else {
+    let begun = within(LINE_LIMIT, first_line(&mut stream)).await;
+    let Some(Some(begun)) = begun else {
         return;
     };
     let work = async {
@@ -44,7 +43,7 @@ where
             stream.shutdown().await.ok();
         }
     };
-    timeout(ALL_LIMIT, work).await.ok();
+    within(ALL_LIMIT, work).await;
 }
 
 /// What has come once there is a whole line in it.

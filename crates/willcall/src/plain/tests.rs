@@ -9,6 +9,7 @@ use http::StatusCode;
 use hyper::body::Frame;
 use model::time::Timestamp;
 use tokio::io::{DuplexStream, duplex};
+use tokio::time::{Instant, sleep};
 
 use super::request::BYTES_MAX;
 use super::*;
@@ -327,4 +328,34 @@ async fn an_answer_that_breaks_off_ends_its_connection() {
         answer.body(Body::new(Pieces(pieces.into_iter()))).unwrap()
     };
     assert_eq!(sent(broken).await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_came_while_this_process_stood_still_is_answered() {
+    for used in [false, true] {
+        let (mut own, other) = duplex(1_024);
+        let (_stop, stopped) = never();
+        let asking = async {
+            tokio::task::yield_now().await;
+            if used {
+                own.write_all(post("/", "", "").as_bytes()).await.unwrap();
+                own.read_exact(&mut vec![0; echoed("/ ").len()])
+                    .await
+                    .unwrap();
+                // Its first half minute goes by, in which it counts as used.
+                sleep(IDLE_LIMIT).await;
+            }
+            let stood_still = sleep(Duration::from_millis(34_001));
+            tokio::join!(tokio::time::advance(Duration::from_secs(34)), stood_still);
+            own.write_all(post("/late", "", "").as_bytes())
+                .await
+                .unwrap();
+            own.shutdown().await.unwrap();
+            let mut answer = String::new();
+            own.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let (answer, _) = tokio::join!(asking, plain(other).serve(stopped, echo));
+        assert_eq!(answer, echoed("/late "), "{used}");
+    }
 }
