@@ -164,7 +164,11 @@ impl Dispatch {
         let policies = given.policies.into_iter();
         let now = Instant::now();
         Self {
-            timeline: Timeline::after(given.store.last_beat(), given.clock.now(), now),
+            timeline: Timeline::after(
+                given.store.last_beat().map(|last| last.at),
+                given.clock.now(),
+                now,
+            ),
             look_at: now,
             settling: Settling::new(Arc::clone(&given.store), given.flights_max),
             store: given.store,
@@ -206,7 +210,7 @@ impl Dispatch {
             let now = Instant::now();
             if let Some(stopped) = self.stopped(now) {
                 self.health.stopped();
-                let last = self.timeline.moment(self.clock.now(), now);
+                let last = self.timeline.written(&self.clock, now);
                 end(self.store.beat(last)).await;
                 return stopped;
             }
@@ -242,9 +246,9 @@ impl Dispatch {
             doubted(*doubt);
         }
         self.meters.doubted(self.clock.doubt().is_some());
-        let (wall, waits) = (self.clock.now(), self.lanes.count() > 0);
-        let at_once = !doubts.is_empty();
-        self.timeline.beat(&*self.store, wall, now, waits, at_once);
+        let (waits, at_once) = (self.lanes.count() > 0, !doubts.is_empty());
+        self.timeline
+            .beat(&*self.store, &self.clock, now, waits, at_once);
     }
 
     /// Asks the store what is not being asked already.

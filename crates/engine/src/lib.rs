@@ -132,7 +132,7 @@ impl Engine {
             settings,
         } = parts;
         if let Some(last) = store.last_beat() {
-            clock.begins_after(last.wall);
+            clock.begins_after(last.bounds);
         }
         let meters = Arc::new(Meters::new(registry, policies.keys()));
         let alarm = Alarm::new();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::attempt::Attempt;
 use model::contract::{Store, StoreError};
 use model::limits::{HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
-use model::time::{Moment, Timestamp};
+use model::time::{Beat, Clock, Moment, Timestamp};
 use tokio::time::Instant;
 
 use crate::asking::Asking;
@@ -88,7 +88,7 @@ impl Timeline {
     pub(crate) fn beat(
         &mut self,
         store: &dyn Store,
-        wall: Timestamp,
+        clock: &Clock,
         now: Instant,
         waits: bool,
         at_once: bool,
@@ -103,11 +103,18 @@ impl Timeline {
         let is_time = |at: Instant| millis(now.duration_since(at)) >= every_ms;
         if self.beating.may_ask(now) && self.beaten_at.is_none_or(is_time) {
             self.beaten_at = Some(now);
-            self.beating.ask(store.beat(self.moment(wall, now)));
+            self.beating.ask(store.beat(self.written(clock, now)));
         }
     }
 
-    /// What to write down at the end.
+    /// What to write down.
+    pub(crate) fn written(&self, clock: &Clock, now: Instant) -> Beat {
+        Beat {
+            at: self.moment(clock.now(), now),
+            bounds: clock.bounds(),
+        }
+    }
+
     pub(crate) fn moment(&self, wall: Timestamp, now: Instant) -> Moment {
         Moment {
             wall,

@@ -27,7 +27,7 @@ use crate::query::{
     LogRow, Status, WebhookPage, WebhookQuery,
 };
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use crate::time::{Moment, TimeBounds, Timestamp};
+use crate::time::{Beat, TimeBounds, Timestamp};
 use crate::webhook::{Headers, NewWebhook, Webhook};
 
 /// An answer of the store. The work goes on even if nobody waits for it.
@@ -156,10 +156,10 @@ pub trait Ledger: Send + Sync {
 
     /// Writes down how far the schedule has come, and what the wall clock says then: where the
     /// schedule goes on after a start, and how its times are told in wall time.
-    fn beat(&self, at: Moment) -> Reply<()>;
+    fn beat(&self, beat: Beat) -> Reply<()>;
 
     /// What was written down last; of a store without it, the newest time in it as both.
-    fn last_beat(&self) -> Option<Moment>;
+    fn last_beat(&self) -> Option<Beat>;
 
     /// Answers once the writer has come round: shows that it lives.
     fn pulse(&self) -> Reply<()>;

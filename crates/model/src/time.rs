@@ -84,8 +84,6 @@ const READS_MAX: usize = 3;
 /// A clock that jumps all the time is told of so often between two looks.
 const UNTOLD_MAX: usize = 16;
 
-const CLOCK_BEHIND_MS: i64 = -CLOCK_STEP_MS;
-
 impl Timestamp {
     /// The first instant there is, for "since ever".
     pub const EPOCH: Self = Self(0);
@@ -151,6 +149,23 @@ impl TimeBounds {
     }
 }
 
+/// What is written down of the time now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beat {
+    pub at: Moment,
+    pub bounds: TimeBounds,
+}
+
+impl Beat {
+    /// One while the clock was not in doubt.
+    pub fn certain(at: Moment) -> Self {
+        Self {
+            at,
+            bounds: TimeBounds::exactly(at.wall),
+        }
+    }
+}
+
 /// What was given is not an RFC 3339 time such as `2027-01-19T10:00:00Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a time such as 2027-01-19T10:00:00Z")]
@@ -210,16 +225,17 @@ impl Clock {
         (self.0.wall)()
     }
 
-    /// To be called at the start, with the newest time in the store.
-    pub fn begins_after(&self, newest: Timestamp) {
+    /// To be called at the start, with what the store was told last of what time it is: a doubt
+    /// of that moment goes on.
+    pub fn begins_after(&self, last: TimeBounds) {
         let (wall, steady_ms) = self.0.read();
-        let by_ms = wall.ms_since(newest);
-        let why = match by_ms {
-            CLOCK_FAR_MS.. => Doubt::AheadOfStore { by_ms },
-            ..=CLOCK_BEHIND_MS => Doubt::BehindStore {
-                by_ms: by_ms.saturating_neg(),
-            },
-            _ => return,
+        let (ahead_ms, behind_ms) = (wall.ms_since(last.earliest), last.latest.ms_since(wall));
+        let (why, newest) = if ahead_ms >= CLOCK_FAR_MS {
+            (Doubt::AheadOfStore { by_ms: ahead_ms }, last.earliest)
+        } else if behind_ms >= CLOCK_STEP_MS {
+            (Doubt::BehindStore { by_ms: behind_ms }, last.latest)
+        } else {
+            return;
         };
         let mut trust = self.0.trust();
         trust.trusted_lead_ms = newest.0.saturating_sub(steady_ms);
@@ -354,7 +370,8 @@ struct Span(i64);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.unsigned_abs() / 1_000;
+        // Both clocks are read a moment apart, so 4 d may be some milliseconds less.
+        let seconds = self.0.unsigned_abs().saturating_add(500) / 1_000;
         let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
         let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
         match (days, hours, minutes) {
@@ -496,7 +513,7 @@ mod tests {
             assert_eq!(clock.bounds(), TimeBounds::exactly(clock.now()));
         }
         let (clock, ..) = watched();
-        clock.begins_after(clock.now().plus_ms(DAY));
+        clock.begins_after(TimeBounds::exactly(clock.now().plus_ms(DAY)));
         assert_eq!(clock.bounds().latest, clock.now().plus_ms(DAY));
     }
 
@@ -529,12 +546,26 @@ mod tests {
         ] {
             let (clock, _, steady) = watched();
             let newest = clock.now().plus_ms(-by_ms);
-            clock.begins_after(newest);
+            clock.begins_after(TimeBounds::exactly(newest));
             assert_eq!(clock.certain(), newest.plus_ms(certain_ms), "{by_ms}");
             assert_eq!(clock.doubt().map(|(why, _)| why), doubted);
             assert_eq!(clock.look(), Vec::from_iter(doubted));
             steady.fetch_add(HOUR, Relaxed);
             assert_eq!(clock.certain(), clock.now());
+        }
+    }
+
+    #[test]
+    fn a_doubt_goes_on_after_a_restart() {
+        for by_ms in [40 * DAY, -40 * DAY] {
+            let (clock, lead, _) = watched();
+            lead.fetch_add(by_ms, Relaxed);
+            let before = clock.bounds();
+            // To another process it looks as if the clock had always been so.
+            let again = Clock::watched(move || Timestamp(START + 7 + by_ms), || 7);
+            again.begins_after(before);
+            assert_eq!(again.bounds(), before);
+            assert!(again.doubt().is_some());
         }
     }
 

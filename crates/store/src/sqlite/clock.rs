@@ -4,15 +4,18 @@
 //! alike, so what is told of the future may be wrong by as much as the wall clock was set since.
 
 use model::limits::{CLOCK_STEP_MS, IDLE_HEARTBEAT_MS as BEAT_MS_MAX};
-use model::time::{Moment, Timestamp};
+use model::time::{Beat, Moment, TimeBounds, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
 
 const BEAT: &str = "
-    insert into clock (id, schedule_at, wall_at) values (1, ?1, ?2)
-    on conflict (id) do update set schedule_at = ?1, wall_at = ?2";
+    insert into clock (id, schedule_at, wall_at, earliest_at, latest_at) values (1, ?1, ?2, ?3, ?4)
+    on conflict (id) do update
+    set schedule_at = ?1, wall_at = ?2, earliest_at = ?3, latest_at = ?4";
+const BOUNDS: &str = "
+    select coalesce(earliest_at, wall_at), coalesce(latest_at, wall_at) from clock where id = 1";
 const LAST: &str = "select schedule_at, wall_at from clock where id = 1";
 const HAS_BEATS: &str = "select 1 from sqlite_schema where type = 'table' and name = 'clock'";
 // What a store without a beat knows of the time. There is a standing for each webhook.
@@ -25,28 +28,37 @@ const NEWEST: &str = "
 /// Clocks that differ by so little more or less than before are taken to go alike.
 const JITTER_MS: i64 = CLOCK_STEP_MS / 3;
 
-pub(crate) const STATEMENTS: &[&str] = &[BEAT, LAST, NEWEST];
+pub(crate) const STATEMENTS: &[&str] = &[BEAT, BOUNDS, LAST, NEWEST];
 
-pub(crate) fn beat(tx: &mut Tx<'_>, mut at: Moment) -> Result<(), Fault> {
+pub(crate) fn beat(tx: &mut Tx<'_>, beat: Beat) -> Result<(), Fault> {
+    let Beat { mut at, bounds } = beat;
     // What is told of the future stays the same from one beat to the next, unless there is cause.
     if let Some(before) = tx.beat()?
         && behind_ms(at).saturating_sub(behind_ms(before)).abs() < JITTER_MS
     {
         at.wall = at.schedule.plus_ms(behind_ms(before));
     }
+    let times = [at.schedule, at.wall, bounds.earliest, bounds.latest];
     tx.conn
         .prepare_cached(BEAT)?
-        .execute([at.schedule.as_millis(), at.wall.as_millis()])?;
+        .execute(times.map(Timestamp::as_millis))?;
     tx.memory.beat = Some(Some(at));
     Ok(())
 }
 
 /// The latest beat, or the newest time in a store that has none.
-pub(crate) fn last(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
-    match beaten(conn)? {
-        None => newest(conn),
-        last => Ok(last),
-    }
+pub(crate) fn last(conn: &Connection) -> Result<Option<Beat>, rusqlite::Error> {
+    let Some(at) = beaten(conn)? else {
+        return Ok(newest(conn)?.map(Beat::certain));
+    };
+    let bounds = |row: &rusqlite::Row<'_>| {
+        Ok(TimeBounds {
+            earliest: Timestamp::from_millis(row.get(0)?),
+            latest: Timestamp::from_millis(row.get(1)?),
+        })
+    };
+    let bounds = conn.prepare_cached(BOUNDS)?.query_row([], bounds)?;
+    Ok(Some(Beat { at, bounds }))
 }
 
 fn newest(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
@@ -56,11 +68,15 @@ fn newest(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
     Ok(newest.map(|at| Moment::same(Timestamp::from_millis(at))))
 }
 
-/// The same of a store that may be older than beats are.
+/// The moment of the same, of a store that may be older than beats are.
 pub(crate) fn last_of_any(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
-    match conn.prepare(HAS_BEATS)?.exists([])? {
-        true => last(conn),
-        false => newest(conn),
+    let last = match conn.prepare(HAS_BEATS)?.exists([])? {
+        true => beaten(conn)?,
+        false => None,
+    };
+    match last {
+        None => newest(conn),
+        last => Ok(last),
     }
 }
 

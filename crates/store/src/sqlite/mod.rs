@@ -60,7 +60,7 @@ use model::query::{
     WebhookPage, WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use model::time::{Moment, TimeBounds, Timestamp};
+use model::time::{Beat, TimeBounds, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
 
 use crate::sqlite::desk::Desk;
@@ -201,16 +201,16 @@ impl Ledger for Sqlite {
             .write(Class::Sweep, 1, move |tx| errands::step(tx, at))
     }
 
-    fn beat(&self, at: Moment) -> Reply<()> {
+    fn beat(&self, beat: Beat) -> Reply<()> {
         let latest = Arc::clone(&self.desk.shared().last_beat);
         self.desk.write_again(Class::Work, 1, move |tx| {
-            clock::beat(tx, at)?;
-            *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+            clock::beat(tx, beat)?;
+            *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(beat);
             Ok(())
         })
     }
 
-    fn last_beat(&self) -> Option<Moment> {
+    fn last_beat(&self) -> Option<Beat> {
         let latest = &self.desk.shared().last_beat;
         *latest.lock().unwrap_or_else(PoisonError::into_inner)
     }

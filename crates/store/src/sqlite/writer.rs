@@ -16,7 +16,7 @@ use std::time::Duration;
 use model::contract::{Listener, StoreError};
 use model::id::TenantId;
 use model::limits::CLOCK_STEP_MS;
-use model::time::{Moment, Timestamp};
+use model::time::{Beat, Moment, Timestamp};
 use rusqlite::hooks::Wal;
 use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
@@ -103,7 +103,7 @@ pub(crate) struct Shared {
     /// Notes how far the log is durable, if the store is a file with threads.
     pub(crate) marker: std::sync::OnceLock<Marker>,
     /// What is known of the schedule since the store was opened.
-    pub(crate) last_beat: Arc<Mutex<Option<Moment>>>,
+    pub(crate) last_beat: Arc<Mutex<Option<Beat>>>,
 }
 
 /// What the writer remembers so as not to look it up; always right, and lost without harm.

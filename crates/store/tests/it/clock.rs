@@ -7,7 +7,7 @@ use model::id::{NotificationId, WebhookId};
 use model::limits::CLOCK_FALLS_MAX;
 use model::notification::Acceptance;
 use model::query::{LogQuery, Status};
-use model::time::{Moment, Timestamp};
+use model::time::{Beat, Moment, TimeBounds, Timestamp};
 use rusqlite::Connection;
 
 use crate::harness::{Given, answered, at, delivered, delivery_id, ended, retry, settlement, wait};
@@ -20,7 +20,7 @@ fn beat(given: &Given, schedule: i64, lag: i64) {
         schedule: at(schedule),
         wall: at(schedule + lag),
     };
-    assert!(wait(given.store.beat(moment)).is_ok());
+    assert!(wait(given.store.beat(Beat::certain(moment))).is_ok());
 }
 
 #[test]
@@ -36,10 +36,29 @@ fn a_start_knows_how_far_the_schedule_had_come() {
         schedule: at(9_000),
         wall: at(9_000 + HOUR),
     };
-    assert_eq!(given.store.last_beat(), Some(last));
+    assert_eq!(given.store.last_beat(), Some(Beat::certain(last)));
     drop(given);
     let again = store::open_inline_at(&path).unwrap();
-    assert_eq!(again.last_beat(), Some(last));
+    assert_eq!(again.last_beat(), Some(Beat::certain(last)));
+}
+
+#[test]
+fn a_start_knows_what_time_it_was_at_least_and_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    let beat = Beat {
+        at: Moment::same(at(5_000)),
+        bounds: TimeBounds {
+            earliest: at(4_000),
+            latest: at(5_000),
+        },
+    };
+    wait(given.store.beat(beat)).unwrap();
+    assert_eq!(given.store.last_beat(), Some(beat));
+    drop(given);
+    let again = store::open_inline_at(&path).unwrap();
+    assert_eq!(again.last_beat(), Some(beat));
 }
 
 #[test]
@@ -58,7 +77,10 @@ fn an_older_store_goes_on_from_the_newest_time_in_it() {
     given.settle(settlement(id, 7_000, answered(500), retry(12_000)));
     drop(given);
     let again = store::open_inline_at(&path).unwrap();
-    assert_eq!(again.last_beat(), Some(Moment::same(at(7_000))));
+    assert_eq!(
+        again.last_beat(),
+        Some(Beat::certain(Moment::same(at(7_000))))
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use model::id::{DeliveryId, WebhookId};
 use model::notification::NewNotification;
 use model::query::{DeclaredToken, DeclaredWebhook, FreshWebhook};
 use model::tenant::{NewToken, Permissions, TokenHash, TokenKind};
-use model::time::Moment;
+use model::time::{Beat, Moment};
 use model::webhook::NewWebhook;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -277,7 +277,7 @@ fn a_refused_change_leaves_what_was_not_tried_as_it_was() {
 fn what_is_due_later_by_a_clock_that_was_set_back_can_be_sent_at_once() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    wait(given.store.beat(Moment::same(at(300)))).unwrap();
+    wait(given.store.beat(Beat::certain(Moment::same(at(300))))).unwrap();
     let id = given.notified("1", 1_000);
     let delivery = delivery_id(id, webhook);
     let done = Requeued::Done {

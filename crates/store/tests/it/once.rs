@@ -6,7 +6,7 @@ use model::notification::Acceptance;
 use model::once::{Effect, Effected, IdempotencyKey};
 use model::query::{Status, WebhookQuery};
 use model::tenant::TokenHash;
-use model::time::{Moment, TimeBounds};
+use model::time::{Beat, Moment, TimeBounds};
 use rusqlite::Connection;
 
 use crate::harness::{Given, at, now};
@@ -84,7 +84,7 @@ fn a_key_is_known_for_a_day_of_the_schedule_however_the_clock_is_set() {
             schedule: at(schedule),
             wall: at(wall),
         };
-        now(given.store.beat(moment)).unwrap();
+        now(given.store.beat(Beat::certain(moment))).unwrap();
     };
     let prune = |time: i64| {
         let done = given.prune_between(0, TimeBounds::exactly(at(time)));

@@ -16,7 +16,7 @@ use model::query::{
     WebhookPage, WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use model::time::{Moment, TimeBounds, Timestamp};
+use model::time::{Beat, TimeBounds, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
 use tokio::sync::{Notify, watch};
 
@@ -146,11 +146,11 @@ impl Ledger for Troubled {
         self.store.prune(before, now)
     }
 
-    fn beat(&self, at: Moment) -> Reply<()> {
-        self.store.beat(at)
+    fn beat(&self, beat: Beat) -> Reply<()> {
+        self.store.beat(beat)
     }
 
-    fn last_beat(&self) -> Option<Moment> {
+    fn last_beat(&self) -> Option<Beat> {
         self.store.last_beat()
     }
 

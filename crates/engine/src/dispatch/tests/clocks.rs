@@ -242,6 +242,30 @@ async fn a_clock_far_ahead_removes_nothing_and_forgets_no_id() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_restart_makes_a_clock_that_is_far_ahead_no_more_trusted() {
+    for clean in [true, false] {
+        let mut world = World::running().await;
+        world.webhook("http://a.test/", "paid").await;
+        let batch = world.batch(world.tenant, "paid", 1, |_| String::new());
+        world.store.accept(batch.clone()).await.unwrap();
+        seconds(20).await;
+        world.set_clock(40 * DAY_MS);
+        for _ in 0..2 {
+            seconds(60).await;
+            match clean {
+                true => drop(world.stop(Duration::from_secs(1)).await),
+                false => world.kill(),
+            }
+            world.forget_clock();
+            world.start();
+        }
+        seconds(50 * 60).await;
+        let again = world.store.accept(batch).await.unwrap();
+        assert!(matches!(again[0], Acceptance::Repeated { .. }), "{again:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clock_that_stays_where_it_was_set_is_believed_after_an_hour() {
     let world = World::running().await;
     let webhook = world.webhook("http://a.test/", "paid").await;

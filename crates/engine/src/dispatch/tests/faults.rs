@@ -22,7 +22,7 @@ use model::query::{
     WebhookPage, WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use model::time::{Moment, TimeBounds, Timestamp};
+use model::time::{Beat, TimeBounds, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
 use tokio::sync::Notify;
 
@@ -256,11 +256,11 @@ impl Ledger for Faults {
         self.inner.prune(before, now)
     }
 
-    fn beat(&self, at: Moment) -> Reply<()> {
-        self.inner.beat(at)
+    fn beat(&self, beat: Beat) -> Reply<()> {
+        self.inner.beat(beat)
     }
 
-    fn last_beat(&self) -> Option<Moment> {
+    fn last_beat(&self) -> Option<Beat> {
         self.inner.last_beat()
     }
 

@@ -50,6 +50,7 @@ pub(super) struct World {
     pub(super) settings: Settings,
     pub(super) policy: Policy,
     pub(super) engine: Option<Engine>,
+    began: Instant,
     /// The wall clock's distance from what it should be.
     pub(super) step_ms: Arc<AtomicI64>,
     keys: AtomicUsize,
@@ -90,6 +91,13 @@ pub(super) struct Net {
     connections: Mutex<Vec<Part<()>>>,
 }
 
+/// A wall clock that is `step` ahead of where it should be.
+fn clock(began: Instant, step: Arc<AtomicI64>) -> Clock {
+    let steady = move || i64::try_from(began.elapsed().as_millis()).unwrap();
+    let wall = move || START_MS + steady() + step.load(Ordering::Relaxed);
+    Clock::watched(move || Timestamp::from_millis(wall()), steady)
+}
+
 impl World {
     pub(super) async fn new() -> Self {
         Self::on(store::open_inline().unwrap()).await
@@ -98,10 +106,7 @@ impl World {
     pub(super) async fn on(store: Arc<dyn Store>) -> Self {
         let began = Instant::now();
         let step_ms = Arc::new(AtomicI64::new(0));
-        let step = Arc::clone(&step_ms);
-        let steady = move || i64::try_from(began.elapsed().as_millis()).unwrap();
-        let wall = move || START_MS + steady() + step.load(Ordering::Relaxed);
-        let clock = Clock::watched(move || Timestamp::from_millis(wall()), steady);
+        let clock = clock(began, Arc::clone(&step_ms));
         let store = Arc::new(Faults::around(store));
         let mut world = Self {
             net: Arc::new(Net::new(clock.clone())),
@@ -111,11 +116,17 @@ impl World {
             settings: SETTINGS,
             policy: policy(),
             engine: None,
+            began,
             step_ms,
             keys: AtomicUsize::new(0),
         };
         world.tenant = world.add_tenant(DIALECT).await;
         world
+    }
+
+    /// As a process has it that begins now and knows nothing of what the clock was before.
+    pub(super) fn forget_clock(&mut self) {
+        self.clock = clock(self.began, Arc::clone(&self.step_ms));
     }
 
     /// With an engine that runs.
