@@ -14,6 +14,8 @@ use rustls_native_certs::ErrorKind;
 use self::verifier::{Pinned, Verifier};
 pub(crate) use self::words::tls_words;
 
+mod der;
+mod issuing;
 mod validity;
 mod verifier;
 mod words;
@@ -24,7 +26,7 @@ pub struct TlsRoots {
     pub config: Arc<ClientConfig>,
     /// Usable certificates of the system.
     pub system_roots: usize,
-    /// Usable certificates of the extra files.
+    /// Usable certificates of the extra files: of CAs, and receivers' own.
     pub extra_roots: usize,
     /// What is wrong with the system's certificates, a sentence each.
     pub complaints: Vec<String>,
@@ -64,34 +66,41 @@ pub fn tls_config(extra_ca_pems: &[(String, Vec<u8>)]) -> Result<TlsRoots, BadRo
             "{ignored} of the system's certificates cannot be read"
         ));
     }
-    let mut extra_roots = 0;
-    let mut pinned = Vec::new();
+    let (mut extra_roots, mut pinned) = (0, Vec::new());
     for (file, pem) in extra_ca_pems {
-        let certificates = add_file(&mut roots, file, pem)?;
-        extra_roots += certificates.len();
-        pinned.extend(certificates.iter().filter_map(Pinned::new));
+        extra_roots += add_file(&mut roots, &mut pinned, file, pem)?;
     }
     if roots.is_empty() {
-        complaints.push(
-            "no root certificates were found, so every https target will fail; install the \
+        let but = match pinned.is_empty() {
+            true => "",
+            false => " but receivers whose own certificate is in a file",
+        };
+        complaints.push(format!(
+            "no root certificates were found, so every https target will fail{but}; install the \
              system's CA certificates (the package ca-certificates) or name a file of them"
-                .to_owned(),
-        );
+        ));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| BadRoots::Setup(words::words(&error, true)))?;
-    let builder = if roots.is_empty() {
-        builder.with_root_certificates(roots)
-    } else {
-        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(|error| BadRoots::Setup(error.to_string()))?;
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier { chains, pinned }))
+    let algorithms = provider.signature_verification_algorithms;
+    let chains = match roots.is_empty() {
+        true => None,
+        false => {
+            let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+            let chains = chains.build();
+            Some(chains.map_err(|error| BadRoots::Setup(error.to_string()))?)
+        }
     };
+    let verifier = Verifier {
+        chains,
+        pinned,
+        algorithms,
+    };
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsRoots {
@@ -102,31 +111,50 @@ pub fn tls_config(extra_ca_pems: &[(String, Vec<u8>)]) -> Result<TlsRoots, BadRo
     })
 }
 
+/// Takes what is in a file: CAs' certificates as roots, and all that can be as receivers' own.
+/// Answers how many there are.
 fn add_file(
     roots: &mut RootCertStore,
+    pinned: &mut Vec<Pinned>,
     file: &str,
     pem: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, BadRoots> {
-    let mut certificates = Vec::new();
+) -> Result<usize, BadRoots> {
+    let mut number = 0;
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let file = || file.to_owned();
+        number += 1;
         let certificate = certificate.map_err(|error| BadRoots::NotPem {
-            file: file(),
+            file: file.to_owned(),
             cause: pem_words(&error),
         })?;
-        certificates.push(certificate.clone());
-        roots.add(certificate).map_err(|error| BadRoots::Unusable {
-            file: file(),
-            number: certificates.len(),
-            cause: words::words(&error, true),
+        add(roots, pinned, certificate).map_err(|cause| BadRoots::Unusable {
+            file: file.to_owned(),
+            number,
+            cause,
         })?;
     }
-    if certificates.is_empty() {
-        return Err(BadRoots::Empty {
+    match number {
+        0 => Err(BadRoots::Empty {
             file: file.to_owned(),
-        });
+        }),
+        number => Ok(number),
     }
-    Ok(certificates)
+}
+
+fn add(
+    roots: &mut RootCertStore,
+    pinned: &mut Vec<Pinned>,
+    certificate: CertificateDer<'static>,
+) -> Result<(), String> {
+    let own = Pinned::new(&certificate);
+    // The library takes any as a root. A server's own vouches for nobody else.
+    if issuing::may_issue(&certificate) == Some(true) {
+        let added = roots.add(certificate);
+        added.map_err(|error| words::words(&error, true))?;
+    } else if let Err(cause) = &own {
+        return Err(cause.clone());
+    }
+    pinned.extend(own);
+    Ok(())
 }
 
 fn system_words(error: &rustls_native_certs::Error) -> String {

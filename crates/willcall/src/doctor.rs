@@ -243,7 +243,7 @@ fn certificates(config: &Config) -> Finding {
         }
         Ok(roots) => {
             let words = format!(
-                "{} authorities of the system, {} of ca_files",
+                "{} authorities of the system, {} certificates of ca_files",
                 roots.system_roots, roots.extra_roots
             );
             Finding::new(about, Verdict::Good, words)

@@ -6,8 +6,8 @@ use std::time::Duration;
 use model::time::Timestamp;
 use rustls::pki_types::UnixTime;
 
-const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
+use super::der::{Fields, sequence, value};
+
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
@@ -20,15 +20,7 @@ pub(super) struct Validity {
 
 impl Validity {
     pub(super) fn of(certificate: &[u8]) -> Option<Self> {
-        let certificate = sequence(certificate)?;
-        let mut fields = sequence(certificate)?;
-        if fields.first() == Some(&VERSION) {
-            fields = value(fields)?.2;
-        }
-        // Serial number, algorithm, issuer.
-        for _ in 0..3 {
-            fields = value(fields)?.2;
-        }
+        let Fields { rest: fields, .. } = Fields::of(certificate)?;
         let (tag, not_before, rest) = value(sequence(fields)?)?;
         let not_before = moment(tag, not_before)?;
         let (tag, not_after, _) = value(rest)?;
@@ -38,31 +30,6 @@ impl Validity {
             not_after,
         })
     }
-}
-
-fn sequence(der: &[u8]) -> Option<&[u8]> {
-    let (tag, content, _) = value(der)?;
-    (tag == SEQUENCE).then_some(content)
-}
-
-/// The first value: its tag, its content, and what follows it.
-fn value(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&length, rest) = rest.split_first()?;
-    let (length, rest) = if length < 0x80 {
-        (usize::from(length), rest)
-    } else {
-        let (bytes, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
-        if bytes.is_empty() || bytes.len() > size_of::<u32>() {
-            return None;
-        }
-        let length = bytes
-            .iter()
-            .fold(0, |sum, byte| (sum << 8) | usize::from(*byte));
-        (length, rest)
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
 }
 
 fn moment(tag: u8, content: &[u8]) -> Option<UnixTime> {
@@ -92,6 +59,7 @@ fn moment(tag: u8, content: &[u8]) -> Option<UnixTime> {
 mod tests {
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
+    use super::super::der::SEQUENCE;
     use super::*;
 
     fn unix(text: &str) -> UnixTime {

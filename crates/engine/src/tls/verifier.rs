@@ -1,22 +1,26 @@
-//! Who a receiver is: a certificate that a trusted one issued, or one that is itself in an extra
-//! file, also if it is a CA's.
+//! Who a receiver is: a certificate that a trusted CA issued, or one that is itself in an extra
+//! file, also if it is a CA's. One that is no CA's vouches for nobody but who shows it.
 
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::validity::Validity;
+use super::words::words;
 
 /// Chains are the library's business, and signatures too; a certificate that is byte for byte in an
 /// extra file needs no chain, but its name and its time are looked at all the same.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    pub(super) chains: Arc<WebPkiServerVerifier>,
+    /// Nothing without a root.
+    pub(super) chains: Option<Arc<WebPkiServerVerifier>>,
     pub(super) pinned: Vec<Pinned>,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
 /// A certificate of an extra file.
@@ -27,10 +31,12 @@ pub(super) struct Pinned {
 }
 
 impl Pinned {
-    /// Nothing if it says in no readable way when it is valid; then it may issue others at most.
-    pub(super) fn new(certificate: &CertificateDer<'static>) -> Option<Self> {
-        Some(Self {
-            validity: Validity::of(certificate)?,
+    /// Not one whose names or whose time cannot be read; it may be a CA's all the same.
+    pub(super) fn new(certificate: &CertificateDer<'static>) -> Result<Self, String> {
+        ParsedCertificate::try_from(certificate).map_err(|error| words(&error, true))?;
+        let validity = Validity::of(certificate);
+        Ok(Self {
+            validity: validity.ok_or("it says in no readable way when it is valid")?,
             certificate: certificate.clone(),
         })
     }
@@ -60,13 +66,16 @@ impl ServerCertVerifier for Verifier {
         let is_shown = |pinned: &&Pinned| *pinned.certificate == *shown;
         match self.pinned.iter().find(is_shown) {
             Some(pinned) => pinned.judge(server_name, now),
-            None => self.chains.verify_server_cert(
-                end_entity,
-                intermediates,
-                server_name,
-                ocsp_response,
-                now,
-            ),
+            None => match &self.chains {
+                Some(chains) => chains.verify_server_cert(
+                    end_entity,
+                    intermediates,
+                    server_name,
+                    ocsp_response,
+                    now,
+                ),
+                None => Err(CertificateError::UnknownIssuer.into()),
+            },
         }
     }
 
@@ -76,8 +85,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains
-            .verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -86,11 +94,10 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains
-            .verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }

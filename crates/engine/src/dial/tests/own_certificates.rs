@@ -1,6 +1,6 @@
 //! Receivers that made their certificate themselves, and an operator who put it into a file.
 
-use rcgen::{Certificate, PublicKeyData};
+use rcgen::{Certificate, Issuer, PublicKeyData};
 use rustls::crypto::CryptoProvider;
 use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
@@ -171,5 +171,45 @@ async fn who_shows_a_certificate_that_is_in_a_file_must_have_its_key() {
             "a signature is wrong: the certificate's own, or the receiver has another key than the \
              certificate's"
         );
+    }
+}
+
+/// A receiver with a certificate of another's making.
+fn signed_by(issuer: &Own, params: &CertificateParams) -> TlsAcceptor {
+    let issuer = Issuer::from_params(params, &issuer.key);
+    let own = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = own.signed_by(&key, &issuer).unwrap();
+    let receiver = Own { certificate, key };
+    receiver.shown(&receiver.key, &rustls::version::TLS13)
+}
+
+#[tokio::test]
+async fn a_servers_certificate_that_is_in_a_file_vouches_for_no_other() {
+    for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa] {
+        let named = |params: &mut CertificateParams| {
+            params.is_ca = is_ca;
+            params
+                .distinguished_name
+                .push(DnType::CommonName, "hook.internal");
+        };
+        let server = Own::new(&["127.0.0.1"], named);
+        let mut params = CertificateParams::default();
+        named(&mut params);
+        let other = || signed_by(&server, &params);
+        // With other roots and with none.
+        for files in [&[server.pem()][..], &[server.pem(), Authority::new().pem()]] {
+            let words = refusal(other(), files).await;
+            assert!(
+                words.starts_with("the certificate's issuer is not trusted here"),
+                "{words}"
+            );
+            let acceptor = server.shown(&server.key, &rustls::version::TLS13);
+            let (port, _receiver) = tls_receiver(acceptor).await;
+            let dial = net_dial("all", files);
+            let place = place(true, "127.0.0.1", port);
+            let stream = dial.dial(&place, Asker::HOUSE, Limit::from_here(LIMIT_MS));
+            assert!(stream.await.is_ok());
+        }
     }
 }
