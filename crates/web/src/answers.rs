@@ -96,9 +96,11 @@ pub(crate) async fn accept(
     batch: Vec<NewNotification>,
     part: u32,
 ) -> Result<Vec<(String, Acceptance)>, StoreError> {
-    let at = shared.clock.now();
+    let (at, count) = (shared.clock.now(), batch.len());
     let effect = Effect::Accept { batch, part };
     match effected(shared, key, effect, at).await? {
+        // Other entries of the same request were sound then: settings have changed.
+        Effected::Accepted(all) if all.len() != count => Err(OTHER),
         Effected::Accepted(all) => Ok(all),
         Effected::Created(_) | Effected::Saved(_) | Effected::Requeued(_) => Err(OTHER),
     }

@@ -92,6 +92,36 @@ async fn triggers_without_an_id_get_one_once() {
     assert_eq!(given.house.due().await.len(), 1);
 }
 
+/// Settings may be others when the repetition comes, and another number of its entries sound.
+#[tokio::test]
+async fn a_repetition_that_stands_for_other_entries_is_refused_in_words() {
+    let unknown = PAID.replace("pretix.event", "unheard.of");
+    let hand_in = || asking("POST", INTAKE).json(format!("[{unknown},{PAID}]"));
+    let report = || {
+        let one = |resource, trigger| {
+            format!(
+                r#"{{"resource":"{resource}","trigger":"{trigger}","guid":"{COMPANY}","data":{{}}}}"#
+            )
+        };
+        let body = format!("[{},{}]", one("shop", "scan"), one("order", "paid"));
+        bearing("POST", "/trigger").json(body)
+    };
+    let requests: [&dyn Fn() -> Asking; 2] = [&hand_in, &report];
+    for request in requests {
+        let given = Given::new().await;
+        let first = given.die_after(request()).await;
+        assert_eq!(first.status, 201, "{first:?}");
+        let strict = Options {
+            strict_action_types: true,
+            ..Options::default()
+        };
+        let house = House::over(given.store.clone(), &strict).await;
+        let again = house.ask(request().with("X-Idempotency-Key", "k")).await;
+        assert_eq!(again.status, 422, "{again:?}");
+        assert!(again.body.contains("idempotency key"), "{again:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_webhook_of_a_company_is_made_and_deleted_once() {
     let given = Given::new().await;
