@@ -22,7 +22,7 @@ use crate::line::Line;
 use crate::pool::{Pool, Used};
 use crate::request::Prepared;
 use crate::room::{Held, Room, Taken};
-use crate::shortage::Shortage;
+use crate::shortage::{Shortage, is_general};
 
 /// A process that has much to do is late by less.
 const STOOD_STILL: Duration = Duration::from_secs(1);
@@ -76,6 +76,14 @@ impl Caller {
         }
     }
 
+    /// An attempt met a shortage: makes room, and answers how long to wait.
+    fn short_of(&self, what: &str) -> Duration {
+        if is_general(what) {
+            self.pool.close_all();
+        }
+        self.shortage.meet(what)
+    }
+
     /// One attempt at `due`, and a call before it if there was one on a kept connection that had
     /// ended.
     pub(crate) async fn attempt(&self, prepared: &Prepared, due: &Due) -> Made {
@@ -97,8 +105,7 @@ impl Course<'_> {
         let mut taken = room.nothing();
         let outcome = self.outcome(&mut taken).await;
         if let Some(what) = is_short(&outcome) {
-            self.caller.pool.close_all();
-            sleep(self.caller.shortage.meet(what)).await;
+            sleep(self.caller.short_of(what)).await;
         }
         let outcome = self.prepared.without_secrets(outcome);
         let held = taken.held(outcome.bytes());
@@ -150,6 +157,21 @@ impl Course<'_> {
         // and a receiver that took a connection takes another.
         if dialled.is_err() && stood_still(limit) {
             limit = self.begin_anew(alarm.as_mut());
+            dialled = self.dial(place, asker, limit, alarm.as_mut()).await;
+        }
+        // A call of this attempt was made, and the log is to show it: it cannot count as not made.
+        while let Some(what) = self
+            .stale
+            .as_ref()
+            .and(dialled.as_ref().err())
+            .and_then(short)
+        {
+            let wait = Instant::now() + caller.short_of(what);
+            if wait >= limit.deadline() {
+                dialled = Err(limit.missed("the connection"));
+                break;
+            }
+            sleep_until(wait).await;
             dialled = self.dial(place, asker, limit, alarm.as_mut()).await;
         }
         let stream = match dialled {
@@ -248,9 +270,13 @@ pub(crate) fn hung(outcome: &Outcome) -> bool {
 /// What Willcall itself was short of, if that is why the attempt was not made.
 pub(crate) fn is_short(outcome: &Outcome) -> Option<&str> {
     match outcome {
-        Outcome::Failed(failure) if failure.kind == FailureKind::Short => Some(&failure.detail),
-        Outcome::Failed(_) | Outcome::Answered(_) => None,
+        Outcome::Failed(failure) => short(failure),
+        Outcome::Answered(_) => None,
     }
+}
+
+fn short(failure: &Failure) -> Option<&str> {
+    (failure.kind == FailureKind::Short).then_some(&*failure.detail)
 }
 
 fn millis(duration: Duration) -> u32 {

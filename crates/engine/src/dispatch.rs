@@ -55,11 +55,8 @@ use crate::settling::Settling;
 use crate::shares::FlightId;
 use crate::shortage::Shortage;
 use crate::tasks::Swarm;
-use crate::timeline::Timeline;
+use crate::timeline::{BEAT, Timeline};
 use crate::width::{Felt, QUICK_MS};
-
-/// The loop comes round at least this often.
-const BEAT: Duration = Duration::from_secs(5);
 
 /// So often it is looked whether the wall clock was set.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -208,6 +205,7 @@ impl Dispatch {
     pub(crate) async fn run(mut self) -> Stopped {
         loop {
             let now = Instant::now();
+            self.timeline.turn(now);
             if let Some(stopped) = self.stopped(now) {
                 self.health.stopped();
                 let last = self.timeline.written(&self.clock, now);
@@ -324,6 +322,8 @@ impl Dispatch {
         if self.gives_way(cx) {
             return Poll::Pending;
         }
+        // Before anything is judged by the time that it took.
+        self.timeline.turn(Instant::now());
         let mut stirred = self.take_stop(cx);
         stirred |= self.take_settled(cx);
         stirred |= self.take_landed(cx);
@@ -668,13 +668,19 @@ impl Dispatch {
         let unwritten = self.settling.len();
         self.meters
             .report(&self.lanes, self.flights.len(), unwritten);
-        let trouble = self.settling.trouble(now);
-        let trouble = trouble.or_else(|| self.due.trouble(now));
-        let trouble = trouble.or_else(|| self.targets.trouble(now));
-        let trouble = trouble.or_else(|| self.scanned.trouble(now));
+        let troubles = [
+            self.settling.trouble(now),
+            self.due.trouble(now),
+            self.targets.trouble(now),
+            self.scanned.trouble(now),
+        ];
         // What cannot be written down or read cannot be sent: that uses up no schedule.
-        let stops_all = trouble.as_ref().is_some_and(|trouble| trouble.stops_all);
+        let stops_all = troubles.iter().flatten().any(|trouble| trouble.stops_all);
         self.timeline.hold(stops_all, now);
+        // One that stops all is told of before others.
+        let mut troubles = troubles.into_iter().flatten().collect::<Vec<_>>();
+        troubles.sort_by_key(|trouble| !trouble.stops_all);
+        let trouble = troubles.into_iter().next();
         let trouble = trouble.or_else(|| self.cancelled.trouble(now));
         let stall = self.stall(at);
         self.health.beat(trouble, stall);

@@ -43,6 +43,8 @@ struct Short {
     /// When the wait was lengthened, or more were let into the air.
     stepped: Instant,
     wait: Duration,
+    /// Everybody lacks it. Ports, one receiver only has too few of.
+    is_general: bool,
     flights_max: usize,
     what: String,
 }
@@ -62,11 +64,13 @@ impl Shortage {
                 latest: now,
                 stepped: now,
                 wait: WAIT_FIRST,
+                is_general: false,
                 flights_max: usize::MAX,
                 what: what.to_owned(),
             }
         });
         short.latest = now;
+        short.is_general |= is_general(what);
         if short.what != what {
             what.clone_into(&mut short.what);
         }
@@ -89,7 +93,7 @@ impl Shortage {
         let Some(short) = state.as_mut() else {
             return most;
         };
-        if short.flights_max == usize::MAX {
+        if short.flights_max == usize::MAX && short.is_general {
             // Those that had what they needed, and some that had not.
             short.flights_max = (flying / 2).max(1);
         }
@@ -125,15 +129,20 @@ impl Shortage {
     }
 }
 
+const PORTS: &str = "ports for one receiver (`net.ipv4.ip_local_port_range`)";
+
+/// Whether it lacks for whatever is called: then fewer calls and fewer kept connections help.
+pub(crate) fn is_general(what: &str) -> bool {
+    what != PORTS
+}
+
 /// What this machine is short of, if that is why no connection to this address came about.
 pub(crate) fn lack(error: &io::Error, address: SocketAddr) -> Option<&'static str> {
     match Errno::from_io_error(error)? {
         Errno::MFILE => Some("file descriptors (`LimitNOFILE`, `ulimit -n`)"),
         Errno::NFILE => Some("file descriptors of the whole machine (`fs.file-max`)"),
         Errno::NOMEM | Errno::NOBUFS => Some("memory for connections"),
-        Errno::ADDRNOTAVAIL if has_address_for(address) => {
-            Some("ports for one receiver (`net.ipv4.ip_local_port_range`)")
-        }
+        Errno::ADDRNOTAVAIL if has_address_for(address) => Some(PORTS),
         _ => None,
     }
 }
@@ -211,5 +220,28 @@ mod tests {
         assert!(shortage.words().unwrap().1);
         tokio::time::advance(QUIET).await;
         assert!(!shortage.words().unwrap().1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ports_for_one_receiver_keep_nobody_else_out_of_the_air() {
+        let shortage = Shortage::default();
+        let what = of(Errno::ADDRNOTAVAIL, "127.0.0.1:80").unwrap();
+        assert!(!is_general(what));
+        assert_eq!(shortage.meet(what), WAIT_FIRST);
+        assert_eq!(shortage.flights_max(1_000, 1_024), 1_024);
+        assert!(shortage.words().unwrap().0.contains(what));
+        // Until something else is short, too.
+        shortage.meet(of(Errno::MFILE, "127.0.0.1:80").unwrap());
+        assert_eq!(shortage.flights_max(1_000, 1_024), 500);
+        for _ in 0..2 {
+            tokio::time::advance(QUIET).await;
+            shortage.flights_max(1_000, 1_024);
+        }
+        assert!(shortage.words().is_none());
+        // And it is over as any other.
+        shortage.meet(what);
+        tokio::time::advance(QUIET).await;
+        assert_eq!(shortage.flights_max(1_000, 1_024), 1_024);
+        assert!(shortage.words().is_none());
     }
 }

@@ -14,10 +14,18 @@ use tokio::time::Instant;
 
 use crate::asking::Asking;
 
+/// The loop comes round at least this often.
+pub(crate) const BEAT: Duration = Duration::from_secs(5);
+
+/// A turn that is so late was not held up by work: the process was stopped.
+const STOOD_STILL: Duration = Duration::from_secs(15);
+
 pub(crate) struct Timeline {
     /// Where it was at `from`.
     base: Timestamp,
     from: Instant,
+    /// When the loop came round last.
+    turned_at: Instant,
     /// It stands still: nothing can be sent.
     held: bool,
     /// Where the process before was seen last.
@@ -35,11 +43,27 @@ impl Timeline {
         Self {
             base: before.schedule.plus_ms(ran_ms),
             from: now,
+            turned_at: now,
             held: false,
             before,
             beating: Asking::new("the time"),
             beaten_at: None,
         }
+    }
+
+    /// The loop comes round. If it did not for very long, the process was stopped, or the machine
+    /// stood still while its clock went on: no schedule is used up by that.
+    pub(crate) fn turn(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.turned_at);
+        if since >= STOOD_STILL && !self.held {
+            self.base = self.at(self.turned_at + BEAT);
+            self.from = now;
+            tracing::warn!(
+                seconds = since.as_secs(),
+                "this process stood still; waits go on where they were"
+            );
+        }
+        self.turned_at = now;
     }
 
     pub(crate) fn at(&self, now: Instant) -> Timestamp {
@@ -182,6 +206,26 @@ mod tests {
         line.hold(false, after(300_001));
         line.hold(false, after(300_001));
         assert_eq!(line.at(after(300_003)), at(3_000));
+    }
+
+    #[test]
+    fn it_stands_still_while_the_process_does() {
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        let mut line = Timeline::after(None, at(0), began);
+        line.turn(after(4));
+        // Late, and all of it counts.
+        line.turn(after(18));
+        assert_eq!(line.at(after(18)), at(18_000));
+        // Stopped for three days: the time counts in which the loop may have gone on.
+        line.turn(after(300_000));
+        assert_eq!(line.at(after(300_000)), at(23_000));
+        line.turn(after(300_004));
+        assert_eq!(line.at(after(300_004)), at(27_000));
+        // Where nothing can be sent nothing passes anyway.
+        line.hold(true, after(300_004));
+        line.turn(after(600_000));
+        assert_eq!(line.at(after(600_000)), at(27_000));
     }
 
     #[test]

@@ -30,6 +30,8 @@ type Script = Box<dyn Fn(DuplexStream) -> Boxed<'static, ()> + Send + Sync>;
 struct Scripted {
     scripts: Vec<Script>,
     dialled: AtomicUsize,
+    /// So many connections are not had for want of descriptors.
+    short: AtomicUsize,
     askers: Mutex<Vec<Asker>>,
     running: Mutex<Vec<Part<()>>>,
 }
@@ -37,6 +39,15 @@ struct Scripted {
 impl Dial for Scripted {
     fn dial<'a>(&'a self, _place: &'a Place, asker: Asker, _limit: Limit) -> Dialled<'a> {
         self.askers.lock().unwrap().push(asker);
+        let short = |left: usize| left.checked_sub(1);
+        if self
+            .short
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, short)
+            .is_ok()
+        {
+            let failure = Failure::new(FailureKind::Short, "descriptors");
+            return Box::pin(std::future::ready(Err(failure)));
+        }
         Box::pin(async move {
             let number = self.dialled.fetch_add(1, Ordering::Relaxed);
             let (ours, theirs) = duplex(16 * 1024);
@@ -120,6 +131,7 @@ fn given(scripts: Vec<Script>) -> Given {
     let dial = Arc::new(Scripted {
         scripts,
         dialled: AtomicUsize::new(0),
+        short: AtomicUsize::new(0),
         askers: Mutex::default(),
         running: Mutex::default(),
     });
@@ -727,6 +739,29 @@ async fn the_call_made_at_once_has_what_is_left_of_the_time_and_is_not_repeated(
     assert_eq!(failed(&made.attempt.outcome).kind, FailureKind::Closed);
     assert!(made.stale.is_some());
     assert_eq!(given.dialled(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_came_to_nothing_is_told_though_we_run_short_of_what_the_next_takes() {
+    let given = given(vec![closes_late(), answers(usize::MAX)]);
+    assert!(given.outcome().await.is_success());
+    given.dial.short.store(3, Ordering::Relaxed);
+    let made = given.made().await;
+    assert!(made.attempt.outcome.is_success());
+    assert!(made.stale.is_some());
+    assert_eq!(given.dialled(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn such_a_call_ends_by_its_limit_if_we_stay_short() {
+    let given = given(vec![closes_late()]);
+    assert!(given.outcome().await.is_success());
+    given.dial.short.store(usize::MAX, Ordering::Relaxed);
+    let began = Instant::now();
+    let made = given.made().await;
+    assert!(began.elapsed() <= Duration::from_millis(LIMIT_MS.into()));
+    assert_eq!(failed(&made.attempt.outcome).kind, FailureKind::TimeLimit);
+    assert!(made.stale.is_some());
 }
 
 #[tokio::test(start_paused = true)]
