@@ -271,6 +271,7 @@ async fn follow(visit: Visit) -> Result<Shown, Trouble> {
         around: Around::of(&visit, id)?,
         told,
         attempts: attempts.unwrap_or_default(),
+        at: None,
     };
     live::follow(&visit, feed)
 }
@@ -293,6 +294,8 @@ struct StoryFeed {
     told: String,
     /// Attempts that were told.
     attempts: u32,
+    /// Where it stood when that was told last, while it was due.
+    at: Option<Whereabouts>,
 }
 
 impl Feed for StoryFeed {
@@ -308,8 +311,14 @@ impl Feed for StoryFeed {
                 });
             };
             let mark = mark(&line.row);
-            if mark == self.told {
-                return Ok(News::default());
+            // While it is due it moves, and no row does.
+            let at = whereabouts(shared, &line.row, now).await;
+            let again = at.is_some();
+            if mark == self.told && at == self.at {
+                return Ok(News {
+                    again,
+                    ..News::default()
+                });
             }
             let Some(story) = shared.ask(|s| s.delivery(tenant, id)).await? else {
                 return Ok(News {
@@ -320,6 +329,7 @@ impl Feed for StoryFeed {
             let webhook = shared.ask(|s| s.webhook(tenant, id.webhook)).await?;
             let mut news = News {
                 mark: mark.clone(),
+                again,
                 ..News::default()
             };
             let fresh = story
@@ -331,11 +341,17 @@ impl Feed for StoryFeed {
                 let part = attempt::whole(&self.around.here, past, &story.body, true)?;
                 news.tidings.push(Tiding::Put(part));
             }
-            let at = (whereabouts(shared, &story.row, now).await, now);
-            let part = standing(&story, webhook.as_ref(), &self.policy, &self.around, at)?;
+            let part = standing(
+                &story,
+                webhook.as_ref(),
+                &self.policy,
+                &self.around,
+                (at, now),
+            )?;
             news.tidings.push(Tiding::Put(part));
             self.attempts = story.row.attempts;
             self.told = mark;
+            self.at = at;
             Ok(news)
         })
     }

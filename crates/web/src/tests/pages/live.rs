@@ -3,6 +3,7 @@
 use crate::body::Body;
 use http::Response;
 use http_body_util::BodyExt;
+use model::delivery::Whereabouts;
 use model::limits::LIVE_STREAMS_EACH_MAX;
 use model::people::Role;
 use model::tenant::TokenHash;
@@ -278,6 +279,26 @@ async fn a_story_goes_on_while_it_is_read() {
     let back = asking("GET", &live).with("Last-Event-ID", &heard);
     let piece = first(&mut edit.open(back).await).await;
     assert!(piece.contains("id=\"attempt-2\"") && !piece.contains("id=\"attempt-1\""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_story_that_is_read_says_when_the_call_is_sent_though_nothing_is_written() {
+    let house = house().await;
+    house.order("A", "democon").await;
+    let mut edit = house.browser_with(Role::Edit).await;
+    let path = format!("/t/{}/deliveries/dlv_1_1", house.tenant("bigevents").await);
+    let live = live_of(&mut edit, &path).await;
+    let at = |at| *house.whereabouts.lock().unwrap() = Some(at);
+    at(Whereabouts::Full);
+    let mut stream = open(&mut edit, &live).await;
+    assert!(first(&mut stream).await.contains("Not sent yet, because"));
+    assert_eq!(next(&mut stream, 3_000).await, None);
+    at(Whereabouts::InTheAir);
+    let piece = next(&mut stream, 1_001).await.unwrap();
+    assert!(
+        piece.contains("It is sent, and there is no answer yet"),
+        "{piece}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
