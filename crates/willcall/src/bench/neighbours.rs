@@ -1,17 +1,12 @@
 //! The neighbours: how long the deliveries of a tenant with one healthy webhook take while another
 //! tenant misbehaves in the ways that a sender of webhooks meets, against the same without.
 
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body_util::Empty;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
@@ -20,6 +15,7 @@ use web::dialects::LoadTenant;
 
 use super::measure::Samples;
 use super::pace::{all_come, latencies};
+use super::receiver::answer_all;
 use super::report::{Measure, Scenario};
 use super::sender::{Line, Peer, Ready, open_loop};
 use super::sizes::{BODY_BYTES, Pace};
@@ -298,41 +294,18 @@ async fn open_elsewhere(address: SocketAddr) -> Result<TcpStream> {
 /// A receiver that answers after so long, or never.
 async fn receive(
     answers_after: Option<Duration>,
-    mut stopped: watch::Receiver<()>,
+    stopped: watch::Receiver<()>,
 ) -> Result<SocketAddr> {
     let listener = listen::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let address = listener.local_addr()?;
-    listen::spawn(async move {
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                _ = stopped.changed() => return,
-                accepted = listener.accept() => accepted,
-            };
-            let Ok((stream, _)) = accepted else {
-                // Out of descriptors, most likely: some come back.
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            };
-            let mut stopped = stopped.clone();
-            listen::spawn(async move {
-                let answer = service_fn(move |_: Request<Incoming>| async move {
-                    match answers_after {
-                        Some(after) => tokio::time::sleep(after).await,
-                        None => std::future::pending().await,
-                    }
-                    Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
-                });
-                let connection = hyper::server::conn::http1::Builder::new();
-                let served = connection.serve_connection(TokioIo::new(stream), answer);
-                tokio::select! {
-                    biased;
-                    _ = stopped.changed() => {}
-                    _ = served => {}
-                }
-            });
+    let answer = move |_| async move {
+        match answers_after {
+            Some(after) => tokio::time::sleep(after).await,
+            None => std::future::pending().await,
         }
-    });
+        Response::new(Empty::new())
+    };
+    listen::spawn(answer_all(listener, stopped, answer));
     Ok(address)
 }
 

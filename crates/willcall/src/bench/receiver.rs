@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -167,34 +168,9 @@ impl Receiver {
             format!("the benchmark's receiver needs {address}; choose another with --receiver")
         })?;
         let address = listener.local_addr()?;
-        let (stop, mut stopped) = watch::channel(());
-        listen::spawn(async move {
-            loop {
-                let accepted = tokio::select! {
-                    biased;
-                    _ = stopped.changed() => return,
-                    accepted = listener.accept() => accepted,
-                };
-                let Ok((stream, _)) = accepted else {
-                    // Out of descriptors, most likely: some come back.
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    continue;
-                };
-                stream.set_nodelay(true).ok();
-                let (tally, mut stopped) = (Arc::clone(&tally), stopped.clone());
-                let answer = service_fn(move |request| answer(Arc::clone(&tally), request));
-                listen::spawn(async move {
-                    let connection = hyper::server::conn::http1::Builder::new();
-                    let served = connection.serve_connection(TokioIo::new(stream), answer);
-                    // How a connection ends is the sender's business.
-                    tokio::select! {
-                        biased;
-                        _ = stopped.changed() => {}
-                        _ = served => {}
-                    }
-                });
-            }
-        });
+        let (stop, stopped) = watch::channel(());
+        let answer = move |request| answer(Arc::clone(&tally), request);
+        listen::spawn(answer_all(listener, stopped, answer));
         Ok(Self {
             address,
             _stop: stop,
@@ -207,10 +183,45 @@ impl Receiver {
     }
 }
 
-async fn answer(
-    tally: Arc<Tally>,
-    request: Request<Incoming>,
-) -> Result<Response<Empty<Bytes>>, Infallible> {
+/// Has every request answered that comes, until told to stop.
+pub(crate) async fn answer_all<F>(
+    listener: TcpListener,
+    mut stopped: watch::Receiver<()>,
+    answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+) where
+    F: Future<Output = Response<Empty<Bytes>>> + Send,
+{
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopped.changed() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors, most likely: some come back.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        stream.set_nodelay(true).ok();
+        let (answer, mut stopped) = (answer.clone(), stopped.clone());
+        listen::spawn(async move {
+            let answer = service_fn(move |request| {
+                let answering = answer(request);
+                async { Ok::<_, Infallible>(answering.await) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new();
+            let served = connection.serve_connection(TokioIo::new(stream), answer);
+            // How a connection ends is the sender's business.
+            tokio::select! {
+                biased;
+                _ = stopped.changed() => {}
+                _ = served => {}
+            }
+        });
+    }
+}
+
+async fn answer(tally: Arc<Tally>, request: Request<Incoming>) -> Response<Empty<Bytes>> {
     let (head, body) = request.into_parts();
     // A call that broke off has no number and counts as strange.
     let body = body.collect().await.map(|body| body.to_bytes());
@@ -218,7 +229,7 @@ async fn answer(
     if webhook.is_some_and(|webhook| webhook < tally.hanging) {
         tokio::time::sleep(HANGS_FOR).await;
     }
-    Ok(Response::new(Empty::new()))
+    Response::new(Empty::new())
 }
 
 #[cfg(test)]
