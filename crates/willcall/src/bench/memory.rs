@@ -66,6 +66,7 @@ pub(crate) async fn memory(bench: &Bench) -> Result<Scenario> {
                 "MiB",
             ),
         ],
+        notes: Vec::new(),
     })
 }
 

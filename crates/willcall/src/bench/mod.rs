@@ -5,8 +5,10 @@
 //! measuring costs. Everything is made in a folder of its own, which is removed at the end.
 
 mod fill;
+mod guesses;
 mod measure;
 mod memory;
+mod names;
 mod neighbours;
 mod pace;
 mod process;

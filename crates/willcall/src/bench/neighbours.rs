@@ -8,16 +8,17 @@ use anyhow::{Context, Result};
 use http::Response;
 use http_body_util::Empty;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use web::dialects::LoadTenant;
 
-use super::measure::Samples;
+use super::guesses;
+use super::measure::{Samples, float};
+use super::names::Silence;
 use super::pace::{all_come, latencies};
 use super::receiver::answer_all;
 use super::report::{Measure, Scenario};
-use super::sender::{Line, Peer, Ready, open_loop};
+use super::sender::{Line, Peer, Ready, open_from, open_loop};
 use super::sizes::{BODY_BYTES, Pace};
 use super::stage::{Bench, Beside, Cast, Stage, discard};
 use crate::listen;
@@ -30,6 +31,9 @@ const SLOW: Duration = Duration::from_secs(20);
 
 /// Who misbehaves calls from here, so that it is another client than who behaves.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// Webhooks at names that nobody answers for, at most.
+const DEAD_NAMES_MAX: usize = 1_200;
 
 /// The p99 may move by so much, or by a tenth if that is more.
 const MOVED_MS: f64 = 20.0;
@@ -48,10 +52,14 @@ enum Trouble {
     FansOut,
     /// It sends large bodies bit by bit, and opens connections that it does not use.
     Dawdles,
+    /// No name server answers for the names of its receivers.
+    DeadNames,
+    /// It guesses at a password.
+    Guesses,
 }
 
 /// Each with the names of its measures: p50, p99, what the p99 moved by.
-const TROUBLES: [(Trouble, [&str; 3], &str); 4] = [
+const TROUBLES: [(Trouble, [&str; 3], &str); 6] = [
     (
         Trouble::Hangs,
         ["p50_hangs", "p99_hangs", "moved_hangs"],
@@ -72,49 +80,53 @@ const TROUBLES: [(Trouble, [&str; 3], &str); 4] = [
         ["p50_dawdles", "p99_dawdles", "moved_dawdles"],
         "bodies come bit by bit, connections idle",
     ),
+    (
+        Trouble::DeadNames,
+        ["p50_dead_names", "p99_dead_names", "moved_dead_names"],
+        "the names of many receivers are asked for in vain",
+    ),
+    (
+        Trouble::Guesses,
+        ["p50_guesses", "p99_guesses", "moved_guesses"],
+        "somebody guesses at a password four times a second",
+    ),
 ];
 
-/// How long deliveries of the tenant that behaves took, and the slowest answer at `/livez`.
+/// How long deliveries of the tenant that behaves took, the slowest answer at `/livez`, and what
+/// else there is to say of this trouble.
 struct Took {
     deliveries: Samples,
     alive: Samples,
+    more: Vec<Measure>,
 }
 
 pub(crate) async fn neighbours(bench: &Bench) -> Result<Scenario> {
-    let before = beside(bench, Trouble::None).await?;
+    let silence = Silence::begin(&bench.folder).await;
+    let before = beside(bench, Trouble::None, None).await?.deliveries;
     let mut during = Vec::new();
-    for (trouble, ..) in TROUBLES {
-        during.push(beside(bench, trouble).await?);
+    let mut notes = Vec::new();
+    for (trouble, names, words) in TROUBLES {
+        match measured(bench, trouble, &silence).await? {
+            Ok(took) => during.push((names, words, took)),
+            Err(why) => notes.push(format!("left out: {words}, because {why}")),
+        }
     }
-    let after = beside(bench, Trouble::None).await?;
-    let (first, second) = (
-        before.deliveries.percentile(990),
-        after.deliveries.percentile(990),
-    );
-    let quiet = f64::midpoint(first, second);
-    let p50 = before.deliveries.median();
+    let after = beside(bench, Trouble::None, None).await?.deliveries;
+    let (first, second) = (before.percentile(990), after.percentile(990));
     let mut measures = vec![
-        Measure::new("p50_before", "alone, before, p50", p50, "ms"),
+        Measure::new("p50_before", "alone, before, p50", before.median(), "ms"),
         Measure::new("p99_before", "alone, before, p99", first, "ms"),
         Measure::new("p99_after", "alone, after, p99", second, "ms"),
     ];
-    let bar = MOVED_MS.max(quiet * MOVED_SHARE);
-    for ((_, [p50, p99, moved], words), took) in TROUBLES.iter().zip(&during) {
-        let p99_ms = took.deliveries.percentile(990);
-        let (at_p50, at_p99) = (format!("{words}: p50"), format!("{words}: p99"));
-        measures.push(Measure::new(p50, &at_p50, took.deliveries.median(), "ms"));
-        measures.push(Measure::new(p99, &at_p99, p99_ms, "ms"));
-        let by = "of it what the other tenant adds";
-        measures.push(Measure::new(moved, by, (p99_ms - quiet).max(0.0), "ms").at_most(bar));
+    let quiet_ms = f64::midpoint(first, second);
+    let mut livez_ms: f64 = 0.0;
+    for (names, words, took) in during {
+        livez_ms = livez_ms.max(took.alive.percentile(1_000));
+        measures.extend(moved(names, words, &took.deliveries, quiet_ms));
+        measures.extend(took.more);
     }
-    let alive = during.iter().map(|took| took.alive.percentile(1_000));
     let words = "the slowest answer at /livez in all of these";
-    measures.push(Measure::new(
-        "livez",
-        words,
-        alive.fold(0.0, f64::max),
-        "ms",
-    ));
+    measures.push(Measure::new("livez", words, livez_ms, "ms"));
     let Pace { per_second, count } = bench.sizes.beside;
     Ok(Scenario {
         name: "neighbours",
@@ -124,11 +136,53 @@ pub(crate) async fn neighbours(bench: &Bench) -> Result<Scenario> {
             bench.sizes.beside_webhooks
         ),
         measures,
+        notes,
     })
 }
 
+/// How the deliveries beside a trouble took, against a p99 without.
+fn moved(
+    [p50, p99, moved]: [&'static str; 3],
+    words: &str,
+    took: &Samples,
+    quiet_ms: f64,
+) -> [Measure; 3] {
+    let p99_ms = took.percentile(990);
+    let bar = MOVED_MS.max(quiet_ms * MOVED_SHARE);
+    let by = "of it what the other tenant adds";
+    [
+        Measure::new(p50, &format!("{words}: p50"), took.median(), "ms"),
+        Measure::new(p99, &format!("{words}: p99"), p99_ms, "ms"),
+        Measure::new(moved, by, (p99_ms - quiet_ms).max(0.0), "ms").at_most(bar),
+    ]
+}
+
+/// Measures beside this trouble, or answers why that cannot be had here.
+async fn measured(
+    bench: &Bench,
+    trouble: Trouble,
+    silence: &Result<Silence>,
+) -> Result<Result<Took, String>> {
+    if trouble != Trouble::DeadNames {
+        return beside(bench, trouble, None).await.map(Ok);
+    }
+    let silence = match silence {
+        Ok(silence) => silence,
+        Err(why) => return Ok(Err(format!("{why:#}"))),
+    };
+    let mut took = beside(bench, trouble, Some(silence)).await?;
+    if silence.asked() == 0 {
+        return Ok(Err("the server asks another name server".to_owned()));
+    }
+    let asked = float(silence.asked());
+    let words = "questions that the name server got";
+    took.more
+        .push(Measure::new("asked_dead_names", words, asked, ""));
+    Ok(Ok(took))
+}
+
 /// How long the deliveries of a tenant take beside another that does this.
-async fn beside(bench: &Bench, trouble: Trouble) -> Result<Took> {
+async fn beside(bench: &Bench, trouble: Trouble, names: Option<&Silence>) -> Result<Took> {
     let Pace { per_second, count } = bench.sizes.beside;
     let (stop, stopped) = watch::channel(());
     let other = LoadTenant {
@@ -137,23 +191,28 @@ async fn beside(bench: &Bench, trouble: Trouble) -> Result<Took> {
         shows: 1,
         webhooks: webhooks(bench, trouble, &stopped).await?,
     };
-    let file = match trouble {
-        Trouble::None => String::new(),
-        Trouble::Hangs | Trouble::Slow | Trouble::FansOut | Trouble::Dawdles => {
-            (bench.load.section)(&other)
-        }
-    };
     let cast = Cast {
         webhooks: 1,
         notifications: count,
         ..Cast::default()
     };
-    let mut stage = bench.set_beside(cast, &Beside { file }).await?;
+    let around = Beside {
+        file: match trouble == Trouble::None {
+            true => String::new(),
+            false => (bench.load.section)(&other),
+        },
+        user: (trouble == Trouble::Guesses).then_some(guesses::OWNER),
+        names,
+    };
+    let mut stage = bench.set_beside(cast, &around).await?;
+    let address = stage.peer.address;
     let peer = Peer {
-        address: stage.peer.address,
+        address,
         token: other.token.clone(),
     };
     misbehave(bench, trouble, &other.key, &peer, &stopped).await?;
+    let guesses =
+        (trouble == Trouble::Guesses).then(|| guesses::begin(address, ELSEWHERE, stopped.clone()));
     tokio::time::sleep(Duration::from_millis(bench.sizes.fair_rest_ms)).await;
     let alive = look(&stage.peer, stopped.clone());
     let calls = bench.calls(count, 1)?;
@@ -162,10 +221,21 @@ async fn beside(bench: &Bench, trouble: Trouble) -> Result<Took> {
     let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
     all_come(&mut stage, &arrivals).await?;
     let deliveries = latencies(&stage.tally, &sent, &arrivals);
+    let more = match guesses {
+        Some(guesses) => {
+            let signed_in = guesses::owner(address, Ipv4Addr::LOCALHOST, guesses).await;
+            stage.explained(signed_in).await?
+        }
+        None => Vec::new(),
+    };
     drop(stop);
     let alive = alive.await.context("nobody looked at /livez")??;
     end(stage)?;
-    Ok(Took { deliveries, alive })
+    Ok(Took {
+        deliveries,
+        alive,
+        more,
+    })
 }
 
 /// What is in the air would be waited for: a server of our own is ended at once.
@@ -186,7 +256,12 @@ async fn webhooks(
     stopped: &watch::Receiver<()>,
 ) -> Result<Vec<(String, bool)>> {
     let answers_after = match trouble {
-        Trouble::None | Trouble::Dawdles => return Ok(Vec::new()),
+        Trouble::None | Trouble::Dawdles | Trouble::Guesses => return Ok(Vec::new()),
+        Trouble::DeadNames => {
+            let count = bench.sizes.beside_webhooks.min(DEAD_NAMES_MAX);
+            let url = |index| (format!("http://dead{index}.test/"), true);
+            return Ok((0..count).map(url).collect());
+        }
         Trouble::Hangs | Trouble::FansOut => None,
         Trouble::Slow => Some(SLOW),
     };
@@ -204,9 +279,9 @@ async fn misbehave(
     stopped: &watch::Receiver<()>,
 ) -> Result<()> {
     let at_once = match trouble {
-        Trouble::None => return Ok(()),
+        Trouble::None | Trouble::Guesses => return Ok(()),
         Trouble::Dawdles => return dawdle(bench, key, peer, stopped).await,
-        Trouble::Hangs | Trouble::Slow => 1,
+        Trouble::Hangs | Trouble::Slow | Trouble::DeadNames => 1,
         Trouble::FansOut => bench.sizes.beside_batch,
     };
     let mut line = Line::open(peer).await?;
@@ -255,7 +330,7 @@ async fn dawdle(
         16 * 1024 * 1024
     );
     for _ in 0..2 {
-        let mut stream = open_elsewhere(peer.address).await?;
+        let mut stream = open_from(ELSEWHERE, peer.address).await?;
         let (head, mut stopped) = (head.clone(), stopped.clone());
         listen::spawn(async move {
             let mut piece = head.into_bytes();
@@ -272,7 +347,7 @@ async fn dawdle(
     let mut idle = Vec::new();
     for _ in 0..bench.sizes.beside_idle {
         // Who is turned away has tried.
-        idle.extend(open_elsewhere(peer.address).await.ok());
+        idle.extend(open_from(ELSEWHERE, peer.address).await.ok());
     }
     let mut stopped = stopped.clone();
     listen::spawn(async move {
@@ -280,15 +355,6 @@ async fn dawdle(
         drop(idle);
     });
     Ok(())
-}
-
-async fn open_elsewhere(address: SocketAddr) -> Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    // Another server may be on another machine, which is not reached from there.
-    if address.ip().is_loopback() {
-        socket.bind(SocketAddr::from((ELSEWHERE, 0)))?;
-    }
-    Ok(socket.connect(address).await?)
 }
 
 /// A receiver that answers after so long, or never.
@@ -336,4 +402,25 @@ fn look(
         tell.send(looked.map(|()| Samples::of(took))).ok();
     });
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::report::Bar;
+
+    #[test]
+    fn what_a_trouble_adds_may_be_20_ms_or_a_tenth_of_what_there_was_before_it() {
+        let judged = |quiet_ms, p99_ms| {
+            let took = Samples::of(vec![p99_ms; 3]);
+            let [_, _, moved] = moved(["p50", "p99", "moved"], "it", &took, quiet_ms);
+            match moved.bar {
+                Some(Bar::AtMost(most)) => format!("{} of {most}", moved.value),
+                Some(Bar::AtLeast(_)) | None => "not judged".to_owned(),
+            }
+        };
+        assert_eq!(judged(4.0, 30.0), "26 of 20");
+        assert_eq!(judged(400.0, 430.0), "30 of 40");
+        assert_eq!(judged(9.0, 6.0), "0 of 20");
+    }
 }

@@ -98,6 +98,7 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
             slow.count, slow.per_second
         ),
         measures,
+        notes: Vec::new(),
     })
 }
 
@@ -278,6 +279,7 @@ pub(crate) async fn fairness(bench: &Bench) -> Result<Scenario> {
             bench.sizes.fair_backlog
         ),
         measures,
+        notes: Vec::new(),
     })
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) title: String,
     pub(crate) measures: Vec<Measure>,
+    /// What was not measured, and why.
+    pub(crate) notes: Vec<String>,
 }
 
 /// What the numbers were measured on, and how busy it was.
@@ -110,6 +112,7 @@ impl Setting {
                     "name": scenario.name,
                     "title": scenario.title,
                     "measures": measures.collect::<Vec<Value>>(),
+                    "notes": scenario.notes,
                 })
             })
             .collect();
@@ -191,6 +194,9 @@ impl Setting {
             table.push_str(text.trim_end());
             table.push('\n');
         }
+        for note in &scenario.notes {
+            writeln!(table, "  {note}").ok();
+        }
         table
     }
 }
@@ -243,6 +249,7 @@ mod tests {
                 Measure::new("cpu", "CPU", 1_234.5, "µs").at_most(20.0),
                 Measure::new("rate", "deliveries", 12.3, "/s"),
             ],
+            notes: vec!["left out: more, because it is late".to_owned()],
         }
     }
 
@@ -271,6 +278,7 @@ mod tests {
             "  of raw      0.500 of raw  at least 0.450  not judged"
         );
         assert_eq!(lines[3], "  deliveries  12.3 /s");
+        assert_eq!(lines[4..], ["  left out: more, because it is late"]);
     }
 
     #[test]
@@ -279,6 +287,8 @@ mod tests {
         let first = &json["scenarios"][0]["measures"][0];
         assert_eq!(first["met"], Value::Null);
         assert_eq!(first["bar"]["at_least"], 0.45);
+        let notes = &json["scenarios"][0]["notes"];
+        assert_eq!(notes[0], "left out: more, because it is late");
         assert!(setting(true).all_met(&[scenario()]));
         let [ratio, cpu, rate] = <[Measure; 3]>::try_from(scenario().measures).unwrap();
         assert_eq!(

@@ -2,7 +2,7 @@
 //! whether Willcall or the receiver itself is at the other end.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +18,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use model::address::PrivateTargets;
 use prometheus_client::registry::Registry;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use web::dialects::DemoCall;
@@ -177,6 +178,14 @@ fn dial() -> Result<NetDial> {
     let tls = engine::tls_config(&[])?;
     let resolver = Resolver::of_system(&mut Registry::default());
     Ok(NetDial::new(resolver, PrivateTargets::All, &tls))
+}
+
+/// A connection from this address of the machine's own: another client than who calls from
+/// elsewhere.
+pub(crate) async fn open_from(from: Ipv4Addr, peer: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((from, 0)))?;
+    Ok(socket.connect(peer).await?)
 }
 
 /// Opens connections, in order.

@@ -30,7 +30,8 @@ pub(crate) struct Server {
     log: PathBuf,
 }
 
-fn command(program: &Path) -> Command {
+/// Runs a program that hears nothing from here but its arguments.
+pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
     command
@@ -42,13 +43,37 @@ pub(crate) fn apply(program: &Path, data_dir: &Path, file: &str) -> Result<()> {
     std::fs::write(&path, file)
         .with_context(|| format!("the file {} cannot be written", path.display()))?;
     let mut command = command(program);
-    let command = command.arg("apply").arg(&path);
-    let output = command.arg("--data-dir").arg(data_dir).output();
-    let output = output.with_context(|| format!("{} cannot be run", program.display()))?;
+    command.arg("apply").arg(&path);
+    let ran = run(command, data_dir);
     std::fs::remove_file(&path)?;
+    ran.context("`willcall apply` failed")
+}
+
+/// Runs `willcall user add`: one who may do everything.
+pub(crate) fn add_user(
+    program: &Path,
+    data_dir: &Path,
+    (name, password): (&str, &str),
+) -> Result<()> {
+    let path = data_dir.with_extension("password");
+    std::fs::write(&path, password)
+        .with_context(|| format!("the file {} cannot be written", path.display()))?;
+    let mut command = command(program);
+    command
+        .args(["user", "add", name, "--administrator", "--password-stdin"])
+        .stdin(File::open(&path)?);
+    let ran = run(command, data_dir);
+    std::fs::remove_file(&path)?;
+    ran.context("`willcall user add` failed")
+}
+
+/// Runs a command on a data folder to its end.
+fn run(mut command: Command, data_dir: &Path) -> Result<()> {
+    let output = command.arg("--data-dir").arg(data_dir).output();
+    let output = output.context("the program cannot be run")?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
-        bail!("`willcall apply` failed ({}): {words}", output.status);
+        bail!("{}: {words}", output.status);
     }
     Ok(())
 }
@@ -56,10 +81,14 @@ pub(crate) fn apply(program: &Path, data_dir: &Path, file: &str) -> Result<()> {
 impl Server {
     /// Starts it on a data folder; returns when it listens.
     pub(crate) async fn start(program: &Path, data_dir: &Path) -> Result<Self> {
+        Self::start_by(command(program), data_dir).await
+    }
+
+    /// The same by a command that becomes the program.
+    pub(crate) async fn start_by(mut command: Command, data_dir: &Path) -> Result<Self> {
         let log = data_dir.with_extension("log");
         let cannot = || format!("the log {} cannot be written", log.display());
         let file = File::create(&log).with_context(cannot)?;
-        let mut command = command(program);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(["--allow-private-targets", "all", "--data-dir"])

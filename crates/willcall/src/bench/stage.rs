@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use web::dialects::{Load, LoadTenant, Made};
 
 use super::measure::{float, ratio};
+use super::names::Silence;
 use super::process::Effort;
 use super::receiver::{Receiver, Tally, Webhooks};
 use super::report::Measure;
@@ -67,10 +68,14 @@ pub(crate) struct Cast {
 }
 
 /// What else is on a stage with a server of our own.
-#[derive(Debug, Default)]
-pub(crate) struct Beside {
+#[derive(Default)]
+pub(crate) struct Beside<'a> {
     /// Sections of other tenants for `apply`.
     pub(crate) file: String,
+    /// Somebody who may sign in, and their password.
+    pub(crate) user: Option<(&'static str, &'static str)>,
+    /// The name server that the server asks, instead of the machine's.
+    pub(crate) names: Option<&'a Silence>,
 }
 
 /// A receiver with no server before it, which ends with this, and how to reach it.
@@ -132,7 +137,7 @@ impl Bench {
     }
 
     /// The same with something beside it.
-    pub(crate) async fn set_beside(&self, cast: Cast, beside: &Beside) -> Result<Stage<'_>> {
+    pub(crate) async fn set_beside(&self, cast: Cast, beside: &Beside<'_>) -> Result<Stage<'_>> {
         let number = self.load.number;
         let owed = match cast.by_show {
             true => Webhooks::One(cast.webhooks),
@@ -145,9 +150,7 @@ impl Bench {
             Some(address) => (None, address),
             None => {
                 let shows = if cast.by_show { cast.webhooks } else { 1 };
-                let file = (self.load.section)(&self.section(shows)) + &beside.file;
-                server::apply(&self.program, &data_dir, &file)?;
-                let server = Server::start(&self.program, &data_dir).await?;
+                let server = self.serve(&data_dir, shows, beside).await?;
                 let address = server.address;
                 (Some(server), address)
             }
@@ -178,6 +181,19 @@ impl Bench {
                 .push(made.context("a webhook was made without a name")?);
         }
         Ok(stage)
+    }
+
+    /// A server of our own on a fresh folder.
+    async fn serve(&self, data_dir: &Path, shows: usize, beside: &Beside<'_>) -> Result<Server> {
+        let file = (self.load.section)(&self.section(shows)) + &beside.file;
+        server::apply(&self.program, data_dir, &file)?;
+        if let Some(user) = beside.user {
+            server::add_user(&self.program, data_dir, user)?;
+        }
+        match beside.names {
+            Some(names) => Server::start_by(names.command(&self.program), data_dir).await,
+            None => Server::start(&self.program, data_dir).await,
+        }
     }
 }
 

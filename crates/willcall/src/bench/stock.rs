@@ -60,6 +60,7 @@ pub(crate) async fn commit(bench: &Bench) -> Result<Scenario> {
                 "µs",
             ),
         ],
+        notes: Vec::new(),
     })
 }
 
@@ -141,6 +142,7 @@ pub(crate) async fn waiting(bench: &Bench) -> Result<Scenario> {
             "{count} deliveries wait for a retry, of {webhooks} webhooks; {due} are due"
         ),
         measures,
+        notes: Vec::new(),
     })
 }
 
@@ -229,6 +231,7 @@ pub(crate) async fn matching(bench: &Bench) -> Result<Scenario> {
             .at_most(TIMES_MAX),
             Measure::new("wrong", "came where nobody wanted it", float(wrong), "").at_most(0.0),
         ],
+        notes: Vec::new(),
     })
 }
 

@@ -117,6 +117,7 @@ async fn repeated(bench: &Bench, shape: &Loop) -> Result<Scenario> {
             if shape.webhooks == 1 { "" } else { "s" }
         ),
         measures,
+        notes: Vec::new(),
     })
 }
 

@@ -1,0 +1,203 @@
+//! Wrong passwords at the sign-in page for one user from one address, and whether that user gets
+//! in from another meanwhile. Both do what a browser does: they load the page and send its form.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN, SET_COOKIE};
+use http::response::Parts;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::measure::float;
+use super::report::Measure;
+use super::sender::open_from;
+use crate::listen;
+
+/// Who is guessed at, and their password. Letters that a form does not escape.
+pub(crate) const OWNER: (&str, &str) = ("owner", "what-the-owner-knows");
+
+const WRONG: &str = "what-nobody-knows";
+
+/// Four a second.
+const GUESS_EVERY: Duration = Duration::from_millis(250);
+
+/// A page and a hash take milliseconds.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// So often the owner signs in meanwhile.
+const SIGN_INS: u32 = 3;
+
+/// What became of the guesses so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Guesses {
+    /// Answered that name or password is wrong.
+    judged: u64,
+    /// Answered that there were too many.
+    turned_away: u64,
+}
+
+impl Guesses {
+    fn note(&mut self, status: StatusCode) {
+        match status {
+            StatusCode::FORBIDDEN => self.judged += 1,
+            StatusCode::TOO_MANY_REQUESTS => self.turned_away += 1,
+            _ => {}
+        }
+    }
+
+    fn answered(self) -> u64 {
+        self.judged + self.turned_away
+    }
+}
+
+/// Guesses from this address until told to stop, whether earlier ones were answered or not.
+pub(crate) fn begin(
+    server: SocketAddr,
+    from: Ipv4Addr,
+    mut stopped: watch::Receiver<()>,
+) -> watch::Receiver<Guesses> {
+    let (tell, told) = watch::channel(Guesses::default());
+    listen::spawn(async move {
+        let mut next = interval(GUESS_EVERY);
+        next.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopped.changed() => return,
+                _ = next.tick() => {}
+            }
+            let tell = tell.clone();
+            listen::spawn(async move {
+                // A guess that was cut off has tried.
+                if let Ok(status) = sign_in(server, from, OWNER.0, WRONG).await {
+                    tell.send_modify(|guesses| guesses.note(status));
+                }
+            });
+        }
+    });
+    told
+}
+
+/// Signs the owner in from an address of their own while guesses go on.
+///
+/// # Errors
+/// If no guess was answered as one: there was nothing to get past.
+pub(crate) async fn owner(
+    server: SocketAddr,
+    from: Ipv4Addr,
+    mut guesses: watch::Receiver<Guesses>,
+) -> Result<Vec<Measure>> {
+    let answered = timeout(LIMIT, guesses.wait_for(|guesses| guesses.answered() > 0)).await;
+    answered
+        .ok()
+        .and_then(Result::ok)
+        .context("no guess was answered")?;
+    let mut turned_away = 0;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..SIGN_INS {
+        let began = Instant::now();
+        let status = sign_in(server, from, OWNER.0, OWNER.1).await?;
+        slowest = slowest.max(began.elapsed());
+        turned_away += u32::from(status != StatusCode::SEE_OTHER);
+    }
+    let guesses = *guesses.borrow();
+    let of = format!("of {SIGN_INS} times that the user signs in from elsewhere, refused");
+    let slowest_ms = slowest.as_secs_f64() * 1_000.0;
+    Ok(vec![
+        Measure::new("guesses", "guesses answered", float(guesses.answered()), ""),
+        Measure::new(
+            "judged",
+            "of them compared with the password",
+            float(guesses.judged),
+            "",
+        ),
+        Measure::new("owner_refused", &of, turned_away.into(), "").at_most(0.0),
+        Measure::new("owner_slowest", "the slowest of these", slowest_ms, "ms"),
+    ])
+}
+
+/// Loads the sign-in page and sends its form; the status of the answer.
+async fn sign_in(
+    server: SocketAddr,
+    from: Ipv4Addr,
+    name: &str,
+    password: &str,
+) -> Result<StatusCode> {
+    let trying = async {
+        let stream = open_from(from, server).await?;
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
+        listen::spawn(async move { drop(connection.await) });
+        let host = server.to_string();
+        let asked = Request::get("/sign-in").header(HOST, &host);
+        let (head, page) = exchange(&mut sender, asked.body(Full::default())?).await?;
+        let page = String::from_utf8_lossy(&page);
+        let proof = proof(&page).context("the sign-in page has no form to send")?;
+        let form = format!("name={name}&password={password}&proof={proof}");
+        let sent = Request::post("/sign-in")
+            .header(HOST, &host)
+            .header(ORIGIN, format!("http://{host}"))
+            .header(COOKIE, cookies(&head.headers))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let (head, _) = exchange(&mut sender, sent.body(Full::new(form.into()))?).await?;
+        Ok(head.status)
+    };
+    timeout(LIMIT, trying)
+        .await
+        .context("the sign-in page does not answer")?
+}
+
+async fn exchange(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> Result<(Parts, Bytes)> {
+    sender.ready().await?;
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    Ok((head, body.collect().await?.to_bytes()))
+}
+
+/// What the form of a page sends along to show that it is the server's own.
+fn proof(page: &str) -> Option<&str> {
+    let (_, rest) = page.split_once("name=\"proof\" value=\"")?;
+    rest.split_once('"').map(|(proof, _)| proof)
+}
+
+/// The cookies that an answer sets, as the next request brings them.
+fn cookies(headers: &HeaderMap) -> String {
+    let lines = headers.get_all(SET_COOKIE).iter();
+    let lines = lines.filter_map(|line| line.to_str().ok());
+    let pairs = lines.filter_map(|line| line.split(';').next());
+    pairs.collect::<Vec<&str>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_goes_back_with_what_the_page_brought() {
+        let page = "<input type=\"hidden\" name=\"proof\" value=\"a1\"> <input name=\"name\">";
+        assert_eq!(proof(page), Some("a1"));
+        assert_eq!(proof("<p>Too busy.</p>"), None);
+        let mut headers = HeaderMap::new();
+        for line in ["visitor=s; Path=/; HttpOnly", "other=t"] {
+            headers.append(SET_COOKIE, line.parse().unwrap());
+        }
+        assert_eq!(cookies(&headers), "visitor=s; other=t");
+    }
+
+    #[test]
+    fn a_guess_counts_once_it_was_judged_or_turned_away() {
+        let mut guesses = Guesses::default();
+        for status in [403, 429, 429, 500, 303] {
+            guesses.note(StatusCode::from_u16(status).unwrap());
+        }
+        assert_eq!((guesses.judged, guesses.answered()), (1, 3));
+    }
+}

@@ -1,0 +1,196 @@
+//! A name server that takes questions and never answers, and how a server of our own is made to
+//! ask it and nobody else: in a mount namespace, where it finds other files in `/etc`. The network
+//! stays the one that the benchmark is in.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, bail};
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+
+use super::server;
+use crate::listen;
+
+/// A resolver asks at this port, whatever the address.
+const PORT: u16 = 53;
+
+/// The name server takes the first of these that is free: they are this machine's own, and other
+/// programs that answer for names are at 127.0.0.1 and from 127.0.0.53 on.
+const HOSTS: std::ops::RangeInclusive<u8> = 61..=68;
+
+/// Longest question that is read; of a longer one the beginning.
+const QUESTION_BYTES: usize = 512;
+
+/// Puts the first two arguments over the resolver's files, and becomes the program that the others
+/// name. A machine without the second file asks as it says anyway.
+const ENTER: &str = "mount --bind \"$1\" /etc/resolv.conf && \
+                     { [ ! -e /etc/nsswitch.conf ] || mount --bind \"$2\" /etc/nsswitch.conf; } && \
+                     shift 2 && exec \"$@\"";
+
+/// The name server, which listens until this is dropped.
+pub(crate) struct Silence {
+    /// `resolv.conf` and `nsswitch.conf`.
+    files: [PathBuf; 2],
+    asked: watch::Receiver<u64>,
+}
+
+impl Silence {
+    /// Begins to listen, and writes the files below `folder`.
+    ///
+    /// # Errors
+    /// If this machine does not allow it, with the reason.
+    pub(crate) async fn begin(folder: &Path) -> Result<Self> {
+        let hosts = HOSTS.map(|host| SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), PORT)));
+        let silence = Self::at_one_of(hosts, folder).await?;
+        silence.try_out()?;
+        Ok(silence)
+    }
+
+    async fn at_one_of(addresses: impl Iterator<Item = SocketAddr>, folder: &Path) -> Result<Self> {
+        let mut refused = anyhow!("there is no address");
+        for address in addresses {
+            match UdpSocket::bind(address).await {
+                Ok(socket) => return Self::on(socket, folder),
+                Err(error) => refused = anyhow!("no name server can be at {address}: {error}"),
+            }
+        }
+        Err(refused)
+    }
+
+    fn on(socket: UdpSocket, folder: &Path) -> Result<Self> {
+        let address = socket.local_addr()?.ip();
+        let write = |name: &str, text: String| {
+            let path = folder.join(name);
+            std::fs::write(&path, text)
+                .with_context(|| format!("the file {} cannot be written", path.display()))?;
+            anyhow::Ok(path)
+        };
+        let files = [
+            write("resolv.conf", format!("nameserver {address}\n"))?,
+            write("nsswitch.conf", "hosts: files dns\n".to_owned())?,
+        ];
+        let (count, asked) = watch::channel(0);
+        listen::spawn(hear(socket, count));
+        Ok(Self { files, asked })
+    }
+
+    fn try_out(&self) -> Result<()> {
+        let output = self.command(Path::new("true")).output();
+        let output = output.context("unshare cannot be run")?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            let words = words.lines().next().unwrap_or_default().to_owned();
+            bail!(
+                "there is no mount namespace for a server ({}): {words}",
+                output.status
+            );
+        }
+        Ok(())
+    }
+
+    /// Runs a program so that it asks this name server. It has the process id of what is spawned:
+    /// neither `unshare` nor the shell forks.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = server::command(Path::new("unshare"));
+        command.args(["--map-root-user", "--mount", "sh", "-c", ENTER, "sh"]);
+        command.args(&self.files).arg(program);
+        command
+    }
+
+    /// Questions that have come so far.
+    pub(crate) fn asked(&self) -> u64 {
+        *self.asked.borrow()
+    }
+}
+
+/// Reads questions and counts them, until nobody wants to know.
+async fn hear(socket: UdpSocket, count: watch::Sender<u64>) {
+    let mut question = [0; QUESTION_BYTES];
+    loop {
+        let came = tokio::select! {
+            biased;
+            () = count.closed() => return,
+            came = socket.recv_from(&mut question) => came,
+        };
+        // Who asked may be gone, which Linux tells the next time.
+        if came.is_ok() {
+            count.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Stdio;
+
+    use super::super::process;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_server_that_answers_nothing_counts_what_it_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut silence = Silence::on(socket, folder.path()).unwrap();
+        let resolver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for count in 1..=2 {
+            resolver.send_to(b"where?", address).await.unwrap();
+            silence.asked.changed().await.unwrap();
+            assert_eq!(silence.asked(), count);
+        }
+        assert!(
+            resolver.try_recv(&mut [0; 1]).is_err(),
+            "nothing comes back"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_name_server_is_at_the_first_address_that_is_free_or_says_why_at_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let taken = (taken.local_addr().unwrap(), taken);
+        let refused = Silence::at_one_of([taken.0].into_iter(), folder.path()).await;
+        let words = refused.err().unwrap().to_string();
+        assert!(words.contains(&taken.0.to_string()), "{words}");
+        assert!(words.contains("in use"), "{words}");
+        let free = SocketAddr::from(([127, 0, 0, 3], 0));
+        let begun = Silence::at_one_of([taken.0, free].into_iter(), folder.path()).await;
+        let [resolv, nsswitch] = begun.unwrap().files;
+        let text = |path: PathBuf| std::fs::read_to_string(path).unwrap();
+        assert_eq!(text(resolv), "nameserver 127.0.0.3\n");
+        assert_eq!(text(nsswitch), "hosts: files dns\n");
+    }
+
+    #[tokio::test]
+    async fn a_program_in_a_namespace_sees_its_own_files_and_is_measured_and_ended_by_its_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let silence = Silence::on(socket, folder.path()).unwrap();
+        if let Err(why) = silence.try_out() {
+            println!("nothing is shown here: {why:#}");
+            return;
+        }
+        let before = std::fs::read_to_string("/etc/resolv.conf").unwrap();
+        let mut command = silence.command(Path::new("sh"));
+        command.args([
+            "-c",
+            "cat /etc/resolv.conf /etc/nsswitch.conf; echo $$; read it",
+        ]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let said: Vec<String> = said.take(3).map(Result::unwrap).collect();
+        let pid = child.id();
+        let expected = ["nameserver 127.0.0.1", "hosts: files dns", &pid.to_string()];
+        assert_eq!(said, expected);
+        assert!(process::effort(pid).unwrap().switches > 0);
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        let after = std::fs::read_to_string("/etc/resolv.conf").unwrap();
+        assert_eq!(after, before, "outside nothing has changed");
+    }
+}
