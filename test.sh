@@ -30,6 +30,7 @@ need node nodejs
 need npm npm
 need prlimit util-linux
 need ip iproute2
+need strace strace
 need chromium chromium
 need chromedriver chromium-driver
 for part in fmt clippy; do

@@ -101,7 +101,7 @@ impl<T> Asking<T> {
             Some(trouble) => trouble.since,
             None => {
                 // The store itself says these, once for all who ask.
-                if !matches!(error, StoreError::Full | StoreError::Ended) {
+                if !matches!(error, StoreError::Disk(_) | StoreError::Ended) {
                     tracing::warn!(what = self.what, %error, "the store refuses; it is repeated");
                 }
                 now
@@ -112,7 +112,7 @@ impl<T> Asking<T> {
             what: self.what,
             cause: error.to_string(),
             // Of the others it may choke on what it is asked, and take the rest.
-            stops_all: matches!(error, StoreError::Full),
+            stops_all: matches!(error, StoreError::Disk(fault) if fault.stops_all()),
         });
         self.not_before = Some(now + self.wait);
         self.wait = (self.wait * 2).min(LONGEST_WAIT);

@@ -40,7 +40,7 @@ impl Errands {
                 }
                 Err(error) => {
                     // The store itself says these, once for all who ask.
-                    let is_said = matches!(error, StoreError::Full | StoreError::Ended);
+                    let is_said = matches!(error, StoreError::Disk(_) | StoreError::Ended);
                     if !failing && !is_said {
                         tracing::warn!(%error, "an errand cannot go on; it is repeated");
                     }

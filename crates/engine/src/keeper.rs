@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::contract::Store;
+use model::contract::{Store, StoreError};
 use model::tenant::DialectName;
 use model::time::Clock;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -95,7 +95,9 @@ impl Keeper {
                     }
                 }
                 Err(error) => {
-                    if !*failing {
+                    // The store itself says these, once for all who ask.
+                    let is_said = matches!(error, StoreError::Disk(_) | StoreError::Ended);
+                    if !*failing && !is_said {
                         tracing::warn!(%error, "old deliveries cannot be removed; it is repeated");
                     }
                     *failing = true;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use model::contract::{Settlement, Store, StoreError};
+use model::contract::{DiskFault, Settlement, Store, StoreError};
 use model::delivery::State;
 use model::id::DeliveryId;
 use model::limits;
@@ -182,13 +182,14 @@ impl Settling {
         );
         match error {
             StoreError::Broken(_)
+            | StoreError::Disk(DiskFault::Unreadable)
             | StoreError::Conflict(_)
             | StoreError::TooManyWebhooks
             | StoreError::Stale => {
                 self.batch_max = (batch.len() / 2).max(1);
                 self.waiting.extend(batch.iter().cloned());
             }
-            StoreError::Busy | StoreError::Full | StoreError::Ended | StoreError::Unknown => {
+            StoreError::Busy | StoreError::Disk(_) | StoreError::Ended | StoreError::Unknown => {
                 for settlement in batch.iter().rev() {
                     self.waiting.push_front(settlement.clone());
                 }

@@ -50,9 +50,9 @@ pub enum StoreError {
     /// Too much is waiting already; nothing was taken on.
     #[error("too much is waiting to be written")]
     Busy,
-    /// The disk or its quota is full; nothing was taken on.
-    #[error("no room left to write: the disk is full, or its quota")]
-    Full,
+    /// The disk does not do what it should; nothing was taken on.
+    #[error("{0}")]
+    Disk(DiskFault),
     /// The answer was lost after the work may have been done: repeat it, that is safe.
     #[error("it is not known whether it was written")]
     Unknown,
@@ -61,6 +61,61 @@ pub enum StoreError {
     Ended,
     #[error("the store failed: {0}")]
     Broken(Arc<dyn std::error::Error + Send + Sync>),
+}
+
+/// What is wrong with the disk below the store, or with the store's files on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum DiskFault {
+    #[error("no room left to write: the disk is full, or its quota")]
+    Full,
+    #[error("nothing can be written: the file system is read-only")]
+    ReadOnly,
+    #[error("the disk fails with input/output errors")]
+    Failing,
+    /// Nobody would find what is written to the files that are still open.
+    #[error("a file of the store was removed or replaced while it was open")]
+    Moved,
+    /// Of the rest much can still be read and written.
+    #[error("a part of the store cannot be read: the disk fails there, or the file is damaged")]
+    Unreadable,
+}
+
+impl StoreError {
+    /// Whether it may come of a part of what was asked, and the rest would be answered.
+    pub fn is_of_a_part(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::Disk(DiskFault::Unreadable))
+    }
+}
+
+impl DiskFault {
+    /// Whether nothing at all can be written.
+    pub fn stops_all(self) -> bool {
+        match self {
+            Self::Full | Self::ReadOnly | Self::Failing | Self::Moved => true,
+            Self::Unreadable => false,
+        }
+    }
+
+    /// What the operator has to do about it: a sentence.
+    pub fn to_do(self) -> &'static str {
+        match self {
+            Self::Full => "Make room on it; all goes on by itself then.",
+            Self::ReadOnly => {
+                "Look at the disk (dmesg): a file system that meets errors may make itself \
+                 read-only. Mend it, mount it to be written to, and start the server again."
+            }
+            Self::Failing => {
+                "Look at the disk (dmesg, SMART). All goes on by itself if it recovers."
+            }
+            Self::Moved => {
+                "What was accepted is in the files that this server still has open: put them back, \
+                 or save them before it ends (docs/operating.md, \"The file is gone\")."
+            }
+            Self::Unreadable => {
+                "Look at the disk (dmesg, SMART); willcall doctor reads every page of the file."
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -161,8 +216,9 @@ pub trait Ledger: Send + Sync {
     /// What was written down last; of a store without it, the newest time in it as both.
     fn last_beat(&self) -> Option<Beat>;
 
-    /// Answers once the writer has come round: shows that it lives.
-    fn pulse(&self) -> Reply<()>;
+    /// Answers once the writer has come round, which shows that it lives, with a sentence for each
+    /// thing that is worth knowing of the disk. An error if nothing can be written to it.
+    fn pulse(&self) -> Reply<Vec<String>>;
 }
 
 /// A webhook with pending deliveries.

@@ -251,6 +251,13 @@ pub const HEARTBEAT_MS: i64 = 10_000;
 /// The same while nothing waits, for the next start to know what time it was at least.
 pub const IDLE_HEARTBEAT_MS: i64 = 60_000;
 
+/// Less room than this on the store's disk is as good as none: its log alone takes up to half.
+pub const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
+/// Less room than this is said, so that somebody makes some while all still goes on.
+pub const FREE_BYTES_LOW: u64 = 256 * 1024 * 1024;
+
+const _: () = assert!(FREE_BYTES_MIN < FREE_BYTES_LOW);
 const _: () = assert!(NOTIFICATION_BODY_BYTES_MAX <= INTAKE_BODY_BYTES_MAX);
 const _: () = assert!(INTAKE_BODY_BYTES_MAX <= BODIES_SHARE_BYTES_MAX);
 const _: () = assert!(INTAKE_BODY_BYTES_MAX.is_multiple_of(BODY_STEP_BYTES));

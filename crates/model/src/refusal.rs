@@ -1,6 +1,8 @@
 //! Everything Willcall refuses, and which field is at fault. Knows nothing of HTTP: each dialect
 //! renders a refusal in its own words and status (`refuse.rs` beside it).
 
+use crate::contract::DiskFault;
+
 /// Why a request is turned down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -42,8 +44,9 @@ pub enum Refusal {
     KeyRunning,
     /// No room or no time now; nothing was taken on. Seconds after which to ask again.
     Busy(u32),
-    /// The disk is full; nothing was taken on. Seconds after which to ask again.
-    Full(u32),
+    /// The disk below the store does not do; nothing was taken on. Seconds after which to ask
+    /// again.
+    Disk(DiskFault, u32),
     /// We are wrong. The log has the cause, the caller gets none of it.
     Internal,
 }

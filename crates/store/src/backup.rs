@@ -259,6 +259,7 @@ impl Part {
             | OpenError::Copy(..)
             | OpenError::Log { .. }
             | OpenError::Newer { .. }
+            | OpenError::Disk { .. }
             | OpenError::InUse(_) => error.to_string(),
         };
         BackupError::Unwritten(self.to.clone(), why)

@@ -7,12 +7,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use model::contract::DiskFault;
 use model::time::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 
 use crate::OpenError;
 use crate::migrate;
-use crate::sqlite::clock;
+use crate::sqlite::{clock, disk, fault};
 use crate::whole::{self, LogFault, Sound, beside};
 
 /// Above this size the pages are not all read at every start: at some 100 MiB a second a start
@@ -299,22 +300,27 @@ impl OpenError {
             Some(ErrorCode::NotADatabase) => Self::NotAStore(path),
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(path, error.to_string()),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse(path),
-            Some(ErrorCode::DiskFull) => Self::Full(path),
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-                Self::NoAccess(path, error.to_string())
+                match disk::bars_opening(&path) {
+                    Some(fault) => Self::Disk { path, fault },
+                    None => Self::NoAccess(path, error.to_string()),
+                }
             }
-            _ if crate::sqlite::fault::no_room(&error) => Self::Full(path),
-            _ => Self::Broken(path, std::sync::Arc::new(error)),
+            _ => match fault::sign(&error).map(|sign| disk::judge(sign, &path)) {
+                Some(DiskFault::Full) => Self::Full(path),
+                Some(fault) => Self::Disk { path, fault },
+                None => Self::Broken(path, std::sync::Arc::new(error)),
+            },
         }
     }
 
     pub(crate) fn of_io(path: &Path, error: &std::io::Error) -> Self {
-        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let path = path.to_owned();
-        if [StorageFull, QuotaExceeded, FileTooLarge].contains(&error.kind()) {
-            return Self::Full(path);
+        match disk::fault_of(error) {
+            Some(DiskFault::Full) => Self::Full(path),
+            Some(fault) => Self::Disk { path, fault },
+            None => Self::NoAccess(path, error.to_string()),
         }
-        Self::NoAccess(path, error.to_string())
     }
 
     /// The same about another file, of which that one was made.
@@ -331,6 +337,7 @@ impl OpenError {
             | Self::NoAccess(..)
             | Self::InUse(_)
             | Self::Full(_)
+            | Self::Disk { .. }
             | Self::Broken(..)) => error,
         }
     }

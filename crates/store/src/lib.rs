@@ -14,7 +14,7 @@ mod whole;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::contract::Store;
+use model::contract::{DiskFault, Store};
 use prometheus_client::registry::Registry;
 
 pub use crate::backup::{BackupError, Progress, backup};
@@ -92,6 +92,8 @@ pub enum OpenError {
     InUse(PathBuf),
     #[error("there is no room left for {}: free some on its disk", .0.display())]
     Full(PathBuf),
+    #[error("{} cannot be opened: {fault}. {}", .path.display(), .fault.to_do())]
+    Disk { path: PathBuf, fault: DiskFault },
     #[error("{} cannot be opened: {}", .0.display(), .1)]
     Broken(PathBuf, Arc<dyn std::error::Error + Send + Sync>),
 }

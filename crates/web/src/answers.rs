@@ -191,7 +191,7 @@ async fn keep(shared: &Shared, answer: KeptAnswer) {
             .await
         {
             Ok(()) => return,
-            Err(StoreError::Busy | StoreError::Full | StoreError::Unknown) => {
+            Err(StoreError::Busy | StoreError::Disk(_) | StoreError::Unknown) => {
                 tokio::time::sleep(KEEP_PAUSE).await;
             }
             Err(error) => {
@@ -200,7 +200,9 @@ async fn keep(shared: &Shared, answer: KeptAnswer) {
             }
         }
     }
-    tracing::warn!("an answer could not be kept for its idempotency key: the store is busy");
+    tracing::warn!(
+        "an answer could not be kept for its idempotency key: the store does not take it"
+    );
 }
 
 fn kept_form(answer: &Answer, key: &IdempotencyKey) -> KeptAnswer {

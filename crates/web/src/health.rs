@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use model::contract::StoreError;
 
 use crate::body::Body;
 use crate::limit::within;
@@ -85,10 +86,20 @@ fn text(status: StatusCode, form: &'static str, text: String) -> Response<Body> 
 
 /// Why this process cannot serve, or what else there is to know.
 async fn ready(shared: &Shared) -> Result<Vec<String>, String> {
+    let pulse = match within(PULSE_LIMIT, shared.store.pulse()).await {
+        Some(Err(StoreError::Disk(fault))) => {
+            return Err(format!(
+                "The store cannot write: {fault}. {}",
+                fault.to_do()
+            ));
+        }
+        pulse => pulse,
+    };
+    // It knows for how long, where it waits for the store itself.
     let mut notes = (shared.health)()?;
     notes.extend(clock_words(shared));
-    match within(PULSE_LIMIT, shared.store.pulse()).await {
-        Some(Ok(())) => Ok(notes),
+    match pulse {
+        Some(Ok(more)) => Ok(notes.into_iter().chain(more).collect()),
         Some(Err(error)) => Err(format!("The store cannot write: {error}.")),
         None => Err("The store did not answer within 2 seconds.".to_owned()),
     }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::address::Networks;
-use model::contract::{Conflict, Reply, Store, StoreError};
+use model::contract::{Conflict, DiskFault, Reply, Store, StoreError};
 use model::delivery::Whereabouts;
 use model::dice::Dice;
 use model::id::DeliveryId;
@@ -87,8 +87,8 @@ pub(crate) struct Shared {
 /// Seconds after which to ask again when too much is waiting.
 const BUSY_AFTER_S: u32 = 1;
 
-/// Seconds after which to ask again when there is no room: somebody has to make some.
-const FULL_AFTER_S: u32 = 30;
+/// Seconds after which to ask again when the disk does not do: somebody has to see to it.
+const DISK_AFTER_S: u32 = 30;
 
 /// A restart takes about as long.
 const ENDED_AFTER_S: u32 = 5;
@@ -152,7 +152,8 @@ impl Shared {
 pub(crate) fn refused(error: &StoreError) -> Refusal {
     match error {
         StoreError::Stale | StoreError::Busy | StoreError::Unknown => Refusal::Busy(BUSY_AFTER_S),
-        StoreError::Full => Refusal::Full(FULL_AFTER_S),
+        // The store itself says so in the log, once a minute.
+        StoreError::Disk(fault) => Refusal::Disk(*fault, DISK_AFTER_S),
         // The store has said why, once, and the server is about to end.
         StoreError::Ended => Refusal::Busy(ENDED_AFTER_S),
         StoreError::TooManyWebhooks => Refusal::Contradiction(format!(
@@ -167,6 +168,17 @@ pub(crate) fn refused(error: &StoreError) -> Refusal {
     }
 }
 
+/// What is wrong with the disk, for whoever asks from outside: a sentence without its stop.
+pub(crate) fn disk_words(fault: DiskFault) -> &'static str {
+    match fault {
+        DiskFault::Full => "The disk of the server is full",
+        DiskFault::ReadOnly => "The disk of the server is read-only",
+        DiskFault::Failing => "The disk of the server fails",
+        DiskFault::Moved => "The store of the server was removed or replaced",
+        DiskFault::Unreadable => "A part of the server's store cannot be read",
+    }
+}
+
 /// An error and what caused it, in one line.
 fn chain(error: &StoreError) -> String {
     let mut words = error.to_string();
@@ -176,7 +188,7 @@ fn chain(error: &StoreError) -> String {
         | StoreError::Stale
         | StoreError::TooManyWebhooks
         | StoreError::Busy
-        | StoreError::Full
+        | StoreError::Disk(_)
         | StoreError::Ended
         | StoreError::Unknown => None,
     };

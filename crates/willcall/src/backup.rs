@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Arg, Command};
+use model::limits::FREE_BYTES_MIN;
 use store::{Inspection, Progress};
 use tokio::time::Instant;
 
@@ -15,9 +16,6 @@ use crate::disk::{self, mib};
 
 /// A line about how far it is, at most so often.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
-
-/// A backup is given up rather than leave the server less on its disk.
-const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
 pub(crate) fn commands(store: &[&str]) -> [Command; 3] {
     let file = |help: &'static str| {
@@ -79,6 +77,7 @@ pub(crate) fn backup(config: &Config, to: &Path) -> Result<()> {
 
 /// The log grows while it is copied; that must not take from the server what it needs.
 fn check_room(data_dir: &Path, progress: Progress) -> Result<(), String> {
+    // It is given up rather than leave the server less on its disk.
     let is_short = disk::free_bytes(data_dir).is_some_and(|free| free < FREE_BYTES_MIN);
     if is_short && progress.log_bytes > FREE_BYTES_MIN {
         return Err(format!(

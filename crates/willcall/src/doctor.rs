@@ -42,9 +42,8 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
         settings(config),
         ground::folder(config),
         ground::files(config),
-        ground::room(config),
         inspect(config),
-        disk(config),
+        ground::disk(config),
         clock(config),
         look_up().await,
         certificates(config),
@@ -111,19 +110,7 @@ fn inspect(config: &Config) -> Finding {
         return Finding::new("store", Verdict::Odd, words);
     }
     match store::inspect(&file) {
-        Ok(_)
-            if std::fs::OpenOptions::new()
-                .append(true)
-                .open(&file)
-                .is_err() =>
-        {
-            let words = format!(
-                "{} can only be read by this user; give it to the user that runs the server \
-                 (chown), together with its folder",
-                file.display()
-            );
-            Finding::new("store", Verdict::Wrong, words)
-        }
+        // Whether it can be written is for `ground::files` to say.
         Ok(found) => Finding::new("store", Verdict::Good, store_words(&found)),
         Err(error) => Finding::new("store", Verdict::Wrong, error.to_string()),
     }
@@ -145,29 +132,6 @@ fn store_words(found: &store::Inspection) -> String {
         found.disabled_webhooks,
         (found.file_bytes + found.log_bytes) / 1024
     )
-}
-
-/// A store goes on with less, but its log alone takes 24 MiB.
-const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
-
-fn disk(config: &Config) -> Finding {
-    let about = "disk";
-    let shown = config.data_dir.display();
-    // The folder may be yet to be made.
-    let known = config.data_dir.ancestors().find(|folder| folder.exists());
-    let known = known.unwrap_or_else(|| std::path::Path::new("."));
-    let Some(free) = crate::disk::free_bytes(known) else {
-        let words = format!("nobody can say how much room there is for {shown}");
-        return Finding::new(about, Verdict::Odd, words);
-    };
-    let words = format!("{} free for {shown}", crate::disk::mib(free));
-    if free >= FREE_BYTES_MIN {
-        return Finding::new(about, Verdict::Good, words);
-    }
-    let words = format!(
-        "the disk is full or nearly so: {words}; notifications are refused without room, free some"
-    );
-    Finding::new(about, Verdict::Wrong, words)
 }
 
 fn clock(config: &Config) -> Finding {

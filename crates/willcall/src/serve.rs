@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use model::contract::{Store, StoreError};
+use model::contract::{DiskFault, Store, StoreError};
 use model::tenant::{NewToken, Permission, TokenHash, TokenKind};
 
 use crate::assemble::{self, House};
@@ -79,15 +79,15 @@ enum Cause {
     Ended,
 }
 
-/// Returns once the store answers nothing but failures: only a restart mends that. A full disk is
-/// no failure of the store; it goes on when there is room.
+/// Returns once the store answers nothing but failures: only a restart mends that. A disk that is
+/// full or fails is no failure of the store; it goes on when that is over.
 async fn store_is_lost(store: &dyn Store) {
     let mut failures = 0;
     while failures < PULSES_MISSED_MAX {
         tokio::time::sleep(PULSE_EVERY).await;
         failures = match store.pulse().await {
-            Err(StoreError::Broken(_)) => failures + 1,
-            Ok(()) | Err(_) => 0,
+            Err(StoreError::Broken(_) | StoreError::Disk(DiskFault::Unreadable)) => failures + 1,
+            Ok(_) | Err(_) => 0,
         };
     }
 }

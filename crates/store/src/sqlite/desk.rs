@@ -14,6 +14,7 @@ use model::id::TenantId;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::sqlite::disk::DiskWatch;
 use crate::sqlite::fault::{Fault, broken};
 use crate::sqlite::fresh::{self, Listed};
 use crate::sqlite::grouping::Grouping;
@@ -63,7 +64,7 @@ pub(crate) struct ReadJob {
 
 trait Asked: Send {
     /// `durable` returns once what was seen is, or says that it never will be.
-    fn run(self: Box<Self>, conn: &Connection, durable: &dyn Fn() -> bool);
+    fn run(self: Box<Self>, conn: &Connection, disk: &DiskWatch, durable: &dyn Fn() -> bool);
 }
 
 impl Desk {
@@ -93,10 +94,10 @@ impl Desk {
         };
         let (others, others_left) = std::sync::mpsc::channel::<()>();
         for (index, conn) in readers.into_iter().enumerate() {
-            let ends = ends.clone();
+            let (ends, given) = (ends.clone(), Arc::clone(&shared));
             let held = (Arc::clone(&open), others.clone());
             start(format!("store reader {index}"), move || {
-                read_on(&conn, &ends, index > 0);
+                read_on(&conn, &given, &ends, index > 0);
                 drop(conn);
                 drop(held);
             })?;
@@ -289,7 +290,8 @@ impl Desk {
                 let Some(writer) = writer.as_ref() else {
                     return ready(Err(broken("the store is closed")));
                 };
-                Box::new(Question { work, reply }).run(writer.conn(), &|| true);
+                Box::new(Question { work, reply })
+                    .run(writer.conn(), &inline.shared.disk, &|| true);
             }
         }
         wait_for(answer)
@@ -303,7 +305,7 @@ impl Desk {
         F: FnOnce(&Connection, Listed) -> Result<T, Fault> + Send + 'static,
     {
         let read = self.read(class, move |conn| {
-            let listed = Listed::read(conn, true)?;
+            let listed = Listed::read(conn, None)?;
             match listed.is_all() {
                 true => work(conn, listed).map(Ok),
                 false => Ok(Err(work)),
@@ -315,13 +317,13 @@ impl Desk {
                 Ok(found) => return Ok(found),
                 Err(work) => work,
             };
-            let had_room = match desk.list().await {
-                Ok(()) => true,
-                Err(StoreError::Full) => false,
+            let lacks = match desk.list().await {
+                Ok(()) => None,
+                Err(StoreError::Disk(fault)) if fault.stops_all() => Some(fault),
                 Err(error) => return Err(error),
             };
             let read = desk.read(class, move |conn| {
-                let listed = Listed::read(conn, had_room)?;
+                let listed = Listed::read(conn, lacks)?;
                 work(conn, listed)
             });
             read.await
@@ -369,7 +371,7 @@ impl Desk {
             Self::Inline(inline) => {
                 let writer = lock(&inline.writer).take();
                 let closed = writer.map_or(Ok(()), Writer::close);
-                ready(closed.map_err(|error| Fault::Sql(error).told()))
+                ready(closed.map_err(|error| Fault::Sql(error).told(&inline.shared.disk)))
             }
         }
     }
@@ -445,6 +447,7 @@ fn write_on(mut writer: Writer, shared: &Arc<Shared>, ends: &Ends) -> Writer {
     } = ends;
     let mut grouping = Grouping::default();
     loop {
+        shared.disk.look(&shared.meters);
         match writing.take_group(writer.owes_listing()) {
             taken @ (Taken::Group(_) | Taken::Turn) => {
                 let jobs = match taken {
@@ -484,10 +487,10 @@ fn move_on(conn: &Connection, ends: &Ends) {
     ends.moving.run(conn);
 }
 
-fn read_on(conn: &Connection, ends: &Ends, sweeps_too: bool) {
+fn read_on(conn: &Connection, shared: &Shared, ends: &Ends, sweeps_too: bool) {
     let _will = LastWill(ends);
     while let Some(ReadJob { job, .. }) = ends.reading.take_one(sweeps_too) {
-        job.run(conn, &|| ends.syncing.wait_for_durable());
+        job.run(conn, &shared.disk, &|| ends.syncing.wait_for_durable());
     }
 }
 
@@ -570,7 +573,7 @@ where
     T: Send,
     F: FnOnce(&Connection) -> Result<T, Fault> + Send,
 {
-    fn run(self: Box<Self>, conn: &Connection, durable: &dyn Fn() -> bool) {
+    fn run(self: Box<Self>, conn: &Connection, disk: &DiskWatch, durable: &dyn Fn() -> bool) {
         let Self { work, reply } = *self;
         if reply.is_closed() {
             return;
@@ -584,7 +587,7 @@ where
                 tx.commit()?;
                 Ok(found)
             });
-        let found = found.map_err(Fault::told);
+        let found = found.map_err(|fault| fault.told(disk));
         let found = match durable() {
             true => found,
             false => Err(StoreError::Ended),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::contract::StoreError;
+use model::contract::{DiskFault, StoreError};
 use model::delivery::CancelCause;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::time::Timestamp;
@@ -208,12 +208,12 @@ pub(crate) fn list(tx: &mut Tx<'_>) -> Result<(), Fault> {
 pub(crate) struct Listed {
     /// Up to and with this notification it sees all; of later ones only what was tried.
     pub(crate) upto: NotificationId,
-    /// There was no room on the disk to list what was accepted before.
-    lacks_room: bool,
+    /// Why what was accepted before could not be listed.
+    lacks: Option<DiskFault>,
 }
 
 impl Listed {
-    pub(crate) fn read(conn: &Connection, had_room: bool) -> Result<Self, Fault> {
+    pub(crate) fn read(conn: &Connection, lacks: Option<DiskFault>) -> Result<Self, Fault> {
         let later: Option<i64> = conn
             .prepare_cached(LATER)?
             .query_row([], |row| row.get(0))
@@ -224,7 +224,7 @@ impl Listed {
         };
         Ok(Self {
             upto: NotificationId(upto),
-            lacks_room: !had_room,
+            lacks,
         })
     }
 
@@ -244,9 +244,9 @@ impl Listed {
 
     /// Refuses to say of a delivery that was not found that it is not there, if that may be wrong.
     pub(crate) fn not_found(self, id: NotificationId) -> Result<(), Fault> {
-        match self.lacks_room && id > self.upto {
-            true => Err(StoreError::Full.into()),
-            false => Ok(()),
+        match self.lacks {
+            Some(fault) if id > self.upto => Err(StoreError::Disk(fault).into()),
+            Some(_) | None => Ok(()),
         }
     }
 }

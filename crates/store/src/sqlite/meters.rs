@@ -16,6 +16,8 @@ pub(crate) struct Meters {
     /// Deliveries that are to be listed in steps.
     pub(crate) unlisted: Gauge,
     pub(crate) full: Counter,
+    pub(crate) failed: Counter,
+    free_bytes: Gauge,
     pub(crate) busy: Counter,
 }
 
@@ -31,6 +33,8 @@ impl Default for Meters {
             queued: Gauge::default(),
             unlisted: Gauge::default(),
             full: Counter::default(),
+            failed: Counter::default(),
+            free_bytes: Gauge::default(),
             busy: Counter::default(),
         }
     }
@@ -76,6 +80,17 @@ impl Meters {
             self.full.clone(),
         );
         registry.register(
+            "willcall_store_failed",
+            "Jobs refused because the disk failed, was read-only or had lost the store's files",
+            self.failed.clone(),
+        );
+        registry.register_with_unit(
+            "willcall_store_free",
+            "Room that is left on the disk of the store for this user",
+            Unit::Bytes,
+            self.free_bytes.clone(),
+        );
+        registry.register(
             "willcall_store_busy",
             "Jobs refused because too much was waiting or the file was locked",
             self.busy.clone(),
@@ -88,6 +103,11 @@ impl Meters {
             .observe(began_at.elapsed().as_secs_f64());
         self.group_jobs
             .observe(f64::from(u32::try_from(jobs).unwrap_or(u32::MAX)));
+    }
+
+    pub(crate) fn free(&self, bytes: u64) {
+        self.free_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn synced(&self, began_at: Instant) {

@@ -135,7 +135,7 @@ fn move_all(conn: &Connection) -> bool {
             Ok(pages) if pages.left() <= REST_MAX => {}
             // It grows too fast for that.
             Ok(_) => return false,
-            Err(error) if fault::no_room(&error) => return false,
+            Err(error) if fault::unwritten(&error) => return false,
             Err(error) => {
                 tracing::warn!(%error, "the log cannot be moved into the file");
                 return false;

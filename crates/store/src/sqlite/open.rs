@@ -70,6 +70,8 @@ pub(crate) fn threads(
     let marker = marker(conn, path)?;
     // Only one store has been given this.
     drop(shared.marker.set(marker));
+    let followed = shared.disk.follow(path);
+    followed.map_err(|error| OpenError::of_io(path, &error))?;
     writer.follow_log().map_err(broken)?;
     let readers: Result<Vec<_>, _> = (0..READERS)
         .map(|_| {
@@ -124,6 +126,7 @@ fn on_file(path: &Path, shared: Shared) -> Result<(Arc<Shared>, Writer), OpenErr
         std::thread::park_timeout(TRY_AFTER);
         conn = ready(path);
     }
+    shared.disk.place(path);
     let shared = Arc::new(shared);
     let writer = Writer::of(conn?, Some(path.to_owned()), Arc::clone(&shared));
     Ok((shared, writer.map_err(|error| OpenError::of(path, error))?))

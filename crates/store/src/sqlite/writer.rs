@@ -11,9 +11,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use model::contract::{Listener, StoreError};
+use model::contract::{DiskFault, Listener, StoreError};
 use model::id::TenantId;
 use model::limits::CLOCK_STEP_MS;
 use model::time::{Beat, Moment, Timestamp};
@@ -23,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::sqlite::accept::{Registered, Wanted};
 use crate::sqlite::clock;
+use crate::sqlite::disk::DiskWatch;
 use crate::sqlite::envelopes::Envelopes;
 use crate::sqlite::fault::{self, Fault};
 use crate::sqlite::ids;
@@ -33,9 +33,6 @@ use crate::sqlite::recent::Recent;
 use crate::sqlite::wide::{self, Unlisted, Wide};
 use crate::whole;
 use crate::whole::mark::{Mark, Marker};
-
-/// While the disk is full that is said so often. Some groups may find a little room in between.
-const FULL_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 const BEGIN: &str = "begin immediate";
 const COMMIT: &str = "commit";
@@ -84,8 +81,6 @@ pub(crate) struct Writer {
     memory: Memory,
     /// What `pragma data_version` said; it moves when another connection commits.
     data_version: i64,
-    /// When it was said last that there is no room.
-    full_told_at: Option<Instant>,
     /// Pages in the log after the latest commit, as SQLite tells them.
     log_frames: Arc<AtomicU32>,
     shared: Arc<Shared>,
@@ -99,6 +94,7 @@ pub(crate) struct Shared {
     /// Counts groups of jobs, and what other processes were seen to write.
     pub(crate) changes: AtomicU64,
     pub(crate) meters: Meters,
+    pub(crate) disk: DiskWatch,
     pub(crate) unlisted: Unlisted,
     /// Notes how far the log is durable, if the store is a file with threads.
     pub(crate) marker: std::sync::OnceLock<Marker>,
@@ -180,7 +176,6 @@ impl Writer {
             file,
             memory: Memory::default(),
             data_version: 0,
-            full_told_at: None,
             log_frames: Arc::default(),
             shared,
         };
@@ -212,7 +207,10 @@ impl Writer {
 
     /// Closes the store: if nobody else has it open, it is one file then.
     pub(crate) fn close(self) -> Result<(), rusqlite::Error> {
-        if let Some(file) = &self.file {
+        // Whatever is in the place of files that were moved is not ours to close.
+        if let Some(file) = &self.file
+            && self.shared.disk.moved().is_none()
+        {
             whole::close(&self.conn, file);
         }
         self.conn.close().map_err(|(_, error)| error)
@@ -268,7 +266,10 @@ impl Writer {
             && let Some(mut job) = rest.next()
         {
             let refused = self.run_one(job.as_mut(), &mut group.done.notes);
-            group.done.answers.push((job, refused.map(Fault::told)));
+            group
+                .done
+                .answers
+                .push((job, refused.map(|fault| fault.told(&self.shared.disk))));
             if self.conn.is_autocommit() {
                 // The error has ended the transaction, and with it what came before in it.
                 let told = fault::broken("the transaction was lost");
@@ -290,6 +291,7 @@ impl Writer {
                     let changes = self.conn.total_changes();
                     group.done.written = changes != group.changes_before;
                     if group.done.written {
+                        self.shared.disk.wrote();
                         let frames = self.log_frames.load(Ordering::Relaxed);
                         let marker = self.shared.marker.get();
                         group.done.mark = marker.and_then(|marker| marker.seen(frames));
@@ -299,23 +301,16 @@ impl Writer {
                     self.tell_unlisted();
                 }
                 Err(error) => {
-                    let told = fault::told_of_commit(error);
+                    let told = fault::told_of_commit(error, &self.shared.disk);
                     self.lose(&mut group.done, &told);
                 }
             }
         }
-        let full = |(_, answer): &(_, Option<_>)| matches!(answer, Some(StoreError::Full));
-        let is_full = group.done.answers.iter().any(full);
-        if is_full {
+        let is_full = |(_, answer): &(_, Option<_>)| {
+            matches!(answer, Some(StoreError::Disk(DiskFault::Full)))
+        };
+        if group.done.answers.iter().any(is_full) {
             self.move_log();
-        }
-        if is_full
-            && self
-                .full_told_at
-                .is_none_or(|at| at.elapsed() >= FULL_TOLD_EVERY)
-        {
-            self.full_told_at = Some(Instant::now());
-            tracing::warn!("no room left on the disk: what is handed in is refused until there is");
         }
         group.done
     }
@@ -323,8 +318,8 @@ impl Writer {
     /// Moves the log into the file, so that the log's room can be used again.
     pub(crate) fn move_log(&self) {
         if let Err(error) = log_pages(&self.conn, CHECKPOINT)
-            // Of a full disk it is said anyway.
-            && !fault::no_room(&error)
+            // Of such a disk it is said anyway.
+            && !fault::unwritten(&error)
         {
             tracing::warn!(%error, "the log cannot be moved into the file");
         }
@@ -354,9 +349,13 @@ impl Writer {
         if let Some(wide) = &mut self.memory.wide {
             wide.close();
         }
+        if let Some(barred) = self.shared.disk.bars() {
+            group.lost = Some(barred);
+            return;
+        }
         match self.step(BEGIN) {
             Ok(()) => group.done.elsewhere |= self.notice_others(),
-            Err(error) => group.lost = Some(Fault::Sql(error).told()),
+            Err(error) => group.lost = Some(Fault::Sql(error).told(&self.shared.disk)),
         }
     }
 
@@ -431,7 +430,7 @@ impl Writer {
         done.notes = Notes::default();
         // The job whose error ended it knows best; the others share its fate.
         let cause = match done.answers.last() {
-            Some((_, Some(error @ (StoreError::Full | StoreError::Busy)))) => error.clone(),
+            Some((_, Some(error @ (StoreError::Disk(_) | StoreError::Busy)))) => error.clone(),
             _ => told.clone(),
         };
         for (_, answer) in &mut done.answers {
@@ -538,7 +537,8 @@ impl Done {
         }
         for (job, lost) in self.answers {
             match lost {
-                Some(StoreError::Full) => shared.meters.full.inc(),
+                Some(StoreError::Disk(DiskFault::Full)) => shared.meters.full.inc(),
+                Some(StoreError::Disk(_)) => shared.meters.failed.inc(),
                 Some(StoreError::Busy) => shared.meters.busy.inc(),
                 _ => 0,
             };

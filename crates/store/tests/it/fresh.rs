@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use model::contract::{Requeued, StoreError, Which};
+use model::contract::{DiskFault, Requeued, StoreError, Which};
 use model::delivery::{CancelCause, State};
 use model::id::{DeliveryId, WebhookId};
 use model::notification::NewNotification;
@@ -321,7 +321,10 @@ fn without_room_to_list_a_log_has_no_gaps_and_nothing_accepted_is_said_to_be_unk
         match wait(given.store.accept(vec![new])) {
             Ok(_) => latest += 1,
             Err(error) => {
-                assert!(matches!(error, StoreError::Full), "{error}");
+                assert!(
+                    matches!(error, StoreError::Disk(DiskFault::Full)),
+                    "{error}"
+                );
                 break;
             }
         }
@@ -330,7 +333,10 @@ fn without_room_to_list_a_log_has_no_gaps_and_nothing_accepted_is_said_to_be_unk
     assert!(latest > 600, "{latest}");
     deliver(&given, latest, webhook);
     let read = |id| wait(given.store.delivery(given.tenant, delivery_id(id, webhook)));
-    assert!(matches!(read(latest - 1), Err(StoreError::Full)));
+    assert!(matches!(
+        read(latest - 1),
+        Err(StoreError::Disk(DiskFault::Full))
+    ));
     assert_eq!(read(latest).unwrap().unwrap().row.state, State::Delivered);
     assert_eq!(given.log(webhook), []);
     // The engine goes on.

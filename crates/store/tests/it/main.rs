@@ -30,6 +30,8 @@ mod ledger;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod moved;
+#[cfg(test)]
 mod once;
 #[cfg(test)]
 mod pages;

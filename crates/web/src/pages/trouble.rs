@@ -3,6 +3,7 @@
 use askama::Template;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
+use model::contract::DiskFault;
 use model::refusal::Refusal;
 
 use super::layout::{Shell, Tab};
@@ -10,6 +11,7 @@ use super::shown::{Shown, Trouble, go_to, page_with};
 use super::view;
 use super::visit::Visit;
 use crate::body::Body;
+use crate::state::disk_words;
 
 #[derive(Template)]
 #[template(path = "trouble.html")]
@@ -34,7 +36,7 @@ pub(super) fn show(visit: &Visit, trouble: &Trouble) -> Shown {
     };
     let mut shown = page_with(status, &page).unwrap_or_else(|_| Shown::new(Body::empty()));
     *shown.status_mut() = status;
-    if let Trouble::Refused(Refusal::Busy(after) | Refusal::Full(after)) = trouble {
+    if let Trouble::Refused(Refusal::Busy(after) | Refusal::Disk(_, after)) = trouble {
         shown.headers_mut().insert(RETRY_AFTER, (*after).into());
     }
     shown
@@ -80,18 +82,25 @@ fn words(trouble: &Trouble) -> (StatusCode, &'static str, String, &'static str) 
 
 const AGAIN: &str = "Go back, mend it, and send it once more.";
 
-fn full() -> (StatusCode, &'static str, String, &'static str) {
+fn of_disk(fault: DiskFault) -> (StatusCode, &'static str, String, &'static str) {
+    let heading = match fault {
+        DiskFault::Full => "The disk is full",
+        DiskFault::ReadOnly => "The disk is read-only",
+        DiskFault::Failing => "The disk fails",
+        DiskFault::Moved => "The store is gone",
+        DiskFault::Unreadable => "The store cannot be read",
+    };
     (
         StatusCode::SERVICE_UNAVAILABLE,
-        "The disk is full",
-        "There is no room left on the disk of this server. Nothing was changed.".to_owned(),
+        heading,
+        format!("{}. Nothing was changed.", disk_words(fault)),
         "Tell whoever runs it.",
     )
 }
 
 fn refused(refusal: &Refusal) -> (StatusCode, &'static str, String, &'static str) {
     match refusal {
-        Refusal::Full(_) => full(),
+        Refusal::Disk(fault, _) => of_disk(*fault),
         Refusal::Busy(after) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "Too much to do",

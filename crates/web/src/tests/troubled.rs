@@ -154,7 +154,7 @@ impl Ledger for Troubled {
         self.store.last_beat()
     }
 
-    fn pulse(&self) -> Reply<()> {
+    fn pulse(&self) -> Reply<Vec<String>> {
         self.store.pulse()
     }
 

@@ -10,15 +10,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::statvfs;
+use model::limits::{FREE_BYTES_LOW, FREE_BYTES_MIN};
 use rustix::process::geteuid;
 
 use super::{Finding, Verdict};
 use crate::config::Config;
-use crate::{assemble, descriptors};
-
-/// Less room than this is as good as none: the write-ahead log alone takes half of it.
-const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+use crate::{assemble, descriptors, disk};
 
 /// A server that is ready answers within 2 s.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -95,27 +92,27 @@ pub(super) fn files(config: &Config) -> Finding {
     }
 }
 
-pub(super) fn room(config: &Config) -> Finding {
-    let about = "room";
-    let place = existing(&config.data_dir);
-    match statvfs(&place) {
-        Ok(found) => {
-            let free = found.f_bavail.saturating_mul(found.f_frsize);
+pub(super) fn disk(config: &Config) -> Finding {
+    let about = "disk";
+    let shown = config.data_dir.display();
+    let Some(free) = disk::free_bytes(&existing(&config.data_dir)) else {
+        let words = format!("nobody can say how much room there is for {shown}");
+        return Finding::new(about, Verdict::Odd, words);
+    };
+    let words = format!("{} free for {shown}", disk::mib(free));
+    match free {
+        0..FREE_BYTES_MIN => {
             let words = format!(
-                "{} MiB free where {} is",
-                free / 1024 / 1024,
-                place.display()
+                "the disk is full or nearly so: {words}; notifications are refused without room, \
+                 free some"
             );
-            let (verdict, words) = match free < FREE_BYTES_MIN {
-                true => (
-                    Verdict::Wrong,
-                    format!("{words}: make room, nothing can be accepted"),
-                ),
-                false => (Verdict::Good, words),
-            };
-            Finding::new(about, verdict, words)
+            Finding::new(about, Verdict::Wrong, words)
         }
-        Err(error) => Finding::new(about, Verdict::Odd, format!("cannot be told: {error}")),
+        FREE_BYTES_MIN..FREE_BYTES_LOW => {
+            let words = format!("{words}: nearly full; free some soon");
+            Finding::new(about, Verdict::Odd, words)
+        }
+        _ => Finding::new(about, Verdict::Good, words),
     }
 }
 
@@ -313,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_wrong() {
-        assert!(is(&room(&config("/proc".into())), "wrong"));
+        assert!(is(&disk(&config("/proc".into())), "wrong"));
         assert!(is(&super::folder(&config("/proc".into())), "wrong"));
     }
 

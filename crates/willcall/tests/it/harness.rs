@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver as Inbox, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -148,6 +148,18 @@ impl Server {
         await_words(&self.log, words);
     }
 
+    /// Where a path of the server's own mounts is reached from here.
+    pub(crate) fn inside(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        root.join(path.strip_prefix("/").unwrap())
+    }
+
+    /// Waits for its end; answers the exit status and its log.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().unwrap().code();
+        (status, self.log())
+    }
+
     /// Waits for its end; answers the exit status. Its log has had these words by then.
     pub(crate) fn wait(mut self, words: &str) -> Option<i32> {
         let status = self.child.wait().unwrap().code();
@@ -276,20 +288,7 @@ impl Client {
         path: &str,
         body: &str,
     ) -> std::io::Result<(u16, Value)> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            self.address,
-            self.authorization,
-            body.len()
-        );
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body.as_bytes())?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let answer = self.exchange(method, path, body)?;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head
             .split(' ')
@@ -298,6 +297,35 @@ impl Client {
         let status = status.ok_or_else(|| std::io::Error::other("no status line came"))?;
         let body = serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned()));
         Ok((status, body))
+    }
+
+    /// Sends a request; answers everything that comes back.
+    pub(crate) fn exchange(&self, method: &str, path: &str, body: &str) -> std::io::Result<String> {
+        self.exchange_with(method, path, "", body)
+    }
+
+    /// The same with more header lines, each with its end.
+    pub(crate) fn exchange_with(
+        &self,
+        method: &str,
+        path: &str,
+        lines: &str,
+        body: &str,
+    ) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\n{lines}Content-Length: {}\r\n\r\n",
+            self.address,
+            self.authorization,
+            body.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 }
 

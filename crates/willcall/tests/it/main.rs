@@ -11,6 +11,8 @@ mod crowds;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod failing;
+#[cfg(test)]
 mod floods;
 #[cfg(test)]
 mod full;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use model::contract::{Catalog as _, Ledger as _, Requeued, StoreError, Which};
+use model::contract::{Catalog as _, DiskFault, Ledger as _, Requeued, StoreError, Which};
 use model::delivery::State;
 use model::id::{NotificationId, WebhookId};
 use model::notification::Acceptance;
@@ -204,7 +204,7 @@ async fn a_full_disk_uses_up_no_schedule() {
     let before = world.net.calls().len();
     world
         .store
-        .plan(|plan| plan.settle = Some(StoreError::Full));
+        .plan(|plan| plan.settle = Some(StoreError::Disk(DiskFault::Full)));
     seconds(4 * 24 * 3_600).await;
     assert!(world.net.calls().len() <= before + 3);
     world.store.plan(|plan| plan.settle = None);

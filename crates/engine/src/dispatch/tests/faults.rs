@@ -264,7 +264,7 @@ impl Ledger for Faults {
         self.inner.last_beat()
     }
 
-    fn pulse(&self) -> Reply<()> {
+    fn pulse(&self) -> Reply<Vec<String>> {
         self.inner.pulse()
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::contract::StoreError;
+use model::contract::{DiskFault, StoreError};
 use model::delivery::State;
 
 use super::id;
@@ -27,7 +27,11 @@ fn assert_once(world: &World, host: &str, count: usize) {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_refuses_outcomes_loses_nothing_and_nothing_is_sent_twice() {
-    for refusal in [StoreError::Full, StoreError::Busy, StoreError::Unknown] {
+    for refusal in [
+        StoreError::Disk(DiskFault::Full),
+        StoreError::Busy,
+        StoreError::Unknown,
+    ] {
         let world = World::running().await;
         let webhook = world.webhook("http://a.test/", "paid").await;
         seconds(1).await;
@@ -85,7 +89,7 @@ async fn one_outcome_that_the_store_chokes_on_does_not_keep_back_the_others() {
     seconds(1).await;
     world
         .store
-        .plan(|plan| plan.settle = Some(StoreError::Full));
+        .plan(|plan| plan.settle = Some(StoreError::Disk(DiskFault::Full)));
     let ids = world.hand_in("paid", 100).await;
     seconds(1).await;
     world.store.plan(|plan| {
@@ -171,7 +175,7 @@ async fn stopping_with_a_store_that_refuses_ends_and_says_what_is_unwritten() {
     let webhook = world.webhook("http://a.test/", "paid").await;
     world
         .store
-        .plan(|plan| plan.settle = Some(StoreError::Full));
+        .plan(|plan| plan.settle = Some(StoreError::Disk(DiskFault::Full)));
     let ids = world.hand_in("paid", 3).await;
     seconds(1).await;
     let began = tokio::time::Instant::now();

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer;
 use crate::route::{Answer, Asked};
+use crate::state::disk_words;
 
 /// Seconds after which a request whose key is in use may be repeated.
 const KEY_RUNNING_AFTER_S: u32 = 5;
@@ -42,7 +43,7 @@ pub(super) fn refuse(_: &Asked, refusal: &Refusal) -> Answer {
     if matches!(refusal, Refusal::Unauthenticated(_)) {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if let Refusal::Busy(seconds) | Refusal::Full(seconds) = refusal {
+    if let Refusal::Busy(seconds) | Refusal::Disk(_, seconds) = refusal {
         headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
     }
     if *refusal == Refusal::KeyRunning {
@@ -68,7 +69,7 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
         Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
         Refusal::Contradiction(_) | Refusal::KeyRunning => StatusCode::CONFLICT,
-        Refusal::Busy(_) | Refusal::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Busy(_) | Refusal::Disk(..) => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -119,7 +120,10 @@ fn message(refusal: &Refusal) -> String {
         Refusal::KeyReused => "This idempotency key was used for a different request.",
         Refusal::KeyRunning => "A request with this idempotency key is still running.",
         Refusal::Busy(_) => "The server has too much to do. Nothing was done; ask again later.",
-        Refusal::Full(_) => "The disk of the server is full. Nothing was done; ask again later.",
+        Refusal::Disk(fault, _) => {
+            let what = disk_words(*fault);
+            return format!("{what}. Nothing was done; ask again later.");
+        }
         Refusal::Internal => "Server Error",
     };
     fixed.to_owned()

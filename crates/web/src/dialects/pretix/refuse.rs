@@ -10,6 +10,7 @@ use model::refusal::{Refusal, Unauthenticated};
 use super::answer;
 use super::json::{Object, Text, Value};
 use crate::route::{Answer, Asked};
+use crate::state::disk_words;
 
 /// Seconds after which a request whose key is in use may be repeated.
 const KEY_RUNNING_AFTER_S: u32 = 5;
@@ -35,7 +36,7 @@ pub(super) fn refuse(asked: &Asked, refusal: &Refusal) -> Answer {
 
 /// Seconds after which it makes sense to ask again.
 fn again_after(refusal: &Refusal) -> Option<u32> {
-    if let Refusal::Busy(seconds) | Refusal::Full(seconds) = refusal {
+    if let Refusal::Busy(seconds) | Refusal::Disk(_, seconds) = refusal {
         Some(*seconds)
     } else {
         matches!(refusal, Refusal::KeyRunning).then_some(KEY_RUNNING_AFTER_S)
@@ -73,7 +74,7 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
         Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
         Refusal::Contradiction(_) | Refusal::KeyRunning => StatusCode::CONFLICT,
         Refusal::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-        Refusal::Busy(_) | Refusal::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Busy(_) | Refusal::Disk(..) => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -100,8 +101,9 @@ pub(super) fn words(refusal: &Refusal, object: &str) -> String {
         Refusal::KeyReused => "This idempotency key was used for a different request.",
         Refusal::KeyRunning => "Concurrent request with idempotency key.",
         Refusal::Busy(_) => "The server cannot take this on now. Ask again later.",
-        Refusal::Full(_) => {
-            "The disk of the server is full, so nothing was taken on. Ask again later."
+        Refusal::Disk(fault, _) => {
+            let what = disk_words(*fault);
+            return format!("{what}, so nothing was taken on. Ask again later.");
         }
         Refusal::Internal => "Internal server error.",
     };

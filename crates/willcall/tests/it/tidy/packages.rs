@@ -41,7 +41,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rand_chacha", &["model"]),
     ("rand_core", &["model"]),
     ("rusqlite", &["store"]),
-    ("rustix", &["engine", "willcall"]),
+    ("rustix", &["store", "engine", "willcall"]),
     ("rustls", &["engine"]),
     ("rustls-native-certs", &["engine"]),
     ("rustls-webpki", &["engine"]),

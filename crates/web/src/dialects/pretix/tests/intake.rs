@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::contract::StoreError;
+use model::contract::{DiskFault, StoreError};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -328,7 +328,9 @@ async fn a_full_house_takes_nothing_and_says_when_to_ask_again() {
     let house = House::over(store.clone(), &Options::default()).await;
     for (error, seconds) in [
         (StoreError::Busy, "1"),
-        (StoreError::Full, "30"),
+        (StoreError::Disk(DiskFault::Full), "30"),
+        (StoreError::Disk(DiskFault::ReadOnly), "30"),
+        (StoreError::Disk(DiskFault::Unreadable), "30"),
         (StoreError::Ended, "5"),
     ] {
         store.next(Trouble::Refuse(error));

@@ -1,0 +1,298 @@
+//! The disk below the store: what is wrong with it, how much room it has, and whether the store's
+//! files are still where they were opened.
+//!
+//! A write fails for many reasons, of which SQLite passes few on. So one is tried beside the store.
+//! Each fault is said in the log once a minute at most, however many meet it.
+
+use std::collections::BTreeMap;
+use std::fs::{Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use model::contract::{DiskFault, StoreError};
+use model::limits::FREE_BYTES_LOW;
+use rustix::fs::statvfs;
+use rustix::io::Errno;
+use tokio::time::Instant;
+
+use crate::sqlite::fault::Sign;
+use crate::sqlite::meters::Meters;
+use crate::sqlite::queue::lock;
+use crate::whole::beside;
+
+/// A fault that lasts is said so often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// The files and the room are looked at so often, and what a try came to counts for as long.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What could not be read is worth knowing for so long.
+const UNREAD_KEPT: Duration = Duration::from_secs(10 * 60);
+
+/// What is written to find out why nothing can be: more than what a small job takes.
+const TRIED_BYTES: usize = 1024 * 1024;
+
+/// The files that a server works on. All but the first are beside it, with these endings.
+const FILES: [&str; 3] = ["", "-wal", "-shm"];
+
+/// What is known of the disk.
+#[derive(Default)]
+pub(crate) struct DiskWatch {
+    /// Where the store is; nothing if it is in memory.
+    path: OnceLock<PathBuf>,
+    /// Its files as they were opened.
+    files: OnceLock<Vec<(PathBuf, FileId)>>,
+    /// One of them is not where it was opened. Nothing may be written then.
+    is_moved: AtomicBool,
+    /// Something keeps from writing.
+    lasts: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What keeps from writing.
+    fault: Option<DiskFault>,
+    told_at: BTreeMap<DiskFault, Instant>,
+    /// When something could not be read last.
+    unread_at: Option<Instant>,
+    /// What a try to write came to, and when.
+    tried: Option<(Instant, Option<DiskFault>)>,
+    looked_at: Option<Instant>,
+    /// Bytes that are free, if there are few.
+    low: Option<u64>,
+}
+
+/// By what a file is known again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl DiskWatch {
+    /// The store is there.
+    pub(crate) fn place(&self, path: &Path) {
+        self.path.get_or_init(|| path.to_owned());
+    }
+
+    /// From now on its files are to stay where they are. They are open.
+    pub(crate) fn follow(&self, path: &Path) -> io::Result<()> {
+        let files = FILES.map(|ending| {
+            let file = beside(path, ending);
+            let id = FileId::of(&std::fs::metadata(&file)?);
+            Ok((file, id))
+        });
+        let files = files.into_iter().collect::<io::Result<_>>()?;
+        self.files.get_or_init(|| files);
+        Ok(())
+    }
+
+    /// Somebody met this sign of a fault; answers which it is, and has it said.
+    pub(crate) fn met(&self, sign: Sign) -> DiskFault {
+        let fault = judge_by(sign, || self.tried());
+        self.note(fault, None);
+        fault
+    }
+
+    /// Something was written.
+    pub(crate) fn wrote(&self) {
+        if self.lasts.swap(false, Ordering::Relaxed) {
+            lock(&self.state).fault = None;
+        }
+    }
+
+    /// Why nothing may be written, if that is known before it is tried.
+    pub(crate) fn bars(&self) -> Option<StoreError> {
+        let is_moved = self.is_moved.load(Ordering::Relaxed);
+        is_moved.then_some(StoreError::Disk(DiskFault::Moved))
+    }
+
+    /// Looks after files and room, unless that was done within the last second.
+    pub(crate) fn look(&self, meters: &Meters) {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        let is_early = |at: Instant| now.duration_since(at) < LOOK_EVERY;
+        if state.looked_at.is_some_and(is_early) {
+            return;
+        }
+        state.looked_at = Some(now);
+        let fault = state.fault;
+        drop(state);
+        let Some(path) = self.path.get() else {
+            return;
+        };
+        if let Ok(room) = statvfs(path) {
+            let free = room.f_bavail.saturating_mul(room.f_frsize);
+            meters.free(free);
+            self.note_room(free);
+        }
+        if let Some(file) = self.moved() {
+            self.is_moved.store(true, Ordering::Relaxed);
+            self.note(DiskFault::Moved, Some(file));
+        } else if self.is_moved.swap(false, Ordering::Relaxed)
+            || fault.is_some() && self.tried().is_none()
+        {
+            self.wrote();
+        }
+    }
+
+    /// The file that is not where it was opened, if there is one.
+    pub(crate) fn moved(&self) -> Option<&Path> {
+        let mut files = self.files.get()?.iter();
+        let moved = files.find(|(file, id)| match std::fs::metadata(file) {
+            Ok(found) => FileId::of(&found) != *id,
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        });
+        moved.map(|(file, _)| file.as_path())
+    }
+
+    /// A sentence for each thing that is worth knowing, or why nothing can be written.
+    pub(crate) fn judge(&self) -> Result<Vec<String>, StoreError> {
+        let state = lock(&self.state);
+        if let Some(fault) = state.fault {
+            return Err(StoreError::Disk(fault));
+        }
+        let low = state.low.map(|free| {
+            let free = free / (1024 * 1024);
+            format!("The disk of the store is nearly full: {free} MiB are free.")
+        });
+        let unread = state.unread_at.map(|at| at.elapsed());
+        let unread = unread.filter(|since| *since < UNREAD_KEPT).map(|since| {
+            let (seconds, fault) = (since.as_secs(), DiskFault::Unreadable);
+            format!("{seconds} s ago it was met that {fault}. {}", fault.to_do())
+        });
+        Ok(low.into_iter().chain(unread).collect())
+    }
+
+    fn note(&self, fault: DiskFault, file: Option<&Path>) {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        match fault.stops_all() {
+            true => {
+                state.fault = Some(fault);
+                self.lasts.store(true, Ordering::Relaxed);
+            }
+            false => state.unread_at = Some(now),
+        }
+        let told_at = state.told_at.get(&fault);
+        if told_at.is_some_and(|at| now.duration_since(*at) < TOLD_EVERY) {
+            return;
+        }
+        state.told_at.insert(fault, now);
+        drop(state);
+        let file = file.or_else(|| self.path.get().map(PathBuf::as_path));
+        let file = file.unwrap_or_else(|| Path::new(":memory:")).display();
+        let to_do = fault.to_do();
+        match fault.stops_all() {
+            true => {
+                tracing::warn!(
+                    %file,
+                    to_do,
+                    "{fault}: what is handed in is refused until that is over"
+                );
+            }
+            false => tracing::warn!(%file, to_do, "{fault}: what needs it is refused"),
+        }
+    }
+
+    fn note_room(&self, free: u64) {
+        let is_low = free < FREE_BYTES_LOW;
+        let mut state = lock(&self.state);
+        let was_low = state.low.is_some();
+        // A disk that fills and empties a little at a time is told of once.
+        state.low = (is_low || was_low && free < 2 * FREE_BYTES_LOW).then_some(free);
+        drop(state);
+        if is_low && !was_low {
+            let free_mib = free / (1024 * 1024);
+            tracing::warn!(
+                free_mib,
+                "the disk of the store is nearly full: once it is, what is handed in is refused"
+            );
+        }
+    }
+
+    /// Why nothing can be written beside the store, if so.
+    fn tried(&self) -> Option<DiskFault> {
+        let path = self.path.get()?;
+        let known = lock(&self.state).tried;
+        if let Some((at, found)) = known
+            && at.elapsed() < LOOK_EVERY
+        {
+            return found;
+        }
+        let found = fault_beside(path);
+        lock(&self.state).tried = Some((Instant::now(), found));
+        found
+    }
+}
+
+impl FileId {
+    fn of(found: &Metadata) -> Self {
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+        }
+    }
+}
+
+/// What an error says of the disk, if it is about the disk.
+pub(crate) fn fault_of(error: &io::Error) -> Option<DiskFault> {
+    match Errno::from_io_error(error)? {
+        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Some(DiskFault::Full),
+        Errno::ROFS => Some(DiskFault::ReadOnly),
+        Errno::IO => Some(DiskFault::Failing),
+        _ => None,
+    }
+}
+
+/// Whether it is the disk's fault that the store at `path` cannot be opened.
+pub(crate) fn bars_opening(path: &Path) -> Option<DiskFault> {
+    write_beside(path).err().as_ref().and_then(fault_of)
+}
+
+/// The fault that a sign met at `path` is one of.
+pub(crate) fn judge(sign: Sign, path: &Path) -> DiskFault {
+    judge_by(sign, || fault_beside(path))
+}
+
+fn judge_by(sign: Sign, tried: impl FnOnce() -> Option<DiskFault>) -> DiskFault {
+    match sign {
+        Sign::Certain(fault) => fault,
+        Sign::Unwritten => tried().unwrap_or(DiskFault::Failing),
+        // What is full or read-only can still be read.
+        Sign::Unread => match tried() {
+            Some(DiskFault::Failing) => DiskFault::Failing,
+            _ => DiskFault::Unreadable,
+        },
+    }
+}
+
+/// Why nothing can be written beside the store, if so.
+fn fault_beside(path: &Path) -> Option<DiskFault> {
+    let error = write_beside(path).err()?;
+    Some(fault_of(&error).unwrap_or(DiskFault::Failing))
+}
+
+/// Writes where the store's files end, to a file of its own, and has that reach the disk.
+fn write_beside(path: &Path) -> io::Result<()> {
+    let probe = beside(path, "-probe");
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let end = FILES.map(|ending| {
+        let found = std::fs::metadata(beside(path, ending));
+        found.map_or(0, |found| found.len())
+    });
+    let written = options.open(&probe).and_then(|file| {
+        // A process may be allowed to write files up to some length only.
+        let end = end.into_iter().max().unwrap_or(0);
+        file.write_all_at(&vec![0; TRIED_BYTES], end)?;
+        file.sync_data()
+    });
+    drop(std::fs::remove_file(&probe));
+    written
+}
