@@ -13,7 +13,7 @@ const TAKEN_MAX: usize = 2_000;
 
 /// A server of which calls on these files of its folder fail as said. None if nothing can be
 /// traced.
-fn server(folder: &Path, files: &[&str], inject: &str) -> Option<Server> {
+pub(crate) fn server(folder: &Path, files: &[&str], inject: &str) -> Option<Server> {
     let tried = Command::new("strace").args(["-qq", "true"]).output();
     if !tried.as_ref().is_ok_and(|tried| tried.status.success()) {
         println!("nothing can be traced on this machine, so nothing is shown: {tried:?}");

@@ -25,6 +25,8 @@ mod live;
 #[cfg(test)]
 mod names;
 #[cfg(test)]
+mod once;
+#[cfg(test)]
 mod openticket;
 mod process;
 #[cfg(test)]
