@@ -102,12 +102,18 @@ fn settings(config: &Config) -> Finding {
 
 fn inspect(config: &Config) -> Finding {
     let file = assemble::store_file(&config.data_dir);
-    if !file.exists() {
-        let words = format!(
-            "{} does not exist; the first start makes it",
-            file.display()
-        );
-        return Finding::new("store", Verdict::Odd, words);
+    let shown = file.display();
+    match file.try_exists() {
+        Ok(true) => {}
+        Ok(false) => {
+            let words = format!("{shown} does not exist; the first start makes it");
+            return Finding::new("store", Verdict::Odd, words);
+        }
+        // Why, and what to do, is with the files.
+        Err(error) => {
+            let words = format!("it is not possible to look at {shown}: {error}");
+            return Finding::new("store", Verdict::Wrong, words);
+        }
     }
     match store::inspect(&file) {
         // Whether it can be written is for `ground::files` to say.

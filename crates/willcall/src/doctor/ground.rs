@@ -309,6 +309,17 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_cannot_be_looked_at_is_not_said_to_be_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = super::super::inspect(&config(folder.path().to_owned()));
+        assert!(is(&missing, "odd"), "{}", missing.words);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let hidden = super::super::inspect(&config(file));
+        assert!(is(&hidden, "wrong"), "{}", hidden.words);
+    }
+
+    #[test]
     fn a_full_disk_is_wrong() {
         assert!(is(&disk(&config("/proc".into())), "wrong"));
         assert!(is(&super::folder(&config("/proc".into())), "wrong"));
