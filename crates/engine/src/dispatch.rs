@@ -29,7 +29,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use model::attempt::Attempt;
-use model::contract::{DueRead, LaneStart, LaneTarget, Reply, Settlement, Store, StoreError};
+use model::contract::{DueRead, LaneStart, LaneTarget, Reply, Settlement, Store};
 use model::delivery::{Delivery, State};
 use model::dice::Dice;
 use model::id::WebhookId;
@@ -537,8 +537,7 @@ impl Dispatch {
             }
             Err(error) => {
                 self.meters.refused.inc();
-                self.lanes
-                    .unasked_due(&asked, matches!(error, StoreError::Broken(_)));
+                self.lanes.unasked_due(&asked, error.is_of_a_part());
             }
         }
         true

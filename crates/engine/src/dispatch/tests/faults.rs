@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use model::around::Around;
 use model::contract::{
-    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply,
-    Requeue, Requeued, Settlement, Store, StoreError,
+    Backlog, BacklogMark, Catalog, DiskFault, DueAsk, DueRead, LaneStart, LaneTarget, Ledger,
+    Listener, Reply, Requeue, Requeued, Settlement, Store, StoreError,
 };
 use model::delivery::{Due, State};
 use model::dice::Dice;
@@ -46,7 +46,7 @@ pub(super) struct Plan {
     pub(super) settle_lost: Option<StoreError>,
     /// Settlements with this delivery are refused as broken.
     pub(super) settle_chokes_on: Option<DeliveryId>,
-    /// Reading what is due is refused as broken if this webhook is asked for.
+    /// Reading what is due comes upon what the disk cannot read if this webhook is asked for.
     pub(super) due_chokes_on: Option<WebhookId>,
     /// Mere successes wait for company that never comes, until the store is hurried.
     pub(super) patient: bool,
@@ -202,7 +202,7 @@ impl Ledger for Faults {
         asked.push(lanes.iter().map(|ask| ask.limit).sum());
         let chokes_on = self.plan.lock().unwrap().due_chokes_on;
         if lanes.iter().any(|ask| Some(ask.webhook) == chokes_on) {
-            return Box::pin(async { Err(broken()) });
+            return Box::pin(async { Err(StoreError::Disk(DiskFault::Unreadable)) });
         }
         self.disturbed(|| self.inner.due(lanes, now))
     }
