@@ -163,7 +163,7 @@ impl Course<'_> {
         while let Some(what) = self
             .stale
             .as_ref()
-            .and(dialled.as_ref().err())
+            .and_then(|_| dialled.as_ref().err())
             .and_then(short)
         {
             let wait = Instant::now() + caller.short_of(what);

@@ -530,10 +530,9 @@ impl Dispatch {
         let asked = std::mem::take(&mut self.due_asked);
         match answer {
             Ok(reads) => {
-                let mail = self.mailbox.take();
-                self.take_mail(mail);
-                let now = self.timeline.at(Instant::now());
-                self.lanes.answer_due(&asked, reads, now);
+                self.take_mail(self.mailbox.take());
+                self.lanes
+                    .answer_due(&asked, reads, self.timeline.at(Instant::now()));
             }
             Err(error) => {
                 self.meters.refused.inc();
@@ -664,22 +663,20 @@ impl Dispatch {
             self.reported = news;
             self.meters.report_waits(counted, at);
         }
-        let unwritten = self.settling.len();
-        self.meters
-            .report(&self.lanes, self.flights.len(), unwritten);
+        let flying = self.flights.len();
+        self.meters.report(&self.lanes, flying, self.settling.len());
         let troubles = [
             self.settling.trouble(now),
             self.due.trouble(now),
             self.targets.trouble(now),
             self.scanned.trouble(now),
         ];
-        // What cannot be written down or read cannot be sent: that uses up no schedule.
-        let stops_all = troubles.iter().flatten().any(|trouble| trouble.stops_all);
-        self.timeline.hold(stops_all, now);
         // One that stops all is told of before others.
-        let mut troubles = troubles.into_iter().flatten().collect::<Vec<_>>();
-        troubles.sort_by_key(|trouble| !trouble.stops_all);
-        let trouble = troubles.into_iter().next();
+        let trouble = troubles.into_iter().flatten();
+        let trouble = trouble.min_by_key(|trouble| !trouble.stops_all);
+        // What cannot be written down or read cannot be sent: that uses up no schedule.
+        let stops_all = trouble.as_ref().is_some_and(|trouble| trouble.stops_all);
+        self.timeline.hold(stops_all, now);
         let trouble = trouble.or_else(|| self.cancelled.trouble(now));
         let stall = self.stall(at);
         self.health.beat(trouble, stall);
@@ -737,13 +734,11 @@ impl Dispatch {
         if now >= stopping.deadline {
             stopping.dropped += self.flights.drop_all();
         }
-        if self.flights.len() > 0 {
-            return None;
-        }
-        let unwritten = self.settling.len();
-        (unwritten == 0 || now >= stopping.write_deadline).then_some(Stopped {
+        let (flying, outcomes_unwritten) = (self.flights.len(), self.settling.len());
+        let is_over = outcomes_unwritten == 0 || now >= stopping.write_deadline;
+        (flying == 0 && is_over).then_some(Stopped {
             attempts_dropped: stopping.dropped,
-            outcomes_unwritten: unwritten,
+            outcomes_unwritten,
             fell_over: false,
         })
     }
