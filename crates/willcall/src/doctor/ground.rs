@@ -51,6 +51,9 @@ pub(super) fn folder(config: &Config) -> Finding {
     }
 }
 
+const ONLY_OWN: &str = "can be read and written by this user only";
+const SHARED: &str = "can be used by this user and its group, and by nobody else";
+
 /// Whether the files can be opened as `serve` does, and by whom else.
 pub(super) fn files(config: &Config) -> Finding {
     let about = "files";
@@ -58,7 +61,8 @@ pub(super) fn files(config: &Config) -> Finding {
     let beside = |end: &str| PathBuf::from(format!("{}{end}", store.display()));
     let lock = config.data_dir.join("serve.lock");
     let mut odd = None;
-    for file in [store.clone(), beside("-wal"), beside("-shm"), lock] {
+    let mut words = "there are none yet";
+    for file in [store.clone(), beside("-wal"), beside("-shm"), lock.clone()] {
         let found = match std::fs::metadata(&file) {
             Ok(found) => found,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -71,7 +75,12 @@ pub(super) fn files(config: &Config) -> Finding {
             let words = cannot(&file, "it is not possible to write to", &error);
             return Finding::new(about, Verdict::Wrong, words);
         }
-        if found.mode() & 0o007 != 0 && file != config.data_dir.join("serve.lock") {
+        // The lock holds nothing.
+        let rights = match file == lock {
+            true => 0,
+            false => found.mode() & 0o077,
+        };
+        if rights & 0o007 != 0 {
             let words = format!(
                 "everybody on this machine may use {} (rights {:03o}), which holds passwords of \
                  receivers: chmod 600",
@@ -81,14 +90,14 @@ pub(super) fn files(config: &Config) -> Finding {
             return Finding::new(about, Verdict::Wrong, words);
         }
         odd = odd.or_else(|| strangers(&file, &found));
+        words = match (words, rights) {
+            (SHARED, _) | (_, 1..) => SHARED,
+            _ => ONLY_OWN,
+        };
     }
     match odd {
         Some(words) => Finding::new(about, Verdict::Odd, words),
-        None => Finding::new(
-            about,
-            Verdict::Good,
-            "can be read and written by this user only",
-        ),
+        None => Finding::new(about, Verdict::Good, words),
     }
 }
 
@@ -298,10 +307,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path().to_owned());
         let store = assemble::store_file(folder.path());
+        assert_eq!(files(&config).words, "there are none yet");
         std::fs::write(&store, "").unwrap();
         let rights = |mode| {
             std::fs::set_permissions(&store, std::fs::Permissions::from_mode(mode)).unwrap();
         };
+        rights(0o600);
+        assert_eq!(files(&config).words, ONLY_OWN);
+        rights(0o640);
+        assert_eq!(files(&config).words, SHARED);
         rights(0o600);
         assert!(is(&files(&config), "good"));
         rights(0o604);
