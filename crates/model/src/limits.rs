@@ -196,6 +196,10 @@ pub const BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// much is always left for others.
 pub const BODIES_SHARE_BYTES_MAX: usize = BODIES_BYTES_MAX / 2;
 
+/// Bodies of one sharer that wait for room and have none yet: each holds what a small one does, and
+/// a piece of at most as much. Those beyond are refused at once.
+pub const BODIES_WAITING_EACH_MAX: usize = 16;
+
 /// So much is taken at a time, as a body comes: not every piece of it has to ask.
 pub const BODY_STEP_BYTES: usize = 64 * 1024;
 

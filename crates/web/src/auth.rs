@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use model::id::TenantId;
 use model::refusal::{Refusal, Unauthenticated};
 use model::tenant::{DialectName, Grant, Permission, Tenant, TokenHash, TokenKind};
 
@@ -171,6 +172,14 @@ impl Holder {
     pub(crate) fn means(&self, tenant: &Tenant) -> bool {
         let own = |grant: &Grant| grant.tenant.as_ref() == Some(tenant);
         self.programs().any(|grant| grant.default && own(grant))
+    }
+
+    /// The tenant for whom alone something is granted; nothing if there are several.
+    pub(crate) fn only_tenant(&self) -> Option<TenantId> {
+        let mut tenants = self.programs().map(|grant| grant.tenant.as_ref());
+        let only = tenants.next()??.id;
+        let is_only = tenants.all(|other| other.is_some_and(|other| other.id == only));
+        is_only.then_some(only)
     }
 
     /// The name under which what is done here goes into the tenant's audit log.

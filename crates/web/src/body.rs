@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -39,6 +40,17 @@ enum Kind {
     Whole(Bytes),
     /// As it comes.
     Flow(Flow),
+    /// As it comes, and who is told.
+    Watched(Flow, Arc<dyn Watch>),
+}
+
+/// Is told what holds up a request.
+pub trait Watch: Send + Sync {
+    /// It waits for its client, or for others to leave it room.
+    fn waits(&self);
+
+    /// It goes on.
+    fn works(&self);
 }
 
 type Flow = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Broken> + Send>>;
@@ -55,6 +67,27 @@ impl Body {
             return Self::empty();
         }
         Self(Kind::Flow(Box::pin(body.map_err(Into::into))))
+    }
+
+    /// A body of a request, and who is told whether it waits while it is read.
+    pub fn watched<B>(body: B, watch: Arc<dyn Watch>) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
+    {
+        match Self::new(body).0 {
+            Kind::Flow(flow) => Self(Kind::Watched(flow, watch)),
+            other @ (Kind::Whole(_) | Kind::Watched(..)) => Self(other),
+        }
+    }
+
+    /// Tells whether it waits.
+    fn note(&mut self, waits: bool) {
+        if let Kind::Watched(_, watch) = &mut self.0 {
+            match waits {
+                true => watch.waits(),
+                false => watch.works(),
+            }
+        }
     }
 
     pub fn empty() -> Self {
@@ -76,26 +109,35 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        match &mut self.0 {
+        let polled = match &mut self.0 {
             Kind::Whole(whole) if whole.is_empty() => Poll::Ready(None),
             Kind::Whole(whole) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(whole))))),
-            Kind::Flow(flow) => flow.as_mut().poll_frame(context),
-        }
+            Kind::Flow(flow) | Kind::Watched(flow, _) => flow.as_mut().poll_frame(context),
+        };
+        self.note(polled.is_pending());
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Whole(whole) => whole.is_empty(),
-            Kind::Flow(flow) => flow.is_end_stream(),
+            Kind::Flow(flow) | Kind::Watched(flow, _) => flow.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
-            Kind::Flow(flow) => flow.size_hint(),
+            Kind::Flow(flow) | Kind::Watched(flow, _) => flow.size_hint(),
         }
     }
+}
+
+/// Where a body that is not small finds room, and what is told while it waits for some.
+pub(crate) struct Space<'a> {
+    pub(crate) room: &'a Room,
+    pub(crate) sharer: Sharer,
+    pub(crate) waits: &'a AtomicBool,
 }
 
 /// A whole body of at most `most` bytes, and the room it takes as long as it is held, if it is not
@@ -104,20 +146,33 @@ pub(crate) async fn read<'a>(
     headers: &HeaderMap,
     body: Body,
     most: usize,
-    room: &'a Room,
-    sharer: Sharer,
+    space: Space<'a>,
+) -> Result<(Bytes, Option<Taken<'a>>), Refusal> {
+    arrived(headers, body, most, Some(space)).await
+}
+
+/// A whole body of at most `most` bytes, which is small however long it becomes.
+pub(crate) async fn read_small(
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+) -> Result<Bytes, Refusal> {
+    let (whole, _) = arrived(headers, body, most.min(SMALL_BODY_BYTES_MAX), None).await?;
+    Ok(whole)
+}
+
+async fn arrived<'a>(
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+    space: Option<Space<'a>>,
 ) -> Result<(Bytes, Option<Taken<'a>>), Refusal> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
     let declared: Option<usize> = declared.and_then(|digits| digits.parse().ok());
     if declared > Some(most) {
         return Err(Refusal::TooLarge(most));
     }
-    let place = Place {
-        room,
-        sharer,
-        declared: declared.unwrap_or(0),
-    };
-    let mut whole = pin!(whole(body, most, place));
+    let mut whole = pin!(whole(body, most, declared.unwrap_or(0), space));
     // A small body has come with the head of its request, and needs no timer.
     let come = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
     if let Poll::Ready(come) = come {
@@ -127,41 +182,47 @@ pub(crate) async fn read<'a>(
     come.unwrap_or(Err(Refusal::TooSlow))
 }
 
-/// Where a body finds room.
-struct Place<'a> {
-    room: &'a Room,
-    sharer: Sharer,
-    declared: usize,
-}
-
 /// All of a body, unless it is longer than `most`. What it declares takes no room: what comes does.
 async fn whole(
     mut body: Body,
     most: usize,
-    place: Place<'_>,
+    declared: usize,
+    space: Option<Space<'_>>,
 ) -> Result<(Bytes, Option<Taken<'_>>), Refusal> {
     let mut come = Come::new(most);
     while !http_body::Body::is_end_stream(&body)
         && let Some(frame) = body.frame().await
     {
         come.add(frame)?;
-        if come.bytes > SMALL_BODY_BYTES_MAX {
+        if come.bytes > SMALL_BODY_BYTES_MAX
+            && let Some(space) = space
+        {
             // Rare, and what it takes would be moved about with every request.
-            let taken = place.room.begin(place.sharer, place.declared);
-            return Box::pin(rest(body, come, taken)).await;
+            return Box::pin(rest(body, come, declared, space)).await;
         }
     }
     Ok((come.end(), None))
 }
 
 /// All of a body that has turned out not to be small.
-async fn rest<'a>(
+async fn rest(
     mut body: Body,
     mut come: Come,
-    mut taken: Taken<'a>,
-) -> Result<(Bytes, Option<Taken<'a>>), Refusal> {
+    declared: usize,
+    space: Space<'_>,
+) -> Result<(Bytes, Option<Taken<'_>>), Refusal> {
+    let mut taken = space.room.begin(space.sharer, declared);
     loop {
-        taken.grow(come.bytes).await?;
+        {
+            let mut grown = pin!(taken.grow(come.bytes));
+            let waiting = poll_fn(|context| {
+                let polled = grown.as_mut().poll(context);
+                space.waits.store(polled.is_pending(), Ordering::Relaxed);
+                body.note(polled.is_pending());
+                polled
+            });
+            waiting.await?;
+        }
         if http_body::Body::is_end_stream(&body) {
             break;
         }
@@ -181,9 +242,11 @@ async fn rest<'a>(
 
 /// What has come of a body. Trailers are left out.
 struct Come {
+    /// Of more than one piece; copied as they come: kept pieces of a byte each would take many
+    /// times their size.
+    all: BytesMut,
+    /// The first, until there is another.
     first: Bytes,
-    /// Copied as they come: kept pieces of a byte each would take many times their size.
-    others: BytesMut,
     bytes: usize,
     most: usize,
 }
@@ -191,8 +254,8 @@ struct Come {
 impl Come {
     fn new(most: usize) -> Self {
         Self {
+            all: BytesMut::new(),
             first: Bytes::new(),
-            others: BytesMut::new(),
             bytes: 0,
             most,
         }
@@ -203,25 +266,24 @@ impl Come {
         let Ok(data) = frame.into_data() else {
             return Ok(());
         };
+        let is_first = self.bytes == 0;
         self.bytes += data.len();
         if self.bytes > self.most {
             return Err(Refusal::TooLarge(self.most));
         }
-        if self.first.is_empty() {
+        if is_first {
             self.first = data;
         } else {
-            if self.others.is_empty() {
-                self.others.extend_from_slice(&self.first);
-            }
-            self.others.extend_from_slice(&data);
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+            self.all.extend_from_slice(&data);
         }
         Ok(())
     }
 
     fn end(self) -> Bytes {
-        match self.others.is_empty() {
+        match self.all.is_empty() {
             true => self.first,
-            false => self.others.freeze(),
+            false => self.all.freeze(),
         }
     }
 }
@@ -476,9 +538,7 @@ mod tests {
     }
 
     async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
-        let room = Room::default();
-        let read = super::read(headers, body, most, &room, Sharer::Client(None)).await;
-        read.map(|(whole, _taken)| whole)
+        super::read_small(headers, body, most).await
     }
 
     fn declaring(length: &str) -> HeaderMap {
@@ -536,6 +596,24 @@ mod tests {
         ] {
             assert_eq!(read(&HeaderMap::new(), pieces(all), 3).await, come);
         }
+    }
+
+    #[test]
+    fn a_piece_is_not_kept_beside_its_copy() {
+        let held = Arc::new([b'a'; 3]);
+        struct Owner(Arc<[u8; 3]>);
+        impl AsRef<[u8]> for Owner {
+            fn as_ref(&self) -> &[u8] {
+                &*self.0
+            }
+        }
+        let mut come = Come::new(9);
+        let first = Bytes::from_owner(Owner(Arc::clone(&held)));
+        come.add(Ok(Frame::data(first))).unwrap();
+        assert_eq!(Arc::strong_count(&held), 2);
+        come.add(Ok(Frame::data(Bytes::from("b")))).unwrap();
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert_eq!(come.end(), "aaab");
     }
 
     #[tokio::test(start_paused = true)]

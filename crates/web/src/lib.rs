@@ -24,7 +24,7 @@ mod uses;
 #[cfg(test)]
 mod tests;
 
-pub use body::Body;
+pub use body::{Body, Watch};
 pub use limit::{Limit, within};
 pub use site::{Site, build};
 pub use state::{HealthCheck, Parts, Settings, WhereIs};

@@ -7,13 +7,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::id::{TenantId, UserId};
-use model::limits::{BODIES_BYTES_MAX, BODIES_SHARE_BYTES_MAX, BODY_STEP_BYTES};
+use model::id::TenantId;
+use model::limits::{
+    BODIES_BYTES_MAX, BODIES_SHARE_BYTES_MAX, BODIES_WAITING_EACH_MAX, BODY_STEP_BYTES,
+};
 use model::refusal::Refusal;
 use model::tenant::TokenHash;
 use tokio::sync::Notify;
@@ -40,27 +40,32 @@ const REFUSED: Refusal = Refusal::Busy(AGAIN_AFTER_S);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Sharer {
     Tenant(TenantId),
-    /// Of several tenants, or of none that was let in.
+    /// Of several tenants, or of none.
     Token(TokenHash),
-    User(UserId),
-    /// Nobody knows who, but from where.
-    Client(Option<IpAddr>),
 }
 
-pub(crate) struct Room {
-    desk: Mutex<Desk>,
-    /// Those who wait look again.
-    changed: Notify,
-}
+pub(crate) struct Room(Mutex<Desk>);
 
+/// Whoever changes something here decides for all who wait, and wakes those it concerns only. So
+/// nobody waits who could go on, and a change costs one look at all bodies at most.
 struct Desk {
     left: usize,
     /// By age.
     bodies: BTreeMap<u64, Held>,
-    shares: BTreeMap<Sharer, usize>,
+    shares: BTreeMap<Sharer, Share>,
     next: u64,
-    /// How many bodies wait for room that others have.
+    /// How many bodies wait.
     waiting: usize,
+}
+
+/// What bodies of one sharer have together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Share {
+    bytes: usize,
+    /// What those that have room say they become.
+    promised: usize,
+    /// How many wait and have nothing yet.
+    newcomers: usize,
 }
 
 struct Held {
@@ -71,14 +76,15 @@ struct Held {
     state: State,
     /// When it took room last, or began.
     moved_at: Instant,
+    /// It has room, or is to give way.
     told: Arc<Notify>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Arriving,
-    /// For so many bytes; of the room that others have, or of its own share.
-    Waiting(usize, Within),
+    /// For so many bytes, since then.
+    Waiting(usize, Instant),
     /// It is to give way, and will in a moment.
     Leaving,
     /// It is being worked on.
@@ -92,11 +98,23 @@ enum Within {
     All,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Taken,
-    /// Until something changes, or this moment.
-    Wait(Option<Instant>),
+    Waits,
     GivesWay,
+}
+
+/// Those that wait for the same room: what one sharer may have, or all there is. And which of the
+/// bodies that have that room gives way to them.
+struct Queue {
+    /// The least that one needs who has waited long.
+    needs: Option<usize>,
+    someone_leaves: bool,
+    all_wait: bool,
+    /// One that stalls, or has more than whoever has waited long.
+    slow: Option<(bool, usize, Reverse<Instant>, u64)>,
+    youngest_of_most: Option<(usize, u64)>,
 }
 
 /// The room of one body, which grows until it is whole; given back when it is dropped.
@@ -107,20 +125,19 @@ pub(crate) struct Taken<'a> {
     told: Arc<Notify>,
     /// For so long it may still wait.
     patience: Duration,
+    /// When it has made no progress for too long, if nobody has looked for that yet.
+    stalls_at: Option<Instant>,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self {
-            desk: Mutex::new(Desk {
-                left: BODIES_BYTES_MAX,
-                bodies: BTreeMap::new(),
-                shares: BTreeMap::new(),
-                next: 0,
-                waiting: 0,
-            }),
-            changed: Notify::new(),
-        }
+        Self(Mutex::new(Desk {
+            left: BODIES_BYTES_MAX,
+            bodies: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            next: 0,
+            waiting: 0,
+        }))
     }
 }
 
@@ -129,22 +146,15 @@ impl Room {
     /// taken yet.
     pub(crate) fn begin(&self, sharer: Sharer, declared: usize) -> Taken<'_> {
         let told = Arc::new(Notify::new());
-        let id = locked(&self.desk).begin(sharer, declared, Arc::clone(&told));
+        let id = locked(&self.0).begin(sharer, declared, Arc::clone(&told));
         Taken {
             room: self,
             id,
             bytes: 0,
             told,
             patience: WAIT_LIMIT,
+            stalls_at: None,
         }
-    }
-
-    fn turn(&self, id: u64, bytes: usize, waits_since: Instant) -> Turn {
-        let (turn, is_news) = locked(&self.desk).turn(id, bytes, waits_since);
-        if is_news {
-            self.changed.notify_waiters();
-        }
-        turn
     }
 }
 
@@ -158,40 +168,57 @@ impl Taken<'_> {
         }
         let since = Instant::now();
         let until = since + self.patience;
-        loop {
-            let mut changed = pin!(self.room.changed.notified());
-            // What changes from here on is not missed.
-            changed.as_mut().enable();
-            let next = match self.room.turn(self.id, more, since) {
-                Turn::Taken => break,
-                Turn::Wait(next) if Instant::now() < until => next,
-                Turn::Wait(_) | Turn::GivesWay => return Err(REFUSED),
-            };
-            let next = next.map_or(until, |next| next.min(until));
-            // Either way it looks again.
-            drop(timeout_at(next, changed).await);
+        let mut patient_at = Some(since + PATIENCE).filter(|at| *at < until);
+        let mut turn = locked(&self.room.0).ask(self.id, more, since);
+        while turn == Turn::Waits {
+            let next = patient_at.unwrap_or(until);
+            let is_told = timeout_at(next, self.told.notified()).await.is_ok();
+            let mut desk = locked(&self.room.0);
+            if !is_told && patient_at.take().is_some() {
+                desk.look();
+            }
+            turn = desk.turn(self.id);
+            if turn == Turn::Waits && Instant::now() >= until {
+                turn = Turn::GivesWay;
+            }
+        }
+        if turn == Turn::GivesWay {
+            return Err(REFUSED);
         }
         self.patience = self.patience.saturating_sub(since.elapsed());
         self.bytes = wanted;
+        self.stalls_at = Some(Instant::now() + STALL_LIMIT);
         Ok(())
     }
 
     /// Comes to an end if this body has to give way to others.
-    pub(crate) async fn give_way(&self) -> Refusal {
-        self.told.notified().await;
-        REFUSED
+    pub(crate) async fn give_way(&mut self) -> Refusal {
+        loop {
+            let told = self.told.notified();
+            match self.stalls_at {
+                None => told.await,
+                Some(at) => {
+                    if timeout_at(at, told).await.is_err() {
+                        self.stalls_at = None;
+                        locked(&self.room.0).look();
+                    }
+                }
+            }
+            if locked(&self.room.0).turn(self.id) == Turn::GivesWay {
+                return REFUSED;
+            }
+        }
     }
 
     /// Nothing more comes, and it does not have to give way any more.
     pub(crate) fn settle(&self) {
-        locked(&self.room.desk).enter(self.id, State::Whole);
+        locked(&self.room.0).enter(self.id, State::Whole);
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        locked(&self.room.desk).end(self.id);
-        self.room.changed.notify_waiters();
+        locked(&self.room.0).end(self.id);
     }
 }
 
@@ -211,133 +238,137 @@ impl Desk {
         id
     }
 
-    /// Takes room for a body, or says how it is to wait; and whether others are to look again.
-    fn turn(&mut self, id: u64, bytes: usize, since: Instant) -> (Turn, bool) {
-        let now = Instant::now();
+    /// Takes room for a body, or has it wait.
+    fn ask(&mut self, id: u64, bytes: usize, now: Instant) -> Turn {
         let held = self.bodies.get(&id);
         let Some(held) = held.filter(|held| held.state != State::Leaving) else {
-            return (Turn::GivesWay, false);
+            return Turn::GivesWay;
         };
-        let before = held.state;
-        let Some(within) = self.obstacle(held, bytes) else {
-            self.take(id, bytes, now);
-            // Somebody may have let this one go first.
-            return (Turn::Taken, before != State::Arriving);
-        };
-        self.enter(id, State::Waiting(bytes, within));
-        self.make_way(id, since, now)
+        if self.obstacle(held, bytes).is_none() {
+            self.take(id, bytes);
+            return Turn::Taken;
+        }
+        // What it has brought already is held without room as long as it waits.
+        if held.bytes == 0 && self.share(held.sharer).newcomers >= BODIES_WAITING_EACH_MAX {
+            return Turn::GivesWay;
+        }
+        self.enter(id, State::Waiting(bytes, now));
+        self.look();
+        self.turn(id)
+    }
+
+    /// How it stands with one that has asked for room.
+    fn turn(&self, id: u64) -> Turn {
+        match self.bodies.get(&id).map(|held| held.state) {
+            Some(State::Arriving | State::Whole) => Turn::Taken,
+            Some(State::Waiting(..)) => Turn::Waits,
+            Some(State::Leaving) | None => Turn::GivesWay,
+        }
     }
 
     /// Where there is no room for more.
     fn obstacle(&self, body: &Held, bytes: usize) -> Option<Within> {
         let own = self.share(body.sharer);
         // One that has nothing yet waits for its sharer's others: half of each would serve nobody.
-        let promised = || {
-            let others = self.bodies.values();
-            let others = others.filter(|held| held.sharer == body.sharer && held.bytes > 0);
-            let promised: usize = others.map(|held| held.bytes.max(held.declared)).sum();
-            promised + bytes.max(body.declared) > BODIES_SHARE_BYTES_MAX
-        };
-        if own + bytes > BODIES_SHARE_BYTES_MAX || (body.bytes == 0 && own > 0 && promised()) {
+        let promised = own.promised + bytes.max(body.declared);
+        let comes_later = body.bytes == 0 && own.bytes > 0 && promised > BODIES_SHARE_BYTES_MAX;
+        if own.bytes + bytes > BODIES_SHARE_BYTES_MAX || comes_later {
             return Some(Within::Share);
         }
-        // Whoever has less goes first, if there is enough.
-        let goes_first = |held: &Held| self.can_go_on(held) && self.share(held.sharer) < own;
-        let comes_second = self.waiting > 0 && self.bodies.values().any(goes_first);
-        (bytes > self.left || comes_second).then_some(Within::All)
+        (bytes > self.left).then_some(Within::All)
     }
 
-    /// Whether one that has waited will find room when it looks again, which it will in a moment.
-    fn can_go_on(&self, held: &Held) -> bool {
-        match held.state {
-            // It has nothing, and waits for what is promised to others.
-            State::Waiting(_, Within::Share) if held.bytes == 0 => false,
-            State::Waiting(wanted, Within::All | Within::Share) => {
-                wanted <= self.left && self.share(held.sharer) + wanted <= BODIES_SHARE_BYTES_MAX
+    /// Gives room to those that wait as far as there is some, whoever has less first; and has
+    /// others give way to the rest if there is reason to.
+    fn look(&mut self) {
+        while self.waiting > 0
+            && let Some((id, bytes)) = self.first_of_those_that_can_go_on()
+        {
+            self.take(id, bytes);
+            self.wake(id);
+        }
+        if self.waiting == 0 {
+            return;
+        }
+        let mut told = None;
+        for (whose, queue) in self.queues(Instant::now()) {
+            if let Some(id) = queue.gives_way()
+                // One at a time.
+                && (told.is_none() || told != whose)
+            {
+                told = self.bodies.get(&id).map(|held| held.sharer);
+                self.enter(id, State::Leaving);
+                self.wake(id);
             }
-            State::Arriving | State::Leaving | State::Whole => false,
         }
     }
 
-    /// Has one body give way to one that waits since then, if there is reason to.
-    fn make_way(&mut self, id: u64, since: Instant, now: Instant) -> (Turn, bool) {
-        let Some(asking) = self.bodies.get(&id) else {
-            return (Turn::GivesWay, false);
-        };
-        let State::Waiting(wanted, within) = asking.state else {
-            return (Turn::Wait(None), false);
-        };
-        let sharer = asking.sharer;
-        let has_room = |held: &Held| held.bytes > 0;
-        let others = || {
-            let concerned = move |held: &Held| within == Within::All || held.sharer == sharer;
-            let held = self.bodies.iter();
-            held.filter(move |(_, held)| has_room(held) && concerned(held))
-        };
-        // Things change in a moment anyway.
-        let leaves = |held: &Held| held.state == State::Leaving;
-        if others().any(|(_, held)| leaves(held) || self.can_go_on(held)) {
-            return (Turn::Wait(None), false);
-        }
-        let arriving = || others().filter(|(_, held)| held.state == State::Arriving);
-        let stalls_at = |held: &Held| held.moved_at + STALL_LIMIT;
-        let stalls = |held: &Held| stalls_at(held) <= now;
-        let is_patient = since + PATIENCE <= now;
-        let needs = self.share(sharer) + wanted;
-        let has_more = |held: &Held| self.share(held.sharer) > needs;
-        let slow = arriving()
-            .filter(|(_, held)| stalls(held) || (is_patient && has_more(held)))
-            .max_by_key(|(_, held)| {
-                (
-                    stalls(held),
-                    self.share(held.sharer),
-                    Reverse(held.moved_at),
-                )
-            })
-            .map(|(slow, _)| *slow);
-        let all_wait = others().all(|(_, held)| matches!(held.state, State::Waiting(..)));
-        let youngest_of_most = || {
-            let most = others().max_by_key(|(id, held)| (self.share(held.sharer), **id));
-            most.map_or(id, |(most, _)| *most)
-        };
-        let gives_way = slow.or_else(|| all_wait.then(youngest_of_most));
-        if let Some(other) = gives_way {
-            self.tell(other);
-            let turn = if other == id {
-                Turn::GivesWay
-            } else {
-                Turn::Wait(None)
+    fn first_of_those_that_can_go_on(&self) -> Option<(u64, usize)> {
+        let can_go_on = self.bodies.iter().filter_map(|(id, held)| {
+            let State::Waiting(bytes, _) = held.state else {
+                return None;
             };
-            return (turn, true);
-        }
-        let stall_at = arriving().map(|(_, held)| stalls_at(held));
-        let impatient_at = (!is_patient).then(|| since + PATIENCE);
-        (Turn::Wait(stall_at.chain(impatient_at).min()), false)
+            let obstacle = self.obstacle(held, bytes);
+            obstacle
+                .is_none()
+                .then(|| (self.share(held.sharer).bytes, *id, bytes))
+        });
+        can_go_on.min().map(|(_, id, bytes)| (id, bytes))
     }
 
-    fn tell(&mut self, id: u64) {
-        self.enter(id, State::Leaving);
+    /// Those that wait: for room that others have, or of their own share.
+    fn queues(&self, now: Instant) -> BTreeMap<Option<Sharer>, Queue> {
+        let mut queues: BTreeMap<Option<Sharer>, Queue> = BTreeMap::new();
+        for held in self.bodies.values() {
+            if let State::Waiting(bytes, since) = held.state {
+                let is_own = self.obstacle(held, bytes) == Some(Within::Share);
+                let queue = queues.entry(is_own.then_some(held.sharer)).or_default();
+                if since + PATIENCE <= now {
+                    let needs = self.share(held.sharer).bytes + bytes;
+                    queue.needs = Some(queue.needs.map_or(needs, |least| least.min(needs)));
+                }
+            }
+        }
+        for (id, held) in self.bodies.iter().filter(|(_, held)| held.bytes > 0) {
+            let share = self.share(held.sharer).bytes;
+            for whose in [None, Some(held.sharer)] {
+                if let Some(queue) = queues.get_mut(&whose) {
+                    queue.see(*id, held, share, now);
+                }
+            }
+        }
+        queues
+    }
+
+    fn wake(&self, id: u64) {
         if let Some(held) = self.bodies.get(&id) {
             held.told.notify_one();
         }
     }
 
-    fn take(&mut self, id: u64, bytes: usize, now: Instant) {
+    fn take(&mut self, id: u64, bytes: usize) {
         self.enter(id, State::Arriving);
         if let Some(held) = self.bodies.get_mut(&id) {
+            let promised = held.promised();
             held.bytes += bytes;
-            held.moved_at = now;
+            held.moved_at = Instant::now();
             self.left -= bytes;
-            *self.shares.entry(held.sharer).or_default() += bytes;
+            let share = self.shares.entry(held.sharer).or_default();
+            share.bytes += bytes;
+            share.promised = share.promised - promised + held.promised();
         }
     }
 
     fn enter(&mut self, id: u64, state: State) {
         if let Some(held) = self.bodies.get_mut(&id) {
-            let waits = |state| matches!(state, State::Waiting(_, Within::All));
-            self.waiting -= usize::from(waits(held.state));
-            self.waiting += usize::from(waits(state));
+            let waits = |state| usize::from(matches!(state, State::Waiting(..)));
+            let (before, after) = (waits(held.state), waits(state));
             held.state = state;
+            self.waiting = self.waiting - before + after;
+            if held.bytes == 0 {
+                let share = self.shares.entry(held.sharer).or_default();
+                share.newcomers = share.newcomers - before + after;
+            }
         }
     }
 
@@ -347,15 +378,70 @@ impl Desk {
             return;
         };
         self.left += held.bytes;
-        let rest = self.share(held.sharer) - held.bytes;
-        match rest {
-            0 => drop(self.shares.remove(&held.sharer)),
-            rest => drop(self.shares.insert(held.sharer, rest)),
+        if let Some(share) = self.shares.get_mut(&held.sharer) {
+            share.bytes -= held.bytes;
+            share.promised -= held.promised();
+            if *share == Share::default() {
+                self.shares.remove(&held.sharer);
+            }
         }
+        self.look();
     }
 
-    fn share(&self, sharer: Sharer) -> usize {
-        self.shares.get(&sharer).copied().unwrap_or(0)
+    fn share(&self, sharer: Sharer) -> Share {
+        self.shares.get(&sharer).copied().unwrap_or_default()
+    }
+}
+
+impl Held {
+    /// What it becomes, as far as that is known, once it has room.
+    fn promised(&self) -> usize {
+        match self.bytes {
+            0 => 0,
+            bytes => bytes.max(self.declared),
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            needs: None,
+            someone_leaves: false,
+            all_wait: true,
+            slow: None,
+            youngest_of_most: None,
+        }
+    }
+}
+
+impl Queue {
+    /// Notes a body that has some of the room that is waited for.
+    fn see(&mut self, id: u64, held: &Held, share: usize, now: Instant) {
+        match held.state {
+            State::Waiting(..) => {}
+            State::Leaving => self.someone_leaves = true,
+            State::Whole => self.all_wait = false,
+            State::Arriving => {
+                self.all_wait = false;
+                let stalls = held.moved_at + STALL_LIMIT <= now;
+                if stalls || self.needs.is_some_and(|needs| share > needs) {
+                    let slow = (stalls, share, Reverse(held.moved_at), id);
+                    self.slow = self.slow.max(Some(slow));
+                }
+            }
+        }
+        self.youngest_of_most = self.youngest_of_most.max(Some((share, id)));
+    }
+
+    fn gives_way(&self) -> Option<u64> {
+        // Things change in a moment anyway.
+        if self.someone_leaves {
+            return None;
+        }
+        let slow = self.slow.map(|(.., id)| id);
+        let youngest = self.youngest_of_most.filter(|_| self.all_wait);
+        slow.or_else(|| youngest.map(|(_, id)| id))
     }
 }
 

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use tracing::Level;
 
 use crate::answers;
 use crate::auth::{self, Holder, Need, Scheme};
-use crate::body::{self, Body, Query};
+use crate::body::{self, Body, Query, Space};
 use crate::dialects::Dialect;
 use crate::room::Sharer;
 use crate::state::Shared;
@@ -112,6 +113,8 @@ pub(crate) struct Asked {
     pub(crate) headers: HeaderMap,
     /// The form that the path asks for, such as `json`.
     pub(crate) suffix: Option<String>,
+    /// Its body waits for room: nothing has happened yet, and without a caller nothing needs to.
+    waits: AtomicBool,
     uri: Uri,
     params: Vec<(&'static str, String)>,
 }
@@ -217,7 +220,9 @@ fn begin(
             come.unwrap_or_else(|refusal| (asked.dialect.refuse)(&asked, &refusal))
         }
     };
-    Begun::Entered(asked, place, tasks::finish(work))
+    let waiting = Arc::clone(&asked);
+    let goes_on = move || !waiting.waits.load(Ordering::Relaxed);
+    Begun::Entered(asked, place, tasks::finish(work, goes_on))
 }
 
 /// From a place that was found to what its handler answers.
@@ -244,9 +249,17 @@ async fn enter(
         let most = place.body_bytes_max;
         let sharer = match admitted.as_ref().map(|(tenants, _)| tenants.as_slice()) {
             Ok([tenant]) => Sharer::Tenant(tenant.id),
-            Ok(_) | Err(_) => Sharer::Token(holder.hash),
+            Ok(_) | Err(_) => match holder.only_tenant() {
+                Some(tenant) => Sharer::Tenant(tenant),
+                None => Sharer::Token(holder.hash),
+            },
         };
-        body::read(&asked.headers, body, most, &shared.room, sharer).await?
+        let space = Space {
+            room: &shared.room,
+            sharer,
+            waits: &asked.waits,
+        };
+        body::read(&asked.headers, body, most, space).await?
     } else {
         (Bytes::new(), None)
     };
@@ -541,6 +554,7 @@ impl Asked {
             query,
             headers: head.headers,
             suffix,
+            waits: AtomicBool::new(false),
             uri: head.uri,
             params,
         }

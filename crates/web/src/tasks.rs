@@ -63,30 +63,34 @@ pub(crate) fn later(work: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(work));
 }
 
-/// What `work` comes to, or nothing if it panicked.
+/// What `work` comes to, or nothing if it panicked. Whether it goes on if nobody waits for it any
+/// more is asked then.
 pub(crate) fn finish<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
+    goes_on: impl Fn() -> bool + Send + 'static,
 ) -> impl Future<Output = Option<T>> + Send + 'static {
     let mut work = Work {
         rest: Some(Box::pin(work)),
         // Not before it has begun.
-        goes_on: false,
+        begun: false,
+        goes_on,
     };
     poll_fn(move |cx| {
-        work.goes_on = true;
+        work.begun = true;
         work.poll(cx)
     })
 }
 
 /// Work that goes on by itself if it is dropped before its end.
-struct Work<T: Send + 'static> {
+struct Work<T: Send + 'static, G: Fn() -> bool> {
     rest: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    /// Not if it has not begun. Nor if it has a task of its own already: that is dropped only when
-    /// the runtime ends, which drops every new task at once.
-    goes_on: bool,
+    begun: bool,
+    /// Not if it has a task of its own already: that is dropped only when the runtime ends, which
+    /// drops every new task at once.
+    goes_on: G,
 }
 
-impl<T: Send + 'static> Work<T> {
+impl<T: Send + 'static, G: Fn() -> bool> Work<T, G> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let Some(work) = &mut self.rest else {
             return Poll::Ready(None);
@@ -108,16 +112,19 @@ impl<T: Send + 'static> Work<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Work<T> {
+impl<T: Send + 'static, G: Fn() -> bool> Drop for Work<T, G> {
     fn drop(&mut self) {
         // Without a runtime the process is about to end.
-        let rest = self.rest.take().filter(|_| self.goes_on);
+        let rest = self.rest.take();
+        let rest = rest.filter(|_| self.begun && (self.goes_on)());
         if let Some(rest) = rest
             && Handle::try_current().is_ok()
         {
-            let mut rest = Self {
+            let not_again: fn() -> bool = || false;
+            let mut rest = Work {
                 rest: Some(rest),
-                goes_on: false,
+                begun: true,
+                goes_on: not_again,
             };
             #[expect(
                 clippy::disallowed_methods,
@@ -132,12 +139,15 @@ impl<T: Send + 'static> Drop for Work<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[tokio::test]
     async fn a_panic_ends_its_own_work_only() {
-        assert_eq!(finish(async { 1 }).await, Some(1));
-        let broken: Option<()> = finish(async { panic!("on purpose") }).await;
+        assert_eq!(finish(async { 1 }, || true).await, Some(1));
+        let broken: Option<()> = finish(async { panic!("on purpose") }, || true).await;
         assert_eq!(broken, None);
     }
 
@@ -166,7 +176,7 @@ mod tests {
     #[tokio::test]
     async fn what_has_not_begun_does_not_go_on() {
         let (tell, told) = tokio::sync::oneshot::channel::<()>();
-        drop(finish(async move { tell.send(()).ok() }));
+        drop(finish(async move { tell.send(()).ok() }, || true));
         assert!(told.await.is_err());
     }
 
@@ -176,7 +186,7 @@ mod tests {
         let runtime = { runtime }.build().unwrap();
         runtime.block_on(async {
             later(async {
-                finish(std::future::pending::<()>()).await;
+                finish(std::future::pending::<()>(), || true).await;
             });
             tokio::task::yield_now().await;
         });
@@ -187,14 +197,41 @@ mod tests {
     async fn what_nobody_waits_for_goes_on_goes_on_to_its_end() {
         let (go, gone) = tokio::sync::oneshot::channel();
         let (tell, told) = tokio::sync::oneshot::channel();
-        let mut waiting = Box::pin(finish(async {
+        let work = async {
             gone.await.ok();
             tell.send(7).ok();
-        }));
+        };
+        let mut waiting = Box::pin(finish(work, || true));
         let begun = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
         assert!(begun.is_pending());
         drop(waiting);
         go.send(()).unwrap();
         assert_eq!(told.await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_to_go_on_by_then_ends_when_nobody_waits_for_it() {
+        let (tell, told) = tokio::sync::oneshot::channel::<()>();
+        let (may, asked) = (Arc::new(AtomicBool::new(true)), Arc::default());
+        let work = {
+            let may = Arc::clone(&may);
+            async move {
+                may.store(false, Ordering::Relaxed);
+                std::future::pending::<()>().await;
+                tell.send(()).ok()
+            }
+        };
+        let goes_on = {
+            let asked: Arc<AtomicBool> = Arc::clone(&asked);
+            move || {
+                asked.store(true, Ordering::Relaxed);
+                may.load(Ordering::Relaxed)
+            }
+        };
+        let mut waiting = Box::pin(finish(work, goes_on));
+        let begun = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
+        assert!(begun.is_pending() && !asked.load(Ordering::Relaxed));
+        drop(waiting);
+        assert!(told.await.is_err() && asked.load(Ordering::Relaxed));
     }
 }

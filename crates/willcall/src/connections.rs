@@ -7,17 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
 use model::address::Networks;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use web::Watch;
 
 /// Places beyond the setting. They are held for moments.
 pub(crate) const SPARE_MAX: usize = 32;
@@ -55,7 +52,8 @@ struct Entry {
 /// What a connection does.
 pub(crate) struct State {
     began_at: Instant,
-    /// Since when it waits for its client, in milliseconds and one; 0 while it is answered.
+    /// Since when it waits for its client or for room, in milliseconds and one; 0 while it is
+    /// answered.
     waits_since: AtomicU64,
     /// Something was asked and answered.
     used: AtomicBool,
@@ -198,21 +196,23 @@ impl Held {
     }
 }
 
-impl State {
+impl Watch for State {
     /// Something is being answered.
-    pub(crate) fn works(&self) {
+    fn works(&self) {
         self.waits_since.store(0, Ordering::Relaxed);
     }
 
-    /// It waits for its client from now on, if it did not before.
-    pub(crate) fn waits(&self) {
+    /// It waits for its client, or for room, from now on, if it did not before.
+    fn waits(&self) {
         if self.waits_since.load(Ordering::Relaxed) == 0 {
             let since = self.began_at.elapsed().as_millis();
             let since = u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1);
             self.waits_since.store(since, Ordering::Relaxed);
         }
     }
+}
 
+impl State {
     /// Something was answered.
     pub(crate) fn is_done(&self) {
         self.used.store(true, Ordering::Relaxed);
@@ -237,41 +237,11 @@ impl Drop for Place {
     }
 }
 
-/// The body of a request, which notes when it waits for its client.
-pub(crate) struct Watched {
-    pub(crate) body: Incoming,
-    pub(crate) state: Arc<State>,
-}
-
-impl Body for Watched {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        match polled {
-            Poll::Pending => self.state.waits(),
-            Poll::Ready(_) => self.state.works(),
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::{pending, poll_fn};
     use std::pin::pin;
+    use std::task::Poll;
 
     use super::*;
 

@@ -21,9 +21,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
-use web::{Body, Site};
+use web::{Body, Site, Watch};
 
-use crate::connections::{Connections, State, Watched};
+use crate::connections::{Connections, State};
 use crate::heads::{HEAD_BYTES_MAX, HEAD_LIMIT, Heads, Turn};
 use crate::inlet::Inlet;
 use crate::outlet::Outlet;
@@ -181,10 +181,7 @@ pub(crate) async fn serve_any<S, F>(
     let answer = service_fn(|request: Request<Incoming>| {
         turn.begin();
         let answering = site(request.map(|body| match state {
-            Some(state) => Body::new(Watched {
-                body,
-                state: Arc::clone(state),
-            }),
+            Some(state) => Body::watched(body, Arc::clone(state) as _),
             None => Body::new(body),
         }));
         async { Ok::<_, Infallible>(turn.end(answering.await)) }

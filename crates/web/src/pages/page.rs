@@ -4,6 +4,7 @@
 use std::pin::Pin;
 
 use http::Method;
+use model::limits::SMALL_BODY_BYTES_MAX;
 use model::people::Role;
 use percent_encoding::percent_decode_str;
 
@@ -13,6 +14,7 @@ use super::visit::Visit;
 /// A form that is sent: what was typed is shown again if it is wrong, and a page is below
 /// `limits::PAGE_BYTES_MAX`. Two thousand shows fit.
 const FORM_BYTES_MAX: usize = 48 * 1024;
+const _: () = assert!(FORM_BYTES_MAX <= SMALL_BODY_BYTES_MAX);
 
 pub(crate) type Showing = Pin<Box<dyn Future<Output = Result<Shown, Trouble>> + Send>>;
 

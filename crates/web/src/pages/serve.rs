@@ -20,7 +20,6 @@ use super::shown::{Shown, Trouble, finished};
 use super::visit::Visit;
 use super::{places, trouble};
 use crate::body::{self, Query};
-use crate::room::Sharer;
 use crate::route::{host_of, is_secure, vet_lines};
 use crate::state::Shared;
 use crate::tasks;
@@ -92,7 +91,7 @@ async fn answer(
             None => nowhere(visit, allowed).await,
         }
     };
-    let shown = tasks::finish(work).await;
+    let shown = tasks::finish(work, || true).await;
     let shown =
         shown.unwrap_or_else(|| trouble::show(&plain, &Trouble::Refused(Refusal::Internal)));
     (name, shown)
@@ -153,12 +152,7 @@ async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Troubl
             return Err(Trouble::Elsewhere { origin, host });
         }
     }
-    let (most, room) = (page.body_bytes_max, &visit.shared.room);
-    let sharer = match &visit.user {
-        Some(user) => Sharer::User(user.id),
-        None => Sharer::Client(visit.network()),
-    };
-    let (body, _taken) = body::read(&visit.headers, body, most, room, sharer).await?;
+    let body = body::read_small(&visit.headers, body, page.body_bytes_max).await?;
     visit.form = Query::read(&String::from_utf8_lossy(&body))?;
     match session::is_proof(visit.proof_given(), &proof) {
         true => Ok(()),

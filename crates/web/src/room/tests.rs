@@ -1,7 +1,9 @@
 //! Who finds room for a body, who waits, and who gives way.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::body::{self, Body};
+use crate::body::{self, Body, Space, Watch};
 
 const MIB: usize = 1024 * 1024;
 const LONGEST: usize = INTAKE_BODY_BYTES_MAX;
@@ -39,6 +41,26 @@ struct Sending {
     feed: Option<mpsc::UnboundedSender<usize>>,
     answer: mpsc::UnboundedSender<()>,
     read: JoinHandle<Result<usize, Refusal>>,
+    seen: Arc<Seen>,
+}
+
+/// What is seen of a request from outside.
+#[derive(Default)]
+struct Seen {
+    polls: AtomicUsize,
+    /// As its connection notes it.
+    waits: AtomicBool,
+    waits_for_room: AtomicBool,
+}
+
+impl Watch for Seen {
+    fn waits(&self) {
+        self.waits.store(true, Ordering::Relaxed);
+    }
+
+    fn works(&self) {
+        self.waits.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Sending {
@@ -48,18 +70,54 @@ impl Sending {
         let room = Arc::clone(room);
         let headers = declared.map(|bytes| (CONTENT_LENGTH, bytes.into()));
         let headers = HeaderMap::from_iter(headers);
+        let seen: Arc<Seen> = Arc::default();
+        let watch = Arc::clone(&seen);
         let read = async move {
-            let body = Body::new(Fed(fed));
-            let (whole, _taken) = body::read(&headers, body, LONGEST, &room, sharer).await?;
+            let body = Body::watched(Fed(fed), Arc::clone(&watch) as _);
+            let space = Space {
+                room: &room,
+                sharer,
+                waits: &watch.waits_for_room,
+            };
+            let (whole, _taken) = body::read(&headers, body, LONGEST, space).await?;
             answered.recv().await;
             Ok(whole.len())
         };
+        let (counted, mut read) = (Arc::clone(&seen), Box::pin(read));
+        let read = poll_fn(move |context| {
+            counted.polls.fetch_add(1, Ordering::Relaxed);
+            read.as_mut().poll(context)
+        });
         Self {
             feed: Some(feed),
             answer,
             #[expect(clippy::disallowed_methods, reason = "a request of a test's own")]
             read: tokio::spawn(read),
+            seen,
         }
+    }
+
+    /// One that finds no room beside a longest one of its own.
+    async fn waiting(room: &Arc<Room>, sharer: Sharer) -> Self {
+        let mut sending = Self::begin(room, sharer, None);
+        sending.feed(SMALL_BODY_BYTES_MAX + 1).await;
+        sending.end().await;
+        sending
+    }
+
+    fn polls(&self) -> usize {
+        self.seen.polls.load(Ordering::Relaxed)
+    }
+
+    /// Whether it waits, as its connection notes it and as its request does.
+    fn waits(&self) -> (bool, bool) {
+        let Seen {
+            waits,
+            waits_for_room,
+            ..
+        } = &*self.seen;
+        let [all, room] = [waits, waits_for_room].map(|flag| flag.load(Ordering::Relaxed));
+        (all, room)
     }
 
     /// One that says how long it becomes, and of which so much has come.
@@ -105,6 +163,12 @@ impl Sending {
         self.read.await.unwrap()
     }
 
+    /// Its client hangs up.
+    async fn hangs_up(self) {
+        self.read.abort();
+        settle().await;
+    }
+
     fn is_over(&self) -> bool {
         self.read.is_finished()
     }
@@ -126,12 +190,12 @@ fn tenant(id: i64) -> Sharer {
     Sharer::Tenant(TenantId(id))
 }
 
-fn client(end: u8) -> Sharer {
-    Sharer::Client(Some([192, 0, 2, end].into()))
+fn token(name: &str) -> Sharer {
+    Sharer::Token(TokenHash::of(name))
 }
 
 fn left(room: &Room) -> usize {
-    locked(&room.desk).left
+    locked(&room.0).left
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,25 +211,28 @@ async fn two_slow_bodies_of_one_tenant_leave_room_for_a_large_one_of_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_slow_bodies_of_one_address_leave_room_for_others() {
+async fn many_slow_bodies_of_one_token_leave_room_for_others() {
     let room = Arc::new(Room::default());
     let mut slow = Vec::new();
     for _ in 0..100 {
-        slow.push(Sending::longest(&room, client(1), MIB).await);
+        slow.push(Sending::longest(&room, token("one"), MIB).await);
     }
     assert_eq!(left(&room), BODIES_BYTES_MAX - MIB);
-    for sharer in [client(2), tenant(1)] {
+    for sharer in [token("other"), tenant(1)] {
         assert_eq!(Sending::whole(&room, sharer, LONGEST).await, Ok(LONGEST));
     }
     // Without a length they take what they send, and no more than a share.
     let room = Arc::new(Room::default());
     for _ in 0..100 {
-        let sending = Sending::begin(&room, client(1), None);
+        let sending = Sending::begin(&room, token("one"), None);
         sending.feed(MIB).await;
         slow.push(sending);
     }
     assert_eq!(left(&room), BODIES_BYTES_MAX - BODIES_SHARE_BYTES_MAX);
-    assert_eq!(Sending::whole(&room, client(2), LONGEST).await, Ok(LONGEST));
+    assert_eq!(
+        Sending::whole(&room, token("other"), LONGEST).await,
+        Ok(LONGEST)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,7 +339,7 @@ async fn a_body_that_is_announced_takes_nothing_and_one_that_is_small_never_does
     begun.feed(1).await;
     assert_eq!(left(&room), BODIES_BYTES_MAX - 2 * BODY_STEP_BYTES);
     // However full it is.
-    locked(&room.desk).left = 0;
+    locked(&room.0).left = 0;
     let small = SMALL_BODY_BYTES_MAX;
     assert_eq!(Sending::whole(&room, tenant(2), small).await, Ok(small));
     assert!(!announced.is_over());
@@ -369,12 +436,100 @@ async fn whoever_has_less_goes_first() {
     assert_eq!(left(&room), 0);
     let mut first = all.remove(0);
     first.end().await;
-    for sending in &all[1..] {
-        sending.feed(4 * MIB).await;
+    for sending in &all {
+        sending.piece(4 * MIB).await;
     }
     assert_eq!(first.answered().await, Ok(4 * MIB));
     settle().await;
-    let shares = [2, 3, 4].map(|id| locked(&room.desk).share(tenant(id)));
+    let shares = [2, 3, 4].map(|id| locked(&room.0).share(tenant(id)).bytes);
     assert_eq!(shares, [12 * MIB, 12 * MIB, 8 * MIB]);
     assert!(all.iter().all(|sending| !sending.is_over()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_of_a_tenant_wait_and_those_beyond_are_refused_at_once() {
+    let room = Arc::new(Room::default());
+    let slow = Sending::longest(&room, tenant(1), LONGEST - 1).await;
+    let mut waiting = Vec::new();
+    for _ in 0..BODIES_WAITING_EACH_MAX {
+        waiting.push(Sending::waiting(&room, tenant(1)).await);
+    }
+    let beyond = Sending::waiting(&room, tenant(1)).await;
+    assert!(beyond.is_over() && waiting.iter().all(|sending| !sending.is_over()));
+    assert_eq!(beyond.answered().await, Err(REFUSED));
+    // One that leaves makes place for another.
+    waiting.remove(0).hangs_up().await;
+    let next = Sending::waiting(&room, tenant(1)).await;
+    assert!(!next.is_over());
+    // That of one is no other's business, and who has room already may wait for more.
+    let other = Sending::waiting(&room, tenant(2)).await;
+    assert_eq!(other.answered().await, Ok(SMALL_BODY_BYTES_MAX + 1));
+    slow.hangs_up().await;
+    for sending in waiting {
+        assert_eq!(sending.answered().await, Ok(SMALL_BODY_BYTES_MAX + 1));
+    }
+    drop(next);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_have_room_wait_for_more_however_many_they_are() {
+    let room = Arc::new(Room::default());
+    let mut all = Vec::new();
+    let each = BODIES_SHARE_BYTES_MAX / (2 * BODIES_WAITING_EACH_MAX);
+    for _ in 0..2 * BODIES_WAITING_EACH_MAX {
+        let sending = Sending::begin(&room, tenant(1), None);
+        sending.feed(each).await;
+        all.push(sending);
+    }
+    // The last one arrives still: else they would wait for one another.
+    let last = all.pop().unwrap();
+    for sending in &all {
+        sending.piece(1).await;
+    }
+    assert!(all.iter().all(|sending| !sending.is_over()));
+    drop(last);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_wakes_only_those_it_concerns() {
+    let room = Arc::new(Room::default());
+    let slow = Sending::longest(&room, tenant(1), LONGEST - 1).await;
+    let mut waiting = Vec::new();
+    for _ in 0..BODIES_WAITING_EACH_MAX {
+        waiting.push(Sending::waiting(&room, tenant(1)).await);
+    }
+    let polls = || waiting.iter().map(Sending::polls).sum::<usize>();
+    let before = polls();
+    assert_eq!(Sending::whole(&room, tenant(2), LONGEST).await, Ok(LONGEST));
+    let beyond = Sending::waiting(&room, tenant(1)).await;
+    assert!(beyond.is_over());
+    assert_eq!(polls(), before);
+    drop(slow);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stalls_while_others_wait_gives_way_at_that_moment() {
+    let room = Arc::new(Room::default());
+    let mut slow = Vec::new();
+    for id in 1..=2 {
+        slow.push(Sending::longest(&room, tenant(id), LONGEST - 1).await);
+    }
+    let waiting = Sending::waiting(&room, tenant(3)).await;
+    after(STALL_LIMIT.as_secs() - 1).await;
+    assert!(!waiting.is_over() && slow.iter().all(|sending| !sending.is_over()));
+    after(1).await;
+    assert!(slow.iter().any(Sending::is_over));
+    assert_eq!(waiting.answered().await, Ok(SMALL_BODY_BYTES_MAX + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_waits_for_room_is_seen_to_wait_until_it_has_some() {
+    let room = Arc::new(Room::default());
+    let slow = Sending::longest(&room, tenant(1), LONGEST - 1).await;
+    assert_eq!(slow.waits(), (true, false));
+    let waiting = Sending::waiting(&room, tenant(1)).await;
+    assert_eq!(waiting.waits(), (true, true));
+    slow.hangs_up().await;
+    assert_eq!(waiting.waits(), (false, false));
+    assert!(!waiting.is_over());
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use crate::body::Body;
 use http::Request;
 use model::contract::StoreError;
-use model::limits::PARAMETERS_MAX;
+use model::limits::{BODIES_SHARE_BYTES_MAX, BODY_STEP_BYTES, PARAMETERS_MAX};
 use model::time::TimeBounds;
 
-use super::harness::{House, WEBHOOKS, asking};
+use super::harness::{House, INTAKE, WEBHOOKS, asking};
 use super::troubled::{Gate, Trouble, Troubled};
 use crate::dialects::Options;
 
@@ -152,6 +152,53 @@ async fn a_caller_who_hangs_up_finds_the_answer_under_the_key() {
     assert_eq!(count(&house).await, 1);
 }
 
+/// A body of which nearly a tenant's whole share has come, and the rest does not.
+fn endless() -> Body {
+    use http_body_util::{BodyExt, Full};
+    let never = std::future::pending::<Option<Result<http::HeaderMap, std::io::Error>>>();
+    let most = vec![b' '; BODIES_SHARE_BYTES_MAX - BODY_STEP_BYTES];
+    let body = Full::<bytes::Bytes>::from(most);
+    Body::new(body.map_err(std::io::Error::other).with_trailers(never))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_room_does_nothing_once_its_caller_hangs_up() {
+    let house = House::new().await;
+    assert_eq!(count(&house).await, 0);
+    let (head, _) = asking("POST", INTAKE).request().unwrap().into_parts();
+    let mut slow = Box::pin(house.send(Request::from_parts(head, endless())));
+    assert!(poll_once(slow.as_mut()).await.is_none());
+    let long = || create("a").json(format!("{HOOK}{}", " ".repeat(2 * BODY_STEP_BYTES)));
+    {
+        let mut waiting = Box::pin(house.ask(long()));
+        assert!(poll_once(waiting.as_mut()).await.is_none());
+    }
+    // The slow one goes on, and gives way to whoever waits still.
+    drop(slow);
+    tokio::time::advance(std::time::Duration::from_secs(3)).await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(count(&house).await, 0);
+    assert_eq!(house.ask(long()).await.status, 201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_token_sends_to_others_takes_the_room_of_its_own_tenant() {
+    let house = House::new().await;
+    let own = "/api/v1/organizers/othercorp/notifications/";
+    let asking = |path| asking("POST", path).by("tokenother");
+    let (head, _) = asking(own).request().unwrap().into_parts();
+    let mut slow = Box::pin(house.send(Request::from_parts(head, endless())));
+    assert!(poll_once(slow.as_mut()).await.is_none());
+    let long = asking(INTAKE).with("X-Idempotency-Key", "a");
+    let long = long.json(" ".repeat(2 * BODY_STEP_BYTES));
+    let mut long = Box::pin(house.ask(long));
+    assert!(poll_once(long.as_mut()).await.is_none());
+    drop(slow);
+    assert_eq!(long.await.status, 403);
+}
+
 /// A store whose creations wait until the gate is opened.
 fn gated() -> (Arc<Troubled>, Arc<Gate>) {
     let store = Arc::new(Troubled::new());
@@ -218,6 +265,22 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let large = asking("POST", WEBHOOKS).with("Content-Length", "1048577");
     let words = r#"{"detail":"The body may have at most 1048576 bytes."}"#;
     assert_eq!(house.ask(large.json("{}")).await.told(), (413, words));
+}
+
+#[tokio::test]
+async fn a_body_is_read_before_what_it_is_for_is_looked_for_and_understood_after_it() {
+    let house = House::new().await;
+    let pretix = format!("{WEBHOOKS}999/");
+    let openticket = "/webhook/00000000-0000-0000-0000-000000000000";
+    for (path, scheme) in [(pretix.as_str(), "Token"), (openticket, "Bearer")] {
+        for method in ["PATCH", "PUT", "DELETE"] {
+            let shown = format!("{scheme} tokenall");
+            let change = || asking(method, path).with("Authorization", &shown).json("{");
+            let large = change().with("Content-Length", "1048577");
+            assert_eq!(house.ask(large).await.status, 413, "{method} {path}");
+            assert_eq!(house.ask(change()).await.status, 404, "{method} {path}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
