@@ -31,8 +31,8 @@ use crate::plain::Plain;
 use crate::plain::answer::{Date, put_head};
 use crate::spare;
 
-/// For so long more is read of a request that was refused: a connection that is closed before is
-/// reset, and takes the answer with it.
+/// For so long more is read of a request that was answered before it was read: a connection that is
+/// closed before is reset, and takes the answer with it (RFC 9112, 9.6).
 const LINGER_LIMIT: Duration = Duration::from_secs(2);
 
 /// A connection that was not looked at for so much longer than its limit was kept waiting by this
@@ -223,16 +223,22 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     refused: Option<Response<Bytes>>,
     clock: Clock,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let Some(answer) = refused else {
-        return stream.shutdown().await;
-    };
-    let mut out = Vec::new();
-    put_head(&mut out, &answer, &mut Date::new(clock), true);
-    out.extend_from_slice(answer.body());
-    stream.write_all(&out).await?;
+    if let Some(answer) = refused {
+        let mut out = Vec::new();
+        put_head(&mut out, &answer, &mut Date::new(clock), true);
+        out.extend_from_slice(answer.body());
+        stream.write_all(&out).await?;
+    }
     stream.shutdown().await?;
+    linger(stream, stop).await;
+    Ok(())
+}
+
+/// Reads what comes still on a connection on which everything was said, until its client closes it
+/// as well.
+pub(crate) async fn linger(mut stream: impl AsyncRead + Unpin, mut stop: watch::Receiver<bool>) {
     let mut rest = vec![0; 4 * 1024];
     let reading = async { while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {} };
     tokio::select! {
@@ -240,7 +246,6 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(
         () = is_true(&mut stop) => {}
         _ = timeout(LINGER_LIMIT, reading) => {}
     }
-    Ok(())
 }
 
 async fn is_true(stop: &mut watch::Receiver<bool>) {
@@ -298,7 +303,7 @@ mod tests {
         let site = |_: Request<Body>| async { Response::new(Body::from("done")) };
         let clock = Clock::new(|| Timestamp::from_millis(0));
         let began = Instant::now();
-        let asking = async {
+        let asking = async move {
             own.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
             sleep(Duration::from_millis(comes_ms)).await;
             let rest = b"st: h\r\nConnection: close\r\n\r\n";
@@ -325,6 +330,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_answer_arrives_though_the_body_of_its_request_was_not_read() {
+        let (_stop, stopped) = watch::channel(false);
+        let (mut own, other) = duplex(1_024);
+        let connections = Arc::new(Connections::new(1, Networks::default()));
+        let state = Arc::clone(&connections.admit(IpAddr::from([127, 0, 0, 1])).state);
+        let site = |_: Request<Body>| async { Response::new(Body::from("refused")) };
+        let asking = async move {
+            let head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n";
+            own.write_all(head).await.unwrap();
+            own.write_all(&[b'x'; 1_000_000]).await.unwrap();
+            let mut answer = String::new();
+            own.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let clock = Clock::new(|| Timestamp::from_millis(0));
+        let begun = Bytes::new();
+        let serving = serve_any(other, begun, stopped, clock, Some(&state), site);
+        let (answer, ()) = tokio::join!(asking, serving);
+        assert!(answer.ends_with("\r\n\r\nrefused"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_request_of_which_a_part_was_read_is_answered_after_a_stop() {
         let (_stop, stopped) = watch::channel(true);
         let (mut own, other) = duplex(1_024);
@@ -335,7 +362,7 @@ mod tests {
             assert_eq!(request.headers()["host"], "h");
             Response::new(Body::from("done"))
         };
-        let asking = async {
+        let asking = async move {
             own.write_all(b"st: h\r\n\r\n").await.unwrap();
             let mut answer = String::new();
             own.read_to_string(&mut answer).await.unwrap();

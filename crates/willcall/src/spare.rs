@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use web::{Site, within};
 
-use crate::listen::serve_any;
+use crate::listen::{linger, serve_any};
 
 /// Within this time the first line of a request has come.
 const LINE_LIMIT: Duration = Duration::from_secs(2);
@@ -38,12 +38,17 @@ where
             let answer = |request| site.clone().answer(request);
             serve_any(stream, begun, stop, clock, None, answer).await;
         } else {
-            // Whoever hangs up meanwhile has no use for it.
-            stream.write_all(BUSY).await.ok();
-            stream.shutdown().await.ok();
+            refuse(stream, stop).await;
         }
     };
     within(ALL_LIMIT, work).await;
+}
+
+async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, stop: watch::Receiver<bool>) {
+    // Whoever hangs up meanwhile has no use for it.
+    if stream.write_all(BUSY).await.is_ok() && stream.shutdown().await.is_ok() {
+        linger(stream, stop).await;
+    }
 }
 
 /// What has come once there is a whole line in it.
@@ -90,6 +95,28 @@ mod tests {
         ] {
             assert!(!is_for_tools(line.as_bytes()), "{line}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_asked_to_come_again_is_told_so_after_all_that_is_sent() {
+        let (_stop, stopped) = watch::channel(false);
+        let (mut own, mut other) = tokio::io::duplex(LINE_BYTES_MAX);
+        let asking = async move {
+            let sent = [
+                b"POST / HTTP/1.1\r\n".as_slice(),
+                &[b'x'; 8 * LINE_BYTES_MAX],
+            ];
+            own.write_all(&sent.concat()).await.unwrap();
+            let mut answer = Vec::new();
+            own.read_to_end(&mut answer).await.unwrap();
+            answer
+        };
+        let serving = async {
+            first_line(&mut other).await.unwrap();
+            refuse(other, stopped).await;
+        };
+        let (answer, ()) = tokio::join!(asking, serving);
+        assert_eq!(answer, BUSY);
     }
 
     #[test]
