@@ -291,6 +291,16 @@ impl Lane {
     /// Forgets all that is to be sent; the store has it.
     pub(crate) fn give_back_all(&mut self, shares: &mut Shares) {
         self.give_back(0, shares);
+        self.forget_asked(shares);
+    }
+
+    /// What somebody asked for goes in its turn; a receiver that is probed is probed at once.
+    pub(crate) fn give_back_asked(&mut self, shares: &mut Shares) {
+        self.fortune.stirred();
+        self.forget_asked(shares);
+    }
+
+    fn forget_asked(&mut self, shares: &mut Shares) {
         while let Some(due) = self.asked.pop_back() {
             self.forget_unsent(due.delivery.due_at, &due, shares);
         }

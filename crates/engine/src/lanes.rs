@@ -328,7 +328,7 @@ impl Lanes {
         }
         *lane.in_turns.of_mut(trust) = false;
         let (_, due) = lane.ready.pop_first()?;
-        self.take_off(webhook, due, now)
+        self.take_off(webhook, due, false, now)
     }
 
     /// A lane has its turn with what somebody asked for.
@@ -338,21 +338,32 @@ impl Lanes {
         if !lane.may_send_asked(self.width) {
             return None;
         }
+        if !self.shares.may_go_asked(lane.host, lane.tenant()) {
+            lane.give_back_asked(&mut self.shares);
+            self.review(webhook);
+            return None;
+        }
         let due = lane.asked.pop_front()?;
-        self.take_off(webhook, due, now)
+        self.take_off(webhook, due, true, now)
     }
 
-    fn take_off(&mut self, webhook: WebhookId, due: Due, now: Instant) -> Option<Call> {
+    fn take_off(
+        &mut self,
+        webhook: WebhookId,
+        due: Due,
+        asked: bool,
+        now: Instant,
+    ) -> Option<Call> {
         let lane = self.lanes.get_mut(&webhook)?;
         let Sight::Open(prepared) = &lane.sight else {
             return None;
         };
         let prepared = Arc::clone(prepared);
-        let (host, tenant, trust) = (lane.host, lane.tenant(), lane.trust);
+        let (host, tenant, kind) = (lane.host, lane.tenant(), (lane.trust, asked));
         let width = u32::try_from(lane.width.get()).unwrap_or(u32::MAX);
         lane.flying += 1;
         lane.width.begin(lane.flying);
-        let flight = self.shares.take_off(webhook, tenant, host, trust, now);
+        let flight = self.shares.take_off(webhook, tenant, host, kind, now);
         self.review(webhook);
         Some(Call {
             flight,
@@ -654,9 +665,10 @@ impl Lanes {
             self.shares.queue(trust, tenant, Entry::of(webhook));
         }
         if !lane.in_asked && lane.may_send_asked(self.width) {
-            lane.in_asked = true;
-            let tenant = lane.tenant();
-            self.shares.queue_asked(tenant, webhook);
+            lane.in_asked = self.shares.queue_asked(lane.tenant(), webhook);
+            if !lane.in_asked {
+                lane.give_back_asked(&mut self.shares);
+            }
         }
         let wants = lane.wants_read_at(self.shares.load);
         match lane.index {

@@ -24,6 +24,15 @@ const OF_UNKNOWN: usize = 4;
 const OF_SLOW: usize = 2;
 const OF_MEMORY: usize = 15;
 
+/// For what somebody asks for a tenant may have this part of what is free, beside all that; and at
+/// one host all tenants together that part of what is free there.
+const ASKED_PART: usize = 16;
+const ASKED_HOST_PART: usize = 8;
+
+/// Lanes of a tenant that wait for a turn with what somebody asked for. What is asked of others
+/// then goes in its turn.
+const ASKED_LANES_MAX: usize = 64;
+
 /// While they are young, first attempts count for so many: not all that a tenant may have begin in
 /// the same moment, to be in the air together for half a minute, in which nothing new is tried.
 const YOUNG_FOR: usize = 7;
@@ -76,6 +85,8 @@ pub(crate) struct Flight {
     tenant: Option<TenantId>,
     began: Instant,
     doubtful: bool,
+    /// Somebody asked for it.
+    asked: bool,
     /// Its receiver was not known, and it has not been in the air for long.
     young: bool,
     /// It has been in the air for long.
@@ -114,8 +125,6 @@ struct Bounds {
     host: usize,
     host_doubtful: usize,
     host_slow: usize,
-    /// Beyond `doubtful`, for what somebody asked for.
-    asked: usize,
     /// Doubtful ones of tenants that have no other: so many flights are left free by them.
     spare: usize,
 }
@@ -127,6 +136,7 @@ struct Tenant {
     flying: usize,
     doubtful: usize,
     young: usize,
+    asked: usize,
 }
 
 struct Host {
@@ -136,6 +146,7 @@ struct Host {
     flying: usize,
     doubtful: usize,
     young: usize,
+    asked: usize,
     /// Lanes that were called from `waiting` and had no turn yet.
     called: OfEach<usize>,
     /// Lanes that wait for room there. While there are some, all room is taken, or kept for those
@@ -207,7 +218,6 @@ impl Bounds {
             host: flights - flights / 4,
             host_doubtful,
             host_slow: host_doubtful - host_doubtful / 4,
-            asked: flights / 8,
             spare: flights / 16,
         }
     }
@@ -247,6 +257,11 @@ impl Host {
             Trust::Slow => doubtful < bounds.host_slow,
         };
         has_room && self.flying + quick + unknown + slow < bounds.host
+    }
+
+    /// Whether one more of what somebody asked for may be in the air there.
+    fn has_room_for_asked(&self, bounds: Bounds) -> bool {
+        self.asked * ASKED_HOST_PART < bounds.host.saturating_sub(self.flying)
     }
 
     fn is_idle(&self) -> bool {
@@ -416,18 +431,28 @@ impl Shares {
         self.turns.of_mut(trust).push_first(tenant, weight, entry);
     }
 
-    pub(crate) fn queue_asked(&mut self, tenant: Option<TenantId>, webhook: WebhookId) {
-        let weight = self.weight(tenant, Trust::Quick);
-        self.asked.push(tenant, weight, Entry::of(webhook));
+    /// Has the lane wait with what somebody asked for. Answers whether it does: of a tenant only
+    /// some may.
+    pub(crate) fn queue_asked(&mut self, tenant: Option<TenantId>, webhook: WebhookId) -> bool {
+        let may_wait = self.asked.count_of(tenant) < ASKED_LANES_MAX;
+        if may_wait {
+            let weight = self.asked_by(tenant);
+            self.asked.push(tenant, weight, Entry::of(webhook));
+        }
+        may_wait
+    }
+
+    /// What the tenant has in the air because somebody asked for it.
+    fn asked_by(&self, tenant: Option<TenantId>) -> usize {
+        self.tenants.get(&tenant).map_or(0, |own| own.asked)
     }
 
     /// The next lane whose tenant may have one more in the air, and as which kind it waited; none
     /// if it is for something that somebody asked for.
     pub(crate) fn next(&mut self) -> Option<(Option<Trust>, Entry)> {
-        // Somebody looks at the page. They are few, and they have flights of their own.
-        let may_ask = self.load.doubtful < self.bounds.doubtful + self.bounds.asked;
-        if may_ask
-            && self.free() > 0
+        // Somebody looks at the page. Whatever is in the air besides, some is free for it.
+        let least = self.asked.least();
+        if least.is_some_and(|weight| weight * ASKED_PART < self.free())
             && let Some(entry) = self.asked.pop()
         {
             return Some((None, entry));
@@ -454,7 +479,7 @@ impl Shares {
         let doubtful = self.bounds.doubtful.saturating_sub(self.load.doubtful);
         match trust {
             Trust::Quick => weight < OF_FLIGHTS * free,
-            Trust::Unknown if weight == 0 && free > self.bounds.spare => true,
+            Trust::Unknown | Trust::Slow if weight == 0 && free > self.bounds.spare => true,
             Trust::Unknown => weight < OF_UNKNOWN * doubtful.min(free),
             Trust::Slow => weight < OF_SLOW * doubtful.min(free),
         }
@@ -473,6 +498,12 @@ impl Shares {
             && self.weight(tenant, trust) == 0
             && self.free() > self.bounds.spare;
         is_first || host.is_none_or(|host| host.has_room(self.bounds, trust))
+    }
+
+    /// The same for what somebody asked for.
+    pub(crate) fn may_go_asked(&self, host: Option<HostId>, tenant: Option<TenantId>) -> bool {
+        let host = host.and_then(|id| self.hosts.get(&id));
+        self.asked_by(tenant) == 0 || host.is_none_or(|host| host.has_room_for_asked(self.bounds))
     }
 
     /// The lane waits until there is room at the host.
@@ -549,7 +580,7 @@ impl Shares {
         webhook: WebhookId,
         tenant: Option<TenantId>,
         host: Option<HostId>,
-        trust: Trust,
+        (trust, asked): (Trust, bool),
         now: Instant,
     ) -> FlightId {
         self.flights_seen += 1;
@@ -561,18 +592,21 @@ impl Shares {
             tenant,
             began: now,
             doubtful,
+            asked,
             young: trust == Trust::Unknown,
             slow: false,
         };
         self.young.insert(id, flight);
         self.load.flying += 1;
-        let young = usize::from(flight.young);
+        let (young, asked) = (usize::from(flight.young), usize::from(asked));
         let own = self.tenants.entry(tenant).or_default();
         own.flying += 1;
         own.young += young;
+        own.asked += asked;
         if let Some(host) = host.and_then(|id| self.hosts.get_mut(&id)) {
             host.flying += 1;
             host.young += young;
+            host.asked += asked;
         }
         if doubtful {
             self.doubt(&flight);
@@ -628,15 +662,18 @@ impl Shares {
         let flight = self.young.remove(&id).or_else(|| self.slow.remove(&id))?;
         self.grow_up(&flight);
         let doubtful = usize::from(flight.doubtful);
+        let asked = usize::from(flight.asked);
         self.load.flying = self.load.flying.saturating_sub(1);
         self.load.doubtful = self.load.doubtful.saturating_sub(doubtful);
         if let Some(own) = self.tenants.get_mut(&flight.tenant) {
             own.flying = own.flying.saturating_sub(1);
             own.doubtful = own.doubtful.saturating_sub(doubtful);
+            own.asked = own.asked.saturating_sub(asked);
         }
         if let Some(host) = flight.host.and_then(|id| self.hosts.get_mut(&id)) {
             host.flying = host.flying.saturating_sub(1);
             host.doubtful = host.doubtful.saturating_sub(doubtful);
+            host.asked = host.asked.saturating_sub(asked);
         }
         self.weigh(flight.tenant);
         self.forget_idle(flight.tenant);
@@ -650,7 +687,7 @@ impl Shares {
         for trust in Trust::ALL {
             self.turns.of_mut(trust).weigh(tenant, own.weight(trust));
         }
-        self.asked.weigh(tenant, own.flying);
+        self.asked.weigh(tenant, own.asked);
     }
 
     fn forget_idle(&mut self, tenant: Option<TenantId>) {
@@ -672,6 +709,7 @@ impl Host {
             flying: 0,
             doubtful: 0,
             young: 0,
+            asked: 0,
             called: OfEach::default(),
             waiting: None,
         }

@@ -149,6 +149,12 @@ impl Turns {
         }
     }
 
+    /// Lanes of the tenant that wait here.
+    pub(crate) fn count_of(&self, tenant: Option<TenantId>) -> usize {
+        let queue = self.tenants.get(&tenant);
+        queue.map_or(0, |queue| queue.first.len() + queue.lanes.len())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }

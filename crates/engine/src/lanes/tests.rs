@@ -462,6 +462,100 @@ fn what_has_been_in_the_air_for_long_counts_as_slow_before_it_ends() {
     assert_eq!(slow.count(), 16);
 }
 
+/// Each webhook of the tenant is asked for so many deliveries, one by one.
+fn ask_for_each(
+    lanes: &mut Air,
+    tenant: i64,
+    webhooks: std::ops::Range<i64>,
+    (each, host): (i64, fn(i64) -> String),
+) {
+    for webhook in webhooks {
+        for number in 0..each {
+            lanes.ask_for(due_of(WebhookId(webhook), webhook + 100_000 * number, 0));
+        }
+    }
+    loop {
+        let webhooks = lanes.ask_targets();
+        if webhooks.is_empty() {
+            break;
+        }
+        for webhook in webhooks {
+            lanes.answer_target(webhook, open_at(tenant, &host(webhook.0)));
+        }
+    }
+}
+
+#[test]
+fn slow_lanes_and_what_is_asked_for_go_while_another_tenant_has_more_than_half_in_doubt() {
+    let mut lanes = lanes(64, 8);
+    lanes_of(&mut lanes, 2, 1_000..1_001, own_host);
+    assert_eq!(next(&mut lanes), Some(1_000));
+    lanes.landed(id_of(WebhookId(1_000), 1_000), hung());
+    lanes.settled(id_of(WebhookId(1_000), 1_000), None);
+    for round in 0..2 {
+        for webhook in 0..60 {
+            lanes.arrive(due_of(WebhookId(webhook), 100 * round + webhook, 0));
+        }
+        for webhook in lanes.ask_targets() {
+            lanes.answer_target(webhook, open_at(1, &own_host(webhook.0)));
+        }
+        while round == 0
+            && let Some(webhook) = next(&mut lanes)
+        {
+            lanes.landed(id_of(WebhookId(webhook), webhook), well());
+        }
+    }
+    assert_eq!(all_next(&mut lanes).len(), 56);
+    pass(&mut lanes, 2_000);
+    assert_eq!(lanes.slow(), 56);
+    // What is slow, one; what is asked for, whatever its receiver is.
+    for number in 1_100..1_102 {
+        lanes.arrive(due_of(WebhookId(1_000), number, 0));
+    }
+    assert_eq!(all_next(&mut lanes), [1_100]);
+    ask_for_each(&mut lanes, 2, 1_000..1_001, (1, own_host));
+    assert_eq!(all_next(&mut lanes), [1_000]);
+    // The first tenant as well, beside all that it has in the air.
+    ask_for_each(&mut lanes, 1, 70..71, (1, own_host));
+    assert_eq!(all_next(&mut lanes), [70]);
+}
+
+#[test]
+fn of_what_is_free_a_tenant_that_asks_for_thousands_has_a_sixteenth_and_the_rest_goes_in_turn() {
+    let mut lanes = lanes(1_024, 8);
+    ask_for_each(&mut lanes, 1, 0..1_000, (4, own_host));
+    assert_eq!(lanes.queued(), 64);
+    assert_eq!(all_next(&mut lanes).len(), 61);
+    pass(&mut lanes, 2_000);
+    assert_eq!(all_next(&mut lanes).len(), 0);
+    // Whoever comes next finds about as many.
+    ask_for_each(&mut lanes, 2, 1_000..2_000, (1, own_host));
+    assert_eq!(all_next(&mut lanes).len(), 57);
+    // Beyond some the store has them, to be read as all that is due.
+    assert!(lanes.held() <= 2 * 64 * 4, "{}", lanes.held());
+    assert_eq!(lanes.lanes.wakes.len(), 2 * (1_000 - 64));
+    // As some of the first's end there is room for others of it.
+    for webhook in 0..5 {
+        lanes.landed(id_of(WebhookId(webhook), webhook), hung());
+    }
+    assert_eq!(all_next(&mut lanes).len(), 1);
+}
+
+#[test]
+fn of_what_is_asked_for_at_one_host_some_go_at_once_and_the_first_of_each_tenant() {
+    let mut lanes = lanes(1_024, 8);
+    for (tenant, begun) in [(1, 61), (2, 25), (3, 1), (4, 1)] {
+        let webhooks = 1_000 * tenant..1_000 * tenant + 100;
+        ask_for_each(&mut lanes, tenant, webhooks, (1, one_host));
+        assert_eq!(all_next(&mut lanes).len(), begun, "{tenant}");
+    }
+    // What found no room there is not lost.
+    assert!(!asked(&mut lanes, 0).is_empty());
+    // Nor does it keep what is asked for elsewhere.
+    ask_for_each(&mut lanes, 4, 9_000..9_010, (1, own_host));
+    assert_eq!(all_next(&mut lanes).len(), 10);
+}
+
 #[test]
 fn a_lane_whose_receiver_was_quick_finds_room_beside_all_others_of_its_tenant() {
     let mut lanes = lanes(64, 8);
@@ -514,6 +608,7 @@ fn whatever_happened_nothing_is_left_of_shares_when_all_is_over() {
         let host = [one_host, own_host][usize::try_from(tenant).unwrap() % 2];
         lanes_of(&mut lanes, tenant, 100 * tenant..100 * tenant + 30, host);
     }
+    ask_for_each(&mut lanes, 5, 500..520, (1, one_host));
     let mut sent = 0;
     loop {
         let called = all_next(&mut lanes);
@@ -528,7 +623,7 @@ fn whatever_happened_nothing_is_left_of_shares_when_all_is_over() {
             lanes.settled(id_of(WebhookId(webhook), webhook), None);
         }
     }
-    assert_eq!((sent, lanes.queued()), (150, 0));
+    assert_eq!((sent, lanes.queued()), (170, 0));
     lanes.forget_resting();
     assert!(lanes.shares.is_idle());
 }
