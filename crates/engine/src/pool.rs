@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use model::limits::RECEIVERS_REMEMBERED_MAX;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout_at};
 
 use crate::dial::Place;
 use crate::habits::{Habits, Noticed};
@@ -30,7 +30,7 @@ pub(crate) struct Pool {
     kept: Mutex<Kept>,
     count_max: usize,
     kept_for: Duration,
-    /// There is something to sweep again.
+    /// It is to be swept sooner than it was.
     stirred: Notify,
 }
 
@@ -38,8 +38,8 @@ pub(crate) struct Pool {
 struct Kept {
     spots: BTreeMap<Arc<Place>, Spot>,
     count: usize,
-    /// It will be swept.
-    watched: bool,
+    /// When it is to be swept next, if there is anything to sweep.
+    sweep_at: Option<Instant>,
 }
 
 /// What is kept of a place. One whose connections are all in use stays until it is swept: mostly
@@ -110,10 +110,6 @@ impl Pool {
         }
         let now = Instant::now();
         let mut kept = self.lock();
-        let mut pushed_out = None;
-        if kept.count >= self.count_max {
-            pushed_out = kept.pop_any();
-        }
         let spot = kept.spot(place, now);
         if let Some(idle) = idle {
             spot.habits.bore(idle);
@@ -121,14 +117,17 @@ impl Pool {
         if spot.habits.idle_max(self.kept_for, now).is_none() {
             return;
         }
+        // One gives way to it only now that it is kept.
+        let pushed_out = match kept.count >= self.count_max {
+            true => kept.pop_any(),
+            false => None,
+        };
+        let spot = kept.spot(place, now);
         spot.lines.push_back((now, line));
+        let pause = spot.pause(self.kept_for);
         kept.count += 1;
-        let stirred = !std::mem::replace(&mut kept.watched, true);
-        drop(kept);
+        self.sweep_within(kept, pause, now);
         drop(pushed_out);
-        if stirred {
-            self.stirred.notify_one();
-        }
     }
 
     /// A connection to `place` turned out to be ended by the receiver after it had lain idle so
@@ -156,42 +155,61 @@ impl Pool {
 
     /// A new connection is there and gets a request.
     pub(crate) fn opening<'a>(&'a self, place: &'a Arc<Place>) -> Opening<'a> {
+        let now = Instant::now();
         let mut kept = self.lock();
-        kept.spot(place, Instant::now()).unheard += 1;
+        let spot = kept.spot(place, now);
+        spot.unheard += 1;
+        let pause = spot.pause(self.kept_for);
+        self.sweep_within(kept, pause, now);
         Opening { pool: self, place }
     }
 
-    /// Sweeps as often as there is something to sweep.
+    /// Has it swept within `pause` from now, if that is sooner than it was to be.
+    fn sweep_within(&self, mut kept: MutexGuard<'_, Kept>, pause: Option<Duration>, now: Instant) {
+        let Some(at) = pause.map(|pause| now + pause) else {
+            return;
+        };
+        let sooner = kept.sweep_at.is_none_or(|known| at < known);
+        if sooner {
+            kept.sweep_at = Some(at);
+        }
+        drop(kept);
+        if sooner {
+            self.stirred.notify_one();
+        }
+    }
+
+    /// Sweeps as often as there is something to sweep, and no more than ten times a second.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
-            match self.sweep() {
-                Some(pause) => sleep(pause).await,
+            let sweep_at = self.lock().sweep_at;
+            match sweep_at {
                 None => self.stirred.notified().await,
+                Some(at) => match timeout_at(at, self.stirred.notified()).await {
+                    Ok(()) => {}
+                    Err(_) => self.sweep(),
+                },
             }
         }
     }
 
-    /// Closes what is too old to be used again, or was of no use. Answers when to come again.
-    pub(crate) fn sweep(&self) -> Option<Duration> {
+    /// Closes what is too old to be used again, or was of no use, and says when to come again.
+    pub(crate) fn sweep(&self) {
         let now = Instant::now();
         let mut kept = self.lock();
         let (mut old, mut next) = (Vec::new(), None);
         kept.spots.retain(|_, spot| {
             spot.sweep(self.kept_for, now, &mut old);
-            let pause = match (spot.lines.len(), spot.unheard) {
-                (0, _) => None,
-                (1, 0) => Some(SWEEP_EVERY.min(self.kept_for)),
-                (_, 0) => Some(USEFUL_WITHIN),
-                _ => Some(GIVES_WAY_AFTER),
-            };
-            next = [next, pause].into_iter().flatten().min();
+            next = [next, spot.pause(self.kept_for)]
+                .into_iter()
+                .flatten()
+                .min();
             !spot.lines.is_empty() || spot.unheard > 0 || spot.habits.are_known(now)
         });
         kept.count = kept.count.saturating_sub(old.len());
-        kept.watched = next.is_some();
+        kept.sweep_at = next.map(|pause| now + pause);
         drop(kept);
         drop(old);
-        next
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -224,6 +242,16 @@ impl Kept {
 }
 
 impl Spot {
+    /// How soon something here may be to be closed.
+    fn pause(&self, kept_for: Duration) -> Option<Duration> {
+        match (self.lines.len(), self.unheard) {
+            (0, _) => None,
+            (1, 0) => Some(SWEEP_EVERY.min(kept_for)),
+            (_, 0) => Some(USEFUL_WITHIN),
+            _ => Some(GIVES_WAY_AFTER),
+        }
+    }
+
     /// Moves what is to be closed to `old`.
     fn sweep(&mut self, kept_for: Duration, now: Instant, old: &mut Vec<(Instant, Line)>) {
         let most = self.habits.idle_max(kept_for, now);
@@ -231,8 +259,9 @@ impl Spot {
         let begin = old.len();
         while let Some((at, line)) = self.lines.front() {
             let most = most.map(|most| most.min(line.keeps_for()));
-            let most = most.map(|most| gives_way.map_or(most, |way| most.min(way)));
-            if most.is_some_and(|most| now - *at <= most) {
+            let idle = now - *at;
+            let gives_way = gives_way.is_some_and(|after| idle >= after);
+            if !gives_way && most.is_some_and(|most| idle <= most) {
                 break;
             }
             old.extend(self.lines.pop_front());
@@ -262,6 +291,12 @@ impl Drop for Opening<'_> {
 impl Pool {
     pub(crate) fn count(&self) -> usize {
         self.lock().count
+    }
+
+    /// Sweeps, and says how soon it is to be done again.
+    pub(crate) fn swept(&self) -> Option<Duration> {
+        self.sweep();
+        self.lock().sweep_at.map(|at| at - Instant::now())
     }
 
     pub(crate) fn places(&self) -> usize {

@@ -72,7 +72,7 @@ async fn after_a_burst_no_more_lie_idle_than_were_of_use_lately() {
     }
     assert_eq!(pool.count(), 1);
     advance(KEPT_FOR).await;
-    assert_eq!(pool.sweep(), None);
+    assert_eq!(pool.swept(), None);
     assert_eq!((pool.count(), pool.places()), (0, 0));
 }
 
@@ -96,14 +96,14 @@ async fn idle_lines_give_way_while_a_new_one_waits_for_its_answer() {
     uses(&pool, &here, 4);
     uses(&pool, &other, 1);
     let opening = pool.opening(&here);
-    assert_eq!(pool.sweep(), Some(GIVES_WAY_AFTER));
+    assert_eq!(pool.swept(), Some(GIVES_WAY_AFTER));
     assert_eq!(pool.count(), 5, "they may be taken at once");
-    advance(GIVES_WAY_AFTER + ms(1)).await;
+    advance(GIVES_WAY_AFTER).await;
     pool.sweep();
     assert_eq!(pool.count(), 1, "only those there give way");
     drop(opening);
     uses(&pool, &here, 1);
-    advance(GIVES_WAY_AFTER + ms(1)).await;
+    advance(GIVES_WAY_AFTER).await;
     pool.sweep();
     assert_eq!(pool.count(), 2);
 }
@@ -180,4 +180,54 @@ async fn whoever_sweeps_sleeps_until_there_is_something_to_sweep() {
     tokio::time::sleep(KEPT_FOR + SWEEP_EVERY).await;
     assert_eq!(pool.count(), 0);
     drop(sweeper);
+}
+
+/// Time goes on in small steps, so that every task has its turn in each.
+async fn pass(time: Duration) {
+    for _ in 0..time.as_millis() / 10 {
+        tokio::time::sleep(ms(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenth_of_a_second_after_a_new_line_began_to_wait_idle_ones_have_given_way() {
+    for is_kept_first in [true, false] {
+        let pool = Arc::new(pool());
+        let alarm = crate::tasks::Alarm::new();
+        let run = Arc::clone(&pool).run();
+        let sweeper = crate::tasks::Part::spawn("the kept connections", &alarm, run);
+        let (here, other) = (place(1), place(2));
+        // Whoever sweeps is about to come again in two seconds.
+        pool.put(&other, line(), None);
+        pass(ms(50)).await;
+        if is_kept_first {
+            pool.put(&here, line(), None);
+            pass(ms(50)).await;
+        }
+        let opening = pool.opening(&here);
+        if !is_kept_first {
+            pool.put(&here, line(), None);
+        }
+        pass(ms(90)).await;
+        assert_eq!(pool.count(), 2);
+        pass(ms(20)).await;
+        assert_eq!(pool.count(), 1, "{is_kept_first}");
+        assert!(pool.take(&other).is_some());
+        drop((opening, sweeper));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_is_not_kept_pushes_no_other_out() {
+    let (pool, here, other) = (Pool::new(2, KEPT_FOR), place(1), place(2));
+    pool.ended(&here, ms(1), Noticed::TooLate);
+    uses(&pool, &other, 2);
+    uses(&pool, &here, 2);
+    assert_eq!(pool.count(), 2);
+    assert!(pool.take(&other).is_some() && pool.take(&other).is_some());
+    // One that is kept does.
+    uses(&pool, &other, 2);
+    pool.put(&place(3), line(), None);
+    assert_eq!(pool.count(), 2);
+    assert!(pool.take(&place(3)).is_some());
 }
