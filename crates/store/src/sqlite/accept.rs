@@ -110,8 +110,10 @@ struct Row {
 }
 
 pub(crate) fn accept(tx: &mut Tx<'_>, batch: &[NewNotification]) -> Result<Vec<Acceptance>, Fault> {
-    if let Some(first) = batch.first() {
-        wide::vet(tx, first.tenant)?;
+    for of_tenant in batch.chunk_by(|one, next| one.tenant == next.tenant) {
+        if let Some(first) = of_tenant.first() {
+            wide::vet(tx, first.tenant)?;
+        }
     }
     batch
         .iter()

@@ -49,8 +49,8 @@ pub(crate) struct Inline {
 
 pub(crate) struct WriteJob {
     class: Class,
-    /// Whose it is, where tenants share.
-    tenant: Option<TenantId>,
+    /// What of the weight is whose, where tenants share.
+    shares: Vec<(TenantId, usize)>,
     pub(crate) weight: usize,
     /// How long it waits for a commit that is made anyway.
     patience: Option<Duration>,
@@ -151,7 +151,7 @@ impl Desk {
             found: None,
             reply,
         });
-        self.put((class, None), weight, None, job, answer)
+        self.put((class, Vec::new()), weight, None, job, answer)
     }
 
     /// The same with work that may be done again after it was rolled back.
@@ -160,20 +160,22 @@ impl Desk {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
-        self.write_routine((class, None), weight, None, work)
+        self.write_routine((class, Vec::new()), weight, None, work)
     }
 
-    /// The same with what a tenant hands in.
-    pub(crate) fn take_in<T, F>(&self, tenant: TenantId, weight: usize, work: F) -> Reply<T>
+    /// The same with what is handed in for tenants, each once with what it counts. `Busy` at once
+    /// if one of them has to wait.
+    pub(crate) fn take_in<T, F>(&self, shares: Vec<(TenantId, usize)>, work: F) -> Reply<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
-        if self.shared().unlisted.is_full(tenant) {
+        if self.shared().unlisted.is_full(&shares) {
             self.shared().meters.busy.inc();
             return ready(Err(StoreError::Busy));
         }
-        self.write_routine((Class::Intake, Some(tenant)), weight, None, work)
+        let weight = shares.iter().map(|(_, own)| own).sum();
+        self.write_routine((Class::Intake, shares), weight, None, work)
     }
 
     /// The same for what nobody waits for: it waits so long for a commit that is made anyway, or
@@ -189,12 +191,12 @@ impl Desk {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
-        self.write_routine((class, None), weight, Some(patience), work)
+        self.write_routine((class, Vec::new()), weight, Some(patience), work)
     }
 
     fn write_routine<T, F>(
         &self,
-        whose: (Class, Option<TenantId>),
+        whose: (Class, Vec<(TenantId, usize)>),
         weight: usize,
         patience: Option<Duration>,
         work: F,
@@ -222,7 +224,7 @@ impl Desk {
 
     fn put<T: Send + 'static>(
         &self,
-        (class, tenant): (Class, Option<TenantId>),
+        (class, shares): (Class, Vec<(TenantId, usize)>),
         weight: usize,
         patience: Option<Duration>,
         job: Box<dyn Job>,
@@ -236,7 +238,7 @@ impl Desk {
                 meters.queued.inc_by(weight_of(weight));
                 let job = WriteJob {
                     class,
-                    tenant,
+                    shares,
                     weight,
                     patience,
                     job,
@@ -603,7 +605,7 @@ impl WriteJob {
         shared.meters.queued.inc_by(weight_of(STEP_ROWS));
         Self {
             class: Class::Sweep,
-            tenant: None,
+            shares: Vec::new(),
             weight: STEP_ROWS,
             patience: None,
             job: Box::new(Step::new(shared)),
@@ -612,8 +614,8 @@ impl WriteJob {
 }
 
 impl Weighed for WriteJob {
-    fn tenant(&self) -> Option<TenantId> {
-        self.tenant
+    fn shares(&self) -> &[(TenantId, usize)] {
+        &self.shares
     }
 
     fn class(&self) -> Class {
@@ -630,8 +632,8 @@ impl Weighed for WriteJob {
 }
 
 impl Weighed for ReadJob {
-    fn tenant(&self) -> Option<TenantId> {
-        None
+    fn shares(&self) -> &[(TenantId, usize)] {
+        &[]
     }
 
     fn class(&self) -> Class {

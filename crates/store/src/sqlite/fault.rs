@@ -17,6 +17,9 @@ pub(crate) enum Fault {
     Sql(rusqlite::Error),
     /// We would not.
     Told(StoreError),
+    /// We would not, and this was decided before the job wrote or remembered anything: there is
+    /// nothing to undo.
+    Refused(StoreError),
 }
 
 /// A row holds what no version of this program writes.
@@ -62,7 +65,7 @@ impl Fault {
     /// What the caller is told, if nothing was written.
     pub(crate) fn told(self, disk: &DiskWatch) -> StoreError {
         let error = match self {
-            Self::Told(error) => return error,
+            Self::Told(error) | Self::Refused(error) => return error,
             Self::Sql(error) => error,
         };
         match sign(&error) {

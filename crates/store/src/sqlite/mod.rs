@@ -66,6 +66,7 @@ use model::webhook::{NewWebhook, Webhook};
 
 use crate::sqlite::desk::Desk;
 use crate::sqlite::queue::{Class, PATIENCE, PATIENCE_MAX};
+use crate::sqlite::writer::Tx;
 
 pub(crate) struct Sqlite {
     desk: Arc<Desk>,
@@ -113,6 +114,15 @@ fn weight(body_bytes: usize) -> usize {
     1 + body_bytes / 8_192
 }
 
+/// What a batch counts for each tenant that it names.
+fn shares(batch: &[NewNotification]) -> Vec<(TenantId, usize)> {
+    let mut shares: BTreeMap<TenantId, usize> = BTreeMap::new();
+    for new in batch {
+        *shares.entry(new.tenant).or_default() += weight(new.body.len());
+    }
+    shares.into_iter().collect()
+}
+
 impl Ledger for Sqlite {
     fn listen(&self, listener: Arc<dyn Listener>) {
         if self.desk.shared().listener.set(listener).is_err() {
@@ -121,10 +131,8 @@ impl Ledger for Sqlite {
     }
 
     fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>> {
-        let weight = batch.iter().map(|new| weight(new.body.len())).sum();
-        let tenant = batch.first().map_or(TenantId(0), |new| new.tenant);
         self.desk
-            .take_in(tenant, weight, move |tx| accept::accept(tx, &batch))
+            .take_in(shares(&batch), move |tx| accept::accept(tx, &batch))
     }
 
     fn lanes(&self, after: Option<WebhookId>, limit: usize) -> Reply<Vec<LaneStart>> {
@@ -327,17 +335,17 @@ impl Catalog for Sqlite {
     }
 
     fn once(&self, key: IdempotencyKey, effect: Effect, at: Timestamp) -> Reply<Effected> {
-        let (class, weight) = match &effect {
-            Effect::Accept { batch, .. } => {
-                let weight = batch.iter().map(|new| weight(new.body.len()));
-                (Class::Intake, weight.sum())
-            }
+        let shares = match &effect {
+            Effect::Accept { batch, .. } => Some(shares(batch)),
             Effect::CreateWebhook { .. } | Effect::SaveWebhook { .. } | Effect::Requeue { .. } => {
-                (Class::Work, 1)
+                None
             }
         };
-        self.desk
-            .write(class, weight, move |tx| once::once(tx, &key, effect, at))
+        let work = move |tx: &mut Tx<'_>| once::once(tx, &key, &effect, at);
+        match shares {
+            Some(shares) => self.desk.take_in(shares, work),
+            None => self.desk.write(Class::Work, 1, work),
+        }
     }
 
     fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>> {

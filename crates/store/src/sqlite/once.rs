@@ -44,23 +44,23 @@ enum What {
 pub(crate) fn once(
     tx: &mut Tx<'_>,
     key: &IdempotencyKey,
-    effect: Effect,
+    effect: &Effect,
     at: Timestamp,
 ) -> Result<Effected, Fault> {
-    let name = name(&key.key, &effect);
+    let name = name(&key.key, effect);
     if let Some(record) = known(tx, key, &name, at)? {
         return told(tx, record);
     }
     let (effected, record, answer) = match effect {
         Effect::Accept { batch, .. } => {
-            let acceptances = accept::accept(tx, &batch)?;
-            let names = batch.into_iter().map(|new| new.key);
+            let acceptances = accept::accept(tx, batch)?;
+            let names = batch.iter().map(|new| new.key.clone());
             let all: Vec<_> = names.zip(acceptances).collect();
             let record = Record::Accepted(all.iter().map(written).collect());
             (Effected::Accepted(all), record, None)
         }
         Effect::CreateWebhook { webhook, actor } => {
-            let made = webhooks::create(tx, webhook, &actor, at)?;
+            let made = webhooks::create(tx, webhook.clone(), actor, at)?;
             let record = Record::Created(made.id.0);
             (Effected::Created(Box::new(made)), record, None)
         }
@@ -69,12 +69,12 @@ pub(crate) fn once(
             actor,
             answer,
         } => {
-            let saved = webhooks::save(tx, *webhook, &actor, at)?;
+            let saved = webhooks::save(tx, (**webhook).clone(), actor, at)?;
             let record = Record::Saved(saved.id.0);
-            (Effected::Saved(Box::new(saved)), record, answer)
+            (Effected::Saved(Box::new(saved)), record, answer.as_deref())
         }
         Effect::Requeue { ask, counted } => {
-            let done = sweep::requeue(tx, &ask, at)?.with(counted);
+            let done = sweep::requeue(tx, ask, at)?.with(*counted);
             let last = !matches!(&ask.which, Which::Picked(pick) if !pick.last);
             let count = match done {
                 Requeued::Done { count, more: false } => count,
@@ -88,18 +88,20 @@ pub(crate) fn once(
             (Effected::Requeued(done), Record::Requeued(count), None)
         }
     };
-    let answer = match answer {
-        Some(answer) => *answer,
-        None => KeptAnswer {
-            key: name,
-            holder: key.holder,
-            request: key.request,
-            status: 0,
-            headers: Headers::default(),
-            body: serde_json::to_vec(&record)?.into(),
-        },
-    };
-    catalog::keep_answer(tx, &answer, at)?;
+    match answer {
+        Some(answer) => catalog::keep_answer(tx, answer, at)?,
+        None => {
+            let unmade = KeptAnswer {
+                key: name,
+                holder: key.holder,
+                request: key.request,
+                status: 0,
+                headers: Headers::default(),
+                body: serde_json::to_vec(&record)?.into(),
+            };
+            catalog::keep_answer(tx, &unmade, at)?;
+        }
+    }
     Ok(effected)
 }
 
@@ -116,6 +118,8 @@ fn name(key: &str, effect: &Effect) -> String {
     }
 }
 
+/// What came of it before. Nothing is written yet when it is asked, so what it refuses leaves
+/// nothing to undo.
 fn known(
     tx: &mut Tx<'_>,
     key: &IdempotencyKey,
@@ -130,12 +134,13 @@ fn known(
         return Ok(None);
     };
     if request? != key.request {
-        return Err(StoreError::Conflict(Conflict::IdempotencyKey).into());
+        let taken = StoreError::Conflict(Conflict::IdempotencyKey);
+        return Err(Fault::Refused(taken));
     }
     // A whole answer is no record: whoever asked finds it where answers are kept.
     match serde_json::from_slice(&record?) {
         Ok(record) => Ok(Some(record)),
-        Err(_) => Err(StoreError::Stale.into()),
+        Err(_) => Err(Fault::Refused(StoreError::Stale)),
     }
 }
 

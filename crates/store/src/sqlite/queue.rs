@@ -135,7 +135,7 @@ impl<J> Default for Queue<J> {
 }
 
 impl<J: Weighed> Queue<J> {
-    /// Nothing is refused that finds its class empty, or nothing else of its tenant, however heavy
+    /// Nothing is refused that finds its class empty, or nothing else of its tenants, however heavy
     /// it is, as long as there is room at all.
     pub(crate) fn put(&self, job: J) -> Result<(), StoreError> {
         let mut inner = lock(&self.inner);
@@ -153,20 +153,23 @@ impl<J: Weighed> Queue<J> {
             return Err(broken("a class of jobs without a queue"));
         };
         let left = limits::WRITER_QUEUE_MAX.saturating_sub(*sum);
-        let own = job
-            .tenant()
-            .map(|tenant| tenants.entry(tenant).or_default());
-        let fits = match &own {
-            Some(0) => left > 0,
-            Some(own) => weight <= left && **own + weight <= left * TIMES_WHAT_IS_LEFT,
-            None => weight <= left,
+        let waiting = |tenant| tenants.get(tenant).copied().unwrap_or(0);
+        let mut shares = job.shares().iter();
+        let is_first = !job.shares().is_empty() && shares.all(|(tenant, _)| waiting(tenant) == 0);
+        let mut shares = job.shares().iter();
+        let fits = match is_first {
+            true => left > 0,
+            false => {
+                let most = left * TIMES_WHAT_IS_LEFT;
+                weight <= left && shares.all(|(tenant, own)| waiting(tenant) + own <= most)
+            }
         };
         if *sum > 0 && !fits {
             return Err(StoreError::Busy);
         }
         *sum += weight;
-        if let Some(own) = own {
-            *own += weight;
+        for (tenant, own) in job.shares() {
+            *tenants.entry(*tenant).or_default() += own;
         }
         let matters = match (class, job.patience()) {
             (Class::Sweep, _) => {
@@ -412,13 +415,14 @@ impl<J: Weighed> Inner<J> {
     }
 
     /// A part of the jobs: an equal share of each tenant's, but one at least, from the one on whose
-    /// turn it is; and all that is nobody's. Each tenant's in order.
+    /// turn it is; and all that is nobody's. Each tenant's in order. What is of several tenants has
+    /// the turn of the first, and is its part.
     fn take_turns(&mut self) -> VecDeque<J> {
         let mut of: BTreeMap<TenantId, VecDeque<usize>> = BTreeMap::new();
         let mut taken = vec![false; self.jobs.len()];
         for (at, (job, taken)) in self.jobs.iter().zip(&mut taken).enumerate() {
-            match job.tenant() {
-                Some(tenant) => of.entry(tenant).or_default().push_back(at),
+            match job.shares().first() {
+                Some((tenant, _)) => of.entry(*tenant).or_default().push_back(at),
                 None => *taken = true,
             }
         }
@@ -452,12 +456,12 @@ impl<J: Weighed> Inner<J> {
     }
 
     fn lighten(&mut self, job: &J) {
-        if let Some(tenant) = job.tenant()
-            && let Some(own) = self.tenants.get_mut(&tenant)
-        {
-            *own = own.saturating_sub(job.weight());
-            if *own == 0 && self.tenants.len() > TENANTS_KEPT {
-                self.tenants.remove(&tenant);
+        for (tenant, share) in job.shares() {
+            if let Some(own) = self.tenants.get_mut(tenant) {
+                *own = own.saturating_sub(*share);
+                if *own == 0 && self.tenants.len() > TENANTS_KEPT {
+                    self.tenants.remove(tenant);
+                }
             }
         }
         if let Some(sum) = self.weights.get_mut(job.class() as usize) {
@@ -467,8 +471,8 @@ impl<J: Weighed> Inner<J> {
 }
 
 pub(crate) trait Weighed {
-    /// Whose it is, where tenants share.
-    fn tenant(&self) -> Option<TenantId>;
+    /// What of its weight is whose, where tenants share: each tenant once.
+    fn shares(&self) -> &[(TenantId, usize)];
     fn class(&self) -> Class;
     fn weight(&self) -> usize;
     /// How long it waits for a commit that is made anyway, if nobody waits for it.

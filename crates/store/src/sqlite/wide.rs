@@ -91,8 +91,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Wide {
     /// Deliveries, by tenant; none has none.
     owed: BTreeMap<TenantId, usize>,
-    /// Whose turn it was.
-    latest: Option<TenantId>,
     /// The listing that what is accepted in this transaction may join.
     open: Option<Open>,
     /// Whether `owed` is not what `Unlisted` says.
@@ -127,9 +125,10 @@ struct Listing {
 }
 
 impl Unlisted {
-    /// Whether so much of the tenant's is to be listed that it has to wait.
-    pub(crate) fn is_full(&self, tenant: TenantId) -> bool {
-        is_much(lock(&self.owed).get(&tenant))
+    /// Whether so much is to be listed of one of the tenants that it has to wait.
+    pub(crate) fn is_full(&self, shares: &[(TenantId, usize)]) -> bool {
+        let owed = lock(&self.owed);
+        shares.iter().any(|(tenant, _)| is_much(owed.get(tenant)))
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -173,7 +172,6 @@ impl Wide {
 
     fn take(&mut self, tenant: TenantId, count: usize, is_last: bool) {
         self.is_news = true;
-        self.latest = Some(tenant);
         if let Some(owed) = self.owed.get_mut(&tenant) {
             *owed = owed.saturating_sub(count);
             if is_last {
@@ -182,19 +180,20 @@ impl Wide {
         }
     }
 
-    /// The tenant whose turn it is.
-    fn next(&self) -> Option<TenantId> {
-        let after = self.latest.map_or(Bound::Unbounded, Bound::Excluded);
+    /// The tenant whose turn it is after that of `latest`.
+    fn next(&self, latest: Option<TenantId>) -> Option<TenantId> {
+        let after = latest.map_or(Bound::Unbounded, Bound::Excluded);
         let mut later = self.owed.range((after, Bound::Unbounded));
         let found = later.next().or_else(|| self.owed.iter().next());
         found.map(|(tenant, _)| *tenant)
     }
 }
 
-/// Refuses what is handed in for a tenant of whose deliveries very many are still to be listed.
+/// Refuses what is handed in for a tenant of whose deliveries very many are still to be listed. To
+/// be asked before anything is written.
 pub(crate) fn vet(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), Fault> {
     match is_much(wide(tx)?.owed.get(&tenant)) {
-        true => Err(StoreError::Busy.into()),
+        true => Err(Fault::Refused(StoreError::Busy)),
         false => Ok(()),
     }
 }
@@ -244,8 +243,12 @@ fn begin(tx: &mut Tx<'_>, tenant: TenantId, webhooks: &Arc<[WebhookId]>) -> Resu
 
 /// Lists some of what is to be listed, of the tenant whose turn it is.
 fn step(tx: &mut Tx<'_>) -> Result<(), Fault> {
-    match wide(tx)?.next() {
-        Some(tenant) => step_of(tx, tenant),
+    let latest = tx.memory.listed_of;
+    match wide(tx)?.next(latest) {
+        Some(tenant) => {
+            tx.memory.listed_of = Some(tenant);
+            step_of(tx, tenant)
+        }
         None => Ok(()),
     }
 }
@@ -361,6 +364,7 @@ fn list(
         tx.conn.prepare_cached(REACHED)?.execute(reached)?;
     }
     let is_last_of_tenant = is_last && first(tx, tenant)?.is_none();
+    tx.memory.listed_of = Some(tenant);
     wide(tx)?.take(tenant, listed, is_last_of_tenant);
     Ok(())
 }

@@ -121,6 +121,8 @@ pub(crate) struct Memory {
     pub(crate) recent: Option<Recent>,
     /// What is to be listed in steps; nothing if that is to be read.
     pub(crate) wide: Option<Wide>,
+    /// Whose turn it was to have something listed. Never forgotten: a turn is not right or wrong.
+    pub(crate) listed_of: Option<TenantId>,
     /// Rows that the open transaction has listed.
     pub(crate) listed: usize,
     /// The latest beat, if there is one.
@@ -246,14 +248,12 @@ impl Writer {
     pub(crate) fn add(&mut self, group: &mut Group, mut jobs: Vec<Box<dyn Job>>) {
         if group.lost.is_none() && !group.careful {
             if jobs.iter().all(|job| job.is_repeatable()) {
-                if self.run_all(&mut jobs, &mut group.done.notes) {
-                    let run = jobs.into_iter().map(|job| (job, None));
-                    group.done.answers.extend(run);
+                if self.run_all(jobs, &mut group.done) {
                     return;
                 }
                 // One of them has failed, and all there were can be run again.
-                let before = std::mem::take(&mut group.done.answers).into_iter();
-                jobs = before.map(|(job, _)| job).chain(jobs).collect();
+                let all = std::mem::take(&mut group.done.answers).into_iter();
+                jobs = all.map(|(job, _)| job).collect();
                 self.roll_back();
                 self.memory.forget();
                 group.done.notes = Notes::default();
@@ -266,14 +266,16 @@ impl Writer {
             && let Some(mut job) = rest.next()
         {
             let refused = self.run_one(job.as_mut(), &mut group.done.notes);
-            group
-                .done
-                .answers
-                .push((job, refused.map(|fault| fault.told(&self.shared.disk))));
+            let refused = refused.map(|fault| fault.told(&self.shared.disk));
+            group.done.answers.push((job, refused.clone()));
             if self.conn.is_autocommit() {
                 // The error has ended the transaction, and with it what came before in it.
-                let told = fault::broken("the transaction was lost");
-                group.lost = Some(self.lose(&mut group.done, &told));
+                let cause = match refused {
+                    Some(cause @ (StoreError::Disk(_) | StoreError::Busy)) => cause,
+                    _ => fault::broken("the transaction was lost"),
+                };
+                self.lose(&mut group.done, &cause);
+                group.lost = Some(cause);
             }
         }
         if let Some(told) = &group.lost {
@@ -359,15 +361,29 @@ impl Writer {
         }
     }
 
-    /// Runs jobs with nothing between them. Answers whether all of them could be.
-    fn run_all(&mut self, jobs: &mut [Box<dyn Job>], notes: &mut Notes) -> bool {
+    /// Runs jobs with nothing between them, and puts all of them with the others of the group.
+    /// Answers whether none of them left something to undo.
+    fn run_all(&mut self, jobs: Vec<Box<dyn Job>>, done: &mut Done) -> bool {
         let mut tx = Tx {
             conn: &self.conn,
             hot: Hot::default(),
             memory: &mut self.memory,
-            notes,
+            notes: &mut done.notes,
         };
-        jobs.iter_mut().all(|job| job.run(&mut tx).is_ok())
+        let mut rest = jobs.into_iter();
+        while let Some(mut job) = rest.next() {
+            let refused = match job.run(&mut tx) {
+                Ok(()) => None,
+                Err(Fault::Refused(why)) => Some(why),
+                Err(Fault::Sql(_) | Fault::Told(_)) => {
+                    done.answers.push((job, None));
+                    done.answers.extend(rest.map(|job| (job, None)));
+                    return false;
+                }
+            };
+            done.answers.push((job, refused));
+        }
+        true
     }
 
     /// Whether another process has committed since the last look. What is remembered may be
@@ -407,7 +423,7 @@ impl Writer {
         notes.back_to(&mark);
         let harmless = matches!(
             refused,
-            Fault::Told(StoreError::Stale | StoreError::Conflict(_))
+            Fault::Refused(_) | Fault::Told(StoreError::Stale | StoreError::Conflict(_))
         );
         if !harmless || recent != self.memory.recent_changes() {
             // What the job remembered is rolled back with it.
@@ -424,19 +440,13 @@ impl Writer {
     }
 
     /// Nothing of the group is kept: the answers so far are replaced by why.
-    fn lose(&mut self, done: &mut Done, told: &StoreError) -> StoreError {
+    fn lose(&mut self, done: &mut Done, cause: &StoreError) {
         self.roll_back();
         self.memory.forget();
         done.notes = Notes::default();
-        // The job whose error ended it knows best; the others share its fate.
-        let cause = match done.answers.last() {
-            Some((_, Some(error @ (StoreError::Disk(_) | StoreError::Busy)))) => error.clone(),
-            _ => told.clone(),
-        };
         for (_, answer) in &mut done.answers {
             *answer = Some(cause.clone());
         }
-        cause
     }
 
     fn roll_back(&self) {
@@ -491,6 +501,7 @@ impl Memory {
         let warned = std::mem::take(&mut self.warned);
         *self = Self {
             warned,
+            listed_of: self.listed_of,
             ..Self::default()
         };
     }
@@ -636,3 +647,6 @@ impl Tx<'_> {
         Ok(latest)
     }
 }
+
+#[cfg(test)]
+mod tests;

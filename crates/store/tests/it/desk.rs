@@ -13,9 +13,11 @@ use bytes::Bytes;
 use model::contract::{DiskFault, LaneStart, Listener, Reply, Store, StoreError};
 use model::delivery::{Due, Next, State};
 use model::id::{TenantId, WebhookId};
-use model::limits::{COMMIT_PATIENCE_MS, HELD_MAX, WRITER_QUEUE_MAX};
+use model::limits::{COMMIT_PATIENCE_MS, HELD_MAX, INTAKE_BATCH_MAX, WRITER_QUEUE_MAX};
 use model::notification::{Acceptance, NewNotification};
+use model::once::{Effect, IdempotencyKey};
 use model::query::{Change, LogQuery};
+use model::tenant::TokenHash;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
@@ -405,6 +407,42 @@ fn what_does_not_fit_in_the_queue_is_refused_at_once() {
         assert!(wait(reply).is_ok());
     }
     given.notified("too much", 1);
+}
+
+#[test]
+fn what_is_handed_in_under_keys_leaves_room_to_others_too() {
+    let (desk, keeper, _) = gated();
+    let given = &desk.given;
+    let other = given.another_tenant("other");
+    let held = keeper.hold(given);
+    let once = |name: &str, batch: Vec<NewNotification>| {
+        let key = IdempotencyKey {
+            key: name.to_owned(),
+            holder: TokenHash([1; 32]),
+            request: TokenHash([2; 32]),
+        };
+        let effect = Effect::Accept { batch, part: 0 };
+        given.store.once(key, effect, at(1))
+    };
+    let replies: Vec<_> = (0..WRITER_QUEUE_MAX / INTAKE_BATCH_MAX)
+        .map(|n| {
+            let new = |m| given.new_notification(&format!("{n} {m}"), 1);
+            once(&n.to_string(), (0..INTAKE_BATCH_MAX).map(new).collect())
+        })
+        .collect();
+    let others = NewNotification {
+        tenant: other,
+        ..given.new_notification("other", 1)
+    };
+    let others = once("other", vec![others]);
+    keeper.open();
+    wait(others).unwrap();
+    wait(held).unwrap();
+    let answers: Vec<bool> = replies
+        .into_iter()
+        .map(|reply| wait(reply).is_ok())
+        .collect();
+    assert_eq!(answers.iter().filter(|taken| **taken).count(), 8);
 }
 
 #[test]

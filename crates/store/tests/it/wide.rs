@@ -12,11 +12,13 @@ use model::delivery::{CancelCause, Due, State};
 use model::id::{TenantId, WebhookId};
 use model::limits::{INTAKE_BATCH_MAX, UNLISTED_MAX};
 use model::notification::{Acceptance, NewNotification};
+use model::once::{Effect, IdempotencyKey};
+use model::tenant::TokenHash;
 use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 
-use crate::harness::{Given, answered, at, delivered, delivery_id, settlement, wait};
+use crate::harness::{Given, answered, at, delivered, delivery_id, now, settlement, wait};
 
 /// Webhooks of one notification, so many that they are not listed with it.
 const WEBHOOKS: usize = 2_100;
@@ -321,12 +323,26 @@ fn whoever_has_very_much_to_be_listed_waits_and_nobody_else_does() {
         stepped.steps_until(given.store.accept(new.collect()));
     }
     let new = given.new_notification("one more", 2);
-    let busy = crate::harness::now(given.store.accept(vec![new.clone()]));
-    assert!(matches!(busy, Err(StoreError::Busy)), "{busy:?}");
     let others = NewNotification {
         tenant: other,
-        ..new
+        ..new.clone()
     };
+    // Under a key as well, and whoever is named before.
+    for batch in [vec![new.clone()], vec![others.clone(), new]] {
+        let key = IdempotencyKey {
+            key: "a".to_owned(),
+            holder: TokenHash([1; 32]),
+            request: TokenHash([2; 32]),
+        };
+        let effect = Effect::Accept {
+            batch: batch.clone(),
+            part: 0,
+        };
+        let busy = now(given.store.once(key, effect, at(2)));
+        assert!(matches!(busy, Err(StoreError::Busy)), "{busy:?}");
+        let busy = now(given.store.accept(batch));
+        assert!(matches!(busy, Err(StoreError::Busy)), "{busy:?}");
+    }
     let (answer, _) = stepped.steps_until(given.store.accept(vec![others]));
     assert!(matches!(answer[0], Acceptance::Accepted { .. }));
 }

@@ -2,17 +2,17 @@
 
 use super::*;
 
-/// A job of a tenant, if it is somebody's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A job, and what of it is whose.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Job {
-    tenant: Option<TenantId>,
+    shares: Vec<(TenantId, usize)>,
     weight: usize,
     class: Class,
 }
 
 impl Weighed for Job {
-    fn tenant(&self) -> Option<TenantId> {
-        self.tenant
+    fn shares(&self) -> &[(TenantId, usize)] {
+        &self.shares
     }
 
     fn class(&self) -> Class {
@@ -29,16 +29,22 @@ impl Weighed for Job {
 }
 
 fn of(tenant: i64, weight: usize) -> Job {
+    of_some(&[(tenant, weight)])
+}
+
+fn of_some(shares: &[(i64, usize)]) -> Job {
+    let shares = shares.iter();
+    let shares: Vec<_> = shares.map(|(id, own)| (TenantId(*id), *own)).collect();
     Job {
-        tenant: Some(TenantId(tenant)),
-        weight,
+        weight: shares.iter().map(|(_, own)| own).sum(),
+        shares,
         class: Class::Intake,
     }
 }
 
 fn nobodys(class: Class) -> Job {
     Job {
-        tenant: None,
+        shares: Vec::new(),
         weight: 1,
         class,
     }
@@ -67,6 +73,27 @@ fn whoever_floods_the_queue_finds_it_full_before_others_do() {
     // What was taken makes room again.
     while !group(&queue, false).is_empty() {
         if queue.put(of(1, 100)).is_ok() {
+            return;
+        }
+    }
+    panic!("it stays full");
+}
+
+#[test]
+fn what_is_of_several_tenants_counts_for_each_its_part() {
+    let queue = Queue::default();
+    let mut put = 0;
+    // Whichever is named beside it, it is the second that floods.
+    while queue.put(of_some(&[(100 + put, 1), (2, 99)])).is_ok() {
+        put += 1;
+    }
+    assert!(queue.put(of(3, 100)).is_ok());
+    assert!(queue.put(of(2, 100)).is_err());
+    assert!(queue.put(of_some(&[(3, 1), (2, 99)])).is_err());
+    assert!(queue.put(of(100, 100)).is_ok());
+    // What was taken makes room for each of them again.
+    while !group(&queue, false).is_empty() {
+        if queue.put(of(2, 100)).is_ok() {
             return;
         }
     }
@@ -110,9 +137,9 @@ fn many_with_heavy_jobs_have_their_turn_one_after_another() {
     let mut served = Vec::new();
     for _ in 0..3 {
         let jobs = group(&queue, false);
-        served.push(jobs.iter().map(|job| job.tenant).collect::<Vec<_>>());
+        served.push(jobs.iter().map(|job| job.shares[0].0).collect::<Vec<_>>());
     }
-    let tenants = |ids: [i64; 2]| ids.map(|id| Some(TenantId(id))).to_vec();
+    let tenants = |ids: [i64; 2]| ids.map(TenantId).to_vec();
     assert_eq!(served, [tenants([1, 2]), tenants([1, 3]), tenants([2, 3])]);
 }
 
@@ -127,7 +154,7 @@ fn what_is_done_between_groups_and_sweeps_have_turns_beside_a_flood() {
         }
         match queue.take_group(true) {
             Taken::Turn => turns += 1,
-            Taken::Group(jobs) if jobs[0].tenant.is_none() => sweeps += 1,
+            Taken::Group(jobs) if jobs[0].shares.is_empty() => sweeps += 1,
             Taken::Group(_) => {}
             Taken::Nothing | Taken::Closed => unreachable!("there is something"),
         }
