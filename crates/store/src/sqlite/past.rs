@@ -10,7 +10,7 @@ use model::delivery::State;
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::webhook::Webhook;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::sqlite::fault::{Fault, Unreadable};
 use crate::sqlite::writer::Tx;
@@ -25,6 +25,12 @@ const THEN: &str = "
     select disabled_at, disabled_cause, filter, settings from webhook_past
     where webhook_id = ?1 and until >= ?2
     order by until
+    limit 1";
+// Whatever had a higher id than `until` met it as it was changed to.
+const ENABLED_UPTO: &str = "
+    select until from webhook_past
+    where webhook_id = ?1 and until >= ?2 and disabled_at is null and filter is not null
+    order by until desc
     limit 1";
 const LIVE: &str = "
     select id from webhook indexed by webhook_tenant
@@ -58,7 +64,16 @@ pub(crate) const DROP: &str = "
       where until < ?1
       limit ?2)";
 
-pub(crate) const STATEMENTS: &[&str] = &[KEEP, THEN, LIVE, DELETED_LATER, OWED, DELIVERY, DROP];
+pub(crate) const STATEMENTS: &[&str] = &[
+    KEEP,
+    THEN,
+    ENABLED_UPTO,
+    LIVE,
+    DELETED_LATER,
+    OWED,
+    DELIVERY,
+    DROP,
+];
 
 /// Keeps how a webhook stood, if what decides what it gets has changed.
 pub(crate) fn keep(tx: &Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault> {
@@ -96,6 +111,20 @@ pub(crate) fn keep_none(tx: &Tx<'_>, created: &Webhook) -> Result<(), Fault> {
         false,
     ])?;
     Ok(())
+}
+
+/// The last notification that can have met the webhook enabled, which is disabled now; nothing if
+/// that is one before `from`.
+pub(crate) fn enabled_upto(
+    conn: &Connection,
+    webhook: WebhookId,
+    from: NotificationId,
+) -> Result<Option<NotificationId>, Fault> {
+    let found = conn
+        .prepare_cached(ENABLED_UPTO)?
+        .query_row([webhook.0, from.0], |row| row.get(0).map(NotificationId))
+        .optional()?;
+    Ok(found)
 }
 
 pub(crate) fn bystanders(

@@ -178,7 +178,7 @@ pub(crate) fn save_any(
         // What was owed when it was disabled is cancelled before anything is owed again.
         (Some(disabled), None) => {
             let count = sweep::cancel_pending(tx, after.id, disabled.cause, at)?;
-            if count >= limits::SWEEP_ROWS_MAX || wide::owes(tx, after.tenant, after.id)? {
+            if count >= limits::SWEEP_ROWS_MAX || wide::may_owe(tx, after.tenant, after.id)? {
                 return Err(StoreError::Busy.into());
             }
         }

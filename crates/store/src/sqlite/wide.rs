@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::sqlite::fault::{Fault, Unreadable};
 use crate::sqlite::queue::lock;
 use crate::sqlite::writer::{Job, Shared, Tx};
-use crate::sqlite::{catalog, fresh, rows, standings};
+use crate::sqlite::{catalog, fresh, past, rows, standings};
 
 const BEGIN: &str = "insert into listing (tenant_id, reached, owed) values (?1, 0, 0)";
 const FOR: &str = "insert into audience (listing_id, webhooks) values (?1, ?2)";
@@ -52,9 +52,12 @@ const FIRST_OF: &str = "
     order by l.id, w.notification_id
     limit 1";
 const AUDIENCES: &str = "
-    select a.webhooks from listing l
+    select l.reached, a.webhooks, (
+      select min(notification_id) from wide where listing_id = l.id)
+    from listing l
     join audience a on a.listing_id = l.id
-    where l.tenant_id = ?1 and l.reached < ?2";
+    where l.tenant_id = ?1
+    order by l.id";
 const DISABLED: &str = "select disabled_at, disabled_cause from webhook where id = ?1";
 const REACHED: &str = "update listing set reached = ?2, owed = owed - ?3 where id = ?1";
 const END: &str = "delete from listing where id = ?1";
@@ -82,6 +85,10 @@ pub(crate) const STATEMENTS: &[&str] = &[
 /// Rows that a transaction lists at once for what it accepts, and that a step lists: some
 /// milliseconds, for which others wait, if each is on a page of its own.
 pub(crate) const STEP_ROWS: usize = 1_024;
+
+/// Audiences that are looked through for a webhook: each takes up to half a millisecond, for which
+/// all wait.
+const AUDIENCES_READ_MAX: usize = 16;
 
 /// So long nothing is listed after a step has failed: somebody has to make room.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -291,14 +298,32 @@ pub(crate) fn first_of(
     Ok(found)
 }
 
-/// Whether something that the webhook is owed is still to be listed.
-pub(crate) fn owes(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<bool, Fault> {
+/// Whether something that the webhook is owed, which is disabled, may still be to be listed. Not,
+/// if all that is to be listed was accepted while it was disabled; else that is said for certain
+/// only of a few audiences, and of more it is assumed.
+pub(crate) fn may_owe(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<bool, Fault> {
+    let Some(first) = first_of(tx.conn, tenant)? else {
+        return Ok(false);
+    };
+    let Some(upto) = past::enabled_upto(tx.conn, webhook, first)? else {
+        return Ok(false);
+    };
     let mut statement = tx.conn.prepare_cached(AUDIENCES)?;
-    let mut rows = statement.query([tenant.0, webhook.0])?;
+    let mut rows = statement.query([tenant.0])?;
+    let mut read = 0;
     while let Some(row) = rows.next()? {
-        let words: String = row.get(0)?;
+        // Later ones are for later notifications.
+        if row.get::<_, i64>(2)? > upto.0 {
+            return Ok(false);
+        }
+        if read == AUDIENCES_READ_MAX {
+            return Ok(true);
+        }
+        read += 1;
+        let is_before_its_turn = row.get::<_, i64>(0)? < webhook.0;
+        let words: String = row.get(1)?;
         let webhooks = fresh::of_words(&words).ok_or(Unreadable("list of webhooks"))?;
-        if webhooks.binary_search(&webhook).is_ok() {
+        if is_before_its_turn && webhooks.binary_search(&webhook).is_ok() {
             return Ok(true);
         }
     }

@@ -14,14 +14,20 @@ use model::limits::{INTAKE_BATCH_MAX, UNLISTED_MAX};
 use model::notification::{Acceptance, NewNotification};
 use model::once::{Effect, IdempotencyKey};
 use model::tenant::TokenHash;
+use model::time::Timestamp;
 use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 
-use crate::harness::{Given, answered, at, delivered, delivery_id, now, settlement, wait};
+use crate::harness::{Given, answered, at, delivered, delivery_id, now, pair, settlement, wait};
 
 /// Webhooks of one notification, so many that they are not listed with it.
 const WEBHOOKS: usize = 2_100;
+
+const ASKED: Option<Disabled> = Some(Disabled {
+    at: Timestamp::from_millis(5),
+    cause: DisabledCause::Asked,
+});
 
 /// What happened, in order.
 enum Event {
@@ -101,6 +107,23 @@ impl Stepped {
         let ids = ids(wait(self.given.store.accept(batch(&self.given, count))).unwrap());
         assert!(matches!(self.events.recv().unwrap(), Event::Listed));
         ids
+    }
+
+    /// Has the webhook be disabled or enabled; answers whether it has to wait.
+    fn switch(&self, webhook: WebhookId, disabled: Option<Disabled>) -> bool {
+        let given = &self.given;
+        let changed = Webhook {
+            disabled,
+            ..given.stored(webhook)
+        };
+        let saved = given.store.save_webhook(changed, "test".to_owned(), at(5));
+        let saved = async {
+            match saved.await {
+                Err(StoreError::Busy) => Ok(true),
+                saved => saved.map(|_| false),
+            }
+        };
+        self.steps_until(Box::pin(saved)).0
     }
 
     /// Steps that are made until there is an answer. Whoever answers tells so before the next step.
@@ -251,29 +274,9 @@ fn a_webhook_that_is_disabled_before_its_turn_is_sent_nothing() {
     let stepped = stepped();
     let ids = stepped.accept(4);
     let last = *stepped.webhooks.last().unwrap();
-    let disabled = Webhook {
-        disabled: Some(Disabled {
-            at: at(5),
-            cause: DisabledCause::Asked,
-        }),
-        ..stepped.given.stored(last)
-    };
-    let saved = stepped
-        .given
-        .store
-        .save_webhook(disabled, "test".to_owned(), at(5));
-    stepped.steps_until(saved);
+    assert!(!stepped.switch(last, ASKED));
     // Else it would be sent what it was owed when it was disabled.
-    let enabled = Webhook {
-        disabled: None,
-        ..stepped.given.stored(last)
-    };
-    let enabled = stepped
-        .given
-        .store
-        .save_webhook(enabled, "test".to_owned(), at(5));
-    let enabled = async { Ok(matches!(enabled.await, Err(StoreError::Busy))) };
-    assert!(stepped.steps_until(Box::pin(enabled)).0, "it has to wait");
+    assert!(stepped.switch(last, None), "it has to wait");
     let (left, given, _folder) = stepped.again();
     assert!(left > 0);
     given.notified("later", 6);
@@ -281,6 +284,43 @@ fn a_webhook_that_is_disabled_before_its_turn_is_sent_nothing() {
     let cancelled = State::Cancelled(CancelCause::WebhookDisabled);
     assert_eq!(states, vec![cancelled; ids.len()]);
     assert!(due(&given, last).is_empty());
+}
+
+/// Whether webhooks that nothing is owed have to wait until they are enabled again, while so many
+/// audiences are to be listed: one that was disabled before those, and one that was after.
+fn wait_to_be_enabled(audiences: usize) -> [bool; 2] {
+    let stepped = stepped();
+    let given = &stepped.given;
+    given.webhook(&[("placed", None)]);
+    let [before, after] = [0, 1].map(|_| given.webhook(&[("refunded", None)]).id);
+    given.disable(before, 1);
+    let new = |n: usize| {
+        let mut new = given.new_notification(&n.to_string(), 1);
+        // Two that follow one another are not for the same webhooks.
+        if n % 2 == 1 {
+            new.pairs.push(pair("placed", "democon"));
+        }
+        new
+    };
+    wait(given.store.accept((0..audiences).map(new).collect())).unwrap();
+    assert!(matches!(stepped.events.recv().unwrap(), Event::Listed));
+    assert!(!stepped.switch(after, ASKED));
+    let waits = [before, after].map(|webhook| stepped.switch(webhook, None));
+    let left = count(stepped.folder.path(), "select count(*) from audience");
+    assert!(left > 0, "all was listed meanwhile");
+    waits
+}
+
+#[test]
+fn a_webhook_that_was_disabled_before_is_enabled_however_much_is_to_be_listed() {
+    let [before, _] = wait_to_be_enabled(60);
+    assert!(!before);
+}
+
+#[test]
+fn whether_a_webhook_is_owed_something_is_looked_for_in_a_few_audiences_only() {
+    let waits = [8, 60].map(wait_to_be_enabled).map(|[_, after]| after);
+    assert_eq!(waits, [false, true]);
 }
 
 #[test]
