@@ -7,10 +7,24 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Reads what `begun` has, then what `stream` does, and writes as that. What was read is not kept.
+/// Reads what had come before, then what the stream has, and writes as that. What was read is not
+/// kept. In between there is nothing for one look, so that whoever reads can be told something
+/// after the beginning and before the rest.
 pub(crate) struct Inlet<S> {
-    pub(crate) begun: Bytes,
-    pub(crate) stream: S,
+    begun: Bytes,
+    looked: bool,
+    stream: S,
+}
+
+impl<S> Inlet<S> {
+    /// `begun` had come of `stream`.
+    pub(crate) fn new(begun: Bytes, stream: S) -> Self {
+        Self {
+            begun,
+            looked: false,
+            stream,
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Inlet<S> {
@@ -20,6 +34,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Inlet<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
         if self.begun.is_empty() {
+            if !std::mem::replace(&mut self.looked, true) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
         let count = self.begun.len().min(buf.remaining());
@@ -55,10 +73,7 @@ mod tests {
     #[tokio::test]
     async fn what_had_come_is_read_before_the_rest() {
         for count in [1, 2, 3, 100] {
-            let mut inlet = Inlet {
-                begun: Bytes::from("abc"),
-                stream: &b"def"[..],
-            };
+            let mut inlet = Inlet::new(Bytes::from("abc"), &b"def"[..]);
             let mut read = Vec::new();
             let mut piece = vec![0; count];
             loop {

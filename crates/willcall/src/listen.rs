@@ -186,7 +186,7 @@ pub(crate) async fn serve_any<S, F>(
         }));
         async { Ok::<_, Infallible>(turn.end(answering.await)) }
     });
-    let stream = Heads::new(Outlet::new(Inlet { begun, stream }), turn.clone());
+    let stream = Heads::new(Outlet::new(Inlet::new(begun, stream)), turn.clone());
     let mut connection = http1::Builder::new()
         .writev(false)
         .timer(TokioTimer::new())
@@ -197,7 +197,7 @@ pub(crate) async fn serve_any<S, F>(
         .max_header_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), answer);
     // What has come of a request counts as begun only once hyper has read it: a connection that is
-    // told to end before is closed.
+    // told to end before is closed. The rest is not read yet, so that an answer says that it closes.
     let early = poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx))).await;
     let mut ended = match early {
         Poll::Ready(ended) => Some(ended),
@@ -372,6 +372,7 @@ mod tests {
         let serving = serve_any(other, begun, stopped, clock, Some(&state), site);
         let (answer, ()) = tokio::join!(asking, serving);
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\ndone"), "{answer}");
     }
 }
