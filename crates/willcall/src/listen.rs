@@ -197,7 +197,8 @@ pub(crate) async fn serve_any<S, F>(
         .max_header_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), answer);
     // What has come of a request counts as begun only once hyper has read it: a connection that is
-    // told to end before is closed. The rest is not read yet, so that an answer says that it closes.
+    // told to end before is closed. The rest is not read yet, so that an answer says that it
+    // closes.
     let early = poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx))).await;
     let mut ended = match early {
         Poll::Ready(ended) => Some(ended),
