@@ -35,6 +35,10 @@ const _: () = assert!(
     limits::OUTCOME_PATIENCE_MS / 2 + limits::COMMIT_PATIENCE_MS < limits::OUTCOME_PATIENCE_MS
 );
 
+/// After much has come within a moment the rest is soon to follow: it is gathered for four times
+/// as long, this long at least, and each batch behind it for four times as long again.
+const GATHER_MIN: Duration = Duration::from_millis(5);
+
 /// What receivers said and may wait with its outcomes.
 const HEARD_BYTES_PATIENT: usize = 256 * 1024;
 
@@ -43,6 +47,10 @@ pub(crate) struct Settling {
     waiting: VecDeque<Settlement>,
     /// When the first of these came.
     waiting_since: Option<Instant>,
+    /// So long they are gathered at least.
+    gather: Duration,
+    /// What is being written was gathered in a busy moment.
+    brisk: bool,
     /// The batch that is being written.
     written: Arc<[Settlement]>,
     asking: Asking<()>,
@@ -69,6 +77,8 @@ impl Settling {
             store,
             waiting: VecDeque::new(),
             waiting_since: None,
+            gather: GATHER,
+            brisk: false,
             written: Arc::default(),
             asking: Asking::new("outcomes of attempts"),
             batch_max: limits::SETTLE_BATCH_MAX,
@@ -105,7 +115,11 @@ impl Settling {
     /// When something is to be done here though nothing comes: the end of the wait after a refusal,
     /// or of gathering.
     pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
-        let gathered = self.waiting_since.map(|since| since + GATHER_MAX);
+        let longest = match self.gather < GATHER {
+            true => self.gather,
+            false => GATHER_MAX,
+        };
+        let gathered = self.waiting_since.map(|since| since + longest);
         let gathered = gathered.filter(|_| self.asking.may_ask(now));
         self.asking.waits_until(now).or(gathered)
     }
@@ -114,9 +128,15 @@ impl Settling {
     /// long enough; `at_once` if nothing may wait any more. Answers its size.
     pub(crate) fn begin(&mut self, now: Instant, at_once: bool) -> Option<usize> {
         let since = self.waiting_since?;
-        if !self.asking.may_ask(now) || !(now >= since + GATHER || self.is_held_up(at_once)) {
+        if !self.asking.may_ask(now) || !(now >= since + self.gather || self.is_held_up(at_once)) {
             return None;
         }
+        self.brisk = self.gather < GATHER;
+        self.gather = match self.len() > self.hurries_from {
+            true => now.saturating_duration_since(since),
+            false => self.gather,
+        };
+        self.gather = (self.gather * 4).clamp(GATHER_MIN, GATHER);
         let count = self.waiting.len().min(self.batch_max);
         self.written = self.waiting.drain(..count).collect();
         if self.waiting.is_empty() {
@@ -132,7 +152,7 @@ impl Settling {
     /// Has the store write down what it has at once, if more waits than may or something matters.
     /// `at_once` if nothing may wait any more.
     pub(crate) fn hurry(&mut self, at_once: bool) {
-        if self.is_held_up(at_once) && !self.hurried && !self.written.is_empty() {
+        if (self.brisk || self.is_held_up(at_once)) && !self.hurried && !self.written.is_empty() {
             self.hurried = true;
             self.store.hurry();
         }

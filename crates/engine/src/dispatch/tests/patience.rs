@@ -40,6 +40,30 @@ async fn successes_are_gathered_and_written_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_flood_is_written_soon() {
+    let mut world = World::new().await;
+    world.settings.flights_max = 1_024;
+    world.start();
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    let mut ids = world.hand_in("paid", 100).await;
+    millis(10).await;
+    // Few enough to be gathered.
+    ids.extend(world.hand_in("paid", 5).await);
+    millis(30).await;
+    for id in ids {
+        assert_eq!(world.state(id, webhook).await, State::Delivered);
+    }
+    // In a quiet house one waits for others again, after some batches.
+    for _ in 0..4 {
+        world.hand_in("paid", 1).await;
+        millis(OUTCOME_PATIENCE_MS).await;
+    }
+    let id = world.hand_in("paid", 1).await[0];
+    millis(GATHERED_MS - 10).await;
+    assert_eq!(world.state(id, webhook).await, State::Pending);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_success_with_no_company_is_written_within_its_patience() {
     let world = World::running().await;
     let webhook = world.webhook("http://a.test/", "paid").await;
