@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use model::attempt::{Answer, Attempt, Failure, FailureKind, Outcome};
 use model::delivery::Due;
+use model::limits::STOOD_STILL_MS;
 use model::time::{Clock, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -24,8 +25,7 @@ use crate::request::Prepared;
 use crate::room::{Held, Room, Taken};
 use crate::shortage::{Shortage, is_general};
 
-/// A process that has much to do is late by less.
-const STOOD_STILL: Duration = Duration::from_secs(1);
+const STOOD_STILL: Duration = Duration::from_millis(STOOD_STILL_MS);
 
 pub(crate) struct Caller {
     dial: Arc<dyn Dial>,

@@ -21,6 +21,8 @@
 //! answer shows in a later state than the one it was taken up in (settled or sent again meanwhile)
 //! is read again once it is let go.
 
+mod words;
+
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -36,7 +38,7 @@ use model::id::WebhookId;
 use model::limits;
 use model::policy::Policy;
 use model::tenant::DialectName;
-use model::time::{Clock, Doubt, Timestamp};
+use model::time::{Clock, Timestamp};
 use tokio::sync::oneshot;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
@@ -44,7 +46,6 @@ use tokio::time::{Instant, Sleep};
 use crate::Stopped;
 use crate::asking::Asking;
 use crate::caller::{Caller, Made, hung, is_short};
-use crate::fortune::Turned;
 use crate::health::{Health, Stall};
 use crate::lane::Pause;
 use crate::lanes::{Call, Landing, Lanes, Seen, Sighting};
@@ -241,7 +242,7 @@ impl Dispatch {
         let doubts = self.clock.look();
         for doubt in &doubts {
             self.meters.clock_steps.inc();
-            doubted(*doubt);
+            words::doubted(*doubt);
         }
         self.meters.doubted(self.clock.doubt().is_some());
         let (waits, at_once) = (self.lanes.count() > 0, !doubts.is_empty());
@@ -480,7 +481,7 @@ impl Dispatch {
             self.meters.disabled.inc();
             tracing::info!(%webhook, "its receiver answered 410 Gone, the webhook is disabled");
         } else {
-            tell(webhook, class, turned);
+            words::turned(webhook, class, turned);
         }
         let settlement = Settlement {
             id,
@@ -744,37 +745,10 @@ impl Dispatch {
     }
 }
 
-/// Says how a lane's fortune turned, if it did.
-fn tell(webhook: WebhookId, class: &str, turned: Option<Turned>) {
-    match turned {
-        Some(Turned::Failing) => tracing::info!(%webhook, class, "deliveries begin to fail"),
-        Some(Turned::Probed) => tracing::info!(%webhook, class, "deliveries have failed for long: \
-            one at a time finds out whether the receiver is back, the others wait for an hour at most"),
-        Some(Turned::Recovered) => tracing::info!(%webhook, "deliveries succeed again"),
-        None => {}
-    }
-}
-
 /// Has the time written down, so that the next start goes on exactly here.
 async fn end(last: Reply<()>) {
     if !matches!(tokio::time::timeout(LAST_WORDS, last).await, Ok(Ok(()))) {
         tracing::warn!("the store did not take the time at the end: waits may be seconds longer");
-    }
-}
-
-/// Says that the clock is not trusted for a while.
-fn doubted(doubt: Doubt) {
-    match doubt {
-        Doubt::Stepped { by_ms } | Doubt::BehindStore { by_ms } => tracing::warn!(
-            by_ms,
-            "{doubt}; waits go on as they were, and for an hour nothing is removed or ended by what \
-             it says: set it right if it is wrong"
-        ),
-        Doubt::AheadOfStore { by_ms } => tracing::info!(
-            by_ms,
-            "{doubt}; waits go on where they were, and for an hour nothing is removed or ended by \
-             what it says"
-        ),
     }
 }
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use model::attempt::{Failure, FailureKind, Outcome};
-use model::limits::ANSWER_OWN_BYTES;
+use model::limits::{ANSWER_OWN_BYTES, LAST_LOOK_MS};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
@@ -34,7 +34,7 @@ const _: () = assert!(READ_BYTES <= ANSWER_OWN_BYTES);
 /// A process that was stopped, or a machine that stood still, learns that its time is over before
 /// it learns what has arrived meanwhile: whoever is late by `LATE` reads on for `LAST_LOOK`.
 const LATE: Duration = Duration::from_millis(100);
-const LAST_LOOK: Duration = Duration::from_millis(100);
+const LAST_LOOK: Duration = Duration::from_millis(LAST_LOOK_MS);
 
 pub(crate) struct Line {
     stream: Box<dyn Stream>,

@@ -255,6 +255,13 @@ pub const HEARTBEAT_MS: i64 = 10_000;
 /// The same while nothing waits, for the next start to know what time it was at least.
 pub const IDLE_HEARTBEAT_MS: i64 = 60_000;
 
+/// What is noticed so late was not held up by work: the process was stopped, or the machine stood
+/// still. Whoever was waited for meanwhile is not at fault.
+pub const STOOD_STILL_MS: u64 = 1_000;
+
+/// So long the runtime has then to learn what has come meanwhile.
+pub const LAST_LOOK_MS: u64 = 100;
+
 /// Less room than this on the store's disk is as good as none: its log alone takes up to half.
 pub const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 

@@ -8,10 +8,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use model::limits::STOOD_STILL_MS;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A process that has much to do notices less late that a limit is over.
-const STOOD_STILL: Duration = Duration::from_secs(1);
+const STOOD_STILL: Duration = Duration::from_millis(STOOD_STILL_MS);
 
 /// Ready when the time is over.
 pub struct Limit {

@@ -1,0 +1,33 @@
+//! What the loop says in the log of receivers and of the clock.
+
+use model::id::WebhookId;
+use model::time::Doubt;
+
+use crate::fortune::Turned;
+
+/// Says how a lane's fortune turned, if it did.
+pub(super) fn turned(webhook: WebhookId, class: &str, turned: Option<Turned>) {
+    match turned {
+        Some(Turned::Failing) => tracing::info!(%webhook, class, "deliveries begin to fail"),
+        Some(Turned::Probed) => tracing::info!(%webhook, class, "deliveries have failed for long: \
+            one at a time finds out whether the receiver is back, the others wait for an hour at most"),
+        Some(Turned::Recovered) => tracing::info!(%webhook, "deliveries succeed again"),
+        None => {}
+    }
+}
+
+/// Says that the clock is not trusted for a while.
+pub(super) fn doubted(doubt: Doubt) {
+    match doubt {
+        Doubt::Stepped { by_ms } | Doubt::BehindStore { by_ms } => tracing::warn!(
+            by_ms,
+            "{doubt}; waits go on as they were, and for an hour nothing is removed or ended by what \
+             it says: set it right if it is wrong"
+        ),
+        Doubt::AheadOfStore { by_ms } => tracing::info!(
+            by_ms,
+            "{doubt}; waits go on where they were, and for an hour nothing is removed or ended by \
+             what it says"
+        ),
+    }
+}
