@@ -14,6 +14,7 @@ use model::limits;
 use tokio::time::Instant;
 
 use crate::dial::Place;
+use crate::sorted::Sorted;
 use crate::turns::{Entry, Turns};
 use crate::width::QUICK_MS;
 
@@ -101,7 +102,7 @@ pub(crate) struct Shares {
     places: BTreeMap<Arc<Place>, HostId>,
     hosts_seen: u64,
     /// Those that began lately, the oldest first, and those that have been in the air for long.
-    young: BTreeMap<FlightId, Flight>,
+    young: Sorted<FlightId, Flight>,
     slow: BTreeMap<FlightId, Flight>,
     flights_seen: u64,
     /// Lanes that may be ready to send.
@@ -285,7 +286,7 @@ impl Shares {
             hosts: BTreeMap::new(),
             places: BTreeMap::new(),
             hosts_seen: 0,
-            young: BTreeMap::new(),
+            young: Sorted::default(),
             slow: BTreeMap::new(),
             flights_seen: 0,
             turns,
@@ -626,11 +627,11 @@ impl Shares {
 
     /// The next flight that has been in the air for long by now; each once.
     pub(crate) fn age(&mut self, now: Instant) -> Option<Flight> {
-        let first = self.young.first_entry()?;
-        if now.saturating_duration_since(first.get().began) < slow_after() {
+        let began = self.young.peek()?.began;
+        if now.saturating_duration_since(began) < slow_after() {
             return None;
         }
-        let (id, mut flight) = first.remove_entry();
+        let (id, mut flight) = self.young.pop_first()?;
         if !flight.doubtful {
             self.doubt(&flight);
         }
@@ -654,12 +655,12 @@ impl Shares {
     /// When the next flight will have been in the air for long, if that makes room for a lane.
     pub(crate) fn next_age(&self) -> Option<Instant> {
         let waits = self.at_hosts > 0 || !self.turns.unknown.is_empty();
-        let (_, first) = self.young.first_key_value().filter(|_| waits)?;
+        let first = self.young.peek().filter(|_| waits)?;
         Some(first.began + slow_after())
     }
 
     pub(crate) fn land(&mut self, id: FlightId) -> Option<Flight> {
-        let flight = self.young.remove(&id).or_else(|| self.slow.remove(&id))?;
+        let flight = self.young.remove(id).or_else(|| self.slow.remove(&id))?;
         self.grow_up(&flight);
         let doubtful = usize::from(flight.doubtful);
         let asked = usize::from(flight.asked);

@@ -1,8 +1,8 @@
 //! Sorted: a map of few entries that come and go in the order of their keys, mostly.
 //!
 //! Then each call costs next to nothing; where it is not so, entries are moved, fewer than half of
-//! all. For a lane, whose entries are bounded. It has no more room than four times what it needs,
-//! so that of many lanes that were full once not much is left.
+//! all. For a lane, and for attempts in the air, which are bounded. It has no more room than four
+//! times what it needs, so that of many lanes that were full once not much is left.
 
 use std::collections::VecDeque;
 
@@ -62,6 +62,11 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
 
     pub(crate) fn first(&self) -> Option<K> {
         self.0.front().map(|(key, _)| *key)
+    }
+
+    /// What is kept under the first key.
+    pub(crate) fn peek(&self) -> Option<&V> {
+        self.0.front().map(|(_, value)| value)
     }
 
     pub(crate) fn last(&self) -> Option<K> {
@@ -145,6 +150,7 @@ mod tests {
                 prop_assert_eq!(sorted.len(), map.len());
                 prop_assert_eq!(sorted.is_empty(), map.is_empty());
                 prop_assert_eq!(sorted.first(), map.keys().next().copied());
+                prop_assert_eq!(sorted.peek(), map.values().next());
                 prop_assert_eq!(sorted.last(), map.keys().last().copied());
             }
         }

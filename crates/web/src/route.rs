@@ -146,17 +146,18 @@ pub(crate) fn serve(
 ) -> impl Future<Output = Response<Body>> + Send + 'static {
     let began = Instant::now();
     let (head, body) = request.into_parts();
-    let asked = tracing::enabled!(Level::DEBUG).then(|| (head.method.clone(), head.uri.clone()));
+    let shown = || Box::new((head.method.clone(), head.uri.clone()));
+    let asked = tracing::enabled!(Level::DEBUG).then(shown);
     let begun = match shared.dialects.at(head.uri.path()) {
-        None => Begun::Answered("none", nowhere()),
+        None => Begun::Answered("none", Box::new(nowhere())),
         Some(dialect) => begin(&shared, dialect, head, body),
     };
     async move {
         let (name, answer) = begun.end().await;
         let (status, took) = (answer.status(), began.elapsed());
         shared.meters.request(name, status, took);
-        if let Some((method, uri)) = asked {
-            let path = uri.path();
+        if let Some(asked) = asked {
+            let (method, path) = (&asked.0, asked.1.path());
             tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
         }
         answer.map(Body::from)
@@ -165,14 +166,15 @@ pub(crate) fn serve(
 
 /// A request at its place, or its answer already with the name of the place, for metrics.
 enum Begun<W> {
-    Answered(&'static str, Answer),
+    /// Boxed because it is rare, and all this is moved about.
+    Answered(&'static str, Box<Answer>),
     Entered(Arc<Asked>, Arc<Place>, W),
 }
 
 impl<W: Future<Output = Option<Answer>>> Begun<W> {
     async fn end(self) -> (&'static str, Answer) {
         match self {
-            Self::Answered(name, answer) => (name, answer),
+            Self::Answered(name, answer) => (name, *answer),
             Self::Entered(asked, place, work) => {
                 let answer = work.await;
                 let broken = || (asked.dialect.refuse)(&asked, &Refusal::Internal);
@@ -205,13 +207,14 @@ fn begin(
     let vetted = vet_lines(&asked.headers, &asked.uri, &shared.settings.hosts).and(readable);
     let Some(place) = asked.place.clone() else {
         let refusal = vetted.err().unwrap_or(Refusal::NoSuchRoute);
-        return Begun::Answered("none", refuse(&refusal));
+        return Begun::Answered("none", Box::new(refuse(&refusal)));
     };
     if let Err(refusal) = vetted {
-        return Begun::Answered(place.name, finished(&place, refuse(&refusal)));
+        let answer = finished(&place, refuse(&refusal));
+        return Begun::Answered(place.name, Box::new(answer));
     }
     if lacks_slash && !changes(&asked.method) {
-        return Begun::Answered(place.name, moved(&asked));
+        return Begun::Answered(place.name, Box::new(moved(&asked)));
     }
     let work = {
         let (shared, asked, place) = (Arc::clone(shared), Arc::clone(&asked), Arc::clone(&place));

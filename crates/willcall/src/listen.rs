@@ -151,15 +151,10 @@ async fn serve_one(
     clock: Clock,
 ) {
     let answer = |request| {
-        let answering = site.clone().answer(request);
-        async {
-            state.works();
-            let answer = answering.await;
-            state.is_done();
-            answer
-        }
+        state.works();
+        site.clone().answer(request)
     };
-    let plain = Plain::new(stream, clock.clone());
+    let plain = Plain::new(stream, clock.clone()).noting(Arc::clone(&state));
     if let Some((stream, begun)) = plain.serve(stop.clone(), answer).await {
         serve_any(stream, begun, stop, clock, Some(&state), answer).await;
     }
@@ -185,7 +180,13 @@ pub(crate) async fn serve_any<S, F>(
             Some(state) => Body::watched(body, Arc::clone(state) as _),
             None => Body::new(body),
         }));
-        async { Ok::<_, Infallible>(turn.end(answering.await)) }
+        async {
+            let answer = answering.await;
+            if let Some(state) = state {
+                state.is_done();
+            }
+            Ok::<_, Infallible>(turn.end(answer))
+        }
     });
     let stream = Heads::new(Outlet::new(Inlet::new(begun, stream)), turn.clone());
     let mut connection = http1::Builder::new()

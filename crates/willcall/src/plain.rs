@@ -9,6 +9,7 @@ mod request;
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,7 @@ use web::{Body, Limit};
 
 use self::answer::{Date, is_bare, put_head};
 use self::request::{Missing, look};
+use crate::connections::State;
 use crate::outlet::Outlet;
 
 /// A connection on which nothing comes for so long is closed; one that was used before, after up to
@@ -48,6 +50,8 @@ pub(crate) struct Plain<S> {
     date: Date,
     /// A request has come.
     used: bool,
+    /// Told when a request was answered.
+    state: Option<Arc<State>>,
 }
 
 /// Why no plain request comes.
@@ -65,7 +69,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
             out: Vec::new(),
             date: Date::new(clock),
             used: false,
+            state: None,
         }
+    }
+
+    /// The same, whose `state` is told when a request was answered.
+    pub(crate) fn noting(self, state: Arc<State>) -> Self {
+        let state = Some(state);
+        Self { state, ..self }
     }
 
     /// Has plain requests answered by `site`, in their order, until there are no more. If anything
@@ -86,6 +97,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
             match self.next(stopping.as_mut(), &mut idle).await {
                 Ok(request) => {
                     let answer = site(request).await;
+                    if let Some(state) = &self.state {
+                        state.is_done();
+                    }
                     let is_last = *asked_to_stop.borrow();
                     if !self.send(answer, is_last).await.unwrap_or(false) {
                         return None;

@@ -116,11 +116,15 @@ fn weight(body_bytes: usize) -> usize {
 
 /// What a batch counts for each tenant that it names.
 fn shares(batch: &[NewNotification]) -> Vec<(TenantId, usize)> {
-    let mut shares: BTreeMap<TenantId, usize> = BTreeMap::new();
-    for new in batch {
-        *shares.entry(new.tenant).or_default() += weight(new.body.len());
-    }
-    shares.into_iter().collect()
+    let weights = batch.iter().map(|new| (new.tenant, weight(new.body.len())));
+    let mut shares: Vec<(TenantId, usize)> = weights.collect();
+    shares.sort_unstable_by_key(|(tenant, _)| *tenant);
+    shares.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        kept.1 += if same { next.1 } else { 0 };
+        same
+    });
+    shares
 }
 
 impl Ledger for Sqlite {
