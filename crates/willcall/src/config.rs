@@ -69,7 +69,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "strict_action_types",
         default: "false",
         value: "true|false",
-        meaning: "Whether notifications are refused whose action type no webhook can ask for, instead of accepted with a warning",
+        meaning: "Whether notifications are refused whose action type no webhook can ask for, and triggers that are not known to fire, instead of accepted with a warning",
     },
     Setting {
         key: "triggers",

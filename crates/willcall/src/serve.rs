@@ -113,7 +113,13 @@ async fn wind_up(house: House, listening: Listening) -> Result<()> {
     listening.end().await;
     let House { store, engine, .. } = house;
     let stopped = engine.stop(ATTEMPTS_LIMIT).await;
-    if stopped.is_clean() {
+    let moved = match store.pulse().await {
+        Err(StoreError::Disk(fault @ DiskFault::Moved)) => Some(fault),
+        Ok(_) | Err(_) => None,
+    };
+    if let Some(fault) = moved {
+        tracing::error!("stopped; {fault}: what was accepted is where that file is now, if it is");
+    } else if stopped.is_clean() {
         tracing::info!("stopped; everything is written down");
     } else {
         tracing::warn!(
@@ -126,7 +132,13 @@ async fn wind_up(house: House, listening: Listening) -> Result<()> {
         .close()
         .await
         .context("the store did not close cleanly")?;
-    Ok(())
+    match moved {
+        None => Ok(()),
+        Some(fault) => bail!(
+            "{fault}: if it was moved, put it back before the next start, which finds nothing of \
+             what was accepted otherwise (docs/operating.md, \"The file is gone\")"
+        ),
+    }
 }
 
 /// Makes and prints an administrator's token if nobody has any: otherwise nobody could begin.

@@ -238,6 +238,29 @@ fn a_backup_beside_full_load_ends_and_is_put_back() {
 }
 
 #[test]
+fn a_server_whose_file_was_moved_does_not_say_at_its_end_that_all_is_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(apply(folder.path(), TENANT).status.success());
+    let server = Server::start(folder.path(), &[]);
+    hand_in(&server.client(), 1, 3);
+    let (file, other) = ("willcall.db", "elsewhere.db");
+    std::fs::rename(folder.path().join(file), folder.path().join(other)).unwrap();
+    server.await_log("a file of the store was removed or replaced");
+    server.signal(&["TERM"]);
+    let (status, log) = server.end();
+    assert_eq!(status, Some(1), "{log}");
+    assert!(!log.contains("everything is written down"), "{log}");
+    assert!(log.contains("put it back before the next start"), "{log}");
+    std::fs::rename(folder.path().join(other), folder.path().join(file)).unwrap();
+    let again = Server::start(folder.path(), &[]);
+    let (_, same) = again
+        .client()
+        .post(&format!("{API}/notifications/"), &batch(1, 3));
+    let known = |one: &serde_json::Value| one["status"] == 200;
+    assert!(same.as_array().unwrap().iter().all(known), "{same}");
+}
+
+#[test]
 fn a_backup_that_finds_no_room_says_so_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     assert!(apply(folder.path(), TENANT).status.success());
