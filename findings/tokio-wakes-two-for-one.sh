@@ -27,7 +27,9 @@ fn main() {
     let counted = Arc::clone(&woken);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
-        .on_thread_unpark(move || drop(counted.fetch_add(1, Ordering::Relaxed)))
+        .on_thread_unpark(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        })
         .build()
         .unwrap();
     let mut seen = 0;

@@ -33,10 +33,10 @@ use std::time::Duration;
 use model::attempt::Attempt;
 use model::contract::{DueRead, LaneStart, LaneTarget, Reply, Settlement, Store};
 use model::delivery::{Delivery, State};
-use model::dice::Dice;
 use model::id::WebhookId;
 use model::limits;
 use model::policy::Policy;
+use model::rng::SeededRng;
 use model::tenant::DialectName;
 use model::time::{Clock, Timestamp};
 use tokio::sync::oneshot;
@@ -81,7 +81,7 @@ pub(crate) struct Dispatch {
     timeline: Timeline,
     /// When it is looked next whether the clock was set.
     look_at: Instant,
-    dice: Dice,
+    rng: SeededRng,
     policies: std::collections::BTreeMap<DialectName, Arc<Policy>>,
     caller: Arc<Caller>,
     mailbox: Arc<Mailbox>,
@@ -121,7 +121,7 @@ pub(crate) struct Dispatch {
 pub(crate) struct Given {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
-    pub(crate) dice: Dice,
+    pub(crate) rng: SeededRng,
     pub(crate) policies: model::policy::Policies,
     pub(crate) caller: Arc<Caller>,
     pub(crate) mailbox: Arc<Mailbox>,
@@ -171,7 +171,7 @@ impl Dispatch {
             settling: Settling::new(Arc::clone(&given.store), given.flights_max),
             store: given.store,
             clock: given.clock,
-            dice: given.dice,
+            rng: given.rng,
             policies: policies.map(|(name, p)| (name, Arc::new(p))).collect(),
             caller: given.caller,
             mailbox: given.mailbox,
@@ -452,7 +452,7 @@ impl Dispatch {
             ended,
             policy,
             prepared.retries_max,
-            &mut self.dice,
+            &mut self.rng,
         );
         let class = class(outcome);
         tracing::debug!(%id, attempt = delivery.attempts.saturating_add(1), class,

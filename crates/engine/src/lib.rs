@@ -5,10 +5,10 @@
 
 mod answer;
 mod asking;
+mod bulk_jobs;
 mod caller;
 mod dial;
 mod dispatch;
-mod errands;
 mod fortune;
 mod habits;
 mod health;
@@ -39,10 +39,10 @@ use std::time::Duration;
 
 use model::contract::{Listener, Store};
 use model::delivery::Whereabouts;
-use model::dice::Dice;
 use model::id::DeliveryId;
 use model::limits::ANSWERS_BYTES_MAX;
 use model::policy::Policies;
+use model::rng::SeededRng;
 use model::time::Clock;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
@@ -53,9 +53,9 @@ pub use resolver::{Addresses, LookUp, NameError, Resolver};
 pub use tasks::Boxed;
 pub use tls::{BadRoots, TlsRoots, tls_config};
 
+use crate::bulk_jobs::BulkJobRunner;
 use crate::caller::Caller;
 use crate::dispatch::{Dispatch, Given};
-use crate::errands::Errands;
 use crate::keeper::Keeper;
 use crate::mailbox::Mailbox;
 use crate::meters::Meters;
@@ -68,7 +68,7 @@ pub struct Engine {
     dispatch: Part<Stopped>,
     keeper: Part<()>,
     pool: Part<()>,
-    errands: Part<()>,
+    bulk_jobs: Part<()>,
     mailbox: Arc<Mailbox>,
     stop: oneshot::Sender<Duration>,
     health: Health,
@@ -80,7 +80,7 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     pub dial: Arc<dyn Dial>,
     pub clock: Clock,
-    pub dice: Dice,
+    pub rng: SeededRng,
     pub policies: Policies,
     pub settings: Settings,
 }
@@ -127,7 +127,7 @@ impl Engine {
             store,
             dial,
             clock,
-            dice,
+            rng,
             policies,
             settings,
         } = parts;
@@ -155,7 +155,7 @@ impl Engine {
         let dispatch = Dispatch::new(Given {
             store: Arc::clone(&store),
             clock: clock.clone(),
-            dice: dice.split("spread"),
+            rng: rng.split("jitter"),
             policies,
             caller: Arc::new(caller),
             mailbox: Arc::clone(&mailbox),
@@ -166,7 +166,7 @@ impl Engine {
             shortage,
             lane_width: settings.lane_width,
         });
-        let errands = Errands {
+        let bulk_jobs = BulkJobRunner {
             store: Arc::clone(&store),
             clock: clock.clone(),
             bell,
@@ -181,7 +181,7 @@ impl Engine {
             dispatch: Part::spawn("the delivery loop", &alarm, dispatch.run()),
             keeper: Part::spawn("the keeper", &alarm, keeper.run()),
             pool: Part::spawn("the kept connections", &alarm, pool.run()),
-            errands: Part::spawn("the errands", &alarm, errands.run()),
+            bulk_jobs: Part::spawn("the bulk jobs", &alarm, bulk_jobs.run()),
             mailbox,
             stop,
             health,
@@ -196,11 +196,11 @@ impl Engine {
             dispatch,
             keeper,
             pool,
-            errands,
+            bulk_jobs,
             stop,
             ..
         } = self;
-        drop((keeper, pool, errands));
+        drop((keeper, pool, bulk_jobs));
         // A loop that is gone cannot be told, and its end says so.
         let told = stop.send(within).is_ok();
         match dispatch.join().await {

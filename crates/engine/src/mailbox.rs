@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot};
 #[derive(Default)]
 pub(crate) struct Mailbox {
     inside: Mutex<Inside>,
-    errands: Arc<Notify>,
+    bulk_jobs: Arc<Notify>,
 }
 
 /// What arrived since the loop looked last.
@@ -84,9 +84,9 @@ impl Mailbox {
         answered
     }
 
-    /// Rings when there may be an errand to go on with.
+    /// Rings when there may be a bulk job to go on with.
     pub(crate) fn bell(&self) -> Arc<Notify> {
-        Arc::clone(&self.errands)
+        Arc::clone(&self.bulk_jobs)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -166,11 +166,11 @@ impl Listener for Mailbox {
 
     fn changed_elsewhere(&self) {
         self.fill(|inside| inside.mail.changed_elsewhere = true);
-        self.errands.notify_one();
+        self.bulk_jobs.notify_one();
     }
 
-    fn errand_begun(&self) {
-        self.errands.notify_one();
+    fn bulk_job_started(&self) {
+        self.bulk_jobs.notify_one();
     }
 }
 

@@ -4,12 +4,12 @@
 //! Only `People` and `Board` pass through by themselves: nobody has had to stand in their way.
 
 use crate::board::{
-    AuditQuery, AuditRow, Bystander, Count, Errand, ErrandKind, NewErrand, NotificationQuery,
+    AuditQuery, AuditRow, BulkJob, BulkJobKind, Bystander, Count, NewBulkJob, NotificationQuery,
     NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings, TokenRow,
     WebhookFound, WebhookSearch,
 };
 use crate::contract::{Board, People, Reply, Store};
-use crate::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
+use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use crate::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
 use crate::query::LogRow;
 use crate::tenant::{Tenant, TokenHash};
@@ -161,26 +161,26 @@ impl<T: Around> Board for T {
         self.inner().bystanders(tenant, notification, after, limit)
     }
 
-    fn count_errand(
+    fn count_bulk_job(
         &self,
         tenant: TenantId,
         webhook: WebhookId,
-        what: ErrandKind,
+        what: BulkJobKind,
         at: Timestamp,
     ) -> Reply<Count> {
-        self.inner().count_errand(tenant, webhook, what, at)
+        self.inner().count_bulk_job(tenant, webhook, what, at)
     }
 
-    fn begin_errand(&self, errand: NewErrand, at: Timestamp) -> Reply<Errand> {
-        self.inner().begin_errand(errand, at)
+    fn start_bulk_job(&self, bulk_job: NewBulkJob, at: Timestamp) -> Reply<BulkJob> {
+        self.inner().start_bulk_job(bulk_job, at)
     }
 
-    fn errand(&self, tenant: TenantId, id: ErrandId) -> Reply<Option<Errand>> {
-        self.inner().errand(tenant, id)
+    fn bulk_job(&self, tenant: TenantId, id: BulkJobId) -> Reply<Option<BulkJob>> {
+        self.inner().bulk_job(tenant, id)
     }
 
-    fn running_errands(&self, tenant: TenantId, webhook: WebhookId) -> Reply<Vec<Errand>> {
-        self.inner().running_errands(tenant, webhook)
+    fn running_bulk_jobs(&self, tenant: TenantId, webhook: WebhookId) -> Reply<Vec<BulkJob>> {
+        self.inner().running_bulk_jobs(tenant, webhook)
     }
 
     fn tokens(&self, tenant: Option<TenantId>) -> Reply<Vec<TokenRow>> {

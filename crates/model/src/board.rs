@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::delivery::State;
-use crate::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, WebhookId};
+use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, WebhookId};
 use crate::query::AuditEntry;
 use crate::tenant::{Permissions, Tenant, TokenKind};
 use crate::time::Timestamp;
@@ -173,30 +173,30 @@ pub struct AuditRow {
 /// What is to be done to many deliveries of a webhook. It is written down before it begins, goes
 /// on in steps of `limits::SWEEP_ROWS_MAX` rows, and survives a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewErrand {
+pub struct NewBulkJob {
     pub tenant: TenantId,
     pub webhook: WebhookId,
-    pub what: ErrandKind,
+    pub what: BulkJobKind,
     /// How many it seemed to be about when it was asked for.
     pub expected: u64,
     pub actor: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrandKind {
+pub enum BulkJobKind {
     /// Send again all that ended undelivered (`Which::Exhausted` and cancelled), and try now what
     /// waits for a retry.
-    RetryFailed,
+    ReplayUndelivered,
     /// Cancel all that is owed.
-    StopRetrying,
+    CancelPending,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Errand {
-    pub id: ErrandId,
+pub struct BulkJob {
+    pub id: BulkJobId,
     pub tenant: TenantId,
     pub webhook: WebhookId,
-    pub what: ErrandKind,
+    pub what: BulkJobKind,
     pub expected: u64,
     /// Deliveries it has been done to.
     pub done: u64,
@@ -204,10 +204,10 @@ pub struct Errand {
     pub began_at: Timestamp,
     pub ended_at: Option<Timestamp>,
     /// Why it ended before its time, if it did: a sentence.
-    pub broken_off: Option<String>,
+    pub abort_reason: Option<String>,
 }
 
-/// How many deliveries an errand would be about; counted up to `limits::COUNTED_MAX`.
+/// How many deliveries a bulk job would be about; counted up to `limits::COUNTED_MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
     pub count: u64,
@@ -223,18 +223,18 @@ pub struct TenantSettings {
     pub kept_ms: Option<i64>,
 }
 
-impl ErrandKind {
-    pub const ALL: [Self; 2] = [Self::RetryFailed, Self::StopRetrying];
+impl BulkJobKind {
+    pub const ALL: [Self; 2] = [Self::ReplayUndelivered, Self::CancelPending];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::RetryFailed => "retry_failed",
-            Self::StopRetrying => "stop_retrying",
+            Self::ReplayUndelivered => "retry_failed",
+            Self::CancelPending => "stop_retrying",
         }
     }
 }
 
-impl std::str::FromStr for ErrandKind {
+impl std::str::FromStr for BulkJobKind {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {

@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use crate::attempt::Attempt;
 use crate::board::{
-    AuditQuery, AuditRow, Bystander, Count, Errand, NewErrand, NotificationQuery, NotificationRow,
-    NotificationStory, Standing, TenantQuery, TenantSettings, TokenRow, WebhookFound,
-    WebhookSearch,
+    AuditQuery, AuditRow, BulkJob, Bystander, Count, NewBulkJob, NotificationQuery,
+    NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings, TokenRow,
+    WebhookFound, WebhookSearch,
 };
 use crate::delivery::{Due, Next};
-use crate::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
+use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use crate::limits;
 use crate::notification::{Acceptance, NewNotification};
 use crate::once::{Effect, Effected, IdempotencyKey};
@@ -183,7 +183,7 @@ pub trait Ledger: Send + Sync {
     /// attempts, notifications left without deliveries, and answers kept longer than
     /// `limits::IDEMPOTENCY_KEPT_MS`; looks at no more than `limits::SWEEP_ROWS_MAX` rows; answers
     /// whether there may be more. What has no time there stays. A tenant with a time of its own
-    /// (`Board::set_kept`) has that instead. What signing in leaves behind, errands that ended
+    /// (`Board::set_kept`) has that instead. What signing in leaves behind, bulk jobs that ended
     /// long ago, and deleted webhooks of which nothing else is left go as well.
     ///
     /// Of what may end with a time it removes what has ended at `now.earliest`. What began later
@@ -201,10 +201,10 @@ pub trait Ledger: Send + Sync {
         at: Timestamp,
     ) -> Reply<usize>;
 
-    /// Takes one step of the oldest errand that has not ended, at most `limits::SWEEP_ROWS_MAX`
-    /// rows; answers whether there is more to do. An errand of a webhook that is disabled or
+    /// Takes one step of the oldest bulk job that has not ended, at most `limits::SWEEP_ROWS_MAX`
+    /// rows; answers whether there is more to do. A bulk job of a webhook that is disabled or
     /// deleted meanwhile ends as broken off.
-    fn step_errand(&self, at: Timestamp) -> Reply<bool>;
+    fn step_bulk_job(&self, at: Timestamp) -> Reply<bool>;
 
     /// Counts what is pending, from `after` on; looks at `limits::SWEEP_ROWS_MAX` rows at most.
     fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog>;
@@ -433,8 +433,8 @@ pub trait Listener: Send + Sync {
     /// Something changed through another process: anything may be different.
     fn changed_elsewhere(&self);
 
-    /// An errand was begun: there are steps to take.
-    fn errand_begun(&self);
+    /// A bulk job was begun: there are steps to take.
+    fn bulk_job_started(&self);
 }
 
 /// The cold half: configuration and reading.
@@ -608,20 +608,20 @@ pub trait Board: Send + Sync {
         limit: usize,
     ) -> Reply<Vec<Bystander>>;
 
-    /// How many deliveries an errand begun now would be about.
-    fn count_errand(
+    /// How many deliveries a bulk job begun now would be about.
+    fn count_bulk_job(
         &self,
         tenant: TenantId,
         webhook: WebhookId,
-        what: crate::board::ErrandKind,
+        what: crate::board::BulkJobKind,
         at: Timestamp,
     ) -> Reply<Count>;
-    /// Writes the errand down, and an audit entry; one of the kind that is still running for the
+    /// Writes the bulk job down, and an audit entry; one of the kind that is still running for the
     /// webhook is answered instead of a second. `Stale` if the tenant has no such webhook.
-    fn begin_errand(&self, errand: NewErrand, at: Timestamp) -> Reply<Errand>;
-    fn errand(&self, tenant: TenantId, id: ErrandId) -> Reply<Option<Errand>>;
+    fn start_bulk_job(&self, bulk_job: NewBulkJob, at: Timestamp) -> Reply<BulkJob>;
+    fn bulk_job(&self, tenant: TenantId, id: BulkJobId) -> Reply<Option<BulkJob>>;
     /// Those of a webhook that have not ended.
-    fn running_errands(&self, tenant: TenantId, webhook: WebhookId) -> Reply<Vec<Errand>>;
+    fn running_bulk_jobs(&self, tenant: TenantId, webhook: WebhookId) -> Reply<Vec<BulkJob>>;
 
     /// A tenant's tokens, or with `None` the administrators'; by name.
     fn tokens(&self, tenant: Option<TenantId>) -> Reply<Vec<TokenRow>>;

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::attempt::Outcome;
-use crate::dice::Dice;
 use crate::id::DeliveryId;
 use crate::policy::Policy;
 use crate::retry_after;
+use crate::rng::SeededRng;
 use crate::time::{Moment, Timestamp};
 use crate::webhook::Headers;
 
@@ -136,7 +136,7 @@ impl Delivery {
         ended: Moment,
         policy: &Policy,
         retries_max: Option<u32>,
-        dice: &mut Dice,
+        rng: &mut SeededRng,
     ) -> Next {
         let ended_at = ended.schedule;
         let round_began_at = self.round_began_at.unwrap_or(began_at);
@@ -171,7 +171,7 @@ impl Delivery {
         let due_at = if retries_max.is_some_and(|most| retry > most) {
             None
         } else {
-            schedule.due_at(retry, round_began_at, ended_at, dice)
+            schedule.due_at(retry, round_began_at, ended_at, rng)
         };
         let state = due_at.map_or(State::Exhausted, |_| State::Pending);
         Next {

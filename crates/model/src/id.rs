@@ -43,7 +43,7 @@ numbered!(
 );
 numbered!(
     /// Something done to many deliveries.
-    ErrandId
+    BulkJobId
 );
 
 /// One notification owed to one webhook. Prints as `dlv_<notification>_<webhook>`.

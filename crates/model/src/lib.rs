@@ -5,8 +5,8 @@
 
 pub mod limits;
 
-pub mod dice;
 pub mod id;
+pub mod rng;
 pub mod time;
 
 pub mod notification;

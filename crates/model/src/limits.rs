@@ -182,8 +182,8 @@ pub const FAILURE_KEPT_MS: i64 = 24 * 3_600_000;
 /// Names for which failures to sign in are remembered: some ten megabytes, whoever guesses.
 pub const FAILURES_MAX: usize = 100_000;
 
-/// How long an errand that ended can be looked at. What it was, the audit log keeps.
-pub const ERRAND_KEPT_MS: i64 = 7 * 24 * 3_600_000;
+/// How long a bulk job that ended can be looked at. What it was, the audit log keeps.
+pub const BULK_JOB_RETENTION_MS: i64 = 7 * 24 * 3_600_000;
 
 /// Bodies up to this size are read whatever else is held: 1,024 connections have 64 MiB at most.
 pub const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;

@@ -2,7 +2,7 @@
 //!
 //! Delays count from the end of an attempt, the last try from the beginning of the first.
 
-use crate::dice::Dice;
+use crate::rng::SeededRng;
 use crate::time::Timestamp;
 
 /// When a delivery that failed is tried again, and when that ends.
@@ -10,12 +10,12 @@ use crate::time::Timestamp;
 pub struct Schedule {
     /// The wait before the first retry, the second, and so on.
     pub delays_ms: Vec<i64>,
-    /// Delays at least this long are spread, so that an outage does not end in a stampede.
-    pub spread_from_ms: i64,
-    /// A spread delay grows by up to this many hundredths.
-    pub spread_percent: u32,
+    /// Delays at least this long get jitter, so that an outage does not end in a stampede.
+    pub jitter_from_ms: i64,
+    /// Such a delay grows by up to this many hundredths.
+    pub jitter_percent: u32,
     /// One last try this long after the beginning of the first attempt; no wait goes past it.
-    pub last_try_after_ms: Option<i64>,
+    pub final_attempt_after_ms: Option<i64>,
 }
 
 impl Schedule {
@@ -28,38 +28,40 @@ impl Schedule {
         retry: u32,
         first_began_at: Timestamp,
         ended_at: Timestamp,
-        dice: &mut Dice,
+        rng: &mut SeededRng,
     ) -> Option<Timestamp> {
-        let last_try_at = self.last_try_after_ms.map(|ms| first_began_at.plus_ms(ms));
-        if last_try_at.is_some_and(|at| ended_at >= at) {
+        let final_attempt_at = self
+            .final_attempt_after_ms
+            .map(|ms| first_began_at.plus_ms(ms));
+        if final_attempt_at.is_some_and(|at| ended_at >= at) {
             return None;
         }
         let index = usize::try_from(retry).ok()?.checked_sub(1)?;
         let Some(delay_ms) = self.delays_ms.get(index) else {
-            return last_try_at;
+            return final_attempt_at;
         };
-        let due_at = ended_at.plus_ms(delay_ms.saturating_add(self.spread_ms(*delay_ms, dice)));
-        Some(last_try_at.map_or(due_at, |at| due_at.min(at)))
+        let due_at = ended_at.plus_ms(delay_ms.saturating_add(self.jitter_ms(*delay_ms, rng)));
+        Some(final_attempt_at.map_or(due_at, |at| due_at.min(at)))
     }
 
     /// The same schedule with every wait divided by `factor`; for showing it to people.
     #[must_use]
-    pub fn hastened(&self, factor: i64) -> Self {
+    pub fn accelerated(&self, factor: i64) -> Self {
         let factor = factor.max(1);
         Self {
             delays_ms: self.delays_ms.iter().map(|ms| ms / factor).collect(),
-            spread_from_ms: self.spread_from_ms / factor,
-            spread_percent: self.spread_percent,
-            last_try_after_ms: self.last_try_after_ms.map(|ms| ms / factor),
+            jitter_from_ms: self.jitter_from_ms / factor,
+            jitter_percent: self.jitter_percent,
+            final_attempt_after_ms: self.final_attempt_after_ms.map(|ms| ms / factor),
         }
     }
 
-    fn spread_ms(&self, delay_ms: i64, dice: &mut Dice) -> i64 {
-        if delay_ms < self.spread_from_ms {
+    fn jitter_ms(&self, delay_ms: i64, rng: &mut SeededRng) -> i64 {
+        if delay_ms < self.jitter_from_ms {
             return 0;
         }
-        let most = delay_ms.saturating_mul(i64::from(self.spread_percent)) / 100;
-        let drawn = dice.below(u64::try_from(most).unwrap_or(0).saturating_add(1));
+        let most = delay_ms.saturating_mul(i64::from(self.jitter_percent)) / 100;
+        let drawn = rng.below(u64::try_from(most).unwrap_or(0).saturating_add(1));
         i64::try_from(drawn).unwrap_or(0)
     }
 }
@@ -73,22 +75,22 @@ mod tests {
     fn schedule() -> Schedule {
         Schedule {
             delays_ms: vec![5_000, HOUR, 12 * HOUR],
-            spread_from_ms: 300_000,
-            spread_percent: 10,
-            last_try_after_ms: Some(24 * HOUR),
+            jitter_from_ms: 300_000,
+            jitter_percent: 10,
+            final_attempt_after_ms: Some(24 * HOUR),
         }
     }
 
     #[test]
     fn short_delays_are_exact_and_long_ones_are_spread_by_a_tenth_at_most() {
-        let mut dice = Dice::seeded([1; 32]);
+        let mut rng = SeededRng::from_seed([1; 32]);
         let start = Timestamp::from_millis(1_000_000);
         for _ in 0..100 {
             assert_eq!(
-                schedule().due_at(1, start, start, &mut dice),
+                schedule().due_at(1, start, start, &mut rng),
                 Some(start.plus_ms(5_000))
             );
-            let due_at = schedule().due_at(2, start, start, &mut dice).unwrap();
+            let due_at = schedule().due_at(2, start, start, &mut rng).unwrap();
             let wait_ms = due_at.ms_since(start);
             assert!((HOUR..=HOUR + HOUR / 10).contains(&wait_ms), "{wait_ms}");
         }
@@ -96,40 +98,37 @@ mod tests {
 
     #[test]
     fn after_the_delays_comes_one_last_try_and_then_none() {
-        let mut dice = Dice::seeded([2; 32]);
+        let mut rng = SeededRng::from_seed([2; 32]);
         let first = Timestamp::from_millis(0);
         let last = first.plus_ms(24 * HOUR);
         assert_eq!(
-            schedule().due_at(4, first, first.plus_ms(20 * HOUR), &mut dice),
+            schedule().due_at(4, first, first.plus_ms(20 * HOUR), &mut rng),
             Some(last)
         );
-        assert_eq!(schedule().due_at(5, first, last, &mut dice), None);
-        assert_eq!(
-            schedule().due_at(2, first, last.plus_ms(1), &mut dice),
-            None
-        );
+        assert_eq!(schedule().due_at(5, first, last, &mut rng), None);
+        assert_eq!(schedule().due_at(2, first, last.plus_ms(1), &mut rng), None);
     }
 
     #[test]
     fn no_wait_goes_past_the_last_try() {
-        let mut dice = Dice::seeded([3; 32]);
+        let mut rng = SeededRng::from_seed([3; 32]);
         let first = Timestamp::from_millis(0);
         let late = first.plus_ms(20 * HOUR);
         assert_eq!(
-            schedule().due_at(3, first, late, &mut dice),
+            schedule().due_at(3, first, late, &mut rng),
             Some(first.plus_ms(24 * HOUR))
         );
     }
 
     #[test]
     fn without_a_last_try_the_delays_are_all() {
-        let mut dice = Dice::seeded([4; 32]);
+        let mut rng = SeededRng::from_seed([4; 32]);
         let endless = Schedule {
-            last_try_after_ms: None,
+            final_attempt_after_ms: None,
             ..schedule()
         };
         assert_eq!(
-            endless.due_at(4, Timestamp::EPOCH, Timestamp::EPOCH, &mut dice),
+            endless.due_at(4, Timestamp::EPOCH, Timestamp::EPOCH, &mut rng),
             None
         );
     }

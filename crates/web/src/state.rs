@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use model::address::Networks;
 use model::contract::{Conflict, DiskFault, Reply, Store, StoreError};
 use model::delivery::Whereabouts;
-use model::dice::Dice;
 use model::id::DeliveryId;
 use model::limits::WEBHOOKS_MAX;
 use model::policy::Policies;
 use model::refusal::Refusal;
+use model::rng::SeededRng;
 use model::time::Clock;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -31,7 +31,7 @@ use crate::uses::Uses;
 pub struct Parts {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
-    pub dice: Dice,
+    pub rng: SeededRng,
     pub settings: Settings,
     pub dialects: Dialects,
     /// How deliveries are made: what the engine was given, for explaining it.
@@ -81,7 +81,7 @@ pub(crate) struct Shared {
     pub(crate) running: Arc<Running>,
     /// For the bodies of requests.
     pub(crate) room: Room,
-    dice: Mutex<Dice>,
+    rng: Mutex<SeededRng>,
 }
 
 /// Seconds after which to ask again when too much is waiting.
@@ -112,18 +112,18 @@ impl Shared {
             remarks: Remarks::default(),
             running: Arc::default(),
             room: Room::default(),
-            dice: Mutex::new(parts.dice.split("web")),
+            rng: Mutex::new(parts.rng.split("web")),
         }
     }
 
     /// A number from 0 up to and without `end`.
     pub(crate) fn draw(&self, end: u64) -> u64 {
-        locked(&self.dice).below(end)
+        locked(&self.rng).below(end)
     }
 
     /// So many letters and digits of chance, for a secret.
-    pub(crate) fn letters(&self, length: usize) -> String {
-        locked(&self.dice).letters(length)
+    pub(crate) fn alphanumeric(&self, length: usize) -> String {
+        locked(&self.rng).alphanumeric(length)
     }
 
     /// Asks something that is safe to repeat, and repeats it once if the answer was lost.

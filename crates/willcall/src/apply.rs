@@ -7,8 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use model::contract::{Store, StoreError};
-use model::dice::Dice;
 use model::query::{Applied, AppliedItem, Change};
+use model::rng::SeededRng;
 use model::target::masked;
 use model::time::Timestamp;
 use prometheus_client::registry::Registry;
@@ -34,13 +34,13 @@ pub(crate) async fn run(config: &Config, file: &str) -> Result<()> {
         as_text(&bytes).with_context(|| format!("nothing was changed, because of {file}"))?;
     if !assemble::store_file(&config.data_dir).exists() {
         // A file that is wrong, or meant for another folder, must not leave a store behind.
-        declare(config, &KnownEvents::default(), &assemble::dice()?, text)
+        declare(config, &KnownEvents::default(), &assemble::rng()?, text)
             .with_context(|| format!("nothing was changed, because of {file}"))?;
     }
     let store = assemble::open_store(&config.data_dir, &mut Registry::default())?;
-    let dice = assemble::dice()?;
+    let rng = assemble::rng()?;
     let now = assemble::clock().now();
-    let applied = apply_text(config, &*store, &dice, text, now)
+    let applied = apply_text(config, &*store, &rng, text, now)
         .await
         .with_context(|| format!("nothing was changed, because of {file}"))?;
     store.close().await?;
@@ -48,10 +48,10 @@ pub(crate) async fn run(config: &Config, file: &str) -> Result<()> {
     Ok(())
 }
 
-fn declare(config: &Config, known: &KnownEvents, dice: &Dice, text: &str) -> Result<Declared> {
-    let mut dice = dice.split("tokens of a file");
+fn declare(config: &Config, known: &KnownEvents, rng: &SeededRng, text: &str) -> Result<Declared> {
+    let mut rng = rng.split("tokens of a file");
     assemble::dialects(config)
-        .declare(text, known, &mut dice)
+        .declare(text, known, &mut rng)
         .map_err(|mistakes| {
             let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
             anyhow!("{}", lines.join("\n"))
@@ -75,7 +75,7 @@ pub(crate) struct Outcome {
 pub(crate) async fn apply_text(
     config: &Config,
     store: &dyn Store,
-    dice: &Dice,
+    rng: &SeededRng,
     text: &str,
     now: Timestamp,
 ) -> Result<Outcome> {
@@ -87,7 +87,7 @@ pub(crate) async fn apply_text(
             known.insert((dialect.clone(), tenant.key), slugs);
         }
     }
-    let declared = declare(config, &known, dice, text)?;
+    let declared = declare(config, &known, rng, text)?;
     let result = store
         .apply(declared.declarations, "willcall apply".to_owned(), now)
         .await;

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail};
 use model::contract::Store;
-use model::dice::Dice;
 use model::policy::Policies;
+use model::rng::SeededRng;
 use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -24,7 +24,7 @@ pub(crate) struct House {
     pub(crate) engine: engine::Engine,
     pub(crate) site: web::Site,
     pub(crate) clock: Clock,
-    pub(crate) dice: Dice,
+    pub(crate) rng: SeededRng,
     /// Told when it is to stop.
     pub(crate) stopping: watch::Sender<bool>,
     /// Held as long as the house stands: a second one on the same folder would send twice.
@@ -49,13 +49,13 @@ pub(crate) fn clock() -> Clock {
     })
 }
 
-/// Dice seeded by the operating system.
-pub(crate) fn dice() -> Result<Dice> {
+/// A random source seeded by the operating system.
+pub(crate) fn rng() -> Result<SeededRng> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| {
         anyhow::anyhow!("the operating system gives no random numbers: {error}")
     })?;
-    Ok(Dice::seeded(seed))
+    Ok(SeededRng::from_seed(seed))
 }
 
 /// All dialects, with what the settings say about them.
@@ -106,7 +106,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
     let mut meters = Registry::default();
     let store = store::open(&store_file(&config.data_dir), &mut meters)?;
     let clock = clock();
-    let dice = dice()?;
+    let rng = rng()?;
     let dialects = dialects(config);
     let policies = policies(dialects.policies());
     let stopping = watch::Sender::new(false);
@@ -123,7 +123,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
             store: Arc::clone(&store),
             dial: Arc::new(dial),
             clock: clock.clone(),
-            dice: dice.split("engine"),
+            rng: rng.split("engine"),
             policies: policies.clone(),
             settings: engine::Settings {
                 flights_max: config.flights_max,
@@ -143,7 +143,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
     let parts = web::Parts {
         store: Arc::clone(&store),
         clock: clock.clone(),
-        dice: dice.split("web"),
+        rng: rng.split("web"),
         settings: web_settings(config),
         dialects,
         policies,
@@ -163,7 +163,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
         engine,
         site,
         clock,
-        dice,
+        rng,
         stopping,
         _lock: lock,
     })

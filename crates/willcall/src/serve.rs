@@ -146,7 +146,7 @@ async fn first_token(house: &House) -> Result<()> {
     if house.store.has_tokens().await? {
         return Ok(());
     }
-    let token = make_administrator(&*house.store, &house.dice, house.clock.now()).await?;
+    let token = make_administrator(&*house.store, &house.rng, house.clock.now()).await?;
     say!("This store has no token yet, so here is one for an administrator. It is shown only now:");
     say!();
     say!("    {token}");
@@ -175,10 +175,10 @@ async fn first_user(house: &House, address: SocketAddr) -> Result<()> {
 
 async fn make_administrator(
     store: &dyn Store,
-    dice: &model::dice::Dice,
+    rng: &model::rng::SeededRng,
     now: model::time::Timestamp,
 ) -> Result<String> {
-    let token = dice.split("first token").letters(TOKEN_LENGTH);
+    let token = rng.split("first token").alphanumeric(TOKEN_LENGTH);
     let administrator = NewToken {
         default: false,
         tenant: None,

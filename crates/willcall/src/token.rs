@@ -115,7 +115,7 @@ pub(crate) async fn create(config: &Config, wanted: &Wanted) -> Result<()> {
         Some(key) => Some(find_tenant(config, &*store, key).await?),
         None => None,
     };
-    let token = assemble::dice()?.split("token").letters(TOKEN_LENGTH);
+    let token = assemble::rng()?.split("token").alphanumeric(TOKEN_LENGTH);
     let permissions: Permissions = match wanted.permissions.as_slice() {
         [] => Permission::ALL.into_iter().collect(),
         names => names.join(" ").parse()?,

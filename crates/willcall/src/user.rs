@@ -349,13 +349,13 @@ fn chosen(name: &str, from_stdin: bool) -> Result<PasswordHash> {
 
 /// The hash of a password, with a salt of its own.
 pub(crate) fn hashed(password: &str) -> Result<PasswordHash> {
-    let salt = assemble::dice()?.split("salt").letters(SALT_LETTERS);
+    let salt = assemble::rng()?.split("salt").alphanumeric(SALT_LETTERS);
     Ok(password::hash(password, salt.as_bytes())?)
 }
 
 /// Makes a link that signs a user in once; answers its secret.
 pub(crate) async fn link(store: &dyn Store, user: &User) -> Result<String> {
-    let secret = assemble::dice()?.split("link").letters(SECRET_LETTERS);
+    let secret = assemble::rng()?.split("link").alphanumeric(SECRET_LETTERS);
     let until = assemble::clock().now().plus_ms(LINK_MS);
     store
         .create_link(TokenHash::of(&secret), user.id, until)

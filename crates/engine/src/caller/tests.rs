@@ -182,9 +182,9 @@ fn prepared(url: &str) -> Prepared {
     let policy = Policy {
         schedule: Schedule {
             delays_ms: vec![],
-            spread_from_ms: 0,
-            spread_percent: 0,
-            last_try_after_ms: None,
+            jitter_from_ms: 0,
+            jitter_percent: 0,
+            final_attempt_after_ms: None,
         },
         exchange_limit_ms: LIMIT_MS,
         gone_disables: true,
@@ -899,8 +899,8 @@ async fn whatever_bytes_come_an_attempt_ends_within_its_limit() {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: t\r\n\r\n",
         b"HTTP/1.0 500 Oh\r\nConnection: keep-alive, close\r\nX: \xff\r\n\r\nrest",
     ];
-    let mut dice = model::dice::Dice::seeded([9; 32]);
-    let mut draw = move |end: usize| usize::try_from(dice.below(end as u64)).unwrap();
+    let mut rng = model::rng::SeededRng::from_seed([9; 32]);
+    let mut draw = move |end: usize| usize::try_from(rng.below(end as u64)).unwrap();
     for round in 0..1_500 {
         let mut answer = ANSWERS[draw(ANSWERS.len())].to_vec();
         for _ in 0..draw(5) {

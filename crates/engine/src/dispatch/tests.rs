@@ -1,8 +1,8 @@
 //! The loop on paused time: what is sent when, and what is written down of it.
 
+mod bulk_jobs;
 mod chaos;
 mod clocks;
-mod errands;
 mod fair;
 mod faults;
 mod hostile;

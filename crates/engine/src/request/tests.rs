@@ -13,9 +13,9 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
     let policy = Policy {
         schedule: Schedule {
             delays_ms: vec![],
-            spread_from_ms: 0,
-            spread_percent: 0,
-            last_try_after_ms: None,
+            jitter_from_ms: 0,
+            jitter_percent: 0,
+            final_attempt_after_ms: None,
         },
         exchange_limit_ms: 1,
         gone_disables: true,

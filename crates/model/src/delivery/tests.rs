@@ -12,9 +12,9 @@ fn policy(gone_disables: bool) -> Policy {
     Policy {
         schedule: Schedule {
             delays_ms: vec![5_000, 30_000],
-            spread_from_ms: HOUR,
-            spread_percent: 10,
-            last_try_after_ms: Some(72 * HOUR),
+            jitter_from_ms: HOUR,
+            jitter_percent: 10,
+            final_attempt_after_ms: Some(72 * HOUR),
         },
         exchange_limit_ms: 30_000,
         gone_disables,
@@ -69,7 +69,7 @@ fn after(delivery: &Delivery, outcome: &Outcome, at: Timestamp, gone_disables: b
         Moment::same(at),
         &policy(gone_disables),
         None,
-        &mut Dice::seeded([0; 32]),
+        &mut SeededRng::from_seed([0; 32]),
     )
 }
 
@@ -144,7 +144,7 @@ fn a_webhook_may_ask_for_fewer_retries_and_then_gets_no_last_try_either() {
             round_attempts,
             ..fresh()
         };
-        let dice = &mut Dice::seeded([0; 32]);
+        let rng = &mut SeededRng::from_seed([0; 32]);
         let policy = policy(false);
         let next = delivery.after(
             &answered(500),
@@ -152,7 +152,7 @@ fn a_webhook_may_ask_for_fewer_retries_and_then_gets_no_last_try_either() {
             Moment::same(START),
             &policy,
             Some(1),
-            dice,
+            rng,
         );
         states.push(next.state);
     }
@@ -167,14 +167,14 @@ fn retry_after_lengthens_the_wait_of_the_whole_webhook_where_the_policy_says_so(
             retry_after_max_ms: max_ms,
             ..policy(false)
         };
-        let dice = &mut Dice::seeded([0; 32]);
+        let rng = &mut SeededRng::from_seed([0; 32]);
         let next = fresh().after(
             outcome,
             START,
             Moment::same(START),
             &policy,
             retries_max,
-            dice,
+            rng,
         );
         let ms = |at: Option<Timestamp>| at.map(|at| at.ms_since(START));
         (ms(next.due_at), ms(next.pauses_until))
@@ -236,14 +236,14 @@ fn an_attempt_ahead_of_its_time_that_fails_changes_nothing_of_the_schedule() {
 fn an_attempt_ahead_of_its_time_uses_up_no_retry_that_the_webhook_asked_for() {
     let delivery = waiting(1, HOUR);
     let next = |at| {
-        let mut dice = Dice::seeded([0; 32]);
+        let mut rng = SeededRng::from_seed([0; 32]);
         delivery.after(
             &answered(500),
             at,
             Moment::same(at),
             &policy(true),
             Some(0),
-            &mut dice,
+            &mut rng,
         )
     };
     assert_eq!(next(START).state, State::Pending);
@@ -263,8 +263,8 @@ fn an_attempt_ahead_of_its_time_may_deliver_disable_and_pause() {
     };
     let next = |seconds: &str| {
         let busy = asking(503, seconds);
-        let mut dice = Dice::seeded([0; 32]);
-        delivery.after(&busy, START, Moment::same(START), &policy, None, &mut dice)
+        let mut rng = SeededRng::from_seed([0; 32]);
+        delivery.after(&busy, START, Moment::same(START), &policy, None, &mut rng)
     };
     // A pause holds for it as for any other, and a short one brings nothing forward.
     assert_eq!(next("7200").due_at, Some(START.plus_ms(2 * HOUR)));
@@ -283,14 +283,14 @@ fn the_first_attempt_of_a_round_is_never_ahead_of_its_time() {
 #[test]
 fn time_in_which_nothing_could_be_sent_uses_up_no_schedule() {
     let policy = policy(true);
-    let mut dice = Dice::seeded([0; 32]);
+    let mut rng = SeededRng::from_seed([0; 32]);
     let first = fresh().after(
         &answered(500),
         START,
         Moment::same(START),
         &policy,
         None,
-        &mut dice,
+        &mut rng,
     );
     let retried = Delivery {
         attempts: 1,
@@ -304,7 +304,7 @@ fn time_in_which_nothing_could_be_sent_uses_up_no_schedule() {
         let schedule = retried.due_at;
         let wall = schedule.plus_ms(away);
         let ended = Moment { wall, schedule };
-        let next = retried.after(&answered(500), schedule, ended, &policy, None, &mut dice);
+        let next = retried.after(&answered(500), schedule, ended, &policy, None, &mut rng);
         assert_eq!(next.state, State::Pending);
         assert_eq!(next.due_at, Some(schedule.plus_ms(30_000)));
     }
@@ -321,7 +321,7 @@ fn a_date_in_retry_after_is_one_of_the_wall_clock() {
         schedule: START.plus_ms(7 * HOUR),
     };
     let busy = asking(503, "Tue, 19 Jan 2027 10:10:00 GMT");
-    let mut dice = Dice::seeded([0; 32]);
-    let next = fresh().after(&busy, ended.schedule, ended, &policy, None, &mut dice);
+    let mut rng = SeededRng::from_seed([0; 32]);
+    let next = fresh().after(&busy, ended.schedule, ended, &policy, None, &mut rng);
     assert_eq!(next.pauses_until, Some(ended.schedule.plus_ms(600_000)));
 }

@@ -1,12 +1,12 @@
 //! The contract's halves for people, by handing closures to the desk, as `mod.rs` does.
 
 use model::board::{
-    AuditQuery, AuditRow, Bystander, Count, Errand, ErrandKind, NewErrand, NotificationQuery,
+    AuditQuery, AuditRow, BulkJob, BulkJobKind, Bystander, Count, NewBulkJob, NotificationQuery,
     NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings, TokenRow,
     WebhookFound, WebhookSearch,
 };
 use model::contract::{Board, People, Reply};
-use model::id::{DeliveryId, ErrandId, NotificationId, TenantId, TokenId, UserId, WebhookId};
+use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use model::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
 use model::query::LogRow;
 use model::tenant::{Tenant, TokenHash};
@@ -14,7 +14,7 @@ use model::time::Timestamp;
 
 use crate::sqlite::queue::Class;
 use crate::sqlite::{
-    Sqlite, audit, board, errands, log, notifications, past, people, sessions, standings,
+    Sqlite, audit, board, bulk_jobs, log, notifications, past, people, sessions, standings,
 };
 
 impl People for Sqlite {
@@ -192,31 +192,32 @@ impl Board for Sqlite {
         })
     }
 
-    fn count_errand(
+    fn count_bulk_job(
         &self,
         tenant: TenantId,
         webhook: WebhookId,
-        what: ErrandKind,
+        what: BulkJobKind,
         at: Timestamp,
     ) -> Reply<Count> {
         self.desk.read_listed(Class::Sweep, move |conn, _| {
-            errands::count(conn, tenant, webhook, what, at)
+            bulk_jobs::count(conn, tenant, webhook, what, at)
         })
     }
 
-    fn begin_errand(&self, errand: NewErrand, at: Timestamp) -> Reply<Errand> {
-        self.desk
-            .write(Class::Work, 1, move |tx| errands::begin(tx, &errand, at))
+    fn start_bulk_job(&self, bulk_job: NewBulkJob, at: Timestamp) -> Reply<BulkJob> {
+        self.desk.write(Class::Work, 1, move |tx| {
+            bulk_jobs::begin(tx, &bulk_job, at)
+        })
     }
 
-    fn errand(&self, tenant: TenantId, id: ErrandId) -> Reply<Option<Errand>> {
+    fn bulk_job(&self, tenant: TenantId, id: BulkJobId) -> Reply<Option<BulkJob>> {
         self.desk
-            .read(Class::Work, move |conn| errands::find(conn, tenant, id))
+            .read(Class::Work, move |conn| bulk_jobs::find(conn, tenant, id))
     }
 
-    fn running_errands(&self, tenant: TenantId, webhook: WebhookId) -> Reply<Vec<Errand>> {
+    fn running_bulk_jobs(&self, tenant: TenantId, webhook: WebhookId) -> Reply<Vec<BulkJob>> {
         self.desk.read(Class::Work, move |conn| {
-            errands::running(conn, tenant, webhook)
+            bulk_jobs::running(conn, tenant, webhook)
         })
     }
 

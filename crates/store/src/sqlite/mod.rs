@@ -4,6 +4,7 @@ mod accept;
 mod apply;
 mod audit;
 mod board;
+mod bulk_jobs;
 mod catalog;
 pub(crate) mod clock;
 mod dashboard;
@@ -11,7 +12,6 @@ mod desk;
 pub(crate) mod disk;
 mod due;
 mod envelopes;
-mod errands;
 pub(crate) mod fault;
 mod fresh;
 mod grouping;
@@ -83,7 +83,7 @@ pub(crate) fn statements() -> Vec<String> {
         clock::STATEMENTS,
         due::STATEMENTS,
         envelopes::STATEMENTS,
-        errands::STATEMENTS,
+        bulk_jobs::STATEMENTS,
         fresh::STATEMENTS,
         ids::STATEMENTS,
         log::STATEMENTS,
@@ -209,9 +209,9 @@ impl Ledger for Sqlite {
         })
     }
 
-    fn step_errand(&self, at: Timestamp) -> Reply<bool> {
+    fn step_bulk_job(&self, at: Timestamp) -> Reply<bool> {
         self.desk
-            .write(Class::Sweep, 1, move |tx| errands::step(tx, at))
+            .write(Class::Sweep, 1, move |tx| bulk_jobs::step(tx, at))
     }
 
     fn beat(&self, beat: Beat) -> Reply<()> {

@@ -21,7 +21,7 @@ pub(crate) struct Notes {
     /// Those that were passed over since the latest mark, apart so that they can be taken back.
     passed_over_since: Lanes,
     catalog_changed: bool,
-    errand_begun: bool,
+    bulk_job_started: bool,
 }
 
 /// Webhooks, each with the earliest of some due times.
@@ -38,7 +38,7 @@ pub(crate) struct Mark {
     accepted: usize,
     whole: usize,
     catalog_changed: bool,
-    errand_begun: bool,
+    bulk_job_started: bool,
 }
 
 impl Notes {
@@ -88,8 +88,8 @@ impl Notes {
         self.catalog_changed = true;
     }
 
-    pub(crate) fn errand_begun(&mut self) {
-        self.errand_begun = true;
+    pub(crate) fn bulk_job_started(&mut self) {
+        self.bulk_job_started = true;
     }
 
     pub(crate) fn has_new_catalog(&self) -> bool {
@@ -117,7 +117,7 @@ impl Notes {
             accepted,
             whole: self.whole,
             catalog_changed: self.catalog_changed,
-            errand_begun: self.errand_begun,
+            bulk_job_started: self.bulk_job_started,
         }
     }
 
@@ -130,7 +130,7 @@ impl Notes {
         self.whole = mark.whole;
         self.passed_over_since.clear();
         self.catalog_changed = mark.catalog_changed;
-        self.errand_begun = mark.errand_begun;
+        self.bulk_job_started = mark.bulk_job_started;
     }
 
     pub(crate) fn tell(mut self, listener: &dyn Listener) {
@@ -160,8 +160,8 @@ impl Notes {
             let lanes = lanes.map(|(webhook, due_at)| LaneStart { webhook, due_at });
             listener.passed_over(lanes.collect());
         }
-        if self.errand_begun {
-            listener.errand_begun();
+        if self.bulk_job_started {
+            listener.bulk_job_started();
         }
     }
 }

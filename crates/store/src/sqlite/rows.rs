@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use model::attempt::{Answer, BodyEnd, Failure, FailureKind, Outcome};
-use model::board::ErrandKind;
+use model::board::BulkJobKind;
 use model::delivery::{CancelCause, Delivery, State};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::people::Role;
@@ -111,17 +111,17 @@ pub(crate) fn role(number: i64) -> Result<Role, Unreadable> {
         .ok_or(Unreadable("role"))
 }
 
-pub(crate) fn errand_number(kind: ErrandKind) -> i64 {
+pub(crate) fn bulk_job_number(kind: BulkJobKind) -> i64 {
     match kind {
-        ErrandKind::RetryFailed => 1,
-        ErrandKind::StopRetrying => 2,
+        BulkJobKind::ReplayUndelivered => 1,
+        BulkJobKind::CancelPending => 2,
     }
 }
 
-pub(crate) fn errand_kind(number: i64) -> Result<ErrandKind, Unreadable> {
-    ErrandKind::ALL
+pub(crate) fn bulk_job_kind(number: i64) -> Result<BulkJobKind, Unreadable> {
+    BulkJobKind::ALL
         .into_iter()
-        .find(|kind| errand_number(*kind) == number)
+        .find(|kind| bulk_job_number(*kind) == number)
         .ok_or(Unreadable("kind of errand"))
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{due, errands, fresh, ids, rows, standings, webhooks};
+use crate::sqlite::{bulk_jobs, due, fresh, ids, rows, standings, webhooks};
 
 const CANCEL: &str = "
     update delivery
@@ -215,15 +215,15 @@ fn requeue_picked(
     let (met, change) = match pick.status {
         Status::Retrying => {
             let asked = [webhook, after, upto, room, began_at, ahead, now];
-            (errands::pairs(tx, errands::WAITING, asked)?, SOONER)
+            (bulk_jobs::pairs(tx, bulk_jobs::WAITING, asked)?, SOONER)
         }
         Status::Exhausted => {
             let asked = [webhook, after, upto, room, began_at, ahead];
-            (errands::pairs(tx, errands::EXHAUSTED, asked)?, AGAIN)
+            (bulk_jobs::pairs(tx, bulk_jobs::EXHAUSTED, asked)?, AGAIN)
         }
         Status::Cancelled => {
             let asked = [webhook, after, upto, room, began_at, ahead];
-            (errands::pairs(tx, errands::CANCELLED, asked)?, AGAIN)
+            (bulk_jobs::pairs(tx, bulk_jobs::CANCELLED, asked)?, AGAIN)
         }
         Status::Pending | Status::Delivered => (Vec::new(), SOONER),
     };

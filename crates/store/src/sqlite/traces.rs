@@ -1,4 +1,4 @@
-//! Removing what signing in and errands leave behind, once it is past its time.
+//! Removing what signing in and bulk jobs leave behind, once it is past its time.
 //!
 //! None of it lies further off than its own time: what a clock wrote that was ahead is put right.
 
@@ -67,7 +67,7 @@ pub(crate) fn prune(tx: &Tx<'_>, now: TimeBounds, budget: &mut Budget) -> Result
     drop_some(tx, SESSIONS, kept(0), budget)?;
     drop_some(tx, LINKS, kept(0), budget)?;
     drop_some(tx, FAILURES, kept(limits::FAILURE_KEPT_MS), budget)?;
-    drop_some(tx, ERRANDS, kept(limits::ERRAND_KEPT_MS), budget)?;
+    drop_some(tx, ERRANDS, kept(limits::BULK_JOB_RETENTION_MS), budget)?;
     put_right(tx, SESSIONS_AHEAD, now, limits::SESSION_MS, budget)?;
     put_right(tx, LINKS_AHEAD, now, limits::LINK_MS, budget)?;
     put_right(tx, FAILURES_AHEAD, now, 0, budget)?;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use model::contract::{Conflict, StoreError};
 use model::delivery::{CancelCause, State};
-use model::dice::Dice;
 use model::id::{TenantId, WebhookId};
 use model::query::{LogPage, LogQuery, WebhookQuery};
+use model::rng::SeededRng;
 use model::tenant::{DialectName, Grant, NewToken, Permission, Permissions, TokenHash, TokenKind};
 use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
 
@@ -293,7 +293,7 @@ fn webhooks_come_in_pages_by_id() {
 #[test]
 fn no_tenant_sees_what_is_anothers() {
     let seed = [17; 32];
-    let mut dice = Dice::seeded(seed);
+    let mut rng = SeededRng::from_seed(seed);
     let given = Given::new();
     let tenants: Vec<TenantId> = (0..4)
         .map(|n| given.another_tenant(&n.to_string()))
@@ -301,7 +301,7 @@ fn no_tenant_sees_what_is_anothers() {
     let mut webhooks = Vec::new();
     let mut deliveries = Vec::new();
     for number in 0..60 {
-        let tenant = tenants[usize::try_from(dice.below(4)).unwrap()];
+        let tenant = tenants[usize::try_from(rng.below(4)).unwrap()];
         let own = Given {
             store: given.store.clone(),
             tenant,

@@ -1,6 +1,6 @@
 //! The schedule and the wall: what is told in which, and clocks that are set back.
 
-use model::board::{ErrandKind, NewErrand};
+use model::board::{BulkJobKind, NewBulkJob};
 use model::contract::{LaneStart, Pick, Requeued, Which};
 use model::delivery::{CancelCause, State};
 use model::id::{NotificationId, WebhookId};
@@ -268,17 +268,17 @@ fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
             sent.iter().sum()
         },
         |given, webhook, time| {
-            let new = NewErrand {
+            let new = NewBulkJob {
                 tenant: given.tenant,
                 webhook,
-                what: ErrandKind::RetryFailed,
+                what: BulkJobKind::ReplayUndelivered,
                 expected: 9,
                 actor: "test".to_owned(),
             };
-            let errand = wait(given.store.begin_errand(new, at(time))).unwrap();
-            while wait(given.store.step_errand(at(time))).unwrap() {}
-            let errand = wait(given.store.errand(given.tenant, errand.id)).unwrap();
-            usize::try_from(errand.unwrap().done).unwrap()
+            let bulk_job = wait(given.store.start_bulk_job(new, at(time))).unwrap();
+            while wait(given.store.step_bulk_job(at(time))).unwrap() {}
+            let bulk_job = wait(given.store.bulk_job(given.tenant, bulk_job.id)).unwrap();
+            usize::try_from(bulk_job.unwrap().done).unwrap()
         },
     ];
     for asking in askings {

@@ -101,7 +101,7 @@ impl Listener for Gate {
 
     fn changed_elsewhere(&self) {}
 
-    fn errand_begun(&self) {}
+    fn bulk_job_started(&self) {}
 }
 
 /// A store whose writer can be held, with a webhook that wants everything.
@@ -755,7 +755,7 @@ fn an_idle_writer_notices_it_too() {
         fn changed_elsewhere(&self) {
             self.0.lock().unwrap().send(()).unwrap();
         }
-        fn errand_begun(&self) {}
+        fn bulk_job_started(&self) {}
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("willcall.db");

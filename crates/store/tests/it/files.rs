@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::contract::{DueAsk, Store};
-use model::dice::Dice;
 use model::notification::NewNotification;
 use model::query::{LogQuery, WebhookQuery};
+use model::rng::SeededRng;
 use model::tenant::DialectName;
 use model::time::TimeBounds;
 use prometheus_client::registry::Registry;
@@ -303,18 +303,18 @@ fn a_damaged_file_is_left_alone_or_still_works() {
     filled(&path);
     let whole = fs::read(&path).unwrap();
     let seed = [23; 32];
-    let mut dice = Dice::seeded(seed);
+    let mut rng = SeededRng::from_seed(seed);
     let mut refusals = 0;
     for round in 0..60 {
         let mut damaged = whole.clone();
         let bound = u64::try_from(whole.len() - 200).unwrap();
-        let mut at = usize::try_from(dice.below(bound)).unwrap();
+        let mut at = usize::try_from(rng.below(bound)).unwrap();
         if round % 2 == 0 {
             // The beginning of a page, where its order is written.
             at -= at % 4_096;
         }
         for byte in &mut damaged[at..at + 200] {
-            *byte = u8::try_from(dice.below(256)).unwrap();
+            *byte = u8::try_from(rng.below(256)).unwrap();
         }
         fs::write(&path, &damaged).unwrap();
         let before = bytes(folder.path());

@@ -64,7 +64,7 @@ impl Listener for Heard {
         self.0.lock().unwrap().push(Told::ChangedElsewhere);
     }
 
-    fn errand_begun(&self) {
+    fn bulk_job_started(&self) {
         self.0.lock().unwrap().push(Told::ErrandBegun);
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use model::attempt::Outcome;
 use model::contract::{Requeued, Settlement, Which};
 use model::delivery::{CancelCause, Next, State};
-use model::dice::Dice;
 use model::id::{DeliveryId, WebhookId};
+use model::rng::SeededRng;
 use model::webhook::DisabledCause;
 
 use crate::harness::{Given, answered, at, delivered, delivery_id, ended, gone, retry, settlement};
@@ -26,7 +26,7 @@ struct Owed {
 
 /// What the store should hold, and what time it is.
 struct Expected {
-    dice: Dice,
+    rng: SeededRng,
     now: i64,
     owed: BTreeMap<DeliveryId, Owed>,
     enabled: BTreeMap<WebhookId, Option<DisabledCause>>,
@@ -35,7 +35,7 @@ struct Expected {
 
 impl Expected {
     fn draw(&mut self, end: usize) -> usize {
-        usize::try_from(self.dice.below(end as u64)).unwrap()
+        usize::try_from(self.rng.below(end as u64)).unwrap()
     }
 
     fn any_delivery(&mut self) -> Option<DeliveryId> {
@@ -80,7 +80,7 @@ impl Expected {
                 0..=2 => (answered(200), delivered()),
                 3..=5 => (
                     answered(500),
-                    retry(self.now + 1 + self.dice.below(90).cast_signed()),
+                    retry(self.now + 1 + self.rng.below(90).cast_signed()),
                 ),
                 6 => (answered(500), ended(State::Exhausted)),
                 _ => (answered(410), gone()),
@@ -196,7 +196,7 @@ impl Expected {
     }
 
     fn prune(&mut self, given: &Given) {
-        let before = self.now - self.dice.below(300).cast_signed();
+        let before = self.now - self.rng.below(300).cast_signed();
         while wait(given.prune(before, 0)).unwrap() {}
         self.owed
             .retain(|_, owed| owed.state == State::Pending || owed.accepted_at >= before);
@@ -259,14 +259,14 @@ fn every_history_leaves_what_the_model_says() {
     for seed in 0..12 {
         let given = Given::new();
         let mut expected = Expected {
-            dice: Dice::seeded([seed; 32]),
+            rng: SeededRng::from_seed([seed; 32]),
             now: 1_000,
             owed: BTreeMap::new(),
             enabled: (0..3).map(|_| (given.paid_webhook(), None)).collect(),
             keys: 0,
         };
         for _ in 0..150 {
-            expected.now += expected.dice.below(20).cast_signed();
+            expected.now += expected.rng.below(20).cast_signed();
             match expected.draw(20) {
                 0..=6 => expected.accept(&given),
                 7..=13 => expected.settle(&given),

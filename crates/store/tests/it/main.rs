@@ -9,14 +9,14 @@ mod backup;
 #[cfg(test)]
 mod board;
 #[cfg(test)]
+mod bulk_jobs;
+#[cfg(test)]
 mod bystanders;
 #[cfg(test)]
 mod catalog;
 mod clock;
 #[cfg(test)]
 mod desk;
-#[cfg(test)]
-mod errands;
 #[cfg(test)]
 mod files;
 #[cfg(test)]

@@ -286,7 +286,7 @@ impl Listener for Clumsy {
 
     fn changed_elsewhere(&self) {}
 
-    fn errand_begun(&self) {}
+    fn bulk_job_started(&self) {}
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use model::board::{ErrandKind, NewErrand};
+use model::board::{BulkJobKind, NewBulkJob};
 use model::contract::{LaneStart, Listener, Reply, StoreError};
 use model::delivery::{CancelCause, Due, State};
 use model::id::{TenantId, WebhookId};
@@ -58,7 +58,7 @@ impl Listener for Steps {
 
     fn changed_elsewhere(&self) {}
 
-    fn errand_begun(&self) {}
+    fn bulk_job_started(&self) {}
 }
 
 /// Rings when there is an answer.
@@ -328,16 +328,16 @@ fn what_is_to_be_stopped_is_stopped_although_it_is_not_listed_yet() {
     let stepped = stepped();
     stepped.accept(4);
     let (given, last) = (&stepped.given, *stepped.webhooks.last().unwrap());
-    let errand = NewErrand {
+    let bulk_job = NewBulkJob {
         tenant: given.tenant,
         webhook: last,
-        what: ErrandKind::StopRetrying,
+        what: BulkJobKind::CancelPending,
         expected: 4,
         actor: "test".to_owned(),
     };
-    stepped.steps_until(given.store.begin_errand(errand, at(3)));
+    stepped.steps_until(given.store.start_bulk_job(bulk_job, at(3)));
     loop {
-        let (more, _) = stepped.steps_until(given.store.step_errand(at(4)));
+        let (more, _) = stepped.steps_until(given.store.step_bulk_job(at(4)));
         if !more {
             break;
         }

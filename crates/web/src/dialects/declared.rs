@@ -9,9 +9,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use model::dice::Dice;
 use model::limits::NAME_BYTES_MAX;
 use model::query::{Declaration, DeclaredToken};
+use model::rng::SeededRng;
 use model::tenant::{DialectName, Permission, Permissions, TokenHash, TokenKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -53,7 +53,7 @@ pub struct Mistake {
 
 /// How a dialect reads its section.
 pub(crate) type Declare =
-    dyn Fn(&[Entry<'_>], &KnownEvents, &mut Dice, &mut Declared) + Send + Sync;
+    dyn Fn(&[Entry<'_>], &KnownEvents, &mut SeededRng, &mut Declared) + Send + Sync;
 
 /// A file with what was found wrong in it.
 pub(crate) struct Sheet<'a> {
@@ -96,7 +96,7 @@ impl Dialects {
         &self,
         text: &str,
         known: &KnownEvents,
-        dice: &mut Dice,
+        rng: &mut SeededRng,
     ) -> Result<Declared, Vec<Mistake>> {
         let sheet = Sheet {
             text,
@@ -104,7 +104,7 @@ impl Dialects {
         };
         let mut declared = Declared::default();
         match DeTable::parse(text) {
-            Ok(top) => self.read(&sheet, &top, known, dice, &mut declared),
+            Ok(top) => self.read(&sheet, &top, known, rng, &mut declared),
             Err(error) => sheet.note(
                 error.span().unwrap_or_default(),
                 String::new(),
@@ -124,7 +124,7 @@ impl Dialects {
         sheet: &'a Sheet<'a>,
         top: &'a Spanned<DeTable<'a>>,
         known: &KnownEvents,
-        dice: &mut Dice,
+        rng: &mut SeededRng,
         declared: &mut Declared,
     ) {
         let whole = Entry {
@@ -136,7 +136,7 @@ impl Dialects {
         whole.only(&self.sections());
         for dialect in &self.all {
             let dialect: &Arc<Dialect> = dialect;
-            (dialect.declare)(&whole.tables(dialect.section), known, dice, declared);
+            (dialect.declare)(&whole.tables(dialect.section), known, rng, declared);
         }
     }
 }
@@ -260,13 +260,13 @@ impl<'a> Entry<'a> {
         tenant: &str,
         keys: &[&str],
         permission: fn(&str) -> Result<Permission, String>,
-        dice: &mut Dice,
+        rng: &mut SeededRng,
         fresh: &mut Vec<FreshToken>,
     ) -> Vec<DeclaredToken> {
         let mut tokens: Vec<DeclaredToken> = Vec::new();
         for entry in self.tables("token") {
             entry.only(keys);
-            let made = dice.letters(TOKEN_LETTERS);
+            let made = rng.alphanumeric(TOKEN_LETTERS);
             let Some(token) = entry.token(permission, &made) else {
                 continue;
             };

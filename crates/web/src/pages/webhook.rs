@@ -2,7 +2,7 @@
 //! on and off, or deleting it.
 
 use askama::Template;
-use model::board::{Count, ErrandKind, Standing};
+use model::board::{BulkJobKind, Count, Standing};
 use model::contract::StoreError;
 use model::people::Role;
 use model::refusal::Refusal;
@@ -219,7 +219,7 @@ async fn confirm(
     let (tenant, id, now) = (visit.tenant()?.id, webhook.id, visit.now);
     let owed = visit
         .shared
-        .ask(|store| store.count_errand(tenant, id, ErrandKind::StopRetrying, now))
+        .ask(|store| store.count_bulk_job(tenant, id, BulkJobKind::CancelPending, now))
         .await?;
     let name = name_of((visit.dialect()?.board.describe)(&webhook).name, &webhook);
     let heading = format!("{button} \u{201c}{name}\u{201d}?");

@@ -121,7 +121,7 @@ pub(super) fn new_password(visit: &Visit, name: &str, faults: &mut Faults) -> Op
 
 /// The hash of a new password.
 pub(super) async fn hashed(visit: &Visit, password: String) -> Result<PasswordHash, Trouble> {
-    let salt = visit.shared.letters(SALT_LETTERS);
+    let salt = visit.shared.alphanumeric(SALT_LETTERS);
     let hashed = tasks::hash(move || password::hash(&password, salt.as_bytes())).await;
     let hashed = hashed.ok_or(Trouble::Refused(Refusal::Busy(1)))?;
     hashed.map_err(|error| {

@@ -10,8 +10,8 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use model::contract::{DueAsk, LaneStart, Store};
 use model::delivery::Due;
-use model::dice::Dice;
 use model::id::{TenantId, WebhookId};
+use model::rng::SeededRng;
 use model::tenant::DialectName;
 use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
@@ -228,17 +228,17 @@ impl House {
         let health = Arc::new(Mutex::new(Ok(Vec::new())));
         let told = Arc::clone(&health);
         let whereabouts = Arc::new(Mutex::new(None));
-        let mut dice = Dice::seeded([7; 32]);
+        let mut rng = SeededRng::from_seed([7; 32]);
         let stopping = watch::Sender::new(true);
         let declared = dialects
-            .declare(ORGANIZERS, &KnownEvents::new(), &mut dice)
+            .declare(ORGANIZERS, &KnownEvents::new(), &mut rng)
             .unwrap();
         let applied = store.apply(declared.declarations, "test".to_owned(), start);
         applied.await.unwrap();
         let parts = Parts {
             store: Arc::clone(&store),
             clock,
-            dice,
+            rng,
             settings: Settings {
                 hosts: vec!["hooks.example.org".to_owned()],
                 ..Settings::default()

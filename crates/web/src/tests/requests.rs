@@ -493,8 +493,8 @@ async fn a_token_that_is_switched_off_is_off_at_once() {
             "#
         );
         let dialects = crate::dialects::all(&Options::default());
-        let mut dice = model::dice::Dice::seeded([8; 32]);
-        let declared = dialects.declare(&text, &Default::default(), &mut dice);
+        let mut rng = model::rng::SeededRng::from_seed([8; 32]);
+        let declared = dialects.declare(&text, &Default::default(), &mut rng);
         let declarations = declared.unwrap().declarations;
         house
             .store

@@ -168,8 +168,8 @@ impl Ledger for Troubled {
         self.store.stop(tenant, deliveries, actor, at)
     }
 
-    fn step_errand(&self, at: Timestamp) -> Reply<bool> {
-        self.store.step_errand(at)
+    fn step_bulk_job(&self, at: Timestamp) -> Reply<bool> {
+        self.store.step_bulk_job(at)
     }
 }
 

@@ -178,10 +178,10 @@ fn bench(matches: &ArgMatches) -> Result<Bench> {
     let at = address("at")?;
     let receiver = address("receiver")?;
     let folder = fresh_folder(text("folder").map(Path::new))?;
-    let dice = assemble::dice()?;
+    let rng = assemble::rng()?;
     let config = Config::for_demo(folder.clone())?;
     let load = assemble::dialects(&config).load();
-    let own_token = || dice.split("bench").letters(serve::TOKEN_LENGTH);
+    let own_token = || rng.split("bench").alphanumeric(serve::TOKEN_LENGTH);
     Ok(Bench {
         program: match text("program") {
             Some(file) => PathBuf::from(file),
@@ -259,7 +259,7 @@ async fn measure(bench: &Bench, name: &str) -> Result<Scenario> {
 /// Below the folder named, or that for temporary files. For its user only: it holds a token.
 fn fresh_folder(parent: Option<&Path>) -> Result<PathBuf> {
     let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
-    let name = assemble::dice()?.split("folder").letters(12);
+    let name = assemble::rng()?.split("folder").alphanumeric(12);
     let folder = parent.join(format!("willcall-bench-{name}"));
     std::fs::DirBuilder::new()
         .mode(0o700)

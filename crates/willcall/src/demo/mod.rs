@@ -50,7 +50,7 @@ pub(crate) async fn run(once: bool) -> Result<ExitCode> {
 
 async fn on_folder(folder: &Path, once: bool, signals: &mut Signals) -> Result<ExitCode> {
     let config = Config::for_demo(folder.to_owned())?;
-    let house = assemble::build(&config, hastened)?;
+    let house = assemble::build(&config, accelerated)?;
     let listener = match listen::bind(config.listen).await {
         Ok(listener) => listener,
         // Another program has the usual port: any other will do.
@@ -115,9 +115,12 @@ async fn show(
     demo: &Demo,
     once: bool,
 ) -> Result<(bool, String)> {
-    let token = house.dice.split(demo.tenant).letters(serve::TOKEN_LENGTH);
+    let token = house
+        .rng
+        .split(demo.tenant)
+        .alphanumeric(serve::TOKEN_LENGTH);
     let file = (demo.file)(&token);
-    apply::apply_text(config, &*house.store, &house.dice, &file, house.clock.now()).await?;
+    apply::apply_text(config, &*house.store, &house.rng, &file, house.clock.now()).await?;
     let tenant: Tenant = house
         .store
         .tenant(demo.dialect.clone(), demo.tenant.to_owned())
@@ -168,7 +171,10 @@ async fn show(
 /// Makes an administrator, and a link that signs them in once; answers its secret. Nobody is
 /// told the password.
 async fn way_in(house: &House) -> Result<String> {
-    let password = house.dice.split("demo user").letters(serve::TOKEN_LENGTH);
+    let password = house
+        .rng
+        .split("demo user")
+        .alphanumeric(serve::TOKEN_LENGTH);
     let new = NewUser {
         name: "demo".to_owned(),
         password: user::hashed(&password)?,
@@ -178,11 +184,11 @@ async fn way_in(house: &House) -> Result<String> {
     user::link(&*house.store, &demo).await
 }
 
-fn hastened(policies: Policies) -> Policies {
+fn accelerated(policies: Policies) -> Policies {
     policies
         .into_iter()
         .map(|(dialect, mut policy)| {
-            policy.schedule = policy.schedule.hastened(HASTE);
+            policy.schedule = policy.schedule.accelerated(HASTE);
             policy.exchange_limit_ms = EXCHANGE_LIMIT_MS;
             (dialect, policy)
         })
@@ -192,7 +198,7 @@ fn hastened(policies: Policies) -> Policies {
 fn fresh_folder() -> Result<std::path::PathBuf> {
     let name = format!(
         "willcall-demo-{}",
-        assemble::dice()?.split("folder").letters(8)
+        assemble::rng()?.split("folder").alphanumeric(8)
     );
     let folder = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&folder)

@@ -93,7 +93,7 @@ fn on_small_disk(folder: &Path, mib: u32) -> Option<Command> {
 }
 
 /// A folder for `on_small_disk`, with a tenant.
-fn seeded() -> tempfile::TempDir {
+fn from_seed() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for part in ["seed", "data"] {
         std::fs::create_dir(folder.path().join(part)).unwrap();
@@ -105,7 +105,7 @@ fn seeded() -> tempfile::TempDir {
 
 #[test]
 fn a_disk_says_that_it_is_nearly_full_then_full_and_all_goes_on_when_there_is_room() {
-    let folder = seeded();
+    let folder = from_seed();
     let Some(command) = on_small_disk(folder.path(), 16) else {
         return;
     };
@@ -175,7 +175,7 @@ fn a_disk_says_that_it_is_nearly_full_then_full_and_all_goes_on_when_there_is_ro
 
 #[test]
 fn the_doctor_says_how_much_room_the_disk_has() {
-    let folder = seeded();
+    let folder = from_seed();
     for (mib, word) in [
         (40, "WRONG  disk"),
         (120, "odd    disk"),

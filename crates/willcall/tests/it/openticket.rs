@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::contract::Store;
-use model::dice::Dice;
+use model::rng::SeededRng;
 use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
@@ -65,12 +65,12 @@ impl World {
         });
         let store: Arc<dyn Store> = store::open_inline().unwrap();
         let dialects = web::dialects::all(&Options::default());
-        let mut dice = Dice::seeded([7; 32]);
+        let mut rng = SeededRng::from_seed([7; 32]);
         let file = format!(
             "[[company]]\nguid = \"{COMPANY}\"\ntoken = [{{ name = \"t\", token = \"t\", \
              permissions = [\"webhooks:write\", \"triggers:write\"] }}]"
         );
-        let declared = dialects.declare(&file, &KnownEvents::new(), &mut dice);
+        let declared = dialects.declare(&file, &KnownEvents::new(), &mut rng);
         let declarations = declared.unwrap().declarations;
         let applied = store.apply(declarations, "test".to_owned(), clock.now());
         applied.await.unwrap();
@@ -84,7 +84,7 @@ impl World {
             store: Arc::clone(&store),
             dial: Arc::new(Line(Arc::clone(&net))),
             clock: clock.clone(),
-            dice: dice.split("engine"),
+            rng: rng.split("engine"),
             policies: dialects.policies(),
             settings: engine::Settings {
                 flights_max: 64,
@@ -97,7 +97,7 @@ impl World {
         let parts = web::Parts {
             store,
             clock,
-            dice,
+            rng,
             settings: web::Settings::default(),
             policies: dialects.policies(),
             dialects,

@@ -10,8 +10,8 @@ use std::time::Duration;
 use model::attempt::Outcome;
 use model::contract::{Ledger as _, Requeue, Which};
 use model::delivery::State;
-use model::dice::Dice;
 use model::id::{NotificationId, WebhookId};
+use model::rng::SeededRng;
 
 use super::id;
 use super::world::{Call, Does, World, seconds};
@@ -21,7 +21,7 @@ const ACTIONS: usize = 250;
 
 struct Chaos {
     world: World,
-    dice: Dice,
+    rng: SeededRng,
     webhooks: Vec<WebhookId>,
     handed_in: Vec<(NotificationId, WebhookId)>,
     /// How often each was asked to be sent again.
@@ -35,16 +35,16 @@ fn host(webhook: usize) -> String {
 
 impl Chaos {
     async fn begin(seed: u8) -> Self {
-        let mut dice = Dice::seeded([seed; 32]);
+        let mut rng = SeededRng::from_seed([seed; 32]);
         let mut world = World::new().await;
-        world.settings.flights_max = 4 + usize::try_from(dice.below(12)).unwrap();
-        world.settings.lane_width = 1 + usize::try_from(dice.below(6)).unwrap();
+        world.settings.flights_max = 4 + usize::try_from(rng.below(12)).unwrap();
+        world.settings.lane_width = 1 + usize::try_from(rng.below(6)).unwrap();
         world.policy.retry_after_max_ms = Some(5_000);
         let mut webhooks = Vec::new();
         for number in 0..4 {
             let url = format!("http://{}/", host(number));
             webhooks.push(world.webhook(&url, &format!("topic-{number}")).await);
-            let moods = Arc::new(Mutex::new(dice.split(&host(number))));
+            let moods = Arc::new(Mutex::new(rng.split(&host(number))));
             let (clock, began_at) = (world.clock.clone(), world.clock.now());
             world.net.at(&host(number), move |_: &Call, _| {
                 let mut moods = moods.lock().unwrap();
@@ -65,12 +65,12 @@ impl Chaos {
                 }
             });
         }
-        let chaos = dice.split("store");
+        let chaos = rng.split("store");
         world.store.plan(|plan| plan.chaos = Some(chaos));
         world.start();
         Self {
             world,
-            dice,
+            rng,
             webhooks,
             handed_in: Vec::new(),
             again: BTreeMap::new(),
@@ -79,7 +79,7 @@ impl Chaos {
     }
 
     fn draw(&mut self, end: usize) -> usize {
-        usize::try_from(self.dice.below(u64::try_from(end).unwrap())).unwrap()
+        usize::try_from(self.rng.below(u64::try_from(end).unwrap())).unwrap()
     }
 
     async fn act(&mut self) {
@@ -98,7 +98,7 @@ impl Chaos {
             }
             _ => self.world.store.change_elsewhere(),
         }
-        let wait = self.dice.below(1_500);
+        let wait = self.rng.below(1_500);
         tokio::time::sleep(Duration::from_millis(wait)).await;
     }
 

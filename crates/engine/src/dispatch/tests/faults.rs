@@ -13,7 +13,6 @@ use model::contract::{
     Listener, Reply, Requeue, Requeued, Settlement, Store, StoreError,
 };
 use model::delivery::{Due, State};
-use model::dice::Dice;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::once::{Effect, Effected, IdempotencyKey};
@@ -21,6 +20,7 @@ use model::query::{
     Applied, AuditEntry, Declaration, DeliveryStory, EventPage, KeptAnswer, LogPage, LogQuery,
     WebhookPage, WebhookQuery,
 };
+use model::rng::SeededRng;
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::{Beat, TimeBounds, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
@@ -40,8 +40,8 @@ pub(super) struct Faults {
 pub(super) struct Plan {
     /// Settlements are refused so.
     pub(super) settle: Option<StoreError>,
-    /// Steps of errands are refused so.
-    pub(super) errand: Option<StoreError>,
+    /// Steps of bulk jobs are refused so.
+    pub(super) bulk_job: Option<StoreError>,
     /// Settlements are written, but so answered.
     pub(super) settle_lost: Option<StoreError>,
     /// Settlements with this delivery are refused as broken.
@@ -51,7 +51,7 @@ pub(super) struct Plan {
     /// Mere successes wait for company that never comes, until the store is hurried.
     pub(super) patient: bool,
     /// Answers to the engine come late and are refused or lost now and then.
-    pub(super) chaos: Option<Dice>,
+    pub(super) chaos: Option<SeededRng>,
 }
 
 /// The one listener the store has; passes on to the engine that runs.
@@ -104,11 +104,11 @@ impl Faults {
     /// The answer, or what chaos makes of it. `refused` is asked before the work is done.
     fn disturbed<T: Send + 'static>(&self, work: impl FnOnce() -> Reply<T>) -> Reply<T> {
         let mut plan = self.plan.lock().unwrap();
-        let Some(dice) = &mut plan.chaos else {
+        let Some(rng) = &mut plan.chaos else {
             drop(plan);
             return work();
         };
-        let (fate, wait_ms) = (dice.below(100), dice.below(400));
+        let (fate, wait_ms) = (rng.below(100), rng.below(400));
         drop(plan);
         let reply = if fate < 4 {
             Box::pin(async { Err(StoreError::Busy) })
@@ -169,9 +169,9 @@ impl Listener for Relay {
         }
     }
 
-    fn errand_begun(&self) {
+    fn bulk_job_started(&self) {
         if let Some(to) = self.to() {
-            to.errand_begun();
+            to.bulk_job_started();
         }
     }
 }
@@ -278,11 +278,11 @@ impl Ledger for Faults {
         self.inner.stop(tenant, deliveries, actor, at)
     }
 
-    fn step_errand(&self, at: Timestamp) -> Reply<bool> {
-        if let Some(error) = self.plan.lock().unwrap().errand.clone() {
+    fn step_bulk_job(&self, at: Timestamp) -> Reply<bool> {
+        if let Some(error) = self.plan.lock().unwrap().bulk_job.clone() {
             return Box::pin(async move { Err(error) });
         }
-        self.inner.step_errand(at)
+        self.inner.step_bulk_job(at)
     }
 }
 

@@ -11,10 +11,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::contract::Store;
-use model::dice::Dice;
 use model::filter::{Filter, Pair};
 use model::notification::NewNotification;
 use model::query::Declaration;
+use model::rng::SeededRng;
 use model::tenant::DialectName;
 use model::time::{Clock, Timestamp};
 use model::webhook::{Headers, NewWebhook};
@@ -99,7 +99,7 @@ async fn webhook(store: &Arc<dyn Store>, port: u16) -> model::id::TenantId {
 fn engine(store: &Arc<dyn Store>, began: Instant) -> Engine {
     let mut policy = policy();
     // 5 s become 50 ms.
-    policy.schedule = policy.schedule.hastened(100);
+    policy.schedule = policy.schedule.accelerated(100);
     let policies = [(DialectName::new(DIALECT), policy)].into();
     let clock = Clock::new(move || {
         let millis = i64::try_from(began.elapsed().as_millis()).unwrap();
@@ -111,7 +111,7 @@ fn engine(store: &Arc<dyn Store>, began: Instant) -> Engine {
         store: Arc::clone(store),
         dial: Arc::new(NetDial::new(resolver, "127.0.0.1".parse().unwrap(), &roots)),
         clock,
-        dice: Dice::seeded([1; 32]),
+        rng: SeededRng::from_seed([1; 32]),
         policies,
         settings: Settings {
             flights_max: 256,

@@ -13,12 +13,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::contract::{Catalog, Ledger, Store};
 use model::delivery::State;
-use model::dice::Dice;
 use model::filter::{Filter, Pair};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::policy::{Policies, Policy};
 use model::query::{Declaration, DeliveryStory};
+use model::rng::SeededRng;
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 use model::time::{Clock, Timestamp};
@@ -145,7 +145,7 @@ impl World {
             store: Arc::clone(&self.store) as Arc<dyn Store>,
             dial,
             clock: self.clock.clone(),
-            dice: Dice::seeded([7; 32]),
+            rng: SeededRng::from_seed([7; 32]),
             policies: self.policies(),
             settings: self.settings,
         };
@@ -478,9 +478,9 @@ pub(super) fn policy() -> Policy {
                 12 * HOUR_MS,
                 24 * HOUR_MS,
             ],
-            spread_from_ms: minutes(5),
-            spread_percent: 10,
-            last_try_after_ms: Some(72 * HOUR_MS),
+            jitter_from_ms: minutes(5),
+            jitter_percent: 10,
+            final_attempt_after_ms: Some(72 * HOUR_MS),
         },
         exchange_limit_ms: 30_000,
         gone_disables: true,

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use model::dice::Dice;
 use model::query::{Declaration, DeclaredToken, DeclaredWebhook, FreshWebhook};
+use model::rng::SeededRng;
 use model::tenant::{DialectName, Permission, TokenHash, UnknownPermission};
 use serde_json::{Map, Value};
 use toml::de::DeValue;
@@ -26,7 +26,7 @@ pub(super) fn declare(
     name: &DialectName,
     open: &OpenTicket,
     companies: &[Entry<'_>],
-    dice: &mut Dice,
+    rng: &mut SeededRng,
     declared: &mut Declared,
 ) {
     let bounds = Bounds {
@@ -45,13 +45,13 @@ pub(super) fn declare(
             company.wrong("guid", format!("\"{own}\" is declared twice"));
         }
         let keys = ["name", "token", "permissions", "active", "default"];
-        let tokens = company.tokens(&own, &keys, permission_of, dice, &mut declared.fresh);
+        let tokens = company.tokens(&own, &keys, permission_of, rng, &mut declared.fresh);
         vet_defaults(company, &tokens, &mut defaults);
         let mut keys = BTreeSet::new();
         let webhooks = company.tables("webhook");
         let webhooks = webhooks
             .iter()
-            .filter_map(|entry| webhook_of(entry, bounds, &mut keys, dice));
+            .filter_map(|entry| webhook_of(entry, bounds, &mut keys, rng));
         declared.declarations.push(Declaration {
             dialect: name.clone(),
             name: company.text("name").unwrap_or(&own).to_owned(),
@@ -107,7 +107,7 @@ fn webhook_of(
     entry: &Entry<'_>,
     bounds: Bounds<'_>,
     keys: &mut BTreeSet<String>,
-    dice: &mut Dice,
+    rng: &mut SeededRng,
 ) -> Option<DeclaredWebhook> {
     const FIELDS: [&str; 7] = [
         "name",
@@ -134,8 +134,8 @@ fn webhook_of(
         }
     });
     let fresh = FreshWebhook {
-        key: Some(guid::fresh(|end| dice.below(end))),
-        headers: wire::webhook_headers(&guid::nonce(|end| dice.below(end))),
+        key: Some(guid::fresh(|end| rng.below(end))),
+        headers: wire::webhook_headers(&guid::nonce(|end| rng.below(end))),
     };
     let given = FIELDS.iter().filter_map(|field| {
         let value = entry.get(field)?;

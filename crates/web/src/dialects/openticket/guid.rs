@@ -75,16 +75,16 @@ pub(super) fn nonce(mut draw: impl FnMut(u64) -> u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use model::dice::Dice;
+    use model::rng::SeededRng;
 
     use super::*;
 
     #[test]
     fn a_fresh_one_is_a_guid_of_version_4_and_no_other_is_like_it() {
-        let mut dice = Dice::seeded([1; 32]);
+        let mut rng = SeededRng::from_seed([1; 32]);
         let (one, two) = (
-            fresh(|end| dice.below(end)),
-            fresh(|end| Dice::seeded([2; 32]).below(end)),
+            fresh(|end| rng.below(end)),
+            fresh(|end| SeededRng::from_seed([2; 32]).below(end)),
         );
         for guid in [&one, &two] {
             assert_eq!(read(guid).as_ref(), Some(guid));
@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn a_nonce_has_twenty_letters_and_digits() {
-        let mut dice = Dice::seeded([1; 32]);
-        let nonce = nonce(|end| dice.below(end));
+        let mut rng = SeededRng::from_seed([1; 32]);
+        let nonce = nonce(|end| rng.below(end));
         assert_eq!(nonce.len(), 20);
         assert!(nonce.bytes().all(|byte| byte.is_ascii_alphanumeric()));
     }

@@ -59,8 +59,8 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         describe: answer::describe,
         refuse: refuse::refuse,
         section: "company",
-        declare: Box::new(move |companies, _, dice, declared| {
-            declare::declare(&own, &open, companies, dice, declared);
+        declare: Box::new(move |companies, _, rng, declared| {
+            declare::declare(&own, &open, companies, rng, declared);
         }),
         board,
         example: example::example,
@@ -81,9 +81,9 @@ fn policy(options: &Options) -> Policy {
             delays_ms: (0..RETRIES_MAX)
                 .map(|retry| doubled(retry).min(6 * HOUR))
                 .collect(),
-            spread_from_ms: 0,
-            spread_percent: 10,
-            last_try_after_ms: None,
+            jitter_from_ms: 0,
+            jitter_percent: 10,
+            final_attempt_after_ms: None,
         },
         exchange_limit_ms: 30_000,
         gone_disables: false,

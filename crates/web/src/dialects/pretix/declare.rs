@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use model::dice::Dice;
 use model::limits::NAME_BYTES_MAX;
 use model::query::{Declaration, DeclaredWebhook, FreshWebhook};
+use model::rng::SeededRng;
 use model::tenant::{DialectName, Event, Permission, UnknownPermission};
 use toml::de::DeValue;
 
@@ -21,7 +21,7 @@ pub(super) fn declare(
     kinds: &Kinds,
     organizers: &[Entry<'_>],
     known: &KnownEvents,
-    dice: &mut Dice,
+    rng: &mut SeededRng,
     declared: &mut Declared,
 ) {
     let mut seen = BTreeSet::new();
@@ -40,7 +40,7 @@ pub(super) fn declare(
         let slugs: BTreeSet<String> = slugs.chain(stored.iter().cloned()).collect();
         let bounds = Bounds::new(kinds, &slugs);
         let keys = ["name", "token", "permissions", "active", "kind"];
-        let tokens = organizer.tokens(slug, &keys, permission_of, dice, &mut declared.fresh);
+        let tokens = organizer.tokens(slug, &keys, permission_of, rng, &mut declared.fresh);
         let webhooks = organizer.tables("webhook");
         let mut keys = BTreeSet::new();
         let webhooks = webhooks

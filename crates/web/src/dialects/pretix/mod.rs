@@ -63,8 +63,8 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         describe: answer::describe,
         refuse: refuse::refuse,
         section: "organizer",
-        declare: Box::new(move |organizers, known, dice, declared| {
-            declare::declare(&own, &pretix.kinds, organizers, known, dice, declared);
+        declare: Box::new(move |organizers, known, rng, declared| {
+            declare::declare(&own, &pretix.kinds, organizers, known, rng, declared);
         }),
         board,
         example: example::example,
@@ -93,9 +93,9 @@ fn policy(options: &Options) -> Policy {
                 12 * HOUR,
                 24 * HOUR,
             ],
-            spread_from_ms: 5 * MINUTE,
-            spread_percent: 10,
-            last_try_after_ms: Some(72 * HOUR),
+            jitter_from_ms: 5 * MINUTE,
+            jitter_percent: 10,
+            final_attempt_after_ms: Some(72 * HOUR),
         },
         exchange_limit_ms: 30_000,
         gone_disables: true,

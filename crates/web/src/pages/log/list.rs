@@ -3,7 +3,7 @@
 
 use askama::Template;
 use http::StatusCode;
-use model::board::Errand;
+use model::board::BulkJob;
 use model::id::{DeliveryId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
 use model::query::{LogFrom, LogPage, LogQuery, Status};
@@ -11,7 +11,7 @@ use model::target;
 use model::tenant::Event;
 use model::webhook::{Disabled, DisabledCause, Webhook};
 
-use super::errand::kind_words;
+use super::bulk_job::kind_words;
 use super::filter::Filter;
 use super::row::{self, Around, Names};
 use super::{follow, plan};
@@ -68,7 +68,7 @@ struct Of {
     /// Why nothing is sent.
     off: Option<(When, &'static str)>,
     rule: String,
-    errands: Vec<(Errand, &'static str)>,
+    bulk_jobs: Vec<(BulkJob, &'static str)>,
 }
 
 /// Room for a name, a URL, and a line of a list to choose from, in bytes of the page.
@@ -261,10 +261,13 @@ async fn of(visit: &Visit, id: WebhookId) -> Result<Of, Trouble> {
             is_deleted: true,
             off: None,
             rule: String::new(),
-            errands: Vec::new(),
+            bulk_jobs: Vec::new(),
         });
     };
-    let running = visit.shared.ask(|s| s.running_errands(tenant, id)).await?;
+    let running = visit
+        .shared
+        .ask(|s| s.running_bulk_jobs(tenant, id))
+        .await?;
     let name = name_of(visit, &webhook)?;
     Ok(Of {
         id,
@@ -273,11 +276,11 @@ async fn of(visit: &Visit, id: WebhookId) -> Result<Of, Trouble> {
         is_deleted: false,
         off: webhook.disabled.map(off),
         rule: plan::rule(visit.policy()?, webhook.retries_max),
-        errands: running
+        bulk_jobs: running
             .into_iter()
-            .map(|errand| {
-                let words = kind_words(errand.what);
-                (errand, words)
+            .map(|bulk_job| {
+                let words = kind_words(bulk_job.what);
+                (bulk_job, words)
             })
             .collect(),
     })

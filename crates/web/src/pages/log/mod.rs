@@ -3,8 +3,8 @@
 
 mod act;
 mod attempt;
+mod bulk_job;
 mod curl;
-mod errand;
 mod filter;
 mod follow;
 mod list;
@@ -21,7 +21,7 @@ pub(super) fn places() -> Vec<Page> {
         story::places(),
         whole::places(),
         act::places(),
-        errand::places(),
+        bulk_job::places(),
     ]
     .into_iter()
     .flatten()

@@ -28,7 +28,7 @@ pub(super) struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GivesUp {
     pub(super) at: When,
-    /// The spread of later delays is not drawn yet, so it may be somewhat later.
+    /// The jitter of later delays is not drawn yet, so it may be somewhat later.
     pub(super) is_about: bool,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn is_stale(outcome: &Outcome) -> bool {
 
 /// How many retries a round has at most.
 fn retries(schedule: &Schedule, retries_max: Option<u32>) -> usize {
-    let last_try = usize::from(schedule.last_try_after_ms.is_some());
+    let last_try = usize::from(schedule.final_attempt_after_ms.is_some());
     let most = schedule.delays_ms.len() + last_try;
     let wanted = retries_max.and_then(|most| usize::try_from(most).ok());
     wanted.map_or(most, |wanted| wanted.min(most))
@@ -114,29 +114,29 @@ fn why(
     let waits_ms = next_due_at.ms_since(latest.ended_at());
     let index = made.saturating_sub(1);
     let Some(delay_ms) = schedule.delays_ms.get(index).copied() else {
-        let after = schedule.last_try_after_ms.unwrap_or_default();
+        let after = schedule.final_attempt_after_ms.unwrap_or_default();
         return format!(
             "The last try comes {} after the first attempt began.",
             span(after)
         );
     };
-    let spreads = delay_ms >= schedule.spread_from_ms && schedule.spread_percent > 0;
-    let spread_ms = match spreads {
-        true => delay_ms.saturating_mul(i64::from(schedule.spread_percent)) / 100,
+    let has_jitter = delay_ms >= schedule.jitter_from_ms && schedule.jitter_percent > 0;
+    let jitter_ms = match has_jitter {
+        true => delay_ms.saturating_mul(i64::from(schedule.jitter_percent)) / 100,
         false => 0,
     };
     // A duration is written down in whole milliseconds, so a wait may seem somewhat longer.
     let asked = policy
         .retry_after_max_ms
         .and_then(|most| retry_after::wait_ms(&latest.attempt.outcome, latest.ended_at(), most));
-    if asked.is_some() && waits_ms > delay_ms.saturating_add(spread_ms) {
+    if asked.is_some() && waits_ms > delay_ms.saturating_add(jitter_ms) {
         return format!(
             "The receiver asked to be left alone for {} (Retry-After).",
             span(waits_ms)
         );
     }
     if waits_ms < delay_ms {
-        let after = schedule.last_try_after_ms.unwrap_or_default();
+        let after = schedule.final_attempt_after_ms.unwrap_or_default();
         return format!(
             "The last try comes {} after the first attempt began, which is before the usual wait \
              of {} is over.",
@@ -144,15 +144,15 @@ fn why(
             span(delay_ms)
         );
     }
-    let spread = match spreads {
+    let jitter = match has_jitter {
         true => format!(
             " and up to {} % more, so that not all come at once",
-            schedule.spread_percent
+            schedule.jitter_percent
         ),
         false => String::new(),
     };
     format!(
-        "The wait before retry {made} is {}{spread}.",
+        "The wait before retry {made} is {}{jitter}.",
         span(delay_ms)
     )
 }
@@ -171,7 +171,7 @@ fn gives_up(
 ) -> Option<GivesUp> {
     let schedule = &policy.schedule;
     let all = retries(schedule, None);
-    let last_try = schedule.last_try_after_ms.filter(|_| most == all);
+    let last_try = schedule.final_attempt_after_ms.filter(|_| most == all);
     if let (Some(after), Some(first)) = (last_try, round.first()) {
         let promised = round.last().and_then(|latest| latest.next_due_at);
         // Time that does not count, as far as the latest wait tells of it.
@@ -214,30 +214,30 @@ pub(super) fn rule(policy: &Policy, retries_max: Option<u32>) -> String {
         count => format!("{count} times {}", span(*delay)),
     };
     let waits: Vec<String> = groups.iter().map(words).collect();
-    let spreads = schedule.spread_percent > 0
+    let has_jitter = schedule.jitter_percent > 0
         && schedule
             .delays_ms
             .iter()
             .take(most)
-            .any(|ms| *ms >= schedule.spread_from_ms);
-    let from = match schedule.spread_from_ms {
+            .any(|ms| *ms >= schedule.jitter_from_ms);
+    let from = match schedule.jitter_from_ms {
         0 => String::new(),
         ms => format!(" from {} on", span(ms)),
     };
-    let spread = match spreads {
+    let jitter = match has_jitter {
         true => format!(
             "; waits{from} are up to {} % longer by chance",
-            schedule.spread_percent
+            schedule.jitter_percent
         ),
         false => String::new(),
     };
-    let last_try = schedule.last_try_after_ms;
+    let last_try = schedule.final_attempt_after_ms;
     let last_try = match last_try.filter(|_| most > schedule.delays_ms.len()) {
         Some(after) => format!("; the last try comes {} after the first", span(after)),
         None => String::new(),
     };
     let waits = waits.join(", ");
-    format!("After a failure it waits {waits}{spread}{last_try}.")
+    format!("After a failure it waits {waits}{jitter}{last_try}.")
 }
 
 /// A duration that somebody has chosen: in the largest unit that has no fraction of it.
@@ -271,13 +271,13 @@ mod tests {
     const SECOND: i64 = 1_000;
     const HOUR: i64 = 3_600_000;
 
-    fn policy(delays_ms: Vec<i64>, last_try_after_ms: Option<i64>) -> Policy {
+    fn policy(delays_ms: Vec<i64>, final_attempt_after_ms: Option<i64>) -> Policy {
         Policy {
             schedule: Schedule {
                 delays_ms,
-                spread_from_ms: 60 * SECOND,
-                spread_percent: 10,
-                last_try_after_ms,
+                jitter_from_ms: 60 * SECOND,
+                jitter_percent: 10,
+                final_attempt_after_ms,
             },
             exchange_limit_ms: 30_000,
             gone_disables: true,

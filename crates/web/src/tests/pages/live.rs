@@ -315,7 +315,7 @@ async fn an_errand_is_followed_to_its_end() {
     let live = live_of(&mut edit, &place).await;
     let mut stream = open(&mut edit, &live).await;
     assert_eq!(first(&mut stream).await, "");
-    while house.store.step_errand(house.now()).await.unwrap() {}
+    while house.store.step_bulk_job(house.now()).await.unwrap() {}
     let piece = next(&mut stream, 1_001).await.unwrap();
     assert!(
         piece.contains("id=\"progress\"") && piece.contains("Done"),

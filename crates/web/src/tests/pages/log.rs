@@ -362,7 +362,7 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
         place.starts_with(&format!("/t/{tenant}/errands/")),
         "{place}"
     );
-    // Sent twice, it is the same errand.
+    // Sent twice, it is the same bulk job.
     let twice = edit.post(&retry, &[]).await;
     assert_eq!(twice.header("location"), Some(place.as_str()));
     let page = edit.get(&place).await;
@@ -376,7 +376,7 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
         .get(&format!("/t/{tenant}/webhooks/{webhook}/log"))
         .await;
     assert!(log.says("Send again all that did not arrive: under way"));
-    while house.store.step_errand(house.now()).await.unwrap() {}
+    while house.store.step_bulk_job(house.now()).await.unwrap() {}
     let page = edit.get(&place).await;
     assert!(
         page.says("Done: 3 deliveries sent again."),
@@ -397,7 +397,7 @@ async fn all_that_waits_is_stopped_and_nothing_is_left_to_stop() {
     let mut edit = house.browser_with(Role::Edit).await;
     assert!(edit.get(&stop).await.says("1 delivery of this webhook"));
     assert_eq!(edit.post(&stop, &[]).await.status, 303);
-    while house.store.step_errand(house.now()).await.unwrap() {}
+    while house.store.step_bulk_job(house.now()).await.unwrap() {}
     assert_eq!(house.due().await.len(), 0);
     assert!(edit.get(&stop).await.says("Nothing is waiting"));
     let none = edit.post(&stop, &[]).await;

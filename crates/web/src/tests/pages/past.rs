@@ -4,8 +4,8 @@ use bytes::Bytes;
 use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
 use model::contract::Settlement;
 use model::delivery::Due;
-use model::dice::Dice;
 use model::id::DeliveryId;
+use model::rng::SeededRng;
 use model::webhook::Headers;
 
 use crate::dialects::{self, Options};
@@ -72,9 +72,9 @@ impl House {
             .unwrap();
         let (began_at, delivery) = (self.now(), &due.delivery);
         let ended_at = began_at.plus_ms(TOOK_MS);
-        let mut dice = Dice::seeded([3; 32]);
+        let mut rng = SeededRng::from_seed([3; 32]);
         let ended = model::time::Moment::same(ended_at);
-        let next = delivery.after(outcome, began_at, ended, policy, None, &mut dice);
+        let next = delivery.after(outcome, began_at, ended, policy, None, &mut rng);
         let headers: [(&str, &[u8]); 2] = [
             ("Content-Type", b"application/json"),
             ("Authorization", b"Basic ***"),

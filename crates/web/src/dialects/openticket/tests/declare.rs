@@ -1,7 +1,7 @@
 //! What an operator's file may say about companies.
 
-use model::dice::Dice;
 use model::query::Change;
+use model::rng::SeededRng;
 use model::tenant::DialectName;
 
 use crate::dialects::{Declared, KnownEvents, Mistake, Options, all};
@@ -10,8 +10,8 @@ use crate::tests::harness::{COMPANY, House, SMALL, bearing};
 const GUID: &str = "96007e9b-b570-454c-aa3b-66a33a88280a";
 
 fn declared(text: &str) -> Result<Declared, Vec<String>> {
-    let mut dice = Dice::seeded([9; 32]);
-    let read = all(&Options::default()).declare(text, &KnownEvents::new(), &mut dice);
+    let mut rng = SeededRng::from_seed([9; 32]);
+    let read = all(&Options::default()).declare(text, &KnownEvents::new(), &mut rng);
     read.map_err(|mistakes| mistakes.iter().map(Mistake::to_string).collect())
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use model::dice::Dice;
 use model::query::{AppliedItem, Change};
+use model::rng::SeededRng;
 use model::tenant::{DialectName, Permission, TokenHash, TokenKind};
 
 use crate::dialects::{Declared, KnownEvents, Options, all};
@@ -12,7 +12,8 @@ use crate::tests::harness::{House, WEBHOOKS, asking};
 fn declare(text: &str) -> Result<Declared, Vec<String>> {
     let key = (DialectName::new("pretix"), "bigevents".to_owned());
     let known = KnownEvents::from([(key, BTreeSet::from(["stored".to_owned()]))]);
-    let declared = all(&Options::default()).declare(text, &known, &mut Dice::seeded([3; 32]));
+    let declared =
+        all(&Options::default()).declare(text, &known, &mut SeededRng::from_seed([3; 32]));
     declared.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
 }
 
@@ -114,9 +115,9 @@ async fn what_is_declared_is_what_rest_shows_and_applying_it_again_changes_nothi
     };
     let text = WHOLE.replace("stored", "secondcon");
     let dialects = all(&Options::default());
-    let mut dice = Dice::seeded([3; 32]);
+    let mut rng = SeededRng::from_seed([3; 32]);
     let mut apply = async || {
-        let declared = dialects.declare(&text, &known, &mut dice).unwrap();
+        let declared = dialects.declare(&text, &known, &mut rng).unwrap();
         let applied = house
             .store
             .apply(declared.declarations, "file".to_owned(), house.now());

@@ -1,6 +1,6 @@
 //! What the benchmark is made with: it has to be what the intake and the file of an operator take.
 
-use model::dice::Dice;
+use model::rng::SeededRng;
 use model::tenant::{DialectName, Tenant};
 use model::time::Timestamp;
 use serde_json::json;
@@ -41,7 +41,7 @@ fn sections_of_several_tenants_make_a_file_that_is_taken() {
     let file = section("bench") + &section("bench-1");
     let known = KnownEvents::default();
     let dialects = all(&Options::default());
-    let declared = dialects.declare(&file, &known, &mut Dice::seeded([1; 32]));
+    let declared = dialects.declare(&file, &known, &mut SeededRng::from_seed([1; 32]));
     let declared = declared.unwrap().declarations;
     assert_eq!(declared.len(), 2);
     assert_eq!(

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use model::dice::Dice;
 use model::id::WebhookId;
 use model::limits::SHOWS_NAMED_MAX;
 use model::people::Role;
 use model::query::Declaration;
+use model::rng::SeededRng;
 use model::tenant::{DialectName, Event};
 use model::webhook::Webhook;
 use serde_json::{Value, json};
@@ -193,8 +193,8 @@ fn an_operators_file_names_no_more_shows_than_the_resource_takes() {
             "[[organizer]]\nslug = \"bigevents\"\n[[organizer.webhook]]\n\
              target_url = \"https://example.org/\"\nlimit_events = {named}\naction_types = []\n"
         );
-        let mut dice = Dice::seeded([3; 32]);
-        let declared = all(&Options::default()).declare(&text, &known, &mut dice);
+        let mut rng = SeededRng::from_seed([3; 32]);
+        let declared = all(&Options::default()).declare(&text, &known, &mut rng);
         declared
             .map(drop)
             .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())

@@ -1,6 +1,6 @@
 //! How deliveries of this dialect are made.
 
-use model::dice::Dice;
+use model::rng::SeededRng;
 use model::tenant::DialectName;
 use model::time::Timestamp;
 
@@ -12,13 +12,13 @@ fn a_delivery_is_tried_for_exactly_three_days() {
     let policy = &policies[&DialectName::new("pretix")];
     assert!(policy.gone_disables);
     assert_eq!(policy.exchange_limit_ms, 30_000);
-    let mut dice = Dice::seeded([1; 32]);
+    let mut rng = SeededRng::from_seed([1; 32]);
     let mut waits_s = Vec::new();
     let mut at = Timestamp::EPOCH;
     for retry in 1.. {
         let Some(next) = policy
             .schedule
-            .due_at(retry, Timestamp::EPOCH, at, &mut dice)
+            .due_at(retry, Timestamp::EPOCH, at, &mut rng)
         else {
             break;
         };

@@ -243,8 +243,8 @@ async fn limit_events_stand_in_the_order_of_the_shows() {
         ]
     "#;
     let dialects = crate::dialects::all(&crate::dialects::Options::default());
-    let mut dice = model::dice::Dice::seeded([8; 32]);
-    let declared = dialects.declare(text, &crate::dialects::KnownEvents::new(), &mut dice);
+    let mut rng = model::rng::SeededRng::from_seed([8; 32]);
+    let declared = dialects.declare(text, &crate::dialects::KnownEvents::new(), &mut rng);
     let declarations = declared.unwrap().declarations;
     house
         .store

@@ -1,11 +1,11 @@
-//! Errands: what is done to many deliveries of a webhook, step by step.
+//! Bulk jobs: what is done to many deliveries of a webhook, step by step.
 //!
-//! An errand walks along indexes by notification and remembers in its own row how far it came, in
+//! A bulk job walks along indexes by notification and remembers in its own row how far it came, in
 //! the transaction that did the work: each delivery is met once, whatever happens in between.
 
-use model::board::{Count, Errand, ErrandKind, NewErrand};
+use model::board::{BulkJob, BulkJobKind, Count, NewBulkJob};
 use model::contract::StoreError;
-use model::id::{DeliveryId, ErrandId, NotificationId, TenantId, WebhookId};
+use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
 use rusqlite::{Connection, Params, Row, params};
@@ -38,7 +38,7 @@ const OLDEST: &str = "
 const REACHED: &str = "
     update errand set done = done + ?2, stage = ?3, reached = ?4, ended_at = ?5, broken_off = ?6
     where id = ?1";
-// What lies ahead of now ended or began before the errand: the clock was set back since.
+// What lies ahead of now ended or began before the bulk job: the clock was set back since.
 pub(crate) const EXHAUSTED: &str = "
     select notification_id, ended_at <= ?5 or ended_at > ?6
     from delivery indexed by delivery_state
@@ -51,7 +51,7 @@ pub(crate) const CANCELLED: &str = "
     where state <> 1 and state = 3 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
-// Not what is due already, nor what was tried since the errand began: that was its turn.
+// Not what is due already, nor what was tried since the bulk job began: that was its turn.
 pub(crate) const WAITING: &str = "
     select notification_id, due_at > ?7 and coalesce(began_at <= ?5 or began_at > ?6, 1)
     from delivery indexed by delivery_state
@@ -119,15 +119,15 @@ pub(crate) const STATEMENTS: &[&str] = &[
     COUNT_FRESH,
 ];
 
-/// How far an errand has come.
+/// How far a bulk job has come.
 struct Progress {
-    id: ErrandId,
+    id: BulkJobId,
     stage: usize,
     reached: i64,
     upto: i64,
 }
 
-/// A part of an errand: where its deliveries are found, whether each is meant, and what is done.
+/// A part of a bulk job: where its deliveries are found, whether each is meant, and what is done.
 struct Stage {
     find: &'static str,
     change: Change,
@@ -154,8 +154,8 @@ impl Change {
     }
 }
 
-/// The parts of an errand, in an order in which no delivery that is meant can slip past.
-fn stages(kind: ErrandKind) -> &'static [Stage] {
+/// The parts of a bulk job, in an order in which no delivery that is meant can slip past.
+fn stages(kind: BulkJobKind) -> &'static [Stage] {
     // What waits comes first, so that what is sent again is not met among it.
     const RETRY: &[Stage] = &[
         Stage {
@@ -186,23 +186,26 @@ fn stages(kind: ErrandKind) -> &'static [Stage] {
         },
     ];
     match kind {
-        ErrandKind::RetryFailed => RETRY,
-        ErrandKind::StopRetrying => CANCEL,
+        BulkJobKind::ReplayUndelivered => RETRY,
+        BulkJobKind::CancelPending => CANCEL,
     }
 }
 
-pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewErrand, at: Timestamp) -> Result<Errand, Fault> {
+pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewBulkJob, at: Timestamp) -> Result<BulkJob, Fault> {
     if webhooks::find(tx.conn, new.tenant, new.webhook)?.is_none() {
         return Err(StoreError::Stale.into());
     }
     let running = running(tx.conn, new.tenant, new.webhook)?;
-    if let Some(same) = running.into_iter().find(|errand| errand.what == new.what) {
+    if let Some(same) = running
+        .into_iter()
+        .find(|bulk_job| bulk_job.what == new.what)
+    {
         return Ok(same);
     }
     let id = tx.conn.prepare_cached(ADD)?.insert(params![
         new.tenant.0,
         new.webhook.0,
-        rows::errand_number(new.what),
+        rows::bulk_job_number(new.what),
         i64::try_from(new.expected).unwrap_or(i64::MAX),
         new.actor,
         at.as_millis(),
@@ -219,9 +222,9 @@ pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewErrand, at: Timestamp) -> Result<E
             detail: json!({ "what": new.what.as_str(), "expected": new.expected }),
         },
     )?;
-    tx.notes.errand_begun();
-    Ok(Errand {
-        id: ErrandId(id),
+    tx.notes.bulk_job_started();
+    Ok(BulkJob {
+        id: BulkJobId(id),
         tenant: new.tenant,
         webhook: new.webhook,
         what: new.what,
@@ -230,42 +233,42 @@ pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewErrand, at: Timestamp) -> Result<E
         actor: new.actor.clone(),
         began_at: at,
         ended_at: None,
-        broken_off: None,
+        abort_reason: None,
     })
 }
 
 pub(crate) fn find(
     conn: &Connection,
     tenant: TenantId,
-    id: ErrandId,
-) -> Result<Option<Errand>, Fault> {
-    let found = catalog::list(conn, FIND, [id.0], errand)?;
-    Ok(found.into_iter().find(|errand| errand.tenant == tenant))
+    id: BulkJobId,
+) -> Result<Option<BulkJob>, Fault> {
+    let found = catalog::list(conn, FIND, [id.0], bulk_job)?;
+    Ok(found.into_iter().find(|bulk_job| bulk_job.tenant == tenant))
 }
 
 pub(crate) fn running(
     conn: &Connection,
     tenant: TenantId,
     webhook: WebhookId,
-) -> Result<Vec<Errand>, Fault> {
-    let mut found = catalog::list(conn, RUNNING, [webhook.0], errand)?;
-    found.retain(|errand| errand.tenant == tenant);
+) -> Result<Vec<BulkJob>, Fault> {
+    let mut found = catalog::list(conn, RUNNING, [webhook.0], bulk_job)?;
+    found.retain(|bulk_job| bulk_job.tenant == tenant);
     Ok(found)
 }
 
-/// Takes a step of the oldest errand; answers whether there is more to do.
+/// Takes a step of the oldest bulk job; answers whether there is more to do.
 pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, Fault> {
     let Some(progress) = oldest(tx.conn)? else {
         return Ok(false);
     };
-    let errand = catalog::list(tx.conn, FIND, [progress.id.0], errand)?;
-    let Some(errand) = errand.into_iter().next() else {
+    let bulk_job = catalog::list(tx.conn, FIND, [progress.id.0], bulk_job)?;
+    let Some(bulk_job) = bulk_job.into_iter().next() else {
         return Ok(false);
     };
-    match broken_off(tx, &errand)? {
+    match abort_reason(tx, &bulk_job)? {
         Some(why) => {
             tx.conn.prepare_cached(REACHED)?.execute(params![
-                errand.id.0,
+                bulk_job.id.0,
                 0,
                 i64::try_from(progress.stage).unwrap_or(i64::MAX),
                 progress.reached,
@@ -274,8 +277,8 @@ pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, Fault> {
             ])?;
         }
         // What is not listed yet could slip past.
-        None if wide::step_before(tx, errand.tenant, progress.upto)? => {}
-        None => go_on(tx, &errand, progress, at)?,
+        None if wide::step_before(tx, bulk_job.tenant, progress.upto)? => {}
+        None => go_on(tx, &bulk_job, progress, at)?,
     }
     Ok(oldest(tx.conn)?.is_some())
 }
@@ -283,7 +286,7 @@ pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, Fault> {
 fn oldest(conn: &Connection) -> Result<Option<Progress>, Fault> {
     let found = catalog::list(conn, OLDEST, [], |row| {
         Ok(Progress {
-            id: ErrandId(row.get(0)?),
+            id: BulkJobId(row.get(0)?),
             stage: row.get::<_, u32>(1)?.try_into().unwrap_or(usize::MAX),
             reached: row.get(2)?,
             upto: row.get(3)?,
@@ -292,9 +295,9 @@ fn oldest(conn: &Connection) -> Result<Option<Progress>, Fault> {
     Ok(found.into_iter().next())
 }
 
-/// Why an errand cannot go on.
-fn broken_off(tx: &Tx<'_>, errand: &Errand) -> Result<Option<&'static str>, Fault> {
-    let webhook = webhooks::find(tx.conn, errand.tenant, errand.webhook)?;
+/// Why a bulk job cannot go on.
+fn abort_reason(tx: &Tx<'_>, bulk_job: &BulkJob) -> Result<Option<&'static str>, Fault> {
+    let webhook = webhooks::find(tx.conn, bulk_job.tenant, bulk_job.webhook)?;
     Ok(match webhook {
         None => Some("The webhook was deleted meanwhile."),
         Some(webhook) if !webhook.enabled() => Some("The webhook was disabled meanwhile."),
@@ -304,23 +307,23 @@ fn broken_off(tx: &Tx<'_>, errand: &Errand) -> Result<Option<&'static str>, Faul
 
 fn go_on(
     tx: &mut Tx<'_>,
-    errand: &Errand,
+    bulk_job: &BulkJob,
     mut progress: Progress,
     at: Timestamp,
 ) -> Result<(), Fault> {
     fresh::list(tx)?;
-    let stages = stages(errand.what);
+    let stages = stages(bulk_job.what);
     let mut room = limits::SWEEP_ROWS_MAX;
     let mut done = 0;
     while let Some(stage) = stages.get(progress.stage)
         && room > 0
     {
-        let met = meet(tx, errand, &progress, stage, room, at)?;
+        let met = meet(tx, bulk_job, &progress, stage, room, at)?;
         room = room.saturating_sub(met.len());
         for (notification, _) in met.iter().filter(|(_, meant)| *meant) {
             let id = DeliveryId {
                 notification: NotificationId(*notification),
-                webhook: errand.webhook,
+                webhook: bulk_job.webhook,
             };
             done += usize::from(stage.change.make(tx, id, at)?);
         }
@@ -333,34 +336,34 @@ fn go_on(
     }
     let ended = stages.get(progress.stage).is_none();
     tx.conn.prepare_cached(REACHED)?.execute(params![
-        errand.id.0,
+        bulk_job.id.0,
         i64::try_from(done).unwrap_or(i64::MAX),
         i64::try_from(progress.stage).unwrap_or(i64::MAX),
         progress.reached,
         ended.then_some(at.as_millis()),
         None::<&str>,
     ])?;
-    if errand.what == ErrandKind::StopRetrying {
-        standings::count_failed(tx, errand.webhook, at, done)?;
+    if bulk_job.what == BulkJobKind::CancelPending {
+        standings::count_failed(tx, bulk_job.webhook, at, done)?;
     }
     if done > 0 {
-        tx.notes.changed(errand.webhook);
+        tx.notes.changed(bulk_job.webhook);
     }
     Ok(())
 }
 
-/// The next notifications of a stage, and whether the errand is about each.
+/// The next notifications of a stage, and whether the bulk job is about each.
 fn meet(
     tx: &mut Tx<'_>,
-    errand: &Errand,
+    bulk_job: &BulkJob,
     progress: &Progress,
     stage: &Stage,
     room: usize,
     at: Timestamp,
 ) -> Result<Vec<(i64, bool)>, Fault> {
     let room = i64::try_from(room).unwrap_or(i64::MAX);
-    let (webhook, reached, upto) = (errand.webhook.0, progress.reached, progress.upto);
-    let (began_at, ahead) = (errand.began_at.as_millis(), ahead_of(at));
+    let (webhook, reached, upto) = (bulk_job.webhook.0, progress.reached, progress.upto);
+    let (began_at, ahead) = (bulk_job.began_at.as_millis(), ahead_of(at));
     match stage.find {
         WAITING => {
             let now = tx.schedule(at)?.as_millis();
@@ -387,7 +390,7 @@ pub(crate) fn count(
     conn: &Connection,
     tenant: TenantId,
     webhook: WebhookId,
-    what: ErrandKind,
+    what: BulkJobKind,
     at: Timestamp,
 ) -> Result<Count, Fault> {
     let mut count = Count {
@@ -412,12 +415,12 @@ pub(crate) fn count(
         Ok(())
     };
     match what {
-        ErrandKind::RetryFailed => {
+        BulkJobKind::ReplayUndelivered => {
             add(COUNT_EXHAUSTED, None)?;
             add(COUNT_CANCELLED, None)?;
             add(COUNT_WAITING, Some(at))?;
         }
-        ErrandKind::StopRetrying => {
+        BulkJobKind::CancelPending => {
             add(COUNT_OWED, None)?;
             add(COUNT_FRESH, None)?;
         }
@@ -427,22 +430,22 @@ pub(crate) fn count(
     Ok(count)
 }
 
-/// `id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at, broken_off`.
-fn errand(row: &Row<'_>) -> Result<Errand, Fault> {
+/// `id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at, abort_reason`.
+fn bulk_job(row: &Row<'_>) -> Result<BulkJob, Fault> {
     let count = |at| {
         row.get::<_, i64>(at)
             .map(|count| u64::try_from(count).unwrap_or(0))
     };
-    Ok(Errand {
-        id: ErrandId(row.get(0)?),
+    Ok(BulkJob {
+        id: BulkJobId(row.get(0)?),
         tenant: TenantId(row.get(1)?),
         webhook: WebhookId(row.get(2)?),
-        what: rows::errand_kind(row.get(3)?)?,
+        what: rows::bulk_job_kind(row.get(3)?)?,
         expected: count(4)?,
         done: count(5)?,
         actor: row.get(6)?,
         began_at: rows::time(row, 7)?,
         ended_at: rows::time_if_any(row, 8)?,
-        broken_off: row.get(9)?,
+        abort_reason: row.get(9)?,
     })
 }

@@ -1,16 +1,16 @@
-//! Errands: begun at any time, gone on with after a restart and after trouble.
+//! Bulk jobs: begun at any time, gone on with after a restart and after trouble.
 
 use std::time::Duration;
 
-use model::board::{Errand, ErrandKind, NewErrand};
+use model::board::{BulkJob, BulkJobKind, NewBulkJob};
 use model::contract::{Board, StoreError};
 use model::delivery::{CancelCause, State};
 use model::id::WebhookId;
 
 use super::world::{Does, World, seconds};
 
-async fn begin(world: &World, webhook: WebhookId, what: ErrandKind) -> Errand {
-    let new = NewErrand {
+async fn begin(world: &World, webhook: WebhookId, what: BulkJobKind) -> BulkJob {
+    let new = NewBulkJob {
         tenant: world.tenant,
         webhook,
         what,
@@ -18,11 +18,11 @@ async fn begin(world: &World, webhook: WebhookId, what: ErrandKind) -> Errand {
         actor: "test".to_owned(),
     };
     let now = world.clock.now();
-    world.store.begin_errand(new, now).await.unwrap()
+    world.store.start_bulk_job(new, now).await.unwrap()
 }
 
-async fn look(world: &World, errand: &Errand) -> Errand {
-    let found = world.store.errand(world.tenant, errand.id).await;
+async fn look(world: &World, bulk_job: &BulkJob) -> BulkJob {
+    let found = world.store.bulk_job(world.tenant, bulk_job.id).await;
     found.unwrap().unwrap()
 }
 
@@ -34,9 +34,9 @@ async fn an_errand_is_done_as_soon_as_it_is_begun() {
     let ids = world.hand_in("paid", 30).await;
     seconds(10).await;
     world.net.at("a.test", |_, _| Does::Answers(200));
-    let errand = begin(&world, webhook, ErrandKind::RetryFailed).await;
+    let bulk_job = begin(&world, webhook, BulkJobKind::ReplayUndelivered).await;
     seconds(1).await;
-    assert_eq!(look(&world, &errand).await.done, 30);
+    assert_eq!(look(&world, &bulk_job).await.done, 30);
     for id in ids {
         assert_eq!(world.state(id, webhook).await, State::Delivered);
     }
@@ -47,11 +47,11 @@ async fn an_errand_of_before_is_gone_on_with_by_the_next_start() {
     let mut world = World::new().await;
     let webhook = world.webhook("http://a.test/", "paid").await;
     let ids = world.hand_in("paid", 3).await;
-    let errand = begin(&world, webhook, ErrandKind::StopRetrying).await;
+    let bulk_job = begin(&world, webhook, BulkJobKind::CancelPending).await;
     world.net.at("a.test", |_, _| Does::Hangs);
     world.start();
     seconds(1).await;
-    let done = look(&world, &errand).await;
+    let done = look(&world, &bulk_job).await;
     assert_eq!(done.done, 3);
     assert!(done.ended_at.is_some());
     let stopped = State::Cancelled(CancelCause::Asked);
@@ -71,10 +71,10 @@ async fn what_is_stopped_before_its_turn_is_never_sent() {
     seconds(1).await;
     let in_the_air = world.net.calls().len();
     assert!(in_the_air < 20);
-    let errand = begin(&world, webhook, ErrandKind::StopRetrying).await;
+    let bulk_job = begin(&world, webhook, BulkJobKind::CancelPending).await;
     seconds(60).await;
     assert_eq!(world.net.calls().len(), in_the_air);
-    assert_eq!(look(&world, &errand).await.done, 40);
+    assert_eq!(look(&world, &bulk_job).await.done, 40);
     let mut delivered = 0;
     for id in ids {
         delivered += usize::from(world.state(id, webhook).await == State::Delivered);
@@ -86,12 +86,12 @@ async fn what_is_stopped_before_its_turn_is_never_sent() {
 async fn what_the_store_refuses_of_an_errand_is_repeated() {
     let world = World::running().await;
     let webhook = world.webhook("http://a.test/", "paid").await;
-    world.store.plan.lock().unwrap().errand = Some(StoreError::Busy);
-    let errand = begin(&world, webhook, ErrandKind::RetryFailed).await;
+    world.store.plan.lock().unwrap().bulk_job = Some(StoreError::Busy);
+    let bulk_job = begin(&world, webhook, BulkJobKind::ReplayUndelivered).await;
     seconds(5).await;
-    assert_eq!(look(&world, &errand).await.ended_at, None);
-    world.store.plan.lock().unwrap().errand = None;
+    assert_eq!(look(&world, &bulk_job).await.ended_at, None);
+    world.store.plan.lock().unwrap().bulk_job = None;
     seconds(2).await;
-    assert!(look(&world, &errand).await.ended_at.is_some());
+    assert!(look(&world, &bulk_job).await.ended_at.is_some());
     assert!(world.health().is_ok(), "an errand is no reason to restart");
 }

@@ -1,9 +1,9 @@
 //! What is done to all deliveries of a webhook at once: first how many it is about, then the
-//! errand itself, whose progress has a page of its own. The store takes the steps.
+//! bulk job itself, whose progress has a page of its own. The store takes the steps.
 
 use askama::Template;
-use model::board::{Count, Errand, ErrandKind, NewErrand};
-use model::id::{ErrandId, TenantId, WebhookId};
+use model::board::{BulkJob, BulkJobKind, Count, NewBulkJob};
+use model::id::{BulkJobId, TenantId, WebhookId};
 use model::people::Role;
 use model::webhook::Webhook;
 
@@ -20,23 +20,23 @@ use model::time::Timestamp;
 
 /// Before it begins: what it is about.
 #[derive(Template)]
-#[template(path = "log/errand_ask.html")]
+#[template(path = "log/bulk_job_confirm.html")]
 struct Ask {
     shell: Shell,
     path: String,
     here: String,
     webhook: WebhookId,
     name: String,
-    kind: ErrandKind,
+    kind: BulkJobKind,
     heading: &'static str,
     count: Count,
     off: Option<(When, &'static str)>,
-    running: Option<ErrandId>,
+    running: Option<BulkJobId>,
 }
 
 #[derive(Template)]
-#[template(path = "log/errand.html")]
-struct ErrandPage {
+#[template(path = "log/bulk_job.html")]
+struct BulkJobPage {
     shell: Shell,
     path: String,
     webhook: WebhookId,
@@ -51,7 +51,7 @@ struct ErrandPage {
 #[template(path = "log/progress.html")]
 struct Progress<'a> {
     path: &'a str,
-    errand: &'a Errand,
+    bulk_job: &'a BulkJob,
     began_at: When,
     ended_at: Option<When>,
     /// At least what is done, so that a bar never runs over.
@@ -70,10 +70,10 @@ pub(super) fn places() -> Vec<Page> {
         post("retry_failed", retry, edit, begin_retry),
         get("stop_retrying_ask", stop, edit, ask_stop),
         post("stop_retrying", stop, edit, begin_stop),
-        get("errand", "/t/{tenant}/errands/{errand}", look, show),
+        get("errand", "/t/{tenant}/errands/{bulk_job}", look, show),
         get(
             "errand_live",
-            "/t/{tenant}/errands/{errand}/live",
+            "/t/{tenant}/errands/{bulk_job}/live",
             look,
             follow,
         ),
@@ -81,26 +81,26 @@ pub(super) fn places() -> Vec<Page> {
 }
 
 async fn ask_retry(visit: Visit) -> Result<Shown, Trouble> {
-    ask(&visit, ErrandKind::RetryFailed).await
+    ask(&visit, BulkJobKind::ReplayUndelivered).await
 }
 
 async fn ask_stop(visit: Visit) -> Result<Shown, Trouble> {
-    ask(&visit, ErrandKind::StopRetrying).await
+    ask(&visit, BulkJobKind::CancelPending).await
 }
 
 async fn begin_retry(visit: Visit) -> Result<Shown, Trouble> {
-    begin(&visit, ErrandKind::RetryFailed).await
+    begin(&visit, BulkJobKind::ReplayUndelivered).await
 }
 
 async fn begin_stop(visit: Visit) -> Result<Shown, Trouble> {
-    begin(&visit, ErrandKind::StopRetrying).await
+    begin(&visit, BulkJobKind::CancelPending).await
 }
 
 /// What it is called on pages.
-pub(super) fn kind_words(kind: ErrandKind) -> &'static str {
+pub(super) fn kind_words(kind: BulkJobKind) -> &'static str {
     match kind {
-        ErrandKind::RetryFailed => "Send again all that did not arrive",
-        ErrandKind::StopRetrying => "Stop all that is waiting",
+        BulkJobKind::ReplayUndelivered => "Send again all that did not arrive",
+        BulkJobKind::CancelPending => "Stop all that is waiting",
     }
 }
 
@@ -110,22 +110,25 @@ async fn webhook(visit: &Visit) -> Result<Webhook, Trouble> {
     found.ok_or(Trouble::NotFound)
 }
 
-async fn count(visit: &Visit, webhook: WebhookId, kind: ErrandKind) -> Result<Count, Trouble> {
+async fn count(visit: &Visit, webhook: WebhookId, kind: BulkJobKind) -> Result<Count, Trouble> {
     let (tenant, now) = (visit.tenant()?.id, visit.now);
     let counted = visit
         .shared
-        .ask(|s| s.count_errand(tenant, webhook, kind, now));
+        .ask(|s| s.count_bulk_job(tenant, webhook, kind, now));
     Ok(counted.await?)
 }
 
-async fn ask(visit: &Visit, kind: ErrandKind) -> Result<Shown, Trouble> {
+async fn ask(visit: &Visit, kind: BulkJobKind) -> Result<Shown, Trouble> {
     // It is about all: what seems to ask for some of it must not come to more.
     visit.query.only(&[])?;
     let webhook = webhook(visit).await?;
     let (tenant, id) = (visit.tenant()?, webhook.id);
     let number = tenant.id;
-    let running = visit.shared.ask(|s| s.running_errands(number, id)).await?;
-    let running = running.into_iter().find(|errand| errand.what == kind);
+    let running = visit
+        .shared
+        .ask(|s| s.running_bulk_jobs(number, id))
+        .await?;
+    let running = running.into_iter().find(|bulk_job| bulk_job.what == kind);
     page(&Ask {
         shell: Shell::of(visit, Tab::Log, kind_words(kind)),
         path: path_of(tenant),
@@ -136,11 +139,11 @@ async fn ask(visit: &Visit, kind: ErrandKind) -> Result<Shown, Trouble> {
         heading: kind_words(kind),
         count: count(visit, id, kind).await?,
         off: webhook.disabled.map(off),
-        running: running.map(|errand| errand.id),
+        running: running.map(|bulk_job| bulk_job.id),
     })
 }
 
-async fn begin(visit: &Visit, kind: ErrandKind) -> Result<Shown, Trouble> {
+async fn begin(visit: &Visit, kind: BulkJobKind) -> Result<Shown, Trouble> {
     visit.form.only(&[PROOF_FIELD])?;
     let webhook = webhook(visit).await?;
     let tenant = visit.tenant()?;
@@ -156,87 +159,89 @@ async fn begin(visit: &Visit, kind: ErrandKind) -> Result<Shown, Trouble> {
             webhook.id
         )));
     }
-    let new = NewErrand {
+    let new = NewBulkJob {
         tenant: tenant.id,
         webhook: webhook.id,
         what: kind,
         expected,
         actor: visit.actor(),
     };
-    let begun = visit.shared.ask(|s| s.begin_errand(new.clone(), visit.now));
-    let errand = begun.await?;
-    Ok(go_to(&format!("{path}/errands/{}", errand.id)))
+    let begun = visit
+        .shared
+        .ask(|s| s.start_bulk_job(new.clone(), visit.now));
+    let bulk_job = begun.await?;
+    Ok(go_to(&format!("{path}/errands/{}", bulk_job.id)))
 }
 
 async fn show(visit: Visit) -> Result<Shown, Trouble> {
-    let (tenant, id) = (visit.tenant()?, ErrandId(visit.id("errand")?));
+    let (tenant, id) = (visit.tenant()?, BulkJobId(visit.id("errand")?));
     let number = tenant.id;
-    let errand = visit.shared.ask(|store| store.errand(number, id)).await?;
-    let errand = errand.ok_or(Trouble::NotFound)?;
+    let bulk_job = visit.shared.ask(|store| store.bulk_job(number, id)).await?;
+    let bulk_job = bulk_job.ok_or(Trouble::NotFound)?;
     let path = path_of(tenant);
-    let heading = kind_words(errand.what);
-    page(&ErrandPage {
+    let heading = kind_words(bulk_job.what);
+    page(&BulkJobPage {
         shell: Shell::of(&visit, Tab::Log, heading),
-        webhook: errand.webhook,
+        webhook: bulk_job.webhook,
         heading,
-        progress: progress(&errand, &path)?,
-        is_running: errand.ended_at.is_none(),
-        live: format!("{path}/errands/{id}/live?mark={}", errand.done),
+        progress: progress(&bulk_job, &path)?,
+        is_running: bulk_job.ended_at.is_none(),
+        live: format!("{path}/errands/{id}/live?mark={}", bulk_job.done),
         path,
     })
 }
 
-fn progress(errand: &Errand, path: &str) -> Result<Part, model::refusal::Refusal> {
+fn progress(bulk_job: &BulkJob, path: &str) -> Result<Part, model::refusal::Refusal> {
     Part::of(&Progress {
         path,
-        errand,
-        began_at: When(errand.began_at),
-        ended_at: errand.ended_at.map(When),
-        most: errand.expected.max(errand.done).max(1),
-        words: match errand.what {
-            ErrandKind::RetryFailed => "sent again",
-            ErrandKind::StopRetrying => "stopped",
+        bulk_job,
+        began_at: When(bulk_job.began_at),
+        ended_at: bulk_job.ended_at.map(When),
+        most: bulk_job.expected.max(bulk_job.done).max(1),
+        words: match bulk_job.what {
+            BulkJobKind::ReplayUndelivered => "sent again",
+            BulkJobKind::CancelPending => "stopped",
         },
     })
 }
 
 async fn follow(visit: Visit) -> Result<Shown, Trouble> {
     let tenant = visit.tenant()?;
-    let feed = ErrandFeed {
+    let feed = BulkJobFeed {
         tenant: tenant.id,
         path: path_of(tenant),
-        id: ErrandId(visit.id("errand")?),
+        id: BulkJobId(visit.id("errand")?),
         told: live::mark_of(&visit).to_owned(),
     };
     live::follow(&visit, feed)
 }
 
-struct ErrandFeed {
+struct BulkJobFeed {
     tenant: TenantId,
     path: String,
-    id: ErrandId,
+    id: BulkJobId,
     /// How many were done when it was told last.
     told: String,
 }
 
-impl Feed for ErrandFeed {
+impl Feed for BulkJobFeed {
     fn look<'a>(&'a mut self, shared: &'a Shared, _now: Timestamp) -> Looking<'a> {
         Box::pin(async move {
             let (tenant, id) = (self.tenant, self.id);
-            let found = shared.ask(|store| store.errand(tenant, id)).await?;
-            let Some(errand) = found else {
+            let found = shared.ask(|store| store.bulk_job(tenant, id)).await?;
+            let Some(bulk_job) = found else {
                 return Ok(News {
                     over: true,
                     ..News::default()
                 });
             };
-            let (mark, over) = (errand.done.to_string(), errand.ended_at.is_some());
+            let (mark, over) = (bulk_job.done.to_string(), bulk_job.ended_at.is_some());
             let mut news = News {
                 over,
                 ..News::default()
             };
             if over || mark != self.told {
-                let part = progress(&errand, &self.path)?;
+                let part = progress(&bulk_job, &self.path)?;
                 news.tidings.push(Tiding::Put(part));
             }
             self.told.clone_from(&mark);

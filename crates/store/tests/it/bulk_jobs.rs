@@ -1,9 +1,9 @@
-//! Errands: what is done to many deliveries is done to each once, however it is interrupted.
+//! Bulk jobs: what is done to many deliveries is done to each once, however it is interrupted.
 
-use model::board::{Count, Errand, ErrandKind, NewErrand};
+use model::board::{BulkJob, BulkJobKind, Count, NewBulkJob};
 use model::contract::StoreError;
 use model::delivery::{CancelCause, State};
-use model::id::{DeliveryId, ErrandId, TenantId, WebhookId};
+use model::id::{BulkJobId, DeliveryId, TenantId, WebhookId};
 use model::limits::SWEEP_ROWS_MAX;
 use serde_json::json;
 
@@ -12,8 +12,8 @@ use crate::harness::{
 };
 use crate::requeue::{many, settle_all};
 
-fn new_errand(given: &Given, webhook: WebhookId, what: ErrandKind) -> NewErrand {
-    NewErrand {
+fn new_errand(given: &Given, webhook: WebhookId, what: BulkJobKind) -> NewBulkJob {
+    NewBulkJob {
         tenant: given.tenant,
         webhook,
         what,
@@ -22,23 +22,25 @@ fn new_errand(given: &Given, webhook: WebhookId, what: ErrandKind) -> NewErrand 
     }
 }
 
-fn begin(given: &Given, webhook: WebhookId, what: ErrandKind, time: i64) -> Errand {
+fn begin(given: &Given, webhook: WebhookId, what: BulkJobKind, time: i64) -> BulkJob {
     let new = new_errand(given, webhook, what);
-    wait(given.store.begin_errand(new, at(time))).unwrap()
+    wait(given.store.start_bulk_job(new, at(time))).unwrap()
 }
 
 fn step(given: &Given, time: i64) -> bool {
-    wait(given.store.step_errand(at(time))).unwrap()
+    wait(given.store.step_bulk_job(at(time))).unwrap()
 }
 
-fn errand(given: &Given, id: ErrandId) -> Errand {
-    wait(given.store.errand(given.tenant, id)).unwrap().unwrap()
+fn bulk_job(given: &Given, id: BulkJobId) -> BulkJob {
+    wait(given.store.bulk_job(given.tenant, id))
+        .unwrap()
+        .unwrap()
 }
 
-fn count(given: &Given, webhook: WebhookId, what: ErrandKind, time: i64) -> Count {
+fn count(given: &Given, webhook: WebhookId, what: BulkJobKind, time: i64) -> Count {
     let count = given
         .store
-        .count_errand(given.tenant, webhook, what, at(time));
+        .count_bulk_job(given.tenant, webhook, what, at(time));
     wait(count).unwrap()
 }
 
@@ -75,14 +77,14 @@ fn one_of_each(given: &Given) -> (WebhookId, Vec<DeliveryId>) {
 fn retrying_takes_all_that_failed_and_nothing_else() {
     let given = Given::new();
     let (webhook, ids) = one_of_each(&given);
-    let what = ErrandKind::RetryFailed;
+    let what = BulkJobKind::ReplayUndelivered;
     assert_eq!(count(&given, webhook, what, 3_000), exact(3));
     given.heard.take();
     let begun = begin(&given, webhook, what, 3_000);
     assert_eq!(given.heard.take(), [Told::ErrandBegun]);
     assert_eq!((begun.done, begun.ended_at), (0, None));
     assert!(!step(&given, 3_001));
-    let done = errand(&given, begun.id);
+    let done = bulk_job(&given, begun.id);
     assert_eq!((done.done, done.ended_at), (3, Some(at(3_001))));
     assert_eq!(given.heard.take(), [Told::Changed(vec![webhook])]);
     let due = given.due(webhook, 10, 3_001).0;
@@ -105,12 +107,12 @@ fn retrying_takes_all_that_failed_and_nothing_else() {
 fn stopping_cancels_all_that_was_owed_when_it_began() {
     let given = Given::new();
     let (webhook, ids) = one_of_each(&given);
-    let what = ErrandKind::StopRetrying;
+    let what = BulkJobKind::CancelPending;
     assert_eq!(count(&given, webhook, what, 3_000), exact(2));
     let begun = begin(&given, webhook, what, 3_000);
     let later = delivery_id(given.notified("later", 3_001), webhook);
     assert!(!step(&given, 3_002));
-    assert_eq!(errand(&given, begun.id).done, 2);
+    assert_eq!(bulk_job(&given, begun.id).done, 2);
     for id in &ids[3..] {
         assert_eq!(given.state(*id), State::Cancelled(CancelCause::Asked));
         assert_eq!(given.story(*id).row.ended_at, Some(at(3_002)));
@@ -123,12 +125,12 @@ fn stopping_cancels_all_that_was_owed_when_it_began() {
 fn what_failed_after_it_began_is_left_alone() {
     let given = Given::new();
     let (webhook, ids) = one_of_each(&given);
-    let begun = begin(&given, webhook, ErrandKind::RetryFailed, 3_000);
+    let begun = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_000);
     let end = ended(State::Exhausted);
     given.settle(settlement(ids[4], 3_500, answered(500), end));
     given.settle(settlement(ids[3], 3_500, answered(500), retry(95_000)));
     assert!(!step(&given, 4_000));
-    assert_eq!(errand(&given, begun.id).done, 2);
+    assert_eq!(bulk_job(&given, begun.id).done, 2);
     assert_eq!(given.state(ids[4]), State::Exhausted);
     assert_eq!(given.story(ids[3]).row.due_at, Some(at(95_000)));
 }
@@ -141,9 +143,9 @@ fn an_errand_over_many_steps_meets_each_delivery_once_while_others_arrive_and_fa
     let (exhausted, retrying) = ids.split_at(SWEEP_ROWS_MAX - 500);
     settle_all(&given, webhook, exhausted, &ended(State::Exhausted));
     settle_all(&given, webhook, retrying, &retry(90_000));
-    let begun = begin(&given, webhook, ErrandKind::RetryFailed, 3_000);
+    let begun = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_000);
     assert!(step(&given, 3_001));
-    assert_eq!(errand(&given, begun.id).done, 5_000);
+    assert_eq!(bulk_job(&given, begun.id).done, 5_000);
     // One that was sent again fails again; another is new and fails, too.
     let first = delivery_id(exhausted[0], webhook);
     let again = settlement(first, 3_100, answered(500), ended(State::Exhausted));
@@ -152,7 +154,7 @@ fn an_errand_over_many_steps_meets_each_delivery_once_while_others_arrive_and_fa
     let new = delivery_id(given.notified("new", 3_100), webhook);
     given.settle(settlement(new, 3_100, answered(500), retry(95_000)));
     assert!(!step(&given, 3_200));
-    let done = errand(&given, begun.id);
+    let done = bulk_job(&given, begun.id);
     assert_eq!((done.done, done.ended_at), (6_500, Some(at(3_200))));
     assert_eq!(given.state(first), State::Exhausted);
     assert_eq!(given.story(new).row.due_at, Some(at(95_000)));
@@ -165,14 +167,14 @@ fn a_crash_between_two_steps_loses_and_repeats_nothing() {
     let given = Given::on(store::open_inline_at(&path).unwrap());
     let webhook = given.paid_webhook();
     let ids = many(&given, SWEEP_ROWS_MAX + 700);
-    let begun = begin(&given, webhook, ErrandKind::StopRetrying, 3_000);
+    let begun = begin(&given, webhook, BulkJobKind::CancelPending, 3_000);
     assert!(step(&given, 3_001));
     drop(given);
     let given = Given::on(store::open_inline_at(&path).unwrap());
-    assert_eq!(errand(&given, begun.id).done, 5_000);
+    assert_eq!(bulk_job(&given, begun.id).done, 5_000);
     assert!(!step(&given, 3_002));
     assert!(!step(&given, 3_003));
-    let done = errand(&given, begun.id);
+    let done = bulk_job(&given, begun.id);
     assert_eq!((done.done, done.ended_at), (5_700, Some(at(3_002))));
     let state = |index: usize| given.state(delivery_id(ids[index], webhook));
     let stopped = State::Cancelled(CancelCause::Asked);
@@ -185,20 +187,20 @@ fn a_crash_between_two_steps_loses_and_repeats_nothing() {
 fn a_second_errand_of_the_kind_is_the_one_that_runs() {
     let given = Given::new();
     let (webhook, _) = one_of_each(&given);
-    let first = begin(&given, webhook, ErrandKind::RetryFailed, 3_000);
+    let first = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_000);
     assert_eq!(
-        begin(&given, webhook, ErrandKind::RetryFailed, 3_500),
+        begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_500),
         first
     );
-    let other = begin(&given, webhook, ErrandKind::StopRetrying, 3_600);
+    let other = begin(&given, webhook, BulkJobKind::CancelPending, 3_600);
     assert_ne!(other.id, first.id);
-    let running = || wait(given.store.running_errands(given.tenant, webhook)).unwrap();
+    let running = || wait(given.store.running_bulk_jobs(given.tenant, webhook)).unwrap();
     assert_eq!(running(), [first.clone(), other.clone()]);
     assert!(step(&given, 4_000), "the other one waits");
     assert_eq!(running(), [other]);
     assert!(!step(&given, 4_001));
     assert_eq!(running(), []);
-    let next = begin(&given, webhook, ErrandKind::RetryFailed, 5_000);
+    let next = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 5_000);
     assert_ne!(next.id, first.id);
     let entries = wait(given.store.audit(given.tenant, 10)).unwrap();
     let begun: Vec<_> = entries
@@ -215,12 +217,12 @@ fn a_second_errand_of_the_kind_is_the_one_that_runs() {
 fn an_errand_breaks_off_when_its_webhook_is_switched_off() {
     let given = Given::new();
     let (webhook, ids) = one_of_each(&given);
-    let begun = begin(&given, webhook, ErrandKind::RetryFailed, 3_000);
+    let begun = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_000);
     given.disable(webhook, 3_500);
     assert!(!step(&given, 4_000));
-    let broken = errand(&given, begun.id);
+    let broken = bulk_job(&given, begun.id);
     assert_eq!((broken.done, broken.ended_at), (0, Some(at(4_000))));
-    let why = broken.broken_off.unwrap();
+    let why = broken.abort_reason.unwrap();
     assert_eq!(why, "The webhook was disabled meanwhile.");
     assert_eq!(given.state(ids[1]), State::Exhausted);
 }
@@ -235,20 +237,20 @@ fn errands_of_other_tenants_can_neither_be_begun_nor_seen() {
         (given.tenant, WebhookId(99)),
         (TenantId(99), webhook),
     ] {
-        let new = NewErrand {
+        let new = NewBulkJob {
             tenant,
             webhook,
-            ..new_errand(&given, webhook, ErrandKind::StopRetrying)
+            ..new_errand(&given, webhook, BulkJobKind::CancelPending)
         };
-        let refused = wait(given.store.begin_errand(new, at(3_000)));
+        let refused = wait(given.store.start_bulk_job(new, at(3_000)));
         assert!(matches!(refused, Err(StoreError::Stale)), "{refused:?}");
     }
-    let begun = begin(&given, webhook, ErrandKind::StopRetrying, 3_000);
-    assert_eq!(wait(given.store.errand(other, begun.id)).unwrap(), None);
-    let running = given.store.running_errands(other, webhook);
+    let begun = begin(&given, webhook, BulkJobKind::CancelPending, 3_000);
+    assert_eq!(wait(given.store.bulk_job(other, begun.id)).unwrap(), None);
+    let running = given.store.running_bulk_jobs(other, webhook);
     assert_eq!(wait(running).unwrap(), []);
-    for what in ErrandKind::ALL {
-        let counted = given.store.count_errand(other, webhook, what, at(3_000));
+    for what in BulkJobKind::ALL {
+        let counted = given.store.count_bulk_job(other, webhook, what, at(3_000));
         assert_eq!(wait(counted).unwrap(), exact(0));
     }
     let theirs = given.store.stop(other, ids, "bert".to_owned(), at(3_000));
@@ -261,7 +263,7 @@ fn counting_stops_at_its_bound() {
     let webhook = given.paid_webhook();
     let bound = model::limits::COUNTED_MAX;
     many(&given, bound + 1);
-    let what = ErrandKind::StopRetrying;
+    let what = BulkJobKind::CancelPending;
     let count = count(&given, webhook, what, 3_000);
     let bound = u64::try_from(bound).unwrap();
     assert_eq!((count.count, count.more), (bound, true));
@@ -299,14 +301,14 @@ fn stopping_some_cancels_those_that_are_owed_and_says_so() {
 fn an_errand_that_ended_is_forgotten_after_its_time() {
     let given = Given::new();
     let (webhook, _) = one_of_each(&given);
-    let ended = begin(&given, webhook, ErrandKind::StopRetrying, 3_000);
+    let ended = begin(&given, webhook, BulkJobKind::CancelPending, 3_000);
     step(&given, 4_000);
-    let running = begin(&given, webhook, ErrandKind::RetryFailed, 5_000);
-    let later = 4_001 + model::limits::ERRAND_KEPT_MS;
+    let running = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 5_000);
+    let later = 4_001 + model::limits::BULK_JOB_RETENTION_MS;
     wait(given.prune(0, later)).unwrap();
     assert_eq!(
-        wait(given.store.errand(given.tenant, ended.id)).unwrap(),
+        wait(given.store.bulk_job(given.tenant, ended.id)).unwrap(),
         None
     );
-    assert_eq!(errand(&given, running.id).ended_at, None);
+    assert_eq!(bulk_job(&given, running.id).ended_at, None);
 }

@@ -1,4 +1,4 @@
-//! Errands: has the store take the steps of what is to be done to many deliveries.
+//! Bulk jobs: has the store take the steps of what is to be done to many deliveries.
 //!
 //! The store remembers how far each has come, so this may end at any moment. It goes in small
 //! steps with pauses, so that intake and settling never wait for it.
@@ -17,19 +17,19 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// What the store refuses is repeated after this long.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
 
-pub(crate) struct Errands {
+pub(crate) struct BulkJobRunner {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
     /// Rung when there may be something to do.
     pub(crate) bell: Arc<Notify>,
 }
 
-impl Errands {
-    /// Looks once at the start: the process may have ended in the middle of an errand.
+impl BulkJobRunner {
+    /// Looks once at the start: the process may have ended in the middle of a bulk job.
     pub(crate) async fn run(self) {
         let mut failing = false;
         loop {
-            match self.store.step_errand(self.clock.now()).await {
+            match self.store.step_bulk_job(self.clock.now()).await {
                 Ok(more) => {
                     failing = false;
                     if more {

@@ -1,4 +1,4 @@
-//! Dice: seeded randomness, split by name.
+//! Rng: seeded randomness, split by name.
 //!
 //! The seed comes from the operating system in `main` and from a number in tests, so every draw
 //! can be repeated. One user's draws do not shift another's.
@@ -9,26 +9,26 @@ use sha2::{Digest, Sha256};
 
 /// A stream of draws that depends on its seed alone.
 #[derive(Debug)]
-pub struct Dice {
+pub struct SeededRng {
     seed: [u8; 32],
     stream: ChaCha8Rng,
 }
 
-impl Dice {
-    pub fn seeded(seed: [u8; 32]) -> Self {
+impl SeededRng {
+    pub fn from_seed(seed: [u8; 32]) -> Self {
         Self {
             seed,
             stream: ChaCha8Rng::from_seed(seed),
         }
     }
 
-    /// Dice of their own for the user called `name`; the same seed and name give the same draws.
+    /// A stream of its own for the user called `name`; the same seed and name give the same draws.
     #[must_use]
     pub fn split(&self, name: &str) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(self.seed);
         hasher.update(name.as_bytes());
-        Self::seeded(hasher.finalize().into())
+        Self::from_seed(hasher.finalize().into())
     }
 
     /// A number from 0 up to and without `end`; 0 if `end` is 0.
@@ -41,7 +41,7 @@ impl Dice {
     }
 
     /// `length` letters and digits of lower case: 5.17 bits each.
-    pub fn letters(&mut self, length: usize) -> String {
+    pub fn alphanumeric(&mut self, length: usize) -> String {
         const ALPHABET: [char; 36] = [
             'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q',
             'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z', '0', '1', '2', '3', '4', '5', '6', '7',
@@ -62,10 +62,10 @@ mod tests {
 
     #[test]
     fn the_same_seed_and_name_draw_the_same() {
-        let dice = Dice::seeded([7; 32]);
-        let mut one = dice.split("spread");
-        let mut two = dice.split("spread");
-        let mut other = dice.split("tokens");
+        let rng = SeededRng::from_seed([7; 32]);
+        let mut one = rng.split("jitter");
+        let mut two = rng.split("jitter");
+        let mut other = rng.split("tokens");
         let draws: Vec<u64> = (0..8).map(|_| one.below(1_000_000)).collect();
         assert_eq!(
             draws,
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_token_has_its_length_and_only_letters_and_digits() {
-        let token = Dice::seeded([1; 32]).letters(64);
+        let token = SeededRng::from_seed([1; 32]).alphanumeric(64);
         assert_eq!(token.len(), 64);
         assert!(
             token
