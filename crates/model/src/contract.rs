@@ -173,7 +173,7 @@ pub trait Ledger: Send + Sync {
 
     /// Makes deliveries due at `at` once more; those that had ended begin a new round.
     /// For all but `One` at most `limits::SWEEP_ROWS_MAX` rows: repeat while `more`.
-    fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued>;
+    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> Reply<ReplayResult>;
 
     /// Cancels pending deliveries of a webhook that is disabled, at most
     /// `limits::SWEEP_ROWS_MAX`; answers how many. Nothing if it is enabled.
@@ -347,29 +347,29 @@ impl Settlement {
 
 /// Which deliveries are to be sent again, and who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requeue {
+pub struct ReplayRequest {
     pub tenant: TenantId,
     pub webhook: WebhookId,
-    pub which: Which,
+    pub which: ReplayScope,
     /// For the audit log.
     pub actor: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum ReplayScope {
     /// This delivery, whatever its state.
     One(DeliveryId),
     /// Every one that ended undelivered by `began_at`, and every one waiting for a retry.
-    Failed { began_at: Timestamp },
+    Undelivered { began_at: Timestamp },
     /// Every one that was tried out by `began_at`, and none that is still owed.
     Exhausted { began_at: Timestamp },
     /// Of those of one status the ones that are meant: one step along their notifications.
-    Picked(Pick),
+    Filtered(ReplayFilter),
 }
 
-/// Some of what `Which::Failed` is about.
+/// Some of what `ReplayScope::Undelivered` is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pick {
+pub struct ReplayFilter {
     /// Retrying, exhausted or cancelled: there are none of another.
     pub status: Status,
     pub began_at: Timestamp,
@@ -384,7 +384,7 @@ pub struct Pick {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Requeued {
+pub enum ReplayResult {
     /// So many are due now; `more` asks for another call.
     Done { count: usize, more: bool },
     /// Of those that are picked; with a notification there are more, behind it.
@@ -398,7 +398,7 @@ pub enum Requeued {
     Disabled,
 }
 
-impl Requeued {
+impl ReplayResult {
     /// With those of steps before.
     pub fn with(self, counted: usize) -> Self {
         match self {

@@ -4,7 +4,7 @@
 //! What came of the effect is kept with the key. The answer is made of it afterwards, as often as
 //! it takes until one is kept as well.
 
-use crate::contract::{Requeue, Requeued};
+use crate::contract::{ReplayRequest, ReplayResult};
 use crate::notification::{Acceptance, NewNotification};
 use crate::query::KeptAnswer;
 use crate::tenant::TokenHash;
@@ -38,8 +38,8 @@ pub enum Effect {
         actor: String,
         answer: Option<Box<KeptAnswer>>,
     },
-    /// As `Ledger::requeue`, after steps in which so many were counted. Only the last step is kept.
-    Requeue { ask: Requeue, counted: usize },
+    /// As `Ledger::replay`, after steps in which so many were counted. Only the last step is kept.
+    Replay { ask: ReplayRequest, counted: usize },
 }
 
 /// What came of it, the first time.
@@ -51,5 +51,5 @@ pub enum Effected {
     Created(Box<Webhook>),
     Saved(Box<Webhook>),
     /// With those of the steps before.
-    Requeued(Requeued),
+    Replayed(ReplayResult),
 }

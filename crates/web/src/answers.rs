@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use model::contract::{Conflict, Requeue, Requeued, Store, StoreError};
+use model::contract::{Conflict, ReplayRequest, ReplayResult, Store, StoreError};
 use model::limits::{IDEMPOTENCY_KEY_CHARS_MAX, KEPT_ANSWER_BYTES_MAX};
 use model::notification::{Acceptance, NewNotification};
 use model::once::{Effect, Effected, IdempotencyKey};
@@ -102,7 +102,7 @@ pub(crate) async fn accept(
         // Other entries of the same request were sound then: settings have changed.
         Effected::Accepted(all) if all.len() != count => Err(OTHER),
         Effected::Accepted(all) => Ok(all),
-        Effected::Created(_) | Effected::Saved(_) | Effected::Requeued(_) => Err(OTHER),
+        Effected::Created(_) | Effected::Saved(_) | Effected::Replayed(_) => Err(OTHER),
     }
 }
 
@@ -121,7 +121,7 @@ pub(crate) async fn create_webhook(
     let effect = Effect::CreateWebhook { webhook, actor };
     match effected(shared, key, effect, at).await? {
         Effected::Created(webhook) => Ok(*webhook),
-        Effected::Accepted(_) | Effected::Saved(_) | Effected::Requeued(_) => Err(OTHER),
+        Effected::Accepted(_) | Effected::Saved(_) | Effected::Replayed(_) => Err(OTHER),
     }
 }
 
@@ -147,25 +147,25 @@ pub(crate) async fn save_webhook(
     };
     match effected(shared, key, effect, at).await? {
         Effected::Saved(webhook) => Ok(*webhook),
-        Effected::Accepted(_) | Effected::Created(_) | Effected::Requeued(_) => Err(OTHER),
+        Effected::Accepted(_) | Effected::Created(_) | Effected::Replayed(_) => Err(OTHER),
     }
 }
 
 /// Has deliveries sent again, once if the request has a key. Answers with those of steps before.
-pub(crate) async fn requeue(
+pub(crate) async fn replay(
     request: &Admitted,
-    ask: Requeue,
+    ask: ReplayRequest,
     counted: usize,
-) -> Result<Requeued, StoreError> {
+) -> Result<ReplayResult, StoreError> {
     let shared = &request.shared;
     let at = shared.clock.now();
     let Some(key) = &request.key else {
-        let done = shared.try_ask(|store| store.requeue(ask.clone(), at)).await;
+        let done = shared.try_ask(|store| store.replay(ask.clone(), at)).await;
         return done.map(|done| done.with(counted));
     };
-    let effect = Effect::Requeue { ask, counted };
+    let effect = Effect::Replay { ask, counted };
     match effected(shared, key, effect, at).await? {
-        Effected::Requeued(done) => Ok(done),
+        Effected::Replayed(done) => Ok(done),
         Effected::Accepted(_) | Effected::Created(_) | Effected::Saved(_) => Err(OTHER),
     }
 }

@@ -20,7 +20,7 @@ mod world;
 
 use std::time::Duration;
 
-use model::contract::{Catalog as _, Ledger as _, Requeue, Requeued, Which};
+use model::contract::{Catalog as _, Ledger as _, ReplayRequest, ReplayResult, ReplayScope};
 use model::delivery::{CancelCause, State};
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use world::{Does, HOUR_MS, World, seconds};
@@ -34,14 +34,14 @@ fn id(notification: NotificationId, webhook: WebhookId) -> DeliveryId {
     }
 }
 
-async fn send_again(world: &World, webhook: WebhookId, which: Which) -> Requeued {
-    let ask = Requeue {
+async fn send_again(world: &World, webhook: WebhookId, which: ReplayScope) -> ReplayResult {
+    let ask = ReplayRequest {
         tenant: world.tenant,
         webhook,
         which,
         actor: "test".to_owned(),
     };
-    world.store.requeue(ask, world.clock.now()).await.unwrap()
+    world.store.replay(ask, world.clock.now()).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -251,7 +251,7 @@ async fn sending_again_is_at_once_whatever_the_state() {
     });
     let ids = world.hand_in("paid", 1).await;
     seconds(1).await;
-    let which = Which::One(id(ids[0], webhook));
+    let which = ReplayScope::One(id(ids[0], webhook));
     // Waiting for a retry.
     send_again(&world, webhook, which.clone()).await;
     seconds(60).await;
@@ -274,7 +274,7 @@ async fn what_is_sent_again_while_it_is_in_the_air_goes_once_more_if_its_round_h
     // Ends the round under the running attempt, and begins another.
     world.disable(webhook).await;
     world.enable(webhook).await;
-    let which = Which::One(id(ids[0], webhook));
+    let which = ReplayScope::One(id(ids[0], webhook));
     send_again(&world, webhook, which).await;
     seconds(3_600).await;
     // The success of the first attempt counts, so whether there is a second is a race; what may
@@ -292,10 +292,10 @@ async fn all_that_failed_can_be_sent_again() {
     seconds(80 * 3_600).await;
     world.net.at("a.test", |_, _| Does::Answers(200));
     let began_at = world.clock.now();
-    let requeued = send_again(&world, webhook, Which::Failed { began_at }).await;
+    let replayed = send_again(&world, webhook, ReplayScope::Undelivered { began_at }).await;
     assert!(matches!(
-        requeued,
-        Requeued::Done {
+        replayed,
+        ReplayResult::Done {
             count: 50,
             more: false
         }

@@ -13,9 +13,9 @@ use serde_json::json;
 
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
-use crate::sqlite::sweep::{AGAIN, SOONER, ahead_of};
+use crate::sqlite::replay::{AGAIN, SOONER, ahead_of};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, fresh, ids, rows, standings, stopping, webhooks, wide};
+use crate::sqlite::{cancel, catalog, fresh, ids, rows, standings, webhooks, wide};
 
 const ADD: &str = "
     insert into errand
@@ -148,7 +148,7 @@ impl Change {
         let sql = match self {
             Self::Sooner => SOONER,
             Self::Again => AGAIN,
-            Self::Stop => return stopping::stop_one(tx, id, at),
+            Self::Stop => return cancel::stop_one(tx, id, at),
         };
         Ok(tx.conn.prepare_cached(sql)?.execute(keys)? > 0)
     }

@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod board;
 mod bulk_jobs;
+mod cancel;
 mod catalog;
 pub(crate) mod clock;
 mod dashboard;
@@ -29,14 +30,13 @@ mod people;
 mod prune;
 pub(crate) mod queue;
 mod recent;
+mod replay;
 pub(crate) mod room;
 mod rows;
 mod sessions;
 mod settle;
 mod standings;
-mod stopping;
 mod story;
-mod sweep;
 pub(crate) mod syncing;
 mod traces;
 mod webhooks;
@@ -49,8 +49,8 @@ use std::sync::{Arc, PoisonError};
 
 use model::attempt::Outcome;
 use model::contract::{
-    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply,
-    Requeue, Requeued, Settlement, Store, StoreError,
+    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener,
+    ReplayRequest, ReplayResult, Reply, Settlement, Store, StoreError,
 };
 use model::delivery::State;
 use model::id::{DeliveryId, TenantId, WebhookId};
@@ -96,9 +96,9 @@ pub(crate) fn statements() -> Vec<String> {
         sessions::STATEMENTS,
         settle::STATEMENTS,
         standings::STATEMENTS,
-        stopping::STATEMENTS,
+        cancel::STATEMENTS,
         story::STATEMENTS,
-        sweep::STATEMENTS,
+        replay::STATEMENTS,
         traces::STATEMENTS,
         webhooks::STATEMENTS,
         wide::STATEMENTS,
@@ -180,14 +180,14 @@ impl Ledger for Sqlite {
         self.desk.hurry();
     }
 
-    fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {
+    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> Reply<ReplayResult> {
         self.desk
-            .write(Class::Work, 1, move |tx| sweep::requeue(tx, &ask, at))
+            .write(Class::Work, 1, move |tx| replay::replay(tx, &ask, at))
     }
 
     fn cancel(&self, webhook: WebhookId, at: Timestamp) -> Reply<usize> {
         self.desk
-            .write(Class::Sweep, 1, move |tx| sweep::cancel(tx, webhook, at))
+            .write(Class::Sweep, 1, move |tx| cancel::cancel(tx, webhook, at))
     }
 
     fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: TimeBounds) -> Reply<bool> {
@@ -205,7 +205,7 @@ impl Ledger for Sqlite {
         at: Timestamp,
     ) -> Reply<usize> {
         self.desk.write(Class::Sweep, 1, move |tx| {
-            stopping::stop(tx, tenant, deliveries, &actor, at)
+            cancel::stop(tx, tenant, deliveries, &actor, at)
         })
     }
 
@@ -341,7 +341,7 @@ impl Catalog for Sqlite {
     fn once(&self, key: IdempotencyKey, effect: Effect, at: Timestamp) -> Reply<Effected> {
         let shares = match &effect {
             Effect::Accept { batch, .. } => Some(shares(batch)),
-            Effect::CreateWebhook { .. } | Effect::SaveWebhook { .. } | Effect::Requeue { .. } => {
+            Effect::CreateWebhook { .. } | Effect::SaveWebhook { .. } | Effect::Replay { .. } => {
                 None
             }
         };

@@ -3,7 +3,7 @@
 //! The row has no answer yet: whoever asked makes it of what is written here, now or, if it does
 //! not live to, the next time the key is used.
 
-use model::contract::{Conflict, Requeued, StoreError, Which};
+use model::contract::{Conflict, ReplayResult, ReplayScope, StoreError};
 use model::id::{NotificationId, WebhookId};
 use model::notification::Acceptance;
 use model::once::{Effect, Effected, IdempotencyKey};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sqlite::fault::{Fault, Unreadable};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{accept, catalog, rows, sweep, webhooks};
+use crate::sqlite::{accept, catalog, replay, rows, webhooks};
 
 const FIND: &str = "
     select request, body from kept_answer
@@ -73,19 +73,19 @@ pub(crate) fn once(
             let record = Record::Saved(saved.id.0);
             (Effected::Saved(Box::new(saved)), record, answer.as_deref())
         }
-        Effect::Requeue { ask, counted } => {
-            let done = sweep::requeue(tx, ask, at)?.with(*counted);
-            let last = !matches!(&ask.which, Which::Picked(pick) if !pick.last);
+        Effect::Replay { ask, counted } => {
+            let done = replay::replay(tx, ask, at)?.with(*counted);
+            let last = !matches!(&ask.which, ReplayScope::Filtered(pick) if !pick.last);
             let count = match done {
-                Requeued::Done { count, more: false } => count,
-                Requeued::Reached { count, upto: None } if last => count,
+                ReplayResult::Done { count, more: false } => count,
+                ReplayResult::Reached { count, upto: None } if last => count,
                 // Nothing was done, or not all of it.
-                Requeued::Done { .. }
-                | Requeued::Reached { .. }
-                | Requeued::Unknown
-                | Requeued::Disabled => return Ok(Effected::Requeued(done)),
+                ReplayResult::Done { .. }
+                | ReplayResult::Reached { .. }
+                | ReplayResult::Unknown
+                | ReplayResult::Disabled => return Ok(Effected::Replayed(done)),
             };
-            (Effected::Requeued(done), Record::Requeued(count), None)
+            (Effected::Replayed(done), Record::Requeued(count), None)
         }
     };
     match answer {
@@ -114,7 +114,7 @@ fn name(key: &str, effect: &Effect) -> String {
         Effect::Accept { .. }
         | Effect::CreateWebhook { .. }
         | Effect::SaveWebhook { .. }
-        | Effect::Requeue { .. } => key.to_owned(),
+        | Effect::Replay { .. } => key.to_owned(),
     }
 }
 
@@ -154,7 +154,7 @@ fn told(tx: &Tx<'_>, record: Record) -> Result<Effected, Fault> {
         Record::Accepted(all) => Effected::Accepted(all.into_iter().map(read).collect()),
         Record::Created(id) => Effected::Created(webhook(id)?),
         Record::Saved(id) => Effected::Saved(webhook(id)?),
-        Record::Requeued(count) => Effected::Requeued(Requeued::Done { count, more: false }),
+        Record::Requeued(count) => Effected::Replayed(ReplayResult::Done { count, more: false }),
     })
 }
 

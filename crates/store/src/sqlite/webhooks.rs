@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, past, rows, sweep, wide};
+use crate::sqlite::{cancel, catalog, past, rows, wide};
 
 pub(crate) const FIND: &str = "
     select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
@@ -173,11 +173,11 @@ pub(crate) fn save_any(
     write(tx, &before, &after)?;
     match (before.disabled, after.disabled) {
         (None, Some(disabled)) => {
-            sweep::cancel_pending(tx, after.id, disabled.cause, at)?;
+            cancel::cancel_pending(tx, after.id, disabled.cause, at)?;
         }
         // What was owed when it was disabled is cancelled before anything is owed again.
         (Some(disabled), None) => {
-            let count = sweep::cancel_pending(tx, after.id, disabled.cause, at)?;
+            let count = cancel::cancel_pending(tx, after.id, disabled.cause, at)?;
             if count >= limits::SWEEP_ROWS_MAX || wide::may_owe(tx, after.tenant, after.id)? {
                 return Err(StoreError::Busy.into());
             }
@@ -222,7 +222,7 @@ pub(crate) fn disable_gone(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(
         ..before.clone()
     };
     write(tx, &before, &after)?;
-    sweep::cancel_pending(tx, id.webhook, cause, at)?;
+    cancel::cancel_pending(tx, id.webhook, cause, at)?;
     audit::write(
         tx,
         &Line {

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::harness::{
     Given, Told, answered, at, delivered, delivery_id, ended, read, retry, settlement, wait,
 };
-use crate::requeue::{many, settle_all};
+use crate::replay::{many, settle_all};
 
 fn new_errand(given: &Given, webhook: WebhookId, what: BulkJobKind) -> NewBulkJob {
     NewBulkJob {

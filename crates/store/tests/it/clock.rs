@@ -1,7 +1,7 @@
 //! The schedule and the wall: what is told in which, and clocks that are set back.
 
 use model::board::{BulkJobKind, NewBulkJob};
-use model::contract::{LaneStart, Pick, Requeued, Which};
+use model::contract::{LaneStart, ReplayFilter, ReplayResult, ReplayScope};
 use model::delivery::{CancelCause, State};
 use model::id::{NotificationId, WebhookId};
 use model::limits::CLOCK_FALLS_MAX;
@@ -120,10 +120,15 @@ fn what_is_sent_again_is_due_at_once_however_the_clock_was_set_since() {
         let [one, two, three] = [0, 1, 2].map(|index| delivery_id(ids[index], webhook));
         given.settle(settlement(one, wall, answered(200), delivered()));
         given.settle(settlement(two, wall, answered(500), retry(20 * HOUR)));
-        let all = Which::Failed { began_at: at(wall) };
-        for which in [Which::One(one), Which::One(two), Which::One(three), all] {
-            let asked = given.requeue(webhook, which, wall);
-            assert!(matches!(asked, Requeued::Done { .. }), "{asked:?}");
+        let all = ReplayScope::Undelivered { began_at: at(wall) };
+        for which in [
+            ReplayScope::One(one),
+            ReplayScope::One(two),
+            ReplayScope::One(three),
+            all,
+        ] {
+            let asked = given.replay(webhook, which, wall);
+            assert!(matches!(asked, ReplayResult::Done { .. }), "{asked:?}");
         }
         let (due, next) = given.due(webhook, 9, 5_000);
         assert_eq!((due.len(), next), (3, None), "{wall}");
@@ -209,15 +214,15 @@ fn only_what_came_within_the_times_is_sent_again_though_the_clock_was_set_back()
             let end = ended(State::Exhausted);
             given.settle(settlement(id, 13 * HOUR, answered(500), end));
         }
-        let picked = Pick {
+        let picked = ReplayFilter {
             since: since.map(|hour| at(hour * HOUR)),
             until: until.map(|hour| at(hour * HOUR)),
             began_at: at(14 * HOUR),
             ..everything(Status::Exhausted)
         };
-        let done = given.requeue(webhook, Which::Picked(picked), 14 * HOUR);
+        let done = given.replay(webhook, ReplayScope::Filtered(picked), 14 * HOUR);
         let count = indexes.len();
-        assert_eq!(done, Requeued::Reached { count, upto: None });
+        assert_eq!(done, ReplayResult::Reached { count, upto: None });
         let (due, _) = given.due(webhook, 9, 14 * HOUR);
         let mut sent: Vec<_> = due
             .iter()
@@ -229,8 +234,8 @@ fn only_what_came_within_the_times_is_sent_again_though_the_clock_was_set_back()
     }
 }
 
-fn everything(status: Status) -> Pick {
-    Pick {
+fn everything(status: Status) -> ReplayFilter {
+    ReplayFilter {
         status,
         began_at: at(0),
         since: None,
@@ -244,10 +249,10 @@ fn everything(status: Status) -> Pick {
 /// Each of these tells how many were sent again.
 type Asking = fn(&Given, WebhookId, i64) -> usize;
 
-fn sent_again(given: &Given, webhook: WebhookId, which: Which, time: i64) -> usize {
-    match given.requeue(webhook, which, time) {
-        Requeued::Done { count, .. } | Requeued::Reached { count, .. } => count,
-        other @ (Requeued::Unknown | Requeued::Disabled) => panic!("{other:?}"),
+fn sent_again(given: &Given, webhook: WebhookId, which: ReplayScope, time: i64) -> usize {
+    match given.replay(webhook, which, time) {
+        ReplayResult::Done { count, .. } | ReplayResult::Reached { count, .. } => count,
+        other @ (ReplayResult::Unknown | ReplayResult::Disabled) => panic!("{other:?}"),
     }
 }
 
@@ -255,16 +260,17 @@ fn sent_again(given: &Given, webhook: WebhookId, which: Which, time: i64) -> usi
 fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
     let askings: [Asking; 3] = [
         |given, webhook, time| {
-            let which = Which::Failed { began_at: at(time) };
+            let which = ReplayScope::Undelivered { began_at: at(time) };
             sent_again(given, webhook, which, time)
         },
         |given, webhook, time| {
             let each = [Status::Retrying, Status::Exhausted, Status::Cancelled];
-            let picks = each.map(|status| Pick {
+            let picks = each.map(|status| ReplayFilter {
                 began_at: at(time),
                 ..everything(status)
             });
-            let sent = picks.map(|pick| sent_again(given, webhook, Which::Picked(pick), time));
+            let sent =
+                picks.map(|pick| sent_again(given, webhook, ReplayScope::Filtered(pick), time));
             sent.iter().sum()
         },
         |given, webhook, time| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use model::contract::{DiskFault, Requeued, StoreError, Which};
+use model::contract::{DiskFault, ReplayResult, ReplayScope, StoreError};
 use model::delivery::{CancelCause, State};
 use model::id::{DeliveryId, WebhookId};
 use model::notification::NewNotification;
@@ -280,11 +280,11 @@ fn what_is_due_later_by_a_clock_that_was_set_back_can_be_sent_at_once() {
     wait(given.store.beat(Beat::certain(Moment::same(at(300))))).unwrap();
     let id = given.notified("1", 1_000);
     let delivery = delivery_id(id, webhook);
-    let done = Requeued::Done {
+    let done = ReplayResult::Done {
         count: 1,
         more: false,
     };
-    assert_eq!(given.requeue(webhook, Which::One(delivery), 400), done);
+    assert_eq!(given.replay(webhook, ReplayScope::One(delivery), 400), done);
     let (found, _) = given.due(webhook, 10, 400);
     assert_eq!(found.len(), 1);
     deliver(&given, id, webhook);

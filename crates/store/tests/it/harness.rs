@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
 use model::contract::{
-    LaneStart, Listener, Reply, Requeue, Requeued, Settlement, Store, StoreError, Which,
+    LaneStart, Listener, ReplayRequest, ReplayResult, ReplayScope, Reply, Settlement, Store,
+    StoreError,
 };
 use model::delivery::{CancelCause, Due, Next, State};
 use model::filter::{Filter, Pair};
@@ -383,14 +384,14 @@ impl Given {
         self.save(webhook, time).unwrap()
     }
 
-    pub(crate) fn requeue(&self, webhook: WebhookId, which: Which, time: i64) -> Requeued {
-        let ask = Requeue {
+    pub(crate) fn replay(&self, webhook: WebhookId, which: ReplayScope, time: i64) -> ReplayResult {
+        let ask = ReplayRequest {
             tenant: self.tenant,
             webhook,
             which,
             actor: "test".to_owned(),
         };
-        wait(self.store.requeue(ask, at(time))).unwrap()
+        wait(self.store.replay(ask, at(time))).unwrap()
     }
 
     /// What is due on a lane, and when the next is.

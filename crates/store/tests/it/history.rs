@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use model::attempt::Outcome;
-use model::contract::{Requeued, Settlement, Which};
+use model::contract::{ReplayResult, ReplayScope, Settlement};
 use model::delivery::{CancelCause, Next, State};
 use model::id::{DeliveryId, WebhookId};
 use model::rng::SeededRng;
@@ -151,13 +151,13 @@ impl Expected {
         }
     }
 
-    fn requeue_one(&mut self, given: &Given) {
+    fn replay_one(&mut self, given: &Given) {
         let Some(id) = self.any_delivery() else {
             return;
         };
-        let answer = given.requeue(id.webhook, Which::One(id), self.now);
+        let answer = given.replay(id.webhook, ReplayScope::One(id), self.now);
         if self.enabled[&id.webhook].is_some() {
-            assert_eq!(answer, Requeued::Disabled);
+            assert_eq!(answer, ReplayResult::Disabled);
             return;
         }
         let now = self.now;
@@ -168,15 +168,15 @@ impl Expected {
             owed.again(now);
         }
         let (count, more) = (1, false);
-        assert_eq!(answer, Requeued::Done { count, more });
+        assert_eq!(answer, ReplayResult::Done { count, more });
     }
 
     fn requeue_failed(&mut self, given: &Given) {
         let webhook = self.any_webhook();
         let (now, began_at) = (self.now, at(self.now));
-        let answer = given.requeue(webhook, Which::Failed { began_at }, now);
+        let answer = given.replay(webhook, ReplayScope::Undelivered { began_at }, now);
         if self.enabled[&webhook].is_some() {
-            assert_eq!(answer, Requeued::Disabled);
+            assert_eq!(answer, ReplayResult::Disabled);
             return;
         }
         let mut count = 0;
@@ -192,7 +192,7 @@ impl Expected {
             count += 1;
         }
         let more = false;
-        assert_eq!(answer, Requeued::Done { count, more });
+        assert_eq!(answer, ReplayResult::Done { count, more });
     }
 
     fn prune(&mut self, given: &Given) {
@@ -270,7 +270,7 @@ fn every_history_leaves_what_the_model_says() {
             match expected.draw(20) {
                 0..=6 => expected.accept(&given),
                 7..=13 => expected.settle(&given),
-                14..=15 => expected.requeue_one(&given),
+                14..=15 => expected.replay_one(&given),
                 16 => expected.requeue_failed(&given),
                 17..=18 => expected.switch(&given),
                 _ => expected.prune(&given),

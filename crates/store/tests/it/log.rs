@@ -10,7 +10,7 @@ use model::query::{LogFrom, LogPage, LogQuery, Status};
 use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
 
 use crate::harness::{Given, answered, at, delivered, delivery_id, ended, retry, settlement, wait};
-use crate::requeue::many;
+use crate::replay::many;
 
 fn log_of(given: &Given, tenant: TenantId, query: LogQuery) -> LogPage {
     wait(given.store.log(tenant, query)).unwrap()

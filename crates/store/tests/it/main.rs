@@ -42,7 +42,7 @@ mod plans;
 #[cfg(test)]
 mod prune;
 #[cfg(test)]
-mod requeue;
+mod replay;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]

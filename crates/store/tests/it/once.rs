@@ -1,6 +1,8 @@
 //! What is done under an idempotency key: both are written, or neither.
 
-use model::contract::{Conflict, Pick, Requeue, Requeued, StoreError, Which};
+use model::contract::{
+    Conflict, ReplayFilter, ReplayRequest, ReplayResult, ReplayScope, StoreError,
+};
 use model::id::NotificationId;
 use model::notification::Acceptance;
 use model::once::{Effect, Effected, IdempotencyKey};
@@ -215,20 +217,20 @@ fn sending_again_in_steps_is_done_with_the_last() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     given.notified("1", 1_000);
-    let ask = Requeue {
+    let ask = ReplayRequest {
         tenant: given.tenant,
         webhook,
-        which: Which::Failed {
+        which: ReplayScope::Undelivered {
             began_at: at(2_000),
         },
         actor: "test".to_owned(),
     };
-    let requeue = |counted| Effect::Requeue {
+    let requeue = |counted| Effect::Replay {
         ask: ask.clone(),
         counted,
     };
     let first = now(given.store.once(key("a"), requeue(7), at(2_000))).unwrap();
-    let done = Effected::Requeued(Requeued::Done {
+    let done = Effected::Replayed(ReplayResult::Done {
         count: 7,
         more: false,
     });
@@ -245,7 +247,7 @@ fn what_is_picked_is_done_with_the_last_of_its_statuses() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let requeue = |status, last, counted| {
-        let which = Which::Picked(Pick {
+        let which = ReplayScope::Filtered(ReplayFilter {
             status,
             began_at: at(2_000),
             since: None,
@@ -254,20 +256,20 @@ fn what_is_picked_is_done_with_the_last_of_its_statuses() {
             after: NotificationId(0),
             last,
         });
-        let ask = Requeue {
+        let ask = ReplayRequest {
             tenant: given.tenant,
             webhook,
             which,
             actor: "test".to_owned(),
         };
-        let effect = Effect::Requeue { ask, counted };
+        let effect = Effect::Replay { ask, counted };
         now(given.store.once(key("a"), effect, at(2_000))).unwrap()
     };
-    let reached = |count| Effected::Requeued(Requeued::Reached { count, upto: None });
+    let reached = |count| Effected::Replayed(ReplayResult::Reached { count, upto: None });
     assert_eq!(requeue(Status::Retrying, false, 0), reached(0));
     assert_eq!(requeue(Status::Exhausted, true, 3), reached(3));
     // Whoever begins anew is told all of it.
-    let done = Effected::Requeued(Requeued::Done {
+    let done = Effected::Replayed(ReplayResult::Done {
         count: 3,
         more: false,
     });

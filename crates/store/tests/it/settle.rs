@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use model::attempt::{Answer, BodyEnd, FailureKind, Outcome};
-use model::contract::{Settlement, Which};
+use model::contract::{ReplayScope, Settlement};
 use model::delivery::{CancelCause, State};
 use model::query::Status;
 use model::webhook::{DisabledCause, Headers};
@@ -361,7 +361,7 @@ fn a_late_failure_is_written_down_and_changes_nothing() {
         answered(500),
         ended(State::Exhausted),
     ));
-    given.requeue(webhook, Which::One(id), 2_000);
+    given.replay(webhook, ReplayScope::One(id), 2_000);
     given.settle(settlement(id, 2_500, answered(503), retry(9_000)));
     let due = given.due(webhook, 10, 2_000).0.remove(0).delivery;
     assert_eq!((due.round, due.attempts, due.due_at), (2, 2, at(2_000)));
@@ -384,7 +384,7 @@ fn a_late_success_counts() {
         answered(500),
         ended(State::Exhausted),
     ));
-    given.requeue(webhook, Which::One(pending), 2_000);
+    given.replay(webhook, ReplayScope::One(pending), 2_000);
     let cancelled = delivery_id(given.notified("2", 1_000), webhook);
     given.disable(webhook, 2_100);
     assert_eq!(
@@ -432,7 +432,7 @@ fn a_settlement_is_written_once_also_if_its_delivery_changed_before_the_repetiti
     let brought_forward = delivery_id(given.notified("1", 1_000), webhook);
     let retried = settlement(brought_forward, 1_100, answered(500), retry(9_000));
     given.settle(retried.clone());
-    given.requeue(webhook, Which::One(brought_forward), 1_200);
+    given.replay(webhook, ReplayScope::One(brought_forward), 1_200);
     let first = given.story(brought_forward);
     given.settle_again(retried);
     assert_eq!(given.story(brought_forward), first);
@@ -457,7 +457,7 @@ fn two_attempts_that_look_alike_are_both_written() {
     let story = given.story(id);
     assert_eq!((story.row.attempts, story.attempts.len()), (2, 2));
     // Brought forward and tried within the same millisecond.
-    given.requeue(webhook, Which::One(id), 1_200);
+    given.replay(webhook, ReplayScope::One(id), 1_200);
     given.settle(settlement(id, 1_200, answered(500), retry(5_000)));
     assert_eq!(given.story(id).attempts.len(), 3);
 }

@@ -2,7 +2,7 @@
 
 use model::attempt::FailureKind;
 use model::board::{HOUR_MS, Standing, Tally};
-use model::contract::Which;
+use model::contract::ReplayScope;
 use model::delivery::{CancelCause, State};
 use model::id::WebhookId;
 
@@ -134,7 +134,7 @@ fn a_late_attempt_counts_only_if_it_ends_something() {
     given.settle(settlement(id, 2, answered(500), retry(50)));
     assert_eq!(given.state(id), State::Cancelled(CancelCause::Asked));
     assert_eq!(standing(&given, webhook).hours, [tally(0, 0, 0, 1)]);
-    given.requeue(webhook, Which::One(id), 3);
+    given.replay(webhook, ReplayScope::One(id), 3);
     given.settle_again(settlement(id, 4, answered(200), delivered()));
     assert_eq!(given.state(id), State::Delivered);
     assert_eq!(standing(&given, webhook).hours, [tally(0, 1, 0, 1)]);

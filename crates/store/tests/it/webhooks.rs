@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::contract::{Conflict, Requeued, Settlement, StoreError, Which};
+use model::contract::{Conflict, ReplayResult, ReplayScope, Settlement, StoreError};
 use model::delivery::{CancelCause, Next, State};
 use model::id::{TenantId, WebhookId};
 use model::limits::WEBHOOKS_MAX;
@@ -184,8 +184,8 @@ fn a_deleted_webhook_is_gone_for_everybody_and_its_log_stays() {
     let again = given.accept(given.new_notification("2", 3_000));
     assert!(matches!(again, Acceptance::Accepted { deliveries: 0, .. }));
     assert_eq!(
-        given.requeue(id, Which::One(owed), 3_000),
-        Requeued::Unknown
+        given.replay(id, ReplayScope::One(owed), 3_000),
+        ReplayResult::Unknown
     );
     for back in [
         webhook.clone(),
@@ -264,22 +264,22 @@ fn asking_for_what_is_exhausted_leaves_the_rest_alone() {
         given.settle(settlement(delivery, 1_100, answered(500), next));
         delivery
     });
-    let which = Which::Exhausted {
+    let which = ReplayScope::Exhausted {
         began_at: at(2_000),
     };
-    let done_once = Requeued::Done {
+    let done_once = ReplayResult::Done {
         count: 1,
         more: false,
     };
-    assert_eq!(given.requeue(id, which.clone(), 2_000), done_once);
-    let again = given.requeue(id, which.clone(), 2_000);
-    assert!(matches!(again, Requeued::Done { count: 0, .. }));
+    assert_eq!(given.replay(id, which.clone(), 2_000), done_once);
+    let again = given.replay(id, which.clone(), 2_000);
+    assert!(matches!(again, ReplayResult::Done { count: 0, .. }));
     let due_at = |id| given.story(id).row.due_at.map(|at| at.as_millis());
     assert_eq!(due_at(tried_out), Some(2_000));
     assert_eq!(due_at(waiting), Some(90_000));
     assert_eq!(given.state(done), State::Delivered);
     given.disable(id, 3_000);
-    assert_eq!(given.requeue(id, which, 4_000), Requeued::Disabled);
+    assert_eq!(given.replay(id, which, 4_000), ReplayResult::Disabled);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 //! A dialect is a plain value: how its deliveries are made, its table of places, how it refuses,
 //! what its section of an operator's file may say. No dialect imports another.
 
-mod again;
 pub(crate) mod board;
 mod declared;
 mod demo;
@@ -11,6 +10,7 @@ pub(crate) mod form;
 mod load;
 mod openticket;
 mod pretix;
+mod replay;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

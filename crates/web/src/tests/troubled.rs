@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use model::around::Around;
 use model::contract::{
-    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener, Reply,
-    Requeue, Requeued, Settlement, Store, StoreError,
+    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener,
+    ReplayRequest, ReplayResult, Reply, Settlement, Store, StoreError,
 };
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
@@ -134,8 +134,8 @@ impl Ledger for Troubled {
         self.store.hurry();
     }
 
-    fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {
-        self.through(|| self.store.requeue(ask, at))
+    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> Reply<ReplayResult> {
+        self.through(|| self.store.replay(ask, at))
     }
 
     fn cancel(&self, webhook: WebhookId, at: Timestamp) -> Reply<usize> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::attempt::Outcome;
-use model::contract::{Ledger as _, Requeue, Which};
+use model::contract::{Ledger as _, ReplayRequest, ReplayScope};
 use model::delivery::State;
 use model::id::{NotificationId, WebhookId};
 use model::rng::SeededRng;
@@ -123,8 +123,8 @@ impl Chaos {
         let index = self.draw(self.handed_in.len());
         let (notification, webhook) = self.handed_in[index];
         *self.again.entry((notification, webhook)).or_default() += 1;
-        let which = Which::One(id(notification, webhook));
-        self.requeue(webhook, which).await;
+        let which = ReplayScope::One(id(notification, webhook));
+        self.replay(webhook, which).await;
     }
 
     async fn send_failed_again(&mut self, webhook: WebhookId) {
@@ -132,18 +132,19 @@ impl Chaos {
             *self.again.entry(*delivery).or_default() += 1;
         }
         let began_at = self.world.clock.now();
-        self.requeue(webhook, Which::Failed { began_at }).await;
+        self.replay(webhook, ReplayScope::Undelivered { began_at })
+            .await;
     }
 
-    async fn requeue(&self, webhook: WebhookId, which: Which) {
-        let ask = Requeue {
+    async fn replay(&self, webhook: WebhookId, which: ReplayScope) {
+        let ask = ReplayRequest {
             tenant: self.world.tenant,
             webhook,
             which,
             actor: "test".to_owned(),
         };
         let now = self.world.clock.now();
-        self.world.store.requeue(ask, now).await.unwrap();
+        self.world.store.replay(ask, now).await.unwrap();
     }
 
     async fn switch(&mut self, webhook: WebhookId) {

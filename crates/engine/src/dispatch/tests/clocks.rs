@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use model::contract::{Catalog as _, DiskFault, Ledger as _, Requeued, StoreError, Which};
+use model::contract::{
+    Catalog as _, DiskFault, Ledger as _, ReplayResult, ReplayScope, StoreError,
+};
 use model::delivery::State;
 use model::id::{NotificationId, WebhookId};
 use model::notification::Acceptance;
@@ -108,8 +110,8 @@ async fn after_a_jump_ahead_is_set_right_everything_goes_on_at_once() {
         assert_eq!((story.row.state, story.row.attempts), (State::Delivered, 2));
         let times = [story.row.accepted_at, story.attempts[0].attempt.began_at];
         assert!(times.iter().all(|at| at.ms_since(right) <= 10), "{times:?}");
-        let asked = send_again(&world, webhook, Which::One(id(ids[0], webhook))).await;
-        assert!(matches!(asked, Requeued::Done { count: 1, .. }));
+        let asked = send_again(&world, webhook, ReplayScope::One(id(ids[0], webhook))).await;
+        assert!(matches!(asked, ReplayResult::Done { count: 1, .. }));
         seconds(1).await;
         assert_eq!(world.net.calls().len(), 4);
     }
@@ -123,7 +125,7 @@ async fn what_is_asked_for_before_a_jump_is_noticed_goes_at_once() {
         let ids = world.hand_in("paid", 1).await;
         seconds(30).await;
         world.set_clock(step_ms);
-        send_again(&world, webhook, Which::One(id(ids[0], webhook))).await;
+        send_again(&world, webhook, ReplayScope::One(id(ids[0], webhook))).await;
         world.hand_in("paid", 1).await;
         seconds(1).await;
         assert_eq!(world.net.calls().len(), 3, "{step_ms}");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::around::Around;
 use model::contract::{
     Backlog, BacklogMark, Catalog, DiskFault, DueAsk, DueRead, LaneStart, LaneTarget, Ledger,
-    Listener, Reply, Requeue, Requeued, Settlement, Store, StoreError,
+    Listener, ReplayRequest, ReplayResult, Reply, Settlement, Store, StoreError,
 };
 use model::delivery::{Due, State};
 use model::id::{DeliveryId, TenantId, WebhookId};
@@ -244,8 +244,8 @@ impl Ledger for Faults {
         self.inner.hurry();
     }
 
-    fn requeue(&self, ask: Requeue, at: Timestamp) -> Reply<Requeued> {
-        self.inner.requeue(ask, at)
+    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> Reply<ReplayResult> {
+        self.inner.replay(ask, at)
     }
 
     fn cancel(&self, webhook: WebhookId, at: Timestamp) -> Reply<usize> {

@@ -316,7 +316,12 @@ async fn whoever_sends_again_has_a_probe_at_once() {
     seconds(3_600).await;
     mended.store(true, Ordering::Relaxed);
     let began_at = world.clock.now();
-    super::send_again(&world, webhook, model::contract::Which::Failed { began_at }).await;
+    super::send_again(
+        &world,
+        webhook,
+        model::contract::ReplayScope::Undelivered { began_at },
+    )
+    .await;
     seconds(5).await;
     assert_all(&world, webhook, &ids, State::Delivered).await;
 }
@@ -344,11 +349,11 @@ async fn sending_again_is_exact_over_many_pages() {
     let began_at = world.clock.now();
     let mut steps = 0;
     loop {
-        let which = model::contract::Which::Exhausted { began_at };
+        let which = model::contract::ReplayScope::Exhausted { began_at };
         let done = super::send_again(&world, webhook, which).await;
         steps += 1;
         seconds(1).await;
-        if !matches!(done, model::contract::Requeued::Done { more: true, .. }) {
+        if !matches!(done, model::contract::ReplayResult::Done { more: true, .. }) {
             break;
         }
     }
@@ -375,7 +380,7 @@ async fn ask_for(world: &World, webhook: WebhookId, notification: NotificationId
         notification,
         webhook,
     };
-    super::send_again(world, webhook, model::contract::Which::One(id)).await;
+    super::send_again(world, webhook, model::contract::ReplayScope::One(id)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::contract::Which;
+use model::contract::ReplayScope;
 use model::delivery::State;
 use model::webhook::Headers;
 
@@ -124,7 +124,7 @@ async fn a_pause_ends_with_the_target_that_wished_it_and_with_nothing_else() {
     seconds(10).await;
     let change = |webhook: &mut model::webhook::Webhook| webhook.settings = "[]".to_owned();
     world.change(webhook, change).await;
-    send_again(&world, webhook, Which::One(id(ids[0], webhook))).await;
+    send_again(&world, webhook, ReplayScope::One(id(ids[0], webhook))).await;
     world.hand_in("paid", 3).await;
     seconds(10).await;
     assert_eq!(world.net.calls().len(), 1);
@@ -150,7 +150,7 @@ async fn a_webhook_gets_the_retries_it_asks_for_and_a_fresh_budget_when_sent_aga
     assert_eq!(world.state(ids[0], webhook).await, State::Exhausted);
     let began_at = world.clock.now();
     for _ in 0..3 {
-        send_again(&world, webhook, Which::Exhausted { began_at }).await;
+        send_again(&world, webhook, ReplayScope::Exhausted { began_at }).await;
     }
     seconds(80 * 3_600).await;
     assert_eq!(world.net.calls().len(), 6);
@@ -173,7 +173,7 @@ async fn a_delivery_keeps_its_dedupe_key_and_no_other_has_it() {
     let ids = world.hand_in("paid", 2).await;
     seconds(60).await;
     let began_at = world.clock.now();
-    send_again(&world, webhook, Which::Exhausted { began_at }).await;
+    send_again(&world, webhook, ReplayScope::Exhausted { began_at }).await;
     seconds(60).await;
     let keys_at = |host, body: &str| {
         let calls = world.net.calls_at(host).into_iter();

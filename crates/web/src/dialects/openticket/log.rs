@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use model::attempt::Outcome;
-use model::contract::{Requeued, Store, Which};
+use model::contract::{ReplayResult, ReplayScope, Store};
 use model::delivery::State;
 use model::id::DeliveryId;
 use model::limits::PAGE_ROWS_MAX;
@@ -17,7 +17,7 @@ use model::webhook::{Headers, Webhook};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::super::again::{self, Asker, Meant};
+use super::super::replay::{self, ReplayCaller, ReplayQuery};
 use super::webhooks::{actor, find, moment, number};
 use super::{OpenTicket, answer, guid, wire};
 use crate::route::{Admitted, Answer};
@@ -123,10 +123,10 @@ pub(super) async fn retry_invocation(
     let webhook = find(&request).await?;
     let id = find_invocation(&request, &webhook).await?.row.id;
     let asker = asker(&request, &webhook);
-    match again::step(&request, &asker, Which::One(id), 0).await? {
-        Requeued::Done { .. } | Requeued::Reached { .. } => {}
-        Requeued::Unknown => return Err(Refusal::NoSuchObject),
-        Requeued::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
+    match replay::step(&request, &asker, ReplayScope::One(id), 0).await? {
+        ReplayResult::Done { .. } | ReplayResult::Reached { .. } => {}
+        ReplayResult::Unknown => return Err(Refusal::NoSuchObject),
+        ReplayResult::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
     }
     let story = find_invocation(&request, &webhook).await?;
     let shown = shown(&request, &webhook, &story.row);
@@ -138,19 +138,19 @@ pub(super) async fn retry_invocation(
 pub(super) async fn retry_failed(_: Arc<OpenTicket>, request: Admitted) -> Result<Answer, Refusal> {
     const FAILED: &[Status] = &[Status::Exhausted];
     let webhook = find(&request).await?;
-    again::vet_body(&request.body)?;
-    let meant = Meant::read(&request.asked.query, FAILED, &[("failed", FAILED)])?;
-    let all = Which::Exhausted {
+    replay::vet_body(&request.body)?;
+    let meant = ReplayQuery::read(&request.asked.query, FAILED, &[("failed", FAILED)])?;
+    let all = ReplayScope::Exhausted {
         began_at: request.shared.clock.now(),
     };
     let asker = asker(&request, &webhook);
-    let retried = again::send(&request, &asker, meant, all).await?;
+    let retried = replay::send(&request, &asker, meant, all).await?;
     let retried = retried.ok_or_else(|| Refusal::Contradiction(DISABLED.to_owned()))?;
     answer::json(StatusCode::ACCEPTED, &json!({ "retried": retried }))
 }
 
-fn asker(request: &Admitted, webhook: &Webhook) -> Asker {
-    Asker {
+fn asker(request: &Admitted, webhook: &Webhook) -> ReplayCaller {
+    ReplayCaller {
         tenant: webhook.tenant,
         webhook: webhook.id,
         actor: actor(request, webhook),

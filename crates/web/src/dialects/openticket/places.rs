@@ -8,7 +8,7 @@ use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
 use model::refusal::Refusal;
 use model::tenant::Permission;
 
-use super::super::again;
+use super::super::replay;
 use super::{OpenTicket, intake, log, webhooks};
 use crate::auth::{Need, Scheme};
 use crate::route::{Admitted, Answer, Handler, Place, Takes, Whose};
@@ -66,7 +66,7 @@ pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Place> {
         Place {
             takes: Takes::Only {
                 read: &[],
-                write: &again::NAMES,
+                write: &replay::NAMES,
             },
             verbs: vec![(Method::POST, handler(open, log::retry_failed))],
             ..place("retry_failed", "/webhook/{guid}/invocations/retry")

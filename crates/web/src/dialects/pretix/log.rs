@@ -10,7 +10,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::StatusCode;
 use model::attempt::{Answer as Response, Outcome};
-use model::contract::{Requeued, Which};
+use model::contract::{ReplayResult, ReplayScope};
 use model::delivery::State;
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
@@ -22,7 +22,7 @@ use model::tenant::Permission;
 use model::time::Timestamp;
 use model::webhook::Headers;
 
-use super::super::again::{self, Asker, Meant};
+use super::super::replay::{self, ReplayCaller, ReplayQuery};
 use super::json::{Object, Value};
 use super::{Pretix, answer, json, webhooks};
 use crate::body::Query;
@@ -65,10 +65,10 @@ pub(super) async fn show_delivery(_: Arc<Pretix>, request: Admitted) -> Result<A
 pub(super) async fn retry_delivery(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
     let id = find(&request).await?.row.id;
     let asker = asker(&request, id.webhook)?;
-    match again::step(&request, &asker, Which::One(id), 0).await? {
-        Requeued::Done { .. } | Requeued::Reached { .. } => {}
-        Requeued::Unknown => return Err(Refusal::NoSuchObject),
-        Requeued::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
+    match replay::step(&request, &asker, ReplayScope::One(id), 0).await? {
+        ReplayResult::Done { .. } | ReplayResult::Reached { .. } => {}
+        ReplayResult::Unknown => return Err(Refusal::NoSuchObject),
+        ReplayResult::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
     }
     let story = find(&request).await?;
     Ok(answer::json(
@@ -80,21 +80,21 @@ pub(super) async fn retry_delivery(_: Arc<Pretix>, request: Admitted) -> Result<
 
 pub(super) async fn retry_failed(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
     const FAILED: &[Status] = &[Status::Retrying, Status::Exhausted, Status::Cancelled];
-    const NAMED: [again::Named; 3] = [
+    const NAMED: [replay::NamedStatuses; 3] = [
         ("retrying", &[Status::Retrying]),
         ("exhausted", &[Status::Exhausted]),
         ("cancelled", &[Status::Cancelled]),
     ];
     let webhook = webhooks::find(&request).await?;
-    again::vet_body(&request.body)?;
+    replay::vet_body(&request.body)?;
     // The form of the answer is asked for by everybody.
     let meant = request.asked.query.without("format");
-    let meant = Meant::read(&meant, FAILED, &NAMED)?;
-    let all = Which::Failed {
+    let meant = ReplayQuery::read(&meant, FAILED, &NAMED)?;
+    let all = ReplayScope::Undelivered {
         began_at: request.shared.clock.now(),
     };
     let asker = asker(&request, webhook.id)?;
-    let retried = again::send(&request, &asker, meant, all).await?;
+    let retried = replay::send(&request, &asker, meant, all).await?;
     let retried = retried.ok_or_else(|| Refusal::Contradiction(DISABLED.to_owned()))?;
     let retried = Value::int(u64::try_from(retried).unwrap_or(u64::MAX));
     let body = Value::object([("retried", retried)]);
@@ -127,8 +127,8 @@ pub(super) async fn list_kinds(pretix: Arc<Pretix>, request: Admitted) -> Result
     Ok(answer::ok(&request, &body))
 }
 
-fn asker(request: &Admitted, webhook: WebhookId) -> Result<Asker, Refusal> {
-    Ok(Asker {
+fn asker(request: &Admitted, webhook: WebhookId) -> Result<ReplayCaller, Refusal> {
+    Ok(ReplayCaller {
         tenant: request.tenant()?.id,
         webhook,
         actor: request.actor(Permission::WebhooksWrite)?,
@@ -167,9 +167,9 @@ fn read_query(asked: &Asked, webhook: WebhookId) -> Result<LogQuery, Refusal> {
     });
     let mut moment = |name: &'static str| {
         let text = given(name)?;
-        let moment = again::moment_of(text);
+        let moment = replay::moment_of(text);
         if moment.is_none() {
-            faults.push(Fault::new(name, again::NO_MOMENT));
+            faults.push(Fault::new(name, replay::NO_MOMENT));
         }
         moment
     };

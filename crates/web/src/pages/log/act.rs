@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use model::contract::{Requeue, Requeued, Which};
+use model::contract::{ReplayRequest, ReplayResult, ReplayScope};
 use model::id::DeliveryId;
 use model::limits::PAGE_ROWS_MAX;
 use model::people::Role;
@@ -183,27 +183,27 @@ async fn act(visit: &Visit, what: What, chosen: Chosen) -> Result<Came, Trouble>
 /// Hands all over to the store before waiting for any, so that they share its commits.
 async fn again(visit: &Visit, ids: Vec<DeliveryId>, came: &mut Came) -> Result<(), Trouble> {
     let tenant = visit.tenant()?.id;
-    let ask = |id: DeliveryId| Requeue {
+    let ask = |id: DeliveryId| ReplayRequest {
         tenant,
         webhook: id.webhook,
-        which: Which::One(id),
+        which: ReplayScope::One(id),
         actor: visit.actor(),
     };
     let store = &visit.shared.store;
     let replies = ids
         .iter()
-        .map(|id| (*id, store.requeue(ask(*id), visit.now)));
+        .map(|id| (*id, store.replay(ask(*id), visit.now)));
     let replies: Vec<_> = replies.collect();
     for (id, reply) in replies {
         let answer = match reply.await {
             Ok(answer) => answer,
             // Safe to repeat: what is due already stays so.
-            Err(_) => visit.shared.ask(|s| s.requeue(ask(id), visit.now)).await?,
+            Err(_) => visit.shared.ask(|s| s.replay(ask(id), visit.now)).await?,
         };
         match answer {
-            Requeued::Done { count: 0, .. } | Requeued::Unknown => came.moved += 1,
-            Requeued::Done { .. } | Requeued::Reached { .. } => came.done += 1,
-            Requeued::Disabled => came.off += 1,
+            ReplayResult::Done { count: 0, .. } | ReplayResult::Unknown => came.moved += 1,
+            ReplayResult::Done { .. } | ReplayResult::Reached { .. } => came.done += 1,
+            ReplayResult::Disabled => came.off += 1,
         }
     }
     Ok(())

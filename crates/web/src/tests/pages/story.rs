@@ -309,13 +309,13 @@ async fn try_again_and_again(house: &House, webhook: WebhookId, outcome: &Outcom
         if round % 30 == 29 {
             // Another round, as somebody may ask for after each.
             let id = "dlv_1_1".parse().unwrap();
-            let ask = model::contract::Requeue {
+            let ask = model::contract::ReplayRequest {
                 tenant,
                 webhook,
-                which: model::contract::Which::One(id),
+                which: model::contract::ReplayScope::One(id),
                 actor: "test".to_owned(),
             };
-            house.store.requeue(ask, house.now()).await.unwrap();
+            house.store.replay(ask, house.now()).await.unwrap();
         }
     }
 }

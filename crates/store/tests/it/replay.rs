@@ -1,6 +1,6 @@
 //! Sending again and cancelling: one delivery, all that failed, in steps.
 
-use model::contract::{Pick, Requeue, Requeued, Which};
+use model::contract::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
 use model::delivery::{CancelCause, State};
 use model::id::{NotificationId, WebhookId};
 use model::limits::SWEEP_ROWS_MAX;
@@ -11,7 +11,7 @@ use crate::harness::{
     Given, Told, answered, at, delivered, delivery_id, ended, gone, retry, settlement, wait,
 };
 
-const DONE: Requeued = Requeued::Done {
+const DONE: ReplayResult = ReplayResult::Done {
     count: 1,
     more: false,
 };
@@ -77,7 +77,7 @@ fn an_ended_delivery_begins_a_new_round() {
         let id = delivery_id(given.notified(key, 1_000), webhook);
         given.settle(settlement(id, 1_100, answered(200), next));
         given.heard.take();
-        assert_eq!(given.requeue(webhook, Which::One(id), 2_000), DONE);
+        assert_eq!(given.replay(webhook, ReplayScope::One(id), 2_000), DONE);
         // Whoever sends is told of the delivery itself, as it would be read.
         let due = given.due(webhook, 10, 2_000).0;
         assert_eq!(given.heard.take(), [Told::Asked(due.clone())]);
@@ -102,10 +102,10 @@ fn a_pending_delivery_is_brought_forward_in_its_round() {
     let webhook = given.paid_webhook();
     let id = delivery_id(given.notified("1", 1_000), webhook);
     // Due already: nothing changes, and nobody is told that it did.
-    assert_eq!(given.requeue(webhook, Which::One(id), 1_000), DONE);
+    assert_eq!(given.replay(webhook, ReplayScope::One(id), 1_000), DONE);
     assert_eq!(audited(&given), 0);
     given.settle(settlement(id, 1_100, answered(500), retry(9_000)));
-    assert_eq!(given.requeue(webhook, Which::One(id), 2_000), DONE);
+    assert_eq!(given.replay(webhook, ReplayScope::One(id), 2_000), DONE);
     let due = given.due(webhook, 10, 2_000).0.remove(0).delivery;
     assert_eq!(
         (due.round, due.round_attempts, due.due_at),
@@ -123,24 +123,30 @@ fn what_another_tenant_owns_is_unknown() {
     let other = given.another_tenant("other");
     let ask = |tenant, webhook, which| {
         let actor = "test".to_owned();
-        let ask = Requeue {
+        let ask = ReplayRequest {
             tenant,
             webhook,
             which,
             actor,
         };
-        wait(given.store.requeue(ask, at(2_000))).unwrap()
+        wait(given.store.replay(ask, at(2_000))).unwrap()
     };
-    let failed = Which::Failed {
+    let failed = ReplayScope::Undelivered {
         began_at: at(2_000),
     };
-    assert_eq!(ask(other, webhook, Which::One(id)), Requeued::Unknown);
-    assert_eq!(ask(other, webhook, failed), Requeued::Unknown);
+    assert_eq!(
+        ask(other, webhook, ReplayScope::One(id)),
+        ReplayResult::Unknown
+    );
+    assert_eq!(ask(other, webhook, failed), ReplayResult::Unknown);
     // A delivery is named together with its own webhook.
-    assert_eq!(ask(given.tenant, second, Which::One(id)), Requeued::Unknown);
-    let missing = Which::One(delivery_id(99, webhook));
-    assert_eq!(ask(given.tenant, webhook, missing), Requeued::Unknown);
-    assert_eq!(ask(given.tenant, webhook, Which::One(id)), DONE);
+    assert_eq!(
+        ask(given.tenant, second, ReplayScope::One(id)),
+        ReplayResult::Unknown
+    );
+    let missing = ReplayScope::One(delivery_id(99, webhook));
+    assert_eq!(ask(given.tenant, webhook, missing), ReplayResult::Unknown);
+    assert_eq!(ask(given.tenant, webhook, ReplayScope::One(id)), DONE);
 }
 
 #[test]
@@ -149,20 +155,20 @@ fn nothing_is_sent_again_to_a_disabled_webhook() {
     let webhook = given.paid_webhook();
     let id = delivery_id(given.notified("1", 1_000), webhook);
     given.disable(webhook, 1_500);
-    let failed = Which::Failed {
+    let failed = ReplayScope::Undelivered {
         began_at: at(2_000),
     };
     assert_eq!(
-        given.requeue(webhook, Which::One(id), 2_000),
-        Requeued::Disabled
+        given.replay(webhook, ReplayScope::One(id), 2_000),
+        ReplayResult::Disabled
     );
-    assert_eq!(given.requeue(webhook, failed, 2_000), Requeued::Disabled);
+    assert_eq!(given.replay(webhook, failed, 2_000), ReplayResult::Disabled);
     assert_eq!(
         given.state(id),
         State::Cancelled(CancelCause::WebhookDisabled)
     );
-    let missing = Which::One(delivery_id(99, webhook));
-    assert_eq!(given.requeue(webhook, missing, 2_000), Requeued::Unknown);
+    let missing = ReplayScope::One(delivery_id(99, webhook));
+    assert_eq!(given.replay(webhook, missing, 2_000), ReplayResult::Unknown);
 }
 
 #[test]
@@ -194,14 +200,14 @@ fn all_that_failed_is_sent_again_and_nothing_else() {
         ended(State::Exhausted),
     ));
 
-    let failed = Which::Failed {
+    let failed = ReplayScope::Undelivered {
         began_at: at(2_000),
     };
-    let all = Requeued::Done {
+    let all = ReplayResult::Done {
         count: 3,
         more: false,
     };
-    assert_eq!(given.requeue(webhook, failed.clone(), 4_000), all);
+    assert_eq!(given.replay(webhook, failed.clone(), 4_000), all);
     let (due, _) = given.due(webhook, 10, 4_000);
     let rounds: Vec<_> = due
         .iter()
@@ -218,11 +224,11 @@ fn all_that_failed_is_sent_again_and_nothing_else() {
     assert_eq!(given.due(other, 10, 4_000).0.len(), 2);
     assert_eq!(audited(&given), 1);
     // Asked once more there is nothing left to do.
-    let none = Requeued::Done {
+    let none = ReplayResult::Done {
         count: 0,
         more: false,
     };
-    assert_eq!(given.requeue(webhook, failed, 4_000), none);
+    assert_eq!(given.replay(webhook, failed, 4_000), none);
     assert_eq!(audited(&given), 1);
 }
 
@@ -234,22 +240,22 @@ fn sending_again_in_steps_takes_every_delivery_exactly_once() {
     let (exhausted, retrying) = ids.split_at(SWEEP_ROWS_MAX - 500);
     settle_all(&given, webhook, exhausted, &ended(State::Exhausted));
     settle_all(&given, webhook, retrying, &retry(90_000));
-    let failed = Which::Failed {
+    let failed = ReplayScope::Undelivered {
         began_at: at(2_000),
     };
-    let step = |count, more| Requeued::Done { count, more };
+    let step = |count, more| ReplayResult::Done { count, more };
     assert_eq!(
-        given.requeue(webhook, failed.clone(), 2_000),
+        given.replay(webhook, failed.clone(), 2_000),
         step(SWEEP_ROWS_MAX, true)
     );
     // Meanwhile one of those retried fails again, and is left to its schedule.
     let again = delivery_id(retrying[0], webhook);
     given.settle(settlement(again, 2_100, answered(500), retry(95_000)));
     assert_eq!(
-        given.requeue(webhook, failed.clone(), 2_200),
+        given.replay(webhook, failed.clone(), 2_200),
         step(1_000, false)
     );
-    assert_eq!(given.requeue(webhook, failed, 2_300), step(0, false));
+    assert_eq!(given.replay(webhook, failed, 2_300), step(0, false));
     let due = given.due(webhook, ids.len(), 2_300).0;
     assert_eq!(due.len(), ids.len() - 1);
     let rounds = |round| due.iter().filter(|due| due.delivery.round == round).count();
@@ -260,8 +266,8 @@ fn sending_again_in_steps_takes_every_delivery_exactly_once() {
 }
 
 /// Everything of one status that failed by 2,000.
-fn pick(status: Status) -> Pick {
-    Pick {
+fn pick(status: Status) -> ReplayFilter {
+    ReplayFilter {
         status,
         began_at: at(2_000),
         since: None,
@@ -299,13 +305,13 @@ fn only_what_is_picked_is_sent_again() {
         given.settle(settlement(id, time + 100, answered(500), next));
         all.push(id);
     }
-    let exhausted = |since: i64, until: i64, action_type: Option<&str>| Pick {
+    let exhausted = |since: i64, until: i64, action_type: Option<&str>| ReplayFilter {
         since: Some(at(since)),
         until: Some(at(until)),
         action_type: action_type.map(str::to_owned),
         ..pick(Status::Exhausted)
     };
-    let reached = |count| Requeued::Reached { count, upto: None };
+    let reached = |count| ReplayResult::Reached { count, upto: None };
     let mut sent = Vec::new();
     for (picked, ids) in [
         (pick(Status::Delivered), vec![]),
@@ -320,7 +326,7 @@ fn only_what_is_picked_is_sent_again() {
         (pick(Status::Exhausted), vec![]),
     ] {
         let words = format!("{picked:?}");
-        let answer = given.requeue(webhook, Which::Picked(picked), 4_000);
+        let answer = given.replay(webhook, ReplayScope::Filtered(picked), 4_000);
         assert_eq!(answer, reached(ids.len()), "{words}");
         sent.extend(ids.iter().map(|at| all[*at]));
         let mut due: Vec<_> = given.due(webhook, 10, 4_000).0;
@@ -331,8 +337,12 @@ fn only_what_is_picked_is_sent_again() {
     }
     assert_eq!(audited(&given), 5);
     given.disable(webhook, 5_000);
-    let off = given.requeue(webhook, Which::Picked(pick(Status::Exhausted)), 5_000);
-    assert_eq!(off, Requeued::Disabled);
+    let off = given.replay(
+        webhook,
+        ReplayScope::Filtered(pick(Status::Exhausted)),
+        5_000,
+    );
+    assert_eq!(off, ReplayResult::Disabled);
 }
 
 #[test]
@@ -341,20 +351,20 @@ fn picking_walks_past_what_is_not_meant_in_steps() {
     let webhook = given.paid_webhook();
     let ids = many(&given, SWEEP_ROWS_MAX + 10);
     settle_all(&given, webhook, &ids, &ended(State::Exhausted));
-    let none = Pick {
+    let none = ReplayFilter {
         action_type: Some("another".to_owned()),
         ..pick(Status::Exhausted)
     };
     let upto = Some(NotificationId(ids[SWEEP_ROWS_MAX - 1]));
     let step = |after: Option<NotificationId>| {
-        let which = Which::Picked(Pick {
+        let which = ReplayScope::Filtered(ReplayFilter {
             after: after.unwrap_or(NotificationId(0)),
             ..none.clone()
         });
-        given.requeue(webhook, which, 2_000)
+        given.replay(webhook, which, 2_000)
     };
-    assert_eq!(step(None), Requeued::Reached { count: 0, upto });
-    let over = Requeued::Reached {
+    assert_eq!(step(None), ReplayResult::Reached { count: 0, upto });
+    let over = ReplayResult::Reached {
         count: 0,
         upto: None,
     };
@@ -408,7 +418,7 @@ fn what_somebody_asks_for_is_told_whether_it_waits_is_due_or_was_never_tried() {
         (tried, 2_000, 2_000, 1),
         (tried, 3_000, 2_000, 1),
     ] {
-        assert_eq!(given.requeue(webhook, Which::One(id), now), DONE);
+        assert_eq!(given.replay(webhook, ReplayScope::One(id), now), DONE);
         let told = given.heard.take();
         let [Told::Asked(due)] = &told[..] else {
             panic!("{told:?}");

@@ -4,7 +4,7 @@
 //! asked for, and that cannot be taken back.
 
 use bytes::Bytes;
-use model::contract::{Pick, Requeue, Requeued, Which};
+use model::contract::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::query::Status;
 use model::refusal::{Fault, Refusal};
@@ -21,10 +21,10 @@ pub(crate) const NAMES: [&str; 4] = ["since", "until", "action_type", "status"];
 pub(crate) const NO_MOMENT: &str = "Must be a time such as 2027-01-19T10:00:00Z.";
 
 /// What a dialect calls some of what failed.
-pub(crate) type Named = (&'static str, &'static [Status]);
+pub(crate) type NamedStatuses = (&'static str, &'static [Status]);
 
 /// Whose deliveries are sent again, and who asks.
-pub(crate) struct Asker {
+pub(crate) struct ReplayCaller {
     pub(crate) tenant: TenantId,
     pub(crate) webhook: WebhookId,
     pub(crate) actor: String,
@@ -32,20 +32,20 @@ pub(crate) struct Asker {
 
 /// What is meant of all that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Meant {
+pub(crate) struct ReplayQuery {
     statuses: &'static [Status],
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     action_type: Option<String>,
 }
 
-impl Meant {
+impl ReplayQuery {
     /// What the query says; nothing if it says nothing. A parameter without a value is a mistake:
     /// taken for none it would mean all.
     pub(crate) fn read(
         query: &Query,
         usual: &'static [Status],
-        named: &[Named],
+        named: &[NamedStatuses],
     ) -> Result<Option<Self>, Refusal> {
         if query.iter().next().is_none() {
             return Ok(None);
@@ -110,9 +110,9 @@ pub(crate) fn vet_body(body: &Bytes) -> Result<(), Refusal> {
 /// switched off. `all` is what is meant without a word.
 pub(crate) async fn send(
     request: &Admitted,
-    asker: &Asker,
-    meant: Option<Meant>,
-    all: Which,
+    asker: &ReplayCaller,
+    meant: Option<ReplayQuery>,
+    all: ReplayScope,
 ) -> Result<Option<usize>, Refusal> {
     let Some(meant) = meant else {
         return send_all(request, asker, all).await;
@@ -122,7 +122,7 @@ pub(crate) async fn send(
     for status in meant.statuses {
         let mut after = NotificationId(0);
         loop {
-            let pick = Pick {
+            let pick = ReplayFilter {
                 status: *status,
                 began_at,
                 since: meant.since,
@@ -131,12 +131,12 @@ pub(crate) async fn send(
                 after,
                 last: meant.statuses.last() == Some(status),
             };
-            match step(request, asker, Which::Picked(pick), count).await? {
-                Requeued::Unknown => return Err(Refusal::NoSuchObject),
-                Requeued::Disabled => return Ok(None),
+            match step(request, asker, ReplayScope::Filtered(pick), count).await? {
+                ReplayResult::Unknown => return Err(Refusal::NoSuchObject),
+                ReplayResult::Disabled => return Ok(None),
                 // All of it was done under this key before.
-                Requeued::Done { count, .. } => return Ok(Some(count)),
-                Requeued::Reached { count: some, upto } => {
+                ReplayResult::Done { count, .. } => return Ok(Some(count)),
+                ReplayResult::Reached { count: some, upto } => {
                     count = some;
                     match upto {
                         Some(upto) => after = upto,
@@ -149,14 +149,18 @@ pub(crate) async fn send(
     Ok(Some(count))
 }
 
-async fn send_all(request: &Admitted, asker: &Asker, all: Which) -> Result<Option<usize>, Refusal> {
+async fn send_all(
+    request: &Admitted,
+    asker: &ReplayCaller,
+    all: ReplayScope,
+) -> Result<Option<usize>, Refusal> {
     let mut counted: usize = 0;
     loop {
         match step(request, asker, all.clone(), counted).await? {
-            Requeued::Unknown => return Err(Refusal::NoSuchObject),
-            Requeued::Disabled => return Ok(None),
-            Requeued::Done { count, more: true } => counted = count,
-            Requeued::Done { count, .. } | Requeued::Reached { count, .. } => {
+            ReplayResult::Unknown => return Err(Refusal::NoSuchObject),
+            ReplayResult::Disabled => return Ok(None),
+            ReplayResult::Done { count, more: true } => counted = count,
+            ReplayResult::Done { count, .. } | ReplayResult::Reached { count, .. } => {
                 return Ok(Some(count));
             }
         }
@@ -167,16 +171,16 @@ async fn send_all(request: &Admitted, asker: &Asker, all: Which) -> Result<Optio
 /// Answers with those of steps before.
 pub(crate) async fn step(
     request: &Admitted,
-    asker: &Asker,
-    which: Which,
+    asker: &ReplayCaller,
+    which: ReplayScope,
     counted: usize,
-) -> Result<Requeued, Refusal> {
-    let ask = Requeue {
+) -> Result<ReplayResult, Refusal> {
+    let ask = ReplayRequest {
         tenant: asker.tenant,
         webhook: asker.webhook,
         which,
         actor: asker.actor.clone(),
     };
-    let done = answers::requeue(request, ask, counted).await;
+    let done = answers::replay(request, ask, counted).await;
     done.map_err(|error| refused(&error))
 }

@@ -1,28 +1,20 @@
-//! What changes many deliveries at once: cancelling and sending again. Each step is bounded by
-//! `limits::SWEEP_ROWS_MAX`, and is made so that repeating it goes on where it stopped.
+//! Replay: sends deliveries again, one or many. Each step is bounded by `limits::SWEEP_ROWS_MAX`,
+//! and is made so that repeating it goes on where it stopped.
 
-use model::contract::{Pick, Requeue, Requeued, Which};
+use model::contract::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
 use model::delivery::State;
-use model::id::{DeliveryId, NotificationId, WebhookId};
+use model::id::{DeliveryId, NotificationId};
 use model::limits;
 use model::query::Status;
 use model::time::Timestamp;
-use model::webhook::DisabledCause;
 use rusqlite::{OptionalExtension, Params, params};
 use serde_json::{Value, json};
 
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{bulk_jobs, due, fresh, ids, rows, standings, webhooks};
+use crate::sqlite::{bulk_jobs, due, fresh, ids, rows, webhooks};
 
-const CANCEL: &str = "
-    update delivery
-    set state = 3, cause = ?2, round_began_at = null, due_at = null, ended_at = ?3
-    where (webhook_id, notification_id) in (
-      select webhook_id, notification_id from delivery indexed by delivery_due
-      where state in (0, 4) and webhook_id = ?1
-      limit ?4)";
 const FIND: &str = "
     select state, cause, due_at from delivery
     where notification_id = ?1 and webhook_id = ?2
@@ -62,62 +54,44 @@ const IS_PICKED: &str = "
     where id = ?1";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    CANCEL, FIND, AGAIN, SOONER, EXHAUSTED, CANCELLED, RETRYING, IS_PICKED,
+    FIND, AGAIN, SOONER, EXHAUSTED, CANCELLED, RETRYING, IS_PICKED,
 ];
 
-/// Cancels what a webhook has pending, one step of it.
-pub(crate) fn cancel_pending(
+pub(crate) fn replay(
     tx: &mut Tx<'_>,
-    webhook: WebhookId,
-    cause: DisabledCause,
+    ask: &ReplayRequest,
     at: Timestamp,
-) -> Result<usize, Fault> {
-    let cause = rows::cancel_cause(cause);
-    let mut cancelled = tx.conn.prepare_cached(CANCEL)?.execute(params![
-        webhook.0,
-        rows::cause_number(cause),
-        at.as_millis(),
-        bound(limits::SWEEP_ROWS_MAX),
-    ])?;
-    let room = bound(limits::SWEEP_ROWS_MAX.saturating_sub(cancelled));
-    cancelled += fresh::cancel_some(tx, webhook, cause, at, room)?;
-    standings::count_failed(tx, webhook, at, cancelled)?;
-    Ok(cancelled)
-}
-
-pub(crate) fn cancel(tx: &mut Tx<'_>, webhook: WebhookId, at: Timestamp) -> Result<usize, Fault> {
-    let stored = webhooks::find_any(tx.conn, webhook)?;
-    match stored.and_then(|webhook| webhook.disabled) {
-        Some(disabled) => cancel_pending(tx, webhook, disabled.cause, at),
-        None => Ok(0),
-    }
-}
-
-pub(crate) fn requeue(tx: &mut Tx<'_>, ask: &Requeue, at: Timestamp) -> Result<Requeued, Fault> {
+) -> Result<ReplayResult, Fault> {
     let Some(webhook) = webhooks::find(tx.conn, ask.tenant, ask.webhook)? else {
-        return Ok(Requeued::Unknown);
+        return Ok(ReplayResult::Unknown);
     };
     match &ask.which {
-        Which::One(id) => requeue_one(tx, ask, *id, webhook.enabled(), at),
-        Which::Failed { .. } | Which::Exhausted { .. } | Which::Picked(_) if !webhook.enabled() => {
-            Ok(Requeued::Disabled)
+        ReplayScope::One(id) => replay_one(tx, ask, *id, webhook.enabled(), at),
+        ReplayScope::Undelivered { .. }
+        | ReplayScope::Exhausted { .. }
+        | ReplayScope::Filtered(_)
+            if !webhook.enabled() =>
+        {
+            Ok(ReplayResult::Disabled)
         }
-        Which::Failed { began_at } => {
+        ReplayScope::Undelivered { began_at } => {
             let kinds = [(EXHAUSTED, AGAIN), (CANCELLED, AGAIN), (RETRYING, SOONER)];
-            requeue_all(tx, ask, &kinds, *began_at, at)
+            replay_all(tx, ask, &kinds, *began_at, at)
         }
-        Which::Exhausted { began_at } => requeue_all(tx, ask, &[(EXHAUSTED, AGAIN)], *began_at, at),
-        Which::Picked(pick) => requeue_picked(tx, ask, pick, at),
+        ReplayScope::Exhausted { began_at } => {
+            replay_all(tx, ask, &[(EXHAUSTED, AGAIN)], *began_at, at)
+        }
+        ReplayScope::Filtered(pick) => replay_filtered(tx, ask, pick, at),
     }
 }
 
-fn requeue_one(
+fn replay_one(
     tx: &mut Tx<'_>,
-    ask: &Requeue,
+    ask: &ReplayRequest,
     id: DeliveryId,
     enabled: bool,
     at: Timestamp,
-) -> Result<Requeued, Fault> {
+) -> Result<ReplayResult, Fault> {
     fresh::list(tx)?;
     let keys = (id.notification.0, id.webhook.0);
     let found: Option<(i64, Option<i64>, Option<i64>)> = tx
@@ -126,12 +100,12 @@ fn requeue_one(
         .query_row(keys, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((state, cause, due_at)) = found.filter(|_| id.webhook == ask.webhook) else {
-        return Ok(Requeued::Unknown);
+        return Ok(ReplayResult::Unknown);
     };
     if !enabled {
-        return Ok(Requeued::Disabled);
+        return Ok(ReplayResult::Disabled);
     }
-    let done = Requeued::Done {
+    let done = ReplayResult::Done {
         count: 1,
         more: false,
     };
@@ -164,13 +138,13 @@ fn ask_for(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), Fault> {
 }
 
 /// Finds by the first statement of each pair what the second has sent again.
-fn requeue_all(
+fn replay_all(
     tx: &mut Tx<'_>,
-    ask: &Requeue,
+    ask: &ReplayRequest,
     kinds: &[(&'static str, &'static str)],
     began_at: Timestamp,
     at: Timestamp,
-) -> Result<Requeued, Fault> {
+) -> Result<ReplayResult, Fault> {
     let mut count = 0;
     let now = tx.schedule(at)?.as_millis();
     let (webhook, until, ahead) = (ask.webhook.0, began_at.as_millis(), ahead_of(at));
@@ -192,7 +166,7 @@ fn requeue_all(
         tx.notes.changed(ask.webhook);
         note(tx, ask, at, json!({ "count": count }))?;
     }
-    Ok(Requeued::Done {
+    Ok(ReplayResult::Done {
         count,
         more: count >= limits::SWEEP_ROWS_MAX,
     })
@@ -200,12 +174,12 @@ fn requeue_all(
 
 /// One step along what is of that status, whether it is meant or not: what is not stays where it
 /// was found.
-fn requeue_picked(
+fn replay_filtered(
     tx: &mut Tx<'_>,
-    ask: &Requeue,
-    pick: &Pick,
+    ask: &ReplayRequest,
+    pick: &ReplayFilter,
     at: Timestamp,
-) -> Result<Requeued, Fault> {
+) -> Result<ReplayResult, Fault> {
     let now = tx.schedule(at)?.as_millis();
     let from = ids::id_at(tx.conn, pick.since)?.unwrap_or(0);
     let upto = ids::end_at(tx.conn, pick.until)?.map_or(i64::MAX, |id| id.saturating_sub(1));
@@ -260,7 +234,7 @@ fn requeue_picked(
     }
     let full = met.len() >= limits::SWEEP_ROWS_MAX;
     let last = met.last().filter(|_| full);
-    Ok(Requeued::Reached {
+    Ok(ReplayResult::Reached {
         count,
         upto: last.map(|(id, _)| NotificationId(*id)),
     })
@@ -278,7 +252,7 @@ fn found(
     Ok(found)
 }
 
-fn note(tx: &mut Tx<'_>, ask: &Requeue, at: Timestamp, detail: Value) -> Result<(), Fault> {
+fn note(tx: &mut Tx<'_>, ask: &ReplayRequest, at: Timestamp, detail: Value) -> Result<(), Fault> {
     audit::write(
         tx,
         &Line {
@@ -297,6 +271,6 @@ pub(crate) fn ahead_of(now: Timestamp) -> i64 {
     now.plus_ms(limits::AHEAD_MS).as_millis()
 }
 
-fn bound(rows: usize) -> i64 {
+pub(crate) fn bound(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -1,13 +1,17 @@
-//! Stopping: cancels single deliveries because somebody asked, if they are owed.
+//! Cancel: ends what is pending, of a webhook in bounded steps or single deliveries because
+//! somebody asked.
 
 use model::delivery::CancelCause;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
+use model::webhook::DisabledCause;
+use rusqlite::params;
 use serde_json::json;
 
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
+use crate::sqlite::replay::bound;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{fresh, rows, standings, webhooks};
 
@@ -15,10 +19,45 @@ const STOP: &str = "
     update delivery
     set state = 3, cause = ?4, round_began_at = null, due_at = null, ended_at = ?3
     where notification_id = ?1 and webhook_id = ?2 and state in (0, 4)";
-pub(crate) const STATEMENTS: &[&str] = &[STOP];
+const CANCEL: &str = "
+    update delivery
+    set state = 3, cause = ?2, round_began_at = null, due_at = null, ended_at = ?3
+    where (webhook_id, notification_id) in (
+      select webhook_id, notification_id from delivery indexed by delivery_due
+      where state in (0, 4) and webhook_id = ?1
+      limit ?4)";
+pub(crate) const STATEMENTS: &[&str] = &[STOP, CANCEL];
 
 /// Names of deliveries in one audit entry.
 const NAMES_MAX: usize = 50;
+
+/// Cancels what a webhook has pending, one step of it.
+pub(crate) fn cancel_pending(
+    tx: &mut Tx<'_>,
+    webhook: WebhookId,
+    cause: DisabledCause,
+    at: Timestamp,
+) -> Result<usize, Fault> {
+    let cause = rows::cancel_cause(cause);
+    let mut cancelled = tx.conn.prepare_cached(CANCEL)?.execute(params![
+        webhook.0,
+        rows::cause_number(cause),
+        at.as_millis(),
+        bound(limits::SWEEP_ROWS_MAX),
+    ])?;
+    let room = bound(limits::SWEEP_ROWS_MAX.saturating_sub(cancelled));
+    cancelled += fresh::cancel_some(tx, webhook, cause, at, room)?;
+    standings::count_failed(tx, webhook, at, cancelled)?;
+    Ok(cancelled)
+}
+
+pub(crate) fn cancel(tx: &mut Tx<'_>, webhook: WebhookId, at: Timestamp) -> Result<usize, Fault> {
+    let stored = webhooks::find_any(tx.conn, webhook)?;
+    match stored.and_then(|webhook| webhook.disabled) {
+        Some(disabled) => cancel_pending(tx, webhook, disabled.cause, at),
+        None => Ok(0),
+    }
+}
 
 /// Cancels these deliveries of the tenant that are owed; answers how many.
 pub(crate) fn stop(
