@@ -419,7 +419,7 @@ impl Dispatch {
         }
         match state {
             State::Pending => self.meters.retries.inc(),
-            State::Exhausted => self.meters.exhausted.inc(),
+            State::Failed => self.meters.exhausted.inc(),
             State::Delivered | State::Cancelled(_) => 0,
         };
     }
@@ -576,7 +576,7 @@ impl Dispatch {
         if let Some(policy) = self.policies.get(&target.dialect) {
             let seen = self.timeline.moment(self.clock.now(), Instant::now());
             let now = seen.schedule;
-            // Another version's wish makes no pause longer.
+            // Another version's request makes no pause longer.
             let paused_until = policy.retry_after_max_ms.and_then(|most| {
                 let until = target.paused_until.filter(|until| *until > now);
                 until.map(|until| until.min(now.plus_ms(most)))

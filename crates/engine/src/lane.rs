@@ -75,10 +75,10 @@ pub(crate) struct Lane {
     pub(crate) uncounted: bool,
 }
 
-/// A receiver's wish to be left alone: nothing is read or taken up before.
+/// A receiver's request to be left alone: nothing is read or taken up before.
 pub(crate) struct Pause {
     pub(crate) until: Timestamp,
-    /// Who wished it.
+    /// Who asked for it.
     pub(crate) by: Arc<Prepared>,
 }
 
@@ -273,7 +273,7 @@ impl Lane {
         self.own() > 0
     }
 
-    /// Takes a wish up, unless somebody else is called by now or a longer one is there.
+    /// Takes a request up, unless somebody else is called by now or a longer one is there.
     pub(crate) fn take_pause(&mut self, pause: Pause, shares: &mut Shares) {
         if let Sight::Open(current) = &self.sight
             && !current.same_target(&pause.by)

@@ -4,9 +4,9 @@
 //! Only `People` and `Board` pass through by themselves: nobody has had to stand in their way.
 
 use crate::board::{
-    AuditQuery, AuditRow, BulkJob, BulkJobKind, Bystander, Count, NewBulkJob, NotificationQuery,
-    NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings, TokenRow,
-    WebhookFound, WebhookSearch,
+    AuditQuery, AuditRow, BulkJob, BulkJobKind, Count, MatchExplanation, NewBulkJob,
+    NotificationQuery, NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings,
+    TokenRow, WebhookFound, WebhookSearch,
 };
 use crate::contract::{Board, People, Reply, Store};
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
@@ -151,14 +151,15 @@ impl<T: Around> Board for T {
         self.inner().notification_by_key(tenant, key)
     }
 
-    fn bystanders(
+    fn match_explanations(
         &self,
         tenant: TenantId,
         notification: NotificationId,
         after: Option<WebhookId>,
         limit: usize,
-    ) -> Reply<Vec<Bystander>> {
-        self.inner().bystanders(tenant, notification, after, limit)
+    ) -> Reply<Vec<MatchExplanation>> {
+        self.inner()
+            .match_explanations(tenant, notification, after, limit)
     }
 
     fn count_bulk_job(

@@ -120,18 +120,18 @@ pub struct NotificationQuery {
 
 /// A webhook at the time of a notification, for saying why it got it or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bystander {
+pub struct MatchExplanation {
     /// As it is today, deleted or not.
     pub webhook: Webhook,
     /// As it was when the notification was accepted; `None`: it was made later.
-    pub then: Option<WebhookThen>,
+    pub then: Option<WebhookSnapshot>,
     /// What became of the delivery, if there is one: state, and attempts so far.
     pub delivery: Option<(State, u32)>,
 }
 
 /// The part of a webhook that decides what it gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebhookThen {
+pub struct WebhookSnapshot {
     pub disabled: Option<Disabled>,
     pub settings: String,
     pub filter: crate::filter::Filter,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::attempt::Attempt;
 use crate::board::{
-    AuditQuery, AuditRow, BulkJob, Bystander, Count, NewBulkJob, NotificationQuery,
+    AuditQuery, AuditRow, BulkJob, Count, MatchExplanation, NewBulkJob, NotificationQuery,
     NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings, TokenRow,
     WebhookFound, WebhookSearch,
 };
@@ -362,7 +362,7 @@ pub enum ReplayScope {
     /// Every one that ended undelivered by `began_at`, and every one waiting for a retry.
     Undelivered { began_at: Timestamp },
     /// Every one that was tried out by `began_at`, and none that is still owed.
-    Exhausted { began_at: Timestamp },
+    Failed { began_at: Timestamp },
     /// Of those of one status the ones that are meant: one step along their notifications.
     Filtered(ReplayFilter),
 }
@@ -600,13 +600,13 @@ pub trait Board: Send + Sync {
     ) -> Reply<Option<NotificationStory>>;
     /// The tenant's webhooks as they stood to a notification, by id, those above `after`;
     /// deleted ones only if it was delivered to them, or they were there and were deleted later.
-    fn bystanders(
+    fn match_explanations(
         &self,
         tenant: TenantId,
         notification: NotificationId,
         after: Option<WebhookId>,
         limit: usize,
-    ) -> Reply<Vec<Bystander>>;
+    ) -> Reply<Vec<MatchExplanation>>;
 
     /// How many deliveries a bulk job begun now would be about.
     fn count_bulk_job(

@@ -25,7 +25,7 @@ pub enum State {
     /// Answered with 2xx.
     Delivered,
     /// Tried as often as the schedule allows.
-    Exhausted,
+    Failed,
     /// Given up for the cause named.
     Cancelled(CancelCause),
 }
@@ -173,7 +173,7 @@ impl Delivery {
         } else {
             schedule.due_at(retry, round_began_at, ended_at, rng)
         };
-        let state = due_at.map_or(State::Exhausted, |_| State::Pending);
+        let state = due_at.map_or(State::Failed, |_| State::Pending);
         Next {
             due_at: due_at.max(pauses_until.filter(|_| due_at.is_some())),
             pauses_until,
@@ -190,11 +190,12 @@ impl Delivery {
 }
 
 impl State {
+    /// The word of the REST API, the audit log and URLs; a failed one is `exhausted` there.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Delivered => "delivered",
-            Self::Exhausted => "exhausted",
+            Self::Failed => "exhausted",
             Self::Cancelled(_) => "cancelled",
         }
     }

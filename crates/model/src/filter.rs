@@ -1,8 +1,8 @@
 //! Which webhooks want a notification, in the one form all dialects are brought to.
 //!
-//! A webhook wishes for topics, each in any scope or in a named one. A notification stands for
-//! some pairs of topic and scope. It is wanted if one pair meets one wish. What the texts mean is
-//! the dialect's business. The store keeps the same rule as an index (`wish`).
+//! A webhook subscribes to topics, each in any scope or in a named one. A notification stands for
+//! some match keys: a topic and a scope. It is wanted if one key meets one subscription. What the
+//! texts mean is the dialect's business. The store keeps the same rule as an index (`wish`).
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 
 /// A notification stands for this topic, within this scope.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Pair {
+pub struct MatchKey {
     pub topic: String,
     pub scope: String,
 }
 
 /// A webhook wants this topic, in any scope or only in this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wish<'a> {
+pub struct Subscription<'a> {
     pub topic: &'a str,
     pub scope: Option<&'a str>,
 }
@@ -25,62 +25,61 @@ pub struct Wish<'a> {
 /// Each of these topics in each of these scopes: so a webhook that names a thousand shows and
 /// fifty topics is as many texts, not fifty thousand.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Wishes {
+pub struct SubscriptionSet {
     pub topics: BTreeSet<String>,
     /// `None` for any scope.
     pub scopes: Option<BTreeSet<String>>,
 }
 
-/// All wishes of one webhook.
+/// All subscriptions of one webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Filter(pub BTreeSet<Wishes>);
+pub struct Filter(pub BTreeSet<SubscriptionSet>);
 
-impl Wishes {
-    fn wants(&self, pair: &Pair) -> bool {
+impl SubscriptionSet {
+    fn matches(&self, pair: &MatchKey) -> bool {
         let scopes = self.scopes.as_ref();
         self.topics.contains(&pair.topic) && scopes.is_none_or(|all| all.contains(&pair.scope))
     }
 
-    fn each(&self) -> impl Iterator<Item = Wish<'_>> {
+    fn each(&self) -> impl Iterator<Item = Subscription<'_>> {
         let any = self.scopes.is_none().then_some(None);
         let named = self.scopes.iter().flatten().map(|scope| Some(&**scope));
         let scopes: Vec<Option<&str>> = any.into_iter().chain(named).collect();
         self.topics.iter().flat_map(move |topic| {
             let scopes = scopes.clone().into_iter();
-            scopes.map(move |scope| Wish { topic, scope })
+            scopes.map(move |scope| Subscription { topic, scope })
         })
     }
 }
 
 impl Filter {
-    /// The wish for one topic.
+    /// The subscription to one topic.
     pub fn of(topic: &str, scope: Option<&str>) -> Self {
         Self::all_of([topic.to_owned()], scope.map(|scope| [scope.to_owned()]))
     }
 
-    /// The wishes for each of the topics in each of the scopes, or in any.
+    /// The subscriptions to each of the topics in each of the scopes, or in any.
     pub fn all_of<S: IntoIterator<Item = String>>(
         topics: impl IntoIterator<Item = String>,
         scopes: Option<S>,
     ) -> Self {
-        let wishes = Wishes {
+        let wishes = SubscriptionSet {
             topics: topics.into_iter().collect(),
             scopes: scopes.map(|all| all.into_iter().collect()),
         };
         Self(BTreeSet::from([wishes]))
     }
 
-    /// Whether a notification that stands for `pairs` is wanted.
-    pub fn wants(&self, pairs: &[Pair]) -> bool {
-        pairs
-            .iter()
-            .any(|pair| self.0.iter().any(|wishes| wishes.wants(pair)))
+    /// Whether a notification that stands for these keys is wanted.
+    pub fn matches(&self, keys: &[MatchKey]) -> bool {
+        keys.iter()
+            .any(|pair| self.0.iter().any(|wishes| wishes.matches(pair)))
     }
 
-    /// The wishes one by one, each once.
-    pub fn wishes(&self) -> BTreeSet<Wish<'_>> {
-        self.0.iter().flat_map(Wishes::each).collect()
+    /// The subscriptions one by one, each once.
+    pub fn subscriptions(&self) -> BTreeSet<Subscription<'_>> {
+        self.0.iter().flat_map(SubscriptionSet::each).collect()
     }
 }
 
@@ -88,8 +87,8 @@ impl Filter {
 mod tests {
     use super::*;
 
-    fn pair(topic: &str, scope: &str) -> Pair {
-        Pair {
+    fn pair(topic: &str, scope: &str) -> MatchKey {
+        MatchKey {
             topic: topic.to_owned(),
             scope: scope.to_owned(),
         }
@@ -106,22 +105,22 @@ mod tests {
     #[test]
     fn a_wish_for_any_scope_is_met_by_every_scope_of_its_topic() {
         let filter = filter(&[("paid", None)]);
-        assert!(filter.wants(&[pair("paid", "a")]));
-        assert!(filter.wants(&[pair("placed", "a"), pair("paid", "")]));
-        assert!(!filter.wants(&[pair("placed", "a")]));
+        assert!(filter.matches(&[pair("paid", "a")]));
+        assert!(filter.matches(&[pair("placed", "a"), pair("paid", "")]));
+        assert!(!filter.matches(&[pair("placed", "a")]));
     }
 
     #[test]
     fn a_wish_for_one_scope_is_met_by_that_scope_only() {
         let filter = filter(&[("paid", Some("a")), ("placed", Some("b"))]);
-        assert!(filter.wants(&[pair("paid", "a")]));
-        assert!(!filter.wants(&[pair("paid", "b"), pair("placed", "a")]));
+        assert!(filter.matches(&[pair("paid", "a")]));
+        assert!(!filter.matches(&[pair("paid", "b"), pair("placed", "a")]));
     }
 
     #[test]
     fn nothing_wished_is_nothing_wanted() {
-        assert!(!Filter::default().wants(&[pair("paid", "a")]));
-        assert!(!filter(&[("paid", None)]).wants(&[]));
+        assert!(!Filter::default().matches(&[pair("paid", "a")]));
+        assert!(!filter(&[("paid", None)]).matches(&[]));
     }
 
     #[test]
@@ -130,7 +129,7 @@ mod tests {
         let mut both = Filter::all_of(texts(["paid", "placed"]), Some(texts(["a", "b"])));
         both.0
             .extend(filter(&[("paid", Some("b")), ("paid", None)]).0);
-        let wish = |topic, scope| Wish { topic, scope };
+        let wish = |topic, scope| Subscription { topic, scope };
         let wishes = [
             wish("paid", None),
             wish("paid", Some("a")),
@@ -138,8 +137,8 @@ mod tests {
             wish("placed", Some("a")),
             wish("placed", Some("b")),
         ];
-        assert!(both.wishes().into_iter().eq(wishes));
-        assert!(both.wants(&[pair("placed", "b")]) && both.wants(&[pair("paid", "c")]));
-        assert!(!both.wants(&[pair("placed", "c"), pair("other", "a")]));
+        assert!(both.subscriptions().into_iter().eq(wishes));
+        assert!(both.matches(&[pair("placed", "b")]) && both.matches(&[pair("paid", "c")]));
+        assert!(!both.matches(&[pair("placed", "c"), pair("other", "a")]));
     }
 }

@@ -24,12 +24,12 @@ pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Shows that one webhook may name: each answer about it names them all.
 pub const SHOWS_NAMED_MAX: usize = 2_000;
 
-/// Wishes that one webhook may have: the shows it names times its action types. Each is a row to
+/// Subscriptions that one webhook may have: the shows it names times its action types. Each is a row to
 /// write when it changes (and one for each type beside the shows), and a page if many webhooks name
 /// the same: so many are a transaction of a fiftieth to a fifth of a second, for which all wait.
-pub const WISHES_MAX: usize = 10_000;
+pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
-const _: () = assert!(SHOWS_NAMED_MAX <= WISHES_MAX);
+const _: () = assert!(SHOWS_NAMED_MAX <= SUBSCRIPTIONS_MAX);
 
 /// Webhooks that a tenant may have. One notification may be for all of them: a row each, written in
 /// steps between which others have their turn.

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::filter::Pair;
+use crate::filter::MatchKey;
 use crate::id::{NotificationId, TenantId, WebhookId};
 use crate::time::Timestamp;
 use crate::webhook::Headers;
@@ -19,7 +19,7 @@ pub struct NewNotification {
     /// Its concrete kind, as the log shows it.
     pub action_type: String,
     /// What it stands for when webhooks are looked up; none means that nobody can want it.
-    pub pairs: Vec<Pair>,
+    pub match_keys: Vec<MatchKey>,
     /// The show it is about; registered with the tenant if not known yet.
     pub event: Option<String>,
     /// Sent with every call for it, beside what the policy and the webhook bring.
@@ -28,10 +28,10 @@ pub struct NewNotification {
     pub body: Bytes,
     /// Stands for what makes it this one beside its action type and body, if there is more.
     pub digest: Option<i64>,
-    /// What its dialect needs, beside action type, show and body, to say later which pairs it
+    /// What its dialect needs, beside action type, show and body, to say later which match keys it
     /// stood for.
     pub about: Option<String>,
-    /// A test of this webhook: goes there whatever it wishes for, if it is enabled, and nowhere
+    /// A test of this webhook: goes there whatever it subscribes to, if it is enabled, and nowhere
     /// else.
     pub only: Option<WebhookId>,
     pub at: Timestamp,

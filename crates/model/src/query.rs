@@ -40,7 +40,7 @@ pub enum Status {
     Pending,
     Retrying,
     Delivered,
-    Exhausted,
+    Failed,
     Cancelled,
 }
 
@@ -159,7 +159,7 @@ impl Status {
         Self::Pending,
         Self::Retrying,
         Self::Delivered,
-        Self::Exhausted,
+        Self::Failed,
         Self::Cancelled,
     ];
 
@@ -168,17 +168,18 @@ impl Status {
             State::Pending if attempts == 0 => Self::Pending,
             State::Pending => Self::Retrying,
             State::Delivered => Self::Delivered,
-            State::Exhausted => Self::Exhausted,
+            State::Failed => Self::Failed,
             State::Cancelled(_) => Self::Cancelled,
         }
     }
 
+    /// The word of the REST API, the audit log and URLs; a failed one is `exhausted` there.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Retrying => "retrying",
             Self::Delivered => "delivered",
-            Self::Exhausted => "exhausted",
+            Self::Failed => "exhausted",
             Self::Cancelled => "cancelled",
         }
     }

@@ -1,7 +1,7 @@
 //! Retry-After: how long a receiver that is busy asks to be left alone.
 //!
 //! RFC 9110, 10.2.3: seconds, or a moment in one of three forms (5.6.7). What is neither is as
-//! good as nothing, and no wish is longer than the policy allows.
+//! good as nothing, and no wait is longer than the policy allows.
 
 use time::{Date, Month, PrimitiveDateTime, Time};
 

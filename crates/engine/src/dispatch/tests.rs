@@ -112,10 +112,7 @@ async fn the_whole_schedule_is_13_attempts_of_which_the_last_is_at_72_hours() {
         );
     }
     let story = world.story(ids[0], webhook).await;
-    assert_eq!(
-        (story.row.state, story.row.attempts),
-        (State::Exhausted, 13)
-    );
+    assert_eq!((story.row.state, story.row.attempts), (State::Failed, 13));
 }
 
 #[tokio::test(start_paused = true)]

@@ -120,7 +120,7 @@ fn the_last_try_is_72_hours_after_the_first_began_and_then_it_is_exhausted() {
     let next = after(&tried_out, &answered(500), START.plus_ms(HOUR), true);
     assert_eq!(next.due_at, Some(START.plus_ms(72 * HOUR)));
     let next = after(&tried_out, &answered(500), START.plus_ms(72 * HOUR), true);
-    assert_eq!((next.state, next.due_at), (State::Exhausted, None));
+    assert_eq!((next.state, next.due_at), (State::Failed, None));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_webhook_may_ask_for_fewer_retries_and_then_gets_no_last_try_either() {
         );
         states.push(next.state);
     }
-    let (pending, exhausted) = (State::Pending, State::Exhausted);
+    let (pending, exhausted) = (State::Pending, State::Failed);
     assert_eq!(states, [pending, exhausted, exhausted]);
 }
 
@@ -247,7 +247,7 @@ fn an_attempt_ahead_of_its_time_uses_up_no_retry_that_the_webhook_asked_for() {
         )
     };
     assert_eq!(next(START).state, State::Pending);
-    assert_eq!(next(delivery.due_at).state, State::Exhausted);
+    assert_eq!(next(delivery.due_at).state, State::Failed);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::delivery::{Delivery, Due};
-use model::filter::Pair;
+use model::filter::MatchKey;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits::EVENTS_REGISTERED_MAX;
 use model::notification::{Acceptance, NewNotification};
@@ -62,7 +62,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     REGISTER,
 ];
 
-/// Pairs and webhooks remembered together: some hundred bytes for a pair, 8 for a webhook. Some
+/// Match keys and webhooks remembered together: some hundred bytes for a key, 8 for a webhook. Some
 /// dozen of the largest sets that can be: else a batch would read the same again and again.
 const WANTED_REMEMBERED_MAX: usize = 262_144;
 
@@ -123,7 +123,7 @@ pub(crate) fn accept(tx: &mut Tx<'_>, batch: &[NewNotification]) -> Result<Vec<A
 
 fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Fault> {
     let wanted = match new.only {
-        None => wanted(tx, new.tenant, &new.pairs)?,
+        None => wanted(tx, new.tenant, &new.match_keys)?,
         Some(webhook) => tested(tx, new.tenant, webhook)?,
     };
     let deliveries = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
@@ -247,8 +247,12 @@ fn find(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Fault> {
     })
 }
 
-/// Each webhook once, however many of its wishes are met, by id.
-fn wanted(tx: &mut Tx<'_>, tenant: TenantId, pairs: &[Pair]) -> Result<Arc<[WebhookId]>, Fault> {
+/// Each webhook once, however many of its subscriptions are met, by id.
+fn wanted(
+    tx: &mut Tx<'_>,
+    tenant: TenantId,
+    pairs: &[MatchKey],
+) -> Result<Arc<[WebhookId]>, Fault> {
     if let [pair] = pairs {
         return wanted_of(tx, tenant, pair);
     }
@@ -259,7 +263,11 @@ fn wanted(tx: &mut Tx<'_>, tenant: TenantId, pairs: &[Pair]) -> Result<Arc<[Webh
     Ok(wanted.into_iter().collect())
 }
 
-fn wanted_of(tx: &mut Tx<'_>, tenant: TenantId, pair: &Pair) -> Result<Arc<[WebhookId]>, Fault> {
+fn wanted_of(
+    tx: &mut Tx<'_>,
+    tenant: TenantId,
+    pair: &MatchKey,
+) -> Result<Arc<[WebhookId]>, Fault> {
     if let Some(known) = tx.memory.wanted.get(tenant, pair) {
         return Ok(known);
     }
@@ -284,11 +292,11 @@ fn wanted_of(tx: &mut Tx<'_>, tenant: TenantId, pair: &Pair) -> Result<Arc<[Webh
     Ok(wanted)
 }
 
-/// Those with exactly this wish, by id.
+/// Those with exactly this subscription, by id.
 fn who_wants(
     tx: &mut Tx<'_>,
     tenant: TenantId,
-    pair: &Pair,
+    pair: &MatchKey,
     scope: &str,
 ) -> Result<Vec<WebhookId>, Fault> {
     let statement = tx.hot.get(tx.conn, WANTED)?;
@@ -301,30 +309,30 @@ fn who_wants(
 }
 
 impl Wanted {
-    /// To be called whenever a wish changes.
+    /// To be called whenever a subscription changes.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
 
-    fn get(&self, tenant: TenantId, pair: &Pair) -> Option<Arc<[WebhookId]>> {
+    fn get(&self, tenant: TenantId, pair: &MatchKey) -> Option<Arc<[WebhookId]>> {
         self.topic(tenant, pair)?.at.get(&pair.scope).cloned()
     }
 
-    fn anywhere(&self, tenant: TenantId, pair: &Pair) -> Option<Arc<[WebhookId]>> {
+    fn anywhere(&self, tenant: TenantId, pair: &MatchKey) -> Option<Arc<[WebhookId]>> {
         self.topic(tenant, pair)?.anywhere.clone()
     }
 
-    fn topic(&self, tenant: TenantId, pair: &Pair) -> Option<&Topic> {
+    fn topic(&self, tenant: TenantId, pair: &MatchKey) -> Option<&Topic> {
         self.known.get(&tenant)?.get(&pair.topic)
     }
 
-    fn keep_anywhere(&mut self, tenant: TenantId, pair: &Pair, wanted: &Arc<[WebhookId]>) {
+    fn keep_anywhere(&mut self, tenant: TenantId, pair: &MatchKey, wanted: &Arc<[WebhookId]>) {
         if let Some(topic) = self.make_room(tenant, pair, 1 + wanted.len()) {
             topic.anywhere = Some(Arc::clone(wanted));
         }
     }
 
-    fn keep(&mut self, tenant: TenantId, pair: &Pair, wanted: &Arc<[WebhookId]>) {
+    fn keep(&mut self, tenant: TenantId, pair: &MatchKey, wanted: &Arc<[WebhookId]>) {
         let anywhere = self.anywhere(tenant, pair);
         let is_shared = anywhere.is_some_and(|anywhere| Arc::ptr_eq(&anywhere, wanted));
         let size = if is_shared { 1 } else { 1 + wanted.len() };
@@ -333,7 +341,7 @@ impl Wanted {
         }
     }
 
-    fn make_room(&mut self, tenant: TenantId, pair: &Pair, size: usize) -> Option<&mut Topic> {
+    fn make_room(&mut self, tenant: TenantId, pair: &MatchKey, size: usize) -> Option<&mut Topic> {
         if self.size + size > WANTED_REMEMBERED_MAX {
             self.forget();
         }

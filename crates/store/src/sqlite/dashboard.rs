@@ -1,9 +1,9 @@
 //! The contract's halves for people, by handing closures to the desk, as `mod.rs` does.
 
 use model::board::{
-    AuditQuery, AuditRow, BulkJob, BulkJobKind, Bystander, Count, NewBulkJob, NotificationQuery,
-    NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings, TokenRow,
-    WebhookFound, WebhookSearch,
+    AuditQuery, AuditRow, BulkJob, BulkJobKind, Count, MatchExplanation, NewBulkJob,
+    NotificationQuery, NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings,
+    TokenRow, WebhookFound, WebhookSearch,
 };
 use model::contract::{Board, People, Reply};
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
@@ -14,7 +14,8 @@ use model::time::Timestamp;
 
 use crate::sqlite::queue::Class;
 use crate::sqlite::{
-    Sqlite, audit, board, bulk_jobs, log, notifications, past, people, sessions, standings,
+    Sqlite, audit, board, bulk_jobs, log, notifications, people, sessions, standings,
+    webhook_history,
 };
 
 impl People for Sqlite {
@@ -179,16 +180,16 @@ impl Board for Sqlite {
         })
     }
 
-    fn bystanders(
+    fn match_explanations(
         &self,
         tenant: TenantId,
         notification: NotificationId,
         after: Option<WebhookId>,
         limit: usize,
-    ) -> Reply<Vec<Bystander>> {
+    ) -> Reply<Vec<MatchExplanation>> {
         self.desk.read_listed(Class::Sweep, move |conn, listed| {
             listed.not_found(notification)?;
-            past::bystanders(conn, tenant, notification, after, limit)
+            webhook_history::match_explanations(conn, tenant, notification, after, limit)
         })
     }
 

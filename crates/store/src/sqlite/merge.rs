@@ -229,7 +229,7 @@ fn places(status: Option<Status>) -> &'static [Place] {
         Some(Status::Delivered) => &[TRIED],
         Some(Status::Pending) => const { &[in_state("and d.state <> 1 and d.state = 4"), FRESH] },
         Some(Status::Retrying) => const { &[in_state("and d.state <> 1 and d.state = 0")] },
-        Some(Status::Exhausted) => const { &[in_state("and d.state <> 1 and d.state = 2")] },
+        Some(Status::Failed) => const { &[in_state("and d.state <> 1 and d.state = 2")] },
         Some(Status::Cancelled) => const { &[in_state("and d.state <> 1 and d.state = 3")] },
     }
 }

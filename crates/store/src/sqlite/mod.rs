@@ -25,7 +25,6 @@ mod notes;
 mod notifications;
 mod once;
 pub(crate) mod open;
-mod past;
 mod people;
 mod prune;
 pub(crate) mod queue;
@@ -39,6 +38,7 @@ mod standings;
 mod story;
 pub(crate) mod syncing;
 mod traces;
+mod webhook_history;
 mod webhooks;
 mod wide;
 pub(crate) mod writer;
@@ -90,7 +90,7 @@ pub(crate) fn statements() -> Vec<String> {
         merge::STATEMENTS,
         notifications::STATEMENTS,
         once::STATEMENTS,
-        past::STATEMENTS,
+        webhook_history::STATEMENTS,
         people::STATEMENTS,
         prune::STATEMENTS,
         sessions::STATEMENTS,

@@ -17,7 +17,7 @@ use crate::sqlite::envelopes::{self, Envelopes};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::rows::{self, RETRYING, UNTRIED};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, fresh, ids, past, standings, traces, wide};
+use crate::sqlite::{catalog, fresh, ids, standings, traces, webhook_history, wide};
 
 const OLDEST: &str = "
     select id, accepted_at from notification
@@ -299,7 +299,7 @@ fn drop_left_over(tx: &mut Tx<'_>, budget: &mut Budget) -> Result<(), Fault> {
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let first = oldest.map_or(i64::MAX, |(id, _)| id);
-    drop_some(tx, past::DROP, first, budget)?;
+    drop_some(tx, webhook_history::DROP, first, budget)?;
     drop_some(tx, ids::DROP_FALLS, first, budget)?;
     let day = match oldest {
         Some((_, at)) => envelopes::day(Timestamp::from_millis(at)),

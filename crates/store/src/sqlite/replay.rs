@@ -67,9 +67,7 @@ pub(crate) fn replay(
     };
     match &ask.which {
         ReplayScope::One(id) => replay_one(tx, ask, *id, webhook.enabled(), at),
-        ReplayScope::Undelivered { .. }
-        | ReplayScope::Exhausted { .. }
-        | ReplayScope::Filtered(_)
+        ReplayScope::Undelivered { .. } | ReplayScope::Failed { .. } | ReplayScope::Filtered(_)
             if !webhook.enabled() =>
         {
             Ok(ReplayResult::Disabled)
@@ -78,7 +76,7 @@ pub(crate) fn replay(
             let kinds = [(EXHAUSTED, AGAIN), (CANCELLED, AGAIN), (RETRYING, SOONER)];
             replay_all(tx, ask, &kinds, *began_at, at)
         }
-        ReplayScope::Exhausted { began_at } => {
+        ReplayScope::Failed { began_at } => {
             replay_all(tx, ask, &[(EXHAUSTED, AGAIN)], *began_at, at)
         }
         ReplayScope::Filtered(pick) => replay_filtered(tx, ask, pick, at),
@@ -118,7 +116,7 @@ fn replay_one(
         }
         State::Pending if fresh::put_off(tx, id, now)? => None,
         State::Pending => Some(SOONER),
-        State::Delivered | State::Exhausted | State::Cancelled(_) => Some(AGAIN),
+        State::Delivered | State::Failed | State::Cancelled(_) => Some(AGAIN),
     };
     if let Some(sql) = change {
         let mut change = tx.conn.prepare_cached(sql)?;
@@ -191,7 +189,7 @@ fn replay_filtered(
             let asked = [webhook, after, upto, room, began_at, ahead, now];
             (bulk_jobs::pairs(tx, bulk_jobs::WAITING, asked)?, SOONER)
         }
-        Status::Exhausted => {
+        Status::Failed => {
             let asked = [webhook, after, upto, room, began_at, ahead];
             (bulk_jobs::pairs(tx, bulk_jobs::EXHAUSTED, asked)?, AGAIN)
         }

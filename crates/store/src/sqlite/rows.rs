@@ -30,7 +30,7 @@ pub(crate) fn state_number(state: State) -> (i64, Option<i64>) {
     match state {
         State::Pending => (RETRYING, None),
         State::Delivered => (DELIVERED, None),
-        State::Exhausted => (EXHAUSTED, None),
+        State::Failed => (EXHAUSTED, None),
         State::Cancelled(cause) => (CANCELLED, Some(cause_number(cause))),
     }
 }
@@ -39,7 +39,7 @@ pub(crate) fn state(number: i64, cause: Option<i64>) -> Result<State, Unreadable
     match (number, cause) {
         (RETRYING | UNTRIED, None) => Ok(State::Pending),
         (DELIVERED, None) => Ok(State::Delivered),
-        (EXHAUSTED, None) => Ok(State::Exhausted),
+        (EXHAUSTED, None) => Ok(State::Failed),
         (CANCELLED, Some(cause)) => CancelCause::ALL
             .into_iter()
             .find(|known| cause_number(*known) == cause)

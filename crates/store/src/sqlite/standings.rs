@@ -104,7 +104,7 @@ impl CameTo {
         match state {
             State::Pending => Self::Retried,
             State::Delivered => Self::Delivered,
-            State::Exhausted | State::Cancelled(_) => Self::Failed,
+            State::Failed | State::Cancelled(_) => Self::Failed,
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Webhooks as they are written: created, changed, switched off; their wishes, kept turned around
+//! Webhooks as they are written: created, changed, switched off; their subscriptions, kept turned around
 //! as an index of who wants what, and only while a webhook is enabled.
 
 use std::collections::BTreeSet;
 
 use model::contract::{Conflict, Settlement, StoreError};
-use model::filter::Wish;
+use model::filter::Subscription;
 use model::id::{TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{cancel, catalog, past, rows, wide};
+use crate::sqlite::{cancel, catalog, rows, webhook_history, wide};
 
 pub(crate) const FIND: &str = "
     select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
@@ -120,7 +120,7 @@ pub(crate) fn add(
         version: 1,
     };
     rewrite_wishes(tx, None, &webhook)?;
-    past::keep_none(tx, &webhook)?;
+    webhook_history::keep_none(tx, &webhook)?;
     audit::write(
         tx,
         &Line {
@@ -322,7 +322,7 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault
         after.key,
     ])?;
     rewrite_wishes(tx, Some(before), after)?;
-    past::keep(tx, before, after)?;
+    webhook_history::keep(tx, before, after)?;
     tx.notes.changed(after.id);
     tx.notes.catalog_changed();
     Ok(())
@@ -338,7 +338,7 @@ fn rewrite_wishes(tx: &mut Tx<'_>, before: Option<&Webhook>, after: &Webhook) ->
     tx.memory.wanted.forget();
     let old = before.map_or_else(BTreeSet::new, indexed);
     let new = indexed(after);
-    let run = |sql, wish: &Wish<'_>| -> Result<(), Fault> {
+    let run = |sql, wish: &Subscription<'_>| -> Result<(), Fault> {
         let scope = scope_key(wish.scope);
         tx.conn.prepare_cached(sql)?.execute(params![
             after.tenant.0,
@@ -353,9 +353,9 @@ fn rewrite_wishes(tx: &mut Tx<'_>, before: Option<&Webhook>, after: &Webhook) ->
     new.difference(&old).try_for_each(|wish| run(WISH, wish))
 }
 
-fn indexed(webhook: &Webhook) -> BTreeSet<Wish<'_>> {
+fn indexed(webhook: &Webhook) -> BTreeSet<Subscription<'_>> {
     match webhook.enabled() {
-        true => webhook.filter.wishes(),
+        true => webhook.filter.subscriptions(),
         false => BTreeSet::new(),
     }
 }

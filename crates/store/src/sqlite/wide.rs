@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::sqlite::fault::{Fault, Unreadable};
 use crate::sqlite::queue::lock;
 use crate::sqlite::writer::{Job, Shared, Tx};
-use crate::sqlite::{catalog, fresh, past, rows, standings};
+use crate::sqlite::{catalog, fresh, rows, standings, webhook_history};
 
 const BEGIN: &str = "insert into listing (tenant_id, reached, owed) values (?1, 0, 0)";
 const FOR: &str = "insert into audience (listing_id, webhooks) values (?1, ?2)";
@@ -305,7 +305,7 @@ pub(crate) fn may_owe(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Resu
     let Some(first) = first_of(tx.conn, tenant)? else {
         return Ok(false);
     };
-    let Some(upto) = past::enabled_upto(tx.conn, webhook, first)? else {
+    let Some(upto) = webhook_history::enabled_upto(tx.conn, webhook, first)? else {
         return Ok(false);
     };
     let mut statement = tx.conn.prepare_cached(AUDIENCES)?;

@@ -284,7 +284,7 @@ fn a_tenant_may_keep_its_log_longer_or_shorter_than_its_dialect() {
             let mut new = given.new_notification(key, time);
             new.tenant = tenant;
             if !pairs {
-                new.pairs.clear();
+                new.match_keys.clear();
             }
             given.accept(new);
             let id = given.store.notification_by_key(tenant, key.to_owned());

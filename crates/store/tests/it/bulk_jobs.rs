@@ -56,12 +56,7 @@ fn one_of_each(given: &Given) -> (WebhookId, Vec<DeliveryId>) {
         .map(|n| delivery_id(given.notified(&format!("{webhook} {n}"), 1_000), webhook))
         .collect();
     let cancelled = ended(State::Cancelled(CancelCause::WebhookDisabled));
-    let nexts = [
-        delivered(),
-        ended(State::Exhausted),
-        cancelled,
-        retry(90_000),
-    ];
+    let nexts = [delivered(), ended(State::Failed), cancelled, retry(90_000)];
     for (id, next) in ids.iter().zip(nexts) {
         let status = if next.state == State::Delivered {
             200
@@ -118,7 +113,7 @@ fn stopping_cancels_all_that_was_owed_when_it_began() {
         assert_eq!(given.story(*id).row.ended_at, Some(at(3_002)));
     }
     assert_eq!(given.state(later), State::Pending);
-    assert_eq!(given.state(ids[1]), State::Exhausted);
+    assert_eq!(given.state(ids[1]), State::Failed);
 }
 
 #[test]
@@ -126,12 +121,12 @@ fn what_failed_after_it_began_is_left_alone() {
     let given = Given::new();
     let (webhook, ids) = one_of_each(&given);
     let begun = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_000);
-    let end = ended(State::Exhausted);
+    let end = ended(State::Failed);
     given.settle(settlement(ids[4], 3_500, answered(500), end));
     given.settle(settlement(ids[3], 3_500, answered(500), retry(95_000)));
     assert!(!step(&given, 4_000));
     assert_eq!(bulk_job(&given, begun.id).done, 2);
-    assert_eq!(given.state(ids[4]), State::Exhausted);
+    assert_eq!(given.state(ids[4]), State::Failed);
     assert_eq!(given.story(ids[3]).row.due_at, Some(at(95_000)));
 }
 
@@ -141,22 +136,22 @@ fn an_errand_over_many_steps_meets_each_delivery_once_while_others_arrive_and_fa
     let webhook = given.paid_webhook();
     let ids = many(&given, SWEEP_ROWS_MAX + 1_500);
     let (exhausted, retrying) = ids.split_at(SWEEP_ROWS_MAX - 500);
-    settle_all(&given, webhook, exhausted, &ended(State::Exhausted));
+    settle_all(&given, webhook, exhausted, &ended(State::Failed));
     settle_all(&given, webhook, retrying, &retry(90_000));
     let begun = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_000);
     assert!(step(&given, 3_001));
     assert_eq!(bulk_job(&given, begun.id).done, 5_000);
     // One that was sent again fails again; another is new and fails, too.
     let first = delivery_id(exhausted[0], webhook);
-    let again = settlement(first, 3_100, answered(500), ended(State::Exhausted));
+    let again = settlement(first, 3_100, answered(500), ended(State::Failed));
     given.settle(model::contract::Settlement { round: 2, ..again });
-    assert_eq!(given.state(first), State::Exhausted);
+    assert_eq!(given.state(first), State::Failed);
     let new = delivery_id(given.notified("new", 3_100), webhook);
     given.settle(settlement(new, 3_100, answered(500), retry(95_000)));
     assert!(!step(&given, 3_200));
     let done = bulk_job(&given, begun.id);
     assert_eq!((done.done, done.ended_at), (6_500, Some(at(3_200))));
-    assert_eq!(given.state(first), State::Exhausted);
+    assert_eq!(given.state(first), State::Failed);
     assert_eq!(given.story(new).row.due_at, Some(at(95_000)));
 }
 
@@ -224,7 +219,7 @@ fn an_errand_breaks_off_when_its_webhook_is_switched_off() {
     assert_eq!((broken.done, broken.ended_at), (0, Some(at(4_000))));
     let why = broken.abort_reason.unwrap();
     assert_eq!(why, "The webhook was disabled meanwhile.");
-    assert_eq!(given.state(ids[1]), State::Exhausted);
+    assert_eq!(given.state(ids[1]), State::Failed);
 }
 
 #[test]

@@ -211,14 +211,14 @@ fn only_what_came_within_the_times_is_sent_again_though_the_clock_was_set_back()
         let ids = with_falls(&given);
         for id in &ids {
             let id = delivery_id(*id, webhook);
-            let end = ended(State::Exhausted);
+            let end = ended(State::Failed);
             given.settle(settlement(id, 13 * HOUR, answered(500), end));
         }
         let picked = ReplayFilter {
             since: since.map(|hour| at(hour * HOUR)),
             until: until.map(|hour| at(hour * HOUR)),
             began_at: at(14 * HOUR),
-            ..everything(Status::Exhausted)
+            ..everything(Status::Failed)
         };
         let done = given.replay(webhook, ReplayScope::Filtered(picked), 14 * HOUR);
         let count = indexes.len();
@@ -264,7 +264,7 @@ fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
             sent_again(given, webhook, which, time)
         },
         |given, webhook, time| {
-            let each = [Status::Retrying, Status::Exhausted, Status::Cancelled];
+            let each = [Status::Retrying, Status::Failed, Status::Cancelled];
             let picks = each.map(|status| ReplayFilter {
                 began_at: at(time),
                 ..everything(status)
@@ -292,7 +292,7 @@ fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
         let webhook = given.paid_webhook();
         beat(&given, 10 * HOUR, 0);
         let ends = [
-            ended(State::Exhausted),
+            ended(State::Failed),
             ended(State::Cancelled(CancelCause::Asked)),
             retry(60 * HOUR),
         ];
@@ -306,7 +306,7 @@ fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
         assert_eq!(given.due(webhook, 9, 11 * HOUR).0.len(), 3);
         // What was tried since is not met a second time.
         for id in ids {
-            let again = ended(State::Exhausted);
+            let again = ended(State::Failed);
             given.settle(settlement(id, 11 * HOUR + 1, answered(500), again));
         }
         assert_eq!(asking(&given, webhook, 11 * HOUR), 0);

@@ -193,7 +193,7 @@ fn settling_takes(desk: &Desk, webhook: WebhookId, next: Next, meanwhile: fn(&Gi
     let accepted = hand_in(given);
     let outcome = match next.state {
         State::Delivered => answered(200),
-        State::Pending | State::Exhausted | State::Cancelled(_) => answered(500),
+        State::Pending | State::Failed | State::Cancelled(_) => answered(500),
     };
     let batch = [settlement(delivery_id(accepted, webhook), 2, outcome, next)];
     let began_at = Instant::now();

@@ -12,7 +12,7 @@ use model::contract::{
     StoreError,
 };
 use model::delivery::{CancelCause, Due, Next, State};
-use model::filter::{Filter, Pair};
+use model::filter::{Filter, MatchKey};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::query::{Declaration, DeliveryRow, DeliveryStory, LogQuery};
@@ -97,8 +97,8 @@ pub(crate) fn at(ms: i64) -> Timestamp {
     Timestamp::from_millis(ms)
 }
 
-pub(crate) fn pair(topic: &str, scope: &str) -> Pair {
-    Pair {
+pub(crate) fn pair(topic: &str, scope: &str) -> MatchKey {
+    MatchKey {
         topic: topic.to_owned(),
         scope: scope.to_owned(),
     }
@@ -283,7 +283,7 @@ impl Given {
             tenant: self.tenant,
             key: key.to_owned(),
             action_type: "order.paid".to_owned(),
-            pairs: vec![pair("paid", "democon")],
+            match_keys: vec![pair("paid", "democon")],
             event: None,
             headers: Headers::default(),
             body: Bytes::from(format!("{{\"id\": \"{key}\"}}")),

@@ -82,7 +82,7 @@ impl Expected {
                     answered(500),
                     retry(self.now + 1 + self.rng.below(90).cast_signed()),
                 ),
-                6 => (answered(500), ended(State::Exhausted)),
+                6 => (answered(500), ended(State::Failed)),
                 _ => (answered(410), gone()),
             };
             // Each attempt begins at a moment of its own, so none is taken for a repetition.
@@ -185,7 +185,7 @@ impl Expected {
                 continue;
             }
             match owed.state {
-                State::Exhausted | State::Cancelled(_) => owed.again(now),
+                State::Failed | State::Cancelled(_) => owed.again(now),
                 State::Pending if owed.attempts > 0 && owed.due_at > now => owed.due_at = now,
                 State::Pending | State::Delivered => continue,
             }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use model::contract::{DueAsk, LaneStart, LaneTarget, StoreError};
-use model::filter::{Filter, Pair, Wishes};
+use model::filter::{Filter, MatchKey, SubscriptionSet};
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits::{self, EVENTS_REGISTERED_MAX};
 use model::notification::{Acceptance, NewNotification};
@@ -99,7 +99,7 @@ fn a_webhook_gets_a_notification_once_however_many_wishes_are_met() {
     let wishes = [("paid", None), ("paid", Some("democon")), ("any", None)];
     let webhook = given.webhook(&wishes).id;
     let new = NewNotification {
-        pairs: vec![
+        match_keys: vec![
             pair("paid", "democon"),
             pair("any", "democon"),
             pair("any", ""),
@@ -119,7 +119,7 @@ fn a_notification_nobody_wants_is_accepted_with_no_deliveries() {
     let given = Given::new();
     given.paid_webhook();
     let new = NewNotification {
-        pairs: Vec::new(),
+        match_keys: Vec::new(),
         ..given.new_notification("1", 1_000)
     };
     let id = NotificationId(1);
@@ -439,15 +439,15 @@ fn name() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["", "=", "a", "=a", "A", "a "]).prop_map(str::to_owned)
 }
 
-fn wishes() -> impl Strategy<Value = Filter> {
+fn subscriptions() -> impl Strategy<Value = Filter> {
     let names = || prop::collection::btree_set(name(), 0..3);
     let some = (names(), prop::option::of(names()));
-    let some = some.prop_map(|(topics, scopes)| Wishes { topics, scopes });
+    let some = some.prop_map(|(topics, scopes)| SubscriptionSet { topics, scopes });
     prop::collection::btree_set(some, 0..4).prop_map(Filter)
 }
 
-fn pairs() -> impl Strategy<Value = Vec<Pair>> {
-    let pair = (name(), name()).prop_map(|(topic, scope)| Pair { topic, scope });
+fn pairs() -> impl Strategy<Value = Vec<MatchKey>> {
+    let pair = (name(), name()).prop_map(|(topic, scope)| MatchKey { topic, scope });
     prop::collection::vec(pair, 0..4)
 }
 
@@ -456,7 +456,7 @@ proptest! {
 
     #[test]
     fn the_index_of_wishes_agrees_with_the_filter(
-        (first, second, changed) in (wishes(), wishes(), wishes()),
+        (first, second, changed) in (subscriptions(), subscriptions(), subscriptions()),
         pairs in pairs(),
         disabled in any::<bool>(),
     ) {
@@ -471,10 +471,10 @@ proptest! {
         if disabled {
             webhooks[0] = given.disable(webhooks[0].id, 2);
         }
-        let new = NewNotification { pairs: pairs.clone(), ..given.new_notification("1", 3) };
+        let new = NewNotification { match_keys: pairs.clone(), ..given.new_notification("1", 3) };
         given.accept(new);
         for webhook in webhooks {
-            let wanted = webhook.enabled() && webhook.filter.wants(&pairs);
+            let wanted = webhook.enabled() && webhook.filter.matches(&pairs);
             prop_assert_eq!(given.log(webhook.id).len(), usize::from(wanted));
         }
     }

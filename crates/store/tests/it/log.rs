@@ -73,7 +73,7 @@ fn busy(given: &Given) -> Vec<DeliveryId> {
         let cancelled = ended(State::Cancelled(CancelCause::WebhookDisabled));
         let next = match index % 5 {
             0 => delivered(),
-            1 => ended(State::Exhausted),
+            1 => ended(State::Failed),
             2 => cancelled,
             3 => retry(90_000),
             _ => continue,
@@ -451,7 +451,7 @@ fn the_list_of_notifications_has_each_once_and_what_nobody_wanted() {
     busy(&given);
     for n in 0..5 {
         let nobodys = NewNotification {
-            pairs: Vec::new(),
+            match_keys: Vec::new(),
             ..given.new_notification(&format!("nobodys {n}"), 500 + n)
         };
         given.accept(nobodys);

@@ -11,8 +11,6 @@ mod board;
 #[cfg(test)]
 mod bulk_jobs;
 #[cfg(test)]
-mod bystanders;
-#[cfg(test)]
 mod catalog;
 mod clock;
 #[cfg(test)]
@@ -29,6 +27,8 @@ mod history;
 mod ledger;
 #[cfg(test)]
 mod log;
+#[cfg(test)]
+mod match_explanations;
 #[cfg(test)]
 mod moved;
 #[cfg(test)]

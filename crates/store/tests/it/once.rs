@@ -267,7 +267,7 @@ fn what_is_picked_is_done_with_the_last_of_its_statuses() {
     };
     let reached = |count| Effected::Replayed(ReplayResult::Reached { count, upto: None });
     assert_eq!(requeue(Status::Retrying, false, 0), reached(0));
-    assert_eq!(requeue(Status::Exhausted, true, 3), reached(3));
+    assert_eq!(requeue(Status::Failed, true, 3), reached(3));
     // Whoever begins anew is told all of it.
     let done = Effected::Replayed(ReplayResult::Done {
         count: 3,

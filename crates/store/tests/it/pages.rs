@@ -51,7 +51,7 @@ fn of_each_status(given: &Given) -> (WebhookId, Vec<i64>) {
         let next = match n % 5 {
             1 => retry(99_000),
             2 => delivered(),
-            3 => ended(State::Exhausted),
+            3 => ended(State::Failed),
             4 => ended(State::Cancelled(CancelCause::WebhookDisabled)),
             _ => {
                 found.push(n + 1);
@@ -94,14 +94,9 @@ fn a_row_shows_where_a_delivery_stands() {
         failed(FailureKind::Tls),
         retry(7_000),
     ));
-    given.settle(settlement(
-        id,
-        7_000,
-        answered(503),
-        ended(State::Exhausted),
-    ));
+    given.settle(settlement(id, 7_000, answered(503), ended(State::Failed)));
     let row = given.log(webhook).remove(0);
-    assert_eq!((row.status(), row.attempts), (Status::Exhausted, 2));
+    assert_eq!((row.status(), row.attempts), (Status::Failed, 2));
     assert_eq!((row.due_at, row.ended_at), (None, Some(at(7_000))));
     assert_eq!(row, given.story(id).row);
     assert_eq!(row.latest.unwrap().status(), Some(503));
@@ -207,7 +202,7 @@ fn filters_narrow_together() {
     assert_eq!(narrowed(Some(1_500), Some(1_200), None, None), [0; 0]);
     assert_eq!(narrowed(None, None, Some("late"), None), all[5..]);
     assert_eq!(narrowed(None, None, Some("nope"), None), [0; 0]);
-    let exhausted = Some(Status::Exhausted);
+    let exhausted = Some(Status::Failed);
     assert_eq!(narrowed(Some(1_400), None, Some("late"), exhausted), [9]);
     assert_eq!(narrowed(None, None, Some("early"), exhausted), [4]);
 }

@@ -37,7 +37,7 @@ fn what_ended_and_is_old_goes_and_nothing_else() {
         delivery_id(mixed, one),
         5_100,
         answered(500),
-        ended(State::Exhausted),
+        ended(State::Failed),
     ));
     given.settle(settlement(
         delivery_id(waiting, one),
@@ -46,7 +46,7 @@ fn what_ended_and_is_old_goes_and_nothing_else() {
         retry(99_000),
     ));
     let nobodys = NewNotification {
-        pairs: Vec::new(),
+        match_keys: Vec::new(),
         ..given.new_notification("nobody's", 1_000)
     };
     assert!(!matches!(
@@ -179,12 +179,7 @@ fn a_delivery_with_very_many_attempts_goes_in_steps() {
             .collect();
         wait(given.store.settle(batch)).unwrap();
     }
-    given.settle(settlement(
-        id,
-        99_000,
-        answered(500),
-        ended(State::Exhausted),
-    ));
+    given.settle(settlement(id, 99_000, answered(500), ended(State::Failed)));
     let story = given.story(id);
     assert_eq!((story.row.attempts, story.attempts.len()), (6_001, 100));
     assert_eq!(story.attempts[0].number, 5_902);

@@ -71,7 +71,7 @@ fn an_ended_delivery_begins_a_new_round() {
     let webhook = given.paid_webhook();
     for (key, next) in [
         ("1", delivered()),
-        ("2", ended(State::Exhausted)),
+        ("2", ended(State::Failed)),
         ("3", ended(State::Cancelled(CancelCause::WebhookDisabled))),
     ] {
         let id = delivery_id(given.notified(key, 1_000), webhook);
@@ -178,7 +178,7 @@ fn all_that_failed_is_sent_again_and_nothing_else() {
     let other = given.paid_webhook();
     let nexts = [
         delivered(),
-        ended(State::Exhausted),
+        ended(State::Failed),
         ended(State::Cancelled(CancelCause::WebhookDisabled)),
         retry(9_000),
     ];
@@ -193,12 +193,7 @@ fn all_that_failed_is_sent_again_and_nothing_else() {
     }
     ids.push(delivery_id(given.notified("fresh", 1_000), webhook));
     let late = delivery_id(given.notified("late", 1_000), webhook);
-    given.settle(settlement(
-        late,
-        3_000,
-        answered(500),
-        ended(State::Exhausted),
-    ));
+    given.settle(settlement(late, 3_000, answered(500), ended(State::Failed)));
 
     let failed = ReplayScope::Undelivered {
         began_at: at(2_000),
@@ -220,7 +215,7 @@ fn all_that_failed_is_sent_again_and_nothing_else() {
         (ids[3], 1, at(4_000)),
     ];
     assert_eq!(rounds, expected);
-    assert_eq!(given.state(late), State::Exhausted);
+    assert_eq!(given.state(late), State::Failed);
     assert_eq!(given.due(other, 10, 4_000).0.len(), 2);
     assert_eq!(audited(&given), 1);
     // Asked once more there is nothing left to do.
@@ -238,7 +233,7 @@ fn sending_again_in_steps_takes_every_delivery_exactly_once() {
     let webhook = given.paid_webhook();
     let ids = many(&given, SWEEP_ROWS_MAX + 1_000);
     let (exhausted, retrying) = ids.split_at(SWEEP_ROWS_MAX - 500);
-    settle_all(&given, webhook, exhausted, &ended(State::Exhausted));
+    settle_all(&given, webhook, exhausted, &ended(State::Failed));
     settle_all(&given, webhook, retrying, &retry(90_000));
     let failed = ReplayScope::Undelivered {
         began_at: at(2_000),
@@ -285,12 +280,12 @@ fn only_what_is_picked_is_sent_again() {
     // By status, action type and when they came.
     let mut all = Vec::new();
     for (n, (time, next)) in [
-        (1_000, ended(State::Exhausted)),
+        (1_000, ended(State::Failed)),
         (1_000, retry(9_000)),
         (1_000, delivered()),
         (1_200, ended(State::Cancelled(CancelCause::WebhookDisabled))),
-        (1_200, ended(State::Exhausted)),
-        (1_400, ended(State::Exhausted)),
+        (1_200, ended(State::Failed)),
+        (1_400, ended(State::Failed)),
     ]
     .into_iter()
     .enumerate()
@@ -309,7 +304,7 @@ fn only_what_is_picked_is_sent_again() {
         since: Some(at(since)),
         until: Some(at(until)),
         action_type: action_type.map(str::to_owned),
-        ..pick(Status::Exhausted)
+        ..pick(Status::Failed)
     };
     let reached = |count| ReplayResult::Reached { count, upto: None };
     let mut sent = Vec::new();
@@ -322,8 +317,8 @@ fn only_what_is_picked_is_sent_again() {
         (exhausted(1_200, 1_400, None), vec![4]),
         (pick(Status::Retrying), vec![1]),
         (pick(Status::Cancelled), vec![3]),
-        (pick(Status::Exhausted), vec![0]),
-        (pick(Status::Exhausted), vec![]),
+        (pick(Status::Failed), vec![0]),
+        (pick(Status::Failed), vec![]),
     ] {
         let words = format!("{picked:?}");
         let answer = given.replay(webhook, ReplayScope::Filtered(picked), 4_000);
@@ -337,11 +332,7 @@ fn only_what_is_picked_is_sent_again() {
     }
     assert_eq!(audited(&given), 5);
     given.disable(webhook, 5_000);
-    let off = given.replay(
-        webhook,
-        ReplayScope::Filtered(pick(Status::Exhausted)),
-        5_000,
-    );
+    let off = given.replay(webhook, ReplayScope::Filtered(pick(Status::Failed)), 5_000);
     assert_eq!(off, ReplayResult::Disabled);
 }
 
@@ -350,10 +341,10 @@ fn picking_walks_past_what_is_not_meant_in_steps() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let ids = many(&given, SWEEP_ROWS_MAX + 10);
-    settle_all(&given, webhook, &ids, &ended(State::Exhausted));
+    settle_all(&given, webhook, &ids, &ended(State::Failed));
     let none = ReplayFilter {
         action_type: Some("another".to_owned()),
-        ..pick(Status::Exhausted)
+        ..pick(Status::Failed)
     };
     let upto = Some(NotificationId(ids[SWEEP_ROWS_MAX - 1]));
     let step = |after: Option<NotificationId>| {

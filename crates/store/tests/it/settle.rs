@@ -136,7 +136,7 @@ fn every_outcome_is_read_as_it_was_written() {
     let outcomes = outcomes.chain(noted);
     for (number, outcome) in (1..).zip(outcomes) {
         let id = delivery_id(given.notified(&number.to_string(), number), webhook);
-        let exhausted = ended(State::Exhausted);
+        let exhausted = ended(State::Failed);
         given.settle(settlement(id, number, outcome.clone(), exhausted));
         let story = given.story(id);
         assert_eq!(story.attempts[0].attempt, attempt(number, outcome.clone()));
@@ -355,12 +355,7 @@ fn a_late_failure_is_written_down_and_changes_nothing() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let id = delivery_id(given.notified("1", 1_000), webhook);
-    given.settle(settlement(
-        id,
-        1_100,
-        answered(500),
-        ended(State::Exhausted),
-    ));
+    given.settle(settlement(id, 1_100, answered(500), ended(State::Failed)));
     given.replay(webhook, ReplayScope::One(id), 2_000);
     given.settle(settlement(id, 2_500, answered(503), retry(9_000)));
     let due = given.due(webhook, 10, 2_000).0.remove(0).delivery;
@@ -382,7 +377,7 @@ fn a_late_success_counts() {
         pending,
         1_100,
         answered(500),
-        ended(State::Exhausted),
+        ended(State::Failed),
     ));
     given.replay(webhook, ReplayScope::One(pending), 2_000);
     let cancelled = delivery_id(given.notified("2", 1_000), webhook);
@@ -410,7 +405,7 @@ fn a_settlement_that_is_repeated_is_written_once() {
     let settlements = [
         (answered(200), delivered()),
         (answered(500), retry(9_000)),
-        (answered(500), ended(State::Exhausted)),
+        (answered(500), ended(State::Failed)),
         (answered(410), gone()),
     ];
     for (number, (outcome, next)) in (1..).zip(settlements) {

@@ -77,7 +77,7 @@ fn a_batch_counts_as_if_its_settlements_had_come_one_by_one() {
             delivery_id(ids[3], one),
             HOUR_MS + 1,
             no(),
-            ended(State::Exhausted),
+            ended(State::Failed),
         ),
         settlement(delivery_id(ids[0], other), 30, no(), retry(95)),
     ];

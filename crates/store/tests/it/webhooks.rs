@@ -256,7 +256,7 @@ fn asking_for_what_is_exhausted_leaves_the_rest_alone() {
     let id = given.paid_webhook();
     let [tried_out, waiting, done] = ["1", "2", "3"].map(|key| {
         let next = match key {
-            "1" => ended(State::Exhausted),
+            "1" => ended(State::Failed),
             "2" => retry(90_000),
             _ => delivered(),
         };
@@ -264,7 +264,7 @@ fn asking_for_what_is_exhausted_leaves_the_rest_alone() {
         given.settle(settlement(delivery, 1_100, answered(500), next));
         delivery
     });
-    let which = ReplayScope::Exhausted {
+    let which = ReplayScope::Failed {
         began_at: at(2_000),
     };
     let done_once = ReplayResult::Done {
@@ -295,7 +295,7 @@ fn every_dialect_keeps_its_log_for_a_time_of_its_own() {
                 ..given.new_notification(key, time)
             };
             if !wanted {
-                new.pairs.clear();
+                new.match_keys.clear();
             }
             match given.accept(new) {
                 Acceptance::Accepted { id, .. } => id.0,
@@ -317,7 +317,7 @@ fn every_dialect_keeps_its_log_for_a_time_of_its_own() {
             let log = wait(given.store.delivery(*tenant, *id)).unwrap().is_some();
             let nobodys = NewNotification {
                 tenant: *tenant,
-                pairs: Vec::new(),
+                match_keys: Vec::new(),
                 ..given.new_notification("nobody's", 1_000)
             };
             let known = matches!(given.accept(nobodys), Acceptance::Repeated { .. });

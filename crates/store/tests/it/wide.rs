@@ -298,7 +298,7 @@ fn wait_to_be_enabled(audiences: usize) -> [bool; 2] {
         let mut new = given.new_notification(&n.to_string(), 1);
         // Two that follow one another are not for the same webhooks.
         if n % 2 == 1 {
-            new.pairs.push(pair("placed", "democon"));
+            new.match_keys.push(pair("placed", "democon"));
         }
         new
     };

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use model::board::WebhookThen;
+use model::board::WebhookSnapshot;
 use model::notification::NewNotification;
 use model::refusal::Refusal;
 use model::target::{MASKED, masked};
@@ -78,8 +78,8 @@ pub(crate) trait Forms: Send + Sync {
     ) -> Result<Option<NewNotification>, Refusal>;
 
     /// Whether a webhook as it was wanted what happened, and the rule that decided. Says what
-    /// `Filter::wants` says.
-    fn explain(&self, happened: &Happened<'_>, then: &WebhookThen) -> Verdict;
+    /// `Filter::matches` says.
+    fn explain(&self, happened: &Happened<'_>, then: &WebhookSnapshot) -> Verdict;
 }
 
 /// What a form is made and judged by, beside the webhook itself.
@@ -101,7 +101,7 @@ pub(crate) struct Fact {
     pub(crate) help: &'static str,
 }
 
-/// What is kept of a notification to say which pairs it stood for.
+/// What is kept of a notification to say which match keys it stood for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Happened<'a> {
     pub(crate) action_type: &'a str,

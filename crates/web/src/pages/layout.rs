@@ -11,7 +11,7 @@ use crate::health;
 pub(crate) struct Shell {
     pub(crate) title: String,
     /// What forms must carry.
-    pub(crate) proof: String,
+    pub(crate) csrf_token: String,
     /// The name of whoever is signed in.
     pub(crate) user: Option<String>,
     pub(crate) administrator: bool,
@@ -116,7 +116,7 @@ impl Shell {
         let user = visit.user.as_ref();
         Self {
             title: title.into(),
-            proof: visit.proof(),
+            csrf_token: visit.csrf_token(),
             user: user.map(|user| user.name.clone()),
             administrator: user.is_some_and(|user| user.administrator),
             tenant: visit.place.as_ref().map(|(tenant, _)| TenantShell {

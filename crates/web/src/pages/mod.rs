@@ -35,7 +35,7 @@ pub(crate) use live::Seats;
 use page::Page;
 pub(crate) use serve::{Pages, is_for_pages, serve};
 #[cfg(test)]
-pub(crate) use {page::Needs, page::Page as OnePage, session::proof};
+pub(crate) use {page::Needs, page::Page as OnePage, session::csrf_token};
 
 /// The table of all pages.
 fn places() -> Vec<Page> {

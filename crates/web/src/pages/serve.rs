@@ -143,7 +143,7 @@ async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Troubl
     // What is done is said by the path and the form; a filter in the query would be passed over.
     visit.query.only(&[])?;
     // Before the body is read: that of a stranger, or of somebody without a cookie, need not be.
-    let proof = visit.cookies.proof().ok_or(Trouble::NotOurs)?;
+    let csrf_token = visit.cookies.csrf_token().ok_or(Trouble::NotOurs)?;
     match session::sender(&visit.headers, &visit.host) {
         Sender::Ours => {}
         Sender::Foreign => return Err(Trouble::NotOurs),
@@ -154,7 +154,7 @@ async fn let_in(visit: &mut Visit, page: &Page, body: Body) -> Result<(), Troubl
     }
     let body = body::read_small(&visit.headers, body, page.body_bytes_max).await?;
     visit.form = Query::read(&String::from_utf8_lossy(&body))?;
-    match session::is_proof(visit.proof_given(), &proof) {
+    match session::csrf_token_matches(visit.submitted_csrf_token(), &csrf_token) {
         true => Ok(()),
         false => Err(Trouble::NotOurs),
     }

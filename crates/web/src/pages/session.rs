@@ -1,4 +1,4 @@
-//! Sessions as browsers hold them: the cookies, and the proof that a form is our own.
+//! Sessions as browsers hold them: the cookies, and the CSRF token of each form.
 //!
 //! A form carries a hash of the visitor's cookie. Another site can have a browser send the form,
 //! but can read neither the cookie nor the hash, so it cannot fill it in. Before somebody signs
@@ -25,7 +25,7 @@ const DEVICE_CHANCE_LETTERS: usize = 30;
 const DEVICE_LETTERS: usize = DEVICE_CHANCE_LETTERS + 64;
 
 /// The field of every form that shows it to be our own.
-pub(crate) const PROOF_FIELD: &str = "proof";
+pub(crate) const CSRF_FIELD: &str = "csrf_token";
 
 /// What the cookies of a request say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -63,22 +63,22 @@ impl Cookies {
     }
 
     /// What forms are proved by.
-    pub(super) fn proof(&self) -> Option<String> {
+    pub(super) fn csrf_token(&self) -> Option<String> {
         let secret = self.session.as_deref().or(self.visitor.as_deref())?;
-        Some(proof(secret))
+        Some(csrf_token(secret))
     }
 }
 
 /// What a form must carry that is sent with this cookie.
-pub(crate) fn proof(secret: &str) -> String {
+pub(crate) fn csrf_token(secret: &str) -> String {
     use base64::Engine as _;
     let hash = TokenHash::of_parts(&[b"form", secret.as_bytes()]);
     base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(hash.0)
 }
 
-/// Whether `given` is `proof`, in a time that does not tell how much of it is.
-pub(super) fn is_proof(given: &str, proof: &str) -> bool {
-    TokenHash::of(given) == TokenHash::of(proof)
+/// Whether `given` is `csrf_token`, in a time that does not tell how much of it is.
+pub(super) fn csrf_token_matches(given: &str, csrf_token: &str) -> bool {
+    TokenHash::of(given) == TokenHash::of(csrf_token)
 }
 
 pub(super) fn session_cookie(secret: &str, secure: bool) -> HeaderValue {
@@ -119,7 +119,7 @@ fn device(chance: &str, name: &str, kept: &PasswordHash) -> String {
 
 /// Whether a browser's cookie is what `device_cookie` made for this user.
 pub(super) fn is_device(given: &str, name: &str, kept: &PasswordHash) -> bool {
-    is_proof(given, &device(given, name, kept))
+    csrf_token_matches(given, &device(given, name, kept))
 }
 
 /// Takes the session's cookie from the browser.
@@ -209,11 +209,11 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_holds_for_its_own_cookie_only() {
-        let own = proof("a");
-        assert!(is_proof(&own, &proof("a")));
-        assert!(!is_proof(&own, &proof("b")));
-        assert!(!is_proof("", &own));
+    fn a_csrf_token_holds_for_its_own_cookie_only() {
+        let own = csrf_token("a");
+        assert!(csrf_token_matches(&own, &csrf_token("a")));
+        assert!(!csrf_token_matches(&own, &csrf_token("b")));
+        assert!(!csrf_token_matches("", &own));
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Tone {
         match status {
             Status::Delivered => Self::Good,
             Status::Pending | Status::Retrying => Self::Waiting,
-            Status::Exhausted => Self::Bad,
+            Status::Failed => Self::Bad,
             Status::Cancelled => Self::Quiet,
         }
     }
@@ -111,7 +111,7 @@ pub(crate) fn status_words(status: Status) -> &'static str {
         Status::Pending => "Waiting",
         Status::Retrying => "Retrying",
         Status::Delivered => "Delivered",
-        Status::Exhausted => "Failed",
+        Status::Failed => "Failed",
         Status::Cancelled => "Cancelled",
     }
 }

@@ -11,7 +11,7 @@ use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
 
 use super::page::Params;
-use super::session::{self, Cookies, PROOF_FIELD};
+use super::session::{self, CSRF_FIELD, Cookies};
 use super::shown::Trouble;
 use crate::body::Query;
 use crate::client;
@@ -126,8 +126,8 @@ impl Visit {
     }
 
     /// What a form must carry to be taken for our own.
-    pub(crate) fn proof(&self) -> String {
-        self.cookies.proof().unwrap_or_default()
+    pub(crate) fn csrf_token(&self) -> String {
+        self.cookies.csrf_token().unwrap_or_default()
     }
 
     /// The same visit by nobody in particular, for saying what went wrong.
@@ -159,8 +159,8 @@ impl Visit {
         }
     }
 
-    pub(super) fn proof_given(&self) -> &str {
-        self.form.get(PROOF_FIELD).unwrap_or_default()
+    pub(super) fn submitted_csrf_token(&self) -> &str {
+        self.form.get(CSRF_FIELD).unwrap_or_default()
     }
 
     /// The hash under which the session is kept.

@@ -5,7 +5,7 @@ use crate::body::Body as HttpBody;
 use askama::Template;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, Response};
-use model::board::{Bystander, NotificationStory, WebhookThen};
+use model::board::{MatchExplanation, NotificationStory, WebhookSnapshot};
 use model::id::{NotificationId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
 use model::people::Role;
@@ -111,7 +111,7 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
     let (id, notification) = (tenant.id, story.id);
     let bystanders = visit
         .shared
-        .ask(|store| store.bystanders(id, notification, after, PAGE_ROWS_MAX))
+        .ask(|store| store.match_explanations(id, notification, after, PAGE_ROWS_MAX))
         .await?;
     let list = format!("{}/notifications", path_of(tenant));
     let path = format!("{list}/{notification}");
@@ -138,7 +138,12 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
     })
 }
 
-fn row(board: &Board, tenant: &str, story: &NotificationStory, bystander: &Bystander) -> Row {
+fn row(
+    board: &Board,
+    tenant: &str,
+    story: &NotificationStory,
+    bystander: &MatchExplanation,
+) -> Row {
     let webhook = &bystander.webhook;
     let name = name_of((board.describe)(webhook).name, webhook);
     let then = bystander.then.as_ref();
@@ -181,7 +186,7 @@ impl Told {
     }
 }
 
-fn tell(board: &Board, story: &NotificationStory, bystander: &Bystander) -> Told {
+fn tell(board: &Board, story: &NotificationStory, bystander: &MatchExplanation) -> Told {
     let got = bystander.delivery.is_some();
     if let Some(only) = story.only {
         if only != bystander.webhook.id {
@@ -219,7 +224,7 @@ fn tell(board: &Board, story: &NotificationStory, bystander: &Bystander) -> Told
     }
 }
 
-fn disabled(then: &WebhookThen, otherwise: &str) -> Told {
+fn disabled(then: &WebhookSnapshot, otherwise: &str) -> Told {
     let (words, at) = match then.disabled {
         Some(disabled) => {
             let words = match disabled.cause {

@@ -138,8 +138,8 @@ async fn sign_in(
         let asked = Request::get("/sign-in").header(HOST, &host);
         let (head, page) = exchange(&mut sender, asked.body(Full::default())?).await?;
         let page = String::from_utf8_lossy(&page);
-        let proof = proof(&page).context("the sign-in page has no form to send")?;
-        let form = format!("name={name}&password={password}&proof={proof}");
+        let (field, token) = csrf_token(&page).context("the sign-in page has no form to send")?;
+        let form = format!("name={name}&password={password}&{field}={token}");
         let sent = Request::post("/sign-in")
             .header(HOST, &host)
             .header(ORIGIN, format!("http://{host}"))
@@ -162,10 +162,13 @@ async fn exchange(
     Ok((head, body.collect().await?.to_bytes()))
 }
 
-/// What the form of a page sends along to show that it is the server's own.
-fn proof(page: &str) -> Option<&str> {
-    let (_, rest) = page.split_once("name=\"proof\" value=\"")?;
-    rest.split_once('"').map(|(proof, _)| proof)
+/// The field of a page's form that shows that it is the server's own, and its value. Builds before
+/// this one called it `proof`.
+fn csrf_token(page: &str) -> Option<(&'static str, &str)> {
+    ["csrf_token", "proof"].into_iter().find_map(|field| {
+        let (_, rest) = page.split_once(&format!("name=\"{field}\" value=\""))?;
+        Some((field, rest.split_once('"')?.0))
+    })
 }
 
 /// The cookies that an answer sets, as the next request brings them.
@@ -182,9 +185,13 @@ mod tests {
 
     #[test]
     fn a_form_goes_back_with_what_the_page_brought() {
-        let page = "<input type=\"hidden\" name=\"proof\" value=\"a1\"> <input name=\"name\">";
-        assert_eq!(proof(page), Some("a1"));
-        assert_eq!(proof("<p>Too busy.</p>"), None);
+        for field in ["csrf_token", "proof"] {
+            let page = format!(
+                "<input type=\"hidden\" name=\"{field}\" value=\"a1\"> <input name=\"name\">"
+            );
+            assert_eq!(csrf_token(&page), Some((field, "a1")));
+        }
+        assert_eq!(csrf_token("<p>Too busy.</p>"), None);
         let mut headers = HeaderMap::new();
         for line in ["visitor=s; Path=/; HttpOnly", "other=t"] {
             headers.append(SET_COOKIE, line.parse().unwrap());

@@ -271,13 +271,14 @@ fn sign_in(address: SocketAddr) -> u16 {
         rest.split(end).next().unwrap().to_owned()
     };
     let cookie = between("willcall_visitor=", ';');
-    let proof = between("name=\"proof\" value=\"", '"');
+    let token = between("name=\"csrf_token\" value=\"", '"');
     let cookie = format!(
         "Cookie: willcall_visitor={cookie}\r\nOrigin: http://{address}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\n"
     );
     // Each under another name, which nobody has failed with before.
-    let form = format!("name=n{}&password=nobody+knows&proof={proof}", &proof[..8]);
+    let name = &token[..8];
+    let form = format!("name=n{name}&password=nobody+knows&csrf_token={token}");
     let answer = exchange(address, "POST /sign-in HTTP/1.1", &cookie, &form);
     let status = answer.split(' ').nth(1).unwrap();
     status.parse().unwrap()

@@ -153,7 +153,7 @@ async fn days_in_which_nothing_ran_use_up_no_schedule() {
             seconds(71 * 3_600).await;
             assert_eq!(states(&world, webhook, &ids).await, [State::Pending; 5]);
             seconds(2 * 3_600).await;
-            assert_eq!(states(&world, webhook, &ids).await, [State::Exhausted; 5]);
+            assert_eq!(states(&world, webhook, &ids).await, [State::Failed; 5]);
             let story = world.story(ids[0], webhook).await;
             assert_eq!(story.row.attempts, 13);
         }

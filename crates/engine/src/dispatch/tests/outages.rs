@@ -135,7 +135,7 @@ async fn what_fails_ahead_of_its_time_keeps_its_whole_schedule() {
         }
     }
     let story = world.story(poison[0], webhook).await;
-    assert_eq!(story.row.state, State::Exhausted);
+    assert_eq!(story.row.state, State::Failed);
     let mut ahead = 0;
     for pair in story.attempts.windows(2) {
         if Some(pair[1].attempt.began_at) < pair[0].next_due_at {
@@ -296,7 +296,7 @@ async fn a_receiver_that_hangs_for_days_is_given_up_on_by_every_delivery_after_a
     seconds(80 * 3_600).await;
     for id in &ids {
         let story = world.story(*id, webhook).await;
-        assert_eq!(story.row.state, State::Exhausted);
+        assert_eq!(story.row.state, State::Failed);
         assert!(story.attempts.len() >= 2, "{}", story.attempts.len());
         let first = story.attempts[0].attempt.began_at;
         let last = story.attempts.last().unwrap().attempt.began_at;
@@ -349,7 +349,7 @@ async fn sending_again_is_exact_over_many_pages() {
     let began_at = world.clock.now();
     let mut steps = 0;
     loop {
-        let which = model::contract::ReplayScope::Exhausted { began_at };
+        let which = model::contract::ReplayScope::Failed { began_at };
         let done = super::send_again(&world, webhook, which).await;
         steps += 1;
         seconds(1).await;

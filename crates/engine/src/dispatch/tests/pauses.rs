@@ -147,10 +147,10 @@ async fn a_webhook_gets_the_retries_it_asks_for_and_a_fresh_budget_when_sent_aga
     let ids = world.hand_in("paid", 1).await;
     seconds(80 * 3_600).await;
     assert_eq!(world.net.times_at("a.test"), [0, 5_000, 35_000]);
-    assert_eq!(world.state(ids[0], webhook).await, State::Exhausted);
+    assert_eq!(world.state(ids[0], webhook).await, State::Failed);
     let began_at = world.clock.now();
     for _ in 0..3 {
-        send_again(&world, webhook, ReplayScope::Exhausted { began_at }).await;
+        send_again(&world, webhook, ReplayScope::Failed { began_at }).await;
     }
     seconds(80 * 3_600).await;
     assert_eq!(world.net.calls().len(), 6);
@@ -173,7 +173,7 @@ async fn a_delivery_keeps_its_dedupe_key_and_no_other_has_it() {
     let ids = world.hand_in("paid", 2).await;
     seconds(60).await;
     let began_at = world.clock.now();
-    send_again(&world, webhook, ReplayScope::Exhausted { began_at }).await;
+    send_again(&world, webhook, ReplayScope::Failed { began_at }).await;
     seconds(60).await;
     let keys_at = |host, body: &str| {
         let calls = world.net.calls_at(host).into_iter();

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::contract::Store;
-use model::filter::{Filter, Pair};
+use model::filter::{Filter, MatchKey};
 use model::notification::NewNotification;
 use model::query::Declaration;
 use model::rng::SeededRng;
@@ -138,7 +138,7 @@ async fn with_threads_and_sockets_each_is_sent_once_and_again_only_if_it_failed(
             tenant,
             key: format!("{round}-{number}"),
             action_type: "paid".to_owned(),
-            pairs: vec![Pair {
+            match_keys: vec![MatchKey {
                 topic: "paid".to_owned(),
                 scope: String::new(),
             }],

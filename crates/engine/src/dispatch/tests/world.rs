@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::contract::{Catalog, Ledger, Store};
 use model::delivery::State;
-use model::filter::{Filter, Pair};
+use model::filter::{Filter, MatchKey};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::notification::{Acceptance, NewNotification};
 use model::policy::{Policies, Policy};
@@ -271,7 +271,7 @@ impl World {
         count: usize,
         body: impl Fn(usize) -> String,
     ) -> Vec<NewNotification> {
-        let pair = Pair {
+        let pair = MatchKey {
             topic: topic.to_owned(),
             scope: String::new(),
         };
@@ -279,7 +279,7 @@ impl World {
             tenant,
             key: self.keys.fetch_add(1, Ordering::Relaxed).to_string(),
             action_type: topic.to_owned(),
-            pairs: vec![pair.clone()],
+            match_keys: vec![pair.clone()],
             event: None,
             headers: Headers::default(),
             body: Bytes::from(body(number)),

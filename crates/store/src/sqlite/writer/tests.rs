@@ -124,7 +124,7 @@ fn a_batch_is_refused_whichever_of_its_tenants_has_to_wait() {
             tenant: TenantId(tenant),
             key: tenant.to_string(),
             action_type: "order.paid".to_owned(),
-            pairs: Vec::new(),
+            match_keys: Vec::new(),
             event: None,
             headers: Headers::default(),
             body: Bytes::new(),

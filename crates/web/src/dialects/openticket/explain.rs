@@ -3,7 +3,7 @@
 //! The verdict is the filter's; the rule beside it is found again in the settings, and a test
 //! holds the two together.
 
-use model::board::WebhookThen;
+use model::board::WebhookSnapshot;
 
 use super::super::board::{Happened, Verdict, listed};
 use super::fields::Settings;
@@ -11,7 +11,7 @@ use super::guid;
 use super::kinds::{happening, with_article};
 use super::wire::About;
 
-pub(super) fn explain(happened: &Happened<'_>, then: &WebhookThen) -> Verdict {
+pub(super) fn explain(happened: &Happened<'_>, then: &WebhookSnapshot) -> Verdict {
     let about = happened
         .about
         .and_then(|text| serde_json::from_str(text).ok());
@@ -19,7 +19,7 @@ pub(super) fn explain(happened: &Happened<'_>, then: &WebhookThen) -> Verdict {
         let words = "It is not known any more what this was about.";
         return Verdict::new(false, words);
     };
-    let wanted = then.filter.wants(&About::pairs(&about));
+    let wanted = then.filter.matches(&About::pairs(&about));
     let found = serde_json::from_str(&then.settings).ok();
     let found = found.map(|settings| rule(&about, &settings));
     match found {

@@ -130,7 +130,7 @@ impl Settings {
         })
     }
 
-    /// What the webhook wishes for, in the form the store keeps.
+    /// What the webhook subscribes to, in the form the store keeps.
     pub(super) fn filter(&self) -> Filter {
         let scope = guid::read(&self.identifier);
         let own = wire::topic(&self.resource, &self.trigger);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use model::board::WebhookThen;
+use model::board::WebhookSnapshot;
 use model::limits::RETRIES_MAX;
 use model::notification::NewNotification;
 use model::refusal::Refusal;
@@ -155,7 +155,7 @@ impl Forms for OpenTicket {
         sample::make(self, around, webhook, kind)
     }
 
-    fn explain(&self, happened: &Happened<'_>, then: &WebhookThen) -> Verdict {
+    fn explain(&self, happened: &Happened<'_>, then: &WebhookSnapshot) -> Verdict {
         explain::explain(happened, then)
     }
 }

@@ -217,7 +217,7 @@ pub(super) fn notification(
         key: id.to_owned(),
         headers: draft.headers(),
         action_type: draft.name,
-        pairs: draft.pairs,
+        match_keys: draft.pairs,
         event: None,
         body: draft.body,
         digest: Some(draft.digest),

@@ -136,11 +136,11 @@ pub(super) async fn retry_invocation(
 /// Has everything sent again that was tried out, or what is meant of it; what is still owed is on
 /// its way already.
 pub(super) async fn retry_failed(_: Arc<OpenTicket>, request: Admitted) -> Result<Answer, Refusal> {
-    const FAILED: &[Status] = &[Status::Exhausted];
+    const FAILED: &[Status] = &[Status::Failed];
     let webhook = find(&request).await?;
     replay::vet_body(&request.body)?;
     let meant = ReplayQuery::read(&request.asked.query, FAILED, &[("failed", FAILED)])?;
-    let all = ReplayScope::Exhausted {
+    let all = ReplayScope::Failed {
         began_at: request.shared.clock.now(),
     };
     let asker = asker(&request, &webhook);
@@ -205,7 +205,7 @@ fn statuses(text: &str) -> Result<&'static [Option<Status>], Refusal> {
         "" => Ok(&[None]),
         "pending" => Ok(&[Some(Status::Pending), Some(Status::Retrying)]),
         "delivered" => Ok(&[Some(Status::Delivered)]),
-        "failed" => Ok(&[Some(Status::Exhausted), Some(Status::Cancelled)]),
+        "failed" => Ok(&[Some(Status::Failed), Some(Status::Cancelled)]),
         _ => Err(Refusal::invalid(
             "status",
             "The selected status is invalid: it must be one of pending, delivered, failed.",
@@ -246,7 +246,7 @@ fn shown(request: &Admitted, webhook: &Webhook, row: &DeliveryRow) -> Invocation
         status: match row.state {
             State::Pending => "pending",
             State::Delivered => "delivered",
-            State::Exhausted | State::Cancelled(_) => "failed",
+            State::Failed | State::Cancelled(_) => "failed",
         },
         attempts: row.attempts,
         response_status: row.latest.as_ref().and_then(Outcome::status),

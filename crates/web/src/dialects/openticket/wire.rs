@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use model::filter::Pair;
+use model::filter::MatchKey;
 use model::limits::{NAME_BYTES_MAX, NOTIFICATION_BODY_BYTES_MAX, NOTIFICATION_KEY_BYTES_MAX};
 use model::refusal::{Fault, Refusal};
 use model::tenant::TokenHash;
@@ -29,12 +29,12 @@ const RELATED_MAX: usize = 500;
 /// takes a hundred times as much as what it may be about.
 const FAULTS_MAX: usize = 20;
 
-/// What a webhook for this wishes for.
+/// What a webhook for this subscribes to.
 pub(super) fn topic(resource: &str, trigger: &str) -> String {
     format!("{resource}.{trigger}")
 }
 
-/// What it wishes for besides if related resources may trigger it.
+/// What it subscribes to besides if related resources may trigger it.
 pub(super) fn related_topic(resource: &str, trigger: &str) -> String {
     format!("{resource}.{trigger}<")
 }
@@ -61,7 +61,7 @@ pub(super) struct Draft {
     pub(super) company: Option<Value>,
     /// What receivers are told has happened.
     pub(super) name: String,
-    pub(super) pairs: Vec<Pair>,
+    pub(super) pairs: Vec<MatchKey>,
     /// `About`, written down.
     pub(super) about: String,
     pub(super) body: Bytes,
@@ -177,14 +177,14 @@ impl About {
     }
 
     /// What it stands for: itself, and each related resource that it reaches.
-    pub(super) fn pairs(&self) -> Vec<Pair> {
-        let itself = Pair {
+    pub(super) fn pairs(&self) -> Vec<MatchKey> {
+        let itself = MatchKey {
             topic: topic(&self.resource, &self.trigger),
             scope: self.guid.clone(),
         };
         let related = self.reached.iter().flat_map(|(resource, guids)| {
             let topic = related_topic(resource, &self.trigger);
-            guids.iter().map(move |guid| Pair {
+            guids.iter().map(move |guid| MatchKey {
                 topic: topic.clone(),
                 scope: guid.clone(),
             })

@@ -3,8 +3,8 @@
 //! The verdict is the filter's; the rule beside it is found again in the settings, and a test
 //! holds the two together.
 
-use model::board::WebhookThen;
-use model::filter::Pair;
+use model::board::WebhookSnapshot;
+use model::filter::MatchKey;
 
 use super::super::board::{Happened, Verdict};
 use super::fields::Settings;
@@ -12,8 +12,8 @@ use super::form::shows_of;
 use super::kinds::Kinds;
 use super::wire::{ORGANIZER_SCOPE, event_scope};
 
-pub(super) fn explain(kinds: &Kinds, happened: &Happened<'_>, then: &WebhookThen) -> Verdict {
-    let wanted = then.filter.wants(&pairs(kinds, happened));
+pub(super) fn explain(kinds: &Kinds, happened: &Happened<'_>, then: &WebhookSnapshot) -> Verdict {
+    let wanted = then.filter.matches(&pairs(kinds, happened));
     let found = serde_json::from_str(&then.settings).ok();
     let found = found.map(|settings| rule(kinds, happened, &settings));
     match found {
@@ -24,9 +24,9 @@ pub(super) fn explain(kinds: &Kinds, happened: &Happened<'_>, then: &WebhookThen
 }
 
 /// What the notification stood for.
-pub(super) fn pairs(kinds: &Kinds, happened: &Happened<'_>) -> Vec<Pair> {
+pub(super) fn pairs(kinds: &Kinds, happened: &Happened<'_>) -> Vec<MatchKey> {
     let scope = happened.event.map(event_scope);
-    let pair = kinds.of(happened.action_type).map(|kind| Pair {
+    let pair = kinds.of(happened.action_type).map(|kind| MatchKey {
         topic: kind.key.clone(),
         scope: scope.unwrap_or_else(|| ORGANIZER_SCOPE.to_owned()),
     });

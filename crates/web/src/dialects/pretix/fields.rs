@@ -77,7 +77,7 @@ impl<'a> Bounds<'a> {
             kinds,
             events,
             named_max: limits::SHOWS_NAMED_MAX,
-            wishes_max: limits::WISHES_MAX,
+            wishes_max: limits::SUBSCRIPTIONS_MAX,
         }
     }
 
@@ -85,7 +85,7 @@ impl<'a> Bounds<'a> {
     pub(super) fn or_as_in(mut self, old: Option<&Fields>) -> Self {
         if let Some(Fields { settings, .. }) = old {
             self.named_max = self.named_max.max(settings.limit_events.len());
-            self.wishes_max = self.wishes_max.max(settings.wishes());
+            self.wishes_max = self.wishes_max.max(settings.subscriptions());
         }
         self
     }
@@ -153,7 +153,7 @@ impl Given {
 
     /// All fields, those that were not given as in `old` or at their default.
     pub(super) fn over(self, old: Option<Fields>) -> Result<Fields, Vec<Fault>> {
-        let kept = old.as_ref().map_or(0, |old| old.settings.wishes());
+        let kept = old.as_ref().map_or(0, |old| old.settings.subscriptions());
         let (enabled, target_url, old) = match old {
             Some(old) => (old.enabled, old.target_url, Some(old.settings)),
             None => (true, String::new(), None),
@@ -203,7 +203,7 @@ impl Settings {
     }
 
     /// How many shows are named, times the action types.
-    fn wishes(&self) -> usize {
+    fn subscriptions(&self) -> usize {
         self.limit_events
             .len()
             .saturating_mul(self.action_types.len())
@@ -211,7 +211,7 @@ impl Settings {
 
     /// Refuses more than so many shows times action types.
     pub(super) fn judge_wishes(&self, most: usize) -> Result<(), Vec<Fault>> {
-        if self.wishes() <= most {
+        if self.subscriptions() <= most {
             return Ok(());
         }
         let types = self.action_types.len();

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::board::WebhookThen;
+use model::board::WebhookSnapshot;
 use model::notification::NewNotification;
 use model::refusal::Refusal;
 use model::target::masked;
@@ -194,7 +194,7 @@ impl Forms for Pretix {
         sample::make(self, around, webhook, kind)
     }
 
-    fn explain(&self, happened: &Happened<'_>, then: &WebhookThen) -> Verdict {
+    fn explain(&self, happened: &Happened<'_>, then: &WebhookSnapshot) -> Verdict {
         explain::explain(&self.kinds, happened, then)
     }
 }

@@ -366,7 +366,7 @@ pub(super) fn notification(
         tenant: tenant.id,
         key: id.to_owned(),
         action_type: draft.action.clone().into_owned(),
-        pairs: draft.pairs(),
+        match_keys: draft.pairs(),
         event: draft.event.clone().map(Cow::into_owned),
         headers: Headers::default(),
         body: Bytes::from(draft.body(id)),

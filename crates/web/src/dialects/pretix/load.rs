@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::Method;
-use model::filter::Pair;
+use model::filter::MatchKey;
 use model::notification::NewNotification;
 use model::tenant::{DialectName, Tenant};
 use model::time::Timestamp;
@@ -128,7 +128,7 @@ fn order(number: u64, at_show: usize, bytes: usize) -> String {
 
 fn notification(organizer: &Tenant, number: u64, bytes: usize, at: Timestamp) -> NewNotification {
     let event = show(0);
-    let pair = Pair {
+    let pair = MatchKey {
         topic: PAID.to_owned(),
         scope: wire::event_scope(&event),
     };
@@ -136,7 +136,7 @@ fn notification(organizer: &Tenant, number: u64, bytes: usize, at: Timestamp) ->
         tenant: organizer.id,
         key: (number + 1).to_string(),
         action_type: PAID.to_owned(),
-        pairs: vec![pair],
+        match_keys: vec![pair],
         event: Some(event),
         headers: Headers::default(),
         body: Bytes::from(order(number, 0, bytes)),

@@ -79,10 +79,10 @@ pub(super) async fn retry_delivery(_: Arc<Pretix>, request: Admitted) -> Result<
 }
 
 pub(super) async fn retry_failed(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
-    const FAILED: &[Status] = &[Status::Retrying, Status::Exhausted, Status::Cancelled];
+    const FAILED: &[Status] = &[Status::Retrying, Status::Failed, Status::Cancelled];
     const NAMED: [replay::NamedStatuses; 3] = [
         ("retrying", &[Status::Retrying]),
-        ("exhausted", &[Status::Exhausted]),
+        ("exhausted", &[Status::Failed]),
         ("cancelled", &[Status::Cancelled]),
     ];
     let webhook = webhooks::find(&request).await?;
@@ -234,7 +234,7 @@ fn read_cursor(text: &str, webhook: WebhookId) -> Option<LogFrom> {
 fn row_pairs(row: &DeliveryRow) -> [(&'static str, Value<'_>); 13] {
     let cause = match row.state {
         State::Cancelled(cause) => Some(cause.words()),
-        State::Pending | State::Delivered | State::Exhausted => None,
+        State::Pending | State::Delivered | State::Failed => None,
     };
     let latest = row.latest.as_ref();
     let code = latest.and_then(Outcome::status);

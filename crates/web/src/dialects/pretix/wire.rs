@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use model::filter::Pair;
+use model::filter::MatchKey;
 use model::limits::NAME_BYTES_MAX;
 use model::refusal::Fault;
 
@@ -206,9 +206,9 @@ impl<'a> Draft<'a> {
     }
 
     /// What it stands for when webhooks are looked up.
-    pub(super) fn pairs(&self) -> Vec<Pair> {
+    pub(super) fn pairs(&self) -> Vec<MatchKey> {
         let scope = self.event.as_deref().map(event_scope);
-        let pair = self.topic.map(|topic| Pair {
+        let pair = self.topic.map(|topic| MatchKey {
             topic: topic.to_owned(),
             scope: scope.unwrap_or_else(|| ORGANIZER_SCOPE.to_owned()),
         });

@@ -11,7 +11,7 @@ use super::list::{name_of, off};
 use crate::pages::layout::{Shell, Tab, path_of};
 use crate::pages::live::{self, Feed, Looking, News, Tiding};
 use crate::pages::page::{Needs, Page, get, post};
-use crate::pages::session::PROOF_FIELD;
+use crate::pages::session::CSRF_FIELD;
 use crate::pages::shown::{Shown, Trouble, go_to, page};
 use crate::pages::view::{Part, When};
 use crate::pages::visit::Visit;
@@ -144,7 +144,7 @@ async fn ask(visit: &Visit, kind: BulkJobKind) -> Result<Shown, Trouble> {
 }
 
 async fn begin(visit: &Visit, kind: BulkJobKind) -> Result<Shown, Trouble> {
-    visit.form.only(&[PROOF_FIELD])?;
+    visit.form.only(&[CSRF_FIELD])?;
     let webhook = webhook(visit).await?;
     let tenant = visit.tenant()?;
     let expected = count(visit, webhook.id, kind).await?.count;

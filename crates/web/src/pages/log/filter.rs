@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(filter.faults, []);
         assert_eq!(Filter::of(&Query::read(&filter.link()).unwrap()), filter);
         let ask = filter.ask(None, None);
-        assert_eq!(ask.status, Some(Status::Exhausted));
+        assert_eq!(ask.status, Some(Status::Failed));
         assert_eq!(ask.action_type.as_deref(), Some("a.b&c"));
         assert_eq!(ask.since, "2026-11-20T18:30:00Z".parse().ok());
         assert_eq!(ask.until, "2026-11-20T19:00:01Z".parse().ok());

@@ -127,7 +127,7 @@ fn words(row: &LogRow) -> String {
     let latest = row.row.latest.as_ref();
     match row.row.state {
         State::Cancelled(cause) => cause.words().to_owned(),
-        State::Pending | State::Delivered | State::Exhausted => latest.map_or_else(
+        State::Pending | State::Delivered | State::Failed => latest.map_or_else(
             || "Not tried yet.".to_owned(),
             model::attempt::Outcome::words,
         ),

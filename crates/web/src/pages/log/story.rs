@@ -80,7 +80,7 @@ struct Around {
     /// What the paths of the tenant begin with.
     path: String,
     may_edit: bool,
-    proof: String,
+    csrf_token: String,
     id: DeliveryId,
 }
 
@@ -189,7 +189,7 @@ impl Around {
             here: format!("{path}/deliveries/{id}"),
             path,
             may_edit: visit.may(Role::Edit),
-            proof: visit.proof(),
+            csrf_token: visit.csrf_token(),
             id,
         })
     }
@@ -251,12 +251,12 @@ fn words(story: &DeliveryStory) -> String {
     match (row.state, latest) {
         (State::Pending, None) => "It was not tried yet.".to_owned(),
         (State::Cancelled(cause), _) => cause.words().to_owned(),
-        (State::Exhausted, Some(latest)) => {
+        (State::Failed, Some(latest)) => {
             format!("It was tried as often as the schedule allows. The last time: {latest}")
         }
         (State::Pending | State::Delivered, Some(latest)) => latest,
         (State::Delivered, None) => "The receiver has it.".to_owned(),
-        (State::Exhausted, None) => "It was tried as often as the schedule allows.".to_owned(),
+        (State::Failed, None) => "It was tried as often as the schedule allows.".to_owned(),
     }
 }
 

@@ -13,7 +13,7 @@ use model::people::{NewUser, PasswordHash, Role, User};
 use model::tenant::TokenHash;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::pages::proof;
+use crate::pages::csrf_token;
 use crate::tests::harness::{Arrived, Asking, House, asking};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -101,9 +101,9 @@ impl Browser<'_> {
 
     /// Sends a form as a page of ours would.
     pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Arrived {
-        let proof = self.proof();
+        let csrf_token = self.csrf_token();
         let mut fields = fields.to_vec();
-        fields.push(("proof", &proof));
+        fields.push(("csrf_token", &csrf_token));
         self.post_as_is(path, &fields).await
     }
 
@@ -119,8 +119,11 @@ impl Browser<'_> {
     }
 
     /// What the latest page's forms carry; before any, what they would.
-    pub(crate) fn proof(&self) -> String {
-        let session = self.cookies.get("willcall_session").map(|own| proof(own));
+    pub(crate) fn csrf_token(&self) -> String {
+        let session = self
+            .cookies
+            .get("willcall_session")
+            .map(|own| csrf_token(own));
         self.on_page.clone().or(session).unwrap_or_default()
     }
 
@@ -144,9 +147,9 @@ impl Browser<'_> {
                 false => self.cookies.insert(name.to_owned(), value.to_owned()),
             };
         }
-        let marked = arrived.body.split_once("name=\"proof\" value=\"");
-        if let Some((proof, _)) = marked.and_then(|(_, rest)| rest.split_once('"')) {
-            self.on_page = Some(proof.to_owned());
+        let marked = arrived.body.split_once("name=\"csrf_token\" value=\"");
+        if let Some((csrf_token, _)) = marked.and_then(|(_, rest)| rest.split_once('"')) {
+            self.on_page = Some(csrf_token.to_owned());
         }
         arrived
     }

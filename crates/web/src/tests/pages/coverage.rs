@@ -111,12 +111,12 @@ async fn a_form_that_is_not_ours_does_nothing() {
     let posts = every().into_iter();
     for page in posts.filter(|page| page.method == Method::POST) {
         let path = path_of(&page, tenant);
-        for fields in [&[][..], &[("proof", "x")], &[("proof", "")]] {
+        for fields in [&[][..], &[("csrf_token", "x")], &[("csrf_token", "")]] {
             let answer = root.post_as_is(&path, fields).await;
             assert_eq!(answer.status, 403, "{path}");
             assert!(answer.says("This form is out of date"), "{path}");
         }
-        let body = format!("proof={}", root.proof());
+        let body = format!("csrf_token={}", root.csrf_token());
         for (name, value) in [
             ("Origin", "https://evil.example"),
             ("Origin", "null"),

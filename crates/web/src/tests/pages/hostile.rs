@@ -5,7 +5,7 @@ use model::tenant::TokenHash;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::pages::{OnePage as Page, Pages, proof};
+use crate::pages::{OnePage as Page, Pages, csrf_token};
 use crate::tests::harness::{Asking, House, INTAKE, asking};
 use crate::tests::never_500::{encoded, header, hostile_text};
 
@@ -101,7 +101,7 @@ fn asked(page: &Page, tenant: i64, secret: &str) -> impl Strategy<Value = Asking
         9 => Just(own.into_bytes()),
         1 => header(),
     ];
-    let (method, proof) = (page.method.clone(), proof(secret));
+    let (method, csrf_token) = (page.method.clone(), csrf_token(secret));
     let parts = (
         path(page, tenant),
         pairs(),
@@ -119,7 +119,7 @@ fn asked(page: &Page, tenant: i64, secret: &str) -> impl Strategy<Value = Asking
         let kind = kind.unwrap_or_else(|| b"application/x-www-form-urlencoded".to_vec());
         asking
             .with_bytes("Content-Type", &kind)
-            .body(format!("{form}&proof={proof}"))
+            .body(format!("{form}&csrf_token={csrf_token}"))
     })
 }
 

@@ -268,8 +268,8 @@ async fn a_story_goes_on_while_it_is_read() {
     );
     assert!(piece.contains("Retry 1 of"));
     assert!(!piece.contains("<script>"));
-    let proof = edit.proof();
-    assert!(piece.contains(&format!("name=\"proof\" value=\"{proof}\"")));
+    let csrf_token = edit.csrf_token();
+    assert!(piece.contains(&format!("name=\"csrf_token\" value=\"{csrf_token}\"")));
     house.order("B", "democon").await;
     assert_eq!(next(&mut stream, 3_000).await, None);
     let heard = mark(&piece);

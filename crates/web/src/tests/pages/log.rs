@@ -316,12 +316,12 @@ async fn what_seems_to_narrow_sending_all_again_is_refused() {
             edit.get(&filtered).await,
             edit.post(&filtered, &[]).await,
             edit.post(&path, &[("since", "2030-01-01T00:00:00Z")]).await,
-            edit.post(&path, &[("proof", "x")]).await,
+            edit.post(&path, &[("csrf_token", "x")]).await,
         ] {
             assert_eq!(answer.status, 400, "{path}");
             let named = [
                 "since: There is no such parameter",
-                "proof: This parameter is given",
+                "csrf_token: This parameter is given",
             ];
             assert!(
                 named.iter().any(|words| answer.says(words)),
@@ -489,7 +489,7 @@ async fn a_log_full_of_the_longest_lines_weighs_less_than_a_page_may() {
             tenant,
             key: number.to_string(),
             action_type: name.clone(),
-            pairs: Vec::new(),
+            match_keys: Vec::new(),
             event: Some(name.clone()),
             headers: model::webhook::Headers::default(),
             body: "{}".into(),

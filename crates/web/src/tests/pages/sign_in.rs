@@ -325,9 +325,9 @@ async fn a_proxy_that_changes_the_host_is_named_with_what_to_set() {
     house.user_with_password("anna").await;
     let mut browser = house.browser();
     browser.get("/sign-in").await;
-    let proof = browser.proof();
+    let csrf_token = browser.csrf_token();
     let body = format!(
-        "name=anna&password={}&proof={proof}",
+        "name=anna&password={}&csrf_token={csrf_token}",
         PASSWORD.replace(' ', "+")
     );
     let form = || {

@@ -245,7 +245,7 @@ async fn the_heaviest_story_weighs_less_than_a_page_may_and_leads_to_all_of_it()
         tenant,
         key: "\"".repeat(190),
         action_type: "&".repeat(255),
-        pairs: Vec::new(),
+        match_keys: Vec::new(),
         event: Some("'".repeat(255)),
         headers: Headers::default(),
         body: body.clone().into(),

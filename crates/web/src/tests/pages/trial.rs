@@ -196,7 +196,11 @@ async fn nobody_waits_for_a_slow_receiver() {
 async fn is_wanted(house: &House, tenant: TenantId, id: NotificationId) {
     let story = house.store.notification(tenant, id).await.unwrap();
     let story = story.unwrap();
-    let all = house.store.bystanders(tenant, id, None, 500).await.unwrap();
+    let all = house
+        .store
+        .match_explanations(tenant, id, None, 500)
+        .await
+        .unwrap();
     let mut all = all.into_iter();
     let own = all.find(|own| Some(own.webhook.id) == story.only).unwrap();
     assert!(own.delivery.is_some());

@@ -1,6 +1,6 @@
 //! Why a webhook heard of a trigger or not says what the filter does, always.
 
-use model::board::WebhookThen;
+use model::board::WebhookSnapshot;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -93,7 +93,7 @@ proptest! {
         let identifier = if upper { identifier.to_uppercase() } else { identifier.to_owned() };
         let waits_for = if same { trigger } else { waits_for };
         let settings = settings(resource, waits_for, &identifier, switch);
-        let wanted = settings.filter().wants(&draft.pairs);
+        let wanted = settings.filter().matches(&draft.pairs);
         let verdict = rule(&about, &settings);
         prop_assert_eq!(verdict.wanted, wanted, "{}", verdict.rule);
         let happened = Happened {
@@ -101,14 +101,14 @@ proptest! {
             event: None,
             about: Some(&draft.about),
         };
-        let then = WebhookThen {
+        let then = WebhookSnapshot {
             disabled: None,
             settings: serde_json::to_string(&settings).unwrap(),
             filter: settings.filter(),
             changed_since: false,
         };
         prop_assert_eq!(explain(&happened, &then), verdict);
-        let damaged = WebhookThen { settings: "{".to_owned(), ..then };
+        let damaged = WebhookSnapshot { settings: "{".to_owned(), ..then };
         prop_assert_eq!(explain(&happened, &damaged).wanted, wanted);
     }
 }

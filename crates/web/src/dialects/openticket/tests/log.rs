@@ -87,7 +87,7 @@ async fn an_invocation_says_what_became_of_it() {
     settle(&house, &due[0], answered(200, "ok"), State::Delivered).await;
     settle(&house, &due[1], answered(503, "no"), State::Pending).await;
     let failure = Failure::new(FailureKind::Connect, "refused");
-    settle(&house, &due[2], Outcome::Failed(failure), State::Exhausted).await;
+    settle(&house, &due[2], Outcome::Failed(failure), State::Failed).await;
     let path = format!("/webhook/{}/invocations", hook.guid);
     let all = get(&house, &path).await;
     let key = |number: usize| model::dedupe::key(&hook.guid, &number.to_string());
@@ -193,7 +193,7 @@ async fn retry_all_is_for_what_failed_and_can_be_repeated() {
     let (house, hook) = house(3).await;
     let due = house.due().await;
     settle(&house, &due[0], answered(200, ""), State::Delivered).await;
-    settle(&house, &due[1], answered(500, ""), State::Exhausted).await;
+    settle(&house, &due[1], answered(500, ""), State::Failed).await;
     settle(&house, &due[2], answered(500, ""), State::Pending).await;
     let path = format!("/webhook/{}/invocations/retry", hook.guid);
     let answer = house.ask(bearing("POST", &path)).await;
@@ -218,7 +218,7 @@ async fn retry_all_is_for_what_failed_and_can_be_repeated() {
 async fn retry_all_takes_what_narrows_it_and_refuses_what_it_does_not_know() {
     let (house, hook) = house(2).await;
     for due in house.due().await {
-        settle(&house, &due, answered(500, ""), State::Exhausted).await;
+        settle(&house, &due, answered(500, ""), State::Failed).await;
     }
     let path = format!("/webhook/{}/invocations/retry", hook.guid);
     let names = |answer: &Value| -> Vec<String> {

@@ -94,7 +94,7 @@ fn every_source_trigger_target_identifier_and_switch_is_as_the_tables_say() {
                             let through = switch && ruled && is_related;
                             let expected = wanted == trigger && (direct || through);
                             let filter = filter(target, wanted, identifier, switch);
-                            let heard = filter.wants(&draft.pairs);
+                            let heard = filter.matches(&draft.pairs);
                             assert_eq!(
                                 heard, expected,
                                 "{source} {trigger} -> {target} {wanted} {identifier} {switch}"
@@ -113,19 +113,19 @@ fn every_source_trigger_target_identifier_and_switch_is_as_the_tables_say() {
 #[test]
 fn nobody_related_is_nobody_reached_and_it_goes_one_step_only() {
     let event = filter("event", "paid", "", true);
-    assert!(!event.wants(&draft("order", "paid", &[]).pairs));
-    assert!(!event.wants(&draft("order", "paid", &[("ticket", RELATED)]).pairs));
-    assert!(event.wants(&draft("order", "paid", &[("event", RELATED)]).pairs));
+    assert!(!event.matches(&draft("order", "paid", &[]).pairs));
+    assert!(!event.matches(&draft("order", "paid", &[("ticket", RELATED)]).pairs));
+    assert!(event.matches(&draft("order", "paid", &[("event", RELATED)]).pairs));
     // A ticket reaches its event on create; what reaches a ticket does not go on to the event.
     let created = filter("event", "scan", "", true);
-    assert!(!created.wants(&draft("scanner", "scan", &[("ticket", RELATED)]).pairs));
+    assert!(!created.matches(&draft("scanner", "scan", &[("ticket", RELATED)]).pairs));
 }
 
 #[test]
 fn an_identifier_is_met_in_any_case() {
     let upper = filter("event", "paid", &RELATED.to_uppercase(), true);
-    assert!(upper.wants(&draft("order", "paid", &[("event", RELATED)]).pairs));
-    assert!(upper.wants(&draft("order", "paid", &[("event", &RELATED.to_uppercase())]).pairs));
+    assert!(upper.matches(&draft("order", "paid", &[("event", RELATED)]).pairs));
+    assert!(upper.matches(&draft("order", "paid", &[("event", &RELATED.to_uppercase())]).pairs));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::board::WebhookThen;
+use model::board::WebhookSnapshot;
 use proptest::prelude::*;
 
 use super::super::explain::{explain, pairs, rule};
@@ -96,10 +96,10 @@ proptest! {
             action_types,
             comment: None,
         };
-        let wanted = settings.filter().wants(&draft.pairs());
+        let wanted = settings.filter().matches(&draft.pairs());
         let verdict = rule(&kinds, &happened, &settings);
         prop_assert_eq!(verdict.wanted, wanted, "{}", verdict.rule);
-        let then = WebhookThen {
+        let then = WebhookSnapshot {
             disabled: None,
             settings: serde_json::to_string(&settings).unwrap(),
             filter: settings.filter(),
@@ -108,7 +108,7 @@ proptest! {
         let told = explain(&kinds, &happened, &then);
         prop_assert_eq!(told, verdict);
         // Settings that cannot be read spoil the words, never the verdict.
-        let damaged = WebhookThen { settings: "{".to_owned(), ..then };
+        let damaged = WebhookSnapshot { settings: "{".to_owned(), ..then };
         prop_assert_eq!(explain(&kinds, &happened, &damaged).wanted, wanted);
     }
 }

@@ -53,7 +53,7 @@ fn sections_of_several_tenants_make_a_file_that_is_taken() {
     let wants = declared[0]
         .webhooks
         .iter()
-        .map(|webhook| webhook.filter.wants(&pairs));
+        .map(|webhook| webhook.filter.matches(&pairs));
     assert_eq!(wants.collect::<Vec<_>>(), [true, false]);
 }
 
@@ -74,7 +74,7 @@ fn a_notification_has_its_size_its_number_and_the_same_meaning_either_way() {
         name: String::new(),
     };
     let stored = (load.notification)(&tenant, 41, 512, Timestamp::EPOCH);
-    assert_eq!(stored.pairs, draft.pairs());
+    assert_eq!(stored.match_keys, draft.pairs());
     assert_eq!(
         (stored.event, stored.action_type),
         (draft.event.map(Into::into), draft.action.into_owned())

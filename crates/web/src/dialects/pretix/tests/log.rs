@@ -88,7 +88,7 @@ async fn house() -> House {
     }
     let due = house.due().await;
     settle(&house, &due[0], answered(200, b"ok"), State::Delivered).await;
-    settle(&house, &due[1], answered(500, b"\xff\0"), State::Exhausted).await;
+    settle(&house, &due[1], answered(500, b"\xff\0"), State::Failed).await;
     let failure = Failure::new(FailureKind::Connect, "connection refused");
     settle(&house, &due[2], Outcome::Failed(failure), State::Pending).await;
     let gone = State::Cancelled(CancelCause::ReceiverGone);

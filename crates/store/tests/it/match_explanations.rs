@@ -1,6 +1,6 @@
 //! How each webhook stood to a notification: exactly as it was when that was accepted.
 
-use model::board::Bystander;
+use model::board::MatchExplanation;
 use model::delivery::{CancelCause, State};
 use model::id::{NotificationId, WebhookId};
 use model::notification::NewNotification;
@@ -10,15 +10,20 @@ use crate::harness::{
     Given, Told, answered, at, delivered, delivery_id, filter, gone, settlement, wait,
 };
 
-fn bystanders(given: &Given, notification: i64) -> Vec<Bystander> {
-    let asked = given
-        .store
-        .bystanders(given.tenant, NotificationId(notification), None, 50);
+fn match_explanations(given: &Given, notification: i64) -> Vec<MatchExplanation> {
+    let asked =
+        given
+            .store
+            .match_explanations(given.tenant, NotificationId(notification), None, 50);
     wait(asked).unwrap()
 }
 
-fn bystander(given: &Given, notification: i64, webhook: WebhookId) -> Option<Bystander> {
-    bystanders(given, notification)
+fn match_explanation(
+    given: &Given,
+    notification: i64,
+    webhook: WebhookId,
+) -> Option<MatchExplanation> {
+    match_explanations(given, notification)
         .into_iter()
         .find(|found| found.webhook.id == webhook)
 }
@@ -52,7 +57,7 @@ fn a_webhook_is_shown_as_it_was_even_if_everything_happened_in_one_millisecond()
         given.save(changed, 0).unwrap();
     }
     for (notification, filter, settings) in stories {
-        let then = bystander(&given, notification, webhook)
+        let then = match_explanation(&given, notification, webhook)
             .unwrap()
             .then
             .unwrap();
@@ -60,7 +65,7 @@ fn a_webhook_is_shown_as_it_was_even_if_everything_happened_in_one_millisecond()
         assert_eq!((then.disabled, then.changed_since), (None, true));
     }
     let latest = given.notified("latest", 0);
-    let found = bystander(&given, latest, webhook).unwrap();
+    let found = match_explanation(&given, latest, webhook).unwrap();
     assert_eq!(found.webhook, given.stored(webhook));
     assert!(!found.then.unwrap().changed_since);
     assert_eq!(found.delivery, Some((State::Pending, 0)));
@@ -73,23 +78,29 @@ fn changes_that_met_no_notification_do_not_hide_the_state_that_did() {
     let notification = given.notified("1", 5);
     given.disable(webhook, 5);
     given.enable(webhook, 5);
-    let met = bystander(&given, notification, webhook).unwrap();
+    let met = match_explanation(&given, notification, webhook).unwrap();
     assert_eq!(met.then.unwrap().disabled, None);
     given.disable(webhook, 6);
-    let then = bystander(&given, notification, webhook)
+    let then = match_explanation(&given, notification, webhook)
         .unwrap()
         .then
         .unwrap();
     assert_eq!(then.disabled, None);
     let next = given.notified("2", 6);
-    let then = bystander(&given, next, webhook).unwrap().then.unwrap();
+    let then = match_explanation(&given, next, webhook)
+        .unwrap()
+        .then
+        .unwrap();
     assert_eq!(then.disabled.map(|disabled| disabled.at), Some(at(6)));
     let url_only = Webhook {
         target_url: "https://other.example.org/".to_owned(),
         ..given.stored(webhook)
     };
     given.save(url_only, 7).unwrap();
-    let then = bystander(&given, next, webhook).unwrap().then.unwrap();
+    let then = match_explanation(&given, next, webhook)
+        .unwrap()
+        .then
+        .unwrap();
     assert!(!then.changed_since, "the URL decides nothing");
 }
 
@@ -99,16 +110,21 @@ fn a_webhook_that_was_made_later_was_not_there() {
     let first = given.paid_webhook();
     let notification = given.notified("1", 5);
     let late = given.paid_webhook();
-    let found = bystander(&given, notification, late).unwrap();
+    let found = match_explanation(&given, notification, late).unwrap();
     assert_eq!((found.then, found.delivery), (None, None));
     assert!(
-        bystander(&given, notification, first)
+        match_explanation(&given, notification, first)
             .unwrap()
             .then
             .is_some()
     );
     let next = given.notified("2", 5);
-    assert!(bystander(&given, next, late).unwrap().then.is_some());
+    assert!(
+        match_explanation(&given, next, late)
+            .unwrap()
+            .then
+            .is_some()
+    );
 }
 
 #[test]
@@ -123,11 +139,11 @@ fn a_receiver_that_is_gone_switches_off_what_comes_after() {
         gone(),
     ));
     let three = given.notified("3", 7);
-    let found = bystander(&given, two, webhook).unwrap();
+    let found = match_explanation(&given, two, webhook).unwrap();
     assert_eq!(found.then.unwrap().disabled, None);
     let cancelled = State::Cancelled(CancelCause::ReceiverGone);
     assert_eq!(found.delivery, Some((cancelled, 0)));
-    let found = bystander(&given, three, webhook).unwrap();
+    let found = match_explanation(&given, three, webhook).unwrap();
     let cause = found.then.unwrap().disabled.unwrap().cause;
     assert_eq!((cause, found.delivery), (DisabledCause::Gone, None));
 }
@@ -150,14 +166,14 @@ fn a_deleted_webhook_is_shown_where_it_was_there() {
     for webhook in [silent, wanted, brief] {
         delete(&given, webhook, 7);
     }
-    let found = bystanders(&given, notification);
+    let found = match_explanations(&given, notification);
     let ids: Vec<_> = found.iter().map(|found| found.webhook.id).collect();
     assert_eq!(ids, [silent, wanted]);
     assert!(found[0].webhook.is_deleted());
     assert_eq!(found[0].then.as_ref().unwrap().disabled, None);
     assert_eq!(found[1].delivery, Some((State::Delivered, 1)));
     let next = given.notified("2", 8);
-    assert_eq!(bystanders(&given, next), []);
+    assert_eq!(match_explanations(&given, next), []);
 }
 
 #[test]
@@ -172,7 +188,7 @@ fn bystanders_come_in_pages_by_id() {
     let (mut after, mut seen) = (None, Vec::new());
     loop {
         let id = NotificationId(notification);
-        let page = wait(given.store.bystanders(given.tenant, id, after, 3)).unwrap();
+        let page = wait(given.store.match_explanations(given.tenant, id, after, 3)).unwrap();
         assert!(page.len() <= 3);
         seen.extend(page.iter().map(|found| found.webhook.id));
         after = page.last().map(|found| found.webhook.id);
@@ -189,11 +205,13 @@ fn nobody_sees_how_another_tenants_webhooks_stood() {
     given.paid_webhook();
     let notification = NotificationId(given.notified("1", 5));
     let other = given.another_tenant("other");
-    let theirs = given.store.bystanders(other, notification, None, 50);
+    let theirs = given
+        .store
+        .match_explanations(other, notification, None, 50);
     assert_eq!(wait(theirs).unwrap(), []);
     let nowhere = given
         .store
-        .bystanders(given.tenant, NotificationId(99), None, 50);
+        .match_explanations(given.tenant, NotificationId(99), None, 50);
     assert_eq!(wait(nowhere).unwrap(), []);
 }
 
@@ -218,9 +236,9 @@ fn past_states_go_with_the_notifications_that_met_them() {
     given.enable(webhook, 101);
     assert_eq!(past(), 3, "made, then disabled, then enabled");
     wait(given.prune(50, 200)).unwrap();
-    assert!(bystanders(&given, first).is_empty(), "it is pruned");
+    assert!(match_explanations(&given, first).is_empty(), "it is pruned");
     assert_eq!(past(), 1);
-    let then = bystander(&given, 2, webhook).unwrap().then.unwrap();
+    let then = match_explanation(&given, 2, webhook).unwrap().then.unwrap();
     assert!(then.disabled.is_some());
     wait(given.prune(150, 200)).unwrap();
     assert_eq!(past(), 0);
@@ -262,7 +280,7 @@ fn a_test_goes_to_its_webhook_alone_whatever_that_wishes_for() {
     let story = test("1", given.tenant, tested);
     assert_eq!((story.only, story.delivery_count), (Some(tested), 1));
     assert_eq!(story.about.as_deref(), Some("by hand"));
-    let found = bystanders(&given, story.id.0);
+    let found = match_explanations(&given, story.id.0);
     let owed: Vec<_> = found
         .iter()
         .filter(|found| found.delivery.is_some())

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use model::board::{Bystander, WebhookThen};
+use model::board::{MatchExplanation, WebhookSnapshot};
 use model::delivery::State;
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
@@ -127,13 +127,13 @@ pub(crate) fn enabled_upto(
     Ok(found)
 }
 
-pub(crate) fn bystanders(
+pub(crate) fn match_explanations(
     conn: &Connection,
     tenant: TenantId,
     notification: NotificationId,
     after: Option<WebhookId>,
     limit: usize,
-) -> Result<Vec<Bystander>, Fault> {
+) -> Result<Vec<MatchExplanation>, Fault> {
     if notifications::tenant_of(conn, notification)? != Some(tenant) {
         return Ok(Vec::new());
     }
@@ -152,17 +152,17 @@ pub(crate) fn bystanders(
         if let Some(webhook) = webhooks::find_any(conn, webhook)?
             && webhook.tenant == tenant
         {
-            page.push(bystander(conn, webhook, notification)?);
+            page.push(match_explanation(conn, webhook, notification)?);
         }
     }
     Ok(page)
 }
 
-fn bystander(
+fn match_explanation(
     conn: &Connection,
     webhook: Webhook,
     notification: NotificationId,
-) -> Result<Bystander, Fault> {
+) -> Result<MatchExplanation, Fault> {
     let keys = [notification.0, webhook.id.0];
     let delivery = catalog::list(conn, DELIVERY, keys, |row| {
         let state: State = rows::state(row.get(0)?, row.get(1)?)?;
@@ -171,14 +171,14 @@ fn bystander(
     let past = catalog::list(conn, THEN, [webhook.id.0, notification.0], then)?;
     let then = match past.into_iter().next() {
         Some(then) => then,
-        None => Some(WebhookThen {
+        None => Some(WebhookSnapshot {
             disabled: webhook.disabled,
             settings: webhook.settings.clone(),
             filter: webhook.filter.clone(),
             changed_since: false,
         }),
     };
-    Ok(Bystander {
+    Ok(MatchExplanation {
         webhook,
         then,
         delivery: delivery.into_iter().next(),
@@ -186,12 +186,12 @@ fn bystander(
 }
 
 /// Nothing if the webhook was not there yet.
-fn then(row: &Row<'_>) -> Result<Option<WebhookThen>, Fault> {
+fn then(row: &Row<'_>) -> Result<Option<WebhookSnapshot>, Fault> {
     let Some(filter) = row.get::<_, Option<String>>(2)? else {
         return Ok(None);
     };
     let settings: Option<String> = row.get(3)?;
-    Ok(Some(WebhookThen {
+    Ok(Some(WebhookSnapshot {
         disabled: rows::disabled(row, 0)?,
         settings: settings.ok_or(Unreadable("state of a webhook"))?,
         filter: serde_json::from_str(&filter)?,
