@@ -70,10 +70,10 @@ pub(super) fn places() -> Vec<Page> {
         post("retry_failed", retry, edit, begin_retry),
         get("stop_retrying_ask", stop, edit, ask_stop),
         post("stop_retrying", stop, edit, begin_stop),
-        get("errand", "/t/{tenant}/errands/{bulk_job}", look, show),
+        get("errand", "/t/{tenant}/errands/{errand}", look, show),
         get(
             "errand_live",
-            "/t/{tenant}/errands/{bulk_job}/live",
+            "/t/{tenant}/errands/{errand}/live",
             look,
             follow,
         ),
