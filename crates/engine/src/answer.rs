@@ -7,8 +7,8 @@
 mod chunks;
 mod head;
 
-use model::attempt::{Answer, BodyEnd, Failure, FailureKind, Outcome};
-use model::limits::{self, ANSWER_OWN_BYTES};
+use model::attempt::{BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
+use model::limits::{self, RESPONSE_FREE_BYTES};
 use model::webhook::Headers;
 
 use self::chunks::{Chunks, Found};
@@ -182,7 +182,7 @@ impl Reading<'_, '_> {
                             format!("more than {INTERIM_ANSWERS_MAX} interim answers (1xx)");
                         return Some(Read::last(Outcome::Failed(garbled(words))));
                     }
-                    if length > ANSWER_OWN_BYTES {
+                    if length > RESPONSE_FREE_BYTES {
                         return Some(Read::last(self.headless(long_interim(), BodyEnd::Broken)));
                     }
                     self.latest = Some((head.status, head.headers));
@@ -326,7 +326,7 @@ impl Reading<'_, '_> {
         let (status, headers) = self.latest.take().unwrap_or_default();
         // It is kept until it is written down, with no room to grow.
         let body = std::mem::take(&mut self.body).into_boxed_slice();
-        Outcome::Answered(Answer {
+        Outcome::Answered(HttpResponse {
             status,
             headers,
             body: body.into(),
@@ -392,14 +392,14 @@ impl Read {
 }
 
 fn long_interim() -> Failure {
-    let kib = ANSWER_OWN_BYTES / 1024;
+    let kib = RESPONSE_FREE_BYTES / 1024;
     garbled(format!("an interim answer (1xx) is longer than {kib} KiB"))
 }
 
 /// Adds to what is held, without twice the room that a vector takes to grow once that is much.
 fn extend(held: &mut Vec<u8>, more: &[u8]) {
     let all = held.len() + more.len();
-    if all > ANSWER_OWN_BYTES && all > held.capacity() {
+    if all > RESPONSE_FREE_BYTES && all > held.capacity() {
         held.reserve_exact(all.next_multiple_of(STEP_BYTES) - held.len());
     }
     held.extend_from_slice(more);

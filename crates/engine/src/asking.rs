@@ -5,7 +5,7 @@
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use model::contract::{Reply, StoreError};
+use model::contract::{StoreError, StoreFuture};
 use tokio::time::Instant;
 
 use crate::health::Trouble;
@@ -19,7 +19,7 @@ const SILENT_AFTER: Duration = Duration::from_secs(10);
 
 pub(crate) struct Asking<T> {
     what: &'static str,
-    outstanding: Option<(Reply<T>, Instant)>,
+    outstanding: Option<(StoreFuture<T>, Instant)>,
     trouble: Option<Trouble>,
     wait: Duration,
     not_before: Option<Instant>,
@@ -46,7 +46,7 @@ impl<T> Asking<T> {
         self.not_before.filter(|at| *at > now)
     }
 
-    pub(crate) fn ask(&mut self, reply: Reply<T>) {
+    pub(crate) fn ask(&mut self, reply: StoreFuture<T>) {
         self.outstanding = Some((reply, Instant::now()));
     }
 

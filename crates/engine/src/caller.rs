@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use model::attempt::{Answer, Attempt, Failure, FailureKind, Outcome};
-use model::delivery::Due;
-use model::limits::STOOD_STILL_MS;
+use model::attempt::{Attempt, Failure, FailureKind, HttpResponse, Outcome};
+use model::delivery::DueDelivery;
+use model::limits::STALL_DETECTED_MS;
 use model::time::{Clock, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -25,7 +25,7 @@ use crate::request::Prepared;
 use crate::room::{Held, Room, Taken};
 use crate::shortage::{Shortage, is_general};
 
-const STOOD_STILL: Duration = Duration::from_millis(STOOD_STILL_MS);
+const STOOD_STILL: Duration = Duration::from_millis(STALL_DETECTED_MS);
 
 pub(crate) struct Caller {
     dial: Arc<dyn Dial>,
@@ -51,7 +51,7 @@ pub(crate) struct Made {
 struct Course<'a> {
     caller: &'a Caller,
     prepared: &'a Prepared,
-    due: &'a Due,
+    due: &'a DueDelivery,
     began_at: Timestamp,
     began: Instant,
     stale: Option<Box<Attempt>>,
@@ -86,7 +86,7 @@ impl Caller {
 
     /// One attempt at `due`, and a call before it if there was one on a kept connection that had
     /// ended.
-    pub(crate) async fn attempt(&self, prepared: &Prepared, due: &Due) -> Made {
+    pub(crate) async fn attempt(&self, prepared: &Prepared, due: &DueDelivery) -> Made {
         let course = Course {
             caller: self,
             prepared,
@@ -253,7 +253,7 @@ fn on_kept_line(outcome: Outcome) -> Outcome {
             "" => Failure::new(failure.kind, WHERE),
             detail => Failure::new(failure.kind, format!("{detail}, {WHERE}")),
         }),
-        Outcome::Answered(answer) => Outcome::Answered(Answer {
+        Outcome::Answered(answer) => Outcome::Answered(HttpResponse {
             note: answer
                 .note
                 .map(|note| format!("{note} ({WHERE})").into_boxed_str()),

@@ -31,8 +31,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use model::attempt::Attempt;
-use model::contract::{DueRead, LaneStart, LaneTarget, Reply, Settlement, Store};
-use model::delivery::{Delivery, State};
+use model::contract::{DuePage, PendingWebhook, Settlement, Store, StoreFuture, WebhookTarget};
+use model::delivery::{Delivery, DeliveryState};
 use model::id::WebhookId;
 use model::limits;
 use model::policy::Policy;
@@ -92,14 +92,14 @@ pub(crate) struct Dispatch {
     flights_max: usize,
     shortage: Arc<Shortage>,
     settling: Settling,
-    due: Asking<Vec<DueRead>>,
+    due: Asking<Vec<DuePage>>,
     due_asked: Vec<WebhookId>,
-    targets: Asking<Vec<LaneTarget>>,
+    targets: Asking<Vec<WebhookTarget>>,
     targets_asked: Vec<WebhookId>,
     scan: Scan,
     /// Go through them once more, when this time is over.
     rescan: bool,
-    scanned: Asking<Vec<LaneStart>>,
+    scanned: Asking<Vec<PendingWebhook>>,
     cancelled: Asking<usize>,
     cancelling: Option<WebhookId>,
     unserved: BTreeSet<DialectName>,
@@ -163,7 +163,7 @@ impl Dispatch {
         let now = Instant::now();
         Self {
             timeline: Timeline::after(
-                given.store.last_beat().map(|last| last.at),
+                given.store.last_heartbeat().map(|last| last.at),
                 given.clock.now(),
                 now,
             ),
@@ -210,7 +210,7 @@ impl Dispatch {
             if let Some(stopped) = self.stopped(now) {
                 self.health.stopped();
                 let last = self.timeline.written(&self.clock, now);
-                end(self.store.beat(last)).await;
+                end(self.store.record_heartbeat(last)).await;
                 return stopped;
             }
             self.look(now);
@@ -260,12 +260,13 @@ impl Dispatch {
                 // A change that the store could not tell of is not missed for longer than this.
                 self.lanes.forget_resting();
             }
-            self.scanned.ask(self.store.lanes(after, SCAN_PAGE));
+            self.scanned
+                .ask(self.store.pending_webhooks(after, SCAN_PAGE));
         }
         if self.targets.may_ask(now) {
             let asked = self.lanes.ask_targets();
             if !asked.is_empty() {
-                self.targets.ask(self.store.targets(asked.clone()));
+                self.targets.ask(self.store.webhook_targets(asked.clone()));
                 self.targets_asked = asked;
             }
         }
@@ -273,7 +274,7 @@ impl Dispatch {
             self.cancelling = self.cancelling.or_else(|| self.lanes.next_cancel());
             if let Some(webhook) = self.cancelling {
                 self.cancelled
-                    .ask(self.store.cancel(webhook, self.clock.now()));
+                    .ask(self.store.cancel_pending(webhook, self.clock.now()));
             }
         }
         if self.due.may_ask(now) {
@@ -410,7 +411,7 @@ impl Dispatch {
         true
     }
 
-    fn count(&self, calls: [Option<&Attempt>; 2], state: State, is_ahead: bool) {
+    fn count(&self, calls: [Option<&Attempt>; 2], state: DeliveryState, is_ahead: bool) {
         for call in calls.into_iter().flatten() {
             self.meters.attempted(&call.outcome, call.duration_ms);
         }
@@ -418,9 +419,9 @@ impl Dispatch {
             self.meters.ahead.inc();
         }
         match state {
-            State::Pending => self.meters.retries.inc(),
-            State::Failed => self.meters.exhausted.inc(),
-            State::Delivered | State::Cancelled(_) => 0,
+            DeliveryState::Pending => self.meters.retries.inc(),
+            DeliveryState::Failed => self.meters.exhausted.inc(),
+            DeliveryState::Delivered | DeliveryState::Cancelled(_) => 0,
         };
     }
 
@@ -446,7 +447,7 @@ impl Dispatch {
         }
         let policy = &prepared.policy;
         let (began, ended) = self.timeline.of_attempt(&attempt, ended_at, Instant::now());
-        let next = delivery.after(
+        let next = delivery.transition(
             outcome,
             began.schedule,
             ended,
@@ -457,7 +458,7 @@ impl Dispatch {
         let class = class(outcome);
         tracing::debug!(%id, attempt = delivery.attempts.saturating_add(1), class,
             duration_ms = attempt.duration_ms, state = next.state.as_str(), "attempt ended");
-        let is_ahead = delivery.is_ahead_at(began.schedule);
+        let is_ahead = delivery.is_early_at(began.schedule);
         self.count([stale.as_deref(), Some(&attempt)], next.state, is_ahead);
         let landing = Landing {
             began,
@@ -520,7 +521,7 @@ impl Dispatch {
         }
         for Question { id, answer } in mail.questions {
             // Who asked may have gone.
-            answer.send(self.lanes.whereabouts(id)).ok();
+            answer.send(self.lanes.dispatch_state(id)).ok();
         }
     }
 
@@ -569,7 +570,7 @@ impl Dispatch {
         true
     }
 
-    fn seen(&mut self, target: &LaneTarget) -> Seen {
+    fn seen(&mut self, target: &WebhookTarget) -> Seen {
         if !target.enabled {
             return Seen::Disabled;
         }
@@ -636,7 +637,7 @@ impl Dispatch {
         match answer {
             Ok(count) => {
                 if let Some(webhook) = self.cancelling.take() {
-                    let more = count >= limits::SWEEP_ROWS_MAX;
+                    let more = count >= limits::BULK_STEP_ROWS_MAX;
                     self.lanes.cancelled(webhook, more);
                 }
             }
@@ -746,7 +747,7 @@ impl Dispatch {
 }
 
 /// Has the time written down, so that the next start goes on exactly here.
-async fn end(last: Reply<()>) {
+async fn end(last: StoreFuture<()>) {
     if !matches!(tokio::time::timeout(LAST_WORDS, last).await, Ok(Ok(()))) {
         tracing::warn!("the store did not take the time at the end: waits may be seconds longer");
     }

@@ -4,7 +4,7 @@
 //! first success after a longer one wakes what waits; a receiver that has failed for long is
 //! probed by one delivery at a time. `docs/decisions/0017-lanes-that-adapt.md` has the reasons.
 
-use model::contract::{Ahead, Mark};
+use model::contract::{DueCursor, RecoveryQuery};
 use model::time::{Moment, Timestamp};
 
 /// Failures over less than this are for the schedule alone: its first retries come soon.
@@ -37,7 +37,7 @@ pub(crate) struct Fortune {
 struct Waking {
     /// On the wall, as attempts are in the store.
     tried_by: Timestamp,
-    after: Option<Mark>,
+    after: Option<DueCursor>,
     /// The next answer is about this.
     asked: bool,
     /// All of it was read.
@@ -144,7 +144,7 @@ impl Fortune {
     }
 
     /// What is to be read ahead of its time, and is being asked for.
-    pub(crate) fn ask_ahead(&mut self, limit: usize) -> Option<Ahead> {
+    pub(crate) fn ask_ahead(&mut self, limit: usize) -> Option<RecoveryQuery> {
         let ahead = self.ahead(limit)?;
         if let Some(waking) = &mut self.waking {
             waking.asked = true;
@@ -153,9 +153,9 @@ impl Fortune {
     }
 
     /// What is to be read ahead of its time, if anything is.
-    pub(crate) fn ahead(&self, limit: usize) -> Option<Ahead> {
+    pub(crate) fn ahead(&self, limit: usize) -> Option<RecoveryQuery> {
         let waking = self.waking.as_ref()?;
-        (!waking.read && self.failures < WAKING_FAILURES).then_some(Ahead {
+        (!waking.read && self.failures < WAKING_FAILURES).then_some(RecoveryQuery {
             tried_by: waking.tried_by,
             after: waking.after,
             limit,
@@ -168,7 +168,7 @@ impl Fortune {
     }
 
     /// It was read up to `next`, or all of it.
-    pub(crate) fn was_read(&mut self, next: Option<Mark>) {
+    pub(crate) fn was_read(&mut self, next: Option<DueCursor>) {
         if let Some(waking) = self.waking.as_mut().filter(|waking| waking.asked) {
             waking.asked = false;
             waking.read = next.is_none();

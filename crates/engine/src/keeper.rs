@@ -32,7 +32,7 @@ pub(crate) struct Keeper {
     pub(crate) clock: Clock,
     pub(crate) meters: Arc<Meters>,
     /// How long each dialect's log is kept.
-    pub(crate) kept_ms: BTreeMap<DialectName, i64>,
+    pub(crate) retention_ms: BTreeMap<DialectName, i64>,
 }
 
 impl Keeper {
@@ -81,8 +81,8 @@ impl Keeper {
         loop {
             // By a clock that was set nothing is removed.
             let now = self.clock.bounds();
-            let before = self.kept_ms.iter().map(|(dialect, kept_ms)| {
-                let before = now.earliest.plus_ms(kept_ms.saturating_neg());
+            let before = self.retention_ms.iter().map(|(dialect, retention_ms)| {
+                let before = now.earliest.plus_ms(retention_ms.saturating_neg());
                 (dialect.clone(), before)
             });
             let before = before.collect();

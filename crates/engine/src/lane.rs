@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use model::contract::{DueAsk, DueRead};
-use model::delivery::{Delivery, Due};
+use model::contract::{DuePage, DueQuery};
+use model::delivery::{Delivery, DueDelivery};
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
@@ -33,9 +33,9 @@ const REREAD_BYTES_MAX: usize = limits::LANE_READ_MAX * limits::NOTIFICATION_BOD
 #[derive(Default)]
 pub(crate) struct Lane {
     /// Waiting to go, in the order of their due times.
-    pub(crate) ready: Sorted<(Timestamp, NotificationId), Due>,
+    pub(crate) ready: Sorted<(Timestamp, NotificationId), DueDelivery>,
     /// What somebody asked for and waits for, in that order; goes before all that is ready.
-    pub(crate) asked: VecDeque<Due>,
+    pub(crate) asked: VecDeque<DueDelivery>,
     /// It waits for a turn with it.
     pub(crate) in_asked: bool,
     /// Every delivery that must not be taken up again: ready, in the air, or unsettled.
@@ -118,8 +118,8 @@ pub(crate) enum Index {
 
 /// How many deliveries one lane may hold, and how many bytes of them.
 fn share(load: Load) -> (usize, usize) {
-    let count = limits::HELD_MAX.saturating_sub(load.held) / SHARE;
-    let bytes = limits::HELD_BYTES_MAX.saturating_sub(load.held_bytes) / SHARE;
+    let count = limits::BUFFERED_MAX.saturating_sub(load.held) / SHARE;
+    let bytes = limits::BUFFERED_BYTES_MAX.saturating_sub(load.held_bytes) / SHARE;
     (count, bytes)
 }
 
@@ -132,7 +132,7 @@ impl Lane {
         }
     }
 
-    pub(crate) fn hold(&mut self, due: Due, shares: &mut Shares) {
+    pub(crate) fn hold(&mut self, due: DueDelivery, shares: &mut Shares) {
         self.note_held(&due, shares);
         let Delivery { id, due_at, .. } = due.delivery;
         self.ready.insert((due_at, id.notification), due);
@@ -140,9 +140,9 @@ impl Lane {
 
     /// What somebody asked for, if it is not held yet, or was not begun yet. Answers whether it
     /// goes before the others.
-    pub(crate) fn hold_asked(&mut self, due: Due, shares: &mut Shares) -> bool {
+    pub(crate) fn hold_asked(&mut self, due: DueDelivery, shares: &mut Shares) -> bool {
         let id = due.delivery.id.notification;
-        let is_full = self.asked.len() >= limits::LANE_ASKED_MAX || shares.load.is_full();
+        let is_full = self.asked.len() >= limits::LANE_PRIORITY_MAX || shares.load.is_full();
         if is_full || self.pause.is_some() {
             return false;
         }
@@ -161,7 +161,7 @@ impl Lane {
         true
     }
 
-    fn note_held(&mut self, due: &Due, shares: &mut Shares) {
+    fn note_held(&mut self, due: &DueDelivery, shares: &mut Shares) {
         let Delivery {
             id,
             round,
@@ -326,7 +326,7 @@ impl Lane {
         }
     }
 
-    fn forget_unsent(&mut self, due_at: Timestamp, due: &Due, shares: &mut Shares) {
+    fn forget_unsent(&mut self, due_at: Timestamp, due: &DueDelivery, shares: &mut Shares) {
         shares.let_go(self.tenant(), 1, due.body.len());
         self.body_bytes = self.body_bytes.saturating_sub(due.body.len());
         self.held_bytes = self.held_bytes.saturating_sub(due.body.len());
@@ -343,7 +343,7 @@ impl Lane {
         }
     }
 
-    pub(crate) fn take_in(&mut self, read: DueRead, now: Timestamp, shares: &mut Shares) {
+    pub(crate) fn take_in(&mut self, read: DuePage, now: Timestamp, shares: &mut Shares) {
         for due in read.deliveries {
             self.take_up(due, shares);
         }
@@ -367,7 +367,7 @@ impl Lane {
         }
     }
 
-    fn take_up(&mut self, due: Due, shares: &mut Shares) {
+    fn take_up(&mut self, due: DueDelivery, shares: &mut Shares) {
         let delivery = &due.delivery;
         match self.held.get_mut(delivery.id.notification) {
             None => self.hold(due, shares),
@@ -389,7 +389,7 @@ impl Lane {
     /// How many more deliveries may be taken up.
     pub(crate) fn room(&self, load: Load) -> usize {
         let own = self.own();
-        let left = limits::LANE_HELD_MAX.saturating_sub(own);
+        let left = limits::LANE_BUFFERED_MAX.saturating_sub(own);
         if self.fortune.is_probed() {
             return START.saturating_sub(own);
         }
@@ -482,7 +482,7 @@ impl Lane {
         webhook: WebhookId,
         now: Timestamp,
         shares: &Shares,
-    ) -> Option<DueAsk> {
+    ) -> Option<DueQuery> {
         let load = shares.load;
         let due_at = self.stored_due_at?;
         if self.wants_read_at(load)? > now {
@@ -495,7 +495,7 @@ impl Lane {
         if self.fortune.is_probed() && !Fortune::is_overdue(due_at, now) {
             room = room.min(1);
         }
-        Some(DueAsk {
+        Some(DueQuery {
             webhook,
             limit: self.held.len() + room,
             ahead: self.fortune.ask_ahead(room),

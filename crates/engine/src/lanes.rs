@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use model::contract::{DueAsk, DueRead};
-use model::delivery::{Due, Whereabouts};
+use model::contract::{DuePage, DueQuery};
+use model::delivery::{DispatchState, DueDelivery};
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::time::{Moment, Timestamp};
 use tokio::time::Instant;
@@ -70,7 +70,7 @@ pub(crate) enum Seen {
 pub(crate) struct Call {
     pub(crate) flight: FlightId,
     pub(crate) prepared: Arc<Prepared>,
-    pub(crate) due: Due,
+    pub(crate) due: DueDelivery,
     /// How many its receiver is thought to bear at once.
     pub(crate) width: u32,
 }
@@ -174,7 +174,7 @@ impl Lanes {
 
     /// A delivery that was just accepted. It goes without being read back if there is room and
     /// nothing in the store is due before it.
-    pub(crate) fn arrive(&mut self, due: Due) {
+    pub(crate) fn arrive(&mut self, due: DueDelivery) {
         let webhook = due.delivery.id.webhook;
         let load = self.shares.load;
         let lane = self.lanes.entry(webhook).or_insert_with(|| {
@@ -207,7 +207,7 @@ impl Lanes {
 
     /// Somebody asked for this delivery and waits for it: it is the next of its lane, and its lane
     /// has a turn of its own. A receiver that is probed is probed with it.
-    pub(crate) fn ask_for(&mut self, due: Due) {
+    pub(crate) fn ask_for(&mut self, due: DueDelivery) {
         let webhook = due.delivery.id.webhook;
         let due_at = due.delivery.due_at;
         // Who asks may have mended something: neither the webhook nor its name is as remembered.
@@ -223,28 +223,28 @@ impl Lanes {
     }
 
     /// Where a delivery that is owed stands.
-    pub(crate) fn whereabouts(&self, id: DeliveryId) -> Whereabouts {
+    pub(crate) fn dispatch_state(&self, id: DeliveryId) -> DispatchState {
         let Some(lane) = self.lanes.get(&id.webhook) else {
-            return Whereabouts::Next;
+            return DispatchState::Ready;
         };
         let waits = lane.waits_with(id.notification);
         if lane.held.contains(id.notification) && waits.is_none() {
-            return Whereabouts::InTheAir;
+            return DispatchState::InFlight;
         }
         let is_asked = waits == Some(true);
         let crowded = self.shares.is_crowded(lane.trust);
         if let Some(pause) = &lane.pause {
-            Whereabouts::Paused { until: pause.until }
+            DispatchState::Paused { until: pause.until }
         } else if lane.fortune.is_probed() && !is_asked {
-            Whereabouts::Probed
+            DispatchState::CircuitOpen
         } else if lane.flying >= lane.width(self.width, crowded) && !is_asked {
-            Whereabouts::Behind
+            DispatchState::ConcurrencyLimited
         } else if !lane.is_queued() {
-            Whereabouts::Next
+            DispatchState::Ready
         } else if self.shares.queued_by_share() > 0 {
-            Whereabouts::Share
+            DispatchState::ShareLimited
         } else {
-            Whereabouts::Full
+            DispatchState::InFlightLimited
         }
     }
 
@@ -350,7 +350,7 @@ impl Lanes {
     fn take_off(
         &mut self,
         webhook: WebhookId,
-        due: Due,
+        due: DueDelivery,
         asked: bool,
         now: Instant,
     ) -> Option<Call> {
@@ -451,7 +451,7 @@ impl Lanes {
     }
 
     /// What is to be read now. One such question at a time.
-    pub(crate) fn ask_due(&mut self, now: Timestamp) -> Vec<DueAsk> {
+    pub(crate) fn ask_due(&mut self, now: Timestamp) -> Vec<DueQuery> {
         while let Some(&(at, webhook)) = self.wakes.first()
             && at <= now
         {
@@ -496,9 +496,9 @@ impl Lanes {
     }
 
     /// The store's answer to `ask_due`. Everything it told before must have been taken in.
-    pub(crate) fn answer_due(&mut self, asked: &[WebhookId], reads: Vec<DueRead>, now: Timestamp) {
+    pub(crate) fn answer_due(&mut self, asked: &[WebhookId], reads: Vec<DuePage>, now: Timestamp) {
         self.read_lanes_max = (self.read_lanes_max * 2).min(READ_LANES_MAX);
-        let mut reads: BTreeMap<WebhookId, DueRead> =
+        let mut reads: BTreeMap<WebhookId, DuePage> =
             reads.into_iter().map(|read| (read.webhook, read)).collect();
         for webhook in asked {
             let Some(lane) = self.lanes.get_mut(webhook) else {

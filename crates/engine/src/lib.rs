@@ -37,10 +37,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::contract::{Listener, Store};
-use model::delivery::Whereabouts;
+use model::contract::{CommitSubscriber, Store};
+use model::delivery::DispatchState;
 use model::id::DeliveryId;
-use model::limits::ANSWERS_BYTES_MAX;
+use model::limits::RESPONSES_BYTES_MAX;
 use model::policy::Policies;
 use model::rng::SeededRng;
 use model::time::Clock;
@@ -97,10 +97,10 @@ pub struct Settings {
 
 /// A handle that answers where deliveries stand. Cheap to clone.
 #[derive(Clone)]
-pub struct Lookout(Arc<Mailbox>);
+pub struct DeliveryInspector(Arc<Mailbox>);
 
-impl Lookout {
-    pub fn whereabouts(&self, id: DeliveryId) -> Boxed<'static, Option<Whereabouts>> {
+impl DeliveryInspector {
+    pub fn dispatch_state(&self, id: DeliveryId) -> Boxed<'static, Option<DispatchState>> {
         let asked = self.0.ask(id);
         Box::pin(async move { tokio::time::timeout(PATIENCE, asked).await.ok()?.ok() })
     }
@@ -131,7 +131,7 @@ impl Engine {
             policies,
             settings,
         } = parts;
-        if let Some(last) = store.last_beat() {
+        if let Some(last) = store.last_heartbeat() {
             clock.begins_after(last.bounds);
         }
         let meters = Arc::new(Meters::new(registry, policies.keys()));
@@ -139,17 +139,17 @@ impl Engine {
         let health = Health::new(alarm.clone());
         let mailbox = Arc::new(Mailbox::default());
         let bell = mailbox.bell();
-        store.listen(Arc::clone(&mailbox) as Arc<dyn Listener>);
+        store.subscribe(Arc::clone(&mailbox) as Arc<dyn CommitSubscriber>);
         let idle_for = Duration::from_millis(settings.idle_connection_ms);
         let pool = Arc::new(Pool::new(settings.idle_connections_max, idle_for));
-        let room = Room::new(ANSWERS_BYTES_MAX, meters.shortened.clone());
+        let room = Room::new(RESPONSES_BYTES_MAX, meters.shortened.clone());
         let opened = meters.opened.clone();
         let shortage = health.shortage();
         let short = Arc::clone(&shortage);
         let caller = Caller::new(dial, clock.clone(), Arc::clone(&pool), room, opened, short);
-        let kept_ms = policies
+        let retention_ms = policies
             .iter()
-            .map(|(dialect, policy)| (dialect.clone(), policy.kept_ms))
+            .map(|(dialect, policy)| (dialect.clone(), policy.retention_ms))
             .collect();
         let (stop, stopped) = oneshot::channel();
         let dispatch = Dispatch::new(Given {
@@ -175,7 +175,7 @@ impl Engine {
             store,
             clock,
             meters,
-            kept_ms,
+            retention_ms,
         };
         Self {
             dispatch: Part::spawn("the delivery loop", &alarm, dispatch.run()),
@@ -214,8 +214,8 @@ impl Engine {
     }
 
     /// Answers where a delivery that is owed stands; nothing if that is not known.
-    pub fn lookout(&self) -> Lookout {
-        Lookout(Arc::clone(&self.mailbox))
+    pub fn lookout(&self) -> DeliveryInspector {
+        DeliveryInspector(Arc::clone(&self.mailbox))
     }
 
     /// Whether deliveries flow.

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use model::attempt::{Failure, FailureKind, Outcome};
-use model::limits::{ANSWER_OWN_BYTES, LAST_LOOK_MS};
+use model::limits::{RESPONSE_FREE_BYTES, STALL_GRACE_MS};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
@@ -29,12 +29,12 @@ const READ_BYTES: usize = 8 * 1024;
 const KEPT_MARGIN_MS: u32 = 1_000;
 
 // So that the first piece of an answer is held whatever room there is.
-const _: () = assert!(READ_BYTES <= ANSWER_OWN_BYTES);
+const _: () = assert!(READ_BYTES <= RESPONSE_FREE_BYTES);
 
 /// A process that was stopped, or a machine that stood still, learns that its time is over before
 /// it learns what has arrived meanwhile: whoever is late by `LATE` reads on for `LAST_LOOK`.
 const LATE: Duration = Duration::from_millis(100);
-const LAST_LOOK: Duration = Duration::from_millis(LAST_LOOK_MS);
+const LAST_LOOK: Duration = Duration::from_millis(STALL_GRACE_MS);
 
 pub(crate) struct Line {
     stream: Box<dyn Stream>,

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use model::contract::{LaneStart, Listener};
-use model::delivery::{Due, Whereabouts};
+use model::contract::{CommitSubscriber, PendingWebhook};
+use model::delivery::{DispatchState, DueDelivery};
 use model::id::{DeliveryId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
@@ -24,9 +24,9 @@ pub(crate) struct Mailbox {
 /// What arrived since the loop looked last.
 #[derive(Default)]
 pub(crate) struct Mail {
-    pub(crate) accepted: Vec<Due>,
+    pub(crate) accepted: Vec<DueDelivery>,
     /// Somebody waits for these.
-    pub(crate) asked: Vec<Due>,
+    pub(crate) asked: Vec<DueDelivery>,
     /// Webhooks of deliveries that did not fit, with the earliest of their due times.
     pub(crate) passed_over: BTreeMap<WebhookId, Timestamp>,
     pub(crate) changed: BTreeSet<WebhookId>,
@@ -38,7 +38,7 @@ pub(crate) struct Mail {
 /// Where this delivery stands.
 pub(crate) struct Question {
     pub(crate) id: DeliveryId,
-    pub(crate) answer: oneshot::Sender<Whereabouts>,
+    pub(crate) answer: oneshot::Sender<DispatchState>,
 }
 
 /// Questions that wait at the same time; more are not answered.
@@ -74,7 +74,7 @@ impl Mailbox {
     }
 
     /// Asks where a delivery stands. No answer if too much is asked, or nobody is there to answer.
-    pub(crate) fn ask(&self, id: DeliveryId) -> oneshot::Receiver<Whereabouts> {
+    pub(crate) fn ask(&self, id: DeliveryId) -> oneshot::Receiver<DispatchState> {
         let (answer, answered) = oneshot::channel();
         self.fill(|inside| {
             if inside.mail.questions.len() < QUESTIONS_MAX {
@@ -116,13 +116,13 @@ impl Mail {
 }
 
 impl Inside {
-    fn put(&mut self, due: Due, is_asked: bool) {
+    fn put(&mut self, due: DueDelivery, is_asked: bool) {
         let body_bytes = self.body_bytes.saturating_add(due.body.len());
         let list = match is_asked {
             true => &mut self.mail.asked,
             false => &mut self.mail.accepted,
         };
-        if list.len() < limits::HELD_MAX && body_bytes <= limits::HELD_BYTES_MAX {
+        if list.len() < limits::BUFFERED_MAX && body_bytes <= limits::BUFFERED_BYTES_MAX {
             self.body_bytes = body_bytes;
             list.push(due);
         } else {
@@ -136,8 +136,8 @@ impl Inside {
     }
 }
 
-impl Listener for Mailbox {
-    fn accepted(&self, deliveries: Vec<Due>) {
+impl CommitSubscriber for Mailbox {
+    fn on_accepted(&self, deliveries: Vec<DueDelivery>) {
         self.fill(|inside| {
             for due in deliveries {
                 inside.put(due, false);
@@ -145,7 +145,7 @@ impl Listener for Mailbox {
         });
     }
 
-    fn asked(&self, deliveries: Vec<Due>) {
+    fn on_requested(&self, deliveries: Vec<DueDelivery>) {
         self.fill(|inside| {
             for due in deliveries {
                 inside.put(due, true);
@@ -153,23 +153,23 @@ impl Listener for Mailbox {
         });
     }
 
-    fn passed_over(&self, lanes: Vec<LaneStart>) {
+    fn on_skipped(&self, lanes: Vec<PendingWebhook>) {
         self.fill(|inside| {
             let lanes = lanes.into_iter();
             lanes.for_each(|lane| inside.pass_over(lane.webhook, lane.due_at));
         });
     }
 
-    fn changed(&self, webhooks: &[WebhookId]) {
+    fn on_changed(&self, webhooks: &[WebhookId]) {
         self.fill(|inside| inside.mail.changed.extend(webhooks));
     }
 
-    fn changed_elsewhere(&self) {
+    fn on_external_change(&self) {
         self.fill(|inside| inside.mail.changed_elsewhere = true);
         self.bulk_jobs.notify_one();
     }
 
-    fn bulk_job_started(&self) {
+    fn on_bulk_job_started(&self) {
         self.bulk_jobs.notify_one();
     }
 }
@@ -183,8 +183,8 @@ mod tests {
 
     use super::*;
 
-    fn due(number: i64, body: &Bytes) -> Due {
-        Due {
+    fn due(number: i64, body: &Bytes) -> DueDelivery {
+        DueDelivery {
             delivery: Delivery {
                 id: DeliveryId {
                     notification: NotificationId(number),
@@ -205,16 +205,16 @@ mod tests {
     #[test]
     fn beyond_its_bound_it_remembers_webhooks_only() {
         let mailbox = Mailbox::default();
-        let bound = i64::try_from(limits::HELD_MAX).unwrap();
+        let bound = i64::try_from(limits::BUFFERED_MAX).unwrap();
         let body = Bytes::from_static(b"x");
-        mailbox.accepted((0..bound + 300).map(|n| due(n, &body)).collect());
+        mailbox.on_accepted((0..bound + 300).map(|n| due(n, &body)).collect());
         let mail = mailbox.take();
-        assert_eq!(mail.accepted.len(), limits::HELD_MAX);
+        assert_eq!(mail.accepted.len(), limits::BUFFERED_MAX);
         assert_eq!(mail.passed_over.len(), 3);
         let earliest = mail.passed_over.values().min().copied();
         assert_eq!(earliest, Some(Timestamp::from_millis(bound)));
         assert!(mailbox.take().is_empty());
-        mailbox.accepted(vec![due(1, &body)]);
+        mailbox.on_accepted(vec![due(1, &body)]);
         assert_eq!(mailbox.take().accepted.len(), 1);
     }
 
@@ -222,7 +222,7 @@ mod tests {
     fn what_the_store_passed_over_is_kept_with_its_earliest_time() {
         let mailbox = Mailbox::default();
         for (webhook, at) in [(1, 9), (2, 5), (1, 7), (1, 8)] {
-            mailbox.passed_over(vec![LaneStart {
+            mailbox.on_skipped(vec![PendingWebhook {
                 webhook: WebhookId(webhook),
                 due_at: Timestamp::from_millis(at),
             }]);
@@ -240,9 +240,9 @@ mod tests {
     fn large_bodies_fill_it_sooner() {
         let mailbox = Mailbox::default();
         let body = Bytes::from(vec![0; limits::NOTIFICATION_BODY_BYTES_MAX]);
-        mailbox.accepted((0..1_000).map(|n| due(n, &body)).collect());
+        mailbox.on_accepted((0..1_000).map(|n| due(n, &body)).collect());
         let mail = mailbox.take();
-        let fits = limits::HELD_BYTES_MAX / limits::NOTIFICATION_BODY_BYTES_MAX;
+        let fits = limits::BUFFERED_BYTES_MAX / limits::NOTIFICATION_BODY_BYTES_MAX;
         assert_eq!(mail.accepted.len(), fits);
         assert_eq!(mail.passed_over.len(), 3);
     }

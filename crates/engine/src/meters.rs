@@ -328,7 +328,7 @@ fn answer_class(status: u16) -> usize {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use model::attempt::{Answer, BodyEnd, Failure};
+    use model::attempt::{BodyEnd, Failure, HttpResponse};
     use model::webhook::Headers;
 
     use super::*;
@@ -342,7 +342,7 @@ mod tests {
             meters.attempted(&Outcome::Failed(Failure::new(kind, "")), 30_000);
         }
         let answers = [299, 300, 404, 410, 503, 600].map(|status| {
-            Outcome::Answered(Answer {
+            Outcome::Answered(HttpResponse {
                 status,
                 headers: Headers::default(),
                 body: Bytes::new(),

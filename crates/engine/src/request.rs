@@ -15,10 +15,10 @@ use bytes::Bytes;
 use http::Uri;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use model::attempt::{Answer, Failure, FailureKind, Outcome};
-use model::contract::LaneTarget;
+use model::attempt::{Failure, FailureKind, HttpResponse, Outcome};
+use model::contract::WebhookTarget;
 use model::dedupe;
-use model::delivery::Due;
+use model::delivery::DueDelivery;
 use model::id::TenantId;
 use model::policy::Policy;
 use model::target::{self, Target};
@@ -118,7 +118,7 @@ struct Dedupe {
 }
 
 impl Prepared {
-    pub(crate) fn new(target: &LaneTarget, policy: Arc<Policy>) -> Self {
+    pub(crate) fn new(target: &WebhookTarget, policy: Arc<Policy>) -> Self {
         let call = Call::new(target, &policy);
         Self {
             policy,
@@ -147,7 +147,7 @@ impl Prepared {
     }
 
     /// The request for this delivery. Empty if the URL cannot be called.
-    pub(crate) fn request(&self, due: &Due) -> Request {
+    pub(crate) fn request(&self, due: &DueDelivery) -> Request {
         match &self.call {
             Ok(call) => call.request(due),
             Err(_) => Request::default(),
@@ -157,12 +157,14 @@ impl Prepared {
     /// The outcome without the webhook's credentials, which some receivers echo.
     pub(crate) fn without_secrets(&self, outcome: Outcome) -> Outcome {
         match outcome {
-            Outcome::Answered(answer) if !self.secrets.is_empty() => Outcome::Answered(Answer {
-                headers: Headers(self.blanked(answer.headers.0)),
-                body: self.blanked(answer.body),
-                note: answer.note.map(|note| self.blanked_note(&note)),
-                ..answer
-            }),
+            Outcome::Answered(answer) if !self.secrets.is_empty() => {
+                Outcome::Answered(HttpResponse {
+                    headers: Headers(self.blanked(answer.headers.0)),
+                    body: self.blanked(answer.body),
+                    note: answer.note.map(|note| self.blanked_note(&note)),
+                    ..answer
+                })
+            }
             outcome @ (Outcome::Answered(_) | Outcome::Failed(_)) => outcome,
         }
     }
@@ -225,7 +227,7 @@ impl Request {
 }
 
 impl Call {
-    fn new(webhook: &LaneTarget, policy: &Policy) -> Result<Self, String> {
+    fn new(webhook: &WebhookTarget, policy: &Policy) -> Result<Self, String> {
         let target = Target::parse(&webhook.target_url).map_err(|bad| bad.0)?;
         let path = PathAndQuery::try_from(target.path_and_query)
             .map_err(|error| format!("its path: {error}"))?;
@@ -272,7 +274,7 @@ impl Call {
         Ok(call)
     }
 
-    fn request(&self, due: &Due) -> Request {
+    fn request(&self, due: &DueDelivery) -> Request {
         let is_copied = due.body.len() <= COPIED_BODY_BYTES_MAX;
         let mut bytes = Vec::new();
         // For the number and the dedupe line.
@@ -306,7 +308,7 @@ impl Call {
     }
 
     /// All lines of this delivery.
-    fn stamped(&self, due: &Due) -> Lines {
+    fn stamped(&self, due: &DueDelivery) -> Lines {
         let mut lines = self.lines_with(&due.headers);
         lines.put(header::CONTENT_LENGTH, HeaderValue::from(due.body.len()));
         if let Some(dedupe) = &self.dedupe
@@ -328,7 +330,7 @@ impl Call {
 }
 
 impl Dedupe {
-    fn of(webhook: &LaneTarget, policy: &Policy, lines: &Lines) -> Option<Self> {
+    fn of(webhook: &WebhookTarget, policy: &Policy, lines: &Lines) -> Option<Self> {
         let name = HeaderName::try_from(policy.dedupe_header.as_ref()?).ok()?;
         Some(Self {
             title: format!("{}: ", title_case(name.as_str())),
@@ -338,7 +340,7 @@ impl Dedupe {
         })
     }
 
-    fn key(&self, due: &Due) -> String {
+    fn key(&self, due: &DueDelivery) -> String {
         dedupe::key(&self.webhook, &due.key)
     }
 }
@@ -383,7 +385,7 @@ fn write_number(bytes: &mut Vec<u8>, number: usize) {
 }
 
 /// Credentials of the URL, and what the webhook's own lines say.
-fn secrets(webhook: &LaneTarget) -> Vec<String> {
+fn secrets(webhook: &WebhookTarget) -> Vec<String> {
     let values = webhook.headers.iter();
     let values = values.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
     let own = values.filter(|value| value.len() >= target::SECRET_BYTES_MIN);

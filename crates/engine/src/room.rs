@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use model::limits::ANSWER_OWN_BYTES;
+use model::limits::RESPONSE_FREE_BYTES;
 use prometheus_client::metrics::counter::Counter;
 
 /// Taken at a time, so that not every piece of an answer asks for it.
@@ -58,9 +58,9 @@ impl Room {
 impl Taken<'_> {
     /// How many bytes an answer may have that is to have `wanted`.
     pub(crate) fn afford(&mut self, wanted: usize) -> usize {
-        while ANSWER_OWN_BYTES + self.bytes < wanted {
+        while RESPONSE_FREE_BYTES + self.bytes < wanted {
             if !self.room.take_step() {
-                return ANSWER_OWN_BYTES + self.bytes;
+                return RESPONSE_FREE_BYTES + self.bytes;
             }
             self.bytes += STEP_BYTES;
         }
@@ -74,7 +74,7 @@ impl Taken<'_> {
 
     /// What stays taken by an answer that came to `bytes`; most take nothing.
     pub(crate) fn held(mut self, bytes: usize) -> Option<Held> {
-        let needed = bytes.saturating_sub(ANSWER_OWN_BYTES);
+        let needed = bytes.saturating_sub(RESPONSE_FREE_BYTES);
         let needed = needed.next_multiple_of(STEP_BYTES).min(self.bytes);
         self.bytes -= needed;
         (needed > 0).then(|| Held {
@@ -108,12 +108,12 @@ mod tests {
     fn a_short_answer_takes_nothing_and_a_long_one_what_there_is() {
         let room = Room::new(3 * STEP_BYTES, Counter::default());
         let (mut one, mut other) = (room.nothing(), room.nothing());
-        assert_eq!(one.afford(ANSWER_OWN_BYTES), ANSWER_OWN_BYTES);
+        assert_eq!(one.afford(RESPONSE_FREE_BYTES), RESPONSE_FREE_BYTES);
         assert_eq!(left(&room), 3 * STEP_BYTES);
-        let wanted = ANSWER_OWN_BYTES + STEP_BYTES + 1;
+        let wanted = RESPONSE_FREE_BYTES + STEP_BYTES + 1;
         assert_eq!(one.afford(wanted), wanted);
         assert_eq!(left(&room), STEP_BYTES);
-        assert_eq!(other.afford(100_000), ANSWER_OWN_BYTES + STEP_BYTES);
+        assert_eq!(other.afford(100_000), RESPONSE_FREE_BYTES + STEP_BYTES);
         assert_eq!(left(&room), 0);
         drop((one, other));
         assert_eq!(left(&room), 3 * STEP_BYTES);
@@ -123,15 +123,15 @@ mod tests {
     fn what_an_answer_came_to_stays_taken_until_it_is_let_go_of() {
         for (bytes, stays) in [
             (0, 0),
-            (ANSWER_OWN_BYTES, 0),
-            (ANSWER_OWN_BYTES + 1, 1),
-            (ANSWER_OWN_BYTES + STEP_BYTES + 1, 2),
+            (RESPONSE_FREE_BYTES, 0),
+            (RESPONSE_FREE_BYTES + 1, 1),
+            (RESPONSE_FREE_BYTES + STEP_BYTES + 1, 2),
             // It cannot have more than it took.
             (1_000_000, 3),
         ] {
             let room = Room::new(4 * STEP_BYTES, Counter::default());
             let mut taken = room.nothing();
-            taken.afford(ANSWER_OWN_BYTES + 3 * STEP_BYTES);
+            taken.afford(RESPONSE_FREE_BYTES + 3 * STEP_BYTES);
             let held = taken.held(bytes);
             assert_eq!(left(&room), (4 - stays) * STEP_BYTES, "{bytes}");
             drop(held);

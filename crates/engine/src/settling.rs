@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use model::contract::{DiskFault, Settlement, Store, StoreError};
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::DeliveryId;
 use model::limits;
 use tokio::time::Instant;
@@ -26,13 +26,13 @@ use crate::room::Held;
 const PATIENT_SHARE: usize = 16;
 
 /// So long mere successes are gathered at least, and at most: in between they go when the engine
-/// is awake anyway. The store has the rest of `OUTCOME_PATIENCE_MS`.
-const GATHER: Duration = Duration::from_millis(limits::OUTCOME_PATIENCE_MS / 2);
+/// is awake anyway. The store has the rest of `OUTCOME_DELAY_MAX_MS`.
+const GATHER: Duration = Duration::from_millis(limits::OUTCOME_DELAY_MAX_MS / 2);
 const GATHER_MAX: Duration =
-    Duration::from_millis(limits::OUTCOME_PATIENCE_MS - limits::COMMIT_PATIENCE_MS);
+    Duration::from_millis(limits::OUTCOME_DELAY_MAX_MS - limits::COMMIT_DELAY_MAX_MS);
 
 const _: () = assert!(
-    limits::OUTCOME_PATIENCE_MS / 2 + limits::COMMIT_PATIENCE_MS < limits::OUTCOME_PATIENCE_MS
+    limits::OUTCOME_DELAY_MAX_MS / 2 + limits::COMMIT_DELAY_MAX_MS < limits::OUTCOME_DELAY_MAX_MS
 );
 
 /// After much has come within a moment the rest is soon to follow: it is gathered for four times
@@ -71,7 +71,7 @@ impl Settling {
     /// `flights_max` attempts may be in the air; those whose outcomes wait count as such.
     pub(crate) fn new(store: Arc<dyn Store>, flights_max: usize) -> Self {
         Self {
-            hurries_from: (flights_max / PATIENT_SHARE).min(limits::PATIENT_OUTCOMES_MAX / 2),
+            hurries_from: (flights_max / PATIENT_SHARE).min(limits::DELAYED_OUTCOMES_MAX / 2),
             matters: false,
             hurried: false,
             store,
@@ -100,7 +100,7 @@ impl Settling {
     /// Whether no more attempts should begin, beside those in the air: an attempt counts until its
     /// outcome is written down, and all of them have to fit into memory.
     pub(crate) fn is_full(&self, flying: usize, flights_max: usize) -> bool {
-        self.len() + flying >= flights_max || self.heard_bytes >= limits::HELD_BYTES_MAX
+        self.len() + flying >= flights_max || self.heard_bytes >= limits::BUFFERED_BYTES_MAX
     }
 
     /// Outcomes that are not known to be written down.
@@ -154,7 +154,7 @@ impl Settling {
     pub(crate) fn hurry(&mut self, at_once: bool) {
         if (self.brisk || self.is_held_up(at_once)) && !self.hurried && !self.written.is_empty() {
             self.hurried = true;
-            self.store.hurry();
+            self.store.flush();
         }
     }
 
@@ -220,7 +220,7 @@ impl Settling {
 
 /// Whether somebody else is to see soon what came of it: it was not simply received.
 fn matters(settlement: &Settlement) -> bool {
-    settlement.next.state != State::Delivered
+    settlement.next.state != DeliveryState::Delivered
 }
 
 fn heard_bytes(settlement: &Settlement) -> usize {

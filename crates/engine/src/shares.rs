@@ -39,7 +39,7 @@ const ASKED_LANES_MAX: usize = 64;
 const YOUNG_FOR: usize = 7;
 
 /// Bodies up to this size count by their number in the memory's shares, longer ones by their size.
-const USUAL_BODY_BYTES: usize = limits::HELD_BYTES_MAX / limits::HELD_MAX;
+const USUAL_BODY_BYTES: usize = limits::BUFFERED_BYTES_MAX / limits::BUFFERED_MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct HostId(u64);
@@ -200,11 +200,11 @@ impl OfEach<Turns> {
 
 impl Load {
     pub(crate) fn is_full(self) -> bool {
-        self.held >= limits::HELD_MAX || self.held_bytes >= limits::HELD_BYTES_MAX
+        self.held >= limits::BUFFERED_MAX || self.held_bytes >= limits::BUFFERED_BYTES_MAX
     }
 
     pub(crate) fn is_crowded(self) -> bool {
-        self.held >= limits::HELD_MAX / 2 || self.held_bytes >= limits::HELD_BYTES_MAX / 2
+        self.held >= limits::BUFFERED_MAX / 2 || self.held_bytes >= limits::BUFFERED_BYTES_MAX / 2
     }
 }
 
@@ -330,8 +330,8 @@ impl Shares {
 
     /// What a tenant may have in memory at most, as things are.
     pub(crate) fn memory_share(&self) -> usize {
-        let count = limits::HELD_MAX.saturating_sub(self.load.held);
-        let bytes = limits::HELD_BYTES_MAX.saturating_sub(self.load.held_bytes);
+        let count = limits::BUFFERED_MAX.saturating_sub(self.load.held);
+        let bytes = limits::BUFFERED_BYTES_MAX.saturating_sub(self.load.held_bytes);
         OF_MEMORY * count.min(bytes / USUAL_BODY_BYTES)
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::attempt::Attempt;
 use model::contract::{Store, StoreError};
 use model::limits::{HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
-use model::time::{Beat, Clock, Moment, Timestamp};
+use model::time::{Clock, Heartbeat, Moment, Timestamp};
 use tokio::time::Instant;
 
 use crate::asking::Asking;
@@ -127,13 +127,14 @@ impl Timeline {
         let is_time = |at: Instant| millis(now.duration_since(at)) >= every_ms;
         if self.beating.may_ask(now) && self.beaten_at.is_none_or(is_time) {
             self.beaten_at = Some(now);
-            self.beating.ask(store.beat(self.written(clock, now)));
+            self.beating
+                .ask(store.record_heartbeat(self.written(clock, now)));
         }
     }
 
     /// What to write down.
-    pub(crate) fn written(&self, clock: &Clock, now: Instant) -> Beat {
-        Beat {
+    pub(crate) fn written(&self, clock: &Clock, now: Instant) -> Heartbeat {
+        Heartbeat {
             at: self.moment(clock.now(), now),
             bounds: clock.bounds(),
         }

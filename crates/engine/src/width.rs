@@ -121,7 +121,7 @@ impl Felt {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use model::attempt::{Answer, BodyEnd, Failure, FailureKind};
+    use model::attempt::{BodyEnd, Failure, FailureKind, HttpResponse};
     use model::webhook::Headers;
 
     use super::*;
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_refusal_of_one_delivery_says_nothing_of_the_load() {
         let answered = |status| {
-            Outcome::Answered(Answer {
+            Outcome::Answered(HttpResponse {
                 status,
                 headers: Headers::default(),
                 body: Bytes::new(),

@@ -46,20 +46,20 @@ impl Networks {
 }
 
 impl std::str::FromStr for Networks {
-    type Err = NotANetwork;
+    type Err = InvalidNetwork;
 
-    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
         let parts = text.split(',').map(str::trim);
         let parts = parts.filter(|part| !part.is_empty());
         parts.map(network).collect::<Result<_, _>>().map(Self)
     }
 }
 
-fn network(part: &str) -> Result<IpNet, NotANetwork> {
+fn network(part: &str) -> Result<IpNet, InvalidNetwork> {
     let part = part.trim();
     part.parse::<IpNet>()
         .or_else(|_| part.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| NotANetwork(part.to_owned()))
+        .map_err(|_| InvalidNetwork(part.to_owned()))
 }
 
 /// What was given is neither `none`, `all`, nor networks.
@@ -67,12 +67,12 @@ fn network(part: &str) -> Result<IpNet, NotANetwork> {
 #[error(
     "\"{0}\" is not a network such as 10.0.0.0/8; write \"none\", \"all\", or networks with commas between"
 )]
-pub struct NotANetwork(pub String);
+pub struct InvalidNetwork(pub String);
 
 impl std::str::FromStr for PrivateTargets {
-    type Err = NotANetwork;
+    type Err = InvalidNetwork;
 
-    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
         match text.trim() {
             "" | "none" => return Ok(Self::None),
             "all" => return Ok(Self::All),
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn what_is_not_a_network_is_refused_by_name() {
         let refused = "10.0.0.0/8,nonsense".parse::<PrivateTargets>();
-        assert_eq!(refused, Err(NotANetwork("nonsense".to_owned())));
+        assert_eq!(refused, Err(InvalidNetwork("nonsense".to_owned())));
         assert!("10.0.0.0/33".parse::<PrivateTargets>().is_err());
     }
 }

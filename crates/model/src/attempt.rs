@@ -28,13 +28,13 @@ pub struct Attempt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// A status line arrived.
-    Answered(Answer),
+    Answered(HttpResponse),
     /// None did.
     Failed(Failure),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpResponse {
     pub status: u16,
     pub headers: Headers,
     /// At most `limits::RESPONSE_BODY_BYTES_MAX`.
@@ -129,7 +129,7 @@ impl Outcome {
     }
 }
 
-impl Answer {
+impl HttpResponse {
     fn words(&self) -> String {
         let verdict = match self.status {
             200..=299 => "delivered",
@@ -262,7 +262,7 @@ mod tests {
 
     fn answered(status: u16, body_end: BodyEnd) -> Outcome {
         let (headers, body) = (Headers::default(), Bytes::new());
-        Outcome::Answered(Answer {
+        Outcome::Answered(HttpResponse {
             status,
             headers,
             body,
@@ -298,7 +298,7 @@ mod tests {
         };
         let note = "line 3 of its head has no colon";
         assert_eq!(
-            Outcome::Answered(Answer {
+            Outcome::Answered(HttpResponse {
                 note: Some(note.into()),
                 ..answer
             })

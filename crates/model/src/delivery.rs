@@ -19,7 +19,7 @@ use crate::webhook::Headers;
 
 /// Where a delivery stands. All but `Pending` are ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum DeliveryState {
     /// Owed: an attempt is due now or later.
     Pending,
     /// Answered with 2xx.
@@ -39,7 +39,7 @@ pub enum CancelCause {
     /// The webhook was deleted while the delivery was owed.
     WebhookDeleted,
     /// A person or program did not want it sent any more.
-    Asked,
+    Requested,
 }
 
 /// What deciding about a delivery needs to know of it. Its times are of the schedule.
@@ -59,7 +59,7 @@ pub struct Delivery {
 
 /// A delivery with all that one attempt needs, apart from the webhook's own data.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
+pub struct DueDelivery {
     pub delivery: Delivery,
     /// The application's name for the notification.
     pub key: Arc<str>,
@@ -70,8 +70,8 @@ pub struct Due {
 
 /// What an attempt makes of its delivery. Its times are of the schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Next {
-    pub state: State,
+pub struct NextState {
+    pub state: DeliveryState,
     /// When the next attempt is due; only while pending.
     pub due_at: Option<Timestamp>,
     /// The beginning of this round's first attempt.
@@ -86,42 +86,42 @@ pub struct Next {
 
 /// Where a delivery that is owed stands, as whoever sends it has it at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whereabouts {
+pub enum DispatchState {
     /// Its attempt is in the air, or has just ended.
-    InTheAir,
+    InFlight,
     /// Its receiver asked to be left alone until then.
     Paused { until: Timestamp },
     /// Its receiver has failed for long, and one delivery at a time finds out whether it is back.
-    Probed,
+    CircuitOpen,
     /// As many of its webhook are in the air as its receiver is thought to bear.
-    Behind,
+    ConcurrencyLimited,
     /// Its tenant, or the host of its receiver, has its share of what is in the air.
-    Share,
+    ShareLimited,
     /// As much is in the air as may be.
-    Full,
+    InFlightLimited,
     /// Nothing keeps it: it is read when it is due.
-    Next,
+    Ready,
 }
 
-impl Whereabouts {
+impl DispatchState {
     /// Why it is not sent yet; nothing of what is.
     pub fn words(self) -> Option<&'static str> {
         match self {
-            Self::InTheAir => None,
+            Self::InFlight => None,
             Self::Paused { .. } => Some("its receiver asked to be left alone for a while"),
-            Self::Probed => Some(
+            Self::CircuitOpen => Some(
                 "its receiver has failed for long, and one delivery at a time finds out whether it is \
                  back. It goes when its turn comes, or with Send now at once",
             ),
-            Self::Behind => {
+            Self::ConcurrencyLimited => {
                 Some("as many calls of this webhook are running as its receiver is thought to bear")
             }
-            Self::Share => Some(
+            Self::ShareLimited => Some(
                 "so many slow calls of this organization, or to this receiver's host, are running that \
                  they have their share",
             ),
-            Self::Full => Some("as many calls are running as may"),
-            Self::Next => Some("it is about to be sent"),
+            Self::InFlightLimited => Some("as many calls are running as may"),
+            Self::Ready => Some("it is about to be sent"),
         }
     }
 }
@@ -129,7 +129,7 @@ impl Whereabouts {
 impl Delivery {
     /// What follows from an attempt that began (in the schedule) and ended at the given times;
     /// `retries_max` is the webhook's.
-    pub fn after(
+    pub fn transition(
         &self,
         outcome: &Outcome,
         began_at: Timestamp,
@@ -137,10 +137,10 @@ impl Delivery {
         policy: &Policy,
         retries_max: Option<u32>,
         rng: &mut SeededRng,
-    ) -> Next {
+    ) -> NextState {
         let ended_at = ended.schedule;
         let round_began_at = self.round_began_at.unwrap_or(began_at);
-        let end = |state, disables_webhook| Next {
+        let end = |state, disables_webhook| NextState {
             state,
             due_at: None,
             round_began_at,
@@ -149,21 +149,21 @@ impl Delivery {
             ahead: false,
         };
         if outcome.is_success() {
-            return end(State::Delivered, false);
+            return end(DeliveryState::Delivered, false);
         }
         if policy.gone_disables && outcome.status() == Some(410) {
-            return end(State::Cancelled(CancelCause::ReceiverGone), true);
+            return end(DeliveryState::Cancelled(CancelCause::ReceiverGone), true);
         }
         let pauses_until = policy
             .retry_after_max_ms
             .and_then(|most| retry_after::wait_ms(outcome, ended.wall, most))
             .map(|wait_ms| ended_at.plus_ms(wait_ms));
-        if self.is_ahead_at(began_at) {
-            return Next {
+        if self.is_early_at(began_at) {
+            return NextState {
                 due_at: Some(self.due_at).max(pauses_until),
                 pauses_until,
                 ahead: true,
-                ..end(State::Pending, false)
+                ..end(DeliveryState::Pending, false)
             };
         }
         let retry = self.round_attempts.saturating_add(1);
@@ -173,8 +173,8 @@ impl Delivery {
         } else {
             schedule.due_at(retry, round_began_at, ended_at, rng)
         };
-        let state = due_at.map_or(State::Failed, |_| State::Pending);
-        Next {
+        let state = due_at.map_or(DeliveryState::Failed, |_| DeliveryState::Pending);
+        NextState {
             due_at: due_at.max(pauses_until.filter(|_| due_at.is_some())),
             pauses_until,
             ..end(state, false)
@@ -184,12 +184,12 @@ impl Delivery {
     /// Whether an attempt that begins then is made while the delivery waits for a retry: its
     /// receiver has recovered before the schedule thought it might. If it fails, it is as if it
     /// had not been made.
-    pub fn is_ahead_at(&self, began_at: Timestamp) -> bool {
+    pub fn is_early_at(&self, began_at: Timestamp) -> bool {
         self.round_attempts > 0 && began_at < self.due_at
     }
 }
 
-impl State {
+impl DeliveryState {
     /// The word of the REST API, the audit log and URLs; a failed one is `exhausted` there.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -210,7 +210,7 @@ impl CancelCause {
         Self::WebhookDisabled,
         Self::ReceiverGone,
         Self::WebhookDeleted,
-        Self::Asked,
+        Self::Requested,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -218,7 +218,7 @@ impl CancelCause {
             Self::WebhookDisabled => "webhook_disabled",
             Self::ReceiverGone => "receiver_gone",
             Self::WebhookDeleted => "webhook_deleted",
-            Self::Asked => "asked",
+            Self::Requested => "asked",
         }
     }
 
@@ -229,7 +229,7 @@ impl CancelCause {
                 "The receiver answered 410 Gone, so the webhook was disabled and nothing more is sent."
             }
             Self::WebhookDeleted => "The webhook was deleted before this was delivered.",
-            Self::Asked => "Somebody asked that it be sent no more.",
+            Self::Requested => "Somebody asked that it be sent no more.",
         }
     }
 }

@@ -66,24 +66,24 @@ impl fmt::Display for DeliveryId {
 /// What was given is not the id of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the id of a delivery, such as dlv_12_3")]
-pub struct NotADeliveryId;
+pub struct InvalidDeliveryId;
 
 impl FromStr for DeliveryId {
-    type Err = NotADeliveryId;
+    type Err = InvalidDeliveryId;
 
-    fn from_str(text: &str) -> Result<Self, NotADeliveryId> {
+    fn from_str(text: &str) -> Result<Self, InvalidDeliveryId> {
         let number = |digits: &str| {
             let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
             if plain {
-                digits.parse::<i64>().map_err(|_| NotADeliveryId)
+                digits.parse::<i64>().map_err(|_| InvalidDeliveryId)
             } else {
-                Err(NotADeliveryId)
+                Err(InvalidDeliveryId)
             }
         };
         let (notification, webhook) = text
             .strip_prefix(Self::PREFIX)
             .and_then(|rest| rest.split_once('_'))
-            .ok_or(NotADeliveryId)?;
+            .ok_or(InvalidDeliveryId)?;
         Ok(Self {
             notification: NotificationId(number(notification)?),
             webhook: WebhookId(number(webhook)?),
@@ -119,7 +119,7 @@ mod tests {
             "dlv_99999999999999999999_1",
             "dlv_-1_2",
         ] {
-            assert_eq!(text.parse::<DeliveryId>(), Err(NotADeliveryId), "{text}");
+            assert_eq!(text.parse::<DeliveryId>(), Err(InvalidDeliveryId), "{text}");
         }
     }
 }

@@ -11,8 +11,8 @@ pub mod time;
 
 pub mod notification;
 pub mod password;
-pub mod people;
 pub mod tenant;
+pub mod users;
 pub mod webhook;
 
 pub mod filter;
@@ -27,9 +27,9 @@ pub mod schedule;
 pub mod address;
 pub mod target;
 
-pub mod around;
-pub mod board;
 pub mod contract;
-pub mod once;
+pub mod dashboard;
+pub mod idempotency;
 pub mod query;
 pub mod refusal;
+pub mod wrapper;

@@ -24,9 +24,9 @@ pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Shows that one webhook may name: each answer about it names them all.
 pub const SHOWS_NAMED_MAX: usize = 2_000;
 
-/// Subscriptions that one webhook may have: the shows it names times its action types. Each is a row to
-/// write when it changes (and one for each type beside the shows), and a page if many webhooks name
-/// the same: so many are a transaction of a fiftieth to a fifth of a second, for which all wait.
+/// Subscriptions that one webhook may have: the shows it names times its action types. Each is a
+/// row to write when it changes (and one for each type beside the shows), and a page if many
+/// webhooks name the same: so many take 20 to 200 ms in one transaction, for which all wait.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
 const _: () = assert!(SHOWS_NAMED_MAX <= SUBSCRIPTIONS_MAX);
@@ -38,7 +38,7 @@ pub const WEBHOOKS_MAX: usize = 10_000;
 /// Deliveries of a tenant that are accepted but not yet listed: two of the largest batches, which
 /// come to a third of a gigabyte. Beyond it the tenant has to wait, since a small request may owe
 /// millions.
-pub const UNLISTED_MAX: usize = 2 * INTAKE_BATCH_MAX * WEBHOOKS_MAX;
+pub const UNMATERIALIZED_MAX: usize = 2 * INTAKE_BATCH_MAX * WEBHOOKS_MAX;
 
 /// Shows that a tenant has when none registers itself any more: whoever hands in could make up any
 /// number, nothing removes them, and forms and answers read all. That many take some megabytes.
@@ -57,11 +57,11 @@ pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 pub const RESPONSE_HEADERS_MAX: usize = 100;
 
 /// So much of a receiver's answer is held in any case. An interim answer (1xx) may not be longer.
-pub const ANSWER_OWN_BYTES: usize = 8 * 1024;
+pub const RESPONSE_FREE_BYTES: usize = 8 * 1024;
 
 /// Room for what is longer of all answers that are being read, or not yet written down: many times
 /// what honest receivers take, and thousands of others take no more.
-pub const ANSWERS_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const RESPONSES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Names of receivers that are looked up at the same time, each on a thread: the system's call can
 /// neither be interrupted nor be waited for otherwise. Each takes one or two file descriptors.
@@ -99,39 +99,39 @@ pub const LANE_READ_MAX: usize = 64;
 
 /// Deliveries that wait for a retry and are looked at in one read ahead of their time: few of
 /// them may be what is looked for.
-pub const AHEAD_ROWS_MAX: usize = 256;
+pub const RECOVERY_ROWS_MAX: usize = 256;
 
 /// Deliveries a lane holds in memory; what does not fit stays in the store.
-pub const LANE_HELD_MAX: usize = 256;
+pub const LANE_BUFFERED_MAX: usize = 256;
 
 /// Deliveries all lanes together hold in memory. With 1 KiB bodies about 16 MiB.
-pub const HELD_MAX: usize = 16_384;
+pub const BUFFERED_MAX: usize = 16_384;
 
 /// Their bodies together, whatever their number: what 16,384 ordinary ones take, and more than
 /// one read of the largest adds.
-pub const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const BUFFERED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Deliveries of one webhook that go before all others because somebody asked for them one by one;
 /// further ones go in their turn, so that a script does not hammer a receiver that has failed.
-pub const LANE_ASKED_MAX: usize = 4;
+pub const LANE_PRIORITY_MAX: usize = 4;
 
 /// Outcomes written in one transaction.
 pub const SETTLE_BATCH_MAX: usize = 512;
 
 /// How long an outcome that says *delivered* may wait to be written down together with others, and
 /// in a commit that is made anyway. A crash repeats the calls of that time: at twenty notifications
-/// a second five, and never more than `PATIENT_OUTCOMES_MAX`.
-pub const OUTCOME_PATIENCE_MS: u64 = 250;
+/// a second five, and never more than `DELAYED_OUTCOMES_MAX`.
+pub const OUTCOME_DELAY_MAX_MS: u64 = 250;
 
 /// So much of it a batch of them waits in the store for a commit that is made anyway.
-pub const COMMIT_PATIENCE_MS: u64 = 60;
+pub const COMMIT_DELAY_MAX_MS: u64 = 60;
 
 /// So many outcomes wait for no other commit.
-pub const PATIENT_OUTCOMES_MAX: usize = 64;
+pub const DELAYED_OUTCOMES_MAX: usize = 64;
 
 /// Rows a cancelling, replaying or pruning step touches in one transaction, so that intake never
 /// waits longer than some ten milliseconds for it.
-pub const SWEEP_ROWS_MAX: usize = 5_000;
+pub const BULK_STEP_ROWS_MAX: usize = 5_000;
 
 /// Jobs waiting for the store's writer before callers are told the house is full.
 pub const WRITER_QUEUE_MAX: usize = 10_000;
@@ -140,7 +140,7 @@ pub const WRITER_QUEUE_MAX: usize = 10_000;
 pub const PAGE_ROWS_MAX: usize = 50;
 
 /// Rows that a page of the log looks at before it says how far it came: some ten milliseconds.
-pub const LOOKED_AT_MAX: usize = 10_000;
+pub const SCANNED_ROWS_MAX: usize = 10_000;
 
 /// A page of the dashboard: a second on a slow line, whatever a receiver answered.
 pub const PAGE_BYTES_MAX: usize = 100 * 1024;
@@ -150,7 +150,7 @@ pub const PAGE_BYTES_MAX: usize = 100 * 1024;
 pub const LIVE_STREAMS_MAX: usize = 128;
 
 /// Those of one session. Browsers open six connections to a server, and pages need some, too.
-pub const LIVE_STREAMS_EACH_MAX: usize = 4;
+pub const LIVE_STREAMS_SESSION_MAX: usize = 4;
 
 /// Those of one user, in however many sessions: nobody alone takes them from the others.
 pub const LIVE_STREAMS_USER_MAX: usize = 16;
@@ -159,7 +159,7 @@ pub const LIVE_STREAMS_USER_MAX: usize = 16;
 pub const COUNTED_MAX: usize = 10_000;
 
 /// A token's last use is noted again after this long.
-pub const TOKEN_USE_NOTED_MS: i64 = 60_000;
+pub const TOKEN_USE_RESOLUTION_MS: i64 = 60_000;
 
 /// A password, in bytes: more than anybody types, less than what hashing could be abused with.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
@@ -177,7 +177,7 @@ pub const SESSION_MS: i64 = 12 * 3_600_000;
 pub const LINK_MS: i64 = 15 * 60_000;
 
 /// How long a failure to sign in is remembered: a day, as `Failures::open_at` counts on.
-pub const FAILURE_KEPT_MS: i64 = 24 * 3_600_000;
+pub const SIGN_IN_FAILURE_RETENTION_MS: i64 = 24 * 3_600_000;
 
 /// Names for which failures to sign in are remembered: some ten megabytes, whoever guesses.
 pub const FAILURES_MAX: usize = 100_000;
@@ -198,7 +198,7 @@ pub const BODIES_SHARE_BYTES_MAX: usize = BODIES_BYTES_MAX / 2;
 
 /// Bodies of one sharer that wait for room and have none yet: each holds what a small one does, and
 /// a piece of at most as much. Those beyond are refused at once.
-pub const BODIES_WAITING_EACH_MAX: usize = 16;
+pub const BODIES_WAITING_OWNER_MAX: usize = 16;
 
 /// So much is taken at a time, as a body comes: not every piece of it has to ask.
 pub const BODY_STEP_BYTES: usize = 64 * 1024;
@@ -209,32 +209,32 @@ pub const UNKNOWN_TYPES_MAX: usize = 100;
 
 /// Tenants of whose mistakes is remembered that they were said, and kinds of refusal: with all
 /// their unknown types less than 100 MiB in the worst case, and some KiB in any other.
-pub const REMARKS_MAX: usize = 2_048;
+pub const INTAKE_WARNINGS_MAX: usize = 2_048;
 
 /// Parameters of a query, and of a form: 48 bytes and more are held for each of two. A form that
 /// names the most shows and every action type has some 2,100.
 pub const PARAMETERS_MAX: usize = 4_096;
 
 /// An answer kept for an idempotency key; larger ones are not kept.
-pub const KEPT_ANSWER_BYTES_MAX: usize = 256 * 1024;
+pub const STORED_RESPONSE_BYTES_MAX: usize = 256 * 1024;
 
 /// An idempotency key: what clients of the platforms that have them may count on.
 pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 190;
 
 /// How long an answer is kept for an idempotency key: 24 h, as the platforms that have them do.
-pub const IDEMPOTENCY_KEPT_MS: i64 = 24 * 3_600_000;
+pub const IDEMPOTENCY_RETENTION_MS: i64 = 24 * 3_600_000;
 
 /// How much the log of a store may grow while it is backed up: what is written meanwhile waits
 /// there. At 50 MiB a second, full load, that is 20 s, in which a disk copies some GiB.
 pub const BACKUP_LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// A wall clock that moves by so much beside the steady one was set: more than a leap second, and
-/// more than drift comes to within `CLOCK_DOUBTED_MS`.
+/// more than drift comes to within `CLOCK_DISTRUST_MS`.
 pub const CLOCK_STEP_MS: i64 = 1_500;
 
 /// For so long after it was set a clock is not trusted with what cannot be undone: whoever set it
 /// wrongly, or their time service, has set it right by then.
-pub const CLOCK_DOUBTED_MS: i64 = 3_600_000;
+pub const CLOCK_DISTRUST_MS: i64 = 3_600_000;
 
 /// A clock that is so far ahead of the newest time in the store when the process begins may be
 /// wrong, or Willcall did not run for as long.
@@ -242,11 +242,11 @@ pub const CLOCK_FAR_MS: i64 = 3_600_000;
 
 /// What lies so far ahead of now was written by a wrong clock. Longer than any request takes, and
 /// than any wait after a failure to sign in.
-pub const AHEAD_MS: i64 = 120_000;
+pub const CLOCK_AHEAD_MAX_MS: i64 = 120_000;
 
 /// Times at which the clock was set back that the log is searched by time beyond: some
 /// milliseconds for each page.
-pub const CLOCK_FALLS_MAX: usize = 64;
+pub const CLOCK_SETBACKS_MAX: usize = 64;
 
 /// While something waits, the time is written down so often: a crash makes waits longer by so much
 /// at most. Costs the disk one sync if nothing else is written.
@@ -257,10 +257,10 @@ pub const IDLE_HEARTBEAT_MS: i64 = 60_000;
 
 /// What is noticed so late was not held up by work: the process was stopped, or the machine stood
 /// still. Whoever was waited for meanwhile is not at fault.
-pub const STOOD_STILL_MS: u64 = 1_000;
+pub const STALL_DETECTED_MS: u64 = 1_000;
 
 /// So long the runtime has then to learn what has come meanwhile.
-pub const LAST_LOOK_MS: u64 = 100;
+pub const STALL_GRACE_MS: u64 = 100;
 
 /// Less room than this on the store's disk is as good as none: its log alone takes up to half.
 pub const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
@@ -272,12 +272,12 @@ const _: () = assert!(FREE_BYTES_MIN < FREE_BYTES_LOW);
 const _: () = assert!(NOTIFICATION_BODY_BYTES_MAX <= INTAKE_BODY_BYTES_MAX);
 const _: () = assert!(INTAKE_BODY_BYTES_MAX <= BODIES_SHARE_BYTES_MAX);
 const _: () = assert!(INTAKE_BODY_BYTES_MAX.is_multiple_of(BODY_STEP_BYTES));
-const _: () = assert!(LANE_READ_MAX <= LANE_HELD_MAX);
-const _: () = assert!(LANE_HELD_MAX <= HELD_MAX);
-const _: () = assert!(LANE_READ_MAX * NOTIFICATION_BODY_BYTES_MAX <= HELD_BYTES_MAX);
-const _: () = assert!(SETTLE_BATCH_MAX <= HELD_MAX);
-const _: () = assert!(PATIENT_OUTCOMES_MAX <= SETTLE_BATCH_MAX);
-const _: () = assert!(LIVE_STREAMS_EACH_MAX <= LIVE_STREAMS_USER_MAX);
+const _: () = assert!(LANE_READ_MAX <= LANE_BUFFERED_MAX);
+const _: () = assert!(LANE_BUFFERED_MAX <= BUFFERED_MAX);
+const _: () = assert!(LANE_READ_MAX * NOTIFICATION_BODY_BYTES_MAX <= BUFFERED_BYTES_MAX);
+const _: () = assert!(SETTLE_BATCH_MAX <= BUFFERED_MAX);
+const _: () = assert!(DELAYED_OUTCOMES_MAX <= SETTLE_BATCH_MAX);
+const _: () = assert!(LIVE_STREAMS_SESSION_MAX <= LIVE_STREAMS_USER_MAX);
 const _: () = assert!(LIVE_STREAMS_USER_MAX <= LIVE_STREAMS_MAX);
 const _: () = assert!(INTAKE_BATCH_MAX <= WRITER_QUEUE_MAX);
 const _: () = assert!(HEARTBEAT_MS <= IDLE_HEARTBEAT_MS);

@@ -39,13 +39,13 @@ pub struct NewNotification {
 
 /// What became of a notification that was handed in. All three are final and durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Acceptance {
+pub enum AcceptResult {
     /// New: it and its deliveries are written down.
     Accepted { id: NotificationId, deliveries: u32 },
     /// Known already with the same content: nothing was added.
-    Repeated { id: NotificationId, deliveries: u32 },
+    Duplicate { id: NotificationId, deliveries: u32 },
     /// Known already with other content, since that moment: nothing was changed.
-    Contradicted {
+    Conflict {
         id: NotificationId,
         accepted_at: Timestamp,
     },

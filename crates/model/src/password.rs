@@ -7,8 +7,8 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc};
 use argon2::{Algorithm, Argon2, Params, Version};
 
 use crate::limits::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN};
-use crate::people::PasswordHash;
 use crate::refusal::Fault;
+use crate::users::PasswordHash;
 
 const MEMORY_KIB: u32 = 19 * 1_024;
 const PASSES: u32 = 2;
@@ -17,7 +17,7 @@ const LANES: u32 = 1;
 /// Something is wrong with the hash that was kept, or there was no memory to compare with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("passwords cannot be hashed")]
-pub struct CannotHash;
+pub struct PasswordHashError;
 
 /// Whether a password may be chosen; `name` is that of the user whose it is to be.
 ///
@@ -53,12 +53,12 @@ pub fn judge(password: &str, name: &str) -> Result<(), Fault> {
 ///
 /// # Errors
 /// If the salt is too short, or there is no memory.
-pub fn hash(password: &str, salt: &[u8]) -> Result<PasswordHash, CannotHash> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| CannotHash)?;
+pub fn hash(password: &str, salt: &[u8]) -> Result<PasswordHash, PasswordHashError> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| PasswordHashError)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let hashed: phc::PasswordHash = argon2
         .hash_password_with_salt(password.as_bytes(), salt)
-        .map_err(|_| CannotHash)?;
+        .map_err(|_| PasswordHashError)?;
     Ok(PasswordHash(hashed.to_string()))
 }
 

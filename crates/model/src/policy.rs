@@ -21,7 +21,7 @@ pub struct Policy {
     pub user_agent: String,
     pub content_type: String,
     /// How long ended deliveries stay in the log.
-    pub kept_ms: i64,
+    pub retention_ms: i64,
 }
 
 /// The policy of each dialect.

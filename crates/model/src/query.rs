@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::attempt::{Attempt, Outcome};
-use crate::delivery::State;
+use crate::delivery::DeliveryState;
 use crate::id::{DeliveryId, WebhookId};
 use crate::tenant::{DialectName, Event, NewToken, Permissions, TokenHash, TokenKind};
 use crate::time::Timestamp;
@@ -36,7 +36,7 @@ pub struct EventPage {
 
 /// How a delivery's state is shown and asked for. `Retrying` is pending with an attempt behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum DeliveryStatus {
     Pending,
     Retrying,
     Delivered,
@@ -49,7 +49,7 @@ pub enum Status {
 pub struct LogQuery {
     /// Of this webhook only, deleted or not; else of all of the tenant.
     pub webhook: Option<WebhookId>,
-    pub status: Option<Status>,
+    pub status: Option<DeliveryStatus>,
     pub action_type: Option<String>,
     /// The slug of a show.
     pub event: Option<String>,
@@ -59,13 +59,13 @@ pub struct LogQuery {
     pub until: Option<Timestamp>,
     /// Within the body that was sent, as it is; empty for any.
     pub text: String,
-    pub from: Option<LogFrom>,
+    pub from: Option<LogCursor>,
     pub limit: usize,
 }
 
 /// Where a page of the log begins. Pages stay put while new rows arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFrom {
+pub enum LogCursor {
     /// The newest rows that come after this one in the log: are older, or of the same
     /// notification and a lower webhook.
     OlderThan(DeliveryId),
@@ -74,7 +74,7 @@ pub enum LogFrom {
 }
 
 /// A page of the log. It may be short, even empty, though there is more: rows that do not match
-/// are looked at only up to `limits::LOOKED_AT_MAX` a page.
+/// are looked at only up to `limits::SCANNED_ROWS_MAX` a page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogPage {
     pub rows: Vec<LogRow>,
@@ -83,7 +83,7 @@ pub struct LogPage {
     /// Go on there towards newer rows, if there may be any.
     pub newer: Option<DeliveryId>,
     /// When the last row that was looked at was accepted, if the search stopped at its bound.
-    pub looked_to: Option<Timestamp>,
+    pub searched_until: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +103,7 @@ pub struct DeliveryRow {
     pub key: String,
     pub action_type: String,
     pub event: Option<String>,
-    pub state: State,
+    pub state: DeliveryState,
     pub attempts: u32,
     pub accepted_at: Timestamp,
     /// Of the next attempt, while pending.
@@ -116,20 +116,20 @@ pub struct DeliveryRow {
 }
 
 impl DeliveryRow {
-    pub fn status(&self) -> Status {
-        Status::of(self.state, self.attempts)
+    pub fn status(&self) -> DeliveryStatus {
+        DeliveryStatus::of(self.state, self.attempts)
     }
 }
 
 /// A delivery with everything that happened to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeliveryStory {
+pub struct DeliveryDetail {
     pub row: DeliveryRow,
     pub headers: Headers,
     pub body: Bytes,
     /// Oldest first; of very many the latest `ATTEMPTS_SHOWN_MAX`, and not more than are of
     /// `ATTEMPTS_SHOWN_BYTES_MAX`, but always the latest one.
-    pub attempts: Vec<PastAttempt>,
+    pub attempts: Vec<AttemptRecord>,
 }
 
 /// Attempts of one delivery that are shown.
@@ -139,7 +139,7 @@ pub const ATTEMPTS_SHOWN_MAX: usize = 100;
 pub const ATTEMPTS_SHOWN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PastAttempt {
+pub struct AttemptRecord {
     /// 1-based, over all rounds.
     pub number: u32,
     pub attempt: Attempt,
@@ -147,14 +147,14 @@ pub struct PastAttempt {
     pub next_due_at: Option<Timestamp>,
 }
 
-impl PastAttempt {
+impl AttemptRecord {
     pub fn ended_at(&self) -> Timestamp {
         let attempt = &self.attempt;
         attempt.began_at.plus_ms(i64::from(attempt.duration_ms))
     }
 }
 
-impl Status {
+impl DeliveryStatus {
     pub const ALL: [Self; 5] = [
         Self::Pending,
         Self::Retrying,
@@ -163,13 +163,13 @@ impl Status {
         Self::Cancelled,
     ];
 
-    pub fn of(state: State, attempts: u32) -> Self {
+    pub fn of(state: DeliveryState, attempts: u32) -> Self {
         match state {
-            State::Pending if attempts == 0 => Self::Pending,
-            State::Pending => Self::Retrying,
-            State::Delivered => Self::Delivered,
-            State::Failed => Self::Failed,
-            State::Cancelled(_) => Self::Cancelled,
+            DeliveryState::Pending if attempts == 0 => Self::Pending,
+            DeliveryState::Pending => Self::Retrying,
+            DeliveryState::Delivered => Self::Delivered,
+            DeliveryState::Failed => Self::Failed,
+            DeliveryState::Cancelled(_) => Self::Cancelled,
         }
     }
 
@@ -185,7 +185,7 @@ impl Status {
     }
 }
 
-impl std::str::FromStr for Status {
+impl std::str::FromStr for DeliveryStatus {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -211,7 +211,7 @@ pub struct AuditEntry {
 
 /// An answer kept under an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptAnswer {
+pub struct StoredResponse {
     pub key: String,
     /// Whose key it is: a hash of the credentials.
     pub holder: TokenHash,
@@ -267,23 +267,23 @@ pub struct DeclaredWebhook {
     pub headers: Option<Headers>,
     pub retries_max: Option<u32>,
     /// What a new one gets where the file says nothing.
-    pub fresh: FreshWebhook,
+    pub fresh: WebhookDefaults,
 }
 
 /// What is made for a webhook once, and stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FreshWebhook {
+pub struct WebhookDefaults {
     pub key: Option<String>,
     pub headers: Headers,
 }
 
 /// What applying a declaration came to, item by item.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied {
+pub struct AppliedChange {
     /// The tenant's key.
     pub tenant: String,
     pub item: AppliedItem,
-    pub change: Change,
+    pub change: ChangeKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -304,7 +304,7 @@ pub enum AppliedItem {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum ChangeKind {
     Created,
     Changed,
     Unchanged,
@@ -328,9 +328,9 @@ impl DeclaredToken {
 impl DeclaredWebhook {
     /// This webhook as it is created for `tenant`.
     pub fn created_for(&self, tenant: crate::id::TenantId, at: Timestamp) -> NewWebhook {
-        let disabled = crate::webhook::Disabled {
+        let disabled = crate::webhook::Disablement {
             at,
-            cause: crate::webhook::DisabledCause::Asked,
+            cause: crate::webhook::DisableCause::Requested,
         };
         NewWebhook {
             tenant,

@@ -7,7 +7,7 @@ use crate::contract::DiskFault;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// Nobody is known to be asking.
-    Unauthenticated(Unauthenticated),
+    Unauthenticated(AuthFailure),
     /// Who is asking may not do this, or not here, or here is nowhere.
     Forbidden,
     /// There is no such place.
@@ -59,7 +59,7 @@ pub struct Fault {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unauthenticated {
+pub enum AuthFailure {
     /// No credentials, or of a kind that is not understood here.
     Missing,
     /// The scheme is there, the token is not.

@@ -74,13 +74,13 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::attempt::{Answer, BodyEnd};
+    use crate::attempt::{BodyEnd, HttpResponse};
     use crate::webhook::Headers;
 
     const HOUR: i64 = 3_600_000;
 
     fn asked(status: u16, value: &str) -> Option<i64> {
-        let outcome = Outcome::Answered(Answer {
+        let outcome = Outcome::Answered(HttpResponse {
             status,
             headers: Headers::from_pairs([("retry-after", value.as_bytes())]),
             body: Bytes::new(),

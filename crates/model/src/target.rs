@@ -34,16 +34,16 @@ pub struct Target {
 /// The URL cannot be called, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct BadTarget(pub String);
+pub struct InvalidTarget(pub String);
 
 impl Target {
-    pub fn parse(text: &str) -> Result<Self, BadTarget> {
-        let bad = |why: &str| BadTarget(why.to_owned());
+    pub fn parse(text: &str) -> Result<Self, InvalidTarget> {
+        let bad = |why: &str| InvalidTarget(why.to_owned());
         let (scheme, rest) = text.split_once("://").ok_or_else(|| bad("no scheme"))?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,
-            other => return Err(BadTarget(format!("{other} is not http or https"))),
+            other => return Err(InvalidTarget(format!("{other} is not http or https"))),
         };
         let authority_end = rest.find(AUTHORITY_ENDS).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(authority_end);
@@ -59,7 +59,7 @@ impl Target {
                 .parse()
                 .ok()
                 .filter(|port| *port != 0)
-                .ok_or_else(|| BadTarget(format!("there is no port {digits}")))?,
+                .ok_or_else(|| InvalidTarget(format!("there is no port {digits}")))?,
         };
         let authority = if port == default_port {
             name.clone()
@@ -83,28 +83,28 @@ impl Target {
 }
 
 /// The name in lower case and, beyond ASCII, in punycode (UTS 46); an IPv6 address in brackets.
-fn host_name(host: &str) -> Result<String, BadTarget> {
+fn host_name(host: &str) -> Result<String, InvalidTarget> {
     if let Some(address) = host.strip_prefix('[') {
         let address = address.strip_suffix(']').unwrap_or(address);
         return match address.parse::<Ipv6Addr>() {
             Ok(_) => Ok(host.to_ascii_lowercase()),
-            Err(_) => Err(BadTarget(format!("{host} is not an IPv6 address"))),
+            Err(_) => Err(InvalidTarget(format!("{host} is not an IPv6 address"))),
         };
     }
     if host.is_empty() {
-        return Err(BadTarget("no host".to_owned()));
+        return Err(InvalidTarget("no host".to_owned()));
     }
     if host.is_ascii() {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         return if host.bytes().all(plain) {
             Ok(host.to_ascii_lowercase())
         } else {
-            Err(BadTarget(format!("{host} is not the name of a host")))
+            Err(InvalidTarget(format!("{host} is not the name of a host")))
         };
     }
     match Host::parse(host) {
         Ok(host) => Ok(host.to_string()),
-        Err(error) => Err(BadTarget(error.to_string())),
+        Err(error) => Err(InvalidTarget(error.to_string())),
     }
 }
 

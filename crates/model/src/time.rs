@@ -12,7 +12,7 @@ use ::time::format_description::well_known::Rfc3339;
 use ::time::{OffsetDateTime, UtcOffset};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{CLOCK_DOUBTED_MS, CLOCK_FAR_MS, CLOCK_STEP_MS};
+use crate::limits::{CLOCK_DISTRUST_MS, CLOCK_FAR_MS, CLOCK_STEP_MS};
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Prints and parses as RFC 3339.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,37 +38,37 @@ impl Moment {
 
 /// Answers what time it is. Cheap to clone; given by `main`, passed down as an argument.
 #[derive(Clone)]
-pub struct Clock(Arc<Inside>);
+pub struct Clock(Arc<ClockInner>);
 
-struct Inside {
+struct ClockInner {
     wall: Box<dyn Fn() -> Timestamp + Send + Sync>,
     /// Milliseconds since whenever, which never jump.
     steady_ms: Box<dyn Fn() -> i64 + Send + Sync>,
-    trust: Mutex<Trust>,
+    trust: Mutex<ClockTrust>,
 }
 
 /// How the wall clock went beside the steady one.
 #[derive(Debug)]
-struct Trust {
+struct ClockTrust {
     /// By how much the wall clock is ahead of the steady one.
     lead_ms: i64,
     /// When that was found.
     found_at_ms: i64,
     /// The same of the wall clock as it is trusted.
     trusted_lead_ms: i64,
-    doubt: Option<Doubted>,
-    untold: Vec<Doubt>,
+    doubt: Option<ActiveDoubt>,
+    untold: Vec<ClockDoubt>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Doubted {
-    why: Doubt,
+struct ActiveDoubt {
+    why: ClockDoubt,
     until_ms: i64,
 }
 
 /// Why the clock is not trusted with what cannot be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
+pub enum ClockDoubt {
     /// It was set, by so much; ahead if that is positive. A machine that stood still and goes on
     /// looks the same.
     Stepped { by_ms: i64 },
@@ -151,12 +151,12 @@ impl TimeBounds {
 
 /// What is written down of the time now and then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beat {
+pub struct Heartbeat {
     pub at: Moment,
     pub bounds: TimeBounds,
 }
 
-impl Beat {
+impl Heartbeat {
     /// One while the clock was not in doubt.
     pub fn certain(at: Moment) -> Self {
         Self {
@@ -169,19 +169,19 @@ impl Beat {
 /// What was given is not an RFC 3339 time such as `2027-01-19T10:00:00Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a time such as 2027-01-19T10:00:00Z")]
-pub struct NotATime;
+pub struct InvalidTimestamp;
 
 impl FromStr for Timestamp {
-    type Err = NotATime;
+    type Err = InvalidTimestamp;
 
-    fn from_str(text: &str) -> Result<Self, NotATime> {
-        let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NotATime)?;
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
         let nanos = moment.to_offset(UtcOffset::UTC).unix_timestamp_nanos();
-        let millis = i64::try_from(nanos.div_euclid(1_000_000)).map_err(|_| NotATime)?;
+        let millis = i64::try_from(nanos.div_euclid(1_000_000)).map_err(|_| InvalidTimestamp)?;
         if (Self::EPOCH.0..=Self::MAX.0).contains(&millis) {
             Ok(Self(millis))
         } else {
-            Err(NotATime)
+            Err(InvalidTimestamp)
         }
     }
 }
@@ -199,10 +199,10 @@ impl Clock {
         wall: impl Fn() -> Timestamp + Send + Sync + 'static,
         steady_ms: impl Fn() -> i64 + Send + Sync + 'static,
     ) -> Self {
-        let inside = Inside {
+        let inside = ClockInner {
             wall: Box::new(wall),
             steady_ms: Box::new(steady_ms),
-            trust: Mutex::new(Trust {
+            trust: Mutex::new(ClockTrust {
                 lead_ms: 0,
                 found_at_ms: 0,
                 trusted_lead_ms: 0,
@@ -231,9 +231,9 @@ impl Clock {
         let (wall, steady_ms) = self.0.read();
         let (ahead_ms, behind_ms) = (wall.ms_since(last.earliest), last.latest.ms_since(wall));
         let (why, newest) = if ahead_ms >= CLOCK_FAR_MS {
-            (Doubt::AheadOfStore { by_ms: ahead_ms }, last.earliest)
+            (ClockDoubt::AheadOfStore { by_ms: ahead_ms }, last.earliest)
         } else if behind_ms >= CLOCK_STEP_MS {
-            (Doubt::BehindStore { by_ms: behind_ms }, last.latest)
+            (ClockDoubt::BehindStore { by_ms: behind_ms }, last.latest)
         } else {
             return;
         };
@@ -266,7 +266,7 @@ impl Clock {
     }
 
     /// Looks whether the clock was set, and answers what nobody was told yet.
-    pub fn look(&self) -> Vec<Doubt> {
+    pub fn look(&self) -> Vec<ClockDoubt> {
         let (wall, steady_ms) = self.0.read();
         let mut trust = self.0.trust();
         trust.look(wall, steady_ms);
@@ -274,7 +274,7 @@ impl Clock {
     }
 
     /// Why it is in doubt, if it is, and for how many milliseconds more.
-    pub fn doubt(&self) -> Option<(Doubt, i64)> {
+    pub fn doubt(&self) -> Option<(ClockDoubt, i64)> {
         let (wall, steady_ms) = self.0.read();
         let mut trust = self.0.trust();
         trust.look(wall, steady_ms);
@@ -283,7 +283,7 @@ impl Clock {
     }
 }
 
-impl Inside {
+impl ClockInner {
     /// Both clocks at one moment.
     fn read(&self) -> (Timestamp, i64) {
         let mut before = (self.steady_ms)();
@@ -300,12 +300,12 @@ impl Inside {
     }
 
     /// What stands behind the lock is whole at every moment.
-    fn trust(&self) -> std::sync::MutexGuard<'_, Trust> {
+    fn trust(&self) -> std::sync::MutexGuard<'_, ClockTrust> {
         self.trust.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Trust {
+impl ClockTrust {
     fn look(&mut self, wall: Timestamp, steady_ms: i64) {
         let lead_ms = wall.0.saturating_sub(steady_ms);
         let by_ms = lead_ms.saturating_sub(self.lead_ms);
@@ -316,8 +316,8 @@ impl Trust {
         if by_ms.abs() >= CLOCK_STEP_MS {
             self.lead_ms = lead_ms;
             self.found_at_ms = steady_ms;
-            self.take(Doubt::Stepped { by_ms }, steady_ms);
-        } else if steady_ms.saturating_sub(self.found_at_ms) >= CLOCK_DOUBTED_MS {
+            self.take(ClockDoubt::Stepped { by_ms }, steady_ms);
+        } else if steady_ms.saturating_sub(self.found_at_ms) >= CLOCK_DISTRUST_MS {
             // Clocks drift, and are set right in small steps.
             self.lead_ms = lead_ms;
             self.found_at_ms = steady_ms;
@@ -327,10 +327,10 @@ impl Trust {
         }
     }
 
-    fn take(&mut self, why: Doubt, steady_ms: i64) {
-        self.doubt = Some(Doubted {
+    fn take(&mut self, why: ClockDoubt, steady_ms: i64) {
+        self.doubt = Some(ActiveDoubt {
             why,
-            until_ms: steady_ms.saturating_add(CLOCK_DOUBTED_MS),
+            until_ms: steady_ms.saturating_add(CLOCK_DISTRUST_MS),
         });
         if self.untold.len() < UNTOLD_MAX {
             self.untold.push(why);
@@ -338,7 +338,7 @@ impl Trust {
     }
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for ClockDoubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Stepped { by_ms: by_ms @ 0.. } => write!(
@@ -423,7 +423,7 @@ mod tests {
             "2027-13-01T00:00:00Z",
             "1969-12-31T23:59:59Z",
         ] {
-            assert_eq!(text.parse::<Timestamp>(), Err(NotATime), "{text}");
+            assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");
         }
     }
 
@@ -460,7 +460,7 @@ mod tests {
             steady.fetch_add(15_000, Relaxed);
             assert_eq!(clock.now(), Timestamp(START + by_ms + 15_007));
             assert_eq!(clock.certain(), Timestamp(START + 15_007));
-            assert_eq!(clock.look(), [Doubt::Stepped { by_ms }]);
+            assert_eq!(clock.look(), [ClockDoubt::Stepped { by_ms }]);
             assert_eq!(clock.look(), []);
             steady.fetch_add(HOUR - 1, Relaxed);
             assert_eq!(clock.certain(), Timestamp(START + 15_006 + HOUR));
@@ -478,7 +478,7 @@ mod tests {
             lead.fetch_add(by_ms, Relaxed);
             steady.fetch_add(5_000, Relaxed);
             assert_eq!(clock.certain(), clock.now());
-            assert_eq!(clock.look(), [Doubt::Stepped { by_ms }]);
+            assert_eq!(clock.look(), [ClockDoubt::Stepped { by_ms }]);
         }
     }
 
@@ -540,9 +540,13 @@ mod tests {
         for (by_ms, certain_ms, doubted) in [
             (0, 0, None),
             (HOUR - 1, HOUR - 1, None),
-            (40 * DAY, 0, Some(Doubt::AheadOfStore { by_ms: 40 * DAY })),
+            (
+                40 * DAY,
+                0,
+                Some(ClockDoubt::AheadOfStore { by_ms: 40 * DAY }),
+            ),
             (-1_000, -1_000, None),
-            (-DAY, -DAY, Some(Doubt::BehindStore { by_ms: DAY })),
+            (-DAY, -DAY, Some(ClockDoubt::BehindStore { by_ms: DAY })),
         ] {
             let (clock, _, steady) = watched();
             let newest = clock.now().plus_ms(-by_ms);
@@ -587,13 +591,13 @@ mod tests {
 
     #[test]
     fn a_doubt_says_how_much_and_what_it_may_be() {
-        let said = |doubt: Doubt| doubt.to_string();
+        let said = |doubt: ClockDoubt| doubt.to_string();
         let by_ms = 4 * DAY + 2 * HOUR;
         let words = "the clock was set ahead by 4 d 2 h, or the machine stood still for so long";
-        assert_eq!(said(Doubt::Stepped { by_ms }), words);
+        assert_eq!(said(ClockDoubt::Stepped { by_ms }), words);
         let words = "the clock was set back by 1 min 5 s";
-        assert_eq!(said(Doubt::Stepped { by_ms: -65_000 }), words);
-        assert!(said(Doubt::AheadOfStore { by_ms }).contains("did not run for so long"));
-        assert!(said(Doubt::BehindStore { by_ms: 9_000 }).contains("9 s behind"));
+        assert_eq!(said(ClockDoubt::Stepped { by_ms: -65_000 }), words);
+        assert!(said(ClockDoubt::AheadOfStore { by_ms }).contains("did not run for so long"));
+        assert!(said(ClockDoubt::BehindStore { by_ms: 9_000 }).contains("9 s behind"));
     }
 }

@@ -20,7 +20,7 @@ pub struct Webhook {
     /// As it was typed, with its credentials: print `target::masked` of it instead.
     pub target_url: String,
     /// `None` while enabled.
-    pub disabled: Option<Disabled>,
+    pub disabled: Option<Disablement>,
     pub filter: Filter,
     /// What the dialect keeps for itself, as JSON; nobody else reads it.
     pub settings: String,
@@ -43,7 +43,7 @@ impl Webhook {
 
     pub fn is_deleted(&self) -> bool {
         self.disabled
-            .is_some_and(|disabled| disabled.cause == DisabledCause::Deleted)
+            .is_some_and(|disabled| disabled.cause == DisableCause::Deleted)
     }
 }
 
@@ -53,7 +53,7 @@ pub struct NewWebhook {
     pub tenant: TenantId,
     pub key: Option<String>,
     pub target_url: String,
-    pub disabled: Option<Disabled>,
+    pub disabled: Option<Disablement>,
     pub filter: Filter,
     pub settings: String,
     pub headers: Headers,
@@ -62,27 +62,27 @@ pub struct NewWebhook {
 
 /// Since when and why a webhook is switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Disabled {
+pub struct Disablement {
     pub at: Timestamp,
-    pub cause: DisabledCause,
+    pub cause: DisableCause,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DisabledCause {
+pub enum DisableCause {
     /// A person or program switched it off.
-    Asked,
+    Requested,
     /// Its receiver answered 410 Gone.
     Gone,
     /// It was deleted: kept for the log, and shown to nobody.
     Deleted,
 }
 
-impl DisabledCause {
-    pub const ALL: [Self; 3] = [Self::Asked, Self::Gone, Self::Deleted];
+impl DisableCause {
+    pub const ALL: [Self; 3] = [Self::Requested, Self::Gone, Self::Deleted];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Asked => "asked",
+            Self::Requested => "asked",
             Self::Gone => "gone",
             Self::Deleted => "deleted",
         }

@@ -13,10 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use model::contract::{Conflict, ReplayRequest, ReplayResult, Store, StoreError};
-use model::limits::{IDEMPOTENCY_KEY_CHARS_MAX, KEPT_ANSWER_BYTES_MAX};
-use model::notification::{Acceptance, NewNotification};
-use model::once::{Effect, Effected, IdempotencyKey};
-use model::query::KeptAnswer;
+use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::limits::{IDEMPOTENCY_KEY_CHARS_MAX, STORED_RESPONSE_BYTES_MAX};
+use model::notification::{AcceptResult, NewNotification};
+use model::query::StoredResponse;
 use model::refusal::Refusal;
 use model::tenant::TokenHash;
 use model::time::Timestamp;
@@ -73,7 +73,7 @@ pub(crate) async fn once(
     run: impl Future<Output = Answer>,
 ) -> Result<Answer, Refusal> {
     let hold = Hold::take(&shared.running, key).ok_or(Refusal::KeyRunning)?;
-    let kept = shared.ask(|store| store.kept_answer(key.key.clone(), key.holder));
+    let kept = shared.ask(|store| store.stored_response(key.key.clone(), key.holder));
     match kept.await? {
         Some(kept) if kept.request != key.request => return Err(Refusal::KeyReused),
         Some(kept) if kept.status != 0 => return Ok(replayed(kept)),
@@ -81,7 +81,7 @@ pub(crate) async fn once(
         Some(_) | None => {}
     }
     let answer = run.await;
-    if !NOT_KEPT.contains(&answer.status()) && answer.body().len() <= KEPT_ANSWER_BYTES_MAX {
+    if !NOT_KEPT.contains(&answer.status()) && answer.body().len() <= STORED_RESPONSE_BYTES_MAX {
         keep(shared, kept_form(&answer, key)).await;
     }
     drop(hold);
@@ -95,14 +95,16 @@ pub(crate) async fn accept(
     key: &IdempotencyKey,
     batch: Vec<NewNotification>,
     part: u32,
-) -> Result<Vec<(String, Acceptance)>, StoreError> {
+) -> Result<Vec<(String, AcceptResult)>, StoreError> {
     let (at, count) = (shared.clock.now(), batch.len());
-    let effect = Effect::Accept { batch, part };
+    let effect = IdempotentOperation::Accept { batch, part };
     match effected(shared, key, effect, at).await? {
         // Other entries of the same request were sound then: settings have changed.
-        Effected::Accepted(all) if all.len() != count => Err(OTHER),
-        Effected::Accepted(all) => Ok(all),
-        Effected::Created(_) | Effected::Saved(_) | Effected::Replayed(_) => Err(OTHER),
+        IdempotentResult::Accepted(all) if all.len() != count => Err(OTHER),
+        IdempotentResult::Accepted(all) => Ok(all),
+        IdempotentResult::Created(_)
+        | IdempotentResult::Saved(_)
+        | IdempotentResult::Replayed(_) => Err(OTHER),
     }
 }
 
@@ -118,10 +120,12 @@ pub(crate) async fn create_webhook(
     let Some(key) = &request.key else {
         return shared.store.create_webhook(webhook, actor, at).await;
     };
-    let effect = Effect::CreateWebhook { webhook, actor };
+    let effect = IdempotentOperation::CreateWebhook { webhook, actor };
     match effected(shared, key, effect, at).await? {
-        Effected::Created(webhook) => Ok(*webhook),
-        Effected::Accepted(_) | Effected::Saved(_) | Effected::Replayed(_) => Err(OTHER),
+        IdempotentResult::Created(webhook) => Ok(*webhook),
+        IdempotentResult::Accepted(_)
+        | IdempotentResult::Saved(_)
+        | IdempotentResult::Replayed(_) => Err(OTHER),
     }
 }
 
@@ -140,14 +144,16 @@ pub(crate) async fn save_webhook(
         return shared.try_ask(ask).await;
     };
     let answer = answer.map(|answer| Box::new(kept_form(answer, key)));
-    let effect = Effect::SaveWebhook {
+    let effect = IdempotentOperation::SaveWebhook {
         webhook: Box::new(webhook),
         actor,
         answer,
     };
     match effected(shared, key, effect, at).await? {
-        Effected::Saved(webhook) => Ok(*webhook),
-        Effected::Accepted(_) | Effected::Created(_) | Effected::Replayed(_) => Err(OTHER),
+        IdempotentResult::Saved(webhook) => Ok(*webhook),
+        IdempotentResult::Accepted(_)
+        | IdempotentResult::Created(_)
+        | IdempotentResult::Replayed(_) => Err(OTHER),
     }
 }
 
@@ -163,10 +169,12 @@ pub(crate) async fn replay(
         let done = shared.try_ask(|store| store.replay(ask.clone(), at)).await;
         return done.map(|done| done.with(counted));
     };
-    let effect = Effect::Replay { ask, counted };
+    let effect = IdempotentOperation::Replay { ask, counted };
     match effected(shared, key, effect, at).await? {
-        Effected::Replayed(done) => Ok(done),
-        Effected::Accepted(_) | Effected::Created(_) | Effected::Saved(_) => Err(OTHER),
+        IdempotentResult::Replayed(done) => Ok(done),
+        IdempotentResult::Accepted(_)
+        | IdempotentResult::Created(_)
+        | IdempotentResult::Saved(_) => Err(OTHER),
     }
 }
 
@@ -176,18 +184,18 @@ const OTHER: StoreError = StoreError::Conflict(Conflict::IdempotencyKey);
 async fn effected(
     shared: &Shared,
     key: &IdempotencyKey,
-    effect: Effect,
+    effect: IdempotentOperation,
     at: Timestamp,
-) -> Result<Effected, StoreError> {
-    let once = |store: &dyn Store| store.once(key.clone(), effect.clone(), at);
+) -> Result<IdempotentResult, StoreError> {
+    let once = |store: &dyn Store| store.run_idempotent(key.clone(), effect.clone(), at);
     shared.try_ask(once).await
 }
 
-async fn keep(shared: &Shared, answer: KeptAnswer) {
+async fn keep(shared: &Shared, answer: StoredResponse) {
     for _ in 0..KEEP_TRIES {
         let at = shared.clock.certain();
         match shared
-            .try_ask(|store| store.keep_answer(answer.clone(), at))
+            .try_ask(|store| store.store_response(answer.clone(), at))
             .await
         {
             Ok(()) => return,
@@ -205,9 +213,9 @@ async fn keep(shared: &Shared, answer: KeptAnswer) {
     );
 }
 
-fn kept_form(answer: &Answer, key: &IdempotencyKey) -> KeptAnswer {
+fn kept_form(answer: &Answer, key: &IdempotencyKey) -> StoredResponse {
     let pairs = answer.headers().iter();
-    KeptAnswer {
+    StoredResponse {
         key: key.key.clone(),
         holder: key.holder,
         request: key.request,
@@ -217,7 +225,7 @@ fn kept_form(answer: &Answer, key: &IdempotencyKey) -> KeptAnswer {
     }
 }
 
-fn replayed(kept: KeptAnswer) -> Answer {
+fn replayed(kept: StoredResponse) -> Answer {
     let mut answer: Response<Bytes> = Response::new(kept.body);
     *answer.status_mut() =
         StatusCode::from_u16(kept.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -14,7 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use model::id::TenantId;
-use model::refusal::{Refusal, Unauthenticated};
+use model::refusal::{AuthFailure, Refusal};
 use model::tenant::{DialectName, Grant, Permission, Tenant, TokenHash, TokenKind};
 
 use crate::body::text_of;
@@ -79,16 +79,16 @@ pub(crate) async fn identify(
     let mut of_kind = grants.iter().filter(|grant| grant.kind == kind).peekable();
     let why = if of_kind.peek().is_none() {
         match scheme {
-            Scheme::Bearer => Unauthenticated::Missing,
-            Scheme::Token | Scheme::Device | Scheme::Basic => Unauthenticated::Unknown,
+            Scheme::Bearer => AuthFailure::Missing,
+            Scheme::Token | Scheme::Device | Scheme::Basic => AuthFailure::Unknown,
         }
     } else if of_kind.any(|grant| grant.active) {
         uses::note(&shared.uses, &shared.store, hash, shared.clock.now());
         return Ok(Holder { hash, grants });
     } else if kind == TokenKind::Device {
-        Unauthenticated::Revoked
+        AuthFailure::Revoked
     } else {
-        Unauthenticated::Inactive
+        AuthFailure::Inactive
     };
     Err(Refusal::Unauthenticated(why))
 }
@@ -96,8 +96,8 @@ pub(crate) async fn identify(
 fn credentials<'a>(
     headers: &'a HeaderMap,
     schemes: &[Scheme],
-) -> Result<(Scheme, Cow<'a, str>), Unauthenticated> {
-    let header = headers.get(AUTHORIZATION).ok_or(Unauthenticated::Missing)?;
+) -> Result<(Scheme, Cow<'a, str>), AuthFailure> {
+    let header = headers.get(AUTHORIZATION).ok_or(AuthFailure::Missing)?;
     match text_of(header) {
         Cow::Borrowed(header) => shown(header, schemes),
         Cow::Owned(header) => {
@@ -108,10 +108,7 @@ fn credentials<'a>(
 }
 
 /// The token that a header shows, and how.
-fn shown<'a>(
-    header: &'a str,
-    schemes: &[Scheme],
-) -> Result<(Scheme, Cow<'a, str>), Unauthenticated> {
+fn shown<'a>(header: &'a str, schemes: &[Scheme]) -> Result<(Scheme, Cow<'a, str>), AuthFailure> {
     let header = header.trim_ascii();
     let end = header.bytes().position(|byte| byte.is_ascii_whitespace());
     let (name, token) = header.split_at(end.unwrap_or(header.len()));
@@ -119,28 +116,28 @@ fn shown<'a>(
         .iter()
         .copied()
         .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
-        .ok_or(Unauthenticated::Missing)?;
+        .ok_or(AuthFailure::Missing)?;
     let token = token.trim_ascii_start();
     // No other white space can be in a header. All bytes are looked at, many at once.
     let spaced = token.bytes().fold(false, |spaced, byte| {
         spaced | (byte == b' ') | (byte == b'\t')
     });
     match scheme {
-        Scheme::Bearer if token.is_empty() || spaced => Err(Unauthenticated::Missing),
-        _ if token.is_empty() => Err(Unauthenticated::NoToken),
-        _ if spaced => Err(Unauthenticated::Spaces),
+        Scheme::Bearer if token.is_empty() || spaced => Err(AuthFailure::Missing),
+        _ if token.is_empty() => Err(AuthFailure::NoToken),
+        _ if spaced => Err(AuthFailure::Spaces),
         Scheme::Basic => password(token).map(|token| (scheme, token.into())),
         Scheme::Token | Scheme::Bearer | Scheme::Device => Ok((scheme, token.into())),
     }
 }
 
-fn password(pair: &str) -> Result<String, Unauthenticated> {
+fn password(pair: &str) -> Result<String, AuthFailure> {
     let decoded = BASE64_STANDARD.decode(pair).ok();
     let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
-    let decoded = decoded.ok_or(Unauthenticated::Unknown)?;
+    let decoded = decoded.ok_or(AuthFailure::Unknown)?;
     match decoded.split_once(':') {
         Some((_, password)) if !password.is_empty() => Ok(password.to_owned()),
-        Some(_) | None => Err(Unauthenticated::NoToken),
+        Some(_) | None => Err(AuthFailure::NoToken),
     }
 }
 
@@ -284,7 +281,7 @@ mod tests {
 
     const ALL: [Scheme; 4] = [Scheme::Token, Scheme::Bearer, Scheme::Device, Scheme::Basic];
 
-    fn read(header: &[u8], schemes: &[Scheme]) -> Result<(Scheme, String), Unauthenticated> {
+    fn read(header: &[u8], schemes: &[Scheme]) -> Result<(Scheme, String), AuthFailure> {
         let value = http::HeaderValue::from_bytes(header).unwrap();
         let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
         let shown = credentials(&headers, schemes);
@@ -299,28 +296,28 @@ mod tests {
         assert_eq!(read(b"bearer abc", &ALL), token(Scheme::Bearer));
         assert_eq!(read(b"Device abc", &ALL), token(Scheme::Device));
         assert_eq!(read(b"Basic eDphYmM=", &ALL), token(Scheme::Basic));
-        let missing = Err(Unauthenticated::Missing);
+        let missing = Err(AuthFailure::Missing);
         assert_eq!(read(b"Basic eDphYmM=", &[Scheme::Token]), missing);
         assert_eq!(
             credentials(&HeaderMap::new(), &ALL),
-            Err(Unauthenticated::Missing)
+            Err(AuthFailure::Missing)
         );
     }
 
     #[test]
     fn what_is_wrong_with_a_header_is_told_apart() {
         for (header, why) in [
-            (b"".as_slice(), Unauthenticated::Missing),
-            (b"abc", Unauthenticated::Missing),
-            (b"Token", Unauthenticated::NoToken),
-            (b"Device ", Unauthenticated::NoToken),
-            (b"Token a b", Unauthenticated::Spaces),
-            (b"Bearer", Unauthenticated::Missing),
-            (b"Bearer a b", Unauthenticated::Missing),
-            (b"Basic !", Unauthenticated::Unknown),
-            (b"Basic /w==", Unauthenticated::Unknown),
-            (b"Basic eA==", Unauthenticated::NoToken),
-            (b"Basic eDo=", Unauthenticated::NoToken),
+            (b"".as_slice(), AuthFailure::Missing),
+            (b"abc", AuthFailure::Missing),
+            (b"Token", AuthFailure::NoToken),
+            (b"Device ", AuthFailure::NoToken),
+            (b"Token a b", AuthFailure::Spaces),
+            (b"Bearer", AuthFailure::Missing),
+            (b"Bearer a b", AuthFailure::Missing),
+            (b"Basic !", AuthFailure::Unknown),
+            (b"Basic /w==", AuthFailure::Unknown),
+            (b"Basic eA==", AuthFailure::NoToken),
+            (b"Basic eDo=", AuthFailure::NoToken),
         ] {
             assert_eq!(read(header, &ALL), Err(why), "{header:?}");
         }

@@ -86,7 +86,7 @@ fn text(status: StatusCode, form: &'static str, text: String) -> Response<Body> 
 
 /// Why this process cannot serve, or what else there is to know.
 async fn ready(shared: &Shared) -> Result<Vec<String>, String> {
-    let pulse = match within(PULSE_LIMIT, shared.store.pulse()).await {
+    let pulse = match within(PULSE_LIMIT, shared.store.ping()).await {
         Some(Err(StoreError::Disk(fault))) => {
             return Err(format!(
                 "The store cannot write: {fault}. {}",

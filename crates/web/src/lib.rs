@@ -27,4 +27,4 @@ mod tests;
 pub use body::{Body, Watch};
 pub use limit::{Limit, within};
 pub use site::{Site, build};
-pub use state::{HealthCheck, Parts, Settings, WhereIs};
+pub use state::{DispatchLookup, HealthCheck, Parts, Settings};

@@ -8,10 +8,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use model::limits::STOOD_STILL_MS;
+use model::limits::STALL_DETECTED_MS;
 use tokio::time::{Instant, Sleep, sleep};
 
-const STOOD_STILL: Duration = Duration::from_millis(STOOD_STILL_MS);
+const STOOD_STILL: Duration = Duration::from_millis(STALL_DETECTED_MS);
 
 /// Ready when the time is over.
 pub struct Limit {

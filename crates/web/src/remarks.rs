@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::id::TenantId;
-use model::limits::{REMARKS_MAX, UNKNOWN_TYPES_MAX};
+use model::limits::{INTAKE_WARNINGS_MAX, UNKNOWN_TYPES_MAX};
 use model::tenant::Tenant;
 use tokio::time::Instant;
 
@@ -55,7 +55,7 @@ impl Remarks {
         judged: impl FnOnce() -> String,
     ) -> Arc<str> {
         let mut all = locked(&self.unknown);
-        if all.len() >= REMARKS_MAX && !all.contains_key(&tenant.id) {
+        if all.len() >= INTAKE_WARNINGS_MAX && !all.contains_key(&tenant.id) {
             all.clear();
         }
         let own = all.entry(tenant.id).or_default();
@@ -118,10 +118,10 @@ impl Remarks {
             refused.others = refused.others.saturating_add(1);
             return None;
         }
-        if all.len() >= REMARKS_MAX {
+        if all.len() >= INTAKE_WARNINGS_MAX {
             all.retain(|_, refused| now.duration_since(refused.said_at) < REFUSED_EVERY);
         }
-        if all.len() >= REMARKS_MAX {
+        if all.len() >= INTAKE_WARNINGS_MAX {
             return None;
         }
         let fresh = Refused {
@@ -280,11 +280,11 @@ mod tests {
     async fn what_is_remembered_of_refusals_is_bounded() {
         let remarks = Remarks::default();
         let said = |tenant| remarks.is_to_be_said((TenantId(tenant), 400));
-        for tenant in (0..).take(REMARKS_MAX) {
+        for tenant in (0..).take(INTAKE_WARNINGS_MAX) {
             assert_eq!(said(tenant), Some(0));
         }
         assert_eq!(said(-1), None);
-        assert_eq!(locked(&remarks.refused).len(), REMARKS_MAX);
+        assert_eq!(locked(&remarks.refused).len(), INTAKE_WARNINGS_MAX);
         tokio::time::advance(REFUSED_EVERY).await;
         assert_eq!(said(-1), Some(0));
         assert_eq!(locked(&remarks.refused).len(), 1);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use model::id::TenantId;
 use model::limits::{
-    BODIES_BYTES_MAX, BODIES_SHARE_BYTES_MAX, BODIES_WAITING_EACH_MAX, BODY_STEP_BYTES,
+    BODIES_BYTES_MAX, BODIES_SHARE_BYTES_MAX, BODIES_WAITING_OWNER_MAX, BODY_STEP_BYTES,
 };
 use model::refusal::Refusal;
 use model::tenant::TokenHash;
@@ -249,7 +249,7 @@ impl Desk {
             return Turn::Taken;
         }
         // What it has brought already is held without room as long as it waits.
-        if held.bytes == 0 && self.share(held.sharer).newcomers >= BODIES_WAITING_EACH_MAX {
+        if held.bytes == 0 && self.share(held.sharer).newcomers >= BODIES_WAITING_OWNER_MAX {
             return Turn::GivesWay;
         }
         self.enter(id, State::Waiting(bytes, now));

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
-use model::once::IdempotencyKey;
+use model::idempotency::IdempotencyKey;
 use model::refusal::Refusal;
 use model::tenant::{Permission, Tenant, TokenHash};
 use percent_encoding::percent_decode_str;

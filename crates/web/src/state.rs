@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::address::Networks;
-use model::contract::{Conflict, DiskFault, Reply, Store, StoreError};
-use model::delivery::Whereabouts;
+use model::contract::{Conflict, DiskFault, Store, StoreError, StoreFuture};
+use model::delivery::DispatchState;
 use model::id::DeliveryId;
 use model::limits::WEBHOOKS_MAX;
 use model::policy::Policies;
@@ -40,14 +40,14 @@ pub struct Parts {
     pub stopping: watch::Receiver<bool>,
     /// What `/readyz` asks beside the store.
     pub health: HealthCheck,
-    pub whereabouts: WhereIs,
+    pub dispatch_state: DispatchLookup,
     /// Renders what `/metrics` answers.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 /// Answers where a delivery that is owed stands; nothing if that is not known.
-pub type WhereIs = Arc<
-    dyn Fn(DeliveryId) -> Pin<Box<dyn Future<Output = Option<Whereabouts>> + Send>> + Send + Sync,
+pub type DispatchLookup = Arc<
+    dyn Fn(DeliveryId) -> Pin<Box<dyn Future<Output = Option<DispatchState>> + Send>> + Send + Sync,
 >;
 
 /// A sentence if this process cannot serve, else one for each thing that is worth knowing.
@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     /// Of those who follow a page live.
     pub(crate) seats: Arc<Seats>,
     pub(crate) health: HealthCheck,
-    pub(crate) whereabouts: WhereIs,
+    pub(crate) dispatch_state: DispatchLookup,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) meters: Meters,
     pub(crate) callers: Callers,
@@ -104,7 +104,7 @@ impl Shared {
             stopping: parts.stopping,
             seats: Arc::default(),
             health: parts.health,
-            whereabouts: parts.whereabouts,
+            dispatch_state: parts.dispatch_state,
             metrics: parts.metrics,
             meters: Meters::register(registry),
             callers: Callers::default(),
@@ -129,7 +129,7 @@ impl Shared {
     /// Asks something that is safe to repeat, and repeats it once if the answer was lost.
     pub(crate) async fn ask<T>(
         &self,
-        question: impl Fn(&dyn Store) -> Reply<T>,
+        question: impl Fn(&dyn Store) -> StoreFuture<T>,
     ) -> Result<T, Refusal> {
         self.try_ask(question)
             .await
@@ -139,7 +139,7 @@ impl Shared {
     /// As `ask`, for callers that branch on the error.
     pub(crate) async fn try_ask<T>(
         &self,
-        question: impl Fn(&dyn Store) -> Reply<T>,
+        question: impl Fn(&dyn Store) -> StoreFuture<T>,
     ) -> Result<T, StoreError> {
         match question(self.store.as_ref()).await {
             Err(StoreError::Unknown) => question(self.store.as_ref()).await,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::contract::Store;
-use model::limits::TOKEN_USE_NOTED_MS;
+use model::limits::TOKEN_USE_RESOLUTION_MS;
 use model::tenant::TokenHash;
 use model::time::Timestamp;
 
@@ -52,13 +52,14 @@ impl Uses {
     fn begins(&self, token: TokenHash, now: Timestamp) -> bool {
         let mut noted = locked(&self.0);
         let latest = noted.at.get(&token).copied();
-        if latest.is_some_and(|latest| (0..TOKEN_USE_NOTED_MS).contains(&now.ms_since(latest))) {
+        if latest.is_some_and(|latest| (0..TOKEN_USE_RESOLUTION_MS).contains(&now.ms_since(latest)))
+        {
             return false;
         }
         if noted.at.len() >= REMEMBERED_MAX {
             noted
                 .at
-                .retain(|_, at| (0..TOKEN_USE_NOTED_MS).contains(&now.ms_since(*at)));
+                .retain(|_, at| (0..TOKEN_USE_RESOLUTION_MS).contains(&now.ms_since(*at)));
             if noted.at.len() >= REMEMBERED_MAX {
                 return false;
             }
@@ -101,7 +102,7 @@ mod tests {
         assert_eq!(locked(&uses.0).at.len(), REMEMBERED_MAX);
         assert_eq!(locked(&uses.0).unwritten.len(), REMEMBERED_MAX);
         // A minute later there is room again.
-        uses.begins(TokenHash::of("new"), now.plus_ms(TOKEN_USE_NOTED_MS));
+        uses.begins(TokenHash::of("new"), now.plus_ms(TOKEN_USE_RESOLUTION_MS));
         assert_eq!(locked(&uses.0).at.len(), 1);
     }
 }

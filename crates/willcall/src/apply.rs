@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use model::contract::{Store, StoreError};
-use model::query::{Applied, AppliedItem, Change};
+use model::query::{AppliedChange, AppliedItem, ChangeKind};
 use model::rng::SeededRng;
 use model::target::masked;
 use model::time::Timestamp;
@@ -68,7 +68,7 @@ fn as_text(bytes: &[u8]) -> Result<&str> {
 
 /// What was applied, and the tokens that were made for it.
 pub(crate) struct Outcome {
-    applied: Vec<Applied>,
+    applied: Vec<AppliedChange>,
     fresh: Vec<FreshToken>,
 }
 
@@ -108,15 +108,15 @@ fn report(outcome: &Outcome, store_file: &Path) {
     let mut counts = (0, 0, 0);
     for applied in &outcome.applied {
         let verb = match applied.change {
-            Change::Created => {
+            ChangeKind::Created => {
                 counts.0 += 1;
                 "created"
             }
-            Change::Changed => {
+            ChangeKind::Changed => {
                 counts.1 += 1;
                 "changed"
             }
-            Change::Unchanged => {
+            ChangeKind::Unchanged => {
                 counts.2 += 1;
                 continue;
             }

@@ -152,7 +152,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
             health.check()?;
             Ok(health.note().into_iter().chain(resolver.note()).collect())
         }),
-        whereabouts: Arc::new(move |id| lookout.whereabouts(id)),
+        dispatch_state: Arc::new(move |id| lookout.dispatch_state(id)),
         metrics: Arc::new(move || rendered_text(registry.get())),
     };
     let site = web::build(parts, &mut meters);

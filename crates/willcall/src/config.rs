@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Arg, ArgMatches};
-use model::address::{Networks, NotANetwork, PrivateTargets};
+use model::address::{InvalidNetwork, Networks, PrivateTargets};
 use model::tenant::DialectName;
 use web::dialects::{Kept, Trigger};
 
@@ -281,7 +281,7 @@ impl Gathered {
             hosts: self.read("hosts", |text| list(text).map(host_name).collect())?,
             private_targets: self.read("allow_private_targets", |text| {
                 text.parse()
-                    .map_err(|error: model::address::NotANetwork| error.to_string())
+                    .map_err(|error: model::address::InvalidNetwork| error.to_string())
             })?,
             ca_files: self.read("ca_files", |text| {
                 Ok(list(text).map(PathBuf::from).collect())
@@ -297,7 +297,7 @@ impl Gathered {
             flights_max: self.count("flights_max", 16_384)?,
             connections_max: self.count("connections_max", 65_536)?,
             trusted_proxies: self.read("trusted_proxies", |text| {
-                let unknown = |error: NotANetwork| format!("\"{}\" is not a network", error.0);
+                let unknown = |error: InvalidNetwork| format!("\"{}\" is not a network", error.0);
                 text.parse().map_err(unknown)
             })?,
             own_processors: self.read("own_processors", yes_or_no)?,

@@ -20,7 +20,7 @@ use web::Watch;
 pub(crate) const SPARE_MAX: usize = 32;
 
 /// Connections of an address that are looked at for one to give way: each is a few loads.
-const LOOKED_AT_MAX: usize = 4_096;
+const SCANNED_ROWS_MAX: usize = 4_096;
 
 /// How often the log is told that all places are taken.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -158,7 +158,7 @@ impl Held {
         addresses.sort_by(|one, other| other.cmp(one));
         addresses.iter().find_map(|(_, address)| {
             let ids = self.by_address.get(address)?;
-            let waiting = ids.iter().take(LOOKED_AT_MAX).filter_map(|id| {
+            let waiting = ids.iter().take(SCANNED_ROWS_MAX).filter_map(|id| {
                 let state = &self.usual.get(id)?.state;
                 let since = state.waits_since.load(Ordering::Relaxed);
                 (since > 0).then(|| (state.used.load(Ordering::Relaxed), since, *id))

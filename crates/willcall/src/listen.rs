@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use model::limits::{LAST_LOOK_MS, STOOD_STILL_MS};
+use model::limits::{STALL_DETECTED_MS, STALL_GRACE_MS};
 use model::time::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,8 +38,8 @@ const LINGER_LIMIT: Duration = Duration::from_secs(2);
 
 /// A connection that was not looked at for so much longer than its limit was kept waiting by this
 /// process. What has come meanwhile is known to it within `LAST_LOOK`.
-const STOOD_STILL: Duration = Duration::from_millis(STOOD_STILL_MS);
-const LAST_LOOK: Duration = Duration::from_millis(LAST_LOOK_MS);
+const STOOD_STILL: Duration = Duration::from_millis(STALL_DETECTED_MS);
+const LAST_LOOK: Duration = Duration::from_millis(STALL_GRACE_MS);
 
 /// After a stop was asked for, requests that run may take this long.
 const REQUESTS_LIMIT: Duration = Duration::from_secs(20);

@@ -85,7 +85,7 @@ async fn store_is_lost(store: &dyn Store) {
     let mut failures = 0;
     while failures < PULSES_MISSED_MAX {
         tokio::time::sleep(PULSE_EVERY).await;
-        failures = match store.pulse().await {
+        failures = match store.ping().await {
             Err(StoreError::Broken(_) | StoreError::Disk(DiskFault::Unreadable)) => failures + 1,
             Ok(_) | Err(_) => 0,
         };
@@ -113,7 +113,7 @@ async fn wind_up(house: House, listening: Listening) -> Result<()> {
     listening.end().await;
     let House { store, engine, .. } = house;
     let stopped = engine.stop(ATTEMPTS_LIMIT).await;
-    let moved = match store.pulse().await {
+    let moved = match store.ping().await {
         Err(StoreError::Disk(fault @ DiskFault::Moved)) => Some(fault),
         Ok(_) | Err(_) => None,
     };

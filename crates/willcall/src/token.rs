@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use model::board::TokenRow;
 use model::contract::{Conflict, Store, StoreError};
+use model::dashboard::TokenRow;
 use model::tenant::{NewToken, Permission, Permissions, Tenant, TokenHash, TokenKind};
 use prometheus_client::registry::Registry;
 

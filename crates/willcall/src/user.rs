@@ -7,10 +7,10 @@ use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use model::contract::{Conflict, Store, StoreError};
 use model::limits::{LINK_MS, PAGE_ROWS_MAX};
-use model::people::{NewUser, PasswordHash, Role, User, UserChange, judge_name};
 use model::refusal::Fault;
 use model::tenant::{Tenant, TokenHash};
-use model::{board::TenantQuery, password};
+use model::users::{NewUser, PasswordHash, Role, User, UserChange, judge_name};
+use model::{dashboard::TenantQuery, password};
 
 use crate::config::{self, Config};
 use crate::{assemble, terminal, token};

@@ -18,7 +18,7 @@ enum Then {
 
 /// What comes of these pieces, and how many bytes were still held at any time.
 fn read_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>, then: Then) -> (Read, usize) {
-    read_within(limits::ANSWERS_BYTES_MAX, pieces, then)
+    read_within(limits::RESPONSES_BYTES_MAX, pieces, then)
 }
 
 /// The same where all have so many bytes of room.
@@ -389,7 +389,7 @@ fn blank_lines_before_an_answer_mean_nothing_and_count() {
 /// What comes of these pieces where no answer has more room than its own.
 fn read_without_room<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Read {
     let (read, held) = read_within(STEP_BYTES - 1, pieces, Then::TimeUp);
-    assert!(held <= 2 * ANSWER_OWN_BYTES, "{held}");
+    assert!(held <= 2 * RESPONSE_FREE_BYTES, "{held}");
     read
 }
 
@@ -410,7 +410,7 @@ fn in_any_pieces(text: &str) -> Read {
 fn where_there_is_no_room_less_of_a_long_answer_is_kept_and_its_status_counts() {
     let long = "x".repeat(40_000);
     let lines = format!("A: {}\r\n", "y".repeat(1_000)).repeat(30);
-    let own = ANSWER_OWN_BYTES - "content-length: 40000\r\n".len();
+    let own = RESPONSE_FREE_BYTES - "content-length: 40000\r\n".len();
     for (text, status, kept) in [
         (
             format!("HTTP/1.1 410 X\r\nContent-Length: 40000\r\n\r\n{long}"),
@@ -420,7 +420,7 @@ fn where_there_is_no_room_less_of_a_long_answer_is_kept_and_its_status_counts() 
         (
             format!("HTTP/1.1 200 X\r\n\r\n{long}"),
             200,
-            ANSWER_OWN_BYTES,
+            RESPONSE_FREE_BYTES,
         ),
         (format!("HTTP/1.1 204 X\r\n{lines}\r\n"), 204, 0),
         (

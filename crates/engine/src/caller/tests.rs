@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use model::attempt::{BodyEnd, Failure};
-use model::contract::LaneTarget;
+use model::contract::WebhookTarget;
 use model::delivery::Delivery;
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits;
@@ -136,7 +136,7 @@ fn given(scripts: Vec<Script>) -> Given {
         running: Mutex::default(),
     });
     let pool = Arc::new(Pool::new(4, Duration::from_secs(20)));
-    let room = Room::new(limits::ANSWERS_BYTES_MAX, Counter::default());
+    let room = Room::new(limits::RESPONSES_BYTES_MAX, Counter::default());
     let began = Instant::now();
     let clock = Clock::new(move || {
         let millis = i64::try_from(began.elapsed().as_millis()).unwrap();
@@ -192,9 +192,9 @@ fn prepared(url: &str) -> Prepared {
         dedupe_header: None,
         user_agent: "Willcall/0".to_owned(),
         content_type: "application/json".to_owned(),
-        kept_ms: 1,
+        retention_ms: 1,
     };
-    let target = LaneTarget {
+    let target = WebhookTarget {
         webhook: WebhookId(1),
         tenant: model::id::TenantId(1),
         dialect: DialectName::new("any"),
@@ -211,8 +211,8 @@ fn prepared(url: &str) -> Prepared {
     Prepared::new(&target, Arc::new(policy))
 }
 
-fn due() -> Due {
-    Due {
+fn due() -> DueDelivery {
+    DueDelivery {
         delivery: Delivery {
             id: DeliveryId {
                 notification: NotificationId(1),
@@ -451,7 +451,7 @@ async fn a_long_answer_has_room_for_as_long_as_whoever_got_it_wants() {
         let body = vec![b'x'; limits::RESPONSE_BODY_BYTES_MAX];
         stream.write_all(&body).await.ok();
     })]);
-    let all = limits::ANSWERS_BYTES_MAX + limits::ANSWER_OWN_BYTES;
+    let all = limits::RESPONSES_BYTES_MAX + limits::RESPONSE_FREE_BYTES;
     let affordable = || given.room.nothing().afford(all);
     assert_eq!(affordable(), all);
     let prepared = prepared("http://receiver.test/hook");

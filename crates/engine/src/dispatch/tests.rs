@@ -21,7 +21,7 @@ mod world;
 use std::time::Duration;
 
 use model::contract::{Catalog as _, Ledger as _, ReplayRequest, ReplayResult, ReplayScope};
-use model::delivery::{CancelCause, State};
+use model::delivery::{CancelCause, DeliveryState};
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use world::{Does, HOUR_MS, World, seconds};
 
@@ -65,7 +65,7 @@ async fn a_new_delivery_goes_at_once_without_being_read_back() {
         let story = world.story(notification, webhook).await;
         assert_eq!(
             (story.row.state, story.attempts.len()),
-            (State::Delivered, 1)
+            (DeliveryState::Delivered, 1)
         );
     }
     assert_eq!(world.store.due_asked().len(), reads);
@@ -82,7 +82,7 @@ async fn a_receiver_that_fails_twice_is_called_again_after_5_and_30_seconds() {
     let ids = world.hand_in("paid", 1).await;
     seconds(3_600).await;
     assert_eq!(world.net.times_at("a.test"), [0, 5_000, 35_000]);
-    assert_eq!(world.state(ids[0], webhook).await, State::Delivered);
+    assert_eq!(world.state(ids[0], webhook).await, DeliveryState::Delivered);
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +112,10 @@ async fn the_whole_schedule_is_13_attempts_of_which_the_last_is_at_72_hours() {
         );
     }
     let story = world.story(ids[0], webhook).await;
-    assert_eq!((story.row.state, story.row.attempts), (State::Failed, 13));
+    assert_eq!(
+        (story.row.state, story.row.attempts),
+        (DeliveryState::Failed, 13)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,7 +135,7 @@ async fn a_receiver_that_is_gone_gets_nothing_more() {
         "{:?}",
         world.net.calls().len()
     );
-    let gone = State::Cancelled(CancelCause::ReceiverGone);
+    let gone = DeliveryState::Cancelled(CancelCause::ReceiverGone);
     for notification in first.into_iter().chain(others) {
         assert_eq!(world.state(notification, webhook).await, gone);
     }
@@ -160,7 +163,7 @@ async fn a_disabled_webhook_gets_nothing_and_what_it_had_is_cancelled() {
     world.hand_in("paid", 3).await;
     seconds(2 * 3_600).await;
     assert_eq!(world.net.calls().len(), 3);
-    let cancelled = State::Cancelled(CancelCause::WebhookDisabled);
+    let cancelled = DeliveryState::Cancelled(CancelCause::WebhookDisabled);
     for notification in ids {
         assert_eq!(world.state(notification, webhook).await, cancelled);
     }
@@ -197,11 +200,18 @@ async fn more_than_one_sweep_of_a_disabled_webhook_is_cancelled() {
     world.start();
     seconds(5).await;
     assert!(world.net.calls().is_empty());
-    let cancelled = State::Cancelled(CancelCause::WebhookDisabled);
+    let cancelled = DeliveryState::Cancelled(CancelCause::WebhookDisabled);
     for notification in [ids[0], ids[5_999]] {
         assert_eq!(world.state(notification, webhook).await, cancelled);
     }
-    assert!(world.store.lanes(None, 10).await.unwrap().is_empty());
+    assert!(
+        world
+            .store
+            .pending_webhooks(None, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +234,10 @@ async fn a_new_engine_goes_on_where_the_old_one_was_killed() {
     // The one that was running is sent again, the one that had failed keeps its time.
     assert_eq!(world.net.times_at("a.test"), [0, 1_000, 3_000, 5_000]);
     for notification in failed.into_iter().chain(running) {
-        assert_eq!(world.state(notification, webhook).await, State::Delivered);
+        assert_eq!(
+            world.state(notification, webhook).await,
+            DeliveryState::Delivered
+        );
     }
 }
 
@@ -257,7 +270,7 @@ async fn sending_again_is_at_once_whatever_the_state() {
     send_again(&world, webhook, which).await;
     seconds(60).await;
     assert_eq!(world.net.times_at("a.test"), [0, 1_000, 61_000]);
-    assert_eq!(world.state(ids[0], webhook).await, State::Delivered);
+    assert_eq!(world.state(ids[0], webhook).await, DeliveryState::Delivered);
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,7 +289,7 @@ async fn what_is_sent_again_while_it_is_in_the_air_goes_once_more_if_its_round_h
     seconds(3_600).await;
     // The success of the first attempt counts, so whether there is a second is a race; what may
     // not be is that the delivery stays owed.
-    assert_eq!(world.state(ids[0], webhook).await, State::Delivered);
+    assert_eq!(world.state(ids[0], webhook).await, DeliveryState::Delivered);
     assert!(world.net.calls().len() <= 2);
 }
 
@@ -302,7 +315,7 @@ async fn all_that_failed_can_be_sent_again() {
         let story = world.story(notification, webhook).await;
         assert_eq!(
             (story.row.state, story.row.attempts),
-            (State::Delivered, 14)
+            (DeliveryState::Delivered, 14)
         );
     }
 }
@@ -393,13 +406,16 @@ async fn deliveries_of_an_unknown_dialect_stay_where_they_are() {
     assert_eq!(world.net.calls_at("a.test").len(), 3);
     assert_eq!(world.health(), Ok(()));
     world.kill();
-    assert_eq!(world.store.lanes(None, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        world.store.pending_webhooks(None, 10).await.unwrap().len(),
+        1
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_past_its_retention_is_removed() {
     let mut world = World::new().await;
-    world.policy.kept_ms = 2 * HOUR_MS;
+    world.policy.retention_ms = 2 * HOUR_MS;
     world.start();
     let webhook = world.webhook("http://a.test/", "paid").await;
     let ids = world.hand_in("paid", 1).await;

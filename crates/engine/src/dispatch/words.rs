@@ -1,7 +1,7 @@
 //! What the loop says in the log of receivers and of the clock.
 
 use model::id::WebhookId;
-use model::time::Doubt;
+use model::time::ClockDoubt;
 
 use crate::fortune::Turned;
 
@@ -17,14 +17,14 @@ pub(super) fn turned(webhook: WebhookId, class: &str, turned: Option<Turned>) {
 }
 
 /// Says that the clock is not trusted for a while.
-pub(super) fn doubted(doubt: Doubt) {
+pub(super) fn doubted(doubt: ClockDoubt) {
     match doubt {
-        Doubt::Stepped { by_ms } | Doubt::BehindStore { by_ms } => tracing::warn!(
+        ClockDoubt::Stepped { by_ms } | ClockDoubt::BehindStore { by_ms } => tracing::warn!(
             by_ms,
             "{doubt}; waits go on as they were, and for an hour nothing is removed or ended by what \
              it says: set it right if it is wrong"
         ),
-        Doubt::AheadOfStore { by_ms } => tracing::info!(
+        ClockDoubt::AheadOfStore { by_ms } => tracing::info!(
             by_ms,
             "{doubt}; waits go on where they were, and for an hour nothing is removed or ended by \
              what it says"

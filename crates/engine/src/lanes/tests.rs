@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::contract::LaneTarget;
+use model::contract::WebhookTarget;
 use model::delivery::Delivery;
 use model::id::NotificationId;
 use model::limits;
@@ -33,12 +33,12 @@ fn id_of(webhook: WebhookId, number: i64) -> DeliveryId {
     }
 }
 
-fn due(number: i64, due_at: i64) -> Due {
+fn due(number: i64, due_at: i64) -> DueDelivery {
     due_of(HOOK, number, due_at)
 }
 
-fn due_of(webhook: WebhookId, number: i64, due_at: i64) -> Due {
-    Due {
+fn due_of(webhook: WebhookId, number: i64, due_at: i64) -> DueDelivery {
+    DueDelivery {
         delivery: Delivery {
             id: id_of(webhook, number),
             round: 1,
@@ -71,9 +71,9 @@ fn open_at(tenant: i64, host: &str) -> Seen {
         dedupe_header: None,
         user_agent: String::new(),
         content_type: String::new(),
-        kept_ms: 1,
+        retention_ms: 1,
     };
-    let target = LaneTarget {
+    let target = WebhookTarget {
         webhook: HOOK,
         tenant: TenantId(tenant),
         dialect: DialectName::new("any"),
@@ -152,8 +152,8 @@ fn asked(lanes: &mut Air, now: i64) -> Vec<(WebhookId, usize)> {
         .collect()
 }
 
-fn answer(lanes: &mut Air, deliveries: Vec<Due>, next_due_at: Option<i64>, now: i64) {
-    let read = DueRead {
+fn answer(lanes: &mut Air, deliveries: Vec<DueDelivery>, next_due_at: Option<i64>, now: i64) {
+    let read = DuePage {
         webhook: HOOK,
         deliveries,
         next_due_at: next_due_at.map(at),
@@ -290,11 +290,11 @@ fn what_arrives_goes_behind_what_is_older_in_the_store() {
 #[test]
 fn a_lane_holds_no_more_than_its_bound_and_reads_on_when_it_runs_low() {
     let mut lanes = lanes(1_000, 1_000);
-    let bound = i64::try_from(limits::LANE_HELD_MAX).unwrap();
+    let bound = i64::try_from(limits::LANE_BUFFERED_MAX).unwrap();
     for number in 0..bound + 10 {
         lanes.arrive(due(number, number));
     }
-    assert_eq!(lanes.held(), limits::LANE_HELD_MAX);
+    assert_eq!(lanes.held(), limits::LANE_BUFFERED_MAX);
     see(&mut lanes);
     // The rest is in the store; it is read when there is need and room.
     assert_eq!(lanes.next_wake(), None);
@@ -591,7 +591,7 @@ fn a_lane_that_leads_elsewhere_does_not_wait_at_its_old_host() {
     }
     let asked = asked(&mut lanes, 0);
     assert_eq!(asked[0].0, WebhookId(30));
-    let read = DueRead {
+    let read = DuePage {
         webhook: WebhookId(30),
         deliveries: vec![due_of(WebhookId(30), 30, 0)],
         next_due_at: None,

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use model::attempt::BodyEnd;
-use model::limits::ANSWERS_BYTES_MAX;
+use model::limits::RESPONSES_BYTES_MAX;
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
@@ -20,7 +20,7 @@ const FINE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 async fn exchange(line: &mut Line, request: &Request) -> Exchange {
     let limit = Limit::from_here(30_000);
     let alarm = pin!(sleep_until(limit.deadline()));
-    let room = Room::new(ANSWERS_BYTES_MAX, Counter::default());
+    let room = Room::new(RESPONSES_BYTES_MAX, Counter::default());
     let mut taken = room.nothing();
     line.exchange(request, limit, alarm, &mut taken).await
 }

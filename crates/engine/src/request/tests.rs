@@ -23,13 +23,13 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
         dedupe_header: None,
         user_agent: "Willcall/0".to_owned(),
         content_type: "application/json".to_owned(),
-        kept_ms: 1,
+        retention_ms: 1,
     };
     Prepared::new(&target(url, lines), Arc::new(policy))
 }
 
-fn target(url: &str, lines: &[(&str, &str)]) -> LaneTarget {
-    LaneTarget {
+fn target(url: &str, lines: &[(&str, &str)]) -> WebhookTarget {
+    WebhookTarget {
         webhook: WebhookId(1),
         tenant: TenantId(1),
         dialect: DialectName::new("any"),
@@ -49,8 +49,8 @@ fn own(lines: &[(&str, &str)]) -> Headers {
     Headers::from_pairs(lines.iter().map(|(name, value)| (*name, value.as_bytes())))
 }
 
-fn due(headers: Headers, body: &'static [u8]) -> Due {
-    Due {
+fn due(headers: Headers, body: &'static [u8]) -> DueDelivery {
+    DueDelivery {
         delivery: Delivery {
             id: DeliveryId {
                 notification: NotificationId(1),
@@ -69,7 +69,7 @@ fn due(headers: Headers, body: &'static [u8]) -> Due {
 }
 
 /// Both pieces of the request for this delivery, as text.
-fn wire(prepared: &Prepared, due: &Due) -> String {
+fn wire(prepared: &Prepared, due: &DueDelivery) -> String {
     let request = prepared.request(due);
     let (first, then) = request.from(0);
     String::from_utf8([first, then].concat()).unwrap()
@@ -178,7 +178,7 @@ fn what_a_webhooks_own_lines_say_is_not_written_down_even_if_it_is_echoed() {
     let prepared = prepared("http://a.test/", &[("X-Nonce", "nonce-of-20-letters")]);
     let recorded = prepared.recorded(&Headers::default());
     assert_eq!(recorded.get("x-nonce"), Some(b"***".as_slice()));
-    let echo = Outcome::Answered(Answer {
+    let echo = Outcome::Answered(HttpResponse {
         status: 200,
         headers: own(&[("X-Echo", "a nonce-of-20-letters b")]),
         body: Bytes::from_static(b"nonce-of-20-letters"),
@@ -209,7 +209,7 @@ fn odd_paths_are_sent_as_their_targets_say() {
 #[test]
 fn credentials_that_a_receiver_echoes_are_blanked() {
     let answer = |headers: &str, body: &str| {
-        Outcome::Answered(Answer {
+        Outcome::Answered(HttpResponse {
             status: 200,
             headers: Headers(Bytes::copy_from_slice(headers.as_bytes())),
             body: Bytes::copy_from_slice(body.as_bytes()),
@@ -241,7 +241,7 @@ fn a_note_shows_no_credentials_not_even_the_beginning_of_one() {
         ("(“A d…”)", "(“A ***…”)"),
         ("(“A b…”)", "(“A b…”)"),
     ] {
-        let answer = Outcome::Answered(Answer {
+        let answer = Outcome::Answered(HttpResponse {
             status: 200,
             headers: Headers::default(),
             body: Bytes::new(),
@@ -271,7 +271,7 @@ fn prepared_with_dedupe(name: &str, lines: &[(&str, &str)]) -> Prepared {
         dedupe_header: Some(name.to_owned()),
         ..(*plain.policy).clone()
     };
-    let target = LaneTarget {
+    let target = WebhookTarget {
         key: Some("w".to_owned()),
         ..target("http://u:p@a.test/", lines)
     };
@@ -319,7 +319,7 @@ fn no_value_brings_a_line_of_its_own() {
     for value in ["1\r\nX-Evil: 2", "1\nX-Evil: 2", "1\rX-Evil: 2", "1\0"] {
         // As an application might hand them in, past what makes them safe.
         let block = Headers(Bytes::from(format!("X-Own: {value}\r\n")));
-        let hooks = LaneTarget {
+        let hooks = WebhookTarget {
             webhook: WebhookId(1),
             tenant: TenantId(1),
             dialect: DialectName::new("any"),

@@ -1,7 +1,7 @@
 //! What attempts make of deliveries.
 
 use super::*;
-use crate::attempt::{Answer, BodyEnd, Failure, FailureKind};
+use crate::attempt::{BodyEnd, Failure, FailureKind, HttpResponse};
 use crate::id::{NotificationId, WebhookId};
 use crate::schedule::Schedule;
 
@@ -22,7 +22,7 @@ fn policy(gone_disables: bool) -> Policy {
         dedupe_header: None,
         user_agent: "Willcall/0".to_owned(),
         content_type: "application/json".to_owned(),
-        kept_ms: 30 * 24 * HOUR,
+        retention_ms: 30 * 24 * HOUR,
     }
 }
 
@@ -42,7 +42,7 @@ fn fresh() -> Delivery {
 
 fn answered(status: u16) -> Outcome {
     let (headers, body, body_end) = (Headers::default(), Bytes::new(), BodyEnd::Whole);
-    Outcome::Answered(Answer {
+    Outcome::Answered(HttpResponse {
         status,
         headers,
         body,
@@ -53,7 +53,7 @@ fn answered(status: u16) -> Outcome {
 
 /// Answered with this status and `Retry-After`.
 fn asking(status: u16, seconds: &str) -> Outcome {
-    Outcome::Answered(Answer {
+    Outcome::Answered(HttpResponse {
         status,
         headers: Headers::from_pairs([("Retry-After", seconds.as_bytes())]),
         body: Bytes::new(),
@@ -62,8 +62,8 @@ fn asking(status: u16, seconds: &str) -> Outcome {
     })
 }
 
-fn after(delivery: &Delivery, outcome: &Outcome, at: Timestamp, gone_disables: bool) -> Next {
-    delivery.after(
+fn after(delivery: &Delivery, outcome: &Outcome, at: Timestamp, gone_disables: bool) -> NextState {
+    delivery.transition(
         outcome,
         at,
         Moment::same(at),
@@ -76,7 +76,7 @@ fn after(delivery: &Delivery, outcome: &Outcome, at: Timestamp, gone_disables: b
 #[test]
 fn a_2xx_ends_it_as_delivered() {
     let next = after(&fresh(), &answered(204), START, true);
-    assert_eq!((next.state, next.due_at), (State::Delivered, None));
+    assert_eq!((next.state, next.due_at), (DeliveryState::Delivered, None));
     assert!(!next.disables_webhook);
 }
 
@@ -93,7 +93,7 @@ fn everything_else_is_tried_again() {
         let next = after(&fresh(), &outcome, START, true);
         assert_eq!(
             (next.state, next.due_at),
-            (State::Pending, Some(START.plus_ms(5_000)))
+            (DeliveryState::Pending, Some(START.plus_ms(5_000)))
         );
         assert_eq!(next.round_began_at, START);
     }
@@ -102,10 +102,13 @@ fn everything_else_is_tried_again() {
 #[test]
 fn gone_disables_the_webhook_where_the_policy_says_so() {
     let next = after(&fresh(), &answered(410), START, true);
-    assert_eq!(next.state, State::Cancelled(CancelCause::ReceiverGone));
+    assert_eq!(
+        next.state,
+        DeliveryState::Cancelled(CancelCause::ReceiverGone)
+    );
     assert!(next.disables_webhook);
     let next = after(&fresh(), &answered(410), START, false);
-    assert_eq!(next.state, State::Pending);
+    assert_eq!(next.state, DeliveryState::Pending);
     assert!(!next.disables_webhook);
 }
 
@@ -120,7 +123,7 @@ fn the_last_try_is_72_hours_after_the_first_began_and_then_it_is_exhausted() {
     let next = after(&tried_out, &answered(500), START.plus_ms(HOUR), true);
     assert_eq!(next.due_at, Some(START.plus_ms(72 * HOUR)));
     let next = after(&tried_out, &answered(500), START.plus_ms(72 * HOUR), true);
-    assert_eq!((next.state, next.due_at), (State::Failed, None));
+    assert_eq!((next.state, next.due_at), (DeliveryState::Failed, None));
 }
 
 #[test]
@@ -146,7 +149,7 @@ fn a_webhook_may_ask_for_fewer_retries_and_then_gets_no_last_try_either() {
         };
         let rng = &mut SeededRng::from_seed([0; 32]);
         let policy = policy(false);
-        let next = delivery.after(
+        let next = delivery.transition(
             &answered(500),
             START,
             Moment::same(START),
@@ -156,7 +159,7 @@ fn a_webhook_may_ask_for_fewer_retries_and_then_gets_no_last_try_either() {
         );
         states.push(next.state);
     }
-    let (pending, exhausted) = (State::Pending, State::Failed);
+    let (pending, exhausted) = (DeliveryState::Pending, DeliveryState::Failed);
     assert_eq!(states, [pending, exhausted, exhausted]);
 }
 
@@ -168,7 +171,7 @@ fn retry_after_lengthens_the_wait_of_the_whole_webhook_where_the_policy_says_so(
             ..policy(false)
         };
         let rng = &mut SeededRng::from_seed([0; 32]);
-        let next = fresh().after(
+        let next = fresh().transition(
             outcome,
             START,
             Moment::same(START),
@@ -222,7 +225,7 @@ fn an_attempt_ahead_of_its_time_that_fails_changes_nothing_of_the_schedule() {
     for failures in 1..4 {
         let delivery = waiting(failures, 70 * HOUR);
         let early = after(&delivery, &answered(503), Timestamp::from_millis(60), true);
-        assert_eq!(early.state, State::Pending);
+        assert_eq!(early.state, DeliveryState::Pending);
         assert_eq!(early.due_at, Some(delivery.due_at));
         assert!(early.ahead);
         // One at its time goes on as if the other had not been.
@@ -237,7 +240,7 @@ fn an_attempt_ahead_of_its_time_uses_up_no_retry_that_the_webhook_asked_for() {
     let delivery = waiting(1, HOUR);
     let next = |at| {
         let mut rng = SeededRng::from_seed([0; 32]);
-        delivery.after(
+        delivery.transition(
             &answered(500),
             at,
             Moment::same(at),
@@ -246,15 +249,15 @@ fn an_attempt_ahead_of_its_time_uses_up_no_retry_that_the_webhook_asked_for() {
             &mut rng,
         )
     };
-    assert_eq!(next(START).state, State::Pending);
-    assert_eq!(next(delivery.due_at).state, State::Failed);
+    assert_eq!(next(START).state, DeliveryState::Pending);
+    assert_eq!(next(delivery.due_at).state, DeliveryState::Failed);
 }
 
 #[test]
 fn an_attempt_ahead_of_its_time_may_deliver_disable_and_pause() {
     let delivery = waiting(2, HOUR);
     let next = after(&delivery, &answered(200), START, true);
-    assert_eq!((next.state, next.due_at), (State::Delivered, None));
+    assert_eq!((next.state, next.due_at), (DeliveryState::Delivered, None));
     let next = after(&delivery, &answered(410), START, true);
     assert!(next.disables_webhook && next.state.is_end());
     let policy = Policy {
@@ -264,7 +267,7 @@ fn an_attempt_ahead_of_its_time_may_deliver_disable_and_pause() {
     let next = |seconds: &str| {
         let busy = asking(503, seconds);
         let mut rng = SeededRng::from_seed([0; 32]);
-        delivery.after(&busy, START, Moment::same(START), &policy, None, &mut rng)
+        delivery.transition(&busy, START, Moment::same(START), &policy, None, &mut rng)
     };
     // A pause holds for it as for any other, and a short one brings nothing forward.
     assert_eq!(next("7200").due_at, Some(START.plus_ms(2 * HOUR)));
@@ -284,7 +287,7 @@ fn the_first_attempt_of_a_round_is_never_ahead_of_its_time() {
 fn time_in_which_nothing_could_be_sent_uses_up_no_schedule() {
     let policy = policy(true);
     let mut rng = SeededRng::from_seed([0; 32]);
-    let first = fresh().after(
+    let first = fresh().transition(
         &answered(500),
         START,
         Moment::same(START),
@@ -304,8 +307,8 @@ fn time_in_which_nothing_could_be_sent_uses_up_no_schedule() {
         let schedule = retried.due_at;
         let wall = schedule.plus_ms(away);
         let ended = Moment { wall, schedule };
-        let next = retried.after(&answered(500), schedule, ended, &policy, None, &mut rng);
-        assert_eq!(next.state, State::Pending);
+        let next = retried.transition(&answered(500), schedule, ended, &policy, None, &mut rng);
+        assert_eq!(next.state, DeliveryState::Pending);
         assert_eq!(next.due_at, Some(schedule.plus_ms(30_000)));
     }
 }
@@ -322,6 +325,6 @@ fn a_date_in_retry_after_is_one_of_the_wall_clock() {
     };
     let busy = asking(503, "Tue, 19 Jan 2027 10:10:00 GMT");
     let mut rng = SeededRng::from_seed([0; 32]);
-    let next = fresh().after(&busy, ended.schedule, ended, &policy, None, &mut rng);
+    let next = fresh().transition(&busy, ended.schedule, ended, &policy, None, &mut rng);
     assert_eq!(next.pauses_until, Some(ended.schedule.plus_ms(600_000)));
 }

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::delivery::{Delivery, Due};
+use model::delivery::{Delivery, DueDelivery};
 use model::filter::MatchKey;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits::EVENTS_REGISTERED_MAX;
-use model::notification::{Acceptance, NewNotification};
+use model::notification::{AcceptResult, NewNotification};
 use model::time::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, params};
@@ -109,7 +109,10 @@ struct Row {
     wanted_by: Option<Value>,
 }
 
-pub(crate) fn accept(tx: &mut Tx<'_>, batch: &[NewNotification]) -> Result<Vec<Acceptance>, Fault> {
+pub(crate) fn accept(
+    tx: &mut Tx<'_>,
+    batch: &[NewNotification],
+) -> Result<Vec<AcceptResult>, Fault> {
     for of_tenant in batch.chunk_by(|one, next| one.tenant == next.tenant) {
         if let Some(first) = of_tenant.first() {
             wide::vet(tx, first.tenant)?;
@@ -121,7 +124,7 @@ pub(crate) fn accept(tx: &mut Tx<'_>, batch: &[NewNotification]) -> Result<Vec<A
         .collect()
 }
 
-fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Fault> {
+fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fault> {
     let wanted = match new.only {
         None => wanted(tx, new.tenant, &new.match_keys)?,
         Some(webhook) => tested(tx, new.tenant, webhook)?,
@@ -148,7 +151,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
     }
     register(tx, new)?;
     let notification = NotificationId(id);
-    let accepted = Acceptance::Accepted {
+    let accepted = AcceptResult::Accepted {
         id: notification,
         deliveries,
     };
@@ -160,7 +163,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Faul
         tx.notes.changed(webhook);
     }
     let key: Arc<str> = Arc::from(new.key.as_str());
-    let due = |webhook| Due {
+    let due = |webhook| DueDelivery {
         delivery: Delivery {
             id: DeliveryId {
                 notification,
@@ -225,7 +228,7 @@ fn is_usual(new: &NewNotification) -> bool {
 }
 
 /// What a notification is whose key is known.
-fn find(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Fault> {
+fn find(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fault> {
     let (id, same, deliveries, accepted_at): (i64, bool, u32, i64) =
         tx.hot.get(tx.conn, FIND)?.query_row(
             params![
@@ -239,8 +242,8 @@ fn find(tx: &mut Tx<'_>, new: &NewNotification) -> Result<Acceptance, Fault> {
         )?;
     let id = NotificationId(id);
     Ok(match same {
-        true => Acceptance::Repeated { id, deliveries },
-        false => Acceptance::Contradicted {
+        true => AcceptResult::Duplicate { id, deliveries },
+        false => AcceptResult::Conflict {
             id,
             accepted_at: Timestamp::from_millis(accepted_at),
         },

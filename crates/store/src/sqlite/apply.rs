@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::contract::{Conflict, StoreError};
 use model::id::{TenantId, WebhookId};
-use model::query::{Applied, AppliedItem, Change, Declaration, DeclaredToken, DeclaredWebhook};
+use model::query::{
+    AppliedChange, AppliedItem, ChangeKind, Declaration, DeclaredToken, DeclaredWebhook,
+};
 use model::target;
 use model::tenant::{Event, TokenHash};
 use model::time::Timestamp;
-use model::webhook::{Disabled, DisabledCause, Webhook};
+use model::webhook::{DisableCause, Disablement, Webhook};
 use rusqlite::{OptionalExtension, params};
 
 use crate::sqlite::audit::{self, Line};
@@ -80,7 +82,7 @@ pub(crate) fn apply(
     declarations: Vec<Declaration>,
     actor: &str,
     at: Timestamp,
-) -> Result<Vec<Applied>, Fault> {
+) -> Result<Vec<AppliedChange>, Fault> {
     let mut all = Vec::new();
     for declaration in declarations {
         let (tenant, change) = apply_tenant(tx, &declaration, at)?;
@@ -96,20 +98,23 @@ pub(crate) fn apply(
         }
         all.extend(apply_tokens(tx, &desired, &declaration.tokens)?);
         let webhooks = apply_webhooks(tx, &desired, declaration.webhooks)?;
-        if webhooks.iter().any(|item| item.change != Change::Unchanged) {
+        if webhooks
+            .iter()
+            .any(|item| item.change != ChangeKind::Unchanged)
+        {
             webhooks::bound(tx, tenant)?;
         }
         all.extend(webhooks);
     }
-    if all.iter().any(|item| item.change != Change::Unchanged) {
+    if all.iter().any(|item| item.change != ChangeKind::Unchanged) {
         tx.notes.catalog_changed();
     }
     Ok(all)
 }
 
 impl Desired<'_> {
-    fn applied(&self, item: AppliedItem, change: Change) -> Applied {
-        Applied {
+    fn applied(&self, item: AppliedItem, change: ChangeKind) -> AppliedChange {
+        AppliedChange {
             tenant: self.key.to_owned(),
             item,
             change,
@@ -121,7 +126,7 @@ fn apply_tenant(
     tx: &Tx<'_>,
     declaration: &Declaration,
     at: Timestamp,
-) -> Result<(TenantId, Change), Fault> {
+) -> Result<(TenantId, ChangeKind), Fault> {
     let (dialect, key, name) = (
         declaration.dialect.as_str(),
         &declaration.key,
@@ -137,32 +142,36 @@ fn apply_tenant(
             let row = params![dialect, key, name, at.as_millis()];
             (
                 tx.conn.prepare_cached(ADD_TENANT)?.insert(row)?,
-                Change::Created,
+                ChangeKind::Created,
             )
         }
-        Some((id, stored)) if stored == *name => (id, Change::Unchanged),
+        Some((id, stored)) if stored == *name => (id, ChangeKind::Unchanged),
         Some((id, _)) => {
             tx.conn
                 .prepare_cached(RENAME_TENANT)?
                 .execute(params![id, name])?;
-            (id, Change::Changed)
+            (id, ChangeKind::Changed)
         }
     };
     Ok((TenantId(id), change))
 }
 
-fn apply_event(tx: &mut Tx<'_>, desired: &Desired<'_>, event: &Event) -> Result<Applied, Fault> {
+fn apply_event(
+    tx: &mut Tx<'_>,
+    desired: &Desired<'_>,
+    event: &Event,
+) -> Result<AppliedChange, Fault> {
     let key = params![desired.tenant.0, event.slug];
     let stored = catalog::list(tx.conn, EVENT, key, rows::event)?;
     let change = match stored.first() {
-        Some(stored) if stored == event => Change::Unchanged,
-        Some(_) => Change::Changed,
-        None => Change::Created,
+        Some(stored) if stored == event => ChangeKind::Unchanged,
+        Some(_) => ChangeKind::Changed,
+        None => ChangeKind::Created,
     };
-    if change == Change::Created {
+    if change == ChangeKind::Created {
         tx.memory.registered.forget();
     }
-    if change != Change::Unchanged {
+    if change != ChangeKind::Unchanged {
         tx.conn.prepare_cached(SAVE_EVENT)?.execute(params![
             desired.tenant.0,
             event.slug,
@@ -177,7 +186,7 @@ fn apply_tokens(
     tx: &mut Tx<'_>,
     desired: &Desired<'_>,
     tokens: &[DeclaredToken],
-) -> Result<Vec<Applied>, Fault> {
+) -> Result<Vec<AppliedChange>, Fault> {
     let mut names = BTreeSet::new();
     let mut stored = Vec::new();
     for token in tokens {
@@ -204,7 +213,7 @@ fn apply_token(
     desired: &Desired<'_>,
     token: &DeclaredToken,
     stored: Option<StoredToken>,
-) -> Result<Applied, Fault> {
+) -> Result<AppliedChange, Fault> {
     let Some(stored) = stored else {
         let new = token.created_for(desired.tenant);
         catalog::create_token(tx, &new, desired.actor, desired.at)?;
@@ -212,7 +221,7 @@ fn apply_token(
             name: token.name.clone(),
             fresh: token.hash.is_none(),
         };
-        return Ok(desired.applied(item, Change::Created));
+        return Ok(desired.applied(item, ChangeKind::Created));
     };
     let item = AppliedItem::Token {
         name: token.name.clone(),
@@ -226,7 +235,7 @@ fn apply_token(
         token.default,
     );
     if hash == stored.hash && rest == stored.rest {
-        return Ok(desired.applied(item, Change::Unchanged));
+        return Ok(desired.applied(item, ChangeKind::Unchanged));
     }
     let taken: Option<i64> = tx
         .conn
@@ -250,7 +259,7 @@ fn apply_token(
             detail: audit::of_token(&token.created_for(desired.tenant)),
         },
     )?;
-    Ok(desired.applied(item, Change::Changed))
+    Ok(desired.applied(item, ChangeKind::Changed))
 }
 
 fn find_token(tx: &Tx<'_>, tenant: TenantId, name: &str) -> Result<Option<StoredToken>, Fault> {
@@ -268,7 +277,7 @@ fn apply_webhooks(
     tx: &mut Tx<'_>,
     desired: &Desired<'_>,
     declared: Vec<DeclaredWebhook>,
-) -> Result<Vec<Applied>, Fault> {
+) -> Result<Vec<AppliedChange>, Fault> {
     if declared.is_empty() {
         return Ok(Vec::new());
     }
@@ -372,7 +381,7 @@ fn apply_webhook(
     desired: &Desired<'_>,
     declared: DeclaredWebhook,
     matched: Option<WebhookId>,
-) -> Result<Applied, Fault> {
+) -> Result<AppliedChange, Fault> {
     let (at, actor) = (desired.at, desired.actor);
     let stored = match matched {
         Some(id) => webhooks::find_any(tx.conn, id)?,
@@ -392,14 +401,17 @@ fn apply_webhook(
         };
         // What was deleted stays so, until the file asks for it in so many words.
         if wanted == stored || wanted.is_deleted() {
-            (stored, Change::Unchanged)
+            (stored, ChangeKind::Unchanged)
         } else {
             changed = differences(&stored, &wanted);
-            (webhooks::save_any(tx, wanted, actor, at)?, Change::Changed)
+            (
+                webhooks::save_any(tx, wanted, actor, at)?,
+                ChangeKind::Changed,
+            )
         }
     } else {
         let new = declared.created_for(desired.tenant, at);
-        (webhooks::add(tx, new, actor, at)?, Change::Created)
+        (webhooks::add(tx, new, actor, at)?, ChangeKind::Created)
     };
     tx.conn.prepare_cached(DECLARED)?.execute([webhook.id.0])?;
     let item = AppliedItem::Webhook {
@@ -442,10 +454,10 @@ fn differences(before: &Webhook, after: &Webhook) -> Vec<String> {
     names
 }
 
-fn disabled(declared: &DeclaredWebhook, stored: &Webhook, at: Timestamp) -> Option<Disabled> {
-    let asked = Disabled {
+fn disabled(declared: &DeclaredWebhook, stored: &Webhook, at: Timestamp) -> Option<Disablement> {
+    let asked = Disablement {
         at,
-        cause: DisabledCause::Asked,
+        cause: DisableCause::Requested,
     };
     match declared.enabled {
         None => stored.disabled,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::board::{AuditQuery, AuditRow};
+use model::dashboard::{AuditQuery, AuditRow};
 use model::id::{TenantId, WebhookId};
 use model::limits;
 use model::query::AuditEntry;

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use model::board::{TenantQuery, TenantSettings, TokenRow, WebhookFound, WebhookSearch};
+use model::dashboard::{TenantQuery, TenantSettings, TokenRow, WebhookSearch, WebhookSearchPage};
 use model::id::{TenantId, TokenId, WebhookId};
 use model::limits;
 use model::tenant::{Tenant, TokenHash};
@@ -58,7 +58,7 @@ pub(crate) fn find_tenants(conn: &Connection, query: &TenantQuery) -> Result<Vec
         return catalog::list(conn, TENANTS, asked, |row| rows::tenant(row, 0));
     };
     let mut found = Vec::new();
-    for id in among.iter().take(limits::LOOKED_AT_MAX) {
+    for id in among.iter().take(limits::SCANNED_ROWS_MAX) {
         found.extend(settings(conn, *id)?.map(|found| found.tenant));
     }
     let has = |words: &str| words.to_ascii_lowercase().contains(&text);
@@ -87,27 +87,27 @@ pub(crate) fn settings(
     let found = catalog::list(conn, TENANT, [tenant.0], |row| {
         Ok(TenantSettings {
             tenant: rows::tenant(row, 0)?,
-            kept_ms: row.get(4)?,
+            retention_ms: row.get(4)?,
         })
     })?;
     Ok(found.into_iter().next())
 }
 
-pub(crate) fn set_kept(
+pub(crate) fn set_retention(
     tx: &Tx<'_>,
     tenant: TenantId,
-    kept_ms: Option<i64>,
+    retention_ms: Option<i64>,
     actor: &str,
     at: Timestamp,
 ) -> Result<(), Fault> {
-    let kept_ms = kept_ms.map(|ms| ms.max(0));
+    let retention_ms = retention_ms.map(|ms| ms.max(0));
     let before = settings(tx.conn, tenant)?;
-    let Some(before) = before.filter(|before| before.kept_ms != kept_ms) else {
+    let Some(before) = before.filter(|before| before.retention_ms != retention_ms) else {
         return Ok(());
     };
     tx.conn
         .prepare_cached(KEEP)?
-        .execute(params![tenant.0, kept_ms])?;
+        .execute(params![tenant.0, retention_ms])?;
     audit::write(
         tx,
         &Line {
@@ -116,23 +116,23 @@ pub(crate) fn set_kept(
             actor,
             action: "retention.changed",
             webhook: None,
-            detail: json!({ "before_ms": before.kept_ms, "after_ms": kept_ms }),
+            detail: json!({ "before_ms": before.retention_ms, "after_ms": retention_ms }),
         },
     )
 }
 
-/// Looks at no more than `limits::LOOKED_AT_MAX` webhooks.
+/// Looks at no more than `limits::SCANNED_ROWS_MAX` webhooks.
 pub(crate) fn find_webhooks(
     conn: &Connection,
     tenant: TenantId,
     query: &WebhookSearch,
-) -> Result<WebhookFound, Fault> {
+) -> Result<WebhookSearchPage, Fault> {
     let text = query.text.to_ascii_lowercase();
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
     let has = |words: &str| words.to_ascii_lowercase().contains(&text);
     let from = query.older_than.map_or(i64::MAX, |id| id.0);
-    let most = i64::try_from(limits::LOOKED_AT_MAX).unwrap_or(i64::MAX);
-    let mut page = WebhookFound {
+    let most = i64::try_from(limits::SCANNED_ROWS_MAX).unwrap_or(i64::MAX);
+    let mut page = WebhookSearchPage {
         webhooks: Vec::new(),
         older: None,
     };
@@ -154,7 +154,7 @@ pub(crate) fn find_webhooks(
             page.webhooks.extend(webhooks::find(conn, tenant, id)?);
         }
     }
-    if looked_at >= limits::LOOKED_AT_MAX {
+    if looked_at >= limits::SCANNED_ROWS_MAX {
         page.older = last;
     }
     Ok(page)
@@ -222,7 +222,7 @@ pub(crate) fn revoke_token(
 pub(crate) fn note_uses(tx: &Tx<'_>, uses: &[(TokenHash, Timestamp)]) -> Result<(), Fault> {
     let mut statement = tx.conn.prepare_cached(NOTE_USE)?;
     for (hash, at) in uses {
-        let ahead = at.plus_ms(limits::AHEAD_MS);
+        let ahead = at.plus_ms(limits::CLOCK_AHEAD_MAX_MS);
         statement.execute(params![hash.0, at.as_millis(), ahead.as_millis()])?;
     }
     Ok(())

@@ -3,8 +3,8 @@
 //! A bulk job walks along indexes by notification and remembers in its own row how far it came, in
 //! the transaction that did the work: each delivery is met once, whatever happens in between.
 
-use model::board::{BulkJob, BulkJobKind, Count, NewBulkJob};
 use model::contract::StoreError;
+use model::dashboard::{BoundedCount, BulkJob, BulkJobKind, NewBulkJob};
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
@@ -313,7 +313,7 @@ fn go_on(
 ) -> Result<(), Fault> {
     fresh::list(tx)?;
     let stages = stages(bulk_job.what);
-    let mut room = limits::SWEEP_ROWS_MAX;
+    let mut room = limits::BULK_STEP_ROWS_MAX;
     let mut done = 0;
     while let Some(stage) = stages.get(progress.stage)
         && room > 0
@@ -392,8 +392,8 @@ pub(crate) fn count(
     webhook: WebhookId,
     what: BulkJobKind,
     at: Timestamp,
-) -> Result<Count, Fault> {
-    let mut count = Count {
+) -> Result<BoundedCount, Fault> {
+    let mut count = BoundedCount {
         count: 0,
         more: false,
     };

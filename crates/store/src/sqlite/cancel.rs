@@ -5,7 +5,7 @@ use model::delivery::CancelCause;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
-use model::webhook::DisabledCause;
+use model::webhook::DisableCause;
 use rusqlite::params;
 use serde_json::json;
 
@@ -35,7 +35,7 @@ const NAMES_MAX: usize = 50;
 pub(crate) fn cancel_pending(
     tx: &mut Tx<'_>,
     webhook: WebhookId,
-    cause: DisabledCause,
+    cause: DisableCause,
     at: Timestamp,
 ) -> Result<usize, Fault> {
     let cause = rows::cancel_cause(cause);
@@ -43,9 +43,9 @@ pub(crate) fn cancel_pending(
         webhook.0,
         rows::cause_number(cause),
         at.as_millis(),
-        bound(limits::SWEEP_ROWS_MAX),
+        bound(limits::BULK_STEP_ROWS_MAX),
     ])?;
-    let room = bound(limits::SWEEP_ROWS_MAX.saturating_sub(cancelled));
+    let room = bound(limits::BULK_STEP_ROWS_MAX.saturating_sub(cancelled));
     cancelled += fresh::cancel_some(tx, webhook, cause, at, room)?;
     standings::count_failed(tx, webhook, at, cancelled)?;
     Ok(cancelled)
@@ -68,7 +68,7 @@ pub(crate) fn stop(
     at: Timestamp,
 ) -> Result<usize, Fault> {
     asked.sort_by_key(|id| (id.webhook, id.notification));
-    asked.truncate(limits::SWEEP_ROWS_MAX);
+    asked.truncate(limits::BULK_STEP_ROWS_MAX);
     let mut count = 0;
     for of_webhook in asked.chunk_by(|one, other| one.webhook == other.webhook) {
         let Some(webhook) = of_webhook.first().map(|id| id.webhook) else {
@@ -119,14 +119,14 @@ fn stop_some(
 
 /// Cancels a delivery because somebody asked, if it is owed; answers whether it was.
 pub(crate) fn stop_one(tx: &mut Tx<'_>, id: DeliveryId, at: Timestamp) -> Result<bool, Fault> {
-    if fresh::cancel(tx, id, CancelCause::Asked, at)? {
+    if fresh::cancel(tx, id, CancelCause::Requested, at)? {
         return Ok(true);
     }
     let stopped = tx.conn.prepare_cached(STOP)?.execute((
         id.notification.0,
         id.webhook.0,
         at.as_millis(),
-        rows::cause_number(CancelCause::Asked),
+        rows::cause_number(CancelCause::Requested),
     ))?;
     Ok(stopped > 0)
 }

@@ -3,7 +3,7 @@
 use model::contract::{Conflict, StoreError};
 use model::id::{TenantId, WebhookId};
 use model::limits;
-use model::query::{EventPage, KeptAnswer, WebhookPage, WebhookQuery};
+use model::query::{EventPage, StoredResponse, WebhookPage, WebhookQuery};
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -231,13 +231,13 @@ pub(crate) fn webhooks(
     })
 }
 
-pub(crate) fn kept_answer(
+pub(crate) fn stored_response(
     conn: &Connection,
     key: &str,
     holder: TokenHash,
-) -> Result<Option<KeptAnswer>, Fault> {
+) -> Result<Option<StoredResponse>, Fault> {
     let found = list(conn, KEPT, params![key, holder.0], |row| {
-        Ok(KeptAnswer {
+        Ok(StoredResponse {
             key: row.get(0)?,
             holder: rows::hash(row, 1)?,
             request: rows::hash(row, 2)?,
@@ -252,12 +252,12 @@ pub(crate) fn kept_answer(
 /// Answers that were kept before are forgotten. When they were kept is a time of the schedule: a
 /// clock that is set makes none older or younger.
 pub(crate) fn answers_kept_from(tx: &mut Tx<'_>, now: Timestamp) -> Result<Timestamp, Fault> {
-    Ok(tx.schedule(now)?.plus_ms(-limits::IDEMPOTENCY_KEPT_MS))
+    Ok(tx.schedule(now)?.plus_ms(-limits::IDEMPOTENCY_RETENTION_MS))
 }
 
-pub(crate) fn keep_answer(
+pub(crate) fn store_response(
     tx: &mut Tx<'_>,
-    answer: &KeptAnswer,
+    answer: &StoredResponse,
     now: Timestamp,
 ) -> Result<(), Fault> {
     let (at, kept_from) = (tx.schedule(now)?, answers_kept_from(tx, now)?);

@@ -4,7 +4,7 @@
 //! alike, so what is told of the future may be wrong by as much as the wall clock was set since.
 
 use model::limits::{CLOCK_STEP_MS, IDLE_HEARTBEAT_MS as BEAT_MS_MAX};
-use model::time::{Beat, Moment, TimeBounds, Timestamp};
+use model::time::{Heartbeat, Moment, TimeBounds, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::fault::Fault;
@@ -30,8 +30,8 @@ const JITTER_MS: i64 = CLOCK_STEP_MS / 3;
 
 pub(crate) const STATEMENTS: &[&str] = &[BEAT, BOUNDS, LAST, NEWEST];
 
-pub(crate) fn beat(tx: &mut Tx<'_>, beat: Beat) -> Result<(), Fault> {
-    let Beat { mut at, bounds } = beat;
+pub(crate) fn beat(tx: &mut Tx<'_>, beat: Heartbeat) -> Result<(), Fault> {
+    let Heartbeat { mut at, bounds } = beat;
     // What is told of the future stays the same from one beat to the next, unless there is cause.
     if let Some(before) = tx.beat()?
         && behind_ms(at).saturating_sub(behind_ms(before)).abs() < JITTER_MS
@@ -47,9 +47,9 @@ pub(crate) fn beat(tx: &mut Tx<'_>, beat: Beat) -> Result<(), Fault> {
 }
 
 /// The latest beat, or the newest time in a store that has none.
-pub(crate) fn last(conn: &Connection) -> Result<Option<Beat>, rusqlite::Error> {
+pub(crate) fn last(conn: &Connection) -> Result<Option<Heartbeat>, rusqlite::Error> {
     let Some(at) = beaten(conn)? else {
-        return Ok(newest(conn)?.map(Beat::certain));
+        return Ok(newest(conn)?.map(Heartbeat::certain));
     };
     let bounds = |row: &rusqlite::Row<'_>| {
         Ok(TimeBounds {
@@ -58,7 +58,7 @@ pub(crate) fn last(conn: &Connection) -> Result<Option<Beat>, rusqlite::Error> {
         })
     };
     let bounds = conn.prepare_cached(BOUNDS)?.query_row([], bounds)?;
-    Ok(Some(Beat { at, bounds }))
+    Ok(Some(Heartbeat { at, bounds }))
 }
 
 fn newest(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {

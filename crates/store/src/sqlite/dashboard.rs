@@ -1,16 +1,16 @@
 //! The contract's halves for people, by handing closures to the desk, as `mod.rs` does.
 
-use model::board::{
-    AuditQuery, AuditRow, BulkJob, BulkJobKind, Count, MatchExplanation, NewBulkJob,
-    NotificationQuery, NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings,
-    TokenRow, WebhookFound, WebhookSearch,
+use model::contract::{DashboardStore, StoreFuture, UserStore};
+use model::dashboard::{
+    AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, MatchExplanation, NewBulkJob,
+    NotificationDetail, NotificationQuery, NotificationRow, TenantQuery, TenantSettings, TokenRow,
+    WebhookHealth, WebhookSearch, WebhookSearchPage,
 };
-use model::contract::{Board, People, Reply};
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
-use model::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
 use model::query::LogRow;
 use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
+use model::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
 
 use crate::sqlite::queue::Class;
 use crate::sqlite::{
@@ -18,27 +18,32 @@ use crate::sqlite::{
     webhook_history,
 };
 
-impl People for Sqlite {
-    fn has_users(&self) -> Reply<bool> {
+impl UserStore for Sqlite {
+    fn has_users(&self) -> StoreFuture<bool> {
         self.desk.read(Class::Work, people::has_users)
     }
 
-    fn users(&self, tenant: Option<TenantId>) -> Reply<Vec<User>> {
+    fn users(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<User>> {
         self.desk
             .read(Class::Work, move |conn| people::users(conn, tenant))
     }
 
-    fn user(&self, name: String) -> Reply<Option<(User, PasswordHash)>> {
+    fn user(&self, name: String) -> StoreFuture<Option<(User, PasswordHash)>> {
         self.desk
             .read(Class::Work, move |conn| people::named(conn, &name))
     }
 
-    fn create_user(&self, user: NewUser, at: Timestamp) -> Reply<User> {
+    fn create_user(&self, user: NewUser, at: Timestamp) -> StoreFuture<User> {
         self.desk
             .write(Class::Work, 1, move |tx| people::create(tx, user, at))
     }
 
-    fn change_user(&self, user: UserId, change: UserChange, _at: Timestamp) -> Reply<Option<User>> {
+    fn change_user(
+        &self,
+        user: UserId,
+        change: UserChange,
+        _at: Timestamp,
+    ) -> StoreFuture<Option<User>> {
         self.desk
             .write(Class::Work, 1, move |tx| people::change(tx, user, &change))
     }
@@ -50,7 +55,7 @@ impl People for Sqlite {
         role: Option<Role>,
         actor: String,
         at: Timestamp,
-    ) -> Reply<bool> {
+    ) -> StoreFuture<bool> {
         self.desk.write(Class::Work, 1, move |tx| {
             people::set_role(tx, tenant, user, role, &actor, at)
         })
@@ -64,70 +69,74 @@ impl People for Sqlite {
         counted: Option<TokenHash>,
         until: Timestamp,
         at: Timestamp,
-    ) -> Reply<bool> {
+    ) -> StoreFuture<bool> {
         self.desk.write(Class::Work, 1, move |tx| {
             sessions::begin(tx, session, user, (verified, counted), until, at)
         })
     }
 
-    fn session(&self, session: TokenHash, at: Timestamp) -> Reply<Option<User>> {
+    fn session(&self, session: TokenHash, at: Timestamp) -> StoreFuture<Option<User>> {
         self.desk.read(Class::Work, move |conn| {
             sessions::session(conn, session, at)
         })
     }
 
-    fn end_session(&self, session: TokenHash) -> Reply<()> {
+    fn end_session(&self, session: TokenHash) -> StoreFuture<()> {
         self.desk
             .write(Class::Work, 1, move |tx| sessions::end(tx, session))
     }
 
-    fn create_link(&self, link: TokenHash, user: UserId, until: Timestamp) -> Reply<()> {
+    fn create_link(&self, link: TokenHash, user: UserId, until: Timestamp) -> StoreFuture<()> {
         self.desk.write(Class::Work, 1, move |tx| {
             sessions::create_link(tx, link, user, until)
         })
     }
 
-    fn use_link(&self, link: TokenHash, at: Timestamp) -> Reply<Option<User>> {
+    fn use_link(&self, link: TokenHash, at: Timestamp) -> StoreFuture<Option<User>> {
         self.desk
             .write(Class::Work, 1, move |tx| sessions::use_link(tx, link, at))
     }
 
-    fn failures(&self, name: TokenHash) -> Reply<Option<Failures>> {
+    fn failures(&self, name: TokenHash) -> StoreFuture<Option<SignInFailures>> {
         self.desk
             .read(Class::Work, move |conn| sessions::failures(conn, name))
     }
 
-    fn try_sign_in(&self, name: TokenHash, at: Timestamp) -> Reply<Option<Failures>> {
+    fn try_sign_in(&self, name: TokenHash, at: Timestamp) -> StoreFuture<Option<SignInFailures>> {
         self.desk.write(Class::Work, 1, move |tx| {
             sessions::try_sign_in(tx, name, at)
         })
     }
 }
 
-impl Board for Sqlite {
-    fn find_tenants(&self, query: TenantQuery) -> Reply<Vec<Tenant>> {
+impl DashboardStore for Sqlite {
+    fn find_tenants(&self, query: TenantQuery) -> StoreFuture<Vec<Tenant>> {
         self.desk
             .read(Class::Sweep, move |conn| board::find_tenants(conn, &query))
     }
 
-    fn tenant_settings(&self, tenant: TenantId) -> Reply<Option<TenantSettings>> {
+    fn tenant_settings(&self, tenant: TenantId) -> StoreFuture<Option<TenantSettings>> {
         self.desk
             .read(Class::Work, move |conn| board::settings(conn, tenant))
     }
 
-    fn set_kept(
+    fn set_retention(
         &self,
         tenant: TenantId,
-        kept_ms: Option<i64>,
+        retention_ms: Option<i64>,
         actor: String,
         at: Timestamp,
-    ) -> Reply<()> {
+    ) -> StoreFuture<()> {
         self.desk.write(Class::Work, 1, move |tx| {
-            board::set_kept(tx, tenant, kept_ms, &actor, at)
+            board::set_retention(tx, tenant, retention_ms, &actor, at)
         })
     }
 
-    fn find_webhooks(&self, tenant: TenantId, query: WebhookSearch) -> Reply<WebhookFound> {
+    fn find_webhooks(
+        &self,
+        tenant: TenantId,
+        query: WebhookSearch,
+    ) -> StoreFuture<WebhookSearchPage> {
         self.desk.read(Class::Sweep, move |conn| {
             board::find_webhooks(conn, tenant, &query)
         })
@@ -138,13 +147,13 @@ impl Board for Sqlite {
         tenant: TenantId,
         webhooks: Vec<WebhookId>,
         since: Timestamp,
-    ) -> Reply<Vec<Standing>> {
+    ) -> StoreFuture<Vec<WebhookHealth>> {
         self.desk.read_listed(Class::Sweep, move |conn, _| {
             standings::standings(conn, tenant, &webhooks, since)
         })
     }
 
-    fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> Reply<Vec<LogRow>> {
+    fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> StoreFuture<Vec<LogRow>> {
         self.desk.read_listed(Class::Sweep, move |conn, listed| {
             log::log_rows(conn, tenant, &deliveries, listed)
         })
@@ -154,7 +163,7 @@ impl Board for Sqlite {
         &self,
         tenant: TenantId,
         query: NotificationQuery,
-    ) -> Reply<Vec<NotificationRow>> {
+    ) -> StoreFuture<Vec<NotificationRow>> {
         self.desk.read_listed(Class::Sweep, move |conn, listed| {
             notifications::page(conn, tenant, &query, listed)
         })
@@ -164,7 +173,7 @@ impl Board for Sqlite {
         &self,
         tenant: TenantId,
         id: NotificationId,
-    ) -> Reply<Option<NotificationStory>> {
+    ) -> StoreFuture<Option<NotificationDetail>> {
         self.desk.read(Class::Work, move |conn| {
             notifications::story(conn, tenant, id)
         })
@@ -174,7 +183,7 @@ impl Board for Sqlite {
         &self,
         tenant: TenantId,
         key: String,
-    ) -> Reply<Option<NotificationStory>> {
+    ) -> StoreFuture<Option<NotificationDetail>> {
         self.desk.read(Class::Work, move |conn| {
             notifications::story_by_key(conn, tenant, &key)
         })
@@ -186,7 +195,7 @@ impl Board for Sqlite {
         notification: NotificationId,
         after: Option<WebhookId>,
         limit: usize,
-    ) -> Reply<Vec<MatchExplanation>> {
+    ) -> StoreFuture<Vec<MatchExplanation>> {
         self.desk.read_listed(Class::Sweep, move |conn, listed| {
             listed.not_found(notification)?;
             webhook_history::match_explanations(conn, tenant, notification, after, limit)
@@ -199,30 +208,30 @@ impl Board for Sqlite {
         webhook: WebhookId,
         what: BulkJobKind,
         at: Timestamp,
-    ) -> Reply<Count> {
+    ) -> StoreFuture<BoundedCount> {
         self.desk.read_listed(Class::Sweep, move |conn, _| {
             bulk_jobs::count(conn, tenant, webhook, what, at)
         })
     }
 
-    fn start_bulk_job(&self, bulk_job: NewBulkJob, at: Timestamp) -> Reply<BulkJob> {
+    fn start_bulk_job(&self, bulk_job: NewBulkJob, at: Timestamp) -> StoreFuture<BulkJob> {
         self.desk.write(Class::Work, 1, move |tx| {
             bulk_jobs::begin(tx, &bulk_job, at)
         })
     }
 
-    fn bulk_job(&self, tenant: TenantId, id: BulkJobId) -> Reply<Option<BulkJob>> {
+    fn bulk_job(&self, tenant: TenantId, id: BulkJobId) -> StoreFuture<Option<BulkJob>> {
         self.desk
             .read(Class::Work, move |conn| bulk_jobs::find(conn, tenant, id))
     }
 
-    fn running_bulk_jobs(&self, tenant: TenantId, webhook: WebhookId) -> Reply<Vec<BulkJob>> {
+    fn running_bulk_jobs(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Vec<BulkJob>> {
         self.desk.read(Class::Work, move |conn| {
             bulk_jobs::running(conn, tenant, webhook)
         })
     }
 
-    fn tokens(&self, tenant: Option<TenantId>) -> Reply<Vec<TokenRow>> {
+    fn tokens(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<TokenRow>> {
         self.desk
             .read(Class::Work, move |conn| board::tokens(conn, tenant))
     }
@@ -233,19 +242,19 @@ impl Board for Sqlite {
         token: TokenId,
         actor: String,
         at: Timestamp,
-    ) -> Reply<bool> {
+    ) -> StoreFuture<bool> {
         self.desk.write(Class::Work, 1, move |tx| {
             board::revoke_token(tx, tenant, token, &actor, at)
         })
     }
 
-    fn note_uses(&self, uses: Vec<(TokenHash, Timestamp)>) -> Reply<()> {
+    fn note_uses(&self, uses: Vec<(TokenHash, Timestamp)>) -> StoreFuture<()> {
         let weight = uses.len();
         self.desk
             .write(Class::Work, weight, move |tx| board::note_uses(tx, &uses))
     }
 
-    fn audit_page(&self, tenant: TenantId, query: AuditQuery) -> Reply<Vec<AuditRow>> {
+    fn audit_page(&self, tenant: TenantId, query: AuditQuery) -> StoreFuture<Vec<AuditRow>> {
         self.desk
             .read(Class::Work, move |conn| audit::page(conn, tenant, &query))
     }

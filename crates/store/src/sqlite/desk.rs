@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::contract::{Reply, StoreError};
+use model::contract::{StoreError, StoreFuture};
 use model::id::TenantId;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -140,7 +140,7 @@ impl Desk {
     }
 
     /// Has `work` done by the writer. `weight` is how many notifications or settlements it is.
-    pub(crate) fn write<T, F>(&self, class: Class, weight: usize, work: F) -> Reply<T>
+    pub(crate) fn write<T, F>(&self, class: Class, weight: usize, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
@@ -155,7 +155,7 @@ impl Desk {
     }
 
     /// The same with work that may be done again after it was rolled back.
-    pub(crate) fn write_again<T, F>(&self, class: Class, weight: usize, work: F) -> Reply<T>
+    pub(crate) fn write_again<T, F>(&self, class: Class, weight: usize, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
@@ -165,7 +165,7 @@ impl Desk {
 
     /// The same with what is handed in for tenants, each once with what it counts. `Busy` at once
     /// if one of them has to wait.
-    pub(crate) fn take_in<T, F>(&self, shares: Vec<(TenantId, usize)>, work: F) -> Reply<T>
+    pub(crate) fn take_in<T, F>(&self, shares: Vec<(TenantId, usize)>, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
@@ -186,7 +186,7 @@ impl Desk {
         weight: usize,
         patience: Duration,
         work: F,
-    ) -> Reply<T>
+    ) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
@@ -200,7 +200,7 @@ impl Desk {
         weight: usize,
         patience: Option<Duration>,
         work: F,
-    ) -> Reply<T>
+    ) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
@@ -229,7 +229,7 @@ impl Desk {
         patience: Option<Duration>,
         job: Box<dyn Job>,
         answer: oneshot::Receiver<Result<T, StoreError>>,
-    ) -> Reply<T> {
+    ) -> StoreFuture<T> {
         match self {
             Self::Threads(threads) => {
                 let weight = weight.max(1);
@@ -271,7 +271,7 @@ impl Desk {
     }
 
     /// Has `work` done by a reader: it sees everything that was answered before.
-    pub(crate) fn read<T, F>(&self, class: Class, work: F) -> Reply<T>
+    pub(crate) fn read<T, F>(&self, class: Class, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -301,7 +301,7 @@ impl Desk {
 
     /// The same for what shows deliveries: those of recent notifications are listed first, and
     /// `work` is told up to where it sees all.
-    pub(crate) fn read_listed<T, F>(self: &Arc<Self>, class: Class, work: F) -> Reply<T>
+    pub(crate) fn read_listed<T, F>(self: &Arc<Self>, class: Class, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection, Listed) -> Result<T, Fault> + Send + 'static,
@@ -333,7 +333,7 @@ impl Desk {
     }
 
     /// Has recent notifications listed.
-    pub(crate) fn list(&self) -> Reply<()> {
+    pub(crate) fn list(&self) -> StoreFuture<()> {
         self.write_again(Class::Work, 1, fresh::list)
     }
 
@@ -346,7 +346,7 @@ impl Desk {
     }
 
     /// Answers once a thread has died.
-    pub(crate) fn ended(&self) -> Reply<()> {
+    pub(crate) fn ended(&self) -> StoreFuture<()> {
         let Self::Threads(threads) = self else {
             return Box::pin(std::future::pending());
         };
@@ -359,7 +359,7 @@ impl Desk {
         })
     }
 
-    pub(crate) fn close(&self) -> Reply<()> {
+    pub(crate) fn close(&self) -> StoreFuture<()> {
         match self {
             Self::Threads(threads) => {
                 threads.ends.close();
@@ -465,7 +465,7 @@ fn write_on(mut writer: Writer, shared: &Arc<Shared>, ends: &Ends) -> Writer {
                 if writer.notice_others()
                     && let Some(listener) = shared.listener.get()
                 {
-                    listener.changed_elsewhere();
+                    listener.on_external_change();
                 }
                 moving.look(&writer, LOOK_AFTER);
             }
@@ -649,11 +649,11 @@ impl Weighed for ReadJob {
     }
 }
 
-fn wait_for<T: Send + 'static>(answer: oneshot::Receiver<Result<T, StoreError>>) -> Reply<T> {
+fn wait_for<T: Send + 'static>(answer: oneshot::Receiver<Result<T, StoreError>>) -> StoreFuture<T> {
     Box::pin(async move { answer.await.unwrap_or(Err(StoreError::Ended)) })
 }
 
-fn ready<T: Send + 'static>(answer: Result<T, StoreError>) -> Reply<T> {
+fn ready<T: Send + 'static>(answer: Result<T, StoreError>) -> StoreFuture<T> {
     Box::pin(std::future::ready(answer))
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use model::contract::{
-    Ahead, AheadRead, Backlog, BacklogMark, DueAsk, DueRead, LaneStart, LaneTarget, Mark,
+    Backlog, BacklogCursor, DueCursor, DuePage, DueQuery, PendingWebhook, RecoveryPage,
+    RecoveryQuery, WebhookTarget,
 };
-use model::delivery::{Delivery, Due};
+use model::delivery::{Delivery, DueDelivery};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::tenant::DialectName;
@@ -121,10 +122,10 @@ pub(crate) fn lanes(
     tx: &mut Tx<'_>,
     after: Option<WebhookId>,
     limit: usize,
-) -> Result<Vec<LaneStart>, Fault> {
+) -> Result<Vec<PendingWebhook>, Fault> {
     let unlisted = fresh::unlisted(tx)?;
     let since = tx.fresh()?;
-    let mut lanes: Vec<LaneStart> = Vec::new();
+    let mut lanes: Vec<PendingWebhook> = Vec::new();
     let mut retried = tx.conn.prepare_cached(NEXT_RETRIED)?;
     let mut fresh = tx.conn.prepare_cached(NEXT_FRESH)?;
     while lanes.len() < limit {
@@ -132,7 +133,7 @@ pub(crate) fn lanes(
         let latest = latest.map_or(i64::MIN, |webhook| webhook.0);
         let all = [
             next_lane(&mut retried, latest)?,
-            next_lane(&mut fresh, latest)?.map(|lane| LaneStart {
+            next_lane(&mut fresh, latest)?.map(|lane| PendingWebhook {
                 due_at: since.due_at(lane.due_at),
                 ..lane
             }),
@@ -148,9 +149,9 @@ pub(crate) fn lanes(
     Ok(lanes)
 }
 
-fn next_lane(statement: &mut Statement<'_>, after: i64) -> Result<Option<LaneStart>, Fault> {
+fn next_lane(statement: &mut Statement<'_>, after: i64) -> Result<Option<PendingWebhook>, Fault> {
     let next = statement.query_row([after], |row| {
-        Ok(LaneStart {
+        Ok(PendingWebhook {
             webhook: WebhookId(row.get(0)?),
             due_at: Timestamp::from_millis(row.get(1)?),
         })
@@ -163,17 +164,20 @@ fn next_unlisted(
     unlisted: &BTreeMap<WebhookId, Vec<i64>>,
     since: clock::Fresh,
     after: i64,
-) -> Result<Option<LaneStart>, Fault> {
+) -> Result<Option<PendingWebhook>, Fault> {
     let above = (Bound::Excluded(WebhookId(after)), Bound::Unbounded);
     let next = unlisted.range(above).next();
     let Some((&webhook, ids)) = next else {
         return Ok(None);
     };
     let first = next_mark(conn, since, &mut ids.iter())?;
-    Ok(first.map(|Mark { due_at, .. }| LaneStart { webhook, due_at }))
+    Ok(first.map(|DueCursor { due_at, .. }| PendingWebhook { webhook, due_at }))
 }
 
-pub(crate) fn targets(conn: &Connection, webhooks: &[WebhookId]) -> Result<Vec<LaneTarget>, Fault> {
+pub(crate) fn targets(
+    conn: &Connection,
+    webhooks: &[WebhookId],
+) -> Result<Vec<WebhookTarget>, Fault> {
     let mut targets = Vec::with_capacity(webhooks.len());
     let mut statement = conn.prepare_cached(TARGET)?;
     for webhook in webhooks {
@@ -185,9 +189,9 @@ pub(crate) fn targets(conn: &Connection, webhooks: &[WebhookId]) -> Result<Vec<L
     Ok(targets)
 }
 
-fn target(row: &Row<'_>) -> Result<LaneTarget, Fault> {
+fn target(row: &Row<'_>) -> Result<WebhookTarget, Fault> {
     let succeeded = row.get::<_, Option<bool>>(11)?.unwrap_or(false);
-    Ok(LaneTarget {
+    Ok(WebhookTarget {
         webhook: WebhookId(row.get(0)?),
         tenant: TenantId(row.get(8)?),
         dialect: rows::dialect(row, 1)?,
@@ -205,9 +209,9 @@ fn target(row: &Row<'_>) -> Result<LaneTarget, Fault> {
 
 pub(crate) fn due(
     tx: &mut Tx<'_>,
-    lanes: &[DueAsk],
+    lanes: &[DueQuery],
     now: Timestamp,
-) -> Result<Vec<DueRead>, Fault> {
+) -> Result<Vec<DuePage>, Fault> {
     let unlisted = fresh::unlisted(tx)?;
     let since = tx.fresh()?.by(now);
     let of_lanes = lanes.iter().map(|ask| {
@@ -219,7 +223,7 @@ pub(crate) fn due(
 }
 
 /// A delivery that is pending.
-pub(crate) fn one(conn: &Connection, id: DeliveryId) -> Result<Option<Due>, Fault> {
+pub(crate) fn one(conn: &Connection, id: DeliveryId) -> Result<Option<DueDelivery>, Fault> {
     let keys = params![id.webhook.0, id.notification.0];
     let mut statement = conn.prepare_cached(ONE)?;
     let mut rows = statement.query(keys)?;
@@ -234,11 +238,11 @@ pub(crate) fn one(conn: &Connection, id: DeliveryId) -> Result<Option<Due>, Faul
 /// `unlisted`: notifications of which a fresh delivery of this webhook is in no table.
 fn due_of(
     conn: &Connection,
-    ask: DueAsk,
+    ask: DueQuery,
     now: Timestamp,
     since: clock::Fresh,
     unlisted: &[i64],
-) -> Result<DueRead, Fault> {
+) -> Result<DuePage, Fault> {
     let (webhook, limit) = (ask.webhook.0, ask.limit);
     let bound = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut retried = conn.prepare_cached(RETRIED)?;
@@ -252,7 +256,7 @@ fn due_of(
     ];
     let mut ids = unlisted.iter();
     let mut next_unlisted = next_mark(conn, since, &mut ids)?;
-    let mut found: Vec<(&str, Due)> = Vec::new();
+    let mut found: Vec<(&str, DueDelivery)> = Vec::new();
     while found.len() < limit {
         let first = of_tables.iter_mut().min_by_key(|kind| kind.order());
         let first = first.filter(|kind| kind.mark.is_some());
@@ -291,7 +295,7 @@ fn due_of(
         Some(ahead) if room > 0 => Some(read_ahead(conn, ask.webhook, ahead, room, now)?),
         Some(_) | None => None,
     };
-    Ok(DueRead {
+    Ok(DuePage {
         webhook: ask.webhook,
         deliveries: found.into_iter().map(|(_, due)| due).collect(),
         next_due_at: next_due_at.into_iter().flatten().min(),
@@ -307,7 +311,7 @@ struct Kind<'a> {
     /// Of what is fresh.
     since: Option<clock::Fresh>,
     /// The row that it stands at; `None` behind the last that is due.
-    mark: Option<Mark>,
+    mark: Option<DueCursor>,
 }
 
 impl<'a> Kind<'a> {
@@ -337,11 +341,11 @@ impl<'a> Kind<'a> {
     }
 
     /// Those that are at an end come last.
-    fn order(&self) -> (bool, Option<Mark>) {
+    fn order(&self) -> (bool, Option<DueCursor>) {
         (self.mark.is_none(), self.mark)
     }
 
-    fn take(&mut self, now: Timestamp) -> Result<Option<(&'static str, Due)>, Fault> {
+    fn take(&mut self, now: Timestamp) -> Result<Option<(&'static str, DueDelivery)>, Fault> {
         let since = self.since;
         let due = self.rows.get().map(|row| match since {
             Some(since) => whole_fresh(row, since),
@@ -358,11 +362,11 @@ fn next_mark(
     conn: &Connection,
     since: clock::Fresh,
     ids: &mut std::slice::Iter<'_, i64>,
-) -> Result<Option<Mark>, Fault> {
+) -> Result<Option<DueCursor>, Fault> {
     for id in ids {
         let notification = NotificationId(*id);
         if let Some(accepted_at) = notifications::accepted_at(conn, notification)? {
-            return Ok(Some(Mark {
+            return Ok(Some(DueCursor {
                 due_at: since.due_at(accepted_at),
                 notification,
             }));
@@ -387,11 +391,11 @@ fn next_at(
 fn read_ahead(
     conn: &Connection,
     webhook: WebhookId,
-    ask: Ahead,
+    ask: RecoveryQuery,
     room: usize,
     now: Timestamp,
-) -> Result<AheadRead, Fault> {
-    let due_by = Mark {
+) -> Result<RecoveryPage, Fault> {
+    let due_by = DueCursor {
         due_at: now,
         notification: NotificationId(i64::MAX),
     };
@@ -404,11 +408,11 @@ fn read_ahead(
         after.due_at.as_millis(),
         after.notification.0,
         ask.tried_by.as_millis(),
-        i64::try_from(limits::AHEAD_ROWS_MAX).unwrap_or(i64::MAX),
+        i64::try_from(limits::RECOVERY_ROWS_MAX).unwrap_or(i64::MAX),
     ])?;
     while deliveries.len() < limit {
         let Some(row) = rows.next()? else {
-            if looked_at < limits::AHEAD_ROWS_MAX {
+            if looked_at < limits::RECOVERY_ROWS_MAX {
                 next = None;
             }
             break;
@@ -419,20 +423,20 @@ fn read_ahead(
             deliveries.push(whole(row)?);
         }
     }
-    Ok(AheadRead { deliveries, next })
+    Ok(RecoveryPage { deliveries, next })
 }
 
 /// Where a row stands in the order in which a lane is read.
-fn mark(row: &Row<'_>) -> Result<Mark, Fault> {
-    Ok(Mark {
+fn mark(row: &Row<'_>) -> Result<DueCursor, Fault> {
+    Ok(DueCursor {
         due_at: rows::time(row, 6)?,
         notification: NotificationId(row.get(0)?),
     })
 }
 
 /// Of the first ten columns, which all questions for deliveries have.
-fn whole(row: &Row<'_>) -> Result<Due, Fault> {
-    Ok(Due {
+fn whole(row: &Row<'_>) -> Result<DueDelivery, Fault> {
+    Ok(DueDelivery {
         delivery: rows::delivery(row)?,
         key: row.get(9)?,
         headers: rows::headers(row, 7)?,
@@ -441,15 +445,15 @@ fn whole(row: &Row<'_>) -> Result<Due, Fault> {
 }
 
 /// The same of a fresh one, whose time is when it was accepted.
-fn whole_fresh(row: &Row<'_>, since: clock::Fresh) -> Result<Due, Fault> {
+fn whole_fresh(row: &Row<'_>, since: clock::Fresh) -> Result<DueDelivery, Fault> {
     let mut due = whole(row)?;
     due.delivery.due_at = since.due_at(due.delivery.due_at);
     Ok(due)
 }
 
 /// First what was tried, then what was not.
-pub(crate) fn backlog(conn: &Connection, after: Option<BacklogMark>) -> Result<Backlog, Fault> {
-    let limit = i64::try_from(limits::SWEEP_ROWS_MAX).unwrap_or(i64::MAX);
+pub(crate) fn backlog(conn: &Connection, after: Option<BacklogCursor>) -> Result<Backlog, Fault> {
+    let limit = i64::try_from(limits::BULK_STEP_ROWS_MAX).unwrap_or(i64::MAX);
     let fresh = after.is_some_and(|after| after.fresh);
     let (webhook, due_at, notification) = after.map_or((i64::MIN, i64::MIN, i64::MIN), |after| {
         let mark = after.mark;
@@ -477,7 +481,7 @@ pub(crate) fn backlog(conn: &Connection, after: Option<BacklogMark>) -> Result<B
             Some(_) | None => of_webhooks.push((webhook, 1)),
         }
         // Only the last row says where it goes on: reading less of the others halves the work.
-        if looked_at == limits::SWEEP_ROWS_MAX {
+        if looked_at == limits::BULK_STEP_ROWS_MAX {
             last = Some(backlog_mark(row, fresh)?);
         }
     }
@@ -485,23 +489,23 @@ pub(crate) fn backlog(conn: &Connection, after: Option<BacklogMark>) -> Result<B
         counts: by_dialect(conn, of_webhooks)?,
         next: match (last, fresh) {
             (Some(last), _) => Some(last),
-            (None, false) => Some(BacklogMark::FRESH),
+            (None, false) => Some(BacklogCursor::FRESH),
             (None, true) => None,
         },
     })
 }
 
 /// Where counting goes on after this row.
-fn backlog_mark(row: &Row<'_>, fresh: bool) -> Result<BacklogMark, Fault> {
+fn backlog_mark(row: &Row<'_>, fresh: bool) -> Result<BacklogCursor, Fault> {
     let (due_at, at) = match fresh {
         true => (Timestamp::EPOCH, 1),
         false => (rows::time(row, 1)?, 2),
     };
-    let mark = Mark {
+    let mark = DueCursor {
         due_at,
         notification: NotificationId(row.get(at)?),
     };
-    Ok(BacklogMark {
+    Ok(BacklogCursor {
         fresh,
         webhook: WebhookId(row.get(0)?),
         mark,

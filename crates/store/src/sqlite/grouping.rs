@@ -118,7 +118,7 @@ impl Growing<'_> {
     /// What comes of a quiet house: one or two who wait, and outcomes that waited for them.
     fn is_small(&self) -> bool {
         self.callers_weight <= ALONE_MAX
-            && self.weight - self.callers_weight <= limits::PATIENT_OUTCOMES_MAX
+            && self.weight - self.callers_weight <= limits::DELAYED_OUTCOMES_MAX
     }
 
     fn add(&mut self, jobs: Vec<WriteJob>) {

@@ -72,7 +72,7 @@ pub(crate) fn latest_id(conn: &Connection) -> Result<i64, Fault> {
 /// Whether `accepted_at` may fall once more. Beyond that it stands still while the clock is set
 /// back: a clock that jumps all the time must not make looking for a time slow.
 pub(crate) fn may_fall(conn: &Connection) -> Result<bool, Fault> {
-    Ok(falls(conn)?.len() < limits::CLOCK_FALLS_MAX)
+    Ok(falls(conn)?.len() < limits::CLOCK_SETBACKS_MAX)
 }
 
 /// The latest `accepted_at` before any fall.

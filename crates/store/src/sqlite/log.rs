@@ -3,10 +3,10 @@
 //! A status is found by an index, but for `delivered`. What no index answers is looked at row
 //! by row, up to a bound, and the page says how far it came. Bodies count by their size.
 
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits;
-use model::query::{LogFrom, LogPage, LogQuery, LogRow, Status};
+use model::query::{DeliveryStatus, LogCursor, LogPage, LogQuery, LogRow};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use crate::sqlite::fault::Fault;
@@ -62,8 +62,8 @@ pub(crate) fn log(
         return Ok(LogPage::default());
     }
     let direction = match query.from {
-        None | Some(LogFrom::OlderThan(_)) => Direction::Older,
-        Some(LogFrom::NewerThan(_)) => Direction::Newer,
+        None | Some(LogCursor::OlderThan(_)) => Direction::Older,
+        Some(LogCursor::NewerThan(_)) => Direction::Newer,
     };
     let sources = merge::logs(&webhooks, query.status, direction, ids, query.from);
     let mut merge = Merge::new(conn, direction, sources)?;
@@ -100,7 +100,7 @@ pub(crate) fn log(
     if search.stopped
         && let Some(last) = more
     {
-        page.looked_to = notifications::accepted_at(conn, last.notification)?;
+        page.searched_until = notifications::accepted_at(conn, last.notification)?;
     }
     Ok(page)
 }
@@ -113,7 +113,7 @@ pub(crate) fn log_rows(
     listed: Listed,
 ) -> Result<Vec<LogRow>, Fault> {
     let mut page = Vec::new();
-    for id in asked.iter().take(limits::LOOKED_AT_MAX) {
+    for id in asked.iter().take(limits::SCANNED_ROWS_MAX) {
         let keys = [id.notification.0, id.webhook.0, tenant.0];
         let found = catalog::list(conn, ROW, keys, |row| {
             let target_url: String = row.get(18)?;
@@ -147,7 +147,7 @@ fn search(merge: &mut Merge<'_>, sieve: &mut Sieve<'_>, limit: usize) -> Result<
         stopped: false,
     };
     while search.found.len() < limit {
-        if sieve.looked_at >= limits::LOOKED_AT_MAX {
+        if sieve.looked_at >= limits::SCANNED_ROWS_MAX {
             search.stopped = true;
             break;
         }
@@ -187,7 +187,7 @@ impl<'a> Sieve<'a> {
         Ok(Self {
             times: falls.then_some((conn, query)),
             delivered: match query.status {
-                Some(Status::Delivered) => Some(conn.prepare_cached(STATE)?),
+                Some(DeliveryStatus::Delivered) => Some(conn.prepare_cached(STATE)?),
                 _ => None,
             },
             head: match of_head {
@@ -217,7 +217,7 @@ impl<'a> Sieve<'a> {
             let state: Option<i64> = statement
                 .query_row([id.notification.0, id.webhook.0], |row| row.get(0))
                 .optional()?;
-            if state != Some(rows::state_number(State::Delivered).0) {
+            if state != Some(rows::state_number(DeliveryState::Delivered).0) {
                 return Ok(false);
             }
         }
@@ -252,8 +252,8 @@ impl<'a> Sieve<'a> {
 }
 
 /// The place in the log from where a page of newer rows begins with `from` itself.
-fn before(from: LogFrom) -> DeliveryId {
-    let (LogFrom::OlderThan(id) | LogFrom::NewerThan(id)) = from;
+fn before(from: LogCursor) -> DeliveryId {
+    let (LogCursor::OlderThan(id) | LogCursor::NewerThan(id)) = from;
     DeliveryId {
         webhook: WebhookId(id.webhook.0.saturating_sub(1)),
         ..id
@@ -261,8 +261,8 @@ fn before(from: LogFrom) -> DeliveryId {
 }
 
 /// The place in the log from where a page of older rows begins with `from` itself.
-fn behind(from: LogFrom) -> DeliveryId {
-    let (LogFrom::OlderThan(id) | LogFrom::NewerThan(id)) = from;
+fn behind(from: LogCursor) -> DeliveryId {
+    let (LogCursor::OlderThan(id) | LogCursor::NewerThan(id)) = from;
     DeliveryId {
         webhook: WebhookId(id.webhook.0.saturating_add(1)),
         ..id

@@ -7,7 +7,7 @@
 use std::collections::{BinaryHeap, VecDeque};
 
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
-use model::query::{LogFrom, Status};
+use model::query::{DeliveryStatus, LogCursor};
 use rusqlite::{Connection, params};
 
 use crate::sqlite::catalog;
@@ -69,17 +69,22 @@ impl Source {
     }
 
     /// The ids of a webhook's log that come behind `from`.
-    fn log(sql: &std::sync::Arc<str>, webhook: WebhookId, ids: Ids, from: Option<LogFrom>) -> Self {
+    fn log(
+        sql: &std::sync::Arc<str>,
+        webhook: WebhookId,
+        ids: Ids,
+        from: Option<LogCursor>,
+    ) -> Self {
         let ids = match from {
             None => ids,
-            Some(LogFrom::OlderThan(id)) if webhook < id.webhook => {
+            Some(LogCursor::OlderThan(id)) if webhook < id.webhook => {
                 ids.below(NotificationId(id.notification.0.saturating_add(1)))
             }
-            Some(LogFrom::OlderThan(id)) => ids.below(id.notification),
-            Some(LogFrom::NewerThan(id)) if webhook > id.webhook => {
+            Some(LogCursor::OlderThan(id)) => ids.below(id.notification),
+            Some(LogCursor::NewerThan(id)) if webhook > id.webhook => {
                 ids.above(NotificationId(id.notification.0.saturating_sub(1)))
             }
-            Some(LogFrom::NewerThan(id)) => ids.above(id.notification),
+            Some(LogCursor::NewerThan(id)) => ids.above(id.notification),
         };
         Self::new(sql, webhook.0, webhook.0, ids)
     }
@@ -179,7 +184,7 @@ pub(crate) fn all_webhooks(conn: &Connection, tenant: TenantId) -> Result<Vec<We
 
 /// Every question that a log of a webhook may become, to be prepared and looked at.
 pub(crate) fn log_statements() -> Vec<String> {
-    let statuses = Status::ALL.into_iter().map(Some).chain([None]);
+    let statuses = DeliveryStatus::ALL.into_iter().map(Some).chain([None]);
     statuses
         .flat_map(|status| {
             [Direction::Older, Direction::Newer].map(|direction| log_sqls(status, direction))
@@ -190,7 +195,7 @@ pub(crate) fn log_statements() -> Vec<String> {
 
 /// The ids in a webhook's log of this status, one question for each place that holds some; of
 /// `Delivered` those of any that were tried.
-pub(crate) fn log_sqls(status: Option<Status>, direction: Direction) -> Vec<String> {
+pub(crate) fn log_sqls(status: Option<DeliveryStatus>, direction: Direction) -> Vec<String> {
     let places = places(status).iter();
     places.map(|place| log_sql(place, direction)).collect()
 }
@@ -223,14 +228,18 @@ const fn in_state(only: &'static str) -> Place {
     }
 }
 
-fn places(status: Option<Status>) -> &'static [Place] {
+fn places(status: Option<DeliveryStatus>) -> &'static [Place] {
     match status {
         None => &[TRIED, FRESH],
-        Some(Status::Delivered) => &[TRIED],
-        Some(Status::Pending) => const { &[in_state("and d.state <> 1 and d.state = 4"), FRESH] },
-        Some(Status::Retrying) => const { &[in_state("and d.state <> 1 and d.state = 0")] },
-        Some(Status::Failed) => const { &[in_state("and d.state <> 1 and d.state = 2")] },
-        Some(Status::Cancelled) => const { &[in_state("and d.state <> 1 and d.state = 3")] },
+        Some(DeliveryStatus::Delivered) => &[TRIED],
+        Some(DeliveryStatus::Pending) => {
+            const { &[in_state("and d.state <> 1 and d.state = 4"), FRESH] }
+        }
+        Some(DeliveryStatus::Retrying) => const { &[in_state("and d.state <> 1 and d.state = 0")] },
+        Some(DeliveryStatus::Failed) => const { &[in_state("and d.state <> 1 and d.state = 2")] },
+        Some(DeliveryStatus::Cancelled) => {
+            const { &[in_state("and d.state <> 1 and d.state = 3")] }
+        }
     }
 }
 
@@ -252,10 +261,10 @@ fn log_sql(Place { from, only }: &Place, direction: Direction) -> String {
 /// The logs of these webhooks, of this status, as they are to be merged.
 pub(crate) fn logs(
     webhooks: &[WebhookId],
-    status: Option<Status>,
+    status: Option<DeliveryStatus>,
     direction: Direction,
     ids: Ids,
-    from: Option<LogFrom>,
+    from: Option<LogCursor>,
 ) -> Vec<Source> {
     let sqls = log_sqls(status, direction).into_iter();
     let sqls: Vec<std::sync::Arc<str>> = sqls.map(std::sync::Arc::from).collect();

@@ -49,19 +49,19 @@ use std::sync::{Arc, PoisonError};
 
 use model::attempt::Outcome;
 use model::contract::{
-    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener,
-    ReplayRequest, ReplayResult, Reply, Settlement, Store, StoreError,
+    Backlog, BacklogCursor, Catalog, CommitSubscriber, DuePage, DueQuery, Ledger, PendingWebhook,
+    ReplayRequest, ReplayResult, Settlement, Store, StoreError, StoreFuture, WebhookTarget,
 };
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::{DeliveryId, TenantId, WebhookId};
-use model::notification::{Acceptance, NewNotification};
-use model::once::{Effect, Effected, IdempotencyKey};
+use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::notification::{AcceptResult, NewNotification};
 use model::query::{
-    Applied, AuditEntry, Declaration, DeliveryStory, EventPage, KeptAnswer, LogPage, LogQuery,
-    WebhookPage, WebhookQuery,
+    AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
+    StoredResponse, WebhookPage, WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use model::time::{Beat, TimeBounds, Timestamp};
+use model::time::{Heartbeat, TimeBounds, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
 
 use crate::sqlite::desk::Desk;
@@ -128,43 +128,49 @@ fn shares(batch: &[NewNotification]) -> Vec<(TenantId, usize)> {
 }
 
 impl Ledger for Sqlite {
-    fn listen(&self, listener: Arc<dyn Listener>) {
+    fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
         if self.desk.shared().listener.set(listener).is_err() {
             tracing::error!("a second listener was given to the store and is not told anything");
         }
     }
 
-    fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>> {
+    fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
         self.desk
             .take_in(shares(&batch), move |tx| accept::accept(tx, &batch))
     }
 
-    fn lanes(&self, after: Option<WebhookId>, limit: usize) -> Reply<Vec<LaneStart>> {
+    fn pending_webhooks(
+        &self,
+        after: Option<WebhookId>,
+        limit: usize,
+    ) -> StoreFuture<Vec<PendingWebhook>> {
         self.desk
             .write_again(Class::Work, 1, move |tx| due::lanes(tx, after, limit))
     }
 
-    fn targets(&self, webhooks: Vec<WebhookId>) -> Reply<Vec<LaneTarget>> {
+    fn webhook_targets(&self, webhooks: Vec<WebhookId>) -> StoreFuture<Vec<WebhookTarget>> {
         self.desk
             .write_again(Class::Work, 1, move |tx| due::targets(tx.conn, &webhooks))
     }
 
-    fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>> {
+    fn due(&self, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
         self.desk
             .write_again(Class::Work, 1, move |tx| due::due(tx, &lanes, now))
     }
 
-    fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog> {
+    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
         self.desk
             .read_listed(Class::Sweep, move |conn, _| due::backlog(conn, after))
     }
 
-    fn settle(&self, batch: Arc<[Settlement]>) -> Reply<()> {
+    fn settle(&self, batch: Arc<[Settlement]>) -> StoreFuture<()> {
         let weight = batch.iter().map(|settled| match &settled.attempt.outcome {
             Outcome::Answered(answer) => weight(answer.body.len()),
             Outcome::Failed(_) => 1,
         });
-        let all_received = batch.iter().all(|one| one.next.state == State::Delivered);
+        let all_received = batch
+            .iter()
+            .all(|one| one.next.state == DeliveryState::Delivered);
         let patience = match all_received {
             true => PATIENCE_MAX,
             false => PATIENCE,
@@ -176,46 +182,50 @@ impl Ledger for Sqlite {
             })
     }
 
-    fn hurry(&self) {
+    fn flush(&self) {
         self.desk.hurry();
     }
 
-    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> Reply<ReplayResult> {
+    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult> {
         self.desk
             .write(Class::Work, 1, move |tx| replay::replay(tx, &ask, at))
     }
 
-    fn cancel(&self, webhook: WebhookId, at: Timestamp) -> Reply<usize> {
+    fn cancel_pending(&self, webhook: WebhookId, at: Timestamp) -> StoreFuture<usize> {
         self.desk
             .write(Class::Sweep, 1, move |tx| cancel::cancel(tx, webhook, at))
     }
 
-    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: TimeBounds) -> Reply<bool> {
+    fn prune(
+        &self,
+        before: BTreeMap<DialectName, Timestamp>,
+        now: TimeBounds,
+    ) -> StoreFuture<bool> {
         // If there is no room to list, less can be removed, and that makes room.
         drop(self.desk.list());
         self.desk
             .write(Class::Sweep, 1, move |tx| prune::prune(tx, &before, now))
     }
 
-    fn stop(
+    fn cancel_deliveries(
         &self,
         tenant: TenantId,
         deliveries: Vec<DeliveryId>,
         actor: String,
         at: Timestamp,
-    ) -> Reply<usize> {
+    ) -> StoreFuture<usize> {
         self.desk.write(Class::Sweep, 1, move |tx| {
             cancel::stop(tx, tenant, deliveries, &actor, at)
         })
     }
 
-    fn step_bulk_job(&self, at: Timestamp) -> Reply<bool> {
+    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
         self.desk
             .write(Class::Sweep, 1, move |tx| bulk_jobs::step(tx, at))
     }
 
-    fn beat(&self, beat: Beat) -> Reply<()> {
-        let latest = Arc::clone(&self.desk.shared().last_beat);
+    fn record_heartbeat(&self, beat: Heartbeat) -> StoreFuture<()> {
+        let latest = Arc::clone(&self.desk.shared().last_heartbeat);
         self.desk.write_again(Class::Work, 1, move |tx| {
             clock::beat(tx, beat)?;
             *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(beat);
@@ -223,12 +233,12 @@ impl Ledger for Sqlite {
         })
     }
 
-    fn last_beat(&self) -> Option<Beat> {
-        let latest = &self.desk.shared().last_beat;
+    fn last_heartbeat(&self) -> Option<Heartbeat> {
+        let latest = &self.desk.shared().last_heartbeat;
         *latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pulse(&self) -> Reply<Vec<String>> {
+    fn ping(&self) -> StoreFuture<Vec<String>> {
         if !self.desk.readers_live() {
             return Box::pin(std::future::ready(Err(StoreError::Ended)));
         }
@@ -250,100 +260,110 @@ impl Catalog for Sqlite {
         self.desk.shared().changes.load(Ordering::Acquire)
     }
 
-    fn tenant(&self, dialect: DialectName, key: String) -> Reply<Option<Tenant>> {
+    fn tenant(&self, dialect: DialectName, key: String) -> StoreFuture<Option<Tenant>> {
         self.desk.read(Class::Work, move |conn| {
             catalog::tenant(conn, &dialect, &key)
         })
     }
 
-    fn tenants(&self, dialect: DialectName) -> Reply<Vec<Tenant>> {
+    fn tenants(&self, dialect: DialectName) -> StoreFuture<Vec<Tenant>> {
         self.desk
             .read(Class::Work, move |conn| catalog::tenants(conn, &dialect))
     }
 
-    fn grants(&self, hash: TokenHash) -> Reply<Vec<Grant>> {
+    fn grants(&self, hash: TokenHash) -> StoreFuture<Vec<Grant>> {
         self.desk
             .read(Class::Work, move |conn| catalog::grants(conn, hash))
     }
 
-    fn has_tokens(&self) -> Reply<bool> {
+    fn has_tokens(&self) -> StoreFuture<bool> {
         self.desk.read(Class::Work, catalog::has_tokens)
     }
 
-    fn create_token(&self, token: NewToken, actor: String, at: Timestamp) -> Reply<()> {
+    fn create_token(&self, token: NewToken, actor: String, at: Timestamp) -> StoreFuture<()> {
         self.desk.write(Class::Work, 1, move |tx| {
             catalog::create_token(tx, &token, &actor, at)
         })
     }
 
-    fn events(&self, tenant: TenantId) -> Reply<Vec<Event>> {
+    fn events(&self, tenant: TenantId) -> StoreFuture<Vec<Event>> {
         self.desk
             .read(Class::Work, move |conn| catalog::events(conn, tenant))
     }
 
-    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> Reply<EventPage> {
+    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> StoreFuture<EventPage> {
         self.desk.read(Class::Work, move |conn| {
             catalog::event_page(conn, tenant, offset, limit)
         })
     }
 
-    fn event(&self, tenant: TenantId, slug: String) -> Reply<Option<Event>> {
+    fn event(&self, tenant: TenantId, slug: String) -> StoreFuture<Option<Event>> {
         self.desk
             .read(Class::Work, move |conn| catalog::event(conn, tenant, &slug))
     }
 
-    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> Reply<WebhookPage> {
+    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> StoreFuture<WebhookPage> {
         self.desk.read(Class::Work, move |conn| {
             catalog::webhooks(conn, &tenants, query)
         })
     }
 
-    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> Reply<Option<Webhook>> {
+    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> StoreFuture<Option<Webhook>> {
         self.desk.read(Class::Work, move |conn| {
             webhooks::find_by_key(conn, &tenants, &key)
         })
     }
 
-    fn webhook(&self, tenant: TenantId, id: WebhookId) -> Reply<Option<Webhook>> {
+    fn webhook(&self, tenant: TenantId, id: WebhookId) -> StoreFuture<Option<Webhook>> {
         self.desk
             .read(Class::Work, move |conn| webhooks::find(conn, tenant, id))
     }
 
-    fn create_webhook(&self, webhook: NewWebhook, actor: String, at: Timestamp) -> Reply<Webhook> {
+    fn create_webhook(
+        &self,
+        webhook: NewWebhook,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<Webhook> {
         self.desk.write(Class::Work, 1, move |tx| {
             webhooks::create(tx, webhook, &actor, at)
         })
     }
 
-    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> Reply<Webhook> {
+    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> StoreFuture<Webhook> {
         self.desk.write(Class::Work, 1, move |tx| {
             webhooks::save(tx, webhook, &actor, at)
         })
     }
 
-    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage> {
+    fn log(&self, tenant: TenantId, query: LogQuery) -> StoreFuture<LogPage> {
         self.desk.read_listed(Class::Sweep, move |conn, listed| {
             log::log(conn, tenant, &query, listed)
         })
     }
 
-    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>> {
+    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> StoreFuture<Option<DeliveryDetail>> {
         self.desk.read_listed(Class::Work, move |conn, listed| {
             story::delivery(conn, tenant, id, listed)
         })
     }
 
-    fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>> {
+    fn audit(&self, tenant: TenantId, limit: usize) -> StoreFuture<Vec<AuditEntry>> {
         self.desk
             .read(Class::Work, move |conn| audit::latest(conn, tenant, limit))
     }
 
-    fn once(&self, key: IdempotencyKey, effect: Effect, at: Timestamp) -> Reply<Effected> {
+    fn run_idempotent(
+        &self,
+        key: IdempotencyKey,
+        effect: IdempotentOperation,
+        at: Timestamp,
+    ) -> StoreFuture<IdempotentResult> {
         let shares = match &effect {
-            Effect::Accept { batch, .. } => Some(shares(batch)),
-            Effect::CreateWebhook { .. } | Effect::SaveWebhook { .. } | Effect::Replay { .. } => {
-                None
-            }
+            IdempotentOperation::Accept { batch, .. } => Some(shares(batch)),
+            IdempotentOperation::CreateWebhook { .. }
+            | IdempotentOperation::SaveWebhook { .. }
+            | IdempotentOperation::Replay { .. } => None,
         };
         let work = move |tx: &mut Tx<'_>| once::once(tx, &key, &effect, at);
         match shares {
@@ -352,15 +372,19 @@ impl Catalog for Sqlite {
         }
     }
 
-    fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>> {
+    fn stored_response(
+        &self,
+        key: String,
+        holder: TokenHash,
+    ) -> StoreFuture<Option<StoredResponse>> {
         self.desk.read(Class::Work, move |conn| {
-            catalog::kept_answer(conn, &key, holder)
+            catalog::stored_response(conn, &key, holder)
         })
     }
 
-    fn keep_answer(&self, answer: KeptAnswer, at: Timestamp) -> Reply<()> {
+    fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
         self.desk.write(Class::Work, 1, move |tx| {
-            catalog::keep_answer(tx, &answer, at)
+            catalog::store_response(tx, &answer, at)
         })
     }
 
@@ -369,7 +393,7 @@ impl Catalog for Sqlite {
         declarations: Vec<Declaration>,
         actor: String,
         at: Timestamp,
-    ) -> Reply<Vec<Applied>> {
+    ) -> StoreFuture<Vec<AppliedChange>> {
         let weight = declarations.len();
         self.desk.write(Class::Work, weight, move |tx| {
             apply::apply(tx, declarations, &actor, at)
@@ -378,11 +402,11 @@ impl Catalog for Sqlite {
 }
 
 impl Store for Sqlite {
-    fn close(&self) -> Reply<()> {
+    fn close(&self) -> StoreFuture<()> {
         self.desk.close()
     }
 
-    fn ended(&self) -> Reply<()> {
+    fn ended(&self) -> StoreFuture<()> {
         self.desk.ended()
     }
 }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use model::contract::{LaneStart, Listener};
-use model::delivery::Due;
+use model::contract::{CommitSubscriber, PendingWebhook};
+use model::delivery::DueDelivery;
 use model::id::WebhookId;
 use model::limits;
 use model::time::Timestamp;
@@ -28,8 +28,8 @@ pub(crate) struct Notes {
 type Lanes = BTreeMap<WebhookId, Timestamp>;
 
 enum Notice {
-    Accepted(Vec<Due>),
-    Asked(Due),
+    Accepted(Vec<DueDelivery>),
+    Asked(DueDelivery),
     Changed(WebhookId),
 }
 
@@ -47,10 +47,10 @@ impl Notes {
         &mut self,
         webhooks: &[WebhookId],
         due_at: Timestamp,
-        due: impl Fn(WebhookId) -> Due,
+        due: impl Fn(WebhookId) -> DueDelivery,
     ) {
         // Who listens keeps no more either, and reads the rest from the store.
-        let room = limits::HELD_MAX.saturating_sub(self.whole);
+        let room = limits::BUFFERED_MAX.saturating_sub(self.whole);
         let (whole, rest) = webhooks.split_at(webhooks.len().min(room));
         self.whole += whole.len();
         let deliveries = whole.iter().map(|webhook| due(*webhook));
@@ -70,8 +70,8 @@ impl Notes {
     }
 
     /// Somebody asked for this delivery, and waits for it.
-    pub(crate) fn asked(&mut self, due: Due) {
-        if self.whole < limits::HELD_MAX {
+    pub(crate) fn asked(&mut self, due: DueDelivery) {
+        if self.whole < limits::BUFFERED_MAX {
             self.whole += 1;
             self.notices.push(Notice::Asked(due));
         } else {
@@ -133,7 +133,7 @@ impl Notes {
         self.bulk_job_started = mark.bulk_job_started;
     }
 
-    pub(crate) fn tell(mut self, listener: &dyn Listener) {
+    pub(crate) fn tell(mut self, listener: &dyn CommitSubscriber) {
         // Whatever was passed over is told, whether or not there was a mark since.
         self.mark();
         let mut changed = Vec::new();
@@ -143,25 +143,25 @@ impl Notes {
                 continue;
             }
             if !changed.is_empty() {
-                listener.changed(&changed);
+                listener.on_changed(&changed);
                 changed.clear();
             }
             match notice {
-                Notice::Accepted(due) if !due.is_empty() => listener.accepted(due),
-                Notice::Asked(due) => listener.asked(vec![due]),
+                Notice::Accepted(due) if !due.is_empty() => listener.on_accepted(due),
+                Notice::Asked(due) => listener.on_requested(vec![due]),
                 Notice::Accepted(_) | Notice::Changed(_) => {}
             }
         }
         if !changed.is_empty() {
-            listener.changed(&changed);
+            listener.on_changed(&changed);
         }
         if !self.passed_over.is_empty() {
             let lanes = self.passed_over.into_iter();
-            let lanes = lanes.map(|(webhook, due_at)| LaneStart { webhook, due_at });
-            listener.passed_over(lanes.collect());
+            let lanes = lanes.map(|(webhook, due_at)| PendingWebhook { webhook, due_at });
+            listener.on_skipped(lanes.collect());
         }
         if self.bulk_job_started {
-            listener.bulk_job_started();
+            listener.on_bulk_job_started();
         }
     }
 }

@@ -3,7 +3,7 @@
 //! There is no index by tenant: what somebody wanted is found in the logs of the tenant's
 //! webhooks, merged, and what nobody wanted in an index of its own.
 
-use model::board::{NotificationQuery, NotificationRow, NotificationStory};
+use model::dashboard::{NotificationDetail, NotificationQuery, NotificationRow};
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
@@ -74,9 +74,9 @@ pub(crate) fn story(
     conn: &Connection,
     tenant: TenantId,
     id: NotificationId,
-) -> Result<Option<NotificationStory>, Fault> {
+) -> Result<Option<NotificationDetail>, Fault> {
     let found = catalog::list(conn, STORY, [id.0, tenant.0], |row| {
-        Ok(NotificationStory {
+        Ok(NotificationDetail {
             id: NotificationId(row.get(0)?),
             key: row.get(1)?,
             action_type: row.get(2)?,
@@ -96,7 +96,7 @@ pub(crate) fn story_by_key(
     conn: &Connection,
     tenant: TenantId,
     key: &str,
-) -> Result<Option<NotificationStory>, Fault> {
+) -> Result<Option<NotificationDetail>, Fault> {
     let id: Option<i64> = conn
         .prepare_cached(BY_KEY)?
         .query_row(params![tenant.0, key], |row| row.get(0))

@@ -5,9 +5,9 @@
 
 use model::contract::{Conflict, ReplayResult, ReplayScope, StoreError};
 use model::id::{NotificationId, WebhookId};
-use model::notification::Acceptance;
-use model::once::{Effect, Effected, IdempotencyKey};
-use model::query::KeptAnswer;
+use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::notification::AcceptResult;
+use model::query::StoredResponse;
 use model::time::Timestamp;
 use model::webhook::Headers;
 use rusqlite::{OptionalExtension, params};
@@ -44,36 +44,40 @@ enum What {
 pub(crate) fn once(
     tx: &mut Tx<'_>,
     key: &IdempotencyKey,
-    effect: &Effect,
+    effect: &IdempotentOperation,
     at: Timestamp,
-) -> Result<Effected, Fault> {
+) -> Result<IdempotentResult, Fault> {
     let name = name(&key.key, effect);
     if let Some(record) = known(tx, key, &name, at)? {
         return told(tx, record);
     }
     let (effected, record, answer) = match effect {
-        Effect::Accept { batch, .. } => {
+        IdempotentOperation::Accept { batch, .. } => {
             let acceptances = accept::accept(tx, batch)?;
             let names = batch.iter().map(|new| new.key.clone());
             let all: Vec<_> = names.zip(acceptances).collect();
             let record = Record::Accepted(all.iter().map(written).collect());
-            (Effected::Accepted(all), record, None)
+            (IdempotentResult::Accepted(all), record, None)
         }
-        Effect::CreateWebhook { webhook, actor } => {
+        IdempotentOperation::CreateWebhook { webhook, actor } => {
             let made = webhooks::create(tx, webhook.clone(), actor, at)?;
             let record = Record::Created(made.id.0);
-            (Effected::Created(Box::new(made)), record, None)
+            (IdempotentResult::Created(Box::new(made)), record, None)
         }
-        Effect::SaveWebhook {
+        IdempotentOperation::SaveWebhook {
             webhook,
             actor,
             answer,
         } => {
             let saved = webhooks::save(tx, (**webhook).clone(), actor, at)?;
             let record = Record::Saved(saved.id.0);
-            (Effected::Saved(Box::new(saved)), record, answer.as_deref())
+            (
+                IdempotentResult::Saved(Box::new(saved)),
+                record,
+                answer.as_deref(),
+            )
         }
-        Effect::Replay { ask, counted } => {
+        IdempotentOperation::Replay { ask, counted } => {
             let done = replay::replay(tx, ask, at)?.with(*counted);
             let last = !matches!(&ask.which, ReplayScope::Filtered(pick) if !pick.last);
             let count = match done {
@@ -83,15 +87,19 @@ pub(crate) fn once(
                 ReplayResult::Done { .. }
                 | ReplayResult::Reached { .. }
                 | ReplayResult::Unknown
-                | ReplayResult::Disabled => return Ok(Effected::Replayed(done)),
+                | ReplayResult::Disabled => return Ok(IdempotentResult::Replayed(done)),
             };
-            (Effected::Replayed(done), Record::Requeued(count), None)
+            (
+                IdempotentResult::Replayed(done),
+                Record::Requeued(count),
+                None,
+            )
         }
     };
     match answer {
-        Some(answer) => catalog::keep_answer(tx, answer, at)?,
+        Some(answer) => catalog::store_response(tx, answer, at)?,
         None => {
-            let unmade = KeptAnswer {
+            let unmade = StoredResponse {
                 key: name,
                 holder: key.holder,
                 request: key.request,
@@ -99,22 +107,22 @@ pub(crate) fn once(
                 headers: Headers::default(),
                 body: serde_json::to_vec(&record)?.into(),
             };
-            catalog::keep_answer(tx, &unmade, at)?;
+            catalog::store_response(tx, &unmade, at)?;
         }
     }
     Ok(effected)
 }
 
 /// Later parts of a request have rows of their own, under names that nobody can send in a header.
-fn name(key: &str, effect: &Effect) -> String {
+fn name(key: &str, effect: &IdempotentOperation) -> String {
     match effect {
-        Effect::Accept {
+        IdempotentOperation::Accept {
             part: part @ 1.., ..
         } => format!("{key}\n{part}"),
-        Effect::Accept { .. }
-        | Effect::CreateWebhook { .. }
-        | Effect::SaveWebhook { .. }
-        | Effect::Replay { .. } => key.to_owned(),
+        IdempotentOperation::Accept { .. }
+        | IdempotentOperation::CreateWebhook { .. }
+        | IdempotentOperation::SaveWebhook { .. }
+        | IdempotentOperation::Replay { .. } => key.to_owned(),
     }
 }
 
@@ -144,37 +152,39 @@ fn known(
     }
 }
 
-fn told(tx: &Tx<'_>, record: Record) -> Result<Effected, Fault> {
+fn told(tx: &Tx<'_>, record: Record) -> Result<IdempotentResult, Fault> {
     let webhook = |id| {
         let found = webhooks::find_any(tx.conn, WebhookId(id))?;
         let found = found.ok_or(Unreadable("record of a webhook that is gone"));
         found.map(Box::new).map_err(Fault::from)
     };
     Ok(match record {
-        Record::Accepted(all) => Effected::Accepted(all.into_iter().map(read).collect()),
-        Record::Created(id) => Effected::Created(webhook(id)?),
-        Record::Saved(id) => Effected::Saved(webhook(id)?),
-        Record::Requeued(count) => Effected::Replayed(ReplayResult::Done { count, more: false }),
+        Record::Accepted(all) => IdempotentResult::Accepted(all.into_iter().map(read).collect()),
+        Record::Created(id) => IdempotentResult::Created(webhook(id)?),
+        Record::Saved(id) => IdempotentResult::Saved(webhook(id)?),
+        Record::Requeued(count) => {
+            IdempotentResult::Replayed(ReplayResult::Done { count, more: false })
+        }
     })
 }
 
-fn written((name, acceptance): &(String, Acceptance)) -> (String, What, i64, u32) {
+fn written((name, acceptance): &(String, AcceptResult)) -> (String, What, i64, u32) {
     let (what, id, deliveries) = match *acceptance {
-        Acceptance::Accepted { id, deliveries } => (What::Accepted, id, deliveries),
-        Acceptance::Repeated { id, deliveries } => (What::Repeated, id, deliveries),
-        Acceptance::Contradicted { id, accepted_at } => {
+        AcceptResult::Accepted { id, deliveries } => (What::Accepted, id, deliveries),
+        AcceptResult::Duplicate { id, deliveries } => (What::Repeated, id, deliveries),
+        AcceptResult::Conflict { id, accepted_at } => {
             (What::Contradicted(accepted_at.as_millis()), id, 0)
         }
     };
     (name.clone(), what, id.0, deliveries)
 }
 
-fn read((name, what, id, deliveries): (String, What, i64, u32)) -> (String, Acceptance) {
+fn read((name, what, id, deliveries): (String, What, i64, u32)) -> (String, AcceptResult) {
     let id = NotificationId(id);
     let acceptance = match what {
-        What::Accepted => Acceptance::Accepted { id, deliveries },
-        What::Repeated => Acceptance::Repeated { id, deliveries },
-        What::Contradicted(at) => Acceptance::Contradicted {
+        What::Accepted => AcceptResult::Accepted { id, deliveries },
+        What::Repeated => AcceptResult::Duplicate { id, deliveries },
+        What::Contradicted(at) => AcceptResult::Conflict {
             id,
             accepted_at: Timestamp::from_millis(at),
         },

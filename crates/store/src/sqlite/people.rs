@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use model::contract::{Conflict, StoreError};
 use model::id::{TenantId, UserId};
-use model::people::{NewUser, PasswordHash, Role, User, UserChange};
 use model::time::Timestamp;
+use model::users::{NewUser, PasswordHash, Role, User, UserChange};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 

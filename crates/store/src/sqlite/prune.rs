@@ -108,7 +108,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
 /// are old ones, so most have to be read first.
 const STEP_ROWS: usize = 1_000;
 
-const _: () = assert!(STEP_ROWS <= limits::SWEEP_ROWS_MAX);
+const _: () = assert!(STEP_ROWS <= limits::BULK_STEP_ROWS_MAX);
 
 /// Rows that this step may still look at or remove.
 pub(crate) struct Budget(usize);
@@ -326,7 +326,7 @@ pub(crate) fn drop_some(
     Ok(())
 }
 
-/// `id, dialect, kept_ms`.
+/// `id, dialect, retention_ms`.
 fn kept(row: &Row<'_>) -> Result<(i64, Kept), Fault> {
     let kept = Kept {
         dialect: rows::dialect(row, 1)?,

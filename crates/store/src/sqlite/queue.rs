@@ -28,7 +28,7 @@ const GROUPS_BEFORE_SWEEP: u32 = 4;
 pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
 
 /// How long a job of little consequence waits for a commit that is made anyway.
-pub(crate) const PATIENCE_MAX: Duration = Duration::from_millis(limits::COMMIT_PATIENCE_MS);
+pub(crate) const PATIENCE_MAX: Duration = Duration::from_millis(limits::COMMIT_DELAY_MAX_MS);
 
 /// A group takes so much at once, or one job: some dozen milliseconds, for which others wait.
 const GROUP_WEIGHT_MAX: usize = 2_048;
@@ -40,7 +40,7 @@ const TENANTS_KEPT: usize = 64;
 const TIMES_WHAT_IS_LEFT: usize = 3;
 
 /// Patience ends when so much is there.
-const PATIENT_WEIGHT_MAX: usize = limits::PATIENT_OUTCOMES_MAX;
+const PATIENT_WEIGHT_MAX: usize = limits::DELAYED_OUTCOMES_MAX;
 
 /// What waits for a thread.
 pub(crate) struct Queue<J> {

@@ -1,11 +1,11 @@
-//! Replay: sends deliveries again, one or many. Each step is bounded by `limits::SWEEP_ROWS_MAX`,
-//! and is made so that repeating it goes on where it stopped.
+//! Replay: sends deliveries again, one or many. Each step is bounded by
+//! `limits::BULK_STEP_ROWS_MAX`, and is made so that repeating it goes on where it stopped.
 
 use model::contract::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::{DeliveryId, NotificationId};
 use model::limits;
-use model::query::Status;
+use model::query::DeliveryStatus;
 use model::time::Timestamp;
 use rusqlite::{OptionalExtension, Params, params};
 use serde_json::{Value, json};
@@ -110,13 +110,15 @@ fn replay_one(
     let now = tx.schedule(at)?;
     let change = match rows::state(state, cause)? {
         // Due already: it is as good as asked for.
-        State::Pending if due_at.is_some_and(|due_at| due_at <= now.as_millis()) => {
+        DeliveryState::Pending if due_at.is_some_and(|due_at| due_at <= now.as_millis()) => {
             ask_for(tx, id)?;
             return Ok(done);
         }
-        State::Pending if fresh::put_off(tx, id, now)? => None,
-        State::Pending => Some(SOONER),
-        State::Delivered | State::Failed | State::Cancelled(_) => Some(AGAIN),
+        DeliveryState::Pending if fresh::put_off(tx, id, now)? => None,
+        DeliveryState::Pending => Some(SOONER),
+        DeliveryState::Delivered | DeliveryState::Failed | DeliveryState::Cancelled(_) => {
+            Some(AGAIN)
+        }
     };
     if let Some(sql) = change {
         let mut change = tx.conn.prepare_cached(sql)?;
@@ -148,7 +150,7 @@ fn replay_all(
     let (webhook, until, ahead) = (ask.webhook.0, began_at.as_millis(), ahead_of(at));
     // What is sent again leaves the index it was found in, so the next step finds the next.
     for &(find, change) in kinds {
-        let room = bound(limits::SWEEP_ROWS_MAX.saturating_sub(count));
+        let room = bound(limits::BULK_STEP_ROWS_MAX.saturating_sub(count));
         let all = if find == RETRYING {
             found(tx, find, params![webhook, until, room, ahead, now])?
         } else {
@@ -166,7 +168,7 @@ fn replay_all(
     }
     Ok(ReplayResult::Done {
         count,
-        more: count >= limits::SWEEP_ROWS_MAX,
+        more: count >= limits::BULK_STEP_ROWS_MAX,
     })
 }
 
@@ -183,21 +185,21 @@ fn replay_filtered(
     let upto = ids::end_at(tx.conn, pick.until)?.map_or(i64::MAX, |id| id.saturating_sub(1));
     let after = pick.after.0.max(from.saturating_sub(1));
     let (webhook, began_at, ahead) = (ask.webhook.0, pick.began_at.as_millis(), ahead_of(at));
-    let room = bound(limits::SWEEP_ROWS_MAX);
+    let room = bound(limits::BULK_STEP_ROWS_MAX);
     let (met, change) = match pick.status {
-        Status::Retrying => {
+        DeliveryStatus::Retrying => {
             let asked = [webhook, after, upto, room, began_at, ahead, now];
             (bulk_jobs::pairs(tx, bulk_jobs::WAITING, asked)?, SOONER)
         }
-        Status::Failed => {
+        DeliveryStatus::Failed => {
             let asked = [webhook, after, upto, room, began_at, ahead];
             (bulk_jobs::pairs(tx, bulk_jobs::EXHAUSTED, asked)?, AGAIN)
         }
-        Status::Cancelled => {
+        DeliveryStatus::Cancelled => {
             let asked = [webhook, after, upto, room, began_at, ahead];
             (bulk_jobs::pairs(tx, bulk_jobs::CANCELLED, asked)?, AGAIN)
         }
-        Status::Pending | Status::Delivered => (Vec::new(), SOONER),
+        DeliveryStatus::Pending | DeliveryStatus::Delivered => (Vec::new(), SOONER),
     };
     let mut count = 0;
     // Ids say when they came unless the clock was set back.
@@ -230,7 +232,7 @@ fn replay_filtered(
         tx.notes.changed(ask.webhook);
         note(tx, ask, at, picked)?;
     }
-    let full = met.len() >= limits::SWEEP_ROWS_MAX;
+    let full = met.len() >= limits::BULK_STEP_ROWS_MAX;
     let last = met.last().filter(|_| full);
     Ok(ReplayResult::Reached {
         count,
@@ -266,7 +268,7 @@ fn note(tx: &mut Tx<'_>, ask: &ReplayRequest, at: Timestamp, detail: Value) -> R
 
 /// What lies behind this was written by a clock that was ahead.
 pub(crate) fn ahead_of(now: Timestamp) -> i64 {
-    now.plus_ms(limits::AHEAD_MS).as_millis()
+    now.plus_ms(limits::CLOCK_AHEAD_MAX_MS).as_millis()
 }
 
 pub(crate) fn bound(rows: usize) -> i64 {

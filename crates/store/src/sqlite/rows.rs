@@ -4,14 +4,14 @@
 //! found in a row is `Unreadable`, never a guess.
 
 use bytes::Bytes;
-use model::attempt::{Answer, BodyEnd, Failure, FailureKind, Outcome};
-use model::board::BulkJobKind;
-use model::delivery::{CancelCause, Delivery, State};
+use model::attempt::{BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
+use model::dashboard::BulkJobKind;
+use model::delivery::{CancelCause, Delivery, DeliveryState};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
-use model::people::Role;
 use model::tenant::{DialectName, Event, Grant, Tenant, TokenHash, TokenKind};
 use model::time::Timestamp;
-use model::webhook::{Disabled, DisabledCause, Headers, Webhook};
+use model::users::Role;
+use model::webhook::{DisableCause, Disablement, Headers, Webhook};
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
@@ -26,24 +26,24 @@ pub(crate) const CANCELLED: i64 = 3;
 pub(crate) const UNTRIED: i64 = 4;
 
 /// How a state is written down that an attempt led to.
-pub(crate) fn state_number(state: State) -> (i64, Option<i64>) {
+pub(crate) fn state_number(state: DeliveryState) -> (i64, Option<i64>) {
     match state {
-        State::Pending => (RETRYING, None),
-        State::Delivered => (DELIVERED, None),
-        State::Failed => (EXHAUSTED, None),
-        State::Cancelled(cause) => (CANCELLED, Some(cause_number(cause))),
+        DeliveryState::Pending => (RETRYING, None),
+        DeliveryState::Delivered => (DELIVERED, None),
+        DeliveryState::Failed => (EXHAUSTED, None),
+        DeliveryState::Cancelled(cause) => (CANCELLED, Some(cause_number(cause))),
     }
 }
 
-pub(crate) fn state(number: i64, cause: Option<i64>) -> Result<State, Unreadable> {
+pub(crate) fn state(number: i64, cause: Option<i64>) -> Result<DeliveryState, Unreadable> {
     match (number, cause) {
-        (RETRYING | UNTRIED, None) => Ok(State::Pending),
-        (DELIVERED, None) => Ok(State::Delivered),
-        (EXHAUSTED, None) => Ok(State::Failed),
+        (RETRYING | UNTRIED, None) => Ok(DeliveryState::Pending),
+        (DELIVERED, None) => Ok(DeliveryState::Delivered),
+        (EXHAUSTED, None) => Ok(DeliveryState::Failed),
         (CANCELLED, Some(cause)) => CancelCause::ALL
             .into_iter()
             .find(|known| cause_number(*known) == cause)
-            .map(State::Cancelled)
+            .map(DeliveryState::Cancelled)
             .ok_or(Unreadable("cause")),
         _ => Err(Unreadable("state")),
     }
@@ -54,29 +54,29 @@ pub(crate) fn cause_number(cause: CancelCause) -> i64 {
         CancelCause::WebhookDisabled => 1,
         CancelCause::ReceiverGone => 2,
         CancelCause::WebhookDeleted => 3,
-        CancelCause::Asked => 4,
+        CancelCause::Requested => 4,
     }
 }
 
 /// Why a delivery is cancelled when its webhook is off for this reason.
-pub(crate) fn cancel_cause(cause: DisabledCause) -> CancelCause {
+pub(crate) fn cancel_cause(cause: DisableCause) -> CancelCause {
     match cause {
-        DisabledCause::Asked => CancelCause::WebhookDisabled,
-        DisabledCause::Gone => CancelCause::ReceiverGone,
-        DisabledCause::Deleted => CancelCause::WebhookDeleted,
+        DisableCause::Requested => CancelCause::WebhookDisabled,
+        DisableCause::Gone => CancelCause::ReceiverGone,
+        DisableCause::Deleted => CancelCause::WebhookDeleted,
     }
 }
 
-pub(crate) fn disabled_number(cause: DisabledCause) -> i64 {
+pub(crate) fn disabled_number(cause: DisableCause) -> i64 {
     match cause {
-        DisabledCause::Asked => 1,
-        DisabledCause::Gone => 2,
-        DisabledCause::Deleted => 3,
+        DisableCause::Requested => 1,
+        DisableCause::Gone => 2,
+        DisableCause::Deleted => 3,
     }
 }
 
-pub(crate) fn disabled_cause(number: i64) -> Result<DisabledCause, Unreadable> {
-    DisabledCause::ALL
+pub(crate) fn disabled_cause(number: i64) -> Result<DisableCause, Unreadable> {
+    DisableCause::ALL
         .into_iter()
         .find(|cause| disabled_number(*cause) == number)
         .ok_or(Unreadable("reason to be disabled"))
@@ -170,7 +170,7 @@ pub(crate) fn outcome(row: &Row<'_>, at: usize, body: Bytes) -> Result<Outcome, 
         .into_iter()
         .find(|known| body_end_number(*known) == end)
         .ok_or(Unreadable("end of a body"))?;
-    Ok(Outcome::Answered(Answer {
+    Ok(Outcome::Answered(HttpResponse {
         status,
         headers: headers(row, at + 3)?,
         body,
@@ -298,10 +298,10 @@ pub(crate) fn webhook(row: &Row<'_>) -> Result<Webhook, Fault> {
 }
 
 /// `disabled_at, disabled_cause` from `at` on.
-pub(crate) fn disabled(row: &Row<'_>, at: usize) -> Result<Option<Disabled>, Fault> {
+pub(crate) fn disabled(row: &Row<'_>, at: usize) -> Result<Option<Disablement>, Fault> {
     let Some(since) = time_if_any(row, at)? else {
         return Ok(None);
     };
     let cause = disabled_cause(row.get(at + 1)?)?;
-    Ok(Some(Disabled { at: since, cause }))
+    Ok(Some(Disablement { at: since, cause }))
 }

@@ -4,9 +4,9 @@
 
 use model::id::UserId;
 use model::limits;
-use model::people::{Failures, PasswordHash, User};
 use model::tenant::TokenHash;
 use model::time::Timestamp;
+use model::users::{PasswordHash, SignInFailures, User};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::sqlite::fault::Fault;
@@ -143,12 +143,15 @@ pub(crate) fn use_link(tx: &Tx<'_>, link: TokenHash, at: Timestamp) -> Result<Op
     }
 }
 
-pub(crate) fn failures(conn: &Connection, name: TokenHash) -> Result<Option<Failures>, Fault> {
+pub(crate) fn failures(
+    conn: &Connection,
+    name: TokenHash,
+) -> Result<Option<SignInFailures>, Fault> {
     let found: Option<(u32, i64)> = conn
         .prepare_cached(FAILURES)?
         .query_row([name.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(found.map(|(count, latest_at)| Failures {
+    Ok(found.map(|(count, latest_at)| SignInFailures {
         count,
         latest_at: Timestamp::from_millis(latest_at),
     }))
@@ -158,7 +161,7 @@ pub(crate) fn try_sign_in(
     tx: &Tx<'_>,
     name: TokenHash,
     at: Timestamp,
-) -> Result<Option<Failures>, Fault> {
+) -> Result<Option<SignInFailures>, Fault> {
     let before = failures(tx.conn, name)?;
     let Some(before) = before else {
         let row = params![name.0, at.as_millis()];
@@ -170,11 +173,11 @@ pub(crate) fn try_sign_in(
         return Ok(None);
     };
     // A failure that lies ahead was noted by a clock that was, and says nothing of when it was.
-    let was_ahead = before.latest_at.ms_since(at) >= limits::AHEAD_MS;
+    let was_ahead = before.latest_at.ms_since(at) >= limits::CLOCK_AHEAD_MAX_MS;
     if before.open_at() > at && !was_ahead {
         return Ok(Some(before));
     }
-    let forgotten = at.ms_since(before.latest_at) >= limits::FAILURE_KEPT_MS;
+    let forgotten = at.ms_since(before.latest_at) >= limits::SIGN_IN_FAILURE_RETENTION_MS;
     let count = match forgotten {
         true => 1,
         false => before.count.saturating_add(1),

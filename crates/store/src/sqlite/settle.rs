@@ -4,9 +4,9 @@
 //! delivery is still pending in the same round. An attempt that comes late is written down all
 //! the same, and a success counts even then.
 
-use model::attempt::{Answer, Attempt, Failure, Outcome};
+use model::attempt::{Attempt, Failure, HttpResponse, Outcome};
 use model::contract::Settlement;
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::DeliveryId;
 use rusqlite::{CachedStatement, OptionalExtension, params};
 
@@ -100,7 +100,7 @@ enum Stands {
 /// An attempt as it is written down.
 struct Written<'a> {
     attempt: &'a Attempt,
-    answer: Option<&'a Answer>,
+    answer: Option<&'a HttpResponse>,
     failure: Option<&'a Failure>,
     envelope: i64,
     answer_id: Option<i64>,
@@ -182,7 +182,8 @@ fn settle_first(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
     write_stale(tx, settlement)?;
     let written = Written::of(tx, &settlement.attempt)?;
     let (attempt, next) = (&settlement.attempt, &settlement.next);
-    let is_received = next.state == State::Delivered && !next.ahead && next.due_at.is_none();
+    let is_received =
+        next.state == DeliveryState::Delivered && !next.ahead && next.due_at.is_none();
     let is_received = is_received && settlement.stale.is_none();
     let received = written
         .answer
@@ -268,7 +269,7 @@ fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<CameTo, Fault
     statement.raw_bind_parameter(13, written.body())?;
     statement.raw_bind_parameter(14, settlement.calls())?;
     statement.raw_execute()?;
-    if settlement.next.state != State::Delivered {
+    if settlement.next.state != DeliveryState::Delivered {
         return Ok(CameTo::Nothing);
     }
     let ended_at = settlement.ended_at.as_millis();

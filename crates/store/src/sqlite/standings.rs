@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use model::board::{HOUR_MS, LatestAttempt, Standing, Tally};
 use model::contract::Settlement;
-use model::delivery::State;
+use model::dashboard::{HOUR_MS, HourlyCounts, LatestAttempt, WebhookHealth};
+use model::delivery::DeliveryState;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
@@ -100,11 +100,11 @@ struct Counts {
 }
 
 impl CameTo {
-    pub(crate) fn of(state: State) -> Self {
+    pub(crate) fn of(state: DeliveryState) -> Self {
         match state {
-            State::Pending => Self::Retried,
-            State::Delivered => Self::Delivered,
-            State::Failed | State::Cancelled(_) => Self::Failed,
+            DeliveryState::Pending => Self::Retried,
+            DeliveryState::Delivered => Self::Delivered,
+            DeliveryState::Failed | DeliveryState::Cancelled(_) => Self::Failed,
         }
     }
 }
@@ -200,9 +200,9 @@ pub(crate) fn standings(
     tenant: TenantId,
     asked: &[WebhookId],
     since: Timestamp,
-) -> Result<Vec<Standing>, Fault> {
+) -> Result<Vec<WebhookHealth>, Fault> {
     let mut standings = Vec::new();
-    for webhook in asked.iter().take(limits::LOOKED_AT_MAX) {
+    for webhook in asked.iter().take(limits::SCANNED_ROWS_MAX) {
         if webhooks::tenant_of(conn, *webhook)? == Some(tenant) {
             standings.push(standing(conn, *webhook, since)?);
         }
@@ -210,7 +210,11 @@ pub(crate) fn standings(
     Ok(standings)
 }
 
-fn standing(conn: &Connection, webhook: WebhookId, since: Timestamp) -> Result<Standing, Fault> {
+fn standing(
+    conn: &Connection,
+    webhook: WebhookId,
+    since: Timestamp,
+) -> Result<WebhookHealth, Fault> {
     let latest = catalog::list(conn, LATEST, [webhook.0], |row| latest(webhook, row))?;
     let (latest, failing_since) = latest.into_iter().next().unzip();
     let first = |sql| catalog::list(conn, sql, [webhook.0], |row| rows::time(row, 0));
@@ -221,7 +225,7 @@ fn standing(conn: &Connection, webhook: WebhookId, since: Timestamp) -> Result<S
         .prepare_cached(RETRYING)?
         .query_row([webhook.0], |row| row.get(0))
         .optional()?;
-    Ok(Standing {
+    Ok(WebhookHealth {
         webhook,
         latest,
         failing_since: failing_since.flatten(),
@@ -245,12 +249,12 @@ fn latest(webhook: WebhookId, row: &Row<'_>) -> Result<(LatestAttempt, Option<Ti
     Ok((latest, rows::time_if_any(row, 4)?))
 }
 
-fn tally(row: &Row<'_>) -> Result<Tally, Fault> {
+fn tally(row: &Row<'_>) -> Result<HourlyCounts, Fault> {
     let count = |at| {
         row.get::<_, i64>(at)
             .map(|count| u64::try_from(count).unwrap_or(0))
     };
-    Ok(Tally {
+    Ok(HourlyCounts {
         hour: row.get(0)?,
         delivered: count(1)?,
         retried: count(2)?,

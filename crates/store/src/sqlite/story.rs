@@ -1,10 +1,10 @@
 //! A delivery as a line of the log, and with its attempts.
 
 use model::attempt::Attempt;
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::{DeliveryId, TenantId};
 use model::query::{
-    ATTEMPTS_SHOWN_BYTES_MAX, ATTEMPTS_SHOWN_MAX, DeliveryRow, DeliveryStory, PastAttempt,
+    ATTEMPTS_SHOWN_BYTES_MAX, ATTEMPTS_SHOWN_MAX, AttemptRecord, DeliveryDetail, DeliveryRow,
 };
 use rusqlite::{Connection, Row};
 
@@ -50,7 +50,7 @@ pub(crate) fn delivery(
     tenant: TenantId,
     id: DeliveryId,
     listed: Listed,
-) -> Result<Option<DeliveryStory>, Fault> {
+) -> Result<Option<DeliveryDetail>, Fault> {
     let keys = (id.notification.0, id.webhook.0);
     let mut statement = conn.prepare_cached(STORY)?;
     let mut found = statement.query((keys.0, keys.1, tenant.0))?;
@@ -58,7 +58,7 @@ pub(crate) fn delivery(
         listed.not_found(id.notification)?;
         return Ok(None);
     };
-    let mut story = DeliveryStory {
+    let mut story = DeliveryDetail {
         row: delivery_row(row)?,
         headers: rows::headers(row, 17)?,
         body: rows::bytes(row, 18)?,
@@ -99,15 +99,15 @@ pub(crate) fn delivery_row(row: &Row<'_>) -> Result<DeliveryRow, Fault> {
         state,
         attempts,
         accepted_at: rows::time(row, 8)?,
-        due_at: rows::time_if_any(row, 9)?.filter(|_| state == State::Pending),
+        due_at: rows::time_if_any(row, 9)?.filter(|_| state == DeliveryState::Pending),
         ended_at: rows::time_if_any(row, 10)?,
         latest: latest.transpose()?,
         latest_at: rows::time_if_any(row, 16)?,
     })
 }
 
-fn past_attempt(row: &Row<'_>) -> Result<PastAttempt, Fault> {
-    Ok(PastAttempt {
+fn past_attempt(row: &Row<'_>) -> Result<AttemptRecord, Fault> {
+    Ok(AttemptRecord {
         number: row.get(0)?,
         attempt: Attempt {
             began_at: rows::time(row, 1)?,

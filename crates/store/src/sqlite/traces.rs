@@ -66,7 +66,12 @@ pub(crate) fn prune(tx: &Tx<'_>, now: TimeBounds, budget: &mut Budget) -> Result
     let kept = |ms: i64| now.earliest.plus_ms(-ms).as_millis();
     drop_some(tx, SESSIONS, kept(0), budget)?;
     drop_some(tx, LINKS, kept(0), budget)?;
-    drop_some(tx, FAILURES, kept(limits::FAILURE_KEPT_MS), budget)?;
+    drop_some(
+        tx,
+        FAILURES,
+        kept(limits::SIGN_IN_FAILURE_RETENTION_MS),
+        budget,
+    )?;
     drop_some(tx, ERRANDS, kept(limits::BULK_JOB_RETENTION_MS), budget)?;
     put_right(tx, SESSIONS_AHEAD, now, limits::SESSION_MS, budget)?;
     put_right(tx, LINKS_AHEAD, now, limits::LINK_MS, budget)?;
@@ -83,7 +88,7 @@ fn put_right(
     budget: &mut Budget,
 ) -> Result<(), Fault> {
     let to = now.latest.plus_ms(ahead_ms);
-    let from = to.plus_ms(limits::AHEAD_MS);
+    let from = to.plus_ms(limits::CLOCK_AHEAD_MAX_MS);
     let moved =
         tx.conn
             .prepare_cached(sql)?

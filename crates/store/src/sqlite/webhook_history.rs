@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use model::board::{MatchExplanation, WebhookSnapshot};
-use model::delivery::State;
+use model::dashboard::{MatchExplanation, WebhookSnapshot};
+use model::delivery::DeliveryState;
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::webhook::Webhook;
@@ -165,7 +165,7 @@ fn match_explanation(
 ) -> Result<MatchExplanation, Fault> {
     let keys = [notification.0, webhook.id.0];
     let delivery = catalog::list(conn, DELIVERY, keys, |row| {
-        let state: State = rows::state(row.get(0)?, row.get(1)?)?;
+        let state: DeliveryState = rows::state(row.get(0)?, row.get(1)?)?;
         Ok((state, row.get(2)?))
     })?;
     let past = catalog::list(conn, THEN, [webhook.id.0, notification.0], then)?;

@@ -1,5 +1,5 @@
-//! Webhooks as they are written: created, changed, switched off; their subscriptions, kept turned around
-//! as an index of who wants what, and only while a webhook is enabled.
+//! Webhooks as they are written: created, changed, switched off. Their subscriptions are kept as
+//! an index from match key to webhook, only while the webhook is enabled.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use model::filter::Subscription;
 use model::id::{TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
-use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
+use model::webhook::{DisableCause, Disablement, NewWebhook, Webhook};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 
@@ -178,7 +178,7 @@ pub(crate) fn save_any(
         // What was owed when it was disabled is cancelled before anything is owed again.
         (Some(disabled), None) => {
             let count = cancel::cancel_pending(tx, after.id, disabled.cause, at)?;
-            if count >= limits::SWEEP_ROWS_MAX || wide::may_owe(tx, after.tenant, after.id)? {
+            if count >= limits::BULK_STEP_ROWS_MAX || wide::may_owe(tx, after.tenant, after.id)? {
                 return Err(StoreError::Busy.into());
             }
         }
@@ -214,9 +214,9 @@ pub(crate) fn disable_gone(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(
     if !before.enabled() || outdated {
         return Ok(());
     }
-    let cause = DisabledCause::Gone;
+    let cause = DisableCause::Gone;
     let after = Webhook {
-        disabled: Some(Disabled { at, cause }),
+        disabled: Some(Disablement { at, cause }),
         updated_at: at,
         version: before.version.saturating_add(1),
         ..before.clone()

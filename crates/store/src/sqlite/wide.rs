@@ -14,7 +14,7 @@ use std::time::Duration;
 use model::contract::StoreError;
 use model::delivery::CancelCause;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
-use model::limits::{INTAKE_BATCH_MAX, UNLISTED_MAX};
+use model::limits::{INTAKE_BATCH_MAX, UNMATERIALIZED_MAX};
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 use tokio::time::Instant;
@@ -149,7 +149,7 @@ impl Unlisted {
 }
 
 fn is_much(owed: Option<&usize>) -> bool {
-    owed.is_some_and(|owed| *owed >= UNLISTED_MAX)
+    owed.is_some_and(|owed| *owed >= UNMATERIALIZED_MAX)
 }
 
 impl Wide {

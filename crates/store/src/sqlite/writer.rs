@@ -12,10 +12,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::contract::{DiskFault, Listener, StoreError};
+use model::contract::{CommitSubscriber, DiskFault, StoreError};
 use model::id::TenantId;
 use model::limits::CLOCK_STEP_MS;
-use model::time::{Beat, Moment, Timestamp};
+use model::time::{Heartbeat, Moment, Timestamp};
 use rusqlite::hooks::Wal;
 use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
@@ -89,7 +89,7 @@ pub(crate) struct Writer {
 /// What the writer and those who ask it have in common.
 #[derive(Default)]
 pub(crate) struct Shared {
-    pub(crate) listener: std::sync::OnceLock<Arc<dyn Listener>>,
+    pub(crate) listener: std::sync::OnceLock<Arc<dyn CommitSubscriber>>,
     pub(crate) version: AtomicU64,
     /// Counts groups of jobs, and what other processes were seen to write.
     pub(crate) changes: AtomicU64,
@@ -99,7 +99,7 @@ pub(crate) struct Shared {
     /// Notes how far the log is durable, if the store is a file with threads.
     pub(crate) marker: std::sync::OnceLock<Marker>,
     /// What is known of the schedule since the store was opened.
-    pub(crate) last_beat: Arc<Mutex<Option<Beat>>>,
+    pub(crate) last_heartbeat: Arc<Mutex<Option<Heartbeat>>>,
 }
 
 /// What the writer remembers so as not to look it up; always right, and lost without harm.
@@ -184,12 +184,12 @@ impl Writer {
         writer.data_version = writer.read_data_version()?;
         writer.memory.wide = Some(wide::read(&writer.conn)?);
         writer.tell_unlisted();
-        let last_beat = clock::last(&writer.conn)?;
+        let last_heartbeat = clock::last(&writer.conn)?;
         *writer
             .shared
-            .last_beat
+            .last_heartbeat
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = last_beat;
+            .unwrap_or_else(PoisonError::into_inner) = last_heartbeat;
         Ok(writer)
     }
 
@@ -542,7 +542,7 @@ impl Done {
         }
         if let Some(listener) = shared.listener.get() {
             if self.elsewhere {
-                listener.changed_elsewhere();
+                listener.on_external_change();
             }
             self.notes.tell(listener.as_ref());
         }

@@ -1,15 +1,15 @@
 //! Reading ahead of time, for receivers that have recovered; and what is known of how a receiver
 //! has fared.
 
-use model::contract::{Ahead, AheadRead, DueAsk, Mark};
-use model::delivery::Next;
+use model::contract::{DueCursor, DueQuery, RecoveryPage, RecoveryQuery};
+use model::delivery::NextState;
 use model::id::{NotificationId, WebhookId};
 use model::limits;
 
 use crate::harness::{Given, answered, at, delivered, delivery_id, retry, settlement, wait};
 
-fn read(given: &Given, webhook: WebhookId, ahead: Ahead, now: i64) -> Option<AheadRead> {
-    let ask = DueAsk {
+fn read(given: &Given, webhook: WebhookId, ahead: RecoveryQuery, now: i64) -> Option<RecoveryPage> {
+    let ask = DueQuery {
         webhook,
         limit: 100,
         ahead: Some(ahead),
@@ -18,15 +18,15 @@ fn read(given: &Given, webhook: WebhookId, ahead: Ahead, now: i64) -> Option<Ahe
     reads.remove(0).ahead
 }
 
-fn numbers(read: &AheadRead) -> Vec<i64> {
+fn numbers(read: &RecoveryPage) -> Vec<i64> {
     let deliveries = read.deliveries.iter();
     deliveries
         .map(|due| due.delivery.id.notification.0)
         .collect()
 }
 
-fn everything(tried_by: i64) -> Ahead {
-    Ahead {
+fn everything(tried_by: i64) -> RecoveryQuery {
+    RecoveryQuery {
         tried_by: at(tried_by),
         after: None,
         limit: 100,
@@ -34,8 +34,8 @@ fn everything(tried_by: i64) -> Ahead {
 }
 
 /// Tried at the time given, ahead of its own.
-fn ahead(due_at: i64) -> Next {
-    Next {
+fn ahead(due_at: i64) -> NextState {
+    NextState {
         ahead: true,
         ..retry(due_at)
     }
@@ -70,7 +70,7 @@ fn it_is_read_on_from_where_it_was_left_off() {
         let id = delivery_id(*id, webhook);
         given.settle(settlement(id, 100, answered(500), retry(9_000)));
     }
-    let mut ask = Ahead {
+    let mut ask = RecoveryQuery {
         limit: 2,
         ..everything(200)
     };
@@ -86,8 +86,8 @@ fn it_is_read_on_from_where_it_was_left_off() {
     }
     assert_eq!(found, ids);
     // A mark that has become due does not lead back.
-    let late = Ahead {
-        after: Some(Mark {
+    let late = RecoveryQuery {
+        after: Some(DueCursor {
             due_at: at(1),
             notification: NotificationId(0),
         }),
@@ -127,7 +127,7 @@ fn a_delivery_is_read_ahead_once_between_two_attempts_of_its_schedule() {
 fn one_read_looks_at_a_bounded_number_of_them() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let count = limits::AHEAD_ROWS_MAX + 10;
+    let count = limits::RECOVERY_ROWS_MAX + 10;
     for number in 0..count {
         let id = delivery_id(given.notified(&number.to_string(), 0), webhook);
         let tried_at = if number + 1 == count { 100 } else { 300 };
@@ -136,7 +136,7 @@ fn one_read_looks_at_a_bounded_number_of_them() {
     let first = read(&given, webhook, everything(200), 500).unwrap();
     assert!(first.deliveries.is_empty());
     assert!(first.next.is_some());
-    let on = Ahead {
+    let on = RecoveryQuery {
         after: first.next,
         ..everything(200)
     };
@@ -151,7 +151,7 @@ fn nothing_is_read_ahead_while_more_is_due_than_is_asked_for() {
     for number in 0..3 {
         given.notified(&number.to_string(), 0);
     }
-    let ask = DueAsk {
+    let ask = DueQuery {
         webhook,
         limit: 3,
         ahead: Some(everything(200)),
@@ -166,11 +166,11 @@ fn a_target_says_since_when_its_receiver_fails_or_when_it_recovered() {
     let webhook = given.paid_webhook();
     let ids: Vec<i64> = (0..3).map(|n| given.notified(&n.to_string(), 0)).collect();
     let standing = || {
-        let targets = wait(given.store.targets(vec![webhook])).unwrap();
+        let targets = wait(given.store.webhook_targets(vec![webhook])).unwrap();
         assert_eq!(targets[0].tenant, given.tenant);
         (targets[0].failing_since, targets[0].succeeded_at)
     };
-    let settle = |id: i64, time, outcome, mut next: Next| {
+    let settle = |id: i64, time, outcome, mut next: NextState| {
         next.round_began_at = at(time);
         let id = delivery_id(id, webhook);
         given.settle(settlement(id, time, outcome, next));
@@ -199,7 +199,7 @@ fn a_target_says_since_when_its_receiver_fails_or_when_it_recovered() {
 fn the_backlog_is_counted_by_dialect_in_bounded_steps() {
     let given = Given::new();
     let webhooks = [given.paid_webhook(), given.paid_webhook()];
-    let count = limits::SWEEP_ROWS_MAX / 2 + 10;
+    let count = limits::BULK_STEP_ROWS_MAX / 2 + 10;
     let ids: Vec<i64> = (0..count)
         .map(|n| given.notified(&n.to_string(), 0))
         .collect();
@@ -223,7 +223,7 @@ fn the_backlog_is_counted_by_dialect_in_bounded_steps() {
     loop {
         let step = wait(given.store.backlog(after)).unwrap();
         let counted = step.counts.get(&pretix).copied().unwrap_or(0);
-        assert!(usize::try_from(counted).unwrap() <= limits::SWEEP_ROWS_MAX);
+        assert!(usize::try_from(counted).unwrap() <= limits::BULK_STEP_ROWS_MAX);
         assert!(steps < 3);
         (all, after, steps) = (all + counted, step.next, steps + 1);
         if after.is_none() {

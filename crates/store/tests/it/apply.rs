@@ -4,11 +4,11 @@ use model::contract::{Conflict, StoreError};
 use model::id::WebhookId;
 use model::limits::PAGE_ROWS_MAX;
 use model::query::{
-    Applied, AppliedItem, Change, Declaration, DeclaredToken, DeclaredWebhook, FreshWebhook,
-    WebhookQuery,
+    AppliedChange, AppliedItem, ChangeKind, Declaration, DeclaredToken, DeclaredWebhook,
+    WebhookDefaults, WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Permission, TokenHash, TokenKind};
-use model::webhook::{Disabled, DisabledCause, Webhook};
+use model::webhook::{DisableCause, Disablement, Webhook};
 
 use crate::harness::{Given, at, declaration, filter, wait};
 
@@ -33,7 +33,7 @@ fn declared_webhook(url: &str, topic: &str) -> DeclaredWebhook {
         settings: "{}".to_owned(),
         headers: None,
         retries_max: None,
-        fresh: FreshWebhook::default(),
+        fresh: WebhookDefaults::default(),
     }
 }
 
@@ -45,14 +45,18 @@ fn event(slug: &str, date_from: Option<i64>) -> Event {
     }
 }
 
-fn apply(given: &Given, declaration: Declaration, time: i64) -> Result<Vec<Applied>, StoreError> {
+fn apply(
+    given: &Given,
+    declaration: Declaration,
+    time: i64,
+) -> Result<Vec<AppliedChange>, StoreError> {
     let applied = given
         .store
         .apply(vec![declaration], "apply".to_owned(), at(time));
     wait(applied)
 }
 
-fn changes(applied: &[Applied]) -> Vec<Change> {
+fn changes(applied: &[AppliedChange]) -> Vec<ChangeKind> {
     applied.iter().map(|item| item.change).collect()
 }
 
@@ -84,7 +88,7 @@ fn full() -> Declaration {
 fn a_declaration_comes_true_and_is_then_unchanged() {
     let given = Given::new();
     let applied = apply(&given, full(), 5).unwrap();
-    let item = |item, change| Applied {
+    let item = |item, change| AppliedChange {
         tenant: "bigevents".to_owned(),
         item,
         change,
@@ -95,18 +99,18 @@ fn a_declaration_comes_true_and_is_then_unchanged() {
     };
     let webhook = all_webhooks(&given).remove(0);
     let expected = [
-        item(AppliedItem::Tenant, Change::Unchanged),
-        item(AppliedItem::Event("b".to_owned()), Change::Created),
-        item(AppliedItem::Event("a".to_owned()), Change::Created),
-        item(token("given", false), Change::Created),
-        item(token("made", true), Change::Created),
+        item(AppliedItem::Tenant, ChangeKind::Unchanged),
+        item(AppliedItem::Event("b".to_owned()), ChangeKind::Created),
+        item(AppliedItem::Event("a".to_owned()), ChangeKind::Created),
+        item(token("given", false), ChangeKind::Created),
+        item(token("made", true), ChangeKind::Created),
         item(
             AppliedItem::Webhook {
                 id: webhook.id,
                 target_url: "https://a.example/".to_owned(),
                 changed: Vec::new(),
             },
-            Change::Created,
+            ChangeKind::Created,
         ),
     ];
     assert_eq!(applied, expected);
@@ -126,7 +130,7 @@ fn a_declaration_comes_true_and_is_then_unchanged() {
     assert!(
         changes(&again)
             .iter()
-            .all(|change| *change == Change::Unchanged)
+            .all(|change| *change == ChangeKind::Unchanged)
     );
     assert!(
         again
@@ -221,7 +225,7 @@ fn what_is_declared_differently_is_changed() {
     other.tokens[1].active = Some(false);
     other.webhooks[0].settings = "{\"comment\":null}".to_owned();
     let applied = apply(&given, other.clone(), 6).unwrap();
-    use Change::{Changed, Unchanged};
+    use ChangeKind::{Changed, Unchanged};
     let expected = [Changed, Changed, Unchanged, Changed, Changed, Changed];
     assert_eq!(changes(&applied), expected);
     assert!(
@@ -264,7 +268,7 @@ fn webhooks_of_the_same_url_are_matched_in_their_order() {
     apply(&given, webhooks(&["one", "two"]), 5).unwrap();
     let before = all_webhooks(&given);
     let applied = apply(&given, webhooks(&["one", "other", "three"]), 6).unwrap();
-    use Change::{Changed, Created, Unchanged};
+    use ChangeKind::{Changed, Created, Unchanged};
     assert_eq!(changes(&applied), [Unchanged, Unchanged, Changed, Created]);
     let after = all_webhooks(&given);
     assert_eq!(after[0], before[0]);
@@ -304,9 +308,9 @@ fn what_was_deleted_stays_so_however_long_ago_unless_the_file_asks_for_it() {
     };
     apply(&given, declared(&named), 5).unwrap();
     let stored = all_webhooks(&given).remove(0);
-    let cause = DisabledCause::Deleted;
+    let cause = DisableCause::Deleted;
     let gone = Webhook {
-        disabled: Some(Disabled { at: at(6), cause }),
+        disabled: Some(Disablement { at: at(6), cause }),
         ..stored.clone()
     };
     given.save(gone, 6).unwrap();
@@ -314,7 +318,7 @@ fn what_was_deleted_stays_so_however_long_ago_unless_the_file_asks_for_it() {
         wait(given.prune(10_000_000, 10_000_000)).unwrap();
     }
     let applied = apply(&given, declared(&named), 10_000_001).unwrap();
-    assert_eq!(changes(&applied), [Change::Unchanged; 2]);
+    assert_eq!(changes(&applied), [ChangeKind::Unchanged; 2]);
     assert!(all_webhooks(&given).is_empty());
     named.enabled = Some(true);
     apply(&given, declared(&named), 10_000_002).unwrap();
@@ -333,7 +337,7 @@ fn two_tokens_may_change_places() {
     };
     apply(&given, tokens(1, 2), 5).unwrap();
     let applied = apply(&given, tokens(2, 1), 6).unwrap();
-    assert_eq!(changes(&applied)[1..], [Change::Changed; 2]);
+    assert_eq!(changes(&applied)[1..], [ChangeKind::Changed; 2]);
     let grant = wait(given.store.grants(TokenHash([2; 32]))).unwrap();
     assert_eq!(grant[0].name, "first");
 }
@@ -394,13 +398,13 @@ fn to_urls(given: &Given, webhooks: Vec<DeclaredWebhook>) -> Vec<(i64, String)> 
         ..declaration("bigevents")
     };
     let applied = apply(given, declared, 9).unwrap().into_iter();
-    let of = |item: Applied| match item.item {
+    let of = |item: AppliedChange| match item.item {
         AppliedItem::Webhook { id, changed, .. } => Some((
             id.0,
             match item.change {
-                Change::Created => "created".to_owned(),
-                Change::Changed => changed.join(", "),
-                Change::Unchanged => "unchanged".to_owned(),
+                ChangeKind::Created => "created".to_owned(),
+                ChangeKind::Changed => changed.join(", "),
+                ChangeKind::Unchanged => "unchanged".to_owned(),
             },
         )),
         AppliedItem::Tenant | AppliedItem::Event(_) | AppliedItem::Token { .. } => None,

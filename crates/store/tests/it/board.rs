@@ -1,6 +1,6 @@
 //! What the dashboard asks of tenants, webhooks, tokens and the audit log.
 
-use model::board::{AuditQuery, TenantQuery, TokenRow, WebhookSearch};
+use model::dashboard::{AuditQuery, TenantQuery, TokenRow, WebhookSearch};
 use model::id::{TenantId, TokenId, WebhookId};
 use model::query::Declaration;
 use model::tenant::{NewToken, Permission, TokenHash, TokenKind};
@@ -154,9 +154,9 @@ fn webhooks_are_searched_by_what_is_shown_of_their_url_and_by_settings() {
     let other = given.another_tenant("other");
     assert_eq!(search(other, "", None, 50), (vec![], None));
     let deleted = model::webhook::Webhook {
-        disabled: Some(model::webhook::Disabled {
+        disabled: Some(model::webhook::Disablement {
             at: at(1),
-            cause: model::webhook::DisabledCause::Deleted,
+            cause: model::webhook::DisableCause::Deleted,
         }),
         ..given.stored(ids[2])
     };
@@ -299,7 +299,7 @@ fn a_tenant_may_keep_its_log_longer_or_shorter_than_its_dialect() {
     let keep = |tenant, kept| {
         let kept = given
             .store
-            .set_kept(tenant, kept, "anna".to_owned(), at(50));
+            .set_retention(tenant, kept, "anna".to_owned(), at(50));
         wait(kept).unwrap();
     };
     keep(longer, Some(2_000));
@@ -307,8 +307,8 @@ fn a_tenant_may_keep_its_log_longer_or_shorter_than_its_dialect() {
     keep(shorter, Some(100));
     keep(TenantId(99), Some(1));
     let settings = |tenant| wait(given.store.tenant_settings(tenant)).unwrap();
-    assert_eq!(settings(longer).unwrap().kept_ms, Some(2_000));
-    assert_eq!(settings(given.tenant).unwrap().kept_ms, None);
+    assert_eq!(settings(longer).unwrap().retention_ms, Some(2_000));
+    assert_eq!(settings(given.tenant).unwrap().retention_ms, None);
     assert_eq!(settings(TenantId(99)), None);
     while wait(given.prune(300, 1_000)).unwrap() {}
     let left = |tenant| {
@@ -327,7 +327,7 @@ fn a_tenant_may_keep_its_log_longer_or_shorter_than_its_dialect() {
     let detail = json!({ "before_ms": null, "after_ms": 100 });
     assert_eq!(read(&entries[0].detail), detail);
     keep(shorter, None);
-    assert_eq!(settings(shorter).unwrap().kept_ms, None);
+    assert_eq!(settings(shorter).unwrap().retention_ms, None);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Bulk jobs: what is done to many deliveries is done to each once, however it is interrupted.
 
-use model::board::{BulkJob, BulkJobKind, Count, NewBulkJob};
 use model::contract::StoreError;
-use model::delivery::{CancelCause, State};
+use model::dashboard::{BoundedCount, BulkJob, BulkJobKind, NewBulkJob};
+use model::delivery::{CancelCause, DeliveryState};
 use model::id::{BulkJobId, DeliveryId, TenantId, WebhookId};
-use model::limits::SWEEP_ROWS_MAX;
+use model::limits::BULK_STEP_ROWS_MAX;
 use serde_json::json;
 
 use crate::harness::{
@@ -37,15 +37,15 @@ fn bulk_job(given: &Given, id: BulkJobId) -> BulkJob {
         .unwrap()
 }
 
-fn count(given: &Given, webhook: WebhookId, what: BulkJobKind, time: i64) -> Count {
+fn count(given: &Given, webhook: WebhookId, what: BulkJobKind, time: i64) -> BoundedCount {
     let count = given
         .store
         .count_bulk_job(given.tenant, webhook, what, at(time));
     wait(count).unwrap()
 }
 
-fn exact(count: u64) -> Count {
-    Count { count, more: false }
+fn exact(count: u64) -> BoundedCount {
+    BoundedCount { count, more: false }
 }
 
 /// A webhook with a delivery in each state: delivered, exhausted, cancelled, waiting for a
@@ -55,10 +55,15 @@ fn one_of_each(given: &Given) -> (WebhookId, Vec<DeliveryId>) {
     let ids: Vec<DeliveryId> = (0..5)
         .map(|n| delivery_id(given.notified(&format!("{webhook} {n}"), 1_000), webhook))
         .collect();
-    let cancelled = ended(State::Cancelled(CancelCause::WebhookDisabled));
-    let nexts = [delivered(), ended(State::Failed), cancelled, retry(90_000)];
+    let cancelled = ended(DeliveryState::Cancelled(CancelCause::WebhookDisabled));
+    let nexts = [
+        delivered(),
+        ended(DeliveryState::Failed),
+        cancelled,
+        retry(90_000),
+    ];
     for (id, next) in ids.iter().zip(nexts) {
-        let status = if next.state == State::Delivered {
+        let status = if next.state == DeliveryState::Delivered {
             200
         } else {
             500
@@ -93,7 +98,7 @@ fn retrying_takes_all_that_failed_and_nothing_else() {
         [(ids[1], 2), (ids[2], 2), (ids[3], 1), (ids[4], 1)],
         "the fresh one was due anyway"
     );
-    assert_eq!(given.state(ids[0]), State::Delivered);
+    assert_eq!(given.state(ids[0]), DeliveryState::Delivered);
     assert!(!step(&given, 3_002));
     assert_eq!(count(&given, webhook, what, 3_002), exact(0));
 }
@@ -109,11 +114,14 @@ fn stopping_cancels_all_that_was_owed_when_it_began() {
     assert!(!step(&given, 3_002));
     assert_eq!(bulk_job(&given, begun.id).done, 2);
     for id in &ids[3..] {
-        assert_eq!(given.state(*id), State::Cancelled(CancelCause::Asked));
+        assert_eq!(
+            given.state(*id),
+            DeliveryState::Cancelled(CancelCause::Requested)
+        );
         assert_eq!(given.story(*id).row.ended_at, Some(at(3_002)));
     }
-    assert_eq!(given.state(later), State::Pending);
-    assert_eq!(given.state(ids[1]), State::Failed);
+    assert_eq!(given.state(later), DeliveryState::Pending);
+    assert_eq!(given.state(ids[1]), DeliveryState::Failed);
 }
 
 #[test]
@@ -121,12 +129,12 @@ fn what_failed_after_it_began_is_left_alone() {
     let given = Given::new();
     let (webhook, ids) = one_of_each(&given);
     let begun = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_000);
-    let end = ended(State::Failed);
+    let end = ended(DeliveryState::Failed);
     given.settle(settlement(ids[4], 3_500, answered(500), end));
     given.settle(settlement(ids[3], 3_500, answered(500), retry(95_000)));
     assert!(!step(&given, 4_000));
     assert_eq!(bulk_job(&given, begun.id).done, 2);
-    assert_eq!(given.state(ids[4]), State::Failed);
+    assert_eq!(given.state(ids[4]), DeliveryState::Failed);
     assert_eq!(given.story(ids[3]).row.due_at, Some(at(95_000)));
 }
 
@@ -134,24 +142,24 @@ fn what_failed_after_it_began_is_left_alone() {
 fn an_errand_over_many_steps_meets_each_delivery_once_while_others_arrive_and_fail() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let ids = many(&given, SWEEP_ROWS_MAX + 1_500);
-    let (exhausted, retrying) = ids.split_at(SWEEP_ROWS_MAX - 500);
-    settle_all(&given, webhook, exhausted, &ended(State::Failed));
+    let ids = many(&given, BULK_STEP_ROWS_MAX + 1_500);
+    let (exhausted, retrying) = ids.split_at(BULK_STEP_ROWS_MAX - 500);
+    settle_all(&given, webhook, exhausted, &ended(DeliveryState::Failed));
     settle_all(&given, webhook, retrying, &retry(90_000));
     let begun = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_000);
     assert!(step(&given, 3_001));
     assert_eq!(bulk_job(&given, begun.id).done, 5_000);
     // One that was sent again fails again; another is new and fails, too.
     let first = delivery_id(exhausted[0], webhook);
-    let again = settlement(first, 3_100, answered(500), ended(State::Failed));
+    let again = settlement(first, 3_100, answered(500), ended(DeliveryState::Failed));
     given.settle(model::contract::Settlement { round: 2, ..again });
-    assert_eq!(given.state(first), State::Failed);
+    assert_eq!(given.state(first), DeliveryState::Failed);
     let new = delivery_id(given.notified("new", 3_100), webhook);
     given.settle(settlement(new, 3_100, answered(500), retry(95_000)));
     assert!(!step(&given, 3_200));
     let done = bulk_job(&given, begun.id);
     assert_eq!((done.done, done.ended_at), (6_500, Some(at(3_200))));
-    assert_eq!(given.state(first), State::Failed);
+    assert_eq!(given.state(first), DeliveryState::Failed);
     assert_eq!(given.story(new).row.due_at, Some(at(95_000)));
 }
 
@@ -161,7 +169,7 @@ fn a_crash_between_two_steps_loses_and_repeats_nothing() {
     let path = folder.path().join("store.db");
     let given = Given::on(store::open_inline_at(&path).unwrap());
     let webhook = given.paid_webhook();
-    let ids = many(&given, SWEEP_ROWS_MAX + 700);
+    let ids = many(&given, BULK_STEP_ROWS_MAX + 700);
     let begun = begin(&given, webhook, BulkJobKind::CancelPending, 3_000);
     assert!(step(&given, 3_001));
     drop(given);
@@ -172,7 +180,7 @@ fn a_crash_between_two_steps_loses_and_repeats_nothing() {
     let done = bulk_job(&given, begun.id);
     assert_eq!((done.done, done.ended_at), (5_700, Some(at(3_002))));
     let state = |index: usize| given.state(delivery_id(ids[index], webhook));
-    let stopped = State::Cancelled(CancelCause::Asked);
+    let stopped = DeliveryState::Cancelled(CancelCause::Requested);
     assert_eq!([0, 4_999, 5_000, 5_699].map(state), [stopped; 4]);
     let standing = given.store.standings(given.tenant, vec![webhook], at(0));
     assert_eq!(wait(standing).unwrap()[0].hours[0].failed, 5_700);
@@ -219,7 +227,7 @@ fn an_errand_breaks_off_when_its_webhook_is_switched_off() {
     assert_eq!((broken.done, broken.ended_at), (0, Some(at(4_000))));
     let why = broken.abort_reason.unwrap();
     assert_eq!(why, "The webhook was disabled meanwhile.");
-    assert_eq!(given.state(ids[1]), State::Failed);
+    assert_eq!(given.state(ids[1]), DeliveryState::Failed);
 }
 
 #[test]
@@ -248,7 +256,9 @@ fn errands_of_other_tenants_can_neither_be_begun_nor_seen() {
         let counted = given.store.count_bulk_job(other, webhook, what, at(3_000));
         assert_eq!(wait(counted).unwrap(), exact(0));
     }
-    let theirs = given.store.stop(other, ids, "bert".to_owned(), at(3_000));
+    let theirs = given
+        .store
+        .cancel_deliveries(other, ids, "bert".to_owned(), at(3_000));
     assert_eq!(wait(theirs).unwrap(), 0);
 }
 
@@ -273,18 +283,22 @@ fn stopping_some_cancels_those_that_are_owed_and_says_so() {
     let nowhere = delivery_id(99, webhook);
     let asked = [ids[4], more[3], ids[0], ids[4], nowhere].to_vec();
     let stop = |asked| {
-        let stopped = given
-            .store
-            .stop(given.tenant, asked, "anna".to_owned(), at(3_000));
+        let stopped =
+            given
+                .store
+                .cancel_deliveries(given.tenant, asked, "anna".to_owned(), at(3_000));
         wait(stopped).unwrap()
     };
     assert_eq!(stop(asked.clone()), 2);
     assert_eq!(given.heard.take(), [Told::Changed(vec![webhook, other])]);
     assert_eq!(stop(asked), 0);
     assert_eq!(given.heard.take(), []);
-    assert_eq!(given.state(ids[4]), State::Cancelled(CancelCause::Asked));
-    assert_eq!(given.state(ids[0]), State::Delivered);
-    assert_eq!(given.state(ids[3]), State::Pending);
+    assert_eq!(
+        given.state(ids[4]),
+        DeliveryState::Cancelled(CancelCause::Requested)
+    );
+    assert_eq!(given.state(ids[0]), DeliveryState::Delivered);
+    assert_eq!(given.state(ids[3]), DeliveryState::Pending);
     let entries = wait(given.store.audit(given.tenant, 2)).unwrap();
     assert_eq!(entries[1].action, "deliveries.stopped");
     let detail = json!({ "count": 1, "deliveries": [ids[4].to_string()] });

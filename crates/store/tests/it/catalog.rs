@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use model::contract::{Conflict, StoreError};
-use model::delivery::{CancelCause, State};
+use model::delivery::{CancelCause, DeliveryState};
 use model::id::{TenantId, WebhookId};
 use model::query::{LogPage, LogQuery, WebhookQuery};
 use model::rng::SeededRng;
 use model::tenant::{DialectName, Grant, NewToken, Permission, Permissions, TokenHash, TokenKind};
-use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
+use model::webhook::{DisableCause, Disablement, NewWebhook, Webhook};
 
 use crate::harness::{
     Given, Told, answered, at, delivered, delivery_id, filter, headers, settlement, wait,
@@ -121,9 +121,9 @@ fn a_webhook_is_read_as_it_was_written() {
         filter: filter(&[("paid", None), ("placed", Some(""))]),
         settings: "{\"comment\":\"ä\"}".to_owned(),
         headers: headers("X-Key", "1"),
-        disabled: Some(Disabled {
+        disabled: Some(Disablement {
             at: at(3),
-            cause: DisabledCause::Gone,
+            cause: DisableCause::Gone,
         }),
         ..given.new_webhook(&[])
     };
@@ -195,10 +195,10 @@ fn disabling_cancels_what_is_pending_and_enabling_does_not_revive_it() {
     given.heard.take();
     given.disable(webhook, 2_000);
     assert_eq!(given.heard.take(), [Told::Changed(vec![webhook])]);
-    let cancelled = State::Cancelled(CancelCause::WebhookDisabled);
+    let cancelled = DeliveryState::Cancelled(CancelCause::WebhookDisabled);
     assert_eq!(
         (given.state(done), given.state(owed)),
-        (State::Delivered, cancelled)
+        (DeliveryState::Delivered, cancelled)
     );
     assert_eq!(given.story(owed).row.ended_at, Some(at(2_000)));
     given.notified("3", 2_100);

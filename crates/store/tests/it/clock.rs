@@ -1,13 +1,13 @@
 //! The schedule and the wall: what is told in which, and clocks that are set back.
 
-use model::board::{BulkJobKind, NewBulkJob};
-use model::contract::{LaneStart, ReplayFilter, ReplayResult, ReplayScope};
-use model::delivery::{CancelCause, State};
+use model::contract::{PendingWebhook, ReplayFilter, ReplayResult, ReplayScope};
+use model::dashboard::{BulkJobKind, NewBulkJob};
+use model::delivery::{CancelCause, DeliveryState};
 use model::id::{NotificationId, WebhookId};
-use model::limits::CLOCK_FALLS_MAX;
-use model::notification::Acceptance;
-use model::query::{LogQuery, Status};
-use model::time::{Beat, Moment, TimeBounds, Timestamp};
+use model::limits::CLOCK_SETBACKS_MAX;
+use model::notification::AcceptResult;
+use model::query::{DeliveryStatus, LogQuery};
+use model::time::{Heartbeat, Moment, TimeBounds, Timestamp};
 use rusqlite::Connection;
 
 use crate::harness::{Given, answered, at, delivered, delivery_id, ended, retry, settlement, wait};
@@ -20,7 +20,7 @@ fn beat(given: &Given, schedule: i64, lag: i64) {
         schedule: at(schedule),
         wall: at(schedule + lag),
     };
-    assert!(wait(given.store.beat(Beat::certain(moment))).is_ok());
+    assert!(wait(given.store.record_heartbeat(Heartbeat::certain(moment))).is_ok());
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn a_start_knows_how_far_the_schedule_had_come() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("willcall.db");
     let given = Given::on(store::open_inline_at(&path).unwrap());
-    assert_eq!(given.store.last_beat(), None);
+    assert_eq!(given.store.last_heartbeat(), None);
     for schedule in [5_000, 9_000] {
         beat(&given, schedule, HOUR);
     }
@@ -36,10 +36,10 @@ fn a_start_knows_how_far_the_schedule_had_come() {
         schedule: at(9_000),
         wall: at(9_000 + HOUR),
     };
-    assert_eq!(given.store.last_beat(), Some(Beat::certain(last)));
+    assert_eq!(given.store.last_heartbeat(), Some(Heartbeat::certain(last)));
     drop(given);
     let again = store::open_inline_at(&path).unwrap();
-    assert_eq!(again.last_beat(), Some(Beat::certain(last)));
+    assert_eq!(again.last_heartbeat(), Some(Heartbeat::certain(last)));
 }
 
 #[test]
@@ -47,18 +47,18 @@ fn a_start_knows_what_time_it_was_at_least_and_at_most() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("willcall.db");
     let given = Given::on(store::open_inline_at(&path).unwrap());
-    let beat = Beat {
+    let beat = Heartbeat {
         at: Moment::same(at(5_000)),
         bounds: TimeBounds {
             earliest: at(4_000),
             latest: at(5_000),
         },
     };
-    wait(given.store.beat(beat)).unwrap();
-    assert_eq!(given.store.last_beat(), Some(beat));
+    wait(given.store.record_heartbeat(beat)).unwrap();
+    assert_eq!(given.store.last_heartbeat(), Some(beat));
     drop(given);
     let again = store::open_inline_at(&path).unwrap();
-    assert_eq!(again.last_beat(), Some(beat));
+    assert_eq!(again.last_heartbeat(), Some(beat));
 }
 
 #[test]
@@ -78,8 +78,8 @@ fn an_older_store_goes_on_from_the_newest_time_in_it() {
     drop(given);
     let again = store::open_inline_at(&path).unwrap();
     assert_eq!(
-        again.last_beat(),
-        Some(Beat::certain(Moment::same(at(7_000))))
+        again.last_heartbeat(),
+        Some(Heartbeat::certain(Moment::same(at(7_000))))
     );
 }
 
@@ -150,8 +150,8 @@ fn what_is_fresh_is_due_whatever_the_clock_said() {
         .collect();
     assert_eq!(ids, [1, 2, 3]);
     assert!(due.iter().all(|due| due.delivery.due_at <= at(5_001)));
-    let lanes = wait(given.store.lanes(None, 9)).unwrap();
-    assert!(matches!(lanes[..], [LaneStart { due_at, .. }] if due_at <= at(5_001)));
+    let lanes = wait(given.store.pending_webhooks(None, 9)).unwrap();
+    assert!(matches!(lanes[..], [PendingWebhook { due_at, .. }] if due_at <= at(5_001)));
 }
 
 /// Accepted while the clock was right, ahead by a day, right again, and behind.
@@ -211,14 +211,14 @@ fn only_what_came_within_the_times_is_sent_again_though_the_clock_was_set_back()
         let ids = with_falls(&given);
         for id in &ids {
             let id = delivery_id(*id, webhook);
-            let end = ended(State::Failed);
+            let end = ended(DeliveryState::Failed);
             given.settle(settlement(id, 13 * HOUR, answered(500), end));
         }
         let picked = ReplayFilter {
             since: since.map(|hour| at(hour * HOUR)),
             until: until.map(|hour| at(hour * HOUR)),
             began_at: at(14 * HOUR),
-            ..everything(Status::Failed)
+            ..everything(DeliveryStatus::Failed)
         };
         let done = given.replay(webhook, ReplayScope::Filtered(picked), 14 * HOUR);
         let count = indexes.len();
@@ -234,7 +234,7 @@ fn only_what_came_within_the_times_is_sent_again_though_the_clock_was_set_back()
     }
 }
 
-fn everything(status: Status) -> ReplayFilter {
+fn everything(status: DeliveryStatus) -> ReplayFilter {
     ReplayFilter {
         status,
         began_at: at(0),
@@ -264,7 +264,11 @@ fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
             sent_again(given, webhook, which, time)
         },
         |given, webhook, time| {
-            let each = [Status::Retrying, Status::Failed, Status::Cancelled];
+            let each = [
+                DeliveryStatus::Retrying,
+                DeliveryStatus::Failed,
+                DeliveryStatus::Cancelled,
+            ];
             let picks = each.map(|status| ReplayFilter {
                 began_at: at(time),
                 ..everything(status)
@@ -292,8 +296,8 @@ fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
         let webhook = given.paid_webhook();
         beat(&given, 10 * HOUR, 0);
         let ends = [
-            ended(State::Failed),
-            ended(State::Cancelled(CancelCause::Asked)),
+            ended(DeliveryState::Failed),
+            ended(DeliveryState::Cancelled(CancelCause::Requested)),
             retry(60 * HOUR),
         ];
         // Four days ahead for as long as these were tried.
@@ -306,7 +310,7 @@ fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
         assert_eq!(given.due(webhook, 9, 11 * HOUR).0.len(), 3);
         // What was tried since is not met a second time.
         for id in ids {
-            let again = ended(State::Failed);
+            let again = ended(DeliveryState::Failed);
             given.settle(settlement(id, 11 * HOUR + 1, answered(500), again));
         }
         assert_eq!(asking(&given, webhook, 11 * HOUR), 0);
@@ -344,7 +348,7 @@ fn nothing_young_is_removed_and_nothing_accepted_ahead_holds_up_the_rest() {
     wait(given.prune(90 * HOUR, 91 * HOUR)).unwrap();
     assert_eq!(left(), [0; 0]);
     let again = given.accept(given.new_notification("d", 14 * HOUR));
-    assert!(matches!(again, Acceptance::Accepted { .. }), "{again:?}");
+    assert!(matches!(again, AcceptResult::Accepted { .. }), "{again:?}");
 }
 
 #[test]
@@ -383,7 +387,7 @@ fn an_id_that_came_while_the_clock_was_ahead_is_known_as_long_as_those_behind_it
         ("4", 50 * day),
     ] {
         let again = given.accept(given.new_notification(key, time));
-        assert!(matches!(again, Acceptance::Repeated { .. }), "{key}");
+        assert!(matches!(again, AcceptResult::Duplicate { .. }), "{key}");
     }
     wait(given.prune(day + 1, 2 * day + 1)).unwrap();
     let left: Vec<_> = given
@@ -398,7 +402,7 @@ fn an_id_that_came_while_the_clock_was_ahead_is_known_as_long_as_those_behind_it
 fn a_clock_that_is_set_back_again_and_again_stands_still_in_the_end() {
     let given = Given::new();
     given.paid_webhook();
-    let falls = i64::try_from(CLOCK_FALLS_MAX).unwrap();
+    let falls = i64::try_from(CLOCK_SETBACKS_MAX).unwrap();
     let mut latest = 0;
     for number in 0..falls + 10 {
         let time = 100 * HOUR - number * HOUR;

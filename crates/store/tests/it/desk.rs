@@ -10,13 +10,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::contract::{DiskFault, LaneStart, Listener, Reply, Store, StoreError};
-use model::delivery::{Due, Next, State};
+use model::contract::{
+    CommitSubscriber, DiskFault, PendingWebhook, Store, StoreError, StoreFuture,
+};
+use model::delivery::{DeliveryState, DueDelivery, NextState};
 use model::id::{TenantId, WebhookId};
-use model::limits::{COMMIT_PATIENCE_MS, HELD_MAX, INTAKE_BATCH_MAX, WRITER_QUEUE_MAX};
-use model::notification::{Acceptance, NewNotification};
-use model::once::{Effect, IdempotencyKey};
-use model::query::{Change, LogQuery};
+use model::idempotency::{IdempotencyKey, IdempotentOperation};
+use model::limits::{BUFFERED_MAX, COMMIT_DELAY_MAX_MS, INTAKE_BATCH_MAX, WRITER_QUEUE_MAX};
+use model::notification::{AcceptResult, NewNotification};
+use model::query::{ChangeKind, LogQuery};
 use model::tenant::TokenHash;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -79,9 +81,9 @@ struct Gatekeeper {
     go: Sender<Verdict>,
 }
 
-impl Listener for Gate {
-    fn accepted(&self, deliveries: Vec<Due>) {
-        self.heard.accepted(deliveries);
+impl CommitSubscriber for Gate {
+    fn on_accepted(&self, deliveries: Vec<DueDelivery>) {
+        self.heard.on_accepted(deliveries);
         if self.reached.lock().unwrap().send(()).is_err() {
             return;
         }
@@ -89,19 +91,19 @@ impl Listener for Gate {
         assert!(matches!(verdict, Verdict::Pass), "as the keeper wishes");
     }
 
-    fn asked(&self, deliveries: Vec<Due>) {
-        self.accepted(deliveries);
+    fn on_requested(&self, deliveries: Vec<DueDelivery>) {
+        self.on_accepted(deliveries);
     }
 
-    fn passed_over(&self, lanes: Vec<LaneStart>) {
-        self.heard.passed_over(lanes);
+    fn on_skipped(&self, lanes: Vec<PendingWebhook>) {
+        self.heard.on_skipped(lanes);
     }
 
-    fn changed(&self, _webhooks: &[WebhookId]) {}
+    fn on_changed(&self, _webhooks: &[WebhookId]) {}
 
-    fn changed_elsewhere(&self) {}
+    fn on_external_change(&self) {}
 
-    fn bulk_job_started(&self) {}
+    fn on_bulk_job_started(&self) {}
 }
 
 /// A store whose writer can be held, with a webhook that wants everything.
@@ -113,7 +115,7 @@ fn gated() -> (Desk, Gatekeeper, WebhookId) {
     let (reached_in, reached) = channel();
     let (go, go_in) = channel();
     let heard = Arc::new(Heard::default());
-    store.listen(Arc::new(Gate {
+    store.subscribe(Arc::new(Gate {
         heard: heard.clone(),
         reached: Mutex::new(reached_in),
         go: Mutex::new(go_in),
@@ -132,7 +134,7 @@ fn gated() -> (Desk, Gatekeeper, WebhookId) {
 
 impl Gatekeeper {
     /// Has the writer stand still: what comes now waits.
-    fn hold(&self, given: &Given) -> Reply<Vec<Acceptance>> {
+    fn hold(&self, given: &Given) -> StoreFuture<Vec<AcceptResult>> {
         let held = given.store.accept(vec![given.new_notification("held", 1)]);
         self.reached.recv().unwrap();
         held
@@ -188,12 +190,19 @@ fn hand_in(given: &Given) -> i64 {
 
 /// How long the store takes to write down the outcome of one delivery more, if something else
 /// happens meanwhile.
-fn settling_takes(desk: &Desk, webhook: WebhookId, next: Next, meanwhile: fn(&Given)) -> Duration {
+fn settling_takes(
+    desk: &Desk,
+    webhook: WebhookId,
+    next: NextState,
+    meanwhile: fn(&Given),
+) -> Duration {
     let given = &desk.given;
     let accepted = hand_in(given);
     let outcome = match next.state {
-        State::Delivered => answered(200),
-        State::Pending | State::Failed | State::Cancelled(_) => answered(500),
+        DeliveryState::Delivered => answered(200),
+        DeliveryState::Pending | DeliveryState::Failed | DeliveryState::Cancelled(_) => {
+            answered(500)
+        }
     };
     let batch = [settlement(delivery_id(accepted, webhook), 2, outcome, next)];
     let began_at = Instant::now();
@@ -206,7 +215,7 @@ fn settling_takes(desk: &Desk, webhook: WebhookId, next: Next, meanwhile: fn(&Gi
 /// Whether it is done within a fraction of its patience. On a busy machine that may fail by
 /// chance, so it is tried often; what waits never does it.
 fn is_quick(take: impl Fn() -> Duration) -> bool {
-    (0..50).any(|_| take() < Duration::from_millis(COMMIT_PATIENCE_MS / 3))
+    (0..50).any(|_| take() < Duration::from_millis(COMMIT_DELAY_MAX_MS / 3))
 }
 
 #[test]
@@ -216,7 +225,7 @@ fn what_was_delivered_waits_for_a_commit_that_is_made_anyway_but_not_for_ever() 
     let took = settling_takes(&desk, webhook, delivered(), |_| {});
     // The writer's clock and this one are read at different moments.
     assert!(
-        took >= Duration::from_millis(COMMIT_PATIENCE_MS - 10),
+        took >= Duration::from_millis(COMMIT_DELAY_MAX_MS - 10),
         "{took:?}"
     );
 }
@@ -250,7 +259,7 @@ fn an_outcome_that_matters_or_holds_others_up_is_written_soon() {
     let webhook = desk.given.paid_webhook();
     let failed = || settling_takes(&desk, webhook, retry(5_000), |_| {});
     assert!(is_quick(failed), "one that failed");
-    let hurried = || settling_takes(&desk, webhook, delivered(), |given| given.store.hurry());
+    let hurried = || settling_takes(&desk, webhook, delivered(), |given| given.store.flush());
     assert!(is_quick(hurried), "one that was hurried");
 }
 
@@ -341,7 +350,7 @@ fn what_a_failing_job_accepted_is_not_told_and_takes_no_room_from_others() {
         ..given.new_notification("bad", 1)
     };
     // Enough of them to be passed over, each time.
-    let many = HELD_MAX / webhooks.len() + 1;
+    let many = BUFFERED_MAX / webhooks.len() + 1;
     let batch = |name: &str, time: i64| -> Vec<NewNotification> {
         let one = |n| given.new_notification(&format!("{name} {n}"), time);
         (0..many).map(one).collect()
@@ -362,10 +371,10 @@ fn what_a_failing_job_accepted_is_not_told_and_takes_no_room_from_others() {
         | Told::ChangedElsewhere
         | Told::ErrandBegun => None,
     });
-    assert_eq!(counts.collect::<Vec<_>>(), [webhooks.len(), HELD_MAX]);
-    let rest = webhooks.split_off(webhooks.len() - (many * webhooks.len() - HELD_MAX));
+    assert_eq!(counts.collect::<Vec<_>>(), [webhooks.len(), BUFFERED_MAX]);
+    let rest = webhooks.split_off(webhooks.len() - (many * webhooks.len() - BUFFERED_MAX));
     let due_at = at(2);
-    let lane = |webhook| LaneStart { webhook, due_at };
+    let lane = |webhook| PendingWebhook { webhook, due_at };
     let lanes = rest.into_iter().map(lane).collect();
     assert_eq!(told.last(), Some(&Told::PassedOver(lanes)));
 }
@@ -421,8 +430,8 @@ fn what_is_handed_in_under_keys_leaves_room_to_others_too() {
             holder: TokenHash([1; 32]),
             request: TokenHash([2; 32]),
         };
-        let effect = Effect::Accept { batch, part: 0 };
-        given.store.once(key, effect, at(1))
+        let effect = IdempotentOperation::Accept { batch, part: 0 };
+        given.store.run_idempotent(key, effect, at(1))
     };
     let replies: Vec<_> = (0..WRITER_QUEUE_MAX / INTAKE_BATCH_MAX)
         .map(|n| {
@@ -481,7 +490,7 @@ fn work_goes_on_if_nobody_waits() {
     );
     drop(held);
     keeper.open();
-    wait(given.store.pulse()).unwrap();
+    wait(given.store.ping()).unwrap();
     assert_eq!(given.log(webhook).len(), 2);
 }
 
@@ -575,7 +584,7 @@ fn a_panic_ends_the_store_instead_of_leaving_callers_waiting() {
     assert!(ended(wait(waiting).map(drop)));
     let later = given.store.accept(vec![given.new_notification("later", 1)]);
     assert!(ended(wait(later).map(drop)));
-    assert!(ended(wait(given.store.pulse()).map(drop)));
+    assert!(ended(wait(given.store.ping()).map(drop)));
     assert!(ended(wait(given.store.has_tokens()).map(drop)));
     wait(given.store.close()).unwrap();
 }
@@ -624,7 +633,7 @@ fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
     let mut said = false;
     while !said {
         drop(wait(given.store.accept(batch(accepted))));
-        let pulse = wait(given.store.pulse());
+        let pulse = wait(given.store.ping());
         said = matches!(pulse, Err(StoreError::Disk(DiskFault::Full)));
     }
     // Settling needs less room than intake; then pruning makes some.
@@ -637,7 +646,7 @@ fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
     assert!(
         again
             .iter()
-            .all(|answer| matches!(answer, Acceptance::Accepted { .. }))
+            .all(|answer| matches!(answer, AcceptResult::Accepted { .. }))
     );
     wait(given.store.close()).unwrap();
     assert!(store::inspect(&path).is_ok());
@@ -706,7 +715,7 @@ fn a_write_that_the_system_refuses_is_a_full_disk_too() {
     assert_eq!(given.due(webhook, 3_000, 1).0.len(), accepted);
     wait(given.store.close()).unwrap();
     let again = store::open_inline_at(path).unwrap();
-    let ask = model::contract::DueAsk {
+    let ask = model::contract::DueQuery {
         webhook,
         limit: 3_000,
         ahead: None,
@@ -724,44 +733,44 @@ fn what_another_process_changes_is_noticed() {
     let version = given.store.version();
     let other = store::open_inline_at(&desk.path).unwrap();
     let applied = other.apply(vec![declaration("other")], "apply".to_owned(), at(0));
-    assert_eq!(wait(applied).unwrap()[0].change, Change::Created);
+    assert_eq!(wait(applied).unwrap()[0].change, ChangeKind::Created);
     // The next group sees it, whatever it is.
-    wait(given.store.pulse()).unwrap();
+    wait(given.store.ping()).unwrap();
     assert_eq!(given.heard.take(), [Told::ChangedElsewhere]);
     assert_eq!(given.store.version(), version + 1);
-    wait(given.store.pulse()).unwrap();
+    wait(given.store.ping()).unwrap();
     assert_eq!(given.heard.take(), []);
     assert!(given.notified("2", 1_000) > id);
     // What is remembered here is not taken for what is there.
     let webhook = given.paid_webhook();
     let later = wait(other.accept(vec![given.new_notification("3", 3_000)])).unwrap();
-    assert!(matches!(later[0], Acceptance::Accepted { .. }));
+    assert!(matches!(later[0], AcceptResult::Accepted { .. }));
     let id = delivery_id(given.notified("4", 2_000), webhook);
     assert_eq!(given.story(id).row.accepted_at, at(3_000));
     // And the other one sees what happened here.
     let before = other.version();
-    wait(other.pulse()).unwrap();
+    wait(other.ping()).unwrap();
     assert!(other.version() > before);
 }
 
 #[test]
 fn an_idle_writer_notices_it_too() {
     struct Bell(Mutex<Sender<()>>);
-    impl Listener for Bell {
-        fn accepted(&self, _: Vec<Due>) {}
-        fn asked(&self, _: Vec<Due>) {}
-        fn passed_over(&self, _: Vec<LaneStart>) {}
-        fn changed(&self, _: &[WebhookId]) {}
-        fn changed_elsewhere(&self) {
+    impl CommitSubscriber for Bell {
+        fn on_accepted(&self, _: Vec<DueDelivery>) {}
+        fn on_requested(&self, _: Vec<DueDelivery>) {}
+        fn on_skipped(&self, _: Vec<PendingWebhook>) {}
+        fn on_changed(&self, _: &[WebhookId]) {}
+        fn on_external_change(&self) {
             self.0.lock().unwrap().send(()).unwrap();
         }
-        fn bulk_job_started(&self) {}
+        fn on_bulk_job_started(&self) {}
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("willcall.db");
     let store = store::open(&path, &mut Registry::default()).unwrap();
     let (bell, rung) = channel();
-    store.listen(Arc::new(Bell(Mutex::new(bell))));
+    store.subscribe(Arc::new(Bell(Mutex::new(bell))));
     let other = store::open_inline_at(&path).unwrap();
     let applied = other.apply(vec![declaration("other")], "apply".to_owned(), at(0));
     wait(applied).unwrap();
@@ -787,7 +796,7 @@ fn replies_may_be_awaited_together_and_in_any_order() {
         }
     });
     fn is_sent<T: Send + 'static>(_: &Pin<Box<T>>) {}
-    is_sent(&Box::pin(given.store.pulse()));
+    is_sent(&Box::pin(given.store.ping()));
     let shared: Arc<dyn Store> = Arc::clone(&given.store);
-    wait(shared.pulse()).unwrap();
+    wait(shared.ping()).unwrap();
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::contract::{DueAsk, Store};
+use model::contract::{DueQuery, Store};
 use model::notification::NewNotification;
 use model::query::{LogQuery, WebhookQuery};
 use model::rng::SeededRng;
@@ -78,7 +78,7 @@ fn a_missing_or_empty_file_becomes_a_store() {
     drop(given);
     let (_folder, path) = self::folder();
     fs::write(&path, b"").unwrap();
-    wait(open(&path).unwrap().pulse()).unwrap();
+    wait(open(&path).unwrap().ping()).unwrap();
 }
 
 #[cfg(unix)]
@@ -97,7 +97,7 @@ fn a_link_to_a_store_leads_to_it() {
     let id = given.notified("1", 1);
     wait(given.store.close()).unwrap();
     let again = store::open_inline_at(&file).unwrap();
-    let lanes = wait(again.lanes(None, 10)).unwrap();
+    let lanes = wait(again.pending_webhooks(None, 10)).unwrap();
     assert_eq!((id, lanes[0].webhook), (1, webhook));
 }
 
@@ -143,7 +143,7 @@ fn a_crash_at_any_moment_leaves_a_beginning_of_what_was_accepted() {
     let file = fs::read(&path).unwrap();
     let log = fs::read(running.path().join("willcall.db-wal")).unwrap();
     let ask = || {
-        vec![DueAsk {
+        vec![DueQuery {
             webhook,
             limit: 99,
             ahead: None,
@@ -200,7 +200,7 @@ fn a_closed_store_leaves_one_file() {
     let given = Given::on(open(&path).unwrap());
     wait(given.store.close()).unwrap();
     wait(given.store.close()).unwrap();
-    assert!(wait(given.store.pulse()).is_err());
+    assert!(wait(given.store.ping()).is_err());
     assert!(wait(given.store.has_tokens()).is_err());
 }
 
@@ -355,7 +355,7 @@ fn look_around(store: &Arc<dyn Store>) {
             store.delivery(tenant, delivery_id(notification, webhook)),
         ));
     }
-    drop(wait(store.lanes(None, 10)));
+    drop(wait(store.pending_webhooks(None, 10)));
     let before = [(DialectName::new("pretix"), at(50))];
     drop(wait(store.prune(before.into(), TimeBounds::exactly(at(0)))));
 }
@@ -466,7 +466,7 @@ fn inspecting_changes_nothing_and_sees_what_is_there() {
     let found = store::inspect(&path).unwrap();
     assert_eq!(found.webhooks, 2);
     assert!(found.log_bytes > 0);
-    wait(given.store.pulse()).unwrap();
+    wait(given.store.ping()).unwrap();
 }
 
 #[test]
@@ -486,7 +486,7 @@ fn many_may_make_the_same_store_at_once() {
     let (_folder, path) = folder();
     std::thread::scope(|scope| {
         let opened: Vec<_> = (0..6)
-            .map(|_| scope.spawn(|| open(&path).map(|store| wait(store.pulse()))))
+            .map(|_| scope.spawn(|| open(&path).map(|store| wait(store.ping()))))
             .collect();
         for opened in opened {
             opened.join().unwrap().unwrap().unwrap();

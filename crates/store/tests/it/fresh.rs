@@ -6,12 +6,12 @@ use std::path::Path;
 
 use bytes::Bytes;
 use model::contract::{DiskFault, ReplayResult, ReplayScope, StoreError};
-use model::delivery::{CancelCause, State};
+use model::delivery::{CancelCause, DeliveryState};
 use model::id::{DeliveryId, WebhookId};
 use model::notification::NewNotification;
-use model::query::{DeclaredToken, DeclaredWebhook, FreshWebhook};
+use model::query::{DeclaredToken, DeclaredWebhook, WebhookDefaults};
 use model::tenant::{NewToken, Permissions, TokenHash, TokenKind};
-use model::time::{Beat, Moment};
+use model::time::{Heartbeat, Moment};
 use model::webhook::NewWebhook;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -68,7 +68,10 @@ fn what_was_not_tried_is_due_after_a_restart_and_what_was_is_not() {
         assert_eq!(due(&given, webhooks[0]), ids[1..]);
         assert_eq!(due(&given, webhooks[1]), [ids[0], ids[1], ids[3]]);
         assert_eq!(due(&given, webhooks[2]), ids);
-        assert_eq!(wait(given.store.lanes(None, 10)).unwrap().len(), 3);
+        assert_eq!(
+            wait(given.store.pending_webhooks(None, 10)).unwrap().len(),
+            3
+        );
     }
     deliver(&given, ids[1], webhooks[2]);
     let given = again(&folder, given);
@@ -84,8 +87,8 @@ fn reading_the_log_changes_nothing_of_what_is_due() {
     assert_eq!(given.log(webhook).len(), 4);
     assert_eq!(due(&given, webhook), ids[1..]);
     deliver(&given, ids[2], webhook);
-    let states: Vec<State> = given.log(webhook).iter().map(|row| row.state).collect();
-    let (ended, owed) = (State::Delivered, State::Pending);
+    let states: Vec<DeliveryState> = given.log(webhook).iter().map(|row| row.state).collect();
+    let (ended, owed) = (DeliveryState::Delivered, DeliveryState::Pending);
     assert_eq!(states, [owed, ended, owed, ended]);
     let given = again(&folder, given);
     assert_eq!(due(&given, webhook), [ids[1], ids[3]]);
@@ -196,13 +199,16 @@ fn another_process_that_switches_a_webhook_off_cancels_what_was_not_tried() {
         Given::unheard(store::open_inline_at(&folder.path().join("willcall.db")).unwrap());
     other.tenant = given.tenant;
     other.disable(off, 5);
-    let cancelled = State::Cancelled(CancelCause::WebhookDisabled);
+    let cancelled = DeliveryState::Cancelled(CancelCause::WebhookDisabled);
     assert_eq!(given.state(delivery_id(ids[1], off)), cancelled);
     assert!(due(&given, off).is_empty());
     assert_eq!(due(&given, stays), ids);
     // It was on its way when that happened, and arrived.
     deliver(&given, ids[2], off);
-    assert_eq!(given.state(delivery_id(ids[2], off)), State::Delivered);
+    assert_eq!(
+        given.state(delivery_id(ids[2], off)),
+        DeliveryState::Delivered
+    );
     assert_eq!(given.story(delivery_id(ids[2], off)).attempts.len(), 1);
 }
 
@@ -251,7 +257,7 @@ fn a_refused_change_leaves_what_was_not_tried_as_it_was() {
         settings: webhook.settings.clone(),
         headers: None,
         retries_max: None,
-        fresh: FreshWebhook::default(),
+        fresh: WebhookDefaults::default(),
     }];
     let mut taken = declaration("bigevents");
     taken.tokens = vec![DeclaredToken {
@@ -277,7 +283,12 @@ fn a_refused_change_leaves_what_was_not_tried_as_it_was() {
 fn what_is_due_later_by_a_clock_that_was_set_back_can_be_sent_at_once() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    wait(given.store.beat(Beat::certain(Moment::same(at(300))))).unwrap();
+    wait(
+        given
+            .store
+            .record_heartbeat(Heartbeat::certain(Moment::same(at(300)))),
+    )
+    .unwrap();
     let id = given.notified("1", 1_000);
     let delivery = delivery_id(id, webhook);
     let done = ReplayResult::Done {
@@ -288,7 +299,7 @@ fn what_is_due_later_by_a_clock_that_was_set_back_can_be_sent_at_once() {
     let (found, _) = given.due(webhook, 10, 400);
     assert_eq!(found.len(), 1);
     deliver(&given, id, webhook);
-    assert_eq!(given.state(delivery), State::Delivered);
+    assert_eq!(given.state(delivery), DeliveryState::Delivered);
 }
 
 #[test]
@@ -302,7 +313,10 @@ fn an_attempt_that_should_not_be_possible_is_written_down_as_a_late_one() {
     third.attempt = attempt(50, answered(500));
     given.settle_again(third);
     let story = given.story(id);
-    assert_eq!((story.row.state, story.attempts.len()), (State::Pending, 1));
+    assert_eq!(
+        (story.row.state, story.attempts.len()),
+        (DeliveryState::Pending, 1)
+    );
     assert_eq!(due(&given, webhook), [id.notification.0]);
 }
 
@@ -337,7 +351,10 @@ fn without_room_to_list_a_log_has_no_gaps_and_nothing_accepted_is_said_to_be_unk
         read(latest - 1),
         Err(StoreError::Disk(DiskFault::Full))
     ));
-    assert_eq!(read(latest).unwrap().unwrap().row.state, State::Delivered);
+    assert_eq!(
+        read(latest).unwrap().unwrap().row.state,
+        DeliveryState::Delivered
+    );
     assert_eq!(given.log(webhook), []);
     // The engine goes on.
     assert_eq!(due(&given, webhook), (1..latest).collect::<Vec<_>>());
@@ -368,7 +385,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stand {
     attempts: u32,
-    state: State,
+    state: DeliveryState,
 }
 
 fn check(given: &Given, expected: &BTreeMap<DeliveryId, Stand>, webhooks: &[WebhookId]) {
@@ -376,7 +393,7 @@ fn check(given: &Given, expected: &BTreeMap<DeliveryId, Stand>, webhooks: &[Webh
         let own = expected.iter().filter(|(id, _)| id.webhook == *webhook);
         let owed = own
             .clone()
-            .filter(|(_, stand)| stand.state == State::Pending);
+            .filter(|(_, stand)| stand.state == DeliveryState::Pending);
         let mut owed: Vec<i64> = owed.map(|(id, _)| id.notification.0).collect();
         let mut found = due(given, *webhook);
         owed.sort_unstable();
@@ -411,7 +428,7 @@ proptest! {
                 Step::Accept(count) => {
                     for n in 0..count {
                         let id = given.notified(&format!("{number}-{n}"), 0);
-                        let stand = Stand { attempts: 0, state: State::Pending };
+                        let stand = Stand { attempts: 0, state: DeliveryState::Pending };
                         let ids = webhooks.iter().map(|webhook| delivery_id(id, *webhook));
                         expected.extend(ids.map(|id| (id, stand)));
                     }
@@ -419,7 +436,7 @@ proptest! {
                 Step::Deliver(n) | Step::Fail(n) => {
                     let Some(id) = nth(n) else { continue };
                     let stand = expected[&id];
-                    if stand.state != State::Pending {
+                    if stand.state != DeliveryState::Pending {
                         continue;
                     }
                     let (next, answer) = if matches!(step, Step::Deliver(_)) {
@@ -438,12 +455,12 @@ proptest! {
                 }
                 Step::Stop(n) => {
                     let Some(id) = nth(n) else { continue };
-                    let stopped = given.store.stop(given.tenant, vec![id], "test".to_owned(), at(9));
+                    let stopped = given.store.cancel_deliveries(given.tenant, vec![id], "test".to_owned(), at(9));
                     let stand = expected.get_mut(&id).unwrap();
-                    let is_owed = stand.state == State::Pending;
+                    let is_owed = stand.state == DeliveryState::Pending;
                     prop_assert_eq!(wait(stopped).unwrap(), usize::from(is_owed));
                     if is_owed {
-                        stand.state = State::Cancelled(CancelCause::Asked);
+                        stand.state = DeliveryState::Cancelled(CancelCause::Requested);
                     }
                 }
                 Step::Read => check(&given, &expected, &webhooks),

@@ -6,19 +6,19 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
+use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::contract::{
-    LaneStart, Listener, ReplayRequest, ReplayResult, ReplayScope, Reply, Settlement, Store,
-    StoreError,
+    CommitSubscriber, PendingWebhook, ReplayRequest, ReplayResult, ReplayScope, Settlement, Store,
+    StoreError, StoreFuture,
 };
-use model::delivery::{CancelCause, Due, Next, State};
+use model::delivery::{CancelCause, DeliveryState, DueDelivery, NextState};
 use model::filter::{Filter, MatchKey};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
-use model::notification::{Acceptance, NewNotification};
-use model::query::{Declaration, DeliveryRow, DeliveryStory, LogQuery};
+use model::notification::{AcceptResult, NewNotification};
+use model::query::{Declaration, DeliveryDetail, DeliveryRow, LogQuery};
 use model::tenant::DialectName;
 use model::time::{TimeBounds, Timestamp};
-use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
+use model::webhook::{DisableCause, Disablement, Headers, NewWebhook, Webhook};
 
 /// A store with one tenant, and what its listener heard.
 pub(crate) struct Given {
@@ -33,39 +33,39 @@ pub(crate) struct Heard(Mutex<Vec<Told>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
-    Accepted(Vec<Due>),
-    Asked(Vec<Due>),
-    PassedOver(Vec<LaneStart>),
+    Accepted(Vec<DueDelivery>),
+    Asked(Vec<DueDelivery>),
+    PassedOver(Vec<PendingWebhook>),
     Changed(Vec<WebhookId>),
     ChangedElsewhere,
     ErrandBegun,
 }
 
-impl Listener for Heard {
-    fn accepted(&self, deliveries: Vec<Due>) {
+impl CommitSubscriber for Heard {
+    fn on_accepted(&self, deliveries: Vec<DueDelivery>) {
         self.0.lock().unwrap().push(Told::Accepted(deliveries));
     }
 
-    fn asked(&self, deliveries: Vec<Due>) {
+    fn on_requested(&self, deliveries: Vec<DueDelivery>) {
         self.0.lock().unwrap().push(Told::Asked(deliveries));
     }
 
-    fn passed_over(&self, lanes: Vec<LaneStart>) {
+    fn on_skipped(&self, lanes: Vec<PendingWebhook>) {
         self.0.lock().unwrap().push(Told::PassedOver(lanes));
     }
 
-    fn changed(&self, webhooks: &[WebhookId]) {
+    fn on_changed(&self, webhooks: &[WebhookId]) {
         self.0
             .lock()
             .unwrap()
             .push(Told::Changed(webhooks.to_vec()));
     }
 
-    fn changed_elsewhere(&self) {
+    fn on_external_change(&self) {
         self.0.lock().unwrap().push(Told::ChangedElsewhere);
     }
 
-    fn bulk_job_started(&self) {
+    fn on_bulk_job_started(&self) {
         self.0.lock().unwrap().push(Told::ErrandBegun);
     }
 }
@@ -78,7 +78,7 @@ impl Heard {
 }
 
 /// The answer of a store whose replies are ready at once.
-pub(crate) fn now<T>(reply: Reply<T>) -> Result<T, StoreError> {
+pub(crate) fn now<T>(reply: StoreFuture<T>) -> Result<T, StoreError> {
     match pin!(reply).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,
         Poll::Pending => panic!("an inline reply is ready at once"),
@@ -86,7 +86,7 @@ pub(crate) fn now<T>(reply: Reply<T>) -> Result<T, StoreError> {
 }
 
 /// The answer of a store with threads.
-pub(crate) fn wait<T>(reply: Reply<T>) -> Result<T, StoreError> {
+pub(crate) fn wait<T>(reply: StoreFuture<T>) -> Result<T, StoreError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -133,7 +133,7 @@ pub(crate) fn declaration(key: &str) -> Declaration {
 }
 
 pub(crate) fn answered(status: u16) -> Outcome {
-    Outcome::Answered(Answer {
+    Outcome::Answered(HttpResponse {
         status,
         headers: headers("Server", "s"),
         body: Bytes::from_static(b"ok"),
@@ -163,12 +163,12 @@ pub(crate) fn attempt(began_at: i64, outcome: Outcome) -> Attempt {
     }
 }
 
-pub(crate) fn delivered() -> Next {
-    ended(State::Delivered)
+pub(crate) fn delivered() -> NextState {
+    ended(DeliveryState::Delivered)
 }
 
-pub(crate) fn ended(state: State) -> Next {
-    Next {
+pub(crate) fn ended(state: DeliveryState) -> NextState {
+    NextState {
         state,
         due_at: None,
         round_began_at: at(0),
@@ -178,9 +178,9 @@ pub(crate) fn ended(state: State) -> Next {
     }
 }
 
-pub(crate) fn retry(due_at: i64) -> Next {
-    Next {
-        state: State::Pending,
+pub(crate) fn retry(due_at: i64) -> NextState {
+    NextState {
+        state: DeliveryState::Pending,
         due_at: Some(at(due_at)),
         round_began_at: at(0),
         disables_webhook: false,
@@ -189,10 +189,10 @@ pub(crate) fn retry(due_at: i64) -> Next {
     }
 }
 
-pub(crate) fn gone() -> Next {
-    Next {
+pub(crate) fn gone() -> NextState {
+    NextState {
         disables_webhook: true,
-        ..ended(State::Cancelled(CancelCause::ReceiverGone))
+        ..ended(DeliveryState::Cancelled(CancelCause::ReceiverGone))
     }
 }
 
@@ -201,7 +201,7 @@ pub(crate) fn settlement(
     id: DeliveryId,
     ended_at: i64,
     outcome: Outcome,
-    next: Next,
+    next: NextState,
 ) -> Settlement {
     Settlement {
         stale: None,
@@ -222,7 +222,7 @@ impl Given {
 
     pub(crate) fn on(store: Arc<dyn Store>) -> Self {
         let heard = Arc::new(Heard::default());
-        store.listen(heard.clone());
+        store.subscribe(heard.clone());
         let mut given = Self::unheard(store);
         given.heard = heard;
         given
@@ -294,14 +294,14 @@ impl Given {
         }
     }
 
-    pub(crate) fn accept(&self, new: NewNotification) -> Acceptance {
+    pub(crate) fn accept(&self, new: NewNotification) -> AcceptResult {
         wait(self.store.accept(vec![new])).unwrap().remove(0)
     }
 
     /// Hands in a notification and answers its id.
     pub(crate) fn notified(&self, key: &str, time: i64) -> i64 {
         let answer = self.accept(self.new_notification(key, time));
-        let Acceptance::Accepted { id, .. } = answer else {
+        let AcceptResult::Accepted { id, .. } = answer else {
             panic!("{answer:?}");
         };
         id.0
@@ -320,26 +320,26 @@ impl Given {
     /// Settles exactly this.
     pub(crate) fn settle_again(&self, settlement: Settlement) {
         let settled = self.store.settle([settlement].into());
-        self.store.hurry();
+        self.store.flush();
         wait(settled).unwrap();
     }
 
     /// One step of pruning what was accepted before.
-    pub(crate) fn prune(&self, before: i64, time: i64) -> Reply<bool> {
+    pub(crate) fn prune(&self, before: i64, time: i64) -> StoreFuture<bool> {
         self.prune_between(before, TimeBounds::exactly(at(time)))
     }
 
     /// The same while the clock is in doubt.
-    pub(crate) fn prune_between(&self, before: i64, now: TimeBounds) -> Reply<bool> {
+    pub(crate) fn prune_between(&self, before: i64, now: TimeBounds) -> StoreFuture<bool> {
         let before = [(DialectName::new("pretix"), at(before))];
         self.store.prune(before.into(), now)
     }
 
-    pub(crate) fn story(&self, id: DeliveryId) -> DeliveryStory {
+    pub(crate) fn story(&self, id: DeliveryId) -> DeliveryDetail {
         wait(self.store.delivery(self.tenant, id)).unwrap().unwrap()
     }
 
-    pub(crate) fn state(&self, id: DeliveryId) -> State {
+    pub(crate) fn state(&self, id: DeliveryId) -> DeliveryState {
         self.story(id).row.state
     }
 
@@ -365,9 +365,9 @@ impl Given {
     }
 
     pub(crate) fn disable(&self, id: WebhookId, time: i64) -> Webhook {
-        let disabled = Disabled {
+        let disabled = Disablement {
             at: at(time),
-            cause: DisabledCause::Asked,
+            cause: DisableCause::Requested,
         };
         let webhook = Webhook {
             disabled: Some(disabled),
@@ -400,8 +400,8 @@ impl Given {
         webhook: WebhookId,
         limit: usize,
         time: i64,
-    ) -> (Vec<Due>, Option<i64>) {
-        let ask = model::contract::DueAsk {
+    ) -> (Vec<DueDelivery>, Option<i64>) {
+        let ask = model::contract::DueQuery {
             webhook,
             limit,
             ahead: None,

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 
 use model::attempt::Outcome;
 use model::contract::{ReplayResult, ReplayScope, Settlement};
-use model::delivery::{CancelCause, Next, State};
+use model::delivery::{CancelCause, DeliveryState, NextState};
 use model::id::{DeliveryId, WebhookId};
 use model::rng::SeededRng;
-use model::webhook::DisabledCause;
+use model::webhook::DisableCause;
 
 use crate::harness::{Given, answered, at, delivered, delivery_id, ended, gone, retry, settlement};
 use crate::harness::{attempt, wait};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Owed {
-    state: State,
+    state: DeliveryState,
     round: u32,
     attempts: u32,
     round_start: u32,
@@ -29,7 +29,7 @@ struct Expected {
     rng: SeededRng,
     now: i64,
     owed: BTreeMap<DeliveryId, Owed>,
-    enabled: BTreeMap<WebhookId, Option<DisabledCause>>,
+    enabled: BTreeMap<WebhookId, Option<DisableCause>>,
     keys: u64,
 }
 
@@ -54,7 +54,7 @@ impl Expected {
         for (webhook, disabled) in &self.enabled {
             if disabled.is_none() {
                 let owed = Owed {
-                    state: State::Pending,
+                    state: DeliveryState::Pending,
                     round: 1,
                     attempts: 0,
                     round_start: 0,
@@ -76,13 +76,13 @@ impl Expected {
             };
             let late = u32::from(self.draw(4) == 0);
             let round = self.owed[&id].round.saturating_sub(late).max(1);
-            let (outcome, next): (Outcome, Next) = match self.draw(8) {
+            let (outcome, next): (Outcome, NextState) = match self.draw(8) {
                 0..=2 => (answered(200), delivered()),
                 3..=5 => (
                     answered(500),
                     retry(self.now + 1 + self.rng.below(90).cast_signed()),
                 ),
-                6 => (answered(500), ended(State::Failed)),
+                6 => (answered(500), ended(DeliveryState::Failed)),
                 _ => (answered(410), gone()),
             };
             // Each attempt begins at a moment of its own, so none is taken for a repetition.
@@ -108,7 +108,7 @@ impl Expected {
         let now = settlement.ended_at.as_millis();
         let owed = self.owed.get_mut(&settlement.id).unwrap();
         owed.attempts += 1;
-        if owed.state == State::Pending && owed.round == settlement.round {
+        if owed.state == DeliveryState::Pending && owed.round == settlement.round {
             owed.state = next.state;
             match next.due_at {
                 Some(due_at) => owed.due_at = due_at.as_millis(),
@@ -118,22 +118,22 @@ impl Expected {
             if owed.round != settlement.round {
                 owed.round_start += 1;
             }
-            if next.state == State::Delivered && owed.state != State::Delivered {
-                owed.state = State::Delivered;
+            if next.state == DeliveryState::Delivered && owed.state != DeliveryState::Delivered {
+                owed.state = DeliveryState::Delivered;
                 owed.ended_at = now;
             }
         }
         let webhook = settlement.id.webhook;
         if next.disables_webhook && self.enabled[&webhook].is_none() {
-            self.enabled.insert(webhook, Some(DisabledCause::Gone));
+            self.enabled.insert(webhook, Some(DisableCause::Gone));
             self.cancelled(webhook, CancelCause::ReceiverGone, now);
         }
     }
 
     fn cancelled(&mut self, webhook: WebhookId, cause: CancelCause, now: i64) {
         for (id, owed) in &mut self.owed {
-            if id.webhook == webhook && owed.state == State::Pending {
-                owed.state = State::Cancelled(cause);
+            if id.webhook == webhook && owed.state == DeliveryState::Pending {
+                owed.state = DeliveryState::Cancelled(cause);
                 owed.ended_at = now;
             }
         }
@@ -143,7 +143,7 @@ impl Expected {
         let webhook = self.any_webhook();
         if self.enabled[&webhook].is_none() {
             given.disable(webhook, self.now);
-            self.enabled.insert(webhook, Some(DisabledCause::Asked));
+            self.enabled.insert(webhook, Some(DisableCause::Requested));
             self.cancelled(webhook, CancelCause::WebhookDisabled, self.now);
         } else {
             given.enable(webhook, self.now);
@@ -162,7 +162,7 @@ impl Expected {
         }
         let now = self.now;
         let owed = self.owed.get_mut(&id).unwrap();
-        if owed.state == State::Pending {
+        if owed.state == DeliveryState::Pending {
             owed.due_at = owed.due_at.min(now);
         } else {
             owed.again(now);
@@ -185,9 +185,11 @@ impl Expected {
                 continue;
             }
             match owed.state {
-                State::Failed | State::Cancelled(_) => owed.again(now),
-                State::Pending if owed.attempts > 0 && owed.due_at > now => owed.due_at = now,
-                State::Pending | State::Delivered => continue,
+                DeliveryState::Failed | DeliveryState::Cancelled(_) => owed.again(now),
+                DeliveryState::Pending if owed.attempts > 0 && owed.due_at > now => {
+                    owed.due_at = now
+                }
+                DeliveryState::Pending | DeliveryState::Delivered => continue,
             }
             count += 1;
         }
@@ -199,7 +201,7 @@ impl Expected {
         let before = self.now - self.rng.below(300).cast_signed();
         while wait(given.prune(before, 0)).unwrap() {}
         self.owed
-            .retain(|_, owed| owed.state == State::Pending || owed.accepted_at >= before);
+            .retain(|_, owed| owed.state == DeliveryState::Pending || owed.accepted_at >= before);
     }
 
     fn check(&self, given: &Given) {
@@ -211,7 +213,7 @@ impl Expected {
                 (owed.state, owed.attempts),
                 "{id}"
             );
-            let pending = owed.state == State::Pending;
+            let pending = owed.state == DeliveryState::Pending;
             assert_eq!(row.due_at, pending.then_some(at(owed.due_at)), "{id}");
             assert_eq!(
                 row.ended_at,
@@ -224,7 +226,7 @@ impl Expected {
             let mut due: Vec<(i64, DeliveryId)> = self
                 .owed
                 .iter()
-                .filter(|(id, owed)| id.webhook == *webhook && owed.state == State::Pending)
+                .filter(|(id, owed)| id.webhook == *webhook && owed.state == DeliveryState::Pending)
                 .map(|(id, owed)| (owed.due_at, *id))
                 .collect();
             due.sort_unstable();
@@ -247,7 +249,7 @@ impl Expected {
 
 impl Owed {
     fn again(&mut self, now: i64) {
-        self.state = State::Pending;
+        self.state = DeliveryState::Pending;
         self.round += 1;
         self.round_start = self.attempts;
         self.due_at = now;

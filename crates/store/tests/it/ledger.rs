@@ -1,11 +1,11 @@
 //! Accepting, lanes, and what is due.
 
 use bytes::Bytes;
-use model::contract::{DueAsk, LaneStart, LaneTarget, StoreError};
+use model::contract::{DueQuery, PendingWebhook, StoreError, WebhookTarget};
 use model::filter::{Filter, MatchKey, SubscriptionSet};
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits::{self, EVENTS_REGISTERED_MAX};
-use model::notification::{Acceptance, NewNotification};
+use model::notification::{AcceptResult, NewNotification};
 use model::query::Declaration;
 use model::tenant::{DialectName, Event};
 use model::webhook::Headers;
@@ -22,14 +22,14 @@ fn inline_replies_are_ready_at_once() {
     let webhook = given.paid_webhook();
     let accepted = now(given.store.accept(vec![given.new_notification("1", 5)])).unwrap();
     let id = NotificationId(1);
-    assert_eq!(accepted, [Acceptance::Accepted { id, deliveries: 1 }]);
+    assert_eq!(accepted, [AcceptResult::Accepted { id, deliveries: 1 }]);
     assert_eq!(
-        now(given.store.lanes(None, 10)).unwrap()[0].webhook,
+        now(given.store.pending_webhooks(None, 10)).unwrap()[0].webhook,
         webhook
     );
-    now(given.store.pulse()).unwrap();
+    now(given.store.ping()).unwrap();
     now(given.store.close()).unwrap();
-    let closed = now(given.store.pulse());
+    let closed = now(given.store.ping());
     assert!(matches!(closed, Err(StoreError::Broken(_))), "{closed:?}");
 }
 
@@ -41,8 +41,8 @@ fn the_same_notification_again_is_answered_as_the_first_time() {
     let batch = vec![first.clone(), first.clone()];
     let answers = wait(given.store.accept(batch)).unwrap();
     let id = NotificationId(1);
-    let repeated = Acceptance::Repeated { id, deliveries: 1 };
-    assert_eq!(answers[0], Acceptance::Accepted { id, deliveries: 1 });
+    let repeated = AcceptResult::Duplicate { id, deliveries: 1 };
+    assert_eq!(answers[0], AcceptResult::Accepted { id, deliveries: 1 });
     assert_eq!(answers[1], repeated);
     let second = given.paid_webhook();
     let later = NewNotification {
@@ -61,7 +61,7 @@ fn the_same_key_with_another_body_or_action_is_a_contradiction() {
     let first = given.new_notification("1", 1_000);
     given.accept(first.clone());
     given.heard.take();
-    let contradicted = Acceptance::Contradicted {
+    let contradicted = AcceptResult::Conflict {
         id: NotificationId(1),
         accepted_at: at(1_000),
     };
@@ -90,7 +90,7 @@ fn the_same_key_of_another_tenant_is_another_notification() {
         tenant: given.another_tenant("other"),
         ..given.new_notification("1", 1_000)
     };
-    assert!(matches!(given.accept(other), Acceptance::Accepted { .. }));
+    assert!(matches!(given.accept(other), AcceptResult::Accepted { .. }));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_webhook_gets_a_notification_once_however_many_wishes_are_met() {
     let id = NotificationId(1);
     assert_eq!(
         given.accept(new),
-        Acceptance::Accepted { id, deliveries: 1 }
+        AcceptResult::Accepted { id, deliveries: 1 }
     );
     assert_eq!(given.due(webhook, 10, 1_000).0.len(), 1);
 }
@@ -125,7 +125,7 @@ fn a_notification_nobody_wants_is_accepted_with_no_deliveries() {
     let id = NotificationId(1);
     assert_eq!(
         given.accept(new),
-        Acceptance::Accepted { id, deliveries: 0 }
+        AcceptResult::Accepted { id, deliveries: 0 }
     );
     assert_eq!(given.heard.take().len(), 1);
 }
@@ -151,7 +151,7 @@ fn beyond_a_bound_the_listener_is_told_of_webhooks_instead_of_deliveries() {
     let given = Given::new();
     let webhooks: Vec<WebhookId> = (0..20).map(|_| given.paid_webhook()).collect();
     given.heard.take();
-    let count = limits::HELD_MAX / webhooks.len() + 10;
+    let count = limits::BUFFERED_MAX / webhooks.len() + 10;
     let batch = (0..count).map(|n| {
         let time = 1_000 + i64::try_from(n).unwrap();
         given.new_notification(&n.to_string(), time)
@@ -161,7 +161,7 @@ fn beyond_a_bound_the_listener_is_told_of_webhooks_instead_of_deliveries() {
     let [Told::Accepted(whole), Told::PassedOver(lanes)] = &told[..] else {
         panic!("{} things told", told.len());
     };
-    assert_eq!(whole.len(), limits::HELD_MAX);
+    assert_eq!(whole.len(), limits::BUFFERED_MAX);
     // Of each webhook the first that was not told: with the others it is all there is.
     assert_eq!(lanes.len(), webhooks.len());
     for (webhook, lane) in webhooks.into_iter().zip(lanes) {
@@ -233,7 +233,7 @@ fn of_a_tenant_with_very_many_shows_no_further_one_registers_itself() {
     for (key, show) in [("2", "late"), ("3", "late"), ("4", "later"), ("5", "last")] {
         let accepted = about(key, show);
         assert!(
-            matches!(accepted, Acceptance::Accepted { deliveries: 1, .. }),
+            matches!(accepted, AcceptResult::Accepted { deliveries: 1, .. }),
             "{accepted:?}"
         );
     }
@@ -347,8 +347,8 @@ fn lanes_are_webhooks_with_something_pending_by_id() {
     given.notified("2", 2_000);
     let done = delivery_id(first, webhooks[1]);
     given.settle(settlement(done, 3_000, answered(200), delivered()));
-    let lanes = wait(given.store.lanes(None, 10)).unwrap();
-    let lane = |index: usize, due_at| LaneStart {
+    let lanes = wait(given.store.pending_webhooks(None, 10)).unwrap();
+    let lane = |index: usize, due_at| PendingWebhook {
         webhook: webhooks[index],
         due_at: at(due_at),
     };
@@ -360,10 +360,13 @@ fn lanes_are_webhooks_with_something_pending_by_id() {
     ];
     assert_eq!(lanes, all);
     assert!(lanes.iter().all(|lane| lane.webhook != idle));
-    let page = wait(given.store.lanes(Some(webhooks[0]), 2)).unwrap();
+    let page = wait(given.store.pending_webhooks(Some(webhooks[0]), 2)).unwrap();
     assert_eq!(page, all[1..3]);
-    assert_eq!(wait(given.store.lanes(Some(webhooks[3]), 2)).unwrap(), []);
-    assert_eq!(wait(given.store.lanes(None, 0)).unwrap(), []);
+    assert_eq!(
+        wait(given.store.pending_webhooks(Some(webhooks[3]), 2)).unwrap(),
+        []
+    );
+    assert_eq!(wait(given.store.pending_webhooks(None, 0)).unwrap(), []);
 }
 
 #[test]
@@ -371,8 +374,8 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
     let given = Given::new();
     let id = given.paid_webhook();
     given.disable(id, 5);
-    let targets = wait(given.store.targets(vec![WebhookId(99), id])).unwrap();
-    let target = LaneTarget {
+    let targets = wait(given.store.webhook_targets(vec![WebhookId(99), id])).unwrap();
+    let target = WebhookTarget {
         webhook: id,
         tenant: given.tenant,
         dialect: DialectName::new("pretix"),
@@ -422,7 +425,7 @@ fn lanes_without_anything_are_answered_too() {
     let given = Given::new();
     let webhook = WebhookId(77);
     let read = wait(given.store.due(
-        vec![DueAsk {
+        vec![DueQuery {
             webhook,
             limit: 3,
             ahead: None,

@@ -1,13 +1,13 @@
 //! The log as people read it: merged over a tenant's webhooks, filtered, in pages that stay put.
 
 use bytes::Bytes;
-use model::board::NotificationQuery;
-use model::delivery::{CancelCause, State};
+use model::dashboard::NotificationQuery;
+use model::delivery::{CancelCause, DeliveryState};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
-use model::limits::{LOOKED_AT_MAX, PAGE_ROWS_MAX};
+use model::limits::{PAGE_ROWS_MAX, SCANNED_ROWS_MAX};
 use model::notification::NewNotification;
-use model::query::{LogFrom, LogPage, LogQuery, Status};
-use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
+use model::query::{DeliveryStatus, LogCursor, LogPage, LogQuery};
+use model::webhook::{DisableCause, Disablement, NewWebhook, Webhook};
 
 use crate::harness::{Given, answered, at, delivered, delivery_id, ended, retry, settlement, wait};
 use crate::replay::many;
@@ -35,7 +35,7 @@ fn ids(page: &LogPage) -> Vec<DeliveryId> {
 fn walk(given: &Given, query: &LogQuery) -> Vec<LogPage> {
     let mut pages = vec![log(given, query.clone())];
     while let Some(older) = pages.last().unwrap().older {
-        let from = Some(LogFrom::OlderThan(older));
+        let from = Some(LogCursor::OlderThan(older));
         pages.push(log(
             given,
             LogQuery {
@@ -64,30 +64,30 @@ fn busy(given: &Given) -> Vec<DeliveryId> {
             body: Bytes::from(format!("{{\"code\": \"C%_{n}'\"}}")),
             ..given.new_notification(&n.to_string(), n * 10)
         });
-        let model::notification::Acceptance::Accepted { id, .. } = notification else {
+        let model::notification::AcceptResult::Accepted { id, .. } = notification else {
             panic!("{notification:?}");
         };
         all.extend(webhooks.map(|webhook| delivery_id(id.0, webhook)));
     }
     for (index, id) in all.iter().enumerate() {
-        let cancelled = ended(State::Cancelled(CancelCause::WebhookDisabled));
+        let cancelled = ended(DeliveryState::Cancelled(CancelCause::WebhookDisabled));
         let next = match index % 5 {
             0 => delivered(),
-            1 => ended(State::Failed),
+            1 => ended(DeliveryState::Failed),
             2 => cancelled,
             3 => retry(90_000),
             _ => continue,
         };
-        let status = if next.state == State::Delivered {
+        let status = if next.state == DeliveryState::Delivered {
             200
         } else {
             500
         };
         given.settle(settlement(*id, 5_000, answered(status), next));
     }
-    let deleted = Disabled {
+    let deleted = Disablement {
         at: at(6_000),
-        cause: DisabledCause::Deleted,
+        cause: DisableCause::Deleted,
     };
     let webhook = Webhook {
         disabled: Some(deleted),
@@ -104,15 +104,15 @@ fn the_log_of_a_tenant_has_all_its_webhooks_newest_first_deleted_or_not() {
     let all = busy(&given);
     let page = log(&given, query());
     assert_eq!(ids(&page), all[..50]);
-    assert_eq!((page.newer, page.looked_to), (None, None));
+    assert_eq!((page.newer, page.searched_until), (None, None));
     let first = &page.rows[0];
     assert_eq!(first.target_url, "https://***@example.org/hook");
     assert_eq!((first.row.key.as_str(), first.is_test), ("19", false));
-    let from = Some(LogFrom::OlderThan(page.older.unwrap()));
+    let from = Some(LogCursor::OlderThan(page.older.unwrap()));
     let rest = log(&given, LogQuery { from, ..query() });
     assert_eq!(ids(&rest), all[50..]);
     assert_eq!(rest.older, None);
-    let back = Some(LogFrom::NewerThan(rest.newer.unwrap()));
+    let back = Some(LogCursor::NewerThan(rest.newer.unwrap()));
     assert_eq!(
         ids(&log(
             &given,
@@ -136,7 +136,7 @@ fn pages_of_any_size_meet_every_row_once_in_both_directions() {
         let mut back = Vec::new();
         let mut from = *all.last().unwrap();
         loop {
-            let newer = Some(LogFrom::NewerThan(from));
+            let newer = Some(LogCursor::NewerThan(from));
             let page = log(
                 &given,
                 LogQuery {
@@ -183,7 +183,7 @@ fn pages_stay_put_while_rows_arrive() {
         },
     );
     given.notified("new", 900);
-    let from = Some(LogFrom::OlderThan(first.older.unwrap()));
+    let from = Some(LogCursor::OlderThan(first.older.unwrap()));
     let second = log(
         &given,
         LogQuery {
@@ -193,7 +193,7 @@ fn pages_stay_put_while_rows_arrive() {
         },
     );
     assert_eq!(ids(&second), all[10..20]);
-    let from = Some(LogFrom::NewerThan(all[0]));
+    let from = Some(LogCursor::NewerThan(all[0]));
     let arrived = log(&given, LogQuery { from, ..query() });
     assert_eq!(arrived.rows.len(), 2);
     assert!(arrived.rows.iter().all(|row| row.row.key == "new"));
@@ -215,7 +215,7 @@ fn every_filter_finds_what_looking_through_everything_finds() {
         let rows = all.iter().map(|row| &row.row).filter(|row| wanted(row));
         rows.map(|row| row.id).collect::<Vec<_>>()
     };
-    for status in Status::ALL {
+    for status in DeliveryStatus::ALL {
         let of = LogQuery {
             status: Some(status),
             ..query()
@@ -265,7 +265,7 @@ fn filters_may_be_combined() {
     let pages = walk(&given, &query());
     let all_at_once = LogQuery {
         webhook: Some(webhook),
-        status: Some(Status::Delivered),
+        status: Some(DeliveryStatus::Delivered),
         action_type: Some("kind 0".to_owned()),
         event: Some("show 0".to_owned()),
         text: "code".to_owned(),
@@ -275,7 +275,7 @@ fn filters_may_be_combined() {
     let rows = pages.iter().flat_map(|page| &page.rows).map(|row| &row.row);
     let wanted = rows.filter(|row| {
         row.id.webhook == webhook
-            && row.state == State::Delivered
+            && row.state == DeliveryState::Delivered
             && row.action_type == "kind 0"
             && row.event.as_deref() == Some("show 0")
             && row.accepted_at > at(0)
@@ -329,7 +329,7 @@ fn hostile_filters_find_nothing_and_break_nothing() {
     }
     for edge in [i64::MIN, i64::MAX] {
         let id = delivery_id(edge, WebhookId(edge));
-        for from in [LogFrom::OlderThan(id), LogFrom::NewerThan(id)] {
+        for from in [LogCursor::OlderThan(id), LogCursor::NewerThan(id)] {
             log(
                 &given,
                 LogQuery {
@@ -346,15 +346,15 @@ fn a_search_stops_at_its_bound_says_how_far_it_came_and_goes_on_there() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let needle = given.notified("needle", 500);
-    many(&given, LOOKED_AT_MAX + 10);
+    many(&given, SCANNED_ROWS_MAX + 10);
     let wanted = LogQuery {
         text: "needle".to_owned(),
         ..query()
     };
     let first = log(&given, wanted.clone());
     assert_eq!(first.rows, []);
-    assert_eq!(first.looked_to, Some(at(1_000)));
-    let from = Some(LogFrom::OlderThan(first.older.unwrap()));
+    assert_eq!(first.searched_until, Some(at(1_000)));
+    let from = Some(LogCursor::OlderThan(first.older.unwrap()));
     let second = log(
         &given,
         LogQuery {
@@ -363,8 +363,8 @@ fn a_search_stops_at_its_bound_says_how_far_it_came_and_goes_on_there() {
         },
     );
     assert_eq!(ids(&second), [delivery_id(needle, webhook)]);
-    assert_eq!((second.older, second.looked_to), (None, None));
-    let newer = Some(LogFrom::NewerThan(delivery_id(needle, webhook)));
+    assert_eq!((second.older, second.searched_until), (None, None));
+    let newer = Some(LogCursor::NewerThan(delivery_id(needle, webhook)));
     let up = log(
         &given,
         LogQuery {
@@ -372,7 +372,7 @@ fn a_search_stops_at_its_bound_says_how_far_it_came_and_goes_on_there() {
             ..wanted
         },
     );
-    assert_eq!((up.rows.len(), up.looked_to), (0, Some(at(1_000))));
+    assert_eq!((up.rows.len(), up.searched_until), (0, Some(at(1_000))));
     assert!(up.newer.is_some() && up.older.is_some());
 }
 
@@ -394,7 +394,7 @@ fn long_bodies_use_up_a_search_sooner() {
             ..query()
         },
     );
-    assert!(page.looked_to.is_some());
+    assert!(page.searched_until.is_some());
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! How each webhook stood to a notification: exactly as it was when that was accepted.
 
-use model::board::MatchExplanation;
-use model::delivery::{CancelCause, State};
+use model::dashboard::MatchExplanation;
+use model::delivery::{CancelCause, DeliveryState};
 use model::id::{NotificationId, WebhookId};
 use model::notification::NewNotification;
-use model::webhook::{Disabled, DisabledCause, Webhook};
+use model::webhook::{DisableCause, Disablement, Webhook};
 
 use crate::harness::{
     Given, Told, answered, at, delivered, delivery_id, filter, gone, settlement, wait,
@@ -29,9 +29,9 @@ fn match_explanation(
 }
 
 fn delete(given: &Given, id: WebhookId, time: i64) {
-    let disabled = Disabled {
+    let disabled = Disablement {
         at: at(time),
-        cause: DisabledCause::Deleted,
+        cause: DisableCause::Deleted,
     };
     let webhook = Webhook {
         disabled: Some(disabled),
@@ -68,7 +68,7 @@ fn a_webhook_is_shown_as_it_was_even_if_everything_happened_in_one_millisecond()
     let found = match_explanation(&given, latest, webhook).unwrap();
     assert_eq!(found.webhook, given.stored(webhook));
     assert!(!found.then.unwrap().changed_since);
-    assert_eq!(found.delivery, Some((State::Pending, 0)));
+    assert_eq!(found.delivery, Some((DeliveryState::Pending, 0)));
 }
 
 #[test]
@@ -141,11 +141,11 @@ fn a_receiver_that_is_gone_switches_off_what_comes_after() {
     let three = given.notified("3", 7);
     let found = match_explanation(&given, two, webhook).unwrap();
     assert_eq!(found.then.unwrap().disabled, None);
-    let cancelled = State::Cancelled(CancelCause::ReceiverGone);
+    let cancelled = DeliveryState::Cancelled(CancelCause::ReceiverGone);
     assert_eq!(found.delivery, Some((cancelled, 0)));
     let found = match_explanation(&given, three, webhook).unwrap();
     let cause = found.then.unwrap().disabled.unwrap().cause;
-    assert_eq!((cause, found.delivery), (DisabledCause::Gone, None));
+    assert_eq!((cause, found.delivery), (DisableCause::Gone, None));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_deleted_webhook_is_shown_where_it_was_there() {
     assert_eq!(ids, [silent, wanted]);
     assert!(found[0].webhook.is_deleted());
     assert_eq!(found[0].then.as_ref().unwrap().disabled, None);
-    assert_eq!(found[1].delivery, Some((State::Delivered, 1)));
+    assert_eq!(found[1].delivery, Some((DeliveryState::Delivered, 1)));
     let next = given.notified("2", 8);
     assert_eq!(match_explanations(&given, next), []);
 }

@@ -54,16 +54,16 @@ fn nothing_is_taken_for_files_that_nobody_would_find_again() {
         let accepted = given.notified("before", 1);
         fs::rename(&file, &elsewhere).unwrap();
         hand_in_until(&given, is_moved);
-        let pulse = wait(given.store.pulse());
+        let pulse = wait(given.store.ping());
         assert!(is_moved(&pulse), "{ending}: {pulse:?}");
         // What was accepted can still be read.
         wait(given.store.has_tokens()).unwrap();
         // Another in its place is not it.
         fs::copy(&elsewhere, &file).unwrap();
-        assert!(is_moved(&wait(given.store.pulse())), "{ending}");
+        assert!(is_moved(&wait(given.store.ping())), "{ending}");
         fs::rename(&elsewhere, &file).unwrap();
         hand_in_until(&given, Result::is_ok);
-        wait(given.store.pulse()).unwrap();
+        wait(given.store.ping()).unwrap();
         wait(given.store.close()).unwrap();
         assert!(store::inspect(&path).is_ok(), "{ending}");
         let again = open(&path);

@@ -4,11 +4,11 @@ use model::contract::{
     Conflict, ReplayFilter, ReplayRequest, ReplayResult, ReplayScope, StoreError,
 };
 use model::id::NotificationId;
-use model::notification::Acceptance;
-use model::once::{Effect, Effected, IdempotencyKey};
-use model::query::{Status, WebhookQuery};
+use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::notification::AcceptResult;
+use model::query::{DeliveryStatus, WebhookQuery};
 use model::tenant::TokenHash;
-use model::time::{Beat, Moment, TimeBounds};
+use model::time::{Heartbeat, Moment, TimeBounds};
 use rusqlite::Connection;
 
 use crate::harness::{Given, at, now};
@@ -21,8 +21,8 @@ fn key(name: &str) -> IdempotencyKey {
     }
 }
 
-fn accept(given: &Given, name: &str, time: i64) -> Effect {
-    Effect::Accept {
+fn accept(given: &Given, name: &str, time: i64) -> IdempotentOperation {
+    IdempotentOperation::Accept {
         batch: vec![given.new_notification(name, time)],
         part: 0,
     }
@@ -40,8 +40,8 @@ fn webhooks(given: &Given) -> usize {
 }
 
 /// One of each kind of effect that makes something.
-fn effects(given: &Given) -> [Effect; 2] {
-    let create = Effect::CreateWebhook {
+fn effects(given: &Given) -> [IdempotentOperation; 2] {
+    let create = IdempotentOperation::CreateWebhook {
         webhook: given.new_webhook(&[("order.paid", None)]),
         actor: "test".to_owned(),
     };
@@ -53,25 +53,28 @@ fn what_came_of_it_is_told_again_and_nothing_is_done() {
     let given = Given::new();
     let first = now(given
         .store
-        .once(key("a"), accept(&given, "made", 1_000), at(1_000)))
+        .run_idempotent(key("a"), accept(&given, "made", 1_000), at(1_000)))
     .unwrap();
     // The second time another name was made for it.
-    let again = now(given
-        .store
-        .once(key("a"), accept(&given, "other", 2_000), at(2_000)));
+    let again =
+        now(given
+            .store
+            .run_idempotent(key("a"), accept(&given, "other", 2_000), at(2_000)));
     assert_eq!(again.unwrap(), first);
-    let Effected::Accepted(all) = first else {
+    let IdempotentResult::Accepted(all) = first else {
         panic!("{first:?}");
     };
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].0, "made");
-    assert!(matches!(all[0].1, Acceptance::Accepted { .. }));
+    assert!(matches!(all[0].1, AcceptResult::Accepted { .. }));
     // A later part of the same request is something else.
-    let part = Effect::Accept {
+    let part = IdempotentOperation::Accept {
         batch: vec![given.new_notification("third", 3_000)],
         part: 1,
     };
-    let Effected::Accepted(all) = now(given.store.once(key("a"), part, at(3_000))).unwrap() else {
+    let IdempotentResult::Accepted(all) =
+        now(given.store.run_idempotent(key("a"), part, at(3_000))).unwrap()
+    else {
         panic!("it was handed in");
     };
     assert_eq!(all[0].0, "third");
@@ -86,7 +89,7 @@ fn a_key_is_known_for_a_day_of_the_schedule_however_the_clock_is_set() {
             schedule: at(schedule),
             wall: at(wall),
         };
-        now(given.store.beat(Beat::certain(moment))).unwrap();
+        now(given.store.record_heartbeat(Heartbeat::certain(moment))).unwrap();
     };
     let prune = |time: i64| {
         let done = given.prune_between(0, TimeBounds::exactly(at(time)));
@@ -94,8 +97,8 @@ fn a_key_is_known_for_a_day_of_the_schedule_however_the_clock_is_set() {
     };
     let make = |name: &str, key_name: &str, time: i64| {
         let effect = accept(&given, name, time);
-        let done = now(given.store.once(key(key_name), effect, at(time))).unwrap();
-        let Effected::Accepted(all) = done else {
+        let done = now(given.store.run_idempotent(key(key_name), effect, at(time))).unwrap();
+        let IdempotentResult::Accepted(all) = done else {
             panic!("{done:?}");
         };
         all[0].0.clone()
@@ -125,7 +128,7 @@ fn a_key_that_another_request_used_is_refused() {
     let given = Given::new();
     now(given
         .store
-        .once(key("a"), accept(&given, "1", 1_000), at(1_000)))
+        .run_idempotent(key("a"), accept(&given, "1", 1_000), at(1_000)))
     .unwrap();
     let other = IdempotencyKey {
         request: TokenHash([3; 32]),
@@ -133,7 +136,7 @@ fn a_key_that_another_request_used_is_refused() {
     };
     let refused = now(given
         .store
-        .once(other, accept(&given, "2", 1_000), at(1_000)));
+        .run_idempotent(other, accept(&given, "2", 1_000), at(1_000)));
     let taken = StoreError::Conflict(Conflict::IdempotencyKey);
     assert_eq!(refused.unwrap_err().to_string(), taken.to_string());
     let others = IdempotencyKey {
@@ -142,7 +145,7 @@ fn a_key_that_another_request_used_is_refused() {
     };
     now(given
         .store
-        .once(others, accept(&given, "2", 1_000), at(1_000)))
+        .run_idempotent(others, accept(&given, "2", 1_000), at(1_000)))
     .unwrap();
 }
 
@@ -157,7 +160,7 @@ fn a_key_that_cannot_be_written_undoes_the_effect() {
     other.execute_batch(breaks).unwrap();
     let before = webhooks(&given);
     for effect in effects(&given) {
-        now(given.store.once(key("a"), effect, at(1_000))).unwrap_err();
+        now(given.store.run_idempotent(key("a"), effect, at(1_000))).unwrap_err();
     }
     let counted = "select count(*) from notification";
     let notifications = || {
@@ -168,7 +171,7 @@ fn a_key_that_cannot_be_written_undoes_the_effect() {
     assert_eq!((notifications(), webhooks(&given)), (0, before));
     other.execute_batch("drop trigger breaks").unwrap();
     for (effect, name) in effects(&given).into_iter().zip(["a", "b"]) {
-        now(given.store.once(key(name), effect, at(1_000))).unwrap();
+        now(given.store.run_idempotent(key(name), effect, at(1_000))).unwrap();
     }
     assert_eq!((notifications(), webhooks(&given)), (1, before + 1));
 }
@@ -179,7 +182,7 @@ fn both_are_there_after_a_kill() {
     let path = folder.path().join("willcall.db");
     let given = Given::on(store::open_inline_at(&path).unwrap());
     for (effect, name) in effects(&given).into_iter().zip(["a", "b"]) {
-        now(given.store.once(key(name), effect, at(1_000))).unwrap();
+        now(given.store.run_idempotent(key(name), effect, at(1_000))).unwrap();
     }
     let count = webhooks(&given);
     // What a kill leaves: the files as they are, never closed.
@@ -190,7 +193,7 @@ fn both_are_there_after_a_kill() {
     }
     let again = Given::on(store::open_inline_at(&copied.path().join("willcall.db")).unwrap());
     for (effect, name) in effects(&again).into_iter().zip(["a", "b"]) {
-        now(again.store.once(key(name), effect, at(2_000))).unwrap();
+        now(again.store.run_idempotent(key(name), effect, at(2_000))).unwrap();
     }
     assert_eq!(webhooks(&again), count);
 }
@@ -198,15 +201,16 @@ fn both_are_there_after_a_kill() {
 #[test]
 fn a_key_is_free_again_after_its_time() {
     let given = Given::new();
-    let day = model::limits::IDEMPOTENCY_KEPT_MS;
+    let day = model::limits::IDEMPOTENCY_RETENTION_MS;
     now(given
         .store
-        .once(key("a"), accept(&given, "1", 1_000), at(1_000)))
+        .run_idempotent(key("a"), accept(&given, "1", 1_000), at(1_000)))
     .unwrap();
-    let later = now(given
-        .store
-        .once(key("a"), accept(&given, "2", 2_000), at(1_001 + day)));
-    let Effected::Accepted(all) = later.unwrap() else {
+    let later =
+        now(given
+            .store
+            .run_idempotent(key("a"), accept(&given, "2", 2_000), at(1_001 + day)));
+    let IdempotentResult::Accepted(all) = later.unwrap() else {
         panic!("it was handed in");
     };
     assert_eq!(all[0].0, "2");
@@ -225,19 +229,19 @@ fn sending_again_in_steps_is_done_with_the_last() {
         },
         actor: "test".to_owned(),
     };
-    let requeue = |counted| Effect::Replay {
+    let requeue = |counted| IdempotentOperation::Replay {
         ask: ask.clone(),
         counted,
     };
-    let first = now(given.store.once(key("a"), requeue(7), at(2_000))).unwrap();
-    let done = Effected::Replayed(ReplayResult::Done {
+    let first = now(given.store.run_idempotent(key("a"), requeue(7), at(2_000))).unwrap();
+    let done = IdempotentResult::Replayed(ReplayResult::Done {
         count: 7,
         more: false,
     });
     assert_eq!(first, done);
     // Whoever begins anew is told all of it.
     assert_eq!(
-        now(given.store.once(key("a"), requeue(0), at(3_000))).unwrap(),
+        now(given.store.run_idempotent(key("a"), requeue(0), at(3_000))).unwrap(),
         done
     );
 }
@@ -262,16 +266,16 @@ fn what_is_picked_is_done_with_the_last_of_its_statuses() {
             which,
             actor: "test".to_owned(),
         };
-        let effect = Effect::Replay { ask, counted };
-        now(given.store.once(key("a"), effect, at(2_000))).unwrap()
+        let effect = IdempotentOperation::Replay { ask, counted };
+        now(given.store.run_idempotent(key("a"), effect, at(2_000))).unwrap()
     };
-    let reached = |count| Effected::Replayed(ReplayResult::Reached { count, upto: None });
-    assert_eq!(requeue(Status::Retrying, false, 0), reached(0));
-    assert_eq!(requeue(Status::Failed, true, 3), reached(3));
+    let reached = |count| IdempotentResult::Replayed(ReplayResult::Reached { count, upto: None });
+    assert_eq!(requeue(DeliveryStatus::Retrying, false, 0), reached(0));
+    assert_eq!(requeue(DeliveryStatus::Failed, true, 3), reached(3));
     // Whoever begins anew is told all of it.
-    let done = Effected::Replayed(ReplayResult::Done {
+    let done = IdempotentResult::Replayed(ReplayResult::Done {
         count: 3,
         more: false,
     });
-    assert_eq!(requeue(Status::Retrying, false, 0), done);
+    assert_eq!(requeue(DeliveryStatus::Retrying, false, 0), done);
 }

@@ -1,10 +1,10 @@
 //! The log of deliveries: order, pages both ways, filters.
 
 use model::attempt::FailureKind;
-use model::delivery::{CancelCause, State};
+use model::delivery::{CancelCause, DeliveryState};
 use model::id::WebhookId;
 use model::notification::NewNotification;
-use model::query::{LogFrom, LogPage, LogQuery, Status};
+use model::query::{DeliveryStatus, LogCursor, LogPage, LogQuery};
 
 use crate::harness::{
     Given, answered, at, delivered, delivery_id, ended, failed, retry, settlement, wait,
@@ -28,7 +28,7 @@ fn ends(page: &LogPage) -> (bool, bool) {
     (page.older.is_some(), page.newer.is_some())
 }
 
-fn query(limit: usize, from: Option<LogFrom>) -> LogQuery {
+fn query(limit: usize, from: Option<LogCursor>) -> LogQuery {
     LogQuery {
         from,
         limit,
@@ -51,8 +51,8 @@ fn of_each_status(given: &Given) -> (WebhookId, Vec<i64>) {
         let next = match n % 5 {
             1 => retry(99_000),
             2 => delivered(),
-            3 => ended(State::Failed),
-            4 => ended(State::Cancelled(CancelCause::WebhookDisabled)),
+            3 => ended(DeliveryState::Failed),
+            4 => ended(DeliveryState::Cancelled(CancelCause::WebhookDisabled)),
             _ => {
                 found.push(n + 1);
                 continue;
@@ -82,7 +82,7 @@ fn a_row_shows_where_a_delivery_stands() {
     );
     assert_eq!(
         (row.state, row.attempts, row.latest),
-        (State::Pending, 0, None)
+        (DeliveryState::Pending, 0, None)
     );
     assert_eq!(
         (row.accepted_at, row.due_at, row.ended_at),
@@ -94,9 +94,14 @@ fn a_row_shows_where_a_delivery_stands() {
         failed(FailureKind::Tls),
         retry(7_000),
     ));
-    given.settle(settlement(id, 7_000, answered(503), ended(State::Failed)));
+    given.settle(settlement(
+        id,
+        7_000,
+        answered(503),
+        ended(DeliveryState::Failed),
+    ));
     let row = given.log(webhook).remove(0);
-    assert_eq!((row.status(), row.attempts), (Status::Failed, 2));
+    assert_eq!((row.status(), row.attempts), (DeliveryStatus::Failed, 2));
     assert_eq!((row.due_at, row.ended_at), (None, Some(at(7_000))));
     assert_eq!(row, given.story(id).row);
     assert_eq!(row.latest.unwrap().status(), Some(503));
@@ -113,8 +118,8 @@ fn pages_go_both_ways_and_stay_put_while_new_rows_arrive() {
     assert_eq!(ids(&first), [10, 9, 8, 7]);
     assert_eq!(ends(&first), (true, false));
     given.notified("11", 11);
-    let older = |id| Some(LogFrom::OlderThan(delivery_id(id, webhook)));
-    let newer = |id| Some(LogFrom::NewerThan(delivery_id(id, webhook)));
+    let older = |id| Some(LogCursor::OlderThan(delivery_id(id, webhook)));
+    let newer = |id| Some(LogCursor::NewerThan(delivery_id(id, webhook)));
     let second = page(&given, webhook, query(4, older(7)));
     assert_eq!(ids(&second), [6, 5, 4, 3]);
     assert_eq!(ends(&second), (true, true));
@@ -150,7 +155,7 @@ fn a_page_is_never_longer_than_the_house_allows() {
 fn every_status_is_found_by_itself_both_ways() {
     let given = Given::new();
     let (webhook, _) = of_each_status(&given);
-    for (number, status) in (1..).zip(Status::ALL) {
+    for (number, status) in (1..).zip(DeliveryStatus::ALL) {
         let only = |from| LogQuery {
             status: Some(status),
             ..query(1, from)
@@ -159,17 +164,17 @@ fn every_status_is_found_by_itself_both_ways() {
         assert_eq!(ids(&first), [number + 5], "{status:?}");
         assert_eq!(first.rows[0].row.status(), status);
         assert_eq!(ends(&first), (true, false));
-        let from = LogFrom::OlderThan(delivery_id(number + 5, webhook));
+        let from = LogCursor::OlderThan(delivery_id(number + 5, webhook));
         let second = page(&given, webhook, only(Some(from)));
         assert_eq!(ids(&second), [number], "{status:?}");
         assert!(ends(&second).1);
         if let Some(older) = second.older {
             // What was delivered is looked for: that there is no more is known in the end only.
-            assert_eq!(status, Status::Delivered);
-            let last = page(&given, webhook, only(Some(LogFrom::OlderThan(older))));
+            assert_eq!(status, DeliveryStatus::Delivered);
+            let last = page(&given, webhook, only(Some(LogCursor::OlderThan(older))));
             assert_eq!((ids(&last), last.older), (vec![], None));
         }
-        let from = LogFrom::NewerThan(delivery_id(number, webhook));
+        let from = LogCursor::NewerThan(delivery_id(number, webhook));
         assert_eq!(ids(&page(&given, webhook, only(Some(from)))), [number + 5]);
     }
 }
@@ -202,7 +207,7 @@ fn filters_narrow_together() {
     assert_eq!(narrowed(Some(1_500), Some(1_200), None, None), [0; 0]);
     assert_eq!(narrowed(None, None, Some("late"), None), all[5..]);
     assert_eq!(narrowed(None, None, Some("nope"), None), [0; 0]);
-    let exhausted = Some(Status::Failed);
+    let exhausted = Some(DeliveryStatus::Failed);
     assert_eq!(narrowed(Some(1_400), None, Some("late"), exhausted), [9]);
     assert_eq!(narrowed(None, None, Some("early"), exhausted), [4]);
 }

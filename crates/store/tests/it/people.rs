@@ -3,9 +3,9 @@
 use model::contract::{Conflict, StoreError};
 use model::id::{TenantId, UserId};
 use model::limits;
-use model::people::{NewUser, PasswordHash, Role, User, UserChange, name_hash};
 use model::tenant::TokenHash;
 use model::time::TimeBounds;
+use model::users::{NewUser, PasswordHash, Role, User, UserChange, name_hash};
 use serde_json::json;
 
 use crate::harness::{Given, at, read, wait};
@@ -231,7 +231,7 @@ fn failures_are_counted_for_a_name_until_signing_in_works_or_a_day_has_passed() 
     assert_eq!((found.count, found.latest_at), (2, at(2)));
     let nobody = wait(given.store.try_sign_in(name_hash("nobody", "here"), at(3)));
     assert_eq!(nobody.unwrap(), None);
-    assert_eq!(add(2 + limits::FAILURE_KEPT_MS).count, 1);
+    assert_eq!(add(2 + limits::SIGN_IN_FAILURE_RETENTION_MS).count, 1);
     begin(&given, "secret", anna, 100);
     assert_eq!(wait(given.store.failures(name)).unwrap(), None);
     assert!(
@@ -305,7 +305,7 @@ fn what_signing_in_leaves_behind_is_pruned_after_its_time() {
     let count = || ["session", "link", "failure"].map(rows);
     wait(given.prune(0, 100)).unwrap();
     assert_eq!(count(), [1, 1, 2]);
-    wait(given.prune(0, 100 + limits::FAILURE_KEPT_MS)).unwrap();
+    wait(given.prune(0, 100 + limits::SIGN_IN_FAILURE_RETENTION_MS)).unwrap();
     assert_eq!(count(), [0, 0, 1]);
     assert_eq!(names(&given, None), ["anna"]);
 }

@@ -1,12 +1,12 @@
 //! Pruning: what goes, what stays, in steps.
 
 use bytes::Bytes;
-use model::delivery::State;
-use model::limits::{IDEMPOTENCY_KEPT_MS, SWEEP_ROWS_MAX};
-use model::notification::{Acceptance, NewNotification};
-use model::query::KeptAnswer;
+use model::delivery::DeliveryState;
+use model::limits::{BULK_STEP_ROWS_MAX, IDEMPOTENCY_RETENTION_MS};
+use model::notification::{AcceptResult, NewNotification};
+use model::query::StoredResponse;
 use model::tenant::TokenHash;
-use model::webhook::{Disabled, DisabledCause, Headers, Webhook};
+use model::webhook::{DisableCause, Disablement, Headers, Webhook};
 
 use crate::harness::{Given, answered, at, delivered, delivery_id, ended, retry, settlement, wait};
 
@@ -16,7 +16,7 @@ fn prune(given: &Given, before: i64, now: i64) -> bool {
 
 fn known(given: &Given, key: &str) -> bool {
     let again = given.new_notification(key, 90_000);
-    matches!(given.accept(again), Acceptance::Repeated { .. })
+    matches!(given.accept(again), AcceptResult::Duplicate { .. })
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn what_ended_and_is_old_goes_and_nothing_else() {
         delivery_id(mixed, one),
         5_100,
         answered(500),
-        ended(State::Failed),
+        ended(DeliveryState::Failed),
     ));
     given.settle(settlement(
         delivery_id(waiting, one),
@@ -51,7 +51,7 @@ fn what_ended_and_is_old_goes_and_nothing_else() {
     };
     assert!(!matches!(
         given.accept(nobodys),
-        Acceptance::Contradicted { .. }
+        AcceptResult::Conflict { .. }
     ));
 
     assert!(!prune(&given, 5_000, 9_000));
@@ -87,7 +87,7 @@ fn pruning_goes_in_steps_and_over_what_must_stay() {
         let answers = wait(given.store.accept(batch.collect())).unwrap();
         let mut batch = Vec::new();
         for (n, answer) in answers.iter().enumerate() {
-            let Acceptance::Accepted { id, .. } = answer else {
+            let AcceptResult::Accepted { id, .. } = answer else {
                 unreachable!()
             };
             let id = delivery_id(id.0, webhook);
@@ -105,7 +105,7 @@ fn pruning_goes_in_steps_and_over_what_must_stay() {
         steps += 1;
         assert!(steps < 10);
     }
-    assert!(steps > 8_000 / SWEEP_ROWS_MAX);
+    assert!(steps > 8_000 / BULK_STEP_ROWS_MAX);
     while prune(&given, 2_000, 0) {}
     let due: Vec<_> = given
         .due(webhook, 10_000, 1_000)
@@ -128,8 +128,8 @@ fn a_deleted_webhook_goes_once_nothing_is_left_that_it_had_to_do_with() {
         let id = delivery_id(notification, webhook);
         given.settle(settlement(id, 5_100, answered(200), delivered()));
     }
-    let cause = DisabledCause::Deleted;
-    let at_6 = Some(Disabled {
+    let cause = DisableCause::Deleted;
+    let at_6 = Some(Disablement {
         at: at(6_000),
         cause,
     });
@@ -179,7 +179,12 @@ fn a_delivery_with_very_many_attempts_goes_in_steps() {
             .collect();
         wait(given.store.settle(batch)).unwrap();
     }
-    given.settle(settlement(id, 99_000, answered(500), ended(State::Failed)));
+    given.settle(settlement(
+        id,
+        99_000,
+        answered(500),
+        ended(DeliveryState::Failed),
+    ));
     let story = given.story(id);
     assert_eq!((story.row.attempts, story.attempts.len()), (6_001, 100));
     assert_eq!(story.attempts[0].number, 5_902);
@@ -273,7 +278,7 @@ fn an_answer_that_is_given_again_is_kept_once_and_goes_with_its_day() {
 #[test]
 fn kept_answers_go_after_their_time() {
     let given = Given::new();
-    let answer = |key: &str, status| KeptAnswer {
+    let answer = |key: &str, status| StoredResponse {
         key: key.to_owned(),
         holder: TokenHash([1; 32]),
         request: TokenHash([2; 32]),
@@ -281,21 +286,31 @@ fn kept_answers_go_after_their_time() {
         headers: Headers::default(),
         body: Bytes::from_static(b"{}"),
     };
-    let keep = |answer, time| wait(given.store.keep_answer(answer, at(time))).unwrap();
-    let kept =
-        |key: &str| wait(given.store.kept_answer(key.to_owned(), TokenHash([1; 32]))).unwrap();
+    let keep = |answer, time| wait(given.store.store_response(answer, at(time))).unwrap();
+    let kept = |key: &str| {
+        wait(
+            given
+                .store
+                .stored_response(key.to_owned(), TokenHash([1; 32])),
+        )
+        .unwrap()
+    };
     keep(answer("a", 200), 1_000);
     keep(answer("a", 500), 2_000);
     assert_eq!(kept("a"), Some(answer("a", 200)));
     keep(answer("b", 200), 2_000);
-    assert!(!prune(&given, 0, 1_000 + IDEMPOTENCY_KEPT_MS));
+    assert!(!prune(&given, 0, 1_000 + IDEMPOTENCY_RETENTION_MS));
     assert!(kept("a").is_some());
-    assert!(!prune(&given, 0, 1_001 + IDEMPOTENCY_KEPT_MS));
+    assert!(!prune(&given, 0, 1_001 + IDEMPOTENCY_RETENTION_MS));
     assert_eq!((kept("a").is_some(), kept("b").is_some()), (false, true));
     // Too old counts as gone, even before it is pruned.
-    keep(answer("b", 201), 2_001 + IDEMPOTENCY_KEPT_MS);
+    keep(answer("b", 201), 2_001 + IDEMPOTENCY_RETENTION_MS);
     assert_eq!(kept("b"), Some(answer("b", 201)));
-    let other = wait(given.store.kept_answer("b".to_owned(), TokenHash([3; 32])));
+    let other = wait(
+        given
+            .store
+            .stored_response("b".to_owned(), TokenHash([3; 32])),
+    );
     assert_eq!(other.unwrap(), None);
 }
 
@@ -323,7 +338,7 @@ fn no_id_is_given_twice_though_everything_was_removed() {
     wait(given.store.close()).unwrap();
     let again = store::open_inline_at(&path).unwrap();
     let new = given.new_notification("4", 8_000);
-    let Acceptance::Accepted { id, .. } = wait(again.accept(vec![new])).unwrap()[0] else {
+    let AcceptResult::Accepted { id, .. } = wait(again.accept(vec![new])).unwrap()[0] else {
         panic!("it is new");
     };
     assert!(id.0 > next);

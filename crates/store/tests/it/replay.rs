@@ -1,11 +1,11 @@
 //! Sending again and cancelling: one delivery, all that failed, in steps.
 
 use model::contract::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
-use model::delivery::{CancelCause, State};
+use model::delivery::{CancelCause, DeliveryState};
 use model::id::{NotificationId, WebhookId};
-use model::limits::SWEEP_ROWS_MAX;
-use model::notification::{Acceptance, NewNotification};
-use model::query::Status;
+use model::limits::BULK_STEP_ROWS_MAX;
+use model::notification::{AcceptResult, NewNotification};
+use model::query::DeliveryStatus;
 
 use crate::harness::{
     Given, Told, answered, at, delivered, delivery_id, ended, gone, retry, settlement, wait,
@@ -35,8 +35,8 @@ pub(crate) fn many(given: &Given, count: usize) -> Vec<i64> {
             .collect();
         for answer in wait(given.store.accept(batch)).unwrap() {
             match answer {
-                Acceptance::Accepted { id, .. } => ids.push(id.0),
-                Acceptance::Repeated { .. } | Acceptance::Contradicted { .. } => unreachable!(),
+                AcceptResult::Accepted { id, .. } => ids.push(id.0),
+                AcceptResult::Duplicate { .. } | AcceptResult::Conflict { .. } => unreachable!(),
             }
         }
     }
@@ -47,7 +47,7 @@ pub(crate) fn settle_all(
     given: &Given,
     webhook: WebhookId,
     ids: &[i64],
-    next: &model::delivery::Next,
+    next: &model::delivery::NextState,
 ) {
     for ids in ids.chunks(500) {
         let batch = ids
@@ -71,8 +71,11 @@ fn an_ended_delivery_begins_a_new_round() {
     let webhook = given.paid_webhook();
     for (key, next) in [
         ("1", delivered()),
-        ("2", ended(State::Failed)),
-        ("3", ended(State::Cancelled(CancelCause::WebhookDisabled))),
+        ("2", ended(DeliveryState::Failed)),
+        (
+            "3",
+            ended(DeliveryState::Cancelled(CancelCause::WebhookDisabled)),
+        ),
     ] {
         let id = delivery_id(given.notified(key, 1_000), webhook);
         given.settle(settlement(id, 1_100, answered(200), next));
@@ -165,7 +168,7 @@ fn nothing_is_sent_again_to_a_disabled_webhook() {
     assert_eq!(given.replay(webhook, failed, 2_000), ReplayResult::Disabled);
     assert_eq!(
         given.state(id),
-        State::Cancelled(CancelCause::WebhookDisabled)
+        DeliveryState::Cancelled(CancelCause::WebhookDisabled)
     );
     let missing = ReplayScope::One(delivery_id(99, webhook));
     assert_eq!(given.replay(webhook, missing, 2_000), ReplayResult::Unknown);
@@ -178,8 +181,8 @@ fn all_that_failed_is_sent_again_and_nothing_else() {
     let other = given.paid_webhook();
     let nexts = [
         delivered(),
-        ended(State::Failed),
-        ended(State::Cancelled(CancelCause::WebhookDisabled)),
+        ended(DeliveryState::Failed),
+        ended(DeliveryState::Cancelled(CancelCause::WebhookDisabled)),
         retry(9_000),
     ];
     let mut ids = Vec::new();
@@ -193,7 +196,12 @@ fn all_that_failed_is_sent_again_and_nothing_else() {
     }
     ids.push(delivery_id(given.notified("fresh", 1_000), webhook));
     let late = delivery_id(given.notified("late", 1_000), webhook);
-    given.settle(settlement(late, 3_000, answered(500), ended(State::Failed)));
+    given.settle(settlement(
+        late,
+        3_000,
+        answered(500),
+        ended(DeliveryState::Failed),
+    ));
 
     let failed = ReplayScope::Undelivered {
         began_at: at(2_000),
@@ -215,7 +223,7 @@ fn all_that_failed_is_sent_again_and_nothing_else() {
         (ids[3], 1, at(4_000)),
     ];
     assert_eq!(rounds, expected);
-    assert_eq!(given.state(late), State::Failed);
+    assert_eq!(given.state(late), DeliveryState::Failed);
     assert_eq!(given.due(other, 10, 4_000).0.len(), 2);
     assert_eq!(audited(&given), 1);
     // Asked once more there is nothing left to do.
@@ -231,9 +239,9 @@ fn all_that_failed_is_sent_again_and_nothing_else() {
 fn sending_again_in_steps_takes_every_delivery_exactly_once() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let ids = many(&given, SWEEP_ROWS_MAX + 1_000);
-    let (exhausted, retrying) = ids.split_at(SWEEP_ROWS_MAX - 500);
-    settle_all(&given, webhook, exhausted, &ended(State::Failed));
+    let ids = many(&given, BULK_STEP_ROWS_MAX + 1_000);
+    let (exhausted, retrying) = ids.split_at(BULK_STEP_ROWS_MAX - 500);
+    settle_all(&given, webhook, exhausted, &ended(DeliveryState::Failed));
     settle_all(&given, webhook, retrying, &retry(90_000));
     let failed = ReplayScope::Undelivered {
         began_at: at(2_000),
@@ -241,7 +249,7 @@ fn sending_again_in_steps_takes_every_delivery_exactly_once() {
     let step = |count, more| ReplayResult::Done { count, more };
     assert_eq!(
         given.replay(webhook, failed.clone(), 2_000),
-        step(SWEEP_ROWS_MAX, true)
+        step(BULK_STEP_ROWS_MAX, true)
     );
     // Meanwhile one of those retried fails again, and is left to its schedule.
     let again = delivery_id(retrying[0], webhook);
@@ -261,7 +269,7 @@ fn sending_again_in_steps_takes_every_delivery_exactly_once() {
 }
 
 /// Everything of one status that failed by 2,000.
-fn pick(status: Status) -> ReplayFilter {
+fn pick(status: DeliveryStatus) -> ReplayFilter {
     ReplayFilter {
         status,
         began_at: at(2_000),
@@ -280,12 +288,15 @@ fn only_what_is_picked_is_sent_again() {
     // By status, action type and when they came.
     let mut all = Vec::new();
     for (n, (time, next)) in [
-        (1_000, ended(State::Failed)),
+        (1_000, ended(DeliveryState::Failed)),
         (1_000, retry(9_000)),
         (1_000, delivered()),
-        (1_200, ended(State::Cancelled(CancelCause::WebhookDisabled))),
-        (1_200, ended(State::Failed)),
-        (1_400, ended(State::Failed)),
+        (
+            1_200,
+            ended(DeliveryState::Cancelled(CancelCause::WebhookDisabled)),
+        ),
+        (1_200, ended(DeliveryState::Failed)),
+        (1_400, ended(DeliveryState::Failed)),
     ]
     .into_iter()
     .enumerate()
@@ -293,7 +304,7 @@ fn only_what_is_picked_is_sent_again() {
         let mut new = given.new_notification(&format!("{n}"), time);
         new.action_type = ["odd", "even"][n % 2].to_owned();
         let accepted = wait(given.store.accept(vec![new])).unwrap();
-        let [Acceptance::Accepted { id, .. }] = accepted[..] else {
+        let [AcceptResult::Accepted { id, .. }] = accepted[..] else {
             panic!("{accepted:?}");
         };
         let id = delivery_id(id.0, webhook);
@@ -304,21 +315,21 @@ fn only_what_is_picked_is_sent_again() {
         since: Some(at(since)),
         until: Some(at(until)),
         action_type: action_type.map(str::to_owned),
-        ..pick(Status::Failed)
+        ..pick(DeliveryStatus::Failed)
     };
     let reached = |count| ReplayResult::Reached { count, upto: None };
     let mut sent = Vec::new();
     for (picked, ids) in [
-        (pick(Status::Delivered), vec![]),
-        (pick(Status::Pending), vec![]),
+        (pick(DeliveryStatus::Delivered), vec![]),
+        (pick(DeliveryStatus::Pending), vec![]),
         (exhausted(1_401, 9_000, None), vec![]),
         (exhausted(0, 1_000, None), vec![]),
         (exhausted(0, 9_000, Some("even")), vec![5]),
         (exhausted(1_200, 1_400, None), vec![4]),
-        (pick(Status::Retrying), vec![1]),
-        (pick(Status::Cancelled), vec![3]),
-        (pick(Status::Failed), vec![0]),
-        (pick(Status::Failed), vec![]),
+        (pick(DeliveryStatus::Retrying), vec![1]),
+        (pick(DeliveryStatus::Cancelled), vec![3]),
+        (pick(DeliveryStatus::Failed), vec![0]),
+        (pick(DeliveryStatus::Failed), vec![]),
     ] {
         let words = format!("{picked:?}");
         let answer = given.replay(webhook, ReplayScope::Filtered(picked), 4_000);
@@ -332,7 +343,11 @@ fn only_what_is_picked_is_sent_again() {
     }
     assert_eq!(audited(&given), 5);
     given.disable(webhook, 5_000);
-    let off = given.replay(webhook, ReplayScope::Filtered(pick(Status::Failed)), 5_000);
+    let off = given.replay(
+        webhook,
+        ReplayScope::Filtered(pick(DeliveryStatus::Failed)),
+        5_000,
+    );
     assert_eq!(off, ReplayResult::Disabled);
 }
 
@@ -340,13 +355,13 @@ fn only_what_is_picked_is_sent_again() {
 fn picking_walks_past_what_is_not_meant_in_steps() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let ids = many(&given, SWEEP_ROWS_MAX + 10);
-    settle_all(&given, webhook, &ids, &ended(State::Failed));
+    let ids = many(&given, BULK_STEP_ROWS_MAX + 10);
+    settle_all(&given, webhook, &ids, &ended(DeliveryState::Failed));
     let none = ReplayFilter {
         action_type: Some("another".to_owned()),
-        ..pick(Status::Failed)
+        ..pick(DeliveryStatus::Failed)
     };
-    let upto = Some(NotificationId(ids[SWEEP_ROWS_MAX - 1]));
+    let upto = Some(NotificationId(ids[BULK_STEP_ROWS_MAX - 1]));
     let step = |after: Option<NotificationId>| {
         let which = ReplayScope::Filtered(ReplayFilter {
             after: after.unwrap_or(NotificationId(0)),
@@ -367,32 +382,47 @@ fn picking_walks_past_what_is_not_meant_in_steps() {
 fn disabling_cancels_in_steps() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let ids = many(&given, SWEEP_ROWS_MAX + 10);
-    assert_eq!(wait(given.store.cancel(webhook, at(2_000))).unwrap(), 0);
+    let ids = many(&given, BULK_STEP_ROWS_MAX + 10);
+    assert_eq!(
+        wait(given.store.cancel_pending(webhook, at(2_000))).unwrap(),
+        0
+    );
     given.disable(webhook, 2_000);
     assert_eq!(given.due(webhook, ids.len(), 2_000).0.len(), 10);
-    assert_eq!(wait(given.store.cancel(webhook, at(2_100))).unwrap(), 10);
-    assert_eq!(wait(given.store.cancel(webhook, at(2_100))).unwrap(), 0);
-    assert_eq!(wait(given.store.lanes(None, 10)).unwrap(), []);
+    assert_eq!(
+        wait(given.store.cancel_pending(webhook, at(2_100))).unwrap(),
+        10
+    );
+    assert_eq!(
+        wait(given.store.cancel_pending(webhook, at(2_100))).unwrap(),
+        0
+    );
+    assert_eq!(wait(given.store.pending_webhooks(None, 10)).unwrap(), []);
     let state = |id| given.state(delivery_id(id, webhook));
-    let cancelled = State::Cancelled(CancelCause::WebhookDisabled);
+    let cancelled = DeliveryState::Cancelled(CancelCause::WebhookDisabled);
     assert!(ids.iter().step_by(700).all(|id| state(*id) == cancelled));
     assert_eq!(state(ids[ids.len() - 1]), cancelled);
-    assert_eq!(wait(given.store.cancel(WebhookId(99), at(0))).unwrap(), 0);
+    assert_eq!(
+        wait(given.store.cancel_pending(WebhookId(99), at(0))).unwrap(),
+        0
+    );
 }
 
 #[test]
 fn what_is_left_of_a_receiver_that_is_gone_is_cancelled_for_that() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let ids = many(&given, SWEEP_ROWS_MAX + 3);
+    let ids = many(&given, BULK_STEP_ROWS_MAX + 3);
     let first = delivery_id(ids[0], webhook);
     given.settle(settlement(first, 1_500, answered(410), gone()));
-    assert_eq!(wait(given.store.cancel(webhook, at(2_100))).unwrap(), 2);
+    assert_eq!(
+        wait(given.store.cancel_pending(webhook, at(2_100))).unwrap(),
+        2
+    );
     let last = delivery_id(ids[ids.len() - 1], webhook);
     assert_eq!(
         given.state(last),
-        State::Cancelled(CancelCause::ReceiverGone)
+        DeliveryState::Cancelled(CancelCause::ReceiverGone)
     );
 }
 

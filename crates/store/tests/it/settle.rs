@@ -1,11 +1,11 @@
 //! Settling: what attempts leave behind, in time, late, twice, and when the receiver is gone.
 
 use bytes::Bytes;
-use model::attempt::{Answer, BodyEnd, FailureKind, Outcome};
+use model::attempt::{BodyEnd, FailureKind, HttpResponse, Outcome};
 use model::contract::{ReplayScope, Settlement};
-use model::delivery::{CancelCause, State};
-use model::query::Status;
-use model::webhook::{DisabledCause, Headers};
+use model::delivery::{CancelCause, DeliveryState};
+use model::query::DeliveryStatus;
+use model::webhook::{DisableCause, Headers};
 
 use crate::harness::{
     Given, Told, answered, at, attempt, delivered, delivery_id, ended, failed, gone, retry,
@@ -19,7 +19,7 @@ fn a_success_ends_a_delivery() {
     let id = delivery_id(given.notified("1", 1_000), webhook);
     given.settle(settlement(id, 1_200, answered(204), delivered()));
     let story = given.story(id);
-    assert_eq!(story.row.state, State::Delivered);
+    assert_eq!(story.row.state, DeliveryState::Delivered);
     assert_eq!(
         (story.row.due_at, story.row.ended_at),
         (None, Some(at(1_200)))
@@ -36,7 +36,7 @@ fn what_is_received_at_once_stands_as_any_other_delivery_that_was_received() {
     let given = Given::on(store::open_inline_at(&path).unwrap());
     let webhook = given.paid_webhook();
     let answer = |body_end| {
-        Outcome::Answered(Answer {
+        Outcome::Answered(HttpResponse {
             status: 201,
             headers: Headers(Bytes::from_static(b"A: b\r\n")),
             body: Bytes::from_static(b"thanks"),
@@ -96,7 +96,7 @@ fn a_failure_waits_for_its_next_attempt() {
         (Some(at(1_100)), at(6_000))
     );
     let story = given.story(id);
-    assert_eq!(story.row.status(), Status::Retrying);
+    assert_eq!(story.row.status(), DeliveryStatus::Retrying);
     assert_eq!(story.row.latest, Some(failed(FailureKind::Connect)));
     assert_eq!(story.attempts[0].next_due_at, Some(at(6_000)));
 }
@@ -106,7 +106,7 @@ fn every_outcome_is_read_as_it_was_written() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let answer = |body_end, body: &'static [u8]| {
-        Outcome::Answered(Answer {
+        Outcome::Answered(HttpResponse {
             status: 599,
             headers: Headers(Bytes::from_static(b"A: \xff\x00\r\n")),
             body: Bytes::from_static(body),
@@ -116,7 +116,7 @@ fn every_outcome_is_read_as_it_was_written() {
     };
     let failures = FailureKind::ALL.map(failed);
     let answers = BodyEnd::ALL.map(|end| answer(end, b"\x00\xff body"));
-    let bare = Outcome::Answered(Answer {
+    let bare = Outcome::Answered(HttpResponse {
         status: 0,
         headers: Headers::default(),
         body: Bytes::new(),
@@ -124,7 +124,7 @@ fn every_outcome_is_read_as_it_was_written() {
         note: None,
     });
     let noted = [BodyEnd::Whole, BodyEnd::Broken].map(|body_end| {
-        Outcome::Answered(Answer {
+        Outcome::Answered(HttpResponse {
             status: 204,
             headers: Headers::default(),
             body: Bytes::new(),
@@ -136,13 +136,13 @@ fn every_outcome_is_read_as_it_was_written() {
     let outcomes = outcomes.chain(noted);
     for (number, outcome) in (1..).zip(outcomes) {
         let id = delivery_id(given.notified(&number.to_string(), number), webhook);
-        let exhausted = ended(State::Failed);
+        let exhausted = ended(DeliveryState::Failed);
         given.settle(settlement(id, number, outcome.clone(), exhausted));
         let story = given.story(id);
         assert_eq!(story.attempts[0].attempt, attempt(number, outcome.clone()));
         // Lists have no room for what receivers may say.
         let shown = match outcome {
-            Outcome::Answered(answer) => Outcome::Answered(Answer {
+            Outcome::Answered(answer) => Outcome::Answered(HttpResponse {
                 headers: Headers::default(),
                 body: Bytes::new(),
                 ..answer
@@ -158,7 +158,7 @@ fn every_outcome_is_read_as_it_was_written() {
 fn what_was_wrong_with_an_answer_is_kept_also_where_it_was_delivered_at_once() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let outcome = Outcome::Answered(Answer {
+    let outcome = Outcome::Answered(HttpResponse {
         status: 204,
         headers: Headers::default(),
         body: Bytes::new(),
@@ -166,7 +166,12 @@ fn what_was_wrong_with_an_answer_is_kept_also_where_it_was_delivered_at_once() {
         note: Some("line 2 of its head has no colon".into()),
     });
     let id = delivery_id(given.notified("1", 1), webhook);
-    given.settle(settlement(id, 1, outcome.clone(), ended(State::Delivered)));
+    given.settle(settlement(
+        id,
+        1,
+        outcome.clone(),
+        ended(DeliveryState::Delivered),
+    ));
     let story = given.story(id);
     assert_eq!(story.attempts[0].attempt.outcome, outcome);
     assert_eq!(
@@ -210,7 +215,7 @@ fn a_call_on_a_connection_that_had_ended_is_written_down_and_takes_nothing_from_
     let due = given.due(webhook, 10, 36_000).0.remove(0).delivery;
     assert_eq!((due.attempts, due.round_attempts), (6, 3));
     let kinds: Vec<_> = given.story(id).attempts;
-    let told = |past: &model::query::PastAttempt| {
+    let told = |past: &model::query::AttemptRecord| {
         let Outcome::Failed(failure) = &past.attempt.outcome else {
             panic!("all failed");
         };
@@ -235,17 +240,20 @@ fn what_is_delivered_at_once_after_a_connection_had_ended_has_both_calls() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let id = delivery_id(given.notified("1", 1_000), webhook);
-    let outcome = Outcome::Answered(Answer {
+    let outcome = Outcome::Answered(HttpResponse {
         status: 204,
         headers: Headers::default(),
         body: Bytes::new(),
         body_end: BodyEnd::Whole,
         note: None,
     });
-    let received = settlement(id, 1_100, outcome.clone(), ended(State::Delivered));
+    let received = settlement(id, 1_100, outcome.clone(), ended(DeliveryState::Delivered));
     given.settle(with_stale(received, 1_090));
     let story = given.story(id);
-    assert_eq!((story.row.state, story.row.attempts), (State::Delivered, 2));
+    assert_eq!(
+        (story.row.state, story.row.attempts),
+        (DeliveryState::Delivered, 2)
+    );
     let outcomes = story.attempts.into_iter().map(|past| past.attempt.outcome);
     assert_eq!(
         outcomes.collect::<Vec<_>>(),
@@ -260,7 +268,7 @@ fn of_long_answers_as_many_are_shown_as_have_room_and_always_the_latest() {
     let webhook = given.paid_webhook();
     let id = delivery_id(given.notified("1", 1_000), webhook);
     let answer = |bytes: usize| {
-        Outcome::Answered(Answer {
+        Outcome::Answered(HttpResponse {
             status: 500,
             headers: Headers(Bytes::from(vec![b'h'; bytes])),
             body: Bytes::from(vec![b'b'; bytes]),
@@ -355,7 +363,12 @@ fn a_late_failure_is_written_down_and_changes_nothing() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let id = delivery_id(given.notified("1", 1_000), webhook);
-    given.settle(settlement(id, 1_100, answered(500), ended(State::Failed)));
+    given.settle(settlement(
+        id,
+        1_100,
+        answered(500),
+        ended(DeliveryState::Failed),
+    ));
     given.replay(webhook, ReplayScope::One(id), 2_000);
     given.settle(settlement(id, 2_500, answered(503), retry(9_000)));
     let due = given.due(webhook, 10, 2_000).0.remove(0).delivery;
@@ -377,24 +390,24 @@ fn a_late_success_counts() {
         pending,
         1_100,
         answered(500),
-        ended(State::Failed),
+        ended(DeliveryState::Failed),
     ));
     given.replay(webhook, ReplayScope::One(pending), 2_000);
     let cancelled = delivery_id(given.notified("2", 1_000), webhook);
     given.disable(webhook, 2_100);
     assert_eq!(
         given.state(cancelled),
-        State::Cancelled(CancelCause::WebhookDisabled)
+        DeliveryState::Cancelled(CancelCause::WebhookDisabled)
     );
     for id in [pending, cancelled] {
         given.settle(settlement(id, 2_500, answered(200), delivered()));
         let row = given.story(id).row;
-        assert_eq!(row.state, State::Delivered);
+        assert_eq!(row.state, DeliveryState::Delivered);
         assert_eq!((row.ended_at, row.due_at), (Some(at(2_500)), None));
     }
     // What is delivered stays so, whatever comes later.
     given.settle(settlement(pending, 2_600, answered(500), retry(9_000)));
-    assert_eq!(given.state(pending), State::Delivered);
+    assert_eq!(given.state(pending), DeliveryState::Delivered);
     assert!(given.due(webhook, 10, i64::MAX).0.is_empty());
 }
 
@@ -405,7 +418,7 @@ fn a_settlement_that_is_repeated_is_written_once() {
     let settlements = [
         (answered(200), delivered()),
         (answered(500), retry(9_000)),
-        (answered(500), ended(State::Failed)),
+        (answered(500), ended(DeliveryState::Failed)),
         (answered(410), gone()),
     ];
     for (number, (outcome, next)) in (1..).zip(settlements) {
@@ -492,12 +505,15 @@ fn a_receiver_that_is_gone_switches_its_webhook_off() {
     let disabled = stored.disabled.unwrap();
     assert_eq!(
         (disabled.at, disabled.cause),
-        (at(1_500), DisabledCause::Gone)
+        (at(1_500), DisableCause::Gone)
     );
     assert_eq!((stored.version, stored.updated_at), (2, at(1_500)));
     for id in &ids {
         let row = given.story(*id).row;
-        assert_eq!(row.state, State::Cancelled(CancelCause::ReceiverGone));
+        assert_eq!(
+            row.state,
+            DeliveryState::Cancelled(CancelCause::ReceiverGone)
+        );
         assert_eq!(row.ended_at, Some(at(1_500)));
     }
     assert_eq!(given.story(ids[1]).attempts.len(), 1);
@@ -532,7 +548,10 @@ fn a_receiver_that_was_gone_before_the_webhook_changed_switches_nothing_off() {
         let id = delivery_id(given.notified(key, 1_000), webhook);
         given.settle(settlement(id, began_at, answered(410), gone()));
         assert!(given.stored(webhook).enabled());
-        assert_eq!(given.state(id), State::Cancelled(CancelCause::ReceiverGone));
+        assert_eq!(
+            given.state(id),
+            DeliveryState::Cancelled(CancelCause::ReceiverGone)
+        );
     }
     let id = delivery_id(given.notified("3", 1_000), webhook);
     given.settle(Settlement {

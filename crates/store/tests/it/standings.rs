@@ -1,22 +1,22 @@
 //! How webhooks fare: the latest attempt, since when it fails, tallies by the hour.
 
 use model::attempt::FailureKind;
-use model::board::{HOUR_MS, Standing, Tally};
 use model::contract::ReplayScope;
-use model::delivery::{CancelCause, State};
+use model::dashboard::{HOUR_MS, HourlyCounts, WebhookHealth};
+use model::delivery::{CancelCause, DeliveryState};
 use model::id::WebhookId;
 
 use crate::harness::{
     Given, answered, at, delivered, delivery_id, ended, failed, gone, retry, settlement, wait,
 };
 
-fn standing(given: &Given, webhook: WebhookId) -> Standing {
+fn standing(given: &Given, webhook: WebhookId) -> WebhookHealth {
     let asked = given.store.standings(given.tenant, vec![webhook], at(0));
     wait(asked).unwrap().remove(0)
 }
 
-fn tally(hour: i64, delivered: u64, retried: u64, failed: u64) -> Tally {
-    Tally {
+fn tally(hour: i64, delivered: u64, retried: u64, failed: u64) -> HourlyCounts {
+    HourlyCounts {
         hour,
         delivered,
         retried,
@@ -56,7 +56,9 @@ fn failing_since_is_the_first_failure_after_the_last_success() {
                 .failing_since
                 .map(model::time::Timestamp::as_millis),
         );
-        let target = wait(given.store.targets(vec![webhook])).unwrap().remove(0);
+        let target = wait(given.store.webhook_targets(vec![webhook]))
+            .unwrap()
+            .remove(0);
         assert_eq!(target.failing_since, standing.failing_since);
     }
     let expected = [Some(100), Some(100), None, Some(400), Some(400), None];
@@ -77,7 +79,7 @@ fn a_batch_counts_as_if_its_settlements_had_come_one_by_one() {
             delivery_id(ids[3], one),
             HOUR_MS + 1,
             no(),
-            ended(State::Failed),
+            ended(DeliveryState::Failed),
         ),
         settlement(delivery_id(ids[0], other), 30, no(), retry(95)),
     ];
@@ -104,7 +106,7 @@ fn what_is_cancelled_counts_as_failed() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let ids: Vec<i64> = (0..6).map(|n| given.notified(&n.to_string(), 0)).collect();
-    let stop = given.store.stop(
+    let stop = given.store.cancel_deliveries(
         given.tenant,
         vec![delivery_id(ids[0], webhook)],
         "anna".to_owned(),
@@ -129,14 +131,17 @@ fn a_late_attempt_counts_only_if_it_ends_something() {
     let id = delivery_id(given.notified("1", 0), webhook);
     let stopped = given
         .store
-        .stop(given.tenant, vec![id], "anna".to_owned(), at(1));
+        .cancel_deliveries(given.tenant, vec![id], "anna".to_owned(), at(1));
     wait(stopped).unwrap();
     given.settle(settlement(id, 2, answered(500), retry(50)));
-    assert_eq!(given.state(id), State::Cancelled(CancelCause::Asked));
+    assert_eq!(
+        given.state(id),
+        DeliveryState::Cancelled(CancelCause::Requested)
+    );
     assert_eq!(standing(&given, webhook).hours, [tally(0, 0, 0, 1)]);
     given.replay(webhook, ReplayScope::One(id), 3);
     given.settle_again(settlement(id, 4, answered(200), delivered()));
-    assert_eq!(given.state(id), State::Delivered);
+    assert_eq!(given.state(id), DeliveryState::Delivered);
     assert_eq!(standing(&given, webhook).hours, [tally(0, 1, 0, 1)]);
     assert_eq!(standing(&given, webhook).failing_since, None);
 }

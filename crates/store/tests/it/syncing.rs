@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use model::contract::{LaneStart, Listener, Reply, StoreError};
-use model::delivery::Due;
+use model::contract::{CommitSubscriber, PendingWebhook, StoreError, StoreFuture};
+use model::delivery::DueDelivery;
 use model::id::WebhookId;
-use model::notification::{Acceptance, NewNotification};
+use model::notification::{AcceptResult, NewNotification};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use store::probe::Disk;
@@ -82,7 +82,7 @@ fn on_held_disk() -> Held {
 
 impl Held {
     /// More than the writer would wait for by itself.
-    fn accept_three(&self, name: &str) -> Reply<Vec<Acceptance>> {
+    fn accept_three(&self, name: &str) -> StoreFuture<Vec<AcceptResult>> {
         let given = &self.given;
         let one = |n: i64| given.new_notification(&format!("{name} {n}"), n);
         given.store.accept((0..3).map(one).collect())
@@ -230,7 +230,7 @@ fn what_fails_in_a_group_that_grows_is_undone_alone() {
 fn a_group_that_writes_nothing_waits_for_no_disk() {
     let held = on_held_disk();
     let before = held.gate.syncs.load(Ordering::SeqCst);
-    wait(held.given.store.pulse()).unwrap();
+    wait(held.given.store.ping()).unwrap();
     assert_eq!(held.gate.syncs.load(Ordering::SeqCst), before);
 }
 
@@ -245,9 +245,9 @@ fn what_the_disk_may_have_lost_is_unknown_and_the_store_ends() {
     assert!(matches!(answer, Err(StoreError::Unknown)), "{answer:?}");
     // Whoever has a part in it looks again; nothing is told as if it were sure.
     assert_eq!(held.given.heard.take(), [Told::ChangedElsewhere]);
-    let mut ended = wait(held.given.store.pulse());
+    let mut ended = wait(held.given.store.ping());
     while ended.is_ok() {
-        ended = wait(held.given.store.pulse());
+        ended = wait(held.given.store.ping());
     }
     assert!(matches!(ended, Err(StoreError::Ended)), "{ended:?}");
     let read = wait(held.given.store.has_tokens());
@@ -265,28 +265,28 @@ fn a_quiet_house_meets_a_failing_disk_as_well() {
     held.reached.recv().unwrap();
     held.go.send(Err(io::Error::other("on fire"))).unwrap();
     assert!(matches!(wait(reply), Err(StoreError::Unknown)));
-    while wait(given.store.pulse()).is_ok() {}
+    while wait(given.store.ping()).is_ok() {}
     wait(given.store.close()).unwrap();
 }
 
 /// A listener that falls over when it is told of several.
 struct Clumsy(Arc<Heard>);
 
-impl Listener for Clumsy {
-    fn accepted(&self, deliveries: Vec<Due>) {
+impl CommitSubscriber for Clumsy {
+    fn on_accepted(&self, deliveries: Vec<DueDelivery>) {
         assert!(deliveries.len() < 2, "as the test wishes");
-        self.0.accepted(deliveries);
+        self.0.on_accepted(deliveries);
     }
 
-    fn asked(&self, _deliveries: Vec<Due>) {}
+    fn on_requested(&self, _deliveries: Vec<DueDelivery>) {}
 
-    fn passed_over(&self, _lanes: Vec<LaneStart>) {}
+    fn on_skipped(&self, _lanes: Vec<PendingWebhook>) {}
 
-    fn changed(&self, _webhooks: &[WebhookId]) {}
+    fn on_changed(&self, _webhooks: &[WebhookId]) {}
 
-    fn changed_elsewhere(&self) {}
+    fn on_external_change(&self) {}
 
-    fn bulk_job_started(&self) {}
+    fn on_bulk_job_started(&self) {}
 }
 
 #[test]
@@ -294,13 +294,13 @@ fn a_panic_while_telling_ends_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("willcall.db");
     let store = store::open(&path, &mut Registry::default()).unwrap();
-    store.listen(Arc::new(Clumsy(Arc::default())));
+    store.subscribe(Arc::new(Clumsy(Arc::default())));
     let given = Given::unheard(store);
     given.paid_webhook();
     let one = |n: i64| given.new_notification(&n.to_string(), n);
     let reply = given.store.accept((0..3).map(one).collect());
     assert!(matches!(wait(reply), Err(StoreError::Ended)));
-    while wait(given.store.pulse()).is_ok() {}
+    while wait(given.store.ping()).is_ok() {}
     wait(given.store.close()).unwrap();
 }
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use model::contract::{Conflict, ReplayResult, ReplayScope, Settlement, StoreError};
-use model::delivery::{CancelCause, Next, State};
+use model::delivery::{CancelCause, DeliveryState, NextState};
 use model::id::{TenantId, WebhookId};
 use model::limits::WEBHOOKS_MAX;
-use model::notification::{Acceptance, NewNotification};
-use model::query::{Change, Declaration, DeclaredWebhook, FreshWebhook, WebhookQuery};
+use model::notification::{AcceptResult, NewNotification};
+use model::query::{ChangeKind, Declaration, DeclaredWebhook, WebhookDefaults, WebhookQuery};
 use model::tenant::DialectName;
 use model::time::TimeBounds;
-use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
+use model::webhook::{DisableCause, Disablement, NewWebhook, Webhook};
 
 use crate::harness::{
     Given, answered, at, declaration, delivered, delivery_id, ended, filter, headers, retry,
@@ -34,9 +34,9 @@ impl Given {
     }
 
     fn delete(&self, webhook: Webhook, time: i64) -> Result<Webhook, StoreError> {
-        let deleted = Disabled {
+        let deleted = Disablement {
             at: at(time),
-            cause: DisabledCause::Deleted,
+            cause: DisableCause::Deleted,
         };
         let webhook = Webhook {
             disabled: Some(deleted),
@@ -58,13 +58,13 @@ impl Given {
     }
 
     fn paused_until(&self, webhook: WebhookId) -> Option<i64> {
-        let targets = wait(self.store.targets(vec![webhook])).unwrap();
+        let targets = wait(self.store.webhook_targets(vec![webhook])).unwrap();
         targets[0].paused_until.map(|at| at.as_millis())
     }
 }
 
-fn paused(until: i64) -> Next {
-    Next {
+fn paused(until: i64) -> NextState {
+    NextState {
         pauses_until: Some(at(until)),
         ..retry(until)
     }
@@ -87,7 +87,7 @@ fn a_key_names_one_webhook_of_a_tenant_for_ever() {
         ..webhook.clone()
     };
     assert_eq!(given.save(renamed, 5).unwrap().key, webhook.key);
-    let target = &wait(given.store.targets(vec![webhook.id])).unwrap()[0];
+    let target = &wait(given.store.webhook_targets(vec![webhook.id])).unwrap()[0];
     assert_eq!(
         (target.key.as_deref(), target.retries_max),
         (Some("a"), Some(3))
@@ -129,9 +129,9 @@ fn a_tenant_has_as_many_webhooks_as_it_may_and_no_more() {
     assert!(matches!(refused, Err(StoreError::TooManyWebhooks)));
     made(other, 1).unwrap();
     // One that is switched off counts, one that is deleted does not.
-    let off = Disabled {
+    let off = Disablement {
         at: at(1),
-        cause: DisabledCause::Asked,
+        cause: DisableCause::Requested,
     };
     let last = given.save(
         Webhook {
@@ -154,7 +154,7 @@ fn a_tenant_has_as_many_webhooks_as_it_may_and_no_more() {
         settings: "{}".to_owned(),
         headers: None,
         retries_max: None,
-        fresh: FreshWebhook::default(),
+        fresh: WebhookDefaults::default(),
     };
     let declaration = Declaration {
         webhooks: vec![declared],
@@ -178,11 +178,14 @@ fn a_deleted_webhook_is_gone_for_everybody_and_its_log_stays() {
     let owed = delivery_id(given.notified("1", 1_000), id);
     given.delete(webhook.clone(), 2_000).unwrap();
     let cause = CancelCause::WebhookDeleted;
-    assert_eq!(given.state(owed), State::Cancelled(cause));
+    assert_eq!(given.state(owed), DeliveryState::Cancelled(cause));
     assert_eq!(given.listed(&tenants, false, 0), (0, Vec::new()));
     assert_eq!(wait(given.store.webhook(given.tenant, id)).unwrap(), None);
     let again = given.accept(given.new_notification("2", 3_000));
-    assert!(matches!(again, Acceptance::Accepted { deliveries: 0, .. }));
+    assert!(matches!(
+        again,
+        AcceptResult::Accepted { deliveries: 0, .. }
+    ));
     assert_eq!(
         given.replay(id, ReplayScope::One(owed), 3_000),
         ReplayResult::Unknown
@@ -201,7 +204,7 @@ fn a_deleted_webhook_is_gone_for_everybody_and_its_log_stays() {
     assert_eq!(audit[0].action, "webhook.deleted");
     // What was in the air is written down, and counts.
     given.settle(settlement(owed, 2_500, answered(200), delivered()));
-    assert_eq!(given.state(owed), State::Delivered);
+    assert_eq!(given.state(owed), DeliveryState::Delivered);
 }
 
 #[test]
@@ -256,7 +259,7 @@ fn asking_for_what_is_exhausted_leaves_the_rest_alone() {
     let id = given.paid_webhook();
     let [tried_out, waiting, done] = ["1", "2", "3"].map(|key| {
         let next = match key {
-            "1" => ended(State::Failed),
+            "1" => ended(DeliveryState::Failed),
             "2" => retry(90_000),
             _ => delivered(),
         };
@@ -277,7 +280,7 @@ fn asking_for_what_is_exhausted_leaves_the_rest_alone() {
     let due_at = |id| given.story(id).row.due_at.map(|at| at.as_millis());
     assert_eq!(due_at(tried_out), Some(2_000));
     assert_eq!(due_at(waiting), Some(90_000));
-    assert_eq!(given.state(done), State::Delivered);
+    assert_eq!(given.state(done), DeliveryState::Delivered);
     given.disable(id, 3_000);
     assert_eq!(given.replay(id, which, 4_000), ReplayResult::Disabled);
 }
@@ -298,8 +301,8 @@ fn every_dialect_keeps_its_log_for_a_time_of_its_own() {
                 new.match_keys.clear();
             }
             match given.accept(new) {
-                Acceptance::Accepted { id, .. } => id.0,
-                Acceptance::Repeated { .. } | Acceptance::Contradicted { .. } => unreachable!(),
+                AcceptResult::Accepted { id, .. } => id.0,
+                AcceptResult::Duplicate { .. } | AcceptResult::Conflict { .. } => unreachable!(),
             }
         };
         let id = delivery_id(notified("1", 1_000, true), webhook);
@@ -320,7 +323,7 @@ fn every_dialect_keeps_its_log_for_a_time_of_its_own() {
                 match_keys: Vec::new(),
                 ..given.new_notification("nobody's", 1_000)
             };
-            let known = matches!(given.accept(nobodys), Acceptance::Repeated { .. });
+            let known = matches!(given.accept(nobodys), AcceptResult::Duplicate { .. });
             assert_eq!(log, known);
             log
         });
@@ -342,10 +345,10 @@ fn the_same_content_has_the_same_digest() {
     };
     given.accept(new(Some(7)));
     let repeated = given.accept(new(Some(7)));
-    assert!(matches!(repeated, Acceptance::Repeated { .. }));
+    assert!(matches!(repeated, AcceptResult::Duplicate { .. }));
     for other in [Some(8), None] {
         let contradicted = given.accept(new(other));
-        assert!(matches!(contradicted, Acceptance::Contradicted { .. }));
+        assert!(matches!(contradicted, AcceptResult::Conflict { .. }));
     }
 }
 
@@ -360,7 +363,7 @@ fn a_declared_webhook_keeps_what_was_made_for_it_and_comes_back_by_its_key() {
         settings: "{}".to_owned(),
         headers: None,
         retries_max: None,
-        fresh: FreshWebhook {
+        fresh: WebhookDefaults {
             key: Some(nonce.to_owned()),
             headers: headers("X-Nonce", nonce),
         },
@@ -376,13 +379,16 @@ fn a_declared_webhook_keeps_what_was_made_for_it_and_comes_back_by_its_key() {
         wait(applied).unwrap().pop().unwrap().change
     };
     let a = "https://a.example.org/";
-    assert_eq!(apply(vec![declared(None, a, "n1")], 1), Change::Created);
+    assert_eq!(apply(vec![declared(None, a, "n1")], 1), ChangeKind::Created);
     let made = given.stored(WebhookId(1));
     assert_eq!(made.key.as_deref(), Some("n1"));
-    assert_eq!(apply(vec![declared(None, a, "n2")], 2), Change::Unchanged);
+    assert_eq!(
+        apply(vec![declared(None, a, "n2")], 2),
+        ChangeKind::Unchanged
+    );
     // By its key it is found wherever it goes, and others of its URL are left to others.
     let moved = declared(Some("n1"), "https://b.example.org/", "n3");
-    assert_eq!(apply(vec![moved.clone()], 3), Change::Changed);
+    assert_eq!(apply(vec![moved.clone()], 3), ChangeKind::Changed);
     let stored = given.stored(WebhookId(1));
     assert_eq!(stored.target_url, "https://b.example.org/");
     assert_eq!(stored.headers, headers("X-Nonce", "n1"));
@@ -390,22 +396,22 @@ fn a_declared_webhook_keeps_what_was_made_for_it_and_comes_back_by_its_key() {
         headers: Some(headers("X-Nonce", "own")),
         ..moved
     };
-    assert_eq!(apply(vec![given_headers.clone()], 4), Change::Changed);
+    assert_eq!(apply(vec![given_headers.clone()], 4), ChangeKind::Changed);
     given.delete(given.stored(WebhookId(1)), 5).unwrap();
-    assert_eq!(apply(vec![given_headers.clone()], 6), Change::Unchanged);
+    assert_eq!(apply(vec![given_headers.clone()], 6), ChangeKind::Unchanged);
     assert_eq!(given.listed(&[given.tenant], false, 0).0, 0);
     let asked_for = DeclaredWebhook {
         enabled: Some(true),
         ..given_headers
     };
-    assert_eq!(apply(vec![asked_for], 6), Change::Changed);
+    assert_eq!(apply(vec![asked_for], 6), ChangeKind::Changed);
     let back = given.stored(WebhookId(1));
     assert!(back.enabled());
     assert_eq!(back.headers, headers("X-Nonce", "own"));
     // One without a key that was deleted is made anew.
     given.delete(back, 7).unwrap();
     let anew = declared(None, "https://b.example.org/", "n4");
-    assert_eq!(apply(vec![anew], 8), Change::Created);
+    assert_eq!(apply(vec![anew], 8), ChangeKind::Created);
     assert_eq!(given.stored(WebhookId(2)).key.as_deref(), Some("n4"));
 }
 
@@ -413,7 +419,7 @@ fn a_declared_webhook_keeps_what_was_made_for_it_and_comes_back_by_its_key() {
 fn what_was_pending_when_a_webhook_was_disabled_is_cancelled_before_it_is_enabled() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let step = model::limits::SWEEP_ROWS_MAX;
+    let step = model::limits::BULK_STEP_ROWS_MAX;
     let ids: Vec<i64> = (0..2 * step + 1)
         .map(|number| given.notified(&number.to_string(), 0))
         .collect();
@@ -426,15 +432,21 @@ fn what_was_pending_when_a_webhook_was_disabled_is_cancelled_before_it_is_enable
     let refused = given.save(enabled.clone(), 2);
     assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
     assert!(!given.stored(webhook).enabled());
-    assert_eq!(wait(given.store.cancel(webhook, at(3))).unwrap(), step);
+    assert_eq!(
+        wait(given.store.cancel_pending(webhook, at(3))).unwrap(),
+        step
+    );
     // The one that is left goes with the change.
     given.save(enabled, 4).unwrap();
-    assert_eq!(wait(given.store.lanes(None, 10)).unwrap(), []);
-    let cancelled = State::Cancelled(CancelCause::WebhookDisabled);
+    assert_eq!(wait(given.store.pending_webhooks(None, 10)).unwrap(), []);
+    let cancelled = DeliveryState::Cancelled(CancelCause::WebhookDisabled);
     for id in [ids[0], ids[step], ids[2 * step]] {
         assert_eq!(given.state(delivery_id(id, webhook)), cancelled);
     }
     // What is handed in from then on is owed.
     let fresh = given.notified("fresh", 5);
-    assert_eq!(given.state(delivery_id(fresh, webhook)), State::Pending);
+    assert_eq!(
+        given.state(delivery_id(fresh, webhook)),
+        DeliveryState::Pending
+    );
 }

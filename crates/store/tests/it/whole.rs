@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use model::contract::DueAsk;
+use model::contract::DueQuery;
 use model::id::WebhookId;
 use prometheus_client::registry::Registry;
 use rusqlite::Connection;
@@ -120,7 +120,7 @@ impl Killed {
     /// What is owed, if the store opens.
     fn owed(&self) -> Result<usize, OpenError> {
         let given = open(&self.path())?;
-        let ask = DueAsk {
+        let ask = DueQuery {
             webhook: self.webhook,
             limit: 99,
             ahead: None,

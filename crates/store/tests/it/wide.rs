@@ -6,16 +6,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use model::board::{BulkJobKind, NewBulkJob};
-use model::contract::{LaneStart, Listener, Reply, StoreError};
-use model::delivery::{CancelCause, Due, State};
+use model::contract::{CommitSubscriber, PendingWebhook, StoreError, StoreFuture};
+use model::dashboard::{BulkJobKind, NewBulkJob};
+use model::delivery::{CancelCause, DeliveryState, DueDelivery};
 use model::id::{TenantId, WebhookId};
-use model::limits::{INTAKE_BATCH_MAX, UNLISTED_MAX};
-use model::notification::{Acceptance, NewNotification};
-use model::once::{Effect, IdempotencyKey};
+use model::idempotency::{IdempotencyKey, IdempotentOperation};
+use model::limits::{INTAKE_BATCH_MAX, UNMATERIALIZED_MAX};
+use model::notification::{AcceptResult, NewNotification};
 use model::tenant::TokenHash;
 use model::time::Timestamp;
-use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
+use model::webhook::{DisableCause, Disablement, NewWebhook, Webhook};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 
@@ -24,9 +24,9 @@ use crate::harness::{Given, answered, at, delivered, delivery_id, now, pair, set
 /// Webhooks of one notification, so many that they are not listed with it.
 const WEBHOOKS: usize = 2_100;
 
-const ASKED: Option<Disabled> = Some(Disabled {
+const ASKED: Option<Disablement> = Some(Disablement {
     at: Timestamp::from_millis(5),
-    cause: DisabledCause::Asked,
+    cause: DisableCause::Requested,
 });
 
 /// What happened, in order.
@@ -42,23 +42,23 @@ struct Steps {
     go: Mutex<Receiver<()>>,
 }
 
-impl Listener for Steps {
-    fn accepted(&self, _deliveries: Vec<Due>) {}
+impl CommitSubscriber for Steps {
+    fn on_accepted(&self, _deliveries: Vec<DueDelivery>) {}
 
-    fn asked(&self, _: Vec<Due>) {}
+    fn on_requested(&self, _: Vec<DueDelivery>) {}
 
-    fn passed_over(&self, _lanes: Vec<LaneStart>) {
+    fn on_skipped(&self, _lanes: Vec<PendingWebhook>) {
         if self.events.lock().unwrap().send(Event::Listed).is_ok() {
             // Once nobody says so any more, all may go on.
             self.go.lock().unwrap().recv().ok();
         }
     }
 
-    fn changed(&self, _webhooks: &[WebhookId]) {}
+    fn on_changed(&self, _webhooks: &[WebhookId]) {}
 
-    fn changed_elsewhere(&self) {}
+    fn on_external_change(&self) {}
 
-    fn bulk_job_started(&self) {}
+    fn on_bulk_job_started(&self) {}
 }
 
 /// Rings when there is an answer.
@@ -87,7 +87,7 @@ fn stepped() -> Stepped {
     let webhooks = webhooks(&given, given.tenant);
     let (tell, events) = channel();
     let (go, going) = channel();
-    given.store.listen(Arc::new(Steps {
+    given.store.subscribe(Arc::new(Steps {
         events: Mutex::new(tell.clone()),
         go: Mutex::new(going),
     }));
@@ -110,7 +110,7 @@ impl Stepped {
     }
 
     /// Has the webhook be disabled or enabled; answers whether it has to wait.
-    fn switch(&self, webhook: WebhookId, disabled: Option<Disabled>) -> bool {
+    fn switch(&self, webhook: WebhookId, disabled: Option<Disablement>) -> bool {
         let given = &self.given;
         let changed = Webhook {
             disabled,
@@ -127,7 +127,7 @@ impl Stepped {
     }
 
     /// Steps that are made until there is an answer. Whoever answers tells so before the next step.
-    fn steps_until<T: Send + 'static>(&self, mut reply: Reply<T>) -> (T, usize) {
+    fn steps_until<T: Send + 'static>(&self, mut reply: StoreFuture<T>) -> (T, usize) {
         let waker = Waker::from(Arc::new(Bell(Mutex::new(self.tell.clone()))));
         let mut poll = || reply.as_mut().poll(&mut Context::from_waker(&waker));
         let mut answer = poll();
@@ -184,9 +184,9 @@ fn batch(given: &Given, count: usize) -> Vec<NewNotification> {
     (0..count).map(new).collect()
 }
 
-fn ids(acceptances: Vec<Acceptance>) -> Vec<i64> {
+fn ids(acceptances: Vec<AcceptResult>) -> Vec<i64> {
     let id = |acceptance| {
-        let Acceptance::Accepted { id, deliveries } = acceptance else {
+        let AcceptResult::Accepted { id, deliveries } = acceptance else {
             panic!("{acceptance:?}");
         };
         assert_eq!(deliveries as usize, WEBHOOKS);
@@ -242,7 +242,7 @@ fn others_have_their_turn_while_a_small_request_owes_very_much() {
         ..given.new_notification("other", 1)
     };
     let (answer, steps) = stepped.steps_until(given.store.accept(vec![new]));
-    assert!(matches!(answer[0], Acceptance::Accepted { .. }));
+    assert!(matches!(answer[0], AcceptResult::Accepted { .. }));
     assert!(steps <= 3, "{steps} steps of 80 or more came before");
     let listed = count(stepped.folder.path(), "select count(*) from fresh");
     assert!(listed < 20_000, "{listed} of 84,000");
@@ -280,8 +280,8 @@ fn a_webhook_that_is_disabled_before_its_turn_is_sent_nothing() {
     let (left, given, _folder) = stepped.again();
     assert!(left > 0);
     given.notified("later", 6);
-    let states: Vec<State> = given.log(last).iter().map(|row| row.state).collect();
-    let cancelled = State::Cancelled(CancelCause::WebhookDisabled);
+    let states: Vec<DeliveryState> = given.log(last).iter().map(|row| row.state).collect();
+    let cancelled = DeliveryState::Cancelled(CancelCause::WebhookDisabled);
     assert_eq!(states, vec![cancelled; ids.len()]);
     assert!(due(&given, last).is_empty());
 }
@@ -344,8 +344,8 @@ fn what_is_to_be_stopped_is_stopped_although_it_is_not_listed_yet() {
     }
     let (_, given, _folder) = stepped.again();
     given.notified("later", 6);
-    let states: Vec<State> = given.log(last).iter().map(|row| row.state).collect();
-    let stopped = State::Cancelled(CancelCause::Asked);
+    let states: Vec<DeliveryState> = given.log(last).iter().map(|row| row.state).collect();
+    let stopped = DeliveryState::Cancelled(CancelCause::Requested);
     assert_eq!(states[1..], vec![stopped; 4]);
     assert_eq!(due(&given, last).len(), 1);
 }
@@ -356,7 +356,7 @@ fn whoever_has_very_much_to_be_listed_waits_and_nobody_else_does() {
     let given = &stepped.given;
     let other = given.another_tenant("other");
     stepped.accept(INTAKE_BATCH_MAX);
-    let batches = UNLISTED_MAX / (INTAKE_BATCH_MAX * WEBHOOKS);
+    let batches = UNMATERIALIZED_MAX / (INTAKE_BATCH_MAX * WEBHOOKS);
     for number in 0..batches {
         let new = |n| given.new_notification(&format!("{number} {n}"), 1);
         let new = (0..INTAKE_BATCH_MAX).map(new);
@@ -374,17 +374,17 @@ fn whoever_has_very_much_to_be_listed_waits_and_nobody_else_does() {
             holder: TokenHash([1; 32]),
             request: TokenHash([2; 32]),
         };
-        let effect = Effect::Accept {
+        let effect = IdempotentOperation::Accept {
             batch: batch.clone(),
             part: 0,
         };
-        let busy = now(given.store.once(key, effect, at(2)));
+        let busy = now(given.store.run_idempotent(key, effect, at(2)));
         assert!(matches!(busy, Err(StoreError::Busy)), "{busy:?}");
         let busy = now(given.store.accept(batch));
         assert!(matches!(busy, Err(StoreError::Busy)), "{busy:?}");
     }
     let (answer, _) = stepped.steps_until(given.store.accept(vec![others]));
-    assert!(matches!(answer[0], Acceptance::Accepted { .. }));
+    assert!(matches!(answer[0], AcceptResult::Accepted { .. }));
 }
 
 #[test]

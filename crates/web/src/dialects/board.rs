@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use model::board::WebhookSnapshot;
+use model::dashboard::WebhookSnapshot;
 use model::notification::NewNotification;
 use model::refusal::Refusal;
 use model::target::{MASKED, masked};

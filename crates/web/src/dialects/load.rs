@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use http::Method;
 use model::notification::NewNotification;
-use model::query::Status;
+use model::query::DeliveryStatus;
 use model::tenant::{DialectName, Tenant};
 use model::time::Timestamp;
 use serde_json::Value;
@@ -30,7 +30,7 @@ pub struct Load {
     /// The number of a notification, from the body of a call.
     pub number: fn(body: &[u8]) -> Option<u64>,
     /// Asks for a webhook's deliveries of this status.
-    pub log: fn(tenant: &str, webhook: &Made, status: Status) -> DemoCall,
+    pub log: fn(tenant: &str, webhook: &Made, status: DeliveryStatus) -> DemoCall,
     /// Reads the answer to that.
     pub page: fn(answer: &Value) -> Option<LoadPage>,
 }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use model::contract::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
 use model::id::{NotificationId, TenantId, WebhookId};
-use model::query::Status;
+use model::query::DeliveryStatus;
 use model::refusal::{Fault, Refusal};
 use model::time::Timestamp;
 
@@ -21,7 +21,7 @@ pub(crate) const NAMES: [&str; 4] = ["since", "until", "action_type", "status"];
 pub(crate) const NO_MOMENT: &str = "Must be a time such as 2027-01-19T10:00:00Z.";
 
 /// What a dialect calls some of what failed.
-pub(crate) type NamedStatuses = (&'static str, &'static [Status]);
+pub(crate) type NamedStatuses = (&'static str, &'static [DeliveryStatus]);
 
 /// Whose deliveries are sent again, and who asks.
 pub(crate) struct ReplayCaller {
@@ -33,7 +33,7 @@ pub(crate) struct ReplayCaller {
 /// What is meant of all that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReplayQuery {
-    statuses: &'static [Status],
+    statuses: &'static [DeliveryStatus],
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     action_type: Option<String>,
@@ -44,7 +44,7 @@ impl ReplayQuery {
     /// taken for none it would mean all.
     pub(crate) fn read(
         query: &Query,
-        usual: &'static [Status],
+        usual: &'static [DeliveryStatus],
         named: &[NamedStatuses],
     ) -> Result<Option<Self>, Refusal> {
         if query.iter().next().is_none() {

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 use http::StatusCode;
-use model::board::AuditQuery;
 use model::contract::StoreError;
+use model::dashboard::AuditQuery;
 use model::id::WebhookId;
-use model::people::Role;
 use model::refusal::Refusal;
 use model::tenant::{Event, Tenant};
+use model::users::Role;
 use model::webhook::Webhook;
 
 use super::layout::{Shell, Tab, path_of};

@@ -3,9 +3,9 @@
 
 use std::fmt::{self, Write as _};
 
-use model::board::{HOUR_MS, LatestAttempt, Standing, Tally};
+use model::dashboard::{HOUR_MS, HourlyCounts, LatestAttempt, WebhookHealth};
 use model::time::Timestamp;
-use model::webhook::{DisabledCause, Webhook};
+use model::webhook::{DisableCause, Webhook};
 
 use super::view::{Tone, When};
 
@@ -55,7 +55,7 @@ pub(crate) fn since(now: Timestamp) -> Timestamp {
 
 impl Health {
     /// Without a standing nothing was ever sent.
-    pub(crate) fn of(webhook: &Webhook, standing: Option<&Standing>, now: Timestamp) -> Self {
+    pub(crate) fn of(webhook: &Webhook, standing: Option<&WebhookHealth>, now: Timestamp) -> Self {
         let health = |tone, word, more, at: Option<Timestamp>| Self {
             tone,
             word,
@@ -65,16 +65,16 @@ impl Health {
         };
         if let Some(disabled) = webhook.disabled {
             let more = match disabled.cause {
-                DisabledCause::Gone => "because its receiver answered 410 Gone at",
-                DisabledCause::Asked | DisabledCause::Deleted => "since",
+                DisableCause::Gone => "because its receiver answered 410 Gone at",
+                DisableCause::Requested | DisableCause::Deleted => "since",
             };
             let word = match disabled.cause {
-                DisabledCause::Deleted => "Deleted",
-                DisabledCause::Asked | DisabledCause::Gone => "Disabled",
+                DisableCause::Deleted => "Deleted",
+                DisableCause::Requested | DisableCause::Gone => "Disabled",
             };
             let tone = match disabled.cause {
-                DisabledCause::Gone => Tone::Bad,
-                DisabledCause::Asked | DisabledCause::Deleted => Tone::Quiet,
+                DisableCause::Gone => Tone::Bad,
+                DisableCause::Requested | DisableCause::Deleted => Tone::Quiet,
             };
             return health(tone, word, more, Some(disabled.at));
         }
@@ -108,7 +108,7 @@ impl Health {
 
 /// Whether the latest call failed before the webhook became what it is, and nothing waits to show
 /// how it fares since.
-pub(crate) fn is_untried(webhook: &Webhook, standing: &Standing) -> bool {
+pub(crate) fn is_untried(webhook: &Webhook, standing: &WebhookHealth) -> bool {
     let latest = standing.latest.as_ref();
     standing.next_due_at.is_none()
         && latest.is_some_and(|own| !own.success && own.ended_at < webhook.updated_at)
@@ -136,10 +136,10 @@ impl fmt::Display for NextAttempt {
 impl askama::filters::HtmlSafe for NextAttempt {}
 
 impl Bar {
-    pub(crate) fn of(hours: &[Tally], now: Timestamp) -> Self {
+    pub(crate) fn of(hours: &[HourlyCounts], now: Timestamp) -> Self {
         let first = since(now).as_millis().div_euclid(HOUR_MS);
-        let shown = |tally: &&Tally| (0..HOURS).contains(&(tally.hour - first));
-        let sum = |tally: &Tally| {
+        let shown = |tally: &&HourlyCounts| (0..HOURS).contains(&(tally.hour - first));
+        let sum = |tally: &HourlyCounts| {
             let some = tally.delivered.saturating_add(tally.retried);
             some.saturating_add(tally.failed)
         };
@@ -152,7 +152,7 @@ impl Bar {
     }
 
     /// Stacks the parts of one hour upon each other. What happened at all is seen.
-    fn add(&mut self, tally: &Tally, place: i64, highest: u64) {
+    fn add(&mut self, tally: &HourlyCounts, place: i64, highest: u64) {
         let left = place * HOUR_WIDTH + 1;
         let mut floor = HEIGHT;
         for (count, total, path) in [
@@ -220,7 +220,7 @@ impl LastCall {
 #[cfg(test)]
 mod tests {
     use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
-    use model::webhook::{Disabled, Headers};
+    use model::webhook::{Disablement, Headers};
 
     use super::*;
 
@@ -244,8 +244,8 @@ mod tests {
         }
     }
 
-    fn standing(success: bool) -> Standing {
-        Standing {
+    fn standing(success: bool) -> WebhookHealth {
+        WebhookHealth {
             webhook: WebhookId(1),
             latest: Some(LatestAttempt {
                 delivery: DeliveryId {
@@ -263,7 +263,7 @@ mod tests {
         }
     }
 
-    fn word(webhook: &Webhook, standing: Option<&Standing>) -> &'static str {
+    fn word(webhook: &Webhook, standing: Option<&WebhookHealth>) -> &'static str {
         Health::of(webhook, standing, NOW).word
     }
 
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(word(&hook, None), "Nothing sent yet");
         assert_eq!(word(&hook, Some(&standing(true))), "Healthy");
         assert_eq!(word(&hook, Some(&standing(false))), "Failing");
-        let retrying = Standing {
+        let retrying = WebhookHealth {
             retrying: true,
             ..standing(true)
         };
@@ -282,7 +282,7 @@ mod tests {
         mended.updated_at = NOW.plus_ms(1);
         assert_eq!(word(&mended, Some(&standing(false))), "Nothing sent");
         assert_eq!(word(&mended, Some(&standing(true))), "Healthy");
-        let owed = Standing {
+        let owed = WebhookHealth {
             next_due_at: Some(NOW),
             ..standing(false)
         };
@@ -294,13 +294,13 @@ mod tests {
         assert_eq!(word(&paused, Some(&standing(true))), "Healthy");
         let mut off = hook;
         for (cause, more) in [
-            (DisabledCause::Asked, "since"),
+            (DisableCause::Requested, "since"),
             (
-                DisabledCause::Gone,
+                DisableCause::Gone,
                 "because its receiver answered 410 Gone at",
             ),
         ] {
-            off.disabled = Some(Disabled { at: NOW, cause });
+            off.disabled = Some(Disablement { at: NOW, cause });
             let health = Health::of(&off, Some(&standing(false)), NOW);
             assert_eq!((health.word, health.more), ("Disabled", more));
         }
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn an_attempt_that_is_due_has_no_time_in_the_past() {
         let next = |due_at| {
-            let standing = Standing {
+            let standing = WebhookHealth {
                 next_due_at: Some(due_at),
                 ..standing(true)
             };
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn a_bar_shows_its_24_hours_and_nothing_beyond() {
         let hour = NOW.as_millis() / HOUR_MS;
-        let tally = |hour, delivered, retried, failed| Tally {
+        let tally = |hour, delivered, retried, failed| HourlyCounts {
             hour,
             delivered,
             retried,

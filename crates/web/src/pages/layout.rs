@@ -1,7 +1,7 @@
 //! What stands around every page: title, ways to go, who is signed in, and what was just done.
 
-use model::people::Role;
 use model::tenant::Tenant;
+use model::users::Role;
 
 use super::assets;
 use super::visit::Visit;

@@ -20,11 +20,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use model::id::{TenantId, UserId};
-use model::limits::{LIVE_STREAMS_EACH_MAX, LIVE_STREAMS_MAX, LIVE_STREAMS_USER_MAX};
-use model::people::Role;
+use model::limits::{LIVE_STREAMS_MAX, LIVE_STREAMS_SESSION_MAX, LIVE_STREAMS_USER_MAX};
 use model::refusal::Refusal;
 use model::tenant::TokenHash;
 use model::time::Timestamp;
+use model::users::Role;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -256,7 +256,7 @@ impl Seats {
         let own = taken.get(&(user, session)).copied().unwrap_or_default();
         let of_user = taken.iter().filter(|((whose, _), _)| *whose == user);
         let of_user: usize = of_user.map(|(_, count)| count).sum();
-        if own >= LIVE_STREAMS_EACH_MAX
+        if own >= LIVE_STREAMS_SESSION_MAX
             || of_user >= LIVE_STREAMS_USER_MAX
             || taken.values().sum::<usize>() >= LIVE_STREAMS_MAX
         {
@@ -342,7 +342,7 @@ mod tests {
         while let Some(seat) = take(0, 0) {
             held.push(seat);
         }
-        assert_eq!(held.len(), LIVE_STREAMS_EACH_MAX);
+        assert_eq!(held.len(), LIVE_STREAMS_SESSION_MAX);
         for session in 1..=LIVE_STREAMS_MAX {
             held.extend(take(0, session));
         }

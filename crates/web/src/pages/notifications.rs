@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use askama::Template;
-use model::board::{NotificationQuery, NotificationRow};
+use model::dashboard::{NotificationQuery, NotificationRow};
 use model::id::NotificationId;
 use model::limits::{NOTIFICATION_KEY_BYTES_MAX, PAGE_ROWS_MAX};
-use model::people::Role;
+use model::users::Role;
 
 use super::layout::{Shell, Tab, path_of};
 use super::page::{Needs, Page, get};

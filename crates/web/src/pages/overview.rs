@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use model::board::{Standing, WebhookSearch};
+use model::dashboard::{WebhookHealth, WebhookSearch};
 use model::id::WebhookId;
-use model::people::Role;
 use model::target;
+use model::users::Role;
 use model::webhook::Webhook;
 
 use super::health::{self, Bar, Health, LastCall};
@@ -72,7 +72,7 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         .shared
         .ask(|store| store.standings(tenant.id, ids.clone(), since))
         .await?;
-    let standings: BTreeMap<WebhookId, Standing> = standings
+    let standings: BTreeMap<WebhookId, WebhookHealth> = standings
         .into_iter()
         .map(|standing| (standing.webhook, standing))
         .collect();
@@ -95,7 +95,12 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
     page(&shown)
 }
 
-fn row(visit: &Visit, dialect: &Dialect, webhook: &Webhook, standing: Option<&Standing>) -> Row {
+fn row(
+    visit: &Visit,
+    dialect: &Dialect,
+    webhook: &Webhook,
+    standing: Option<&WebhookHealth>,
+) -> Row {
     let described = (dialect.board.describe)(webhook);
     let target_url = target::masked(&webhook.target_url);
     let name = described.name.filter(|name| !name.trim().is_empty());

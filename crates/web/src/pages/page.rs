@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use http::Method;
 use model::limits::SMALL_BODY_BYTES_MAX;
-use model::people::Role;
+use model::users::Role;
 use percent_encoding::percent_decode_str;
 
 use super::shown::{Shown, Trouble};

@@ -8,10 +8,10 @@ use crate::body::Body;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Request, StatusCode, request};
 use model::id::TenantId;
-use model::people::{Role, User};
 use model::refusal::Refusal;
 use model::tenant::Tenant;
 use model::time::Timestamp;
+use model::users::{Role, User};
 use tokio::time::Instant;
 
 use super::page::{Needs, Page, Params};

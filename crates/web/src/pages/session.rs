@@ -8,8 +8,8 @@
 use http::header::{COOKIE, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 use model::limits::SESSION_MS;
-use model::people::PasswordHash;
 use model::tenant::TokenHash;
+use model::users::PasswordHash;
 
 /// The cookie of somebody who is signed in, and of somebody who is about to be.
 const SESSION: &str = "willcall_session";

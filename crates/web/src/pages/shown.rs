@@ -8,8 +8,8 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use model::people::Role;
 use model::refusal::Refusal;
+use model::users::Role;
 
 pub(crate) type Shown = Response<Body>;
 

@@ -8,9 +8,9 @@ use http::header::{RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
 use model::limits::{PASSWORD_BYTES_MAX, SESSION_MS, USER_NAME_CHARS_MAX};
 use model::password;
-use model::people::{PasswordHash, User};
 use model::refusal::Refusal;
 use model::tenant::TokenHash;
+use model::users::{PasswordHash, User};
 
 use super::layout::{Shell, Tab};
 use super::page::{Needs, Page, get, post};

@@ -2,7 +2,7 @@
 //! one goes straight there.
 
 use askama::Template;
-use model::board::TenantQuery;
+use model::dashboard::TenantQuery;
 use model::limits::PAGE_ROWS_MAX;
 use model::tenant::Tenant;
 
@@ -68,7 +68,7 @@ async fn list(visit: Visit) -> Result<Shown, Trouble> {
     page(&shown)
 }
 
-fn row(visit: &Visit, tenant: &Tenant, role: Option<model::people::Role>) -> Row {
+fn row(visit: &Visit, tenant: &Tenant, role: Option<model::users::Role>) -> Row {
     let dialect = visit.shared.dialects.named(&tenant.dialect);
     let board = dialect.as_ref().map(|dialect| &dialect.board);
     Row {
@@ -80,6 +80,6 @@ fn row(visit: &Visit, tenant: &Tenant, role: Option<model::people::Role>) -> Row
         ),
         kind: board.map_or("Tenant", |board| board.tenant_word),
         path: path_of(tenant),
-        role: role.map_or("", model::people::Role::as_str),
+        role: role.map_or("", model::users::Role::as_str),
     }
 }

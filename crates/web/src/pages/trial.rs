@@ -9,13 +9,13 @@ use std::time::Duration;
 use askama::Template;
 use http::StatusCode;
 use model::attempt::{Attempt, FailureKind, Outcome};
-use model::delivery::{State, Whereabouts};
+use model::delivery::{DeliveryState, DispatchState};
 use model::id::{DeliveryId, NotificationId};
-use model::notification::Acceptance;
-use model::people::Role;
-use model::query::{DeliveryStory, PastAttempt};
+use model::notification::AcceptResult;
+use model::query::{AttemptRecord, DeliveryDetail};
 use model::refusal::Refusal;
 use model::target::masked;
+use model::users::Role;
 use model::webhook::Headers;
 
 use super::editing::{Ground, find, path_to};
@@ -183,19 +183,19 @@ async fn send(visit: Visit) -> Result<Shown, Trouble> {
             .await?;
         match accepted.first() {
             // Disabled just before.
-            Some(Acceptance::Accepted { deliveries: 0, .. }) => {
+            Some(AcceptResult::Accepted { deliveries: 0, .. }) => {
                 return form(&visit, unprocessable, None).await;
             }
             Some(
-                Acceptance::Accepted { id, .. }
+                AcceptResult::Accepted { id, .. }
                 // Its first answer was lost.
-                | Acceptance::Repeated { id, deliveries: 1 },
+                | AcceptResult::Duplicate { id, deliveries: 1 },
             ) => {
                 let path = path_to(visit.tenant()?, webhook.id);
                 return Ok(go_to(&format!("{path}/test/{id}")));
             }
             // Somebody has this id.
-            Some(Acceptance::Repeated { .. } | Acceptance::Contradicted { .. }) | None => {}
+            Some(AcceptResult::Duplicate { .. } | AcceptResult::Conflict { .. }) | None => {}
         }
     }
     Err(Refusal::Busy(1).into())
@@ -216,10 +216,10 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         .get("again")
         .and_then(|n| n.parse().ok())
         .unwrap_or(0);
-    let waiting = story.attempts.is_empty() && story.row.state == State::Pending;
+    let waiting = story.attempts.is_empty() && story.row.state == DeliveryState::Pending;
     let next = looked.saturating_add(1);
-    let whereabouts = match waiting {
-        true => (visit.shared.whereabouts)(id).await,
+    let dispatch_state = match waiting {
+        true => (visit.shared.dispatch_state)(id).await,
         false => None,
     };
     page(&OutcomePage {
@@ -232,8 +232,8 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
         tone: Tone::of(story.row.status()),
         status: status_words(story.row.status()),
         waiting,
-        unsent: whereabouts.and_then(Whereabouts::words),
-        in_the_air: whereabouts == Some(Whereabouts::InTheAir),
+        unsent: dispatch_state.and_then(DispatchState::words),
+        in_the_air: dispatch_state == Some(DispatchState::InFlight),
         look: format!("{path}/test/{}?again={next}", id.notification),
         again: waiting && looked < AGAIN_MAX,
         arrived: !waiting && looked > 0,
@@ -245,7 +245,7 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
 }
 
 /// The delivery, as soon as something came of it or the page has waited long enough.
-async fn first_attempt(visit: &Visit, id: DeliveryId) -> Result<DeliveryStory, Trouble> {
+async fn first_attempt(visit: &Visit, id: DeliveryId) -> Result<DeliveryDetail, Trouble> {
     let tenant = visit.tenant()?.id;
     let mut looks = 0;
     loop {
@@ -260,7 +260,7 @@ async fn first_attempt(visit: &Visit, id: DeliveryId) -> Result<DeliveryStory, T
     }
 }
 
-fn told(past: &PastAttempt) -> Told {
+fn told(past: &AttemptRecord) -> Told {
     let attempt = &past.attempt;
     Told {
         words: attempt.outcome.words(),

@@ -3,11 +3,11 @@
 
 use askama::Template;
 use http::StatusCode;
-use model::board::TenantQuery;
 use model::contract::{Conflict, StoreError};
+use model::dashboard::TenantQuery;
 use model::id::UserId;
 use model::limits::PAGE_ROWS_MAX;
-use model::people::{NewUser, Role, User, UserChange, judge_name};
+use model::users::{NewUser, Role, User, UserChange, judge_name};
 
 use super::faults::Faults;
 use super::layout::{Shell, Tab, path_of};

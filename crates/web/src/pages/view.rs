@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use model::query::Status;
+use model::query::DeliveryStatus;
 use model::refusal::Refusal;
 use model::time::Timestamp;
 
@@ -79,12 +79,12 @@ impl fmt::Display for Part {
 impl askama::filters::HtmlSafe for Part {}
 
 impl Tone {
-    pub(crate) fn of(status: Status) -> Self {
+    pub(crate) fn of(status: DeliveryStatus) -> Self {
         match status {
-            Status::Delivered => Self::Good,
-            Status::Pending | Status::Retrying => Self::Waiting,
-            Status::Failed => Self::Bad,
-            Status::Cancelled => Self::Quiet,
+            DeliveryStatus::Delivered => Self::Good,
+            DeliveryStatus::Pending | DeliveryStatus::Retrying => Self::Waiting,
+            DeliveryStatus::Failed => Self::Bad,
+            DeliveryStatus::Cancelled => Self::Quiet,
         }
     }
 
@@ -106,13 +106,13 @@ impl fmt::Display for Tone {
 }
 
 /// What a status is called on pages.
-pub(crate) fn status_words(status: Status) -> &'static str {
+pub(crate) fn status_words(status: DeliveryStatus) -> &'static str {
     match status {
-        Status::Pending => "Waiting",
-        Status::Retrying => "Retrying",
-        Status::Delivered => "Delivered",
-        Status::Failed => "Failed",
-        Status::Cancelled => "Cancelled",
+        DeliveryStatus::Pending => "Waiting",
+        DeliveryStatus::Retrying => "Retrying",
+        DeliveryStatus::Delivered => "Delivered",
+        DeliveryStatus::Failed => "Failed",
+        DeliveryStatus::Cancelled => "Cancelled",
     }
 }
 

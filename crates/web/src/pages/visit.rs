@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
-use model::people::{PasswordHash, Role, User, name_hash};
 use model::policy::Policy;
 use model::refusal::Refusal;
 use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
+use model::users::{PasswordHash, Role, User, name_hash};
 
 use super::page::Params;
 use super::session::{self, CSRF_FIELD, Cookies};

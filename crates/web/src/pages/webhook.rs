@@ -2,12 +2,12 @@
 //! on and off, or deleting it.
 
 use askama::Template;
-use model::board::{BulkJobKind, Count, Standing};
 use model::contract::StoreError;
-use model::people::Role;
+use model::dashboard::{BoundedCount, BulkJobKind, WebhookHealth};
 use model::refusal::Refusal;
 use model::target::masked;
-use model::webhook::{Disabled, DisabledCause, Webhook};
+use model::users::Role;
+use model::webhook::{DisableCause, Disablement, Webhook};
 
 use super::editing::{find, path_to};
 use super::health::{self, Bar, Health, LastCall};
@@ -56,7 +56,7 @@ struct ConfirmPage {
     url: String,
     what: &'static str,
     /// Deliveries that are owed and will be cancelled.
-    owed: Count,
+    owed: BoundedCount,
 }
 
 pub(super) fn places() -> Vec<Page> {
@@ -146,17 +146,17 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
 }
 
 /// What the status means, and what to do about it.
-fn meaning(webhook: &Webhook, standing: Option<&Standing>) -> &'static str {
+fn meaning(webhook: &Webhook, standing: Option<&WebhookHealth>) -> &'static str {
     match webhook.disabled.map(|disabled| disabled.cause) {
-        Some(DisabledCause::Gone) => {
+        Some(DisableCause::Gone) => {
             return "Its receiver answered 410 Gone, so nothing is sent any more. Enable it once \
                     the receiver is back.";
         }
-        Some(DisabledCause::Asked) => {
+        Some(DisableCause::Requested) => {
             return "Somebody switched it off: nothing is sent, and what happens meanwhile is not \
                     kept for it.";
         }
-        Some(DisabledCause::Deleted) => return "It is kept for the log.",
+        Some(DisableCause::Deleted) => return "It is kept for the log.",
         None => {}
     }
     let Some(standing) = standing.filter(|standing| standing.latest.is_some()) else {
@@ -178,13 +178,13 @@ async fn enable(visit: Visit) -> Result<Shown, Trouble> {
 }
 
 async fn disable(visit: Visit) -> Result<Shown, Trouble> {
-    switch(&visit, Some(DisabledCause::Asked), "disabled").await
+    switch(&visit, Some(DisableCause::Requested), "disabled").await
 }
 
 async fn delete(visit: Visit) -> Result<Shown, Trouble> {
     may_delete(&visit)?;
     let webhook = find(&visit).await?;
-    save(&visit, webhook, Some(DisabledCause::Deleted)).await?;
+    save(&visit, webhook, Some(DisableCause::Deleted)).await?;
     Ok(go_to(&format!("{}?said=deleted", path_of(visit.tenant()?))))
 }
 
@@ -236,7 +236,7 @@ async fn confirm(
 }
 
 /// Switches the webhook on or off, and goes to its page.
-async fn switch(visit: &Visit, cause: Option<DisabledCause>, said: &str) -> Result<Shown, Trouble> {
+async fn switch(visit: &Visit, cause: Option<DisableCause>, said: &str) -> Result<Shown, Trouble> {
     let webhook = find(visit).await?;
     let path = path_to(visit.tenant()?, webhook.id);
     let said = match save(visit, webhook, cause).await? {
@@ -250,14 +250,14 @@ async fn switch(visit: &Visit, cause: Option<DisabledCause>, said: &str) -> Resu
 async fn save(
     visit: &Visit,
     mut webhook: Webhook,
-    cause: Option<DisabledCause>,
+    cause: Option<DisableCause>,
 ) -> Result<bool, Trouble> {
     let (actor, at) = (visit.actor(), visit.now);
     for _ in 0..SAVE_TRIES {
-        let disabled = cause.map(|cause| Disabled { at, cause });
+        let disabled = cause.map(|cause| Disablement { at, cause });
         let is_so = webhook.disabled.map(|own| own.cause) == cause
             // Switched off by its receiver is off.
-            || (cause == Some(DisabledCause::Asked) && !webhook.enabled());
+            || (cause == Some(DisableCause::Requested) && !webhook.enabled());
         if is_so {
             return Ok(false);
         }

@@ -5,13 +5,13 @@ use crate::body::Body as HttpBody;
 use askama::Template;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, Response};
-use model::board::{MatchExplanation, NotificationStory, WebhookSnapshot};
+use model::dashboard::{MatchExplanation, NotificationDetail, WebhookSnapshot};
 use model::id::{NotificationId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
-use model::people::Role;
-use model::query::Status;
+use model::query::DeliveryStatus;
 use model::target::masked;
-use model::webhook::DisabledCause;
+use model::users::Role;
+use model::webhook::DisableCause;
 
 use super::layout::{Shell, Tab, path_of};
 use super::page::{Needs, Page, get};
@@ -90,7 +90,7 @@ pub(super) fn places() -> Vec<Page> {
     ]
 }
 
-async fn find(visit: &Visit) -> Result<NotificationStory, Trouble> {
+async fn find(visit: &Visit) -> Result<NotificationDetail, Trouble> {
     let (tenant, id) = (
         visit.tenant()?.id,
         NotificationId(visit.id("notification")?),
@@ -141,7 +141,7 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
 fn row(
     board: &Board,
     tenant: &str,
-    story: &NotificationStory,
+    story: &NotificationDetail,
     bystander: &MatchExplanation,
 ) -> Row {
     let webhook = &bystander.webhook;
@@ -159,7 +159,7 @@ fn row(
         more: told.more.map(|more| short(&more, RULE_CHARS_MAX)),
         changed_since,
         delivery: bystander.delivery.map(|(state, attempts)| {
-            let status = Status::of(state, attempts);
+            let status = DeliveryStatus::of(state, attempts);
             Delivery {
                 path: format!("{tenant}/deliveries/dlv_{}_{}", story.id, webhook.id),
                 tone: Tone::of(status),
@@ -186,7 +186,7 @@ impl Told {
     }
 }
 
-fn tell(board: &Board, story: &NotificationStory, bystander: &MatchExplanation) -> Told {
+fn tell(board: &Board, story: &NotificationDetail, bystander: &MatchExplanation) -> Told {
     let got = bystander.delivery.is_some();
     if let Some(only) = story.only {
         if only != bystander.webhook.id {
@@ -228,9 +228,9 @@ fn disabled(then: &WebhookSnapshot, otherwise: &str) -> Told {
     let (words, at) = match then.disabled {
         Some(disabled) => {
             let words = match disabled.cause {
-                DisabledCause::Asked => "Disabled: somebody had switched it off",
-                DisabledCause::Gone => "Disabled: its receiver had answered 410 Gone",
-                DisabledCause::Deleted => "Deleted",
+                DisableCause::Requested => "Disabled: somebody had switched it off",
+                DisableCause::Gone => "Disabled: its receiver had answered 410 Gone",
+                DisableCause::Deleted => "Deleted",
             };
             (words, Some(When(disabled.at)))
         }

@@ -6,8 +6,8 @@ use http::StatusCode;
 use http::header::SET_COOKIE;
 use model::limits::PASSWORD_BYTES_MAX;
 use model::password;
-use model::people::{PasswordHash, UserChange, name_hash};
 use model::refusal::Refusal;
+use model::users::{PasswordHash, UserChange, name_hash};
 
 use super::faults::Faults;
 use super::layout::{Shell, Tab};

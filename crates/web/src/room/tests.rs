@@ -451,7 +451,7 @@ async fn so_many_of_a_tenant_wait_and_those_beyond_are_refused_at_once() {
     let room = Arc::new(Room::default());
     let slow = Sending::longest(&room, tenant(1), LONGEST - 1).await;
     let mut waiting = Vec::new();
-    for _ in 0..BODIES_WAITING_EACH_MAX {
+    for _ in 0..BODIES_WAITING_OWNER_MAX {
         waiting.push(Sending::waiting(&room, tenant(1)).await);
     }
     let beyond = Sending::waiting(&room, tenant(1)).await;
@@ -475,8 +475,8 @@ async fn so_many_of_a_tenant_wait_and_those_beyond_are_refused_at_once() {
 async fn bodies_that_have_room_wait_for_more_however_many_they_are() {
     let room = Arc::new(Room::default());
     let mut all = Vec::new();
-    let each = BODIES_SHARE_BYTES_MAX / (2 * BODIES_WAITING_EACH_MAX);
-    for _ in 0..2 * BODIES_WAITING_EACH_MAX {
+    let each = BODIES_SHARE_BYTES_MAX / (2 * BODIES_WAITING_OWNER_MAX);
+    for _ in 0..2 * BODIES_WAITING_OWNER_MAX {
         let sending = Sending::begin(&room, tenant(1), None);
         sending.feed(each).await;
         all.push(sending);
@@ -495,7 +495,7 @@ async fn a_change_wakes_only_those_it_concerns() {
     let room = Arc::new(Room::default());
     let slow = Sending::longest(&room, tenant(1), LONGEST - 1).await;
     let mut waiting = Vec::new();
-    for _ in 0..BODIES_WAITING_EACH_MAX {
+    for _ in 0..BODIES_WAITING_OWNER_MAX {
         waiting.push(Sending::waiting(&room, tenant(1)).await);
     }
     let polls = || waiting.iter().map(Sending::polls).sum::<usize>();

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use crate::body::Body;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use model::contract::{DueAsk, LaneStart, Store};
-use model::delivery::Due;
+use model::contract::{DueQuery, PendingWebhook, Store};
+use model::delivery::DueDelivery;
 use model::id::{TenantId, WebhookId};
 use model::rng::SeededRng;
 use model::tenant::DialectName;
@@ -105,7 +105,7 @@ pub(crate) struct House {
     /// What the house is told of its own health.
     pub(crate) health: Arc<Mutex<Result<Vec<String>, String>>>,
     /// Where whoever sends has what is owed.
-    pub(crate) whereabouts: Arc<Mutex<Option<model::delivery::Whereabouts>>>,
+    pub(crate) dispatch_state: Arc<Mutex<Option<model::delivery::DispatchState>>>,
     now: Arc<AtomicI64>,
     /// Goes on with `now`, and is never set.
     steady: Arc<AtomicI64>,
@@ -227,7 +227,7 @@ impl House {
         let dialects = dialects::all(options);
         let health = Arc::new(Mutex::new(Ok(Vec::new())));
         let told = Arc::clone(&health);
-        let whereabouts = Arc::new(Mutex::new(None));
+        let dispatch_state = Arc::new(Mutex::new(None));
         let mut rng = SeededRng::from_seed([7; 32]);
         let stopping = watch::Sender::new(true);
         let declared = dialects
@@ -247,8 +247,8 @@ impl House {
             dialects,
             stopping: stopping.subscribe(),
             health: Arc::new(move || told.lock().unwrap().clone()),
-            whereabouts: {
-                let at = Arc::clone(&whereabouts);
+            dispatch_state: {
+                let at = Arc::clone(&dispatch_state);
                 Arc::new(move |_| Box::pin(std::future::ready(*at.lock().unwrap())))
             },
             metrics: Arc::new(|| "# EOF\n".to_owned()),
@@ -259,7 +259,7 @@ impl House {
             store,
             stopping,
             health,
-            whereabouts,
+            dispatch_state,
             now,
             steady,
         }
@@ -343,9 +343,9 @@ impl House {
     }
 
     /// Everything that is due, webhook by webhook, in order.
-    pub(crate) async fn due(&self) -> Vec<Due> {
-        let lanes = self.store.lanes(None, 1_000).await.unwrap();
-        let ask = |lane: LaneStart| DueAsk {
+    pub(crate) async fn due(&self) -> Vec<DueDelivery> {
+        let lanes = self.store.pending_webhooks(None, 1_000).await.unwrap();
+        let ask = |lane: PendingWebhook| DueQuery {
             webhook: lane.webhook,
             limit: 1_000,
             ahead: None,

@@ -174,7 +174,7 @@ async fn a_delivery_is_sent_again_once() {
         given
             .house
             .store
-            .stop(tenant, vec![delivery], "x".to_owned(), at)
+            .cancel_deliveries(tenant, vec![delivery], "x".to_owned(), at)
     };
     assert_eq!(stop(given.house.now()).await.unwrap(), 1);
     let retry = || asking("POST", &format!("{log}{delivery}/retry/"));

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use model::around::Around;
 use model::contract::{
-    Backlog, BacklogMark, Catalog, DueAsk, DueRead, LaneStart, LaneTarget, Ledger, Listener,
-    ReplayRequest, ReplayResult, Reply, Settlement, Store, StoreError,
+    Backlog, BacklogCursor, Catalog, CommitSubscriber, DuePage, DueQuery, Ledger, PendingWebhook,
+    ReplayRequest, ReplayResult, Settlement, Store, StoreError, StoreFuture, WebhookTarget,
 };
 use model::id::{DeliveryId, TenantId, WebhookId};
-use model::notification::{Acceptance, NewNotification};
-use model::once::{Effect, Effected, IdempotencyKey};
+use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::notification::{AcceptResult, NewNotification};
 use model::query::{
-    Applied, AuditEntry, Declaration, DeliveryStory, EventPage, KeptAnswer, LogPage, LogQuery,
-    WebhookPage, WebhookQuery,
+    AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
+    StoredResponse, WebhookPage, WebhookQuery,
 };
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use model::time::{Beat, TimeBounds, Timestamp};
+use model::time::{Heartbeat, TimeBounds, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
+use model::wrapper::StoreWrapper;
 use tokio::sync::{Notify, watch};
 
 /// What happens to the next batch, save or creation.
@@ -74,7 +74,7 @@ impl Troubled {
         self.next.lock().unwrap().push(trouble);
     }
 
-    fn at_the_gate<T: Send + 'static>(&self, work: Reply<T>) -> Reply<T> {
+    fn at_the_gate<T: Send + 'static>(&self, work: StoreFuture<T>) -> StoreFuture<T> {
         let gate = Arc::clone(&self.gate);
         Box::pin(async move {
             let mut opened = gate.open.subscribe();
@@ -86,7 +86,7 @@ impl Troubled {
         })
     }
 
-    fn through<T: Send + 'static>(&self, work: impl FnOnce() -> Reply<T>) -> Reply<T> {
+    fn through<T: Send + 'static>(&self, work: impl FnOnce() -> StoreFuture<T>) -> StoreFuture<T> {
         match self.next.lock().unwrap().pop() {
             None | Some(Trouble::Nothing) => work(),
             Some(Trouble::Refuse(error)) => Box::pin(std::future::ready(Err(error))),
@@ -102,73 +102,81 @@ impl Troubled {
 }
 
 impl Ledger for Troubled {
-    fn listen(&self, listener: Arc<dyn Listener>) {
-        self.store.listen(listener);
+    fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
+        self.store.subscribe(listener);
     }
 
-    fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>> {
+    fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
         self.through(|| self.store.accept(batch))
     }
 
-    fn lanes(&self, after: Option<WebhookId>, limit: usize) -> Reply<Vec<LaneStart>> {
-        self.store.lanes(after, limit)
+    fn pending_webhooks(
+        &self,
+        after: Option<WebhookId>,
+        limit: usize,
+    ) -> StoreFuture<Vec<PendingWebhook>> {
+        self.store.pending_webhooks(after, limit)
     }
 
-    fn targets(&self, webhooks: Vec<WebhookId>) -> Reply<Vec<LaneTarget>> {
-        self.store.targets(webhooks)
+    fn webhook_targets(&self, webhooks: Vec<WebhookId>) -> StoreFuture<Vec<WebhookTarget>> {
+        self.store.webhook_targets(webhooks)
     }
 
-    fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>> {
+    fn due(&self, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
         self.store.due(lanes, now)
     }
 
-    fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog> {
+    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
         self.store.backlog(after)
     }
 
-    fn settle(&self, batch: Arc<[Settlement]>) -> Reply<()> {
+    fn settle(&self, batch: Arc<[Settlement]>) -> StoreFuture<()> {
         self.store.settle(batch)
     }
 
-    fn hurry(&self) {
-        self.store.hurry();
+    fn flush(&self) {
+        self.store.flush();
     }
 
-    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> Reply<ReplayResult> {
+    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult> {
         self.through(|| self.store.replay(ask, at))
     }
 
-    fn cancel(&self, webhook: WebhookId, at: Timestamp) -> Reply<usize> {
-        self.store.cancel(webhook, at)
+    fn cancel_pending(&self, webhook: WebhookId, at: Timestamp) -> StoreFuture<usize> {
+        self.store.cancel_pending(webhook, at)
     }
 
-    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: TimeBounds) -> Reply<bool> {
+    fn prune(
+        &self,
+        before: BTreeMap<DialectName, Timestamp>,
+        now: TimeBounds,
+    ) -> StoreFuture<bool> {
         self.store.prune(before, now)
     }
 
-    fn beat(&self, beat: Beat) -> Reply<()> {
-        self.store.beat(beat)
+    fn record_heartbeat(&self, beat: Heartbeat) -> StoreFuture<()> {
+        self.store.record_heartbeat(beat)
     }
 
-    fn last_beat(&self) -> Option<Beat> {
-        self.store.last_beat()
+    fn last_heartbeat(&self) -> Option<Heartbeat> {
+        self.store.last_heartbeat()
     }
 
-    fn pulse(&self) -> Reply<Vec<String>> {
-        self.store.pulse()
+    fn ping(&self) -> StoreFuture<Vec<String>> {
+        self.store.ping()
     }
 
-    fn stop(
+    fn cancel_deliveries(
         &self,
         tenant: TenantId,
         deliveries: Vec<DeliveryId>,
         actor: String,
         at: Timestamp,
-    ) -> Reply<usize> {
-        self.store.stop(tenant, deliveries, actor, at)
+    ) -> StoreFuture<usize> {
+        self.store.cancel_deliveries(tenant, deliveries, actor, at)
     }
 
-    fn step_bulk_job(&self, at: Timestamp) -> Reply<bool> {
+    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
         self.store.step_bulk_job(at)
     }
 }
@@ -182,74 +190,84 @@ impl Catalog for Troubled {
         self.store.changes()
     }
 
-    fn tenant(&self, dialect: DialectName, key: String) -> Reply<Option<Tenant>> {
+    fn tenant(&self, dialect: DialectName, key: String) -> StoreFuture<Option<Tenant>> {
         self.store.tenant(dialect, key)
     }
 
-    fn tenants(&self, dialect: DialectName) -> Reply<Vec<Tenant>> {
+    fn tenants(&self, dialect: DialectName) -> StoreFuture<Vec<Tenant>> {
         self.store.tenants(dialect)
     }
 
-    fn grants(&self, hash: TokenHash) -> Reply<Vec<Grant>> {
+    fn grants(&self, hash: TokenHash) -> StoreFuture<Vec<Grant>> {
         self.store.grants(hash)
     }
 
-    fn has_tokens(&self) -> Reply<bool> {
+    fn has_tokens(&self) -> StoreFuture<bool> {
         self.store.has_tokens()
     }
 
-    fn create_token(&self, token: NewToken, actor: String, at: Timestamp) -> Reply<()> {
+    fn create_token(&self, token: NewToken, actor: String, at: Timestamp) -> StoreFuture<()> {
         self.through(|| self.store.create_token(token, actor, at))
     }
 
-    fn events(&self, tenant: TenantId) -> Reply<Vec<Event>> {
+    fn events(&self, tenant: TenantId) -> StoreFuture<Vec<Event>> {
         self.store.events(tenant)
     }
 
-    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> Reply<EventPage> {
+    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> StoreFuture<EventPage> {
         self.store.event_page(tenant, offset, limit)
     }
 
-    fn event(&self, tenant: TenantId, slug: String) -> Reply<Option<Event>> {
+    fn event(&self, tenant: TenantId, slug: String) -> StoreFuture<Option<Event>> {
         self.store.event(tenant, slug)
     }
 
-    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> Reply<WebhookPage> {
+    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> StoreFuture<WebhookPage> {
         self.store.webhooks(tenants, query)
     }
 
-    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> Reply<Option<Webhook>> {
+    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> StoreFuture<Option<Webhook>> {
         self.store.webhook_by_key(tenants, key)
     }
 
-    fn webhook(&self, tenant: TenantId, id: WebhookId) -> Reply<Option<Webhook>> {
+    fn webhook(&self, tenant: TenantId, id: WebhookId) -> StoreFuture<Option<Webhook>> {
         self.store.webhook(tenant, id)
     }
 
-    fn create_webhook(&self, webhook: NewWebhook, actor: String, at: Timestamp) -> Reply<Webhook> {
+    fn create_webhook(
+        &self,
+        webhook: NewWebhook,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<Webhook> {
         let work = self.through(|| self.store.create_webhook(webhook, actor, at));
         self.at_the_gate(work)
     }
 
-    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> Reply<Webhook> {
+    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> StoreFuture<Webhook> {
         self.through(|| self.store.save_webhook(webhook, actor, at))
     }
 
-    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage> {
+    fn log(&self, tenant: TenantId, query: LogQuery) -> StoreFuture<LogPage> {
         self.store.log(tenant, query)
     }
 
-    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>> {
+    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> StoreFuture<Option<DeliveryDetail>> {
         self.store.delivery(tenant, id)
     }
 
-    fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>> {
+    fn audit(&self, tenant: TenantId, limit: usize) -> StoreFuture<Vec<AuditEntry>> {
         self.store.audit(tenant, limit)
     }
 
-    fn once(&self, key: IdempotencyKey, effect: Effect, at: Timestamp) -> Reply<Effected> {
-        let creates = matches!(effect, Effect::CreateWebhook { .. });
-        let work = self.through(|| self.store.once(key, effect, at));
+    fn run_idempotent(
+        &self,
+        key: IdempotencyKey,
+        effect: IdempotentOperation,
+        at: Timestamp,
+    ) -> StoreFuture<IdempotentResult> {
+        let creates = matches!(effect, IdempotentOperation::CreateWebhook { .. });
+        let work = self.through(|| self.store.run_idempotent(key, effect, at));
         if creates {
             self.at_the_gate(work)
         } else {
@@ -257,12 +275,16 @@ impl Catalog for Troubled {
         }
     }
 
-    fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>> {
-        self.store.kept_answer(key, holder)
+    fn stored_response(
+        &self,
+        key: String,
+        holder: TokenHash,
+    ) -> StoreFuture<Option<StoredResponse>> {
+        self.store.stored_response(key, holder)
     }
 
-    fn keep_answer(&self, answer: KeptAnswer, at: Timestamp) -> Reply<()> {
-        self.through(|| self.store.keep_answer(answer, at))
+    fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
+        self.through(|| self.store.store_response(answer, at))
     }
 
     fn apply(
@@ -270,23 +292,23 @@ impl Catalog for Troubled {
         declarations: Vec<Declaration>,
         actor: String,
         at: Timestamp,
-    ) -> Reply<Vec<Applied>> {
+    ) -> StoreFuture<Vec<AppliedChange>> {
         self.store.apply(declarations, actor, at)
     }
 }
 
-impl Around for Troubled {
+impl StoreWrapper for Troubled {
     fn inner(&self) -> &dyn Store {
         self.store.as_ref()
     }
 }
 
 impl Store for Troubled {
-    fn close(&self) -> Reply<()> {
+    fn close(&self) -> StoreFuture<()> {
         self.store.close()
     }
 
-    fn ended(&self) -> Reply<()> {
+    fn ended(&self) -> StoreFuture<()> {
         self.store.ended()
     }
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
-use model::contract::{DueAsk, Settlement, Store};
-use model::delivery::{Next, State};
+use model::attempt::{Attempt, BodyEnd, HttpResponse, Outcome};
+use model::contract::{DueQuery, Settlement, Store};
+use model::delivery::{DeliveryState, NextState};
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits::{LANE_READ_MAX, PAGE_ROWS_MAX, SETTLE_BATCH_MAX, WRITER_QUEUE_MAX};
-use model::notification::Acceptance;
+use model::notification::AcceptResult;
 use model::query::WebhookQuery;
 use model::tenant::Tenant;
 use model::time::Timestamp;
@@ -96,8 +96,8 @@ impl Filling {
         let accepted =
             answers.context("the store does not take what the benchmark fills it with")?;
         let accepted = accepted.into_iter().map(|acceptance| match acceptance {
-            Acceptance::Accepted { id, deliveries } => Ok((id, deliveries)),
-            Acceptance::Repeated { .. } | Acceptance::Contradicted { .. } => Err(anyhow::anyhow!(
+            AcceptResult::Accepted { id, deliveries } => Ok((id, deliveries)),
+            AcceptResult::Duplicate { .. } | AcceptResult::Conflict { .. } => Err(anyhow::anyhow!(
                 "a notification of the benchmark was there before"
             )),
         });
@@ -159,7 +159,7 @@ impl Filling {
             false => self.now.plus_ms(WAITS_FROM_MS + spread % WAITS_OVER_MS),
         };
         let failed_at = self.now.plus_ms(FAILED_AHEAD_MS);
-        let answer = Answer {
+        let answer = HttpResponse {
             status: 503,
             headers: Headers::from_pairs([("content-length", b"0".as_slice())]),
             body: Bytes::new(),
@@ -183,8 +183,8 @@ impl Filling {
                 request_headers: Headers::default(),
                 outcome: Outcome::Answered(answer),
             },
-            next: Next {
-                state: State::Pending,
+            next: NextState {
+                state: DeliveryState::Pending,
                 due_at: Some(due_at),
                 round_began_at: failed_at,
                 disables_webhook: false,
@@ -198,8 +198,8 @@ impl Filling {
     /// else waits.
     pub(crate) async fn due(&self, asks: u64) -> Result<Samples> {
         let lanes = self.webhooks.iter().take(DUE_LANES);
-        let lanes: Vec<DueAsk> = lanes
-            .map(|webhook| DueAsk {
+        let lanes: Vec<DueQuery> = lanes
+            .map(|webhook| DueQuery {
                 webhook: *webhook,
                 limit: LANE_READ_MAX,
                 ahead: None,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use model::query::Status;
+use model::query::DeliveryStatus;
 use tokio::time::Instant;
 use web::dialects::{Load, LoadTenant, Made};
 
@@ -223,7 +223,7 @@ impl Stage<'_> {
     pub(crate) async fn settled(&mut self, from: usize) -> Result<()> {
         let began = Instant::now();
         for index in from..self.webhooks.len() {
-            for status in [Status::Pending, Status::Retrying] {
+            for status in [DeliveryStatus::Pending, DeliveryStatus::Retrying] {
                 while self.rows(index, status, true).await? > 0 {
                     if began.elapsed() > PATIENCE {
                         bail!("what came is not settled.{}", self.last_words());
@@ -239,12 +239,17 @@ impl Stage<'_> {
     pub(crate) async fn delivered(&mut self, from: usize) -> Result<u64> {
         let mut rows = 0;
         for index in from..self.webhooks.len() {
-            rows += self.rows(index, Status::Delivered, false).await?;
+            rows += self.rows(index, DeliveryStatus::Delivered, false).await?;
         }
         Ok(rows)
     }
 
-    async fn rows(&mut self, webhook: usize, status: Status, first_page: bool) -> Result<u64> {
+    async fn rows(
+        &mut self,
+        webhook: usize,
+        status: DeliveryStatus,
+        first_page: bool,
+    ) -> Result<u64> {
         let made = self
             .webhooks
             .get(webhook)

@@ -16,9 +16,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use model::people::NewUser;
 use model::policy::Policies;
 use model::tenant::Tenant;
+use model::users::NewUser;
 use web::dialects::{Character, Demo, Made};
 
 use self::client::Client;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use model::query::{DeliveryRow, PastAttempt, Status};
+use model::query::{AttemptRecord, DeliveryRow, DeliveryStatus};
 use web::dialects::Character;
 
 use super::receivers::name;
@@ -39,7 +39,7 @@ pub(crate) fn handing_in(title: &str) {
     say!();
 }
 
-pub(crate) fn attempt(character: Character, row: &DeliveryRow, past: &PastAttempt, at_ms: i64) {
+pub(crate) fn attempt(character: Character, row: &DeliveryRow, past: &AttemptRecord, at_ms: i64) {
     let next = match past.next_due_at {
         Some(next) => format!(
             " Next attempt in {}.",
@@ -88,7 +88,7 @@ pub(crate) fn summary(watch: &Watch, once: bool) -> bool {
 }
 
 fn standing(watched: &Watched) -> String {
-    let mut parts: Vec<String> = Status::ALL
+    let mut parts: Vec<String> = DeliveryStatus::ALL
         .into_iter()
         .map(|status| (status, watched.count(status)))
         .filter(|(_, count)| *count > 0)
@@ -96,9 +96,9 @@ fn standing(watched: &Watched) -> String {
         .collect();
     if let Some(disabled) = watched.disabled {
         parts.push(match disabled.cause {
-            model::webhook::DisabledCause::Gone => "disabled because of its 410".to_owned(),
-            model::webhook::DisabledCause::Asked => "disabled as asked".to_owned(),
-            model::webhook::DisabledCause::Deleted => "deleted".to_owned(),
+            model::webhook::DisableCause::Gone => "disabled because of its 410".to_owned(),
+            model::webhook::DisableCause::Requested => "disabled as asked".to_owned(),
+            model::webhook::DisableCause::Deleted => "deleted".to_owned(),
         });
     }
     if watched.deleted {

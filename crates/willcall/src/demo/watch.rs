@@ -7,9 +7,9 @@ use anyhow::Result;
 use model::contract::Store;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits;
-use model::query::{DeliveryRow, LogQuery, Status};
+use model::query::{DeliveryRow, DeliveryStatus, LogQuery};
 use model::time::{Clock, Timestamp};
-use model::webhook::Disabled;
+use model::webhook::Disablement;
 use web::dialects::{Character, Made};
 
 use super::screen;
@@ -27,7 +27,7 @@ pub(crate) struct Watch {
 pub(crate) struct Watched {
     pub(crate) character: Character,
     pub(crate) made: Made,
-    pub(crate) disabled: Option<Disabled>,
+    pub(crate) disabled: Option<Disablement>,
     pub(crate) deleted: bool,
     pub(crate) rows: Vec<DeliveryRow>,
     /// How many attempts of each delivery were printed.
@@ -127,7 +127,7 @@ impl Watch {
 }
 
 impl Watched {
-    pub(crate) fn count(&self, status: Status) -> usize {
+    pub(crate) fn count(&self, status: DeliveryStatus) -> usize {
         self.rows
             .iter()
             .filter(|row| row.status() == status)
@@ -150,15 +150,15 @@ impl Watched {
     pub(crate) fn as_it_must(&self, once: bool) -> bool {
         let all = |status| self.count(status) == self.rows.len();
         match self.character {
-            Character::Steady => all(Status::Delivered),
+            Character::Steady => all(DeliveryStatus::Delivered),
             Character::Recovering => {
-                all(Status::Delivered) && self.rows.iter().all(|row| row.attempts == 3)
+                all(DeliveryStatus::Delivered) && self.rows.iter().all(|row| row.attempts == 3)
             }
-            Character::Gone => all(Status::Cancelled) && self.disabled.is_some(),
+            Character::Gone => all(DeliveryStatus::Cancelled) && self.disabled.is_some(),
             Character::Hanging if once => {
-                all(Status::Cancelled) && (self.disabled.is_some() || self.deleted)
+                all(DeliveryStatus::Cancelled) && (self.disabled.is_some() || self.deleted)
             }
-            Character::Hanging => all(Status::Retrying),
+            Character::Hanging => all(DeliveryStatus::Retrying),
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use model::people::{NewUser, PasswordHash};
 use model::tenant::TokenHash;
 use model::time::Timestamp;
+use model::users::{NewUser, PasswordHash};
 use prometheus_client::registry::Registry;
 
 use crate::harness::{PATIENCE, Server, TENANT, apply};

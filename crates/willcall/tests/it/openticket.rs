@@ -103,7 +103,7 @@ impl World {
             dialects,
             stopping: tokio::sync::watch::channel(false).1,
             health: Arc::new(|| Ok(Vec::new())),
-            whereabouts: Arc::new(|_| Box::pin(std::future::ready(None))),
+            dispatch_state: Arc::new(|_| Box::pin(std::future::ready(None))),
             metrics: Arc::new(String::new),
         };
         Self {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use model::board::{BulkJob, BulkJobKind, NewBulkJob};
-use model::contract::{Board, StoreError};
-use model::delivery::{CancelCause, State};
+use model::contract::{DashboardStore, StoreError};
+use model::dashboard::{BulkJob, BulkJobKind, NewBulkJob};
+use model::delivery::{CancelCause, DeliveryState};
 use model::id::WebhookId;
 
 use super::world::{Does, World, seconds};
@@ -38,7 +38,7 @@ async fn an_errand_is_done_as_soon_as_it_is_begun() {
     seconds(1).await;
     assert_eq!(look(&world, &bulk_job).await.done, 30);
     for id in ids {
-        assert_eq!(world.state(id, webhook).await, State::Delivered);
+        assert_eq!(world.state(id, webhook).await, DeliveryState::Delivered);
     }
 }
 
@@ -54,7 +54,7 @@ async fn an_errand_of_before_is_gone_on_with_by_the_next_start() {
     let done = look(&world, &bulk_job).await;
     assert_eq!(done.done, 3);
     assert!(done.ended_at.is_some());
-    let stopped = State::Cancelled(CancelCause::Asked);
+    let stopped = DeliveryState::Cancelled(CancelCause::Requested);
     for id in ids {
         assert_eq!(world.state(id, webhook).await, stopped);
     }
@@ -77,7 +77,7 @@ async fn what_is_stopped_before_its_turn_is_never_sent() {
     assert_eq!(look(&world, &bulk_job).await.done, 40);
     let mut delivered = 0;
     for id in ids {
-        delivered += usize::from(world.state(id, webhook).await == State::Delivered);
+        delivered += usize::from(world.state(id, webhook).await == DeliveryState::Delivered);
     }
     assert_eq!(delivered, in_the_air, "a success counts, however late");
 }

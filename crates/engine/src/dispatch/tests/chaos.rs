@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use model::attempt::Outcome;
 use model::contract::{Ledger as _, ReplayRequest, ReplayScope};
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::{NotificationId, WebhookId};
 use model::rng::SeededRng;
 
@@ -176,7 +176,14 @@ impl Chaos {
         }
         seconds(1_800).await;
         assert_eq!(self.world.health(), Ok(()));
-        assert!(self.world.store.lanes(None, 10).await.unwrap().is_empty());
+        assert!(
+            self.world
+                .store
+                .pending_webhooks(None, 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
     }
 
     fn calls(&self) -> BTreeMap<String, Vec<Call>> {
@@ -239,7 +246,11 @@ impl Chaos {
                 }
             }
             if successes > 0 && again == 0 {
-                assert_eq!(story.row.state, State::Delivered, "{name}: {story:#?}");
+                assert_eq!(
+                    story.row.state,
+                    DeliveryState::Delivered,
+                    "{name}: {story:#?}"
+                );
             }
         }
     }
@@ -277,9 +288,11 @@ async fn whatever_happens_and_however_often_it_is_killed_everything_is_delivered
                 .iter()
                 .any(|past| past.attempt.outcome.is_success());
             let expected = match story.row.state {
-                State::Delivered => true,
-                State::Cancelled(_) => !delivered || chaos.again(*notification, *webhook) > 0,
-                State::Pending | State::Failed => false,
+                DeliveryState::Delivered => true,
+                DeliveryState::Cancelled(_) => {
+                    !delivered || chaos.again(*notification, *webhook) > 0
+                }
+                DeliveryState::Pending | DeliveryState::Failed => false,
             };
             assert!(expected, "seed {seed}: {story:#?}");
             let kept = story

@@ -6,9 +6,9 @@ use std::time::Duration;
 use model::contract::{
     Catalog as _, DiskFault, Ledger as _, ReplayResult, ReplayScope, StoreError,
 };
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::{NotificationId, WebhookId};
-use model::notification::Acceptance;
+use model::notification::AcceptResult;
 
 use super::world::{Does, HOUR_MS, World, seconds};
 use super::{id, send_again};
@@ -28,7 +28,7 @@ fn heal(world: &World) {
     world.net.at("a.test", |_, _| Does::Answers(200));
 }
 
-async fn states(world: &World, webhook: WebhookId, ids: &[NotificationId]) -> Vec<State> {
+async fn states(world: &World, webhook: WebhookId, ids: &[NotificationId]) -> Vec<DeliveryState> {
     let mut states = Vec::new();
     for id in ids {
         states.push(world.state(*id, webhook).await);
@@ -68,10 +68,16 @@ async fn a_clock_that_is_ahead_for_a_moment_exhausts_nothing() {
         seconds(15).await;
         world.set_clock(0);
         seconds(3_600).await;
-        assert_eq!(states(&world, webhook, &ids).await, [State::Pending; 3]);
+        assert_eq!(
+            states(&world, webhook, &ids).await,
+            [DeliveryState::Pending; 3]
+        );
         heal(&world);
         seconds(2 * 3_600).await;
-        assert_eq!(states(&world, webhook, &ids).await, [State::Delivered; 3]);
+        assert_eq!(
+            states(&world, webhook, &ids).await,
+            [DeliveryState::Delivered; 3]
+        );
     }
 }
 
@@ -87,7 +93,10 @@ async fn a_clock_that_jumps_all_the_time_changes_nothing() {
         seconds(60).await;
     }
     assert_eq!(world.net.calls().len(), 6);
-    assert_eq!(states(&world, webhook, &ids).await, [State::Pending]);
+    assert_eq!(
+        states(&world, webhook, &ids).await,
+        [DeliveryState::Pending]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +116,10 @@ async fn after_a_jump_ahead_is_set_right_everything_goes_on_at_once() {
         let ids = world.hand_in("paid", 1).await;
         seconds(7).await;
         let story = world.story(ids[0], webhook).await;
-        assert_eq!((story.row.state, story.row.attempts), (State::Delivered, 2));
+        assert_eq!(
+            (story.row.state, story.row.attempts),
+            (DeliveryState::Delivered, 2)
+        );
         let times = [story.row.accepted_at, story.attempts[0].attempt.began_at];
         assert!(times.iter().all(|at| at.ms_since(right) <= 10), "{times:?}");
         let asked = send_again(&world, webhook, ReplayScope::One(id(ids[0], webhook))).await;
@@ -151,9 +163,15 @@ async fn days_in_which_nothing_ran_use_up_no_schedule() {
             seconds(100).await;
             assert_eq!(world.net.calls().len(), before + 5);
             seconds(71 * 3_600).await;
-            assert_eq!(states(&world, webhook, &ids).await, [State::Pending; 5]);
+            assert_eq!(
+                states(&world, webhook, &ids).await,
+                [DeliveryState::Pending; 5]
+            );
             seconds(2 * 3_600).await;
-            assert_eq!(states(&world, webhook, &ids).await, [State::Failed; 5]);
+            assert_eq!(
+                states(&world, webhook, &ids).await,
+                [DeliveryState::Failed; 5]
+            );
             let story = world.story(ids[0], webhook).await;
             assert_eq!(story.row.attempts, 13);
         }
@@ -164,7 +182,7 @@ async fn days_in_which_nothing_ran_use_up_no_schedule() {
 async fn what_waits_is_told_in_the_time_of_the_wall() {
     let (mut world, webhook, ids) = failing(1).await;
     seconds(100).await;
-    let due_at = |story: model::query::DeliveryStory| story.row.due_at.unwrap();
+    let due_at = |story: model::query::DeliveryDetail| story.row.due_at.unwrap();
     let before = due_at(world.story(ids[0], webhook).await).ms_since(world.clock.now());
     assert!((280_000..325_000).contains(&before), "{before}");
     world.set_clock(-DAY_MS);
@@ -211,7 +229,10 @@ async fn a_full_disk_uses_up_no_schedule() {
     assert!(world.net.calls().len() <= before + 3);
     world.store.plan(|plan| plan.settle = None);
     seconds(3_600).await;
-    assert_eq!(states(&world, webhook, &ids).await, [State::Pending; 3]);
+    assert_eq!(
+        states(&world, webhook, &ids).await,
+        [DeliveryState::Pending; 3]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,7 +242,7 @@ async fn a_clock_far_ahead_removes_nothing_and_forgets_no_id() {
         let webhook = world.webhook("http://a.test/", "paid").await;
         let batch = world.batch(world.tenant, "paid", 1, |_| String::new());
         let ids = world.store.accept(batch.clone()).await.unwrap();
-        let Acceptance::Accepted { id: known, .. } = ids[0] else {
+        let AcceptResult::Accepted { id: known, .. } = ids[0] else {
             panic!("{ids:?}")
         };
         seconds(20).await;
@@ -237,8 +258,11 @@ async fn a_clock_far_ahead_removes_nothing_and_forgets_no_id() {
         world.set_clock(0);
         seconds(600).await;
         let again = world.store.accept(batch).await.unwrap();
-        assert!(matches!(again[0], Acceptance::Repeated { .. }), "{again:?}");
-        assert_eq!(world.state(known, webhook).await, State::Delivered);
+        assert!(
+            matches!(again[0], AcceptResult::Duplicate { .. }),
+            "{again:?}"
+        );
+        assert_eq!(world.state(known, webhook).await, DeliveryState::Delivered);
         assert_eq!(world.net.calls().len(), 1);
     }
 }
@@ -263,7 +287,10 @@ async fn a_restart_makes_a_clock_that_is_far_ahead_no_more_trusted() {
         }
         seconds(50 * 60).await;
         let again = world.store.accept(batch).await.unwrap();
-        assert!(matches!(again[0], Acceptance::Repeated { .. }), "{again:?}");
+        assert!(
+            matches!(again[0], AcceptResult::Duplicate { .. }),
+            "{again:?}"
+        );
     }
 }
 

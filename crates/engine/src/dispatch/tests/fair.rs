@@ -127,7 +127,7 @@ async fn backlogs_that_do_not_move_leave_memory_to_the_others() {
             .store
             .due_asked()
             .iter()
-            .all(|asked| *asked <= limits::LANE_HELD_MAX * 2)
+            .all(|asked| *asked <= limits::LANE_BUFFERED_MAX * 2)
     );
 }
 

@@ -7,23 +7,24 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::around::Around;
 use model::contract::{
-    Backlog, BacklogMark, Catalog, DiskFault, DueAsk, DueRead, LaneStart, LaneTarget, Ledger,
-    Listener, ReplayRequest, ReplayResult, Reply, Settlement, Store, StoreError,
+    Backlog, BacklogCursor, Catalog, CommitSubscriber, DiskFault, DuePage, DueQuery, Ledger,
+    PendingWebhook, ReplayRequest, ReplayResult, Settlement, Store, StoreError, StoreFuture,
+    WebhookTarget,
 };
-use model::delivery::{Due, State};
+use model::delivery::{DeliveryState, DueDelivery};
 use model::id::{DeliveryId, TenantId, WebhookId};
-use model::notification::{Acceptance, NewNotification};
-use model::once::{Effect, Effected, IdempotencyKey};
+use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::notification::{AcceptResult, NewNotification};
 use model::query::{
-    Applied, AuditEntry, Declaration, DeliveryStory, EventPage, KeptAnswer, LogPage, LogQuery,
-    WebhookPage, WebhookQuery,
+    AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
+    StoredResponse, WebhookPage, WebhookQuery,
 };
 use model::rng::SeededRng;
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
-use model::time::{Beat, TimeBounds, Timestamp};
+use model::time::{Heartbeat, TimeBounds, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
+use model::wrapper::StoreWrapper;
 use tokio::sync::Notify;
 
 pub(super) struct Faults {
@@ -57,7 +58,7 @@ pub(super) struct Plan {
 /// The one listener the store has; passes on to the engine that runs.
 #[derive(Default)]
 struct Relay {
-    to: Mutex<Option<Arc<dyn Listener>>>,
+    to: Mutex<Option<Arc<dyn CommitSubscriber>>>,
     /// News are not passed on.
     deaf: Mutex<bool>,
 }
@@ -65,7 +66,7 @@ struct Relay {
 impl Faults {
     pub(super) fn around(inner: Arc<dyn Store>) -> Self {
         let relay = Arc::new(Relay::default());
-        inner.listen(Arc::clone(&relay) as Arc<dyn Listener>);
+        inner.subscribe(Arc::clone(&relay) as Arc<dyn CommitSubscriber>);
         Self {
             inner,
             relay,
@@ -88,7 +89,7 @@ impl Faults {
     /// As if another process had committed something.
     pub(super) fn change_elsewhere(&self) {
         let to = self.relay.to.lock().unwrap().clone();
-        to.unwrap().changed_elsewhere();
+        to.unwrap().on_external_change();
     }
 
     /// How many rows each read asked for.
@@ -102,7 +103,10 @@ impl Faults {
     }
 
     /// The answer, or what chaos makes of it. `refused` is asked before the work is done.
-    fn disturbed<T: Send + 'static>(&self, work: impl FnOnce() -> Reply<T>) -> Reply<T> {
+    fn disturbed<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> StoreFuture<T>,
+    ) -> StoreFuture<T> {
         let mut plan = self.plan.lock().unwrap();
         let Some(rng) = &mut plan.chaos else {
             drop(plan);
@@ -130,7 +134,7 @@ impl Faults {
 }
 
 impl Relay {
-    fn to(&self) -> Option<Arc<dyn Listener>> {
+    fn to(&self) -> Option<Arc<dyn CommitSubscriber>> {
         if *self.deaf.lock().unwrap() {
             return None;
         }
@@ -138,40 +142,40 @@ impl Relay {
     }
 }
 
-impl Listener for Relay {
-    fn accepted(&self, deliveries: Vec<Due>) {
+impl CommitSubscriber for Relay {
+    fn on_accepted(&self, deliveries: Vec<DueDelivery>) {
         if let Some(to) = self.to() {
-            to.accepted(deliveries);
+            to.on_accepted(deliveries);
         }
     }
 
-    fn asked(&self, deliveries: Vec<Due>) {
+    fn on_requested(&self, deliveries: Vec<DueDelivery>) {
         if let Some(to) = self.to() {
-            to.asked(deliveries);
+            to.on_requested(deliveries);
         }
     }
 
-    fn passed_over(&self, lanes: Vec<LaneStart>) {
+    fn on_skipped(&self, lanes: Vec<PendingWebhook>) {
         if let Some(to) = self.to() {
-            to.passed_over(lanes);
+            to.on_skipped(lanes);
         }
     }
 
-    fn changed(&self, webhooks: &[WebhookId]) {
+    fn on_changed(&self, webhooks: &[WebhookId]) {
         if let Some(to) = self.to() {
-            to.changed(webhooks);
+            to.on_changed(webhooks);
         }
     }
 
-    fn changed_elsewhere(&self) {
+    fn on_external_change(&self) {
         if let Some(to) = self.to() {
-            to.changed_elsewhere();
+            to.on_external_change();
         }
     }
 
-    fn bulk_job_started(&self) {
+    fn on_bulk_job_started(&self) {
         if let Some(to) = self.to() {
-            to.bulk_job_started();
+            to.on_bulk_job_started();
         }
     }
 }
@@ -181,23 +185,27 @@ fn broken() -> StoreError {
 }
 
 impl Ledger for Faults {
-    fn listen(&self, listener: Arc<dyn Listener>) {
+    fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
         *self.relay.to.lock().unwrap() = Some(listener);
     }
 
-    fn accept(&self, batch: Vec<NewNotification>) -> Reply<Vec<Acceptance>> {
+    fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
         self.inner.accept(batch)
     }
 
-    fn lanes(&self, after: Option<WebhookId>, limit: usize) -> Reply<Vec<LaneStart>> {
-        self.disturbed(|| self.inner.lanes(after, limit))
+    fn pending_webhooks(
+        &self,
+        after: Option<WebhookId>,
+        limit: usize,
+    ) -> StoreFuture<Vec<PendingWebhook>> {
+        self.disturbed(|| self.inner.pending_webhooks(after, limit))
     }
 
-    fn targets(&self, webhooks: Vec<WebhookId>) -> Reply<Vec<LaneTarget>> {
-        self.disturbed(|| self.inner.targets(webhooks))
+    fn webhook_targets(&self, webhooks: Vec<WebhookId>) -> StoreFuture<Vec<WebhookTarget>> {
+        self.disturbed(|| self.inner.webhook_targets(webhooks))
     }
 
-    fn due(&self, lanes: Vec<DueAsk>, now: Timestamp) -> Reply<Vec<DueRead>> {
+    fn due(&self, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
         let mut asked = self.due_asked.lock().unwrap();
         asked.push(lanes.iter().map(|ask| ask.limit).sum());
         let chokes_on = self.plan.lock().unwrap().due_chokes_on;
@@ -207,11 +215,11 @@ impl Ledger for Faults {
         self.disturbed(|| self.inner.due(lanes, now))
     }
 
-    fn backlog(&self, after: Option<BacklogMark>) -> Reply<Backlog> {
+    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
         self.inner.backlog(after)
     }
 
-    fn settle(&self, batch: Arc<[Settlement]>) -> Reply<()> {
+    fn settle(&self, batch: Arc<[Settlement]>) -> StoreFuture<()> {
         self.settled.lock().unwrap().push(batch.len());
         let plan = self.plan.lock().unwrap();
         if let Some(error) = plan.settle.clone() {
@@ -225,7 +233,11 @@ impl Ledger for Faults {
         }
         let (lost, patient) = (plan.settle_lost.clone(), plan.patient);
         drop(plan);
-        if patient && batch.iter().all(|one| one.next.state == State::Delivered) {
+        if patient
+            && batch
+                .iter()
+                .all(|one| one.next.state == DeliveryState::Delivered)
+        {
             let (inner, hurried) = (Arc::clone(&self.inner), Arc::clone(&self.hurried));
             return Box::pin(async move {
                 hurried.notified().await;
@@ -239,46 +251,50 @@ impl Ledger for Faults {
         reply
     }
 
-    fn hurry(&self) {
+    fn flush(&self) {
         self.hurried.notify_one();
-        self.inner.hurry();
+        self.inner.flush();
     }
 
-    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> Reply<ReplayResult> {
+    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult> {
         self.inner.replay(ask, at)
     }
 
-    fn cancel(&self, webhook: WebhookId, at: Timestamp) -> Reply<usize> {
-        self.disturbed(|| self.inner.cancel(webhook, at))
+    fn cancel_pending(&self, webhook: WebhookId, at: Timestamp) -> StoreFuture<usize> {
+        self.disturbed(|| self.inner.cancel_pending(webhook, at))
     }
 
-    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: TimeBounds) -> Reply<bool> {
+    fn prune(
+        &self,
+        before: BTreeMap<DialectName, Timestamp>,
+        now: TimeBounds,
+    ) -> StoreFuture<bool> {
         self.inner.prune(before, now)
     }
 
-    fn beat(&self, beat: Beat) -> Reply<()> {
-        self.inner.beat(beat)
+    fn record_heartbeat(&self, beat: Heartbeat) -> StoreFuture<()> {
+        self.inner.record_heartbeat(beat)
     }
 
-    fn last_beat(&self) -> Option<Beat> {
-        self.inner.last_beat()
+    fn last_heartbeat(&self) -> Option<Heartbeat> {
+        self.inner.last_heartbeat()
     }
 
-    fn pulse(&self) -> Reply<Vec<String>> {
-        self.inner.pulse()
+    fn ping(&self) -> StoreFuture<Vec<String>> {
+        self.inner.ping()
     }
 
-    fn stop(
+    fn cancel_deliveries(
         &self,
         tenant: TenantId,
         deliveries: Vec<DeliveryId>,
         actor: String,
         at: Timestamp,
-    ) -> Reply<usize> {
-        self.inner.stop(tenant, deliveries, actor, at)
+    ) -> StoreFuture<usize> {
+        self.inner.cancel_deliveries(tenant, deliveries, actor, at)
     }
 
-    fn step_bulk_job(&self, at: Timestamp) -> Reply<bool> {
+    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
         if let Some(error) = self.plan.lock().unwrap().bulk_job.clone() {
             return Box::pin(async move { Err(error) });
         }
@@ -295,80 +311,94 @@ impl Catalog for Faults {
         self.inner.changes()
     }
 
-    fn tenant(&self, dialect: DialectName, key: String) -> Reply<Option<Tenant>> {
+    fn tenant(&self, dialect: DialectName, key: String) -> StoreFuture<Option<Tenant>> {
         self.inner.tenant(dialect, key)
     }
 
-    fn tenants(&self, dialect: DialectName) -> Reply<Vec<Tenant>> {
+    fn tenants(&self, dialect: DialectName) -> StoreFuture<Vec<Tenant>> {
         self.inner.tenants(dialect)
     }
 
-    fn grants(&self, hash: TokenHash) -> Reply<Vec<Grant>> {
+    fn grants(&self, hash: TokenHash) -> StoreFuture<Vec<Grant>> {
         self.inner.grants(hash)
     }
 
-    fn has_tokens(&self) -> Reply<bool> {
+    fn has_tokens(&self) -> StoreFuture<bool> {
         self.inner.has_tokens()
     }
 
-    fn create_token(&self, token: NewToken, actor: String, at: Timestamp) -> Reply<()> {
+    fn create_token(&self, token: NewToken, actor: String, at: Timestamp) -> StoreFuture<()> {
         self.inner.create_token(token, actor, at)
     }
 
-    fn events(&self, tenant: TenantId) -> Reply<Vec<Event>> {
+    fn events(&self, tenant: TenantId) -> StoreFuture<Vec<Event>> {
         self.inner.events(tenant)
     }
 
-    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> Reply<EventPage> {
+    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> StoreFuture<EventPage> {
         self.inner.event_page(tenant, offset, limit)
     }
 
-    fn event(&self, tenant: TenantId, slug: String) -> Reply<Option<Event>> {
+    fn event(&self, tenant: TenantId, slug: String) -> StoreFuture<Option<Event>> {
         self.inner.event(tenant, slug)
     }
 
-    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> Reply<WebhookPage> {
+    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> StoreFuture<WebhookPage> {
         self.inner.webhooks(tenants, query)
     }
 
-    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> Reply<Option<Webhook>> {
+    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> StoreFuture<Option<Webhook>> {
         self.inner.webhook_by_key(tenants, key)
     }
 
-    fn webhook(&self, tenant: TenantId, id: WebhookId) -> Reply<Option<Webhook>> {
+    fn webhook(&self, tenant: TenantId, id: WebhookId) -> StoreFuture<Option<Webhook>> {
         self.inner.webhook(tenant, id)
     }
 
-    fn create_webhook(&self, webhook: NewWebhook, actor: String, at: Timestamp) -> Reply<Webhook> {
+    fn create_webhook(
+        &self,
+        webhook: NewWebhook,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<Webhook> {
         self.inner.create_webhook(webhook, actor, at)
     }
 
-    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> Reply<Webhook> {
+    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> StoreFuture<Webhook> {
         self.inner.save_webhook(webhook, actor, at)
     }
 
-    fn log(&self, tenant: TenantId, query: LogQuery) -> Reply<LogPage> {
+    fn log(&self, tenant: TenantId, query: LogQuery) -> StoreFuture<LogPage> {
         self.inner.log(tenant, query)
     }
 
-    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Reply<Option<DeliveryStory>> {
+    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> StoreFuture<Option<DeliveryDetail>> {
         self.inner.delivery(tenant, id)
     }
 
-    fn audit(&self, tenant: TenantId, limit: usize) -> Reply<Vec<AuditEntry>> {
+    fn audit(&self, tenant: TenantId, limit: usize) -> StoreFuture<Vec<AuditEntry>> {
         self.inner.audit(tenant, limit)
     }
 
-    fn once(&self, key: IdempotencyKey, effect: Effect, at: Timestamp) -> Reply<Effected> {
-        self.inner.once(key, effect, at)
+    fn run_idempotent(
+        &self,
+        key: IdempotencyKey,
+        effect: IdempotentOperation,
+        at: Timestamp,
+    ) -> StoreFuture<IdempotentResult> {
+        self.inner.run_idempotent(key, effect, at)
     }
 
-    fn kept_answer(&self, key: String, holder: TokenHash) -> Reply<Option<KeptAnswer>> {
-        self.inner.kept_answer(key, holder)
+    fn stored_response(
+        &self,
+        key: String,
+        holder: TokenHash,
+    ) -> StoreFuture<Option<StoredResponse>> {
+        self.inner.stored_response(key, holder)
     }
 
-    fn keep_answer(&self, answer: KeptAnswer, at: Timestamp) -> Reply<()> {
-        self.inner.keep_answer(answer, at)
+    fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
+        self.inner.store_response(answer, at)
     }
 
     fn apply(
@@ -376,23 +406,23 @@ impl Catalog for Faults {
         declarations: Vec<Declaration>,
         actor: String,
         at: Timestamp,
-    ) -> Reply<Vec<Applied>> {
+    ) -> StoreFuture<Vec<AppliedChange>> {
         self.inner.apply(declarations, actor, at)
     }
 }
 
-impl Around for Faults {
+impl StoreWrapper for Faults {
     fn inner(&self) -> &dyn Store {
         self.inner.as_ref()
     }
 }
 
 impl Store for Faults {
-    fn close(&self) -> Reply<()> {
+    fn close(&self) -> StoreFuture<()> {
         self.inner.close()
     }
 
-    fn ended(&self) -> Reply<()> {
+    fn ended(&self) -> StoreFuture<()> {
         self.inner.ended()
     }
 }

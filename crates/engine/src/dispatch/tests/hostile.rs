@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use model::attempt::{Answer, BodyEnd, FailureKind, Outcome};
+use model::attempt::{BodyEnd, FailureKind, HttpResponse, Outcome};
 use model::contract::Ledger as _;
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::WebhookId;
 use model::limits;
 use prometheus_client::registry::Registry;
@@ -144,7 +144,13 @@ async fn webhook(world: &World, url: &str) -> WebhookId {
 async fn settled(world: &World) {
     let deadline = Instant::now() + PATIENCE;
     let mut tick = tokio::time::interval(Duration::from_millis(20));
-    while !world.store.lanes(None, 1).await.unwrap().is_empty() {
+    while !world
+        .store
+        .pending_webhooks(None, 1)
+        .await
+        .unwrap()
+        .is_empty()
+    {
         assert!(Instant::now() < deadline, "something is still owed");
         tick.tick().await;
     }
@@ -239,12 +245,16 @@ async fn whatever_a_receiver_does_it_ends_within_the_limit_and_is_written_down_a
         };
         assert_eq!(&found, expected, "{what}: {}", outcome.words());
         assert_eq!(taken.load(Ordering::Relaxed), 1, "{what}");
-        if let Outcome::Answered(Answer { headers, body, .. }) = &outcome {
+        if let Outcome::Answered(HttpResponse { headers, body, .. }) = &outcome {
             assert!(body.len() <= limits::RESPONSE_BODY_BYTES_MAX, "{what}");
             assert!(headers.get("content-encoding").is_none() || **body == *GZIP);
         }
         let state = world.state(ids[0], *webhook).await;
-        assert_eq!(state == State::Delivered, expected.is_ok(), "{what}");
+        assert_eq!(
+            state == DeliveryState::Delivered,
+            expected.is_ok(),
+            "{what}"
+        );
     }
     for (webhook, kind) in [(full, FailureKind::TimeLimit), (gone, FailureKind::Connect)] {
         let Outcome::Failed(failure) = outcome(webhook).await else {
@@ -280,7 +290,10 @@ async fn thousands_of_connections_that_are_refused_or_reset_end_one_by_one() {
     for webhook in webhooks {
         for id in [ids[0], ids[COUNT - 1]] {
             let story = world.story(id, webhook).await;
-            assert_eq!((story.row.state, story.attempts.len()), (State::Failed, 1));
+            assert_eq!(
+                (story.row.state, story.attempts.len()),
+                (DeliveryState::Failed, 1)
+            );
         }
     }
 }

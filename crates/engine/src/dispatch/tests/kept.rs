@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::attempt::{FailureKind, Outcome};
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::{NotificationId, WebhookId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{Semaphore, watch};
@@ -181,7 +181,7 @@ async fn stale_calls(world: &World, webhook: WebhookId, ids: &[NotificationId]) 
     let mut stale = 0;
     for id in ids {
         let story = world.story(*id, webhook).await;
-        assert_eq!(story.row.state, State::Delivered, "{story:#?}");
+        assert_eq!(story.row.state, DeliveryState::Delivered, "{story:#?}");
         let (last, before) = story.attempts.split_last().unwrap();
         assert!(last.attempt.outcome.is_success());
         assert!(before.len() <= 1, "{story:#?}");

@@ -109,7 +109,7 @@ async fn a_backlog_larger_than_memory_is_sent_completely_and_in_order() {
     let mut world = World::new().await;
     world.settings.lane_width = 1;
     world.webhook("http://a.test/", "paid").await;
-    let count = 4 * limits::LANE_HELD_MAX;
+    let count = 4 * limits::LANE_BUFFERED_MAX;
     for number in 0..count {
         world
             .hand_in_with(world.tenant, "paid", 1, |_| number.to_string())
@@ -142,10 +142,17 @@ async fn a_backlog_larger_than_memory_is_sent_completely_and_in_order() {
     // Reads are bounded, whatever waits.
     let most = world.store.due_asked().into_iter().max().unwrap();
     assert!(
-        most <= limits::LANE_HELD_MAX + limits::LANE_READ_MAX,
+        most <= limits::LANE_BUFFERED_MAX + limits::LANE_READ_MAX,
         "{most}"
     );
-    assert!(world.store.lanes(None, 1).await.unwrap().is_empty());
+    assert!(
+        world
+            .store
+            .pending_webhooks(None, 1)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +192,7 @@ async fn a_webhook_of_which_no_delivery_was_told_gets_all_it_is_owed_once() {
     // By then it has looked at all webhooks, and does not look again on its own for a minute.
     seconds(1).await;
     // Only with what comes last in the commit there is more than is told.
-    let paid = limits::HELD_MAX / 32;
+    let paid = limits::BUFFERED_MAX / 32;
     let mut batch = world.batch(world.tenant, "paid", paid, |n| n.to_string());
     batch.extend(world.batch(world.tenant, "placed", 100, |n| n.to_string()));
     world.store.accept(batch).await.unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use model::contract::Ledger as _;
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::{NotificationId, WebhookId};
 use model::limits;
 
@@ -28,7 +28,12 @@ fn breaks(world: &World, host: &str) -> Arc<AtomicBool> {
     mended
 }
 
-async fn assert_all(world: &World, webhook: WebhookId, ids: &[NotificationId], state: State) {
+async fn assert_all(
+    world: &World,
+    webhook: WebhookId,
+    ids: &[NotificationId],
+    state: DeliveryState,
+) {
     for id in ids {
         assert_eq!(world.state(*id, webhook).await, state);
     }
@@ -57,7 +62,7 @@ async fn an_outage_of_an_hour_is_over_within_seconds_of_the_first_success() {
     let from = world.net.calls().len();
     ids.extend(world.hand_in("paid", 1).await);
     seconds(60).await;
-    assert_all(&world, webhook, &ids, State::Delivered).await;
+    assert_all(&world, webhook, &ids, DeliveryState::Delivered).await;
     // Each once: what succeeds is not sent again.
     let calls = world.net.calls().split_off(from);
     assert_eq!(calls.len(), ids.len());
@@ -135,7 +140,7 @@ async fn what_fails_ahead_of_its_time_keeps_its_whole_schedule() {
         }
     }
     let story = world.story(poison[0], webhook).await;
-    assert_eq!(story.row.state, State::Failed);
+    assert_eq!(story.row.state, DeliveryState::Failed);
     let mut ahead = 0;
     for pair in story.attempts.windows(2) {
         if Some(pair[1].attempt.began_at) < pair[0].next_due_at {
@@ -194,7 +199,7 @@ async fn a_start_goes_on_waking_what_waits() {
     world.start();
     seconds(30).await;
     assert!(world.net.calls().len() > delivered + 100);
-    assert_all(&world, webhook, &ids, State::Delivered).await;
+    assert_all(&world, webhook, &ids, DeliveryState::Delivered).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,7 +215,7 @@ async fn an_outage_that_a_restart_lay_in_ends_like_any_other() {
     mended.store(true, Ordering::Relaxed);
     ids.extend(world.hand_in("paid", 1).await);
     seconds(30).await;
-    assert_all(&world, webhook, &ids, State::Delivered).await;
+    assert_all(&world, webhook, &ids, DeliveryState::Delivered).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,7 +247,7 @@ async fn a_pause_holds_whatever_has_recovered() {
     // The one that asked for it, those before, and what was in the air beside it.
     assert!((4..=6).contains(&calls.len()), "{}", calls.len());
     seconds(60).await;
-    assert_all(&world, webhook, &ids, State::Delivered).await;
+    assert_all(&world, webhook, &ids, DeliveryState::Delivered).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,7 +271,7 @@ async fn who_has_failed_for_long_is_probed_by_one_delivery_at_a_time() {
     mended.store(true, Ordering::Relaxed);
     ids.extend(world.hand_in("paid", 1).await);
     seconds(60).await;
-    assert_all(&world, webhook, &ids, State::Delivered).await;
+    assert_all(&world, webhook, &ids, DeliveryState::Delivered).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,7 +301,7 @@ async fn a_receiver_that_hangs_for_days_is_given_up_on_by_every_delivery_after_a
     seconds(80 * 3_600).await;
     for id in &ids {
         let story = world.story(*id, webhook).await;
-        assert_eq!(story.row.state, State::Failed);
+        assert_eq!(story.row.state, DeliveryState::Failed);
         assert!(story.attempts.len() >= 2, "{}", story.attempts.len());
         let first = story.attempts[0].attempt.began_at;
         let last = story.attempts.last().unwrap().attempt.began_at;
@@ -323,7 +328,7 @@ async fn whoever_sends_again_has_a_probe_at_once() {
     )
     .await;
     seconds(5).await;
-    assert_all(&world, webhook, &ids, State::Delivered).await;
+    assert_all(&world, webhook, &ids, DeliveryState::Delivered).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -335,7 +340,7 @@ async fn sending_again_is_exact_over_many_pages() {
         .await;
     world.net.at("a.test", |_, _| Does::Answers(500));
     let mut ids = Vec::new();
-    let count = 2 * limits::SWEEP_ROWS_MAX + 1_000;
+    let count = 2 * limits::BULK_STEP_ROWS_MAX + 1_000;
     while ids.len() < count {
         let first = ids.len();
         let body = |number: usize| (first + number).to_string();
@@ -362,7 +367,7 @@ async fn sending_again_is_exact_over_many_pages() {
     let each = by_body(world.net.calls());
     assert_eq!(each.len(), count);
     assert!(each.values().all(|calls| calls.len() == 2));
-    assert_all(&world, webhook, &ids, State::Delivered).await;
+    assert_all(&world, webhook, &ids, DeliveryState::Delivered).await;
 }
 
 /// A receiver that has hung for an hour, with 500 deliveries that wait.
@@ -403,7 +408,7 @@ async fn what_somebody_asks_for_is_the_next_probe_at_once() {
     world.net.at("a.test", |_, _| Does::Answers(200));
     ask_for(&world, webhook, ids[499]).await;
     seconds(60).await;
-    assert_all(&world, webhook, &ids, State::Delivered).await;
+    assert_all(&world, webhook, &ids, DeliveryState::Delivered).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -485,7 +490,9 @@ async fn what_was_asked_for_is_not_sent_once_it_is_stopped() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     let all = ids.iter().copied().map(id).collect();
     let now = world.clock.now();
-    let stopping = world.store.stop(world.tenant, all, "test".to_owned(), now);
+    let stopping = world
+        .store
+        .cancel_deliveries(world.tenant, all, "test".to_owned(), now);
     stopping.await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
     let before = world.net.calls().len();
@@ -495,7 +502,7 @@ async fn what_was_asked_for_is_not_sent_once_it_is_stopped() {
 
 #[tokio::test(start_paused = true)]
 async fn where_a_delivery_stands_is_said_as_it_is() {
-    use model::delivery::Whereabouts;
+    use model::delivery::DispatchState;
     let (world, webhook, ids) = probed().await;
     let lookout = world.engine.as_ref().unwrap().lookout();
     let at = async |notification, webhook| {
@@ -503,19 +510,25 @@ async fn where_a_delivery_stands_is_said_as_it_is() {
             notification,
             webhook,
         };
-        lookout.whereabouts(id).await
+        lookout.dispatch_state(id).await
     };
-    assert_eq!(at(ids[400], webhook).await, Some(Whereabouts::Probed));
+    assert_eq!(
+        at(ids[400], webhook).await,
+        Some(DispatchState::CircuitOpen)
+    );
     ask_for(&world, webhook, ids[400]).await;
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(at(ids[400], webhook).await, Some(Whereabouts::InTheAir));
+    assert_eq!(at(ids[400], webhook).await, Some(DispatchState::InFlight));
     // Of more than its receiver bears, and of more than its tenant's share.
     world.net.at("b.test", |_, _| Does::Hangs);
     let behind = world.webhook("http://b.test/", "placed").await;
     let placed = world.hand_in("placed", 9).await;
     seconds(1).await;
-    assert_eq!(at(placed[0], behind).await, Some(Whereabouts::InTheAir));
-    assert_eq!(at(placed[8], behind).await, Some(Whereabouts::Behind));
+    assert_eq!(at(placed[0], behind).await, Some(DispatchState::InFlight));
+    assert_eq!(
+        at(placed[8], behind).await,
+        Some(DispatchState::ConcurrencyLimited)
+    );
     let mut last = behind;
     for number in 0..100 {
         last = world
@@ -530,9 +543,9 @@ async fn where_a_delivery_stands_is_said_as_it_is() {
     }
     let count = |what| found.iter().filter(|at| **at == what).count();
     assert_eq!(found.len(), 100);
-    assert!(count(Whereabouts::InTheAir) > 5, "{found:?}");
+    assert!(count(DispatchState::InFlight) > 5, "{found:?}");
     assert_eq!(
-        count(Whereabouts::InTheAir) + count(Whereabouts::Share),
+        count(DispatchState::InFlight) + count(DispatchState::ShareLimited),
         100,
         "{found:?}"
     );

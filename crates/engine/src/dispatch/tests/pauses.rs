@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::contract::ReplayScope;
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::webhook::Headers;
 
 use super::world::{Does, HOUR_MS, World, seconds};
@@ -147,7 +147,7 @@ async fn a_webhook_gets_the_retries_it_asks_for_and_a_fresh_budget_when_sent_aga
     let ids = world.hand_in("paid", 1).await;
     seconds(80 * 3_600).await;
     assert_eq!(world.net.times_at("a.test"), [0, 5_000, 35_000]);
-    assert_eq!(world.state(ids[0], webhook).await, State::Failed);
+    assert_eq!(world.state(ids[0], webhook).await, DeliveryState::Failed);
     let began_at = world.clock.now();
     for _ in 0..3 {
         send_again(&world, webhook, ReplayScope::Failed { began_at }).await;

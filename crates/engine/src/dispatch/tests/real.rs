@@ -154,13 +154,13 @@ async fn with_threads_and_sockets_each_is_sent_once_and_again_only_if_it_failed(
     }
     // Ends when nothing is owed; the limit is for a defect, not for speed.
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !store.lanes(None, 1).await.unwrap().is_empty() {
+    while !store.pending_webhooks(None, 1).await.unwrap().is_empty() {
         assert!(
             Instant::now() < deadline,
             "{} were heard",
             heard.lock().unwrap().len()
         );
-        store.pulse().await.unwrap();
+        store.ping().await.unwrap();
         tokio::task::yield_now().await;
     }
     assert!(engine.stop(Duration::from_secs(5)).await.is_clean());

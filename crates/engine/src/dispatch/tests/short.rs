@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use model::attempt::{Failure, FailureKind};
-use model::delivery::State;
+use model::delivery::DeliveryState;
 
 use super::world::{Net, World, seconds};
 use crate::dial::{Asker, Dial, Dialled, Limit, Place};
@@ -47,7 +47,7 @@ async fn what_we_lack_uses_no_attempt_and_delivers_once_we_have_it() {
     for id in &ids {
         let story = world.story(*id, webhook).await;
         let found = (story.row.state, story.row.attempts, story.attempts.len());
-        assert_eq!(found, (State::Pending, 0, 0));
+        assert_eq!(found, (DeliveryState::Pending, 0, 0));
     }
     let words = world.health().unwrap_err();
     assert!(words.contains("short of descriptors"), "{words}");
@@ -60,7 +60,7 @@ async fn what_we_lack_uses_no_attempt_and_delivers_once_we_have_it() {
     for id in &ids {
         let story = world.story(*id, webhook).await;
         let found = (story.row.state, story.row.attempts, story.attempts.len());
-        assert_eq!(found, (State::Delivered, 1, 1));
+        assert_eq!(found, (DeliveryState::Delivered, 1, 1));
     }
     assert_eq!(world.net.calls().len(), ids.len());
     assert_eq!(world.health(), Ok(()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::contract::{DiskFault, StoreError};
-use model::delivery::State;
+use model::delivery::DeliveryState;
 
 use super::id;
 use super::world::{Does, World, seconds};
@@ -54,7 +54,7 @@ async fn a_store_that_refuses_outcomes_loses_nothing_and_nothing_is_sent_twice()
             let story = world.story(notification, webhook).await;
             assert_eq!(
                 (story.row.state, story.attempts.len()),
-                (State::Delivered, 1)
+                (DeliveryState::Delivered, 1)
             );
         }
     }
@@ -78,7 +78,10 @@ async fn outcomes_whose_answer_was_lost_are_written_down_once() {
     seconds(60).await;
     assert_eq!(world.net.calls().len(), 2);
     let story = world.story(ids[0], webhook).await;
-    assert_eq!((story.row.state, story.row.attempts), (State::Delivered, 2));
+    assert_eq!(
+        (story.row.state, story.row.attempts),
+        (DeliveryState::Delivered, 2)
+    );
     assert_eq!(story.attempts.len(), 2);
 }
 
@@ -98,13 +101,16 @@ async fn one_outcome_that_the_store_chokes_on_does_not_keep_back_the_others() {
     });
     seconds(120).await;
     for (number, notification) in ids.iter().enumerate() {
-        let ended = world.state(*notification, webhook).await == State::Delivered;
+        let ended = world.state(*notification, webhook).await == DeliveryState::Delivered;
         assert_eq!(ended, number != 50, "{number}");
     }
     assert!(world.health().is_err());
     world.store.plan(|plan| plan.settle_chokes_on = None);
     seconds(5).await;
-    assert_eq!(world.state(ids[50], webhook).await, State::Delivered);
+    assert_eq!(
+        world.state(ids[50], webhook).await,
+        DeliveryState::Delivered
+    );
     assert_once(&world, "a.test", 100);
 }
 
@@ -193,7 +199,7 @@ async fn stopping_with_a_store_that_refuses_ends_and_says_what_is_unwritten() {
     world.start();
     seconds(1).await;
     assert_eq!(world.net.calls().len(), 6);
-    assert_eq!(world.state(ids[0], webhook).await, State::Delivered);
+    assert_eq!(world.state(ids[0], webhook).await, DeliveryState::Delivered);
 }
 
 #[tokio::test(start_paused = true)]

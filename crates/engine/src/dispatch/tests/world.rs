@@ -12,17 +12,17 @@ use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::contract::{Catalog, Ledger, Store};
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::filter::{Filter, MatchKey};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
-use model::notification::{Acceptance, NewNotification};
+use model::notification::{AcceptResult, NewNotification};
 use model::policy::{Policies, Policy};
-use model::query::{Declaration, DeliveryStory};
+use model::query::{Declaration, DeliveryDetail};
 use model::rng::SeededRng;
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 use model::time::{Clock, Timestamp};
-use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
+use model::webhook::{DisableCause, Disablement, Headers, NewWebhook, Webhook};
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
@@ -227,9 +227,9 @@ impl World {
     }
 
     pub(super) async fn disable(&self, webhook: WebhookId) {
-        let disabled = Disabled {
+        let disabled = Disablement {
             at: self.clock.now(),
-            cause: DisabledCause::Asked,
+            cause: DisableCause::Requested,
         };
         self.change(webhook, |webhook| webhook.disabled = Some(disabled))
             .await;
@@ -256,8 +256,8 @@ impl World {
         let batch = self.batch(tenant, topic, count, body);
         let accepted = self.store.accept(batch).await;
         let id = |accepted| match accepted {
-            Acceptance::Accepted { id, .. } => id,
-            other @ (Acceptance::Repeated { .. } | Acceptance::Contradicted { .. }) => {
+            AcceptResult::Accepted { id, .. } => id,
+            other @ (AcceptResult::Duplicate { .. } | AcceptResult::Conflict { .. }) => {
                 panic!("{other:?}")
             }
         };
@@ -295,7 +295,7 @@ impl World {
         &self,
         notification: NotificationId,
         webhook: WebhookId,
-    ) -> DeliveryStory {
+    ) -> DeliveryDetail {
         let id = DeliveryId {
             notification,
             webhook,
@@ -304,7 +304,11 @@ impl World {
         story.unwrap().unwrap()
     }
 
-    pub(super) async fn state(&self, notification: NotificationId, webhook: WebhookId) -> State {
+    pub(super) async fn state(
+        &self,
+        notification: NotificationId,
+        webhook: WebhookId,
+    ) -> DeliveryState {
         self.story(notification, webhook).await.row.state
     }
 
@@ -488,7 +492,7 @@ pub(super) fn policy() -> Policy {
         dedupe_header: None,
         user_agent: "Willcall/0".to_owned(),
         content_type: "application/json".to_owned(),
-        kept_ms: 30 * 24 * HOUR_MS,
+        retention_ms: 30 * 24 * HOUR_MS,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Sender, channel};
 
 use bytes::Bytes;
-use model::limits::UNLISTED_MAX;
+use model::limits::UNMATERIALIZED_MAX;
 use model::notification::NewNotification;
 use model::webhook::Headers;
 
@@ -116,7 +116,7 @@ fn whose_turn_it_was_outlives_a_job_that_fails() {
 fn a_batch_is_refused_whichever_of_its_tenants_has_to_wait() {
     let conn = connection();
     let owe = "insert into listing (tenant_id, reached, owed) values (2, 0, ?1)";
-    conn.execute(owe, [i64::try_from(UNLISTED_MAX).unwrap()])
+    conn.execute(owe, [i64::try_from(UNMATERIALIZED_MAX).unwrap()])
         .unwrap();
     let mut writer = Writer::of(conn, None, Arc::default()).unwrap();
     let accept: Work = |tx| {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use model::query::{Declaration, DeclaredToken, DeclaredWebhook, FreshWebhook};
+use model::query::{Declaration, DeclaredToken, DeclaredWebhook, WebhookDefaults};
 use model::rng::SeededRng;
 use model::tenant::{DialectName, Permission, TokenHash, UnknownPermission};
 use serde_json::{Map, Value};
@@ -133,7 +133,7 @@ fn webhook_of(
             entry.wrong("nonce", message);
         }
     });
-    let fresh = FreshWebhook {
+    let fresh = WebhookDefaults {
         key: Some(guid::fresh(|end| rng.below(end))),
         headers: wire::webhook_headers(&guid::nonce(|end| rng.below(end))),
     };

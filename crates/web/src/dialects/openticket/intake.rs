@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use model::limits::INTAKE_BATCH_MAX;
-use model::notification::{Acceptance, NewNotification};
+use model::notification::{AcceptResult, NewNotification};
 use model::refusal::Refusal;
 use model::tenant::{Permission, Tenant};
 use model::time::Timestamp;
@@ -227,18 +227,24 @@ pub(super) fn notification(
     }
 }
 
-fn done(shared: &Shared, reported: Reported<'_>, acceptance: &Acceptance) -> Result<Done, Refusal> {
+fn done(
+    shared: &Shared,
+    reported: Reported<'_>,
+    acceptance: &AcceptResult,
+) -> Result<Done, Refusal> {
     let Reported { id, made, .. } = reported;
     let (what, status, invocations) = match *acceptance {
-        Acceptance::Accepted { deliveries, .. } => {
+        AcceptResult::Accepted { deliveries, .. } => {
             (Intake::Accepted, StatusCode::CREATED, deliveries)
         }
         // With an id made here, what is repeated is this very request: its answer was lost.
-        Acceptance::Repeated { deliveries, .. } if made => {
+        AcceptResult::Duplicate { deliveries, .. } if made => {
             (Intake::Repeated, StatusCode::CREATED, deliveries)
         }
-        Acceptance::Repeated { deliveries, .. } => (Intake::Repeated, StatusCode::OK, deliveries),
-        Acceptance::Contradicted { accepted_at, .. } => {
+        AcceptResult::Duplicate { deliveries, .. } => {
+            (Intake::Repeated, StatusCode::OK, deliveries)
+        }
+        AcceptResult::Conflict { accepted_at, .. } => {
             let words = format!(
                 "Trigger {id} was reported before with other content: it first came at \
                  {accepted_at}."

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use model::attempt::Outcome;
 use model::contract::{ReplayResult, ReplayScope, Store};
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::DeliveryId;
 use model::limits::PAGE_ROWS_MAX;
-use model::query::{DeliveryRow, DeliveryStory, LogFrom, LogQuery, PastAttempt, Status};
+use model::query::{
+    AttemptRecord, DeliveryDetail, DeliveryRow, DeliveryStatus, LogCursor, LogQuery,
+};
 use model::refusal::Refusal;
 use model::webhook::{Headers, Webhook};
 use serde::Serialize;
@@ -136,7 +138,7 @@ pub(super) async fn retry_invocation(
 /// Has everything sent again that was tried out, or what is meant of it; what is still owed is on
 /// its way already.
 pub(super) async fn retry_failed(_: Arc<OpenTicket>, request: Admitted) -> Result<Answer, Refusal> {
-    const FAILED: &[Status] = &[Status::Failed];
+    const FAILED: &[DeliveryStatus] = &[DeliveryStatus::Failed];
     let webhook = find(&request).await?;
     replay::vet_body(&request.body)?;
     let meant = ReplayQuery::read(&request.asked.query, FAILED, &[("failed", FAILED)])?;
@@ -162,8 +164,8 @@ fn asker(request: &Admitted, webhook: &Webhook) -> ReplayCaller {
 async fn read(
     request: &Admitted,
     webhook: &Webhook,
-    statuses: &[Option<Status>],
-    from: Option<LogFrom>,
+    statuses: &[Option<DeliveryStatus>],
+    from: Option<LogCursor>,
     most: u64,
 ) -> Result<(Vec<DeliveryRow>, Option<DeliveryId>), Refusal> {
     let most = usize::try_from(most).unwrap_or(PAGE_ROWS_MAX);
@@ -184,8 +186,8 @@ async fn read(
             let page = request.shared.ask(ask).await?;
             count += page.rows.len();
             rows.extend(page.rows.into_iter().map(|found| found.row));
-            from = page.older.map(LogFrom::OlderThan);
-            if count >= most || from.is_none() || page.looked_to.is_some() {
+            from = page.older.map(LogCursor::OlderThan);
+            if count >= most || from.is_none() || page.searched_until.is_some() {
                 older = older.max(page.older);
                 break;
             }
@@ -200,12 +202,18 @@ async fn read(
 }
 
 /// What the statuses of this dialect are in the store's words.
-fn statuses(text: &str) -> Result<&'static [Option<Status>], Refusal> {
+fn statuses(text: &str) -> Result<&'static [Option<DeliveryStatus>], Refusal> {
     match text {
         "" => Ok(&[None]),
-        "pending" => Ok(&[Some(Status::Pending), Some(Status::Retrying)]),
-        "delivered" => Ok(&[Some(Status::Delivered)]),
-        "failed" => Ok(&[Some(Status::Failed), Some(Status::Cancelled)]),
+        "pending" => Ok(&[
+            Some(DeliveryStatus::Pending),
+            Some(DeliveryStatus::Retrying),
+        ]),
+        "delivered" => Ok(&[Some(DeliveryStatus::Delivered)]),
+        "failed" => Ok(&[
+            Some(DeliveryStatus::Failed),
+            Some(DeliveryStatus::Cancelled),
+        ]),
         _ => Err(Refusal::invalid(
             "status",
             "The selected status is invalid: it must be one of pending, delivered, failed.",
@@ -213,15 +221,15 @@ fn statuses(text: &str) -> Result<&'static [Option<Status>], Refusal> {
     }
 }
 
-fn before(text: &str) -> Result<LogFrom, Refusal> {
+fn before(text: &str) -> Result<LogCursor, Refusal> {
     let id = guid::to_invocation(text).ok_or_else(|| {
         Refusal::invalid("before", "The before must be the GUID of an invocation.")
     })?;
-    Ok(LogFrom::OlderThan(id))
+    Ok(LogCursor::OlderThan(id))
 }
 
 /// The invocation of this webhook that the path names.
-async fn find_invocation(request: &Admitted, webhook: &Webhook) -> Result<DeliveryStory, Refusal> {
+async fn find_invocation(request: &Admitted, webhook: &Webhook) -> Result<DeliveryDetail, Refusal> {
     let id = guid::to_invocation(request.asked.param("invocation")).ok_or(Refusal::NotAName)?;
     if id.webhook != webhook.id {
         return Err(Refusal::NoSuchObject);
@@ -244,9 +252,9 @@ fn shown(request: &Admitted, webhook: &Webhook, row: &DeliveryRow) -> Invocation
         trigger: row.action_type.clone(),
         dedupe_key: model::dedupe::key(key, &row.key),
         status: match row.state {
-            State::Pending => "pending",
-            State::Delivered => "delivered",
-            State::Failed | State::Cancelled(_) => "failed",
+            DeliveryState::Pending => "pending",
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::Failed | DeliveryState::Cancelled(_) => "failed",
         },
         attempts: row.attempts,
         response_status: row.latest.as_ref().and_then(Outcome::status),
@@ -265,7 +273,7 @@ fn error(outcome: &Outcome) -> Option<String> {
     }
 }
 
-fn told(request: &Admitted, webhook: &Webhook, story: &DeliveryStory) -> Told {
+fn told(request: &Admitted, webhook: &Webhook, story: &DeliveryDetail) -> Told {
     let invocation = shown(request, webhook, &story.row);
     let attempts = story.attempts.iter();
     Told {
@@ -277,7 +285,7 @@ fn told(request: &Admitted, webhook: &Webhook, story: &DeliveryStory) -> Told {
     }
 }
 
-fn logged(past: &PastAttempt, dedupe_key: &str) -> LoggedAttempt {
+fn logged(past: &AttemptRecord, dedupe_key: &str) -> LoggedAttempt {
     let made = &past.attempt;
     let answered = match &made.outcome {
         Outcome::Answered(answered) => Some(answered),

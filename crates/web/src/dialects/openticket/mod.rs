@@ -92,7 +92,7 @@ fn policy(options: &Options) -> Policy {
         user_agent: "OpenTicket/Webhook".to_owned(),
         content_type: "application/json".to_owned(),
         // The vendor keeps its log for up to a week.
-        kept_ms: options.kept.for_dialect(NAME, 7 * DAY),
+        retention_ms: options.kept.for_dialect(NAME, 7 * DAY),
     }
 }
 

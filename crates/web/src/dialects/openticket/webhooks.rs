@@ -11,7 +11,7 @@ use model::refusal::{Fault, Refusal};
 use model::target::masked;
 use model::tenant::{Permission, Tenant};
 use model::time::Timestamp;
-use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
+use model::webhook::{DisableCause, Disablement, NewWebhook, Webhook};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -162,9 +162,9 @@ pub(super) async fn delete_webhook(
     request: Admitted,
 ) -> Result<Answer, Refusal> {
     let deleted = |old: &Webhook, at| {
-        let cause = DisabledCause::Deleted;
+        let cause = DisableCause::Deleted;
         Ok(Webhook {
-            disabled: Some(Disabled { at, cause }),
+            disabled: Some(Disablement { at, cause }),
             ..old.clone()
         })
     };

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use model::limits::NAME_BYTES_MAX;
-use model::query::{Declaration, DeclaredWebhook, FreshWebhook};
+use model::query::{Declaration, DeclaredWebhook, WebhookDefaults};
 use model::rng::SeededRng;
 use model::tenant::{DialectName, Event, Permission, UnknownPermission};
 use toml::de::DeValue;
@@ -143,7 +143,7 @@ fn webhook_of(
             key,
             headers: None,
             retries_max: None,
-            fresh: FreshWebhook::default(),
+            fresh: WebhookDefaults::default(),
         }),
         Err(faults) => {
             for fault in faults {

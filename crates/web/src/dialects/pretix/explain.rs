@@ -3,7 +3,7 @@
 //! The verdict is the filter's; the rule beside it is found again in the settings, and a test
 //! holds the two together.
 
-use model::board::WebhookSnapshot;
+use model::dashboard::WebhookSnapshot;
 use model::filter::MatchKey;
 
 use super::super::board::{Happened, Verdict};

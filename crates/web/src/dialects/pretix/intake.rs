@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use model::contract::StoreError;
 use model::limits::{INTAKE_BATCH_MAX, INTAKE_BODY_BYTES_MAX, NOTIFICATION_BODY_BYTES_MAX};
-use model::notification::{Acceptance, NewNotification};
+use model::notification::{AcceptResult, NewNotification};
 use model::refusal::{Fault, Refusal};
 use model::tenant::{Permission, Tenant};
 use model::time::Timestamp;
@@ -273,8 +273,8 @@ async fn accept(
         let tried = std::mem::take(&mut open);
         for (tried, acceptance) in tried.into_iter().zip(acceptances) {
             let made = tried.draft.id.is_none();
-            let is_new = matches!(acceptance, Acceptance::Accepted { .. });
-            let is_own = twice && matches!(acceptance, Acceptance::Repeated { .. });
+            let is_new = matches!(acceptance, AcceptResult::Accepted { .. });
+            let is_own = twice && matches!(acceptance, AcceptResult::Duplicate { .. });
             if made && !is_new && !is_own {
                 // Another process made the same id at the same moment.
                 open.push(tried);
@@ -302,7 +302,7 @@ async fn accept(
 async fn ask(
     shared: &Shared,
     batch: impl Fn() -> Vec<NewNotification>,
-) -> Result<(Vec<Acceptance>, bool), Refusal> {
+) -> Result<(Vec<AcceptResult>, bool), Refusal> {
     match shared.store.accept(batch()).await {
         Err(StoreError::Unknown) => {
             let again = shared.store.accept(batch()).await;
@@ -313,9 +313,14 @@ async fn ask(
     .map_err(|error| refused(&error))
 }
 
-fn done(shared: &Shared, id: String, acceptance: &Acceptance, made: bool) -> Result<Done, Refusal> {
+fn done(
+    shared: &Shared,
+    id: String,
+    acceptance: &AcceptResult,
+    made: bool,
+) -> Result<Done, Refusal> {
     let (what, done) = match *acceptance {
-        Acceptance::Accepted { deliveries, .. } => {
+        AcceptResult::Accepted { deliveries, .. } => {
             let status = StatusCode::CREATED;
             (
                 Intake::Accepted,
@@ -328,7 +333,7 @@ fn done(shared: &Shared, id: String, acceptance: &Acceptance, made: bool) -> Res
             )
         }
         // With an id made here, what is repeated is this very request.
-        Acceptance::Repeated { deliveries, .. } => {
+        AcceptResult::Duplicate { deliveries, .. } => {
             let status = if made {
                 StatusCode::CREATED
             } else {
@@ -344,7 +349,7 @@ fn done(shared: &Shared, id: String, acceptance: &Acceptance, made: bool) -> Res
                 }),
             )
         }
-        Acceptance::Contradicted { accepted_at, .. } => {
+        AcceptResult::Conflict { accepted_at, .. } => {
             let words = format!(
                 "Notification {id} was handed in before with another body: it first came at \
                  {accepted_at}."

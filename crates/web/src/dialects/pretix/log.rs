@@ -9,13 +9,13 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::StatusCode;
-use model::attempt::{Answer as Response, Outcome};
+use model::attempt::{HttpResponse as Response, Outcome};
 use model::contract::{ReplayResult, ReplayScope};
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
 use model::query::{
-    AuditEntry, DeliveryRow, DeliveryStory, LogFrom, LogQuery, PastAttempt, Status,
+    AttemptRecord, AuditEntry, DeliveryDetail, DeliveryRow, DeliveryStatus, LogCursor, LogQuery,
 };
 use model::refusal::{Fault, Refusal};
 use model::tenant::Permission;
@@ -39,12 +39,12 @@ pub(super) async fn list_deliveries(_: Arc<Pretix>, request: Admitted) -> Result
         .shared
         .ask(|store| store.log(tenant, query.clone()))
         .await?;
-    let link = |from: Option<LogFrom>| match from {
+    let link = |from: Option<LogCursor>| match from {
         Some(from) => answer::link(asked, "cursor", Some(&cursor(from, webhook))),
         None => Value::Null,
     };
-    let next = link(page.older.map(LogFrom::OlderThan));
-    let previous = link(page.newer.map(LogFrom::NewerThan));
+    let next = link(page.older.map(LogCursor::OlderThan));
+    let previous = link(page.newer.map(LogCursor::NewerThan));
     let rows = page
         .rows
         .iter()
@@ -79,11 +79,15 @@ pub(super) async fn retry_delivery(_: Arc<Pretix>, request: Admitted) -> Result<
 }
 
 pub(super) async fn retry_failed(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
-    const FAILED: &[Status] = &[Status::Retrying, Status::Failed, Status::Cancelled];
+    const FAILED: &[DeliveryStatus] = &[
+        DeliveryStatus::Retrying,
+        DeliveryStatus::Failed,
+        DeliveryStatus::Cancelled,
+    ];
     const NAMED: [replay::NamedStatuses; 3] = [
-        ("retrying", &[Status::Retrying]),
-        ("exhausted", &[Status::Failed]),
-        ("cancelled", &[Status::Cancelled]),
+        ("retrying", &[DeliveryStatus::Retrying]),
+        ("exhausted", &[DeliveryStatus::Failed]),
+        ("cancelled", &[DeliveryStatus::Cancelled]),
     ];
     let webhook = webhooks::find(&request).await?;
     replay::vet_body(&request.body)?;
@@ -136,7 +140,7 @@ fn asker(request: &Admitted, webhook: WebhookId) -> Result<ReplayCaller, Refusal
 }
 
 /// The delivery that the path names, of the webhook that it names, if it names one.
-async fn find(request: &Admitted) -> Result<DeliveryStory, Refusal> {
+async fn find(request: &Admitted) -> Result<DeliveryDetail, Refusal> {
     let tenant = request.tenant()?.id;
     let id: Result<DeliveryId, _> = request.asked.param("delivery").parse();
     let id = id.map_err(|_| Refusal::NotAName)?;
@@ -155,9 +159,12 @@ fn read_query(asked: &Asked, webhook: WebhookId) -> Result<LogQuery, Refusal> {
     let mut faults = Vec::new();
     let given = |name| given(&asked.query, name);
     let status = given("status").and_then(|text| {
-        let status = text.parse::<Status>().ok();
+        let status = text.parse::<DeliveryStatus>().ok();
         if status.is_none() {
-            let all: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
+            let all: Vec<&str> = DeliveryStatus::ALL
+                .iter()
+                .map(|status| status.as_str())
+                .collect();
             faults.push(Fault::new(
                 "status",
                 format!("Must be one of {}.", all.join(", ")),
@@ -202,21 +209,21 @@ fn given<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
 }
 
 /// A place in the log of this webhook, in which a notification stands once.
-fn cursor(from: LogFrom, webhook: WebhookId) -> String {
+fn cursor(from: LogCursor, webhook: WebhookId) -> String {
     let text = match from {
-        LogFrom::OlderThan(id) if id.webhook > webhook => {
+        LogCursor::OlderThan(id) if id.webhook > webhook => {
             format!("o{}", id.notification.0.saturating_add(1))
         }
-        LogFrom::OlderThan(id) => format!("o{}", id.notification),
-        LogFrom::NewerThan(id) if id.webhook < webhook => {
+        LogCursor::OlderThan(id) => format!("o{}", id.notification),
+        LogCursor::NewerThan(id) if id.webhook < webhook => {
             format!("n{}", id.notification.0.saturating_sub(1))
         }
-        LogFrom::NewerThan(id) => format!("n{}", id.notification),
+        LogCursor::NewerThan(id) => format!("n{}", id.notification),
     };
     BASE64_URL_SAFE_NO_PAD.encode(text)
 }
 
-fn read_cursor(text: &str, webhook: WebhookId) -> Option<LogFrom> {
+fn read_cursor(text: &str, webhook: WebhookId) -> Option<LogCursor> {
     let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
     let id = |digits: &str| {
         let notification = NotificationId(digits.parse().ok()?);
@@ -226,15 +233,15 @@ fn read_cursor(text: &str, webhook: WebhookId) -> Option<LogFrom> {
         })
     };
     match text.strip_prefix('o') {
-        Some(digits) => id(digits).map(LogFrom::OlderThan),
-        None => id(text.strip_prefix('n')?).map(LogFrom::NewerThan),
+        Some(digits) => id(digits).map(LogCursor::OlderThan),
+        None => id(text.strip_prefix('n')?).map(LogCursor::NewerThan),
     }
 }
 
 fn row_pairs(row: &DeliveryRow) -> [(&'static str, Value<'_>); 13] {
     let cause = match row.state {
-        State::Cancelled(cause) => Some(cause.words()),
-        State::Pending | State::Delivered | State::Failed => None,
+        DeliveryState::Cancelled(cause) => Some(cause.words()),
+        DeliveryState::Pending | DeliveryState::Delivered | DeliveryState::Failed => None,
     };
     let latest = row.latest.as_ref();
     let code = latest.and_then(Outcome::status);
@@ -265,7 +272,7 @@ fn row_pairs(row: &DeliveryRow) -> [(&'static str, Value<'_>); 13] {
 }
 
 /// A delivery with everything that happened to it.
-fn told(story: &DeliveryStory) -> Value<'_> {
+fn told(story: &DeliveryDetail) -> Value<'_> {
     let row = row_pairs(&story.row).into_iter();
     let row = row.map(|(key, value)| (json::Text::whole(key), value));
     let mut pairs: Vec<(json::Text<'_>, Value<'_>)> = row.collect();
@@ -281,7 +288,7 @@ fn told(story: &DeliveryStory) -> Value<'_> {
     Value::Object(Object::from_pairs(pairs))
 }
 
-fn attempt(past: &PastAttempt) -> Value<'_> {
+fn attempt(past: &AttemptRecord) -> Value<'_> {
     let made = &past.attempt;
     let (answer, error) = match &made.outcome {
         Outcome::Answered(answer) => (Some(answer), Value::Null),

@@ -103,6 +103,6 @@ fn policy(options: &Options) -> Policy {
         dedupe_header: None,
         user_agent: options.user_agent.clone(),
         content_type: "application/json".to_owned(),
-        kept_ms: options.kept.for_dialect(NAME, 30 * 24 * HOUR),
+        retention_ms: options.kept.for_dialect(NAME, 30 * 24 * HOUR),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::{Method, StatusCode};
 use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
-use model::refusal::{Refusal, Unauthenticated};
+use model::refusal::{AuthFailure, Refusal};
 use model::tenant::Permission;
 
 use super::json::Value;
@@ -276,7 +276,7 @@ async fn show_version(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refus
 
 /// Tokens are no persons, so pretix knows nobody here.
 async fn show_me(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
-    let nobody = Refusal::Unauthenticated(Unauthenticated::Missing);
+    let nobody = Refusal::Unauthenticated(AuthFailure::Missing);
     let words = refuse::words(&nobody, "");
     let body = Value::object([("detail", Value::text(words))]);
     Ok(answer::json(&request.asked, StatusCode::FORBIDDEN, &body))

@@ -5,7 +5,7 @@
 
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use model::refusal::{Refusal, Unauthenticated};
+use model::refusal::{AuthFailure, Refusal};
 
 use super::answer;
 use super::json::{Object, Text, Value};
@@ -110,13 +110,13 @@ pub(super) fn words(refusal: &Refusal, object: &str) -> String {
     fixed.to_owned()
 }
 
-fn unauthenticated(why: Unauthenticated) -> &'static str {
+fn unauthenticated(why: AuthFailure) -> &'static str {
     match why {
-        Unauthenticated::Missing => "Authentication credentials were not provided.",
-        Unauthenticated::NoToken => "Invalid token header. No credentials provided.",
-        Unauthenticated::Spaces => "Invalid token header. Token string should not contain spaces.",
-        Unauthenticated::Unknown => "Invalid token.",
-        Unauthenticated::Inactive => "Token inactive or deleted.",
-        Unauthenticated::Revoked => "Device access has been revoked.",
+        AuthFailure::Missing => "Authentication credentials were not provided.",
+        AuthFailure::NoToken => "Invalid token header. No credentials provided.",
+        AuthFailure::Spaces => "Invalid token header. Token string should not contain spaces.",
+        AuthFailure::Unknown => "Invalid token.",
+        AuthFailure::Inactive => "Token inactive or deleted.",
+        AuthFailure::Revoked => "Device access has been revoked.",
     }
 }

@@ -13,7 +13,7 @@ use model::query::WebhookQuery;
 use model::refusal::Refusal;
 use model::tenant::{Event, Permission};
 use model::time::Timestamp;
-use model::webhook::{Disabled, DisabledCause, Headers, NewWebhook, Webhook};
+use model::webhook::{DisableCause, Disablement, Headers, NewWebhook, Webhook};
 
 use super::fields::{Bounds, Fields, Given, Settings};
 use super::json::Value;
@@ -79,9 +79,9 @@ pub(super) fn new_webhook(
     fields: Fields,
     at: Timestamp,
 ) -> Result<NewWebhook, Refusal> {
-    let asked = Disabled {
+    let asked = Disablement {
         at,
-        cause: DisabledCause::Asked,
+        cause: DisableCause::Requested,
     };
     Ok(NewWebhook {
         tenant,
@@ -164,9 +164,9 @@ pub(super) fn edited(
     fields: Fields,
     at: model::time::Timestamp,
 ) -> Result<Webhook, Refusal> {
-    let asked = Disabled {
+    let asked = Disablement {
         at,
-        cause: DisabledCause::Asked,
+        cause: DisableCause::Requested,
     };
     let disabled = (!fields.enabled).then_some(old.disabled.unwrap_or(asked));
     Ok(Webhook {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use model::contract::{ReplayRequest, ReplayResult, ReplayScope};
 use model::id::DeliveryId;
 use model::limits::PAGE_ROWS_MAX;
-use model::people::Role;
 use model::refusal::Refusal;
+use model::users::Role;
 
 use super::row::seen;
 use super::story::delivery_id;
@@ -171,7 +171,7 @@ async fn act(visit: &Visit, what: What, chosen: Chosen) -> Result<Came, Trouble>
             let (count, now) = (ids.len(), visit.now);
             let stopped = visit
                 .shared
-                .ask(|s| s.stop(tenant, ids.clone(), visit.actor(), now));
+                .ask(|s| s.cancel_deliveries(tenant, ids.clone(), visit.actor(), now));
             came.done = stopped.await?;
             came.moved += count.saturating_sub(came.done);
         }

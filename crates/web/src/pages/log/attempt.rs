@@ -2,9 +2,9 @@
 //! there is; what does not fit is a download away.
 
 use askama::Template;
-use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
+use model::attempt::{Attempt, BodyEnd, HttpResponse, Outcome};
 use model::limits::PAGE_BYTES_MAX;
-use model::query::PastAttempt;
+use model::query::AttemptRecord;
 use model::refusal::Refusal;
 use model::webhook::Headers;
 
@@ -80,15 +80,15 @@ struct Answered {
 /// before those of others.
 pub(super) fn parts(
     path: &str,
-    attempts: &[PastAttempt],
+    attempts: &[AttemptRecord],
     body: &[u8],
     first: Option<u32>,
 ) -> Result<Vec<Part>, Refusal> {
     let newest = attempts.last().map(|past| past.number);
     let first = first.or(newest);
-    let brief = |past: &PastAttempt| step(path, past, None);
+    let brief = |past: &AttemptRecord| step(path, past, None);
     let mut left = ATTEMPTS_ROOM.saturating_sub(attempts.len() * BRIEF_ROOM);
-    let mut order: Vec<&PastAttempt> = attempts.iter().rev().collect();
+    let mut order: Vec<&AttemptRecord> = attempts.iter().rev().collect();
     order.sort_by_key(|past| Some(past.number) != first);
     let mut parts = Vec::with_capacity(order.len());
     for past in order {
@@ -109,7 +109,7 @@ pub(super) fn parts(
 /// One step with its details.
 pub(super) fn whole(
     path: &str,
-    past: &PastAttempt,
+    past: &AttemptRecord,
     body: &[u8],
     is_open: bool,
 ) -> Result<Part, Refusal> {
@@ -120,7 +120,7 @@ pub(super) fn whole(
     })
 }
 
-fn step(path: &str, past: &PastAttempt, details: Option<Details>) -> Step {
+fn step(path: &str, past: &AttemptRecord, details: Option<Details>) -> Step {
     let attempt = &past.attempt;
     let outcome = &attempt.outcome;
     Step {
@@ -171,7 +171,7 @@ fn is_masked((_, value): (&[u8], &[u8])) -> bool {
     value.ends_with(b"***")
 }
 
-fn answered(answer: &Answer) -> Answered {
+fn answered(answer: &HttpResponse) -> Answered {
     Answered {
         headers: lines(&answer.headers, ANSWER_HEADERS_ROOM),
         body: Body::of(&answer.body, ANSWER_ROOM),

@@ -2,9 +2,9 @@
 //! bulk job itself, whose progress has a page of its own. The store takes the steps.
 
 use askama::Template;
-use model::board::{BulkJob, BulkJobKind, Count, NewBulkJob};
+use model::dashboard::{BoundedCount, BulkJob, BulkJobKind, NewBulkJob};
 use model::id::{BulkJobId, TenantId, WebhookId};
-use model::people::Role;
+use model::users::Role;
 use model::webhook::Webhook;
 
 use super::list::{name_of, off};
@@ -29,7 +29,7 @@ struct Ask {
     name: String,
     kind: BulkJobKind,
     heading: &'static str,
-    count: Count,
+    count: BoundedCount,
     off: Option<(When, &'static str)>,
     running: Option<BulkJobId>,
 }
@@ -110,7 +110,11 @@ async fn webhook(visit: &Visit) -> Result<Webhook, Trouble> {
     found.ok_or(Trouble::NotFound)
 }
 
-async fn count(visit: &Visit, webhook: WebhookId, kind: BulkJobKind) -> Result<Count, Trouble> {
+async fn count(
+    visit: &Visit,
+    webhook: WebhookId,
+    kind: BulkJobKind,
+) -> Result<BoundedCount, Trouble> {
     let (tenant, now) = (visit.tenant()?.id, visit.now);
     let counted = visit
         .shared

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use model::id::WebhookId;
 use model::limits::{NAME_BYTES_MAX, PAGE_ROWS_MAX};
-use model::query::{LogFrom, LogQuery, Status};
+use model::query::{DeliveryStatus, LogCursor, LogQuery};
 use model::time::Timestamp;
 
 use crate::body::Query;
@@ -26,7 +26,7 @@ pub(super) struct Filter {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Read {
-    status: Option<Status>,
+    status: Option<DeliveryStatus>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 }
@@ -127,7 +127,7 @@ impl Filter {
         self.read.status.is_some()
     }
 
-    pub(super) fn is(&self, status: &Status) -> bool {
+    pub(super) fn is(&self, status: &DeliveryStatus) -> bool {
         self.read.status == Some(*status)
     }
 
@@ -149,7 +149,7 @@ impl Filter {
     }
 
     /// What the store is asked for.
-    pub(super) fn ask(&self, webhook: Option<WebhookId>, from: Option<LogFrom>) -> LogQuery {
+    pub(super) fn ask(&self, webhook: Option<WebhookId>, from: Option<LogCursor>) -> LogQuery {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         LogQuery {
             webhook,
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(filter.faults, []);
         assert_eq!(Filter::of(&Query::read(&filter.link()).unwrap()), filter);
         let ask = filter.ask(None, None);
-        assert_eq!(ask.status, Some(Status::Failed));
+        assert_eq!(ask.status, Some(DeliveryStatus::Failed));
         assert_eq!(ask.action_type.as_deref(), Some("a.b&c"));
         assert_eq!(ask.since, "2026-11-20T18:30:00Z".parse().ok());
         assert_eq!(ask.until, "2026-11-20T19:00:01Z".parse().ok());

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
-use model::people::Role;
-use model::query::{LogFrom, LogQuery, LogRow};
+use model::query::{LogCursor, LogQuery, LogRow};
 use model::refusal::Refusal;
 use model::time::Timestamp;
+use model::users::Role;
 
 use super::filter::Filter;
 use super::row::{self, Around, Names};
@@ -188,7 +188,7 @@ impl LogFeed {
         // Before looking: what is below it was seen then, whether it matched or not.
         let head = self.head(shared).await?;
         let tenant = self.tenant;
-        let from = self.newest.map(LogFrom::NewerThan);
+        let from = self.newest.map(LogCursor::NewerThan);
         let ask = self.filter.ask(self.webhook, from);
         let page = shared.ask(|store| store.log(tenant, ask.clone())).await?;
         let newest = page.rows.first().map(|line| line.row.id);
@@ -198,7 +198,7 @@ impl LogFeed {
                 return Ok(Vec::new());
             }
             // The search stopped at its bound, and goes on there.
-            Some(looked_to) => self.newest = self.newest.max(Some(looked_to)).max(newest),
+            Some(searched_until) => self.newest = self.newest.max(Some(searched_until)).max(newest),
             None => self.newest = self.newest.max(head).max(newest),
         }
         self.is_behind = page.newer.is_some();

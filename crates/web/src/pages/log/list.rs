@@ -3,13 +3,13 @@
 
 use askama::Template;
 use http::StatusCode;
-use model::board::BulkJob;
+use model::dashboard::BulkJob;
 use model::id::{DeliveryId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
-use model::query::{LogFrom, LogPage, LogQuery, Status};
+use model::query::{DeliveryStatus, LogCursor, LogPage, LogQuery};
 use model::target;
 use model::tenant::Event;
-use model::webhook::{Disabled, DisabledCause, Webhook};
+use model::webhook::{DisableCause, Disablement, Webhook};
 
 use super::bulk_job::kind_words;
 use super::filter::Filter;
@@ -21,7 +21,7 @@ use crate::pages::shown::{Shown, Trouble, go_to, page_with};
 use crate::pages::text::Piece;
 use crate::pages::view::{Lasting, Part, When, status_words};
 use crate::pages::visit::Visit;
-use model::people::Role;
+use model::users::Role;
 
 #[derive(Template)]
 #[template(path = "log/list.html")]
@@ -31,7 +31,7 @@ struct List {
     webhook: Option<Of>,
     around: Around,
     filter: Filter,
-    statuses: Vec<(Status, &'static str)>,
+    statuses: Vec<(DeliveryStatus, &'static str)>,
     types: Vec<Choice>,
     shows: Vec<Choice>,
     /// The path of this very page.
@@ -122,8 +122,8 @@ async fn list(visit: Visit, webhook: Option<WebhookId>) -> Result<Shown, Trouble
     }
     let here = visit.path.clone();
     let link = filter.link();
-    let came_up = matches!(from, Some(LogFrom::NewerThan(_))) && page.newer.is_none();
-    if came_up && page.looked_to.is_none() && page.rows.len() < PAGE_ROWS_MAX {
+    let came_up = matches!(from, Some(LogCursor::NewerThan(_))) && page.newer.is_none();
+    if came_up && page.searched_until.is_none() && page.rows.len() < PAGE_ROWS_MAX {
         // The way up ends at the first page, which is a whole one.
         return Ok(go_to(&format!("{here}?{link}")));
     }
@@ -139,20 +139,20 @@ async fn list(visit: Visit, webhook: Option<WebhookId>) -> Result<Shown, Trouble
 }
 
 /// Where the page begins.
-fn from(visit: &Visit) -> Result<Option<LogFrom>, Trouble> {
+fn from(visit: &Visit) -> Result<Option<LogCursor>, Trouble> {
     let id = |name: &str| match visit.query.get(name) {
         None | Some("") => Ok(None),
         Some(text) => text.parse().map(Some).map_err(|_| Trouble::NotFound),
     };
-    let older = id("older")?.map(LogFrom::OlderThan);
-    Ok(older.or(id("newer")?.map(LogFrom::NewerThan)))
+    let older = id("older")?.map(LogCursor::OlderThan);
+    Ok(older.or(id("newer")?.map(LogCursor::NewerThan)))
 }
 
 async fn view(
     visit: &Visit,
     webhook: Option<Of>,
     filter: Filter,
-    from: Option<LogFrom>,
+    from: Option<LogCursor>,
     page: LogPage,
 ) -> Result<List, Trouble> {
     let tenant = visit.tenant()?;
@@ -177,13 +177,13 @@ async fn view(
     let (here, link) = (visit.path.clone(), filter.link());
     let place = match from {
         None => String::new(),
-        Some(LogFrom::OlderThan(id)) => format!("older={id}"),
-        Some(LogFrom::NewerThan(id)) => format!("newer={id}"),
+        Some(LogCursor::OlderThan(id)) => format!("older={id}"),
+        Some(LogCursor::NewerThan(id)) => format!("newer={id}"),
     };
     let newest = page.rows.first().map(|line| line.row.id);
-    let goes_up = matches!(from, Some(LogFrom::NewerThan(_)));
+    let goes_up = matches!(from, Some(LogCursor::NewerThan(_)));
     let looked = page
-        .looked_to
+        .searched_until
         .and_then(|at| match (goes_up, page.older, page.newer) {
             (false, Some(id), _) => Some((When(at), format!("{here}?{link}older={id}"))),
             (true, _, Some(id)) => Some((When(at), format!("{here}?{link}newer={id}"))),
@@ -194,11 +194,11 @@ async fn view(
     let is_first = from.is_none() && filter.faults.is_empty();
     let mark = follow::mark(newest, visit.now);
     let kept = visit.shared.ask(|s| s.tenant_settings(tenant.id)).await?;
-    let kept = kept.and_then(|settings| settings.kept_ms);
+    let kept = kept.and_then(|settings| settings.retention_ms);
     Ok(List {
         shell: Shell::of(visit, Tab::Log, title),
         webhook,
-        statuses: Status::ALL.map(|s| (s, status_words(s))).to_vec(),
+        statuses: DeliveryStatus::ALL.map(|s| (s, status_words(s))).to_vec(),
         types: types(visit)?,
         shows: shows(visit).await?,
         back: format!("{here}?{link}{place}"),
@@ -209,7 +209,7 @@ async fn view(
         is_first,
         live: is_first.then(|| format!("{here}/live?{link}mark={mark}")),
         is_moving: is_first && due.any(|at| at <= soon),
-        kept: Lasting(kept.map_or_else(|| visit.policy().map(|p| p.kept_ms), Ok)?),
+        kept: Lasting(kept.map_or_else(|| visit.policy().map(|p| p.retention_ms), Ok)?),
         around,
         filter,
         here,
@@ -295,13 +295,13 @@ pub(super) fn name_of(visit: &Visit, webhook: &Webhook) -> Result<String, Troubl
 }
 
 /// Since when and why a webhook gets nothing.
-pub(super) fn off(disabled: Disabled) -> (When, &'static str) {
+pub(super) fn off(disabled: Disablement) -> (When, &'static str) {
     let why = match disabled.cause {
-        DisabledCause::Asked => "somebody switched it off",
-        DisabledCause::Gone => {
+        DisableCause::Requested => "somebody switched it off",
+        DisableCause::Gone => {
             "its receiver answered 410 Gone, which means that it is gone for good"
         }
-        DisabledCause::Deleted => "it was deleted",
+        DisableCause::Deleted => "it was deleted",
     };
     (When(disabled.at), why)
 }

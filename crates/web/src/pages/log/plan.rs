@@ -4,7 +4,7 @@
 use model::attempt::{FailureKind, Outcome};
 use model::limits::CLOCK_STEP_MS;
 use model::policy::Policy;
-use model::query::{DeliveryStory, PastAttempt};
+use model::query::{AttemptRecord, DeliveryDetail};
 use model::retry_after;
 use model::schedule::Schedule;
 use model::time::Timestamp;
@@ -35,7 +35,7 @@ pub(super) struct GivesUp {
 impl Plan {
     /// What is planned, if anything is; `retries_max` is the webhook's.
     pub(super) fn of(
-        story: &DeliveryStory,
+        story: &DeliveryDetail,
         policy: &Policy,
         retries_max: Option<u32>,
         now: Timestamp,
@@ -63,8 +63,8 @@ impl Plan {
 
 /// The attempts of the round that goes on: those after the last one that scheduled none. A call on
 /// a kept connection that had ended is none of its own.
-fn round(attempts: &[PastAttempt]) -> Vec<&PastAttempt> {
-    let mut round: Vec<&PastAttempt> = attempts
+fn round(attempts: &[AttemptRecord]) -> Vec<&AttemptRecord> {
+    let mut round: Vec<&AttemptRecord> = attempts
         .iter()
         .rev()
         .filter(|past| !is_stale(&past.attempt.outcome))
@@ -88,7 +88,7 @@ fn retries(schedule: &Schedule, retries_max: Option<u32>) -> usize {
 }
 
 fn why(
-    latest: Option<&PastAttempt>,
+    latest: Option<&AttemptRecord>,
     due_at: Timestamp,
     made: usize,
     policy: &Policy,
@@ -164,7 +164,7 @@ fn is_moved(due_at: Timestamp, told: Timestamp) -> bool {
 }
 
 fn gives_up(
-    round: &[&PastAttempt],
+    round: &[&AttemptRecord],
     due_at: Timestamp,
     policy: &Policy,
     most: usize,
@@ -261,8 +261,8 @@ fn span(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
-    use model::delivery::State;
+    use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
+    use model::delivery::DeliveryState;
     use model::query::DeliveryRow;
     use model::webhook::Headers;
 
@@ -285,14 +285,14 @@ mod tests {
             dedupe_header: None,
             user_agent: String::new(),
             content_type: String::new(),
-            kept_ms: 0,
+            retention_ms: 0,
         }
     }
 
     /// Attempts that began at these seconds, took none, and scheduled the next for these.
-    fn story(attempts: &[(i64, Option<i64>)], due_at: i64) -> DeliveryStory {
+    fn story(attempts: &[(i64, Option<i64>)], due_at: i64) -> DeliveryDetail {
         let at = |seconds: i64| Timestamp::from_millis(seconds * SECOND);
-        let past = |(index, (began_at, next)): (usize, &(i64, Option<i64>))| PastAttempt {
+        let past = |(index, (began_at, next)): (usize, &(i64, Option<i64>))| AttemptRecord {
             number: u32::try_from(index + 1).unwrap(),
             attempt: Attempt {
                 began_at: at(*began_at),
@@ -303,13 +303,13 @@ mod tests {
             },
             next_due_at: next.map(at),
         };
-        DeliveryStory {
+        DeliveryDetail {
             row: DeliveryRow {
                 id: "dlv_1_1".parse().unwrap(),
                 key: String::new(),
                 action_type: String::new(),
                 event: None,
-                state: State::Pending,
+                state: DeliveryState::Pending,
                 attempts: u32::try_from(attempts.len()).unwrap(),
                 accepted_at: at(0),
                 due_at: Some(at(due_at)),
@@ -394,7 +394,7 @@ mod tests {
     fn a_receivers_wish_and_somebodys_are_told_apart_from_the_rule() {
         let policy = policy(vec![5 * SECOND, HOUR], None);
         let mut asked = story(&[(0, Some(600))], 600);
-        asked.attempts[0].attempt.outcome = Outcome::Answered(Answer {
+        asked.attempts[0].attempt.outcome = Outcome::Answered(HttpResponse {
             status: 503,
             headers: Headers::from_pairs([("Retry-After", b"600".as_slice())]),
             body: bytes::Bytes::new(),

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
-use model::delivery::State;
+use model::delivery::DeliveryState;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits::PAGE_ROWS_MAX;
-use model::query::{LogRow, Status};
+use model::query::{DeliveryStatus, LogRow};
 use model::refusal::Refusal;
 use model::time::Timestamp;
 
@@ -118,7 +118,7 @@ pub(super) fn part(row: &LogRow, around: &Around) -> Result<Part, Refusal> {
 }
 
 /// Stands for what somebody saw of a delivery when deciding about it.
-pub(super) fn seen(status: Status, attempts: u32) -> String {
+pub(super) fn seen(status: DeliveryStatus, attempts: u32) -> String {
     format!("{}.{attempts}", status.as_str())
 }
 
@@ -126,10 +126,11 @@ pub(super) fn seen(status: Status, attempts: u32) -> String {
 fn words(row: &LogRow) -> String {
     let latest = row.row.latest.as_ref();
     match row.row.state {
-        State::Cancelled(cause) => cause.words().to_owned(),
-        State::Pending | State::Delivered | State::Failed => latest.map_or_else(
-            || "Not tried yet.".to_owned(),
-            model::attempt::Outcome::words,
-        ),
+        DeliveryState::Cancelled(cause) => cause.words().to_owned(),
+        DeliveryState::Pending | DeliveryState::Delivered | DeliveryState::Failed => latest
+            .map_or_else(
+                || "Not tried yet.".to_owned(),
+                model::attempt::Outcome::words,
+            ),
     }
 }

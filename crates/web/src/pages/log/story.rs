@@ -2,12 +2,12 @@
 //! then, and every attempt.
 
 use askama::Template;
-use model::delivery::{State, Whereabouts};
+use model::delivery::{DeliveryState, DispatchState};
 use model::id::DeliveryId;
-use model::people::Role;
-use model::query::{DeliveryRow, DeliveryStory, Status};
+use model::query::{DeliveryDetail, DeliveryRow, DeliveryStatus};
 use model::refusal::Refusal;
 use model::time::Timestamp;
+use model::users::Role;
 use model::webhook::Webhook;
 
 use super::attempt::{self, ATTEMPTS};
@@ -167,9 +167,9 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
 /// The attempts that a page shows: the latest, or those around the one that is asked for; the
 /// number from which to show those before; and whether there are some after.
 fn window(
-    story: &DeliveryStory,
+    story: &DeliveryDetail,
     asked: Option<u32>,
-) -> (&[model::query::PastAttempt], Option<u32>, bool) {
+) -> (&[model::query::AttemptRecord], Option<u32>, bool) {
     let all = &story.attempts;
     let end = asked
         .and_then(|asked| all.iter().position(|past| past.number == asked))
@@ -196,36 +196,40 @@ impl Around {
 }
 
 /// Where a delivery that is due stands, as far as whoever sends knows.
-async fn whereabouts(shared: &Shared, row: &DeliveryRow, now: Timestamp) -> Option<Whereabouts> {
+async fn dispatch_state(
+    shared: &Shared,
+    row: &DeliveryRow,
+    now: Timestamp,
+) -> Option<DispatchState> {
     match row.due_at.is_some_and(|at| at <= now) {
-        true => (shared.whereabouts)(row.id).await,
+        true => (shared.dispatch_state)(row.id).await,
         false => None,
     }
 }
 
 async fn state(
-    story: &DeliveryStory,
+    story: &DeliveryDetail,
     webhook: Option<&Webhook>,
     visit: &Visit,
     around: &Around,
 ) -> Result<Part, Trouble> {
     let policy = visit.policy()?;
-    let at = whereabouts(&visit.shared, &story.row, visit.now).await;
+    let at = dispatch_state(&visit.shared, &story.row, visit.now).await;
     Ok(standing(story, webhook, policy, around, (at, visit.now))?)
 }
 
 fn standing(
-    story: &DeliveryStory,
+    story: &DeliveryDetail,
     webhook: Option<&Webhook>,
     policy: &model::policy::Policy,
     around: &Around,
-    (at, now): (Option<Whereabouts>, Timestamp),
+    (at, now): (Option<DispatchState>, Timestamp),
 ) -> Result<Part, Refusal> {
     let row = &story.row;
     let status = row.status();
     let retries_max = webhook.and_then(|webhook| webhook.retries_max);
     let plan = Plan::of(story, policy, retries_max, now);
-    let is_owed = row.state == State::Pending;
+    let is_owed = row.state == DeliveryState::Pending;
     Part::of(&Standing {
         around,
         status: status_words(status),
@@ -236,8 +240,8 @@ fn standing(
         ended_at: row.ended_at.map(When),
         rule: is_owed.then(|| plan::rule(policy, retries_max)),
         plan,
-        unsent: at.and_then(Whereabouts::words),
-        in_the_air: at == Some(Whereabouts::InTheAir),
+        unsent: at.and_then(DispatchState::words),
+        in_the_air: at == Some(DispatchState::InFlight),
         off: webhook.and_then(|webhook| webhook.disabled.map(off)),
         is_deleted: webhook.is_none(),
         can_stop: is_owed,
@@ -245,18 +249,18 @@ fn standing(
 }
 
 /// Where it stands, in a sentence or two.
-fn words(story: &DeliveryStory) -> String {
+fn words(story: &DeliveryDetail) -> String {
     let row = &story.row;
     let latest = row.latest.as_ref().map(model::attempt::Outcome::words);
     match (row.state, latest) {
-        (State::Pending, None) => "It was not tried yet.".to_owned(),
-        (State::Cancelled(cause), _) => cause.words().to_owned(),
-        (State::Failed, Some(latest)) => {
+        (DeliveryState::Pending, None) => "It was not tried yet.".to_owned(),
+        (DeliveryState::Cancelled(cause), _) => cause.words().to_owned(),
+        (DeliveryState::Failed, Some(latest)) => {
             format!("It was tried as often as the schedule allows. The last time: {latest}")
         }
-        (State::Pending | State::Delivered, Some(latest)) => latest,
-        (State::Delivered, None) => "The receiver has it.".to_owned(),
-        (State::Failed, None) => "It was tried as often as the schedule allows.".to_owned(),
+        (DeliveryState::Pending | DeliveryState::Delivered, Some(latest)) => latest,
+        (DeliveryState::Delivered, None) => "The receiver has it.".to_owned(),
+        (DeliveryState::Failed, None) => "It was tried as often as the schedule allows.".to_owned(),
     }
 }
 
@@ -282,7 +286,7 @@ fn mark(row: &DeliveryRow) -> String {
     format!(
         "{}.{}.{due_at}",
         row.attempts,
-        Status::of(row.state, row.attempts).as_str()
+        DeliveryStatus::of(row.state, row.attempts).as_str()
     )
 }
 
@@ -295,7 +299,7 @@ struct StoryFeed {
     /// Attempts that were told.
     attempts: u32,
     /// Where it stood when that was told last, while it was due.
-    at: Option<Whereabouts>,
+    at: Option<DispatchState>,
 }
 
 impl Feed for StoryFeed {
@@ -312,7 +316,7 @@ impl Feed for StoryFeed {
             };
             let mark = mark(&line.row);
             // While it is due it moves, and no row does.
-            let at = whereabouts(shared, &line.row, now).await;
+            let at = dispatch_state(shared, &line.row, now).await;
             let again = at.is_some();
             if mark == self.told && at == self.at {
                 return Ok(News {

@@ -7,8 +7,8 @@ use crate::body::Body;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use model::attempt::Outcome;
-use model::people::Role;
-use model::query::{DeliveryStory, PastAttempt};
+use model::query::{AttemptRecord, DeliveryDetail};
+use model::users::Role;
 
 use super::story::delivery_id;
 use crate::pages::page::{Needs, Page, get};
@@ -39,13 +39,13 @@ pub(super) fn places() -> Vec<Page> {
     ]
 }
 
-async fn story(visit: &Visit) -> Result<DeliveryStory, Trouble> {
+async fn story(visit: &Visit) -> Result<DeliveryDetail, Trouble> {
     let (tenant, id) = (visit.tenant()?.id, delivery_id(visit)?);
     let story = visit.shared.ask(|store| store.delivery(tenant, id)).await?;
     story.ok_or(Trouble::NotFound)
 }
 
-fn attempt<'a>(visit: &Visit, story: &'a DeliveryStory) -> Result<&'a PastAttempt, Trouble> {
+fn attempt<'a>(visit: &Visit, story: &'a DeliveryDetail) -> Result<&'a AttemptRecord, Trouble> {
     let number = visit.id("attempt")?;
     let mut attempts = story.attempts.iter();
     let found = attempts.find(|past| i64::from(past.number) == number);

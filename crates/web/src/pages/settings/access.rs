@@ -3,7 +3,7 @@
 
 use askama::Template;
 use model::id::UserId;
-use model::people::{Role, User};
+use model::users::{Role, User};
 
 use super::show::{self, Typed};
 use crate::pages::faults::Faults;

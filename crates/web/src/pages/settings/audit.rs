@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
-use model::board::{AuditQuery, AuditRow};
+use model::dashboard::{AuditQuery, AuditRow};
 use model::id::WebhookId;
-use model::people::Role;
+use model::users::Role;
 
 use super::told::{self, Told};
 use crate::pages::layout::{Shell, Tab, path_of};

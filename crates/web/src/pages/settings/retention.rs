@@ -2,7 +2,7 @@
 //! time removes something for good, so whoever chooses one is asked first.
 
 use askama::Template;
-use model::people::Role;
+use model::users::Role;
 
 use super::show::{self, DAY_MS, SAID_KEPT, Typed};
 use crate::pages::faults::Faults;
@@ -78,10 +78,10 @@ async fn save(visit: Visit) -> Result<Shown, Trouble> {
         return Ok(go_to(&format!("{path}/retention?days={days}")));
     }
     let (actor, now) = (visit.actor(), visit.now);
-    let kept_ms = days.map(|days| days * DAY_MS);
+    let retention_ms = days.map(|days| days * DAY_MS);
     visit
         .shared
-        .ask(|store| store.set_kept(tenant.id, kept_ms, actor.clone(), now))
+        .ask(|store| store.set_retention(tenant.id, retention_ms, actor.clone(), now))
         .await?;
     Ok(go_to(&format!("{path}?said={SAID_KEPT}")))
 }
@@ -101,7 +101,7 @@ fn read(typed: &str) -> Option<Days> {
 fn lasting(visit: &Visit, days: Days) -> Result<i64, Trouble> {
     match days {
         Some(days) => Ok(days * DAY_MS),
-        None => Ok(visit.dialect()?.policy.kept_ms),
+        None => Ok(visit.dialect()?.policy.retention_ms),
     }
 }
 
@@ -109,7 +109,7 @@ fn lasting(visit: &Visit, days: Days) -> Result<i64, Trouble> {
 async fn in_force(visit: &Visit) -> Result<i64, Trouble> {
     let id = visit.tenant()?.id;
     let settings = visit.shared.ask(|store| store.tenant_settings(id)).await?;
-    match settings.and_then(|settings| settings.kept_ms) {
+    match settings.and_then(|settings| settings.retention_ms) {
         Some(own) => Ok(own),
         None => lasting(visit, None),
     }

@@ -3,9 +3,9 @@
 
 use askama::Template;
 use http::StatusCode;
-use model::board::{AuditQuery, TokenRow};
-use model::people::{Role, User};
+use model::dashboard::{AuditQuery, TokenRow};
 use model::tenant::{Permission, Permissions, TokenKind};
+use model::users::{Role, User};
 
 use super::audit;
 use super::told::Told;
@@ -108,7 +108,7 @@ pub(super) async fn again(visit: &Visit, typed: Typed, faults: Faults) -> Result
     let administrators_more = administrators.len().saturating_sub(ADMINISTRATORS_MAX);
     administrators.truncate(ADMINISTRATORS_MAX);
     let settings = shared.ask(|store| store.tenant_settings(id)).await?;
-    let kept_ms = settings.and_then(|settings| settings.kept_ms);
+    let retention_ms = settings.and_then(|settings| settings.retention_ms);
     let query = AuditQuery {
         limit: ENTRIES_MAX,
         ..AuditQuery::default()
@@ -119,14 +119,14 @@ pub(super) async fn again(visit: &Visit, typed: Typed, faults: Faults) -> Result
     let typed = Typed {
         days: typed
             .days
-            .or_else(|| kept_ms.map(|ms| (ms / DAY_MS).to_string())),
+            .or_else(|| retention_ms.map(|ms| (ms / DAY_MS).to_string())),
         ..typed
     };
     let status = match faults.is_empty() {
         true => StatusCode::OK,
         false => StatusCode::UNPROCESSABLE_ENTITY,
     };
-    let kept = Lasting(kept_ms.unwrap_or(dialect.policy.kept_ms));
+    let kept = Lasting(retention_ms.unwrap_or(dialect.policy.retention_ms));
     let mut shell = Shell::of(visit, Tab::Settings, "Settings");
     if visit.query.get("said") == Some(SAID_KEPT) {
         shell.said = Some(format!("The log is kept for {kept}."));
@@ -143,13 +143,13 @@ pub(super) async fn again(visit: &Visit, typed: Typed, faults: Faults) -> Result
         administrators_more,
         roles: Role::ALL,
         typed,
-        kept_default: Lasting(dialect.policy.kept_ms),
+        kept_default: Lasting(dialect.policy.retention_ms),
         kept_default_from: match shared.dialects.kept_is_set(&dialect.name) {
             true => "as the operator of this server set it",
             false => "as is usual for this platform",
         },
         kept,
-        is_kept_own: kept_ms.is_some(),
+        is_kept_own: retention_ms.is_some(),
         entries,
     };
     page_with(status, &page)

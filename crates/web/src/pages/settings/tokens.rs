@@ -3,11 +3,11 @@
 use askama::Template;
 use http::StatusCode;
 use http::header::HOST;
-use model::board::TokenRow;
 use model::contract::{Conflict, StoreError};
+use model::dashboard::TokenRow;
 use model::limits::NAME_BYTES_MAX;
-use model::people::Role;
 use model::tenant::{NewToken, Permission, Permissions, Tenant, TokenHash, TokenKind};
+use model::users::Role;
 
 use super::show::{TokenView, permission_words};
 use crate::dialects::DemoCall;

@@ -2,8 +2,8 @@
 //! and after. What is in an entry comes from the store; unknown actions and fields are shown as
 //! they are, so that nothing is ever left out.
 
-use model::board::AuditRow;
-use model::people::Role;
+use model::dashboard::AuditRow;
+use model::users::Role;
 use serde_json::{Map, Value};
 
 use crate::pages::view::{self, Lasting, When};

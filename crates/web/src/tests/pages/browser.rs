@@ -9,8 +9,8 @@ use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
 use model::id::{TenantId, UserId};
 use model::password;
-use model::people::{NewUser, PasswordHash, Role, User};
 use model::tenant::TokenHash;
+use model::users::{NewUser, PasswordHash, Role, User};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::pages::csrf_token;

@@ -1,7 +1,7 @@
 //! The wall clock is set while people and programs go on: nobody is locked out, nothing is
 //! forgotten, and it is said.
 
-use model::limits::{CLOCK_DOUBTED_MS, LINK_MS, SESSION_MS};
+use model::limits::{CLOCK_DISTRUST_MS, LINK_MS, SESSION_MS};
 use model::tenant::TokenHash;
 
 use super::browser::PASSWORD;
@@ -39,7 +39,7 @@ async fn a_clock_that_is_believed_ends_sessions_again() {
     let mut browser = house.browser_of(user.id).await;
     house.set_clock_by(DAY_MS);
     assert_eq!(browser.get("/account").await.status, 200);
-    house.pass_ms(CLOCK_DOUBTED_MS);
+    house.pass_ms(CLOCK_DISTRUST_MS);
     assert_eq!(browser.get("/account").await.status, 303);
 }
 
@@ -52,7 +52,7 @@ async fn a_right_password_is_taken_after_a_clock_is_set_back() {
         let mut browser = house.browser();
         if believed {
             assert_eq!(browser.get("/sign-in").await.status, 200);
-            house.pass_ms(2 * CLOCK_DOUBTED_MS);
+            house.pass_ms(2 * CLOCK_DISTRUST_MS);
         }
         for _ in 0..3 {
             assert_eq!(sign_in(&mut browser, "anna", "x").await.status, 403);
@@ -81,7 +81,7 @@ async fn a_clock_that_was_set_is_said_where_people_look() {
     assert_eq!(ready.told(), (200, words));
     assert!(browser.get("/account").await.says("set ahead by 4 d 0 h"));
     assert!(!house.browser().get("/sign-in").await.says("set ahead"));
-    house.pass_ms(CLOCK_DOUBTED_MS);
+    house.pass_ms(CLOCK_DISTRUST_MS);
     assert_eq!(
         house.ask(asking("GET", "/readyz")).await.told(),
         (200, "ok\n")

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use model::people::Role;
+use model::users::Role;
 
 use super::browser::Browser;
 use crate::pages::{Needs, OnePage as Page, Pages};

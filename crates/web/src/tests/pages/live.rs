@@ -3,10 +3,10 @@
 use crate::body::Body;
 use http::Response;
 use http_body_util::BodyExt;
-use model::delivery::Whereabouts;
-use model::limits::LIVE_STREAMS_EACH_MAX;
-use model::people::Role;
+use model::delivery::DispatchState;
+use model::limits::LIVE_STREAMS_SESSION_MAX;
 use model::tenant::TokenHash;
+use model::users::Role;
 use tokio::time::{Duration, Instant, timeout};
 
 use super::browser::Browser;
@@ -242,7 +242,7 @@ async fn a_session_follows_so_many_pages_at_once_and_no_more() {
     let log = format!("/t/{}/log", house.tenant("bigevents").await);
     let live = live_of(&mut look, &log).await;
     let mut streams = Vec::new();
-    for _ in 0..LIVE_STREAMS_EACH_MAX {
+    for _ in 0..LIVE_STREAMS_SESSION_MAX {
         streams.push(open(&mut look, &live).await);
     }
     // Tells a browser not to come back by itself.
@@ -288,12 +288,12 @@ async fn a_story_that_is_read_says_when_the_call_is_sent_though_nothing_is_writt
     let mut edit = house.browser_with(Role::Edit).await;
     let path = format!("/t/{}/deliveries/dlv_1_1", house.tenant("bigevents").await);
     let live = live_of(&mut edit, &path).await;
-    let at = |at| *house.whereabouts.lock().unwrap() = Some(at);
-    at(Whereabouts::Full);
+    let at = |at| *house.dispatch_state.lock().unwrap() = Some(at);
+    at(DispatchState::InFlightLimited);
     let mut stream = open(&mut edit, &live).await;
     assert!(first(&mut stream).await.contains("Not sent yet, because"));
     assert_eq!(next(&mut stream, 3_000).await, None);
-    at(Whereabouts::InTheAir);
+    at(DispatchState::InFlight);
     let piece = next(&mut stream, 1_001).await.unwrap();
     assert!(
         piece.contains("It is sent, and there is no answer yet"),

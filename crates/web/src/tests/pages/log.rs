@@ -2,7 +2,7 @@
 //! chosen, to one and to all.
 
 use model::limits::PAGE_BYTES_MAX;
-use model::people::Role;
+use model::users::Role;
 
 use super::browser::Browser;
 use super::past::{PAID, answered, refused};
@@ -439,9 +439,9 @@ async fn a_deleted_webhook_keeps_its_log_and_nothing_else() {
     let tenant = house.tenant("bigevents").await;
     let kept = house.store.webhook(tenant, webhook).await.unwrap().unwrap();
     let deleted = model::webhook::Webhook {
-        disabled: Some(model::webhook::Disabled {
+        disabled: Some(model::webhook::Disablement {
             at: house.now(),
-            cause: model::webhook::DisabledCause::Deleted,
+            cause: model::webhook::DisableCause::Deleted,
         }),
         ..kept
     };

@@ -1,9 +1,9 @@
 //! The tenants somebody may see, and a tenant's webhooks at a glance.
 
-use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
+use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::contract::Settlement;
-use model::delivery::{Next, State};
-use model::people::Role;
+use model::delivery::{DeliveryState, NextState};
+use model::users::Role;
 use model::webhook::Headers;
 
 use crate::tests::harness::{House, INTAKE, WEBHOOKS, asking};
@@ -77,8 +77,8 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
     let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
     house.ask(asking("POST", INTAKE).json(body)).await;
     for (outcome, state, words) in [
-        (no_connection(), State::Pending, "Failing since"),
-        (answered(), State::Delivered, "Healthy"),
+        (no_connection(), DeliveryState::Pending, "Failing since"),
+        (answered(), DeliveryState::Delivered, "Healthy"),
     ] {
         house.pass_ms(1_000);
         let due = house.due().await;
@@ -98,9 +98,9 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
                 request_headers: Headers::default(),
                 outcome,
             },
-            next: Next {
+            next: NextState {
                 state,
-                due_at: (state == State::Pending).then_some(at),
+                due_at: (state == DeliveryState::Pending).then_some(at),
                 round_began_at: at,
                 disables_webhook: false,
                 pauses_until: None,
@@ -186,7 +186,7 @@ fn no_connection() -> Outcome {
 }
 
 fn answered() -> Outcome {
-    Outcome::Answered(Answer {
+    Outcome::Answered(HttpResponse {
         status: 200,
         headers: Headers::default(),
         body: bytes::Bytes::new(),

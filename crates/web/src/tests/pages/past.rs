@@ -1,9 +1,9 @@
 //! A log to look at: notifications that were accepted, and attempts that were made.
 
 use bytes::Bytes;
-use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
+use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::contract::Settlement;
-use model::delivery::Due;
+use model::delivery::DueDelivery;
 use model::id::DeliveryId;
 use model::rng::SeededRng;
 use model::webhook::Headers;
@@ -25,7 +25,7 @@ pub(crate) fn answered_with(
     headers: &[(&str, &[u8])],
     body: impl Into<Bytes>,
 ) -> Outcome {
-    Outcome::Answered(Answer {
+    Outcome::Answered(HttpResponse {
         status,
         headers: Headers::from_pairs(headers.iter().copied()),
         body: body.into(),
@@ -64,7 +64,7 @@ impl House {
         ids
     }
 
-    fn settlement(&self, due: &Due, outcome: &Outcome) -> Settlement {
+    fn settlement(&self, due: &DueDelivery, outcome: &Outcome) -> Settlement {
         let policies = dialects::all(&Options::default()).policies();
         let policy = policies
             .values()
@@ -74,7 +74,7 @@ impl House {
         let ended_at = began_at.plus_ms(TOOK_MS);
         let mut rng = SeededRng::from_seed([3; 32]);
         let ended = model::time::Moment::same(ended_at);
-        let next = delivery.after(outcome, began_at, ended, policy, None, &mut rng);
+        let next = delivery.transition(outcome, began_at, ended, policy, None, &mut rng);
         let headers: [(&str, &[u8]); 2] = [
             ("Content-Type", b"application/json"),
             ("Authorization", b"Basic ***"),

@@ -1,6 +1,6 @@
 //! Settings of a tenant: tokens, people, how long the log is kept, the audit log.
 
-use model::people::Role;
+use model::users::Role;
 
 use super::browser::Browser;
 use crate::tests::harness::{House, INTAKE, WEBHOOKS, asking};
@@ -228,7 +228,7 @@ async fn how_long_the_log_is_kept_is_days_or_the_default() {
     };
     let kept = async || {
         let settings = house.store.tenant_settings(tenant).await.unwrap().unwrap();
-        settings.kept_ms
+        settings.retention_ms
     };
     let saved = format!("{path}?said=kept");
     let longer = save(&mut admin, " 40 ").await;
@@ -271,7 +271,7 @@ async fn a_shorter_time_for_the_log_is_asked_about_first() {
     let tenant = house.tenant("bigevents").await;
     let kept = async || {
         let settings = house.store.tenant_settings(tenant).await.unwrap().unwrap();
-        settings.kept_ms
+        settings.retention_ms
     };
     let mut admin = house.browser_with(Role::Administer).await;
     let place = format!("{path}/retention");

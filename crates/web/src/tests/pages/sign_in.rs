@@ -2,8 +2,8 @@
 
 use model::id::UserId;
 use model::limits::{LINK_MS, SESSION_MS};
-use model::people::UserChange;
 use model::tenant::TokenHash;
+use model::users::UserChange;
 
 use super::browser::{Browser, PASSWORD};
 use crate::tests::harness::{Arrived, House, asking};
@@ -55,7 +55,7 @@ async fn a_wrong_password_and_an_unknown_name_are_the_same() {
     }
     answers.dedup();
     assert_eq!(answers.len(), 1, "{answers:?}");
-    let failures = |name: &str| house.store.failures(model::people::name_hash(name, ""));
+    let failures = |name: &str| house.store.failures(model::users::name_hash(name, ""));
     for name in [anna.name.as_str(), "nobody"] {
         assert!(failures(name).await.unwrap().is_some(), "{name}");
     }

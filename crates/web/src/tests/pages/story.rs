@@ -1,11 +1,11 @@
 //! The story of a delivery: what it says, what is done from it, and that nothing a receiver or an
 //! application sends is ever more than text, or more than a page.
 
-use model::attempt::{Answer, BodyEnd, Outcome};
-use model::delivery::Whereabouts;
+use model::attempt::{BodyEnd, HttpResponse, Outcome};
+use model::delivery::DispatchState;
 use model::id::WebhookId;
 use model::limits::{NOTIFICATION_BODY_BYTES_MAX, PAGE_BYTES_MAX, RESPONSE_BODY_BYTES_MAX};
-use model::people::Role;
+use model::users::Role;
 use model::webhook::Headers;
 
 use super::past::{PAID, answered, answered_with, refused};
@@ -33,19 +33,19 @@ async fn it_says_what_happened_what_comes_next_and_why_then() {
     }
     for (at, words) in [
         (
-            Whereabouts::InTheAir,
+            DispatchState::InFlight,
             "Next attempt It is sent, and there is no answer yet: First attempt.",
         ),
         (
-            Whereabouts::Full,
+            DispatchState::InFlightLimited,
             "Next attempt Not sent yet, because as many calls are running as may: First attempt.",
         ),
     ] {
-        *house.whereabouts.lock().unwrap() = Some(at);
+        *house.dispatch_state.lock().unwrap() = Some(at);
         let page = look.get(&path).await;
         assert!(page.says(words), "{words}: {}", page.words());
     }
-    *house.whereabouts.lock().unwrap() = None;
+    *house.dispatch_state.lock().unwrap() = None;
     house.attempt(&refused()).await;
     house.pass_ms(6_000);
     house.attempt(&answered(503, "{\"busy\":[1,2]}")).await;
@@ -90,7 +90,7 @@ async fn what_was_wrong_with_an_answer_is_said_beside_its_status() {
         unreachable!()
     };
     let note = "line 3 of its head has no colon (“<b>PHP Warning</b>”)";
-    let outcome = Outcome::Answered(Answer {
+    let outcome = Outcome::Answered(HttpResponse {
         body_end: BodyEnd::Broken,
         note: Some(note.into()),
         ..answer

@@ -2,14 +2,14 @@
 //! what came of it is shown at once; nobody waits for a slow receiver.
 
 use bytes::Bytes;
-use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
+use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::contract::Settlement;
-use model::delivery::Whereabouts;
-use model::delivery::{Due, Next, State};
+use model::delivery::DispatchState;
+use model::delivery::{DeliveryState, DueDelivery, NextState};
 use model::id::{NotificationId, TenantId};
-use model::people::Role;
 use model::query::Declaration;
 use model::tenant::DialectName;
+use model::users::Role;
 use model::webhook::Headers;
 use serde_json::Value;
 
@@ -22,8 +22,8 @@ async fn organizer(house: &House) -> String {
 }
 
 /// Writes down that the receiver answered.
-async fn answer(house: &House, due: &Due, status: u16, body: &'static str) {
-    let outcome = Outcome::Answered(Answer {
+async fn answer(house: &House, due: &DueDelivery, status: u16, body: &'static str) {
+    let outcome = Outcome::Answered(HttpResponse {
         status,
         headers: Headers::from_pairs([("Server", b"test".as_slice())]),
         body: Bytes::from_static(body.as_bytes()),
@@ -34,7 +34,7 @@ async fn answer(house: &House, due: &Due, status: u16, body: &'static str) {
 }
 
 /// Writes down an attempt that took so long.
-async fn settle(house: &House, due: &Due, outcome: Outcome, duration_ms: u32) {
+async fn settle(house: &House, due: &DueDelivery, outcome: Outcome, duration_ms: u32) {
     let now = house.now();
     let is_success = outcome.is_success();
     let settlement = Settlement {
@@ -51,13 +51,13 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, duration_ms: u32) {
             request_headers: Headers::from_pairs([("Host", b"example.org".as_slice())]),
             outcome,
         },
-        next: Next {
+        next: NextState {
             pauses_until: None,
             ahead: false,
             state: if is_success {
-                State::Delivered
+                DeliveryState::Delivered
             } else {
-                State::Pending
+                DeliveryState::Pending
             },
             due_at: (!is_success).then(|| now.plus_ms(5_000)),
             round_began_at: now,
@@ -156,18 +156,18 @@ async fn nobody_waits_for_a_slow_receiver() {
     assert!(page.says("Still waiting"));
     // Whether it was sent is said as far as it is known, and why not.
     for (at, words) in [
-        (Whereabouts::InTheAir, "Sent There is no answer yet."),
+        (DispatchState::InFlight, "Sent There is no answer yet."),
         (
-            Whereabouts::Probed,
+            DispatchState::CircuitOpen,
             "Not sent yet It waits, because its receiver has failed for long",
         ),
-        (Whereabouts::Share, "they have their share."),
+        (DispatchState::ShareLimited, "they have their share."),
     ] {
-        *house.whereabouts.lock().unwrap() = Some(at);
+        *house.dispatch_state.lock().unwrap() = Some(at);
         let page = edit.get(&format!("{below}/1/test/1")).await;
         assert!(page.says(words), "{words}: {}", page.words());
     }
-    *house.whereabouts.lock().unwrap() = None;
+    *house.dispatch_state.lock().unwrap() = None;
     assert!(
         page.body
             .contains(&format!("href=\"{below}/1/test/1?again=1\" data-again="))

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::attempt::{Answer, Attempt, BodyEnd, Outcome};
+use model::attempt::{Attempt, BodyEnd, HttpResponse, Outcome};
 use model::contract::{Settlement, StoreError};
-use model::delivery::{Next, State};
-use model::people::Role;
-use model::webhook::{Disabled, DisabledCause, Headers, Webhook};
+use model::delivery::{DeliveryState, NextState};
+use model::users::Role;
+use model::webhook::{DisableCause, Disablement, Headers, Webhook};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -450,9 +450,9 @@ async fn a_webhook_that_its_receiver_switched_off_says_so() {
     let mut look = house.browser_with(Role::Look).await;
     house.webhook(&["pretix.event.order.paid"]).await;
     let old = stored(&house, 1).await;
-    let gone = Disabled {
+    let gone = Disablement {
         at: house.now(),
-        cause: DisabledCause::Gone,
+        cause: DisableCause::Gone,
     };
     let off = Webhook {
         disabled: Some(gone),
@@ -779,7 +779,7 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
         .await;
     let now = house.now();
     let due = &house.due().await[0];
-    let answer = Answer {
+    let answer = HttpResponse {
         status: 503,
         headers: Headers::default(),
         body: Bytes::new(),
@@ -800,9 +800,9 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
             request_headers: Headers::default(),
             outcome: Outcome::Answered(answer),
         },
-        next: Next {
+        next: NextState {
             pauses_until: Some(now.plus_ms(600_000)),
-            state: State::Pending,
+            state: DeliveryState::Pending,
             due_at: Some(now.plus_ms(600_000)),
             round_began_at: now,
             disables_webhook: false,

@@ -1,7 +1,7 @@
 //! Why (not)? The list of notifications, and of each of them every webhook with the rule that
 //! decided, as it stood then.
 
-use model::people::Role;
+use model::users::Role;
 use serde_json::json;
 
 use super::browser::Browser;

@@ -1,6 +1,6 @@
 //! What an operator's file may say about companies.
 
-use model::query::Change;
+use model::query::ChangeKind;
 use model::rng::SeededRng;
 use model::tenant::DialectName;
 
@@ -25,7 +25,7 @@ fn file(webhook: &str) -> String {
 const WEBHOOK: &str = "name = \"Paid\"\nurl = \"https://u:p@example.org/\"\nresource = \"order\"
 trigger = \"paid\"\nretries = 5";
 
-async fn apply(house: &House, text: &str) -> Vec<Change> {
+async fn apply(house: &House, text: &str) -> Vec<ChangeKind> {
     let declarations = declared(text).unwrap().declarations;
     let applied = house
         .store
@@ -44,16 +44,16 @@ async fn what_is_declared_is_what_rest_shows_and_applying_it_again_changes_nothi
     let text = file(WEBHOOK);
     assert_eq!(
         apply(&house, &text).await,
-        [Change::Unchanged, Change::Created]
+        [ChangeKind::Unchanged, ChangeKind::Created]
     );
     let first = house.ask(bearing("GET", "/webhook")).await.json()[0].clone();
     assert_eq!(first["name"], "Paid");
     assert_eq!(first["retries"], 5);
     assert_eq!(first["nonce"].as_str().unwrap().len(), 20);
     assert_eq!(first["company_id"], COMPANY);
-    assert_eq!(apply(&house, &text).await, [Change::Unchanged; 2]);
+    assert_eq!(apply(&house, &text).await, [ChangeKind::Unchanged; 2]);
     let changed = text.replace("retries = 5", "triggered_by_child_resources = true");
-    assert_eq!(apply(&house, &changed).await[1], Change::Changed);
+    assert_eq!(apply(&house, &changed).await[1], ChangeKind::Changed);
     let second = house.ask(bearing("GET", "/webhook")).await.json()[0].clone();
     assert_eq!(second["guid"], first["guid"]);
     assert_eq!(second["nonce"], first["nonce"]);
@@ -65,19 +65,22 @@ async fn what_is_declared_is_what_rest_shows_and_applying_it_again_changes_nothi
 async fn guid_and_nonce_of_a_webhook_may_be_given() {
     let house = House::new().await;
     let own = format!("{WEBHOOK}\nguid = \"{GUID}\"\nnonce = \"5aK2HMgcUlDCWLuC3KWa\"");
-    assert_eq!(apply(&house, &file(&own)).await[1], Change::Created);
+    assert_eq!(apply(&house, &file(&own)).await[1], ChangeKind::Created);
     let path = format!("/webhook/{GUID}");
     let shown = house.ask(bearing("GET", &path)).await.json();
     assert_eq!(shown["nonce"], "5aK2HMgcUlDCWLuC3KWa");
     assert_eq!(shown["guid"], GUID);
     // With its GUID it is found wherever it goes, and comes back only if that is asked for.
     let moved = own.replace("example.org", "example.com");
-    assert_eq!(apply(&house, &file(&moved)).await[1], Change::Changed);
+    assert_eq!(apply(&house, &file(&moved)).await[1], ChangeKind::Changed);
     assert_eq!(house.ask(bearing("DELETE", &path)).await.status, 204);
-    assert_eq!(apply(&house, &file(&moved)).await[1], Change::Unchanged);
+    assert_eq!(apply(&house, &file(&moved)).await[1], ChangeKind::Unchanged);
     assert_eq!(house.ask(bearing("GET", &path)).await.status, 404);
     let asked_for = format!("{moved}\nenabled = true");
-    assert_eq!(apply(&house, &file(&asked_for)).await[1], Change::Changed);
+    assert_eq!(
+        apply(&house, &file(&asked_for)).await[1],
+        ChangeKind::Changed
+    );
     assert_eq!(house.ask(bearing("GET", &path)).await.status, 200);
 }
 
@@ -151,7 +154,8 @@ fn mistakes_name_their_line_and_field() {
 #[test]
 fn the_log_is_kept_for_a_week_unless_the_operator_says_otherwise() {
     const DAY: i64 = 24 * 3_600_000;
-    let kept = |options: &Options| all(options).policies()[&DialectName::new("openticket")].kept_ms;
+    let kept =
+        |options: &Options| all(options).policies()[&DialectName::new("openticket")].retention_ms;
     let mut options = Options::default();
     assert_eq!(kept(&options), 7 * DAY);
     options.kept.all_ms = Some(3 * DAY);

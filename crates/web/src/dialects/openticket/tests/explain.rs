@@ -1,6 +1,6 @@
 //! Why a webhook heard of a trigger or not says what the filter does, always.
 
-use model::board::WebhookSnapshot;
+use model::dashboard::WebhookSnapshot;
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! How triggers are reported, and that what is reported is what is sent.
 
-use model::delivery::Due;
+use model::delivery::DueDelivery;
 use serde_json::{Value, json};
 
 use crate::dialects::Options;
@@ -17,7 +17,7 @@ fn paid(extra: &str) -> String {
     format!("{{\"resource\":\"order\",\"trigger\":\"paid\",\"guid\":\"{GUID}\"{extra}}}")
 }
 
-fn bodies(due: &[Due]) -> Vec<&[u8]> {
+fn bodies(due: &[DueDelivery]) -> Vec<&[u8]> {
     due.iter().map(|due| &due.body[..]).collect()
 }
 

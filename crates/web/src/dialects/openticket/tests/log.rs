@@ -1,9 +1,9 @@
 //! The log of invocations: what it shows, to whom, and having them sent again.
 
 use bytes::Bytes;
-use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
+use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::contract::Settlement;
-use model::delivery::{Due, Next, State};
+use model::delivery::{DeliveryState, DueDelivery, NextState};
 use model::webhook::Headers;
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ async fn house(count: usize) -> (House, Hook) {
 }
 
 fn answered(status: u16, body: &str) -> Outcome {
-    Outcome::Answered(Answer {
+    Outcome::Answered(HttpResponse {
         status,
         headers: Headers::from_pairs([("X-Echo", body.as_bytes())]),
         body: Bytes::copy_from_slice(body.as_bytes()),
@@ -39,7 +39,7 @@ fn answered(status: u16, body: &str) -> Outcome {
     })
 }
 
-async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
+async fn settle(house: &House, due: &DueDelivery, outcome: Outcome, state: DeliveryState) {
     let now = house.now();
     let settlement = Settlement {
         stale: None,
@@ -55,9 +55,9 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
             request_headers: Headers::from_pairs([("Openticket-Identifier", b"***".as_slice())]),
             outcome,
         },
-        next: Next {
+        next: NextState {
             state,
-            due_at: (state == State::Pending).then(|| now.plus_ms(60_000)),
+            due_at: (state == DeliveryState::Pending).then(|| now.plus_ms(60_000)),
             round_began_at: now,
             disables_webhook: false,
             pauses_until: None,
@@ -84,10 +84,22 @@ async fn an_invocation_says_what_became_of_it() {
     let (house, hook) = house(4).await;
     let due = house.due().await;
     house.pass_ms(1_000);
-    settle(&house, &due[0], answered(200, "ok"), State::Delivered).await;
-    settle(&house, &due[1], answered(503, "no"), State::Pending).await;
+    settle(
+        &house,
+        &due[0],
+        answered(200, "ok"),
+        DeliveryState::Delivered,
+    )
+    .await;
+    settle(&house, &due[1], answered(503, "no"), DeliveryState::Pending).await;
     let failure = Failure::new(FailureKind::Connect, "refused");
-    settle(&house, &due[2], Outcome::Failed(failure), State::Failed).await;
+    settle(
+        &house,
+        &due[2],
+        Outcome::Failed(failure),
+        DeliveryState::Failed,
+    )
+    .await;
     let path = format!("/webhook/{}/invocations", hook.guid);
     let all = get(&house, &path).await;
     let key = |number: usize| model::dedupe::key(&hook.guid, &number.to_string());
@@ -144,13 +156,19 @@ async fn an_attempt_says_what_was_wrong_with_its_answer() {
     let Outcome::Answered(answer) = answered(204, "") else {
         unreachable!()
     };
-    let noted = Outcome::Answered(Answer {
+    let noted = Outcome::Answered(HttpResponse {
         body_end: BodyEnd::Broken,
         note: Some("line 3 of its head has no colon".into()),
         ..answer.clone()
     });
-    settle(&house, &due[0], noted, State::Delivered).await;
-    settle(&house, &due[1], Outcome::Answered(answer), State::Delivered).await;
+    settle(&house, &due[0], noted, DeliveryState::Delivered).await;
+    settle(
+        &house,
+        &due[1],
+        Outcome::Answered(answer),
+        DeliveryState::Delivered,
+    )
+    .await;
     for (number, note) in [
         (1, json!("line 3 of its head has no colon")),
         (2, Value::Null),
@@ -192,9 +210,9 @@ async fn the_log_comes_in_pages_that_name_the_next() {
 async fn retry_all_is_for_what_failed_and_can_be_repeated() {
     let (house, hook) = house(3).await;
     let due = house.due().await;
-    settle(&house, &due[0], answered(200, ""), State::Delivered).await;
-    settle(&house, &due[1], answered(500, ""), State::Failed).await;
-    settle(&house, &due[2], answered(500, ""), State::Pending).await;
+    settle(&house, &due[0], answered(200, ""), DeliveryState::Delivered).await;
+    settle(&house, &due[1], answered(500, ""), DeliveryState::Failed).await;
+    settle(&house, &due[2], answered(500, ""), DeliveryState::Pending).await;
     let path = format!("/webhook/{}/invocations/retry", hook.guid);
     let answer = house.ask(bearing("POST", &path)).await;
     assert_eq!(answer.told(), (202, "{\"retried\":1}"));
@@ -218,7 +236,7 @@ async fn retry_all_is_for_what_failed_and_can_be_repeated() {
 async fn retry_all_takes_what_narrows_it_and_refuses_what_it_does_not_know() {
     let (house, hook) = house(2).await;
     for due in house.due().await {
-        settle(&house, &due, answered(500, ""), State::Failed).await;
+        settle(&house, &due, answered(500, ""), DeliveryState::Failed).await;
     }
     let path = format!("/webhook/{}/invocations/retry", hook.guid);
     let names = |answer: &Value| -> Vec<String> {
@@ -258,7 +276,13 @@ async fn retry_all_takes_what_narrows_it_and_refuses_what_it_does_not_know() {
 async fn one_invocation_can_be_looked_at_and_sent_again() {
     let (house, hook) = house(1).await;
     let due = house.due().await;
-    settle(&house, &due[0], answered(200, "ok"), State::Delivered).await;
+    settle(
+        &house,
+        &due[0],
+        answered(200, "ok"),
+        DeliveryState::Delivered,
+    )
+    .await;
     let path = format!(
         "/webhook/{}/invocations/00000000-0000-8001-8000-000000000001",
         hook.guid
@@ -296,7 +320,7 @@ async fn of_a_long_answer_the_beginning_is_shown() {
     let (house, hook) = house(1).await;
     let due = house.due().await;
     let long = answered(200, &format!("x{}", "ä".repeat(20_000)));
-    settle(&house, &due[0], long, State::Delivered).await;
+    settle(&house, &due[0], long, DeliveryState::Delivered).await;
     let path = format!(
         "/webhook/{}/invocations/00000000-0000-8001-8000-000000000001",
         hook.guid

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::query::{AppliedItem, Change};
+use model::query::{AppliedItem, ChangeKind};
 use model::rng::SeededRng;
 use model::tenant::{DialectName, Permission, TokenHash, TokenKind};
 
@@ -145,7 +145,7 @@ async fn what_is_declared_is_what_rest_shows_and_applying_it_again_changes_nothi
     assert!(
         again
             .iter()
-            .all(|applied| applied.change == Change::Unchanged),
+            .all(|applied| applied.change == ChangeKind::Unchanged),
         "{again:?}"
     );
 }

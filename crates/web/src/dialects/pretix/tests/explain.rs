@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::board::WebhookSnapshot;
+use model::dashboard::WebhookSnapshot;
 use proptest::prelude::*;
 
 use super::super::explain::{explain, pairs, rule};

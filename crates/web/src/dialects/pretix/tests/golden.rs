@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use model::id::WebhookId;
-use model::webhook::{Disabled, DisabledCause, NewWebhook, Webhook};
+use model::webhook::{DisableCause, Disablement, NewWebhook, Webhook};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -107,9 +107,9 @@ async fn bring_to(house: &House, body: &Value) {
     let id = WebhookId(body["id"].as_i64().unwrap());
     let tenant = house.tenant("bigevents").await;
     let settings: Settings = serde_json::from_value(body.clone()).unwrap();
-    let asked = Disabled {
+    let asked = Disablement {
         at: house.now(),
-        cause: DisabledCause::Asked,
+        cause: DisableCause::Requested,
     };
     let disabled = (body["enabled"] == false).then_some(asked);
     let target_url = body["target_url"].as_str().unwrap().to_owned();

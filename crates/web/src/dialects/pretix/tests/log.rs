@@ -1,10 +1,10 @@
 //! Deliveries over REST: lists and their pages, attempts, sending again.
 
 use bytes::Bytes;
-use model::attempt::{Answer, Attempt, BodyEnd, Failure, FailureKind, Outcome};
+use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::contract::Settlement;
-use model::delivery::{CancelCause, Due, Next, State};
-use model::limits::LOOKED_AT_MAX;
+use model::delivery::{CancelCause, DeliveryState, DueDelivery, NextState};
+use model::limits::SCANNED_ROWS_MAX;
 use model::webhook::Headers;
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ async fn hand_in(house: &House, id: i64, action: &str) {
 }
 
 fn answered(status: u16, body: &'static [u8]) -> Outcome {
-    Outcome::Answered(Answer {
+    Outcome::Answered(HttpResponse {
         status,
         headers: Headers::from_pairs([("Server", b"\xfcber".as_slice())]),
         body: Bytes::from_static(body),
@@ -32,7 +32,7 @@ fn answered(status: u16, body: &'static [u8]) -> Outcome {
 }
 
 /// Writes down an attempt for a delivery and what it makes of it.
-async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
+async fn settle(house: &House, due: &DueDelivery, outcome: Outcome, state: DeliveryState) {
     let now = house.now();
     let settlement = Settlement {
         stale: None,
@@ -48,10 +48,10 @@ async fn settle(house: &House, due: &Due, outcome: Outcome, state: State) {
             request_headers: Headers::from_pairs([("Host", b"example.org".as_slice())]),
             outcome,
         },
-        next: Next {
+        next: NextState {
             pauses_until: None,
             state,
-            due_at: (state == State::Pending).then(|| now.plus_ms(5_000)),
+            due_at: (state == DeliveryState::Pending).then(|| now.plus_ms(5_000)),
             round_began_at: now,
             disables_webhook: false,
             ahead: false,
@@ -87,11 +87,29 @@ async fn house() -> House {
         house.pass_ms(1_000);
     }
     let due = house.due().await;
-    settle(&house, &due[0], answered(200, b"ok"), State::Delivered).await;
-    settle(&house, &due[1], answered(500, b"\xff\0"), State::Failed).await;
+    settle(
+        &house,
+        &due[0],
+        answered(200, b"ok"),
+        DeliveryState::Delivered,
+    )
+    .await;
+    settle(
+        &house,
+        &due[1],
+        answered(500, b"\xff\0"),
+        DeliveryState::Failed,
+    )
+    .await;
     let failure = Failure::new(FailureKind::Connect, "connection refused");
-    settle(&house, &due[2], Outcome::Failed(failure), State::Pending).await;
-    let gone = State::Cancelled(CancelCause::ReceiverGone);
+    settle(
+        &house,
+        &due[2],
+        Outcome::Failed(failure),
+        DeliveryState::Pending,
+    )
+    .await;
+    let gone = DeliveryState::Cancelled(CancelCause::ReceiverGone);
     settle(&house, &due[4], answered(410, b""), gone).await;
     house.pass_ms(1_000);
     house
@@ -191,7 +209,7 @@ async fn a_page_that_looked_at_enough_is_short_and_leads_on() {
     house.webhook(&types).await;
     hand_in(&house, 1, types[0]).await;
     let mut id = 1;
-    while id < 2 + i64::try_from(LOOKED_AT_MAX).unwrap() {
+    while id < 2 + i64::try_from(SCANNED_ROWS_MAX).unwrap() {
         let one = |id| json!({"notification_id": id, "event": "democon", "action": types[1], "code": "A"});
         let batch: Vec<Value> = (id + 1..=id + 1_000).map(one).collect();
         let handed_in = asking("POST", INTAKE).json(json!(batch).to_string());
@@ -416,7 +434,7 @@ async fn nothing_is_sent_again_by_a_request_that_is_not_understood() {
 async fn more_than_one_sweep_is_counted_exactly() {
     let house = House::new().await;
     house.webhook(&["pretix.event.order.paid"]).await;
-    let count = model::limits::SWEEP_ROWS_MAX + 50;
+    let count = model::limits::BULK_STEP_ROWS_MAX + 50;
     let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
     for batch in 0..count.div_ceil(1_000) {
         let size = (count - batch * 1_000).min(1_000);
@@ -433,7 +451,7 @@ async fn more_than_one_sweep_is_counted_exactly() {
     assert_eq!(house.ask(switch(false)).await.status, 200);
     while house
         .store
-        .cancel(model::id::WebhookId(1), house.now())
+        .cancel_pending(model::id::WebhookId(1), house.now())
         .await
         .unwrap()
         > 0

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use model::id::WebhookId;
 use model::limits::SHOWS_NAMED_MAX;
-use model::people::Role;
 use model::query::Declaration;
 use model::rng::SeededRng;
 use model::tenant::{DialectName, Event};
+use model::users::Role;
 use model::webhook::Webhook;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Every refusal in this dialect's words: status, body, and headers that go with it.
 
-use model::refusal::{Fault, Refusal, Unauthenticated};
+use model::refusal::{AuthFailure, Fault, Refusal};
 
 use super::super::json::Value;
 use super::super::refuse;
@@ -10,32 +10,32 @@ type Told = (Refusal, u16, &'static str);
 fn of_callers() -> [Told; 6] {
     [
         (
-            Refusal::Unauthenticated(Unauthenticated::Missing),
+            Refusal::Unauthenticated(AuthFailure::Missing),
             401,
             "Authentication credentials were not provided.",
         ),
         (
-            Refusal::Unauthenticated(Unauthenticated::NoToken),
+            Refusal::Unauthenticated(AuthFailure::NoToken),
             401,
             "Invalid token header. No credentials provided.",
         ),
         (
-            Refusal::Unauthenticated(Unauthenticated::Spaces),
+            Refusal::Unauthenticated(AuthFailure::Spaces),
             401,
             "Invalid token header. Token string should not contain spaces.",
         ),
         (
-            Refusal::Unauthenticated(Unauthenticated::Unknown),
+            Refusal::Unauthenticated(AuthFailure::Unknown),
             401,
             "Invalid token.",
         ),
         (
-            Refusal::Unauthenticated(Unauthenticated::Inactive),
+            Refusal::Unauthenticated(AuthFailure::Inactive),
             401,
             "Token inactive or deleted.",
         ),
         (
-            Refusal::Unauthenticated(Unauthenticated::Revoked),
+            Refusal::Unauthenticated(AuthFailure::Revoked),
             401,
             "Device access has been revoked.",
         ),

@@ -63,7 +63,7 @@ pub struct PasswordHash(pub String);
 
 /// How often signing in under one name has failed from one place since it last worked there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failures {
+pub struct SignInFailures {
     pub count: u32,
     pub latest_at: Timestamp,
 }
@@ -162,7 +162,7 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-impl Failures {
+impl SignInFailures {
     /// From when on another attempt to sign in is listened to: after three failures a second,
     /// doubled with each further one, at most a minute. Whoever types wrong hardly notices,
     /// whoever guesses gets fewer than 1,500 guesses a day from one place.
@@ -224,7 +224,7 @@ mod tests {
     fn guessing_slows_down_after_three_failures_and_never_by_more_than_a_minute() {
         let latest_at = Timestamp::from_millis(1_000_000);
         let wait = |count| {
-            let failures = Failures { count, latest_at };
+            let failures = SignInFailures { count, latest_at };
             failures.open_at().ms_since(latest_at)
         };
         let waits = [0, 2, 3, 4, 5, 8, 9, u32::MAX].map(wait);

@@ -5,12 +5,12 @@
 
 use bytes::Bytes;
 
-use crate::delivery::State;
+use crate::delivery::DeliveryState;
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, WebhookId};
 use crate::query::AuditEntry;
 use crate::tenant::{Permissions, Tenant, TokenKind};
 use crate::time::Timestamp;
-use crate::webhook::{Disabled, Headers, Webhook};
+use crate::webhook::{Disablement, Headers, Webhook};
 
 /// Which tenants are listed: by name, at most `limit`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct WebhookSearch {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebhookFound {
+pub struct WebhookSearchPage {
     pub webhooks: Vec<Webhook>,
     /// Where to go on, if there may be more: older than this one.
     pub older: Option<WebhookId>,
@@ -42,7 +42,7 @@ pub struct WebhookFound {
 
 /// How a webhook has fared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct WebhookHealth {
     pub webhook: WebhookId,
     /// The latest attempt that was written down: its delivery, when it ended, what came of it in
     /// one sentence (`Outcome::words`).
@@ -54,7 +54,7 @@ pub struct Standing {
     /// Whether something that failed waits to be tried again.
     pub retrying: bool,
     /// By hour, oldest first; hours in which nothing happened are left out.
-    pub hours: Vec<Tally>,
+    pub hours: Vec<HourlyCounts>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub struct LatestAttempt {
 
 /// What happened to a webhook's deliveries in one hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tally {
+pub struct HourlyCounts {
     /// Hours since 1970 in UTC.
     pub hour: i64,
     pub delivered: u64,
@@ -77,12 +77,12 @@ pub struct Tally {
     pub failed: u64,
 }
 
-/// Milliseconds of the hour that a `Tally` counts.
+/// Milliseconds of the hour that a `HourlyCounts` counts.
 pub const HOUR_MS: i64 = 3_600_000;
 
 /// A notification with what is to be said of it apart from its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotificationStory {
+pub struct NotificationDetail {
     pub id: NotificationId,
     pub key: String,
     pub action_type: String,
@@ -126,13 +126,13 @@ pub struct MatchExplanation {
     /// As it was when the notification was accepted; `None`: it was made later.
     pub then: Option<WebhookSnapshot>,
     /// What became of the delivery, if there is one: state, and attempts so far.
-    pub delivery: Option<(State, u32)>,
+    pub delivery: Option<(DeliveryState, u32)>,
 }
 
 /// The part of a webhook that decides what it gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookSnapshot {
-    pub disabled: Option<Disabled>,
+    pub disabled: Option<Disablement>,
     pub settings: String,
     pub filter: crate::filter::Filter,
     /// Whether it was changed since.
@@ -150,7 +150,7 @@ pub struct TokenRow {
     pub permissions: Permissions,
     pub active: bool,
     pub created_at: Timestamp,
-    /// Exact to `limits::TOKEN_USE_NOTED_MS`.
+    /// Exact to `limits::TOKEN_USE_RESOLUTION_MS`.
     pub used_at: Option<Timestamp>,
 }
 
@@ -171,7 +171,7 @@ pub struct AuditRow {
 }
 
 /// What is to be done to many deliveries of a webhook. It is written down before it begins, goes
-/// on in steps of `limits::SWEEP_ROWS_MAX` rows, and survives a restart.
+/// on in steps of `limits::BULK_STEP_ROWS_MAX` rows, and survives a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBulkJob {
     pub tenant: TenantId,
@@ -209,7 +209,7 @@ pub struct BulkJob {
 
 /// How many deliveries a bulk job would be about; counted up to `limits::COUNTED_MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Count {
+pub struct BoundedCount {
     pub count: u64,
     /// There are more than were counted.
     pub more: bool,
@@ -220,7 +220,7 @@ pub struct Count {
 pub struct TenantSettings {
     pub tenant: Tenant,
     /// How long ended deliveries stay; `None`: as the operator set it for the dialect.
-    pub kept_ms: Option<i64>,
+    pub retention_ms: Option<i64>,
 }
 
 impl BulkJobKind {

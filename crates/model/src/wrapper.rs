@@ -1,44 +1,50 @@
 //! A store around another: whoever stands in the way of some questions (tests with faults, a
 //! simulator) writes those down, and says here which store answers the rest.
 //!
-//! Only `People` and `Board` pass through by themselves: nobody has had to stand in their way.
+//! Only `UserStore` and `DashboardStore` pass through by themselves: nobody has had to stand in
+//! their way.
 
-use crate::board::{
-    AuditQuery, AuditRow, BulkJob, BulkJobKind, Count, MatchExplanation, NewBulkJob,
-    NotificationQuery, NotificationRow, NotificationStory, Standing, TenantQuery, TenantSettings,
-    TokenRow, WebhookFound, WebhookSearch,
+use crate::contract::{DashboardStore, Store, StoreFuture, UserStore};
+use crate::dashboard::{
+    AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, MatchExplanation, NewBulkJob,
+    NotificationDetail, NotificationQuery, NotificationRow, TenantQuery, TenantSettings, TokenRow,
+    WebhookHealth, WebhookSearch, WebhookSearchPage,
 };
-use crate::contract::{Board, People, Reply, Store};
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
-use crate::people::{Failures, NewUser, PasswordHash, Role, User, UserChange};
 use crate::query::LogRow;
 use crate::tenant::{Tenant, TokenHash};
 use crate::time::Timestamp;
+use crate::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
 
 /// Something that stands before a store.
-pub trait Around: Send + Sync {
+pub trait StoreWrapper: Send + Sync {
     /// The store that answers what passes through.
     fn inner(&self) -> &dyn Store;
 }
 
-impl<T: Around> People for T {
-    fn has_users(&self) -> Reply<bool> {
+impl<T: StoreWrapper> UserStore for T {
+    fn has_users(&self) -> StoreFuture<bool> {
         self.inner().has_users()
     }
 
-    fn users(&self, tenant: Option<TenantId>) -> Reply<Vec<User>> {
+    fn users(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<User>> {
         self.inner().users(tenant)
     }
 
-    fn user(&self, name: String) -> Reply<Option<(User, PasswordHash)>> {
+    fn user(&self, name: String) -> StoreFuture<Option<(User, PasswordHash)>> {
         self.inner().user(name)
     }
 
-    fn create_user(&self, user: NewUser, at: Timestamp) -> Reply<User> {
+    fn create_user(&self, user: NewUser, at: Timestamp) -> StoreFuture<User> {
         self.inner().create_user(user, at)
     }
 
-    fn change_user(&self, user: UserId, change: UserChange, at: Timestamp) -> Reply<Option<User>> {
+    fn change_user(
+        &self,
+        user: UserId,
+        change: UserChange,
+        at: Timestamp,
+    ) -> StoreFuture<Option<User>> {
         self.inner().change_user(user, change, at)
     }
 
@@ -49,7 +55,7 @@ impl<T: Around> People for T {
         role: Option<Role>,
         actor: String,
         at: Timestamp,
-    ) -> Reply<bool> {
+    ) -> StoreFuture<bool> {
         self.inner().set_role(tenant, user, role, actor, at)
     }
 
@@ -61,56 +67,60 @@ impl<T: Around> People for T {
         counted: Option<TokenHash>,
         until: Timestamp,
         at: Timestamp,
-    ) -> Reply<bool> {
+    ) -> StoreFuture<bool> {
         self.inner()
             .begin_session(session, user, verified, counted, until, at)
     }
 
-    fn session(&self, session: TokenHash, at: Timestamp) -> Reply<Option<User>> {
+    fn session(&self, session: TokenHash, at: Timestamp) -> StoreFuture<Option<User>> {
         self.inner().session(session, at)
     }
 
-    fn end_session(&self, session: TokenHash) -> Reply<()> {
+    fn end_session(&self, session: TokenHash) -> StoreFuture<()> {
         self.inner().end_session(session)
     }
 
-    fn create_link(&self, link: TokenHash, user: UserId, until: Timestamp) -> Reply<()> {
+    fn create_link(&self, link: TokenHash, user: UserId, until: Timestamp) -> StoreFuture<()> {
         self.inner().create_link(link, user, until)
     }
 
-    fn use_link(&self, link: TokenHash, at: Timestamp) -> Reply<Option<User>> {
+    fn use_link(&self, link: TokenHash, at: Timestamp) -> StoreFuture<Option<User>> {
         self.inner().use_link(link, at)
     }
 
-    fn failures(&self, name: TokenHash) -> Reply<Option<Failures>> {
+    fn failures(&self, name: TokenHash) -> StoreFuture<Option<SignInFailures>> {
         self.inner().failures(name)
     }
 
-    fn try_sign_in(&self, name: TokenHash, at: Timestamp) -> Reply<Option<Failures>> {
+    fn try_sign_in(&self, name: TokenHash, at: Timestamp) -> StoreFuture<Option<SignInFailures>> {
         self.inner().try_sign_in(name, at)
     }
 }
 
-impl<T: Around> Board for T {
-    fn find_tenants(&self, query: TenantQuery) -> Reply<Vec<Tenant>> {
+impl<T: StoreWrapper> DashboardStore for T {
+    fn find_tenants(&self, query: TenantQuery) -> StoreFuture<Vec<Tenant>> {
         self.inner().find_tenants(query)
     }
 
-    fn tenant_settings(&self, tenant: TenantId) -> Reply<Option<TenantSettings>> {
+    fn tenant_settings(&self, tenant: TenantId) -> StoreFuture<Option<TenantSettings>> {
         self.inner().tenant_settings(tenant)
     }
 
-    fn set_kept(
+    fn set_retention(
         &self,
         tenant: TenantId,
-        kept_ms: Option<i64>,
+        retention_ms: Option<i64>,
         actor: String,
         at: Timestamp,
-    ) -> Reply<()> {
-        self.inner().set_kept(tenant, kept_ms, actor, at)
+    ) -> StoreFuture<()> {
+        self.inner().set_retention(tenant, retention_ms, actor, at)
     }
 
-    fn find_webhooks(&self, tenant: TenantId, query: WebhookSearch) -> Reply<WebhookFound> {
+    fn find_webhooks(
+        &self,
+        tenant: TenantId,
+        query: WebhookSearch,
+    ) -> StoreFuture<WebhookSearchPage> {
         self.inner().find_webhooks(tenant, query)
     }
 
@@ -119,11 +129,11 @@ impl<T: Around> Board for T {
         tenant: TenantId,
         webhooks: Vec<WebhookId>,
         since: Timestamp,
-    ) -> Reply<Vec<Standing>> {
+    ) -> StoreFuture<Vec<WebhookHealth>> {
         self.inner().standings(tenant, webhooks, since)
     }
 
-    fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> Reply<Vec<LogRow>> {
+    fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> StoreFuture<Vec<LogRow>> {
         self.inner().log_rows(tenant, deliveries)
     }
 
@@ -131,7 +141,7 @@ impl<T: Around> Board for T {
         &self,
         tenant: TenantId,
         query: NotificationQuery,
-    ) -> Reply<Vec<NotificationRow>> {
+    ) -> StoreFuture<Vec<NotificationRow>> {
         self.inner().notifications(tenant, query)
     }
 
@@ -139,7 +149,7 @@ impl<T: Around> Board for T {
         &self,
         tenant: TenantId,
         id: NotificationId,
-    ) -> Reply<Option<NotificationStory>> {
+    ) -> StoreFuture<Option<NotificationDetail>> {
         self.inner().notification(tenant, id)
     }
 
@@ -147,7 +157,7 @@ impl<T: Around> Board for T {
         &self,
         tenant: TenantId,
         key: String,
-    ) -> Reply<Option<NotificationStory>> {
+    ) -> StoreFuture<Option<NotificationDetail>> {
         self.inner().notification_by_key(tenant, key)
     }
 
@@ -157,7 +167,7 @@ impl<T: Around> Board for T {
         notification: NotificationId,
         after: Option<WebhookId>,
         limit: usize,
-    ) -> Reply<Vec<MatchExplanation>> {
+    ) -> StoreFuture<Vec<MatchExplanation>> {
         self.inner()
             .match_explanations(tenant, notification, after, limit)
     }
@@ -168,23 +178,23 @@ impl<T: Around> Board for T {
         webhook: WebhookId,
         what: BulkJobKind,
         at: Timestamp,
-    ) -> Reply<Count> {
+    ) -> StoreFuture<BoundedCount> {
         self.inner().count_bulk_job(tenant, webhook, what, at)
     }
 
-    fn start_bulk_job(&self, bulk_job: NewBulkJob, at: Timestamp) -> Reply<BulkJob> {
+    fn start_bulk_job(&self, bulk_job: NewBulkJob, at: Timestamp) -> StoreFuture<BulkJob> {
         self.inner().start_bulk_job(bulk_job, at)
     }
 
-    fn bulk_job(&self, tenant: TenantId, id: BulkJobId) -> Reply<Option<BulkJob>> {
+    fn bulk_job(&self, tenant: TenantId, id: BulkJobId) -> StoreFuture<Option<BulkJob>> {
         self.inner().bulk_job(tenant, id)
     }
 
-    fn running_bulk_jobs(&self, tenant: TenantId, webhook: WebhookId) -> Reply<Vec<BulkJob>> {
+    fn running_bulk_jobs(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Vec<BulkJob>> {
         self.inner().running_bulk_jobs(tenant, webhook)
     }
 
-    fn tokens(&self, tenant: Option<TenantId>) -> Reply<Vec<TokenRow>> {
+    fn tokens(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<TokenRow>> {
         self.inner().tokens(tenant)
     }
 
@@ -194,15 +204,15 @@ impl<T: Around> Board for T {
         token: TokenId,
         actor: String,
         at: Timestamp,
-    ) -> Reply<bool> {
+    ) -> StoreFuture<bool> {
         self.inner().revoke_token(tenant, token, actor, at)
     }
 
-    fn note_uses(&self, uses: Vec<(TokenHash, Timestamp)>) -> Reply<()> {
+    fn note_uses(&self, uses: Vec<(TokenHash, Timestamp)>) -> StoreFuture<()> {
         self.inner().note_uses(uses)
     }
 
-    fn audit_page(&self, tenant: TenantId, query: AuditQuery) -> Reply<Vec<AuditRow>> {
+    fn audit_page(&self, tenant: TenantId, query: AuditQuery) -> StoreFuture<Vec<AuditRow>> {
         self.inner().audit_page(tenant, query)
     }
 }

@@ -5,8 +5,8 @@
 //! it takes until one is kept as well.
 
 use crate::contract::{ReplayRequest, ReplayResult};
-use crate::notification::{Acceptance, NewNotification};
-use crate::query::KeptAnswer;
+use crate::notification::{AcceptResult, NewNotification};
+use crate::query::StoredResponse;
 use crate::tenant::TokenHash;
 use crate::webhook::{NewWebhook, Webhook};
 
@@ -22,7 +22,7 @@ pub struct IdempotencyKey {
 
 /// What a request may do under a key.
 #[derive(Debug, Clone)]
-pub enum Effect {
+pub enum IdempotentOperation {
     /// As `Ledger::accept`. A request that has to try again with other names does so as its second
     /// part, and so on from 0.
     Accept {
@@ -36,7 +36,7 @@ pub enum Effect {
     SaveWebhook {
         webhook: Box<Webhook>,
         actor: String,
-        answer: Option<Box<KeptAnswer>>,
+        answer: Option<Box<StoredResponse>>,
     },
     /// As `Ledger::replay`, after steps in which so many were counted. Only the last step is kept.
     Replay { ask: ReplayRequest, counted: usize },
@@ -44,9 +44,9 @@ pub enum Effect {
 
 /// What came of it, the first time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effected {
+pub enum IdempotentResult {
     /// Under which names notifications were handed in, and what became of each.
-    Accepted(Vec<(String, Acceptance)>),
+    Accepted(Vec<(String, AcceptResult)>),
     /// As it stands now.
     Created(Box<Webhook>),
     Saved(Box<Webhook>),
