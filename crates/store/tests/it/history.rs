@@ -187,7 +187,7 @@ impl Expected {
             match owed.state {
                 DeliveryState::Failed | DeliveryState::Cancelled(_) => owed.again(now),
                 DeliveryState::Pending if owed.attempts > 0 && owed.due_at > now => {
-                    owed.due_at = now
+                    owed.due_at = now;
                 }
                 DeliveryState::Pending | DeliveryState::Delivered => continue,
             }
