@@ -455,7 +455,9 @@ proptest! {
                 }
                 Step::Stop(n) => {
                     let Some(id) = nth(n) else { continue };
-                    let stopped = given.store.cancel_deliveries(given.tenant, vec![id], "test".to_owned(), at(9));
+                    let store = &given.store;
+                    let stopped =
+                        store.cancel_deliveries(given.tenant, vec![id], "test".to_owned(), at(9));
                     let stand = expected.get_mut(&id).unwrap();
                     let is_owed = stand.state == DeliveryState::Pending;
                     prop_assert_eq!(wait(stopped).unwrap(), usize::from(is_owed));
