@@ -37,9 +37,9 @@ pub struct SubscriptionSet {
 pub struct Filter(pub BTreeSet<SubscriptionSet>);
 
 impl SubscriptionSet {
-    fn matches(&self, pair: &MatchKey) -> bool {
+    fn matches(&self, key: &MatchKey) -> bool {
         let scopes = self.scopes.as_ref();
-        self.topics.contains(&pair.topic) && scopes.is_none_or(|all| all.contains(&pair.scope))
+        self.topics.contains(&key.topic) && scopes.is_none_or(|all| all.contains(&key.scope))
     }
 
     fn each(&self) -> impl Iterator<Item = Subscription<'_>> {
@@ -64,17 +64,17 @@ impl Filter {
         topics: impl IntoIterator<Item = String>,
         scopes: Option<S>,
     ) -> Self {
-        let wishes = SubscriptionSet {
+        let set = SubscriptionSet {
             topics: topics.into_iter().collect(),
             scopes: scopes.map(|all| all.into_iter().collect()),
         };
-        Self(BTreeSet::from([wishes]))
+        Self(BTreeSet::from([set]))
     }
 
     /// Whether a notification that stands for these keys is wanted.
     pub fn matches(&self, keys: &[MatchKey]) -> bool {
         keys.iter()
-            .any(|pair| self.0.iter().any(|wishes| wishes.matches(pair)))
+            .any(|key| self.0.iter().any(|set| set.matches(key)))
     }
 
     /// The subscriptions one by one, each once.
@@ -87,58 +87,58 @@ impl Filter {
 mod tests {
     use super::*;
 
-    fn pair(topic: &str, scope: &str) -> MatchKey {
+    fn key(topic: &str, scope: &str) -> MatchKey {
         MatchKey {
             topic: topic.to_owned(),
             scope: scope.to_owned(),
         }
     }
 
-    fn filter(wishes: &[(&str, Option<&str>)]) -> Filter {
-        let all = wishes.iter();
+    fn filter(all: &[(&str, Option<&str>)]) -> Filter {
         Filter(
-            all.flat_map(|(topic, scope)| Filter::of(topic, *scope).0)
+            all.iter()
+                .flat_map(|(topic, scope)| Filter::of(topic, *scope).0)
                 .collect(),
         )
     }
 
     #[test]
-    fn a_wish_for_any_scope_is_met_by_every_scope_of_its_topic() {
+    fn a_subscription_in_any_scope_is_met_by_every_scope_of_its_topic() {
         let filter = filter(&[("paid", None)]);
-        assert!(filter.matches(&[pair("paid", "a")]));
-        assert!(filter.matches(&[pair("placed", "a"), pair("paid", "")]));
-        assert!(!filter.matches(&[pair("placed", "a")]));
+        assert!(filter.matches(&[key("paid", "a")]));
+        assert!(filter.matches(&[key("placed", "a"), key("paid", "")]));
+        assert!(!filter.matches(&[key("placed", "a")]));
     }
 
     #[test]
-    fn a_wish_for_one_scope_is_met_by_that_scope_only() {
+    fn a_subscription_in_one_scope_is_met_by_that_scope_only() {
         let filter = filter(&[("paid", Some("a")), ("placed", Some("b"))]);
-        assert!(filter.matches(&[pair("paid", "a")]));
-        assert!(!filter.matches(&[pair("paid", "b"), pair("placed", "a")]));
+        assert!(filter.matches(&[key("paid", "a")]));
+        assert!(!filter.matches(&[key("paid", "b"), key("placed", "a")]));
     }
 
     #[test]
-    fn nothing_wished_is_nothing_wanted() {
-        assert!(!Filter::default().matches(&[pair("paid", "a")]));
+    fn without_subscriptions_nothing_is_wanted() {
+        assert!(!Filter::default().matches(&[key("paid", "a")]));
         assert!(!filter(&[("paid", None)]).matches(&[]));
     }
 
     #[test]
-    fn topics_and_scopes_together_are_each_with_each_and_a_wish_that_comes_twice_is_one() {
+    fn topics_and_scopes_together_are_each_with_each_and_one_that_comes_twice_is_one() {
         let texts = |all: [&str; 2]| all.map(str::to_owned);
         let mut both = Filter::all_of(texts(["paid", "placed"]), Some(texts(["a", "b"])));
         both.0
             .extend(filter(&[("paid", Some("b")), ("paid", None)]).0);
-        let wish = |topic, scope| Subscription { topic, scope };
-        let wishes = [
-            wish("paid", None),
-            wish("paid", Some("a")),
-            wish("paid", Some("b")),
-            wish("placed", Some("a")),
-            wish("placed", Some("b")),
+        let subscription = |topic, scope| Subscription { topic, scope };
+        let all = [
+            subscription("paid", None),
+            subscription("paid", Some("a")),
+            subscription("paid", Some("b")),
+            subscription("placed", Some("a")),
+            subscription("placed", Some("b")),
         ];
-        assert!(both.subscriptions().into_iter().eq(wishes));
-        assert!(both.matches(&[pair("placed", "b")]) && both.matches(&[pair("paid", "c")]));
-        assert!(!both.matches(&[pair("placed", "c"), pair("other", "a")]));
+        assert!(both.subscriptions().into_iter().eq(all));
+        assert!(both.matches(&[key("placed", "b")]) && both.matches(&[key("paid", "c")]));
+        assert!(!both.matches(&[key("placed", "c"), key("other", "a")]));
     }
 }

@@ -113,32 +113,28 @@ async fn wind_up(house: House, listening: Listening) -> Result<()> {
     listening.end().await;
     let House { store, engine, .. } = house;
     let stopped = engine.stop(ATTEMPTS_LIMIT).await;
-    let moved = match store.ping().await {
-        Err(StoreError::Disk(fault @ DiskFault::Moved)) => Some(fault),
-        Ok(_) | Err(_) => None,
-    };
-    if let Some(fault) = moved {
-        tracing::error!("stopped; {fault}: what was accepted is where that file is now, if it is");
-    } else if stopped.is_clean() {
-        tracing::info!("stopped; everything is written down");
-    } else {
+    let is_moved = matches!(store.ping().await, Err(StoreError::Disk(DiskFault::Moved)));
+    if !stopped.is_clean() {
         tracing::warn!(
             attempts_dropped = stopped.attempts_dropped,
             outcomes_unwritten = stopped.outcomes_unwritten,
             "stopped; what was left undone is done again by the next start"
         );
+    } else if !is_moved {
+        tracing::info!("stopped; everything is written down");
     }
     store
         .close()
         .await
         .context("the store did not close cleanly")?;
-    match moved {
-        None => Ok(()),
-        Some(fault) => bail!(
-            "{fault}: if it was moved, put it back before the next start, which finds nothing of \
-             what was accepted otherwise (docs/operating.md, \"The file is gone\")"
-        ),
+    if is_moved {
+        bail!(
+            "{}: if it was moved, put it back before the next start, which finds nothing of what \
+             was accepted otherwise (docs/operating.md, \"The file is gone\")",
+            DiskFault::Moved
+        );
     }
+    Ok(())
 }
 
 /// Makes and prints an administrator's token if nobody has any: otherwise nobody could begin.

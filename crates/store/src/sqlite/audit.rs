@@ -119,15 +119,15 @@ pub(crate) fn of_token(token: &NewToken) -> Value {
 }
 
 pub(crate) fn of_webhook(webhook: &Webhook) -> Value {
-    let wishes = &webhook.filter.0;
-    let topics = wishes.iter().flat_map(|all| &all.topics);
-    let scopes = wishes.iter().flat_map(|all| all.scopes.iter().flatten());
+    let sets = &webhook.filter.0;
+    let topics = sets.iter().flat_map(|all| &all.topics);
+    let scopes = sets.iter().flat_map(|all| all.scopes.iter().flatten());
     json!({
         "target_url": model::target::masked(&webhook.target_url),
         "enabled": webhook.enabled(),
         "topics": names(topics.map(String::as_str).collect()),
         "scopes": names(scopes.map(String::as_str).collect()),
-        "any_scope": wishes.iter().any(|all| all.scopes.is_none()),
+        "any_scope": sets.iter().any(|all| all.scopes.is_none()),
     })
 }
 

@@ -131,7 +131,7 @@ pub(crate) fn find_webhooks(
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
     let has = |words: &str| words.to_ascii_lowercase().contains(&text);
     let from = query.older_than.map_or(i64::MAX, |id| id.0);
-    let most = i64::try_from(limits::SCANNED_ROWS_MAX).unwrap_or(i64::MAX);
+    let most = rows::bound(limits::SCANNED_ROWS_MAX);
     let mut page = WebhookSearchPage {
         webhooks: Vec::new(),
         older: None,

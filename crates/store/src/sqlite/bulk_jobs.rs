@@ -361,7 +361,7 @@ fn meet(
     room: usize,
     at: Timestamp,
 ) -> Result<Vec<(i64, bool)>, Fault> {
-    let room = i64::try_from(room).unwrap_or(i64::MAX);
+    let room = rows::bound(room);
     let (webhook, reached, upto) = (bulk_job.webhook.0, progress.reached, progress.upto);
     let (began_at, ahead) = (bulk_job.began_at.as_millis(), ahead_of(at));
     match stage.find {
@@ -430,7 +430,7 @@ pub(crate) fn count(
     Ok(count)
 }
 
-/// `id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at, abort_reason`.
+/// `id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at, broken_off`.
 fn bulk_job(row: &Row<'_>) -> Result<BulkJob, Fault> {
     let count = |at| {
         row.get::<_, i64>(at)

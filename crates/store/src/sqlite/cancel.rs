@@ -11,7 +11,6 @@ use serde_json::json;
 
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
-use crate::sqlite::replay::bound;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{fresh, rows, standings, webhooks};
 
@@ -43,9 +42,9 @@ pub(crate) fn cancel_pending(
         webhook.0,
         rows::cause_number(cause),
         at.as_millis(),
-        bound(limits::BULK_STEP_ROWS_MAX),
+        rows::bound(limits::BULK_STEP_ROWS_MAX),
     ])?;
-    let room = bound(limits::BULK_STEP_ROWS_MAX.saturating_sub(cancelled));
+    let room = rows::bound(limits::BULK_STEP_ROWS_MAX.saturating_sub(cancelled));
     cancelled += fresh::cancel_some(tx, webhook, cause, at, room)?;
     standings::count_failed(tx, webhook, at, cancelled)?;
     Ok(cancelled)

@@ -326,7 +326,7 @@ pub(crate) fn drop_some(
     Ok(())
 }
 
-/// `id, dialect, retention_ms`.
+/// `id, dialect, kept_ms`.
 fn kept(row: &Row<'_>) -> Result<(i64, Kept), Fault> {
     let kept = Kept {
         dialect: rows::dialect(row, 1)?,

@@ -150,7 +150,7 @@ fn replay_all(
     let (webhook, until, ahead) = (ask.webhook.0, began_at.as_millis(), ahead_of(at));
     // What is sent again leaves the index it was found in, so the next step finds the next.
     for &(find, change) in kinds {
-        let room = bound(limits::BULK_STEP_ROWS_MAX.saturating_sub(count));
+        let room = rows::bound(limits::BULK_STEP_ROWS_MAX.saturating_sub(count));
         let all = if find == RETRYING {
             found(tx, find, params![webhook, until, room, ahead, now])?
         } else {
@@ -185,7 +185,7 @@ fn replay_filtered(
     let upto = ids::end_at(tx.conn, pick.until)?.map_or(i64::MAX, |id| id.saturating_sub(1));
     let after = pick.after.0.max(from.saturating_sub(1));
     let (webhook, began_at, ahead) = (ask.webhook.0, pick.began_at.as_millis(), ahead_of(at));
-    let room = bound(limits::BULK_STEP_ROWS_MAX);
+    let room = rows::bound(limits::BULK_STEP_ROWS_MAX);
     let (met, change) = match pick.status {
         DeliveryStatus::Retrying => {
             let asked = [webhook, after, upto, room, began_at, ahead, now];
@@ -269,8 +269,4 @@ fn note(tx: &mut Tx<'_>, ask: &ReplayRequest, at: Timestamp, detail: Value) -> R
 /// What lies behind this was written by a clock that was ahead.
 pub(crate) fn ahead_of(now: Timestamp) -> i64 {
     now.plus_ms(limits::CLOCK_AHEAD_MAX_MS).as_millis()
-}
-
-pub(crate) fn bound(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -305,3 +305,8 @@ pub(crate) fn disabled(row: &Row<'_>, at: usize) -> Result<Option<Disablement>, 
     let cause = disabled_cause(row.get(at + 1)?)?;
     Ok(Some(Disablement { at: since, cause }))
 }
+
+/// A number of rows, as SQL takes it.
+pub(crate) fn bound(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}

@@ -67,7 +67,7 @@ pub(crate) fn delivery(
     let mut bytes = 0;
     'all: for sql in [LATEST, EARLIER] {
         let room = ATTEMPTS_SHOWN_MAX.saturating_sub(story.attempts.len());
-        let room = i64::try_from(room).unwrap_or(i64::MAX);
+        let room = rows::bound(room);
         let mut statement = conn.prepare_cached(sql)?;
         let mut found = statement.query((keys.0, keys.1, room))?;
         while let Some(row) = found.next()? {

@@ -24,7 +24,7 @@ const FAILURES: &str = "
       select id from failure indexed by failure_age
       where latest_at < ?1
       limit ?2)";
-const ERRANDS: &str = "
+const BULK_JOBS: &str = "
     delete from errand where id in (
       select id from errand indexed by errand_age
       where ended_at < ?1
@@ -45,7 +45,7 @@ const FAILURES_AHEAD: &str = "
       select id from failure indexed by failure_age
       where latest_at > ?2
       limit ?3)";
-const ERRANDS_AHEAD: &str = "
+const BULK_JOBS_AHEAD: &str = "
     update errand set ended_at = ?1 where id in (
       select id from errand indexed by errand_age
       where ended_at > ?2
@@ -55,11 +55,11 @@ pub(crate) const STATEMENTS: &[&str] = &[
     SESSIONS,
     LINKS,
     FAILURES,
-    ERRANDS,
+    BULK_JOBS,
     SESSIONS_AHEAD,
     LINKS_AHEAD,
     FAILURES_AHEAD,
-    ERRANDS_AHEAD,
+    BULK_JOBS_AHEAD,
 ];
 
 pub(crate) fn prune(tx: &Tx<'_>, now: TimeBounds, budget: &mut Budget) -> Result<(), Fault> {
@@ -72,11 +72,11 @@ pub(crate) fn prune(tx: &Tx<'_>, now: TimeBounds, budget: &mut Budget) -> Result
         kept(limits::SIGN_IN_FAILURE_RETENTION_MS),
         budget,
     )?;
-    drop_some(tx, ERRANDS, kept(limits::BULK_JOB_RETENTION_MS), budget)?;
+    drop_some(tx, BULK_JOBS, kept(limits::BULK_JOB_RETENTION_MS), budget)?;
     put_right(tx, SESSIONS_AHEAD, now, limits::SESSION_MS, budget)?;
     put_right(tx, LINKS_AHEAD, now, limits::LINK_MS, budget)?;
     put_right(tx, FAILURES_AHEAD, now, 0, budget)?;
-    put_right(tx, ERRANDS_AHEAD, now, 0, budget)
+    put_right(tx, BULK_JOBS_AHEAD, now, 0, budget)
 }
 
 /// Moves what lies further ahead than `ahead_ms` to where it would lie if it began now.

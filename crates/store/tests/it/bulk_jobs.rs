@@ -12,7 +12,7 @@ use crate::harness::{
 };
 use crate::replay::{many, settle_all};
 
-fn new_errand(given: &Given, webhook: WebhookId, what: BulkJobKind) -> NewBulkJob {
+fn new_bulk_job(given: &Given, webhook: WebhookId, what: BulkJobKind) -> NewBulkJob {
     NewBulkJob {
         tenant: given.tenant,
         webhook,
@@ -23,7 +23,7 @@ fn new_errand(given: &Given, webhook: WebhookId, what: BulkJobKind) -> NewBulkJo
 }
 
 fn begin(given: &Given, webhook: WebhookId, what: BulkJobKind, time: i64) -> BulkJob {
-    let new = new_errand(given, webhook, what);
+    let new = new_bulk_job(given, webhook, what);
     wait(given.store.start_bulk_job(new, at(time))).unwrap()
 }
 
@@ -81,7 +81,7 @@ fn retrying_takes_all_that_failed_and_nothing_else() {
     assert_eq!(count(&given, webhook, what, 3_000), exact(3));
     given.heard.take();
     let begun = begin(&given, webhook, what, 3_000);
-    assert_eq!(given.heard.take(), [Told::ErrandBegun]);
+    assert_eq!(given.heard.take(), [Told::BulkJobStarted]);
     assert_eq!((begun.done, begun.ended_at), (0, None));
     assert!(!step(&given, 3_001));
     let done = bulk_job(&given, begun.id);
@@ -139,7 +139,7 @@ fn what_failed_after_it_began_is_left_alone() {
 }
 
 #[test]
-fn an_errand_over_many_steps_meets_each_delivery_once_while_others_arrive_and_fail() {
+fn a_bulk_job_over_many_steps_meets_each_delivery_once_while_others_arrive_and_fail() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let ids = many(&given, BULK_STEP_ROWS_MAX + 1_500);
@@ -187,7 +187,7 @@ fn a_crash_between_two_steps_loses_and_repeats_nothing() {
 }
 
 #[test]
-fn a_second_errand_of_the_kind_is_the_one_that_runs() {
+fn a_second_bulk_job_of_the_kind_is_the_one_that_runs() {
     let given = Given::new();
     let (webhook, _) = one_of_each(&given);
     let first = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_000);
@@ -217,7 +217,7 @@ fn a_second_errand_of_the_kind_is_the_one_that_runs() {
 }
 
 #[test]
-fn an_errand_breaks_off_when_its_webhook_is_switched_off() {
+fn a_bulk_job_is_aborted_when_its_webhook_is_switched_off() {
     let given = Given::new();
     let (webhook, ids) = one_of_each(&given);
     let begun = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_000);
@@ -231,7 +231,7 @@ fn an_errand_breaks_off_when_its_webhook_is_switched_off() {
 }
 
 #[test]
-fn errands_of_other_tenants_can_neither_be_begun_nor_seen() {
+fn bulk_jobs_of_other_tenants_can_neither_be_begun_nor_seen() {
     let given = Given::new();
     let (webhook, ids) = one_of_each(&given);
     let other = given.another_tenant("other");
@@ -243,7 +243,7 @@ fn errands_of_other_tenants_can_neither_be_begun_nor_seen() {
         let new = NewBulkJob {
             tenant,
             webhook,
-            ..new_errand(&given, webhook, BulkJobKind::CancelPending)
+            ..new_bulk_job(&given, webhook, BulkJobKind::CancelPending)
         };
         let refused = wait(given.store.start_bulk_job(new, at(3_000)));
         assert!(matches!(refused, Err(StoreError::Stale)), "{refused:?}");
@@ -307,7 +307,7 @@ fn stopping_some_cancels_those_that_are_owed_and_says_so() {
 }
 
 #[test]
-fn an_errand_that_ended_is_forgotten_after_its_time() {
+fn a_bulk_job_that_ended_is_forgotten_after_its_time() {
     let given = Given::new();
     let (webhook, _) = one_of_each(&given);
     let ended = begin(&given, webhook, BulkJobKind::CancelPending, 3_000);

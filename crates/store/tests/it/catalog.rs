@@ -251,11 +251,11 @@ fn the_audit_log_tells_who_changed_what_without_secrets() {
 fn an_audit_entry_stays_small_however_many_wishes_there_are() {
     let given = Given::new();
     let names: Vec<String> = (0..2_000).map(|n| format!("show-{n:04}")).collect();
-    let wishes: Vec<_> = names
+    let subscriptions: Vec<_> = names
         .iter()
         .map(|name| ("paid", Some(name.as_str())))
         .collect();
-    given.webhook(&wishes);
+    given.webhook(&subscriptions);
     let audit = wait(given.store.audit(given.tenant, 1)).unwrap();
     assert!(audit[0].detail.len() < 2_000);
     assert!(

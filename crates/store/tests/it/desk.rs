@@ -287,7 +287,7 @@ fn many_threads_lose_nothing() {
         match heard {
             Told::Accepted(due) => told.extend(due.into_iter().map(|due| due.delivery.id)),
             Told::PassedOver(_) => panic!("all of it fits"),
-            Told::Asked(_) | Told::Changed(_) | Told::ErrandBegun => {}
+            Told::Asked(_) | Told::Changed(_) | Told::BulkJobStarted => {}
             Told::ChangedElsewhere => panic!("nobody else was here"),
         }
     }
@@ -331,7 +331,9 @@ fn a_failing_job_is_undone_alone() {
         .filter_map(|told| match told {
             Told::Accepted(due) => Some(due.len()),
             Told::PassedOver(_) => panic!("all of it fits"),
-            Told::Asked(_) | Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => None,
+            Told::Asked(_) | Told::Changed(_) | Told::ChangedElsewhere | Told::BulkJobStarted => {
+                None
+            }
         })
         .collect();
     assert_eq!(told, [1, 2]);
@@ -369,7 +371,7 @@ fn what_a_failing_job_accepted_is_not_told_and_takes_no_room_from_others() {
         | Told::Asked(_)
         | Told::Changed(_)
         | Told::ChangedElsewhere
-        | Told::ErrandBegun => None,
+        | Told::BulkJobStarted => None,
     });
     assert_eq!(counts.collect::<Vec<_>>(), [webhooks.len(), BUFFERED_MAX]);
     let rest = webhooks.split_off(webhooks.len() - (many * webhooks.len() - BUFFERED_MAX));
@@ -625,7 +627,7 @@ fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
         .map(|told| match told {
             Told::Accepted(due) => due.len(),
             Told::PassedOver(_) => panic!("all of it fits"),
-            Told::Asked(_) | Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => 0,
+            Told::Asked(_) | Told::Changed(_) | Told::ChangedElsewhere | Told::BulkJobStarted => 0,
         })
         .sum();
     assert_eq!(told, due.len());

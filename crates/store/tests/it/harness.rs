@@ -38,7 +38,7 @@ pub(crate) enum Told {
     PassedOver(Vec<PendingWebhook>),
     Changed(Vec<WebhookId>),
     ChangedElsewhere,
-    ErrandBegun,
+    BulkJobStarted,
 }
 
 impl CommitSubscriber for Heard {
@@ -66,7 +66,7 @@ impl CommitSubscriber for Heard {
     }
 
     fn on_bulk_job_started(&self) {
-        self.0.lock().unwrap().push(Told::ErrandBegun);
+        self.0.lock().unwrap().push(Told::BulkJobStarted);
     }
 }
 

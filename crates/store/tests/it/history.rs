@@ -171,7 +171,7 @@ impl Expected {
         assert_eq!(answer, ReplayResult::Done { count, more });
     }
 
-    fn requeue_failed(&mut self, given: &Given) {
+    fn replay_failed(&mut self, given: &Given) {
         let webhook = self.any_webhook();
         let (now, began_at) = (self.now, at(self.now));
         let answer = given.replay(webhook, ReplayScope::Undelivered { began_at }, now);
@@ -273,7 +273,7 @@ fn every_history_leaves_what_the_model_says() {
                 0..=6 => expected.accept(&given),
                 7..=13 => expected.settle(&given),
                 14..=15 => expected.replay_one(&given),
-                16 => expected.requeue_failed(&given),
+                16 => expected.replay_failed(&given),
                 17..=18 => expected.switch(&given),
                 _ => expected.prune(&given),
             }

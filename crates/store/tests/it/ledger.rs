@@ -96,8 +96,8 @@ fn the_same_key_of_another_tenant_is_another_notification() {
 #[test]
 fn a_webhook_gets_a_notification_once_however_many_wishes_are_met() {
     let given = Given::new();
-    let wishes = [("paid", None), ("paid", Some("democon")), ("any", None)];
-    let webhook = given.webhook(&wishes).id;
+    let subscriptions = [("paid", None), ("paid", Some("democon")), ("any", None)];
+    let webhook = given.webhook(&subscriptions).id;
     let new = NewNotification {
         match_keys: vec![
             pair("paid", "democon"),

@@ -177,7 +177,7 @@ fn a_deleted_webhook_is_shown_where_it_was_there() {
 }
 
 #[test]
-fn bystanders_come_in_pages_by_id() {
+fn match_explanations_come_in_pages_by_id() {
     let given = Given::new();
     let mut all: Vec<_> = (0..7).map(|_| given.paid_webhook()).collect();
     let notification = given.notified("1", 5);

@@ -229,11 +229,11 @@ fn sending_again_in_steps_is_done_with_the_last() {
         },
         actor: "test".to_owned(),
     };
-    let requeue = |counted| IdempotentOperation::Replay {
+    let replay = |counted| IdempotentOperation::Replay {
         ask: ask.clone(),
         counted,
     };
-    let first = now(given.store.run_idempotent(key("a"), requeue(7), at(2_000))).unwrap();
+    let first = now(given.store.run_idempotent(key("a"), replay(7), at(2_000))).unwrap();
     let done = IdempotentResult::Replayed(ReplayResult::Done {
         count: 7,
         more: false,
@@ -241,7 +241,7 @@ fn sending_again_in_steps_is_done_with_the_last() {
     assert_eq!(first, done);
     // Whoever begins anew is told all of it.
     assert_eq!(
-        now(given.store.run_idempotent(key("a"), requeue(0), at(3_000))).unwrap(),
+        now(given.store.run_idempotent(key("a"), replay(0), at(3_000))).unwrap(),
         done
     );
 }
@@ -250,7 +250,7 @@ fn sending_again_in_steps_is_done_with_the_last() {
 fn what_is_picked_is_done_with_the_last_of_its_statuses() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let requeue = |status, last, counted| {
+    let replay = |status, last, counted| {
         let which = ReplayScope::Filtered(ReplayFilter {
             status,
             began_at: at(2_000),
@@ -270,12 +270,12 @@ fn what_is_picked_is_done_with_the_last_of_its_statuses() {
         now(given.store.run_idempotent(key("a"), effect, at(2_000))).unwrap()
     };
     let reached = |count| IdempotentResult::Replayed(ReplayResult::Reached { count, upto: None });
-    assert_eq!(requeue(DeliveryStatus::Retrying, false, 0), reached(0));
-    assert_eq!(requeue(DeliveryStatus::Failed, true, 3), reached(3));
+    assert_eq!(replay(DeliveryStatus::Retrying, false, 0), reached(0));
+    assert_eq!(replay(DeliveryStatus::Failed, true, 3), reached(3));
     // Whoever begins anew is told all of it.
     let done = IdempotentResult::Replayed(ReplayResult::Done {
         count: 3,
         more: false,
     });
-    assert_eq!(requeue(DeliveryStatus::Retrying, false, 0), done);
+    assert_eq!(replay(DeliveryStatus::Retrying, false, 0), done);
 }

@@ -191,7 +191,7 @@ fn accepted(told: Told) -> usize {
     match told {
         Told::Accepted(due) => due.len(),
         Told::PassedOver(_) => panic!("all of it fits"),
-        Told::Asked(_) | Told::Changed(_) | Told::ChangedElsewhere | Told::ErrandBegun => 0,
+        Told::Asked(_) | Told::Changed(_) | Told::ChangedElsewhere | Told::BulkJobStarted => 0,
     }
 }
 

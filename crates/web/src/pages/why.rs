@@ -109,20 +109,20 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
     let after = visit.query.get("after").and_then(|text| text.parse().ok());
     let after = after.map(WebhookId);
     let (id, notification) = (tenant.id, story.id);
-    let bystanders = visit
+    let explanations = visit
         .shared
         .ask(|store| store.match_explanations(id, notification, after, PAGE_ROWS_MAX))
         .await?;
     let list = format!("{}/notifications", path_of(tenant));
     let path = format!("{list}/{notification}");
-    let last = bystanders
+    let last = explanations
         .last()
-        .filter(|_| bystanders.len() >= PAGE_ROWS_MAX);
-    let row = |bystander| row(&dialect.board, &path_of(tenant), &story, bystander);
+        .filter(|_| explanations.len() >= PAGE_ROWS_MAX);
+    let row = |explanation| row(&dialect.board, &path_of(tenant), &story, explanation);
     page(&WhyPage {
         shell: Shell::of(&visit, Tab::Notifications, "Why (not)?"),
         more: last.map(|own| format!("{path}?after={}", own.webhook.id)),
-        rows: bystanders.iter().map(row).collect(),
+        rows: explanations.iter().map(row).collect(),
         path,
         list,
         key: short(&story.key, SHOWN_CHARS_MAX),
@@ -142,13 +142,13 @@ fn row(
     board: &Board,
     tenant: &str,
     story: &NotificationDetail,
-    bystander: &MatchExplanation,
+    explanation: &MatchExplanation,
 ) -> Row {
-    let webhook = &bystander.webhook;
+    let webhook = &explanation.webhook;
     let name = name_of((board.describe)(webhook).name, webhook);
-    let then = bystander.then.as_ref();
+    let then = explanation.then.as_ref();
     let changed_since = then.is_some_and(|then| then.changed_since);
-    let told = tell(board, story, bystander);
+    let told = tell(board, story, explanation);
     let page = format!("{tenant}/webhooks/{}", webhook.id);
     Row {
         name: short(&name, SHOWN_CHARS_MAX),
@@ -158,7 +158,7 @@ fn row(
         at: told.at,
         more: told.more.map(|more| short(&more, RULE_CHARS_MAX)),
         changed_since,
-        delivery: bystander.delivery.map(|(state, attempts)| {
+        delivery: explanation.delivery.map(|(state, attempts)| {
             let status = DeliveryStatus::of(state, attempts);
             Delivery {
                 path: format!("{tenant}/deliveries/dlv_{}_{}", story.id, webhook.id),
@@ -186,21 +186,21 @@ impl Told {
     }
 }
 
-fn tell(board: &Board, story: &NotificationDetail, bystander: &MatchExplanation) -> Told {
-    let got = bystander.delivery.is_some();
+fn tell(board: &Board, story: &NotificationDetail, explanation: &MatchExplanation) -> Told {
+    let got = explanation.delivery.is_some();
     if let Some(only) = story.only {
-        if only != bystander.webhook.id {
+        if only != explanation.webhook.id {
             return Told::rule("A test of another webhook: it went to that one only.");
         }
         if got {
             return Told::rule("A test of this webhook: it went to this one only.");
         }
     }
-    let Some(then) = &bystander.then else {
+    let Some(then) = &explanation.then else {
         return match got {
             true => Told::rule("It was there when this came in, and wanted it."),
             false => Told {
-                at: Some(When(bystander.webhook.created_at)),
+                at: Some(When(explanation.webhook.created_at)),
                 ..Told::rule("Made later: it was created")
             },
         };

@@ -27,7 +27,7 @@ async fn look(world: &World, bulk_job: &BulkJob) -> BulkJob {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_errand_is_done_as_soon_as_it_is_begun() {
+async fn a_bulk_job_is_done_as_soon_as_it_is_begun() {
     let world = World::running().await;
     let webhook = world.webhook("http://a.test/", "paid").await;
     world.net.at("a.test", |_, _| Does::Answers(500));
@@ -43,7 +43,7 @@ async fn an_errand_is_done_as_soon_as_it_is_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_errand_of_before_is_gone_on_with_by_the_next_start() {
+async fn a_bulk_job_of_before_is_gone_on_with_by_the_next_start() {
     let mut world = World::new().await;
     let webhook = world.webhook("http://a.test/", "paid").await;
     let ids = world.hand_in("paid", 3).await;
@@ -83,7 +83,7 @@ async fn what_is_stopped_before_its_turn_is_never_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_store_refuses_of_an_errand_is_repeated() {
+async fn what_the_store_refuses_of_a_bulk_job_is_repeated() {
     let world = World::running().await;
     let webhook = world.webhook("http://a.test/", "paid").await;
     world.store.plan.lock().unwrap().bulk_job = Some(StoreError::Busy);

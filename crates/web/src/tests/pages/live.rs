@@ -302,7 +302,7 @@ async fn a_story_that_is_read_says_when_the_call_is_sent_though_nothing_is_writt
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_errand_is_followed_to_its_end() {
+async fn a_bulk_job_is_followed_to_its_end() {
     let house = house().await;
     house.order("A", "democon").await;
     house.attempt(&refused()).await;
