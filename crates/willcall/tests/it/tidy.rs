@@ -11,6 +11,7 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -20,9 +21,20 @@ struct File {
     /// From the root of the repository, with `/` between.
     path: String,
     text: String,
+    /// Its text outside tests, once it was asked for.
+    product: OnceLock<String>,
 }
 
 impl File {
+    fn new(path: String, text: String) -> Self {
+        let product = OnceLock::new();
+        Self {
+            path,
+            text,
+            product,
+        }
+    }
+
     fn is_rust(&self) -> bool {
         self.has_extension(&["rs"])
     }
@@ -32,23 +44,39 @@ impl File {
         extension.is_some_and(|own| extensions.iter().any(|one| own == *one))
     }
 
-    /// Where the tests begin: at once, at an inner module of tests, or nowhere.
-    fn tests_at(&self) -> usize {
+    /// What is for tests only: the whole file, or its items behind `#[cfg(test)]`.
+    fn test_items(&self) -> Vec<Range<usize>> {
         if self.path.contains("/tests/") || self.path.ends_with("/tests.rs") {
-            return 0;
+            return std::iter::once(0..self.text.len()).collect();
         }
-        let inner = self.text.find("#[cfg(test)]\nmod ");
-        inner.unwrap_or(self.text.len())
+        match self.is_rust() {
+            true => lexer::test_items(&self.text),
+            false => Vec::new(),
+        }
     }
 
-    /// Its lines outside tests.
+    /// Its text outside tests. Lines stay where they are.
     fn product(&self) -> &str {
-        &self.text[..self.tests_at()]
+        self.product.get_or_init(|| {
+            let mut text = self.text.clone();
+            for item in self.test_items() {
+                text.replace_range(item.clone(), &lexer::blank(&self.text[item]));
+            }
+            text
+        })
     }
 
-    /// Its lines within tests.
-    fn tests(&self) -> &str {
-        &self.text[self.tests_at()..]
+    /// How many lines are outside tests.
+    fn product_lines(&self) -> usize {
+        let lines = |text: &str| text.lines().count();
+        let items = self.test_items().into_iter();
+        lines(&self.text) - items.map(|item| lines(&self.text[item])).sum::<usize>()
+    }
+
+    /// Its text within tests.
+    fn tests(&self) -> String {
+        let items = self.test_items().into_iter();
+        items.map(|item| &self.text[item]).collect()
     }
 }
 
@@ -72,8 +100,7 @@ fn file(path: &str) -> Option<&'static File> {
 fn read(path: &str) -> Option<File> {
     let bytes = std::fs::read(root().join(path)).ok()?;
     let text = String::from_utf8(bytes).ok()?;
-    let path = path.to_owned();
-    (!path.is_empty()).then_some(File { path, text })
+    (!path.is_empty()).then(|| File::new(path.to_owned(), text))
 }
 
 fn root() -> PathBuf {

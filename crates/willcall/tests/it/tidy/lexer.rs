@@ -1,6 +1,8 @@
 //! Takes Rust text apart into code, comments and literals, so that a rule about one is not
 //! fooled by another. Knows no grammar beyond that.
 
+use std::ops::Range;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Code,
@@ -18,11 +20,54 @@ pub(super) fn only(kind: Kind, text: &str) -> String {
         if found == kind {
             kept.push_str(piece);
         } else {
-            kept.extend(piece.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
+            kept.push_str(&blank(piece));
         }
         rest = after;
     }
     kept
+}
+
+/// As many bytes, all of them spaces but for the ends of lines.
+pub(super) fn blank(text: &str) -> String {
+    let blank = |byte| if byte == b'\n' { '\n' } else { ' ' };
+    text.bytes().map(blank).collect()
+}
+
+/// Where the items behind `#[cfg(test)]` are, each with its attributes, in order.
+pub(super) fn test_items(text: &str) -> Vec<Range<usize>> {
+    let code = only(Kind::Code, text);
+    let mut items = Vec::new();
+    let mut from = 0;
+    while let Some(at) = find_test_mark(&code[from..]) {
+        let begin = from + at;
+        let length = item_length(&code[begin..]);
+        items.push(begin..begin + length);
+        from = begin + length;
+    }
+    items
+}
+
+fn find_test_mark(code: &str) -> Option<usize> {
+    let marks = ["#[cfg(test)]", "#[cfg(all(test,"];
+    marks.iter().filter_map(|mark| code.find(mark)).min()
+}
+
+/// Up to its `;`, or to the end of its braces; the braces of a `use` do not end it.
+fn item_length(code: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut imports = false;
+    for (at, c) in code.char_indices() {
+        match c {
+            '{' | '(' | '[' => depth += 1,
+            '}' | ')' | ']' => depth -= 1,
+            'u' => imports |= depth == 0 && code[at..].starts_with("use "),
+            _ => {}
+        }
+        if depth == 0 && (c == ';' || c == '}' && !imports) {
+            return at + 1;
+        }
+    }
+    code.len()
 }
 
 /// Identifiers and key words with their line numbers.
@@ -129,5 +174,18 @@ fn f<'a>(c: char) { c == '"' || c == '\''; r#"d"e"# /* g /* h */ i */ bar }"##;
             .split_whitespace()
             .collect::<String>(),
         "\"x//\\\"y\"'\"''\\''r#\"d\"e\"#"
+    );
+}
+
+#[test]
+fn items_for_tests_are_found_wherever_they_stand() {
+    let text = "#[cfg(test)]\nuse a::{b};\nfn c() {}\n#[cfg(test)]\nfn d<'a>() { '}' }\nfn e() {}";
+    let found = test_items(text).into_iter().map(|item| &text[item]);
+    assert_eq!(
+        found.collect::<Vec<_>>(),
+        [
+            "#[cfg(test)]\nuse a::{b};",
+            "#[cfg(test)]\nfn d<'a>() { '}' }"
+        ]
     );
 }

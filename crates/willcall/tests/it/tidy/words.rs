@@ -135,8 +135,10 @@ fn a_dialect_is_named_in_its_folder_only() {
         for dialect in DIALECTS.iter().copied() {
             let at_home = file.path.contains(&format!("/dialects/{dialect}/"))
                 || file.path.ends_with("/dialects/mod.rs");
-            let mut lines = file.product().lines();
-            let named = lines.position(|line| line.to_lowercase().contains(dialect));
+            let product = file.product();
+            let named = product
+                .lines()
+                .position(|line| line.to_lowercase().contains(dialect));
             if let Some(index) = named.filter(|_| !at_home) {
                 let detail = format!("line {}, {dialect}", index + 1);
                 found.insert(file.path.clone(), detail);
