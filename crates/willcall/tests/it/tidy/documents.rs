@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 
 use super::lexer::{Kind, only};
-use super::{File, file, judge, root, rust_files, tree};
+use super::{File, file, git, judge, root, rust_files, tree};
 
 #[test]
 fn links_between_documents_lead_somewhere() {
@@ -159,6 +159,8 @@ fn the_rules_name_every_check() {
     let own = [
         "a_license_is_weighed_as_a_whole",
         "code_comments_and_literals_are_told_apart",
+        "imports_are_followed_through_reexports_and_past_tests",
+        "items_for_tests_are_found_wherever_they_stand",
         "names_come_apart_into_words",
     ];
     let untold = checks
@@ -168,6 +170,36 @@ fn the_rules_name_every_check() {
     assert!(
         untold.is_empty(),
         "STYLE.md has no rule for these checks: {untold:?}"
+    );
+}
+
+/// Commits up to this one are older than the check of their form.
+const FORM_SINCE: &str = "1209ace";
+
+#[test]
+fn commits_have_a_short_title_and_a_body() {
+    let log = git(&["log", "--topo-order", "--format=%H%x01%s%x01%b%x02"]).unwrap_or_default();
+    let commits = log.split('\u{2}').map(str::trim);
+    let mut found = BTreeMap::new();
+    for commit in commits.take_while(|commit| !commit.starts_with(FORM_SINCE)) {
+        let mut parts = commit.split('\u{1}');
+        let (Some(id), Some(title), Some(body)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let floor = title.split_once(": ").map(|(floor, _)| floor);
+        let is_form = floor.is_some_and(|floor| {
+            let is_letter = |c: char| c.is_ascii_lowercase() || c == ',' || c == ' ';
+            !floor.is_empty() && floor.chars().all(is_letter)
+        });
+        if title.chars().count() > 72 || !is_form || body.trim().is_empty() {
+            found.insert(id.to_owned(), title.to_owned());
+        }
+    }
+    judge(
+        &found,
+        &[],
+        "A commit is `floor: what changes` in at most 72 columns, and its body says why: mend it \
+         with `git commit --amend` or `git rebase` before it is handed on.",
     );
 }
 
