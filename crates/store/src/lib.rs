@@ -108,7 +108,7 @@ pub mod probe {
     use prometheus_client::registry::Registry;
 
     use crate::sqlite;
-    pub use crate::sqlite::syncing::Disk;
+    pub use crate::sqlite::wal_sync::SyncTarget;
     use crate::{BackupError, Inspection, OpenError, Progress, Shared, backup, open};
 
     /// The version of the schema that this program writes.
@@ -143,11 +143,11 @@ pub mod probe {
     pub fn open_on_disk(
         path: &Path,
         meters: &mut Registry,
-        disk: impl Disk + 'static,
+        disk: impl SyncTarget + 'static,
     ) -> Result<Arc<dyn Store>, OpenError> {
         let shared = Shared::default();
         shared.meters.register(meters);
-        let disk: Box<dyn Disk> = Box::new(disk);
+        let disk: Box<dyn SyncTarget> = Box::new(disk);
         Ok(Arc::new(open::threads(path, shared, None, Some(disk))?))
     }
 }

@@ -142,8 +142,8 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fa
     };
     let is_owed = row.wanted_by.is_some();
     if !add(tx, new, &row)? {
-        tx.memory.latest_id = Some(id - 1);
-        tx.memory.accepted_at = Some(before);
+        tx.cache.latest_id = Some(id - 1);
+        tx.cache.accepted_at = Some(before);
         return find(tx, new);
     }
     if falls {
@@ -271,14 +271,14 @@ fn wanted_of(
     tenant: TenantId,
     pair: &MatchKey,
 ) -> Result<Arc<[WebhookId]>, Fault> {
-    if let Some(known) = tx.memory.wanted.get(tenant, pair) {
+    if let Some(known) = tx.cache.wanted.get(tenant, pair) {
         return Ok(known);
     }
-    let anywhere = match tx.memory.wanted.anywhere(tenant, pair) {
+    let anywhere = match tx.cache.wanted.anywhere(tenant, pair) {
         Some(known) => known,
         None => {
             let found: Arc<[WebhookId]> = who_wants(tx, tenant, pair, &scope_key(None))?.into();
-            tx.memory.wanted.keep_anywhere(tenant, pair, &found);
+            tx.cache.wanted.keep_anywhere(tenant, pair, &found);
             found
         }
     };
@@ -291,7 +291,7 @@ fn wanted_of(
             all.into_iter().collect()
         }
     };
-    tx.memory.wanted.keep(tenant, pair, &wanted);
+    tx.cache.wanted.keep(tenant, pair, &wanted);
     Ok(wanted)
 }
 
@@ -373,16 +373,16 @@ fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), Fault> {
         return Ok(());
     };
     let tenant = new.tenant;
-    if tx.memory.registered.is_settled(tenant, slug) {
+    if tx.cache.registered.is_settled(tenant, slug) {
         return Ok(());
     }
     if !catalog::exists(tx, REGISTERED, params![tenant.0, slug])? {
-        let count = match tx.memory.registered.count(tenant) {
+        let count = match tx.cache.registered.count(tenant) {
             Some(count) => count,
             None => count_events(tx, tenant)?,
         };
         if count >= EVENTS_REGISTERED_MAX {
-            tx.memory.registered.keep_count(tenant, count);
+            tx.cache.registered.keep_count(tenant, count);
             warn_once(tx, tenant);
             return Ok(());
         }
@@ -390,9 +390,9 @@ fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), Fault> {
             .prepare_cached(REGISTER)?
             .execute(params![tenant.0, slug])?;
         tx.notes.catalog_changed();
-        tx.memory.registered.keep_count(tenant, count + 1);
+        tx.cache.registered.keep_count(tenant, count + 1);
     }
-    tx.memory.registered.keep(tenant, slug);
+    tx.cache.registered.keep(tenant, slug);
     Ok(())
 }
 
@@ -409,7 +409,7 @@ fn count_events(tx: &Tx<'_>, tenant: TenantId) -> Result<usize, Fault> {
 }
 
 fn warn_once(tx: &mut Tx<'_>, tenant: TenantId) {
-    if tx.memory.warned.insert(tenant) {
+    if tx.cache.warned.insert(tenant) {
         tracing::warn!(
             %tenant,
             "the tenant has {EVENTS_REGISTERED_MAX} shows: no further one registers itself, \

@@ -42,7 +42,7 @@ pub(crate) fn beat(tx: &mut Tx<'_>, beat: Heartbeat) -> Result<(), Fault> {
     tx.conn
         .prepare_cached(BEAT)?
         .execute(times.map(Timestamp::as_millis))?;
-    tx.memory.beat = Some(Some(at));
+    tx.cache.beat = Some(Some(at));
     Ok(())
 }
 
@@ -148,11 +148,11 @@ impl Tx<'_> {
     }
 
     fn beat(&mut self) -> Result<Option<Moment>, Fault> {
-        if let Some(known) = self.memory.beat {
+        if let Some(known) = self.cache.beat {
             return Ok(known);
         }
         let found = beaten(self.conn)?;
-        self.memory.beat = Some(found);
+        self.cache.beat = Some(found);
         Ok(found)
     }
 }

@@ -1,4 +1,4 @@
-//! The contract's halves for people, by handing closures to the desk, as `mod.rs` does.
+//! The contract's halves for people, by handing closures to the executor, as `mod.rs` does.
 
 use model::contract::{DashboardStore, StoreFuture, UserStore};
 use model::dashboard::{
@@ -12,7 +12,7 @@ use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
 use model::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
 
-use crate::sqlite::queue::Class;
+use crate::sqlite::queue::JobClass;
 use crate::sqlite::{
     Sqlite, audit, board, bulk_jobs, log, notifications, people, sessions, standings,
     webhook_history,
@@ -20,22 +20,22 @@ use crate::sqlite::{
 
 impl UserStore for Sqlite {
     fn has_users(&self) -> StoreFuture<bool> {
-        self.desk.read(Class::Work, people::has_users)
+        self.executor.read(JobClass::Work, people::has_users)
     }
 
     fn users(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<User>> {
-        self.desk
-            .read(Class::Work, move |conn| people::users(conn, tenant))
+        self.executor
+            .read(JobClass::Work, move |conn| people::users(conn, tenant))
     }
 
     fn user(&self, name: String) -> StoreFuture<Option<(User, PasswordHash)>> {
-        self.desk
-            .read(Class::Work, move |conn| people::named(conn, &name))
+        self.executor
+            .read(JobClass::Work, move |conn| people::named(conn, &name))
     }
 
     fn create_user(&self, user: NewUser, at: Timestamp) -> StoreFuture<User> {
-        self.desk
-            .write(Class::Work, 1, move |tx| people::create(tx, user, at))
+        self.executor
+            .write(JobClass::Work, 1, move |tx| people::create(tx, user, at))
     }
 
     fn change_user(
@@ -44,8 +44,9 @@ impl UserStore for Sqlite {
         change: UserChange,
         _at: Timestamp,
     ) -> StoreFuture<Option<User>> {
-        self.desk
-            .write(Class::Work, 1, move |tx| people::change(tx, user, &change))
+        self.executor.write(JobClass::Work, 1, move |tx| {
+            people::change(tx, user, &change)
+        })
     }
 
     fn set_role(
@@ -56,7 +57,7 @@ impl UserStore for Sqlite {
         actor: String,
         at: Timestamp,
     ) -> StoreFuture<bool> {
-        self.desk.write(Class::Work, 1, move |tx| {
+        self.executor.write(JobClass::Work, 1, move |tx| {
             people::set_role(tx, tenant, user, role, &actor, at)
         })
     }
@@ -70,40 +71,41 @@ impl UserStore for Sqlite {
         until: Timestamp,
         at: Timestamp,
     ) -> StoreFuture<bool> {
-        self.desk.write(Class::Work, 1, move |tx| {
+        self.executor.write(JobClass::Work, 1, move |tx| {
             sessions::begin(tx, session, user, (verified, counted), until, at)
         })
     }
 
     fn session(&self, session: TokenHash, at: Timestamp) -> StoreFuture<Option<User>> {
-        self.desk.read(Class::Work, move |conn| {
+        self.executor.read(JobClass::Work, move |conn| {
             sessions::session(conn, session, at)
         })
     }
 
     fn end_session(&self, session: TokenHash) -> StoreFuture<()> {
-        self.desk
-            .write(Class::Work, 1, move |tx| sessions::end(tx, session))
+        self.executor
+            .write(JobClass::Work, 1, move |tx| sessions::end(tx, session))
     }
 
     fn create_link(&self, link: TokenHash, user: UserId, until: Timestamp) -> StoreFuture<()> {
-        self.desk.write(Class::Work, 1, move |tx| {
+        self.executor.write(JobClass::Work, 1, move |tx| {
             sessions::create_link(tx, link, user, until)
         })
     }
 
     fn use_link(&self, link: TokenHash, at: Timestamp) -> StoreFuture<Option<User>> {
-        self.desk
-            .write(Class::Work, 1, move |tx| sessions::use_link(tx, link, at))
+        self.executor.write(JobClass::Work, 1, move |tx| {
+            sessions::use_link(tx, link, at)
+        })
     }
 
     fn failures(&self, name: TokenHash) -> StoreFuture<Option<SignInFailures>> {
-        self.desk
-            .read(Class::Work, move |conn| sessions::failures(conn, name))
+        self.executor
+            .read(JobClass::Work, move |conn| sessions::failures(conn, name))
     }
 
     fn try_sign_in(&self, name: TokenHash, at: Timestamp) -> StoreFuture<Option<SignInFailures>> {
-        self.desk.write(Class::Work, 1, move |tx| {
+        self.executor.write(JobClass::Work, 1, move |tx| {
             sessions::try_sign_in(tx, name, at)
         })
     }
@@ -111,13 +113,14 @@ impl UserStore for Sqlite {
 
 impl DashboardStore for Sqlite {
     fn find_tenants(&self, query: TenantQuery) -> StoreFuture<Vec<Tenant>> {
-        self.desk
-            .read(Class::Sweep, move |conn| board::find_tenants(conn, &query))
+        self.executor.read(JobClass::Bulk, move |conn| {
+            board::find_tenants(conn, &query)
+        })
     }
 
     fn tenant_settings(&self, tenant: TenantId) -> StoreFuture<Option<TenantSettings>> {
-        self.desk
-            .read(Class::Work, move |conn| board::settings(conn, tenant))
+        self.executor
+            .read(JobClass::Work, move |conn| board::settings(conn, tenant))
     }
 
     fn set_retention(
@@ -127,7 +130,7 @@ impl DashboardStore for Sqlite {
         actor: String,
         at: Timestamp,
     ) -> StoreFuture<()> {
-        self.desk.write(Class::Work, 1, move |tx| {
+        self.executor.write(JobClass::Work, 1, move |tx| {
             board::set_retention(tx, tenant, retention_ms, &actor, at)
         })
     }
@@ -137,7 +140,7 @@ impl DashboardStore for Sqlite {
         tenant: TenantId,
         query: WebhookSearch,
     ) -> StoreFuture<WebhookSearchPage> {
-        self.desk.read(Class::Sweep, move |conn| {
+        self.executor.read(JobClass::Bulk, move |conn| {
             board::find_webhooks(conn, tenant, &query)
         })
     }
@@ -148,15 +151,16 @@ impl DashboardStore for Sqlite {
         webhooks: Vec<WebhookId>,
         since: Timestamp,
     ) -> StoreFuture<Vec<WebhookHealth>> {
-        self.desk.read_listed(Class::Sweep, move |conn, _| {
+        self.executor.read_listed(JobClass::Bulk, move |conn, _| {
             standings::standings(conn, tenant, &webhooks, since)
         })
     }
 
     fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> StoreFuture<Vec<LogRow>> {
-        self.desk.read_listed(Class::Sweep, move |conn, listed| {
-            log::log_rows(conn, tenant, &deliveries, listed)
-        })
+        self.executor
+            .read_listed(JobClass::Bulk, move |conn, listed| {
+                log::log_rows(conn, tenant, &deliveries, listed)
+            })
     }
 
     fn notifications(
@@ -164,9 +168,10 @@ impl DashboardStore for Sqlite {
         tenant: TenantId,
         query: NotificationQuery,
     ) -> StoreFuture<Vec<NotificationRow>> {
-        self.desk.read_listed(Class::Sweep, move |conn, listed| {
-            notifications::page(conn, tenant, &query, listed)
-        })
+        self.executor
+            .read_listed(JobClass::Bulk, move |conn, listed| {
+                notifications::page(conn, tenant, &query, listed)
+            })
     }
 
     fn notification(
@@ -174,7 +179,7 @@ impl DashboardStore for Sqlite {
         tenant: TenantId,
         id: NotificationId,
     ) -> StoreFuture<Option<NotificationDetail>> {
-        self.desk.read(Class::Work, move |conn| {
+        self.executor.read(JobClass::Work, move |conn| {
             notifications::story(conn, tenant, id)
         })
     }
@@ -184,7 +189,7 @@ impl DashboardStore for Sqlite {
         tenant: TenantId,
         key: String,
     ) -> StoreFuture<Option<NotificationDetail>> {
-        self.desk.read(Class::Work, move |conn| {
+        self.executor.read(JobClass::Work, move |conn| {
             notifications::story_by_key(conn, tenant, &key)
         })
     }
@@ -196,10 +201,11 @@ impl DashboardStore for Sqlite {
         after: Option<WebhookId>,
         limit: usize,
     ) -> StoreFuture<Vec<MatchExplanation>> {
-        self.desk.read_listed(Class::Sweep, move |conn, listed| {
-            listed.not_found(notification)?;
-            webhook_history::match_explanations(conn, tenant, notification, after, limit)
-        })
+        self.executor
+            .read_listed(JobClass::Bulk, move |conn, listed| {
+                listed.not_found(notification)?;
+                webhook_history::match_explanations(conn, tenant, notification, after, limit)
+            })
     }
 
     fn count_bulk_job(
@@ -209,31 +215,32 @@ impl DashboardStore for Sqlite {
         what: BulkJobKind,
         at: Timestamp,
     ) -> StoreFuture<BoundedCount> {
-        self.desk.read_listed(Class::Sweep, move |conn, _| {
+        self.executor.read_listed(JobClass::Bulk, move |conn, _| {
             bulk_jobs::count(conn, tenant, webhook, what, at)
         })
     }
 
     fn start_bulk_job(&self, bulk_job: NewBulkJob, at: Timestamp) -> StoreFuture<BulkJob> {
-        self.desk.write(Class::Work, 1, move |tx| {
+        self.executor.write(JobClass::Work, 1, move |tx| {
             bulk_jobs::begin(tx, &bulk_job, at)
         })
     }
 
     fn bulk_job(&self, tenant: TenantId, id: BulkJobId) -> StoreFuture<Option<BulkJob>> {
-        self.desk
-            .read(Class::Work, move |conn| bulk_jobs::find(conn, tenant, id))
+        self.executor.read(JobClass::Work, move |conn| {
+            bulk_jobs::find(conn, tenant, id)
+        })
     }
 
     fn running_bulk_jobs(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Vec<BulkJob>> {
-        self.desk.read(Class::Work, move |conn| {
+        self.executor.read(JobClass::Work, move |conn| {
             bulk_jobs::running(conn, tenant, webhook)
         })
     }
 
     fn tokens(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<TokenRow>> {
-        self.desk
-            .read(Class::Work, move |conn| board::tokens(conn, tenant))
+        self.executor
+            .read(JobClass::Work, move |conn| board::tokens(conn, tenant))
     }
 
     fn revoke_token(
@@ -243,19 +250,21 @@ impl DashboardStore for Sqlite {
         actor: String,
         at: Timestamp,
     ) -> StoreFuture<bool> {
-        self.desk.write(Class::Work, 1, move |tx| {
+        self.executor.write(JobClass::Work, 1, move |tx| {
             board::revoke_token(tx, tenant, token, &actor, at)
         })
     }
 
     fn note_uses(&self, uses: Vec<(TokenHash, Timestamp)>) -> StoreFuture<()> {
         let weight = uses.len();
-        self.desk
-            .write(Class::Work, weight, move |tx| board::note_uses(tx, &uses))
+        self.executor.write(JobClass::Work, weight, move |tx| {
+            board::note_uses(tx, &uses)
+        })
     }
 
     fn audit_page(&self, tenant: TenantId, query: AuditQuery) -> StoreFuture<Vec<AuditRow>> {
-        self.desk
-            .read(Class::Work, move |conn| audit::page(conn, tenant, &query))
+        self.executor.read(JobClass::Work, move |conn| {
+            audit::page(conn, tenant, &query)
+        })
     }
 }

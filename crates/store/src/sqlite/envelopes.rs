@@ -72,16 +72,16 @@ struct Seen {
 pub(crate) fn intern(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<i64, Fault> {
     let (url, headers) = (&attempt.url, &attempt.request_headers);
     let day = day(tx.highest_accepted_at()?);
-    tx.memory.envelopes.turn_to(day);
-    if let Some(id) = tx.memory.envelopes.seen(url, headers) {
+    tx.cache.envelopes.turn_to(day);
+    if let Some(id) = tx.cache.envelopes.seen(url, headers) {
         return Ok(id);
     }
     let hash = hash(url, &headers.0);
-    let id = match tx.memory.envelopes.get(hash, url, headers) {
+    let id = match tx.cache.envelopes.get(hash, url, headers) {
         Some(id) => id,
         None => look_up(tx, day, hash, url, headers)?,
     };
-    tx.memory.envelopes.see(Seen {
+    tx.cache.envelopes.see(Seen {
         url: Arc::clone(url),
         headers: headers.clone(),
         id,
@@ -96,7 +96,7 @@ pub(crate) fn intern_answer(tx: &mut Tx<'_>, headers: &Headers) -> Result<Option
         return Ok(None);
     }
     let day = day(tx.highest_accepted_at()?);
-    let envelopes = &mut tx.memory.envelopes;
+    let envelopes = &mut tx.cache.envelopes;
     envelopes.turn_to(day);
     if let Some((latest, id)) = &envelopes.answered
         && latest == headers
@@ -109,7 +109,7 @@ pub(crate) fn intern_answer(tx: &mut Tx<'_>, headers: &Headers) -> Result<Option
         None if envelopes.meet(hash) => return Ok(None),
         None => look_up(tx, day, hash, "", headers)?,
     };
-    tx.memory.envelopes.answered = Some((headers.clone(), id));
+    tx.cache.envelopes.answered = Some((headers.clone(), id));
     Ok(Some(id))
 }
 
@@ -133,7 +133,7 @@ fn look_up(
         headers: headers.clone(),
         id,
     };
-    tx.memory.envelopes.keep(hash, known);
+    tx.cache.envelopes.keep(hash, known);
     Ok(id)
 }
 

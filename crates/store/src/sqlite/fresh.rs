@@ -116,7 +116,7 @@ pub(crate) fn list_rows(
     let list = tx.hot.get(tx.conn, LIST)?;
     for keys in keys {
         list.execute(keys)?;
-        tx.memory.listed += 1;
+        tx.cache.listed += 1;
     }
     Ok(())
 }
@@ -279,11 +279,11 @@ pub(crate) fn listed(tx: &mut Tx<'_>) -> Result<i64, Fault> {
 
 /// The recent notifications, read from their rows if they are not known.
 fn recent<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut Recent, Fault> {
-    let known = match tx.memory.recent.take() {
+    let known = match tx.cache.recent.take() {
         Some(known) => known,
         None => read(tx.conn)?,
     };
-    Ok(tx.memory.recent.insert(known))
+    Ok(tx.cache.recent.insert(known))
 }
 
 /// The reverse of `wanted_by`.

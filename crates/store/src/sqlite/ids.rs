@@ -147,8 +147,8 @@ pub(crate) fn end_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<
 fn runs(conn: &Connection, end: i64) -> Result<Vec<Ids>, Fault> {
     let falls = falls(conn)?;
     let starts = std::iter::once(0).chain(falls.iter().copied());
-    let ends = falls.iter().copied().chain([end]);
-    let runs = starts.zip(ends).map(|(from, to)| Ids { from, to });
+    let handles = falls.iter().copied().chain([end]);
+    let runs = starts.zip(handles).map(|(from, to)| Ids { from, to });
     Ok(runs.filter(|run| run.from < run.to).collect())
 }
 

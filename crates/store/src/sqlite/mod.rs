@@ -1,4 +1,4 @@
-//! SQLite: the contract, by handing closures to the desk. Statements are in the files beside.
+//! SQLite: the contract, by handing closures to the executor. Statements are in the files beside.
 
 mod accept;
 mod apply;
@@ -7,20 +7,20 @@ mod board;
 mod bulk_jobs;
 mod cancel;
 mod catalog;
+mod checkpointer;
 pub(crate) mod clock;
 mod dashboard;
-mod desk;
 pub(crate) mod disk;
 mod due;
 mod envelopes;
+mod executor;
 pub(crate) mod fault;
 mod fresh;
-mod grouping;
+mod group_commit;
 mod ids;
 mod log;
 mod merge;
 mod meters;
-mod moving;
 mod notes;
 mod notifications;
 mod once;
@@ -30,14 +30,14 @@ mod prune;
 pub(crate) mod queue;
 mod recent;
 mod replay;
-pub(crate) mod room;
 mod rows;
 mod sessions;
 mod settle;
 mod standings;
 mod story;
-pub(crate) mod syncing;
 mod traces;
+pub(crate) mod wal_preallocation;
+pub(crate) mod wal_sync;
 mod webhook_history;
 mod webhooks;
 mod wide;
@@ -64,12 +64,12 @@ use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::{Heartbeat, TimeBounds, Timestamp};
 use model::webhook::{NewWebhook, Webhook};
 
-use crate::sqlite::desk::Desk;
-use crate::sqlite::queue::{Class, PATIENCE, PATIENCE_MAX};
+use crate::sqlite::executor::Executor;
+use crate::sqlite::queue::{COMMIT_DELAY, COMMIT_DELAY_MAX, JobClass};
 use crate::sqlite::writer::Tx;
 
 pub(crate) struct Sqlite {
-    desk: Arc<Desk>,
+    executor: Arc<Executor>,
 }
 
 /// Every statement there is: all are prepared at start, so that a typo ends the start.
@@ -129,13 +129,13 @@ fn shares(batch: &[NewNotification]) -> Vec<(TenantId, usize)> {
 
 impl Ledger for Sqlite {
     fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
-        if self.desk.shared().listener.set(listener).is_err() {
+        if self.executor.shared().listener.set(listener).is_err() {
             tracing::error!("a second listener was given to the store and is not told anything");
         }
     }
 
     fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
-        self.desk
+        self.executor
             .take_in(shares(&batch), move |tx| accept::accept(tx, &batch))
     }
 
@@ -144,23 +144,24 @@ impl Ledger for Sqlite {
         after: Option<WebhookId>,
         limit: usize,
     ) -> StoreFuture<Vec<PendingWebhook>> {
-        self.desk
-            .write_again(Class::Work, 1, move |tx| due::lanes(tx, after, limit))
+        self.executor
+            .write_again(JobClass::Work, 1, move |tx| due::lanes(tx, after, limit))
     }
 
     fn webhook_targets(&self, webhooks: Vec<WebhookId>) -> StoreFuture<Vec<WebhookTarget>> {
-        self.desk
-            .write_again(Class::Work, 1, move |tx| due::targets(tx.conn, &webhooks))
+        self.executor.write_again(JobClass::Work, 1, move |tx| {
+            due::targets(tx.conn, &webhooks)
+        })
     }
 
     fn due(&self, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
-        self.desk
-            .write_again(Class::Work, 1, move |tx| due::due(tx, &lanes, now))
+        self.executor
+            .write_again(JobClass::Work, 1, move |tx| due::due(tx, &lanes, now))
     }
 
     fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
-        self.desk
-            .read_listed(Class::Sweep, move |conn, _| due::backlog(conn, after))
+        self.executor
+            .read_listed(JobClass::Bulk, move |conn, _| due::backlog(conn, after))
     }
 
     fn settle(&self, batch: Arc<[Settlement]>) -> StoreFuture<()> {
@@ -171,29 +172,29 @@ impl Ledger for Sqlite {
         let all_received = batch
             .iter()
             .all(|one| one.next.state == DeliveryState::Delivered);
-        let patience = match all_received {
-            true => PATIENCE_MAX,
-            false => PATIENCE,
+        let commit_delay = match all_received {
+            true => COMMIT_DELAY_MAX,
+            false => COMMIT_DELAY,
         };
         let weight = weight.sum();
-        self.desk
-            .write_patiently(Class::Outcome, weight, patience, move |tx| {
+        self.executor
+            .write_delayed(JobClass::Outcome, weight, commit_delay, move |tx| {
                 settle::settle(tx, &batch)
             })
     }
 
     fn flush(&self) {
-        self.desk.hurry();
+        self.executor.flush();
     }
 
     fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult> {
-        self.desk
-            .write(Class::Work, 1, move |tx| replay::replay(tx, &ask, at))
+        self.executor
+            .write(JobClass::Work, 1, move |tx| replay::replay(tx, &ask, at))
     }
 
     fn cancel_pending(&self, webhook: WebhookId, at: Timestamp) -> StoreFuture<usize> {
-        self.desk
-            .write(Class::Sweep, 1, move |tx| cancel::cancel(tx, webhook, at))
+        self.executor
+            .write(JobClass::Bulk, 1, move |tx| cancel::cancel(tx, webhook, at))
     }
 
     fn prune(
@@ -202,9 +203,9 @@ impl Ledger for Sqlite {
         now: TimeBounds,
     ) -> StoreFuture<bool> {
         // If there is no room to list, less can be removed, and that makes room.
-        drop(self.desk.list());
-        self.desk
-            .write(Class::Sweep, 1, move |tx| prune::prune(tx, &before, now))
+        drop(self.executor.materialize());
+        self.executor
+            .write(JobClass::Bulk, 1, move |tx| prune::prune(tx, &before, now))
     }
 
     fn cancel_deliveries(
@@ -214,19 +215,19 @@ impl Ledger for Sqlite {
         actor: String,
         at: Timestamp,
     ) -> StoreFuture<usize> {
-        self.desk.write(Class::Sweep, 1, move |tx| {
+        self.executor.write(JobClass::Bulk, 1, move |tx| {
             cancel::stop(tx, tenant, deliveries, &actor, at)
         })
     }
 
     fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
-        self.desk
-            .write(Class::Sweep, 1, move |tx| bulk_jobs::step(tx, at))
+        self.executor
+            .write(JobClass::Bulk, 1, move |tx| bulk_jobs::step(tx, at))
     }
 
     fn record_heartbeat(&self, beat: Heartbeat) -> StoreFuture<()> {
-        let latest = Arc::clone(&self.desk.shared().last_heartbeat);
-        self.desk.write_again(Class::Work, 1, move |tx| {
+        let latest = Arc::clone(&self.executor.shared().last_heartbeat);
+        self.executor.write_again(JobClass::Work, 1, move |tx| {
             clock::beat(tx, beat)?;
             *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(beat);
             Ok(())
@@ -234,89 +235,90 @@ impl Ledger for Sqlite {
     }
 
     fn last_heartbeat(&self) -> Option<Heartbeat> {
-        let latest = &self.desk.shared().last_heartbeat;
+        let latest = &self.executor.shared().last_heartbeat;
         *latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ping(&self) -> StoreFuture<Vec<String>> {
-        if !self.desk.readers_live() {
+        if !self.executor.readers_live() {
             return Box::pin(std::future::ready(Err(StoreError::Ended)));
         }
-        let desk = Arc::clone(&self.desk);
-        let round = desk.write_again(Class::Work, 1, |_| Ok(()));
+        let executor = Arc::clone(&self.executor);
+        let round = executor.write_again(JobClass::Work, 1, |_| Ok(()));
         Box::pin(async move {
             round.await?;
-            desk.shared().disk.judge()
+            executor.shared().disk.judge()
         })
     }
 }
 
 impl Catalog for Sqlite {
     fn version(&self) -> u64 {
-        self.desk.shared().version.load(Ordering::Acquire)
+        self.executor.shared().version.load(Ordering::Acquire)
     }
 
     fn changes(&self) -> u64 {
-        self.desk.shared().changes.load(Ordering::Acquire)
+        self.executor.shared().changes.load(Ordering::Acquire)
     }
 
     fn tenant(&self, dialect: DialectName, key: String) -> StoreFuture<Option<Tenant>> {
-        self.desk.read(Class::Work, move |conn| {
+        self.executor.read(JobClass::Work, move |conn| {
             catalog::tenant(conn, &dialect, &key)
         })
     }
 
     fn tenants(&self, dialect: DialectName) -> StoreFuture<Vec<Tenant>> {
-        self.desk
-            .read(Class::Work, move |conn| catalog::tenants(conn, &dialect))
+        self.executor
+            .read(JobClass::Work, move |conn| catalog::tenants(conn, &dialect))
     }
 
     fn grants(&self, hash: TokenHash) -> StoreFuture<Vec<Grant>> {
-        self.desk
-            .read(Class::Work, move |conn| catalog::grants(conn, hash))
+        self.executor
+            .read(JobClass::Work, move |conn| catalog::grants(conn, hash))
     }
 
     fn has_tokens(&self) -> StoreFuture<bool> {
-        self.desk.read(Class::Work, catalog::has_tokens)
+        self.executor.read(JobClass::Work, catalog::has_tokens)
     }
 
     fn create_token(&self, token: NewToken, actor: String, at: Timestamp) -> StoreFuture<()> {
-        self.desk.write(Class::Work, 1, move |tx| {
+        self.executor.write(JobClass::Work, 1, move |tx| {
             catalog::create_token(tx, &token, &actor, at)
         })
     }
 
     fn events(&self, tenant: TenantId) -> StoreFuture<Vec<Event>> {
-        self.desk
-            .read(Class::Work, move |conn| catalog::events(conn, tenant))
+        self.executor
+            .read(JobClass::Work, move |conn| catalog::events(conn, tenant))
     }
 
     fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> StoreFuture<EventPage> {
-        self.desk.read(Class::Work, move |conn| {
+        self.executor.read(JobClass::Work, move |conn| {
             catalog::event_page(conn, tenant, offset, limit)
         })
     }
 
     fn event(&self, tenant: TenantId, slug: String) -> StoreFuture<Option<Event>> {
-        self.desk
-            .read(Class::Work, move |conn| catalog::event(conn, tenant, &slug))
+        self.executor.read(JobClass::Work, move |conn| {
+            catalog::event(conn, tenant, &slug)
+        })
     }
 
     fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> StoreFuture<WebhookPage> {
-        self.desk.read(Class::Work, move |conn| {
+        self.executor.read(JobClass::Work, move |conn| {
             catalog::webhooks(conn, &tenants, query)
         })
     }
 
     fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> StoreFuture<Option<Webhook>> {
-        self.desk.read(Class::Work, move |conn| {
+        self.executor.read(JobClass::Work, move |conn| {
             webhooks::find_by_key(conn, &tenants, &key)
         })
     }
 
     fn webhook(&self, tenant: TenantId, id: WebhookId) -> StoreFuture<Option<Webhook>> {
-        self.desk
-            .read(Class::Work, move |conn| webhooks::find(conn, tenant, id))
+        self.executor
+            .read(JobClass::Work, move |conn| webhooks::find(conn, tenant, id))
     }
 
     fn create_webhook(
@@ -325,32 +327,35 @@ impl Catalog for Sqlite {
         actor: String,
         at: Timestamp,
     ) -> StoreFuture<Webhook> {
-        self.desk.write(Class::Work, 1, move |tx| {
+        self.executor.write(JobClass::Work, 1, move |tx| {
             webhooks::create(tx, webhook, &actor, at)
         })
     }
 
     fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> StoreFuture<Webhook> {
-        self.desk.write(Class::Work, 1, move |tx| {
+        self.executor.write(JobClass::Work, 1, move |tx| {
             webhooks::save(tx, webhook, &actor, at)
         })
     }
 
     fn log(&self, tenant: TenantId, query: LogQuery) -> StoreFuture<LogPage> {
-        self.desk.read_listed(Class::Sweep, move |conn, listed| {
-            log::log(conn, tenant, &query, listed)
-        })
+        self.executor
+            .read_listed(JobClass::Bulk, move |conn, listed| {
+                log::log(conn, tenant, &query, listed)
+            })
     }
 
     fn delivery(&self, tenant: TenantId, id: DeliveryId) -> StoreFuture<Option<DeliveryDetail>> {
-        self.desk.read_listed(Class::Work, move |conn, listed| {
-            story::delivery(conn, tenant, id, listed)
-        })
+        self.executor
+            .read_listed(JobClass::Work, move |conn, listed| {
+                story::delivery(conn, tenant, id, listed)
+            })
     }
 
     fn audit(&self, tenant: TenantId, limit: usize) -> StoreFuture<Vec<AuditEntry>> {
-        self.desk
-            .read(Class::Work, move |conn| audit::latest(conn, tenant, limit))
+        self.executor.read(JobClass::Work, move |conn| {
+            audit::latest(conn, tenant, limit)
+        })
     }
 
     fn run_idempotent(
@@ -367,8 +372,8 @@ impl Catalog for Sqlite {
         };
         let work = move |tx: &mut Tx<'_>| once::once(tx, &key, &effect, at);
         match shares {
-            Some(shares) => self.desk.take_in(shares, work),
-            None => self.desk.write(Class::Work, 1, work),
+            Some(shares) => self.executor.take_in(shares, work),
+            None => self.executor.write(JobClass::Work, 1, work),
         }
     }
 
@@ -377,13 +382,13 @@ impl Catalog for Sqlite {
         key: String,
         holder: TokenHash,
     ) -> StoreFuture<Option<StoredResponse>> {
-        self.desk.read(Class::Work, move |conn| {
+        self.executor.read(JobClass::Work, move |conn| {
             catalog::stored_response(conn, &key, holder)
         })
     }
 
     fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
-        self.desk.write(Class::Work, 1, move |tx| {
+        self.executor.write(JobClass::Work, 1, move |tx| {
             catalog::store_response(tx, &answer, at)
         })
     }
@@ -395,7 +400,7 @@ impl Catalog for Sqlite {
         at: Timestamp,
     ) -> StoreFuture<Vec<AppliedChange>> {
         let weight = declarations.len();
-        self.desk.write(Class::Work, weight, move |tx| {
+        self.executor.write(JobClass::Work, weight, move |tx| {
             apply::apply(tx, declarations, &actor, at)
         })
     }
@@ -403,10 +408,10 @@ impl Catalog for Sqlite {
 
 impl Store for Sqlite {
     fn close(&self) -> StoreFuture<()> {
-        self.desk.close()
+        self.executor.close()
     }
 
     fn ended(&self) -> StoreFuture<()> {
-        self.desk.ended()
+        self.executor.ended()
     }
 }

@@ -1,4 +1,4 @@
-//! Opening: connections and how they are set, the desk around them.
+//! Opening: connections and how they are set, the executor around them.
 //!
 //! A file is examined before it is opened for writing (`examine.rs`), so one that is refused is
 //! left as it is. A new file gets its schema before its write-ahead log: whoever finds a file of
@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use crate::OpenError;
 use crate::examine;
 use crate::migrate;
-use crate::sqlite::desk::{Desk, READERS};
-use crate::sqlite::syncing::{Disk, LogFile};
-use crate::sqlite::writer::{CHECKPOINT, Shared, Writer, log_pages};
-use crate::sqlite::{Sqlite, room, statements};
+use crate::sqlite::executor::{Executor, READERS};
+use crate::sqlite::wal_sync::{SyncTarget, WalFile};
+use crate::sqlite::writer::{CHECKPOINT, Shared, Writer, wal_pages};
+use crate::sqlite::{Sqlite, statements, wal_preallocation};
 use crate::whole;
 use crate::whole::mark::Marker;
 
@@ -35,7 +35,7 @@ const TRY_AFTER: Duration = Duration::from_millis(20);
 const WRITER_CACHE: i64 = -1_024;
 const READER_CACHE: i64 = -4_096;
 // Moving goes around the cache.
-const MOVER_CACHE: i64 = -64;
+const CHECKPOINTER_CACHE: i64 = -64;
 
 /// What the log may keep on the disk after a burst.
 const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
@@ -48,7 +48,7 @@ pub(crate) fn threads(
     path: &Path,
     shared: Shared,
     pages: Option<u32>,
-    disk: Option<Box<dyn Disk>>,
+    disk: Option<Box<dyn SyncTarget>>,
 ) -> Result<Sqlite, OpenError> {
     let (shared, mut writer) = on_file(path, shared)?;
     // SQLite keeps the log beside the file that a link leads to.
@@ -57,12 +57,12 @@ pub(crate) fn threads(
     let path = found.as_path();
     let broken = |error: rusqlite::Error| OpenError::of(path, error);
     let conn = writer.conn();
-    // The desk syncs the log itself, and has it moved by a thread of its own.
+    // The executor syncs the log itself, and has it moved by a thread of its own.
     conn.pragma_update(None, "synchronous", "normal")
         .map_err(broken)?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)
         .map_err(broken)?;
-    room::make(conn, path)?;
+    wal_preallocation::preallocate(conn, path)?;
     if let Some(pages) = pages {
         conn.pragma_update(None, "max_page_count", pages)
             .map_err(broken)?;
@@ -72,7 +72,7 @@ pub(crate) fn threads(
     drop(shared.marker.set(marker));
     let followed = shared.disk.follow(path);
     followed.map_err(|error| OpenError::of_io(path, &error))?;
-    writer.follow_log().map_err(broken)?;
+    writer.track_wal().map_err(broken)?;
     let readers: Result<Vec<_>, _> = (0..READERS)
         .map(|_| {
             let conn = Connection::open_with_flags(path, flags(false))?;
@@ -81,13 +81,19 @@ pub(crate) fn threads(
             Ok(conn)
         })
         .collect();
-    let mover = Connection::open_with_flags(path, flags(false)).map_err(broken)?;
-    configure(&mover, MOVER_CACHE).map_err(broken)?;
-    let disk = disk.unwrap_or_else(|| Box::new(LogFile::of(path)));
-    let desk = Desk::threads(writer, mover, readers.map_err(broken)?, disk, shared)
-        .map_err(|error| OpenError::Broken(path.to_owned(), Arc::new(error)))?;
+    let checkpoint_conn = Connection::open_with_flags(path, flags(false)).map_err(broken)?;
+    configure(&checkpoint_conn, CHECKPOINTER_CACHE).map_err(broken)?;
+    let disk = disk.unwrap_or_else(|| Box::new(WalFile::of(path)));
+    let executor = Executor::threads(
+        writer,
+        checkpoint_conn,
+        readers.map_err(broken)?,
+        disk,
+        shared,
+    )
+    .map_err(|error| OpenError::Broken(path.to_owned(), Arc::new(error)))?;
     Ok(Sqlite {
-        desk: Arc::new(desk),
+        executor: Arc::new(executor),
     })
 }
 
@@ -100,7 +106,7 @@ fn marker(conn: &Connection, path: &Path) -> Result<Marker, OpenError> {
 pub(crate) fn inline_at(path: &Path) -> Result<Sqlite, OpenError> {
     let (shared, writer) = on_file(path, Shared::default())?;
     Ok(Sqlite {
-        desk: Arc::new(Desk::inline(writer, shared)),
+        executor: Arc::new(Executor::inline(writer, shared)),
     })
 }
 
@@ -112,7 +118,7 @@ pub(crate) fn inline() -> Result<Sqlite, OpenError> {
         let shared = Arc::new(Shared::default());
         let writer = Writer::of(conn, None, Arc::clone(&shared))?;
         Ok(Sqlite {
-            desk: Arc::new(Desk::inline(writer, shared)),
+            executor: Arc::new(Executor::inline(writer, shared)),
         })
     };
     open().map_err(|error| OpenError::of(Path::new(":memory:"), error))
@@ -149,7 +155,7 @@ fn ready(path: &Path) -> Result<Connection, OpenError> {
         migrate::migrate(&conn)?;
         if before < migrate::KNOWN {
             // What version it has decides how it is looked at next time, without its log.
-            drop(log_pages(&conn, CHECKPOINT));
+            drop(wal_pages(&conn, CHECKPOINT));
         }
         // Answers the mode it is in then, and fails while somebody else holds the file.
         conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;

@@ -156,10 +156,10 @@ pub(crate) fn prune(
     traces::prune(tx, now, &mut budget)?;
     let mut bounds = Bounds::of(tx, before, now.earliest)?;
     let start = At::Log(WebhookId(0), NotificationId(0));
-    let mut at = Some(tx.memory.pruned_to.take().unwrap_or(start));
+    let mut at = Some(tx.cache.pruned_to.take().unwrap_or(start));
     while let Some(here) = at {
         if !budget.left() {
-            tx.memory.pruned_to = at;
+            tx.cache.pruned_to = at;
             return Ok(true);
         }
         budget.take(1);
@@ -305,7 +305,7 @@ fn drop_left_over(tx: &mut Tx<'_>, budget: &mut Budget) -> Result<(), Fault> {
         Some((_, at)) => envelopes::day(Timestamp::from_millis(at)),
         None => {
             // Nothing is left at all, so what is remembered goes, too.
-            tx.memory.envelopes = Envelopes::default();
+            tx.cache.envelopes = Envelopes::default();
             i64::MAX
         }
     };

@@ -1,4 +1,4 @@
-//! The queues in front of the desk's threads: bounded, in order, sweeps behind the rest. What a
+//! The queues in front of the executor's threads: bounded, in order, sweeps behind the rest. What a
 //! tenant hands in finds as much room as it leaves to others, and when more has come than a group
 //! takes, tenants take turns.
 //!
@@ -20,15 +20,15 @@ use crate::sqlite::fault::broken;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A sweep waits for as many groups at most, however busy the house is.
-const GROUPS_BEFORE_SWEEP: u32 = 4;
+const GROUPS_BEFORE_BULK: u32 = 4;
 
 /// A commit costs nearly the same for one job as for many. What nobody waits for lets so much time
 /// pass before it joins one that is made anyway, so that most commits of a busy house have nothing
 /// of it.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
+pub(crate) const COMMIT_DELAY: Duration = Duration::from_millis(5);
 
 /// How long a job of little consequence waits for a commit that is made anyway.
-pub(crate) const PATIENCE_MAX: Duration = Duration::from_millis(limits::COMMIT_DELAY_MAX_MS);
+pub(crate) const COMMIT_DELAY_MAX: Duration = Duration::from_millis(limits::COMMIT_DELAY_MAX_MS);
 
 /// A group takes so much at once, or one job: some dozen milliseconds, for which others wait.
 const GROUP_WEIGHT_MAX: usize = 2_048;
@@ -40,18 +40,18 @@ const TENANTS_KEPT: usize = 64;
 const TIMES_WHAT_IS_LEFT: usize = 3;
 
 /// Patience ends when so much is there.
-const PATIENT_WEIGHT_MAX: usize = limits::DELAYED_OUTCOMES_MAX;
+const DELAYED_WEIGHT_MAX: usize = limits::DELAYED_OUTCOMES_MAX;
 
 /// What waits for a thread.
-pub(crate) struct Queue<J> {
-    inner: Mutex<Inner<J>>,
+pub(crate) struct JobQueue<J> {
+    inner: Mutex<QueueInner<J>>,
     arrived: Condvar,
 }
 
 /// What a job is to the queue: each class has a bound of its own, so that a flood of one cannot
 /// shut out the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
+pub(crate) enum JobClass {
     /// New notifications.
     Intake,
     /// What became of attempts.
@@ -59,14 +59,14 @@ pub(crate) enum Class {
     /// Everything else that somebody waits for.
     Work,
     /// What takes long: removing and cancelling, lists that are filtered.
-    Sweep,
+    Bulk,
 }
 
-struct Inner<J> {
+struct QueueInner<J> {
     jobs: VecDeque<J>,
     /// Jobs that nobody waits for.
-    patient: VecDeque<J>,
-    sweeps: VecDeque<J>,
+    delayed: VecDeque<J>,
+    bulk: VecDeque<J>,
     /// Groups taken since a sweep waits.
     groups_since: u32,
     /// By class.
@@ -76,15 +76,15 @@ struct Inner<J> {
     /// Whose turn it was when not all could be taken.
     latest: TenantId,
     /// The latest turn of what is no job was a sweep's.
-    swept: bool,
+    took_bulk: bool,
     closing: bool,
     dead: bool,
     /// Threads that wait for a job, and of these how many were woken and are on their way.
     waiting: usize,
     woken: usize,
     /// When the first of the patient jobs came, and when the patience of one of them is over.
-    patient_since: Option<Instant>,
-    patient_until: Option<Instant>,
+    delayed_since: Option<Instant>,
+    delayed_until: Option<Instant>,
     /// When the thread that waits for a job looks again by itself.
     looks_at: Option<Instant>,
     /// Something was taken since a thread last waited in vain.
@@ -93,39 +93,39 @@ struct Inner<J> {
 
 /// How long to wait for more jobs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Wait {
-    Not,
+pub(crate) enum GroupWait {
+    No,
     Until(Instant),
     /// Until `nudge`.
-    Called,
+    UntilNudged,
 }
 
-pub(crate) enum Taken<J> {
+pub(crate) enum NextWork<J> {
     Group(Vec<J>),
     /// What is to be done between groups has its turn.
-    Turn,
+    BetweenGroups,
     Nothing,
     Closed,
 }
 
-impl<J> Default for Queue<J> {
+impl<J> Default for JobQueue<J> {
     fn default() -> Self {
         Self {
-            inner: Mutex::new(Inner {
+            inner: Mutex::new(QueueInner {
                 jobs: VecDeque::new(),
-                patient: VecDeque::new(),
-                sweeps: VecDeque::new(),
+                delayed: VecDeque::new(),
+                bulk: VecDeque::new(),
                 groups_since: 0,
                 weights: [0; 4],
                 tenants: BTreeMap::new(),
                 latest: TenantId(0),
-                swept: false,
+                took_bulk: false,
                 closing: false,
                 dead: false,
                 waiting: 0,
                 woken: 0,
-                patient_since: None,
-                patient_until: None,
+                delayed_since: None,
+                delayed_until: None,
                 looks_at: None,
                 stirred: false,
             }),
@@ -134,7 +134,7 @@ impl<J> Default for Queue<J> {
     }
 }
 
-impl<J: Weighed> Queue<J> {
+impl<J: QueuedJob> JobQueue<J> {
     /// Nothing is refused that finds its class empty, or nothing else of its tenants, however heavy
     /// it is, as long as there is room at all.
     pub(crate) fn put(&self, job: J) -> Result<(), StoreError> {
@@ -146,7 +146,7 @@ impl<J: Weighed> Queue<J> {
             return Err(broken("the store is closed"));
         }
         let (class, weight) = (job.class(), job.weight());
-        let Inner {
+        let QueueInner {
             weights, tenants, ..
         } = &mut *inner;
         let Some(sum) = weights.get_mut(class as usize) else {
@@ -171,15 +171,15 @@ impl<J: Weighed> Queue<J> {
         for (tenant, own) in job.shares() {
             *tenants.entry(*tenant).or_default() += own;
         }
-        let matters = match (class, job.patience()) {
-            (Class::Sweep, _) => {
-                inner.sweeps.push_back(job);
+        let matters = match (class, job.commit_delay()) {
+            (JobClass::Bulk, _) => {
+                inner.bulk.push_back(job);
                 true
             }
-            (Class::Intake | Class::Outcome | Class::Work, Some(patience)) => {
-                inner.put_patient(job, patience)
+            (JobClass::Intake | JobClass::Outcome | JobClass::Work, Some(commit_delay)) => {
+                inner.put_delayed(job, commit_delay)
             }
-            (Class::Intake | Class::Outcome | Class::Work, None) => {
+            (JobClass::Intake | JobClass::Outcome | JobClass::Work, None) => {
                 inner.jobs.push_back(job);
                 true
             }
@@ -187,7 +187,7 @@ impl<J: Weighed> Queue<J> {
         // A thread that works finds it by itself, and so does one that is on its way: waking it
         // would cost a call to the system.
         match class {
-            Class::Intake | Class::Outcome | Class::Work => {
+            JobClass::Intake | JobClass::Outcome | JobClass::Work => {
                 if matters && inner.waiting > inner.woken {
                     inner.woken += 1;
                     drop(inner);
@@ -195,86 +195,86 @@ impl<J: Weighed> Queue<J> {
                 }
             }
             // Not every thread takes it.
-            Class::Sweep => self.wake_all(inner),
+            JobClass::Bulk => self.wake_all(inner),
         }
         Ok(())
     }
 
     /// All jobs that have arrived, or one sweep, or the turn of what `waits` between groups.
     /// Patient ones only when their time has come.
-    pub(crate) fn take_group(&self, waits: bool) -> Taken<J> {
+    pub(crate) fn take_group(&self, waits: bool) -> NextWork<J> {
         let mut inner = lock(&self.inner);
         let mut waited = false;
         loop {
             // A sweep that would be next has them go before.
-            let hurry = inner.jobs.is_empty() && !inner.sweeps.is_empty();
+            let flush = inner.jobs.is_empty() && !inner.bulk.is_empty();
             let joins = !inner.jobs.is_empty();
-            inner.end_patience(hurry, joins);
-            let sweep_is_next = inner.jobs.is_empty() || inner.groups_since >= GROUPS_BEFORE_SWEEP;
+            inner.release_delayed(flush, joins);
+            let bulk_is_next = inner.jobs.is_empty() || inner.groups_since >= GROUPS_BEFORE_BULK;
             let turns = waits && !inner.closing;
-            if sweep_is_next && turns && (inner.swept || inner.sweeps.is_empty()) {
+            if bulk_is_next && turns && (inner.took_bulk || inner.bulk.is_empty()) {
                 inner.groups_since = 0;
-                inner.swept = false;
-                return Taken::Turn;
+                inner.took_bulk = false;
+                return NextWork::BetweenGroups;
             }
-            if sweep_is_next && let Some(job) = inner.sweeps.pop_front() {
+            if bulk_is_next && let Some(job) = inner.bulk.pop_front() {
                 inner.groups_since = 0;
-                inner.swept = true;
+                inner.took_bulk = true;
                 inner.stirred = true;
                 inner.lighten(&job);
-                return Taken::Group(vec![job]);
+                return NextWork::Group(vec![job]);
             }
             if !inner.jobs.is_empty() {
-                inner.groups_since += u32::from(turns || !inner.sweeps.is_empty());
+                inner.groups_since += u32::from(turns || !inner.bulk.is_empty());
                 inner.stirred = true;
-                return Taken::Group(inner.take_jobs());
+                return NextWork::Group(inner.take_jobs());
             }
             if inner.closing {
-                return Taken::Closed;
+                return NextWork::Closed;
             }
             if waited {
-                return Taken::Nothing;
+                return NextWork::Nothing;
             }
-            let patient = inner.patient_until;
+            let delayed = inner.delayed_until;
             // Where something was written outcomes come next: who looks soon anyway need not be
             // woken for them.
             let idle = match std::mem::take(&mut inner.stirred) {
-                true => PATIENCE_MAX,
+                true => COMMIT_DELAY_MAX,
                 false => LOOK_EVERY,
             };
-            let limit = patient.map_or(idle, |at| at.saturating_duration_since(Instant::now()));
+            let limit = delayed.map_or(idle, |at| at.saturating_duration_since(Instant::now()));
             let timed_out;
             (inner, timed_out) = self.wait(inner, Some(limit));
-            waited = patient.is_none() && inner.patient.is_empty() && timed_out;
+            waited = delayed.is_none() && inner.delayed.is_empty() && timed_out;
         }
     }
 
     /// What has come for a group that is open, as soon as there is something; nothing once `waits`
     /// says no. Sweeps stay, and so do patient jobs whose time has not come.
-    pub(crate) fn take_more(&self, wait: impl Fn() -> Wait) -> Option<Vec<J>> {
+    pub(crate) fn take_more(&self, wait: impl Fn() -> GroupWait) -> Option<Vec<J>> {
         let mut inner = lock(&self.inner);
         loop {
-            inner.end_patience(false, true);
+            inner.release_delayed(false, true);
             if !inner.jobs.is_empty() {
                 return Some(inner.take_jobs());
             }
             let limit = match wait() {
-                Wait::Not => return None,
-                Wait::Until(at) => at.saturating_duration_since(Instant::now()),
-                Wait::Called => LOOK_EVERY,
+                GroupWait::No => return None,
+                GroupWait::Until(at) => at.saturating_duration_since(Instant::now()),
+                GroupWait::UntilNudged => LOOK_EVERY,
             };
             (inner, _) = self.wait(inner, Some(limit));
         }
     }
 
     /// More waits behind what is patient: it is patient only as long as in a busy house.
-    pub(crate) fn hurry(&self) {
+    pub(crate) fn flush(&self) {
         let mut inner = lock(&self.inner);
-        let Some((since, until)) = inner.patient_since.zip(inner.patient_until) else {
+        let Some((since, until)) = inner.delayed_since.zip(inner.delayed_until) else {
             return;
         };
-        let sooner = until.min(since + PATIENCE);
-        inner.patient_until = Some(sooner);
+        let sooner = until.min(since + COMMIT_DELAY);
+        inner.delayed_until = Some(sooner);
         if inner.looks_too_late_for(sooner) && inner.waiting > inner.woken {
             inner.woken += 1;
             drop(inner);
@@ -290,7 +290,7 @@ impl<J: Weighed> Queue<J> {
         }
     }
 
-    fn wake_all(&self, mut inner: MutexGuard<'_, Inner<J>>) {
+    fn wake_all(&self, mut inner: MutexGuard<'_, QueueInner<J>>) {
         inner.woken = inner.waiting;
         drop(inner);
         self.arrived.notify_all();
@@ -299,9 +299,9 @@ impl<J: Weighed> Queue<J> {
     /// Waits to be woken; says whether that took as long as it may.
     fn wait<'a>(
         &self,
-        mut inner: MutexGuard<'a, Inner<J>>,
+        mut inner: MutexGuard<'a, QueueInner<J>>,
         limit: Option<Duration>,
-    ) -> (MutexGuard<'a, Inner<J>>, bool) {
+    ) -> (MutexGuard<'a, QueueInner<J>>, bool) {
         inner.waiting += 1;
         inner.looks_at = limit.map(|limit| Instant::now() + limit);
         let (mut inner, timed_out) = match limit {
@@ -323,12 +323,12 @@ impl<J: Weighed> Queue<J> {
 
     /// The next job; none once the queue is closed and empty. Sweeps come last, and only to who
     /// takes them.
-    pub(crate) fn take_one(&self, sweeps_too: bool) -> Option<J> {
+    pub(crate) fn take_one(&self, bulk_too: bool) -> Option<J> {
         let mut inner = lock(&self.inner);
         loop {
             let mut next = inner.jobs.pop_front();
-            if next.is_none() && sweeps_too {
-                next = inner.sweeps.pop_front();
+            if next.is_none() && bulk_too {
+                next = inner.bulk.pop_front();
             }
             if let Some(job) = next {
                 inner.lighten(&job);
@@ -357,23 +357,23 @@ impl<J: Weighed> Queue<J> {
         inner.dead = true;
         inner.closing = true;
         inner.jobs.clear();
-        inner.patient.clear();
-        inner.sweeps.clear();
+        inner.delayed.clear();
+        inner.bulk.clear();
         drop(inner);
         self.arrived.notify_all();
     }
 }
 
-impl<J: Weighed> Inner<J> {
+impl<J: QueuedJob> QueueInner<J> {
     /// Takes a job that waits for company; says whether whoever waits for jobs would look too late.
-    fn put_patient(&mut self, job: J, patience: Duration) -> bool {
+    fn put_delayed(&mut self, job: J, commit_delay: Duration) -> bool {
         let now = Instant::now();
-        let until = now + patience;
-        self.patient.push_back(job);
-        self.patient_since.get_or_insert(now);
-        let until = self.patient_until.map_or(until, |before| before.min(until));
-        self.patient_until = Some(until);
-        self.looks_too_late_for(until) || self.is_patient_enough()
+        let until = now + commit_delay;
+        self.delayed.push_back(job);
+        self.delayed_since.get_or_insert(now);
+        let until = self.delayed_until.map_or(until, |before| before.min(until));
+        self.delayed_until = Some(until);
+        self.looks_too_late_for(until) || self.is_delayed_full()
     }
 
     /// Whether a thread that waits for a job would look by itself only after that moment.
@@ -382,24 +382,24 @@ impl<J: Weighed> Inner<J> {
     }
 
     /// Whether so many patient jobs are there that none needs to wait for more.
-    fn is_patient_enough(&self) -> bool {
-        let weights = self.patient.iter().map(J::weight);
-        weights.sum::<usize>() >= PATIENT_WEIGHT_MAX
+    fn is_delayed_full(&self) -> bool {
+        let weights = self.delayed.iter().map(J::weight);
+        weights.sum::<usize>() >= DELAYED_WEIGHT_MAX
     }
 
     /// Puts patient jobs behind the others once their time has come, which is sooner if they can
     /// join a commit that is made anyway.
-    fn end_patience(&mut self, hurry: bool, joins: bool) {
-        let Some((since, until)) = self.patient_since.zip(self.patient_until) else {
+    fn release_delayed(&mut self, flush: bool, joins: bool) {
+        let Some((since, until)) = self.delayed_since.zip(self.delayed_until) else {
             return;
         };
         let now = Instant::now();
-        let is_time = now >= until || (joins && now >= since + PATIENCE);
-        if hurry || self.closing || is_time || self.is_patient_enough() {
-            self.patient_since = None;
-            self.patient_until = None;
-            let patient = std::mem::take(&mut self.patient);
-            self.jobs.extend(patient);
+        let is_time = now >= until || (joins && now >= since + COMMIT_DELAY);
+        if flush || self.closing || is_time || self.is_delayed_full() {
+            self.delayed_since = None;
+            self.delayed_until = None;
+            let delayed = std::mem::take(&mut self.delayed);
+            self.jobs.extend(delayed);
         }
     }
 
@@ -470,17 +470,17 @@ impl<J: Weighed> Inner<J> {
     }
 }
 
-pub(crate) trait Weighed {
+pub(crate) trait QueuedJob {
     /// What of its weight is whose, where tenants share: each tenant once.
     fn shares(&self) -> &[(TenantId, usize)];
-    fn class(&self) -> Class;
+    fn class(&self) -> JobClass;
     fn weight(&self) -> usize;
     /// How long it waits for a commit that is made anyway, if nobody waits for it.
-    fn patience(&self) -> Option<Duration>;
+    fn commit_delay(&self) -> Option<Duration>;
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A thread that panics while holding it ends the desk by its last will.
+    // A thread that panics while holding it ends the executor by its last will.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -335,7 +335,7 @@ fn rewrite_wishes(tx: &mut Tx<'_>, before: Option<&Webhook>, after: &Webhook) ->
     if before.is_some_and(same) {
         return Ok(());
     }
-    tx.memory.wanted.forget();
+    tx.cache.wanted.forget();
     let old = before.map_or_else(BTreeSet::new, indexed);
     let new = indexed(after);
     let run = |sql, wish: &Subscription<'_>| -> Result<(), Fault> {

@@ -250,10 +250,10 @@ fn begin(tx: &mut Tx<'_>, tenant: TenantId, webhooks: &Arc<[WebhookId]>) -> Resu
 
 /// Lists some of what is to be listed, of the tenant whose turn it is.
 fn step(tx: &mut Tx<'_>) -> Result<(), Fault> {
-    let latest = tx.memory.listed_of;
+    let latest = tx.cache.listed_of;
     match wide(tx)?.next(latest) {
         Some(tenant) => {
-            tx.memory.listed_of = Some(tenant);
+            tx.cache.listed_of = Some(tenant);
             step_of(tx, tenant)
         }
         None => Ok(()),
@@ -389,7 +389,7 @@ fn list(
         tx.conn.prepare_cached(REACHED)?.execute(reached)?;
     }
     let is_last_of_tenant = is_last && first(tx, tenant)?.is_none();
-    tx.memory.listed_of = Some(tenant);
+    tx.cache.listed_of = Some(tenant);
     wide(tx)?.take(tenant, listed, is_last_of_tenant);
     Ok(())
 }
@@ -434,11 +434,11 @@ fn list_for(
 
 /// What is to be listed, read if it is not known.
 fn wide<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut Wide, Fault> {
-    let known = match tx.memory.wide.take() {
+    let known = match tx.cache.wide.take() {
         Some(known) => known,
         None => read(tx.conn)?,
     };
-    Ok(tx.memory.wide.insert(known))
+    Ok(tx.cache.wide.insert(known))
 }
 
 pub(crate) fn read(conn: &Connection) -> Result<Wide, rusqlite::Error> {

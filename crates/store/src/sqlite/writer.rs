@@ -44,7 +44,7 @@ const DATA_VERSION: &str = "pragma data_version";
 // Passive: waits for nobody.
 pub(crate) const CHECKPOINT: &str = "pragma wal_checkpoint(passive)";
 // Moves nothing, only counts.
-pub(crate) const LOG_PAGES: &str = "pragma wal_checkpoint(noop)";
+pub(crate) const WAL_PAGES: &str = "pragma wal_checkpoint(noop)";
 const LATEST_ACCEPTED: &str = "select accepted_at from notification order by id desc limit 1";
 const LATEST_ID: &str = "
     select coalesce(max(id), 0) from (
@@ -61,7 +61,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     UNDO,
     DATA_VERSION,
     CHECKPOINT,
-    LOG_PAGES,
+    WAL_PAGES,
     LATEST_ACCEPTED,
     LATEST_ID,
 ];
@@ -78,11 +78,11 @@ pub(crate) trait Job: Send {
 pub(crate) struct Writer {
     conn: Connection,
     file: Option<PathBuf>,
-    memory: Memory,
+    cache: WriterCache,
     /// What `pragma data_version` said; it moves when another connection commits.
     data_version: i64,
     /// Pages in the log after the latest commit, as SQLite tells them.
-    log_frames: Arc<AtomicU32>,
+    wal_frames: Arc<AtomicU32>,
     shared: Arc<Shared>,
 }
 
@@ -104,7 +104,7 @@ pub(crate) struct Shared {
 
 /// What the writer remembers so as not to look it up; always right, and lost without harm.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub(crate) struct WriterCache {
     /// `accepted_at` of the latest notification.
     pub(crate) accepted_at: Option<Timestamp>,
     /// The latest that any had.
@@ -134,19 +134,19 @@ pub(crate) struct Memory {
 /// The transaction that a job runs in.
 pub(crate) struct Tx<'a> {
     pub(crate) conn: &'a Connection,
-    pub(crate) hot: Hot<'a>,
-    pub(crate) memory: &'a mut Memory,
+    pub(crate) hot: HotStatements<'a>,
+    pub(crate) cache: &'a mut WriterCache,
     pub(crate) notes: &'a mut Notes,
 }
 
 /// Statements that many jobs of a transaction use: taken from the connection's cache once, where
 /// they are found by their whole text.
 #[derive(Default)]
-pub(crate) struct Hot<'a>(Vec<(&'static str, CachedStatement<'a>)>);
+pub(crate) struct HotStatements<'a>(Vec<(&'static str, CachedStatement<'a>)>);
 
 /// A transaction that is open, and what its jobs came to so far.
-pub(crate) struct Group {
-    done: Done,
+pub(crate) struct OpenGroup {
+    done: GroupResult,
     began_at: Instant,
     /// Whether each job is behind a savepoint of its own from here on.
     careful: bool,
@@ -157,7 +157,7 @@ pub(crate) struct Group {
 }
 
 /// What became of a group: jobs to be answered, and what is to be told before that.
-pub(crate) struct Done {
+pub(crate) struct GroupResult {
     elsewhere: bool,
     notes: Notes,
     answers: Vec<(Box<dyn Job>, Option<StoreError>)>,
@@ -176,13 +176,13 @@ impl Writer {
         let mut writer = Self {
             conn,
             file,
-            memory: Memory::default(),
+            cache: WriterCache::default(),
             data_version: 0,
-            log_frames: Arc::default(),
+            wal_frames: Arc::default(),
             shared,
         };
         writer.data_version = writer.read_data_version()?;
-        writer.memory.wide = Some(wide::read(&writer.conn)?);
+        writer.cache.wide = Some(wide::read(&writer.conn)?);
         writer.tell_unlisted();
         let last_heartbeat = clock::last(&writer.conn)?;
         *writer
@@ -199,8 +199,8 @@ impl Writer {
 
     /// From now on the writer knows where its commits end in the log. SQLite does not move the log
     /// by itself any more.
-    pub(crate) fn follow_log(&mut self) -> Result<(), rusqlite::Error> {
-        let told = Arc::clone(&self.log_frames);
+    pub(crate) fn track_wal(&mut self) -> Result<(), rusqlite::Error> {
+        let told = Arc::clone(&self.wal_frames);
         self.conn.wal_hook(Some(move |_: &mut Wal, frames| {
             told.store(u32::try_from(frames).unwrap_or(0), Ordering::Relaxed);
             Ok(())
@@ -218,17 +218,17 @@ impl Writer {
         self.conn.close().map_err(|(_, error)| error)
     }
 
-    /// Runs jobs as one transaction. Tells and answers nothing yet: `Done::tell` does.
-    pub(crate) fn run(&mut self, jobs: Vec<Box<dyn Job>>) -> Done {
+    /// Runs jobs as one transaction. Tells and answers nothing yet: `GroupResult::publish` does.
+    pub(crate) fn run(&mut self, jobs: Vec<Box<dyn Job>>) -> GroupResult {
         let mut group = self.open(jobs.len());
         self.add(&mut group, jobs);
         self.commit(group)
     }
 
     /// Begins a transaction for about so many jobs.
-    pub(crate) fn open(&mut self, jobs: usize) -> Group {
-        let mut group = Group {
-            done: Done {
+    pub(crate) fn open(&mut self, jobs: usize) -> OpenGroup {
+        let mut group = OpenGroup {
+            done: GroupResult {
                 elsewhere: false,
                 notes: Notes::default(),
                 answers: Vec::with_capacity(jobs),
@@ -245,7 +245,7 @@ impl Writer {
     }
 
     /// Runs jobs within an open transaction.
-    pub(crate) fn add(&mut self, group: &mut Group, mut jobs: Vec<Box<dyn Job>>) {
+    pub(crate) fn add(&mut self, group: &mut OpenGroup, mut jobs: Vec<Box<dyn Job>>) {
         if group.lost.is_none() && !group.careful {
             if jobs.iter().all(|job| job.is_repeatable()) {
                 if self.run_all(jobs, &mut group.done) {
@@ -255,7 +255,7 @@ impl Writer {
                 let all = std::mem::take(&mut group.done.answers).into_iter();
                 jobs = all.map(|(job, _)| job).collect();
                 self.roll_back();
-                self.memory.forget();
+                self.cache.forget();
                 group.done.notes = Notes::default();
                 self.begin(group);
             }
@@ -286,7 +286,7 @@ impl Writer {
 
     /// Ends the transaction. What it has written is visible then, and durable once the log is
     /// synced.
-    pub(crate) fn commit(&mut self, mut group: Group) -> Done {
+    pub(crate) fn commit(&mut self, mut group: OpenGroup) -> GroupResult {
         if group.lost.is_none() {
             match self.step(COMMIT) {
                 Ok(()) => {
@@ -294,7 +294,7 @@ impl Writer {
                     group.done.written = changes != group.changes_before;
                     if group.done.written {
                         self.shared.disk.wrote();
-                        let frames = self.log_frames.load(Ordering::Relaxed);
+                        let frames = self.wal_frames.load(Ordering::Relaxed);
                         let marker = self.shared.marker.get();
                         group.done.mark = marker.and_then(|marker| marker.seen(frames));
                     }
@@ -312,14 +312,14 @@ impl Writer {
             matches!(answer, Some(StoreError::Disk(DiskFault::Full)))
         };
         if group.done.answers.iter().any(is_full) {
-            self.move_log();
+            self.checkpoint();
         }
         group.done
     }
 
     /// Moves the log into the file, so that the log's room can be used again.
-    pub(crate) fn move_log(&self) {
-        if let Err(error) = log_pages(&self.conn, CHECKPOINT)
+    pub(crate) fn checkpoint(&self) {
+        if let Err(error) = wal_pages(&self.conn, CHECKPOINT)
             // Of such a disk it is said anyway.
             && !fault::unwritten(&error)
         {
@@ -328,27 +328,27 @@ impl Writer {
     }
 
     /// How long the log is.
-    pub(crate) fn log_pages(&self) -> Option<LogPages> {
-        log_pages(&self.conn, LOG_PAGES).ok()
+    pub(crate) fn wal_pages(&self) -> Option<WalPages> {
+        wal_pages(&self.conn, WAL_PAGES).ok()
     }
 
     /// Whether something is to be listed in steps, as far as that is known.
     pub(crate) fn owes_listing(&self) -> bool {
-        let wide = self.memory.wide.as_ref();
+        let wide = self.cache.wide.as_ref();
         wide.is_none_or(Wide::is_left) && !self.shared.unlisted.is_paused()
     }
 
     fn tell_unlisted(&mut self) {
-        let wide = self.memory.wide.as_mut();
+        let wide = self.cache.wide.as_mut();
         if let Some(count) = wide.and_then(|wide| wide.tell(&self.shared.unlisted)) {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.shared.meters.unlisted.set(count);
         }
     }
 
-    fn begin(&mut self, group: &mut Group) {
-        self.memory.listed = 0;
-        if let Some(wide) = &mut self.memory.wide {
+    fn begin(&mut self, group: &mut OpenGroup) {
+        self.cache.listed = 0;
+        if let Some(wide) = &mut self.cache.wide {
             wide.close();
         }
         if let Some(barred) = self.shared.disk.bars() {
@@ -363,11 +363,11 @@ impl Writer {
 
     /// Runs jobs with nothing between them, and puts all of them with the others of the group.
     /// Answers whether none of them left something to undo.
-    fn run_all(&mut self, jobs: Vec<Box<dyn Job>>, done: &mut Done) -> bool {
+    fn run_all(&mut self, jobs: Vec<Box<dyn Job>>, done: &mut GroupResult) -> bool {
         let mut tx = Tx {
             conn: &self.conn,
-            hot: Hot::default(),
-            memory: &mut self.memory,
+            hot: HotStatements::default(),
+            cache: &mut self.cache,
             notes: &mut done.notes,
         };
         let mut rest = jobs.into_iter();
@@ -393,7 +393,7 @@ impl Writer {
             Ok(version) if version == self.data_version => false,
             Ok(version) => {
                 self.data_version = version;
-                self.memory.forget();
+                self.cache.forget();
                 self.shared.version.fetch_add(1, Ordering::AcqRel);
                 self.shared.changes.fetch_add(1, Ordering::AcqRel);
                 true
@@ -408,11 +408,11 @@ impl Writer {
             return Some(Fault::Sql(error));
         }
         let mark = notes.mark();
-        let recent = self.memory.recent_changes();
+        let recent = self.cache.recent_changes();
         let mut tx = Tx {
             conn: &self.conn,
-            hot: Hot::default(),
-            memory: &mut self.memory,
+            hot: HotStatements::default(),
+            cache: &mut self.cache,
             notes,
         };
         let come = job.run(&mut tx);
@@ -425,9 +425,9 @@ impl Writer {
             refused,
             Fault::Refused(_) | Fault::Told(StoreError::Stale | StoreError::Conflict(_))
         );
-        if !harmless || recent != self.memory.recent_changes() {
+        if !harmless || recent != self.cache.recent_changes() {
             // What the job remembered is rolled back with it.
-            self.memory.forget();
+            self.cache.forget();
         }
         if !self.conn.is_autocommit() {
             // If even this fails the transaction is beyond saving, and ends as a whole.
@@ -440,9 +440,9 @@ impl Writer {
     }
 
     /// Nothing of the group is kept: the answers so far are replaced by why.
-    fn lose(&mut self, done: &mut Done, cause: &StoreError) {
+    fn lose(&mut self, done: &mut GroupResult, cause: &StoreError) {
         self.roll_back();
-        self.memory.forget();
+        self.cache.forget();
         done.notes = Notes::default();
         for (_, answer) in &mut done.answers {
             *answer = Some(cause.clone());
@@ -470,12 +470,12 @@ impl Writer {
 
 /// How much there is in the log, and how much of it is in the file already.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LogPages {
+pub(crate) struct WalPages {
     pub(crate) all: i64,
     pub(crate) moved: i64,
 }
 
-impl LogPages {
+impl WalPages {
     /// Pages that are still to be moved.
     pub(crate) fn left(self) -> i64 {
         self.all - self.moved
@@ -483,19 +483,19 @@ impl LogPages {
 }
 
 /// What `pragma`, one of `wal_checkpoint`, says.
-pub(crate) fn log_pages(
+pub(crate) fn wal_pages(
     conn: &Connection,
     pragma: &'static str,
-) -> Result<LogPages, rusqlite::Error> {
+) -> Result<WalPages, rusqlite::Error> {
     conn.prepare_cached(pragma)?.query_row([], |row| {
-        Ok(LogPages {
+        Ok(WalPages {
             all: row.get(1)?,
             moved: row.get(2)?,
         })
     })
 }
 
-impl Memory {
+impl WriterCache {
     /// What it says may be wrong, or was rolled back.
     fn forget(&mut self) {
         let warned = std::mem::take(&mut self.warned);
@@ -512,7 +512,7 @@ impl Memory {
     }
 }
 
-impl Done {
+impl GroupResult {
     /// Whether there is something to be made durable.
     pub(crate) fn has_written(&self) -> bool {
         self.written
@@ -535,7 +535,7 @@ impl Done {
     }
 
     /// Tells the listener and then every caller.
-    pub(crate) fn tell(self, shared: &Shared) {
+    pub(crate) fn publish(self, shared: &Shared) {
         shared.changes.fetch_add(1, Ordering::AcqRel);
         if self.notes.has_new_catalog() {
             shared.version.fetch_add(1, Ordering::AcqRel);
@@ -558,7 +558,7 @@ impl Done {
     }
 }
 
-impl<'a> Hot<'a> {
+impl<'a> HotStatements<'a> {
     pub(crate) fn get(
         &mut self,
         conn: &'a Connection,
@@ -582,7 +582,7 @@ impl<'a> Hot<'a> {
 impl Tx<'_> {
     /// Whether so many more rows may be listed before others have to have their turn.
     pub(crate) fn has_time_for(&self, rows: usize) -> bool {
-        rows == 0 || self.memory.listed + rows <= wide::STEP_ROWS
+        rows == 0 || self.cache.listed + rows <= wide::STEP_ROWS
     }
 
     /// The time to write for a notification accepted at `at`, and whether times fall with it: the
@@ -596,45 +596,45 @@ impl Tx<'_> {
         };
         // How far it has come must be known before it falls.
         let highest = self.highest_accepted_at()?.max(written);
-        self.memory.highest_accepted_at = Some(highest);
-        self.memory.accepted_at = Some(written);
+        self.cache.highest_accepted_at = Some(highest);
+        self.cache.accepted_at = Some(written);
         Ok((written, falls))
     }
 
     /// The latest `accepted_at` that any notification had, which is not that of the latest one if
     /// the clock was set back.
     pub(crate) fn highest_accepted_at(&mut self) -> Result<Timestamp, Fault> {
-        if let Some(highest) = self.memory.highest_accepted_at {
+        if let Some(highest) = self.cache.highest_accepted_at {
             return Ok(highest);
         }
         let highest = self.latest_accepted_at()?.max(ids::reached(self.conn)?);
-        self.memory.highest_accepted_at = Some(highest);
+        self.cache.highest_accepted_at = Some(highest);
         Ok(highest)
     }
 
     /// The id for a new notification. Of those that are given some may stay unused.
     pub(crate) fn next_id(&mut self) -> Result<i64, Fault> {
         let next = self.latest_id()?.saturating_add(1);
-        self.memory.latest_id = Some(next);
+        self.cache.latest_id = Some(next);
         Ok(next)
     }
 
     /// The id that was given last to a notification.
     pub(crate) fn latest_id(&mut self) -> Result<i64, Fault> {
-        if let Some(latest) = self.memory.latest_id {
+        if let Some(latest) = self.cache.latest_id {
             return Ok(latest);
         }
         let latest = self
             .conn
             .prepare_cached(LATEST_ID)?
             .query_row([], |row| row.get(0))?;
-        self.memory.latest_id = Some(latest);
+        self.cache.latest_id = Some(latest);
         Ok(latest)
     }
 
     /// `accepted_at` of the latest notification, the epoch if there is none.
     pub(crate) fn latest_accepted_at(&mut self) -> Result<Timestamp, Fault> {
-        if let Some(latest) = self.memory.accepted_at {
+        if let Some(latest) = self.cache.accepted_at {
             return Ok(latest);
         }
         let mut statement = self.conn.prepare_cached(LATEST_ACCEPTED)?;
@@ -643,7 +643,7 @@ impl Tx<'_> {
             Some(row) => Timestamp::from_millis(row.get(0)?),
             None => Timestamp::EPOCH,
         };
-        self.memory.accepted_at = Some(latest);
+        self.cache.accepted_at = Some(latest);
         Ok(latest)
     }
 }

@@ -20,7 +20,7 @@ use rusqlite::Connection;
 
 use crate::OpenError;
 use crate::migrate;
-use crate::sqlite::room::LOG_BYTES;
+use crate::sqlite::wal_preallocation::LOG_BYTES;
 use crate::whole::mark::{Mark, Marker};
 use crate::whole::wal::{Frames, Log};
 

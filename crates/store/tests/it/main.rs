@@ -14,7 +14,7 @@ mod bulk_jobs;
 mod catalog;
 mod clock;
 #[cfg(test)]
-mod desk;
+mod executor;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
@@ -50,7 +50,7 @@ mod settle;
 #[cfg(test)]
 mod standings;
 #[cfg(test)]
-mod syncing;
+mod wal_sync;
 #[cfg(test)]
 mod webhooks;
 #[cfg(test)]

@@ -7,15 +7,15 @@ use super::*;
 struct Job {
     shares: Vec<(TenantId, usize)>,
     weight: usize,
-    class: Class,
+    class: JobClass,
 }
 
-impl Weighed for Job {
+impl QueuedJob for Job {
     fn shares(&self) -> &[(TenantId, usize)] {
         &self.shares
     }
 
-    fn class(&self) -> Class {
+    fn class(&self) -> JobClass {
         self.class
     }
 
@@ -23,7 +23,7 @@ impl Weighed for Job {
         self.weight
     }
 
-    fn patience(&self) -> Option<Duration> {
+    fn commit_delay(&self) -> Option<Duration> {
         None
     }
 }
@@ -38,11 +38,11 @@ fn of_some(shares: &[(i64, usize)]) -> Job {
     Job {
         weight: shares.iter().map(|(_, own)| own).sum(),
         shares,
-        class: Class::Intake,
+        class: JobClass::Intake,
     }
 }
 
-fn nobodys(class: Class) -> Job {
+fn nobodys(class: JobClass) -> Job {
     Job {
         shares: Vec::new(),
         weight: 1,
@@ -51,16 +51,16 @@ fn nobodys(class: Class) -> Job {
 }
 
 /// The jobs of the next group; none if it is another's turn.
-fn group(queue: &Queue<Job>, waits: bool) -> Vec<Job> {
+fn group(queue: &JobQueue<Job>, waits: bool) -> Vec<Job> {
     match queue.take_group(waits) {
-        Taken::Group(jobs) => jobs,
-        Taken::Turn | Taken::Nothing | Taken::Closed => Vec::new(),
+        NextWork::Group(jobs) => jobs,
+        NextWork::BetweenGroups | NextWork::Nothing | NextWork::Closed => Vec::new(),
     }
 }
 
 #[test]
 fn whoever_floods_the_queue_finds_it_full_before_others_do() {
-    let queue = Queue::default();
+    let queue = JobQueue::default();
     let mut put = 0;
     while queue.put(of(1, 100)).is_ok() {
         put += 100;
@@ -81,7 +81,7 @@ fn whoever_floods_the_queue_finds_it_full_before_others_do() {
 
 #[test]
 fn what_is_of_several_tenants_counts_for_each_its_part() {
-    let queue = Queue::default();
+    let queue = JobQueue::default();
     let mut put = 0;
     // Whichever is named beside it, it is the second that floods.
     while queue.put(of_some(&[(100 + put, 1), (2, 99)])).is_ok() {
@@ -102,7 +102,7 @@ fn what_is_of_several_tenants_counts_for_each_its_part() {
 
 #[test]
 fn a_heavy_job_is_taken_from_whoever_has_nothing_waiting() {
-    let queue = Queue::default();
+    let queue = JobQueue::default();
     assert!(queue.put(of(1, 2 * limits::WRITER_QUEUE_MAX)).is_ok());
     assert!(queue.put(of(2, 1)).is_err(), "there is no room at all");
     assert_eq!(group(&queue, false).len(), 1);
@@ -112,23 +112,23 @@ fn a_heavy_job_is_taken_from_whoever_has_nothing_waiting() {
 
 #[test]
 fn more_than_a_group_takes_is_taken_by_turns() {
-    let queue = Queue::default();
+    let queue = JobQueue::default();
     for _ in 0..60 {
         queue.put(of(1, 100)).unwrap();
     }
     queue.put(of(2, 1)).unwrap();
-    queue.put(nobodys(Class::Work)).unwrap();
+    queue.put(nobodys(JobClass::Work)).unwrap();
     let first = group(&queue, false);
     let weight: usize = first.iter().map(|job| job.weight).sum();
     assert!(weight <= GROUP_WEIGHT_MAX, "{weight}");
-    assert!(first.contains(&of(2, 1)) && first.contains(&nobodys(Class::Work)));
+    assert!(first.contains(&of(2, 1)) && first.contains(&nobodys(JobClass::Work)));
     queue.put(of(2, 1)).unwrap();
     assert!(group(&queue, false).contains(&of(2, 1)));
 }
 
 #[test]
 fn many_with_heavy_jobs_have_their_turn_one_after_another() {
-    let queue = Queue::default();
+    let queue = JobQueue::default();
     for tenant in 1..=3 {
         for _ in 0..2 {
             queue.put(of(tenant, GROUP_WEIGHT_MAX / 2 + 1)).unwrap();
@@ -145,18 +145,18 @@ fn many_with_heavy_jobs_have_their_turn_one_after_another() {
 
 #[test]
 fn what_is_done_between_groups_and_sweeps_have_turns_beside_a_flood() {
-    let queue = Queue::default();
+    let queue = JobQueue::default();
     let (mut turns, mut sweeps) = (0, 0);
     for _ in 0..60 {
         queue.put(of(1, 1)).unwrap();
-        if queue.put(nobodys(Class::Sweep)).is_err() {
+        if queue.put(nobodys(JobClass::Bulk)).is_err() {
             unreachable!("there is room");
         }
         match queue.take_group(true) {
-            Taken::Turn => turns += 1,
-            Taken::Group(jobs) if jobs[0].shares.is_empty() => sweeps += 1,
-            Taken::Group(_) => {}
-            Taken::Nothing | Taken::Closed => unreachable!("there is something"),
+            NextWork::BetweenGroups => turns += 1,
+            NextWork::Group(jobs) if jobs[0].shares.is_empty() => sweeps += 1,
+            NextWork::Group(_) => {}
+            NextWork::Nothing | NextWork::Closed => unreachable!("there is something"),
         }
     }
     assert_eq!((turns, sweeps), (6, 6));
@@ -164,9 +164,9 @@ fn what_is_done_between_groups_and_sweeps_have_turns_beside_a_flood() {
 
 #[test]
 fn what_is_done_between_groups_does_not_hold_up_the_end() {
-    let queue = Queue::default();
+    let queue = JobQueue::default();
     queue.put(of(1, 1)).unwrap();
     queue.close();
     assert_eq!(group(&queue, true).len(), 1);
-    assert!(matches!(queue.take_group(true), Taken::Closed));
+    assert!(matches!(queue.take_group(true), NextWork::Closed));
 }

@@ -59,7 +59,7 @@ fn events(writer: &mut Writer, jobs: &[Work]) -> Vec<Event> {
         })
     };
     let jobs = jobs.iter().enumerate().map(job).collect();
-    writer.run(jobs).tell(&Shared::default());
+    writer.run(jobs).publish(&Shared::default());
     told.try_iter().collect()
 }
 
@@ -104,12 +104,12 @@ fn what_a_refused_job_was_told_is_not_why_a_commit_failed() {
 #[test]
 fn whose_turn_it_was_outlives_a_job_that_fails() {
     let mut writer = Writer::of(connection(), None, Arc::default()).unwrap();
-    writer.memory.listed_of = Some(TenantId(7));
+    writer.cache.listed_of = Some(TenantId(7));
     events(
         &mut writer,
         &[|_| Err(Fault::Told(StoreError::TooManyWebhooks))],
     );
-    assert_eq!(writer.memory.listed_of, Some(TenantId(7)));
+    assert_eq!(writer.cache.listed_of, Some(TenantId(7)));
 }
 
 #[test]

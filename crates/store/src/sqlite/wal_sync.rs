@@ -14,25 +14,25 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::time::Instant;
 
 use crate::sqlite::queue::lock;
-use crate::sqlite::writer::{Done, Shared};
+use crate::sqlite::writer::{GroupResult, Shared};
 use crate::whole::beside;
 
 /// What makes everything committed so far durable.
-pub trait Disk: Send + Sync {
+pub trait SyncTarget: Send + Sync {
     /// Returns once it is, or with why it may not be.
     fn sync(&self) -> io::Result<()>;
 }
 
 /// The write-ahead log of a store.
-pub(crate) struct LogFile {
+pub(crate) struct WalFile {
     path: PathBuf,
     file: OnceLock<File>,
 }
 
 /// Where groups are between their commit and being told.
-pub(crate) struct Syncing {
-    disk: Box<dyn Disk>,
-    stage: Mutex<Stage>,
+pub(crate) struct WalSync {
+    disk: Box<dyn SyncTarget>,
+    state: Mutex<SyncState>,
     /// Wakes the thread that waits for the disk.
     given: Condvar,
     /// Wakes whoever waits for that thread.
@@ -40,13 +40,13 @@ pub(crate) struct Syncing {
 }
 
 #[derive(Default)]
-struct Stage {
+struct SyncState {
     /// Commits that have begun, counted.
     begun: u64,
     /// Of these, so many have reached the disk or were rolled back.
     durable: u64,
     /// A group that waits for the disk.
-    next: Option<Group>,
+    next: Option<PendingGroup>,
     /// A group was put and is not told yet.
     busy: bool,
     /// When the latest group was told.
@@ -58,20 +58,20 @@ struct Stage {
 }
 
 /// A group that was committed: the how many-eth, and what is to be told.
-struct Group {
+struct PendingGroup {
     number: u64,
-    done: Done,
+    done: GroupResult,
 }
 
 /// What came of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
-    Sound,
+pub(crate) enum SyncOutcome {
+    Durable,
     /// What the disk holds is not known any more: the store must end.
-    Doubtful,
+    Uncertain,
 }
 
-impl LogFile {
+impl WalFile {
     /// Of the store at `path`.
     pub(crate) fn of(path: &Path) -> Self {
         Self {
@@ -86,7 +86,7 @@ pub(crate) fn log_of(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
-impl Disk for LogFile {
+impl SyncTarget for WalFile {
     // SQLite keeps this one file as long as anybody has the store open, so it is opened once. Its
     // locks are on other files, so closing this one drops none of them.
     fn sync(&self) -> io::Result<()> {
@@ -101,11 +101,11 @@ impl Disk for LogFile {
     }
 }
 
-impl Syncing {
-    pub(crate) fn new(disk: Box<dyn Disk>) -> Self {
+impl WalSync {
+    pub(crate) fn new(disk: Box<dyn SyncTarget>) -> Self {
         Self {
             disk,
-            stage: Mutex::default(),
+            state: Mutex::default(),
             given: Condvar::new(),
             changed: Condvar::new(),
         }
@@ -113,66 +113,71 @@ impl Syncing {
 
     /// A commit is about to begin, the how many-eth.
     pub(crate) fn begin(&self) -> u64 {
-        let mut stage = lock(&self.stage);
-        stage.begun += 1;
-        stage.begun
+        let mut state = lock(&self.state);
+        state.begun += 1;
+        state.begun
     }
 
     /// Since when no group waits for the disk or is being told, if none does.
     pub(crate) fn free_since(&self) -> Option<Instant> {
-        let stage = lock(&self.stage);
-        let since = stage.free_since.unwrap_or_else(Instant::now);
-        (!stage.busy).then_some(since)
+        let state = lock(&self.state);
+        let since = state.free_since.unwrap_or_else(Instant::now);
+        (!state.busy).then_some(since)
     }
 
     /// Waits until no group waits for the disk.
     pub(crate) fn wait_until_free(&self) {
-        let mut stage = lock(&self.stage);
-        while stage.busy && !stage.dead {
-            stage = self.wait(stage);
+        let mut state = lock(&self.state);
+        while state.busy && !state.dead {
+            state = self.wait(state);
         }
     }
 
     /// Hands a group to the thread that waits for the disk. Only while it has none.
-    pub(crate) fn put(&self, number: u64, done: Done) {
-        let mut stage = lock(&self.stage);
+    pub(crate) fn put(&self, number: u64, done: GroupResult) {
+        let mut state = lock(&self.state);
         assert!(
-            stage.next.is_none() && !stage.busy,
+            state.next.is_none() && !state.busy,
             "one group at a time waits for the disk"
         );
-        if stage.dead {
+        if state.dead {
             return;
         }
-        stage.busy = true;
-        stage.next = Some(Group { number, done });
-        drop(stage);
+        state.busy = true;
+        state.next = Some(PendingGroup { number, done });
+        drop(state);
         self.given.notify_one();
     }
 
     /// Waits for the disk here, and tells. Only while no group waits.
-    pub(crate) fn finish_here(&self, number: u64, done: Done, shared: &Shared) -> Told {
-        self.finish(Group { number, done }, shared)
+    pub(crate) fn finish_here(
+        &self,
+        number: u64,
+        done: GroupResult,
+        shared: &Shared,
+    ) -> SyncOutcome {
+        self.finish(PendingGroup { number, done }, shared)
     }
 
     /// Finishes one group after the other, until closed. `free` is called after each.
-    pub(crate) fn run(&self, shared: &Shared, free: impl Fn()) -> Told {
+    pub(crate) fn run(&self, shared: &Shared, free: impl Fn()) -> SyncOutcome {
         loop {
-            let mut stage = lock(&self.stage);
+            let mut state = lock(&self.state);
             let group = loop {
-                match stage.next.take() {
+                match state.next.take() {
                     Some(group) => break group,
-                    None if stage.closing || stage.dead => return Told::Sound,
-                    None => stage = wait(&self.given, stage),
+                    None if state.closing || state.dead => return SyncOutcome::Durable,
+                    None => state = wait(&self.given, state),
                 }
             };
-            drop(stage);
+            drop(state);
             let told = self.finish(group, shared);
-            let mut stage = lock(&self.stage);
-            stage.busy = false;
-            stage.free_since = Some(Instant::now());
-            self.tell_changed(stage);
+            let mut state = lock(&self.state);
+            state.busy = false;
+            state.free_since = Some(Instant::now());
+            self.notify_changed(state);
             free();
-            if told == Told::Doubtful {
+            if told == SyncOutcome::Uncertain {
                 return told;
             }
         }
@@ -181,37 +186,37 @@ impl Syncing {
     /// Returns once everything is durable that a reader can have seen by now, or says false if
     /// that will never be.
     pub(crate) fn wait_for_durable(&self) -> bool {
-        let mut stage = lock(&self.stage);
-        let seen = stage.begun;
-        while stage.durable < seen && !stage.dead {
-            stage = self.wait(stage);
+        let mut state = lock(&self.state);
+        let seen = state.begun;
+        while state.durable < seen && !state.dead {
+            state = self.wait(state);
         }
-        stage.durable >= seen
+        state.durable >= seen
     }
 
     /// Whether what the disk holds is not known any more.
     pub(crate) fn is_dead(&self) -> bool {
-        lock(&self.stage).dead
+        lock(&self.state).dead
     }
 
     /// Ends the thread once it has told what it was given.
     pub(crate) fn close(&self) {
-        lock(&self.stage).closing = true;
+        lock(&self.state).closing = true;
         self.given.notify_one();
     }
 
     /// Lets go of everybody who waits.
     pub(crate) fn die(&self) {
-        let mut stage = lock(&self.stage);
-        stage.dead = true;
-        stage.next = None;
-        stage.busy = false;
-        self.tell_changed(stage);
+        let mut state = lock(&self.state);
+        state.dead = true;
+        state.next = None;
+        state.busy = false;
+        self.notify_changed(state);
         self.given.notify_one();
     }
 
-    fn finish(&self, group: Group, shared: &Shared) -> Told {
-        let Group { number, mut done } = group;
+    fn finish(&self, group: PendingGroup, shared: &Shared) -> SyncOutcome {
+        let PendingGroup { number, mut done } = group;
         if done.has_written() {
             let began_at = Instant::now();
             if let Err(error) = self.disk.sync() {
@@ -219,38 +224,38 @@ impl Syncing {
                 tracing::error!(%error, "the disk failed to make the log durable: the store ends, \
                     and a restart finds out what is there");
                 done.forsake();
-                done.tell(shared);
-                return Told::Doubtful;
+                done.publish(shared);
+                return SyncOutcome::Uncertain;
             }
             shared.meters.synced(began_at);
             done.note_durable(shared);
         }
-        let mut stage = lock(&self.stage);
-        stage.durable = stage.durable.max(number);
-        self.tell_changed(stage);
-        done.tell(shared);
-        lock(&self.stage).free_since = Some(Instant::now());
-        Told::Sound
+        let mut state = lock(&self.state);
+        state.durable = state.durable.max(number);
+        self.notify_changed(state);
+        done.publish(shared);
+        lock(&self.state).free_since = Some(Instant::now());
+        SyncOutcome::Durable
     }
 
-    fn wait<'a>(&self, mut stage: MutexGuard<'a, Stage>) -> MutexGuard<'a, Stage> {
-        stage.waiting += 1;
-        let mut stage = wait(&self.changed, stage);
-        stage.waiting -= 1;
-        stage
+    fn wait<'a>(&self, mut state: MutexGuard<'a, SyncState>) -> MutexGuard<'a, SyncState> {
+        state.waiting += 1;
+        let mut state = wait(&self.changed, state);
+        state.waiting -= 1;
+        state
     }
 
     /// Wakes who waits for another to be done. Mostly nobody does, and then the system is not
     /// called.
-    fn tell_changed(&self, stage: MutexGuard<'_, Stage>) {
-        let waiting = stage.waiting;
-        drop(stage);
+    fn notify_changed(&self, state: MutexGuard<'_, SyncState>) {
+        let waiting = state.waiting;
+        drop(state);
         if waiting > 0 {
             self.changed.notify_all();
         }
     }
 }
 
-fn wait<'a>(until: &Condvar, stage: MutexGuard<'a, Stage>) -> MutexGuard<'a, Stage> {
-    until.wait(stage).unwrap_or_else(PoisonError::into_inner)
+fn wait<'a>(until: &Condvar, state: MutexGuard<'a, SyncState>) -> MutexGuard<'a, SyncState> {
+    until.wait(state).unwrap_or_else(PoisonError::into_inner)
 }

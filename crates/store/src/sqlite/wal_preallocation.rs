@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::OpenError;
-use crate::sqlite::syncing::log_of;
+use crate::sqlite::wal_sync::log_of;
 
 /// What a log takes before it is moved and begun anew, with what is written meanwhile.
 pub(crate) const LOG_BYTES: u64 = 24 * 1024 * 1024;
@@ -23,7 +23,7 @@ const PIECE: usize = 64 * 1024;
 
 /// Makes room for the log of the store at `path`, if there is enough on the disk. SQLite takes the
 /// zeros behind the log's end for nothing.
-pub(crate) fn make(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+pub(crate) fn preallocate(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     // While this is open nobody writes to the log.
     let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate);
     let tx = tx.map_err(|error| OpenError::of(path, error))?;

@@ -10,22 +10,22 @@ use rusqlite::Connection;
 
 use crate::sqlite::fault;
 use crate::sqlite::queue::lock;
-use crate::sqlite::writer::{CHECKPOINT, LOG_PAGES, LogPages, Writer, log_pages};
+use crate::sqlite::writer::{CHECKPOINT, WAL_PAGES, WalPages, Writer, wal_pages};
 
 /// Pages in the log before they are moved: 16 MiB, so that a page written in many transactions is
 /// moved once.
-const MOVED_FROM: i64 = 4_096;
+const CHECKPOINT_PAGES_MIN: i64 = 4_096;
 
 /// While more than this is left after a try, trying again would not catch up.
 const REST_MAX: i64 = 1_024;
 
 /// A log with so much left grows faster than it is moved: the writer waits for the thread, and
 /// whoever hands in more for the writer.
-const LONG_FROM: i64 = 2 * MOVED_FROM;
+const LONG_FROM: i64 = 2 * CHECKPOINT_PAGES_MIN;
 
 /// Readers that look at an old state keep pages from being moved: it is tried again once the log
 /// has grown by so many.
-const AGAIN_AFTER: i64 = MOVED_FROM / 4;
+const AGAIN_AFTER: i64 = CHECKPOINT_PAGES_MIN / 4;
 
 /// How often the thread tries to move all before it leaves the rest to the writer.
 const TRIES: u32 = 4;
@@ -35,48 +35,48 @@ pub(crate) const LOOK_AFTER: usize = 256;
 
 /// What the writer and the thread that moves say to one another.
 #[derive(Default)]
-pub(crate) struct Moving {
-    stage: Mutex<Stage>,
+pub(crate) struct Checkpointer {
+    state: Mutex<CheckpointState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Stage {
-    turn: Turn,
+struct CheckpointState {
+    turn: CheckpointTurn,
     /// What was written since the log was looked at.
     written: usize,
     /// Pages in the log when it was last begun to be moved.
-    moved_at: i64,
+    checkpointed_at: i64,
     closed: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum CheckpointTurn {
     /// Nothing is to be done.
     #[default]
-    Nobodys,
+    Idle,
     /// The thread's, to move what there is.
-    Threads,
+    Thread,
     /// The writer's, to move the rest.
-    Writers,
+    Writer,
 }
 
-impl Moving {
+impl Checkpointer {
     /// Moves what is to be moved, again and again, until closed.
     pub(crate) fn run(&self, conn: &Connection) {
-        let mut stage = lock(&self.stage);
-        while !stage.closed {
-            if stage.turn != Turn::Threads {
-                let woken = self.changed.wait(stage);
-                stage = woken.unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
+        while !state.closed {
+            if state.turn != CheckpointTurn::Thread {
+                let woken = self.changed.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            drop(stage);
-            let is_whole = move_all(conn);
-            stage = lock(&self.stage);
-            stage.turn = match is_whole {
-                true => Turn::Nobodys,
-                false => Turn::Writers,
+            drop(state);
+            let is_whole = checkpoint_all(conn);
+            state = lock(&self.state);
+            state.turn = match is_whole {
+                true => CheckpointTurn::Idle,
+                false => CheckpointTurn::Writer,
             };
             self.changed.notify_all();
         }
@@ -84,52 +84,52 @@ impl Moving {
 
     /// Looks after the log, after a transaction of `weight`.
     pub(crate) fn look(&self, writer: &Writer, weight: usize) {
-        let mut stage = lock(&self.stage);
-        stage.written = stage.written.saturating_add(weight);
-        if stage.written < LOOK_AFTER && stage.turn != Turn::Writers {
+        let mut state = lock(&self.state);
+        state.written = state.written.saturating_add(weight);
+        if state.written < LOOK_AFTER && state.turn != CheckpointTurn::Writer {
             return;
         }
-        stage.written = 0;
-        let Some(pages) = writer.log_pages() else {
+        state.written = 0;
+        let Some(pages) = writer.wal_pages() else {
             return;
         };
-        while stage.turn == Turn::Threads && pages.left() >= LONG_FROM && !stage.closed {
-            let woken = self.changed.wait(stage);
-            stage = woken.unwrap_or_else(PoisonError::into_inner);
+        while state.turn == CheckpointTurn::Thread && pages.left() >= LONG_FROM && !state.closed {
+            let woken = self.changed.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
         }
-        match stage.turn {
-            Turn::Nobodys if stage.is_time(pages) => {
-                stage.turn = Turn::Threads;
-                stage.moved_at = pages.all;
-                drop(stage);
+        match state.turn {
+            CheckpointTurn::Idle if state.is_time(pages) => {
+                state.turn = CheckpointTurn::Thread;
+                state.checkpointed_at = pages.all;
+                drop(state);
                 self.changed.notify_all();
             }
-            Turn::Writers => {
-                stage.turn = Turn::Nobodys;
-                drop(stage);
-                writer.move_log();
+            CheckpointTurn::Writer => {
+                state.turn = CheckpointTurn::Idle;
+                drop(state);
+                writer.checkpoint();
             }
             // Something was written in the very moment in which nothing was left.
-            Turn::Nobodys if pages.is_half_moved() => {
-                drop(stage);
-                writer.move_log();
+            CheckpointTurn::Idle if pages.is_half_checkpointed() => {
+                drop(state);
+                writer.checkpoint();
             }
-            Turn::Nobodys | Turn::Threads => {}
+            CheckpointTurn::Idle | CheckpointTurn::Thread => {}
         }
     }
 
     pub(crate) fn close(&self) {
-        lock(&self.stage).closed = true;
+        lock(&self.state).closed = true;
         self.changed.notify_all();
     }
 }
 
 /// Moves what there is, and then what came meanwhile, which is ever less. Says whether nothing was
 /// left in the end, as in a house with pauses.
-fn move_all(conn: &Connection) -> bool {
+fn checkpoint_all(conn: &Connection) -> bool {
     for _ in 0..TRIES {
         // What is answered to moving is the log as it was when that began.
-        let moved = log_pages(conn, CHECKPOINT).and_then(|_| log_pages(conn, LOG_PAGES));
+        let moved = wal_pages(conn, CHECKPOINT).and_then(|_| wal_pages(conn, WAL_PAGES));
         match moved {
             Ok(pages) if pages.left() == 0 => return true,
             Ok(pages) if pages.left() <= REST_MAX => {}
@@ -145,17 +145,19 @@ fn move_all(conn: &Connection) -> bool {
     false
 }
 
-impl LogPages {
+impl WalPages {
     /// Whether a long log could be begun anew but for what came since it was moved.
-    fn is_half_moved(self) -> bool {
-        self.all >= MOVED_FROM && self.moved > 0 && (1..MOVED_FROM).contains(&self.left())
+    fn is_half_checkpointed(self) -> bool {
+        self.all >= CHECKPOINT_PAGES_MIN
+            && self.moved > 0
+            && (1..CHECKPOINT_PAGES_MIN).contains(&self.left())
     }
 }
 
-impl Stage {
-    fn is_time(&self, pages: LogPages) -> bool {
-        let begun_anew = pages.all < self.moved_at;
-        let grown = pages.all - self.moved_at >= AGAIN_AFTER;
-        pages.left() >= MOVED_FROM && (begun_anew || grown)
+impl CheckpointState {
+    fn is_time(&self, pages: WalPages) -> bool {
+        let begun_anew = pages.all < self.checkpointed_at;
+        let grown = pages.all - self.checkpointed_at >= AGAIN_AFTER;
+        pages.left() >= CHECKPOINT_PAGES_MIN && (begun_anew || grown)
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use model::limits;
 use tokio::time::Instant;
 
-use crate::sqlite::desk::{Ends, WriteJob, weight_of};
-use crate::sqlite::queue::{Wait, Weighed};
-use crate::sqlite::syncing::{Syncing, Told};
-use crate::sqlite::writer::{Group, Job, Shared, Writer};
+use crate::sqlite::executor::{ExecutorHandles, WriteJob, weight_of};
+use crate::sqlite::queue::{GroupWait, QueuedJob};
+use crate::sqlite::wal_sync::{SyncOutcome, WalSync};
+use crate::sqlite::writer::{Job, OpenGroup, Shared, Writer};
 
 /// A group in which somebody waits for so little comes of a quiet house: the writer waits for the
 /// disk itself, which spares two threads waking each other.
@@ -30,16 +30,16 @@ const COMPANY_LIMIT: Duration = Duration::from_micros(500);
 
 /// Puts jobs into groups.
 #[derive(Debug, Default)]
-pub(crate) struct Grouping {
+pub(crate) struct GroupCommit {
     /// Callers that the group before answered.
     latest: usize,
     weight: usize,
 }
 
 /// A group that grows.
-struct Growing<'a> {
+struct GrowingGroup<'a> {
     writer: &'a mut Writer,
-    group: Group,
+    group: OpenGroup,
     shared: &'a Shared,
     weight: usize,
     /// Jobs that somebody waits for, and what they weigh.
@@ -47,17 +47,17 @@ struct Growing<'a> {
     callers_weight: usize,
 }
 
-impl Grouping {
+impl GroupCommit {
     /// Runs jobs and those that belong to them, and has them made durable.
     pub(crate) fn write(
         &mut self,
         writer: &mut Writer,
         jobs: Vec<WriteJob>,
         shared: &Shared,
-        ends: &Ends,
-    ) -> Told {
-        let syncing = &ends.syncing;
-        let mut growing = Growing {
+        handles: &ExecutorHandles,
+    ) -> SyncOutcome {
+        let wal_sync = &handles.wal_sync;
+        let mut growing = GrowingGroup {
             group: writer.open(jobs.len()),
             writer,
             shared,
@@ -69,28 +69,28 @@ impl Grouping {
         let mut waited = false;
         loop {
             let callers = growing.callers;
-            if matches!(self.wait(syncing, callers), Wait::Not) {
+            if matches!(self.wait(wal_sync, callers), GroupWait::No) {
                 break;
             }
             waited = true;
             if growing.weight >= WEIGHT_MAX {
-                syncing.wait_until_free();
+                wal_sync.wait_until_free();
                 break;
             }
-            if let Some(more) = ends.writing.take_more(|| self.wait(syncing, callers)) {
+            if let Some(more) = handles.writing.take_more(|| self.wait(wal_sync, callers)) {
                 growing.add(more);
             }
         }
         self.latest = growing.callers;
         self.weight = growing.weight;
         let is_alone = !waited && growing.is_small();
-        let number = syncing.begin();
+        let number = wal_sync.begin();
         let done = growing.writer.commit(growing.group);
         if is_alone || !done.has_written() {
-            return syncing.finish_here(number, done, shared);
+            return wal_sync.finish_here(number, done, shared);
         }
-        syncing.put(number, done);
-        Told::Sound
+        wal_sync.put(number, done);
+        SyncOutcome::Durable
     }
 
     /// That of the latest group.
@@ -99,22 +99,22 @@ impl Grouping {
     }
 
     /// How long a group with so many callers waits for more.
-    fn wait(&self, syncing: &Syncing, callers: usize) -> Wait {
-        let Some(free_since) = syncing.free_since() else {
-            return Wait::Called;
+    fn wait(&self, wal_sync: &WalSync, callers: usize) -> GroupWait {
+        let Some(free_since) = wal_sync.free_since() else {
+            return GroupWait::UntilNudged;
         };
         if self.latest < BUSY_FROM || callers * 2 >= self.latest {
-            return Wait::Not;
+            return GroupWait::No;
         }
         let until = free_since + COMPANY_LIMIT;
         match until > Instant::now() {
-            true => Wait::Until(until),
-            false => Wait::Not,
+            true => GroupWait::Until(until),
+            false => GroupWait::No,
         }
     }
 }
 
-impl Growing<'_> {
+impl GrowingGroup<'_> {
     /// What comes of a quiet house: one or two who wait, and outcomes that waited for them.
     fn is_small(&self) -> bool {
         self.callers_weight <= ALONE_MAX
@@ -125,7 +125,7 @@ impl Growing<'_> {
         let weight: usize = jobs.iter().map(|job| job.weight).sum();
         self.shared.meters.queued.dec_by(weight_of(weight));
         self.weight += weight;
-        for job in jobs.iter().filter(|job| job.patience().is_none()) {
+        for job in jobs.iter().filter(|job| job.commit_delay().is_none()) {
             self.callers += 1;
             self.callers_weight += job.weight;
         }

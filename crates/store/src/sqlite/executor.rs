@@ -1,10 +1,10 @@
-//! The desk: one writer and some readers, as threads in production, inline in tests and
+//! The executor: one writer and some readers, as threads in production, inline in tests and
 //! simulation. The only place with threads.
 //!
 //! The writer takes all jobs that have arrived and runs them as one transaction; they are answered
-//! once it is durable (`syncing.rs`). Jobs that sweep get a transaction of their own in between.
+//! once it is durable (`wal_sync.rs`). Jobs that sweep get a transaction of their own in between.
 //! Queues are bounded: what does not fit is `Busy` at once. If one of the threads panics, the whole
-//! desk ends and nobody waits in vain.
+//! executor ends and nobody waits in vain.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use model::id::TenantId;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::sqlite::checkpointer::{Checkpointer, LOOK_AFTER};
 use crate::sqlite::disk::DiskWatch;
 use crate::sqlite::fault::{Fault, broken};
 use crate::sqlite::fresh::{self, Listed};
-use crate::sqlite::grouping::Grouping;
-use crate::sqlite::moving::{LOOK_AFTER, Moving};
-use crate::sqlite::queue::{Class, Queue, Taken, Weighed, lock};
-use crate::sqlite::syncing::{Disk, Syncing, Told};
+use crate::sqlite::group_commit::GroupCommit;
+use crate::sqlite::queue::{JobClass, JobQueue, NextWork, QueuedJob, lock};
+use crate::sqlite::wal_sync::{SyncOutcome, SyncTarget, WalSync};
 use crate::sqlite::wide::{STEP_ROWS, Step};
 use crate::sqlite::writer::{Job, Shared, Tx, Writer};
 
@@ -30,104 +30,104 @@ pub(crate) const READERS: usize = 2;
 
 const _: () = assert!(READERS > 1);
 
-pub(crate) enum Desk {
-    Threads(Threads),
-    Inline(Box<Inline>),
+pub(crate) enum Executor {
+    Threads(ThreadedExecutor),
+    Inline(Box<InlineExecutor>),
 }
 
-pub(crate) struct Threads {
+pub(crate) struct ThreadedExecutor {
     shared: Arc<Shared>,
-    ends: Ends,
+    handles: ExecutorHandles,
     /// Each thread holds a clone until it has closed its file.
     closed: tokio::sync::watch::Receiver<()>,
 }
 
-pub(crate) struct Inline {
+pub(crate) struct InlineExecutor {
     shared: Arc<Shared>,
     writer: Mutex<Option<Writer>>,
 }
 
 pub(crate) struct WriteJob {
-    class: Class,
+    class: JobClass,
     /// What of the weight is whose, where tenants share.
     shares: Vec<(TenantId, usize)>,
     pub(crate) weight: usize,
     /// How long it waits for a commit that is made anyway.
-    patience: Option<Duration>,
+    commit_delay: Option<Duration>,
     pub(crate) job: Box<dyn Job>,
 }
 
 pub(crate) struct ReadJob {
-    class: Class,
-    job: Box<dyn Asked>,
+    class: JobClass,
+    job: Box<dyn ReadTask>,
 }
 
-trait Asked: Send {
+trait ReadTask: Send {
     /// `durable` returns once what was seen is, or says that it never will be.
     fn run(self: Box<Self>, conn: &Connection, disk: &DiskWatch, durable: &dyn Fn() -> bool);
 }
 
-impl Desk {
+impl Executor {
     pub(crate) fn inline(writer: Writer, shared: Arc<Shared>) -> Self {
-        Self::Inline(Box::new(Inline {
+        Self::Inline(Box::new(InlineExecutor {
             shared,
             writer: Mutex::new(Some(writer)),
         }))
     }
 
-    /// `mover` is the connection that moves the log, `disk` what makes it durable.
+    /// `checkpoint_conn` is the connection that moves the log, `disk` what makes it durable.
     pub(crate) fn threads(
         writer: Writer,
-        mover: Connection,
+        checkpoint_conn: Connection,
         readers: Vec<Connection>,
-        disk: Box<dyn Disk>,
+        disk: Box<dyn SyncTarget>,
         shared: Arc<Shared>,
     ) -> std::io::Result<Self> {
         let (open, closed) = tokio::sync::watch::channel(());
         let open = Arc::new(open);
-        let ends = Ends {
+        let handles = ExecutorHandles {
             writing: Arc::default(),
             reading: Arc::default(),
-            syncing: Arc::new(Syncing::new(disk)),
-            moving: Arc::default(),
+            wal_sync: Arc::new(WalSync::new(disk)),
+            checkpointer: Arc::default(),
             died: tokio::sync::watch::Sender::new(false),
         };
         let (others, others_left) = std::sync::mpsc::channel::<()>();
         for (index, conn) in readers.into_iter().enumerate() {
-            let (ends, given) = (ends.clone(), Arc::clone(&shared));
+            let (handles, given) = (handles.clone(), Arc::clone(&shared));
             let held = (Arc::clone(&open), others.clone());
             start(format!("store reader {index}"), move || {
-                read_on(&conn, &given, &ends, index > 0);
+                read_loop(&conn, &given, &handles, index > 0);
                 drop(conn);
                 drop(held);
             })?;
         }
-        let (own, held) = (ends.clone(), (Arc::clone(&open), others));
-        start("store mover".to_owned(), move || {
-            move_on(&mover, &own);
-            drop(mover);
+        let (own, held) = (handles.clone(), (Arc::clone(&open), others));
+        start("store ckpt".to_owned(), move || {
+            checkpoint_loop(&checkpoint_conn, &own);
+            drop(checkpoint_conn);
             drop(held);
         })?;
-        let (own, held, given) = (ends.clone(), Arc::clone(&open), Arc::clone(&shared));
-        start("store syncer".to_owned(), move || {
-            sync_on(&given, &own);
+        let (own, held, given) = (handles.clone(), Arc::clone(&open), Arc::clone(&shared));
+        start("store wal-sync".to_owned(), move || {
+            sync_loop(&given, &own);
             drop(held);
         })?;
-        let (own, given) = (ends.clone(), Arc::clone(&shared));
+        let (own, given) = (handles.clone(), Arc::clone(&shared));
         start("store writer".to_owned(), move || {
-            let writer = write_on(writer, &given, &own);
+            let writer = write_loop(writer, &given, &own);
             // The last one to close moves the log into the file. Two that close at the same
             // time each take the other for the last.
             while others_left.recv().is_ok() {}
             // What the disk may have lost is for the next start to find.
-            if !own.syncing.is_dead() {
+            if !own.wal_sync.is_dead() {
                 drop(writer.close());
             }
             drop(open);
         })?;
-        Ok(Self::Threads(Threads {
+        Ok(Self::Threads(ThreadedExecutor {
             shared,
-            ends,
+            handles,
             closed,
         }))
     }
@@ -140,13 +140,13 @@ impl Desk {
     }
 
     /// Has `work` done by the writer. `weight` is how many notifications or settlements it is.
-    pub(crate) fn write<T, F>(&self, class: Class, weight: usize, work: F) -> StoreFuture<T>
+    pub(crate) fn write<T, F>(&self, class: JobClass, weight: usize, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Chore {
+        let job = Box::new(OneShotJob {
             work: Some(work),
             found: None,
             reply,
@@ -155,12 +155,17 @@ impl Desk {
     }
 
     /// The same with work that may be done again after it was rolled back.
-    pub(crate) fn write_again<T, F>(&self, class: Class, weight: usize, work: F) -> StoreFuture<T>
+    pub(crate) fn write_again<T, F>(
+        &self,
+        class: JobClass,
+        weight: usize,
+        work: F,
+    ) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
-        self.write_routine((class, Vec::new()), weight, None, work)
+        self.write_repeatable((class, Vec::new()), weight, None, work)
     }
 
     /// The same with what is handed in for tenants, each once with what it counts. `Busy` at once
@@ -175,30 +180,30 @@ impl Desk {
             return ready(Err(StoreError::Busy));
         }
         let weight = shares.iter().map(|(_, own)| own).sum();
-        self.write_routine((Class::Intake, shares), weight, None, work)
+        self.write_repeatable((JobClass::Intake, shares), weight, None, work)
     }
 
     /// The same for what nobody waits for: it waits so long for a commit that is made anyway, or
-    /// until `hurry`.
-    pub(crate) fn write_patiently<T, F>(
+    /// until `flush`.
+    pub(crate) fn write_delayed<T, F>(
         &self,
-        class: Class,
+        class: JobClass,
         weight: usize,
-        patience: Duration,
+        commit_delay: Duration,
         work: F,
     ) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
-        self.write_routine((class, Vec::new()), weight, Some(patience), work)
+        self.write_repeatable((class, Vec::new()), weight, Some(commit_delay), work)
     }
 
-    fn write_routine<T, F>(
+    fn write_repeatable<T, F>(
         &self,
-        whose: (Class, Vec<(TenantId, usize)>),
+        whose: (JobClass, Vec<(TenantId, usize)>),
         weight: usize,
-        patience: Option<Duration>,
+        commit_delay: Option<Duration>,
         work: F,
     ) -> StoreFuture<T>
     where
@@ -206,27 +211,27 @@ impl Desk {
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Routine {
+        let job = Box::new(RepeatableJob {
             work,
             found: None,
             reply,
         });
-        self.put(whose, weight, patience, job, answer)
+        self.put(whose, weight, commit_delay, job, answer)
     }
 
     /// Has what waits patiently written at once.
-    pub(crate) fn hurry(&self) {
+    pub(crate) fn flush(&self) {
         match self {
-            Self::Threads(threads) => threads.ends.writing.hurry(),
+            Self::Threads(threads) => threads.handles.writing.flush(),
             Self::Inline(_) => {}
         }
     }
 
     fn put<T: Send + 'static>(
         &self,
-        (class, shares): (Class, Vec<(TenantId, usize)>),
+        (class, shares): (JobClass, Vec<(TenantId, usize)>),
         weight: usize,
-        patience: Option<Duration>,
+        commit_delay: Option<Duration>,
         job: Box<dyn Job>,
         answer: oneshot::Receiver<Result<T, StoreError>>,
     ) -> StoreFuture<T> {
@@ -240,10 +245,10 @@ impl Desk {
                     class,
                     shares,
                     weight,
-                    patience,
+                    commit_delay,
                     job,
                 };
-                if let Err(refused) = threads.ends.writing.put(job) {
+                if let Err(refused) = threads.handles.writing.put(job) {
                     meters.queued.dec_by(weight_of(weight));
                     if matches!(refused, StoreError::Busy) {
                         meters.busy.inc();
@@ -262,7 +267,7 @@ impl Desk {
                         (writer.run(vec![job]), writer.owes_listing())
                     };
                     // Outside the lock, so that a listener may ask the store something.
-                    done.tell(&inline.shared);
+                    done.publish(&inline.shared);
                     next = goes_on.then(|| Box::new(Step::new(&inline.shared)) as Box<dyn Job>);
                 }
             }
@@ -271,7 +276,7 @@ impl Desk {
     }
 
     /// Has `work` done by a reader: it sees everything that was answered before.
-    pub(crate) fn read<T, F>(&self, class: Class, work: F) -> StoreFuture<T>
+    pub(crate) fn read<T, F>(&self, class: JobClass, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -279,8 +284,8 @@ impl Desk {
         let (reply, answer) = oneshot::channel();
         match self {
             Self::Threads(threads) => {
-                let job = Box::new(Question { work, reply });
-                if let Err(refused) = threads.ends.reading.put(ReadJob { class, job }) {
+                let job = Box::new(ReadQuery { work, reply });
+                if let Err(refused) = threads.handles.reading.put(ReadJob { class, job }) {
                     if matches!(refused, StoreError::Busy) {
                         threads.shared.meters.busy.inc();
                     }
@@ -292,8 +297,11 @@ impl Desk {
                 let Some(writer) = writer.as_ref() else {
                     return ready(Err(broken("the store is closed")));
                 };
-                Box::new(Question { work, reply })
-                    .run(writer.conn(), &inline.shared.disk, &|| true);
+                Box::new(ReadQuery { work, reply }).run(
+                    writer.conn(),
+                    &inline.shared.disk,
+                    &|| true,
+                );
             }
         }
         wait_for(answer)
@@ -301,7 +309,7 @@ impl Desk {
 
     /// The same for what shows deliveries: those of recent notifications are listed first, and
     /// `work` is told up to where it sees all.
-    pub(crate) fn read_listed<T, F>(self: &Arc<Self>, class: Class, work: F) -> StoreFuture<T>
+    pub(crate) fn read_listed<T, F>(self: &Arc<Self>, class: JobClass, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection, Listed) -> Result<T, Fault> + Send + 'static,
@@ -313,18 +321,18 @@ impl Desk {
                 false => Ok(Err(work)),
             }
         });
-        let desk = Arc::clone(self);
+        let executor = Arc::clone(self);
         Box::pin(async move {
             let work = match read.await? {
                 Ok(found) => return Ok(found),
                 Err(work) => work,
             };
-            let lacks = match desk.list().await {
+            let lacks = match executor.materialize().await {
                 Ok(()) => None,
                 Err(StoreError::Disk(fault)) if fault.stops_all() => Some(fault),
                 Err(error) => return Err(error),
             };
-            let read = desk.read(class, move |conn| {
+            let read = executor.read(class, move |conn| {
                 let listed = Listed::read(conn, lacks)?;
                 work(conn, listed)
             });
@@ -333,14 +341,14 @@ impl Desk {
     }
 
     /// Has recent notifications listed.
-    pub(crate) fn list(&self) -> StoreFuture<()> {
-        self.write_again(Class::Work, 1, fresh::list)
+    pub(crate) fn materialize(&self) -> StoreFuture<()> {
+        self.write_again(JobClass::Work, 1, fresh::list)
     }
 
     /// Whether the readers are there; that the writer is, its answer shows.
     pub(crate) fn readers_live(&self) -> bool {
         match self {
-            Self::Threads(threads) => threads.ends.reading.lives(),
+            Self::Threads(threads) => threads.handles.reading.lives(),
             Self::Inline(_) => true,
         }
     }
@@ -350,7 +358,7 @@ impl Desk {
         let Self::Threads(threads) = self else {
             return Box::pin(std::future::pending());
         };
-        let mut died = threads.ends.died.subscribe();
+        let mut died = threads.handles.died.subscribe();
         Box::pin(async move {
             if died.wait_for(|died| *died).await.is_err() {
                 std::future::pending::<()>().await;
@@ -362,7 +370,7 @@ impl Desk {
     pub(crate) fn close(&self) -> StoreFuture<()> {
         match self {
             Self::Threads(threads) => {
-                threads.ends.close();
+                threads.handles.close();
                 let mut closed = threads.closed.clone();
                 Box::pin(async move {
                     // An error says that every sender is gone, and so every thread.
@@ -379,13 +387,13 @@ impl Desk {
     }
 }
 
-impl Drop for Threads {
+impl Drop for ThreadedExecutor {
     fn drop(&mut self) {
-        self.ends.close();
+        self.handles.close();
     }
 }
 
-impl Drop for Inline {
+impl Drop for InlineExecutor {
     fn drop(&mut self) {
         let writer = self.writer.get_mut();
         if let Some(writer) = writer.unwrap_or_else(PoisonError::into_inner).take() {
@@ -396,27 +404,27 @@ impl Drop for Inline {
 
 /// What the threads have in common, to be closed together.
 #[derive(Clone)]
-pub(crate) struct Ends {
-    pub(crate) writing: Arc<Queue<WriteJob>>,
-    reading: Arc<Queue<ReadJob>>,
-    pub(crate) syncing: Arc<Syncing>,
-    moving: Arc<Moving>,
+pub(crate) struct ExecutorHandles {
+    pub(crate) writing: Arc<JobQueue<WriteJob>>,
+    reading: Arc<JobQueue<ReadJob>>,
+    pub(crate) wal_sync: Arc<WalSync>,
+    checkpointer: Arc<Checkpointer>,
     died: tokio::sync::watch::Sender<bool>,
 }
 
-impl Ends {
+impl ExecutorHandles {
     /// The writer closes the rest once it has done what it has.
     fn close(&self) {
         self.writing.close();
         self.reading.close();
-        self.moving.close();
+        self.checkpointer.close();
     }
 
     fn die(&self) {
         // The writer's queue last: whoever hears from it that it died finds all so.
         self.reading.die();
-        self.moving.close();
-        self.syncing.die();
+        self.checkpointer.close();
+        self.wal_sync.die();
         self.writing.die();
         self.died.send_replace(true);
     }
@@ -428,9 +436,9 @@ fn start(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<
 }
 
 /// If the thread that holds this panics, whoever waits for any thread is let go.
-struct LastWill<'a>(&'a Ends);
+struct PanicGuard<'a>(&'a ExecutorHandles);
 
-impl Drop for LastWill<'_> {
+impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("a thread of the store has panicked, the store ends");
@@ -439,71 +447,74 @@ impl Drop for LastWill<'_> {
     }
 }
 
-fn write_on(mut writer: Writer, shared: &Arc<Shared>, ends: &Ends) -> Writer {
-    let _will = LastWill(ends);
-    let Ends {
+fn write_loop(mut writer: Writer, shared: &Arc<Shared>, handles: &ExecutorHandles) -> Writer {
+    let _will = PanicGuard(handles);
+    let ExecutorHandles {
         writing,
-        syncing,
-        moving,
+        wal_sync,
+        checkpointer,
         ..
-    } = ends;
-    let mut grouping = Grouping::default();
+    } = handles;
+    let mut group_commit = GroupCommit::default();
     loop {
         shared.disk.look(&shared.meters);
         match writing.take_group(writer.owes_listing()) {
-            taken @ (Taken::Group(_) | Taken::Turn) => {
+            taken @ (NextWork::Group(_) | NextWork::BetweenGroups) => {
                 let jobs = match taken {
-                    Taken::Group(jobs) => jobs,
-                    Taken::Turn | Taken::Nothing | Taken::Closed => vec![WriteJob::step(shared)],
+                    NextWork::Group(jobs) => jobs,
+                    NextWork::BetweenGroups | NextWork::Nothing | NextWork::Closed => {
+                        vec![WriteJob::step(shared)]
+                    }
                 };
-                if grouping.write(&mut writer, jobs, shared, ends) == Told::Doubtful {
-                    ends.die();
+                if group_commit.write(&mut writer, jobs, shared, handles) == SyncOutcome::Uncertain
+                {
+                    handles.die();
                 }
-                moving.look(&writer, grouping.weight());
+                checkpointer.look(&writer, group_commit.weight());
             }
-            Taken::Nothing => {
+            NextWork::Nothing => {
                 if writer.notice_others()
                     && let Some(listener) = shared.listener.get()
                 {
                     listener.on_external_change();
                 }
-                moving.look(&writer, LOOK_AFTER);
+                checkpointer.look(&writer, LOOK_AFTER);
             }
-            Taken::Closed => {
-                syncing.close();
+            NextWork::Closed => {
+                wal_sync.close();
                 return writer;
             }
         }
     }
 }
 
-fn sync_on(shared: &Shared, ends: &Ends) {
-    let _will = LastWill(ends);
-    if ends.syncing.run(shared, || ends.writing.nudge()) == Told::Doubtful {
-        ends.die();
+fn sync_loop(shared: &Shared, handles: &ExecutorHandles) {
+    let _will = PanicGuard(handles);
+    if handles.wal_sync.run(shared, || handles.writing.nudge()) == SyncOutcome::Uncertain {
+        handles.die();
     }
 }
 
-fn move_on(conn: &Connection, ends: &Ends) {
-    let _will = LastWill(ends);
-    ends.moving.run(conn);
+fn checkpoint_loop(conn: &Connection, handles: &ExecutorHandles) {
+    let _will = PanicGuard(handles);
+    handles.checkpointer.run(conn);
 }
 
-fn read_on(conn: &Connection, shared: &Shared, ends: &Ends, sweeps_too: bool) {
-    let _will = LastWill(ends);
-    while let Some(ReadJob { job, .. }) = ends.reading.take_one(sweeps_too) {
-        job.run(conn, &shared.disk, &|| ends.syncing.wait_for_durable());
+fn read_loop(conn: &Connection, shared: &Shared, handles: &ExecutorHandles, bulk_too: bool) {
+    let _will = PanicGuard(handles);
+    while let Some(ReadJob { job, .. }) = handles.reading.take_one(bulk_too) {
+        job.run(conn, &shared.disk, &|| handles.wal_sync.wait_for_durable());
     }
 }
 
 /// Work for the writer, and who waits for it.
-struct Chore<T, F> {
+struct OneShotJob<T, F> {
     work: Option<F>,
     found: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Job for Chore<T, F>
+impl<T, F> Job for OneShotJob<T, F>
 where
     T: Send,
     F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send,
@@ -525,13 +536,13 @@ where
 }
 
 /// Work for the writer that may be done more than once, and who waits for it.
-struct Routine<T, F> {
+struct RepeatableJob<T, F> {
     work: F,
     found: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Job for Routine<T, F>
+impl<T, F> Job for RepeatableJob<T, F>
 where
     T: Send,
     F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send,
@@ -565,12 +576,12 @@ fn hand_over<T>(
     drop(reply.send(answer));
 }
 
-struct Question<T, F> {
+struct ReadQuery<T, F> {
     work: F,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Asked for Question<T, F>
+impl<T, F> ReadTask for ReadQuery<T, F>
 where
     T: Send,
     F: FnOnce(&Connection) -> Result<T, Fault> + Send,
@@ -604,21 +615,21 @@ impl WriteJob {
         // Counted as what waits, since it is taken off there.
         shared.meters.queued.inc_by(weight_of(STEP_ROWS));
         Self {
-            class: Class::Sweep,
+            class: JobClass::Bulk,
             shares: Vec::new(),
             weight: STEP_ROWS,
-            patience: None,
+            commit_delay: None,
             job: Box::new(Step::new(shared)),
         }
     }
 }
 
-impl Weighed for WriteJob {
+impl QueuedJob for WriteJob {
     fn shares(&self) -> &[(TenantId, usize)] {
         &self.shares
     }
 
-    fn class(&self) -> Class {
+    fn class(&self) -> JobClass {
         self.class
     }
 
@@ -626,17 +637,17 @@ impl Weighed for WriteJob {
         self.weight
     }
 
-    fn patience(&self) -> Option<Duration> {
-        self.patience
+    fn commit_delay(&self) -> Option<Duration> {
+        self.commit_delay
     }
 }
 
-impl Weighed for ReadJob {
+impl QueuedJob for ReadJob {
     fn shares(&self) -> &[(TenantId, usize)] {
         &[]
     }
 
-    fn class(&self) -> Class {
+    fn class(&self) -> JobClass {
         self.class
     }
 
@@ -644,7 +655,7 @@ impl Weighed for ReadJob {
         1
     }
 
-    fn patience(&self) -> Option<Duration> {
+    fn commit_delay(&self) -> Option<Duration> {
         None
     }
 }

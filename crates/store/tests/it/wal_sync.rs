@@ -16,7 +16,7 @@ use model::id::WebhookId;
 use model::notification::{AcceptResult, NewNotification};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use store::probe::Disk;
+use store::probe::SyncTarget;
 use tempfile::TempDir;
 
 use crate::harness::{Given, Heard, Told, wait};
@@ -30,7 +30,7 @@ struct Gate {
     go: Arc<Mutex<Receiver<io::Result<()>>>>,
 }
 
-impl Disk for Gate {
+impl SyncTarget for Gate {
     fn sync(&self) -> io::Result<()> {
         self.syncs.fetch_add(1, Ordering::SeqCst);
         if !self.held.load(Ordering::SeqCst) {

@@ -1,4 +1,5 @@
-//! The desk with its threads: shared commits, bounds, order, a full disk, other processes, panics.
+//! The executor with its threads: shared commits, bounds, order, a full disk, other processes,
+//! panics.
 
 use std::future::{Future, poll_fn};
 use std::path::PathBuf;
@@ -30,19 +31,19 @@ use crate::harness::{
 };
 
 /// A store with threads on a file of its own.
-struct Desk {
+struct ThreadedStore {
     given: Given,
     path: PathBuf,
     registry: Registry,
     _folder: TempDir,
 }
 
-fn desk() -> Desk {
+fn threaded() -> ThreadedStore {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("willcall.db");
     let mut registry = Registry::default();
     let given = Given::on(store::open(&path, &mut registry).unwrap());
-    Desk {
+    ThreadedStore {
         given,
         path,
         registry,
@@ -50,7 +51,7 @@ fn desk() -> Desk {
     }
 }
 
-impl Desk {
+impl ThreadedStore {
     fn metric(&self, name: &str) -> f64 {
         let mut text = String::new();
         encode(&mut text, &self.registry).unwrap();
@@ -107,7 +108,7 @@ impl CommitSubscriber for Gate {
 }
 
 /// A store whose writer can be held, with a webhook that wants everything.
-fn gated() -> (Desk, Gatekeeper, WebhookId) {
+fn gated() -> (ThreadedStore, Gatekeeper, WebhookId) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("willcall.db");
     let mut registry = Registry::default();
@@ -123,13 +124,13 @@ fn gated() -> (Desk, Gatekeeper, WebhookId) {
     let mut given = Given::unheard(store);
     given.heard = heard;
     let webhook = given.paid_webhook();
-    let desk = Desk {
+    let threaded = ThreadedStore {
         given,
         path,
         registry,
         _folder: folder,
     };
-    (desk, Gatekeeper { reached, go }, webhook)
+    (threaded, Gatekeeper { reached, go }, webhook)
 }
 
 impl Gatekeeper {
@@ -158,10 +159,10 @@ fn is_busy<T>(answer: &Result<T, StoreError>) -> bool {
 
 #[test]
 fn concurrent_callers_share_a_commit() {
-    let (desk, keeper, webhook) = gated();
-    let given = &desk.given;
+    let (threaded, keeper, webhook) = gated();
+    let given = &threaded.given;
     let held = keeper.hold(given);
-    let commits = desk.metric("willcall_store_commits_total");
+    let commits = threaded.metric("willcall_store_commits_total");
     let replies: Vec<_> = (0..20)
         .map(|n| {
             given
@@ -169,16 +170,16 @@ fn concurrent_callers_share_a_commit() {
                 .accept(vec![given.new_notification(&n.to_string(), n)])
         })
         .collect();
-    assert!((desk.metric("willcall_store_queued_jobs") - 20.0).abs() < 0.1);
+    assert!((threaded.metric("willcall_store_queued_jobs") - 20.0).abs() < 0.1);
     keeper.open();
     for reply in replies {
         wait(reply).unwrap();
     }
     wait(held).unwrap();
-    assert!((desk.metric("willcall_store_commits_total") - commits - 1.0).abs() < 0.1);
-    assert!(desk.metric("willcall_store_group_jobs_sum") >= 20.0);
-    assert!(desk.metric("willcall_store_queued_jobs").abs() < 0.1);
-    assert!(desk.metric("willcall_store_commit_duration_seconds_count") >= 2.0);
+    assert!((threaded.metric("willcall_store_commits_total") - commits - 1.0).abs() < 0.1);
+    assert!(threaded.metric("willcall_store_group_jobs_sum") >= 20.0);
+    assert!(threaded.metric("willcall_store_queued_jobs").abs() < 0.1);
+    assert!(threaded.metric("willcall_store_commit_duration_seconds_count") >= 2.0);
     assert_eq!(given.due(webhook, 50, 50).0.len(), 21);
 }
 
@@ -191,12 +192,12 @@ fn hand_in(given: &Given) -> i64 {
 /// How long the store takes to write down the outcome of one delivery more, if something else
 /// happens meanwhile.
 fn settling_takes(
-    desk: &Desk,
+    threaded: &ThreadedStore,
     webhook: WebhookId,
     next: NextState,
     meanwhile: fn(&Given),
 ) -> Duration {
-    let given = &desk.given;
+    let given = &threaded.given;
     let accepted = hand_in(given);
     let outcome = match next.state {
         DeliveryState::Delivered => answered(200),
@@ -220,9 +221,9 @@ fn is_quick(take: impl Fn() -> Duration) -> bool {
 
 #[test]
 fn what_was_delivered_waits_for_a_commit_that_is_made_anyway_but_not_for_ever() {
-    let desk = desk();
-    let webhook = desk.given.paid_webhook();
-    let took = settling_takes(&desk, webhook, delivered(), |_| {});
+    let threaded = threaded();
+    let webhook = threaded.given.paid_webhook();
+    let took = settling_takes(&threaded, webhook, delivered(), |_| {});
     // The writer's clock and this one are read at different moments.
     assert!(
         took >= Duration::from_millis(COMMIT_DELAY_MAX_MS - 10),
@@ -232,12 +233,12 @@ fn what_was_delivered_waits_for_a_commit_that_is_made_anyway_but_not_for_ever() 
 
 #[test]
 fn what_was_delivered_shares_the_commit_of_what_is_handed_in_next() {
-    let desk = desk();
-    let webhook = desk.given.paid_webhook();
-    let commits = || desk.metric("willcall_store_commits_total");
+    let threaded = threaded();
+    let webhook = threaded.given.paid_webhook();
+    let commits = || threaded.metric("willcall_store_commits_total");
     // Handed in one after the other, as long as the outcome of the one before waits.
     let shares = || {
-        let given = &desk.given;
+        let given = &threaded.given;
         let id = delivery_id(hand_in(given), webhook);
         let batch = [settlement(id, 2, answered(200), delivered())];
         let before = commits();
@@ -255,18 +256,18 @@ fn what_was_delivered_shares_the_commit_of_what_is_handed_in_next() {
 
 #[test]
 fn an_outcome_that_matters_or_holds_others_up_is_written_soon() {
-    let desk = desk();
-    let webhook = desk.given.paid_webhook();
-    let failed = || settling_takes(&desk, webhook, retry(5_000), |_| {});
+    let threaded = threaded();
+    let webhook = threaded.given.paid_webhook();
+    let failed = || settling_takes(&threaded, webhook, retry(5_000), |_| {});
     assert!(is_quick(failed), "one that failed");
-    let hurried = || settling_takes(&desk, webhook, delivered(), |given| given.store.flush());
+    let hurried = || settling_takes(&threaded, webhook, delivered(), |given| given.store.flush());
     assert!(is_quick(hurried), "one that was hurried");
 }
 
 #[test]
 fn many_threads_lose_nothing() {
-    let desk = desk();
-    let given = &desk.given;
+    let threaded = threaded();
+    let given = &threaded.given;
     let webhook = given.paid_webhook();
     std::thread::scope(|scope| {
         for thread in 0..8 {
@@ -298,8 +299,8 @@ fn many_threads_lose_nothing() {
 
 #[test]
 fn a_failing_job_is_undone_alone() {
-    let (desk, keeper, webhook) = gated();
-    let given = &desk.given;
+    let (threaded, keeper, webhook) = gated();
+    let given = &threaded.given;
     let held = keeper.hold(given);
     let bad = NewNotification {
         tenant: TenantId(99),
@@ -341,8 +342,8 @@ fn a_failing_job_is_undone_alone() {
 
 #[test]
 fn what_a_failing_job_accepted_is_not_told_and_takes_no_room_from_others() {
-    let (desk, keeper, webhook) = gated();
-    let given = &desk.given;
+    let (threaded, keeper, webhook) = gated();
+    let given = &threaded.given;
     let mut webhooks = vec![webhook];
     webhooks.extend((1..20).map(|_| given.paid_webhook()));
     let held = keeper.hold(given);
@@ -383,8 +384,8 @@ fn what_a_failing_job_accepted_is_not_told_and_takes_no_room_from_others() {
 
 #[test]
 fn what_does_not_fit_in_the_queue_is_refused_at_once() {
-    let (desk, keeper, webhook) = gated();
-    let given = &desk.given;
+    let (threaded, keeper, webhook) = gated();
+    let given = &threaded.given;
     let other = given.another_tenant("other");
     let held = keeper.hold(given);
     let mut waiting = Vec::new();
@@ -400,7 +401,7 @@ fn what_does_not_fit_in_the_queue_is_refused_at_once() {
         .store
         .accept(vec![given.new_notification("too much", 1)]);
     assert!(is_busy(&crate::harness::now(refused)));
-    assert!((desk.metric("willcall_store_busy_total") - 1.0).abs() < 0.1);
+    assert!((threaded.metric("willcall_store_busy_total") - 1.0).abs() < 0.1);
     let other = NewNotification {
         tenant: other,
         ..given.new_notification("other", 1)
@@ -422,8 +423,8 @@ fn what_does_not_fit_in_the_queue_is_refused_at_once() {
 
 #[test]
 fn what_is_handed_in_under_keys_leaves_room_to_others_too() {
-    let (desk, keeper, _) = gated();
-    let given = &desk.given;
+    let (threaded, keeper, _) = gated();
+    let given = &threaded.given;
     let other = given.another_tenant("other");
     let held = keeper.hold(given);
     let once = |name: &str, batch: Vec<NewNotification>| {
@@ -458,8 +459,8 @@ fn what_is_handed_in_under_keys_leaves_room_to_others_too() {
 
 #[test]
 fn large_bodies_fill_the_queue_sooner() {
-    let (desk, keeper, _) = gated();
-    let given = &desk.given;
+    let (threaded, keeper, _) = gated();
+    let given = &threaded.given;
     let held = keeper.hold(given);
     let large = |n: usize| NewNotification {
         body: Bytes::from(vec![b'x'; 256 * 1024]),
@@ -482,8 +483,8 @@ fn large_bodies_fill_the_queue_sooner() {
 
 #[test]
 fn work_goes_on_if_nobody_waits() {
-    let (desk, keeper, webhook) = gated();
-    let given = &desk.given;
+    let (threaded, keeper, webhook) = gated();
+    let given = &threaded.given;
     let held = keeper.hold(given);
     drop(
         given
@@ -498,8 +499,8 @@ fn work_goes_on_if_nobody_waits() {
 
 #[test]
 fn sweeps_come_after_what_somebody_waits_for() {
-    let (desk, keeper, webhook) = gated();
-    let given = &desk.given;
+    let (threaded, keeper, webhook) = gated();
+    let given = &threaded.given;
     let held = keeper.hold(given);
     let swept = given.prune(1_000, 0);
     let id = delivery_id(1, webhook);
@@ -516,8 +517,8 @@ fn sweeps_come_after_what_somebody_waits_for() {
 
 #[test]
 fn sweeps_are_not_starved() {
-    let (desk, keeper, webhook) = gated();
-    let given = &desk.given;
+    let (threaded, keeper, webhook) = gated();
+    let given = &threaded.given;
     let mut latest = keeper.hold(given);
     let swept = given.prune(0, 0);
     let mut swept = std::pin::pin!(swept);
@@ -545,8 +546,8 @@ fn sweeps_are_not_starved() {
 
 #[test]
 fn nobody_waits_for_a_login_because_somebody_searches_a_log() {
-    let desk = desk();
-    let given = &desk.given;
+    let threaded = threaded();
+    let given = &threaded.given;
     let webhook = given.paid_webhook();
     for n in 0..10 {
         let one = |m| given.new_notification(&format!("{n} {m}"), 1);
@@ -572,8 +573,8 @@ fn nobody_waits_for_a_login_because_somebody_searches_a_log() {
 
 #[test]
 fn a_panic_ends_the_store_instead_of_leaving_callers_waiting() {
-    let (desk, keeper, _) = gated();
-    let given = &desk.given;
+    let (threaded, keeper, _) = gated();
+    let given = &threaded.given;
     let held = keeper.hold(given);
     let waiting = given
         .store
@@ -684,10 +685,10 @@ fn with_bounded_files(test: &str) -> bool {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_write_that_the_system_refuses_is_a_full_disk_too() {
-    if !with_bounded_files("desk::a_write_that_the_system_refuses_is_a_full_disk_too") {
+    if !with_bounded_files("executor::a_write_that_the_system_refuses_is_a_full_disk_too") {
         return;
     }
-    let Desk { given, path, .. } = &desk();
+    let ThreadedStore { given, path, .. } = &threaded();
     let webhook = given.paid_webhook();
     let mut accepted = 0;
     let mut refused_in_a_row = 0;
@@ -728,12 +729,12 @@ fn a_write_that_the_system_refuses_is_a_full_disk_too() {
 
 #[test]
 fn what_another_process_changes_is_noticed() {
-    let desk = desk();
-    let given = &desk.given;
+    let threaded = threaded();
+    let given = &threaded.given;
     let id = given.notified("1", 1_000);
     given.heard.take();
     let version = given.store.version();
-    let other = store::open_inline_at(&desk.path).unwrap();
+    let other = store::open_inline_at(&threaded.path).unwrap();
     let applied = other.apply(vec![declaration("other")], "apply".to_owned(), at(0));
     assert_eq!(wait(applied).unwrap()[0].change, ChangeKind::Created);
     // The next group sees it, whatever it is.
@@ -781,8 +782,8 @@ fn an_idle_writer_notices_it_too() {
 
 #[test]
 fn replies_may_be_awaited_together_and_in_any_order() {
-    let desk = desk();
-    let given = &desk.given;
+    let threaded = threaded();
+    let given = &threaded.given;
     given.paid_webhook();
     let mut replies: Vec<_> = (0..50)
         .map(|n| {
