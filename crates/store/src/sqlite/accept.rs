@@ -17,11 +17,11 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::sqlite::catalog;
 use crate::sqlite::fault::Fault;
-use crate::sqlite::fresh;
 use crate::sqlite::ids;
+use crate::sqlite::unattempted;
 use crate::sqlite::webhooks::scope_key;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{rows, wide};
+use crate::sqlite::{fan_out, rows};
 
 const FIND: &str = "
     select id, action_type = ?3 and body = ?4 and digest is ?5, delivery_count, accepted_at
@@ -64,18 +64,18 @@ pub(crate) const STATEMENTS: &[&str] = &[
 
 /// Match keys and webhooks remembered together: some hundred bytes for a key, 8 for a webhook. Some
 /// dozen of the largest sets that can be: else a batch would read the same again and again.
-const WANTED_REMEMBERED_MAX: usize = 262_144;
+const SUBSCRIBERS_CACHED_MAX: usize = 262_144;
 
 /// Who wants what, as far as it was asked lately.
 #[derive(Default)]
-pub(crate) struct Wanted {
-    known: BTreeMap<TenantId, BTreeMap<String, Topic>>,
+pub(crate) struct SubscriptionCache {
+    known: BTreeMap<TenantId, BTreeMap<String, TopicMatches>>,
     size: usize,
 }
 
 /// Who wants one topic.
 #[derive(Default)]
-struct Topic {
+struct TopicMatches {
     /// Whatever the scope: mostly all there are, so they are read once and shared.
     anywhere: Option<Arc<[WebhookId]>>,
     /// By scope, each with those of `anywhere`.
@@ -83,18 +83,18 @@ struct Topic {
 }
 
 /// Tenants and events remembered together: a few hundred bytes each.
-const EVENTS_REMEMBERED_MAX: usize = 4_096;
+const EVENTS_CACHED_MAX: usize = 4_096;
 
 /// Events that are known to be registered, and how many there are.
 #[derive(Default)]
-pub(crate) struct Registered {
-    tenants: BTreeMap<TenantId, Events>,
+pub(crate) struct EventCache {
+    tenants: BTreeMap<TenantId, TenantEvents>,
     size: usize,
 }
 
 /// Those of one tenant.
 #[derive(Default)]
-struct Events {
+struct TenantEvents {
     slugs: BTreeSet<String>,
     /// How many the store has of it, `EVENTS_REGISTERED_MAX` for all above; nothing if they were
     /// not counted yet.
@@ -102,7 +102,7 @@ struct Events {
 }
 
 /// What a notification's row has beside what was handed in.
-struct Row {
+struct AcceptedRow {
     id: i64,
     accepted_at: Timestamp,
     deliveries: u32,
@@ -115,7 +115,7 @@ pub(crate) fn accept(
 ) -> Result<Vec<AcceptResult>, Fault> {
     for of_tenant in batch.chunk_by(|one, next| one.tenant == next.tenant) {
         if let Some(first) = of_tenant.first() {
-            wide::vet(tx, first.tenant)?;
+            fan_out::vet(tx, first.tenant)?;
         }
     }
     batch
@@ -132,9 +132,9 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fa
     let deliveries = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
     let before = tx.latest_accepted_at()?;
     let (accepted_at, falls) = tx.accepted_at(new.at)?;
-    let wanted_by = fresh::wanted_by(tx, &wanted)?;
+    let wanted_by = unattempted::wanted_by(tx, &wanted)?;
     let id = tx.next_id()?;
-    let row = Row {
+    let row = AcceptedRow {
         id,
         accepted_at,
         deliveries,
@@ -155,7 +155,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fa
         id: notification,
         deliveries,
     };
-    if !fresh::owe(tx, new.tenant, id, &wanted, is_owed)? {
+    if !unattempted::record_owed(tx, new.tenant, id, &wanted, is_owed)? {
         return Ok(accepted);
     }
     if let Some(webhook) = new.only {
@@ -190,7 +190,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fa
 }
 
 /// Writes a notification down. Answers whether it is a new one.
-fn add(tx: &mut Tx<'_>, new: &NewNotification, row: &Row) -> Result<bool, Fault> {
+fn add(tx: &mut Tx<'_>, new: &NewNotification, row: &AcceptedRow) -> Result<bool, Fault> {
     let added = match is_usual(new) {
         true => tx.hot.get(tx.conn, ADD_USUAL)?.execute(params![
             new.tenant.0,
@@ -254,14 +254,14 @@ fn find(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fault> {
 fn wanted(
     tx: &mut Tx<'_>,
     tenant: TenantId,
-    pairs: &[MatchKey],
+    match_keys: &[MatchKey],
 ) -> Result<Arc<[WebhookId]>, Fault> {
-    if let [pair] = pairs {
-        return wanted_of(tx, tenant, pair);
+    if let [match_key] = match_keys {
+        return wanted_of(tx, tenant, match_key);
     }
     let mut wanted = BTreeSet::new();
-    for pair in pairs {
-        wanted.extend(wanted_of(tx, tenant, pair)?.iter());
+    for match_key in match_keys {
+        wanted.extend(wanted_of(tx, tenant, match_key)?.iter());
     }
     Ok(wanted.into_iter().collect())
 }
@@ -269,20 +269,23 @@ fn wanted(
 fn wanted_of(
     tx: &mut Tx<'_>,
     tenant: TenantId,
-    pair: &MatchKey,
+    match_key: &MatchKey,
 ) -> Result<Arc<[WebhookId]>, Fault> {
-    if let Some(known) = tx.cache.wanted.get(tenant, pair) {
+    if let Some(known) = tx.cache.subscriptions.get(tenant, match_key) {
         return Ok(known);
     }
-    let anywhere = match tx.cache.wanted.anywhere(tenant, pair) {
+    let anywhere = match tx.cache.subscriptions.anywhere(tenant, match_key) {
         Some(known) => known,
         None => {
-            let found: Arc<[WebhookId]> = who_wants(tx, tenant, pair, &scope_key(None))?.into();
-            tx.cache.wanted.keep_anywhere(tenant, pair, &found);
+            let found: Arc<[WebhookId]> =
+                who_wants(tx, tenant, match_key, &scope_key(None))?.into();
+            tx.cache
+                .subscriptions
+                .keep_anywhere(tenant, match_key, &found);
             found
         }
     };
-    let here = who_wants(tx, tenant, pair, &scope_key(Some(&pair.scope)))?;
+    let here = who_wants(tx, tenant, match_key, &scope_key(Some(&match_key.scope)))?;
     let wanted = match (here.is_empty(), anywhere.is_empty()) {
         (true, _) => anywhere,
         (false, true) => here.into(),
@@ -291,7 +294,7 @@ fn wanted_of(
             all.into_iter().collect()
         }
     };
-    tx.cache.wanted.keep(tenant, pair, &wanted);
+    tx.cache.subscriptions.keep(tenant, match_key, &wanted);
     Ok(wanted)
 }
 
@@ -299,11 +302,11 @@ fn wanted_of(
 fn who_wants(
     tx: &mut Tx<'_>,
     tenant: TenantId,
-    pair: &MatchKey,
+    match_key: &MatchKey,
     scope: &str,
 ) -> Result<Vec<WebhookId>, Fault> {
     let statement = tx.hot.get(tx.conn, WANTED)?;
-    let mut rows = statement.query(params![tenant.0, pair.topic, scope])?;
+    let mut rows = statement.query(params![tenant.0, match_key.topic, scope])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push(WebhookId(row.get(0)?));
@@ -311,49 +314,57 @@ fn who_wants(
     Ok(found)
 }
 
-impl Wanted {
+impl SubscriptionCache {
     /// To be called whenever a subscription changes.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
 
-    fn get(&self, tenant: TenantId, pair: &MatchKey) -> Option<Arc<[WebhookId]>> {
-        self.topic(tenant, pair)?.at.get(&pair.scope).cloned()
+    fn get(&self, tenant: TenantId, match_key: &MatchKey) -> Option<Arc<[WebhookId]>> {
+        self.topic(tenant, match_key)?
+            .at
+            .get(&match_key.scope)
+            .cloned()
     }
 
-    fn anywhere(&self, tenant: TenantId, pair: &MatchKey) -> Option<Arc<[WebhookId]>> {
-        self.topic(tenant, pair)?.anywhere.clone()
+    fn anywhere(&self, tenant: TenantId, match_key: &MatchKey) -> Option<Arc<[WebhookId]>> {
+        self.topic(tenant, match_key)?.anywhere.clone()
     }
 
-    fn topic(&self, tenant: TenantId, pair: &MatchKey) -> Option<&Topic> {
-        self.known.get(&tenant)?.get(&pair.topic)
+    fn topic(&self, tenant: TenantId, match_key: &MatchKey) -> Option<&TopicMatches> {
+        self.known.get(&tenant)?.get(&match_key.topic)
     }
 
-    fn keep_anywhere(&mut self, tenant: TenantId, pair: &MatchKey, wanted: &Arc<[WebhookId]>) {
-        if let Some(topic) = self.make_room(tenant, pair, 1 + wanted.len()) {
+    fn keep_anywhere(&mut self, tenant: TenantId, match_key: &MatchKey, wanted: &Arc<[WebhookId]>) {
+        if let Some(topic) = self.make_room(tenant, match_key, 1 + wanted.len()) {
             topic.anywhere = Some(Arc::clone(wanted));
         }
     }
 
-    fn keep(&mut self, tenant: TenantId, pair: &MatchKey, wanted: &Arc<[WebhookId]>) {
-        let anywhere = self.anywhere(tenant, pair);
+    fn keep(&mut self, tenant: TenantId, match_key: &MatchKey, wanted: &Arc<[WebhookId]>) {
+        let anywhere = self.anywhere(tenant, match_key);
         let is_shared = anywhere.is_some_and(|anywhere| Arc::ptr_eq(&anywhere, wanted));
         let size = if is_shared { 1 } else { 1 + wanted.len() };
-        if let Some(topic) = self.make_room(tenant, pair, size) {
-            topic.at.insert(pair.scope.clone(), Arc::clone(wanted));
+        if let Some(topic) = self.make_room(tenant, match_key, size) {
+            topic.at.insert(match_key.scope.clone(), Arc::clone(wanted));
         }
     }
 
-    fn make_room(&mut self, tenant: TenantId, pair: &MatchKey, size: usize) -> Option<&mut Topic> {
-        if self.size + size > WANTED_REMEMBERED_MAX {
+    fn make_room(
+        &mut self,
+        tenant: TenantId,
+        match_key: &MatchKey,
+        size: usize,
+    ) -> Option<&mut TopicMatches> {
+        if self.size + size > SUBSCRIBERS_CACHED_MAX {
             self.forget();
         }
-        if size > WANTED_REMEMBERED_MAX {
+        if size > SUBSCRIBERS_CACHED_MAX {
             return None;
         }
         self.size += size;
         let of_tenant = self.known.entry(tenant).or_default();
-        Some(of_tenant.entry(pair.topic.clone()).or_default())
+        Some(of_tenant.entry(match_key.topic.clone()).or_default())
     }
 }
 
@@ -373,16 +384,16 @@ fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), Fault> {
         return Ok(());
     };
     let tenant = new.tenant;
-    if tx.cache.registered.is_settled(tenant, slug) {
+    if tx.cache.events.is_settled(tenant, slug) {
         return Ok(());
     }
     if !catalog::exists(tx, REGISTERED, params![tenant.0, slug])? {
-        let count = match tx.cache.registered.count(tenant) {
+        let count = match tx.cache.events.count(tenant) {
             Some(count) => count,
             None => count_events(tx, tenant)?,
         };
         if count >= EVENTS_REGISTERED_MAX {
-            tx.cache.registered.keep_count(tenant, count);
+            tx.cache.events.keep_count(tenant, count);
             warn_once(tx, tenant);
             return Ok(());
         }
@@ -390,9 +401,9 @@ fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), Fault> {
             .prepare_cached(REGISTER)?
             .execute(params![tenant.0, slug])?;
         tx.notes.catalog_changed();
-        tx.cache.registered.keep_count(tenant, count + 1);
+        tx.cache.events.keep_count(tenant, count + 1);
     }
-    tx.cache.registered.keep(tenant, slug);
+    tx.cache.events.keep(tenant, slug);
     Ok(())
 }
 
@@ -418,7 +429,7 @@ fn warn_once(tx: &mut Tx<'_>, tenant: TenantId) {
     }
 }
 
-impl Registered {
+impl EventCache {
     /// To be called when an event was registered otherwise.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
@@ -445,13 +456,13 @@ impl Registered {
     }
 
     /// What is remembered of the tenant, with room for one thing more.
-    fn of(&mut self, tenant: TenantId) -> &mut Events {
-        if self.size >= EVENTS_REMEMBERED_MAX {
+    fn of(&mut self, tenant: TenantId) -> &mut TenantEvents {
+        if self.size >= EVENTS_CACHED_MAX {
             self.forget();
         }
         self.tenants.entry(tenant).or_insert_with(|| {
             self.size += 1;
-            Events::default()
+            TenantEvents::default()
         })
     }
 }

@@ -169,7 +169,7 @@ fn apply_event(
         None => ChangeKind::Created,
     };
     if change == ChangeKind::Created {
-        tx.cache.registered.forget();
+        tx.cache.events.forget();
     }
     if change != ChangeKind::Unchanged {
         tx.conn.prepare_cached(SAVE_EVENT)?.execute(params![

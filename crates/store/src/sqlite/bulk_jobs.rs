@@ -15,7 +15,7 @@ use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::replay::{AGAIN, SOONER, ahead_of};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{cancel, catalog, fresh, ids, rows, standings, webhooks, wide};
+use crate::sqlite::{cancel, catalog, fan_out, ids, rows, standings, unattempted, webhooks};
 
 const ADD: &str = "
     insert into errand
@@ -277,7 +277,7 @@ pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, Fault> {
             ])?;
         }
         // What is not listed yet could slip past.
-        None if wide::step_before(tx, bulk_job.tenant, progress.upto)? => {}
+        None if fan_out::step_before(tx, bulk_job.tenant, progress.upto)? => {}
         None => go_on(tx, &bulk_job, progress, at)?,
     }
     Ok(oldest(tx.conn)?.is_some())
@@ -311,7 +311,7 @@ fn go_on(
     mut progress: Progress,
     at: Timestamp,
 ) -> Result<(), Fault> {
-    fresh::list(tx)?;
+    unattempted::materialize(tx)?;
     let stages = stages(bulk_job.what);
     let mut room = limits::BULK_STEP_ROWS_MAX;
     let mut done = 0;

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{fresh, rows, standings, webhooks};
+use crate::sqlite::{rows, standings, unattempted, webhooks};
 
 const STOP: &str = "
     update delivery
@@ -45,7 +45,7 @@ pub(crate) fn cancel_pending(
         rows::bound(limits::BULK_STEP_ROWS_MAX),
     ])?;
     let room = rows::bound(limits::BULK_STEP_ROWS_MAX.saturating_sub(cancelled));
-    cancelled += fresh::cancel_some(tx, webhook, cause, at, room)?;
+    cancelled += unattempted::cancel_some(tx, webhook, cause, at, room)?;
     standings::count_failed(tx, webhook, at, cancelled)?;
     Ok(cancelled)
 }
@@ -118,7 +118,7 @@ fn stop_some(
 
 /// Cancels a delivery because somebody asked, if it is owed; answers whether it was.
 pub(crate) fn stop_one(tx: &mut Tx<'_>, id: DeliveryId, at: Timestamp) -> Result<bool, Fault> {
-    if fresh::cancel(tx, id, CancelCause::Requested, at)? {
+    if unattempted::cancel(tx, id, CancelCause::Requested, at)? {
         return Ok(true);
     }
     let stopped = tx.conn.prepare_cached(STOP)?.execute((

@@ -1,23 +1,24 @@
-//! How far the schedule has come, and what its times are on the wall.
+//! Schedule time: how far it has come, and the wall-clock time that goes with it.
 //!
-//! The engine says both now and then (`Ledger::beat`). In between the two clocks are taken to go
-//! alike, so what is told of the future may be wrong by as much as the wall clock was set since.
+//! The engine reports both in heartbeats (`Ledger::record_heartbeat`). Between two heartbeats both
+//! clocks are assumed to run at the same rate. So a wall-clock time in the future is wrong by as
+//! much as the wall clock is set until then.
 
-use model::limits::{CLOCK_STEP_MS, IDLE_HEARTBEAT_MS as BEAT_MS_MAX};
+use model::limits::{CLOCK_STEP_MS, IDLE_HEARTBEAT_MS};
 use model::time::{Heartbeat, Moment, TimeBounds, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
 
-const BEAT: &str = "
+const SET_HEARTBEAT: &str = "
     insert into clock (id, schedule_at, wall_at, earliest_at, latest_at) values (1, ?1, ?2, ?3, ?4)
     on conflict (id) do update
     set schedule_at = ?1, wall_at = ?2, earliest_at = ?3, latest_at = ?4";
 const BOUNDS: &str = "
     select coalesce(earliest_at, wall_at), coalesce(latest_at, wall_at) from clock where id = 1";
 const LAST: &str = "select schedule_at, wall_at from clock where id = 1";
-const HAS_BEATS: &str = "select 1 from sqlite_schema where type = 'table' and name = 'clock'";
+const HAS_HEARTBEATS: &str = "select 1 from sqlite_schema where type = 'table' and name = 'clock'";
 // What a store without a beat knows of the time. There is a standing for each webhook.
 const NEWEST: &str = "
     select max(at) from (
@@ -28,27 +29,27 @@ const NEWEST: &str = "
 /// Clocks that differ by so little more or less than before are taken to go alike.
 const JITTER_MS: i64 = CLOCK_STEP_MS / 3;
 
-pub(crate) const STATEMENTS: &[&str] = &[BEAT, BOUNDS, LAST, NEWEST];
+pub(crate) const STATEMENTS: &[&str] = &[SET_HEARTBEAT, BOUNDS, LAST, NEWEST];
 
-pub(crate) fn beat(tx: &mut Tx<'_>, beat: Heartbeat) -> Result<(), Fault> {
-    let Heartbeat { mut at, bounds } = beat;
+pub(crate) fn record(tx: &mut Tx<'_>, heartbeat: Heartbeat) -> Result<(), Fault> {
+    let Heartbeat { mut at, bounds } = heartbeat;
     // What is told of the future stays the same from one beat to the next, unless there is cause.
-    if let Some(before) = tx.beat()?
+    if let Some(before) = tx.heartbeat()?
         && behind_ms(at).saturating_sub(behind_ms(before)).abs() < JITTER_MS
     {
         at.wall = at.schedule.plus_ms(behind_ms(before));
     }
     let times = [at.schedule, at.wall, bounds.earliest, bounds.latest];
     tx.conn
-        .prepare_cached(BEAT)?
+        .prepare_cached(SET_HEARTBEAT)?
         .execute(times.map(Timestamp::as_millis))?;
-    tx.cache.beat = Some(Some(at));
+    tx.cache.heartbeat = Some(Some(at));
     Ok(())
 }
 
 /// The latest beat, or the newest time in a store that has none.
 pub(crate) fn last(conn: &Connection) -> Result<Option<Heartbeat>, rusqlite::Error> {
-    let Some(at) = beaten(conn)? else {
+    let Some(at) = read_heartbeat(conn)? else {
         return Ok(newest(conn)?.map(Heartbeat::certain));
     };
     let bounds = |row: &rusqlite::Row<'_>| {
@@ -70,8 +71,8 @@ fn newest(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
 
 /// The moment of the same, of a store that may be older than beats are.
 pub(crate) fn last_of_any(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
-    let last = match conn.prepare(HAS_BEATS)?.exists([])? {
-        true => beaten(conn)?,
+    let last = match conn.prepare(HAS_HEARTBEATS)?.exists([])? {
+        true => read_heartbeat(conn)?,
         false => None,
     };
     match last {
@@ -80,7 +81,7 @@ pub(crate) fn last_of_any(conn: &Connection) -> Result<Option<Moment>, rusqlite:
     }
 }
 
-fn beaten(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
+fn read_heartbeat(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
     let row = |row: &rusqlite::Row<'_>| {
         Ok(Moment {
             schedule: Timestamp::from_millis(row.get(0)?),
@@ -92,18 +93,18 @@ fn beaten(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
 
 /// By how much the schedule is behind the wall clock.
 pub(crate) fn lag_ms(conn: &Connection) -> Result<i64, Fault> {
-    Ok(beaten(conn)?.map_or(0, behind_ms))
+    Ok(read_heartbeat(conn)?.map_or(0, behind_ms))
 }
 
 /// When fresh deliveries are due: since they were accepted, whatever the clock said then.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fresh {
+pub(crate) struct UnattemptedDue {
     lag_ms: i64,
     /// It has come; the end of times if there was no beat yet.
     by: Timestamp,
 }
 
-impl Fresh {
+impl UnattemptedDue {
     pub(crate) fn due_at(self, accepted_at: Timestamp) -> Timestamp {
         accepted_at
             .plus_ms(self.lag_ms.saturating_neg())
@@ -123,36 +124,36 @@ impl Tx<'_> {
     /// The schedule's time while the wall clock says this. It is not later than it really is by
     /// more than a beat, however the clock was set since the latest.
     pub(crate) fn schedule(&mut self, now: Timestamp) -> Result<Timestamp, Fault> {
-        let Some(beat) = self.beat()? else {
+        let Some(heartbeat) = self.heartbeat()? else {
             return Ok(now);
         };
-        let since_ms = now.ms_since(beat.wall);
+        let since_ms = now.ms_since(heartbeat.wall);
         let since_ms = match since_ms {
-            0..=BEAT_MS_MAX => since_ms,
+            0..=IDLE_HEARTBEAT_MS => since_ms,
             _ => 0,
         };
-        Ok(beat.schedule.plus_ms(since_ms))
+        Ok(heartbeat.schedule.plus_ms(since_ms))
     }
 
     /// What the wall clock will say at this time of the schedule.
     pub(crate) fn wall(&mut self, schedule: Timestamp) -> Result<Timestamp, Fault> {
-        Ok(schedule.plus_ms(self.beat()?.map_or(0, behind_ms)))
+        Ok(schedule.plus_ms(self.heartbeat()?.map_or(0, behind_ms)))
     }
 
-    pub(crate) fn fresh(&mut self) -> Result<Fresh, Fault> {
-        let beat = self.beat()?;
-        Ok(Fresh {
-            lag_ms: beat.map_or(0, behind_ms),
-            by: beat.map_or(Timestamp::MAX, |beat| beat.schedule),
+    pub(crate) fn unattempted_due(&mut self) -> Result<UnattemptedDue, Fault> {
+        let heartbeat = self.heartbeat()?;
+        Ok(UnattemptedDue {
+            lag_ms: heartbeat.map_or(0, behind_ms),
+            by: heartbeat.map_or(Timestamp::MAX, |heartbeat| heartbeat.schedule),
         })
     }
 
-    fn beat(&mut self) -> Result<Option<Moment>, Fault> {
-        if let Some(known) = self.cache.beat {
+    fn heartbeat(&mut self) -> Result<Option<Moment>, Fault> {
+        if let Some(known) = self.cache.heartbeat {
             return Ok(known);
         }
-        let found = beaten(self.conn)?;
-        self.cache.beat = Some(found);
+        let found = read_heartbeat(self.conn)?;
+        self.cache.heartbeat = Some(found);
         Ok(found)
     }
 }

@@ -151,15 +151,16 @@ impl DashboardStore for Sqlite {
         webhooks: Vec<WebhookId>,
         since: Timestamp,
     ) -> StoreFuture<Vec<WebhookHealth>> {
-        self.executor.read_listed(JobClass::Bulk, move |conn, _| {
-            standings::standings(conn, tenant, &webhooks, since)
-        })
+        self.executor
+            .read_materialized(JobClass::Bulk, move |conn, _| {
+                standings::standings(conn, tenant, &webhooks, since)
+            })
     }
 
     fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> StoreFuture<Vec<LogRow>> {
         self.executor
-            .read_listed(JobClass::Bulk, move |conn, listed| {
-                log::log_rows(conn, tenant, &deliveries, listed)
+            .read_materialized(JobClass::Bulk, move |conn, horizon| {
+                log::log_rows(conn, tenant, &deliveries, horizon)
             })
     }
 
@@ -169,8 +170,8 @@ impl DashboardStore for Sqlite {
         query: NotificationQuery,
     ) -> StoreFuture<Vec<NotificationRow>> {
         self.executor
-            .read_listed(JobClass::Bulk, move |conn, listed| {
-                notifications::page(conn, tenant, &query, listed)
+            .read_materialized(JobClass::Bulk, move |conn, horizon| {
+                notifications::page(conn, tenant, &query, horizon)
             })
     }
 
@@ -202,8 +203,8 @@ impl DashboardStore for Sqlite {
         limit: usize,
     ) -> StoreFuture<Vec<MatchExplanation>> {
         self.executor
-            .read_listed(JobClass::Bulk, move |conn, listed| {
-                listed.not_found(notification)?;
+            .read_materialized(JobClass::Bulk, move |conn, horizon| {
+                horizon.not_found(notification)?;
                 webhook_history::match_explanations(conn, tenant, notification, after, limit)
             })
     }
@@ -215,9 +216,10 @@ impl DashboardStore for Sqlite {
         what: BulkJobKind,
         at: Timestamp,
     ) -> StoreFuture<BoundedCount> {
-        self.executor.read_listed(JobClass::Bulk, move |conn, _| {
-            bulk_jobs::count(conn, tenant, webhook, what, at)
-        })
+        self.executor
+            .read_materialized(JobClass::Bulk, move |conn, _| {
+                bulk_jobs::count(conn, tenant, webhook, what, at)
+            })
     }
 
     fn start_bulk_job(&self, bulk_job: NewBulkJob, at: Timestamp) -> StoreFuture<BulkJob> {

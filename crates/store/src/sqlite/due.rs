@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, Rows, Statement, para
 
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{clock, fresh, notifications, rows};
+use crate::sqlite::{clock, notifications, rows, unattempted};
 
 // Seeks over all that the lane before has pending.
 const NEXT_RETRIED: &str = "
@@ -123,8 +123,8 @@ pub(crate) fn lanes(
     after: Option<WebhookId>,
     limit: usize,
 ) -> Result<Vec<PendingWebhook>, Fault> {
-    let unlisted = fresh::unlisted(tx)?;
-    let since = tx.fresh()?;
+    let unlisted = unattempted::not_materialized(tx)?;
+    let since = tx.unattempted_due()?;
     let mut lanes: Vec<PendingWebhook> = Vec::new();
     let mut retried = tx.conn.prepare_cached(NEXT_RETRIED)?;
     let mut fresh = tx.conn.prepare_cached(NEXT_FRESH)?;
@@ -162,7 +162,7 @@ fn next_lane(statement: &mut Statement<'_>, after: i64) -> Result<Option<Pending
 fn next_unlisted(
     conn: &Connection,
     unlisted: &BTreeMap<WebhookId, Vec<i64>>,
-    since: clock::Fresh,
+    since: clock::UnattemptedDue,
     after: i64,
 ) -> Result<Option<PendingWebhook>, Fault> {
     let above = (Bound::Excluded(WebhookId(after)), Bound::Unbounded);
@@ -212,8 +212,8 @@ pub(crate) fn due(
     lanes: &[DueQuery],
     now: Timestamp,
 ) -> Result<Vec<DuePage>, Fault> {
-    let unlisted = fresh::unlisted(tx)?;
-    let since = tx.fresh()?.by(now);
+    let unlisted = unattempted::not_materialized(tx)?;
+    let since = tx.unattempted_due()?.by(now);
     let of_lanes = lanes.iter().map(|ask| {
         let unlisted = unlisted.get(&ask.webhook);
         let unlisted = unlisted.map_or(&[][..], Vec::as_slice);
@@ -240,7 +240,7 @@ fn due_of(
     conn: &Connection,
     ask: DueQuery,
     now: Timestamp,
-    since: clock::Fresh,
+    since: clock::UnattemptedDue,
     unlisted: &[i64],
 ) -> Result<DuePage, Fault> {
     let (webhook, limit) = (ask.webhook.0, ask.limit);
@@ -267,7 +267,7 @@ fn due_of(
             (_, Some(mark)) if mark.due_at <= now => {
                 let mut rows = unlisted_row.query(params![webhook, mark.notification.0])?;
                 if let Some(row) = rows.next()? {
-                    found.push((FRESH_AFTER, whole_fresh(row, since)?));
+                    found.push((FRESH_AFTER, whole_unattempted(row, since)?));
                 }
                 next_unlisted = next_mark(conn, since, &mut ids)?;
             }
@@ -309,7 +309,7 @@ struct Kind<'a> {
     after: &'static str,
     rows: Rows<'a>,
     /// Of what is fresh.
-    since: Option<clock::Fresh>,
+    since: Option<clock::UnattemptedDue>,
     /// The row that it stands at; `None` behind the last that is due.
     mark: Option<DueCursor>,
 }
@@ -319,7 +319,7 @@ impl<'a> Kind<'a> {
         after: &'static str,
         rows: Rows<'a>,
         now: Timestamp,
-        since: Option<clock::Fresh>,
+        since: Option<clock::UnattemptedDue>,
     ) -> Result<Self, Fault> {
         let mut kind = Self {
             after,
@@ -348,7 +348,7 @@ impl<'a> Kind<'a> {
     fn take(&mut self, now: Timestamp) -> Result<Option<(&'static str, DueDelivery)>, Fault> {
         let since = self.since;
         let due = self.rows.get().map(|row| match since {
-            Some(since) => whole_fresh(row, since),
+            Some(since) => whole_unattempted(row, since),
             None => whole(row),
         });
         let due = due.transpose()?;
@@ -360,7 +360,7 @@ impl<'a> Kind<'a> {
 /// The next of these notifications that is still there.
 fn next_mark(
     conn: &Connection,
-    since: clock::Fresh,
+    since: clock::UnattemptedDue,
     ids: &mut std::slice::Iter<'_, i64>,
 ) -> Result<Option<DueCursor>, Fault> {
     for id in ids {
@@ -445,7 +445,7 @@ fn whole(row: &Row<'_>) -> Result<DueDelivery, Fault> {
 }
 
 /// The same of a fresh one, whose time is when it was accepted.
-fn whole_fresh(row: &Row<'_>, since: clock::Fresh) -> Result<DueDelivery, Fault> {
+fn whole_unattempted(row: &Row<'_>, since: clock::UnattemptedDue) -> Result<DueDelivery, Fault> {
     let mut due = whole(row)?;
     due.delivery.due_at = since.due_at(due.delivery.due_at);
     Ok(due)

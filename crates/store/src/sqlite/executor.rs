@@ -16,12 +16,12 @@ use tokio::sync::oneshot;
 
 use crate::sqlite::checkpointer::{Checkpointer, LOOK_AFTER};
 use crate::sqlite::disk::DiskWatch;
+use crate::sqlite::fan_out::{FanOutStep, STEP_ROWS};
 use crate::sqlite::fault::{Fault, broken};
-use crate::sqlite::fresh::{self, Listed};
 use crate::sqlite::group_commit::GroupCommit;
 use crate::sqlite::queue::{JobClass, JobQueue, NextWork, QueuedJob, lock};
+use crate::sqlite::unattempted::{self, ReadHorizon};
 use crate::sqlite::wal_sync::{SyncOutcome, SyncTarget, WalSync};
-use crate::sqlite::wide::{STEP_ROWS, Step};
 use crate::sqlite::writer::{Job, Shared, Tx, Writer};
 
 /// Reading threads. The first takes only what is quick, so that nobody waits for a login because
@@ -170,12 +170,16 @@ impl Executor {
 
     /// The same with what is handed in for tenants, each once with what it counts. `Busy` at once
     /// if one of them has to wait.
-    pub(crate) fn take_in<T, F>(&self, shares: Vec<(TenantId, usize)>, work: F) -> StoreFuture<T>
+    pub(crate) fn write_intake<T, F>(
+        &self,
+        shares: Vec<(TenantId, usize)>,
+        work: F,
+    ) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
-        if self.shared().unlisted.is_full(&shares) {
+        if self.shared().fan_out_backlog.is_full(&shares) {
             self.shared().meters.busy.inc();
             return ready(Err(StoreError::Busy));
         }
@@ -264,11 +268,12 @@ impl Executor {
                         let Some(writer) = writer.as_mut() else {
                             return ready(Err(broken("the store is closed")));
                         };
-                        (writer.run(vec![job]), writer.owes_listing())
+                        (writer.run(vec![job]), writer.owes_fan_out())
                     };
                     // Outside the lock, so that a listener may ask the store something.
                     done.publish(&inline.shared);
-                    next = goes_on.then(|| Box::new(Step::new(&inline.shared)) as Box<dyn Job>);
+                    next =
+                        goes_on.then(|| Box::new(FanOutStep::new(&inline.shared)) as Box<dyn Job>);
                 }
             }
         }
@@ -309,15 +314,19 @@ impl Executor {
 
     /// The same for what shows deliveries: those of recent notifications are listed first, and
     /// `work` is told up to where it sees all.
-    pub(crate) fn read_listed<T, F>(self: &Arc<Self>, class: JobClass, work: F) -> StoreFuture<T>
+    pub(crate) fn read_materialized<T, F>(
+        self: &Arc<Self>,
+        class: JobClass,
+        work: F,
+    ) -> StoreFuture<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, Listed) -> Result<T, Fault> + Send + 'static,
+        F: FnOnce(&Connection, ReadHorizon) -> Result<T, Fault> + Send + 'static,
     {
         let read = self.read(class, move |conn| {
-            let listed = Listed::read(conn, None)?;
-            match listed.is_all() {
-                true => work(conn, listed).map(Ok),
+            let horizon = ReadHorizon::read(conn, None)?;
+            match horizon.is_all() {
+                true => work(conn, horizon).map(Ok),
                 false => Ok(Err(work)),
             }
         });
@@ -333,8 +342,8 @@ impl Executor {
                 Err(error) => return Err(error),
             };
             let read = executor.read(class, move |conn| {
-                let listed = Listed::read(conn, lacks)?;
-                work(conn, listed)
+                let horizon = ReadHorizon::read(conn, lacks)?;
+                work(conn, horizon)
             });
             read.await
         })
@@ -342,7 +351,7 @@ impl Executor {
 
     /// Has recent notifications listed.
     pub(crate) fn materialize(&self) -> StoreFuture<()> {
-        self.write_again(JobClass::Work, 1, fresh::list)
+        self.write_again(JobClass::Work, 1, unattempted::materialize)
     }
 
     /// Whether the readers are there; that the writer is, its answer shows.
@@ -458,7 +467,7 @@ fn write_loop(mut writer: Writer, shared: &Arc<Shared>, handles: &ExecutorHandle
     let mut group_commit = GroupCommit::default();
     loop {
         shared.disk.look(&shared.meters);
-        match writing.take_group(writer.owes_listing()) {
+        match writing.take_group(writer.owes_fan_out()) {
             taken @ (NextWork::Group(_) | NextWork::BetweenGroups) => {
                 let jobs = match taken {
                     NextWork::Group(jobs) => jobs,
@@ -619,7 +628,7 @@ impl WriteJob {
             shares: Vec::new(),
             weight: STEP_ROWS,
             commit_delay: None,
-            job: Box::new(Step::new(shared)),
+            job: Box::new(FanOutStep::new(shared)),
         }
     }
 }

@@ -9,7 +9,7 @@ use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::fault::Fault;
-use crate::sqlite::fresh::Listed;
+use crate::sqlite::unattempted::ReadHorizon;
 use crate::sqlite::writer::Tx;
 
 const ACCEPTED_FROM: &str = "
@@ -42,8 +42,8 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    pub(crate) fn upto(self, listed: Listed) -> Self {
-        self.below(NotificationId(listed.upto.0.saturating_add(1)))
+    pub(crate) fn upto(self, horizon: ReadHorizon) -> Self {
+        self.below(NotificationId(horizon.upto.0.saturating_add(1)))
     }
 
     pub(crate) fn below(self, id: NotificationId) -> Self {

@@ -10,9 +10,9 @@ use model::query::{DeliveryStatus, LogCursor, LogPage, LogQuery, LogRow};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use crate::sqlite::fault::Fault;
-use crate::sqlite::fresh::Listed;
 use crate::sqlite::ids::{self, Ids};
 use crate::sqlite::merge::{self, Direction, Merge};
+use crate::sqlite::unattempted::ReadHorizon;
 use crate::sqlite::{catalog, notifications, rows, story, webhooks};
 
 // As `story::delivery_row` reads it.
@@ -45,7 +45,7 @@ pub(crate) fn log(
     conn: &Connection,
     tenant: TenantId,
     query: &LogQuery,
-    listed: Listed,
+    horizon: ReadHorizon,
 ) -> Result<LogPage, Fault> {
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
     let webhooks = match query.webhook {
@@ -57,7 +57,7 @@ pub(crate) fn log(
         from: ids::id_at(conn, query.since)?.unwrap_or(0),
         to: ids::end_at(conn, query.until)?.unwrap_or(i64::MAX),
     };
-    let ids = ids.upto(listed.of(conn, tenant)?);
+    let ids = ids.upto(horizon.of(conn, tenant)?);
     if limit == 0 || ids.from >= ids.to {
         return Ok(LogPage::default());
     }
@@ -71,7 +71,7 @@ pub(crate) fn log(
     let search = search(&mut merge, &mut sieve, limit)?;
     let more = search.last.filter(|_| merge.has_more());
     let mut page = LogPage {
-        rows: log_rows(conn, tenant, &search.found, listed)?,
+        rows: log_rows(conn, tenant, &search.found, horizon)?,
         ..LogPage::default()
     };
     match (direction, query.from) {
@@ -110,7 +110,7 @@ pub(crate) fn log_rows(
     conn: &Connection,
     tenant: TenantId,
     asked: &[DeliveryId],
-    listed: Listed,
+    horizon: ReadHorizon,
 ) -> Result<Vec<LogRow>, Fault> {
     let mut page = Vec::new();
     for id in asked.iter().take(limits::SCANNED_ROWS_MAX) {
@@ -124,7 +124,7 @@ pub(crate) fn log_rows(
             })
         })?;
         if found.is_empty() {
-            listed.not_found(id.notification)?;
+            horizon.not_found(id.notification)?;
         }
         page.extend(found);
     }

@@ -14,7 +14,7 @@ pub(crate) struct Meters {
     /// Jobs, notifications and settlements that wait for the writer.
     pub(crate) queued: Gauge,
     /// Deliveries that are to be listed in steps.
-    pub(crate) unlisted: Gauge,
+    pub(crate) fan_out_backlog: Gauge,
     pub(crate) full: Counter,
     pub(crate) failed: Counter,
     free_bytes: Gauge,
@@ -31,7 +31,7 @@ impl Default for Meters {
             // 1 to 8,192.
             group_jobs: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
             queued: Gauge::default(),
-            unlisted: Gauge::default(),
+            fan_out_backlog: Gauge::default(),
             full: Counter::default(),
             failed: Counter::default(),
             free_bytes: Gauge::default(),
@@ -72,7 +72,7 @@ impl Meters {
         registry.register(
             "willcall_store_unlisted_deliveries",
             "Deliveries of wide notifications that are accepted and wait to be listed",
-            self.unlisted.clone(),
+            self.fan_out_backlog.clone(),
         );
         registry.register(
             "willcall_store_full",

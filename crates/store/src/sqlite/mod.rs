@@ -14,10 +14,11 @@ pub(crate) mod disk;
 mod due;
 mod envelopes;
 mod executor;
+mod fan_out;
 pub(crate) mod fault;
-mod fresh;
 mod group_commit;
 mod ids;
+mod inline_deliveries;
 mod log;
 mod merge;
 mod meters;
@@ -28,7 +29,6 @@ pub(crate) mod open;
 mod people;
 mod prune;
 pub(crate) mod queue;
-mod recent;
 mod replay;
 mod rows;
 mod sessions;
@@ -36,11 +36,11 @@ mod settle;
 mod standings;
 mod story;
 mod traces;
+mod unattempted;
 pub(crate) mod wal_preallocation;
 pub(crate) mod wal_sync;
 mod webhook_history;
 mod webhooks;
-mod wide;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;
@@ -84,7 +84,7 @@ pub(crate) fn statements() -> Vec<String> {
         due::STATEMENTS,
         envelopes::STATEMENTS,
         bulk_jobs::STATEMENTS,
-        fresh::STATEMENTS,
+        unattempted::STATEMENTS,
         ids::STATEMENTS,
         log::STATEMENTS,
         merge::STATEMENTS,
@@ -101,7 +101,7 @@ pub(crate) fn statements() -> Vec<String> {
         replay::STATEMENTS,
         traces::STATEMENTS,
         webhooks::STATEMENTS,
-        wide::STATEMENTS,
+        fan_out::STATEMENTS,
         writer::STATEMENTS,
     ];
     let fixed = fixed.into_iter().flatten().map(|sql| (*sql).to_owned());
@@ -136,7 +136,7 @@ impl Ledger for Sqlite {
 
     fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
         self.executor
-            .take_in(shares(&batch), move |tx| accept::accept(tx, &batch))
+            .write_intake(shares(&batch), move |tx| accept::accept(tx, &batch))
     }
 
     fn pending_webhooks(
@@ -161,7 +161,7 @@ impl Ledger for Sqlite {
 
     fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
         self.executor
-            .read_listed(JobClass::Bulk, move |conn, _| due::backlog(conn, after))
+            .read_materialized(JobClass::Bulk, move |conn, _| due::backlog(conn, after))
     }
 
     fn settle(&self, batch: Arc<[Settlement]>) -> StoreFuture<()> {
@@ -225,11 +225,11 @@ impl Ledger for Sqlite {
             .write(JobClass::Bulk, 1, move |tx| bulk_jobs::step(tx, at))
     }
 
-    fn record_heartbeat(&self, beat: Heartbeat) -> StoreFuture<()> {
+    fn record_heartbeat(&self, heartbeat: Heartbeat) -> StoreFuture<()> {
         let latest = Arc::clone(&self.executor.shared().last_heartbeat);
         self.executor.write_again(JobClass::Work, 1, move |tx| {
-            clock::beat(tx, beat)?;
-            *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(beat);
+            clock::record(tx, heartbeat)?;
+            *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(heartbeat);
             Ok(())
         })
     }
@@ -340,15 +340,15 @@ impl Catalog for Sqlite {
 
     fn log(&self, tenant: TenantId, query: LogQuery) -> StoreFuture<LogPage> {
         self.executor
-            .read_listed(JobClass::Bulk, move |conn, listed| {
-                log::log(conn, tenant, &query, listed)
+            .read_materialized(JobClass::Bulk, move |conn, horizon| {
+                log::log(conn, tenant, &query, horizon)
             })
     }
 
     fn delivery(&self, tenant: TenantId, id: DeliveryId) -> StoreFuture<Option<DeliveryDetail>> {
         self.executor
-            .read_listed(JobClass::Work, move |conn, listed| {
-                story::delivery(conn, tenant, id, listed)
+            .read_materialized(JobClass::Work, move |conn, horizon| {
+                story::delivery(conn, tenant, id, horizon)
             })
     }
 
@@ -372,7 +372,7 @@ impl Catalog for Sqlite {
         };
         let work = move |tx: &mut Tx<'_>| once::once(tx, &key, &effect, at);
         match shares {
-            Some(shares) => self.executor.take_in(shares, work),
+            Some(shares) => self.executor.write_intake(shares, work),
             None => self.executor.write(JobClass::Work, 1, work),
         }
     }

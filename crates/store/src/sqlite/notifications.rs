@@ -10,9 +10,9 @@ use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::sqlite::fault::Fault;
-use crate::sqlite::fresh::Listed;
 use crate::sqlite::ids::Ids;
 use crate::sqlite::merge::{self, Direction, Merge, Source};
+use crate::sqlite::unattempted::ReadHorizon;
 use crate::sqlite::{catalog, rows};
 
 const UNWANTED: &str = "
@@ -38,14 +38,14 @@ pub(crate) fn page(
     conn: &Connection,
     tenant: TenantId,
     query: &NotificationQuery,
-    listed: Listed,
+    horizon: ReadHorizon,
 ) -> Result<Vec<NotificationRow>, Fault> {
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
     let ids = Ids {
         from: 0,
         to: query.older_than.map_or(i64::MAX, |id| id.0),
     };
-    let ids = ids.upto(listed.of(conn, tenant)?);
+    let ids = ids.upto(horizon.of(conn, tenant)?);
     let mut sources = vec![Source::new(&UNWANTED.into(), tenant.0, 0, ids)];
     if !query.unwanted {
         let webhooks = merge::all_webhooks(conn, tenant)?;

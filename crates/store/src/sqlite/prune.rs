@@ -17,7 +17,7 @@ use crate::sqlite::envelopes::{self, Envelopes};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::rows::{self, RETRYING, UNTRIED};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, fresh, ids, standings, traces, webhook_history, wide};
+use crate::sqlite::{catalog, fan_out, ids, standings, traces, unattempted, webhook_history};
 
 const OLDEST: &str = "
     select id, accepted_at from notification
@@ -226,8 +226,8 @@ fn prune_log(
 /// does not bring it back.
 fn drop_forgotten(tx: &mut Tx<'_>, webhook: i64, budget: &mut Budget) -> Result<(), Fault> {
     if !catalog::exists(tx, IS_FORGOTTEN, [webhook])?
-        || fresh::unlisted(tx)?.contains_key(&WebhookId(webhook))
-        || wide::is_left(tx)?
+        || unattempted::not_materialized(tx)?.contains_key(&WebhookId(webhook))
+        || fan_out::is_left(tx)?
     {
         return Ok(());
     }
@@ -375,7 +375,7 @@ impl Bound {
     fn at(tx: &mut Tx<'_>, before: Timestamp, now: Timestamp) -> Result<Self, Fault> {
         let id = ids::id_between(tx.conn, before, now)?;
         // Without its row what is recent would look as if it was never tried.
-        let id = id.min(fresh::listed(tx)?.saturating_add(1));
+        let id = id.min(unattempted::materialized_upto(tx)?.saturating_add(1));
         Ok(Self { before, id })
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{bulk_jobs, due, fresh, ids, rows, webhooks};
+use crate::sqlite::{bulk_jobs, due, ids, rows, unattempted, webhooks};
 
 const FIND: &str = "
     select state, cause, due_at from delivery
@@ -90,7 +90,7 @@ fn replay_one(
     enabled: bool,
     at: Timestamp,
 ) -> Result<ReplayResult, Fault> {
-    fresh::list(tx)?;
+    unattempted::materialize(tx)?;
     let keys = (id.notification.0, id.webhook.0);
     let found: Option<(i64, Option<i64>, Option<i64>)> = tx
         .conn
@@ -114,7 +114,7 @@ fn replay_one(
             ask_for(tx, id)?;
             return Ok(done);
         }
-        DeliveryState::Pending if fresh::put_off(tx, id, now)? => None,
+        DeliveryState::Pending if unattempted::defer(tx, id, now)? => None,
         DeliveryState::Pending => Some(SOONER),
         DeliveryState::Delivered | DeliveryState::Failed | DeliveryState::Cancelled(_) => {
             Some(AGAIN)

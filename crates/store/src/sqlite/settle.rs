@@ -13,7 +13,7 @@ use rusqlite::{CachedStatement, OptionalExtension, params};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::standings::{CameTo, Fared};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{envelopes, fresh, rows, webhooks};
+use crate::sqlite::{envelopes, rows, unattempted, webhooks};
 
 // Of a fresh delivery that was received at once: the one write that most deliveries are. The same
 // as `FIRST`, without the values that are null or known then: each costs as much as its binding.
@@ -120,7 +120,7 @@ fn settle_one<'a>(
     fared: &mut Fared<'a>,
 ) -> Result<(), Fault> {
     let is_first = (settlement.round, settlement.attempts) == (1, 0);
-    if is_first && fresh::take(tx, settlement.id)? {
+    if is_first && unattempted::take(tx, settlement.id)? {
         settle_first(tx, settlement)?;
         fared.add(settlement, CameTo::of(settlement.next.state));
     } else {
@@ -169,7 +169,7 @@ fn stands(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Stands, Fault> {
         None => {
             let now = tx.schedule(settlement.ended_at)?;
             // Fresh, and yet tried before: a backup was put back, or the like.
-            match fresh::put_off(tx, id, now)? {
+            match unattempted::defer(tx, id, now)? {
                 true => Stands::Late,
                 false => Stands::Not,
             }

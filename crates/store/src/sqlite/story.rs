@@ -9,8 +9,8 @@ use model::query::{
 use rusqlite::{Connection, Row};
 
 use crate::sqlite::fault::Fault;
-use crate::sqlite::fresh::Listed;
 use crate::sqlite::rows;
+use crate::sqlite::unattempted::ReadHorizon;
 
 const STORY: &str = "
     select n.id, ?2, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
@@ -49,13 +49,13 @@ pub(crate) fn delivery(
     conn: &Connection,
     tenant: TenantId,
     id: DeliveryId,
-    listed: Listed,
+    horizon: ReadHorizon,
 ) -> Result<Option<DeliveryDetail>, Fault> {
     let keys = (id.notification.0, id.webhook.0);
     let mut statement = conn.prepare_cached(STORY)?;
     let mut found = statement.query((keys.0, keys.1, tenant.0))?;
     let Some(row) = found.next()? else {
-        listed.not_found(id.notification)?;
+        horizon.not_found(id.notification)?;
         return Ok(None);
     };
     let mut story = DeliveryDetail {

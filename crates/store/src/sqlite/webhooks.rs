@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::sqlite::audit::{self, Line};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{cancel, catalog, rows, webhook_history, wide};
+use crate::sqlite::{cancel, catalog, fan_out, rows, webhook_history};
 
 pub(crate) const FIND: &str = "
     select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
@@ -178,7 +178,8 @@ pub(crate) fn save_any(
         // What was owed when it was disabled is cancelled before anything is owed again.
         (Some(disabled), None) => {
             let count = cancel::cancel_pending(tx, after.id, disabled.cause, at)?;
-            if count >= limits::BULK_STEP_ROWS_MAX || wide::may_owe(tx, after.tenant, after.id)? {
+            if count >= limits::BULK_STEP_ROWS_MAX || fan_out::may_owe(tx, after.tenant, after.id)?
+            {
                 return Err(StoreError::Busy.into());
             }
         }
@@ -335,7 +336,7 @@ fn rewrite_wishes(tx: &mut Tx<'_>, before: Option<&Webhook>, after: &Webhook) ->
     if before.is_some_and(same) {
         return Ok(());
     }
-    tx.cache.wanted.forget();
+    tx.cache.subscriptions.forget();
     let old = before.map_or_else(BTreeSet::new, indexed);
     let new = indexed(after);
     let run = |sql, wish: &Subscription<'_>| -> Result<(), Fault> {

@@ -20,17 +20,17 @@ use rusqlite::hooks::Wal;
 use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
-use crate::sqlite::accept::{Registered, Wanted};
+use crate::sqlite::accept::{EventCache, SubscriptionCache};
 use crate::sqlite::clock;
 use crate::sqlite::disk::DiskWatch;
 use crate::sqlite::envelopes::Envelopes;
+use crate::sqlite::fan_out::{self, FanOut, FanOutBacklog};
 use crate::sqlite::fault::{self, Fault};
 use crate::sqlite::ids;
+use crate::sqlite::inline_deliveries::InlineDeliveries;
 use crate::sqlite::meters::Meters;
 use crate::sqlite::notes::Notes;
 use crate::sqlite::prune;
-use crate::sqlite::recent::Recent;
-use crate::sqlite::wide::{self, Unlisted, Wide};
 use crate::whole;
 use crate::whole::mark::{Mark, Marker};
 
@@ -95,7 +95,7 @@ pub(crate) struct Shared {
     pub(crate) changes: AtomicU64,
     pub(crate) meters: Meters,
     pub(crate) disk: DiskWatch,
-    pub(crate) unlisted: Unlisted,
+    pub(crate) fan_out_backlog: FanOutBacklog,
     /// Notes how far the log is durable, if the store is a file with threads.
     pub(crate) marker: std::sync::OnceLock<Marker>,
     /// What is known of the schedule since the store was opened.
@@ -112,21 +112,21 @@ pub(crate) struct WriterCache {
     /// The id that was given last to a notification.
     pub(crate) latest_id: Option<i64>,
     /// Events that are known to be registered.
-    pub(crate) registered: Registered,
+    pub(crate) events: EventCache,
     /// Tenants of whose many events the log was told. Never forgotten, so that it is told once.
     pub(crate) warned: BTreeSet<TenantId>,
     pub(crate) envelopes: Envelopes,
-    pub(crate) wanted: Wanted,
+    pub(crate) subscriptions: SubscriptionCache,
     /// Notifications whose own rows say what is fresh of them; nothing if they are to be read.
-    pub(crate) recent: Option<Recent>,
+    pub(crate) inline_deliveries: Option<InlineDeliveries>,
     /// What is to be listed in steps; nothing if that is to be read.
-    pub(crate) wide: Option<Wide>,
+    pub(crate) fan_out: Option<FanOut>,
     /// Whose turn it was to have something listed. Never forgotten: a turn is not right or wrong.
-    pub(crate) listed_of: Option<TenantId>,
+    pub(crate) fan_out_turn: Option<TenantId>,
     /// Rows that the open transaction has listed.
-    pub(crate) listed: usize,
+    pub(crate) rows_materialized: usize,
     /// The latest beat, if there is one.
-    pub(crate) beat: Option<Option<Moment>>,
+    pub(crate) heartbeat: Option<Option<Moment>>,
     /// Where pruning goes on.
     pub(crate) pruned_to: Option<prune::At>,
 }
@@ -182,8 +182,8 @@ impl Writer {
             shared,
         };
         writer.data_version = writer.read_data_version()?;
-        writer.cache.wide = Some(wide::read(&writer.conn)?);
-        writer.tell_unlisted();
+        writer.cache.fan_out = Some(fan_out::read(&writer.conn)?);
+        writer.report_fan_out_backlog();
         let last_heartbeat = clock::last(&writer.conn)?;
         *writer
             .shared
@@ -300,7 +300,7 @@ impl Writer {
                     }
                     let jobs = group.done.answers.len();
                     self.shared.meters.committed(group.began_at, jobs);
-                    self.tell_unlisted();
+                    self.report_fan_out_backlog();
                 }
                 Err(error) => {
                     let told = fault::told_of_commit(error, &self.shared.disk);
@@ -333,23 +333,24 @@ impl Writer {
     }
 
     /// Whether something is to be listed in steps, as far as that is known.
-    pub(crate) fn owes_listing(&self) -> bool {
-        let wide = self.cache.wide.as_ref();
-        wide.is_none_or(Wide::is_left) && !self.shared.unlisted.is_paused()
+    pub(crate) fn owes_fan_out(&self) -> bool {
+        let fan_out = self.cache.fan_out.as_ref();
+        fan_out.is_none_or(FanOut::is_left) && !self.shared.fan_out_backlog.is_paused()
     }
 
-    fn tell_unlisted(&mut self) {
-        let wide = self.cache.wide.as_mut();
-        if let Some(count) = wide.and_then(|wide| wide.tell(&self.shared.unlisted)) {
+    fn report_fan_out_backlog(&mut self) {
+        let fan_out = self.cache.fan_out.as_mut();
+        if let Some(count) = fan_out.and_then(|fan_out| fan_out.tell(&self.shared.fan_out_backlog))
+        {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.shared.meters.unlisted.set(count);
+            self.shared.meters.fan_out_backlog.set(count);
         }
     }
 
     fn begin(&mut self, group: &mut OpenGroup) {
-        self.cache.listed = 0;
-        if let Some(wide) = &mut self.cache.wide {
-            wide.close();
+        self.cache.rows_materialized = 0;
+        if let Some(fan_out) = &mut self.cache.fan_out {
+            fan_out.close();
         }
         if let Some(barred) = self.shared.disk.bars() {
             group.lost = Some(barred);
@@ -408,7 +409,7 @@ impl Writer {
             return Some(Fault::Sql(error));
         }
         let mark = notes.mark();
-        let recent = self.cache.recent_changes();
+        let inline_deliveries = self.cache.inline_changes();
         let mut tx = Tx {
             conn: &self.conn,
             hot: HotStatements::default(),
@@ -425,7 +426,7 @@ impl Writer {
             refused,
             Fault::Refused(_) | Fault::Told(StoreError::Stale | StoreError::Conflict(_))
         );
-        if !harmless || recent != self.cache.recent_changes() {
+        if !harmless || inline_deliveries != self.cache.inline_changes() {
             // What the job remembered is rolled back with it.
             self.cache.forget();
         }
@@ -501,14 +502,16 @@ impl WriterCache {
         let warned = std::mem::take(&mut self.warned);
         *self = Self {
             warned,
-            listed_of: self.listed_of,
+            fan_out_turn: self.fan_out_turn,
             ..Self::default()
         };
     }
 
     /// Moves whenever a recent notification does.
-    fn recent_changes(&self) -> Option<u64> {
-        self.recent.as_ref().map(Recent::changes)
+    fn inline_changes(&self) -> Option<u64> {
+        self.inline_deliveries
+            .as_ref()
+            .map(InlineDeliveries::changes)
     }
 }
 
@@ -582,7 +585,7 @@ impl<'a> HotStatements<'a> {
 impl Tx<'_> {
     /// Whether so many more rows may be listed before others have to have their turn.
     pub(crate) fn has_time_for(&self, rows: usize) -> bool {
-        rows == 0 || self.cache.listed + rows <= wide::STEP_ROWS
+        rows == 0 || self.cache.rows_materialized + rows <= fan_out::STEP_ROWS
     }
 
     /// The time to write for a notification accepted at `at`, and whether times fall with it: the

@@ -16,9 +16,9 @@ mod clock;
 #[cfg(test)]
 mod executor;
 #[cfg(test)]
-mod files;
+mod fan_out;
 #[cfg(test)]
-mod fresh;
+mod files;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -50,10 +50,10 @@ mod settle;
 #[cfg(test)]
 mod standings;
 #[cfg(test)]
+mod unattempted;
+#[cfg(test)]
 mod wal_sync;
 #[cfg(test)]
 mod webhooks;
 #[cfg(test)]
 mod whole;
-#[cfg(test)]
-mod wide;

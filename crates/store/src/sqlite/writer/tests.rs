@@ -104,12 +104,12 @@ fn what_a_refused_job_was_told_is_not_why_a_commit_failed() {
 #[test]
 fn whose_turn_it_was_outlives_a_job_that_fails() {
     let mut writer = Writer::of(connection(), None, Arc::default()).unwrap();
-    writer.cache.listed_of = Some(TenantId(7));
+    writer.cache.fan_out_turn = Some(TenantId(7));
     events(
         &mut writer,
         &[|_| Err(Fault::Told(StoreError::TooManyWebhooks))],
     );
-    assert_eq!(writer.cache.listed_of, Some(TenantId(7)));
+    assert_eq!(writer.cache.fan_out_turn, Some(TenantId(7)));
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Fresh deliveries: never tried, and due since they were accepted.
+//! Unattempted deliveries: never attempted, and due since they were accepted.
 //!
-//! Those of recent notifications stand in the notifications' own rows (`recent.rs`); all others are
-//! listed in a table, those of wide ones in steps (`wide.rs`). To list those of recent ones is a
-//! job for the writer, done before readers look for fresh deliveries, and before any is removed.
+//! Those of recent notifications are in the notifications' own rows (`inline_deliveries.rs`). All
+//! others have rows in the table `fresh`; those of very many webhooks get them in steps
+//! (`fan_out.rs`). To materialize inline deliveries is a job of the writer. It is run before a
+//! reader looks for unattempted deliveries and before any is removed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,21 +16,21 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::fault::{Fault, Unreadable};
-use crate::sqlite::recent::{Entry, Recent};
+use crate::sqlite::inline_deliveries::{InlineDeliveries, InlineEntry};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{rows, wide};
+use crate::sqlite::{fan_out, rows};
 
-const LIST: &str = "insert into fresh (webhook_id, notification_id) values (?1, ?2)";
-const UNLIST: &str = "delete from fresh where webhook_id = ?1 and notification_id = ?2";
-const LISTED: &str = "select latest from counted where what = 'listed'";
-const NOW_LISTED: &str = "
+const MATERIALIZE: &str = "insert into fresh (webhook_id, notification_id) values (?1, ?2)";
+const REMOVE: &str = "delete from fresh where webhook_id = ?1 and notification_id = ?2";
+const MATERIALIZED_UPTO: &str = "select latest from counted where what = 'listed'";
+const SET_MATERIALIZED_UPTO: &str = "
     insert into counted (what, latest) values ('listed', ?1)
     on conflict (what) do update set latest = ?1";
 const LATER: &str = "
     select id from notification
     where id > coalesce((select latest from counted where what = 'listed'), 0)
     limit 1";
-const UNLISTED: &str = "
+const NOT_MATERIALIZED: &str = "
     select id, wanted_by from notification
     where id > ?1 and wanted_by is not null
     order by id";
@@ -46,45 +47,45 @@ const CANCEL_SOME: &str = "
     where webhook_id = ?1
     order by notification_id
     limit ?4";
-const UNLIST_SOME: &str = "
+const REMOVE_SOME: &str = "
     delete from fresh where (webhook_id, notification_id) in (
       select webhook_id, notification_id from fresh
       where webhook_id = ?1
       order by notification_id
       limit ?2)";
-const OWE: &str = "
+const DEFER: &str = "
     insert into delivery (webhook_id, notification_id, state, round, attempts, round_start, due_at)
     values (?1, ?2, 4, 1, 0, 0, ?3)";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    LIST,
-    UNLIST,
-    LISTED,
-    NOW_LISTED,
+    MATERIALIZE,
+    REMOVE,
+    MATERIALIZED_UPTO,
+    SET_MATERIALIZED_UPTO,
     LATER,
-    UNLISTED,
+    NOT_MATERIALIZED,
     WAS_TRIED,
     CANCEL,
     CANCEL_SOME,
-    UNLIST_SOME,
-    OWE,
+    REMOVE_SOME,
+    DEFER,
 ];
 
 /// How the webhooks of a notification are written into its own row; nothing if their deliveries
 /// are to be listed.
 pub(crate) fn wanted_by(tx: &mut Tx<'_>, wanted: &[WebhookId]) -> Result<Option<Value>, Fault> {
-    if !recent(tx)?.has_room(wanted.len()) {
+    if !inline_deliveries(tx)?.has_room(wanted.len()) {
         return Ok(None);
     }
     if let [webhook] = wanted {
         return Ok(Some(Value::Integer(webhook.0)));
     }
-    Ok(Some(Value::Text(words_of(wanted))))
+    Ok(Some(Value::Text(ids_to_text(wanted))))
 }
 
 /// Owes fresh deliveries of a new notification. `in_row`: its own row says so. Answers whether they
 /// can be told: those that are listed in steps are told then.
-pub(crate) fn owe(
+pub(crate) fn record_owed(
     tx: &mut Tx<'_>,
     tenant: TenantId,
     id: i64,
@@ -93,30 +94,30 @@ pub(crate) fn owe(
 ) -> Result<bool, Fault> {
     let is_wide = !in_row && !tx.has_time_for(wanted.len());
     if in_row {
-        recent(tx)?.add(id, Arc::clone(wanted));
+        inline_deliveries(tx)?.add(id, Arc::clone(wanted));
     } else if is_wide {
-        wide::owe(tx, tenant, id, wanted)?;
+        fan_out::record_owed(tx, tenant, id, wanted)?;
     } else {
-        list_rows(tx, wanted.iter().map(|webhook| [webhook.0, id]))?;
+        materialize_rows(tx, wanted.iter().map(|webhook| [webhook.0, id]))?;
     }
     // Once there is no time for more, those that are recent wait for the next transaction.
     if tx.has_time_for(1)
-        && let Some(out) = recent(tx)?.leave(id)
+        && let Some(evicted) = inline_deliveries(tx)?.evict(id)
     {
-        write(tx, &out)?;
+        materialize_entries(tx, &evicted)?;
     }
     Ok(!is_wide)
 }
 
 /// Lists deliveries, each as a webhook and a notification.
-pub(crate) fn list_rows(
+pub(crate) fn materialize_rows(
     tx: &mut Tx<'_>,
     keys: impl Iterator<Item = [i64; 2]>,
 ) -> Result<(), Fault> {
-    let list = tx.hot.get(tx.conn, LIST)?;
+    let list = tx.hot.get(tx.conn, MATERIALIZE)?;
     for keys in keys {
         list.execute(keys)?;
-        tx.cache.listed += 1;
+        tx.cache.rows_materialized += 1;
     }
     Ok(())
 }
@@ -124,22 +125,22 @@ pub(crate) fn list_rows(
 /// Has the delivery be fresh no more; the caller writes down what it is instead. Answers whether it
 /// was fresh.
 pub(crate) fn take(tx: &mut Tx<'_>, id: DeliveryId) -> Result<bool, Fault> {
-    if recent(tx)?.take(id) {
+    if inline_deliveries(tx)?.take(id) {
         return Ok(true);
     }
     let keys = [id.webhook.0, id.notification.0];
-    let taken = tx.hot.get(tx.conn, UNLIST)?.execute(keys)?;
+    let taken = tx.hot.get(tx.conn, REMOVE)?.execute(keys)?;
     Ok(taken > 0)
 }
 
 /// Has the delivery wait until `due_at`, if it is fresh. Answers whether it was.
-pub(crate) fn put_off(tx: &mut Tx<'_>, id: DeliveryId, due_at: Timestamp) -> Result<bool, Fault> {
-    let was_fresh = take(tx, id)?;
-    if was_fresh {
+pub(crate) fn defer(tx: &mut Tx<'_>, id: DeliveryId, due_at: Timestamp) -> Result<bool, Fault> {
+    let was_unattempted = take(tx, id)?;
+    if was_unattempted {
         let keys = (id.webhook.0, id.notification.0, due_at.as_millis());
-        tx.conn.prepare_cached(OWE)?.execute(keys)?;
+        tx.conn.prepare_cached(DEFER)?.execute(keys)?;
     }
-    Ok(was_fresh)
+    Ok(was_unattempted)
 }
 
 /// Cancels the delivery, if it is fresh. Answers whether it was.
@@ -149,11 +150,11 @@ pub(crate) fn cancel(
     cause: CancelCause,
     at: Timestamp,
 ) -> Result<bool, Fault> {
-    let was_fresh = take(tx, id)?;
-    if was_fresh {
+    let was_unattempted = take(tx, id)?;
+    if was_unattempted {
         write_cancelled(tx, id, cause, at)?;
     }
-    Ok(was_fresh)
+    Ok(was_unattempted)
 }
 
 /// Writes down a delivery that is cancelled before it was tried.
@@ -180,7 +181,7 @@ pub(crate) fn cancel_some(
     at: Timestamp,
     limit: i64,
 ) -> Result<usize, Fault> {
-    list(tx)?;
+    materialize(tx)?;
     tx.conn.prepare_cached(CANCEL_SOME)?.execute((
         webhook.0,
         rows::cause_number(cause),
@@ -189,30 +190,30 @@ pub(crate) fn cancel_some(
     ))?;
     let cancelled = tx
         .conn
-        .prepare_cached(UNLIST_SOME)?
+        .prepare_cached(REMOVE_SOME)?
         .execute([webhook.0, limit])?;
     Ok(cancelled)
 }
 
 /// Lists what stands in the rows of recent notifications.
-pub(crate) fn list(tx: &mut Tx<'_>) -> Result<(), Fault> {
+pub(crate) fn materialize(tx: &mut Tx<'_>) -> Result<(), Fault> {
     let latest = tx.latest_id()?;
-    match recent(tx)?.leave_all(latest) {
-        Some(out) => write(tx, &out),
+    match inline_deliveries(tx)?.evict_all(latest) {
+        Some(evicted) => materialize_entries(tx, &evicted),
         None => Ok(()),
     }
 }
 
 /// What a reader sees of all deliveries.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Listed {
+pub(crate) struct ReadHorizon {
     /// Up to and with this notification it sees all; of later ones only what was tried.
     pub(crate) upto: NotificationId,
     /// Why what was accepted before could not be listed.
     lacks: Option<DiskFault>,
 }
 
-impl Listed {
+impl ReadHorizon {
     pub(crate) fn read(conn: &Connection, lacks: Option<DiskFault>) -> Result<Self, Fault> {
         let later: Option<i64> = conn
             .prepare_cached(LATER)?
@@ -220,7 +221,7 @@ impl Listed {
             .optional()?;
         let upto = match later {
             None => i64::MAX,
-            Some(_) => listed_in(conn)?,
+            Some(_) => read_materialized_upto(conn)?,
         };
         Ok(Self {
             upto: NotificationId(upto),
@@ -230,7 +231,7 @@ impl Listed {
 
     /// The same for what is the tenant's alone, of which less may be listed.
     pub(crate) fn of(self, conn: &Connection, tenant: TenantId) -> Result<Self, Fault> {
-        let upto = match wide::first_of(conn, tenant)? {
+        let upto = match fan_out::first_of(conn, tenant)? {
             Some(first) => self.upto.min(NotificationId(first.0 - 1)),
             None => self.upto,
         };
@@ -251,79 +252,81 @@ impl Listed {
     }
 }
 
-fn listed_in(conn: &Connection) -> Result<i64, Fault> {
-    let listed: Option<i64> = conn
-        .prepare_cached(LISTED)?
+fn read_materialized_upto(conn: &Connection) -> Result<i64, Fault> {
+    let materialized_upto: Option<i64> = conn
+        .prepare_cached(MATERIALIZED_UPTO)?
         .query_row([], |row| row.get(0))
         .optional()?;
-    Ok(listed.unwrap_or(0))
+    Ok(materialized_upto.unwrap_or(0))
 }
 
 /// Lists what is fresh of entries that were taken out, and says how far all is listed.
-fn write(tx: &mut Tx<'_>, out: &[Entry]) -> Result<(), Fault> {
-    list_rows(tx, out.iter().flat_map(Entry::fresh))?;
-    let listed = recent(tx)?.listed();
-    tx.conn.prepare_cached(NOW_LISTED)?.execute([listed])?;
+fn materialize_entries(tx: &mut Tx<'_>, evicted: &[InlineEntry]) -> Result<(), Fault> {
+    materialize_rows(tx, evicted.iter().flat_map(InlineEntry::unattempted))?;
+    let materialized_upto = inline_deliveries(tx)?.materialized_upto();
+    tx.conn
+        .prepare_cached(SET_MATERIALIZED_UPTO)?
+        .execute([materialized_upto])?;
     Ok(())
 }
 
 /// What is fresh and not listed, by webhook: notifications by id.
-pub(crate) fn unlisted(tx: &mut Tx<'_>) -> Result<BTreeMap<WebhookId, Vec<i64>>, Fault> {
-    Ok(recent(tx)?.fresh())
+pub(crate) fn not_materialized(tx: &mut Tx<'_>) -> Result<BTreeMap<WebhookId, Vec<i64>>, Fault> {
+    Ok(inline_deliveries(tx)?.unattempted())
 }
 
 /// Up to and with which notification all is listed.
-pub(crate) fn listed(tx: &mut Tx<'_>) -> Result<i64, Fault> {
-    Ok(recent(tx)?.listed())
+pub(crate) fn materialized_upto(tx: &mut Tx<'_>) -> Result<i64, Fault> {
+    Ok(inline_deliveries(tx)?.materialized_upto())
 }
 
 /// The recent notifications, read from their rows if they are not known.
-fn recent<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut Recent, Fault> {
-    let known = match tx.cache.recent.take() {
+fn inline_deliveries<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut InlineDeliveries, Fault> {
+    let known = match tx.cache.inline_deliveries.take() {
         Some(known) => known,
         None => read(tx.conn)?,
     };
-    Ok(tx.cache.recent.insert(known))
+    Ok(tx.cache.inline_deliveries.insert(known))
 }
 
 /// The reverse of `wanted_by`.
 fn wanted(value: ValueRef<'_>) -> Option<Arc<[WebhookId]>> {
     match value {
         ValueRef::Integer(webhook) => Some(Arc::from([WebhookId(webhook)])),
-        ValueRef::Text(text) => of_words(str::from_utf8(text).ok()?),
+        ValueRef::Text(text) => ids_of_text(str::from_utf8(text).ok()?),
         ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => None,
     }
 }
 
 /// Webhooks as a text.
-pub(crate) fn words_of(webhooks: &[WebhookId]) -> String {
+pub(crate) fn ids_to_text(webhooks: &[WebhookId]) -> String {
     let ids: Vec<String> = webhooks.iter().map(|id| id.0.to_string()).collect();
     ids.join(" ")
 }
 
-/// The reverse of `words_of`.
-pub(crate) fn of_words(words: &str) -> Option<Arc<[WebhookId]>> {
+/// The reverse of `ids_to_text`.
+pub(crate) fn ids_of_text(words: &str) -> Option<Arc<[WebhookId]>> {
     let ids = words.split_whitespace();
     ids.map(|id| id.parse().ok().map(WebhookId)).collect()
 }
 
-fn read(conn: &Connection) -> Result<Recent, Fault> {
-    let mut recent = Recent::new(listed_in(conn)?);
-    let mut unlisted = conn.prepare_cached(UNLISTED)?;
+fn read(conn: &Connection) -> Result<InlineDeliveries, Fault> {
+    let mut inline_deliveries = InlineDeliveries::new(read_materialized_upto(conn)?);
+    let mut not_materialized = conn.prepare_cached(NOT_MATERIALIZED)?;
     let mut was_tried = conn.prepare_cached(WAS_TRIED)?;
-    let mut found = unlisted.query([recent.listed()])?;
+    let mut found = not_materialized.query([inline_deliveries.materialized_upto()])?;
     while let Some(row) = found.next()? {
         let notification = NotificationId(row.get(0)?);
         let wanted = wanted(row.get_ref(1)?).ok_or(Unreadable("list of webhooks"))?;
-        recent.add(notification.0, Arc::clone(&wanted));
+        inline_deliveries.add(notification.0, Arc::clone(&wanted));
         for &webhook in wanted.iter() {
             if was_tried.exists([webhook.0, notification.0])? {
-                recent.take(DeliveryId {
+                inline_deliveries.take(DeliveryId {
                     notification,
                     webhook,
                 });
             }
         }
     }
-    Ok(recent)
+    Ok(inline_deliveries)
 }

@@ -1,8 +1,9 @@
-//! Recent notifications: their fresh deliveries stand in their own rows, and nowhere else.
+//! Inline deliveries: the unattempted deliveries of recent notifications. They are stored in the
+//! notification's own row and nowhere else.
 //!
-//! A delivery that is tried soon, as most are, so costs no row before that. The writer remembers
-//! them here and so knows which are still fresh; readers have them listed first (`fresh.rs`). How
-//! many there are is bounded, and so is what has to be looked through after a crash.
+//! Most deliveries are attempted soon after they were accepted, and cost no row before that. The
+//! writer keeps them here and so knows which are still unattempted. Readers have them materialized
+//! first (`unattempted.rs`). Their number is bounded, and with it what is read again after a crash.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,34 +19,35 @@ const NOTIFICATIONS_MAX: usize = 2_048;
 const DELIVERIES_MAX: usize = 16_384;
 /// So many deliveries leave at once, because it costs a write that says so. Not more, because each
 /// that is still fresh is a write, too.
-const LEAVE_TOGETHER: usize = 512;
+const EVICTED_TOGETHER_MAX: usize = 512;
 
-pub(crate) struct Recent {
+pub(crate) struct InlineDeliveries {
     /// Up to and with this notification all is listed, and the file says so.
-    listed: i64,
-    /// Behind `listed`, by id. Those that nobody wanted, or that found no room, are not there.
-    entries: VecDeque<Entry>,
+    materialized_upto: i64,
+    /// Above `materialized_upto`, by id. Notifications that no webhook wanted or that did not fit
+    /// are not in it.
+    entries: VecDeque<InlineEntry>,
     /// Of the entries, so many at the front have nothing fresh any more.
-    tried: usize,
+    attempted: usize,
     /// Of all entries.
     deliveries: usize,
     /// Counts what is done here.
     changes: u64,
 }
 
-pub(crate) struct Entry {
+pub(crate) struct InlineEntry {
     id: i64,
     wanted: Arc<[WebhookId]>,
     /// A bit for each of `wanted`, in order.
-    fresh: u64,
+    unattempted: u64,
 }
 
-impl Recent {
-    pub(crate) fn new(listed: i64) -> Self {
+impl InlineDeliveries {
+    pub(crate) fn new(materialized_upto: i64) -> Self {
         Self {
-            listed,
+            materialized_upto,
             entries: VecDeque::new(),
-            tried: 0,
+            attempted: 0,
             deliveries: 0,
             changes: 0,
         }
@@ -56,8 +58,8 @@ impl Recent {
         self.changes
     }
 
-    pub(crate) fn listed(&self) -> i64 {
-        self.listed
+    pub(crate) fn materialized_upto(&self) -> i64 {
+        self.materialized_upto
     }
 
     /// Whether a notification for so many webhooks may be added.
@@ -71,10 +73,10 @@ impl Recent {
         let others = u32::try_from(others).unwrap_or(u32::MAX);
         self.deliveries += wanted.len();
         self.changes += 1;
-        self.entries.push_back(Entry {
+        self.entries.push_back(InlineEntry {
             id,
             wanted,
-            fresh: u64::MAX.checked_shr(others).unwrap_or(0),
+            unattempted: u64::MAX.checked_shr(others).unwrap_or(0),
         });
     }
 
@@ -88,22 +90,23 @@ impl Recent {
             return false;
         };
         let bit = 1 << at;
-        let was_fresh = entry.fresh & bit != 0;
-        entry.fresh &= !bit;
-        was_fresh
+        let was_unattempted = entry.unattempted & bit != 0;
+        entry.unattempted &= !bit;
+        was_unattempted
     }
 
     /// Takes out the first entries if there are too many. The caller has listed what is fresh of
-    /// them, and written down what `listed` says then, before anything else is done.
-    pub(crate) fn leave(&mut self, latest: i64) -> Option<Vec<Entry>> {
+    /// them, and written down what `materialized_upto` says then, before anything else is done.
+    pub(crate) fn evict(&mut self, latest: i64) -> Option<Vec<InlineEntry>> {
         while self
             .entries
-            .get(self.tried)
-            .is_some_and(|entry| entry.fresh == 0)
+            .get(self.attempted)
+            .is_some_and(|entry| entry.unattempted == 0)
         {
-            self.tried += 1;
+            self.attempted += 1;
         }
-        let between = usize::try_from(latest.saturating_sub(self.listed)).unwrap_or(usize::MAX);
+        let between =
+            usize::try_from(latest.saturating_sub(self.materialized_upto)).unwrap_or(usize::MAX);
         let is_full = self.deliveries >= DELIVERIES_MAX - WEBHOOKS_MAX;
         if between < NOTIFICATIONS_MAX && !is_full {
             return None;
@@ -111,44 +114,47 @@ impl Recent {
         let mut deliveries = 0;
         let first = self.entries.iter().take_while(|entry| {
             deliveries += entry.wanted.len();
-            deliveries <= LEAVE_TOGETHER
+            deliveries <= EVICTED_TOGETHER_MAX
         });
-        let count = first.count().max(self.tried).max(1);
+        let count = first.count().max(self.attempted).max(1);
         Some(self.take_out(count.min(self.entries.len()), latest))
     }
 
     /// Takes out all entries, in the same way; nothing if the file says so already.
-    pub(crate) fn leave_all(&mut self, latest: i64) -> Option<Vec<Entry>> {
-        (latest > self.listed).then(|| self.take_out(self.entries.len(), latest))
+    pub(crate) fn evict_all(&mut self, latest: i64) -> Option<Vec<InlineEntry>> {
+        (latest > self.materialized_upto).then(|| self.take_out(self.entries.len(), latest))
     }
 
-    fn take_out(&mut self, count: usize, latest: i64) -> Vec<Entry> {
-        let out: Vec<Entry> = self.entries.drain(..count).collect();
+    fn take_out(&mut self, count: usize, latest: i64) -> Vec<InlineEntry> {
+        let evicted: Vec<InlineEntry> = self.entries.drain(..count).collect();
         self.changes += 1;
-        self.tried = self.tried.saturating_sub(count);
-        self.deliveries -= out.iter().map(|entry| entry.wanted.len()).sum::<usize>();
-        self.listed = match self.entries.front() {
+        self.attempted = self.attempted.saturating_sub(count);
+        self.deliveries -= evicted
+            .iter()
+            .map(|entry| entry.wanted.len())
+            .sum::<usize>();
+        self.materialized_upto = match self.entries.front() {
             Some(entry) => entry.id - 1,
             None => latest,
         };
-        out
+        evicted
     }
 
     /// What is fresh, by webhook: notifications by id.
-    pub(crate) fn fresh(&self) -> BTreeMap<WebhookId, Vec<i64>> {
-        let mut fresh: BTreeMap<WebhookId, Vec<i64>> = BTreeMap::new();
-        let entries = self.entries.iter().skip(self.tried);
-        let some = entries.filter(|entry| entry.fresh != 0);
-        for [webhook, notification] in some.flat_map(Entry::fresh) {
-            fresh
+    pub(crate) fn unattempted(&self) -> BTreeMap<WebhookId, Vec<i64>> {
+        let mut unattempted: BTreeMap<WebhookId, Vec<i64>> = BTreeMap::new();
+        let entries = self.entries.iter().skip(self.attempted);
+        let some = entries.filter(|entry| entry.unattempted != 0);
+        for [webhook, notification] in some.flat_map(InlineEntry::unattempted) {
+            unattempted
                 .entry(WebhookId(webhook))
                 .or_default()
                 .push(notification);
         }
-        fresh
+        unattempted
     }
 
-    fn find(&mut self, id: i64) -> Option<&mut Entry> {
+    fn find(&mut self, id: i64) -> Option<&mut InlineEntry> {
         // Ids follow each other nearly always.
         let first = self.entries.front()?.id;
         let guess = usize::try_from(id.checked_sub(first)?).ok()?;
@@ -163,11 +169,11 @@ impl Recent {
     }
 }
 
-impl Entry {
+impl InlineEntry {
     /// The keys of what is fresh: webhook and notification.
-    pub(crate) fn fresh(&self) -> impl Iterator<Item = [i64; 2]> + '_ {
+    pub(crate) fn unattempted(&self) -> impl Iterator<Item = [i64; 2]> + '_ {
         let all = self.wanted.iter().enumerate();
-        let fresh = all.filter(|(at, _)| self.fresh & (1 << at) != 0);
-        fresh.map(|(_, webhook)| [webhook.0, self.id])
+        let unattempted = all.filter(|(at, _)| self.unattempted & (1 << at) != 0);
+        unattempted.map(|(_, webhook)| [webhook.0, self.id])
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::sqlite::fault::{Fault, Unreadable};
 use crate::sqlite::queue::lock;
 use crate::sqlite::writer::{Job, Shared, Tx};
-use crate::sqlite::{catalog, fresh, rows, standings, webhook_history};
+use crate::sqlite::{catalog, rows, standings, unattempted, webhook_history};
 
 const BEGIN: &str = "insert into listing (tenant_id, reached, owed) values (?1, 0, 0)";
 const FOR: &str = "insert into audience (listing_id, webhooks) values (?1, ?2)";
@@ -95,17 +95,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is to be listed.
 #[derive(Debug, Default)]
-pub(crate) struct Wide {
+pub(crate) struct FanOut {
     /// Deliveries, by tenant; none has none.
     owed: BTreeMap<TenantId, usize>,
     /// The listing that what is accepted in this transaction may join.
-    open: Option<Open>,
-    /// Whether `owed` is not what `Unlisted` says.
-    is_news: bool,
+    open: Option<OpenBatch>,
+    /// Whether `owed` is not what `FanOutBacklog` says.
+    is_changed: bool,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenBatch {
     id: i64,
     tenant: TenantId,
     webhooks: Arc<[WebhookId]>,
@@ -114,24 +114,24 @@ struct Open {
 
 /// What of it others than the writer have to know.
 #[derive(Debug, Default)]
-pub(crate) struct Unlisted {
+pub(crate) struct FanOutBacklog {
     owed: Mutex<BTreeMap<TenantId, usize>>,
     paused_until: Mutex<Option<Instant>>,
 }
 
 /// A step, as a job that nobody waits for.
-pub(crate) struct Step {
+pub(crate) struct FanOutStep {
     shared: Arc<Shared>,
 }
 
 /// What a step works on.
-struct Listing {
+struct FanOutBatch {
     id: i64,
     reached: i64,
     webhooks: Arc<[WebhookId]>,
 }
 
-impl Unlisted {
+impl FanOutBacklog {
     /// Whether so much is to be listed of one of the tenants that it has to wait.
     pub(crate) fn is_full(&self, shares: &[(TenantId, usize)]) -> bool {
         let owed = lock(&self.owed);
@@ -152,7 +152,7 @@ fn is_much(owed: Option<&usize>) -> bool {
     owed.is_some_and(|owed| *owed >= UNMATERIALIZED_MAX)
 }
 
-impl Wide {
+impl FanOut {
     /// Whether there is something to list.
     pub(crate) fn is_left(&self) -> bool {
         !self.owed.is_empty()
@@ -164,21 +164,21 @@ impl Wide {
     }
 
     /// Tells what was committed; answers how many deliveries are to be listed, if that is news.
-    pub(crate) fn tell(&mut self, unlisted: &Unlisted) -> Option<usize> {
-        if !std::mem::take(&mut self.is_news) {
+    pub(crate) fn tell(&mut self, backlog: &FanOutBacklog) -> Option<usize> {
+        if !std::mem::take(&mut self.is_changed) {
             return None;
         }
-        lock(&unlisted.owed).clone_from(&self.owed);
+        lock(&backlog.owed).clone_from(&self.owed);
         Some(self.owed.values().sum())
     }
 
     fn add(&mut self, tenant: TenantId, count: usize) {
         *self.owed.entry(tenant).or_default() += count;
-        self.is_news = true;
+        self.is_changed = true;
     }
 
     fn take(&mut self, tenant: TenantId, count: usize, is_last: bool) {
-        self.is_news = true;
+        self.is_changed = true;
         if let Some(owed) = self.owed.get_mut(&tenant) {
             *owed = owed.saturating_sub(count);
             if is_last {
@@ -199,7 +199,7 @@ impl Wide {
 /// Refuses what is handed in for a tenant of whose deliveries very many are still to be listed. To
 /// be asked before anything is written.
 pub(crate) fn vet(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), Fault> {
-    match is_much(wide(tx)?.owed.get(&tenant)) {
+    match is_much(fan_out(tx)?.owed.get(&tenant)) {
         true => Err(Fault::Refused(StoreError::Busy)),
         false => Ok(()),
     }
@@ -207,17 +207,17 @@ pub(crate) fn vet(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), Fault> {
 
 /// Whether anything is to be listed.
 pub(crate) fn is_left(tx: &mut Tx<'_>) -> Result<bool, Fault> {
-    Ok(wide(tx)?.is_left())
+    Ok(fan_out(tx)?.is_left())
 }
 
 /// Owes the fresh deliveries of a new notification, to be listed in steps.
-pub(crate) fn owe(
+pub(crate) fn record_owed(
     tx: &mut Tx<'_>,
     tenant: TenantId,
     notification: i64,
     webhooks: &Arc<[WebhookId]>,
 ) -> Result<(), Fault> {
-    let joined = wide(tx)?.open.as_mut().and_then(|open| {
+    let joined = fan_out(tx)?.open.as_mut().and_then(|open| {
         let same = open.tenant == tenant
             && open.notifications < INTAKE_BATCH_MAX
             && (Arc::ptr_eq(&open.webhooks, webhooks) || open.webhooks == *webhooks);
@@ -231,15 +231,15 @@ pub(crate) fn owe(
     tx.hot.get(tx.conn, ADD)?.execute([id, notification])?;
     let count = i64::try_from(webhooks.len()).unwrap_or(i64::MAX);
     tx.hot.get(tx.conn, OWE)?.execute([id, count])?;
-    wide(tx)?.add(tenant, webhooks.len());
+    fan_out(tx)?.add(tenant, webhooks.len());
     Ok(())
 }
 
 fn begin(tx: &mut Tx<'_>, tenant: TenantId, webhooks: &Arc<[WebhookId]>) -> Result<i64, Fault> {
     let id = tx.conn.prepare_cached(BEGIN)?.insert([tenant.0])?;
-    let text = fresh::words_of(webhooks);
+    let text = unattempted::ids_to_text(webhooks);
     tx.conn.prepare_cached(FOR)?.execute((id, text))?;
-    wide(tx)?.open = Some(Open {
+    fan_out(tx)?.open = Some(OpenBatch {
         id,
         tenant,
         webhooks: Arc::clone(webhooks),
@@ -250,10 +250,10 @@ fn begin(tx: &mut Tx<'_>, tenant: TenantId, webhooks: &Arc<[WebhookId]>) -> Resu
 
 /// Lists some of what is to be listed, of the tenant whose turn it is.
 fn step(tx: &mut Tx<'_>) -> Result<(), Fault> {
-    let latest = tx.cache.listed_of;
-    match wide(tx)?.next(latest) {
+    let latest = tx.cache.fan_out_turn;
+    match fan_out(tx)?.next(latest) {
         Some(tenant) => {
-            tx.cache.listed_of = Some(tenant);
+            tx.cache.fan_out_turn = Some(tenant);
             step_of(tx, tenant)
         }
         None => Ok(()),
@@ -262,25 +262,25 @@ fn step(tx: &mut Tx<'_>) -> Result<(), Fault> {
 
 /// Lists some of the tenant's notifications up to and with `upto`; answers whether there were any.
 pub(crate) fn step_before(tx: &mut Tx<'_>, tenant: TenantId, upto: i64) -> Result<bool, Fault> {
-    let Some(listing) = first(tx, tenant)? else {
+    let Some(batch) = first(tx, tenant)? else {
         return Ok(false);
     };
-    let notifications = notifications(tx, &listing)?;
+    let notifications = notifications(tx, &batch)?;
     let is_meant = notifications.first().is_some_and(|(id, _)| id.0 <= upto);
     if is_meant {
-        list(tx, tenant, &listing, &notifications)?;
+        materialize_step(tx, tenant, &batch, &notifications)?;
     }
     Ok(is_meant)
 }
 
 fn step_of(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), Fault> {
     match first(tx, tenant)? {
-        Some(listing) => {
-            let notifications = notifications(tx, &listing)?;
-            list(tx, tenant, &listing, &notifications)
+        Some(batch) => {
+            let notifications = notifications(tx, &batch)?;
+            materialize_step(tx, tenant, &batch, &notifications)
         }
         None => {
-            wide(tx)?.take(tenant, 0, true);
+            fan_out(tx)?.take(tenant, 0, true);
             Ok(())
         }
     }
@@ -322,7 +322,7 @@ pub(crate) fn may_owe(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Resu
         read += 1;
         let is_before_its_turn = row.get::<_, i64>(0)? < webhook.0;
         let words: String = row.get(1)?;
-        let webhooks = fresh::of_words(&words).ok_or(Unreadable("list of webhooks"))?;
+        let webhooks = unattempted::ids_of_text(&words).ok_or(Unreadable("list of webhooks"))?;
         if is_before_its_turn && webhooks.binary_search(&webhook).is_ok() {
             return Ok(true);
         }
@@ -330,7 +330,7 @@ pub(crate) fn may_owe(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Resu
     Ok(false)
 }
 
-fn first(tx: &Tx<'_>, tenant: TenantId) -> Result<Option<Listing>, Fault> {
+fn first(tx: &Tx<'_>, tenant: TenantId) -> Result<Option<FanOutBatch>, Fault> {
     let found: Option<(i64, i64, String)> = tx
         .conn
         .prepare_cached(FIRST)?
@@ -341,61 +341,61 @@ fn first(tx: &Tx<'_>, tenant: TenantId) -> Result<Option<Listing>, Fault> {
     let Some((id, reached, words)) = found else {
         return Ok(None);
     };
-    Ok(Some(Listing {
+    Ok(Some(FanOutBatch {
         id,
         reached,
-        webhooks: fresh::of_words(&words).ok_or(Unreadable("list of webhooks"))?,
+        webhooks: unattempted::ids_of_text(&words).ok_or(Unreadable("list of webhooks"))?,
     }))
 }
 
 fn notifications(
     tx: &Tx<'_>,
-    listing: &Listing,
+    batch: &FanOutBatch,
 ) -> Result<Vec<(NotificationId, Timestamp)>, Fault> {
     let read = |row: &Row<'_>| {
         let accepted_at = Timestamp::from_millis(row.get(1)?);
         Ok((NotificationId(row.get(0)?), accepted_at))
     };
-    catalog::list(tx.conn, NOTIFICATIONS, [listing.id], read)
+    catalog::list(tx.conn, NOTIFICATIONS, [batch.id], read)
 }
 
-fn list(
+fn materialize_step(
     tx: &mut Tx<'_>,
     tenant: TenantId,
-    listing: &Listing,
+    batch: &FanOutBatch,
     notifications: &[(NotificationId, Timestamp)],
 ) -> Result<(), Fault> {
-    let done = listing
+    let done = batch
         .webhooks
-        .partition_point(|webhook| webhook.0 <= listing.reached);
-    let rest = listing.webhooks.get(done..).unwrap_or_default();
-    let (mut listed, mut reached) = (0, listing.reached);
+        .partition_point(|webhook| webhook.0 <= batch.reached);
+    let rest = batch.webhooks.get(done..).unwrap_or_default();
+    let (mut materialized, mut reached) = (0, batch.reached);
     for webhook in rest {
-        if listed > 0 && listed + notifications.len() > STEP_ROWS {
+        if materialized > 0 && materialized + notifications.len() > STEP_ROWS {
             break;
         }
-        list_for(tx, *webhook, notifications)?;
-        listed += notifications.len();
+        materialize_for(tx, *webhook, notifications)?;
+        materialized += notifications.len();
         reached = webhook.0;
     }
-    let is_last = listing.webhooks.last().is_none_or(|last| last.0 <= reached);
+    let is_last = batch.webhooks.last().is_none_or(|last| last.0 <= reached);
     if is_last {
         for sql in [END, END_AUDIENCE, END_WIDE] {
-            tx.conn.prepare_cached(sql)?.execute([listing.id])?;
+            tx.conn.prepare_cached(sql)?.execute([batch.id])?;
         }
     } else {
-        let count = i64::try_from(listed).unwrap_or(i64::MAX);
-        let reached = [listing.id, reached, count];
+        let count = i64::try_from(materialized).unwrap_or(i64::MAX);
+        let reached = [batch.id, reached, count];
         tx.conn.prepare_cached(REACHED)?.execute(reached)?;
     }
     let is_last_of_tenant = is_last && first(tx, tenant)?.is_none();
-    tx.cache.listed_of = Some(tenant);
-    wide(tx)?.take(tenant, listed, is_last_of_tenant);
+    tx.cache.fan_out_turn = Some(tenant);
+    fan_out(tx)?.take(tenant, materialized, is_last_of_tenant);
     Ok(())
 }
 
 /// Lists what the notifications owe to one webhook, which may have been disabled meanwhile.
-fn list_for(
+fn materialize_for(
     tx: &mut Tx<'_>,
     webhook: WebhookId,
     notifications: &[(NotificationId, Timestamp)],
@@ -416,7 +416,7 @@ fn list_for(
     };
     let Some((at, cause)) = cancelled else {
         let rows = notifications.iter().map(|(id, _)| [webhook.0, id.0]);
-        fresh::list_rows(tx, rows)?;
+        unattempted::materialize_rows(tx, rows)?;
         if let Some((_, due_at)) = notifications.first() {
             tx.notes.passed_over(webhook, *due_at);
         }
@@ -427,24 +427,24 @@ fn list_for(
             notification: *id,
             webhook,
         };
-        fresh::write_cancelled(tx, id, cause, at)?;
+        unattempted::write_cancelled(tx, id, cause, at)?;
     }
     standings::count_failed(tx, webhook, at, notifications.len())
 }
 
 /// What is to be listed, read if it is not known.
-fn wide<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut Wide, Fault> {
-    let known = match tx.cache.wide.take() {
+fn fan_out<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut FanOut, Fault> {
+    let known = match tx.cache.fan_out.take() {
         Some(known) => known,
         None => read(tx.conn)?,
     };
-    Ok(tx.cache.wide.insert(known))
+    Ok(tx.cache.fan_out.insert(known))
 }
 
-pub(crate) fn read(conn: &Connection) -> Result<Wide, rusqlite::Error> {
-    let mut wide = Wide {
-        is_news: true,
-        ..Wide::default()
+pub(crate) fn read(conn: &Connection) -> Result<FanOut, rusqlite::Error> {
+    let mut fan_out = FanOut {
+        is_changed: true,
+        ..FanOut::default()
     };
     let mut next = conn.prepare_cached(NEXT_TENANT)?;
     let mut owed = conn.prepare_cached(OWED)?;
@@ -452,13 +452,13 @@ pub(crate) fn read(conn: &Connection) -> Result<Wide, rusqlite::Error> {
     while let Some(tenant) = next.query_row([after], |row| row.get(0)).optional()? {
         let count: i64 = owed.query_row([tenant], |row| row.get(0))?;
         let count = usize::try_from(count).unwrap_or(0);
-        wide.owed.insert(TenantId(tenant), count);
+        fan_out.owed.insert(TenantId(tenant), count);
         after = tenant;
     }
-    Ok(wide)
+    Ok(fan_out)
 }
 
-impl Step {
+impl FanOutStep {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
         Self {
             shared: Arc::clone(shared),
@@ -466,7 +466,7 @@ impl Step {
     }
 }
 
-impl Job for Step {
+impl Job for FanOutStep {
     fn is_repeatable(&self) -> bool {
         true
     }
@@ -477,7 +477,7 @@ impl Job for Step {
 
     fn answer(self: Box<Self>, lost: Option<StoreError>) {
         if lost.is_some() {
-            self.shared.unlisted.pause();
+            self.shared.fan_out_backlog.pause();
         }
     }
 }
