@@ -160,7 +160,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fa
     }
     if let Some(webhook) = new.only {
         // Somebody waits for what comes of it, so nothing that is remembered of it will do.
-        tx.notes.changed(webhook);
+        tx.post_commit.changed(webhook);
     }
     let key: Arc<str> = Arc::from(new.key.as_str());
     let due = |webhook| DueDelivery {
@@ -183,8 +183,8 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fa
         // A test, whose sender looks at the page.
         Some(_) => wanted
             .iter()
-            .for_each(|webhook| tx.notes.asked(due(*webhook))),
-        None => tx.notes.accepted(&wanted, new.at, due),
+            .for_each(|webhook| tx.post_commit.requested(due(*webhook))),
+        None => tx.post_commit.accepted(&wanted, new.at, due),
     }
     Ok(accepted)
 }
@@ -400,7 +400,7 @@ fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), Fault> {
         tx.conn
             .prepare_cached(REGISTER)?
             .execute(params![tenant.0, slug])?;
-        tx.notes.catalog_changed();
+        tx.post_commit.catalog_changed();
         tx.cache.events.keep_count(tenant, count + 1);
     }
     tx.cache.events.keep(tenant, slug);

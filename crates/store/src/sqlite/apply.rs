@@ -107,7 +107,7 @@ pub(crate) fn apply(
         all.extend(webhooks);
     }
     if all.iter().any(|item| item.change != ChangeKind::Unchanged) {
-        tx.notes.catalog_changed();
+        tx.post_commit.catalog_changed();
     }
     Ok(all)
 }

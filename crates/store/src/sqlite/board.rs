@@ -201,7 +201,7 @@ pub(crate) fn revoke_token(
         return Ok(true);
     }
     tx.conn.prepare_cached(REVOKE)?.execute([token.0])?;
-    tx.notes.catalog_changed();
+    tx.post_commit.catalog_changed();
     if let Some(tenant) = tenant {
         audit::write(
             tx,

@@ -222,7 +222,7 @@ pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewBulkJob, at: Timestamp) -> Result<
             detail: json!({ "what": new.what.as_str(), "expected": new.expected }),
         },
     )?;
-    tx.notes.bulk_job_started();
+    tx.post_commit.bulk_job_started();
     Ok(BulkJob {
         id: BulkJobId(id),
         tenant: new.tenant,
@@ -347,7 +347,7 @@ fn go_on(
         standings::count_failed(tx, bulk_job.webhook, at, done)?;
     }
     if done > 0 {
-        tx.notes.changed(bulk_job.webhook);
+        tx.post_commit.changed(bulk_job.webhook);
     }
     Ok(())
 }

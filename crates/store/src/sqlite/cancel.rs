@@ -101,7 +101,7 @@ fn stop_some(
     }
     names.truncate(NAMES_MAX);
     standings::count_failed(tx, webhook, at, count)?;
-    tx.notes.changed(webhook);
+    tx.post_commit.changed(webhook);
     audit::write(
         tx,
         &Line {

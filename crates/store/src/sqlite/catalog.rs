@@ -145,7 +145,7 @@ pub(crate) fn create_token(
         token.default,
         at.as_millis(),
     ])?;
-    tx.notes.catalog_changed();
+    tx.post_commit.catalog_changed();
     let Some(tenant) = token.tenant else {
         return Ok(());
     };

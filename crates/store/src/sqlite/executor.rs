@@ -270,7 +270,7 @@ impl Executor {
                         };
                         (writer.run(vec![job]), writer.owes_fan_out())
                     };
-                    // Outside the lock, so that a listener may ask the store something.
+                    // Outside the lock, so that a subscriber may ask the store something.
                     done.publish(&inline.shared);
                     next =
                         goes_on.then(|| Box::new(FanOutStep::new(&inline.shared)) as Box<dyn Job>);
@@ -483,9 +483,9 @@ fn write_loop(mut writer: Writer, shared: &Arc<Shared>, handles: &ExecutorHandle
             }
             NextWork::Nothing => {
                 if writer.notice_others()
-                    && let Some(listener) = shared.listener.get()
+                    && let Some(subscriber) = shared.subscriber.get()
                 {
-                    listener.on_external_change();
+                    subscriber.on_external_change();
                 }
                 checkpointer.look(&writer, LOOK_AFTER);
             }

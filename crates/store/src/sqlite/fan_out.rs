@@ -418,7 +418,7 @@ fn materialize_for(
         let rows = notifications.iter().map(|(id, _)| [webhook.0, id.0]);
         unattempted::materialize_rows(tx, rows)?;
         if let Some((_, due_at)) = notifications.first() {
-            tx.notes.passed_over(webhook, *due_at);
+            tx.post_commit.skipped(webhook, *due_at);
         }
         return Ok(());
     };

@@ -22,11 +22,11 @@ mod inline_deliveries;
 mod log;
 mod merge;
 mod meters;
-mod notes;
 mod notifications;
 mod once;
 pub(crate) mod open;
 mod people;
+mod post_commit;
 mod prune;
 pub(crate) mod queue;
 mod replay;
@@ -128,9 +128,9 @@ fn shares(batch: &[NewNotification]) -> Vec<(TenantId, usize)> {
 }
 
 impl Ledger for Sqlite {
-    fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
-        if self.executor.shared().listener.set(listener).is_err() {
-            tracing::error!("a second listener was given to the store and is not told anything");
+    fn subscribe(&self, subscriber: Arc<dyn CommitSubscriber>) {
+        if self.executor.shared().subscriber.set(subscriber).is_err() {
+            tracing::error!("a second subscriber was given to the store and is not told anything");
         }
     }
 

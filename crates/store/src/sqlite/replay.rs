@@ -132,7 +132,7 @@ fn replay_one(
 /// Somebody waits for this one: it need not wait for others of its webhook.
 fn ask_for(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), Fault> {
     if let Some(due) = due::one(tx.conn, id)? {
-        tx.notes.asked(due);
+        tx.post_commit.requested(due);
     }
     Ok(())
 }
@@ -163,7 +163,7 @@ fn replay_all(
         count += all.len();
     }
     if count > 0 {
-        tx.notes.changed(ask.webhook);
+        tx.post_commit.changed(ask.webhook);
         note(tx, ask, at, json!({ "count": count }))?;
     }
     Ok(ReplayResult::Done {
@@ -229,7 +229,7 @@ fn replay_filtered(
             "until": moment(pick.until),
             "action_type": pick.action_type,
         });
-        tx.notes.changed(ask.webhook);
+        tx.post_commit.changed(ask.webhook);
         note(tx, ask, at, picked)?;
     }
     let full = met.len() >= limits::BULK_STEP_ROWS_MAX;

@@ -132,8 +132,8 @@ pub(crate) fn add(
             detail: audit::of_webhook(&webhook),
         },
     )?;
-    tx.notes.changed(webhook.id);
-    tx.notes.catalog_changed();
+    tx.post_commit.changed(webhook.id);
+    tx.post_commit.catalog_changed();
     Ok(webhook)
 }
 
@@ -324,8 +324,8 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault
     ])?;
     rewrite_wishes(tx, Some(before), after)?;
     webhook_history::keep(tx, before, after)?;
-    tx.notes.changed(after.id);
-    tx.notes.catalog_changed();
+    tx.post_commit.changed(after.id);
+    tx.post_commit.catalog_changed();
     Ok(())
 }
 

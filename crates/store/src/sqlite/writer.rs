@@ -29,7 +29,7 @@ use crate::sqlite::fault::{self, Fault};
 use crate::sqlite::ids;
 use crate::sqlite::inline_deliveries::InlineDeliveries;
 use crate::sqlite::meters::Meters;
-use crate::sqlite::notes::Notes;
+use crate::sqlite::post_commit::PostCommit;
 use crate::sqlite::prune;
 use crate::whole;
 use crate::whole::mark::{Mark, Marker};
@@ -89,7 +89,7 @@ pub(crate) struct Writer {
 /// What the writer and those who ask it have in common.
 #[derive(Default)]
 pub(crate) struct Shared {
-    pub(crate) listener: std::sync::OnceLock<Arc<dyn CommitSubscriber>>,
+    pub(crate) subscriber: std::sync::OnceLock<Arc<dyn CommitSubscriber>>,
     pub(crate) version: AtomicU64,
     /// Counts groups of jobs, and what other processes were seen to write.
     pub(crate) changes: AtomicU64,
@@ -136,7 +136,7 @@ pub(crate) struct Tx<'a> {
     pub(crate) conn: &'a Connection,
     pub(crate) hot: HotStatements<'a>,
     pub(crate) cache: &'a mut WriterCache,
-    pub(crate) notes: &'a mut Notes,
+    pub(crate) post_commit: &'a mut PostCommit,
 }
 
 /// Statements that many jobs of a transaction use: taken from the connection's cache once, where
@@ -159,7 +159,7 @@ pub(crate) struct OpenGroup {
 /// What became of a group: jobs to be answered, and what is to be told before that.
 pub(crate) struct GroupResult {
     elsewhere: bool,
-    notes: Notes,
+    post_commit: PostCommit,
     answers: Vec<(Box<dyn Job>, Option<StoreError>)>,
     written: bool,
     /// Where it ends in the log.
@@ -230,7 +230,7 @@ impl Writer {
         let mut group = OpenGroup {
             done: GroupResult {
                 elsewhere: false,
-                notes: Notes::default(),
+                post_commit: PostCommit::default(),
                 answers: Vec::with_capacity(jobs),
                 written: false,
                 mark: None,
@@ -256,7 +256,7 @@ impl Writer {
                 jobs = all.map(|(job, _)| job).collect();
                 self.roll_back();
                 self.cache.forget();
-                group.done.notes = Notes::default();
+                group.done.post_commit = PostCommit::default();
                 self.begin(group);
             }
             group.careful = true;
@@ -265,7 +265,7 @@ impl Writer {
         while group.lost.is_none()
             && let Some(mut job) = rest.next()
         {
-            let refused = self.run_one(job.as_mut(), &mut group.done.notes);
+            let refused = self.run_one(job.as_mut(), &mut group.done.post_commit);
             let refused = refused.map(|fault| fault.told(&self.shared.disk));
             group.done.answers.push((job, refused.clone()));
             if self.conn.is_autocommit() {
@@ -369,7 +369,7 @@ impl Writer {
             conn: &self.conn,
             hot: HotStatements::default(),
             cache: &mut self.cache,
-            notes: &mut done.notes,
+            post_commit: &mut done.post_commit,
         };
         let mut rest = jobs.into_iter();
         while let Some(mut job) = rest.next() {
@@ -404,24 +404,24 @@ impl Writer {
         }
     }
 
-    fn run_one(&mut self, job: &mut dyn Job, notes: &mut Notes) -> Option<Fault> {
+    fn run_one(&mut self, job: &mut dyn Job, post_commit: &mut PostCommit) -> Option<Fault> {
         if let Err(error) = self.step(SAVE) {
             return Some(Fault::Sql(error));
         }
-        let mark = notes.mark();
+        let mark = post_commit.savepoint();
         let inline_deliveries = self.cache.inline_changes();
         let mut tx = Tx {
             conn: &self.conn,
             hot: HotStatements::default(),
             cache: &mut self.cache,
-            notes,
+            post_commit,
         };
         let come = job.run(&mut tx);
         drop(tx);
         let Err(refused) = come else {
             return self.step(KEEP).err().map(Fault::Sql);
         };
-        notes.back_to(&mark);
+        post_commit.rollback_to(&mark);
         let harmless = matches!(
             refused,
             Fault::Refused(_) | Fault::Told(StoreError::Stale | StoreError::Conflict(_))
@@ -444,7 +444,7 @@ impl Writer {
     fn lose(&mut self, done: &mut GroupResult, cause: &StoreError) {
         self.roll_back();
         self.cache.forget();
-        done.notes = Notes::default();
+        done.post_commit = PostCommit::default();
         for (_, answer) in &mut done.answers {
             *answer = Some(cause.clone());
         }
@@ -528,26 +528,26 @@ impl GroupResult {
         }
     }
 
-    /// Nobody knows whether it is durable: callers are told that, and the listener to look again.
+    /// Nobody knows whether it is durable: callers are told that, and the subscriber to look again.
     pub(crate) fn forsake(&mut self) {
-        self.notes.forget_lanes();
+        self.post_commit.forget_webhooks();
         self.elsewhere = true;
         for (_, answer) in &mut self.answers {
             answer.get_or_insert(StoreError::Unknown);
         }
     }
 
-    /// Tells the listener and then every caller.
+    /// Tells the subscriber and then every caller.
     pub(crate) fn publish(self, shared: &Shared) {
         shared.changes.fetch_add(1, Ordering::AcqRel);
-        if self.notes.has_new_catalog() {
+        if self.post_commit.has_new_catalog() {
             shared.version.fetch_add(1, Ordering::AcqRel);
         }
-        if let Some(listener) = shared.listener.get() {
+        if let Some(subscriber) = shared.subscriber.get() {
             if self.elsewhere {
-                listener.on_external_change();
+                subscriber.on_external_change();
             }
-            self.notes.tell(listener.as_ref());
+            self.post_commit.publish(subscriber.as_ref());
         }
         for (job, lost) in self.answers {
             match lost {

@@ -64,7 +64,7 @@ impl ThreadedStore {
     }
 }
 
-/// A listener that holds the writer until it is let go, whenever something was accepted.
+/// A subscriber that holds the writer until it is let go, whenever something was accepted.
 struct Gate {
     heard: Arc<Heard>,
     reached: Mutex<Sender<()>>,

@@ -36,7 +36,7 @@ enum Event {
     Answered,
 }
 
-/// A listener that has the writer stand at each step.
+/// A subscriber that has the writer stand at each step.
 struct Steps {
     events: Mutex<Sender<Event>>,
     go: Mutex<Receiver<()>>,

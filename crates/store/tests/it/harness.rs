@@ -1,4 +1,4 @@
-//! A fresh store for each test, things to put in it, and what it told its listener.
+//! A fresh store for each test, things to put in it, and what it told its subscriber.
 
 use std::future::Future;
 use std::pin::pin;
@@ -20,14 +20,14 @@ use model::tenant::DialectName;
 use model::time::{TimeBounds, Timestamp};
 use model::webhook::{DisableCause, Disablement, Headers, NewWebhook, Webhook};
 
-/// A store with one tenant, and what its listener heard.
+/// A store with one tenant, and what its subscriber heard.
 pub(crate) struct Given {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) tenant: TenantId,
     pub(crate) heard: Arc<Heard>,
 }
 
-/// A listener that writes down what it is told.
+/// A subscriber that writes down what it is told.
 #[derive(Default)]
 pub(crate) struct Heard(Mutex<Vec<Told>>);
 
@@ -228,7 +228,7 @@ impl Given {
         given
     }
 
-    /// On a store that has another listener.
+    /// On a store that has another subscriber.
     pub(crate) fn unheard(store: Arc<dyn Store>) -> Self {
         let mut given = Self {
             store,

@@ -131,7 +131,7 @@ fn a_notification_nobody_wants_is_accepted_with_no_deliveries() {
 }
 
 #[test]
-fn the_listener_is_told_what_is_due_as_it_will_be_read_back() {
+fn the_subscriber_is_told_what_is_due_as_it_will_be_read_back() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     given.heard.take();
@@ -147,7 +147,7 @@ fn the_listener_is_told_what_is_due_as_it_will_be_read_back() {
 }
 
 #[test]
-fn beyond_a_bound_the_listener_is_told_of_webhooks_instead_of_deliveries() {
+fn beyond_a_bound_the_subscriber_is_told_of_webhooks_instead_of_deliveries() {
     let given = Given::new();
     let webhooks: Vec<WebhookId> = (0..20).map(|_| given.paid_webhook()).collect();
     given.heard.take();

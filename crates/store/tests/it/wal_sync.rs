@@ -269,7 +269,7 @@ fn a_quiet_house_meets_a_failing_disk_as_well() {
     wait(given.store.close()).unwrap();
 }
 
-/// A listener that falls over when it is told of several.
+/// A subscriber that falls over when it is told of several.
 struct Clumsy(Arc<Heard>);
 
 impl CommitSubscriber for Clumsy {

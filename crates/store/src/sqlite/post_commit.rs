@@ -1,0 +1,174 @@
+//! Post-commit notices: what the jobs of a transaction have for the subscriber, held until the
+//! transaction is durable.
+//!
+//! Bounded, whatever is accepted in one transaction. Beyond the bound a delivery is skipped: only
+//! the webhook and the earliest due time are kept, and the subscriber reads it from the store.
+
+use std::collections::BTreeMap;
+
+use model::contract::{CommitSubscriber, PendingWebhook};
+use model::delivery::DueDelivery;
+use model::id::WebhookId;
+use model::limits;
+use model::time::Timestamp;
+
+/// What is to be told once the transaction is committed.
+#[derive(Default)]
+pub(crate) struct PostCommit {
+    notices: Vec<PostCommitNotice>,
+    /// Deliveries in all of `notices`.
+    delivery_count: usize,
+    skipped: EarliestDue,
+    /// Those that were passed over since the latest mark, apart so that they can be taken back.
+    skipped_since: EarliestDue,
+    catalog_changed: bool,
+    bulk_job_started: bool,
+}
+
+/// Webhooks, each with the earliest of some due times.
+type EarliestDue = BTreeMap<WebhookId, Timestamp>;
+
+enum PostCommitNotice {
+    Accepted(Vec<DueDelivery>),
+    Requested(DueDelivery),
+    Changed(WebhookId),
+}
+
+pub(crate) struct NoticeSavepoint {
+    notices: usize,
+    accepted: usize,
+    delivery_count: usize,
+    catalog_changed: bool,
+    bulk_job_started: bool,
+}
+
+impl PostCommit {
+    /// A notification was accepted for these webhooks, due at `due_at`; `due` makes a delivery.
+    pub(crate) fn accepted(
+        &mut self,
+        webhooks: &[WebhookId],
+        due_at: Timestamp,
+        due: impl Fn(WebhookId) -> DueDelivery,
+    ) {
+        // Who listens keeps no more either, and reads the rest from the store.
+        let room = limits::BUFFERED_MAX.saturating_sub(self.delivery_count);
+        let (delivery_count, rest) = webhooks.split_at(webhooks.len().min(room));
+        self.delivery_count += delivery_count.len();
+        let deliveries = delivery_count.iter().map(|webhook| due(*webhook));
+        if let Some(PostCommitNotice::Accepted(list)) = self.notices.last_mut() {
+            list.extend(deliveries);
+        } else if !delivery_count.is_empty() {
+            self.notices
+                .push(PostCommitNotice::Accepted(deliveries.collect()));
+        }
+        for webhook in rest {
+            lower(&mut self.skipped_since, *webhook, due_at);
+        }
+    }
+
+    /// Something is due for the webhook that is not told: the subscriber reads it from the store.
+    pub(crate) fn skipped(&mut self, webhook: WebhookId, due_at: Timestamp) {
+        lower(&mut self.skipped_since, webhook, due_at);
+    }
+
+    /// Somebody asked for this delivery, and waits for it.
+    pub(crate) fn requested(&mut self, due: DueDelivery) {
+        if self.delivery_count < limits::BUFFERED_MAX {
+            self.delivery_count += 1;
+            self.notices.push(PostCommitNotice::Requested(due));
+        } else {
+            let (webhook, due_at) = (due.delivery.id.webhook, due.delivery.due_at);
+            lower(&mut self.skipped_since, webhook, due_at);
+        }
+    }
+
+    pub(crate) fn changed(&mut self, webhook: WebhookId) {
+        self.notices.push(PostCommitNotice::Changed(webhook));
+    }
+
+    pub(crate) fn catalog_changed(&mut self) {
+        self.catalog_changed = true;
+    }
+
+    pub(crate) fn bulk_job_started(&mut self) {
+        self.bulk_job_started = true;
+    }
+
+    pub(crate) fn has_new_catalog(&self) -> bool {
+        self.catalog_changed
+    }
+
+    /// Forgets what there is to tell of webhooks.
+    pub(crate) fn forget_webhooks(&mut self) {
+        self.notices.clear();
+        self.skipped.clear();
+        self.skipped_since.clear();
+    }
+
+    /// Where `rollback_to` leads, until the next mark.
+    pub(crate) fn savepoint(&mut self) -> NoticeSavepoint {
+        for (webhook, due_at) in std::mem::take(&mut self.skipped_since) {
+            lower(&mut self.skipped, webhook, due_at);
+        }
+        let accepted = match self.notices.last() {
+            Some(PostCommitNotice::Accepted(list)) => list.len(),
+            Some(PostCommitNotice::Changed(_) | PostCommitNotice::Requested(_)) | None => 0,
+        };
+        NoticeSavepoint {
+            notices: self.notices.len(),
+            accepted,
+            delivery_count: self.delivery_count,
+            catalog_changed: self.catalog_changed,
+            bulk_job_started: self.bulk_job_started,
+        }
+    }
+
+    /// Forgets what came after the latest mark.
+    pub(crate) fn rollback_to(&mut self, mark: &NoticeSavepoint) {
+        self.notices.truncate(mark.notices);
+        if let Some(PostCommitNotice::Accepted(list)) = self.notices.last_mut() {
+            list.truncate(mark.accepted);
+        }
+        self.delivery_count = mark.delivery_count;
+        self.skipped_since.clear();
+        self.catalog_changed = mark.catalog_changed;
+        self.bulk_job_started = mark.bulk_job_started;
+    }
+
+    pub(crate) fn publish(mut self, subscriber: &dyn CommitSubscriber) {
+        // Whatever was passed over is told, whether or not there was a mark since.
+        self.savepoint();
+        let mut changed = Vec::new();
+        for notice in self.notices {
+            if let PostCommitNotice::Changed(webhook) = notice {
+                changed.push(webhook);
+                continue;
+            }
+            if !changed.is_empty() {
+                subscriber.on_changed(&changed);
+                changed.clear();
+            }
+            match notice {
+                PostCommitNotice::Accepted(due) if !due.is_empty() => subscriber.on_accepted(due),
+                PostCommitNotice::Requested(due) => subscriber.on_requested(vec![due]),
+                PostCommitNotice::Accepted(_) | PostCommitNotice::Changed(_) => {}
+            }
+        }
+        if !changed.is_empty() {
+            subscriber.on_changed(&changed);
+        }
+        if !self.skipped.is_empty() {
+            let lanes = self.skipped.into_iter();
+            let lanes = lanes.map(|(webhook, due_at)| PendingWebhook { webhook, due_at });
+            subscriber.on_skipped(lanes.collect());
+        }
+        if self.bulk_job_started {
+            subscriber.on_bulk_job_started();
+        }
+    }
+}
+
+fn lower(lanes: &mut EarliestDue, webhook: WebhookId, due_at: Timestamp) {
+    let earliest = lanes.entry(webhook).or_insert(due_at);
+    *earliest = due_at.min(*earliest);
+}
