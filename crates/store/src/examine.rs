@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 
 use crate::OpenError;
 use crate::migrate;
-use crate::sqlite::{clock, disk, fault};
+use crate::sqlite::{clock, disk, job_error};
 use crate::whole::{self, LogFault, Sound, beside};
 
 /// Above this size the pages are not all read at every start: at some 100 MiB a second a start
@@ -306,7 +306,7 @@ impl OpenError {
                     None => Self::NoAccess(path, error.to_string()),
                 }
             }
-            _ => match fault::sign(&error).map(|sign| disk::judge(sign, &path)) {
+            _ => match job_error::symptom(&error).map(|symptom| disk::judge(symptom, &path)) {
                 Some(DiskFault::Full) => Self::Full(path),
                 Some(fault) => Self::Disk { path, fault },
                 None => Self::Broken(path, std::sync::Arc::new(error)),

@@ -26,9 +26,9 @@ pub use crate::whole::LogFault;
 
 /// Opens the store with its threads; creates the file if it is missing, migrates it under a lock.
 /// The folder must exist.
-pub fn open(path: &Path, meters: &mut Registry) -> Result<Arc<dyn Store>, OpenError> {
+pub fn open(path: &Path, metrics: &mut Registry) -> Result<Arc<dyn Store>, OpenError> {
     let shared = Shared::default();
-    shared.meters.register(meters);
+    shared.metrics.register(metrics);
     Ok(Arc::new(open::threads(path, shared, None, None)?))
 }
 
@@ -142,11 +142,11 @@ pub mod probe {
     /// A store with threads that is as durable as `disk` says.
     pub fn open_on_disk(
         path: &Path,
-        meters: &mut Registry,
+        metrics: &mut Registry,
         disk: impl SyncTarget + 'static,
     ) -> Result<Arc<dyn Store>, OpenError> {
         let shared = Shared::default();
-        shared.meters.register(meters);
+        shared.metrics.register(metrics);
         let disk: Box<dyn SyncTarget> = Box::new(disk);
         Ok(Arc::new(open::threads(path, shared, None, Some(disk))?))
     }

@@ -16,8 +16,8 @@ use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, params};
 
 use crate::sqlite::catalog;
-use crate::sqlite::fault::Fault;
-use crate::sqlite::ids;
+use crate::sqlite::id_range;
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::unattempted;
 use crate::sqlite::webhooks::scope_key;
 use crate::sqlite::writer::Tx;
@@ -112,7 +112,7 @@ struct AcceptedRow {
 pub(crate) fn accept(
     tx: &mut Tx<'_>,
     batch: &[NewNotification],
-) -> Result<Vec<AcceptResult>, Fault> {
+) -> Result<Vec<AcceptResult>, JobError> {
     for of_tenant in batch.chunk_by(|one, next| one.tenant == next.tenant) {
         if let Some(first) = of_tenant.first() {
             fan_out::vet(tx, first.tenant)?;
@@ -124,7 +124,7 @@ pub(crate) fn accept(
         .collect()
 }
 
-fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fault> {
+fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, JobError> {
     let wanted = match new.only {
         None => wanted(tx, new.tenant, &new.match_keys)?,
         Some(webhook) => tested(tx, new.tenant, webhook)?,
@@ -147,7 +147,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fa
         return find(tx, new);
     }
     if falls {
-        ids::note_fall(tx, id)?;
+        id_range::note_fall(tx, id)?;
     }
     register(tx, new)?;
     let notification = NotificationId(id);
@@ -190,7 +190,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fa
 }
 
 /// Writes a notification down. Answers whether it is a new one.
-fn add(tx: &mut Tx<'_>, new: &NewNotification, row: &AcceptedRow) -> Result<bool, Fault> {
+fn add(tx: &mut Tx<'_>, new: &NewNotification, row: &AcceptedRow) -> Result<bool, JobError> {
     let added = match is_usual(new) {
         true => tx.hot.get(tx.conn, ADD_USUAL)?.execute(params![
             new.tenant.0,
@@ -228,7 +228,7 @@ fn is_usual(new: &NewNotification) -> bool {
 }
 
 /// What a notification is whose key is known.
-fn find(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Fault> {
+fn find(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, JobError> {
     let (id, same, deliveries, accepted_at): (i64, bool, u32, i64) =
         tx.hot.get(tx.conn, FIND)?.query_row(
             params![
@@ -255,7 +255,7 @@ fn wanted(
     tx: &mut Tx<'_>,
     tenant: TenantId,
     match_keys: &[MatchKey],
-) -> Result<Arc<[WebhookId]>, Fault> {
+) -> Result<Arc<[WebhookId]>, JobError> {
     if let [match_key] = match_keys {
         return wanted_of(tx, tenant, match_key);
     }
@@ -270,7 +270,7 @@ fn wanted_of(
     tx: &mut Tx<'_>,
     tenant: TenantId,
     match_key: &MatchKey,
-) -> Result<Arc<[WebhookId]>, Fault> {
+) -> Result<Arc<[WebhookId]>, JobError> {
     if let Some(known) = tx.cache.subscriptions.get(tenant, match_key) {
         return Ok(known);
     }
@@ -304,7 +304,7 @@ fn who_wants(
     tenant: TenantId,
     match_key: &MatchKey,
     scope: &str,
-) -> Result<Vec<WebhookId>, Fault> {
+) -> Result<Vec<WebhookId>, JobError> {
     let statement = tx.hot.get(tx.conn, WANTED)?;
     let mut rows = statement.query(params![tenant.0, match_key.topic, scope])?;
     let mut found = Vec::new();
@@ -369,7 +369,7 @@ impl SubscriptionCache {
 }
 
 /// The webhook that is to be tested, if it is the tenant's and enabled.
-fn tested(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<Arc<[WebhookId]>, Fault> {
+fn tested(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<Arc<[WebhookId]>, JobError> {
     let found = tx
         .conn
         .prepare_cached(MAY_BE_TESTED)?
@@ -379,7 +379,7 @@ fn tested(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<Arc<[Webh
 }
 
 /// Registers the show with the tenant, unless it is known or the tenant has very many.
-fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), Fault> {
+fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), JobError> {
     let Some(slug) = &new.event else {
         return Ok(());
     };
@@ -408,7 +408,7 @@ fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), Fault> {
 }
 
 /// How many events the tenant has, as far as it matters.
-fn count_events(tx: &Tx<'_>, tenant: TenantId) -> Result<usize, Fault> {
+fn count_events(tx: &Tx<'_>, tenant: TenantId) -> Result<usize, JobError> {
     let most = i64::try_from(EVENTS_REGISTERED_MAX).unwrap_or(i64::MAX);
     let mut statement = tx.conn.prepare_cached(EVENTS)?;
     let mut rows = statement.query([tenant.0, most])?;

@@ -14,8 +14,8 @@ use model::time::Timestamp;
 use model::webhook::{DisableCause, Disablement, Webhook};
 use rusqlite::{OptionalExtension, params};
 
-use crate::sqlite::audit::{self, Line};
-use crate::sqlite::fault::Fault;
+use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{catalog, rows, webhooks};
 
@@ -64,7 +64,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 
 /// What is the same for everything that is applied to one tenant.
-struct Desired<'a> {
+struct ApplyContext<'a> {
     tenant: TenantId,
     key: &'a str,
     actor: &'a str,
@@ -82,22 +82,22 @@ pub(crate) fn apply(
     declarations: Vec<Declaration>,
     actor: &str,
     at: Timestamp,
-) -> Result<Vec<AppliedChange>, Fault> {
+) -> Result<Vec<AppliedChange>, JobError> {
     let mut all = Vec::new();
     for declaration in declarations {
         let (tenant, change) = apply_tenant(tx, &declaration, at)?;
-        let desired = Desired {
+        let context = ApplyContext {
             tenant,
             key: &declaration.key,
             actor,
             at,
         };
-        all.push(desired.applied(AppliedItem::Tenant, change));
+        all.push(context.applied(AppliedItem::Tenant, change));
         for event in &declaration.events {
-            all.push(apply_event(tx, &desired, event)?);
+            all.push(apply_event(tx, &context, event)?);
         }
-        all.extend(apply_tokens(tx, &desired, &declaration.tokens)?);
-        let webhooks = apply_webhooks(tx, &desired, declaration.webhooks)?;
+        all.extend(apply_tokens(tx, &context, &declaration.tokens)?);
+        let webhooks = apply_webhooks(tx, &context, declaration.webhooks)?;
         if webhooks
             .iter()
             .any(|item| item.change != ChangeKind::Unchanged)
@@ -112,7 +112,7 @@ pub(crate) fn apply(
     Ok(all)
 }
 
-impl Desired<'_> {
+impl ApplyContext<'_> {
     fn applied(&self, item: AppliedItem, change: ChangeKind) -> AppliedChange {
         AppliedChange {
             tenant: self.key.to_owned(),
@@ -126,7 +126,7 @@ fn apply_tenant(
     tx: &Tx<'_>,
     declaration: &Declaration,
     at: Timestamp,
-) -> Result<(TenantId, ChangeKind), Fault> {
+) -> Result<(TenantId, ChangeKind), JobError> {
     let (dialect, key, name) = (
         declaration.dialect.as_str(),
         &declaration.key,
@@ -158,10 +158,10 @@ fn apply_tenant(
 
 fn apply_event(
     tx: &mut Tx<'_>,
-    desired: &Desired<'_>,
+    context: &ApplyContext<'_>,
     event: &Event,
-) -> Result<AppliedChange, Fault> {
-    let key = params![desired.tenant.0, event.slug];
+) -> Result<AppliedChange, JobError> {
+    let key = params![context.tenant.0, event.slug];
     let stored = catalog::list(tx.conn, EVENT, key, rows::event)?;
     let change = match stored.first() {
         Some(stored) if stored == event => ChangeKind::Unchanged,
@@ -173,27 +173,27 @@ fn apply_event(
     }
     if change != ChangeKind::Unchanged {
         tx.conn.prepare_cached(SAVE_EVENT)?.execute(params![
-            desired.tenant.0,
+            context.tenant.0,
             event.slug,
             event.name,
             event.date_from.map(Timestamp::as_millis),
         ])?;
     }
-    Ok(desired.applied(AppliedItem::Event(event.slug.clone()), change))
+    Ok(context.applied(AppliedItem::Event(event.slug.clone()), change))
 }
 
 fn apply_tokens(
     tx: &mut Tx<'_>,
-    desired: &Desired<'_>,
+    context: &ApplyContext<'_>,
     tokens: &[DeclaredToken],
-) -> Result<Vec<AppliedChange>, Fault> {
+) -> Result<Vec<AppliedChange>, JobError> {
     let mut names = BTreeSet::new();
     let mut stored = Vec::new();
     for token in tokens {
         if !names.insert(&token.name) {
             return Err(StoreError::Conflict(Conflict::TokenName).into());
         }
-        let found = find_token(tx, desired.tenant, &token.name)?;
+        let found = find_token(tx, context.tenant, &token.name)?;
         if let (Some(found), Some(hash)) = (&found, token.hash)
             && found.hash != hash
         {
@@ -204,24 +204,24 @@ fn apply_tokens(
     tokens
         .iter()
         .zip(stored)
-        .map(|(token, stored)| apply_token(tx, desired, token, stored))
+        .map(|(token, stored)| apply_token(tx, context, token, stored))
         .collect()
 }
 
 fn apply_token(
     tx: &mut Tx<'_>,
-    desired: &Desired<'_>,
+    context: &ApplyContext<'_>,
     token: &DeclaredToken,
     stored: Option<StoredToken>,
-) -> Result<AppliedChange, Fault> {
+) -> Result<AppliedChange, JobError> {
     let Some(stored) = stored else {
-        let new = token.created_for(desired.tenant);
-        catalog::create_token(tx, &new, desired.actor, desired.at)?;
+        let new = token.created_for(context.tenant);
+        catalog::create_token(tx, &new, context.actor, context.at)?;
         let item = AppliedItem::Token {
             name: token.name.clone(),
             fresh: token.hash.is_none(),
         };
-        return Ok(desired.applied(item, ChangeKind::Created));
+        return Ok(context.applied(item, ChangeKind::Created));
     };
     let item = AppliedItem::Token {
         name: token.name.clone(),
@@ -229,18 +229,18 @@ fn apply_token(
     };
     let hash = token.hash.unwrap_or(stored.hash);
     let rest = (
-        rows::kind_number(token.kind),
+        rows::token_kind_number(token.kind),
         token.permissions.to_string(),
         token.active.unwrap_or(stored.rest.2),
         token.default,
     );
     if hash == stored.hash && rest == stored.rest {
-        return Ok(desired.applied(item, ChangeKind::Unchanged));
+        return Ok(context.applied(item, ChangeKind::Unchanged));
     }
     let taken: Option<i64> = tx
         .conn
         .prepare_cached(TOKEN_WITH_HASH)?
-        .query_row(params![desired.tenant.0, hash.0], |row| row.get(0))
+        .query_row(params![context.tenant.0, hash.0], |row| row.get(0))
         .optional()?;
     if taken.is_some_and(|id| id != stored.id) {
         return Err(StoreError::Conflict(Conflict::TokenHash).into());
@@ -250,19 +250,19 @@ fn apply_token(
         .execute(params![stored.id, hash.0, rest.0, rest.1, rest.2, rest.3])?;
     audit::write(
         tx,
-        &Line {
-            tenant: desired.tenant,
-            at: desired.at,
-            actor: desired.actor,
+        &AuditRecord {
+            tenant: context.tenant,
+            at: context.at,
+            actor: context.actor,
             action: "token.changed",
             webhook: None,
-            detail: audit::of_token(&token.created_for(desired.tenant)),
+            detail: audit::of_token(&token.created_for(context.tenant)),
         },
     )?;
-    Ok(desired.applied(item, ChangeKind::Changed))
+    Ok(context.applied(item, ChangeKind::Changed))
 }
 
-fn find_token(tx: &Tx<'_>, tenant: TenantId, name: &str) -> Result<Option<StoredToken>, Fault> {
+fn find_token(tx: &Tx<'_>, tenant: TenantId, name: &str) -> Result<Option<StoredToken>, JobError> {
     let found = catalog::list(tx.conn, TOKEN, params![tenant.0, name], |row| {
         Ok(StoredToken {
             id: row.get(0)?,
@@ -275,20 +275,20 @@ fn find_token(tx: &Tx<'_>, tenant: TenantId, name: &str) -> Result<Option<Stored
 
 fn apply_webhooks(
     tx: &mut Tx<'_>,
-    desired: &Desired<'_>,
+    context: &ApplyContext<'_>,
     declared: Vec<DeclaredWebhook>,
-) -> Result<Vec<AppliedChange>, Fault> {
+) -> Result<Vec<AppliedChange>, JobError> {
     if declared.is_empty() {
         return Ok(Vec::new());
     }
-    let matched = matched(tx, desired, &declared)?;
+    let matched = matched(tx, context, &declared)?;
     let all = declared.into_iter().zip(matched);
-    all.map(|(declared, matched)| apply_webhook(tx, desired, declared, matched))
+    all.map(|(declared, matched)| apply_webhook(tx, context, declared, matched))
         .collect()
 }
 
 /// A webhook that there is.
-struct Known {
+struct ExistingWebhook {
     id: WebhookId,
     target_url: String,
     enabled: bool,
@@ -307,20 +307,20 @@ const LIKENESSES: [fn(&str) -> String; 3] = [
 /// Which of the webhooks there are each declared one is, if it is one.
 fn matched(
     tx: &Tx<'_>,
-    desired: &Desired<'_>,
+    context: &ApplyContext<'_>,
     declared: &[DeclaredWebhook],
-) -> Result<Vec<Option<WebhookId>>, Fault> {
+) -> Result<Vec<Option<WebhookId>>, JobError> {
     let mut matched = Vec::with_capacity(declared.len());
     for webhook in declared {
         matched.push(match &webhook.key {
-            Some(key) => webhooks::find_key(tx.conn, desired.tenant, key)?,
+            Some(key) => webhooks::find_key(tx.conn, context.tenant, key)?,
             None => None,
         });
     }
     let by_key: BTreeSet<WebhookId> = matched.iter().flatten().copied().collect();
-    let mut known = catalog::list(tx.conn, WEBHOOK_IDS, [desired.tenant.0], |row| {
+    let mut known = catalog::list(tx.conn, WEBHOOK_IDS, [context.tenant.0], |row| {
         let id = WebhookId(row.get(0)?);
-        Ok(Known {
+        Ok(ExistingWebhook {
             id,
             target_url: row.get(1)?,
             enabled: row.get(2)?,
@@ -342,7 +342,7 @@ fn match_by(
     likeness: fn(&str) -> String,
     declared: &[DeclaredWebhook],
     matched: &mut [Option<WebhookId>],
-    known: &mut [Known],
+    known: &mut [ExistingWebhook],
 ) {
     let unmatched = || {
         declared
@@ -353,7 +353,7 @@ fn match_by(
     if unmatched().next().is_none() {
         return;
     }
-    let mut alike: BTreeMap<String, Vec<&mut Known>> = BTreeMap::new();
+    let mut alike: BTreeMap<String, Vec<&mut ExistingWebhook>> = BTreeMap::new();
     for known in known.iter_mut().filter(|known| !known.is_taken) {
         alike
             .entry(likeness(&known.target_url))
@@ -367,8 +367,9 @@ fn match_by(
     {
         let all = alike.get_mut(&likeness(&webhook.target_url)).into_iter();
         // A key is given to one that has none, and never takes the place of another.
-        let fits =
-            |known: &&mut &mut Known| !known.is_taken && (webhook.key.is_none() || !known.has_key);
+        let fits = |known: &&mut &mut ExistingWebhook| {
+            !known.is_taken && (webhook.key.is_none() || !known.has_key)
+        };
         if let Some(found) = all.flatten().find(fits) {
             found.is_taken = true;
             *own = Some(found.id);
@@ -378,11 +379,11 @@ fn match_by(
 
 fn apply_webhook(
     tx: &mut Tx<'_>,
-    desired: &Desired<'_>,
+    context: &ApplyContext<'_>,
     declared: DeclaredWebhook,
     matched: Option<WebhookId>,
-) -> Result<AppliedChange, Fault> {
-    let (at, actor) = (desired.at, desired.actor);
+) -> Result<AppliedChange, JobError> {
+    let (at, actor) = (context.at, context.actor);
     let stored = match matched {
         Some(id) => webhooks::find_any(tx.conn, id)?,
         None => None,
@@ -410,7 +411,7 @@ fn apply_webhook(
             )
         }
     } else {
-        let new = declared.created_for(desired.tenant, at);
+        let new = declared.created_for(context.tenant, at);
         (webhooks::add(tx, new, actor, at)?, ChangeKind::Created)
     };
     tx.conn.prepare_cached(DECLARED)?.execute([webhook.id.0])?;
@@ -419,7 +420,7 @@ fn apply_webhook(
         target_url: webhook.target_url,
         changed,
     };
-    Ok(desired.applied(item, change))
+    Ok(context.applied(item, change))
 }
 
 /// The names of what differs, and nothing of the values: some are secret.

@@ -13,7 +13,7 @@ use model::webhook::Webhook;
 use rusqlite::{Connection, Row, params};
 use serde_json::{Value, json};
 
-use crate::sqlite::fault::Fault;
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{catalog, rows};
 
@@ -45,7 +45,7 @@ pub(crate) const WILLCALL: &str = "willcall";
 const ENTRIES_MAX: usize = 1_000;
 const NAMES_MAX: usize = 50;
 
-pub(crate) struct Line<'a> {
+pub(crate) struct AuditRecord<'a> {
     pub(crate) tenant: TenantId,
     pub(crate) at: Timestamp,
     pub(crate) actor: &'a str,
@@ -54,7 +54,7 @@ pub(crate) struct Line<'a> {
     pub(crate) detail: Value,
 }
 
-pub(crate) fn write(tx: &Tx<'_>, line: &Line<'_>) -> Result<(), Fault> {
+pub(crate) fn write(tx: &Tx<'_>, line: &AuditRecord<'_>) -> Result<(), JobError> {
     tx.conn.prepare_cached(ADD)?.execute(params![
         line.tenant.0,
         line.at.as_millis(),
@@ -70,7 +70,7 @@ pub(crate) fn latest(
     conn: &Connection,
     tenant: TenantId,
     limit: usize,
-) -> Result<Vec<AuditEntry>, Fault> {
+) -> Result<Vec<AuditEntry>, JobError> {
     let limit = i64::try_from(limit.min(ENTRIES_MAX)).unwrap_or(0);
     catalog::list(conn, LATEST, [tenant.0, limit], |row| entry(row, 0))
 }
@@ -79,7 +79,7 @@ pub(crate) fn page(
     conn: &Connection,
     tenant: TenantId,
     query: &AuditQuery,
-) -> Result<Vec<AuditRow>, Fault> {
+) -> Result<Vec<AuditRow>, JobError> {
     let limit = i64::try_from(query.limit.min(limits::PAGE_ROWS_MAX)).unwrap_or(0);
     let below = query.older_than.unwrap_or(i64::MAX);
     let row = |row: &Row<'_>| {
@@ -98,7 +98,7 @@ pub(crate) fn page(
 }
 
 /// `at, actor, action, webhook_id, detail` from this column on.
-fn entry(row: &Row<'_>, at: usize) -> Result<AuditEntry, Fault> {
+fn entry(row: &Row<'_>, at: usize) -> Result<AuditEntry, JobError> {
     Ok(AuditEntry {
         at: rows::time(row, at)?,
         actor: row.get(at + 1)?,

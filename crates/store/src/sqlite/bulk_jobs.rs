@@ -11,11 +11,13 @@ use model::time::Timestamp;
 use rusqlite::{Connection, Params, Row, params};
 use serde_json::json;
 
-use crate::sqlite::audit::{self, Line};
-use crate::sqlite::fault::Fault;
-use crate::sqlite::replay::{AGAIN, SOONER, ahead_of};
+use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::job_error::JobError;
+use crate::sqlite::replay::{REPLAY, RETRY_NOW, ahead_from};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{cancel, catalog, fan_out, ids, rows, standings, unattempted, webhooks};
+use crate::sqlite::{
+    cancel, catalog, fan_out, id_range, rows, unattempted, webhook_health, webhooks,
+};
 
 const ADD: &str = "
     insert into errand
@@ -39,7 +41,7 @@ const REACHED: &str = "
     update errand set done = done + ?2, stage = ?3, reached = ?4, ended_at = ?5, broken_off = ?6
     where id = ?1";
 // What lies ahead of now ended or began before the bulk job: the clock was set back since.
-pub(crate) const EXHAUSTED: &str = "
+pub(crate) const FAILED: &str = "
     select notification_id, ended_at <= ?5 or ended_at > ?6
     from delivery indexed by delivery_state
     where state <> 1 and state = 2 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
@@ -59,13 +61,13 @@ pub(crate) const WAITING: &str = "
       and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
-const FRESH: &str = "
+const UNATTEMPTED: &str = "
     select notification_id, 1 from fresh
     where webhook_id = ?1
       and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
-const UNTRIED: &str = "
+const DEFERRED: &str = "
     select notification_id, 1 from delivery indexed by delivery_state
     where state <> 1 and state = 4 and webhook_id = ?1
       and notification_id > ?2 and notification_id <= ?3
@@ -77,7 +79,7 @@ const RETRYING: &str = "
       and notification_id > ?2 and notification_id <= ?3
     order by notification_id
     limit ?4";
-const COUNT_EXHAUSTED: &str = "
+const COUNT_FAILED: &str = "
     select 1 from delivery indexed by delivery_state
     where state <> 1 and state = 2 and webhook_id = ?1
     limit ?2";
@@ -95,7 +97,7 @@ const COUNT_OWED: &str = "
     select 1 from delivery indexed by delivery_due
     where state in (0, 4) and webhook_id = ?1
     limit ?2";
-const COUNT_FRESH: &str = "
+const COUNT_UNATTEMPTED: &str = "
     select 1 from fresh
     where webhook_id = ?1
     limit ?2";
@@ -106,21 +108,21 @@ pub(crate) const STATEMENTS: &[&str] = &[
     RUNNING,
     OLDEST,
     REACHED,
-    EXHAUSTED,
+    FAILED,
     CANCELLED,
     WAITING,
-    FRESH,
-    UNTRIED,
+    UNATTEMPTED,
+    DEFERRED,
     RETRYING,
-    COUNT_EXHAUSTED,
+    COUNT_FAILED,
     COUNT_CANCELLED,
     COUNT_WAITING,
     COUNT_OWED,
-    COUNT_FRESH,
+    COUNT_UNATTEMPTED,
 ];
 
 /// How far a bulk job has come.
-struct Progress {
+struct BulkJobProgress {
     id: BulkJobId,
     stage: usize,
     reached: i64,
@@ -128,61 +130,61 @@ struct Progress {
 }
 
 /// A part of a bulk job: where its deliveries are found, whether each is meant, and what is done.
-struct Stage {
+struct BulkJobStage {
     find: &'static str,
-    change: Change,
+    action: BulkJobAction,
 }
 
 #[derive(Clone, Copy)]
-enum Change {
-    Sooner,
-    Again,
-    Stop,
+enum BulkJobAction {
+    RetryNow,
+    Replay,
+    Cancel,
 }
 
-impl Change {
+impl BulkJobAction {
     /// Answers whether the delivery was one that can be changed so.
-    fn make(self, tx: &mut Tx<'_>, id: DeliveryId, at: Timestamp) -> Result<bool, Fault> {
+    fn apply(self, tx: &mut Tx<'_>, id: DeliveryId, at: Timestamp) -> Result<bool, JobError> {
         let due_at = tx.schedule(at)?.as_millis();
         let keys = (id.notification.0, id.webhook.0, due_at);
         let sql = match self {
-            Self::Sooner => SOONER,
-            Self::Again => AGAIN,
-            Self::Stop => return cancel::stop_one(tx, id, at),
+            Self::RetryNow => RETRY_NOW,
+            Self::Replay => REPLAY,
+            Self::Cancel => return cancel::cancel_one(tx, id, at),
         };
         Ok(tx.conn.prepare_cached(sql)?.execute(keys)? > 0)
     }
 }
 
 /// The parts of a bulk job, in an order in which no delivery that is meant can slip past.
-fn stages(kind: BulkJobKind) -> &'static [Stage] {
+fn stages(kind: BulkJobKind) -> &'static [BulkJobStage] {
     // What waits comes first, so that what is sent again is not met among it.
-    const RETRY: &[Stage] = &[
-        Stage {
+    const RETRY: &[BulkJobStage] = &[
+        BulkJobStage {
             find: WAITING,
-            change: Change::Sooner,
+            action: BulkJobAction::RetryNow,
         },
-        Stage {
-            find: EXHAUSTED,
-            change: Change::Again,
+        BulkJobStage {
+            find: FAILED,
+            action: BulkJobAction::Replay,
         },
-        Stage {
+        BulkJobStage {
             find: CANCELLED,
-            change: Change::Again,
+            action: BulkJobAction::Replay,
         },
     ];
-    const CANCEL: &[Stage] = &[
-        Stage {
-            find: FRESH,
-            change: Change::Stop,
+    const CANCEL: &[BulkJobStage] = &[
+        BulkJobStage {
+            find: UNATTEMPTED,
+            action: BulkJobAction::Cancel,
         },
-        Stage {
-            find: UNTRIED,
-            change: Change::Stop,
+        BulkJobStage {
+            find: DEFERRED,
+            action: BulkJobAction::Cancel,
         },
-        Stage {
+        BulkJobStage {
             find: RETRYING,
-            change: Change::Stop,
+            action: BulkJobAction::Cancel,
         },
     ];
     match kind {
@@ -191,7 +193,7 @@ fn stages(kind: BulkJobKind) -> &'static [Stage] {
     }
 }
 
-pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewBulkJob, at: Timestamp) -> Result<BulkJob, Fault> {
+pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewBulkJob, at: Timestamp) -> Result<BulkJob, JobError> {
     if webhooks::find(tx.conn, new.tenant, new.webhook)?.is_none() {
         return Err(StoreError::Stale.into());
     }
@@ -209,11 +211,11 @@ pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewBulkJob, at: Timestamp) -> Result<
         i64::try_from(new.expected).unwrap_or(i64::MAX),
         new.actor,
         at.as_millis(),
-        ids::latest_id(tx.conn)?,
+        id_range::latest_id(tx.conn)?,
     ])?;
     audit::write(
         tx,
-        &Line {
+        &AuditRecord {
             tenant: new.tenant,
             at,
             actor: &new.actor,
@@ -241,7 +243,7 @@ pub(crate) fn find(
     conn: &Connection,
     tenant: TenantId,
     id: BulkJobId,
-) -> Result<Option<BulkJob>, Fault> {
+) -> Result<Option<BulkJob>, JobError> {
     let found = catalog::list(conn, FIND, [id.0], bulk_job)?;
     Ok(found.into_iter().find(|bulk_job| bulk_job.tenant == tenant))
 }
@@ -250,14 +252,14 @@ pub(crate) fn running(
     conn: &Connection,
     tenant: TenantId,
     webhook: WebhookId,
-) -> Result<Vec<BulkJob>, Fault> {
+) -> Result<Vec<BulkJob>, JobError> {
     let mut found = catalog::list(conn, RUNNING, [webhook.0], bulk_job)?;
     found.retain(|bulk_job| bulk_job.tenant == tenant);
     Ok(found)
 }
 
 /// Takes a step of the oldest bulk job; answers whether there is more to do.
-pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, Fault> {
+pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, JobError> {
     let Some(progress) = oldest(tx.conn)? else {
         return Ok(false);
     };
@@ -278,14 +280,14 @@ pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, Fault> {
         }
         // What is not listed yet could slip past.
         None if fan_out::step_before(tx, bulk_job.tenant, progress.upto)? => {}
-        None => go_on(tx, &bulk_job, progress, at)?,
+        None => advance(tx, &bulk_job, progress, at)?,
     }
     Ok(oldest(tx.conn)?.is_some())
 }
 
-fn oldest(conn: &Connection) -> Result<Option<Progress>, Fault> {
+fn oldest(conn: &Connection) -> Result<Option<BulkJobProgress>, JobError> {
     let found = catalog::list(conn, OLDEST, [], |row| {
-        Ok(Progress {
+        Ok(BulkJobProgress {
             id: BulkJobId(row.get(0)?),
             stage: row.get::<_, u32>(1)?.try_into().unwrap_or(usize::MAX),
             reached: row.get(2)?,
@@ -296,7 +298,7 @@ fn oldest(conn: &Connection) -> Result<Option<Progress>, Fault> {
 }
 
 /// Why a bulk job cannot go on.
-fn abort_reason(tx: &Tx<'_>, bulk_job: &BulkJob) -> Result<Option<&'static str>, Fault> {
+fn abort_reason(tx: &Tx<'_>, bulk_job: &BulkJob) -> Result<Option<&'static str>, JobError> {
     let webhook = webhooks::find(tx.conn, bulk_job.tenant, bulk_job.webhook)?;
     Ok(match webhook {
         None => Some("The webhook was deleted meanwhile."),
@@ -305,12 +307,12 @@ fn abort_reason(tx: &Tx<'_>, bulk_job: &BulkJob) -> Result<Option<&'static str>,
     })
 }
 
-fn go_on(
+fn advance(
     tx: &mut Tx<'_>,
     bulk_job: &BulkJob,
-    mut progress: Progress,
+    mut progress: BulkJobProgress,
     at: Timestamp,
-) -> Result<(), Fault> {
+) -> Result<(), JobError> {
     unattempted::materialize(tx)?;
     let stages = stages(bulk_job.what);
     let mut room = limits::BULK_STEP_ROWS_MAX;
@@ -318,19 +320,19 @@ fn go_on(
     while let Some(stage) = stages.get(progress.stage)
         && room > 0
     {
-        let met = meet(tx, bulk_job, &progress, stage, room, at)?;
-        room = room.saturating_sub(met.len());
-        for (notification, _) in met.iter().filter(|(_, meant)| *meant) {
+        let found = find_next(tx, bulk_job, &progress, stage, room, at)?;
+        room = room.saturating_sub(found.len());
+        for (notification, _) in found.iter().filter(|(_, meant)| *meant) {
             let id = DeliveryId {
                 notification: NotificationId(*notification),
                 webhook: bulk_job.webhook,
             };
-            done += usize::from(stage.change.make(tx, id, at)?);
+            done += usize::from(stage.action.apply(tx, id, at)?);
         }
         if room > 0 {
             progress.stage += 1;
             progress.reached = 0;
-        } else if let Some((last, _)) = met.last() {
+        } else if let Some((last, _)) = found.last() {
             progress.reached = *last;
         }
     }
@@ -344,7 +346,7 @@ fn go_on(
         None::<&str>,
     ])?;
     if bulk_job.what == BulkJobKind::CancelPending {
-        standings::count_failed(tx, bulk_job.webhook, at, done)?;
+        webhook_health::count_failed(tx, bulk_job.webhook, at, done)?;
     }
     if done > 0 {
         tx.post_commit.changed(bulk_job.webhook);
@@ -353,36 +355,36 @@ fn go_on(
 }
 
 /// The next notifications of a stage, and whether the bulk job is about each.
-fn meet(
+fn find_next(
     tx: &mut Tx<'_>,
     bulk_job: &BulkJob,
-    progress: &Progress,
-    stage: &Stage,
+    progress: &BulkJobProgress,
+    stage: &BulkJobStage,
     room: usize,
     at: Timestamp,
-) -> Result<Vec<(i64, bool)>, Fault> {
+) -> Result<Vec<(i64, bool)>, JobError> {
     let room = rows::bound(room);
     let (webhook, reached, upto) = (bulk_job.webhook.0, progress.reached, progress.upto);
-    let (began_at, ahead) = (bulk_job.began_at.as_millis(), ahead_of(at));
+    let (began_at, ahead) = (bulk_job.began_at.as_millis(), ahead_from(at));
     match stage.find {
         WAITING => {
             let now = tx.schedule(at)?.as_millis();
             let asked = [webhook, reached, upto, room, began_at, ahead, now];
-            pairs(tx, stage.find, asked)
+            walk(tx, stage.find, asked)
         }
-        FRESH | UNTRIED | RETRYING => pairs(tx, stage.find, [webhook, reached, upto, room]),
+        UNATTEMPTED | DEFERRED | RETRYING => walk(tx, stage.find, [webhook, reached, upto, room]),
         _ => {
             let asked = [webhook, reached, upto, room, began_at, ahead];
-            pairs(tx, stage.find, asked)
+            walk(tx, stage.find, asked)
         }
     }
 }
 
-pub(crate) fn pairs(
+pub(crate) fn walk(
     tx: &Tx<'_>,
     sql: &'static str,
     params: impl Params,
-) -> Result<Vec<(i64, bool)>, Fault> {
+) -> Result<Vec<(i64, bool)>, JobError> {
     catalog::list(tx.conn, sql, params, |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
@@ -392,7 +394,7 @@ pub(crate) fn count(
     webhook: WebhookId,
     what: BulkJobKind,
     at: Timestamp,
-) -> Result<BoundedCount, Fault> {
+) -> Result<BoundedCount, JobError> {
     let mut count = BoundedCount {
         count: 0,
         more: false,
@@ -401,11 +403,11 @@ pub(crate) fn count(
         return Ok(count);
     }
     let most = limits::COUNTED_MAX.saturating_add(1);
-    let mut met = 0;
-    let mut add = |sql, later_than: Option<Timestamp>| -> Result<(), Fault> {
-        let room = i64::try_from(most.saturating_sub(met)).unwrap_or(0);
+    let mut found = 0;
+    let mut add = |sql, later_than: Option<Timestamp>| -> Result<(), JobError> {
+        let room = i64::try_from(most.saturating_sub(found)).unwrap_or(0);
         let one = |_: &Row<'_>| Ok(());
-        met += match later_than {
+        found += match later_than {
             None => catalog::list(conn, sql, [webhook.0, room], one)?.len(),
             Some(at) => {
                 let asked = [webhook.0, room, at.as_millis()];
@@ -416,22 +418,22 @@ pub(crate) fn count(
     };
     match what {
         BulkJobKind::ReplayUndelivered => {
-            add(COUNT_EXHAUSTED, None)?;
+            add(COUNT_FAILED, None)?;
             add(COUNT_CANCELLED, None)?;
             add(COUNT_WAITING, Some(at))?;
         }
         BulkJobKind::CancelPending => {
             add(COUNT_OWED, None)?;
-            add(COUNT_FRESH, None)?;
+            add(COUNT_UNATTEMPTED, None)?;
         }
     }
-    count.count = u64::try_from(met.min(limits::COUNTED_MAX)).unwrap_or(u64::MAX);
-    count.more = met > limits::COUNTED_MAX;
+    count.count = u64::try_from(found.min(limits::COUNTED_MAX)).unwrap_or(u64::MAX);
+    count.more = found > limits::COUNTED_MAX;
     Ok(count)
 }
 
 /// `id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at, broken_off`.
-fn bulk_job(row: &Row<'_>) -> Result<BulkJob, Fault> {
+fn bulk_job(row: &Row<'_>) -> Result<BulkJob, JobError> {
     let count = |at| {
         row.get::<_, i64>(at)
             .map(|count| u64::try_from(count).unwrap_or(0))

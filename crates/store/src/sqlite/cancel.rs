@@ -9,23 +9,23 @@ use model::webhook::DisableCause;
 use rusqlite::params;
 use serde_json::json;
 
-use crate::sqlite::audit::{self, Line};
-use crate::sqlite::fault::Fault;
+use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{rows, standings, unattempted, webhooks};
+use crate::sqlite::{rows, unattempted, webhook_health, webhooks};
 
-const STOP: &str = "
+const CANCEL_ONE: &str = "
     update delivery
     set state = 3, cause = ?4, round_began_at = null, due_at = null, ended_at = ?3
     where notification_id = ?1 and webhook_id = ?2 and state in (0, 4)";
-const CANCEL: &str = "
+const CANCEL_SOME: &str = "
     update delivery
     set state = 3, cause = ?2, round_began_at = null, due_at = null, ended_at = ?3
     where (webhook_id, notification_id) in (
       select webhook_id, notification_id from delivery indexed by delivery_due
       where state in (0, 4) and webhook_id = ?1
       limit ?4)";
-pub(crate) const STATEMENTS: &[&str] = &[STOP, CANCEL];
+pub(crate) const STATEMENTS: &[&str] = &[CANCEL_ONE, CANCEL_SOME];
 
 /// Names of deliveries in one audit entry.
 const NAMES_MAX: usize = 50;
@@ -36,9 +36,9 @@ pub(crate) fn cancel_pending(
     webhook: WebhookId,
     cause: DisableCause,
     at: Timestamp,
-) -> Result<usize, Fault> {
+) -> Result<usize, JobError> {
     let cause = rows::cancel_cause(cause);
-    let mut cancelled = tx.conn.prepare_cached(CANCEL)?.execute(params![
+    let mut cancelled = tx.conn.prepare_cached(CANCEL_SOME)?.execute(params![
         webhook.0,
         rows::cause_number(cause),
         at.as_millis(),
@@ -46,11 +46,15 @@ pub(crate) fn cancel_pending(
     ])?;
     let room = rows::bound(limits::BULK_STEP_ROWS_MAX.saturating_sub(cancelled));
     cancelled += unattempted::cancel_some(tx, webhook, cause, at, room)?;
-    standings::count_failed(tx, webhook, at, cancelled)?;
+    webhook_health::count_failed(tx, webhook, at, cancelled)?;
     Ok(cancelled)
 }
 
-pub(crate) fn cancel(tx: &mut Tx<'_>, webhook: WebhookId, at: Timestamp) -> Result<usize, Fault> {
+pub(crate) fn cancel(
+    tx: &mut Tx<'_>,
+    webhook: WebhookId,
+    at: Timestamp,
+) -> Result<usize, JobError> {
     let stored = webhooks::find_any(tx.conn, webhook)?;
     match stored.and_then(|webhook| webhook.disabled) {
         Some(disabled) => cancel_pending(tx, webhook, disabled.cause, at),
@@ -59,13 +63,13 @@ pub(crate) fn cancel(tx: &mut Tx<'_>, webhook: WebhookId, at: Timestamp) -> Resu
 }
 
 /// Cancels these deliveries of the tenant that are owed; answers how many.
-pub(crate) fn stop(
+pub(crate) fn cancel_deliveries(
     tx: &mut Tx<'_>,
     tenant: TenantId,
     mut asked: Vec<DeliveryId>,
     actor: &str,
     at: Timestamp,
-) -> Result<usize, Fault> {
+) -> Result<usize, JobError> {
     asked.sort_by_key(|id| (id.webhook, id.notification));
     asked.truncate(limits::BULK_STEP_ROWS_MAX);
     let mut count = 0;
@@ -74,24 +78,24 @@ pub(crate) fn stop(
             continue;
         };
         if webhooks::tenant_of(tx.conn, webhook)? == Some(tenant) {
-            count += stop_some(tx, tenant, webhook, of_webhook, actor, at)?;
+            count += cancel_of_webhook(tx, tenant, webhook, of_webhook, actor, at)?;
         }
     }
     Ok(count)
 }
 
-fn stop_some(
+fn cancel_of_webhook(
     tx: &mut Tx<'_>,
     tenant: TenantId,
     webhook: WebhookId,
     asked: &[DeliveryId],
     actor: &str,
     at: Timestamp,
-) -> Result<usize, Fault> {
+) -> Result<usize, JobError> {
     let mut names = Vec::new();
     let mut count = 0;
     for id in asked {
-        if stop_one(tx, *id, at)? {
+        if cancel_one(tx, *id, at)? {
             count += 1;
             names.push(id.to_string());
         }
@@ -100,11 +104,11 @@ fn stop_some(
         return Ok(0);
     }
     names.truncate(NAMES_MAX);
-    standings::count_failed(tx, webhook, at, count)?;
+    webhook_health::count_failed(tx, webhook, at, count)?;
     tx.post_commit.changed(webhook);
     audit::write(
         tx,
-        &Line {
+        &AuditRecord {
             tenant,
             at,
             actor,
@@ -117,15 +121,15 @@ fn stop_some(
 }
 
 /// Cancels a delivery because somebody asked, if it is owed; answers whether it was.
-pub(crate) fn stop_one(tx: &mut Tx<'_>, id: DeliveryId, at: Timestamp) -> Result<bool, Fault> {
+pub(crate) fn cancel_one(tx: &mut Tx<'_>, id: DeliveryId, at: Timestamp) -> Result<bool, JobError> {
     if unattempted::cancel(tx, id, CancelCause::Requested, at)? {
         return Ok(true);
     }
-    let stopped = tx.conn.prepare_cached(STOP)?.execute((
+    let cancelled = tx.conn.prepare_cached(CANCEL_ONE)?.execute((
         id.notification.0,
         id.webhook.0,
         at.as_millis(),
         rows::cause_number(CancelCause::Requested),
     ))?;
-    Ok(stopped > 0)
+    Ok(cancelled > 0)
 }

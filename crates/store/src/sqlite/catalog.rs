@@ -8,8 +8,8 @@ use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use crate::sqlite::audit::{self, Line};
-use crate::sqlite::fault::Fault;
+use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{rows, webhooks};
 
@@ -62,11 +62,11 @@ const NEWEST_WEBHOOKS: &str = "
       and (?2 is null or (disabled_at is null) = ?2)
     order by id desc
     limit ?3";
-const KEPT: &str = "
+const RESPONSE: &str = "
     select key, holder, request, status, headers, body from kept_answer
     where key = ?1 and holder = ?2";
 // One that is too old counts as gone, pruned or not.
-const KEEP: &str = "
+const STORE_RESPONSE: &str = "
     insert into kept_answer (key, holder, request, status, headers, body, kept_at)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
     on conflict (key, holder) do update
@@ -89,32 +89,32 @@ pub(crate) const STATEMENTS: &[&str] = &[
     WEBHOOK_COUNT,
     OLDEST_WEBHOOKS,
     NEWEST_WEBHOOKS,
-    KEPT,
-    KEEP,
+    RESPONSE,
+    STORE_RESPONSE,
 ];
 
 pub(crate) fn tenant(
     conn: &Connection,
     dialect: &DialectName,
     key: &str,
-) -> Result<Option<Tenant>, Fault> {
+) -> Result<Option<Tenant>, JobError> {
     let found = list(conn, TENANT, params![dialect.as_str(), key], |row| {
         rows::tenant(row, 0)
     })?;
     Ok(found.into_iter().next())
 }
 
-pub(crate) fn tenants(conn: &Connection, dialect: &DialectName) -> Result<Vec<Tenant>, Fault> {
+pub(crate) fn tenants(conn: &Connection, dialect: &DialectName) -> Result<Vec<Tenant>, JobError> {
     list(conn, TENANTS, [dialect.as_str()], |row| {
         rows::tenant(row, 0)
     })
 }
 
-pub(crate) fn grants(conn: &Connection, hash: TokenHash) -> Result<Vec<Grant>, Fault> {
+pub(crate) fn grants(conn: &Connection, hash: TokenHash) -> Result<Vec<Grant>, JobError> {
     list(conn, GRANTS, [hash.0], rows::grant)
 }
 
-pub(crate) fn has_tokens(conn: &Connection) -> Result<bool, Fault> {
+pub(crate) fn has_tokens(conn: &Connection) -> Result<bool, JobError> {
     let any = conn
         .prepare_cached(HAS_TOKENS)?
         .query_row([], |row| row.get(0))?;
@@ -126,7 +126,7 @@ pub(crate) fn create_token(
     token: &NewToken,
     actor: &str,
     at: Timestamp,
-) -> Result<(), Fault> {
+) -> Result<(), JobError> {
     let tenant = token.tenant.map(|tenant| tenant.0);
     let owner = tenant.unwrap_or(0);
     if exists(tx, TOKEN_NAMED, params![owner, token.name])? {
@@ -139,7 +139,7 @@ pub(crate) fn create_token(
         tenant,
         token.name,
         token.hash.0,
-        rows::kind_number(token.kind),
+        rows::token_kind_number(token.kind),
         token.permissions.to_string(),
         token.active,
         token.default,
@@ -151,7 +151,7 @@ pub(crate) fn create_token(
     };
     audit::write(
         tx,
-        &Line {
+        &AuditRecord {
             tenant,
             at,
             actor,
@@ -162,7 +162,7 @@ pub(crate) fn create_token(
     )
 }
 
-pub(crate) fn events(conn: &Connection, tenant: TenantId) -> Result<Vec<Event>, Fault> {
+pub(crate) fn events(conn: &Connection, tenant: TenantId) -> Result<Vec<Event>, JobError> {
     list(conn, EVENTS, [tenant.0], rows::event)
 }
 
@@ -171,7 +171,7 @@ pub(crate) fn event_page(
     tenant: TenantId,
     offset: u64,
     limit: usize,
-) -> Result<EventPage, Fault> {
+) -> Result<EventPage, JobError> {
     let count: i64 = conn
         .prepare_cached(EVENT_COUNT)?
         .query_row([tenant.0], |row| row.get(0))?;
@@ -188,7 +188,7 @@ pub(crate) fn event(
     conn: &Connection,
     tenant: TenantId,
     slug: &str,
-) -> Result<Option<Event>, Fault> {
+) -> Result<Option<Event>, JobError> {
     let found = list(conn, EVENT, params![tenant.0, slug], rows::event)?;
     Ok(found.into_iter().next())
 }
@@ -198,7 +198,7 @@ pub(crate) fn webhooks(
     conn: &Connection,
     tenants: &[TenantId],
     query: WebhookQuery,
-) -> Result<WebhookPage, Fault> {
+) -> Result<WebhookPage, JobError> {
     let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
     let reach = i64::try_from(offset.saturating_add(limit)).unwrap_or(i64::MAX);
@@ -235,8 +235,8 @@ pub(crate) fn stored_response(
     conn: &Connection,
     key: &str,
     holder: TokenHash,
-) -> Result<Option<StoredResponse>, Fault> {
-    let found = list(conn, KEPT, params![key, holder.0], |row| {
+) -> Result<Option<StoredResponse>, JobError> {
+    let found = list(conn, RESPONSE, params![key, holder.0], |row| {
         Ok(StoredResponse {
             key: row.get(0)?,
             holder: rows::hash(row, 1)?,
@@ -251,7 +251,7 @@ pub(crate) fn stored_response(
 
 /// Answers that were kept before are forgotten. When they were kept is a time of the schedule: a
 /// clock that is set makes none older or younger.
-pub(crate) fn answers_kept_from(tx: &mut Tx<'_>, now: Timestamp) -> Result<Timestamp, Fault> {
+pub(crate) fn responses_kept_from(tx: &mut Tx<'_>, now: Timestamp) -> Result<Timestamp, JobError> {
     Ok(tx.schedule(now)?.plus_ms(-limits::IDEMPOTENCY_RETENTION_MS))
 }
 
@@ -259,9 +259,9 @@ pub(crate) fn store_response(
     tx: &mut Tx<'_>,
     answer: &StoredResponse,
     now: Timestamp,
-) -> Result<(), Fault> {
-    let (at, kept_from) = (tx.schedule(now)?, answers_kept_from(tx, now)?);
-    tx.conn.prepare_cached(KEEP)?.execute(params![
+) -> Result<(), JobError> {
+    let (at, kept_from) = (tx.schedule(now)?, responses_kept_from(tx, now)?);
+    tx.conn.prepare_cached(STORE_RESPONSE)?.execute(params![
         answer.key,
         answer.holder.0,
         answer.request.0,
@@ -274,7 +274,11 @@ pub(crate) fn store_response(
     Ok(())
 }
 
-pub(crate) fn exists(tx: &Tx<'_>, sql: &'static str, params: impl Params) -> Result<bool, Fault> {
+pub(crate) fn exists(
+    tx: &Tx<'_>,
+    sql: &'static str,
+    params: impl Params,
+) -> Result<bool, JobError> {
     let found = tx
         .conn
         .prepare_cached(sql)?
@@ -288,8 +292,8 @@ pub(crate) fn list<T>(
     conn: &Connection,
     sql: &'static str,
     params: impl Params,
-    read: impl Fn(&Row<'_>) -> Result<T, Fault>,
-) -> Result<Vec<T>, Fault> {
+    read: impl Fn(&Row<'_>) -> Result<T, JobError>,
+) -> Result<Vec<T>, JobError> {
     let mut found = Vec::new();
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;

@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
-use crate::sqlite::fault;
+use crate::sqlite::job_error;
 use crate::sqlite::queue::lock;
 use crate::sqlite::writer::{CHECKPOINT, WAL_PAGES, WalPages, Writer, wal_pages};
 
@@ -135,7 +135,7 @@ fn checkpoint_all(conn: &Connection) -> bool {
             Ok(pages) if pages.left() <= REST_MAX => {}
             // It grows too fast for that.
             Ok(_) => return false,
-            Err(error) if fault::unwritten(&error) => return false,
+            Err(error) if job_error::is_write_failure(&error) => return false,
             Err(error) => {
                 tracing::warn!(%error, "the log cannot be moved into the file");
                 return false;

@@ -8,7 +8,7 @@ use model::limits::{CLOCK_STEP_MS, IDLE_HEARTBEAT_MS};
 use model::time::{Heartbeat, Moment, TimeBounds, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::sqlite::fault::Fault;
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
 
 const SET_HEARTBEAT: &str = "
@@ -31,7 +31,7 @@ const JITTER_MS: i64 = CLOCK_STEP_MS / 3;
 
 pub(crate) const STATEMENTS: &[&str] = &[SET_HEARTBEAT, BOUNDS, LAST, NEWEST];
 
-pub(crate) fn record(tx: &mut Tx<'_>, heartbeat: Heartbeat) -> Result<(), Fault> {
+pub(crate) fn record(tx: &mut Tx<'_>, heartbeat: Heartbeat) -> Result<(), JobError> {
     let Heartbeat { mut at, bounds } = heartbeat;
     // What is told of the future stays the same from one beat to the next, unless there is cause.
     if let Some(before) = tx.heartbeat()?
@@ -92,7 +92,7 @@ fn read_heartbeat(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> 
 }
 
 /// By how much the schedule is behind the wall clock.
-pub(crate) fn lag_ms(conn: &Connection) -> Result<i64, Fault> {
+pub(crate) fn lag_ms(conn: &Connection) -> Result<i64, JobError> {
     Ok(read_heartbeat(conn)?.map_or(0, behind_ms))
 }
 
@@ -123,7 +123,7 @@ impl UnattemptedDue {
 impl Tx<'_> {
     /// The schedule's time while the wall clock says this. It is not later than it really is by
     /// more than a beat, however the clock was set since the latest.
-    pub(crate) fn schedule(&mut self, now: Timestamp) -> Result<Timestamp, Fault> {
+    pub(crate) fn schedule(&mut self, now: Timestamp) -> Result<Timestamp, JobError> {
         let Some(heartbeat) = self.heartbeat()? else {
             return Ok(now);
         };
@@ -136,11 +136,11 @@ impl Tx<'_> {
     }
 
     /// What the wall clock will say at this time of the schedule.
-    pub(crate) fn wall(&mut self, schedule: Timestamp) -> Result<Timestamp, Fault> {
+    pub(crate) fn wall(&mut self, schedule: Timestamp) -> Result<Timestamp, JobError> {
         Ok(schedule.plus_ms(self.heartbeat()?.map_or(0, behind_ms)))
     }
 
-    pub(crate) fn unattempted_due(&mut self) -> Result<UnattemptedDue, Fault> {
+    pub(crate) fn unattempted_due(&mut self) -> Result<UnattemptedDue, JobError> {
         let heartbeat = self.heartbeat()?;
         Ok(UnattemptedDue {
             lag_ms: heartbeat.map_or(0, behind_ms),
@@ -148,7 +148,7 @@ impl Tx<'_> {
         })
     }
 
-    fn heartbeat(&mut self) -> Result<Option<Moment>, Fault> {
+    fn heartbeat(&mut self) -> Result<Option<Moment>, JobError> {
         if let Some(known) = self.cache.heartbeat {
             return Ok(known);
         }

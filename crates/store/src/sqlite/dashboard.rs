@@ -14,28 +14,28 @@ use model::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange
 
 use crate::sqlite::queue::JobClass;
 use crate::sqlite::{
-    Sqlite, audit, board, bulk_jobs, log, notifications, people, sessions, standings,
-    webhook_history,
+    Sqlite, audit, bulk_jobs, dashboard_queries, log, notifications, sessions, users,
+    webhook_health, webhook_history,
 };
 
 impl UserStore for Sqlite {
     fn has_users(&self) -> StoreFuture<bool> {
-        self.executor.read(JobClass::Work, people::has_users)
+        self.executor.read(JobClass::Work, users::has_users)
     }
 
     fn users(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<User>> {
         self.executor
-            .read(JobClass::Work, move |conn| people::users(conn, tenant))
+            .read(JobClass::Work, move |conn| users::users(conn, tenant))
     }
 
     fn user(&self, name: String) -> StoreFuture<Option<(User, PasswordHash)>> {
         self.executor
-            .read(JobClass::Work, move |conn| people::named(conn, &name))
+            .read(JobClass::Work, move |conn| users::named(conn, &name))
     }
 
     fn create_user(&self, user: NewUser, at: Timestamp) -> StoreFuture<User> {
         self.executor
-            .write(JobClass::Work, 1, move |tx| people::create(tx, user, at))
+            .write(JobClass::Work, 1, move |tx| users::create(tx, user, at))
     }
 
     fn change_user(
@@ -45,7 +45,7 @@ impl UserStore for Sqlite {
         _at: Timestamp,
     ) -> StoreFuture<Option<User>> {
         self.executor.write(JobClass::Work, 1, move |tx| {
-            people::change(tx, user, &change)
+            users::change(tx, user, &change)
         })
     }
 
@@ -58,7 +58,7 @@ impl UserStore for Sqlite {
         at: Timestamp,
     ) -> StoreFuture<bool> {
         self.executor.write(JobClass::Work, 1, move |tx| {
-            people::set_role(tx, tenant, user, role, &actor, at)
+            users::set_role(tx, tenant, user, role, &actor, at)
         })
     }
 
@@ -114,13 +114,14 @@ impl UserStore for Sqlite {
 impl DashboardStore for Sqlite {
     fn find_tenants(&self, query: TenantQuery) -> StoreFuture<Vec<Tenant>> {
         self.executor.read(JobClass::Bulk, move |conn| {
-            board::find_tenants(conn, &query)
+            dashboard_queries::find_tenants(conn, &query)
         })
     }
 
     fn tenant_settings(&self, tenant: TenantId) -> StoreFuture<Option<TenantSettings>> {
-        self.executor
-            .read(JobClass::Work, move |conn| board::settings(conn, tenant))
+        self.executor.read(JobClass::Work, move |conn| {
+            dashboard_queries::settings(conn, tenant)
+        })
     }
 
     fn set_retention(
@@ -131,7 +132,7 @@ impl DashboardStore for Sqlite {
         at: Timestamp,
     ) -> StoreFuture<()> {
         self.executor.write(JobClass::Work, 1, move |tx| {
-            board::set_retention(tx, tenant, retention_ms, &actor, at)
+            dashboard_queries::set_retention(tx, tenant, retention_ms, &actor, at)
         })
     }
 
@@ -141,7 +142,7 @@ impl DashboardStore for Sqlite {
         query: WebhookSearch,
     ) -> StoreFuture<WebhookSearchPage> {
         self.executor.read(JobClass::Bulk, move |conn| {
-            board::find_webhooks(conn, tenant, &query)
+            dashboard_queries::find_webhooks(conn, tenant, &query)
         })
     }
 
@@ -153,7 +154,7 @@ impl DashboardStore for Sqlite {
     ) -> StoreFuture<Vec<WebhookHealth>> {
         self.executor
             .read_materialized(JobClass::Bulk, move |conn, _| {
-                standings::standings(conn, tenant, &webhooks, since)
+                webhook_health::webhook_health(conn, tenant, &webhooks, since)
             })
     }
 
@@ -181,7 +182,7 @@ impl DashboardStore for Sqlite {
         id: NotificationId,
     ) -> StoreFuture<Option<NotificationDetail>> {
         self.executor.read(JobClass::Work, move |conn| {
-            notifications::story(conn, tenant, id)
+            notifications::detail(conn, tenant, id)
         })
     }
 
@@ -191,7 +192,7 @@ impl DashboardStore for Sqlite {
         key: String,
     ) -> StoreFuture<Option<NotificationDetail>> {
         self.executor.read(JobClass::Work, move |conn| {
-            notifications::story_by_key(conn, tenant, &key)
+            notifications::detail_by_key(conn, tenant, &key)
         })
     }
 
@@ -241,8 +242,9 @@ impl DashboardStore for Sqlite {
     }
 
     fn tokens(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<TokenRow>> {
-        self.executor
-            .read(JobClass::Work, move |conn| board::tokens(conn, tenant))
+        self.executor.read(JobClass::Work, move |conn| {
+            dashboard_queries::tokens(conn, tenant)
+        })
     }
 
     fn revoke_token(
@@ -253,14 +255,14 @@ impl DashboardStore for Sqlite {
         at: Timestamp,
     ) -> StoreFuture<bool> {
         self.executor.write(JobClass::Work, 1, move |tx| {
-            board::revoke_token(tx, tenant, token, &actor, at)
+            dashboard_queries::revoke_token(tx, tenant, token, &actor, at)
         })
     }
 
     fn note_uses(&self, uses: Vec<(TokenHash, Timestamp)>) -> StoreFuture<()> {
         let weight = uses.len();
         self.executor.write(JobClass::Work, weight, move |tx| {
-            board::note_uses(tx, &uses)
+            dashboard_queries::note_uses(tx, &uses)
         })
     }
 

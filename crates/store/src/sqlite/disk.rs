@@ -19,22 +19,22 @@ use rustix::fs::statvfs;
 use rustix::io::Errno;
 use tokio::time::Instant;
 
-use crate::sqlite::fault::Sign;
-use crate::sqlite::meters::Meters;
+use crate::sqlite::job_error::DiskSymptom;
+use crate::sqlite::metrics::Metrics;
 use crate::sqlite::queue::lock;
 use crate::whole::beside;
 
 /// A fault that lasts is said so often.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// The files and the room are looked at so often, and what a try came to counts for as long.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What could not be read is worth knowing for so long.
-const UNREAD_KEPT: Duration = Duration::from_secs(10 * 60);
+const UNREAD_REPORTED: Duration = Duration::from_secs(10 * 60);
 
 /// What is written to find out why nothing can be: more than what a small job takes.
-const TRIED_BYTES: usize = 1024 * 1024;
+const PROBE_BYTES: usize = 1024 * 1024;
 
 /// The files that a server works on. All but the first are beside it, with these endings.
 const FILES: [&str; 3] = ["", "-wal", "-shm"];
@@ -49,19 +49,19 @@ pub(crate) struct DiskWatch {
     /// One of them is not where it was opened. Nothing may be written then.
     is_moved: AtomicBool,
     /// Something keeps from writing.
-    lasts: AtomicBool,
-    state: Mutex<State>,
+    is_failing: AtomicBool,
+    state: Mutex<DiskState>,
 }
 
 #[derive(Default)]
-struct State {
+struct DiskState {
     /// What keeps from writing.
     fault: Option<DiskFault>,
-    told_at: BTreeMap<DiskFault, Instant>,
+    logged_at: BTreeMap<DiskFault, Instant>,
     /// When something could not be read last.
     unread_at: Option<Instant>,
     /// What a try to write came to, and when.
-    tried: Option<(Instant, Option<DiskFault>)>,
+    probed: Option<(Instant, Option<DiskFault>)>,
     looked_at: Option<Instant>,
     /// Bytes that are free, if there are few.
     low: Option<u64>,
@@ -76,12 +76,12 @@ struct FileId {
 
 impl DiskWatch {
     /// The store is there.
-    pub(crate) fn place(&self, path: &Path) {
+    pub(crate) fn set_path(&self, path: &Path) {
         self.path.get_or_init(|| path.to_owned());
     }
 
     /// From now on its files are to stay where they are. They are open.
-    pub(crate) fn follow(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn watch(&self, path: &Path) -> io::Result<()> {
         let files = FILES.map(|ending| {
             let file = beside(path, ending);
             let id = FileId::of(&std::fs::metadata(&file)?);
@@ -93,27 +93,27 @@ impl DiskWatch {
     }
 
     /// Somebody met this sign of a fault; answers which it is, and has it said.
-    pub(crate) fn met(&self, sign: Sign) -> DiskFault {
-        let fault = judge_by(sign, || self.tried());
+    pub(crate) fn report(&self, symptom: DiskSymptom) -> DiskFault {
+        let fault = judge_by(symptom, || self.probed());
         self.note(fault, None);
         fault
     }
 
     /// Something was written.
     pub(crate) fn wrote(&self) {
-        if self.lasts.swap(false, Ordering::Relaxed) {
+        if self.is_failing.swap(false, Ordering::Relaxed) {
             lock(&self.state).fault = None;
         }
     }
 
     /// Why nothing may be written, if that is known before it is tried.
-    pub(crate) fn bars(&self) -> Option<StoreError> {
+    pub(crate) fn blocks_writes(&self) -> Option<StoreError> {
         let is_moved = self.is_moved.load(Ordering::Relaxed);
         is_moved.then_some(StoreError::Disk(DiskFault::Moved))
     }
 
     /// Looks after files and room, unless that was done within the last second.
-    pub(crate) fn look(&self, meters: &Meters) {
+    pub(crate) fn look(&self, metrics: &Metrics) {
         let now = Instant::now();
         let mut state = lock(&self.state);
         let is_early = |at: Instant| now.duration_since(at) < LOOK_EVERY;
@@ -128,14 +128,14 @@ impl DiskWatch {
         };
         if let Ok(room) = statvfs(path) {
             let free = room.f_bavail.saturating_mul(room.f_frsize);
-            meters.free(free);
+            metrics.free(free);
             self.note_room(free);
         }
         if let Some(file) = self.moved() {
             self.is_moved.store(true, Ordering::Relaxed);
             self.note(DiskFault::Moved, Some(file));
         } else if self.is_moved.swap(false, Ordering::Relaxed)
-            || fault.is_some() && self.tried().is_none()
+            || fault.is_some() && self.probed().is_none()
         {
             self.wrote();
         }
@@ -162,10 +162,12 @@ impl DiskWatch {
             format!("The disk of the store is nearly full: {free} MiB are free.")
         });
         let unread = state.unread_at.map(|at| at.elapsed());
-        let unread = unread.filter(|since| *since < UNREAD_KEPT).map(|since| {
-            let (seconds, fault) = (since.as_secs(), DiskFault::Unreadable);
-            format!("{seconds} s ago it was met that {fault}. {}", fault.to_do())
-        });
+        let unread = unread
+            .filter(|since| *since < UNREAD_REPORTED)
+            .map(|since| {
+                let (seconds, fault) = (since.as_secs(), DiskFault::Unreadable);
+                format!("{seconds} s ago it was met that {fault}. {}", fault.to_do())
+            });
         Ok(low.into_iter().chain(unread).collect())
     }
 
@@ -175,15 +177,15 @@ impl DiskWatch {
         match fault.stops_all() {
             true => {
                 state.fault = Some(fault);
-                self.lasts.store(true, Ordering::Relaxed);
+                self.is_failing.store(true, Ordering::Relaxed);
             }
             false => state.unread_at = Some(now),
         }
-        let told_at = state.told_at.get(&fault);
-        if told_at.is_some_and(|at| now.duration_since(*at) < TOLD_EVERY) {
+        let logged_at = state.logged_at.get(&fault);
+        if logged_at.is_some_and(|at| now.duration_since(*at) < LOG_EVERY) {
             return;
         }
-        state.told_at.insert(fault, now);
+        state.logged_at.insert(fault, now);
         drop(state);
         let file = file.or_else(|| self.path.get().map(PathBuf::as_path));
         let file = file.unwrap_or_else(|| Path::new(":memory:")).display();
@@ -217,16 +219,16 @@ impl DiskWatch {
     }
 
     /// Why nothing can be written beside the store, if so.
-    fn tried(&self) -> Option<DiskFault> {
+    fn probed(&self) -> Option<DiskFault> {
         let path = self.path.get()?;
-        let known = lock(&self.state).tried;
+        let known = lock(&self.state).probed;
         if let Some((at, found)) = known
             && at.elapsed() < LOOK_EVERY
         {
             return found;
         }
         let found = fault_beside(path);
-        lock(&self.state).tried = Some((Instant::now(), found));
+        lock(&self.state).probed = Some((Instant::now(), found));
         found
     }
 }
@@ -256,16 +258,16 @@ pub(crate) fn bars_opening(path: &Path) -> Option<DiskFault> {
 }
 
 /// The fault that a sign met at `path` is one of.
-pub(crate) fn judge(sign: Sign, path: &Path) -> DiskFault {
-    judge_by(sign, || fault_beside(path))
+pub(crate) fn judge(symptom: DiskSymptom, path: &Path) -> DiskFault {
+    judge_by(symptom, || fault_beside(path))
 }
 
-fn judge_by(sign: Sign, tried: impl FnOnce() -> Option<DiskFault>) -> DiskFault {
-    match sign {
-        Sign::Certain(fault) => fault,
-        Sign::Unwritten => tried().unwrap_or(DiskFault::Failing),
+fn judge_by(symptom: DiskSymptom, probed: impl FnOnce() -> Option<DiskFault>) -> DiskFault {
+    match symptom {
+        DiskSymptom::Certain(fault) => fault,
+        DiskSymptom::Unwritten => probed().unwrap_or(DiskFault::Failing),
         // What is full or read-only can still be read.
-        Sign::Unread => match tried() {
+        DiskSymptom::Unread => match probed() {
             Some(DiskFault::Failing) => DiskFault::Failing,
             _ => DiskFault::Unreadable,
         },
@@ -290,7 +292,7 @@ fn write_beside(path: &Path) -> io::Result<()> {
     let written = options.open(&probe).and_then(|file| {
         // A process may be allowed to write files up to some length only.
         let end = end.into_iter().max().unwrap_or(0);
-        file.write_all_at(&vec![0; TRIED_BYTES], end)?;
+        file.write_all_at(&vec![0; PROBE_BYTES], end)?;
         file.sync_data()
     });
     drop(std::fs::remove_file(&probe));

@@ -15,7 +15,7 @@ use model::time::Timestamp;
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator as _;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Rows, Statement, params};
 
-use crate::sqlite::fault::Fault;
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{clock, notifications, rows, unattempted};
 
@@ -122,7 +122,7 @@ pub(crate) fn lanes(
     tx: &mut Tx<'_>,
     after: Option<WebhookId>,
     limit: usize,
-) -> Result<Vec<PendingWebhook>, Fault> {
+) -> Result<Vec<PendingWebhook>, JobError> {
     let unlisted = unattempted::not_materialized(tx)?;
     let since = tx.unattempted_due()?;
     let mut lanes: Vec<PendingWebhook> = Vec::new();
@@ -149,7 +149,10 @@ pub(crate) fn lanes(
     Ok(lanes)
 }
 
-fn next_lane(statement: &mut Statement<'_>, after: i64) -> Result<Option<PendingWebhook>, Fault> {
+fn next_lane(
+    statement: &mut Statement<'_>,
+    after: i64,
+) -> Result<Option<PendingWebhook>, JobError> {
     let next = statement.query_row([after], |row| {
         Ok(PendingWebhook {
             webhook: WebhookId(row.get(0)?),
@@ -164,7 +167,7 @@ fn next_unlisted(
     unlisted: &BTreeMap<WebhookId, Vec<i64>>,
     since: clock::UnattemptedDue,
     after: i64,
-) -> Result<Option<PendingWebhook>, Fault> {
+) -> Result<Option<PendingWebhook>, JobError> {
     let above = (Bound::Excluded(WebhookId(after)), Bound::Unbounded);
     let next = unlisted.range(above).next();
     let Some((&webhook, ids)) = next else {
@@ -177,7 +180,7 @@ fn next_unlisted(
 pub(crate) fn targets(
     conn: &Connection,
     webhooks: &[WebhookId],
-) -> Result<Vec<WebhookTarget>, Fault> {
+) -> Result<Vec<WebhookTarget>, JobError> {
     let mut targets = Vec::with_capacity(webhooks.len());
     let mut statement = conn.prepare_cached(TARGET)?;
     for webhook in webhooks {
@@ -189,7 +192,7 @@ pub(crate) fn targets(
     Ok(targets)
 }
 
-fn target(row: &Row<'_>) -> Result<WebhookTarget, Fault> {
+fn target(row: &Row<'_>) -> Result<WebhookTarget, JobError> {
     let succeeded = row.get::<_, Option<bool>>(11)?.unwrap_or(false);
     Ok(WebhookTarget {
         webhook: WebhookId(row.get(0)?),
@@ -211,7 +214,7 @@ pub(crate) fn due(
     tx: &mut Tx<'_>,
     lanes: &[DueQuery],
     now: Timestamp,
-) -> Result<Vec<DuePage>, Fault> {
+) -> Result<Vec<DuePage>, JobError> {
     let unlisted = unattempted::not_materialized(tx)?;
     let since = tx.unattempted_due()?.by(now);
     let of_lanes = lanes.iter().map(|ask| {
@@ -223,7 +226,7 @@ pub(crate) fn due(
 }
 
 /// A delivery that is pending.
-pub(crate) fn one(conn: &Connection, id: DeliveryId) -> Result<Option<DueDelivery>, Fault> {
+pub(crate) fn one(conn: &Connection, id: DeliveryId) -> Result<Option<DueDelivery>, JobError> {
     let keys = params![id.webhook.0, id.notification.0];
     let mut statement = conn.prepare_cached(ONE)?;
     let mut rows = statement.query(keys)?;
@@ -242,7 +245,7 @@ fn due_of(
     now: Timestamp,
     since: clock::UnattemptedDue,
     unlisted: &[i64],
-) -> Result<DuePage, Fault> {
+) -> Result<DuePage, JobError> {
     let (webhook, limit) = (ask.webhook.0, ask.limit);
     let bound = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut retried = conn.prepare_cached(RETRIED)?;
@@ -251,8 +254,8 @@ fn due_of(
     let fresh = fresh.query(params![webhook, bound])?;
     let mut unlisted_row = conn.prepare_cached(UNLISTED)?;
     let mut of_tables = [
-        Kind::begin(RETRIED_AFTER, retried, now, None)?,
-        Kind::begin(FRESH_AFTER, fresh, now, Some(since))?,
+        DueSource::begin(RETRIED_AFTER, retried, now, None)?,
+        DueSource::begin(FRESH_AFTER, fresh, now, Some(since))?,
     ];
     let mut ids = unlisted.iter();
     let mut next_unlisted = next_mark(conn, since, &mut ids)?;
@@ -304,7 +307,7 @@ fn due_of(
 }
 
 /// What one question finds, in order. The body of a row is read only when it is taken.
-struct Kind<'a> {
+struct DueSource<'a> {
     /// Finds what follows.
     after: &'static str,
     rows: Rows<'a>,
@@ -314,13 +317,13 @@ struct Kind<'a> {
     mark: Option<DueCursor>,
 }
 
-impl<'a> Kind<'a> {
+impl<'a> DueSource<'a> {
     fn begin(
         after: &'static str,
         rows: Rows<'a>,
         now: Timestamp,
         since: Option<clock::UnattemptedDue>,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, JobError> {
         let mut kind = Self {
             after,
             rows,
@@ -331,7 +334,7 @@ impl<'a> Kind<'a> {
         Ok(kind)
     }
 
-    fn advance(&mut self, now: Timestamp) -> Result<(), Fault> {
+    fn advance(&mut self, now: Timestamp) -> Result<(), JobError> {
         let mut next = self.rows.next()?.map(mark).transpose()?;
         if let (Some(since), Some(mark)) = (self.since, &mut next) {
             mark.due_at = since.due_at(mark.due_at);
@@ -345,7 +348,7 @@ impl<'a> Kind<'a> {
         (self.mark.is_none(), self.mark)
     }
 
-    fn take(&mut self, now: Timestamp) -> Result<Option<(&'static str, DueDelivery)>, Fault> {
+    fn take(&mut self, now: Timestamp) -> Result<Option<(&'static str, DueDelivery)>, JobError> {
         let since = self.since;
         let due = self.rows.get().map(|row| match since {
             Some(since) => whole_unattempted(row, since),
@@ -362,7 +365,7 @@ fn next_mark(
     conn: &Connection,
     since: clock::UnattemptedDue,
     ids: &mut std::slice::Iter<'_, i64>,
-) -> Result<Option<DueCursor>, Fault> {
+) -> Result<Option<DueCursor>, JobError> {
     for id in ids {
         let notification = NotificationId(*id);
         if let Some(accepted_at) = notifications::accepted_at(conn, notification)? {
@@ -379,7 +382,7 @@ fn next_at(
     conn: &Connection,
     sql: &'static str,
     params: impl Params,
-) -> Result<Option<Timestamp>, Fault> {
+) -> Result<Option<Timestamp>, JobError> {
     let found = conn
         .prepare_cached(sql)?
         .query_row(params, |row| row.get(0))
@@ -394,7 +397,7 @@ fn read_ahead(
     ask: RecoveryQuery,
     room: usize,
     now: Timestamp,
-) -> Result<RecoveryPage, Fault> {
+) -> Result<RecoveryPage, JobError> {
     let due_by = DueCursor {
         due_at: now,
         notification: NotificationId(i64::MAX),
@@ -427,7 +430,7 @@ fn read_ahead(
 }
 
 /// Where a row stands in the order in which a lane is read.
-fn mark(row: &Row<'_>) -> Result<DueCursor, Fault> {
+fn mark(row: &Row<'_>) -> Result<DueCursor, JobError> {
     Ok(DueCursor {
         due_at: rows::time(row, 6)?,
         notification: NotificationId(row.get(0)?),
@@ -435,7 +438,7 @@ fn mark(row: &Row<'_>) -> Result<DueCursor, Fault> {
 }
 
 /// Of the first ten columns, which all questions for deliveries have.
-fn whole(row: &Row<'_>) -> Result<DueDelivery, Fault> {
+fn whole(row: &Row<'_>) -> Result<DueDelivery, JobError> {
     Ok(DueDelivery {
         delivery: rows::delivery(row)?,
         key: row.get(9)?,
@@ -445,14 +448,17 @@ fn whole(row: &Row<'_>) -> Result<DueDelivery, Fault> {
 }
 
 /// The same of a fresh one, whose time is when it was accepted.
-fn whole_unattempted(row: &Row<'_>, since: clock::UnattemptedDue) -> Result<DueDelivery, Fault> {
+fn whole_unattempted(row: &Row<'_>, since: clock::UnattemptedDue) -> Result<DueDelivery, JobError> {
     let mut due = whole(row)?;
     due.delivery.due_at = since.due_at(due.delivery.due_at);
     Ok(due)
 }
 
 /// First what was tried, then what was not.
-pub(crate) fn backlog(conn: &Connection, after: Option<BacklogCursor>) -> Result<Backlog, Fault> {
+pub(crate) fn backlog(
+    conn: &Connection,
+    after: Option<BacklogCursor>,
+) -> Result<Backlog, JobError> {
     let limit = i64::try_from(limits::BULK_STEP_ROWS_MAX).unwrap_or(i64::MAX);
     let fresh = after.is_some_and(|after| after.fresh);
     let (webhook, due_at, notification) = after.map_or((i64::MIN, i64::MIN, i64::MIN), |after| {
@@ -496,7 +502,7 @@ pub(crate) fn backlog(conn: &Connection, after: Option<BacklogCursor>) -> Result
 }
 
 /// Where counting goes on after this row.
-fn backlog_mark(row: &Row<'_>, fresh: bool) -> Result<BacklogCursor, Fault> {
+fn backlog_mark(row: &Row<'_>, fresh: bool) -> Result<BacklogCursor, JobError> {
     let (due_at, at) = match fresh {
         true => (Timestamp::EPOCH, 1),
         false => (rows::time(row, 1)?, 2),
@@ -515,7 +521,7 @@ fn backlog_mark(row: &Row<'_>, fresh: bool) -> Result<BacklogCursor, Fault> {
 fn by_dialect(
     conn: &Connection,
     of_webhooks: Vec<(WebhookId, u64)>,
-) -> Result<BTreeMap<DialectName, u64>, Fault> {
+) -> Result<BTreeMap<DialectName, u64>, JobError> {
     let mut counts = BTreeMap::new();
     let mut statement = conn.prepare_cached(DIALECT)?;
     for (webhook, count) in of_webhooks {

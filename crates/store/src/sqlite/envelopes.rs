@@ -12,7 +12,7 @@ use model::attempt::Attempt;
 use model::webhook::Headers;
 use rusqlite::params;
 
-use crate::sqlite::fault::Fault;
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::rows;
 use crate::sqlite::writer::Tx;
 
@@ -25,17 +25,17 @@ const ADD: &str = "insert into envelope (day, hash, url, headers) values (?1, ?2
 pub(crate) const STATEMENTS: &[&str] = &[FIND, ADD];
 
 /// Most take about 1 KiB; a webhook needs a handful, one for each length of a body.
-const REMEMBERED_MAX: usize = 4_096;
+const CACHED_MAX: usize = 4_096;
 
 /// All that are remembered together: receivers may answer with much, and with something else each
 /// time.
-const REMEMBERED_BYTES_MAX: usize = 4 * 1024 * 1024;
+const CACHED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Webhooks whose attempts are recognized without reading what they share.
-const SEEN_MAX: usize = 256;
+const SHARED_MAX: usize = 256;
 
 /// What is longer is read.
-const SEEN_BYTES_MAX: usize = 4 * 1024;
+const SHARED_BYTES_MAX: usize = 4 * 1024;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -43,18 +43,18 @@ const DAY_MS: i64 = 24 * 3_600_000;
 #[derive(Default)]
 pub(crate) struct Envelopes {
     day: i64,
-    known: BTreeMap<i64, Known>,
+    known: BTreeMap<i64, InternedEnvelope>,
     /// Of what is known.
     bytes: usize,
     /// The latest of these for each place that what is looked for is at in memory.
-    seen: Vec<Option<Seen>>,
+    shared: Vec<Option<SharedEnvelope>>,
     /// The lines of an answer that were found last.
-    answered: Option<(Headers, i64)>,
+    latest_response: Option<(Headers, i64)>,
     /// Hashes of answers' lines that were met once.
-    met: BTreeSet<i64>,
+    met_once: BTreeSet<i64>,
 }
 
-struct Known {
+struct InternedEnvelope {
     url: String,
     headers: Headers,
     id: i64,
@@ -62,18 +62,18 @@ struct Known {
 
 /// What the engine's attempts at one webhook share: the very same memory, so that their texts need
 /// not be read. It is held here, and so nothing else can be at its place.
-struct Seen {
+struct SharedEnvelope {
     url: Arc<str>,
     headers: Headers,
     id: i64,
 }
 
 /// The id of the envelope of this attempt, which is written down if it is new.
-pub(crate) fn intern(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<i64, Fault> {
+pub(crate) fn intern(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<i64, JobError> {
     let (url, headers) = (&attempt.url, &attempt.request_headers);
     let day = day(tx.highest_accepted_at()?);
     tx.cache.envelopes.turn_to(day);
-    if let Some(id) = tx.cache.envelopes.seen(url, headers) {
+    if let Some(id) = tx.cache.envelopes.shared(url, headers) {
         return Ok(id);
     }
     let hash = hash(url, &headers.0);
@@ -81,7 +81,7 @@ pub(crate) fn intern(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<i64, Fault> {
         Some(id) => id,
         None => look_up(tx, day, hash, url, headers)?,
     };
-    tx.cache.envelopes.see(Seen {
+    tx.cache.envelopes.share(SharedEnvelope {
         url: Arc::clone(url),
         headers: headers.clone(),
         id,
@@ -91,14 +91,14 @@ pub(crate) fn intern(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<i64, Fault> {
 
 /// The id of the envelope of an answer's lines; none for lines that are met for the first time,
 /// which stay with their attempt.
-pub(crate) fn intern_answer(tx: &mut Tx<'_>, headers: &Headers) -> Result<Option<i64>, Fault> {
+pub(crate) fn intern_response(tx: &mut Tx<'_>, headers: &Headers) -> Result<Option<i64>, JobError> {
     if headers.is_empty() {
         return Ok(None);
     }
     let day = day(tx.highest_accepted_at()?);
     let envelopes = &mut tx.cache.envelopes;
     envelopes.turn_to(day);
-    if let Some((latest, id)) = &envelopes.answered
+    if let Some((latest, id)) = &envelopes.latest_response
         && latest == headers
     {
         return Ok(Some(*id));
@@ -109,7 +109,7 @@ pub(crate) fn intern_answer(tx: &mut Tx<'_>, headers: &Headers) -> Result<Option
         None if envelopes.meet(hash) => return Ok(None),
         None => look_up(tx, day, hash, "", headers)?,
     };
-    tx.cache.envelopes.answered = Some((headers.clone(), id));
+    tx.cache.envelopes.latest_response = Some((headers.clone(), id));
     Ok(Some(id))
 }
 
@@ -119,7 +119,7 @@ fn look_up(
     hash: i64,
     url: &str,
     headers: &Headers,
-) -> Result<i64, Fault> {
+) -> Result<i64, JobError> {
     let id = match find(tx, day, hash, url, headers)? {
         Some(id) => id,
         None => {
@@ -128,7 +128,7 @@ fn look_up(
                 .insert(params![day, hash, url, rows::blob(&headers.0)])?
         }
     };
-    let known = Known {
+    let known = InternedEnvelope {
         url: url.to_owned(),
         headers: headers.clone(),
         id,
@@ -148,7 +148,7 @@ fn find(
     hash: i64,
     url: &str,
     headers: &Headers,
-) -> Result<Option<i64>, Fault> {
+) -> Result<Option<i64>, JobError> {
     let mut statement = tx.conn.prepare_cached(FIND)?;
     let mut rows = statement.query([day, hash])?;
     while let Some(row) = rows.next()? {
@@ -169,19 +169,20 @@ impl Envelopes {
         }
     }
 
-    fn seen(&self, url: &Arc<str>, headers: &Headers) -> Option<i64> {
-        let seen = self.seen.get(place_of(headers))?.as_ref()?;
-        let is_same = Arc::ptr_eq(&seen.url, url) && std::ptr::eq(&*seen.headers.0, &*headers.0);
-        is_same.then_some(seen.id)
+    fn shared(&self, url: &Arc<str>, headers: &Headers) -> Option<i64> {
+        let shared = self.shared.get(slot_of(headers))?.as_ref()?;
+        let is_same =
+            Arc::ptr_eq(&shared.url, url) && std::ptr::eq(&*shared.headers.0, &*headers.0);
+        is_same.then_some(shared.id)
     }
 
-    fn see(&mut self, seen: Seen) {
-        if seen.url.len() + seen.headers.0.len() > SEEN_BYTES_MAX {
+    fn share(&mut self, shared: SharedEnvelope) {
+        if shared.url.len() + shared.headers.0.len() > SHARED_BYTES_MAX {
             return;
         }
-        self.seen.resize_with(SEEN_MAX, || None);
-        if let Some(place) = self.seen.get_mut(place_of(&seen.headers)) {
-            *place = Some(seen);
+        self.shared.resize_with(SHARED_MAX, || None);
+        if let Some(slot) = self.shared.get_mut(slot_of(&shared.headers)) {
+            *slot = Some(shared);
         }
     }
 
@@ -192,35 +193,35 @@ impl Envelopes {
 
     /// Notes that these lines were met. Answers whether it was for the first time.
     fn meet(&mut self, hash: i64) -> bool {
-        if self.met.len() >= REMEMBERED_MAX {
-            self.met.clear();
+        if self.met_once.len() >= CACHED_MAX {
+            self.met_once.clear();
         }
-        self.met.insert(hash)
+        self.met_once.insert(hash)
     }
 
-    fn keep(&mut self, hash: i64, known: Known) {
+    fn keep(&mut self, hash: i64, known: InternedEnvelope) {
         let bytes = known.bytes();
-        if self.known.len() >= REMEMBERED_MAX || self.bytes + bytes > REMEMBERED_BYTES_MAX {
+        if self.known.len() >= CACHED_MAX || self.bytes + bytes > CACHED_BYTES_MAX {
             self.known.clear();
             self.bytes = 0;
         }
         self.bytes += bytes;
         let before = self.known.insert(hash, known);
-        self.bytes -= before.as_ref().map_or(0, Known::bytes);
+        self.bytes -= before.as_ref().map_or(0, InternedEnvelope::bytes);
     }
 }
 
-impl Known {
+impl InternedEnvelope {
     fn bytes(&self) -> usize {
         self.url.len() + self.headers.0.len()
     }
 }
 
 /// Where those at this address in memory are seen.
-fn place_of(headers: &Headers) -> usize {
+fn slot_of(headers: &Headers) -> usize {
     // Of the lowest bits most are the same for all.
     let address = headers.0.as_ptr().addr();
-    (address / 16 + address / 4_096) % SEEN_MAX
+    (address / 16 + address / 4_096) % SHARED_MAX
 }
 
 /// FNV-1a, 64 bits: in every file out there, so it may not change between versions.

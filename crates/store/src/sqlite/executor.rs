@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use crate::sqlite::checkpointer::{Checkpointer, LOOK_AFTER};
 use crate::sqlite::disk::DiskWatch;
 use crate::sqlite::fan_out::{FanOutStep, STEP_ROWS};
-use crate::sqlite::fault::{Fault, broken};
 use crate::sqlite::group_commit::GroupCommit;
+use crate::sqlite::job_error::{JobError, broken};
 use crate::sqlite::queue::{JobClass, JobQueue, NextWork, QueuedJob, lock};
 use crate::sqlite::unattempted::{self, ReadHorizon};
 use crate::sqlite::wal_sync::{SyncOutcome, SyncTarget, WalSync};
@@ -143,7 +143,7 @@ impl Executor {
     pub(crate) fn write<T, F>(&self, class: JobClass, weight: usize, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, JobError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(OneShotJob {
@@ -163,7 +163,7 @@ impl Executor {
     ) -> StoreFuture<T>
     where
         T: Send + 'static,
-        F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T, JobError> + Send + 'static,
     {
         self.write_repeatable((class, Vec::new()), weight, None, work)
     }
@@ -177,10 +177,10 @@ impl Executor {
     ) -> StoreFuture<T>
     where
         T: Send + 'static,
-        F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T, JobError> + Send + 'static,
     {
         if self.shared().fan_out_backlog.is_full(&shares) {
-            self.shared().meters.busy.inc();
+            self.shared().metrics.busy.inc();
             return ready(Err(StoreError::Busy));
         }
         let weight = shares.iter().map(|(_, own)| own).sum();
@@ -198,7 +198,7 @@ impl Executor {
     ) -> StoreFuture<T>
     where
         T: Send + 'static,
-        F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T, JobError> + Send + 'static,
     {
         self.write_repeatable((class, Vec::new()), weight, Some(commit_delay), work)
     }
@@ -212,7 +212,7 @@ impl Executor {
     ) -> StoreFuture<T>
     where
         T: Send + 'static,
-        F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T, JobError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(RepeatableJob {
@@ -242,9 +242,9 @@ impl Executor {
         match self {
             Self::Threads(threads) => {
                 let weight = weight.max(1);
-                let meters = &threads.shared.meters;
+                let metrics = &threads.shared.metrics;
                 // Before it is put, so that the count never falls below zero.
-                meters.queued.inc_by(weight_of(weight));
+                metrics.queued.inc_by(weight_of(weight));
                 let job = WriteJob {
                     class,
                     shares,
@@ -253,9 +253,9 @@ impl Executor {
                     job,
                 };
                 if let Err(refused) = threads.handles.writing.put(job) {
-                    meters.queued.dec_by(weight_of(weight));
+                    metrics.queued.dec_by(weight_of(weight));
                     if matches!(refused, StoreError::Busy) {
-                        meters.busy.inc();
+                        metrics.busy.inc();
                     }
                     return ready(Err(refused));
                 }
@@ -284,7 +284,7 @@ impl Executor {
     pub(crate) fn read<T, F>(&self, class: JobClass, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, JobError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         match self {
@@ -292,7 +292,7 @@ impl Executor {
                 let job = Box::new(ReadQuery { work, reply });
                 if let Err(refused) = threads.handles.reading.put(ReadJob { class, job }) {
                     if matches!(refused, StoreError::Busy) {
-                        threads.shared.meters.busy.inc();
+                        threads.shared.metrics.busy.inc();
                     }
                     return ready(Err(refused));
                 }
@@ -321,7 +321,7 @@ impl Executor {
     ) -> StoreFuture<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, ReadHorizon) -> Result<T, Fault> + Send + 'static,
+        F: FnOnce(&Connection, ReadHorizon) -> Result<T, JobError> + Send + 'static,
     {
         let read = self.read(class, move |conn| {
             let horizon = ReadHorizon::read(conn, None)?;
@@ -390,7 +390,11 @@ impl Executor {
             Self::Inline(inline) => {
                 let writer = lock(&inline.writer).take();
                 let closed = writer.map_or(Ok(()), Writer::close);
-                ready(closed.map_err(|error| Fault::Sql(error).told(&inline.shared.disk)))
+                ready(
+                    closed.map_err(|error| {
+                        JobError::Sql(error).into_store_error(&inline.shared.disk)
+                    }),
+                )
             }
         }
     }
@@ -466,7 +470,7 @@ fn write_loop(mut writer: Writer, shared: &Arc<Shared>, handles: &ExecutorHandle
     } = handles;
     let mut group_commit = GroupCommit::default();
     loop {
-        shared.disk.look(&shared.meters);
+        shared.disk.look(&shared.metrics);
         match writing.take_group(writer.owes_fan_out()) {
             taken @ (NextWork::Group(_) | NextWork::BetweenGroups) => {
                 let jobs = match taken {
@@ -526,13 +530,13 @@ struct OneShotJob<T, F> {
 impl<T, F> Job for OneShotJob<T, F>
 where
     T: Send,
-    F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send,
+    F: FnOnce(&mut Tx<'_>) -> Result<T, JobError> + Send,
 {
     fn is_repeatable(&self) -> bool {
         false
     }
 
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), JobError> {
         if let Some(work) = self.work.take() {
             self.found = Some(work(tx)?);
         }
@@ -554,13 +558,13 @@ struct RepeatableJob<T, F> {
 impl<T, F> Job for RepeatableJob<T, F>
 where
     T: Send,
-    F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send,
+    F: Fn(&mut Tx<'_>) -> Result<T, JobError> + Send,
 {
     fn is_repeatable(&self) -> bool {
         true
     }
 
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), JobError> {
         self.found = None;
         self.found = Some((self.work)(tx)?);
         Ok(())
@@ -593,7 +597,7 @@ struct ReadQuery<T, F> {
 impl<T, F> ReadTask for ReadQuery<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T, Fault> + Send,
+    F: FnOnce(&Connection) -> Result<T, JobError> + Send,
 {
     fn run(self: Box<Self>, conn: &Connection, disk: &DiskWatch, durable: &dyn Fn() -> bool) {
         let Self { work, reply } = *self;
@@ -603,13 +607,13 @@ where
         // One transaction, so that several statements see the same state.
         let found = conn
             .unchecked_transaction()
-            .map_err(Fault::Sql)
+            .map_err(JobError::Sql)
             .and_then(|tx| {
                 let found = work(&tx)?;
                 tx.commit()?;
                 Ok(found)
             });
-        let found = found.map_err(|fault| fault.told(disk));
+        let found = found.map_err(|fault| fault.into_store_error(disk));
         let found = match durable() {
             true => found,
             false => Err(StoreError::Ended),
@@ -622,7 +626,7 @@ impl WriteJob {
     /// A step of listing.
     fn step(shared: &Arc<Shared>) -> Self {
         // Counted as what waits, since it is taken off there.
-        shared.meters.queued.inc_by(weight_of(STEP_ROWS));
+        shared.metrics.queued.inc_by(weight_of(STEP_ROWS));
         Self {
             class: JobClass::Bulk,
             shares: Vec::new(),

@@ -19,10 +19,10 @@ use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 use tokio::time::Instant;
 
-use crate::sqlite::fault::{Fault, Unreadable};
+use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::queue::lock;
 use crate::sqlite::writer::{Job, Shared, Tx};
-use crate::sqlite::{catalog, rows, standings, unattempted, webhook_history};
+use crate::sqlite::{catalog, rows, unattempted, webhook_health, webhook_history};
 
 const BEGIN: &str = "insert into listing (tenant_id, reached, owed) values (?1, 0, 0)";
 const FOR: &str = "insert into audience (listing_id, webhooks) values (?1, ?2)";
@@ -198,15 +198,15 @@ impl FanOut {
 
 /// Refuses what is handed in for a tenant of whose deliveries very many are still to be listed. To
 /// be asked before anything is written.
-pub(crate) fn vet(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), Fault> {
+pub(crate) fn vet(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), JobError> {
     match is_much(fan_out(tx)?.owed.get(&tenant)) {
-        true => Err(Fault::Refused(StoreError::Busy)),
+        true => Err(JobError::Refused(StoreError::Busy)),
         false => Ok(()),
     }
 }
 
 /// Whether anything is to be listed.
-pub(crate) fn is_left(tx: &mut Tx<'_>) -> Result<bool, Fault> {
+pub(crate) fn is_left(tx: &mut Tx<'_>) -> Result<bool, JobError> {
     Ok(fan_out(tx)?.is_left())
 }
 
@@ -216,7 +216,7 @@ pub(crate) fn record_owed(
     tenant: TenantId,
     notification: i64,
     webhooks: &Arc<[WebhookId]>,
-) -> Result<(), Fault> {
+) -> Result<(), JobError> {
     let joined = fan_out(tx)?.open.as_mut().and_then(|open| {
         let same = open.tenant == tenant
             && open.notifications < INTAKE_BATCH_MAX
@@ -235,7 +235,7 @@ pub(crate) fn record_owed(
     Ok(())
 }
 
-fn begin(tx: &mut Tx<'_>, tenant: TenantId, webhooks: &Arc<[WebhookId]>) -> Result<i64, Fault> {
+fn begin(tx: &mut Tx<'_>, tenant: TenantId, webhooks: &Arc<[WebhookId]>) -> Result<i64, JobError> {
     let id = tx.conn.prepare_cached(BEGIN)?.insert([tenant.0])?;
     let text = unattempted::ids_to_text(webhooks);
     tx.conn.prepare_cached(FOR)?.execute((id, text))?;
@@ -249,7 +249,7 @@ fn begin(tx: &mut Tx<'_>, tenant: TenantId, webhooks: &Arc<[WebhookId]>) -> Resu
 }
 
 /// Lists some of what is to be listed, of the tenant whose turn it is.
-fn step(tx: &mut Tx<'_>) -> Result<(), Fault> {
+fn step(tx: &mut Tx<'_>) -> Result<(), JobError> {
     let latest = tx.cache.fan_out_turn;
     match fan_out(tx)?.next(latest) {
         Some(tenant) => {
@@ -261,7 +261,7 @@ fn step(tx: &mut Tx<'_>) -> Result<(), Fault> {
 }
 
 /// Lists some of the tenant's notifications up to and with `upto`; answers whether there were any.
-pub(crate) fn step_before(tx: &mut Tx<'_>, tenant: TenantId, upto: i64) -> Result<bool, Fault> {
+pub(crate) fn step_before(tx: &mut Tx<'_>, tenant: TenantId, upto: i64) -> Result<bool, JobError> {
     let Some(batch) = first(tx, tenant)? else {
         return Ok(false);
     };
@@ -273,7 +273,7 @@ pub(crate) fn step_before(tx: &mut Tx<'_>, tenant: TenantId, upto: i64) -> Resul
     Ok(is_meant)
 }
 
-fn step_of(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), Fault> {
+fn step_of(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), JobError> {
     match first(tx, tenant)? {
         Some(batch) => {
             let notifications = notifications(tx, &batch)?;
@@ -290,7 +290,7 @@ fn step_of(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), Fault> {
 pub(crate) fn first_of(
     conn: &Connection,
     tenant: TenantId,
-) -> Result<Option<NotificationId>, Fault> {
+) -> Result<Option<NotificationId>, JobError> {
     let found = conn
         .prepare_cached(FIRST_OF)?
         .query_row([tenant.0], |row| row.get(0).map(NotificationId))
@@ -301,7 +301,7 @@ pub(crate) fn first_of(
 /// Whether something that the webhook is owed, which is disabled, may still be to be listed. Not,
 /// if all that is to be listed was accepted while it was disabled; else that is said for certain
 /// only of a few audiences, and of more it is assumed.
-pub(crate) fn may_owe(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<bool, Fault> {
+pub(crate) fn may_owe(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<bool, JobError> {
     let Some(first) = first_of(tx.conn, tenant)? else {
         return Ok(false);
     };
@@ -322,7 +322,7 @@ pub(crate) fn may_owe(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Resu
         read += 1;
         let is_before_its_turn = row.get::<_, i64>(0)? < webhook.0;
         let words: String = row.get(1)?;
-        let webhooks = unattempted::ids_of_text(&words).ok_or(Unreadable("list of webhooks"))?;
+        let webhooks = unattempted::ids_of_text(&words).ok_or(CorruptRow("list of webhooks"))?;
         if is_before_its_turn && webhooks.binary_search(&webhook).is_ok() {
             return Ok(true);
         }
@@ -330,7 +330,7 @@ pub(crate) fn may_owe(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Resu
     Ok(false)
 }
 
-fn first(tx: &Tx<'_>, tenant: TenantId) -> Result<Option<FanOutBatch>, Fault> {
+fn first(tx: &Tx<'_>, tenant: TenantId) -> Result<Option<FanOutBatch>, JobError> {
     let found: Option<(i64, i64, String)> = tx
         .conn
         .prepare_cached(FIRST)?
@@ -344,14 +344,14 @@ fn first(tx: &Tx<'_>, tenant: TenantId) -> Result<Option<FanOutBatch>, Fault> {
     Ok(Some(FanOutBatch {
         id,
         reached,
-        webhooks: unattempted::ids_of_text(&words).ok_or(Unreadable("list of webhooks"))?,
+        webhooks: unattempted::ids_of_text(&words).ok_or(CorruptRow("list of webhooks"))?,
     }))
 }
 
 fn notifications(
     tx: &Tx<'_>,
     batch: &FanOutBatch,
-) -> Result<Vec<(NotificationId, Timestamp)>, Fault> {
+) -> Result<Vec<(NotificationId, Timestamp)>, JobError> {
     let read = |row: &Row<'_>| {
         let accepted_at = Timestamp::from_millis(row.get(1)?);
         Ok((NotificationId(row.get(0)?), accepted_at))
@@ -364,7 +364,7 @@ fn materialize_step(
     tenant: TenantId,
     batch: &FanOutBatch,
     notifications: &[(NotificationId, Timestamp)],
-) -> Result<(), Fault> {
+) -> Result<(), JobError> {
     let done = batch
         .webhooks
         .partition_point(|webhook| webhook.0 <= batch.reached);
@@ -399,7 +399,7 @@ fn materialize_for(
     tx: &mut Tx<'_>,
     webhook: WebhookId,
     notifications: &[(NotificationId, Timestamp)],
-) -> Result<(), Fault> {
+) -> Result<(), JobError> {
     let found: Option<(Option<i64>, Option<i64>)> = tx
         .hot
         .get(tx.conn, DISABLED)?
@@ -408,7 +408,7 @@ fn materialize_for(
     let cancelled = match found {
         Some((None, _)) => None,
         Some((Some(at), cause)) => {
-            let cause = cause.ok_or(Unreadable("reason to be disabled"))?;
+            let cause = cause.ok_or(CorruptRow("reason to be disabled"))?;
             let cause = rows::cancel_cause(rows::disabled_cause(cause)?);
             Some((Timestamp::from_millis(at), cause))
         }
@@ -429,11 +429,11 @@ fn materialize_for(
         };
         unattempted::write_cancelled(tx, id, cause, at)?;
     }
-    standings::count_failed(tx, webhook, at, notifications.len())
+    webhook_health::count_failed(tx, webhook, at, notifications.len())
 }
 
 /// What is to be listed, read if it is not known.
-fn fan_out<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut FanOut, Fault> {
+fn fan_out<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut FanOut, JobError> {
     let known = match tx.cache.fan_out.take() {
         Some(known) => known,
         None => read(tx.conn)?,
@@ -471,7 +471,7 @@ impl Job for FanOutStep {
         true
     }
 
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), JobError> {
         step(tx)
     }
 

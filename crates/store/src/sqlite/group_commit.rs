@@ -123,7 +123,7 @@ impl GrowingGroup<'_> {
 
     fn add(&mut self, jobs: Vec<WriteJob>) {
         let weight: usize = jobs.iter().map(|job| job.weight).sum();
-        self.shared.meters.queued.dec_by(weight_of(weight));
+        self.shared.metrics.queued.dec_by(weight_of(weight));
         self.weight += weight;
         for job in jobs.iter().filter(|job| job.commit_delay().is_none()) {
             self.callers += 1;

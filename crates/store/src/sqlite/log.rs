@@ -9,11 +9,11 @@ use model::limits;
 use model::query::{DeliveryStatus, LogCursor, LogPage, LogQuery, LogRow};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use crate::sqlite::fault::Fault;
-use crate::sqlite::ids::{self, Ids};
-use crate::sqlite::merge::{self, Direction, Merge};
+use crate::sqlite::id_range::{self, IdRange};
+use crate::sqlite::job_error::JobError;
+use crate::sqlite::merge::{self, Direction, LogMerge};
 use crate::sqlite::unattempted::ReadHorizon;
-use crate::sqlite::{catalog, notifications, rows, story, webhooks};
+use crate::sqlite::{catalog, delivery_detail, notifications, rows, webhooks};
 
 // As `story::delivery_row` reads it.
 const ROW: &str = "
@@ -46,16 +46,16 @@ pub(crate) fn log(
     tenant: TenantId,
     query: &LogQuery,
     horizon: ReadHorizon,
-) -> Result<LogPage, Fault> {
+) -> Result<LogPage, JobError> {
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
     let webhooks = match query.webhook {
         None => merge::all_webhooks(conn, tenant)?,
         Some(id) if webhooks::tenant_of(conn, id)? == Some(tenant) => vec![id],
         Some(_) => Vec::new(),
     };
-    let ids = Ids {
-        from: ids::id_at(conn, query.since)?.unwrap_or(0),
-        to: ids::end_at(conn, query.until)?.unwrap_or(i64::MAX),
+    let ids = IdRange {
+        from: id_range::id_at(conn, query.since)?.unwrap_or(0),
+        to: id_range::end_at(conn, query.until)?.unwrap_or(i64::MAX),
     };
     let ids = ids.upto(horizon.of(conn, tenant)?);
     if limit == 0 || ids.from >= ids.to {
@@ -66,9 +66,9 @@ pub(crate) fn log(
         Some(LogCursor::NewerThan(_)) => Direction::Newer,
     };
     let sources = merge::logs(&webhooks, query.status, direction, ids, query.from);
-    let mut merge = Merge::new(conn, direction, sources)?;
-    let mut sieve = Sieve::new(conn, query)?;
-    let search = search(&mut merge, &mut sieve, limit)?;
+    let mut merge = LogMerge::new(conn, direction, sources)?;
+    let mut filter = RowFilter::new(conn, query)?;
+    let search = search(&mut merge, &mut filter, limit)?;
     let more = search.last.filter(|_| merge.has_more());
     let mut page = LogPage {
         rows: log_rows(conn, tenant, &search.found, horizon)?,
@@ -111,14 +111,14 @@ pub(crate) fn log_rows(
     tenant: TenantId,
     asked: &[DeliveryId],
     horizon: ReadHorizon,
-) -> Result<Vec<LogRow>, Fault> {
+) -> Result<Vec<LogRow>, JobError> {
     let mut page = Vec::new();
     for id in asked.iter().take(limits::SCANNED_ROWS_MAX) {
         let keys = [id.notification.0, id.webhook.0, tenant.0];
         let found = catalog::list(conn, ROW, keys, |row| {
             let target_url: String = row.get(18)?;
             Ok(LogRow {
-                row: story::delivery_row(row)?,
+                row: delivery_detail::delivery_row(row)?,
                 target_url: model::target::masked(&target_url),
                 is_test: row.get(17)?,
             })
@@ -132,7 +132,7 @@ pub(crate) fn log_rows(
 }
 
 /// What looking through a log came to.
-struct Search {
+struct LogSearch {
     found: Vec<DeliveryId>,
     /// The last row that was looked at.
     last: Option<DeliveryId>,
@@ -140,14 +140,18 @@ struct Search {
     stopped: bool,
 }
 
-fn search(merge: &mut Merge<'_>, sieve: &mut Sieve<'_>, limit: usize) -> Result<Search, Fault> {
-    let mut search = Search {
+fn search(
+    merge: &mut LogMerge<'_>,
+    filter: &mut RowFilter<'_>,
+    limit: usize,
+) -> Result<LogSearch, JobError> {
+    let mut search = LogSearch {
         found: Vec::new(),
         last: None,
         stopped: false,
     };
     while search.found.len() < limit {
-        if sieve.looked_at >= limits::SCANNED_ROWS_MAX {
+        if filter.looked_at >= limits::SCANNED_ROWS_MAX {
             search.stopped = true;
             break;
         }
@@ -155,7 +159,7 @@ fn search(merge: &mut Merge<'_>, sieve: &mut Sieve<'_>, limit: usize) -> Result<
             break;
         };
         search.last = Some(id);
-        if sieve.lets_through(id)? {
+        if filter.matches(id)? {
             search.found.push(id);
         }
     }
@@ -163,7 +167,7 @@ fn search(merge: &mut Merge<'_>, sieve: &mut Sieve<'_>, limit: usize) -> Result<
 }
 
 /// What no index answers.
-struct Sieve<'a> {
+struct RowFilter<'a> {
     /// Each time is looked at, because ids do not say all: the clock was set back meanwhile.
     times: Option<(&'a Connection, &'a LogQuery)>,
     delivered: Option<CachedStatement<'a>>,
@@ -174,23 +178,23 @@ struct Sieve<'a> {
     looked_at: usize,
 }
 
-impl<'a> Sieve<'a> {
-    fn new(conn: &'a Connection, query: &'a LogQuery) -> Result<Self, Fault> {
-        let of_head =
+impl<'a> RowFilter<'a> {
+    fn new(conn: &'a Connection, query: &'a LogQuery) -> Result<Self, JobError> {
+        let needs_head =
             query.action_type.is_some() || query.event.is_some() || !query.text.is_empty();
         let text = match query.text.as_bytes() {
             b"" => None,
             text => Some((conn.prepare_cached(HAS_TEXT)?, text)),
         };
         let asks_times = query.since.is_some() || query.until.is_some();
-        let falls = asks_times && !ids::falls(conn)?.is_empty();
+        let falls = asks_times && !id_range::falls(conn)?.is_empty();
         Ok(Self {
             times: falls.then_some((conn, query)),
             delivered: match query.status {
                 Some(DeliveryStatus::Delivered) => Some(conn.prepare_cached(STATE)?),
                 _ => None,
             },
-            head: match of_head {
+            head: match needs_head {
                 true => Some(conn.prepare_cached(HEAD)?),
                 false => None,
             },
@@ -201,7 +205,7 @@ impl<'a> Sieve<'a> {
         })
     }
 
-    fn lets_through(&mut self, id: DeliveryId) -> Result<bool, Fault> {
+    fn matches(&mut self, id: DeliveryId) -> Result<bool, JobError> {
         self.looked_at += 1;
         if let Some((conn, query)) = self.times {
             let accepted_at = notifications::accepted_at(conn, id.notification)?;
@@ -229,7 +233,7 @@ impl<'a> Sieve<'a> {
         let Some(row) = found.next()? else {
             return Ok(false);
         };
-        let is = |at, wanted: Option<&str>| -> Result<bool, Fault> {
+        let is = |at, wanted: Option<&str>| -> Result<bool, JobError> {
             let text = row.get_ref(at)?.as_str_or_null();
             let text = text.map_err(rusqlite::Error::from)?;
             Ok(wanted.is_none() || text == wanted)

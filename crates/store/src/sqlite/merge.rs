@@ -11,8 +11,8 @@ use model::query::{DeliveryStatus, LogCursor};
 use rusqlite::{Connection, params};
 
 use crate::sqlite::catalog;
-use crate::sqlite::fault::Fault;
-use crate::sqlite::ids::Ids;
+use crate::sqlite::id_range::IdRange;
+use crate::sqlite::job_error::JobError;
 
 const LIVE: &str = "
     select id from webhook indexed by webhook_tenant
@@ -34,29 +34,29 @@ pub(crate) enum Direction {
 }
 
 /// Logs that are given out as one, in the order of their ids.
-pub(crate) struct Merge<'a> {
+pub(crate) struct LogMerge<'a> {
     conn: &'a Connection,
     direction: Direction,
-    sources: Vec<Source>,
+    sources: Vec<MergeSource>,
     /// The first row of each source that has one, the next to be given out on top.
     heads: BinaryHeap<(i64, i64, usize)>,
 }
 
 /// What is merged: a question with `?1` as whose rows, and ids from `?2` up to and without `?3`,
 /// at most `?4`.
-pub(crate) struct Source {
+pub(crate) struct MergeSource {
     sql: std::sync::Arc<str>,
     owner: i64,
     /// Orders rows of the same notification.
     webhook: i64,
-    ids: Ids,
+    ids: IdRange,
     ready: VecDeque<i64>,
     piece: i64,
     ended: bool,
 }
 
-impl Source {
-    pub(crate) fn new(sql: &std::sync::Arc<str>, owner: i64, webhook: i64, ids: Ids) -> Self {
+impl MergeSource {
+    pub(crate) fn new(sql: &std::sync::Arc<str>, owner: i64, webhook: i64, ids: IdRange) -> Self {
         Self {
             sql: std::sync::Arc::clone(sql),
             owner,
@@ -72,7 +72,7 @@ impl Source {
     fn log(
         sql: &std::sync::Arc<str>,
         webhook: WebhookId,
-        ids: Ids,
+        ids: IdRange,
         from: Option<LogCursor>,
     ) -> Self {
         let ids = match from {
@@ -89,14 +89,14 @@ impl Source {
         Self::new(sql, webhook.0, webhook.0, ids)
     }
 
-    fn next(&mut self, conn: &Connection, direction: Direction) -> Result<Option<i64>, Fault> {
+    fn next(&mut self, conn: &Connection, direction: Direction) -> Result<Option<i64>, JobError> {
         if self.ready.is_empty() && !self.ended {
             self.read(conn, direction)?;
         }
         Ok(self.ready.pop_front())
     }
 
-    fn read(&mut self, conn: &Connection, direction: Direction) -> Result<(), Fault> {
+    fn read(&mut self, conn: &Connection, direction: Direction) -> Result<(), JobError> {
         let mut statement = conn.prepare_cached(&self.sql)?;
         let asked = params![self.owner, self.ids.from, self.ids.to, self.piece];
         let mut found = statement.query(asked)?;
@@ -116,12 +116,12 @@ impl Source {
     }
 }
 
-impl<'a> Merge<'a> {
+impl<'a> LogMerge<'a> {
     pub(crate) fn new(
         conn: &'a Connection,
         direction: Direction,
-        sources: Vec<Source>,
-    ) -> Result<Self, Fault> {
+        sources: Vec<MergeSource>,
+    ) -> Result<Self, JobError> {
         let mut merge = Self {
             conn,
             direction,
@@ -135,14 +135,14 @@ impl<'a> Merge<'a> {
     }
 
     /// The next row in order.
-    pub(crate) fn next(&mut self) -> Result<Option<DeliveryId>, Fault> {
+    pub(crate) fn next(&mut self) -> Result<Option<DeliveryId>, JobError> {
         let Some((notification, webhook, index)) = self.heads.pop() else {
             return Ok(None);
         };
         self.advance(index)?;
         Ok(Some(DeliveryId {
-            notification: NotificationId(self.turned(notification)),
-            webhook: WebhookId(self.turned(webhook)),
+            notification: NotificationId(self.directed(notification)),
+            webhook: WebhookId(self.directed(webhook)),
         }))
     }
 
@@ -151,20 +151,20 @@ impl<'a> Merge<'a> {
         !self.heads.is_empty()
     }
 
-    fn advance(&mut self, index: usize) -> Result<(), Fault> {
+    fn advance(&mut self, index: usize) -> Result<(), JobError> {
         let Some(source) = self.sources.get_mut(index) else {
             return Ok(());
         };
         let webhook = source.webhook;
         if let Some(id) = source.next(self.conn, self.direction)? {
-            let head = (self.turned(id), self.turned(webhook), index);
+            let head = (self.directed(id), self.directed(webhook), index);
             self.heads.push(head);
         }
         Ok(())
     }
 
     /// Ids as the heap orders them, and back.
-    fn turned(&self, id: i64) -> i64 {
+    fn directed(&self, id: i64) -> i64 {
         match self.direction {
             Direction::Older => id,
             Direction::Newer => id.saturating_neg(),
@@ -173,7 +173,10 @@ impl<'a> Merge<'a> {
 }
 
 /// All webhooks of a tenant, deleted or not.
-pub(crate) fn all_webhooks(conn: &Connection, tenant: TenantId) -> Result<Vec<WebhookId>, Fault> {
+pub(crate) fn all_webhooks(
+    conn: &Connection,
+    tenant: TenantId,
+) -> Result<Vec<WebhookId>, JobError> {
     let mut all = Vec::new();
     for sql in [LIVE, DELETED] {
         let found = catalog::list(conn, sql, [tenant.0], |row| Ok(WebhookId(row.get(0)?)))?;
@@ -196,44 +199,44 @@ pub(crate) fn log_statements() -> Vec<String> {
 /// The ids in a webhook's log of this status, one question for each place that holds some; of
 /// `Delivered` those of any that were tried.
 pub(crate) fn log_sqls(status: Option<DeliveryStatus>, direction: Direction) -> Vec<String> {
-    let places = places(status).iter();
-    places.map(|place| log_sql(place, direction)).collect()
+    let indexes = indexes(status).iter();
+    indexes.map(|index| log_sql(index, direction)).collect()
 }
 
 /// Where the deliveries of a status are found, in the order of a webhook's log.
 #[derive(Clone, Copy)]
-struct Place {
+struct StatusIndex {
     /// The table, as `d`, and its index.
     from: &'static str,
     /// The condition that the index stands for.
     only: &'static str,
 }
 
-const FRESH: Place = Place {
+const UNATTEMPTED: StatusIndex = StatusIndex {
     from: "fresh d",
     only: "",
 };
 
 /// All that is not fresh. Most are delivered, and an index of those would be as large as the log:
 /// of that status whoever reads looks at the state.
-const TRIED: Place = Place {
+const ATTEMPTED: StatusIndex = StatusIndex {
     from: "delivery d",
     only: "",
 };
 
-const fn in_state(only: &'static str) -> Place {
-    Place {
+const fn in_state(only: &'static str) -> StatusIndex {
+    StatusIndex {
         from: "delivery d indexed by delivery_state",
         only,
     }
 }
 
-fn places(status: Option<DeliveryStatus>) -> &'static [Place] {
+fn indexes(status: Option<DeliveryStatus>) -> &'static [StatusIndex] {
     match status {
-        None => &[TRIED, FRESH],
-        Some(DeliveryStatus::Delivered) => &[TRIED],
+        None => &[ATTEMPTED, UNATTEMPTED],
+        Some(DeliveryStatus::Delivered) => &[ATTEMPTED],
         Some(DeliveryStatus::Pending) => {
-            const { &[in_state("and d.state <> 1 and d.state = 4"), FRESH] }
+            const { &[in_state("and d.state <> 1 and d.state = 4"), UNATTEMPTED] }
         }
         Some(DeliveryStatus::Retrying) => const { &[in_state("and d.state <> 1 and d.state = 0")] },
         Some(DeliveryStatus::Failed) => const { &[in_state("and d.state <> 1 and d.state = 2")] },
@@ -243,7 +246,7 @@ fn places(status: Option<DeliveryStatus>) -> &'static [Place] {
     }
 }
 
-fn log_sql(Place { from, only }: &Place, direction: Direction) -> String {
+fn log_sql(StatusIndex { from, only }: &StatusIndex, direction: Direction) -> String {
     let order = match direction {
         Direction::Older => "desc",
         Direction::Newer => "asc",
@@ -263,13 +266,14 @@ pub(crate) fn logs(
     webhooks: &[WebhookId],
     status: Option<DeliveryStatus>,
     direction: Direction,
-    ids: Ids,
+    ids: IdRange,
     from: Option<LogCursor>,
-) -> Vec<Source> {
+) -> Vec<MergeSource> {
     let sqls = log_sqls(status, direction).into_iter();
     let sqls: Vec<std::sync::Arc<str>> = sqls.map(std::sync::Arc::from).collect();
-    let each = webhooks
-        .iter()
-        .flat_map(|webhook| sqls.iter().map(|sql| Source::log(sql, *webhook, ids, from)));
+    let each = webhooks.iter().flat_map(|webhook| {
+        sqls.iter()
+            .map(|sql| MergeSource::log(sql, *webhook, ids, from))
+    });
     each.collect()
 }

@@ -3,29 +3,30 @@
 mod accept;
 mod apply;
 mod audit;
-mod board;
 mod bulk_jobs;
 mod cancel;
 mod catalog;
 mod checkpointer;
 pub(crate) mod clock;
 mod dashboard;
+mod dashboard_queries;
+mod delivery_detail;
 pub(crate) mod disk;
 mod due;
 mod envelopes;
 mod executor;
+mod expiry;
 mod fan_out;
-pub(crate) mod fault;
 mod group_commit;
-mod ids;
+mod id_range;
+mod idempotency;
 mod inline_deliveries;
+pub(crate) mod job_error;
 mod log;
 mod merge;
-mod meters;
+mod metrics;
 mod notifications;
-mod once;
 pub(crate) mod open;
-mod people;
 mod post_commit;
 mod prune;
 pub(crate) mod queue;
@@ -33,12 +34,11 @@ mod replay;
 mod rows;
 mod sessions;
 mod settle;
-mod standings;
-mod story;
-mod traces;
 mod unattempted;
+mod users;
 pub(crate) mod wal_preallocation;
 pub(crate) mod wal_sync;
+mod webhook_health;
 mod webhook_history;
 mod webhooks;
 pub(crate) mod writer;
@@ -78,28 +78,28 @@ pub(crate) fn statements() -> Vec<String> {
         accept::STATEMENTS,
         apply::STATEMENTS,
         audit::STATEMENTS,
-        board::STATEMENTS,
+        dashboard_queries::STATEMENTS,
         catalog::STATEMENTS,
         clock::STATEMENTS,
         due::STATEMENTS,
         envelopes::STATEMENTS,
         bulk_jobs::STATEMENTS,
         unattempted::STATEMENTS,
-        ids::STATEMENTS,
+        id_range::STATEMENTS,
         log::STATEMENTS,
         merge::STATEMENTS,
         notifications::STATEMENTS,
-        once::STATEMENTS,
+        idempotency::STATEMENTS,
         webhook_history::STATEMENTS,
-        people::STATEMENTS,
+        users::STATEMENTS,
         prune::STATEMENTS,
         sessions::STATEMENTS,
         settle::STATEMENTS,
-        standings::STATEMENTS,
+        webhook_health::STATEMENTS,
         cancel::STATEMENTS,
-        story::STATEMENTS,
+        delivery_detail::STATEMENTS,
         replay::STATEMENTS,
-        traces::STATEMENTS,
+        expiry::STATEMENTS,
         webhooks::STATEMENTS,
         fan_out::STATEMENTS,
         writer::STATEMENTS,
@@ -216,7 +216,7 @@ impl Ledger for Sqlite {
         at: Timestamp,
     ) -> StoreFuture<usize> {
         self.executor.write(JobClass::Bulk, 1, move |tx| {
-            cancel::stop(tx, tenant, deliveries, &actor, at)
+            cancel::cancel_deliveries(tx, tenant, deliveries, &actor, at)
         })
     }
 
@@ -348,7 +348,7 @@ impl Catalog for Sqlite {
     fn delivery(&self, tenant: TenantId, id: DeliveryId) -> StoreFuture<Option<DeliveryDetail>> {
         self.executor
             .read_materialized(JobClass::Work, move |conn, horizon| {
-                story::delivery(conn, tenant, id, horizon)
+                delivery_detail::delivery(conn, tenant, id, horizon)
             })
     }
 
@@ -370,7 +370,7 @@ impl Catalog for Sqlite {
             | IdempotentOperation::SaveWebhook { .. }
             | IdempotentOperation::Replay { .. } => None,
         };
-        let work = move |tx: &mut Tx<'_>| once::once(tx, &key, &effect, at);
+        let work = move |tx: &mut Tx<'_>| idempotency::run(tx, &key, &effect, at);
         match shares {
             Some(shares) => self.executor.write_intake(shares, work),
             None => self.executor.write(JobClass::Work, 1, work),

@@ -9,9 +9,9 @@ use model::limits;
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::sqlite::fault::Fault;
-use crate::sqlite::ids::Ids;
-use crate::sqlite::merge::{self, Direction, Merge, Source};
+use crate::sqlite::id_range::IdRange;
+use crate::sqlite::job_error::JobError;
+use crate::sqlite::merge::{self, Direction, LogMerge, MergeSource};
 use crate::sqlite::unattempted::ReadHorizon;
 use crate::sqlite::{catalog, rows};
 
@@ -20,11 +20,11 @@ const UNWANTED: &str = "
     where delivery_count = 0 and tenant_id = ?1 and id >= ?2 and id < ?3
     order by id desc
     limit ?4";
-const LINE: &str = "
+const ROW: &str = "
     select id, key, action_type, event, accepted_at, delivery_count, only is not null
     from notification
     where id = ?1 and tenant_id = ?2";
-const STORY: &str = "
+const DETAIL: &str = "
     select id, key, action_type, event, about, only, accepted_at, delivery_count, headers, body
     from notification
     where id = ?1 and tenant_id = ?2";
@@ -32,26 +32,26 @@ const BY_KEY: &str = "select id from notification where tenant_id = ?1 and key =
 const TENANT_OF: &str = "select tenant_id from notification where id = ?1";
 const ACCEPTED_AT: &str = "select accepted_at from notification where id = ?1";
 
-pub(crate) const STATEMENTS: &[&str] = &[UNWANTED, LINE, STORY, BY_KEY, TENANT_OF, ACCEPTED_AT];
+pub(crate) const STATEMENTS: &[&str] = &[UNWANTED, ROW, DETAIL, BY_KEY, TENANT_OF, ACCEPTED_AT];
 
 pub(crate) fn page(
     conn: &Connection,
     tenant: TenantId,
     query: &NotificationQuery,
     horizon: ReadHorizon,
-) -> Result<Vec<NotificationRow>, Fault> {
+) -> Result<Vec<NotificationRow>, JobError> {
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
-    let ids = Ids {
+    let ids = IdRange {
         from: 0,
         to: query.older_than.map_or(i64::MAX, |id| id.0),
     };
     let ids = ids.upto(horizon.of(conn, tenant)?);
-    let mut sources = vec![Source::new(&UNWANTED.into(), tenant.0, 0, ids)];
+    let mut sources = vec![MergeSource::new(&UNWANTED.into(), tenant.0, 0, ids)];
     if !query.unwanted {
         let webhooks = merge::all_webhooks(conn, tenant)?;
         sources.extend(merge::logs(&webhooks, None, Direction::Older, ids, None));
     }
-    let mut merge = Merge::new(conn, Direction::Older, sources)?;
+    let mut merge = LogMerge::new(conn, Direction::Older, sources)?;
     let mut page: Vec<NotificationRow> = Vec::new();
     let mut latest = None;
     while page.len() < limit
@@ -61,21 +61,21 @@ pub(crate) fn page(
         if latest.replace(id.notification) != Some(id.notification) {
             page.extend(catalog::list(
                 conn,
-                LINE,
+                ROW,
                 [id.notification.0, tenant.0],
-                line,
+                notification_row,
             )?);
         }
     }
     Ok(page)
 }
 
-pub(crate) fn story(
+pub(crate) fn detail(
     conn: &Connection,
     tenant: TenantId,
     id: NotificationId,
-) -> Result<Option<NotificationDetail>, Fault> {
-    let found = catalog::list(conn, STORY, [id.0, tenant.0], |row| {
+) -> Result<Option<NotificationDetail>, JobError> {
+    let found = catalog::list(conn, DETAIL, [id.0, tenant.0], |row| {
         Ok(NotificationDetail {
             id: NotificationId(row.get(0)?),
             key: row.get(1)?,
@@ -92,22 +92,25 @@ pub(crate) fn story(
     Ok(found.into_iter().next())
 }
 
-pub(crate) fn story_by_key(
+pub(crate) fn detail_by_key(
     conn: &Connection,
     tenant: TenantId,
     key: &str,
-) -> Result<Option<NotificationDetail>, Fault> {
+) -> Result<Option<NotificationDetail>, JobError> {
     let id: Option<i64> = conn
         .prepare_cached(BY_KEY)?
         .query_row(params![tenant.0, key], |row| row.get(0))
         .optional()?;
     match id {
-        Some(id) => story(conn, tenant, NotificationId(id)),
+        Some(id) => detail(conn, tenant, NotificationId(id)),
         None => Ok(None),
     }
 }
 
-pub(crate) fn tenant_of(conn: &Connection, id: NotificationId) -> Result<Option<TenantId>, Fault> {
+pub(crate) fn tenant_of(
+    conn: &Connection,
+    id: NotificationId,
+) -> Result<Option<TenantId>, JobError> {
     let found = conn
         .prepare_cached(TENANT_OF)?
         .query_row([id.0], |row| row.get(0).map(TenantId))
@@ -118,7 +121,7 @@ pub(crate) fn tenant_of(conn: &Connection, id: NotificationId) -> Result<Option<
 pub(crate) fn accepted_at(
     conn: &Connection,
     id: NotificationId,
-) -> Result<Option<Timestamp>, Fault> {
+) -> Result<Option<Timestamp>, JobError> {
     let found = conn
         .prepare_cached(ACCEPTED_AT)?
         .query_row([id.0], |row| row.get(0).map(Timestamp::from_millis))
@@ -126,7 +129,7 @@ pub(crate) fn accepted_at(
     Ok(found)
 }
 
-fn line(row: &Row<'_>) -> Result<NotificationRow, Fault> {
+fn notification_row(row: &Row<'_>) -> Result<NotificationRow, JobError> {
     Ok(NotificationRow {
         id: NotificationId(row.get(0)?),
         key: row.get(1)?,

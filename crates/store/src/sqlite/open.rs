@@ -70,7 +70,7 @@ pub(crate) fn threads(
     let marker = marker(conn, path)?;
     // Only one store has been given this.
     drop(shared.marker.set(marker));
-    let followed = shared.disk.follow(path);
+    let followed = shared.disk.watch(path);
     followed.map_err(|error| OpenError::of_io(path, &error))?;
     writer.track_wal().map_err(broken)?;
     let readers: Result<Vec<_>, _> = (0..READERS)
@@ -132,7 +132,7 @@ fn on_file(path: &Path, shared: Shared) -> Result<(Arc<Shared>, Writer), OpenErr
         std::thread::park_timeout(TRY_AFTER);
         conn = ready(path);
     }
-    shared.disk.place(path);
+    shared.disk.set_path(path);
     let shared = Arc::new(shared);
     let writer = Writer::of(conn?, Some(path.to_owned()), Arc::clone(&shared));
     Ok((shared, writer.map_err(|error| OpenError::of(path, error))?))

@@ -14,10 +14,12 @@ use model::time::{TimeBounds, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
 
 use crate::sqlite::envelopes::{self, Envelopes};
-use crate::sqlite::fault::Fault;
-use crate::sqlite::rows::{self, RETRYING, UNTRIED};
+use crate::sqlite::job_error::JobError;
+use crate::sqlite::rows::{self, RETRYING, UNATTEMPTED};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, fan_out, ids, standings, traces, unattempted, webhook_history};
+use crate::sqlite::{
+    catalog, expiry, fan_out, id_range, unattempted, webhook_health, webhook_history,
+};
 
 const OLDEST: &str = "
     select id, accepted_at from notification
@@ -63,7 +65,7 @@ const COUNT_REMOVED: &str = "
     update notification set removed_count = coalesce(removed_count, 0) + 1
     where id = ?1";
 // What it was to notifications is in `webhook_past`, until the oldest there is came later.
-const IS_FORGOTTEN: &str = "
+const HAS_NOTHING_LEFT: &str = "
     select 1 from webhook
     where id = ?1 and disabled_cause = 3 and declared is null
       and not exists (select 1 from webhook_past where webhook_id = ?1)
@@ -71,11 +73,11 @@ const IS_FORGOTTEN: &str = "
       and not exists (select 1 from fresh where webhook_id = ?1)
       and not exists (select 1 from errand where webhook_id = ?1)
       and not exists (select 1 from tally where webhook_id = ?1)";
-const DROP_STANDING: &str = "
+const DROP_HEALTH: &str = "
     delete from standing where webhook_id = ?1";
 const DROP_WEBHOOK: &str = "
     delete from webhook where id = ?1";
-const DROP_ANSWERS: &str = "
+const DROP_RESPONSES: &str = "
     delete from kept_answer where id in (
       select id from kept_answer indexed by kept_answer_age
       where kept_at < ?1
@@ -97,10 +99,10 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DROP_DELIVERY,
     DROP_NOTIFICATION,
     COUNT_REMOVED,
-    IS_FORGOTTEN,
-    DROP_STANDING,
+    HAS_NOTHING_LEFT,
+    DROP_HEALTH,
     DROP_WEBHOOK,
-    DROP_ANSWERS,
+    DROP_RESPONSES,
     DROP_ENVELOPES,
 ];
 
@@ -111,11 +113,11 @@ const STEP_ROWS: usize = 1_000;
 const _: () = assert!(STEP_ROWS <= limits::BULK_STEP_ROWS_MAX);
 
 /// Rows that this step may still look at or remove.
-pub(crate) struct Budget(usize);
+pub(crate) struct RowBudget(usize);
 
 /// Where the next step goes on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum At {
+pub(crate) enum PruneCursor {
     /// In this webhook's log, with this notification.
     Log(WebhookId, NotificationId),
     /// Among what nobody wanted of this tenant.
@@ -123,21 +125,21 @@ pub(crate) enum At {
 }
 
 /// From which notification on everything stays.
-struct Bounds {
+struct RetentionBounds {
     now: Timestamp,
-    by_dialect: BTreeMap<DialectName, Bound>,
+    by_dialect: BTreeMap<DialectName, RetentionBound>,
     /// For tenants with a time of their own.
-    by_kept_ms: BTreeMap<i64, Bound>,
+    by_own_ms: BTreeMap<i64, RetentionBound>,
 }
 
 #[derive(Clone, Copy)]
-struct Bound {
+struct RetentionBound {
     before: Timestamp,
     id: i64,
 }
 
 /// What decides how long something is kept.
-struct Kept {
+struct RetentionRule {
     dialect: DialectName,
     /// The tenant's own time.
     own_ms: Option<i64>,
@@ -148,27 +150,29 @@ pub(crate) fn prune(
     tx: &mut Tx<'_>,
     before: &BTreeMap<DialectName, Timestamp>,
     now: TimeBounds,
-) -> Result<bool, Fault> {
-    let mut budget = Budget(STEP_ROWS);
+) -> Result<bool, JobError> {
+    let mut budget = RowBudget(STEP_ROWS);
     tx.conn.prepare_cached(COUNT)?.execute([])?;
-    let kept_from = catalog::answers_kept_from(tx, now.earliest)?.as_millis();
-    drop_some(tx, DROP_ANSWERS, kept_from, &mut budget)?;
-    traces::prune(tx, now, &mut budget)?;
-    let mut bounds = Bounds::of(tx, before, now.earliest)?;
-    let start = At::Log(WebhookId(0), NotificationId(0));
-    let mut at = Some(tx.cache.pruned_to.take().unwrap_or(start));
+    let kept_from = catalog::responses_kept_from(tx, now.earliest)?.as_millis();
+    drop_some(tx, DROP_RESPONSES, kept_from, &mut budget)?;
+    expiry::prune(tx, now, &mut budget)?;
+    let mut bounds = RetentionBounds::of(tx, before, now.earliest)?;
+    let start = PruneCursor::Log(WebhookId(0), NotificationId(0));
+    let mut at = Some(tx.cache.prune_cursor.take().unwrap_or(start));
     while let Some(here) = at {
         if !budget.left() {
-            tx.cache.pruned_to = at;
+            tx.cache.prune_cursor = at;
             return Ok(true);
         }
         budget.take(1);
         at = match here {
-            At::Log(webhook, from) => prune_log(tx, webhook, from, &mut bounds, &mut budget)?,
-            At::Unwanted(tenant) => prune_unwanted(tx, tenant, &mut bounds, &mut budget)?,
+            PruneCursor::Log(webhook, from) => {
+                prune_log(tx, webhook, from, &mut bounds, &mut budget)?
+            }
+            PruneCursor::Unwanted(tenant) => prune_unwanted(tx, tenant, &mut bounds, &mut budget)?,
         };
     }
-    drop_left_over(tx, &mut budget)?;
+    drop_leftovers(tx, &mut budget)?;
     Ok(!budget.left())
 }
 
@@ -177,20 +181,20 @@ fn prune_log(
     tx: &mut Tx<'_>,
     webhook: WebhookId,
     from: NotificationId,
-    bounds: &mut Bounds,
-    budget: &mut Budget,
-) -> Result<Option<At>, Fault> {
-    let next = catalog::list(tx.conn, NEXT_WEBHOOK, [webhook.0], kept)?;
-    let Some((id, kept)) = next.into_iter().next() else {
-        return Ok(Some(At::Unwanted(TenantId(0))));
+    bounds: &mut RetentionBounds,
+    budget: &mut RowBudget,
+) -> Result<Option<PruneCursor>, JobError> {
+    let next = catalog::list(tx.conn, NEXT_WEBHOOK, [webhook.0], rule)?;
+    let Some((id, rule)) = next.into_iter().next() else {
+        return Ok(Some(PruneCursor::Unwanted(TenantId(0))));
     };
     let from = if id == webhook.0 { from.0 } else { 0 };
-    let Bound { before, id: to } = bounds.get(tx, &kept)?;
+    let RetentionBound { before, id: to } = bounds.get(tx, &rule)?;
     if from == 0 {
-        standings::prune(tx, WebhookId(id), before, budget)?;
+        webhook_health::prune(tx, WebhookId(id), before, budget)?;
     }
     if !budget.left() {
-        return Ok(Some(At::Log(WebhookId(id), NotificationId(from))));
+        return Ok(Some(PruneCursor::Log(WebhookId(id), NotificationId(from))));
     }
     let asked = budget.rows();
     let logged: Vec<(i64, i64)> = tx
@@ -204,18 +208,21 @@ fn prune_log(
     let mut reached = from;
     for (notification, state) in logged {
         reached = notification;
-        if [RETRYING, UNTRIED].contains(&state) {
+        if [RETRYING, UNATTEMPTED].contains(&state) {
             budget.take(1);
         } else if !drop_delivery(tx, notification, id, budget)? {
-            return Ok(Some(At::Log(WebhookId(id), NotificationId(reached))));
+            return Ok(Some(PruneCursor::Log(
+                WebhookId(id),
+                NotificationId(reached),
+            )));
         }
     }
     if rest {
         let next = NotificationId(reached.saturating_add(1));
-        return Ok(Some(At::Log(WebhookId(id), next)));
+        return Ok(Some(PruneCursor::Log(WebhookId(id), next)));
     }
-    drop_forgotten(tx, id, budget)?;
-    Ok(Some(At::Log(
+    drop_deleted_webhook(tx, id, budget)?;
+    Ok(Some(PruneCursor::Log(
         WebhookId(id.saturating_add(1)),
         NotificationId(0),
     )))
@@ -224,16 +231,20 @@ fn prune_log(
 /// Removes a webhook that was deleted, once nothing is left that was accepted before that: the log
 /// of a tenant looks at each that is there. What an operator's file names stays, so that the file
 /// does not bring it back.
-fn drop_forgotten(tx: &mut Tx<'_>, webhook: i64, budget: &mut Budget) -> Result<(), Fault> {
-    if !catalog::exists(tx, IS_FORGOTTEN, [webhook])?
+fn drop_deleted_webhook(
+    tx: &mut Tx<'_>,
+    webhook: i64,
+    budget: &mut RowBudget,
+) -> Result<(), JobError> {
+    if !catalog::exists(tx, HAS_NOTHING_LEFT, [webhook])?
         || unattempted::not_materialized(tx)?.contains_key(&WebhookId(webhook))
         || fan_out::is_left(tx)?
     {
         return Ok(());
     }
-    let standing = tx.conn.prepare_cached(DROP_STANDING)?.execute([webhook])?;
+    let health = tx.conn.prepare_cached(DROP_HEALTH)?.execute([webhook])?;
     tx.conn.prepare_cached(DROP_WEBHOOK)?.execute([webhook])?;
-    budget.take(1 + standing);
+    budget.take(1 + health);
     Ok(())
 }
 
@@ -243,8 +254,8 @@ fn drop_delivery(
     tx: &Tx<'_>,
     notification: i64,
     webhook: i64,
-    budget: &mut Budget,
-) -> Result<bool, Fault> {
+    budget: &mut RowBudget,
+) -> Result<bool, JobError> {
     let attempts = params![notification, webhook, budget.rows()];
     let dropped = tx.conn.prepare_cached(DROP_ATTEMPTS)?.execute(attempts)?;
     budget.take(dropped);
@@ -271,14 +282,14 @@ fn drop_delivery(
 fn prune_unwanted(
     tx: &mut Tx<'_>,
     tenant: TenantId,
-    bounds: &mut Bounds,
-    budget: &mut Budget,
-) -> Result<Option<At>, Fault> {
-    let next = catalog::list(tx.conn, NEXT_TENANT, [tenant.0], kept)?;
-    let Some((id, kept)) = next.into_iter().next() else {
+    bounds: &mut RetentionBounds,
+    budget: &mut RowBudget,
+) -> Result<Option<PruneCursor>, JobError> {
+    let next = catalog::list(tx.conn, NEXT_TENANT, [tenant.0], rule)?;
+    let Some((id, rule)) = next.into_iter().next() else {
         return Ok(None);
     };
-    let to = bounds.get(tx, &kept)?.id;
+    let to = bounds.get(tx, &rule)?.id;
     let room = budget.rows();
     let dropped = tx
         .conn
@@ -287,12 +298,12 @@ fn prune_unwanted(
     budget.take(dropped);
     let rest = i64::try_from(dropped).is_ok_and(|dropped| dropped >= room);
     let next = if rest { id } else { id.saturating_add(1) };
-    Ok(Some(At::Unwanted(TenantId(next))))
+    Ok(Some(PruneCursor::Unwanted(TenantId(next))))
 }
 
 /// Removes what belongs to notifications before the oldest that is left: envelopes that no
 /// attempt has, and states of webhooks that none met.
-fn drop_left_over(tx: &mut Tx<'_>, budget: &mut Budget) -> Result<(), Fault> {
+fn drop_leftovers(tx: &mut Tx<'_>, budget: &mut RowBudget) -> Result<(), JobError> {
     let oldest: Option<(i64, i64)> = tx
         .conn
         .prepare_cached(OLDEST)?
@@ -300,7 +311,7 @@ fn drop_left_over(tx: &mut Tx<'_>, budget: &mut Budget) -> Result<(), Fault> {
         .optional()?;
     let first = oldest.map_or(i64::MAX, |(id, _)| id);
     drop_some(tx, webhook_history::DROP, first, budget)?;
-    drop_some(tx, ids::DROP_FALLS, first, budget)?;
+    drop_some(tx, id_range::DROP_FALLS, first, budget)?;
     let day = match oldest {
         Some((_, at)) => envelopes::day(Timestamp::from_millis(at)),
         None => {
@@ -316,8 +327,8 @@ pub(crate) fn drop_some(
     tx: &Tx<'_>,
     sql: &'static str,
     before: i64,
-    budget: &mut Budget,
-) -> Result<(), Fault> {
+    budget: &mut RowBudget,
+) -> Result<(), JobError> {
     let dropped = tx
         .conn
         .prepare_cached(sql)?
@@ -327,60 +338,60 @@ pub(crate) fn drop_some(
 }
 
 /// `id, dialect, kept_ms`.
-fn kept(row: &Row<'_>) -> Result<(i64, Kept), Fault> {
-    let kept = Kept {
+fn rule(row: &Row<'_>) -> Result<(i64, RetentionRule), JobError> {
+    let rule = RetentionRule {
         dialect: rows::dialect(row, 1)?,
         own_ms: row.get(2)?,
     };
-    Ok((row.get(0)?, kept))
+    Ok((row.get(0)?, rule))
 }
 
-impl Bounds {
+impl RetentionBounds {
     fn of(
         tx: &mut Tx<'_>,
         before: &BTreeMap<DialectName, Timestamp>,
         now: Timestamp,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, JobError> {
         let mut by_dialect = BTreeMap::new();
         for (dialect, before) in before {
-            by_dialect.insert(dialect.clone(), Bound::at(tx, *before, now)?);
+            by_dialect.insert(dialect.clone(), RetentionBound::at(tx, *before, now)?);
         }
         Ok(Self {
             now,
             by_dialect,
-            by_kept_ms: BTreeMap::new(),
+            by_own_ms: BTreeMap::new(),
         })
     }
 
-    fn get(&mut self, tx: &mut Tx<'_>, kept: &Kept) -> Result<Bound, Fault> {
-        let Some(own_ms) = kept.own_ms else {
-            let bound = self.by_dialect.get(&kept.dialect).copied();
-            return Ok(bound.unwrap_or(Bound::NOTHING));
+    fn get(&mut self, tx: &mut Tx<'_>, rule: &RetentionRule) -> Result<RetentionBound, JobError> {
+        let Some(own_ms) = rule.own_ms else {
+            let bound = self.by_dialect.get(&rule.dialect).copied();
+            return Ok(bound.unwrap_or(RetentionBound::NOTHING));
         };
-        if let Some(bound) = self.by_kept_ms.get(&own_ms) {
+        if let Some(bound) = self.by_own_ms.get(&own_ms) {
             return Ok(*bound);
         }
-        let bound = Bound::at(tx, self.now.plus_ms(own_ms.saturating_neg()), self.now)?;
-        self.by_kept_ms.insert(own_ms, bound);
+        let bound = RetentionBound::at(tx, self.now.plus_ms(own_ms.saturating_neg()), self.now)?;
+        self.by_own_ms.insert(own_ms, bound);
         Ok(bound)
     }
 }
 
-impl Bound {
+impl RetentionBound {
     const NOTHING: Self = Self {
         before: Timestamp::EPOCH,
         id: 0,
     };
 
-    fn at(tx: &mut Tx<'_>, before: Timestamp, now: Timestamp) -> Result<Self, Fault> {
-        let id = ids::id_between(tx.conn, before, now)?;
+    fn at(tx: &mut Tx<'_>, before: Timestamp, now: Timestamp) -> Result<Self, JobError> {
+        let id = id_range::id_between(tx.conn, before, now)?;
         // Without its row what is recent would look as if it was never tried.
         let id = id.min(unattempted::materialized_upto(tx)?.saturating_add(1));
         Ok(Self { before, id })
     }
 }
 
-impl Budget {
+impl RowBudget {
     fn left(&self) -> bool {
         self.0 > 0
     }

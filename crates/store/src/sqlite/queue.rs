@@ -14,7 +14,7 @@ use model::id::TenantId;
 use model::limits;
 use tokio::time::Instant;
 
-use crate::sqlite::fault::broken;
+use crate::sqlite::job_error::broken;
 
 /// How often an idle writer looks whether another process has changed something.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -10,10 +10,10 @@ use model::time::Timestamp;
 use rusqlite::{OptionalExtension, Params, params};
 use serde_json::{Value, json};
 
-use crate::sqlite::audit::{self, Line};
-use crate::sqlite::fault::Fault;
+use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{bulk_jobs, due, ids, rows, unattempted, webhooks};
+use crate::sqlite::{bulk_jobs, due, id_range, rows, unattempted, webhooks};
 
 const FIND: &str = "
     select state, cause, due_at from delivery
@@ -21,16 +21,16 @@ const FIND: &str = "
     union all
     select 4, null, 0 from fresh
     where notification_id = ?1 and webhook_id = ?2";
-pub(crate) const AGAIN: &str = "
+pub(crate) const REPLAY: &str = "
     update delivery
     set state = iif(attempts = 0, 4, 0), cause = null, round = round + 1, round_start = attempts,
       round_began_at = null, due_at = ?3, ended_at = null
     where notification_id = ?1 and webhook_id = ?2";
-pub(crate) const SOONER: &str = "
+pub(crate) const RETRY_NOW: &str = "
     update delivery set due_at = ?3
     where notification_id = ?1 and webhook_id = ?2";
 // What lies ahead of now ended or began before the asking: the clock was set back since.
-const EXHAUSTED: &str = "
+const FAILED: &str = "
     select notification_id from delivery indexed by delivery_state
     where state <> 1 and state = 2 and webhook_id = ?1 and (ended_at <= ?2 or ended_at > ?4)
     order by notification_id
@@ -48,48 +48,54 @@ const RETRYING: &str = "
     order by due_at
     limit ?3";
 
-const IS_PICKED: &str = "
+const MATCHES_FILTER: &str = "
     select action_type = coalesce(?2, action_type) and accepted_at >= ?3 and accepted_at < ?4
     from notification
     where id = ?1";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    FIND, AGAIN, SOONER, EXHAUSTED, CANCELLED, RETRYING, IS_PICKED,
+    FIND,
+    REPLAY,
+    RETRY_NOW,
+    FAILED,
+    CANCELLED,
+    RETRYING,
+    MATCHES_FILTER,
 ];
 
 pub(crate) fn replay(
     tx: &mut Tx<'_>,
-    ask: &ReplayRequest,
+    request: &ReplayRequest,
     at: Timestamp,
-) -> Result<ReplayResult, Fault> {
-    let Some(webhook) = webhooks::find(tx.conn, ask.tenant, ask.webhook)? else {
+) -> Result<ReplayResult, JobError> {
+    let Some(webhook) = webhooks::find(tx.conn, request.tenant, request.webhook)? else {
         return Ok(ReplayResult::Unknown);
     };
-    match &ask.which {
-        ReplayScope::One(id) => replay_one(tx, ask, *id, webhook.enabled(), at),
+    match &request.which {
+        ReplayScope::One(id) => replay_one(tx, request, *id, webhook.enabled(), at),
         ReplayScope::Undelivered { .. } | ReplayScope::Failed { .. } | ReplayScope::Filtered(_)
             if !webhook.enabled() =>
         {
             Ok(ReplayResult::Disabled)
         }
         ReplayScope::Undelivered { began_at } => {
-            let kinds = [(EXHAUSTED, AGAIN), (CANCELLED, AGAIN), (RETRYING, SOONER)];
-            replay_all(tx, ask, &kinds, *began_at, at)
+            let kinds = [(FAILED, REPLAY), (CANCELLED, REPLAY), (RETRYING, RETRY_NOW)];
+            replay_all(tx, request, &kinds, *began_at, at)
         }
         ReplayScope::Failed { began_at } => {
-            replay_all(tx, ask, &[(EXHAUSTED, AGAIN)], *began_at, at)
+            replay_all(tx, request, &[(FAILED, REPLAY)], *began_at, at)
         }
-        ReplayScope::Filtered(pick) => replay_filtered(tx, ask, pick, at),
+        ReplayScope::Filtered(filter) => replay_filtered(tx, request, filter, at),
     }
 }
 
 fn replay_one(
     tx: &mut Tx<'_>,
-    ask: &ReplayRequest,
+    request: &ReplayRequest,
     id: DeliveryId,
     enabled: bool,
     at: Timestamp,
-) -> Result<ReplayResult, Fault> {
+) -> Result<ReplayResult, JobError> {
     unattempted::materialize(tx)?;
     let keys = (id.notification.0, id.webhook.0);
     let found: Option<(i64, Option<i64>, Option<i64>)> = tx
@@ -97,7 +103,7 @@ fn replay_one(
         .prepare_cached(FIND)?
         .query_row(keys, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((state, cause, due_at)) = found.filter(|_| id.webhook == ask.webhook) else {
+    let Some((state, cause, due_at)) = found.filter(|_| id.webhook == request.webhook) else {
         return Ok(ReplayResult::Unknown);
     };
     if !enabled {
@@ -111,26 +117,26 @@ fn replay_one(
     let change = match rows::state(state, cause)? {
         // Due already: it is as good as asked for.
         DeliveryState::Pending if due_at.is_some_and(|due_at| due_at <= now.as_millis()) => {
-            ask_for(tx, id)?;
+            notify_requested(tx, id)?;
             return Ok(done);
         }
         DeliveryState::Pending if unattempted::defer(tx, id, now)? => None,
-        DeliveryState::Pending => Some(SOONER),
+        DeliveryState::Pending => Some(RETRY_NOW),
         DeliveryState::Delivered | DeliveryState::Failed | DeliveryState::Cancelled(_) => {
-            Some(AGAIN)
+            Some(REPLAY)
         }
     };
     if let Some(sql) = change {
         let mut change = tx.conn.prepare_cached(sql)?;
         change.execute((keys.0, keys.1, now.as_millis()))?;
     }
-    ask_for(tx, id)?;
-    note(tx, ask, at, json!({ "delivery": id.to_string() }))?;
+    notify_requested(tx, id)?;
+    note(tx, request, at, json!({ "delivery": id.to_string() }))?;
     Ok(done)
 }
 
 /// Somebody waits for this one: it need not wait for others of its webhook.
-fn ask_for(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), Fault> {
+fn notify_requested(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), JobError> {
     if let Some(due) = due::one(tx.conn, id)? {
         tx.post_commit.requested(due);
     }
@@ -140,14 +146,14 @@ fn ask_for(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), Fault> {
 /// Finds by the first statement of each pair what the second has sent again.
 fn replay_all(
     tx: &mut Tx<'_>,
-    ask: &ReplayRequest,
+    request: &ReplayRequest,
     kinds: &[(&'static str, &'static str)],
     began_at: Timestamp,
     at: Timestamp,
-) -> Result<ReplayResult, Fault> {
+) -> Result<ReplayResult, JobError> {
     let mut count = 0;
     let now = tx.schedule(at)?.as_millis();
-    let (webhook, until, ahead) = (ask.webhook.0, began_at.as_millis(), ahead_of(at));
+    let (webhook, until, ahead) = (request.webhook.0, began_at.as_millis(), ahead_from(at));
     // What is sent again leaves the index it was found in, so the next step finds the next.
     for &(find, change) in kinds {
         let room = rows::bound(limits::BULK_STEP_ROWS_MAX.saturating_sub(count));
@@ -158,13 +164,13 @@ fn replay_all(
         };
         let mut statement = tx.conn.prepare_cached(change)?;
         for notification in &all {
-            statement.execute((notification.0, ask.webhook.0, now))?;
+            statement.execute((notification.0, request.webhook.0, now))?;
         }
         count += all.len();
     }
     if count > 0 {
-        tx.post_commit.changed(ask.webhook);
-        note(tx, ask, at, json!({ "count": count }))?;
+        tx.post_commit.changed(request.webhook);
+        note(tx, request, at, json!({ "count": count }))?;
     }
     Ok(ReplayResult::Done {
         count,
@@ -176,64 +182,71 @@ fn replay_all(
 /// was found.
 fn replay_filtered(
     tx: &mut Tx<'_>,
-    ask: &ReplayRequest,
-    pick: &ReplayFilter,
+    request: &ReplayRequest,
+    filter: &ReplayFilter,
     at: Timestamp,
-) -> Result<ReplayResult, Fault> {
+) -> Result<ReplayResult, JobError> {
     let now = tx.schedule(at)?.as_millis();
-    let from = ids::id_at(tx.conn, pick.since)?.unwrap_or(0);
-    let upto = ids::end_at(tx.conn, pick.until)?.map_or(i64::MAX, |id| id.saturating_sub(1));
-    let after = pick.after.0.max(from.saturating_sub(1));
-    let (webhook, began_at, ahead) = (ask.webhook.0, pick.began_at.as_millis(), ahead_of(at));
+    let from = id_range::id_at(tx.conn, filter.since)?.unwrap_or(0);
+    let upto = id_range::end_at(tx.conn, filter.until)?.map_or(i64::MAX, |id| id.saturating_sub(1));
+    let after = filter.after.0.max(from.saturating_sub(1));
+    let (webhook, began_at, ahead) = (
+        request.webhook.0,
+        filter.began_at.as_millis(),
+        ahead_from(at),
+    );
     let room = rows::bound(limits::BULK_STEP_ROWS_MAX);
-    let (met, change) = match pick.status {
+    let (found, change) = match filter.status {
         DeliveryStatus::Retrying => {
             let asked = [webhook, after, upto, room, began_at, ahead, now];
-            (bulk_jobs::pairs(tx, bulk_jobs::WAITING, asked)?, SOONER)
+            (bulk_jobs::walk(tx, bulk_jobs::WAITING, asked)?, RETRY_NOW)
         }
         DeliveryStatus::Failed => {
             let asked = [webhook, after, upto, room, began_at, ahead];
-            (bulk_jobs::pairs(tx, bulk_jobs::EXHAUSTED, asked)?, AGAIN)
+            (bulk_jobs::walk(tx, bulk_jobs::FAILED, asked)?, REPLAY)
         }
         DeliveryStatus::Cancelled => {
             let asked = [webhook, after, upto, room, began_at, ahead];
-            (bulk_jobs::pairs(tx, bulk_jobs::CANCELLED, asked)?, AGAIN)
+            (bulk_jobs::walk(tx, bulk_jobs::CANCELLED, asked)?, REPLAY)
         }
-        DeliveryStatus::Pending | DeliveryStatus::Delivered => (Vec::new(), SOONER),
+        DeliveryStatus::Pending | DeliveryStatus::Delivered => (Vec::new(), RETRY_NOW),
     };
     let mut count = 0;
     // Ids say when they came unless the clock was set back.
-    let asks_times = pick.since.is_some() || pick.until.is_some();
-    let by_row = pick.action_type.is_some() || asks_times && !ids::falls(tx.conn)?.is_empty();
-    let since = pick.since.unwrap_or(Timestamp::EPOCH).as_millis();
-    let until = pick.until.map_or(i64::MAX, Timestamp::as_millis);
-    let mut is_picked = tx.conn.prepare_cached(IS_PICKED)?;
+    let asks_times = filter.since.is_some() || filter.until.is_some();
+    let by_row =
+        filter.action_type.is_some() || asks_times && !id_range::falls(tx.conn)?.is_empty();
+    let since = filter.since.unwrap_or(Timestamp::EPOCH).as_millis();
+    let until = filter.until.map_or(i64::MAX, Timestamp::as_millis);
+    let mut matches_filter = tx.conn.prepare_cached(MATCHES_FILTER)?;
     let mut statement = tx.conn.prepare_cached(change)?;
-    for (notification, _) in met.iter().filter(|(_, meant)| *meant) {
+    for (notification, _) in found.iter().filter(|(_, meant)| *meant) {
         if by_row {
-            let asked = params![notification, pick.action_type, since, until];
-            let found = is_picked.query_row(asked, |row| row.get(0)).optional()?;
+            let asked = params![notification, filter.action_type, since, until];
+            let found = matches_filter
+                .query_row(asked, |row| row.get(0))
+                .optional()?;
             if found != Some(true) {
                 continue;
             }
         }
         count += statement.execute((*notification, webhook, now))?;
     }
-    drop((is_picked, statement));
+    drop((matches_filter, statement));
     if count > 0 {
         let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
         let picked = json!({
             "count": count,
-            "status": pick.status.as_str(),
-            "since": moment(pick.since),
-            "until": moment(pick.until),
-            "action_type": pick.action_type,
+            "status": filter.status.as_str(),
+            "since": moment(filter.since),
+            "until": moment(filter.until),
+            "action_type": filter.action_type,
         });
-        tx.post_commit.changed(ask.webhook);
-        note(tx, ask, at, picked)?;
+        tx.post_commit.changed(request.webhook);
+        note(tx, request, at, picked)?;
     }
-    let full = met.len() >= limits::BULK_STEP_ROWS_MAX;
-    let last = met.last().filter(|_| full);
+    let full = found.len() >= limits::BULK_STEP_ROWS_MAX;
+    let last = found.last().filter(|_| full);
     Ok(ReplayResult::Reached {
         count,
         upto: last.map(|(id, _)| NotificationId(*id)),
@@ -244,7 +257,7 @@ fn found(
     tx: &Tx<'_>,
     sql: &'static str,
     params: impl Params,
-) -> Result<Vec<NotificationId>, Fault> {
+) -> Result<Vec<NotificationId>, JobError> {
     let mut statement = tx.conn.prepare_cached(sql)?;
     let found = statement
         .query_map(params, |row| row.get(0).map(NotificationId))?
@@ -252,21 +265,26 @@ fn found(
     Ok(found)
 }
 
-fn note(tx: &mut Tx<'_>, ask: &ReplayRequest, at: Timestamp, detail: Value) -> Result<(), Fault> {
+fn note(
+    tx: &mut Tx<'_>,
+    request: &ReplayRequest,
+    at: Timestamp,
+    detail: Value,
+) -> Result<(), JobError> {
     audit::write(
         tx,
-        &Line {
-            tenant: ask.tenant,
+        &AuditRecord {
+            tenant: request.tenant,
             at,
-            actor: &ask.actor,
+            actor: &request.actor,
             action: "deliveries.retried",
-            webhook: Some(ask.webhook),
+            webhook: Some(request.webhook),
             detail,
         },
     )
 }
 
 /// What lies behind this was written by a clock that was ahead.
-pub(crate) fn ahead_of(now: Timestamp) -> i64 {
+pub(crate) fn ahead_from(now: Timestamp) -> i64 {
     now.plus_ms(limits::CLOCK_AHEAD_MAX_MS).as_millis()
 }

@@ -1,7 +1,7 @@
 //! Row <-> model: the numbers that stand for states, causes and kinds, and how columns are read.
 //!
 //! A number here is for ever: what it means is in every file out there. Anything else that is
-//! found in a row is `Unreadable`, never a guess.
+//! found in a row is `CorruptRow`, never a guess.
 
 use bytes::Bytes;
 use model::attempt::{BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
@@ -15,37 +15,37 @@ use model::webhook::{DisableCause, Disablement, Headers, Webhook};
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
-use crate::sqlite::fault::{Fault, Unreadable};
+use crate::sqlite::job_error::{CorruptRow, JobError};
 
 /// Pending, and tried before.
 pub(crate) const RETRYING: i64 = 0;
 pub(crate) const DELIVERED: i64 = 1;
-pub(crate) const EXHAUSTED: i64 = 2;
+pub(crate) const FAILED: i64 = 2;
 pub(crate) const CANCELLED: i64 = 3;
 /// Pending and never tried. A fresh delivery counts as one, too, and has no row.
-pub(crate) const UNTRIED: i64 = 4;
+pub(crate) const UNATTEMPTED: i64 = 4;
 
 /// How a state is written down that an attempt led to.
 pub(crate) fn state_number(state: DeliveryState) -> (i64, Option<i64>) {
     match state {
         DeliveryState::Pending => (RETRYING, None),
         DeliveryState::Delivered => (DELIVERED, None),
-        DeliveryState::Failed => (EXHAUSTED, None),
+        DeliveryState::Failed => (FAILED, None),
         DeliveryState::Cancelled(cause) => (CANCELLED, Some(cause_number(cause))),
     }
 }
 
-pub(crate) fn state(number: i64, cause: Option<i64>) -> Result<DeliveryState, Unreadable> {
+pub(crate) fn state(number: i64, cause: Option<i64>) -> Result<DeliveryState, CorruptRow> {
     match (number, cause) {
-        (RETRYING | UNTRIED, None) => Ok(DeliveryState::Pending),
+        (RETRYING | UNATTEMPTED, None) => Ok(DeliveryState::Pending),
         (DELIVERED, None) => Ok(DeliveryState::Delivered),
-        (EXHAUSTED, None) => Ok(DeliveryState::Failed),
+        (FAILED, None) => Ok(DeliveryState::Failed),
         (CANCELLED, Some(cause)) => CancelCause::ALL
             .into_iter()
             .find(|known| cause_number(*known) == cause)
             .map(DeliveryState::Cancelled)
-            .ok_or(Unreadable("cause")),
-        _ => Err(Unreadable("state")),
+            .ok_or(CorruptRow("cause")),
+        _ => Err(CorruptRow("state")),
     }
 }
 
@@ -75,25 +75,25 @@ pub(crate) fn disabled_number(cause: DisableCause) -> i64 {
     }
 }
 
-pub(crate) fn disabled_cause(number: i64) -> Result<DisableCause, Unreadable> {
+pub(crate) fn disabled_cause(number: i64) -> Result<DisableCause, CorruptRow> {
     DisableCause::ALL
         .into_iter()
         .find(|cause| disabled_number(*cause) == number)
-        .ok_or(Unreadable("reason to be disabled"))
+        .ok_or(CorruptRow("reason to be disabled"))
 }
 
-pub(crate) fn kind_number(kind: TokenKind) -> i64 {
+pub(crate) fn token_kind_number(kind: TokenKind) -> i64 {
     match kind {
         TokenKind::Program => 1,
         TokenKind::Device => 2,
     }
 }
 
-pub(crate) fn kind(number: i64) -> Result<TokenKind, Unreadable> {
+pub(crate) fn kind(number: i64) -> Result<TokenKind, CorruptRow> {
     [TokenKind::Program, TokenKind::Device]
         .into_iter()
-        .find(|kind| kind_number(*kind) == number)
-        .ok_or(Unreadable("kind of token"))
+        .find(|kind| token_kind_number(*kind) == number)
+        .ok_or(CorruptRow("kind of token"))
 }
 
 pub(crate) fn role_number(role: Role) -> i64 {
@@ -104,11 +104,11 @@ pub(crate) fn role_number(role: Role) -> i64 {
     }
 }
 
-pub(crate) fn role(number: i64) -> Result<Role, Unreadable> {
+pub(crate) fn role(number: i64) -> Result<Role, CorruptRow> {
     Role::ALL
         .into_iter()
         .find(|role| role_number(*role) == number)
-        .ok_or(Unreadable("role"))
+        .ok_or(CorruptRow("role"))
 }
 
 pub(crate) fn bulk_job_number(kind: BulkJobKind) -> i64 {
@@ -118,11 +118,11 @@ pub(crate) fn bulk_job_number(kind: BulkJobKind) -> i64 {
     }
 }
 
-pub(crate) fn bulk_job_kind(number: i64) -> Result<BulkJobKind, Unreadable> {
+pub(crate) fn bulk_job_kind(number: i64) -> Result<BulkJobKind, CorruptRow> {
     BulkJobKind::ALL
         .into_iter()
         .find(|kind| bulk_job_number(*kind) == number)
-        .ok_or(Unreadable("kind of errand"))
+        .ok_or(CorruptRow("kind of errand"))
 }
 
 pub(crate) fn failure_number(kind: FailureKind) -> i64 {
@@ -151,14 +151,14 @@ pub(crate) fn body_end_number(end: BodyEnd) -> Option<i64> {
 }
 
 /// The columns `status, failure, detail, headers, body_end` from `at` on, and the body beside.
-pub(crate) fn outcome(row: &Row<'_>, at: usize, body: Bytes) -> Result<Outcome, Fault> {
+pub(crate) fn outcome(row: &Row<'_>, at: usize, body: Bytes) -> Result<Outcome, JobError> {
     let status: Option<u16> = row.get(at)?;
     let Some(status) = status else {
         let number: Option<i64> = row.get(at + 1)?;
         let kind = FailureKind::ALL
             .into_iter()
             .find(|kind| Some(failure_number(*kind)) == number)
-            .ok_or(Unreadable("outcome"))?;
+            .ok_or(CorruptRow("outcome"))?;
         let detail: Option<String> = row.get(at + 2)?;
         return Ok(Outcome::Failed(Failure::new(
             kind,
@@ -169,7 +169,7 @@ pub(crate) fn outcome(row: &Row<'_>, at: usize, body: Bytes) -> Result<Outcome, 
     let body_end = BodyEnd::ALL
         .into_iter()
         .find(|known| body_end_number(*known) == end)
-        .ok_or(Unreadable("end of a body"))?;
+        .ok_or(CorruptRow("end of a body"))?;
     Ok(Outcome::Answered(HttpResponse {
         status,
         headers: headers(row, at + 3)?,
@@ -180,17 +180,17 @@ pub(crate) fn outcome(row: &Row<'_>, at: usize, body: Bytes) -> Result<Outcome, 
 }
 
 /// A blob that may be null, for nothing.
-pub(crate) fn bytes(row: &Row<'_>, at: usize) -> Result<Bytes, Fault> {
+pub(crate) fn bytes(row: &Row<'_>, at: usize) -> Result<Bytes, JobError> {
     match row.get_ref(at)? {
         ValueRef::Null => Ok(Bytes::new()),
         ValueRef::Blob(blob) => Ok(Bytes::copy_from_slice(blob)),
         ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Text(_) => {
-            Err(Unreadable("blob").into())
+            Err(CorruptRow("blob").into())
         }
     }
 }
 
-pub(crate) fn headers(row: &Row<'_>, at: usize) -> Result<Headers, Fault> {
+pub(crate) fn headers(row: &Row<'_>, at: usize) -> Result<Headers, JobError> {
     Ok(Headers(bytes(row, at)?))
 }
 
@@ -199,20 +199,20 @@ pub(crate) fn blob(bytes: &Bytes) -> Option<&[u8]> {
     (!bytes.is_empty()).then_some(bytes)
 }
 
-pub(crate) fn time(row: &Row<'_>, at: usize) -> Result<Timestamp, Fault> {
+pub(crate) fn time(row: &Row<'_>, at: usize) -> Result<Timestamp, JobError> {
     Ok(Timestamp::from_millis(row.get(at)?))
 }
 
-pub(crate) fn time_if_any(row: &Row<'_>, at: usize) -> Result<Option<Timestamp>, Fault> {
+pub(crate) fn time_if_any(row: &Row<'_>, at: usize) -> Result<Option<Timestamp>, JobError> {
     Ok(row.get::<_, Option<i64>>(at)?.map(Timestamp::from_millis))
 }
 
-pub(crate) fn hash(row: &Row<'_>, at: usize) -> Result<TokenHash, Fault> {
+pub(crate) fn hash(row: &Row<'_>, at: usize) -> Result<TokenHash, JobError> {
     Ok(TokenHash(row.get(at)?))
 }
 
 /// `notification_id, webhook_id, round, attempts, round_start, round_began_at, due_at` from 0 on.
-pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, Fault> {
+pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, JobError> {
     let (attempts, round_start): (u32, u32) = (row.get(3)?, row.get(4)?);
     Ok(Delivery {
         id: delivery_id(row)?,
@@ -225,7 +225,7 @@ pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, Fault> {
 }
 
 /// `notification_id, webhook_id` from 0 on.
-pub(crate) fn delivery_id(row: &Row<'_>) -> Result<DeliveryId, Fault> {
+pub(crate) fn delivery_id(row: &Row<'_>) -> Result<DeliveryId, JobError> {
     Ok(DeliveryId {
         notification: NotificationId(row.get(0)?),
         webhook: WebhookId(row.get(1)?),
@@ -233,7 +233,7 @@ pub(crate) fn delivery_id(row: &Row<'_>) -> Result<DeliveryId, Fault> {
 }
 
 /// `id, dialect, key, name` from `at` on.
-pub(crate) fn tenant(row: &Row<'_>, at: usize) -> Result<Tenant, Fault> {
+pub(crate) fn tenant(row: &Row<'_>, at: usize) -> Result<Tenant, JobError> {
     Ok(Tenant {
         id: TenantId(row.get(at)?),
         dialect: dialect(row, at + 1)?,
@@ -242,13 +242,13 @@ pub(crate) fn tenant(row: &Row<'_>, at: usize) -> Result<Tenant, Fault> {
     })
 }
 
-pub(crate) fn dialect(row: &Row<'_>, at: usize) -> Result<DialectName, Fault> {
+pub(crate) fn dialect(row: &Row<'_>, at: usize) -> Result<DialectName, JobError> {
     let name = row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?;
     Ok(DialectName::new(name))
 }
 
 /// `slug, name, date_from` from 0 on.
-pub(crate) fn event(row: &Row<'_>) -> Result<Event, Fault> {
+pub(crate) fn event(row: &Row<'_>) -> Result<Event, JobError> {
     Ok(Event {
         slug: row.get(0)?,
         name: row.get(1)?,
@@ -257,7 +257,7 @@ pub(crate) fn event(row: &Row<'_>) -> Result<Event, Fault> {
 }
 
 /// `name, kind, permissions, active, is_default`, and the columns of `tenant`, from 0 on.
-pub(crate) fn grant(row: &Row<'_>) -> Result<Grant, Fault> {
+pub(crate) fn grant(row: &Row<'_>) -> Result<Grant, JobError> {
     let permissions = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
     Ok(Grant {
         name: row.get(0)?,
@@ -270,7 +270,7 @@ pub(crate) fn grant(row: &Row<'_>) -> Result<Grant, Fault> {
         kind: kind(row.get(1)?)?,
         permissions: permissions
             .parse()
-            .map_err(|_| Unreadable("set of permissions"))?,
+            .map_err(|_| CorruptRow("set of permissions"))?,
         active: row.get(3)?,
         default: row.get(4)?,
     })
@@ -278,7 +278,7 @@ pub(crate) fn grant(row: &Row<'_>) -> Result<Grant, Fault> {
 
 /// `id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
 /// created_at, updated_at, version, key, retries_max, paused_until` from 0 on.
-pub(crate) fn webhook(row: &Row<'_>) -> Result<Webhook, Fault> {
+pub(crate) fn webhook(row: &Row<'_>) -> Result<Webhook, JobError> {
     let filter = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
     Ok(Webhook {
         id: WebhookId(row.get(0)?),
@@ -298,7 +298,7 @@ pub(crate) fn webhook(row: &Row<'_>) -> Result<Webhook, Fault> {
 }
 
 /// `disabled_at, disabled_cause` from `at` on.
-pub(crate) fn disabled(row: &Row<'_>, at: usize) -> Result<Option<Disablement>, Fault> {
+pub(crate) fn disabled(row: &Row<'_>, at: usize) -> Result<Option<Disablement>, JobError> {
     let Some(since) = time_if_any(row, at)? else {
         return Ok(None);
     };

@@ -9,8 +9,8 @@ use model::time::Timestamp;
 use model::users::{PasswordHash, SignInFailures, User};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::sqlite::fault::Fault;
-use crate::sqlite::people;
+use crate::sqlite::job_error::JobError;
+use crate::sqlite::users;
 use crate::sqlite::writer::Tx;
 
 const BEGIN: &str = "
@@ -62,8 +62,8 @@ pub(crate) fn begin(
     (verified, counted): (Option<PasswordHash>, Option<TokenHash>),
     until: Timestamp,
     at: Timestamp,
-) -> Result<bool, Fault> {
-    let Some(user) = people::find(tx.conn, user)?.filter(|user| user.active) else {
+) -> Result<bool, JobError> {
+    let Some(user) = users::find(tx.conn, user)?.filter(|user| user.active) else {
         return Ok(false);
     };
     if let Some(PasswordHash(verified)) = verified {
@@ -91,7 +91,7 @@ pub(crate) fn session(
     conn: &Connection,
     session: TokenHash,
     at: Timestamp,
-) -> Result<Option<User>, Fault> {
+) -> Result<Option<User>, JobError> {
     let user: Option<i64> = conn
         .prepare_cached(SESSION)?
         .query_row(params![session.0, at.as_millis()], |row| row.get(0))
@@ -99,16 +99,16 @@ pub(crate) fn session(
     let Some(user) = user else {
         return Ok(None);
     };
-    Ok(people::find(conn, UserId(user))?.filter(|user| user.active))
+    Ok(users::find(conn, UserId(user))?.filter(|user| user.active))
 }
 
-pub(crate) fn end(tx: &Tx<'_>, session: TokenHash) -> Result<(), Fault> {
+pub(crate) fn end(tx: &Tx<'_>, session: TokenHash) -> Result<(), JobError> {
     tx.conn.prepare_cached(END)?.execute([session.0])?;
     Ok(())
 }
 
 /// Ends every session of a user, and every link made for them.
-pub(crate) fn end_all(tx: &Tx<'_>, user: UserId) -> Result<(), Fault> {
+pub(crate) fn end_all(tx: &Tx<'_>, user: UserId) -> Result<(), JobError> {
     tx.conn.prepare_cached(END_ALL)?.execute([user.0])?;
     tx.conn.prepare_cached(DROP_LINKS)?.execute([user.0])?;
     Ok(())
@@ -120,8 +120,8 @@ pub(crate) fn create_link(
     link: TokenHash,
     user: UserId,
     until: Timestamp,
-) -> Result<(), Fault> {
-    if people::find(tx.conn, user)?.is_some_and(|user| user.active) {
+) -> Result<(), JobError> {
+    if users::find(tx.conn, user)?.is_some_and(|user| user.active) {
         tx.conn
             .prepare_cached(ADD_LINK)?
             .execute(params![link.0, user.0, until.as_millis()])?;
@@ -129,7 +129,11 @@ pub(crate) fn create_link(
     Ok(())
 }
 
-pub(crate) fn use_link(tx: &Tx<'_>, link: TokenHash, at: Timestamp) -> Result<Option<User>, Fault> {
+pub(crate) fn use_link(
+    tx: &Tx<'_>,
+    link: TokenHash,
+    at: Timestamp,
+) -> Result<Option<User>, JobError> {
     let used: Option<(i64, i64)> = tx
         .conn
         .prepare_cached(USE_LINK)?
@@ -137,7 +141,7 @@ pub(crate) fn use_link(tx: &Tx<'_>, link: TokenHash, at: Timestamp) -> Result<Op
         .optional()?;
     match used {
         Some((user, until)) if until > at.as_millis() => {
-            Ok(people::find(tx.conn, UserId(user))?.filter(|user| user.active))
+            Ok(users::find(tx.conn, UserId(user))?.filter(|user| user.active))
         }
         Some(_) | None => Ok(None),
     }
@@ -146,7 +150,7 @@ pub(crate) fn use_link(tx: &Tx<'_>, link: TokenHash, at: Timestamp) -> Result<Op
 pub(crate) fn failures(
     conn: &Connection,
     name: TokenHash,
-) -> Result<Option<SignInFailures>, Fault> {
+) -> Result<Option<SignInFailures>, JobError> {
     let found: Option<(u32, i64)> = conn
         .prepare_cached(FAILURES)?
         .query_row([name.0], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -161,7 +165,7 @@ pub(crate) fn try_sign_in(
     tx: &Tx<'_>,
     name: TokenHash,
     at: Timestamp,
-) -> Result<Option<SignInFailures>, Fault> {
+) -> Result<Option<SignInFailures>, JobError> {
     let before = failures(tx.conn, name)?;
     let Some(before) = before else {
         let row = params![name.0, at.as_millis()];

@@ -10,14 +10,14 @@ use model::delivery::DeliveryState;
 use model::id::DeliveryId;
 use rusqlite::{CachedStatement, OptionalExtension, params};
 
-use crate::sqlite::fault::Fault;
-use crate::sqlite::standings::{CameTo, Fared};
+use crate::sqlite::job_error::JobError;
+use crate::sqlite::webhook_health::{BatchHealth, HourlyOutcome};
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{envelopes, rows, unattempted, webhooks};
 
 // Of a fresh delivery that was received at once: the one write that most deliveries are. The same
 // as `FIRST`, without the values that are null or known then: each costs as much as its binding.
-const RECEIVED: &str = "
+const DELIVERED_AT_ONCE: &str = "
     insert into delivery
       (webhook_id, notification_id, state, round, attempts, round_start, ended_at, began_at,
        duration_ms, envelope_id, status, answer_id, body)
@@ -41,7 +41,7 @@ const NEXT: &str = "
       next_due_at = iif(?5 and due_at = ?7, next_due_at, ?18), body = ?19
     where notification_id = ?1 and webhook_id = ?2";
 // What was the latest attempt until now.
-const MOVE: &str = "
+const MOVE_LATEST: &str = "
     insert into attempt
       (notification_id, webhook_id, number, began_at, duration_ms, envelope_id, status, failure,
        detail, headers, answer_id, body_end, next_due_at, body)
@@ -56,7 +56,7 @@ const STALE: &str = "
     values (?1, ?2, 1 + coalesce((
         select attempts from delivery where notification_id = ?1 and webhook_id = ?2), 0),
       ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-const STANDS: &str = "
+const DECIDE: &str = "
     select state in (0, 4) and round = ?3 and attempts = ?4,
       (attempts > ?4 and began_at = ?5) or exists (
         select 1 from attempt
@@ -77,28 +77,28 @@ const LATE_SUCCESS: &str = "
     where notification_id = ?1 and webhook_id = ?2 and state <> 1";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    RECEIVED,
+    DELIVERED_AT_ONCE,
     FIRST,
     NEXT,
-    MOVE,
+    MOVE_LATEST,
     STALE,
-    STANDS,
+    DECIDE,
     LATE,
     LATE_SUCCESS,
 ];
 
 /// What a delivery in the store makes of a settlement.
-enum Stands {
+enum SettleDecision {
     /// It is pending in the same round, and its next attempt is this one.
     InTime,
     /// The attempt is one more than was to be.
     Late,
     /// Nothing is to be written: it is gone, or this was written before and the answer lost.
-    Not,
+    Skip,
 }
 
 /// An attempt as it is written down.
-struct Written<'a> {
+struct AttemptRow<'a> {
     attempt: &'a Attempt,
     answer: Option<&'a HttpResponse>,
     failure: Option<&'a Failure>,
@@ -106,34 +106,34 @@ struct Written<'a> {
     answer_id: Option<i64>,
 }
 
-pub(crate) fn settle(tx: &mut Tx<'_>, batch: &[Settlement]) -> Result<(), Fault> {
-    let mut fared = Fared::default();
+pub(crate) fn settle(tx: &mut Tx<'_>, batch: &[Settlement]) -> Result<(), JobError> {
+    let mut health = BatchHealth::default();
     for settlement in batch {
-        settle_one(tx, settlement, &mut fared)?;
+        settle_one(tx, settlement, &mut health)?;
     }
-    fared.write(tx)
+    health.write(tx)
 }
 
 fn settle_one<'a>(
     tx: &mut Tx<'_>,
     settlement: &'a Settlement,
-    fared: &mut Fared<'a>,
-) -> Result<(), Fault> {
+    health: &mut BatchHealth<'a>,
+) -> Result<(), JobError> {
     let is_first = (settlement.round, settlement.attempts) == (1, 0);
     if is_first && unattempted::take(tx, settlement.id)? {
         settle_first(tx, settlement)?;
-        fared.add(settlement, CameTo::of(settlement.next.state));
+        health.add(settlement, HourlyOutcome::of(settlement.next.state));
     } else {
-        match stands(tx, settlement)? {
-            Stands::Not => return Ok(()),
-            Stands::InTime => {
+        match settle_decision(tx, settlement)? {
+            SettleDecision::Skip => return Ok(()),
+            SettleDecision::InTime => {
                 move_latest(tx, settlement.id)?;
                 write_stale(tx, settlement)?;
-                let written = Written::of(tx, &settlement.attempt)?;
+                let written = AttemptRow::of(tx, &settlement.attempt)?;
                 settle_in_time(tx, settlement, &written, NEXT)?;
-                fared.add(settlement, CameTo::of(settlement.next.state));
+                health.add(settlement, HourlyOutcome::of(settlement.next.state));
             }
-            Stands::Late => fared.add(settlement, settle_late(tx, settlement)?),
+            SettleDecision::Late => health.add(settlement, settle_late(tx, settlement)?),
         }
     }
     if let Some(until) = settlement.next.pauses_until {
@@ -145,11 +145,11 @@ fn settle_one<'a>(
     Ok(())
 }
 
-fn stands(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Stands, Fault> {
+fn settle_decision(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<SettleDecision, JobError> {
     let id = settlement.id;
     let found: Option<(bool, Option<bool>)> = tx
         .hot
-        .get(tx.conn, STANDS)?
+        .get(tx.conn, DECIDE)?
         .query_row(
             params![
                 id.notification.0,
@@ -163,37 +163,37 @@ fn stands(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Stands, Fault> {
         .optional()?;
     Ok(match found {
         // A settlement that was written before finds one more attempt than it names.
-        Some((_, Some(true))) => Stands::Not,
-        Some((true, _)) => Stands::InTime,
-        Some((false, _)) => Stands::Late,
+        Some((_, Some(true))) => SettleDecision::Skip,
+        Some((true, _)) => SettleDecision::InTime,
+        Some((false, _)) => SettleDecision::Late,
         None => {
             let now = tx.schedule(settlement.ended_at)?;
             // Fresh, and yet tried before: a backup was put back, or the like.
             match unattempted::defer(tx, id, now)? {
-                true => Stands::Late,
-                false => Stands::Not,
+                true => SettleDecision::Late,
+                false => SettleDecision::Skip,
             }
         }
     })
 }
 
 /// Writes down the first attempt of a delivery that was fresh.
-fn settle_first(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
+fn settle_first(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), JobError> {
     write_stale(tx, settlement)?;
-    let written = Written::of(tx, &settlement.attempt)?;
+    let written = AttemptRow::of(tx, &settlement.attempt)?;
     let (attempt, next) = (&settlement.attempt, &settlement.next);
-    let is_received =
+    let is_delivered_at_once =
         next.state == DeliveryState::Delivered && !next.ahead && next.due_at.is_none();
-    let is_received = is_received && settlement.stale.is_none();
-    let received = written
+    let is_delivered_at_once = is_delivered_at_once && settlement.stale.is_none();
+    let delivered = written
         .answer
         .zip(written.answer_id)
-        .filter(|(answer, _)| is_received && answer.note.is_none())
+        .filter(|(answer, _)| is_delivered_at_once && answer.note.is_none())
         .filter(|(answer, _)| rows::body_end_number(answer.body_end).is_none());
-    let Some((answer, answer_id)) = received else {
+    let Some((answer, answer_id)) = delivered else {
         return settle_in_time(tx, settlement, &written, FIRST);
     };
-    let statement = tx.hot.get(tx.conn, RECEIVED)?;
+    let statement = tx.hot.get(tx.conn, DELIVERED_AT_ONCE)?;
     statement.raw_bind_parameter(1, settlement.id.notification.0)?;
     statement.raw_bind_parameter(2, settlement.id.webhook.0)?;
     statement.raw_bind_parameter(3, settlement.ended_at.as_millis())?;
@@ -211,9 +211,9 @@ fn settle_first(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
 fn settle_in_time(
     tx: &mut Tx<'_>,
     settlement: &Settlement,
-    written: &Written<'_>,
+    written: &AttemptRow<'_>,
     sql: &'static str,
-) -> Result<(), Fault> {
+) -> Result<(), JobError> {
     let next = &settlement.next;
     let (state, cause) = rows::state_number(next.state);
     let ended = next.state.is_end();
@@ -244,7 +244,7 @@ fn settle_in_time(
 }
 
 /// When a delivery is due that stays pending: the schedule names a time, else at once.
-fn due_at(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Option<i64>, Fault> {
+fn due_at(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Option<i64>, JobError> {
     let next = &settlement.next;
     if next.state.is_end() {
         return Ok(None);
@@ -256,11 +256,11 @@ fn due_at(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Option<i64>, Fault
     Ok(Some(due_at.as_millis()))
 }
 
-fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<CameTo, Fault> {
+fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<HourlyOutcome, JobError> {
     let keys = (settlement.id.notification.0, settlement.id.webhook.0);
     move_latest(tx, settlement.id)?;
     write_stale(tx, settlement)?;
-    let written = Written::of(tx, &settlement.attempt)?;
+    let written = AttemptRow::of(tx, &settlement.attempt)?;
     let statement = tx.hot.get(tx.conn, LATE)?;
     statement.raw_bind_parameter(1, keys.0)?;
     statement.raw_bind_parameter(2, keys.1)?;
@@ -270,29 +270,29 @@ fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<CameTo, Fault
     statement.raw_bind_parameter(14, settlement.calls())?;
     statement.raw_execute()?;
     if settlement.next.state != DeliveryState::Delivered {
-        return Ok(CameTo::Nothing);
+        return Ok(HourlyOutcome::Nothing);
     }
     let ended_at = settlement.ended_at.as_millis();
     let mut success = tx.conn.prepare_cached(LATE_SUCCESS)?;
     Ok(match success.execute((keys.0, keys.1, ended_at))? {
-        0 => CameTo::Nothing,
-        _ => CameTo::Delivered,
+        0 => HourlyOutcome::Nothing,
+        _ => HourlyOutcome::Delivered,
     })
 }
 
 /// The latest attempt makes room for the next, if there is one.
-fn move_latest(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), Fault> {
+fn move_latest(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), JobError> {
     let keys = [id.notification.0, id.webhook.0];
-    tx.hot.get(tx.conn, MOVE)?.execute(keys)?;
+    tx.hot.get(tx.conn, MOVE_LATEST)?.execute(keys)?;
     Ok(())
 }
 
 /// Writes down the call before the attempt, if there was one.
-fn write_stale(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
+fn write_stale(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), JobError> {
     let Some(stale) = &settlement.stale else {
         return Ok(());
     };
-    let written = Written::of(tx, stale)?;
+    let written = AttemptRow::of(tx, stale)?;
     let statement = tx.hot.get(tx.conn, STALE)?;
     statement.raw_bind_parameter(1, settlement.id.notification.0)?;
     statement.raw_bind_parameter(2, settlement.id.webhook.0)?;
@@ -302,8 +302,8 @@ fn write_stale(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
     Ok(())
 }
 
-impl<'a> Written<'a> {
-    fn of(tx: &mut Tx<'_>, attempt: &'a Attempt) -> Result<Self, Fault> {
+impl<'a> AttemptRow<'a> {
+    fn of(tx: &mut Tx<'_>, attempt: &'a Attempt) -> Result<Self, JobError> {
         let (answer, failure) = match &attempt.outcome {
             Outcome::Answered(answer) => (Some(answer), None),
             Outcome::Failed(failure) => (None, Some(failure)),
@@ -314,7 +314,7 @@ impl<'a> Written<'a> {
             failure,
             envelope: envelopes::intern(tx, attempt)?,
             answer_id: match answer {
-                Some(answer) => envelopes::intern_answer(tx, &answer.headers)?,
+                Some(answer) => envelopes::intern_response(tx, &answer.headers)?,
                 None => None,
             },
         })
@@ -322,7 +322,7 @@ impl<'a> Written<'a> {
 
     /// Binds `began_at, duration_ms, envelope_id, status, failure, detail, headers, answer_id,
     /// body_end` from parameter `from` on.
-    fn bind(&self, statement: &mut CachedStatement<'_>, from: usize) -> Result<(), Fault> {
+    fn bind(&self, statement: &mut CachedStatement<'_>, from: usize) -> Result<(), JobError> {
         let Self {
             attempt,
             answer,

@@ -15,8 +15,8 @@ use model::time::Timestamp;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::sqlite::fault::{Fault, Unreadable};
 use crate::sqlite::inline_deliveries::{InlineDeliveries, InlineEntry};
+use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{fan_out, rows};
 
@@ -73,7 +73,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
 
 /// How the webhooks of a notification are written into its own row; nothing if their deliveries
 /// are to be listed.
-pub(crate) fn wanted_by(tx: &mut Tx<'_>, wanted: &[WebhookId]) -> Result<Option<Value>, Fault> {
+pub(crate) fn wanted_by(tx: &mut Tx<'_>, wanted: &[WebhookId]) -> Result<Option<Value>, JobError> {
     if !inline_deliveries(tx)?.has_room(wanted.len()) {
         return Ok(None);
     }
@@ -91,7 +91,7 @@ pub(crate) fn record_owed(
     id: i64,
     wanted: &Arc<[WebhookId]>,
     in_row: bool,
-) -> Result<bool, Fault> {
+) -> Result<bool, JobError> {
     let is_wide = !in_row && !tx.has_time_for(wanted.len());
     if in_row {
         inline_deliveries(tx)?.add(id, Arc::clone(wanted));
@@ -113,7 +113,7 @@ pub(crate) fn record_owed(
 pub(crate) fn materialize_rows(
     tx: &mut Tx<'_>,
     keys: impl Iterator<Item = [i64; 2]>,
-) -> Result<(), Fault> {
+) -> Result<(), JobError> {
     let list = tx.hot.get(tx.conn, MATERIALIZE)?;
     for keys in keys {
         list.execute(keys)?;
@@ -124,7 +124,7 @@ pub(crate) fn materialize_rows(
 
 /// Has the delivery be fresh no more; the caller writes down what it is instead. Answers whether it
 /// was fresh.
-pub(crate) fn take(tx: &mut Tx<'_>, id: DeliveryId) -> Result<bool, Fault> {
+pub(crate) fn take(tx: &mut Tx<'_>, id: DeliveryId) -> Result<bool, JobError> {
     if inline_deliveries(tx)?.take(id) {
         return Ok(true);
     }
@@ -134,7 +134,7 @@ pub(crate) fn take(tx: &mut Tx<'_>, id: DeliveryId) -> Result<bool, Fault> {
 }
 
 /// Has the delivery wait until `due_at`, if it is fresh. Answers whether it was.
-pub(crate) fn defer(tx: &mut Tx<'_>, id: DeliveryId, due_at: Timestamp) -> Result<bool, Fault> {
+pub(crate) fn defer(tx: &mut Tx<'_>, id: DeliveryId, due_at: Timestamp) -> Result<bool, JobError> {
     let was_unattempted = take(tx, id)?;
     if was_unattempted {
         let keys = (id.webhook.0, id.notification.0, due_at.as_millis());
@@ -149,7 +149,7 @@ pub(crate) fn cancel(
     id: DeliveryId,
     cause: CancelCause,
     at: Timestamp,
-) -> Result<bool, Fault> {
+) -> Result<bool, JobError> {
     let was_unattempted = take(tx, id)?;
     if was_unattempted {
         write_cancelled(tx, id, cause, at)?;
@@ -163,7 +163,7 @@ pub(crate) fn write_cancelled(
     id: DeliveryId,
     cause: CancelCause,
     at: Timestamp,
-) -> Result<(), Fault> {
+) -> Result<(), JobError> {
     tx.hot.get(tx.conn, CANCEL)?.execute((
         id.webhook.0,
         id.notification.0,
@@ -180,7 +180,7 @@ pub(crate) fn cancel_some(
     cause: CancelCause,
     at: Timestamp,
     limit: i64,
-) -> Result<usize, Fault> {
+) -> Result<usize, JobError> {
     materialize(tx)?;
     tx.conn.prepare_cached(CANCEL_SOME)?.execute((
         webhook.0,
@@ -196,7 +196,7 @@ pub(crate) fn cancel_some(
 }
 
 /// Lists what stands in the rows of recent notifications.
-pub(crate) fn materialize(tx: &mut Tx<'_>) -> Result<(), Fault> {
+pub(crate) fn materialize(tx: &mut Tx<'_>) -> Result<(), JobError> {
     let latest = tx.latest_id()?;
     match inline_deliveries(tx)?.evict_all(latest) {
         Some(evicted) => materialize_entries(tx, &evicted),
@@ -214,7 +214,7 @@ pub(crate) struct ReadHorizon {
 }
 
 impl ReadHorizon {
-    pub(crate) fn read(conn: &Connection, lacks: Option<DiskFault>) -> Result<Self, Fault> {
+    pub(crate) fn read(conn: &Connection, lacks: Option<DiskFault>) -> Result<Self, JobError> {
         let later: Option<i64> = conn
             .prepare_cached(LATER)?
             .query_row([], |row| row.get(0))
@@ -230,7 +230,7 @@ impl ReadHorizon {
     }
 
     /// The same for what is the tenant's alone, of which less may be listed.
-    pub(crate) fn of(self, conn: &Connection, tenant: TenantId) -> Result<Self, Fault> {
+    pub(crate) fn of(self, conn: &Connection, tenant: TenantId) -> Result<Self, JobError> {
         let upto = match fan_out::first_of(conn, tenant)? {
             Some(first) => self.upto.min(NotificationId(first.0 - 1)),
             None => self.upto,
@@ -244,7 +244,7 @@ impl ReadHorizon {
     }
 
     /// Refuses to say of a delivery that was not found that it is not there, if that may be wrong.
-    pub(crate) fn not_found(self, id: NotificationId) -> Result<(), Fault> {
+    pub(crate) fn not_found(self, id: NotificationId) -> Result<(), JobError> {
         match self.lacks {
             Some(fault) if id > self.upto => Err(StoreError::Disk(fault).into()),
             Some(_) | None => Ok(()),
@@ -252,7 +252,7 @@ impl ReadHorizon {
     }
 }
 
-fn read_materialized_upto(conn: &Connection) -> Result<i64, Fault> {
+fn read_materialized_upto(conn: &Connection) -> Result<i64, JobError> {
     let materialized_upto: Option<i64> = conn
         .prepare_cached(MATERIALIZED_UPTO)?
         .query_row([], |row| row.get(0))
@@ -261,7 +261,7 @@ fn read_materialized_upto(conn: &Connection) -> Result<i64, Fault> {
 }
 
 /// Lists what is fresh of entries that were taken out, and says how far all is listed.
-fn materialize_entries(tx: &mut Tx<'_>, evicted: &[InlineEntry]) -> Result<(), Fault> {
+fn materialize_entries(tx: &mut Tx<'_>, evicted: &[InlineEntry]) -> Result<(), JobError> {
     materialize_rows(tx, evicted.iter().flat_map(InlineEntry::unattempted))?;
     let materialized_upto = inline_deliveries(tx)?.materialized_upto();
     tx.conn
@@ -271,17 +271,17 @@ fn materialize_entries(tx: &mut Tx<'_>, evicted: &[InlineEntry]) -> Result<(), F
 }
 
 /// What is fresh and not listed, by webhook: notifications by id.
-pub(crate) fn not_materialized(tx: &mut Tx<'_>) -> Result<BTreeMap<WebhookId, Vec<i64>>, Fault> {
+pub(crate) fn not_materialized(tx: &mut Tx<'_>) -> Result<BTreeMap<WebhookId, Vec<i64>>, JobError> {
     Ok(inline_deliveries(tx)?.unattempted())
 }
 
 /// Up to and with which notification all is listed.
-pub(crate) fn materialized_upto(tx: &mut Tx<'_>) -> Result<i64, Fault> {
+pub(crate) fn materialized_upto(tx: &mut Tx<'_>) -> Result<i64, JobError> {
     Ok(inline_deliveries(tx)?.materialized_upto())
 }
 
 /// The recent notifications, read from their rows if they are not known.
-fn inline_deliveries<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut InlineDeliveries, Fault> {
+fn inline_deliveries<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut InlineDeliveries, JobError> {
     let known = match tx.cache.inline_deliveries.take() {
         Some(known) => known,
         None => read(tx.conn)?,
@@ -310,14 +310,14 @@ pub(crate) fn ids_of_text(words: &str) -> Option<Arc<[WebhookId]>> {
     ids.map(|id| id.parse().ok().map(WebhookId)).collect()
 }
 
-fn read(conn: &Connection) -> Result<InlineDeliveries, Fault> {
+fn read(conn: &Connection) -> Result<InlineDeliveries, JobError> {
     let mut inline_deliveries = InlineDeliveries::new(read_materialized_upto(conn)?);
     let mut not_materialized = conn.prepare_cached(NOT_MATERIALIZED)?;
     let mut was_tried = conn.prepare_cached(WAS_TRIED)?;
     let mut found = not_materialized.query([inline_deliveries.materialized_upto()])?;
     while let Some(row) = found.next()? {
         let notification = NotificationId(row.get(0)?);
-        let wanted = wanted(row.get_ref(1)?).ok_or(Unreadable("list of webhooks"))?;
+        let wanted = wanted(row.get_ref(1)?).ok_or(CorruptRow("list of webhooks"))?;
         inline_deliveries.add(notification.0, Arc::clone(&wanted));
         for &webhook in wanted.iter() {
             if was_tried.exists([webhook.0, notification.0])? {

@@ -227,7 +227,7 @@ impl WalSync {
                 done.publish(shared);
                 return SyncOutcome::Uncertain;
             }
-            shared.meters.synced(began_at);
+            shared.metrics.synced(began_at);
             done.note_durable(shared);
         }
         let mut state = lock(&self.state);

@@ -12,11 +12,11 @@ use model::limits;
 use model::webhook::Webhook;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::sqlite::fault::{Fault, Unreadable};
+use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, ids, notifications, rows, webhooks};
+use crate::sqlite::{catalog, id_range, notifications, rows, webhooks};
 
-const KEEP: &str = "
+const SAVE: &str = "
     insert into webhook_past
       (webhook_id, until, tenant_id, disabled_at, disabled_cause, filter, settings, deletes)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -65,7 +65,7 @@ pub(crate) const DROP: &str = "
       limit ?2)";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    KEEP,
+    SAVE,
     THEN,
     ENABLED_UPTO,
     LIVE,
@@ -76,16 +76,16 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 
 /// Keeps how a webhook stood, if what decides what it gets has changed.
-pub(crate) fn keep(tx: &Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault> {
+pub(crate) fn keep(tx: &Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), JobError> {
     let same = before.disabled == after.disabled
         && before.settings == after.settings
         && before.filter == after.filter;
     if same {
         return Ok(());
     }
-    tx.conn.prepare_cached(KEEP)?.execute(params![
+    tx.conn.prepare_cached(SAVE)?.execute(params![
         before.id.0,
-        ids::latest_id(tx.conn)?,
+        id_range::latest_id(tx.conn)?,
         before.tenant.0,
         before.disabled.map(|disabled| disabled.at.as_millis()),
         before
@@ -99,10 +99,10 @@ pub(crate) fn keep(tx: &Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(),
 }
 
 /// Keeps that a webhook was not there yet.
-pub(crate) fn keep_none(tx: &Tx<'_>, created: &Webhook) -> Result<(), Fault> {
-    tx.conn.prepare_cached(KEEP)?.execute(params![
+pub(crate) fn keep_none(tx: &Tx<'_>, created: &Webhook) -> Result<(), JobError> {
+    tx.conn.prepare_cached(SAVE)?.execute(params![
         created.id.0,
-        ids::latest_id(tx.conn)?,
+        id_range::latest_id(tx.conn)?,
         created.tenant.0,
         None::<i64>,
         None::<i64>,
@@ -119,7 +119,7 @@ pub(crate) fn enabled_upto(
     conn: &Connection,
     webhook: WebhookId,
     from: NotificationId,
-) -> Result<Option<NotificationId>, Fault> {
+) -> Result<Option<NotificationId>, JobError> {
     let found = conn
         .prepare_cached(ENABLED_UPTO)?
         .query_row([webhook.0, from.0], |row| row.get(0).map(NotificationId))
@@ -133,7 +133,7 @@ pub(crate) fn match_explanations(
     notification: NotificationId,
     after: Option<WebhookId>,
     limit: usize,
-) -> Result<Vec<MatchExplanation>, Fault> {
+) -> Result<Vec<MatchExplanation>, JobError> {
     if notifications::tenant_of(conn, notification)? != Some(tenant) {
         return Ok(Vec::new());
     }
@@ -162,7 +162,7 @@ fn match_explanation(
     conn: &Connection,
     webhook: Webhook,
     notification: NotificationId,
-) -> Result<MatchExplanation, Fault> {
+) -> Result<MatchExplanation, JobError> {
     let keys = [notification.0, webhook.id.0];
     let delivery = catalog::list(conn, DELIVERY, keys, |row| {
         let state: DeliveryState = rows::state(row.get(0)?, row.get(1)?)?;
@@ -186,14 +186,14 @@ fn match_explanation(
 }
 
 /// Nothing if the webhook was not there yet.
-fn then(row: &Row<'_>) -> Result<Option<WebhookSnapshot>, Fault> {
+fn then(row: &Row<'_>) -> Result<Option<WebhookSnapshot>, JobError> {
     let Some(filter) = row.get::<_, Option<String>>(2)? else {
         return Ok(None);
     };
     let settings: Option<String> = row.get(3)?;
     Ok(Some(WebhookSnapshot {
         disabled: rows::disabled(row, 0)?,
-        settings: settings.ok_or(Unreadable("state of a webhook"))?,
+        settings: settings.ok_or(CorruptRow("state of a webhook"))?,
         filter: serde_json::from_str(&filter)?,
         changed_since: true,
     }))

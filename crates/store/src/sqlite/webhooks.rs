@@ -12,8 +12,8 @@ use model::webhook::{DisableCause, Disablement, NewWebhook, Webhook};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 
-use crate::sqlite::audit::{self, Line};
-use crate::sqlite::fault::Fault;
+use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{cancel, catalog, fan_out, rows, webhook_history};
 
@@ -48,14 +48,22 @@ const SAVE: &str = "
 const PAUSE: &str = "
     update webhook set paused_until = ?2
     where id = ?1 and version = ?3 and coalesce(paused_until, 0) < ?2";
-const WISH: &str = "
+const ADD_SUBSCRIPTION: &str = "
     insert into wish (tenant_id, topic, scope, webhook_id) values (?1, ?2, ?3, ?4)";
-const FORGET: &str = "
+const REMOVE_SUBSCRIPTION: &str = "
     delete from wish
     where tenant_id = ?1 and topic = ?2 and scope = ?3 and webhook_id = ?4";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    FIND, TENANT_OF, FIND_KEY, MORE_THAN, ADD, SAVE, PAUSE, WISH, FORGET,
+    FIND,
+    TENANT_OF,
+    FIND_KEY,
+    MORE_THAN,
+    ADD,
+    SAVE,
+    PAUSE,
+    ADD_SUBSCRIPTION,
+    REMOVE_SUBSCRIPTION,
 ];
 
 /// A webhook more, unless its tenant has as many as it may have.
@@ -64,14 +72,14 @@ pub(crate) fn create(
     new: NewWebhook,
     actor: &str,
     at: Timestamp,
-) -> Result<Webhook, Fault> {
+) -> Result<Webhook, JobError> {
     let created = add(tx, new, actor, at)?;
     bound(tx, created.tenant)?;
     Ok(created)
 }
 
 /// To be called behind whatever may have given the tenant more webhooks.
-pub(crate) fn bound(tx: &Tx<'_>, tenant: TenantId) -> Result<(), Fault> {
+pub(crate) fn bound(tx: &Tx<'_>, tenant: TenantId) -> Result<(), JobError> {
     let most = i64::try_from(limits::WEBHOOKS_MAX).unwrap_or(i64::MAX);
     match catalog::exists(tx, MORE_THAN, params![tenant.0, most])? {
         true => Err(StoreError::TooManyWebhooks.into()),
@@ -85,7 +93,7 @@ pub(crate) fn add(
     new: NewWebhook,
     actor: &str,
     at: Timestamp,
-) -> Result<Webhook, Fault> {
+) -> Result<Webhook, JobError> {
     if let Some(key) = &new.key
         && find_key(tx.conn, new.tenant, key)?.is_some()
     {
@@ -119,11 +127,11 @@ pub(crate) fn add(
         updated_at: at,
         version: 1,
     };
-    rewrite_wishes(tx, None, &webhook)?;
+    update_subscriptions(tx, None, &webhook)?;
     webhook_history::keep_none(tx, &webhook)?;
     audit::write(
         tx,
-        &Line {
+        &AuditRecord {
             tenant: webhook.tenant,
             at,
             actor,
@@ -143,7 +151,7 @@ pub(crate) fn save(
     webhook: Webhook,
     actor: &str,
     at: Timestamp,
-) -> Result<Webhook, Fault> {
+) -> Result<Webhook, JobError> {
     if find(tx.conn, webhook.tenant, webhook.id)?.is_none() {
         return Err(StoreError::Stale.into());
     }
@@ -156,7 +164,7 @@ pub(crate) fn save_any(
     webhook: Webhook,
     actor: &str,
     at: Timestamp,
-) -> Result<Webhook, Fault> {
+) -> Result<Webhook, JobError> {
     let before = find_any(tx.conn, webhook.id)?
         .filter(|stored| stored.tenant == webhook.tenant && stored.version == webhook.version)
         .ok_or(StoreError::Stale)?;
@@ -191,7 +199,7 @@ pub(crate) fn save_any(
     };
     audit::write(
         tx,
-        &Line {
+        &AuditRecord {
             tenant: after.tenant,
             at,
             actor,
@@ -204,7 +212,7 @@ pub(crate) fn save_any(
 }
 
 /// Switches off the webhook whose receiver said in an attempt that it is gone.
-pub(crate) fn disable_gone(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), Fault> {
+pub(crate) fn disable_gone(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), JobError> {
     let (id, at) = (settlement.id, settlement.ended_at);
     let Some(before) = find_any(tx.conn, id.webhook)? else {
         return Ok(());
@@ -226,7 +234,7 @@ pub(crate) fn disable_gone(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(
     cancel::cancel_pending(tx, id.webhook, cause, at)?;
     audit::write(
         tx,
-        &Line {
+        &AuditRecord {
             tenant: after.tenant,
             at,
             actor: audit::WILLCALL,
@@ -245,7 +253,7 @@ pub(crate) fn find(
     conn: &Connection,
     tenant: TenantId,
     id: WebhookId,
-) -> Result<Option<Webhook>, Fault> {
+) -> Result<Option<Webhook>, JobError> {
     let found = find_any(conn, id)?;
     Ok(found.filter(|webhook| webhook.tenant == tenant && !webhook.is_deleted()))
 }
@@ -255,7 +263,7 @@ pub(crate) fn find_by_key(
     conn: &Connection,
     tenants: &[TenantId],
     key: &str,
-) -> Result<Option<Webhook>, Fault> {
+) -> Result<Option<Webhook>, JobError> {
     for tenant in tenants {
         if let Some(id) = find_key(conn, *tenant, key)?
             && let Some(webhook) = find(conn, *tenant, id)?
@@ -267,7 +275,7 @@ pub(crate) fn find_by_key(
 }
 
 /// Whose webhook it is, deleted or not.
-pub(crate) fn tenant_of(conn: &Connection, id: WebhookId) -> Result<Option<TenantId>, Fault> {
+pub(crate) fn tenant_of(conn: &Connection, id: WebhookId) -> Result<Option<TenantId>, JobError> {
     let found = conn
         .prepare_cached(TENANT_OF)?
         .query_row([id.0], |row| row.get(0).map(TenantId))
@@ -280,7 +288,7 @@ pub(crate) fn find_key(
     conn: &Connection,
     tenant: TenantId,
     key: &str,
-) -> Result<Option<WebhookId>, Fault> {
+) -> Result<Option<WebhookId>, JobError> {
     let found = conn
         .prepare_cached(FIND_KEY)?
         .query_row(params![tenant.0, key], |row| row.get(0).map(WebhookId))
@@ -289,7 +297,11 @@ pub(crate) fn find_key(
 }
 
 /// Leaves the webhook alone until its receiver wants to be called again.
-pub(crate) fn pause(tx: &Tx<'_>, settlement: &Settlement, until: Timestamp) -> Result<(), Fault> {
+pub(crate) fn pause(
+    tx: &Tx<'_>,
+    settlement: &Settlement,
+    until: Timestamp,
+) -> Result<(), JobError> {
     tx.conn.prepare_cached(PAUSE)?.execute(params![
         settlement.id.webhook.0,
         until.as_millis(),
@@ -299,13 +311,13 @@ pub(crate) fn pause(tx: &Tx<'_>, settlement: &Settlement, until: Timestamp) -> R
 }
 
 /// Whoever it belongs to, and deleted or not: for what the engine asks, which serves all tenants.
-pub(crate) fn find_any(conn: &Connection, id: WebhookId) -> Result<Option<Webhook>, Fault> {
+pub(crate) fn find_any(conn: &Connection, id: WebhookId) -> Result<Option<Webhook>, JobError> {
     let mut statement = conn.prepare_cached(FIND)?;
     let mut rows = statement.query([id.0])?;
     rows.next()?.map(rows::webhook).transpose()
 }
 
-fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault> {
+fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), JobError> {
     tx.conn.prepare_cached(SAVE)?.execute(params![
         after.id.0,
         after.target_url,
@@ -322,7 +334,7 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault
         after.paused_until.is_some(),
         after.key,
     ])?;
-    rewrite_wishes(tx, Some(before), after)?;
+    update_subscriptions(tx, Some(before), after)?;
     webhook_history::keep(tx, before, after)?;
     tx.post_commit.changed(after.id);
     tx.post_commit.catalog_changed();
@@ -330,7 +342,11 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), Fault
 }
 
 /// Brings the index from what `before` stands for to what `after` stands for.
-fn rewrite_wishes(tx: &mut Tx<'_>, before: Option<&Webhook>, after: &Webhook) -> Result<(), Fault> {
+fn update_subscriptions(
+    tx: &mut Tx<'_>,
+    before: Option<&Webhook>,
+    after: &Webhook,
+) -> Result<(), JobError> {
     let same =
         |before: &Webhook| before.enabled() == after.enabled() && before.filter == after.filter;
     if before.is_some_and(same) {
@@ -339,19 +355,20 @@ fn rewrite_wishes(tx: &mut Tx<'_>, before: Option<&Webhook>, after: &Webhook) ->
     tx.cache.subscriptions.forget();
     let old = before.map_or_else(BTreeSet::new, indexed);
     let new = indexed(after);
-    let run = |sql, wish: &Subscription<'_>| -> Result<(), Fault> {
-        let scope = scope_key(wish.scope);
+    let run = |sql, subscription: &Subscription<'_>| -> Result<(), JobError> {
+        let scope = scope_key(subscription.scope);
         tx.conn.prepare_cached(sql)?.execute(params![
             after.tenant.0,
-            wish.topic,
+            subscription.topic,
             scope,
             after.id.0
         ])?;
         Ok(())
     };
     old.difference(&new)
-        .try_for_each(|wish| run(FORGET, wish))?;
-    new.difference(&old).try_for_each(|wish| run(WISH, wish))
+        .try_for_each(|subscription| run(REMOVE_SUBSCRIPTION, subscription))?;
+    new.difference(&old)
+        .try_for_each(|subscription| run(ADD_SUBSCRIPTION, subscription))
 }
 
 fn indexed(webhook: &Webhook) -> BTreeSet<Subscription<'_>> {

@@ -25,10 +25,10 @@ use crate::sqlite::clock;
 use crate::sqlite::disk::DiskWatch;
 use crate::sqlite::envelopes::Envelopes;
 use crate::sqlite::fan_out::{self, FanOut, FanOutBacklog};
-use crate::sqlite::fault::{self, Fault};
-use crate::sqlite::ids;
+use crate::sqlite::id_range;
 use crate::sqlite::inline_deliveries::InlineDeliveries;
-use crate::sqlite::meters::Meters;
+use crate::sqlite::job_error::{self, JobError};
+use crate::sqlite::metrics::Metrics;
 use crate::sqlite::post_commit::PostCommit;
 use crate::sqlite::prune;
 use crate::whole;
@@ -70,7 +70,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
 pub(crate) trait Job: Send {
     /// Whether it may be run again after it was rolled back.
     fn is_repeatable(&self) -> bool;
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault>;
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), JobError>;
     /// Hands the answer over: what `run` found, or why nothing of it was kept.
     fn answer(self: Box<Self>, lost: Option<StoreError>);
 }
@@ -93,7 +93,7 @@ pub(crate) struct Shared {
     pub(crate) version: AtomicU64,
     /// Counts groups of jobs, and what other processes were seen to write.
     pub(crate) changes: AtomicU64,
-    pub(crate) meters: Meters,
+    pub(crate) metrics: Metrics,
     pub(crate) disk: DiskWatch,
     pub(crate) fan_out_backlog: FanOutBacklog,
     /// Notes how far the log is durable, if the store is a file with threads.
@@ -128,7 +128,7 @@ pub(crate) struct WriterCache {
     /// The latest beat, if there is one.
     pub(crate) heartbeat: Option<Option<Moment>>,
     /// Where pruning goes on.
-    pub(crate) pruned_to: Option<prune::At>,
+    pub(crate) prune_cursor: Option<prune::PruneCursor>,
 }
 
 /// The transaction that a job runs in.
@@ -200,9 +200,9 @@ impl Writer {
     /// From now on the writer knows where its commits end in the log. SQLite does not move the log
     /// by itself any more.
     pub(crate) fn track_wal(&mut self) -> Result<(), rusqlite::Error> {
-        let told = Arc::clone(&self.wal_frames);
+        let into_store_error = Arc::clone(&self.wal_frames);
         self.conn.wal_hook(Some(move |_: &mut Wal, frames| {
-            told.store(u32::try_from(frames).unwrap_or(0), Ordering::Relaxed);
+            into_store_error.store(u32::try_from(frames).unwrap_or(0), Ordering::Relaxed);
             Ok(())
         }))
     }
@@ -266,20 +266,20 @@ impl Writer {
             && let Some(mut job) = rest.next()
         {
             let refused = self.run_one(job.as_mut(), &mut group.done.post_commit);
-            let refused = refused.map(|fault| fault.told(&self.shared.disk));
+            let refused = refused.map(|fault| fault.into_store_error(&self.shared.disk));
             group.done.answers.push((job, refused.clone()));
             if self.conn.is_autocommit() {
                 // The error has ended the transaction, and with it what came before in it.
                 let cause = match refused {
                     Some(cause @ (StoreError::Disk(_) | StoreError::Busy)) => cause,
-                    _ => fault::broken("the transaction was lost"),
+                    _ => job_error::broken("the transaction was lost"),
                 };
                 self.lose(&mut group.done, &cause);
                 group.lost = Some(cause);
             }
         }
-        if let Some(told) = &group.lost {
-            let lost = rest.map(|job| (job, Some(told.clone())));
+        if let Some(into_store_error) = &group.lost {
+            let lost = rest.map(|job| (job, Some(into_store_error.clone())));
             group.done.answers.extend(lost);
         }
     }
@@ -299,12 +299,12 @@ impl Writer {
                         group.done.mark = marker.and_then(|marker| marker.seen(frames));
                     }
                     let jobs = group.done.answers.len();
-                    self.shared.meters.committed(group.began_at, jobs);
+                    self.shared.metrics.committed(group.began_at, jobs);
                     self.report_fan_out_backlog();
                 }
                 Err(error) => {
-                    let told = fault::told_of_commit(error, &self.shared.disk);
-                    self.lose(&mut group.done, &told);
+                    let into_store_error = job_error::commit_error(error, &self.shared.disk);
+                    self.lose(&mut group.done, &into_store_error);
                 }
             }
         }
@@ -321,7 +321,7 @@ impl Writer {
     pub(crate) fn checkpoint(&self) {
         if let Err(error) = wal_pages(&self.conn, CHECKPOINT)
             // Of such a disk it is said anyway.
-            && !fault::unwritten(&error)
+            && !job_error::is_write_failure(&error)
         {
             tracing::warn!(%error, "the log cannot be moved into the file");
         }
@@ -343,7 +343,7 @@ impl Writer {
         if let Some(count) = fan_out.and_then(|fan_out| fan_out.tell(&self.shared.fan_out_backlog))
         {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.shared.meters.fan_out_backlog.set(count);
+            self.shared.metrics.fan_out_backlog.set(count);
         }
     }
 
@@ -352,13 +352,15 @@ impl Writer {
         if let Some(fan_out) = &mut self.cache.fan_out {
             fan_out.close();
         }
-        if let Some(barred) = self.shared.disk.bars() {
+        if let Some(barred) = self.shared.disk.blocks_writes() {
             group.lost = Some(barred);
             return;
         }
         match self.step(BEGIN) {
             Ok(()) => group.done.elsewhere |= self.notice_others(),
-            Err(error) => group.lost = Some(Fault::Sql(error).told(&self.shared.disk)),
+            Err(error) => {
+                group.lost = Some(JobError::Sql(error).into_store_error(&self.shared.disk))
+            }
         }
     }
 
@@ -375,8 +377,8 @@ impl Writer {
         while let Some(mut job) = rest.next() {
             let refused = match job.run(&mut tx) {
                 Ok(()) => None,
-                Err(Fault::Refused(why)) => Some(why),
-                Err(Fault::Sql(_) | Fault::Told(_)) => {
+                Err(JobError::Refused(why)) => Some(why),
+                Err(JobError::Sql(_) | JobError::Store(_)) => {
                     done.answers.push((job, None));
                     done.answers.extend(rest.map(|job| (job, None)));
                     return false;
@@ -404,9 +406,9 @@ impl Writer {
         }
     }
 
-    fn run_one(&mut self, job: &mut dyn Job, post_commit: &mut PostCommit) -> Option<Fault> {
+    fn run_one(&mut self, job: &mut dyn Job, post_commit: &mut PostCommit) -> Option<JobError> {
         if let Err(error) = self.step(SAVE) {
-            return Some(Fault::Sql(error));
+            return Some(JobError::Sql(error));
         }
         let mark = post_commit.savepoint();
         let inline_deliveries = self.cache.inline_changes();
@@ -419,12 +421,12 @@ impl Writer {
         let come = job.run(&mut tx);
         drop(tx);
         let Err(refused) = come else {
-            return self.step(KEEP).err().map(Fault::Sql);
+            return self.step(KEEP).err().map(JobError::Sql);
         };
         post_commit.rollback_to(&mark);
         let harmless = matches!(
             refused,
-            Fault::Refused(_) | Fault::Told(StoreError::Stale | StoreError::Conflict(_))
+            JobError::Refused(_) | JobError::Store(StoreError::Stale | StoreError::Conflict(_))
         );
         if !harmless || inline_deliveries != self.cache.inline_changes() {
             // What the job remembered is rolled back with it.
@@ -551,9 +553,9 @@ impl GroupResult {
         }
         for (job, lost) in self.answers {
             match lost {
-                Some(StoreError::Disk(DiskFault::Full)) => shared.meters.full.inc(),
-                Some(StoreError::Disk(_)) => shared.meters.failed.inc(),
-                Some(StoreError::Busy) => shared.meters.busy.inc(),
+                Some(StoreError::Disk(DiskFault::Full)) => shared.metrics.full.inc(),
+                Some(StoreError::Disk(_)) => shared.metrics.failed.inc(),
+                Some(StoreError::Busy) => shared.metrics.busy.inc(),
                 _ => 0,
             };
             job.answer(lost);
@@ -590,9 +592,9 @@ impl Tx<'_> {
 
     /// The time to write for a notification accepted at `at`, and whether times fall with it: the
     /// clock was set back. By less than that it stands still for as long.
-    pub(crate) fn accepted_at(&mut self, at: Timestamp) -> Result<(Timestamp, bool), Fault> {
+    pub(crate) fn accepted_at(&mut self, at: Timestamp) -> Result<(Timestamp, bool), JobError> {
         let latest = self.latest_accepted_at()?;
-        let falls = latest.ms_since(at) >= CLOCK_STEP_MS && ids::may_fall(self.conn)?;
+        let falls = latest.ms_since(at) >= CLOCK_STEP_MS && id_range::may_fall(self.conn)?;
         let written = match falls {
             true => at,
             false => latest.max(at),
@@ -606,24 +608,26 @@ impl Tx<'_> {
 
     /// The latest `accepted_at` that any notification had, which is not that of the latest one if
     /// the clock was set back.
-    pub(crate) fn highest_accepted_at(&mut self) -> Result<Timestamp, Fault> {
+    pub(crate) fn highest_accepted_at(&mut self) -> Result<Timestamp, JobError> {
         if let Some(highest) = self.cache.highest_accepted_at {
             return Ok(highest);
         }
-        let highest = self.latest_accepted_at()?.max(ids::reached(self.conn)?);
+        let highest = self
+            .latest_accepted_at()?
+            .max(id_range::reached(self.conn)?);
         self.cache.highest_accepted_at = Some(highest);
         Ok(highest)
     }
 
     /// The id for a new notification. Of those that are given some may stay unused.
-    pub(crate) fn next_id(&mut self) -> Result<i64, Fault> {
+    pub(crate) fn next_id(&mut self) -> Result<i64, JobError> {
         let next = self.latest_id()?.saturating_add(1);
         self.cache.latest_id = Some(next);
         Ok(next)
     }
 
     /// The id that was given last to a notification.
-    pub(crate) fn latest_id(&mut self) -> Result<i64, Fault> {
+    pub(crate) fn latest_id(&mut self) -> Result<i64, JobError> {
         if let Some(latest) = self.cache.latest_id {
             return Ok(latest);
         }
@@ -636,7 +640,7 @@ impl Tx<'_> {
     }
 
     /// `accepted_at` of the latest notification, the epoch if there is none.
-    pub(crate) fn latest_accepted_at(&mut self) -> Result<Timestamp, Fault> {
+    pub(crate) fn latest_accepted_at(&mut self) -> Result<Timestamp, JobError> {
         if let Some(latest) = self.cache.accepted_at {
             return Ok(latest);
         }

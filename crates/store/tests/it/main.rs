@@ -1,18 +1,16 @@
 //! What a store must do, case by case. Every case runs on a fresh store.
 
 #[cfg(test)]
-mod ahead;
-#[cfg(test)]
 mod apply;
 #[cfg(test)]
 mod backup;
-#[cfg(test)]
-mod board;
 #[cfg(test)]
 mod bulk_jobs;
 #[cfg(test)]
 mod catalog;
 mod clock;
+#[cfg(test)]
+mod dashboard;
 #[cfg(test)]
 mod executor;
 #[cfg(test)]
@@ -24,6 +22,8 @@ mod harness;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod log;
@@ -32,15 +32,13 @@ mod match_explanations;
 #[cfg(test)]
 mod moved;
 #[cfg(test)]
-mod once;
-#[cfg(test)]
 mod pages;
-#[cfg(test)]
-mod people;
 #[cfg(test)]
 mod plans;
 #[cfg(test)]
 mod prune;
+#[cfg(test)]
+mod recovery;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
@@ -48,11 +46,13 @@ mod schema;
 #[cfg(test)]
 mod settle;
 #[cfg(test)]
-mod standings;
-#[cfg(test)]
 mod unattempted;
 #[cfg(test)]
+mod users;
+#[cfg(test)]
 mod wal_sync;
+#[cfg(test)]
+mod webhook_health;
 #[cfg(test)]
 mod webhooks;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::*;
 use crate::migrate;
 use crate::sqlite::accept;
 
-type Work = fn(&mut Tx<'_>) -> Result<(), Fault>;
+type Work = fn(&mut Tx<'_>) -> Result<(), JobError>;
 
 /// A job that tells each time it is run, and what became of it.
 struct Observed {
@@ -31,7 +31,7 @@ impl Job for Observed {
         true
     }
 
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), JobError> {
         self.tell.send(Event::Ran(self.number)).unwrap();
         (self.work)(tx)
     }
@@ -70,7 +70,7 @@ fn busy() -> Option<String> {
 #[test]
 fn a_refused_job_has_nobody_of_its_group_run_again() {
     let mut writer = Writer::of(connection(), None, Arc::default()).unwrap();
-    let refuse: Work = |_| Err(Fault::Refused(StoreError::Busy));
+    let refuse: Work = |_| Err(JobError::Refused(StoreError::Busy));
     let told = events(&mut writer, &[|_| Ok(()), refuse, |_| Ok(())]);
     let expected = [
         Event::Ran(0),
@@ -87,7 +87,7 @@ fn a_refused_job_has_nobody_of_its_group_run_again() {
 fn what_a_refused_job_was_told_is_not_why_a_commit_failed() {
     let mut writer = Writer::of(connection(), None, Arc::default()).unwrap();
     writer.conn.commit_hook(Some(|| true)).unwrap();
-    let refuse: Work = |_| Err(Fault::Refused(StoreError::Busy));
+    let refuse: Work = |_| Err(JobError::Refused(StoreError::Busy));
     let told = events(&mut writer, &[|_| Ok(()), refuse]);
     let [
         ..,
@@ -107,7 +107,7 @@ fn whose_turn_it_was_outlives_a_job_that_fails() {
     writer.cache.fan_out_turn = Some(TenantId(7));
     events(
         &mut writer,
-        &[|_| Err(Fault::Told(StoreError::TooManyWebhooks))],
+        &[|_| Err(JobError::Store(StoreError::TooManyWebhooks))],
     );
     assert_eq!(writer.cache.fan_out_turn, Some(TenantId(7)));
 }

@@ -12,8 +12,8 @@ use model::users::{NewUser, PasswordHash, Role, User, UserChange};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
-use crate::sqlite::audit::{self, Line};
-use crate::sqlite::fault::Fault;
+use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{catalog, rows, sessions};
 
@@ -41,23 +41,33 @@ const CHANGE: &str = "
     set password = coalesce(?2, password), administrator = coalesce(?3, administrator),
       active = coalesce(?4, active)
     where id = ?1";
-const GIVE: &str = "
+const SET_ROLE: &str = "
     insert into member (user_id, tenant_id, role) values (?1, ?2, ?3)
     on conflict (user_id, tenant_id) do update set role = excluded.role";
-const TAKE: &str = "delete from member where user_id = ?1 and tenant_id = ?2";
+const REMOVE_ROLE: &str = "delete from member where user_id = ?1 and tenant_id = ?2";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    HAS_USERS, ALL, MEMBERS, FIND, NAMED, ROLES, ROLE, ADD, CHANGE, GIVE, TAKE,
+    HAS_USERS,
+    ALL,
+    MEMBERS,
+    FIND,
+    NAMED,
+    ROLES,
+    ROLE,
+    ADD,
+    CHANGE,
+    SET_ROLE,
+    REMOVE_ROLE,
 ];
 
-pub(crate) fn has_users(conn: &Connection) -> Result<bool, Fault> {
+pub(crate) fn has_users(conn: &Connection) -> Result<bool, JobError> {
     let any = conn
         .prepare_cached(HAS_USERS)?
         .query_row([], |row| row.get(0))?;
     Ok(any)
 }
 
-pub(crate) fn users(conn: &Connection, tenant: Option<TenantId>) -> Result<Vec<User>, Fault> {
+pub(crate) fn users(conn: &Connection, tenant: Option<TenantId>) -> Result<Vec<User>, JobError> {
     let mut users = match tenant {
         Some(tenant) => catalog::list(conn, MEMBERS, [tenant.0], user)?,
         None => catalog::list(conn, ALL, [], user)?,
@@ -69,7 +79,7 @@ pub(crate) fn users(conn: &Connection, tenant: Option<TenantId>) -> Result<Vec<U
     Ok(users)
 }
 
-pub(crate) fn find(conn: &Connection, id: UserId) -> Result<Option<User>, Fault> {
+pub(crate) fn find(conn: &Connection, id: UserId) -> Result<Option<User>, JobError> {
     let found = catalog::list(conn, FIND, [id.0], user)?;
     let Some(user) = found.into_iter().next() else {
         return Ok(None);
@@ -78,7 +88,10 @@ pub(crate) fn find(conn: &Connection, id: UserId) -> Result<Option<User>, Fault>
     Ok(Some(User { roles, ..user }))
 }
 
-pub(crate) fn named(conn: &Connection, name: &str) -> Result<Option<(User, PasswordHash)>, Fault> {
+pub(crate) fn named(
+    conn: &Connection,
+    name: &str,
+) -> Result<Option<(User, PasswordHash)>, JobError> {
     let found = catalog::list(conn, NAMED, [name], |row| {
         Ok((user(row)?, PasswordHash(row.get(6)?)))
     })?;
@@ -89,7 +102,7 @@ pub(crate) fn named(conn: &Connection, name: &str) -> Result<Option<(User, Passw
     Ok(Some((User { roles, ..user }, password)))
 }
 
-pub(crate) fn create(tx: &Tx<'_>, new: NewUser, at: Timestamp) -> Result<User, Fault> {
+pub(crate) fn create(tx: &Tx<'_>, new: NewUser, at: Timestamp) -> Result<User, JobError> {
     if named(tx.conn, &new.name)?.is_some() {
         return Err(StoreError::Conflict(Conflict::UserName).into());
     }
@@ -110,7 +123,11 @@ pub(crate) fn create(tx: &Tx<'_>, new: NewUser, at: Timestamp) -> Result<User, F
     })
 }
 
-pub(crate) fn change(tx: &Tx<'_>, id: UserId, change: &UserChange) -> Result<Option<User>, Fault> {
+pub(crate) fn change(
+    tx: &Tx<'_>,
+    id: UserId,
+    change: &UserChange,
+) -> Result<Option<User>, JobError> {
     tx.conn.prepare_cached(CHANGE)?.execute(params![
         id.0,
         change.password.as_ref().map(|password| &password.0),
@@ -130,7 +147,7 @@ pub(crate) fn set_role(
     role: Option<Role>,
     actor: &str,
     at: Timestamp,
-) -> Result<bool, Fault> {
+) -> Result<bool, JobError> {
     let Some(user) = find(tx.conn, id)? else {
         return Ok(false);
     };
@@ -151,9 +168,12 @@ pub(crate) fn set_role(
     match role {
         Some(role) => {
             let row = [id.0, tenant.0, rows::role_number(role)];
-            tx.conn.prepare_cached(GIVE)?.execute(row)?
+            tx.conn.prepare_cached(SET_ROLE)?.execute(row)?
         }
-        None => tx.conn.prepare_cached(TAKE)?.execute([id.0, tenant.0])?,
+        None => tx
+            .conn
+            .prepare_cached(REMOVE_ROLE)?
+            .execute([id.0, tenant.0])?,
     };
     let detail = json!({
         "user": user.name,
@@ -162,7 +182,7 @@ pub(crate) fn set_role(
     });
     audit::write(
         tx,
-        &Line {
+        &AuditRecord {
             tenant,
             at,
             actor,
@@ -175,7 +195,7 @@ pub(crate) fn set_role(
 }
 
 /// `id, name, administrator, active, created_at, signed_in_at` from 0 on; roles are elsewhere.
-fn user(row: &Row<'_>) -> Result<User, Fault> {
+fn user(row: &Row<'_>) -> Result<User, JobError> {
     Ok(User {
         id: UserId(row.get(0)?),
         name: row.get(1)?,
@@ -187,10 +207,10 @@ fn user(row: &Row<'_>) -> Result<User, Fault> {
     })
 }
 
-fn roles(conn: &Connection, user: UserId) -> Result<BTreeMap<TenantId, Role>, Fault> {
+fn roles(conn: &Connection, user: UserId) -> Result<BTreeMap<TenantId, Role>, JobError> {
     let found = catalog::list(conn, ROLES, [user.0], |row| {
         let role = rows::role(row.get(1)?)?;
-        Ok::<_, Fault>((TenantId(row.get(0)?), role))
+        Ok::<_, JobError>((TenantId(row.get(0)?), role))
     })?;
     Ok(found.into_iter().collect())
 }

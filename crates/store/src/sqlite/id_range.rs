@@ -8,7 +8,7 @@ use model::limits;
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::sqlite::fault::Fault;
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::unattempted::ReadHorizon;
 use crate::sqlite::writer::Tx;
 
@@ -36,12 +36,12 @@ pub(crate) const STATEMENTS: &[&str] =
 
 /// Ids from `from` up to and without `to`.
 #[derive(Clone, Copy)]
-pub(crate) struct Ids {
+pub(crate) struct IdRange {
     pub(crate) from: i64,
     pub(crate) to: i64,
 }
 
-impl Ids {
+impl IdRange {
     pub(crate) fn upto(self, horizon: ReadHorizon) -> Self {
         self.below(NotificationId(horizon.upto.0.saturating_add(1)))
     }
@@ -62,7 +62,7 @@ impl Ids {
 }
 
 /// The id of the latest notification that is there; 0 if there is none.
-pub(crate) fn latest_id(conn: &Connection) -> Result<i64, Fault> {
+pub(crate) fn latest_id(conn: &Connection) -> Result<i64, JobError> {
     let latest: Option<i64> = conn
         .prepare_cached(LATEST_ID)?
         .query_row([], |row| row.get(0))?;
@@ -71,12 +71,12 @@ pub(crate) fn latest_id(conn: &Connection) -> Result<i64, Fault> {
 
 /// Whether `accepted_at` may fall once more. Beyond that it stands still while the clock is set
 /// back: a clock that jumps all the time must not make looking for a time slow.
-pub(crate) fn may_fall(conn: &Connection) -> Result<bool, Fault> {
+pub(crate) fn may_fall(conn: &Connection) -> Result<bool, JobError> {
     Ok(falls(conn)?.len() < limits::CLOCK_SETBACKS_MAX)
 }
 
 /// The latest `accepted_at` before any fall.
-pub(crate) fn reached(conn: &Connection) -> Result<Timestamp, Fault> {
+pub(crate) fn reached(conn: &Connection) -> Result<Timestamp, JobError> {
     let reached: Option<i64> = conn
         .prepare_cached(REACHED)?
         .query_row([], |row| row.get(0))?;
@@ -84,7 +84,7 @@ pub(crate) fn reached(conn: &Connection) -> Result<Timestamp, Fault> {
 }
 
 /// From this notification on times begin anew.
-pub(crate) fn note_fall(tx: &mut Tx<'_>, id: i64) -> Result<(), Fault> {
+pub(crate) fn note_fall(tx: &mut Tx<'_>, id: i64) -> Result<(), JobError> {
     let reached_at = tx.highest_accepted_at()?;
     tx.conn
         .prepare_cached(FALL)?
@@ -93,7 +93,7 @@ pub(crate) fn note_fall(tx: &mut Tx<'_>, id: i64) -> Result<(), Fault> {
 }
 
 /// Where times fall, in order; nowhere if the clock was never set back.
-pub(crate) fn falls(conn: &Connection) -> Result<Vec<i64>, Fault> {
+pub(crate) fn falls(conn: &Connection) -> Result<Vec<i64>, JobError> {
     let mut statement = conn.prepare_cached(FALLS)?;
     let falls = statement.query_map([], |row| row.get(0))?;
     Ok(falls.collect::<Result<_, _>>()?)
@@ -101,7 +101,7 @@ pub(crate) fn falls(conn: &Connection) -> Result<Vec<i64>, Fault> {
 
 /// The first id of a notification that was accepted at `at` or later, if a time is asked for; one
 /// that is not given yet if there is none.
-pub(crate) fn id_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, Fault> {
+pub(crate) fn id_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, JobError> {
     match at {
         Some(at) => id_between(conn, at, Timestamp::MAX).map(Some),
         None => Ok(None),
@@ -110,7 +110,11 @@ pub(crate) fn id_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i
 
 /// The same, where nobody knows when those were accepted that are later than `upto`: the clock was
 /// ahead. They count as accepted when the run behind them begins.
-pub(crate) fn id_between(conn: &Connection, at: Timestamp, upto: Timestamp) -> Result<i64, Fault> {
+pub(crate) fn id_between(
+    conn: &Connection,
+    at: Timestamp,
+    upto: Timestamp,
+) -> Result<i64, JobError> {
     let end = latest_id(conn)?.saturating_add(1);
     let mut ahead = None;
     for run in runs(conn, end)? {
@@ -129,7 +133,7 @@ pub(crate) fn id_between(conn: &Connection, at: Timestamp, upto: Timestamp) -> R
 }
 
 /// Behind the last id of a notification that was accepted before `at`, if a time is asked for.
-pub(crate) fn end_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, Fault> {
+pub(crate) fn end_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, JobError> {
     let Some(at) = at else {
         return Ok(None);
     };
@@ -144,17 +148,21 @@ pub(crate) fn end_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<
 }
 
 /// Ids within which times never fall.
-fn runs(conn: &Connection, end: i64) -> Result<Vec<Ids>, Fault> {
+fn runs(conn: &Connection, end: i64) -> Result<Vec<IdRange>, JobError> {
     let falls = falls(conn)?;
     let starts = std::iter::once(0).chain(falls.iter().copied());
-    let handles = falls.iter().copied().chain([end]);
-    let runs = starts.zip(handles).map(|(from, to)| Ids { from, to });
+    let ends = falls.iter().copied().chain([end]);
+    let runs = starts.zip(ends).map(|(from, to)| IdRange { from, to });
     Ok(runs.filter(|run| run.from < run.to).collect())
 }
 
 /// The first id of a run from which on notifications were accepted at `at` or later, and when that
 /// one was; the end of the run if there is none.
-fn halve(conn: &Connection, run: Ids, at: Timestamp) -> Result<(i64, Option<Timestamp>), Fault> {
+fn halve(
+    conn: &Connection,
+    run: IdRange,
+    at: Timestamp,
+) -> Result<(i64, Option<Timestamp>), JobError> {
     // All below `low` are earlier than `at`, none from `high` on is.
     let (mut low, mut high, mut found_at) = (run.from, run.to, None);
     let mut statement = conn.prepare_cached(ACCEPTED_FROM)?;

@@ -10,8 +10,8 @@ use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
-use crate::sqlite::audit::{self, Line};
-use crate::sqlite::fault::{Fault, Unreadable};
+use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{catalog, rows, webhooks};
 
@@ -22,7 +22,7 @@ const TENANTS: &str = "
       and (instr(lower(name), ?3) > 0 or instr(lower(key), ?3) > 0)
     order by name collate nocase, id
     limit ?4";
-const KEEP: &str = "update tenant set kept_ms = ?2 where id = ?1";
+const SET_RETENTION: &str = "update tenant set kept_ms = ?2 where id = ?1";
 const WEBHOOKS: &str = "
     select id, target_url, settings from webhook indexed by webhook_tenant
     where tenant_id = ?1 and disabled_cause is not 3 and id < ?2
@@ -41,10 +41,20 @@ const NOTE_USE: &str = "
     where hash = ?1 and (used_at is null or used_at < ?2 or used_at > ?3)";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    TENANT, TENANTS, KEEP, WEBHOOKS, TOKENS, TOKEN, REVOKE, NOTE_USE,
+    TENANT,
+    TENANTS,
+    SET_RETENTION,
+    WEBHOOKS,
+    TOKENS,
+    TOKEN,
+    REVOKE,
+    NOTE_USE,
 ];
 
-pub(crate) fn find_tenants(conn: &Connection, query: &TenantQuery) -> Result<Vec<Tenant>, Fault> {
+pub(crate) fn find_tenants(
+    conn: &Connection,
+    query: &TenantQuery,
+) -> Result<Vec<Tenant>, JobError> {
     let text = query.text.to_ascii_lowercase();
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
     let after = match query.after {
@@ -83,7 +93,7 @@ fn by_name(one: &Tenant, other: &Tenant) -> Ordering {
 pub(crate) fn settings(
     conn: &Connection,
     tenant: TenantId,
-) -> Result<Option<TenantSettings>, Fault> {
+) -> Result<Option<TenantSettings>, JobError> {
     let found = catalog::list(conn, TENANT, [tenant.0], |row| {
         Ok(TenantSettings {
             tenant: rows::tenant(row, 0)?,
@@ -99,18 +109,18 @@ pub(crate) fn set_retention(
     retention_ms: Option<i64>,
     actor: &str,
     at: Timestamp,
-) -> Result<(), Fault> {
+) -> Result<(), JobError> {
     let retention_ms = retention_ms.map(|ms| ms.max(0));
     let before = settings(tx.conn, tenant)?;
     let Some(before) = before.filter(|before| before.retention_ms != retention_ms) else {
         return Ok(());
     };
     tx.conn
-        .prepare_cached(KEEP)?
+        .prepare_cached(SET_RETENTION)?
         .execute(params![tenant.0, retention_ms])?;
     audit::write(
         tx,
-        &Line {
+        &AuditRecord {
             tenant,
             at,
             actor,
@@ -126,7 +136,7 @@ pub(crate) fn find_webhooks(
     conn: &Connection,
     tenant: TenantId,
     query: &WebhookSearch,
-) -> Result<WebhookSearchPage, Fault> {
+) -> Result<WebhookSearchPage, JobError> {
     let text = query.text.to_ascii_lowercase();
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
     let has = |words: &str| words.to_ascii_lowercase().contains(&text);
@@ -147,7 +157,7 @@ pub(crate) fn find_webhooks(
         looked_at += 1;
         let id = WebhookId(row.get(0)?);
         last = Some(id);
-        let text_of = |at| row.get_ref(at).map_err(Fault::from);
+        let text_of = |at| row.get_ref(at).map_err(JobError::from);
         let url = text_of(1)?.as_str().map_err(rusqlite::Error::from)?;
         let settings = text_of(2)?.as_str().map_err(rusqlite::Error::from)?;
         if text.is_empty() || has(&model::target::masked(url)) || has(settings) {
@@ -160,12 +170,15 @@ pub(crate) fn find_webhooks(
     Ok(page)
 }
 
-pub(crate) fn tokens(conn: &Connection, tenant: Option<TenantId>) -> Result<Vec<TokenRow>, Fault> {
+pub(crate) fn tokens(
+    conn: &Connection,
+    tenant: Option<TenantId>,
+) -> Result<Vec<TokenRow>, JobError> {
     let owner = tenant.map_or(0, |tenant| tenant.0);
     catalog::list(conn, TOKENS, [owner], token)
 }
 
-fn token(row: &Row<'_>) -> Result<TokenRow, Fault> {
+fn token(row: &Row<'_>) -> Result<TokenRow, JobError> {
     let permissions = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
     Ok(TokenRow {
         id: TokenId(row.get(0)?),
@@ -174,7 +187,7 @@ fn token(row: &Row<'_>) -> Result<TokenRow, Fault> {
         kind: rows::kind(row.get(3)?)?,
         permissions: permissions
             .parse()
-            .map_err(|_| Unreadable("set of permissions"))?,
+            .map_err(|_| CorruptRow("set of permissions"))?,
         active: row.get(5)?,
         created_at: rows::time(row, 6)?,
         used_at: rows::time_if_any(row, 7)?,
@@ -187,7 +200,7 @@ pub(crate) fn revoke_token(
     token: TokenId,
     actor: &str,
     at: Timestamp,
-) -> Result<bool, Fault> {
+) -> Result<bool, JobError> {
     let found: Option<(Option<i64>, String, bool)> = tx
         .conn
         .prepare_cached(TOKEN)?
@@ -205,7 +218,7 @@ pub(crate) fn revoke_token(
     if let Some(tenant) = tenant {
         audit::write(
             tx,
-            &Line {
+            &AuditRecord {
                 tenant,
                 at,
                 actor,
@@ -219,7 +232,7 @@ pub(crate) fn revoke_token(
 }
 
 /// Does not count as a change of the catalog: it would empty every cache.
-pub(crate) fn note_uses(tx: &Tx<'_>, uses: &[(TokenHash, Timestamp)]) -> Result<(), Fault> {
+pub(crate) fn note_uses(tx: &Tx<'_>, uses: &[(TokenHash, Timestamp)]) -> Result<(), JobError> {
     let mut statement = tx.conn.prepare_cached(NOTE_USE)?;
     for (hash, at) in uses {
         let ahead = at.plus_ms(limits::CLOCK_AHEAD_MAX_MS);

@@ -12,11 +12,11 @@ use crate::sqlite::disk::DiskWatch;
 
 /// Why a piece of work was not done.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum JobError {
     /// SQLite could not.
     Sql(rusqlite::Error),
     /// We would not.
-    Told(StoreError),
+    Store(StoreError),
     /// We would not, and this was decided before the job wrote or remembered anything: there is
     /// nothing to undo.
     Refused(StoreError),
@@ -25,35 +25,35 @@ pub(crate) enum Fault {
 /// A row holds what no version of this program writes.
 #[derive(Debug, thiserror::Error)]
 #[error("the store holds a {0} that cannot be one")]
-pub(crate) struct Unreadable(pub(crate) &'static str);
+pub(crate) struct CorruptRow(pub(crate) &'static str);
 
-impl From<rusqlite::Error> for Fault {
+impl From<rusqlite::Error> for JobError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
     }
 }
 
-impl From<StoreError> for Fault {
+impl From<StoreError> for JobError {
     fn from(error: StoreError) -> Self {
-        Self::Told(error)
+        Self::Store(error)
     }
 }
 
-impl From<Unreadable> for Fault {
-    fn from(error: Unreadable) -> Self {
-        Self::Told(StoreError::Broken(Arc::new(error)))
+impl From<CorruptRow> for JobError {
+    fn from(error: CorruptRow) -> Self {
+        Self::Store(StoreError::Broken(Arc::new(error)))
     }
 }
 
-impl From<serde_json::Error> for Fault {
+impl From<serde_json::Error> for JobError {
     fn from(error: serde_json::Error) -> Self {
-        Self::Told(StoreError::Broken(Arc::new(error)))
+        Self::Store(StoreError::Broken(Arc::new(error)))
     }
 }
 
 /// What a code of SQLite says of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sign {
+pub(crate) enum DiskSymptom {
     Certain(DiskFault),
     /// Something could not be written, for whatever reason.
     Unwritten,
@@ -61,36 +61,36 @@ pub(crate) enum Sign {
     Unread,
 }
 
-impl Fault {
+impl JobError {
     /// What the caller is told, if nothing was written.
-    pub(crate) fn told(self, disk: &DiskWatch) -> StoreError {
+    pub(crate) fn into_store_error(self, disk: &DiskWatch) -> StoreError {
         let error = match self {
-            Self::Told(error) | Self::Refused(error) => return error,
+            Self::Store(error) | Self::Refused(error) => return error,
             Self::Sql(error) => error,
         };
-        match sign(&error) {
-            Some(sign) => StoreError::Disk(disk.met(sign)),
-            None if busy(&error) => StoreError::Busy,
+        match symptom(&error) {
+            Some(symptom) => StoreError::Disk(disk.report(symptom)),
+            None if is_busy(&error) => StoreError::Busy,
             None => StoreError::Broken(Arc::new(error)),
         }
     }
 }
 
 /// What callers are told when the commit itself failed.
-pub(crate) fn told_of_commit(error: rusqlite::Error, disk: &DiskWatch) -> StoreError {
+pub(crate) fn commit_error(error: rusqlite::Error, disk: &DiskWatch) -> StoreError {
     // The last write may have reached the disk, and a crash would find it there.
-    let sign = sign(&error);
-    if code(&error) == Some(ErrorCode::SystemIoFailure) && sign != Some(Sign::Unwritten) {
-        sign.map(|sign| disk.met(sign));
+    let symptom = symptom(&error);
+    if code(&error) == Some(ErrorCode::SystemIoFailure) && symptom != Some(DiskSymptom::Unwritten) {
+        symptom.map(|symptom| disk.report(symptom));
         return StoreError::Unknown;
     }
-    Fault::Sql(error).told(disk)
+    JobError::Sql(error).into_store_error(disk)
 }
 
 /// What an error has to do with the disk, if it has.
-pub(crate) fn sign(error: &rusqlite::Error) -> Option<Sign> {
+pub(crate) fn symptom(error: &rusqlite::Error) -> Option<DiskSymptom> {
     let (code, extended) = (code(error)?, error.sqlite_error()?.extended_code);
-    let certain = |fault| Some(Sign::Certain(fault));
+    let certain = |fault| Some(DiskSymptom::Certain(fault));
     if code == ErrorCode::DiskFull {
         return certain(DiskFault::Full);
     }
@@ -102,7 +102,7 @@ pub(crate) fn sign(error: &rusqlite::Error) -> Option<Sign> {
     }
     // What the system says while it reads is told as damage, too.
     if [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase].contains(&code) {
-        return Some(Sign::Unread);
+        return Some(DiskSymptom::Unread);
     }
     if code != ErrorCode::SystemIoFailure {
         return None;
@@ -111,13 +111,13 @@ pub(crate) fn sign(error: &rusqlite::Error) -> Option<Sign> {
         // SQLite reports ENOSPC as full, but all else as a failed write, and no room for the
         // shared memory file of the write-ahead log as one of these two.
         ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_SHMMAP => {
-            Some(Sign::Unwritten)
+            Some(DiskSymptom::Unwritten)
         }
         ffi::SQLITE_IOERR_READ
         | ffi::SQLITE_IOERR_SHORT_READ
         | ffi::SQLITE_IOERR_FSTAT
         | ffi::SQLITE_IOERR_CORRUPTFS
-        | ffi::SQLITE_IOERR_DATA => Some(Sign::Unread),
+        | ffi::SQLITE_IOERR_DATA => Some(DiskSymptom::Unread),
         ffi::SQLITE_IOERR_NOMEM => None,
         _ => certain(DiskFault::Failing),
     }
@@ -132,14 +132,14 @@ pub(crate) fn code(error: &rusqlite::Error) -> Option<ErrorCode> {
 }
 
 /// Whether something could not be written.
-pub(crate) fn unwritten(error: &rusqlite::Error) -> bool {
-    match sign(error) {
-        Some(Sign::Certain(_) | Sign::Unwritten) => true,
-        Some(Sign::Unread) | None => false,
+pub(crate) fn is_write_failure(error: &rusqlite::Error) -> bool {
+    match symptom(error) {
+        Some(DiskSymptom::Certain(_) | DiskSymptom::Unwritten) => true,
+        Some(DiskSymptom::Unread) | None => false,
     }
 }
 
-pub(crate) fn busy(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(
         code(error),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)

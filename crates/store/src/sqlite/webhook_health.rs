@@ -13,13 +13,13 @@ use model::limits;
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::sqlite::fault::Fault;
-use crate::sqlite::prune::Budget;
+use crate::sqlite::job_error::JobError;
+use crate::sqlite::prune::RowBudget;
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{catalog, clock, rows, webhooks};
 
 // A success among what is written begins anew; else the first failure stays the first.
-const FARED: &str = "
+const SAVE: &str = "
     insert into standing
       (webhook_id, notification_id, ended_at, success, words, failing_since)
     values (?1, ?2, ?3, ?4, ?5, ?6)
@@ -39,7 +39,7 @@ const EARLIEST: &str = "
     where state in (0, 4) and webhook_id = ?1
     order by due_at
     limit 1";
-const EARLIEST_FRESH: &str = "
+const EARLIEST_UNATTEMPTED: &str = "
     select n.accepted_at from fresh f
     join notification n on n.id = f.notification_id
     where f.webhook_id = ?1
@@ -49,7 +49,7 @@ const RETRYING: &str = "
     select notification_id from delivery indexed by delivery_state
     where state <> 1 and state = 0 and webhook_id = ?1
     limit 1";
-const TALLIES: &str = "
+const HOURS: &str = "
     select hour, delivered, retried, failed from tally
     where webhook_id = ?1 and hour >= ?2
     order by hour";
@@ -60,19 +60,19 @@ const DROP: &str = "
       limit ?3)";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    FARED,
+    SAVE,
     COUNT,
     LATEST,
     EARLIEST,
-    EARLIEST_FRESH,
+    EARLIEST_UNATTEMPTED,
     RETRYING,
-    TALLIES,
+    HOURS,
     DROP,
 ];
 
 /// What an attempt came to, as a tally counts it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum CameTo {
+pub(crate) enum HourlyOutcome {
     Delivered,
     Retried,
     Failed,
@@ -82,24 +82,24 @@ pub(crate) enum CameTo {
 
 /// How webhooks fared in one batch of settlements.
 #[derive(Default)]
-pub(crate) struct Fared<'a>(BTreeMap<WebhookId, Webhook<'a>>);
+pub(crate) struct BatchHealth<'a>(BTreeMap<WebhookId, WebhookBatch<'a>>);
 
-struct Webhook<'a> {
+struct WebhookBatch<'a> {
     latest: &'a Settlement,
     /// Whether there was a success.
     success: bool,
     failing_since: Option<Timestamp>,
-    hours: BTreeMap<i64, Counts>,
+    hours: BTreeMap<i64, HourCounts>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct HourCounts {
     delivered: u32,
     retried: u32,
     failed: u32,
 }
 
-impl CameTo {
+impl HourlyOutcome {
     pub(crate) fn of(state: DeliveryState) -> Self {
         match state {
             DeliveryState::Pending => Self::Retried,
@@ -109,12 +109,12 @@ impl CameTo {
     }
 }
 
-impl<'a> Fared<'a> {
-    pub(crate) fn add(&mut self, settlement: &'a Settlement, came_to: CameTo) {
+impl<'a> BatchHealth<'a> {
+    pub(crate) fn add(&mut self, settlement: &'a Settlement, outcome: HourlyOutcome) {
         let webhook = self
             .0
             .entry(settlement.id.webhook)
-            .or_insert_with(|| Webhook {
+            .or_insert_with(|| WebhookBatch {
                 latest: settlement,
                 success: false,
                 failing_since: None,
@@ -128,16 +128,16 @@ impl<'a> Fared<'a> {
             webhook.failing_since.get_or_insert(settlement.ended_at);
         }
         let counts = webhook.hours.entry(hour(settlement.ended_at)).or_default();
-        match came_to {
-            CameTo::Delivered => counts.delivered += 1,
-            CameTo::Retried => counts.retried += 1,
-            CameTo::Failed => counts.failed += 1,
-            CameTo::Nothing => {}
+        match outcome {
+            HourlyOutcome::Delivered => counts.delivered += 1,
+            HourlyOutcome::Retried => counts.retried += 1,
+            HourlyOutcome::Failed => counts.failed += 1,
+            HourlyOutcome::Nothing => {}
         }
     }
 
-    pub(crate) fn write(&self, tx: &Tx<'_>) -> Result<(), Fault> {
-        let mut fared = tx.conn.prepare_cached(FARED)?;
+    pub(crate) fn write(&self, tx: &Tx<'_>) -> Result<(), JobError> {
+        let mut fared = tx.conn.prepare_cached(SAVE)?;
         let mut count = tx.conn.prepare_cached(COUNT)?;
         for (id, webhook) in &self.0 {
             let outcome = &webhook.latest.attempt.outcome;
@@ -170,7 +170,7 @@ pub(crate) fn count_failed(
     webhook: WebhookId,
     at: Timestamp,
     count: usize,
-) -> Result<(), Fault> {
+) -> Result<(), JobError> {
     if count > 0 {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         tx.conn
@@ -185,8 +185,8 @@ pub(crate) fn prune(
     tx: &Tx<'_>,
     webhook: WebhookId,
     before: Timestamp,
-    budget: &mut Budget,
-) -> Result<(), Fault> {
+    budget: &mut RowBudget,
+) -> Result<(), JobError> {
     let dropped =
         tx.conn
             .prepare_cached(DROP)?
@@ -195,32 +195,32 @@ pub(crate) fn prune(
     Ok(())
 }
 
-pub(crate) fn standings(
+pub(crate) fn webhook_health(
     conn: &Connection,
     tenant: TenantId,
     asked: &[WebhookId],
     since: Timestamp,
-) -> Result<Vec<WebhookHealth>, Fault> {
-    let mut standings = Vec::new();
+) -> Result<Vec<WebhookHealth>, JobError> {
+    let mut webhook_health = Vec::new();
     for webhook in asked.iter().take(limits::SCANNED_ROWS_MAX) {
         if webhooks::tenant_of(conn, *webhook)? == Some(tenant) {
-            standings.push(standing(conn, *webhook, since)?);
+            webhook_health.push(health_of(conn, *webhook, since)?);
         }
     }
-    Ok(standings)
+    Ok(webhook_health)
 }
 
-fn standing(
+fn health_of(
     conn: &Connection,
     webhook: WebhookId,
     since: Timestamp,
-) -> Result<WebhookHealth, Fault> {
+) -> Result<WebhookHealth, JobError> {
     let latest = catalog::list(conn, LATEST, [webhook.0], |row| latest(webhook, row))?;
     let (latest, failing_since) = latest.into_iter().next().unzip();
     let first = |sql| catalog::list(conn, sql, [webhook.0], |row| rows::time(row, 0));
     let lag_ms = clock::lag_ms(conn)?;
     let retried = first(EARLIEST)?.into_iter().map(|at| at.plus_ms(lag_ms));
-    let next_due_at = retried.chain(first(EARLIEST_FRESH)?).min();
+    let next_due_at = retried.chain(first(EARLIEST_UNATTEMPTED)?).min();
     let retrying: Option<i64> = conn
         .prepare_cached(RETRYING)?
         .query_row([webhook.0], |row| row.get(0))
@@ -231,11 +231,14 @@ fn standing(
         failing_since: failing_since.flatten(),
         next_due_at,
         retrying: retrying.is_some(),
-        hours: catalog::list(conn, TALLIES, [webhook.0, hour(since)], tally)?,
+        hours: catalog::list(conn, HOURS, [webhook.0, hour(since)], hourly_counts)?,
     })
 }
 
-fn latest(webhook: WebhookId, row: &Row<'_>) -> Result<(LatestAttempt, Option<Timestamp>), Fault> {
+fn latest(
+    webhook: WebhookId,
+    row: &Row<'_>,
+) -> Result<(LatestAttempt, Option<Timestamp>), JobError> {
     let delivery = DeliveryId {
         notification: NotificationId(row.get(0)?),
         webhook,
@@ -249,7 +252,7 @@ fn latest(webhook: WebhookId, row: &Row<'_>) -> Result<(LatestAttempt, Option<Ti
     Ok((latest, rows::time_if_any(row, 4)?))
 }
 
-fn tally(row: &Row<'_>) -> Result<HourlyCounts, Fault> {
+fn hourly_counts(row: &Row<'_>) -> Result<HourlyCounts, JobError> {
     let count = |at| {
         row.get::<_, i64>(at)
             .map(|count| u64::try_from(count).unwrap_or(0))

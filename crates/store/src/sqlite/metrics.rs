@@ -6,7 +6,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
-pub(crate) struct Meters {
+pub(crate) struct Metrics {
     commits: Counter,
     commit_duration: Histogram,
     sync_duration: Histogram,
@@ -21,7 +21,7 @@ pub(crate) struct Meters {
     pub(crate) busy: Counter,
 }
 
-impl Default for Meters {
+impl Default for Metrics {
     fn default() -> Self {
         Self {
             commits: Counter::default(),
@@ -40,7 +40,7 @@ impl Default for Meters {
     }
 }
 
-impl Meters {
+impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register(
             "willcall_store_commits",

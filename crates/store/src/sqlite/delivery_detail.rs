@@ -8,11 +8,11 @@ use model::query::{
 };
 use rusqlite::{Connection, Row};
 
-use crate::sqlite::fault::Fault;
+use crate::sqlite::job_error::JobError;
 use crate::sqlite::rows;
 use crate::sqlite::unattempted::ReadHorizon;
 
-const STORY: &str = "
+const DETAIL: &str = "
     select n.id, ?2, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
       coalesce(d.attempts, 0), n.accepted_at,
       coalesce(d.due_at + (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1),
@@ -43,22 +43,22 @@ const EARLIER: &str = "
     order by a.number desc
     limit ?3";
 
-pub(crate) const STATEMENTS: &[&str] = &[STORY, LATEST, EARLIER];
+pub(crate) const STATEMENTS: &[&str] = &[DETAIL, LATEST, EARLIER];
 
 pub(crate) fn delivery(
     conn: &Connection,
     tenant: TenantId,
     id: DeliveryId,
     horizon: ReadHorizon,
-) -> Result<Option<DeliveryDetail>, Fault> {
+) -> Result<Option<DeliveryDetail>, JobError> {
     let keys = (id.notification.0, id.webhook.0);
-    let mut statement = conn.prepare_cached(STORY)?;
+    let mut statement = conn.prepare_cached(DETAIL)?;
     let mut found = statement.query((keys.0, keys.1, tenant.0))?;
     let Some(row) = found.next()? else {
         horizon.not_found(id.notification)?;
         return Ok(None);
     };
-    let mut story = DeliveryDetail {
+    let mut detail = DeliveryDetail {
         row: delivery_row(row)?,
         headers: rows::headers(row, 17)?,
         body: rows::bytes(row, 18)?,
@@ -66,26 +66,26 @@ pub(crate) fn delivery(
     };
     let mut bytes = 0;
     'all: for sql in [LATEST, EARLIER] {
-        let room = ATTEMPTS_SHOWN_MAX.saturating_sub(story.attempts.len());
+        let room = ATTEMPTS_SHOWN_MAX.saturating_sub(detail.attempts.len());
         let room = rows::bound(room);
         let mut statement = conn.prepare_cached(sql)?;
         let mut found = statement.query((keys.0, keys.1, room))?;
         while let Some(row) = found.next()? {
             let past = past_attempt(row)?;
             bytes += past.attempt.bytes();
-            if bytes > ATTEMPTS_SHOWN_BYTES_MAX && !story.attempts.is_empty() {
+            if bytes > ATTEMPTS_SHOWN_BYTES_MAX && !detail.attempts.is_empty() {
                 break 'all;
             }
-            story.attempts.push(past);
+            detail.attempts.push(past);
         }
     }
-    story.attempts.reverse();
-    Ok(Some(story))
+    detail.attempts.reverse();
+    Ok(Some(detail))
 }
 
-/// The first 17 columns of `STORY`. Nothing (`null`) stands for what the latest answer brought
+/// The first 17 columns of `DETAIL`. Nothing (`null`) stands for what the latest answer brought
 /// beside its status: receivers may have sent 64 KiB of lines, and no list shows them.
-pub(crate) fn delivery_row(row: &Row<'_>) -> Result<DeliveryRow, Fault> {
+pub(crate) fn delivery_row(row: &Row<'_>) -> Result<DeliveryRow, JobError> {
     let state = rows::state(row.get(5)?, row.get(6)?)?;
     let attempts = row.get(7)?;
     let attempted =
@@ -106,7 +106,7 @@ pub(crate) fn delivery_row(row: &Row<'_>) -> Result<DeliveryRow, Fault> {
     })
 }
 
-fn past_attempt(row: &Row<'_>) -> Result<AttemptRecord, Fault> {
+fn past_attempt(row: &Row<'_>) -> Result<AttemptRecord, JobError> {
     Ok(AttemptRecord {
         number: row.get(0)?,
         attempt: Attempt {

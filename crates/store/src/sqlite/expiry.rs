@@ -5,8 +5,8 @@
 use model::limits;
 use model::time::TimeBounds;
 
-use crate::sqlite::fault::Fault;
-use crate::sqlite::prune::{Budget, drop_some};
+use crate::sqlite::job_error::JobError;
+use crate::sqlite::prune::{RowBudget, drop_some};
 use crate::sqlite::writer::Tx;
 
 const SESSIONS: &str = "
@@ -62,7 +62,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     BULK_JOBS_AHEAD,
 ];
 
-pub(crate) fn prune(tx: &Tx<'_>, now: TimeBounds, budget: &mut Budget) -> Result<(), Fault> {
+pub(crate) fn prune(tx: &Tx<'_>, now: TimeBounds, budget: &mut RowBudget) -> Result<(), JobError> {
     let kept = |ms: i64| now.earliest.plus_ms(-ms).as_millis();
     drop_some(tx, SESSIONS, kept(0), budget)?;
     drop_some(tx, LINKS, kept(0), budget)?;
@@ -85,8 +85,8 @@ fn put_right(
     sql: &'static str,
     now: TimeBounds,
     ahead_ms: i64,
-    budget: &mut Budget,
-) -> Result<(), Fault> {
+    budget: &mut RowBudget,
+) -> Result<(), JobError> {
     let to = now.latest.plus_ms(ahead_ms);
     let from = to.plus_ms(limits::CLOCK_AHEAD_MAX_MS);
     let moved =

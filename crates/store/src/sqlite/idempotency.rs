@@ -13,7 +13,7 @@ use model::webhook::Headers;
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use crate::sqlite::fault::{Fault, Unreadable};
+use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{accept, catalog, replay, rows, webhooks};
 
@@ -25,43 +25,43 @@ pub(crate) const STATEMENTS: &[&str] = &[FIND];
 
 /// As it stands in the row.
 #[derive(Serialize, Deserialize)]
-enum Record {
+enum OperationRecord {
     /// Under which name, as what, the notification's id, its deliveries.
-    Accepted(Vec<(String, What, i64, u32)>),
+    Accepted(Vec<(String, AcceptedAs, i64, u32)>),
     Created(i64),
     Saved(i64),
     Requeued(usize),
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-enum What {
+enum AcceptedAs {
     Accepted,
     Repeated,
     /// Since that moment.
     Contradicted(i64),
 }
 
-pub(crate) fn once(
+pub(crate) fn run(
     tx: &mut Tx<'_>,
     key: &IdempotencyKey,
-    effect: &IdempotentOperation,
+    operation: &IdempotentOperation,
     at: Timestamp,
-) -> Result<IdempotentResult, Fault> {
-    let name = name(&key.key, effect);
-    if let Some(record) = known(tx, key, &name, at)? {
-        return told(tx, record);
+) -> Result<IdempotentResult, JobError> {
+    let name = name(&key.key, operation);
+    if let Some(record) = find(tx, key, &name, at)? {
+        return result_of(tx, record);
     }
-    let (effected, record, answer) = match effect {
+    let (result, record, answer) = match operation {
         IdempotentOperation::Accept { batch, .. } => {
             let acceptances = accept::accept(tx, batch)?;
             let names = batch.iter().map(|new| new.key.clone());
             let all: Vec<_> = names.zip(acceptances).collect();
-            let record = Record::Accepted(all.iter().map(written).collect());
+            let record = OperationRecord::Accepted(all.iter().map(accepted_record).collect());
             (IdempotentResult::Accepted(all), record, None)
         }
         IdempotentOperation::CreateWebhook { webhook, actor } => {
             let made = webhooks::create(tx, webhook.clone(), actor, at)?;
-            let record = Record::Created(made.id.0);
+            let record = OperationRecord::Created(made.id.0);
             (IdempotentResult::Created(Box::new(made)), record, None)
         }
         IdempotentOperation::SaveWebhook {
@@ -70,7 +70,7 @@ pub(crate) fn once(
             answer,
         } => {
             let saved = webhooks::save(tx, (**webhook).clone(), actor, at)?;
-            let record = Record::Saved(saved.id.0);
+            let record = OperationRecord::Saved(saved.id.0);
             (
                 IdempotentResult::Saved(Box::new(saved)),
                 record,
@@ -91,7 +91,7 @@ pub(crate) fn once(
             };
             (
                 IdempotentResult::Replayed(done),
-                Record::Requeued(count),
+                OperationRecord::Requeued(count),
                 None,
             )
         }
@@ -110,12 +110,12 @@ pub(crate) fn once(
             catalog::store_response(tx, &unmade, at)?;
         }
     }
-    Ok(effected)
+    Ok(result)
 }
 
 /// Later parts of a request have rows of their own, under names that nobody can send in a header.
-fn name(key: &str, effect: &IdempotentOperation) -> String {
-    match effect {
+fn name(key: &str, operation: &IdempotentOperation) -> String {
+    match operation {
         IdempotentOperation::Accept {
             part: part @ 1.., ..
         } => format!("{key}\n{part}"),
@@ -128,13 +128,13 @@ fn name(key: &str, effect: &IdempotentOperation) -> String {
 
 /// What came of it before. Nothing is written yet when it is asked, so what it refuses leaves
 /// nothing to undo.
-fn known(
+fn find(
     tx: &mut Tx<'_>,
     key: &IdempotencyKey,
     name: &str,
     at: Timestamp,
-) -> Result<Option<Record>, Fault> {
-    let kept_from = catalog::answers_kept_from(tx, at)?;
+) -> Result<Option<OperationRecord>, JobError> {
+    let kept_from = catalog::responses_kept_from(tx, at)?;
     let mut statement = tx.conn.prepare_cached(FIND)?;
     let params = params![name, key.holder.0, kept_from.as_millis()];
     let read = |row: &rusqlite::Row<'_>| Ok((rows::hash(row, 0), rows::bytes(row, 1)));
@@ -143,48 +143,50 @@ fn known(
     };
     if request? != key.request {
         let taken = StoreError::Conflict(Conflict::IdempotencyKey);
-        return Err(Fault::Refused(taken));
+        return Err(JobError::Refused(taken));
     }
     // A whole answer is no record: whoever asked finds it where answers are kept.
     match serde_json::from_slice(&record?) {
         Ok(record) => Ok(Some(record)),
-        Err(_) => Err(Fault::Refused(StoreError::Stale)),
+        Err(_) => Err(JobError::Refused(StoreError::Stale)),
     }
 }
 
-fn told(tx: &Tx<'_>, record: Record) -> Result<IdempotentResult, Fault> {
+fn result_of(tx: &Tx<'_>, record: OperationRecord) -> Result<IdempotentResult, JobError> {
     let webhook = |id| {
         let found = webhooks::find_any(tx.conn, WebhookId(id))?;
-        let found = found.ok_or(Unreadable("record of a webhook that is gone"));
-        found.map(Box::new).map_err(Fault::from)
+        let found = found.ok_or(CorruptRow("record of a webhook that is gone"));
+        found.map(Box::new).map_err(JobError::from)
     };
     Ok(match record {
-        Record::Accepted(all) => IdempotentResult::Accepted(all.into_iter().map(read).collect()),
-        Record::Created(id) => IdempotentResult::Created(webhook(id)?),
-        Record::Saved(id) => IdempotentResult::Saved(webhook(id)?),
-        Record::Requeued(count) => {
+        OperationRecord::Accepted(all) => {
+            IdempotentResult::Accepted(all.into_iter().map(read).collect())
+        }
+        OperationRecord::Created(id) => IdempotentResult::Created(webhook(id)?),
+        OperationRecord::Saved(id) => IdempotentResult::Saved(webhook(id)?),
+        OperationRecord::Requeued(count) => {
             IdempotentResult::Replayed(ReplayResult::Done { count, more: false })
         }
     })
 }
 
-fn written((name, acceptance): &(String, AcceptResult)) -> (String, What, i64, u32) {
+fn accepted_record((name, acceptance): &(String, AcceptResult)) -> (String, AcceptedAs, i64, u32) {
     let (what, id, deliveries) = match *acceptance {
-        AcceptResult::Accepted { id, deliveries } => (What::Accepted, id, deliveries),
-        AcceptResult::Duplicate { id, deliveries } => (What::Repeated, id, deliveries),
+        AcceptResult::Accepted { id, deliveries } => (AcceptedAs::Accepted, id, deliveries),
+        AcceptResult::Duplicate { id, deliveries } => (AcceptedAs::Repeated, id, deliveries),
         AcceptResult::Conflict { id, accepted_at } => {
-            (What::Contradicted(accepted_at.as_millis()), id, 0)
+            (AcceptedAs::Contradicted(accepted_at.as_millis()), id, 0)
         }
     };
     (name.clone(), what, id.0, deliveries)
 }
 
-fn read((name, what, id, deliveries): (String, What, i64, u32)) -> (String, AcceptResult) {
+fn read((name, what, id, deliveries): (String, AcceptedAs, i64, u32)) -> (String, AcceptResult) {
     let id = NotificationId(id);
     let acceptance = match what {
-        What::Accepted => AcceptResult::Accepted { id, deliveries },
-        What::Repeated => AcceptResult::Duplicate { id, deliveries },
-        What::Contradicted(at) => AcceptResult::Conflict {
+        AcceptedAs::Accepted => AcceptResult::Accepted { id, deliveries },
+        AcceptedAs::Repeated => AcceptResult::Duplicate { id, deliveries },
+        AcceptedAs::Contradicted(at) => AcceptResult::Conflict {
             id,
             accepted_at: Timestamp::from_millis(at),
         },
