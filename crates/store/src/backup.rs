@@ -14,16 +14,16 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::OpenError;
-use crate::examine::{self, Inspection};
-use crate::swap::{folder_of, seal, sync_folder};
-use crate::whole::beside;
+use crate::inspect::{self, Inspection};
+use crate::integrity::beside;
+use crate::replace::{folder_of, seal, sync_folder};
 
 /// Copied between two looks at how it goes.
 const PAGES_AT_ONCE: i32 = 1_024;
 
 /// How far a backup is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct BackupProgress {
     pub pages: u64,
     pub pages_all: u64,
     /// How long the log beside the store is.
@@ -78,7 +78,7 @@ pub enum BackupError {
 pub fn backup(
     path: &Path,
     to: &Path,
-    watch: &mut dyn FnMut(Progress) -> Result<(), String>,
+    watch: &mut dyn FnMut(BackupProgress) -> Result<(), String>,
 ) -> Result<Inspection, BackupError> {
     within(path, to, BACKUP_LOG_BYTES_MAX, watch)
 }
@@ -88,15 +88,15 @@ pub(crate) fn within(
     path: &Path,
     to: &Path,
     log_bytes_max: u64,
-    watch: &mut dyn FnMut(Progress) -> Result<(), String>,
+    watch: &mut dyn FnMut(BackupProgress) -> Result<(), String>,
 ) -> Result<Inspection, BackupError> {
     check_name(path, to)?;
-    let conn = examine::for_reading(path)?;
-    let part = Part::new(to)?;
-    copy(&conn, path, &part, log_bytes_max, watch)?;
+    let conn = inspect::for_reading(path)?;
+    let partial = PartialFile::new(to)?;
+    copy(&conn, path, &partial, log_bytes_max, watch)?;
     drop(conn);
-    let inspection = part.check()?;
-    part.name(to)?;
+    let inspection = partial.check()?;
+    partial.name(to)?;
     Ok(inspection)
 }
 
@@ -134,9 +134,9 @@ fn check_name(path: &Path, to: &Path) -> Result<(), BackupError> {
 fn copy(
     conn: &Connection,
     path: &Path,
-    part: &Part,
+    partial: &PartialFile,
     log_bytes_max: u64,
-    watch: &mut dyn FnMut(Progress) -> Result<(), String>,
+    watch: &mut dyn FnMut(BackupProgress) -> Result<(), String>,
 ) -> Result<(), BackupError> {
     let of_store = |error: rusqlite::Error| BackupError::Store(OpenError::of(path, error));
     let tx = conn.unchecked_transaction().map_err(of_store)?;
@@ -148,8 +148,8 @@ fn copy(
     {
         return Err(of_store(error));
     }
-    let mut target = part.open()?;
-    let unwritten = |error| part.failed(error);
+    let mut target = partial.open()?;
+    let unwritten = |error| partial.failed(error);
     let log = beside(
         &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
         "-wal",
@@ -161,16 +161,16 @@ fn copy(
         let step = copy.step(PAGES_AT_ONCE).map_err(unwritten)?;
         let progress = copy.progress();
         let number = |pages| u64::try_from(pages).unwrap_or(0);
-        let told = Progress {
+        let now = BackupProgress {
             pages: number(progress.pagecount - progress.remaining),
             pages_all: number(progress.pagecount),
             log_bytes: log_bytes(),
         };
-        watch(told).map_err(BackupError::GivenUp)?;
+        watch(now).map_err(BackupError::GivenUp)?;
         if step == StepResult::Done {
             return Ok(());
         }
-        if told.log_bytes.saturating_sub(log_bytes_before) > log_bytes_max {
+        if now.log_bytes.saturating_sub(log_bytes_before) > log_bytes_max {
             return Err(BackupError::LogTooLong);
         }
         if step != StepResult::More {
@@ -181,12 +181,12 @@ fn copy(
 }
 
 /// The copy, until it has its name. Removed if it never gets it.
-struct Part {
+struct PartialFile {
     at: PathBuf,
     to: PathBuf,
 }
 
-impl Part {
+impl PartialFile {
     fn new(to: &Path) -> Result<Self, BackupError> {
         let at = beside(to, &format!(".part-{}", std::process::id()));
         let made = OpenOptions::new()
@@ -194,13 +194,13 @@ impl Part {
             .create_new(true)
             .mode(0o600)
             .open(&at);
-        let part = Self {
+        let partial = Self {
             at,
             to: to.to_owned(),
         };
         match made {
-            Ok(_) => Ok(part),
-            Err(error) => Err(part.failed_io(&error)),
+            Ok(_) => Ok(partial),
+            Err(error) => Err(partial.failed_io(&error)),
         }
     }
 
@@ -222,7 +222,7 @@ impl Part {
             file.sync_all()
         });
         sealed.map_err(|error| self.failed_io(&error))?;
-        examine::inspect(&self.at)
+        inspect::inspect(&self.at)
             .map_err(|error| BackupError::Unsound(self.to.clone(), error.to_string()))
     }
 
@@ -240,14 +240,14 @@ impl Part {
     }
 
     fn failed(&self, error: rusqlite::Error) -> BackupError {
-        self.told(&OpenError::of(&self.to, error))
+        self.backup_error(&OpenError::of(&self.to, error))
     }
 
     fn failed_io(&self, error: &io::Error) -> BackupError {
-        self.told(&OpenError::of_io(&self.to, error))
+        self.backup_error(&OpenError::of_io(&self.to, error))
     }
 
-    fn told(&self, error: &OpenError) -> BackupError {
+    fn backup_error(&self, error: &OpenError) -> BackupError {
         let why = match error {
             OpenError::Full(to) => return BackupError::Full(to.clone()),
             OpenError::NoAccess(_, why) | OpenError::Damaged(_, why) => why.clone(),
@@ -257,7 +257,7 @@ impl Part {
             | OpenError::NotAStore(_)
             | OpenError::NoCopy(_)
             | OpenError::Copy(..)
-            | OpenError::Log { .. }
+            | OpenError::Wal { .. }
             | OpenError::Newer { .. }
             | OpenError::Disk { .. }
             | OpenError::InUse(_) => error.to_string(),
@@ -266,7 +266,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         drop(fs::remove_file(&self.at));
         drop(fs::remove_file(beside(&self.at, "-journal")));

@@ -4,12 +4,12 @@
 //! nobody for the time.
 
 mod backup;
-mod examine;
+mod inspect;
+mod integrity;
 mod migrate;
 mod recover;
+mod replace;
 mod sqlite;
-mod swap;
-mod whole;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use std::sync::Arc;
 use model::contract::{DiskFault, Store};
 use prometheus_client::registry::Registry;
 
-pub use crate::backup::{BackupError, Progress, backup};
-pub use crate::examine::{Inspection, inspect};
-pub use crate::recover::{Recovery, Restored, inspect_copy, recover, restore};
+pub use crate::backup::{BackupError, BackupProgress, backup};
+pub use crate::inspect::{Inspection, inspect};
+pub use crate::integrity::WalFault;
+pub use crate::recover::{RecoveryReport, RestoreReport, inspect_copy, recover, restore};
 use crate::sqlite::open;
 use crate::sqlite::writer::Shared;
-pub use crate::whole::LogFault;
 
 /// Opens the store with its threads; creates the file if it is missing, migrates it under a lock.
 /// The folder must exist.
@@ -68,11 +68,11 @@ pub enum OpenError {
          lost and keeps the old files",
         .path.display()
     )]
-    Log { path: PathBuf, fault: LogFault },
+    Wal { path: PathBuf, fault: WalFault },
     #[error("there is no file {}", .0.display())]
     NoCopy(PathBuf),
     #[error("{} is no whole copy of a store: {}. Nothing was changed", .0.display(), .1)]
-    Copy(PathBuf, LogFault),
+    Copy(PathBuf, WalFault),
     #[error(
         "{} was written by a newer Willcall (its schema has version {found}, this program knows \
          {known}), and is left as it is: start the newer program",
@@ -109,7 +109,7 @@ pub mod probe {
 
     use crate::sqlite;
     pub use crate::sqlite::wal_sync::SyncTarget;
-    use crate::{BackupError, Inspection, OpenError, Progress, Shared, backup, open};
+    use crate::{BackupError, BackupProgress, Inspection, OpenError, Shared, backup, open};
 
     /// The version of the schema that this program writes.
     pub const SCHEMA_VERSION: u32 = crate::migrate::KNOWN;
@@ -124,7 +124,7 @@ pub mod probe {
         path: &Path,
         to: &Path,
         log_bytes_max: u64,
-        watch: &mut dyn FnMut(Progress) -> Result<(), String>,
+        watch: &mut dyn FnMut(BackupProgress) -> Result<(), String>,
     ) -> Result<Inspection, BackupError> {
         backup::within(path, to, log_bytes_max, watch)
     }

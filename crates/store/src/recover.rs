@@ -6,15 +6,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::OpenError;
-use crate::examine::{self, Inspection};
-use crate::swap;
-use crate::whole::wal::Log;
-use crate::whole::{LogFault, Look};
+use crate::inspect::{self, Inspection};
+use crate::integrity::wal::WalState;
+use crate::integrity::{StoreSnapshot, WalFault};
+use crate::replace;
 
 /// What `recover` did.
 #[derive(Debug, Clone)]
-pub struct Recovery {
-    pub fault: LogFault,
+pub struct RecoveryReport {
+    pub fault: WalFault,
     /// Pages that were read from the log.
     pub read: u32,
     /// Pages that the log held and that are lost; nothing if nobody knows.
@@ -27,62 +27,62 @@ pub struct Recovery {
 
 /// Recovers the store at `path`; `Ok(None)` if nothing is wrong with its log. The old files get
 /// `aside` behind the name of the store. Nobody may have it open.
-pub fn recover(path: &Path, aside: &str) -> Result<Option<Recovery>, OpenError> {
+pub fn recover(path: &Path, aside: &str) -> Result<Option<RecoveryReport>, OpenError> {
     if !path.exists() {
         return Err(OpenError::NoStore(path.to_owned()));
     }
     let path = &std::fs::canonicalize(path).map_err(|error| OpenError::of_io(path, &error))?;
-    let look = Look::at(path).map_err(|error| OpenError::of_io(path, &error))?;
-    let fault = match look.judge() {
-        Ok(_) => return examine::inspect(path).map(|_| None),
-        Err(fault @ LogFault::FileShort { .. }) => {
+    let snapshot = StoreSnapshot::at(path).map_err(|error| OpenError::of_io(path, &error))?;
+    let fault = match snapshot.judge() {
+        Ok(_) => return inspect::inspect(path).map(|_| None),
+        Err(fault @ WalFault::FileShort { .. }) => {
             return Err(OpenError::Damaged(path.to_owned(), fault.to_string()));
         }
         Err(fault) => fault,
     };
-    let with_log = !matches!(fault, LogFault::Foreign | LogFault::Needless);
-    let made = swap::make(path, with_log && look.has_log(), path)?;
-    let read = made.frames;
-    let inspection = made.inspection.clone();
-    let kept = made.put(path, aside)?;
-    Ok(Some(Recovery {
+    let with_log = !matches!(fault, WalFault::Foreign | WalFault::Needless);
+    let staged = replace::stage(path, with_log && snapshot.has_log(), path)?;
+    let read = staged.frames;
+    let inspection = staged.inspection.clone();
+    let kept = staged.install(path, aside)?;
+    Ok(Some(RecoveryReport {
         fault,
         read,
-        lost: look.lost(fault, read),
+        lost: snapshot.lost(fault, read),
         inspection,
         kept,
     }))
 }
 
-impl Look {
+impl StoreSnapshot {
     fn has_log(&self) -> bool {
-        matches!(self.log, Log::Read(_) | Log::Headless)
+        matches!(self.log, WalState::Read(_) | WalState::Headless)
     }
 
     /// How many pages of the log are lost if so many of it were read.
-    fn lost(&self, fault: LogFault, read: u32) -> Option<u32> {
+    fn lost(&self, fault: WalFault, read: u32) -> Option<u32> {
         let expected = self.marked();
         match fault {
-            LogFault::Needless => Some(0),
-            LogFault::Broken { good_behind, .. } => {
+            WalFault::Needless => Some(0),
+            WalFault::Broken { good_behind, .. } => {
                 // The bad one, too.
                 let held = read.saturating_add(good_behind).saturating_add(1);
                 Some(held.max(expected.unwrap_or(0)).saturating_sub(read))
             }
-            LogFault::Foreign => expected,
-            LogFault::Missing
-            | LogFault::Empty
-            | LogFault::Headless
-            | LogFault::Short { .. }
-            | LogFault::Cut
-            | LogFault::FileShort { .. } => expected.map(|expected| expected.saturating_sub(read)),
+            WalFault::Foreign => expected,
+            WalFault::Missing
+            | WalFault::Empty
+            | WalFault::Headless
+            | WalFault::Short { .. }
+            | WalFault::Cut
+            | WalFault::FileShort { .. } => expected.map(|expected| expected.saturating_sub(read)),
         }
     }
 }
 
 /// What `restore` did.
 #[derive(Debug, Clone)]
-pub struct Restored {
+pub struct RestoreReport {
     /// It does not say of itself that it was closed.
     pub is_open_copy: bool,
     pub inspection: Inspection,
@@ -93,23 +93,23 @@ pub struct Restored {
 /// Whether the file `from`, with the log beside it if there is one, can be put in a store's place.
 pub fn inspect_copy(from: &Path) -> Result<(), OpenError> {
     let from = &real(from)?;
-    look_at_copy(from).map(drop)
+    inspect_snapshot(from).map(drop)
 }
 
 /// Puts a copy of a store in the file `from`, with the log beside it if there is one, in the
 /// place of the store at `path`, which nobody may have open. What is there is kept: it gets `aside`
 /// behind its name.
-pub fn restore(from: &Path, path: &Path, aside: &str) -> Result<Restored, OpenError> {
+pub fn restore(from: &Path, path: &Path, aside: &str) -> Result<RestoreReport, OpenError> {
     let from = &real(from)?;
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if from == path {
         return Err(OpenError::InUse(from.to_owned()));
     }
-    let (look, is_open_copy) = look_at_copy(from)?;
-    let made = swap::make(from, look.has_log(), path)?;
-    let inspection = made.inspection.clone();
-    let kept = made.put(path, aside)?;
-    Ok(Restored {
+    let (snapshot, is_open_copy) = inspect_snapshot(from)?;
+    let staged = replace::stage(from, snapshot.has_log(), path)?;
+    let inspection = staged.inspection.clone();
+    let kept = staged.install(path, aside)?;
+    Ok(RestoreReport {
         is_open_copy,
         inspection,
         kept,
@@ -127,18 +127,18 @@ fn real(path: &Path) -> Result<PathBuf, OpenError> {
 }
 
 /// The copy and its log, and whether it does not say of itself that it was closed.
-fn look_at_copy(from: &Path) -> Result<(Look, bool), OpenError> {
-    let look = Look::at(from).map_err(|error| OpenError::of_io(from, &error))?;
-    if look.has_journal() {
+fn inspect_snapshot(from: &Path) -> Result<(StoreSnapshot, bool), OpenError> {
+    let snapshot = StoreSnapshot::at(from).map_err(|error| OpenError::of_io(from, &error))?;
+    if snapshot.has_journal() {
         let what = "it was copied while it was written: a journal lies beside it".to_owned();
         return Err(OpenError::Damaged(from.to_owned(), what));
     }
-    match look.judge() {
-        Ok(_) => Ok((look, false)),
+    match snapshot.judge() {
+        Ok(_) => Ok((snapshot, false)),
         // As `.backup` of SQLite makes it. Of a log that was copied with it nothing says where it
         // should end.
-        Err(LogFault::Missing | LogFault::Empty | LogFault::Cut) => Ok((look, true)),
-        Err(fault @ LogFault::FileShort { .. }) => {
+        Err(WalFault::Missing | WalFault::Empty | WalFault::Cut) => Ok((snapshot, true)),
+        Err(fault @ WalFault::FileShort { .. }) => {
             Err(OpenError::Damaged(from.to_owned(), fault.to_string()))
         }
         Err(fault) => Err(OpenError::Copy(from.to_owned(), fault)),

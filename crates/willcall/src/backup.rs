@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Arg, Command};
 use model::limits::FREE_BYTES_MIN;
-use store::{Inspection, Progress};
+use store::{BackupProgress, Inspection};
 use tokio::time::Instant;
 
 use crate::assemble;
@@ -76,7 +76,7 @@ pub(crate) fn backup(config: &Config, to: &Path) -> Result<()> {
 }
 
 /// The log grows while it is copied; that must not take from the server what it needs.
-fn check_room(data_dir: &Path, progress: Progress) -> Result<(), String> {
+fn check_room(data_dir: &Path, progress: BackupProgress) -> Result<(), String> {
     // It is given up rather than leave the server less on its disk.
     let is_short = disk::free_bytes(data_dir).is_some_and(|free| free < FREE_BYTES_MIN);
     if is_short && progress.log_bytes > FREE_BYTES_MIN {
@@ -94,12 +94,12 @@ struct Told {
 }
 
 impl Told {
-    fn tell(&mut self, progress: Progress) {
+    fn tell(&mut self, progress: BackupProgress) {
         let now = Instant::now();
         let since = *self.at.get_or_insert(now);
         if now.duration_since(since) >= TOLD_EVERY {
             self.at = Some(now);
-            let Progress {
+            let BackupProgress {
                 pages, pages_all, ..
             } = progress;
             let percent = pages.saturating_mul(100).checked_div(pages_all);

@@ -19,10 +19,10 @@ use rustix::fs::statvfs;
 use rustix::io::Errno;
 use tokio::time::Instant;
 
+use crate::integrity::beside;
 use crate::sqlite::job_error::DiskSymptom;
 use crate::sqlite::metrics::Metrics;
 use crate::sqlite::queue::lock;
-use crate::whole::beside;
 
 /// A fault that lasts is said so often.
 const LOG_EVERY: Duration = Duration::from_secs(60);

@@ -1,6 +1,6 @@
 //! Opening: connections and how they are set, the executor around them.
 //!
-//! A file is examined before it is opened for writing (`examine.rs`), so one that is refused is
+//! A file is examined before it is opened for writing (`inspect.rs`), so one that is refused is
 //! left as it is. A new file gets its schema before its write-ahead log: whoever finds a file of
 //! ours without its log still sees that it is ours.
 
@@ -13,14 +13,14 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags};
 use tokio::time::Instant;
 
 use crate::OpenError;
-use crate::examine;
+use crate::inspect;
+use crate::integrity;
+use crate::integrity::mark::MarkWriter;
 use crate::migrate;
 use crate::sqlite::executor::{Executor, READERS};
 use crate::sqlite::wal_sync::{SyncTarget, WalFile};
 use crate::sqlite::writer::{CHECKPOINT, Shared, Writer, wal_pages};
 use crate::sqlite::{Sqlite, statements, wal_preallocation};
-use crate::whole;
-use crate::whole::mark::Marker;
 
 /// How long another process may hold the write lock before we give up: `willcall apply` holds it
 /// for some milliseconds.
@@ -38,7 +38,7 @@ const READER_CACHE: i64 = -4_096;
 const CHECKPOINTER_CACHE: i64 = -64;
 
 /// What the log may keep on the disk after a burst.
-const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
 /// More than there are statements, so that none is ever prepared twice.
 const STATEMENTS_CACHED: usize = 256;
@@ -67,9 +67,9 @@ pub(crate) fn threads(
         conn.pragma_update(None, "max_page_count", pages)
             .map_err(broken)?;
     }
-    let marker = marker(conn, path)?;
+    let mark_writer = mark_writer(conn, path)?;
     // Only one store has been given this.
-    drop(shared.marker.set(marker));
+    drop(shared.mark_writer.set(mark_writer));
     let followed = shared.disk.watch(path);
     followed.map_err(|error| OpenError::of_io(path, &error))?;
     writer.track_wal().map_err(broken)?;
@@ -97,10 +97,10 @@ pub(crate) fn threads(
     })
 }
 
-fn marker(conn: &Connection, path: &Path) -> Result<Marker, OpenError> {
+fn mark_writer(conn: &Connection, path: &Path) -> Result<MarkWriter, OpenError> {
     let page_bytes = conn.pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0));
     let page_bytes = page_bytes.map_err(|error| OpenError::of(path, error))?;
-    Marker::open(path, page_bytes.into()).map_err(|error| OpenError::of_io(path, &error))
+    MarkWriter::open(path, page_bytes.into()).map_err(|error| OpenError::of_io(path, &error))
 }
 
 pub(crate) fn inline_at(path: &Path) -> Result<Sqlite, OpenError> {
@@ -140,8 +140,8 @@ fn on_file(path: &Path, shared: Shared) -> Result<(Arc<Shared>, Writer), OpenErr
 
 /// A connection to a file that is whole, up to date, and written ahead of.
 fn ready(path: &Path) -> Result<Connection, OpenError> {
-    let sound = examine::before_opening(path)?;
-    whole::mark(path, sound).map_err(|error| OpenError::of_io(path, &error))?;
+    let integrity = inspect::before_opening(path)?;
+    integrity::write_mark(path, integrity).map_err(|error| OpenError::of_io(path, &error))?;
     let conn = Connection::open_with_flags(path, flags(true));
     let conn = conn.map_err(|error| OpenError::of(path, error))?;
     // SQLite opens what it may not write for reading, and fails at the first write.
@@ -159,7 +159,7 @@ fn ready(path: &Path) -> Result<Connection, OpenError> {
         }
         // Answers the mode it is in then, and fails while somebody else holds the file.
         conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-        conn.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
+        conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
         for sql in statements() {
             drop(conn.prepare_cached(&sql)?);
         }

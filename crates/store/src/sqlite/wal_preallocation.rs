@@ -12,10 +12,10 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::OpenError;
-use crate::sqlite::wal_sync::log_of;
+use crate::sqlite::wal_sync::wal_of;
 
 /// What a log takes before it is moved and begun anew, with what is written meanwhile.
-pub(crate) const LOG_BYTES: u64 = 24 * 1024 * 1024;
+pub(crate) const WAL_BYTES: u64 = 24 * 1024 * 1024;
 
 /// Written at once. The system keeps it in memory as one piece, and goes through all of a piece for
 /// each page that is written into it: a log of pieces of 1 MiB costs twice the time to write to.
@@ -27,7 +27,7 @@ pub(crate) fn preallocate(conn: &Connection, path: &Path) -> Result<(), OpenErro
     // While this is open nobody writes to the log.
     let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate);
     let tx = tx.map_err(|error| OpenError::of(path, error))?;
-    let log = OpenOptions::new().write(true).open(log_of(path));
+    let log = OpenOptions::new().write(true).open(wal_of(path));
     let broken = |error| OpenError::Broken(path.to_owned(), Arc::new(error));
     let mut log = log.map_err(broken)?;
     if let Err(error) = fill(&mut log) {
@@ -50,8 +50,8 @@ fn fill(log: &mut File) -> io::Result<()> {
 fn fill_from(log: &mut File, before: u64) -> io::Result<()> {
     let zeros = vec![0; PIECE];
     let mut at = log.seek(SeekFrom::Start(before))?;
-    while at < LOG_BYTES {
-        let rest = usize::try_from(LOG_BYTES - at).unwrap_or(PIECE);
+    while at < WAL_BYTES {
+        let rest = usize::try_from(WAL_BYTES - at).unwrap_or(PIECE);
         let written = log.write(zeros.get(..rest.min(PIECE)).unwrap_or(&zeros))?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());

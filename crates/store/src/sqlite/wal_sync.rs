@@ -13,9 +13,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::time::Instant;
 
+use crate::integrity::beside;
 use crate::sqlite::queue::lock;
 use crate::sqlite::writer::{GroupResult, Shared};
-use crate::whole::beside;
 
 /// What makes everything committed so far durable.
 pub trait SyncTarget: Send + Sync {
@@ -75,14 +75,14 @@ impl WalFile {
     /// Of the store at `path`.
     pub(crate) fn of(path: &Path) -> Self {
         Self {
-            path: log_of(path),
+            path: wal_of(path),
             file: OnceLock::new(),
         }
     }
 }
 
 /// Where the write-ahead log of the store at `path` is.
-pub(crate) fn log_of(path: &Path) -> PathBuf {
+pub(crate) fn wal_of(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 

@@ -20,6 +20,8 @@ use rusqlite::hooks::Wal;
 use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
+use crate::integrity;
+use crate::integrity::mark::{DurabilityMark, MarkWriter};
 use crate::sqlite::accept::{EventCache, SubscriptionCache};
 use crate::sqlite::clock;
 use crate::sqlite::disk::DiskWatch;
@@ -31,8 +33,6 @@ use crate::sqlite::job_error::{self, JobError};
 use crate::sqlite::metrics::Metrics;
 use crate::sqlite::post_commit::PostCommit;
 use crate::sqlite::prune;
-use crate::whole;
-use crate::whole::mark::{Mark, Marker};
 
 const BEGIN: &str = "begin immediate";
 const COMMIT: &str = "commit";
@@ -97,7 +97,7 @@ pub(crate) struct Shared {
     pub(crate) disk: DiskWatch,
     pub(crate) fan_out_backlog: FanOutBacklog,
     /// Notes how far the log is durable, if the store is a file with threads.
-    pub(crate) marker: std::sync::OnceLock<Marker>,
+    pub(crate) mark_writer: std::sync::OnceLock<MarkWriter>,
     /// What is known of the schedule since the store was opened.
     pub(crate) last_heartbeat: Arc<Mutex<Option<Heartbeat>>>,
 }
@@ -163,7 +163,7 @@ pub(crate) struct GroupResult {
     answers: Vec<(Box<dyn Job>, Option<StoreError>)>,
     written: bool,
     /// Where it ends in the log.
-    mark: Option<Mark>,
+    mark: Option<DurabilityMark>,
 }
 
 impl Writer {
@@ -213,7 +213,7 @@ impl Writer {
         if let Some(file) = &self.file
             && self.shared.disk.moved().is_none()
         {
-            whole::close(&self.conn, file);
+            integrity::close(&self.conn, file);
         }
         self.conn.close().map_err(|(_, error)| error)
     }
@@ -295,8 +295,9 @@ impl Writer {
                     if group.done.written {
                         self.shared.disk.wrote();
                         let frames = self.wal_frames.load(Ordering::Relaxed);
-                        let marker = self.shared.marker.get();
-                        group.done.mark = marker.and_then(|marker| marker.seen(frames));
+                        let mark_writer = self.shared.mark_writer.get();
+                        group.done.mark =
+                            mark_writer.and_then(|mark_writer| mark_writer.seen(frames));
                     }
                     let jobs = group.done.answers.len();
                     self.shared.metrics.committed(group.began_at, jobs);
@@ -359,7 +360,7 @@ impl Writer {
         match self.step(BEGIN) {
             Ok(()) => group.done.elsewhere |= self.notice_others(),
             Err(error) => {
-                group.lost = Some(JobError::Sql(error).into_store_error(&self.shared.disk))
+                group.lost = Some(JobError::Sql(error).into_store_error(&self.shared.disk));
             }
         }
     }
@@ -525,8 +526,8 @@ impl GroupResult {
 
     /// It is durable: that is noted, so that it is missed if the log is lost.
     pub(crate) fn note_durable(&self, shared: &Shared) {
-        if let (Some(mark), Some(marker)) = (self.mark, shared.marker.get()) {
-            marker.note(mark);
+        if let (Some(mark), Some(mark_writer)) = (self.mark, shared.mark_writer.get()) {
+            mark_writer.note(mark);
         }
     }
 

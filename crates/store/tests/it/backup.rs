@@ -8,7 +8,7 @@ use bytes::Bytes;
 use model::notification::NewNotification;
 use prometheus_client::registry::Registry;
 use rusqlite::Connection;
-use store::{BackupError, LogFault, OpenError, Progress};
+use store::{BackupError, BackupProgress, OpenError, WalFault};
 use tempfile::TempDir;
 
 use crate::harness::{Given, at, wait};
@@ -73,7 +73,7 @@ fn notifications(path: &Path) -> i64 {
 #[test]
 fn a_backup_is_the_state_of_one_moment_whatever_is_written_meanwhile() {
     let house = house(NOTIFICATIONS);
-    let mut steps: Vec<Progress> = Vec::new();
+    let mut steps: Vec<BackupProgress> = Vec::new();
     let found = store::backup(&house.path(), &house.to(), &mut |progress| {
         // Twenty times as much as a step could keep up with, were it begun anew.
         let next = NOTIFICATIONS + i64::try_from(steps.len()).unwrap() * 20;
@@ -188,8 +188,8 @@ fn there_is_no_backup_of_what_is_no_store_or_has_lost_its_log() {
     assert!(
         matches!(
             error,
-            Err(BackupError::Store(OpenError::Log {
-                fault: LogFault::Missing,
+            Err(BackupError::Store(OpenError::Wal {
+                fault: WalFault::Missing,
                 ..
             }))
         ),
@@ -291,7 +291,7 @@ fn what_is_no_whole_copy_is_not_put_back() {
     fs::write(folder.path().join("from-wal"), [1; 5_000]).unwrap();
     let error = store::restore(&from, &path, ".before").unwrap_err();
     assert!(
-        matches!(error, OpenError::Copy(_, LogFault::Needless)),
+        matches!(error, OpenError::Copy(_, WalFault::Needless)),
         "{error}"
     );
     let error = store::restore(&folder.path().join("nothing"), &path, ".before");

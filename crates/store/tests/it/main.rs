@@ -24,13 +24,15 @@ mod history;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
+mod integrity;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
 mod match_explanations;
 #[cfg(test)]
-mod moved;
+mod moved_files;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
@@ -55,5 +57,3 @@ mod wal_sync;
 mod webhook_health;
 #[cfg(test)]
 mod webhooks;
-#[cfg(test)]
-mod whole;

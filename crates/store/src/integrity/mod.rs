@@ -19,17 +19,17 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::OpenError;
+use crate::integrity::mark::{DurabilityMark, MarkWriter};
+use crate::integrity::wal::{WalFrames, WalState};
 use crate::migrate;
-use crate::sqlite::wal_preallocation::LOG_BYTES;
-use crate::whole::mark::{Mark, Marker};
-use crate::whole::wal::{Frames, Log};
+use crate::sqlite::wal_preallocation::WAL_BYTES;
 
 /// Stores of an older schema do not say whether they were closed.
-const SAYS_SINCE: u32 = 3;
+const CLOSED_FLAG_SINCE: u32 = 3;
 
 /// A store in use changes while it is looked at: what seems wrong is looked at again.
-const LOOKS_MAX: u32 = 50;
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+const SNAPSHOTS_MAX: u32 = 50;
+const SNAPSHOT_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// How many generations a log may be ahead of its mark. One begun elsewhere is as near by chance
 /// once in 65,000 times.
@@ -39,7 +39,7 @@ const FILE_HEADER_BYTES: usize = 100;
 
 /// A store whose log is as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sound {
+pub(crate) enum Integrity {
     /// Its mark is about its log.
     Marked,
     /// Its log is to be marked from here: so many frames are whole.
@@ -54,7 +54,7 @@ pub(crate) enum Sound {
 
 /// What is wrong with a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFault {
+pub enum WalFault {
     Missing,
     Empty,
     /// Its beginning cannot be read.
@@ -84,53 +84,53 @@ pub enum LogFault {
 
 /// A file, its log and its mark at one moment.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct StoreSnapshot {
     header: Option<[u8; FILE_HEADER_BYTES]>,
     has_journal: bool,
-    pub(crate) log: Log,
+    pub(crate) log: WalState,
     log_bytes: u64,
     /// When the log was last written, in the file system's time.
     log_written: (i64, i64),
-    mark: Option<Mark>,
+    mark: Option<DurabilityMark>,
     /// The file has all that the mark knows of.
-    is_moved: bool,
+    is_checkpointed: bool,
     file_pages: u32,
 }
 
 /// Looks whether the store at `path` has the log it should have. Before this process opens it: to
 /// close the file here would drop the locks of those who have it open (POSIX).
-pub(crate) fn check(path: &Path) -> Result<Sound, OpenError> {
+pub(crate) fn check(path: &Path) -> Result<Integrity, OpenError> {
     let path = std::fs::canonicalize(path);
     let Ok(path) = path else {
-        return Ok(Sound::Unknown);
+        return Ok(Integrity::Unknown);
     };
     let failed = |error: io::Error| OpenError::NoAccess(path.clone(), error.to_string());
-    let mut seen = Look::at(&path).map_err(failed)?;
-    for _ in 0..LOOKS_MAX {
+    let mut seen = StoreSnapshot::at(&path).map_err(failed)?;
+    for _ in 0..SNAPSHOTS_MAX {
         let fault = match seen.judge() {
-            Ok(sound) => return Ok(sound),
+            Ok(integrity) => return Ok(integrity),
             Err(fault) => fault,
         };
-        std::thread::park_timeout(LOOK_AGAIN_AFTER);
-        let again = Look::at(&path).map_err(failed)?;
+        std::thread::park_timeout(SNAPSHOT_AGAIN_AFTER);
+        let again = StoreSnapshot::at(&path).map_err(failed)?;
         if again == seen {
-            return Err(OpenError::Log { path, fault });
+            return Err(OpenError::Wal { path, fault });
         }
         seen = again;
     }
     // Somebody writes to it all the time, who has opened it and seen that it is whole.
-    Ok(Sound::Marked)
+    Ok(Integrity::Marked)
 }
 
-/// Puts the mark beside a store that is about to be opened, as `sound` has it.
-pub(crate) fn mark(path: &Path, sound: Sound) -> io::Result<()> {
+/// Puts the mark beside a store that is about to be opened, as `integrity` has it.
+pub(crate) fn write_mark(path: &Path, integrity: Integrity) -> io::Result<()> {
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let frames = match sound {
-        Sound::Marked => return Ok(()),
-        Sound::Closed | Sound::Unknown => 0,
-        Sound::Unmarked(frames) | Sound::Torn(frames) => frames,
+    let frames = match integrity {
+        Integrity::Marked => return Ok(()),
+        Integrity::Closed | Integrity::Unknown => 0,
+        Integrity::Unmarked(frames) | Integrity::Torn(frames) => frames,
     };
-    if let Sound::Torn(_) = sound {
+    if let Integrity::Torn(_) = integrity {
         tracing::warn!(
             file = %path.display(),
             "the last commit in the log is torn, though the disk had said that it is durable: \
@@ -140,9 +140,9 @@ pub(crate) fn mark(path: &Path, sound: Sound) -> io::Result<()> {
     mark::begin(&path)?;
     let header = header(&path)?.0;
     let bytes = header.as_ref().map_or(0, |header| page_bytes(header));
-    let marker = Marker::open(&path, u64::try_from(bytes).unwrap_or(0))?;
-    if let Some(mark) = marker.seen(frames) {
-        marker.note(mark);
+    let mark_writer = MarkWriter::open(&path, u64::try_from(bytes).unwrap_or(0))?;
+    if let Some(mark) = mark_writer.seen(frames) {
+        mark_writer.note(mark);
     }
     Ok(())
 }
@@ -174,20 +174,20 @@ pub(crate) fn close(conn: &Connection, path: &Path) {
     }
 }
 
-impl Look {
+impl StoreSnapshot {
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         let log_path = beside(path, "-wal");
         // The mark before the log, which only grows meanwhile.
-        let mark = Mark::read(path)?;
+        let mark = DurabilityMark::read(path)?;
         let (header, bytes) = header(path)?;
         let page = u64::try_from(header.as_ref().map_or(0, |header| page_bytes(header)));
         let file_pages = bytes.checked_div(page.unwrap_or(0)).unwrap_or(0);
         let file_pages = u32::try_from(file_pages).unwrap_or(u32::MAX);
         let log = wal::read(&log_path, file_pages)?;
         let stat = std::fs::metadata(&log_path).ok();
-        let is_moved = match (&mark, &header) {
-            (Some(mark), Some(header)) if matches!(log, Log::Missing | Log::Empty) => {
-                mark.is_moved_into(path, header)?
+        let is_checkpointed = match (&mark, &header) {
+            (Some(mark), Some(header)) if matches!(log, WalState::Missing | WalState::Empty) => {
+                mark.is_checkpointed_into(path, header)?
             }
             _ => false,
         };
@@ -199,7 +199,7 @@ impl Look {
             log_bytes: stat.as_ref().map_or(0, std::fs::Metadata::len),
             log_written: stat.map_or((0, 0), |stat| (stat.mtime(), stat.mtime_nsec())),
             mark,
-            is_moved,
+            is_checkpointed,
             file_pages,
         })
     }
@@ -213,48 +213,48 @@ impl Look {
         self.mark.map(|mark| mark.durable)
     }
 
-    pub(crate) fn judge(&self) -> Result<Sound, LogFault> {
+    pub(crate) fn judge(&self) -> Result<Integrity, WalFault> {
         let Some(header) = &self.header else {
-            return Ok(Sound::Unknown);
+            return Ok(Integrity::Unknown);
         };
         let number = |at| wal::word(header, at).unwrap_or(0);
         let is_foreign = i64::from(number(68)) != i64::from(migrate::APPLICATION_ID);
         // Its journal leads back to a state that is whole.
         if is_foreign || number(60) > migrate::KNOWN || self.has_journal {
-            return Ok(Sound::Unknown);
+            return Ok(Integrity::Unknown);
         }
         let is_closed = header.get(18..20) == Some(&[1, 1]);
         match &self.log {
-            Log::Missing | Log::Empty if is_closed => Ok(Sound::Closed),
-            Log::Headless | Log::Read(_) if is_closed => Err(LogFault::Needless),
-            Log::Headless => Err(LogFault::Headless),
-            Log::Read(frames) => {
+            WalState::Missing | WalState::Empty if is_closed => Ok(Integrity::Closed),
+            WalState::Headless | WalState::Read(_) if is_closed => Err(WalFault::Needless),
+            WalState::Headless => Err(WalFault::Headless),
+            WalState::Read(frames) => {
                 let free = frames.free_pages;
                 let free = free.unwrap_or_else(|| number(wal::FREE_PAGES_AT));
                 self.judge_pages(frames, free)?;
                 self.judge_frames(frames)
             }
-            Log::Missing | Log::Empty => match &self.mark {
-                None if number(60) < SAYS_SINCE => Ok(Sound::Closed),
-                Some(mark) if mark.durable == 0 || self.is_moved => Ok(Sound::Closed),
-                _ if self.log == Log::Missing => Err(LogFault::Missing),
-                _ => Err(LogFault::Empty),
+            WalState::Missing | WalState::Empty => match &self.mark {
+                None if number(60) < CLOSED_FLAG_SINCE => Ok(Integrity::Closed),
+                Some(mark) if mark.durable == 0 || self.is_checkpointed => Ok(Integrity::Closed),
+                _ if self.log == WalState::Missing => Err(WalFault::Missing),
+                _ => Err(WalFault::Empty),
             },
         }
     }
 
     /// Free pages behind the end of the file need not have been written.
-    fn judge_pages(&self, frames: &Frames, free: u32) -> Result<(), LogFault> {
+    fn judge_pages(&self, frames: &WalFrames, free: u32) -> Result<(), WalFault> {
         let (pages, expected) = (self.file_pages, frames.pages);
         let found = pages.saturating_add(frames.pages_beyond);
         match found.saturating_add(free) < expected {
-            true => Err(LogFault::FileShort { pages, expected }),
+            true => Err(WalFault::FileShort { pages, expected }),
             false => Ok(()),
         }
     }
 
-    fn judge_frames(&self, frames: &Frames) -> Result<Sound, LogFault> {
-        let broken = Err(LogFault::Broken {
+    fn judge_frames(&self, frames: &WalFrames) -> Result<Integrity, WalFault> {
+        let broken = Err(WalFault::Broken {
             bad_frame: frames.ends_at,
             good_behind: frames.behind,
         });
@@ -263,21 +263,21 @@ impl Look {
                 return broken;
             }
             // Room for the log is made before anything is written to it.
-            let is_cut = frames.fills_file && self.log_bytes < LOG_BYTES;
+            let is_cut = frames.fills_file && self.log_bytes < WAL_BYTES;
             return match is_cut {
-                true => Err(LogFault::Cut),
-                false => Ok(Sound::Unmarked(frames.committed)),
+                true => Err(WalFault::Cut),
+                false => Ok(Integrity::Unmarked(frames.committed)),
             };
         };
         let is_same = frames.salts == mark.salts();
         let ahead = frames.salts[0].wrapping_sub(mark.salts()[0]);
         if mark.durable > 0 && !is_same && !(1..=GENERATIONS_MAX).contains(&ahead) {
-            return Err(LogFault::Foreign);
+            return Err(WalFault::Foreign);
         }
         if is_same && frames.committed < mark.durable {
             return match frames.behind {
-                0 if frames.committed >= mark.before => Ok(Sound::Torn(frames.committed)),
-                0 => Err(LogFault::Short {
+                0 if frames.committed >= mark.before => Ok(Integrity::Torn(frames.committed)),
+                0 => Err(WalFault::Short {
                     frames: frames.committed,
                     expected: mark.durable,
                 }),
@@ -287,13 +287,13 @@ impl Look {
         // Without power a commit that nobody was told of may be lost in part, in any order. But
         // none is written before the one ahead of it is durable.
         match frames.commits_behind {
-            0 | 1 => Ok(Sound::Marked),
+            0 | 1 => Ok(Integrity::Marked),
             _ => broken,
         }
     }
 }
 
-impl fmt::Display for LogFault {
+impl fmt::Display for WalFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("its write-ahead log (-wal) is missing"),

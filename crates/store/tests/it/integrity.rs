@@ -8,7 +8,7 @@ use model::contract::DueQuery;
 use model::id::WebhookId;
 use prometheus_client::registry::Registry;
 use rusqlite::Connection;
-use store::{LogFault, OpenError};
+use store::{OpenError, WalFault};
 use tempfile::TempDir;
 
 use crate::harness::{Given, at, wait};
@@ -130,11 +130,11 @@ impl Killed {
     }
 
     /// Why the store is refused; that nothing of it was touched, and that looking says the same.
-    fn fault(&self) -> LogFault {
+    fn fault(&self) -> WalFault {
         let files = || ["", "-wal", "-mark"].map(|suffix| fs::read(self.beside(suffix)).ok());
         let before = files();
         let refused = |opened: Result<(), OpenError>| match opened {
-            Err(OpenError::Log { fault, .. }) => fault,
+            Err(OpenError::Wal { fault, .. }) => fault,
             other => panic!("{other:?}"),
         };
         let fault = refused(open(&self.path()).map(drop));
@@ -160,9 +160,9 @@ fn a_killed_store_opens_with_all_it_answered() {
 #[test]
 fn a_log_that_is_missing_is_missed() {
     let killed = Killed::new();
-    assert_eq!(killed.again().without("-wal").fault(), LogFault::Missing);
+    assert_eq!(killed.again().without("-wal").fault(), WalFault::Missing);
     let alone = killed.without("-mark").without("-wal");
-    assert_eq!(alone.fault(), LogFault::Missing);
+    assert_eq!(alone.fault(), WalFault::Missing);
     let words = open(&alone.path()).map(drop).unwrap_err().to_string();
     assert!(words.contains("is missing"), "{words}");
     assert!(words.contains("willcall recover"), "{words}");
@@ -177,9 +177,9 @@ fn a_log_that_is_empty_is_missed() {
         };
         let whole = killed.log();
         killed.put_log(b"");
-        assert_eq!(killed.fault(), LogFault::Empty);
+        assert_eq!(killed.fault(), WalFault::Empty);
         killed.put_log(&vec![0; whole.len()]);
-        assert_eq!(killed.fault(), LogFault::Empty);
+        assert_eq!(killed.fault(), WalFault::Empty);
     }
 }
 
@@ -201,7 +201,7 @@ fn a_bit_that_flipped_in_the_log_is_noticed_wherever_it_is() {
         for killed in [&killed, &bare] {
             killed.put_log(&damaged);
             let fault = killed.fault();
-            let is_found = matches!(fault, LogFault::Broken { bad_frame, good_behind }
+            let is_found = matches!(fault, WalFault::Broken { bad_frame, good_behind }
                 if bad_frame == u32::try_from(*number).unwrap() + 1 && good_behind > 0);
             assert!(is_found, "{place}: {fault:?}");
         }
@@ -216,10 +216,10 @@ fn a_log_whose_beginning_is_bad_is_noticed() {
         let mut damaged = whole.clone();
         damaged[at] ^= 4;
         killed.put_log(&damaged);
-        assert_eq!(killed.fault(), LogFault::Headless, "{at}");
+        assert_eq!(killed.fault(), WalFault::Headless, "{at}");
     }
     killed.put_log(&whole[..20]);
-    assert_eq!(killed.fault(), LogFault::Headless);
+    assert_eq!(killed.fault(), WalFault::Headless);
 }
 
 #[test]
@@ -232,8 +232,8 @@ fn a_log_that_was_cut_is_noticed() {
             let killed = killed.again();
             killed.cut_log(end + more);
             let fault = killed.fault();
-            assert!(matches!(fault, LogFault::Short { .. }), "{fault:?}");
-            assert_eq!(killed.without("-mark").fault(), LogFault::Cut);
+            assert!(matches!(fault, WalFault::Short { .. }), "{fault:?}");
+            assert_eq!(killed.without("-mark").fault(), WalFault::Cut);
         }
     }
     let all = *ends.last().unwrap();
@@ -321,7 +321,7 @@ fn a_mark_that_cannot_be_read_is_as_good_as_none() {
 fn the_log_of_another_store_is_noticed() {
     let (killed, other) = (Killed::new(), Killed::new());
     killed.put_log(&other.log());
-    assert_eq!(killed.fault(), LogFault::Foreign);
+    assert_eq!(killed.fault(), WalFault::Foreign);
     // An old copy of its own, from before it was closed, is another one's as well.
     let (old, path) = (killed.again(), killed.path());
     killed.put_log(&Killed::new().log());
@@ -338,7 +338,7 @@ fn a_log_beside_a_closed_store_is_noticed() {
     wait(given.store.close()).unwrap();
     assert!(!killed.beside("-wal").exists());
     killed.put_log(&log);
-    assert_eq!(killed.fault(), LogFault::Needless);
+    assert_eq!(killed.fault(), WalFault::Needless);
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn who_closes_while_another_has_it_open_leaves_the_log_to_the_other() {
     assert_eq!(fs::read(killed.path()).unwrap()[18..20], [2, 2]);
     other.notified("more", 1);
     let crashed = killed.again();
-    assert_eq!(crashed.again().without("-wal").fault(), LogFault::Missing);
+    assert_eq!(crashed.again().without("-wal").fault(), WalFault::Missing);
     assert_eq!(crashed.owed().unwrap(), ALL + 1);
     wait(other.store.close()).unwrap();
     assert!(!killed.beside("-wal").exists());
@@ -396,7 +396,7 @@ fn a_log_begun_anew_since_its_mark_was_written_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     copy(running.path(), folder.path());
     let killed = Killed { folder, webhook };
-    assert_eq!(killed.again().without("-wal").fault(), LogFault::Missing);
+    assert_eq!(killed.again().without("-wal").fault(), WalFault::Missing);
     fs::write(killed.beside("-mark"), mark).unwrap();
     assert_eq!(killed.owed().unwrap(), ALL);
 }
@@ -407,7 +407,7 @@ fn a_file_that_was_cut_below_its_log_is_noticed() {
     let bytes = fs::read(killed.path()).unwrap();
     fs::write(killed.path(), &bytes[..PAGE * 3]).unwrap();
     let fault = killed.fault();
-    assert!(matches!(fault, LogFault::FileShort { .. }), "{fault:?}");
+    assert!(matches!(fault, WalFault::FileShort { .. }), "{fault:?}");
 }
 
 #[test]
@@ -462,7 +462,7 @@ fn a_store_of_the_first_schema_that_was_closed_is_brought_up_to_date() {
         webhook: WebhookId(1),
     };
     copy(folder.path(), killed.folder.path());
-    assert_eq!(killed.without("-wal").fault(), LogFault::Missing);
+    assert_eq!(killed.without("-wal").fault(), WalFault::Missing);
 }
 
 #[test]
@@ -530,7 +530,7 @@ fn recovering_reads_a_log_whose_beginning_is_bad() {
         let recovery = store::recover(&killed.path(), ".before").unwrap().unwrap();
         assert_eq!(
             (recovery.fault, recovery.lost),
-            (LogFault::Headless, Some(0))
+            (WalFault::Headless, Some(0))
         );
         assert_eq!(killed.owed().unwrap(), ALL, "{place}");
     }
@@ -567,7 +567,7 @@ fn recovering_that_was_interrupted_is_begun_again() {
     // As if it had ended with the new file in place, and the old log still there.
     fs::rename(killed.beside(".one-wal"), killed.beside("-wal")).unwrap();
     fs::rename(killed.beside(".one-mark"), killed.beside("-mark")).unwrap();
-    assert_eq!(killed.fault(), LogFault::Needless);
+    assert_eq!(killed.fault(), WalFault::Needless);
     store::recover(&killed.path(), ".two").unwrap().unwrap();
     open(&killed.path()).unwrap();
     assert_eq!(fs::read(killed.beside(".one")).unwrap(), bytes);

@@ -10,9 +10,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
+use crate::integrity::wal::{self, Checksum, FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES};
+use crate::integrity::{beside, page_bytes};
 use crate::sqlite::queue::lock;
-use crate::whole::wal::{self, FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES, Sum};
-use crate::whole::{beside, page_bytes};
 
 const MAGIC: [u8; 8] = *b"WillMrk1";
 const BODY_BYTES: usize = 48;
@@ -20,7 +20,7 @@ const BYTES: usize = BODY_BYTES + 8;
 
 /// Where the log was durable, and by what that place is known again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct DurabilityMark {
     /// Frames up to and with the latest durable commit; 0 if nobody was told of any.
     pub(crate) durable: u32,
     /// The same of the commit that was durable before, if it is of the same generation.
@@ -28,19 +28,19 @@ pub(crate) struct Mark {
     /// The header of the last of these frames.
     frame: [u8; FRAME_HEADER_BYTES],
     /// The checksum up to that frame.
-    sum_before: [u8; 8],
+    checksum_before: [u8; 8],
 }
 
 /// Writes the mark of an open store.
-pub(crate) struct Marker {
+pub(crate) struct MarkWriter {
     file: File,
     log_path: std::path::PathBuf,
     log: OnceLock<File>,
     page_bytes: u64,
-    latest: Mutex<Mark>,
+    latest: Mutex<DurabilityMark>,
 }
 
-impl Mark {
+impl DurabilityMark {
     /// What the mark beside the store at `path` says; nothing if there is none that can be read.
     pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(beside(path, "-mark")) {
@@ -57,7 +57,7 @@ impl Mark {
 
     /// Whether the file holds the page that the latest durable frame brought: somebody has moved
     /// the log into it, to the end.
-    pub(crate) fn is_moved_into(&self, file: &Path, header: &[u8]) -> io::Result<bool> {
+    pub(crate) fn is_checkpointed_into(&self, file: &Path, header: &[u8]) -> io::Result<bool> {
         let Some(frame) = FrameHeader::of(&self.frame) else {
             return Ok(false);
         };
@@ -71,7 +71,7 @@ impl Mark {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
             Err(error) => return Err(error),
         }
-        let before: Sum = [0, 4].map(|at| wal::word(&self.sum_before, at).unwrap_or(0));
+        let before: Checksum = [0, 4].map(|at| wal::word(&self.checksum_before, at).unwrap_or(0));
         let is_big_endian = cfg!(target_endian = "big");
         let numbers = self.frame.get(..8).unwrap_or_default();
         let sum = wal::add(before, numbers, is_big_endian);
@@ -87,7 +87,7 @@ impl Mark {
             durable: wal::word(body, 8)?,
             before: wal::word(body, 12)?,
             frame: *body.get(16..)?.first_chunk()?,
-            sum_before: *body.get(40..)?.first_chunk()?,
+            checksum_before: *body.get(40..)?.first_chunk()?,
         })
     }
 
@@ -98,7 +98,7 @@ impl Mark {
             .chain(self.durable.to_be_bytes())
             .chain(self.before.to_be_bytes())
             .chain(self.frame)
-            .chain(self.sum_before);
+            .chain(self.checksum_before);
         for (byte, part) in bytes.iter_mut().zip(parts) {
             *byte = part;
         }
@@ -119,11 +119,11 @@ impl Mark {
     }
 }
 
-impl Marker {
+impl MarkWriter {
     /// The mark beside the store at `path`, which is made if it is missing.
     pub(crate) fn open(path: &Path, page_bytes: u64) -> io::Result<Self> {
-        let latest = Mark::read(path)?;
-        let marker = Self {
+        let latest = DurabilityMark::read(path)?;
+        let mark_writer = Self {
             file: file(path)?,
             log_path: beside(path, "-wal"),
             log: OnceLock::new(),
@@ -131,23 +131,25 @@ impl Marker {
             latest: Mutex::new(latest.unwrap_or_default()),
         };
         if latest.is_none() {
-            marker.file.write_all_at(&Mark::default().bytes(), 0)?;
-            marker.file.sync_all()?;
+            mark_writer
+                .file
+                .write_all_at(&DurabilityMark::default().bytes(), 0)?;
+            mark_writer.file.sync_all()?;
         }
-        Ok(marker)
+        Ok(mark_writer)
     }
 
     /// What is to be noted of a log that ends a commit with frame `number`, once it is durable.
     /// Only the one who has just written it may ask: nobody has begun the log anew yet.
-    pub(crate) fn seen(&self, number: u32) -> Option<Mark> {
+    pub(crate) fn seen(&self, number: u32) -> Option<DurabilityMark> {
         let frame_bytes = self.page_bytes + u64::try_from(FRAME_HEADER_BYTES).ok()?;
         let header_bytes = u64::try_from(HEADER_BYTES).ok()?;
         let at = |number: u32| header_bytes + u64::from(number) * frame_bytes;
         let log = self.log()?;
         let index = number.checked_sub(1)?;
-        let mut mark = Mark {
+        let mut mark = DurabilityMark {
             durable: number,
-            ..Mark::default()
+            ..DurabilityMark::default()
         };
         log.read_exact_at(&mut mark.frame, at(index)).ok()?;
         // The checksum is the last of a frame's header, and of that of the log.
@@ -155,13 +157,13 @@ impl Marker {
             Some(before) => at(before) + 16,
             None => header_bytes - 8,
         };
-        log.read_exact_at(&mut mark.sum_before, sum_at).ok()?;
+        log.read_exact_at(&mut mark.checksum_before, sum_at).ok()?;
         let header = FrameHeader::of(&mark.frame)?;
         (header.pages_after > 0).then_some(mark)
     }
 
     /// Notes that the log is durable so far.
-    pub(crate) fn note(&self, mut mark: Mark) {
+    pub(crate) fn note(&self, mut mark: DurabilityMark) {
         let mut latest = lock(&self.latest);
         if latest.salts() == mark.salts() {
             mark.before = latest.durable.min(mark.durable);
@@ -185,7 +187,7 @@ impl Marker {
 /// Says beside the store at `path` that nothing in its log was told of, so that none is expected.
 pub(crate) fn begin(path: &Path) -> io::Result<()> {
     let file = file(path)?;
-    file.write_all_at(&Mark::default().bytes(), 0)?;
+    file.write_all_at(&DurabilityMark::default().bytes(), 0)?;
     file.sync_all()?;
     // Its name is to be as durable as what it says.
     let folder = path

@@ -22,22 +22,22 @@ pub(crate) const FREE_PAGES_AT: usize = 36;
 const READ_AT_ONCE: usize = 1024 * 1024;
 
 /// A checksum as it goes on from frame to frame.
-pub(crate) type Sum = [u32; 2];
+pub(crate) type Checksum = [u32; 2];
 
 /// A log, as far as it can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Log {
+pub(crate) enum WalState {
     Missing,
     /// Nothing was ever written to it, but perhaps room was made.
     Empty,
     /// Something is in it, but not at its beginning.
     Headless,
-    Read(Frames),
+    Read(WalFrames),
 }
 
 /// What a log holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Frames {
+pub(crate) struct WalFrames {
     /// They name a generation: the log is begun anew with the first one greater by 1.
     pub(crate) salts: [u32; 2],
     /// Up to and with the last whole commit.
@@ -62,11 +62,11 @@ pub(crate) struct Frames {
 }
 
 /// How a generation is written.
-struct Form {
+struct WalFormat {
     salts: [u32; 2],
     page_bytes: usize,
     is_big_endian: bool,
-    sum: Sum,
+    sum: Checksum,
 }
 
 /// A frame's own header.
@@ -75,25 +75,25 @@ pub(crate) struct FrameHeader {
     /// How many pages the file has after this commit; 0 if it is none.
     pub(crate) pages_after: u32,
     pub(crate) salts: [u32; 2],
-    pub(crate) sum: Sum,
+    pub(crate) sum: Checksum,
 }
 
 /// Reads a log once from its beginning to its end. `file_pages` is how many the file has.
-pub(crate) fn read(path: &Path, file_pages: u32) -> io::Result<Log> {
+pub(crate) fn read(path: &Path, file_pages: u32) -> io::Result<WalState> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Log::Missing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(WalState::Missing),
         Err(error) => return Err(error),
     };
     let mut input = BufReader::with_capacity(READ_AT_ONCE, file);
     let mut header = [0; HEADER_BYTES];
     let has_header = fill(&mut input, &mut header)?;
     if header == [0; HEADER_BYTES] {
-        return Ok(Log::Empty);
+        return Ok(WalState::Empty);
     }
-    match Form::of(&header) {
-        Some(form) if has_header => frames(&mut input, &form, file_pages).map(Log::Read),
-        _ => Ok(Log::Headless),
+    match WalFormat::of(&header) {
+        Some(format) if has_header => frames(&mut input, &format, file_pages).map(WalState::Read),
+        _ => Ok(WalState::Headless),
     }
 }
 
@@ -107,22 +107,24 @@ pub(crate) fn apply(path: &Path, file: &File, page_bytes: usize) -> io::Result<u
     if !fill(&mut input, &mut header)? || !fill(&mut input, &mut first)? {
         return Ok(0);
     }
-    let forms = [Form::of(&header)]
+    let formats = [WalFormat::of(&header)]
         .into_iter()
-        .chain(Form::likely(&header, &first, page_bytes));
-    let mut forms = forms.flatten().filter(|form| form.page_bytes == page_bytes);
-    let begins = |form: &Form| {
+        .chain(WalFormat::likely(&header, &first, page_bytes));
+    let mut formats = formats
+        .flatten()
+        .filter(|format| format.page_bytes == page_bytes);
+    let begins = |format: &WalFormat| {
         let header = FrameHeader::of(&first);
         header.is_some_and(|header| {
-            header.salts == form.salts && header.sum == form.sum_of(form.sum, &first)
+            header.salts == format.salts && header.sum == format.sum_of(format.sum, &first)
         })
     };
-    let Some(form) = forms.find(begins) else {
+    let Some(format) = formats.find(begins) else {
         return Ok(0);
     };
     let mut input = BufReader::with_capacity(READ_AT_ONCE, File::open(path)?);
     fill(&mut input, &mut header)?;
-    let committed = frames(&mut input, &form, 0)?.committed;
+    let committed = frames(&mut input, &format, 0)?.committed;
     let mut input = BufReader::with_capacity(READ_AT_ONCE, File::open(path)?);
     fill(&mut input, &mut header)?;
     let page_size = u64::try_from(page_bytes).unwrap_or(0);
@@ -140,24 +142,24 @@ pub(crate) fn apply(path: &Path, file: &File, page_bytes: usize) -> io::Result<u
     Ok(committed)
 }
 
-fn frames(input: &mut impl Read, form: &Form, file_pages: u32) -> io::Result<Frames> {
-    let mut found = Frames {
-        salts: form.salts,
+fn frames(input: &mut impl Read, format: &WalFormat, file_pages: u32) -> io::Result<WalFrames> {
+    let mut found = WalFrames {
+        salts: format.salts,
         ends_at: 1,
         fills_file: true,
-        ..Frames::default()
+        ..WalFrames::default()
     };
     let (mut number, mut commits) = (0_u32, 0_u32);
-    let mut sum = form.sum;
+    let mut sum = format.sum;
     let (mut is_whole, mut beyond) = (true, BTreeSet::new());
     let mut free_pages = None;
-    let mut frame = vec![0; FRAME_HEADER_BYTES + form.page_bytes];
+    let mut frame = vec![0; FRAME_HEADER_BYTES + format.page_bytes];
     while fill(input, &mut frame)? {
         number = number.saturating_add(1);
         let Some(header) = FrameHeader::of(&frame) else {
             break;
         };
-        if header.salts != form.salts || header.page == 0 {
+        if header.salts != format.salts || header.page == 0 {
             found.fills_file = false;
             // Of an earlier generation, or never written: of this one nothing follows, unless
             // it is what was damaged.
@@ -166,7 +168,7 @@ fn frames(input: &mut impl Read, form: &Form, file_pages: u32) -> io::Result<Fra
             continue;
         }
         found.fills_file = true;
-        let is_linked = form.sum_of(sum, &frame) == header.sum;
+        let is_linked = format.sum_of(sum, &frame) == header.sum;
         // What a bad frame says of itself tells whether the next one belongs behind it.
         sum = header.sum;
         is_whole &= is_linked;
@@ -210,7 +212,7 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     Ok(true)
 }
 
-impl Form {
+impl WalFormat {
     fn of(header: &[u8; HEADER_BYTES]) -> Option<Self> {
         let word = |at| word(header, at);
         let magic = word(0)?;
@@ -220,13 +222,13 @@ impl Form {
             && page_bytes.is_power_of_two()
             && (512..=65_536).contains(&page_bytes);
         let sum = add([0; 2], header.get(..24)?, is_big_endian);
-        let form = Self {
+        let format = Self {
             salts: [word(16)?, word(20)?],
             page_bytes,
             is_big_endian,
             sum,
         };
-        (is_ours && sum == [word(24)?, word(28)?]).then_some(form)
+        (is_ours && sum == [word(24)?, word(28)?]).then_some(format)
     }
 
     /// What a log whose header is bad may have said in it: one of its two checksums is right, that
@@ -245,7 +247,7 @@ impl Form {
         })
     }
 
-    fn sum_of(&self, before: Sum, frame: &[u8]) -> Sum {
+    fn sum_of(&self, before: Checksum, frame: &[u8]) -> Checksum {
         let (numbers, page) = (frame.get(..8), frame.get(FRAME_HEADER_BYTES..));
         let sum = add(before, numbers.unwrap_or_default(), self.is_big_endian);
         add(sum, page.unwrap_or_default(), self.is_big_endian)
@@ -265,7 +267,7 @@ impl FrameHeader {
 }
 
 /// Adds bytes to a checksum; those behind the last eight whole ones do not count.
-pub(crate) fn add(before: Sum, bytes: &[u8], is_big_endian: bool) -> Sum {
+pub(crate) fn add(before: Checksum, bytes: &[u8], is_big_endian: bool) -> Checksum {
     let [mut one, mut two] = before;
     for pair in bytes.as_chunks::<8>().0 {
         let [a, b, c, d, e, f, g, h] = *pair;

@@ -12,9 +12,9 @@ use model::time::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 
 use crate::OpenError;
+use crate::integrity::{self, Integrity, WalFault, beside};
 use crate::migrate;
 use crate::sqlite::{clock, disk, job_error};
-use crate::whole::{self, LogFault, Sound, beside};
 
 /// Above this size the pages are not all read at every start: at some 100 MiB a second a start
 /// would take longer than people wait. The header, the schema and the size are always checked.
@@ -60,18 +60,18 @@ pub(crate) fn for_reading(path: &Path) -> Result<Connection, OpenError> {
     if bytes_of(path)? == 0 {
         return Err(OpenError::NoStore(path.to_owned()));
     }
-    let log = log_of(path)?;
-    let looked_at = looked_at(path).map_err(|unfit| unfit.told(path));
-    which(looked_at, log.map(drop))
+    let log = wal_of(path)?;
+    let open_checked = open_checked(path).map_err(|reason| reason.into_open_error(path));
+    prefer_wal_fault(open_checked, log.map(drop))
 }
 
 /// What there is to say of its log, once it was looked at: that there is none is said at once,
 /// since SQLite would make an empty one.
-fn log_of(path: &Path) -> Result<Result<Sound, OpenError>, OpenError> {
-    match whole::check(path) {
+fn wal_of(path: &Path) -> Result<Result<Integrity, OpenError>, OpenError> {
+    match integrity::check(path) {
         Err(
-            error @ OpenError::Log {
-                fault: LogFault::Missing | LogFault::Empty,
+            error @ OpenError::Wal {
+                fault: WalFault::Missing | WalFault::Empty,
                 ..
             },
         ) => Err(error),
@@ -80,7 +80,10 @@ fn log_of(path: &Path) -> Result<Result<Sound, OpenError>, OpenError> {
 }
 
 /// What is wrong, if the log is wrong: what is read without it may be wrong, too, for that reason.
-fn which<T>(file: Result<T, OpenError>, log: Result<(), OpenError>) -> Result<T, OpenError> {
+fn prefer_wal_fault<T>(
+    file: Result<T, OpenError>,
+    log: Result<(), OpenError>,
+) -> Result<T, OpenError> {
     match (file, log) {
         (Ok(_) | Err(OpenError::Damaged(..) | OpenError::Broken(..)), Err(fault)) => Err(fault),
         (file, _) => file,
@@ -88,7 +91,7 @@ fn which<T>(file: Result<T, OpenError>, log: Result<(), OpenError>) -> Result<T,
 }
 
 /// Whether the file may be opened for writing: it is ours and whole, or there is none yet.
-pub(crate) fn before_opening(path: &Path) -> Result<Sound, OpenError> {
+pub(crate) fn before_opening(path: &Path) -> Result<Integrity, OpenError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -103,19 +106,19 @@ pub(crate) fn before_opening(path: &Path) -> Result<Sound, OpenError> {
             let what = "it is empty or gone, but its write-ahead log (-wal) is there".to_owned();
             return Err(OpenError::Damaged(path.to_owned(), what));
         }
-        return Ok(Sound::Closed);
+        return Ok(Integrity::Closed);
     }
-    let log = log_of(path)?;
-    let conn = match looked_at(path) {
-        Ok(conn) => which(Ok(conn), log.clone().map(drop))?,
+    let log = wal_of(path)?;
+    let conn = match open_checked(path) {
+        Ok(conn) => prefer_wal_fault(Ok(conn), log.clone().map(drop))?,
         // SQLite takes a file of one byte for an empty one, too.
-        Err(Unfit::Empty) if bytes > 1 => return Ok(Sound::Unknown),
+        Err(NotReadable::Empty) if bytes > 1 => return Ok(Integrity::Unknown),
         // Ours have a journal only while they are made: if the maker died, it leads back to
         // nothing.
-        Err(Unfit::Journal) if id_without_journal(path) == Some(migrate::APPLICATION_ID) => {
-            return Ok(Sound::Unknown);
+        Err(NotReadable::Journal) if id_without_journal(path) == Some(migrate::APPLICATION_ID) => {
+            return Ok(Integrity::Unknown);
         }
-        Err(unfit) => which(Err(unfit.told(path)), log.clone().map(drop))?,
+        Err(reason) => prefer_wal_fault(Err(reason.into_open_error(path)), log.clone().map(drop))?,
     };
     if bytes <= QUICK_CHECK_BYTES_MAX {
         check_pages(path, &conn)?;
@@ -124,7 +127,7 @@ pub(crate) fn before_opening(path: &Path) -> Result<Sound, OpenError> {
 }
 
 /// Why a file is not a store that can be read as it is.
-enum Unfit {
+enum NotReadable {
     /// There is nothing in it: somebody is about to make it, perhaps.
     Empty,
     /// A journal has to be rolled back first.
@@ -132,7 +135,7 @@ enum Unfit {
     Refused(OpenError),
 }
 
-impl Unfit {
+impl NotReadable {
     fn of(path: &Path, error: rusqlite::Error) -> Self {
         let extended = error.sqlite_error().map(|error| error.extended_code);
         if extended == Some(ffi::SQLITE_READONLY_ROLLBACK) {
@@ -142,7 +145,7 @@ impl Unfit {
         }
     }
 
-    fn told(self, path: &Path) -> OpenError {
+    fn into_open_error(self, path: &Path) -> OpenError {
         match self {
             Self::Refused(error) => error,
             Self::Empty | Self::Journal => OpenError::NotAStore(path.to_owned()),
@@ -152,8 +155,8 @@ impl Unfit {
 
 /// A connection that cannot write, nor move a log into its file, to a file that is ours and has
 /// the schema it should have.
-fn looked_at(path: &Path) -> Result<Connection, Unfit> {
-    let refused = |error| Err(Unfit::Refused(error));
+fn open_checked(path: &Path) -> Result<Connection, NotReadable> {
+    let refused = |error| Err(NotReadable::Refused(error));
     if path.is_dir() {
         return refused(OpenError::NotAStore(path.to_owned()));
     }
@@ -171,9 +174,9 @@ fn looked_at(path: &Path) -> Result<Connection, Unfit> {
         conn.execute_batch("commit")?;
         Ok((conn, id, version, pages))
     });
-    let (conn, id, version, pages) = read.map_err(|error| Unfit::of(path, error))?;
+    let (conn, id, version, pages) = read.map_err(|error| NotReadable::of(path, error))?;
     if pages == 0 {
-        return Err(Unfit::Empty);
+        return Err(NotReadable::Empty);
     }
     if id != migrate::APPLICATION_ID {
         return refused(OpenError::NotAStore(path.to_owned()));
@@ -186,7 +189,7 @@ fn looked_at(path: &Path) -> Result<Connection, Unfit> {
         });
     }
     let checked = check_schema(path, &conn, version).and_then(|()| check_size(path, &conn));
-    checked.map(|()| conn).map_err(Unfit::Refused)
+    checked.map(|()| conn).map_err(NotReadable::Refused)
 }
 
 /// SQLite takes the missing end of the last page for zeros.
@@ -333,7 +336,7 @@ impl OpenError {
             error @ (Self::NoFolder(_)
             | Self::NoCopy(_)
             | Self::Copy(..)
-            | Self::Log { .. }
+            | Self::Wal { .. }
             | Self::NoAccess(..)
             | Self::InUse(_)
             | Self::Full(_)

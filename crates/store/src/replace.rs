@@ -10,16 +10,16 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::OpenError;
-use crate::examine::{self, Inspection};
-use crate::whole::wal;
-use crate::whole::{beside, header, page_bytes};
+use crate::inspect::{self, Inspection};
+use crate::integrity::wal;
+use crate::integrity::{beside, header, page_bytes};
 
 /// The files that belong to a store, apart from shared memory, which holds nothing.
 const BESIDE: [&str; 3] = ["-wal", "-mark", "-journal"];
 const SHARED_MEMORY: &str = "-shm";
 
 /// A store that was made of another, in one file, and is not in its place yet.
-pub(crate) struct Made {
+pub(crate) struct StagedStore {
     at: PathBuf,
     /// Pages that were taken from the log.
     pub(crate) frames: u32,
@@ -28,14 +28,14 @@ pub(crate) struct Made {
 
 /// Makes a store for `path` of the file `from` and, if `with_log`, what can be read of its log.
 /// Reads every page of it.
-pub(crate) fn make(from: &Path, with_log: bool, path: &Path) -> Result<Made, OpenError> {
-    let made = Unfinished(beside(path, ".new"));
+pub(crate) fn stage(from: &Path, with_log: bool, path: &Path) -> Result<StagedStore, OpenError> {
+    let staged = TempFile(beside(path, ".new"));
     let failed = |error: io::Error| OpenError::of_io(path, &error);
-    let frames = copy(from, with_log, &made.0, path).map_err(failed)?;
-    let inspection = examine::inspect(&made.0).map_err(|error| error.about(from))?;
-    let at = made.0.clone();
-    made.finish();
-    Ok(Made {
+    let frames = copy(from, with_log, &staged.0, path).map_err(failed)?;
+    let inspection = inspect::inspect(&staged.0).map_err(|error| error.about(from))?;
+    let at = staged.0.clone();
+    staged.finish();
+    Ok(StagedStore {
         at,
         frames,
         inspection,
@@ -43,15 +43,15 @@ pub(crate) fn make(from: &Path, with_log: bool, path: &Path) -> Result<Made, Ope
 }
 
 /// A file that is removed unless it is finished.
-struct Unfinished(PathBuf);
+struct TempFile(PathBuf);
 
-impl Unfinished {
+impl TempFile {
     fn finish(mut self) {
         self.0 = PathBuf::new();
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.0.as_os_str().is_empty() {
             drop(fs::remove_file(&self.0));
@@ -101,18 +101,18 @@ fn own_as(file: &File, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-impl Made {
+impl StagedStore {
     /// Puts it in its place. Returns the files that were there, under the names they have now.
-    pub(crate) fn put(self, path: &Path, aside: &str) -> Result<Vec<PathBuf>, OpenError> {
-        let made = Unfinished(self.at);
+    pub(crate) fn install(self, path: &Path, aside: &str) -> Result<Vec<PathBuf>, OpenError> {
+        let staged = TempFile(self.at);
         let failed = |error: io::Error| OpenError::of_io(path, &error);
-        let kept = put(&made.0, path, aside).map_err(failed)?;
-        made.finish();
+        let kept = install(&staged.0, path, aside).map_err(failed)?;
+        staged.finish();
         Ok(kept)
     }
 }
 
-fn put(new: &Path, path: &Path, aside: &str) -> io::Result<Vec<PathBuf>> {
+fn install(new: &Path, path: &Path, aside: &str) -> io::Result<Vec<PathBuf>> {
     let aside = beside(path, aside);
     let mut kept = Vec::new();
     if fs::metadata(path).is_ok_and(|old| old.len() > 0) {
