@@ -476,13 +476,13 @@ impl Dispatch {
             self.meters.pauses.inc();
             tracing::debug!(webhook = %id.webhook, %until, "its receiver asks to be left alone");
         }
-        let turned = self.lanes.landed(flight, id, landing);
+        let transition = self.lanes.landed(flight, id, landing);
         let webhook = id.webhook;
         if next.disables_webhook {
             self.meters.disabled.inc();
             tracing::info!(%webhook, "its receiver answered 410 Gone, the webhook is disabled");
         } else {
-            words::turned(webhook, class, turned);
+            words::transition(webhook, class, transition);
         }
         let settlement = Settlement {
             id,

@@ -12,7 +12,7 @@ use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
 
-use crate::fortune::Fortune;
+use crate::circuit_breaker::CircuitBreaker;
 use crate::lanes::Sighting;
 use crate::request::Prepared;
 use crate::shares::{HostId, Load, OfEach, Shares, Trust};
@@ -54,7 +54,7 @@ pub(crate) struct Lane {
     pub(crate) in_turns: OfEach<bool>,
     pub(crate) cancelling: bool,
     pub(crate) pause: Option<Pause>,
-    pub(crate) fortune: Fortune,
+    pub(crate) circuit: CircuitBreaker,
     pub(crate) width: Width,
     pub(crate) trust: Trust,
     /// Attempts that have been in the air for long.
@@ -210,11 +210,11 @@ impl Lane {
                 if failing_since.is_some() && self.trust == Trust::Unknown {
                     self.trust = Trust::Slow;
                 }
-                self.fortune.recall(failing_since, succeeded_at, seen_at);
+                self.circuit.restore(failing_since, succeeded_at, seen_at);
             }
             Some(seen) if seen.same_target(&prepared) => {}
             Some(_) => {
-                self.fortune.moved();
+                self.circuit.target_changed();
                 self.width = Width::default();
                 self.trust = Trust::Unknown;
             }
@@ -222,7 +222,7 @@ impl Lane {
         let is_new = self.seen.is_none();
         self.sight = Sight::Open(Arc::clone(&prepared));
         self.seen = Some(Arc::clone(&prepared));
-        if is_new && self.fortune.is_probed() {
+        if is_new && self.circuit.is_open() {
             self.give_back(0, shares);
         }
         self.pause.take_if(|pause| !pause.by.same_target(&prepared));
@@ -256,7 +256,7 @@ impl Lane {
     /// next probe.
     pub(crate) fn is_held_back(&self, at: Timestamp) -> bool {
         let paused = self.pause.as_ref().is_some_and(|pause| pause.until > at);
-        let probed = self.fortune.is_probed() && self.fortune.probe_at(at, self.is_busy()) > at;
+        let probed = self.circuit.is_open() && self.circuit.probe_at(at, self.is_busy()) > at;
         paused || probed
     }
 
@@ -296,7 +296,7 @@ impl Lane {
 
     /// What somebody asked for goes in its turn; a receiver that is probed is probed at once.
     pub(crate) fn give_back_asked(&mut self, shares: &mut Shares) {
-        self.fortune.stirred();
+        self.circuit.probe_now();
         self.forget_asked(shares);
     }
 
@@ -332,13 +332,13 @@ impl Lane {
         self.held_bytes = self.held_bytes.saturating_sub(due.body.len());
         self.held.remove(due.delivery.id.notification);
         self.lower(due_at);
-        self.fortune.was_given_back();
+        self.circuit.recovery_reset();
     }
 
     /// Forgets what a probe has no need of.
     pub(crate) fn keep_probe(&mut self, now: Timestamp, shares: &mut Shares) {
         let first = self.ready.first().map(|(at, _)| at);
-        if self.fortune.is_probed() && !first.is_some_and(|at| Fortune::is_overdue(at, now)) {
+        if self.circuit.is_open() && !first.is_some_and(|at| CircuitBreaker::is_overdue(at, now)) {
             self.give_back(1_usize.saturating_sub(self.flying), shares);
         }
     }
@@ -348,9 +348,9 @@ impl Lane {
             self.take_up(due, shares);
         }
         if let Some(ahead) = read.ahead
-            && !self.fortune.stops_waking()
+            && !self.circuit.stops_recovery()
         {
-            self.fortune.was_read(ahead.next);
+            self.circuit.recovery_read(ahead.next);
             for due in ahead.deliveries {
                 self.take_up(due, shares);
             }
@@ -390,7 +390,7 @@ impl Lane {
     pub(crate) fn room(&self, load: Load) -> usize {
         let own = self.own();
         let left = limits::LANE_BUFFERED_MAX.saturating_sub(own);
-        if self.fortune.is_probed() {
+        if self.circuit.is_open() {
             return START.saturating_sub(own);
         }
         if self.trust != Trust::Quick && load.is_crowded() {
@@ -407,7 +407,7 @@ impl Lane {
     /// How many may be in the air. Of receivers nobody knows yet, all might hang; and the last
     /// half of the flights for its kind is for lanes that have little in the air.
     pub(crate) fn width(&self, most: usize, crowded: bool) -> usize {
-        let own = match self.fortune.is_probed() {
+        let own = match self.circuit.is_open() {
             true => START,
             false => self.width.get(),
         };
@@ -466,11 +466,11 @@ impl Lane {
             return None;
         }
         let mut at = stored_due_at;
-        if self.fortune.ahead(room).is_some() {
+        if self.circuit.next_recovery(room).is_some() {
             at = Timestamp::EPOCH;
         }
-        if self.fortune.is_probed() {
-            at = at.max(self.fortune.probe_at(stored_due_at, self.is_busy()));
+        if self.circuit.is_open() {
+            at = at.max(self.circuit.probe_at(stored_due_at, self.is_busy()));
         }
         let pause = self.pause.as_ref();
         Some(pause.map_or(at, |pause| pause.until.max(at)))
@@ -492,13 +492,13 @@ impl Lane {
             .room(load)
             .min(shares.memory_left(self.tenant()))
             .max(1);
-        if self.fortune.is_probed() && !Fortune::is_overdue(due_at, now) {
+        if self.circuit.is_open() && !CircuitBreaker::is_overdue(due_at, now) {
             room = room.min(1);
         }
         Some(DueQuery {
             webhook,
             limit: self.held.len() + room,
-            ahead: self.fortune.ask_ahead(room),
+            ahead: self.circuit.request_recovery(room),
         })
     }
 
@@ -508,8 +508,8 @@ impl Lane {
             Sight::Wanted | Sight::Asked { .. } => Standing::Unseen,
             Sight::Shut => Standing::Shut,
             Sight::Open(_) if self.pause.is_some() => Standing::Paused,
-            Sight::Open(_) if self.fortune.is_probed() => Standing::Probed,
-            Sight::Open(_) if self.fortune.is_failing() => Standing::Failing,
+            Sight::Open(_) if self.circuit.is_open() => Standing::Probed,
+            Sight::Open(_) if self.circuit.is_failing() => Standing::Failing,
             Sight::Open(_) => Standing::Well,
         };
         let ready = self.ready.first().map(|(at, _)| at);

@@ -13,7 +13,7 @@ use model::id::{DeliveryId, TenantId, WebhookId};
 use model::time::{Moment, Timestamp};
 use tokio::time::Instant;
 
-use crate::fortune::Turned;
+use crate::circuit_breaker::CircuitTransition;
 use crate::lane::{Index, Lane, Pause, Sight};
 use crate::request::Prepared;
 use crate::shares::{FlightId, Shares, Trust};
@@ -215,7 +215,7 @@ impl Lanes {
         if let Some(lane) = self.lanes.get_mut(&webhook) {
             lane.end_pause(due_at);
             if !lane.hold_asked(due, &mut self.shares) {
-                lane.fortune.stirred();
+                lane.circuit.probe_now();
                 lane.lower(due_at);
             }
         }
@@ -235,7 +235,7 @@ impl Lanes {
         let crowded = self.shares.is_crowded(lane.trust);
         if let Some(pause) = &lane.pause {
             DispatchState::Paused { until: pause.until }
-        } else if lane.fortune.is_probed() && !is_asked {
+        } else if lane.circuit.is_open() && !is_asked {
             DispatchState::CircuitOpen
         } else if lane.flying >= lane.width(self.width, crowded) && !is_asked {
             DispatchState::ConcurrencyLimited
@@ -256,7 +256,7 @@ impl Lanes {
         if let Some(lane) = self.lanes.get_mut(&webhook) {
             lane.give_back_all(&mut self.shares);
         }
-        self.lane(webhook).fortune.stirred();
+        self.lane(webhook).circuit.probe_now();
         self.lower(webhook, now);
     }
 
@@ -379,7 +379,7 @@ impl Lanes {
         flight: FlightId,
         id: DeliveryId,
         landing: Landing,
-    ) -> Option<Turned> {
+    ) -> Option<CircuitTransition> {
         let flight = self.shares.land(flight)?;
         if let Some(host) = flight.host {
             self.shares.call(host, tenant_in(&self.lanes));
@@ -396,28 +396,28 @@ impl Lanes {
         }
         lane.width.feel(landing.felt, lane.flying, self.width);
         lane.forget_body(id.notification, &mut self.shares);
-        let turned = match landing.failed {
+        let transition = match landing.failed {
             true => lane
-                .fortune
+                .circuit
                 .failed(landing.began.schedule, landing.ended_at),
-            false => lane.fortune.succeeded(landing.began),
+            false => lane.circuit.succeeded(landing.began),
         };
         if landing.gone {
             lane.sight = Sight::Shut;
             lane.give_back_all(&mut self.shares);
-        } else if turned == Some(Turned::Probed) {
+        } else if transition == Some(CircuitTransition::Opened) {
             lane.give_back(0, &mut self.shares);
         } else if landing.felt == Felt::Hung && self.shares.load.is_crowded() {
             lane.give_back(1, &mut self.shares);
         }
-        if lane.fortune.stops_waking() {
+        if lane.circuit.stops_recovery() {
             lane.give_back_ahead(landing.ended_at, &mut self.shares);
         }
         if let Some(pause) = landing.pause {
             lane.take_pause(pause, &mut self.shares);
         }
         self.review(id.webhook);
-        turned
+        transition
     }
 
     /// An attempt could not be made, for want of something of our own. It is as if it had not

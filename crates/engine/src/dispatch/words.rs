@@ -3,15 +3,20 @@
 use model::id::WebhookId;
 use model::time::ClockDoubt;
 
-use crate::fortune::Turned;
+use crate::circuit_breaker::CircuitTransition;
 
-/// Says how a lane's fortune turned, if it did.
-pub(super) fn turned(webhook: WebhookId, class: &str, turned: Option<Turned>) {
-    match turned {
-        Some(Turned::Failing) => tracing::info!(%webhook, class, "deliveries begin to fail"),
-        Some(Turned::Probed) => tracing::info!(%webhook, class, "deliveries have failed for long: \
-            one at a time finds out whether the receiver is back, the others wait for an hour at most"),
-        Some(Turned::Recovered) => tracing::info!(%webhook, "deliveries succeed again"),
+/// Logs a transition of a webhook's circuit breaker, if there is one.
+pub(super) fn transition(webhook: WebhookId, class: &str, transition: Option<CircuitTransition>) {
+    match transition {
+        Some(CircuitTransition::FailuresBegan) => {
+            tracing::info!(%webhook, class, "deliveries begin to fail");
+        }
+        Some(CircuitTransition::Opened) => {
+            tracing::info!(%webhook, class, "deliveries have failed \
+            for long: one at a time finds out whether the receiver is back, the others wait for an \
+            hour at most");
+        }
+        Some(CircuitTransition::Closed) => tracing::info!(%webhook, "deliveries succeed again"),
         None => {}
     }
 }

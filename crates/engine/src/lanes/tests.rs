@@ -13,7 +13,7 @@ use model::tenant::DialectName;
 use model::webhook::Headers;
 
 use super::*;
-use crate::fortune::Turned;
+use crate::circuit_breaker::CircuitTransition;
 
 const HOOK: WebhookId = WebhookId(1);
 const OTHER: WebhookId = WebhookId(2);
@@ -117,7 +117,7 @@ impl std::ops::DerefMut for Air {
 }
 
 impl Air {
-    fn landed(&mut self, id: DeliveryId, landing: Landing) -> Option<Turned> {
+    fn landed(&mut self, id: DeliveryId, landing: Landing) -> Option<CircuitTransition> {
         let flight = self.flights.remove(&id).unwrap();
         self.lanes.landed(flight, id, landing)
     }
