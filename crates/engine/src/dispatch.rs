@@ -46,6 +46,7 @@ use tokio::time::{Instant, Sleep};
 use crate::Stopped;
 use crate::asking::Asking;
 use crate::caller::{Caller, Made, hung, is_short};
+use crate::concurrency::{FAST_MS, LoadSignal};
 use crate::health::{Health, Stall};
 use crate::lane::Pause;
 use crate::lanes::{Call, Landing, Lanes, Seen, Sighting};
@@ -57,7 +58,6 @@ use crate::shares::FlightId;
 use crate::shortage::Shortage;
 use crate::tasks::Swarm;
 use crate::timeline::{BEAT, Timeline};
-use crate::width::{Felt, QUICK_MS};
 
 /// So often it is looked whether the wall clock was set.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -130,7 +130,7 @@ pub(crate) struct Given {
     pub(crate) stop: oneshot::Receiver<Duration>,
     pub(crate) flights_max: usize,
     pub(crate) shortage: Arc<Shortage>,
-    pub(crate) lane_width: usize,
+    pub(crate) max_concurrency_per_webhook: usize,
 }
 
 /// What a finished attempt hands back.
@@ -177,7 +177,7 @@ impl Dispatch {
             mailbox: given.mailbox,
             meters: given.meters,
             health: given.health,
-            lanes: Lanes::new(given.flights_max, given.lane_width),
+            lanes: Lanes::new(given.flights_max, given.max_concurrency_per_webhook),
             flights: Swarm::new(),
             flights_max: given.flights_max.max(1),
             shortage: given.shortage,
@@ -298,13 +298,13 @@ impl Dispatch {
                 flight,
                 prepared,
                 due,
-                width,
+                concurrency_limit,
             }) = self.lanes.next_call(now)
             else {
                 break;
             };
             self.begun = true;
-            self.meters.width.observe(f64::from(width));
+            self.meters.width.observe(f64::from(concurrency_limit));
             let caller = Arc::clone(&self.caller);
             // In a box, because spawning moves what is spawned several times.
             self.flights.spawn(Box::pin(async move {
@@ -464,8 +464,8 @@ impl Dispatch {
             began,
             ended_at: ended.schedule,
             failed: !outcome.is_success(),
-            felt: Felt::of(outcome, attempt.duration_ms),
-            slow: attempt.duration_ms > QUICK_MS || hung(outcome),
+            signal: LoadSignal::of(outcome, attempt.duration_ms),
+            slow: attempt.duration_ms > FAST_MS || hung(outcome),
             gone: next.disables_webhook,
             pause: next.pauses_until.map(|until| Pause {
                 until,

@@ -13,12 +13,12 @@ use model::limits;
 use model::time::Timestamp;
 
 use crate::circuit_breaker::CircuitBreaker;
+use crate::concurrency::{ConcurrencyLimit, INITIAL_LIMIT};
 use crate::lanes::Sighting;
 use crate::request::Prepared;
 use crate::shares::{HostId, Load, OfEach, Shares, Trust};
 use crate::sorted::Sorted;
 use crate::waits::{Standing, Waits};
-use crate::width::{START, Width};
 
 /// How many more than it is wide may be in the air because somebody asked for them.
 const ASKED_BESIDE: usize = 2;
@@ -55,7 +55,7 @@ pub(crate) struct Lane {
     pub(crate) cancelling: bool,
     pub(crate) pause: Option<Pause>,
     pub(crate) circuit: CircuitBreaker,
-    pub(crate) width: Width,
+    pub(crate) concurrency: ConcurrencyLimit,
     pub(crate) trust: Trust,
     /// Attempts that have been in the air for long.
     pub(crate) slow: usize,
@@ -215,7 +215,7 @@ impl Lane {
             Some(seen) if seen.same_target(&prepared) => {}
             Some(_) => {
                 self.circuit.target_changed();
-                self.width = Width::default();
+                self.concurrency = ConcurrencyLimit::default();
                 self.trust = Trust::Unknown;
             }
         }
@@ -391,7 +391,7 @@ impl Lane {
         let own = self.own();
         let left = limits::LANE_BUFFERED_MAX.saturating_sub(own);
         if self.circuit.is_open() {
-            return START.saturating_sub(own);
+            return INITIAL_LIMIT.saturating_sub(own);
         }
         if self.trust != Trust::Quick && load.is_crowded() {
             return left.min(1_usize.saturating_sub(self.ready.len()));
@@ -406,23 +406,23 @@ impl Lane {
 
     /// How many may be in the air. Of receivers nobody knows yet, all might hang; and the last
     /// half of the flights for its kind is for lanes that have little in the air.
-    pub(crate) fn width(&self, most: usize, crowded: bool) -> usize {
+    pub(crate) fn concurrency_limit(&self, most: usize, crowded: bool) -> usize {
         let own = match self.circuit.is_open() {
-            true => START,
-            false => self.width.get(),
+            true => INITIAL_LIMIT,
+            false => self.concurrency.get(),
         };
-        let width = match (crowded, self.trust) {
+        let limit = match (crowded, self.trust) {
             (true, Trust::Unknown) => 1,
-            (true, Trust::Quick | Trust::Slow) => own.min(START),
+            (true, Trust::Quick | Trust::Slow) => own.min(INITIAL_LIMIT),
             (false, _) => own,
         };
-        width.min(most)
+        limit.min(most)
     }
 
     pub(crate) fn may_send(&self, most: usize, crowded: bool) -> bool {
         matches!(self.sight, Sight::Open(_))
             && !self.ready.is_empty()
-            && self.flying < self.width(most, crowded)
+            && self.flying < self.concurrency_limit(most, crowded)
     }
 
     /// Whether it waits for a turn.
@@ -446,7 +446,7 @@ impl Lane {
     pub(crate) fn may_send_asked(&self, most: usize) -> bool {
         matches!(self.sight, Sight::Open(_))
             && !self.asked.is_empty()
-            && self.flying < self.width(most, false) + ASKED_BESIDE
+            && self.flying < self.concurrency_limit(most, false) + ASKED_BESIDE
     }
 
     /// When it is to be read next. It reads on when half of what it read before is gone.

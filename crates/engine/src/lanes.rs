@@ -1,4 +1,4 @@
-//! Lanes: one for every webhook that has something waiting or in the air; their order and width.
+//! Lanes: one for every webhook that has something waiting or in the air; their order and limits.
 //!
 //! Pure bookkeeping: no clock, no store, nothing awaited. `dispatch.rs` says what happened and
 //! asks what to do next. Each call costs the logarithm of the number of lanes, never a walk over
@@ -14,12 +14,12 @@ use model::time::{Moment, Timestamp};
 use tokio::time::Instant;
 
 use crate::circuit_breaker::CircuitTransition;
+use crate::concurrency::LoadSignal;
 use crate::lane::{Index, Lane, Pause, Sight};
 use crate::request::Prepared;
 use crate::shares::{FlightId, Shares, Trust};
 use crate::turns::Entry;
 use crate::waits::Counted;
-use crate::width::Felt;
 
 /// Lanes asked for in one read, and new rows they may bring together: some milliseconds' work.
 const READ_LANES_MAX: usize = 64;
@@ -29,7 +29,7 @@ const READ_ROWS_MAX: usize = 256;
 const TARGETS_MAX: usize = 1_000;
 
 /// Lanes with nothing to do that are kept: their next delivery needs no look at the webhook, and
-/// finds the width they had. About a kilobyte each.
+/// finds the concurrency limit they had. About a kilobyte each.
 const RESTING_MAX: usize = 1_000;
 
 /// Webhooks of which it is remembered, without their lane, that their receiver was quick: some
@@ -54,7 +54,7 @@ pub(crate) struct Lanes {
     unseen: VecDeque<WebhookId>,
     /// Disabled webhooks whose pending deliveries are still to be cancelled.
     uncancelled: VecDeque<WebhookId>,
-    width: usize,
+    max_concurrency: usize,
     read_lanes_max: usize,
 }
 
@@ -71,8 +71,8 @@ pub(crate) struct Call {
     pub(crate) flight: FlightId,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) due: DueDelivery,
-    /// How many its receiver is thought to bear at once.
-    pub(crate) width: u32,
+    /// What its lane's receiver may have at once.
+    pub(crate) concurrency_limit: u32,
 }
 
 /// A webhook that may be called, and how its receiver has fared.
@@ -90,7 +90,7 @@ pub(crate) struct Landing {
     /// In the schedule, as all else here that is due or was.
     pub(crate) ended_at: Timestamp,
     pub(crate) failed: bool,
-    pub(crate) felt: Felt,
+    pub(crate) signal: LoadSignal,
     /// It held its flight for long.
     pub(crate) slow: bool,
     /// The receiver wants nothing more.
@@ -100,7 +100,7 @@ pub(crate) struct Landing {
 }
 
 impl Lanes {
-    pub(crate) fn new(flights_max: usize, width: usize) -> Self {
+    pub(crate) fn new(flights_max: usize, max_concurrency: usize) -> Self {
         Self {
             lanes: BTreeMap::new(),
             wakes: BTreeSet::new(),
@@ -112,7 +112,7 @@ impl Lanes {
             uncounted: Vec::new(),
             unseen: VecDeque::new(),
             uncancelled: VecDeque::new(),
-            width: width.max(1),
+            max_concurrency: max_concurrency.max(1),
             read_lanes_max: READ_LANES_MAX,
         }
     }
@@ -237,7 +237,8 @@ impl Lanes {
             DispatchState::Paused { until: pause.until }
         } else if lane.circuit.is_open() && !is_asked {
             DispatchState::CircuitOpen
-        } else if lane.flying >= lane.width(self.width, crowded) && !is_asked {
+        } else if lane.flying >= lane.concurrency_limit(self.max_concurrency, crowded) && !is_asked
+        {
             DispatchState::ConcurrencyLimited
         } else if !lane.is_queued() {
             DispatchState::Ready
@@ -318,7 +319,7 @@ impl Lanes {
         // One that is as wide as it may be gets its turn back when an attempt of its ends.
         let crowded = self.shares.is_crowded(trust);
         let (host, tenant) = (lane.host, lane.tenant());
-        if !lane.may_send(self.width, crowded) {
+        if !lane.may_send(self.max_concurrency, crowded) {
             *lane.in_turns.of_mut(trust) = false;
             return None;
         }
@@ -335,7 +336,7 @@ impl Lanes {
     fn begin_asked(&mut self, webhook: WebhookId, now: Instant) -> Option<Call> {
         let lane = self.lanes.get_mut(&webhook)?;
         lane.in_asked = false;
-        if !lane.may_send_asked(self.width) {
+        if !lane.may_send_asked(self.max_concurrency) {
             return None;
         }
         if !self.shares.may_go_asked(lane.host, lane.tenant()) {
@@ -360,16 +361,16 @@ impl Lanes {
         };
         let prepared = Arc::clone(prepared);
         let (host, tenant, kind) = (lane.host, lane.tenant(), (lane.trust, asked));
-        let width = u32::try_from(lane.width.get()).unwrap_or(u32::MAX);
+        let concurrency_limit = u32::try_from(lane.concurrency.get()).unwrap_or(u32::MAX);
         lane.flying += 1;
-        lane.width.begin(lane.flying);
+        lane.concurrency.begin(lane.flying);
         let flight = self.shares.take_off(webhook, tenant, host, kind, now);
         self.review(webhook);
         Some(Call {
             flight,
             prepared,
             due,
-            width,
+            concurrency_limit,
         })
     }
 
@@ -394,7 +395,8 @@ impl Lanes {
                 false => Trust::Quick,
             };
         }
-        lane.width.feel(landing.felt, lane.flying, self.width);
+        lane.concurrency
+            .observe(landing.signal, lane.flying, self.max_concurrency);
         lane.forget_body(id.notification, &mut self.shares);
         let transition = match landing.failed {
             true => lane
@@ -407,7 +409,7 @@ impl Lanes {
             lane.give_back_all(&mut self.shares);
         } else if transition == Some(CircuitTransition::Opened) {
             lane.give_back(0, &mut self.shares);
-        } else if landing.felt == Felt::Hung && self.shares.load.is_crowded() {
+        } else if landing.signal == LoadSignal::Timeout && self.shares.load.is_crowded() {
             lane.give_back(1, &mut self.shares);
         }
         if lane.circuit.stops_recovery() {
@@ -659,12 +661,14 @@ impl Lanes {
             return;
         };
         let trust = lane.trust;
-        if !lane.in_turns.of(trust) && lane.may_send(self.width, self.shares.is_crowded(trust)) {
+        if !lane.in_turns.of(trust)
+            && lane.may_send(self.max_concurrency, self.shares.is_crowded(trust))
+        {
             *lane.in_turns.of_mut(trust) = true;
             let tenant = lane.tenant();
             self.shares.queue(trust, tenant, Entry::of(webhook));
         }
-        if !lane.in_asked && lane.may_send_asked(self.width) {
+        if !lane.in_asked && lane.may_send_asked(self.max_concurrency) {
             lane.in_asked = self.shares.queue_asked(lane.tenant(), webhook);
             if !lane.in_asked {
                 lane.give_back_asked(&mut self.shares);

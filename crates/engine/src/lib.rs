@@ -8,6 +8,7 @@ mod asking;
 mod bulk_jobs;
 mod caller;
 mod circuit_breaker;
+mod concurrency;
 mod dial;
 mod dispatch;
 mod habits;
@@ -31,7 +32,6 @@ mod timeline;
 mod tls;
 mod turns;
 mod waits;
-mod width;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ pub struct Settings {
     /// Attempts in the air over all webhooks.
     pub flights_max: usize,
     /// Attempts in the air for one webhook.
-    pub lane_width: usize,
+    pub max_concurrency_per_webhook: usize,
     pub idle_connections_max: usize,
     pub idle_connection_ms: u64,
 }
@@ -164,7 +164,7 @@ impl Engine {
             stop: stopped,
             flights_max: settings.flights_max,
             shortage,
-            lane_width: settings.lane_width,
+            max_concurrency_per_webhook: settings.max_concurrency_per_webhook,
         });
         let bulk_jobs = BulkJobRunner {
             store: Arc::clone(&store),

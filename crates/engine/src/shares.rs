@@ -13,10 +13,10 @@ use model::id::{TenantId, WebhookId};
 use model::limits;
 use tokio::time::Instant;
 
+use crate::concurrency::FAST_MS;
 use crate::dial::Place;
 use crate::sorted::Sorted;
 use crate::turns::{Entry, Turns};
-use crate::width::QUICK_MS;
 
 /// A tenant may have so many times what is free: of all flights; of those for receivers that may
 /// hold them for long, if this one is not known yet, or is known to; and of the memory.
@@ -699,7 +699,7 @@ impl Shares {
 }
 
 fn slow_after() -> Duration {
-    Duration::from_millis(u64::from(QUICK_MS))
+    Duration::from_millis(u64::from(FAST_MS))
 }
 
 impl Host {

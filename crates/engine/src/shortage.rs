@@ -13,14 +13,14 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::time::Instant;
 
-use crate::width::QUICK_MS;
+use crate::concurrency::FAST_MS;
 
 /// How long an attempt waits that meets a shortage, at first and at most. What is in the air for
-/// longer than `QUICK_MS` would count as slow, and it is not the receiver that is.
+/// longer than `FAST_MS` would count as slow, and it is not the receiver that is.
 const WAIT_FIRST: Duration = Duration::from_millis(250);
 const WAIT_MAX: Duration = Duration::from_millis(1_500);
 
-const _: () = assert!(WAIT_MAX.as_millis() < QUICK_MS as u128);
+const _: () = assert!(WAIT_MAX.as_millis() < FAST_MS as u128);
 
 /// After so long without meeting it twice as many attempts may be in the air.
 const QUIET: Duration = Duration::from_secs(10);

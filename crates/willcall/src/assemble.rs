@@ -127,7 +127,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
             policies: policies.clone(),
             settings: engine::Settings {
                 flights_max: config.flights_max,
-                lane_width: config.lane_width,
+                max_concurrency_per_webhook: config.max_concurrency_per_webhook,
                 idle_connections_max: config.flights_max,
                 // Common servers close idle connections after 5 s; a call should not meet that.
                 idle_connection_ms: 4_000,

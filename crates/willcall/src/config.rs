@@ -148,7 +148,7 @@ pub(crate) struct Config {
     pub(crate) triggers: Vec<Trigger>,
     pub(crate) strict_triggers: bool,
     pub(crate) strict_action_types: bool,
-    pub(crate) lane_width: usize,
+    pub(crate) max_concurrency_per_webhook: usize,
     pub(crate) flights_max: usize,
     pub(crate) own_processors: bool,
     pub(crate) connections_max: usize,
@@ -293,7 +293,7 @@ impl Gathered {
             triggers: self.read("triggers", |text| list(text).map(trigger).collect())?,
             strict_triggers: self.read("strict_triggers", yes_or_no)?,
             strict_action_types: self.read("strict_action_types", yes_or_no)?,
-            lane_width: self.count("lane_width", 1_024)?,
+            max_concurrency_per_webhook: self.count("lane_width", 1_024)?,
             flights_max: self.count("flights_max", 16_384)?,
             connections_max: self.count("connections_max", 65_536)?,
             trusted_proxies: self.read("trusted_proxies", |text| {

@@ -25,7 +25,7 @@ use model::delivery::{CancelCause, DeliveryState};
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use world::{Does, HOUR_MS, World, seconds};
 
-use crate::width::START;
+use crate::concurrency::INITIAL_LIMIT;
 
 fn id(notification: NotificationId, webhook: WebhookId) -> DeliveryId {
     DeliveryId {
@@ -131,7 +131,7 @@ async fn a_receiver_that_is_gone_gets_nothing_more() {
     seconds(2 * 3_600).await;
     // As many as were in the air when the first of them ended.
     assert!(
-        world.net.calls().len() <= 1 + world.settings.lane_width,
+        world.net.calls().len() <= 1 + world.settings.max_concurrency_per_webhook,
         "{:?}",
         world.net.calls().len()
     );
@@ -148,7 +148,7 @@ async fn a_receiver_that_is_gone_gets_nothing_more() {
     assert!(!stored.enabled());
     assert_eq!(world.hand_in("paid", 1).await.len(), 1);
     seconds(60).await;
-    assert!(world.net.calls().len() <= 1 + world.settings.lane_width);
+    assert!(world.net.calls().len() <= 1 + world.settings.max_concurrency_per_webhook);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +184,7 @@ async fn disabling_while_much_is_in_memory_stops_it_at_once() {
     seconds(1).await;
     world.disable(webhook).await;
     seconds(3_600).await;
-    assert_eq!(world.net.calls().len(), START);
+    assert_eq!(world.net.calls().len(), INITIAL_LIMIT);
 }
 
 #[tokio::test(start_paused = true)]
@@ -352,11 +352,11 @@ async fn stopping_lets_attempts_end_and_has_their_outcomes_written_down() {
     seconds(1).await;
     let stopped = world.stop(Duration::from_secs(30)).await;
     assert!(stopped.is_clean(), "{stopped:?}");
-    let width = START;
-    assert_eq!(world.net.calls().len(), width);
+    let limit = INITIAL_LIMIT;
+    assert_eq!(world.net.calls().len(), limit);
     for (index, notification) in ids.iter().enumerate() {
         let ended = world.state(*notification, webhook).await.is_end();
-        assert_eq!(ended, index < width);
+        assert_eq!(ended, index < limit);
     }
     world.start();
     seconds(120).await;
@@ -376,7 +376,7 @@ async fn stopping_waits_no_longer_than_it_may_and_says_what_it_dropped() {
     let mut world = World::running().await;
     world.webhook("http://a.test/", "paid").await;
     world.net.at("a.test", |_, _| Does::Hangs);
-    world.hand_in("paid", START).await;
+    world.hand_in("paid", INITIAL_LIMIT).await;
     seconds(1).await;
     let health = world.engine.as_ref().unwrap().health();
     let began = tokio::time::Instant::now();
@@ -384,7 +384,7 @@ async fn stopping_waits_no_longer_than_it_may_and_says_what_it_dropped() {
     assert_eq!(began.elapsed().as_secs(), 5);
     assert_eq!(
         (stopped.attempts_dropped, stopped.outcomes_unwritten),
-        (START, 0)
+        (INITIAL_LIMIT, 0)
     );
     assert_eq!(health.check(), Err("the engine is stopped".to_owned()));
 }

@@ -123,9 +123,9 @@ impl Air {
     }
 }
 
-fn lanes(flights_max: usize, width: usize) -> Air {
+fn lanes(flights_max: usize, max_concurrency: usize) -> Air {
     Air {
-        lanes: Lanes::new(flights_max, width),
+        lanes: Lanes::new(flights_max, max_concurrency),
         flights: BTreeMap::new(),
         now: Instant::now(),
     }
@@ -168,7 +168,7 @@ fn well() -> Landing {
         began: Moment::same(at(0)),
         ended_at: at(0),
         failed: false,
-        felt: Felt::Well,
+        signal: LoadSignal::Fast,
         slow: false,
         gone: false,
         pause: None,
@@ -330,7 +330,7 @@ fn lanes_take_turns() {
 fn hung() -> Landing {
     Landing {
         failed: true,
-        felt: Felt::Hung,
+        signal: LoadSignal::Timeout,
         slow: true,
         ..well()
     }

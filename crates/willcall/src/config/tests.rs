@@ -42,11 +42,13 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
         &[("WILLCALL_LANE_WIDTH", "4"), ("WILLCALL_LOG_DAYS", "9")],
     )
     .unwrap();
-    assert_eq!(config.lane_width, 5);
+    assert_eq!(config.max_concurrency_per_webhook, 5);
     assert_eq!(config.kept.all_ms, Some(9 * 24 * 3_600_000));
     assert_eq!(config.hosts, ["a.example", "b.example"]);
     assert_eq!(
-        load(&[], &[("WILLCALL_CONFIG", file)]).unwrap().lane_width,
+        load(&[], &[("WILLCALL_CONFIG", file)])
+            .unwrap()
+            .max_concurrency_per_webhook,
         3
     );
 }

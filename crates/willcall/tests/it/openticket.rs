@@ -88,7 +88,7 @@ impl World {
             policies: dialects.policies(),
             settings: engine::Settings {
                 flights_max: 64,
-                lane_width: 4,
+                max_concurrency_per_webhook: 4,
                 idle_connections_max: 8,
                 idle_connection_ms: 20_000,
             },

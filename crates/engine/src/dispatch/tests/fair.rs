@@ -15,7 +15,10 @@ const ROUNDS: usize = 12;
 /// a steady load on `GROUPS` groups of 100 webhooks, of which some hang. Theirs are left out.
 async fn latencies(hanging: usize) -> Vec<i64> {
     let mut world = World::new().await;
-    (world.settings.flights_max, world.settings.lane_width) = (1_024, 32);
+    (
+        world.settings.flights_max,
+        world.settings.max_concurrency_per_webhook,
+    ) = (1_024, 32);
     world.start();
     for number in 0..GROUPS * 100 {
         let host = format!("r{number}.test");

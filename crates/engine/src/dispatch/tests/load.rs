@@ -8,7 +8,7 @@ use model::limits;
 use tokio::time::Instant;
 
 use super::world::{Does, World, seconds};
-use crate::width::START;
+use crate::concurrency::INITIAL_LIMIT;
 
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_hangs_does_not_delay_the_others() {
@@ -22,7 +22,7 @@ async fn a_receiver_that_hangs_does_not_delay_the_others() {
     let calls = world.net.calls_at("a.test");
     assert_eq!(calls.len(), 300);
     assert!(calls.iter().all(|call| call.at == handed_in_at));
-    assert_eq!(world.net.calls_at("hangs.test").len(), START);
+    assert_eq!(world.net.calls_at("hangs.test").len(), INITIAL_LIMIT);
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,7 +71,7 @@ async fn no_more_is_in_the_air_than_a_lane_is_wide_and_the_settings_allow() {
     seconds(120).await;
     assert_eq!(world.net.calls().len(), 600);
     for host in ["a.test", "b.test", "c.test"] {
-        assert!(world.net.most_at_once(host) <= world.settings.lane_width);
+        assert!(world.net.most_at_once(host) <= world.settings.max_concurrency_per_webhook);
     }
     // The other half is for lanes that have little in the air.
     assert_eq!(world.net.most_at_once(""), 10);
@@ -81,7 +81,7 @@ async fn no_more_is_in_the_air_than_a_lane_is_wide_and_the_settings_allow() {
     seconds(120).await;
     assert_eq!(
         world.net.most_at_once("alone.test"),
-        world.settings.lane_width
+        world.settings.max_concurrency_per_webhook
     );
 }
 
@@ -107,7 +107,7 @@ async fn a_busy_webhook_does_not_starve_another() {
 #[tokio::test(start_paused = true)]
 async fn a_backlog_larger_than_memory_is_sent_completely_and_in_order() {
     let mut world = World::new().await;
-    world.settings.lane_width = 1;
+    world.settings.max_concurrency_per_webhook = 1;
     world.webhook("http://a.test/", "paid").await;
     let count = 4 * limits::LANE_BUFFERED_MAX;
     for number in 0..count {
@@ -207,7 +207,7 @@ async fn a_webhook_of_which_no_delivery_was_told_gets_all_it_is_owed_once() {
 #[tokio::test(start_paused = true)]
 async fn large_bodies_fill_the_memory_before_their_number_does() {
     let mut world = World::new().await;
-    world.settings.lane_width = 4;
+    world.settings.max_concurrency_per_webhook = 4;
     world.start();
     let slow = Does::AnswersAfter(200, Duration::from_millis(100));
     for number in 0..4 {
@@ -228,7 +228,7 @@ async fn large_bodies_fill_the_memory_before_their_number_does() {
 async fn large_bodies_that_are_not_settled_yet_are_not_read_over_and_over() {
     let mut world = World::new().await;
     world.settings.flights_max = 1_024;
-    world.settings.lane_width = 64;
+    world.settings.max_concurrency_per_webhook = 64;
     world.start();
     world.webhook("http://a.test/", "paid").await;
     // What is sent cannot be written down for a while, and so stays held.

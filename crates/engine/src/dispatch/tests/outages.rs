@@ -71,7 +71,7 @@ async fn an_outage_of_an_hour_is_over_within_seconds_of_the_first_success() {
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_is_back_is_not_met_with_everything_at_once() {
     let mut world = World::new().await;
-    world.settings.lane_width = 32;
+    world.settings.max_concurrency_per_webhook = 32;
     world.start();
     world.webhook("http://a.test/", "paid").await;
     let mended = breaks(&world, "a.test");
@@ -442,7 +442,7 @@ async fn asking_for_hundreds_one_by_one_does_not_hammer_a_receiver_that_is_probe
 #[tokio::test(start_paused = true)]
 async fn what_somebody_asks_for_goes_before_a_backlog_and_beside_a_tenants_share() {
     let mut world = World::new().await;
-    world.settings.lane_width = 1;
+    world.settings.max_concurrency_per_webhook = 1;
     world.start();
     // A lane that is busy with older ones.
     let slow = Does::AnswersAfter(200, Duration::from_secs(1));

@@ -43,7 +43,7 @@ async fn retry_after_has_the_whole_webhook_left_alone_and_nobody_else() {
 #[tokio::test(start_paused = true)]
 async fn what_already_waits_in_memory_waits_on() {
     let mut world = listening().await;
-    world.settings.lane_width = 1;
+    world.settings.max_concurrency_per_webhook = 1;
     world.kill();
     world.start();
     world.webhook("http://a.test/", "paid").await;

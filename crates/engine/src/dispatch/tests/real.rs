@@ -115,7 +115,7 @@ fn engine(store: &Arc<dyn Store>, began: Instant) -> Engine {
         policies,
         settings: Settings {
             flights_max: 256,
-            lane_width: 64,
+            max_concurrency_per_webhook: 64,
             ..SETTINGS
         },
     };

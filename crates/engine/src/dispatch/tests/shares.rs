@@ -15,7 +15,7 @@ const SLOW: Does = Does::AnswersAfter(200, Duration::from_secs(20));
 async fn world() -> World {
     let mut world = World::new().await;
     world.settings.flights_max = 1_024;
-    world.settings.lane_width = 32;
+    world.settings.max_concurrency_per_webhook = 32;
     world.start();
     world
 }

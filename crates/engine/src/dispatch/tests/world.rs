@@ -37,7 +37,7 @@ pub(super) const HOUR_MS: i64 = 3_600_000;
 
 pub(super) const SETTINGS: Settings = Settings {
     flights_max: 64,
-    lane_width: 8,
+    max_concurrency_per_webhook: 8,
     idle_connections_max: 64,
     idle_connection_ms: 20_000,
 };
