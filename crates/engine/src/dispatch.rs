@@ -47,14 +47,14 @@ use crate::Stopped;
 use crate::asking::Asking;
 use crate::caller::{Caller, Made, hung, is_short};
 use crate::concurrency::{FAST_MS, LoadSignal};
+use crate::fair_share::InFlightId;
 use crate::health::{Health, Stall};
 use crate::lane::Pause;
-use crate::lanes::{Call, Landing, Lanes, Seen, Sighting};
+use crate::lanes::{AttemptEffect, Lanes, NextAttempt, TargetSnapshot, WebhookLookup};
 use crate::mailbox::{Mail, Mailbox, Question};
 use crate::meters::{Meters, class};
 use crate::request::Prepared;
 use crate::settling::Settling;
-use crate::shares::FlightId;
 use crate::shortage::Shortage;
 use crate::tasks::Swarm;
 use crate::timeline::{BEAT, Timeline};
@@ -88,8 +88,8 @@ pub(crate) struct Dispatch {
     meters: Arc<Meters>,
     health: Health,
     lanes: Lanes,
-    flights: Swarm<Landed>,
-    flights_max: usize,
+    in_flight: Swarm<Landed>,
+    max_in_flight: usize,
     shortage: Arc<Shortage>,
     settling: Settling,
     due: Asking<Vec<DuePage>>,
@@ -128,14 +128,14 @@ pub(crate) struct Given {
     pub(crate) meters: Arc<Meters>,
     pub(crate) health: Health,
     pub(crate) stop: oneshot::Receiver<Duration>,
-    pub(crate) flights_max: usize,
+    pub(crate) max_in_flight: usize,
     pub(crate) shortage: Arc<Shortage>,
     pub(crate) max_concurrency_per_webhook: usize,
 }
 
 /// What a finished attempt hands back.
 struct Landed {
-    flight: FlightId,
+    attempt_id: InFlightId,
     delivery: Delivery,
     prepared: Arc<Prepared>,
     made: Made,
@@ -168,7 +168,7 @@ impl Dispatch {
                 now,
             ),
             look_at: now,
-            settling: Settling::new(Arc::clone(&given.store), given.flights_max),
+            settling: Settling::new(Arc::clone(&given.store), given.max_in_flight),
             store: given.store,
             clock: given.clock,
             rng: given.rng,
@@ -177,9 +177,9 @@ impl Dispatch {
             mailbox: given.mailbox,
             meters: given.meters,
             health: given.health,
-            lanes: Lanes::new(given.flights_max, given.max_concurrency_per_webhook),
-            flights: Swarm::new(),
-            flights_max: given.flights_max.max(1),
+            lanes: Lanes::new(given.max_in_flight, given.max_concurrency_per_webhook),
+            in_flight: Swarm::new(),
+            max_in_flight: given.max_in_flight.max(1),
             shortage: given.shortage,
             due: Asking::new("reading what is due"),
             due_asked: Vec::new(),
@@ -290,12 +290,12 @@ impl Dispatch {
     /// written down: so many are repeated at most if the process dies, and if the store refuses,
     /// no more begin.
     fn hand_out(&mut self, now: Instant) {
-        let flights_max = self
+        let max_in_flight = self
             .shortage
-            .flights_max(self.flights.len(), self.flights_max);
-        while !self.settling.is_full(self.flights.len(), flights_max) {
-            let Some(Call {
-                flight,
+            .max_in_flight(self.in_flight.len(), self.max_in_flight);
+        while !self.settling.is_full(self.in_flight.len(), max_in_flight) {
+            let Some(NextAttempt {
+                attempt_id,
                 prepared,
                 due,
                 concurrency_limit,
@@ -307,10 +307,10 @@ impl Dispatch {
             self.meters.width.observe(f64::from(concurrency_limit));
             let caller = Arc::clone(&self.caller);
             // In a box, because spawning moves what is spawned several times.
-            self.flights.spawn(Box::pin(async move {
+            self.in_flight.spawn(Box::pin(async move {
                 let made = caller.attempt(&prepared, &due).await;
                 Landed {
-                    flight,
+                    attempt_id,
                     delivery: due.delivery,
                     prepared,
                     made,
@@ -349,7 +349,7 @@ impl Dispatch {
     /// lets them go first: several attempts end meanwhile, and a turn costs the same for all. While
     /// only one is in the air there is nobody to wait for.
     fn gives_way(&mut self, cx: &Context<'_>) -> bool {
-        self.gave_way = !self.gave_way && self.flights.len() > 1 && self.flights.has_landed();
+        self.gave_way = !self.gave_way && self.in_flight.len() > 1 && self.in_flight.has_landed();
         if self.gave_way {
             cx.waker().wake_by_ref();
         }
@@ -403,7 +403,7 @@ impl Dispatch {
 
     fn take_landed(&mut self, cx: &mut Context<'_>) -> bool {
         for count in 0..LANDED_MAX {
-            match self.flights.poll_next(cx) {
+            match self.in_flight.poll_next(cx) {
                 Poll::Ready(landed) => self.land(landed),
                 Poll::Pending => return count > 0,
             }
@@ -428,7 +428,7 @@ impl Dispatch {
     /// Decides what an attempt makes of its delivery.
     fn land(&mut self, landed: Landed) {
         let Landed {
-            flight,
+            attempt_id,
             delivery,
             prepared,
             made,
@@ -442,7 +442,7 @@ impl Dispatch {
         let (id, outcome) = (delivery.id, &attempt.outcome);
         if is_short(outcome).is_some() {
             self.meters.put_off.inc();
-            self.lanes.unsent(flight, id, delivery.due_at);
+            self.lanes.unsent(attempt_id, id, delivery.due_at);
             return;
         }
         let policy = &prepared.policy;
@@ -460,7 +460,7 @@ impl Dispatch {
             duration_ms = attempt.duration_ms, state = next.state.as_str(), "attempt ended");
         let is_ahead = delivery.is_early_at(began.schedule);
         self.count([stale.as_deref(), Some(&attempt)], next.state, is_ahead);
-        let landing = Landing {
+        let effect = AttemptEffect {
             began,
             ended_at: ended.schedule,
             failed: !outcome.is_success(),
@@ -476,7 +476,7 @@ impl Dispatch {
             self.meters.pauses.inc();
             tracing::debug!(webhook = %id.webhook, %until, "its receiver asks to be left alone");
         }
-        let transition = self.lanes.landed(flight, id, landing);
+        let transition = self.lanes.landed(attempt_id, id, effect);
         let webhook = id.webhook;
         if next.disables_webhook {
             self.meters.disabled.inc();
@@ -559,7 +559,8 @@ impl Dispatch {
                 }
                 for webhook in unknown {
                     tracing::warn!(%webhook, "deliveries are owed to no webhook");
-                    self.lanes.answer_target(webhook, Seen::Unserved);
+                    self.lanes
+                        .answer_target(webhook, WebhookLookup::Unsupported);
                 }
             }
             Err(_) => {
@@ -570,9 +571,9 @@ impl Dispatch {
         true
     }
 
-    fn seen(&mut self, target: &WebhookTarget) -> Seen {
+    fn seen(&mut self, target: &WebhookTarget) -> WebhookLookup {
         if !target.enabled {
-            return Seen::Disabled;
+            return WebhookLookup::Disabled;
         }
         if let Some(policy) = self.policies.get(&target.dialect) {
             let seen = self.timeline.moment(self.clock.now(), Instant::now());
@@ -589,7 +590,7 @@ impl Dispatch {
                 .keys()
                 .take_while(|name| **name != target.dialect)
                 .count();
-            return Seen::Open(Sighting {
+            return WebhookLookup::Callable(TargetSnapshot {
                 prepared: Arc::new(prepared),
                 failing_since: target
                     .failing_since
@@ -606,7 +607,7 @@ impl Dispatch {
                  store until a version that does is started"
             );
         }
-        Seen::Unserved
+        WebhookLookup::Unsupported
     }
 
     fn take_scanned(&mut self, cx: &mut Context<'_>) -> bool {
@@ -665,8 +666,9 @@ impl Dispatch {
             self.reported = news;
             self.meters.report_waits(counted, at);
         }
-        let flying = self.flights.len();
-        self.meters.report(&self.lanes, flying, self.settling.len());
+        let in_flight = self.in_flight.len();
+        self.meters
+            .report(&self.lanes, in_flight, self.settling.len());
         let troubles = [
             self.settling.trouble(now),
             self.due.trouble(now),
@@ -693,7 +695,7 @@ impl Dispatch {
         };
         self.stalled_since.map(|since| Stall {
             since,
-            flights: self.flights.len(),
+            in_flight: self.in_flight.len(),
             unwritten: self.settling.len(),
         })
     }
@@ -703,7 +705,7 @@ impl Dispatch {
         let mut until = now + BEAT;
         if let Some(stopping) = self.stopping {
             until = until.min(stopping.next_deadline(now));
-        } else if let Some(due_at) = self.lanes.next_wake()
+        } else if let Some(due_at) = self.lanes.next_read_at()
             && self.due.may_ask(now)
         {
             let wait_ms = u64::try_from(due_at.ms_since(at)).unwrap_or(0);
@@ -734,11 +736,11 @@ impl Dispatch {
     fn stopped(&mut self, now: Instant) -> Option<Stopped> {
         let stopping = self.stopping.as_mut()?;
         if now >= stopping.deadline {
-            stopping.dropped += self.flights.drop_all();
+            stopping.dropped += self.in_flight.drop_all();
         }
-        let (flying, outcomes_unwritten) = (self.flights.len(), self.settling.len());
+        let (in_flight, outcomes_unwritten) = (self.in_flight.len(), self.settling.len());
         let is_over = outcomes_unwritten == 0 || now >= stopping.write_deadline;
-        (flying == 0 && is_over).then_some(Stopped {
+        (in_flight == 0 && is_over).then_some(Stopped {
             attempts_dropped: stopping.dropped,
             outcomes_unwritten,
             fell_over: false,

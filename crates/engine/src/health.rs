@@ -40,7 +40,7 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stall {
     pub(crate) since: Instant,
-    pub(crate) flights: usize,
+    pub(crate) in_flight: usize,
     pub(crate) unwritten: usize,
 }
 
@@ -97,13 +97,13 @@ impl Health {
             .filter(|stall| stall.since.elapsed() >= STALLED_AFTER);
         if let Some(Stall {
             since,
-            flights,
+            in_flight,
             unwritten,
         }) = stall
         {
             let seconds = since.elapsed().as_secs();
             return Err(format!(
-                "deliveries are due, but no attempt has begun for {seconds} s, with {flights} in \
+                "deliveries are due, but no attempt has begun for {seconds} s, with {in_flight} in \
                  the air and {unwritten} outcomes unwritten"
             ));
         }

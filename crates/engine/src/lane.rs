@@ -14,11 +14,11 @@ use model::time::Timestamp;
 
 use crate::circuit_breaker::CircuitBreaker;
 use crate::concurrency::{ConcurrencyLimit, INITIAL_LIMIT};
-use crate::lanes::Sighting;
+use crate::fair_share::{BySpeed, FairShare, HostId, MemoryLoad, ReceiverSpeed};
+use crate::lane_stats::{LaneStatus, ReceiverHealth};
+use crate::lanes::TargetSnapshot;
 use crate::request::Prepared;
-use crate::shares::{HostId, Load, OfEach, Shares, Trust};
 use crate::sorted::Sorted;
-use crate::waits::{Standing, Waits};
 
 /// How many more than it is wide may be in the air because somebody asked for them.
 const ASKED_BESIDE: usize = 2;
@@ -39,8 +39,8 @@ pub(crate) struct Lane {
     /// It waits for a turn with it.
     pub(crate) in_asked: bool,
     /// Every delivery that must not be taken up again: ready, in the air, or unsettled.
-    pub(crate) held: Sorted<NotificationId, Held>,
-    pub(crate) flying: usize,
+    pub(crate) held: Sorted<NotificationId, HeldDelivery>,
+    pub(crate) in_flight: usize,
     pub(crate) stored_due_at: Option<Timestamp>,
     /// An answer of the store about this lane is outstanding.
     pub(crate) reading: bool,
@@ -48,15 +48,15 @@ pub(crate) struct Lane {
     pub(crate) lowered: Option<Timestamp>,
     /// Settled since that was asked, with their next due times.
     pub(crate) parked: Vec<(NotificationId, Option<Timestamp>)>,
-    pub(crate) sight: Sight,
-    pub(crate) index: Index,
+    pub(crate) target: TargetState,
+    pub(crate) read_state: ReadState,
     /// As which kind it waits for a turn.
-    pub(crate) in_turns: OfEach<bool>,
+    pub(crate) in_turns: BySpeed<bool>,
     pub(crate) cancelling: bool,
     pub(crate) pause: Option<Pause>,
     pub(crate) circuit: CircuitBreaker,
     pub(crate) concurrency: ConcurrencyLimit,
-    pub(crate) trust: Trust,
+    pub(crate) speed: ReceiverSpeed,
     /// Attempts that have been in the air for long.
     pub(crate) slow: usize,
     /// Where its receiver is, if its URL can be called.
@@ -70,7 +70,7 @@ pub(crate) struct Lane {
     /// Its place among lanes that have nothing to do.
     pub(crate) resting: Option<u64>,
     /// How it is counted, and with what it waits.
-    pub(crate) waits: Option<Waits>,
+    pub(crate) status: Option<LaneStatus>,
     /// Something happened to it since it was counted.
     pub(crate) uncounted: bool,
 }
@@ -84,7 +84,7 @@ pub(crate) struct Pause {
 
 /// A delivery as it was when it was taken up.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldDelivery {
     round: u32,
     attempts: u32,
     pub(crate) body_bytes: usize,
@@ -94,30 +94,30 @@ pub(crate) struct Held {
 
 /// What is known of a lane's webhook.
 #[derive(Default)]
-pub(crate) enum Sight {
+pub(crate) enum TargetState {
     /// Must be read.
     #[default]
-    Wanted,
+    Unloaded,
     /// Is being read; `stale` if it changed since it was asked for.
-    Asked {
+    Loading {
         stale: bool,
     },
-    Open(Arc<Prepared>),
+    Ready(Arc<Prepared>),
     /// Nothing may be sent.
-    Shut,
+    Disabled,
 }
 
 /// Where a lane stands in the queue for reading.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Index {
+pub(crate) enum ReadState {
     #[default]
     None,
-    Wake(Timestamp),
-    Hungry,
+    Scheduled(Timestamp),
+    Waiting,
 }
 
 /// How many deliveries one lane may hold, and how many bytes of them.
-fn share(load: Load) -> (usize, usize) {
+fn share(load: MemoryLoad) -> (usize, usize) {
     let count = limits::BUFFERED_MAX.saturating_sub(load.held) / SHARE;
     let bytes = limits::BUFFERED_BYTES_MAX.saturating_sub(load.held_bytes) / SHARE;
     (count, bytes)
@@ -132,7 +132,7 @@ impl Lane {
         }
     }
 
-    pub(crate) fn hold(&mut self, due: DueDelivery, shares: &mut Shares) {
+    pub(crate) fn hold(&mut self, due: DueDelivery, shares: &mut FairShare) {
         self.note_held(&due, shares);
         let Delivery { id, due_at, .. } = due.delivery;
         self.ready.insert((due_at, id.notification), due);
@@ -140,7 +140,7 @@ impl Lane {
 
     /// What somebody asked for, if it is not held yet, or was not begun yet. Answers whether it
     /// goes before the others.
-    pub(crate) fn hold_asked(&mut self, due: DueDelivery, shares: &mut Shares) -> bool {
+    pub(crate) fn hold_asked(&mut self, due: DueDelivery, shares: &mut FairShare) -> bool {
         let id = due.delivery.id.notification;
         let is_full = self.asked.len() >= limits::LANE_PRIORITY_MAX || shares.load.is_full();
         if is_full || self.pause.is_some() {
@@ -161,14 +161,14 @@ impl Lane {
         true
     }
 
-    fn note_held(&mut self, due: &DueDelivery, shares: &mut Shares) {
+    fn note_held(&mut self, due: &DueDelivery, shares: &mut FairShare) {
         let Delivery {
             id,
             round,
             attempts,
             ..
         } = due.delivery;
-        let held = Held {
+        let held = HeldDelivery {
             round,
             attempts,
             body_bytes: due.body.len(),
@@ -181,13 +181,13 @@ impl Lane {
     }
 
     /// Its webhook may be called. Of a lane that is new the store knows how it has fared.
-    pub(crate) fn open(&mut self, sighting: Sighting, shares: &mut Shares) {
-        let Sighting {
+    pub(crate) fn open(&mut self, snapshot: TargetSnapshot, shares: &mut FairShare) {
+        let TargetSnapshot {
             prepared,
             failing_since,
             succeeded_at,
             seen_at,
-        } = sighting;
+        } = snapshot;
         let place = prepared.place().ok();
         let seen = self.seen.as_ref();
         if seen.is_none_or(|seen| seen.place().ok() != place) {
@@ -195,20 +195,20 @@ impl Lane {
             self.leave(shares);
             self.host = host;
             // Where it waits for room now, it has no business.
-            self.in_turns = OfEach::default();
+            self.in_turns = BySpeed::default();
         }
         match &self.seen {
             None => {
                 // Until now it was nobody's.
-                shares.let_go(None, self.own() - self.flying, self.body_bytes);
+                shares.let_go(None, self.own() - self.in_flight, self.body_bytes);
                 shares.hold(
                     Some(prepared.tenant),
-                    self.own() - self.flying,
+                    self.own() - self.in_flight,
                     self.body_bytes,
                 );
                 // How soon its latest attempt ended is not stored; that it failed is.
-                if failing_since.is_some() && self.trust == Trust::Unknown {
-                    self.trust = Trust::Slow;
+                if failing_since.is_some() && self.speed == ReceiverSpeed::Unknown {
+                    self.speed = ReceiverSpeed::Slow;
                 }
                 self.circuit.restore(failing_since, succeeded_at, seen_at);
             }
@@ -216,11 +216,11 @@ impl Lane {
             Some(_) => {
                 self.circuit.target_changed();
                 self.concurrency = ConcurrencyLimit::default();
-                self.trust = Trust::Unknown;
+                self.speed = ReceiverSpeed::Unknown;
             }
         }
         let is_new = self.seen.is_none();
-        self.sight = Sight::Open(Arc::clone(&prepared));
+        self.target = TargetState::Ready(Arc::clone(&prepared));
         self.seen = Some(Arc::clone(&prepared));
         if is_new && self.circuit.is_open() {
             self.give_back(0, shares);
@@ -233,14 +233,14 @@ impl Lane {
     }
 
     /// It does not lead to its host any more.
-    pub(crate) fn leave(&mut self, shares: &mut Shares) {
+    pub(crate) fn leave(&mut self, shares: &mut FairShare) {
         if let Some(host) = self.host.take() {
             shares.leave(host);
         }
     }
 
     /// A delivery was sent; its body is not needed any more.
-    pub(crate) fn forget_body(&mut self, notification: NotificationId, shares: &mut Shares) {
+    pub(crate) fn forget_body(&mut self, notification: NotificationId, shares: &mut FairShare) {
         if let Some(held) = self.held.get_mut(notification) {
             let tenant = self.seen.as_ref().map(|seen| seen.tenant);
             shares.let_go(tenant, 1, held.body_bytes);
@@ -266,7 +266,7 @@ impl Lane {
 
     /// What it has in memory that is to be sent, or in the air.
     fn own(&self) -> usize {
-        self.ready.len() + self.asked.len() + self.flying
+        self.ready.len() + self.asked.len() + self.in_flight
     }
 
     fn is_busy(&self) -> bool {
@@ -274,8 +274,8 @@ impl Lane {
     }
 
     /// Takes a request up, unless somebody else is called by now or a longer one is there.
-    pub(crate) fn take_pause(&mut self, pause: Pause, shares: &mut Shares) {
-        if let Sight::Open(current) = &self.sight
+    pub(crate) fn take_pause(&mut self, pause: Pause, shares: &mut FairShare) {
+        if let TargetState::Ready(current) = &self.target
             && !current.same_target(&pause.by)
         {
             return;
@@ -289,44 +289,44 @@ impl Lane {
     }
 
     /// Forgets all that is to be sent; the store has it.
-    pub(crate) fn give_back_all(&mut self, shares: &mut Shares) {
+    pub(crate) fn give_back_all(&mut self, shares: &mut FairShare) {
         self.give_back(0, shares);
         self.forget_asked(shares);
     }
 
     /// What somebody asked for goes in its turn; a receiver that is probed is probed at once.
-    pub(crate) fn give_back_asked(&mut self, shares: &mut Shares) {
+    pub(crate) fn give_back_asked(&mut self, shares: &mut FairShare) {
         self.circuit.probe_now();
         self.forget_asked(shares);
     }
 
-    fn forget_asked(&mut self, shares: &mut Shares) {
+    fn forget_asked(&mut self, shares: &mut FairShare) {
         while let Some(due) = self.asked.pop_back() {
             self.forget_unsent(due.delivery.due_at, &due, shares);
         }
     }
 
     /// Forgets what is ready beyond the first `kept`; the store has it.
-    pub(crate) fn give_back(&mut self, kept: usize, shares: &mut Shares) {
+    pub(crate) fn give_back(&mut self, kept: usize, shares: &mut FairShare) {
         while self.ready.len() > kept {
             self.give_back_last(shares);
         }
     }
 
     /// Forgets what is ready ahead of its time.
-    pub(crate) fn give_back_ahead(&mut self, now: Timestamp, shares: &mut Shares) {
+    pub(crate) fn give_back_ahead(&mut self, now: Timestamp, shares: &mut FairShare) {
         while self.ready.last().is_some_and(|(at, _)| at > now) {
             self.give_back_last(shares);
         }
     }
 
-    pub(crate) fn give_back_last(&mut self, shares: &mut Shares) {
+    pub(crate) fn give_back_last(&mut self, shares: &mut FairShare) {
         if let Some(((due_at, _), due)) = self.ready.pop_last() {
             self.forget_unsent(due_at, &due, shares);
         }
     }
 
-    fn forget_unsent(&mut self, due_at: Timestamp, due: &DueDelivery, shares: &mut Shares) {
+    fn forget_unsent(&mut self, due_at: Timestamp, due: &DueDelivery, shares: &mut FairShare) {
         shares.let_go(self.tenant(), 1, due.body.len());
         self.body_bytes = self.body_bytes.saturating_sub(due.body.len());
         self.held_bytes = self.held_bytes.saturating_sub(due.body.len());
@@ -336,14 +336,14 @@ impl Lane {
     }
 
     /// Forgets what a probe has no need of.
-    pub(crate) fn keep_probe(&mut self, now: Timestamp, shares: &mut Shares) {
+    pub(crate) fn keep_probe(&mut self, now: Timestamp, shares: &mut FairShare) {
         let first = self.ready.first().map(|(at, _)| at);
         if self.circuit.is_open() && !first.is_some_and(|at| CircuitBreaker::is_overdue(at, now)) {
-            self.give_back(1_usize.saturating_sub(self.flying), shares);
+            self.give_back(1_usize.saturating_sub(self.in_flight), shares);
         }
     }
 
-    pub(crate) fn take_in(&mut self, read: DuePage, now: Timestamp, shares: &mut Shares) {
+    pub(crate) fn take_in(&mut self, read: DuePage, now: Timestamp, shares: &mut FairShare) {
         for due in read.deliveries {
             self.take_up(due, shares);
         }
@@ -367,7 +367,7 @@ impl Lane {
         }
     }
 
-    fn take_up(&mut self, due: DueDelivery, shares: &mut Shares) {
+    fn take_up(&mut self, due: DueDelivery, shares: &mut FairShare) {
         let delivery = &due.delivery;
         match self.held.get_mut(delivery.id.notification) {
             None => self.hold(due, shares),
@@ -387,13 +387,13 @@ impl Lane {
     }
 
     /// How many more deliveries may be taken up.
-    pub(crate) fn room(&self, load: Load) -> usize {
+    pub(crate) fn room(&self, load: MemoryLoad) -> usize {
         let own = self.own();
         let left = limits::LANE_BUFFERED_MAX.saturating_sub(own);
         if self.circuit.is_open() {
             return INITIAL_LIMIT.saturating_sub(own);
         }
-        if self.trust != Trust::Quick && load.is_crowded() {
+        if self.speed != ReceiverSpeed::Fast && load.is_crowded() {
             return left.min(1_usize.saturating_sub(self.ready.len()));
         }
         let (count, bytes) = share(load);
@@ -411,24 +411,28 @@ impl Lane {
             true => INITIAL_LIMIT,
             false => self.concurrency.get(),
         };
-        let limit = match (crowded, self.trust) {
-            (true, Trust::Unknown) => 1,
-            (true, Trust::Quick | Trust::Slow) => own.min(INITIAL_LIMIT),
+        let limit = match (crowded, self.speed) {
+            (true, ReceiverSpeed::Unknown) => 1,
+            (true, ReceiverSpeed::Fast | ReceiverSpeed::Slow) => own.min(INITIAL_LIMIT),
             (false, _) => own,
         };
         limit.min(most)
     }
 
     pub(crate) fn may_send(&self, most: usize, crowded: bool) -> bool {
-        matches!(self.sight, Sight::Open(_))
+        matches!(self.target, TargetState::Ready(_))
             && !self.ready.is_empty()
-            && self.flying < self.concurrency_limit(most, crowded)
+            && self.in_flight < self.concurrency_limit(most, crowded)
     }
 
     /// Whether it waits for a turn.
     pub(crate) fn is_queued(&self) -> bool {
-        let [quick, unknown, slow] =
-            [Trust::Quick, Trust::Unknown, Trust::Slow].map(|trust| *self.in_turns.of(trust));
+        let [quick, unknown, slow] = [
+            ReceiverSpeed::Fast,
+            ReceiverSpeed::Unknown,
+            ReceiverSpeed::Slow,
+        ]
+        .map(|speed| *self.in_turns.of(speed));
         self.in_asked || quick || unknown || slow
     }
 
@@ -444,15 +448,15 @@ impl Lane {
 
     /// Whether something that somebody asked for may go.
     pub(crate) fn may_send_asked(&self, most: usize) -> bool {
-        matches!(self.sight, Sight::Open(_))
+        matches!(self.target, TargetState::Ready(_))
             && !self.asked.is_empty()
-            && self.flying < self.concurrency_limit(most, false) + ASKED_BESIDE
+            && self.in_flight < self.concurrency_limit(most, false) + ASKED_BESIDE
     }
 
     /// When it is to be read next. It reads on when half of what it read before is gone.
-    pub(crate) fn wants_read_at(&self, load: Load) -> Option<Timestamp> {
+    pub(crate) fn wants_read_at(&self, load: MemoryLoad) -> Option<Timestamp> {
         let stored_due_at = self.stored_due_at?;
-        let shut = matches!(self.sight, Sight::Shut);
+        let shut = matches!(self.target, TargetState::Disabled);
         if shut || self.reading || self.ready.len() > limits::LANE_READ_MAX / 2 {
             return None;
         }
@@ -481,7 +485,7 @@ impl Lane {
         &mut self,
         webhook: WebhookId,
         now: Timestamp,
-        shares: &Shares,
+        shares: &FairShare,
     ) -> Option<DueQuery> {
         let load = shares.load;
         let due_at = self.stored_due_at?;
@@ -503,30 +507,30 @@ impl Lane {
     }
 
     /// How its receiver stands, and when the first of what waits is due, if that is known.
-    pub(crate) fn waits(&self) -> Waits {
-        let standing = match &self.sight {
-            Sight::Wanted | Sight::Asked { .. } => Standing::Unseen,
-            Sight::Shut => Standing::Shut,
-            Sight::Open(_) if self.pause.is_some() => Standing::Paused,
-            Sight::Open(_) if self.circuit.is_open() => Standing::Probed,
-            Sight::Open(_) if self.circuit.is_failing() => Standing::Failing,
-            Sight::Open(_) => Standing::Well,
+    pub(crate) fn status(&self) -> LaneStatus {
+        let health = match &self.target {
+            TargetState::Unloaded | TargetState::Loading { .. } => ReceiverHealth::Unknown,
+            TargetState::Disabled => ReceiverHealth::Disabled,
+            TargetState::Ready(_) if self.pause.is_some() => ReceiverHealth::Paused,
+            TargetState::Ready(_) if self.circuit.is_open() => ReceiverHealth::Open,
+            TargetState::Ready(_) if self.circuit.is_failing() => ReceiverHealth::Failing,
+            TargetState::Ready(_) => ReceiverHealth::Healthy,
         };
         let ready = self.ready.first().map(|(at, _)| at);
         let first = [ready, self.stored_due_at].into_iter().flatten().min();
-        Waits {
-            standing,
+        LaneStatus {
+            health,
             class: self.seen.as_ref().map_or(0, |seen| seen.class),
-            due_at: first.filter(|_| matches!(self.sight, Sight::Open(_))),
+            due_at: first.filter(|_| matches!(self.target, TargetState::Ready(_))),
         }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        let nothing_due = match self.sight {
-            Sight::Wanted | Sight::Asked { .. } => false,
-            Sight::Open(_) => self.stored_due_at.is_none(),
+        let nothing_due = match self.target {
+            TargetState::Unloaded | TargetState::Loading { .. } => false,
+            TargetState::Ready(_) => self.stored_due_at.is_none(),
             // Whatever the store has for it is told anew when it opens again.
-            Sight::Shut => true,
+            TargetState::Disabled => true,
         };
         nothing_due && self.held.is_empty() && !self.reading && !self.cancelling
     }

@@ -15,11 +15,11 @@ use tokio::time::Instant;
 
 use crate::circuit_breaker::CircuitTransition;
 use crate::concurrency::LoadSignal;
-use crate::lane::{Index, Lane, Pause, Sight};
+use crate::fair_queue::WaitingLane;
+use crate::fair_share::{FairShare, InFlightId, ReceiverSpeed};
+use crate::lane::{Lane, Pause, ReadState, TargetState};
+use crate::lane_stats::LaneStats;
 use crate::request::Prepared;
-use crate::shares::{FlightId, Shares, Trust};
-use crate::turns::Entry;
-use crate::waits::Counted;
 
 /// Lanes asked for in one read, and new rows they may bring together: some milliseconds' work.
 const READ_LANES_MAX: usize = 64;
@@ -39,15 +39,15 @@ const QUICK_MAX: usize = 100_000;
 pub(crate) struct Lanes {
     lanes: BTreeMap<WebhookId, Lane>,
     /// When lanes want to be read, earliest first.
-    wakes: BTreeSet<(Timestamp, WebhookId)>,
+    read_times: BTreeSet<(Timestamp, WebhookId)>,
     /// What is held and in the air, and who has a turn.
-    shares: Shares,
+    shares: FairShare,
     /// Webhooks without a lane whose receivers were quick when they had one.
     quick: BTreeSet<WebhookId>,
     /// Lanes that have nothing to do, by when they came to it.
     resting: BTreeSet<(u64, WebhookId)>,
     rests: u64,
-    counted: Counted,
+    counted: LaneStats,
     /// Lanes that are counted anew before anybody asks: more than once happens something to most.
     uncounted: Vec<WebhookId>,
     /// Lanes whose target must be read.
@@ -59,16 +59,16 @@ pub(crate) struct Lanes {
 }
 
 /// What a webhook was found to be.
-pub(crate) enum Seen {
-    Open(Sighting),
+pub(crate) enum WebhookLookup {
+    Callable(TargetSnapshot),
     Disabled,
     /// Not there, or nobody here knows how to serve it.
-    Unserved,
+    Unsupported,
 }
 
 /// A delivery that is to be sent.
-pub(crate) struct Call {
-    pub(crate) flight: FlightId,
+pub(crate) struct NextAttempt {
+    pub(crate) attempt_id: InFlightId,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) due: DueDelivery,
     /// What its lane's receiver may have at once.
@@ -76,7 +76,7 @@ pub(crate) struct Call {
 }
 
 /// A webhook that may be called, and how its receiver has fared.
-pub(crate) struct Sighting {
+pub(crate) struct TargetSnapshot {
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) failing_since: Option<Timestamp>,
     /// On the wall, as the store has it.
@@ -85,7 +85,7 @@ pub(crate) struct Sighting {
 }
 
 /// How an attempt ended, as far as its lane is concerned.
-pub(crate) struct Landing {
+pub(crate) struct AttemptEffect {
     pub(crate) began: Moment,
     /// In the schedule, as all else here that is due or was.
     pub(crate) ended_at: Timestamp,
@@ -100,15 +100,15 @@ pub(crate) struct Landing {
 }
 
 impl Lanes {
-    pub(crate) fn new(flights_max: usize, max_concurrency: usize) -> Self {
+    pub(crate) fn new(max_in_flight: usize, max_concurrency: usize) -> Self {
         Self {
             lanes: BTreeMap::new(),
-            wakes: BTreeSet::new(),
-            shares: Shares::new(flights_max),
+            read_times: BTreeSet::new(),
+            shares: FairShare::new(max_in_flight),
             quick: BTreeSet::new(),
             resting: BTreeSet::new(),
             rests: 0,
-            counted: Counted::default(),
+            counted: LaneStats::default(),
             uncounted: Vec::new(),
             unseen: VecDeque::new(),
             uncancelled: VecDeque::new(),
@@ -149,21 +149,21 @@ impl Lanes {
     }
 
     /// How lanes stand, and with what they wait.
-    pub(crate) fn counted(&mut self) -> &Counted {
+    pub(crate) fn counted(&mut self) -> &LaneStats {
         for webhook in self.uncounted.drain(..) {
             if let Some(lane) = self.lanes.get_mut(&webhook) {
                 lane.uncounted = false;
-                let waits = Some(lane.waits());
-                self.counted.change(webhook, lane.waits, waits);
-                lane.waits = waits;
+                let status = Some(lane.status());
+                self.counted.change(webhook, lane.status, status);
+                lane.status = status;
             }
         }
         &self.counted
     }
 
     /// When the first lane wants to be read.
-    pub(crate) fn next_wake(&self) -> Option<Timestamp> {
-        self.wakes.first().map(|(at, _)| *at)
+    pub(crate) fn next_read_at(&self) -> Option<Timestamp> {
+        self.read_times.first().map(|(at, _)| *at)
     }
 
     /// The store has something for this webhook that is due at `at`.
@@ -184,8 +184,8 @@ impl Lanes {
         if lane.held.contains(due.delivery.id.notification) {
             return;
         }
-        if matches!(lane.sight, Sight::Shut) {
-            lane.sight = Sight::Wanted;
+        if matches!(lane.target, TargetState::Disabled) {
+            lane.target = TargetState::Unloaded;
             self.unseen.push_back(webhook);
         }
         let due_at = due.delivery.due_at;
@@ -199,7 +199,7 @@ impl Lanes {
         } else {
             lane.lower(due_at);
         }
-        if lane.trust == Trust::Unknown && *lane.in_turns.of(Trust::Unknown) {
+        if lane.speed == ReceiverSpeed::Unknown && *lane.in_turns.of(ReceiverSpeed::Unknown) {
             self.shares.renew(lane.host, lane.tenant(), webhook);
         }
         self.review(webhook);
@@ -232,12 +232,13 @@ impl Lanes {
             return DispatchState::InFlight;
         }
         let is_asked = waits == Some(true);
-        let crowded = self.shares.is_crowded(lane.trust);
+        let crowded = self.shares.is_crowded(lane.speed);
         if let Some(pause) = &lane.pause {
             DispatchState::Paused { until: pause.until }
         } else if lane.circuit.is_open() && !is_asked {
             DispatchState::CircuitOpen
-        } else if lane.flying >= lane.concurrency_limit(self.max_concurrency, crowded) && !is_asked
+        } else if lane.in_flight >= lane.concurrency_limit(self.max_concurrency, crowded)
+            && !is_asked
         {
             DispatchState::ConcurrencyLimited
         } else if !lane.is_queued() {
@@ -273,14 +274,14 @@ impl Lanes {
 
     /// Attempts that have been in the air for long by now count as such.
     pub(crate) fn age(&mut self, now: Instant) {
-        while let Some(flight) = self.shares.age(now) {
-            if let Some(lane) = self.lanes.get_mut(&flight.webhook) {
+        while let Some(attempt) = self.shares.age(now) {
+            if let Some(lane) = self.lanes.get_mut(&attempt.webhook) {
                 lane.slow += 1;
-                if lane.host == flight.host {
-                    lane.trust = Trust::Slow;
+                if lane.host == attempt.host {
+                    lane.speed = ReceiverSpeed::Slow;
                 }
             }
-            if let Some(host) = flight.host {
+            if let Some(host) = attempt.host {
                 self.shares.call(host, tenant_in(&self.lanes));
             }
         }
@@ -292,10 +293,10 @@ impl Lanes {
     }
 
     /// The next delivery to be sent, if there is one and one more attempt may be in the air.
-    pub(crate) fn next_call(&mut self, now: Instant) -> Option<Call> {
-        while let Some((trust, entry)) = self.shares.next() {
-            let call = match trust {
-                Some(trust) => self.begin(trust, entry.webhook, now),
+    pub(crate) fn next_call(&mut self, now: Instant) -> Option<NextAttempt> {
+        while let Some((speed, entry)) = self.shares.next() {
+            let call = match speed {
+                Some(speed) => self.begin(speed, entry.webhook, now),
                 None => self.begin_asked(entry.webhook, now),
             };
             if let Some(host) = entry.called_by {
@@ -309,31 +310,36 @@ impl Lanes {
     }
 
     /// A lane has its turn among those of a kind.
-    fn begin(&mut self, trust: Trust, webhook: WebhookId, now: Instant) -> Option<Call> {
+    fn begin(
+        &mut self,
+        speed: ReceiverSpeed,
+        webhook: WebhookId,
+        now: Instant,
+    ) -> Option<NextAttempt> {
         let lane = self.lanes.get_mut(&webhook)?;
-        if trust != lane.trust {
-            *lane.in_turns.of_mut(trust) = false;
+        if speed != lane.speed {
+            *lane.in_turns.of_mut(speed) = false;
             self.review(webhook);
             return None;
         }
         // One that is as wide as it may be gets its turn back when an attempt of its ends.
-        let crowded = self.shares.is_crowded(trust);
+        let crowded = self.shares.is_crowded(speed);
         let (host, tenant) = (lane.host, lane.tenant());
         if !lane.may_send(self.max_concurrency, crowded) {
-            *lane.in_turns.of_mut(trust) = false;
+            *lane.in_turns.of_mut(speed) = false;
             return None;
         }
-        if !self.shares.may_go(host, tenant, trust) {
-            self.shares.wait(host, tenant, trust, webhook);
+        if !self.shares.may_go(host, tenant, speed) {
+            self.shares.wait(host, tenant, speed, webhook);
             return None;
         }
-        *lane.in_turns.of_mut(trust) = false;
+        *lane.in_turns.of_mut(speed) = false;
         let (_, due) = lane.ready.pop_first()?;
         self.take_off(webhook, due, false, now)
     }
 
     /// A lane has its turn with what somebody asked for.
-    fn begin_asked(&mut self, webhook: WebhookId, now: Instant) -> Option<Call> {
+    fn begin_asked(&mut self, webhook: WebhookId, now: Instant) -> Option<NextAttempt> {
         let lane = self.lanes.get_mut(&webhook)?;
         lane.in_asked = false;
         if !lane.may_send_asked(self.max_concurrency) {
@@ -354,20 +360,20 @@ impl Lanes {
         due: DueDelivery,
         asked: bool,
         now: Instant,
-    ) -> Option<Call> {
+    ) -> Option<NextAttempt> {
         let lane = self.lanes.get_mut(&webhook)?;
-        let Sight::Open(prepared) = &lane.sight else {
+        let TargetState::Ready(prepared) = &lane.target else {
             return None;
         };
         let prepared = Arc::clone(prepared);
-        let (host, tenant, kind) = (lane.host, lane.tenant(), (lane.trust, asked));
+        let (host, tenant, kind) = (lane.host, lane.tenant(), (lane.speed, asked));
         let concurrency_limit = u32::try_from(lane.concurrency.get()).unwrap_or(u32::MAX);
-        lane.flying += 1;
-        lane.concurrency.begin(lane.flying);
-        let flight = self.shares.take_off(webhook, tenant, host, kind, now);
+        lane.in_flight += 1;
+        lane.concurrency.begin(lane.in_flight);
+        let attempt_id = self.shares.take_off(webhook, tenant, host, kind, now);
         self.review(webhook);
-        Some(Call {
-            flight,
+        Some(NextAttempt {
+            attempt_id,
             prepared,
             due,
             concurrency_limit,
@@ -377,45 +383,43 @@ impl Lanes {
     /// An attempt has ended. Its delivery stays held until that is settled.
     pub(crate) fn landed(
         &mut self,
-        flight: FlightId,
+        attempt_id: InFlightId,
         id: DeliveryId,
-        landing: Landing,
+        effect: AttemptEffect,
     ) -> Option<CircuitTransition> {
-        let flight = self.shares.land(flight)?;
-        if let Some(host) = flight.host {
+        let attempt = self.shares.land(attempt_id)?;
+        if let Some(host) = attempt.host {
             self.shares.call(host, tenant_in(&self.lanes));
         }
         let lane = self.lanes.get_mut(&id.webhook)?;
-        lane.flying = lane.flying.saturating_sub(1);
-        lane.slow = lane.slow.saturating_sub(usize::from(flight.slow));
+        lane.in_flight = lane.in_flight.saturating_sub(1);
+        lane.slow = lane.slow.saturating_sub(usize::from(attempt.slow));
         // Of another receiver it says nothing.
-        if lane.host == flight.host {
-            lane.trust = match landing.slow || lane.slow > 0 {
-                true => Trust::Slow,
-                false => Trust::Quick,
+        if lane.host == attempt.host {
+            lane.speed = match effect.slow || lane.slow > 0 {
+                true => ReceiverSpeed::Slow,
+                false => ReceiverSpeed::Fast,
             };
         }
         lane.concurrency
-            .observe(landing.signal, lane.flying, self.max_concurrency);
+            .observe(effect.signal, lane.in_flight, self.max_concurrency);
         lane.forget_body(id.notification, &mut self.shares);
-        let transition = match landing.failed {
-            true => lane
-                .circuit
-                .failed(landing.began.schedule, landing.ended_at),
-            false => lane.circuit.succeeded(landing.began),
+        let transition = match effect.failed {
+            true => lane.circuit.failed(effect.began.schedule, effect.ended_at),
+            false => lane.circuit.succeeded(effect.began),
         };
-        if landing.gone {
-            lane.sight = Sight::Shut;
+        if effect.gone {
+            lane.target = TargetState::Disabled;
             lane.give_back_all(&mut self.shares);
         } else if transition == Some(CircuitTransition::Opened) {
             lane.give_back(0, &mut self.shares);
-        } else if landing.signal == LoadSignal::Timeout && self.shares.load.is_crowded() {
+        } else if effect.signal == LoadSignal::Timeout && self.shares.load.is_crowded() {
             lane.give_back(1, &mut self.shares);
         }
         if lane.circuit.stops_recovery() {
-            lane.give_back_ahead(landing.ended_at, &mut self.shares);
+            lane.give_back_ahead(effect.ended_at, &mut self.shares);
         }
-        if let Some(pause) = landing.pause {
+        if let Some(pause) = effect.pause {
             lane.take_pause(pause, &mut self.shares);
         }
         self.review(id.webhook);
@@ -424,16 +428,16 @@ impl Lanes {
 
     /// An attempt could not be made, for want of something of our own. It is as if it had not
     /// begun: the store has the delivery as it was.
-    pub(crate) fn unsent(&mut self, flight: FlightId, id: DeliveryId, due_at: Timestamp) {
-        let Some(flight) = self.shares.land(flight) else {
+    pub(crate) fn unsent(&mut self, attempt_id: InFlightId, id: DeliveryId, due_at: Timestamp) {
+        let Some(attempt) = self.shares.land(attempt_id) else {
             return;
         };
-        if let Some(host) = flight.host {
+        if let Some(host) = attempt.host {
             self.shares.call(host, tenant_in(&self.lanes));
         }
         if let Some(lane) = self.lanes.get_mut(&id.webhook) {
-            lane.flying = lane.flying.saturating_sub(1);
-            lane.slow = lane.slow.saturating_sub(usize::from(flight.slow));
+            lane.in_flight = lane.in_flight.saturating_sub(1);
+            lane.slow = lane.slow.saturating_sub(usize::from(attempt.slow));
             lane.forget_body(id.notification, &mut self.shares);
         }
         self.settled(id, Some(due_at));
@@ -454,39 +458,39 @@ impl Lanes {
 
     /// What is to be read now. One such question at a time.
     pub(crate) fn ask_due(&mut self, now: Timestamp) -> Vec<DueQuery> {
-        while let Some(&(at, webhook)) = self.wakes.first()
+        while let Some(&(at, webhook)) = self.read_times.first()
             && at <= now
         {
-            self.wakes.pop_first();
+            self.read_times.pop_first();
             if let Some(lane) = self.lanes.get_mut(&webhook)
-                && lane.index == Index::Wake(at)
+                && lane.read_state == ReadState::Scheduled(at)
             {
-                lane.index = Index::Hungry;
+                lane.read_state = ReadState::Waiting;
                 lane.end_pause(now);
-                self.shares.is_hungry(lane.tenant(), webhook);
+                self.shares.queue_read(lane.tenant(), webhook);
             }
         }
         let (mut asks, mut rows) = (Vec::new(), 0);
         while asks.len() < self.read_lanes_max
             && rows < READ_ROWS_MAX
             && !self.shares.load.is_full()
-            && let Some(least) = self.shares.hungry.least()
+            && let Some(least) = self.shares.unread.least()
         {
             // Whoever has the least in memory has its share, and so have the others.
             if least >= self.shares.memory_share() {
                 break;
             }
-            let Some(Entry { webhook, .. }) = self.shares.hungry.pop() else {
+            let Some(WaitingLane { webhook, .. }) = self.shares.unread.pop() else {
                 break;
             };
             // The lane may be another one than the one that queued here.
             let Some(lane) = self.lanes.get_mut(&webhook) else {
                 continue;
             };
-            if lane.index != Index::Hungry {
+            if lane.read_state != ReadState::Waiting {
                 continue;
             }
-            lane.index = Index::None;
+            lane.read_state = ReadState::None;
             if let Some(ask) = lane.ask(webhook, now, &self.shares) {
                 lane.reading = true;
                 rows += ask.limit.saturating_sub(lane.held.len());
@@ -509,7 +513,7 @@ impl Lanes {
             let read = reads.remove(webhook);
             lane.reading = false;
             lane.stored_due_at = lane.lowered.take();
-            if let Some(read) = read.filter(|_| !matches!(lane.sight, Sight::Shut)) {
+            if let Some(read) = read.filter(|_| !matches!(lane.target, TargetState::Disabled)) {
                 lane.take_in(read, now, &mut self.shares);
                 lane.keep_probe(now, &mut self.shares);
                 lane.end_pause(now);
@@ -537,8 +541,8 @@ impl Lanes {
                 for (notification, due_at) in std::mem::take(&mut lane.parked) {
                     lane.let_go(notification, due_at);
                 }
-                lane.index = Index::Hungry;
-                self.shares.is_hungry(lane.tenant(), *webhook);
+                lane.read_state = ReadState::Waiting;
+                self.shares.queue_read(lane.tenant(), *webhook);
             }
         }
     }
@@ -558,9 +562,9 @@ impl Lanes {
         let mut asked = Vec::with_capacity(count);
         for webhook in self.unseen.drain(..count - late.len()).chain(late) {
             if let Some(lane) = self.lanes.get_mut(&webhook)
-                && matches!(lane.sight, Sight::Wanted)
+                && matches!(lane.target, TargetState::Unloaded)
             {
-                lane.sight = Sight::Asked { stale: false };
+                lane.target = TargetState::Loading { stale: false };
                 asked.push(webhook);
             }
         }
@@ -568,29 +572,29 @@ impl Lanes {
     }
 
     /// What a webhook was found to be.
-    pub(crate) fn answer_target(&mut self, webhook: WebhookId, seen: Seen) {
+    pub(crate) fn answer_target(&mut self, webhook: WebhookId, seen: WebhookLookup) {
         let Some(lane) = self.lanes.get_mut(&webhook) else {
             return;
         };
-        match (&lane.sight, seen) {
-            (Sight::Asked { stale: true }, _) => {
-                lane.sight = Sight::Wanted;
+        match (&lane.target, seen) {
+            (TargetState::Loading { stale: true }, _) => {
+                lane.target = TargetState::Unloaded;
                 self.unseen.push_back(webhook);
             }
-            (Sight::Asked { stale: false }, Seen::Open(sighting)) => {
-                lane.open(sighting, &mut self.shares);
+            (TargetState::Loading { stale: false }, WebhookLookup::Callable(snapshot)) => {
+                lane.open(snapshot, &mut self.shares);
             }
-            (Sight::Asked { stale: false }, seen) => {
-                lane.sight = Sight::Shut;
+            (TargetState::Loading { stale: false }, seen) => {
+                lane.target = TargetState::Disabled;
                 lane.give_back_all(&mut self.shares);
                 lane.stored_due_at = None;
-                if matches!(seen, Seen::Disabled) && !lane.cancelling {
+                if matches!(seen, WebhookLookup::Disabled) && !lane.cancelling {
                     lane.cancelling = true;
                     self.uncancelled.push_back(webhook);
                 }
             }
             // A receiver that is gone shut the lane meanwhile, or it was never asked for.
-            (Sight::Wanted | Sight::Open(_) | Sight::Shut, _) => {}
+            (TargetState::Unloaded | TargetState::Ready(_) | TargetState::Disabled, _) => {}
         }
         self.review(webhook);
     }
@@ -599,9 +603,9 @@ impl Lanes {
     pub(crate) fn unasked_targets(&mut self, asked: &[WebhookId]) {
         for webhook in asked {
             if let Some(lane) = self.lanes.get_mut(webhook)
-                && matches!(lane.sight, Sight::Asked { .. })
+                && matches!(lane.target, TargetState::Loading { .. })
             {
-                lane.sight = Sight::Wanted;
+                lane.target = TargetState::Unloaded;
                 self.unseen.push_back(*webhook);
             }
         }
@@ -631,11 +635,11 @@ impl Lanes {
 
     fn look_again(&mut self, webhook: WebhookId) {
         let lane = self.lane(webhook);
-        match &mut lane.sight {
-            Sight::Wanted => {}
-            Sight::Asked { stale } => *stale = true,
-            Sight::Open(_) | Sight::Shut => {
-                lane.sight = Sight::Wanted;
+        match &mut lane.target {
+            TargetState::Unloaded => {}
+            TargetState::Loading { stale } => *stale = true,
+            TargetState::Ready(_) | TargetState::Disabled => {
+                lane.target = TargetState::Unloaded;
                 self.unseen.push_back(webhook);
             }
         }
@@ -646,8 +650,8 @@ impl Lanes {
             return;
         };
         lane.leave(&mut self.shares);
-        self.counted.change(webhook, lane.waits, None);
-        if lane.trust == Trust::Quick {
+        self.counted.change(webhook, lane.status, None);
+        if lane.speed == ReceiverSpeed::Fast {
             self.quick.insert(webhook);
         }
         if self.quick.len() > QUICK_MAX {
@@ -660,13 +664,13 @@ impl Lanes {
         let Some(lane) = self.lanes.get_mut(&webhook) else {
             return;
         };
-        let trust = lane.trust;
-        if !lane.in_turns.of(trust)
-            && lane.may_send(self.max_concurrency, self.shares.is_crowded(trust))
+        let speed = lane.speed;
+        if !lane.in_turns.of(speed)
+            && lane.may_send(self.max_concurrency, self.shares.is_crowded(speed))
         {
-            *lane.in_turns.of_mut(trust) = true;
+            *lane.in_turns.of_mut(speed) = true;
             let tenant = lane.tenant();
-            self.shares.queue(trust, tenant, Entry::of(webhook));
+            self.shares.queue(speed, tenant, WaitingLane::of(webhook));
         }
         if !lane.in_asked && lane.may_send_asked(self.max_concurrency) {
             lane.in_asked = self.shares.queue_asked(lane.tenant(), webhook);
@@ -675,20 +679,20 @@ impl Lanes {
             }
         }
         let wants = lane.wants_read_at(self.shares.load);
-        match lane.index {
-            Index::Wake(at) if wants == Some(at) => {}
+        match lane.read_state {
+            ReadState::Scheduled(at) if wants == Some(at) => {}
             // It is looked at again when its turn comes.
-            Index::Hungry => {}
-            Index::Wake(_) | Index::None => {
-                if let Index::Wake(at) = lane.index {
-                    self.wakes.remove(&(at, webhook));
+            ReadState::Waiting => {}
+            ReadState::Scheduled(_) | ReadState::None => {
+                if let ReadState::Scheduled(at) = lane.read_state {
+                    self.read_times.remove(&(at, webhook));
                 }
-                lane.index = match wants {
+                lane.read_state = match wants {
                     Some(at) => {
-                        self.wakes.insert((at, webhook));
-                        Index::Wake(at)
+                        self.read_times.insert((at, webhook));
+                        ReadState::Scheduled(at)
                     }
-                    None => Index::None,
+                    None => ReadState::None,
                 };
             }
         }
@@ -698,7 +702,7 @@ impl Lanes {
         }
         // A lane that has nothing to do rests for a while, if its webhook may be called.
         match (lane.is_idle(), lane.resting) {
-            (true, None) if matches!(lane.sight, Sight::Open(_)) => {
+            (true, None) if matches!(lane.target, TargetState::Ready(_)) => {
                 self.rests += 1;
                 lane.resting = Some(self.rests);
                 lane.ready.rest();
@@ -722,12 +726,12 @@ impl Lanes {
 
 /// A lane of which it may be remembered that its receiver was quick.
 fn begun(webhook: WebhookId, quick: &mut BTreeSet<WebhookId>) -> Lane {
-    let trust = match quick.remove(&webhook) {
-        true => Trust::Quick,
-        false => Trust::Unknown,
+    let speed = match quick.remove(&webhook) {
+        true => ReceiverSpeed::Fast,
+        false => ReceiverSpeed::Unknown,
     };
     Lane {
-        trust,
+        speed,
         ..Lane::default()
     }
 }

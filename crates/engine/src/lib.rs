@@ -11,10 +11,13 @@ mod circuit_breaker;
 mod concurrency;
 mod dial;
 mod dispatch;
+mod fair_queue;
+mod fair_share;
 mod habits;
 mod health;
 mod keeper;
 mod lane;
+mod lane_stats;
 mod lanes;
 mod line;
 mod mailbox;
@@ -24,14 +27,11 @@ mod request;
 mod resolver;
 mod room;
 mod settling;
-mod shares;
 mod shortage;
 mod sorted;
 mod tasks;
 mod timeline;
 mod tls;
-mod turns;
-mod waits;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ pub struct Parts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Attempts in the air over all webhooks.
-    pub flights_max: usize,
+    pub max_in_flight: usize,
     /// Attempts in the air for one webhook.
     pub max_concurrency_per_webhook: usize,
     pub idle_connections_max: usize,
@@ -162,7 +162,7 @@ impl Engine {
             meters: Arc::clone(&meters),
             health: health.clone(),
             stop: stopped,
-            flights_max: settings.flights_max,
+            max_in_flight: settings.max_in_flight,
             shortage,
             max_concurrency_per_webhook: settings.max_concurrency_per_webhook,
         });

@@ -13,8 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::lane_stats::{LaneStats, ReceiverHealth};
 use crate::lanes::Lanes;
-use crate::waits::{Counted, Standing};
 
 /// Classes of answers; failures without an answer go by the name of their kind.
 const ANSWERS: [&str; 6] = ["2xx", "3xx", "4xx", "410", "5xx", "other"];
@@ -31,11 +31,11 @@ const WIDTHS: [f64; 11] = [
 ];
 
 /// Of whom it is told for how long the first delivery has been due.
-const OWED: [Standing; 4] = [
-    Standing::Well,
-    Standing::Failing,
-    Standing::Probed,
-    Standing::Paused,
+const OWED: [ReceiverHealth; 4] = [
+    ReceiverHealth::Healthy,
+    ReceiverHealth::Failing,
+    ReceiverHealth::Open,
+    ReceiverHealth::Paused,
 ];
 
 pub(crate) struct Meters {
@@ -45,11 +45,11 @@ pub(crate) struct Meters {
     in_flight: Gauge,
     in_flight_slow: Gauge,
     held: Gauge,
-    lanes: Vec<(Standing, Gauge)>,
+    lanes: Vec<(ReceiverHealth, Gauge)>,
     lanes_active: Gauge,
     lanes_queued: Gauge,
     lanes_queued_by_share: Gauge,
-    overdue: Vec<(Standing, usize, Gauge<f64, AtomicU64>)>,
+    overdue: Vec<(ReceiverHealth, usize, Gauge<f64, AtomicU64>)>,
     backlog: Vec<(DialectName, Gauge)>,
     unwritten: Gauge,
     pub(crate) width: Histogram,
@@ -170,8 +170,8 @@ impl Meters {
             transaction. Always near 512: writing is what limits the rate", self.batch.clone());
     }
 
-    pub(crate) fn report(&self, lanes: &Lanes, flying: usize, unwritten: usize) {
-        self.in_flight.set(count(flying));
+    pub(crate) fn report(&self, lanes: &Lanes, in_flight_count: usize, unwritten: usize) {
+        self.in_flight.set(count(in_flight_count));
         self.in_flight_slow.set(count(lanes.slow()));
         self.held.set(count(lanes.held()));
         self.lanes_active.set(count(lanes.count()));
@@ -185,12 +185,12 @@ impl Meters {
         self.clock_doubted.set(i64::from(doubted));
     }
 
-    pub(crate) fn report_waits(&self, counted: &Counted, now: Timestamp) {
-        for (standing, gauge) in &self.lanes {
-            gauge.set(count(counted.lanes(*standing)));
+    pub(crate) fn report_waits(&self, counted: &LaneStats, now: Timestamp) {
+        for (health, gauge) in &self.lanes {
+            gauge.set(count(counted.lanes(*health)));
         }
-        for (standing, class, gauge) in &self.overdue {
-            let wait = match counted.overdue_ms(*standing, *class, now) {
+        for (health, class, gauge) in &self.overdue {
+            let wait = match counted.overdue_ms(*health, *class, now) {
                 0 => 0.0,
                 ms => Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64(),
             };
@@ -227,7 +227,7 @@ fn count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn lanes(registry: &mut Registry) -> Vec<(Standing, Gauge)> {
+fn lanes(registry: &mut Registry) -> Vec<(ReceiverHealth, Gauge)> {
     let family = Family::<[(&'static str, &'static str); 1], Gauge>::default();
     registry.register(
         "willcall_lanes",
@@ -235,15 +235,16 @@ fn lanes(registry: &mut Registry) -> Vec<(Standing, Gauge)> {
          their owners; unseen for long: webhooks cannot be read from the store",
         family.clone(),
     );
-    let gauge = |standing: Standing| family.get_or_create_owned(&[("receiver", standing.as_str())]);
-    let all = Standing::ALL.into_iter();
-    all.map(|standing| (standing, gauge(standing))).collect()
+    let gauge =
+        |health: ReceiverHealth| family.get_or_create_owned(&[("receiver", health.as_str())]);
+    let all = ReceiverHealth::ALL.into_iter();
+    all.map(|health| (health, gauge(health))).collect()
 }
 
 fn overdue<'a>(
     registry: &mut Registry,
     dialects: impl Iterator<Item = &'a DialectName>,
-) -> Vec<(Standing, usize, Gauge<f64, AtomicU64>)> {
+) -> Vec<(ReceiverHealth, usize, Gauge<f64, AtomicU64>)> {
     let family = Family::<[(&'static str, String); 2], Gauge<f64, AtomicU64>>::default();
     registry.register_with_unit(
         "willcall_oldest_due",
@@ -255,12 +256,12 @@ fn overdue<'a>(
     );
     let mut gauges = vec![];
     for (class, dialect) in dialects.enumerate() {
-        for standing in OWED {
+        for health in OWED {
             let labels = [
                 ("dialect", dialect.as_str().to_owned()),
-                ("receiver", standing.as_str().to_owned()),
+                ("receiver", health.as_str().to_owned()),
             ];
-            gauges.push((standing, class, family.get_or_create_owned(&labels)));
+            gauges.push((health, class, family.get_or_create_owned(&labels)));
         }
     }
     gauges

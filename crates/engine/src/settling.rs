@@ -68,10 +68,10 @@ pub(crate) struct Settling {
 }
 
 impl Settling {
-    /// `flights_max` attempts may be in the air; those whose outcomes wait count as such.
-    pub(crate) fn new(store: Arc<dyn Store>, flights_max: usize) -> Self {
+    /// `max_in_flight` attempts may be in the air; those whose outcomes wait count as such.
+    pub(crate) fn new(store: Arc<dyn Store>, max_in_flight: usize) -> Self {
         Self {
-            hurries_from: (flights_max / PATIENT_SHARE).min(limits::DELAYED_OUTCOMES_MAX / 2),
+            hurries_from: (max_in_flight / PATIENT_SHARE).min(limits::DELAYED_OUTCOMES_MAX / 2),
             matters: false,
             hurried: false,
             store,
@@ -99,8 +99,9 @@ impl Settling {
 
     /// Whether no more attempts should begin, beside those in the air: an attempt counts until its
     /// outcome is written down, and all of them have to fit into memory.
-    pub(crate) fn is_full(&self, flying: usize, flights_max: usize) -> bool {
-        self.len() + flying >= flights_max || self.heard_bytes >= limits::BUFFERED_BYTES_MAX
+    pub(crate) fn is_full(&self, in_flight_count: usize, max_in_flight: usize) -> bool {
+        self.len() + in_flight_count >= max_in_flight
+            || self.heard_bytes >= limits::BUFFERED_BYTES_MAX
     }
 
     /// Outcomes that are not known to be written down.

@@ -45,7 +45,7 @@ struct Short {
     wait: Duration,
     /// Everybody lacks it. Ports, one receiver only has too few of.
     is_general: bool,
-    flights_max: usize,
+    max_in_flight: usize,
     what: String,
 }
 
@@ -65,7 +65,7 @@ impl Shortage {
                 stepped: now,
                 wait: WAIT_FIRST,
                 is_general: false,
-                flights_max: usize::MAX,
+                max_in_flight: usize::MAX,
                 what: what.to_owned(),
             }
         });
@@ -84,7 +84,7 @@ impl Shortage {
     }
 
     /// How many attempts may be in the air, of so many that are and so many that may be.
-    pub(crate) fn flights_max(&self, flying: usize, most: usize) -> usize {
+    pub(crate) fn max_in_flight(&self, in_flight_count: usize, most: usize) -> usize {
         if !self.lasts.load(Ordering::Relaxed) {
             return most;
         }
@@ -93,14 +93,14 @@ impl Shortage {
         let Some(short) = state.as_mut() else {
             return most;
         };
-        if short.flights_max == usize::MAX && short.is_general {
+        if short.max_in_flight == usize::MAX && short.is_general {
             // Those that had what they needed, and some that had not.
-            short.flights_max = (flying / 2).max(1);
+            short.max_in_flight = (in_flight_count / 2).max(1);
         }
         if now - short.latest >= QUIET && now - short.stepped >= QUIET {
-            short.flights_max = short.flights_max.saturating_mul(2);
+            short.max_in_flight = short.max_in_flight.saturating_mul(2);
             short.stepped = now;
-            if short.flights_max >= most {
+            if short.max_in_flight >= most {
                 let (what, seconds) = (&short.what, (now - short.since).as_secs());
                 tracing::info!("Willcall is short of {what} no more, after {seconds} s");
                 *state = None;
@@ -108,7 +108,7 @@ impl Shortage {
                 return most;
             }
         }
-        short.flights_max.min(most)
+        short.max_in_flight.min(most)
     }
 
     /// What is short, and whether it has been for so long that nothing flows.
@@ -199,14 +199,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn fewer_are_in_the_air_until_it_is_over() {
         let shortage = Shortage::default();
-        assert_eq!(shortage.flights_max(1_000, 1_024), 1_024);
+        assert_eq!(shortage.max_in_flight(1_000, 1_024), 1_024);
         shortage.meet("descriptors");
-        assert_eq!(shortage.flights_max(1_000, 1_024), 500);
+        assert_eq!(shortage.max_in_flight(1_000, 1_024), 500);
         assert!(shortage.words().unwrap().0.contains("short of descriptors"));
         tokio::time::advance(QUIET).await;
-        assert_eq!(shortage.flights_max(500, 1_024), 1_000);
+        assert_eq!(shortage.max_in_flight(500, 1_024), 1_000);
         tokio::time::advance(QUIET).await;
-        assert_eq!(shortage.flights_max(700, 1_024), 1_024);
+        assert_eq!(shortage.max_in_flight(700, 1_024), 1_024);
         assert!(shortage.words().is_none());
     }
 
@@ -228,20 +228,20 @@ mod tests {
         let what = of(Errno::ADDRNOTAVAIL, "127.0.0.1:80").unwrap();
         assert!(!is_general(what));
         assert_eq!(shortage.meet(what), WAIT_FIRST);
-        assert_eq!(shortage.flights_max(1_000, 1_024), 1_024);
+        assert_eq!(shortage.max_in_flight(1_000, 1_024), 1_024);
         assert!(shortage.words().unwrap().0.contains(what));
         // Until something else is short, too.
         shortage.meet(of(Errno::MFILE, "127.0.0.1:80").unwrap());
-        assert_eq!(shortage.flights_max(1_000, 1_024), 500);
+        assert_eq!(shortage.max_in_flight(1_000, 1_024), 500);
         for _ in 0..2 {
             tokio::time::advance(QUIET).await;
-            shortage.flights_max(1_000, 1_024);
+            shortage.max_in_flight(1_000, 1_024);
         }
         assert!(shortage.words().is_none());
         // And it is over as any other.
         shortage.meet(what);
         tokio::time::advance(QUIET).await;
-        assert_eq!(shortage.flights_max(1_000, 1_024), 1_024);
+        assert_eq!(shortage.max_in_flight(1_000, 1_024), 1_024);
         assert!(shortage.words().is_none());
     }
 }

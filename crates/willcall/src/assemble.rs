@@ -126,9 +126,9 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
             rng: rng.split("engine"),
             policies: policies.clone(),
             settings: engine::Settings {
-                flights_max: config.flights_max,
+                max_in_flight: config.max_in_flight,
                 max_concurrency_per_webhook: config.max_concurrency_per_webhook,
-                idle_connections_max: config.flights_max,
+                idle_connections_max: config.max_in_flight,
                 // Common servers close idle connections after 5 s; a call should not meet that.
                 idle_connection_ms: 4_000,
             },

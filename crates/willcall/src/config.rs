@@ -149,7 +149,7 @@ pub(crate) struct Config {
     pub(crate) strict_triggers: bool,
     pub(crate) strict_action_types: bool,
     pub(crate) max_concurrency_per_webhook: usize,
-    pub(crate) flights_max: usize,
+    pub(crate) max_in_flight: usize,
     pub(crate) own_processors: bool,
     pub(crate) connections_max: usize,
     pub(crate) trusted_proxies: Networks,
@@ -294,7 +294,7 @@ impl Gathered {
             strict_triggers: self.read("strict_triggers", yes_or_no)?,
             strict_action_types: self.read("strict_action_types", yes_or_no)?,
             max_concurrency_per_webhook: self.count("lane_width", 1_024)?,
-            flights_max: self.count("flights_max", 16_384)?,
+            max_in_flight: self.count("flights_max", 16_384)?,
             connections_max: self.count("connections_max", 65_536)?,
             trusted_proxies: self.read("trusted_proxies", |text| {
                 let unknown = |error: InvalidNetwork| format!("\"{}\" is not a network", error.0);

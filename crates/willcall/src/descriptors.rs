@@ -34,7 +34,7 @@ pub(crate) fn raise() -> Option<u64> {
 pub(crate) fn needed(config: &Config) -> u64 {
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     // A connection to a receiver is in use or kept.
-    let receivers = count(config.flights_max).saturating_mul(2);
+    let receivers = count(config.max_in_flight).saturating_mul(2);
     receivers
         .saturating_add(count(config.connections_max))
         .saturating_add(LOOK_UPS_MAX + RESERVE)
@@ -53,11 +53,11 @@ pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Option<String> {
     let rest = usize::try_from(rest).unwrap_or(usize::MAX);
     config.connections_max = config.connections_max.min((rest / 3).max(1));
     let left = rest.saturating_sub(config.connections_max);
-    config.flights_max = config.flights_max.min((left / 2).max(1));
+    config.max_in_flight = config.max_in_flight.min((left / 2).max(1));
     Some(format!(
         "this process may open {limit} files, and the settings take {needed}: until that is raised \
          (`LimitNOFILE`, `ulimit -n`), connections_max is {} and flights_max {}",
-        config.connections_max, config.flights_max
+        config.connections_max, config.max_in_flight
     ))
 }
 
@@ -65,10 +65,10 @@ pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn config(connections_max: usize, flights_max: usize) -> Config {
+    fn config(connections_max: usize, max_in_flight: usize) -> Config {
         Config {
             connections_max,
-            flights_max,
+            max_in_flight,
             ..Config::for_demo("/".into()).unwrap()
         }
     }
@@ -78,7 +78,7 @@ mod tests {
         for limit in [None, Some(3_392), Some(1_000_000)] {
             let mut given = config(1_024, 1_024);
             assert_eq!(fit(&mut given, limit), None);
-            assert_eq!((given.connections_max, given.flights_max), (1_024, 1_024));
+            assert_eq!((given.connections_max, given.max_in_flight), (1_024, 1_024));
         }
     }
 
@@ -89,21 +89,21 @@ mod tests {
             let words = fit(&mut given, Some(limit)).unwrap();
             assert!(words.contains(&limit.to_string()), "{words}");
             let look_ups = LOOK_UPS_MAX.min(limit / 4);
-            let used = given.connections_max + 2 * given.flights_max;
+            let used = given.connections_max + 2 * given.max_in_flight;
             assert!(u64::try_from(used).unwrap() + look_ups + RESERVE <= limit);
-            assert!(given.connections_max >= 10 && given.flights_max >= 10);
+            assert!(given.connections_max >= 10 && given.max_in_flight >= 10);
         }
         // Whoever takes few connections has the more flights.
         let mut given = config(16, 1_024);
         fit(&mut given, Some(1_024)).unwrap();
-        assert_eq!((given.connections_max, given.flights_max), (16, 344));
+        assert_eq!((given.connections_max, given.max_in_flight), (16, 344));
     }
 
     #[test]
     fn even_the_smallest_limit_leaves_something() {
         let mut given = config(1_024, 1_024);
         fit(&mut given, Some(3)).unwrap();
-        assert_eq!((given.connections_max, given.flights_max), (1, 1));
+        assert_eq!((given.connections_max, given.max_in_flight), (1, 1));
     }
 
     #[test]

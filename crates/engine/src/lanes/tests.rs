@@ -53,11 +53,11 @@ fn due_of(webhook: WebhookId, number: i64, due_at: i64) -> DueDelivery {
     }
 }
 
-fn open() -> Seen {
+fn open() -> WebhookLookup {
     open_at(1, "a.test")
 }
 
-fn open_at(tenant: i64, host: &str) -> Seen {
+fn open_at(tenant: i64, host: &str) -> WebhookLookup {
     let policy = Policy {
         schedule: Schedule {
             delays_ms: vec![],
@@ -87,7 +87,7 @@ fn open_at(tenant: i64, host: &str) -> Seen {
         version: 1,
         enabled: true,
     };
-    Seen::Open(Sighting {
+    WebhookLookup::Callable(TargetSnapshot {
         prepared: Arc::new(Prepared::new(&target, Arc::new(policy))),
         failing_since: None,
         succeeded_at: None,
@@ -98,7 +98,7 @@ fn open_at(tenant: i64, host: &str) -> Seen {
 /// Lanes, and which flight each delivery in the air has.
 struct Air {
     lanes: Lanes,
-    flights: BTreeMap<DeliveryId, FlightId>,
+    in_flight: BTreeMap<DeliveryId, InFlightId>,
     now: Instant,
 }
 
@@ -117,16 +117,16 @@ impl std::ops::DerefMut for Air {
 }
 
 impl Air {
-    fn landed(&mut self, id: DeliveryId, landing: Landing) -> Option<CircuitTransition> {
-        let flight = self.flights.remove(&id).unwrap();
-        self.lanes.landed(flight, id, landing)
+    fn landed(&mut self, id: DeliveryId, landing: AttemptEffect) -> Option<CircuitTransition> {
+        let attempt = self.in_flight.remove(&id).unwrap();
+        self.lanes.landed(attempt, id, landing)
     }
 }
 
-fn lanes(flights_max: usize, max_concurrency: usize) -> Air {
+fn lanes(max_in_flight: usize, max_concurrency: usize) -> Air {
     Air {
-        lanes: Lanes::new(flights_max, max_concurrency),
-        flights: BTreeMap::new(),
+        lanes: Lanes::new(max_in_flight, max_concurrency),
+        in_flight: BTreeMap::new(),
         now: Instant::now(),
     }
 }
@@ -141,7 +141,7 @@ fn see(lanes: &mut Air) {
 fn next(lanes: &mut Air) -> Option<i64> {
     let call = lanes.lanes.next_call(lanes.now)?;
     let id = call.due.delivery.id;
-    lanes.flights.insert(id, call.flight);
+    lanes.in_flight.insert(id, call.attempt_id);
     Some(id.notification.0)
 }
 
@@ -163,8 +163,8 @@ fn answer(lanes: &mut Air, deliveries: Vec<DueDelivery>, next_due_at: Option<i64
 }
 
 /// How an attempt lands that succeeded.
-fn well() -> Landing {
-    Landing {
+fn well() -> AttemptEffect {
+    AttemptEffect {
         began: Moment::same(at(0)),
         ended_at: at(0),
         failed: false,
@@ -219,7 +219,7 @@ fn what_is_settled_while_a_read_is_outstanding_is_not_taken_up_from_its_answer()
     answer(&mut lanes, vec![due(1, 0)], None, 0);
     assert_eq!(next(&mut lanes), None);
     // Its retry is not forgotten over that.
-    assert_eq!(lanes.next_wake(), Some(at(5_000)));
+    assert_eq!(lanes.next_read_at(), Some(at(5_000)));
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_held_delivery_seen_in_a_later_state_is_read_again_once_it_is_let_go() {
     (again.delivery.round, again.delivery.attempts) = (2, 1);
     answer(&mut lanes, vec![again.clone()], None, 10);
     assert_eq!(next(&mut lanes), None);
-    assert_eq!(lanes.next_wake(), None);
+    assert_eq!(lanes.next_read_at(), None);
     lanes.settled(id(1), None);
     assert_eq!(asked(&mut lanes, 10), [(HOOK, limits::LANE_READ_MAX)]);
     answer(&mut lanes, vec![again], None, 10);
@@ -251,10 +251,10 @@ fn what_is_learnt_while_a_read_is_outstanding_is_not_overwritten_by_its_answer()
     assert_eq!(asked(&mut lanes, 100).len(), 1);
     lanes.lower(HOOK, at(100));
     answer(&mut lanes, vec![], Some(9_000), 100);
-    assert_eq!(lanes.next_wake(), Some(at(100)));
+    assert_eq!(lanes.next_read_at(), Some(at(100)));
     assert_eq!(asked(&mut lanes, 100).len(), 1);
     answer(&mut lanes, vec![], Some(9_000), 100);
-    assert_eq!(lanes.next_wake(), Some(at(9_000)));
+    assert_eq!(lanes.next_read_at(), Some(at(9_000)));
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn what_arrives_goes_behind_what_is_older_in_the_store() {
     lanes.arrive(due(8, 30));
     answer(&mut lanes, vec![due(5, 10)], Some(20), 30);
     assert_eq!((next(&mut lanes), next(&mut lanes)), (Some(5), None));
-    assert_eq!(lanes.next_wake(), Some(at(20)));
+    assert_eq!(lanes.next_read_at(), Some(at(20)));
     assert_eq!(asked(&mut lanes, 30), [(HOOK, 1 + limits::LANE_READ_MAX)]);
     answer(&mut lanes, vec![due(7, 20), due(8, 30)], None, 30);
     land(&mut lanes, 5);
@@ -297,13 +297,13 @@ fn a_lane_holds_no_more_than_its_bound_and_reads_on_when_it_runs_low() {
     assert_eq!(lanes.held(), limits::LANE_BUFFERED_MAX);
     see(&mut lanes);
     // The rest is in the store; it is read when there is need and room.
-    assert_eq!(lanes.next_wake(), None);
+    assert_eq!(lanes.next_read_at(), None);
     for number in 0..bound {
         assert_eq!(next(&mut lanes), Some(number));
         land(&mut lanes, number);
         lanes.settled(id(number), None);
     }
-    assert_eq!(lanes.next_wake(), Some(at(bound)));
+    assert_eq!(lanes.next_read_at(), Some(at(bound)));
 }
 
 #[test]
@@ -327,8 +327,8 @@ fn lanes_take_turns() {
 }
 
 /// How an attempt lands that was ended by its limit.
-fn hung() -> Landing {
-    Landing {
+fn hung() -> AttemptEffect {
+    AttemptEffect {
         failed: true,
         signal: LoadSignal::Timeout,
         slow: true,
@@ -410,7 +410,7 @@ fn at_one_host_fewer_are_in_the_air_whoever_calls_it() {
     pass(&mut lanes, 2_000);
     // As some end there is room for some, of either in turn.
     assert_eq!((lanes.queued(), lanes.queued_by_share()), (183, 183));
-    let in_the_air: Vec<_> = lanes.flights.keys().copied().collect();
+    let in_the_air: Vec<_> = lanes.in_flight.keys().copied().collect();
     for id in in_the_air.into_iter().take(7) {
         lanes.landed(id, hung());
     }
@@ -533,7 +533,7 @@ fn of_what_is_free_a_tenant_that_asks_for_thousands_has_a_sixteenth_and_the_rest
     assert_eq!(all_next(&mut lanes).len(), 57);
     // Beyond some the store has them, to be read as all that is due.
     assert!(lanes.held() <= 2 * 64 * 4, "{}", lanes.held());
-    assert_eq!(lanes.lanes.wakes.len(), 2 * (1_000 - 64));
+    assert_eq!(lanes.lanes.read_times.len(), 2 * (1_000 - 64));
     // As some of the first's end there is room for others of it.
     for webhook in 0..5 {
         lanes.landed(id_of(WebhookId(webhook), webhook), hung());
@@ -577,7 +577,10 @@ fn a_lane_whose_receiver_was_quick_finds_room_beside_all_others_of_its_tenant() 
     let webhooks = lanes.ask_targets();
     assert_eq!(webhooks, [WebhookId(0)]);
     lanes.answer_target(WebhookId(0), open_at(1, "two.test"));
-    assert_eq!(lanes.lanes.lanes[&WebhookId(0)].trust, Trust::Unknown);
+    assert_eq!(
+        lanes.lanes.lanes[&WebhookId(0)].speed,
+        ReceiverSpeed::Unknown
+    );
 }
 
 #[test]
@@ -635,7 +638,7 @@ fn a_receiver_that_is_gone_shuts_its_lane_at_once() {
     lanes.arrive(due(2, 0));
     see(&mut lanes);
     assert_eq!(next(&mut lanes), Some(1));
-    let gone = Landing {
+    let gone = AttemptEffect {
         failed: true,
         gone: true,
         ..well()
@@ -669,7 +672,7 @@ fn a_disabled_webhook_is_cancelled_until_nothing_is_left() {
     let mut lanes = lanes(8, 8);
     lanes.arrive(due(1, 0));
     assert_eq!(lanes.ask_targets(), [HOOK]);
-    lanes.answer_target(HOOK, Seen::Disabled);
+    lanes.answer_target(HOOK, WebhookLookup::Disabled);
     assert_eq!(lanes.held(), 0);
     assert_eq!(lanes.next_cancel(), Some(HOOK));
     assert_eq!(lanes.next_cancel(), None);

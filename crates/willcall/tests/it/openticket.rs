@@ -87,7 +87,7 @@ impl World {
             rng: rng.split("engine"),
             policies: dialects.policies(),
             settings: engine::Settings {
-                flights_max: 64,
+                max_in_flight: 64,
                 max_concurrency_per_webhook: 4,
                 idle_connections_max: 8,
                 idle_connection_ms: 20_000,

@@ -37,7 +37,7 @@ impl Chaos {
     async fn begin(seed: u8) -> Self {
         let mut rng = SeededRng::from_seed([seed; 32]);
         let mut world = World::new().await;
-        world.settings.flights_max = 4 + usize::try_from(rng.below(12)).unwrap();
+        world.settings.max_in_flight = 4 + usize::try_from(rng.below(12)).unwrap();
         world.settings.max_concurrency_per_webhook = 1 + usize::try_from(rng.below(6)).unwrap();
         world.policy.retry_after_max_ms = Some(5_000);
         let mut webhooks = Vec::new();

@@ -16,7 +16,7 @@ const ROUNDS: usize = 12;
 async fn latencies(hanging: usize) -> Vec<i64> {
     let mut world = World::new().await;
     (
-        world.settings.flights_max,
+        world.settings.max_in_flight,
         world.settings.max_concurrency_per_webhook,
     ) = (1_024, 32);
     world.start();
@@ -70,7 +70,7 @@ async fn one_or_fifty_of_a_thousand_that_hang_do_not_move_the_p99_of_the_others(
 #[tokio::test(start_paused = true)]
 async fn a_sale_at_one_tenant_does_not_starve_another() {
     let mut world = World::new().await;
-    world.settings.flights_max = 32;
+    world.settings.max_in_flight = 32;
     world.start();
     let slow = Does::AnswersAfter(200, Duration::from_millis(100));
     for number in 0..200 {
@@ -100,7 +100,7 @@ async fn a_sale_at_one_tenant_does_not_starve_another() {
 #[tokio::test(start_paused = true)]
 async fn backlogs_that_do_not_move_leave_memory_to_the_others() {
     let mut world = World::new().await;
-    world.settings.flights_max = 1_024;
+    world.settings.max_in_flight = 1_024;
     world.start();
     for number in 0..100 {
         let host = format!("stuck{number}.test");

@@ -28,7 +28,7 @@ async fn a_receiver_that_hangs_does_not_delay_the_others() {
 #[tokio::test(start_paused = true)]
 async fn many_receivers_that_hang_leave_flights_to_the_others() {
     let mut world = World::new().await;
-    world.settings.flights_max = 40;
+    world.settings.max_in_flight = 40;
     world.start();
     for number in 0..30 {
         let host = format!("hangs-{number}.test");
@@ -60,7 +60,7 @@ async fn many_receivers_that_hang_leave_flights_to_the_others() {
 #[tokio::test(start_paused = true)]
 async fn no_more_is_in_the_air_than_a_lane_is_wide_and_the_settings_allow() {
     let mut world = World::new().await;
-    world.settings.flights_max = 20;
+    world.settings.max_in_flight = 20;
     world.start();
     let slow = Does::AnswersAfter(200, Duration::from_millis(700));
     for host in ["a.test", "b.test", "c.test"] {
@@ -88,7 +88,7 @@ async fn no_more_is_in_the_air_than_a_lane_is_wide_and_the_settings_allow() {
 #[tokio::test(start_paused = true)]
 async fn a_busy_webhook_does_not_starve_another() {
     let mut world = World::new().await;
-    world.settings.flights_max = 8;
+    world.settings.max_in_flight = 8;
     world.start();
     let slow = Does::AnswersAfter(200, Duration::from_millis(100));
     for host in ["busy.test", "calm.test"] {
@@ -227,7 +227,7 @@ async fn large_bodies_fill_the_memory_before_their_number_does() {
 #[tokio::test(start_paused = true)]
 async fn large_bodies_that_are_not_settled_yet_are_not_read_over_and_over() {
     let mut world = World::new().await;
-    world.settings.flights_max = 1_024;
+    world.settings.max_in_flight = 1_024;
     world.settings.max_concurrency_per_webhook = 64;
     world.start();
     world.webhook("http://a.test/", "paid").await;

@@ -18,7 +18,7 @@ async fn millis(millis: u64) {
 #[tokio::test(start_paused = true)]
 async fn successes_are_gathered_and_written_together() {
     let mut world = World::new().await;
-    world.settings.flights_max = 1_024;
+    world.settings.max_in_flight = 1_024;
     world.start();
     let webhook = world.webhook("http://a.test/", "paid").await;
     let mut ids = Vec::new();
@@ -42,7 +42,7 @@ async fn successes_are_gathered_and_written_together() {
 #[tokio::test(start_paused = true)]
 async fn what_is_left_of_a_flood_is_written_soon() {
     let mut world = World::new().await;
-    world.settings.flights_max = 1_024;
+    world.settings.max_in_flight = 1_024;
     world.start();
     let webhook = world.webhook("http://a.test/", "paid").await;
     let mut ids = world.hand_in("paid", 100).await;
@@ -120,7 +120,7 @@ async fn a_failure_is_written_at_once_with_the_successes_before_it() {
 #[tokio::test(start_paused = true)]
 async fn nothing_waits_for_company_where_few_may_be_in_the_air() {
     let mut world = World::new().await;
-    world.settings.flights_max = 1;
+    world.settings.max_in_flight = 1;
     world.start();
     let webhook = world.webhook("http://a.test/", "paid").await;
     world.store.plan(|plan| plan.patient = true);

@@ -114,7 +114,7 @@ fn engine(store: &Arc<dyn Store>, began: Instant) -> Engine {
         rng: SeededRng::from_seed([1; 32]),
         policies,
         settings: Settings {
-            flights_max: 256,
+            max_in_flight: 256,
             max_concurrency_per_webhook: 64,
             ..SETTINGS
         },

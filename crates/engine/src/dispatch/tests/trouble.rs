@@ -40,7 +40,7 @@ async fn a_store_that_refuses_outcomes_loses_nothing_and_nothing_is_sent_twice()
         seconds(120).await;
         let sent = world.net.calls().len();
         // No more than what may be in the air and unwritten.
-        assert!(sent <= world.settings.flights_max + 512, "{sent}");
+        assert!(sent <= world.settings.max_in_flight + 512, "{sent}");
         let words = world.health().unwrap_err();
         assert_eq!(
             words,
@@ -231,7 +231,7 @@ async fn a_panic_anywhere_is_known_outside() {
 #[tokio::test(start_paused = true)]
 async fn nothing_beginning_though_something_is_due_is_said() {
     let mut world = World::new().await;
-    world.settings.flights_max = 1;
+    world.settings.max_in_flight = 1;
     world.policy.exchange_limit_ms = 600_000;
     world.start();
     world.net.at("hangs.test", |_, _| Does::Hangs);

@@ -36,7 +36,7 @@ const START_MS: i64 = 1_800_000_000_000;
 pub(super) const HOUR_MS: i64 = 3_600_000;
 
 pub(super) const SETTINGS: Settings = Settings {
-    flights_max: 64,
+    max_in_flight: 64,
     max_concurrency_per_webhook: 8,
     idle_connections_max: 64,
     idle_connection_ms: 20_000,

@@ -9,23 +9,23 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::id::{TenantId, WebhookId};
 
-use crate::shares::HostId;
+use crate::fair_share::HostId;
 
 /// A lane that waits for a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct WaitingLane {
     pub(crate) webhook: WebhookId,
     /// It waited at this host, which keeps room for it.
     pub(crate) called_by: Option<HostId>,
 }
 
 #[derive(Default)]
-pub(crate) struct Turns {
+pub(crate) struct FairQueue {
     /// Each tenant that has a lane here, once. Lanes whose tenant is not known yet count as one's.
-    order: BTreeSet<Place>,
-    tenants: BTreeMap<Option<TenantId>, Queue>,
+    order: BTreeSet<TurnOrder>,
+    tenants: BTreeMap<Option<TenantId>, TenantQueue>,
     /// One that was emptied, for the next tenant that comes: mostly it is the same one.
-    spare: VecDeque<Entry>,
+    spare: VecDeque<WaitingLane>,
     turns: u64,
     count: usize,
     both_ends: bool,
@@ -35,21 +35,21 @@ pub(crate) struct Turns {
 const RECENT_MAX: usize = 64;
 
 /// What a tenant has, when it had its latest turn, and which it is.
-type Place = (usize, u64, Option<TenantId>);
+type TurnOrder = (usize, u64, Option<TenantId>);
 
-struct Queue {
+struct TenantQueue {
     weight: usize,
     turn: u64,
     /// Those that go before the others.
-    first: VecDeque<Entry>,
-    lanes: VecDeque<Entry>,
+    first: VecDeque<WaitingLane>,
+    lanes: VecDeque<WaitingLane>,
     /// Those of `lanes` that got something since they came, the latest last.
-    recent: VecDeque<Entry>,
+    recent: VecDeque<WaitingLane>,
     /// The next is the one that came last, or got something last.
     latest_next: bool,
 }
 
-impl Entry {
+impl WaitingLane {
     pub(crate) fn of(webhook: WebhookId) -> Self {
         Self {
             webhook,
@@ -58,7 +58,7 @@ impl Entry {
     }
 }
 
-impl Turns {
+impl FairQueue {
     /// From now on the lanes of a tenant are taken from either end, so that whoever comes behind
     /// thousands is not kept by them, nor whoever came before.
     pub(crate) fn take_from_both_ends(&mut self) {
@@ -66,21 +66,26 @@ impl Turns {
     }
 
     /// Puts a lane behind the others of its tenant, which has so much.
-    pub(crate) fn push(&mut self, tenant: Option<TenantId>, weight: usize, entry: Entry) {
+    pub(crate) fn push(&mut self, tenant: Option<TenantId>, weight: usize, entry: WaitingLane) {
         self.queue(tenant, weight).lanes.push_back(entry);
     }
 
     /// Puts a lane before the others of its tenant, and behind those that were put there.
-    pub(crate) fn push_first(&mut self, tenant: Option<TenantId>, weight: usize, entry: Entry) {
+    pub(crate) fn push_first(
+        &mut self,
+        tenant: Option<TenantId>,
+        weight: usize,
+        entry: WaitingLane,
+    ) {
         self.queue(tenant, weight).first.push_back(entry);
     }
 
-    fn queue(&mut self, tenant: Option<TenantId>, weight: usize) -> &mut Queue {
+    fn queue(&mut self, tenant: Option<TenantId>, weight: usize) -> &mut TenantQueue {
         self.count += 1;
         self.tenants.entry(tenant).or_insert_with(|| {
             self.turns += 1;
             self.order.insert((weight, self.turns, tenant));
-            Queue {
+            TenantQueue {
                 weight,
                 turn: self.turns,
                 first: VecDeque::new(),
@@ -96,7 +101,7 @@ impl Turns {
         self.order.first().map(|(weight, ..)| *weight)
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Entry> {
+    pub(crate) fn pop(&mut self) -> Option<WaitingLane> {
         let (weight, _, tenant) = self.order.pop_first()?;
         let queue = self.tenants.get_mut(&tenant)?;
         let first = queue.first.pop_front();
@@ -129,7 +134,7 @@ impl Turns {
             return false;
         };
         if self.both_ends {
-            queue.recent.push_back(Entry::of(webhook));
+            queue.recent.push_back(WaitingLane::of(webhook));
             if queue.recent.len() > RECENT_MAX {
                 queue.recent.pop_front();
             }
@@ -171,17 +176,17 @@ mod tests {
     const BIG: Option<TenantId> = Some(TenantId(1));
     const SMALL: Option<TenantId> = Some(TenantId(2));
 
-    fn entry(webhook: i64) -> Entry {
-        Entry::of(WebhookId(webhook))
+    fn entry(webhook: i64) -> WaitingLane {
+        WaitingLane::of(WebhookId(webhook))
     }
 
-    fn pop(turns: &mut Turns) -> Option<i64> {
+    fn pop(turns: &mut FairQueue) -> Option<i64> {
         turns.pop().map(|entry| entry.webhook.0)
     }
 
     #[test]
     fn a_tenant_with_many_webhooks_gets_every_other_turn_beside_one_with_one() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         for webhook in 0..100 {
             turns.push(BIG, 0, entry(webhook));
         }
@@ -200,7 +205,7 @@ mod tests {
 
     #[test]
     fn who_has_the_least_goes_first_however_long_the_others_wait() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         for webhook in 0..3 {
             turns.push(BIG, 5, entry(webhook));
             turns.push(SMALL, 5, entry(10 + webhook));
@@ -217,7 +222,7 @@ mod tests {
 
     #[test]
     fn whoever_comes_behind_many_is_not_kept_by_them_where_both_ends_are_taken() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         turns.take_from_both_ends();
         for webhook in 0..6 {
             turns.push(BIG, 0, entry(webhook));
@@ -228,7 +233,7 @@ mod tests {
 
     #[test]
     fn whoever_gets_something_among_many_is_among_the_latest() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         turns.take_from_both_ends();
         for webhook in 0..1_000 {
             turns.push(BIG, 0, entry(webhook));
@@ -248,7 +253,7 @@ mod tests {
 
     #[test]
     fn whoever_is_popped_last_leaves_nothing_behind() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         for tenant in [None, BIG, None] {
             turns.push(tenant, 1, entry(7));
         }

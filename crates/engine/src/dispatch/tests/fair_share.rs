@@ -14,7 +14,7 @@ const SLOW: Does = Does::AnswersAfter(200, Duration::from_secs(20));
 
 async fn world() -> World {
     let mut world = World::new().await;
-    world.settings.flights_max = 1_024;
+    world.settings.max_in_flight = 1_024;
     world.settings.max_concurrency_per_webhook = 32;
     world.start();
     world
@@ -208,9 +208,9 @@ async fn whoever_is_alone_has_nearly_all_flights() {
 
 #[tokio::test(start_paused = true)]
 async fn with_few_flights_everything_is_sent_all_the_same() {
-    for flights_max in 1..10 {
+    for max_in_flight in 1..10 {
         let mut world = World::new().await;
-        world.settings.flights_max = flights_max;
+        world.settings.max_in_flight = max_in_flight;
         world.start();
         world.net.at("dead.test", |_, call| match call {
             0..5 => Does::Hangs,
@@ -223,8 +223,8 @@ async fn with_few_flights_everything_is_sent_all_the_same() {
         }
         seconds(300).await;
         let calls = world.net.calls().len();
-        assert_eq!(calls, 25, "{flights_max}");
-        assert!(world.net.most_at_once("") <= flights_max);
+        assert_eq!(calls, 25, "{max_in_flight}");
+        assert!(world.net.most_at_once("") <= max_in_flight);
     }
 }
 
@@ -259,7 +259,7 @@ async fn after_a_start_those_that_succeeded_last_go_before_those_that_did_not() 
 #[tokio::test(start_paused = true)]
 async fn a_backlog_larger_than_memory_leaves_another_tenant_its_place_in_it() {
     let mut world = World::new().await;
-    world.settings.flights_max = 64;
+    world.settings.max_in_flight = 64;
     world.start();
     let neighbour = neighbour(&world).await;
     for name in ["one", "two"] {

@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use crate::concurrency::FAST_MS;
 use crate::dial::Place;
+use crate::fair_queue::{FairQueue, WaitingLane};
 use crate::sorted::Sorted;
-use crate::turns::{Entry, Turns};
 
 /// A tenant may have so many times what is free: of all flights; of those for receivers that may
 /// hold them for long, if this one is not known yet, or is known to; and of the memory.
-const OF_FLIGHTS: usize = 7;
+const OF_IN_FLIGHT: usize = 7;
 const OF_UNKNOWN: usize = 4;
 const OF_SLOW: usize = 2;
 const OF_MEMORY: usize = 15;
@@ -45,34 +45,34 @@ const USUAL_BODY_BYTES: usize = limits::BUFFERED_BYTES_MAX / limits::BUFFERED_MA
 pub(crate) struct HostId(u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct FlightId(u64);
+pub(crate) struct InFlightId(u64);
 
 /// What the latest attempt says of the receiver.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
+pub(crate) enum ReceiverSpeed {
     #[default]
     Unknown,
     /// It ended soon, and none has been in the air for long since.
-    Quick,
+    Fast,
     /// It took long, or takes long at this moment: such a receiver holds what it gets.
     Slow,
 }
 
 /// Something for each kind of trust.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct OfEach<T> {
-    quick: T,
+pub(crate) struct BySpeed<T> {
+    fast: T,
     unknown: T,
     slow: T,
 }
 
 /// What all lanes have in memory and in the air together.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Load {
+pub(crate) struct MemoryLoad {
     /// Deliveries waiting or in the air.
     pub(crate) held: usize,
     pub(crate) held_bytes: usize,
-    pub(crate) flying: usize,
+    pub(crate) in_flight: usize,
     /// Of these, those that began at receivers that are not known to be quick, and those that have
     /// been in the air for long.
     pub(crate) doubtful: usize,
@@ -80,7 +80,7 @@ pub(crate) struct Load {
 
 /// An attempt that is in the air.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Flight {
+pub(crate) struct InFlightAttempt {
     pub(crate) webhook: WebhookId,
     pub(crate) host: Option<HostId>,
     tenant: Option<TenantId>,
@@ -94,32 +94,32 @@ pub(crate) struct Flight {
     pub(crate) slow: bool,
 }
 
-pub(crate) struct Shares {
-    pub(crate) load: Load,
-    bounds: Bounds,
-    tenants: BTreeMap<Option<TenantId>, Tenant>,
-    hosts: BTreeMap<HostId, Host>,
+pub(crate) struct FairShare {
+    pub(crate) load: MemoryLoad,
+    limits: ShareLimits,
+    tenants: BTreeMap<Option<TenantId>, TenantUsage>,
+    hosts: BTreeMap<HostId, HostUsage>,
     places: BTreeMap<Arc<Place>, HostId>,
     hosts_seen: u64,
     /// Those that began lately, the oldest first, and those that have been in the air for long.
-    young: Sorted<FlightId, Flight>,
-    slow: BTreeMap<FlightId, Flight>,
-    flights_seen: u64,
+    young: Sorted<InFlightId, InFlightAttempt>,
+    slow: BTreeMap<InFlightId, InFlightAttempt>,
+    attempts_seen: u64,
     /// Lanes that may be ready to send.
-    turns: OfEach<Turns>,
+    turns: BySpeed<FairQueue>,
     /// Those with something that somebody asked for.
-    asked: Turns,
+    asked: FairQueue,
     /// Which kind is looked at first.
-    first: Trust,
+    first: ReceiverSpeed,
     /// Lanes whose time to be read has come.
-    pub(crate) hungry: Turns,
+    pub(crate) unread: FairQueue,
     at_hosts: usize,
 }
 
 /// What follows from the setting.
 #[derive(Debug, Clone, Copy)]
-struct Bounds {
-    flights: usize,
+struct ShareLimits {
+    in_flight: usize,
     /// Of these, doubtful ones before no more begin.
     doubtful: usize,
     /// At one host; of these doubtful ones; and of these before no more of the slow ones begin.
@@ -131,74 +131,74 @@ struct Bounds {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Tenant {
+struct TenantUsage {
     held: usize,
     held_bytes: usize,
-    flying: usize,
+    in_flight: usize,
     doubtful: usize,
     young: usize,
     asked: usize,
 }
 
-struct Host {
+struct HostUsage {
     place: Arc<Place>,
     /// Lanes that lead there.
     lanes: usize,
-    flying: usize,
+    in_flight: usize,
     doubtful: usize,
     young: usize,
     asked: usize,
     /// Lanes that were called from `waiting` and had no turn yet.
-    called: OfEach<usize>,
+    called: BySpeed<usize>,
     /// Lanes that wait for room there. While there are some, all room is taken, or kept for those
     /// that were called.
-    waiting: Option<Box<OfEach<Turns>>>,
+    waiting: Option<Box<BySpeed<FairQueue>>>,
 }
 
-impl Trust {
-    const ALL: [Self; 3] = [Self::Quick, Self::Unknown, Self::Slow];
+impl ReceiverSpeed {
+    const ALL: [Self; 3] = [Self::Fast, Self::Unknown, Self::Slow];
 
     fn next(self) -> Self {
         match self {
-            Self::Quick => Self::Unknown,
+            Self::Fast => Self::Unknown,
             Self::Unknown => Self::Slow,
-            Self::Slow => Self::Quick,
+            Self::Slow => Self::Fast,
         }
     }
 
     fn is_doubtful(self) -> bool {
         match self {
-            Self::Quick => false,
+            Self::Fast => false,
             Self::Unknown | Self::Slow => true,
         }
     }
 }
 
-impl<T> OfEach<T> {
-    pub(crate) fn of(&self, trust: Trust) -> &T {
-        match trust {
-            Trust::Quick => &self.quick,
-            Trust::Unknown => &self.unknown,
-            Trust::Slow => &self.slow,
+impl<T> BySpeed<T> {
+    pub(crate) fn of(&self, speed: ReceiverSpeed) -> &T {
+        match speed {
+            ReceiverSpeed::Fast => &self.fast,
+            ReceiverSpeed::Unknown => &self.unknown,
+            ReceiverSpeed::Slow => &self.slow,
         }
     }
 
-    pub(crate) fn of_mut(&mut self, trust: Trust) -> &mut T {
-        match trust {
-            Trust::Quick => &mut self.quick,
-            Trust::Unknown => &mut self.unknown,
-            Trust::Slow => &mut self.slow,
+    pub(crate) fn of_mut(&mut self, speed: ReceiverSpeed) -> &mut T {
+        match speed {
+            ReceiverSpeed::Fast => &mut self.fast,
+            ReceiverSpeed::Unknown => &mut self.unknown,
+            ReceiverSpeed::Slow => &mut self.slow,
         }
     }
 }
 
-impl OfEach<Turns> {
+impl BySpeed<FairQueue> {
     fn len(&self) -> usize {
-        self.quick.len() + self.unknown.len() + self.slow.len()
+        self.fast.len() + self.unknown.len() + self.slow.len()
     }
 }
 
-impl Load {
+impl MemoryLoad {
     pub(crate) fn is_full(self) -> bool {
         self.held >= limits::BUFFERED_MAX || self.held_bytes >= limits::BUFFERED_BYTES_MAX
     }
@@ -208,91 +208,91 @@ impl Load {
     }
 }
 
-impl Bounds {
-    fn of(flights_max: usize) -> Self {
-        let flights = flights_max.max(1);
-        let doubtful = flights.div_ceil(2);
+impl ShareLimits {
+    fn of(max_in_flight: usize) -> Self {
+        let in_flight = max_in_flight.max(1);
+        let doubtful = in_flight.div_ceil(2);
         let host_doubtful = doubtful.div_ceil(2);
         Self {
-            flights,
+            in_flight,
             doubtful,
-            host: flights - flights / 4,
+            host: in_flight - in_flight / 4,
             host_doubtful,
             host_slow: host_doubtful - host_doubtful / 4,
-            spare: flights / 16,
+            spare: in_flight / 16,
         }
     }
 }
 
-impl Tenant {
+impl TenantUsage {
     /// What it has of the memory.
     fn memory(&self) -> usize {
         self.held.max(self.held_bytes / USUAL_BODY_BYTES)
     }
 
     /// What it has in the air, as it counts among lanes of this kind.
-    fn weight(&self, trust: Trust) -> usize {
-        match trust {
-            Trust::Quick => self.flying,
-            Trust::Unknown => self.doubtful + self.young * (YOUNG_FOR - 1),
-            Trust::Slow => self.doubtful,
+    fn weight(&self, speed: ReceiverSpeed) -> usize {
+        match speed {
+            ReceiverSpeed::Fast => self.in_flight,
+            ReceiverSpeed::Unknown => self.doubtful + self.young * (YOUNG_FOR - 1),
+            ReceiverSpeed::Slow => self.doubtful,
         }
     }
 }
 
-impl Host {
+impl HostUsage {
     /// Whether one more may be in the air there.
-    fn has_room(&self, bounds: Bounds, trust: Trust) -> bool {
-        let OfEach {
-            quick,
+    fn has_room(&self, limits: ShareLimits, speed: ReceiverSpeed) -> bool {
+        let BySpeed {
+            fast,
             unknown,
             slow,
         } = self.called;
         let doubtful = self.doubtful + unknown + slow;
-        let has_room = match trust {
-            Trust::Quick => true,
+        let has_room = match speed {
+            ReceiverSpeed::Fast => true,
             // As few at once as there are left for later.
-            Trust::Unknown => {
-                (self.young + unknown) * 2 < bounds.host_doubtful.saturating_sub(doubtful)
+            ReceiverSpeed::Unknown => {
+                (self.young + unknown) * 2 < limits.host_doubtful.saturating_sub(doubtful)
             }
-            Trust::Slow => doubtful < bounds.host_slow,
+            ReceiverSpeed::Slow => doubtful < limits.host_slow,
         };
-        has_room && self.flying + quick + unknown + slow < bounds.host
+        has_room && self.in_flight + fast + unknown + slow < limits.host
     }
 
     /// Whether one more of what somebody asked for may be in the air there.
-    fn has_room_for_asked(&self, bounds: Bounds) -> bool {
-        self.asked * ASKED_HOST_PART < bounds.host.saturating_sub(self.flying)
+    fn has_room_for_asked(&self, limits: ShareLimits) -> bool {
+        self.asked * ASKED_HOST_PART < limits.host.saturating_sub(self.in_flight)
     }
 
     fn is_idle(&self) -> bool {
-        let OfEach {
-            quick,
+        let BySpeed {
+            fast,
             unknown,
             slow,
         } = self.called;
-        self.lanes + self.flying + quick + unknown + slow == 0 && self.waiting.is_none()
+        self.lanes + self.in_flight + fast + unknown + slow == 0 && self.waiting.is_none()
     }
 }
 
-impl Shares {
-    pub(crate) fn new(flights_max: usize) -> Self {
-        let mut turns = OfEach::<Turns>::default();
+impl FairShare {
+    pub(crate) fn new(max_in_flight: usize) -> Self {
+        let mut turns = BySpeed::<FairQueue>::default();
         turns.unknown.take_from_both_ends();
         Self {
-            load: Load::default(),
-            bounds: Bounds::of(flights_max),
+            load: MemoryLoad::default(),
+            limits: ShareLimits::of(max_in_flight),
             tenants: BTreeMap::new(),
             hosts: BTreeMap::new(),
             places: BTreeMap::new(),
             hosts_seen: 0,
             young: Sorted::default(),
             slow: BTreeMap::new(),
-            flights_seen: 0,
+            attempts_seen: 0,
             turns,
-            asked: Turns::default(),
-            first: Trust::Quick,
-            hungry: Turns::default(),
+            asked: FairQueue::default(),
+            first: ReceiverSpeed::Fast,
+            unread: FairQueue::default(),
             at_hosts: 0,
         }
     }
@@ -306,7 +306,7 @@ impl Shares {
         own.held += count;
         own.held_bytes += body_bytes;
         let weight = own.memory();
-        self.hungry.weigh(tenant, weight);
+        self.unread.weigh(tenant, weight);
     }
 
     pub(crate) fn let_go(&mut self, tenant: Option<TenantId>, count: usize, body_bytes: usize) {
@@ -319,12 +319,12 @@ impl Shares {
         own.held_bytes = own.held_bytes.saturating_sub(body_bytes);
         let weight = own.memory();
         self.forget_idle(tenant);
-        self.hungry.weigh(tenant, weight);
+        self.unread.weigh(tenant, weight);
     }
 
     /// How many more deliveries the tenant may have in memory.
     pub(crate) fn memory_left(&self, tenant: Option<TenantId>) -> usize {
-        let own = self.tenants.get(&tenant).map_or(0, Tenant::memory);
+        let own = self.tenants.get(&tenant).map_or(0, TenantUsage::memory);
         self.memory_share().saturating_sub(own)
     }
 
@@ -336,9 +336,9 @@ impl Shares {
     }
 
     /// The lane's time to be read has come.
-    pub(crate) fn is_hungry(&mut self, tenant: Option<TenantId>, webhook: WebhookId) {
-        let weight = self.tenants.get(&tenant).map_or(0, Tenant::memory);
-        self.hungry.push(tenant, weight, Entry::of(webhook));
+    pub(crate) fn queue_read(&mut self, tenant: Option<TenantId>, webhook: WebhookId) {
+        let weight = self.tenants.get(&tenant).map_or(0, TenantUsage::memory);
+        self.unread.push(tenant, weight, WaitingLane::of(webhook));
     }
 
     // Hosts.
@@ -351,7 +351,7 @@ impl Shares {
                 self.hosts_seen += 1;
                 let id = HostId(self.hosts_seen);
                 self.places.insert(Arc::clone(place), id);
-                self.hosts.insert(id, Host::at(Arc::clone(place)));
+                self.hosts.insert(id, HostUsage::at(Arc::clone(place)));
                 id
             }
         };
@@ -370,7 +370,7 @@ impl Shares {
     }
 
     fn forget_host(&mut self, id: HostId) {
-        if self.hosts.get(&id).is_some_and(Host::is_idle)
+        if self.hosts.get(&id).is_some_and(HostUsage::is_idle)
             && let Some(host) = self.hosts.remove(&id)
         {
             self.places.remove(&host.place);
@@ -398,38 +398,50 @@ impl Shares {
     }
 
     fn free(&self) -> usize {
-        self.bounds.flights.saturating_sub(self.load.flying)
+        self.limits.in_flight.saturating_sub(self.load.in_flight)
     }
 
     /// Whether the flights that are left for its kind are kept for lanes that have little in the
     /// air.
-    pub(crate) fn is_crowded(&self, trust: Trust) -> bool {
-        let Load {
-            flying, doubtful, ..
+    pub(crate) fn is_crowded(&self, speed: ReceiverSpeed) -> bool {
+        let MemoryLoad {
+            in_flight,
+            doubtful,
+            ..
         } = self.load;
-        match trust {
-            Trust::Unknown | Trust::Slow => doubtful * 2 >= self.bounds.doubtful,
-            Trust::Quick => {
-                let left = self.bounds.flights.saturating_sub(doubtful);
-                flying.saturating_sub(doubtful) * 2 >= left
+        match speed {
+            ReceiverSpeed::Unknown | ReceiverSpeed::Slow => doubtful * 2 >= self.limits.doubtful,
+            ReceiverSpeed::Fast => {
+                let left = self.limits.in_flight.saturating_sub(doubtful);
+                in_flight.saturating_sub(doubtful) * 2 >= left
             }
         }
     }
 
     /// What the tenant has, as it counts among lanes of this kind.
-    fn weight(&self, tenant: Option<TenantId>, trust: Trust) -> usize {
+    fn weight(&self, tenant: Option<TenantId>, speed: ReceiverSpeed) -> usize {
         let own = self.tenants.get(&tenant);
-        own.map_or(0, |own| own.weight(trust))
+        own.map_or(0, |own| own.weight(speed))
     }
 
-    pub(crate) fn queue(&mut self, trust: Trust, tenant: Option<TenantId>, entry: Entry) {
-        let weight = self.weight(tenant, trust);
-        self.turns.of_mut(trust).push(tenant, weight, entry);
+    pub(crate) fn queue(
+        &mut self,
+        speed: ReceiverSpeed,
+        tenant: Option<TenantId>,
+        entry: WaitingLane,
+    ) {
+        let weight = self.weight(tenant, speed);
+        self.turns.of_mut(speed).push(tenant, weight, entry);
     }
 
-    pub(crate) fn queue_first(&mut self, trust: Trust, tenant: Option<TenantId>, entry: Entry) {
-        let weight = self.weight(tenant, trust);
-        self.turns.of_mut(trust).push_first(tenant, weight, entry);
+    pub(crate) fn queue_first(
+        &mut self,
+        speed: ReceiverSpeed,
+        tenant: Option<TenantId>,
+        entry: WaitingLane,
+    ) {
+        let weight = self.weight(tenant, speed);
+        self.turns.of_mut(speed).push_first(tenant, weight, entry);
     }
 
     /// Has the lane wait with what somebody asked for. Answers whether it does: of a tenant only
@@ -438,7 +450,7 @@ impl Shares {
         let may_wait = self.asked.count_of(tenant) < ASKED_LANES_MAX;
         if may_wait {
             let weight = self.asked_by(tenant);
-            self.asked.push(tenant, weight, Entry::of(webhook));
+            self.asked.push(tenant, weight, WaitingLane::of(webhook));
         }
         may_wait
     }
@@ -450,7 +462,7 @@ impl Shares {
 
     /// The next lane whose tenant may have one more in the air, and as which kind it waited; none
     /// if it is for something that somebody asked for.
-    pub(crate) fn next(&mut self) -> Option<(Option<Trust>, Entry)> {
+    pub(crate) fn next(&mut self) -> Option<(Option<ReceiverSpeed>, WaitingLane)> {
         // Somebody looks at the page. Whatever is in the air besides, some is free for it.
         let least = self.asked.least();
         if least.is_some_and(|weight| weight * ASKED_PART < self.free())
@@ -458,31 +470,35 @@ impl Shares {
         {
             return Some((None, entry));
         }
-        for _ in Trust::ALL {
-            let trust = self.first;
-            self.first = trust.next();
-            let least = self.turns.of(trust).least();
-            if least.is_some_and(|weight| self.may_begin(trust, weight)) {
-                let entry = self.turns.of_mut(trust).pop()?;
+        for _ in ReceiverSpeed::ALL {
+            let speed = self.first;
+            self.first = speed.next();
+            let least = self.turns.of(speed).least();
+            if least.is_some_and(|weight| self.may_begin(speed, weight)) {
+                let entry = self.turns.of_mut(speed).pop()?;
                 if let Some(host) = entry.called_by.and_then(|id| self.hosts.get_mut(&id)) {
-                    let called = host.called.of_mut(trust);
+                    let called = host.called.of_mut(speed);
                     *called = called.saturating_sub(1);
                 }
-                return Some((Some(trust), entry));
+                return Some((Some(speed), entry));
             }
         }
         None
     }
 
     /// Whether a tenant that has so much may have one more.
-    fn may_begin(&self, trust: Trust, weight: usize) -> bool {
+    fn may_begin(&self, speed: ReceiverSpeed, weight: usize) -> bool {
         let free = self.free();
-        let doubtful = self.bounds.doubtful.saturating_sub(self.load.doubtful);
-        match trust {
-            Trust::Quick => weight < OF_FLIGHTS * free,
-            Trust::Unknown | Trust::Slow if weight == 0 && free > self.bounds.spare => true,
-            Trust::Unknown => weight < OF_UNKNOWN * doubtful.min(free),
-            Trust::Slow => weight < OF_SLOW * doubtful.min(free),
+        let doubtful = self.limits.doubtful.saturating_sub(self.load.doubtful);
+        match speed {
+            ReceiverSpeed::Fast => weight < OF_IN_FLIGHT * free,
+            ReceiverSpeed::Unknown | ReceiverSpeed::Slow
+                if weight == 0 && free > self.limits.spare =>
+            {
+                true
+            }
+            ReceiverSpeed::Unknown => weight < OF_UNKNOWN * doubtful.min(free),
+            ReceiverSpeed::Slow => weight < OF_SLOW * doubtful.min(free),
         }
     }
 
@@ -491,20 +507,20 @@ impl Shares {
         &self,
         host: Option<HostId>,
         tenant: Option<TenantId>,
-        trust: Trust,
+        speed: ReceiverSpeed,
     ) -> bool {
         let host = host.and_then(|id| self.hosts.get(&id));
         // Of somebody else's receiver there, nothing is known by those of another tenant.
-        let is_first = trust == Trust::Unknown
-            && self.weight(tenant, trust) == 0
-            && self.free() > self.bounds.spare;
-        is_first || host.is_none_or(|host| host.has_room(self.bounds, trust))
+        let is_first = speed == ReceiverSpeed::Unknown
+            && self.weight(tenant, speed) == 0
+            && self.free() > self.limits.spare;
+        is_first || host.is_none_or(|host| host.has_room(self.limits, speed))
     }
 
     /// The same for what somebody asked for.
     pub(crate) fn may_go_asked(&self, host: Option<HostId>, tenant: Option<TenantId>) -> bool {
         let host = host.and_then(|id| self.hosts.get(&id));
-        self.asked_by(tenant) == 0 || host.is_none_or(|host| host.has_room_for_asked(self.bounds))
+        self.asked_by(tenant) == 0 || host.is_none_or(|host| host.has_room_for_asked(self.limits))
     }
 
     /// The lane waits until there is room at the host.
@@ -512,14 +528,16 @@ impl Shares {
         &mut self,
         host: Option<HostId>,
         tenant: Option<TenantId>,
-        trust: Trust,
+        speed: ReceiverSpeed,
         webhook: WebhookId,
     ) {
         if let Some(host) = host.and_then(|id| self.hosts.get_mut(&id)) {
             self.at_hosts += 1;
             let waiting = host.waiting.get_or_insert_default();
             waiting.unknown.take_from_both_ends();
-            waiting.of_mut(trust).push(tenant, 0, Entry::of(webhook));
+            waiting
+                .of_mut(speed)
+                .push(tenant, 0, WaitingLane::of(webhook));
         }
     }
 
@@ -546,31 +564,35 @@ impl Shares {
             return self.forget_host(id);
         };
         let (before, mut called) = (waiting.len(), Vec::new());
-        for trust in Trust::ALL.into_iter().cycle() {
-            let is_done = |trust: &Trust| {
-                waiting.of(*trust).is_empty() || !host.has_room(self.bounds, *trust)
+        for speed in ReceiverSpeed::ALL.into_iter().cycle() {
+            let is_done = |speed: &ReceiverSpeed| {
+                waiting.of(*speed).is_empty() || !host.has_room(self.limits, *speed)
             };
-            if Trust::ALL.iter().all(is_done) {
+            if ReceiverSpeed::ALL.iter().all(is_done) {
                 break;
             }
-            if !is_done(&trust)
-                && let Some(entry) = waiting.of_mut(trust).pop()
+            if !is_done(&speed)
+                && let Some(entry) = waiting.of_mut(speed).pop()
             {
-                *host.called.of_mut(trust) += 1;
-                called.push((trust, entry.webhook));
+                *host.called.of_mut(speed) += 1;
+                called.push((speed, entry.webhook));
             }
         }
-        if Trust::ALL
+        if ReceiverSpeed::ALL
             .iter()
-            .any(|trust| !waiting.of(*trust).is_empty())
+            .any(|speed| !waiting.of(*speed).is_empty())
         {
             host.waiting = Some(waiting);
         }
         self.at_hosts = self.at_hosts.saturating_sub(before);
         self.at_hosts += host.waiting.as_ref().map_or(0, |waiting| waiting.len());
-        for (trust, webhook) in called {
+        for (speed, webhook) in called {
             let called_by = Some(id);
-            self.queue_first(trust, tenant_of(webhook), Entry { webhook, called_by });
+            self.queue_first(
+                speed,
+                tenant_of(webhook),
+                WaitingLane { webhook, called_by },
+            );
         }
     }
 
@@ -581,73 +603,73 @@ impl Shares {
         webhook: WebhookId,
         tenant: Option<TenantId>,
         host: Option<HostId>,
-        (trust, asked): (Trust, bool),
+        (speed, asked): (ReceiverSpeed, bool),
         now: Instant,
-    ) -> FlightId {
-        self.flights_seen += 1;
-        let id = FlightId(self.flights_seen);
-        let doubtful = trust.is_doubtful();
-        let flight = Flight {
+    ) -> InFlightId {
+        self.attempts_seen += 1;
+        let id = InFlightId(self.attempts_seen);
+        let doubtful = speed.is_doubtful();
+        let attempt = InFlightAttempt {
             webhook,
             host,
             tenant,
             began: now,
             doubtful,
             asked,
-            young: trust == Trust::Unknown,
+            young: speed == ReceiverSpeed::Unknown,
             slow: false,
         };
-        self.young.insert(id, flight);
-        self.load.flying += 1;
-        let (young, asked) = (usize::from(flight.young), usize::from(asked));
+        self.young.insert(id, attempt);
+        self.load.in_flight += 1;
+        let (young, asked) = (usize::from(attempt.young), usize::from(asked));
         let own = self.tenants.entry(tenant).or_default();
-        own.flying += 1;
+        own.in_flight += 1;
         own.young += young;
         own.asked += asked;
         if let Some(host) = host.and_then(|id| self.hosts.get_mut(&id)) {
-            host.flying += 1;
+            host.in_flight += 1;
             host.young += young;
             host.asked += asked;
         }
         if doubtful {
-            self.doubt(&flight);
+            self.doubt(&attempt);
         }
         self.weigh(tenant);
         id
     }
 
     /// The flight counts as one that may stay for long.
-    fn doubt(&mut self, flight: &Flight) {
+    fn doubt(&mut self, attempt: &InFlightAttempt) {
         self.load.doubtful += 1;
-        self.tenants.entry(flight.tenant).or_default().doubtful += 1;
-        if let Some(host) = flight.host.and_then(|id| self.hosts.get_mut(&id)) {
+        self.tenants.entry(attempt.tenant).or_default().doubtful += 1;
+        if let Some(host) = attempt.host.and_then(|id| self.hosts.get_mut(&id)) {
             host.doubtful += 1;
         }
     }
 
     /// The next flight that has been in the air for long by now; each once.
-    pub(crate) fn age(&mut self, now: Instant) -> Option<Flight> {
+    pub(crate) fn age(&mut self, now: Instant) -> Option<InFlightAttempt> {
         let began = self.young.peek()?.began;
         if now.saturating_duration_since(began) < slow_after() {
             return None;
         }
-        let (id, mut flight) = self.young.pop_first()?;
-        if !flight.doubtful {
-            self.doubt(&flight);
+        let (id, mut attempt) = self.young.pop_first()?;
+        if !attempt.doubtful {
+            self.doubt(&attempt);
         }
-        self.grow_up(&flight);
-        self.weigh(flight.tenant);
-        (flight.doubtful, flight.young, flight.slow) = (true, false, true);
-        self.slow.insert(id, flight);
-        Some(flight)
+        self.grow_up(&attempt);
+        self.weigh(attempt.tenant);
+        (attempt.doubtful, attempt.young, attempt.slow) = (true, false, true);
+        self.slow.insert(id, attempt);
+        Some(attempt)
     }
 
-    fn grow_up(&mut self, flight: &Flight) {
-        let young = usize::from(flight.young);
-        if let Some(own) = self.tenants.get_mut(&flight.tenant) {
+    fn grow_up(&mut self, attempt: &InFlightAttempt) {
+        let young = usize::from(attempt.young);
+        if let Some(own) = self.tenants.get_mut(&attempt.tenant) {
             own.young = own.young.saturating_sub(young);
         }
-        if let Some(host) = flight.host.and_then(|id| self.hosts.get_mut(&id)) {
+        if let Some(host) = attempt.host.and_then(|id| self.hosts.get_mut(&id)) {
             host.young = host.young.saturating_sub(young);
         }
     }
@@ -659,40 +681,40 @@ impl Shares {
         Some(first.began + slow_after())
     }
 
-    pub(crate) fn land(&mut self, id: FlightId) -> Option<Flight> {
-        let flight = self.young.remove(id).or_else(|| self.slow.remove(&id))?;
-        self.grow_up(&flight);
-        let doubtful = usize::from(flight.doubtful);
-        let asked = usize::from(flight.asked);
-        self.load.flying = self.load.flying.saturating_sub(1);
+    pub(crate) fn land(&mut self, id: InFlightId) -> Option<InFlightAttempt> {
+        let attempt = self.young.remove(id).or_else(|| self.slow.remove(&id))?;
+        self.grow_up(&attempt);
+        let doubtful = usize::from(attempt.doubtful);
+        let asked = usize::from(attempt.asked);
+        self.load.in_flight = self.load.in_flight.saturating_sub(1);
         self.load.doubtful = self.load.doubtful.saturating_sub(doubtful);
-        if let Some(own) = self.tenants.get_mut(&flight.tenant) {
-            own.flying = own.flying.saturating_sub(1);
+        if let Some(own) = self.tenants.get_mut(&attempt.tenant) {
+            own.in_flight = own.in_flight.saturating_sub(1);
             own.doubtful = own.doubtful.saturating_sub(doubtful);
             own.asked = own.asked.saturating_sub(asked);
         }
-        if let Some(host) = flight.host.and_then(|id| self.hosts.get_mut(&id)) {
-            host.flying = host.flying.saturating_sub(1);
+        if let Some(host) = attempt.host.and_then(|id| self.hosts.get_mut(&id)) {
+            host.in_flight = host.in_flight.saturating_sub(1);
             host.doubtful = host.doubtful.saturating_sub(doubtful);
             host.asked = host.asked.saturating_sub(asked);
         }
-        self.weigh(flight.tenant);
-        self.forget_idle(flight.tenant);
-        Some(flight)
+        self.weigh(attempt.tenant);
+        self.forget_idle(attempt.tenant);
+        Some(attempt)
     }
 
     fn weigh(&mut self, tenant: Option<TenantId>) {
         let Some(own) = self.tenants.get(&tenant) else {
             return;
         };
-        for trust in Trust::ALL {
-            self.turns.of_mut(trust).weigh(tenant, own.weight(trust));
+        for speed in ReceiverSpeed::ALL {
+            self.turns.of_mut(speed).weigh(tenant, own.weight(speed));
         }
         self.asked.weigh(tenant, own.asked);
     }
 
     fn forget_idle(&mut self, tenant: Option<TenantId>) {
-        if self.tenants.get(&tenant) == Some(&Tenant::default()) {
+        if self.tenants.get(&tenant) == Some(&TenantUsage::default()) {
             self.tenants.remove(&tenant);
         }
     }
@@ -702,31 +724,31 @@ fn slow_after() -> Duration {
     Duration::from_millis(u64::from(FAST_MS))
 }
 
-impl Host {
+impl HostUsage {
     fn at(place: Arc<Place>) -> Self {
         Self {
             place,
             lanes: 0,
-            flying: 0,
+            in_flight: 0,
             doubtful: 0,
             young: 0,
             asked: 0,
-            called: OfEach::default(),
+            called: BySpeed::default(),
             waiting: None,
         }
     }
 }
 
 #[cfg(test)]
-impl Shares {
+impl FairShare {
     pub(crate) fn is_idle(&self) -> bool {
-        let Load {
+        let MemoryLoad {
             held,
             held_bytes,
-            flying,
+            in_flight,
             doubtful,
         } = self.load;
-        held + held_bytes + flying + doubtful + self.queued() == 0
+        held + held_bytes + in_flight + doubtful + self.queued() == 0
             && self.tenants.is_empty()
             && self.hosts.is_empty()
             && self.places.is_empty()
