@@ -19,14 +19,14 @@ use model::tenant::{DialectName, Grant, Permission, Tenant, TokenHash, TokenKind
 
 use crate::body::text_of;
 use crate::state::{Shared, locked};
-use crate::uses;
+use crate::token_usage;
 
 /// Tokens, and tenants of each dialect, kept in memory.
 const KEPT_MAX: usize = 10_000;
 
 /// How a token is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheme {
+pub(crate) enum AuthScheme {
     Token,
     Bearer,
     /// A ticket scanner's token.
@@ -37,7 +37,7 @@ pub(crate) enum Scheme {
 
 /// What must be granted before a place is entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
+pub(crate) enum RequiredAccess {
     /// Any token of a program.
     Known,
     /// Any token of the tenant.
@@ -47,16 +47,16 @@ pub(crate) enum Need {
 
 /// Whoever shows a token that is known and active.
 #[derive(Clone)]
-pub(crate) struct Holder {
+pub(crate) struct Caller {
     pub(crate) hash: TokenHash,
     grants: Arc<[Grant]>,
 }
 
 #[derive(Default)]
-pub(crate) struct Callers(Mutex<Kept>);
+pub(crate) struct AuthCache(Mutex<CacheContents>);
 
 #[derive(Default)]
-struct Kept {
+struct CacheContents {
     version: u64,
     grants: BTreeMap<TokenHash, Arc<[Grant]>>,
     tenants: BTreeMap<DialectName, BTreeMap<String, Arc<Tenant>>>,
@@ -66,12 +66,12 @@ struct Kept {
 pub(crate) async fn identify(
     shared: &Shared,
     headers: &HeaderMap,
-    schemes: &[Scheme],
-) -> Result<Holder, Refusal> {
+    schemes: &[AuthScheme],
+) -> Result<Caller, Refusal> {
     let (scheme, token) = credentials(headers, schemes).map_err(Refusal::Unauthenticated)?;
     let hash = TokenHash::of(&token);
     let grants = shared.callers.grants(shared, hash).await?;
-    let kind = if scheme == Scheme::Device {
+    let kind = if scheme == AuthScheme::Device {
         TokenKind::Device
     } else {
         TokenKind::Program
@@ -79,12 +79,12 @@ pub(crate) async fn identify(
     let mut of_kind = grants.iter().filter(|grant| grant.kind == kind).peekable();
     let why = if of_kind.peek().is_none() {
         match scheme {
-            Scheme::Bearer => AuthFailure::Missing,
-            Scheme::Token | Scheme::Device | Scheme::Basic => AuthFailure::Unknown,
+            AuthScheme::Bearer => AuthFailure::Missing,
+            AuthScheme::Token | AuthScheme::Device | AuthScheme::Basic => AuthFailure::Unknown,
         }
     } else if of_kind.any(|grant| grant.active) {
-        uses::note(&shared.uses, &shared.store, hash, shared.clock.now());
-        return Ok(Holder { hash, grants });
+        token_usage::note(&shared.token_usage, &shared.store, hash, shared.clock.now());
+        return Ok(Caller { hash, grants });
     } else if kind == TokenKind::Device {
         AuthFailure::Revoked
     } else {
@@ -95,8 +95,8 @@ pub(crate) async fn identify(
 
 fn credentials<'a>(
     headers: &'a HeaderMap,
-    schemes: &[Scheme],
-) -> Result<(Scheme, Cow<'a, str>), AuthFailure> {
+    schemes: &[AuthScheme],
+) -> Result<(AuthScheme, Cow<'a, str>), AuthFailure> {
     let header = headers.get(AUTHORIZATION).ok_or(AuthFailure::Missing)?;
     match text_of(header) {
         Cow::Borrowed(header) => shown(header, schemes),
@@ -108,7 +108,10 @@ fn credentials<'a>(
 }
 
 /// The token that a header shows, and how.
-fn shown<'a>(header: &'a str, schemes: &[Scheme]) -> Result<(Scheme, Cow<'a, str>), AuthFailure> {
+fn shown<'a>(
+    header: &'a str,
+    schemes: &[AuthScheme],
+) -> Result<(AuthScheme, Cow<'a, str>), AuthFailure> {
     let header = header.trim_ascii();
     let end = header.bytes().position(|byte| byte.is_ascii_whitespace());
     let (name, token) = header.split_at(end.unwrap_or(header.len()));
@@ -123,11 +126,11 @@ fn shown<'a>(header: &'a str, schemes: &[Scheme]) -> Result<(Scheme, Cow<'a, str
         spaced | (byte == b' ') | (byte == b'\t')
     });
     match scheme {
-        Scheme::Bearer if token.is_empty() || spaced => Err(AuthFailure::Missing),
+        AuthScheme::Bearer if token.is_empty() || spaced => Err(AuthFailure::Missing),
         _ if token.is_empty() => Err(AuthFailure::NoToken),
         _ if spaced => Err(AuthFailure::Spaces),
-        Scheme::Basic => password(token).map(|token| (scheme, token.into())),
-        Scheme::Token | Scheme::Bearer | Scheme::Device => Ok((scheme, token.into())),
+        AuthScheme::Basic => password(token).map(|token| (scheme, token.into())),
+        AuthScheme::Token | AuthScheme::Bearer | AuthScheme::Device => Ok((scheme, token.into())),
     }
 }
 
@@ -141,7 +144,7 @@ fn password(pair: &str) -> Result<String, AuthFailure> {
     }
 }
 
-impl Scheme {
+impl AuthScheme {
     fn name(self) -> &'static str {
         match self {
             Self::Token => "Token",
@@ -152,14 +155,16 @@ impl Scheme {
     }
 }
 
-impl Holder {
+impl Caller {
     /// Whether what the place needs is granted; `tenant` is whose things it is about.
-    pub(crate) fn may(&self, need: Need, tenant: Option<&Tenant>) -> bool {
+    pub(crate) fn may(&self, need: RequiredAccess, tenant: Option<&Tenant>) -> bool {
         match (need, tenant) {
-            (Need::Known, _) => self.programs().next().is_some(),
-            (Need::Listed | Need::Right(_), None) => false,
-            (Need::Listed, Some(tenant)) => self.programs().any(|grant| grant.is_for(tenant.id)),
-            (Need::Right(wanted), Some(tenant)) => {
+            (RequiredAccess::Known, _) => self.programs().next().is_some(),
+            (RequiredAccess::Listed | RequiredAccess::Right(_), None) => false,
+            (RequiredAccess::Listed, Some(tenant)) => {
+                self.programs().any(|grant| grant.is_for(tenant.id))
+            }
+            (RequiredAccess::Right(wanted), Some(tenant)) => {
                 self.programs().any(|grant| grant.allows(tenant.id, wanted))
             }
         }
@@ -193,7 +198,7 @@ impl Holder {
     }
 }
 
-impl Callers {
+impl AuthCache {
     async fn grants(&self, shared: &Shared, hash: TokenHash) -> Result<Arc<[Grant]>, Refusal> {
         let version = shared.store.version();
         if let Some(grants) = self.at(version, |kept| kept.grants.get(&hash).cloned()) {
@@ -233,18 +238,18 @@ impl Callers {
         Ok(tenant)
     }
 
-    /// The tenants of `dialect` that `holder` is listed for; all of them for an administrator.
+    /// The tenants of `dialect` that `caller` is listed for; all of them for an administrator.
     pub(crate) async fn tenants_of(
         &self,
         shared: &Shared,
         dialect: &DialectName,
-        holder: &Holder,
+        caller: &Caller,
     ) -> Result<Vec<Arc<Tenant>>, Refusal> {
-        if holder.programs().any(|grant| grant.tenant.is_none()) {
+        if caller.programs().any(|grant| grant.tenant.is_none()) {
             let all = shared.ask(|store| store.tenants(dialect.clone())).await?;
             return Ok(all.into_iter().map(Arc::new).collect());
         }
-        let own = holder.programs().filter_map(|grant| grant.tenant.as_ref());
+        let own = caller.programs().filter_map(|grant| grant.tenant.as_ref());
         let own = own.filter(|own| own.dialect == *dialect);
         let mut own: Vec<Arc<Tenant>> = own.cloned().map(Arc::new).collect();
         own.dedup();
@@ -253,12 +258,12 @@ impl Callers {
 
     /// What `take` makes of what is kept for this version; nothing if another one is kept by
     /// then. What was read while the version moved on is never kept for the new one.
-    fn at<T>(&self, version: u64, take: impl FnOnce(&mut Kept) -> Option<T>) -> Option<T> {
+    fn at<T>(&self, version: u64, take: impl FnOnce(&mut CacheContents) -> Option<T>) -> Option<T> {
         let mut kept = locked(&self.0);
         if kept.version < version {
-            *kept = Kept {
+            *kept = CacheContents {
                 version,
-                ..Kept::default()
+                ..CacheContents::default()
             };
         }
         if kept.version == version {
@@ -279,9 +284,14 @@ fn make_room<K: Ord, V>(kept: &mut BTreeMap<K, V>) {
 mod tests {
     use super::*;
 
-    const ALL: [Scheme; 4] = [Scheme::Token, Scheme::Bearer, Scheme::Device, Scheme::Basic];
+    const ALL: [AuthScheme; 4] = [
+        AuthScheme::Token,
+        AuthScheme::Bearer,
+        AuthScheme::Device,
+        AuthScheme::Basic,
+    ];
 
-    fn read(header: &[u8], schemes: &[Scheme]) -> Result<(Scheme, String), AuthFailure> {
+    fn read(header: &[u8], schemes: &[AuthScheme]) -> Result<(AuthScheme, String), AuthFailure> {
         let value = http::HeaderValue::from_bytes(header).unwrap();
         let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
         let shown = credentials(&headers, schemes);
@@ -291,13 +301,13 @@ mod tests {
     #[test]
     fn schemes_are_read_in_any_case_and_only_where_they_are_understood() {
         let token = |scheme| Ok((scheme, "abc".to_owned()));
-        assert_eq!(read(b"Token abc", &ALL), token(Scheme::Token));
-        assert_eq!(read(b"tOKEN   abc ", &ALL), token(Scheme::Token));
-        assert_eq!(read(b"bearer abc", &ALL), token(Scheme::Bearer));
-        assert_eq!(read(b"Device abc", &ALL), token(Scheme::Device));
-        assert_eq!(read(b"Basic eDphYmM=", &ALL), token(Scheme::Basic));
+        assert_eq!(read(b"Token abc", &ALL), token(AuthScheme::Token));
+        assert_eq!(read(b"tOKEN   abc ", &ALL), token(AuthScheme::Token));
+        assert_eq!(read(b"bearer abc", &ALL), token(AuthScheme::Bearer));
+        assert_eq!(read(b"Device abc", &ALL), token(AuthScheme::Device));
+        assert_eq!(read(b"Basic eDphYmM=", &ALL), token(AuthScheme::Basic));
         let missing = Err(AuthFailure::Missing);
-        assert_eq!(read(b"Basic eDphYmM=", &[Scheme::Token]), missing);
+        assert_eq!(read(b"Basic eDphYmM=", &[AuthScheme::Token]), missing);
         assert_eq!(
             credentials(&HeaderMap::new(), &ALL),
             Err(AuthFailure::Missing)
@@ -326,7 +336,7 @@ mod tests {
 
     #[test]
     fn what_was_read_before_a_change_is_not_kept_after_it() {
-        let callers = Callers::default();
+        let callers = AuthCache::default();
         let hash = TokenHash::of("a");
         let keep = |version| {
             callers.at(version, |kept| {

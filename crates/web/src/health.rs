@@ -20,25 +20,25 @@ const TEXT_FORM: &str = "text/plain; charset=utf-8";
 const METRICS_FORM: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place {
+pub(crate) enum OpsEndpoint {
     Live,
     Ready,
     Metrics,
 }
 
 /// What is asked for there.
-pub(crate) fn at(path: &str) -> Option<Place> {
+pub(crate) fn at(path: &str) -> Option<OpsEndpoint> {
     match path {
-        "/livez" => Some(Place::Live),
-        "/readyz" => Some(Place::Ready),
-        "/metrics" => Some(Place::Metrics),
+        "/livez" => Some(OpsEndpoint::Live),
+        "/readyz" => Some(OpsEndpoint::Ready),
+        "/metrics" => Some(OpsEndpoint::Metrics),
         _ => None,
     }
 }
 
 pub(crate) async fn serve(
     shared: Arc<Shared>,
-    place: Place,
+    endpoint: OpsEndpoint,
     request: Request<Body>,
 ) -> Response<Body> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
@@ -48,9 +48,9 @@ pub(crate) async fn serve(
         answer.headers_mut().insert(ALLOW, allow);
         return answer;
     }
-    match place {
-        Place::Live => text(StatusCode::OK, TEXT_FORM, "ok\n".to_owned()),
-        Place::Ready => match ready(&shared).await {
+    match endpoint {
+        OpsEndpoint::Live => text(StatusCode::OK, TEXT_FORM, "ok\n".to_owned()),
+        OpsEndpoint::Ready => match ready(&shared).await {
             Ok(notes) => {
                 let lines = ["ok".to_owned()].into_iter().chain(notes);
                 let lines: String = lines.map(|line| line + "\n").collect();
@@ -61,7 +61,7 @@ pub(crate) async fn serve(
                 text(status, TEXT_FORM, format!("{sentence}\n"))
             }
         },
-        Place::Metrics => text(StatusCode::OK, METRICS_FORM, (shared.metrics)()),
+        OpsEndpoint::Metrics => text(StatusCode::OK, METRICS_FORM, (shared.metrics)()),
     }
 }
 

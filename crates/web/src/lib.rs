@@ -4,22 +4,22 @@
 //! What is peculiar to one platform lives in its folder under `dialects`, nowhere else; what people
 //! look at lives under `pages`.
 
-mod answers;
 mod auth;
 mod body;
 mod client;
 pub mod dialects;
 mod health;
+mod idempotency;
+mod intake_warnings;
 mod limit;
-mod meters;
+mod metrics;
 mod pages;
-mod remarks;
 mod room;
 mod route;
 mod site;
 mod state;
 mod tasks;
-mod uses;
+mod token_usage;
 
 #[cfg(test)]
 mod tests;

@@ -20,27 +20,27 @@ use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 use tracing::Level;
 
-use crate::answers;
-use crate::auth::{self, Holder, Need, Scheme};
+use crate::auth::{self, AuthScheme, Caller, RequiredAccess};
 use crate::body::{self, Body, Query, Space};
 use crate::dialects::Dialect;
+use crate::idempotency;
 use crate::room::Sharer;
 use crate::state::Shared;
 use crate::tasks;
 
-pub(crate) type Answer = Response<Bytes>;
+pub(crate) type ApiResponse = Response<Bytes>;
 
 /// Those whose things a request is about.
-pub(crate) type Tenants = Vec<Arc<Tenant>>;
+pub(crate) type TenantList = Vec<Arc<Tenant>>;
 
 /// What a handler comes to.
-pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send>>;
+pub(crate) type ResponseFuture = Pin<Box<dyn Future<Output = Result<ApiResponse, Refusal>> + Send>>;
 
-pub(crate) type Handler = Arc<dyn Fn(Admitted) -> Answering + Send + Sync>;
+pub(crate) type Handler = Arc<dyn Fn(AdmittedRequest) -> ResponseFuture + Send + Sync>;
 
 /// A place that can be asked for.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct Route {
     /// For metrics and tests.
     pub(crate) name: &'static str,
     /// For people who ask what this place is.
@@ -50,32 +50,32 @@ pub(crate) struct Place {
     /// A segment in braces stands for any one segment. A slash at the end is part of the path,
     /// but requests that change something may leave it out.
     pub(crate) path: &'static str,
-    pub(crate) whose: Whose,
+    pub(crate) whose: TenantScope,
     /// Whether the last segment may carry the name of a form, such as `.json`.
     pub(crate) suffixed: bool,
     /// The only method for which this place is there at all.
     pub(crate) only: Option<Method>,
-    pub(crate) schemes: &'static [Scheme],
+    pub(crate) schemes: &'static [AuthScheme],
     /// What methods that change nothing need, and all others.
-    pub(crate) read: Need,
-    pub(crate) write: Need,
-    pub(crate) takes: Takes,
+    pub(crate) read: RequiredAccess,
+    pub(crate) write: RequiredAccess,
+    pub(crate) takes: QueryRule,
     pub(crate) body_bytes_max: usize,
     pub(crate) verbs: Vec<(Method, Handler)>,
     /// What is made of all this when it is first needed.
-    pub(crate) made: OnceLock<Made>,
+    pub(crate) made: OnceLock<CompiledRoute>,
 }
 
 /// What every request needs of a place: its path taken apart, its `Allow` header.
 #[derive(Clone)]
-pub(crate) struct Made {
-    parts: Vec<Part>,
+pub(crate) struct CompiledRoute {
+    parts: Vec<PathSegment>,
     ends_in_slash: bool,
     allow: Option<HeaderValue>,
 }
 
 #[derive(Clone, Copy)]
-enum Part {
+enum PathSegment {
     Word(&'static str),
     /// Any one segment.
     Param(&'static str),
@@ -83,20 +83,20 @@ enum Part {
 
 /// Whose things a place is about.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Whose {
+pub(crate) enum TenantScope {
     /// Nobody's in particular.
     Nobodys,
     /// Those of the tenant that this segment of the path names.
     Named(&'static str),
     /// Those of every tenant whoever asks is listed for, as far as the request narrows them.
-    Listed(fn(&Asked, Tenants) -> Tenants),
+    Listed(fn(&RequestHead, TenantList) -> TenantList),
 }
 
 /// Which parameters the query of a request may have.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Takes {
+pub(crate) enum QueryRule {
     /// What is not known is ignored: for places where clients are used to that.
-    Anything,
+    Lenient,
     /// Each of these at most once: with methods that change nothing, and with all others.
     Only {
         read: &'static [&'static str],
@@ -105,9 +105,9 @@ pub(crate) enum Takes {
 }
 
 /// A request before anybody knows who is asking.
-pub(crate) struct Asked {
+pub(crate) struct RequestHead {
     pub(crate) dialect: Arc<Dialect>,
-    pub(crate) place: Option<Arc<Place>>,
+    pub(crate) route: Option<Arc<Route>>,
     pub(crate) method: Method,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
@@ -120,20 +120,20 @@ pub(crate) struct Asked {
 }
 
 /// A request that was let in.
-pub(crate) struct Admitted {
+pub(crate) struct AdmittedRequest {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) asked: Arc<Asked>,
-    pub(crate) holder: Holder,
+    pub(crate) head: Arc<RequestHead>,
+    pub(crate) caller: Caller,
     pub(crate) body: Bytes,
     /// Those whose things are asked for, and at whom whoever asks may do that.
-    pub(crate) tenants: Tenants,
+    pub(crate) tenants: TenantList,
     /// Under which the request is to have its effect once; boxed because it is rare.
     pub(crate) key: Option<Box<IdempotencyKey>>,
 }
 
 /// How a path leads to a place.
 #[derive(Default)]
-struct Way {
+struct RouteMatch {
     params: Vec<(&'static str, String)>,
     suffix: Option<String>,
     lacks_slash: bool,
@@ -145,19 +145,19 @@ pub(crate) fn serve(
     request: Request<Body>,
 ) -> impl Future<Output = Response<Body>> + Send + 'static {
     let began = Instant::now();
-    let (head, body) = request.into_parts();
-    let shown = || Box::new((head.method.clone(), head.uri.clone()));
-    let asked = tracing::enabled!(Level::DEBUG).then(shown);
-    let begun = match shared.dialects.at(head.uri.path()) {
-        None => Begun::Answered("none", Box::new(nowhere())),
-        Some(dialect) => begin(&shared, dialect, head, body),
+    let (parts, body) = request.into_parts();
+    let shown = || Box::new((parts.method.clone(), parts.uri.clone()));
+    let head = tracing::enabled!(Level::DEBUG).then(shown);
+    let begun = match shared.dialects.at(parts.uri.path()) {
+        None => RoutingResult::Answered("none", Box::new(nowhere())),
+        Some(dialect) => begin(&shared, dialect, parts, body),
     };
     async move {
         let (name, answer) = begun.end().await;
         let (status, took) = (answer.status(), began.elapsed());
         shared.meters.request(name, status, took);
-        if let Some(asked) = asked {
-            let (method, path) = (&asked.0, asked.1.path());
+        if let Some(head) = head {
+            let (method, path) = (&head.0, head.1.path());
             tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
         }
         answer.map(Body::from)
@@ -165,28 +165,28 @@ pub(crate) fn serve(
 }
 
 /// A request at its place, or its answer already with the name of the place, for metrics.
-enum Begun<W> {
+enum RoutingResult<W> {
     /// Boxed because it is rare, and all this is moved about.
-    Answered(&'static str, Box<Answer>),
-    Entered(Arc<Asked>, Arc<Place>, W),
+    Answered(&'static str, Box<ApiResponse>),
+    Entered(Arc<RequestHead>, Arc<Route>, W),
 }
 
-impl<W: Future<Output = Option<Answer>>> Begun<W> {
-    async fn end(self) -> (&'static str, Answer) {
+impl<W: Future<Output = Option<ApiResponse>>> RoutingResult<W> {
+    async fn end(self) -> (&'static str, ApiResponse) {
         match self {
             Self::Answered(name, answer) => (name, *answer),
-            Self::Entered(asked, place, work) => {
+            Self::Entered(head, route, work) => {
                 let answer = work.await;
-                let broken = || (asked.dialect.refuse)(&asked, &Refusal::Internal);
-                (place.name, finished(&place, answer.unwrap_or_else(broken)))
+                let broken = || (head.dialect.refuse)(&head, &Refusal::Internal);
+                (route.name, finished(&route, answer.unwrap_or_else(broken)))
             }
         }
     }
 }
 
 /// No dialect has places there.
-fn nowhere() -> Answer {
-    let mut answer = Answer::new(Bytes::from_static(b"{\"detail\":\"Not found.\"}"));
+fn nowhere() -> ApiResponse {
+    let mut answer = ApiResponse::new(Bytes::from_static(b"{\"detail\":\"Not found.\"}"));
     *answer.status_mut() = StatusCode::NOT_FOUND;
     let form = HeaderValue::from_static("application/json");
     answer.headers_mut().insert(CONTENT_TYPE, form);
@@ -196,91 +196,91 @@ fn nowhere() -> Answer {
 fn begin(
     shared: &Arc<Shared>,
     dialect: Arc<Dialect>,
-    head: request::Parts,
+    parts: request::Parts,
     body: Body,
-) -> Begun<impl Future<Output = Option<Answer>> + Send + use<>> {
-    let found = dialect.find(&head.method, head.uri.path());
+) -> RoutingResult<impl Future<Output = Option<ApiResponse>> + Send + use<>> {
+    let found = dialect.find(&parts.method, parts.uri.path());
     let lacks_slash = found.as_ref().is_some_and(|(_, way)| way.lacks_slash);
-    let (query, readable) = Query::of(&head.uri);
-    let asked = Arc::new(Asked::new(dialect, head, query, found));
-    let refuse = |refusal: &Refusal| (asked.dialect.refuse)(&asked, refusal);
-    let vetted = vet_lines(&asked.headers, &asked.uri, &shared.settings.hosts).and(readable);
-    let Some(place) = asked.place.clone() else {
+    let (query, readable) = Query::of(&parts.uri);
+    let head = Arc::new(RequestHead::new(dialect, parts, query, found));
+    let refuse = |refusal: &Refusal| (head.dialect.refuse)(&head, refusal);
+    let vetted = vet_lines(&head.headers, &head.uri, &shared.settings.hosts).and(readable);
+    let Some(route) = head.route.clone() else {
         let refusal = vetted.err().unwrap_or(Refusal::NoSuchRoute);
-        return Begun::Answered("none", Box::new(refuse(&refusal)));
+        return RoutingResult::Answered("none", Box::new(refuse(&refusal)));
     };
     if let Err(refusal) = vetted {
-        let answer = finished(&place, refuse(&refusal));
-        return Begun::Answered(place.name, Box::new(answer));
+        let answer = finished(&route, refuse(&refusal));
+        return RoutingResult::Answered(route.name, Box::new(answer));
     }
-    if lacks_slash && !changes(&asked.method) {
-        return Begun::Answered(place.name, Box::new(moved(&asked)));
+    if lacks_slash && !changes(&head.method) {
+        return RoutingResult::Answered(route.name, Box::new(moved(&head)));
     }
     let work = {
-        let (shared, asked, place) = (Arc::clone(shared), Arc::clone(&asked), Arc::clone(&place));
+        let (shared, head, route) = (Arc::clone(shared), Arc::clone(&head), Arc::clone(&route));
         async move {
-            let come = enter(shared, &asked, &place, body).await;
-            come.unwrap_or_else(|refusal| (asked.dialect.refuse)(&asked, &refusal))
+            let come = enter(shared, &head, &route, body).await;
+            come.unwrap_or_else(|refusal| (head.dialect.refuse)(&head, &refusal))
         }
     };
-    let waiting = Arc::clone(&asked);
+    let waiting = Arc::clone(&head);
     let goes_on = move || !waiting.waits.load(Ordering::Relaxed);
-    Begun::Entered(asked, place, tasks::finish(work, goes_on))
+    RoutingResult::Entered(head, route, tasks::finish(work, goes_on))
 }
 
 /// From a place that was found to what its handler answers.
 async fn enter(
     shared: Arc<Shared>,
-    asked: &Arc<Asked>,
-    place: &Place,
+    head: &Arc<RequestHead>,
+    route: &Route,
     body: Body,
-) -> Result<Answer, Refusal> {
-    let holder = auth::identify(&shared, &asked.headers, place.schemes).await?;
-    let key = if changes(&asked.method) {
-        answers::key_of(&asked.headers)?
+) -> Result<ApiResponse, Refusal> {
+    let caller = auth::identify(&shared, &head.headers, route.schemes).await?;
+    let key = if changes(&head.method) {
+        idempotency::key_of(&head.headers)?
     } else {
         None
     };
-    let admitted = admit(&shared, asked, place, &holder).await;
+    let admitted = admit(&shared, head, route, &caller).await;
     // Without a key nobody will ask for this answer again, so a body that will not be looked at
     // need not be read.
     if let (Err(refusal), None) = (&admitted, &key) {
         return Err(refusal.clone());
     }
     // The room is taken until there is an answer.
-    let (body, _taken) = if changes(&asked.method) {
-        let most = place.body_bytes_max;
+    let (body, _taken) = if changes(&head.method) {
+        let most = route.body_bytes_max;
         let sharer = match admitted.as_ref().map(|(tenants, _)| tenants.as_slice()) {
             Ok([tenant]) => Sharer::Tenant(tenant.id),
-            Ok(_) | Err(_) => match holder.only_tenant() {
+            Ok(_) | Err(_) => match caller.only_tenant() {
                 Some(tenant) => Sharer::Tenant(tenant),
-                None => Sharer::Token(holder.hash),
+                None => Sharer::Token(caller.hash),
             },
         };
         let space = Space {
             room: &shared.room,
             sharer,
-            waits: &asked.waits,
+            waits: &head.waits,
         };
-        body::read(&asked.headers, body, most, space).await?
+        body::read(&head.headers, body, most, space).await?
     } else {
         (Bytes::new(), None)
     };
     let key = key.map(|key| {
         Box::new(IdempotencyKey {
             key,
-            holder: holder.hash,
-            request: fingerprint(asked, &body),
+            holder: caller.hash,
+            request: fingerprint(head, &body),
         })
     });
     let kept_as = key.clone();
     let handled = async {
         let (tenants, handler) = admitted?;
-        let (shared, asked) = (Arc::clone(&shared), Arc::clone(asked));
-        handler(Admitted {
+        let (shared, head) = (Arc::clone(&shared), Arc::clone(head));
+        handler(AdmittedRequest {
             shared,
-            asked,
-            holder,
+            head,
+            caller,
             body,
             tenants,
             key,
@@ -292,60 +292,60 @@ async fn enter(
     };
     let rendered = async {
         let come = handled.await;
-        come.unwrap_or_else(|refusal| (asked.dialect.refuse)(asked, &refusal))
+        come.unwrap_or_else(|refusal| (head.dialect.refuse)(head, &refusal))
     };
     // Keys are rare, and what keeping an answer takes would be moved about with every request.
-    Box::pin(answers::once(&shared, &key, rendered)).await
+    Box::pin(idempotency::respond_once(&shared, &key, rendered)).await
 }
 
 /// Whose things are asked for, and who handles it; or why not.
 async fn admit(
     shared: &Shared,
-    asked: &Asked,
-    place: &Place,
-    holder: &Holder,
-) -> Result<(Tenants, Handler), Refusal> {
-    (asked.dialect.admit)(asked)?;
-    let dialect = &asked.dialect.name;
-    let mut tenants = match place.whose {
-        Whose::Nobodys => Vec::new(),
-        Whose::Named(param) => {
-            let found = shared.callers.tenant(shared, dialect, asked.param(param));
+    head: &RequestHead,
+    route: &Route,
+    caller: &Caller,
+) -> Result<(TenantList, Handler), Refusal> {
+    (head.dialect.admit)(head)?;
+    let dialect = &head.dialect.name;
+    let mut tenants = match route.whose {
+        TenantScope::Nobodys => Vec::new(),
+        TenantScope::Named(param) => {
+            let found = shared.callers.tenant(shared, dialect, head.param(param));
             found.await?.into_iter().collect()
         }
-        Whose::Listed(narrow) => {
-            let all = shared.callers.tenants_of(shared, dialect, holder);
-            narrow(asked, all.await?)
+        TenantScope::Listed(narrow) => {
+            let all = shared.callers.tenants_of(shared, dialect, caller);
+            narrow(head, all.await?)
         }
     };
-    let need = if asked.method.is_safe() {
-        place.read
+    let need = if head.method.is_safe() {
+        route.read
     } else {
-        place.write
+        route.write
     };
-    tenants.retain(|tenant| holder.may(need, Some(tenant)));
-    if tenants.is_empty() && !holder.may(need, None) {
+    tenants.retain(|tenant| caller.may(need, Some(tenant)));
+    if tenants.is_empty() && !caller.may(need, None) {
         return Err(Refusal::Forbidden);
     }
-    let handler = match &asked.method {
+    let handler = match &head.method {
         &Method::OPTIONS => {
-            let describe: Handler = Arc::new(asked.dialect.describe);
+            let describe: Handler = Arc::new(head.dialect.describe);
             Some(describe)
         }
-        &Method::HEAD => place.handler(&Method::GET),
-        method => place.handler(method),
+        &Method::HEAD => route.handler(&Method::GET),
+        method => route.handler(method),
     };
-    let handler = handler.ok_or_else(|| Refusal::NoSuchMethod(asked.method.to_string()))?;
-    place.takes.judge(asked)?;
+    let handler = handler.ok_or_else(|| Refusal::NoSuchMethod(head.method.to_string()))?;
+    route.takes.judge(head)?;
     Ok((tenants, handler))
 }
 
 /// What tells one request from another under the same idempotency key.
-fn fingerprint(asked: &Asked, body: &Bytes) -> TokenHash {
-    let path = asked.path();
+fn fingerprint(head: &RequestHead, body: &Bytes) -> TokenHash {
+    let path = head.path();
     let path = path.strip_suffix('/').unwrap_or(path);
-    let query = asked.uri.query().unwrap_or_default();
-    let method = asked.method.as_str();
+    let query = head.uri.query().unwrap_or_default();
+    let method = head.method.as_str();
     TokenHash::of_parts(&[method.as_bytes(), path.as_bytes(), query.as_bytes(), body])
 }
 
@@ -354,35 +354,35 @@ fn changes(method: &Method) -> bool {
 }
 
 /// The same place with the slash that its path ends with.
-fn moved(asked: &Asked) -> Answer {
-    let query = asked.uri.query();
+fn moved(head: &RequestHead) -> ApiResponse {
+    let query = head.uri.query();
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    let mut answer = Answer::new(Bytes::new());
+    let mut answer = ApiResponse::new(Bytes::new());
     *answer.status_mut() = StatusCode::MOVED_PERMANENTLY;
     let form = HeaderValue::from_static("text/html; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, form);
-    if let Ok(target) = HeaderValue::try_from(format!("{}/{query}", asked.path())) {
+    if let Ok(target) = HeaderValue::try_from(format!("{}/{query}", head.path())) {
         answer.headers_mut().insert(LOCATION, target);
     }
     answer
 }
 
 /// Adds what every answer of a place carries.
-fn finished(place: &Place, mut answer: Answer) -> Answer {
-    if let Some(allow) = &place.made().allow {
+fn finished(route: &Route, mut answer: ApiResponse) -> ApiResponse {
+    if let Some(allow) = &route.made().allow {
         answer.headers_mut().insert(ALLOW, allow.clone());
     }
     answer
 }
 
-impl Place {
+impl Route {
     fn handler(&self, method: &Method) -> Option<Handler> {
         let found = self.verbs.iter().find(|(own, _)| own == method);
         found.map(|(_, handler)| Arc::clone(handler))
     }
 
-    fn made(&self) -> &Made {
-        self.made.get_or_init(|| Made::of(self))
+    fn made(&self) -> &CompiledRoute {
+        self.made.get_or_init(|| CompiledRoute::of(self))
     }
 
     /// The methods of this place, as the `Allow` header lists them.
@@ -404,7 +404,7 @@ impl Place {
     }
 
     /// Whether `segments` lead here, and what stands for the segments in braces.
-    fn way(&self, segments: &[&str], ends_in_slash: bool) -> Option<Way> {
+    fn way(&self, segments: &[&str], ends_in_slash: bool) -> Option<RouteMatch> {
         let pattern = self.made();
         let wants_slash = pattern.ends_in_slash;
         if pattern.parts.len() != segments.len() || (ends_in_slash && !wants_slash) {
@@ -412,7 +412,7 @@ impl Place {
         }
         let Some((last, before)) = segments.split_last() else {
             // The root is nothing but its slash.
-            return Some(Way::default());
+            return Some(RouteMatch::default());
         };
         let dot = self.suffixed.then(|| last.rsplit_once('.')).flatten();
         let (stem, suffix) = match dot {
@@ -425,11 +425,11 @@ impl Place {
         if !last_part.fits(stem) || !parts.iter().zip(before).all(|(part, text)| part.fits(text)) {
             return None;
         }
-        let param = |(part, text): (&Part, &str)| match part {
-            Part::Word(_) => None,
-            Part::Param(name) => Some((*name, text.to_owned())),
+        let param = |(part, text): (&PathSegment, &str)| match part {
+            PathSegment::Word(_) => None,
+            PathSegment::Param(name) => Some((*name, text.to_owned())),
         };
-        Some(Way {
+        Some(RouteMatch {
             params: pattern
                 .parts
                 .iter()
@@ -442,17 +442,17 @@ impl Place {
     }
 }
 
-impl Takes {
-    fn judge(self, asked: &Asked) -> Result<(), Refusal> {
+impl QueryRule {
+    fn judge(self, head: &RequestHead) -> Result<(), Refusal> {
         match self {
-            Self::Anything => Ok(()),
-            Self::Only { read, .. } if asked.method.is_safe() => asked.query.only(read),
-            Self::Only { write, .. } => asked.query.only(write),
+            Self::Lenient => Ok(()),
+            Self::Only { read, .. } if head.method.is_safe() => head.query.only(read),
+            Self::Only { write, .. } => head.query.only(write),
         }
     }
 }
 
-impl Part {
+impl PathSegment {
     fn fits(self, text: &str) -> bool {
         match self {
             Self::Word(word) => text == word,
@@ -464,24 +464,24 @@ impl Part {
 /// No place lies deeper.
 const SEGMENTS_MAX: usize = 12;
 
-impl Made {
-    fn of(place: &Place) -> Self {
-        let (path, ends_in_slash) = match place.path.strip_suffix('/') {
+impl CompiledRoute {
+    fn of(route: &Route) -> Self {
+        let (path, ends_in_slash) = match route.path.strip_suffix('/') {
             Some(path) => (path, true),
-            None => (place.path, false),
+            None => (route.path, false),
         };
         let part = |part: &'static str| {
             let param = part
                 .strip_prefix('{')
                 .and_then(|rest| rest.strip_suffix('}'));
-            param.map_or(Part::Word(part), Part::Param)
+            param.map_or(PathSegment::Word(part), PathSegment::Param)
         };
-        let parts: Vec<Part> = path.split('/').skip(1).map(part).collect();
+        let parts: Vec<PathSegment> = path.split('/').skip(1).map(part).collect();
         assert!(parts.len() <= SEGMENTS_MAX, "{path} is found");
         Self {
             parts,
             ends_in_slash,
-            allow: HeaderValue::try_from(place.allow()).ok(),
+            allow: HeaderValue::try_from(route.allow()).ok(),
         }
     }
 }
@@ -492,7 +492,7 @@ fn is_form(text: &str) -> bool {
 }
 
 impl Dialect {
-    fn find(&self, method: &Method, path: &str) -> Option<(Arc<Place>, Way)> {
+    fn find(&self, method: &Method, path: &str) -> Option<(Arc<Route>, RouteMatch)> {
         let path = path.strip_prefix('/')?;
         let (path, ends_in_slash) = match path.strip_suffix('/') {
             Some(path) => (path, true),
@@ -517,9 +517,9 @@ impl Dialect {
             }
         };
         let segments = room.get(..length)?;
-        let here = |place: &&Arc<Place>| place.only.as_ref().is_none_or(|only| only == method);
-        let mut places = self.places.iter().filter(here);
-        places.find_map(|place| Some((Arc::clone(place), place.way(segments, ends_in_slash)?)))
+        let here = |route: &&Arc<Route>| route.only.as_ref().is_none_or(|only| only == method);
+        let mut routes = self.routes.iter().filter(here);
+        routes.find_map(|route| Some((Arc::clone(route), route.way(segments, ends_in_slash)?)))
     }
 }
 
@@ -529,36 +529,36 @@ fn split<'a>(mut path: &'a str, room: &mut [&'a str; SEGMENTS_MAX]) -> Option<us
     if path.is_empty() {
         return Some(0);
     }
-    for (index, place) in room.iter_mut().enumerate() {
+    for (index, route) in room.iter_mut().enumerate() {
         let Some(end) = path.bytes().position(|byte| byte == b'/') else {
-            *place = path;
+            *route = path;
             return Some(index + 1);
         };
-        (*place, path) = (path.get(..end)?, path.get(end + 1..)?);
+        (*route, path) = (path.get(..end)?, path.get(end + 1..)?);
     }
     None
 }
 
-impl Asked {
+impl RequestHead {
     fn new(
         dialect: Arc<Dialect>,
-        head: request::Parts,
+        parts: request::Parts,
         query: Query,
-        found: Option<(Arc<Place>, Way)>,
+        found: Option<(Arc<Route>, RouteMatch)>,
     ) -> Self {
-        let (place, params, suffix) = match found {
-            Some((place, way)) => (Some(place), way.params, way.suffix),
+        let (route, params, suffix) = match found {
+            Some((route, way)) => (Some(route), way.params, way.suffix),
             None => (None, Vec::new(), None),
         };
         Self {
             dialect,
-            place,
-            method: head.method,
+            route,
+            method: parts.method,
             query,
-            headers: head.headers,
+            headers: parts.headers,
             suffix,
             waits: AtomicBool::new(false),
-            uri: head.uri,
+            uri: parts.uri,
             params,
         }
     }
@@ -589,7 +589,7 @@ impl Asked {
     }
 }
 
-impl Admitted {
+impl AdmittedRequest {
     /// Whose things are asked for. Places that name a tenant are only entered if there is one.
     pub(crate) fn tenant(&self) -> Result<&Tenant, Refusal> {
         let first = self.tenants.first().ok_or(Refusal::Forbidden)?;
@@ -598,7 +598,7 @@ impl Admitted {
 
     /// Who is asking, for the audit log.
     pub(crate) fn actor(&self, wanted: Permission) -> Result<String, Refusal> {
-        Ok(self.holder.actor(self.tenant()?, wanted))
+        Ok(self.caller.actor(self.tenant()?, wanted))
     }
 }
 

@@ -58,8 +58,8 @@ impl Site {
         let answering = self.begin(request);
         async move {
             let answer = match answering {
-                Answering::Place(answer) => answer.await,
-                Answering::Other(answer) => answer.await,
+                SiteFuture::Place(answer) => answer.await,
+                SiteFuture::Other(answer) => answer.await,
             };
             finished(answer, is_head)
         }
@@ -68,21 +68,21 @@ impl Site {
     fn begin(
         self,
         request: Request<Body>,
-    ) -> Answering<impl Future<Output = Response<Body>> + Send + 'static> {
+    ) -> SiteFuture<impl Future<Output = Response<Body>> + Send + 'static> {
         let path = request.uri().path();
-        if let Some(place) = health::at(path) {
-            Answering::Other(Box::pin(health::serve(self.shared, place, request)))
+        if let Some(endpoint) = health::at(path) {
+            SiteFuture::Other(Box::pin(health::serve(self.shared, endpoint, request)))
         } else if pages::is_for_pages(request.method(), path) {
             let visiting = pages::serve(self.shared, self.pages, self.peer, request);
-            Answering::Other(Box::pin(visiting))
+            SiteFuture::Other(Box::pin(visiting))
         } else {
-            Answering::Place(route::serve(self.shared, request))
+            SiteFuture::Place(route::serve(self.shared, request))
         }
     }
 }
 
 /// An answer that is being made.
-enum Answering<P> {
+enum SiteFuture<P> {
     Place(P),
     Other(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
 }

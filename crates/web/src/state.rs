@@ -18,14 +18,14 @@ use model::time::Clock;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use crate::answers::Running;
-use crate::auth::Callers;
+use crate::auth::AuthCache;
 use crate::dialects::Dialects;
-use crate::meters::Meters;
+use crate::idempotency::RunningKeys;
+use crate::intake_warnings::IntakeWarnings;
+use crate::metrics::Metrics;
 use crate::pages::Seats;
-use crate::remarks::Remarks;
 use crate::room::Room;
-use crate::uses::Uses;
+use crate::token_usage::TokenUsage;
 
 /// Everything the floor is given.
 pub struct Parts {
@@ -74,11 +74,11 @@ pub(crate) struct Shared {
     pub(crate) health: HealthCheck,
     pub(crate) dispatch_state: DispatchLookup,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    pub(crate) meters: Meters,
-    pub(crate) callers: Callers,
-    pub(crate) uses: Arc<Uses>,
-    pub(crate) remarks: Remarks,
-    pub(crate) running: Arc<Running>,
+    pub(crate) meters: Metrics,
+    pub(crate) callers: AuthCache,
+    pub(crate) token_usage: Arc<TokenUsage>,
+    pub(crate) intake_warnings: IntakeWarnings,
+    pub(crate) running: Arc<RunningKeys>,
     /// For the bodies of requests.
     pub(crate) room: Room,
     rng: Mutex<SeededRng>,
@@ -106,10 +106,10 @@ impl Shared {
             health: parts.health,
             dispatch_state: parts.dispatch_state,
             metrics: parts.metrics,
-            meters: Meters::register(registry),
-            callers: Callers::default(),
-            uses: Arc::default(),
-            remarks: Remarks::default(),
+            meters: Metrics::register(registry),
+            callers: AuthCache::default(),
+            token_usage: Arc::default(),
+            intake_warnings: IntakeWarnings::default(),
             running: Arc::default(),
             room: Room::default(),
             rng: Mutex::new(parts.rng.split("web")),

@@ -15,13 +15,13 @@ use tokio::sync::Semaphore;
 
 /// Two hashes are computed at once: each takes 19 MiB and a core for some ten milliseconds. Some
 /// thirty more may wait for their turn, as each holds what its request brought.
-static HASHING: Hashing = Hashing::of(2, 32);
+static HASHING: HashPool = HashPool::of(2, 32);
 
 /// Within this time a hash has had its turn, or whoever waits is sent away.
 const TURN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Computations that take long.
-struct Hashing {
+struct HashPool {
     turns: Semaphore,
     /// For those that have a turn or wait for one.
     seats: Semaphore,
@@ -34,7 +34,7 @@ pub(crate) async fn hash<T: Send + 'static>(
     HASHING.run(work).await
 }
 
-impl Hashing {
+impl HashPool {
     const fn of(turns: usize, waiting: usize) -> Self {
         Self {
             turns: Semaphore::const_new(turns),
@@ -69,7 +69,7 @@ pub(crate) fn finish<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
     goes_on: impl Fn() -> bool + Send + 'static,
 ) -> impl Future<Output = Option<T>> + Send + 'static {
-    let mut work = Work {
+    let mut work = DetachableTask {
         rest: Some(Box::pin(work)),
         // Not before it has begun.
         begun: false,
@@ -82,7 +82,7 @@ pub(crate) fn finish<T: Send + 'static>(
 }
 
 /// Work that goes on by itself if it is dropped before its end.
-struct Work<T: Send + 'static, G: Fn() -> bool> {
+struct DetachableTask<T: Send + 'static, G: Fn() -> bool> {
     rest: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
     begun: bool,
     /// Not if it has a task of its own already: that is dropped only when the runtime ends, which
@@ -90,7 +90,7 @@ struct Work<T: Send + 'static, G: Fn() -> bool> {
     goes_on: G,
 }
 
-impl<T: Send + 'static, G: Fn() -> bool> Work<T, G> {
+impl<T: Send + 'static, G: Fn() -> bool> DetachableTask<T, G> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let Some(work) = &mut self.rest else {
             return Poll::Ready(None);
@@ -112,7 +112,7 @@ impl<T: Send + 'static, G: Fn() -> bool> Work<T, G> {
     }
 }
 
-impl<T: Send + 'static, G: Fn() -> bool> Drop for Work<T, G> {
+impl<T: Send + 'static, G: Fn() -> bool> Drop for DetachableTask<T, G> {
     fn drop(&mut self) {
         // Without a runtime the process is about to end.
         let rest = self.rest.take();
@@ -121,7 +121,7 @@ impl<T: Send + 'static, G: Fn() -> bool> Drop for Work<T, G> {
             && Handle::try_current().is_ok()
         {
             let not_again: fn() -> bool = || false;
-            let mut rest = Work {
+            let mut rest = DetachableTask {
                 rest: Some(rest),
                 begun: true,
                 goes_on: not_again,
@@ -153,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_finds_too_many_waiting_for_a_hash_is_sent_away_at_once() {
-        let hashing = Hashing::of(1, 2);
+        let hashing = HashPool::of(1, 2);
         let (go_on, waits) = std::sync::mpsc::channel::<()>();
         let mut first = Box::pin(hashing.run(move || waits.recv().is_ok()));
         let mut others: Vec<_> = (0..3).map(|n| Box::pin(hashing.run(move || n))).collect();

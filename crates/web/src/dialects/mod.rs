@@ -23,7 +23,7 @@ pub use declared::{Declared, FreshToken, KnownEvents, Mistake};
 pub use demo::{Character, Demo, DemoCall, Made};
 pub use load::{Load, LoadPage, LoadTenant};
 
-use crate::route::{Admitted, Answer, Answering, Asked, Place};
+use crate::route::{AdmittedRequest, ApiResponse, RequestHead, ResponseFuture, Route};
 use declared::Declare;
 
 /// What an operator may choose about dialects.
@@ -84,12 +84,12 @@ pub(crate) struct Dialect {
     pub(crate) policy: Policy,
     /// The first segments of the paths of its places.
     pub(crate) roots: &'static [&'static str],
-    pub(crate) places: Vec<Arc<Place>>,
+    pub(crate) routes: Vec<Arc<Route>>,
     /// Judges a request of somebody known, before rights are judged.
-    pub(crate) admit: fn(&Asked) -> Result<(), Refusal>,
+    pub(crate) admit: fn(&RequestHead) -> Result<(), Refusal>,
     /// Answers OPTIONS.
-    pub(crate) describe: fn(Admitted) -> Answering,
-    pub(crate) refuse: fn(&Asked, &Refusal) -> Answer,
+    pub(crate) describe: fn(AdmittedRequest) -> ResponseFuture,
+    pub(crate) refuse: fn(&RequestHead, &Refusal) -> ApiResponse,
     /// Its key in an operator's file.
     pub(crate) section: &'static str,
     pub(crate) declare: Box<Declare>,

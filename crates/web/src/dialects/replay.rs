@@ -10,9 +10,9 @@ use model::query::DeliveryStatus;
 use model::refusal::{Fault, Refusal};
 use model::time::Timestamp;
 
-use crate::answers;
 use crate::body::Query;
-use crate::route::Admitted;
+use crate::idempotency;
+use crate::route::AdmittedRequest;
 use crate::state::refused;
 
 /// The parameters by which somebody says what is meant.
@@ -109,7 +109,7 @@ pub(crate) fn vet_body(body: &Bytes) -> Result<(), Refusal> {
 /// Sends everything again that is meant, and says how many that were; nothing if the webhook is
 /// switched off. `all` is what is meant without a word.
 pub(crate) async fn send(
-    request: &Admitted,
+    request: &AdmittedRequest,
     asker: &ReplayCaller,
     meant: Option<ReplayQuery>,
     all: ReplayScope,
@@ -150,7 +150,7 @@ pub(crate) async fn send(
 }
 
 async fn send_all(
-    request: &Admitted,
+    request: &AdmittedRequest,
     asker: &ReplayCaller,
     all: ReplayScope,
 ) -> Result<Option<usize>, Refusal> {
@@ -170,7 +170,7 @@ async fn send_all(
 /// One question to the store about this webhook's deliveries, once if the request has a key.
 /// Answers with those of steps before.
 pub(crate) async fn step(
-    request: &Admitted,
+    request: &AdmittedRequest,
     asker: &ReplayCaller,
     which: ReplayScope,
     counted: usize,
@@ -181,6 +181,6 @@ pub(crate) async fn step(
         which,
         actor: asker.actor.clone(),
     };
-    let done = answers::replay(request, ask, counted).await;
+    let done = idempotency::replay(request, ask, counted).await;
     done.map_err(|error| refused(&error))
 }

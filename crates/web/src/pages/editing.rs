@@ -48,7 +48,7 @@ struct Meanwhile {
     seen: bool,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let edit = Needs::Role(Role::Edit);
     vec![
         get("webhook_new", "/t/{tenant}/webhooks/new", edit, ask_new),

@@ -38,22 +38,22 @@ pub(crate) use serve::{Pages, is_for_pages, serve};
 pub(crate) use {page::Needs, page::Page as OnePage, session::csrf_token};
 
 /// The table of all pages.
-fn places() -> Vec<Page> {
+fn routes() -> Vec<Page> {
     let tables = [
-        assets::places(),
-        sign_in::places(),
-        tenants::places(),
-        overview::places(),
-        log::places(),
-        settings::places(),
-        users::places(),
-        yourself::places(),
+        assets::routes(),
+        sign_in::routes(),
+        tenants::routes(),
+        overview::routes(),
+        log::routes(),
+        settings::routes(),
+        users::routes(),
+        yourself::routes(),
         // Before the page of one webhook, whose path fits theirs.
-        editing::places(),
-        webhook::places(),
-        trial::places(),
-        notifications::places(),
-        why::places(),
+        editing::routes(),
+        webhook::routes(),
+        trial::routes(),
+        notifications::routes(),
+        why::routes(),
     ];
     tables.into_iter().flatten().collect()
 }

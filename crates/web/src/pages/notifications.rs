@@ -45,7 +45,7 @@ struct Row {
     is_test: bool,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     vec![get(
         "notifications",
         "/t/{tenant}/notifications",

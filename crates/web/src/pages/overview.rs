@@ -47,7 +47,7 @@ struct Row {
     last: Option<LastCall>,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let needs = Needs::Role(Role::Look);
     vec![get("overview", "/t/{tenant}", needs, show)]
 }

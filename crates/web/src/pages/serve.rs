@@ -18,7 +18,7 @@ use super::page::{Needs, Page, Params};
 use super::session::{self, Cookies, Sender};
 use super::shown::{Shown, Trouble, finished};
 use super::visit::Visit;
-use super::{places, trouble};
+use super::{routes, trouble};
 use crate::body::{self, Query};
 use crate::route::{host_of, is_secure, vet_lines};
 use crate::state::Shared;
@@ -244,7 +244,7 @@ impl Allowed {
 
 impl Pages {
     pub(crate) fn all() -> Self {
-        Self(places().into_iter().map(Arc::new).collect())
+        Self(routes().into_iter().map(Arc::new).collect())
     }
 
     fn find(&self, method: &Method, path: &str) -> Result<(Arc<Page>, Params), Allowed> {

@@ -31,7 +31,7 @@ struct SignIn {
     is_first: bool,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     vec![
         get("sign_in", "/sign-in", Needs::Nothing, ask),
         post("sign_in_post", "/sign-in", Needs::Nothing, sign_in),

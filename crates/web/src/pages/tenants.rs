@@ -32,7 +32,7 @@ struct Row {
     role: &'static str,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     vec![get("tenants", "/", Needs::User, list)]
 }
 

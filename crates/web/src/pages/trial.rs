@@ -113,7 +113,7 @@ struct Answered {
     body: Body,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let edit = Needs::Role(Role::Edit);
     vec![
         get("test", "/t/{tenant}/webhooks/{webhook}/test", edit, ask),

@@ -66,7 +66,7 @@ struct RoleAt {
     role: Role,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let needs = Needs::Administrator;
     vec![
         get("users", "/users", needs, list),

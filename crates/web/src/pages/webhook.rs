@@ -59,7 +59,7 @@ struct ConfirmPage {
     owed: BoundedCount,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let edit = Needs::Role(Role::Edit);
     vec![
         get(

@@ -72,7 +72,7 @@ struct Delivery {
     status: &'static str,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let look = Needs::Role(Role::Look);
     vec![
         get(

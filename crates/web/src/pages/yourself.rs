@@ -31,7 +31,7 @@ struct Yourself {
     password_chars_min: usize,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     vec![
         get("account", "/account", Needs::User, show),
         post("account_password", "/account/password", Needs::User, change),

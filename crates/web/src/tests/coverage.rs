@@ -3,12 +3,12 @@
 use http::Method;
 
 use super::harness::{Asking, COMPANY, House, asking};
-use crate::auth::{Need, Scheme};
+use crate::auth::{AuthScheme, RequiredAccess};
 use crate::dialects::{Options, all};
-use crate::route::{Place, Whose};
+use crate::route::{Route, TenantScope};
 
 /// A path that leads to the place, for this tenant.
-pub(super) fn path_of(place: &Place, tenant: &str) -> String {
+pub(super) fn path_of(route: &Route, tenant: &str) -> String {
     let fill = |segment: &'static str| match segment {
         "{organizer}" => tenant.to_owned(),
         "{event}" => "democon".to_owned(),
@@ -20,7 +20,7 @@ pub(super) fn path_of(place: &Place, tenant: &str) -> String {
             other.to_owned()
         }
     };
-    let segments: Vec<String> = place.path.split('/').map(fill).collect();
+    let segments: Vec<String> = route.path.split('/').map(fill).collect();
     segments.join("/")
 }
 
@@ -29,40 +29,40 @@ fn bearing(method: &Method, path: &str, token: &str) -> Asking {
     asking(method.as_str(), path).with("Authorization", &format!("Bearer {token}"))
 }
 
-fn methods_of(place: &Place) -> Vec<Method> {
-    let mut methods: Vec<Method> = match &place.only {
+fn methods_of(route: &Route) -> Vec<Method> {
+    let mut methods: Vec<Method> = match &route.only {
         Some(only) => vec![only.clone()],
-        None => place
+        None => route
             .verbs
             .iter()
             .map(|(method, _)| method.clone())
             .collect(),
     };
-    if place.only.is_none() {
+    if route.only.is_none() {
         methods.extend([Method::OPTIONS, Method::TRACE, Method::HEAD]);
     }
     methods
 }
 
 /// Every place with every method it has, and some that it may not have.
-fn every() -> Vec<(Place, Method)> {
+fn every() -> Vec<(Route, Method)> {
     let dialects = all(&Options::default());
-    let places = dialects.iter().flat_map(|dialect| &dialect.places);
-    let each = |place: &std::sync::Arc<Place>| {
-        let place = Place::clone(place);
-        let methods = methods_of(&place);
+    let routes = dialects.iter().flat_map(|dialect| &dialect.routes);
+    let each = |route: &std::sync::Arc<Route>| {
+        let route = Route::clone(route);
+        let methods = methods_of(&route);
         methods
             .into_iter()
-            .map(move |method| (place.clone(), method))
+            .map(move |method| (route.clone(), method))
     };
-    places.flat_map(each).collect()
+    routes.flat_map(each).collect()
 }
 
 #[tokio::test]
 async fn nobody_gets_past_a_place_without_a_token() {
     let house = House::new().await;
-    for (place, method) in every() {
-        let path = path_of(&place, "bigevents");
+    for (route, method) in every() {
+        let path = path_of(&route, "bigevents");
         for token in [
             None,
             Some("Token unknown"),
@@ -82,10 +82,10 @@ async fn nobody_gets_past_a_place_without_a_token() {
 #[tokio::test]
 async fn a_device_gets_past_none() {
     let house = House::new().await;
-    for (place, method) in every() {
-        let path = path_of(&place, "bigevents");
+    for (route, method) in every() {
+        let path = path_of(&route, "bigevents");
         let asking = asking(method.as_str(), &path).with("Authorization", "Device tokendevice");
-        let status = match place.schemes.contains(&Scheme::Device) {
+        let status = match route.schemes.contains(&AuthScheme::Device) {
             true => 403,
             false => 401,
         };
@@ -96,17 +96,17 @@ async fn a_device_gets_past_none() {
 #[tokio::test]
 async fn a_token_without_the_right_is_turned_away() {
     let house = House::new().await;
-    for (place, method) in every() {
-        let path = path_of(&place, "bigevents");
+    for (route, method) in every() {
+        let path = path_of(&route, "bigevents");
         let need = if method.is_safe() {
-            place.read
+            route.read
         } else {
-            place.write
+            route.write
         };
         let lacking: &[&str] = match need {
-            Need::Known => &[],
-            Need::Listed => &["tokennoorg"],
-            Need::Right(right) => match right.as_str() {
+            RequiredAccess::Known => &[],
+            RequiredAccess::Listed => &["tokennoorg"],
+            RequiredAccess::Right(right) => match right.as_str() {
                 "webhooks:read" => &["tokennone", "tokenintake", "tokennoorg"],
                 "webhooks:write" => &["tokennone", "tokenread", "tokenintake", "tokennoorg"],
                 _ => &["tokennone", "tokenread", "tokenrw", "tokennoorg"],
@@ -122,8 +122,8 @@ async fn a_token_without_the_right_is_turned_away() {
 #[tokio::test]
 async fn another_tenants_place_is_as_closed_as_none() {
     let house = House::new().await;
-    for (place, method) in every() {
-        if !matches!(place.whose, Whose::Named(_)) {
+    for (route, method) in every() {
+        if !matches!(route.whose, TenantScope::Named(_)) {
             continue;
         }
         for tenant in [
@@ -133,7 +133,7 @@ async fn another_tenants_place_is_as_closed_as_none() {
             "bigevents%00",
             "%20bigevents",
         ] {
-            let path = path_of(&place, tenant);
+            let path = path_of(&route, tenant);
             let answer = house.ask(asking(method.as_str(), &path)).await;
             assert_eq!(answer.status, 403, "{method} {path}");
         }
@@ -143,18 +143,18 @@ async fn another_tenants_place_is_as_closed_as_none() {
 #[tokio::test]
 async fn whoever_may_gets_through_and_hears_which_methods_there_are() {
     let house = House::new().await;
-    for (place, method) in every() {
-        let path = path_of(&place, "bigevents");
+    for (route, method) in every() {
+        let path = path_of(&route, "bigevents");
         let answer = house.ask(bearing(&method, &path, "tokenall")).await;
         assert_ne!(answer.status, 401, "{method} {path}");
-        let closed = ["organizer", "me"].contains(&place.name);
+        let closed = ["organizer", "me"].contains(&route.name);
         assert!(closed || answer.status != 403, "{method} {path}");
         assert_eq!(
             answer.header("allow"),
-            Some(place.allow().as_str()),
+            Some(route.allow().as_str()),
             "{method} {path}"
         );
-        let known = place
+        let known = route
             .allow()
             .split(", ")
             .any(|allowed| allowed == method.as_str());

@@ -2,8 +2,8 @@
 
 mod coverage;
 pub(crate) mod harness;
+mod idempotency;
 mod never_500;
-mod once;
 mod pages;
 mod parameters;
 mod requests;

@@ -7,19 +7,19 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::harness::{Asking, COMPANY, House, asking, bearing};
-use crate::auth::Scheme;
+use crate::auth::AuthScheme;
 use crate::dialects::{Options, all};
-use crate::route::Place;
+use crate::route::Route;
 
 const CASES: u32 = 64;
 
 /// The second notification, owed to the second webhook.
 const INVOCATION: &str = "00000000-0000-8002-8000-000000000002";
 
-fn places() -> Vec<Arc<Place>> {
+fn routes() -> Vec<Arc<Route>> {
     all(&Options::default())
         .iter()
-        .flat_map(|dialect| dialect.places.clone())
+        .flat_map(|dialect| dialect.routes.clone())
         .collect()
 }
 
@@ -194,7 +194,7 @@ pub(super) fn header() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(byte, 0..24)
 }
 
-fn path(place: &Place, guid: &str) -> BoxedStrategy<String> {
+fn path(route: &Route, guid: &str) -> BoxedStrategy<String> {
     let fixed = |segment: &'static str| match segment {
         "{organizer}" => {
             prop_oneof![5 => Just("bigevents".to_owned()), 1 => hostile_text()].boxed()
@@ -211,7 +211,7 @@ fn path(place: &Place, guid: &str) -> BoxedStrategy<String> {
         .boxed(),
         other => Just(other.to_owned()).boxed(),
     };
-    let segments: Vec<_> = place.path.split('/').map(fixed).collect();
+    let segments: Vec<_> = route.path.split('/').map(fixed).collect();
     let tail = prop_oneof![8 => Just(String::new()), 1 => hostile_text()];
     (segments, tail)
         .prop_map(|(segments, tail)| {
@@ -221,8 +221,8 @@ fn path(place: &Place, guid: &str) -> BoxedStrategy<String> {
         .boxed()
 }
 
-fn asked(place: &Place, guid: &str) -> impl Strategy<Value = Asking> + use<> {
-    let mut methods: Vec<String> = place.verbs.iter().map(|(m, _)| m.to_string()).collect();
+fn asked(route: &Route, guid: &str) -> impl Strategy<Value = Asking> + use<> {
+    let mut methods: Vec<String> = route.verbs.iter().map(|(m, _)| m.to_string()).collect();
     methods.extend(["HEAD", "OPTIONS", "PUT", "FOO"].map(str::to_owned));
     let others = (
         prop::option::weighted(0.2, header()),
@@ -231,13 +231,13 @@ fn asked(place: &Place, guid: &str) -> impl Strategy<Value = Asking> + use<> {
     );
     let parts = (
         prop::sample::select(methods),
-        path(place, guid),
+        path(route, guid),
         query(),
         form(),
         body(),
         others,
     );
-    let bearer = !place.schemes.contains(&Scheme::Token);
+    let bearer = !route.schemes.contains(&AuthScheme::Token);
     parts.prop_map(
         move |(method, path, query, form, body, (accept, key, token))| {
             let mut asking = asking(&method, &format!("{path}?{query}"))
@@ -284,10 +284,10 @@ fn no_request_brings_about_a_server_error() {
         assert_eq!(house.ask(listed).await.status, 200);
         (house, guid)
     });
-    for place in places() {
+    for route in routes() {
         let mut runner = TestRunner::new(Config::with_cases(CASES));
-        let bearer = !place.schemes.contains(&Scheme::Token);
-        let judged = runner.run(&asked(&place, &guid), |asking| {
+        let bearer = !route.schemes.contains(&AuthScheme::Token);
+        let judged = runner.run(&asked(&route, &guid), |asking| {
             // What the HTTP library refuses never gets here.
             let Some(request) = asking.request() else {
                 return Ok(());
@@ -299,7 +299,7 @@ fn no_request_brings_about_a_server_error() {
             Ok(())
         });
         if let Err(error) = judged {
-            panic!("{}: {error}", place.path);
+            panic!("{}: {error}", route.path);
         }
     }
 }

@@ -7,7 +7,7 @@ use http::Method;
 use super::coverage::path_of;
 use super::harness::{Arrived, Asking, House, asking};
 use crate::dialects::{Options, all};
-use crate::route::{Place, Takes};
+use crate::route::{QueryRule, Route};
 
 /// Places where clients are used to it that what is not known is ignored: pretix's own.
 const TAKING_ANYTHING: [&str; 8] = [
@@ -21,14 +21,14 @@ const TAKING_ANYTHING: [&str; 8] = [
     "me",
 ];
 
-fn places() -> Vec<Arc<Place>> {
+fn routes() -> Vec<Arc<Route>> {
     let dialects = all(&Options::default());
-    let places = dialects.iter().flat_map(|dialect| dialect.places.clone());
-    places.collect()
+    let routes = dialects.iter().flat_map(|dialect| dialect.routes.clone());
+    routes.collect()
 }
 
-fn ask(method: &Method, place: &Place, query: &str) -> Asking {
-    let path = format!("{}?{query}", path_of(place, "bigevents"));
+fn ask(method: &Method, route: &Route, query: &str) -> Asking {
+    let path = format!("{}?{query}", path_of(route, "bigevents"));
     asking(method.as_str(), &path).with("Authorization", "Bearer tokenall")
 }
 
@@ -61,16 +61,16 @@ fn refused(answer: &Arrived) -> Vec<String> {
 #[tokio::test]
 async fn what_a_place_does_not_know_is_refused_by_its_name() {
     let house = House::new().await;
-    for place in places() {
-        for (method, _) in &place.verbs {
-            let words = format!("{method} {}", place.path);
-            let answer = house.ask(ask(method, &place, "pgae=2")).await;
-            match place.takes {
-                Takes::Anything => {
-                    assert!(TAKING_ANYTHING.contains(&place.name), "{words}");
+    for route in routes() {
+        for (method, _) in &route.verbs {
+            let words = format!("{method} {}", route.path);
+            let answer = house.ask(ask(method, &route, "pgae=2")).await;
+            match route.takes {
+                QueryRule::Lenient => {
+                    assert!(TAKING_ANYTHING.contains(&route.name), "{words}");
                     assert_eq!(refused(&answer), [""; 0], "{words}");
                 }
-                Takes::Only { .. } => {
+                QueryRule::Only { .. } => {
                     assert_eq!(refused(&answer), ["pgae"], "{words}: {}", answer.body);
                 }
             }
@@ -81,20 +81,20 @@ async fn what_a_place_does_not_know_is_refused_by_its_name() {
 #[tokio::test]
 async fn what_a_place_knows_is_taken_once() {
     let house = House::new().await;
-    for place in places() {
-        let Takes::Only { read, write } = place.takes else {
+    for route in routes() {
+        let QueryRule::Only { read, write } = route.takes else {
             continue;
         };
-        for (method, _) in &place.verbs {
+        for (method, _) in &route.verbs {
             let known = if method.is_safe() { read } else { write };
             for name in known {
-                let words = format!("{name}: {method} {}", place.path);
+                let words = format!("{name}: {method} {}", route.path);
                 let once = house
-                    .ask(ask(method, &place, &format!("{name}={}", value(name))))
+                    .ask(ask(method, &route, &format!("{name}={}", value(name))))
                     .await;
                 assert_eq!(refused(&once), [""; 0], "{words}");
                 let twice = format!("{name}={0}&{name}={0}", value(name));
-                let twice = house.ask(ask(method, &place, &twice)).await;
+                let twice = house.ask(ask(method, &route, &twice)).await;
                 assert_eq!(refused(&twice), [*name], "{words}: {}", twice.body);
             }
         }
@@ -104,12 +104,12 @@ async fn what_a_place_knows_is_taken_once() {
 #[tokio::test]
 async fn nobody_hears_of_parameters_who_may_not_ask() {
     let house = House::new().await;
-    for place in places() {
-        if matches!(place.takes, Takes::Anything) {
+    for route in routes() {
+        if matches!(route.takes, QueryRule::Lenient) {
             continue;
         }
-        let (method, _) = place.verbs.first().unwrap();
-        let asking = ask(method, &place, "pgae=2").with("Authorization", "Bearer tokennone");
-        assert_eq!(house.ask(asking).await.status, 403, "{}", place.path);
+        let (method, _) = route.verbs.first().unwrap();
+        let asking = ask(method, &route, "pgae=2").with("Authorization", "Bearer tokennone");
+        assert_eq!(house.ask(asking).await.status, 403, "{}", route.path);
     }
 }

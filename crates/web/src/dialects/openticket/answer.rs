@@ -6,14 +6,14 @@ use http::{HeaderValue, StatusCode};
 use model::refusal::Refusal;
 use serde::Serialize;
 
-use crate::route::{Admitted, Answer, Answering, Asked};
+use crate::route::{AdmittedRequest, ApiResponse, RequestHead, ResponseFuture};
 
-pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Answer, Refusal> {
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<ApiResponse, Refusal> {
     let body = serde_json::to_vec(body).map_err(|error| {
         tracing::error!(%error, "an answer cannot be written as JSON");
         Refusal::Internal
     })?;
-    let mut answer = Answer::new(Bytes::from(body));
+    let mut answer = ApiResponse::new(Bytes::from(body));
     *answer.status_mut() = status;
     let form = HeaderValue::from_static("application/json");
     answer.headers_mut().insert(CONTENT_TYPE, form);
@@ -23,32 +23,37 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Answer, 
     Ok(answer)
 }
 
-pub(super) fn ok(body: &impl Serialize) -> Result<Answer, Refusal> {
+pub(super) fn ok(body: &impl Serialize) -> Result<ApiResponse, Refusal> {
     json(StatusCode::OK, body)
 }
 
-pub(super) fn empty() -> Answer {
-    let mut answer = Answer::new(Bytes::new());
+pub(super) fn empty() -> ApiResponse {
+    let mut answer = ApiResponse::new(Bytes::new());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer
 }
 
 /// Any request of somebody known may be asked.
-pub(super) fn admit(_: &Asked) -> Result<(), Refusal> {
+pub(super) fn admit(_: &RequestHead) -> Result<(), Refusal> {
     Ok(())
 }
 
 /// Answers OPTIONS; the methods are in the `Allow` header.
-pub(super) fn describe(_: Admitted) -> Answering {
+pub(super) fn describe(_: AdmittedRequest) -> ResponseFuture {
     Box::pin(async { Ok(empty()) })
 }
 
 /// Says where the next page is: this place with another value for one parameter of its query.
-pub(super) fn link_next(mut answer: Answer, asked: &Asked, name: &str, value: &str) -> Answer {
-    let others = asked.query.iter().filter(|(own, _)| *own != name);
+pub(super) fn link_next(
+    mut answer: ApiResponse,
+    head: &RequestHead,
+    name: &str,
+    value: &str,
+) -> ApiResponse {
+    let others = head.query.iter().filter(|(own, _)| *own != name);
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     let query = query.extend_pairs(others.chain([(name, value)])).finish();
-    let link = format!("<{}{}?{query}>; rel=\"next\"", asked.origin(), asked.path());
+    let link = format!("<{}{}?{query}>; rel=\"next\"", head.origin(), head.path());
     if let Ok(link) = HeaderValue::try_from(link) {
         answer.headers_mut().insert(LINK, link);
     }
@@ -56,6 +61,6 @@ pub(super) fn link_next(mut answer: Answer, asked: &Asked, name: &str, value: &s
 }
 
 /// Whether whoever asks wants to be told what is doubtful.
-pub(super) fn wants_hints(asked: &Asked) -> bool {
-    asked.query.get("hints").is_some_and(|value| value == "1")
+pub(super) fn wants_hints(head: &RequestHead) -> bool {
+    head.query.get("hints").is_some_and(|value| value == "1")
 }

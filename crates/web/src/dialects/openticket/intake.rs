@@ -16,10 +16,10 @@ use serde::Serialize;
 use super::members::Items;
 use super::wire::{self, Draft};
 use super::{OpenTicket, answer, guid, input, refuse, webhooks};
-use crate::answers;
 use crate::body::Form;
-use crate::meters::Intake;
-use crate::route::{Admitted, Answer};
+use crate::idempotency;
+use crate::metrics::IntakeResult;
+use crate::route::{AdmittedRequest, ApiResponse};
 use crate::state::{Shared, refused};
 
 /// One trigger as it was handed in, sound or not.
@@ -66,8 +66,8 @@ enum Rest {
 
 pub(super) async fn report_triggers(
     open: Arc<OpenTicket>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     // Of what names no company.
     let usual = webhooks::owner(&request, None);
     let (reads, is_batch) = read(&open, &request).inspect_err(|refusal| {
@@ -107,7 +107,7 @@ pub(super) async fn report_triggers(
             accepted.await?
         }
         Some(key) => {
-            let done = answers::accept(&request.shared, key, batch, 0).await;
+            let done = idempotency::accept(&request.shared, key, batch, 0).await;
             let done = done.map_err(|error| refused(&error))?;
             let (names, accepted): (Vec<_>, Vec<_>) = done.into_iter().unzip();
             let sound = places.iter_mut().flatten();
@@ -137,23 +137,23 @@ pub(super) async fn report_triggers(
 }
 
 /// Counts what was refused, and has the log say it: who reports it may not look at answers.
-fn remark(request: &Admitted, refusal: &Refusal) {
+fn remark(request: &AdmittedRequest, refusal: &Refusal) {
     let meters = &request.shared.meters;
     meters.intake(match matches!(refusal, Refusal::Contradiction(_)) {
-        true => Intake::Contradicted,
-        false => Intake::Refused,
+        true => IntakeResult::Contradicted,
+        false => IntakeResult::Refused,
     });
     let Some(tenant) = request.tenants.first() else {
         return;
     };
-    let token = request.holder.actor(tenant, Permission::NotificationsWrite);
+    let token = request.caller.actor(tenant, Permission::NotificationsWrite);
     let status = refuse::status(refusal).as_u16();
     let reason = || refuse::words(refusal).to_string();
-    let remarks = &request.shared.remarks;
-    remarks.refused(tenant, &token, status, reason);
+    let intake_warnings = &request.shared.intake_warnings;
+    intake_warnings.refused(tenant, &token, status, reason);
 }
 
-fn answer_batch(all: impl Iterator<Item = Result<Done, Refusal>>) -> Result<Answer, Refusal> {
+fn answer_batch(all: impl Iterator<Item = Result<Done, Refusal>>) -> Result<ApiResponse, Refusal> {
     let mut status = StatusCode::OK;
     let entry = |done: Result<Done, Refusal>| match done {
         Ok(done) => {
@@ -175,8 +175,8 @@ fn answer_batch(all: impl Iterator<Item = Result<Done, Refusal>>) -> Result<Answ
 }
 
 /// What was handed in, and whether it came as several.
-fn read(open: &OpenTicket, request: &Admitted) -> Result<(Vec<Read>, bool), Refusal> {
-    let form = Form::of(&request.asked.headers);
+fn read(open: &OpenTicket, request: &AdmittedRequest) -> Result<(Vec<Read>, bool), Refusal> {
+    let form = Form::of(&request.head.headers);
     let kinds = &open.kinds;
     if form.is_json_lines() {
         let text = input::text(&request.body)?;
@@ -235,14 +235,14 @@ fn done(
     let Reported { id, made, .. } = reported;
     let (what, status, invocations) = match *acceptance {
         AcceptResult::Accepted { deliveries, .. } => {
-            (Intake::Accepted, StatusCode::CREATED, deliveries)
+            (IntakeResult::Accepted, StatusCode::CREATED, deliveries)
         }
         // With an id made here, what is repeated is this very request: its answer was lost.
         AcceptResult::Duplicate { deliveries, .. } if made => {
-            (Intake::Repeated, StatusCode::CREATED, deliveries)
+            (IntakeResult::Repeated, StatusCode::CREATED, deliveries)
         }
         AcceptResult::Duplicate { deliveries, .. } => {
-            (Intake::Repeated, StatusCode::OK, deliveries)
+            (IntakeResult::Repeated, StatusCode::OK, deliveries)
         }
         AcceptResult::Conflict { accepted_at, .. } => {
             let words = format!(
@@ -257,8 +257,8 @@ fn done(
     let unknown = reported.unknown.filter(|_| invocations == 0);
     let warning = unknown.map(|words| {
         shared.meters.unknown_types.inc();
-        let remarks = &shared.remarks;
-        remarks
+        let intake_warnings = &shared.intake_warnings;
+        intake_warnings
             .unknown_type(reported.tenant, &reported.topic, || words)
             .to_string()
     });

@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 use super::super::replay::{self, ReplayCaller, ReplayQuery};
 use super::webhooks::{actor, find, moment, number};
 use super::{OpenTicket, answer, guid, wire};
-use crate::route::{Admitted, Answer};
+use crate::route::{AdmittedRequest, ApiResponse};
 
 const DISABLED: &str = "The webhook is switched off, so nothing can be sent.";
 
@@ -75,13 +75,13 @@ struct LoggedAttempt {
 
 pub(super) async fn list_invocations(
     _: Arc<OpenTicket>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let webhook = find(&request).await?;
-    let asked = &request.asked;
-    let per_page = number(asked, "per_page", SHOWN_MAX, SHOWN_MAX)?;
-    let statuses = statuses(asked.query.get("status").unwrap_or_default())?;
-    let from = match asked.query.get("before").unwrap_or_default() {
+    let head = &request.head;
+    let per_page = number(head, "per_page", SHOWN_MAX, SHOWN_MAX)?;
+    let statuses = statuses(head.query.get("status").unwrap_or_default())?;
+    let from = match head.query.get("before").unwrap_or_default() {
         "" => None,
         text => Some(before(text)?),
     };
@@ -92,14 +92,14 @@ pub(super) async fn list_invocations(
         .collect();
     let answer = answer::ok(&shown)?;
     Ok(match older {
-        Some(id) => answer::link_next(answer, asked, "before", &guid::of_invocation(id)),
+        Some(id) => answer::link_next(answer, head, "before", &guid::of_invocation(id)),
         None => answer,
     })
 }
 
 /// The newest invocations of a webhook.
 pub(super) async fn latest(
-    request: &Admitted,
+    request: &AdmittedRequest,
     webhook: &Webhook,
 ) -> Result<Vec<Invocation>, Refusal> {
     let (rows, _) = read(request, webhook, &[None], None, SHOWN_MAX).await?;
@@ -111,8 +111,8 @@ pub(super) async fn latest(
 
 pub(super) async fn show_invocation(
     _: Arc<OpenTicket>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let webhook = find(&request).await?;
     let story = find_invocation(&request, &webhook).await?;
     answer::ok(&told(&request, &webhook, &story))
@@ -120,8 +120,8 @@ pub(super) async fn show_invocation(
 
 pub(super) async fn retry_invocation(
     _: Arc<OpenTicket>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let webhook = find(&request).await?;
     let id = find_invocation(&request, &webhook).await?.row.id;
     let asker = asker(&request, &webhook);
@@ -137,11 +137,14 @@ pub(super) async fn retry_invocation(
 
 /// Has everything sent again that was tried out, or what is meant of it; what is still owed is on
 /// its way already.
-pub(super) async fn retry_failed(_: Arc<OpenTicket>, request: Admitted) -> Result<Answer, Refusal> {
+pub(super) async fn retry_failed(
+    _: Arc<OpenTicket>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     const FAILED: &[DeliveryStatus] = &[DeliveryStatus::Failed];
     let webhook = find(&request).await?;
     replay::vet_body(&request.body)?;
-    let meant = ReplayQuery::read(&request.asked.query, FAILED, &[("failed", FAILED)])?;
+    let meant = ReplayQuery::read(&request.head.query, FAILED, &[("failed", FAILED)])?;
     let all = ReplayScope::Failed {
         began_at: request.shared.clock.now(),
     };
@@ -151,7 +154,7 @@ pub(super) async fn retry_failed(_: Arc<OpenTicket>, request: Admitted) -> Resul
     answer::json(StatusCode::ACCEPTED, &json!({ "retried": retried }))
 }
 
-fn asker(request: &Admitted, webhook: &Webhook) -> ReplayCaller {
+fn asker(request: &AdmittedRequest, webhook: &Webhook) -> ReplayCaller {
     ReplayCaller {
         tenant: webhook.tenant,
         webhook: webhook.id,
@@ -162,7 +165,7 @@ fn asker(request: &Admitted, webhook: &Webhook) -> ReplayCaller {
 /// Rows of the log, newest first, and the place to go on from if there may be older ones. Only of
 /// one status there may be fewer than `most` nevertheless: looking through a log ends somewhere.
 async fn read(
-    request: &Admitted,
+    request: &AdmittedRequest,
     webhook: &Webhook,
     statuses: &[Option<DeliveryStatus>],
     from: Option<LogCursor>,
@@ -229,8 +232,11 @@ fn before(text: &str) -> Result<LogCursor, Refusal> {
 }
 
 /// The invocation of this webhook that the path names.
-async fn find_invocation(request: &Admitted, webhook: &Webhook) -> Result<DeliveryDetail, Refusal> {
-    let id = guid::to_invocation(request.asked.param("invocation")).ok_or(Refusal::NotAName)?;
+async fn find_invocation(
+    request: &AdmittedRequest,
+    webhook: &Webhook,
+) -> Result<DeliveryDetail, Refusal> {
+    let id = guid::to_invocation(request.head.param("invocation")).ok_or(Refusal::NotAName)?;
     if id.webhook != webhook.id {
         return Err(Refusal::NoSuchObject);
     }
@@ -238,7 +244,7 @@ async fn find_invocation(request: &Admitted, webhook: &Webhook) -> Result<Delive
     request.shared.ask(ask).await?.ok_or(Refusal::NoSuchObject)
 }
 
-fn shown(request: &Admitted, webhook: &Webhook, row: &DeliveryRow) -> Invocation {
+fn shown(request: &AdmittedRequest, webhook: &Webhook, row: &DeliveryRow) -> Invocation {
     let key = webhook.key.as_deref().unwrap_or_default();
     // A pause is the webhook's; what waits for it is due all at once when it is over.
     let now = request.shared.clock.now();
@@ -273,7 +279,7 @@ fn error(outcome: &Outcome) -> Option<String> {
     }
 }
 
-fn told(request: &Admitted, webhook: &Webhook, story: &DeliveryDetail) -> Told {
+fn told(request: &AdmittedRequest, webhook: &Webhook, story: &DeliveryDetail) -> Told {
     let invocation = shown(request, webhook, &story.row);
     let attempts = story.attempts.iter();
     Told {

@@ -13,8 +13,8 @@ mod intake;
 mod kinds;
 mod log;
 mod members;
-mod places;
 mod refuse;
+mod routes;
 mod sample;
 mod typed;
 mod webhooks;
@@ -47,14 +47,14 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         strict: options.strict_triggers,
         strict_reports: options.strict_action_types,
     });
-    let places = places::all(&open).into_iter().map(Arc::new).collect();
+    let routes = routes::all(&open).into_iter().map(Arc::new).collect();
     let own = name.clone();
     let board = form::board(&open);
     Dialect {
         name,
         policy: policy(options),
-        roots: places::ROOTS,
-        places,
+        roots: routes::ROOTS,
+        routes,
         admit: answer::admit,
         describe: answer::describe,
         refuse: refuse::refuse,

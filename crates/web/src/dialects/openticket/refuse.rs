@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::answer;
-use crate::route::{Answer, Asked};
+use crate::route::{ApiResponse, RequestHead};
 use crate::state::disk_words;
 
 /// Seconds after which a request whose key is in use may be repeated.
@@ -35,7 +35,7 @@ impl fmt::Display for Words {
     }
 }
 
-pub(super) fn refuse(_: &Asked, refusal: &Refusal) -> Answer {
+pub(super) fn refuse(_: &RequestHead, refusal: &Refusal) -> ApiResponse {
     let answer = answer::json(status(refusal), &words(refusal));
     // Text and lists of text can always be written.
     let mut answer = answer.unwrap_or_default();

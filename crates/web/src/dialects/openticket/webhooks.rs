@@ -19,9 +19,9 @@ use std::sync::Arc;
 use super::fields::{Bounds, Fields, Settings};
 use super::log::Invocation;
 use super::{OpenTicket, answer, guid, input, log, wire};
-use crate::answers;
-use crate::auth::Need;
-use crate::route::{Admitted, Answer, Asked, Tenants};
+use crate::auth::RequiredAccess;
+use crate::idempotency;
+use crate::route::{AdmittedRequest, ApiResponse, RequestHead, TenantList};
 use crate::state::{Shared, refused};
 
 /// How often a change is made anew because somebody else changed the webhook meanwhile.
@@ -57,11 +57,11 @@ pub(super) struct Shown {
 
 pub(super) async fn list_webhooks(
     open: Arc<OpenTicket>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
-    let asked = &request.asked;
-    let page = number(asked, "page", 1, u64::MAX)?;
-    let per_page = number(asked, "per_page", PER_PAGE_DEFAULT, PER_PAGE_MAX)?;
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
+    let head = &request.head;
+    let page = number(head, "page", 1, u64::MAX)?;
+    let per_page = number(head, "per_page", PER_PAGE_DEFAULT, PER_PAGE_MAX)?;
     let tenants = ids(&request.tenants);
     let first = (page - 1).saturating_mul(per_page);
     let mut shown = Vec::new();
@@ -88,7 +88,7 @@ pub(super) async fn list_webhooks(
     let answer = answer::ok(&shown)?;
     let more = first.saturating_add(per_page) < count;
     Ok(if more {
-        answer::link_next(answer, asked, "page", &(page + 1).to_string())
+        answer::link_next(answer, head, "page", &(page + 1).to_string())
     } else {
         answer
     })
@@ -96,8 +96,8 @@ pub(super) async fn list_webhooks(
 
 pub(super) async fn show_webhook(
     open: Arc<OpenTicket>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let webhook = find(&request).await?;
     let invocations = log::latest(&request, &webhook).await?;
     answer::ok(&open.show(&request, &webhook, Some(invocations))?)
@@ -124,9 +124,9 @@ pub(super) fn new_webhook(
 
 pub(super) async fn create_webhook(
     open: Arc<OpenTicket>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
-    let given = input::read_fields(&request.asked.headers, &request.body).await?;
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
+    let given = input::read_fields(&request.head.headers, &request.body).await?;
     let fields = Fields::read(&given, None, open.bounds());
     let owner = owner(&request, given.get("company_id"));
     let (fields, owner) = match (fields, owner) {
@@ -138,9 +138,9 @@ pub(super) async fn create_webhook(
         }
     };
     let new = new_webhook(&request.shared, owner.id, fields)?;
-    let actor = request.holder.actor(owner, Permission::WebhooksWrite);
+    let actor = request.caller.actor(owner, Permission::WebhooksWrite);
     let at = request.shared.clock.now();
-    let created = answers::create_webhook(&request, new, actor, at).await;
+    let created = idempotency::create_webhook(&request, new, actor, at).await;
     let created = created.map_err(|error| refused(&error))?;
     let shown = open.show(&request, &created, None)?;
     answer::json(StatusCode::CREATED, &shown)
@@ -148,19 +148,19 @@ pub(super) async fn create_webhook(
 
 pub(super) async fn change_webhook(
     open: Arc<OpenTicket>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     // Whether there is such a webhook comes before what is asked of it.
     find(&request).await?;
-    let given = input::read_fields(&request.asked.headers, &request.body).await?;
+    let given = input::read_fields(&request.head.headers, &request.body).await?;
     let saved = save(&request, None, |old, _| edited(old, &given, open.bounds())).await?;
     answer::ok(&open.show(&request, &saved, None)?)
 }
 
 pub(super) async fn delete_webhook(
     _: Arc<OpenTicket>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let deleted = |old: &Webhook, at| {
         let cause = DisableCause::Deleted;
         Ok(Webhook {
@@ -191,8 +191,8 @@ pub(super) fn edited(
 
 /// Reads the webhook, and writes what `edit` makes of it unless that is what is there.
 async fn save(
-    request: &Admitted,
-    answer: Option<&Answer>,
+    request: &AdmittedRequest,
+    answer: Option<&ApiResponse>,
     edit: impl Fn(&Webhook, Timestamp) -> Result<Webhook, Refusal>,
 ) -> Result<Webhook, Refusal> {
     for _ in 0..SAVE_TRIES {
@@ -203,7 +203,7 @@ async fn save(
             return Ok(old);
         }
         let actor = actor(request, &old);
-        match answers::save_webhook(request, new, actor, at, answer).await {
+        match idempotency::save_webhook(request, new, actor, at, answer).await {
             Err(StoreError::Stale) => {}
             saved => return saved.map_err(|error| refused(&error)),
         }
@@ -212,23 +212,26 @@ async fn save(
 }
 
 /// The webhook that the path names, of one of the companies that are asked for.
-pub(super) async fn find(request: &Admitted) -> Result<Webhook, Refusal> {
-    let key = guid::read(request.asked.param("guid")).ok_or(Refusal::NotAName)?;
+pub(super) async fn find(request: &AdmittedRequest) -> Result<Webhook, Refusal> {
+    let key = guid::read(request.head.param("guid")).ok_or(Refusal::NotAName)?;
     let tenants = ids(&request.tenants);
     let ask = |store: &dyn Store| store.webhook_by_key(tenants.clone(), key.clone());
     request.shared.ask(ask).await?.ok_or(Refusal::NoSuchObject)
 }
 
 /// Under which name whoever asks changes this webhook.
-pub(super) fn actor(request: &Admitted, webhook: &Webhook) -> String {
+pub(super) fn actor(request: &AdmittedRequest, webhook: &Webhook) -> String {
     let owner = request.tenants.iter().find(|own| own.id == webhook.tenant);
-    let name = owner.map(|own| request.holder.actor(own, Permission::WebhooksWrite));
+    let name = owner.map(|own| request.caller.actor(own, Permission::WebhooksWrite));
     name.unwrap_or_default()
 }
 
 /// The company that what is made here belongs to: the one that is named, the only one there is,
 /// or the one that the token means.
-pub(super) fn owner<'a>(request: &'a Admitted, named: Option<&Value>) -> Result<&'a Tenant, Fault> {
+pub(super) fn owner<'a>(
+    request: &'a AdmittedRequest,
+    named: Option<&Value>,
+) -> Result<&'a Tenant, Fault> {
     let all = &request.tenants;
     let wrong = |words: &str| Fault::new("company_id", words);
     if let Some(named) = named.filter(|named| !named.is_null() && *named != "") {
@@ -240,7 +243,7 @@ pub(super) fn owner<'a>(request: &'a Admitted, named: Option<&Value>) -> Result<
     if let [only] = all.as_slice() {
         return Ok(only);
     }
-    let mut meant = all.iter().filter(|own| request.holder.means(own));
+    let mut meant = all.iter().filter(|own| request.caller.means(own));
     match (meant.next(), meant.next()) {
         (Some(own), None) => Ok(own),
         _ => Err(wrong(
@@ -251,8 +254,8 @@ pub(super) fn owner<'a>(request: &'a Admitted, named: Option<&Value>) -> Result<
 
 /// Those of the companies that the `Company` header names; all of them without one. It lists
 /// GUIDs with commas between, or is given several times.
-pub(super) fn narrow(asked: &Asked, mut all: Tenants) -> Tenants {
-    let lines = asked.headers.get_all("company").iter();
+pub(super) fn narrow(head: &RequestHead, mut all: TenantList) -> TenantList {
+    let lines = head.headers.get_all("company").iter();
     let texts: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
     let named: Vec<String> = texts
         .iter()
@@ -260,7 +263,7 @@ pub(super) fn narrow(asked: &Asked, mut all: Tenants) -> Tenants {
         .map(|text| text.trim().to_ascii_lowercase())
         .filter(|text| !text.is_empty())
         .collect();
-    if !asked.headers.contains_key("company") {
+    if !head.headers.contains_key("company") {
         return all;
     }
     all.retain(|tenant| named.contains(&tenant.key));
@@ -277,13 +280,13 @@ impl OpenTicket {
 
     fn show(
         &self,
-        request: &Admitted,
+        request: &AdmittedRequest,
         webhook: &Webhook,
         invocations: Option<Vec<Invocation>>,
     ) -> Result<Shown, Refusal> {
         let fields = fields_of(webhook);
         let owner = request.tenants.iter().find(|own| own.id == webhook.tenant);
-        let hinted = answer::wants_hints(&request.asked);
+        let hinted = answer::wants_hints(&request.head);
         let doubts = || fields.doubt(&self.kinds).into_iter().collect();
         let warnings = hinted.then(doubts);
         let trusted = is_trusted(request, webhook);
@@ -315,11 +318,11 @@ impl OpenTicket {
 }
 
 /// Whether whoever asks may see this webhook's secrets.
-fn is_trusted(request: &Admitted, webhook: &Webhook) -> bool {
+fn is_trusted(request: &AdmittedRequest, webhook: &Webhook) -> bool {
     let mut owner = request.tenants.iter();
     let owner = owner.find(|own| own.id == webhook.tenant);
-    let writing = Need::Right(Permission::WebhooksWrite);
-    owner.is_some_and(|own| request.holder.may(writing, Some(own)))
+    let writing = RequiredAccess::Right(Permission::WebhooksWrite);
+    owner.is_some_and(|own| request.caller.may(writing, Some(own)))
 }
 
 pub(super) fn fields_of(webhook: &Webhook) -> Fields {
@@ -344,8 +347,13 @@ pub(super) fn moment(at: Timestamp) -> String {
 }
 
 /// A number of the query from 1 to `most`.
-pub(super) fn number(asked: &Asked, name: &str, usual: u64, most: u64) -> Result<u64, Refusal> {
-    let Some(text) = asked.query.get(name).filter(|text| !text.is_empty()) else {
+pub(super) fn number(
+    head: &RequestHead,
+    name: &str,
+    usual: u64,
+    most: u64,
+) -> Result<u64, Refusal> {
+    let Some(text) = head.query.get(name).filter(|text| !text.is_empty()) else {
         return Ok(usual);
     };
     let number = text.parse().ok();

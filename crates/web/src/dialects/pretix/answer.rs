@@ -11,53 +11,50 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::json::{Object, Text, Value};
 use super::{fields, python, webhooks};
 use crate::body::text_of;
-use crate::route::{Admitted, Answer, Answering, Asked};
+use crate::route::{AdmittedRequest, ApiResponse, RequestHead, ResponseFuture};
 
 const INDENT_MAX: i128 = 8;
 
-pub(super) fn json(asked: &Asked, status: StatusCode, value: &Value<'_>) -> Answer {
-    let indent = accepted(asked).unwrap_or(0);
-    let mut answer = Answer::new(Bytes::from(value.answered(indent)));
+pub(super) fn json(head: &RequestHead, status: StatusCode, value: &Value<'_>) -> ApiResponse {
+    let indent = accepted(head).unwrap_or(0);
+    let mut answer = ApiResponse::new(Bytes::from(value.answered(indent)));
     *answer.status_mut() = status;
     let form = HeaderValue::from_static("application/json");
     answer.headers_mut().insert(CONTENT_TYPE, form);
     answer
 }
 
-pub(super) fn ok(request: &Admitted, value: &Value<'_>) -> Answer {
-    json(&request.asked, StatusCode::OK, value)
+pub(super) fn ok(request: &AdmittedRequest, value: &Value<'_>) -> ApiResponse {
+    json(&request.head, StatusCode::OK, value)
 }
 
-pub(super) fn empty(status: StatusCode) -> Answer {
-    let mut answer = Answer::new(Bytes::new());
+pub(super) fn empty(status: StatusCode) -> ApiResponse {
+    let mut answer = ApiResponse::new(Bytes::new());
     *answer.status_mut() = status;
     answer
 }
 
 /// What is judged once it is known who asks: the query, and the form of the answer.
-pub(super) fn admit(asked: &Asked) -> Result<(), Refusal> {
-    let mut pairs = asked.query.iter();
+pub(super) fn admit(head: &RequestHead) -> Result<(), Refusal> {
+    let mut pairs = head.query.iter();
     if pairs.any(|(name, value)| name.contains('\0') || value.contains('\0')) {
         let words = "Null characters are not allowed in the query.";
         return Err(Refusal::bad_request(words));
     }
-    let wanted = asked
-        .suffix
-        .as_deref()
-        .or_else(|| asked.query.get("format"));
+    let wanted = head.suffix.as_deref().or_else(|| head.query.get("format"));
     if wanted.is_some_and(|form| !form.is_empty() && form != "json") {
         return Err(Refusal::NotAName);
     }
-    accepted(asked).map(|_| ())
+    accepted(head).map(|_| ())
 }
 
 /// By how many spaces the answer is to be indented, if JSON is accepted at all.
-fn accepted(asked: &Asked) -> Result<usize, Refusal> {
+fn accepted(head: &RequestHead) -> Result<usize, Refusal> {
     let mut best: Option<(u8, usize)> = None;
-    if !asked.headers.contains_key(ACCEPT) {
+    if !head.headers.contains_key(ACCEPT) {
         return Ok(0);
     }
-    let headers = asked.headers.get_all(ACCEPT).iter();
+    let headers = head.headers.get_all(ACCEPT).iter();
     let texts = headers.map(text_of);
     let text = texts.collect::<Vec<_>>().join(",");
     for media_type in text.split(',') {
@@ -85,7 +82,7 @@ fn indent(params: &[(&str, &str)]) -> usize {
 }
 
 /// Answers OPTIONS: what this place is, and what it takes from whoever asks.
-pub(super) fn describe(request: Admitted) -> Answering {
+pub(super) fn describe(request: AdmittedRequest) -> ResponseFuture {
     Box::pin(async move {
         let text = |text: &&'static str| Value::text(*text);
         let parses = [
@@ -93,7 +90,7 @@ pub(super) fn describe(request: Admitted) -> Answering {
             "application/x-www-form-urlencoded",
             "multipart/form-data",
         ];
-        let title = request.asked.place.as_ref().map_or("", |place| place.title);
+        let title = request.head.route.as_ref().map_or("", |route| route.title);
         let mut pairs = vec![
             ("name", Value::text(title)),
             ("description", Value::text("")),
@@ -114,8 +111,8 @@ pub(super) fn describe(request: Admitted) -> Answering {
 }
 
 /// How many rows a page has: as asked for, if that is a sensible number.
-pub(super) fn page_size(asked: &Asked) -> usize {
-    let wanted = asked.query.get("page_size").and_then(python::int);
+pub(super) fn page_size(head: &RequestHead) -> usize {
+    let wanted = head.query.get("page_size").and_then(python::int);
     match wanted.and_then(|size| usize::try_from(size).ok()) {
         Some(size @ 1..=PAGE_ROWS_MAX) => size,
         Some(_) | None => PAGE_ROWS_MAX,
@@ -124,15 +121,15 @@ pub(super) fn page_size(asked: &Asked) -> usize {
 
 /// This place with another value for one parameter of its query, or without it. Parameters come
 /// sorted by name, as pretix gives them.
-pub(super) fn link(asked: &Asked, name: &str, value: Option<&str>) -> Value<'static> {
-    let others = asked.query.iter().filter(|(own, _)| *own != name);
+pub(super) fn link(head: &RequestHead, name: &str, value: Option<&str>) -> Value<'static> {
+    let others = head.query.iter().filter(|(own, _)| *own != name);
     let mut pairs: Vec<(&str, &str)> = others.collect();
     pairs.extend(value.map(|value| (name, value)));
     // Stable: several values of one name keep their order.
     pairs.sort_by(|one, other| one.0.cmp(other.0));
     let pair = |(name, value): (&str, &str)| format!("{}={}", quoted(name), quoted(value));
     let query: Vec<String> = pairs.into_iter().map(pair).collect();
-    let mut link = format!("{}{}", asked.origin(), asked.path());
+    let mut link = format!("{}{}", head.origin(), head.path());
     if !query.is_empty() {
         link.push('?');
         link.push_str(&query.join("&"));

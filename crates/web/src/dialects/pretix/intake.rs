@@ -21,10 +21,10 @@ use super::input::{Decode, read_json};
 use super::json::{Object, Value};
 use super::wire::Draft;
 use super::{Pretix, answer, refuse};
-use crate::answers;
 use crate::body::Form;
-use crate::meters::Intake;
-use crate::route::{Admitted, Answer};
+use crate::idempotency;
+use crate::metrics::IntakeResult;
+use crate::route::{AdmittedRequest, ApiResponse};
 use crate::state::{Shared, refused};
 
 /// 2020-01-01T00:00:00Z: ids made here count microseconds from then, and stay below 2^53 until
@@ -61,15 +61,15 @@ struct Open<'a> {
 
 pub(super) async fn take_notifications(
     pretix: Arc<Pretix>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let tenant = request.tenant()?;
-    let form = Form::of(&request.asked.headers);
+    let form = Form::of(&request.head.headers);
     let texts = texts(&form, &request.body);
     let reads = texts.as_ref().map_err(Clone::clone);
     let reads = reads.and_then(|texts| texts.read(&pretix, tenant.key.as_str()));
     let (reads, is_batch) = reads.inspect_err(|refusal| {
-        request.shared.meters.intake(Intake::Refused);
+        request.shared.meters.intake(IntakeResult::Refused);
         remark(&request, tenant, refusal);
     })?;
     let mut done = accept(&pretix, &request, tenant, reads).await?;
@@ -81,12 +81,12 @@ pub(super) async fn take_notifications(
     }
     let done = done.pop().unwrap_or(Err(Refusal::Internal))?;
     let body = Value::Object(Object::of(done.pairs()));
-    Ok(answer::json(&request.asked, done.status, &body))
+    Ok(answer::json(&request.head, done.status, &body))
 }
 
 /// The log says that something was refused: who hands it in may not look at answers.
-fn remark(request: &Admitted, tenant: &Tenant, refusal: &Refusal) {
-    let token = request.holder.actor(tenant, Permission::NotificationsWrite);
+fn remark(request: &AdmittedRequest, tenant: &Tenant, refusal: &Refusal) {
+    let token = request.caller.actor(tenant, Permission::NotificationsWrite);
     let reason = || {
         if let Refusal::Invalid(faults) = refusal {
             return said(faults);
@@ -96,7 +96,7 @@ fn remark(request: &Admitted, tenant: &Tenant, refusal: &Refusal) {
     let status = refuse::status(refusal).as_u16();
     request
         .shared
-        .remarks
+        .intake_warnings
         .refused(tenant, &token, status, reason);
 }
 
@@ -106,7 +106,7 @@ fn said(faults: &[Fault]) -> String {
     faults.iter().map(fault).collect::<Vec<_>>().join(" ")
 }
 
-fn answer_batch(request: &Admitted, all: &[Result<Done, Refusal>]) -> Answer {
+fn answer_batch(request: &AdmittedRequest, all: &[Result<Done, Refusal>]) -> ApiResponse {
     let mut status = StatusCode::OK;
     let entries = all.iter().map(|done| match done {
         Ok(done) => {
@@ -119,7 +119,7 @@ fn answer_batch(request: &Admitted, all: &[Result<Done, Refusal>]) -> Answer {
         Err(refusal) => refused_entry(refusal),
     });
     let entries = Value::List(entries.collect());
-    answer::json(&request.asked, status, &entries)
+    answer::json(&request.head, status, &entries)
 }
 
 fn refused_entry(refusal: &Refusal) -> Value<'_> {
@@ -223,7 +223,7 @@ fn bounded(count: usize) -> Result<(), Refusal> {
 /// Hands what is sound to the store and says of each what became of it, in their order.
 async fn accept(
     pretix: &Pretix,
-    request: &Admitted,
+    request: &AdmittedRequest,
     tenant: &Tenant,
     reads: Vec<Read<'_>>,
 ) -> Result<Vec<Result<Done, Refusal>>, Refusal> {
@@ -257,7 +257,7 @@ async fn accept(
         let (acceptances, twice) = match &request.key {
             None => ask(shared, batch).await?,
             Some(key) => {
-                let done = answers::accept(shared, key, batch(), part).await;
+                let done = idempotency::accept(shared, key, batch(), part).await;
                 let done = done.map_err(|error| refused(&error))?;
                 let (names, acceptances): (Vec<_>, Vec<_>) = done.into_iter().unzip();
                 let named = open.iter_mut().zip(names);
@@ -285,7 +285,8 @@ async fn accept(
                 {
                     let action = &*tried.draft.action;
                     let judged = || pretix.kinds.unknown(action);
-                    done.warning = Some(shared.remarks.unknown_type(tenant, action, judged));
+                    done.warning =
+                        Some(shared.intake_warnings.unknown_type(tenant, action, judged));
                     shared.meters.unknown_types.inc();
                 }
                 *place = done;
@@ -293,7 +294,7 @@ async fn accept(
         }
     }
     for _ in 0..refused_count {
-        shared.meters.intake(Intake::Refused);
+        shared.meters.intake(IntakeResult::Refused);
     }
     Ok(all)
 }
@@ -323,7 +324,7 @@ fn done(
         AcceptResult::Accepted { deliveries, .. } => {
             let status = StatusCode::CREATED;
             (
-                Intake::Accepted,
+                IntakeResult::Accepted,
                 Ok(Done {
                     status,
                     id,
@@ -340,7 +341,7 @@ fn done(
                 StatusCode::OK
             };
             (
-                Intake::Repeated,
+                IntakeResult::Repeated,
                 Ok(Done {
                     status,
                     id,
@@ -354,7 +355,10 @@ fn done(
                 "Notification {id} was handed in before with another body: it first came at \
                  {accepted_at}."
             );
-            (Intake::Contradicted, Err(Refusal::Contradiction(words)))
+            (
+                IntakeResult::Contradicted,
+                Err(Refusal::Contradiction(words)),
+            )
         }
     };
     shared.meters.intake(what);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::super::ActionType;
 use super::wire::{self, Class};
-use crate::remarks::nearest;
+use crate::intake_warnings::nearest;
 
 /// A registered action type.
 #[derive(Debug, Clone)]

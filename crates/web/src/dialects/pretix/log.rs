@@ -26,21 +26,24 @@ use super::super::replay::{self, ReplayCaller, ReplayQuery};
 use super::json::{Object, Value};
 use super::{Pretix, answer, json, webhooks};
 use crate::body::Query;
-use crate::route::{Admitted, Answer, Asked};
+use crate::route::{AdmittedRequest, ApiResponse, RequestHead};
 
 const DISABLED: &str = "The webhook is disabled, so nothing can be sent. Enable it first.";
 
-pub(super) async fn list_deliveries(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+pub(super) async fn list_deliveries(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let tenant = request.tenant()?.id;
     let webhook = webhooks::find(&request).await?.id;
-    let query = read_query(&request.asked, webhook)?;
-    let asked = &request.asked;
+    let query = read_query(&request.head, webhook)?;
+    let head = &request.head;
     let page = request
         .shared
         .ask(|store| store.log(tenant, query.clone()))
         .await?;
     let link = |from: Option<LogCursor>| match from {
-        Some(from) => answer::link(asked, "cursor", Some(&cursor(from, webhook))),
+        Some(from) => answer::link(head, "cursor", Some(&cursor(from, webhook))),
         None => Value::Null,
     };
     let next = link(page.older.map(LogCursor::OlderThan));
@@ -57,12 +60,18 @@ pub(super) async fn list_deliveries(_: Arc<Pretix>, request: Admitted) -> Result
     Ok(answer::ok(&request, &body))
 }
 
-pub(super) async fn show_delivery(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+pub(super) async fn show_delivery(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let story = find(&request).await?;
     Ok(answer::ok(&request, &told(&story)))
 }
 
-pub(super) async fn retry_delivery(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+pub(super) async fn retry_delivery(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let id = find(&request).await?.row.id;
     let asker = asker(&request, id.webhook)?;
     match replay::step(&request, &asker, ReplayScope::One(id), 0).await? {
@@ -72,13 +81,16 @@ pub(super) async fn retry_delivery(_: Arc<Pretix>, request: Admitted) -> Result<
     }
     let story = find(&request).await?;
     Ok(answer::json(
-        &request.asked,
+        &request.head,
         StatusCode::ACCEPTED,
         &told(&story),
     ))
 }
 
-pub(super) async fn retry_failed(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+pub(super) async fn retry_failed(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     const FAILED: &[DeliveryStatus] = &[
         DeliveryStatus::Retrying,
         DeliveryStatus::Failed,
@@ -92,7 +104,7 @@ pub(super) async fn retry_failed(_: Arc<Pretix>, request: Admitted) -> Result<An
     let webhook = webhooks::find(&request).await?;
     replay::vet_body(&request.body)?;
     // The form of the answer is asked for by everybody.
-    let meant = request.asked.query.without("format");
+    let meant = request.head.query.without("format");
     let meant = ReplayQuery::read(&meant, FAILED, &NAMED)?;
     let all = ReplayScope::Undelivered {
         began_at: request.shared.clock.now(),
@@ -102,10 +114,13 @@ pub(super) async fn retry_failed(_: Arc<Pretix>, request: Admitted) -> Result<An
     let retried = retried.ok_or_else(|| Refusal::Contradiction(DISABLED.to_owned()))?;
     let retried = Value::int(u64::try_from(retried).unwrap_or(u64::MAX));
     let body = Value::object([("retried", retried)]);
-    Ok(answer::json(&request.asked, StatusCode::ACCEPTED, &body))
+    Ok(answer::json(&request.head, StatusCode::ACCEPTED, &body))
 }
 
-pub(super) async fn list_audit(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+pub(super) async fn list_audit(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let tenant = request.tenant()?.id;
     let entries = request
         .shared
@@ -119,7 +134,10 @@ pub(super) async fn list_audit(_: Arc<Pretix>, request: Admitted) -> Result<Answ
 }
 
 /// The action types that webhooks can ask for.
-pub(super) async fn list_kinds(pretix: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+pub(super) async fn list_kinds(
+    pretix: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let kinds = pretix.kinds.iter().map(|kind| {
         Value::object([
             ("action_type", Value::text(kind.key.as_str())),
@@ -131,7 +149,7 @@ pub(super) async fn list_kinds(pretix: Arc<Pretix>, request: Admitted) -> Result
     Ok(answer::ok(&request, &body))
 }
 
-fn asker(request: &Admitted, webhook: WebhookId) -> Result<ReplayCaller, Refusal> {
+fn asker(request: &AdmittedRequest, webhook: WebhookId) -> Result<ReplayCaller, Refusal> {
     Ok(ReplayCaller {
         tenant: request.tenant()?.id,
         webhook,
@@ -140,11 +158,11 @@ fn asker(request: &Admitted, webhook: WebhookId) -> Result<ReplayCaller, Refusal
 }
 
 /// The delivery that the path names, of the webhook that it names, if it names one.
-async fn find(request: &Admitted) -> Result<DeliveryDetail, Refusal> {
+async fn find(request: &AdmittedRequest) -> Result<DeliveryDetail, Refusal> {
     let tenant = request.tenant()?.id;
-    let id: Result<DeliveryId, _> = request.asked.param("delivery").parse();
+    let id: Result<DeliveryId, _> = request.head.param("delivery").parse();
     let id = id.map_err(|_| Refusal::NotAName)?;
-    let named = request.asked.param("id");
+    let named = request.head.param("id");
     if !named.is_empty() && super::python::int(named) != Some(i128::from(id.webhook.0)) {
         return Err(Refusal::NoSuchObject);
     }
@@ -155,9 +173,9 @@ async fn find(request: &Admitted) -> Result<DeliveryDetail, Refusal> {
     story.ok_or(Refusal::NoSuchObject)
 }
 
-fn read_query(asked: &Asked, webhook: WebhookId) -> Result<LogQuery, Refusal> {
+fn read_query(head: &RequestHead, webhook: WebhookId) -> Result<LogQuery, Refusal> {
     let mut faults = Vec::new();
-    let given = |name| given(&asked.query, name);
+    let given = |name| given(&head.query, name);
     let status = given("status").and_then(|text| {
         let status = text.parse::<DeliveryStatus>().ok();
         if status.is_none() {
@@ -198,7 +216,7 @@ fn read_query(asked: &Asked, webhook: WebhookId) -> Result<LogQuery, Refusal> {
         since,
         until,
         from,
-        limit: answer::page_size(asked),
+        limit: answer::page_size(head),
         ..LogQuery::default()
     })
 }

@@ -15,9 +15,9 @@ mod load;
 mod log;
 mod organizers;
 mod paging;
-mod places;
 mod python;
 mod refuse;
+mod routes;
 mod sample;
 #[cfg(test)]
 mod tests;
@@ -51,14 +51,14 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         ids: intake::Ids::default(),
         strict: options.strict_action_types,
     });
-    let places = places::all(&pretix).into_iter().map(Arc::new).collect();
+    let routes = routes::all(&pretix).into_iter().map(Arc::new).collect();
     let own = name.clone();
     let board = form::board(&pretix);
     Dialect {
         name,
         policy: policy(options),
         roots: &["api"],
-        places,
+        routes,
         admit: answer::admit,
         describe: answer::describe,
         refuse: refuse::refuse,

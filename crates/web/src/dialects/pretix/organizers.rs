@@ -14,42 +14,54 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 use super::json::{Object, Text, Value};
 use super::paging::{self, Found};
 use super::{Pretix, answer};
-use crate::route::{Admitted, Answer, Asked, Tenants};
+use crate::route::{AdmittedRequest, ApiResponse, RequestHead, TenantList};
 
 type Pairs = Vec<(&'static str, Value<'static>)>;
 
 /// All that whoever asks is listed for, by slug.
-pub(super) fn by_slug(_: &Asked, mut all: Tenants) -> Tenants {
+pub(super) fn by_slug(_: &RequestHead, mut all: TenantList) -> TenantList {
     all.sort_by(|one, other| one.key.cmp(&other.key));
     all
 }
 
-pub(super) async fn list_organizers(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
-    let (asked, all) = (&request.asked, &request.tenants);
+pub(super) async fn list_organizers(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
+    let (head, all) = (&request.head, &request.tenants);
     let find = |offset: u64, limit: usize| {
         let before = usize::try_from(offset).unwrap_or(usize::MAX);
         let rows = all.iter().skip(before).take(limit).cloned().collect();
         let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
         std::future::ready(Ok(Found { count, rows }))
     };
-    let page = paging::page(asked, find).await?;
-    let shown = page.rows.iter().map(|tenant| organizer(asked, tenant));
-    let body = page.with(asked, shown.collect());
+    let page = paging::page(head, find).await?;
+    let shown = page.rows.iter().map(|tenant| organizer(head, tenant));
+    let body = page.with(head, shown.collect());
     Ok(answer::ok(&request, &body))
 }
 
-pub(super) async fn show_organizer(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
-    let body = organizer(&request.asked, request.tenant()?);
+pub(super) async fn show_organizer(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
+    let body = organizer(&request.head, request.tenant()?);
     Ok(answer::ok(&request, &body))
 }
 
 /// Organizers are declared by the operator, not over REST.
-pub(super) async fn keep_organizer(_: Arc<Pretix>, _: Admitted) -> Result<Answer, Refusal> {
+pub(super) async fn keep_organizer(
+    _: Arc<Pretix>,
+    _: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     Err(Refusal::Forbidden)
 }
 
-pub(super) async fn list_events(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
-    let (asked, tenant) = (&request.asked, request.tenant()?);
+pub(super) async fn list_events(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
+    let (head, tenant) = (&request.head, request.tenant()?);
     let (shared, id) = (&request.shared, tenant.id);
     let find = async |offset: u64, limit: usize| {
         let found = shared.ask(move |store| store.event_page(id, offset, limit));
@@ -59,39 +71,42 @@ pub(super) async fn list_events(_: Arc<Pretix>, request: Admitted) -> Result<Ans
             rows: found.events,
         })
     };
-    let page = paging::page(asked, find).await?;
+    let page = paging::page(head, find).await?;
     let shown = page.rows.iter().map(|event| {
-        let (before, after) = event_fields(asked, tenant, event);
+        let (before, after) = event_fields(head, tenant, event);
         whole(before.into_iter().chain(after))
     });
-    let body = page.with(asked, shown.collect());
+    let body = page.with(head, shown.collect());
     Ok(answer::ok(&request, &body))
 }
 
 /// An event that is not there is as closed as one of somebody else's.
-pub(super) async fn show_event(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
-    let (asked, tenant) = (&request.asked, request.tenant()?);
-    let (id, slug) = (tenant.id, asked.param("event"));
+pub(super) async fn show_event(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
+    let (head, tenant) = (&request.head, request.tenant()?);
+    let (id, slug) = (tenant.id, head.param("event"));
     let found = request.shared.ask(|store| store.event(id, slug.to_owned()));
     let event = found.await?.ok_or(Refusal::Forbidden)?;
-    let (before, after) = event_fields(asked, tenant, &event);
+    let (before, after) = event_fields(head, tenant, &event);
     let keys = [("valid_keys", nothing())];
     let body = whole(before.into_iter().chain(keys).chain(after));
-    Ok(answer::json(asked, StatusCode::OK, &body))
+    Ok(answer::json(head, StatusCode::OK, &body))
 }
 
-fn organizer(asked: &Asked, tenant: &Tenant) -> Value<'static> {
+fn organizer(head: &RequestHead, tenant: &Tenant) -> Value<'static> {
     Value::object([
         ("name", Value::text(tenant.name.clone())),
         ("slug", Value::text(tenant.key.clone())),
-        ("public_url", Value::text(shop(asked, tenant))),
+        ("public_url", Value::text(shop(head, tenant))),
         ("plugins", Value::List(Vec::new())),
     ])
 }
 
 /// Where pretix has the shop of an organizer.
-fn shop(asked: &Asked, tenant: &Tenant) -> String {
-    format!("{}/{}/", asked.origin(), tenant.key)
+fn shop(head: &RequestHead, tenant: &Tenant) -> String {
+    format!("{}/{}/", head.origin(), tenant.key)
 }
 
 /// A slug in a path. What an application hands in may have any characters.
@@ -105,7 +120,7 @@ fn segment(slug: &str) -> PercentEncode<'_> {
 }
 
 /// The fields of an event, those that come before `valid_keys` and those that come after it.
-fn event_fields(asked: &Asked, tenant: &Tenant, event: &Event) -> (Pairs, Pairs) {
+fn event_fields(head: &RequestHead, tenant: &Tenant, event: &Event) -> (Pairs, Pairs) {
     let none = || Value::List(Vec::new());
     let no = || Value::Bool(false);
     let name = Value::object([("en", Value::text(event.name.clone()))]);
@@ -133,7 +148,7 @@ fn event_fields(asked: &Asked, tenant: &Tenant, event: &Event) -> (Pairs, Pairs)
         ("timezone", Value::text("UTC")),
         ("item_meta_properties", nothing()),
     ];
-    let url = format!("{}{}/", shop(asked, tenant), segment(&event.slug));
+    let url = format!("{}{}/", shop(head, tenant), segment(&event.slug));
     let after = vec![
         ("all_sales_channels", no()),
         ("limit_sales_channels", none()),

@@ -6,7 +6,7 @@ use model::refusal::Refusal;
 
 use super::json::Value;
 use super::{answer, python};
-use crate::route::Asked;
+use crate::route::RequestHead;
 
 /// What was found of a page, and how many rows all pages have together.
 pub(super) struct Found<T> {
@@ -25,15 +25,15 @@ pub(super) struct Page<T> {
 /// The page that is asked for. `find` is given how many rows come before it, and how many it has
 /// at most.
 pub(super) async fn page<T, R>(
-    asked: &Asked,
+    head: &RequestHead,
     find: impl Fn(u64, usize) -> R,
 ) -> Result<Page<T>, Refusal>
 where
     R: Future<Output = Result<Found<T>, Refusal>>,
 {
-    let limit = answer::page_size(asked);
+    let limit = answer::page_size(head);
     let rows = u64::try_from(limit).unwrap_or(1);
-    let wanted = match asked.query.get("page").unwrap_or_default() {
+    let wanted = match head.query.get("page").unwrap_or_default() {
         "" => Some(1),
         "last" => None,
         number => Some(page_number(number)?),
@@ -61,10 +61,10 @@ where
 
 impl<T> Page<T> {
     /// The answer, with its rows as they are shown.
-    pub(super) fn with<'a>(&self, asked: &Asked, shown: Vec<Value<'a>>) -> Value<'a> {
+    pub(super) fn with<'a>(&self, head: &RequestHead, shown: Vec<Value<'a>>) -> Value<'a> {
         let to = |number: u64| match number {
-            1 => answer::link(asked, "page", None),
-            number => answer::link(asked, "page", Some(&number.to_string())),
+            1 => answer::link(head, "page", None),
+            number => answer::link(head, "page", Some(&number.to_string())),
         };
         let next = (self.number < self.last).then(|| to(self.number + 1));
         let previous = (self.number > 1).then(|| to(self.number - 1));

@@ -9,20 +9,20 @@ use model::refusal::{AuthFailure, Refusal};
 
 use super::answer;
 use super::json::{Object, Text, Value};
-use crate::route::{Answer, Asked};
+use crate::route::{ApiResponse, RequestHead};
 use crate::state::disk_words;
 
 /// Seconds after which a request whose key is in use may be repeated.
 const KEY_RUNNING_AFTER_S: u32 = 5;
 
-pub(super) fn refuse(asked: &Asked, refusal: &Refusal) -> Answer {
-    let object = asked.place.as_ref().map_or("", |place| place.object);
+pub(super) fn refuse(head: &RequestHead, refusal: &Refusal) -> ApiResponse {
+    let object = head.route.as_ref().map_or("", |route| route.object);
     let body = if matches!(refusal, Refusal::Invalid(_) | Refusal::Parameters(_)) {
         faults(refusal)
     } else {
         Value::object([("detail", Value::text(words(refusal, object)))])
     };
-    let mut answer = answer::json(asked, status(refusal), &body);
+    let mut answer = answer::json(head, status(refusal), &body);
     if matches!(refusal, Refusal::Unauthenticated(_)) {
         let scheme = HeaderValue::from_static("Token");
         answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);

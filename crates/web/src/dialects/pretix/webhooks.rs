@@ -19,18 +19,21 @@ use super::fields::{Bounds, Fields, Given, Settings};
 use super::json::Value;
 use super::paging::{self, Found};
 use super::{Pretix, answer, input, python};
-use crate::answers;
-use crate::auth::Need;
-use crate::route::{Admitted, Answer};
+use crate::auth::RequiredAccess;
+use crate::idempotency;
+use crate::route::{AdmittedRequest, ApiResponse};
 use crate::state::refused;
 
 /// How often a change is made anew because somebody else changed the webhook meanwhile.
 const SAVE_TRIES: usize = 8;
 
-pub(super) async fn list_webhooks(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+pub(super) async fn list_webhooks(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let tenant = request.tenant()?.id;
-    let asked = &request.asked;
-    let enabled = asked.query.get("enabled").and_then(flag);
+    let head = &request.head;
+    let enabled = head.query.get("enabled").and_then(flag);
     let find = async |offset: u64, limit: usize| {
         let query = WebhookQuery {
             enabled,
@@ -47,28 +50,31 @@ pub(super) async fn list_webhooks(_: Arc<Pretix>, request: Admitted) -> Result<A
             rows: found.webhooks,
         })
     };
-    let page = paging::page(asked, find).await?;
+    let page = paging::page(head, find).await?;
     let shown = shown(&request, &page.rows).await?;
-    let body = page.with(asked, shown);
+    let body = page.with(head, shown);
     Ok(answer::ok(&request, &body))
 }
 
-pub(super) async fn show_webhook(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+pub(super) async fn show_webhook(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let webhook = find(&request).await?;
     answered(&request, StatusCode::OK, &webhook).await
 }
 
 pub(super) async fn create_webhook(
     pretix: Arc<Pretix>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let tenant = request.tenant()?.id;
     let fields = read(&pretix, &request, true).await?.over(None);
     let fields = fields.map_err(Refusal::Invalid)?;
     let at = request.shared.clock.now();
     let new = new_webhook(tenant, fields, at)?;
     let actor = request.actor(Permission::WebhooksWrite)?;
-    let created = answers::create_webhook(&request, new, actor, at).await;
+    let created = idempotency::create_webhook(&request, new, actor, at).await;
     let created = created.map_err(|error| refused(&error))?;
     answered(&request, StatusCode::CREATED, &created).await
 }
@@ -79,7 +85,7 @@ pub(super) fn new_webhook(
     fields: Fields,
     at: Timestamp,
 ) -> Result<NewWebhook, Refusal> {
-    let asked = Disablement {
+    let disablement = Disablement {
         at,
         cause: DisableCause::Requested,
     };
@@ -87,7 +93,7 @@ pub(super) fn new_webhook(
         tenant,
         key: None,
         target_url: fields.target_url,
-        disabled: (!fields.enabled).then_some(asked),
+        disabled: (!fields.enabled).then_some(disablement),
         filter: fields.settings.filter(),
         settings: written(&fields.settings)?,
         headers: Headers::default(),
@@ -97,23 +103,23 @@ pub(super) fn new_webhook(
 
 pub(super) async fn replace_webhook(
     pretix: Arc<Pretix>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     change_fields(&pretix, &request, true).await
 }
 
 pub(super) async fn change_webhook(
     pretix: Arc<Pretix>,
-    request: Admitted,
-) -> Result<Answer, Refusal> {
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     change_fields(&pretix, &request, false).await
 }
 
 async fn change_fields(
     pretix: &Pretix,
-    request: &Admitted,
+    request: &AdmittedRequest,
     whole: bool,
-) -> Result<Answer, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     // Whether there is such a webhook comes before what is asked of it.
     find(request).await?;
     let object = read_object(request, whole).await?;
@@ -127,7 +133,10 @@ async fn change_fields(
     answered(request, StatusCode::OK, &saved.await?).await
 }
 
-pub(super) async fn disable_webhook(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+pub(super) async fn disable_webhook(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
     let off = |old: &Webhook| {
         Ok(Fields {
             enabled: false,
@@ -140,7 +149,7 @@ pub(super) async fn disable_webhook(_: Arc<Pretix>, request: Admitted) -> Result
 
 /// Reads the webhook, and writes what `edit` makes of it unless that is what is there.
 async fn save(
-    request: &Admitted,
+    request: &AdmittedRequest,
     edit: impl Fn(&Webhook) -> Result<Fields, Refusal>,
 ) -> Result<Webhook, Refusal> {
     let actor = request.actor(Permission::WebhooksWrite)?;
@@ -151,7 +160,7 @@ async fn save(
         if new == old {
             return Ok(old);
         }
-        match answers::save_webhook(request, new, actor.clone(), at, None).await {
+        match idempotency::save_webhook(request, new, actor.clone(), at, None).await {
             Err(StoreError::Stale) => {}
             saved => return saved.map_err(|error| refused(&error)),
         }
@@ -164,11 +173,11 @@ pub(super) fn edited(
     fields: Fields,
     at: model::time::Timestamp,
 ) -> Result<Webhook, Refusal> {
-    let asked = Disablement {
+    let disablement = Disablement {
         at,
         cause: DisableCause::Requested,
     };
-    let disabled = (!fields.enabled).then_some(old.disabled.unwrap_or(asked));
+    let disabled = (!fields.enabled).then_some(old.disabled.unwrap_or(disablement));
     Ok(Webhook {
         target_url: fields.target_url,
         disabled,
@@ -179,9 +188,9 @@ pub(super) fn edited(
 }
 
 /// The webhook that the path names.
-pub(super) async fn find(request: &Admitted) -> Result<Webhook, Refusal> {
+pub(super) async fn find(request: &AdmittedRequest) -> Result<Webhook, Refusal> {
     let tenant = request.tenant()?.id;
-    let number = python::int(request.asked.param("id")).ok_or(Refusal::NotAName)?;
+    let number = python::int(request.head.param("id")).ok_or(Refusal::NotAName)?;
     let id = i64::try_from(number).map_err(|_| Refusal::NoSuchObject)?;
     let found = request
         .shared
@@ -190,14 +199,14 @@ pub(super) async fn find(request: &Admitted) -> Result<Webhook, Refusal> {
 }
 
 /// The method by which whoever asks may write fields at this place, if there is one.
-pub(super) async fn written_by(request: &Admitted) -> Result<Option<&'static str>, Refusal> {
+pub(super) async fn written_by(request: &AdmittedRequest) -> Result<Option<&'static str>, Refusal> {
     let tenant = request.tenant().ok();
-    let may_write = Need::Right(Permission::WebhooksWrite);
-    let place = request.asked.place.as_ref().map_or("", |place| place.name);
-    if !request.holder.may(may_write, tenant) {
+    let may_write = RequiredAccess::Right(Permission::WebhooksWrite);
+    let route = request.head.route.as_ref().map_or("", |route| route.name);
+    if !request.caller.may(may_write, tenant) {
         return Ok(None);
     }
-    match place {
+    match route {
         "webhooks" => Ok(Some("POST")),
         "webhook" => match find(request).await {
             Ok(_) => Ok(Some("PUT")),
@@ -208,20 +217,23 @@ pub(super) async fn written_by(request: &Admitted) -> Result<Option<&'static str
     }
 }
 
-async fn read(pretix: &Pretix, request: &Admitted, whole: bool) -> Result<Given, Refusal> {
+async fn read(pretix: &Pretix, request: &AdmittedRequest, whole: bool) -> Result<Given, Refusal> {
     let object = read_object(request, whole).await?;
     let events = slugs(request, &object).await?;
     let bounds = Bounds::new(&pretix.kinds, &events);
     Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)
 }
 
-async fn read_object(request: &Admitted, whole: bool) -> Result<super::json::Object<'_>, Refusal> {
-    input::read_fields(&request.asked.headers, &request.body, whole).await
+async fn read_object(
+    request: &AdmittedRequest,
+    whole: bool,
+) -> Result<super::json::Object<'_>, Refusal> {
+    input::read_fields(&request.head.headers, &request.body, whole).await
 }
 
 /// Of the tenant's shows, if any are named.
 async fn slugs(
-    request: &Admitted,
+    request: &AdmittedRequest,
     object: &super::json::Object<'_>,
 ) -> Result<BTreeSet<String>, Refusal> {
     let names_none = match object.get("limit_events") {
@@ -237,13 +249,13 @@ async fn slugs(
 }
 
 async fn answered(
-    request: &Admitted,
+    request: &AdmittedRequest,
     status: StatusCode,
     webhook: &Webhook,
-) -> Result<Answer, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     let shown = shown(request, std::slice::from_ref(webhook)).await?;
     let body = shown.into_iter().next().ok_or(Refusal::Internal)?;
-    Ok(answer::json(&request.asked, status, &body))
+    Ok(answer::json(&request.head, status, &body))
 }
 
 /// Where each show stands in the order of a tenant's shows.
@@ -268,7 +280,10 @@ impl Order {
 
 /// Webhooks as they are answered. A tenant may have very many shows: they are read only where the
 /// order of some matters.
-async fn shown(request: &Admitted, webhooks: &[Webhook]) -> Result<Vec<Value<'static>>, Refusal> {
+async fn shown(
+    request: &AdmittedRequest,
+    webhooks: &[Webhook],
+) -> Result<Vec<Value<'static>>, Refusal> {
     let all: Vec<Fields> = webhooks.iter().map(fields_of).collect();
     let mut named = all.iter().map(|fields| fields.settings.limit_events.len());
     let events = match named.any(|count| count > 1) {

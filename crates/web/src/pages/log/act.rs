@@ -17,7 +17,7 @@ use crate::pages::page::{Needs, Page, post};
 use crate::pages::shown::{Shown, Trouble, go_to};
 use crate::pages::visit::Visit;
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let edit = Needs::Role(Role::Edit);
     vec![
         post(

@@ -59,7 +59,7 @@ struct Progress<'a> {
     words: &'static str,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let (look, edit) = (Needs::Role(Role::Look), Needs::Role(Role::Edit));
     let (retry, stop) = (
         "/t/{tenant}/webhooks/{webhook}/retry",

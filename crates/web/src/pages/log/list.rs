@@ -82,7 +82,7 @@ const CHOICES_MAX: usize = 100;
 /// What is due within this time is worth waiting for.
 const SOON_MS: i64 = 60_000;
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let look = Needs::Role(Role::Look);
     vec![
         get("log", "/t/{tenant}/log", look, show),

@@ -15,13 +15,13 @@ mod whole;
 
 use super::page::Page;
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     [
-        list::places(),
-        story::places(),
-        whole::places(),
-        act::places(),
-        bulk_job::places(),
+        list::routes(),
+        story::routes(),
+        whole::routes(),
+        act::routes(),
+        bulk_job::routes(),
     ]
     .into_iter()
     .flatten()

@@ -93,7 +93,7 @@ const URL_ROOM: usize = 600;
 const WORDS_ROOM: usize = 600;
 const BODY_ROOM: usize = 8 * 1024;
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let look = Needs::Role(Role::Look);
     vec![
         get("delivery", "/t/{tenant}/deliveries/{delivery}", look, show),

@@ -15,7 +15,7 @@ use crate::pages::page::{Needs, Page, get};
 use crate::pages::shown::{Shown, Trouble};
 use crate::pages::visit::Visit;
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let look = Needs::Role(Role::Look);
     vec![
         get(

@@ -26,7 +26,7 @@ struct Confirm {
     role: Option<Role>,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let needs = Needs::Role(Role::Administer);
     let one = "/t/{tenant}/settings/people/{user}";
     vec![

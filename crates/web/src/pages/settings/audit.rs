@@ -27,7 +27,7 @@ struct Log {
     older: Option<String>,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let needs = Needs::Role(Role::Look);
     vec![get("audit", "/t/{tenant}/settings/audit", needs, show)]
 }

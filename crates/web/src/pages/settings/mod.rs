@@ -10,13 +10,13 @@ mod told;
 
 use super::page::Page;
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let tables = [
-        show::places(),
-        tokens::places(),
-        access::places(),
-        retention::places(),
-        audit::places(),
+        show::routes(),
+        tokens::routes(),
+        access::routes(),
+        retention::routes(),
+        audit::routes(),
     ];
     tables.into_iter().flatten().collect()
 }

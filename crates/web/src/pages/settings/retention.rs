@@ -30,7 +30,7 @@ struct Confirm {
 /// A choice of days; `None` is the default.
 type Days = Option<i64>;
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let needs = Needs::Role(Role::Administer);
     let path = "/t/{tenant}/settings/retention";
     vec![

@@ -82,7 +82,7 @@ struct Person {
     signed_in: Option<When>,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let needs = Needs::Role(Role::Look);
     vec![get("settings", "/t/{tenant}/settings", needs, show)]
 }

@@ -55,7 +55,7 @@ struct Revoke {
     token: TokenView,
 }
 
-pub(super) fn places() -> Vec<Page> {
+pub(super) fn routes() -> Vec<Page> {
     let needs = Needs::Role(Role::Administer);
     let revoke = "/t/{tenant}/settings/tokens/{token}/revoke";
     vec![

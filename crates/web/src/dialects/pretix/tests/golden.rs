@@ -107,11 +107,11 @@ async fn bring_to(house: &House, body: &Value) {
     let id = WebhookId(body["id"].as_i64().unwrap());
     let tenant = house.tenant("bigevents").await;
     let settings: Settings = serde_json::from_value(body.clone()).unwrap();
-    let asked = Disablement {
+    let disablement = Disablement {
         at: house.now(),
         cause: DisableCause::Requested,
     };
-    let disabled = (body["enabled"] == false).then_some(asked);
+    let disabled = (body["enabled"] == false).then_some(disablement);
     let target_url = body["target_url"].as_str().unwrap().to_owned();
     let (filter, settings) = (settings.filter(), serde_json::to_string(&settings).unwrap());
     let actor = "test".to_owned();

@@ -9,43 +9,47 @@ use model::tenant::Permission;
 
 use super::json::Value;
 use super::{Pretix, answer, intake, log, organizers, refuse, webhooks};
-use crate::auth::{Need, Scheme};
-use crate::route::{Admitted, Answer, Handler, Place, Takes, Whose};
+use crate::auth::{AuthScheme, RequiredAccess};
+use crate::route::{AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope};
 
-const TOKENS: &[Scheme] = &[Scheme::Token, Scheme::Bearer, Scheme::Device];
+const TOKENS: &[AuthScheme] = &[AuthScheme::Token, AuthScheme::Bearer, AuthScheme::Device];
 
 /// A webhook of pretix that points here can bring a password, but no token.
-const TOKENS_AND_PASSWORDS: &[Scheme] =
-    &[Scheme::Token, Scheme::Bearer, Scheme::Device, Scheme::Basic];
+const TOKENS_AND_PASSWORDS: &[AuthScheme] = &[
+    AuthScheme::Token,
+    AuthScheme::Bearer,
+    AuthScheme::Device,
+    AuthScheme::Basic,
+];
 
 /// The form of the answer, for which every place can be asked.
 const FORMAT: &str = "format";
 
-pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Place> {
-    let mut places = of_webhooks(pretix);
-    places.extend(of_deliveries(pretix));
-    places.extend(of_organizers(pretix));
-    places.extend(of_the_rest(pretix));
-    places
+pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Route> {
+    let mut routes = of_webhooks(pretix);
+    routes.extend(of_deliveries(pretix));
+    routes.extend(of_organizers(pretix));
+    routes.extend(of_the_rest(pretix));
+    routes
 }
 
-fn of_webhooks(pretix: &Arc<Pretix>) -> Vec<Place> {
-    let list = Place {
-        takes: Takes::Anything,
+fn of_webhooks(pretix: &Arc<Pretix>) -> Vec<Route> {
+    let list = Route {
+        takes: QueryRule::Lenient,
         title: "Web Hook List",
         suffixed: true,
         verbs: vec![
             (Method::GET, handler(pretix, webhooks::list_webhooks)),
             (Method::POST, handler(pretix, webhooks::create_webhook)),
         ],
-        ..place(
+        ..route(
             "webhooks",
             "/api/v1/organizers/{organizer}/webhooks/",
             "WebHook",
         )
     };
-    let detail = Place {
-        takes: Takes::Anything,
+    let detail = Route {
+        takes: QueryRule::Lenient,
         title: "Web Hook Instance",
         suffixed: true,
         verbs: vec![
@@ -54,14 +58,14 @@ fn of_webhooks(pretix: &Arc<Pretix>) -> Vec<Place> {
             (Method::PATCH, handler(pretix, webhooks::change_webhook)),
             (Method::DELETE, handler(pretix, webhooks::disable_webhook)),
         ],
-        ..place(
+        ..route(
             "webhook",
             "/api/v1/organizers/{organizer}/webhooks/{id}/",
             "WebHook",
         )
     };
     // As printed in pretix's documents.
-    let singular = Place {
+    let singular = Route {
         path: "/api/v1/organizers/{organizer}/webhook/{id}/",
         only: Some(Method::DELETE),
         ..detail.clone()
@@ -69,11 +73,11 @@ fn of_webhooks(pretix: &Arc<Pretix>) -> Vec<Place> {
     vec![list, detail, singular]
 }
 
-fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Place> {
+fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Route> {
     let get = |handle: Handler| vec![(Method::GET, handle)];
     let post = |handle: Handler| vec![(Method::POST, handle)];
-    let list = Place {
-        takes: Takes::Only {
+    let list = Route {
+        takes: QueryRule::Only {
             read: &[
                 "page_size",
                 "cursor",
@@ -87,80 +91,80 @@ fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Place> {
         },
         title: "Delivery List",
         verbs: get(handler(pretix, log::list_deliveries)),
-        ..place(
+        ..route(
             "deliveries",
             "/api/v1/organizers/{organizer}/webhooks/{id}/deliveries/",
             "WebHook",
         )
     };
-    let all = Place {
-        takes: Takes::Only {
+    let all = Route {
+        takes: QueryRule::Only {
             read: &[FORMAT],
             write: &["since", "until", "action_type", "status", FORMAT],
         },
         title: "Retry Failed",
         verbs: post(handler(pretix, log::retry_failed)),
-        ..place(
+        ..route(
             "retry_failed",
             "/api/v1/organizers/{organizer}/webhooks/{id}/retry_failed/",
             "WebHook",
         )
     };
-    let detail = Place {
+    let detail = Route {
         title: "Delivery Instance",
         verbs: get(handler(pretix, log::show_delivery)),
-        ..place(
+        ..route(
             "delivery",
             "/api/v1/organizers/{organizer}/deliveries/{delivery}/",
             "Delivery",
         )
     };
-    let retry = Place {
+    let retry = Route {
         title: "Delivery Retry",
         verbs: post(handler(pretix, log::retry_delivery)),
-        ..place(
+        ..route(
             "retry",
             "/api/v1/organizers/{organizer}/deliveries/{delivery}/retry/",
             "Delivery",
         )
     };
     // The same under their webhook.
-    let own_detail = Place {
+    let own_detail = Route {
         path: "/api/v1/organizers/{organizer}/webhooks/{id}/deliveries/{delivery}/",
         ..detail.clone()
     };
-    let own_retry = Place {
+    let own_retry = Route {
         path: "/api/v1/organizers/{organizer}/webhooks/{id}/deliveries/{delivery}/retry/",
         ..retry.clone()
     };
     vec![list, all, detail, retry, own_detail, own_retry]
 }
 
-fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
+fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Route> {
     let get = |handle: Handler| vec![(Method::GET, handle)];
-    let organizers = Place {
-        takes: Takes::Anything,
+    let organizers = Route {
+        takes: QueryRule::Lenient,
         title: "Organizer List",
-        whose: Whose::Listed(organizers::by_slug),
+        whose: TenantScope::Listed(organizers::by_slug),
         suffixed: true,
-        read: Need::Known,
-        write: Need::Known,
+        read: RequiredAccess::Known,
+        write: RequiredAccess::Known,
         verbs: get(handler(pretix, organizers::list_organizers)),
-        ..place("organizers", "/api/v1/organizers/", "Organizer")
+        ..route("organizers", "/api/v1/organizers/", "Organizer")
     };
-    let organizer = Place {
-        takes: Takes::Anything,
+    let organizer = Route {
+        takes: QueryRule::Lenient,
         title: "Organizer Instance",
-        read: Need::Listed,
-        write: Need::Listed,
+        read: RequiredAccess::Listed,
+        write: RequiredAccess::Listed,
         verbs: vec![
             (Method::GET, handler(pretix, organizers::show_organizer)),
             (Method::PUT, handler(pretix, organizers::keep_organizer)),
             (Method::PATCH, handler(pretix, organizers::keep_organizer)),
         ],
-        ..place("organizer", "/api/v1/organizers/{organizer}/", "Organizer")
+        ..route("organizer", "/api/v1/organizers/{organizer}/", "Organizer")
     };
-    let events = Place {
+    let events = Route {
         title: "Event List",
         suffixed: true,
         verbs: get(handler(pretix, organizers::list_events)),
@@ -170,7 +174,7 @@ fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
         ..organizer.clone()
     };
     // A slug may have dots, so what is behind one is no form.
-    let event = Place {
+    let event = Route {
         title: "Event Instance",
         suffixed: false,
         verbs: get(handler(pretix, organizers::show_event)),
@@ -181,44 +185,44 @@ fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Place> {
     vec![organizers, organizer, events, event]
 }
 
-fn of_the_rest(pretix: &Arc<Pretix>) -> Vec<Place> {
-    let notifications = Place {
+fn of_the_rest(pretix: &Arc<Pretix>) -> Vec<Route> {
+    let notifications = Route {
         title: "Notification List",
         schemes: TOKENS_AND_PASSWORDS,
-        read: Need::Right(Permission::NotificationsWrite),
-        write: Need::Right(Permission::NotificationsWrite),
+        read: RequiredAccess::Right(Permission::NotificationsWrite),
+        write: RequiredAccess::Right(Permission::NotificationsWrite),
         body_bytes_max: INTAKE_BODY_BYTES_MAX,
         verbs: vec![(Method::POST, handler(pretix, intake::take_notifications))],
-        ..place(
+        ..route(
             "notifications",
             "/api/v1/organizers/{organizer}/notifications/",
             "Notification",
         )
     };
-    let audit = Place {
+    let audit = Route {
         title: "Audit List",
         verbs: vec![(Method::GET, handler(pretix, log::list_audit))],
-        ..place("audit", "/api/v1/organizers/{organizer}/audit/", "Entry")
+        ..route("audit", "/api/v1/organizers/{organizer}/audit/", "Entry")
     };
-    let kinds = Place {
+    let kinds = Route {
         title: "Action Type List",
         verbs: vec![(Method::GET, handler(pretix, log::list_kinds))],
-        ..place(
+        ..route(
             "action_types",
             "/api/v1/organizers/{organizer}/action_types/",
             "Action Type",
         )
     };
-    let version = Place {
-        takes: Takes::Anything,
+    let version = Route {
+        takes: QueryRule::Lenient,
         title: "Version",
-        whose: Whose::Nobodys,
-        read: Need::Known,
-        write: Need::Known,
+        whose: TenantScope::Nobodys,
+        read: RequiredAccess::Known,
+        write: RequiredAccess::Known,
         verbs: vec![(Method::GET, handler(pretix, show_version))],
-        ..place("version", "/api/v1/version", "Version")
+        ..route("version", "/api/v1/version", "Version")
     };
-    let me = Place {
+    let me = Route {
         title: "Me",
         path: "/api/v1/me",
         name: "me",
@@ -230,23 +234,23 @@ fn of_the_rest(pretix: &Arc<Pretix>) -> Vec<Place> {
 
 /// A place of an organizer for which rights on webhooks are needed. It is our own: those that are
 /// pretix's take anything.
-fn place(name: &'static str, path: &'static str, object: &'static str) -> Place {
-    Place {
+fn route(name: &'static str, path: &'static str, object: &'static str) -> Route {
+    Route {
         name,
         title: "",
         object,
         path,
         whose: if path.contains("{organizer}") {
-            Whose::Named("organizer")
+            TenantScope::Named("organizer")
         } else {
-            Whose::Nobodys
+            TenantScope::Nobodys
         },
         suffixed: false,
         only: None,
         schemes: TOKENS,
-        read: Need::Right(Permission::WebhooksRead),
-        write: Need::Right(Permission::WebhooksWrite),
-        takes: Takes::Only {
+        read: RequiredAccess::Right(Permission::WebhooksRead),
+        write: RequiredAccess::Right(Permission::WebhooksWrite),
+        takes: QueryRule::Only {
             read: &[FORMAT],
             write: &[FORMAT],
         },
@@ -258,15 +262,15 @@ fn place(name: &'static str, path: &'static str, object: &'static str) -> Place 
 
 fn handler<F, R>(pretix: &Arc<Pretix>, handle: F) -> Handler
 where
-    F: Fn(Arc<Pretix>, Admitted) -> R + Send + Sync + 'static,
-    R: Future<Output = Result<Answer, Refusal>> + Send + 'static,
+    F: Fn(Arc<Pretix>, AdmittedRequest) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<ApiResponse, Refusal>> + Send + 'static,
 {
     let pretix = Arc::clone(pretix);
     Arc::new(move |request| Box::pin(handle(Arc::clone(&pretix), request)))
 }
 
 /// The release of pretix whose behaviour this is.
-async fn show_version(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+async fn show_version(_: Arc<Pretix>, request: AdmittedRequest) -> Result<ApiResponse, Refusal> {
     let body = Value::object([
         ("pretix", Value::text("2026.8.0")),
         ("pretix_numeric", Value::int(20_260_080_005_000_i64)),
@@ -275,9 +279,9 @@ async fn show_version(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refus
 }
 
 /// Tokens are no persons, so pretix knows nobody here.
-async fn show_me(_: Arc<Pretix>, request: Admitted) -> Result<Answer, Refusal> {
+async fn show_me(_: Arc<Pretix>, request: AdmittedRequest) -> Result<ApiResponse, Refusal> {
     let nobody = Refusal::Unauthenticated(AuthFailure::Missing);
     let words = refuse::words(&nobody, "");
     let body = Value::object([("detail", Value::text(words))]);
-    Ok(answer::json(&request.asked, StatusCode::FORBIDDEN, &body))
+    Ok(answer::json(&request.head, StatusCode::FORBIDDEN, &body))
 }

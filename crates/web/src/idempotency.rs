@@ -22,7 +22,7 @@ use model::tenant::TokenHash;
 use model::time::Timestamp;
 use model::webhook::{Headers, NewWebhook, Webhook};
 
-use crate::route::{Admitted, Answer};
+use crate::route::{AdmittedRequest, ApiResponse};
 use crate::state::{Shared, locked, refused};
 
 static HEADER: HeaderName = HeaderName::from_static("x-idempotency-key");
@@ -42,11 +42,11 @@ const KEEP_PAUSE: Duration = Duration::from_millis(100);
 
 /// The keys whose first request is running.
 #[derive(Default)]
-pub(crate) struct Running(Mutex<BTreeSet<(TokenHash, String)>>);
+pub(crate) struct RunningKeys(Mutex<BTreeSet<(TokenHash, String)>>);
 
 /// Holds a key while its request runs.
-struct Hold {
-    running: Arc<Running>,
+struct KeyGuard {
+    running: Arc<RunningKeys>,
     key: (TokenHash, String),
 }
 
@@ -67,12 +67,12 @@ pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 }
 
 /// Gives the answer kept for `key`, or runs the request and keeps what it answers.
-pub(crate) async fn once(
+pub(crate) async fn respond_once(
     shared: &Shared,
     key: &IdempotencyKey,
-    run: impl Future<Output = Answer>,
-) -> Result<Answer, Refusal> {
-    let hold = Hold::take(&shared.running, key).ok_or(Refusal::KeyRunning)?;
+    run: impl Future<Output = ApiResponse>,
+) -> Result<ApiResponse, Refusal> {
+    let hold = KeyGuard::take(&shared.running, key).ok_or(Refusal::KeyRunning)?;
     let kept = shared.ask(|store| store.stored_response(key.key.clone(), key.holder));
     match kept.await? {
         Some(kept) if kept.request != key.request => return Err(Refusal::KeyReused),
@@ -111,7 +111,7 @@ pub(crate) async fn accept(
 /// Makes a webhook, once if the request has a key. Without one it is not repeated if the answer is
 /// lost: that could make two.
 pub(crate) async fn create_webhook(
-    request: &Admitted,
+    request: &AdmittedRequest,
     webhook: NewWebhook,
     actor: String,
     at: Timestamp,
@@ -132,11 +132,11 @@ pub(crate) async fn create_webhook(
 /// Changes a webhook, once if the request has a key. With `answer` that is what is answered, where
 /// a second request would not find the webhook.
 pub(crate) async fn save_webhook(
-    request: &Admitted,
+    request: &AdmittedRequest,
     webhook: Webhook,
     actor: String,
     at: Timestamp,
-    answer: Option<&Answer>,
+    answer: Option<&ApiResponse>,
 ) -> Result<Webhook, StoreError> {
     let shared = &request.shared;
     let Some(key) = &request.key else {
@@ -159,7 +159,7 @@ pub(crate) async fn save_webhook(
 
 /// Has deliveries sent again, once if the request has a key. Answers with those of steps before.
 pub(crate) async fn replay(
-    request: &Admitted,
+    request: &AdmittedRequest,
     ask: ReplayRequest,
     counted: usize,
 ) -> Result<ReplayResult, StoreError> {
@@ -213,7 +213,7 @@ async fn keep(shared: &Shared, answer: StoredResponse) {
     );
 }
 
-fn kept_form(answer: &Answer, key: &IdempotencyKey) -> StoredResponse {
+fn kept_form(answer: &ApiResponse, key: &IdempotencyKey) -> StoredResponse {
     let pairs = answer.headers().iter();
     StoredResponse {
         key: key.key.clone(),
@@ -225,7 +225,7 @@ fn kept_form(answer: &Answer, key: &IdempotencyKey) -> StoredResponse {
     }
 }
 
-fn replayed(kept: StoredResponse) -> Answer {
+fn replayed(kept: StoredResponse) -> ApiResponse {
     let mut answer: Response<Bytes> = Response::new(kept.body);
     *answer.status_mut() =
         StatusCode::from_u16(kept.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -239,8 +239,8 @@ fn replayed(kept: StoredResponse) -> Answer {
     answer
 }
 
-impl Hold {
-    fn take(running: &Arc<Running>, key: &IdempotencyKey) -> Option<Self> {
+impl KeyGuard {
+    fn take(running: &Arc<RunningKeys>, key: &IdempotencyKey) -> Option<Self> {
         let key = (key.holder, key.key.clone());
         let free = locked(&running.0).insert(key.clone());
         free.then(|| Self {
@@ -250,7 +250,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for KeyGuard {
     fn drop(&mut self) {
         locked(&self.running.0).remove(&self.key);
     }

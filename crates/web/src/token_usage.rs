@@ -22,10 +22,10 @@ const REMEMBERED_MAX: usize = 4_096;
 const GATHERED_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
-pub(crate) struct Uses(Mutex<Noted>);
+pub(crate) struct TokenUsage(Mutex<UsageBuffer>);
 
 #[derive(Default)]
-struct Noted {
+struct UsageBuffer {
     /// When each token was noted.
     at: BTreeMap<TokenHash, Timestamp>,
     /// What is to be written. While there is something, a task is on its way to write it.
@@ -33,7 +33,12 @@ struct Noted {
 }
 
 /// Notes that a token is used, and sees to it that this is written down.
-pub(crate) fn note(uses: &Arc<Uses>, store: &Arc<dyn Store>, token: TokenHash, now: Timestamp) {
+pub(crate) fn note(
+    uses: &Arc<TokenUsage>,
+    store: &Arc<dyn Store>,
+    token: TokenHash,
+    now: Timestamp,
+) {
     if !uses.begins(token, now) {
         return;
     }
@@ -47,7 +52,7 @@ pub(crate) fn note(uses: &Arc<Uses>, store: &Arc<dyn Store>, token: TokenHash, n
     });
 }
 
-impl Uses {
+impl TokenUsage {
     /// Takes a use in; answers whether somebody has to write what is gathered from here on.
     fn begins(&self, token: TokenHash, now: Timestamp) -> bool {
         let mut noted = locked(&self.0);
@@ -76,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_token_is_noted_once_a_minute() {
-        let uses = Uses::default();
+        let uses = TokenUsage::default();
         let (token, start) = (TokenHash::of("a"), Timestamp::from_millis(1_000_000));
         let at = |ms| start.plus_ms(ms);
         assert!(uses.begins(token, start));
@@ -84,7 +89,7 @@ mod tests {
         for ms in [1, 59_999] {
             assert!(!uses.begins(token, at(ms)));
         }
-        let unwritten = |uses: &Uses| std::mem::take(&mut locked(&uses.0).unwritten);
+        let unwritten = |uses: &TokenUsage| std::mem::take(&mut locked(&uses.0).unwritten);
         assert_eq!(unwritten(&uses).len(), 2);
         assert!(uses.begins(token, at(60_000)));
         // A clock that was set back notes it as well.
@@ -94,7 +99,7 @@ mod tests {
 
     #[test]
     fn no_more_is_remembered_than_there_is_room_for() {
-        let uses = Uses::default();
+        let uses = TokenUsage::default();
         let now = Timestamp::from_millis(1_000_000);
         for token in 0..REMEMBERED_MAX + 10 {
             uses.begins(TokenHash::of(&token.to_string()), now);

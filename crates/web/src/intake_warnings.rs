@@ -27,25 +27,25 @@ const COMPARED_CHARS_MAX: usize = 64;
 const DISTANCE_MAX: usize = 2;
 
 #[derive(Default)]
-pub(crate) struct Remarks {
-    unknown: Mutex<BTreeMap<TenantId, Unknown>>,
-    refused: Mutex<BTreeMap<(TenantId, u16), Refused>>,
+pub(crate) struct IntakeWarnings {
+    unknown: Mutex<BTreeMap<TenantId, UnknownTypes>>,
+    refused: Mutex<BTreeMap<(TenantId, u16), RefusalLog>>,
 }
 
 /// Of one tenant: action types that nobody can subscribe to, and what is said of each.
 #[derive(Default)]
-struct Unknown {
+struct UnknownTypes {
     words: BTreeMap<String, Arc<str>>,
     is_full_said: bool,
 }
 
-struct Refused {
+struct RefusalLog {
     said_at: Instant,
     /// Those of which nothing was said since.
     others: u64,
 }
 
-impl Remarks {
+impl IntakeWarnings {
     /// What is said of an action type that nobody can subscribe to; the log says it once.
     /// `judged` is asked for more about a type that was not met before, while there is room.
     pub(crate) fn unknown_type(
@@ -124,7 +124,7 @@ impl Remarks {
         if all.len() >= INTAKE_WARNINGS_MAX {
             return None;
         }
-        let fresh = Refused {
+        let fresh = RefusalLog {
             said_at: now,
             others: 0,
         };
@@ -236,14 +236,14 @@ mod tests {
 
     #[test]
     fn an_unknown_type_is_judged_once_for_each_tenant_and_so_many_at_most() {
-        let remarks = Remarks::default();
+        let intake_warnings = IntakeWarnings::default();
         let mut asked = 0;
         let mut ask = |tenant_id, action_type: &str| {
             let judged = || {
                 asked += 1;
                 format!("about {action_type}")
             };
-            remarks
+            intake_warnings
                 .unknown_type(&tenant(tenant_id), action_type, judged)
                 .to_string()
         };
@@ -265,8 +265,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn refusals_are_said_once_a_minute_with_how_many_there_were() {
-        let remarks = Remarks::default();
-        let said = |tenant, status| remarks.is_to_be_said((TenantId(tenant), status));
+        let intake_warnings = IntakeWarnings::default();
+        let said = |tenant, status| intake_warnings.is_to_be_said((TenantId(tenant), status));
         assert_eq!(said(1, 409), Some(0));
         assert_eq!((said(1, 409), said(1, 409)), (None, None));
         // Another tenant's, and those of another kind, are not hidden behind them.
@@ -278,15 +278,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_remembered_of_refusals_is_bounded() {
-        let remarks = Remarks::default();
-        let said = |tenant| remarks.is_to_be_said((TenantId(tenant), 400));
+        let intake_warnings = IntakeWarnings::default();
+        let said = |tenant| intake_warnings.is_to_be_said((TenantId(tenant), 400));
         for tenant in (0..).take(INTAKE_WARNINGS_MAX) {
             assert_eq!(said(tenant), Some(0));
         }
         assert_eq!(said(-1), None);
-        assert_eq!(locked(&remarks.refused).len(), INTAKE_WARNINGS_MAX);
+        assert_eq!(locked(&intake_warnings.refused).len(), INTAKE_WARNINGS_MAX);
         tokio::time::advance(REFUSED_EVERY).await;
         assert_eq!(said(-1), Some(0));
-        assert_eq!(locked(&remarks.refused).len(), 1);
+        assert_eq!(locked(&intake_warnings.refused).len(), 1);
     }
 }

@@ -14,18 +14,18 @@ use crate::state::locked;
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-pub(crate) struct Meters {
+pub(crate) struct Metrics {
     requests: Family<Labels<2>, Counter>,
     seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
     intake: Family<Labels<1>, Counter>,
     pub(crate) unknown_types: Counter,
     /// What of them has been used: looking into a family takes several times as long.
-    places: Mutex<BTreeMap<&'static str, Place>>,
+    routes: Mutex<BTreeMap<&'static str, RouteMetrics>>,
     handed_in: [OnceLock<Counter>; INTAKE.len()],
 }
 
 /// The meters of one place.
-struct Place {
+struct RouteMetrics {
     requests: [Option<Counter>; CLASSES.len()],
     seconds: Histogram,
 }
@@ -33,19 +33,19 @@ struct Place {
 /// Classes of status.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// As `Intake` has them.
+/// As `IntakeResult` has them.
 const INTAKE: [&str; 4] = ["accepted", "repeated", "contradicted", "refused"];
 
 /// What became of one notification that was handed in.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Intake {
+pub(crate) enum IntakeResult {
     Accepted,
     Repeated,
     Contradicted,
     Refused,
 }
 
-impl Meters {
+impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let seconds = Family::new_with_constructor(buckets as fn() -> Histogram);
         let meters = Self {
@@ -53,7 +53,7 @@ impl Meters {
             seconds,
             intake: Family::default(),
             unknown_types: Counter::default(),
-            places: Mutex::default(),
+            routes: Mutex::default(),
             handed_in: Default::default(),
         };
         registry.register(
@@ -80,21 +80,21 @@ impl Meters {
     }
 
     pub(crate) fn request(&self, name: &'static str, status: StatusCode, took: Duration) {
-        let mut places = locked(&self.places);
-        let place = places.entry(name).or_insert_with(|| Place {
+        let mut routes = locked(&self.routes);
+        let route = routes.entry(name).or_insert_with(|| RouteMetrics {
             requests: Default::default(),
             seconds: self.seconds.get_or_create(&[("route", name)]).clone(),
         });
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
-        if let (Some(counter), Some(class)) = (place.requests.get_mut(class), CLASSES.get(class)) {
+        if let (Some(counter), Some(class)) = (route.requests.get_mut(class), CLASSES.get(class)) {
             let labels = [("route", name), ("status", *class)];
             let first = || self.requests.get_or_create(&labels).clone();
             counter.get_or_insert_with(first).inc();
         }
-        place.seconds.observe(took.as_secs_f64());
+        route.seconds.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn intake(&self, what: Intake) {
+    pub(crate) fn intake(&self, what: IntakeResult) {
         let index = what as usize;
         if let (Some(counter), Some(result)) = (self.handed_in.get(index), INTAKE.get(index)) {
             let first = || self.intake.get_or_create(&[("result", *result)]).clone();

@@ -10,32 +10,32 @@ use model::tenant::Permission;
 
 use super::super::replay;
 use super::{OpenTicket, intake, log, webhooks};
-use crate::auth::{Need, Scheme};
-use crate::route::{Admitted, Answer, Handler, Place, Takes, Whose};
+use crate::auth::{AuthScheme, RequiredAccess};
+use crate::route::{AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope};
 
 /// The first segments of all of them.
 pub(super) const ROOTS: &[&str] = &["", "webhook", "trigger"];
 
 /// Whether to tell what is doubtful about a webhook.
-const HINTS: Takes = Takes::Only {
+const HINTS: QueryRule = QueryRule::Only {
     read: &["hints"],
     write: &["hints"],
 };
 
-pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Place> {
+pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Route> {
     let create = handler(open, webhooks::create_webhook);
     let change = handler(open, webhooks::change_webhook);
     vec![
         // The vendor's prose names the bare host, its sample a path. Whoever looks at the root
         // finds the dashboard, not this.
-        Place {
+        Route {
             only: Some(Method::POST),
             takes: HINTS,
             verbs: vec![(Method::POST, Arc::clone(&create))],
-            ..place("root", "/")
+            ..route("root", "/")
         },
-        Place {
-            takes: Takes::Only {
+        Route {
+            takes: QueryRule::Only {
                 read: &["page", "per_page", "hints"],
                 write: &["hints"],
             },
@@ -43,9 +43,9 @@ pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Place> {
                 (Method::GET, handler(open, webhooks::list_webhooks)),
                 (Method::POST, create),
             ],
-            ..place("openticket_webhooks", "/webhook")
+            ..route("openticket_webhooks", "/webhook")
         },
-        Place {
+        Route {
             takes: HINTS,
             verbs: vec![
                 (Method::GET, handler(open, webhooks::show_webhook)),
@@ -53,58 +53,58 @@ pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Place> {
                 (Method::PATCH, change),
                 (Method::DELETE, handler(open, webhooks::delete_webhook)),
             ],
-            ..place("openticket_webhook", "/webhook/{guid}")
+            ..route("openticket_webhook", "/webhook/{guid}")
         },
-        Place {
-            takes: Takes::Only {
+        Route {
+            takes: QueryRule::Only {
                 read: &["status", "per_page", "before"],
                 write: &[],
             },
             verbs: vec![(Method::GET, handler(open, log::list_invocations))],
-            ..place("invocations", "/webhook/{guid}/invocations")
+            ..route("invocations", "/webhook/{guid}/invocations")
         },
-        Place {
-            takes: Takes::Only {
+        Route {
+            takes: QueryRule::Only {
                 read: &[],
                 write: &replay::NAMES,
             },
             verbs: vec![(Method::POST, handler(open, log::retry_failed))],
-            ..place("retry_failed", "/webhook/{guid}/invocations/retry")
+            ..route("retry_failed", "/webhook/{guid}/invocations/retry")
         },
-        Place {
+        Route {
             verbs: vec![(Method::GET, handler(open, log::show_invocation))],
-            ..place("invocation", "/webhook/{guid}/invocations/{invocation}")
+            ..route("invocation", "/webhook/{guid}/invocations/{invocation}")
         },
-        Place {
+        Route {
             verbs: vec![(Method::POST, handler(open, log::retry_invocation))],
-            ..place(
+            ..route(
                 "retry_invocation",
                 "/webhook/{guid}/invocations/{invocation}/retry",
             )
         },
-        Place {
-            read: Need::Right(Permission::NotificationsWrite),
-            write: Need::Right(Permission::NotificationsWrite),
+        Route {
+            read: RequiredAccess::Right(Permission::NotificationsWrite),
+            write: RequiredAccess::Right(Permission::NotificationsWrite),
             body_bytes_max: INTAKE_BODY_BYTES_MAX,
             verbs: vec![(Method::POST, handler(open, intake::report_triggers))],
-            ..place("trigger", "/trigger")
+            ..route("trigger", "/trigger")
         },
     ]
 }
 
-fn place(name: &'static str, path: &'static str) -> Place {
-    Place {
+fn route(name: &'static str, path: &'static str) -> Route {
+    Route {
         name,
         title: "",
         object: "webhook",
         path,
-        whose: Whose::Listed(webhooks::narrow),
+        whose: TenantScope::Listed(webhooks::narrow),
         suffixed: false,
         only: None,
-        schemes: &[Scheme::Bearer],
-        read: Need::Right(Permission::WebhooksRead),
-        write: Need::Right(Permission::WebhooksWrite),
-        takes: Takes::Only {
+        schemes: &[AuthScheme::Bearer],
+        read: RequiredAccess::Right(Permission::WebhooksRead),
+        write: RequiredAccess::Right(Permission::WebhooksWrite),
+        takes: QueryRule::Only {
             read: &[],
             write: &[],
         },
@@ -116,8 +116,8 @@ fn place(name: &'static str, path: &'static str) -> Place {
 
 fn handler<F, A>(open: &Arc<OpenTicket>, handle: F) -> Handler
 where
-    F: Fn(Arc<OpenTicket>, Admitted) -> A + Send + Sync + 'static,
-    A: Future<Output = Result<Answer, Refusal>> + Send + 'static,
+    F: Fn(Arc<OpenTicket>, AdmittedRequest) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<ApiResponse, Refusal>> + Send + 'static,
 {
     let open = Arc::clone(open);
     Arc::new(move |request| Box::pin(handle(Arc::clone(&open), request)))
