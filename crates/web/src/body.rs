@@ -20,8 +20,8 @@ use model::refusal::{Fault, Refusal};
 use multer::Multipart;
 use percent_encoding::percent_decode_str;
 
+use crate::body_budget::{BodyBudget, BodyReservation, BudgetOwner};
 use crate::limit::within;
-use crate::room::{Room, Sharer, Taken};
 
 /// What stands between the parts of a form (RFC 2046, 5.1.1).
 const BOUNDARY_BYTES_MAX: usize = 70;
@@ -34,18 +34,18 @@ const FAULT_CHARS_MAX: usize = 100;
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
 
 /// The body of a request or of an answer.
-pub struct Body(Kind);
+pub struct Body(BodyKind);
 
-enum Kind {
+enum BodyKind {
     Whole(Bytes),
     /// As it comes.
-    Flow(Flow),
+    Flow(BodyStream),
     /// As it comes, and who is told.
-    Watched(Flow, Arc<dyn Watch>),
+    Watched(BodyStream, Arc<dyn BodyObserver>),
 }
 
 /// Is told what holds up a request.
-pub trait Watch: Send + Sync {
+pub trait BodyObserver: Send + Sync {
     /// It waits for its client, or for others to leave it room.
     fn waits(&self);
 
@@ -53,36 +53,36 @@ pub trait Watch: Send + Sync {
     fn works(&self);
 }
 
-type Flow = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Broken> + Send>>;
+type BodyStream = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>;
 
 /// Why the rest of a body does not come. Only whoever sent it could tell more.
-type Broken = Box<dyn std::error::Error + Send + Sync>;
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Body {
     pub fn new<B>(body: B) -> Self
     where
-        B: http_body::Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
         if body.is_end_stream() {
             return Self::empty();
         }
-        Self(Kind::Flow(Box::pin(body.map_err(Into::into))))
+        Self(BodyKind::Flow(Box::pin(body.map_err(Into::into))))
     }
 
     /// A body of a request, and who is told whether it waits while it is read.
-    pub fn watched<B>(body: B, watch: Arc<dyn Watch>) -> Self
+    pub fn watched<B>(body: B, watch: Arc<dyn BodyObserver>) -> Self
     where
-        B: http_body::Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
         match Self::new(body).0 {
-            Kind::Flow(flow) => Self(Kind::Watched(flow, watch)),
-            other @ (Kind::Whole(_) | Kind::Watched(..)) => Self(other),
+            BodyKind::Flow(flow) => Self(BodyKind::Watched(flow, watch)),
+            other @ (BodyKind::Whole(_) | BodyKind::Watched(..)) => Self(other),
         }
     }
 
     /// Tells whether it waits.
     fn note(&mut self, waits: bool) {
-        if let Kind::Watched(_, watch) = &mut self.0 {
+        if let BodyKind::Watched(_, watch) = &mut self.0 {
             match waits {
                 true => watch.waits(),
                 false => watch.works(),
@@ -91,28 +91,28 @@ impl Body {
     }
 
     pub fn empty() -> Self {
-        Self(Kind::Whole(Bytes::new()))
+        Self(BodyKind::Whole(Bytes::new()))
     }
 }
 
 impl<T: Into<Bytes>> From<T> for Body {
     fn from(whole: T) -> Self {
-        Self(Kind::Whole(whole.into()))
+        Self(BodyKind::Whole(whole.into()))
     }
 }
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = match &mut self.0 {
-            Kind::Whole(whole) if whole.is_empty() => Poll::Ready(None),
-            Kind::Whole(whole) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(whole))))),
-            Kind::Flow(flow) | Kind::Watched(flow, _) => flow.as_mut().poll_frame(context),
+            BodyKind::Whole(whole) if whole.is_empty() => Poll::Ready(None),
+            BodyKind::Whole(whole) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(whole))))),
+            BodyKind::Flow(flow) | BodyKind::Watched(flow, _) => flow.as_mut().poll_frame(context),
         };
         self.note(polled.is_pending());
         polled
@@ -120,23 +120,23 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Whole(whole) => whole.is_empty(),
-            Kind::Flow(flow) | Kind::Watched(flow, _) => flow.is_end_stream(),
+            BodyKind::Whole(whole) => whole.is_empty(),
+            BodyKind::Flow(flow) | BodyKind::Watched(flow, _) => flow.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
-            Kind::Flow(flow) | Kind::Watched(flow, _) => flow.size_hint(),
+            BodyKind::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
+            BodyKind::Flow(flow) | BodyKind::Watched(flow, _) => flow.size_hint(),
         }
     }
 }
 
 /// Where a body that is not small finds room, and what is told while it waits for some.
-pub(crate) struct Space<'a> {
-    pub(crate) room: &'a Room,
-    pub(crate) sharer: Sharer,
+pub(crate) struct BodyAdmission<'a> {
+    pub(crate) room: &'a BodyBudget,
+    pub(crate) owner: BudgetOwner,
     pub(crate) waits: &'a AtomicBool,
 }
 
@@ -146,8 +146,8 @@ pub(crate) async fn read<'a>(
     headers: &HeaderMap,
     body: Body,
     most: usize,
-    space: Space<'a>,
-) -> Result<(Bytes, Option<Taken<'a>>), Refusal> {
+    space: BodyAdmission<'a>,
+) -> Result<(Bytes, Option<BodyReservation<'a>>), Refusal> {
     arrived(headers, body, most, Some(space)).await
 }
 
@@ -165,8 +165,8 @@ async fn arrived<'a>(
     headers: &HeaderMap,
     body: Body,
     most: usize,
-    space: Option<Space<'a>>,
-) -> Result<(Bytes, Option<Taken<'a>>), Refusal> {
+    space: Option<BodyAdmission<'a>>,
+) -> Result<(Bytes, Option<BodyReservation<'a>>), Refusal> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
     let declared: Option<usize> = declared.and_then(|digits| digits.parse().ok());
     if declared > Some(most) {
@@ -187,9 +187,9 @@ async fn whole(
     mut body: Body,
     most: usize,
     declared: usize,
-    space: Option<Space<'_>>,
-) -> Result<(Bytes, Option<Taken<'_>>), Refusal> {
-    let mut come = Come::new(most);
+    space: Option<BodyAdmission<'_>>,
+) -> Result<(Bytes, Option<BodyReservation<'_>>), Refusal> {
+    let mut come = BodyBuffer::new(most);
     while !http_body::Body::is_end_stream(&body)
         && let Some(frame) = body.frame().await
     {
@@ -207,11 +207,11 @@ async fn whole(
 /// All of a body that has turned out not to be small.
 async fn rest(
     mut body: Body,
-    mut come: Come,
+    mut come: BodyBuffer,
     declared: usize,
-    space: Space<'_>,
-) -> Result<(Bytes, Option<Taken<'_>>), Refusal> {
-    let mut taken = space.room.begin(space.sharer, declared);
+    space: BodyAdmission<'_>,
+) -> Result<(Bytes, Option<BodyReservation<'_>>), Refusal> {
+    let mut taken = space.room.begin(space.owner, declared);
     loop {
         {
             let mut grown = pin!(taken.grow(come.bytes));
@@ -241,7 +241,7 @@ async fn rest(
 }
 
 /// What has come of a body. Trailers are left out.
-struct Come {
+struct BodyBuffer {
     /// Of more than one piece; copied as they come: kept pieces of a byte each would take many
     /// times their size.
     all: BytesMut,
@@ -251,7 +251,7 @@ struct Come {
     most: usize,
 }
 
-impl Come {
+impl BodyBuffer {
     fn new(most: usize) -> Self {
         Self {
             all: BytesMut::new(),
@@ -261,7 +261,7 @@ impl Come {
         }
     }
 
-    fn add(&mut self, frame: Result<Frame<Bytes>, Broken>) -> Result<(), Refusal> {
+    fn add(&mut self, frame: Result<Frame<Bytes>, BodyError>) -> Result<(), Refusal> {
         let frame = frame.map_err(|_| Refusal::bad_request("The body broke off."))?;
         let Ok(data) = frame.into_data() else {
             return Ok(());
@@ -299,12 +299,12 @@ pub(crate) fn text_of(value: &HeaderValue) -> Cow<'_, str> {
 
 /// A media type with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Form<'a> {
+pub(crate) struct MediaType<'a> {
     /// As it was sent.
     whole: Cow<'a, str>,
 }
 
-impl<'a> Form<'a> {
+impl<'a> MediaType<'a> {
     pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         let header = headers.get(CONTENT_TYPE);
         let whole = header.map(text_of);
@@ -607,7 +607,7 @@ mod tests {
                 &*self.0
             }
         }
-        let mut come = Come::new(9);
+        let mut come = BodyBuffer::new(9);
         let first = Bytes::from_owner(Owner(Arc::clone(&held)));
         come.add(Ok(Frame::data(first))).unwrap();
         assert_eq!(Arc::strong_count(&held), 2);

@@ -6,6 +6,7 @@
 
 mod auth;
 mod body;
+mod body_budget;
 mod client;
 pub mod dialects;
 mod health;
@@ -14,7 +15,6 @@ mod intake_warnings;
 mod limit;
 mod metrics;
 mod pages;
-mod room;
 mod route;
 mod site;
 mod state;
@@ -24,7 +24,7 @@ mod token_usage;
 #[cfg(test)]
 mod tests;
 
-pub use body::{Body, Watch};
-pub use limit::{Limit, within};
+pub use body::{Body, BodyObserver};
+pub use limit::{TimeLimit, within};
 pub use site::{Site, build};
 pub use state::{DispatchLookup, HealthCheck, Parts, Settings};

@@ -14,13 +14,13 @@ use tokio::time::{Instant, Sleep, sleep};
 const STOOD_STILL: Duration = Duration::from_millis(STALL_DETECTED_MS);
 
 /// Ready when the time is over.
-pub struct Limit {
+pub struct TimeLimit {
     lasts: Duration,
     alarm: Pin<Box<Sleep>>,
     may_begin_anew: bool,
 }
 
-impl Limit {
+impl TimeLimit {
     /// One that begins here.
     pub fn of(lasts: Duration) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Limit {
     }
 }
 
-impl Future for Limit {
+impl Future for TimeLimit {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -60,7 +60,7 @@ impl Future for Limit {
 
 /// What comes of the future, if it comes within the time.
 pub async fn within<F: Future>(lasts: Duration, future: F) -> Option<F::Output> {
-    let (mut future, mut limit) = (pin!(future), Limit::of(lasts));
+    let (mut future, mut limit) = (pin!(future), TimeLimit::of(lasts));
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending => Pin::new(&mut limit).poll(cx).map(|()| None),
@@ -100,7 +100,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_limit_that_is_put_off_ends_later() {
         let began = Instant::now();
-        let mut limit = Limit::of(LIMIT);
+        let mut limit = TimeLimit::of(LIMIT);
         limit.put_off(Duration::from_secs(5));
         (&mut limit).await;
         assert_eq!(began.elapsed().as_secs(), 35);

@@ -21,10 +21,10 @@ use tokio::time::Instant;
 use tracing::Level;
 
 use crate::auth::{self, AuthScheme, Caller, RequiredAccess};
-use crate::body::{self, Body, Query, Space};
+use crate::body::{self, Body, BodyAdmission, Query};
+use crate::body_budget::BudgetOwner;
 use crate::dialects::Dialect;
 use crate::idempotency;
-use crate::room::Sharer;
 use crate::state::Shared;
 use crate::tasks;
 
@@ -250,16 +250,16 @@ async fn enter(
     // The room is taken until there is an answer.
     let (body, _taken) = if changes(&head.method) {
         let most = route.body_bytes_max;
-        let sharer = match admitted.as_ref().map(|(tenants, _)| tenants.as_slice()) {
-            Ok([tenant]) => Sharer::Tenant(tenant.id),
+        let owner = match admitted.as_ref().map(|(tenants, _)| tenants.as_slice()) {
+            Ok([tenant]) => BudgetOwner::Tenant(tenant.id),
             Ok(_) | Err(_) => match caller.only_tenant() {
-                Some(tenant) => Sharer::Tenant(tenant),
-                None => Sharer::Token(caller.hash),
+                Some(tenant) => BudgetOwner::Tenant(tenant),
+                None => BudgetOwner::Token(caller.hash),
             },
         };
-        let space = Space {
+        let space = BodyAdmission {
             room: &shared.room,
-            sharer,
+            owner,
             waits: &head.waits,
         };
         body::read(&head.headers, body, most, space).await?

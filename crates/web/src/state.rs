@@ -19,12 +19,12 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::auth::AuthCache;
+use crate::body_budget::BodyBudget;
 use crate::dialects::Dialects;
 use crate::idempotency::RunningKeys;
 use crate::intake_warnings::IntakeWarnings;
 use crate::metrics::Metrics;
 use crate::pages::Seats;
-use crate::room::Room;
 use crate::token_usage::TokenUsage;
 
 /// Everything the floor is given.
@@ -80,7 +80,7 @@ pub(crate) struct Shared {
     pub(crate) intake_warnings: IntakeWarnings,
     pub(crate) running: Arc<RunningKeys>,
     /// For the bodies of requests.
-    pub(crate) room: Room,
+    pub(crate) room: BodyBudget,
     rng: Mutex<SeededRng>,
 }
 
@@ -111,7 +111,7 @@ impl Shared {
             token_usage: Arc::default(),
             intake_warnings: IntakeWarnings::default(),
             running: Arc::default(),
-            room: Room::default(),
+            room: BodyBudget::default(),
             rng: Mutex::new(parts.rng.split("web")),
         }
     }

@@ -12,7 +12,7 @@ use model::rng::SeededRng;
 use model::target::masked;
 use model::time::Timestamp;
 use prometheus_client::registry::Registry;
-use web::dialects::{Declared, FreshToken, KnownEvents};
+use web::dialects::{DeclarationFile, GeneratedToken, KnownEvents};
 
 use crate::assemble;
 use crate::config::Config;
@@ -48,7 +48,12 @@ pub(crate) async fn run(config: &Config, file: &str) -> Result<()> {
     Ok(())
 }
 
-fn declare(config: &Config, known: &KnownEvents, rng: &SeededRng, text: &str) -> Result<Declared> {
+fn declare(
+    config: &Config,
+    known: &KnownEvents,
+    rng: &SeededRng,
+    text: &str,
+) -> Result<DeclarationFile> {
     let mut rng = rng.split("tokens of a file");
     assemble::dialects(config)
         .declare(text, known, &mut rng)
@@ -69,7 +74,7 @@ fn as_text(bytes: &[u8]) -> Result<&str> {
 /// What was applied, and the tokens that were made for it.
 pub(crate) struct Outcome {
     applied: Vec<AppliedChange>,
-    fresh: Vec<FreshToken>,
+    fresh: Vec<GeneratedToken>,
 }
 
 pub(crate) async fn apply_text(

@@ -60,7 +60,7 @@ pub(crate) fn rng() -> Result<SeededRng> {
 
 /// All dialects, with what the settings say about them.
 pub(crate) fn dialects(config: &Config) -> Dialects {
-    let options = web::dialects::Options {
+    let options = web::dialects::DialectOptions {
         user_agent: config.user_agent.clone(),
         kept: config.kept.clone(),
         extra_triggers: config.triggers.clone(),

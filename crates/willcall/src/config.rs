@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::{Arg, ArgMatches};
 use model::address::{InvalidNetwork, Networks, PrivateTargets};
 use model::tenant::DialectName;
-use web::dialects::{Kept, Trigger};
+use web::dialects::{LogRetention, Trigger};
 
 /// One setting. Lists are written with commas between, or as arrays in the file.
 pub(crate) struct Setting {
@@ -144,7 +144,7 @@ pub(crate) struct Config {
     pub(crate) user_agent: String,
     /// Code and label.
     pub(crate) action_types: Vec<(String, String)>,
-    pub(crate) kept: Kept,
+    pub(crate) kept: LogRetention,
     pub(crate) triggers: Vec<Trigger>,
     pub(crate) strict_triggers: bool,
     pub(crate) strict_action_types: bool,
@@ -390,9 +390,9 @@ fn action_type(text: &str) -> Result<(String, String), String> {
 }
 
 /// Days for all, or for one platform by its name.
-fn kept(text: &str) -> Result<Kept, String> {
-    let mut kept = Kept::default();
-    let known = web::dialects::all(&web::dialects::Options::default()).names();
+fn kept(text: &str) -> Result<LogRetention, String> {
+    let mut kept = LogRetention::default();
+    let known = web::dialects::all(&web::dialects::DialectOptions::default()).names();
     for item in list(text) {
         let (name, days) = match item.split_once('=') {
             Some((name, days)) => (Some(name.trim()), days.trim()),

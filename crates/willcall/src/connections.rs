@@ -14,7 +14,7 @@ use std::time::Duration;
 use model::address::Networks;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use web::Watch;
+use web::BodyObserver;
 
 /// Places beyond the setting. They are held for moments.
 pub(crate) const SPARE_MAX: usize = 32;
@@ -196,7 +196,7 @@ impl Held {
     }
 }
 
-impl Watch for State {
+impl BodyObserver for State {
     /// Something is being answered.
     fn works(&self) {
         self.waits_since.store(0, Ordering::Relaxed);

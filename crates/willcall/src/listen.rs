@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
-use web::{Body, Site, Watch};
+use web::{Body, BodyObserver, Site};
 
 use crate::connections::{Connections, State};
 use crate::heads::{HEAD_BYTES_MAX, HEAD_LIMIT, Heads, Turn};

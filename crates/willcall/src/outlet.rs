@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use web::Limit;
+use web::TimeLimit;
 
 /// For so long nothing of an answer may be taken.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ const BYTES_A_MS: u64 = 4;
 pub(crate) struct Outlet<S> {
     stream: S,
     /// Runs from when something was not taken until all of it is.
-    stalled: Option<Limit>,
+    stalled: Option<TimeLimit>,
 }
 
 impl<S> Outlet<S> {
@@ -38,7 +38,9 @@ impl<S> Outlet<S> {
 
     /// That nothing could be written; an error once that has lasted.
     fn stall<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        let stalled = self.stalled.get_or_insert_with(|| Limit::of(STALL_LIMIT));
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| TimeLimit::of(STALL_LIMIT));
         ready!(Pin::new(stalled).poll(cx));
         Poll::Ready(Err(Error::new(
             ErrorKind::TimedOut,

@@ -20,7 +20,7 @@ use model::time::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use web::{Body, Limit};
+use web::{Body, TimeLimit};
 
 use self::answer::{Date, is_bare, put_head};
 use self::request::{Missing, look};
@@ -92,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
     {
         let asked_to_stop = stop.clone();
         let mut stopping = pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
-        let mut idle = Limit::of(IDLE_LIMIT);
+        let mut idle = TimeLimit::of(IDLE_LIMIT);
         loop {
             match self.next(stopping.as_mut(), &mut idle).await {
                 Ok(request) => {
@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
     async fn next(
         &mut self,
         mut stopping: Pin<&mut impl Future<Output = ()>>,
-        idle: &mut Limit,
+        idle: &mut TimeLimit,
     ) -> Result<Request<Body>, End> {
         let mut has_idled = !self.used;
         while self.begun.is_empty() {

@@ -13,28 +13,28 @@ pub struct Demo {
     pub tenant: &'static str,
     /// A file for `willcall apply`, with this token.
     pub file: fn(token: &str) -> String,
-    pub receivers: &'static [Character],
+    pub receivers: &'static [ReceiverBehavior],
     /// Makes a webhook of this name with this target URL.
     pub webhook: fn(name: &str, url: &str) -> DemoCall,
     /// Which one it is, from the answer to that call.
-    pub made: fn(answer: &serde_json::Value) -> Option<Made>,
+    pub made: fn(answer: &serde_json::Value) -> Option<WebhookRef>,
     pub notifications: fn() -> Vec<DemoCall>,
     /// Switches a webhook off, or deletes it.
-    pub end: fn(webhook: &Made) -> DemoCall,
+    pub end: fn(webhook: &WebhookRef) -> DemoCall,
     /// What to try by hand, and the command for it.
     pub hints: fn(base: &str, token: &str) -> Vec<(String, String)>,
 }
 
 /// What the answer about a new webhook calls it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Made {
+pub enum WebhookRef {
     Id(WebhookId),
     Key(String),
 }
 
 /// How a receiver of the demo behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Character {
+pub enum ReceiverBehavior {
     /// Answers 200.
     Steady,
     /// Fails twice for each notification, then answers 200.

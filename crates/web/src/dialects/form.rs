@@ -28,18 +28,18 @@ const REASON_CHARS_MAX: usize = 400;
 const NAMED_MAX: usize = 12;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Form {
-    pub(crate) fields: Vec<Field>,
+pub(crate) struct WebhookForm {
+    pub(crate) fields: Vec<FormField>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Field {
+pub(crate) struct FormField {
     /// As the REST resource calls it.
     pub(crate) name: &'static str,
     /// As people call it.
     pub(crate) label: &'static str,
     pub(crate) help: String,
-    pub(crate) control: Control,
+    pub(crate) control: FieldControl,
     pub(crate) faults: Vec<String>,
     /// What somebody else made of it while the form was open.
     pub(crate) meanwhile: Option<String>,
@@ -47,8 +47,8 @@ pub(crate) struct Field {
 
 /// How a value is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Control {
-    Text(Text),
+pub(crate) enum FieldControl {
+    Text(TextField),
     Number {
         value: String,
         most: u32,
@@ -57,19 +57,19 @@ pub(crate) enum Control {
         on: bool,
     },
     /// One of a few.
-    Radio(Vec<Choice>),
+    Radio(Vec<FieldChoice>),
     /// Any number of many, in groups; can be searched.
-    Checks(Vec<Group>),
+    Checks(Vec<ChoiceGroup>),
     /// A group, and one of its choices, which depend on the group.
     Pair {
         first: &'static str,
         second: &'static str,
-        groups: Vec<Group>,
+        groups: Vec<ChoiceGroup>,
     },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Text {
+pub(crate) struct TextField {
     pub(crate) value: String,
     pub(crate) kind: TextKind,
     pub(crate) required: bool,
@@ -84,13 +84,13 @@ pub(crate) enum TextKind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Group {
+pub(crate) struct ChoiceGroup {
     pub(crate) label: String,
-    pub(crate) choices: Vec<Choice>,
+    pub(crate) choices: Vec<FieldChoice>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Choice {
+pub(crate) struct FieldChoice {
     pub(crate) value: String,
     pub(crate) label: String,
     /// What programs call it; may be empty.
@@ -99,8 +99,8 @@ pub(crate) struct Choice {
     pub(crate) chosen: bool,
 }
 
-impl Field {
-    pub(crate) fn new(name: &'static str, label: &'static str, control: Control) -> Self {
+impl FormField {
+    pub(crate) fn new(name: &'static str, label: &'static str, control: FieldControl) -> Self {
         Self {
             name,
             label,
@@ -128,11 +128,11 @@ impl Field {
     /// The value as one text, to be compared.
     fn state(&self) -> String {
         match &self.control {
-            Control::Text(text) => text.value.clone(),
-            Control::Number { value, .. } => value.clone(),
-            Control::Switch { on } => on.to_string(),
-            Control::Radio(choices) => chosen(choices).map(|c| c.value.as_str()).collect(),
-            Control::Checks(groups) | Control::Pair { groups, .. } => {
+            FieldControl::Text(text) => text.value.clone(),
+            FieldControl::Number { value, .. } => value.clone(),
+            FieldControl::Switch { on } => on.to_string(),
+            FieldControl::Radio(choices) => chosen(choices).map(|c| c.value.as_str()).collect(),
+            FieldControl::Checks(groups) | FieldControl::Pair { groups, .. } => {
                 let all = groups.iter().flat_map(|group| chosen(&group.choices));
                 let all: BTreeSet<&str> = all.map(|choice| choice.value.as_str()).collect();
                 all.into_iter().collect::<Vec<_>>().join("\n")
@@ -142,7 +142,7 @@ impl Field {
 
     /// The value for people.
     pub(crate) fn shown(&self) -> String {
-        let named = |choices: Vec<&Choice>| {
+        let named = |choices: Vec<&FieldChoice>| {
             let more = choices.len().saturating_sub(NAMED_MAX);
             let names = choices.iter().take(NAMED_MAX);
             let names: Vec<&str> = names.map(|choice| choice.label.as_str()).collect();
@@ -153,17 +153,19 @@ impl Field {
             }
         };
         match &self.control {
-            Control::Text(Text { value, .. }) | Control::Number { value, .. } => match &**value {
-                "" => "empty".to_owned(),
-                value => value.to_owned(),
-            },
-            Control::Switch { on: true } => "on".to_owned(),
-            Control::Switch { on: false } => "off".to_owned(),
-            Control::Radio(choices) => named(chosen(choices).collect()),
-            Control::Checks(groups) => {
+            FieldControl::Text(TextField { value, .. }) | FieldControl::Number { value, .. } => {
+                match &**value {
+                    "" => "empty".to_owned(),
+                    value => value.to_owned(),
+                }
+            }
+            FieldControl::Switch { on: true } => "on".to_owned(),
+            FieldControl::Switch { on: false } => "off".to_owned(),
+            FieldControl::Radio(choices) => named(chosen(choices).collect()),
+            FieldControl::Checks(groups) => {
                 named(groups.iter().flat_map(|g| chosen(&g.choices)).collect())
             }
-            Control::Pair { groups, .. } => {
+            FieldControl::Pair { groups, .. } => {
                 let pair = groups.iter().find_map(|group| {
                     let choice = chosen(&group.choices).next()?;
                     Some(format!("{}, {}", group.label, choice.label))
@@ -177,25 +179,25 @@ impl Field {
     fn fill(&mut self, typed: &Query) {
         let text = |most| clipped(typed.get(self.name).unwrap_or_default(), most);
         match &mut self.control {
-            Control::Text(field) => {
+            FieldControl::Text(field) => {
                 field.value = text(match field.kind {
                     TextKind::Line | TextKind::Url => TYPED_CHARS_MAX,
                     TextKind::Lines => usize::MAX,
                 });
             }
-            Control::Number { value, .. } => *value = text(TYPED_CHARS_MAX),
-            Control::Switch { on } => *on = typed.get(self.name).is_some(),
-            Control::Radio(choices) => {
+            FieldControl::Number { value, .. } => *value = text(TYPED_CHARS_MAX),
+            FieldControl::Switch { on } => *on = typed.get(self.name).is_some(),
+            FieldControl::Radio(choices) => {
                 let given = typed.get(self.name).unwrap_or_default();
                 for choice in choices {
                     choice.chosen = choice.value == given;
                 }
             }
-            Control::Checks(groups) => {
+            FieldControl::Checks(groups) => {
                 let given: BTreeSet<&str> = typed.all(self.name).collect();
                 choose(groups, given);
             }
-            Control::Pair { groups, .. } => {
+            FieldControl::Pair { groups, .. } => {
                 let given = typed.get(self.name).filter(|given| !given.is_empty());
                 choose(groups, given.into_iter().collect());
             }
@@ -203,12 +205,12 @@ impl Field {
     }
 }
 
-fn chosen(choices: &[Choice]) -> impl Iterator<Item = &Choice> {
+fn chosen(choices: &[FieldChoice]) -> impl Iterator<Item = &FieldChoice> {
     choices.iter().filter(|choice| choice.chosen)
 }
 
 /// Chooses what was given; what nobody offered is kept visible.
-fn choose(groups: &mut Vec<Group>, mut given: BTreeSet<&str>) {
+fn choose(groups: &mut Vec<ChoiceGroup>, mut given: BTreeSet<&str>) {
     for choice in groups.iter_mut().flat_map(|group| &mut group.choices) {
         choice.chosen = given.contains(choice.value.as_str());
     }
@@ -219,14 +221,17 @@ fn choose(groups: &mut Vec<Group>, mut given: BTreeSet<&str>) {
     if given.is_empty() {
         return;
     }
-    let strange = given.into_iter().take(STRANGE_MAX).map(|value| Choice {
-        value: clipped(value, STRANGE_CHARS_MAX),
-        label: clipped(value, STRANGE_CHARS_MAX),
-        help: "Not known here.".to_owned(),
-        chosen: true,
-        ..Choice::default()
-    });
-    groups.push(Group {
+    let strange = given
+        .into_iter()
+        .take(STRANGE_MAX)
+        .map(|value| FieldChoice {
+            value: clipped(value, STRANGE_CHARS_MAX),
+            label: clipped(value, STRANGE_CHARS_MAX),
+            help: "Not known here.".to_owned(),
+            chosen: true,
+            ..FieldChoice::default()
+        });
+    groups.push(ChoiceGroup {
         label: "Unknown".to_owned(),
         choices: strange.collect(),
     });
@@ -238,7 +243,7 @@ fn clipped(text: &str, chars_max: usize) -> String {
     text.chars().take(chars_max).collect()
 }
 
-impl Form {
+impl WebhookForm {
     /// Puts what was typed in place of what the fields held.
     pub(crate) fn fill(&mut self, typed: &Query) {
         for field in &mut self.fields {
@@ -262,7 +267,7 @@ impl Form {
     /// Fields that only they changed take their value; at fields that both changed what was typed
     /// stays, and what they made of it stands beside. `marks` are those of the form as it was made.
     pub(crate) fn meet(&mut self, stored: &Self, marks: &BTreeSet<&str>) {
-        let stored: BTreeMap<&str, &Field> =
+        let stored: BTreeMap<&str, &FormField> =
             stored.fields.iter().map(|own| (own.name, own)).collect();
         for typed in &mut self.fields {
             let Some(theirs) = stored.get(typed.name) else {
@@ -288,40 +293,40 @@ impl Form {
 mod tests {
     use super::*;
 
-    fn form() -> Form {
+    fn form() -> WebhookForm {
         let text = |value: &str| {
-            Control::Text(Text {
+            FieldControl::Text(TextField {
                 value: value.to_owned(),
                 kind: TextKind::Line,
                 required: true,
             })
         };
-        let choice = |value: &str| Choice {
+        let choice = |value: &str| FieldChoice {
             value: value.to_owned(),
             label: value.to_uppercase(),
-            ..Choice::default()
+            ..FieldChoice::default()
         };
-        let groups = vec![Group {
+        let groups = vec![ChoiceGroup {
             label: "All".to_owned(),
             choices: ["a", "b"].map(choice).to_vec(),
         }];
-        Form {
+        WebhookForm {
             fields: vec![
-                Field::new("name", "Name", text("old")),
-                Field::new("comment", "Comment", text("")),
-                Field::new("kinds", "Kinds", Control::Checks(groups)),
-                Field::new("enabled", "Enabled", Control::Switch { on: true }),
+                FormField::new("name", "Name", text("old")),
+                FormField::new("comment", "Comment", text("")),
+                FormField::new("kinds", "Kinds", FieldControl::Checks(groups)),
+                FormField::new("enabled", "Enabled", FieldControl::Switch { on: true }),
             ],
         }
     }
 
-    fn typed(text: &str) -> Form {
+    fn typed(text: &str) -> WebhookForm {
         let mut form = form();
         form.fill(&Query::read(text).unwrap());
         form
     }
 
-    fn value(form: &Form, at: usize) -> String {
+    fn value(form: &WebhookForm, at: usize) -> String {
         form.fields[at].shown()
     }
 
@@ -344,7 +349,7 @@ mod tests {
     #[test]
     fn what_others_changed_and_what_was_typed_both_survive() {
         let made = form();
-        let marks: Vec<String> = made.fields.iter().map(Field::mark).collect();
+        let marks: Vec<String> = made.fields.iter().map(FormField::mark).collect();
         let marks = marks.iter().map(String::as_str).collect();
         // They renamed it and commented; whoever typed renamed it and chose a kind.
         let stored = typed("name=theirs&comment=hello&enabled=on");
@@ -373,7 +378,7 @@ mod tests {
         assert_eq!(form.fields[0].faults[0].len(), REASON_CHARS_MAX);
         let many: Vec<String> = (0..1_000).map(|n| format!("kinds=k{n}")).collect();
         let form = typed(&many.join("&"));
-        let Control::Checks(groups) = &form.fields[2].control else {
+        let FieldControl::Checks(groups) = &form.fields[2].control else {
             panic!("these are checks");
         };
         assert_eq!(groups[1].choices.len(), STRANGE_MAX);

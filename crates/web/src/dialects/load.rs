@@ -10,7 +10,7 @@ use model::tenant::{DialectName, Tenant};
 use model::time::Timestamp;
 use serde_json::Value;
 
-use super::{DemoCall, Made};
+use super::{DemoCall, WebhookRef};
 
 /// A dialect's part of the benchmark.
 pub struct Load {
@@ -20,9 +20,9 @@ pub struct Load {
     /// Makes a webhook that wants what is handed in about this show, or about any.
     pub webhook: fn(tenant: &str, show: Option<usize>, url: &str) -> DemoCall,
     /// Which one it is, from the answer to that call.
-    pub made: fn(answer: &Value) -> Option<Made>,
+    pub made: fn(answer: &Value) -> Option<WebhookRef>,
     /// Switches a webhook off, or deletes it.
-    pub end: fn(tenant: &str, webhook: &Made) -> DemoCall,
+    pub end: fn(tenant: &str, webhook: &WebhookRef) -> DemoCall,
     /// Hands in the notifications of these numbers in one call, each of about so many bytes.
     pub hand_in: fn(tenant: &str, numbers: Range<u64>, show: usize, bytes: usize) -> DemoCall,
     /// The same notification as the store takes it.
@@ -30,7 +30,7 @@ pub struct Load {
     /// The number of a notification, from the body of a call.
     pub number: fn(body: &[u8]) -> Option<u64>,
     /// Asks for a webhook's deliveries of this status.
-    pub log: fn(tenant: &str, webhook: &Made, status: DeliveryStatus) -> DemoCall,
+    pub log: fn(tenant: &str, webhook: &WebhookRef, status: DeliveryStatus) -> DemoCall,
     /// Reads the answer to that.
     pub page: fn(answer: &Value) -> Option<LoadPage>,
 }

@@ -3,8 +3,8 @@
 //! A dialect is a plain value: how its deliveries are made, its table of places, how it refuses,
 //! what its section of an operator's file may say. No dialect imports another.
 
-pub(crate) mod board;
-mod declared;
+mod apply_file;
+pub(crate) mod dashboard;
 mod demo;
 pub(crate) mod form;
 mod load;
@@ -19,20 +19,20 @@ use model::policy::{Policies, Policy};
 use model::refusal::Refusal;
 use model::tenant::{DialectName, Permission, Tenant};
 
-pub use declared::{Declared, FreshToken, KnownEvents, Mistake};
-pub use demo::{Character, Demo, DemoCall, Made};
+pub use apply_file::{DeclarationFile, FileError, GeneratedToken, KnownEvents};
+pub use demo::{Demo, DemoCall, ReceiverBehavior, WebhookRef};
 pub use load::{Load, LoadPage, LoadTenant};
 
 use crate::route::{AdmittedRequest, ApiResponse, RequestHead, ResponseFuture, Route};
-use declared::Declare;
+use apply_file::SectionParser;
 
 /// What an operator may choose about dialects.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct DialectOptions {
     /// What receivers see as `User-Agent`.
     pub user_agent: String,
     /// How long ended deliveries stay in the log.
-    pub kept: Kept,
+    pub kept: LogRetention,
     /// Action types beside the built-in ones.
     pub extra_action_types: Vec<ActionType>,
     /// Whether notifications of an action type that nobody can subscribe to are refused.
@@ -45,7 +45,7 @@ pub struct Options {
 
 /// How long the log is kept where the operator says so; else each dialect knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Kept {
+pub struct LogRetention {
     /// Of every dialect that has no time of its own, in milliseconds.
     pub all_ms: Option<i64>,
     /// By the name of the dialect.
@@ -76,7 +76,7 @@ pub struct ActionType {
 /// Every dialect there is.
 pub struct Dialects {
     all: Vec<Arc<Dialect>>,
-    kept: Kept,
+    kept: LogRetention,
 }
 
 pub(crate) struct Dialect {
@@ -92,9 +92,9 @@ pub(crate) struct Dialect {
     pub(crate) refuse: fn(&RequestHead, &Refusal) -> ApiResponse,
     /// Its key in an operator's file.
     pub(crate) section: &'static str,
-    pub(crate) declare: Box<Declare>,
+    pub(crate) declare: Box<SectionParser>,
     /// Its part of the dashboard.
-    pub(crate) board: board::Board,
+    pub(crate) board: dashboard::DialectDashboard,
     /// A call that shows whoever got a token with this permission how it is used.
     pub(crate) example: fn(&Tenant, Permission) -> DemoCall,
     /// Its part of the demo.
@@ -104,7 +104,7 @@ pub(crate) struct Dialect {
 }
 
 /// The one list.
-pub fn all(options: &Options) -> Dialects {
+pub fn all(options: &DialectOptions) -> Dialects {
     Dialects {
         all: vec![
             Arc::new(pretix::dialect(options)),
@@ -114,7 +114,7 @@ pub fn all(options: &Options) -> Dialects {
     }
 }
 
-impl Kept {
+impl LogRetention {
     /// For how long this dialect's log is kept; `usual_ms` is its own idea.
     pub(crate) fn for_dialect(&self, name: &str, usual_ms: i64) -> i64 {
         let own = self.own_ms.get(name).copied();

@@ -19,8 +19,8 @@ use super::page::{Needs, Page, get, post};
 use super::shown::{Shown, Trouble, go_to, page_with};
 use super::view::When;
 use super::visit::Visit;
-use crate::dialects::board::Around;
-use crate::dialects::form::{Control, Field, Form, TextKind};
+use crate::dialects::dashboard::FormContext;
+use crate::dialects::form::{FieldControl, FormField, TextKind, WebhookForm};
 use crate::state::refused;
 
 #[derive(Template)]
@@ -32,7 +32,7 @@ struct FormPage {
     action: String,
     /// Where whoever gives up goes.
     back: String,
-    form: Form,
+    form: WebhookForm,
     /// What the form was made of, to be told when it comes back.
     version: Option<i64>,
     marks: Vec<String>,
@@ -82,8 +82,8 @@ impl Ground {
         Ok(Self { tenant, events })
     }
 
-    pub(super) fn around<'a>(&'a self, visit: &'a Visit) -> Around<'a> {
-        Around {
+    pub(super) fn around<'a>(&'a self, visit: &'a Visit) -> FormContext<'a> {
+        FormContext {
             shared: &visit.shared,
             tenant: &self.tenant,
             events: &self.events,
@@ -114,7 +114,7 @@ async fn ask_new(visit: Visit) -> Result<Shown, Trouble> {
     new_form(&visit, StatusCode::OK, form)
 }
 
-fn new_form(visit: &Visit, status: StatusCode, form: Form) -> Result<Shown, Trouble> {
+fn new_form(visit: &Visit, status: StatusCode, form: WebhookForm) -> Result<Shown, Trouble> {
     let back = path_of(visit.tenant()?);
     let page = FormPage {
         shell: Shell::of(visit, Tab::Webhooks, "New webhook"),
@@ -166,8 +166,8 @@ fn edit_form(
     visit: &Visit,
     status: StatusCode,
     webhook: &Webhook,
-    form: Form,
-    stored: &Form,
+    form: WebhookForm,
+    stored: &WebhookForm,
     meanwhile: Option<Meanwhile>,
 ) -> Result<Shown, Trouble> {
     let back = path_to(visit.tenant()?, webhook.id);
@@ -182,7 +182,7 @@ fn edit_form(
         back,
         form,
         version: Some(webhook.version),
-        marks: stored.fields.iter().map(Field::mark).collect(),
+        marks: stored.fields.iter().map(FormField::mark).collect(),
         submit: "Save",
         meanwhile,
     };
@@ -245,7 +245,7 @@ fn is_saved(new: &Webhook, now: &Webhook) -> bool {
 
 /// The form once more, after somebody else was quicker: with what they made of it, and with what
 /// was typed.
-async fn outrun(visit: &Visit, now: &Webhook, stored: Form) -> Result<Shown, Trouble> {
+async fn outrun(visit: &Visit, now: &Webhook, stored: WebhookForm) -> Result<Shown, Trouble> {
     let marks: BTreeSet<&str> = visit.form.all("was").collect();
     let mut form = stored.clone();
     form.fill(&visit.form);
@@ -271,11 +271,11 @@ async fn outrun(visit: &Visit, now: &Webhook, stored: Form) -> Result<Shown, Tro
 
 impl FormPage {
     fn is_faulty(&self) -> bool {
-        self.form.fields.iter().any(Field::is_faulty)
+        self.form.fields.iter().any(FormField::is_faulty)
     }
 }
 
-impl Field {
+impl FormField {
     pub(super) fn is_faulty(&self) -> bool {
         !self.faults.is_empty()
     }

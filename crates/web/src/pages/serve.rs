@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn no_dialect_has_places_where_pages_are() {
-        let dialects = crate::dialects::all(&crate::dialects::Options::default());
+        let dialects = crate::dialects::all(&crate::dialects::DialectOptions::default());
         for dialect in dialects.iter() {
             for root in dialect.roots {
                 assert!(root.is_empty() || !ROOTS.contains(root), "{root}");

@@ -26,7 +26,7 @@ use super::text::{Body, Piece};
 use super::view::{Lasting, Tone, When, status_words};
 use super::visit::Visit;
 use super::webhook::name_of;
-use crate::dialects::form::Choice;
+use crate::dialects::form::FieldChoice;
 
 /// How long the page waits for the first attempt, and how often it looks.
 const LOOKS: u32 = 20;
@@ -49,7 +49,7 @@ struct TrialPage {
     path: String,
     name: String,
     url: String,
-    kinds: Vec<Choice>,
+    kinds: Vec<FieldChoice>,
     enabled: bool,
     fault: Option<&'static str>,
 }

@@ -16,7 +16,7 @@ use super::page::{Needs, Page, get, post};
 use super::shown::{Shown, Trouble, go_to, page};
 use super::view::When;
 use super::visit::Visit;
-use crate::dialects::board::Fact;
+use crate::dialects::dashboard::WebhookFact;
 use crate::state::refused;
 
 /// How often a change is made anew because somebody else changed the webhook meanwhile.
@@ -35,7 +35,7 @@ struct WebhookPage {
     /// What the status means, and what to do.
     meaning: &'static str,
     doubt: Option<String>,
-    facts: Vec<Fact>,
+    facts: Vec<WebhookFact>,
     last: Option<LastCall>,
     bar: Bar,
     created_at: When,

@@ -21,7 +21,7 @@ use super::trial::lines;
 use super::view::{Size, Tone, When, short, status_words};
 use super::visit::Visit;
 use super::webhook::name_of;
-use crate::dialects::board::{Board, Happened};
+use crate::dialects::dashboard::{DialectDashboard, NotificationFacts};
 
 /// Room on the page for each form of the body, in bytes.
 const BODY_ROOM: usize = 16 * 1024;
@@ -139,7 +139,7 @@ async fn show(visit: Visit) -> Result<Shown, Trouble> {
 }
 
 fn row(
-    board: &Board,
+    board: &DialectDashboard,
     tenant: &str,
     story: &NotificationDetail,
     explanation: &MatchExplanation,
@@ -186,7 +186,11 @@ impl Told {
     }
 }
 
-fn tell(board: &Board, story: &NotificationDetail, explanation: &MatchExplanation) -> Told {
+fn tell(
+    board: &DialectDashboard,
+    story: &NotificationDetail,
+    explanation: &MatchExplanation,
+) -> Told {
     let got = explanation.delivery.is_some();
     if let Some(only) = story.only {
         if only != explanation.webhook.id {
@@ -205,7 +209,7 @@ fn tell(board: &Board, story: &NotificationDetail, explanation: &MatchExplanatio
             },
         };
     };
-    let happened = Happened {
+    let happened = NotificationFacts {
         action_type: &story.action_type,
         event: story.event.as_deref(),
         about: story.about.as_deref(),

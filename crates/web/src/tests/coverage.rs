@@ -4,7 +4,7 @@ use http::Method;
 
 use super::harness::{Asking, COMPANY, House, asking};
 use crate::auth::{AuthScheme, RequiredAccess};
-use crate::dialects::{Options, all};
+use crate::dialects::{DialectOptions, all};
 use crate::route::{Route, TenantScope};
 
 /// A path that leads to the place, for this tenant.
@@ -46,7 +46,7 @@ fn methods_of(route: &Route) -> Vec<Method> {
 
 /// Every place with every method it has, and some that it may not have.
 fn every() -> Vec<(Route, Method)> {
-    let dialects = all(&Options::default());
+    let dialects = all(&DialectOptions::default());
     let routes = dialects.iter().flat_map(|dialect| &dialect.routes);
     let each = |route: &std::sync::Arc<Route>| {
         let route = Route::clone(route);

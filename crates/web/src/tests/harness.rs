@@ -17,7 +17,7 @@ use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use crate::dialects::{self, KnownEvents, Options};
+use crate::dialects::{self, DialectOptions, KnownEvents};
 use crate::{Parts, Settings, Site};
 
 /// Two organizers and two companies, and a token of every sort.
@@ -198,24 +198,33 @@ pub(crate) struct Hook {
 
 impl House {
     pub(crate) async fn new() -> Self {
-        Self::with(Options::default()).await
+        Self::with(DialectOptions::default()).await
     }
 
-    pub(crate) async fn with(options: Options) -> Self {
+    pub(crate) async fn with(options: DialectOptions) -> Self {
         Self::over(store::open_inline().unwrap(), &options).await
     }
 
     /// A house whose meters can be read.
     pub(crate) async fn counting(registry: &mut Registry) -> Self {
-        Self::build(store::open_inline().unwrap(), &Options::default(), registry).await
+        Self::build(
+            store::open_inline().unwrap(),
+            &DialectOptions::default(),
+            registry,
+        )
+        .await
     }
 
     /// A house over a store that may be wrapped in trouble.
-    pub(crate) async fn over(store: Arc<dyn Store>, options: &Options) -> Self {
+    pub(crate) async fn over(store: Arc<dyn Store>, options: &DialectOptions) -> Self {
         Self::build(store, options, &mut Registry::default()).await
     }
 
-    async fn build(store: Arc<dyn Store>, options: &Options, registry: &mut Registry) -> Self {
+    async fn build(
+        store: Arc<dyn Store>,
+        options: &DialectOptions,
+        registry: &mut Registry,
+    ) -> Self {
         let start: Timestamp = START.parse().unwrap();
         let now = Arc::new(AtomicI64::new(start.as_millis()));
         let steady = Arc::new(AtomicI64::new(0));

@@ -7,7 +7,7 @@ use model::contract::StoreError;
 
 use super::harness::{Arrived, Asking, COMPANY, House, INTAKE, WEBHOOKS, asking, bearing};
 use super::troubled::{Trouble, Troubled};
-use crate::dialects::Options;
+use crate::dialects::DialectOptions;
 
 const HOOK: &str = r#"{"target_url":"https://example.org/","limit_events":[],"action_types":["pretix.event.order.paid"]}"#;
 const PAID: &str = r#"{"event":"democon","code":"A","action":"pretix.event.order.paid"}"#;
@@ -20,7 +20,7 @@ struct Given {
 impl Given {
     async fn new() -> Self {
         let store = Arc::new(Troubled::new());
-        let house = House::over(store.clone(), &Options::default()).await;
+        let house = House::over(store.clone(), &DialectOptions::default()).await;
         Self { house, store }
     }
 
@@ -111,9 +111,9 @@ async fn a_repetition_that_stands_for_other_entries_is_refused_in_words() {
         let given = Given::new().await;
         let first = given.die_after(request()).await;
         assert_eq!(first.status, 201, "{first:?}");
-        let strict = Options {
+        let strict = DialectOptions {
             strict_action_types: true,
-            ..Options::default()
+            ..DialectOptions::default()
         };
         let house = House::over(given.store.clone(), &strict).await;
         let again = house.ask(request().with("X-Idempotency-Key", "k")).await;

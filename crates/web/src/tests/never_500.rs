@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::harness::{Asking, COMPANY, House, asking, bearing};
 use crate::auth::AuthScheme;
-use crate::dialects::{Options, all};
+use crate::dialects::{DialectOptions, all};
 use crate::route::Route;
 
 const CASES: u32 = 64;
@@ -17,7 +17,7 @@ const CASES: u32 = 64;
 const INVOCATION: &str = "00000000-0000-8002-8000-000000000002";
 
 fn routes() -> Vec<Arc<Route>> {
-    all(&Options::default())
+    all(&DialectOptions::default())
         .iter()
         .flat_map(|dialect| dialect.routes.clone())
         .collect()

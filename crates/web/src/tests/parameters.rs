@@ -6,7 +6,7 @@ use http::Method;
 
 use super::coverage::path_of;
 use super::harness::{Arrived, Asking, House, asking};
-use crate::dialects::{Options, all};
+use crate::dialects::{DialectOptions, all};
 use crate::route::{QueryRule, Route};
 
 /// Places where clients are used to it that what is not known is ignored: pretix's own.
@@ -22,7 +22,7 @@ const TAKING_ANYTHING: [&str; 8] = [
 ];
 
 fn routes() -> Vec<Arc<Route>> {
-    let dialects = all(&Options::default());
+    let dialects = all(&DialectOptions::default());
     let routes = dialects.iter().flat_map(|dialect| dialect.routes.clone());
     routes.collect()
 }

@@ -13,7 +13,7 @@ use model::time::TimeBounds;
 
 use super::harness::{House, INTAKE, WEBHOOKS, asking};
 use super::troubled::{Gate, Trouble, Troubled};
-use crate::dialects::Options;
+use crate::dialects::DialectOptions;
 
 const HOOK: &str = r#"{"target_url":"https://example.org/","limit_events":[],"action_types":[]}"#;
 
@@ -72,7 +72,7 @@ async fn a_key_stands_for_its_method_path_query_and_body() {
 #[tokio::test]
 async fn refusals_are_kept_but_not_those_of_the_moment() {
     let store = Arc::new(Troubled::new());
-    let house = House::over(store.clone(), &Options::default()).await;
+    let house = House::over(store.clone(), &DialectOptions::default()).await;
     store.next(Trouble::Refuse(StoreError::Busy));
     assert_eq!(house.ask(create("busy")).await.status, 503);
     assert_eq!(house.ask(create("busy")).await.status, 201);
@@ -113,7 +113,7 @@ async fn keys_have_a_length_and_a_blank_one_is_none() {
 #[tokio::test]
 async fn while_its_request_runs_a_key_cannot_be_used() {
     let (store, gate) = gated();
-    let house = House::over(store, &Options::default()).await;
+    let house = House::over(store, &DialectOptions::default()).await;
     gate.close();
     let first = tokio::task::unconstrained(house.ask(create("a")));
     let mut first = Box::pin(first);
@@ -132,7 +132,7 @@ async fn while_its_request_runs_a_key_cannot_be_used() {
 #[tokio::test]
 async fn a_caller_who_hangs_up_finds_the_answer_under_the_key() {
     let (store, gate) = gated();
-    let house = House::over(store, &Options::default()).await;
+    let house = House::over(store, &DialectOptions::default()).await;
     gate.close();
     {
         let mut first = Box::pin(house.ask(create("a")));
@@ -219,7 +219,7 @@ async fn poll_once<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> 
 #[tokio::test]
 async fn a_lost_answer_of_a_creation_is_not_repeated_and_says_so() {
     let store = Arc::new(Troubled::new());
-    let house = House::over(store.clone(), &Options::default()).await;
+    let house = House::over(store.clone(), &DialectOptions::default()).await;
     store.next(Trouble::LoseAnswer);
     let answer = house.ask(create("")).await;
     assert_eq!(
@@ -235,7 +235,7 @@ async fn a_lost_answer_of_a_creation_is_not_repeated_and_says_so() {
 #[tokio::test]
 async fn whoever_has_as_many_webhooks_as_there_may_be_is_told_what_to_do() {
     let store = Arc::new(Troubled::new());
-    let house = House::over(store.clone(), &Options::default()).await;
+    let house = House::over(store.clone(), &DialectOptions::default()).await;
     store.next(Trouble::Refuse(StoreError::TooManyWebhooks));
     let answer = house.ask(create("")).await;
     assert_eq!(answer.status, 409);
@@ -247,7 +247,7 @@ async fn whoever_has_as_many_webhooks_as_there_may_be_is_told_what_to_do() {
 #[tokio::test]
 async fn a_change_made_meanwhile_is_not_undone() {
     let store = Arc::new(Troubled::new());
-    let house = House::over(store.clone(), &Options::default()).await;
+    let house = House::over(store.clone(), &DialectOptions::default()).await;
     house.ask(create("")).await;
     store.next(Trouble::Refuse(StoreError::Stale));
     let change = asking("PATCH", &format!("{WEBHOOKS}1/")).json(r#"{"comment":"x"}"#);
@@ -492,7 +492,7 @@ async fn a_token_that_is_switched_off_is_off_at_once() {
             active = {active}
             "#
         );
-        let dialects = crate::dialects::all(&Options::default());
+        let dialects = crate::dialects::all(&DialectOptions::default());
         let mut rng = model::rng::SeededRng::from_seed([8; 32]);
         let declared = dialects.declare(&text, &Default::default(), &mut rng);
         let declarations = declared.unwrap().declarations;

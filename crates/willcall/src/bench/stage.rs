@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use model::query::DeliveryStatus;
 use tokio::time::Instant;
-use web::dialects::{Load, LoadTenant, Made};
+use web::dialects::{Load, LoadTenant, WebhookRef};
 
 use super::measure::{float, ratio};
 use super::names::Silence;
@@ -53,7 +53,7 @@ pub(crate) struct Stage<'a> {
     line: Line,
     pub(crate) tally: Arc<Tally>,
     _receiver: Receiver,
-    webhooks: Vec<Made>,
+    webhooks: Vec<WebhookRef>,
 }
 
 /// How webhooks of a stage are to be.

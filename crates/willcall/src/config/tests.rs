@@ -24,7 +24,7 @@ fn every_default_is_a_valid_value() {
     let config = load(&[], &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.private_targets, PrivateTargets::None);
-    assert_eq!(config.kept, Kept::default());
+    assert_eq!(config.kept, LogRetention::default());
 }
 
 #[test]

@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use model::policy::Policies;
 use model::tenant::Tenant;
 use model::users::NewUser;
-use web::dialects::{Character, Demo, Made};
+use web::dialects::{Demo, ReceiverBehavior, WebhookRef};
 
 use self::client::Client;
 use self::watch::{Watch, Watched};
@@ -141,8 +141,8 @@ async fn show(
             .await?;
         let made = (demo.made)(&made).context("a webhook was made without a name")?;
         let id = match &made {
-            Made::Id(id) => *id,
-            Made::Key(key) => {
+            WebhookRef::Id(id) => *id,
+            WebhookRef::Key(key) => {
                 let found = house.store.webhook_by_key(vec![tenant.id], key.clone());
                 found
                     .await?
@@ -159,8 +159,8 @@ async fn show(
     watch.until(&*house.store, Watched::settled).await?;
     if once {
         // A receiver that never answers would keep the show going for days.
-        for webhook in watch.of(Character::Hanging) {
-            screen::switching_off(receivers::name(Character::Hanging));
+        for webhook in watch.of(ReceiverBehavior::Hanging) {
+            screen::switching_off(receivers::name(ReceiverBehavior::Hanging));
             client.call(&(demo.end)(&webhook)).await?;
         }
         watch.until(&*house.store, Watched::ended).await?;

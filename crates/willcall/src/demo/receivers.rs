@@ -12,12 +12,12 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use web::dialects::Character;
+use web::dialects::ReceiverBehavior;
 
 use crate::listen;
 
 /// Starts a receiver of this character; answers the URL to call it by.
-pub(crate) async fn start(character: Character) -> Result<String> {
+pub(crate) async fn start(character: ReceiverBehavior) -> Result<String> {
     let listener = listen::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let port = listener.local_addr()?.port();
     let seen = Arc::new(Seen::default());
@@ -39,23 +39,23 @@ pub(crate) async fn start(character: Character) -> Result<String> {
     Ok(format!("http://127.0.0.1:{port}/{}", name(character)))
 }
 
-pub(crate) fn name(character: Character) -> &'static str {
+pub(crate) fn name(character: ReceiverBehavior) -> &'static str {
     match character {
-        Character::Steady => "steady",
-        Character::Recovering => "recovering",
-        Character::Gone => "gone",
-        Character::Hanging => "hanging",
+        ReceiverBehavior::Steady => "steady",
+        ReceiverBehavior::Recovering => "recovering",
+        ReceiverBehavior::Gone => "gone",
+        ReceiverBehavior::Hanging => "hanging",
     }
 }
 
-pub(crate) fn manner(character: Character) -> &'static str {
+pub(crate) fn manner(character: ReceiverBehavior) -> &'static str {
     match character {
-        Character::Steady => "answers 200 at once",
-        Character::Recovering => {
+        ReceiverBehavior::Steady => "answers 200 at once",
+        ReceiverBehavior::Recovering => {
             "answers 503 to the first two calls of each notification, then 200"
         }
-        Character::Gone => "answers 410 Gone",
-        Character::Hanging => "takes the call and never answers",
+        ReceiverBehavior::Gone => "answers 410 Gone",
+        ReceiverBehavior::Hanging => "takes the call and never answers",
     }
 }
 
@@ -73,7 +73,7 @@ impl Seen {
 }
 
 async fn answer(
-    character: Character,
+    character: ReceiverBehavior,
     seen: Arc<Seen>,
     request: Request<Incoming>,
 ) -> Result<Response<Empty<Bytes>>, Infallible> {
@@ -82,11 +82,11 @@ async fn answer(
         Err(_) => Bytes::new(),
     };
     let status = match character {
-        Character::Steady => StatusCode::OK,
-        Character::Recovering if seen.count(body) <= 2 => StatusCode::SERVICE_UNAVAILABLE,
-        Character::Recovering => StatusCode::OK,
-        Character::Gone => StatusCode::GONE,
-        Character::Hanging => std::future::pending().await,
+        ReceiverBehavior::Steady => StatusCode::OK,
+        ReceiverBehavior::Recovering if seen.count(body) <= 2 => StatusCode::SERVICE_UNAVAILABLE,
+        ReceiverBehavior::Recovering => StatusCode::OK,
+        ReceiverBehavior::Gone => StatusCode::GONE,
+        ReceiverBehavior::Hanging => std::future::pending().await,
     };
     let mut response = Response::new(Empty::new());
     *response.status_mut() = status;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use model::query::{AttemptRecord, DeliveryRow, DeliveryStatus};
-use web::dialects::Character;
+use web::dialects::ReceiverBehavior;
 
 use super::receivers::name;
 use super::watch::{Watch, Watched};
@@ -39,7 +39,12 @@ pub(crate) fn handing_in(title: &str) {
     say!();
 }
 
-pub(crate) fn attempt(character: Character, row: &DeliveryRow, past: &AttemptRecord, at_ms: i64) {
+pub(crate) fn attempt(
+    character: ReceiverBehavior,
+    row: &DeliveryRow,
+    past: &AttemptRecord,
+    at_ms: i64,
+) {
     let next = match past.next_due_at {
         Some(next) => format!(
             " Next attempt in {}.",

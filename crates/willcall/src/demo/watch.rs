@@ -10,7 +10,7 @@ use model::limits;
 use model::query::{DeliveryRow, DeliveryStatus, LogQuery};
 use model::time::{Clock, Timestamp};
 use model::webhook::Disablement;
-use web::dialects::{Character, Made};
+use web::dialects::{ReceiverBehavior, WebhookRef};
 
 use super::screen;
 
@@ -25,8 +25,8 @@ pub(crate) struct Watch {
 
 /// A webhook and where its deliveries stand.
 pub(crate) struct Watched {
-    pub(crate) character: Character,
-    pub(crate) made: Made,
+    pub(crate) character: ReceiverBehavior,
+    pub(crate) made: WebhookRef,
     pub(crate) disabled: Option<Disablement>,
     pub(crate) deleted: bool,
     pub(crate) rows: Vec<DeliveryRow>,
@@ -45,7 +45,7 @@ impl Watch {
         }
     }
 
-    pub(crate) fn add(&mut self, character: Character, id: WebhookId, made: Made) {
+    pub(crate) fn add(&mut self, character: ReceiverBehavior, id: WebhookId, made: WebhookRef) {
         let watched = Watched {
             character,
             made,
@@ -58,7 +58,7 @@ impl Watch {
     }
 
     /// What the webhooks of this character are called.
-    pub(crate) fn of(&self, character: Character) -> Vec<Made> {
+    pub(crate) fn of(&self, character: ReceiverBehavior) -> Vec<WebhookRef> {
         let such = self
             .webhooks
             .values()
@@ -137,8 +137,10 @@ impl Watched {
     /// Everything that can end has ended; a receiver that hangs has been tried twice.
     pub(crate) fn settled(&self) -> bool {
         match self.character {
-            Character::Hanging => self.rows.iter().all(|row| row.attempts >= 2),
-            Character::Steady | Character::Recovering | Character::Gone => self.ended(),
+            ReceiverBehavior::Hanging => self.rows.iter().all(|row| row.attempts >= 2),
+            ReceiverBehavior::Steady | ReceiverBehavior::Recovering | ReceiverBehavior::Gone => {
+                self.ended()
+            }
         }
     }
 
@@ -150,15 +152,15 @@ impl Watched {
     pub(crate) fn as_it_must(&self, once: bool) -> bool {
         let all = |status| self.count(status) == self.rows.len();
         match self.character {
-            Character::Steady => all(DeliveryStatus::Delivered),
-            Character::Recovering => {
+            ReceiverBehavior::Steady => all(DeliveryStatus::Delivered),
+            ReceiverBehavior::Recovering => {
                 all(DeliveryStatus::Delivered) && self.rows.iter().all(|row| row.attempts == 3)
             }
-            Character::Gone => all(DeliveryStatus::Cancelled) && self.disabled.is_some(),
-            Character::Hanging if once => {
+            ReceiverBehavior::Gone => all(DeliveryStatus::Cancelled) && self.disabled.is_some(),
+            ReceiverBehavior::Hanging if once => {
                 all(DeliveryStatus::Cancelled) && (self.disabled.is_some() || self.deleted)
             }
-            Character::Hanging => all(DeliveryStatus::Retrying),
+            ReceiverBehavior::Hanging => all(DeliveryStatus::Retrying),
         }
     }
 }

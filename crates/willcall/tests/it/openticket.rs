@@ -18,7 +18,7 @@ use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use web::dialects::{KnownEvents, Options};
+use web::dialects::{DialectOptions, KnownEvents};
 
 const COMPANY: &str = "d0a3f370-cd43-11ed-9c9c-bbcffde24a48";
 const ORDER: &str = "7c0e4b1e-30c5-4d7c-9d0a-0f6d1f2f9a10";
@@ -64,7 +64,7 @@ impl World {
             Timestamp::from_millis(1_800_000_000_000 + millis)
         });
         let store: Arc<dyn Store> = store::open_inline().unwrap();
-        let dialects = web::dialects::all(&Options::default());
+        let dialects = web::dialects::all(&DialectOptions::default());
         let mut rng = SeededRng::from_seed([7; 32]);
         let file = format!(
             "[[company]]\nguid = \"{COMPANY}\"\ntoken = [{{ name = \"t\", token = \"t\", \

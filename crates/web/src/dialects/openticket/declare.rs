@@ -11,8 +11,8 @@ use model::tenant::{DialectName, Permission, TokenHash, UnknownPermission};
 use serde_json::{Map, Value};
 use toml::de::DeValue;
 
-use super::super::declared::{Declared, Entry};
-use super::fields::{Bounds, Fields};
+use super::super::apply_file::{DeclarationFile, FileTable};
+use super::fields::{FieldLimits, Fields};
 use super::{OpenTicket, guid, webhooks, wire};
 
 /// What this dialect calls the right to hand in notifications.
@@ -25,12 +25,12 @@ const NONCE_BYTES_MAX: usize = 255;
 pub(super) fn declare(
     name: &DialectName,
     open: &OpenTicket,
-    companies: &[Entry<'_>],
+    companies: &[FileTable<'_>],
     rng: &mut SeededRng,
-    declared: &mut Declared,
+    declared: &mut DeclarationFile,
 ) {
-    let bounds = Bounds {
-        kinds: &open.kinds,
+    let bounds = FieldLimits {
+        triggers: &open.triggers,
         strict: open.strict,
     };
     let mut seen = BTreeSet::new();
@@ -64,7 +64,11 @@ pub(super) fn declare(
 }
 
 /// A token can mean only one of the companies it is listed under.
-fn vet_defaults(company: &Entry<'_>, tokens: &[DeclaredToken], defaults: &mut BTreeSet<TokenHash>) {
+fn vet_defaults(
+    company: &FileTable<'_>,
+    tokens: &[DeclaredToken],
+    defaults: &mut BTreeSet<TokenHash>,
+) {
     let entries = company.tables("token");
     for token in tokens.iter().filter(|token| token.default) {
         let Some(hash) = token.hash else {
@@ -73,7 +77,7 @@ fn vet_defaults(company: &Entry<'_>, tokens: &[DeclaredToken], defaults: &mut BT
         if defaults.insert(hash) {
             continue;
         }
-        let own = |entry: &&Entry<'_>| entry.text("name") == Some(&token.name);
+        let own = |entry: &&FileTable<'_>| entry.text("name") == Some(&token.name);
         if let Some(entry) = entries.iter().find(own) {
             let message = "another company is this token's default already";
             entry.wrong("default", message);
@@ -93,7 +97,7 @@ fn permission_of(name: &str) -> Result<Permission, String> {
     }
 }
 
-fn guid_of(entry: &Entry<'_>, key: &str) -> Option<String> {
+fn guid_of(entry: &FileTable<'_>, key: &str) -> Option<String> {
     let text = entry.text(key)?;
     let read = guid::read(text);
     if read.is_none() {
@@ -104,8 +108,8 @@ fn guid_of(entry: &Entry<'_>, key: &str) -> Option<String> {
 }
 
 fn webhook_of(
-    entry: &Entry<'_>,
-    bounds: Bounds<'_>,
+    entry: &FileTable<'_>,
+    bounds: FieldLimits<'_>,
     keys: &mut BTreeSet<String>,
     rng: &mut SeededRng,
 ) -> Option<DeclaredWebhook> {

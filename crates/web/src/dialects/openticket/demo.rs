@@ -4,7 +4,7 @@ use http::Method;
 use model::tenant::DialectName;
 use serde_json::{Value, json};
 
-use crate::dialects::{Character, Demo, DemoCall, Made};
+use crate::dialects::{Demo, DemoCall, ReceiverBehavior, WebhookRef};
 
 const COMPANY: &str = "d0a3f370-cd43-11ed-9c9c-bbcffde24a48";
 const EVENT: &str = "5f0f6b1e-2c1d-4d0e-9a51-7a8c0e6f1b20";
@@ -21,11 +21,15 @@ pub(super) fn demo(dialect: DialectName) -> Demo {
         title: "OpenTicket, company \"Grand Hall\"",
         tenant: COMPANY,
         file,
-        receivers: &[Character::Steady, Character::Recovering, Character::Hanging],
+        receivers: &[
+            ReceiverBehavior::Steady,
+            ReceiverBehavior::Recovering,
+            ReceiverBehavior::Hanging,
+        ],
         webhook,
         made: |answer| {
             let guid = answer.get("guid").and_then(Value::as_str);
-            guid.map(|guid| Made::Key(guid.to_owned()))
+            guid.map(|guid| WebhookRef::Key(guid.to_owned()))
         },
         notifications,
         end,
@@ -102,10 +106,10 @@ fn notifications() -> Vec<DemoCall> {
     ]
 }
 
-fn end(webhook: &Made) -> DemoCall {
+fn end(webhook: &WebhookRef) -> DemoCall {
     let guid = match webhook {
-        Made::Id(id) => id.to_string(),
-        Made::Key(guid) => guid.clone(),
+        WebhookRef::Id(id) => id.to_string(),
+        WebhookRef::Key(guid) => guid.clone(),
     };
     call(Method::DELETE, &format!("/webhook/{guid}"), &json!({}))
 }

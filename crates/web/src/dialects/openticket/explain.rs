@@ -5,32 +5,32 @@
 
 use model::dashboard::WebhookSnapshot;
 
-use super::super::board::{Happened, Verdict, listed};
+use super::super::dashboard::{MatchVerdict, NotificationFacts, listed};
 use super::fields::Settings;
 use super::guid;
-use super::kinds::{happening, with_article};
-use super::wire::About;
+use super::triggers::{happening, with_article};
+use super::wire::TriggerContext;
 
-pub(super) fn explain(happened: &Happened<'_>, then: &WebhookSnapshot) -> Verdict {
+pub(super) fn explain(happened: &NotificationFacts<'_>, then: &WebhookSnapshot) -> MatchVerdict {
     let about = happened
         .about
         .and_then(|text| serde_json::from_str(text).ok());
     let Some(about) = about else {
         let words = "It is not known any more what this was about.";
-        return Verdict::new(false, words);
+        return MatchVerdict::new(false, words);
     };
-    let wanted = then.filter.matches(&About::pairs(&about));
+    let wanted = then.filter.matches(&TriggerContext::pairs(&about));
     let found = serde_json::from_str(&then.settings).ok();
     let found = found.map(|settings| rule(&about, &settings));
     match found {
         Some(verdict) if verdict.wanted == wanted => verdict,
-        Some(_) | None if wanted => Verdict::new(true, "Its filter wanted this."),
-        Some(_) | None => Verdict::new(false, "Its filter did not want this."),
+        Some(_) | None if wanted => MatchVerdict::new(true, "Its filter wanted this."),
+        Some(_) | None => MatchVerdict::new(false, "Its filter did not want this."),
     }
 }
 
 /// The rule of the settings that decided.
-pub(super) fn rule(about: &About, settings: &Settings) -> Verdict {
+pub(super) fn rule(about: &TriggerContext, settings: &Settings) -> MatchVerdict {
     let identifier = guid::read(&settings.identifier);
     let (resource, trigger) = (settings.resource.as_str(), settings.trigger.as_str());
     let happened = happening(&about.resource, &about.trigger);
@@ -39,22 +39,22 @@ pub(super) fn rule(about: &About, settings: &Settings) -> Verdict {
             "Other trigger: it waits for \"{trigger}\", and this was \"{}\".",
             about.trigger
         );
-        return Verdict::new(false, words);
+        return MatchVerdict::new(false, words);
     }
     let is_meant = |guid: &str| identifier.as_deref().is_none_or(|own| own == guid);
     let is_own = resource == about.resource;
     if is_own && is_meant(&about.guid) {
-        return Verdict::new(true, format!("It is for this: {happened}."));
+        return MatchVerdict::new(true, format!("It is for this: {happened}."));
     }
     let Some(guids) = about.reached.get(resource) else {
-        return Verdict::new(false, beyond(about, settings, is_own));
+        return MatchVerdict::new(false, beyond(about, settings, is_own));
     };
     if !settings.triggered_by_child_resources {
         let words = format!(
             "No child switch: {happened}, which reaches related webhooks for \"{resource}\" only \
              if \"triggered by child resources\" is on."
         );
-        return Verdict::new(false, words);
+        return MatchVerdict::new(false, words);
     }
     if !guids.iter().any(|guid| is_meant(guid)) {
         let words = format!(
@@ -62,17 +62,17 @@ pub(super) fn rule(about: &About, settings: &Settings) -> Verdict {
             settings.identifier,
             listed(guids.iter().map(String::as_str))
         );
-        return Verdict::new(false, words);
+        return MatchVerdict::new(false, words);
     }
     let words = format!(
         "It is triggered by related resources: {happened}, and {} is related to that.",
         with_article(resource)
     );
-    Verdict::new(true, words)
+    MatchVerdict::new(true, words)
 }
 
 /// Why what happened does not reach webhooks for this resource.
-fn beyond(about: &About, settings: &Settings, is_own: bool) -> String {
+fn beyond(about: &TriggerContext, settings: &Settings, is_own: bool) -> String {
     let resource = &settings.resource;
     if is_own {
         return format!(

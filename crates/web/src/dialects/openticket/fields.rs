@@ -9,7 +9,7 @@ use model::webhook::Webhook;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::kinds::Kinds;
+use super::triggers::TriggerTable;
 use super::{guid, wire};
 
 const NAME_CHARS_MAX: usize = 255;
@@ -38,14 +38,14 @@ pub(super) struct Fields {
 
 /// What fields are judged by.
 #[derive(Clone, Copy)]
-pub(super) struct Bounds<'a> {
-    pub(super) kinds: &'a Kinds,
+pub(super) struct FieldLimits<'a> {
+    pub(super) triggers: &'a TriggerTable,
     /// Whether a webhook that nothing is known to call is refused.
     pub(super) strict: bool,
 }
 
 /// Values on their way in, and what is wrong with them.
-struct Reading<'a> {
+struct FieldReader<'a> {
     given: &'a Map<String, Value>,
     /// Whether what is missing stays as it was.
     partial: bool,
@@ -57,18 +57,18 @@ impl Fields {
     pub(super) fn read(
         given: &Map<String, Value>,
         old: Option<Self>,
-        bounds: Bounds<'_>,
+        bounds: FieldLimits<'_>,
     ) -> Result<Self, Vec<Fault>> {
-        let mut reading = Reading {
+        let mut reading = FieldReader {
             given,
             partial: old.is_some(),
             faults: Vec::new(),
         };
-        let kinds = bounds.kinds;
+        let triggers = bounds.triggers;
         let name = reading.required("name", name);
         let url = reading.required("url", url);
-        let resource = reading.required("resource", |text| kinds.resource(text));
-        let trigger = reading.required("trigger", |text| kinds.trigger(text));
+        let resource = reading.required("resource", |text| triggers.resource(text));
+        let trigger = reading.required("trigger", |text| triggers.trigger(text));
         let retries = reading.retries();
         let identifier = reading.identifier();
         let related = reading.flag("triggered_by_child_resources");
@@ -85,7 +85,7 @@ impl Fields {
         if !reading.faults.is_empty() {
             return Err(reading.faults);
         }
-        match fields.doubt(bounds.kinds) {
+        match fields.doubt(bounds.triggers) {
             Some(doubt) if bounds.strict => Err(vec![Fault::new("trigger", doubt)]),
             Some(_) | None => Ok(fields),
         }
@@ -113,10 +113,10 @@ impl Fields {
     }
 
     /// Why this webhook would never be called, as far as is known.
-    pub(super) fn doubt(&self, kinds: &Kinds) -> Option<String> {
+    pub(super) fn doubt(&self, triggers: &TriggerTable) -> Option<String> {
         let settings = &self.settings;
         let related = settings.triggered_by_child_resources;
-        kinds.doubt(&settings.resource, &settings.trigger, related)
+        triggers.doubt(&settings.resource, &settings.trigger, related)
     }
 }
 
@@ -140,7 +140,7 @@ impl Settings {
     }
 }
 
-impl<'a> Reading<'a> {
+impl<'a> FieldReader<'a> {
     /// A field that must say something when a webhook is made.
     fn required(
         &mut self,

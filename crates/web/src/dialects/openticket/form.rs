@@ -13,18 +13,23 @@ use model::refusal::Refusal;
 use model::target::masked;
 use model::webhook::{NewWebhook, Webhook};
 
-use super::super::board::{Around, Board, Described, Fact, Forms, Happened, Verdict};
-use super::super::form::{Choice, Control, Field, Form, Group, Text, TextKind};
+use super::super::dashboard::{
+    DialectDashboard, FormContext, MatchVerdict, NotificationFacts, WebhookFact, WebhookForms,
+    WebhookSummary,
+};
+use super::super::form::{
+    ChoiceGroup, FieldChoice, FieldControl, FormField, TextField, TextKind, WebhookForm,
+};
 use super::fields::{Fields, Settings};
-use super::kinds::{Offer, happening, happenings};
-use super::typed::{RELATED, given};
+use super::form_input::{RELATED, given};
+use super::triggers::{TriggerOption, happening, happenings};
 use super::webhooks::{edited, fields_of, new_webhook};
 use super::{OpenTicket, explain, sample, wire};
 use crate::body::Query;
 
-pub(super) fn board(open: &Arc<OpenTicket>) -> Board {
+pub(super) fn board(open: &Arc<OpenTicket>) -> DialectDashboard {
     let forms = Arc::clone(open);
-    Board {
+    DialectDashboard {
         platform: "OpenTicket",
         tenant_word: "Company",
         describe: Box::new(describe),
@@ -33,7 +38,7 @@ pub(super) fn board(open: &Arc<OpenTicket>) -> Board {
     }
 }
 
-fn describe(webhook: &Webhook) -> Described {
+fn describe(webhook: &Webhook) -> WebhookSummary {
     let settings = Settings::of(webhook);
     let related = match settings.triggered_by_child_resources {
         true => ", also of related resources",
@@ -43,7 +48,7 @@ fn describe(webhook: &Webhook) -> Described {
         "" => String::new(),
         guid => format!(" {guid}"),
     };
-    Described {
+    WebhookSummary {
         name: Some(settings.name),
         wants: format!(
             "{} on {}{which}{related}",
@@ -52,8 +57,8 @@ fn describe(webhook: &Webhook) -> Described {
     }
 }
 
-impl Forms for OpenTicket {
-    fn form(&self, _: &Around<'_>, webhook: Option<&Webhook>) -> Result<Form, Refusal> {
+impl WebhookForms for OpenTicket {
+    fn form(&self, _: &FormContext<'_>, webhook: Option<&Webhook>) -> Result<WebhookForm, Refusal> {
         let fields = match webhook {
             Some(webhook) => fields_of(webhook),
             None => Fields::blank(),
@@ -61,14 +66,19 @@ impl Forms for OpenTicket {
         Ok(self.shape(&fields))
     }
 
-    fn create(&self, around: &Around<'_>, typed: &Query) -> Result<NewWebhook, Refusal> {
+    fn create(&self, around: &FormContext<'_>, typed: &Query) -> Result<NewWebhook, Refusal> {
         let given = given(typed, None);
         let fields = Fields::read(&given.fields, None, self.bounds());
         let fields = given.judged(fields)?;
         new_webhook(around.shared, around.tenant.id, fields)
     }
 
-    fn change(&self, _: &Around<'_>, old: &Webhook, typed: &Query) -> Result<Webhook, Refusal> {
+    fn change(
+        &self,
+        _: &FormContext<'_>,
+        old: &Webhook,
+        typed: &Query,
+    ) -> Result<Webhook, Refusal> {
         let given = given(typed, Some(old));
         let new = match edited(old, &given.fields, self.bounds()) {
             Ok(new) => Ok(new),
@@ -78,54 +88,54 @@ impl Forms for OpenTicket {
         given.judged(new)
     }
 
-    fn facts(&self, webhook: &Webhook, trusted: bool) -> Vec<Fact> {
+    fn facts(&self, webhook: &Webhook, trusted: bool) -> Vec<WebhookFact> {
         let settings = Settings::of(webhook);
         let (resource, trigger) = (&settings.resource, &settings.trigger);
         let related = settings.triggered_by_child_resources;
-        let offer = self.kinds.offer(resource, trigger);
+        let offer = self.triggers.offer(resource, trigger);
         let nonce = match trusted {
-            true => Fact {
+            true => WebhookFact {
                 help: "Comes with every call in the header OpenTicket-Identifier: your receiver \
                        knows us by it. Keep it secret.",
-                ..Fact::code("Nonce", wire::nonce(&webhook.headers))
+                ..WebhookFact::code("Nonce", wire::nonce(&webhook.headers))
             },
-            false => Fact::new("Nonce", "Shown to those who may edit webhooks"),
+            false => WebhookFact::new("Nonce", "Shown to those who may edit webhooks"),
         };
         let identifier = match settings.identifier.as_str() {
-            "" => Fact::new("Identifier", format!("None: every {resource}")),
-            guid => Fact::code("Identifier", guid),
+            "" => WebhookFact::new("Identifier", format!("None: every {resource}")),
+            guid => WebhookFact::code("Identifier", guid),
         };
         vec![
-            Fact {
+            WebhookFact {
                 help: "",
-                ..Fact::new("Called when", fires(resource, &offer, Some(related)))
+                ..WebhookFact::new("Called when", fires(resource, &offer, Some(related)))
             },
-            Fact::code("Resource", resource.clone()),
-            Fact::code("Trigger", trigger.clone()),
+            WebhookFact::code("Resource", resource.clone()),
+            WebhookFact::code("Trigger", trigger.clone()),
             identifier,
-            Fact::new(
+            WebhookFact::new(
                 "Triggered by child resources",
                 if related { "Yes" } else { "No" },
             ),
-            Fact::new(
+            WebhookFact::new(
                 "Retries",
                 webhook.retries_max.unwrap_or_default().to_string(),
             ),
             nonce,
-            Fact::code("GUID", webhook.key.clone().unwrap_or_default()),
+            WebhookFact::code("GUID", webhook.key.clone().unwrap_or_default()),
         ]
     }
 
     fn doubt(&self, webhook: &Webhook) -> Option<String> {
-        fields_of(webhook).doubt(&self.kinds)
+        fields_of(webhook).doubt(&self.triggers)
     }
 
     fn action_types(&self) -> Vec<(String, String)> {
         let mut named = Vec::new();
-        for (resource, offers) in self.kinds.offered() {
+        for (resource, offers) in self.triggers.offered() {
             let direct = offers.into_iter().filter(|offer| offer.direct);
             named.extend(direct.map(|offer| {
-                let name = self.kinds.name(resource, offer.trigger);
+                let name = self.triggers.name(resource, offer.trigger);
                 (name, happening(resource, offer.trigger))
             }));
         }
@@ -133,7 +143,7 @@ impl Forms for OpenTicket {
     }
 
     fn unheard(&self, action_type: &str) -> Option<String> {
-        let unknown = self.kinds.is_unknown_name(action_type);
+        let unknown = self.triggers.is_unknown_name(action_type);
         unknown.then(|| {
             format!(
                 "\"{action_type}\" is not known to fire, so hardly a webhook asks for it. The \
@@ -142,64 +152,65 @@ impl Forms for OpenTicket {
         })
     }
 
-    fn samples(&self, webhook: &Webhook) -> Vec<Choice> {
+    fn samples(&self, webhook: &Webhook) -> Vec<FieldChoice> {
         sample::kinds(self, webhook)
     }
 
     fn sample(
         &self,
-        around: &Around<'_>,
+        around: &FormContext<'_>,
         webhook: &Webhook,
         kind: &str,
     ) -> Result<Option<NewNotification>, Refusal> {
         sample::make(self, around, webhook, kind)
     }
 
-    fn explain(&self, happened: &Happened<'_>, then: &WebhookSnapshot) -> Verdict {
+    fn explain(&self, happened: &NotificationFacts<'_>, then: &WebhookSnapshot) -> MatchVerdict {
         explain::explain(happened, then)
     }
 }
 
 impl OpenTicket {
     /// The form that shows these fields.
-    fn shape(&self, fields: &Fields) -> Form {
+    fn shape(&self, fields: &Fields) -> WebhookForm {
         let settings = &fields.settings;
         let line = |value: &str, kind, required| {
-            Control::Text(Text {
+            FieldControl::Text(TextField {
                 value: value.to_owned(),
                 kind,
                 required,
             })
         };
-        let retries = Control::Number {
+        let retries = FieldControl::Number {
             value: fields.retries.to_string(),
             most: RETRIES_MAX,
         };
-        let related = Control::Switch {
+        let related = FieldControl::Switch {
             on: settings.triggered_by_child_resources,
         };
-        let pair = Control::Pair {
+        let pair = FieldControl::Pair {
             first: "Resource",
             second: "Trigger",
             groups: self.pairs(fields),
         };
         let url = masked(&fields.url);
-        Form {
+        WebhookForm {
             fields: vec![
-                Field::new("name", "Name", line(&settings.name, TextKind::Line, true))
+                FormField::new("name", "Name", line(&settings.name, TextKind::Line, true))
                     .with_help("For people: what it is for."),
-                Field::new("url", "Destination URL", line(&url, TextKind::Url, true)).with_help(
-                    "Where calls go, such as https://example.com/webhook/receive. A user and a \
+                FormField::new("url", "Destination URL", line(&url, TextKind::Url, true))
+                    .with_help(
+                        "Where calls go, such as https://example.com/webhook/receive. A user and a \
                      password in it (https://user:password@…) are sent as Basic credentials and \
                      not shown again.",
-                ),
-                Field::new("trigger", "Resource and trigger", pair)
+                    ),
+                FormField::new("trigger", "Resource and trigger", pair)
                     .with_help("What it is called for. Only what can fire is listed."),
-                Field::new(RELATED, "Triggered by child resources", related).with_help(
+                FormField::new(RELATED, "Triggered by child resources", related).with_help(
                     "Also call it for the same trigger on related resources, as said for each \
                      choice above.",
                 ),
-                Field::new(
+                FormField::new(
                     "identifier",
                     "Identifier",
                     line(&settings.identifier, TextKind::Line, false),
@@ -208,7 +219,7 @@ impl OpenTicket {
                     "The GUID of one resource of that kind, to be called for nothing else. Empty \
                      for all.",
                 ),
-                Field::new("retries", "Retries", retries).with_help(format!(
+                FormField::new("retries", "Retries", retries).with_help(format!(
                     "How often a call that failed is made again, 0 to {RETRIES_MAX}: after a \
                      minute, then after twice as long each time."
                 )),
@@ -217,18 +228,18 @@ impl OpenTicket {
     }
 
     /// What can fire, by resource; and what the webhook has, if that is something else.
-    fn pairs(&self, fields: &Fields) -> Vec<Group> {
+    fn pairs(&self, fields: &Fields) -> Vec<ChoiceGroup> {
         let settings = &fields.settings;
         let (resource, trigger) = (settings.resource.as_str(), settings.trigger.as_str());
         let mut found = false;
-        let mut groups: Vec<Group> = Vec::new();
-        for (own, offers) in self.kinds.offered() {
+        let mut groups: Vec<ChoiceGroup> = Vec::new();
+        for (own, offers) in self.triggers.offered() {
             let choices = offers.iter().map(|offer| {
                 let chosen = own == resource && offer.trigger == trigger;
                 found |= chosen;
                 choice(own, offer.trigger, fires(own, offer, None), chosen)
             });
-            groups.push(Group {
+            groups.push(ChoiceGroup {
                 label: own.to_owned(),
                 choices: choices.collect(),
             });
@@ -236,11 +247,11 @@ impl OpenTicket {
         if found || resource.is_empty() {
             return groups;
         }
-        let doubt = fields.doubt(&self.kinds).unwrap_or_default();
+        let doubt = fields.doubt(&self.triggers).unwrap_or_default();
         let odd = choice(resource, trigger, doubt, true);
         match groups.iter_mut().find(|group| group.label == resource) {
             Some(group) => group.choices.push(odd),
-            None => groups.push(Group {
+            None => groups.push(ChoiceGroup {
                 label: resource.to_owned(),
                 choices: vec![odd],
             }),
@@ -249,8 +260,8 @@ impl OpenTicket {
     }
 }
 
-fn choice(resource: &str, trigger: &str, help: String, chosen: bool) -> Choice {
-    Choice {
+fn choice(resource: &str, trigger: &str, help: String, chosen: bool) -> FieldChoice {
+    FieldChoice {
         value: wire::topic(resource, trigger),
         label: trigger.to_owned(),
         code: String::new(),
@@ -260,7 +271,7 @@ fn choice(resource: &str, trigger: &str, help: String, chosen: bool) -> Choice {
 }
 
 /// When a webhook for this is called; `related` is its switch, if that is known.
-fn fires(resource: &str, offer: &Offer<'_>, related: Option<bool>) -> String {
+fn fires(resource: &str, offer: &TriggerOption<'_>, related: Option<bool>) -> String {
     let others = happenings(&offer.sources, offer.trigger);
     let own = happening(resource, offer.trigger);
     match (offer.direct, others.as_str(), related) {

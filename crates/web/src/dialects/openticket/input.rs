@@ -7,7 +7,7 @@ use model::refusal::Refusal;
 use serde_json::{Map, Value};
 
 use super::members::{self, Members};
-use crate::body::{Form, Query};
+use crate::body::{MediaType, Query};
 
 pub(super) const JSON: &str = "application/json";
 
@@ -17,7 +17,7 @@ pub(super) async fn read_fields(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Map<String, Value>, Refusal> {
-    let form = Form::of(headers);
+    let form = MediaType::of(headers);
     match form.kind().as_ref() {
         JSON => {
             let no_object = || Refusal::Unreadable("The body must be a JSON object.".to_owned());

@@ -16,18 +16,18 @@ use serde::Serialize;
 use super::members::Items;
 use super::wire::{self, Draft};
 use super::{OpenTicket, answer, guid, input, refuse, webhooks};
-use crate::body::Form;
+use crate::body::MediaType;
 use crate::idempotency;
 use crate::metrics::IntakeResult;
 use crate::route::{AdmittedRequest, ApiResponse};
 use crate::state::{Shared, refused};
 
 /// One trigger as it was handed in, sound or not.
-type Read = Result<Draft, Refusal>;
+type DraftResult = Result<Draft, Refusal>;
 
 /// What became of one trigger: under which id, and how many webhooks hear of it.
 #[derive(Debug, Serialize)]
-struct Done {
+struct IntakeReceipt {
     #[serde(skip)]
     status: StatusCode,
     id: String,
@@ -38,7 +38,7 @@ struct Done {
 }
 
 /// A trigger that was handed over to the store.
-struct Reported<'a> {
+struct PendingTrigger<'a> {
     id: String,
     /// Whether the id was made here.
     made: bool,
@@ -51,17 +51,17 @@ struct Reported<'a> {
 
 /// One of a batch.
 #[derive(Debug, Serialize)]
-struct Entry {
+struct BatchEntry {
     status: u16,
     #[serde(flatten)]
-    rest: Rest,
+    rest: EntryBody,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Rest {
-    Done(Done),
-    Refused(refuse::Words),
+enum EntryBody {
+    Done(IntakeReceipt),
+    Refused(refuse::RefusalBody),
 }
 
 pub(super) async fn report_triggers(
@@ -83,7 +83,7 @@ pub(super) async fn report_triggers(
                 named => webhooks::owner(&request, named.as_ref()),
             };
             let tenant = owner.map_err(|fault| Refusal::Invalid(vec![fault]))?;
-            let unknown = draft.judge(&open.kinds).err();
+            let unknown = draft.judge(&open.triggers).err();
             if let Some(words) = unknown.clone().filter(|_| open.strict_reports) {
                 return Err(Refusal::invalid("trigger", words));
             }
@@ -92,7 +92,7 @@ pub(super) async fn report_triggers(
             let id = id.unwrap_or_else(|| guid::fresh(|end| request.shared.draw(end)));
             let topic = wire::topic(&draft.resource, &draft.trigger);
             batch.push(notification(tenant, draft, &id, at));
-            Ok(Reported {
+            Ok(PendingTrigger {
                 id,
                 made,
                 tenant,
@@ -128,7 +128,7 @@ pub(super) async fn report_triggers(
         };
         come.inspect_err(|refusal| remark(&request, refusal))
     });
-    let mut all: Vec<Result<Done, Refusal>> = all.collect();
+    let mut all: Vec<Result<IntakeReceipt, Refusal>> = all.collect();
     if is_batch {
         return answer_batch(all.into_iter());
     }
@@ -153,47 +153,55 @@ fn remark(request: &AdmittedRequest, refusal: &Refusal) {
     intake_warnings.refused(tenant, &token, status, reason);
 }
 
-fn answer_batch(all: impl Iterator<Item = Result<Done, Refusal>>) -> Result<ApiResponse, Refusal> {
+fn answer_batch(
+    all: impl Iterator<Item = Result<IntakeReceipt, Refusal>>,
+) -> Result<ApiResponse, Refusal> {
     let mut status = StatusCode::OK;
-    let entry = |done: Result<Done, Refusal>| match done {
+    let entry = |done: Result<IntakeReceipt, Refusal>| match done {
         Ok(done) => {
             if done.status == StatusCode::CREATED {
                 status = StatusCode::CREATED;
             }
-            Entry {
+            BatchEntry {
                 status: done.status.as_u16(),
-                rest: Rest::Done(done),
+                rest: EntryBody::Done(done),
             }
         }
-        Err(refusal) => Entry {
+        Err(refusal) => BatchEntry {
             status: refuse::status(&refusal).as_u16(),
-            rest: Rest::Refused(refuse::words(&refusal)),
+            rest: EntryBody::Refused(refuse::words(&refusal)),
         },
     };
-    let entries: Vec<Entry> = all.map(entry).collect();
+    let entries: Vec<BatchEntry> = all.map(entry).collect();
     answer::json(status, &entries)
 }
 
 /// What was handed in, and whether it came as several.
-fn read(open: &OpenTicket, request: &AdmittedRequest) -> Result<(Vec<Read>, bool), Refusal> {
-    let form = Form::of(&request.head.headers);
-    let kinds = &open.kinds;
+fn read(open: &OpenTicket, request: &AdmittedRequest) -> Result<(Vec<DraftResult>, bool), Refusal> {
+    let form = MediaType::of(&request.head.headers);
+    let triggers = &open.triggers;
     if form.is_json_lines() {
         let text = input::text(&request.body)?;
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         bounded(lines.clone().count())?;
-        return Ok((lines.map(|line| Draft::read(line, kinds)).collect(), true));
+        return Ok((
+            lines.map(|line| Draft::read(line, triggers)).collect(),
+            true,
+        ));
     }
     if form.kind() != input::JSON {
         return Err(form.unknown());
     }
     let text = input::text(&request.body)?;
     if !text.trim_ascii_start().starts_with('[') {
-        return Ok((vec![Draft::read(text, kinds)], false));
+        return Ok((vec![Draft::read(text, triggers)], false));
     }
     let items = Items::<INTAKE_BATCH_MAX>::read(text)?;
     bounded(items.count)?;
-    let reads = items.kept.iter().map(|item| Draft::read(item.get(), kinds));
+    let reads = items
+        .kept
+        .iter()
+        .map(|item| Draft::read(item.get(), triggers));
     Ok((reads.collect(), true))
 }
 
@@ -229,10 +237,10 @@ pub(super) fn notification(
 
 fn done(
     shared: &Shared,
-    reported: Reported<'_>,
+    reported: PendingTrigger<'_>,
     acceptance: &AcceptResult,
-) -> Result<Done, Refusal> {
-    let Reported { id, made, .. } = reported;
+) -> Result<IntakeReceipt, Refusal> {
+    let PendingTrigger { id, made, .. } = reported;
     let (what, status, invocations) = match *acceptance {
         AcceptResult::Accepted { deliveries, .. } => {
             (IntakeResult::Accepted, StatusCode::CREATED, deliveries)
@@ -262,7 +270,7 @@ fn done(
             .unknown_type(reported.tenant, &reported.topic, || words)
             .to_string()
     });
-    Ok(Done {
+    Ok(IntakeReceipt {
         status,
         id,
         invocations,

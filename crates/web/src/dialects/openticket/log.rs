@@ -49,7 +49,7 @@ pub(super) struct Invocation {
 
 /// An invocation with everything that happened to it.
 #[derive(Debug, Serialize)]
-struct Told {
+struct InvocationDetail {
     #[serde(flatten)]
     invocation: Invocation,
     request_body: String,
@@ -279,10 +279,10 @@ fn error(outcome: &Outcome) -> Option<String> {
     }
 }
 
-fn told(request: &AdmittedRequest, webhook: &Webhook, story: &DeliveryDetail) -> Told {
+fn told(request: &AdmittedRequest, webhook: &Webhook, story: &DeliveryDetail) -> InvocationDetail {
     let invocation = shown(request, webhook, &story.row);
     let attempts = story.attempts.iter();
-    Told {
+    InvocationDetail {
         attempt_log: attempts
             .map(|past| logged(past, &invocation.dedupe_key))
             .collect(),

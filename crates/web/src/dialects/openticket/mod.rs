@@ -7,16 +7,16 @@ mod example;
 mod explain;
 mod fields;
 mod form;
+mod form_input;
 mod guid;
 mod input;
 mod intake;
-mod kinds;
 mod log;
 mod members;
 mod refuse;
 mod routes;
 mod sample;
-mod typed;
+mod triggers;
 mod webhooks;
 mod wire;
 
@@ -27,23 +27,23 @@ use model::policy::Policy;
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 
-use super::{Dialect, Options};
+use super::{Dialect, DialectOptions};
 
 const NAME: &str = "openticket";
 
 /// What the handlers of this dialect share.
 struct OpenTicket {
-    kinds: kinds::Kinds,
+    triggers: triggers::TriggerTable,
     /// Whether a webhook that nothing is known to call is refused.
     strict: bool,
     /// Whether a trigger that is not known to fire is refused.
     strict_reports: bool,
 }
 
-pub(super) fn dialect(options: &Options) -> Dialect {
+pub(super) fn dialect(options: &DialectOptions) -> Dialect {
     let name = DialectName::new(NAME);
     let open = Arc::new(OpenTicket {
-        kinds: kinds::Kinds::with(&options.extra_triggers),
+        triggers: triggers::TriggerTable::with(&options.extra_triggers),
         strict: options.strict_triggers,
         strict_reports: options.strict_action_types,
     });
@@ -71,7 +71,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
 
 /// A minute, doubled after each retry as the vendor's page says, but never more than six hours;
 /// each webhook says how many of these it wants.
-fn policy(options: &Options) -> Policy {
+fn policy(options: &DialectOptions) -> Policy {
     const MINUTE: i64 = 60_000;
     const HOUR: i64 = 60 * MINUTE;
     const DAY: i64 = 24 * HOUR;

@@ -18,13 +18,13 @@ const KEY_RUNNING_AFTER_S: u32 = 5;
 
 /// What is said of a refusal; in a batch beside the status of its entry.
 #[derive(Debug, Serialize)]
-pub(super) struct Words {
+pub(super) struct RefusalBody {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<Map<String, Value>>,
 }
 
-impl fmt::Display for Words {
+impl fmt::Display for RefusalBody {
     /// In one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
@@ -74,7 +74,7 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
     }
 }
 
-pub(super) fn words(refusal: &Refusal) -> Words {
+pub(super) fn words(refusal: &Refusal) -> RefusalBody {
     let errors = if let Refusal::Invalid(faults) | Refusal::Parameters(faults) = refusal {
         let mut errors = Map::new();
         for fault in faults {
@@ -87,7 +87,7 @@ pub(super) fn words(refusal: &Refusal) -> Words {
     } else {
         None
     };
-    Words {
+    RefusalBody {
         message: message(refusal),
         errors,
     }

@@ -8,36 +8,36 @@ use model::time::Timestamp;
 use model::webhook::Webhook;
 use serde_json::{Value, json};
 
-use super::super::board::Around;
-use super::super::form::Choice;
+use super::super::dashboard::FormContext;
+use super::super::form::FieldChoice;
 use super::fields::Settings;
-use super::kinds::happening;
+use super::triggers::happening;
 use super::webhooks::moment;
 use super::wire::{Draft, topic};
 use super::{OpenTicket, guid, intake};
 
-pub(super) fn kinds(open: &OpenTicket, webhook: &Webhook) -> Vec<Choice> {
+pub(super) fn kinds(open: &OpenTicket, webhook: &Webhook) -> Vec<FieldChoice> {
     let settings = Settings::of(webhook);
     let (resource, trigger) = (&settings.resource, &settings.trigger);
-    let offer = open.kinds.offer(resource, trigger);
+    let offer = open.triggers.offer(resource, trigger);
     let related = settings.triggered_by_child_resources;
     let sources = offer.sources.iter().copied().filter(|_| related);
     // What fires by itself comes first; what does not is all there is if nothing else fires.
     let alone = offer.direct || !related || offer.sources.is_empty();
     let own = alone.then_some(resource.as_str());
     let resources = own.into_iter().chain(sources.filter(|own| own != resource));
-    let choice = |own: &str| Choice {
+    let choice = |own: &str| FieldChoice {
         value: topic(own, trigger),
         label: happening(own, trigger),
-        code: open.kinds.name(own, trigger),
-        ..Choice::default()
+        code: open.triggers.name(own, trigger),
+        ..FieldChoice::default()
     };
     resources.map(choice).collect()
 }
 
 pub(super) fn make(
     open: &OpenTicket,
-    around: &Around<'_>,
+    around: &FormContext<'_>,
     webhook: &Webhook,
     kind: &str,
 ) -> Result<Option<NewNotification>, Refusal> {
@@ -61,7 +61,7 @@ pub(super) fn make(
         "related": related,
         "data": body(resource, trigger, &own, around, fresh),
     });
-    let draft = Draft::read(&report.to_string(), &open.kinds)?;
+    let draft = Draft::read(&report.to_string(), &open.triggers)?;
     let made = intake::notification(around.tenant, draft, &fresh(), around.now);
     Ok(Some(NewNotification {
         only: Some(webhook.id),
@@ -74,7 +74,7 @@ fn body(
     resource: &str,
     trigger: &str,
     own: &str,
-    around: &Around<'_>,
+    around: &FormContext<'_>,
     fresh: impl Fn() -> String,
 ) -> Value {
     let at = moment(around.now);

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-use super::fields::{Bounds, Fields, Settings};
+use super::fields::{FieldLimits, Fields, Settings};
 use super::log::Invocation;
 use super::{OpenTicket, answer, guid, input, log, wire};
 use crate::auth::RequiredAccess;
@@ -35,7 +35,7 @@ const MASK: &str = "***";
 
 /// A webhook in the vendor's keys and their order.
 #[derive(Debug, Serialize)]
-pub(super) struct Shown {
+pub(super) struct WebhookBody {
     guid: String,
     created_at: String,
     updated_at: String,
@@ -176,7 +176,7 @@ pub(super) async fn delete_webhook(
 pub(super) fn edited(
     old: &Webhook,
     given: &Map<String, Value>,
-    bounds: Bounds<'_>,
+    bounds: FieldLimits<'_>,
 ) -> Result<Webhook, Refusal> {
     let fields = Fields::read(given, Some(fields_of(old)), bounds);
     let fields = fields.map_err(Refusal::Invalid)?;
@@ -271,9 +271,9 @@ pub(super) fn narrow(head: &RequestHead, mut all: TenantList) -> TenantList {
 }
 
 impl OpenTicket {
-    pub(super) fn bounds(&self) -> Bounds<'_> {
-        Bounds {
-            kinds: &self.kinds,
+    pub(super) fn bounds(&self) -> FieldLimits<'_> {
+        FieldLimits {
+            triggers: &self.triggers,
             strict: self.strict,
         }
     }
@@ -283,15 +283,15 @@ impl OpenTicket {
         request: &AdmittedRequest,
         webhook: &Webhook,
         invocations: Option<Vec<Invocation>>,
-    ) -> Result<Shown, Refusal> {
+    ) -> Result<WebhookBody, Refusal> {
         let fields = fields_of(webhook);
         let owner = request.tenants.iter().find(|own| own.id == webhook.tenant);
         let hinted = answer::wants_hints(&request.head);
-        let doubts = || fields.doubt(&self.kinds).into_iter().collect();
+        let doubts = || fields.doubt(&self.triggers).into_iter().collect();
         let warnings = hinted.then(doubts);
         let trusted = is_trusted(request, webhook);
         let settings = fields.settings;
-        Ok(Shown {
+        Ok(WebhookBody {
             guid: webhook.key.clone().unwrap_or_default(),
             created_at: moment(webhook.created_at),
             updated_at: moment(webhook.updated_at),

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::guid;
-use super::kinds::Kinds;
 use super::members::{Items, Members, bounded, shallow};
+use super::triggers::TriggerTable;
 
 /// Names what happened, whichever webhook it is told to.
 const TRIGGER_HEADER: &str = "OpenTicket-Trigger";
@@ -62,7 +62,7 @@ pub(super) struct Draft {
     /// What receivers are told has happened.
     pub(super) name: String,
     pub(super) pairs: Vec<MatchKey>,
-    /// `About`, written down.
+    /// `TriggerContext`, written down.
     pub(super) about: String,
     pub(super) body: Bytes,
     /// Of everything that is not in name and body.
@@ -71,7 +71,7 @@ pub(super) struct Draft {
 
 /// What a trigger was about, and whom it reached: kept to say later why a webhook heard of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct About {
+pub(super) struct TriggerContext {
     pub(super) resource: String,
     pub(super) trigger: String,
     pub(super) guid: String,
@@ -92,18 +92,18 @@ struct Subject {
 
 impl Draft {
     /// Reads `text`, the JSON of one trigger.
-    pub(super) fn read(text: &str, kinds: &Kinds) -> Result<Self, Refusal> {
+    pub(super) fn read(text: &str, triggers: &TriggerTable) -> Result<Self, Refusal> {
         let no_object = || Refusal::invalid("", "A trigger must be a JSON object.");
         let members = Members::read(text)?.ok_or_else(no_object)?;
         bounded("A trigger", members.count()).map_err(Refusal::BadRequest)?;
         let mut faults = members.twice();
         let id = members.id(&mut faults);
         let own = Subject {
-            resource: members.word("resource", &mut faults, |word| kinds.resource(word)),
+            resource: members.word("resource", &mut faults, |word| triggers.resource(word)),
             guid: members.word("guid", &mut faults, |text| guid_of("guid", text)),
         };
-        let trigger = members.word("trigger", &mut faults, |word| kinds.trigger(word));
-        let related = members.related(kinds, &mut faults);
+        let trigger = members.word("trigger", &mut faults, |word| triggers.trigger(word));
+        let related = members.related(triggers, &mut faults);
         let name = members.name(&mut faults);
         let body = members.data(&mut faults);
         if !faults.is_empty() {
@@ -112,11 +112,11 @@ impl Draft {
         if body.len() > NOTIFICATION_BODY_BYTES_MAX {
             return Err(Refusal::TooLarge(NOTIFICATION_BODY_BYTES_MAX));
         }
-        let about = About::of(&own, &trigger, &related, kinds);
+        let about = TriggerContext::of(&own, &trigger, &related, triggers);
         Ok(Self {
             id,
             company: members.value("company_id"),
-            name: name.unwrap_or_else(|| kinds.name(&own.resource, &trigger)),
+            name: name.unwrap_or_else(|| triggers.name(&own.resource, &trigger)),
             pairs: about.pairs(),
             about: about.written(),
             body: Bytes::copy_from_slice(body.as_bytes()),
@@ -127,10 +127,10 @@ impl Draft {
     }
 
     /// Whether it is known to fire; else what is said of it.
-    pub(super) fn judge(&self, kinds: &Kinds) -> Result<(), String> {
-        match kinds.is_known(&self.resource, &self.trigger) {
+    pub(super) fn judge(&self, triggers: &TriggerTable) -> Result<(), String> {
+        match triggers.is_known(&self.resource, &self.trigger) {
             true => Ok(()),
-            false => Err(kinds.unknown(&self.resource, &self.trigger)),
+            false => Err(triggers.unknown(&self.resource, &self.trigger)),
         }
     }
 
@@ -154,9 +154,14 @@ fn digest(own: &Subject, trigger: &str, related: &BTreeSet<Subject>) -> i64 {
     i64::from_le_bytes(bytes)
 }
 
-impl About {
-    fn of(own: &Subject, trigger: &str, related: &BTreeSet<Subject>, kinds: &Kinds) -> Self {
-        let targets = kinds.reached(&own.resource, trigger);
+impl TriggerContext {
+    fn of(
+        own: &Subject,
+        trigger: &str,
+        related: &BTreeSet<Subject>,
+        triggers: &TriggerTable,
+    ) -> Self {
+        let targets = triggers.reached(&own.resource, trigger);
         let mut about = Self {
             resource: own.resource.clone(),
             trigger: trigger.to_owned(),
@@ -262,7 +267,7 @@ impl Members<'_> {
         ""
     }
 
-    fn related(&self, kinds: &Kinds, faults: &mut Vec<Fault>) -> BTreeSet<Subject> {
+    fn related(&self, triggers: &TriggerTable, faults: &mut Vec<Fault>) -> BTreeSet<Subject> {
         let items = self.given("related").map(Items::<RELATED_MAX>::read);
         let items = match items {
             None => return BTreeSet::new(),
@@ -295,7 +300,7 @@ impl Members<'_> {
                 word(&format!("{own}.{name}"), value, faults, judge)
             };
             related.insert(Subject {
-                resource: member("resource", &|word| kinds.resource(word)),
+                resource: member("resource", &|word| triggers.resource(word)),
                 guid: member("guid", &|text| guid_of("guid", text)),
             });
         }

@@ -8,14 +8,14 @@ use model::limits::PAGE_ROWS_MAX;
 use model::refusal::Refusal;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::json::{Object, Text, Value};
+use super::json::{JsonObject, JsonText, JsonValue};
 use super::{fields, python, webhooks};
 use crate::body::text_of;
 use crate::route::{AdmittedRequest, ApiResponse, RequestHead, ResponseFuture};
 
 const INDENT_MAX: i128 = 8;
 
-pub(super) fn json(head: &RequestHead, status: StatusCode, value: &Value<'_>) -> ApiResponse {
+pub(super) fn json(head: &RequestHead, status: StatusCode, value: &JsonValue<'_>) -> ApiResponse {
     let indent = accepted(head).unwrap_or(0);
     let mut answer = ApiResponse::new(Bytes::from(value.answered(indent)));
     *answer.status_mut() = status;
@@ -24,7 +24,7 @@ pub(super) fn json(head: &RequestHead, status: StatusCode, value: &Value<'_>) ->
     answer
 }
 
-pub(super) fn ok(request: &AdmittedRequest, value: &Value<'_>) -> ApiResponse {
+pub(super) fn ok(request: &AdmittedRequest, value: &JsonValue<'_>) -> ApiResponse {
     json(&request.head, StatusCode::OK, value)
 }
 
@@ -84,7 +84,7 @@ fn indent(params: &[(&str, &str)]) -> usize {
 /// Answers OPTIONS: what this place is, and what it takes from whoever asks.
 pub(super) fn describe(request: AdmittedRequest) -> ResponseFuture {
     Box::pin(async move {
-        let text = |text: &&'static str| Value::text(*text);
+        let text = |text: &&'static str| JsonValue::text(*text);
         let parses = [
             "application/json",
             "application/x-www-form-urlencoded",
@@ -92,20 +92,23 @@ pub(super) fn describe(request: AdmittedRequest) -> ResponseFuture {
         ];
         let title = request.head.route.as_ref().map_or("", |route| route.title);
         let mut pairs = vec![
-            ("name", Value::text(title)),
-            ("description", Value::text("")),
+            ("name", JsonValue::text(title)),
+            ("description", JsonValue::text("")),
             (
                 "renders",
-                Value::List(vec![Value::text("application/json")]),
+                JsonValue::List(vec![JsonValue::text("application/json")]),
             ),
-            ("parses", Value::List(parses.iter().map(text).collect())),
+            ("parses", JsonValue::List(parses.iter().map(text).collect())),
         ];
         if let Some(method) = webhooks::written_by(&request).await? {
-            pairs.push(("actions", Value::object([(method, fields::described())])));
+            pairs.push((
+                "actions",
+                JsonValue::object([(method, fields::described())]),
+            ));
         }
         let pairs = pairs.into_iter();
-        let pairs = pairs.map(|(key, value)| (Text::whole(key), value));
-        let body = Value::Object(Object::from_pairs(pairs.collect()));
+        let pairs = pairs.map(|(key, value)| (JsonText::whole(key), value));
+        let body = JsonValue::Object(JsonObject::from_pairs(pairs.collect()));
         Ok(ok(&request, &body))
     })
 }
@@ -121,7 +124,7 @@ pub(super) fn page_size(head: &RequestHead) -> usize {
 
 /// This place with another value for one parameter of its query, or without it. Parameters come
 /// sorted by name, as pretix gives them.
-pub(super) fn link(head: &RequestHead, name: &str, value: Option<&str>) -> Value<'static> {
+pub(super) fn link(head: &RequestHead, name: &str, value: Option<&str>) -> JsonValue<'static> {
     let others = head.query.iter().filter(|(own, _)| *own != name);
     let mut pairs: Vec<(&str, &str)> = others.collect();
     pairs.extend(value.map(|value| (name, value)));
@@ -134,7 +137,7 @@ pub(super) fn link(head: &RequestHead, name: &str, value: Option<&str>) -> Value
         link.push('?');
         link.push_str(&query.join("&"));
     }
-    Value::text(link)
+    JsonValue::text(link)
 }
 
 /// As Python's `quote_plus`.

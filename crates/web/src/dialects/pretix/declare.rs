@@ -10,19 +10,19 @@ use model::rng::SeededRng;
 use model::tenant::{DialectName, Event, Permission, UnknownPermission};
 use toml::de::DeValue;
 
-use super::super::declared::{Declared, Entry, KnownEvents};
-use super::fields::{Bounds, Given};
-use super::json::{Object, Text, Value};
-use super::kinds::Kinds;
+use super::super::apply_file::{DeclarationFile, FileTable, KnownEvents};
+use super::action_types::ActionTypes;
+use super::fields::{FieldLimits, FieldValues};
+use super::json::{JsonObject, JsonText, JsonValue};
 use super::{fields, webhooks};
 
 pub(super) fn declare(
     name: &DialectName,
-    kinds: &Kinds,
-    organizers: &[Entry<'_>],
+    action_types: &ActionTypes,
+    organizers: &[FileTable<'_>],
     known: &KnownEvents,
     rng: &mut SeededRng,
-    declared: &mut Declared,
+    declared: &mut DeclarationFile,
 ) {
     let mut seen = BTreeSet::new();
     for organizer in organizers {
@@ -38,7 +38,7 @@ pub(super) fn declare(
             .unwrap_or(&nothing);
         let slugs = events.iter().map(|event| event.slug.clone());
         let slugs: BTreeSet<String> = slugs.chain(stored.iter().cloned()).collect();
-        let bounds = Bounds::new(kinds, &slugs);
+        let bounds = FieldLimits::new(action_types, &slugs);
         let keys = ["name", "token", "permissions", "active", "kind"];
         let tokens = organizer.tokens(slug, &keys, permission_of, rng, &mut declared.fresh);
         let webhooks = organizer.tables("webhook");
@@ -58,7 +58,7 @@ pub(super) fn declare(
 }
 
 /// A slug as pretix has them; it stands in paths.
-fn slug_of<'a>(entry: &Entry<'a>) -> Option<&'a str> {
+fn slug_of<'a>(entry: &FileTable<'a>) -> Option<&'a str> {
     let slug = entry.required_text("slug")?;
     let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let starts = slug.starts_with(|first: char| first.is_ascii_alphanumeric());
@@ -71,7 +71,7 @@ fn slug_of<'a>(entry: &Entry<'a>) -> Option<&'a str> {
     None
 }
 
-fn events_of(organizer: &Entry<'_>) -> Vec<Event> {
+fn events_of(organizer: &FileTable<'_>) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     for entry in organizer.tables("event") {
         entry.only(&["slug", "name", "date_from"]);
@@ -96,7 +96,7 @@ fn permission_of(name: &str) -> Result<Permission, String> {
 }
 
 /// The name by which the file finds a webhook again, wherever it goes.
-fn key_of(entry: &Entry<'_>, keys: &mut BTreeSet<String>) -> Option<String> {
+fn key_of(entry: &FileTable<'_>, keys: &mut BTreeSet<String>) -> Option<String> {
     let key = entry.text("key")?;
     if key.is_empty() || key.len() > NAME_BYTES_MAX {
         entry.wrong("key", format!("must have 1 to {NAME_BYTES_MAX} characters"));
@@ -108,8 +108,8 @@ fn key_of(entry: &Entry<'_>, keys: &mut BTreeSet<String>) -> Option<String> {
 }
 
 fn webhook_of(
-    entry: &Entry<'_>,
-    bounds: &Bounds<'_>,
+    entry: &FileTable<'_>,
+    bounds: &FieldLimits<'_>,
     keys: &mut BTreeSet<String>,
 ) -> Option<DeclaredWebhook> {
     const FIELDS: [&str; 6] = [
@@ -122,18 +122,18 @@ fn webhook_of(
     ];
     entry.only(&[FIELDS.as_slice(), &["key"]].concat());
     let key = key_of(entry, keys);
-    let mut pairs: Vec<(Text<'_>, Value<'_>)> = Vec::new();
+    let mut pairs: Vec<(JsonText<'_>, JsonValue<'_>)> = Vec::new();
     for field in FIELDS {
         let value = match (field, entry.get(field)) {
             // Over REST this one is demanded even where it says nothing.
-            ("limit_events", None) => Value::List(Vec::new()),
+            ("limit_events", None) => JsonValue::List(Vec::new()),
             (_, None) => continue,
             (_, Some(value)) => json_of(value),
         };
-        pairs.push((Text::whole(field), value));
+        pairs.push((JsonText::whole(field), value));
     }
-    let given = Given::read(&Object::from_pairs(pairs), true, bounds);
-    let enabled = given.as_ref().ok().and_then(Given::enabled);
+    let given = FieldValues::read(&JsonObject::from_pairs(pairs), true, bounds);
+    let enabled = given.as_ref().ok().and_then(FieldValues::enabled);
     match given.and_then(|given| given.over(None)) {
         Ok(fields) => Some(DeclaredWebhook {
             enabled,
@@ -160,22 +160,25 @@ fn webhook_of(
 }
 
 /// A value of TOML as the REST resource would have been given it.
-fn json_of<'a>(value: &'a DeValue<'_>) -> Value<'a> {
+fn json_of<'a>(value: &'a DeValue<'_>) -> JsonValue<'a> {
     match value {
-        DeValue::String(text) => Value::text(&**text),
-        DeValue::Integer(number) => Value::int(number),
-        DeValue::Float(number) => number.as_str().parse().map_or(Value::Null, Value::Float),
-        DeValue::Boolean(flag) => Value::Bool(*flag),
-        DeValue::Datetime(at) => Value::text(at.to_string()),
+        DeValue::String(text) => JsonValue::text(&**text),
+        DeValue::Integer(number) => JsonValue::int(number),
+        DeValue::Float(number) => number
+            .as_str()
+            .parse()
+            .map_or(JsonValue::Null, JsonValue::Float),
+        DeValue::Boolean(flag) => JsonValue::Bool(*flag),
+        DeValue::Datetime(at) => JsonValue::text(at.to_string()),
         DeValue::Array(items) => {
-            Value::List(items.iter().map(|item| json_of(item.get_ref())).collect())
+            JsonValue::List(items.iter().map(|item| json_of(item.get_ref())).collect())
         }
         DeValue::Table(table) => {
             let pairs = table.iter().map(|(key, value)| {
                 let key: &str = key.get_ref();
-                (Text::whole(key), json_of(value.get_ref()))
+                (JsonText::whole(key), json_of(value.get_ref()))
             });
-            Value::Object(Object::from_pairs(pairs.collect()))
+            JsonValue::Object(JsonObject::from_pairs(pairs.collect()))
         }
     }
 }

@@ -5,7 +5,7 @@ use model::id::WebhookId;
 use model::tenant::DialectName;
 use serde_json::{Map, Value, json};
 
-use crate::dialects::{Character, Demo, DemoCall, Made};
+use crate::dialects::{Demo, DemoCall, ReceiverBehavior, WebhookRef};
 
 const ORGANIZER: &str = "bigevents";
 
@@ -16,10 +16,10 @@ pub(super) fn demo(dialect: DialectName) -> Demo {
         tenant: ORGANIZER,
         file,
         receivers: &[
-            Character::Steady,
-            Character::Recovering,
-            Character::Gone,
-            Character::Hanging,
+            ReceiverBehavior::Steady,
+            ReceiverBehavior::Recovering,
+            ReceiverBehavior::Gone,
+            ReceiverBehavior::Hanging,
         ],
         webhook,
         made,
@@ -79,9 +79,9 @@ fn webhook(name: &str, url: &str) -> DemoCall {
     call(Method::POST, "webhooks/", &body)
 }
 
-pub(super) fn made(answer: &Value) -> Option<Made> {
+pub(super) fn made(answer: &Value) -> Option<WebhookRef> {
     let id = answer.get("id").and_then(Value::as_i64);
-    id.map(|id| Made::Id(WebhookId(id)))
+    id.map(|id| WebhookRef::Id(WebhookId(id)))
 }
 
 /// A sale in one batch, then a payment on its own.
@@ -130,10 +130,10 @@ fn notifications() -> Vec<DemoCall> {
     ]
 }
 
-fn end(webhook: &Made) -> DemoCall {
+fn end(webhook: &WebhookRef) -> DemoCall {
     let webhook = match webhook {
-        Made::Id(id) => id.to_string(),
-        Made::Key(key) => key.clone(),
+        WebhookRef::Id(id) => id.to_string(),
+        WebhookRef::Key(key) => key.clone(),
     };
     call(
         Method::PATCH,

@@ -6,27 +6,31 @@
 use model::dashboard::WebhookSnapshot;
 use model::filter::MatchKey;
 
-use super::super::board::{Happened, Verdict};
+use super::super::dashboard::{MatchVerdict, NotificationFacts};
+use super::action_types::ActionTypes;
 use super::fields::Settings;
 use super::form::shows_of;
-use super::kinds::Kinds;
 use super::wire::{ORGANIZER_SCOPE, event_scope};
 
-pub(super) fn explain(kinds: &Kinds, happened: &Happened<'_>, then: &WebhookSnapshot) -> Verdict {
-    let wanted = then.filter.matches(&pairs(kinds, happened));
+pub(super) fn explain(
+    action_types: &ActionTypes,
+    happened: &NotificationFacts<'_>,
+    then: &WebhookSnapshot,
+) -> MatchVerdict {
+    let wanted = then.filter.matches(&pairs(action_types, happened));
     let found = serde_json::from_str(&then.settings).ok();
-    let found = found.map(|settings| rule(kinds, happened, &settings));
+    let found = found.map(|settings| rule(action_types, happened, &settings));
     match found {
         Some(verdict) if verdict.wanted == wanted => verdict,
-        Some(_) | None if wanted => Verdict::new(true, "Its filter wanted this."),
-        Some(_) | None => Verdict::new(false, "Its filter did not want this."),
+        Some(_) | None if wanted => MatchVerdict::new(true, "Its filter wanted this."),
+        Some(_) | None => MatchVerdict::new(false, "Its filter did not want this."),
     }
 }
 
 /// What the notification stood for.
-pub(super) fn pairs(kinds: &Kinds, happened: &Happened<'_>) -> Vec<MatchKey> {
+pub(super) fn pairs(action_types: &ActionTypes, happened: &NotificationFacts<'_>) -> Vec<MatchKey> {
     let scope = happened.event.map(event_scope);
-    let pair = kinds.of(happened.action_type).map(|kind| MatchKey {
+    let pair = action_types.of(happened.action_type).map(|kind| MatchKey {
         topic: kind.key.clone(),
         scope: scope.unwrap_or_else(|| ORGANIZER_SCOPE.to_owned()),
     });
@@ -34,11 +38,15 @@ pub(super) fn pairs(kinds: &Kinds, happened: &Happened<'_>) -> Vec<MatchKey> {
 }
 
 /// The rule of the settings that decided.
-pub(super) fn rule(kinds: &Kinds, happened: &Happened<'_>, settings: &Settings) -> Verdict {
+pub(super) fn rule(
+    action_types: &ActionTypes,
+    happened: &NotificationFacts<'_>,
+    settings: &Settings,
+) -> MatchVerdict {
     let action = happened.action_type;
-    let Some(kind) = kinds.of(action) else {
+    let Some(kind) = action_types.of(action) else {
         let words = format!("No webhook can ask for {action}: it belongs to no action type.");
-        return Verdict::new(false, words);
+        return MatchVerdict::new(false, words);
     };
     let as_what = match kind.key == action {
         true => action.to_owned(),
@@ -46,7 +54,7 @@ pub(super) fn rule(kinds: &Kinds, happened: &Happened<'_>, settings: &Settings) 
     };
     if !settings.action_types.contains(&kind.key) {
         let words = format!("Other action type: {as_what} is not among those it asks for.");
-        return Verdict::new(false, words);
+        return MatchVerdict::new(false, words);
     }
     let (wanted, where_) = match happened.event {
         _ if settings.all_events => (true, "for all shows".to_owned()),
@@ -59,8 +67,8 @@ pub(super) fn rule(kinds: &Kinds, happened: &Happened<'_>, settings: &Settings) 
                 "Other show: this is about {slug}, and the webhook is limited to {}.",
                 shows_of(settings)
             );
-            return Verdict::new(false, words);
+            return MatchVerdict::new(false, words);
         }
     };
-    Verdict::new(wanted, format!("It asks for {as_what}, {where_}."))
+    MatchVerdict::new(wanted, format!("It asks for {as_what}, {where_}."))
 }

@@ -12,8 +12,8 @@ use model::target::{MASKED, is_masked};
 use model::webhook::Webhook;
 use serde::{Deserialize, Serialize};
 
-use super::json::{Object, Text, Value};
-use super::kinds::Kinds;
+use super::action_types::ActionTypes;
+use super::json::{JsonObject, JsonText, JsonValue};
 use super::{python, url, wire};
 
 const TARGET_URL_CHARS_MAX: usize = 1_024;
@@ -50,7 +50,7 @@ pub(super) struct Fields {
 
 /// Fields that were given, each sound by itself.
 #[derive(Debug, Default)]
-pub(super) struct Given {
+pub(super) struct FieldValues {
     enabled: Option<bool>,
     target_url: Option<String>,
     all_events: Option<bool>,
@@ -61,8 +61,8 @@ pub(super) struct Given {
 }
 
 /// Against what fields are judged.
-pub(super) struct Bounds<'a> {
-    pub(super) kinds: &'a Kinds,
+pub(super) struct FieldLimits<'a> {
+    pub(super) action_types: &'a ActionTypes,
     /// Slugs of the organizer's shows.
     pub(super) events: &'a BTreeSet<String>,
     /// So many of them may be named.
@@ -71,10 +71,10 @@ pub(super) struct Bounds<'a> {
     pub(super) wishes_max: usize,
 }
 
-impl<'a> Bounds<'a> {
-    pub(super) fn new(kinds: &'a Kinds, events: &'a BTreeSet<String>) -> Self {
+impl<'a> FieldLimits<'a> {
+    pub(super) fn new(action_types: &'a ActionTypes, events: &'a BTreeSet<String>) -> Self {
         Self {
-            kinds,
+            action_types,
             events,
             named_max: limits::SHOWS_NAMED_MAX,
             wishes_max: limits::SUBSCRIPTIONS_MAX,
@@ -91,12 +91,12 @@ impl<'a> Bounds<'a> {
     }
 }
 
-impl Given {
+impl FieldValues {
     /// Reads every field; `whole` demands those that have no default.
     pub(super) fn read(
-        object: &Object<'_>,
+        object: &JsonObject<'_>,
         whole: bool,
-        bounds: &Bounds<'_>,
+        bounds: &FieldLimits<'_>,
     ) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut given = Self {
@@ -131,7 +131,7 @@ impl Given {
             &mut given.limit_events,
         );
         let found = object.get("action_types");
-        let found = found.map(|value| action_types(value, bounds.kinds));
+        let found = found.map(|value| action_types(value, bounds.action_types));
         keep(
             &mut faults,
             "action_types",
@@ -241,9 +241,14 @@ impl Settings {
     }
 }
 
-type Read<T> = Result<T, Vec<String>>;
+type FieldResult<T> = Result<T, Vec<String>>;
 
-fn keep<T>(faults: &mut Vec<Fault>, field: &str, found: Option<Read<T>>, place: &mut Option<T>) {
+fn keep<T>(
+    faults: &mut Vec<Fault>,
+    field: &str,
+    found: Option<FieldResult<T>>,
+    place: &mut Option<T>,
+) {
     match found {
         None => {}
         Some(Ok(value)) => *place = Some(value),
@@ -254,43 +259,45 @@ fn keep<T>(faults: &mut Vec<Fault>, field: &str, found: Option<Read<T>>, place: 
     }
 }
 
-fn required<T>(found: Option<Read<T>>, whole: bool) -> Option<Read<T>> {
+fn required<T>(found: Option<FieldResult<T>>, whole: bool) -> Option<FieldResult<T>> {
     match found {
         None if whole => Some(fail(REQUIRED)),
         found => found,
     }
 }
 
-fn fail<T>(reason: impl Into<String>) -> Read<T> {
+fn fail<T>(reason: impl Into<String>) -> FieldResult<T> {
     Err(vec![reason.into()])
 }
 
-fn boolean(value: &Value<'_>) -> Read<bool> {
+fn boolean(value: &JsonValue<'_>) -> FieldResult<bool> {
     const NO_BOOLEAN: &str = "Must be a valid boolean.";
     match value {
-        Value::Null => fail(NOT_NULL),
-        Value::Bool(flag) => Ok(*flag),
-        Value::Int(digits) if digits == "1" => Ok(true),
-        Value::Int(digits) if digits == "0" => Ok(false),
-        Value::Float(number) if number.to_bits() == 1.0_f64.to_bits() => Ok(true),
-        Value::Float(number) if number.abs().to_bits() == 0 => Ok(false),
-        Value::Text(Text::Whole(word)) => match word.to_ascii_lowercase().as_str() {
+        JsonValue::Null => fail(NOT_NULL),
+        JsonValue::Bool(flag) => Ok(*flag),
+        JsonValue::Int(digits) if digits == "1" => Ok(true),
+        JsonValue::Int(digits) if digits == "0" => Ok(false),
+        JsonValue::Float(number) if number.to_bits() == 1.0_f64.to_bits() => Ok(true),
+        JsonValue::Float(number) if number.abs().to_bits() == 0 => Ok(false),
+        JsonValue::Text(JsonText::Whole(word)) => match word.to_ascii_lowercase().as_str() {
             "t" | "y" | "yes" | "true" | "on" | "1" => Ok(true),
             "f" | "n" | "no" | "false" | "off" | "0" => Ok(false),
             _ => fail(NO_BOOLEAN),
         },
-        Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::List(_) | Value::Object(_) => {
-            fail(NO_BOOLEAN)
-        }
+        JsonValue::Int(_)
+        | JsonValue::Float(_)
+        | JsonValue::Text(_)
+        | JsonValue::List(_)
+        | JsonValue::Object(_) => fail(NO_BOOLEAN),
     }
 }
 
-fn target_url(value: &Value<'_>) -> Read<String> {
+fn target_url(value: &JsonValue<'_>) -> FieldResult<String> {
     const NO_URL: &str = "Enter a valid URL.";
     let text = match value {
-        Value::Null => return fail(NOT_NULL),
-        Value::Bool(_) | Value::List(_) | Value::Object(_) => return fail(NO_URL),
-        Value::Int(_) | Value::Float(_) | Value::Text(_) => {
+        JsonValue::Null => return fail(NOT_NULL),
+        JsonValue::Bool(_) | JsonValue::List(_) | JsonValue::Object(_) => return fail(NO_URL),
+        JsonValue::Int(_) | JsonValue::Float(_) | JsonValue::Text(_) => {
             python::strip_text(&python::text_of(value))
         }
     };
@@ -314,11 +321,11 @@ fn target_url(value: &Value<'_>) -> Read<String> {
     }
 }
 
-fn comment(value: &Value<'_>) -> Read<Option<String>> {
+fn comment(value: &JsonValue<'_>) -> FieldResult<Option<String>> {
     let text = match value {
-        Value::Null => return Ok(None),
-        Value::Bool(_) | Value::List(_) | Value::Object(_) => return fail(NO_TEXT),
-        Value::Int(_) | Value::Float(_) | Value::Text(_) => {
+        JsonValue::Null => return Ok(None),
+        JsonValue::Bool(_) | JsonValue::List(_) | JsonValue::Object(_) => return fail(NO_TEXT),
+        JsonValue::Int(_) | JsonValue::Float(_) | JsonValue::Text(_) => {
             python::strip_text(&python::text_of(value))
         }
     };
@@ -332,7 +339,7 @@ fn comment(value: &Value<'_>) -> Read<Option<String>> {
 }
 
 /// What is wrong with any text: its length, and characters that no text may have.
-pub(super) fn judge_text(text: &Text<'_>, chars_max: usize, reasons: &mut Vec<String>) {
+pub(super) fn judge_text(text: &JsonText<'_>, chars_max: usize, reasons: &mut Vec<String>) {
     let whole = text.as_str().map(str::as_bytes);
     if whole.is_some_and(|bytes| bytes.len() <= chars_max && !bytes.contains(&0)) {
         return;
@@ -356,14 +363,14 @@ pub(super) fn judge_text(text: &Text<'_>, chars_max: usize, reasons: &mut Vec<St
 }
 
 /// Each show once, in the order in which they are named.
-fn limit_events(value: &Value<'_>, bounds: &Bounds<'_>) -> Read<Vec<String>> {
+fn limit_events(value: &JsonValue<'_>, bounds: &FieldLimits<'_>) -> FieldResult<Vec<String>> {
     let items = list(value)?;
     let mut slugs: Vec<String> = Vec::new();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     for item in items {
         let shown = whole(&python::text_of(item));
         let known = bounds.events.get(&shown);
-        let Some(slug) = known.filter(|_| *item != Value::Null) else {
+        let Some(slug) = known.filter(|_| *item != JsonValue::Null) else {
             return fail(format!("Object with slug={shown} does not exist."));
         };
         if !seen.insert(slug) {
@@ -378,11 +385,11 @@ fn limit_events(value: &Value<'_>, bounds: &Bounds<'_>) -> Read<Vec<String>> {
     Ok(slugs)
 }
 
-fn action_types(value: &Value<'_>, kinds: &Kinds) -> Read<Vec<String>> {
+fn action_types(value: &JsonValue<'_>, action_types: &ActionTypes) -> FieldResult<Vec<String>> {
     let mut keys: BTreeSet<String> = BTreeSet::new();
     for item in list(value)? {
         match item.as_str() {
-            Some(key) if kinds.is_registered(key) => keys.insert(key.to_owned()),
+            Some(key) if action_types.is_registered(key) => keys.insert(key.to_owned()),
             Some(_) | None => {
                 let shown = whole(&python::text_of(item));
                 return fail(format!("Invalid action type \"{shown}\"."));
@@ -392,11 +399,15 @@ fn action_types(value: &Value<'_>, kinds: &Kinds) -> Read<Vec<String>> {
     Ok(keys.into_iter().collect())
 }
 
-fn list<'a, 'b>(value: &'b Value<'a>) -> Read<&'b [Value<'a>]> {
+fn list<'a, 'b>(value: &'b JsonValue<'a>) -> FieldResult<&'b [JsonValue<'a>]> {
     match value {
-        Value::Null => fail(NOT_NULL),
-        Value::List(items) => Ok(items),
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::Object(_) => {
+        JsonValue::Null => fail(NOT_NULL),
+        JsonValue::List(items) => Ok(items),
+        JsonValue::Bool(_)
+        | JsonValue::Int(_)
+        | JsonValue::Float(_)
+        | JsonValue::Text(_)
+        | JsonValue::Object(_) => {
             let name = python::type_name(value);
             fail(format!("Expected a list of items but got type \"{name}\"."))
         }
@@ -404,28 +415,31 @@ fn list<'a, 'b>(value: &'b Value<'a>) -> Read<&'b [Value<'a>]> {
 }
 
 /// The text, with U+FFFD for what cannot stand in one.
-pub(super) fn whole(text: &Text<'_>) -> String {
+pub(super) fn whole(text: &JsonText<'_>) -> String {
     let character = |point| char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER);
     text.code_points().map(character).collect()
 }
 
 /// What OPTIONS says of every field.
-pub(super) fn described() -> Value<'static> {
+pub(super) fn described() -> JsonValue<'static> {
     let field =
         |kind: &'static str, required, read_only, label: &'static str, most: Option<usize>| {
             let mut pairs = vec![
-                ("type", Value::text(kind)),
-                ("required", Value::Bool(required)),
-                ("read_only", Value::Bool(read_only)),
-                ("label", Value::text(label)),
+                ("type", JsonValue::text(kind)),
+                ("required", JsonValue::Bool(required)),
+                ("read_only", JsonValue::Bool(read_only)),
+                ("label", JsonValue::text(label)),
             ];
-            pairs.extend(most.map(|most| ("max_length", Value::int(most))));
-            let whole = |(key, value): (&'static str, Value<'static>)| (Text::whole(key), value);
-            Value::Object(Object::from_pairs(pairs.into_iter().map(whole).collect()))
+            pairs.extend(most.map(|most| ("max_length", JsonValue::int(most))));
+            let whole =
+                |(key, value): (&'static str, JsonValue<'static>)| (JsonText::whole(key), value);
+            JsonValue::Object(JsonObject::from_pairs(
+                pairs.into_iter().map(whole).collect(),
+            ))
         };
     let url_max = Some(TARGET_URL_CHARS_MAX);
     let all_events = "All events (including newly created ones)";
-    Value::object([
+    JsonValue::object([
         ("id", field("integer", false, true, "ID", None)),
         (
             "enabled",

@@ -1,6 +1,6 @@
 //! This dialect's part of the dashboard: the form of a webhook, and its facts in words.
 //!
-//! What is typed into it is judged in `typed.rs`, by the rules of `fields.rs`. Nothing that a
+//! What is typed into it is judged in `form_input.rs`, by the rules of `fields.rs`. Nothing that a
 //! webhook has is hidden: a show or an action type that is not known any more is listed, too.
 
 use std::collections::BTreeSet;
@@ -12,10 +12,15 @@ use model::refusal::Refusal;
 use model::target::masked;
 use model::webhook::{NewWebhook, Webhook};
 
-use super::super::board::{Around, Board, Described, Fact, Forms, Happened, Verdict, listed};
-use super::super::form::{Choice, Control, Field, Form, Group, Text, TextKind};
+use super::super::dashboard::{
+    DialectDashboard, FormContext, MatchVerdict, NotificationFacts, WebhookFact, WebhookForms,
+    WebhookSummary, listed,
+};
+use super::super::form::{
+    ChoiceGroup, FieldChoice, FieldControl, FormField, TextField, TextKind, WebhookForm,
+};
 use super::fields::{Fields, Settings};
-use super::typed::{ALL, MORE_EVENTS, SOME, judge};
+use super::form_input::{ALL, MORE_EVENTS, SOME, judge};
 use super::webhooks::{edited, fields_of, new_webhook};
 use super::{Pretix, explain, sample};
 use crate::body::Query;
@@ -51,9 +56,9 @@ const GROUPS: &[(&str, &[&str])] = &[
 /// In which order the groups are shown: orders first.
 const ORDER: [usize; 9] = [1, 0, 2, 3, 4, 5, 6, 7, 8];
 
-pub(super) fn board(pretix: &Arc<Pretix>) -> Board {
+pub(super) fn board(pretix: &Arc<Pretix>) -> DialectDashboard {
     let forms = Arc::clone(pretix);
-    Board {
+    DialectDashboard {
         platform: "pretix",
         tenant_word: "Organizer",
         describe: Box::new(describe),
@@ -62,7 +67,7 @@ pub(super) fn board(pretix: &Arc<Pretix>) -> Board {
     }
 }
 
-fn describe(webhook: &Webhook) -> Described {
+fn describe(webhook: &Webhook) -> WebhookSummary {
     let settings = Settings::of(webhook);
     let types = match settings.action_types.as_slice() {
         [] => "no action types".to_owned(),
@@ -75,14 +80,18 @@ fn describe(webhook: &Webhook) -> Described {
         (false, [one]) => format!("event {one}"),
         (false, several) => format!("{} events", several.len()),
     };
-    Described {
+    WebhookSummary {
         name: settings.comment.filter(|comment| !comment.is_empty()),
         wants: format!("{types}, {events}"),
     }
 }
 
-impl Forms for Pretix {
-    fn form(&self, around: &Around<'_>, webhook: Option<&Webhook>) -> Result<Form, Refusal> {
+impl WebhookForms for Pretix {
+    fn form(
+        &self,
+        around: &FormContext<'_>,
+        webhook: Option<&Webhook>,
+    ) -> Result<WebhookForm, Refusal> {
         let fields = match webhook {
             Some(webhook) => fields_of(webhook),
             None => Fields {
@@ -99,53 +108,58 @@ impl Forms for Pretix {
         Ok(self.shape(around, &fields))
     }
 
-    fn create(&self, around: &Around<'_>, typed: &Query) -> Result<NewWebhook, Refusal> {
-        let fields = judge(&self.kinds, around, None, typed)?;
+    fn create(&self, around: &FormContext<'_>, typed: &Query) -> Result<NewWebhook, Refusal> {
+        let fields = judge(&self.action_types, around, None, typed)?;
         new_webhook(around.tenant.id, fields, around.now)
     }
 
     fn change(
         &self,
-        around: &Around<'_>,
+        around: &FormContext<'_>,
         old: &Webhook,
         typed: &Query,
     ) -> Result<Webhook, Refusal> {
-        let fields = judge(&self.kinds, around, Some(&fields_of(old)), typed)?;
+        let fields = judge(&self.action_types, around, Some(&fields_of(old)), typed)?;
         edited(old, fields, around.now)
     }
 
-    fn facts(&self, webhook: &Webhook, _trusted: bool) -> Vec<Fact> {
+    fn facts(&self, webhook: &Webhook, _trusted: bool) -> Vec<WebhookFact> {
         let settings = Settings::of(webhook);
         let wanted = &settings.action_types;
-        let known = self.kinds.iter().filter(|kind| wanted.contains(&kind.key));
+        let known = self
+            .action_types
+            .iter()
+            .filter(|kind| wanted.contains(&kind.key));
         let known = known.map(|kind| match kind.label.as_str() {
             "" => kind.key.clone(),
             label => format!("{label} ({})", kind.key),
         });
-        let gone = wanted.iter().filter(|key| !self.kinds.is_registered(key));
+        let gone = wanted
+            .iter()
+            .filter(|key| !self.action_types.is_registered(key));
         let types = known.chain(gone.cloned());
         let events = match settings.all_events {
             true => vec!["All, also those to come".to_owned()],
             false => settings.limit_events.clone(),
         };
         let mut facts = vec![
-            Fact {
+            WebhookFact {
                 values: types.collect(),
-                ..Fact::new("Action types", "")
+                ..WebhookFact::new("Action types", "")
             },
-            Fact {
+            WebhookFact {
                 values: events,
                 help: if settings.all_events {
                     ""
                 } else {
                     "What belongs to no show, such as customers, is sent whatever is chosen."
                 },
-                ..Fact::new("Shows", "")
+                ..WebhookFact::new("Shows", "")
             },
         ];
         let comment = settings.comment.filter(|comment| !comment.is_empty());
-        facts.extend(comment.map(|comment| Fact::new("Comment", comment)));
-        facts.push(Fact::code("Number", webhook.id.to_string()));
+        facts.extend(comment.map(|comment| WebhookFact::new("Comment", comment)));
+        facts.push(WebhookFact::code("Number", webhook.id.to_string()));
         facts
     }
 
@@ -158,7 +172,7 @@ impl Forms for Pretix {
         let mut wanted = settings
             .action_types
             .iter()
-            .filter_map(|key| self.kinds.get(key));
+            .filter_map(|key| self.action_types.get(key));
         let lost = wanted.find(|kind| settings.is_for_no_show() && kind.is_of_show())?;
         let label = match lost.label.as_str() {
             "" => lost.key.as_str(),
@@ -171,54 +185,57 @@ impl Forms for Pretix {
     }
 
     fn action_types(&self) -> Vec<(String, String)> {
-        let concrete = self.kinds.iter().filter(|kind| !kind.key.contains('*'));
+        let concrete = self
+            .action_types
+            .iter()
+            .filter(|kind| !kind.key.contains('*'));
         let named = concrete.map(|kind| (kind.key.clone(), kind.label.clone()));
         named.collect()
     }
 
     fn unheard(&self, action_type: &str) -> Option<String> {
-        let unknown = self.kinds.of(action_type).is_none();
-        unknown.then(|| self.kinds.unknown(action_type))
+        let unknown = self.action_types.of(action_type).is_none();
+        unknown.then(|| self.action_types.unknown(action_type))
     }
 
-    fn samples(&self, webhook: &Webhook) -> Vec<Choice> {
+    fn samples(&self, webhook: &Webhook) -> Vec<FieldChoice> {
         sample::kinds(self, webhook)
     }
 
     fn sample(
         &self,
-        around: &Around<'_>,
+        around: &FormContext<'_>,
         webhook: &Webhook,
         kind: &str,
     ) -> Result<Option<NewNotification>, Refusal> {
         sample::make(self, around, webhook, kind)
     }
 
-    fn explain(&self, happened: &Happened<'_>, then: &WebhookSnapshot) -> Verdict {
-        explain::explain(&self.kinds, happened, then)
+    fn explain(&self, happened: &NotificationFacts<'_>, then: &WebhookSnapshot) -> MatchVerdict {
+        explain::explain(&self.action_types, happened, then)
     }
 }
 
 impl Pretix {
     /// The form that shows these fields.
-    fn shape(&self, around: &Around<'_>, fields: &Fields) -> Form {
+    fn shape(&self, around: &FormContext<'_>, fields: &Fields) -> WebhookForm {
         let settings = &fields.settings;
-        let url = Text {
+        let url = TextField {
             value: masked(&fields.target_url),
             kind: TextKind::Url,
             required: true,
         };
-        let comment = Text {
+        let comment = TextField {
             value: settings.comment.clone().unwrap_or_default(),
             kind: TextKind::Lines,
             required: false,
         };
-        let which = |value: &str, label: &str, help: &str, chosen| Choice {
+        let which = |value: &str, label: &str, help: &str, chosen| FieldChoice {
             value: value.to_owned(),
             label: label.to_owned(),
             help: help.to_owned(),
             chosen,
-            ..Choice::default()
+            ..FieldChoice::default()
         };
         let scope = vec![
             which(ALL, "All shows", "Those to come, too.", settings.all_events),
@@ -231,50 +248,53 @@ impl Pretix {
         ];
         let (shows, more) = shows(around, settings);
         let mut all = vec![
-            Field::new("target_url", "Target URL", Control::Text(url)).with_help(
+            FormField::new("target_url", "Target URL", FieldControl::Text(url)).with_help(
                 "Where calls go, such as https://example.com/hook. A user and a password in it \
                  (https://user:password@…) are sent as Basic credentials and not shown again.",
             ),
-            Field::new("enabled", "Enabled", Control::Switch { on: fields.enabled }).with_help(
-                "While it is off, nothing is sent, and what happens is not kept for it.",
-            ),
-            Field::new(
+            FormField::new(
+                "enabled",
+                "Enabled",
+                FieldControl::Switch { on: fields.enabled },
+            )
+            .with_help("While it is off, nothing is sent, and what happens is not kept for it."),
+            FormField::new(
                 "action_types",
                 "Action types",
-                Control::Checks(self.types(settings)),
+                FieldControl::Checks(self.types(settings)),
             )
             .with_help("What it is called for."),
-            Field::new("all_events", "Shows", Control::Radio(scope)),
-            Field::new("limit_events", "Chosen shows", Control::Checks(shows))
+            FormField::new("all_events", "Shows", FieldControl::Radio(scope)),
+            FormField::new("limit_events", "Chosen shows", FieldControl::Checks(shows))
                 .with_help("They count if \u{201c}Only the shows chosen below\u{201d} is set."),
         ];
         all.extend(more.map(|more| {
-            let more = Text {
+            let more = TextField {
                 value: more,
                 kind: TextKind::Lines,
                 required: false,
             };
-            Field::new(MORE_EVENTS, "Further shows", Control::Text(more))
+            FormField::new(MORE_EVENTS, "Further shows", FieldControl::Text(more))
                 .with_help("There are too many to list. Type the codes of others, one a line.")
         }));
         all.push(
-            Field::new("comment", "Comment", Control::Text(comment))
+            FormField::new("comment", "Comment", FieldControl::Text(comment))
                 .with_help("For people: what it is for. May be empty."),
         );
-        Form { fields: all }
+        WebhookForm { fields: all }
     }
 
-    fn types(&self, settings: &Settings) -> Vec<Group> {
+    fn types(&self, settings: &Settings) -> Vec<ChoiceGroup> {
         let wanted: BTreeSet<&str> = settings.action_types.iter().map(String::as_str).collect();
-        let mut groups: Vec<Group> = GROUPS
+        let mut groups: Vec<ChoiceGroup> = GROUPS
             .iter()
-            .map(|(label, _)| Group {
+            .map(|(label, _)| ChoiceGroup {
                 label: (*label).to_owned(),
                 choices: Vec::new(),
             })
             .collect();
-        for kind in self.kinds.iter() {
-            let choice = Choice {
+        for kind in self.action_types.iter() {
+            let choice = FieldChoice {
                 value: kind.key.clone(),
                 label: match kind.label.as_str() {
                     "" => kind.key.clone(),
@@ -292,16 +312,18 @@ impl Pretix {
                 group.choices.push(choice);
             }
         }
-        let mut groups: Vec<Group> = ORDER
+        let mut groups: Vec<ChoiceGroup> = ORDER
             .iter()
             .filter_map(|at| groups.get(*at).cloned())
             .filter(|group| !group.choices.is_empty())
             .collect();
-        let gone = wanted.iter().filter(|key| !self.kinds.is_registered(key));
-        let gone: Vec<Choice> = gone
+        let gone = wanted
+            .iter()
+            .filter(|key| !self.action_types.is_registered(key));
+        let gone: Vec<FieldChoice> = gone
             .map(|key| unknown(key, "Not registered any more."))
             .collect();
-        groups.extend((!gone.is_empty()).then(|| Group {
+        groups.extend((!gone.is_empty()).then(|| ChoiceGroup {
             label: "Not registered any more".to_owned(),
             choices: gone,
         }));
@@ -310,13 +332,13 @@ impl Pretix {
 }
 
 /// The shows to choose from, and those of the webhook that do not fit, if not all are listed.
-fn shows(around: &Around<'_>, settings: &Settings) -> (Vec<Group>, Option<String>) {
+fn shows(around: &FormContext<'_>, settings: &Settings) -> (Vec<ChoiceGroup>, Option<String>) {
     let limit: BTreeSet<&str> = settings.limit_events.iter().map(String::as_str).collect();
     let known: BTreeSet<&str> = around.events.iter().map(|own| own.slug.as_str()).collect();
-    let mut choices: Vec<Choice> = around
+    let mut choices: Vec<FieldChoice> = around
         .events
         .iter()
-        .map(|event| Choice {
+        .map(|event| FieldChoice {
             value: event.slug.clone(),
             label: match event.name.as_str() {
                 "" => event.slug.clone(),
@@ -333,7 +355,7 @@ fn shows(around: &Around<'_>, settings: &Settings) -> (Vec<Group>, Option<String
     choices.extend(gone.map(|slug| unknown(slug, "Not known here (any more).")));
     if choices.len() <= SHOWS_MAX {
         let label = String::new();
-        return (vec![Group { label, choices }], None);
+        return (vec![ChoiceGroup { label, choices }], None);
     }
     // Stable: those that are chosen first, else in their order; the latest are the most wanted.
     choices.reverse();
@@ -345,11 +367,11 @@ fn shows(around: &Around<'_>, settings: &Settings) -> (Vec<Group>, Option<String
         .map(|choice| choice.value)
         .collect();
     let label = format!("{SHOWS_MAX} of {}", around.events.len());
-    (vec![Group { label, choices }], Some(rest.join("\n")))
+    (vec![ChoiceGroup { label, choices }], Some(rest.join("\n")))
 }
 
-fn unknown(value: &str, help: &str) -> Choice {
-    Choice {
+fn unknown(value: &str, help: &str) -> FieldChoice {
+    FieldChoice {
         value: value.to_owned(),
         label: value.to_owned(),
         code: String::new(),

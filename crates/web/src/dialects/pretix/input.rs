@@ -8,9 +8,9 @@ use encoding_rs::Encoding;
 use http::HeaderMap;
 use model::refusal::Refusal;
 
-use super::json::{self, Object, Value};
+use super::json::{self, JsonObject, JsonValue};
 use super::wire::no_dictionary;
-use crate::body::{Form, Query};
+use crate::body::{MediaType, Query};
 
 /// Reads bodies in the charset they are in.
 pub(super) trait Decode {
@@ -18,7 +18,7 @@ pub(super) trait Decode {
     fn decoded<'a>(&self, body: &'a [u8]) -> Result<Cow<'a, str>, Refusal>;
 }
 
-impl Decode for Form<'_> {
+impl Decode for MediaType<'_> {
     fn decoded<'a>(&self, body: &'a [u8]) -> Result<Cow<'a, str>, Refusal> {
         let Some(label) = self.charset() else {
             return utf8(body);
@@ -52,8 +52,8 @@ pub(super) async fn read_fields(
     headers: &HeaderMap,
     body: &Bytes,
     whole: bool,
-) -> Result<Object<'static>, Refusal> {
-    let form = Form::of(headers);
+) -> Result<JsonObject<'static>, Refusal> {
+    let form = MediaType::of(headers);
     match form.kind().as_ref() {
         "application/x-www-form-urlencoded" => {
             let text = form.decoded(body)?;
@@ -68,7 +68,7 @@ pub(super) async fn read_fields(
             })?;
             Ok(from_form(&parts, whole))
         }
-        _ if body.is_empty() => Ok(Object::default()),
+        _ if body.is_empty() => Ok(JsonObject::default()),
         "application/json" => {
             let object = read_json(&form.decoded(body)?)?.into_owned().into_object();
             object.map_err(|other| Refusal::Invalid(vec![no_dictionary(&other)]))
@@ -77,7 +77,7 @@ pub(super) async fn read_fields(
     }
 }
 
-pub(super) fn read_json(text: &str) -> Result<Value<'_>, Refusal> {
+pub(super) fn read_json(text: &str) -> Result<JsonValue<'_>, Refusal> {
     json::read(text).map_err(|problem| no_json(problem.0))
 }
 
@@ -108,12 +108,12 @@ fn undecodable(codec: &str, body: &[u8], at: usize, reason: &str) -> Refusal {
 
 /// A form says everything in text, so a list is a name given several times, and one that is not
 /// there is empty; a blank where true or false belongs is nothing said.
-fn from_form(form: &[(String, String)], whole: bool) -> Object<'static> {
+fn from_form(form: &[(String, String)], whole: bool) -> JsonObject<'static> {
     let last = |name: &'static str| {
         let is_flag = matches!(name, "enabled" | "all_events");
         let found = form.iter().rev().find(|(own, _)| own == name);
         let found = found.filter(|(_, value)| !(is_flag && value.is_empty()));
-        found.map(|(_, value)| (name, Value::text(value.clone())))
+        found.map(|(_, value)| (name, JsonValue::text(value.clone())))
     };
     let single = [
         "enabled",
@@ -122,15 +122,17 @@ fn from_form(form: &[(String, String)], whole: bool) -> Object<'static> {
         "action_types",
         "comment",
     ];
-    let mut pairs: Vec<(&'static str, Value<'static>)> =
+    let mut pairs: Vec<(&'static str, JsonValue<'static>)> =
         single.into_iter().filter_map(last).collect();
     let limit = form.iter().filter(|(name, _)| name == "limit_events");
-    let limit: Vec<Value<'static>> = limit.map(|(_, slug)| Value::text(slug.clone())).collect();
+    let limit: Vec<JsonValue<'static>> = limit
+        .map(|(_, slug)| JsonValue::text(slug.clone()))
+        .collect();
     if whole || !limit.is_empty() {
-        pairs.push(("limit_events", Value::List(limit)));
+        pairs.push(("limit_events", JsonValue::List(limit)));
     }
-    let whole = |(name, value): (&'static str, _)| (json::Text::whole(name), value);
-    Object::from_pairs(pairs.into_iter().map(whole).collect())
+    let whole = |(name, value): (&'static str, _)| (json::JsonText::whole(name), value);
+    JsonObject::from_pairs(pairs.into_iter().map(whole).collect())
 }
 
 #[cfg(test)]
@@ -143,13 +145,13 @@ mod tests {
         HeaderMap::from_iter([(CONTENT_TYPE, form.parse().unwrap())])
     }
 
-    async fn read(form: &str, body: &'static [u8]) -> Result<Object<'static>, Refusal> {
+    async fn read(form: &str, body: &'static [u8]) -> Result<JsonObject<'static>, Refusal> {
         read_fields(&headers(form), &Bytes::from_static(body), true).await
     }
 
     #[tokio::test]
     async fn charsets_are_honoured_and_unknown_ones_are_utf_8() {
-        let comment = |text: &'static str| Some(Value::text(text));
+        let comment = |text: &'static str| Some(JsonValue::text(text));
         for (form, body, text) in [
             (
                 "application/json",
@@ -229,15 +231,18 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(one, two);
-        assert_eq!(one.get("comment"), Some(&Value::text("ä")));
-        let limit = Value::List(vec![Value::text("x"), Value::text("y")]);
+        assert_eq!(one.get("comment"), Some(&JsonValue::text("ä")));
+        let limit = JsonValue::List(vec![JsonValue::text("x"), JsonValue::text("y")]);
         assert_eq!(one.get("limit_events"), Some(&limit));
     }
 
     #[tokio::test]
     async fn broken_multipart_is_refused_and_an_empty_one_is_an_empty_form() {
         let empty = read("multipart/form-data; boundary=b", b"x").await.unwrap();
-        assert_eq!(empty.get("limit_events"), Some(&Value::List(Vec::new())));
+        assert_eq!(
+            empty.get("limit_events"),
+            Some(&JsonValue::List(Vec::new()))
+        );
         for (form, body) in [
             ("multipart/form-data", b"--b".as_slice()),
             ("multipart/form-data; boundary=", b"--b"),
@@ -256,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_body_is_an_empty_object_whatever_its_form() {
-        assert_eq!(read("text/plain", b"").await, Ok(Object::default()));
+        assert_eq!(read("text/plain", b"").await, Ok(JsonObject::default()));
         assert_eq!(
             read("text/plain; x=1", b"x").await,
             Err(Refusal::UnknownForm("text/plain; x=1".to_owned()))

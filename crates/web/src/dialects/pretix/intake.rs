@@ -18,10 +18,10 @@ use model::time::Timestamp;
 use model::webhook::Headers;
 
 use super::input::{Decode, read_json};
-use super::json::{Object, Value};
+use super::json::{JsonObject, JsonValue};
 use super::wire::Draft;
 use super::{Pretix, answer, refuse};
-use crate::body::Form;
+use crate::body::MediaType;
 use crate::idempotency;
 use crate::metrics::IntakeResult;
 use crate::route::{AdmittedRequest, ApiResponse};
@@ -36,13 +36,13 @@ const ID_TRIES: u32 = 5;
 
 /// Gives ids to notifications that come without one.
 #[derive(Debug, Default)]
-pub(super) struct Ids(AtomicI64);
+pub(super) struct NotificationIds(AtomicI64);
 
 /// One notification as it was handed in, sound or not.
-type Read<'a> = Result<Draft<'a>, Refusal>;
+type DraftResult<'a> = Result<Draft<'a>, Refusal>;
 
 /// What became of one notification: under which id, and how many deliveries it has.
-struct Done {
+struct IntakeReceipt {
     status: StatusCode,
     id: String,
     deliveries: u32,
@@ -51,7 +51,7 @@ struct Done {
 }
 
 /// A sound notification of which it is not known what became of it.
-struct Open<'a> {
+struct PendingDraft<'a> {
     draft: Draft<'a>,
     /// Its own, or the one made for this try.
     id: String,
@@ -64,7 +64,7 @@ pub(super) async fn take_notifications(
     request: AdmittedRequest,
 ) -> Result<ApiResponse, Refusal> {
     let tenant = request.tenant()?;
-    let form = Form::of(&request.head.headers);
+    let form = MediaType::of(&request.head.headers);
     let texts = texts(&form, &request.body);
     let reads = texts.as_ref().map_err(Clone::clone);
     let reads = reads.and_then(|texts| texts.read(&pretix, tenant.key.as_str()));
@@ -80,7 +80,7 @@ pub(super) async fn take_notifications(
         return Ok(answer_batch(&request, &done));
     }
     let done = done.pop().unwrap_or(Err(Refusal::Internal))?;
-    let body = Value::Object(Object::of(done.pairs()));
+    let body = JsonValue::Object(JsonObject::of(done.pairs()));
     Ok(answer::json(&request.head, done.status, &body))
 }
 
@@ -106,85 +106,88 @@ fn said(faults: &[Fault]) -> String {
     faults.iter().map(fault).collect::<Vec<_>>().join(" ")
 }
 
-fn answer_batch(request: &AdmittedRequest, all: &[Result<Done, Refusal>]) -> ApiResponse {
+fn answer_batch(request: &AdmittedRequest, all: &[Result<IntakeReceipt, Refusal>]) -> ApiResponse {
     let mut status = StatusCode::OK;
     let entries = all.iter().map(|done| match done {
         Ok(done) => {
             if done.status == StatusCode::CREATED {
                 status = StatusCode::CREATED;
             }
-            let code = ("status", Value::int(done.status.as_u16()));
-            Value::Object(Object::of(std::iter::once(code).chain(done.pairs())))
+            let code = ("status", JsonValue::int(done.status.as_u16()));
+            JsonValue::Object(JsonObject::of(std::iter::once(code).chain(done.pairs())))
         }
         Err(refusal) => refused_entry(refusal),
     });
-    let entries = Value::List(entries.collect());
+    let entries = JsonValue::List(entries.collect());
     answer::json(&request.head, status, &entries)
 }
 
-fn refused_entry(refusal: &Refusal) -> Value<'_> {
-    let code = ("status", Value::int(refuse::status(refusal).as_u16()));
+fn refused_entry(refusal: &Refusal) -> JsonValue<'_> {
+    let code = ("status", JsonValue::int(refuse::status(refusal).as_u16()));
     let why = if matches!(refusal, Refusal::Invalid(_)) {
         ("errors", refuse::faults(refusal))
     } else {
         let words = refuse::words(refusal, "Notification");
-        ("detail", Value::text(words))
+        ("detail", JsonValue::text(words))
     };
-    Value::object([code, why])
+    JsonValue::object([code, why])
 }
 
-impl Done {
-    fn pairs<'a>(&'a self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+impl IntakeReceipt {
+    fn pairs<'a>(&'a self) -> impl Iterator<Item = (&'a str, JsonValue<'a>)> {
         let usual = [
-            ("notification_id", Value::Int(self.id.as_str().into())),
-            ("deliveries", Value::int(self.deliveries)),
+            ("notification_id", JsonValue::Int(self.id.as_str().into())),
+            ("deliveries", JsonValue::int(self.deliveries)),
         ];
         let warning = self.warning.as_deref();
-        let warning = warning.map(|words| ("warning", Value::text(words)));
+        let warning = warning.map(|words| ("warning", JsonValue::text(words)));
         usual.into_iter().chain(warning)
     }
 }
 
 /// What was handed in, as texts of JSON.
-enum Texts<'a> {
+enum JsonInput<'a> {
     /// A notification or a list of them.
     One(Cow<'a, str>),
     /// A notification each. One that is not text spoils no other.
     Lines(Vec<Result<Cow<'a, str>, Refusal>>),
 }
 
-fn texts<'a>(form: &Form<'_>, body: &'a Bytes) -> Result<Texts<'a>, Refusal> {
+fn texts<'a>(form: &MediaType<'_>, body: &'a Bytes) -> Result<JsonInput<'a>, Refusal> {
     let is_json = form.kind() == "application/json";
     if !is_json && form.is_json_lines() {
         let lines = body.split(|byte| *byte == b'\n');
         let lines = lines.filter(|line| !line.trim_ascii().is_empty());
         bounded(lines.clone().count())?;
         let lines = lines.map(|line| form.decoded(line));
-        return Ok(Texts::Lines(lines.collect()));
+        return Ok(JsonInput::Lines(lines.collect()));
     }
     if body.is_empty() {
-        return Ok(Texts::One("{}".into()));
+        return Ok(JsonInput::One("{}".into()));
     }
     if !is_json {
         return Err(form.unknown());
     }
-    Ok(Texts::One(form.decoded(body)?))
+    Ok(JsonInput::One(form.decoded(body)?))
 }
 
-impl Texts<'_> {
+impl JsonInput<'_> {
     /// All that was handed in, and whether it came as several.
     fn read<'a>(
         &'a self,
         pretix: &'a Pretix,
         organizer: &str,
-    ) -> Result<(Vec<Read<'a>>, bool), Refusal> {
-        let kinds = &pretix.kinds;
+    ) -> Result<(Vec<DraftResult<'a>>, bool), Refusal> {
+        let action_types = &pretix.action_types;
         // Written as pretix writes, a text may become six times as long.
         let mut left = INTAKE_BODY_BYTES_MAX;
-        let mut sound = |value: Value<'a>| {
-            let draft = Draft::read(value, organizer, kinds).map_err(Refusal::Invalid)?;
+        let mut sound = |value: JsonValue<'a>| {
+            let draft = Draft::read(value, organizer, action_types).map_err(Refusal::Invalid)?;
             if pretix.strict && draft.is_unknown() {
-                return Err(Refusal::invalid("action", kinds.unknown(&draft.action)));
+                return Err(Refusal::invalid(
+                    "action",
+                    action_types.unknown(&draft.action),
+                ));
             }
             if draft.bytes_max() > NOTIFICATION_BODY_BYTES_MAX {
                 return Err(Refusal::TooLarge(NOTIFICATION_BODY_BYTES_MAX));
@@ -203,7 +206,7 @@ impl Texts<'_> {
             }
         };
         let value = read_json(text)?;
-        if let Value::List(values) = value {
+        if let JsonValue::List(values) = value {
             bounded(values.len())?;
             return Ok((values.into_iter().map(sound).collect(), true));
         }
@@ -225,17 +228,17 @@ async fn accept(
     pretix: &Pretix,
     request: &AdmittedRequest,
     tenant: &Tenant,
-    reads: Vec<Read<'_>>,
-) -> Result<Vec<Result<Done, Refusal>>, Refusal> {
+    reads: Vec<DraftResult<'_>>,
+) -> Result<Vec<Result<IntakeReceipt, Refusal>>, Refusal> {
     let shared = &*request.shared;
     let at = shared.clock.now();
-    let mut all: Vec<Result<Done, Refusal>> = Vec::with_capacity(reads.len());
-    let mut open: Vec<Open<'_>> = Vec::with_capacity(reads.len());
+    let mut all: Vec<Result<IntakeReceipt, Refusal>> = Vec::with_capacity(reads.len());
+    let mut open: Vec<PendingDraft<'_>> = Vec::with_capacity(reads.len());
     for (place, read) in reads.into_iter().enumerate() {
         all.push(Err(match read {
             Ok(draft) => {
                 let id = draft.id.as_deref().unwrap_or_default().to_owned();
-                open.push(Open { draft, id, place });
+                open.push(PendingDraft { draft, id, place });
                 // Unless the tries do for it.
                 refused(&StoreError::Busy)
             }
@@ -251,7 +254,7 @@ async fn accept(
             open.id = pretix.ids.next(shared, at);
         }
         let batch = || {
-            let new = |open: &Open<'_>| notification(tenant, &open.draft, &open.id, at);
+            let new = |open: &PendingDraft<'_>| notification(tenant, &open.draft, &open.id, at);
             open.iter().map(new).collect()
         };
         let (acceptances, twice) = match &request.key {
@@ -284,7 +287,7 @@ async fn accept(
                     && tried.draft.is_unknown()
                 {
                     let action = &*tried.draft.action;
-                    let judged = || pretix.kinds.unknown(action);
+                    let judged = || pretix.action_types.unknown(action);
                     done.warning =
                         Some(shared.intake_warnings.unknown_type(tenant, action, judged));
                     shared.meters.unknown_types.inc();
@@ -319,13 +322,13 @@ fn done(
     id: String,
     acceptance: &AcceptResult,
     made: bool,
-) -> Result<Done, Refusal> {
+) -> Result<IntakeReceipt, Refusal> {
     let (what, done) = match *acceptance {
         AcceptResult::Accepted { deliveries, .. } => {
             let status = StatusCode::CREATED;
             (
                 IntakeResult::Accepted,
-                Ok(Done {
+                Ok(IntakeReceipt {
                     status,
                     id,
                     deliveries,
@@ -342,7 +345,7 @@ fn done(
             };
             (
                 IntakeResult::Repeated,
-                Ok(Done {
+                Ok(IntakeReceipt {
                     status,
                     id,
                     deliveries,
@@ -386,7 +389,7 @@ pub(super) fn notification(
     }
 }
 
-impl Ids {
+impl NotificationIds {
     /// Larger than every one before, and by chance different from those of other processes.
     pub(super) fn next(&self, shared: &Shared, at: Timestamp) -> String {
         let spread = i64::try_from(shared.draw(1_000)).unwrap_or(0);

@@ -16,20 +16,20 @@ use std::collections::BTreeMap;
 pub(super) use read::read;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value<'a> {
+pub(super) enum JsonValue<'a> {
     Null,
     Bool(bool),
     /// Its digits, with a minus if it is below zero.
     Int(Cow<'a, str>),
     Float(f64),
-    Text(Text<'a>),
+    Text(JsonText<'a>),
     List(Vec<Self>),
-    Object(Object<'a>),
+    Object(JsonObject<'a>),
 }
 
 /// A string of JSON, which may hold halves of surrogate pairs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Text<'a> {
+pub(super) enum JsonText<'a> {
     Whole(Cow<'a, str>),
     /// Code points, among them at least one lone surrogate.
     Torn(Vec<u32>),
@@ -40,11 +40,11 @@ const FEW_KEYS: usize = 16;
 
 /// Keys and values in their order. No key occurs twice.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Object<'a>(Vec<(Text<'a>, Value<'a>)>);
+pub(super) struct JsonObject<'a>(Vec<(JsonText<'a>, JsonValue<'a>)>);
 
-impl<'a> Value<'a> {
+impl<'a> JsonValue<'a> {
     pub(super) fn text(text: impl Into<Cow<'a, str>>) -> Self {
-        Self::Text(Text::whole(text))
+        Self::Text(JsonText::whole(text))
     }
 
     pub(super) fn int(number: impl std::fmt::Display) -> Self {
@@ -57,7 +57,7 @@ impl<'a> Value<'a> {
     }
 
     pub(super) fn object<const N: usize>(pairs: [(&'a str, Self); N]) -> Self {
-        Self::Object(Object::of(pairs))
+        Self::Object(JsonObject::of(pairs))
     }
 
     pub(super) fn as_str(&self) -> Option<&str> {
@@ -69,7 +69,7 @@ impl<'a> Value<'a> {
     }
 
     /// The object, or else the value as it was.
-    pub(super) fn into_object(self) -> Result<Object<'a>, Self> {
+    pub(super) fn into_object(self) -> Result<JsonObject<'a>, Self> {
         if let Self::Object(object) = self {
             Ok(object)
         } else {
@@ -78,18 +78,18 @@ impl<'a> Value<'a> {
     }
 
     /// The same, with nothing left of the text it was read from.
-    pub(super) fn into_owned(self) -> Value<'static> {
+    pub(super) fn into_owned(self) -> JsonValue<'static> {
         match self {
-            Self::Null => Value::Null,
-            Self::Bool(flag) => Value::Bool(flag),
-            Self::Int(digits) => Value::Int(digits.into_owned().into()),
-            Self::Float(number) => Value::Float(number),
-            Self::Text(text) => Value::Text(text.into_owned()),
-            Self::List(items) => Value::List(items.into_iter().map(Self::into_owned).collect()),
+            Self::Null => JsonValue::Null,
+            Self::Bool(flag) => JsonValue::Bool(flag),
+            Self::Int(digits) => JsonValue::Int(digits.into_owned().into()),
+            Self::Float(number) => JsonValue::Float(number),
+            Self::Text(text) => JsonValue::Text(text.into_owned()),
+            Self::List(items) => JsonValue::List(items.into_iter().map(Self::into_owned).collect()),
             Self::Object(object) => {
                 let pairs = object.0.into_iter();
                 let owned = pairs.map(|(key, value)| (key.into_owned(), value.into_owned()));
-                Value::Object(Object(owned.collect()))
+                JsonValue::Object(JsonObject(owned.collect()))
             }
         }
     }
@@ -118,7 +118,7 @@ impl<'a> Value<'a> {
 
     /// As pretix answers over REST: without spaces, or indented by so many.
     pub(super) fn answered(&self, indent: usize) -> String {
-        let style = Style {
+        let style = JsonStyle {
             item: if indent == 0 { "," } else { ",\n" },
             colon: if indent == 0 { ":" } else { ": " },
             indent,
@@ -127,14 +127,14 @@ impl<'a> Value<'a> {
         style.write(self)
     }
 
-    /// Written as `Dump` writes.
+    /// Written as `JsonDump` writes.
     #[cfg(test)]
     pub(super) fn dumped(&self) -> String {
         DUMPED.write(self)
     }
 }
 
-impl<'a> Text<'a> {
+impl<'a> JsonText<'a> {
     pub(super) fn whole(text: impl Into<Cow<'a, str>>) -> Self {
         Self::Whole(text.into())
     }
@@ -146,10 +146,10 @@ impl<'a> Text<'a> {
         }
     }
 
-    fn into_owned(self) -> Text<'static> {
+    fn into_owned(self) -> JsonText<'static> {
         match self {
-            Self::Whole(text) => Text::Whole(text.into_owned().into()),
-            Self::Torn(points) => Text::Torn(points),
+            Self::Whole(text) => JsonText::Whole(text.into_owned().into()),
+            Self::Torn(points) => JsonText::Torn(points),
         }
     }
 
@@ -171,9 +171,9 @@ impl<'a> Text<'a> {
     }
 }
 
-impl<'a> Object<'a> {
-    pub(super) fn of(pairs: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Self {
-        let whole = |(key, value): (&'a str, Value<'a>)| (Text::whole(key), value);
+impl<'a> JsonObject<'a> {
+    pub(super) fn of(pairs: impl IntoIterator<Item = (&'a str, JsonValue<'a>)>) -> Self {
+        let whole = |(key, value): (&'a str, JsonValue<'a>)| (JsonText::whole(key), value);
         Self(pairs.into_iter().map(whole).collect())
     }
 
@@ -187,16 +187,16 @@ impl<'a> Object<'a> {
     }
 
     /// Of equal keys the last value is kept, at the place of the first.
-    pub(super) fn from_pairs(pairs: Vec<(Text<'a>, Value<'a>)>) -> Self {
+    pub(super) fn from_pairs(pairs: Vec<(JsonText<'a>, JsonValue<'a>)>) -> Self {
         // Notifications have a handful of keys: comparing them costs less than sorting.
-        let twice = |(index, (key, _)): (usize, &(Text<'a>, Value<'a>))| {
+        let twice = |(index, (key, _)): (usize, &(JsonText<'a>, JsonValue<'a>))| {
             pairs.iter().take(index).any(|(other, _)| other == key)
         };
         if pairs.len() <= FEW_KEYS && !pairs.iter().enumerate().any(twice) {
             return Self(pairs);
         }
-        let mut places: BTreeMap<Text<'a>, usize> = BTreeMap::new();
-        let mut kept: Vec<(Text<'a>, Value<'a>)> = Vec::with_capacity(pairs.len());
+        let mut places: BTreeMap<JsonText<'a>, usize> = BTreeMap::new();
+        let mut kept: Vec<(JsonText<'a>, JsonValue<'a>)> = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
             if let Some((_, old)) = places.get(&key).and_then(|place| kept.get_mut(*place)) {
                 *old = value;
@@ -208,25 +208,25 @@ impl<'a> Object<'a> {
         Self(kept)
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Value<'a>> {
+    pub(super) fn get(&self, key: &str) -> Option<&JsonValue<'a>> {
         let found = self.iter().find(|(name, _)| name.as_str() == Some(key));
         found.map(|(_, value)| value)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(Text<'a>, Value<'a>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(JsonText<'a>, JsonValue<'a>)> {
         self.0.iter()
     }
 
     #[cfg(test)]
-    pub(super) fn into_pairs(self) -> Vec<(Text<'a>, Value<'a>)> {
+    pub(super) fn into_pairs(self) -> Vec<(JsonText<'a>, JsonValue<'a>)> {
         self.0
     }
 }
 
 /// An object that is written pair by pair, as Python's `json.dumps` writes the body of a call.
-pub(super) struct Dump(String);
+pub(super) struct JsonDump(String);
 
-impl Dump {
+impl JsonDump {
     /// Of pairs that take so many bytes, or some more.
     pub(super) fn with_room(room: usize) -> Self {
         let mut out = String::with_capacity(room);
@@ -234,13 +234,13 @@ impl Dump {
         Self(out)
     }
 
-    pub(super) fn pair(&mut self, key: &Text<'_>, value: &Value<'_>) {
+    pub(super) fn pair(&mut self, key: &JsonText<'_>, value: &JsonValue<'_>) {
         self.next();
         DUMPED.pair(&mut self.0, (key, value), 0);
     }
 
     /// With one of our own keys, which stand in JSON as they are.
-    pub(super) fn own_pair(&mut self, key: &'static str, value: &Value<'_>) {
+    pub(super) fn own_pair(&mut self, key: &'static str, value: &JsonValue<'_>) {
         self.next();
         self.0.push('"');
         self.0.push_str(key);
@@ -261,41 +261,41 @@ impl Dump {
     }
 }
 
-const DUMPED: Style = Style {
+const DUMPED: JsonStyle = JsonStyle {
     item: ", ",
     colon: ": ",
     indent: 0,
     escapes_del: true,
 };
 
-struct Style {
+struct JsonStyle {
     item: &'static str,
     colon: &'static str,
     indent: usize,
     escapes_del: bool,
 }
 
-impl Style {
-    fn write(&self, value: &Value<'_>) -> String {
+impl JsonStyle {
+    fn write(&self, value: &JsonValue<'_>) -> String {
         let mut out = String::with_capacity(value.room());
         self.value(&mut out, value, 0);
         out
     }
 
-    fn value(&self, out: &mut String, value: &Value<'_>, depth: usize) {
+    fn value(&self, out: &mut String, value: &JsonValue<'_>, depth: usize) {
         match value {
-            Value::Null => out.push_str("null"),
-            Value::Bool(true) => out.push_str("true"),
-            Value::Bool(false) => out.push_str("false"),
-            Value::Int(digits) => out.push_str(digits),
-            Value::Float(number) => out.push_str(&float(*number)),
-            Value::Text(text) => self.text(out, text),
-            Value::List(items) => {
+            JsonValue::Null => out.push_str("null"),
+            JsonValue::Bool(true) => out.push_str("true"),
+            JsonValue::Bool(false) => out.push_str("false"),
+            JsonValue::Int(digits) => out.push_str(digits),
+            JsonValue::Float(number) => out.push_str(&float(*number)),
+            JsonValue::Text(text) => self.text(out, text),
+            JsonValue::List(items) => {
                 self.between(out, ('[', ']'), items, depth, |out, item| {
                     self.value(out, item, depth + 1);
                 });
             }
-            Value::Object(object) => {
+            JsonValue::Object(object) => {
                 self.between(out, ('{', '}'), &object.0, depth, |out, (key, value)| {
                     self.pair(out, (key, value), depth);
                 });
@@ -303,7 +303,7 @@ impl Style {
         }
     }
 
-    fn pair(&self, out: &mut String, (key, value): (&Text<'_>, &Value<'_>), depth: usize) {
+    fn pair(&self, out: &mut String, (key, value): (&JsonText<'_>, &JsonValue<'_>), depth: usize) {
         self.text(out, key);
         out.push_str(self.colon);
         self.value(out, value, depth + 1);
@@ -341,12 +341,12 @@ impl Style {
         out.extend(std::iter::repeat_n(' ', self.indent.saturating_mul(depth)));
     }
 
-    fn text(&self, out: &mut String, text: &Text<'_>) {
+    fn text(&self, out: &mut String, text: &JsonText<'_>) {
         out.push('"');
         match text {
             // Most texts need no escape at all, and are copied.
-            Text::Whole(text) if is_plain(text) => out.push_str(text),
-            Text::Whole(_) | Text::Torn(_) => {
+            JsonText::Whole(text) if is_plain(text) => out.push_str(text),
+            JsonText::Whole(_) | JsonText::Torn(_) => {
                 for point in text.code_points() {
                     self.code_point(out, point);
                 }

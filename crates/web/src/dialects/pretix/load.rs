@@ -13,7 +13,7 @@ use model::webhook::Headers;
 use serde_json::{Value, json};
 
 use super::{demo, wire};
-use crate::dialects::{DemoCall, Load, LoadPage, LoadTenant, Made};
+use crate::dialects::{DemoCall, Load, LoadPage, LoadTenant, WebhookRef};
 
 const PAID: &str = "pretix.event.order.paid";
 const CANCELED: &str = "pretix.event.order.canceled";
@@ -164,10 +164,10 @@ fn show(index: usize) -> String {
     format!("show-{index}")
 }
 
-fn name(webhook: &Made) -> String {
+fn name(webhook: &WebhookRef) -> String {
     match webhook {
-        Made::Id(id) => id.to_string(),
-        Made::Key(key) => key.clone(),
+        WebhookRef::Id(id) => id.to_string(),
+        WebhookRef::Key(key) => key.clone(),
     }
 }
 

@@ -23,7 +23,7 @@ use model::time::Timestamp;
 use model::webhook::Headers;
 
 use super::super::replay::{self, ReplayCaller, ReplayQuery};
-use super::json::{Object, Value};
+use super::json::{JsonObject, JsonValue};
 use super::{Pretix, answer, json, webhooks};
 use crate::body::Query;
 use crate::route::{AdmittedRequest, ApiResponse, RequestHead};
@@ -44,18 +44,18 @@ pub(super) async fn list_deliveries(
         .await?;
     let link = |from: Option<LogCursor>| match from {
         Some(from) => answer::link(head, "cursor", Some(&cursor(from, webhook))),
-        None => Value::Null,
+        None => JsonValue::Null,
     };
     let next = link(page.older.map(LogCursor::OlderThan));
     let previous = link(page.newer.map(LogCursor::NewerThan));
     let rows = page
         .rows
         .iter()
-        .map(|found| Value::Object(Object::of(row_pairs(&found.row))));
-    let body = Value::object([
+        .map(|found| JsonValue::Object(JsonObject::of(row_pairs(&found.row))));
+    let body = JsonValue::object([
         ("next", next),
         ("previous", previous),
-        ("results", Value::List(rows.collect())),
+        ("results", JsonValue::List(rows.collect())),
     ]);
     Ok(answer::ok(&request, &body))
 }
@@ -112,8 +112,8 @@ pub(super) async fn retry_failed(
     let asker = asker(&request, webhook.id)?;
     let retried = replay::send(&request, &asker, meant, all).await?;
     let retried = retried.ok_or_else(|| Refusal::Contradiction(DISABLED.to_owned()))?;
-    let retried = Value::int(u64::try_from(retried).unwrap_or(u64::MAX));
-    let body = Value::object([("retried", retried)]);
+    let retried = JsonValue::int(u64::try_from(retried).unwrap_or(u64::MAX));
+    let body = JsonValue::object([("retried", retried)]);
     Ok(answer::json(&request.head, StatusCode::ACCEPTED, &body))
 }
 
@@ -129,7 +129,7 @@ pub(super) async fn list_audit(
     let results = entries.iter().map(entry).collect();
     Ok(answer::ok(
         &request,
-        &Value::object([("results", Value::List(results))]),
+        &JsonValue::object([("results", JsonValue::List(results))]),
     ))
 }
 
@@ -138,14 +138,14 @@ pub(super) async fn list_kinds(
     pretix: Arc<Pretix>,
     request: AdmittedRequest,
 ) -> Result<ApiResponse, Refusal> {
-    let kinds = pretix.kinds.iter().map(|kind| {
-        Value::object([
-            ("action_type", Value::text(kind.key.as_str())),
-            ("label", Value::text(kind.label.as_str())),
-            ("help", Value::text(kind.help.as_str())),
+    let action_types = pretix.action_types.iter().map(|kind| {
+        JsonValue::object([
+            ("action_type", JsonValue::text(kind.key.as_str())),
+            ("label", JsonValue::text(kind.label.as_str())),
+            ("help", JsonValue::text(kind.help.as_str())),
         ])
     });
-    let body = Value::object([("results", Value::List(kinds.collect()))]);
+    let body = JsonValue::object([("results", JsonValue::List(action_types.collect()))]);
     Ok(answer::ok(&request, &body))
 }
 
@@ -256,7 +256,7 @@ fn read_cursor(text: &str, webhook: WebhookId) -> Option<LogCursor> {
     }
 }
 
-fn row_pairs(row: &DeliveryRow) -> [(&'static str, Value<'_>); 13] {
+fn row_pairs(row: &DeliveryRow) -> [(&'static str, JsonValue<'_>); 13] {
     let cause = match row.state {
         DeliveryState::Cancelled(cause) => Some(cause.words()),
         DeliveryState::Pending | DeliveryState::Delivered | DeliveryState::Failed => None,
@@ -264,71 +264,77 @@ fn row_pairs(row: &DeliveryRow) -> [(&'static str, Value<'_>); 13] {
     let latest = row.latest.as_ref();
     let code = latest.and_then(Outcome::status);
     let key = &row.key;
-    let is_number = !key.is_empty() && json::read(key) == Ok(Value::Int(key.into()));
+    let is_number = !key.is_empty() && json::read(key) == Ok(JsonValue::Int(key.into()));
     [
-        ("id", Value::text(row.id.to_string())),
-        ("webhook", Value::int(row.id.webhook)),
+        ("id", JsonValue::text(row.id.to_string())),
+        ("webhook", JsonValue::int(row.id.webhook)),
         (
             "notification_id",
             if is_number {
-                Value::Int(key.into())
+                JsonValue::Int(key.into())
             } else {
-                Value::text(key.as_str())
+                JsonValue::text(key.as_str())
             },
         ),
-        ("action_type", Value::text(row.action_type.as_str())),
-        ("event", Value::optional(row.event.as_deref())),
-        ("status", Value::text(row.status().as_str())),
-        ("reason", Value::optional(cause)),
-        ("attempt_count", Value::int(row.attempts)),
+        ("action_type", JsonValue::text(row.action_type.as_str())),
+        ("event", JsonValue::optional(row.event.as_deref())),
+        ("status", JsonValue::text(row.status().as_str())),
+        ("reason", JsonValue::optional(cause)),
+        ("attempt_count", JsonValue::int(row.attempts)),
         ("accepted_at", moment(Some(row.accepted_at))),
         ("next_attempt_at", moment(row.due_at)),
         ("ended_at", moment(row.ended_at)),
-        ("response_status", code.map_or(Value::Null, Value::int)),
-        ("outcome", Value::optional(latest.map(Outcome::words))),
+        (
+            "response_status",
+            code.map_or(JsonValue::Null, JsonValue::int),
+        ),
+        ("outcome", JsonValue::optional(latest.map(Outcome::words))),
     ]
 }
 
 /// A delivery with everything that happened to it.
-fn told(story: &DeliveryDetail) -> Value<'_> {
+fn told(story: &DeliveryDetail) -> JsonValue<'_> {
     let row = row_pairs(&story.row).into_iter();
-    let row = row.map(|(key, value)| (json::Text::whole(key), value));
-    let mut pairs: Vec<(json::Text<'_>, Value<'_>)> = row.collect();
+    let row = row.map(|(key, value)| (json::JsonText::whole(key), value));
+    let mut pairs: Vec<(json::JsonText<'_>, JsonValue<'_>)> = row.collect();
     let (body, encoding) = text_of(&story.body);
     let attempts = story.attempts.iter().map(attempt).collect();
     for (key, value) in [
         ("request_body", body),
         ("request_body_encoding", encoding),
-        ("attempts", Value::List(attempts)),
+        ("attempts", JsonValue::List(attempts)),
     ] {
-        pairs.push((json::Text::whole(key), value));
+        pairs.push((json::JsonText::whole(key), value));
     }
-    Value::Object(Object::from_pairs(pairs))
+    JsonValue::Object(JsonObject::from_pairs(pairs))
 }
 
-fn attempt(past: &AttemptRecord) -> Value<'_> {
+fn attempt(past: &AttemptRecord) -> JsonValue<'_> {
     let made = &past.attempt;
     let (answer, error) = match &made.outcome {
-        Outcome::Answered(answer) => (Some(answer), Value::Null),
+        Outcome::Answered(answer) => (Some(answer), JsonValue::Null),
         Outcome::Failed(failure) => {
-            let code = Value::text(failure.kind.as_str());
-            let words = Value::text(failure.words());
-            (None, Value::object([("code", code), ("detail", words)]))
+            let code = JsonValue::text(failure.kind.as_str());
+            let words = JsonValue::text(failure.words());
+            (None, JsonValue::object([("code", code), ("detail", words)]))
         }
     };
-    let of = |part: fn(&Response) -> Value<'_>| answer.map_or(Value::Null, part);
-    Value::object([
-        ("number", Value::int(past.number)),
-        ("is_retry", Value::Bool(past.number > 1)),
+    let of = |part: fn(&Response) -> JsonValue<'_>| answer.map_or(JsonValue::Null, part);
+    JsonValue::object([
+        ("number", JsonValue::int(past.number)),
+        ("is_retry", JsonValue::Bool(past.number > 1)),
         ("datetime", moment(Some(made.began_at))),
-        ("duration_ms", Value::int(made.duration_ms)),
-        ("method", Value::text("POST")),
-        ("url", Value::text(&*made.url)),
+        ("duration_ms", JsonValue::int(made.duration_ms)),
+        ("method", JsonValue::text("POST")),
+        ("url", JsonValue::text(&*made.url)),
         ("request_headers", lines(&made.request_headers)),
-        ("success", Value::Bool(made.outcome.is_success())),
-        ("outcome", Value::text(made.outcome.words())),
+        ("success", JsonValue::Bool(made.outcome.is_success())),
+        ("outcome", JsonValue::text(made.outcome.words())),
         ("error", error),
-        ("response_status", of(|answer| Value::int(answer.status))),
+        (
+            "response_status",
+            of(|answer| JsonValue::int(answer.status)),
+        ),
         ("response_headers", of(|answer| lines(&answer.headers))),
         ("response_body", of(|answer| text_of(&answer.body).0)),
         (
@@ -337,47 +343,50 @@ fn attempt(past: &AttemptRecord) -> Value<'_> {
         ),
         (
             "response_body_end",
-            of(|answer| Value::text(answer.body_end.as_str())),
+            of(|answer| JsonValue::text(answer.body_end.as_str())),
         ),
         ("next_attempt_at", moment(past.next_due_at)),
     ])
 }
 
-fn entry(entry: &AuditEntry) -> Value<'_> {
+fn entry(entry: &AuditEntry) -> JsonValue<'_> {
     let detail = json::read(&entry.detail);
-    Value::object([
+    JsonValue::object([
         ("at", moment(Some(entry.at))),
-        ("actor", Value::text(entry.actor.as_str())),
-        ("action", Value::text(entry.action.as_str())),
-        ("webhook", entry.webhook.map_or(Value::Null, Value::int)),
+        ("actor", JsonValue::text(entry.actor.as_str())),
+        ("action", JsonValue::text(entry.action.as_str())),
+        (
+            "webhook",
+            entry.webhook.map_or(JsonValue::Null, JsonValue::int),
+        ),
         (
             "detail",
-            detail.unwrap_or_else(|_| Value::text(entry.detail.as_str())),
+            detail.unwrap_or_else(|_| JsonValue::text(entry.detail.as_str())),
         ),
     ])
 }
 
-fn moment(at: Option<Timestamp>) -> Value<'static> {
-    Value::optional(at.map(|at| at.to_string()))
+fn moment(at: Option<Timestamp>) -> JsonValue<'static> {
+    JsonValue::optional(at.map(|at| at.to_string()))
 }
 
 /// Bytes as text if they are UTF-8, else in base64; and which of the two it is.
-fn text_of(bytes: &Bytes) -> (Value<'_>, Value<'_>) {
+fn text_of(bytes: &Bytes) -> (JsonValue<'_>, JsonValue<'_>) {
     match std::str::from_utf8(bytes) {
-        Ok(text) => (Value::text(text), Value::text("utf-8")),
+        Ok(text) => (JsonValue::text(text), JsonValue::text("utf-8")),
         Err(_) => {
-            let encoded = Value::text(BASE64_STANDARD.encode(bytes));
-            (encoded, Value::text("base64"))
+            let encoded = JsonValue::text(BASE64_STANDARD.encode(bytes));
+            (encoded, JsonValue::text("base64"))
         }
     }
 }
 
 /// Header lines as pairs of name and value; any byte is some character of Latin-1.
-fn lines(headers: &Headers) -> Value<'static> {
+fn lines(headers: &Headers) -> JsonValue<'static> {
     let latin1 = |bytes: &[u8]| {
         let text: String = bytes.iter().copied().map(char::from).collect();
-        Value::text(text)
+        JsonValue::text(text)
     };
-    let line = |(name, value): (&[u8], &[u8])| Value::List(vec![latin1(name), latin1(value)]);
-    Value::List(headers.iter().map(line).collect())
+    let line = |(name, value): (&[u8], &[u8])| JsonValue::List(vec![latin1(name), latin1(value)]);
+    JsonValue::List(headers.iter().map(line).collect())
 }

@@ -1,5 +1,6 @@
 //! The pretix dialect: its name, its policy, its table of places.
 
+mod action_types;
 mod answer;
 mod declare;
 mod demo;
@@ -7,10 +8,10 @@ mod example;
 mod explain;
 mod fields;
 mod form;
+mod form_input;
 mod input;
 mod intake;
 mod json;
-mod kinds;
 mod load;
 mod log;
 mod organizers;
@@ -21,7 +22,6 @@ mod routes;
 mod sample;
 #[cfg(test)]
 mod tests;
-mod typed;
 mod url;
 mod webhooks;
 mod wire;
@@ -32,23 +32,23 @@ use model::policy::Policy;
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 
-use super::{Dialect, Options};
+use super::{Dialect, DialectOptions};
 
 const NAME: &str = "pretix";
 
 /// What the handlers of this dialect share.
 struct Pretix {
-    kinds: kinds::Kinds,
-    ids: intake::Ids,
+    action_types: action_types::ActionTypes,
+    ids: intake::NotificationIds,
     /// Whether actions that nobody can subscribe to are refused.
     strict: bool,
 }
 
-pub(super) fn dialect(options: &Options) -> Dialect {
+pub(super) fn dialect(options: &DialectOptions) -> Dialect {
     let name = DialectName::new(NAME);
     let pretix = Arc::new(Pretix {
-        kinds: kinds::Kinds::with(&options.extra_action_types),
-        ids: intake::Ids::default(),
+        action_types: action_types::ActionTypes::with(&options.extra_action_types),
+        ids: intake::NotificationIds::default(),
         strict: options.strict_action_types,
     });
     let routes = routes::all(&pretix).into_iter().map(Arc::new).collect();
@@ -64,7 +64,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
         refuse: refuse::refuse,
         section: "organizer",
         declare: Box::new(move |organizers, known, rng, declared| {
-            declare::declare(&own, &pretix.kinds, organizers, known, rng, declared);
+            declare::declare(&own, &pretix.action_types, organizers, known, rng, declared);
         }),
         board,
         example: example::example,
@@ -74,7 +74,7 @@ pub(super) fn dialect(options: &Options) -> Dialect {
 }
 
 /// How pretix delivers (`docs/pretix.md`), with an end after exactly three days.
-fn policy(options: &Options) -> Policy {
+fn policy(options: &DialectOptions) -> Policy {
     const SECOND: i64 = 1_000;
     const MINUTE: i64 = 60 * SECOND;
     const HOUR: i64 = 60 * MINUTE;

@@ -11,12 +11,12 @@ use model::tenant::{Event, Tenant};
 use model::time::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
-use super::json::{Object, Text, Value};
-use super::paging::{self, Found};
+use super::json::{JsonObject, JsonText, JsonValue};
+use super::paging::{self, FoundRows};
 use super::{Pretix, answer};
 use crate::route::{AdmittedRequest, ApiResponse, RequestHead, TenantList};
 
-type Pairs = Vec<(&'static str, Value<'static>)>;
+type JsonPairs = Vec<(&'static str, JsonValue<'static>)>;
 
 /// All that whoever asks is listed for, by slug.
 pub(super) fn by_slug(_: &RequestHead, mut all: TenantList) -> TenantList {
@@ -33,7 +33,7 @@ pub(super) async fn list_organizers(
         let before = usize::try_from(offset).unwrap_or(usize::MAX);
         let rows = all.iter().skip(before).take(limit).cloned().collect();
         let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
-        std::future::ready(Ok(Found { count, rows }))
+        std::future::ready(Ok(FoundRows { count, rows }))
     };
     let page = paging::page(head, find).await?;
     let shown = page.rows.iter().map(|tenant| organizer(head, tenant));
@@ -66,7 +66,7 @@ pub(super) async fn list_events(
     let find = async |offset: u64, limit: usize| {
         let found = shared.ask(move |store| store.event_page(id, offset, limit));
         let found = found.await?;
-        Ok(Found {
+        Ok(FoundRows {
             count: found.count,
             rows: found.events,
         })
@@ -95,12 +95,12 @@ pub(super) async fn show_event(
     Ok(answer::json(head, StatusCode::OK, &body))
 }
 
-fn organizer(head: &RequestHead, tenant: &Tenant) -> Value<'static> {
-    Value::object([
-        ("name", Value::text(tenant.name.clone())),
-        ("slug", Value::text(tenant.key.clone())),
-        ("public_url", Value::text(shop(head, tenant))),
-        ("plugins", Value::List(Vec::new())),
+fn organizer(head: &RequestHead, tenant: &Tenant) -> JsonValue<'static> {
+    JsonValue::object([
+        ("name", JsonValue::text(tenant.name.clone())),
+        ("slug", JsonValue::text(tenant.key.clone())),
+        ("public_url", JsonValue::text(shop(head, tenant))),
+        ("plugins", JsonValue::List(Vec::new())),
     ])
 }
 
@@ -120,51 +120,54 @@ fn segment(slug: &str) -> PercentEncode<'_> {
 }
 
 /// The fields of an event, those that come before `valid_keys` and those that come after it.
-fn event_fields(head: &RequestHead, tenant: &Tenant, event: &Event) -> (Pairs, Pairs) {
-    let none = || Value::List(Vec::new());
-    let no = || Value::Bool(false);
-    let name = Value::object([("en", Value::text(event.name.clone()))]);
+fn event_fields(head: &RequestHead, tenant: &Tenant, event: &Event) -> (JsonPairs, JsonPairs) {
+    let none = || JsonValue::List(Vec::new());
+    let no = || JsonValue::Bool(false);
+    let name = JsonValue::object([("en", JsonValue::text(event.name.clone()))]);
     let before = vec![
         ("name", name),
-        ("slug", Value::text(event.slug.clone())),
+        ("slug", JsonValue::text(event.slug.clone())),
         ("live", no()),
         ("testmode", no()),
-        ("currency", Value::Null),
-        ("date_from", Value::optional(event.date_from.map(moment))),
-        ("date_to", Value::Null),
-        ("date_admission", Value::Null),
+        ("currency", JsonValue::Null),
+        (
+            "date_from",
+            JsonValue::optional(event.date_from.map(moment)),
+        ),
+        ("date_to", JsonValue::Null),
+        ("date_admission", JsonValue::Null),
         ("is_public", no()),
-        ("presale_start", Value::Null),
-        ("presale_end", Value::Null),
-        ("location", Value::Null),
-        ("geo_lat", Value::Null),
-        ("geo_lon", Value::Null),
+        ("presale_start", JsonValue::Null),
+        ("presale_end", JsonValue::Null),
+        ("location", JsonValue::Null),
+        ("geo_lat", JsonValue::Null),
+        ("geo_lon", JsonValue::Null),
         ("has_subevents", no()),
         ("meta_data", nothing()),
-        ("seating_plan", Value::Null),
+        ("seating_plan", JsonValue::Null),
         ("plugins", none()),
         ("seat_category_mapping", nothing()),
         // That in which `date_from` is written.
-        ("timezone", Value::text("UTC")),
+        ("timezone", JsonValue::text("UTC")),
         ("item_meta_properties", nothing()),
     ];
     let url = format!("{}{}/", shop(head, tenant), segment(&event.slug));
     let after = vec![
         ("all_sales_channels", no()),
         ("limit_sales_channels", none()),
-        ("public_url", Value::text(url)),
+        ("public_url", JsonValue::text(url)),
         ("sales_channels", none()),
     ];
     (before, after)
 }
 
-fn whole(pairs: impl Iterator<Item = (&'static str, Value<'static>)>) -> Value<'static> {
-    let pairs = pairs.map(|(key, value)| (Text::whole(key), value));
-    Value::Object(Object::from_pairs(pairs.collect()))
+fn whole(pairs: impl Iterator<Item = (&'static str, JsonValue<'static>)>) -> JsonValue<'static> {
+    let pairs = pairs.map(|(key, value)| (JsonText::whole(key), value));
+    JsonValue::Object(JsonObject::from_pairs(pairs.collect()))
 }
 
-fn nothing() -> Value<'static> {
-    Value::object([])
+fn nothing() -> JsonValue<'static> {
+    JsonValue::object([])
 }
 
 /// As Python writes it: microseconds if there are any.

@@ -4,18 +4,18 @@
 
 use model::refusal::Refusal;
 
-use super::json::Value;
+use super::json::JsonValue;
 use super::{answer, python};
 use crate::route::RequestHead;
 
 /// What was found of a page, and how many rows all pages have together.
-pub(super) struct Found<T> {
+pub(super) struct FoundRows<T> {
     pub(super) count: u64,
     pub(super) rows: Vec<T>,
 }
 
 /// A page that is there.
-pub(super) struct Page<T> {
+pub(super) struct NumberedPage<T> {
     pub(super) rows: Vec<T>,
     count: u64,
     number: u64,
@@ -27,9 +27,9 @@ pub(super) struct Page<T> {
 pub(super) async fn page<T, R>(
     head: &RequestHead,
     find: impl Fn(u64, usize) -> R,
-) -> Result<Page<T>, Refusal>
+) -> Result<NumberedPage<T>, Refusal>
 where
-    R: Future<Output = Result<Found<T>, Refusal>>,
+    R: Future<Output = Result<FoundRows<T>, Refusal>>,
 {
     let limit = answer::page_size(head);
     let rows = u64::try_from(limit).unwrap_or(1);
@@ -51,7 +51,7 @@ where
     if number > last {
         return Err(Refusal::NoSuchPage);
     }
-    Ok(Page {
+    Ok(NumberedPage {
         rows: found.rows,
         count: found.count,
         number,
@@ -59,20 +59,20 @@ where
     })
 }
 
-impl<T> Page<T> {
+impl<T> NumberedPage<T> {
     /// The answer, with its rows as they are shown.
-    pub(super) fn with<'a>(&self, head: &RequestHead, shown: Vec<Value<'a>>) -> Value<'a> {
+    pub(super) fn with<'a>(&self, head: &RequestHead, shown: Vec<JsonValue<'a>>) -> JsonValue<'a> {
         let to = |number: u64| match number {
             1 => answer::link(head, "page", None),
             number => answer::link(head, "page", Some(&number.to_string())),
         };
         let next = (self.number < self.last).then(|| to(self.number + 1));
         let previous = (self.number > 1).then(|| to(self.number - 1));
-        Value::object([
-            ("count", Value::int(self.count)),
-            ("next", next.unwrap_or(Value::Null)),
-            ("previous", previous.unwrap_or(Value::Null)),
-            ("results", Value::List(shown)),
+        JsonValue::object([
+            ("count", JsonValue::int(self.count)),
+            ("next", next.unwrap_or(JsonValue::Null)),
+            ("previous", previous.unwrap_or(JsonValue::Null)),
+            ("results", JsonValue::List(shown)),
         ])
     }
 }

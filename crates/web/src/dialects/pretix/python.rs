@@ -1,7 +1,7 @@
 //! Habits of Python that show on the wire: what `str.strip`, `str`, `repr`, `int` and
 //! `type().__name__` make of a value.
 
-use super::json::{Object, Text, Value, float, hex};
+use super::json::{JsonObject, JsonText, JsonValue, float, hex};
 
 /// White space as `str.isspace` sees it: Unicode's, and four separators of ASCII.
 pub(super) fn is_space(character: char) -> bool {
@@ -12,17 +12,17 @@ pub(super) fn strip(text: &str) -> &str {
     text.trim_matches(is_space)
 }
 
-pub(super) fn strip_text(text: &Text<'_>) -> Text<'static> {
+pub(super) fn strip_text(text: &JsonText<'_>) -> JsonText<'static> {
     match text {
-        Text::Whole(whole) => Text::whole(strip(whole).to_owned()),
-        Text::Torn(points) => {
+        JsonText::Whole(whole) => JsonText::whole(strip(whole).to_owned()),
+        JsonText::Torn(points) => {
             let solid = |point: &u32| !char::from_u32(*point).is_some_and(is_space);
             let start = points.iter().position(solid).unwrap_or(points.len());
             let end = points
                 .iter()
                 .rposition(solid)
                 .map_or(start, |last| last + 1);
-            Text::from_code_points(points.get(start..end).unwrap_or_default().to_vec())
+            JsonText::from_code_points(points.get(start..end).unwrap_or_default().to_vec())
         }
     }
 }
@@ -47,60 +47,61 @@ pub(super) fn int(text: &str) -> Option<i128> {
 }
 
 /// The name of a value's type.
-pub(super) fn type_name(value: &Value<'_>) -> &'static str {
+pub(super) fn type_name(value: &JsonValue<'_>) -> &'static str {
     match value {
-        Value::Null => "NoneType",
-        Value::Bool(_) => "bool",
-        Value::Int(_) => "int",
-        Value::Float(_) => "float",
-        Value::Text(_) => "str",
-        Value::List(_) => "list",
-        Value::Object(_) => "dict",
+        JsonValue::Null => "NoneType",
+        JsonValue::Bool(_) => "bool",
+        JsonValue::Int(_) => "int",
+        JsonValue::Float(_) => "float",
+        JsonValue::Text(_) => "str",
+        JsonValue::List(_) => "list",
+        JsonValue::Object(_) => "dict",
     }
 }
 
 /// `str(value)`.
-pub(super) fn text_of<'a>(value: &Value<'a>) -> Text<'a> {
+pub(super) fn text_of<'a>(value: &JsonValue<'a>) -> JsonText<'a> {
     match value {
-        Value::Text(text) => text.clone(),
-        Value::Null
-        | Value::Bool(_)
-        | Value::Int(_)
-        | Value::Float(_)
-        | Value::List(_)
-        | Value::Object(_) => Text::whole(repr(value)),
+        JsonValue::Text(text) => text.clone(),
+        JsonValue::Null
+        | JsonValue::Bool(_)
+        | JsonValue::Int(_)
+        | JsonValue::Float(_)
+        | JsonValue::List(_)
+        | JsonValue::Object(_) => JsonText::whole(repr(value)),
     }
 }
 
 /// `repr(value)`.
-pub(super) fn repr(value: &Value<'_>) -> String {
+pub(super) fn repr(value: &JsonValue<'_>) -> String {
     match value {
-        Value::Null => "None".to_owned(),
-        Value::Bool(true) => "True".to_owned(),
-        Value::Bool(false) => "False".to_owned(),
-        Value::Int(digits) => digits.clone().into_owned(),
-        Value::Float(number) if number.is_nan() => "nan".to_owned(),
-        Value::Float(number) if number.is_infinite() => {
+        JsonValue::Null => "None".to_owned(),
+        JsonValue::Bool(true) => "True".to_owned(),
+        JsonValue::Bool(false) => "False".to_owned(),
+        JsonValue::Int(digits) => digits.clone().into_owned(),
+        JsonValue::Float(number) if number.is_nan() => "nan".to_owned(),
+        JsonValue::Float(number) if number.is_infinite() => {
             if *number > 0.0 { "inf" } else { "-inf" }.to_owned()
         }
-        Value::Float(number) => float(*number),
-        Value::Text(text) => repr_text(text),
-        Value::List(items) => {
+        JsonValue::Float(number) => float(*number),
+        JsonValue::Text(text) => repr_text(text),
+        JsonValue::List(items) => {
             let items: Vec<String> = items.iter().map(repr).collect();
             format!("[{}]", items.join(", "))
         }
-        Value::Object(object) => repr_object(object),
+        JsonValue::Object(object) => repr_object(object),
     }
 }
 
-fn repr_object(object: &Object<'_>) -> String {
-    let pair =
-        |(key, value): &(Text<'_>, Value<'_>)| format!("{}: {}", repr_text(key), repr(value));
+fn repr_object(object: &JsonObject<'_>) -> String {
+    let pair = |(key, value): &(JsonText<'_>, JsonValue<'_>)| {
+        format!("{}: {}", repr_text(key), repr(value))
+    };
     let pairs: Vec<String> = object.iter().map(pair).collect();
     format!("{{{}}}", pairs.join(", "))
 }
 
-fn repr_text(text: &Text<'_>) -> String {
+fn repr_text(text: &JsonText<'_>) -> String {
     let has = |wanted: char| text.code_points().any(|point| point == u32::from(wanted));
     let quote = if has('\'') && !has('"') { '"' } else { '\'' };
     let mut out = String::from(quote);
@@ -183,8 +184,8 @@ mod tests {
             strip("\u{1c}\u{85}\u{a0}\u{2028} x\u{200b}\u{3000}"),
             "x\u{200b}"
         );
-        let torn = Text::Torn(vec![0x20, 0xd800, 0x2028, 0x20]);
-        assert_eq!(strip_text(&torn), Text::Torn(vec![0xd800]));
+        let torn = JsonText::Torn(vec![0x20, 0xd800, 0x2028, 0x20]);
+        assert_eq!(strip_text(&torn), JsonText::Torn(vec![0xd800]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode};
 use model::refusal::{AuthFailure, Refusal};
 
 use super::answer;
-use super::json::{Object, Text, Value};
+use super::json::{JsonObject, JsonText, JsonValue};
 use crate::route::{ApiResponse, RequestHead};
 use crate::state::disk_words;
 
@@ -20,7 +20,7 @@ pub(super) fn refuse(head: &RequestHead, refusal: &Refusal) -> ApiResponse {
     let body = if matches!(refusal, Refusal::Invalid(_) | Refusal::Parameters(_)) {
         faults(refusal)
     } else {
-        Value::object([("detail", Value::text(words(refusal, object)))])
+        JsonValue::object([("detail", JsonValue::text(words(refusal, object)))])
     };
     let mut answer = answer::json(head, status(refusal), &body);
     if matches!(refusal, Refusal::Unauthenticated(_)) {
@@ -44,16 +44,16 @@ fn again_after(refusal: &Refusal) -> Option<u32> {
 }
 
 /// The fields at fault, each with its reasons.
-pub(super) fn faults(refusal: &Refusal) -> Value<'_> {
+pub(super) fn faults(refusal: &Refusal) -> JsonValue<'_> {
     let (Refusal::Invalid(faults) | Refusal::Parameters(faults)) = refusal else {
-        return Value::Null;
+        return JsonValue::Null;
     };
     let pairs = faults.iter().map(|fault| {
-        let reasons = fault.reasons.iter().map(Value::text);
-        let field = Text::whole(fault.field.as_str());
-        (field, Value::List(reasons.collect()))
+        let reasons = fault.reasons.iter().map(JsonValue::text);
+        let field = JsonText::whole(fault.field.as_str());
+        (field, JsonValue::List(reasons.collect()))
     });
-    Value::Object(Object::from_pairs(pairs.collect()))
+    JsonValue::Object(JsonObject::from_pairs(pairs.collect()))
 }
 
 pub(super) fn status(refusal: &Refusal) -> StatusCode {

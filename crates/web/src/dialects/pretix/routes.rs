@@ -7,7 +7,7 @@ use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
 use model::refusal::{AuthFailure, Refusal};
 use model::tenant::Permission;
 
-use super::json::Value;
+use super::json::JsonValue;
 use super::{Pretix, answer, intake, log, organizers, refuse, webhooks};
 use crate::auth::{AuthScheme, RequiredAccess};
 use crate::route::{AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope};
@@ -204,7 +204,7 @@ fn of_the_rest(pretix: &Arc<Pretix>) -> Vec<Route> {
         verbs: vec![(Method::GET, handler(pretix, log::list_audit))],
         ..route("audit", "/api/v1/organizers/{organizer}/audit/", "Entry")
     };
-    let kinds = Route {
+    let action_types = Route {
         title: "Action Type List",
         verbs: vec![(Method::GET, handler(pretix, log::list_kinds))],
         ..route(
@@ -229,7 +229,7 @@ fn of_the_rest(pretix: &Arc<Pretix>) -> Vec<Route> {
         verbs: vec![(Method::GET, handler(pretix, show_me))],
         ..version.clone()
     };
-    vec![notifications, audit, kinds, version, me]
+    vec![notifications, audit, action_types, version, me]
 }
 
 /// A place of an organizer for which rights on webhooks are needed. It is our own: those that are
@@ -271,9 +271,9 @@ where
 
 /// The release of pretix whose behaviour this is.
 async fn show_version(_: Arc<Pretix>, request: AdmittedRequest) -> Result<ApiResponse, Refusal> {
-    let body = Value::object([
-        ("pretix", Value::text("2026.8.0")),
-        ("pretix_numeric", Value::int(20_260_080_005_000_i64)),
+    let body = JsonValue::object([
+        ("pretix", JsonValue::text("2026.8.0")),
+        ("pretix_numeric", JsonValue::int(20_260_080_005_000_i64)),
     ]);
     Ok(answer::ok(&request, &body))
 }
@@ -282,6 +282,6 @@ async fn show_version(_: Arc<Pretix>, request: AdmittedRequest) -> Result<ApiRes
 async fn show_me(_: Arc<Pretix>, request: AdmittedRequest) -> Result<ApiResponse, Refusal> {
     let nobody = Refusal::Unauthenticated(AuthFailure::Missing);
     let words = refuse::words(&nobody, "");
-    let body = Value::object([("detail", Value::text(words))]);
+    let body = JsonValue::object([("detail", JsonValue::text(words))]);
     Ok(answer::json(&request.head, StatusCode::FORBIDDEN, &body))
 }

@@ -6,10 +6,10 @@ use model::notification::NewNotification;
 use model::refusal::Refusal;
 use model::webhook::Webhook;
 
-use super::super::board::Around;
-use super::super::form::Choice;
+use super::super::dashboard::FormContext;
+use super::super::form::FieldChoice;
 use super::fields::Settings;
-use super::json::{Object, Text, Value};
+use super::json::{JsonObject, JsonText, JsonValue};
 use super::wire::Draft;
 use super::{Pretix, intake};
 
@@ -30,24 +30,24 @@ const CONCRETE: &[(&str, &str)] = &[
     ),
 ];
 
-pub(super) fn kinds(pretix: &Pretix, webhook: &Webhook) -> Vec<Choice> {
+pub(super) fn kinds(pretix: &Pretix, webhook: &Webhook) -> Vec<FieldChoice> {
     let settings = Settings::of(webhook);
-    let choice = |key: &String| Choice {
+    let choice = |key: &String| FieldChoice {
         value: key.clone(),
-        label: match pretix.kinds.get(key) {
+        label: match pretix.action_types.get(key) {
             Some(kind) if !kind.label.is_empty() => kind.label.clone(),
             Some(_) | None => key.clone(),
         },
         code: concrete(key),
-        ..Choice::default()
+        ..FieldChoice::default()
     };
     // In the order in which people know them; not what this webhook never gets.
-    let known = pretix.kinds.iter();
+    let known = pretix.action_types.iter();
     let known = known.filter(|kind| !(settings.is_for_no_show() && kind.is_of_show()));
     let known = known.map(|kind| &kind.key);
     let known = known.filter(|key| settings.action_types.contains(key));
     let gone = settings.action_types.iter();
-    let gone = gone.filter(|key| !pretix.kinds.is_registered(key));
+    let gone = gone.filter(|key| !pretix.action_types.is_registered(key));
     known.chain(gone).map(choice).collect()
 }
 
@@ -62,7 +62,7 @@ fn concrete(key: &str) -> String {
 
 pub(super) fn make(
     pretix: &Pretix,
-    around: &Around<'_>,
+    around: &FormContext<'_>,
     webhook: &Webhook,
     key: &str,
 ) -> Result<Option<NewNotification>, Refusal> {
@@ -74,7 +74,7 @@ pub(super) fn make(
     let organizer = around.tenant.key.as_str();
     let slug = show.unwrap_or(NO_SHOW);
     let body = body(pretix, &choice.code, slug, organizer);
-    let draft = Draft::read(body, organizer, &pretix.kinds).map_err(Refusal::Invalid)?;
+    let draft = Draft::read(body, organizer, &pretix.action_types).map_err(Refusal::Invalid)?;
     let id = pretix.ids.next(around.shared, around.now);
     let made = intake::notification(around.tenant, &draft, &id, around.now);
     Ok(Some(NewNotification {
@@ -86,7 +86,7 @@ pub(super) fn make(
 }
 
 /// A show that the webhook is for: of those the latest.
-fn show<'a>(around: &Around<'a>, webhook: &Webhook) -> Option<&'a str> {
+fn show<'a>(around: &FormContext<'a>, webhook: &Webhook) -> Option<&'a str> {
     let settings = Settings::of(webhook);
     let slugs = around.events.iter().map(|event| event.slug.as_str());
     let is_for =
@@ -96,23 +96,23 @@ fn show<'a>(around: &Around<'a>, webhook: &Webhook) -> Option<&'a str> {
 }
 
 /// Every key that such a notification has, with something in it.
-fn body<'a>(pretix: &Pretix, action: &'a str, slug: &'a str, organizer: &'a str) -> Value<'a> {
-    let class = pretix.kinds.of(action).and_then(|kind| kind.class);
+fn body<'a>(pretix: &Pretix, action: &'a str, slug: &'a str, organizer: &'a str) -> JsonValue<'a> {
+    let class = pretix.action_types.of(action).and_then(|kind| kind.class);
     let keys = class.map_or_else(|| vec!["event", "action"], |class| class.names().collect());
     let value = |key: &str| match key {
-        "event" => Some(Value::text(slug)),
-        "action" => Some(Value::text(action)),
-        "code" => Some(Value::text("TEST7")),
-        "customer" => Some(Value::text("TEST7CU")),
-        "type" => Some(Value::text("entry")),
-        "first_checkin" => Some(Value::Bool(true)),
-        "acceptor_slug" => Some(Value::text(organizer)),
+        "event" => Some(JsonValue::text(slug)),
+        "action" => Some(JsonValue::text(action)),
+        "code" => Some(JsonValue::text("TEST7")),
+        "customer" => Some(JsonValue::text("TEST7CU")),
+        "type" => Some(JsonValue::text("entry")),
+        "first_checkin" => Some(JsonValue::Bool(true)),
+        "acceptor_slug" => Some(JsonValue::text(organizer)),
         // Filled in for every notification.
         "notification_id" | "organizer" | "issuer_slug" => None,
-        _ => Some(Value::int(1)),
+        _ => Some(JsonValue::int(1)),
     };
     let pairs = keys
         .into_iter()
-        .filter_map(|key| Some((Text::whole(key), value(key)?)));
-    Value::Object(Object::from_pairs(pairs.collect()))
+        .filter_map(|key| Some((JsonText::whole(key), value(key)?)));
+    JsonValue::Object(JsonObject::from_pairs(pairs.collect()))
 }

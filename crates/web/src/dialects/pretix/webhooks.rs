@@ -15,9 +15,9 @@ use model::tenant::{Event, Permission};
 use model::time::Timestamp;
 use model::webhook::{DisableCause, Disablement, Headers, NewWebhook, Webhook};
 
-use super::fields::{Bounds, Fields, Given, Settings};
-use super::json::Value;
-use super::paging::{self, Found};
+use super::fields::{FieldLimits, FieldValues, Fields, Settings};
+use super::json::JsonValue;
+use super::paging::{self, FoundRows};
 use super::{Pretix, answer, input, python};
 use crate::auth::RequiredAccess;
 use crate::idempotency;
@@ -45,7 +45,7 @@ pub(super) async fn list_webhooks(
             .shared
             .ask(move |store| store.webhooks(vec![tenant], query));
         let found = found.await?;
-        Ok(Found {
+        Ok(FoundRows {
             count: found.count,
             rows: found.webhooks,
         })
@@ -124,9 +124,9 @@ async fn change_fields(
     find(request).await?;
     let object = read_object(request, whole).await?;
     let events = slugs(request, &object).await?;
-    let bounds = Bounds::new(&pretix.kinds, &events);
+    let bounds = FieldLimits::new(&pretix.action_types, &events);
     let saved = save(request, |old| {
-        let given = Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)?;
+        let given = FieldValues::read(&object, whole, &bounds).map_err(Refusal::Invalid)?;
         let old = if whole { None } else { Some(fields_of(old)) };
         given.over(old).map_err(Refusal::Invalid)
     });
@@ -217,28 +217,32 @@ pub(super) async fn written_by(request: &AdmittedRequest) -> Result<Option<&'sta
     }
 }
 
-async fn read(pretix: &Pretix, request: &AdmittedRequest, whole: bool) -> Result<Given, Refusal> {
+async fn read(
+    pretix: &Pretix,
+    request: &AdmittedRequest,
+    whole: bool,
+) -> Result<FieldValues, Refusal> {
     let object = read_object(request, whole).await?;
     let events = slugs(request, &object).await?;
-    let bounds = Bounds::new(&pretix.kinds, &events);
-    Given::read(&object, whole, &bounds).map_err(Refusal::Invalid)
+    let bounds = FieldLimits::new(&pretix.action_types, &events);
+    FieldValues::read(&object, whole, &bounds).map_err(Refusal::Invalid)
 }
 
 async fn read_object(
     request: &AdmittedRequest,
     whole: bool,
-) -> Result<super::json::Object<'_>, Refusal> {
+) -> Result<super::json::JsonObject<'_>, Refusal> {
     input::read_fields(&request.head.headers, &request.body, whole).await
 }
 
 /// Of the tenant's shows, if any are named.
 async fn slugs(
     request: &AdmittedRequest,
-    object: &super::json::Object<'_>,
+    object: &super::json::JsonObject<'_>,
 ) -> Result<BTreeSet<String>, Refusal> {
     let names_none = match object.get("limit_events") {
         None => true,
-        Some(value) => matches!(value, Value::List(items) if items.is_empty()),
+        Some(value) => matches!(value, JsonValue::List(items) if items.is_empty()),
     };
     if names_none {
         return Ok(BTreeSet::new());
@@ -260,9 +264,9 @@ async fn answered(
 
 /// Where each show stands in the order of a tenant's shows.
 #[derive(Default)]
-struct Order(BTreeMap<String, usize>);
+struct EventOrder(BTreeMap<String, usize>);
 
-impl Order {
+impl EventOrder {
     fn of(events: &[Event]) -> Self {
         let places = events.iter().enumerate();
         Self(
@@ -283,15 +287,15 @@ impl Order {
 async fn shown(
     request: &AdmittedRequest,
     webhooks: &[Webhook],
-) -> Result<Vec<Value<'static>>, Refusal> {
+) -> Result<Vec<JsonValue<'static>>, Refusal> {
     let all: Vec<Fields> = webhooks.iter().map(fields_of).collect();
     let mut named = all.iter().map(|fields| fields.settings.limit_events.len());
     let events = match named.any(|count| count > 1) {
         true => {
             let tenant = request.tenant()?.id;
-            Order::of(&request.shared.ask(|store| store.events(tenant)).await?)
+            EventOrder::of(&request.shared.ask(|store| store.events(tenant)).await?)
         }
-        false => Order::default(),
+        false => EventOrder::default(),
     };
     let each = webhooks.iter().zip(all);
     Ok(each
@@ -299,17 +303,18 @@ async fn shown(
         .collect())
 }
 
-fn value(webhook: &Webhook, fields: Fields, events: &Order) -> Value<'static> {
+fn value(webhook: &Webhook, fields: Fields, events: &EventOrder) -> JsonValue<'static> {
     let settings = fields.settings;
-    let texts = |texts: Vec<String>| Value::List(texts.into_iter().map(Value::text).collect());
-    Value::object([
-        ("id", Value::int(webhook.id)),
-        ("enabled", Value::Bool(fields.enabled)),
-        ("target_url", Value::text(fields.target_url)),
-        ("all_events", Value::Bool(settings.all_events)),
+    let texts =
+        |texts: Vec<String>| JsonValue::List(texts.into_iter().map(JsonValue::text).collect());
+    JsonValue::object([
+        ("id", JsonValue::int(webhook.id)),
+        ("enabled", JsonValue::Bool(fields.enabled)),
+        ("target_url", JsonValue::text(fields.target_url)),
+        ("all_events", JsonValue::Bool(settings.all_events)),
         ("limit_events", texts(events.sorted(settings.limit_events))),
         ("action_types", texts(settings.action_types)),
-        ("comment", Value::optional(settings.comment)),
+        ("comment", JsonValue::optional(settings.comment)),
     ])
 }
 

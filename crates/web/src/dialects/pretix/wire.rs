@@ -11,9 +11,9 @@ use model::filter::MatchKey;
 use model::limits::NAME_BYTES_MAX;
 use model::refusal::Fault;
 
+use super::action_types::ActionTypes;
 use super::fields::{self, NO_INTEGER, NO_TEXT, NOT_BLANK, NOT_NULL, REQUIRED};
-use super::json::{Dump, Object, Text, Value};
-use super::kinds::Kinds;
+use super::json::{JsonDump, JsonObject, JsonText, JsonValue};
 use super::python;
 
 /// The scope of notifications that are about no event in particular.
@@ -25,14 +25,14 @@ pub(super) fn event_scope(slug: &str) -> String {
 
 /// What notifications of some action types have in common.
 #[derive(Debug)]
-pub(super) struct Class {
-    keys: &'static [(&'static str, Rule)],
+pub(super) struct NotificationClass {
+    keys: &'static [(&'static str, KeyRule)],
     /// Whether the log of pretix files them under an event, so that event filters hold.
     has_scope: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Rule {
+enum KeyRule {
     /// The notification's id; made if it is not given.
     Id,
     /// The organizer of the path; filled in.
@@ -47,84 +47,84 @@ enum Rule {
     Anything,
 }
 
-const ID: (&str, Rule) = ("notification_id", Rule::Id);
-const ORGANIZER: (&str, Rule) = ("organizer", Rule::Organizer);
-const EVENT_KEY: (&str, Rule) = ("event", Rule::Name);
-const ACTION: (&str, Rule) = ("action", Rule::Action);
+const ID: (&str, KeyRule) = ("notification_id", KeyRule::Id);
+const ORGANIZER: (&str, KeyRule) = ("organizer", KeyRule::Organizer);
+const EVENT_KEY: (&str, KeyRule) = ("event", KeyRule::Name);
+const ACTION: (&str, KeyRule) = ("action", KeyRule::Action);
 
 /// A class whose notifications are about one thing of an event.
 macro_rules! about {
     ($key:literal, $rule:expr) => {
-        Class {
+        NotificationClass {
             keys: &[ID, ORGANIZER, EVENT_KEY, ($key, $rule), ACTION],
             has_scope: true,
         }
     };
 }
 
-pub(super) static ORDER: Class = about!("code", Rule::Name);
-pub(super) static ORDER_DELETED: Class = about!("code", Rule::NameOrNull);
-pub(super) static SUBEVENT: Class = about!("subevent", Rule::Integer);
-pub(super) static ITEM: Class = about!("item", Rule::Integer);
-pub(super) static VOUCHER: Class = about!("voucher", Rule::Integer);
-pub(super) static WAITING: Class = about!("waitinglistentry", Rule::Integer);
+pub(super) static ORDER: NotificationClass = about!("code", KeyRule::Name);
+pub(super) static ORDER_DELETED: NotificationClass = about!("code", KeyRule::NameOrNull);
+pub(super) static SUBEVENT: NotificationClass = about!("subevent", KeyRule::Integer);
+pub(super) static ITEM: NotificationClass = about!("item", KeyRule::Integer);
+pub(super) static VOUCHER: NotificationClass = about!("voucher", KeyRule::Integer);
+pub(super) static WAITING: NotificationClass = about!("waitinglistentry", KeyRule::Integer);
 
-pub(super) static CHECKIN: Class = Class {
+pub(super) static CHECKIN: NotificationClass = NotificationClass {
     keys: &[
         ID,
         ORGANIZER,
         EVENT_KEY,
-        ("code", Rule::Name),
+        ("code", KeyRule::Name),
         ACTION,
-        ("orderposition_id", Rule::Anything),
-        ("orderposition_positionid", Rule::Anything),
-        ("checkin_list", Rule::Anything),
-        ("type", Rule::Anything),
-        ("first_checkin", Rule::Anything),
+        ("orderposition_id", KeyRule::Anything),
+        ("orderposition_positionid", KeyRule::Anything),
+        ("checkin_list", KeyRule::Anything),
+        ("type", KeyRule::Anything),
+        ("first_checkin", KeyRule::Anything),
     ],
     has_scope: true,
 };
 
-pub(super) static EVENT: Class = Class {
+pub(super) static EVENT: NotificationClass = NotificationClass {
     keys: &[ID, ORGANIZER, EVENT_KEY, ACTION],
     has_scope: true,
 };
 
-pub(super) static EVENT_DELETED: Class = Class {
-    keys: &[ID, ORGANIZER, ("event", Rule::NameOrNull), ACTION],
+pub(super) static EVENT_DELETED: NotificationClass = NotificationClass {
+    keys: &[ID, ORGANIZER, ("event", KeyRule::NameOrNull), ACTION],
     has_scope: false,
 };
 
-pub(super) static CUSTOMER: Class = Class {
-    keys: &[ID, ORGANIZER, ("customer", Rule::Name), ACTION],
+pub(super) static CUSTOMER: NotificationClass = NotificationClass {
+    keys: &[ID, ORGANIZER, ("customer", KeyRule::Name), ACTION],
     has_scope: false,
 };
 
-pub(super) static GIFTCARD: Class = Class {
+pub(super) static GIFTCARD: NotificationClass = NotificationClass {
     keys: &[
         ID,
-        ("issuer_id", Rule::Integer),
-        ("issuer_slug", Rule::Organizer),
-        ("giftcard", Rule::Integer),
+        ("issuer_id", KeyRule::Integer),
+        ("issuer_slug", KeyRule::Organizer),
+        ("giftcard", KeyRule::Integer),
         ACTION,
     ],
     has_scope: false,
 };
 
-pub(super) static GIFTCARD_USED: Class = Class {
+pub(super) static GIFTCARD_USED: NotificationClass = NotificationClass {
     keys: &[
         ID,
-        ("issuer_id", Rule::Integer),
-        ("issuer_slug", Rule::Organizer),
-        ("acceptor_id", Rule::Anything),
-        ("acceptor_slug", Rule::NameOrNull),
-        ("giftcard", Rule::Integer),
+        ("issuer_id", KeyRule::Integer),
+        ("issuer_slug", KeyRule::Organizer),
+        ("acceptor_id", KeyRule::Anything),
+        ("acceptor_slug", KeyRule::NameOrNull),
+        ("giftcard", KeyRule::Integer),
         ACTION,
     ],
     has_scope: false,
 };
 
-impl Class {
+impl NotificationClass {
     /// The keys of its notifications, in their order.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.keys.iter().map(|(name, _)| *name)
@@ -157,26 +157,26 @@ const ID_PLACE_TEXT: &str = "\0";
 
 impl<'a> Draft<'a> {
     pub(super) fn read(
-        value: Value<'a>,
+        value: JsonValue<'a>,
         organizer: &str,
-        kinds: &'a Kinds,
+        action_types: &'a ActionTypes,
     ) -> Result<Self, Vec<Fault>> {
         let object = value
             .into_object()
             .map_err(|other| vec![no_dictionary(&other)])?;
-        if let Err(fault) = judged("action", Rule::Action, object.get("action"), organizer) {
+        if let Err(fault) = judged("action", KeyRule::Action, object.get("action"), organizer) {
             return Err(vec![fault]);
         }
         let text = |key| match object.get(key) {
-            Some(Value::Text(Text::Whole(text))) => Some(text.clone()),
+            Some(JsonValue::Text(JsonText::Whole(text))) => Some(text.clone()),
             Some(_) | None => None,
         };
         let action = text("action").unwrap_or_default();
-        let kind = kinds.of(&action);
+        let kind = action_types.of(&action);
         let class = kind.and_then(|kind| kind.class);
         let keys = class.map_or(UNCLASSED, |class| class.keys);
         let id = match object.get("notification_id") {
-            Some(Value::Int(digits)) => Some(digits.clone()),
+            Some(JsonValue::Int(digits)) => Some(digits.clone()),
             Some(_) | None => None,
         };
         let has_scope = class.is_none_or(|class| class.has_scope);
@@ -236,11 +236,11 @@ impl<'a> Draft<'a> {
 const GENERATED_DIGITS: usize = 16;
 
 /// What is known of notifications that nobody can subscribe to, and of an operator's own types.
-const UNCLASSED: &[(&str, Rule)] = &[ID, ORGANIZER, ("event", Rule::NameOrNull), ACTION];
+const UNCLASSED: &[(&str, KeyRule)] = &[ID, ORGANIZER, ("event", KeyRule::NameOrNull), ACTION];
 
-pub(super) fn no_dictionary(value: &Value<'_>) -> Fault {
+pub(super) fn no_dictionary(value: &JsonValue<'_>) -> Fault {
     let name = python::type_name(value);
-    let reason = if *value == Value::Null {
+    let reason = if *value == JsonValue::Null {
         "No data provided".to_owned()
     } else {
         format!("Invalid data. Expected a dictionary, but got {name}.")
@@ -249,15 +249,15 @@ pub(super) fn no_dictionary(value: &Value<'_>) -> Fault {
 }
 
 /// A key of the class.
-struct Known<'o, 'a> {
+struct ClassKey<'o, 'a> {
     key: &'static str,
-    given: Option<&'o Value<'a>>,
+    given: Option<&'o JsonValue<'a>>,
     /// What goes out in place of what was given.
-    made: Option<Value<'a>>,
+    made: Option<JsonValue<'a>>,
 }
 
-impl<'a> Known<'_, 'a> {
-    fn value(&self) -> Option<&Value<'a>> {
+impl<'a> ClassKey<'_, 'a> {
+    fn value(&self) -> Option<&JsonValue<'a>> {
         self.made.as_ref().or(self.given)
     }
 }
@@ -265,12 +265,12 @@ impl<'a> Known<'_, 'a> {
 /// The keys of the class with what was given for them and what can be filled in. `classed`: all
 /// of them belong there; else only the id and the organizer do.
 fn known<'o, 'a>(
-    object: &'o Object<'a>,
-    keys: &'static [(&'static str, Rule)],
+    object: &'o JsonObject<'a>,
+    keys: &'static [(&'static str, KeyRule)],
     classed: bool,
     organizer: &'a str,
     faults: &mut Vec<Fault>,
-) -> Vec<Known<'o, 'a>> {
+) -> Vec<ClassKey<'o, 'a>> {
     for (key, value) in object.iter() {
         if value.has_no_number() {
             faults.push(Fault::new(
@@ -282,7 +282,7 @@ fn known<'o, 'a>(
     // Classes without this key name the organizer with another one.
     let spare = object.get(SPARE).filter(|_| !is_key(keys, SPARE));
     if let Some(Err(fault)) =
-        spare.map(|value| judged(SPARE, Rule::Organizer, Some(value), organizer))
+        spare.map(|value| judged(SPARE, KeyRule::Organizer, Some(value), organizer))
     {
         faults.push(fault);
     }
@@ -292,9 +292,10 @@ fn known<'o, 'a>(
             faults.push(fault);
             None
         });
-        let belongs = classed || given.is_some() || matches!(rule, Rule::Id | Rule::Organizer);
+        let belongs =
+            classed || given.is_some() || matches!(rule, KeyRule::Id | KeyRule::Organizer);
         let made = made.filter(|_| belongs);
-        Known { key, given, made }
+        ClassKey { key, given, made }
     });
     known.collect()
 }
@@ -302,12 +303,12 @@ fn known<'o, 'a>(
 /// Not sent on where the class has another key for it.
 const SPARE: &str = "organizer";
 
-fn is_key(keys: &[(&str, Rule)], name: &str) -> bool {
+fn is_key(keys: &[(&str, KeyRule)], name: &str) -> bool {
     keys.iter().any(|(key, _)| *key == name)
 }
 
 /// Whether every key of the class is there, in its order.
-fn are_in_order(object: &Object<'_>, keys: &[(&str, Rule)]) -> bool {
+fn are_in_order(object: &JsonObject<'_>, keys: &[(&str, KeyRule)]) -> bool {
     let given = object.iter().filter_map(|(key, _)| key.as_str());
     given
         .filter(|name| is_key(keys, name))
@@ -316,9 +317,9 @@ fn are_in_order(object: &Object<'_>, keys: &[(&str, Rule)]) -> bool {
 
 /// The body: keys of the class come first, unless they may stay where they stand; then the rest
 /// as it was given.
-fn put_in_order(object: &Object<'_>, known: &[Known<'_, '_>], stays: bool) -> String {
+fn put_in_order(object: &JsonObject<'_>, known: &[ClassKey<'_, '_>], stays: bool) -> String {
     let made = known.iter().filter(|known| known.made.is_some());
-    let mut body = Dump::with_room(object.room() + made.count() * MADE_ROOM);
+    let mut body = JsonDump::with_room(object.room() + made.count() * MADE_ROOM);
     let first = known.iter().filter(|known| !stays || known.given.is_none());
     for known in first {
         if let Some(value) = known.value() {
@@ -342,40 +343,41 @@ const MADE_ROOM: usize = 48;
 /// What goes out under `key` if it is not what came in, or what is wrong with that.
 fn judged<'a>(
     key: &str,
-    rule: Rule,
-    value: Option<&Value<'_>>,
+    rule: KeyRule,
+    value: Option<&JsonValue<'_>>,
     organizer: &'a str,
-) -> Result<Option<Value<'a>>, Fault> {
+) -> Result<Option<JsonValue<'a>>, Fault> {
     let fault = |reason: &str| Err(Fault::new(key, reason));
     match (rule, value) {
-        (Rule::Id, None) => Ok(Some(Value::Int(ID_PLACE_TEXT.into()))),
+        (KeyRule::Id, None) => Ok(Some(JsonValue::Int(ID_PLACE_TEXT.into()))),
         // pretix's own numbers are of this size, and receivers were promised that they are.
-        (Rule::Id, Some(Value::Int(digits))) if digits.parse::<i64>().is_err() => {
+        (KeyRule::Id, Some(JsonValue::Int(digits))) if digits.parse::<i64>().is_err() => {
             fault("Ensure this value fits into 64 bits.")
         }
-        (Rule::Id, Some(Value::Int(_))) => Ok(Some(Value::Int(ID_PLACE_TEXT.into()))),
-        (Rule::Organizer, None) => Ok(Some(Value::text(organizer))),
-        (Rule::Organizer, Some(value)) if value.as_str() == Some(organizer) => Ok(None),
-        (Rule::Organizer, Some(_)) => {
+        (KeyRule::Id, Some(JsonValue::Int(_))) => Ok(Some(JsonValue::Int(ID_PLACE_TEXT.into()))),
+        (KeyRule::Organizer, None) => Ok(Some(JsonValue::text(organizer))),
+        (KeyRule::Organizer, Some(value)) if value.as_str() == Some(organizer) => Ok(None),
+        (KeyRule::Organizer, Some(_)) => {
             let reason = format!("Must be \"{organizer}\", the organizer in the path.");
             Err(Fault::new(key, reason))
         }
-        (Rule::NameOrNull | Rule::Anything, None) => Ok(Some(Value::Null)),
-        (Rule::NameOrNull, Some(Value::Null)) | (Rule::Anything, Some(_)) => Ok(None),
-        (Rule::Action | Rule::Name | Rule::Integer, None) => fault(REQUIRED),
-        (Rule::Id | Rule::Action | Rule::Name | Rule::Integer, Some(Value::Null)) => {
-            fault(NOT_NULL)
-        }
-        (Rule::Integer, Some(Value::Int(_))) => Ok(None),
-        (Rule::Id | Rule::Integer, Some(_)) => fault(NO_INTEGER),
-        (Rule::Action | Rule::Name | Rule::NameOrNull, Some(Value::Text(text))) => {
+        (KeyRule::NameOrNull | KeyRule::Anything, None) => Ok(Some(JsonValue::Null)),
+        (KeyRule::NameOrNull, Some(JsonValue::Null)) | (KeyRule::Anything, Some(_)) => Ok(None),
+        (KeyRule::Action | KeyRule::Name | KeyRule::Integer, None) => fault(REQUIRED),
+        (
+            KeyRule::Id | KeyRule::Action | KeyRule::Name | KeyRule::Integer,
+            Some(JsonValue::Null),
+        ) => fault(NOT_NULL),
+        (KeyRule::Integer, Some(JsonValue::Int(_))) => Ok(None),
+        (KeyRule::Id | KeyRule::Integer, Some(_)) => fault(NO_INTEGER),
+        (KeyRule::Action | KeyRule::Name | KeyRule::NameOrNull, Some(JsonValue::Text(text))) => {
             judge_name(key, text).map(|()| None)
         }
-        (Rule::Action | Rule::Name | Rule::NameOrNull, Some(_)) => fault(NO_TEXT),
+        (KeyRule::Action | KeyRule::Name | KeyRule::NameOrNull, Some(_)) => fault(NO_TEXT),
     }
 }
 
-fn judge_name(key: &str, text: &Text<'_>) -> Result<(), Fault> {
+fn judge_name(key: &str, text: &JsonText<'_>) -> Result<(), Fault> {
     let mut reasons = Vec::new();
     fields::judge_text(text, NAME_BYTES_MAX, &mut reasons);
     let bytes = text.as_str().map_or(0, str::len);

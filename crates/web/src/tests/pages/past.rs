@@ -8,7 +8,7 @@ use model::id::DeliveryId;
 use model::rng::SeededRng;
 use model::webhook::Headers;
 
-use crate::dialects::{self, Options};
+use crate::dialects::{self, DialectOptions};
 use crate::tests::harness::{House, INTAKE, asking};
 
 pub(crate) const PAID: &str = "pretix.event.order.paid";
@@ -65,7 +65,7 @@ impl House {
     }
 
     fn settlement(&self, due: &DueDelivery, outcome: &Outcome) -> Settlement {
-        let policies = dialects::all(&Options::default()).policies();
+        let policies = dialects::all(&DialectOptions::default()).policies();
         let policy = policies
             .values()
             .find(|policy| policy.gone_disables)

@@ -13,8 +13,8 @@ use model::users::Role;
 use model::webhook::Headers;
 use serde_json::Value;
 
-use crate::dialects::board::Happened;
-use crate::dialects::{self, Options};
+use crate::dialects::dashboard::NotificationFacts;
+use crate::dialects::{self, DialectOptions};
 use crate::tests::harness::{House, WEBHOOKS, asking, bearing};
 
 async fn organizer(house: &House) -> String {
@@ -204,12 +204,12 @@ async fn is_wanted(house: &House, tenant: TenantId, id: NotificationId) {
     let mut all = all.into_iter();
     let own = all.find(|own| Some(own.webhook.id) == story.only).unwrap();
     assert!(own.delivery.is_some());
-    let happened = Happened {
+    let happened = NotificationFacts {
         action_type: &story.action_type,
         event: story.event.as_deref(),
         about: story.about.as_deref(),
     };
-    let dialects = dialects::all(&Options::default());
+    let dialects = dialects::all(&DialectOptions::default());
     let mut verdicts = dialects.iter().map(|dialect| {
         dialect
             .board

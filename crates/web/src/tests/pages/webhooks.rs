@@ -14,7 +14,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 use super::browser::Browser;
-use crate::dialects::{ActionType, Options};
+use crate::dialects::{ActionType, DialectOptions};
 use crate::tests::harness::{Arrived, COMPANY, House, INTAKE, WEBHOOKS, asking, bearing};
 use crate::tests::never_500::hostile_text;
 use crate::tests::troubled::{Trouble, Troubled};
@@ -359,13 +359,13 @@ async fn what_somebody_else_changed_meanwhile_is_shown_beside_what_was_typed() {
 
 #[tokio::test]
 async fn what_the_form_does_not_know_any_more_stays_and_is_seen() {
-    let house = House::with(Options {
+    let house = House::with(DialectOptions {
         extra_action_types: vec![ActionType {
             key: "plugin.badge.*".to_owned(),
             label: "Badge printed".to_owned(),
             help: String::new(),
         }],
-        ..Options::default()
+        ..DialectOptions::default()
     })
     .await;
     let mut edit = house.browser_with(Role::Edit).await;
@@ -556,9 +556,9 @@ async fn a_pair_that_nothing_fires_is_kept_with_its_doubt_and_refused_if_strict(
     );
     assert_eq!(one["url"], "https://user:pass@example.org/hook");
 
-    let strict = House::with(Options {
+    let strict = House::with(DialectOptions {
         strict_triggers: true,
-        ..Options::default()
+        ..DialectOptions::default()
     })
     .await;
     let mut root = strict.administrator().await;
@@ -649,7 +649,7 @@ async fn a_form_of_very_many_shows_stays_small_and_takes_the_others_by_name() {
 #[tokio::test]
 async fn the_form_says_so_if_there_are_as_many_webhooks_as_there_may_be() {
     let troubled = Arc::new(Troubled::new());
-    let house = House::over(troubled.clone(), &Options::default()).await;
+    let house = House::over(troubled.clone(), &DialectOptions::default()).await;
     let mut edit = house.browser_with(Role::Edit).await;
     let below = below(&house).await;
     troubled.next(Trouble::Refuse(StoreError::TooManyWebhooks));
@@ -662,7 +662,7 @@ async fn the_form_says_so_if_there_are_as_many_webhooks_as_there_may_be() {
 #[tokio::test]
 async fn an_answer_that_was_lost_is_no_change_by_somebody_else() {
     let troubled = Arc::new(Troubled::new());
-    let house = House::over(troubled.clone(), &Options::default()).await;
+    let house = House::over(troubled.clone(), &DialectOptions::default()).await;
     let mut edit = house.browser_with(Role::Edit).await;
     let below = below(&house).await;
     edit.post(&format!("{below}/new"), &RIGHT).await;

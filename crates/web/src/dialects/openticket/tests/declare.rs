@@ -4,15 +4,15 @@ use model::query::ChangeKind;
 use model::rng::SeededRng;
 use model::tenant::DialectName;
 
-use crate::dialects::{Declared, KnownEvents, Mistake, Options, all};
+use crate::dialects::{DeclarationFile, DialectOptions, FileError, KnownEvents, all};
 use crate::tests::harness::{COMPANY, House, SMALL, bearing};
 
 const GUID: &str = "96007e9b-b570-454c-aa3b-66a33a88280a";
 
-fn declared(text: &str) -> Result<Declared, Vec<String>> {
+fn declared(text: &str) -> Result<DeclarationFile, Vec<String>> {
     let mut rng = SeededRng::from_seed([9; 32]);
-    let read = all(&Options::default()).declare(text, &KnownEvents::new(), &mut rng);
-    read.map_err(|mistakes| mistakes.iter().map(Mistake::to_string).collect())
+    let read = all(&DialectOptions::default()).declare(text, &KnownEvents::new(), &mut rng);
+    read.map_err(|mistakes| mistakes.iter().map(FileError::to_string).collect())
 }
 
 fn file(webhook: &str) -> String {
@@ -154,9 +154,10 @@ fn mistakes_name_their_line_and_field() {
 #[test]
 fn the_log_is_kept_for_a_week_unless_the_operator_says_otherwise() {
     const DAY: i64 = 24 * 3_600_000;
-    let kept =
-        |options: &Options| all(options).policies()[&DialectName::new("openticket")].retention_ms;
-    let mut options = Options::default();
+    let kept = |options: &DialectOptions| {
+        all(options).policies()[&DialectName::new("openticket")].retention_ms
+    };
+    let mut options = DialectOptions::default();
     assert_eq!(kept(&options), 7 * DAY);
     options.kept.all_ms = Some(3 * DAY);
     assert_eq!(kept(&options), 3 * DAY);

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::super::explain::{explain, rule};
 use super::super::fields::Settings;
-use super::super::kinds::Kinds;
-use super::super::wire::{About, Draft};
+use super::super::triggers::TriggerTable;
+use super::super::wire::{Draft, TriggerContext};
 use crate::dialects::Trigger;
-use crate::dialects::board::Happened;
+use crate::dialects::dashboard::NotificationFacts;
 
 const RESOURCES: [&str; 7] = [
     "event", "ticket", "product", "shop", "order", "scanner", "badge",
@@ -21,8 +21,8 @@ const GUIDS: [&str; 3] = [
     "5f0f6b1e-2c1d-4d0e-9a51-7a8c0e6f1b20",
 ];
 
-fn kinds() -> Kinds {
-    Kinds::with(&[Trigger {
+fn triggers() -> TriggerTable {
+    TriggerTable::with(&[Trigger {
         resource: "badge".to_owned(),
         trigger: "print".to_owned(),
         name: None,
@@ -49,7 +49,7 @@ fn draft(
         "related": related.collect::<Vec<_>>(),
         "data": {},
     });
-    Draft::read(&text.to_string(), &kinds()).unwrap()
+    Draft::read(&text.to_string(), &triggers()).unwrap()
 }
 
 fn settings(resource: &str, trigger: &str, identifier: &str, related: bool) -> Settings {
@@ -87,7 +87,7 @@ proptest! {
         switch in any::<bool>(),
     ) {
         let draft = draft(source, trigger, guid, &related);
-        let about: About = serde_json::from_str(&draft.about).unwrap();
+        let about: TriggerContext = serde_json::from_str(&draft.about).unwrap();
         prop_assert_eq!(&about.pairs(), &draft.pairs);
         let identifier = identifier.unwrap_or_default();
         let identifier = if upper { identifier.to_uppercase() } else { identifier.to_owned() };
@@ -96,7 +96,7 @@ proptest! {
         let wanted = settings.filter().matches(&draft.pairs);
         let verdict = rule(&about, &settings);
         prop_assert_eq!(verdict.wanted, wanted, "{}", verdict.rule);
-        let happened = Happened {
+        let happened = NotificationFacts {
             action_type: &draft.name,
             event: None,
             about: Some(&draft.about),
@@ -117,7 +117,7 @@ proptest! {
 fn the_rule_that_decided_is_named() {
     let [own, event, other] = GUIDS;
     let draft = draft("order", "paid", own, &[("event", event), ("shop", other)]);
-    let about: About = serde_json::from_str(&draft.about).unwrap();
+    let about: TriggerContext = serde_json::from_str(&draft.about).unwrap();
     let said = |resource: &str, trigger: &str, identifier: &str, related: bool| {
         rule(&about, &settings(resource, trigger, identifier, related)).rule
     };
@@ -163,8 +163,8 @@ fn what_is_kept_of_many_related_things_is_what_they_reach() {
     let text = json!({
         "resource": "order", "trigger": "paid", "guid": GUIDS[0], "related": related, "data": {},
     });
-    let draft = Draft::read(&text.to_string(), &kinds()).unwrap();
-    let about: About = serde_json::from_str(&draft.about).unwrap();
+    let draft = Draft::read(&text.to_string(), &triggers()).unwrap();
+    let about: TriggerContext = serde_json::from_str(&draft.about).unwrap();
     assert_eq!(about.reached["ticket"].len(), 250);
     assert!(about.beyond.contains("shop"));
     assert!(draft.about.len() < 250 * 40 + 200);

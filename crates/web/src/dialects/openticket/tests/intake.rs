@@ -3,7 +3,7 @@
 use model::delivery::DueDelivery;
 use serde_json::{Value, json};
 
-use crate::dialects::Options;
+use crate::dialects::DialectOptions;
 use crate::tests::harness::{Arrived, COMPANY, House, bearing};
 
 const GUID: &str = "7c0e4b1e-30c5-4d7c-9d0a-0f6d1f2f9a10";
@@ -275,9 +275,9 @@ async fn a_trigger_that_is_not_known_to_fire_is_taken_with_a_warning() {
     house.hook("shop", "scan").await;
     let heard = report(&house, scan("c")).await;
     assert_eq!(heard.told(), (201, "{\"id\":\"c\",\"invocations\":1}"));
-    let strict = House::with(Options {
+    let strict = House::with(DialectOptions {
         strict_action_types: true,
-        ..Options::default()
+        ..DialectOptions::default()
     });
     let strict = strict.await;
     let refused = report(&strict, scan("a")).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::dialects::{Options, Trigger};
+use crate::dialects::{DialectOptions, Trigger};
 use crate::tests::harness::{Arrived, Asking, COMPANY, House, bearing};
 
 const URL: &str = "https://example.com/webhook/receive";
@@ -303,9 +303,9 @@ async fn a_pair_that_nothing_is_known_to_fire_is_doubted_on_request_and_refused_
         ),
     ];
     let house = House::new().await;
-    let strict = House::with(Options {
+    let strict = House::with(DialectOptions {
         strict_triggers: true,
-        ..Options::default()
+        ..DialectOptions::default()
     })
     .await;
     for (resource, trigger, related, doubt) in cases {
@@ -344,13 +344,13 @@ async fn what_the_operator_adds_can_be_asked_for() {
         name: None,
         reaches: reaches.map(str::to_owned),
     };
-    let house = House::with(Options {
+    let house = House::with(DialectOptions {
         extra_triggers: vec![
             extra("order", "placed", Some("event")),
             extra("ticket_type", "update", None),
         ],
         strict_triggers: true,
-        ..Options::default()
+        ..DialectOptions::default()
     })
     .await;
     for (resource, trigger, related, status) in [

@@ -6,7 +6,7 @@ use model::filter::Filter;
 use serde_json::json;
 
 use super::super::fields::Settings;
-use super::super::kinds::{DIRECT, Kinds, RULES, Says};
+use super::super::triggers::{DIRECT, RULES, RuleSource, TriggerTable};
 use super::super::wire::Draft;
 
 const RESOURCES: [&str; 6] = ["event", "ticket", "product", "shop", "order", "scanner"];
@@ -70,7 +70,7 @@ fn draft(source: &str, trigger: &str, related: &[(&str, &str)]) -> Draft {
         "related": related,
         "data": {},
     });
-    Draft::read(&text.to_string(), &Kinds::with(&[])).unwrap()
+    Draft::read(&text.to_string(), &TriggerTable::with(&[])).unwrap()
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn every_rule_names_its_source_and_is_there_once() {
         let printed = listed(&PRINTED, source, trigger, target);
         let corrected = listed(&CORRECTED, source, trigger, target);
         let expected = match (printed, corrected) {
-            (true, true) => Says::Both,
-            (true, false) => Says::Printed,
-            (false, true) => Says::Corrected,
+            (true, true) => RuleSource::Both,
+            (true, false) => RuleSource::Printed,
+            (false, true) => RuleSource::Corrected,
             (false, false) => panic!("nobody says {source} {trigger} -> {target}"),
         };
         assert_eq!(*says, expected, "{source} {trigger} -> {target}");

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use model::limits::JSON_DEPTH_MAX;
 
-use super::{Object, Text, Value, bytes};
+use super::{JsonObject, JsonText, JsonValue, bytes};
 
 /// Values that one text may hold: what a batch of a thousand large notifications needs, and far
 /// less than what would fill the memory.
@@ -15,14 +15,14 @@ const VALUES_MAX: usize = 500_000;
 
 /// Why a text is not JSON, in the words of pretix's parser where it has some.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Problem(pub(in super::super) &'static str);
+pub(in super::super) struct JsonError(pub(in super::super) &'static str);
 
-type Outcome<T> = Result<T, Problem>;
+type ReadResult<T> = Result<T, JsonError>;
 
-const NO_VALUE: Problem = Problem("Expected object or value");
+const NO_VALUE: JsonError = JsonError("Expected object or value");
 
-pub(in super::super) fn read(text: &str) -> Result<Value<'_>, Problem> {
-    let mut reader = Reader {
+pub(in super::super) fn read(text: &str) -> Result<JsonValue<'_>, JsonError> {
+    let mut reader = JsonReader {
         text,
         at: 0,
         values: 0,
@@ -31,19 +31,19 @@ pub(in super::super) fn read(text: &str) -> Result<Value<'_>, Problem> {
     let value = reader.value(0)?;
     reader.space();
     if reader.peek().is_some() {
-        return Err(Problem("Trailing data"));
+        return Err(JsonError("Trailing data"));
     }
     Ok(value)
 }
 
-struct Reader<'a> {
+struct JsonReader<'a> {
     text: &'a str,
     /// In bytes, always between two characters.
     at: usize,
     values: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JsonReader<'a> {
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -74,70 +74,70 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Outcome<Value<'a>> {
+    fn value(&mut self, depth: usize) -> ReadResult<JsonValue<'a>> {
         if depth > JSON_DEPTH_MAX {
-            return Err(Problem("Reached object decoding depth limit"));
+            return Err(JsonError("Reached object decoding depth limit"));
         }
         self.values += 1;
         if self.values > VALUES_MAX {
-            return Err(Problem("Too many values"));
+            return Err(JsonError("Too many values"));
         }
         match self.peek() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.list(depth),
-            Some(b'"') => Ok(Value::Text(self.string()?)),
-            Some(b't') => self.word("true", Value::Bool(true)),
-            Some(b'f') => self.word("false", Value::Bool(false)),
-            Some(b'n') => self.word("null", Value::Null),
-            Some(b'N') => self.word("NaN", Value::Float(f64::NAN)),
-            Some(b'I') => self.word("Infinity", Value::Float(f64::INFINITY)),
-            Some(b'-') if self.take_word("-Infinity") => Ok(Value::Float(f64::NEG_INFINITY)),
+            Some(b'"') => Ok(JsonValue::Text(self.string()?)),
+            Some(b't') => self.word("true", JsonValue::Bool(true)),
+            Some(b'f') => self.word("false", JsonValue::Bool(false)),
+            Some(b'n') => self.word("null", JsonValue::Null),
+            Some(b'N') => self.word("NaN", JsonValue::Float(f64::NAN)),
+            Some(b'I') => self.word("Infinity", JsonValue::Float(f64::INFINITY)),
+            Some(b'-') if self.take_word("-Infinity") => Ok(JsonValue::Float(f64::NEG_INFINITY)),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(_) | None => Err(NO_VALUE),
         }
     }
 
-    fn word(&mut self, word: &'static str, value: Value<'a>) -> Outcome<Value<'a>> {
+    fn word(&mut self, word: &'static str, value: JsonValue<'a>) -> ReadResult<JsonValue<'a>> {
         if self.take_word(word) {
             return Ok(value);
         }
         Err(match word {
-            "true" => Problem("Unexpected character found when decoding 'true'"),
-            "false" => Problem("Unexpected character found when decoding 'false'"),
-            "null" => Problem("Unexpected character found when decoding 'null'"),
-            "NaN" => Problem("Unexpected character found when decoding 'NaN'"),
-            _ => Problem("Unexpected character found when decoding 'Infinity'"),
+            "true" => JsonError("Unexpected character found when decoding 'true'"),
+            "false" => JsonError("Unexpected character found when decoding 'false'"),
+            "null" => JsonError("Unexpected character found when decoding 'null'"),
+            "NaN" => JsonError("Unexpected character found when decoding 'NaN'"),
+            _ => JsonError("Unexpected character found when decoding 'Infinity'"),
         })
     }
 
-    fn list(&mut self, depth: usize) -> Outcome<Value<'a>> {
+    fn list(&mut self, depth: usize) -> ReadResult<JsonValue<'a>> {
         self.at += 1;
         let mut items = Vec::new();
         self.space();
         if self.take(b']') {
-            return Ok(Value::List(items));
+            return Ok(JsonValue::List(items));
         }
         loop {
             self.space();
             items.push(self.value(depth + 1)?);
             self.space();
             if self.take(b']') {
-                return Ok(Value::List(items));
+                return Ok(JsonValue::List(items));
             }
             if !self.take(b',') {
-                return Err(Problem("Expected a comma or the end of a list"));
+                return Err(JsonError("Expected a comma or the end of a list"));
             }
         }
     }
 
-    fn object(&mut self, depth: usize) -> Outcome<Value<'a>> {
-        const NO_MEMBER: Problem =
-            Problem("Unexpected character in found when decoding object value");
+    fn object(&mut self, depth: usize) -> ReadResult<JsonValue<'a>> {
+        const NO_MEMBER: JsonError =
+            JsonError("Unexpected character in found when decoding object value");
         self.at += 1;
         let mut pairs = Vec::new();
         self.space();
         if self.take(b'}') {
-            return Ok(Value::Object(Object::default()));
+            return Ok(JsonValue::Object(JsonObject::default()));
         }
         loop {
             self.space();
@@ -147,13 +147,13 @@ impl<'a> Reader<'a> {
             let key = self.string()?;
             self.space();
             if !self.take(b':') {
-                return Err(Problem("Expected a colon after a key"));
+                return Err(JsonError("Expected a colon after a key"));
             }
             self.space();
             pairs.push((key, self.value(depth + 1)?));
             self.space();
             if self.take(b'}') {
-                return Ok(Value::Object(Object::from_pairs(pairs)));
+                return Ok(JsonValue::Object(JsonObject::from_pairs(pairs)));
             }
             if !self.take(b',') {
                 return Err(NO_MEMBER);
@@ -161,8 +161,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn number(&mut self) -> Outcome<Value<'a>> {
-        const NO_NUMBER: Problem = Problem("Expected a digit in a number");
+    fn number(&mut self) -> ReadResult<JsonValue<'a>> {
+        const NO_NUMBER: JsonError = JsonError("Expected a digit in a number");
         let start = self.at;
         let negative = self.take(b'-');
         let first = self.peek();
@@ -186,10 +186,10 @@ impl<'a> Reader<'a> {
         }
         let literal = self.text.get(start..self.at).unwrap_or_default();
         if !whole {
-            return literal.parse().map(Value::Float).map_err(|_| NO_NUMBER);
+            return literal.parse().map(JsonValue::Float).map_err(|_| NO_NUMBER);
         }
         let zero = negative && first == Some(b'0');
-        Ok(Value::Int(if zero { "0" } else { literal }.into()))
+        Ok(JsonValue::Int(if zero { "0" } else { literal }.into()))
     }
 
     fn digits(&mut self) -> usize {
@@ -200,17 +200,17 @@ impl<'a> Reader<'a> {
         self.at - start
     }
 
-    fn string(&mut self) -> Outcome<Text<'a>> {
-        const NO_END: Problem = Problem("Expected the end of a string");
+    fn string(&mut self) -> ReadResult<JsonText<'a>> {
+        const NO_END: JsonError = JsonError("Expected the end of a string");
         self.at += 1;
         let rest = self.rest();
         let stop = bytes::first(rest.as_bytes(), bytes::special).ok_or(NO_END)?;
         let plain = rest.get(..stop).unwrap_or_default();
         self.at += stop;
         if self.take(b'"') {
-            return Ok(Text::whole(plain));
+            return Ok(JsonText::whole(plain));
         }
-        let mut built = Built::from(plain.to_owned());
+        let mut built = TextBuilder::from(plain.to_owned());
         loop {
             let rest = self.rest();
             let stop = bytes::first(rest.as_bytes(), bytes::special).ok_or(NO_END)?;
@@ -227,8 +227,8 @@ impl<'a> Reader<'a> {
     }
 
     /// What stands after a backslash.
-    fn escape(&mut self) -> Outcome<u32> {
-        const NO_ESCAPE: Problem = Problem("Expected an escape after a backslash");
+    fn escape(&mut self) -> ReadResult<u32> {
+        const NO_ESCAPE: JsonError = JsonError("Expected an escape after a backslash");
         let letter = self.peek().ok_or(NO_ESCAPE)?;
         self.at += usize::from(letter.is_ascii());
         Ok(match letter {
@@ -252,19 +252,19 @@ impl<'a> Reader<'a> {
 }
 
 /// A text with escapes as it is put together: in UTF-8 until there is half a surrogate pair.
-enum Built {
+enum TextBuilder {
     /// What came, and the first half of a pair whose second may follow.
     Whole(String, Option<u32>),
     Torn(Vec<u32>),
 }
 
-impl From<String> for Built {
+impl From<String> for TextBuilder {
     fn from(text: String) -> Self {
         Self::Whole(text, None)
     }
 }
 
-impl Built {
+impl TextBuilder {
     fn push_str(&mut self, more: &str) {
         if !more.is_empty() {
             self.tear_if_half();
@@ -317,11 +317,11 @@ impl Built {
         }
     }
 
-    fn text(mut self) -> Text<'static> {
+    fn text(mut self) -> JsonText<'static> {
         self.tear_if_half();
         match self {
-            Self::Whole(text, _) => Text::whole(text),
-            Self::Torn(points) => Text::from_code_points(points),
+            Self::Whole(text, _) => JsonText::whole(text),
+            Self::Torn(points) => JsonText::from_code_points(points),
         }
     }
 }

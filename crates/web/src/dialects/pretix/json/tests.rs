@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Dump, Object, Text, Value, float, read};
+use super::{JsonDump, JsonObject, JsonText, JsonValue, float, read};
 
 #[test]
 fn what_is_dumped_is_what_python_dumps() {
@@ -58,13 +58,13 @@ fn floats_print_as_python_prints_them() {
 
 #[test]
 fn an_answer_is_compact_or_indented() {
-    let value = Value::object([
+    let value = JsonValue::object([
         (
             "a",
-            Value::List(vec![Value::int(1), Value::text("ä/<\u{7f}")]),
+            JsonValue::List(vec![JsonValue::int(1), JsonValue::text("ä/<\u{7f}")]),
         ),
-        ("b", Value::Object(Object::default())),
-        ("c", Value::List(Vec::new())),
+        ("b", JsonValue::Object(JsonObject::default())),
+        ("c", JsonValue::List(Vec::new())),
     ]);
     assert_eq!(
         value.answered(0),
@@ -110,21 +110,21 @@ fn what_is_not_json_is_refused_with_words() {
 
 #[test]
 fn of_equal_keys_the_last_value_stands_where_the_first_stood() {
-    let Value::Object(object) = read(r#"{"a":1,"\ud800":2,"a":3}"#).unwrap() else {
+    let JsonValue::Object(object) = read(r#"{"a":1,"\ud800":2,"a":3}"#).unwrap() else {
         panic!("not an object");
     };
-    assert_eq!(object.get("a"), Some(&Value::int(3)));
-    let keys: Vec<Text<'_>> = object
+    assert_eq!(object.get("a"), Some(&JsonValue::int(3)));
+    let keys: Vec<JsonText<'_>> = object
         .into_pairs()
         .into_iter()
         .map(|(key, _)| key)
         .collect();
-    assert_eq!(keys, [Text::whole("a"), Text::Torn(vec![0xd800])]);
+    assert_eq!(keys, [JsonText::whole("a"), JsonText::Torn(vec![0xd800])]);
 }
 
-fn any_value() -> impl Strategy<Value = Value<'static>> {
+fn any_value() -> impl Strategy<Value = JsonValue<'static>> {
     let text = prop_oneof![
-        any::<String>().prop_map(Text::whole),
+        any::<String>().prop_map(JsonText::whole),
         prop::collection::vec(0..0x1_0000_u32, 0..6).prop_map(|units| {
             let units: Vec<u16> = units
                 .into_iter()
@@ -133,21 +133,21 @@ fn any_value() -> impl Strategy<Value = Value<'static>> {
             let point = |unit: Result<char, std::char::DecodeUtf16Error>| {
                 unit.map_or_else(|torn| u32::from(torn.unpaired_surrogate()), u32::from)
             };
-            Text::from_code_points(char::decode_utf16(units).map(point).collect())
+            JsonText::from_code_points(char::decode_utf16(units).map(point).collect())
         }),
     ];
     let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::Bool),
-        any::<i128>().prop_map(Value::int),
-        (-1e300..1e300).prop_map(Value::Float),
-        text.clone().prop_map(Value::Text),
+        Just(JsonValue::Null),
+        any::<bool>().prop_map(JsonValue::Bool),
+        any::<i128>().prop_map(JsonValue::int),
+        (-1e300..1e300).prop_map(JsonValue::Float),
+        text.clone().prop_map(JsonValue::Text),
     ];
     leaf.prop_recursive(4, 32, 5, move |inner| {
         let pairs = prop::collection::vec((text.clone(), inner.clone()), 0..5);
         prop_oneof![
-            prop::collection::vec(inner, 0..5).prop_map(Value::List),
-            pairs.prop_map(|pairs| Value::Object(Object::from_pairs(pairs))),
+            prop::collection::vec(inner, 0..5).prop_map(JsonValue::List),
+            pairs.prop_map(|pairs| JsonValue::Object(JsonObject::from_pairs(pairs))),
         ]
     })
 }
@@ -165,8 +165,8 @@ proptest! {
 
     #[test]
     fn an_object_is_the_same_whole_or_pair_by_pair(value in any_value()) {
-        if let Value::Object(object) = &value {
-            let mut dump = Dump::with_room(object.room());
+        if let JsonValue::Object(object) = &value {
+            let mut dump = JsonDump::with_room(object.room());
             for (key, value) in object.iter() {
                 dump.pair(key, value);
             }
@@ -207,10 +207,10 @@ fn escaped_halves_of_pairs_join_wherever_they_meet_and_only_there() {
         let point = |unit: Result<char, std::char::DecodeUtf16Error>| {
             unit.map_or_else(|torn| u32::from(torn.unpaired_surrogate()), u32::from)
         };
-        let expected = Text::from_code_points(char::decode_utf16(units).map(point).collect());
+        let expected = JsonText::from_code_points(char::decode_utf16(units).map(point).collect());
         assert_eq!(
             read(&format!("\"{text}\"")),
-            Ok(Value::Text(expected)),
+            Ok(JsonValue::Text(expected)),
             "{text}"
         );
     }

@@ -6,14 +6,14 @@ use model::query::{AppliedItem, ChangeKind};
 use model::rng::SeededRng;
 use model::tenant::{DialectName, Permission, TokenHash, TokenKind};
 
-use crate::dialects::{Declared, KnownEvents, Options, all};
+use crate::dialects::{DeclarationFile, DialectOptions, KnownEvents, all};
 use crate::tests::harness::{House, WEBHOOKS, asking};
 
-fn declare(text: &str) -> Result<Declared, Vec<String>> {
+fn declare(text: &str) -> Result<DeclarationFile, Vec<String>> {
     let key = (DialectName::new("pretix"), "bigevents".to_owned());
     let known = KnownEvents::from([(key, BTreeSet::from(["stored".to_owned()]))]);
     let declared =
-        all(&Options::default()).declare(text, &known, &mut SeededRng::from_seed([3; 32]));
+        all(&DialectOptions::default()).declare(text, &known, &mut SeededRng::from_seed([3; 32]));
     declared.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
 }
 
@@ -114,7 +114,7 @@ async fn what_is_declared_is_what_rest_shows_and_applying_it_again_changes_nothi
         KnownEvents::from([(key, BTreeSet::from(["secondcon".to_owned()]))])
     };
     let text = WHOLE.replace("stored", "secondcon");
-    let dialects = all(&Options::default());
+    let dialects = all(&DialectOptions::default());
     let mut rng = SeededRng::from_seed([3; 32]);
     let mut apply = async || {
         let declared = dialects.declare(&text, &known, &mut rng).unwrap();

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use model::dashboard::WebhookSnapshot;
 use proptest::prelude::*;
 
+use super::super::action_types::ActionTypes;
 use super::super::explain::{explain, pairs, rule};
 use super::super::fields::Settings;
 use super::super::json::read;
-use super::super::kinds::Kinds;
 use super::super::wire::Draft;
 use crate::dialects::ActionType;
-use crate::dialects::board::Happened;
+use crate::dialects::dashboard::NotificationFacts;
 
 const ACTIONS: [&str; 9] = [
     "pretix.event.order.paid",
@@ -37,8 +37,8 @@ const TYPES: [&str; 8] = [
 ];
 const SHOWS: [&str; 3] = ["democon", "secondcon", "organizer"];
 
-fn kinds() -> Kinds {
-    Kinds::with(&[ActionType {
+fn action_types() -> ActionTypes {
+    ActionTypes::with(&[ActionType {
         key: "plugin.badge.*".to_owned(),
         label: "Badge".to_owned(),
         help: String::new(),
@@ -51,14 +51,14 @@ fn some(of: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
 }
 
 /// What stands for an action at a show after it went through intake.
-fn handed_in<'a>(action: &str, show: Option<&str>, kinds: &'a Kinds) -> Draft<'a> {
+fn handed_in<'a>(action: &str, show: Option<&str>, action_types: &'a ActionTypes) -> Draft<'a> {
     let show = show.map_or_else(|| "null".to_owned(), |slug| format!("\"{slug}\""));
     let text = format!(
         r#"{{"action":"{action}","event":{show},"code":"A","customer":"C","issuer_id":1,
            "issuer_slug":"bigevents","giftcard":1}}"#
     );
     let value = read(&text).unwrap().into_owned();
-    Draft::read(value, "bigevents", kinds).unwrap()
+    Draft::read(value, "bigevents", action_types).unwrap()
 }
 
 fn cases(cases: u32) -> ProptestConfig {
@@ -76,28 +76,28 @@ proptest! {
     fn what_is_said_is_what_the_filter_does(
         action in prop::sample::select(ACTIONS.to_vec()),
         show in prop::option::of(prop::sample::select(SHOWS.to_vec())),
-        action_types in some(&TYPES),
+        chosen in some(&TYPES),
         limit_events in some(&SHOWS),
         all_events in any::<bool>(),
     ) {
-        let kinds = kinds();
+        let action_types = action_types();
         let needs_show = action.starts_with("pretix.event.") && action != "pretix.event.deleted";
         prop_assume!(show.is_some() || !needs_show);
-        let draft = handed_in(action, show, &kinds);
-        let happened = Happened {
+        let draft = handed_in(action, show, &action_types);
+        let happened = NotificationFacts {
             action_type: &draft.action,
             event: draft.event.as_deref(),
             about: None,
         };
-        prop_assert_eq!(&pairs(&kinds, &happened), &draft.pairs());
+        prop_assert_eq!(&pairs(&action_types, &happened), &draft.pairs());
         let settings = Settings {
             all_events,
             limit_events: if all_events { Vec::new() } else { limit_events },
-            action_types,
+            action_types: chosen,
             comment: None,
         };
         let wanted = settings.filter().matches(&draft.pairs());
-        let verdict = rule(&kinds, &happened, &settings);
+        let verdict = rule(&action_types, &happened, &settings);
         prop_assert_eq!(verdict.wanted, wanted, "{}", verdict.rule);
         let then = WebhookSnapshot {
             disabled: None,
@@ -105,17 +105,17 @@ proptest! {
             filter: settings.filter(),
             changed_since: false,
         };
-        let told = explain(&kinds, &happened, &then);
+        let told = explain(&action_types, &happened, &then);
         prop_assert_eq!(told, verdict);
         // Settings that cannot be read spoil the words, never the verdict.
         let damaged = WebhookSnapshot { settings: "{".to_owned(), ..then };
-        prop_assert_eq!(explain(&kinds, &happened, &damaged).wanted, wanted);
+        prop_assert_eq!(explain(&action_types, &happened, &damaged).wanted, wanted);
     }
 }
 
 #[test]
 fn the_rule_that_decided_is_named() {
-    let kinds = kinds();
+    let action_types = action_types();
     let said = |action: &str, show: Option<&str>, limit: &[&str]| {
         let settings = Settings {
             all_events: limit.is_empty(),
@@ -123,12 +123,12 @@ fn the_rule_that_decided_is_named() {
             action_types: vec!["pretix.event.order.changed.*".to_owned()],
             comment: None,
         };
-        let happened = Happened {
+        let happened = NotificationFacts {
             action_type: action,
             event: show,
             about: None,
         };
-        rule(&kinds, &happened, &settings).rule
+        rule(&action_types, &happened, &settings).rule
     };
     let item = "pretix.event.order.changed.item";
     let words: BTreeSet<String> = [

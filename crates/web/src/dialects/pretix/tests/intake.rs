@@ -7,7 +7,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
-use crate::dialects::{ActionType, Options};
+use crate::dialects::{ActionType, DialectOptions};
 use crate::tests::harness::{Arrived, House, INTAKE, asking};
 use crate::tests::troubled::{Trouble, Troubled};
 
@@ -114,9 +114,9 @@ async fn what_nobody_can_subscribe_to_is_accepted_without_deliveries_and_with_a_
 
 #[tokio::test]
 async fn what_nobody_can_subscribe_to_is_refused_where_the_operator_is_strict() {
-    let house = House::with(Options {
+    let house = House::with(DialectOptions {
         strict_action_types: true,
-        ..Options::default()
+        ..DialectOptions::default()
     })
     .await;
     let told = json!({"action": [MEANT]});
@@ -139,9 +139,9 @@ async fn an_operators_own_types_can_be_subscribed_to() {
         label: "Badge".to_owned(),
         help: String::new(),
     };
-    let house = House::with(Options {
+    let house = House::with(DialectOptions {
         extra_action_types: vec![own],
-        ..Options::default()
+        ..DialectOptions::default()
     })
     .await;
     house.webhook(&["plugin.badge.*"]).await;
@@ -325,7 +325,7 @@ async fn notifications_of_another_organizer_are_not_taken() {
 #[tokio::test]
 async fn a_full_house_takes_nothing_and_says_when_to_ask_again() {
     let store = Arc::new(Troubled::new());
-    let house = House::over(store.clone(), &Options::default()).await;
+    let house = House::over(store.clone(), &DialectOptions::default()).await;
     for (error, seconds) in [
         (StoreError::Busy, "1"),
         (StoreError::Disk(DiskFault::Full), "30"),
@@ -351,7 +351,7 @@ async fn a_full_house_takes_nothing_and_says_when_to_ask_again() {
 #[tokio::test]
 async fn an_answer_that_was_lost_is_asked_for_again_and_nothing_is_taken_twice() {
     let store = Arc::new(Troubled::new());
-    let house = House::over(store.clone(), &Options::default()).await;
+    let house = House::over(store.clone(), &DialectOptions::default()).await;
     house.webhook(&["pretix.event.order.paid"]).await;
     store.next(Trouble::LoseAnswer);
     assert_eq!(hand_in(&house, PAID).await.status, 201);

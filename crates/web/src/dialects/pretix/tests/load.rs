@@ -5,23 +5,23 @@ use model::tenant::{DialectName, Tenant};
 use model::time::Timestamp;
 use serde_json::json;
 
-use super::super::kinds::Kinds;
+use super::super::action_types::ActionTypes;
 use super::super::wire::Draft;
 use super::super::{input, load};
-use crate::dialects::{DemoCall, KnownEvents, Load, LoadPage, LoadTenant, Options, all};
+use crate::dialects::{DemoCall, DialectOptions, KnownEvents, Load, LoadPage, LoadTenant, all};
 
 fn pretix() -> Load {
     load::load(DialectName::new("pretix"))
 }
 
-fn kinds() -> Kinds {
-    Kinds::with(&[])
+fn action_types() -> ActionTypes {
+    ActionTypes::with(&[])
 }
 
-fn draft<'a>(body: &'a [u8], kinds: &'a Kinds) -> Draft<'a> {
+fn draft<'a>(body: &'a [u8], action_types: &'a ActionTypes) -> Draft<'a> {
     let text = std::str::from_utf8(body).unwrap();
     let value = input::read_json(text).unwrap();
-    Draft::read(value, "bench", kinds).unwrap()
+    Draft::read(value, "bench", action_types).unwrap()
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn sections_of_several_tenants_make_a_file_that_is_taken() {
     };
     let file = section("bench") + &section("bench-1");
     let known = KnownEvents::default();
-    let dialects = all(&Options::default());
+    let dialects = all(&DialectOptions::default());
     let declared = dialects.declare(&file, &known, &mut SeededRng::from_seed([1; 32]));
     let declared = declared.unwrap().declarations;
     assert_eq!(declared.len(), 2);
@@ -49,7 +49,7 @@ fn sections_of_several_tenants_make_a_file_that_is_taken() {
         ("bench-1", 3)
     );
     let call = (load.hand_in)("bench", 0..1, 0, 0);
-    let pairs = draft(call.body.as_bytes(), &kinds()).pairs();
+    let pairs = draft(call.body.as_bytes(), &action_types()).pairs();
     let wants = declared[0]
         .webhooks
         .iter()
@@ -62,8 +62,8 @@ fn a_notification_has_its_size_its_number_and_the_same_meaning_either_way() {
     let load = pretix();
     let call = (load.hand_in)("bench", 41..42, 0, 512);
     assert!(call.body.len() < 512);
-    let kinds = kinds();
-    let draft = draft(call.body.as_bytes(), &kinds);
+    let action_types = action_types();
+    let draft = draft(call.body.as_bytes(), &action_types);
     let id = "1234567890123456";
     assert_eq!(draft.body(id).len(), 512);
     assert_eq!((load.number)(draft.body(id).as_bytes()), Some(41));

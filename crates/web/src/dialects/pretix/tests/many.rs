@@ -12,8 +12,8 @@ use model::users::Role;
 use model::webhook::Webhook;
 use serde_json::{Value, json};
 
-use super::super::kinds::Kinds;
-use crate::dialects::{KnownEvents, Options, all};
+use super::super::action_types::ActionTypes;
+use crate::dialects::{DialectOptions, KnownEvents, all};
 use crate::tests::harness::{House, WEBHOOKS, asking};
 
 const PAID: &str = "pretix.event.order.paid";
@@ -94,8 +94,12 @@ async fn a_webhook_names_as_many_shows_as_there_may_be_and_not_one_more() {
 #[tokio::test]
 async fn shows_times_action_types_have_a_bound_and_a_webhook_beyond_it_may_stay_but_not_grow() {
     let house = house_of(1_001).await;
-    let kinds = Kinds::with(&[]);
-    let types: Vec<&str> = kinds.iter().map(|kind| &*kind.key).take(10).collect();
+    let action_types = ActionTypes::with(&[]);
+    let types: Vec<&str> = action_types
+        .iter()
+        .map(|kind| &*kind.key)
+        .take(10)
+        .collect();
     let body = |shows: usize| {
         let slugs = slugs(shows);
         json!({"target_url": "https://example.org/", "limit_events": slugs, "action_types": types})
@@ -119,7 +123,7 @@ async fn shows_times_action_types_have_a_bound_and_a_webhook_beyond_it_may_stay_
         named.json()["limit_events"].as_array().unwrap().len(),
         1_001
     );
-    let types = kinds.iter().map(|kind| &*kind.key);
+    let types = action_types.iter().map(|kind| &*kind.key);
     let types: Vec<&str> = types.take(11).collect();
     let grown = house.ask(patch(json!({"action_types": types}))).await;
     let words = "At most 910 shows can be named together with 11 action types";
@@ -194,7 +198,7 @@ fn an_operators_file_names_no_more_shows_than_the_resource_takes() {
              target_url = \"https://example.org/\"\nlimit_events = {named}\naction_types = []\n"
         );
         let mut rng = SeededRng::from_seed([3; 32]);
-        let declared = all(&Options::default()).declare(&text, &known, &mut rng);
+        let declared = all(&DialectOptions::default()).declare(&text, &known, &mut rng);
         declared
             .map(drop)
             .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())

@@ -4,11 +4,11 @@ use model::rng::SeededRng;
 use model::tenant::DialectName;
 use model::time::Timestamp;
 
-use crate::dialects::{Options, all};
+use crate::dialects::{DialectOptions, all};
 
 #[test]
 fn a_delivery_is_tried_for_exactly_three_days() {
-    let policies = all(&Options::default()).policies();
+    let policies = all(&DialectOptions::default()).policies();
     let policy = &policies[&DialectName::new("pretix")];
     assert!(policy.gone_disables);
     assert_eq!(policy.exchange_limit_ms, 30_000);

@@ -2,7 +2,7 @@
 
 use model::refusal::{AuthFailure, Fault, Refusal};
 
-use super::super::json::Value;
+use super::super::json::JsonValue;
 use super::super::refuse;
 
 type Told = (Refusal, u16, &'static str);
@@ -118,5 +118,5 @@ fn faults_come_field_by_field() {
         refuse::faults(&refusal).answered(0),
         r#"{"a":["x"],"b":["y"]}"#
     );
-    assert_eq!(refuse::faults(&Refusal::Forbidden), Value::Null);
+    assert_eq!(refuse::faults(&Refusal::Forbidden), JsonValue::Null);
 }

@@ -242,7 +242,7 @@ async fn limit_events_stand_in_the_order_of_the_shows() {
             { slug = "early", name = "Z", date_from = 2026-01-01T00:00:00Z },
         ]
     "#;
-    let dialects = crate::dialects::all(&crate::dialects::Options::default());
+    let dialects = crate::dialects::all(&crate::dialects::DialectOptions::default());
     let mut rng = model::rng::SeededRng::from_seed([8; 32]);
     let declared = dialects.declare(text, &crate::dialects::KnownEvents::new(), &mut rng);
     let declarations = declared.unwrap().declarations;

@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 use model::refusal::Fault;
 use serde::Deserialize;
 
-use super::super::json::{Object, Value, read};
-use super::super::kinds::Kinds;
-use super::super::wire::{Class, Draft};
+use super::super::action_types::ActionTypes;
+use super::super::json::{JsonObject, JsonValue, read};
+use super::super::wire::{Draft, NotificationClass};
 use crate::tests::harness::{House, INTAKE, asking};
 
 #[derive(Deserialize)]
@@ -30,8 +30,8 @@ fn recorded() -> Vec<String> {
 /// A house with a webhook for everything.
 async fn house() -> House {
     let house = House::new().await;
-    let kinds = Kinds::with(&[]);
-    let keys: Vec<&str> = kinds.iter().map(|kind| kind.key.as_str()).collect();
+    let action_types = ActionTypes::with(&[]);
+    let keys: Vec<&str> = action_types.iter().map(|kind| kind.key.as_str()).collect();
     house.webhook(&keys).await;
     house
 }
@@ -67,15 +67,15 @@ async fn keys_in_another_order_and_without_what_can_be_filled_in_are_the_same_no
         let object = read(&body).unwrap().into_object().unwrap();
         let first = house.ask(asking("POST", INTAKE).json(body.as_str())).await;
         assert!(first.status.is_success());
-        let filled = |(key, value): &(_, Value<'_>)| {
-            let key: &super::super::json::Text<'_> = key;
+        let filled = |(key, value): &(_, JsonValue<'_>)| {
+            let key: &super::super::json::JsonText<'_> = key;
             let key = key.as_str().unwrap();
-            ["organizer", "issuer_slug"].contains(&key) || *value == Value::Null
+            ["organizer", "issuer_slug"].contains(&key) || *value == JsonValue::Null
         };
         let mut pairs = object.into_pairs();
         pairs.retain(|pair| !filled(pair));
         pairs.reverse();
-        let thin = Value::Object(Object::from_pairs(pairs)).dumped();
+        let thin = JsonValue::Object(JsonObject::from_pairs(pairs)).dumped();
         let second = house.ask(asking("POST", INTAKE).json(thin.as_str())).await;
         assert_eq!(
             (second.status.as_u16(), &second.body),
@@ -86,7 +86,7 @@ async fn keys_in_another_order_and_without_what_can_be_filled_in_are_the_same_no
 }
 
 fn draft(json: &str) -> Result<Draft<'_>, Vec<Fault>> {
-    static KINDS: LazyLock<Kinds> = LazyLock::new(|| Kinds::with(&[]));
+    static KINDS: LazyLock<ActionTypes> = LazyLock::new(|| ActionTypes::with(&[]));
     Draft::read(read(json).unwrap(), "bigevents", &KINDS)
 }
 
@@ -393,9 +393,9 @@ fn judge(rows: &[(&str, &str)]) {
 
 #[test]
 fn keys_of_classes_stand_in_json_as_they_are() {
-    for kind in Kinds::with(&[]).iter() {
-        for name in kind.class.into_iter().flat_map(Class::names) {
-            assert_eq!(Value::text(name).dumped(), format!("\"{name}\""));
+    for kind in ActionTypes::with(&[]).iter() {
+        for name in kind.class.into_iter().flat_map(NotificationClass::names) {
+            assert_eq!(JsonValue::text(name).dumped(), format!("\"{name}\""));
         }
     }
 }

@@ -38,21 +38,21 @@ const REFUSED: Refusal = Refusal::Busy(AGAIN_AFTER_S);
 
 /// Whose bodies are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Sharer {
+pub(crate) enum BudgetOwner {
     Tenant(TenantId),
     /// Of several tenants, or of none.
     Token(TokenHash),
 }
 
-pub(crate) struct Room(Mutex<Desk>);
+pub(crate) struct BodyBudget(Mutex<BudgetState>);
 
 /// Whoever changes something here decides for all who wait, and wakes those it concerns only. So
 /// nobody waits who could go on, and a change costs one look at all bodies at most.
-struct Desk {
+struct BudgetState {
     left: usize,
     /// By age.
-    bodies: BTreeMap<u64, Held>,
-    shares: BTreeMap<Sharer, Share>,
+    bodies: BTreeMap<u64, BodyUsage>,
+    shares: BTreeMap<BudgetOwner, OwnerUsage>,
     next: u64,
     /// How many bodies wait.
     waiting: usize,
@@ -60,7 +60,7 @@ struct Desk {
 
 /// What bodies of one sharer have together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Share {
+struct OwnerUsage {
     bytes: usize,
     /// What those that have room say they become.
     promised: usize,
@@ -68,12 +68,12 @@ struct Share {
     newcomers: usize,
 }
 
-struct Held {
-    sharer: Sharer,
+struct BodyUsage {
+    owner: BudgetOwner,
     bytes: usize,
     /// What it says it becomes, if it says so. It is kept from its own sharer's other bodies only.
     declared: usize,
-    state: State,
+    state: BodyState,
     /// When it took room last, or began.
     moved_at: Instant,
     /// It has room, or is to give way.
@@ -81,7 +81,7 @@ struct Held {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum BodyState {
     Arriving,
     /// For so many bytes, since then.
     Waiting(usize, Instant),
@@ -93,13 +93,13 @@ enum State {
 
 /// Where a body finds no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Within {
+enum LimitHit {
     Share,
     All,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum Admission {
     Taken,
     Waits,
     GivesWay,
@@ -107,7 +107,7 @@ enum Turn {
 
 /// Those that wait for the same room: what one sharer may have, or all there is. And which of the
 /// bodies that have that room gives way to them.
-struct Queue {
+struct WaitQueue {
     /// The least that one needs who has waited long.
     needs: Option<usize>,
     someone_leaves: bool,
@@ -118,8 +118,8 @@ struct Queue {
 }
 
 /// The room of one body, which grows until it is whole; given back when it is dropped.
-pub(crate) struct Taken<'a> {
-    room: &'a Room,
+pub(crate) struct BodyReservation<'a> {
+    room: &'a BodyBudget,
     id: u64,
     bytes: usize,
     told: Arc<Notify>,
@@ -129,9 +129,9 @@ pub(crate) struct Taken<'a> {
     stalls_at: Option<Instant>,
 }
 
-impl Default for Room {
+impl Default for BodyBudget {
     fn default() -> Self {
-        Self(Mutex::new(Desk {
+        Self(Mutex::new(BudgetState {
             left: BODIES_BYTES_MAX,
             bodies: BTreeMap::new(),
             shares: BTreeMap::new(),
@@ -141,13 +141,13 @@ impl Default for Room {
     }
 }
 
-impl Room {
+impl BodyBudget {
     /// For a body that has turned out not to be small, and says that it becomes so long. Nothing is
     /// taken yet.
-    pub(crate) fn begin(&self, sharer: Sharer, declared: usize) -> Taken<'_> {
+    pub(crate) fn begin(&self, owner: BudgetOwner, declared: usize) -> BodyReservation<'_> {
         let told = Arc::new(Notify::new());
-        let id = locked(&self.0).begin(sharer, declared, Arc::clone(&told));
-        Taken {
+        let id = locked(&self.0).begin(owner, declared, Arc::clone(&told));
+        BodyReservation {
             room: self,
             id,
             bytes: 0,
@@ -158,7 +158,7 @@ impl Room {
     }
 }
 
-impl Taken<'_> {
+impl BodyReservation<'_> {
     /// Takes what a body of `bytes` needs; waits if need be.
     pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let wanted = bytes.next_multiple_of(BODY_STEP_BYTES);
@@ -170,7 +170,7 @@ impl Taken<'_> {
         let until = since + self.patience;
         let mut patient_at = Some(since + PATIENCE).filter(|at| *at < until);
         let mut turn = locked(&self.room.0).ask(self.id, more, since);
-        while turn == Turn::Waits {
+        while turn == Admission::Waits {
             let next = patient_at.unwrap_or(until);
             let is_told = timeout_at(next, self.told.notified()).await.is_ok();
             let mut desk = locked(&self.room.0);
@@ -178,11 +178,11 @@ impl Taken<'_> {
                 desk.look();
             }
             turn = desk.turn(self.id);
-            if turn == Turn::Waits && Instant::now() >= until {
-                turn = Turn::GivesWay;
+            if turn == Admission::Waits && Instant::now() >= until {
+                turn = Admission::GivesWay;
             }
         }
-        if turn == Turn::GivesWay {
+        if turn == Admission::GivesWay {
             return Err(REFUSED);
         }
         self.patience = self.patience.saturating_sub(since.elapsed());
@@ -204,7 +204,7 @@ impl Taken<'_> {
                     }
                 }
             }
-            if locked(&self.room.0).turn(self.id) == Turn::GivesWay {
+            if locked(&self.room.0).turn(self.id) == Admission::GivesWay {
                 return REFUSED;
             }
         }
@@ -212,25 +212,25 @@ impl Taken<'_> {
 
     /// Nothing more comes, and it does not have to give way any more.
     pub(crate) fn settle(&self) {
-        locked(&self.room.0).enter(self.id, State::Whole);
+        locked(&self.room.0).enter(self.id, BodyState::Whole);
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for BodyReservation<'_> {
     fn drop(&mut self) {
         locked(&self.room.0).end(self.id);
     }
 }
 
-impl Desk {
-    fn begin(&mut self, sharer: Sharer, declared: usize, told: Arc<Notify>) -> u64 {
+impl BudgetState {
+    fn begin(&mut self, owner: BudgetOwner, declared: usize, told: Arc<Notify>) -> u64 {
         let id = self.next;
         self.next += 1;
-        let held = Held {
-            sharer,
+        let held = BodyUsage {
+            owner,
             bytes: 0,
             declared: declared.next_multiple_of(BODY_STEP_BYTES),
-            state: State::Arriving,
+            state: BodyState::Arriving,
             moved_at: Instant::now(),
             told,
         };
@@ -239,43 +239,43 @@ impl Desk {
     }
 
     /// Takes room for a body, or has it wait.
-    fn ask(&mut self, id: u64, bytes: usize, now: Instant) -> Turn {
+    fn ask(&mut self, id: u64, bytes: usize, now: Instant) -> Admission {
         let held = self.bodies.get(&id);
-        let Some(held) = held.filter(|held| held.state != State::Leaving) else {
-            return Turn::GivesWay;
+        let Some(held) = held.filter(|held| held.state != BodyState::Leaving) else {
+            return Admission::GivesWay;
         };
         if self.obstacle(held, bytes).is_none() {
             self.take(id, bytes);
-            return Turn::Taken;
+            return Admission::Taken;
         }
         // What it has brought already is held without room as long as it waits.
-        if held.bytes == 0 && self.share(held.sharer).newcomers >= BODIES_WAITING_OWNER_MAX {
-            return Turn::GivesWay;
+        if held.bytes == 0 && self.share(held.owner).newcomers >= BODIES_WAITING_OWNER_MAX {
+            return Admission::GivesWay;
         }
-        self.enter(id, State::Waiting(bytes, now));
+        self.enter(id, BodyState::Waiting(bytes, now));
         self.look();
         self.turn(id)
     }
 
     /// How it stands with one that has asked for room.
-    fn turn(&self, id: u64) -> Turn {
+    fn turn(&self, id: u64) -> Admission {
         match self.bodies.get(&id).map(|held| held.state) {
-            Some(State::Arriving | State::Whole) => Turn::Taken,
-            Some(State::Waiting(..)) => Turn::Waits,
-            Some(State::Leaving) | None => Turn::GivesWay,
+            Some(BodyState::Arriving | BodyState::Whole) => Admission::Taken,
+            Some(BodyState::Waiting(..)) => Admission::Waits,
+            Some(BodyState::Leaving) | None => Admission::GivesWay,
         }
     }
 
     /// Where there is no room for more.
-    fn obstacle(&self, body: &Held, bytes: usize) -> Option<Within> {
-        let own = self.share(body.sharer);
+    fn obstacle(&self, body: &BodyUsage, bytes: usize) -> Option<LimitHit> {
+        let own = self.share(body.owner);
         // One that has nothing yet waits for its sharer's others: half of each would serve nobody.
         let promised = own.promised + bytes.max(body.declared);
         let comes_later = body.bytes == 0 && own.bytes > 0 && promised > BODIES_SHARE_BYTES_MAX;
         if own.bytes + bytes > BODIES_SHARE_BYTES_MAX || comes_later {
-            return Some(Within::Share);
+            return Some(LimitHit::Share);
         }
-        (bytes > self.left).then_some(Within::All)
+        (bytes > self.left).then_some(LimitHit::All)
     }
 
     /// Gives room to those that wait as far as there is some, whoever has less first; and has
@@ -296,8 +296,8 @@ impl Desk {
                 // One at a time.
                 && (told.is_none() || told != whose)
             {
-                told = self.bodies.get(&id).map(|held| held.sharer);
-                self.enter(id, State::Leaving);
+                told = self.bodies.get(&id).map(|held| held.owner);
+                self.enter(id, BodyState::Leaving);
                 self.wake(id);
             }
         }
@@ -305,33 +305,33 @@ impl Desk {
 
     fn first_of_those_that_can_go_on(&self) -> Option<(u64, usize)> {
         let can_go_on = self.bodies.iter().filter_map(|(id, held)| {
-            let State::Waiting(bytes, _) = held.state else {
+            let BodyState::Waiting(bytes, _) = held.state else {
                 return None;
             };
             let obstacle = self.obstacle(held, bytes);
             obstacle
                 .is_none()
-                .then(|| (self.share(held.sharer).bytes, *id, bytes))
+                .then(|| (self.share(held.owner).bytes, *id, bytes))
         });
         can_go_on.min().map(|(_, id, bytes)| (id, bytes))
     }
 
     /// Those that wait: for room that others have, or of their own share.
-    fn queues(&self, now: Instant) -> BTreeMap<Option<Sharer>, Queue> {
-        let mut queues: BTreeMap<Option<Sharer>, Queue> = BTreeMap::new();
+    fn queues(&self, now: Instant) -> BTreeMap<Option<BudgetOwner>, WaitQueue> {
+        let mut queues: BTreeMap<Option<BudgetOwner>, WaitQueue> = BTreeMap::new();
         for held in self.bodies.values() {
-            if let State::Waiting(bytes, since) = held.state {
-                let is_own = self.obstacle(held, bytes) == Some(Within::Share);
-                let queue = queues.entry(is_own.then_some(held.sharer)).or_default();
+            if let BodyState::Waiting(bytes, since) = held.state {
+                let is_own = self.obstacle(held, bytes) == Some(LimitHit::Share);
+                let queue = queues.entry(is_own.then_some(held.owner)).or_default();
                 if since + PATIENCE <= now {
-                    let needs = self.share(held.sharer).bytes + bytes;
+                    let needs = self.share(held.owner).bytes + bytes;
                     queue.needs = Some(queue.needs.map_or(needs, |least| least.min(needs)));
                 }
             }
         }
         for (id, held) in self.bodies.iter().filter(|(_, held)| held.bytes > 0) {
-            let share = self.share(held.sharer).bytes;
-            for whose in [None, Some(held.sharer)] {
+            let share = self.share(held.owner).bytes;
+            for whose in [None, Some(held.owner)] {
                 if let Some(queue) = queues.get_mut(&whose) {
                     queue.see(*id, held, share, now);
                 }
@@ -347,53 +347,53 @@ impl Desk {
     }
 
     fn take(&mut self, id: u64, bytes: usize) {
-        self.enter(id, State::Arriving);
+        self.enter(id, BodyState::Arriving);
         if let Some(held) = self.bodies.get_mut(&id) {
             let promised = held.promised();
             held.bytes += bytes;
             held.moved_at = Instant::now();
             self.left -= bytes;
-            let share = self.shares.entry(held.sharer).or_default();
+            let share = self.shares.entry(held.owner).or_default();
             share.bytes += bytes;
             share.promised = share.promised - promised + held.promised();
         }
     }
 
-    fn enter(&mut self, id: u64, state: State) {
+    fn enter(&mut self, id: u64, state: BodyState) {
         if let Some(held) = self.bodies.get_mut(&id) {
-            let waits = |state| usize::from(matches!(state, State::Waiting(..)));
+            let waits = |state| usize::from(matches!(state, BodyState::Waiting(..)));
             let (before, after) = (waits(held.state), waits(state));
             held.state = state;
             self.waiting = self.waiting - before + after;
             if held.bytes == 0 {
-                let share = self.shares.entry(held.sharer).or_default();
+                let share = self.shares.entry(held.owner).or_default();
                 share.newcomers = share.newcomers - before + after;
             }
         }
     }
 
     fn end(&mut self, id: u64) {
-        self.enter(id, State::Leaving);
+        self.enter(id, BodyState::Leaving);
         let Some(held) = self.bodies.remove(&id) else {
             return;
         };
         self.left += held.bytes;
-        if let Some(share) = self.shares.get_mut(&held.sharer) {
+        if let Some(share) = self.shares.get_mut(&held.owner) {
             share.bytes -= held.bytes;
             share.promised -= held.promised();
-            if *share == Share::default() {
-                self.shares.remove(&held.sharer);
+            if *share == OwnerUsage::default() {
+                self.shares.remove(&held.owner);
             }
         }
         self.look();
     }
 
-    fn share(&self, sharer: Sharer) -> Share {
-        self.shares.get(&sharer).copied().unwrap_or_default()
+    fn share(&self, owner: BudgetOwner) -> OwnerUsage {
+        self.shares.get(&owner).copied().unwrap_or_default()
     }
 }
 
-impl Held {
+impl BodyUsage {
     /// What it becomes, as far as that is known, once it has room.
     fn promised(&self) -> usize {
         match self.bytes {
@@ -403,7 +403,7 @@ impl Held {
     }
 }
 
-impl Default for Queue {
+impl Default for WaitQueue {
     fn default() -> Self {
         Self {
             needs: None,
@@ -415,14 +415,14 @@ impl Default for Queue {
     }
 }
 
-impl Queue {
+impl WaitQueue {
     /// Notes a body that has some of the room that is waited for.
-    fn see(&mut self, id: u64, held: &Held, share: usize, now: Instant) {
+    fn see(&mut self, id: u64, held: &BodyUsage, share: usize, now: Instant) {
         match held.state {
-            State::Waiting(..) => {}
-            State::Leaving => self.someone_leaves = true,
-            State::Whole => self.all_wait = false,
-            State::Arriving => {
+            BodyState::Waiting(..) => {}
+            BodyState::Leaving => self.someone_leaves = true,
+            BodyState::Whole => self.all_wait = false,
+            BodyState::Arriving => {
                 self.all_wait = false;
                 let stalls = held.moved_at + STALL_LIMIT <= now;
                 if stalls || self.needs.is_some_and(|needs| share > needs) {

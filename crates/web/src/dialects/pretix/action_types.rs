@@ -6,61 +6,65 @@
 use std::collections::BTreeMap;
 
 use super::super::ActionType;
-use super::wire::{self, Class};
+use super::wire::{self, NotificationClass};
 use crate::intake_warnings::nearest;
 
 /// A registered action type.
 #[derive(Debug, Clone)]
-pub(super) struct Kind {
+pub(super) struct ActionTypeEntry {
     pub(super) key: String,
     pub(super) label: String,
     pub(super) help: String,
     /// The shape of its notifications; an operator's own types have none in particular.
-    pub(super) class: Option<&'static Class>,
+    pub(super) class: Option<&'static NotificationClass>,
 }
 
-impl Kind {
+impl ActionTypeEntry {
     /// Whether its notifications belong to a show, so that limits to shows hold for them.
     pub(super) fn is_of_show(&self) -> bool {
-        self.class.is_some_and(Class::has_scope)
+        self.class.is_some_and(NotificationClass::has_scope)
     }
 }
 
 /// All of them, in the order in which people see them.
 #[derive(Debug)]
-pub(super) struct Kinds {
-    all: Vec<Kind>,
+pub(super) struct ActionTypes {
+    all: Vec<ActionTypeEntry>,
     by_key: BTreeMap<String, usize>,
 }
 
-impl Kinds {
+impl ActionTypes {
     pub(super) fn with(extra: &[ActionType]) -> Self {
-        let own = BUILT_IN.iter().map(|(key, label, help, class)| Kind {
-            key: (*key).to_owned(),
-            label: (*label).to_owned(),
-            help: (*help).to_owned(),
-            class: Some(class),
-        });
-        let more = extra.iter().map(|extra| Kind {
+        let own = BUILT_IN
+            .iter()
+            .map(|(key, label, help, class)| ActionTypeEntry {
+                key: (*key).to_owned(),
+                label: (*label).to_owned(),
+                help: (*help).to_owned(),
+                class: Some(class),
+            });
+        let more = extra.iter().map(|extra| ActionTypeEntry {
             key: extra.key.clone(),
             label: extra.label.clone(),
             help: extra.help.clone(),
             class: None,
         });
-        let mut kinds = Self {
+        let mut action_types = Self {
             all: Vec::new(),
             by_key: BTreeMap::new(),
         };
         for kind in own.chain(more) {
-            if !kinds.by_key.contains_key(&kind.key) {
-                kinds.by_key.insert(kind.key.clone(), kinds.all.len());
-                kinds.all.push(kind);
+            if !action_types.by_key.contains_key(&kind.key) {
+                action_types
+                    .by_key
+                    .insert(kind.key.clone(), action_types.all.len());
+                action_types.all.push(kind);
             }
         }
-        kinds
+        action_types
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Kind> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ActionTypeEntry> {
         self.all.iter()
     }
 
@@ -69,7 +73,7 @@ impl Kinds {
     }
 
     /// The one type that stands for a concrete action: itself, else the nearest wildcard above.
-    pub(super) fn of(&self, action: &str) -> Option<&Kind> {
+    pub(super) fn of(&self, action: &str) -> Option<&ActionTypeEntry> {
         if let Some(kind) = self.get(action) {
             return Some(kind);
         }
@@ -87,7 +91,7 @@ impl Kinds {
     pub(super) fn nearest(&self, action: &str) -> Option<String> {
         let (_, last) = action.rsplit_once('.').unwrap_or(("", action));
         // What stands for many is shown as one of them.
-        let concrete = |kind: &Kind| match kind.key.strip_suffix(".*") {
+        let concrete = |kind: &ActionTypeEntry| match kind.key.strip_suffix(".*") {
             Some(stem) => format!("{stem}.{last}"),
             None => kind.key.clone(),
         };
@@ -108,13 +112,18 @@ impl Kinds {
     }
 
     /// The registered type of this key.
-    pub(super) fn get(&self, key: &str) -> Option<&Kind> {
+    pub(super) fn get(&self, key: &str) -> Option<&ActionTypeEntry> {
         self.all.get(*self.by_key.get(key)?)
     }
 }
 
 /// Key, label, what the label leaves open, shape.
-type BuiltIn = (&'static str, &'static str, &'static str, &'static Class);
+type BuiltIn = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static NotificationClass,
+);
 
 #[rustfmt::skip]
 static BUILT_IN: [BuiltIn; 47] = [
@@ -185,8 +194,8 @@ mod tests {
             label: String::new(),
             help: String::new(),
         };
-        let kinds = Kinds::with(&[extra]);
-        kinds.of(action).map(|kind| kind.key.clone())
+        let action_types = ActionTypes::with(&[extra]);
+        action_types.of(action).map(|kind| kind.key.clone())
     }
 
     #[test]
@@ -233,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_was_most_likely_meant_is_a_concrete_action() {
-        let kinds = Kinds::with(&[]);
+        let action_types = ActionTypes::with(&[]);
         for (action, meant) in [
             ("order.paid", Some("pretix.event.order.paid")),
             (
@@ -247,7 +256,7 @@ mod tests {
             ),
             ("my.plugin.badge", None),
         ] {
-            assert_eq!(kinds.nearest(action).as_deref(), meant, "{action}");
+            assert_eq!(action_types.nearest(action).as_deref(), meant, "{action}");
         }
     }
 
@@ -258,8 +267,8 @@ mod tests {
             label: "Another".to_owned(),
             help: String::new(),
         };
-        let kinds = Kinds::with(&[extra]);
-        assert_eq!(kinds.iter().count(), 47);
-        assert!(kinds.iter().all(|kind| kind.label != "Another"));
+        let action_types = ActionTypes::with(&[extra]);
+        assert_eq!(action_types.iter().count(), 47);
+        assert!(action_types.iter().all(|kind| kind.label != "Another"));
     }
 }

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 
 use model::refusal::{Fault, Refusal};
 
-use super::super::board::{Around, unmasked};
-use super::fields::{Bounds, Fields, Given, TOO_MANY};
-use super::json::{Object, Value};
-use super::kinds::Kinds;
+use super::super::dashboard::{FormContext, unmasked};
+use super::action_types::ActionTypes;
+use super::fields::{FieldLimits, FieldValues, Fields, TOO_MANY};
+use super::json::{JsonObject, JsonValue};
 use crate::body::Query;
 
 /// All events, or those that are chosen.
@@ -21,8 +21,8 @@ pub(super) const MORE_EVENTS: &str = "more_events";
 
 /// What was typed, judged as what programs send; `old` may keep what it has.
 pub(super) fn judge(
-    kinds: &Kinds,
-    around: &Around<'_>,
+    action_types: &ActionTypes,
+    around: &FormContext<'_>,
     old: Option<&Fields>,
     typed: &Query,
 ) -> Result<Fields, Refusal> {
@@ -44,14 +44,15 @@ pub(super) fn judge(
     });
     let known = around.events.iter().map(|event| event.slug.clone());
     let events: BTreeSet<String> = known.chain(events_kept.iter().cloned()).collect();
-    let is_kept = |key: &&str| types_kept.iter().any(|own| own == key) && !kinds.is_registered(key);
+    let is_kept =
+        |key: &&str| types_kept.iter().any(|own| own == key) && !action_types.is_registered(key);
     let kept: Vec<&str> = typed.all("action_types").filter(is_kept).collect();
     let types = typed.all("action_types").filter(|key| !is_kept(key));
     let types: Vec<&str> = types.collect();
     let all_events = typed.get("all_events") != Some(SOME);
     let given = given(typed, &url, &types, all_events, comment_kept.as_deref());
-    let bounds = Bounds::new(kinds, &events).or_as_in(old);
-    let fields = Given::read(&given, true, &bounds).and_then(|given| given.over(None));
+    let bounds = FieldLimits::new(action_types, &events).or_as_in(old);
+    let fields = FieldValues::read(&given, true, &bounds).and_then(|given| given.over(None));
     match fields {
         Ok(mut fields) if faults.is_empty() => {
             let types = &mut fields.settings.action_types;
@@ -87,8 +88,9 @@ fn given<'a>(
     types: &[&'a str],
     all_events: bool,
     old_comment: Option<&'a str>,
-) -> Object<'a> {
-    let list = |items: Vec<&'a str>| Value::List(items.into_iter().map(Value::text).collect());
+) -> JsonObject<'a> {
+    let list =
+        |items: Vec<&'a str>| JsonValue::List(items.into_iter().map(JsonValue::text).collect());
     // Boxes that do not count say nothing.
     let more = typed.get(MORE_EVENTS).unwrap_or_default();
     let more = more.split(['\n', ',']).map(str::trim);
@@ -103,18 +105,18 @@ fn given<'a>(
         // No comment and an empty one look alike here: what there is stays.
         "" => old_comment
             .filter(|old| old.is_empty())
-            .map_or(Value::Null, Value::text),
-        _ => Value::text(comment),
+            .map_or(JsonValue::Null, JsonValue::text),
+        _ => JsonValue::text(comment),
     };
     let pairs = [
-        ("enabled", Value::Bool(typed.get("enabled").is_some())),
-        ("target_url", Value::text(url)),
-        ("all_events", Value::Bool(all_events)),
+        ("enabled", JsonValue::Bool(typed.get("enabled").is_some())),
+        ("target_url", JsonValue::text(url)),
+        ("all_events", JsonValue::Bool(all_events)),
         ("limit_events", list(slugs)),
         ("action_types", list(types.to_vec())),
         ("comment", comment),
     ];
-    Object::of(pairs)
+    JsonObject::of(pairs)
 }
 
 /// The same in words for people.

@@ -14,25 +14,25 @@ use model::tenant::{Event, Tenant};
 use model::time::Timestamp;
 use model::webhook::{NewWebhook, Webhook};
 
-use super::form::{Choice, Form};
+use super::form::{FieldChoice, WebhookForm};
 use crate::body::Query;
 use crate::state::Shared;
 
 /// A dialect's part of the dashboard.
-pub(crate) struct Board {
+pub(crate) struct DialectDashboard {
     /// The platform's name.
     pub(crate) platform: &'static str,
     /// What a tenant is called there.
     pub(crate) tenant_word: &'static str,
-    pub(crate) describe: Box<dyn Fn(&Webhook) -> Described + Send + Sync>,
+    pub(crate) describe: Box<dyn Fn(&Webhook) -> WebhookSummary + Send + Sync>,
     /// Whether webhooks can be deleted, and not only disabled.
     pub(crate) deletes: bool,
-    pub(crate) forms: Arc<dyn Forms>,
+    pub(crate) forms: Arc<dyn WebhookForms>,
 }
 
 /// A webhook in a line or two.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Described {
+pub(crate) struct WebhookSummary {
     /// What people called it, if they did.
     pub(crate) name: Option<String>,
     /// What it is called for, in a few words.
@@ -40,20 +40,28 @@ pub(crate) struct Described {
 }
 
 /// What a dialect knows about its webhooks and notifications.
-pub(crate) trait Forms: Send + Sync {
+pub(crate) trait WebhookForms: Send + Sync {
     /// The form of a new webhook, or of one there is. URLs are masked.
-    fn form(&self, around: &Around<'_>, webhook: Option<&Webhook>) -> Result<Form, Refusal>;
+    fn form(
+        &self,
+        around: &FormContext<'_>,
+        webhook: Option<&Webhook>,
+    ) -> Result<WebhookForm, Refusal>;
 
     /// The new webhook that was typed.
-    fn create(&self, around: &Around<'_>, typed: &Query) -> Result<NewWebhook, Refusal>;
+    fn create(&self, around: &FormContext<'_>, typed: &Query) -> Result<NewWebhook, Refusal>;
 
     /// What was typed makes this of the webhook.
-    fn change(&self, around: &Around<'_>, old: &Webhook, typed: &Query)
-    -> Result<Webhook, Refusal>;
+    fn change(
+        &self,
+        around: &FormContext<'_>,
+        old: &Webhook,
+        typed: &Query,
+    ) -> Result<Webhook, Refusal>;
 
     /// All there is to know of a webhook beside its target and state. `trusted`: whoever looks
     /// may see its secrets.
-    fn facts(&self, webhook: &Webhook, trusted: bool) -> Vec<Fact>;
+    fn facts(&self, webhook: &Webhook, trusted: bool) -> Vec<WebhookFact>;
 
     /// Why it would not be called even while enabled, if that is so.
     fn doubt(&self, webhook: &Webhook) -> Option<String>;
@@ -66,24 +74,24 @@ pub(crate) trait Forms: Send + Sync {
     fn unheard(&self, action_type: &str) -> Option<String>;
 
     /// The kinds of notification that the webhook wants, for sending a sample.
-    fn samples(&self, webhook: &Webhook) -> Vec<Choice>;
+    fn samples(&self, webhook: &Webhook) -> Vec<FieldChoice>;
 
     /// A notification such as an application would hand in, of one of these kinds, for this
     /// webhook only; `None`: it is not one of them.
     fn sample(
         &self,
-        around: &Around<'_>,
+        around: &FormContext<'_>,
         webhook: &Webhook,
         kind: &str,
     ) -> Result<Option<NewNotification>, Refusal>;
 
     /// Whether a webhook as it was wanted what happened, and the rule that decided. Says what
     /// `Filter::matches` says.
-    fn explain(&self, happened: &Happened<'_>, then: &WebhookSnapshot) -> Verdict;
+    fn explain(&self, happened: &NotificationFacts<'_>, then: &WebhookSnapshot) -> MatchVerdict;
 }
 
 /// What a form is made and judged by, beside the webhook itself.
-pub(crate) struct Around<'a> {
+pub(crate) struct FormContext<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) tenant: &'a Tenant,
     /// The shows of the tenant.
@@ -93,7 +101,7 @@ pub(crate) struct Around<'a> {
 
 /// Something about a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fact {
+pub(crate) struct WebhookFact {
     pub(crate) label: &'static str,
     pub(crate) values: Vec<String>,
     /// Shown as programs write it.
@@ -103,7 +111,7 @@ pub(crate) struct Fact {
 
 /// What is kept of a notification to say which match keys it stood for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Happened<'a> {
+pub(crate) struct NotificationFacts<'a> {
     pub(crate) action_type: &'a str,
     pub(crate) event: Option<&'a str>,
     pub(crate) about: Option<&'a str>,
@@ -111,7 +119,7 @@ pub(crate) struct Happened<'a> {
 
 /// Whether a webhook wanted a notification, while enabled, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct MatchVerdict {
     pub(crate) wanted: bool,
     /// A sentence.
     pub(crate) rule: String,
@@ -120,7 +128,7 @@ pub(crate) struct Verdict {
 /// Of a list this many names stand in a sentence.
 const NAMED_MAX: usize = 8;
 
-impl Verdict {
+impl MatchVerdict {
     pub(crate) fn new(wanted: bool, rule: impl Into<String>) -> Self {
         Self {
             wanted,
@@ -129,7 +137,7 @@ impl Verdict {
     }
 }
 
-impl Fact {
+impl WebhookFact {
     pub(crate) fn new(label: &'static str, value: impl Into<String>) -> Self {
         Self {
             label,

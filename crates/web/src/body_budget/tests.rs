@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::body::{self, Body, Space, Watch};
+use crate::body::{self, Body, BodyAdmission, BodyObserver};
 
 const MIB: usize = 1024 * 1024;
 const LONGEST: usize = INTAKE_BODY_BYTES_MAX;
@@ -53,7 +53,7 @@ struct Seen {
     waits_for_room: AtomicBool,
 }
 
-impl Watch for Seen {
+impl BodyObserver for Seen {
     fn waits(&self) {
         self.waits.store(true, Ordering::Relaxed);
     }
@@ -64,7 +64,7 @@ impl Watch for Seen {
 }
 
 impl Sending {
-    fn begin(room: &Arc<Room>, sharer: Sharer, declared: Option<usize>) -> Self {
+    fn begin(room: &Arc<BodyBudget>, owner: BudgetOwner, declared: Option<usize>) -> Self {
         let (feed, fed) = mpsc::unbounded_channel();
         let (answer, mut answered) = mpsc::unbounded_channel();
         let room = Arc::clone(room);
@@ -74,9 +74,9 @@ impl Sending {
         let watch = Arc::clone(&seen);
         let read = async move {
             let body = Body::watched(Fed(fed), Arc::clone(&watch) as _);
-            let space = Space {
+            let space = BodyAdmission {
                 room: &room,
-                sharer,
+                owner,
                 waits: &watch.waits_for_room,
             };
             let (whole, _taken) = body::read(&headers, body, LONGEST, space).await?;
@@ -98,8 +98,8 @@ impl Sending {
     }
 
     /// One that finds no room beside a longest one of its own.
-    async fn waiting(room: &Arc<Room>, sharer: Sharer) -> Self {
-        let mut sending = Self::begin(room, sharer, None);
+    async fn waiting(room: &Arc<BodyBudget>, owner: BudgetOwner) -> Self {
+        let mut sending = Self::begin(room, owner, None);
         sending.feed(SMALL_BODY_BYTES_MAX + 1).await;
         sending.end().await;
         sending
@@ -121,8 +121,8 @@ impl Sending {
     }
 
     /// One that says how long it becomes, and of which so much has come.
-    async fn longest(room: &Arc<Room>, sharer: Sharer, bytes: usize) -> Self {
-        let sending = Self::begin(room, sharer, Some(LONGEST));
+    async fn longest(room: &Arc<BodyBudget>, owner: BudgetOwner, bytes: usize) -> Self {
+        let sending = Self::begin(room, owner, Some(LONGEST));
         sending.feed(bytes).await;
         sending
     }
@@ -151,8 +151,12 @@ impl Sending {
     }
 
     /// Sends so much, to the end, and has it answered.
-    async fn whole(room: &Arc<Room>, sharer: Sharer, bytes: usize) -> Result<usize, Refusal> {
-        let mut sending = Self::begin(room, sharer, Some(bytes));
+    async fn whole(
+        room: &Arc<BodyBudget>,
+        owner: BudgetOwner,
+        bytes: usize,
+    ) -> Result<usize, Refusal> {
+        let mut sending = Self::begin(room, owner, Some(bytes));
         sending.feed(bytes).await;
         sending.end().await;
         sending.answered().await
@@ -186,21 +190,21 @@ async fn after(seconds: u64) {
     settle().await;
 }
 
-fn tenant(id: i64) -> Sharer {
-    Sharer::Tenant(TenantId(id))
+fn tenant(id: i64) -> BudgetOwner {
+    BudgetOwner::Tenant(TenantId(id))
 }
 
-fn token(name: &str) -> Sharer {
-    Sharer::Token(TokenHash::of(name))
+fn token(name: &str) -> BudgetOwner {
+    BudgetOwner::Token(TokenHash::of(name))
 }
 
-fn left(room: &Room) -> usize {
+fn left(room: &BodyBudget) -> usize {
     locked(&room.0).left
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_slow_bodies_of_one_tenant_leave_room_for_a_large_one_of_another() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let one = Sending::longest(&room, tenant(1), LONGEST - 1).await;
     let other = Sending::longest(&room, tenant(1), LONGEST - 1).await;
     assert!(!one.is_over());
@@ -212,17 +216,17 @@ async fn two_slow_bodies_of_one_tenant_leave_room_for_a_large_one_of_another() {
 
 #[tokio::test(start_paused = true)]
 async fn many_slow_bodies_of_one_token_leave_room_for_others() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let mut slow = Vec::new();
     for _ in 0..100 {
         slow.push(Sending::longest(&room, token("one"), MIB).await);
     }
     assert_eq!(left(&room), BODIES_BYTES_MAX - MIB);
-    for sharer in [token("other"), tenant(1)] {
-        assert_eq!(Sending::whole(&room, sharer, LONGEST).await, Ok(LONGEST));
+    for owner in [token("other"), tenant(1)] {
+        assert_eq!(Sending::whole(&room, owner, LONGEST).await, Ok(LONGEST));
     }
     // Without a length they take what they send, and no more than a share.
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     for _ in 0..100 {
         let sending = Sending::begin(&room, token("one"), None);
         sending.feed(MIB).await;
@@ -237,7 +241,7 @@ async fn many_slow_bodies_of_one_token_leave_room_for_others() {
 
 #[tokio::test(start_paused = true)]
 async fn bodies_that_do_not_say_how_long_they_become_have_no_more_than_a_share() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let one = Sending::begin(&room, tenant(1), None);
     let other = Sending::begin(&room, tenant(1), None);
     for sending in [&one, &other] {
@@ -253,7 +257,7 @@ async fn bodies_that_do_not_say_how_long_they_become_have_no_more_than_a_share()
 
 #[tokio::test(start_paused = true)]
 async fn slow_bodies_of_many_give_way_to_one_that_comes() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let mut slow = Vec::new();
     for id in 1..=2 {
         slow.push(Sending::longest(&room, tenant(id), LONGEST - 1).await);
@@ -278,7 +282,7 @@ async fn slow_bodies_of_many_give_way_to_one_that_comes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_few_bytes_at_times_are_no_progress() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let mut slow = Vec::new();
     for id in 1..=2 {
         slow.push(Sending::longest(&room, tenant(id), LONGEST - MIB - 9).await);
@@ -297,7 +301,7 @@ async fn a_few_bytes_at_times_are_no_progress() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_has_more_gives_way_in_the_end_though_it_makes_progress() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let mut first = Sending::longest(&room, tenant(1), LONGEST).await;
     first.end().await;
     let slow = Sending::longest(&room, tenant(2), LONGEST - MIB).await;
@@ -316,7 +320,7 @@ async fn whoever_has_more_gives_way_in_the_end_though_it_makes_progress() {
 
 #[tokio::test(start_paused = true)]
 async fn a_longest_body_fits_and_beside_it_one_of_another() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let mut both = Vec::new();
     for id in 1..=2 {
         let mut sending = Sending::longest(&room, tenant(id), LONGEST).await;
@@ -332,7 +336,7 @@ async fn a_longest_body_fits_and_beside_it_one_of_another() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_announced_takes_nothing_and_one_that_is_small_never_does() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let announced = Sending::longest(&room, tenant(1), 0).await;
     let begun = Sending::longest(&room, tenant(1), SMALL_BODY_BYTES_MAX).await;
     assert_eq!(left(&room), BODIES_BYTES_MAX);
@@ -347,7 +351,7 @@ async fn a_body_that_is_announced_takes_nothing_and_one_that_is_small_never_does
 
 #[tokio::test(start_paused = true)]
 async fn of_those_that_wait_for_one_another_the_youngest_gives_way_at_once() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let began = Instant::now();
     let mut all = Vec::new();
     for id in [1, 1, 2, 2] {
@@ -364,7 +368,7 @@ async fn of_those_that_wait_for_one_another_the_youngest_gives_way_at_once() {
     let gave_way: Vec<bool> = all.iter().map(Sending::is_over).collect();
     assert_eq!(gave_way, [false, true, false, true]);
     // The same if all have shares left, and there is no room.
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let mut all = Vec::new();
     for id in 1..=4 {
         let sending = Sending::begin(&room, tenant(id), None);
@@ -382,7 +386,7 @@ async fn of_those_that_wait_for_one_another_the_youngest_gives_way_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn bodies_of_one_tenant_that_do_not_fit_beside_one_another_come_one_after_the_other() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let began = Instant::now();
     let mut all = Vec::new();
     for _ in 0..3 {
@@ -400,7 +404,7 @@ async fn bodies_of_one_tenant_that_do_not_fit_beside_one_another_come_one_after_
 
 #[tokio::test(start_paused = true)]
 async fn what_is_being_worked_on_keeps_its_room_and_who_waits_is_asked_to_come_again() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let mut both = Vec::new();
     for id in 1..=2 {
         let mut sending = Sending::longest(&room, tenant(id), LONGEST).await;
@@ -426,7 +430,7 @@ async fn what_is_being_worked_on_keeps_its_room_and_who_waits_is_asked_to_come_a
 
 #[tokio::test(start_paused = true)]
 async fn whoever_has_less_goes_first() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let mut all = Vec::new();
     for (id, mib) in [(1, 4), (2, 12), (3, 12), (4, 4)] {
         let sending = Sending::begin(&room, tenant(id), None);
@@ -448,7 +452,7 @@ async fn whoever_has_less_goes_first() {
 
 #[tokio::test(start_paused = true)]
 async fn so_many_of_a_tenant_wait_and_those_beyond_are_refused_at_once() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let slow = Sending::longest(&room, tenant(1), LONGEST - 1).await;
     let mut waiting = Vec::new();
     for _ in 0..BODIES_WAITING_OWNER_MAX {
@@ -473,7 +477,7 @@ async fn so_many_of_a_tenant_wait_and_those_beyond_are_refused_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn bodies_that_have_room_wait_for_more_however_many_they_are() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let mut all = Vec::new();
     let each = BODIES_SHARE_BYTES_MAX / (2 * BODIES_WAITING_OWNER_MAX);
     for _ in 0..2 * BODIES_WAITING_OWNER_MAX {
@@ -492,7 +496,7 @@ async fn bodies_that_have_room_wait_for_more_however_many_they_are() {
 
 #[tokio::test(start_paused = true)]
 async fn a_change_wakes_only_those_it_concerns() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let slow = Sending::longest(&room, tenant(1), LONGEST - 1).await;
     let mut waiting = Vec::new();
     for _ in 0..BODIES_WAITING_OWNER_MAX {
@@ -509,7 +513,7 @@ async fn a_change_wakes_only_those_it_concerns() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_stalls_while_others_wait_gives_way_at_that_moment() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let mut slow = Vec::new();
     for id in 1..=2 {
         slow.push(Sending::longest(&room, tenant(id), LONGEST - 1).await);
@@ -524,7 +528,7 @@ async fn a_body_that_stalls_while_others_wait_gives_way_at_that_moment() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_waits_for_room_is_seen_to_wait_until_it_has_some() {
-    let room = Arc::new(Room::default());
+    let room = Arc::new(BodyBudget::default());
     let slow = Sending::longest(&room, tenant(1), LONGEST - 1).await;
     assert_eq!(slow.waits(), (true, false));
     let waiting = Sending::waiting(&room, tenant(1)).await;

@@ -12,7 +12,7 @@ use super::super::Trigger;
 
 /// Where a rule comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Says {
+pub(super) enum RuleSource {
     /// The vendor's table, under both ways to read it.
     Both,
     /// The table as it is printed.
@@ -24,33 +24,33 @@ pub(super) enum Says {
 
 /// A trigger on one resource reaches webhooks for the same trigger on another: source, trigger,
 /// target, and who says so.
-pub(super) type Rule = (&'static str, &'static str, &'static str, Says);
+pub(super) type ReachRule = (&'static str, &'static str, &'static str, RuleSource);
 
-pub(super) const RULES: &[Rule] = &[
-    ("ticket", "create", "event", Says::Both),
-    ("ticket", "update", "event", Says::Both),
-    ("ticket", "delete", "event", Says::Both),
-    ("product", "create", "event", Says::Both),
-    ("product", "update", "event", Says::Both),
-    ("product", "delete", "event", Says::Both),
-    ("shop", "paid", "event", Says::Printed),
-    ("shop", "update", "event", Says::Printed),
-    ("shop", "paid", "ticket", Says::Printed),
-    ("shop", "paid", "product", Says::Printed),
-    ("order", "create", "event", Says::Printed),
-    ("order", "delete", "event", Says::Printed),
-    ("order", "scan", "event", Says::Printed),
-    ("order", "scan", "ticket", Says::Printed),
-    ("order", "scan", "product", Says::Printed),
-    ("order", "paid", "event", Says::Corrected),
-    ("order", "update", "event", Says::Corrected),
-    ("order", "paid", "ticket", Says::Corrected),
-    ("order", "paid", "product", Says::Corrected),
-    ("scanner", "create", "event", Says::Corrected),
-    ("scanner", "delete", "event", Says::Corrected),
-    ("scanner", "scan", "event", Says::Corrected),
-    ("scanner", "scan", "ticket", Says::Corrected),
-    ("scanner", "scan", "product", Says::Corrected),
+pub(super) const RULES: &[ReachRule] = &[
+    ("ticket", "create", "event", RuleSource::Both),
+    ("ticket", "update", "event", RuleSource::Both),
+    ("ticket", "delete", "event", RuleSource::Both),
+    ("product", "create", "event", RuleSource::Both),
+    ("product", "update", "event", RuleSource::Both),
+    ("product", "delete", "event", RuleSource::Both),
+    ("shop", "paid", "event", RuleSource::Printed),
+    ("shop", "update", "event", RuleSource::Printed),
+    ("shop", "paid", "ticket", RuleSource::Printed),
+    ("shop", "paid", "product", RuleSource::Printed),
+    ("order", "create", "event", RuleSource::Printed),
+    ("order", "delete", "event", RuleSource::Printed),
+    ("order", "scan", "event", RuleSource::Printed),
+    ("order", "scan", "ticket", RuleSource::Printed),
+    ("order", "scan", "product", RuleSource::Printed),
+    ("order", "paid", "event", RuleSource::Corrected),
+    ("order", "update", "event", RuleSource::Corrected),
+    ("order", "paid", "ticket", RuleSource::Corrected),
+    ("order", "paid", "product", RuleSource::Corrected),
+    ("scanner", "create", "event", RuleSource::Corrected),
+    ("scanner", "delete", "event", RuleSource::Corrected),
+    ("scanner", "scan", "event", RuleSource::Corrected),
+    ("scanner", "scan", "ticket", RuleSource::Corrected),
+    ("scanner", "scan", "product", RuleSource::Corrected),
 ];
 
 /// Pairs that fire by themselves, and why the marks of the trigger table are taken to be theirs.
@@ -126,7 +126,7 @@ const SCANNING: [&str; 3] = ["scanner", "ticket", "order"];
 
 /// Every resource, trigger and rule there is.
 #[derive(Debug)]
-pub(super) struct Kinds {
+pub(super) struct TriggerTable {
     resources: Vec<String>,
     triggers: Vec<String>,
     direct: BTreeSet<(String, String)>,
@@ -137,7 +137,7 @@ pub(super) struct Kinds {
 
 /// What makes a webhook for one resource and this trigger fire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offer<'a> {
+pub(super) struct TriggerOption<'a> {
     pub(super) trigger: &'a str,
     /// The resource itself.
     pub(super) direct: bool,
@@ -191,11 +191,11 @@ pub(super) fn with_article(resource: &str) -> String {
     format!("{article} {}", resource.replace('_', " "))
 }
 
-impl Kinds {
+impl TriggerTable {
     /// The built-in ones, and what the operator adds.
     pub(super) fn with(extra: &[Trigger]) -> Self {
         let owned = |text: &str| text.to_owned();
-        let mut kinds = Self {
+        let mut triggers = Self {
             resources: RESOURCES.into_iter().map(owned).collect(),
             triggers: TRIGGERS.into_iter().map(|(name, _)| owned(name)).collect(),
             direct: BTreeSet::new(),
@@ -203,10 +203,10 @@ impl Kinds {
             names: BTreeMap::new(),
         };
         for (resource, trigger, _) in DIRECT {
-            kinds.direct.insert(pair(resource, trigger));
+            triggers.direct.insert(pair(resource, trigger));
         }
         for (source, trigger, target, _) in RULES {
-            let targets = kinds.reached.entry(pair(source, trigger));
+            let targets = triggers.reached.entry(pair(source, trigger));
             targets.or_default().insert(owned(target));
         }
         for resource in RESOURCES {
@@ -216,13 +216,13 @@ impl Kinds {
                     true => SCANNED.to_owned(),
                     false => format!("{resource}.{done}"),
                 };
-                kinds.names.insert(pair(resource, trigger), name);
+                triggers.names.insert(pair(resource, trigger), name);
             }
         }
         for extra in extra {
-            kinds.add(extra);
+            triggers.add(extra);
         }
-        kinds
+        triggers
     }
 
     fn add(&mut self, extra: &Trigger) {
@@ -276,7 +276,7 @@ impl Kinds {
 
     /// Every resource with the triggers that can fire for its webhooks, by themselves or by way of
     /// related resources.
-    pub(super) fn offered(&self) -> Vec<(&str, Vec<Offer<'_>>)> {
+    pub(super) fn offered(&self) -> Vec<(&str, Vec<TriggerOption<'_>>)> {
         let of = |resource: &str| {
             let offers = self
                 .triggers
@@ -317,12 +317,12 @@ impl Kinds {
     }
 
     /// What makes a webhook for this fire.
-    pub(super) fn offer<'a>(&'a self, resource: &str, trigger: &'a str) -> Offer<'a> {
+    pub(super) fn offer<'a>(&'a self, resource: &str, trigger: &'a str) -> TriggerOption<'a> {
         let sources = self
             .reached
             .iter()
             .filter(|((_, own), targets)| own == trigger && targets.contains(resource));
-        Offer {
+        TriggerOption {
             trigger,
             direct: self.direct.contains(&pair(resource, trigger)),
             sources: sources.map(|((source, _), _)| source.as_str()).collect(),
@@ -334,7 +334,7 @@ impl Kinds {
         if self.direct.contains(&pair(resource, trigger)) {
             return None;
         }
-        let Offer { sources, .. } = self.offer(resource, trigger);
+        let TriggerOption { sources, .. } = self.offer(resource, trigger);
         if sources.is_empty() {
             return Some(format!(
                 "Nothing is known to trigger \"{trigger}\" on \"{resource}\"; this webhook will \

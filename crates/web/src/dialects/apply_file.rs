@@ -26,15 +26,15 @@ pub type KnownEvents = BTreeMap<(DialectName, String), BTreeSet<String>>;
 
 /// What a file says.
 #[derive(Debug, Default)]
-pub struct Declared {
+pub struct DeclarationFile {
     pub declarations: Vec<Declaration>,
     /// Tokens that were made because the file gives none. Each is to be shown once, if applying
     /// the declarations says that it was taken.
-    pub fresh: Vec<FreshToken>,
+    pub fresh: Vec<GeneratedToken>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-pub struct FreshToken {
+pub struct GeneratedToken {
     /// The tenant's key.
     pub tenant: String,
     pub name: String,
@@ -43,7 +43,7 @@ pub struct FreshToken {
 
 /// What is wrong in a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub struct FileError {
     /// 1-based.
     pub line: usize,
     /// Its path, such as `organizer.webhook.target_url`; empty for the file as a whole.
@@ -52,30 +52,30 @@ pub struct Mistake {
 }
 
 /// How a dialect reads its section.
-pub(crate) type Declare =
-    dyn Fn(&[Entry<'_>], &KnownEvents, &mut SeededRng, &mut Declared) + Send + Sync;
+pub(crate) type SectionParser =
+    dyn Fn(&[FileTable<'_>], &KnownEvents, &mut SeededRng, &mut DeclarationFile) + Send + Sync;
 
 /// A file with what was found wrong in it.
-pub(crate) struct Sheet<'a> {
+pub(crate) struct SourceFile<'a> {
     text: &'a str,
-    mistakes: RefCell<Vec<Mistake>>,
+    mistakes: RefCell<Vec<FileError>>,
 }
 
 /// A table of a file.
-pub(crate) struct Entry<'a> {
-    sheet: &'a Sheet<'a>,
+pub(crate) struct FileTable<'a> {
+    sheet: &'a SourceFile<'a>,
     field: String,
     table: &'a DeTable<'a>,
     span: Range<usize>,
 }
 
-impl fmt::Debug for FreshToken {
+impl fmt::Debug for GeneratedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FreshToken({} {})", self.tenant, self.name)
+        write!(f, "GeneratedToken({} {})", self.tenant, self.name)
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.field.is_empty() {
             write!(f, "line {}: {}", self.line, self.message)
@@ -97,12 +97,12 @@ impl Dialects {
         text: &str,
         known: &KnownEvents,
         rng: &mut SeededRng,
-    ) -> Result<Declared, Vec<Mistake>> {
-        let sheet = Sheet {
+    ) -> Result<DeclarationFile, Vec<FileError>> {
+        let sheet = SourceFile {
             text,
             mistakes: RefCell::default(),
         };
-        let mut declared = Declared::default();
+        let mut declared = DeclarationFile::default();
         match DeTable::parse(text) {
             Ok(top) => self.read(&sheet, &top, known, rng, &mut declared),
             Err(error) => sheet.note(
@@ -121,13 +121,13 @@ impl Dialects {
 
     fn read<'a>(
         &self,
-        sheet: &'a Sheet<'a>,
+        sheet: &'a SourceFile<'a>,
         top: &'a Spanned<DeTable<'a>>,
         known: &KnownEvents,
         rng: &mut SeededRng,
-        declared: &mut Declared,
+        declared: &mut DeclarationFile,
     ) {
-        let whole = Entry {
+        let whole = FileTable {
             sheet,
             field: String::new(),
             table: top.get_ref(),
@@ -141,11 +141,11 @@ impl Dialects {
     }
 }
 
-impl Sheet<'_> {
+impl SourceFile<'_> {
     fn note(&self, span: Range<usize>, field: String, message: String) {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
-        self.mistakes.borrow_mut().push(Mistake {
+        self.mistakes.borrow_mut().push(FileError {
             line,
             field,
             message,
@@ -153,7 +153,7 @@ impl Sheet<'_> {
     }
 }
 
-impl<'a> Entry<'a> {
+impl<'a> FileTable<'a> {
     /// Notes every key that is not one of these.
     pub(crate) fn only(&self, keys: &[&str]) {
         for key in self.table.keys() {
@@ -238,7 +238,7 @@ impl<'a> Entry<'a> {
         };
         let field = self.path(key);
         let entry = |item: &'a Spanned<DeValue<'a>>| {
-            Some(Entry {
+            Some(FileTable {
                 sheet: self.sheet,
                 field: field.clone(),
                 table: item.get_ref().as_table()?,
@@ -246,7 +246,7 @@ impl<'a> Entry<'a> {
             })
         };
         let items = value.as_array().map(|items| items.iter());
-        let tables: Option<Vec<Entry<'a>>> = items.and_then(|items| items.map(entry).collect());
+        let tables: Option<Vec<FileTable<'a>>> = items.and_then(|items| items.map(entry).collect());
         tables.unwrap_or_else(|| {
             self.wrong(key, format!("must be tables, each under [[{field}]]"));
             Vec::new()
@@ -261,7 +261,7 @@ impl<'a> Entry<'a> {
         keys: &[&str],
         permission: fn(&str) -> Result<Permission, String>,
         rng: &mut SeededRng,
-        fresh: &mut Vec<FreshToken>,
+        fresh: &mut Vec<GeneratedToken>,
     ) -> Vec<DeclaredToken> {
         let mut tokens: Vec<DeclaredToken> = Vec::new();
         for entry in self.tables("token") {
@@ -277,7 +277,7 @@ impl<'a> Entry<'a> {
                 entry.wrong("token", "is declared twice for the same tenant");
             }
             if token.hash.is_none() {
-                fresh.push(FreshToken {
+                fresh.push(GeneratedToken {
                     tenant: tenant.to_owned(),
                     name: token.name.clone(),
                     token: made,

@@ -5,19 +5,19 @@ use model::refusal::{Fault, Refusal};
 use model::webhook::Webhook;
 use serde_json::{Map, Value};
 
-use super::super::board::unmasked;
+use super::super::dashboard::unmasked;
 use crate::body::Query;
 
 /// The switch, as the form and the resource call it.
 pub(super) const RELATED: &str = "triggered_by_child_resources";
 
 /// What was typed as a program would send it, and what is wrong with it even so.
-pub(super) struct Given {
+pub(super) struct FormInput {
     pub(super) fields: Map<String, Value>,
     faults: Vec<Fault>,
 }
 
-pub(super) fn given(typed: &Query, old: Option<&Webhook>) -> Given {
+pub(super) fn given(typed: &Query, old: Option<&Webhook>) -> FormInput {
     let text = |name: &str| typed.get(name).unwrap_or_default().trim().to_owned();
     let mut faults = Vec::new();
     let url = unmasked(&text("url"), old.map(|old| old.target_url.as_str()));
@@ -42,7 +42,7 @@ pub(super) fn given(typed: &Query, old: Option<&Webhook>) -> Given {
         (RELATED, Value::Bool(related)),
     ];
     let pairs = pairs.into_iter();
-    Given {
+    FormInput {
         fields: pairs
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
@@ -50,7 +50,7 @@ pub(super) fn given(typed: &Query, old: Option<&Webhook>) -> Given {
     }
 }
 
-impl Given {
+impl FormInput {
     /// The fields, unless something is wrong; faults in words for people.
     pub(super) fn judged<T>(self, fields: Result<T, Vec<Fault>>) -> Result<T, Refusal> {
         let mut faults = self.faults;
