@@ -2,19 +2,19 @@
 //!
 //! `build` makes a site of what it is given; it opens no socket and reads no clock of its own.
 //! What is peculiar to one platform lives in its folder under `dialects`, nowhere else; what people
-//! look at lives under `pages`.
+//! look at lives under `dashboard`.
 
 mod auth;
 mod body;
 mod body_budget;
 mod client;
+mod dashboard;
 pub mod dialects;
 mod health;
 mod idempotency;
 mod intake_warnings;
 mod limit;
 mod metrics;
-mod pages;
 mod route;
 mod site;
 mod state;
@@ -27,4 +27,4 @@ mod tests;
 pub use body::{Body, BodyObserver};
 pub use limit::{TimeLimit, within};
 pub use site::{Site, build};
-pub use state::{DispatchLookup, HealthCheck, Parts, Settings};
+pub use state::{DispatchLookup, HealthCheck, Parts, WebSettings};

@@ -12,7 +12,7 @@ use http_body::Body as _;
 use prometheus_client::registry::Registry;
 
 use crate::body::Body;
-use crate::pages::{self, Pages};
+use crate::dashboard::{self, Pages};
 use crate::state::{Parts, Shared};
 use crate::{health, route};
 
@@ -72,8 +72,8 @@ impl Site {
         let path = request.uri().path();
         if let Some(endpoint) = health::at(path) {
             SiteFuture::Other(Box::pin(health::serve(self.shared, endpoint, request)))
-        } else if pages::is_for_pages(request.method(), path) {
-            let visiting = pages::serve(self.shared, self.pages, self.peer, request);
+        } else if dashboard::is_for_pages(request.method(), path) {
+            let visiting = dashboard::serve(self.shared, self.pages, self.peer, request);
             SiteFuture::Other(Box::pin(visiting))
         } else {
             SiteFuture::Place(route::serve(self.shared, request))

@@ -20,11 +20,11 @@ use tokio::sync::watch;
 
 use crate::auth::AuthCache;
 use crate::body_budget::BodyBudget;
+use crate::dashboard::StreamSlots;
 use crate::dialects::Dialects;
 use crate::idempotency::RunningKeys;
 use crate::intake_warnings::IntakeWarnings;
 use crate::metrics::Metrics;
-use crate::pages::Seats;
 use crate::token_usage::TokenUsage;
 
 /// Everything the floor is given.
@@ -32,7 +32,7 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub rng: SeededRng,
-    pub settings: Settings,
+    pub settings: WebSettings,
     pub dialects: Dialects,
     /// How deliveries are made: what the engine was given, for explaining it.
     pub policies: Policies,
@@ -55,7 +55,7 @@ pub type HealthCheck = Arc<dyn Fn() -> Result<Vec<String>, String> + Send + Sync
 
 /// What an operator may choose about this floor.
 #[derive(Debug, Clone, Default)]
-pub struct Settings {
+pub struct WebSettings {
     /// Names under which this server is reached, beside addresses and names without a dot.
     pub hosts: Vec<String>,
     /// Proxies that are believed when they say who asks.
@@ -65,12 +65,12 @@ pub struct Settings {
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
-    pub(crate) settings: Settings,
+    pub(crate) settings: WebSettings,
     pub(crate) dialects: Dialects,
     pub(crate) policies: Policies,
     pub(crate) stopping: watch::Receiver<bool>,
     /// Of those who follow a page live.
-    pub(crate) seats: Arc<Seats>,
+    pub(crate) seats: Arc<StreamSlots>,
     pub(crate) health: HealthCheck,
     pub(crate) dispatch_state: DispatchLookup,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,

@@ -169,8 +169,8 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
     })
 }
 
-fn web_settings(config: &Config) -> web::Settings {
-    web::Settings {
+fn web_settings(config: &Config) -> web::WebSettings {
+    web::WebSettings {
         hosts: config.hosts.clone(),
         proxies: config.trusted_proxies.clone(),
     }

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::harness::{Asking, COMPANY, House, asking};
+use super::harness::{Asking, COMPANY, TestApp, asking};
 use crate::auth::{AuthScheme, RequiredAccess};
 use crate::dialects::{DialectOptions, all};
 use crate::route::{Route, TenantScope};
@@ -60,7 +60,7 @@ fn every() -> Vec<(Route, Method)> {
 
 #[tokio::test]
 async fn nobody_gets_past_a_place_without_a_token() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for (route, method) in every() {
         let path = path_of(&route, "bigevents");
         for token in [
@@ -74,14 +74,14 @@ async fn nobody_gets_past_a_place_without_a_token() {
                 Some(token) => asking.with("Authorization", token),
                 None => asking,
             };
-            assert_eq!(house.ask(asking).await.status, 401, "{method} {path}");
+            assert_eq!(app.ask(asking).await.status, 401, "{method} {path}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_device_gets_past_none() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for (route, method) in every() {
         let path = path_of(&route, "bigevents");
         let asking = asking(method.as_str(), &path).with("Authorization", "Device tokendevice");
@@ -89,13 +89,13 @@ async fn a_device_gets_past_none() {
             true => 403,
             false => 401,
         };
-        assert_eq!(house.ask(asking).await.status, status, "{method} {path}");
+        assert_eq!(app.ask(asking).await.status, status, "{method} {path}");
     }
 }
 
 #[tokio::test]
 async fn a_token_without_the_right_is_turned_away() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for (route, method) in every() {
         let path = path_of(&route, "bigevents");
         let need = if method.is_safe() {
@@ -113,7 +113,7 @@ async fn a_token_without_the_right_is_turned_away() {
             },
         };
         for token in lacking {
-            let answer = house.ask(bearing(&method, &path, token)).await;
+            let answer = app.ask(bearing(&method, &path, token)).await;
             assert_eq!(answer.status, 403, "{method} {path} by {token}");
         }
     }
@@ -121,7 +121,7 @@ async fn a_token_without_the_right_is_turned_away() {
 
 #[tokio::test]
 async fn another_tenants_place_is_as_closed_as_none() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for (route, method) in every() {
         if !matches!(route.whose, TenantScope::Named(_)) {
             continue;
@@ -134,7 +134,7 @@ async fn another_tenants_place_is_as_closed_as_none() {
             "%20bigevents",
         ] {
             let path = path_of(&route, tenant);
-            let answer = house.ask(asking(method.as_str(), &path)).await;
+            let answer = app.ask(asking(method.as_str(), &path)).await;
             assert_eq!(answer.status, 403, "{method} {path}");
         }
     }
@@ -142,10 +142,10 @@ async fn another_tenants_place_is_as_closed_as_none() {
 
 #[tokio::test]
 async fn whoever_may_gets_through_and_hears_which_methods_there_are() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for (route, method) in every() {
         let path = path_of(&route, "bigevents");
-        let answer = house.ask(bearing(&method, &path, "tokenall")).await;
+        let answer = app.ask(bearing(&method, &path, "tokenall")).await;
         assert_ne!(answer.status, 401, "{method} {path}");
         let closed = ["organizer", "me"].contains(&route.name);
         assert!(closed || answer.status != 403, "{method} {path}");

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::dialects::{self, DialectOptions, KnownEvents};
-use crate::{Parts, Settings, Site};
+use crate::{Parts, Site, WebSettings};
 
 /// Two organizers and two companies, and a token of every sort.
 pub(crate) const ORGANIZERS: &str = r#"
@@ -97,7 +97,7 @@ pub(crate) const INTAKE: &str = "/api/v1/organizers/bigevents/notifications/";
 
 pub(crate) const START: &str = "2026-11-20T18:00:00Z";
 
-pub(crate) struct House {
+pub(crate) struct TestApp {
     pub(crate) site: Site,
     pub(crate) store: Arc<dyn Store>,
     /// True unless a test follows a page live: then what is followed ends at once.
@@ -196,7 +196,7 @@ pub(crate) struct Hook {
     pub(crate) nonce: String,
 }
 
-impl House {
+impl TestApp {
     pub(crate) async fn new() -> Self {
         Self::with(DialectOptions::default()).await
     }
@@ -248,9 +248,9 @@ impl House {
             store: Arc::clone(&store),
             clock,
             rng,
-            settings: Settings {
+            settings: WebSettings {
                 hosts: vec!["hooks.example.org".to_owned()],
-                ..Settings::default()
+                ..WebSettings::default()
             },
             policies: dialects.policies(),
             dialects,

@@ -1,10 +1,10 @@
 //! Tests of the floor as a whole: the site called without a socket, on an in-memory store.
 
 mod coverage;
+pub(crate) mod faulty_store;
 pub(crate) mod harness;
 mod idempotency;
 mod never_500;
 mod pages;
 mod parameters;
 mod requests;
-pub(crate) mod troubled;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::harness::{Asking, COMPANY, House, asking, bearing};
+use super::harness::{Asking, COMPANY, TestApp, asking, bearing};
 use crate::auth::AuthScheme;
 use crate::dialects::{DialectOptions, all};
 use crate::route::Route;
@@ -266,23 +266,22 @@ fn no_request_brings_about_a_server_error() {
         .enable_time()
         .build()
         .unwrap();
-    let (house, guid) = runtime.block_on(async {
-        let house = House::new().await;
-        let id = house.webhook(&["pretix.event.order.paid"]).await;
+    let (app, guid) = runtime.block_on(async {
+        let app = TestApp::new().await;
+        let id = app.webhook(&["pretix.event.order.paid"]).await;
         assert_eq!(id.0, 1);
         let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
-        house
-            .ask(asking("POST", super::harness::INTAKE).json(body))
+        app.ask(asking("POST", super::harness::INTAKE).json(body))
             .await;
-        let guid = house.hook("order", "paid").await.guid;
+        let guid = app.hook("order", "paid").await.guid;
         let body = format!(
             "{{\"resource\":\"order\",\"trigger\":\"paid\",\"guid\":\"{COMPANY}\",\"data\":{{}}}}"
         );
-        let reported = house.ask(bearing("POST", "/trigger").json(body)).await;
+        let reported = app.ask(bearing("POST", "/trigger").json(body)).await;
         assert_eq!(reported.json()["invocations"], 1);
         let listed = bearing("GET", &format!("/webhook/{guid}/invocations/{INVOCATION}"));
-        assert_eq!(house.ask(listed).await.status, 200);
-        (house, guid)
+        assert_eq!(app.ask(listed).await.status, 200);
+        (app, guid)
     });
     for route in routes() {
         let mut runner = TestRunner::new(Config::with_cases(CASES));
@@ -292,7 +291,7 @@ fn no_request_brings_about_a_server_error() {
             let Some(request) = asking.request() else {
                 return Ok(());
             };
-            let answer = runtime.block_on(house.send(request));
+            let answer = runtime.block_on(app.send(request));
             prop_assert!(answer.status.as_u16() < 500, "{answer:?}");
             // What pretix's clients get is ASCII; others take JSON as it is.
             prop_assert!(bearer || answer.body.is_ascii(), "{answer:?}");

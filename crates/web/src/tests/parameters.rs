@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::coverage::path_of;
-use super::harness::{Arrived, Asking, House, asking};
+use super::harness::{Arrived, Asking, TestApp, asking};
 use crate::dialects::{DialectOptions, all};
 use crate::route::{QueryRule, Route};
 
@@ -60,11 +60,11 @@ fn refused(answer: &Arrived) -> Vec<String> {
 
 #[tokio::test]
 async fn what_a_place_does_not_know_is_refused_by_its_name() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for route in routes() {
         for (method, _) in &route.verbs {
             let words = format!("{method} {}", route.path);
-            let answer = house.ask(ask(method, &route, "pgae=2")).await;
+            let answer = app.ask(ask(method, &route, "pgae=2")).await;
             match route.takes {
                 QueryRule::Lenient => {
                     assert!(TAKING_ANYTHING.contains(&route.name), "{words}");
@@ -80,7 +80,7 @@ async fn what_a_place_does_not_know_is_refused_by_its_name() {
 
 #[tokio::test]
 async fn what_a_place_knows_is_taken_once() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for route in routes() {
         let QueryRule::Only { read, write } = route.takes else {
             continue;
@@ -89,12 +89,12 @@ async fn what_a_place_knows_is_taken_once() {
             let known = if method.is_safe() { read } else { write };
             for name in known {
                 let words = format!("{name}: {method} {}", route.path);
-                let once = house
+                let once = app
                     .ask(ask(method, &route, &format!("{name}={}", value(name))))
                     .await;
                 assert_eq!(refused(&once), [""; 0], "{words}");
                 let twice = format!("{name}={0}&{name}={0}", value(name));
-                let twice = house.ask(ask(method, &route, &twice)).await;
+                let twice = app.ask(ask(method, &route, &twice)).await;
                 assert_eq!(refused(&twice), [*name], "{words}: {}", twice.body);
             }
         }
@@ -103,13 +103,13 @@ async fn what_a_place_knows_is_taken_once() {
 
 #[tokio::test]
 async fn nobody_hears_of_parameters_who_may_not_ask() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for route in routes() {
         if matches!(route.takes, QueryRule::Lenient) {
             continue;
         }
         let (method, _) = route.verbs.first().unwrap();
         let asking = ask(method, &route, "pgae=2").with("Authorization", "Bearer tokennone");
-        assert_eq!(house.ask(asking).await.status, 403, "{}", route.path);
+        assert_eq!(app.ask(asking).await.status, 403, "{}", route.path);
     }
 }

@@ -11,16 +11,16 @@ use model::contract::StoreError;
 use model::limits::{BODIES_SHARE_BYTES_MAX, BODY_STEP_BYTES, PARAMETERS_MAX};
 use model::time::TimeBounds;
 
-use super::harness::{House, INTAKE, WEBHOOKS, asking};
-use super::troubled::{Gate, Trouble, Troubled};
+use super::faulty_store::{FaultyStore, Gate, InjectedFault};
+use super::harness::{INTAKE, TestApp, WEBHOOKS, asking};
 use crate::dialects::DialectOptions;
 
 const HOOK: &str = r#"{"target_url":"https://example.org/","limit_events":[],"action_types":[]}"#;
 
 const REUSED: &str = r#"{"detail":"This idempotency key was used for a different request."}"#;
 
-async fn count(house: &House) -> u64 {
-    house.ask(asking("GET", WEBHOOKS)).await.json()["count"]
+async fn count(app: &TestApp) -> u64 {
+    app.ask(asking("GET", WEBHOOKS)).await.json()["count"]
         .as_u64()
         .unwrap()
 }
@@ -33,20 +33,20 @@ fn create(key: &str) -> super::harness::Asking {
 
 #[tokio::test]
 async fn the_same_key_gives_the_same_answer_and_does_nothing_again() {
-    let house = House::new().await;
-    let first = house.ask(create("a")).await;
+    let app = TestApp::new().await;
+    let first = app.ask(create("a")).await;
     assert_eq!(first.status, 201);
-    assert_eq!(house.ask(create("a")).await, first);
-    assert_eq!(count(&house).await, 1);
-    assert_eq!(house.ask(create("b")).await.status, 201);
-    assert_eq!(house.ask(create("a").by("tokenrw")).await.status, 201);
-    assert_eq!(count(&house).await, 3);
+    assert_eq!(app.ask(create("a")).await, first);
+    assert_eq!(count(&app).await, 1);
+    assert_eq!(app.ask(create("b")).await.status, 201);
+    assert_eq!(app.ask(create("a").by("tokenrw")).await.status, 201);
+    assert_eq!(count(&app).await, 3);
 }
 
 #[tokio::test]
 async fn a_key_stands_for_its_method_path_query_and_body() {
-    let house = House::new().await;
-    house.ask(create("a")).await;
+    let app = TestApp::new().await;
+    app.ask(create("a")).await;
     let hook = format!("{WEBHOOKS}1/");
     for other in [
         create("a").body("{}"),
@@ -60,96 +60,95 @@ async fn a_key_stands_for_its_method_path_query_and_body() {
             .with("X-Idempotency-Key", "a")
             .json(HOOK),
     ] {
-        assert_eq!(house.ask(other).await.told(), (422, REUSED));
+        assert_eq!(app.ask(other).await.told(), (422, REUSED));
     }
     // The slash at the end makes no other request of it.
     let slashless = asking("POST", WEBHOOKS.trim_end_matches('/'));
     let slashless = slashless.with("X-Idempotency-Key", "a").json(HOOK);
-    assert_eq!(house.ask(slashless).await.status, 201);
-    assert_eq!(count(&house).await, 1);
+    assert_eq!(app.ask(slashless).await.status, 201);
+    assert_eq!(count(&app).await, 1);
 }
 
 #[tokio::test]
 async fn refusals_are_kept_but_not_those_of_the_moment() {
-    let store = Arc::new(Troubled::new());
-    let house = House::over(store.clone(), &DialectOptions::default()).await;
-    store.next(Trouble::Refuse(StoreError::Busy));
-    assert_eq!(house.ask(create("busy")).await.status, 503);
-    assert_eq!(house.ask(create("busy")).await.status, 201);
+    let store = Arc::new(FaultyStore::new());
+    let app = TestApp::over(store.clone(), &DialectOptions::default()).await;
+    store.next(InjectedFault::Refuse(StoreError::Busy));
+    assert_eq!(app.ask(create("busy")).await.status, 503);
+    assert_eq!(app.ask(create("busy")).await.status, 201);
     let bad = || create("bad").body("{}");
-    assert_eq!(house.ask(bad()).await.status, 400);
-    assert_eq!(house.ask(bad()).await.status, 400);
+    assert_eq!(app.ask(bad()).await.status, 400);
+    assert_eq!(app.ask(bad()).await.status, 400);
     let unknown = || create("bad").by("unknown");
-    assert_eq!(house.ask(unknown()).await.status, 401);
+    assert_eq!(app.ask(unknown()).await.status, 401);
 }
 
 #[tokio::test]
 async fn a_key_is_forgotten_after_a_day() {
-    let house = House::new().await;
-    house.ask(create("a")).await;
-    house.pass_ms(25 * 3_600_000);
-    house
-        .store
-        .prune(BTreeMap::new(), TimeBounds::exactly(house.now()))
+    let app = TestApp::new().await;
+    app.ask(create("a")).await;
+    app.pass_ms(25 * 3_600_000);
+    app.store
+        .prune(BTreeMap::new(), TimeBounds::exactly(app.now()))
         .await
         .unwrap();
-    assert_eq!(house.ask(create("a")).await.status, 201);
-    assert_eq!(count(&house).await, 2);
+    assert_eq!(app.ask(create("a")).await.status, 201);
+    assert_eq!(count(&app).await, 2);
 }
 
 #[tokio::test]
 async fn keys_have_a_length_and_a_blank_one_is_none() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for _ in 0..2 {
-        assert_eq!(house.ask(create("")).await.status, 201);
+        assert_eq!(app.ask(create("")).await.status, 201);
     }
-    assert_eq!(count(&house).await, 2);
-    assert_eq!(house.ask(create(&"k".repeat(190))).await.status, 201);
-    assert_eq!(house.ask(create(&"k".repeat(191))).await.status, 400);
+    assert_eq!(count(&app).await, 2);
+    assert_eq!(app.ask(create(&"k".repeat(190))).await.status, 201);
+    assert_eq!(app.ask(create(&"k".repeat(191))).await.status, 400);
     let latin = create("").with_bytes("X-Idempotency-Key", &[0xff; 190]);
-    assert_eq!(house.ask(latin).await.status, 201);
+    assert_eq!(app.ask(latin).await.status, 201);
 }
 
 #[tokio::test]
 async fn while_its_request_runs_a_key_cannot_be_used() {
     let (store, gate) = gated();
-    let house = House::over(store, &DialectOptions::default()).await;
+    let app = TestApp::over(store, &DialectOptions::default()).await;
     gate.close();
-    let first = tokio::task::unconstrained(house.ask(create("a")));
+    let first = tokio::task::unconstrained(app.ask(create("a")));
     let mut first = Box::pin(first);
     assert!(poll_once(first.as_mut()).await.is_none());
     gate.reached.notified().await;
-    let second = house.ask(create("a")).await;
+    let second = app.ask(create("a")).await;
     let words = r#"{"detail":"Concurrent request with idempotency key."}"#;
     assert_eq!(second.told(), (409, words));
     assert_eq!(second.header("retry-after"), Some("5"));
     gate.open();
     assert_eq!(first.await.status, 201);
-    assert_eq!(house.ask(create("a")).await.status, 201);
-    assert_eq!(count(&house).await, 1);
+    assert_eq!(app.ask(create("a")).await.status, 201);
+    assert_eq!(count(&app).await, 1);
 }
 
 #[tokio::test]
 async fn a_caller_who_hangs_up_finds_the_answer_under_the_key() {
     let (store, gate) = gated();
-    let house = House::over(store, &DialectOptions::default()).await;
+    let app = TestApp::over(store, &DialectOptions::default()).await;
     gate.close();
     {
-        let mut first = Box::pin(house.ask(create("a")));
+        let mut first = Box::pin(app.ask(create("a")));
         assert!(poll_once(first.as_mut()).await.is_none());
         gate.reached.notified().await;
     }
     gate.open();
     // The request goes on by itself until its key is free.
     let answer = loop {
-        let answer = house.ask(create("a")).await;
+        let answer = app.ask(create("a")).await;
         if answer.status != 409 {
             break answer;
         }
         tokio::task::yield_now().await;
     };
     assert_eq!(answer.status, 201);
-    assert_eq!(count(&house).await, 1);
+    assert_eq!(count(&app).await, 1);
 }
 
 /// A body of which nearly a tenant's whole share has come, and the rest does not.
@@ -163,14 +162,14 @@ fn endless() -> Body {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_room_does_nothing_once_its_caller_hangs_up() {
-    let house = House::new().await;
-    assert_eq!(count(&house).await, 0);
+    let app = TestApp::new().await;
+    assert_eq!(count(&app).await, 0);
     let (head, _) = asking("POST", INTAKE).request().unwrap().into_parts();
-    let mut slow = Box::pin(house.send(Request::from_parts(head, endless())));
+    let mut slow = Box::pin(app.send(Request::from_parts(head, endless())));
     assert!(poll_once(slow.as_mut()).await.is_none());
     let long = || create("a").json(format!("{HOOK}{}", " ".repeat(2 * BODY_STEP_BYTES)));
     {
-        let mut waiting = Box::pin(house.ask(long()));
+        let mut waiting = Box::pin(app.ask(long()));
         assert!(poll_once(waiting.as_mut()).await.is_none());
     }
     // The slow one goes on, and gives way to whoever waits still.
@@ -179,29 +178,29 @@ async fn what_waits_for_room_does_nothing_once_its_caller_hangs_up() {
     for _ in 0..1_000 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(count(&house).await, 0);
-    assert_eq!(house.ask(long()).await.status, 201);
+    assert_eq!(count(&app).await, 0);
+    assert_eq!(app.ask(long()).await.status, 201);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_token_sends_to_others_takes_the_room_of_its_own_tenant() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let own = "/api/v1/organizers/othercorp/notifications/";
     let asking = |path| asking("POST", path).by("tokenother");
     let (head, _) = asking(own).request().unwrap().into_parts();
-    let mut slow = Box::pin(house.send(Request::from_parts(head, endless())));
+    let mut slow = Box::pin(app.send(Request::from_parts(head, endless())));
     assert!(poll_once(slow.as_mut()).await.is_none());
     let long = asking(INTAKE).with("X-Idempotency-Key", "a");
     let long = long.json(" ".repeat(2 * BODY_STEP_BYTES));
-    let mut long = Box::pin(house.ask(long));
+    let mut long = Box::pin(app.ask(long));
     assert!(poll_once(long.as_mut()).await.is_none());
     drop(slow);
     assert_eq!(long.await.status, 403);
 }
 
 /// A store whose creations wait until the gate is opened.
-fn gated() -> (Arc<Troubled>, Arc<Gate>) {
-    let store = Arc::new(Troubled::new());
+fn gated() -> (Arc<FaultyStore>, Arc<Gate>) {
+    let store = Arc::new(FaultyStore::new());
     let gate = store.gate();
     (store, gate)
 }
@@ -218,26 +217,26 @@ async fn poll_once<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> 
 
 #[tokio::test]
 async fn a_lost_answer_of_a_creation_is_not_repeated_and_says_so() {
-    let store = Arc::new(Troubled::new());
-    let house = House::over(store.clone(), &DialectOptions::default()).await;
-    store.next(Trouble::LoseAnswer);
-    let answer = house.ask(create("")).await;
+    let store = Arc::new(FaultyStore::new());
+    let app = TestApp::over(store.clone(), &DialectOptions::default()).await;
+    store.next(InjectedFault::LoseAnswer);
+    let answer = app.ask(create("")).await;
     assert_eq!(
         (answer.status.as_u16(), answer.header("retry-after")),
         (503, Some("1"))
     );
-    assert_eq!(count(&house).await, 1);
-    store.next(Trouble::LoseAnswer);
+    assert_eq!(count(&app).await, 1);
+    store.next(InjectedFault::LoseAnswer);
     let change = asking("PATCH", &format!("{WEBHOOKS}1/")).json(r#"{"comment":"x"}"#);
-    assert_eq!(house.ask(change).await.status, 200);
+    assert_eq!(app.ask(change).await.status, 200);
 }
 
 #[tokio::test]
 async fn whoever_has_as_many_webhooks_as_there_may_be_is_told_what_to_do() {
-    let store = Arc::new(Troubled::new());
-    let house = House::over(store.clone(), &DialectOptions::default()).await;
-    store.next(Trouble::Refuse(StoreError::TooManyWebhooks));
-    let answer = house.ask(create("")).await;
+    let store = Arc::new(FaultyStore::new());
+    let app = TestApp::over(store.clone(), &DialectOptions::default()).await;
+    store.next(InjectedFault::Refuse(StoreError::TooManyWebhooks));
+    let answer = app.ask(create("")).await;
     assert_eq!(answer.status, 409);
     let words = "There are 10000 webhooks already, which is as many as there may be. Change one \
                  that nobody needs any more.";
@@ -246,30 +245,30 @@ async fn whoever_has_as_many_webhooks_as_there_may_be_is_told_what_to_do() {
 
 #[tokio::test]
 async fn a_change_made_meanwhile_is_not_undone() {
-    let store = Arc::new(Troubled::new());
-    let house = House::over(store.clone(), &DialectOptions::default()).await;
-    house.ask(create("")).await;
-    store.next(Trouble::Refuse(StoreError::Stale));
+    let store = Arc::new(FaultyStore::new());
+    let app = TestApp::over(store.clone(), &DialectOptions::default()).await;
+    app.ask(create("")).await;
+    store.next(InjectedFault::Refuse(StoreError::Stale));
     let change = asking("PATCH", &format!("{WEBHOOKS}1/")).json(r#"{"comment":"x"}"#);
-    assert_eq!(house.ask(change).await.json()["comment"], "x");
+    assert_eq!(app.ask(change).await.json()["comment"], "x");
     for _ in 0..20 {
-        store.next(Trouble::Refuse(StoreError::Stale));
+        store.next(InjectedFault::Refuse(StoreError::Stale));
     }
     let change = asking("PATCH", &format!("{WEBHOOKS}1/")).json(r#"{"comment":"y"}"#);
-    assert_eq!(house.ask(change).await.status, 503);
+    assert_eq!(app.ask(change).await.status, 503);
 }
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let large = asking("POST", WEBHOOKS).with("Content-Length", "1048577");
     let words = r#"{"detail":"The body may have at most 1048576 bytes."}"#;
-    assert_eq!(house.ask(large.json("{}")).await.told(), (413, words));
+    assert_eq!(app.ask(large.json("{}")).await.told(), (413, words));
 }
 
 #[tokio::test]
 async fn a_body_is_read_before_what_it_is_for_is_looked_for_and_understood_after_it() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let pretix = format!("{WEBHOOKS}999/");
     let openticket = "/webhook/00000000-0000-0000-0000-000000000000";
     for (path, scheme) in [(pretix.as_str(), "Token"), (openticket, "Bearer")] {
@@ -277,8 +276,8 @@ async fn a_body_is_read_before_what_it_is_for_is_looked_for_and_understood_after
             let shown = format!("{scheme} tokenall");
             let change = || asking(method, path).with("Authorization", &shown).json("{");
             let large = change().with("Content-Length", "1048577");
-            assert_eq!(house.ask(large).await.status, 413, "{method} {path}");
-            assert_eq!(house.ask(change()).await.status, 404, "{method} {path}");
+            assert_eq!(app.ask(large).await.status, 413, "{method} {path}");
+            assert_eq!(app.ask(change()).await.status, 404, "{method} {path}");
         }
     }
 }
@@ -286,25 +285,25 @@ async fn a_body_is_read_before_what_it_is_for_is_looked_for_and_understood_after
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_refused_and_its_key_is_free() {
     use http_body_util::{BodyExt, Empty};
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let never = std::future::pending::<Option<Result<http::HeaderMap, std::io::Error>>>();
     let body = Empty::<bytes::Bytes>::new()
         .map_err(std::io::Error::other)
         .with_trailers(never);
     let (head, _) = create("a").request().unwrap().into_parts();
-    let answer = house.send(Request::from_parts(head, Body::new(body))).await;
+    let answer = app.send(Request::from_parts(head, Body::new(body))).await;
     let words = r#"{"detail":"The body did not arrive in time."}"#;
     assert_eq!(answer.told(), (408, words));
-    assert_eq!(house.ask(create("a")).await.status, 201);
+    assert_eq!(app.ask(create("a")).await.status, 201);
 }
 
 #[tokio::test]
 async fn a_query_of_very_many_parameters_is_refused_everywhere() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for path in [WEBHOOKS, "/webhook", "/sign-in"] {
         for (count, is_refused) in [(PARAMETERS_MAX, false), (PARAMETERS_MAX + 1, true)] {
             let path = format!("{path}?{}", "a&".repeat(count));
-            let answer = house.ask(asking("GET", &path)).await;
+            let answer = app.ask(asking("GET", &path)).await;
             assert_eq!(
                 answer.status == 400,
                 is_refused,
@@ -317,31 +316,31 @@ async fn a_query_of_very_many_parameters_is_refused_everywhere() {
 
 #[tokio::test]
 async fn hosts_are_addresses_single_names_or_listed() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for (host, status) in [
         ("hooks.example.org", 200),
         ("willcall:8080", 200),
         ("evil.example", 400),
     ] {
-        let answer = house.ask(asking("GET", WEBHOOKS).with("Host", host)).await;
+        let answer = app.ask(asking("GET", WEBHOOKS).with("Host", host)).await;
         assert_eq!(answer.status, status, "{host}");
         assert!(answer.header("allow").is_some());
     }
-    let answer = house.ask(asking("GET", WEBHOOKS).without("Host")).await;
+    let answer = app.ask(asking("GET", WEBHOOKS).without("Host")).await;
     assert_eq!(
         answer.told(),
         (400, r#"{"detail":"The Host header is missing."}"#)
     );
     // Whoever watches over this process may call it what they like.
     let probe = asking("GET", "/livez").with("Host", "evil.example");
-    assert_eq!(house.ask(probe).await.told(), (200, "ok\n"));
+    assert_eq!(app.ask(probe).await.told(), (200, "ok\n"));
 }
 
 #[tokio::test]
 async fn a_missing_slash_is_added_for_whoever_looks_and_overlooked_for_whoever_changes() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let bare = WEBHOOKS.trim_end_matches('/');
-    let moved = house
+    let moved = app
         .ask(asking("GET", &format!("{bare}?a=%20b")).without("Authorization"))
         .await;
     assert_eq!(moved.status, 301);
@@ -349,9 +348,9 @@ async fn a_missing_slash_is_added_for_whoever_looks_and_overlooked_for_whoever_c
         moved.header("location"),
         Some(format!("{WEBHOOKS}?a=%20b").as_str())
     );
-    assert_eq!(house.ask(asking("POST", bare).json(HOOK)).await.status, 201);
+    assert_eq!(app.ask(asking("POST", bare).json(HOOK)).await.status, 201);
     let patched = asking("PATCH", &format!("{bare}/1")).json("{}");
-    assert_eq!(house.ask(patched).await.status, 200);
+    assert_eq!(app.ask(patched).await.status, 200);
     for path in [
         "/api/v1/version/",
         "/api/v1//me",
@@ -359,13 +358,13 @@ async fn a_missing_slash_is_added_for_whoever_looks_and_overlooked_for_whoever_c
         "/api",
         "/x",
     ] {
-        assert_eq!(house.ask(asking("GET", path)).await.status, 404, "{path}");
+        assert_eq!(app.ask(asking("GET", path)).await.status, 404, "{path}");
     }
 }
 
 #[tokio::test]
 async fn accept_and_format_choose_the_form_of_the_answer() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let with = |accept: &str| asking("GET", "/api/v1/version").with("Accept", accept);
     for (accept, status, indented) in [
         ("*/*", 200, false),
@@ -379,11 +378,11 @@ async fn accept_and_format_choose_the_form_of_the_answer() {
         ("text/html", 406, false),
         ("", 406, false),
     ] {
-        let answer = house.ask(with(accept)).await;
+        let answer = app.ask(with(accept)).await;
         assert_eq!(answer.status, status, "{accept}");
         assert_eq!(answer.body.starts_with("{\n  \""), indented, "{accept}");
     }
-    let deep = house.ask(with("application/json; indent=99")).await;
+    let deep = app.ask(with("application/json; indent=99")).await;
     assert!(deep.body.starts_with("{\n        \""), "{}", deep.body);
     for (path, status) in [
         ("?format=json", 200),
@@ -391,7 +390,7 @@ async fn accept_and_format_choose_the_form_of_the_answer() {
         ("?format=xml", 404),
         ("?format=api", 404),
     ] {
-        let answer = house.ask(asking("GET", &format!("{WEBHOOKS}{path}"))).await;
+        let answer = app.ask(asking("GET", &format!("{WEBHOOKS}{path}"))).await;
         assert_eq!(answer.status, status, "{path}");
     }
     for (path, status) in [
@@ -401,17 +400,13 @@ async fn accept_and_format_choose_the_form_of_the_answer() {
         (".JSON", 404),
     ] {
         let path = format!("{}{path}", WEBHOOKS.trim_end_matches('/'));
-        assert_eq!(
-            house.ask(asking("GET", &path)).await.status,
-            status,
-            "{path}"
-        );
+        assert_eq!(app.ask(asking("GET", &path)).await.status, status, "{path}");
     }
 }
 
 #[tokio::test]
 async fn who_asks_is_judged_before_what_is_asked() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let all_wrong = |method: &str| {
         asking(method, &format!("{WEBHOOKS}x/?format=xml&a=%00"))
             .with("Accept", "text/html")
@@ -419,25 +414,25 @@ async fn who_asks_is_judged_before_what_is_asked() {
             .body("{")
     };
     for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "FOO"] {
-        let nobody = house.ask(all_wrong(method).without("Authorization")).await;
+        let nobody = app.ask(all_wrong(method).without("Authorization")).await;
         assert_eq!(nobody.status, 401, "{method}");
         assert_eq!(nobody.header("www-authenticate"), Some("Token"));
     }
     let without_right = asking("FOO", &format!("{WEBHOOKS}x/"))
         .by("tokenread")
         .body("{");
-    assert_eq!(house.ask(without_right).await.status, 403);
+    assert_eq!(app.ask(without_right).await.status, 403);
     let wrong_method = asking("POST", &format!("{WEBHOOKS}x/")).body("{");
-    assert_eq!(house.ask(wrong_method).await.status, 405);
+    assert_eq!(app.ask(wrong_method).await.status, 405);
     let no_object = asking("PATCH", &format!("{WEBHOOKS}7/"))
         .with("Content-Type", "x")
         .body("{");
-    assert_eq!(house.ask(no_object).await.status, 404);
+    assert_eq!(app.ask(no_object).await.status, 404);
 }
 
 #[tokio::test]
 async fn schemes_and_their_words() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let missing = "Authentication credentials were not provided.";
     for (header, status, words) in [
         ("Token tokenall", 200, ""),
@@ -467,7 +462,7 @@ async fn schemes_and_their_words() {
             "You do not have permission to perform this action.",
         ),
     ] {
-        let answer = house
+        let answer = app
             .ask(asking("GET", WEBHOOKS).with("Authorization", header))
             .await;
         assert_eq!(answer.status, status, "{header}");
@@ -479,7 +474,7 @@ async fn schemes_and_their_words() {
 
 #[tokio::test]
 async fn a_token_that_is_switched_off_is_off_at_once() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let declare = |active: bool| {
         let text = format!(
             r#"
@@ -496,22 +491,18 @@ async fn a_token_that_is_switched_off_is_off_at_once() {
         let mut rng = model::rng::SeededRng::from_seed([8; 32]);
         let declared = dialects.declare(&text, &Default::default(), &mut rng);
         let declarations = declared.unwrap().declarations;
-        house
-            .store
-            .apply(declarations, "test".to_owned(), house.now())
+        app.store.apply(declarations, "test".to_owned(), app.now())
     };
     declare(true).await.unwrap();
     assert_eq!(
-        house
-            .ask(asking("GET", WEBHOOKS).by("tokenbrief"))
+        app.ask(asking("GET", WEBHOOKS).by("tokenbrief"))
             .await
             .status,
         200
     );
     declare(false).await.unwrap();
     assert_eq!(
-        house
-            .ask(asking("GET", WEBHOOKS).by("tokenbrief"))
+        app.ask(asking("GET", WEBHOOKS).by("tokenbrief"))
             .await
             .status,
         401
@@ -520,14 +511,14 @@ async fn a_token_that_is_switched_off_is_off_at_once() {
 
 #[tokio::test]
 async fn health_is_told_in_plain_text() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let bare = |path: &str| asking("GET", path).without("Authorization");
     for path in ["/livez", "/readyz"] {
-        assert_eq!(house.ask(bare(path)).await.told(), (200, "ok\n"));
+        assert_eq!(app.ask(bare(path)).await.told(), (200, "ok\n"));
     }
-    assert_eq!(house.ask(bare("/metrics")).await.told(), (200, "# EOF\n"));
-    assert_eq!(house.ask(bare("/")).await.status, 303);
-    let head = house.ask(bare("/livez").method("HEAD")).await;
+    assert_eq!(app.ask(bare("/metrics")).await.told(), (200, "# EOF\n"));
+    assert_eq!(app.ask(bare("/")).await.status, 303);
+    let head = app.ask(bare("/livez").method("HEAD")).await;
     assert_eq!(head.told(), (200, ""));
     assert_eq!(head.header("content-length"), Some("3"));
     assert_eq!(
@@ -535,21 +526,21 @@ async fn health_is_told_in_plain_text() {
         Some("text/plain; charset=utf-8")
     );
     for method in ["POST", "OPTIONS", "DELETE"] {
-        let answer = house.ask(bare("/metrics").method(method)).await;
+        let answer = app.ask(bare("/metrics").method(method)).await;
         assert_eq!(answer.told(), (405, ""));
         assert_eq!(answer.header("allow"), Some("GET,HEAD"));
         assert_eq!(answer.header("content-length"), Some("0"));
     }
     let notes = ["This is so.".to_owned(), "That is so.".to_owned()];
-    *house.health.lock().unwrap() = Ok(notes.into());
-    let ready = house.ask(bare("/readyz")).await;
+    *app.health.lock().unwrap() = Ok(notes.into());
+    let ready = app.ask(bare("/readyz")).await;
     assert_eq!(ready.told(), (200, "ok\nThis is so.\nThat is so.\n"));
-    *house.health.lock().unwrap() = Err("Nothing works.".to_owned());
-    let ready = house.ask(bare("/readyz")).await;
+    *app.health.lock().unwrap() = Err("Nothing works.".to_owned());
+    let ready = app.ask(bare("/readyz")).await;
     assert_eq!(ready.told(), (503, "Nothing works.\n"));
-    *house.health.lock().unwrap() = Ok(vec![]);
-    house.store.close().await.unwrap();
-    let answer = house.ask(bare("/readyz")).await;
+    *app.health.lock().unwrap() = Ok(vec![]);
+    app.store.close().await.unwrap();
+    let answer = app.ask(bare("/readyz")).await;
     assert_eq!(answer.status, 503);
     assert!(
         answer.body.starts_with("The store cannot write: "),
@@ -560,11 +551,11 @@ async fn health_is_told_in_plain_text() {
 
 #[tokio::test]
 async fn an_answer_to_head_says_how_long_that_to_get_would_be() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let bare = |path: &str| asking("GET", path).without("Authorization");
     for page in ["/sign-in", "/no-such-place", "/t/nobody/webhooks"] {
-        let whole = house.ask(bare(page)).await;
-        let head = house.ask(bare(page).method("HEAD")).await;
+        let whole = app.ask(bare(page)).await;
+        let head = app.ask(bare(page).method("HEAD")).await;
         assert_eq!(head.told(), (whole.status.as_u16(), ""));
         let length = whole.body.len().to_string();
         assert_eq!(head.header("content-length"), Some(&*length), "{page}");
@@ -574,13 +565,12 @@ async fn an_answer_to_head_says_how_long_that_to_get_would_be() {
 #[tokio::test]
 async fn what_is_answered_is_counted_by_place() {
     let mut registry = prometheus_client::registry::Registry::default();
-    let house = House::counting(&mut registry).await;
-    house.ask(create("")).await;
-    house.ask(asking("GET", &format!("{WEBHOOKS}99/"))).await;
-    house.ask(asking("GET", "/api/v1/nope/")).await;
+    let app = TestApp::counting(&mut registry).await;
+    app.ask(create("")).await;
+    app.ask(asking("GET", &format!("{WEBHOOKS}99/"))).await;
+    app.ask(asking("GET", "/api/v1/nope/")).await;
     let body = r#"[{"action":"x","notification_id":1},{"action":"x","notification_id":1},5]"#;
-    house
-        .ask(asking("POST", super::harness::INTAKE).json(body))
+    app.ask(asking("POST", super::harness::INTAKE).json(body))
         .await;
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
@@ -599,9 +589,9 @@ async fn what_is_answered_is_counted_by_place() {
 
 #[tokio::test]
 async fn an_answer_to_head_has_the_length_of_its_body_and_no_body() {
-    let house = House::new().await;
-    let get = house.ask(asking("GET", WEBHOOKS)).await;
-    let head = house.ask(asking("HEAD", WEBHOOKS)).await;
+    let app = TestApp::new().await;
+    let get = app.ask(asking("GET", WEBHOOKS)).await;
+    let head = app.ask(asking("HEAD", WEBHOOKS)).await;
     assert_eq!((head.status, head.body.as_str()), (get.status, ""));
     assert_eq!(head.headers, get.headers);
     assert_eq!(

@@ -98,7 +98,7 @@ impl World {
             store,
             clock,
             rng,
-            settings: web::Settings::default(),
+            settings: web::WebSettings::default(),
             policies: dialects.policies(),
             dialects,
             stopping: tokio::sync::watch::channel(false).1,

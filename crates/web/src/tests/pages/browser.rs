@@ -13,13 +13,13 @@ use model::tenant::TokenHash;
 use model::users::{NewUser, PasswordHash, Role, User};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::pages::csrf_token;
-use crate::tests::harness::{Arrived, Asking, House, asking};
+use crate::dashboard::csrf_token;
+use crate::tests::harness::{Arrived, Asking, TestApp, asking};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 pub(crate) struct Browser<'h> {
-    house: &'h House,
+    app: &'h TestApp,
     /// The address it asks from.
     pub(crate) address: Option<IpAddr>,
     pub(crate) cookies: BTreeMap<String, String>,
@@ -27,7 +27,7 @@ pub(crate) struct Browser<'h> {
     on_page: Option<String>,
 }
 
-impl House {
+impl TestApp {
     /// A user who can sign in by a link only, which takes no time.
     pub(crate) async fn user(&self, name: &str, administrator: bool) -> User {
         self.create(name, administrator, PasswordHash("$none".to_owned()))
@@ -86,7 +86,7 @@ impl House {
 
     pub(crate) fn browser(&self) -> Browser<'_> {
         Browser {
-            house: self,
+            app: self,
             address: None,
             cookies: BTreeMap::new(),
             on_page: None,
@@ -136,7 +136,7 @@ impl Browser<'_> {
         let asking = asking
             .without("Authorization")
             .with("Cookie", &line.join("; "));
-        let arrived = self.house.ask_from(self.address, asking).await;
+        let arrived = self.app.ask_from(self.address, asking).await;
         for cookie in arrived.headers.get_all("set-cookie") {
             self.on_page = None;
             let text = cookie.to_str().unwrap();
@@ -173,7 +173,7 @@ impl Browser<'_> {
             .without("Authorization")
             .with("Cookie", &line.join("; "));
         let request = asking.request().unwrap();
-        self.house.site.clone().answer(request).await
+        self.app.site.clone().answer(request).await
     }
 }
 

@@ -7,15 +7,15 @@ use http::Method;
 use model::users::Role;
 
 use super::browser::Browser;
-use crate::pages::{Needs, OnePage as Page, Pages};
-use crate::tests::harness::{Arrived, House, asking};
+use crate::dashboard::{PageAccess, PageRoute, Pages};
+use crate::tests::harness::{Arrived, TestApp, asking};
 
-fn every() -> Vec<Arc<Page>> {
+fn every() -> Vec<Arc<PageRoute>> {
     Pages::all().iter().cloned().collect()
 }
 
 /// A path that leads to the page, for this tenant.
-fn path_of(page: &Page, tenant: i64) -> String {
+fn path_of(page: &PageRoute, tenant: i64) -> String {
     let fill = |segment: &str| match segment {
         "{tenant}" => tenant.to_string(),
         "{delivery}" => "dlv_1_1".to_owned(),
@@ -28,7 +28,7 @@ fn path_of(page: &Page, tenant: i64) -> String {
     segments.join("/")
 }
 
-async fn ask(browser: &mut Browser<'_>, page: &Page, path: &str) -> Arrived {
+async fn ask(browser: &mut Browser<'_>, page: &PageRoute, path: &str) -> Arrived {
     match page.method == Method::POST {
         true => browser.post(path, &[]).await,
         false => browser.get(path).await,
@@ -37,13 +37,13 @@ async fn ask(browser: &mut Browser<'_>, page: &Page, path: &str) -> Arrived {
 
 #[tokio::test]
 async fn nobody_sees_a_page_before_signing_in() {
-    let house = House::new().await;
-    let tenant = house.tenant("bigevents").await.0;
+    let app = TestApp::new().await;
+    let tenant = app.tenant("bigevents").await.0;
     let stale = "a1".repeat(31);
     for page in every() {
         let path = path_of(&page, tenant);
         for session in [None, Some(stale.clone())] {
-            let mut nobody = house.browser();
+            let mut nobody = app.browser();
             nobody
                 .cookies
                 .extend(session.map(|session| ("willcall_session".to_owned(), session)));
@@ -52,7 +52,7 @@ async fn nobody_sees_a_page_before_signing_in() {
             let sent_away = status == 303 && place.starts_with("/sign-in?next=%2F");
             assert_eq!(
                 sent_away,
-                page.needs != Needs::Nothing,
+                page.needs != PageAccess::Nothing,
                 "{path}: {answer:?}"
             );
         }
@@ -61,16 +61,16 @@ async fn nobody_sees_a_page_before_signing_in() {
 
 #[tokio::test]
 async fn a_stranger_cannot_tell_a_tenant_or_an_administrators_page_from_nothing() {
-    let house = House::new().await;
-    let user = house.user("stranger", false).await;
-    let other = house.tenant("othercorp").await;
-    house.role(user.id, other, Some(Role::Administer)).await;
-    let tenant = house.tenant("bigevents").await.0;
-    let mut stranger = house.browser_of(user.id).await;
+    let app = TestApp::new().await;
+    let user = app.user("stranger", false).await;
+    let other = app.tenant("othercorp").await;
+    app.role(user.id, other, Some(Role::Administer)).await;
+    let tenant = app.tenant("bigevents").await.0;
+    let mut stranger = app.browser_of(user.id).await;
     let nothing = stranger.get("/t/999999").await;
     assert_eq!(nothing.status, 404);
     for page in every() {
-        if matches!(page.needs, Needs::Nothing | Needs::User) {
+        if matches!(page.needs, PageAccess::Nothing | PageAccess::User) {
             continue;
         }
         let path = path_of(&page, tenant);
@@ -82,16 +82,19 @@ async fn a_stranger_cannot_tell_a_tenant_or_an_administrators_page_from_nothing(
 
 #[tokio::test]
 async fn a_role_that_is_too_small_is_turned_away_and_told_which_it_takes() {
-    let house = House::new().await;
-    let tenant = house.tenant("bigevents").await.0;
-    let mut look = house.browser_with(Role::Look).await;
-    let mut edit = house.browser_with(Role::Edit).await;
+    let app = TestApp::new().await;
+    let tenant = app.tenant("bigevents").await.0;
+    let mut look = app.browser_with(Role::Look).await;
+    let mut edit = app.browser_with(Role::Edit).await;
     for page in every() {
         let path = path_of(&page, tenant);
         let lacking: &mut [&mut Browser<'_>] = match page.needs {
-            Needs::Role(Role::Edit) => &mut [&mut look],
-            Needs::Role(Role::Administer) => &mut [&mut look, &mut edit],
-            Needs::Nothing | Needs::User | Needs::Administrator | Needs::Role(Role::Look) => {
+            PageAccess::Role(Role::Edit) => &mut [&mut look],
+            PageAccess::Role(Role::Administer) => &mut [&mut look, &mut edit],
+            PageAccess::Nothing
+            | PageAccess::User
+            | PageAccess::Administrator
+            | PageAccess::Role(Role::Look) => {
                 continue;
             }
         };
@@ -105,9 +108,9 @@ async fn a_role_that_is_too_small_is_turned_away_and_told_which_it_takes() {
 
 #[tokio::test]
 async fn a_form_that_is_not_ours_does_nothing() {
-    let house = House::new().await;
-    let tenant = house.tenant("bigevents").await.0;
-    let mut root = house.administrator().await;
+    let app = TestApp::new().await;
+    let tenant = app.tenant("bigevents").await.0;
+    let mut root = app.administrator().await;
     let posts = every().into_iter();
     for page in posts.filter(|page| page.method == Method::POST) {
         let path = path_of(&page, tenant);
@@ -135,10 +138,10 @@ async fn a_form_that_is_not_ours_does_nothing() {
 
 #[tokio::test]
 async fn whoever_may_see_a_page_sees_it_and_no_page_can_be_used_by_another_site() {
-    let house = House::new().await;
-    house.webhook(&["pretix.event.order.paid"]).await;
-    let tenant = house.tenant("bigevents").await.0;
-    let mut root = house.administrator().await;
+    let app = TestApp::new().await;
+    app.webhook(&["pretix.event.order.paid"]).await;
+    let tenant = app.tenant("bigevents").await.0;
+    let mut root = app.administrator().await;
     for page in every() {
         let path = path_of(&page, tenant);
         let answer = match page.method == Method::POST {
@@ -168,8 +171,8 @@ async fn whoever_may_see_a_page_sees_it_and_no_page_can_be_used_by_another_site(
 
 #[tokio::test]
 async fn a_path_that_knows_another_method_says_which() {
-    let house = House::new().await;
-    let mut root = house.administrator().await;
+    let app = TestApp::new().await;
+    let mut root = app.administrator().await;
     let answer = root.send(asking("DELETE", "/users/new")).await;
     assert_eq!(answer.status, 405);
     assert_eq!(answer.header("allow"), Some("GET, POST"));

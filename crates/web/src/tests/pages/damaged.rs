@@ -3,25 +3,25 @@
 
 use model::id::WebhookId;
 
-use crate::tests::harness::{House, WEBHOOKS, asking, bearing};
+use crate::tests::harness::{TestApp, WEBHOOKS, asking, bearing};
 
 #[tokio::test]
 async fn a_webhook_with_damaged_settings_is_shown_and_can_be_mended() {
-    let house = House::new().await;
-    house.webhook(&["pretix.event.order.paid"]).await;
-    let guid = house.hook("order", "paid").await.guid;
+    let app = TestApp::new().await;
+    app.webhook(&["pretix.event.order.paid"]).await;
+    let guid = app.hook("order", "paid").await.guid;
 
-    let tenants = [house.tenant("bigevents").await, house.company().await];
+    let tenants = [app.tenant("bigevents").await, app.company().await];
     for (tenant, id) in tenants.into_iter().zip([1, 2]) {
-        let webhook = house.store.webhook(tenant, WebhookId(id)).await.unwrap();
+        let webhook = app.store.webhook(tenant, WebhookId(id)).await.unwrap();
         let mut webhook = webhook.unwrap();
         webhook.settings = r#"{"action_types": 7"#.to_owned();
-        let saved = house
+        let saved = app
             .store
-            .save_webhook(webhook, "hand".to_owned(), house.now());
+            .save_webhook(webhook, "hand".to_owned(), app.now());
         saved.await.unwrap();
     }
-    let mut root = house.administrator().await;
+    let mut root = app.administrator().await;
     for (tenant, id) in tenants.into_iter().zip([1, 2]) {
         let path = format!("/t/{tenant}/webhooks/{id}");
         for path in [
@@ -39,10 +39,10 @@ async fn a_webhook_with_damaged_settings_is_shown_and_can_be_mended() {
         bearing("GET", "/webhook"),
         bearing("GET", &format!("/webhook/{guid}")),
     ] {
-        assert_eq!(house.ask(asking).await.status, 200);
+        assert_eq!(app.ask(asking).await.status, 200);
     }
     let mend = asking("PATCH", &format!("{WEBHOOKS}1/"));
-    let mended = house
+    let mended = app
         .ask(mend.json(r#"{"action_types":["pretix.event.order.paid"]}"#))
         .await;
     assert_eq!(mended.status, 200, "{}", mended.body);

@@ -5,8 +5,8 @@ use model::tenant::TokenHash;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::pages::{OnePage as Page, Pages, csrf_token};
-use crate::tests::harness::{Asking, House, INTAKE, asking};
+use crate::dashboard::{PageRoute, Pages, csrf_token};
+use crate::tests::harness::{Asking, INTAKE, TestApp, asking};
 use crate::tests::never_500::{encoded, header, hostile_text};
 
 const CASES: u32 = 48;
@@ -77,7 +77,7 @@ fn pairs() -> impl Strategy<Value = String> {
     })
 }
 
-fn path(page: &Page, tenant: i64) -> BoxedStrategy<String> {
+fn path(page: &PageRoute, tenant: i64) -> BoxedStrategy<String> {
     let fixed = |segment: &'static str| match segment {
         "{tenant}" => prop_oneof![9 => Just(tenant.to_string()), 1 => hostile_text()].boxed(),
         "{delivery}" => prop_oneof![3 => Just("dlv_1_1".to_owned()), 1 => hostile_text()].boxed(),
@@ -95,7 +95,7 @@ fn path(page: &Page, tenant: i64) -> BoxedStrategy<String> {
         .boxed()
 }
 
-fn asked(page: &Page, tenant: i64, secret: &str) -> impl Strategy<Value = Asking> + use<> {
+fn asked(page: &PageRoute, tenant: i64, secret: &str) -> impl Strategy<Value = Asking> + use<> {
     let own = format!("willcall_session={secret}");
     let cookie = prop_oneof![
         9 => Just(own.into_bytes()),
@@ -130,15 +130,15 @@ fn no_visit_brings_about_a_server_error() {
         .build()
         .unwrap();
     let secret = "c3".repeat(31);
-    let house = runtime.block_on(async {
-        let house = House::new().await;
-        house.user("root", true).await;
-        house.webhook(&["pretix.event.order.paid"]).await;
+    let app = runtime.block_on(async {
+        let app = TestApp::new().await;
+        app.user("root", true).await;
+        app.webhook(&["pretix.event.order.paid"]).await;
         let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
-        house.ask(asking("POST", INTAKE).json(body)).await;
-        house
+        app.ask(asking("POST", INTAKE).json(body)).await;
+        app
     });
-    let tenant = runtime.block_on(house.tenant("bigevents")).0;
+    let tenant = runtime.block_on(app.tenant("bigevents")).0;
     for page in Pages::all().iter() {
         let mut runner = TestRunner::new(Config::with_cases(CASES));
         let judged = runner.run(&asked(page, tenant, &secret), |asking| {
@@ -147,15 +147,13 @@ fn no_visit_brings_about_a_server_error() {
             };
             let answer = runtime.block_on(async {
                 // Some pages end the session.
-                let (hash, now) = (TokenHash::of(&secret), house.now());
+                let (hash, now) = (TokenHash::of(&secret), app.now());
                 let until = now.plus_ms(60_000);
-                let root = house.store.users(None).await.unwrap();
+                let root = app.store.users(None).await.unwrap();
                 let root = root.iter().find(|user| user.name == "root").unwrap().id;
-                let begun = house
-                    .store
-                    .begin_session(hash, root, None, None, until, now);
+                let begun = app.store.begin_session(hash, root, None, None, until, now);
                 begun.await.ok();
-                house.send(request).await
+                app.send(request).await
             });
             prop_assert!(answer.status.as_u16() < 500, "{answer:?}");
             prop_assert!(answer.body.len() < 100 * 1024, "{}", answer.body.len());

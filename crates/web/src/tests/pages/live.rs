@@ -11,14 +11,14 @@ use tokio::time::{Duration, Instant, timeout};
 
 use super::browser::Browser;
 use super::past::{PAID, answered, refused};
-use crate::tests::harness::{House, asking};
+use crate::tests::harness::{TestApp, asking};
 
 /// A house in which pages can be followed.
-async fn house() -> House {
-    let house = House::new().await;
-    house.stopping.send_replace(false);
-    house.webhook(&[PAID]).await;
-    house
+async fn app() -> TestApp {
+    let app = TestApp::new().await;
+    app.stopping.send_replace(false);
+    app.webhook(&[PAID]).await;
+    app
 }
 
 /// What the page at `path` says to follow it by.
@@ -74,23 +74,23 @@ fn mark(piece: &str) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn new_lines_come_within_a_second_and_then_what_becomes_of_them() {
-    let house = house().await;
-    house.order("A", "democon").await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let log = format!("/t/{}/log", house.tenant("bigevents").await);
+    let app = app().await;
+    app.order("A", "democon").await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let log = format!("/t/{}/log", app.tenant("bigevents").await);
     let live = live_of(&mut edit, &log).await;
     let mut stream = open(&mut edit, &live).await;
     // What waits may have changed since the page was made, so it comes once more.
     assert_eq!(ids(&first(&mut stream).await), ["dlv_1_1"]);
     assert_eq!(next(&mut stream, 5_000).await, None);
-    house.order("B", "democon").await;
-    house.order("C", "secondcon").await;
+    app.order("B", "democon").await;
+    app.order("C", "secondcon").await;
     let piece = next(&mut stream, 1_001).await.unwrap();
     assert_eq!(ids(&piece), ["dlv_2_1", "dlv_3_1"]);
     assert!(piece.starts_with("event: put\ndata: <tr id="));
     assert!(piece.contains("value=\"dlv_2_1:pending.0\""));
     assert!(piece.contains(">Webhook 1</a>"), "{piece}");
-    house.attempt(&answered(200, "ok")).await;
+    app.attempt(&answered(200, "ok")).await;
     let piece = next(&mut stream, 1_001).await.unwrap();
     assert_eq!(ids(&piece), ["dlv_1_1", "dlv_2_1", "dlv_3_1"]);
     assert!(piece.contains("Delivered"));
@@ -98,22 +98,22 @@ async fn new_lines_come_within_a_second_and_then_what_becomes_of_them() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_comes_back_goes_on_without_a_gap() {
-    let house = house().await;
+    let app = app().await;
     for code in ["A", "B"] {
-        house.order(code, "democon").await;
+        app.order(code, "democon").await;
     }
-    house.attempt(&answered(200, "ok")).await;
-    house.pass_ms(3_600_000);
-    house.order("C", "democon").await;
-    let mut look = house.browser_with(Role::Look).await;
-    let log = format!("/t/{}/log", house.tenant("bigevents").await);
+    app.attempt(&answered(200, "ok")).await;
+    app.pass_ms(3_600_000);
+    app.order("C", "democon").await;
+    let mut look = app.browser_with(Role::Look).await;
+    let log = format!("/t/{}/log", app.tenant("bigevents").await);
     let live = live_of(&mut look, &log).await;
     let mut stream = open(&mut look, &live).await;
     let heard = mark(&first(&mut stream).await);
     drop(stream);
-    house.pass_ms(60_000);
-    house.attempt(&refused()).await;
-    house.order("D", "democon").await;
+    app.pass_ms(60_000);
+    app.attempt(&refused()).await;
+    app.order("D", "democon").await;
     let back = asking("GET", &live).with("Last-Event-ID", &heard);
     let mut stream = look.open(back).await;
     // C has changed, D is new, and A and B ended long before.
@@ -125,10 +125,10 @@ async fn whoever_comes_back_goes_on_without_a_gap() {
 
 #[tokio::test(start_paused = true)]
 async fn only_what_matches_comes_and_only_of_the_tenant_and_webhook() {
-    let house = house().await;
-    let other = house.webhook(&["pretix.event.order.placed"]).await;
-    let tenant = house.tenant("bigevents").await;
-    let mut look = house.browser_with(Role::Look).await;
+    let app = app().await;
+    let other = app.webhook(&["pretix.event.order.placed"]).await;
+    let tenant = app.tenant("bigevents").await;
+    let mut look = app.browser_with(Role::Look).await;
     let mut streams = Vec::new();
     for path in [
         format!("/t/{tenant}/log?show=secondcon"),
@@ -141,8 +141,8 @@ async fn only_what_matches_comes_and_only_of_the_tenant_and_webhook() {
         assert_eq!(ids(&first(&mut stream).await), Vec::<&str>::new());
         streams.push(stream);
     }
-    house.order("A", "secondcon").await;
-    house.order("B", "democon").await;
+    app.order("A", "secondcon").await;
+    app.order("B", "democon").await;
     let mut came = Vec::new();
     for stream in &mut streams {
         let piece = next(stream, 2_000).await.unwrap_or_default();
@@ -153,45 +153,45 @@ async fn only_what_matches_comes_and_only_of_the_tenant_and_webhook() {
 
 #[tokio::test(start_paused = true)]
 async fn a_status_that_is_looked_for_is_found_when_it_comes_about() {
-    let house = house().await;
-    house.order("A", "democon").await;
-    let mut look = house.browser_with(Role::Look).await;
-    let log = format!("/t/{}/log?status=retrying", house.tenant("bigevents").await);
+    let app = app().await;
+    app.order("A", "democon").await;
+    let mut look = app.browser_with(Role::Look).await;
+    let log = format!("/t/{}/log?status=retrying", app.tenant("bigevents").await);
     let live = live_of(&mut look, &log).await;
     let mut stream = open(&mut look, &live).await;
     assert_eq!(ids(&first(&mut stream).await), Vec::<&str>::new());
-    house.attempt(&refused()).await;
+    app.attempt(&refused()).await;
     // Looked for by the clock of the house, which stands still here.
     assert_eq!(next(&mut stream, 1_500).await, None);
-    house.pass_ms(3_000);
+    app.pass_ms(3_000);
     let piece = next(&mut stream, 1_001).await.unwrap();
     assert_eq!(ids(&piece), ["dlv_1_1"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_is_told_as_one() {
-    let house = house().await;
-    house.order("A", "democon").await;
-    let mut look = house.browser_with(Role::Look).await;
-    let log = format!("/t/{}/log", house.tenant("bigevents").await);
+    let app = app().await;
+    app.order("A", "democon").await;
+    let mut look = app.browser_with(Role::Look).await;
+    let log = format!("/t/{}/log", app.tenant("bigevents").await);
     let live = live_of(&mut look, &log).await;
     let mut stream = open(&mut look, &live).await;
     first(&mut stream).await;
     for number in 0..200 {
-        house.order(&format!("N{number}"), "democon").await;
+        app.order(&format!("N{number}"), "democon").await;
     }
     let piece = next(&mut stream, 1_001).await.unwrap();
     assert!(piece.contains("event: too-many\n"), "{piece}");
     assert_eq!(ids(&piece), Vec::<&str>::new());
-    house.order("B", "democon").await;
+    app.order("B", "democon").await;
     assert_eq!(next(&mut stream, 3_000).await, None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_stream_shows_that_it_lives_and_ends_after_some_minutes() {
-    let house = house().await;
-    let mut look = house.browser_with(Role::Look).await;
-    let log = format!("/t/{}/log", house.tenant("bigevents").await);
+    let app = app().await;
+    let mut look = app.browser_with(Role::Look).await;
+    let log = format!("/t/{}/log", app.tenant("bigevents").await);
     let live = live_of(&mut look, &log).await;
     let began_at = Instant::now();
     let mut stream = open(&mut look, &live).await;
@@ -207,39 +207,39 @@ async fn an_idle_stream_shows_that_it_lives_and_ends_after_some_minutes() {
 
 #[tokio::test(start_paused = true)]
 async fn it_ends_with_the_session_with_the_role_and_when_the_house_stops() {
-    let house = house().await;
-    let tenant = house.tenant("bigevents").await;
-    let user = house.user("anna", false).await;
-    house.role(user.id, tenant, Some(Role::Look)).await;
+    let app = app().await;
+    let tenant = app.tenant("bigevents").await;
+    let user = app.user("anna", false).await;
+    app.role(user.id, tenant, Some(Role::Look)).await;
     let log = format!("/t/{tenant}/log");
 
-    let mut anna = house.browser_of(user.id).await;
+    let mut anna = app.browser_of(user.id).await;
     let live = live_of(&mut anna, &log).await;
     let mut stream = open(&mut anna, &live).await;
     first(&mut stream).await;
-    house.role(user.id, tenant, None).await;
+    app.role(user.id, tenant, None).await;
     assert!(has_ended(&mut stream).await);
 
-    house.role(user.id, tenant, Some(Role::Look)).await;
+    app.role(user.id, tenant, Some(Role::Look)).await;
     let mut stream = open(&mut anna, &live).await;
     let session = TokenHash::of(&anna.cookies["willcall_session"]);
-    house.store.end_session(session).await.unwrap();
+    app.store.end_session(session).await.unwrap();
     assert!(has_ended(&mut stream).await);
 
-    let mut root = house.administrator().await;
+    let mut root = app.administrator().await;
     let mut stream = open(&mut root, &live).await;
     first(&mut stream).await;
     let began_at = Instant::now();
-    house.stopping.send_replace(true);
+    app.stopping.send_replace(true);
     assert!(has_ended(&mut stream).await);
     assert_eq!(began_at.elapsed().as_millis(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_session_follows_so_many_pages_at_once_and_no_more() {
-    let house = house().await;
-    let mut look = house.browser_with(Role::Look).await;
-    let log = format!("/t/{}/log", house.tenant("bigevents").await);
+    let app = app().await;
+    let mut look = app.browser_with(Role::Look).await;
+    let log = format!("/t/{}/log", app.tenant("bigevents").await);
     let live = live_of(&mut look, &log).await;
     let mut streams = Vec::new();
     for _ in 0..LIVE_STREAMS_SESSION_MAX {
@@ -253,14 +253,14 @@ async fn a_session_follows_so_many_pages_at_once_and_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_story_goes_on_while_it_is_read() {
-    let house = house().await;
-    house.order("A", "democon").await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let path = format!("/t/{}/deliveries/dlv_1_1", house.tenant("bigevents").await);
+    let app = app().await;
+    app.order("A", "democon").await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let path = format!("/t/{}/deliveries/dlv_1_1", app.tenant("bigevents").await);
     let live = live_of(&mut edit, &path).await;
     let mut stream = open(&mut edit, &live).await;
     assert_eq!(first(&mut stream).await, "");
-    house.attempt(&answered(500, "</li><script>")).await;
+    app.attempt(&answered(500, "</li><script>")).await;
     let piece = next(&mut stream, 1_001).await.unwrap();
     assert!(
         piece.contains("<li id=\"attempt-1\" data-in=\"attempts\""),
@@ -270,12 +270,12 @@ async fn a_story_goes_on_while_it_is_read() {
     assert!(!piece.contains("<script>"));
     let csrf_token = edit.csrf_token();
     assert!(piece.contains(&format!("name=\"csrf_token\" value=\"{csrf_token}\"")));
-    house.order("B", "democon").await;
+    app.order("B", "democon").await;
     assert_eq!(next(&mut stream, 3_000).await, None);
     let heard = mark(&piece);
     drop(stream);
-    house.pass_ms(6_000);
-    house.attempt(&answered(200, "ok")).await;
+    app.pass_ms(6_000);
+    app.attempt(&answered(200, "ok")).await;
     let back = asking("GET", &live).with("Last-Event-ID", &heard);
     let piece = first(&mut edit.open(back).await).await;
     assert!(piece.contains("id=\"attempt-2\"") && !piece.contains("id=\"attempt-1\""));
@@ -283,12 +283,12 @@ async fn a_story_goes_on_while_it_is_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_story_that_is_read_says_when_the_call_is_sent_though_nothing_is_written() {
-    let house = house().await;
-    house.order("A", "democon").await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let path = format!("/t/{}/deliveries/dlv_1_1", house.tenant("bigevents").await);
+    let app = app().await;
+    app.order("A", "democon").await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let path = format!("/t/{}/deliveries/dlv_1_1", app.tenant("bigevents").await);
     let live = live_of(&mut edit, &path).await;
-    let at = |at| *house.dispatch_state.lock().unwrap() = Some(at);
+    let at = |at| *app.dispatch_state.lock().unwrap() = Some(at);
     at(DispatchState::InFlightLimited);
     let mut stream = open(&mut edit, &live).await;
     assert!(first(&mut stream).await.contains("Not sent yet, because"));
@@ -303,11 +303,11 @@ async fn a_story_that_is_read_says_when_the_call_is_sent_though_nothing_is_writt
 
 #[tokio::test(start_paused = true)]
 async fn a_bulk_job_is_followed_to_its_end() {
-    let house = house().await;
-    house.order("A", "democon").await;
-    house.attempt(&refused()).await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let tenant = house.tenant("bigevents").await;
+    let app = app().await;
+    app.order("A", "democon").await;
+    app.attempt(&refused()).await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let tenant = app.tenant("bigevents").await;
     let begun = edit
         .post(&format!("/t/{tenant}/webhooks/1/retry"), &[])
         .await;
@@ -315,7 +315,7 @@ async fn a_bulk_job_is_followed_to_its_end() {
     let live = live_of(&mut edit, &place).await;
     let mut stream = open(&mut edit, &live).await;
     assert_eq!(first(&mut stream).await, "");
-    while house.store.step_bulk_job(house.now()).await.unwrap() {}
+    while app.store.step_bulk_job(app.now()).await.unwrap() {}
     let piece = next(&mut stream, 1_001).await.unwrap();
     assert!(
         piece.contains("id=\"progress\"") && piece.contains("Done"),

@@ -6,7 +6,7 @@ use model::users::Role;
 
 use super::browser::Browser;
 use super::past::{PAID, answered, refused};
-use crate::tests::harness::{Arrived, House};
+use crate::tests::harness::{Arrived, TestApp};
 
 /// The ids of the lines of a page, in their order.
 fn lines(page: &Arrived) -> Vec<String> {
@@ -44,21 +44,21 @@ async fn chosen<'h>(
     browser.post(&format!("{tenant}/deliveries"), &fields).await
 }
 
-async fn log_path(house: &House) -> String {
-    format!("/t/{}/log", house.tenant("bigevents").await)
+async fn log_path(app: &TestApp) -> String {
+    format!("/t/{}/log", app.tenant("bigevents").await)
 }
 
 #[tokio::test]
 async fn the_log_says_of_each_delivery_what_became_of_it() {
-    let house = House::new().await;
-    house.webhook(&[PAID]).await;
-    house.order("ABC1", "democon").await;
-    house.attempt(&answered(200, "ok")).await;
-    house.order("ABC2", "secondcon").await;
-    house.attempt(&answered(500, "oops")).await;
-    house.order("ABC3", "democon").await;
-    let mut look = house.browser_with(Role::Look).await;
-    let page = look.get(&log_path(&house).await).await;
+    let app = TestApp::new().await;
+    app.webhook(&[PAID]).await;
+    app.order("ABC1", "democon").await;
+    app.attempt(&answered(200, "ok")).await;
+    app.order("ABC2", "secondcon").await;
+    app.attempt(&answered(500, "oops")).await;
+    app.order("ABC3", "democon").await;
+    let mut look = app.browser_with(Role::Look).await;
+    let page = look.get(&log_path(&app).await).await;
     assert_eq!(page.status, 200);
     assert_eq!(lines(&page), ["dlv_3_1", "dlv_2_1", "dlv_1_1"]);
     for words in [
@@ -79,10 +79,10 @@ async fn the_log_says_of_each_delivery_what_became_of_it() {
 
 #[tokio::test]
 async fn a_webhook_is_called_by_its_name_until_it_is_deleted() {
-    let house = House::new().await;
-    house.hook("order", "paid").await;
-    let mut root = house.administrator().await;
-    let tenant = format!("/t/{}", house.company().await);
+    let app = TestApp::new().await;
+    app.hook("order", "paid").await;
+    let mut root = app.administrator().await;
+    let tenant = format!("/t/{}", app.company().await);
     let test = format!("{tenant}/webhooks/1/test");
     let form = root.get(&test).await;
     let (_, kind) = form.body.split_once("<option value=\"").unwrap();
@@ -109,13 +109,13 @@ async fn a_webhook_is_called_by_its_name_until_it_is_deleted() {
 
 #[tokio::test]
 async fn pages_stay_put_while_new_lines_arrive_and_filters_survive_them() {
-    let house = House::new().await;
-    house.webhook(&[PAID]).await;
+    let app = TestApp::new().await;
+    app.webhook(&[PAID]).await;
     for number in 0..120 {
-        house.order(&format!("N{number}"), "democon").await;
+        app.order(&format!("N{number}"), "democon").await;
     }
-    let mut look = house.browser_with(Role::Look).await;
-    let path = format!("{}?status=pending&show=democon", log_path(&house).await);
+    let mut look = app.browser_with(Role::Look).await;
+    let path = format!("{}?status=pending&show=democon", log_path(&app).await);
     let first = look.get(&path).await;
     assert_eq!(lines(&first).len(), 50);
     assert_eq!(lines(&first)[0], "dlv_120_1");
@@ -124,7 +124,7 @@ async fn pages_stay_put_while_new_lines_arrive_and_filters_survive_them() {
         older.contains("status=pending&show=democon&older="),
         "{older}"
     );
-    house.order("late", "democon").await;
+    app.order("late", "democon").await;
     let second = look.get(&older).await;
     assert_eq!(lines(&second)[0], "dlv_70_1");
     let third = look.get(&link(&second, "older").unwrap()).await;
@@ -146,15 +146,15 @@ async fn pages_stay_put_while_new_lines_arrive_and_filters_survive_them() {
 
 #[tokio::test]
 async fn each_filter_finds_its_own() {
-    let house = House::new().await;
-    house.webhook(&[PAID]).await;
-    house.order("AAA", "democon").await;
-    house.attempt(&answered(200, "ok")).await;
-    house.pass_ms(3_600_000);
-    house.order("BBB", "secondcon").await;
-    house.attempt(&refused()).await;
-    let mut look = house.browser_with(Role::Look).await;
-    let path = log_path(&house).await;
+    let app = TestApp::new().await;
+    app.webhook(&[PAID]).await;
+    app.order("AAA", "democon").await;
+    app.attempt(&answered(200, "ok")).await;
+    app.pass_ms(3_600_000);
+    app.order("BBB", "secondcon").await;
+    app.attempt(&refused()).await;
+    let mut look = app.browser_with(Role::Look).await;
+    let path = log_path(&app).await;
     for (query, found) in [
         ("status=delivered", &["dlv_1_1"][..]),
         ("status=retrying", &["dlv_2_1"]),
@@ -180,12 +180,12 @@ async fn each_filter_finds_its_own() {
 
 #[tokio::test]
 async fn an_empty_log_says_what_will_be_in_it() {
-    let house = House::new().await;
-    let mut look = house.browser_with(Role::Look).await;
-    let page = look.get(&log_path(&house).await).await;
+    let app = TestApp::new().await;
+    let mut look = app.browser_with(Role::Look).await;
+    let page = look.get(&log_path(&app).await).await;
     assert!(page.says("Nothing was sent yet"), "{}", page.words());
-    let webhook = house.webhook(&[PAID]).await;
-    let tenant = house.tenant("bigevents").await;
+    let webhook = app.webhook(&[PAID]).await;
+    let tenant = app.tenant("bigevents").await;
     let page = look
         .get(&format!("/t/{tenant}/webhooks/{webhook}/log"))
         .await;
@@ -194,13 +194,13 @@ async fn an_empty_log_says_what_will_be_in_it() {
 
 #[tokio::test]
 async fn another_tenants_deliveries_are_nowhere() {
-    let house = House::new().await;
-    let webhook = house.webhook(&[PAID]).await;
-    house.order("SECRET", "democon").await;
-    let user = house.user("other", false).await;
-    let other = house.tenant("othercorp").await;
-    house.role(user.id, other, Some(Role::Administer)).await;
-    let mut stranger = house.browser_of(user.id).await;
+    let app = TestApp::new().await;
+    let webhook = app.webhook(&[PAID]).await;
+    app.order("SECRET", "democon").await;
+    let user = app.user("other", false).await;
+    let other = app.tenant("othercorp").await;
+    app.role(user.id, other, Some(Role::Administer)).await;
+    let mut stranger = app.browser_of(user.id).await;
     let page = stranger.get(&format!("/t/{other}/log")).await;
     assert_eq!(lines(&page), Vec::<String>::new());
     for path in [
@@ -226,19 +226,19 @@ async fn another_tenants_deliveries_are_nowhere() {
             .unwrap()
             .ends_with("said=all-moved")
     );
-    assert_eq!(house.due().await.len(), 1);
+    assert_eq!(app.due().await.len(), 1);
 }
 
 #[tokio::test]
 async fn what_was_chosen_is_sent_again_once_however_often_the_form_is_sent() {
-    let house = House::new().await;
-    house.webhook(&[PAID]).await;
+    let app = TestApp::new().await;
+    app.webhook(&[PAID]).await;
     for code in ["A", "B", "C"] {
-        house.order(code, "democon").await;
+        app.order(code, "democon").await;
     }
-    house.attempt(&answered(200, "ok")).await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let path = log_path(&house).await;
+    app.attempt(&answered(200, "ok")).await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let path = log_path(&app).await;
     let page = edit.get(&path).await;
     let label = "aria-label=\"Choose pretix.event.order.paid, to Webhook 1, Delivered\"";
     assert_eq!(page.body.matches(label).count(), 3);
@@ -249,7 +249,7 @@ async fn what_was_chosen_is_sent_again_once_however_often_the_form_is_sent() {
     let back = format!("{place}said=retried-some");
     assert_eq!(answer.leads_to(), (303, back.as_str()));
     assert!(edit.get(&back).await.says("They are sent again."));
-    assert_eq!(house.attempt(&answered(200, "ok")).await.len(), 2);
+    assert_eq!(app.attempt(&answered(200, "ok")).await.len(), 2);
     let twice = chosen(&mut edit, &path, "again", &which[..2]).await;
     assert_eq!(
         twice.leads_to(),
@@ -260,24 +260,24 @@ async fn what_was_chosen_is_sent_again_once_however_often_the_form_is_sent() {
         part.leads_to(),
         (303, format!("{path}?said=retried-part").as_str())
     );
-    assert_eq!(house.due().await.len(), 1);
+    assert_eq!(app.due().await.len(), 1);
 }
 
 #[tokio::test]
 async fn what_was_chosen_is_stopped_and_nothing_leads_to_another_site() {
-    let house = House::new().await;
-    house.webhook(&[PAID]).await;
-    house.order("A", "democon").await;
-    house.order("B", "democon").await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let path = log_path(&house).await;
+    let app = TestApp::new().await;
+    app.webhook(&[PAID]).await;
+    app.order("A", "democon").await;
+    app.order("B", "democon").await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let path = log_path(&app).await;
     let which = choices(&edit.get(&path).await);
     let answer = chosen(&mut edit, &path, "stop", &which[..1]).await;
     assert_eq!(
         answer.leads_to(),
         (303, format!("{path}?said=stopped-some").as_str())
     );
-    assert_eq!(house.due().await.len(), 1);
+    assert_eq!(app.due().await.len(), 1);
     let page = edit.get(&path).await;
     assert!(page.says("Cancelled Somebody asked that it be sent no more."));
     let tenant = path.strip_suffix("/log").unwrap();
@@ -303,12 +303,12 @@ async fn what_was_chosen_is_stopped_and_nothing_leads_to_another_site() {
 
 #[tokio::test]
 async fn what_seems_to_narrow_sending_all_again_is_refused() {
-    let house = House::new().await;
-    let webhook = house.webhook(&[PAID]).await;
-    house.order("A", "democon").await;
-    house.attempt(&refused()).await;
-    let tenant = house.tenant("bigevents").await;
-    let mut edit = house.browser_with(Role::Edit).await;
+    let app = TestApp::new().await;
+    let webhook = app.webhook(&[PAID]).await;
+    app.order("A", "democon").await;
+    app.attempt(&refused()).await;
+    let tenant = app.tenant("bigevents").await;
+    let mut edit = app.browser_with(Role::Edit).await;
     for what in ["retry", "stop"] {
         let path = format!("/t/{tenant}/webhooks/{webhook}/{what}");
         let filtered = format!("{path}?since=2030-01-01T00:00:00Z");
@@ -334,20 +334,20 @@ async fn what_seems_to_narrow_sending_all_again_is_refused() {
         .get(&format!("/t/{tenant}/webhooks/{webhook}/log"))
         .await;
     assert!(!log.says("under way"));
-    assert_eq!(house.due().await, []);
+    assert_eq!(app.due().await, []);
 }
 
 #[tokio::test]
 async fn all_that_failed_is_sent_again_after_saying_how_many() {
-    let house = House::new().await;
-    let webhook = house.webhook(&[PAID]).await;
+    let app = TestApp::new().await;
+    let webhook = app.webhook(&[PAID]).await;
     for code in ["A", "B", "C"] {
-        house.order(code, "democon").await;
+        app.order(code, "democon").await;
     }
-    house.attempt(&refused()).await;
-    let tenant = house.tenant("bigevents").await;
+    app.attempt(&refused()).await;
+    let tenant = app.tenant("bigevents").await;
     let retry = format!("/t/{tenant}/webhooks/{webhook}/retry");
-    let mut edit = house.browser_with(Role::Edit).await;
+    let mut edit = app.browser_with(Role::Edit).await;
     let page = edit.get(&retry).await;
     assert!(
         page.says("3 deliveries of this webhook"),
@@ -355,7 +355,7 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
         page.words()
     );
     assert!(page.says("They ended undelivered, were stopped or cancelled, or wait"));
-    assert_eq!(house.due().await.len(), 0);
+    assert_eq!(app.due().await.len(), 0);
     let begun = edit.post(&retry, &[]).await;
     let place = begun.header("location").unwrap().to_owned();
     assert!(
@@ -376,7 +376,7 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
         .get(&format!("/t/{tenant}/webhooks/{webhook}/log"))
         .await;
     assert!(log.says("Send again all that did not arrive: under way"));
-    while house.store.step_bulk_job(house.now()).await.unwrap() {}
+    while app.store.step_bulk_job(app.now()).await.unwrap() {}
     let page = edit.get(&place).await;
     assert!(
         page.says("Done: 3 deliveries sent again."),
@@ -384,21 +384,21 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
         page.words()
     );
     assert!(!page.body.contains("http-equiv"));
-    assert_eq!(house.due().await.len(), 3);
+    assert_eq!(app.due().await.len(), 3);
 }
 
 #[tokio::test]
 async fn all_that_waits_is_stopped_and_nothing_is_left_to_stop() {
-    let house = House::new().await;
-    let webhook = house.webhook(&[PAID]).await;
-    house.order("A", "democon").await;
-    let tenant = house.tenant("bigevents").await;
+    let app = TestApp::new().await;
+    let webhook = app.webhook(&[PAID]).await;
+    app.order("A", "democon").await;
+    let tenant = app.tenant("bigevents").await;
     let stop = format!("/t/{tenant}/webhooks/{webhook}/stop");
-    let mut edit = house.browser_with(Role::Edit).await;
+    let mut edit = app.browser_with(Role::Edit).await;
     assert!(edit.get(&stop).await.says("1 delivery of this webhook"));
     assert_eq!(edit.post(&stop, &[]).await.status, 303);
-    while house.store.step_bulk_job(house.now()).await.unwrap() {}
-    assert_eq!(house.due().await.len(), 0);
+    while app.store.step_bulk_job(app.now()).await.unwrap() {}
+    assert_eq!(app.due().await.len(), 0);
     assert!(edit.get(&stop).await.says("Nothing is waiting"));
     let none = edit.post(&stop, &[]).await;
     assert!(none.header("location").unwrap().ends_with("said=nothing"));
@@ -406,12 +406,12 @@ async fn all_that_waits_is_stopped_and_nothing_is_left_to_stop() {
 
 #[tokio::test]
 async fn a_disabled_webhook_explains_itself_wherever_something_could_be_sent() {
-    let house = House::new().await;
-    let webhook = house.webhook(&[PAID]).await;
-    house.order("A", "democon").await;
-    house.attempt(&answered(410, "")).await;
-    let tenant = house.tenant("bigevents").await;
-    let mut edit = house.browser_with(Role::Edit).await;
+    let app = TestApp::new().await;
+    let webhook = app.webhook(&[PAID]).await;
+    app.order("A", "democon").await;
+    app.attempt(&answered(410, "")).await;
+    let tenant = app.tenant("bigevents").await;
+    let mut edit = app.browser_with(Role::Edit).await;
     let hook = format!("/t/{tenant}/webhooks/{webhook}");
     for path in [
         format!("{hook}/log"),
@@ -432,24 +432,24 @@ async fn a_disabled_webhook_explains_itself_wherever_something_could_be_sent() {
 
 #[tokio::test]
 async fn a_deleted_webhook_keeps_its_log_and_nothing_else() {
-    let house = House::new().await;
-    let webhook = house.webhook(&[PAID]).await;
-    house.order("A", "democon").await;
-    house.attempt(&answered(200, "ok")).await;
-    let tenant = house.tenant("bigevents").await;
-    let kept = house.store.webhook(tenant, webhook).await.unwrap().unwrap();
+    let app = TestApp::new().await;
+    let webhook = app.webhook(&[PAID]).await;
+    app.order("A", "democon").await;
+    app.attempt(&answered(200, "ok")).await;
+    let tenant = app.tenant("bigevents").await;
+    let kept = app.store.webhook(tenant, webhook).await.unwrap().unwrap();
     let deleted = model::webhook::Webhook {
         disabled: Some(model::webhook::Disablement {
-            at: house.now(),
+            at: app.now(),
             cause: model::webhook::DisableCause::Deleted,
         }),
         ..kept
     };
-    let saved = house
+    let saved = app
         .store
-        .save_webhook(deleted, "test".to_owned(), house.now());
+        .save_webhook(deleted, "test".to_owned(), app.now());
     saved.await.unwrap();
-    let mut edit = house.browser_with(Role::Edit).await;
+    let mut edit = app.browser_with(Role::Edit).await;
     let log = format!("/t/{tenant}/webhooks/{webhook}/log");
     let page = edit.get(&log).await;
     assert!(page.says("This webhook was deleted."), "{}", page.words());
@@ -469,19 +469,18 @@ async fn a_deleted_webhook_keeps_its_log_and_nothing_else() {
 
 #[tokio::test]
 async fn a_log_full_of_the_longest_lines_weighs_less_than_a_page_may() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let url = format!("https://example.org/{}", "&'".repeat(500));
     let name = "<'\"&>".repeat(51);
-    let tenant = house.tenant("bigevents").await;
-    let webhook = house.webhook(&[PAID]).await;
-    let kept = house.store.webhook(tenant, webhook).await.unwrap().unwrap();
+    let tenant = app.tenant("bigevents").await;
+    let webhook = app.webhook(&[PAID]).await;
+    let kept = app.store.webhook(tenant, webhook).await.unwrap().unwrap();
     let changed = model::webhook::Webhook {
         target_url: url,
         ..kept
     };
-    house
-        .store
-        .save_webhook(changed, "test".to_owned(), house.now())
+    app.store
+        .save_webhook(changed, "test".to_owned(), app.now())
         .await
         .unwrap();
     for number in 0..60 {
@@ -496,13 +495,13 @@ async fn a_log_full_of_the_longest_lines_weighs_less_than_a_page_may() {
             digest: None,
             about: None,
             only: Some(webhook),
-            at: house.now(),
+            at: app.now(),
         };
-        house.store.accept(vec![new]).await.unwrap();
+        app.store.accept(vec![new]).await.unwrap();
     }
     let long = model::attempt::Failure::new(model::attempt::FailureKind::Tls, "<b>".repeat(2_000));
-    house.attempt(&model::attempt::Outcome::Failed(long)).await;
-    let mut edit = house.browser_with(Role::Edit).await;
+    app.attempt(&model::attempt::Outcome::Failed(long)).await;
+    let mut edit = app.browser_with(Role::Edit).await;
     let query = format!("type={0}&show={0}&text={0}", "%3C".repeat(255));
     for path in [
         format!("/t/{tenant}/log"),

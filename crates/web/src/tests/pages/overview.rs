@@ -6,23 +6,23 @@ use model::delivery::{DeliveryState, NextState};
 use model::users::Role;
 use model::webhook::Headers;
 
-use crate::tests::harness::{House, INTAKE, WEBHOOKS, asking};
+use crate::tests::harness::{INTAKE, TestApp, WEBHOOKS, asking};
 
 #[tokio::test]
 async fn whoever_has_one_tenant_goes_straight_there_and_nobody_sees_anothers() {
-    let house = House::new().await;
-    let own = house.tenant("bigevents").await;
-    let user = house.user("anna", false).await;
-    let mut anna = house.browser_of(user.id).await;
+    let app = TestApp::new().await;
+    let own = app.tenant("bigevents").await;
+    let user = app.user("anna", false).await;
+    let mut anna = app.browser_of(user.id).await;
     let nowhere = anna.get("/").await;
     assert!(nowhere.says("You have no access to anything yet"));
-    house.role(user.id, own, Some(Role::Look)).await;
+    app.role(user.id, own, Some(Role::Look)).await;
     assert_eq!(
         anna.get("/").await.leads_to(),
         (303, format!("/t/{own}").as_str())
     );
-    let company = house.company().await;
-    house.role(user.id, company, Some(Role::Edit)).await;
+    let company = app.company().await;
+    app.role(user.id, company, Some(Role::Edit)).await;
     let two = anna.get("/").await;
     assert!(
         two.says("Big Events bigevents Organizer, pretix look"),
@@ -38,8 +38,8 @@ async fn whoever_has_one_tenant_goes_straight_there_and_nobody_sees_anothers() {
 
 #[tokio::test]
 async fn an_administrator_sees_every_tenant() {
-    let house = House::new().await;
-    let mut root = house.administrator().await;
+    let app = TestApp::new().await;
+    let mut root = app.administrator().await;
     let all = root.get("/").await;
     for name in ["Big Events", "othercorp", "Grand Hall", "Small Hall"] {
         assert!(all.says(name), "{name}");
@@ -48,10 +48,10 @@ async fn an_administrator_sees_every_tenant() {
 
 #[tokio::test]
 async fn the_first_visit_of_a_tenant_explains_the_first_step() {
-    let house = House::new().await;
-    let tenant = house.tenant("bigevents").await;
+    let app = TestApp::new().await;
+    let tenant = app.tenant("bigevents").await;
     let path = format!("/t/{tenant}");
-    let mut edit = house.browser_with(Role::Edit).await;
+    let mut edit = app.browser_with(Role::Edit).await;
     let empty = edit.get(&path).await;
     assert!(empty.says("No webhook yet") && empty.says("Create the first webhook"));
     assert!(
@@ -59,7 +59,7 @@ async fn the_first_visit_of_a_tenant_explains_the_first_step() {
             .body
             .contains(&format!("href=\"{path}/webhooks/new\""))
     );
-    let mut look = house.browser_with(Role::Look).await;
+    let mut look = app.browser_with(Role::Look).await;
     let empty = look.get(&path).await;
     assert!(empty.says("Somebody with the role “edit” creates the first one."));
     assert!(!empty.body.contains("/webhooks/new"));
@@ -67,23 +67,23 @@ async fn the_first_visit_of_a_tenant_explains_the_first_step() {
 
 #[tokio::test]
 async fn a_webhook_is_shown_with_how_it_is_doing() {
-    let house = House::new().await;
-    let tenant = house.tenant("bigevents").await;
+    let app = TestApp::new().await;
+    let tenant = app.tenant("bigevents").await;
     let path = format!("/t/{tenant}");
-    let webhook = house.webhook(&["pretix.event.order.paid"]).await;
-    let mut look = house.browser_with(Role::Look).await;
+    let webhook = app.webhook(&["pretix.event.order.paid"]).await;
+    let mut look = app.browser_with(Role::Look).await;
     let page = look.get(&path).await;
     assert!(page.says("Nothing sent yet"), "{}", page.words());
     let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
-    house.ask(asking("POST", INTAKE).json(body)).await;
+    app.ask(asking("POST", INTAKE).json(body)).await;
     for (outcome, state, words) in [
         (no_connection(), DeliveryState::Pending, "Failing since"),
         (answered(), DeliveryState::Delivered, "Healthy"),
     ] {
-        house.pass_ms(1_000);
-        let due = house.due().await;
+        app.pass_ms(1_000);
+        let due = app.due().await;
         let delivery = due.first().unwrap().delivery.clone();
-        let at = house.now();
+        let at = app.now();
         let settled = Settlement {
             stale: None,
             id: delivery.id,
@@ -107,7 +107,7 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
                 ahead: false,
             },
         };
-        house.store.settle([settled].into()).await.unwrap();
+        app.store.settle([settled].into()).await.unwrap();
         let page = look.get(&path).await;
         assert!(page.says(words), "{}", page.words());
         let story = format!("href=\"{path}/deliveries/dlv_1_{webhook}\"");
@@ -124,16 +124,16 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
 
 #[tokio::test]
 async fn webhooks_are_searched_and_paged_from_the_newest_on() {
-    let house = House::new().await;
-    let tenant = house.tenant("bigevents").await;
+    let app = TestApp::new().await;
+    let tenant = app.tenant("bigevents").await;
     let path = format!("/t/{tenant}");
     for _ in 0..30 {
-        house.webhook(&["pretix.event.order.paid"]).await;
+        app.webhook(&["pretix.event.order.paid"]).await;
     }
     let wanted = r#"{"target_url":"https://u:topsecret@crm.example.org/x","all_events":true,
         "limit_events":[],"action_types":["pretix.event.order.paid"],"comment":"The <b>CRM</b>"}"#;
-    house.ask(asking("POST", WEBHOOKS).json(wanted)).await;
-    let mut look = house.browser_with(Role::Look).await;
+    app.ask(asking("POST", WEBHOOKS).json(wanted)).await;
+    let mut look = app.browser_with(Role::Look).await;
     let first = look.get(&path).await;
     assert!(first.body.contains("id=\"webhook-31\"") && first.body.contains("id=\"webhook-7\""));
     assert!(!first.body.contains("id=\"webhook-6\""));
@@ -165,12 +165,12 @@ async fn webhooks_are_searched_and_paged_from_the_newest_on() {
 
 #[tokio::test]
 async fn a_switched_off_webhook_says_so() {
-    let house = House::new().await;
-    let tenant = house.tenant("bigevents").await;
-    let id = house.webhook(&["pretix.event.order.paid"]).await;
+    let app = TestApp::new().await;
+    let tenant = app.tenant("bigevents").await;
+    let id = app.webhook(&["pretix.event.order.paid"]).await;
     let off = asking("PATCH", &format!("{WEBHOOKS}{id}/")).json(r#"{"enabled":false}"#);
-    house.ask(off).await;
-    let mut look = house.browser_with(Role::Look).await;
+    app.ask(off).await;
+    let mut look = app.browser_with(Role::Look).await;
     assert!(
         look.get(&format!("/t/{tenant}"))
             .await

@@ -9,7 +9,7 @@ use model::rng::SeededRng;
 use model::webhook::Headers;
 
 use crate::dialects::{self, DialectOptions};
-use crate::tests::harness::{House, INTAKE, asking};
+use crate::tests::harness::{INTAKE, TestApp, asking};
 
 pub(crate) const PAID: &str = "pretix.event.order.paid";
 
@@ -38,7 +38,7 @@ pub(crate) fn refused() -> Outcome {
     Outcome::Failed(Failure::new(FailureKind::Connect, "connection refused"))
 }
 
-impl House {
+impl TestApp {
     /// Hands in a paid order of this code, for a show.
     pub(crate) async fn order(&self, code: &str, show: &str) {
         let body = serde_json::json!({

@@ -3,17 +3,17 @@
 use model::users::Role;
 
 use super::browser::Browser;
-use crate::tests::harness::{House, INTAKE, WEBHOOKS, asking};
+use crate::tests::harness::{INTAKE, TestApp, WEBHOOKS, asking};
 
-async fn settings(house: &House) -> String {
-    format!("/t/{}/settings", house.tenant("bigevents").await)
+async fn settings(app: &TestApp) -> String {
+    format!("/t/{}/settings", app.tenant("bigevents").await)
 }
 
 #[tokio::test]
 async fn a_token_is_shown_once_works_and_can_be_revoked() {
-    let house = House::new().await;
-    let path = settings(&house).await;
-    let mut admin = house.browser_with(Role::Administer).await;
+    let app = TestApp::new().await;
+    let path = settings(&app).await;
+    let mut admin = app.browser_with(Role::Administer).await;
     let fields = [("name", "till"), ("permission", "notifications:write")];
     let made = admin.post(&format!("{path}/tokens"), &fields).await;
     assert_eq!(made.status, 200);
@@ -26,9 +26,9 @@ async fn a_token_is_shown_once_works_and_can_be_revoked() {
     assert!(made.says(&format!("Authorization: Token {token}")));
     let body = r#"{"action":"pretix.customer.created","customer":"BU548VN"}"#;
     let hand_in = || asking("POST", INTAKE).by(&token).json(body);
-    assert_eq!(house.ask(hand_in()).await.status, 201);
+    assert_eq!(app.ask(hand_in()).await.status, 201);
     assert_eq!(
-        house.ask(asking("GET", WEBHOOKS).by(&token)).await.status,
+        app.ask(asking("GET", WEBHOOKS).by(&token)).await.status,
         403
     );
     let listed = admin.get(&path).await;
@@ -38,18 +38,18 @@ async fn a_token_is_shown_once_works_and_can_be_revoked() {
         listed.words()
     );
     assert!(!listed.body.contains(&token));
-    let tenant = house.tenant("bigevents").await;
-    let tokens = house.store.tokens(Some(tenant)).await.unwrap();
+    let tenant = app.tenant("bigevents").await;
+    let tokens = app.store.tokens(Some(tenant)).await.unwrap();
     let id = tokens.iter().find(|token| token.name == "till").unwrap().id;
     let revoke = format!("{path}/tokens/{id}/revoke");
     assert!(admin.get(&revoke).await.says("Revoke the token “till”?"));
-    assert_eq!(house.ask(hand_in()).await.status, 201);
+    assert_eq!(app.ask(hand_in()).await.status, 201);
     let done = admin.post(&revoke, &[]).await;
     assert_eq!(
         done.leads_to(),
         (303, format!("{path}?said=revoked").as_str())
     );
-    assert_eq!(house.ask(hand_in()).await.status, 401);
+    assert_eq!(app.ask(hand_in()).await.status, 401);
     let after = admin.get(&format!("{path}?said=revoked")).await;
     assert!(
         after.says("administer revoked the token “till”"),
@@ -62,9 +62,9 @@ async fn a_token_is_shown_once_works_and_can_be_revoked() {
 
 #[tokio::test]
 async fn what_is_wrong_with_a_new_token_stands_at_its_field_and_nothing_typed_is_lost() {
-    let house = House::new().await;
-    let path = format!("{}/tokens", settings(&house).await);
-    let mut admin = house.browser_with(Role::Administer).await;
+    let app = TestApp::new().await;
+    let path = format!("{}/tokens", settings(&app).await);
+    let mut admin = app.browser_with(Role::Administer).await;
     let form = admin.get(&format!("{path}/new")).await;
     assert_eq!(form.body.matches("type=\"checkbox\"").count(), 3);
     assert!(!form.body.contains(" checked"), "{}", form.body);
@@ -90,24 +90,24 @@ async fn what_is_wrong_with_a_new_token_stands_at_its_field_and_nothing_typed_is
 
 #[tokio::test]
 async fn another_tenants_token_is_no_token_here() {
-    let house = House::new().await;
-    let path = settings(&house).await;
-    let other = house.tenant("othercorp").await;
-    let tokens = house.store.tokens(Some(other)).await.unwrap();
+    let app = TestApp::new().await;
+    let path = settings(&app).await;
+    let other = app.tenant("othercorp").await;
+    let tokens = app.store.tokens(Some(other)).await.unwrap();
     let id = tokens.first().unwrap().id;
-    let mut admin = house.browser_with(Role::Administer).await;
+    let mut admin = app.browser_with(Role::Administer).await;
     let revoke = format!("{path}/tokens/{id}/revoke");
     assert_eq!(admin.get(&revoke).await.status, 404);
     assert_eq!(admin.post(&revoke, &[]).await.status, 404);
-    let tokens = house.store.tokens(Some(other)).await.unwrap();
+    let tokens = app.store.tokens(Some(other)).await.unwrap();
     assert!(tokens.iter().all(|token| token.active));
 }
 
 #[tokio::test]
 async fn whoever_may_only_look_sees_settings_and_no_way_to_change_them() {
-    let house = House::new().await;
-    let path = settings(&house).await;
-    let mut look = house.browser_with(Role::Look).await;
+    let app = TestApp::new().await;
+    let path = settings(&app).await;
+    let mut look = app.browser_with(Role::Look).await;
     let page = look.get(&path).await;
     assert!(page.says("rw look at webhooks and their log, change webhooks, send again"));
     for part in ["/tokens/new", "Let somebody in", "name=\"days\"", "/revoke"] {
@@ -117,11 +117,11 @@ async fn whoever_may_only_look_sees_settings_and_no_way_to_change_them() {
 
 #[tokio::test]
 async fn people_are_let_in_get_another_role_and_are_removed() {
-    let house = House::new().await;
-    let path = settings(&house).await;
-    let mut admin = house.browser_with(Role::Administer).await;
-    let ben = house.user("Ben", false).await;
-    let mut browser = house.browser_of(ben.id).await;
+    let app = TestApp::new().await;
+    let path = settings(&app).await;
+    let mut admin = app.browser_with(Role::Administer).await;
+    let ben = app.user("Ben", false).await;
+    let mut browser = app.browser_of(ben.id).await;
     assert_eq!(browser.get(&path).await.status, 404);
     let fields = [("person", " ben "), ("role", "look")];
     let added = admin.post(&format!("{path}/people"), &fields).await;
@@ -164,11 +164,11 @@ async fn people_are_let_in_get_another_role_and_are_removed() {
 
 #[tokio::test]
 async fn whom_to_let_in_has_to_be_somebody_new() {
-    let house = House::new().await;
-    let path = settings(&house).await;
-    let mut admin = house.browser_with(Role::Administer).await;
-    house.user("root", true).await;
-    house.user("ben", false).await;
+    let app = TestApp::new().await;
+    let path = settings(&app).await;
+    let mut admin = app.browser_with(Role::Administer).await;
+    app.user("root", true).await;
+    app.user("ben", false).await;
     for (person, role, words) in [
         ("nobody", "look", "There is no user of this name."),
         ("", "look", "There is no user of this name."),
@@ -186,10 +186,10 @@ async fn whom_to_let_in_has_to_be_somebody_new() {
 
 #[tokio::test]
 async fn nobody_lessens_their_own_role_without_being_told() {
-    let house = House::new().await;
-    let path = settings(&house).await;
-    let mut admin = house.browser_with(Role::Administer).await;
-    let me = house
+    let app = TestApp::new().await;
+    let path = settings(&app).await;
+    let mut admin = app.browser_with(Role::Administer).await;
+    let me = app
         .store
         .user("administer".to_owned())
         .await
@@ -212,10 +212,10 @@ async fn nobody_lessens_their_own_role_without_being_told() {
 
 #[tokio::test]
 async fn how_long_the_log_is_kept_is_days_or_the_default() {
-    let house = House::new().await;
-    let path = settings(&house).await;
-    let tenant = house.tenant("bigevents").await;
-    let mut admin = house.browser_with(Role::Administer).await;
+    let app = TestApp::new().await;
+    let path = settings(&app).await;
+    let tenant = app.tenant("bigevents").await;
+    let mut admin = app.browser_with(Role::Administer).await;
     let words = "for 30 days after they were accepted. That is the default, as is usual for this \
                  platform.";
     assert!(admin.get(&path).await.says(words));
@@ -227,7 +227,7 @@ async fn how_long_the_log_is_kept_is_days_or_the_default() {
             .await
     };
     let kept = async || {
-        let settings = house.store.tenant_settings(tenant).await.unwrap().unwrap();
+        let settings = app.store.tenant_settings(tenant).await.unwrap().unwrap();
         settings.retention_ms
     };
     let saved = format!("{path}?said=kept");
@@ -266,14 +266,14 @@ async fn how_long_the_log_is_kept_is_days_or_the_default() {
 
 #[tokio::test]
 async fn a_shorter_time_for_the_log_is_asked_about_first() {
-    let house = House::new().await;
-    let path = settings(&house).await;
-    let tenant = house.tenant("bigevents").await;
+    let app = TestApp::new().await;
+    let path = settings(&app).await;
+    let tenant = app.tenant("bigevents").await;
     let kept = async || {
-        let settings = house.store.tenant_settings(tenant).await.unwrap().unwrap();
+        let settings = app.store.tenant_settings(tenant).await.unwrap().unwrap();
         settings.retention_ms
     };
-    let mut admin = house.browser_with(Role::Administer).await;
+    let mut admin = app.browser_with(Role::Administer).await;
     let place = format!("{path}/retention");
     let asked = admin.post(&place, &[("days", "5")]).await;
     let question = format!("{place}?days=5");
@@ -293,7 +293,7 @@ async fn a_shorter_time_for_the_log_is_asked_about_first() {
         let answer = admin.get(&format!("{place}?days={nothing_to_ask}")).await;
         assert_eq!(answer.leads_to(), (303, path.as_str()), "{nothing_to_ask}");
     }
-    let mut editor = house.browser_with(Role::Edit).await;
+    let mut editor = app.browser_with(Role::Edit).await;
     assert_eq!(editor.get(&question).await.status, 403);
     let sure = [("days", "5"), ("sure", "yes")];
     assert_eq!(editor.post(&place, &sure).await.status, 403);
@@ -311,17 +311,16 @@ async fn a_shorter_time_for_the_log_is_asked_about_first() {
 
 #[tokio::test]
 async fn the_audit_log_is_paged_and_can_be_of_one_webhook() {
-    let house = House::new().await;
-    let path = settings(&house).await;
-    let first = house.webhook(&["pretix.event.order.paid"]).await;
+    let app = TestApp::new().await;
+    let path = settings(&app).await;
+    let first = app.webhook(&["pretix.event.order.paid"]).await;
     for _ in 0..25 {
-        house.webhook(&["pretix.event.order.paid"]).await;
+        app.webhook(&["pretix.event.order.paid"]).await;
     }
     let change = r#"{"target_url":"https://u:topsecret@b.example.org/"}"#;
-    house
-        .ask(asking("PATCH", &format!("{WEBHOOKS}{first}/")).json(change))
+    app.ask(asking("PATCH", &format!("{WEBHOOKS}{first}/")).json(change))
         .await;
-    let mut look = house.browser_with(Role::Look).await;
+    let mut look = app.browser_with(Role::Look).await;
     let newest = look.get(&format!("{path}/audit")).await;
     assert!(
         newest.says("all changed the webhook (webhook 1)"),
@@ -346,8 +345,7 @@ async fn the_audit_log_is_paged_and_can_be_of_one_webhook() {
     );
     assert!(!older.body.contains(">Older<"));
     let change = r#"{"comment":"Till <sync>"}"#;
-    house
-        .ask(asking("PATCH", &format!("{WEBHOOKS}{first}/")).json(change))
+    app.ask(asking("PATCH", &format!("{WEBHOOKS}{first}/")).json(change))
         .await;
     let of_one = look.get(&format!("{path}/audit?webhook={first}")).await;
     let named = "changed the webhook \u{201c}Till &#60;sync&#62;\u{201d} (webhook 1)";
@@ -355,10 +353,10 @@ async fn the_audit_log_is_paged_and_can_be_of_one_webhook() {
     assert!(of_one.says(named));
     assert!(of_one.says("(webhook 1)"));
     assert!(!of_one.says("(webhook 2)"));
-    let other = house.tenant("othercorp").await;
-    let user = house.user("other", false).await;
-    house.role(user.id, other, Some(Role::Look)).await;
-    let mut stranger = house.browser_of(user.id).await;
+    let other = app.tenant("othercorp").await;
+    let user = app.user("other", false).await;
+    app.role(user.id, other, Some(Role::Look)).await;
+    let mut stranger = app.browser_of(user.id).await;
     let theirs = stranger
         .get(&format!("/t/{other}/settings/audit?webhook={first}"))
         .await;

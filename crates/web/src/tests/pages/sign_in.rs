@@ -6,7 +6,7 @@ use model::tenant::TokenHash;
 use model::users::UserChange;
 
 use super::browser::{Browser, PASSWORD};
-use crate::tests::harness::{Arrived, House, asking};
+use crate::tests::harness::{Arrived, TestApp, asking};
 
 pub(super) async fn sign_in(browser: &mut Browser<'_>, name: &str, password: &str) -> Arrived {
     browser.get("/sign-in").await;
@@ -16,9 +16,9 @@ pub(super) async fn sign_in(browser: &mut Browser<'_>, name: &str, password: &st
 
 #[tokio::test]
 async fn a_name_and_its_password_let_in() {
-    let house = House::new().await;
-    house.user_with_password("anna").await;
-    let mut browser = house.browser();
+    let app = TestApp::new().await;
+    app.user_with_password("anna").await;
+    let mut browser = app.browser();
     let answer = sign_in(&mut browser, " Anna ", PASSWORD).await;
     assert_eq!(answer.leads_to(), (303, "/account"));
     assert!(browser.get("/account").await.says("signed in as anna"));
@@ -26,16 +26,15 @@ async fn a_name_and_its_password_let_in() {
 
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_name_are_the_same() {
-    let house = House::new().await;
-    let anna = house.user_with_password("anna").await;
-    let off = house.user_with_password("gone").await;
+    let app = TestApp::new().await;
+    let anna = app.user_with_password("anna").await;
+    let off = app.user_with_password("gone").await;
     let change = UserChange {
         active: Some(false),
         ..UserChange::default()
     };
-    house
-        .store
-        .change_user(off.id, change, house.now())
+    app.store
+        .change_user(off.id, change, app.now())
         .await
         .unwrap();
     let mut answers = Vec::new();
@@ -46,7 +45,7 @@ async fn a_wrong_password_and_an_unknown_name_are_the_same() {
         ("anna", ""),
         ("", ""),
     ] {
-        let mut browser = house.browser();
+        let mut browser = app.browser();
         let answer = sign_in(&mut browser, name, password).await;
         assert_eq!(answer.status, 403, "{name}");
         assert!(!browser.cookies.contains_key("willcall_session"));
@@ -55,7 +54,7 @@ async fn a_wrong_password_and_an_unknown_name_are_the_same() {
     }
     answers.dedup();
     assert_eq!(answers.len(), 1, "{answers:?}");
-    let failures = |name: &str| house.store.failures(model::users::name_hash(name, ""));
+    let failures = |name: &str| app.store.failures(model::users::name_hash(name, ""));
     for name in [anna.name.as_str(), "nobody"] {
         assert!(failures(name).await.unwrap().is_some(), "{name}");
     }
@@ -63,10 +62,10 @@ async fn a_wrong_password_and_an_unknown_name_are_the_same() {
 
 #[tokio::test]
 async fn guessing_is_slowed_down_whether_or_not_there_is_such_a_user() {
-    let house = House::new().await;
-    house.user_with_password("anna").await;
+    let app = TestApp::new().await;
+    app.user_with_password("anna").await;
     for name in ["anna", "nobody"] {
-        let mut browser = house.browser();
+        let mut browser = app.browser();
         for _ in 0..3 {
             assert_eq!(sign_in(&mut browser, name, "x").await.status, 403);
         }
@@ -76,29 +75,29 @@ async fn guessing_is_slowed_down_whether_or_not_there_is_such_a_user() {
         assert_eq!(answer.header("retry-after"), Some("2"));
         assert!(answer.says("Try again in 2 seconds."), "{}", answer.words());
     }
-    house.pass_ms(2_000);
-    let mut browser = house.browser();
+    app.pass_ms(2_000);
+    let mut browser = app.browser();
     assert_eq!(sign_in(&mut browser, "nobody", PASSWORD).await.status, 403);
     assert_eq!(sign_in(&mut browser, "ANNA", PASSWORD).await.status, 303);
     // It worked, so what failed before is forgotten.
-    let mut browser = house.browser();
+    let mut browser = app.browser();
     assert_eq!(sign_in(&mut browser, "anna", "x").await.status, 403);
     assert_eq!(sign_in(&mut browser, "anna", "x").await.status, 403);
 }
 
 #[tokio::test]
 async fn whoever_guesses_elsewhere_locks_nobody_out() {
-    let house = House::new().await;
-    house.user_with_password("anna").await;
-    let mut guesser = house.browser();
+    let app = TestApp::new().await;
+    app.user_with_password("anna").await;
+    let mut guesser = app.browser();
     guesser.address = Some([192, 0, 2, 66].into());
     let mut statuses = Vec::new();
     for _ in 0..20 {
         statuses.push(sign_in(&mut guesser, "anna", "x").await.status.as_u16());
-        house.pass_ms(250);
+        app.pass_ms(250);
     }
     assert!(statuses[3..].contains(&429), "{statuses:?}");
-    let mut owner = house.browser();
+    let mut owner = app.browser();
     owner.address = Some([192, 0, 2, 1].into());
     assert_eq!(sign_in(&mut owner, "anna", PASSWORD).await.status, 303);
     // That has opened nothing for the other.
@@ -108,15 +107,15 @@ async fn whoever_guesses_elsewhere_locks_nobody_out() {
 
 #[tokio::test]
 async fn a_browser_that_was_signed_in_gets_through_beside_a_guesser_at_the_same_address() {
-    let house = House::new().await;
-    let anna = house.user_with_password("anna").await;
-    let mut owner = house.browser();
+    let app = TestApp::new().await;
+    let anna = app.user_with_password("anna").await;
+    let mut owner = app.browser();
     assert_eq!(sign_in(&mut owner, "anna", PASSWORD).await.status, 303);
     // A link does as well.
-    let mut other = house.browser_of(anna.id).await;
+    let mut other = app.browser_of(anna.id).await;
     owner.post("/sign-out", &[]).await;
     other.post("/sign-out", &[]).await;
-    let mut guesser = house.browser();
+    let mut guesser = app.browser();
     for _ in 0..20 {
         sign_in(&mut guesser, "anna", "x").await;
     }
@@ -130,7 +129,7 @@ async fn a_browser_that_was_signed_in_gets_through_beside_a_guesser_at_the_same_
         assert_eq!(sign_in(&mut owner, "anna", "x").await.status, 403);
     }
     assert_eq!(sign_in(&mut owner, "anna", PASSWORD).await.status, 429);
-    house.user_with_password("ben").await;
+    app.user_with_password("ben").await;
     for _ in 0..3 {
         assert_eq!(sign_in(&mut guesser, "ben", "x").await.status, 403);
     }
@@ -139,12 +138,12 @@ async fn a_browser_that_was_signed_in_gets_through_beside_a_guesser_at_the_same_
 
 #[tokio::test]
 async fn a_session_ends_when_its_time_is_over_and_not_before() {
-    let house = House::new().await;
-    let user = house.user("anna", false).await;
-    let mut browser = house.browser_of(user.id).await;
-    house.pass_ms(SESSION_MS - 1);
+    let app = TestApp::new().await;
+    let user = app.user("anna", false).await;
+    let mut browser = app.browser_of(user.id).await;
+    app.pass_ms(SESSION_MS - 1);
     assert_eq!(browser.get("/account").await.status, 200);
-    house.pass_ms(1);
+    app.pass_ms(1);
     assert_eq!(
         browser.get("/account").await.leads_to(),
         (303, "/sign-in?next=%2Faccount")
@@ -153,9 +152,9 @@ async fn a_session_ends_when_its_time_is_over_and_not_before() {
 
 #[tokio::test]
 async fn signing_out_ends_the_session_in_the_store_as_well() {
-    let house = House::new().await;
-    let user = house.user("anna", false).await;
-    let mut browser = house.browser_of(user.id).await;
+    let app = TestApp::new().await;
+    let user = app.user("anna", false).await;
+    let mut browser = app.browser_of(user.id).await;
     let kept = browser.cookies.clone();
     let answer = browser.post("/sign-out", &[]).await;
     assert_eq!(answer.leads_to(), (303, "/sign-in?said=signed-out"));
@@ -173,22 +172,20 @@ async fn signing_out_ends_the_session_in_the_store_as_well() {
 
 #[tokio::test]
 async fn a_session_ends_with_its_users_right_to_sign_in() {
-    let house = House::new().await;
-    let user = house.user("anna", false).await;
-    let mut browser = house.browser_of(user.id).await;
+    let app = TestApp::new().await;
+    let user = app.user("anna", false).await;
+    let mut browser = app.browser_of(user.id).await;
     let active = |active| UserChange {
         active: Some(active),
         ..UserChange::default()
     };
-    let now = house.now();
-    house
-        .store
+    let now = app.now();
+    app.store
         .change_user(user.id, active(false), now)
         .await
         .unwrap();
     assert_eq!(browser.get("/account").await.status, 303);
-    house
-        .store
+    app.store
         .change_user(user.id, active(true), now)
         .await
         .unwrap();
@@ -197,45 +194,43 @@ async fn a_session_ends_with_its_users_right_to_sign_in() {
 
 #[tokio::test]
 async fn a_link_works_once_and_in_its_time() {
-    let house = House::new().await;
-    let user = house.user("anna", false).await;
+    let app = TestApp::new().await;
+    let user = app.user("anna", false).await;
     let link = |secret: &str| {
-        let until = house.now().plus_ms(LINK_MS);
-        house
-            .store
-            .create_link(TokenHash::of(secret), user.id, until)
+        let until = app.now().plus_ms(LINK_MS);
+        app.store.create_link(TokenHash::of(secret), user.id, until)
     };
     link("once").await.unwrap();
-    let mut browser = house.browser();
+    let mut browser = app.browser();
     assert_eq!(browser.get("/link/once").await.leads_to(), (303, "/"));
     assert_eq!(browser.get("/account").await.status, 200);
-    let mut second = house.browser();
+    let mut second = app.browser();
     let answer = second.get("/link/once").await;
     assert_eq!(answer.status, 403);
     assert!(answer.says("This link was used already, or is too old."));
     assert_eq!(second.get("/account").await.status, 303);
     link("late").await.unwrap();
-    house.pass_ms(LINK_MS);
+    app.pass_ms(LINK_MS);
     assert_eq!(second.get("/link/late").await.status, 403);
     assert_eq!(second.get("/link/nonsense").await.status, 403);
 }
 
 #[tokio::test]
 async fn looking_at_a_link_does_not_use_it_up() {
-    let house = House::new().await;
-    let user = house.user("anna", false).await;
-    let until = house.now().plus_ms(LINK_MS);
+    let app = TestApp::new().await;
+    let user = app.user("anna", false).await;
+    let until = app.now().plus_ms(LINK_MS);
     let link = TokenHash::of("once");
-    house.store.create_link(link, user.id, until).await.unwrap();
-    let mut preview = house.browser();
+    app.store.create_link(link, user.id, until).await.unwrap();
+    let mut preview = app.browser();
     preview.send(asking("HEAD", "/link/once")).await;
-    assert_eq!(house.browser().get("/link/once").await.status, 303);
+    assert_eq!(app.browser().get("/link/once").await.status, 303);
 }
 
 #[tokio::test]
 async fn after_signing_in_nobody_is_led_elsewhere() {
-    let house = House::new().await;
-    house.user_with_password("anna").await;
+    let app = TestApp::new().await;
+    app.user_with_password("anna").await;
     for (next, place) in [
         ("/account", "/account"),
         ("/t/1/log?status=failed", "/t/1/log?status=failed"),
@@ -249,7 +244,7 @@ async fn after_signing_in_nobody_is_led_elsewhere() {
         ("/link/abc", "/"),
         ("", "/"),
     ] {
-        let mut browser = house.browser();
+        let mut browser = app.browser();
         browser.get("/sign-in").await;
         let fields = [("name", "anna"), ("password", PASSWORD), ("next", next)];
         let answer = browser.post("/sign-in", &fields).await;
@@ -264,18 +259,18 @@ async fn after_signing_in_nobody_is_led_elsewhere() {
 
 #[tokio::test]
 async fn cookies_are_for_this_server_alone_and_for_encrypted_connections_where_there_are_such() {
-    let house = House::new().await;
-    let user = house.user("anna", false).await;
+    let app = TestApp::new().await;
+    let user = app.user("anna", false).await;
     for (scheme, secure) in [("http", false), ("https", true)] {
-        let until = house.now().plus_ms(LINK_MS);
+        let until = app.now().plus_ms(LINK_MS);
         let link = TokenHash::of(scheme);
-        house.store.create_link(link, user.id, until).await.unwrap();
+        app.store.create_link(link, user.id, until).await.unwrap();
         for (path, name) in [
             (format!("/link/{scheme}"), "willcall_session="),
             ("/sign-in".to_owned(), "willcall_visitor="),
         ] {
             let asking = asking("GET", &path).with("X-Forwarded-Proto", scheme);
-            let answer = house.browser().send(asking).await;
+            let answer = app.browser().send(asking).await;
             let cookie = answer.header("set-cookie").unwrap_or_default();
             assert!(cookie.starts_with(name), "{path}: {cookie}");
             assert!(cookie.contains("; HttpOnly; SameSite=Lax"), "{cookie}");
@@ -286,9 +281,9 @@ async fn cookies_are_for_this_server_alone_and_for_encrypted_connections_where_t
 
 #[tokio::test]
 async fn signing_in_takes_a_fresh_session_whatever_the_browser_brought() {
-    let house = House::new().await;
-    house.user_with_password("anna").await;
-    let mut browser = house.browser();
+    let app = TestApp::new().await;
+    app.user_with_password("anna").await;
+    let mut browser = app.browser();
     let planted = "b2".repeat(31);
     browser
         .cookies
@@ -300,19 +295,19 @@ async fn signing_in_takes_a_fresh_session_whatever_the_browser_brought() {
 
 #[tokio::test]
 async fn the_first_visit_says_how_somebody_gets_in() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let app = TestApp::new().await;
+    let mut browser = app.browser();
     let words = "willcall user add you --administrator";
     assert!(browser.get("/sign-in").await.says(words));
-    assert_eq!(house.user("anna", true).await.id, UserId(1));
+    assert_eq!(app.user("anna", true).await.id, UserId(1));
     assert!(!browser.get("/sign-in").await.says(words));
 }
 
 #[tokio::test]
 async fn a_password_is_never_sent_back() {
-    let house = House::new().await;
-    house.user_with_password("anna").await;
-    let mut browser = house.browser();
+    let app = TestApp::new().await;
+    app.user_with_password("anna").await;
+    let mut browser = app.browser();
     let answer = sign_in(&mut browser, "anna", "wrong horse battery").await;
     assert!(!answer.body.contains("wrong horse"));
     assert!(answer.body.contains("value=\"anna\""));
@@ -321,9 +316,9 @@ async fn a_password_is_never_sent_back() {
 
 #[tokio::test]
 async fn a_proxy_that_changes_the_host_is_named_with_what_to_set() {
-    let house = House::new().await;
-    house.user_with_password("anna").await;
-    let mut browser = house.browser();
+    let app = TestApp::new().await;
+    app.user_with_password("anna").await;
+    let mut browser = app.browser();
     browser.get("/sign-in").await;
     let csrf_token = browser.csrf_token();
     let body = format!(

@@ -1,12 +1,12 @@
 //! Users of the server, as administrators see and change them.
 
 use super::browser::PASSWORD;
-use crate::tests::harness::House;
+use crate::tests::harness::TestApp;
 
 #[tokio::test]
 async fn a_user_is_made_and_signs_in() {
-    let house = House::new().await;
-    let mut root = house.administrator().await;
+    let app = TestApp::new().await;
+    let mut root = app.administrator().await;
     let fields = [
         ("name", " Änne "),
         ("password", PASSWORD),
@@ -19,7 +19,7 @@ async fn a_user_is_made_and_signs_in() {
             .await
             .says("Nothing yet. Give them a role")
     );
-    let mut anne = house.browser();
+    let mut anne = app.browser();
     anne.get("/sign-in").await;
     let fields = [("name", "Änne"), ("password", PASSWORD)];
     assert_eq!(anne.post("/sign-in", &fields).await.leads_to(), (303, "/"));
@@ -37,8 +37,8 @@ async fn a_user_is_made_and_signs_in() {
 
 #[tokio::test]
 async fn what_is_wrong_with_a_new_user_stands_at_its_field() {
-    let house = House::new().await;
-    let mut root = house.administrator().await;
+    let app = TestApp::new().await;
+    let mut root = app.administrator().await;
     for (name, password, repeated, words) in [
         ("", PASSWORD, PASSWORD, "Say what they sign in with."),
         (
@@ -80,15 +80,15 @@ async fn what_is_wrong_with_a_new_user_stands_at_its_field() {
         let leaks = answer.body.contains(&format!("value=\"{repeated}\""));
         assert!(!leaks || name == repeated, "{name:?}");
     }
-    assert_eq!(house.store.users(None).await.unwrap().len(), 1);
+    assert_eq!(app.store.users(None).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_user_is_changed_and_their_sessions_end_where_they_must() {
-    let house = House::new().await;
-    let mut root = house.administrator().await;
-    let ben = house.user("ben", false).await;
-    let mut browser = house.browser_of(ben.id).await;
+    let app = TestApp::new().await;
+    let mut root = app.administrator().await;
+    let ben = app.user("ben", false).await;
+    let mut browser = app.browser_of(ben.id).await;
     let path = format!("/users/{}", ben.id);
     let both = [("administrator", "yes"), ("active", "yes")];
     let changed = root.post(&path, &both).await;
@@ -114,8 +114,8 @@ async fn a_user_is_changed_and_their_sessions_end_where_they_must() {
 
 #[tokio::test]
 async fn nobody_takes_administration_or_their_user_from_themselves() {
-    let house = House::new().await;
-    let mut root = house.administrator().await;
+    let app = TestApp::new().await;
+    let mut root = app.administrator().await;
     for fields in [&[("administrator", "yes")][..], &[("active", "yes")], &[]] {
         let answer = root.post("/users/1", fields).await;
         assert_eq!(answer.status, 422);
@@ -126,15 +126,15 @@ async fn nobody_takes_administration_or_their_user_from_themselves() {
         root.post("/users/1/password", &own).await.leads_to(),
         (303, "/account")
     );
-    let kept = house.store.user("root".to_owned()).await.unwrap().unwrap();
+    let kept = app.store.user("root".to_owned()).await.unwrap().unwrap();
     assert!(kept.0.administrator && kept.0.active);
     assert_eq!(kept.1.0, "$none");
 }
 
 #[tokio::test]
 async fn an_unknown_user_has_no_page() {
-    let house = House::new().await;
-    let mut root = house.administrator().await;
+    let app = TestApp::new().await;
+    let mut root = app.administrator().await;
     for id in ["2", "0", "x", "-1", "99999999999999999999"] {
         assert_eq!(root.get(&format!("/users/{id}")).await.status, 404, "{id}");
         assert_eq!(

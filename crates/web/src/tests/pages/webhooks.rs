@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 use super::browser::Browser;
 use crate::dialects::{ActionType, DialectOptions};
-use crate::tests::harness::{Arrived, COMPANY, House, INTAKE, WEBHOOKS, asking, bearing};
+use crate::tests::faulty_store::{FaultyStore, InjectedFault};
+use crate::tests::harness::{Arrived, COMPANY, INTAKE, TestApp, WEBHOOKS, asking, bearing};
 use crate::tests::never_500::hostile_text;
-use crate::tests::troubled::{Trouble, Troubled};
 
 /// The fields of a form that is right.
 const RIGHT: [(&str, &str); 6] = [
@@ -30,12 +30,12 @@ const RIGHT: [(&str, &str); 6] = [
 ];
 
 /// Where the pages of the organizer's webhooks are.
-async fn below(house: &House) -> String {
-    format!("/t/{}/webhooks", house.tenant("bigevents").await)
+async fn below(app: &TestApp) -> String {
+    format!("/t/{}/webhooks", app.tenant("bigevents").await)
 }
 
-async fn below_company(house: &House) -> String {
-    format!("/t/{}/webhooks", house.company().await)
+async fn below_company(app: &TestApp) -> String {
+    format!("/t/{}/webhooks", app.company().await)
 }
 
 /// Those of a form with some fields in place of their own.
@@ -73,22 +73,22 @@ async fn send(
     browser.post(path, &fields).await
 }
 
-async fn webhook(house: &House, id: i64) -> Value {
+async fn webhook(app: &TestApp, id: i64) -> Value {
     let found = asking("GET", &format!("{WEBHOOKS}{id}/"));
-    house.ask(found).await.json()
+    app.ask(found).await.json()
 }
 
-async fn stored(house: &House, id: i64) -> Webhook {
-    let tenant = house.tenant("bigevents").await;
-    let found = house.store.webhook(tenant, model::id::WebhookId(id)).await;
+async fn stored(app: &TestApp, id: i64) -> Webhook {
+    let tenant = app.tenant("bigevents").await;
+    let found = app.store.webhook(tenant, model::id::WebhookId(id)).await;
     found.unwrap().unwrap()
 }
 
 #[tokio::test]
 async fn a_webhook_is_created_by_its_form_with_every_field() {
-    let house = House::new().await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let below = below(&house).await;
+    let app = TestApp::new().await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let below = below(&app).await;
     let form = edit.get(&format!("{below}/new")).await;
     assert_eq!(form.status, 200);
     for words in [
@@ -101,7 +101,7 @@ async fn a_webhook_is_created_by_its_form_with_every_field() {
     let made = edit.post(&format!("{below}/new"), &RIGHT).await;
     assert_eq!(made.leads_to(), (303, &*format!("{below}/1?said=created")));
     assert_eq!(
-        webhook(&house, 1).await,
+        webhook(&app, 1).await,
         json!({
             "id": 1,
             "enabled": true,
@@ -124,17 +124,17 @@ async fn a_webhook_is_created_by_its_form_with_every_field() {
         assert!(page.says(words), "{words}: {}", page.words());
     }
     assert!(!page.body.contains("secret"));
-    let tenant = house.tenant("bigevents").await;
-    let audit = house.store.audit(tenant, 10).await.unwrap();
+    let tenant = app.tenant("bigevents").await;
+    let audit = app.store.audit(tenant, 10).await.unwrap();
     let entry = audit.iter().find(|entry| entry.action == "webhook.created");
     assert_eq!(entry.unwrap().actor, "edit");
 }
 
 #[tokio::test]
 async fn what_is_wrong_stands_at_its_field_and_above_and_what_was_typed_survives() {
-    let house = House::new().await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let path = format!("{}/new", below(&house).await);
+    let app = TestApp::new().await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let path = format!("{}/new", below(&app).await);
     let long = "x".repeat(256);
     let typed = [
         ("target_url", "ftp://example.org/\"><b>"),
@@ -183,14 +183,14 @@ async fn what_is_wrong_stands_at_its_field_and_above_and_what_was_typed_survives
         assert!(checked(value), "{value}");
     }
     assert!(!checked("pretix.event.order.placed") && !checked("all"));
-    assert_eq!(house.ask(asking("GET", WEBHOOKS)).await.json()["count"], 0);
+    assert_eq!(app.ask(asking("GET", WEBHOOKS)).await.json()["count"], 0);
 }
 
 #[tokio::test]
 async fn a_form_takes_what_the_resource_takes_and_refuses_what_it_refuses() {
-    let house = House::new().await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let path = format!("{}/new", below(&house).await);
+    let app = TestApp::new().await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let path = format!("{}/new", below(&app).await);
     let long = format!("https://example.org/{}", "a".repeat(1_010));
     let urls = [
         "",
@@ -233,7 +233,7 @@ async fn a_form_takes_what_the_resource_takes_and_refuses_what_it_refuses() {
     cases.extend(types.map(|own| ("https://example.org/", "", own, shows[1])));
     cases.extend(shows.map(|own| ("https://example.org/", "", types[0], own)));
     for case in cases {
-        agree(&house, &mut edit, &path, case).await;
+        agree(&app, &mut edit, &path, case).await;
     }
 }
 
@@ -241,14 +241,14 @@ async fn a_form_takes_what_the_resource_takes_and_refuses_what_it_refuses() {
 type Case<'a> = (&'a str, &'a str, &'a str, &'a [&'a str]);
 
 /// A program and a person give the same, and hear the same.
-async fn agree(house: &House, edit: &mut Browser<'_>, path: &str, case: Case<'_>) {
+async fn agree(app: &TestApp, edit: &mut Browser<'_>, path: &str, case: Case<'_>) {
     let (url, comment, kind, shows) = case;
     let body = json!({
         "target_url": url, "comment": comment, "action_types": [kind],
         "all_events": false, "limit_events": shows,
     });
     let by_program = asking("POST", WEBHOOKS).json(body.to_string());
-    let by_program = house.ask(by_program).await;
+    let by_program = app.ask(by_program).await;
     let mut typed = vec![
         ("target_url", url),
         ("comment", comment),
@@ -262,7 +262,7 @@ async fn agree(house: &House, edit: &mut Browser<'_>, path: &str, case: Case<'_>
     assert!(matches!(both, (201, 303) | (400, 422)), "{body}: {both:?}");
     if both == (201, 303) {
         let id = by_program.json()["id"].as_i64().unwrap();
-        let (mut one, mut two) = (webhook(house, id).await, webhook(house, id + 1).await);
+        let (mut one, mut two) = (webhook(app, id).await, webhook(app, id + 1).await);
         one["id"] = Value::Null;
         two["id"] = Value::Null;
         // To people no comment and an empty one are the same.
@@ -275,9 +275,9 @@ async fn agree(house: &House, edit: &mut Browser<'_>, path: &str, case: Case<'_>
 
 #[tokio::test]
 async fn credentials_are_not_shown_after_saving_and_stay_if_they_are_not_touched() {
-    let house = House::new().await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let below = below(&house).await;
+    let app = TestApp::new().await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let below = below(&app).await;
     edit.post(&format!("{below}/new"), &RIGHT).await;
     let path = format!("{below}/1/edit");
     let form = edit.get(&path).await;
@@ -291,13 +291,13 @@ async fn credentials_are_not_shown_after_saving_and_stay_if_they_are_not_touched
         saved.leads_to(),
         (303, &*format!("{below}/1?said=unchanged"))
     );
-    assert_eq!(stored(&house, 1).await.version, 1);
+    assert_eq!(stored(&app, 1).await.version, 1);
     // Another path of the same host keeps them.
     let moved = url("https://***@example.org/other");
     let saved = send(&mut edit, &form, &path, &moved).await;
     assert_eq!(saved.leads_to(), (303, &*format!("{below}/1?said=saved")));
     assert_eq!(
-        stored(&house, 1).await.target_url,
+        stored(&app, 1).await.target_url,
         "https://anna:secret@example.org/other"
     );
     // Another host does not get them.
@@ -311,15 +311,15 @@ async fn credentials_are_not_shown_after_saving_and_stay_if_they_are_not_touched
 
 #[tokio::test]
 async fn what_somebody_else_changed_meanwhile_is_shown_beside_what_was_typed() {
-    let house = House::new().await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let below = below(&house).await;
+    let app = TestApp::new().await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let below = below(&app).await;
     edit.post(&format!("{below}/new"), &RIGHT).await;
     let path = format!("{below}/1/edit");
     let form = edit.get(&path).await;
     let theirs = json!({"comment": "Theirs", "enabled": false});
     let changed = asking("PATCH", &format!("{WEBHOOKS}1/")).json(theirs.to_string());
-    assert_eq!(house.ask(changed).await.status, 200);
+    assert_eq!(app.ask(changed).await.status, 200);
     let mine = with(
         &RIGHT,
         &[
@@ -341,7 +341,7 @@ async fn what_somebody_else_changed_meanwhile_is_shown_beside_what_was_typed() {
     assert!(page.body.contains("Typed</textarea>"));
     assert!(page.body.contains("https://***@example.org/typed"));
     assert!(!page.body.contains("name=\"enabled\" value=\"on\" checked"));
-    assert_eq!(webhook(&house, 1).await["comment"], "Theirs");
+    assert_eq!(webhook(&app, 1).await["comment"], "Theirs");
     // Saving what the page shows now is what was meant.
     let resolved: Vec<_> = mine
         .into_iter()
@@ -349,7 +349,7 @@ async fn what_somebody_else_changed_meanwhile_is_shown_beside_what_was_typed() {
         .collect();
     let saved = send(&mut edit, &page, &path, &resolved).await;
     assert_eq!(saved.leads_to(), (303, &*format!("{below}/1?said=saved")));
-    let now = webhook(&house, 1).await;
+    let now = webhook(&app, 1).await;
     assert_eq!(
         (&now["comment"], &now["enabled"]),
         (&json!("Typed"), &json!(false))
@@ -359,7 +359,7 @@ async fn what_somebody_else_changed_meanwhile_is_shown_beside_what_was_typed() {
 
 #[tokio::test]
 async fn what_the_form_does_not_know_any_more_stays_and_is_seen() {
-    let house = House::with(DialectOptions {
+    let app = TestApp::with(DialectOptions {
         extra_action_types: vec![ActionType {
             key: "plugin.badge.*".to_owned(),
             label: "Badge printed".to_owned(),
@@ -368,21 +368,19 @@ async fn what_the_form_does_not_know_any_more_stays_and_is_seen() {
         ..DialectOptions::default()
     })
     .await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let below = below(&house).await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let below = below(&app).await;
     let form = edit.get(&format!("{below}/new")).await;
     assert!(form.says("More of this server") && form.says("Badge printed plugin.badge.*"));
     edit.post(&format!("{below}/new"), &RIGHT).await;
-    let old = stored(&house, 1).await;
+    let old = stored(&app, 1).await;
     let settings = r#"{"all_events":false,"limit_events":["gonecon","democon"],
         "action_types":["gone.type","pretix.event.order.paid"],"comment":null}"#;
     let odd = Webhook {
         settings: settings.to_owned(),
         ..old
     };
-    let saved = house
-        .store
-        .save_webhook(odd, "test".to_owned(), house.now());
+    let saved = app.store.save_webhook(odd, "test".to_owned(), app.now());
     saved.await.unwrap();
     let path = format!("{below}/1/edit");
     let form = edit.get(&path).await;
@@ -399,7 +397,7 @@ async fn what_the_form_does_not_know_any_more_stays_and_is_seen() {
     ];
     let saved = send(&mut edit, &form, &path, &same).await;
     assert_eq!(saved.leads_to(), (303, &*format!("{below}/1?said=saved")));
-    let settings: Value = serde_json::from_str(&stored(&house, 1).await.settings).unwrap();
+    let settings: Value = serde_json::from_str(&stored(&app, 1).await.settings).unwrap();
     assert_eq!(settings["limit_events"], json!(["gonecon", "democon"]));
     assert_eq!(
         settings["action_types"],
@@ -409,17 +407,17 @@ async fn what_the_form_does_not_know_any_more_stays_and_is_seen() {
 
 #[tokio::test]
 async fn disabling_says_what_it_cancels_and_enabling_undoes_it() {
-    let house = House::new().await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let below = below(&house).await;
+    let app = TestApp::new().await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let below = below(&app).await;
     edit.post(&format!("{below}/new"), &RIGHT).await;
     let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
-    house.ask(asking("POST", INTAKE).json(body)).await;
+    app.ask(asking("POST", INTAKE).json(body)).await;
     let asked = edit.get(&format!("{below}/1/disable")).await;
     assert!(asked.says("1 delivery that is waiting to be sent will be cancelled."));
     let done = edit.post(&format!("{below}/1/disable"), &[]).await;
     assert_eq!(done.leads_to(), (303, &*format!("{below}/1?said=disabled")));
-    assert!(house.due().await.is_empty());
+    assert!(app.due().await.is_empty());
     let page = edit.get(&format!("{below}/1")).await;
     assert!(page.says("Disabled since") && page.says("Somebody switched it off"));
     assert!(!page.body.contains("id=\"send-test\""));
@@ -433,7 +431,7 @@ async fn disabling_says_what_it_cancels_and_enabling_undoes_it() {
         enabled.leads_to(),
         (303, &*format!("{below}/1?said=enabled"))
     );
-    assert!(stored(&house, 1).await.enabled());
+    assert!(stored(&app, 1).await.enabled());
     // This dialect's resource cannot delete, and so its pages cannot.
     for path in [format!("{below}/1/delete"), format!("{below}/2")] {
         assert_eq!(edit.get(&path).await.status, 404, "{path}");
@@ -446,32 +444,30 @@ async fn disabling_says_what_it_cancels_and_enabling_undoes_it() {
 
 #[tokio::test]
 async fn a_webhook_that_its_receiver_switched_off_says_so() {
-    let house = House::new().await;
-    let mut look = house.browser_with(Role::Look).await;
-    house.webhook(&["pretix.event.order.paid"]).await;
-    let old = stored(&house, 1).await;
+    let app = TestApp::new().await;
+    let mut look = app.browser_with(Role::Look).await;
+    app.webhook(&["pretix.event.order.paid"]).await;
+    let old = stored(&app, 1).await;
     let gone = Disablement {
-        at: house.now(),
+        at: app.now(),
         cause: DisableCause::Gone,
     };
     let off = Webhook {
         disabled: Some(gone),
         ..old
     };
-    let saved = house
-        .store
-        .save_webhook(off, "test".to_owned(), house.now());
+    let saved = app.store.save_webhook(off, "test".to_owned(), app.now());
     saved.await.unwrap();
-    let page = look.get(&format!("{}/1", below(&house).await)).await;
+    let page = look.get(&format!("{}/1", below(&app).await)).await;
     assert!(page.says("410 Gone") && page.says("Enable it once the receiver is back."));
     assert!(!page.body.contains("id=\"enable\""), "look may not enable");
 }
 
 #[tokio::test]
 async fn a_company_creates_and_deletes_with_the_pair_as_one_field() {
-    let house = House::new().await;
-    let mut root = house.administrator().await;
-    let below = below_company(&house).await;
+    let app = TestApp::new().await;
+    let mut root = app.administrator().await;
+    let below = below_company(&app).await;
     let form = root.get(&format!("{below}/new")).await;
     for words in [
         "order: paid",
@@ -492,7 +488,7 @@ async fn a_company_creates_and_deletes_with_the_pair_as_one_field() {
     ];
     let made = root.post(&format!("{below}/new"), &fields).await;
     assert_eq!(made.leads_to(), (303, &*format!("{below}/1?said=created")));
-    let list = house.ask(bearing("GET", "/webhook")).await.json();
+    let list = app.ask(bearing("GET", "/webhook")).await.json();
     let one = &list[0];
     assert_eq!(
         (
@@ -512,11 +508,10 @@ async fn a_company_creates_and_deletes_with_the_pair_as_one_field() {
         page.says(nonce) && page.says(guid) && page.says("Fires when an order or a shop is paid.")
     );
     assert!(!page.body.contains("anna"));
-    let looker = house.user("looker", false).await;
-    house
-        .role(looker.id, house.company().await, Some(Role::Look))
+    let looker = app.user("looker", false).await;
+    app.role(looker.id, app.company().await, Some(Role::Look))
         .await;
-    let mut look = house.browser_of(looker.id).await;
+    let mut look = app.browser_of(looker.id).await;
     let seen = look.get(&format!("{below}/1")).await;
     assert!(!seen.body.contains(nonce) && seen.says("Shown to those who may edit webhooks"));
     let asked = root.get(&format!("{below}/1/delete")).await;
@@ -524,18 +519,15 @@ async fn a_company_creates_and_deletes_with_the_pair_as_one_field() {
     let done = root.post(&format!("{below}/1/delete"), &[]).await;
     assert_eq!(done.status, 303);
     assert_eq!(root.get(&format!("{below}/1")).await.status, 404);
-    assert_eq!(
-        house.ask(bearing("GET", "/webhook")).await.json(),
-        json!([])
-    );
+    assert_eq!(app.ask(bearing("GET", "/webhook")).await.json(), json!([]));
 }
 
 #[tokio::test]
 async fn a_pair_that_nothing_fires_is_kept_with_its_doubt_and_refused_if_strict() {
-    let house = House::new().await;
-    house.hook("shop", "create").await;
-    let mut root = house.administrator().await;
-    let below = below_company(&house).await;
+    let app = TestApp::new().await;
+    app.hook("shop", "create").await;
+    let mut root = app.administrator().await;
+    let below = below_company(&app).await;
     let page = root.get(&format!("{below}/1")).await;
     assert!(page.says("It may never be called") && page.says("Nothing is known to trigger"));
     let form = root.get(&format!("{below}/1/edit")).await;
@@ -549,14 +541,14 @@ async fn a_pair_that_nothing_fires_is_kept_with_its_doubt_and_refused_if_strict(
     ];
     let saved = send(&mut root, &form, &format!("{below}/1/edit"), &fields).await;
     assert_eq!(saved.leads_to(), (303, &*format!("{below}/1?said=saved")));
-    let one = &house.ask(bearing("GET", "/webhook")).await.json()[0];
+    let one = &app.ask(bearing("GET", "/webhook")).await.json()[0];
     assert_eq!(
         (&one["name"], &one["retries"]),
         (&json!("Renamed"), &json!(3))
     );
     assert_eq!(one["url"], "https://user:pass@example.org/hook");
 
-    let strict = House::with(DialectOptions {
+    let strict = TestApp::with(DialectOptions {
         strict_triggers: true,
         ..DialectOptions::default()
     })
@@ -587,11 +579,11 @@ async fn a_pair_that_nothing_fires_is_kept_with_its_doubt_and_refused_if_strict(
 
 #[tokio::test]
 async fn anothers_webhook_is_as_good_as_none() {
-    let house = House::new().await;
-    house.hook("order", "paid").await;
-    house.webhook(&["pretix.event.order.paid"]).await;
-    let mut root = house.administrator().await;
-    let (organizer, company) = (below(&house).await, below_company(&house).await);
+    let app = TestApp::new().await;
+    app.hook("order", "paid").await;
+    app.webhook(&["pretix.event.order.paid"]).await;
+    let mut root = app.administrator().await;
+    let (organizer, company) = (below(&app).await, below_company(&app).await);
     for path in ["", "/edit", "/test", "/disable", "/test/1"] {
         for other in [format!("{organizer}/1{path}"), format!("{company}/2{path}")] {
             assert_eq!(root.get(&other).await.status, 404, "{other}");
@@ -601,12 +593,12 @@ async fn anothers_webhook_is_as_good_as_none() {
         let other = format!("{organizer}/1{path}");
         assert_eq!(root.post(&other, &RIGHT).await.status, 404, "{other}");
     }
-    assert!(stored(&house, 2).await.enabled());
+    assert!(stored(&app, 2).await.enabled());
 }
 
 #[tokio::test]
 async fn a_form_of_very_many_shows_stays_small_and_takes_the_others_by_name() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for first in 0..3 {
         let one = |n: usize| {
             let show = first * 1_000 + n;
@@ -614,13 +606,10 @@ async fn a_form_of_very_many_shows_stays_small_and_takes_the_others_by_name() {
         };
         let batch: Vec<String> = (0..1_000).map(one).collect();
         let body = format!("[{}]", batch.join(","));
-        assert_eq!(
-            house.ask(asking("POST", INTAKE).json(body)).await.status,
-            201
-        );
+        assert_eq!(app.ask(asking("POST", INTAKE).json(body)).await.status, 201);
     }
-    let mut edit = house.browser_with(Role::Edit).await;
-    let below = below(&house).await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let below = below(&app).await;
     let form = edit.get(&format!("{below}/new")).await;
     assert!(form.body.len() < 100 * 1_024, "{} bytes", form.body.len());
     let typed = with(
@@ -636,7 +625,7 @@ async fn a_form_of_very_many_shows_stays_small_and_takes_the_others_by_name() {
     );
     let made = edit.post(&format!("{below}/new"), &typed).await;
     assert_eq!(made.leads_to().0, 303, "{}", made.words());
-    let settings: Value = serde_json::from_str(&stored(&house, 1).await.settings).unwrap();
+    let settings: Value = serde_json::from_str(&stored(&app, 1).await.settings).unwrap();
     assert_eq!(settings["limit_events"].as_array().unwrap().len(), 3);
     let form = edit.get(&format!("{below}/1/edit")).await;
     assert!(form.body.contains("value=\"a-rather-long-show-7\" checked"));
@@ -648,11 +637,11 @@ async fn a_form_of_very_many_shows_stays_small_and_takes_the_others_by_name() {
 
 #[tokio::test]
 async fn the_form_says_so_if_there_are_as_many_webhooks_as_there_may_be() {
-    let troubled = Arc::new(Troubled::new());
-    let house = House::over(troubled.clone(), &DialectOptions::default()).await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let below = below(&house).await;
-    troubled.next(Trouble::Refuse(StoreError::TooManyWebhooks));
+    let troubled = Arc::new(FaultyStore::new());
+    let app = TestApp::over(troubled.clone(), &DialectOptions::default()).await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let below = below(&app).await;
+    troubled.next(InjectedFault::Refuse(StoreError::TooManyWebhooks));
     let refused = edit.post(&format!("{below}/new"), &RIGHT).await;
     assert_eq!(refused.status, 400);
     assert!(refused.says("There are 10000 webhooks already"));
@@ -661,18 +650,18 @@ async fn the_form_says_so_if_there_are_as_many_webhooks_as_there_may_be() {
 
 #[tokio::test]
 async fn an_answer_that_was_lost_is_no_change_by_somebody_else() {
-    let troubled = Arc::new(Troubled::new());
-    let house = House::over(troubled.clone(), &DialectOptions::default()).await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let below = below(&house).await;
+    let troubled = Arc::new(FaultyStore::new());
+    let app = TestApp::over(troubled.clone(), &DialectOptions::default()).await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let below = below(&app).await;
     edit.post(&format!("{below}/new"), &RIGHT).await;
     let path = format!("{below}/1/edit");
     let form = edit.get(&path).await;
-    troubled.next(Trouble::LoseAnswer);
+    troubled.next(InjectedFault::LoseAnswer);
     let fields = with(&RIGHT, &[("comment", "New")]);
     let saved = send(&mut edit, &form, &path, &fields).await;
     assert_eq!(saved.leads_to(), (303, &*format!("{below}/1?said=saved")));
-    assert_eq!(stored(&house, 1).await.version, 2);
+    assert_eq!(stored(&app, 1).await.version, 2);
 }
 
 const FIELDS: [&str; 16] = [
@@ -719,12 +708,12 @@ fn whatever_is_typed_is_saved_or_refused_with_its_reason() {
         .enable_all()
         .build()
         .unwrap();
-    let (house, paths) = runtime.block_on(async {
-        let house = House::new().await;
-        house.hook("order", "paid").await;
-        house.webhook(&["pretix.event.order.paid"]).await;
-        house.user("root", true).await;
-        let (own, company) = (below(&house).await, below_company(&house).await);
+    let (app, paths) = runtime.block_on(async {
+        let app = TestApp::new().await;
+        app.hook("order", "paid").await;
+        app.webhook(&["pretix.event.order.paid"]).await;
+        app.user("root", true).await;
+        let (own, company) = (below(&app).await, below_company(&app).await);
         let paths = [
             format!("{own}/new"),
             format!("{own}/2/edit"),
@@ -733,11 +722,11 @@ fn whatever_is_typed_is_saved_or_refused_with_its_reason() {
             format!("{company}/1/edit"),
             format!("{company}/1/test"),
         ];
-        (house, paths)
+        (app, paths)
     });
     let root = runtime.block_on(async {
-        let users = house.store.users(None).await.unwrap();
-        std::cell::RefCell::new(house.browser_of(users[0].id).await)
+        let users = app.store.users(None).await.unwrap();
+        std::cell::RefCell::new(app.browser_of(users[0].id).await)
     });
     let value = prop_oneof![
         3 => prop::sample::select(&VALUES[..]).prop_map(str::to_owned),
@@ -771,14 +760,13 @@ fn whatever_is_typed_is_saved_or_refused_with_its_reason() {
 
 #[tokio::test]
 async fn a_pause_is_told_on_the_page_of_its_webhook() {
-    let house = House::new().await;
-    house.hook("order", "paid").await;
+    let app = TestApp::new().await;
+    app.hook("order", "paid").await;
     let body = json!({"resource": "order", "trigger": "paid", "guid": COMPANY, "data": {}});
-    house
-        .ask(bearing("POST", "/trigger").json(body.to_string()))
+    app.ask(bearing("POST", "/trigger").json(body.to_string()))
         .await;
-    let now = house.now();
-    let due = &house.due().await[0];
+    let now = app.now();
+    let due = &app.due().await[0];
     let answer = HttpResponse {
         status: 503,
         headers: Headers::default(),
@@ -809,9 +797,9 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
             ahead: false,
         },
     };
-    house.store.settle([settlement].into()).await.unwrap();
-    let mut root = house.administrator().await;
-    let path = format!("{}/1", below_company(&house).await);
+    app.store.settle([settlement].into()).await.unwrap();
+    let mut root = app.administrator().await;
+    let path = format!("{}/1", below_company(&app).await);
     let page = root.get(&path).await;
     for words in [
         "Paused because its receiver asked to be left alone, until 2026-11-20 18:10:00 UTC",
@@ -821,7 +809,7 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
     ] {
         assert!(page.says(words), "{words}: {}", page.words());
     }
-    house.pass_ms(600_001);
+    app.pass_ms(600_001);
     let page = root.get(&path).await;
     assert!(page.says("Failing since"));
     assert!(

@@ -80,11 +80,11 @@ const LEGITIMATE: &[(&str, &str)] = &[
         "whom we speak for: what sells the tickets",
     ),
     (
-        "platform in crates/web/src/pages/overview.rs",
+        "platform in crates/web/src/dashboard/overview.rs",
         "whom we speak for: what sells the tickets",
     ),
     (
-        "platform in crates/web/src/pages/tenants.rs",
+        "platform in crates/web/src/dashboard/tenants.rs",
         "whom we speak for: what sells the tickets",
     ),
 ];

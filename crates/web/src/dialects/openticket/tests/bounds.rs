@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::members::{Items, Members, shallow};
-use crate::tests::harness::{Arrived, House, bearing};
+use crate::tests::harness::{Arrived, TestApp, bearing};
 
 const GUID: &str = "7c0e4b1e-30c5-4d7c-9d0a-0f6d1f2f9a10";
 
@@ -23,8 +23,8 @@ fn unknown(count: usize) -> Vec<String> {
     (0..count).map(|at| format!("\"x{at}\":[{at}]")).collect()
 }
 
-async fn report(house: &House, body: String) -> Arrived {
-    house.ask(bearing("POST", "/trigger").json(body)).await
+async fn report(app: &TestApp, body: String) -> Arrived {
+    app.ask(bearing("POST", "/trigger").json(body)).await
 }
 
 /// A list of so many lists, each with one item.
@@ -59,36 +59,36 @@ fn what_is_beyond_the_bound_is_counted_and_not_kept() {
 
 #[tokio::test]
 async fn a_trigger_has_at_most_a_hundred_fields_and_is_refused_alone() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let (most, over) = (paid(&unknown(96)), paid(&unknown(97)));
-    assert_eq!(report(&house, most.clone()).await.status, 201);
+    assert_eq!(report(&app, most.clone()).await.status, 201);
     let words = "A trigger may have at most 100 fields, not 101.";
-    let answer = report(&house, over.clone()).await;
+    let answer = report(&app, over.clone()).await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.json(), json!({"message": words}));
-    let entries = report(&house, format!("[{over},{most}]")).await.json();
+    let entries = report(&app, format!("[{over},{most}]")).await.json();
     assert_eq!(entries[0], json!({"status": 400, "message": words}));
     assert_eq!(entries[1]["status"], 201);
     let many = vec!["\"\":1".to_owned(); 100_000];
     let words = "A trigger may have at most 100 fields, not 100004.";
-    assert_eq!(report(&house, paid(&many)).await.json()["message"], words);
+    assert_eq!(report(&app, paid(&many)).await.json()["message"], words);
 }
 
 #[tokio::test]
 async fn a_batch_of_very_many_values_is_refused_with_their_number() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let ones = |count: usize| format!("[{}]", vec!["1"; count].join(","));
-    let answer = report(&house, ones(200_000)).await;
+    let answer = report(&app, ones(200_000)).await;
     assert_eq!(answer.status, 400);
     let words = "A batch may have at most 1000 triggers, not 200000.";
     assert_eq!(answer.json()["message"], words);
-    let entries = report(&house, ones(1_000)).await.json();
+    let entries = report(&app, ones(1_000)).await.json();
     assert_eq!(entries.as_array().unwrap().len(), 1_000);
 }
 
 #[tokio::test]
 async fn a_field_of_very_many_values_is_refused_in_the_words_for_its_type() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let many = lists(100_000);
     let object = format!("{{\"a\":{many}}}");
     for (field, value, words) in [
@@ -105,7 +105,7 @@ async fn a_field_of_very_many_values_is_refused_in_the_words_for_its_type() {
     ] {
         let text = paid(&[]).replace(&format!("\"{field}\":"), "\"x\":");
         let body = text.replacen('{', &format!("{{\"{field}\":{value},"), 1);
-        let answer = report(&house, body).await;
+        let answer = report(&app, body).await;
         assert_eq!(answer.status, 422, "{field}");
         assert_eq!(answer.json()["errors"], json!({ field: [words] }));
     }
@@ -113,40 +113,40 @@ async fn a_field_of_very_many_values_is_refused_in_the_words_for_its_type() {
 
 #[tokio::test]
 async fn data_of_very_many_values_goes_out_as_it_is() {
-    let house = House::new().await;
-    house.hook("order", "paid").await;
+    let app = TestApp::new().await;
+    app.hook("order", "paid").await;
     let data = format!("{{\"a\":{}}}", lists(60_000));
     let one = paid(&[]).replace("{}", &data);
-    assert_eq!(report(&house, one.clone()).await.status, 201);
+    assert_eq!(report(&app, one.clone()).await.status, 201);
     let batch = format!("[{}]", vec![one; 3].join(","));
-    assert_eq!(report(&house, batch).await.status, 201);
-    let due = house.due().await;
+    assert_eq!(report(&app, batch).await.status, 201);
+    let due = app.due().await;
     assert_eq!(due.len(), 4);
     assert!(due.iter().all(|due| due.body[..] == *data.as_bytes()));
 }
 
 #[tokio::test]
 async fn of_many_wrong_related_resources_the_first_are_named() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let related = |item: &str, count| {
         let items = vec![item; count].join(",");
         paid(&[format!("\"related\":[{items}]")])
     };
     let more = unknown(98).join(",");
     let sound = format!("{{\"resource\":\"event\",\"guid\":\"{GUID}\",{more}}}");
-    assert_eq!(report(&house, related(&sound, 500)).await.status, 201);
-    let answer = report(&house, related("1", 500)).await;
+    assert_eq!(report(&app, related(&sound, 500)).await.status, 201);
+    let answer = report(&app, related("1", 500)).await;
     assert_eq!(answer.status, 422);
     let errors = answer.json()["errors"].clone();
     assert_eq!(errors.as_object().unwrap().len(), 20);
     let words = "The related.9.guid field is required.";
     assert_eq!(errors["related.9.guid"], json!([words]));
     let over = sound.replacen('{', "{\"x\":1,", 1);
-    let errors = report(&house, related(&over, 1)).await.json()["errors"].clone();
+    let errors = report(&app, related(&over, 1)).await.json()["errors"].clone();
     let words = "The related.0 may have at most 100 fields, not 101.";
     assert_eq!(errors, json!({"related.0": [words]}));
     let null = related("{\"resource\":\"event\",\"guid\":null}", 1);
-    let errors = report(&house, null).await.json()["errors"].clone();
+    let errors = report(&app, null).await.json()["errors"].clone();
     let words = "The related.0.guid must be a string.";
     assert_eq!(errors, json!({"related.0.guid": [words]}));
 }
@@ -155,7 +155,7 @@ async fn of_many_wrong_related_resources_the_first_are_named() {
 async fn a_webhook_has_at_most_a_hundred_fields_in_any_form() {
     const URLENCODED: &str = "application/x-www-form-urlencoded";
     const MULTIPART: &str = "multipart/form-data; boundary=b";
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let own = [
         ("name", "n"),
         ("url", "https://example.com/"),
@@ -182,7 +182,7 @@ async fn a_webhook_has_at_most_a_hundred_fields_in_any_form() {
             (MULTIPART, multipart),
         ] {
             let asking = bearing("POST", "/webhook").with("Content-Type", form);
-            let answer = house.ask(asking.body(body)).await;
+            let answer = app.ask(asking.body(body)).await;
             assert_eq!(answer.status, status, "{form}: {}", answer.body);
             if status == 400 {
                 let words = "A webhook may have at most 100 fields, not 101.";
@@ -194,7 +194,7 @@ async fn a_webhook_has_at_most_a_hundred_fields_in_any_form() {
 
 #[tokio::test]
 async fn a_webhook_field_that_cannot_be_read_is_named() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for (value, words) in [
         ("1e999", "number out of range at line 1 column 5."),
         (
@@ -203,7 +203,7 @@ async fn a_webhook_field_that_cannot_be_read_is_named() {
         ),
     ] {
         let body = format!("{{\"retries\":{value}}}");
-        let answer = house.ask(bearing("POST", "/webhook").json(body)).await;
+        let answer = app.ask(bearing("POST", "/webhook").json(body)).await;
         assert_eq!(answer.status, 400, "{value}");
         let words = format!("The retries is not valid JSON: {words}");
         assert_eq!(answer.json()["message"], words);

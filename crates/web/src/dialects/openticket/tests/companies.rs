@@ -1,6 +1,6 @@
 //! Whose webhooks a token reaches, and which company new ones belong to.
 
-use crate::tests::harness::{Arrived, Asking, COMPANY, House, SMALL, bearing};
+use crate::tests::harness::{Arrived, Asking, COMPANY, SMALL, TestApp, bearing};
 
 const HOOK: &str =
     r#"{"name":"n","url":"https://example.com/","resource":"order","trigger":"paid"}"#;
@@ -18,38 +18,38 @@ fn owner(answer: &Arrived) -> String {
 
 #[tokio::test]
 async fn a_token_of_one_company_needs_no_header() {
-    let house = House::new().await;
-    let made = house
+    let app = TestApp::new().await;
+    let made = app
         .ask(by("tokensmall", "POST", "/webhook").json(HOOK))
         .await;
     assert_eq!(owner(&made), SMALL);
     // Others do not see it.
     let guid = made.json()["guid"].as_str().unwrap().to_owned();
     let path = format!("/webhook/{guid}");
-    assert_eq!(house.ask(by("tokenall", "GET", &path)).await.status, 404);
-    assert_eq!(house.ask(by("tokenall", "DELETE", &path)).await.status, 404);
-    assert_eq!(house.ask(by("tokensmall", "GET", &path)).await.status, 200);
-    assert_eq!(house.ask(by("tokenboth", "GET", &path)).await.status, 200);
+    assert_eq!(app.ask(by("tokenall", "GET", &path)).await.status, 404);
+    assert_eq!(app.ask(by("tokenall", "DELETE", &path)).await.status, 404);
+    assert_eq!(app.ask(by("tokensmall", "GET", &path)).await.status, 200);
+    assert_eq!(app.ask(by("tokenboth", "GET", &path)).await.status, 200);
 }
 
 #[tokio::test]
 async fn of_several_companies_the_header_names_one_or_the_tokens_default_is_meant() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let create = |token: &str| by(token, "POST", "/webhook").json(HOOK);
-    assert_eq!(owner(&house.ask(create("tokenboth")).await), COMPANY);
+    assert_eq!(owner(&app.ask(create("tokenboth")).await), COMPANY);
     let named = |token: &str, header: &str| create(token).with("Company", header);
     for header in [
         SMALL.to_owned(),
         SMALL.to_uppercase(),
         format!(" ,{SMALL}, "),
     ] {
-        let made = house.ask(named("tokenseveral", &header)).await;
+        let made = app.ask(named("tokenseveral", &header)).await;
         assert_eq!(owner(&made), SMALL, "{header}");
     }
     let both = format!("{COMPANY},{SMALL}");
-    assert_eq!(owner(&house.ask(named("tokenboth", &both)).await), COMPANY);
+    assert_eq!(owner(&app.ask(named("tokenboth", &both)).await), COMPANY);
     for asking in [create("tokenseveral"), named("tokenseveral", &both)] {
-        let answer = house.ask(asking).await;
+        let answer = app.ask(asking).await;
         assert_eq!(answer.status, 422);
         let words = &answer.json()["errors"]["company_id"][0];
         assert!(
@@ -58,13 +58,13 @@ async fn of_several_companies_the_header_names_one_or_the_tokens_default_is_mean
         );
     }
     let chosen = HOOK.replace("\"name\"", &format!("\"company_id\":\"{SMALL}\",\"name\""));
-    let made = house
+    let made = app
         .ask(by("tokenseveral", "POST", "/webhook").json(chosen))
         .await;
     assert_eq!(owner(&made), SMALL);
     // One that the token is not for, or that cannot be one, narrows to nothing.
     for header in ["d0a3f370-cd43-11ed-9c9c-bbcffde24a49", "x", "", ","] {
-        let answer = house.ask(named("tokenboth", header)).await;
+        let answer = app.ask(named("tokenboth", header)).await;
         assert_eq!(answer.status, 403, "{header}");
         assert_eq!(answer.json()["message"], "This action is unauthorized.");
     }
@@ -72,27 +72,27 @@ async fn of_several_companies_the_header_names_one_or_the_tokens_default_is_mean
 
 #[tokio::test]
 async fn the_header_may_be_given_several_times() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for header in [COMPANY, SMALL] {
         let asking = by("tokenboth", "POST", "/webhook").json(HOOK);
-        house.ask(asking.with("Company", header)).await;
+        app.ask(asking.with("Company", header)).await;
     }
     let count = |answer: Arrived| answer.json().as_array().unwrap().len();
     let list = || by("tokenboth", "GET", "/webhook");
-    assert_eq!(count(house.ask(list()).await), 2);
-    assert_eq!(count(house.ask(list().with("Company", SMALL)).await), 1);
+    assert_eq!(count(app.ask(list()).await), 2);
+    assert_eq!(count(app.ask(list().with("Company", SMALL)).await), 1);
     let mut request = list().request().unwrap();
     for header in [COMPANY, SMALL] {
         request
             .headers_mut()
             .append("Company", header.parse().unwrap());
     }
-    assert_eq!(count(house.send(request).await), 2);
+    assert_eq!(count(app.send(request).await), 2);
 }
 
 #[tokio::test]
 async fn a_right_counts_only_at_the_companies_where_it_is_given() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     // This one may report triggers at one of its two companies only.
     let report = |header: Option<&str>| {
         let asking = by("tokenseveral", "POST", "/trigger").json(TRIGGER);
@@ -101,9 +101,9 @@ async fn a_right_counts_only_at_the_companies_where_it_is_given() {
             None => asking,
         }
     };
-    assert_eq!(house.ask(report(None)).await.status, 201);
-    assert_eq!(house.ask(report(Some(COMPANY))).await.status, 201);
-    assert_eq!(house.ask(report(Some(SMALL))).await.status, 403);
+    assert_eq!(app.ask(report(None)).await.status, 201);
+    assert_eq!(app.ask(report(Some(COMPANY))).await.status, 201);
+    assert_eq!(app.ask(report(Some(SMALL))).await.status, 403);
 }
 
 /// The trigger with a member of its own before the others.
@@ -113,7 +113,7 @@ fn naming(company: &str) -> String {
 
 #[tokio::test]
 async fn a_trigger_that_names_another_company_is_not_taken_for_ones_own() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let words = "The selected company_id is invalid.";
     for company in [
         format!("\"{SMALL}\""),
@@ -123,7 +123,7 @@ async fn a_trigger_that_names_another_company_is_not_taken_for_ones_own() {
         "[]".to_owned(),
     ] {
         let report = by("tokenall", "POST", "/trigger").json(naming(&company));
-        let answer = house.ask(report).await;
+        let answer = app.ask(report).await;
         assert_eq!(answer.status, 422, "{company}");
         assert_eq!(answer.json()["errors"]["company_id"][0], words, "{company}");
     }
@@ -133,23 +133,23 @@ async fn a_trigger_that_names_another_company_is_not_taken_for_ones_own() {
         "\"\"".to_owned(),
     ] {
         let report = by("tokenall", "POST", "/trigger").json(naming(&company));
-        assert_eq!(house.ask(report).await.status, 201, "{company}");
+        assert_eq!(app.ask(report).await.status, 201, "{company}");
     }
 }
 
 #[tokio::test]
 async fn each_trigger_of_a_batch_goes_to_the_company_that_it_names() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let create = |company: &str| {
         by("tokenboth", "POST", "/webhook")
             .json(HOOK)
             .with("Company", company)
     };
-    assert_eq!(house.ask(create(SMALL)).await.status, 201);
+    assert_eq!(app.ask(create(SMALL)).await.status, 201);
     let other = "\"d0a3f370-cd43-11ed-9c9c-bbcffde24a49\"";
     let small = format!("\"{SMALL}\"");
     let batch = format!("[{},{},{TRIGGER}]", naming(&small), naming(other));
-    let answer = house
+    let answer = app
         .ask(by("tokenboth", "POST", "/trigger").json(batch))
         .await;
     let told = answer.json();
@@ -167,7 +167,7 @@ async fn each_trigger_of_a_batch_goes_to_the_company_that_it_names() {
 
 #[tokio::test]
 async fn whoever_is_unknown_is_told_so_in_the_vendors_words() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for header in [
         "",
         "Bearer",
@@ -176,7 +176,7 @@ async fn whoever_is_unknown_is_told_so_in_the_vendors_words() {
         "Bearer tokenoff",
         "Basic eDp4",
     ] {
-        let answer = house
+        let answer = app
             .ask(bearing("GET", "/webhook").with("Authorization", header))
             .await;
         assert_eq!(

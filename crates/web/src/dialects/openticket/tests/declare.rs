@@ -5,7 +5,7 @@ use model::rng::SeededRng;
 use model::tenant::DialectName;
 
 use crate::dialects::{DeclarationFile, DialectOptions, FileError, KnownEvents, all};
-use crate::tests::harness::{COMPANY, House, SMALL, bearing};
+use crate::tests::harness::{COMPANY, SMALL, TestApp, bearing};
 
 const GUID: &str = "96007e9b-b570-454c-aa3b-66a33a88280a";
 
@@ -25,11 +25,9 @@ fn file(webhook: &str) -> String {
 const WEBHOOK: &str = "name = \"Paid\"\nurl = \"https://u:p@example.org/\"\nresource = \"order\"
 trigger = \"paid\"\nretries = 5";
 
-async fn apply(house: &House, text: &str) -> Vec<ChangeKind> {
+async fn apply(app: &TestApp, text: &str) -> Vec<ChangeKind> {
     let declarations = declared(text).unwrap().declarations;
-    let applied = house
-        .store
-        .apply(declarations, "test".to_owned(), house.now());
+    let applied = app.store.apply(declarations, "test".to_owned(), app.now());
     applied
         .await
         .unwrap()
@@ -40,21 +38,21 @@ async fn apply(house: &House, text: &str) -> Vec<ChangeKind> {
 
 #[tokio::test]
 async fn what_is_declared_is_what_rest_shows_and_applying_it_again_changes_nothing() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let text = file(WEBHOOK);
     assert_eq!(
-        apply(&house, &text).await,
+        apply(&app, &text).await,
         [ChangeKind::Unchanged, ChangeKind::Created]
     );
-    let first = house.ask(bearing("GET", "/webhook")).await.json()[0].clone();
+    let first = app.ask(bearing("GET", "/webhook")).await.json()[0].clone();
     assert_eq!(first["name"], "Paid");
     assert_eq!(first["retries"], 5);
     assert_eq!(first["nonce"].as_str().unwrap().len(), 20);
     assert_eq!(first["company_id"], COMPANY);
-    assert_eq!(apply(&house, &text).await, [ChangeKind::Unchanged; 2]);
+    assert_eq!(apply(&app, &text).await, [ChangeKind::Unchanged; 2]);
     let changed = text.replace("retries = 5", "triggered_by_child_resources = true");
-    assert_eq!(apply(&house, &changed).await[1], ChangeKind::Changed);
-    let second = house.ask(bearing("GET", "/webhook")).await.json()[0].clone();
+    assert_eq!(apply(&app, &changed).await[1], ChangeKind::Changed);
+    let second = app.ask(bearing("GET", "/webhook")).await.json()[0].clone();
     assert_eq!(second["guid"], first["guid"]);
     assert_eq!(second["nonce"], first["nonce"]);
     assert_eq!(second["retries"], 3);
@@ -63,25 +61,22 @@ async fn what_is_declared_is_what_rest_shows_and_applying_it_again_changes_nothi
 
 #[tokio::test]
 async fn guid_and_nonce_of_a_webhook_may_be_given() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let own = format!("{WEBHOOK}\nguid = \"{GUID}\"\nnonce = \"5aK2HMgcUlDCWLuC3KWa\"");
-    assert_eq!(apply(&house, &file(&own)).await[1], ChangeKind::Created);
+    assert_eq!(apply(&app, &file(&own)).await[1], ChangeKind::Created);
     let path = format!("/webhook/{GUID}");
-    let shown = house.ask(bearing("GET", &path)).await.json();
+    let shown = app.ask(bearing("GET", &path)).await.json();
     assert_eq!(shown["nonce"], "5aK2HMgcUlDCWLuC3KWa");
     assert_eq!(shown["guid"], GUID);
     // With its GUID it is found wherever it goes, and comes back only if that is asked for.
     let moved = own.replace("example.org", "example.com");
-    assert_eq!(apply(&house, &file(&moved)).await[1], ChangeKind::Changed);
-    assert_eq!(house.ask(bearing("DELETE", &path)).await.status, 204);
-    assert_eq!(apply(&house, &file(&moved)).await[1], ChangeKind::Unchanged);
-    assert_eq!(house.ask(bearing("GET", &path)).await.status, 404);
+    assert_eq!(apply(&app, &file(&moved)).await[1], ChangeKind::Changed);
+    assert_eq!(app.ask(bearing("DELETE", &path)).await.status, 204);
+    assert_eq!(apply(&app, &file(&moved)).await[1], ChangeKind::Unchanged);
+    assert_eq!(app.ask(bearing("GET", &path)).await.status, 404);
     let asked_for = format!("{moved}\nenabled = true");
-    assert_eq!(
-        apply(&house, &file(&asked_for)).await[1],
-        ChangeKind::Changed
-    );
-    assert_eq!(house.ask(bearing("GET", &path)).await.status, 200);
+    assert_eq!(apply(&app, &file(&asked_for)).await[1], ChangeKind::Changed);
+    assert_eq!(app.ask(bearing("GET", &path)).await.status, 200);
 }
 
 #[test]

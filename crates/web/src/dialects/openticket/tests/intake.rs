@@ -4,13 +4,13 @@ use model::delivery::DueDelivery;
 use serde_json::{Value, json};
 
 use crate::dialects::DialectOptions;
-use crate::tests::harness::{Arrived, COMPANY, House, bearing};
+use crate::tests::harness::{Arrived, COMPANY, TestApp, bearing};
 
 const GUID: &str = "7c0e4b1e-30c5-4d7c-9d0a-0f6d1f2f9a10";
 const EVENT: &str = "5f0f6b1e-2c1d-4d0e-9a51-7a8c0e6f1b20";
 
-async fn report(house: &House, body: impl Into<Vec<u8>>) -> Arrived {
-    house.ask(bearing("POST", "/trigger").json(body)).await
+async fn report(app: &TestApp, body: impl Into<Vec<u8>>) -> Arrived {
+    app.ask(bearing("POST", "/trigger").json(body)).await
 }
 
 fn paid(extra: &str) -> String {
@@ -23,16 +23,12 @@ fn bodies(due: &[DueDelivery]) -> Vec<&[u8]> {
 
 #[tokio::test]
 async fn the_data_goes_out_byte_for_byte_and_the_header_says_what_happened() {
-    let house = House::new().await;
-    house.hook("order", "paid").await;
+    let app = TestApp::new().await;
+    app.hook("order", "paid").await;
     let data = "{ \"a\" : 1.50e+3,\t\"\\u00e4\":\"\\ud83d\\ude00 ä\", \"a\":[ ] ,\r\n\"z\":-0 }";
-    let answer = report(
-        &house,
-        paid(&format!(",\"data\" :  {data} ,\"id\":\"one\"")),
-    )
-    .await;
+    let answer = report(&app, paid(&format!(",\"data\" :  {data} ,\"id\":\"one\""))).await;
     assert_eq!(answer.told(), (201, "{\"id\":\"one\",\"invocations\":1}"));
-    let due = house.due().await;
+    let due = app.due().await;
     assert_eq!(bodies(&due), [data.as_bytes()]);
     assert_eq!(
         due[0].headers.get("OpenTicket-Trigger"),
@@ -40,25 +36,25 @@ async fn the_data_goes_out_byte_for_byte_and_the_header_says_what_happened() {
     );
     assert_eq!(&*due[0].key, "one");
     let named = paid(",\"data\":{},\"name\":\"order.ticket.upgraded\"");
-    report(&house, named).await;
-    let due = house.due().await;
+    report(&app, named).await;
+    let due = app.due().await;
     let name = due[1].headers.get("OpenTicket-Trigger");
     assert_eq!(name, Some(b"order.ticket.upgraded".as_slice()));
 }
 
 #[tokio::test]
 async fn the_same_id_is_the_same_trigger_and_other_content_contradicts() {
-    let house = House::new().await;
-    house.hook("order", "paid").await;
+    let app = TestApp::new().await;
+    app.hook("order", "paid").await;
     let related = format!(",\"related\":[{{\"resource\":\"event\",\"guid\":\"{EVENT}\"}}]");
     let one = paid(&format!(",\"id\":\"one\",\"data\":{{\"a\":1}}{related}"));
-    assert_eq!(report(&house, one.clone()).await.status, 201);
-    let again = report(&house, one.clone()).await;
+    assert_eq!(report(&app, one.clone()).await.status, 201);
+    let again = report(&app, one.clone()).await;
     assert_eq!(again.told(), (200, "{\"id\":\"one\",\"invocations\":1}"));
     // Nothing of it is told by case, order or spaces around.
     let again = one.replace(GUID, &GUID.to_uppercase()).replace(':', " : ");
     let again = again.replace("\"a\" : 1", "\"a\":1");
-    assert_eq!(report(&house, again).await.status, 200);
+    assert_eq!(report(&app, again).await.status, 200);
     for other in [
         one.replace("\"a\":1", "\"a\":2"),
         one.replace("\"a\":1", "\"a\": 1"),
@@ -68,48 +64,47 @@ async fn the_same_id_is_the_same_trigger_and_other_content_contradicts() {
         one.replace("\"paid\"", "\"update\""),
         one.replace("\"data\"", "\"name\":\"x.y\",\"data\""),
     ] {
-        let answer = report(&house, other.clone()).await;
+        let answer = report(&app, other.clone()).await;
         assert_eq!(answer.status, 409, "{other}");
         let words = "Trigger one was reported before with other content: it first came at \
                      2026-11-20T18:00:00.000Z.";
         assert_eq!(answer.json()["message"], words);
     }
-    assert_eq!(house.due().await.len(), 1);
+    assert_eq!(app.due().await.len(), 1);
     // Another company's is another one.
     let small = bearing("POST", "/trigger").with("Authorization", "Bearer tokensmall");
-    let answer = house.ask(small.json(one)).await;
+    let answer = app.ask(small.json(one)).await;
     assert_eq!(answer.told(), (201, "{\"id\":\"one\",\"invocations\":0}"));
 }
 
 #[tokio::test]
 async fn one_webhook_gets_one_invocation_however_it_is_reached() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let body = json!({
         "name": "n", "url": "https://example.com/", "resource": "event", "trigger": "paid",
         "triggered_by_child_resources": true,
     });
-    house
-        .ask(bearing("POST", "/webhook").json(body.to_string()))
+    app.ask(bearing("POST", "/webhook").json(body.to_string()))
         .await;
-    house.hook("order", "paid").await;
+    app.hook("order", "paid").await;
     let event = |guid: &str| json!({"resource": "event", "guid": guid});
     let body = json!({
         "resource": "order", "trigger": "paid", "guid": GUID, "data": {},
         "related": [event(EVENT), event(GUID), event(EVENT), event(&EVENT.to_uppercase())],
     });
-    let answer = report(&house, body.to_string()).await;
+    let answer = report(&app, body.to_string()).await;
     assert_eq!(answer.json()["invocations"], 2);
-    assert_eq!(house.due().await.len(), 2);
+    assert_eq!(app.due().await.len(), 2);
 }
 
 #[tokio::test]
 async fn several_come_as_an_array_or_one_a_line_and_a_bad_one_harms_no_other() {
-    let house = House::new().await;
-    house.hook("order", "paid").await;
+    let app = TestApp::new().await;
+    app.hook("order", "paid").await;
     let sound = |id: &str| paid(&format!(",\"id\":\"{id}\",\"data\":{{}}"));
     let array = format!("[{},5,{{}},{}]", sound("a"), sound("b"));
     let lines = format!("{}\n\n{{\r\n{}\n", sound("c"), sound("a"));
-    let answer = report(&house, array).await;
+    let answer = report(&app, array).await;
     assert_eq!(answer.status, 201);
     let entries = answer.json();
     assert_eq!(
@@ -135,7 +130,7 @@ async fn several_come_as_an_array_or_one_a_line_and_a_bad_one_harms_no_other() {
     assert_eq!(entries[3]["status"], 201);
     for form in ["application/x-ndjson", "application/jsonl"] {
         let asking = bearing("POST", "/trigger").with("Content-Type", form);
-        let answer = house.ask(asking.body(lines.clone())).await;
+        let answer = app.ask(asking.body(lines.clone())).await;
         let statuses: Vec<Value> = answer
             .json()
             .as_array()
@@ -146,13 +141,13 @@ async fn several_come_as_an_array_or_one_a_line_and_a_bad_one_harms_no_other() {
         let first = if form.contains("nd") { 201 } else { 200 };
         assert_eq!(statuses, [json!(first), json!(400), json!(200)], "{form}");
     }
-    assert_eq!(house.due().await.len(), 3);
-    assert_eq!(report(&house, "[]").await.told(), (200, "[]"));
+    assert_eq!(app.due().await.len(), 3);
+    assert_eq!(report(&app, "[]").await.told(), (200, "[]"));
 }
 
 #[tokio::test]
 async fn what_is_wrong_with_a_trigger_is_said_field_by_field() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let many = vec![json!({"resource": "event", "guid": EVENT}); 501];
     for (field, value) in [
         ("resource", json!("orders")),
@@ -189,23 +184,23 @@ async fn what_is_wrong_with_a_trigger_is_said_field_by_field() {
         let mut body = json!({"resource": "order", "trigger": "paid", "guid": GUID, "data": {}});
         let key = field.split('.').next().unwrap();
         body[key] = value.clone();
-        let answer = report(&house, body.to_string()).await;
+        let answer = report(&app, body.to_string()).await;
         assert_eq!(answer.status, 422, "{field} {value}: {}", answer.body);
         let errors = answer.json()["errors"].clone();
         assert!(errors[field][0].is_string(), "{field} {value}: {errors}");
     }
-    let twice = report(&house, paid(",\"data\":{},\"data\":{}")).await;
+    let twice = report(&app, paid(",\"data\":{},\"data\":{}")).await;
     assert_eq!(
         twice.json()["errors"]["data"][0],
         "The data field is given twice."
     );
-    let numbered = report(&house, paid(",\"data\":{},\"id\":17,\"more\":true")).await;
+    let numbered = report(&app, paid(",\"data\":{},\"id\":17,\"more\":true")).await;
     assert_eq!(numbered.json()["id"], "17");
 }
 
 #[tokio::test]
 async fn what_is_too_much_or_no_json_is_refused() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for (body, status) in [
         ("", 400),
         ("{", 400),
@@ -214,30 +209,30 @@ async fn what_is_too_much_or_no_json_is_refused() {
         ("{\"data\":{\"a\":}}", 400),
         ("\u{feff}5", 422),
     ] {
-        assert_eq!(report(&house, body).await.status, status, "{body}");
+        assert_eq!(report(&app, body).await.status, status, "{body}");
     }
     let large = format!(",\"data\":{{\"a\":\"{}\"}}", "x".repeat(256 * 1024));
-    assert_eq!(report(&house, paid(&large)).await.status, 413);
+    assert_eq!(report(&app, paid(&large)).await.status, 413);
     let many = format!("[{}]", vec!["{}"; 1_001].join(","));
-    assert_eq!(report(&house, many).await.status, 400);
+    assert_eq!(report(&app, many).await.status, 400);
     let deep = format!(
         ",\"data\":{{\"a\":{}{}}}",
         "[".repeat(50_000),
         "]".repeat(50_000)
     );
-    assert_eq!(report(&house, paid(&deep)).await.status, 201);
+    assert_eq!(report(&app, paid(&deep)).await.status, 201);
     let deep = format!(",\"related\":{}", "[".repeat(50_000));
-    assert_eq!(report(&house, paid(&deep)).await.status, 400);
+    assert_eq!(report(&app, paid(&deep)).await.status, 400);
     let form = bearing("POST", "/trigger").with("Content-Type", "multipart/form-data; boundary=b");
-    assert_eq!(house.ask(form.body("--b--")).await.status, 415);
+    assert_eq!(app.ask(form.body("--b--")).await.status, 415);
 }
 
 #[tokio::test]
 async fn an_id_is_made_where_none_is_given() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let (one, two) = (
-        report(&house, paid(",\"data\":{}")).await,
-        report(&house, paid(",\"data\":{}")).await,
+        report(&app, paid(",\"data\":{}")).await,
+        report(&app, paid(",\"data\":{}")).await,
     );
     assert_eq!((one.status.as_u16(), two.status.as_u16()), (201, 201));
     let id = |answer: &Arrived| answer.json()["id"].as_str().unwrap().to_owned();
@@ -248,7 +243,7 @@ async fn an_id_is_made_where_none_is_given() {
 
 #[tokio::test]
 async fn a_trigger_that_is_not_known_to_fire_is_taken_with_a_warning() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let scan = |id: &str| {
         format!(
             "{{\"id\":\"{id}\",\"resource\":\"shop\",\"trigger\":\"scan\",\"guid\":\"{GUID}\",\
@@ -257,10 +252,10 @@ async fn a_trigger_that_is_not_known_to_fire_is_taken_with_a_warning() {
     };
     let words = "\"scan\" on \"shop\" is not known to fire, so hardly a webhook asks for it. Of \
                  \"shop\" there are update, paid. The setting \"triggers\" adds others.";
-    let answer = report(&house, scan("a")).await;
+    let answer = report(&app, scan("a")).await;
     assert_eq!(answer.status, 201);
     assert_eq!(answer.json()["warning"], words);
-    let batch = report(&house, format!("[{},{}]", scan("a"), scan("b")))
+    let batch = report(&app, format!("[{},{}]", scan("a"), scan("b")))
         .await
         .json();
     assert_eq!(
@@ -272,10 +267,10 @@ async fn a_trigger_that_is_not_known_to_fire_is_taken_with_a_warning() {
         (&201.into(), &words.into())
     );
     // Once somebody hears of it there is nothing to say.
-    house.hook("shop", "scan").await;
-    let heard = report(&house, scan("c")).await;
+    app.hook("shop", "scan").await;
+    let heard = report(&app, scan("c")).await;
     assert_eq!(heard.told(), (201, "{\"id\":\"c\",\"invocations\":1}"));
-    let strict = House::with(DialectOptions {
+    let strict = TestApp::with(DialectOptions {
         strict_action_types: true,
         ..DialectOptions::default()
     });

@@ -7,14 +7,14 @@ use model::delivery::{DeliveryState, DueDelivery, NextState};
 use model::webhook::Headers;
 use serde_json::{Value, json};
 
-use crate::tests::harness::{Hook, House, bearing};
+use crate::tests::harness::{Hook, TestApp, bearing};
 
 const GUID: &str = "7c0e4b1e-30c5-4d7c-9d0a-0f6d1f2f9a10";
 
 /// A house with a webhook and this many invocations of it.
-async fn house(count: usize) -> (House, Hook) {
-    let house = House::new().await;
-    let hook = house.hook("order", "paid").await;
+async fn app(count: usize) -> (TestApp, Hook) {
+    let app = TestApp::new().await;
+    let hook = app.hook("order", "paid").await;
     for number in 0..count {
         let body = json!({
             "id": number.to_string(),
@@ -24,9 +24,9 @@ async fn house(count: usize) -> (House, Hook) {
             "data": {"number": number},
         });
         let reported = bearing("POST", "/trigger").json(body.to_string());
-        assert_eq!(house.ask(reported).await.status, 201);
+        assert_eq!(app.ask(reported).await.status, 201);
     }
-    (house, hook)
+    (app, hook)
 }
 
 fn answered(status: u16, body: &str) -> Outcome {
@@ -39,8 +39,8 @@ fn answered(status: u16, body: &str) -> Outcome {
     })
 }
 
-async fn settle(house: &House, due: &DueDelivery, outcome: Outcome, state: DeliveryState) {
-    let now = house.now();
+async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, state: DeliveryState) {
+    let now = app.now();
     let settlement = Settlement {
         stale: None,
         attempts: due.delivery.attempts,
@@ -64,11 +64,11 @@ async fn settle(house: &House, due: &DueDelivery, outcome: Outcome, state: Deliv
             ahead: false,
         },
     };
-    house.store.settle([settlement].into()).await.unwrap();
+    app.store.settle([settlement].into()).await.unwrap();
 }
 
-async fn get(house: &House, path: &str) -> Value {
-    let answer = house.ask(bearing("GET", path)).await;
+async fn get(app: &TestApp, path: &str) -> Value {
+    let answer = app.ask(bearing("GET", path)).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     answer.json()
 }
@@ -81,27 +81,21 @@ fn numbers(rows: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn an_invocation_says_what_became_of_it() {
-    let (house, hook) = house(4).await;
-    let due = house.due().await;
-    house.pass_ms(1_000);
-    settle(
-        &house,
-        &due[0],
-        answered(200, "ok"),
-        DeliveryState::Delivered,
-    )
-    .await;
-    settle(&house, &due[1], answered(503, "no"), DeliveryState::Pending).await;
+    let (app, hook) = app(4).await;
+    let due = app.due().await;
+    app.pass_ms(1_000);
+    settle(&app, &due[0], answered(200, "ok"), DeliveryState::Delivered).await;
+    settle(&app, &due[1], answered(503, "no"), DeliveryState::Pending).await;
     let failure = Failure::new(FailureKind::Connect, "refused");
     settle(
-        &house,
+        &app,
         &due[2],
         Outcome::Failed(failure),
         DeliveryState::Failed,
     )
     .await;
     let path = format!("/webhook/{}/invocations", hook.guid);
-    let all = get(&house, &path).await;
+    let all = get(&app, &path).await;
     let key = |number: usize| model::dedupe::key(&hook.guid, &number.to_string());
     let row = |number: usize, status: &str, attempts: u32| {
         json!({
@@ -132,7 +126,7 @@ async fn an_invocation_says_what_became_of_it() {
     expected[3]["next_attempt_at"] = json!("2026-11-20T18:00:00Z");
     expected.reverse();
     assert_eq!(all, json!(expected));
-    let shown = get(&house, &format!("/webhook/{}", hook.guid)).await;
+    let shown = get(&app, &format!("/webhook/{}", hook.guid)).await;
     assert_eq!(shown["invocations"], all);
     for (status, wanted) in [
         ("pending", vec!["8004", "8002"]),
@@ -140,19 +134,19 @@ async fn an_invocation_says_what_became_of_it() {
         ("failed", vec!["8003"]),
         ("", vec!["8004", "8003", "8002", "8001"]),
     ] {
-        let rows = get(&house, &format!("{path}?status={status}")).await;
+        let rows = get(&app, &format!("{path}?status={status}")).await;
         assert_eq!(numbers(&rows), wanted, "{status}");
     }
     for query in ["status=done", "before=x", "per_page=101"] {
-        let answer = house.ask(bearing("GET", &format!("{path}?{query}"))).await;
+        let answer = app.ask(bearing("GET", &format!("{path}?{query}"))).await;
         assert_eq!(answer.status, 422, "{query}");
     }
 }
 
 #[tokio::test]
 async fn an_attempt_says_what_was_wrong_with_its_answer() {
-    let (house, hook) = house(2).await;
-    let due = house.due().await;
+    let (app, hook) = app(2).await;
+    let due = app.due().await;
     let Outcome::Answered(answer) = answered(204, "") else {
         unreachable!()
     };
@@ -161,9 +155,9 @@ async fn an_attempt_says_what_was_wrong_with_its_answer() {
         note: Some("line 3 of its head has no colon".into()),
         ..answer.clone()
     });
-    settle(&house, &due[0], noted, DeliveryState::Delivered).await;
+    settle(&app, &due[0], noted, DeliveryState::Delivered).await;
     settle(
-        &house,
+        &app,
         &due[1],
         Outcome::Answered(answer),
         DeliveryState::Delivered,
@@ -177,7 +171,7 @@ async fn an_attempt_says_what_was_wrong_with_its_answer() {
             "/webhook/{}/invocations/00000000-0000-8{number:03}-8000-000000000001",
             hook.guid
         );
-        let told = get(&house, &path).await;
+        let told = get(&app, &path).await;
         assert_eq!(told["attempt_log"][0]["response_note"], note);
         assert_eq!(told["attempt_log"][0]["response_status"], 204);
     }
@@ -185,15 +179,15 @@ async fn an_attempt_says_what_was_wrong_with_its_answer() {
 
 #[tokio::test]
 async fn the_log_comes_in_pages_that_name_the_next() {
-    let (house, hook) = house(130).await;
+    let (app, hook) = app(130).await;
     let path = format!("/webhook/{}/invocations", hook.guid);
-    let shown = get(&house, &format!("/webhook/{}", hook.guid)).await;
+    let shown = get(&app, &format!("/webhook/{}", hook.guid)).await;
     assert_eq!(shown["invocations"].as_array().unwrap().len(), 100);
     for status in ["", "pending"] {
         let mut seen = Vec::new();
         let mut next = format!("{path}?per_page=60&status={status}");
         loop {
-            let page = house.ask(bearing("GET", &next)).await;
+            let page = app.ask(bearing("GET", &next)).await;
             seen.extend(numbers(&page.json()));
             let Some(link) = page.header("link") else {
                 break;
@@ -208,19 +202,19 @@ async fn the_log_comes_in_pages_that_name_the_next() {
 
 #[tokio::test]
 async fn retry_all_is_for_what_failed_and_can_be_repeated() {
-    let (house, hook) = house(3).await;
-    let due = house.due().await;
-    settle(&house, &due[0], answered(200, ""), DeliveryState::Delivered).await;
-    settle(&house, &due[1], answered(500, ""), DeliveryState::Failed).await;
-    settle(&house, &due[2], answered(500, ""), DeliveryState::Pending).await;
+    let (app, hook) = app(3).await;
+    let due = app.due().await;
+    settle(&app, &due[0], answered(200, ""), DeliveryState::Delivered).await;
+    settle(&app, &due[1], answered(500, ""), DeliveryState::Failed).await;
+    settle(&app, &due[2], answered(500, ""), DeliveryState::Pending).await;
     let path = format!("/webhook/{}/invocations/retry", hook.guid);
-    let answer = house.ask(bearing("POST", &path)).await;
+    let answer = app.ask(bearing("POST", &path)).await;
     assert_eq!(answer.told(), (202, "{\"retried\":1}"));
     assert_eq!(
-        house.ask(bearing("POST", &path)).await.told(),
+        app.ask(bearing("POST", &path)).await.told(),
         (202, "{\"retried\":0}")
     );
-    let again = house.due().await;
+    let again = app.due().await;
     assert_eq!(again.len(), 1);
     let delivery = &again[0].delivery;
     assert_eq!(delivery.id, due[1].delivery.id);
@@ -229,14 +223,14 @@ async fn retry_all_is_for_what_failed_and_can_be_repeated() {
         (2, 0, 1)
     );
     let reader = bearing("POST", &path).with("Authorization", "Bearer tokenread");
-    assert_eq!(house.ask(reader).await.status, 403);
+    assert_eq!(app.ask(reader).await.status, 403);
 }
 
 #[tokio::test]
 async fn retry_all_takes_what_narrows_it_and_refuses_what_it_does_not_know() {
-    let (house, hook) = house(2).await;
-    for due in house.due().await {
-        settle(&house, &due, answered(500, ""), DeliveryState::Failed).await;
+    let (app, hook) = app(2).await;
+    for due in app.due().await {
+        settle(&app, &due, answered(500, ""), DeliveryState::Failed).await;
     }
     let path = format!("/webhook/{}/invocations/retry", hook.guid);
     let names = |answer: &Value| -> Vec<String> {
@@ -254,11 +248,11 @@ async fn retry_all_takes_what_narrows_it_and_refuses_what_it_does_not_know() {
         ("since=", 422, "since"),
         ("until=tomorrow", 422, "until"),
     ] {
-        let answer = house.ask(bearing("POST", &format!("{path}?{query}"))).await;
+        let answer = app.ask(bearing("POST", &format!("{path}?{query}"))).await;
         assert_eq!(answer.status, status, "{query}");
         assert_eq!(names(&answer.json()), [name]);
     }
-    let answer = house.ask(bearing("POST", &path).json("{\"since\":\"2030-01-01T00:00:00Z\"}"));
+    let answer = app.ask(bearing("POST", &path).json("{\"since\":\"2030-01-01T00:00:00Z\"}"));
     assert_eq!(answer.await.status, 400);
     for (query, count) in [
         ("since=2030-01-01T00:00:00Z", 0),
@@ -266,7 +260,7 @@ async fn retry_all_takes_what_narrows_it_and_refuses_what_it_does_not_know() {
         ("status=failed&action_type=order.paid", 2),
         ("status=failed", 0),
     ] {
-        let answer = house.ask(bearing("POST", &format!("{path}?{query}"))).await;
+        let answer = app.ask(bearing("POST", &format!("{path}?{query}"))).await;
         let told = format!("{{\"retried\":{count}}}");
         assert_eq!(answer.told(), (202, told.as_str()), "{query}");
     }
@@ -274,20 +268,14 @@ async fn retry_all_takes_what_narrows_it_and_refuses_what_it_does_not_know() {
 
 #[tokio::test]
 async fn one_invocation_can_be_looked_at_and_sent_again() {
-    let (house, hook) = house(1).await;
-    let due = house.due().await;
-    settle(
-        &house,
-        &due[0],
-        answered(200, "ok"),
-        DeliveryState::Delivered,
-    )
-    .await;
+    let (app, hook) = app(1).await;
+    let due = app.due().await;
+    settle(&app, &due[0], answered(200, "ok"), DeliveryState::Delivered).await;
     let path = format!(
         "/webhook/{}/invocations/00000000-0000-8001-8000-000000000001",
         hook.guid
     );
-    let told = get(&house, &path).await;
+    let told = get(&app, &path).await;
     assert_eq!(told["request_body"], "{\"number\":0}");
     let attempt = &told["attempt_log"][0];
     assert_eq!(attempt["response_body"], "ok");
@@ -295,37 +283,33 @@ async fn one_invocation_can_be_looked_at_and_sent_again() {
     let headers = &attempt["request_headers"];
     assert_eq!(headers["Openticket-Identifier"], "***");
     assert_eq!(headers["OpenTicket-Dedupe-Key"], told["dedupe_key"]);
-    let again = house.ask(bearing("POST", &format!("{path}/retry"))).await;
+    let again = app.ask(bearing("POST", &format!("{path}/retry"))).await;
     assert_eq!(again.status, 202);
     assert_eq!(again.json()["status"], "pending");
-    assert_eq!(house.due().await.len(), 1);
-    let other = house.hook("order", "paid").await;
+    assert_eq!(app.due().await.len(), 1);
+    let other = app.hook("order", "paid").await;
     for wrong in [
         path.replace(&hook.guid, &other.guid),
         path.replace("8001", "8009"),
         format!("/webhook/{}/invocations/x", hook.guid),
     ] {
-        assert_eq!(
-            house.ask(bearing("GET", &wrong)).await.status,
-            404,
-            "{wrong}"
-        );
+        assert_eq!(app.ask(bearing("GET", &wrong)).await.status, 404, "{wrong}");
         let retry = bearing("POST", &format!("{wrong}/retry"));
-        assert_eq!(house.ask(retry).await.status, 404, "{wrong}");
+        assert_eq!(app.ask(retry).await.status, 404, "{wrong}");
     }
 }
 
 #[tokio::test]
 async fn of_a_long_answer_the_beginning_is_shown() {
-    let (house, hook) = house(1).await;
-    let due = house.due().await;
+    let (app, hook) = app(1).await;
+    let due = app.due().await;
     let long = answered(200, &format!("x{}", "ä".repeat(20_000)));
-    settle(&house, &due[0], long, DeliveryState::Delivered).await;
+    settle(&app, &due[0], long, DeliveryState::Delivered).await;
     let path = format!(
         "/webhook/{}/invocations/00000000-0000-8001-8000-000000000001",
         hook.guid
     );
-    let told = get(&house, &path).await;
+    let told = get(&app, &path).await;
     let shown = told["attempt_log"][0]["response_body"].as_str().unwrap();
     assert_eq!(shown.len(), 16 * 1024 - 1);
 }

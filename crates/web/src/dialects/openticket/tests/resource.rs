@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::dialects::{DialectOptions, Trigger};
-use crate::tests::harness::{Arrived, Asking, COMPANY, House, bearing};
+use crate::tests::harness::{Arrived, Asking, COMPANY, TestApp, bearing};
 
 const URL: &str = "https://example.com/webhook/receive";
 
@@ -76,7 +76,7 @@ async fn the_documented_request_sent_three_ways_gets_the_documented_answer() {
     let urlencoded = "name=My+Example+Webhook&url=https%3A%2F%2Fexample.com%2Fwebhook%2Freceive\
         &resource=shop&trigger=create&retries=3";
     let json = sample().to_string();
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for path in ["/webhook", "/"] {
         for (form, body) in [
             ("application/json", json.as_str()),
@@ -84,7 +84,7 @@ async fn the_documented_request_sent_three_ways_gets_the_documented_answer() {
             ("application/x-www-form-urlencoded", urlencoded),
         ] {
             let asking = bearing("POST", path).with("Content-Type", form).body(body);
-            let answer = house.ask(asking).await;
+            let answer = app.ask(asking).await;
             assert_eq!(answer.status, 201, "{form}: {}", answer.body);
             assert_eq!(answer.header("content-type"), Some("application/json"));
             let made = answer.json();
@@ -112,7 +112,7 @@ async fn the_documented_request_sent_three_ways_gets_the_documented_answer() {
             assert_eq!(made, expected, "{form}");
         }
     }
-    let all = house.ask(bearing("GET", "/webhook")).await.json();
+    let all = app.ask(bearing("GET", "/webhook")).await.json();
     let guids: std::collections::BTreeSet<&str> = all
         .as_array()
         .unwrap()
@@ -124,7 +124,7 @@ async fn the_documented_request_sent_three_ways_gets_the_documented_answer() {
 
 #[tokio::test]
 async fn forms_and_json_mean_the_same_by_their_values() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let fields = |retries: &str, flag: &str| {
         format!(
             "name=n&url={URL}&resource=event&trigger=paid&retries={retries}\
@@ -145,7 +145,7 @@ async fn forms_and_json_mean_the_same_by_their_values() {
         let asking = bearing("POST", "/webhook")
             .with("Content-Type", form)
             .body(fields("7", text));
-        let made = house.ask(asking).await.json();
+        let made = app.ask(asking).await.json();
         assert_eq!(made["triggered_by_child_resources"], flag, "{text}");
         assert_eq!(
             (&made["retries"], &made["identifier"]),
@@ -153,11 +153,11 @@ async fn forms_and_json_mean_the_same_by_their_values() {
         );
         let mut body = sample_with("retries", json!("7"));
         body["triggered_by_child_resources"] = json!(text);
-        let made = house.ask(create(&body)).await.json();
+        let made = app.ask(create(&body)).await.json();
         assert_eq!(made["triggered_by_child_resources"], flag, "{text}");
         assert_eq!(made["retries"], 7);
     }
-    let made = house
+    let made = app
         .ask(create(&sample_with("retries", Value::Null)))
         .await
         .json();
@@ -166,8 +166,8 @@ async fn forms_and_json_mean_the_same_by_their_values() {
 
 #[tokio::test]
 async fn what_is_wrong_is_said_field_by_field() {
-    let house = House::new().await;
-    let answer = house.ask(create(&json!({}))).await;
+    let app = TestApp::new().await;
+    let answer = app.ask(create(&json!({}))).await;
     let required = |field: &str| json!([format!("The {field} field is required.")]);
     assert_eq!(
         errors(&answer),
@@ -215,25 +215,25 @@ async fn what_is_wrong_is_said_field_by_field() {
         ("company_id", json!("d0a3f370-cd43-11ed-9c9c-bbcffde24a49")),
         ("company_id", json!(5)),
     ] {
-        let answer = house.ask(create(&sample_with(field, value.clone()))).await;
+        let answer = app.ask(create(&sample_with(field, value.clone()))).await;
         let errors = errors(&answer);
         assert_eq!(keys(&errors), [field], "{value}: {}", answer.body);
     }
     // The typing error of the vendor's own sample is refused with a reason, not mended.
     let typo = sample_with("url", json!("https =>//example.com/webhook/receive"));
-    let reason = &errors(&house.ask(create(&typo)).await)["url"][0];
+    let reason = &errors(&app.ask(create(&typo)).await)["url"][0];
     assert!(reason.as_str().unwrap().contains("absolute"), "{reason}");
 }
 
 #[tokio::test]
 async fn a_reason_does_not_repeat_the_password_in_a_url() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for url in [
         "https://u:secret@example.com/#x",
         "ftp://u:secret@x",
         "https://u:secret@",
     ] {
-        let answer = house.ask(create(&sample_with("url", json!(url)))).await;
+        let answer = app.ask(create(&sample_with("url", json!(url)))).await;
         assert_eq!(answer.status, 422);
         assert!(!answer.body.contains("secret"), "{}", answer.body);
     }
@@ -241,7 +241,7 @@ async fn a_reason_does_not_repeat_the_password_in_a_url() {
 
 #[tokio::test]
 async fn the_past_tense_is_refused_with_the_right_word() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for (field, given, right) in [
         ("trigger", "updated", "update"),
         ("trigger", "scanned", "scan"),
@@ -249,7 +249,7 @@ async fn the_past_tense_is_refused_with_the_right_word() {
         ("trigger", "PAID", "paid"),
         ("resource", "Order", "order"),
     ] {
-        let answer = house.ask(create(&sample_with(field, json!(given)))).await;
+        let answer = app.ask(create(&sample_with(field, json!(given)))).await;
         let words = errors(&answer)[field][0].as_str().unwrap().to_owned();
         assert!(words.contains(&format!("write \"{right}\"")), "{words}");
     }
@@ -257,7 +257,7 @@ async fn the_past_tense_is_refused_with_the_right_word() {
 
 #[tokio::test]
 async fn bodies_that_cannot_be_read_are_refused_by_their_form() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for (form, body, status) in [
         ("application/json", "{", 400),
         ("application/json", "", 400),
@@ -272,14 +272,14 @@ async fn bodies_that_cannot_be_read_are_refused_by_their_form() {
         let asking = bearing("POST", "/webhook")
             .with("Content-Type", form)
             .body(body);
-        let answer = house.ask(asking).await;
+        let answer = app.ask(asking).await;
         assert_eq!(answer.status, status, "{form} {body}: {}", answer.body);
         assert!(answer.json()["message"].is_string());
     }
     let latin = bearing("POST", "/webhook").json(b"{\"name\": \"\xff\"}".as_slice());
-    assert_eq!(house.ask(latin).await.status, 400);
+    assert_eq!(app.ask(latin).await.status, 400);
     let long = bearing("POST", "/webhook").json(vec![b' '; 2 * 1024 * 1024]);
-    assert_eq!(house.ask(long).await.status, 413);
+    assert_eq!(app.ask(long).await.status, 413);
 }
 
 #[tokio::test]
@@ -302,8 +302,8 @@ async fn a_pair_that_nothing_is_known_to_fire_is_doubted_on_request_and_refused_
             Some("Nothing is known to trigger"),
         ),
     ];
-    let house = House::new().await;
-    let strict = House::with(DialectOptions {
+    let app = TestApp::new().await;
+    let strict = TestApp::with(DialectOptions {
         strict_triggers: true,
         ..DialectOptions::default()
     })
@@ -313,10 +313,10 @@ async fn a_pair_that_nothing_is_known_to_fire_is_doubted_on_request_and_refused_
         body["resource"] = json!(resource);
         body["trigger"] = json!(trigger);
         body["triggered_by_child_resources"] = json!(related);
-        let plain = house.ask(create(&body)).await;
+        let plain = app.ask(create(&body)).await;
         assert_eq!(keys(&plain.json()), KEYS);
         let hinted = bearing("POST", "/webhook?hints=1").json(body.to_string());
-        let hinted = house.ask(hinted).await.json();
+        let hinted = app.ask(hinted).await.json();
         assert_eq!(keys(&hinted)[14..], ["warnings"]);
         let warnings = hinted["warnings"].as_array().unwrap();
         let answer = strict.ask(create(&body)).await;
@@ -344,7 +344,7 @@ async fn what_the_operator_adds_can_be_asked_for() {
         name: None,
         reaches: reaches.map(str::to_owned),
     };
-    let house = House::with(DialectOptions {
+    let app = TestApp::with(DialectOptions {
         extra_triggers: vec![
             extra("order", "placed", Some("event")),
             extra("ticket_type", "update", None),
@@ -364,7 +364,7 @@ async fn what_the_operator_adds_can_be_asked_for() {
         body["resource"] = json!(resource);
         body["trigger"] = json!(trigger);
         body["triggered_by_child_resources"] = json!(related);
-        let answer = house.ask(create(&body)).await;
+        let answer = app.ask(create(&body)).await;
         assert_eq!(
             answer.status, status,
             "{resource} {trigger}: {}",
@@ -375,10 +375,10 @@ async fn what_the_operator_adds_can_be_asked_for() {
 
 #[tokio::test]
 async fn a_change_touches_what_it_names_and_never_guid_or_nonce() {
-    let house = House::new().await;
-    let made = house.hook("order", "paid").await;
+    let app = TestApp::new().await;
+    let made = app.hook("order", "paid").await;
     let path = format!("/webhook/{}", made.guid);
-    house.pass_ms(5_500);
+    app.pass_ms(5_500);
     for method in ["PUT", "PATCH"] {
         let body = json!({
             "name": method,
@@ -388,9 +388,7 @@ async fn a_change_touches_what_it_names_and_never_guid_or_nonce() {
             "company_id": "x",
             "unknown": [],
         });
-        let changed = house
-            .ask(bearing(method, &path).json(body.to_string()))
-            .await;
+        let changed = app.ask(bearing(method, &path).json(body.to_string())).await;
         assert_eq!(changed.status, 200, "{}", changed.body);
         let changed = changed.json();
         assert_eq!(keys(&changed), KEYS);
@@ -403,16 +401,16 @@ async fn a_change_touches_what_it_names_and_never_guid_or_nonce() {
         assert_eq!(changed["created_at"], "2026-11-20T18:00:00Z");
     }
     let bad = bearing("PATCH", &path).json("{\"url\": null, \"retries\": 99}");
-    let errors = errors(&house.ask(bad).await);
+    let errors = errors(&app.ask(bad).await);
     assert_eq!(keys(&errors), ["url", "retries"]);
 }
 
 #[tokio::test]
 async fn a_deleted_webhook_is_gone_for_good() {
-    let house = House::new().await;
-    let made = house.hook("order", "paid").await;
+    let app = TestApp::new().await;
+    let made = app.hook("order", "paid").await;
     let path = format!("/webhook/{}", made.guid);
-    let deleted = house.ask(bearing("DELETE", &path)).await;
+    let deleted = app.ask(bearing("DELETE", &path)).await;
     assert_eq!(deleted.told(), (204, ""));
     for (method, below) in [
         ("DELETE", ""),
@@ -421,7 +419,7 @@ async fn a_deleted_webhook_is_gone_for_good() {
         ("GET", "/invocations"),
         ("POST", "/invocations/retry"),
     ] {
-        let answer = house
+        let answer = app
             .ask(bearing(method, &format!("{path}{below}")).json("{}"))
             .await;
         assert_eq!(
@@ -431,17 +429,17 @@ async fn a_deleted_webhook_is_gone_for_good() {
         );
     }
     assert_eq!(
-        house.ask(bearing("GET", "/webhook")).await.told(),
+        app.ask(bearing("GET", "/webhook")).await.told(),
         (200, "[]")
     );
 }
 
 #[tokio::test]
 async fn the_list_is_newest_first_and_in_pages_that_name_the_next() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for number in 0..5 {
         let body = sample_with("name", json!(number.to_string()));
-        assert_eq!(house.ask(create(&body)).await.status, 201);
+        assert_eq!(app.ask(create(&body)).await.status, 201);
     }
     let names = |answer: &Arrived| {
         let all = answer.json();
@@ -450,23 +448,21 @@ async fn the_list_is_newest_first_and_in_pages_that_name_the_next() {
             .map(|webhook| webhook["name"].as_str().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
-    let all = house.ask(bearing("GET", "/webhook")).await;
+    let all = app.ask(bearing("GET", "/webhook")).await;
     assert_eq!(names(&all), ["4", "3", "2", "1", "0"]);
     assert_eq!(all.header("link"), None);
-    let page = house
+    let page = app
         .ask(bearing("GET", "/webhook?per_page=2&page=2&hints=0"))
         .await;
     assert_eq!(names(&page), ["2", "1"]);
     let next = "<http://127.0.0.1:18544/webhook?per_page=2&hints=0&page=3>; rel=\"next\"";
     assert_eq!(page.header("link"), Some(next));
-    let last = house
-        .ask(bearing("GET", "/webhook?per_page=2&page=3"))
-        .await;
+    let last = app.ask(bearing("GET", "/webhook?per_page=2&page=3")).await;
     assert_eq!(
         (names(&last), last.header("link")),
         (vec!["0".to_owned()], None)
     );
-    let beyond = house
+    let beyond = app
         .ask(bearing("GET", "/webhook?page=18446744073709551615"))
         .await;
     assert_eq!(beyond.told(), (200, "[]"));
@@ -477,29 +473,27 @@ async fn the_list_is_newest_first_and_in_pages_that_name_the_next() {
         "per_page=1001",
         "per_page=-1",
     ] {
-        let answer = house
-            .ask(bearing("GET", &format!("/webhook?{query}")))
-            .await;
+        let answer = app.ask(bearing("GET", &format!("/webhook?{query}"))).await;
         assert_eq!(answer.status, 422, "{query}");
     }
 }
 
 #[tokio::test]
 async fn secrets_are_shown_to_whoever_may_write_and_to_nobody_else() {
-    let house = House::new().await;
-    let made = house.hook("order", "paid").await;
+    let app = TestApp::new().await;
+    let made = app.hook("order", "paid").await;
     let path = format!("/webhook/{}", made.guid);
     for path in [path.as_str(), "/webhook"] {
-        let trusted = house.ask(bearing("GET", path)).await.body;
+        let trusted = app.ask(bearing("GET", path)).await.body;
         assert!(trusted.contains(&made.nonce) && trusted.contains("user:pass@"));
         let reader = bearing("GET", path).with("Authorization", "Bearer tokenread");
-        let reader = house.ask(reader).await;
+        let reader = app.ask(reader).await;
         assert_eq!(reader.status, 200);
         assert!(!reader.body.contains(&made.nonce), "{}", reader.body);
         assert!(!reader.body.contains("pass"), "{}", reader.body);
         assert!(reader.body.contains("\"nonce\":\"***\""));
     }
-    let audit = house.store.audit(house.company().await, 10).await.unwrap();
+    let audit = app.store.audit(app.company().await, 10).await.unwrap();
     for entry in audit {
         assert!(!entry.detail.contains(&made.nonce) && !entry.detail.contains("pass"));
     }
@@ -507,16 +501,16 @@ async fn secrets_are_shown_to_whoever_may_write_and_to_nobody_else() {
 
 #[tokio::test]
 async fn the_root_is_the_dashboard_for_whoever_looks_and_makes_webhooks_for_whoever_posts() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let browser = bearing("GET", "/")
         .without("Authorization")
         .with("Accept", "text/html");
     assert_eq!(
-        house.ask(browser).await.header("location"),
+        app.ask(browser).await.header("location"),
         Some("/sign-in?next=%2F")
     );
     let body = sample().to_string();
-    assert_eq!(house.ask(bearing("POST", "/").json(body)).await.status, 201);
+    assert_eq!(app.ask(bearing("POST", "/").json(body)).await.status, 201);
     for (method, path) in [
         ("PUT", "/"),
         ("GET", "/trigger/x"),
@@ -524,12 +518,12 @@ async fn the_root_is_the_dashboard_for_whoever_looks_and_makes_webhooks_for_whoe
         ("GET", "/x"),
     ] {
         assert_eq!(
-            house.ask(bearing(method, path)).await.status,
+            app.ask(bearing(method, path)).await.status,
             404,
             "{method} {path}"
         );
     }
-    let wrong = house.ask(bearing("DELETE", "/webhook")).await;
+    let wrong = app.ask(bearing("DELETE", "/webhook")).await;
     assert_eq!(wrong.status, 405);
     assert_eq!(wrong.header("allow"), Some("GET, POST, HEAD, OPTIONS"));
     assert_eq!(
@@ -540,8 +534,8 @@ async fn the_root_is_the_dashboard_for_whoever_looks_and_makes_webhooks_for_whoe
 
 #[tokio::test]
 async fn a_masked_url_is_no_target() {
-    let house = House::new().await;
-    let hook = house.hook("order", "paid").await;
+    let app = TestApp::new().await;
+    let hook = app.hook("order", "paid").await;
     let own = format!("/webhook/{}", hook.guid);
     for url in [
         "http://***@example.org/",
@@ -551,12 +545,12 @@ async fn a_masked_url_is_no_target() {
             "{{\"name\":\"n\",\"url\":\"{url}\",\"resource\":\"order\",\"trigger\":\"paid\"}}"
         );
         for (method, path) in [("POST", "/webhook"), ("PUT", &own), ("PATCH", &own)] {
-            let answer = house.ask(bearing(method, path).json(body.clone())).await;
+            let answer = app.ask(bearing(method, path).json(body.clone())).await;
             assert_eq!(answer.status, 422, "{method} {url}");
             let words = answer.json()["errors"]["url"][0].to_string();
             assert!(words.contains("take ***@ out"), "{words}");
         }
     }
-    let shown = house.ask(bearing("GET", &own)).await.json();
+    let shown = app.ask(bearing("GET", &own)).await.json();
     assert_eq!(shown["url"], "https://user:pass@example.org/hook");
 }

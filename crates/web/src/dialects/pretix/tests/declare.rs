@@ -7,7 +7,7 @@ use model::rng::SeededRng;
 use model::tenant::{DialectName, Permission, TokenHash, TokenKind};
 
 use crate::dialects::{DeclarationFile, DialectOptions, KnownEvents, all};
-use crate::tests::harness::{House, WEBHOOKS, asking};
+use crate::tests::harness::{TestApp, WEBHOOKS, asking};
 
 fn declare(text: &str) -> Result<DeclarationFile, Vec<String>> {
     let key = (DialectName::new("pretix"), "bigevents".to_owned());
@@ -108,7 +108,7 @@ fn a_whole_file_is_understood() {
 
 #[tokio::test]
 async fn what_is_declared_is_what_rest_shows_and_applying_it_again_changes_nothing() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let known = {
         let key = (DialectName::new("pretix"), "bigevents".to_owned());
         KnownEvents::from([(key, BTreeSet::from(["secondcon".to_owned()]))])
@@ -118,9 +118,9 @@ async fn what_is_declared_is_what_rest_shows_and_applying_it_again_changes_nothi
     let mut rng = SeededRng::from_seed([3; 32]);
     let mut apply = async || {
         let declared = dialects.declare(&text, &known, &mut rng).unwrap();
-        let applied = house
+        let applied = app
             .store
-            .apply(declared.declarations, "file".to_owned(), house.now());
+            .apply(declared.declarations, "file".to_owned(), app.now());
         (applied.await.unwrap(), declared.fresh)
     };
     let (applied, fresh) = apply().await;
@@ -128,7 +128,7 @@ async fn what_is_declared_is_what_rest_shows_and_applying_it_again_changes_nothi
         .iter()
         .filter(|applied| matches!(&applied.item, AppliedItem::Token { fresh: true, .. }));
     assert_eq!(taken.count(), fresh.len());
-    let page = house.ask(asking("GET", WEBHOOKS)).await.json();
+    let page = app.ask(asking("GET", WEBHOOKS)).await.json();
     assert_eq!(
         page["results"][1],
         serde_json::json!({

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::super::fields::Settings;
 use super::differences::{DIFFERENCES, Difference};
-use crate::tests::harness::{Arrived, Asking, House, asking};
+use crate::tests::harness::{Arrived, Asking, TestApp, asking};
 
 #[derive(Debug, Deserialize)]
 struct Exchange {
@@ -103,19 +103,19 @@ fn compare(name: &str, expected: &Expected, arrived: &Arrived) {
 }
 
 /// Writes down the webhook as pretix had it after the exchange.
-async fn bring_to(house: &House, body: &Value) {
+async fn bring_to(app: &TestApp, body: &Value) {
     let id = WebhookId(body["id"].as_i64().unwrap());
-    let tenant = house.tenant("bigevents").await;
+    let tenant = app.tenant("bigevents").await;
     let settings: Settings = serde_json::from_value(body.clone()).unwrap();
     let disablement = Disablement {
-        at: house.now(),
+        at: app.now(),
         cause: DisableCause::Requested,
     };
     let disabled = (body["enabled"] == false).then_some(disablement);
     let target_url = body["target_url"].as_str().unwrap().to_owned();
     let (filter, settings) = (settings.filter(), serde_json::to_string(&settings).unwrap());
     let actor = "test".to_owned();
-    if let Some(old) = house.store.webhook(tenant, id).await.unwrap() {
+    if let Some(old) = app.store.webhook(tenant, id).await.unwrap() {
         let webhook = Webhook {
             target_url,
             disabled,
@@ -123,9 +123,8 @@ async fn bring_to(house: &House, body: &Value) {
             settings,
             ..old
         };
-        house
-            .store
-            .save_webhook(webhook, actor, house.now())
+        app.store
+            .save_webhook(webhook, actor, app.now())
             .await
             .unwrap();
         return;
@@ -140,26 +139,26 @@ async fn bring_to(house: &House, body: &Value) {
         settings,
         headers: model::webhook::Headers::default(),
     };
-    let created = house
+    let created = app
         .store
-        .create_webhook(new, actor, house.now())
+        .create_webhook(new, actor, app.now())
         .await
         .unwrap();
     assert_eq!(created.id, id);
 }
 
-async fn differ(house: &House, exchange: &Exchange, difference: &Difference) {
+async fn differ(app: &TestApp, exchange: &Exchange, difference: &Difference) {
     let name = &exchange.name;
     let aside;
     let place = if difference.aside {
-        aside = House::new().await;
+        aside = TestApp::new().await;
         let created = exchanges()
             .into_iter()
             .find(|other| other.name == "create_full");
         aside.ask(asked(&created.unwrap().request)).await;
         &aside
     } else {
-        house
+        app
     };
     let arrived = place.ask(asked(&exchange.request)).await;
     let decision = difference.decision;
@@ -182,14 +181,14 @@ async fn differ(house: &House, exchange: &Exchange, difference: &Difference) {
     if stored && exchange.request.method != "GET" && !difference.aside {
         let body: Value = serde_json::from_str(exchange.response.body.as_ref().unwrap()).unwrap();
         if body["id"].is_i64() {
-            bring_to(house, &body).await;
+            bring_to(app, &body).await;
         }
     }
 }
 
 #[tokio::test]
 async fn every_recorded_exchange_comes_out_as_recorded_or_differs_by_name() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let mut used = Vec::new();
     for exchange in exchanges() {
         let differences = DIFFERENCES.iter();
@@ -199,10 +198,10 @@ async fn every_recorded_exchange_comes_out_as_recorded_or_differs_by_name() {
         {
             Some(difference) => {
                 used.push(difference.name);
-                differ(&house, &exchange, difference).await;
+                differ(&app, &exchange, difference).await;
             }
             None => {
-                let arrived = house.ask(asked(&exchange.request)).await;
+                let arrived = app.ask(asked(&exchange.request)).await;
                 compare(&exchange.name, &exchange.response, &arrived);
             }
         }

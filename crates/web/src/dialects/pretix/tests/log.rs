@@ -8,17 +8,14 @@ use model::limits::SCANNED_ROWS_MAX;
 use model::webhook::Headers;
 use serde_json::{Value, json};
 
-use crate::tests::harness::{Arrived, House, INTAKE, WEBHOOKS, asking};
+use crate::tests::harness::{Arrived, INTAKE, TestApp, WEBHOOKS, asking};
 
 const ORGANIZER: &str = "/api/v1/organizers/bigevents";
 
-async fn hand_in(house: &House, id: i64, action: &str) {
+async fn hand_in(app: &TestApp, id: i64, action: &str) {
     let body =
         format!(r#"{{"notification_id":{id},"event":"democon","action":"{action}","code":"A"}}"#);
-    assert_eq!(
-        house.ask(asking("POST", INTAKE).json(body)).await.status,
-        201
-    );
+    assert_eq!(app.ask(asking("POST", INTAKE).json(body)).await.status, 201);
 }
 
 fn answered(status: u16, body: &'static [u8]) -> Outcome {
@@ -32,8 +29,8 @@ fn answered(status: u16, body: &'static [u8]) -> Outcome {
 }
 
 /// Writes down an attempt for a delivery and what it makes of it.
-async fn settle(house: &House, due: &DueDelivery, outcome: Outcome, state: DeliveryState) {
-    let now = house.now();
+async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, state: DeliveryState) {
+    let now = app.now();
     let settlement = Settlement {
         stale: None,
         id: due.delivery.id,
@@ -57,11 +54,11 @@ async fn settle(house: &House, due: &DueDelivery, outcome: Outcome, state: Deliv
             ahead: false,
         },
     };
-    house.store.settle([settlement].into()).await.unwrap();
+    app.store.settle([settlement].into()).await.unwrap();
 }
 
-async fn get(house: &House, path: &str) -> Arrived {
-    house.ask(asking("GET", path)).await
+async fn get(app: &TestApp, path: &str) -> Arrived {
+    app.ask(asking("GET", path)).await
 }
 
 fn ids(page: &Value) -> Vec<i64> {
@@ -72,10 +69,9 @@ fn ids(page: &Value) -> Vec<i64> {
 
 /// A webhook with five deliveries: 1 delivered, 2 exhausted, 3 waits for a retry, 4 not begun,
 /// 5 cancelled.
-async fn house() -> House {
-    let house = House::new().await;
-    house
-        .webhook(&["pretix.event.order.paid", "pretix.event.order.changed.*"])
+async fn app() -> TestApp {
+    let app = TestApp::new().await;
+    app.webhook(&["pretix.event.order.paid", "pretix.event.order.changed.*"])
         .await;
     for id in 1..=5 {
         let action = if id == 2 {
@@ -83,19 +79,19 @@ async fn house() -> House {
         } else {
             "pretix.event.order.paid"
         };
-        hand_in(&house, id, action).await;
-        house.pass_ms(1_000);
+        hand_in(&app, id, action).await;
+        app.pass_ms(1_000);
     }
-    let due = house.due().await;
+    let due = app.due().await;
     settle(
-        &house,
+        &app,
         &due[0],
         answered(200, b"ok"),
         DeliveryState::Delivered,
     )
     .await;
     settle(
-        &house,
+        &app,
         &due[1],
         answered(500, b"\xff\0"),
         DeliveryState::Failed,
@@ -103,24 +99,22 @@ async fn house() -> House {
     .await;
     let failure = Failure::new(FailureKind::Connect, "connection refused");
     settle(
-        &house,
+        &app,
         &due[2],
         Outcome::Failed(failure),
         DeliveryState::Pending,
     )
     .await;
     let gone = DeliveryState::Cancelled(CancelCause::ReceiverGone);
-    settle(&house, &due[4], answered(410, b""), gone).await;
-    house.pass_ms(1_000);
-    house
+    settle(&app, &due[4], answered(410, b""), gone).await;
+    app.pass_ms(1_000);
+    app
 }
 
 #[tokio::test]
 async fn deliveries_are_listed_newest_first_with_where_they_stand() {
-    let house = house().await;
-    let page = get(&house, &format!("{WEBHOOKS}1/deliveries/"))
-        .await
-        .json();
+    let app = app().await;
+    let page = get(&app, &format!("{WEBHOOKS}1/deliveries/")).await.json();
     assert_eq!(
         (&page["next"], &page["previous"]),
         (&Value::Null, &Value::Null)
@@ -152,7 +146,7 @@ async fn deliveries_are_listed_newest_first_with_where_they_stand() {
 
 #[tokio::test]
 async fn filters_narrow_the_list() {
-    let house = house().await;
+    let app = app().await;
     for (query, expected) in [
         ("status=pending", vec![4]),
         ("status=retrying", vec![3]),
@@ -170,16 +164,16 @@ async fn filters_narrow_the_list() {
             vec![2],
         ),
     ] {
-        let page = get(&house, &format!("{WEBHOOKS}1/deliveries/?{query}")).await;
+        let page = get(&app, &format!("{WEBHOOKS}1/deliveries/?{query}")).await;
         assert_eq!(ids(&page.json()), expected, "{query}");
     }
 }
 
 #[tokio::test]
 async fn filters_that_say_nothing_sensible_are_refused_by_name() {
-    let house = house().await;
+    let app = app().await;
     let query = "status=lost&since=yesterday&until=2026-13-01T00:00:00Z&cursor=!";
-    let page = get(&house, &format!("{WEBHOOKS}1/deliveries/?{query}")).await;
+    let page = get(&app, &format!("{WEBHOOKS}1/deliveries/?{query}")).await;
     let told = concat!(
         r#"{"status":["Must be one of pending, retrying, delivered, exhausted, cancelled."],"#,
         r#""since":["Must be a time such as 2027-01-19T10:00:00Z."],"#,
@@ -189,9 +183,7 @@ async fn filters_that_say_nothing_sensible_are_refused_by_name() {
     assert_eq!(page.told(), (400, told));
     let none = r#"{"detail":"No WebHook matches the given query."}"#;
     assert_eq!(
-        get(&house, &format!("{WEBHOOKS}9/deliveries/"))
-            .await
-            .told(),
+        get(&app, &format!("{WEBHOOKS}9/deliveries/")).await.told(),
         (404, none)
     );
 }
@@ -204,60 +196,60 @@ fn path_of(link: &Value) -> String {
 
 #[tokio::test]
 async fn a_page_that_looked_at_enough_is_short_and_leads_on() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let types = ["pretix.event.order.placed", "pretix.event.order.paid"];
-    house.webhook(&types).await;
-    hand_in(&house, 1, types[0]).await;
+    app.webhook(&types).await;
+    hand_in(&app, 1, types[0]).await;
     let mut id = 1;
     while id < 2 + i64::try_from(SCANNED_ROWS_MAX).unwrap() {
         let one = |id| json!({"notification_id": id, "event": "democon", "action": types[1], "code": "A"});
         let batch: Vec<Value> = (id + 1..=id + 1_000).map(one).collect();
         let handed_in = asking("POST", INTAKE).json(json!(batch).to_string());
-        let answer = house.ask(handed_in).await;
+        let answer = app.ask(handed_in).await;
         assert!(!answer.body.contains("\"status\":4"), "{}", answer.body);
         id += 1_000;
     }
     let query = format!("{WEBHOOKS}1/deliveries/?action_type={}", types[0]);
-    let first = get(&house, &query).await.json();
+    let first = get(&app, &query).await.json();
     assert_eq!((ids(&first), &first["previous"]), (vec![], &Value::Null));
-    let second = get(&house, &path_of(&first["next"])).await.json();
+    let second = get(&app, &path_of(&first["next"])).await.json();
     assert_eq!((ids(&second), &second["next"]), (vec![1], &Value::Null));
-    let back = get(&house, &path_of(&second["previous"])).await.json();
+    let back = get(&app, &path_of(&second["previous"])).await.json();
     assert_eq!(ids(&back), [0_i64; 0]);
-    let back = get(&house, &path_of(&back["next"])).await.json();
+    let back = get(&app, &path_of(&back["next"])).await.json();
     assert_eq!(ids(&back), [1]);
 }
 
 #[tokio::test]
 async fn pages_lead_back_and_forth_and_stay_put_while_more_arrives() {
-    let house = house().await;
-    let first = get(&house, &format!("{WEBHOOKS}1/deliveries/?page_size=2"))
+    let app = app().await;
+    let first = get(&app, &format!("{WEBHOOKS}1/deliveries/?page_size=2"))
         .await
         .json();
     assert_eq!(
         (ids(&first), &first["previous"]),
         (vec![5, 4], &Value::Null)
     );
-    hand_in(&house, 6, "pretix.event.order.paid").await;
-    let second = get(&house, &path_of(&first["next"])).await.json();
+    hand_in(&app, 6, "pretix.event.order.paid").await;
+    let second = get(&app, &path_of(&first["next"])).await.json();
     assert_eq!(ids(&second), [3, 2]);
-    let third = get(&house, &path_of(&second["next"])).await.json();
+    let third = get(&app, &path_of(&second["next"])).await.json();
     assert_eq!((ids(&third), &third["next"]), (vec![1], &Value::Null));
-    let back = get(&house, &path_of(&third["previous"])).await.json();
+    let back = get(&app, &path_of(&third["previous"])).await.json();
     assert_eq!(ids(&back), [3, 2]);
-    let back = get(&house, &path_of(&back["previous"])).await.json();
+    let back = get(&app, &path_of(&back["previous"])).await.json();
     assert_eq!(ids(&back), [5, 4]);
-    let back = get(&house, &path_of(&back["previous"])).await.json();
+    let back = get(&app, &path_of(&back["previous"])).await.json();
     assert_eq!((ids(&back), &back["previous"]), (vec![6], &Value::Null));
 }
 
 #[tokio::test]
 async fn a_delivery_tells_of_its_attempts() {
-    let house = house().await;
-    let told = get(&house, &format!("{ORGANIZER}/deliveries/dlv_2_1/")).await;
+    let app = app().await;
+    let told = get(&app, &format!("{ORGANIZER}/deliveries/dlv_2_1/")).await;
     assert_eq!(
         told,
-        get(&house, &format!("{WEBHOOKS}1/deliveries/dlv_2_1/")).await
+        get(&app, &format!("{WEBHOOKS}1/deliveries/dlv_2_1/")).await
     );
     let told = told.json();
     let body = concat!(
@@ -289,7 +281,7 @@ async fn a_delivery_tells_of_its_attempts() {
             "next_attempt_at": null,
         }])
     );
-    let failed = get(&house, &format!("{ORGANIZER}/deliveries/dlv_3_1/"))
+    let failed = get(&app, &format!("{ORGANIZER}/deliveries/dlv_3_1/"))
         .await
         .json();
     let attempt = &failed["attempts"][0];
@@ -300,8 +292,8 @@ async fn a_delivery_tells_of_its_attempts() {
 
 #[tokio::test]
 async fn deliveries_are_found_by_their_whole_name_only() {
-    let house = house().await;
-    house.webhook(&[]).await;
+    let app = app().await;
+    app.webhook(&[]).await;
     let none = r#"{"detail":"No Delivery matches the given query."}"#;
     let not_found = r#"{"detail":"Not found."}"#;
     for (path, body) in [
@@ -312,23 +304,23 @@ async fn deliveries_are_found_by_their_whole_name_only() {
         ("deliveries/dlv_01_1/", not_found),
     ] {
         assert_eq!(
-            get(&house, &format!("{ORGANIZER}/{path}")).await.told(),
+            get(&app, &format!("{ORGANIZER}/{path}")).await.told(),
             (404, body),
             "{path}"
         );
     }
     let other = asking("GET", "/api/v1/organizers/othercorp/deliveries/dlv_1_1/").by("tokenother");
-    assert_eq!(house.ask(other).await.told(), (404, none));
+    assert_eq!(app.ask(other).await.told(), (404, none));
 }
 
 #[tokio::test]
 async fn a_delivery_can_be_sent_again_whatever_became_of_it() {
-    let house = house().await;
+    let app = app().await;
     for (path, id) in [
         (format!("{ORGANIZER}/deliveries/dlv_1_1/retry/"), "dlv_1_1"),
         (format!("{WEBHOOKS}1/deliveries/dlv_5_1/retry/"), "dlv_5_1"),
     ] {
-        let again = house.ask(asking("POST", &path)).await;
+        let again = app.ask(asking("POST", &path)).await;
         assert_eq!(again.status, 202);
         let told = again.json();
         assert_eq!(
@@ -338,32 +330,32 @@ async fn a_delivery_can_be_sent_again_whatever_became_of_it() {
         assert_eq!(told["next_attempt_at"], "2026-11-20T18:00:06.000Z");
         assert_eq!(told["attempts"].as_array().unwrap().len(), 1);
     }
-    let due = house.due().await;
+    let due = app.due().await;
     let mut due: Vec<String> = due.iter().map(|due| due.delivery.id.to_string()).collect();
     due.sort();
     assert_eq!(due, ["dlv_1_1", "dlv_4_1", "dlv_5_1"]);
     let unknown = asking("POST", &format!("{ORGANIZER}/deliveries/dlv_9_1/retry/"));
-    assert_eq!(house.ask(unknown).await.status, 404);
+    assert_eq!(app.ask(unknown).await.status, 404);
 }
 
 #[tokio::test]
 async fn all_that_failed_can_be_sent_again_at_once() {
-    let house = house().await;
+    let app = app().await;
     let path = format!("{WEBHOOKS}1/retry_failed/");
     // Exhausted, cancelled, and waiting for a retry; not what was delivered or has not begun.
     assert_eq!(
-        house.ask(asking("POST", &path)).await.told(),
+        app.ask(asking("POST", &path)).await.told(),
         (202, r#"{"retried":3}"#)
     );
-    assert_eq!(house.due().await.len(), 4);
-    let audit = get(&house, &format!("{ORGANIZER}/audit/")).await.json();
+    assert_eq!(app.due().await.len(), 4);
+    let audit = get(&app, &format!("{ORGANIZER}/audit/")).await.json();
     assert_eq!(audit["results"][0]["action"], "deliveries.retried");
     assert_eq!(audit["results"][0]["actor"], "all");
 }
 
 #[tokio::test]
 async fn only_what_is_asked_for_is_sent_again() {
-    let house = house().await;
+    let app = app().await;
     let path = format!("{WEBHOOKS}1/retry_failed/");
     for (query, count) in [
         ("since=2030-01-01T00:00:00Z", 0),
@@ -382,11 +374,11 @@ async fn only_what_is_asked_for_is_sent_again() {
         ),
         ("format=json", 0),
     ] {
-        let answer = house.ask(asking("POST", &format!("{path}?{query}"))).await;
+        let answer = app.ask(asking("POST", &format!("{path}?{query}"))).await;
         let told = format!("{{\"retried\":{count}}}");
         assert_eq!(answer.told(), (202, told.as_str()), "{query}");
     }
-    let audit = get(&house, &format!("{ORGANIZER}/audit/")).await.json();
+    let audit = get(&app, &format!("{ORGANIZER}/audit/")).await.json();
     let detail = json!({"count": 1, "status": "cancelled", "since": null, "until": null,
         "action_type": null});
     assert_eq!(audit["results"][1]["detail"], detail);
@@ -394,9 +386,9 @@ async fn only_what_is_asked_for_is_sent_again() {
 
 #[tokio::test]
 async fn nothing_is_sent_again_by_a_request_that_is_not_understood() {
-    let house = house().await;
+    let app = app().await;
     let path = format!("{WEBHOOKS}1/retry_failed/");
-    let before = house.due().await.len();
+    let before = app.due().await.len();
     for (query, field) in [
         ("since=tomorrow", "since"),
         ("since=", "since"),
@@ -412,35 +404,35 @@ async fn nothing_is_sent_again_by_a_request_that_is_not_understood() {
         ("Since=2030-01-01T00:00:00Z", "Since"),
         ("webhook=1", "webhook"),
     ] {
-        let answer = house.ask(asking("POST", &format!("{path}?{query}"))).await;
+        let answer = app.ask(asking("POST", &format!("{path}?{query}"))).await;
         assert_eq!(answer.status, 400, "{query}");
         let told = answer.json();
         assert_eq!(told.as_object().unwrap().keys().next().unwrap(), field);
     }
     let body = r#"{"since":"2030-01-01T00:00:00Z"}"#;
-    let answer = house.ask(asking("POST", &path).json(body)).await;
+    let answer = app.ask(asking("POST", &path).json(body)).await;
     let words = "{\"detail\":\"The body is not read here. Say in the query what is meant, by since, \
                  until, action_type, status.\"}";
     assert_eq!(answer.told(), (400, words));
-    assert_eq!(house.due().await.len(), before);
+    assert_eq!(app.due().await.len(), before);
     // One that says nothing is what many clients send along.
-    let answer = house.ask(asking("POST", &path).json(" { }\n")).await;
+    let answer = app.ask(asking("POST", &path).json(" { }\n")).await;
     assert_eq!(answer.told(), (202, r#"{"retried":3}"#));
-    let answer = house.ask(asking("POST", &path).json("null")).await;
+    let answer = app.ask(asking("POST", &path).json("null")).await;
     assert_eq!(answer.told(), (202, r#"{"retried":0}"#));
 }
 
 #[tokio::test]
 async fn more_than_one_sweep_is_counted_exactly() {
-    let house = House::new().await;
-    house.webhook(&["pretix.event.order.paid"]).await;
+    let app = TestApp::new().await;
+    app.webhook(&["pretix.event.order.paid"]).await;
     let count = model::limits::BULK_STEP_ROWS_MAX + 50;
     let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
     for batch in 0..count.div_ceil(1_000) {
         let size = (count - batch * 1_000).min(1_000);
         let batch = format!("[{}]", vec![body; size].join(","));
         assert_eq!(
-            house.ask(asking("POST", INTAKE).json(batch)).await.status,
+            app.ask(asking("POST", INTAKE).json(batch)).await.status,
             201
         );
     }
@@ -448,17 +440,17 @@ async fn more_than_one_sweep_is_counted_exactly() {
         let body = format!("{{\"enabled\":{enabled}}}");
         asking("PATCH", &format!("{WEBHOOKS}1/")).json(body)
     };
-    assert_eq!(house.ask(switch(false)).await.status, 200);
-    while house
+    assert_eq!(app.ask(switch(false)).await.status, 200);
+    while app
         .store
-        .cancel_pending(model::id::WebhookId(1), house.now())
+        .cancel_pending(model::id::WebhookId(1), app.now())
         .await
         .unwrap()
         > 0
     {}
-    assert_eq!(house.ask(switch(true)).await.status, 200);
+    assert_eq!(app.ask(switch(true)).await.status, 200);
     let told = format!("{{\"retried\":{count}}}");
-    let again = house
+    let again = app
         .ask(asking("POST", &format!("{WEBHOOKS}1/retry_failed/")))
         .await;
     assert_eq!(again.told(), (202, told.as_str()));
@@ -466,19 +458,19 @@ async fn more_than_one_sweep_is_counted_exactly() {
 
 #[tokio::test]
 async fn nothing_is_sent_again_while_the_webhook_is_disabled() {
-    let house = house().await;
-    house.ask(asking("DELETE", &format!("{WEBHOOKS}1/"))).await;
+    let app = app().await;
+    app.ask(asking("DELETE", &format!("{WEBHOOKS}1/"))).await;
     let words = r#"{"detail":"The webhook is disabled, so nothing can be sent. Enable it first."}"#;
     for path in [
         format!("{ORGANIZER}/deliveries/dlv_1_1/retry/"),
         format!("{WEBHOOKS}1/retry_failed/"),
     ] {
-        assert_eq!(house.ask(asking("POST", &path)).await.told(), (409, words));
+        assert_eq!(app.ask(asking("POST", &path)).await.told(), (409, words));
     }
-    let page = get(&house, &format!("{WEBHOOKS}1/deliveries/?status=cancelled"))
+    let page = get(&app, &format!("{WEBHOOKS}1/deliveries/?status=cancelled"))
         .await
         .json();
     assert_eq!(ids(&page), [5, 4, 3]);
     let unknown = asking("POST", &format!("{WEBHOOKS}9/retry_failed/"));
-    assert_eq!(house.ask(unknown).await.status, 404);
+    assert_eq!(app.ask(unknown).await.status, 404);
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::super::action_types::ActionTypes;
 use crate::dialects::{DialectOptions, KnownEvents, all};
-use crate::tests::harness::{House, WEBHOOKS, asking};
+use crate::tests::harness::{TestApp, WEBHOOKS, asking};
 
 const PAID: &str = "pretix.event.order.paid";
 
@@ -23,8 +23,8 @@ fn slugs(count: usize) -> Vec<String> {
 }
 
 /// A house whose organizer has so many shows more.
-async fn house_of(count: usize) -> House {
-    let house = House::new().await;
+async fn house_of(count: usize) -> TestApp {
+    let app = TestApp::new().await;
     let event = |slug: String| Event {
         name: slug.clone(),
         slug,
@@ -38,11 +38,11 @@ async fn house_of(count: usize) -> House {
         tokens: Vec::new(),
         webhooks: Vec::new(),
     };
-    let applied = house
+    let applied = app
         .store
-        .apply(vec![declaration], "test".to_owned(), house.now());
+        .apply(vec![declaration], "test".to_owned(), app.now());
     applied.await.unwrap();
-    house
+    app
 }
 
 fn limited_to(slugs: &[String]) -> String {
@@ -50,50 +50,48 @@ fn limited_to(slugs: &[String]) -> String {
         .to_string()
 }
 
-async fn stored(house: &House) -> Webhook {
-    let tenant = house.tenant("bigevents").await;
-    let found = house.store.webhook(tenant, WebhookId(1)).await;
+async fn stored(app: &TestApp) -> Webhook {
+    let tenant = app.tenant("bigevents").await;
+    let found = app.store.webhook(tenant, WebhookId(1)).await;
     found.unwrap().unwrap()
 }
 
 /// Gives the first webhook these shows as if they had always been allowed.
-async fn leave_with(house: &House, slugs: &[String]) {
-    let mut settings: Value = serde_json::from_str(&stored(house).await.settings).unwrap();
+async fn leave_with(app: &TestApp, slugs: &[String]) {
+    let mut settings: Value = serde_json::from_str(&stored(app).await.settings).unwrap();
     settings["all_events"] = json!(false);
     settings["limit_events"] = json!(slugs);
     let odd = Webhook {
         settings: settings.to_string(),
-        ..stored(house).await
+        ..stored(app).await
     };
-    let saved = house
-        .store
-        .save_webhook(odd, "test".to_owned(), house.now());
+    let saved = app.store.save_webhook(odd, "test".to_owned(), app.now());
     saved.await.unwrap();
 }
 
 #[tokio::test]
 async fn a_webhook_names_as_many_shows_as_there_may_be_and_not_one_more() {
-    let house = house_of(SHOWS_NAMED_MAX + 1).await;
+    let app = house_of(SHOWS_NAMED_MAX + 1).await;
     let mut named = slugs(SHOWS_NAMED_MAX);
     // Naming one again makes it no more.
     named.push("s0".to_owned());
     let create = asking("POST", WEBHOOKS).json(limited_to(&named));
-    assert_eq!(house.ask(create).await.status, 201);
+    assert_eq!(app.ask(create).await.status, 201);
     let one = format!("{WEBHOOKS}1/");
     let more = limited_to(&slugs(SHOWS_NAMED_MAX + 1));
     let words = r#"{"limit_events":["Ensure this field has no more than 2000 elements."]}"#;
     for (method, path) in [("POST", WEBHOOKS), ("PUT", &one), ("PATCH", &one)] {
-        let refused = house.ask(asking(method, path).json(&*more)).await;
+        let refused = app.ask(asking(method, path).json(&*more)).await;
         assert_eq!(refused.told(), (400, words), "{method}");
     }
-    let shown = house.ask(asking("GET", &one)).await.json();
+    let shown = app.ask(asking("GET", &one)).await.json();
     let shown = shown["limit_events"].as_array().unwrap().len();
     assert_eq!(shown, SHOWS_NAMED_MAX);
 }
 
 #[tokio::test]
 async fn shows_times_action_types_have_a_bound_and_a_webhook_beyond_it_may_stay_but_not_grow() {
-    let house = house_of(1_001).await;
+    let app = house_of(1_001).await;
     let action_types = ActionTypes::with(&[]);
     let types: Vec<&str> = action_types
         .iter()
@@ -105,18 +103,18 @@ async fn shows_times_action_types_have_a_bound_and_a_webhook_beyond_it_may_stay_
         json!({"target_url": "https://example.org/", "limit_events": slugs, "action_types": types})
     };
     let create = asking("POST", WEBHOOKS).json(body(1_000).to_string());
-    assert_eq!(house.ask(create).await.status, 201);
+    assert_eq!(app.ask(create).await.status, 201);
     let one = format!("{WEBHOOKS}1/");
     let words = "{\"limit_events\":[\"At most 1000 shows can be named together with 10 action \
                  types: name fewer of either, or all shows.\"]}";
     let more = body(1_001).to_string();
     for (method, path) in [("POST", WEBHOOKS), ("PUT", &one), ("PATCH", &one)] {
-        let refused = house.ask(asking(method, path).json(&*more)).await;
+        let refused = app.ask(asking(method, path).json(&*more)).await;
         assert_eq!(refused.told(), (400, words), "{method}");
     }
-    leave_with(&house, &slugs(1_001)).await;
+    leave_with(&app, &slugs(1_001)).await;
     let patch = |body: Value| asking("PATCH", &one).json(body.to_string());
-    let named = house
+    let named = app
         .ask(patch(json!({"comment": "x", "enabled": false})))
         .await;
     assert_eq!(
@@ -125,7 +123,7 @@ async fn shows_times_action_types_have_a_bound_and_a_webhook_beyond_it_may_stay_
     );
     let types = action_types.iter().map(|kind| &*kind.key);
     let types: Vec<&str> = types.take(11).collect();
-    let grown = house.ask(patch(json!({"action_types": types}))).await;
+    let grown = app.ask(patch(json!({"action_types": types}))).await;
     let words = "At most 910 shows can be named together with 11 action types";
     assert!(
         grown.status == 400 && grown.body.contains(words),
@@ -136,10 +134,10 @@ async fn shows_times_action_types_have_a_bound_and_a_webhook_beyond_it_may_stay_
 
 #[tokio::test]
 async fn a_webhook_that_names_more_already_is_read_and_changed_in_everything_else() {
-    let house = house_of(SHOWS_NAMED_MAX + 1).await;
-    house.webhook(&[PAID]).await;
+    let app = house_of(SHOWS_NAMED_MAX + 1).await;
+    app.webhook(&[PAID]).await;
     let named = slugs(SHOWS_NAMED_MAX + 1);
-    leave_with(&house, &named).await;
+    leave_with(&app, &named).await;
     let one = format!("{WEBHOOKS}1/");
     let named: BTreeSet<&str> = named.iter().map(String::as_str).collect();
     let keeps = |shown: &Value| {
@@ -149,22 +147,22 @@ async fn a_webhook_that_names_more_already_is_read_and_changed_in_everything_els
             named
         );
     };
-    keeps(&house.ask(asking("GET", &one)).await.json());
+    keeps(&app.ask(asking("GET", &one)).await.json());
     let patch = asking("PATCH", &one).json(r#"{"comment":"x"}"#);
-    let patched = house.ask(patch).await.json();
+    let patched = app.ask(patch).await.json();
     assert_eq!(patched["comment"], "x");
     keeps(&patched);
 }
 
 #[tokio::test]
 async fn the_form_takes_as_many_shows_as_the_resource_and_leaves_a_webhook_what_it_has() {
-    let house = house_of(SHOWS_NAMED_MAX + 2).await;
-    house.webhook(&[PAID]).await;
-    let mut edit = house.browser_with(Role::Edit).await;
-    let below = format!("/t/{}/webhooks", house.tenant("bigevents").await);
+    let app = house_of(SHOWS_NAMED_MAX + 2).await;
+    app.webhook(&[PAID]).await;
+    let mut edit = app.browser_with(Role::Edit).await;
+    let below = format!("/t/{}/webhooks", app.tenant("bigevents").await);
     let mut send = async |count: usize, path: &str| {
         let more = slugs(count).join("\n");
-        let version = stored(&house).await.version.to_string();
+        let version = stored(&app).await.version.to_string();
         let fields = [
             ("target_url", "https://example.org/"),
             ("action_types", PAID),
@@ -178,7 +176,7 @@ async fn the_form_takes_as_many_shows_as_the_resource_and_leaves_a_webhook_what_
     let refused = send(SHOWS_NAMED_MAX + 1, &new).await;
     assert!(refused.says("Choose 2000 shows at most, or all shows."));
     assert_eq!(send(SHOWS_NAMED_MAX, &new).await.leads_to().0, 303);
-    leave_with(&house, &slugs(SHOWS_NAMED_MAX + 1)).await;
+    leave_with(&app, &slugs(SHOWS_NAMED_MAX + 1)).await;
     let path = format!("{below}/1/edit");
     let saved = send(SHOWS_NAMED_MAX + 1, &path).await;
     assert_eq!(saved.leads_to(), (303, &*format!("{below}/1?said=saved")));

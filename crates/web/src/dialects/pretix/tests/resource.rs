@@ -1,10 +1,10 @@
 //! The resource of webhooks beyond what was recorded: fields at their edges, defaults, pages,
 //! who did what.
 
-use crate::tests::harness::{Arrived, House, WEBHOOKS, asking};
+use crate::tests::harness::{Arrived, TestApp, WEBHOOKS, asking};
 
 /// What is said of one field, beside two that are sound.
-async fn told(house: &House, field: &str, value: &str) -> Arrived {
+async fn told(app: &TestApp, field: &str, value: &str) -> Arrived {
     let mut fields = vec![
         ("target_url", "\"https://example.org/\""),
         ("limit_events", "[]"),
@@ -16,14 +16,14 @@ async fn told(house: &House, field: &str, value: &str) -> Arrived {
         .into_iter()
         .map(|(name, value)| format!("\"{name}\":{value}"));
     let body = format!("{{{}}}", pairs.collect::<Vec<_>>().join(","));
-    house.ask(asking("POST", WEBHOOKS).json(body)).await
+    app.ask(asking("POST", WEBHOOKS).json(body)).await
 }
 
 /// Fields with a value each, and the reasons for which it is refused; none if it is not.
 async fn judge(rows: &[(&str, &str, &str)]) {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for (field, value, reasons) in rows {
-        let answer = told(&house, field, value).await;
+        let answer = told(&app, field, value).await;
         if reasons.is_empty() {
             assert_eq!(answer.status, 201, "{field} {value}: {}", answer.body);
         } else {
@@ -133,8 +133,8 @@ async fn members_of_lists_are_shown_as_python_shows_them() {
 
 #[tokio::test]
 async fn bodies_that_are_no_dictionary_are_named_by_their_type() {
-    let house = House::new().await;
-    house.webhook(&[]).await;
+    let app = TestApp::new().await;
+    app.webhook(&[]).await;
     for (body, name) in [
         ("5", "int"),
         ("5.5", "float"),
@@ -148,7 +148,7 @@ async fn bodies_that_are_no_dictionary_are_named_by_their_type() {
             let words = format!(
                 r#"{{"non_field_errors":["Invalid data. Expected a dictionary, but got {name}."]}}"#
             );
-            let answer = house.ask(asking(method, &path).json(body)).await;
+            let answer = app.ask(asking(method, &path).json(body)).await;
             assert_eq!(answer.told(), (400, words.as_str()));
         }
     }
@@ -156,44 +156,44 @@ async fn bodies_that_are_no_dictionary_are_named_by_their_type() {
 
 #[tokio::test]
 async fn the_contradiction_of_all_and_some_events_can_never_be_stored() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let words = r#"{"non_field_errors":["You can set either limit_events or all_events."]}"#;
     let some = r#""limit_events":["democon"]"#;
     let rest = r#""target_url":"https://example.org/","action_types":[]"#;
     let create = |more: &str| asking("POST", WEBHOOKS).json(format!("{{{rest},{more}}}"));
-    let both = house
+    let both = app
         .ask(create(&format!("{some},\"all_events\":true")))
         .await;
     assert_eq!(both.told(), (400, words));
-    let limited = house.ask(create(some)).await.json();
+    let limited = app.ask(create(some)).await.json();
     assert_eq!(
         (limited["id"].clone(), limited["all_events"].clone()),
         (1.into(), false.into())
     );
     let patch = |body: &str| asking("PATCH", &format!("{WEBHOOKS}1/")).json(body);
     assert_eq!(
-        house.ask(patch(r#"{"all_events":"on"}"#)).await.told(),
+        app.ask(patch(r#"{"all_events":"on"}"#)).await.told(),
         (400, words)
     );
     let all = patch(r#"{"all_events":true,"limit_events":[]}"#);
-    assert_eq!(house.ask(all).await.status, 200);
+    assert_eq!(app.ask(all).await.status, 200);
     assert_eq!(
-        house.ask(patch(&format!("{{{some}}}"))).await.told(),
+        app.ask(patch(&format!("{{{some}}}"))).await.told(),
         (400, words)
     );
 }
 
 #[tokio::test]
 async fn put_resets_what_it_does_not_name() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let body = r#"{"target_url":"https://example.org/","limit_events":["democon"],"action_types":[],
         "enabled":false,"comment":"x"}"#;
     assert_eq!(
-        house.ask(asking("POST", WEBHOOKS).json(body)).await.status,
+        app.ask(asking("POST", WEBHOOKS).json(body)).await.status,
         201
     );
     let put = r#"{"target_url":"https://example.org/","limit_events":[],"action_types":[]}"#;
-    let put = house
+    let put = app
         .ask(asking("PUT", &format!("{WEBHOOKS}1/")).json(put))
         .await;
     let told = concat!(
@@ -205,12 +205,12 @@ async fn put_resets_what_it_does_not_name() {
 
 #[tokio::test]
 async fn forms_change_fields_and_leave_what_they_do_not_name() {
-    let house = House::new().await;
-    house.webhook(&["pretix.event.order.paid"]).await;
+    let app = TestApp::new().await;
+    app.webhook(&["pretix.event.order.paid"]).await;
     let patch = asking("PATCH", &format!("{WEBHOOKS}1/"))
         .with("Content-Type", "application/x-www-form-urlencoded")
         .body("comment=a+b&all_events=off&limit_events=secondcon&limit_events=democon");
-    let changed = house.ask(patch).await.json();
+    let changed = app.ask(patch).await.json();
     assert_eq!(changed["comment"], "a b");
     assert_eq!(
         changed["limit_events"],
@@ -223,7 +223,7 @@ async fn forms_change_fields_and_leave_what_they_do_not_name() {
     let patch = asking("PATCH", &format!("{WEBHOOKS}1/"))
         .with("Content-Type", "multipart/form-data; boundary=b")
         .body("--b\r\nContent-Disposition: form-data; name=\"comment\"\r\n\r\nc\r\n--b--\r\n");
-    let changed = house.ask(patch).await.json();
+    let changed = app.ask(patch).await.json();
     assert_eq!(changed["comment"], "c");
     assert_eq!(
         changed["limit_events"],
@@ -233,7 +233,7 @@ async fn forms_change_fields_and_leave_what_they_do_not_name() {
 
 #[tokio::test]
 async fn limit_events_stand_in_the_order_of_the_shows() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let text = r#"
         [[organizer]]
         slug = "bigevents"
@@ -246,25 +246,24 @@ async fn limit_events_stand_in_the_order_of_the_shows() {
     let mut rng = model::rng::SeededRng::from_seed([8; 32]);
     let declared = dialects.declare(text, &crate::dialects::KnownEvents::new(), &mut rng);
     let declarations = declared.unwrap().declarations;
-    house
-        .store
-        .apply(declarations, "test".to_owned(), house.now())
+    app.store
+        .apply(declarations, "test".to_owned(), app.now())
         .await
         .unwrap();
     let limit = r#"["undated","secondcon","early","democon"]"#;
-    let created = told(&house, "limit_events", limit).await.json();
+    let created = told(&app, "limit_events", limit).await.json();
     let sorted = serde_json::json!(["early", "democon", "secondcon", "undated"]);
     assert_eq!(created["limit_events"], sorted);
 }
 
 #[tokio::test]
 async fn ids_are_found_as_python_reads_them_and_only_within_their_organizer() {
-    let house = House::new().await;
-    house.webhook(&[]).await;
+    let app = TestApp::new().await;
+    app.webhook(&[]).await;
     let other = asking("POST", "/api/v1/organizers/othercorp/webhooks/")
         .by("tokenother")
         .json(r#"{"target_url":"https://example.org/","limit_events":[],"action_types":[]}"#);
-    assert_eq!(house.ask(other).await.json()["id"], 2);
+    assert_eq!(app.ask(other).await.json()["id"], 2);
     let none = r#"{"detail":"No WebHook matches the given query."}"#;
     let not_found = r#"{"detail":"Not found."}"#;
     for (id, status, body) in [
@@ -283,7 +282,7 @@ async fn ids_are_found_as_python_reads_them_and_only_within_their_organizer() {
         ("1_", 404, not_found),
         ("+1", 200, ""),
     ] {
-        let answer = house.ask(asking("GET", &format!("{WEBHOOKS}{id}/"))).await;
+        let answer = app.ask(asking("GET", &format!("{WEBHOOKS}{id}/"))).await;
         assert_eq!(answer.status, status, "{id}");
         assert!(
             body.is_empty() || answer.body == body,
@@ -295,14 +294,14 @@ async fn ids_are_found_as_python_reads_them_and_only_within_their_organizer() {
 
 #[tokio::test]
 async fn pages_hang_together_from_end_to_end() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for _ in 0..7 {
-        house.webhook(&[]).await;
+        app.webhook(&[]).await;
     }
     let mut seen = Vec::new();
     let mut next = Some(format!("{WEBHOOKS}?page_size=3&z=%C3%A4+&page=1&a="));
     while let Some(path) = next {
-        let page = house.ask(asking("GET", &path)).await.json();
+        let page = app.ask(asking("GET", &path)).await.json();
         assert_eq!(page["count"], 7);
         let ids = page["results"].as_array().unwrap().iter();
         seen.extend(ids.map(|webhook| webhook["id"].as_i64().unwrap()));
@@ -322,7 +321,7 @@ async fn pages_hang_together_from_end_to_end() {
         "99999999999999999999999999",
         "18446744073709551615",
     ] {
-        let answer = house
+        let answer = app
             .ask(asking(
                 "GET",
                 &format!("{WEBHOOKS}?page_size=3&page={page}"),
@@ -338,13 +337,13 @@ async fn pages_hang_together_from_end_to_end() {
 
 #[tokio::test]
 async fn options_tell_of_fields_only_to_whoever_may_write_them() {
-    let house = House::new().await;
-    house.webhook(&[]).await;
+    let app = TestApp::new().await;
+    app.webhook(&[]).await;
     let options = |path: &str| asking("OPTIONS", path);
-    let list = house.ask(options(WEBHOOKS)).await.json();
+    let list = app.ask(options(WEBHOOKS)).await.json();
     assert_eq!(list["name"], "Web Hook List");
     assert_eq!(list["actions"]["POST"]["target_url"]["max_length"], 1_024);
-    let detail = house.ask(options(&format!("{WEBHOOKS}1/"))).await.json();
+    let detail = app.ask(options(&format!("{WEBHOOKS}1/"))).await.json();
     assert!(detail["actions"]["PUT"].is_object());
     for asking in [
         options(WEBHOOKS).by("tokenread"),
@@ -352,7 +351,7 @@ async fn options_tell_of_fields_only_to_whoever_may_write_them() {
         options(&format!("{WEBHOOKS}abc/")),
         options("/api/v1/version"),
     ] {
-        let told = house.ask(asking).await;
+        let told = app.ask(asking).await;
         assert_eq!(
             (told.status.as_u16(), told.json().get("actions")),
             (200, None)
@@ -362,22 +361,20 @@ async fn options_tell_of_fields_only_to_whoever_may_write_them() {
 
 #[tokio::test]
 async fn what_changes_a_webhook_is_written_down_without_credentials() {
-    let house = House::new().await;
-    told(&house, "target_url", "\"https://user:secret@example.org/\"").await;
+    let app = TestApp::new().await;
+    told(&app, "target_url", "\"https://user:secret@example.org/\"").await;
     let hook = format!("{WEBHOOKS}1/");
-    house
-        .ask(
-            asking("PATCH", &hook)
-                .by("tokenrw")
-                .json(r#"{"comment":"x"}"#),
-        )
+    app.ask(
+        asking("PATCH", &hook)
+            .by("tokenrw")
+            .json(r#"{"comment":"x"}"#),
+    )
+    .await;
+    app.ask(asking("PATCH", &hook).json(r#"{"comment":"x"}"#))
         .await;
-    house
-        .ask(asking("PATCH", &hook).json(r#"{"comment":"x"}"#))
-        .await;
-    house.ask(asking("DELETE", &hook)).await;
-    house.ask(asking("DELETE", &hook)).await;
-    let audit = house
+    app.ask(asking("DELETE", &hook)).await;
+    app.ask(asking("DELETE", &hook)).await;
+    let audit = app
         .ask(asking("GET", "/api/v1/organizers/bigevents/audit/"))
         .await;
     assert!(!audit.body.contains("secret"), "{}", audit.body);
@@ -405,8 +402,8 @@ async fn what_changes_a_webhook_is_written_down_without_credentials() {
 
 #[tokio::test]
 async fn the_action_types_are_listed_with_their_names() {
-    let house = House::new().await;
-    let listed = house
+    let app = TestApp::new().await;
+    let listed = app
         .ask(asking("GET", "/api/v1/organizers/bigevents/action_types/"))
         .await;
     let listed = listed.json();
@@ -418,26 +415,26 @@ async fn the_action_types_are_listed_with_their_names() {
 
 #[tokio::test]
 async fn organizers_can_be_looked_at_and_not_changed() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let path = "/api/v1/organizers/bigevents/";
     let told = concat!(
         r#"{"name":"Big Events","slug":"bigevents","#,
         r#""public_url":"http://127.0.0.1:18544/bigevents/","plugins":[]}"#,
     );
     assert_eq!(
-        house.ask(asking("GET", path).by("tokennone")).await.told(),
+        app.ask(asking("GET", path).by("tokennone")).await.told(),
         (200, told)
     );
     for method in ["PUT", "PATCH"] {
-        assert_eq!(house.ask(asking(method, path).json("{}")).await.status, 403);
+        assert_eq!(app.ask(asking(method, path).json("{}")).await.status, 403);
     }
-    assert_eq!(house.ask(asking("DELETE", path)).await.status, 405);
+    assert_eq!(app.ask(asking("DELETE", path)).await.status, 405);
 }
 
 #[tokio::test]
 async fn a_masked_url_is_no_target() {
-    let house = House::new().await;
-    house.webhook(&["pretix.event.order.paid"]).await;
+    let app = TestApp::new().await;
+    app.webhook(&["pretix.event.order.paid"]).await;
     let words = "{\"target_url\":[\"*** stands for a user and password that are not shown. Write \
                  them, or take ***@ out.\"]}";
     for url in [
@@ -450,11 +447,11 @@ async fn a_masked_url_is_no_target() {
             ("PUT", format!("{WEBHOOKS}1/")),
             ("PATCH", format!("{WEBHOOKS}1/")),
         ] {
-            let answer = house.ask(asking(method, &path).json(body.clone())).await;
+            let answer = app.ask(asking(method, &path).json(body.clone())).await;
             assert_eq!(answer.told(), (400, words), "{method} {url}");
         }
     }
-    let all = house.ask(asking("GET", WEBHOOKS)).await.json();
+    let all = app.ask(asking("GET", WEBHOOKS)).await.json();
     assert_eq!(all["count"], 1);
     assert_eq!(all["results"][0]["target_url"], "https://example.org/hook");
 }

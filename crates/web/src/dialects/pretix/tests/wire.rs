@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::super::action_types::ActionTypes;
 use super::super::json::{JsonObject, JsonValue, read};
 use super::super::wire::{Draft, NotificationClass};
-use crate::tests::harness::{House, INTAKE, asking};
+use crate::tests::harness::{INTAKE, TestApp, asking};
 
 #[derive(Deserialize)]
 struct Recorded {
@@ -28,31 +28,31 @@ fn recorded() -> Vec<String> {
 }
 
 /// A house with a webhook for everything.
-async fn house() -> House {
-    let house = House::new().await;
+async fn app() -> TestApp {
+    let app = TestApp::new().await;
     let action_types = ActionTypes::with(&[]);
     let keys: Vec<&str> = action_types.iter().map(|kind| kind.key.as_str()).collect();
-    house.webhook(&keys).await;
-    house
+    app.webhook(&keys).await;
+    app
 }
 
 #[tokio::test]
 async fn every_recorded_body_comes_out_byte_for_byte() {
-    let house = house().await;
+    let app = app().await;
     let mut seen = BTreeSet::new();
     for body in recorded() {
         // As a webhook of pretix itself would hand it in: with a password, in chunks or not.
         let handed = asking("POST", INTAKE)
             .with("Authorization", "Basic d2lsbGNhbGw6dG9rZW5pbnRha2U=")
             .json(body.as_str());
-        let answer = house.ask(handed).await;
+        let answer = app.ask(handed).await;
         let id = read(&body).unwrap().into_object().unwrap();
         let id = id.get("notification_id").unwrap().dumped();
         let status = if seen.insert(body) { 201 } else { 200 };
         let told = format!("{{\"notification_id\":{id},\"deliveries\":1}}");
         assert_eq!(answer.told(), (status, told.as_str()));
     }
-    let sent = house.due().await;
+    let sent = app.due().await;
     assert_eq!(sent.len(), seen.len());
     let sent = sent
         .into_iter()
@@ -62,10 +62,10 @@ async fn every_recorded_body_comes_out_byte_for_byte() {
 
 #[tokio::test]
 async fn keys_in_another_order_and_without_what_can_be_filled_in_are_the_same_notification() {
-    let house = house().await;
+    let app = app().await;
     for body in recorded() {
         let object = read(&body).unwrap().into_object().unwrap();
-        let first = house.ask(asking("POST", INTAKE).json(body.as_str())).await;
+        let first = app.ask(asking("POST", INTAKE).json(body.as_str())).await;
         assert!(first.status.is_success());
         let filled = |(key, value): &(_, JsonValue<'_>)| {
             let key: &super::super::json::JsonText<'_> = key;
@@ -76,7 +76,7 @@ async fn keys_in_another_order_and_without_what_can_be_filled_in_are_the_same_no
         pairs.retain(|pair| !filled(pair));
         pairs.reverse();
         let thin = JsonValue::Object(JsonObject::from_pairs(pairs)).dumped();
-        let second = house.ask(asking("POST", INTAKE).json(thin.as_str())).await;
+        let second = app.ask(asking("POST", INTAKE).json(thin.as_str())).await;
         assert_eq!(
             (second.status.as_u16(), &second.body),
             (200, &first.body),

@@ -1,0 +1,352 @@
+//! How a webhook is doing, for people: a status in words, its last call, and the last 24 hours as
+//! a bar with its numbers beside it.
+
+use std::fmt::{self, Write as _};
+
+use model::dashboard::{HOUR_MS, HourlyCounts, LatestAttempt, WebhookHealth};
+use model::time::Timestamp;
+use model::webhook::{DisableCause, Webhook};
+
+use super::view::{DisplayTime, Tone};
+
+/// Hours that a bar shows, the present one included.
+const HOURS: i64 = 24;
+
+/// What a bar is drawn on: ten units for an hour, and so many upwards.
+const HOUR_WIDTH: i64 = 10;
+const HEIGHT: u64 = 40;
+
+/// The status of a webhook: a word, and what there is to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WebhookStatus {
+    pub(crate) tone: Tone,
+    pub(crate) word: &'static str,
+    /// Leads to the moment, if there is one.
+    pub(crate) more: &'static str,
+    pub(crate) at: Option<DisplayTime>,
+    /// When the next attempt is due, if one is.
+    pub(crate) next: Option<NextAttempt>,
+}
+
+/// When the next attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextAttempt {
+    /// It is due and waits for its turn.
+    Now,
+    At(DisplayTime),
+}
+
+/// The last 24 hours: outlines for the drawing, and the sums.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct HistoryBar {
+    pub(crate) good: String,
+    pub(crate) waiting: String,
+    pub(crate) bad: String,
+    pub(crate) delivered: u64,
+    pub(crate) retried: u64,
+    pub(crate) failed: u64,
+}
+
+/// From when on tallies are asked for.
+pub(crate) fn since(now: Timestamp) -> Timestamp {
+    let hour = now.as_millis().div_euclid(HOUR_MS);
+    Timestamp::from_millis((hour - (HOURS - 1)) * HOUR_MS)
+}
+
+impl WebhookStatus {
+    /// Without a standing nothing was ever sent.
+    pub(crate) fn of(webhook: &Webhook, standing: Option<&WebhookHealth>, now: Timestamp) -> Self {
+        let health = |tone, word, more, at: Option<Timestamp>| Self {
+            tone,
+            word,
+            more,
+            at: at.map(DisplayTime),
+            next: None,
+        };
+        if let Some(disabled) = webhook.disabled {
+            let more = match disabled.cause {
+                DisableCause::Gone => "because its receiver answered 410 Gone at",
+                DisableCause::Requested | DisableCause::Deleted => "since",
+            };
+            let word = match disabled.cause {
+                DisableCause::Deleted => "Deleted",
+                DisableCause::Requested | DisableCause::Gone => "Disabled",
+            };
+            let tone = match disabled.cause {
+                DisableCause::Gone => Tone::Bad,
+                DisableCause::Requested | DisableCause::Deleted => Tone::Quiet,
+            };
+            return health(tone, word, more, Some(disabled.at));
+        }
+        if let Some(until) = webhook.paused_until.filter(|until| *until > now) {
+            let more = "because its receiver asked to be left alone, until";
+            return health(Tone::Waiting, "Paused", more, Some(until));
+        }
+        let next = standing.and_then(|standing| standing.next_due_at);
+        let of_latest = match standing {
+            None => health(Tone::Quiet, "Nothing sent yet", "", None),
+            Some(standing) => match (&standing.latest, standing.failing_since) {
+                (None, _) => health(Tone::Quiet, "Nothing sent yet", "", None),
+                (Some(_), Some(_)) if is_untried(webhook, standing) => {
+                    let more = "since it was changed or enabled again at";
+                    let at = Some(webhook.updated_at);
+                    health(Tone::Quiet, "Nothing sent", more, at)
+                }
+                (Some(_), Some(since)) => health(Tone::Bad, "Failing", "since", Some(since)),
+                (Some(_), None) if standing.retrying => {
+                    health(Tone::Waiting, "Retrying", "what failed before", None)
+                }
+                (Some(_), None) => health(Tone::Good, "Healthy", "", None),
+            },
+        };
+        Self {
+            next: next.map(|due_at| NextAttempt::of(due_at, now)),
+            ..of_latest
+        }
+    }
+}
+
+/// Whether the latest call failed before the webhook became what it is, and nothing waits to show
+/// how it fares since.
+pub(crate) fn is_untried(webhook: &Webhook, standing: &WebhookHealth) -> bool {
+    let latest = standing.latest.as_ref();
+    standing.next_due_at.is_none()
+        && latest.is_some_and(|own| !own.success && own.ended_at < webhook.updated_at)
+}
+
+impl NextAttempt {
+    fn of(due_at: Timestamp, now: Timestamp) -> Self {
+        match due_at <= now {
+            true => Self::Now,
+            false => Self::At(DisplayTime(due_at)),
+        }
+    }
+}
+
+impl fmt::Display for NextAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now => f.write_str("now, or as soon as there is room"),
+            Self::At(when) => when.fmt(f),
+        }
+    }
+}
+
+// Our own words, or a moment, which is markup of our own.
+impl askama::filters::HtmlSafe for NextAttempt {}
+
+impl HistoryBar {
+    pub(crate) fn of(hours: &[HourlyCounts], now: Timestamp) -> Self {
+        let first = since(now).as_millis().div_euclid(HOUR_MS);
+        let shown = |tally: &&HourlyCounts| (0..HOURS).contains(&(tally.hour - first));
+        let sum = |tally: &HourlyCounts| {
+            let some = tally.delivered.saturating_add(tally.retried);
+            some.saturating_add(tally.failed)
+        };
+        let highest = hours.iter().filter(shown).map(sum).max().unwrap_or(0);
+        let mut bar = Self::default();
+        for tally in hours.iter().filter(shown) {
+            bar.add(tally, tally.hour - first, highest.max(1));
+        }
+        bar
+    }
+
+    /// Stacks the parts of one hour upon each other. What happened at all is seen.
+    fn add(&mut self, tally: &HourlyCounts, place: i64, highest: u64) {
+        let left = place * HOUR_WIDTH + 1;
+        let mut floor = HEIGHT;
+        for (count, total, path) in [
+            (tally.delivered, &mut self.delivered, &mut self.good),
+            (tally.retried, &mut self.retried, &mut self.waiting),
+            (tally.failed, &mut self.failed, &mut self.bad),
+        ] {
+            *total = total.saturating_add(count);
+            if count == 0 {
+                continue;
+            }
+            let share = u128::from(count) * u128::from(HEIGHT) / u128::from(highest);
+            let height = u64::try_from(share).unwrap_or(HEIGHT).max(2).min(floor);
+            let top = floor - height;
+            // Writing to a text cannot fail.
+            write!(path, "M{left} {top}h8v{height}h-8z").ok();
+            floor = top;
+        }
+    }
+
+    /// The sums in words. An attempt that failed is told apart from a delivery that did.
+    pub(crate) fn words(&self) -> String {
+        let mut words = format!("{} delivered", self.delivered);
+        // Writing to a text cannot fail.
+        match self.retried {
+            0 => {}
+            1 => words.push_str(", 1 failed attempt tried again"),
+            some => write!(words, ", {some} failed attempts tried again").unwrap_or_default(),
+        }
+        if self.failed > 0 {
+            write!(words, ", {} not delivered", self.failed).unwrap_or_default();
+        }
+        words
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.delivered == 0 && self.retried == 0 && self.failed == 0
+    }
+}
+
+/// The last call: when, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LastCall {
+    pub(crate) at: DisplayTime,
+    pub(crate) tone: Tone,
+    pub(crate) words: String,
+    /// Below the path of the tenant.
+    pub(crate) path: String,
+}
+
+impl LastCall {
+    pub(crate) fn of(latest: &LatestAttempt) -> Self {
+        Self {
+            at: DisplayTime(latest.ended_at),
+            tone: match latest.success {
+                true => Tone::Good,
+                false => Tone::Bad,
+            },
+            words: latest.words.clone(),
+            path: format!("deliveries/{}", latest.delivery),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+    use model::webhook::{Disablement, Headers};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+
+    fn webhook() -> Webhook {
+        Webhook {
+            id: WebhookId(1),
+            tenant: TenantId(1),
+            key: None,
+            target_url: "https://example.org/".to_owned(),
+            disabled: None,
+            filter: model::filter::Filter::default(),
+            settings: String::new(),
+            headers: Headers::default(),
+            retries_max: None,
+            paused_until: None,
+            created_at: NOW,
+            updated_at: NOW,
+            version: 1,
+        }
+    }
+
+    fn standing(success: bool) -> WebhookHealth {
+        WebhookHealth {
+            webhook: WebhookId(1),
+            latest: Some(LatestAttempt {
+                delivery: DeliveryId {
+                    notification: NotificationId(1),
+                    webhook: WebhookId(1),
+                },
+                ended_at: NOW,
+                success,
+                words: "It was answered.".to_owned(),
+            }),
+            failing_since: (!success).then_some(NOW),
+            next_due_at: None,
+            retrying: false,
+            hours: Vec::new(),
+        }
+    }
+
+    fn word(webhook: &Webhook, standing: Option<&WebhookHealth>) -> &'static str {
+        WebhookStatus::of(webhook, standing, NOW).word
+    }
+
+    #[test]
+    fn every_status_has_a_word() {
+        let hook = webhook();
+        assert_eq!(word(&hook, None), "Nothing sent yet");
+        assert_eq!(word(&hook, Some(&standing(true))), "Healthy");
+        assert_eq!(word(&hook, Some(&standing(false))), "Failing");
+        let retrying = WebhookHealth {
+            retrying: true,
+            ..standing(true)
+        };
+        assert_eq!(word(&hook, Some(&retrying)), "Retrying");
+        let mut mended = hook.clone();
+        mended.updated_at = NOW.plus_ms(1);
+        assert_eq!(word(&mended, Some(&standing(false))), "Nothing sent");
+        assert_eq!(word(&mended, Some(&standing(true))), "Healthy");
+        let owed = WebhookHealth {
+            next_due_at: Some(NOW),
+            ..standing(false)
+        };
+        assert_eq!(word(&mended, Some(&owed)), "Failing");
+        let mut paused = hook.clone();
+        paused.paused_until = Some(NOW.plus_ms(1));
+        assert_eq!(word(&paused, Some(&standing(false))), "Paused");
+        paused.paused_until = Some(NOW);
+        assert_eq!(word(&paused, Some(&standing(true))), "Healthy");
+        let mut off = hook;
+        for (cause, more) in [
+            (DisableCause::Requested, "since"),
+            (
+                DisableCause::Gone,
+                "because its receiver answered 410 Gone at",
+            ),
+        ] {
+            off.disabled = Some(Disablement { at: NOW, cause });
+            let health = WebhookStatus::of(&off, Some(&standing(false)), NOW);
+            assert_eq!((health.word, health.more), ("Disabled", more));
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_is_due_has_no_time_in_the_past() {
+        let next = |due_at| {
+            let standing = WebhookHealth {
+                next_due_at: Some(due_at),
+                ..standing(true)
+            };
+            WebhookStatus::of(&webhook(), Some(&standing), NOW).next
+        };
+        assert_eq!(next(NOW), Some(NextAttempt::Now));
+        assert_eq!(next(NOW.plus_ms(-1)), Some(NextAttempt::Now));
+        let later = NOW.plus_ms(1);
+        assert_eq!(next(later), Some(NextAttempt::At(DisplayTime(later))));
+    }
+
+    #[test]
+    fn a_bar_shows_its_24_hours_and_nothing_beyond() {
+        let hour = NOW.as_millis() / HOUR_MS;
+        let tally = |hour, delivered, retried, failed| HourlyCounts {
+            hour,
+            delivered,
+            retried,
+            failed,
+        };
+        let bar = HistoryBar::of(
+            &[
+                tally(hour - 24, 5, 5, 5),
+                tally(hour - 23, 3, 1, 0),
+                tally(hour, 0, 0, u64::MAX),
+                tally(hour + 1, 5, 5, 5),
+            ],
+            NOW,
+        );
+        assert_eq!((bar.delivered, bar.retried, bar.failed), (3, 1, u64::MAX));
+        assert_eq!(bar.good, "M1 38h8v2h-8z");
+        assert_eq!(bar.waiting, "M1 36h8v2h-8z");
+        assert_eq!(bar.bad, "M231 0h8v40h-8z");
+        let end = format!("1 failed attempt tried again, {} not delivered", u64::MAX);
+        assert_eq!(bar.words(), format!("3 delivered, {end}"));
+        let bar = HistoryBar::of(&[tally(hour, 0, 17, 0)], NOW);
+        assert_eq!(bar.words(), "0 delivered, 17 failed attempts tried again");
+        assert!(HistoryBar::of(&[], NOW).is_empty());
+    }
+}

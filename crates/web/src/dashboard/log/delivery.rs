@@ -1,0 +1,365 @@
+//! The story of a delivery: what was handed in, where it stands and why, what comes next and why
+//! then, and every attempt.
+
+use askama::Template;
+use model::delivery::{DeliveryState, DispatchState};
+use model::id::DeliveryId;
+use model::query::{DeliveryDetail, DeliveryRow, DeliveryStatus};
+use model::refusal::Refusal;
+use model::time::Timestamp;
+use model::users::Role;
+use model::webhook::Webhook;
+
+use super::attempt::{self, ATTEMPTS};
+use super::list::{name_of, off};
+use super::plan::{self, RetryPlan};
+use super::row::seen;
+use crate::dashboard::layout::{Shell, Tab, path_of};
+use crate::dashboard::live::{self, Feed, FeedItem, FeedUpdate, NewsFuture};
+use crate::dashboard::page::{PageAccess, PageRoute, get};
+use crate::dashboard::response::{PageError, PageResponse, page};
+use crate::dashboard::text::{BodyText, TextExcerpt};
+use crate::dashboard::view::{DisplaySize, DisplayTime, HtmlFragment, Tone, status_words};
+use crate::dashboard::visit::Visit;
+use crate::state::Shared;
+
+#[derive(Template)]
+#[template(path = "log/delivery.html")]
+struct DeliveryPage {
+    shell: Shell,
+    id: DeliveryId,
+    path: String,
+    here: String,
+    state: HtmlFragment,
+    is_moving: bool,
+    key: String,
+    action_type: String,
+    show: Option<String>,
+    is_test: bool,
+    accepted_at: DisplayTime,
+    webhook: String,
+    target_url: String,
+    body: BodyText,
+    size: DisplaySize,
+    content_type: String,
+    attempts: Vec<HtmlFragment>,
+    /// Attempts before those that are shown.
+    before: Option<u32>,
+    /// Attempts after those that are shown.
+    after: bool,
+    lost: u32,
+    live: Option<String>,
+}
+
+/// Where a delivery stands; told anew whenever it moves.
+#[derive(Template)]
+#[template(path = "log/state.html")]
+struct StateView<'a> {
+    around: &'a StateContext,
+    status: &'static str,
+    tone: Tone,
+    seen: String,
+    words: String,
+    attempts: u32,
+    ended_at: Option<DisplayTime>,
+    plan: Option<RetryPlan>,
+    /// Why it is not sent though it is due, if that is known.
+    unsent: Option<&'static str>,
+    in_the_air: bool,
+    rule: Option<String>,
+    off: Option<(DisplayTime, &'static str)>,
+    is_deleted: bool,
+    can_stop: bool,
+}
+
+/// What surrounds the state.
+#[derive(Clone)]
+struct StateContext {
+    /// The path of the delivery's page.
+    here: String,
+    /// What the paths of the tenant begin with.
+    path: String,
+    may_edit: bool,
+    csrf_token: String,
+    id: DeliveryId,
+}
+
+/// What is due within this time is worth waiting for.
+const SOON_MS: i64 = 60_000;
+
+/// Room on a page, in its bytes.
+const NAME_ROOM: usize = 600;
+const URL_ROOM: usize = 600;
+const WORDS_ROOM: usize = 600;
+const BODY_ROOM: usize = 8 * 1024;
+
+pub(super) fn routes() -> Vec<PageRoute> {
+    let look = PageAccess::Role(Role::Look);
+    vec![
+        get("delivery", "/t/{tenant}/deliveries/{delivery}", look, show),
+        get(
+            "delivery_live",
+            "/t/{tenant}/deliveries/{delivery}/live",
+            look,
+            follow,
+        ),
+    ]
+}
+
+/// The delivery that the path names.
+pub(super) fn delivery_id(visit: &Visit) -> Result<DeliveryId, PageError> {
+    visit
+        .param("delivery")
+        .parse()
+        .map_err(|_| PageError::NotFound)
+}
+
+async fn show(visit: Visit) -> Result<PageResponse, PageError> {
+    let (tenant, id) = (visit.tenant()?, delivery_id(&visit)?);
+    let number = tenant.id;
+    let story = visit.shared.ask(|store| store.delivery(number, id)).await?;
+    let story = story.ok_or(PageError::NotFound)?;
+    let lines = visit.shared.ask(|s| s.log_rows(number, vec![id])).await?;
+    let line = lines.into_iter().next().ok_or(PageError::NotFound)?;
+    let webhook = visit.shared.ask(|s| s.webhook(number, id.webhook)).await?;
+    let name = match &webhook {
+        Some(webhook) => name_of(&visit, webhook)?,
+        None => format!("Webhook {}, which was deleted", id.webhook),
+    };
+    let asked = visit
+        .query
+        .get("attempt")
+        .and_then(|n| n.parse::<u32>().ok());
+    let around = StateContext::of(&visit, id)?;
+    let (shown, before, after) = window(&story, asked);
+    let attempts = attempt::parts(&around.here, shown, &story.body, asked)?;
+    let oldest = story.attempts.first().map_or(1, |past| past.number);
+    let row = &story.row;
+    let soon = visit.now.plus_ms(SOON_MS);
+    let newest_shown = !after;
+    let content_type = visit.policy()?.content_type.clone();
+    page(&DeliveryPage {
+        shell: Shell::of(&visit, Tab::Log, format!("Delivery {id}")),
+        id,
+        path: around.path.clone(),
+        state: state(&story, webhook.as_ref(), &visit, &around).await?,
+        is_moving: newest_shown && row.due_at.is_some_and(|at| at <= soon),
+        key: TextExcerpt::line(&row.key, NAME_ROOM),
+        action_type: TextExcerpt::line(&row.action_type, NAME_ROOM),
+        show: row
+            .event
+            .as_ref()
+            .map(|slug| TextExcerpt::line(slug, NAME_ROOM)),
+        is_test: line.is_test,
+        accepted_at: DisplayTime(row.accepted_at),
+        webhook: name,
+        target_url: TextExcerpt::line(&line.target_url, URL_ROOM),
+        body: BodyText::of(&story.body, BODY_ROOM),
+        size: DisplaySize(story.body.len()),
+        content_type,
+        attempts,
+        before,
+        after,
+        lost: oldest.saturating_sub(1),
+        // Of what is shown, not of what was read after it.
+        live: newest_shown.then(|| format!("{}/live?mark={}", around.here, mark(&story.row))),
+        here: around.here,
+    })
+}
+
+/// The attempts that a page shows: the latest, or those around the one that is asked for; the
+/// number from which to show those before; and whether there are some after.
+fn window(
+    story: &DeliveryDetail,
+    asked: Option<u32>,
+) -> (&[model::query::AttemptRecord], Option<u32>, bool) {
+    let all = &story.attempts;
+    let end = asked
+        .and_then(|asked| all.iter().position(|past| past.number == asked))
+        // Those that stand at the end are shown with the latest.
+        .filter(|index| index + ATTEMPTS < all.len())
+        .map_or(all.len(), |index| index + 1);
+    let begin = end.saturating_sub(ATTEMPTS);
+    let shown = all.get(begin..end).unwrap_or_default();
+    let before = begin.checked_sub(1).and_then(|index| all.get(index));
+    (shown, before.map(|past| past.number), end < all.len())
+}
+
+impl StateContext {
+    fn of(visit: &Visit, id: DeliveryId) -> Result<Self, PageError> {
+        let path = path_of(visit.tenant()?);
+        Ok(Self {
+            here: format!("{path}/deliveries/{id}"),
+            path,
+            may_edit: visit.may(Role::Edit),
+            csrf_token: visit.csrf_token(),
+            id,
+        })
+    }
+}
+
+/// Where a delivery that is due stands, as far as whoever sends knows.
+async fn dispatch_state(
+    shared: &Shared,
+    row: &DeliveryRow,
+    now: Timestamp,
+) -> Option<DispatchState> {
+    match row.due_at.is_some_and(|at| at <= now) {
+        true => (shared.dispatch_state)(row.id).await,
+        false => None,
+    }
+}
+
+async fn state(
+    story: &DeliveryDetail,
+    webhook: Option<&Webhook>,
+    visit: &Visit,
+    around: &StateContext,
+) -> Result<HtmlFragment, PageError> {
+    let policy = visit.policy()?;
+    let at = dispatch_state(&visit.shared, &story.row, visit.now).await;
+    Ok(standing(story, webhook, policy, around, (at, visit.now))?)
+}
+
+fn standing(
+    story: &DeliveryDetail,
+    webhook: Option<&Webhook>,
+    policy: &model::policy::Policy,
+    around: &StateContext,
+    (at, now): (Option<DispatchState>, Timestamp),
+) -> Result<HtmlFragment, Refusal> {
+    let row = &story.row;
+    let status = row.status();
+    let retries_max = webhook.and_then(|webhook| webhook.retries_max);
+    let plan = RetryPlan::of(story, policy, retries_max, now);
+    let is_owed = row.state == DeliveryState::Pending;
+    HtmlFragment::of(&StateView {
+        around,
+        status: status_words(status),
+        tone: Tone::of(status),
+        seen: seen(status, row.attempts),
+        words: TextExcerpt::line(&words(story), WORDS_ROOM),
+        attempts: row.attempts,
+        ended_at: row.ended_at.map(DisplayTime),
+        rule: is_owed.then(|| plan::rule(policy, retries_max)),
+        plan,
+        unsent: at.and_then(DispatchState::words),
+        in_the_air: at == Some(DispatchState::InFlight),
+        off: webhook.and_then(|webhook| webhook.disabled.map(off)),
+        is_deleted: webhook.is_none(),
+        can_stop: is_owed,
+    })
+}
+
+/// Where it stands, in a sentence or two.
+fn words(story: &DeliveryDetail) -> String {
+    let row = &story.row;
+    let latest = row.latest.as_ref().map(model::attempt::Outcome::words);
+    match (row.state, latest) {
+        (DeliveryState::Pending, None) => "It was not tried yet.".to_owned(),
+        (DeliveryState::Cancelled(cause), _) => cause.words().to_owned(),
+        (DeliveryState::Failed, Some(latest)) => {
+            format!("It was tried as often as the schedule allows. The last time: {latest}")
+        }
+        (DeliveryState::Pending | DeliveryState::Delivered, Some(latest)) => latest,
+        (DeliveryState::Delivered, None) => "The receiver has it.".to_owned(),
+        (DeliveryState::Failed, None) => "It was tried as often as the schedule allows.".to_owned(),
+    }
+}
+
+async fn follow(visit: Visit) -> Result<PageResponse, PageError> {
+    let id = delivery_id(&visit)?;
+    let tenant = visit.tenant()?;
+    let told = live::mark_of(&visit).to_owned();
+    let attempts = told.split('.').next().and_then(|n| n.parse().ok());
+    let feed = DeliveryFeed {
+        tenant: tenant.id,
+        policy: visit.policy()?.clone(),
+        around: StateContext::of(&visit, id)?,
+        told,
+        attempts: attempts.unwrap_or_default(),
+        at: None,
+    };
+    live::follow(&visit, feed)
+}
+
+/// Stands for a delivery as it was shown: how many attempts, its state, when it is due.
+fn mark(row: &DeliveryRow) -> String {
+    let due_at = row.due_at.map_or(0, Timestamp::as_millis);
+    format!(
+        "{}.{}.{due_at}",
+        row.attempts,
+        DeliveryStatus::of(row.state, row.attempts).as_str()
+    )
+}
+
+struct DeliveryFeed {
+    tenant: model::id::TenantId,
+    policy: model::policy::Policy,
+    around: StateContext,
+    /// The mark of what was told last.
+    told: String,
+    /// Attempts that were told.
+    attempts: u32,
+    /// Where it stood when that was told last, while it was due.
+    at: Option<DispatchState>,
+}
+
+impl Feed for DeliveryFeed {
+    fn look<'a>(&'a mut self, shared: &'a Shared, now: Timestamp) -> NewsFuture<'a> {
+        Box::pin(async move {
+            let (tenant, id) = (self.tenant, self.around.id);
+            let lines = shared.ask(|s| s.log_rows(tenant, vec![id])).await?;
+            let Some(line) = lines.first() else {
+                // Removed from the log meanwhile.
+                return Ok(FeedUpdate {
+                    over: true,
+                    ..FeedUpdate::default()
+                });
+            };
+            let mark = mark(&line.row);
+            // While it is due it moves, and no row does.
+            let at = dispatch_state(shared, &line.row, now).await;
+            let again = at.is_some();
+            if mark == self.told && at == self.at {
+                return Ok(FeedUpdate {
+                    again,
+                    ..FeedUpdate::default()
+                });
+            }
+            let Some(story) = shared.ask(|s| s.delivery(tenant, id)).await? else {
+                return Ok(FeedUpdate {
+                    over: true,
+                    ..FeedUpdate::default()
+                });
+            };
+            let webhook = shared.ask(|s| s.webhook(tenant, id.webhook)).await?;
+            let mut news = FeedUpdate {
+                mark: mark.clone(),
+                again,
+                ..FeedUpdate::default()
+            };
+            let fresh = story
+                .attempts
+                .iter()
+                .filter(|past| past.number > self.attempts);
+            let fresh: Vec<_> = fresh.collect();
+            for past in fresh.iter().skip(fresh.len().saturating_sub(ATTEMPTS)) {
+                let part = attempt::whole(&self.around.here, past, &story.body, true)?;
+                news.tidings.push(FeedItem::Put(part));
+            }
+            let part = standing(
+                &story,
+                webhook.as_ref(),
+                &self.policy,
+                &self.around,
+                (at, now),
+            )?;
+            news.tidings.push(FeedItem::Put(part));
+            self.attempts = story.row.attempts;
+            self.told = mark;
+            self.at = at;
+            Ok(news)
+        })
+    }
+}

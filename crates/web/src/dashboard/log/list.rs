@@ -1,0 +1,307 @@
+//! The log of a tenant and of one webhook: pages by keyset that stay put while new lines arrive,
+//! filters that survive paging, and what to do with the lines that were chosen.
+
+use askama::Template;
+use http::StatusCode;
+use model::dashboard::BulkJob;
+use model::id::{DeliveryId, WebhookId};
+use model::limits::PAGE_ROWS_MAX;
+use model::query::{DeliveryStatus, LogCursor, LogPage, LogQuery};
+use model::target;
+use model::tenant::Event;
+use model::webhook::{DisableCause, Disablement, Webhook};
+
+use super::bulk_job::kind_words;
+use super::filter::LogFilter;
+use super::row::{self, RowContext, WebhookNames};
+use super::{follow, plan};
+use crate::dashboard::layout::{Shell, Tab, path_of};
+use crate::dashboard::page::{PageAccess, PageRoute, get};
+use crate::dashboard::response::{PageError, PageResponse, go_to, page_with};
+use crate::dashboard::text::TextExcerpt;
+use crate::dashboard::view::{DisplayDuration, DisplayTime, HtmlFragment, status_words};
+use crate::dashboard::visit::Visit;
+use model::users::Role;
+
+#[derive(Template)]
+#[template(path = "log/list.html")]
+struct LogListPage {
+    shell: Shell,
+    /// Of one webhook, or of all.
+    webhook: Option<LogSubject>,
+    around: RowContext,
+    filter: LogFilter,
+    statuses: Vec<(DeliveryStatus, &'static str)>,
+    types: Vec<FilterChoice>,
+    shows: Vec<FilterChoice>,
+    /// The path of this very page.
+    here: String,
+    /// The query of its filter, each part with an `&` behind it.
+    link: String,
+    /// The page with its filter and place, to come back to.
+    back: String,
+    rows: Vec<HtmlFragment>,
+    older: Option<DeliveryId>,
+    newer: Option<DeliveryId>,
+    /// The search stopped at its bound; up to when it came, and where it goes on.
+    looked: Option<(DisplayTime, String)>,
+    is_first: bool,
+    /// Where what is new is told, and from where on.
+    live: Option<String>,
+    /// Something will happen soon, so that a page without scripts is worth loading again.
+    is_moving: bool,
+    kept: DisplayDuration,
+}
+
+/// A value that a filter can have, and what people call it.
+pub(super) struct FilterChoice {
+    pub(super) value: String,
+    pub(super) label: String,
+}
+
+/// The webhook whose log it is.
+struct LogSubject {
+    id: WebhookId,
+    name: String,
+    target_url: String,
+    is_deleted: bool,
+    /// Why nothing is sent.
+    off: Option<(DisplayTime, &'static str)>,
+    rule: String,
+    bulk_jobs: Vec<(BulkJob, &'static str)>,
+}
+
+/// Room for a name, a URL, and a line of a list to choose from, in bytes of the page.
+const NAME_ROOM: usize = 200;
+const URL_ROOM: usize = 400;
+const CHOICE_ROOM: usize = 80;
+
+/// Shows and action types that are offered; others can be typed.
+const CHOICES_MAX: usize = 100;
+
+/// What is due within this time is worth waiting for.
+const SOON_MS: i64 = 60_000;
+
+pub(super) fn routes() -> Vec<PageRoute> {
+    let look = PageAccess::Role(Role::Look);
+    vec![
+        get("log", "/t/{tenant}/log", look, show),
+        get("log_live", "/t/{tenant}/log/live", look, follow::follow_log),
+        get(
+            "webhook_log",
+            "/t/{tenant}/webhooks/{webhook}/log",
+            look,
+            show_webhook,
+        ),
+        get(
+            "webhook_log_live",
+            "/t/{tenant}/webhooks/{webhook}/log/live",
+            look,
+            follow::follow_webhook,
+        ),
+    ]
+}
+
+async fn show(visit: Visit) -> Result<PageResponse, PageError> {
+    list(visit, None).await
+}
+
+async fn show_webhook(visit: Visit) -> Result<PageResponse, PageError> {
+    let id = WebhookId(visit.id("webhook")?);
+    list(visit, Some(id)).await
+}
+
+async fn list(visit: Visit, webhook: Option<WebhookId>) -> Result<PageResponse, PageError> {
+    let tenant = visit.tenant()?.id;
+    let filter = LogFilter::of(&visit.query);
+    let from = from(&visit)?;
+    let mut page = LogPage::default();
+    if filter.faults.is_empty() {
+        let ask = filter.ask(webhook, from);
+        page = visit.shared.ask(|s| s.log(tenant, ask.clone())).await?;
+    }
+    let here = visit.path.clone();
+    let link = filter.link();
+    let came_up = matches!(from, Some(LogCursor::NewerThan(_))) && page.newer.is_none();
+    if came_up && page.searched_until.is_none() && page.rows.len() < PAGE_ROWS_MAX {
+        // The way up ends at the first page, which is a whole one.
+        return Ok(go_to(&format!("{here}?{link}")));
+    }
+    let of = match webhook {
+        Some(id) => Some(of(&visit, id).await?),
+        None => None,
+    };
+    let status = match filter.faults.is_empty() {
+        true => StatusCode::OK,
+        false => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    page_with(status, &view(&visit, of, filter, from, page).await?)
+}
+
+/// Where the page begins.
+fn from(visit: &Visit) -> Result<Option<LogCursor>, PageError> {
+    let id = |name: &str| match visit.query.get(name) {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| PageError::NotFound),
+    };
+    let older = id("older")?.map(LogCursor::OlderThan);
+    Ok(older.or(id("newer")?.map(LogCursor::NewerThan)))
+}
+
+async fn view(
+    visit: &Visit,
+    webhook: Option<LogSubject>,
+    filter: LogFilter,
+    from: Option<LogCursor>,
+    page: LogPage,
+) -> Result<LogListPage, PageError> {
+    let tenant = visit.tenant()?;
+    let title = match &webhook {
+        Some(of) => format!("Log of {}", of.name),
+        None => "Log".to_owned(),
+    };
+    let mut names = WebhookNames::default();
+    let dialect = visit.dialect()?;
+    names
+        .learn(&page.rows, tenant.id, &dialect, &visit.shared)
+        .await?;
+    let around = RowContext {
+        path: path_of(tenant),
+        may_edit: visit.may(Role::Edit),
+        names_webhook: webhook.is_none(),
+        names,
+        now: visit.now,
+    };
+    let rows = page.rows.iter().map(|line| row::part(line, &around));
+    let rows = rows.collect::<Result<Vec<HtmlFragment>, _>>()?;
+    let (here, link) = (visit.path.clone(), filter.link());
+    let place = match from {
+        None => String::new(),
+        Some(LogCursor::OlderThan(id)) => format!("older={id}"),
+        Some(LogCursor::NewerThan(id)) => format!("newer={id}"),
+    };
+    let newest = page.rows.first().map(|line| line.row.id);
+    let goes_up = matches!(from, Some(LogCursor::NewerThan(_)));
+    let looked = page
+        .searched_until
+        .and_then(|at| match (goes_up, page.older, page.newer) {
+            (false, Some(id), _) => Some((DisplayTime(at), format!("{here}?{link}older={id}"))),
+            (true, _, Some(id)) => Some((DisplayTime(at), format!("{here}?{link}newer={id}"))),
+            (false, None, _) | (true, _, None) => None,
+        });
+    let soon = visit.now.plus_ms(SOON_MS);
+    let mut due = page.rows.iter().filter_map(|line| line.row.due_at);
+    let is_first = from.is_none() && filter.faults.is_empty();
+    let mark = follow::mark(newest, visit.now);
+    let kept = visit.shared.ask(|s| s.tenant_settings(tenant.id)).await?;
+    let kept = kept.and_then(|settings| settings.retention_ms);
+    Ok(LogListPage {
+        shell: Shell::of(visit, Tab::Log, title),
+        webhook,
+        statuses: DeliveryStatus::ALL.map(|s| (s, status_words(s))).to_vec(),
+        types: types(visit)?,
+        shows: shows(visit).await?,
+        back: format!("{here}?{link}{place}"),
+        rows,
+        older: page.older,
+        newer: page.newer,
+        looked,
+        is_first,
+        live: is_first.then(|| format!("{here}/live?{link}mark={mark}")),
+        is_moving: is_first && due.any(|at| at <= soon),
+        kept: DisplayDuration(kept.map_or_else(|| visit.policy().map(|p| p.retention_ms), Ok)?),
+        around,
+        filter,
+        here,
+        link,
+    })
+}
+
+fn types(visit: &Visit) -> Result<Vec<FilterChoice>, PageError> {
+    let types = visit.dialect()?.board.forms.action_types();
+    let choice = |(value, label): (String, String)| FilterChoice {
+        label: TextExcerpt::line(&label, CHOICE_ROOM),
+        value,
+    };
+    let fits = |choice: &FilterChoice| choice.value.len() <= CHOICE_ROOM;
+    let types = types.into_iter().map(choice);
+    Ok(types.filter(fits).take(CHOICES_MAX).collect())
+}
+
+/// The tenant's shows, the next ones first as the store has them.
+async fn shows(visit: &Visit) -> Result<Vec<FilterChoice>, PageError> {
+    let tenant = visit.tenant()?.id;
+    let events = visit.shared.ask(|store| store.events(tenant)).await?;
+    let choice = |event: Event| FilterChoice {
+        label: TextExcerpt::line(&event.name, CHOICE_ROOM),
+        value: event.slug,
+    };
+    let events = events.into_iter();
+    let fits = |choice: &FilterChoice| choice.value.len() <= CHOICE_ROOM;
+    Ok(events.map(choice).filter(fits).take(CHOICES_MAX).collect())
+}
+
+/// The webhook whose log is asked for. One that was deleted is known by what it left in the log.
+async fn of(visit: &Visit, id: WebhookId) -> Result<LogSubject, PageError> {
+    let tenant = visit.tenant()?.id;
+    let found = visit.shared.ask(|store| store.webhook(tenant, id)).await?;
+    let Some(webhook) = found else {
+        // Whatever is looked for: it is a page as long as anything is left.
+        let any = LogQuery {
+            webhook: Some(id),
+            limit: 1,
+            ..LogQuery::default()
+        };
+        let page = visit.shared.ask(|s| s.log(tenant, any.clone())).await?;
+        let left = page.rows.first().ok_or(PageError::NotFound)?;
+        return Ok(LogSubject {
+            id,
+            name: format!("webhook {id}"),
+            target_url: TextExcerpt::line(&left.target_url, URL_ROOM),
+            is_deleted: true,
+            off: None,
+            rule: String::new(),
+            bulk_jobs: Vec::new(),
+        });
+    };
+    let running = visit
+        .shared
+        .ask(|s| s.running_bulk_jobs(tenant, id))
+        .await?;
+    let name = name_of(visit, &webhook)?;
+    Ok(LogSubject {
+        id,
+        name,
+        target_url: TextExcerpt::line(&target::masked(&webhook.target_url), URL_ROOM),
+        is_deleted: false,
+        off: webhook.disabled.map(off),
+        rule: plan::rule(visit.policy()?, webhook.retries_max),
+        bulk_jobs: running
+            .into_iter()
+            .map(|bulk_job| {
+                let words = kind_words(bulk_job.what);
+                (bulk_job, words)
+            })
+            .collect(),
+    })
+}
+
+/// What people call a webhook.
+pub(super) fn name_of(visit: &Visit, webhook: &Webhook) -> Result<String, PageError> {
+    let described = (visit.dialect()?.board.describe)(webhook);
+    let name = described.name.filter(|name| !name.trim().is_empty());
+    let name = name.unwrap_or_else(|| target::masked(&webhook.target_url));
+    Ok(TextExcerpt::line(&name, NAME_ROOM))
+}
+
+/// Since when and why a webhook gets nothing.
+pub(super) fn off(disabled: Disablement) -> (DisplayTime, &'static str) {
+    let why = match disabled.cause {
+        DisableCause::Requested => "somebody switched it off",
+        DisableCause::Gone => {
+            "its receiver answered 410 Gone, which means that it is gone for good"
+        }
+        DisableCause::Deleted => "it was deleted",
+    };
+    (DisplayTime(disabled.at), why)
+}

@@ -1,0 +1,29 @@
+//! The log: deliveries of a tenant or a webhook, the story of each, sending again and stopping,
+//! one, some or all; followed live. Bodies and headers from outside are text, whatever is in them.
+
+mod act;
+mod attempt;
+mod bulk_job;
+mod curl;
+mod delivery;
+mod download;
+mod filter;
+mod follow;
+mod list;
+mod plan;
+mod row;
+
+use super::page::PageRoute;
+
+pub(super) fn routes() -> Vec<PageRoute> {
+    [
+        list::routes(),
+        delivery::routes(),
+        download::routes(),
+        act::routes(),
+        bulk_job::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,139 @@
+//! A delivery as a line of the log, for the page and for the stream that follows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use askama::Template;
+use model::delivery::DeliveryState;
+use model::id::{DeliveryId, TenantId, WebhookId};
+use model::limits::PAGE_ROWS_MAX;
+use model::query::{DeliveryStatus, LogRow};
+use model::refusal::Refusal;
+use model::time::Timestamp;
+
+use crate::dashboard::text::TextExcerpt;
+use crate::dashboard::view::{DisplayTime, HtmlFragment, Tone, status_words};
+use crate::dialects::Dialect;
+use crate::state::Shared;
+
+/// What surrounds a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RowContext {
+    /// What the paths of the tenant begin with.
+    pub(super) path: String,
+    /// Whether lines can be chosen.
+    pub(super) may_edit: bool,
+    /// Whether it is said which webhook it goes to.
+    pub(super) names_webhook: bool,
+    pub(super) names: WebhookNames,
+    pub(super) now: Timestamp,
+}
+
+/// What the webhooks of the lines are called, as far as that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct WebhookNames(BTreeMap<WebhookId, String>);
+
+#[derive(Template)]
+#[template(path = "log/row.html")]
+struct LogRowView<'a> {
+    around: &'a RowContext,
+    id: DeliveryId,
+    /// What was seen when it was chosen: something else may have come in between.
+    seen: String,
+    accepted_at: DisplayTime,
+    action_type: String,
+    show: Option<String>,
+    is_test: bool,
+    webhook: String,
+    target_url: String,
+    status: &'static str,
+    tone: Tone,
+    words: String,
+    attempts: u32,
+    next: Option<DisplayTime>,
+    is_due: bool,
+}
+
+/// Room for each of the texts of a line, in bytes of the page: fifty lines weigh less than a page.
+const NAME_ROOM: usize = 120;
+const SHOW_ROOM: usize = 80;
+const URL_ROOM: usize = 160;
+const WORDS_ROOM: usize = 240;
+
+impl WebhookNames {
+    /// Asks for those of `lines` that are not known, each once.
+    pub(super) async fn learn(
+        &mut self,
+        lines: &[LogRow],
+        tenant: TenantId,
+        dialect: &Dialect,
+        shared: &Shared,
+    ) -> Result<(), Refusal> {
+        let wanted: BTreeSet<WebhookId> = lines.iter().map(|line| line.row.id.webhook).collect();
+        if self.0.len() > PAGE_ROWS_MAX {
+            self.0.retain(|id, _| wanted.contains(id));
+        }
+        for id in wanted {
+            if self.0.contains_key(&id) {
+                continue;
+            }
+            let found = shared.ask(|store| store.webhook(tenant, id)).await?;
+            let name = found.and_then(|webhook| (dialect.board.describe)(&webhook).name);
+            let name = name.filter(|name| !name.trim().is_empty());
+            let name = name.unwrap_or_else(|| plain(id));
+            self.0.insert(id, TextExcerpt::line(&name, NAME_ROOM));
+        }
+        Ok(())
+    }
+
+    fn of(&self, id: WebhookId) -> String {
+        self.0.get(&id).cloned().unwrap_or_else(|| plain(id))
+    }
+}
+
+/// What a webhook is called that nobody gave a name.
+fn plain(id: WebhookId) -> String {
+    format!("Webhook {id}")
+}
+
+pub(super) fn part(row: &LogRow, around: &RowContext) -> Result<HtmlFragment, Refusal> {
+    let own = &row.row;
+    let status = own.status();
+    HtmlFragment::of(&LogRowView {
+        around,
+        id: own.id,
+        seen: seen(status, own.attempts),
+        accepted_at: DisplayTime(own.accepted_at),
+        action_type: TextExcerpt::line(&own.action_type, NAME_ROOM),
+        show: own
+            .event
+            .as_ref()
+            .map(|slug| TextExcerpt::line(slug, SHOW_ROOM)),
+        is_test: row.is_test,
+        webhook: around.names.of(own.id.webhook),
+        target_url: TextExcerpt::line(&row.target_url, URL_ROOM),
+        status: status_words(status),
+        tone: Tone::of(status),
+        words: TextExcerpt::line(&words(row), WORDS_ROOM),
+        attempts: own.attempts,
+        next: own.due_at.map(DisplayTime),
+        is_due: own.due_at.is_some_and(|at| at <= around.now),
+    })
+}
+
+/// Stands for what somebody saw of a delivery when deciding about it.
+pub(super) fn seen(status: DeliveryStatus, attempts: u32) -> String {
+    format!("{}.{attempts}", status.as_str())
+}
+
+/// What became of it, in a sentence.
+fn words(row: &LogRow) -> String {
+    let latest = row.row.latest.as_ref();
+    match row.row.state {
+        DeliveryState::Cancelled(cause) => cause.words().to_owned(),
+        DeliveryState::Pending | DeliveryState::Delivered | DeliveryState::Failed => latest
+            .map_or_else(
+                || "Not tried yet.".to_owned(),
+                model::attempt::Outcome::words,
+            ),
+    }
+}

@@ -1,0 +1,59 @@
+//! The dashboard: pages that the binary serves to people. Each file has a table of its own pages;
+//! this one puts the tables together.
+//!
+//! Everything works without the script; what is live or convenient is added by it. No page names
+//! a dialect: what is peculiar to one comes from its value (`Dialect::board`).
+
+mod assets;
+mod error_page;
+mod explanation;
+mod faults;
+mod health;
+mod layout;
+mod live;
+mod log;
+mod notifications;
+mod overview;
+mod page;
+mod paged;
+mod profile;
+mod response;
+mod send_test;
+mod serve;
+mod session;
+mod settings;
+mod sign_in;
+mod tenants;
+mod text;
+mod users;
+mod view;
+mod visit;
+mod webhook;
+mod webhook_form;
+
+pub(crate) use live::StreamSlots;
+pub(crate) use page::PageRoute;
+pub(crate) use serve::{Pages, is_for_pages, serve};
+#[cfg(test)]
+pub(crate) use {page::PageAccess, session::csrf_token};
+
+/// The table of all pages.
+fn routes() -> Vec<PageRoute> {
+    let tables = [
+        assets::routes(),
+        sign_in::routes(),
+        tenants::routes(),
+        overview::routes(),
+        log::routes(),
+        settings::routes(),
+        users::routes(),
+        profile::routes(),
+        // Before the page of one webhook, whose path fits theirs.
+        webhook_form::routes(),
+        webhook::routes(),
+        send_test::routes(),
+        notifications::routes(),
+        explanation::routes(),
+    ];
+    tables.into_iter().flatten().collect()
+}

@@ -1,0 +1,300 @@
+//! From a request to a page: host, page, who visits, what they may see, the form, the page.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::body::Body;
+use http::header::ALLOW;
+use http::{HeaderValue, Method, Request, StatusCode, request};
+use model::id::TenantId;
+use model::refusal::Refusal;
+use model::tenant::Tenant;
+use model::time::Timestamp;
+use model::users::{Role, User};
+use tokio::time::Instant;
+
+use super::page::{PageAccess, PageRoute, Params};
+use super::response::{PageError, PageResponse, finished};
+use super::session::{self, Cookies, FormOrigin};
+use super::visit::Visit;
+use super::{error_page, routes};
+use crate::body::{self, Query};
+use crate::route::{host_of, is_secure, vet_lines};
+use crate::state::Shared;
+use crate::tasks;
+
+/// The first segments of the paths of all pages.
+const ROOTS: [&str; 8] = [
+    "", "account", "assets", "link", "sign-in", "sign-out", "t", "users",
+];
+
+/// All pages there are.
+pub(crate) struct Pages(Vec<Arc<PageRoute>>);
+
+/// Whether this is for the dashboard, and not for a dialect.
+pub(crate) fn is_for_pages(method: &Method, path: &str) -> bool {
+    let root = path
+        .strip_prefix('/')
+        .and_then(|path| path.split('/').next());
+    root.is_some_and(|root| ROOTS.contains(&root)) && (path != "/" || method.is_safe())
+}
+
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    pages: Arc<Pages>,
+    peer: Option<IpAddr>,
+    request: Request<Body>,
+) -> PageResponse {
+    let began = Instant::now();
+    let (head, body) = request.into_parts();
+    let method = head.method.clone();
+    let path = head.uri.path().to_owned();
+    let (name, shown) = answer(shared.clone(), &pages, peer, head, body).await;
+    let shown = finished(shown);
+    let (status, took) = (shown.status(), began.elapsed());
+    shared.meters.request(name, status, took);
+    // What follows is a secret that may not have been used yet.
+    let path = if path.starts_with("/link/") {
+        "/link/***"
+    } else {
+        &path
+    };
+    tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
+    shown
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    pages: &Pages,
+    peer: Option<IpAddr>,
+    head: request::Parts,
+    body: Body,
+) -> (&'static str, PageResponse) {
+    let (query, readable) = Query::of(&head.uri);
+    let vetted = vet_lines(&head.headers, &head.uri, &shared.settings.hosts).and(readable);
+    let (page, params, allowed) = match pages.find(&head.method, head.uri.path()) {
+        Ok((page, params)) => (Some(page), params, None),
+        Err(allowed) => (None, Params::new(), allowed.header()),
+    };
+    let name = page.as_ref().map_or("none", |page| page.name);
+    let mut visit = visit(shared, head, query, params);
+    visit.peer = peer;
+    // For saying what went wrong, whatever becomes of the visit itself.
+    let plain = visit.plain();
+    if let Err(refusal) = vetted {
+        return (name, error_page::show(&plain, &PageError::Refused(refusal)));
+    }
+    let work = async move {
+        match page {
+            Some(page) => admit(visit, &page, body).await,
+            None => nowhere(visit, allowed).await,
+        }
+    };
+    let shown = tasks::finish(work, || true).await;
+    let shown =
+        shown.unwrap_or_else(|| error_page::show(&plain, &PageError::Refused(Refusal::Internal)));
+    (name, shown)
+}
+
+/// There is no such page, or not by this method.
+async fn nowhere(mut visit: Visit, allowed: Option<HeaderValue>) -> PageResponse {
+    if let Err(trouble) = identify(&mut visit).await {
+        return error_page::show(&visit, &trouble);
+    }
+    let mut shown = error_page::show(&visit, &PageError::NotFound);
+    if let Some(allow) = allowed {
+        *shown.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        shown.headers_mut().insert(ALLOW, allow);
+    }
+    shown
+}
+
+/// Lets the visit in as far as it may go, and shows what there is.
+async fn admit(mut visit: Visit, page: &PageRoute, body: Body) -> PageResponse {
+    if let Err(trouble) = let_in(&mut visit, page, body).await {
+        return error_page::show(&visit, &trouble);
+    }
+    let around = visit.around();
+    match (page.show)(visit).await {
+        Ok(shown) => shown,
+        Err(trouble) => error_page::show(&around, &trouble),
+    }
+}
+
+/// Finds out whose session this is.
+async fn identify(visit: &mut Visit) -> Result<(), PageError> {
+    if let Some(hash) = visit.session() {
+        let now = visit.shared.clock.certain();
+        visit.user = visit.shared.ask(|store| store.session(hash, now)).await?;
+        if visit.user.is_none() {
+            visit.cookies.session = None;
+        }
+    }
+    Ok(())
+}
+
+async fn let_in(visit: &mut Visit, page: &PageRoute, body: Body) -> Result<(), PageError> {
+    identify(visit).await?;
+    judge(visit, page.needs).await?;
+    if page.method != Method::POST {
+        return Ok(());
+    }
+    // What is done is said by the path and the form; a filter in the query would be passed over.
+    visit.query.only(&[])?;
+    // Before the body is read: that of a stranger, or of somebody without a cookie, need not be.
+    let csrf_token = visit.cookies.csrf_token().ok_or(PageError::NotOurs)?;
+    match session::sender(&visit.headers, &visit.host) {
+        FormOrigin::Ours => {}
+        FormOrigin::Foreign => return Err(PageError::NotOurs),
+        FormOrigin::Elsewhere { origin, host } => {
+            tell_elsewhere(visit.now, &origin, &host);
+            return Err(PageError::Elsewhere { origin, host });
+        }
+    }
+    let body = body::read_small(&visit.headers, body, page.body_bytes_max).await?;
+    visit.form = Query::read(&String::from_utf8_lossy(&body))?;
+    match session::csrf_token_matches(visit.submitted_csrf_token(), &csrf_token) {
+        true => Ok(()),
+        false => Err(PageError::NotOurs),
+    }
+}
+
+/// Says in the log, at most once a minute, that forms come under another name than they are sent
+/// to: whoever may change that reads it there.
+fn tell_elsewhere(now: Timestamp, origin: &str, host: &str) {
+    const EVERY_MS: i64 = 60_000;
+    static TOLD_AT: AtomicI64 = AtomicI64::new(i64::MIN);
+    let (now, told) = (now.as_millis(), TOLD_AT.load(Ordering::Relaxed));
+    if told <= now && now < told.saturating_add(EVERY_MS) {
+        return;
+    }
+    TOLD_AT.store(now, Ordering::Relaxed);
+    tracing::warn!(
+        origin,
+        host,
+        "forms of the dashboard are refused: browsers send them from another host than arrives \
+         here. A proxy has to pass the host on, as with `proxy_set_header Host $http_host;`"
+    );
+}
+
+async fn judge(visit: &mut Visit, needs: PageAccess) -> Result<(), PageError> {
+    if needs == PageAccess::Nothing {
+        return Ok(());
+    }
+    let user = visit.user.clone().ok_or(PageError::SignIn)?;
+    match needs {
+        PageAccess::Nothing | PageAccess::User => Ok(()),
+        // Whoever may not see it need not know that it is there.
+        PageAccess::Administrator if user.administrator => Ok(()),
+        PageAccess::Administrator => Err(PageError::NotFound),
+        PageAccess::Role(wanted) => {
+            let (tenant, role) = place(visit, &user).await?;
+            visit.place = Some((tenant, role));
+            match role >= wanted {
+                true => Ok(()),
+                false => Err(PageError::NeedsRole(wanted)),
+            }
+        }
+    }
+}
+
+/// The tenant that the path names. One that does not exist and one that is none of the visitor's
+/// business are the same.
+async fn place(visit: &Visit, user: &User) -> Result<(Tenant, Role), PageError> {
+    let id = TenantId(visit.id("tenant")?);
+    let role = user.role_at(id).ok_or(PageError::NotFound)?;
+    let found = visit.shared.ask(|store| store.tenant_settings(id)).await?;
+    let found = found.ok_or(PageError::NotFound)?;
+    Ok((found.tenant, role))
+}
+
+fn visit(shared: Arc<Shared>, head: request::Parts, query: Query, params: Params) -> Visit {
+    let now = shared.clock.now();
+    Visit {
+        shared,
+        now,
+        method: head.method,
+        path: head.uri.path().to_owned(),
+        host: host_of(&head.headers, &head.uri)
+            .unwrap_or_default()
+            .to_owned(),
+        query,
+        form: Query::default(),
+        secure: is_secure(&head.headers),
+        cookies: Cookies::of(&head.headers),
+        headers: head.headers,
+        params,
+        peer: None,
+        user: None,
+        place: None,
+    }
+}
+
+/// The methods by which a path can be asked for, if not by the one that was used.
+struct AllowedMethods(Vec<Method>);
+
+impl AllowedMethods {
+    fn header(self) -> Option<HeaderValue> {
+        let names: Vec<&str> = self.0.iter().map(Method::as_str).collect();
+        let header = (!names.is_empty()).then(|| HeaderValue::try_from(names.join(", ")).ok());
+        header.flatten()
+    }
+}
+
+impl Pages {
+    pub(crate) fn all() -> Self {
+        Self(routes().into_iter().map(Arc::new).collect())
+    }
+
+    fn find(
+        &self,
+        method: &Method,
+        path: &str,
+    ) -> Result<(Arc<PageRoute>, Params), AllowedMethods> {
+        let method = match method {
+            &Method::HEAD => &Method::GET,
+            method => method,
+        };
+        let mut allowed = Vec::new();
+        for page in &self.0 {
+            if let Some(params) = page.way(path) {
+                if page.method == *method {
+                    return Ok((Arc::clone(page), params));
+                }
+                // Two pages may lie where a path leads.
+                if !allowed.contains(&page.method) {
+                    allowed.push(page.method.clone());
+                }
+            }
+        }
+        Err(AllowedMethods(allowed))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<PageRoute>> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_is_where_pages_are_looked_for() {
+        for page in Pages::all().iter() {
+            assert!(is_for_pages(&page.method, page.path), "{}", page.path);
+        }
+    }
+
+    #[test]
+    fn no_dialect_has_places_where_pages_are() {
+        let dialects = crate::dialects::all(&crate::dialects::DialectOptions::default());
+        for dialect in dialects.iter() {
+            for root in dialect.roots {
+                assert!(root.is_empty() || !ROOTS.contains(root), "{root}");
+            }
+        }
+    }
+}

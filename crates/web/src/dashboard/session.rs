@@ -1,0 +1,313 @@
+//! Sessions as browsers hold them: the cookies, and the CSRF token of each form.
+//!
+//! A form carries a hash of the visitor's cookie. Another site can have a browser send the form,
+//! but can read neither the cookie nor the hash, so it cannot fill it in. Before somebody signs
+//! in, a cookie made for that form alone takes the place of the session's (RFC 6265; OWASP
+//! Cross-Site Request Forgery Prevention Cheat Sheet).
+
+use http::header::{COOKIE, ORIGIN};
+use http::{HeaderMap, HeaderValue};
+use model::limits::SESSION_MS;
+use model::tenant::TokenHash;
+use model::users::PasswordHash;
+
+/// The cookie of somebody who is signed in, and of somebody who is about to be.
+const SESSION: &str = "willcall_session";
+const VISITOR: &str = "willcall_visitor";
+/// That of a browser in which somebody was signed in.
+const DEVICE: &str = "willcall_device";
+
+/// Letters of a secret: 5.17 bits each, so 320 bits of chance.
+pub(crate) const SECRET_LETTERS: usize = 62;
+
+/// Letters of a device's cookie: chance, and behind it a hash of 64 digits.
+const DEVICE_CHANCE_LETTERS: usize = 30;
+const DEVICE_LETTERS: usize = DEVICE_CHANCE_LETTERS + 64;
+
+/// The field of every form that shows it to be our own.
+pub(crate) const CSRF_FIELD: &str = "csrf_token";
+
+/// What the cookies of a request say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Cookies {
+    pub(super) session: Option<String>,
+    pub(super) visitor: Option<String>,
+    pub(super) device: Option<String>,
+}
+
+impl Cookies {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut cookies = Self::default();
+        let lines = headers.get_all(COOKIE).iter();
+        let lines = lines.filter_map(|line| line.to_str().ok());
+        for pair in lines.flat_map(|line| line.split(';')) {
+            let Some((name, value)) = pair.trim().split_once('=') else {
+                continue;
+            };
+            // What we set is letters and digits; anything else is not ours.
+            let length = if name == DEVICE {
+                DEVICE_LETTERS
+            } else {
+                SECRET_LETTERS
+            };
+            let ours =
+                value.len() == length && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            match name {
+                DEVICE if ours => cookies.device = Some(value.to_owned()),
+                SESSION if ours => cookies.session = Some(value.to_owned()),
+                VISITOR if ours => cookies.visitor = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        cookies
+    }
+
+    /// What forms are proved by.
+    pub(super) fn csrf_token(&self) -> Option<String> {
+        let secret = self.session.as_deref().or(self.visitor.as_deref())?;
+        Some(csrf_token(secret))
+    }
+}
+
+/// What a form must carry that is sent with this cookie.
+pub(crate) fn csrf_token(secret: &str) -> String {
+    use base64::Engine as _;
+    let hash = TokenHash::of_parts(&[b"form", secret.as_bytes()]);
+    base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(hash.0)
+}
+
+/// Whether `given` is `csrf_token`, in a time that does not tell how much of it is.
+pub(super) fn csrf_token_matches(given: &str, csrf_token: &str) -> bool {
+    TokenHash::of(given) == TokenHash::of(csrf_token)
+}
+
+pub(super) fn session_cookie(secret: &str, secure: bool) -> HeaderValue {
+    cookie(SESSION, secret, SESSION_MS / 1_000, secure)
+}
+
+pub(super) fn visitor_cookie(secret: &str, secure: bool) -> HeaderValue {
+    const HOUR_S: i64 = 3_600;
+    cookie(VISITOR, secret, HOUR_S, secure)
+}
+
+/// What shows that this user was signed in with this browser, as long as their password is the
+/// same: nobody else knows what `kept` is, so nobody else can make it.
+pub(super) fn device_cookie(
+    chance: &str,
+    name: &str,
+    kept: &PasswordHash,
+    secure: bool,
+) -> HeaderValue {
+    const YEAR_S: i64 = 365 * 24 * 3_600;
+    let value = device(chance, name, kept);
+    cookie(DEVICE, &value, YEAR_S, secure)
+}
+
+fn device(chance: &str, name: &str, kept: &PasswordHash) -> String {
+    let chance = chance.get(..DEVICE_CHANCE_LETTERS).unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    let parts = [
+        b"device",
+        chance.as_bytes(),
+        name.as_bytes(),
+        kept.0.as_bytes(),
+    ];
+    let hash = TokenHash::of_parts(&parts);
+    let digits = hash.0.iter().map(|byte| format!("{byte:02x}"));
+    digits.fold(chance.to_owned(), |all, byte| all + &byte)
+}
+
+/// Whether a browser's cookie is what `device_cookie` made for this user.
+pub(super) fn is_device(given: &str, name: &str, kept: &PasswordHash) -> bool {
+    csrf_token_matches(given, &device(given, name, kept))
+}
+
+/// Takes the session's cookie from the browser.
+pub(super) fn no_session_cookie(secure: bool) -> HeaderValue {
+    cookie(SESSION, "", 0, secure)
+}
+
+fn cookie(name: &str, value: &str, seconds: i64, secure: bool) -> HeaderValue {
+    let secure = if secure { "; Secure" } else { "" };
+    let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+    // Names and values are letters and digits, so this is always a header value.
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Who sent a form, as far as the browser says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FormOrigin {
+    /// A page of our own, or a program.
+    Ours,
+    /// A page of another site.
+    Foreign,
+    /// A page under another name than the one that was asked for: another site, or our own behind
+    /// a proxy that does not pass the name on.
+    Elsewhere { origin: String, host: String },
+}
+
+/// Characters of a name that are shown.
+const NAME_CHARS_MAX: usize = 200;
+
+/// Who sent a form that arrived for `host`.
+pub(super) fn sender(headers: &HeaderMap, host: &str) -> FormOrigin {
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
+    // No script can set it, so a browser that sends it knows (Fetch Metadata, section 2.3).
+    match text("sec-fetch-site") {
+        Some("same-origin") => return FormOrigin::Ours,
+        Some("cross-site" | "same-site") => return FormOrigin::Foreign,
+        Some(_) | None => {}
+    }
+    let Some(origin) = text(ORIGIN.as_str()) else {
+        return FormOrigin::Ours;
+    };
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return FormOrigin::Foreign;
+    };
+    let usual = match scheme {
+        "https" => ":443",
+        _ => ":80",
+    };
+    let authority = authority.strip_suffix(usual).unwrap_or(authority);
+    // A proxy that ends TLS may name either port.
+    let named = [":80", ":443"]
+        .iter()
+        .find_map(|port| host.strip_suffix(port));
+    if authority.eq_ignore_ascii_case(host) || authority.eq_ignore_ascii_case(named.unwrap_or(host))
+    {
+        return FormOrigin::Ours;
+    }
+    let shown = |name: &str| name.chars().take(NAME_CHARS_MAX).collect();
+    FormOrigin::Elsewhere {
+        origin: shown(origin),
+        host: shown(host),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (http::HeaderName::from_static(name), value.parse().unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn only_cookies_that_we_could_have_set_are_read() {
+        let good = "a1".repeat(31);
+        let line = format!("x=y; willcall_session={good}; willcall_visitor=short");
+        let cookies = Cookies::of(&headers(&[("cookie", &line)]));
+        assert_eq!(cookies.session, Some(good));
+        assert_eq!(cookies.visitor, None);
+    }
+
+    #[test]
+    fn a_csrf_token_holds_for_its_own_cookie_only() {
+        let own = csrf_token("a");
+        assert!(csrf_token_matches(&own, &csrf_token("a")));
+        assert!(!csrf_token_matches(&own, &csrf_token("b")));
+        assert!(!csrf_token_matches("", &own));
+    }
+
+    #[test]
+    fn a_device_is_known_to_its_own_user_until_the_password_changes() {
+        let kept = |text: &str| PasswordHash(text.to_owned());
+        let cookie = device_cookie(&"x".repeat(62), "Anna", &kept("$a"), false);
+        let line = cookie.to_str().unwrap();
+        let cookies = Cookies::of(&headers(&[("cookie", line)]));
+        let given = cookies.device.unwrap();
+        assert!(is_device(&given, "anna", &kept("$a")));
+        assert!(!is_device(&given, "ben", &kept("$a")));
+        assert!(!is_device(&given, "anna", &kept("$b")));
+        let other = given.replace('x', "y");
+        assert!(!is_device(&other, "anna", &kept("$a")));
+    }
+
+    #[test]
+    fn a_form_from_another_site_is_noticed() {
+        let foreign = [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "null"),
+            ("origin", ""),
+        ];
+        for line in foreign {
+            assert_eq!(
+                sender(&headers(&[line]), "a"),
+                FormOrigin::Foreign,
+                "{line:?}"
+            );
+        }
+        assert_eq!(sender(&headers(&[]), "a"), FormOrigin::Ours);
+    }
+
+    #[test]
+    fn the_usual_ports_are_the_same_as_none() {
+        for (origin, host) in [
+            ("http://a:1", "a:1"),
+            ("http://a", "a"),
+            ("http://A", "a"),
+            ("http://a", "a:80"),
+            ("http://a:80", "a"),
+            ("https://a", "a:443"),
+            ("https://a:443", "a"),
+            ("https://a:443", "a:443"),
+            // TLS ends before a proxy that names its own port.
+            ("https://a", "a:80"),
+            ("http://[::1]", "[::1]:80"),
+        ] {
+            let sent = headers(&[("origin", origin)]);
+            assert_eq!(sender(&sent, host), FormOrigin::Ours, "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn another_host_is_named_unless_the_browser_knows_better() {
+        for (origin, host) in [
+            ("http://b", "a"),
+            ("http://a:1", "a"),
+            ("http://a", "a:1"),
+            ("https://a:80", "a"),
+            ("http://a.b", "a"),
+            ("http://a:8080", "a:80"),
+        ] {
+            let told = FormOrigin::Elsewhere {
+                origin: origin.to_owned(),
+                host: host.to_owned(),
+            };
+            assert_eq!(sender(&headers(&[("origin", origin)]), host), told);
+            let known = headers(&[("origin", origin), ("sec-fetch-site", "same-origin")]);
+            assert_eq!(sender(&known, host), FormOrigin::Ours);
+            let foreign = headers(&[("origin", origin), ("sec-fetch-site", "cross-site")]);
+            assert_eq!(sender(&foreign, host), FormOrigin::Foreign);
+        }
+    }
+
+    #[test]
+    fn cookies_are_kept_from_scripts_other_sites_and_plain_connections() {
+        let text = session_cookie("abc", true);
+        let text = text.to_str().unwrap();
+        for part in [
+            "HttpOnly",
+            "SameSite=Lax",
+            "Secure",
+            "Path=/",
+            "Max-Age=43200",
+        ] {
+            assert!(text.contains(part), "{part}");
+        }
+        assert!(
+            !session_cookie("abc", false)
+                .to_str()
+                .unwrap()
+                .contains("Secure")
+        );
+    }
+}

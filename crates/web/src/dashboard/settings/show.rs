@@ -1,0 +1,214 @@
+//! The page of all settings of a tenant, and the same page again with what is wrong with a form
+//! that was sent from it.
+
+use askama::Template;
+use http::StatusCode;
+use model::dashboard::{AuditQuery, TokenRow};
+use model::tenant::{Permission, Permissions, TokenKind};
+use model::users::{Role, User};
+
+use super::audit;
+use super::audit_text::AuditSentence;
+use crate::dashboard::faults::Faults;
+use crate::dashboard::layout::{Shell, Tab, path_of};
+use crate::dashboard::page::{PageAccess, PageRoute, get};
+use crate::dashboard::paged::page_of;
+use crate::dashboard::response::{PageError, PageResponse, page_with};
+use crate::dashboard::view::{self, DisplayDuration, DisplayTime, Tone};
+use crate::dashboard::visit::Visit;
+
+pub(super) const DAY_MS: i64 = 24 * 3_600_000;
+
+/// What is said once a time is saved: which it is.
+pub(super) const SAID_KEPT: &str = "kept";
+
+/// Entries of the audit log that are shown here; the rest is on its own pages.
+const ENTRIES_MAX: usize = 5;
+
+/// Characters of the name of a token; the page that revokes it has all.
+const NAME_CHARS_MAX: usize = 100;
+
+/// Administrators that are named; it is good to have few.
+const ADMINISTRATORS_MAX: usize = 20;
+
+#[derive(Template)]
+#[template(path = "settings/show.html")]
+struct SettingsPage {
+    shell: Shell,
+    path: String,
+    faults: Faults,
+    tokens: Vec<TokenView>,
+    more_tokens: Option<i64>,
+    people: Vec<PersonLine>,
+    more_people: Option<i64>,
+    administrators: Vec<String>,
+    administrators_more: usize,
+    roles: [Role; 3],
+    typed: SettingsInput,
+    kept_default: DisplayDuration,
+    kept_default_from: &'static str,
+    /// The time in force.
+    kept: DisplayDuration,
+    is_kept_own: bool,
+    entries: Vec<AuditSentence>,
+}
+
+/// What was typed into a form of the page.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SettingsInput {
+    pub(super) person: String,
+    pub(super) role: String,
+    /// `None`: what is set.
+    pub(super) days: Option<String>,
+}
+
+pub(super) struct TokenView {
+    pub(super) id: i64,
+    pub(super) name: String,
+    pub(super) may: String,
+    pub(super) created: DisplayTime,
+    pub(super) used: Option<DisplayTime>,
+    pub(super) active: bool,
+    pub(super) tone: Tone,
+    pub(super) state: &'static str,
+}
+
+struct PersonLine {
+    id: i64,
+    name: String,
+    role: Role,
+    active: bool,
+    is_me: bool,
+    signed_in: Option<DisplayTime>,
+}
+
+pub(super) fn routes() -> Vec<PageRoute> {
+    let needs = PageAccess::Role(Role::Look);
+    vec![get("settings", "/t/{tenant}/settings", needs, show)]
+}
+
+async fn show(visit: Visit) -> Result<PageResponse, PageError> {
+    again(&visit, SettingsInput::default(), Faults::default()).await
+}
+
+/// The page with what was typed, and what is wrong with it.
+pub(super) async fn again(
+    visit: &Visit,
+    typed: SettingsInput,
+    faults: Faults,
+) -> Result<PageResponse, PageError> {
+    let tenant = visit.tenant()?.clone();
+    let (id, shared) = (tenant.id, &visit.shared);
+    let tokens = shared.ask(|store| store.tokens(Some(id))).await?;
+    let (tokens, more_tokens) = page_of(tokens, visit.query.get("tokens"), |token| token.id.0);
+    let people = shared.ask(|store| store.users(Some(id))).await?;
+    let (people, more_people) = page_of(people, visit.query.get("people"), |user| user.id.0);
+    let everybody = shared.ask(|store| store.users(None)).await?;
+    let mut administrators: Vec<String> = everybody
+        .into_iter()
+        .filter(|user| user.administrator && user.active)
+        .map(|user| user.name)
+        .collect();
+    let administrators_more = administrators.len().saturating_sub(ADMINISTRATORS_MAX);
+    administrators.truncate(ADMINISTRATORS_MAX);
+    let settings = shared.ask(|store| store.tenant_settings(id)).await?;
+    let retention_ms = settings.and_then(|settings| settings.retention_ms);
+    let query = AuditQuery {
+        limit: ENTRIES_MAX,
+        ..AuditQuery::default()
+    };
+    let entries = audit::page_of_log(visit, query).await?;
+    let entries = audit::tell(visit, &entries).await?;
+    let dialect = visit.dialect()?;
+    let typed = SettingsInput {
+        days: typed
+            .days
+            .or_else(|| retention_ms.map(|ms| (ms / DAY_MS).to_string())),
+        ..typed
+    };
+    let status = match faults.is_empty() {
+        true => StatusCode::OK,
+        false => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let kept = DisplayDuration(retention_ms.unwrap_or(dialect.policy.retention_ms));
+    let mut shell = Shell::of(visit, Tab::Settings, "Settings");
+    if visit.query.get("said") == Some(SAID_KEPT) {
+        shell.said = Some(format!("The log is kept for {kept}."));
+    }
+    let page = SettingsPage {
+        shell,
+        path: format!("{}/settings", path_of(&tenant)),
+        faults,
+        tokens: tokens.iter().map(TokenView::of).collect(),
+        more_tokens,
+        people: people.iter().map(|user| person(visit, user)).collect(),
+        more_people,
+        administrators,
+        administrators_more,
+        roles: Role::ALL,
+        typed,
+        kept_default: DisplayDuration(dialect.policy.retention_ms),
+        kept_default_from: match shared.dialects.kept_is_set(&dialect.name) {
+            true => "as the operator of this server set it",
+            false => "as is usual for this platform",
+        },
+        kept,
+        is_kept_own: retention_ms.is_some(),
+        entries,
+    };
+    page_with(status, &page)
+}
+
+fn person(visit: &Visit, user: &User) -> PersonLine {
+    let tenant = visit.place.as_ref().map(|(tenant, _)| tenant.id);
+    let role = tenant.and_then(|id| user.roles.get(&id).copied());
+    PersonLine {
+        id: user.id.0,
+        name: user.name.clone(),
+        role: role.unwrap_or(Role::Look),
+        active: user.active,
+        is_me: visit.user.as_ref().is_some_and(|me| me.id == user.id),
+        signed_in: user.signed_in_at.map(DisplayTime),
+    }
+}
+
+impl TokenView {
+    pub(super) fn of(token: &TokenRow) -> Self {
+        let (tone, state) = match (token.active, token.kind) {
+            (false, _) => (Tone::Quiet, "Revoked"),
+            (true, TokenKind::Program) => (Tone::Good, "Active"),
+            (true, TokenKind::Device) => (Tone::Quiet, "Refused everywhere"),
+        };
+        Self {
+            id: token.id.0,
+            name: view::short(&token.name, NAME_CHARS_MAX),
+            may: may(&token.permissions),
+            created: DisplayTime(token.created_at),
+            used: token.used_at.map(DisplayTime),
+            active: token.active,
+            tone,
+            state,
+        }
+    }
+}
+
+/// What permissions let a program do, in words.
+fn may(permissions: &Permissions) -> String {
+    let words: Vec<&str> = Permission::ALL
+        .into_iter()
+        .filter(|permission| permissions.allow(*permission))
+        .map(permission_words)
+        .collect();
+    match words.as_slice() {
+        [] => "nothing".to_owned(),
+        words => words.join(", "),
+    }
+}
+
+pub(super) fn permission_words(permission: Permission) -> &'static str {
+    match permission {
+        Permission::WebhooksRead => "look at webhooks and their log",
+        Permission::WebhooksWrite => "change webhooks, send again",
+        Permission::NotificationsWrite => "hand in notifications",
+    }
+}

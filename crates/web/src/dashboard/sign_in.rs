@@ -1,0 +1,224 @@
+//! Signing in and out. A wrong name and a wrong password are the same to whoever tries, take the
+//! same time, and make the next attempt from there wait longer. Attempts are counted by name and
+//! network, so that nobody locks others out; a browser in which the user was signed in counts
+//! alone.
+
+use askama::Template;
+use http::header::{RETRY_AFTER, SET_COOKIE};
+use http::{HeaderValue, Method, StatusCode};
+use model::limits::{PASSWORD_BYTES_MAX, SESSION_MS, USER_NAME_CHARS_MAX};
+use model::password;
+use model::refusal::Refusal;
+use model::tenant::TokenHash;
+use model::users::{PasswordHash, User};
+
+use super::layout::{Shell, Tab};
+use super::page::{PageAccess, PageRoute, get, post};
+use super::response::{PageError, PageResponse, go_to, page_with};
+use super::session::{self, SECRET_LETTERS};
+use super::visit::Visit;
+use crate::tasks;
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignIn {
+    shell: Shell,
+    name: String,
+    /// Where to go afterwards.
+    next: String,
+    fault: Option<String>,
+    /// Nobody can sign in yet.
+    is_first: bool,
+}
+
+pub(super) fn routes() -> Vec<PageRoute> {
+    vec![
+        get("sign_in", "/sign-in", PageAccess::Nothing, ask),
+        post("sign_in_post", "/sign-in", PageAccess::Nothing, sign_in),
+        post("sign_out", "/sign-out", PageAccess::Nothing, sign_out),
+        get("link", "/link/{secret}", PageAccess::Nothing, use_link),
+    ]
+}
+
+async fn ask(visit: Visit) -> Result<PageResponse, PageError> {
+    if visit.user.is_some() {
+        return Ok(go_to(&next(&visit)));
+    }
+    form(visit, StatusCode::OK, "", None).await
+}
+
+/// The form, with a cookie that proves it to be ours when it comes back.
+async fn form(
+    mut visit: Visit,
+    status: StatusCode,
+    name: &str,
+    fault: Option<String>,
+) -> Result<PageResponse, PageError> {
+    let is_first = !visit.shared.ask(|store| store.has_users()).await?;
+    let secret = match visit.cookies.visitor.clone() {
+        Some(secret) => secret,
+        None => visit.shared.alphanumeric(SECRET_LETTERS),
+    };
+    visit.cookies.visitor = Some(secret.clone());
+    let page = SignIn {
+        shell: Shell::of(&visit, Tab::None, "Sign in"),
+        name: name.to_owned(),
+        next: next(&visit),
+        fault,
+        is_first,
+    };
+    let mut shown = page_with(status, &page)?;
+    let cookie = session::visitor_cookie(&secret, visit.secure);
+    shown.headers_mut().append(SET_COOKIE, cookie);
+    Ok(shown)
+}
+
+async fn sign_in(visit: Visit) -> Result<PageResponse, PageError> {
+    let field = |name: &str| visit.form.get(name).unwrap_or_default().to_owned();
+    let (name, password) = (field("name").trim().to_owned(), field("password"));
+    if name.chars().count() > USER_NAME_CHARS_MAX || password.len() > PASSWORD_BYTES_MAX {
+        return refuse(visit, "").await;
+    }
+    let found = visit.shared.ask(|store| store.user(name.clone())).await?;
+    let (user, kept) = match found {
+        Some((user, kept)) => (Some(user), kept),
+        None => (None, password::nobodys()),
+    };
+    let tried = visit.counted_as(&name, &kept);
+    let at = visit.shared.clock.certain();
+    let early = visit.shared.ask(|store| store.try_sign_in(tried, at));
+    if let Some(failures) = early.await? {
+        let wait_s = failures.open_at().ms_since(at).max(0) / 1_000 + 1;
+        let words = format!(
+            "Signing in as this user failed too often. Try again in {wait_s} {}.",
+            if wait_s == 1 { "second" } else { "seconds" }
+        );
+        let mut shown = form(visit, StatusCode::TOO_MANY_REQUESTS, &name, Some(words)).await?;
+        shown.headers_mut().insert(RETRY_AFTER, wait_s.into());
+        return Ok(shown);
+    }
+    let typed = kept.clone();
+    let right = tasks::hash(move || password::is_right(&password, &kept)).await;
+    let right = right.ok_or(PageError::Refused(Refusal::Busy(1)))?;
+    let begun = match user.filter(|user| right && user.active) {
+        Some(user) => begin(&visit, &user, Some((typed, tried))).await?,
+        None => None,
+    };
+    match begun {
+        Some(shown) => Ok(shown),
+        None => refuse(visit, &name).await,
+    }
+}
+
+async fn refuse(visit: Visit, name: &str) -> Result<PageResponse, PageError> {
+    let words = "The name or the password is wrong, or this user may not sign in.";
+    form(visit, StatusCode::FORBIDDEN, name, Some(words.to_owned())).await
+}
+
+/// Nothing if this user may not sign in, or has another password by now. `typed` is the hash of the
+/// password that was found right, and under what the attempt was counted.
+async fn begin(
+    visit: &Visit,
+    user: &User,
+    typed: Option<(PasswordHash, TokenHash)>,
+) -> Result<Option<PageResponse>, PageError> {
+    let (typed, counted) = typed.unzip();
+    let cookie = begin_session(visit, user, typed.clone(), counted).await?;
+    let Some(cookie) = cookie else {
+        return Ok(None);
+    };
+    tracing::info!(user = user.name, "signed in");
+    let mut shown = go_to(&next(visit));
+    shown.headers_mut().append(SET_COOKIE, cookie);
+    let kept = match typed {
+        Some(kept) => Some(kept),
+        None => kept_of(visit, user).await?,
+    };
+    if let Some(kept) = kept {
+        shown
+            .headers_mut()
+            .append(SET_COOKIE, device(visit, user, &kept));
+    }
+    Ok(Some(shown))
+}
+
+/// What is kept of a user's password.
+pub(super) async fn kept_of(visit: &Visit, user: &User) -> Result<Option<PasswordHash>, PageError> {
+    let found = visit.shared.ask(|store| store.user(user.name.clone()));
+    Ok(found.await?.map(|(_, kept)| kept))
+}
+
+/// The cookie by which this browser is known to the user from now on.
+pub(super) fn device(visit: &Visit, user: &User, kept: &PasswordHash) -> HeaderValue {
+    let chance = visit.shared.alphanumeric(SECRET_LETTERS);
+    session::device_cookie(&chance, &user.name, kept, visit.secure)
+}
+
+/// Begins a session under a fresh secret, whatever the browser brought; answers its cookie if it
+/// began. `typed` is the hash of the password that was found right, and what was `counted` is
+/// forgotten.
+pub(super) async fn begin_session(
+    visit: &Visit,
+    user: &User,
+    typed: Option<PasswordHash>,
+    counted: Option<TokenHash>,
+) -> Result<Option<HeaderValue>, PageError> {
+    let secret = visit.shared.alphanumeric(SECRET_LETTERS);
+    let (hash, id, now) = (TokenHash::of(&secret), user.id, visit.now);
+    let until = visit.shared.clock.certain().plus_ms(SESSION_MS);
+    let begun = visit
+        .shared
+        .ask(|store| store.begin_session(hash, id, typed.clone(), counted, until, now));
+    let begun = begun.await?;
+    Ok(begun.then(|| session::session_cookie(&secret, visit.secure)))
+}
+
+async fn use_link(visit: Visit) -> Result<PageResponse, PageError> {
+    if visit.method == Method::HEAD {
+        // Whoever only looks whether there is something does not use it up.
+        return form(visit, StatusCode::OK, "", None).await;
+    }
+    let (link, now) = (
+        TokenHash::of(visit.param("secret")),
+        visit.shared.clock.certain(),
+    );
+    let begun = match visit.shared.ask(|store| store.use_link(link, now)).await? {
+        Some(user) => begin(&visit, &user, None).await?,
+        None => None,
+    };
+    match begun {
+        Some(shown) => Ok(shown),
+        None => {
+            let words = "This link was used already, or is too old. Sign in with your password, \
+                         or ask for another link.";
+            form(visit, StatusCode::FORBIDDEN, "", Some(words.to_owned())).await
+        }
+    }
+}
+
+async fn sign_out(visit: Visit) -> Result<PageResponse, PageError> {
+    if let Some(session) = visit.session() {
+        visit.shared.ask(|store| store.end_session(session)).await?;
+    }
+    let mut shown = go_to("/sign-in?said=signed-out");
+    let cookie = session::no_session_cookie(visit.secure);
+    shown.headers_mut().append(SET_COOKIE, cookie);
+    Ok(shown)
+}
+
+/// Where to go after signing in: a path of our own, never another site's (`//evil`, `/\evil`).
+fn next(visit: &Visit) -> String {
+    let given = visit.form.get("next").or_else(|| visit.query.get("next"));
+    let given = given.unwrap_or_default();
+    let mut letters = given.chars();
+    let own = letters.next() == Some('/')
+        && !matches!(letters.next(), Some('/' | '\\'))
+        && given.chars().all(|letter| letter.is_ascii_graphic())
+        && !given.starts_with("/sign-")
+        && !given.starts_with("/link/");
+    if own {
+        given.to_owned()
+    } else {
+        "/".to_owned()
+    }
+}

@@ -1,0 +1,85 @@
+//! The start: the tenants that somebody may see, searched and paged by name. Whoever has exactly
+//! one goes straight there.
+
+use askama::Template;
+use model::dashboard::TenantQuery;
+use model::limits::PAGE_ROWS_MAX;
+use model::tenant::Tenant;
+
+use super::layout::{Shell, Tab, path_of};
+use super::page::{PageAccess, PageRoute, get};
+use super::response::{PageError, PageResponse, go_to, page};
+use super::view;
+use super::visit::Visit;
+
+#[derive(Template)]
+#[template(path = "tenants.html")]
+struct TenantsPage {
+    shell: Shell,
+    rows: Vec<TenantLine>,
+    text: String,
+    /// Not the first page, or not all that there are.
+    is_part: bool,
+    more: Option<String>,
+}
+
+struct TenantLine {
+    name: String,
+    key: String,
+    platform: String,
+    kind: &'static str,
+    path: String,
+    role: &'static str,
+}
+
+pub(super) fn routes() -> Vec<PageRoute> {
+    vec![get("tenants", "/", PageAccess::User, list)]
+}
+
+async fn list(visit: Visit) -> Result<PageResponse, PageError> {
+    let user = visit.user()?.clone();
+    let text = view::search_text(visit.query.get("q"));
+    let after = visit.query.get("after").and_then(|id| id.parse().ok());
+    let query = TenantQuery {
+        among: (!user.administrator).then(|| user.roles.keys().copied().collect()),
+        text: text.clone(),
+        after: after.map(model::id::TenantId),
+        limit: PAGE_ROWS_MAX + 1,
+    };
+    let mut found = visit
+        .shared
+        .ask(|store| store.find_tenants(query.clone()))
+        .await?;
+    let is_part = !text.is_empty() || after.is_some();
+    if let ([only], false) = (found.as_slice(), is_part) {
+        return Ok(go_to(&path_of(only)));
+    }
+    let has_more = found.len() > PAGE_ROWS_MAX;
+    found.truncate(PAGE_ROWS_MAX);
+    let last = found.last().map(|tenant| tenant.id).filter(|_| has_more);
+    let row = |tenant: &Tenant| row(&visit, tenant, user.role_at(tenant.id));
+    let shown = TenantsPage {
+        shell: Shell::of(&visit, Tab::None, "Tenants"),
+        rows: found.iter().map(row).collect(),
+        more: last.map(|id| format!("/?q={}&after={id}", view::encoded(&text))),
+        text,
+        is_part,
+    };
+    page(&shown)
+}
+
+fn row(visit: &Visit, tenant: &Tenant, role: Option<model::users::Role>) -> TenantLine {
+    let dialect = visit.shared.dialects.named(&tenant.dialect);
+    let board = dialect.as_ref().map(|dialect| &dialect.board);
+    TenantLine {
+        name: tenant.name.clone(),
+        key: tenant.key.clone(),
+        platform: board.map_or_else(
+            || tenant.dialect.to_string(),
+            |board| board.platform.to_owned(),
+        ),
+        kind: board.map_or("Tenant", |board| board.tenant_word),
+        path: path_of(tenant),
+        role: role.map_or("", model::users::Role::as_str),
+    }
+}
