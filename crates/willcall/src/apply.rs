@@ -72,7 +72,7 @@ fn as_text(bytes: &[u8]) -> Result<&str> {
 }
 
 /// What was applied, and the tokens that were made for it.
-pub(crate) struct Outcome {
+pub(crate) struct ApplyReport {
     applied: Vec<AppliedChange>,
     fresh: Vec<GeneratedToken>,
 }
@@ -83,7 +83,7 @@ pub(crate) async fn apply_text(
     rng: &SeededRng,
     text: &str,
     now: Timestamp,
-) -> Result<Outcome> {
+) -> Result<ApplyReport> {
     let mut known = KnownEvents::default();
     for dialect in assemble::dialects(config).names() {
         for tenant in store.tenants(dialect.clone()).await? {
@@ -103,13 +103,13 @@ pub(crate) async fn apply_text(
         ),
         Err(error) => return Err(error.into()),
     };
-    Ok(Outcome {
+    Ok(ApplyReport {
         applied,
         fresh: declared.fresh,
     })
 }
 
-fn report(outcome: &Outcome, store_file: &Path) {
+fn report(outcome: &ApplyReport, store_file: &Path) {
     let mut counts = (0, 0, 0);
     for applied in &outcome.applied {
         let verb = match applied.change {

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::telemetry;
 
 /// A Willcall that runs, but does not listen yet.
-pub(crate) struct House {
+pub(crate) struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) engine: engine::Engine,
     pub(crate) site: web::Site,
@@ -100,7 +100,7 @@ fn rendered_text(registry: Option<&Registry>) -> String {
 }
 
 /// Builds the house. `policies` may change how the dialects deliver; `serve` changes nothing.
-pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) -> Result<House> {
+pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) -> Result<App> {
     make_folder(&config.data_dir)?;
     let lock = lock(&config.data_dir)?;
     let mut meters = Registry::default();
@@ -158,7 +158,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
     let site = web::build(parts, &mut meters);
     telemetry::register(&mut meters);
     drop(rendered.set(meters));
-    Ok(House {
+    Ok(App {
         store,
         engine,
         site,

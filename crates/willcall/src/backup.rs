@@ -61,7 +61,7 @@ pub(crate) fn commands(store: &[&str]) -> [Command; 3] {
 
 pub(crate) fn backup(config: &Config, to: &Path) -> Result<()> {
     let store = assemble::store_file(&config.data_dir);
-    let mut told = Told::default();
+    let mut told = ProgressPrinter::default();
     let data_dir = config.data_dir.clone();
     let made = store::backup(&store, to, &mut |progress| {
         told.tell(progress);
@@ -89,11 +89,11 @@ fn check_room(data_dir: &Path, progress: BackupProgress) -> Result<(), String> {
 }
 
 #[derive(Default)]
-struct Told {
+struct ProgressPrinter {
     at: Option<Instant>,
 }
 
-impl Told {
+impl ProgressPrinter {
     fn tell(&mut self, progress: BackupProgress) {
         let now = Instant::now();
         let since = *self.at.get_or_insert(now);

@@ -226,7 +226,7 @@ impl Config {
         })
     }
 
-    fn gather(matches: &ArgMatches, variables: &BTreeMap<String, String>) -> Result<Gathered> {
+    fn gather(matches: &ArgMatches, variables: &BTreeMap<String, String>) -> Result<RawConfig> {
         let flag = |key: &str| matches.try_get_one::<String>(key).ok().flatten().cloned();
         let file = flag("config").or_else(|| variables.get("WILLCALL_CONFIG").cloned());
         let file = match file {
@@ -259,14 +259,14 @@ impl Config {
             };
             gathered.insert(setting.key, found);
         }
-        Ok(Gathered(gathered))
+        Ok(RawConfig(gathered))
     }
 }
 
 /// The text of every setting and where it came from.
-struct Gathered(BTreeMap<&'static str, (String, String)>);
+struct RawConfig(BTreeMap<&'static str, (String, String)>);
 
-impl Gathered {
+impl RawConfig {
     fn check(&self) -> Result<Config> {
         Ok(Config {
             listen: self.read("listen", |text| {

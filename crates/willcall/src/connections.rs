@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use web::BodyObserver;
 
 /// Places beyond the setting. They are held for moments.
-pub(crate) const SPARE_MAX: usize = 32;
+pub(crate) const OVERFLOW_MAX: usize = 32;
 
 /// Connections of an address that are looked at for one to give way: each is a few loads.
 const SCANNED_ROWS_MAX: usize = 4_096;
@@ -30,27 +30,27 @@ pub(crate) struct Connections {
     /// What connects from there stands for many, and has no share of its own.
     proxies: Networks,
     began_at: Instant,
-    held: Mutex<Held>,
+    table: Mutex<ConnectionTable>,
 }
 
 #[derive(Default)]
-struct Held {
+struct ConnectionTable {
     next: u64,
-    usual: BTreeMap<u64, Entry>,
-    spare: BTreeMap<u64, Entry>,
+    usual: BTreeMap<u64, ConnectionEntry>,
+    overflow: BTreeMap<u64, ConnectionEntry>,
     /// Of the usual ones; proxies under no address.
     by_address: BTreeMap<Option<IpAddr>, BTreeSet<u64>>,
     said_at: Option<Instant>,
 }
 
-struct Entry {
+struct ConnectionEntry {
     address: Option<IpAddr>,
-    state: Arc<State>,
+    state: Arc<ConnectionState>,
     gone: oneshot::Sender<()>,
 }
 
 /// What a connection does.
-pub(crate) struct State {
+pub(crate) struct ConnectionState {
     began_at: Instant,
     /// Since when it waits for its client or for room, in milliseconds and one; 0 while it is
     /// answered.
@@ -60,11 +60,11 @@ pub(crate) struct State {
 }
 
 /// A place among the connections, left when it is dropped.
-pub(crate) struct Place {
+pub(crate) struct ConnectionPermit {
     id: u64,
     among: Arc<Connections>,
-    pub(crate) state: Arc<State>,
-    pub(crate) is_spare: bool,
+    pub(crate) state: Arc<ConnectionState>,
+    pub(crate) is_overflow: bool,
     gone: oneshot::Receiver<()>,
 }
 
@@ -74,50 +74,50 @@ impl Connections {
             most,
             proxies,
             began_at: Instant::now(),
-            held: Mutex::default(),
+            table: Mutex::default(),
         }
     }
 
     /// A place for a new connection. Whoever gives way for it is told.
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Place {
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> ConnectionPermit {
         let address = self.share_of(address);
-        let mut held = self.held();
-        if held.usual.len() >= self.most {
-            held.say(self.most);
-            if let Some(id) = held.longest(address) {
-                held.remove(id);
+        let mut table = self.table();
+        if table.usual.len() >= self.most {
+            table.say(self.most);
+            if let Some(id) = table.longest(address) {
+                table.remove(id);
             }
         }
-        let is_spare = held.usual.len() >= self.most;
-        if is_spare && held.spare.len() >= SPARE_MAX {
-            held.spare.pop_first();
+        let is_overflow = table.usual.len() >= self.most;
+        if is_overflow && table.overflow.len() >= OVERFLOW_MAX {
+            table.overflow.pop_first();
         }
-        let id = held.next;
-        held.next += 1;
-        let state = Arc::new(State {
+        let id = table.next;
+        table.next += 1;
+        let state = Arc::new(ConnectionState {
             began_at: self.began_at,
             waits_since: AtomicU64::new(0),
             used: AtomicBool::new(false),
         });
         state.waits();
         let (gone, is_gone) = oneshot::channel();
-        let entry = Entry {
+        let entry = ConnectionEntry {
             address,
             state: Arc::clone(&state),
             gone,
         };
-        if is_spare {
-            held.spare.insert(id, entry);
+        if is_overflow {
+            table.overflow.insert(id, entry);
         } else {
-            held.usual.insert(id, entry);
-            held.by_address.entry(address).or_default().insert(id);
+            table.usual.insert(id, entry);
+            table.by_address.entry(address).or_default().insert(id);
         }
-        drop(held);
-        Place {
+        drop(table);
+        ConnectionPermit {
             id,
             among: Arc::clone(self),
             state,
-            is_spare,
+            is_overflow,
             gone: is_gone,
         }
     }
@@ -134,13 +134,13 @@ impl Connections {
         })
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn table(&self) -> MutexGuard<'_, ConnectionTable> {
         // Whole at every moment, so a panic elsewhere does not spoil it.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Held {
+impl ConnectionTable {
     /// The one that gives way to a new connection of `address`; nothing if none does that waits.
     fn longest(&self, address: Option<IpAddr>) -> Option<u64> {
         let own = self.by_address.get(&address).map_or(0, BTreeSet::len);
@@ -169,8 +169,8 @@ impl Held {
 
     /// Its connection is told by the end of the channel.
     fn remove(&mut self, id: u64) {
-        self.spare.remove(&id);
-        let Some(Entry { address, gone, .. }) = self.usual.remove(&id) else {
+        self.overflow.remove(&id);
+        let Some(ConnectionEntry { address, gone, .. }) = self.usual.remove(&id) else {
             return;
         };
         drop(gone);
@@ -196,7 +196,7 @@ impl Held {
     }
 }
 
-impl BodyObserver for State {
+impl BodyObserver for ConnectionState {
     /// Something is being answered.
     fn works(&self) {
         self.waits_since.store(0, Ordering::Relaxed);
@@ -212,7 +212,7 @@ impl BodyObserver for State {
     }
 }
 
-impl State {
+impl ConnectionState {
     /// Something was answered.
     pub(crate) fn is_done(&self) {
         self.used.store(true, Ordering::Relaxed);
@@ -220,7 +220,7 @@ impl State {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Runs what a connection does, until it has to give way.
     pub(crate) async fn hold(mut self, work: impl Future<Output = ()>) {
         tokio::select! {
@@ -231,9 +231,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.among.held().remove(self.id);
+        self.among.table().remove(self.id);
     }
 }
 
@@ -253,7 +253,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(10)).await;
     }
 
-    fn is_gone(place: &mut Place) -> bool {
+    fn is_gone(place: &mut ConnectionPermit) -> bool {
         place.gone.try_recv() == Err(oneshot::error::TryRecvError::Closed)
     }
 
@@ -274,7 +274,7 @@ mod tests {
         pass().await;
         for gone in [1, 2, 3] {
             let new = all.admit(at(1));
-            assert!(!new.is_spare);
+            assert!(!new.is_overflow);
             places.push(new);
             pass().await;
             let found: Vec<bool> = places.iter_mut().map(is_gone).collect();
@@ -290,7 +290,7 @@ mod tests {
         let all = connections(4);
         let mut own = all.admit(at(1));
         pass().await;
-        let mut flood: Vec<Place> = (0..3).map(|_| all.admit(at(2))).collect();
+        let mut flood: Vec<ConnectionPermit> = (0..3).map(|_| all.admit(at(2))).collect();
         pass().await;
         let mut more = all.admit(at(1));
         assert!(is_gone(&mut flood[0]) && !is_gone(&mut own));
@@ -298,35 +298,36 @@ mod tests {
         flood.remove(0);
         flood.iter().for_each(|place| place.state.works());
         flood.push(all.admit(at(2)));
-        assert!(flood[2].is_spare);
+        assert!(flood[2].is_overflow);
         assert!(!is_gone(&mut own) && !is_gone(&mut more));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn spare_places_are_for_moments_and_never_full() {
+    async fn overflow_places_are_for_moments_and_never_full() {
         let all = connections(1);
         let busy = all.admit(at(1));
         busy.state.works();
-        let mut spare: Vec<Place> = (0..=SPARE_MAX).map(|_| all.admit(at(2))).collect();
-        assert!(spare.iter().all(|place| place.is_spare));
-        assert!(is_gone(&mut spare[0]) && !is_gone(&mut spare[1]));
+        let mut overflow: Vec<ConnectionPermit> =
+            (0..=OVERFLOW_MAX).map(|_| all.admit(at(2))).collect();
+        assert!(overflow.iter().all(|place| place.is_overflow));
+        assert!(is_gone(&mut overflow[0]) && !is_gone(&mut overflow[1]));
         drop(busy);
-        assert!(!all.admit(at(3)).is_spare);
+        assert!(!all.admit(at(3)).is_overflow);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_proxy_has_no_share_and_gives_way_last() {
         let all = connections(4);
         let proxy = IpAddr::from([10, 0, 0, 1]);
-        let mut many: Vec<Place> = (0..3).map(|_| all.admit(proxy)).collect();
+        let mut many: Vec<ConnectionPermit> = (0..3).map(|_| all.admit(proxy)).collect();
         pass().await;
         let mut other = all.admit(at(1));
         let mut new = all.admit(proxy);
-        assert!(is_gone(&mut other) && !new.is_spare);
+        assert!(is_gone(&mut other) && !new.is_overflow);
         assert!(!many.iter_mut().any(is_gone));
         pass().await;
         let next = all.admit(at(1));
-        assert!(is_gone(&mut many[0]) && !is_gone(&mut new) && !next.is_spare);
+        assert!(is_gone(&mut many[0]) && !is_gone(&mut new) && !next.is_overflow);
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! It changes nothing, so it may run beside a server. Exit status 0 means nothing is wrong.
 
-mod ground;
+mod environment;
 
 use std::process::ExitCode;
 
@@ -40,17 +40,17 @@ struct Finding {
 pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
     let mut findings = vec![
         settings(config),
-        ground::folder(config),
-        ground::files(config),
+        environment::folder(config),
+        environment::files(config),
         inspect(config),
-        ground::disk(config),
+        environment::disk(config),
         clock(config),
         look_up().await,
         certificates(config),
-        ground::open_files(config),
+        environment::open_files(config),
         listening(config).await,
     ];
-    findings.extend(ground::ready(config));
+    findings.extend(environment::ready(config));
     let (mut wrong, mut odd) = (0, 0);
     for finding in &findings {
         let mark = match finding.verdict {
@@ -116,7 +116,7 @@ fn inspect(config: &Config) -> Finding {
         }
     }
     match store::inspect(&file) {
-        // Whether it can be written is for `ground::files` to say.
+        // Whether it can be written is for `environment::files` to say.
         Ok(found) => Finding::new("store", Verdict::Good, store_words(&found)),
         Err(error) => Finding::new("store", Verdict::Wrong, error.to_string()),
     }

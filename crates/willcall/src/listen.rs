@@ -24,13 +24,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use web::{Body, BodyObserver, Site};
 
-use crate::connections::{Connections, State};
-use crate::heads::{HEAD_BYTES_MAX, HEAD_LIMIT, Heads, Turn};
-use crate::inlet::Inlet;
-use crate::outlet::Outlet;
-use crate::plain::Plain;
-use crate::plain::answer::{Date, put_head};
-use crate::spare;
+use crate::bad_requests::{ErrorRewriter, HEAD_BYTES_MAX, HEAD_LIMIT, ResponseTracker};
+use crate::connections::{ConnectionState, Connections};
+use crate::fast_path::FastPath;
+use crate::fast_path::response::{DateHeader, put_head};
+use crate::overflow;
+use crate::prefixed_stream::PrefixedStream;
+use crate::slow_reader::SlowReaderStream;
 
 /// For so long more is read of a request that was answered before it was read: a connection that is
 /// closed before is reset, and takes the answer with it (RFC 9112, 9.6).
@@ -57,12 +57,12 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// A listener that is being served, until it is told to end.
-pub(crate) struct Listening {
+pub(crate) struct ServerHandle {
     stop: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
 }
 
-impl Listening {
+impl ServerHandle {
     /// Begins to serve `site`. Answers have the date that `clock` tells.
     pub(crate) fn begin(
         listener: TcpListener,
@@ -109,16 +109,18 @@ async fn serve(
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!("TCP_NODELAY cannot be set: {error}");
                 }
-                let place = connections.admit(address.ip());
+                let permit = connections.admit(address.ip());
                 let site = site.clone().asked_from(address.ip());
                 let (stop, clock, runs) = (stop.clone(), clock.clone(), running.subscribe());
                 spawn(async move {
-                    if place.is_spare {
-                        place.hold(spare::serve(stream, site, stop, clock)).await;
+                    if permit.is_overflow {
+                        permit
+                            .hold(overflow::serve(stream, site, stop, clock))
+                            .await;
                     } else {
-                        let state = Arc::clone(&place.state);
+                        let state = Arc::clone(&permit.state);
                         let serving = serve_one(stream, site, state, stop, clock);
-                        place.hold(serving).await;
+                        permit.hold(serving).await;
                     }
                     drop(runs);
                 });
@@ -146,7 +148,7 @@ async fn serve(
 async fn serve_one(
     stream: TcpStream,
     site: Site,
-    state: Arc<State>,
+    state: Arc<ConnectionState>,
     stop: watch::Receiver<bool>,
     clock: Clock,
 ) {
@@ -154,8 +156,8 @@ async fn serve_one(
         state.works();
         site.clone().answer(request)
     };
-    let plain = Plain::new(stream, clock.clone()).noting(Arc::clone(&state));
-    if let Some((stream, begun)) = plain.serve(stop.clone(), answer).await {
+    let fast_path = FastPath::new(stream, clock.clone()).noting(Arc::clone(&state));
+    if let Some((stream, begun)) = fast_path.serve(stop.clone(), answer).await {
         serve_any(stream, begun, stop, clock, Some(&state), answer).await;
     }
 }
@@ -167,15 +169,15 @@ pub(crate) async fn serve_any<S, F>(
     begun: Bytes,
     mut stop: watch::Receiver<bool>,
     clock: Clock,
-    state: Option<&Arc<State>>,
+    state: Option<&Arc<ConnectionState>>,
     site: impl Fn(Request<Body>) -> F,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     F: Future<Output = Response<Body>>,
 {
-    let turn = Turn::default();
+    let tracker = ResponseTracker::default();
     let answer = service_fn(|request: Request<Incoming>| {
-        turn.begin();
+        tracker.begin();
         let answering = site(request.map(|body| match state {
             Some(state) => Body::watched(body, Arc::clone(state) as _),
             None => Body::new(body),
@@ -185,10 +187,13 @@ pub(crate) async fn serve_any<S, F>(
             if let Some(state) = state {
                 state.is_done();
             }
-            Ok::<_, Infallible>(turn.end(answer))
+            Ok::<_, Infallible>(tracker.end(answer))
         }
     });
-    let stream = Heads::new(Outlet::new(Inlet::new(begun, stream)), turn.clone());
+    let stream = ErrorRewriter::new(
+        SlowReaderStream::new(PrefixedStream::new(begun, stream)),
+        tracker.clone(),
+    );
     let mut connection = http1::Builder::new()
         .writev(false)
         .timer(TokioTimer::new())
@@ -230,7 +235,7 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> std::io::Result<()> {
     if let Some(answer) = refused {
         let mut out = Vec::new();
-        put_head(&mut out, &answer, &mut Date::new(clock), true);
+        put_head(&mut out, &answer, &mut DateHeader::new(clock), true);
         out.extend_from_slice(answer.body());
         stream.write_all(&out).await?;
     }

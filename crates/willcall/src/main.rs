@@ -8,7 +8,9 @@ mod say;
 
 mod apply;
 mod assemble;
+mod background_writer;
 mod backup;
+mod bad_requests;
 mod bench;
 mod config;
 mod connections;
@@ -16,15 +18,13 @@ mod demo;
 mod descriptors;
 mod disk;
 mod doctor;
-mod heads;
-mod inlet;
-mod lines;
+mod fast_path;
 mod listen;
-mod outlet;
-mod plain;
+mod overflow;
+mod prefixed_stream;
 mod serve;
 mod signals;
-mod spare;
+mod slow_reader;
 mod telemetry;
 mod terminal;
 mod threads;
@@ -106,7 +106,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
                 .await
                 .map(|()| ExitCode::SUCCESS),
             _ if what == "create" => {
-                token::create(&config, &token::Wanted::from(matches)).await?;
+                token::create(&config, &token::NewTokenArgs::from(matches)).await?;
                 Ok(ExitCode::SUCCESS)
             }
             _ => token::run(&config, what, matches)

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::lines::{Direct, Lines};
+use crate::background_writer::{BackgroundWriter, RawDescriptor};
 
 /// There is one standard output.
-static ASIDE: OnceLock<Lines> = OnceLock::new();
+static ASIDE: OnceLock<BackgroundWriter> = OnceLock::new();
 static FAILED: OnceLock<io::Error> = OnceLock::new();
 
 /// Prints a line, as `println!` does.
@@ -40,15 +40,15 @@ pub(crate) fn line(words: Arguments<'_>) {
 
 /// From now on nobody waits until what was said is read.
 pub(crate) fn aside() -> Result<()> {
-    let out = Direct::of(io::stdout()).context("standard output cannot be written to")?;
+    let out = RawDescriptor::of(io::stdout()).context("standard output cannot be written to")?;
     let notice = |lines_dropped| {
         tracing::warn!(
             lines_dropped,
             "lines on standard output were dropped: nobody read them as fast as they came"
         );
     };
-    let lines = Lines::begin(out, Box::new(notice))?;
-    ASIDE.get_or_init(|| lines);
+    let writer = BackgroundWriter::begin(out, Box::new(notice))?;
+    ASIDE.get_or_init(|| writer);
     Ok(())
 }
 

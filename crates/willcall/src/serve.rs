@@ -12,10 +12,10 @@ use anyhow::{Context, Result, bail};
 use model::contract::{DiskFault, Store, StoreError};
 use model::tenant::{NewToken, Permission, TokenHash, TokenKind};
 
-use crate::assemble::{self, House};
+use crate::assemble::{self, App};
 use crate::config::Config;
 use crate::connections::Connections;
-use crate::listen::{self, Listening};
+use crate::listen::{self, ServerHandle};
 use crate::signals::Signals;
 
 /// How long attempts that run may take after a stop was asked for.
@@ -33,46 +33,46 @@ pub(crate) const TOKEN_LENGTH: usize = 64;
 
 pub(crate) async fn run(config: Config) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let house = assemble::build(&config, |policies| policies)?;
+    let app = assemble::build(&config, |policies| policies)?;
     let listener = listen::bind(config.listen).await?;
     let address = listener.local_addr()?;
-    first_token(&house).await?;
-    first_user(&house, address).await?;
+    first_token(&app).await?;
+    first_user(&app, address).await?;
     tracing::info!(%address, data_dir = %config.data_dir.display(), "Willcall listens on http://{address}");
 
-    let listening = Listening::begin(
+    let server = ServerHandle::begin(
         listener,
-        house.site.clone(),
-        house.clock.clone(),
+        app.site.clone(),
+        app.clock.clone(),
         Connections::new(config.connections_max, config.trusted_proxies.clone()),
     );
     let cause = tokio::select! {
         biased;
-        signal = signals.stop() => Cause::Asked(signal),
-        part = house.engine.failed() => Cause::Failed(part),
-        _ = house.store.ended() => Cause::Ended,
-        () = store_is_lost(&*house.store) => Cause::Failed("the store"),
+        signal = signals.stop() => StopCause::Asked(signal),
+        part = app.engine.failed() => StopCause::Failed(part),
+        _ = app.store.ended() => StopCause::Ended,
+        () = store_is_lost(&*app.store) => StopCause::Failed("the store"),
     };
-    if let Cause::Ended = cause {
+    if let StopCause::Ended = cause {
         // The store has said why. Nothing can be written down any more: only answers get out.
-        drop(tokio::time::timeout(ANSWERS_LIMIT, listening.end()).await);
+        drop(tokio::time::timeout(ANSWERS_LIMIT, server.end()).await);
         return Ok(ExitCode::FAILURE);
     }
     match &cause {
-        Cause::Asked(signal) => tracing::info!("{signal}: stopping"),
-        Cause::Failed(part) => tracing::error!("{part} fell over; stopping"),
-        Cause::Ended => {}
+        StopCause::Asked(signal) => tracing::info!("{signal}: stopping"),
+        StopCause::Failed(part) => tracing::error!("{part} fell over; stopping"),
+        StopCause::Ended => {}
     }
-    wind_up_unless_cut(house, listening, &mut signals).await?;
+    wind_up_unless_cut(app, server, &mut signals).await?;
     match cause {
-        Cause::Asked(_) | Cause::Ended => Ok(ExitCode::SUCCESS),
-        Cause::Failed(words) => {
+        StopCause::Asked(_) | StopCause::Ended => Ok(ExitCode::SUCCESS),
+        StopCause::Failed(words) => {
             bail!("stopped because of a fault: {words}. Nothing accepted is lost; start it again")
         }
     }
 }
 
-enum Cause {
+enum StopCause {
     Asked(&'static str),
     Failed(&'static str),
     /// The store has ended by itself.
@@ -94,11 +94,11 @@ async fn store_is_lost(store: &dyn Store) {
 
 /// Stops everything in order, or at once if that is asked for.
 pub(crate) async fn wind_up_unless_cut(
-    house: House,
-    listening: Listening,
+    app: App,
+    server: ServerHandle,
     signals: &mut Signals,
 ) -> Result<()> {
-    let wind_up = wind_up(house, listening);
+    let wind_up = wind_up(app, server);
     tokio::select! {
         biased;
         signal = signals.cut() => bail!("{signal} a second time: stopped at once; what was accepted is kept"),
@@ -107,11 +107,11 @@ pub(crate) async fn wind_up_unless_cut(
 }
 
 /// Stops everything, in the order that the head of this file names.
-async fn wind_up(house: House, listening: Listening) -> Result<()> {
+async fn wind_up(app: App, server: ServerHandle) -> Result<()> {
     // Pages that are followed live would hold up the rest.
-    house.stopping.send_replace(true);
-    listening.end().await;
-    let House { store, engine, .. } = house;
+    app.stopping.send_replace(true);
+    server.end().await;
+    let App { store, engine, .. } = app;
     let stopped = engine.stop(ATTEMPTS_LIMIT).await;
     let is_moved = matches!(store.ping().await, Err(StoreError::Disk(DiskFault::Moved)));
     if !stopped.is_clean() {
@@ -138,11 +138,11 @@ async fn wind_up(house: House, listening: Listening) -> Result<()> {
 }
 
 /// Makes and prints an administrator's token if nobody has any: otherwise nobody could begin.
-async fn first_token(house: &House) -> Result<()> {
-    if house.store.has_tokens().await? {
+async fn first_token(app: &App) -> Result<()> {
+    if app.store.has_tokens().await? {
         return Ok(());
     }
-    let token = make_administrator(&*house.store, &house.rng, house.clock.now()).await?;
+    let token = make_administrator(&*app.store, &app.rng, app.clock.now()).await?;
     say!("This store has no token yet, so here is one for an administrator. It is shown only now:");
     say!();
     say!("    {token}");
@@ -152,8 +152,8 @@ async fn first_token(house: &House) -> Result<()> {
 }
 
 /// Says how somebody gets in to the dashboard, as long as nobody does.
-async fn first_user(house: &House, address: SocketAddr) -> Result<()> {
-    if house.store.has_users().await? {
+async fn first_user(app: &App, address: SocketAddr) -> Result<()> {
+    if app.store.has_users().await? {
         return Ok(());
     }
     let words = "willcall user add NAME --administrator";

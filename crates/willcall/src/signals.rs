@@ -19,7 +19,7 @@ use crate::listen;
 const SAME_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
+enum SignalAction {
     /// Stop in order; the second time, stop at once.
     Stop,
     /// Stop in order, and nothing more: nobody is there who would press a key a second time.
@@ -30,50 +30,53 @@ enum Meaning {
     Nothing,
 }
 
-const HEARD: [(Signal, &str, Meaning); 8] = [
-    (Signal::TERM, "SIGTERM", Meaning::Stop),
-    (Signal::INT, "SIGINT", Meaning::Stop),
-    (Signal::QUIT, "SIGQUIT", Meaning::Stop),
-    (Signal::HUP, "SIGHUP", Meaning::HangUp),
-    (Signal::XFSZ, "SIGXFSZ", Meaning::TooLarge),
-    (Signal::USR1, "SIGUSR1", Meaning::Nothing),
-    (Signal::USR2, "SIGUSR2", Meaning::Nothing),
-    (Signal::ALARM, "SIGALRM", Meaning::Nothing),
+const HEARD: [(Signal, &str, SignalAction); 8] = [
+    (Signal::TERM, "SIGTERM", SignalAction::Stop),
+    (Signal::INT, "SIGINT", SignalAction::Stop),
+    (Signal::QUIT, "SIGQUIT", SignalAction::Stop),
+    (Signal::HUP, "SIGHUP", SignalAction::HangUp),
+    (Signal::XFSZ, "SIGXFSZ", SignalAction::TooLarge),
+    (Signal::USR1, "SIGUSR1", SignalAction::Nothing),
+    (Signal::USR2, "SIGUSR2", SignalAction::Nothing),
+    (Signal::ALARM, "SIGALRM", SignalAction::Nothing),
 ];
 
 /// What was asked for so far.
 #[derive(Debug, Clone, Copy, Default)]
-struct Asked {
+struct StopRequests {
     stop: Option<(&'static str, Instant)>,
     cut: Option<&'static str>,
 }
 
 /// The signals that came.
-pub(crate) struct Signals(watch::Receiver<Asked>);
+pub(crate) struct Signals(watch::Receiver<StopRequests>);
 
 impl Signals {
     /// From here on no signal but SIGKILL ends the process by itself.
     pub(crate) fn listen() -> Result<Self> {
-        let (sender, receiver) = watch::channel(Asked::default());
+        let (sender, receiver) = watch::channel(StopRequests::default());
         let sender = Arc::new(sender);
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        for (number, name, meaning) in HEARD {
-            match meaning {
+        for (number, name, action) in HEARD {
+            match action {
                 // Whoever started us by `nohup` wants us to stay when the terminal closes.
-                Meaning::HangUp if ignores(&status, number) => {
+                SignalAction::HangUp if ignores(&status, number) => {
                     tracing::info!("{name} is ignored, as it was when Willcall was started");
                     continue;
                 }
                 // What is ignored here is ignored by what this starts, too.
-                Meaning::TooLarge if ignores(&status, number) => continue,
-                Meaning::Stop | Meaning::HangUp | Meaning::TooLarge | Meaning::Nothing => {}
+                SignalAction::TooLarge if ignores(&status, number) => continue,
+                SignalAction::Stop
+                | SignalAction::HangUp
+                | SignalAction::TooLarge
+                | SignalAction::Nothing => {}
             }
             let mut comes = signal(SignalKind::from_raw(number.as_raw()))
                 .with_context(|| format!("cannot wait for {name}"))?;
             let sender = Arc::clone(&sender);
             listen::spawn(async move {
                 while comes.recv().await.is_some() {
-                    sender.send_if_modified(|asked| asked.hear(name, meaning, Instant::now()));
+                    sender.send_if_modified(|asked| asked.hear(name, action, Instant::now()));
                 }
             });
         }
@@ -90,7 +93,7 @@ impl Signals {
         self.first(|asked| asked.cut).await
     }
 
-    async fn first(&mut self, of: impl Fn(&Asked) -> Option<&'static str>) -> &'static str {
+    async fn first(&mut self, of: impl Fn(&StopRequests) -> Option<&'static str>) -> &'static str {
         loop {
             if let Some(name) = of(&self.0.borrow_and_update()) {
                 return name;
@@ -102,30 +105,30 @@ impl Signals {
     }
 }
 
-impl Asked {
+impl StopRequests {
     /// Whether more is asked for than was before.
-    fn hear(&mut self, name: &'static str, meaning: Meaning, at: Instant) -> bool {
-        match (meaning, self.stop) {
-            (Meaning::Nothing, _) => {
+    fn hear(&mut self, name: &'static str, action: SignalAction, at: Instant) -> bool {
+        match (action, self.stop) {
+            (SignalAction::Nothing, _) => {
                 tracing::info!("{name} means nothing to Willcall and is ignored");
                 false
             }
-            (Meaning::TooLarge, _) => {
+            (SignalAction::TooLarge, _) => {
                 tracing::warn!(
                     "{name}: a file has reached the size that the operating system allows this \
                      process (`ulimit -f`)"
                 );
                 false
             }
-            (Meaning::Stop | Meaning::HangUp, None) => {
+            (SignalAction::Stop | SignalAction::HangUp, None) => {
                 self.stop = Some((name, at));
                 true
             }
-            (Meaning::Stop, Some((_, since))) if at.duration_since(since) >= SAME_LIMIT => {
+            (SignalAction::Stop, Some((_, since))) if at.duration_since(since) >= SAME_LIMIT => {
                 self.cut = Some(name);
                 true
             }
-            (Meaning::Stop | Meaning::HangUp, Some((first, _))) => {
+            (SignalAction::Stop | SignalAction::HangUp, Some((first, _))) => {
                 tracing::info!("{name} changes nothing: stopping since {first}");
                 false
             }
@@ -151,18 +154,18 @@ fn ignores(status: &str, number: Signal) -> bool {
 mod tests {
     use super::*;
 
-    fn after(heard: &[(Meaning, u64)]) -> Asked {
-        let mut asked = Asked::default();
+    fn after(heard: &[(SignalAction, u64)]) -> StopRequests {
+        let mut asked = StopRequests::default();
         let begin = Instant::now();
-        for (meaning, ms) in heard {
-            asked.hear("SIGTEST", *meaning, begin + Duration::from_millis(*ms));
+        for (action, ms) in heard {
+            asked.hear("SIGTEST", *action, begin + Duration::from_millis(*ms));
         }
         asked
     }
 
     #[test]
     fn a_second_signal_counts_only_after_a_second() {
-        use Meaning::Stop;
+        use SignalAction::Stop;
         assert!(after(&[]).stop.is_none());
         assert!(after(&[(Stop, 0)]).stop.is_some());
         assert!(after(&[(Stop, 0), (Stop, 1), (Stop, 999)]).cut.is_none());
@@ -177,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_terminal_that_closes_asks_for_a_stop_in_order_however_often() {
-        use Meaning::{HangUp, Stop};
+        use SignalAction::{HangUp, Stop};
         let asked = after(&[(HangUp, 0), (HangUp, 5_000)]);
         assert!(asked.stop.is_some() && asked.cut.is_none());
         assert!(after(&[(HangUp, 0), (Stop, 5_000)]).cut.is_some());
@@ -186,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_means_nothing_asks_for_nothing() {
-        use Meaning::{Nothing, TooLarge};
+        use SignalAction::{Nothing, TooLarge};
         let asked = after(&[(Nothing, 0), (TooLarge, 2_000), (Nothing, 4_000)]);
         assert!(asked.stop.is_none() && asked.cut.is_none());
     }

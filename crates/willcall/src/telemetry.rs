@@ -16,14 +16,14 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::background_writer::{BackgroundWriter, RawDescriptor};
 use crate::config::LogFormat;
-use crate::lines::{Direct, Lines};
 
 /// What a panic waits for its line to be written: the process may end with it.
 const PANIC_FLUSH_LIMIT: Duration = Duration::from_millis(200);
 
 /// There is one standard error, and whoever panics has nothing at hand.
-static LOG: OnceLock<Lines> = OnceLock::new();
+static LOG: OnceLock<BackgroundWriter> = OnceLock::new();
 
 /// Starts logging. Called once.
 pub(crate) fn start(level: Level, format: LogFormat) -> Result<()> {
@@ -33,15 +33,15 @@ pub(crate) fn start(level: Level, format: LogFormat) -> Result<()> {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let out = Direct::of(io::stderr()).context("standard error cannot be written to")?;
+    let out = RawDescriptor::of(io::stderr()).context("standard error cannot be written to")?;
     let notice = |lines_dropped| {
         tracing::warn!(
             lines_dropped,
             "log lines were dropped: nobody read them as fast as they came"
         );
     };
-    let lines = Lines::begin(out, Box::new(notice))?;
-    let log = Log(LOG.get_or_init(|| lines));
+    let writer = BackgroundWriter::begin(out, Box::new(notice))?;
+    let log = LogSink(LOG.get_or_init(|| writer));
     // Libraries below us speak up only when something is wrong.
     let ours = ["willcall", "web", "engine", "store", "model"];
     let filter = Targets::new()
@@ -107,34 +107,34 @@ pub(crate) fn register(meters: &mut Registry) {
 }
 
 /// Where log lines go.
-struct Log(&'static Lines);
+struct LogSink(&'static BackgroundWriter);
 
-struct Line {
-    lines: &'static Lines,
+struct LogLine {
+    writer: &'static BackgroundWriter,
     urgent: bool,
 }
 
-impl MakeWriter<'_> for Log {
-    type Writer = Line;
+impl MakeWriter<'_> for LogSink {
+    type Writer = LogLine;
 
-    fn make_writer(&self) -> Line {
-        Line {
-            lines: self.0,
+    fn make_writer(&self) -> LogLine {
+        LogLine {
+            writer: self.0,
             urgent: false,
         }
     }
 
-    fn make_writer_for(&self, about: &Metadata<'_>) -> Line {
-        Line {
-            lines: self.0,
+    fn make_writer_for(&self, about: &Metadata<'_>) -> LogLine {
+        LogLine {
+            writer: self.0,
             urgent: *about.level() == Level::ERROR,
         }
     }
 }
 
-impl Write for Line {
+impl Write for LogLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.lines.put(line, self.urgent);
+        self.writer.put(line, self.urgent);
         Ok(line.len())
     }
 

@@ -42,9 +42,9 @@ fn ask(question: &str) -> Result<String> {
     let mut out = std::io::stderr();
     write!(out, "{question}")?;
     out.flush()?;
-    let unseen = Unseen::begin()?;
+    let hidden = HiddenInput::begin()?;
     let typed = typed(std::io::stdin().lock());
-    drop(unseen);
+    drop(hidden);
     writeln!(out)?;
     typed
 }
@@ -77,22 +77,22 @@ fn typed(mut keys: impl Read) -> Result<String> {
 }
 
 /// The terminal does not show what is typed, as long as this is there.
-struct Unseen(Termios);
+struct HiddenInput(Termios);
 
-impl Unseen {
+impl HiddenInput {
     fn begin() -> Result<Self> {
         let before = tcgetattr(std::io::stdin()).context("the terminal cannot be asked")?;
-        let mut unseen = before.clone();
-        unseen
+        let mut hidden = before.clone();
+        hidden
             .local_modes
             .remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-        tcsetattr(std::io::stdin(), OptionalActions::Now, &unseen)
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &hidden)
             .context("the terminal cannot hide what is typed")?;
         Ok(Self(before))
     }
 }
 
-impl Drop for Unseen {
+impl Drop for HiddenInput {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing.
         tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0).ok();

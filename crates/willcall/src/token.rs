@@ -18,7 +18,7 @@ use crate::serve::TOKEN_LENGTH;
 const ACTOR: &str = "willcall token";
 
 /// What was asked for on the command line.
-pub(crate) struct Wanted {
+pub(crate) struct NewTokenArgs {
     tenant: Option<String>,
     name: String,
     permissions: Vec<String>,
@@ -91,7 +91,7 @@ fn arguments() -> Vec<Arg> {
     ]
 }
 
-impl Wanted {
+impl NewTokenArgs {
     pub(crate) fn from(matches: &ArgMatches) -> Self {
         let text = |name: &str| matches.get_one::<String>(name).cloned();
         let permissions = matches.get_many::<String>("permission").unwrap_or_default();
@@ -103,7 +103,7 @@ impl Wanted {
     }
 }
 
-pub(crate) async fn create(config: &Config, wanted: &Wanted) -> Result<()> {
+pub(crate) async fn create(config: &Config, wanted: &NewTokenArgs) -> Result<()> {
     if wanted.name.trim().is_empty() || wanted.name.len() > model::limits::NAME_BYTES_MAX {
         bail!(
             "--name has to be 1 to {} characters",

@@ -22,11 +22,11 @@ use model::users::NewUser;
 use web::dialects::{Demo, ReceiverBehavior, WebhookRef};
 
 use self::client::Client;
-use self::watch::{Watch, Watched};
-use crate::assemble::{self, House};
+use self::watch::{Watch, WatchedWebhook};
+use crate::assemble::{self, App};
 use crate::config::Config;
 use crate::connections::Connections;
-use crate::listen::{self, Listening};
+use crate::listen::{self, ServerHandle};
 use crate::signals::Signals;
 use crate::{apply, serve, user};
 
@@ -50,25 +50,25 @@ pub(crate) async fn run(once: bool) -> Result<ExitCode> {
 
 async fn on_folder(folder: &Path, once: bool, signals: &mut Signals) -> Result<ExitCode> {
     let config = Config::for_demo(folder.to_owned())?;
-    let house = assemble::build(&config, accelerated)?;
+    let app = assemble::build(&config, accelerated)?;
     let listener = match listen::bind(config.listen).await {
         Ok(listener) => listener,
         // Another program has the usual port: any other will do.
         Err(_) => listen::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?,
     };
     let address = listener.local_addr()?;
-    let listening = Listening::begin(
+    let server = ServerHandle::begin(
         listener,
-        house.site.clone(),
-        house.clock.clone(),
+        app.site.clone(),
+        app.clock.clone(),
         Connections::new(config.connections_max, config.trusted_proxies.clone()),
     );
     screen::open(address, folder, HASTE, EXCHANGE_LIMIT_MS);
-    screen::dashboard(address, &way_in(&house).await?);
+    screen::dashboard(address, &way_in(&app).await?);
     let shown = tokio::select! {
         biased;
         _ = signals.stop() => None,
-        shown = shows(&house, &config, address, once) => Some(shown?),
+        shown = shows(&app, &config, address, once) => Some(shown?),
     };
     let as_it_must = match shown {
         Some((as_it_must, hints)) => {
@@ -81,7 +81,7 @@ async fn on_folder(folder: &Path, once: bool, signals: &mut Signals) -> Result<E
         }
         None => false,
     };
-    serve::wind_up_unless_cut(house, listening, signals).await?;
+    serve::wind_up_unless_cut(app, server, signals).await?;
     Ok(if as_it_must {
         ExitCode::SUCCESS
     } else {
@@ -91,7 +91,7 @@ async fn on_folder(folder: &Path, once: bool, signals: &mut Signals) -> Result<E
 
 /// Every dialect's part; answers whether everything ended as it must, and what to try by hand.
 async fn shows(
-    house: &House,
+    app: &App,
     config: &Config,
     address: SocketAddr,
     once: bool,
@@ -99,7 +99,7 @@ async fn shows(
     let mut as_it_must = true;
     let mut hints = Vec::new();
     for demo in assemble::dialects(config).demos() {
-        let shown = tokio::time::timeout(SHOW_LIMIT, show(house, config, address, &demo, once));
+        let shown = tokio::time::timeout(SHOW_LIMIT, show(app, config, address, &demo, once));
         let (good, token) = shown.await.context("the show did not end in time")??;
         as_it_must &= good;
         hints.extend((demo.hints)(&format!("http://{address}"), &token));
@@ -109,26 +109,23 @@ async fn shows(
 
 /// One dialect's part; answers whether everything ended as it must, and the token used.
 async fn show(
-    house: &House,
+    app: &App,
     config: &Config,
     address: SocketAddr,
     demo: &Demo,
     once: bool,
 ) -> Result<(bool, String)> {
-    let token = house
-        .rng
-        .split(demo.tenant)
-        .alphanumeric(serve::TOKEN_LENGTH);
+    let token = app.rng.split(demo.tenant).alphanumeric(serve::TOKEN_LENGTH);
     let file = (demo.file)(&token);
-    apply::apply_text(config, &*house.store, &house.rng, &file, house.clock.now()).await?;
-    let tenant: Tenant = house
+    apply::apply_text(config, &*app.store, &app.rng, &file, app.clock.now()).await?;
+    let tenant: Tenant = app
         .store
         .tenant(demo.dialect.clone(), demo.tenant.to_owned())
         .await?
         .context("the demo's own file made no tenant")?;
     let client = Client::new(address, token.clone())?;
 
-    let mut watch = Watch::new(house.clock.clone(), tenant.id);
+    let mut watch = Watch::new(app.clock.clone(), tenant.id);
     for character in demo.receivers {
         let url = receivers::start(*character).await?;
         screen::receiver(
@@ -143,7 +140,7 @@ async fn show(
         let id = match &made {
             WebhookRef::Id(id) => *id,
             WebhookRef::Key(key) => {
-                let found = house.store.webhook_by_key(vec![tenant.id], key.clone());
+                let found = app.store.webhook_by_key(vec![tenant.id], key.clone());
                 found
                     .await?
                     .context("a webhook was made and is not there")?
@@ -156,32 +153,29 @@ async fn show(
     for call in (demo.notifications)() {
         client.call(&call).await?;
     }
-    watch.until(&*house.store, Watched::settled).await?;
+    watch.until(&*app.store, WatchedWebhook::settled).await?;
     if once {
         // A receiver that never answers would keep the show going for days.
         for webhook in watch.of(ReceiverBehavior::Hanging) {
             screen::switching_off(receivers::name(ReceiverBehavior::Hanging));
             client.call(&(demo.end)(&webhook)).await?;
         }
-        watch.until(&*house.store, Watched::ended).await?;
+        watch.until(&*app.store, WatchedWebhook::ended).await?;
     }
     Ok((screen::summary(&watch, once), token))
 }
 
 /// Makes an administrator, and a link that signs them in once; answers its secret. Nobody is
 /// told the password.
-async fn way_in(house: &House) -> Result<String> {
-    let password = house
-        .rng
-        .split("demo user")
-        .alphanumeric(serve::TOKEN_LENGTH);
+async fn way_in(app: &App) -> Result<String> {
+    let password = app.rng.split("demo user").alphanumeric(serve::TOKEN_LENGTH);
     let new = NewUser {
         name: "demo".to_owned(),
         password: user::hashed(&password)?,
         administrator: true,
     };
-    let demo = house.store.create_user(new, house.clock.now()).await?;
-    user::link(&*house.store, &demo).await
+    let demo = app.store.create_user(new, app.clock.now()).await?;
+    user::link(&*app.store, &demo).await
 }
 
 fn accelerated(policies: Policies) -> Policies {

@@ -7,7 +7,7 @@ use model::query::{AttemptRecord, DeliveryRow, DeliveryStatus};
 use web::dialects::ReceiverBehavior;
 
 use super::receivers::name;
-use super::watch::{Watch, Watched};
+use super::watch::{Watch, WatchedWebhook};
 
 pub(crate) fn open(address: SocketAddr, folder: &Path, haste: i64, exchange_limit_ms: u32) {
     say!(
@@ -92,7 +92,7 @@ pub(crate) fn summary(watch: &Watch, once: bool) -> bool {
     as_it_must
 }
 
-fn standing(watched: &Watched) -> String {
+fn standing(watched: &WatchedWebhook) -> String {
     let mut parts: Vec<String> = DeliveryStatus::ALL
         .into_iter()
         .map(|status| (status, watched.count(status)))

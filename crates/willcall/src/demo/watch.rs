@@ -20,11 +20,11 @@ pub(crate) struct Watch {
     clock: Clock,
     began_at: Timestamp,
     tenant: TenantId,
-    pub(crate) webhooks: BTreeMap<WebhookId, Watched>,
+    pub(crate) webhooks: BTreeMap<WebhookId, WatchedWebhook>,
 }
 
 /// A webhook and where its deliveries stand.
-pub(crate) struct Watched {
+pub(crate) struct WatchedWebhook {
     pub(crate) character: ReceiverBehavior,
     pub(crate) made: WebhookRef,
     pub(crate) disabled: Option<Disablement>,
@@ -46,7 +46,7 @@ impl Watch {
     }
 
     pub(crate) fn add(&mut self, character: ReceiverBehavior, id: WebhookId, made: WebhookRef) {
-        let watched = Watched {
+        let watched = WatchedWebhook {
             character,
             made,
             disabled: None,
@@ -70,7 +70,7 @@ impl Watch {
     pub(crate) async fn until(
         &mut self,
         store: &dyn Store,
-        enough: impl Fn(&Watched) -> bool,
+        enough: impl Fn(&WatchedWebhook) -> bool,
     ) -> Result<()> {
         loop {
             self.look(store).await?;
@@ -126,7 +126,7 @@ impl Watch {
     }
 }
 
-impl Watched {
+impl WatchedWebhook {
     pub(crate) fn count(&self, status: DeliveryStatus) -> usize {
         self.rows
             .iter()

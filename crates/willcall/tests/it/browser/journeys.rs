@@ -4,8 +4,8 @@ use super::driver::{Browser, ENTER, SPACE, Wants};
 use super::{House, NAME, PAID, PASSWORD};
 
 /// Signs in (wrongly first), makes a webhook of each platform, sees what they are called for.
-fn make_both_kinds(house: &House, browser: &Browser, scripts: bool) {
-    browser.go(&house.url("/"));
+fn make_both_kinds(app: &House, browser: &Browser, scripts: bool) {
+    browser.go(&app.url("/"));
     browser.fill("#name", NAME);
     browser.fill("#password", "not the password");
     browser.click("main form button");
@@ -22,15 +22,15 @@ fn make_both_kinds(house: &House, browser: &Browser, scripts: bool) {
     browser.find("#faults a[href='#target_url']");
     browser.find("#target_url[aria-invalid=true]");
     browser.find(&format!("{}:checked", type_box()));
-    browser.fill("#target_url", &house.receiver.url("/orders"));
+    browser.fill("#target_url", &app.receiver.url("/orders"));
     browser.click("#webhook-form button.primary");
     browser.find_text("The webhook is created.");
 
-    browser.go(&house.url("/"));
+    browser.go(&app.url("/"));
     browser.click_on(&browser.find_text("Grand Hall"));
     browser.click("main a[href$='/webhooks/new']");
     browser.fill("#name", "Paid orders");
-    browser.fill("#url", &house.receiver.url("/hall"));
+    browser.fill("#url", &app.receiver.url("/hall"));
     if scripts {
         browser.choose("#trigger-first", "order");
         browser.choose("#trigger-second", "paid");
@@ -47,59 +47,59 @@ fn type_box() -> String {
 }
 
 /// From a delivery that arrives to one that fails, is sent again, and a receiver that is gone.
-fn follow_deliveries(house: &House, browser: &Browser, scripts: bool) {
-    browser.go(&house.url("/t/1/log"));
-    house.hand_in(1);
-    assert!(house.receiver.next().body.contains("A1"));
+fn follow_deliveries(app: &House, browser: &Browser, scripts: bool) {
+    browser.go(&app.url("/t/1/log"));
+    app.hand_in(1);
+    assert!(app.receiver.next().body.contains("A1"));
     if !scripts {
-        browser.go(&house.url("/t/1/log"));
+        browser.go(&app.url("/t/1/log"));
     }
     browser.find("tr[id^=row-] .badge.good");
     browser.click("tr[id^=row-] th a");
     browser.find_text("Where it stands");
     browser.find_text("Answered 200, delivered.");
 
-    house.report();
-    assert_eq!(house.receiver.next().path, "/hall");
+    app.report();
+    assert_eq!(app.receiver.next().path, "/hall");
 
-    house.answer(500);
-    house.hand_in(2);
-    house.receiver.next();
-    browser.go(&house.url("/t/1/log?status=retrying"));
+    app.answer(500);
+    app.hand_in(2);
+    app.receiver.next();
+    browser.go(&app.url("/t/1/log?status=retrying"));
     until(browser, "tr[id^=row-] .badge.waiting");
     browser.click("tr[id^=row-] th a");
     browser.find_text("Answered 500");
     browser.find_text("Retry 1 of 12");
 
     // One is sent again by hand.
-    house.answer(200);
+    app.answer(200);
     browser.click("#state button.primary");
-    house.receiver.next();
+    app.receiver.next();
     until(browser, "#state .badge.good");
 
     // All that failed are sent again at once.
-    house.answer(500);
-    house.hand_in(3);
-    house.hand_in(4);
-    house.receiver.next();
-    house.receiver.next();
-    browser.go(&house.url("/t/1/webhooks/1/log?status=retrying"));
+    app.answer(500);
+    app.hand_in(3);
+    app.hand_in(4);
+    app.receiver.next();
+    app.receiver.next();
+    browser.go(&app.url("/t/1/webhooks/1/log?status=retrying"));
     until(browser, "tr[id^=row-] ~ tr[id^=row-] .badge.waiting");
-    house.answer(200);
+    app.answer(200);
     browser.click("#retry-all");
     assert_eq!(browser.text("#count"), "2 deliveries");
     browser.click("#begin");
     browser.find("progress");
-    house.receiver.next();
-    house.receiver.next();
+    app.receiver.next();
+    app.receiver.next();
     until(browser, "#progress .actions a");
     assert!(browser.text("#progress").contains('2'));
 
     // A receiver that says it is gone.
-    house.answer(410);
-    house.hand_in(5);
-    house.receiver.next();
-    browser.go(&house.url("/t/1"));
+    app.answer(410);
+    app.hand_in(5);
+    app.receiver.next();
+    browser.go(&app.url("/t/1"));
     until_text(browser, "because its receiver answered 410 Gone");
 }
 
@@ -120,54 +120,53 @@ fn until_text(browser: &Browser, text: &str) {
 
 #[test]
 fn with_scripts_webhooks_are_made_and_deliveries_followed_live() {
-    let (house, browser) = (House::new(), Browser::open(Wants::default()));
-    make_both_kinds(&house, &browser, true);
-    follow_deliveries(&house, &browser, true);
+    let (app, browser) = (House::new(), Browser::open(Wants::default()));
+    make_both_kinds(&app, &browser, true);
+    follow_deliveries(&app, &browser, true);
 }
 
 #[test]
 fn without_scripts_all_of_it_works_too() {
-    let (house, browser) = (House::new(), Browser::open(Wants { no_scripts: true }));
-    make_both_kinds(&house, &browser, false);
-    follow_deliveries(&house, &browser, false);
+    let (app, browser) = (House::new(), Browser::open(Wants { no_scripts: true }));
+    make_both_kinds(&app, &browser, false);
+    follow_deliveries(&app, &browser, false);
 }
 
 #[test]
 fn a_test_shows_what_the_receiver_answers_at_once() {
-    let (house, browser) = (House::new(), Browser::open(Wants::default()));
-    house
-        .server
+    let (app, browser) = (House::new(), Browser::open(Wants::default()));
+    app.server
         .client()
-        .webhook(&house.receiver.url("/orders"), &[PAID]);
-    house.sign_in(&browser);
-    browser.go(&house.url("/t/1/webhooks/1"));
+        .webhook(&app.receiver.url("/orders"), &[PAID]);
+    app.sign_in(&browser);
+    browser.go(&app.url("/t/1/webhooks/1"));
     browser.click("#send-test");
     browser.click("#send");
     browser.find("#outcome .badge.good");
-    assert!(house.receiver.next().body.contains(PAID));
+    assert!(app.receiver.next().body.contains(PAID));
 }
 
 #[test]
 fn a_wrong_address_is_explained_where_the_delivery_stands() {
-    let (house, browser) = (House::new(), Browser::open(Wants::default()));
+    let (app, browser) = (House::new(), Browser::open(Wants::default()));
     // Nobody listens there: the receiver's port was given back.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hook", nobody.local_addr().unwrap());
     drop(nobody);
-    house.server.client().webhook(&url, &[PAID]);
-    house.hand_in(1);
-    house.sign_in(&browser);
-    browser.go(&house.url("/t/1/log"));
+    app.server.client().webhook(&url, &[PAID]);
+    app.hand_in(1);
+    app.sign_in(&browser);
+    browser.go(&app.url("/t/1/log"));
     browser.click("tr[id^=row-] th a");
     browser.find_text("No connection to the receiver came about");
-    browser.go(&house.url("/t/1"));
+    browser.go(&app.url("/t/1"));
     browser.find_text("Failing");
 }
 
 #[test]
 fn the_keyboard_alone_is_enough() {
-    let (house, browser) = (House::new(), Browser::open(Wants::default()));
-    browser.go(&house.url("/t/1"));
+    let (app, browser) = (House::new(), Browser::open(Wants::default()));
+    browser.go(&app.url("/t/1"));
     browser.find("#name");
     browser.tab_to("#name");
     browser.press(NAME);
@@ -180,14 +179,14 @@ fn the_keyboard_alone_is_enough() {
     browser.press(&ENTER.to_string());
     browser.find("#webhook-form");
     browser.tab_to("#target_url");
-    browser.press(&house.receiver.url("/keys"));
+    browser.press(&app.receiver.url("/keys"));
     browser.tab_to(&type_box());
     browser.press(&SPACE.to_string());
     browser.tab_to("#webhook-form button.primary");
     browser.press(&ENTER.to_string());
     browser.find_text("The webhook is created.");
-    house.hand_in(1);
-    assert_eq!(house.receiver.next().path, "/keys");
+    app.hand_in(1);
+    assert_eq!(app.receiver.next().path, "/keys");
     browser.tab_to("#log");
     browser.press(&ENTER.to_string());
     browser.find("tr[id^=row-] .badge.good");
@@ -196,5 +195,5 @@ fn the_keyboard_alone_is_enough() {
     browser.find("#state");
     browser.tab_to("#state button.primary");
     browser.press(&ENTER.to_string());
-    assert_eq!(house.receiver.next().path, "/keys");
+    assert_eq!(app.receiver.next().path, "/keys");
 }

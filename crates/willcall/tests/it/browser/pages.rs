@@ -41,33 +41,33 @@ const PAGES: &[(&str, &str)] = &[
 
 /// A house in which every page has something to show: webhooks that work, fail and are gone.
 fn lived_in() -> House {
-    let house = House::new();
-    let client = house.server.client();
+    let app = House::new();
+    let client = app.server.client();
     for path in ["/ok", "/bad", "/gone"] {
-        client.webhook(&house.receiver.url(path), &[PAID]);
+        client.webhook(&app.receiver.url(path), &[PAID]);
     }
-    house.hand_in(1);
+    app.hand_in(1);
     for _ in 0..3 {
-        house.receiver.next();
+        app.receiver.next();
     }
     let path = format!("{}/webhooks/3/", crate::harness::API);
     // What a receiver answered is settled right after; asking is cheap, so ask until it is.
     while client.get(&path).1["enabled"] == json!(true) {}
-    house
+    app
 }
 
 #[test]
 fn every_page_is_accessible_and_as_wide_as_the_smallest_screen() {
-    let (house, browser) = (lived_in(), Browser::open(Wants::default()));
+    let (app, browser) = (lived_in(), Browser::open(Wants::default()));
     let mut faults = Vec::new();
-    browser.go(&house.url("/sign-in"));
+    browser.go(&app.url("/sign-in"));
     faults.extend(judge(&browser, "sign-in"));
-    house.sign_in(&browser);
+    app.sign_in(&browser);
     for (name, path) in PAGES {
-        browser.go(&house.url(path));
+        browser.go(&app.url(path));
         faults.extend(judge(&browser, name));
     }
-    browser.go(&house.url("/t/1/webhooks/new"));
+    browser.go(&app.url("/t/1/webhooks/new"));
     browser.fill("#target_url", "example");
     browser.click("#webhook-form button.primary");
     browser.find("#faults");
@@ -124,18 +124,18 @@ fn place(node: &Value) -> String {
 /// target folder: times differ with every run, and a test changes no file that git knows.
 #[test]
 fn every_page_has_its_picture() {
-    let (house, browser) = (lived_in(), Browser::open(Wants::default()));
+    let (app, browser) = (lived_in(), Browser::open(Wants::default()));
     let kept = root().join("docs/screens");
     let folder = match std::env::var_os("SCREENS") {
         Some(_) => kept.clone(),
         None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("screens"),
     };
     std::fs::create_dir_all(&folder).unwrap();
-    browser.go(&house.url("/sign-in"));
+    browser.go(&app.url("/sign-in"));
     take(&browser, &folder, "sign-in");
-    house.sign_in(&browser);
+    app.sign_in(&browser);
     for (name, path) in PAGES {
-        browser.go(&house.url(path));
+        browser.go(&app.url(path));
         take(&browser, &folder, name);
     }
     for entry in std::fs::read_dir(&folder).unwrap() {

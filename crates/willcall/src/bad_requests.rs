@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use web::Body;
 
 /// A request's head has to arrive within this time, also on a kept connection that idles. What
-/// holds for plain requests is in `plain.rs`.
+/// holds for plain requests is in `fast_path.rs`.
 pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// A request's head may be this large.
@@ -34,20 +34,20 @@ const LINES_MAX: usize = 100;
 const VERSION: &[u8] = b"HTTP/1.1 ";
 
 /// Writes what belongs to answers of the site, and holds back an answer of hyper's own.
-pub(crate) struct Heads<S> {
+pub(crate) struct ErrorRewriter<S> {
     stream: S,
-    turn: Turn,
+    tracker: ResponseTracker,
     /// How much of what hyper has yet to write belongs to the site's answers.
     ours: usize,
-    held: Vec<u8>,
+    withheld: Vec<u8>,
 }
 
 /// Says whether hyper has an answer of the site. Its copies are one.
 #[derive(Clone, Default)]
-pub(crate) struct Turn(Arc<Marks>);
+pub(crate) struct ResponseTracker(Arc<TrackerFlags>);
 
 #[derive(Default)]
-struct Marks {
+struct TrackerFlags {
     /// An answer is being made, or hyper takes its body.
     answers: AtomicBool,
     /// That has been so since hyper last wrote.
@@ -55,12 +55,12 @@ struct Marks {
 }
 
 /// The body of an answer of the site. Hyper drops it once it has taken all of it.
-pub(crate) struct Taken {
+pub(crate) struct TrackedBody {
     body: Body,
-    turn: Turn,
+    tracker: ResponseTracker,
 }
 
-impl Turn {
+impl ResponseTracker {
     /// An answer of the site is begun.
     pub(crate) fn begin(&self) {
         self.0.answered.store(true, Ordering::Relaxed);
@@ -68,9 +68,9 @@ impl Turn {
     }
 
     /// The answer that was begun, from which it is known when hyper has all of it.
-    pub(crate) fn end(&self, answer: Response<Body>) -> Response<Taken> {
-        let turn = self.clone();
-        answer.map(|body| Taken { body, turn })
+    pub(crate) fn end(&self, answer: Response<Body>) -> Response<TrackedBody> {
+        let tracker = self.clone();
+        answer.map(|body| TrackedBody { body, tracker })
     }
 
     fn answers(&self) -> bool {
@@ -83,13 +83,13 @@ impl Turn {
     }
 }
 
-impl Drop for Taken {
+impl Drop for TrackedBody {
     fn drop(&mut self) {
-        self.turn.0.answers.store(false, Ordering::Relaxed);
+        self.tracker.0.answers.store(false, Ordering::Relaxed);
     }
 }
 
-impl HttpBody for Taken {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = <Body as HttpBody>::Error;
 
@@ -109,13 +109,13 @@ impl HttpBody for Taken {
     }
 }
 
-impl<S> Heads<S> {
-    pub(crate) fn new(stream: S, turn: Turn) -> Self {
+impl<S> ErrorRewriter<S> {
+    pub(crate) fn new(stream: S, tracker: ResponseTracker) -> Self {
         Self {
             stream,
-            turn,
+            tracker,
             ours: 0,
-            held: Vec::new(),
+            withheld: Vec::new(),
         }
     }
 
@@ -127,9 +127,9 @@ impl<S> Heads<S> {
         unread: &[u8],
     ) -> (S, Option<Response<Bytes>>) {
         // Of an answer that has not left, the end is missing: nothing can follow it.
-        let is_free = !self.turn.answers() && self.ours == 0;
+        let is_free = !self.tracker.answers() && self.ours == 0;
         let refused = error.filter(|_| is_free);
-        let refused = refused.and_then(|error| refused_as(&error, &self.held, unread));
+        let refused = refused.and_then(|error| refused_as(&error, &self.withheld, unread));
         (
             self.stream,
             refused.map(|(status, words)| answer(status, &words)),
@@ -137,7 +137,7 @@ impl<S> Heads<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heads<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ErrorRewriter<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -145,12 +145,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heads<S> {
     ) -> Poll<Result<usize>> {
         // The end of an answer is written before hyper reads on, so what is added to it without
         // another request is hyper's own.
-        if self.turn.is_ours() {
+        if self.tracker.is_ours() {
             self.ours = buf.len();
         }
         let (ours, own) = buf.split_at(self.ours.min(buf.len()));
         if ours.is_empty() && status_of(own).is_some() {
-            self.held = own.to_vec();
+            self.withheld = own.to_vec();
             return Poll::Ready(Ok(own.len()));
         }
         let part = if ours.is_empty() { own } else { ours };
@@ -169,7 +169,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heads<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Heads<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ErrorRewriter<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -189,7 +189,11 @@ fn status_of(own: &[u8]) -> Option<StatusCode> {
 }
 
 /// What a head is refused with, and why; nothing if there was none, or nobody to tell.
-fn refused_as(error: &hyper::Error, held: &[u8], unread: &[u8]) -> Option<(StatusCode, String)> {
+fn refused_as(
+    error: &hyper::Error,
+    withheld: &[u8],
+    unread: &[u8],
+) -> Option<(StatusCode, String)> {
     let has_come = unread.iter().any(|byte| !b"\r\n".contains(byte));
     if error.is_timeout() && has_come {
         let limit = HEAD_LIMIT.as_secs();
@@ -208,7 +212,7 @@ fn refused_as(error: &hyper::Error, held: &[u8], unread: &[u8]) -> Option<(Statu
         let words = "HTTP/2 is not spoken here. Use HTTP/1.1, or a proxy that does.";
         return Some((StatusCode::BAD_REQUEST, words.to_owned()));
     }
-    match status_of(held)? {
+    match status_of(withheld)? {
         StatusCode::BAD_REQUEST => Some((StatusCode::BAD_REQUEST, what_is_bad(error, unread))),
         status => Some(what_is_large(status, unread)),
     }

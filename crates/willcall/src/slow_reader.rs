@@ -18,13 +18,13 @@ const STALL_LIMIT: Duration = Duration::from_secs(30);
 const BYTES_A_MS: u64 = 4;
 
 /// Reads and writes as `S` does.
-pub(crate) struct Outlet<S> {
+pub(crate) struct SlowReaderStream<S> {
     stream: S,
     /// Runs from when something was not taken until all of it is.
     stalled: Option<TimeLimit>,
 }
 
-impl<S> Outlet<S> {
+impl<S> SlowReaderStream<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
@@ -59,7 +59,7 @@ impl<S> Outlet<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Outlet<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for SlowReaderStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -83,7 +83,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Outlet<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Outlet<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for SlowReaderStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -103,7 +103,9 @@ mod tests {
     /// Sends `bytes`, of which 64 at a time have room on the way.
     async fn send(stream: DuplexStream, bytes: usize) -> (Result<()>, Duration) {
         let began = Instant::now();
-        let sent = Outlet::new(stream).write_all(&vec![b'x'; bytes]).await;
+        let sent = SlowReaderStream::new(stream)
+            .write_all(&vec![b'x'; bytes])
+            .await;
         (sent, began.elapsed())
     }
 

@@ -4,8 +4,8 @@
 //! Whatever else comes is left to hyper, with all that was read of it and all that follows; so
 //! only one kind of request is read here, whose beginning and end nobody can doubt.
 
-pub(crate) mod answer;
 mod request;
+pub(crate) mod response;
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -22,10 +22,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use web::{Body, TimeLimit};
 
-use self::answer::{Date, is_bare, put_head};
-use self::request::{Missing, look};
-use crate::connections::State;
-use crate::outlet::Outlet;
+use self::request::{ParseFailure, parse};
+use self::response::{DateHeader, is_bare, put_head};
+use crate::connections::ConnectionState;
+use crate::slow_reader::SlowReaderStream;
 
 /// A connection on which nothing comes for so long is closed; one that was used before, after up to
 /// twice as long.
@@ -42,39 +42,39 @@ const READ_BYTES: usize = 4 * 1024;
 const PIECE_BYTES_MAX: usize = 16 * 1024;
 
 /// A connection, and what has come on it.
-pub(crate) struct Plain<S> {
-    stream: Outlet<S>,
+pub(crate) struct FastPath<S> {
+    stream: SlowReaderStream<S>,
     begun: Vec<u8>,
     /// Head and body of an answer, so that they leave in one piece.
     out: Vec<u8>,
-    date: Date,
+    date: DateHeader,
     /// A request has come.
     used: bool,
     /// Told when a request was answered.
-    state: Option<Arc<State>>,
+    state: Option<Arc<ConnectionState>>,
 }
 
 /// Why no plain request comes.
-enum End {
+enum FastPathEnd {
     /// Something else does, or one that is not whole in time.
-    Other,
-    Nothing,
+    Fallback,
+    Closed,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> FastPath<S> {
     pub(crate) fn new(stream: S, clock: Clock) -> Self {
         Self {
-            stream: Outlet::new(stream),
+            stream: SlowReaderStream::new(stream),
             begun: Vec::with_capacity(READ_BYTES),
             out: Vec::new(),
-            date: Date::new(clock),
+            date: DateHeader::new(clock),
             used: false,
             state: None,
         }
     }
 
     /// The same, whose `state` is told when a request was answered.
-    pub(crate) fn noting(self, state: Arc<State>) -> Self {
+    pub(crate) fn noting(self, state: Arc<ConnectionState>) -> Self {
         let state = Some(state);
         Self { state, ..self }
     }
@@ -105,8 +105,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
                         return None;
                     }
                 }
-                Err(End::Other) => return Some((self.stream.into_inner(), self.begun.into())),
-                Err(End::Nothing) => return None,
+                Err(FastPathEnd::Fallback) => {
+                    return Some((self.stream.into_inner(), self.begun.into()));
+                }
+                Err(FastPathEnd::Closed) => return None,
             }
         }
     }
@@ -115,20 +117,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
         &mut self,
         mut stopping: Pin<&mut impl Future<Output = ()>>,
         idle: &mut TimeLimit,
-    ) -> Result<Request<Body>, End> {
+    ) -> Result<Request<Body>, FastPathEnd> {
         let mut has_idled = !self.used;
         while self.begun.is_empty() {
             tokio::select! {
                 biased;
                 read = self.stream.read_buf(&mut self.begun) => match read {
                     Ok(1..) => {}
-                    Ok(0) | Err(_) => return Err(End::Nothing),
+                    Ok(0) | Err(_) => return Err(FastPathEnd::Closed),
                 },
-                () = stopping.as_mut() => return Err(End::Nothing),
+                () = stopping.as_mut() => return Err(FastPathEnd::Closed),
                 // It rings at times anyway, instead of being set anew for each request.
                 () = &mut *idle => {
                     if has_idled {
-                        return Err(End::Nothing);
+                        return Err(FastPathEnd::Closed);
                     }
                     idle.begin();
                     has_idled = true;
@@ -137,33 +139,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
         }
         match self.take() {
             Ok(request) => Ok(request),
-            Err(Missing::Plainness) => Err(End::Other),
-            Err(Missing::Rest) => {
+            Err(ParseFailure::NotEligible) => Err(FastPathEnd::Fallback),
+            Err(ParseFailure::Incomplete) => {
                 let rest = timeout(PATIENCE, self.rest()).await;
-                rest.unwrap_or(Err(End::Other))
+                rest.unwrap_or(Err(FastPathEnd::Fallback))
             }
         }
     }
 
     /// The request of which a part has come.
-    async fn rest(&mut self) -> Result<Request<Body>, End> {
+    async fn rest(&mut self) -> Result<Request<Body>, FastPathEnd> {
         loop {
             match self.stream.read_buf(&mut self.begun).await {
                 Ok(1..) => {}
-                Ok(0) => return Err(End::Other),
-                Err(_) => return Err(End::Nothing),
+                Ok(0) => return Err(FastPathEnd::Fallback),
+                Err(_) => return Err(FastPathEnd::Closed),
             }
             match self.take() {
                 Ok(request) => return Ok(request),
-                Err(Missing::Plainness) => return Err(End::Other),
-                Err(Missing::Rest) => {}
+                Err(ParseFailure::NotEligible) => return Err(FastPathEnd::Fallback),
+                Err(ParseFailure::Incomplete) => {}
             }
         }
     }
 
     /// Takes a request from what has come.
-    fn take(&mut self) -> Result<Request<Body>, Missing> {
-        let (request, bytes) = look(&self.begun)?;
+    fn take(&mut self) -> Result<Request<Body>, ParseFailure> {
+        let (request, bytes) = parse(&self.begun)?;
         self.used = true;
         self.begun.drain(..bytes);
         self.begun.shrink_to(2 * READ_BYTES);

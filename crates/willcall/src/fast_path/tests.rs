@@ -16,8 +16,8 @@ use super::*;
 
 const DATE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 
-fn plain(stream: DuplexStream) -> Plain<DuplexStream> {
-    Plain::new(
+fn plain(stream: DuplexStream) -> FastPath<DuplexStream> {
+    FastPath::new(
         stream,
         Clock::new(|| Timestamp::from_millis(784_111_777_999)),
     )
@@ -155,11 +155,11 @@ fn every_beginning_of_a_plain_request_is_a_part_of_it() {
         "{\"a\": 1}",
     );
     for length in 0..whole.len() {
-        let missing = look(&whole.as_bytes()[..length]).map(drop);
-        assert_eq!(missing, Err(Missing::Rest), "{length}");
+        let missing = parse(&whole.as_bytes()[..length]).map(drop);
+        assert_eq!(missing, Err(ParseFailure::Incomplete), "{length}");
     }
     let longer = format!("{whole}POST");
-    let (request, bytes) = look(longer.as_bytes()).unwrap();
+    let (request, bytes) = parse(longer.as_bytes()).unwrap();
     assert_eq!(bytes, whole.len());
     assert_eq!(request.uri(), "/path?query=1");
     assert_eq!(request.headers()["authorization"], "Token abc");
@@ -176,7 +176,7 @@ fn no_byte_of_a_request_breaks_the_reading_of_it() {
         for byte in 0..=u8::MAX {
             let mut bytes = whole.clone().into_bytes();
             bytes[place] = byte;
-            if let Ok((_, taken)) = look(&bytes) {
+            if let Ok((_, taken)) = parse(&bytes) {
                 assert!(taken <= whole.len(), "{place} {byte}");
             }
         }

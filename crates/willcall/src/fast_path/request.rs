@@ -22,15 +22,15 @@ const LINES_MAX: usize = 48;
 
 /// Why there is no plain request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(super) enum ParseFailure {
     /// It may become one once more of it has come.
-    Rest,
+    Incomplete,
     /// It is anything else.
-    Plainness,
+    NotEligible,
 }
 
 /// What a head says, as far as the request is plain.
-struct Head<'a> {
+struct RequestHead<'a> {
     path: &'a str,
     lines: &'a [Header<'a>],
     head_bytes: usize,
@@ -39,30 +39,30 @@ struct Head<'a> {
 
 /// The plain request that `come` begins with, what has come on a connection since the last one,
 /// and how many bytes it takes.
-pub(super) fn look(come: &[u8]) -> Result<(HttpRequest<Body>, usize), Missing> {
+pub(super) fn parse(come: &[u8]) -> Result<(HttpRequest<Body>, usize), ParseFailure> {
     let opening = come.len().min(OPENING.len());
     if come.get(..opening) != OPENING.get(..opening) {
-        return Err(Missing::Plainness);
+        return Err(ParseFailure::NotEligible);
     }
     let mut lines = [const { MaybeUninit::uninit() }; LINES_MAX];
     let mut request = Request::new(&mut []);
     let config = ParserConfig::default();
     let parsed = config.parse_request_with_uninit_headers(&mut request, come, &mut lines);
     let head = match parsed {
-        Ok(Status::Complete(head_bytes)) => plain(&request, head_bytes),
-        Ok(Status::Partial) if come.len() < BYTES_MAX => return Err(Missing::Rest),
+        Ok(Status::Complete(head_bytes)) => eligible(&request, head_bytes),
+        Ok(Status::Partial) if come.len() < BYTES_MAX => return Err(ParseFailure::Incomplete),
         Ok(Status::Partial) | Err(_) => None,
     };
-    let head = head.ok_or(Missing::Plainness)?;
+    let head = head.ok_or(ParseFailure::NotEligible)?;
     let whole = come.get(..head.head_bytes + head.body_bytes);
-    let whole = whole.ok_or(Missing::Rest)?;
-    let request = head.request(whole).ok_or(Missing::Plainness)?;
+    let whole = whole.ok_or(ParseFailure::Incomplete)?;
+    let request = head.request(whole).ok_or(ParseFailure::NotEligible)?;
     Ok((request, whole.len()))
 }
 
 /// What the head says; nothing if there is anything in it that needs more than reading a body of
 /// a known length and answering (RFC 9112, sections 6.1, 6.2 and 9.3; RFC 9110, 10.1.1 and 7.8).
-fn plain<'a>(request: &'a Request<'a, 'a>, head_bytes: usize) -> Option<Head<'a>> {
+fn eligible<'a>(request: &'a Request<'a, 'a>, head_bytes: usize) -> Option<RequestHead<'a>> {
     let path = request.path.filter(|_| request.version == Some(1))?;
     let mut length = None;
     for line in request.headers.iter() {
@@ -82,7 +82,7 @@ fn plain<'a>(request: &'a Request<'a, 'a>, head_bytes: usize) -> Option<Head<'a>
             _ => {}
         }
     }
-    let head = Head {
+    let head = RequestHead {
         path,
         lines: request.headers,
         head_bytes,
@@ -102,7 +102,7 @@ fn number(digits: &[u8]) -> Option<usize> {
     })
 }
 
-impl Head<'_> {
+impl RequestHead<'_> {
     /// The request that these bytes are, with one copy of them; nothing if a part of it has no
     /// place in an `http::Request`.
     fn request(&self, whole: &[u8]) -> Option<HttpRequest<Body>> {

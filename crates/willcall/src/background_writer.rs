@@ -26,24 +26,24 @@ const URGENT_BYTES_MAX: usize = 64 * 1024;
 const SPARE_BYTES: usize = 64 * 1024;
 
 /// Says that so many lines were dropped, once lines flow again.
-pub(crate) type Notice = Box<dyn Fn(u64) + Send>;
+pub(crate) type DropNotice = Box<dyn Fn(u64) + Send>;
 
 /// Where lines wait until they are written.
 #[derive(Clone)]
-pub(crate) struct Lines {
-    queue: Arc<Queue>,
+pub(crate) struct BackgroundWriter {
+    queue: Arc<LineQueue>,
     dropped: Counter,
 }
 
 #[derive(Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
+struct LineQueue {
+    waiting: Mutex<LineBuffer>,
     /// Something came, or all that had come was written.
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct LineBuffer {
     bytes: Vec<u8>,
     /// How many lines `bytes` are.
     count: u64,
@@ -53,19 +53,19 @@ struct Waiting {
     unsaid: u64,
 }
 
-impl Lines {
+impl BackgroundWriter {
     /// Lines go to `out`, which may take as long as it likes.
-    pub(crate) fn begin(out: impl Write + Send + 'static, notice: Notice) -> Result<Self> {
-        let lines = Self {
+    pub(crate) fn begin(out: impl Write + Send + 'static, notice: DropNotice) -> Result<Self> {
+        let writer = Self {
             queue: Arc::default(),
             dropped: Counter::default(),
         };
-        let own = lines.clone();
+        let own = writer.clone();
         let thread = std::thread::Builder::new().name("lines".to_owned());
         thread
             .spawn(move || own.write_all(out, &notice))
             .context("the operating system gives no thread")?;
-        Ok(lines)
+        Ok(writer)
     }
 
     /// Takes a line, which ends in a line break, if there is room. Never waits for the reader.
@@ -86,7 +86,7 @@ impl Lines {
     /// Waits until everything that was taken is written, or until the limit if there is one.
     /// Answers whether it is.
     pub(crate) fn flush(&self, limit: Option<Duration>) -> bool {
-        let waits = |waiting: &mut Waiting| waiting.writes || !waiting.bytes.is_empty();
+        let waits = |waiting: &mut LineBuffer| waiting.writes || !waiting.bytes.is_empty();
         let waiting = self.queue.lock();
         let changed = &self.queue.changed;
         match limit {
@@ -106,7 +106,7 @@ impl Lines {
         &self.dropped
     }
 
-    fn write_all(&self, mut out: impl Write, notice: &Notice) {
+    fn write_all(&self, mut out: impl Write, notice: &DropNotice) {
         let mut bytes = Vec::new();
         loop {
             let count = self.queue.take(&mut bytes);
@@ -131,14 +131,14 @@ impl Lines {
     }
 }
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+impl LineQueue {
+    fn lock(&self) -> MutexGuard<'_, LineBuffer> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for lines, and takes all there are; answers how many.
     fn take(&self, bytes: &mut Vec<u8>) -> u64 {
-        let idle = |waiting: &mut Waiting| waiting.bytes.is_empty();
+        let idle = |waiting: &mut LineBuffer| waiting.bytes.is_empty();
         let waiting = self.changed.wait_while(self.lock(), idle);
         let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
         mem::swap(&mut waiting.bytes, bytes);
@@ -149,16 +149,16 @@ impl Queue {
 
 /// A descriptor of this process, written to without the lock that the standard library has for it:
 /// whoever holds that while nobody reads keeps everybody else who prints.
-pub(crate) struct Direct(File);
+pub(crate) struct RawDescriptor(File);
 
-impl Direct {
+impl RawDescriptor {
     pub(crate) fn of(descriptor: impl AsFd) -> io::Result<Self> {
         let own = descriptor.as_fd().try_clone_to_owned()?;
         Ok(Self(own.into()))
     }
 }
 
-impl Write for Direct {
+impl Write for RawDescriptor {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.0.write(bytes) {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     struct Given {
-        lines: Lines,
+        writer: BackgroundWriter,
         let_go: Sender<()>,
         begun: Receiver<()>,
         took: Arc<Mutex<Vec<u8>>>,
@@ -226,10 +226,10 @@ mod tests {
             took: Arc::clone(&took),
             fails: Arc::clone(&fails),
         };
-        let notice: Notice = Box::new(move |count| says.send(count).unwrap());
-        let lines = Lines::begin(slow, notice).unwrap();
+        let notice: DropNotice = Box::new(move |count| says.send(count).unwrap());
+        let writer = BackgroundWriter::begin(slow, notice).unwrap();
         Given {
-            lines,
+            writer,
             let_go,
             begun,
             took,
@@ -241,26 +241,26 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_reader_who_takes_nothing_and_what_was_dropped_is_said() {
         let given = given();
-        given.lines.put(b"first\n", false);
+        given.writer.put(b"first\n", false);
         given.begun.recv_timeout(LONG).unwrap();
         // The reader has begun and takes nothing.
         let line = [b'x'; 1_024];
         for _ in 0..BYTES_MAX / line.len() + 10 {
-            given.lines.put(&line, false);
+            given.writer.put(&line, false);
         }
-        assert_eq!(given.lines.dropped().get(), 10);
-        given.lines.put(b"why it ends\n", true);
+        assert_eq!(given.writer.dropped().get(), 10);
+        given.writer.put(b"why it ends\n", true);
         assert_eq!(
-            given.lines.dropped().get(),
+            given.writer.dropped().get(),
             10,
             "there is room for what is urgent"
         );
-        assert!(!given.lines.flush(Some(Duration::ZERO)));
+        assert!(!given.writer.flush(Some(Duration::ZERO)));
 
         given.let_go.send(()).unwrap();
         given.let_go.send(()).unwrap();
         assert_eq!(given.said.recv_timeout(LONG), Ok(10));
-        assert!(given.lines.flush(None));
+        assert!(given.writer.flush(None));
         let took = given.took.lock().unwrap();
         assert!(took.starts_with(b"first\nxxx"));
         assert!(took.ends_with(b"xxxwhy it ends\n"));
@@ -272,14 +272,14 @@ mod tests {
         let given = given();
         *given.fails.lock().unwrap() = true;
         given.let_go.send(()).unwrap();
-        given.lines.put(b"lost\n", false);
-        assert!(given.lines.flush(None));
-        assert_eq!(given.lines.dropped().get(), 1);
+        given.writer.put(b"lost\n", false);
+        assert!(given.writer.flush(None));
+        assert_eq!(given.writer.dropped().get(), 1);
         *given.fails.lock().unwrap() = false;
         given.let_go.send(()).unwrap();
-        given.lines.put(b"kept\n", false);
+        given.writer.put(b"kept\n", false);
         assert_eq!(given.said.recv_timeout(LONG), Ok(1));
-        assert!(given.lines.flush(None));
+        assert!(given.writer.flush(None));
         assert_eq!(*given.took.lock().unwrap(), b"kept\n");
     }
 
@@ -287,12 +287,12 @@ mod tests {
     fn everything_is_written_before_the_end() {
         let given = given();
         for number in 0..100 {
-            given.lines.put(format!("{number}\n").as_bytes(), false);
+            given.writer.put(format!("{number}\n").as_bytes(), false);
         }
         (0..100).for_each(|_| given.let_go.send(()).unwrap());
-        assert!(given.lines.flush(None));
+        assert!(given.writer.flush(None));
         let wanted: String = (0..100).map(|number| format!("{number}\n")).collect();
         assert_eq!(*given.took.lock().unwrap(), wanted.as_bytes());
-        assert_eq!(given.lines.dropped().get(), 0);
+        assert_eq!(given.writer.dropped().get(), 0);
     }
 }

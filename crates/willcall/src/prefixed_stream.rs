@@ -10,13 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Reads what had come before, then what the stream has, and writes as that. What was read is not
 /// kept. In between there is nothing for one look, so that whoever reads can be told something
 /// after the beginning and before the rest.
-pub(crate) struct Inlet<S> {
+pub(crate) struct PrefixedStream<S> {
     begun: Bytes,
     looked: bool,
     stream: S,
 }
 
-impl<S> Inlet<S> {
+impl<S> PrefixedStream<S> {
     /// `begun` had come of `stream`.
     pub(crate) fn new(begun: Bytes, stream: S) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl<S> Inlet<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Inlet<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for PrefixedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -46,7 +46,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Inlet<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Inlet<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PrefixedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -73,11 +73,11 @@ mod tests {
     #[tokio::test]
     async fn what_had_come_is_read_before_the_rest() {
         for count in [1, 2, 3, 100] {
-            let mut inlet = Inlet::new(Bytes::from("abc"), &b"def"[..]);
+            let mut stream = PrefixedStream::new(Bytes::from("abc"), &b"def"[..]);
             let mut read = Vec::new();
             let mut piece = vec![0; count];
             loop {
-                match inlet.read(&mut piece).await.unwrap() {
+                match stream.read(&mut piece).await.unwrap() {
                     0 => break,
                     length => read.extend_from_slice(&piece[..length]),
                 }

@@ -7,13 +7,13 @@ use http::{Response, StatusCode};
 use model::time::{Clock, Timestamp};
 
 /// Says what day and time it is, made anew once a second.
-pub(crate) struct Date {
+pub(crate) struct DateHeader {
     clock: Clock,
     second: i64,
     words: String,
 }
 
-impl Date {
+impl DateHeader {
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
             clock,
@@ -47,7 +47,12 @@ pub(super) fn is_bare(status: StatusCode) -> bool {
 
 /// Puts the head of `answer` at the end of `out`. If it is the last one on its connection, it says
 /// so.
-pub(crate) fn put_head<B>(out: &mut Vec<u8>, answer: &Response<B>, date: &mut Date, is_last: bool) {
+pub(crate) fn put_head<B>(
+    out: &mut Vec<u8>,
+    answer: &Response<B>,
+    date: &mut DateHeader,
+    is_last: bool,
+) {
     let status = answer.status();
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
     let reason = status.canonical_reason().unwrap_or_default();
