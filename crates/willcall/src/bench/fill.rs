@@ -43,14 +43,14 @@ const FAILED_AHEAD_MS: i64 = 600_000;
 pub(crate) const DUE_LANES: usize = 64;
 
 /// A store opened in this process; no server runs on it meanwhile.
-pub(crate) struct Filling {
+pub(crate) struct DirectStore {
     store: Arc<dyn Store>,
     pub(crate) tenant: Tenant,
     pub(crate) webhooks: Vec<WebhookId>,
     now: Timestamp,
 }
 
-impl Filling {
+impl DirectStore {
     pub(crate) async fn open(bench: &Bench, data_dir: &Path) -> Result<Self> {
         let store = assemble::open_store(data_dir, &mut Registry::default())?;
         let (dialect, key) = (bench.load.dialect.clone(), bench.tenant.clone());
@@ -221,10 +221,10 @@ impl Filling {
 }
 
 /// Microseconds for a commit of one notification that nobody wants, one after the other.
-pub(crate) async fn commits(bench: &Bench, filling: &Filling) -> Result<Samples> {
+pub(crate) async fn commits(bench: &Bench, direct: &DirectStore) -> Result<Samples> {
     let mut samples = Vec::new();
     for number in 0..bench.sizes.commits {
-        let (_, took) = filling.accept(bench, number..number + 1).await?;
+        let (_, took) = direct.accept(bench, number..number + 1).await?;
         samples.push(micros(took));
     }
     Ok(Samples::of(samples))

@@ -12,7 +12,7 @@ use super::report::{Measure, Scenario};
 use super::sender::Flood;
 use super::server::Server;
 use super::sizes::{CONNECTIONS, FAN_WEBHOOKS};
-use super::stage::{Bench, Cast, discard};
+use super::stage::{Bench, WebhookSetup, discard};
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -24,10 +24,10 @@ pub(crate) fn mib(memory: Memory) -> f64 {
 
 pub(crate) async fn memory(bench: &Bench) -> Result<Scenario> {
     let mut stage = bench
-        .set(Cast {
+        .set(WebhookSetup {
             webhooks: FAN_WEBHOOKS,
             notifications: bench.sizes.fanned,
-            ..Cast::default()
+            ..WebhookSetup::default()
         })
         .await?;
     let server = stage.server.as_ref();

@@ -5,20 +5,20 @@
 //! measuring costs. Everything is made in a folder of its own, which is removed at the end.
 
 mod fill;
-mod guesses;
+mod large_store;
 mod measure;
 mod memory;
-mod names;
-mod neighbours;
-mod pace;
+mod noisy_neighbours;
+mod open_loop;
+mod password_guesses;
 mod process;
 mod receiver;
 mod report;
 mod sender;
 mod server;
+mod silent_dns;
 mod sizes;
 mod stage;
-mod stock;
 mod throughput;
 
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ use std::sync::atomic::AtomicU32;
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches};
 
-use self::report::{Scenario, Setting};
+use self::report::{BenchEnvironment, Scenario};
 use self::stage::Bench;
 use crate::config::Config;
 use crate::{assemble, serve};
@@ -113,7 +113,7 @@ pub(crate) fn arguments() -> Vec<Arg> {
 }
 
 /// What was asked for on the command line.
-struct Asked {
+struct BenchOptions {
     only: Vec<String>,
     json: Option<String>,
     strict: bool,
@@ -122,12 +122,12 @@ struct Asked {
 
 pub(crate) async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let mut signals = crate::signals::Signals::listen()?;
-    let asked = Asked::from(matches);
+    let options = BenchOptions::from(matches);
     let bench = bench(matches)?;
     let measured = tokio::select! {
         biased;
         signal = signals.stop() => Err(anyhow::anyhow!("{signal}: stopped")),
-        measured = measure_all(&bench, &asked) => measured,
+        measured = measure_all(&bench, &options) => measured,
     };
     let removed = stage::discard(&bench.folder);
     // What went wrong first says more.
@@ -136,7 +136,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     Ok(code)
 }
 
-impl Asked {
+impl BenchOptions {
     fn from(matches: &ArgMatches) -> Self {
         let only = matches.get_many::<String>("only").unwrap_or_default();
         Self {
@@ -203,39 +203,39 @@ fn bench(matches: &ArgMatches) -> Result<Bench> {
     })
 }
 
-async fn measure_all(bench: &Bench, asked: &Asked) -> Result<ExitCode> {
-    let mut setting = Setting {
+async fn measure_all(bench: &Bench, options: &BenchOptions) -> Result<ExitCode> {
+    let mut environment = BenchEnvironment {
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         load_before: process::machine_load(),
         load_after: String::new(),
-        quick: asked.quick,
+        quick: options.quick,
         at: bench.at.map(|at| at.to_string()),
     };
-    if asked.prints_table() {
-        say!("{}", setting.head());
+    if options.prints_table() {
+        say!("{}", environment.head());
         say!();
     }
     let mut scenarios = Vec::new();
     for name in SCENARIOS {
-        if !asked.wants(bench, name)? {
+        if !options.wants(bench, name)? {
             continue;
         }
         let scenario = measure(bench, name).await;
         let scenario = scenario.with_context(|| format!("the scenario {name} came to nothing"))?;
-        if asked.prints_table() {
-            say!("{}", setting.table(&scenario));
+        if options.prints_table() {
+            say!("{}", environment.table(&scenario));
         }
         scenarios.push(scenario);
     }
-    setting.load_after = process::machine_load();
-    let json = format!("{:#}", setting.json(&scenarios));
-    match asked.json.as_deref() {
+    environment.load_after = process::machine_load();
+    let json = format!("{:#}", environment.json(&scenarios));
+    match options.json.as_deref() {
         None => {}
         Some("-") => say!("{json}"),
         Some(file) => std::fs::write(file, json + "\n")
             .with_context(|| format!("the file {file} cannot be written"))?,
     }
-    if asked.strict && !setting.all_met(&scenarios) {
+    if options.strict && !environment.all_met(&scenarios) {
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -243,16 +243,16 @@ async fn measure_all(bench: &Bench, asked: &Asked) -> Result<ExitCode> {
 
 async fn measure(bench: &Bench, name: &str) -> Result<Scenario> {
     match name {
-        "commit" => stock::commit(bench).await,
+        "commit" => large_store::commit(bench).await,
         "one-to-one" => throughput::one_to_one(bench).await,
         "fan-out" => throughput::fan_out(bench).await,
         "batches" => throughput::batches(bench).await,
-        "pace" => pace::pace(bench).await,
+        "pace" => open_loop::pace(bench).await,
         "memory" => memory::memory(bench).await,
-        "waiting" => stock::waiting(bench).await,
-        "matching" => stock::matching(bench).await,
-        "fairness" => pace::fairness(bench).await,
-        _ => neighbours::neighbours(bench).await,
+        "waiting" => large_store::waiting(bench).await,
+        "matching" => large_store::matching(bench).await,
+        "fairness" => open_loop::fairness(bench).await,
+        _ => noisy_neighbours::neighbours(bench).await,
     }
 }
 

@@ -28,7 +28,7 @@ impl Memory {
 
 /// What a process has cost since it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Effort {
+pub(crate) struct ProcessCost {
     pub(crate) cpu_us: u64,
     /// Times at which one of its threads gave the processor up, or it was taken from it.
     pub(crate) switches: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Effort {
 }
 
 /// Of all threads that are running; the server's stay as long as it does.
-pub(crate) fn effort(pid: u32) -> Result<Effort> {
+pub(crate) fn effort(pid: u32) -> Result<ProcessCost> {
     let threads = format!("/proc/{pid}/task");
     let mut switches = 0;
     for thread in std::fs::read_dir(&threads).with_context(|| format!("{threads} is not there"))? {
@@ -47,7 +47,7 @@ pub(crate) fn effort(pid: u32) -> Result<Effort> {
     }
     let io = read(&format!("/proc/{pid}/io"))?;
     let written = io.lines().find_map(|line| line.strip_prefix("wchar: "));
-    Ok(Effort {
+    Ok(ProcessCost {
         cpu_us: cpu_us(pid)?,
         switches,
         written: written

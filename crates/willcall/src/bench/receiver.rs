@@ -24,7 +24,7 @@ use crate::listen;
 const HANGS_FOR: Duration = Duration::from_secs(30);
 
 /// What came, and when.
-pub(crate) struct Tally {
+pub(crate) struct ReceiverTally {
     began: Instant,
     number: fn(&[u8]) -> Option<u64>,
     notifications: usize,
@@ -51,7 +51,7 @@ pub(crate) enum Webhooks {
     One(usize),
 }
 
-impl Tally {
+impl ReceiverTally {
     pub(crate) fn new(
         number: fn(&[u8]) -> Option<u64>,
         webhooks: Webhooks,
@@ -163,7 +163,7 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) async fn start(address: SocketAddr, tally: Arc<Tally>) -> Result<Self> {
+    pub(crate) async fn start(address: SocketAddr, tally: Arc<ReceiverTally>) -> Result<Self> {
         let listener = listen::bind(address).await.with_context(|| {
             format!("the benchmark's receiver needs {address}; choose another with --receiver")
         })?;
@@ -221,7 +221,7 @@ pub(crate) async fn answer_all<F>(
     }
 }
 
-async fn answer(tally: Arc<Tally>, request: Request<Incoming>) -> Response<Empty<Bytes>> {
+async fn answer(tally: Arc<ReceiverTally>, request: Request<Incoming>) -> Response<Empty<Bytes>> {
     let (head, body) = request.into_parts();
     // A call that broke off has no number and counts as strange.
     let body = body.collect().await.map(|body| body.to_bytes());
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_came_twice_and_what_nobody_expects_is_told_apart() {
-        let tally = Tally::new(number, Webhooks::All(2), 3, 0).unwrap();
+        let tally = ReceiverTally::new(number, Webhooks::All(2), 3, 0).unwrap();
         assert_eq!(tally.note("/1", b"2"), Some(1));
         assert_eq!(tally.note("/1", b"2"), Some(1));
         // Not the first notification of the next webhook.
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn what_hangs_may_come_again() {
-        let tally = Tally::new(number, Webhooks::All(2), 1, 1).unwrap();
+        let tally = ReceiverTally::new(number, Webhooks::All(2), 1, 1).unwrap();
         for path in ["/0", "/0", "/1", "/1"] {
             tally.note(path, b"0");
         }
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_is_owed_to_one_of_several_counts_once() {
-        let tally = Tally::new(number, Webhooks::One(2), 3, 0).unwrap();
+        let tally = ReceiverTally::new(number, Webhooks::One(2), 3, 0).unwrap();
         tally.note("/0", b"0");
         tally.note("/1", b"1");
         tally.note("/1", b"0");

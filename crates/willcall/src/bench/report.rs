@@ -11,11 +11,11 @@ pub(crate) struct Measure {
     pub(crate) words: String,
     pub(crate) value: f64,
     pub(crate) unit: &'static str,
-    pub(crate) bar: Option<Bar>,
+    pub(crate) bar: Option<Threshold>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Bar {
+pub(crate) enum Threshold {
     AtLeast(f64),
     AtMost(f64),
 }
@@ -32,7 +32,7 @@ pub(crate) struct Scenario {
 
 /// What the numbers were measured on, and how busy it was.
 #[derive(Debug, Clone)]
-pub(crate) struct Setting {
+pub(crate) struct BenchEnvironment {
     pub(crate) cores: usize,
     pub(crate) load_before: String,
     pub(crate) load_after: String,
@@ -52,29 +52,29 @@ impl Measure {
     }
 
     pub(crate) fn at_least(mut self, bar: f64) -> Self {
-        self.bar = Some(Bar::AtLeast(bar));
+        self.bar = Some(Threshold::AtLeast(bar));
         self
     }
 
     pub(crate) fn at_most(mut self, bar: f64) -> Self {
-        self.bar = Some(Bar::AtMost(bar));
+        self.bar = Some(Threshold::AtMost(bar));
         self
     }
 
     pub(crate) fn at_most_if(mut self, bar: Option<f64>) -> Self {
-        self.bar = bar.map(Bar::AtMost);
+        self.bar = bar.map(Threshold::AtMost);
         self
     }
 
     fn met(&self) -> Option<bool> {
         self.bar.map(|bar| match bar {
-            Bar::AtLeast(least) => self.value >= least,
-            Bar::AtMost(most) => self.value <= most,
+            Threshold::AtLeast(least) => self.value >= least,
+            Threshold::AtMost(most) => self.value <= most,
         })
     }
 }
 
-impl Setting {
+impl BenchEnvironment {
     fn profile() -> &'static str {
         if cfg!(debug_assertions) {
             "debug"
@@ -130,8 +130,8 @@ impl Setting {
 
     fn line(&self, measure: &Measure) -> Value {
         let bar = measure.bar.map(|bar| match bar {
-            Bar::AtLeast(least) => json!({"at_least": least}),
-            Bar::AtMost(most) => json!({"at_most": most}),
+            Threshold::AtLeast(least) => json!({"at_least": least}),
+            Threshold::AtMost(most) => json!({"at_most": most}),
         });
         let met = measure.met().filter(|_| self.judges());
         json!({
@@ -166,8 +166,8 @@ impl Setting {
             .iter()
             .map(|measure| {
                 let bar = measure.bar.map_or_else(String::new, |bar| match bar {
-                    Bar::AtLeast(least) => format!("at least {}", number(least)),
-                    Bar::AtMost(most) => format!("at most {}", number(most)),
+                    Threshold::AtLeast(least) => format!("at least {}", number(least)),
+                    Threshold::AtMost(most) => format!("at most {}", number(most)),
                 });
                 let value = format!("{} {}", number(measure.value), measure.unit);
                 [
@@ -230,8 +230,8 @@ fn number(value: f64) -> String {
 mod tests {
     use super::*;
 
-    fn setting(quick: bool) -> Setting {
-        Setting {
+    fn environment(quick: bool) -> BenchEnvironment {
+        BenchEnvironment {
             cores: 2,
             load_before: "0.00 0.00 0.00".to_owned(),
             load_after: String::new(),
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_table_has_its_columns_below_one_another() {
-        let table = setting(true).table(&scenario());
+        let table = environment(true).table(&scenario());
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0], "fan-out: much");
         assert_eq!(
@@ -283,13 +283,13 @@ mod tests {
 
     #[test]
     fn nothing_is_judged_by_small_sizes_or_in_a_debug_build() {
-        let json = setting(true).json(&[scenario()]);
+        let json = environment(true).json(&[scenario()]);
         let first = &json["scenarios"][0]["measures"][0];
         assert_eq!(first["met"], Value::Null);
         assert_eq!(first["bar"]["at_least"], 0.45);
         let notes = &json["scenarios"][0]["notes"];
         assert_eq!(notes[0], "left out: more, because it is late");
-        assert!(setting(true).all_met(&[scenario()]));
+        assert!(environment(true).all_met(&[scenario()]));
         let [ratio, cpu, rate] = <[Measure; 3]>::try_from(scenario().measures).unwrap();
         assert_eq!(
             (ratio.met(), cpu.met(), rate.met()),

@@ -43,14 +43,14 @@ pub(crate) struct Peer {
 
 /// A call made ready, so that sending it costs nothing but sending it.
 #[derive(Clone)]
-pub(crate) struct Ready {
+pub(crate) struct PreparedCall {
     method: Method,
     uri: Uri,
     authorization: HeaderValue,
     body: Bytes,
 }
 
-impl Ready {
+impl PreparedCall {
     pub(crate) fn new(call: DemoCall, token: &str) -> Result<Self> {
         Ok(Self {
             method: call.method,
@@ -70,22 +70,22 @@ impl Ready {
 }
 
 /// One kept connection.
-pub(crate) struct Line {
+pub(crate) struct BenchConnection {
     sender: SendRequest<Full<Bytes>>,
     host: HeaderValue,
     peer: Peer,
     used: Instant,
 }
 
-impl Line {
+impl BenchConnection {
     pub(crate) async fn open(peer: &Peer) -> Result<Self> {
         Self::open_by(&dial()?, peer).await
     }
 
     async fn open_by(dial: &NetDial, peer: &Peer) -> Result<Self> {
-        let (line, connection) = Self::connect(dial, peer).await?;
-        listen::spawn(connection);
-        Ok(line)
+        let (connection, driver) = Self::connect(dial, peer).await?;
+        listen::spawn(driver);
+        Ok(connection)
     }
 
     /// A connection, and what has to be polled for anything to be sent or received on it.
@@ -99,21 +99,20 @@ impl Line {
             .dial(&place, Asker::HOUSE, Limit::from_here(CONNECT_LIMIT_MS))
             .await;
         let stream = stream.map_err(|failure| anyhow!(failure.words()))?;
-        let (sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let line = Self {
+        let (sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = Self {
             sender,
             host: peer.address.to_string().parse()?,
             peer: peer.clone(),
             used: Instant::now(),
         };
         // What went wrong is said to who waits for an answer.
-        Ok((line, Box::pin(async move { drop(connection.await) })))
+        Ok((connection, Box::pin(async move { drop(driver.await) })))
     }
 
     /// Sends a call; anything but 2xx is an error with the answer in it.
-    pub(crate) async fn send(&mut self, ready: &Ready) -> Result<Bytes> {
-        let exchange = tokio::time::timeout(ANSWER_LIMIT, self.exchange(ready));
+    pub(crate) async fn send(&mut self, call: &PreparedCall) -> Result<Bytes> {
+        let exchange = tokio::time::timeout(ANSWER_LIMIT, self.exchange(call));
         let answered = exchange.await.unwrap_or_else(|_| {
             Err(anyhow!(
                 "there was no answer within {} s",
@@ -123,8 +122,8 @@ impl Line {
         let what = || {
             format!(
                 "{} {} at {}",
-                ready.method,
-                ready.uri.path(),
+                call.method,
+                call.uri.path(),
                 self.peer.address
             )
         };
@@ -136,14 +135,14 @@ impl Line {
         Ok(body)
     }
 
-    async fn exchange(&mut self, ready: &Ready) -> Result<(StatusCode, Bytes)> {
+    async fn exchange(&mut self, call: &PreparedCall) -> Result<(StatusCode, Bytes)> {
         self.sender.ready().await?;
-        let mut request = Request::new(Full::new(ready.body.clone()));
-        *request.method_mut() = ready.method.clone();
-        *request.uri_mut() = ready.uri.clone();
+        let mut request = Request::new(Full::new(call.body.clone()));
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = call.uri.clone();
         let headers = request.headers_mut();
         headers.insert(header::HOST, self.host.clone());
-        headers.insert(header::AUTHORIZATION, ready.authorization.clone());
+        headers.insert(header::AUTHORIZATION, call.authorization.clone());
         let json = HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, json);
         let (head, body) = self.sender.send_request(request).await?.into_parts();
@@ -152,13 +151,13 @@ impl Line {
 
     /// What is answered at a path to anybody, whatever the status.
     pub(crate) async fn look(&mut self, path: &'static str) -> Result<String> {
-        let ready = Ready {
+        let call = PreparedCall {
             method: Method::GET,
             uri: Uri::from_static(path),
             authorization: HeaderValue::from_static("none"),
             body: Bytes::new(),
         };
-        let (_, body) = self.exchange(&ready).await?;
+        let (_, body) = self.exchange(&call).await?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
@@ -167,7 +166,9 @@ impl Line {
         if self.used.elapsed() > IDLE_LIMIT {
             *self = Self::open(&self.peer.clone()).await?;
         }
-        let body = self.send(&Ready::new(call, &self.peer.token)?).await?;
+        let body = self
+            .send(&PreparedCall::new(call, &self.peer.token)?)
+            .await?;
         self.used = Instant::now();
         Ok(serde_json::from_slice(&body).unwrap_or(serde_json::Value::Null))
     }
@@ -189,19 +190,19 @@ pub(crate) async fn open_from(from: Ipv4Addr, peer: SocketAddr) -> Result<TcpStr
 }
 
 /// Opens connections, in order.
-async fn lines(peer: &Peer, count: usize) -> Result<Vec<Line>> {
+async fn open_all(peer: &Peer, count: usize) -> Result<Vec<BenchConnection>> {
     let dial = dial()?;
-    let mut lines = Vec::with_capacity(count);
+    let mut connections = Vec::with_capacity(count);
     for _ in 0..count {
-        lines.push(Line::open_by(&dial, peer).await?);
+        connections.push(BenchConnection::open_by(&dial, peer).await?);
     }
-    Ok(lines)
+    Ok(connections)
 }
 
 /// A flood that is about to begin: `count` calls, each in turn as soon as a connection is free.
 pub(crate) struct Flood {
-    lines: Vec<Line>,
-    calls: Arc<Vec<Ready>>,
+    connections: Vec<BenchConnection>,
+    calls: Arc<Vec<PreparedCall>>,
     count: usize,
 }
 
@@ -209,12 +210,12 @@ impl Flood {
     /// Opens the connections. Calls are repeated from the first if `count` is beyond them.
     pub(crate) async fn prepare(
         peer: &Peer,
-        calls: Arc<Vec<Ready>>,
+        calls: Arc<Vec<PreparedCall>>,
         count: usize,
         connections: usize,
     ) -> Result<Self> {
         Ok(Self {
-            lines: lines(peer, connections).await?,
+            connections: open_all(peer, connections).await?,
             calls,
             count,
         })
@@ -225,11 +226,11 @@ impl Flood {
         let began = Instant::now();
         let next = Arc::new(AtomicUsize::new(0));
         let (tell, mut told) = mpsc::unbounded_channel();
-        for mut line in self.lines {
+        for mut connection in self.connections {
             let (calls, next, tell) = (Arc::clone(&self.calls), Arc::clone(&next), tell.clone());
             let count = self.count;
             listen::spawn(async move {
-                let sent = send_all(&mut line, &calls, &next, count).await;
+                let sent = send_all(&mut connection, &calls, &next, count).await;
                 // Nobody listens once another connection has failed.
                 tell.send(sent).ok();
             });
@@ -243,8 +244,8 @@ impl Flood {
 }
 
 async fn send_all(
-    line: &mut Line,
-    calls: &[Ready],
+    connection: &mut BenchConnection,
+    calls: &[PreparedCall],
     next: &AtomicUsize,
     count: usize,
 ) -> Result<()> {
@@ -254,28 +255,30 @@ async fn send_all(
             return Ok(());
         }
         let call = calls.get(index % calls.len().max(1));
-        line.send(call.context("there is nothing to send")?).await?;
+        connection
+            .send(call.context("there is nothing to send")?)
+            .await?;
     }
 }
 
-/// A line that is worked by whoever sends on it. So a call leaves by the thread that sends it, not
+/// A connection that is polled by whoever sends on it. So a call leaves by the thread that sends it, not
 /// by others that first have to be woken.
-struct OwnLine {
-    line: Line,
+struct InlineConnection {
+    connection: BenchConnection,
     /// Nothing once the connection has ended.
-    connection: Option<Boxed<'static, ()>>,
+    driver: Option<Boxed<'static, ()>>,
 }
 
-impl OwnLine {
-    /// Sends a call, and gives the line back once it was answered.
-    async fn send(mut self, ready: Ready) -> Result<Self> {
-        self.exchange(&ready).await?;
+impl InlineConnection {
+    /// Sends a call, and gives the connection back once it was answered.
+    async fn send(mut self, call: PreparedCall) -> Result<Self> {
+        self.exchange(&call).await?;
         Ok(self)
     }
 
-    async fn exchange(&mut self, ready: &Ready) -> Result<Bytes> {
-        let Self { line, connection } = self;
-        let mut sending = pin!(line.send(ready));
+    async fn exchange(&mut self, call: &PreparedCall) -> Result<Bytes> {
+        let Self { connection, driver } = self;
+        let mut sending = pin!(connection.send(call));
         poll_fn(|cx| {
             // A call is handed over before it can be written, an answer read before it is handed
             // over: twice, so that neither waits for the next look.
@@ -284,8 +287,8 @@ impl OwnLine {
                     return Poll::Ready(answer);
                 }
                 let ended = |own: &mut Boxed<'static, ()>| own.as_mut().poll(cx).is_ready();
-                if connection.as_mut().is_some_and(ended) {
-                    *connection = None;
+                if driver.as_mut().is_some_and(ended) {
+                    *driver = None;
                 }
             }
             sending.as_mut().poll(cx)
@@ -302,17 +305,17 @@ impl OwnLine {
 /// for a millisecond only, and what is measured is shorter.
 pub(crate) async fn open_loop(
     peer: &Peer,
-    calls: Arc<Vec<Ready>>,
+    calls: Arc<Vec<PreparedCall>>,
     per_second: u32,
     connections: usize,
 ) -> Result<Vec<(Instant, Duration)>> {
     let dial = dial()?;
     let (free, mut freed) = mpsc::unbounded_channel();
     for _ in 0..connections.max(1) {
-        let (line, connection) = Line::connect(&dial, peer).await?;
-        let connection = Some(connection);
+        let (connection, driver) = BenchConnection::connect(&dial, peer).await?;
+        let driver = Some(driver);
         // This end is open: the other is held here.
-        free.send(Ok(OwnLine { line, connection })).ok();
+        free.send(Ok(InlineConnection { connection, driver })).ok();
     }
     let mut times = Vec::with_capacity(calls.len());
     let began = Instant::now();
@@ -328,9 +331,10 @@ pub(crate) async fn open_loop(
             }
             std::thread::park_timeout(left);
         }
-        let line: Result<OwnLine> = freed.recv().await.context("all connections are gone")?;
+        let connection: Result<InlineConnection> =
+            freed.recv().await.context("all connections are gone")?;
         times.push((meant, meant.elapsed()));
-        let mut sending = Box::pin(line?.send(call.clone()));
+        let mut sending = Box::pin(connection?.send(call.clone()));
         match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
             Poll::Ready(sent) => drop(free.send(sent)),
             Poll::Pending => {
@@ -340,9 +344,9 @@ pub(crate) async fn open_loop(
         }
     }
     drop(free);
-    // Each line comes back once its call was answered.
-    while let Some(line) = freed.recv().await {
-        line?;
+    // Each connection comes back once its call was answered.
+    while let Some(connection) = freed.recv().await {
+        connection?;
     }
     Ok(times)
 }

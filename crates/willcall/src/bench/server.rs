@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
 
-use super::process::{self, Effort, Memory};
+use super::process::{self, Memory, ProcessCost};
 
 /// A start takes milliseconds; with a large store to look through, a second.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -144,7 +144,7 @@ impl Server {
         process::cpu_us(self.child.id())
     }
 
-    pub(crate) fn effort(&self) -> Result<Effort> {
+    pub(crate) fn effort(&self) -> Result<ProcessCost> {
         process::effort(self.child.id())
     }
 

@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use web::dialects::{Load, LoadTenant, WebhookRef};
 
 use super::measure::{float, ratio};
-use super::names::Silence;
-use super::process::Effort;
-use super::receiver::{Receiver, Tally, Webhooks};
+use super::process::ProcessCost;
+use super::receiver::{Receiver, ReceiverTally, Webhooks};
 use super::report::Measure;
-use super::sender::{Line, Peer, Ready};
+use super::sender::{BenchConnection, Peer, PreparedCall};
 use super::server::{self, Server};
+use super::silent_dns::SilentDnsServer;
 use super::sizes::{BODY_BYTES, Sizes};
 
 /// Between two looks at what has come.
@@ -50,15 +50,15 @@ pub(crate) struct Stage<'a> {
     pub(crate) server: Option<Server>,
     pub(crate) data_dir: PathBuf,
     pub(crate) peer: Peer,
-    line: Line,
-    pub(crate) tally: Arc<Tally>,
+    connection: BenchConnection,
+    pub(crate) tally: Arc<ReceiverTally>,
     _receiver: Receiver,
     webhooks: Vec<WebhookRef>,
 }
 
 /// How webhooks of a stage are to be.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Cast {
+pub(crate) struct WebhookSetup {
     pub(crate) webhooks: usize,
     pub(crate) notifications: u64,
     /// The first of them hang.
@@ -69,34 +69,34 @@ pub(crate) struct Cast {
 
 /// What else is on a stage with a server of our own.
 #[derive(Default)]
-pub(crate) struct Beside<'a> {
+pub(crate) struct StageExtras<'a> {
     /// Sections of other tenants for `apply`.
     pub(crate) file: String,
     /// Somebody who may sign in, and their password.
     pub(crate) user: Option<(&'static str, &'static str)>,
     /// The name server that the server asks, instead of the machine's.
-    pub(crate) names: Option<&'a Silence>,
+    pub(crate) names: Option<&'a SilentDnsServer>,
 }
 
 /// A receiver with no server before it, which ends with this, and how to reach it.
-pub(crate) struct Alone {
+pub(crate) struct StandaloneReceiver {
     pub(crate) peer: Peer,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) tally: Arc<ReceiverTally>,
     _receiver: Receiver,
 }
 
 impl Bench {
     /// A receiver of so many notifications on this machine, whatever is measured: so is told what
     /// it can do with nothing between.
-    pub(crate) async fn alone(&self, count: u64) -> Result<Alone> {
-        let tally = Tally::new(self.load.number, Webhooks::All(1), count, 0)?;
+    pub(crate) async fn alone(&self, count: u64) -> Result<StandaloneReceiver> {
+        let tally = ReceiverTally::new(self.load.number, Webhooks::All(1), count, 0)?;
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
         let receiver = Receiver::start(here, Arc::clone(&tally)).await?;
         let peer = Peer {
             address: receiver.address,
             token: self.token.clone(),
         };
-        Ok(Alone {
+        Ok(StandaloneReceiver {
             peer,
             tally,
             _receiver: receiver,
@@ -119,38 +119,42 @@ impl Bench {
     }
 
     /// The calls that hand in these notifications, `batch` at a time.
-    pub(crate) fn calls(&self, count: u64, batch: u64) -> Result<Arc<Vec<Ready>>> {
+    pub(crate) fn calls(&self, count: u64, batch: u64) -> Result<Arc<Vec<PreparedCall>>> {
         let mut calls = Vec::new();
         let mut from = 0;
         while from < count {
             let to = count.min(from + batch.max(1));
             let call = (self.load.hand_in)(&self.tenant, from..to, 0, BODY_BYTES);
-            calls.push(Ready::new(call, &self.token)?);
+            calls.push(PreparedCall::new(call, &self.token)?);
             from = to;
         }
         Ok(Arc::new(calls))
     }
 
     /// Sets a stage; a server of our own is fresh.
-    pub(crate) async fn set(&self, cast: Cast) -> Result<Stage<'_>> {
-        self.set_beside(cast, &Beside::default()).await
+    pub(crate) async fn set(&self, setup: WebhookSetup) -> Result<Stage<'_>> {
+        self.set_with(setup, &StageExtras::default()).await
     }
 
     /// The same with something beside it.
-    pub(crate) async fn set_beside(&self, cast: Cast, beside: &Beside<'_>) -> Result<Stage<'_>> {
+    pub(crate) async fn set_with(
+        &self,
+        setup: WebhookSetup,
+        extras: &StageExtras<'_>,
+    ) -> Result<Stage<'_>> {
         let number = self.load.number;
-        let owed = match cast.by_show {
-            true => Webhooks::One(cast.webhooks),
-            false => Webhooks::All(cast.webhooks),
+        let owed = match setup.by_show {
+            true => Webhooks::One(setup.webhooks),
+            false => Webhooks::All(setup.webhooks),
         };
-        let tally = Tally::new(number, owed, cast.notifications, cast.hanging)?;
+        let tally = ReceiverTally::new(number, owed, setup.notifications, setup.hanging)?;
         let receiver = Receiver::start(self.receiver, Arc::clone(&tally)).await?;
         let data_dir = self.fresh();
         let (server, address) = match self.at {
             Some(address) => (None, address),
             None => {
-                let shows = if cast.by_show { cast.webhooks } else { 1 };
-                let server = self.serve(&data_dir, shows, beside).await?;
+                let shows = if setup.by_show { setup.webhooks } else { 1 };
+                let server = self.serve(&data_dir, shows, extras).await?;
                 let address = server.address;
                 (Some(server), address)
             }
@@ -161,7 +165,7 @@ impl Bench {
         };
         let mut stage = Stage {
             bench: self,
-            line: Line::open(&peer).await?,
+            connection: BenchConnection::open(&peer).await?,
             server,
             data_dir,
             peer,
@@ -169,11 +173,11 @@ impl Bench {
             _receiver: receiver,
             webhooks: Vec::new(),
         };
-        for index in 0..cast.webhooks {
-            let show = cast.by_show.then_some(index);
+        for index in 0..setup.webhooks {
+            let show = setup.by_show.then_some(index);
             let url = stage._receiver.url(index);
             let call = (self.load.webhook)(&self.tenant, show, &url);
-            let answer = stage.line.call(call).await;
+            let answer = stage.connection.call(call).await;
             let answer = stage.explained(answer).await?;
             let made = (self.load.made)(&answer);
             stage
@@ -184,13 +188,18 @@ impl Bench {
     }
 
     /// A server of our own on a fresh folder.
-    async fn serve(&self, data_dir: &Path, shows: usize, beside: &Beside<'_>) -> Result<Server> {
-        let file = (self.load.section)(&self.section(shows)) + &beside.file;
+    async fn serve(
+        &self,
+        data_dir: &Path,
+        shows: usize,
+        extras: &StageExtras<'_>,
+    ) -> Result<Server> {
+        let file = (self.load.section)(&self.section(shows)) + &extras.file;
         server::apply(&self.program, data_dir, &file)?;
-        if let Some(user) = beside.user {
+        if let Some(user) = extras.user {
             server::add_user(&self.program, data_dir, user)?;
         }
-        match beside.names {
+        match extras.names {
             Some(names) => Server::start_by(names.command(&self.program), data_dir).await,
             None => Server::start(&self.program, data_dir).await,
         }
@@ -258,7 +267,7 @@ impl Stage<'_> {
         let mut call = (load.log)(&self.bench.tenant, made, status);
         let mut rows = 0;
         loop {
-            let page = (load.page)(&self.line.call(call.clone()).await?);
+            let page = (load.page)(&self.connection.call(call.clone()).await?);
             let page = page.ok_or_else(|| anyhow!("a page of the log is no page"))?;
             rows += page.rows;
             match page.after(&call) {
@@ -285,8 +294,8 @@ impl Stage<'_> {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let health = match Line::open(&self.peer).await {
-            Ok(mut line) => line.look("/readyz").await,
+        let health = match BenchConnection::open(&self.peer).await {
+            Ok(mut connection) => connection.look("/readyz").await,
             Err(error) => Err(error),
         };
         let health = match health {
@@ -302,7 +311,7 @@ impl Stage<'_> {
     }
 
     /// What a server of our own has cost so far.
-    pub(crate) fn effort(&self) -> Result<Option<Effort>> {
+    pub(crate) fn effort(&self) -> Result<Option<ProcessCost>> {
         self.server.as_ref().map(Server::effort).transpose()
     }
 
@@ -311,7 +320,10 @@ impl Stage<'_> {
         if self.server.is_none() {
             return Ok(None);
         }
-        let metrics = Line::open(&self.peer).await?.look("/metrics").await?;
+        let metrics = BenchConnection::open(&self.peer)
+            .await?
+            .look("/metrics")
+            .await?;
         let value = |name: &str| {
             let line = metrics.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|value| value.trim().parse().ok())
@@ -352,7 +364,7 @@ impl Stage<'_> {
             None => {
                 for made in &self.webhooks {
                     let call = (self.bench.load.end)(&self.bench.tenant, made);
-                    self.line.call(call).await?;
+                    self.connection.call(call).await?;
                 }
             }
         }

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::measure::{Samples, float, rate, ratio};
 use super::process;
 use super::report::{Measure, Scenario};
-use super::sender::{Flood, Ready};
+use super::sender::{Flood, PreparedCall};
 use super::sizes::{BATCH, CONNECTIONS, FAN_WEBHOOKS};
-use super::stage::{Alone, Bench, Cast, discard};
+use super::stage::{Bench, StandaloneReceiver, WebhookSetup, discard};
 use crate::assemble;
 
 /// What a call of raw costs where the bars in µs come from: two processors that make 137,000 of
@@ -21,7 +21,7 @@ use crate::assemble;
 const BAR_RAW_CPU_US: f64 = 2.0 * 1e6 / 137_000.0;
 
 /// How a loop is, and the bars of the house for it.
-struct Loop {
+struct ClosedLoop {
     name: &'static str,
     webhooks: usize,
     notifications: u64,
@@ -32,8 +32,8 @@ struct Loop {
 }
 
 /// What one run came to.
-struct Run {
-    raw: [Raw; 2],
+struct ThroughputRun {
+    raw: [RawBaseline; 2],
     intake: f64,
     delivered: f64,
     ratio: f64,
@@ -44,7 +44,7 @@ struct Run {
 
 /// What the machine can do with nothing in between.
 #[derive(Clone, Copy)]
-struct Raw {
+struct RawBaseline {
     /// Calls in a second.
     rate: f64,
     /// Of sender and receiver together, for a call.
@@ -52,7 +52,7 @@ struct Raw {
 }
 
 pub(crate) async fn one_to_one(bench: &Bench) -> Result<Scenario> {
-    let shape = Loop {
+    let shape = ClosedLoop {
         name: "one-to-one",
         webhooks: 1,
         notifications: bench.sizes.single,
@@ -65,7 +65,7 @@ pub(crate) async fn one_to_one(bench: &Bench) -> Result<Scenario> {
 }
 
 pub(crate) async fn fan_out(bench: &Bench) -> Result<Scenario> {
-    let shape = Loop {
+    let shape = ClosedLoop {
         name: "fan-out",
         webhooks: FAN_WEBHOOKS,
         notifications: bench.sizes.fanned,
@@ -78,7 +78,7 @@ pub(crate) async fn fan_out(bench: &Bench) -> Result<Scenario> {
 }
 
 pub(crate) async fn batches(bench: &Bench) -> Result<Scenario> {
-    let shape = Loop {
+    let shape = ClosedLoop {
         name: "batches",
         webhooks: 1,
         notifications: bench.sizes.single,
@@ -91,12 +91,12 @@ pub(crate) async fn batches(bench: &Bench) -> Result<Scenario> {
 }
 
 /// Runs it as often as was asked for; every number is the median of its own.
-async fn repeated(bench: &Bench, shape: &Loop) -> Result<Scenario> {
+async fn repeated(bench: &Bench, shape: &ClosedLoop) -> Result<Scenario> {
     let mut runs = Vec::new();
     for _ in 0..bench.runs {
         runs.push(run(bench, shape).await?);
     }
-    let median = |value: &dyn Fn(&Run) -> Option<f64>| {
+    let median = |value: &dyn Fn(&ThroughputRun) -> Option<f64>| {
         let samples = Samples::of(runs.iter().filter_map(value));
         (samples.count() > 0).then(|| samples.median())
     };
@@ -122,11 +122,12 @@ async fn repeated(bench: &Bench, shape: &Loop) -> Result<Scenario> {
 }
 
 /// The median over all runs of what is taken of each, as far as there is any.
-type Median<'a> = dyn Fn(&dyn Fn(&Run) -> Option<f64>) -> Option<f64> + 'a;
+type Median<'a> = dyn Fn(&dyn Fn(&ThroughputRun) -> Option<f64>) -> Option<f64> + 'a;
 
 /// What is known of every loop. `median` is that of what it is given of each run.
-fn measures(shape: &Loop, median: &Median<'_>) -> Vec<Measure> {
-    let value = |value: &dyn Fn(&Run) -> f64| median(&|run| Some(value(run))).unwrap_or(0.0);
+fn measures(shape: &ClosedLoop, median: &Median<'_>) -> Vec<Measure> {
+    let value =
+        |value: &dyn Fn(&ThroughputRun) -> f64| median(&|run| Some(value(run))).unwrap_or(0.0);
     let mut measures = vec![
         Measure::new(
             "raw_before",
@@ -171,7 +172,7 @@ fn measures(shape: &Loop, median: &Median<'_>) -> Vec<Measure> {
         measures.push(cpu.at_most_if(shape.cpu_us));
     }
     // So that it can be held against that of another machine.
-    let in_calls = |run: &Run| Some(ratio(run.cpu_us?, run.raw_cpu_us()));
+    let in_calls = |run: &ThroughputRun| Some(ratio(run.cpu_us?, run.raw_cpu_us()));
     if let Some(calls) = median(&in_calls) {
         let words = "CPU of the server for a delivery, by that";
         let bar = shape.cpu_us.map(|us| us / BAR_RAW_CPU_US);
@@ -185,14 +186,14 @@ fn measures(shape: &Loop, median: &Median<'_>) -> Vec<Measure> {
     measures
 }
 
-impl Run {
+impl ThroughputRun {
     fn raw_cpu_us(&self) -> f64 {
         let [before, after] = self.raw;
         f64::midpoint(before.cpu_us, after.cpu_us)
     }
 }
 
-async fn run(bench: &Bench, shape: &Loop) -> Result<Run> {
+async fn run(bench: &Bench, shape: &ClosedLoop) -> Result<ThroughputRun> {
     let singles = bench.calls(shape.notifications, 1)?;
     let calls = match shape.batch {
         1 => Arc::clone(&singles),
@@ -200,10 +201,10 @@ async fn run(bench: &Bench, shape: &Loop) -> Result<Run> {
     };
     let before = raw(bench, &singles).await?;
     let mut stage = bench
-        .set(Cast {
+        .set(WebhookSetup {
             webhooks: shape.webhooks,
             notifications: shape.notifications,
-            ..Cast::default()
+            ..WebhookSetup::default()
         })
         .await?;
     let owed = shape.notifications * u64::try_from(shape.webhooks)?;
@@ -230,7 +231,7 @@ async fn run(bench: &Bench, shape: &Loop) -> Result<Run> {
     let delivered = rate(owed, took);
     let cpu = cpu_after.zip(cpu_before);
     let cpu_us = cpu.map(|(after, before)| ratio(float(after.saturating_sub(before)), float(owed)));
-    Ok(Run {
+    Ok(ThroughputRun {
         raw: [before, after],
         intake: rate(shape.notifications, intake),
         delivered,
@@ -242,16 +243,16 @@ async fn run(bench: &Bench, shape: &Loop) -> Result<Run> {
 }
 
 /// The same calls from the same sender straight at the same receiver: how many in a second.
-async fn raw(bench: &Bench, calls: &Arc<Vec<Ready>>) -> Result<Raw> {
-    let Alone { peer, tally, .. } = &bench.alone(bench.sizes.single).await?;
-    let straight = Arc::new(calls.iter().map(Ready::straight).collect::<Vec<_>>());
+async fn raw(bench: &Bench, calls: &Arc<Vec<PreparedCall>>) -> Result<RawBaseline> {
+    let StandaloneReceiver { peer, tally, .. } = &bench.alone(bench.sizes.single).await?;
+    let straight = Arc::new(calls.iter().map(PreparedCall::straight).collect::<Vec<_>>());
     let count = usize::try_from(bench.sizes.raw)?;
     let flood = Flood::prepare(peer, straight, count, CONNECTIONS).await?;
     let own = std::process::id();
     let cpu_before = process::cpu_us(own)?;
     let took: Duration = flood.run().await?;
     let cpu_us = process::cpu_us(own)?.saturating_sub(cpu_before);
-    Ok(Raw {
+    Ok(RawBaseline {
         rate: rate(tally.calls(), took),
         cpu_us: ratio(float(cpu_us), float(tally.calls())),
     })

@@ -30,22 +30,22 @@ const ENTER: &str = "mount --bind \"$1\" /etc/resolv.conf && \
                      shift 2 && exec \"$@\"";
 
 /// The name server, which listens until this is dropped.
-pub(crate) struct Silence {
+pub(crate) struct SilentDnsServer {
     /// `resolv.conf` and `nsswitch.conf`.
     files: [PathBuf; 2],
     asked: watch::Receiver<u64>,
 }
 
-impl Silence {
+impl SilentDnsServer {
     /// Begins to listen, and writes the files below `folder`.
     ///
     /// # Errors
     /// If this machine does not allow it, with the reason.
     pub(crate) async fn begin(folder: &Path) -> Result<Self> {
         let hosts = HOSTS.map(|host| SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), PORT)));
-        let silence = Self::at_one_of(hosts, folder).await?;
-        silence.try_out()?;
-        Ok(silence)
+        let silent_dns = Self::at_one_of(hosts, folder).await?;
+        silent_dns.try_out()?;
+        Ok(silent_dns)
     }
 
     async fn at_one_of(addresses: impl Iterator<Item = SocketAddr>, folder: &Path) -> Result<Self> {
@@ -135,12 +135,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let mut silence = Silence::on(socket, folder.path()).unwrap();
+        let mut silent_dns = SilentDnsServer::on(socket, folder.path()).unwrap();
         let resolver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         for count in 1..=2 {
             resolver.send_to(b"where?", address).await.unwrap();
-            silence.asked.changed().await.unwrap();
-            assert_eq!(silence.asked(), count);
+            silent_dns.asked.changed().await.unwrap();
+            assert_eq!(silent_dns.asked(), count);
         }
         assert!(
             resolver.try_recv(&mut [0; 1]).is_err(),
@@ -153,12 +153,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let taken = (taken.local_addr().unwrap(), taken);
-        let refused = Silence::at_one_of([taken.0].into_iter(), folder.path()).await;
+        let refused = SilentDnsServer::at_one_of([taken.0].into_iter(), folder.path()).await;
         let words = refused.err().unwrap().to_string();
         assert!(words.contains(&taken.0.to_string()), "{words}");
         assert!(words.contains("in use"), "{words}");
         let free = SocketAddr::from(([127, 0, 0, 3], 0));
-        let begun = Silence::at_one_of([taken.0, free].into_iter(), folder.path()).await;
+        let begun = SilentDnsServer::at_one_of([taken.0, free].into_iter(), folder.path()).await;
         let [resolv, nsswitch] = begun.unwrap().files;
         let text = |path: PathBuf| std::fs::read_to_string(path).unwrap();
         assert_eq!(text(resolv), "nameserver 127.0.0.3\n");
@@ -169,13 +169,13 @@ mod tests {
     async fn a_program_in_a_namespace_sees_its_own_files_and_is_measured_and_ended_by_its_id() {
         let folder = tempfile::tempdir().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let silence = Silence::on(socket, folder.path()).unwrap();
-        if let Err(why) = silence.try_out() {
+        let silent_dns = SilentDnsServer::on(socket, folder.path()).unwrap();
+        if let Err(why) = silent_dns.try_out() {
             println!("nothing is shown here: {why:#}");
             return;
         }
         let before = std::fs::read_to_string("/etc/resolv.conf").unwrap();
-        let mut command = silence.command(Path::new("sh"));
+        let mut command = silent_dns.command(Path::new("sh"));
         command.args([
             "-c",
             "cat /etc/resolv.conf /etc/nsswitch.conf; echo $$; read it",

@@ -10,13 +10,13 @@ use anyhow::{Context, Result, ensure};
 use tokio::time::Instant;
 use web::dialects::LoadTenant;
 
-use super::fill::{DUE_LANES, Filling, commits};
+use super::fill::{DUE_LANES, DirectStore, commits};
 use super::measure::{Samples, float, micros, ratio};
 use super::memory::{highest, mib};
 use super::process;
-use super::receiver::{Receiver, Tally, Webhooks};
+use super::receiver::{Receiver, ReceiverTally, Webhooks};
 use super::report::{Measure, Scenario};
-use super::sender::{Line, Peer};
+use super::sender::{BenchConnection, Peer};
 use super::server::{self, Server};
 use super::sizes::BODY_BYTES;
 use super::stage::{Bench, discard};
@@ -41,9 +41,9 @@ pub(crate) async fn commit(bench: &Bench) -> Result<Scenario> {
         &data_dir,
         &(bench.load.section)(&bench.section(1)),
     )?;
-    let filling = Filling::open(bench, &data_dir).await?;
-    let samples = commits(bench, &filling).await?;
-    filling.close().await?;
+    let direct = DirectStore::open(bench, &data_dir).await?;
+    let samples = commits(bench, &direct).await?;
+    direct.close().await?;
     discard(&data_dir)?;
     Ok(Scenario {
         name: "commit",
@@ -70,7 +70,7 @@ async fn waiting_store(
     receiver: &Receiver,
     notifications: u64,
     webhooks: usize,
-) -> Result<(PathBuf, Filling, u64)> {
+) -> Result<(PathBuf, DirectStore, u64)> {
     let data_dir = bench.fresh();
     let tenant = LoadTenant {
         webhooks: (0..webhooks)
@@ -79,14 +79,14 @@ async fn waiting_store(
         ..bench.section(1)
     };
     server::apply(&bench.program, &data_dir, &(bench.load.section)(&tenant))?;
-    let filling = Filling::open(bench, &data_dir).await?;
-    let count = filling.wait(bench, notifications).await?;
-    Ok((data_dir, filling, count))
+    let direct = DirectStore::open(bench, &data_dir).await?;
+    let count = direct.wait(bench, notifications).await?;
+    Ok((data_dir, direct, count))
 }
 
 pub(crate) async fn waiting(bench: &Bench) -> Result<Scenario> {
     let (notifications, webhooks) = bench.sizes.waiting;
-    let tally = Tally::new(bench.load.number, Webhooks::All(webhooks), notifications, 0)?;
+    let tally = ReceiverTally::new(bench.load.number, Webhooks::All(webhooks), notifications, 0)?;
     let here = SocketAddr::from(([127, 0, 0, 1], 0));
     let receiver = Receiver::start(here, Arc::clone(&tally)).await?;
 
@@ -147,7 +147,12 @@ pub(crate) async fn waiting(bench: &Bench) -> Result<Scenario> {
 }
 
 /// Starts a server on what waits, and watches it until it has nothing to do.
-async fn watched(bench: &Bench, data_dir: &Path, tally: &Tally, due: u64) -> Result<Vec<Measure>> {
+async fn watched(
+    bench: &Bench,
+    data_dir: &Path,
+    tally: &ReceiverTally,
+    due: u64,
+) -> Result<Vec<Measure>> {
     let began = Instant::now();
     let mut server = Server::start(&bench.program, data_dir).await?;
     let listens_ms = began.elapsed().as_secs_f64() * 1_000.0;
@@ -200,7 +205,7 @@ async fn process_idle(server: &Server, seconds: u64) -> Result<f64> {
 pub(crate) async fn matching(bench: &Bench) -> Result<Scenario> {
     let (tenants, each) = bench.sizes.many;
     let numbers = MATCHED * MATCHED_BATCHES + 1;
-    let tally = Tally::new(bench.load.number, Webhooks::All(1), numbers, 0)?;
+    let tally = ReceiverTally::new(bench.load.number, Webhooks::All(1), numbers, 0)?;
     let here = SocketAddr::from(([127, 0, 0, 1], 0));
     let receiver = Receiver::start(here, Arc::clone(&tally)).await?;
 
@@ -242,7 +247,7 @@ async fn matched(
     receiver: &Receiver,
     tenants: usize,
     each: usize,
-    seen: Option<&Tally>,
+    seen: Option<&ReceiverTally>,
 ) -> Result<(f64, f64)> {
     let data_dir = bench.fresh();
     let mut file = String::new();
@@ -267,32 +272,32 @@ async fn matched(
     if let Some(tally) = seen {
         one_comes(bench, &data_dir, tally).await?;
     }
-    let filling = Filling::open(bench, &data_dir).await?;
+    let direct = DirectStore::open(bench, &data_dir).await?;
     let mut samples = Vec::new();
     for batch in 0..MATCHED_BATCHES {
         let from = 1 + batch * MATCHED;
-        let (accepted, took) = filling.accept(bench, from..from + MATCHED).await?;
+        let (accepted, took) = direct.accept(bench, from..from + MATCHED).await?;
         ensure!(
             accepted.iter().all(|(_, deliveries)| *deliveries == 1),
             "a notification has not exactly the delivery that is wanted"
         );
         samples.push(micros(took) / float(MATCHED));
     }
-    filling.close().await?;
+    direct.close().await?;
     discard(&data_dir)?;
     Ok((Samples::of(samples).median(), applied_s))
 }
 
 /// Hands one notification to a server and waits until it comes.
-async fn one_comes(bench: &Bench, data_dir: &Path, tally: &Tally) -> Result<()> {
+async fn one_comes(bench: &Bench, data_dir: &Path, tally: &ReceiverTally) -> Result<()> {
     let mut server = Server::start(&bench.program, data_dir).await?;
     let peer = Peer {
         address: server.address,
         token: format!("{}0", bench.token),
     };
-    let mut line = Line::open(&peer).await?;
+    let mut connection = BenchConnection::open(&peer).await?;
     let call = (bench.load.hand_in)(&bench.tenant, 0..1, 0, BODY_BYTES);
-    line.call(call).await?;
+    connection.call(call).await?;
     let began = Instant::now();
     while tally.received() == 0 {
         server.check()?;

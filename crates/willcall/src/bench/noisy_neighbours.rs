@@ -12,15 +12,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use web::dialects::LoadTenant;
 
-use super::guesses;
 use super::measure::{Samples, float};
-use super::names::Silence;
-use super::pace::{all_come, latencies};
+use super::open_loop::{all_come, latencies};
+use super::password_guesses;
 use super::receiver::answer_all;
 use super::report::{Measure, Scenario};
-use super::sender::{Line, Peer, Ready, open_from, open_loop};
+use super::sender::{BenchConnection, Peer, PreparedCall, open_from, open_loop};
+use super::silent_dns::SilentDnsServer;
 use super::sizes::{BODY_BYTES, Pace};
-use super::stage::{Bench, Beside, Cast, Stage, discard};
+use super::stage::{Bench, Stage, StageExtras, WebhookSetup, discard};
 use crate::listen;
 
 /// Connections of the tenant that behaves.
@@ -41,7 +41,7 @@ const MOVED_SHARE: f64 = 0.1;
 
 /// What the other tenant does meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+enum Disturbance {
     /// Nothing: it is not there.
     None,
     /// Its receiver takes connections and never answers.
@@ -59,59 +59,59 @@ enum Trouble {
 }
 
 /// Each with the names of its measures: p50, p99, what the p99 moved by.
-const TROUBLES: [(Trouble, [&str; 3], &str); 6] = [
+const DISTURBANCES: [(Disturbance, [&str; 3], &str); 6] = [
     (
-        Trouble::Hangs,
+        Disturbance::Hangs,
         ["p50_hangs", "p99_hangs", "moved_hangs"],
         "a receiver of many webhooks never answers",
     ),
     (
-        Trouble::Slow,
+        Disturbance::Slow,
         ["p50_slow", "p99_slow", "moved_slow"],
         "a receiver of many webhooks answers after 20 s",
     ),
     (
-        Trouble::FansOut,
+        Disturbance::FansOut,
         ["p50_fans_out", "p99_fans_out", "moved_fans_out"],
         "one request stands for very many deliveries",
     ),
     (
-        Trouble::Dawdles,
+        Disturbance::Dawdles,
         ["p50_dawdles", "p99_dawdles", "moved_dawdles"],
         "bodies come bit by bit, connections idle",
     ),
     (
-        Trouble::DeadNames,
+        Disturbance::DeadNames,
         ["p50_dead_names", "p99_dead_names", "moved_dead_names"],
         "the names of many receivers are asked for in vain",
     ),
     (
-        Trouble::Guesses,
+        Disturbance::Guesses,
         ["p50_guesses", "p99_guesses", "moved_guesses"],
         "somebody guesses at a password four times a second",
     ),
 ];
 
 /// How long deliveries of the tenant that behaves took, the slowest answer at `/livez`, and what
-/// else there is to say of this trouble.
-struct Took {
+/// else there is to say of this disturbance.
+struct DeliveryTimes {
     deliveries: Samples,
     alive: Samples,
     more: Vec<Measure>,
 }
 
 pub(crate) async fn neighbours(bench: &Bench) -> Result<Scenario> {
-    let silence = Silence::begin(&bench.folder).await;
-    let before = beside(bench, Trouble::None, None).await?.deliveries;
+    let silent_dns = SilentDnsServer::begin(&bench.folder).await;
+    let before = beside(bench, Disturbance::None, None).await?.deliveries;
     let mut during = Vec::new();
     let mut notes = Vec::new();
-    for (trouble, names, words) in TROUBLES {
-        match measured(bench, trouble, &silence).await? {
+    for (disturbance, names, words) in DISTURBANCES {
+        match measured(bench, disturbance, &silent_dns).await? {
             Ok(took) => during.push((names, words, took)),
             Err(why) => notes.push(format!("left out: {words}, because {why}")),
         }
     }
-    let after = beside(bench, Trouble::None, None).await?.deliveries;
+    let after = beside(bench, Disturbance::None, None).await?.deliveries;
     let (first, second) = (before.percentile(990), after.percentile(990));
     let mut measures = vec![
         Measure::new("p50_before", "alone, before, p50", before.median(), "ms"),
@@ -140,7 +140,7 @@ pub(crate) async fn neighbours(bench: &Bench) -> Result<Scenario> {
     })
 }
 
-/// How the deliveries beside a trouble took, against a p99 without.
+/// How the deliveries beside a disturbance took, against a p99 without.
 fn moved(
     [p50, p99, moved]: [&'static str; 3],
     words: &str,
@@ -157,24 +157,24 @@ fn moved(
     ]
 }
 
-/// Measures beside this trouble, or answers why that cannot be had here.
+/// Measures beside this disturbance, or answers why that cannot be had here.
 async fn measured(
     bench: &Bench,
-    trouble: Trouble,
-    silence: &Result<Silence>,
-) -> Result<Result<Took, String>> {
-    if trouble != Trouble::DeadNames {
-        return beside(bench, trouble, None).await.map(Ok);
+    disturbance: Disturbance,
+    silent_dns: &Result<SilentDnsServer>,
+) -> Result<Result<DeliveryTimes, String>> {
+    if disturbance != Disturbance::DeadNames {
+        return beside(bench, disturbance, None).await.map(Ok);
     }
-    let silence = match silence {
-        Ok(silence) => silence,
+    let silent_dns = match silent_dns {
+        Ok(silent_dns) => silent_dns,
         Err(why) => return Ok(Err(format!("{why:#}"))),
     };
-    let mut took = beside(bench, trouble, Some(silence)).await?;
-    if silence.asked() == 0 {
+    let mut took = beside(bench, disturbance, Some(silent_dns)).await?;
+    if silent_dns.asked() == 0 {
         return Ok(Err("the server asks another name server".to_owned()));
     }
-    let asked = float(silence.asked());
+    let asked = float(silent_dns.asked());
     let words = "questions that the name server got";
     took.more
         .push(Measure::new("asked_dead_names", words, asked, ""));
@@ -182,37 +182,41 @@ async fn measured(
 }
 
 /// How long the deliveries of a tenant take beside another that does this.
-async fn beside(bench: &Bench, trouble: Trouble, names: Option<&Silence>) -> Result<Took> {
+async fn beside(
+    bench: &Bench,
+    disturbance: Disturbance,
+    names: Option<&SilentDnsServer>,
+) -> Result<DeliveryTimes> {
     let Pace { per_second, count } = bench.sizes.beside;
     let (stop, stopped) = watch::channel(());
     let other = LoadTenant {
         key: format!("{}-beside", bench.tenant),
         token: format!("{}beside", bench.token),
         shows: 1,
-        webhooks: webhooks(bench, trouble, &stopped).await?,
+        webhooks: webhooks(bench, disturbance, &stopped).await?,
     };
-    let cast = Cast {
+    let setup = WebhookSetup {
         webhooks: 1,
         notifications: count,
-        ..Cast::default()
+        ..WebhookSetup::default()
     };
-    let around = Beside {
-        file: match trouble == Trouble::None {
+    let extras = StageExtras {
+        file: match disturbance == Disturbance::None {
             true => String::new(),
             false => (bench.load.section)(&other),
         },
-        user: (trouble == Trouble::Guesses).then_some(guesses::OWNER),
+        user: (disturbance == Disturbance::Guesses).then_some(password_guesses::OWNER),
         names,
     };
-    let mut stage = bench.set_beside(cast, &around).await?;
+    let mut stage = bench.set_with(setup, &extras).await?;
     let address = stage.peer.address;
     let peer = Peer {
         address,
         token: other.token.clone(),
     };
-    misbehave(bench, trouble, &other.key, &peer, &stopped).await?;
-    let guesses =
-        (trouble == Trouble::Guesses).then(|| guesses::begin(address, ELSEWHERE, stopped.clone()));
+    misbehave(bench, disturbance, &other.key, &peer, &stopped).await?;
+    let guesses = (disturbance == Disturbance::Guesses)
+        .then(|| password_guesses::begin(address, ELSEWHERE, stopped.clone()));
     tokio::time::sleep(Duration::from_millis(bench.sizes.fair_rest_ms)).await;
     let alive = look(&stage.peer, stopped.clone());
     let calls = bench.calls(count, 1)?;
@@ -223,7 +227,7 @@ async fn beside(bench: &Bench, trouble: Trouble, names: Option<&Silence>) -> Res
     let deliveries = latencies(&stage.tally, &sent, &arrivals);
     let more = match guesses {
         Some(guesses) => {
-            let signed_in = guesses::owner(address, Ipv4Addr::LOCALHOST, guesses).await;
+            let signed_in = password_guesses::owner(address, Ipv4Addr::LOCALHOST, guesses).await;
             stage.explained(signed_in).await?
         }
         None => Vec::new(),
@@ -231,7 +235,7 @@ async fn beside(bench: &Bench, trouble: Trouble, names: Option<&Silence>) -> Res
     drop(stop);
     let alive = alive.await.context("nobody looked at /livez")??;
     end(stage)?;
-    Ok(Took {
+    Ok(DeliveryTimes {
         deliveries,
         alive,
         more,
@@ -252,18 +256,18 @@ fn end(stage: Stage<'_>) -> Result<()> {
 /// The webhooks of the other tenant, and the receiver that they call, which ends when told to.
 async fn webhooks(
     bench: &Bench,
-    trouble: Trouble,
+    disturbance: Disturbance,
     stopped: &watch::Receiver<()>,
 ) -> Result<Vec<(String, bool)>> {
-    let answers_after = match trouble {
-        Trouble::None | Trouble::Dawdles | Trouble::Guesses => return Ok(Vec::new()),
-        Trouble::DeadNames => {
+    let answers_after = match disturbance {
+        Disturbance::None | Disturbance::Dawdles | Disturbance::Guesses => return Ok(Vec::new()),
+        Disturbance::DeadNames => {
             let count = bench.sizes.beside_webhooks.min(DEAD_NAMES_MAX);
             let url = |index| (format!("http://dead{index}.test/"), true);
             return Ok((0..count).map(url).collect());
         }
-        Trouble::Hangs | Trouble::FansOut => None,
-        Trouble::Slow => Some(SLOW),
+        Disturbance::Hangs | Disturbance::FansOut => None,
+        Disturbance::Slow => Some(SLOW),
     };
     let address = receive(answers_after, stopped.clone()).await?;
     let url = |index| (format!("http://{address}/{index}"), true);
@@ -273,25 +277,25 @@ async fn webhooks(
 /// Begins what the other tenant does; it goes on until told to stop.
 async fn misbehave(
     bench: &Bench,
-    trouble: Trouble,
+    disturbance: Disturbance,
     key: &str,
     peer: &Peer,
     stopped: &watch::Receiver<()>,
 ) -> Result<()> {
-    let at_once = match trouble {
-        Trouble::None | Trouble::Guesses => return Ok(()),
-        Trouble::Dawdles => return dawdle(bench, key, peer, stopped).await,
-        Trouble::Hangs | Trouble::Slow | Trouble::DeadNames => 1,
-        Trouble::FansOut => bench.sizes.beside_batch,
+    let at_once = match disturbance {
+        Disturbance::None | Disturbance::Guesses => return Ok(()),
+        Disturbance::Dawdles => return dawdle(bench, key, peer, stopped).await,
+        Disturbance::Hangs | Disturbance::Slow | Disturbance::DeadNames => 1,
+        Disturbance::FansOut => bench.sizes.beside_batch,
     };
-    let mut line = Line::open(peer).await?;
+    let mut connection = BenchConnection::open(peer).await?;
     let (load, key) = (bench.load.hand_in, key.to_owned());
     let token = peer.token.clone();
     let mut stopped = stopped.clone();
     listen::spawn(async move {
         for round in 0.. {
             let call = load(&key, round * at_once..(round + 1) * at_once, 0, BODY_BYTES);
-            let Ok(ready) = Ready::new(call, &token) else {
+            let Ok(prepared) = PreparedCall::new(call, &token) else {
                 return;
             };
             let next = Instant::now() + Duration::from_secs(1);
@@ -299,7 +303,7 @@ async fn misbehave(
                 biased;
                 _ = stopped.changed() => return,
                 // That it is turned away is right, and this goes on.
-                _ = line.send(&ready) => {}
+                _ = connection.send(&prepared) => {}
             }
             tokio::select! {
                 biased;
@@ -393,7 +397,14 @@ fn look(
                 () = tokio::time::sleep(Duration::from_millis(200)) => {}
             }
             let began = Instant::now();
-            looked = async { Line::open(&peer).await?.look("/livez").await.map(drop) }.await;
+            looked = async {
+                BenchConnection::open(&peer)
+                    .await?
+                    .look("/livez")
+                    .await
+                    .map(drop)
+            }
+            .await;
             if looked.is_err() {
                 break;
             }
@@ -407,16 +418,16 @@ fn look(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::report::Bar;
+    use crate::bench::report::Threshold;
 
     #[test]
-    fn what_a_trouble_adds_may_be_20_ms_or_a_tenth_of_what_there_was_before_it() {
+    fn what_a_disturbance_adds_may_be_20_ms_or_a_tenth_of_what_there_was_before_it() {
         let judged = |quiet_ms, p99_ms| {
             let took = Samples::of(vec![p99_ms; 3]);
             let [_, _, moved] = moved(["p50", "p99", "moved"], "it", &took, quiet_ms);
             match moved.bar {
-                Some(Bar::AtMost(most)) => format!("{} of {most}", moved.value),
-                Some(Bar::AtLeast(_)) | None => "not judged".to_owned(),
+                Some(Threshold::AtMost(most)) => format!("{} of {most}", moved.value),
+                Some(Threshold::AtLeast(_)) | None => "not judged".to_owned(),
             }
         };
         assert_eq!(judged(4.0, 30.0), "26 of 20");

@@ -9,11 +9,11 @@ use anyhow::Result;
 use tokio::time::Instant;
 
 use super::measure::{Samples, float, ratio};
-use super::receiver::Tally;
+use super::receiver::ReceiverTally;
 use super::report::{Measure, Scenario};
-use super::sender::{Flood, Ready, open_loop};
+use super::sender::{Flood, PreparedCall, open_loop};
 use super::sizes::{BODY_BYTES, Pace};
-use super::stage::{Alone, Bench, Cast, Stage, discard};
+use super::stage::{Bench, Stage, StandaloneReceiver, WebhookSetup, discard};
 
 /// Connections of the open loops: enough that none waits for another's answer.
 const CONNECTIONS: usize = 16;
@@ -28,7 +28,7 @@ const COMMITS_MAX: f64 = 1.1;
 const STRAIGHT: usize = 1_000;
 
 /// What a run at a pace came to.
-struct Run {
+struct PaceRun {
     /// Milliseconds from the moment each was to be sent until it came.
     took: Samples,
     late: Samples,
@@ -51,7 +51,7 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
     let Pace { per_second, count } = bench.sizes.pace;
     let straight = straight(bench, &bench.calls(count, 1)?, per_second).await?;
     let run = run(bench, bench.sizes.pace).await?;
-    let Run { took, late, .. } = &run;
+    let PaceRun { took, late, .. } = &run;
     let p99 = took.percentile(990);
     let mut measures = vec![
         Measure::new("p50", "send to receipt, p50", took.median(), "ms").at_most(0.6),
@@ -154,15 +154,15 @@ fn costs(costs: Option<Costs>, names: [&'static str; 4], at: &str) -> Vec<Measur
 }
 
 /// Hands in notifications at a pace, and waits until all is settled.
-async fn run(bench: &Bench, pace: Pace) -> Result<Run> {
+async fn run(bench: &Bench, pace: Pace) -> Result<PaceRun> {
     let Pace { per_second, count } = pace;
-    let cast = Cast {
+    let setup = WebhookSetup {
         webhooks: 1,
         notifications: count,
-        ..Cast::default()
+        ..WebhookSetup::default()
     };
     let calls = bench.calls(count, 1)?;
-    let mut stage = bench.set(cast).await?;
+    let mut stage = bench.set(setup).await?;
     let (before, synced_before) = (stage.effort()?, stage.syncs().await?);
     let sent = open_loop(&stage.peer, calls, per_second, CONNECTIONS).await;
     let sent = stage.explained(sent).await?;
@@ -191,7 +191,7 @@ async fn run(bench: &Bench, pace: Pace) -> Result<Run> {
     if is_own {
         discard(&data_dir)?;
     }
-    Ok(Run {
+    Ok(PaceRun {
         took,
         late,
         costs,
@@ -202,10 +202,14 @@ async fn run(bench: &Bench, pace: Pace) -> Result<Run> {
 
 /// How long the first of these calls take at the same pace with nothing between: what this machine
 /// needs to wake who sends and who receives.
-async fn straight(bench: &Bench, calls: &[Ready], per_second: u32) -> Result<Samples> {
-    let calls: Vec<Ready> = calls.iter().take(STRAIGHT).map(Ready::straight).collect();
+async fn straight(bench: &Bench, calls: &[PreparedCall], per_second: u32) -> Result<Samples> {
+    let calls: Vec<PreparedCall> = calls
+        .iter()
+        .take(STRAIGHT)
+        .map(PreparedCall::straight)
+        .collect();
     let count = u64::try_from(calls.len())?;
-    let Alone { peer, tally, .. } = &bench.alone(count).await?;
+    let StandaloneReceiver { peer, tally, .. } = &bench.alone(count).await?;
     let sent = open_loop(peer, Arc::new(calls), per_second, CONNECTIONS).await?;
     let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
     Ok(latencies(tally, &sent, &arrivals))
@@ -213,7 +217,7 @@ async fn straight(bench: &Bench, calls: &[Ready], per_second: u32) -> Result<Sam
 
 /// Milliseconds from the moment each was to be sent; `arrivals` has its webhook and number.
 pub(crate) fn latencies(
-    tally: &Tally,
+    tally: &ReceiverTally,
     sent: &[(Instant, Duration)],
     arrivals: &[(usize, u64)],
 ) -> Samples {
@@ -288,23 +292,23 @@ pub(crate) async fn fairness(bench: &Bench) -> Result<Scenario> {
 async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Samples, u64)> {
     let Pace { per_second, count } = bench.sizes.fair_pace;
     let backlog = bench.sizes.fair_backlog;
-    let cast = Cast {
+    let setup = WebhookSetup {
         webhooks,
         notifications: count + backlog * u64::try_from(hanging)?,
         hanging,
         by_show: true,
     };
-    let mut stage = bench.set(cast).await?;
-    let ready = |from: u64, to: u64, show: usize| {
+    let mut stage = bench.set(setup).await?;
+    let prepared = |from: u64, to: u64, show: usize| {
         let call = (bench.load.hand_in)(&bench.tenant, from..to, show, BODY_BYTES);
-        Ready::new(call, &bench.token)
+        PreparedCall::new(call, &bench.token)
     };
     if hanging > 0 {
         // Numbers beyond those of the loop.
         let mut from = (count..).step_by(usize::try_from(backlog.max(1))?);
-        let waiting: Result<Vec<Ready>> = (0..hanging)
+        let waiting: Result<Vec<PreparedCall>> = (0..hanging)
             .zip(&mut from)
-            .map(|(show, from)| ready(from, from + backlog, show))
+            .map(|(show, from)| prepared(from, from + backlog, show))
             .collect();
         let waiting = Arc::new(waiting?);
         let calls = waiting.len();
@@ -319,7 +323,7 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Sampl
     let mut arrivals = Vec::new();
     for number in 0..count {
         let show = in_turn.next().unwrap_or_default();
-        calls.push(ready(number, number + 1, show)?);
+        calls.push(prepared(number, number + 1, show)?);
         arrivals.push((show, number));
     }
     let sent = open_loop(&stage.peer, Arc::new(calls), per_second, CONNECTIONS).await;
