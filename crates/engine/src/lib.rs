@@ -91,7 +91,7 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Attempts in the air for one webhook.
     pub max_concurrency_per_webhook: usize,
-    pub idle_connections_max: usize,
+    pub max_idle_connections: usize,
     pub idle_connection_ms: u64,
 }
 
@@ -141,7 +141,7 @@ impl Engine {
         let bell = mailbox.bell();
         store.subscribe(Arc::clone(&mailbox) as Arc<dyn CommitSubscriber>);
         let idle_for = Duration::from_millis(settings.idle_connection_ms);
-        let pool = Arc::new(Pool::new(settings.idle_connections_max, idle_for));
+        let pool = Arc::new(Pool::new(settings.max_idle_connections, idle_for));
         let room = Room::new(RESPONSES_BYTES_MAX, meters.shortened.clone());
         let opened = meters.opened.clone();
         let shortage = health.shortage();

@@ -656,7 +656,7 @@ pub(crate) fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refu
     }
     Err(Refusal::BadRequest(format!(
         "This server does not answer to the host \"{host}\". If it should, its operator adds that \
-         name to the setting \"hosts\"."
+         name to the setting \"allowed_hosts\"."
     )))
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn rng() -> Result<SeededRng> {
 pub(crate) fn dialects(config: &Config) -> Dialects {
     let options = web::dialects::DialectOptions {
         user_agent: config.user_agent.clone(),
-        kept: config.kept.clone(),
+        kept: config.retention.clone(),
         extra_triggers: config.triggers.clone(),
         strict_triggers: config.strict_triggers,
         strict_action_types: config.strict_action_types,
@@ -128,7 +128,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
             settings: engine::Settings {
                 max_in_flight: config.max_in_flight,
                 max_concurrency_per_webhook: config.max_concurrency_per_webhook,
-                idle_connections_max: config.max_in_flight,
+                max_idle_connections: config.max_in_flight,
                 // Common servers close idle connections after 5 s; a call should not meet that.
                 idle_connection_ms: 4_000,
             },
@@ -171,7 +171,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
 
 fn web_settings(config: &Config) -> web::WebSettings {
     web::WebSettings {
-        hosts: config.hosts.clone(),
+        hosts: config.allowed_hosts.clone(),
         proxies: config.trusted_proxies.clone(),
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! One table makes the command line, the `WILLCALL_…` variables and the keys of the file. A flag
 //! wins over a variable, a variable over the file, the file over the default. A wrong value stops
-//! the start with a sentence that names the setting and where its value came from.
+//! the start with a sentence that names the setting and where its value came from. Former names are
+//! still read, each with a warning (`former.rs`).
+
+mod former;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,6 +16,8 @@ use clap::{Arg, ArgMatches};
 use model::address::{InvalidNetwork, Networks, PrivateTargets};
 use model::tenant::DialectName;
 use web::dialects::{LogRetention, Trigger};
+
+use self::former::FORMER;
 
 /// One setting. Lists are written with commas between, or as arrays in the file.
 pub(crate) struct Setting {
@@ -36,7 +41,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         meaning: "Where everything is kept; made if it does not exist",
     },
     Setting {
-        key: "hosts",
+        key: "allowed_hosts",
         default: "",
         value: "NAME,…",
         meaning: "Host names this server answers to, beside addresses and names without a dot",
@@ -84,25 +89,25 @@ pub(crate) const SETTINGS: &[Setting] = &[
         meaning: "Whether webhooks are refused whose trigger nothing is known to fire",
     },
     Setting {
-        key: "log_days",
+        key: "retention_days",
         default: "",
         value: "DAYS|NAME=DAYS,…",
         meaning: "How long ended deliveries stay in the log after they were accepted, 1 to 3650: all of them, or those of one platform by its name. Without it, as long as that platform keeps them. What is still owed is never removed",
     },
     Setting {
-        key: "lane_width",
+        key: "max_concurrency_per_webhook",
         default: "32",
         value: "COUNT",
         meaning: "Attempts to one webhook that may run at the same time, 1 to 1024",
     },
     Setting {
-        key: "flights_max",
+        key: "max_in_flight",
         default: "1024",
         value: "COUNT",
         meaning: "Attempts to all webhooks that may run or be unwritten at the same time, 1 to 16384",
     },
     Setting {
-        key: "connections_max",
+        key: "max_connections",
         default: "1024",
         value: "COUNT",
         meaning: "Connections from applications that may be open at the same time, 1 to 65536",
@@ -138,23 +143,25 @@ pub(crate) const SETTINGS: &[Setting] = &[
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) data_dir: PathBuf,
-    pub(crate) hosts: Vec<String>,
+    pub(crate) allowed_hosts: Vec<String>,
     pub(crate) private_targets: PrivateTargets,
     pub(crate) ca_files: Vec<PathBuf>,
     pub(crate) user_agent: String,
     /// Code and label.
     pub(crate) action_types: Vec<(String, String)>,
-    pub(crate) kept: LogRetention,
+    pub(crate) retention: LogRetention,
     pub(crate) triggers: Vec<Trigger>,
     pub(crate) strict_triggers: bool,
     pub(crate) strict_action_types: bool,
     pub(crate) max_concurrency_per_webhook: usize,
     pub(crate) max_in_flight: usize,
     pub(crate) own_processors: bool,
-    pub(crate) connections_max: usize,
+    pub(crate) max_connections: usize,
     pub(crate) trusted_proxies: Networks,
     pub(crate) log_level: tracing::Level,
     pub(crate) log_format: LogFormat,
+    /// What was read under a former name, one sentence each.
+    pub(crate) warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,41 +176,58 @@ pub(crate) fn variable(key: &str) -> String {
     format!("WILLCALL_{}", key.to_ascii_uppercase())
 }
 
-/// A flag for the settings named `keys`, and `--config`.
+fn dashed(name: &str) -> String {
+    name.replace('_', "-")
+}
+
+/// A flag for the settings named `keys`, hidden ones for their former names, and `--config`.
 pub(crate) fn arguments(keys: &[&str]) -> Vec<Arg> {
+    let named = SETTINGS
+        .iter()
+        .filter(|setting| keys.contains(&setting.key));
     let flag = |setting: &Setting| {
         let default = match setting.default {
             "" => String::new(),
             default => format!(" [default: {default}]"),
         };
-        let arg = match setting.value {
-            // A bare flag says yes; a value comes after an equals sign.
-            "true|false" => Arg::new(setting.key)
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_missing_value("true"),
-            _ => Arg::new(setting.key),
-        };
-        arg.long(setting.key.replace('_', "-"))
-            .value_name(setting.value)
-            .help(format!(
-                "{}{default} [variable: {}]",
-                setting.meaning,
-                variable(setting.key)
-            ))
+        empty_flag(setting.key, setting.value).help(format!(
+            "{}{default} [variable: {}]",
+            setting.meaning,
+            variable(setting.key)
+        ))
     };
+    let former = FORMER.iter().filter(|former| keys.contains(&former.now));
+    let former = former.map(|former| empty_flag(former.name, "VALUE").hide(true));
     let config = Arg::new("config").long("config").value_name("FILE").help(
         "A TOML file with settings, e.g. listen = \"127.0.0.1:8080\" [variable: WILLCALL_CONFIG]",
     );
-    let named = SETTINGS
-        .iter()
-        .filter(|setting| keys.contains(&setting.key));
-    std::iter::once(config).chain(named.map(flag)).collect()
+    std::iter::once(config)
+        .chain(named.map(flag))
+        .chain(former)
+        .collect()
+}
+
+fn empty_flag(name: &'static str, value: &'static str) -> Arg {
+    let arg = Arg::new(name).long(dashed(name)).value_name(value);
+    match value {
+        // A bare flag says yes; a value comes after an equals sign.
+        "true|false" => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+        _ => arg,
+    }
 }
 
 /// Every key there is.
 pub(crate) fn all_keys() -> Vec<&'static str> {
     SETTINGS.iter().map(|setting| setting.key).collect()
+}
+
+/// Every name that a setting has or had.
+fn names() -> impl Iterator<Item = &'static str> {
+    let former = FORMER.iter().map(|former| former.name);
+    all_keys().into_iter().chain(former)
 }
 
 impl Config {
@@ -227,46 +251,96 @@ impl Config {
     }
 
     fn gather(matches: &ArgMatches, variables: &BTreeMap<String, String>) -> Result<RawConfig> {
-        let flag = |key: &str| matches.try_get_one::<String>(key).ok().flatten().cloned();
+        let flag = |name: &str| matches.try_get_one::<String>(name).ok().flatten().cloned();
         let file = flag("config").or_else(|| variables.get("WILLCALL_CONFIG").cloned());
-        let file = match file {
-            Some(path) => read_file(Path::new(&path))?,
-            None => BTreeMap::new(),
+        let (file, keys) = match file {
+            Some(path) => (
+                format!("the file {path}"),
+                read_file(Path::new(&path)).with_context(|| format!("the settings file {path}"))?,
+            ),
+            None => (String::new(), BTreeMap::new()),
         };
         for name in variables.keys() {
-            let known = name == "WILLCALL_CONFIG"
-                || SETTINGS
-                    .iter()
-                    .any(|setting| variable(setting.key) == *name);
-            if !known {
+            if name != "WILLCALL_CONFIG" && !names().any(|known| variable(known) == *name) {
                 bail!("the variable {name} names no setting; `willcall serve --help` lists them");
             }
         }
-        let mut gathered = BTreeMap::new();
+        let written =
+            |name: &'static str, text: String, place: String| Written { name, text, place };
+        // In the order in which one wins over the next.
+        let levels: [&Level<'_>; 3] = [
+            &|name| {
+                Some(written(
+                    name,
+                    flag(name)?,
+                    format!("the flag --{}", dashed(name)),
+                ))
+            },
+            &|name| {
+                let variable = variable(name);
+                let text = variables.get(&variable)?.clone();
+                Some(written(name, text, format!("the variable {variable}")))
+            },
+            &|name| Some(written(name, keys.get(name)?.clone(), file.clone())),
+        ];
+        let mut raw = RawConfig::default();
         for setting in SETTINGS {
-            let name = variable(setting.key);
-            let found = if let Some(value) = flag(setting.key) {
-                (
-                    value,
-                    format!("the flag --{}", setting.key.replace('_', "-")),
-                )
-            } else if let Some(value) = variables.get(&name) {
-                (value.clone(), format!("the variable {name}"))
-            } else if let Some(value) = file.get(setting.key) {
-                value.clone()
-            } else {
-                (setting.default.to_owned(), "the default".to_owned())
-            };
-            gathered.insert(setting.key, found);
+            let mut found = None;
+            for level in levels {
+                found = found.or(raw.choose(setting.key, level)?);
+            }
+            let value = found.unwrap_or_else(|| {
+                let default = setting.default.to_owned();
+                written(setting.key, default, "the default".to_owned())
+            });
+            raw.values.insert(setting.key, value);
         }
-        Ok(RawConfig(gathered))
+        Ok(raw)
     }
 }
 
-/// The text of every setting and where it came from.
-struct RawConfig(BTreeMap<&'static str, (String, String)>);
+/// A text as it was written, under which name, and where.
+struct Written {
+    name: &'static str,
+    text: String,
+    place: String,
+}
+
+/// What flags, variables or the file say under a name.
+type Level<'a> = dyn Fn(&'static str) -> Option<Written> + 'a;
+
+/// The text of every setting, and what to say about former names.
+#[derive(Default)]
+struct RawConfig {
+    values: BTreeMap<&'static str, Written>,
+    warnings: Vec<String>,
+}
 
 impl RawConfig {
+    /// What one level says about a setting, under its name or a former one. Both at once are an
+    /// error: which of them is meant cannot be known.
+    fn choose(&mut self, key: &'static str, level: &Level<'_>) -> Result<Option<Written>> {
+        let mut found = level(key);
+        for former in FORMER.iter().filter(|former| former.now == key) {
+            let Some(old) = level(former.name) else {
+                continue;
+            };
+            if let Some(new) = &found {
+                bail!(
+                    "{} (from {}) and {} (from {}) are two names of one setting; remove {}",
+                    new.name,
+                    new.place,
+                    old.name,
+                    old.place,
+                    old.name
+                );
+            }
+            self.warnings.push(former.warning(&old.place));
+            found = Some(old);
+        }
+        Ok(found)
+    }
+
     fn check(&self) -> Result<Config> {
         Ok(Config {
             listen: self.read("listen", |text| {
@@ -278,7 +352,8 @@ impl RawConfig {
                 "" => Err("it is empty; name a folder".to_owned()),
                 text => Ok(PathBuf::from(text)),
             })?,
-            hosts: self.read("hosts", |text| list(text).map(host_name).collect())?,
+            allowed_hosts: self
+                .read("allowed_hosts", |text| list(text).map(host_name).collect())?,
             private_targets: self.read("allow_private_targets", |text| {
                 text.parse()
                     .map_err(|error: model::address::InvalidNetwork| error.to_string())
@@ -289,13 +364,13 @@ impl RawConfig {
             user_agent: self.read("user_agent", header_text)?,
             action_types: self
                 .read("action_types", |text| list(text).map(action_type).collect())?,
-            kept: self.read("log_days", kept)?,
+            retention: self.read("retention_days", retention)?,
             triggers: self.read("triggers", |text| list(text).map(trigger).collect())?,
             strict_triggers: self.read("strict_triggers", yes_or_no)?,
             strict_action_types: self.read("strict_action_types", yes_or_no)?,
-            max_concurrency_per_webhook: self.count("lane_width", 1_024)?,
-            max_in_flight: self.count("flights_max", 16_384)?,
-            connections_max: self.count("connections_max", 65_536)?,
+            max_concurrency_per_webhook: self.count("max_concurrency_per_webhook", 1_024)?,
+            max_in_flight: self.count("max_in_flight", 16_384)?,
+            max_connections: self.count("max_connections", 65_536)?,
             trusted_proxies: self.read("trusted_proxies", |text| {
                 let unknown = |error: InvalidNetwork| format!("\"{}\" is not a network", error.0);
                 text.parse().map_err(unknown)
@@ -314,16 +389,17 @@ impl RawConfig {
                 "json" => Ok(LogFormat::Json),
                 _ => Err("it is none of auto, text, json".to_owned()),
             })?,
+            warnings: self.warnings.clone(),
         })
     }
 
     fn read<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T> {
-        let (text, source) = self
-            .0
+        let Written { name, text, place } = self
+            .values
             .get(key)
             .ok_or_else(|| anyhow!("the setting {key} is not in the table"))?;
         parse(text.trim())
-            .map_err(|why| anyhow!("the setting {key} is \"{text}\" (from {source}), but {why}"))
+            .map_err(|why| anyhow!("the setting {name} is \"{text}\" (from {place}), but {why}"))
     }
 
     fn number(&self, key: &str, least: i64, most: i64) -> Result<i64> {
@@ -390,7 +466,7 @@ fn action_type(text: &str) -> Result<(String, String), String> {
 }
 
 /// Days for all, or for one platform by its name.
-fn kept(text: &str) -> Result<LogRetention, String> {
+fn retention(text: &str) -> Result<LogRetention, String> {
     let mut kept = LogRetention::default();
     let known = web::dialects::all(&web::dialects::DialectOptions::default()).names();
     for item in list(text) {
@@ -462,24 +538,22 @@ fn trigger(text: &str) -> Result<Trigger, String> {
     })
 }
 
-fn read_file(path: &Path) -> Result<BTreeMap<String, (String, String)>> {
-    let shown = path.display();
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("the settings file {shown} cannot be read"))?;
-    let table: toml::Table = toml::from_str(&text)
-        .with_context(|| format!("the settings file {shown} is not valid TOML"))?;
+/// The texts that a file has, by the name of the setting.
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>> {
+    let text = std::fs::read_to_string(path).context("cannot be read")?;
+    let table: toml::Table = toml::from_str(&text).context("not valid TOML")?;
     let mut values = BTreeMap::new();
     for (key, value) in table {
-        if !SETTINGS.iter().any(|setting| setting.key == key) {
+        if !names().any(|name| name == key) {
             bail!(
-                "the settings file {shown} names \"{key}\", which is no setting; there are: {}",
+                "\"{key}\" is no setting; there are: {}",
                 all_keys().join(", ")
             );
         }
         let text = as_text(&value).ok_or_else(|| {
-            anyhow!("the setting {key} (from the file {shown}) has to be a text, a number, or a list of texts")
+            anyhow!("the setting {key} has to be a text, a number, or a list of texts")
         })?;
-        values.insert(key, (text, format!("the file {shown}")));
+        values.insert(key, text);
     }
     Ok(values)
 }

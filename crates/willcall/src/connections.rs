@@ -190,7 +190,7 @@ impl ConnectionTable {
             tracing::warn!(
                 addresses,
                 "all {most} connections are taken: those that wait longest for their clients give \
-                 way; raise connections_max if that is not a flood"
+                 way; raise max_connections if that is not a flood"
             );
         }
     }

@@ -36,7 +36,7 @@ pub(crate) fn needed(config: &Config) -> u64 {
     // A connection to a receiver is in use or kept.
     let receivers = count(config.max_in_flight).saturating_mul(2);
     receivers
-        .saturating_add(count(config.connections_max))
+        .saturating_add(count(config.max_connections))
         .saturating_add(LOOK_UPS_MAX + RESERVE)
 }
 
@@ -51,13 +51,13 @@ pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Option<String> {
         .saturating_sub(RESERVE)
         .saturating_sub(LOOK_UPS_MAX.min(limit / 4));
     let rest = usize::try_from(rest).unwrap_or(usize::MAX);
-    config.connections_max = config.connections_max.min((rest / 3).max(1));
-    let left = rest.saturating_sub(config.connections_max);
+    config.max_connections = config.max_connections.min((rest / 3).max(1));
+    let left = rest.saturating_sub(config.max_connections);
     config.max_in_flight = config.max_in_flight.min((left / 2).max(1));
     Some(format!(
         "this process may open {limit} files, and the settings take {needed}: until that is raised \
-         (`LimitNOFILE`, `ulimit -n`), connections_max is {} and flights_max {}",
-        config.connections_max, config.max_in_flight
+         (`LimitNOFILE`, `ulimit -n`), max_connections is {} and max_in_flight {}",
+        config.max_connections, config.max_in_flight
     ))
 }
 
@@ -65,9 +65,9 @@ pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn config(connections_max: usize, max_in_flight: usize) -> Config {
+    fn config(max_connections: usize, max_in_flight: usize) -> Config {
         Config {
-            connections_max,
+            max_connections,
             max_in_flight,
             ..Config::for_demo("/".into()).unwrap()
         }
@@ -78,7 +78,7 @@ mod tests {
         for limit in [None, Some(3_392), Some(1_000_000)] {
             let mut given = config(1_024, 1_024);
             assert_eq!(fit(&mut given, limit), None);
-            assert_eq!((given.connections_max, given.max_in_flight), (1_024, 1_024));
+            assert_eq!((given.max_connections, given.max_in_flight), (1_024, 1_024));
         }
     }
 
@@ -89,21 +89,21 @@ mod tests {
             let words = fit(&mut given, Some(limit)).unwrap();
             assert!(words.contains(&limit.to_string()), "{words}");
             let look_ups = LOOK_UPS_MAX.min(limit / 4);
-            let used = given.connections_max + 2 * given.max_in_flight;
+            let used = given.max_connections + 2 * given.max_in_flight;
             assert!(u64::try_from(used).unwrap() + look_ups + RESERVE <= limit);
-            assert!(given.connections_max >= 10 && given.max_in_flight >= 10);
+            assert!(given.max_connections >= 10 && given.max_in_flight >= 10);
         }
         // Whoever takes few connections has the more flights.
         let mut given = config(16, 1_024);
         fit(&mut given, Some(1_024)).unwrap();
-        assert_eq!((given.connections_max, given.max_in_flight), (16, 344));
+        assert_eq!((given.max_connections, given.max_in_flight), (16, 344));
     }
 
     #[test]
     fn even_the_smallest_limit_leaves_something() {
         let mut given = config(1_024, 1_024);
         fit(&mut given, Some(3)).unwrap();
-        assert_eq!((given.connections_max, given.max_in_flight), (1, 1));
+        assert_eq!((given.max_connections, given.max_in_flight), (1, 1));
     }
 
     #[test]

@@ -91,10 +91,10 @@ impl Finding {
 
 /// They were read and checked before the doctor was called.
 fn settings(config: &Config) -> Finding {
-    let open = !config.listen.ip().is_loopback() && config.hosts.is_empty();
+    let open = !config.listen.ip().is_loopback() && config.allowed_hosts.is_empty();
     if open {
         let words = "valid, but Willcall is open to other machines and answers only to addresses \
-                     and names without a dot; name its public host in the setting hosts";
+                     and names without a dot; name its public host in the setting allowed_hosts";
         return Finding::new("settings", Verdict::Odd, words);
     }
     Finding::new("settings", Verdict::Good, "valid")

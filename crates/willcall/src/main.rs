@@ -81,6 +81,9 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let (what, matches) = matches.subcommand().unwrap_or(("", matches));
     let config = Config::load(matches)?;
     telemetry::start(config.log_level, config.log_format)?;
+    for words in &config.warnings {
+        tracing::warn!("{words}");
+    }
     if name == "serve" {
         say::aside()?;
     }

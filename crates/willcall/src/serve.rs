@@ -44,7 +44,7 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode> {
         listener,
         app.site.clone(),
         app.clock.clone(),
-        Connections::new(config.connections_max, config.trusted_proxies.clone()),
+        Connections::new(config.max_connections, config.trusted_proxies.clone()),
     );
     let cause = tokio::select! {
         biased;

@@ -36,7 +36,7 @@ pub(crate) fn command(store: &[&str]) -> Command {
             .about(about)
             .args(config::arguments(store))
     };
-    let with_address = [store, &["listen", "hosts"]].concat();
+    let with_address = [store, &["listen", "allowed_hosts"]].concat();
     Command::new("user")
         .about("Make and change the users who sign in to the dashboard")
         .subcommand_required(true)
@@ -365,7 +365,7 @@ pub(crate) async fn link(store: &dyn Store, user: &User) -> Result<String> {
 
 /// What links to the server begin with: a name that it is reached under, else where it listens.
 fn origin(config: &Config) -> String {
-    match config.hosts.first() {
+    match config.allowed_hosts.first() {
         Some(host) => format!("https://{host}"),
         None if config.listen.ip().is_unspecified() => {
             format!("http://localhost:{}", config.listen.port())

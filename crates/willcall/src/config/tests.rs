@@ -24,7 +24,7 @@ fn every_default_is_a_valid_value() {
     let config = load(&[], &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.private_targets, PrivateTargets::None);
-    assert_eq!(config.kept, LogRetention::default());
+    assert_eq!(config.retention, LogRetention::default());
 }
 
 #[test]
@@ -33,18 +33,21 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
     let file = folder.path().join("willcall.toml");
     std::fs::write(
         &file,
-        "lane_width = 3\nlog_days = 7\nhosts = [\"a.example\", \"b.example\"]\n",
+        "max_concurrency_per_webhook = 3\nretention_days = 7\nallowed_hosts = [\"a.example\", \"b.example\"]\n",
     )
     .unwrap();
     let file = file.to_str().unwrap();
     let config = load(
-        &["--config", file, "--lane-width", "5"],
-        &[("WILLCALL_LANE_WIDTH", "4"), ("WILLCALL_LOG_DAYS", "9")],
+        &["--config", file, "--max-concurrency-per-webhook", "5"],
+        &[
+            ("WILLCALL_MAX_CONCURRENCY_PER_WEBHOOK", "4"),
+            ("WILLCALL_RETENTION_DAYS", "9"),
+        ],
     )
     .unwrap();
     assert_eq!(config.max_concurrency_per_webhook, 5);
-    assert_eq!(config.kept.all_ms, Some(9 * 24 * 3_600_000));
-    assert_eq!(config.hosts, ["a.example", "b.example"]);
+    assert_eq!(config.retention.all_ms, Some(9 * 24 * 3_600_000));
+    assert_eq!(config.allowed_hosts, ["a.example", "b.example"]);
     assert_eq!(
         load(&[], &[("WILLCALL_CONFIG", file)])
             .unwrap()
@@ -58,22 +61,22 @@ fn a_wrong_value_is_named_with_its_source() {
     for (key, value) in [
         ("listen", "localhost"),
         ("data_dir", ""),
-        ("hosts", "https://example.org"),
+        ("allowed_hosts", "https://example.org"),
         ("allow_private_targets", "10.0.0.0/99"),
         ("user_agent", "a\nb"),
         ("action_types", "nodots"),
-        ("log_days", "0"),
-        ("log_days", "7,8"),
-        ("log_days", "nosuch=7"),
-        ("log_days", "pretix="),
+        ("retention_days", "0"),
+        ("retention_days", "7,8"),
+        ("retention_days", "nosuch=7"),
+        ("retention_days", "pretix="),
         ("triggers", "order"),
         ("triggers", "Order.placed"),
         ("triggers", "order.placed>"),
         ("triggers", "order.placed="),
         ("strict_triggers", "yes"),
-        ("lane_width", "many"),
-        ("flights_max", "-1"),
-        ("connections_max", "0"),
+        ("max_concurrency_per_webhook", "many"),
+        ("max_in_flight", "-1"),
+        ("max_connections", "0"),
         ("log_level", "loud"),
         ("log_format", "xml"),
     ] {
@@ -88,9 +91,11 @@ fn a_wrong_value_is_named_with_its_source() {
 #[test]
 fn the_log_is_kept_for_days_of_all_or_of_one_platform() {
     const DAY_MS: i64 = 24 * 3_600_000;
-    let kept = load(&["--log-days", "14, pretix=60"], &[]).unwrap().kept;
-    assert_eq!(kept.all_ms, Some(14 * DAY_MS));
-    assert_eq!(kept.own_ms["pretix"], 60 * DAY_MS);
+    let retention = load(&["--retention-days", "14, pretix=60"], &[])
+        .unwrap()
+        .retention;
+    assert_eq!(retention.all_ms, Some(14 * DAY_MS));
+    assert_eq!(retention.own_ms["pretix"], 60 * DAY_MS);
 }
 
 #[test]
@@ -129,7 +134,7 @@ fn a_file_that_is_wrong_is_refused_with_its_name() {
         ("listne = \"x\"", "listne"),
         ("listen = 1.5", "listen"),
         ("listen = ", "TOML"),
-        ("hosts = [\"a,b\"]", "hosts"),
+        ("allowed_hosts = [\"a,b\"]", "allowed_hosts"),
     ] {
         std::fs::write(&file, text).unwrap();
         let words = refused(&["--config", file.to_str().unwrap()], &[]);
@@ -150,4 +155,97 @@ fn further_action_types_have_a_label() {
         config.action_types,
         expected.map(|(c, l)| (c.to_owned(), l.to_owned()))
     );
+}
+
+/// Loads with the file as `--config`.
+fn load_file(folder: &Path, text: &str, flags: &[&str]) -> Result<Config> {
+    let file = folder.join("willcall.toml");
+    std::fs::write(&file, text).unwrap();
+    load(
+        &[&["--config", file.to_str().unwrap()], flags].concat(),
+        &[],
+    )
+}
+
+/// Each former name with a value, and the name it has now.
+const FORMERLY: [[&str; 3]; 5] = [
+    ["hosts", "a.example", "allowed_hosts"],
+    ["log_days", "9", "retention_days"],
+    ["lane_width", "5", "max_concurrency_per_webhook"],
+    ["flights_max", "77", "max_in_flight"],
+    ["connections_max", "88", "max_connections"],
+];
+
+#[test]
+fn a_former_name_means_the_same_wherever_it_is_written_and_is_warned_about_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for [former, value, now] in FORMERLY {
+        let flag = |name: &str| format!("--{}", dashed(name));
+        let text = format!("{former} = \"{value}\"");
+        let meant = load(&[&flag(now), value], &[]).unwrap();
+        assert!(meant.warnings.is_empty(), "{now}");
+        for (read, place) in [
+            (load(&[&flag(former), value], &[]), flag(former)),
+            (load(&[], &[(&variable(former), value)]), variable(former)),
+            (
+                load_file(folder.path(), &text, &[]),
+                "willcall.toml".to_owned(),
+            ),
+        ] {
+            let mut read = read.unwrap();
+            let [warning] = &<[String; 1]>::try_from(std::mem::take(&mut read.warnings)).unwrap();
+            assert!(warning.contains(former), "{warning}");
+            assert!(warning.contains(now), "{warning}");
+            assert!(warning.contains(&place), "{warning}");
+            assert_eq!(format!("{read:?}"), format!("{meant:?}"));
+        }
+    }
+}
+
+#[test]
+fn both_names_of_a_setting_in_one_place_are_an_error_that_names_both() {
+    let folder = tempfile::tempdir().unwrap();
+    for [former, value, now] in FORMERLY {
+        let flag = |name: &str| format!("--{}", dashed(name));
+        let text = format!("{former} = \"{value}\"\n{now} = \"{value}\"");
+        for refused in [
+            load(&[&flag(former), value, &flag(now), value], &[]),
+            load(&[], &[(&variable(former), value), (&variable(now), value)]),
+            load_file(folder.path(), &text, &[]),
+        ] {
+            let words = format!("{:#}", refused.expect_err("two values for one setting"));
+            assert!(words.contains(&format!("{now} (from ")), "{words}");
+            assert!(words.contains(&format!(" {former} (from ")), "{words}");
+        }
+    }
+}
+
+#[test]
+fn a_former_name_ranks_as_the_place_does_in_which_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--flights-max", "3"];
+    let config = load_file(folder.path(), "max_in_flight = 2", &flags).unwrap();
+    assert_eq!(config.max_in_flight, 3);
+    let flags = ["--max-in-flight", "3"];
+    let config = load_file(folder.path(), "flights_max = 2", &flags).unwrap();
+    assert_eq!(config.max_in_flight, 3);
+    assert_eq!(config.warnings.len(), 1, "the file is still to be changed");
+}
+
+#[test]
+fn a_wrong_value_is_named_as_it_was_written() {
+    let words = refused(&["--flights-max", "many"], &[]);
+    assert!(words.contains("flights_max is \"many\""), "{words}");
+    assert!(words.contains("--flights-max"), "{words}");
+}
+
+#[test]
+fn help_shows_no_former_name() {
+    let mut command = clap::Command::new("willcall").args(arguments(&all_keys()));
+    let help = command.render_long_help().to_string();
+    for [former, _, now] in FORMERLY {
+        assert!(help.contains(&format!("--{} ", dashed(now))), "{now}");
+        let hidden = format!("--{} ", dashed(former));
+        assert!(!help.contains(&hidden), "{former}");
+    }
 }

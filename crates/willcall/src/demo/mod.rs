@@ -61,7 +61,7 @@ async fn on_folder(folder: &Path, once: bool, signals: &mut Signals) -> Result<E
         listener,
         app.site.clone(),
         app.clock.clone(),
-        Connections::new(config.connections_max, config.trusted_proxies.clone()),
+        Connections::new(config.max_connections, config.trusted_proxies.clone()),
     );
     screen::open(address, folder, HASTE, EXCHANGE_LIMIT_MS);
     screen::dashboard(address, &way_in(&app).await?);

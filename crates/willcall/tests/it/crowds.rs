@@ -40,7 +40,7 @@ fn ask(stream: &TcpStream, path: &str) -> String {
 fn server(folder: &std::path::Path) -> Server {
     assert!(apply(folder, TENANT).status.success());
     let most = CONNECTIONS.to_string();
-    Server::start(folder, &["--connections-max", &most])
+    Server::start(folder, &["--max-connections", &most])
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::harness::{API, Call, Client, PATIENCE, Receiver, Server, TENANT, appl
 
 const KILLS: u64 = 5;
 const CLIENTS: u64 = 4;
-const FLIGHTS_MAX: usize = 16;
+const IN_FLIGHT_MAX: usize = 16;
 
 #[test]
 fn nothing_accepted_is_lost_by_kills_and_duplicates_were_in_the_air() {
@@ -22,7 +22,12 @@ fn nothing_accepted_is_lost_by_kills_and_duplicates_were_in_the_air() {
     assert!(apply(folder.path(), TENANT).status.success());
     let receiver = Receiver::start(|_| 200);
     let url = receiver.url("/");
-    let start = || Server::start(folder.path(), &["--flights-max", &FLIGHTS_MAX.to_string()]);
+    let start = || {
+        Server::start(
+            folder.path(),
+            &["--max-in-flight", &IN_FLIGHT_MAX.to_string()],
+        )
+    };
 
     let accepted = Arc::new(Mutex::new(BTreeSet::new()));
     let ids = Arc::new(AtomicU64::new(1));
@@ -41,7 +46,7 @@ fn nothing_accepted_is_lost_by_kills_and_duplicates_were_in_the_air() {
     let accepted = accepted.lock().unwrap().clone();
     let received = received(&receiver, &accepted);
     let duplicates: usize = received.values().map(|count| count - 1).sum();
-    let bound = usize::try_from(KILLS).unwrap() * FLIGHTS_MAX;
+    let bound = usize::try_from(KILLS).unwrap() * IN_FLIGHT_MAX;
     println!("{} accepted, {duplicates} duplicates", accepted.len());
     assert!(
         duplicates <= bound,

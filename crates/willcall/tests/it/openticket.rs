@@ -89,7 +89,7 @@ impl World {
             settings: engine::Settings {
                 max_in_flight: 64,
                 max_concurrency_per_webhook: 4,
-                idle_connections_max: 8,
+                max_idle_connections: 8,
                 idle_connection_ms: 20_000,
             },
         };

@@ -38,7 +38,7 @@ pub(super) const HOUR_MS: i64 = 3_600_000;
 pub(super) const SETTINGS: Settings = Settings {
     max_in_flight: 64,
     max_concurrency_per_webhook: 8,
-    idle_connections_max: 64,
+    max_idle_connections: 64,
     idle_connection_ms: 20_000,
 };
 

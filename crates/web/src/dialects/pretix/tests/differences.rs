@@ -191,6 +191,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         HTML,
         400,
         "{\"detail\":\"This server does not answer to the host \\\"evil.example\\\". If it sh\
-         ould, its operator adds that name to the setting \\\"hosts\\\".\"}",
+         ould, its operator adds that name to the setting \\\"allowed_hosts\\\".\"}",
     ),
 ];
