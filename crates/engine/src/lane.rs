@@ -347,7 +347,7 @@ impl Lane {
         for due in read.deliveries {
             self.take_up(due, shares);
         }
-        if let Some(ahead) = read.ahead
+        if let Some(ahead) = read.recovery
             && !self.circuit.stops_recovery()
         {
             self.circuit.recovery_read(ahead.next);
@@ -502,7 +502,7 @@ impl Lane {
         Some(DueQuery {
             webhook,
             limit: self.held.len() + room,
-            ahead: self.circuit.request_recovery(room),
+            recovery: self.circuit.request_recovery(room),
         })
     }
 

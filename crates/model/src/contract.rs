@@ -156,7 +156,7 @@ pub trait Ledger: Send + Sync {
     fn webhook_targets(&self, webhooks: Vec<WebhookId>) -> StoreFuture<Vec<WebhookTarget>>;
 
     /// For each lane the pending deliveries due by `now`, earliest first, at most as many as
-    /// asked for; and ahead of their time those that `DueQuery::ahead` asks for. Sees everything
+    /// asked for; and ahead of their time those that `DueQuery::recovery` asks for. Sees everything
     /// that was answered before it was asked.
     fn due(&self, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>>;
 
@@ -259,7 +259,7 @@ pub struct DueQuery {
     pub webhook: WebhookId,
     pub limit: usize,
     /// What is to be read ahead of its time, if all that is due was read and there is room.
-    pub ahead: Option<RecoveryQuery>,
+    pub recovery: Option<RecoveryQuery>,
 }
 
 /// Deliveries that wait for a retry though their receiver has recovered: those whose latest
@@ -287,7 +287,7 @@ pub struct DuePage {
     /// Those read ahead count as beyond.
     pub next_due_at: Option<Timestamp>,
     /// What was read ahead of its time; `None` if it was not asked for or did not come to it.
-    pub ahead: Option<RecoveryPage>,
+    pub recovery: Option<RecoveryPage>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

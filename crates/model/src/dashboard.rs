@@ -87,10 +87,10 @@ pub struct NotificationDetail {
     pub key: String,
     pub action_type: String,
     pub event: Option<String>,
-    /// `NewNotification::about`.
-    pub about: Option<String>,
-    /// `NewNotification::only`.
-    pub only: Option<WebhookId>,
+    /// `NewNotification::match_context`.
+    pub match_context: Option<String>,
+    /// `NewNotification::only_webhook`.
+    pub only_webhook: Option<WebhookId>,
     pub accepted_at: Timestamp,
     pub delivery_count: u32,
     pub headers: Headers,

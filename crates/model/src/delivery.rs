@@ -81,7 +81,7 @@ pub struct NextState {
     /// Until when the receiver asked that the webhook be left alone, with all its deliveries.
     pub pauses_until: Option<Timestamp>,
     /// The attempt was made ahead of its time, so it takes nothing from the schedule.
-    pub ahead: bool,
+    pub early: bool,
 }
 
 /// Where a delivery that is owed stands, as whoever sends it has it at this moment.
@@ -146,7 +146,7 @@ impl Delivery {
             round_began_at,
             disables_webhook,
             pauses_until: None,
-            ahead: false,
+            early: false,
         };
         if outcome.is_success() {
             return end(DeliveryState::Delivered, false);
@@ -162,7 +162,7 @@ impl Delivery {
             return NextState {
                 due_at: Some(self.due_at).max(pauses_until),
                 pauses_until,
-                ahead: true,
+                early: true,
                 ..end(DeliveryState::Pending, false)
             };
         }

@@ -30,10 +30,10 @@ pub struct NewNotification {
     pub digest: Option<i64>,
     /// What its dialect needs, beside action type, show and body, to say later which match keys it
     /// stood for.
-    pub about: Option<String>,
+    pub match_context: Option<String>,
     /// A test of this webhook: goes there whatever it subscribes to, if it is enabled, and nowhere
     /// else.
-    pub only: Option<WebhookId>,
+    pub only_webhook: Option<WebhookId>,
     pub at: Timestamp,
 }
 

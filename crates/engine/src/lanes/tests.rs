@@ -157,7 +157,7 @@ fn answer(lanes: &mut Air, deliveries: Vec<DueDelivery>, next_due_at: Option<i64
         webhook: HOOK,
         deliveries,
         next_due_at: next_due_at.map(at),
-        ahead: None,
+        recovery: None,
     };
     lanes.answer_due(&[HOOK], vec![read], at(now));
 }
@@ -598,7 +598,7 @@ fn a_lane_that_leads_elsewhere_does_not_wait_at_its_old_host() {
         webhook: WebhookId(30),
         deliveries: vec![due_of(WebhookId(30), 30, 0)],
         next_due_at: None,
-        ahead: None,
+        recovery: None,
     };
     lanes.answer_due(&[WebhookId(30)], vec![read], at(0));
     assert_eq!(all_next(&mut lanes), [30]);

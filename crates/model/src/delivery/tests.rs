@@ -227,10 +227,10 @@ fn an_attempt_ahead_of_its_time_that_fails_changes_nothing_of_the_schedule() {
         let early = after(&delivery, &answered(503), Timestamp::from_millis(60), true);
         assert_eq!(early.state, DeliveryState::Pending);
         assert_eq!(early.due_at, Some(delivery.due_at));
-        assert!(early.ahead);
+        assert!(early.early);
         // One at its time goes on as if the other had not been.
         let in_time = after(&delivery, &answered(503), delivery.due_at, true);
-        assert!(!in_time.ahead);
+        assert!(!in_time.early);
         assert!(in_time.due_at > Some(delivery.due_at));
     }
 }

@@ -125,7 +125,7 @@ pub(crate) fn accept(
 }
 
 fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, JobError> {
-    let wanted = match new.only {
+    let wanted = match new.only_webhook {
         None => wanted(tx, new.tenant, &new.match_keys)?,
         Some(webhook) => tested(tx, new.tenant, webhook)?,
     };
@@ -158,7 +158,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Jo
     if !unattempted::record_owed(tx, new.tenant, id, &wanted, is_owed)? {
         return Ok(accepted);
     }
-    if let Some(webhook) = new.only {
+    if let Some(webhook) = new.only_webhook {
         // Somebody waits for what comes of it, so nothing that is remembered of it will do.
         tx.post_commit.changed(webhook);
     }
@@ -179,7 +179,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Jo
         headers: new.headers.clone(),
         body: new.body.clone(),
     };
-    match new.only {
+    match new.only_webhook {
         // A test, whose sender looks at the page.
         Some(_) => wanted
             .iter()
@@ -213,8 +213,8 @@ fn add(tx: &mut Tx<'_>, new: &NewNotification, row: &AcceptedRow) -> Result<bool
             new.digest,
             row.accepted_at.as_millis(),
             row.deliveries,
-            new.only.map(|webhook| webhook.0),
-            new.about,
+            new.only_webhook.map(|webhook| webhook.0),
+            new.match_context,
             row.id,
             row.wanted_by,
         ])?,
@@ -224,7 +224,10 @@ fn add(tx: &mut Tx<'_>, new: &NewNotification, row: &AcceptedRow) -> Result<bool
 
 /// Whether `ADD_USUAL` says all there is to say.
 fn is_usual(new: &NewNotification) -> bool {
-    new.headers.is_empty() && new.digest.is_none() && new.only.is_none() && new.about.is_none()
+    new.headers.is_empty()
+        && new.digest.is_none()
+        && new.only_webhook.is_none()
+        && new.match_context.is_none()
 }
 
 /// What a notification is whose key is known.

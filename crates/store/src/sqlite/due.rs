@@ -294,7 +294,7 @@ fn due_of(
     let next_unlisted = next_unlisted.map(|mark| mark.due_at);
     let next_due_at = [next_retried, next_fresh, next_unlisted];
     let room = limit.saturating_sub(found.len());
-    let ahead = match ask.ahead {
+    let ahead = match ask.recovery {
         Some(ahead) if room > 0 => Some(read_ahead(conn, ask.webhook, ahead, room, now)?),
         Some(_) | None => None,
     };
@@ -302,7 +302,7 @@ fn due_of(
         webhook: ask.webhook,
         deliveries: found.into_iter().map(|(_, due)| due).collect(),
         next_due_at: next_due_at.into_iter().flatten().min(),
-        ahead,
+        recovery: ahead,
     })
 }
 

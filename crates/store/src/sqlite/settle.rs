@@ -183,7 +183,7 @@ fn settle_first(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), JobError
     let written = AttemptRow::of(tx, &settlement.attempt)?;
     let (attempt, next) = (&settlement.attempt, &settlement.next);
     let is_delivered_at_once =
-        next.state == DeliveryState::Delivered && !next.ahead && next.due_at.is_none();
+        next.state == DeliveryState::Delivered && !next.early && next.due_at.is_none();
     let is_delivered_at_once = is_delivered_at_once && settlement.stale.is_none();
     let delivered = written
         .answer
@@ -228,7 +228,7 @@ fn settle_in_time(
     statement.raw_bind_parameter(2, settlement.id.webhook.0)?;
     statement.raw_bind_parameter(3, state)?;
     statement.raw_bind_parameter(4, cause)?;
-    let free = settlement.calls() - u32::from(!next.ahead);
+    let free = settlement.calls() - u32::from(!next.early);
     statement.raw_bind_parameter(5, free)?;
     let began_at = (!ended).then_some(next.round_began_at.as_millis());
     statement.raw_bind_parameter(6, began_at)?;

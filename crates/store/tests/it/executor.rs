@@ -721,7 +721,7 @@ fn a_write_that_the_system_refuses_is_a_full_disk_too() {
     let ask = model::contract::DueQuery {
         webhook,
         limit: 3_000,
-        ahead: None,
+        recovery: None,
     };
     let due = wait(again.due(vec![ask], at(1))).unwrap();
     assert_eq!(due[0].deliveries.len(), accepted);

@@ -146,7 +146,7 @@ fn a_crash_at_any_moment_leaves_a_beginning_of_what_was_accepted() {
         vec![DueQuery {
             webhook,
             limit: 99,
-            ahead: None,
+            recovery: None,
         }]
     };
     // Its room is there from the start; what was written of it last may not be.

@@ -174,7 +174,7 @@ pub(crate) fn ended(state: DeliveryState) -> NextState {
         round_began_at: at(0),
         disables_webhook: false,
         pauses_until: None,
-        ahead: false,
+        early: false,
     }
 }
 
@@ -185,7 +185,7 @@ pub(crate) fn retry(due_at: i64) -> NextState {
         round_began_at: at(0),
         disables_webhook: false,
         pauses_until: None,
-        ahead: false,
+        early: false,
     }
 }
 
@@ -288,8 +288,8 @@ impl Given {
             headers: Headers::default(),
             body: Bytes::from(format!("{{\"id\": \"{key}\"}}")),
             digest: None,
-            about: None,
-            only: None,
+            match_context: None,
+            only_webhook: None,
             at: at(time),
         }
     }
@@ -404,7 +404,7 @@ impl Given {
         let ask = model::contract::DueQuery {
             webhook,
             limit,
-            ahead: None,
+            recovery: None,
         };
         let read = wait(self.store.due(vec![ask], at(time))).unwrap().remove(0);
         assert_eq!(read.webhook, webhook);

@@ -123,7 +123,7 @@ impl Killed {
         let ask = DueQuery {
             webhook: self.webhook,
             limit: 99,
-            ahead: None,
+            recovery: None,
         };
         let due = wait(given.store.due(vec![ask], at(99))).unwrap();
         Ok(due[0].deliveries.len())

@@ -428,7 +428,7 @@ fn lanes_without_anything_are_answered_too() {
         vec![DueQuery {
             webhook,
             limit: 3,
-            ahead: None,
+            recovery: None,
         }],
         at(9),
     ))

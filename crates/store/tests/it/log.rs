@@ -491,8 +491,8 @@ fn a_notification_is_told_whole_by_its_number_and_by_its_key() {
     let webhook = given.paid_webhook();
     let new = NewNotification {
         event: Some("democon".to_owned()),
-        about: Some("{\"shop\": 3}".to_owned()),
-        only: Some(webhook),
+        match_context: Some("{\"shop\": 3}".to_owned()),
+        only_webhook: Some(webhook),
         headers: crate::harness::headers("X-Kind", "a"),
         ..given.new_notification("a key/with ' all", 700)
     };
@@ -508,7 +508,10 @@ fn a_notification_is_told_whole_by_its_number_and_by_its_key() {
         (story.action_type, story.event),
         (new.action_type, new.event)
     );
-    assert_eq!((story.about, story.only), (new.about, new.only));
+    assert_eq!(
+        (story.match_context, story.only_webhook),
+        (new.match_context, new.only_webhook)
+    );
     assert_eq!((story.headers, story.body), (new.headers, new.body));
     assert_eq!((story.accepted_at, story.delivery_count), (at(700), 1));
     assert!(log(&given, query()).rows[0].is_test);

@@ -253,7 +253,7 @@ fn for_a_test_its_webhook_is_looked_at_anew() {
     given.accept(given.new_notification("1", 5));
     assert!(!given.heard.take().contains(&changed));
     given.accept(NewNotification {
-        only: Some(webhook),
+        only_webhook: Some(webhook),
         ..given.new_notification("2", 5)
     });
     assert!(given.heard.take().contains(&changed));
@@ -270,16 +270,19 @@ fn a_test_goes_to_its_webhook_alone_whatever_that_wishes_for() {
     let test = |key: &str, tenant, only| {
         given.accept(NewNotification {
             tenant,
-            only: Some(only),
-            about: Some("by hand".to_owned()),
+            only_webhook: Some(only),
+            match_context: Some("by hand".to_owned()),
             ..given.new_notification(key, 5)
         });
         let story = given.store.notification_by_key(tenant, key.to_owned());
         wait(story).unwrap().unwrap()
     };
     let story = test("1", given.tenant, tested);
-    assert_eq!((story.only, story.delivery_count), (Some(tested), 1));
-    assert_eq!(story.about.as_deref(), Some("by hand"));
+    assert_eq!(
+        (story.only_webhook, story.delivery_count),
+        (Some(tested), 1)
+    );
+    assert_eq!(story.match_context.as_deref(), Some("by hand"));
     let found = match_explanations(&given, story.id.0);
     let owed: Vec<_> = found
         .iter()

@@ -12,10 +12,10 @@ fn read(given: &Given, webhook: WebhookId, ahead: RecoveryQuery, now: i64) -> Op
     let ask = DueQuery {
         webhook,
         limit: 100,
-        ahead: Some(ahead),
+        recovery: Some(ahead),
     };
     let mut reads = wait(given.store.due(vec![ask], at(now))).unwrap();
-    reads.remove(0).ahead
+    reads.remove(0).recovery
 }
 
 fn numbers(read: &RecoveryPage) -> Vec<i64> {
@@ -36,7 +36,7 @@ fn everything(tried_by: i64) -> RecoveryQuery {
 /// Tried at the time given, ahead of its own.
 fn ahead(due_at: i64) -> NextState {
     NextState {
-        ahead: true,
+        early: true,
         ..retry(due_at)
     }
 }
@@ -154,10 +154,10 @@ fn nothing_is_read_ahead_while_more_is_due_than_is_asked_for() {
     let ask = DueQuery {
         webhook,
         limit: 3,
-        ahead: Some(everything(200)),
+        recovery: Some(everything(200)),
     };
     let reads = wait(given.store.due(vec![ask], at(100))).unwrap();
-    assert_eq!((reads[0].deliveries.len(), &reads[0].ahead), (3, &None));
+    assert_eq!((reads[0].deliveries.len(), &reads[0].recovery), (3, &None));
 }
 
 #[test]

@@ -456,7 +456,7 @@ fn a_test_is_told_as_something_that_somebody_waits_for_once_its_webhook_is_looke
     let webhook = given.paid_webhook();
     given.heard.take();
     let mut test = given.new_notification("1", 1_000);
-    test.only = Some(webhook);
+    test.only_webhook = Some(webhook);
     given.accept(test);
     let due = given.due(webhook, 10, 1_000).0;
     let told = [Told::Changed(vec![webhook]), Told::Asked(due)];

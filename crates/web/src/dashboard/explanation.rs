@@ -130,7 +130,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         event: story.event.clone(),
         accepted_at: DisplayTime(story.accepted_at),
         delivery_count: story.delivery_count,
-        is_test: story.only.is_some(),
+        is_test: story.only_webhook.is_some(),
         is_first: after.is_none(),
         headers: lines(&story.headers),
         body: BodyText::of(&story.body, BODY_ROOM),
@@ -192,7 +192,7 @@ fn tell(
     explanation: &MatchExplanation,
 ) -> ExplanationText {
     let got = explanation.delivery.is_some();
-    if let Some(only) = story.only {
+    if let Some(only) = story.only_webhook {
         if only != explanation.webhook.id {
             return ExplanationText::rule("A test of another webhook: it went to that one only.");
         }
@@ -212,7 +212,7 @@ fn tell(
     let happened = NotificationFacts {
         action_type: &story.action_type,
         event: story.event.as_deref(),
-        about: story.about.as_deref(),
+        about: story.match_context.as_deref(),
     };
     let verdict = board.forms.explain(&happened, then);
     if !got && then.disabled.is_some() {

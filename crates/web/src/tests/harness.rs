@@ -357,7 +357,7 @@ impl TestApp {
         let ask = |lane: PendingWebhook| DueQuery {
             webhook: lane.webhook,
             limit: 1_000,
-            ahead: None,
+            recovery: None,
         };
         let lanes = lanes.into_iter().map(ask).collect();
         let reads = self.store.due(lanes, self.now()).await.unwrap();

@@ -189,7 +189,7 @@ impl DirectStore {
                 round_began_at: failed_at,
                 disables_webhook: false,
                 pauses_until: None,
-                ahead: false,
+                early: false,
             },
         }
     }
@@ -202,7 +202,7 @@ impl DirectStore {
             .map(|webhook| DueQuery {
                 webhook: *webhook,
                 limit: LANE_READ_MAX,
-                ahead: None,
+                recovery: None,
             })
             .collect();
         let mut samples = Vec::new();

@@ -415,7 +415,7 @@ async fn what_somebody_asks_for_is_the_next_probe_at_once() {
 async fn a_test_is_the_next_probe_at_once() {
     let (world, webhook, _) = probed().await;
     let mut test = world.batch(world.tenant, "paid", 1, |_| "test".to_owned());
-    test[0].only = Some(webhook);
+    test[0].only_webhook = Some(webhook);
     let before = world.net.calls().len();
     world.store.accept(test).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;

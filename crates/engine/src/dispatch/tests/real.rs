@@ -146,8 +146,8 @@ async fn with_threads_and_sockets_each_is_sent_once_and_again_only_if_it_failed(
             headers: Headers::default(),
             body: Bytes::from(format!("{round}-{number}")),
             digest: None,
-            about: None,
-            only: None,
+            match_context: None,
+            only_webhook: None,
             at: Timestamp::from_millis(1_000_000),
         };
         store.accept((0..BATCH).map(new).collect()).await.unwrap();

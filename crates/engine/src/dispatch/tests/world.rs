@@ -284,8 +284,8 @@ impl World {
             headers: Headers::default(),
             body: Bytes::from(body(number)),
             digest: None,
-            about: None,
-            only: None,
+            match_context: None,
+            only_webhook: None,
             at: self.clock.now(),
         };
         (0..count).map(new).collect()

@@ -129,8 +129,8 @@ fn a_batch_is_refused_whichever_of_its_tenants_has_to_wait() {
             headers: Headers::default(),
             body: Bytes::new(),
             digest: None,
-            about: None,
-            only: None,
+            match_context: None,
+            only_webhook: None,
             at: Timestamp::EPOCH,
         };
         accept::accept(tx, &[1, 2, 1].map(new)).map(drop)

@@ -229,8 +229,8 @@ pub(super) fn notification(
         event: None,
         body: draft.body,
         digest: Some(draft.digest),
-        about: Some(draft.about),
-        only: None,
+        match_context: Some(draft.about),
+        only_webhook: None,
         at,
     }
 }

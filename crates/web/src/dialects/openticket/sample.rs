@@ -64,7 +64,7 @@ pub(super) fn make(
     let draft = Draft::read(&report.to_string(), &open.triggers)?;
     let made = intake::notification(around.tenant, draft, &fresh(), around.now);
     Ok(Some(NewNotification {
-        only: Some(webhook.id),
+        only_webhook: Some(webhook.id),
         ..made
     }))
 }

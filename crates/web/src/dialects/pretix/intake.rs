@@ -383,8 +383,8 @@ pub(super) fn notification(
         headers: Headers::default(),
         body: Bytes::from(draft.body(id)),
         digest: None,
-        about: None,
-        only: None,
+        match_context: None,
+        only_webhook: None,
         at,
     }
 }

@@ -141,8 +141,8 @@ fn notification(organizer: &Tenant, number: u64, bytes: usize, at: Timestamp) ->
         headers: Headers::default(),
         body: Bytes::from(order(number, 0, bytes)),
         digest: None,
-        about: None,
-        only: None,
+        match_context: None,
+        only_webhook: None,
         at,
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn make(
     Ok(Some(NewNotification {
         // A show that is not there must not come about by a sample.
         event: made.event.filter(|_| show.is_some()),
-        only: Some(webhook.id),
+        only_webhook: Some(webhook.id),
         ..made
     }))
 }

@@ -249,8 +249,8 @@ async fn the_heaviest_story_weighs_less_than_a_page_may_and_leads_to_all_of_it()
         headers: Headers::default(),
         body: body.clone().into(),
         digest: None,
-        about: None,
-        only: Some(webhook),
+        match_context: None,
+        only_webhook: Some(webhook),
         at: app.now(),
     };
     app.store.accept(vec![new]).await.unwrap();

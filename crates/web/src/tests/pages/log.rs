@@ -493,8 +493,8 @@ async fn a_log_full_of_the_longest_lines_weighs_less_than_a_page_may() {
             headers: model::webhook::Headers::default(),
             body: "{}".into(),
             digest: None,
-            about: None,
-            only: Some(webhook),
+            match_context: None,
+            only_webhook: Some(webhook),
             at: app.now(),
         };
         app.store.accept(vec![new]).await.unwrap();

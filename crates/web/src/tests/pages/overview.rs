@@ -104,7 +104,7 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
                 round_began_at: at,
                 disables_webhook: false,
                 pauses_until: None,
-                ahead: false,
+                early: false,
             },
         };
         app.store.settle([settled].into()).await.unwrap();

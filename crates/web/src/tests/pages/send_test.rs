@@ -53,7 +53,7 @@ async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, duration_ms:
         },
         next: NextState {
             pauses_until: None,
-            ahead: false,
+            early: false,
             state: if is_success {
                 DeliveryState::Delivered
             } else {
@@ -202,12 +202,14 @@ async fn is_wanted(app: &TestApp, tenant: TenantId, id: NotificationId) {
         .await
         .unwrap();
     let mut all = all.into_iter();
-    let own = all.find(|own| Some(own.webhook.id) == story.only).unwrap();
+    let own = all
+        .find(|own| Some(own.webhook.id) == story.only_webhook)
+        .unwrap();
     assert!(own.delivery.is_some());
     let happened = NotificationFacts {
         action_type: &story.action_type,
         event: story.event.as_deref(),
-        about: story.about.as_deref(),
+        about: story.match_context.as_deref(),
     };
     let dialects = dialects::all(&DialectOptions::default());
     let mut verdicts = dialects.iter().map(|dialect| {

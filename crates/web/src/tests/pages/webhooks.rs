@@ -794,7 +794,7 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
             due_at: Some(now.plus_ms(600_000)),
             round_began_at: now,
             disables_webhook: false,
-            ahead: false,
+            early: false,
         },
     };
     app.store.settle([settlement].into()).await.unwrap();

@@ -61,7 +61,7 @@ async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, state: Deliv
             round_began_at: now,
             disables_webhook: false,
             pauses_until: None,
-            ahead: false,
+            early: false,
         },
     };
     app.store.settle([settlement].into()).await.unwrap();

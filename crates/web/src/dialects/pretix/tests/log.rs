@@ -51,7 +51,7 @@ async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, state: Deliv
             due_at: (state == DeliveryState::Pending).then(|| now.plus_ms(5_000)),
             round_began_at: now,
             disables_webhook: false,
-            ahead: false,
+            early: false,
         },
     };
     app.store.settle([settlement].into()).await.unwrap();
