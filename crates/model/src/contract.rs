@@ -22,13 +22,16 @@ use crate::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
 use crate::limits;
 use crate::notification::{AcceptResult, NewNotification};
 use crate::query::{
-    AppliedChange, AuditEntry, Declaration, DeliveryDetail, DeliveryStatus, EventPage, LogPage,
-    LogQuery, LogRow, StoredResponse, WebhookPage, WebhookQuery,
+    AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery, LogRow,
+    StoredResponse, WebhookPage, WebhookQuery,
 };
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use crate::time::{Heartbeat, TimeBounds, Timestamp};
 use crate::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
 use crate::webhook::{Headers, NewWebhook, Webhook};
+
+pub use crate::disk_fault::DiskFault;
+pub use crate::replay::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
 
 /// An answer of the store. The work goes on even if nobody waits for it.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
@@ -63,58 +66,10 @@ pub enum StoreError {
     Broken(Arc<dyn std::error::Error + Send + Sync>),
 }
 
-/// What is wrong with the disk below the store, or with the store's files on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum DiskFault {
-    #[error("no room left to write: the disk is full, or its quota")]
-    Full,
-    #[error("nothing can be written: the file system is read-only")]
-    ReadOnly,
-    #[error("the disk fails with input/output errors")]
-    Failing,
-    /// Nobody would find what is written to the files that are still open.
-    #[error("a file of the store was removed or replaced while it was open")]
-    Moved,
-    /// Of the rest much can still be read and written.
-    #[error("a part of the store cannot be read: the disk fails there, or the file is damaged")]
-    Unreadable,
-}
-
 impl StoreError {
     /// Whether it may come of a part of what was asked, and the rest would be answered.
     pub fn is_of_a_part(&self) -> bool {
         matches!(self, Self::Broken(_) | Self::Disk(DiskFault::Unreadable))
-    }
-}
-
-impl DiskFault {
-    /// Whether nothing at all can be written.
-    pub fn stops_all(self) -> bool {
-        match self {
-            Self::Full | Self::ReadOnly | Self::Failing | Self::Moved => true,
-            Self::Unreadable => false,
-        }
-    }
-
-    /// What the operator has to do about it: a sentence.
-    pub fn to_do(self) -> &'static str {
-        match self {
-            Self::Full => "Make room on it; all goes on by itself then.",
-            Self::ReadOnly => {
-                "Look at the disk (dmesg): a file system that meets errors may make itself \
-                 read-only. Mend it, mount it to be written to, and start the server again."
-            }
-            Self::Failing => {
-                "Look at the disk (dmesg, SMART). All goes on by itself if it recovers."
-            }
-            Self::Moved => {
-                "What was accepted is in the files that this server still has open: put them back, \
-                 or save them before it ends (docs/operating.md, \"The file is gone\")."
-            }
-            Self::Unreadable => {
-                "Look at the disk (dmesg, SMART); willcall doctor reads every page of the file."
-            }
-        }
     }
 }
 
@@ -348,76 +303,6 @@ impl Settlement {
     /// How many calls it stands for.
     pub fn calls(&self) -> u32 {
         1 + u32::from(self.stale.is_some())
-    }
-}
-
-/// Which deliveries are to be sent again, and who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReplayRequest {
-    pub tenant: TenantId,
-    pub webhook: WebhookId,
-    pub which: ReplayScope,
-    /// For the audit log.
-    pub actor: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReplayScope {
-    /// This delivery, whatever its state.
-    One(DeliveryId),
-    /// Every one that ended undelivered by `began_at`, and every one waiting for a retry.
-    Undelivered { began_at: Timestamp },
-    /// Every one that was tried out by `began_at`, and none that is still owed.
-    Failed { began_at: Timestamp },
-    /// Of those of one status the ones that are meant: one step along their notifications.
-    Filtered(ReplayFilter),
-}
-
-/// Some of what `ReplayScope::Undelivered` is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReplayFilter {
-    /// Retrying, exhausted or cancelled: there are none of another.
-    pub status: DeliveryStatus,
-    pub began_at: Timestamp,
-    /// Of notifications accepted at this moment or later, and before that one.
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-    pub action_type: Option<String>,
-    /// Where the step before came to.
-    pub after: NotificationId,
-    /// Whether nothing else is asked for once these have come to their end.
-    pub last: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplayResult {
-    /// So many are due now; `more` asks for another call.
-    Done { count: usize, more: bool },
-    /// Of those that are picked; with a notification there are more, behind it.
-    Reached {
-        count: usize,
-        upto: Option<NotificationId>,
-    },
-    /// The tenant has no such delivery or webhook.
-    Unknown,
-    /// The webhook is disabled, so nothing can be sent.
-    Disabled,
-}
-
-impl ReplayResult {
-    /// With those of steps before.
-    pub fn with(self, counted: usize) -> Self {
-        match self {
-            Self::Done { count, more } => Self::Done {
-                count: counted.saturating_add(count),
-                more,
-            },
-            Self::Reached { count, upto } => Self::Reached {
-                count: counted.saturating_add(count),
-                upto,
-            },
-            Self::Unknown | Self::Disabled => self,
-        }
     }
 }
 

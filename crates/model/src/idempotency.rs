@@ -4,9 +4,9 @@
 //! What came of the effect is kept with the key. The answer is made of it afterwards, as often as
 //! it takes until one is kept as well.
 
-use crate::contract::{ReplayRequest, ReplayResult};
 use crate::notification::{AcceptResult, NewNotification};
 use crate::query::StoredResponse;
+use crate::replay::{ReplayRequest, ReplayResult};
 use crate::tenant::TokenHash;
 use crate::webhook::{NewWebhook, Webhook};
 

@@ -29,7 +29,9 @@ pub mod target;
 
 pub mod contract;
 pub mod dashboard;
+pub mod disk_fault;
 pub mod idempotency;
 pub mod query;
 pub mod refusal;
+pub mod replay;
 pub mod wrapper;

@@ -1,7 +1,7 @@
 //! Everything Willcall refuses, and which field is at fault. Knows nothing of HTTP: each dialect
 //! renders a refusal in its own words and status (`refuse.rs` beside it).
 
-use crate::contract::DiskFault;
+use crate::disk_fault::DiskFault;
 
 /// Why a request is turned down.
 #[derive(Debug, Clone, PartialEq, Eq)]

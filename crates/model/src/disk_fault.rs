@@ -1,0 +1,50 @@
+//! Disk fault: what is wrong with the disk below the store. Of its own, because refusals tell of it
+//! as the store does.
+
+/// What is wrong with the disk below the store, or with the store's files on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum DiskFault {
+    #[error("no room left to write: the disk is full, or its quota")]
+    Full,
+    #[error("nothing can be written: the file system is read-only")]
+    ReadOnly,
+    #[error("the disk fails with input/output errors")]
+    Failing,
+    /// Nobody would find what is written to the files that are still open.
+    #[error("a file of the store was removed or replaced while it was open")]
+    Moved,
+    /// Of the rest much can still be read and written.
+    #[error("a part of the store cannot be read: the disk fails there, or the file is damaged")]
+    Unreadable,
+}
+
+impl DiskFault {
+    /// Whether nothing at all can be written.
+    pub fn stops_all(self) -> bool {
+        match self {
+            Self::Full | Self::ReadOnly | Self::Failing | Self::Moved => true,
+            Self::Unreadable => false,
+        }
+    }
+
+    /// What the operator has to do about it: a sentence.
+    pub fn to_do(self) -> &'static str {
+        match self {
+            Self::Full => "Make room on it; all goes on by itself then.",
+            Self::ReadOnly => {
+                "Look at the disk (dmesg): a file system that meets errors may make itself \
+                 read-only. Mend it, mount it to be written to, and start the server again."
+            }
+            Self::Failing => {
+                "Look at the disk (dmesg, SMART). All goes on by itself if it recovers."
+            }
+            Self::Moved => {
+                "What was accepted is in the files that this server still has open: put them back, \
+                 or save them before it ends (docs/operating.md, \"The file is gone\")."
+            }
+            Self::Unreadable => {
+                "Look at the disk (dmesg, SMART); willcall doctor reads every page of the file."
+            }
+        }
+    }
+}
