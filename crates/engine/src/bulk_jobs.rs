@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::contract::{Store, StoreError};
+use model::contract::{Backend, StoreError};
 use model::time::Clock;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
 
 pub(crate) struct BulkJobRunner {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Backend>,
     pub(crate) clock: Clock,
     /// Rung when there may be something to do.
     pub(crate) bell: Arc<Notify>,

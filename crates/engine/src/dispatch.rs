@@ -31,7 +31,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use model::attempt::Attempt;
-use model::contract::{DuePage, PendingWebhook, Settlement, Store, StoreFuture, WebhookTarget};
+use model::contract::{Backend, DuePage, PendingWebhook, Settlement, StoreFuture, WebhookTarget};
 use model::delivery::{Delivery, DeliveryState};
 use model::id::WebhookId;
 use model::limits;
@@ -76,7 +76,7 @@ const LANDED_MAX: usize = limits::SETTLE_BATCH_MAX;
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 pub(crate) struct Dispatch {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Backend>,
     clock: Clock,
     timeline: Timeline,
     /// When it is looked next whether the clock was set.
@@ -119,7 +119,7 @@ pub(crate) struct Dispatch {
 
 /// What the loop is made from.
 pub(crate) struct Given {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Backend>,
     pub(crate) clock: Clock,
     pub(crate) rng: SeededRng,
     pub(crate) policies: model::policy::Policies,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::contract::{Store, StoreError};
+use model::contract::{Backend, StoreError};
 use model::tenant::DialectName;
 use model::time::Clock;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) struct Keeper {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Backend>,
     pub(crate) clock: Clock,
     pub(crate) meters: Arc<Meters>,
     /// How long each dialect's log is kept.

@@ -37,7 +37,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::contract::{CommitSubscriber, Store};
+use model::contract::{Backend, CommitSubscriber};
 use model::delivery::DispatchState;
 use model::id::DeliveryId;
 use model::limits::RESPONSES_BYTES_MAX;
@@ -77,7 +77,7 @@ pub struct Engine {
 
 /// What an engine is made from.
 pub struct Parts {
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Backend>,
     pub dial: Arc<dyn Dial>,
     pub clock: Clock,
     pub rng: SeededRng,

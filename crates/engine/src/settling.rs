@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use model::contract::{DiskFault, Settlement, Store, StoreError};
+use model::contract::{Backend, DiskFault, Settlement, StoreError};
 use model::delivery::DeliveryState;
 use model::id::DeliveryId;
 use model::limits;
@@ -43,7 +43,7 @@ const GATHER_MIN: Duration = Duration::from_millis(5);
 const HEARD_BYTES_PATIENT: usize = 256 * 1024;
 
 pub(crate) struct Settling {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Backend>,
     waiting: VecDeque<Settlement>,
     /// When the first of these came.
     waiting_since: Option<Instant>,
@@ -69,7 +69,7 @@ pub(crate) struct Settling {
 
 impl Settling {
     /// `max_in_flight` attempts may be in the air; those whose outcomes wait count as such.
-    pub(crate) fn new(store: Arc<dyn Store>, max_in_flight: usize) -> Self {
+    pub(crate) fn new(store: Arc<dyn Backend>, max_in_flight: usize) -> Self {
         Self {
             hurries_from: (max_in_flight / PATIENT_SHARE).min(limits::DELAYED_OUTCOMES_MAX / 2),
             matters: false,

@@ -1,13 +1,13 @@
 //! Timeline: schedule time. It goes on by the runtime's clock while Willcall can send, from where
 //! the process before left off. The wall clock moves nothing here; it is only noted beside.
 //!
-//! Where it has come to is written down now and then (`Ledger::beat`).
+//! Where it has come to is written down now and then (`Leases::record_heartbeat`).
 
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use model::attempt::Attempt;
-use model::contract::{Store, StoreError};
+use model::contract::{Backend, StoreError};
 use model::limits::{HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
 use model::time::{Clock, Heartbeat, Moment, Timestamp};
 use tokio::time::Instant;
@@ -111,7 +111,7 @@ impl Timeline {
     /// was written last says something wrong.
     pub(crate) fn beat(
         &mut self,
-        store: &dyn Store,
+        store: &dyn Backend,
         clock: &Clock,
         now: Instant,
         waits: bool,

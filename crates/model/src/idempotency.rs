@@ -23,7 +23,7 @@ pub struct IdempotencyKey {
 /// What a request may do under a key.
 #[derive(Debug, Clone)]
 pub enum IdempotentOperation {
-    /// As `Ledger::accept`. A request that has to try again with other names does so as its second
+    /// As `Intake::accept`. A request that has to try again with other names does so as its second
     /// part, and so on from 0.
     Accept {
         batch: Vec<NewNotification>,
@@ -38,7 +38,7 @@ pub enum IdempotentOperation {
         actor: String,
         answer: Option<Box<StoredResponse>>,
     },
-    /// As `Ledger::replay`, after steps in which so many were counted. Only the last step is kept.
+    /// As `Intake::replay`, after steps in which so many were counted. Only the last step is kept.
     Replay { ask: ReplayRequest, counted: usize },
 }
 

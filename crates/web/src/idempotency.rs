@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use model::contract::{Conflict, ReplayRequest, ReplayResult, Store, StoreError};
+use model::contract::{Conflict, Frontend, ReplayRequest, ReplayResult, StoreError};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
 use model::limits::{IDEMPOTENCY_KEY_CHARS_MAX, STORED_RESPONSE_BYTES_MAX};
 use model::notification::{AcceptResult, NewNotification};
@@ -140,7 +140,7 @@ pub(crate) async fn save_webhook(
 ) -> Result<Webhook, StoreError> {
     let shared = &request.shared;
     let Some(key) = &request.key else {
-        let ask = |store: &dyn Store| store.save_webhook(webhook.clone(), actor.clone(), at);
+        let ask = |store: &dyn Frontend| store.save_webhook(webhook.clone(), actor.clone(), at);
         return shared.try_ask(ask).await;
     };
     let answer = answer.map(|answer| Box::new(kept_form(answer, key)));
@@ -187,7 +187,7 @@ async fn effected(
     effect: IdempotentOperation,
     at: Timestamp,
 ) -> Result<IdempotentResult, StoreError> {
-    let once = |store: &dyn Store| store.run_idempotent(key.clone(), effect.clone(), at);
+    let once = |store: &dyn Frontend| store.run_idempotent(key.clone(), effect.clone(), at);
     shared.try_ask(once).await
 }
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::address::Networks;
-use model::contract::{Conflict, DiskFault, Store, StoreError, StoreFuture};
+use model::contract::{Conflict, DiskFault, Frontend, StoreError, StoreFuture};
 use model::delivery::DispatchState;
 use model::id::DeliveryId;
 use model::limits::WEBHOOKS_MAX;
@@ -29,7 +29,7 @@ use crate::token_usage::TokenUsage;
 
 /// Everything the floor is given.
 pub struct Parts {
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Frontend>,
     pub clock: Clock,
     pub rng: SeededRng,
     pub settings: WebSettings,
@@ -63,7 +63,7 @@ pub struct WebSettings {
 }
 
 pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Frontend>,
     pub(crate) clock: Clock,
     pub(crate) settings: WebSettings,
     pub(crate) dialects: Dialects,
@@ -129,7 +129,7 @@ impl Shared {
     /// Asks something that is safe to repeat, and repeats it once if the answer was lost.
     pub(crate) async fn ask<T>(
         &self,
-        question: impl Fn(&dyn Store) -> StoreFuture<T>,
+        question: impl Fn(&dyn Frontend) -> StoreFuture<T>,
     ) -> Result<T, Refusal> {
         self.try_ask(question)
             .await
@@ -139,7 +139,7 @@ impl Shared {
     /// As `ask`, for callers that branch on the error.
     pub(crate) async fn try_ask<T>(
         &self,
-        question: impl Fn(&dyn Store) -> StoreFuture<T>,
+        question: impl Fn(&dyn Frontend) -> StoreFuture<T>,
     ) -> Result<T, StoreError> {
         match question(self.store.as_ref()).await {
             Err(StoreError::Unknown) => question(self.store.as_ref()).await,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::contract::Store;
+use model::contract::Frontend;
 use model::limits::TOKEN_USE_RESOLUTION_MS;
 use model::tenant::TokenHash;
 use model::time::Timestamp;
@@ -35,7 +35,7 @@ struct UsageBuffer {
 /// Notes that a token is used, and sees to it that this is written down.
 pub(crate) fn note(
     uses: &Arc<TokenUsage>,
-    store: &Arc<dyn Store>,
+    store: &Arc<dyn Frontend>,
     token: TokenHash,
     now: Timestamp,
 ) {

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use model::contract::{Store, StoreError};
+use model::contract::{Frontend, StoreError};
 use model::query::{AppliedChange, AppliedItem, ChangeKind};
 use model::rng::SeededRng;
 use model::target::masked;
@@ -79,7 +79,7 @@ pub(crate) struct ApplyReport {
 
 pub(crate) async fn apply_text(
     config: &Config,
-    store: &dyn Store,
+    store: &dyn Frontend,
     rng: &SeededRng,
     text: &str,
     now: Timestamp,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail};
-use model::contract::Store;
+use model::contract::{Backend, Frontend, Store};
 use model::policy::Policies;
 use model::rng::SeededRng;
 use model::time::{Clock, Timestamp};
@@ -120,7 +120,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
     let dial = engine::NetDial::new(resolver.clone(), private_targets, &roots);
     let engine = engine::Engine::start(
         engine::Parts {
-            store: Arc::clone(&store),
+            store: Arc::clone(&store) as Arc<dyn Backend>,
             dial: Arc::new(dial),
             clock: clock.clone(),
             rng: rng.split("engine"),
@@ -141,7 +141,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
     let rendered: Arc<OnceLock<Registry>> = Arc::new(OnceLock::new());
     let registry = Arc::clone(&rendered);
     let parts = web::Parts {
-        store: Arc::clone(&store),
+        store: Arc::clone(&store) as Arc<dyn Frontend>,
         clock: clock.clone(),
         rng: rng.split("web"),
         settings: web_settings(config),

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use model::contract::{DiskFault, Store, StoreError};
+use model::contract::{DiskFault, Frontend, StoreError};
 use model::tenant::{NewToken, Permission, TokenHash, TokenKind};
 
 use crate::assemble::{self, App};
@@ -81,7 +81,7 @@ enum StopCause {
 
 /// Returns once the store answers nothing but failures: only a restart mends that. A disk that is
 /// full or fails is no failure of the store; it goes on when that is over.
-async fn store_is_lost(store: &dyn Store) {
+async fn store_is_lost(store: &dyn Frontend) {
     let mut failures = 0;
     while failures < PULSES_MISSED_MAX {
         tokio::time::sleep(PULSE_EVERY).await;
@@ -170,7 +170,7 @@ async fn first_user(app: &App, address: SocketAddr) -> Result<()> {
 }
 
 async fn make_administrator(
-    store: &dyn Store,
+    store: &dyn Frontend,
     rng: &model::rng::SeededRng,
     now: model::time::Timestamp,
 ) -> Result<String> {

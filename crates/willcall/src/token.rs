@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use model::contract::{Conflict, Store, StoreError};
+use model::contract::{Conflict, Frontend, Store, StoreError};
 use model::dashboard::TokenRow;
 use model::tenant::{NewToken, Permission, Permissions, Tenant, TokenHash, TokenKind};
 use prometheus_client::registry::Registry;
@@ -204,7 +204,11 @@ pub(crate) fn open(config: &Config) -> Result<Arc<dyn Store>> {
     assemble::open_store(&config.data_dir, &mut Registry::default())
 }
 
-pub(crate) async fn find_tenant(config: &Config, store: &dyn Store, key: &str) -> Result<Tenant> {
+pub(crate) async fn find_tenant(
+    config: &Config,
+    store: &dyn Frontend,
+    key: &str,
+) -> Result<Tenant> {
     let mut found = Vec::new();
     for dialect in assemble::dialects(config).names() {
         found.extend(store.tenant(dialect, key.to_owned()).await?);

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use model::contract::{Conflict, Store, StoreError};
+use model::contract::{Conflict, Frontend, StoreError};
 use model::limits::{LINK_MS, PAGE_ROWS_MAX};
 use model::refusal::Fault;
 use model::tenant::{Tenant, TokenHash};
@@ -196,7 +196,7 @@ pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Re
 }
 
 async fn add(
-    store: &dyn Store,
+    store: &dyn Frontend,
     name: &str,
     administrator: bool,
     place: Option<(Tenant, Role)>,
@@ -235,7 +235,7 @@ async fn add(
     Ok(())
 }
 
-async fn list(store: &dyn Store) -> Result<()> {
+async fn list(store: &dyn Frontend) -> Result<()> {
     let users = store.users(None).await?;
     if users.is_empty() {
         say!("Nobody can sign in yet: willcall user add NAME --administrator");
@@ -256,7 +256,7 @@ async fn list(store: &dyn Store) -> Result<()> {
 }
 
 /// What a user may do at each tenant; of very many the first.
-async fn roles(store: &dyn Store, user: &User) -> Result<String> {
+async fn roles(store: &dyn Frontend, user: &User) -> Result<String> {
     let query = TenantQuery {
         among: Some(user.roles.keys().copied().collect()),
         text: String::new(),
@@ -281,7 +281,7 @@ async fn roles(store: &dyn Store, user: &User) -> Result<String> {
 
 async fn set_role(
     config: &Config,
-    store: &dyn Store,
+    store: &dyn Frontend,
     user: &User,
     matches: &ArgMatches,
 ) -> Result<()> {
@@ -312,7 +312,7 @@ async fn set_role(
 
 async fn place(
     config: &Config,
-    store: &dyn Store,
+    store: &dyn Frontend,
     tenant: &str,
     role: &str,
 ) -> Result<Option<(Tenant, Role)>> {
@@ -325,14 +325,14 @@ async fn place(
     }
 }
 
-async fn find(store: &dyn Store, name: &str) -> Result<User> {
+async fn find(store: &dyn Frontend, name: &str) -> Result<User> {
     match store.user(name.trim().to_owned()).await? {
         Some((user, _)) => Ok(user),
         None => bail!("there is no user \"{name}\"; `willcall user list` lists those there are"),
     }
 }
 
-async fn apply(store: &dyn Store, user: &User, change: UserChange) -> Result<()> {
+async fn apply(store: &dyn Frontend, user: &User, change: UserChange) -> Result<()> {
     let now = assemble::clock().now();
     match store.change_user(user.id, change, now).await? {
         Some(_) => Ok(()),
@@ -354,7 +354,7 @@ pub(crate) fn hashed(password: &str) -> Result<PasswordHash> {
 }
 
 /// Makes a link that signs a user in once; answers its secret.
-pub(crate) async fn link(store: &dyn Store, user: &User) -> Result<String> {
+pub(crate) async fn link(store: &dyn Frontend, user: &User) -> Result<String> {
     let secret = assemble::rng()?.split("link").alphanumeric(SECRET_LETTERS);
     let until = assemble::clock().now().plus_ms(LINK_MS);
     store

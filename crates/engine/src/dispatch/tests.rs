@@ -20,7 +20,9 @@ mod world;
 
 use std::time::Duration;
 
-use model::contract::{Catalog as _, Ledger as _, ReplayRequest, ReplayResult, ReplayScope};
+use model::contract::{
+    Catalog as _, Intake as _, Outbox as _, ReplayRequest, ReplayResult, ReplayScope,
+};
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use world::{Does, HOUR_MS, World, seconds};

@@ -460,15 +460,9 @@ pub(crate) fn backlog(
     after: Option<BacklogCursor>,
 ) -> Result<Backlog, JobError> {
     let limit = i64::try_from(limits::BULK_STEP_ROWS_MAX).unwrap_or(i64::MAX);
-    let fresh = after.is_some_and(|after| after.fresh);
-    let (webhook, due_at, notification) = after.map_or((i64::MIN, i64::MIN, i64::MIN), |after| {
-        let mark = after.mark;
-        (
-            after.webhook.0,
-            mark.due_at.as_millis(),
-            mark.notification.0,
-        )
-    });
+    let [fresh, webhook, due_at, notification] =
+        after.map_or([0, i64::MIN, i64::MIN, i64::MIN], BacklogCursor::place);
+    let fresh = fresh != 0;
     let mut of_webhooks: Vec<(WebhookId, u64)> = Vec::new();
     let (mut looked_at, mut last) = (0, None);
     let mut statement = conn.prepare_cached(match fresh {
@@ -495,7 +489,7 @@ pub(crate) fn backlog(
         counts: by_dialect(conn, of_webhooks)?,
         next: match (last, fresh) {
             (Some(last), _) => Some(last),
-            (None, false) => Some(BacklogCursor::FRESH),
+            (None, false) => Some(BacklogCursor::new([1, i64::MIN, 0, i64::MIN])),
             (None, true) => None,
         },
     })
@@ -504,18 +498,16 @@ pub(crate) fn backlog(
 /// Where counting goes on after this row.
 fn backlog_mark(row: &Row<'_>, fresh: bool) -> Result<BacklogCursor, JobError> {
     let (due_at, at) = match fresh {
-        true => (Timestamp::EPOCH, 1),
-        false => (rows::time(row, 1)?, 2),
+        true => (0, 1),
+        false => (row.get(1)?, 2),
     };
-    let mark = DueCursor {
+    let (webhook, notification) = (row.get(0)?, row.get(at)?);
+    Ok(BacklogCursor::new([
+        i64::from(fresh),
+        webhook,
         due_at,
-        notification: NotificationId(row.get(at)?),
-    };
-    Ok(BacklogCursor {
-        fresh,
-        webhook: WebhookId(row.get(0)?),
-        mark,
-    })
+        notification,
+    ]))
 }
 
 fn by_dialect(

@@ -49,8 +49,9 @@ use std::sync::{Arc, PoisonError};
 
 use model::attempt::Outcome;
 use model::contract::{
-    Backlog, BacklogCursor, Catalog, CommitSubscriber, DuePage, DueQuery, Ledger, PendingWebhook,
-    ReplayRequest, ReplayResult, Settlement, Store, StoreError, StoreFuture, WebhookTarget,
+    Backlog, BacklogCursor, Catalog, CommitSubscriber, DuePage, DueQuery, Frontend, Intake, Leases,
+    Outbox, PendingWebhook, ReplayRequest, ReplayResult, Settlement, Store, StoreError,
+    StoreFuture, WebhookTarget,
 };
 use model::delivery::DeliveryState;
 use model::id::{DeliveryId, TenantId, WebhookId};
@@ -127,16 +128,70 @@ fn shares(batch: &[NewNotification]) -> Vec<(TenantId, usize)> {
     shares
 }
 
-impl Ledger for Sqlite {
+impl Intake for Sqlite {
+    fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
+        self.executor
+            .write_intake(shares(&batch), move |tx| accept::accept(tx, &batch))
+    }
+
+    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult> {
+        self.executor
+            .write(JobClass::Work, 1, move |tx| replay::replay(tx, &ask, at))
+    }
+
+    fn cancel_deliveries(
+        &self,
+        tenant: TenantId,
+        deliveries: Vec<DeliveryId>,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<usize> {
+        self.executor.write(JobClass::Bulk, 1, move |tx| {
+            cancel::cancel_deliveries(tx, tenant, deliveries, &actor, at)
+        })
+    }
+
+    fn run_idempotent(
+        &self,
+        key: IdempotencyKey,
+        effect: IdempotentOperation,
+        at: Timestamp,
+    ) -> StoreFuture<IdempotentResult> {
+        let shares = match &effect {
+            IdempotentOperation::Accept { batch, .. } => Some(shares(batch)),
+            IdempotentOperation::CreateWebhook { .. }
+            | IdempotentOperation::SaveWebhook { .. }
+            | IdempotentOperation::Replay { .. } => None,
+        };
+        let work = move |tx: &mut Tx<'_>| idempotency::run(tx, &key, &effect, at);
+        match shares {
+            Some(shares) => self.executor.write_intake(shares, work),
+            None => self.executor.write(JobClass::Work, 1, work),
+        }
+    }
+
+    fn stored_response(
+        &self,
+        key: String,
+        holder: TokenHash,
+    ) -> StoreFuture<Option<StoredResponse>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            catalog::stored_response(conn, &key, holder)
+        })
+    }
+
+    fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
+        self.executor.write(JobClass::Work, 1, move |tx| {
+            catalog::store_response(tx, &answer, at)
+        })
+    }
+}
+
+impl Outbox for Sqlite {
     fn subscribe(&self, subscriber: Arc<dyn CommitSubscriber>) {
         if self.executor.shared().subscriber.set(subscriber).is_err() {
             tracing::error!("a second subscriber was given to the store and is not told anything");
         }
-    }
-
-    fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
-        self.executor
-            .write_intake(shares(&batch), move |tx| accept::accept(tx, &batch))
     }
 
     fn pending_webhooks(
@@ -157,11 +212,6 @@ impl Ledger for Sqlite {
     fn due(&self, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
         self.executor
             .write_again(JobClass::Work, 1, move |tx| due::due(tx, &lanes, now))
-    }
-
-    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
-        self.executor
-            .read_materialized(JobClass::Bulk, move |conn, _| due::backlog(conn, after))
     }
 
     fn settle(&self, batch: Arc<[Settlement]>) -> StoreFuture<()> {
@@ -187,14 +237,19 @@ impl Ledger for Sqlite {
         self.executor.flush();
     }
 
-    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult> {
-        self.executor
-            .write(JobClass::Work, 1, move |tx| replay::replay(tx, &ask, at))
-    }
-
     fn cancel_pending(&self, webhook: WebhookId, at: Timestamp) -> StoreFuture<usize> {
         self.executor
             .write(JobClass::Bulk, 1, move |tx| cancel::cancel(tx, webhook, at))
+    }
+
+    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
+        self.executor
+            .write(JobClass::Bulk, 1, move |tx| bulk_jobs::step(tx, at))
+    }
+
+    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
+        self.executor
+            .read_materialized(JobClass::Bulk, move |conn, _| due::backlog(conn, after))
     }
 
     fn prune(
@@ -207,24 +262,9 @@ impl Ledger for Sqlite {
         self.executor
             .write(JobClass::Bulk, 1, move |tx| prune::prune(tx, &before, now))
     }
+}
 
-    fn cancel_deliveries(
-        &self,
-        tenant: TenantId,
-        deliveries: Vec<DeliveryId>,
-        actor: String,
-        at: Timestamp,
-    ) -> StoreFuture<usize> {
-        self.executor.write(JobClass::Bulk, 1, move |tx| {
-            cancel::cancel_deliveries(tx, tenant, deliveries, &actor, at)
-        })
-    }
-
-    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
-        self.executor
-            .write(JobClass::Bulk, 1, move |tx| bulk_jobs::step(tx, at))
-    }
-
+impl Leases for Sqlite {
     fn record_heartbeat(&self, heartbeat: Heartbeat) -> StoreFuture<()> {
         let latest = Arc::clone(&self.executor.shared().last_heartbeat);
         self.executor.write_again(JobClass::Work, 1, move |tx| {
@@ -238,7 +278,9 @@ impl Ledger for Sqlite {
         let latest = &self.executor.shared().last_heartbeat;
         *latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+impl Frontend for Sqlite {
     fn ping(&self) -> StoreFuture<Vec<String>> {
         if !self.executor.readers_live() {
             return Box::pin(std::future::ready(Err(StoreError::Ended)));
@@ -355,41 +397,6 @@ impl Catalog for Sqlite {
     fn audit(&self, tenant: TenantId, limit: usize) -> StoreFuture<Vec<AuditEntry>> {
         self.executor.read(JobClass::Work, move |conn| {
             audit::latest(conn, tenant, limit)
-        })
-    }
-
-    fn run_idempotent(
-        &self,
-        key: IdempotencyKey,
-        effect: IdempotentOperation,
-        at: Timestamp,
-    ) -> StoreFuture<IdempotentResult> {
-        let shares = match &effect {
-            IdempotentOperation::Accept { batch, .. } => Some(shares(batch)),
-            IdempotentOperation::CreateWebhook { .. }
-            | IdempotentOperation::SaveWebhook { .. }
-            | IdempotentOperation::Replay { .. } => None,
-        };
-        let work = move |tx: &mut Tx<'_>| idempotency::run(tx, &key, &effect, at);
-        match shares {
-            Some(shares) => self.executor.write_intake(shares, work),
-            None => self.executor.write(JobClass::Work, 1, work),
-        }
-    }
-
-    fn stored_response(
-        &self,
-        key: String,
-        holder: TokenHash,
-    ) -> StoreFuture<Option<StoredResponse>> {
-        self.executor.read(JobClass::Work, move |conn| {
-            catalog::stored_response(conn, &key, holder)
-        })
-    }
-
-    fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
-        self.executor.write(JobClass::Work, 1, move |tx| {
-            catalog::store_response(tx, &answer, at)
         })
     }
 

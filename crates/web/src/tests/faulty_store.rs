@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use model::contract::{
-    Backlog, BacklogCursor, Catalog, CommitSubscriber, DuePage, DueQuery, Ledger, PendingWebhook,
-    ReplayRequest, ReplayResult, Settlement, Store, StoreError, StoreFuture, WebhookTarget,
+    Backlog, BacklogCursor, Catalog, CommitSubscriber, DuePage, DueQuery, Frontend, Intake, Leases,
+    Outbox, PendingWebhook, ReplayRequest, ReplayResult, Settlement, Store, StoreError,
+    StoreFuture, WebhookTarget,
 };
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
@@ -101,13 +102,56 @@ impl FaultyStore {
     }
 }
 
-impl Ledger for FaultyStore {
-    fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
-        self.store.subscribe(listener);
-    }
-
+impl Intake for FaultyStore {
     fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
         self.through(|| self.store.accept(batch))
+    }
+
+    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult> {
+        self.through(|| self.store.replay(ask, at))
+    }
+
+    fn cancel_deliveries(
+        &self,
+        tenant: TenantId,
+        deliveries: Vec<DeliveryId>,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<usize> {
+        self.store.cancel_deliveries(tenant, deliveries, actor, at)
+    }
+
+    fn run_idempotent(
+        &self,
+        key: IdempotencyKey,
+        effect: IdempotentOperation,
+        at: Timestamp,
+    ) -> StoreFuture<IdempotentResult> {
+        let creates = matches!(effect, IdempotentOperation::CreateWebhook { .. });
+        let work = self.through(|| self.store.run_idempotent(key, effect, at));
+        if creates {
+            self.at_the_gate(work)
+        } else {
+            work
+        }
+    }
+
+    fn stored_response(
+        &self,
+        key: String,
+        holder: TokenHash,
+    ) -> StoreFuture<Option<StoredResponse>> {
+        self.store.stored_response(key, holder)
+    }
+
+    fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
+        self.through(|| self.store.store_response(answer, at))
+    }
+}
+
+impl Outbox for FaultyStore {
+    fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
+        self.store.subscribe(listener);
     }
 
     fn pending_webhooks(
@@ -126,10 +170,6 @@ impl Ledger for FaultyStore {
         self.store.due(lanes, now)
     }
 
-    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
-        self.store.backlog(after)
-    }
-
     fn settle(&self, batch: Arc<[Settlement]>) -> StoreFuture<()> {
         self.store.settle(batch)
     }
@@ -138,12 +178,16 @@ impl Ledger for FaultyStore {
         self.store.flush();
     }
 
-    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult> {
-        self.through(|| self.store.replay(ask, at))
-    }
-
     fn cancel_pending(&self, webhook: WebhookId, at: Timestamp) -> StoreFuture<usize> {
         self.store.cancel_pending(webhook, at)
+    }
+
+    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
+        self.store.step_bulk_job(at)
+    }
+
+    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
+        self.store.backlog(after)
     }
 
     fn prune(
@@ -153,7 +197,9 @@ impl Ledger for FaultyStore {
     ) -> StoreFuture<bool> {
         self.store.prune(before, now)
     }
+}
 
+impl Leases for FaultyStore {
     fn record_heartbeat(&self, beat: Heartbeat) -> StoreFuture<()> {
         self.store.record_heartbeat(beat)
     }
@@ -161,23 +207,11 @@ impl Ledger for FaultyStore {
     fn last_heartbeat(&self) -> Option<Heartbeat> {
         self.store.last_heartbeat()
     }
+}
 
+impl Frontend for FaultyStore {
     fn ping(&self) -> StoreFuture<Vec<String>> {
         self.store.ping()
-    }
-
-    fn cancel_deliveries(
-        &self,
-        tenant: TenantId,
-        deliveries: Vec<DeliveryId>,
-        actor: String,
-        at: Timestamp,
-    ) -> StoreFuture<usize> {
-        self.store.cancel_deliveries(tenant, deliveries, actor, at)
-    }
-
-    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
-        self.store.step_bulk_job(at)
     }
 }
 
@@ -258,33 +292,6 @@ impl Catalog for FaultyStore {
 
     fn audit(&self, tenant: TenantId, limit: usize) -> StoreFuture<Vec<AuditEntry>> {
         self.store.audit(tenant, limit)
-    }
-
-    fn run_idempotent(
-        &self,
-        key: IdempotencyKey,
-        effect: IdempotentOperation,
-        at: Timestamp,
-    ) -> StoreFuture<IdempotentResult> {
-        let creates = matches!(effect, IdempotentOperation::CreateWebhook { .. });
-        let work = self.through(|| self.store.run_idempotent(key, effect, at));
-        if creates {
-            self.at_the_gate(work)
-        } else {
-            work
-        }
-    }
-
-    fn stored_response(
-        &self,
-        key: String,
-        holder: TokenHash,
-    ) -> StoreFuture<Option<StoredResponse>> {
-        self.store.stored_response(key, holder)
-    }
-
-    fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
-        self.through(|| self.store.store_response(answer, at))
     }
 
     fn apply(

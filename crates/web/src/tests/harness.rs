@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use crate::body::Body;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use model::contract::{DueQuery, PendingWebhook, Store};
+use model::contract::{DueQuery, Frontend, PendingWebhook, Store};
 use model::delivery::DueDelivery;
 use model::id::{TenantId, WebhookId};
 use model::rng::SeededRng;
@@ -245,7 +245,7 @@ impl TestApp {
         let applied = store.apply(declared.declarations, "test".to_owned(), start);
         applied.await.unwrap();
         let parts = Parts {
-            store: Arc::clone(&store),
+            store: Arc::clone(&store) as Arc<dyn Frontend>,
             clock,
             rng,
             settings: WebSettings {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use model::contract::Store;
+use model::contract::Frontend;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits;
 use model::query::{DeliveryRow, DeliveryStatus, LogQuery};
@@ -69,7 +69,7 @@ impl Watch {
     /// Looks and prints until `enough` holds for every webhook.
     pub(crate) async fn until(
         &mut self,
-        store: &dyn Store,
+        store: &dyn Frontend,
         enough: impl Fn(&WatchedWebhook) -> bool,
     ) -> Result<()> {
         loop {
@@ -82,7 +82,7 @@ impl Watch {
     }
 
     /// Prints what happened since it looked before, in the order in which it happened.
-    async fn look(&mut self, store: &dyn Store) -> Result<()> {
+    async fn look(&mut self, store: &dyn Frontend) -> Result<()> {
         let mut seen = Vec::new();
         for (id, watched) in &mut self.webhooks {
             match store.webhook(self.tenant, *id).await? {

@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use model::contract::Store;
+use model::contract::{Backend, Store};
 use model::rng::SeededRng;
 use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
@@ -81,7 +81,7 @@ impl World {
         });
         let mut meters = Registry::default();
         let parts = engine::Parts {
-            store: Arc::clone(&store),
+            store: Arc::clone(&store) as Arc<dyn Backend>,
             dial: Arc::new(Line(Arc::clone(&net))),
             clock: clock.clone(),
             rng: rng.split("engine"),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::attempt::Outcome;
-use model::contract::{Ledger as _, ReplayRequest, ReplayScope};
+use model::contract::{Intake as _, Outbox as _, ReplayRequest, ReplayScope};
 use model::delivery::DeliveryState;
 use model::id::{NotificationId, WebhookId};
 use model::rng::SeededRng;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use model::contract::{
-    Catalog as _, DiskFault, Ledger as _, ReplayResult, ReplayScope, StoreError,
+    Catalog as _, DiskFault, Intake as _, ReplayResult, ReplayScope, StoreError,
 };
 use model::delivery::DeliveryState;
 use model::id::{NotificationId, WebhookId};

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::contract::{
-    Backlog, BacklogCursor, Catalog, CommitSubscriber, DiskFault, DuePage, DueQuery, Ledger,
-    PendingWebhook, ReplayRequest, ReplayResult, Settlement, Store, StoreError, StoreFuture,
-    WebhookTarget,
+    Backlog, BacklogCursor, Catalog, CommitSubscriber, DiskFault, DuePage, DueQuery, Frontend,
+    Intake, Leases, Outbox, PendingWebhook, ReplayRequest, ReplayResult, Settlement, Store,
+    StoreError, StoreFuture, WebhookTarget,
 };
 use model::delivery::{DeliveryState, DueDelivery};
 use model::id::{DeliveryId, TenantId, WebhookId};
@@ -184,13 +184,50 @@ fn broken() -> StoreError {
     StoreError::Broken(Arc::new(std::io::Error::other("a row that cannot be one")))
 }
 
-impl Ledger for Faults {
-    fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
-        *self.relay.to.lock().unwrap() = Some(listener);
-    }
-
+impl Intake for Faults {
     fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
         self.inner.accept(batch)
+    }
+
+    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult> {
+        self.inner.replay(ask, at)
+    }
+
+    fn cancel_deliveries(
+        &self,
+        tenant: TenantId,
+        deliveries: Vec<DeliveryId>,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<usize> {
+        self.inner.cancel_deliveries(tenant, deliveries, actor, at)
+    }
+
+    fn run_idempotent(
+        &self,
+        key: IdempotencyKey,
+        effect: IdempotentOperation,
+        at: Timestamp,
+    ) -> StoreFuture<IdempotentResult> {
+        self.inner.run_idempotent(key, effect, at)
+    }
+
+    fn stored_response(
+        &self,
+        key: String,
+        holder: TokenHash,
+    ) -> StoreFuture<Option<StoredResponse>> {
+        self.inner.stored_response(key, holder)
+    }
+
+    fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
+        self.inner.store_response(answer, at)
+    }
+}
+
+impl Outbox for Faults {
+    fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
+        *self.relay.to.lock().unwrap() = Some(listener);
     }
 
     fn pending_webhooks(
@@ -213,10 +250,6 @@ impl Ledger for Faults {
             return Box::pin(async { Err(StoreError::Disk(DiskFault::Unreadable)) });
         }
         self.disturbed(|| self.inner.due(lanes, now))
-    }
-
-    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
-        self.inner.backlog(after)
     }
 
     fn settle(&self, batch: Arc<[Settlement]>) -> StoreFuture<()> {
@@ -256,12 +289,19 @@ impl Ledger for Faults {
         self.inner.flush();
     }
 
-    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult> {
-        self.inner.replay(ask, at)
-    }
-
     fn cancel_pending(&self, webhook: WebhookId, at: Timestamp) -> StoreFuture<usize> {
         self.disturbed(|| self.inner.cancel_pending(webhook, at))
+    }
+
+    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
+        if let Some(error) = self.plan.lock().unwrap().bulk_job.clone() {
+            return Box::pin(async move { Err(error) });
+        }
+        self.inner.step_bulk_job(at)
+    }
+
+    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
+        self.inner.backlog(after)
     }
 
     fn prune(
@@ -271,7 +311,9 @@ impl Ledger for Faults {
     ) -> StoreFuture<bool> {
         self.inner.prune(before, now)
     }
+}
 
+impl Leases for Faults {
     fn record_heartbeat(&self, beat: Heartbeat) -> StoreFuture<()> {
         self.inner.record_heartbeat(beat)
     }
@@ -279,26 +321,11 @@ impl Ledger for Faults {
     fn last_heartbeat(&self) -> Option<Heartbeat> {
         self.inner.last_heartbeat()
     }
+}
 
+impl Frontend for Faults {
     fn ping(&self) -> StoreFuture<Vec<String>> {
         self.inner.ping()
-    }
-
-    fn cancel_deliveries(
-        &self,
-        tenant: TenantId,
-        deliveries: Vec<DeliveryId>,
-        actor: String,
-        at: Timestamp,
-    ) -> StoreFuture<usize> {
-        self.inner.cancel_deliveries(tenant, deliveries, actor, at)
-    }
-
-    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
-        if let Some(error) = self.plan.lock().unwrap().bulk_job.clone() {
-            return Box::pin(async move { Err(error) });
-        }
-        self.inner.step_bulk_job(at)
     }
 }
 
@@ -378,27 +405,6 @@ impl Catalog for Faults {
 
     fn audit(&self, tenant: TenantId, limit: usize) -> StoreFuture<Vec<AuditEntry>> {
         self.inner.audit(tenant, limit)
-    }
-
-    fn run_idempotent(
-        &self,
-        key: IdempotencyKey,
-        effect: IdempotentOperation,
-        at: Timestamp,
-    ) -> StoreFuture<IdempotentResult> {
-        self.inner.run_idempotent(key, effect, at)
-    }
-
-    fn stored_response(
-        &self,
-        key: String,
-        holder: TokenHash,
-    ) -> StoreFuture<Option<StoredResponse>> {
-        self.inner.stored_response(key, holder)
-    }
-
-    fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
-        self.inner.store_response(answer, at)
     }
 
     fn apply(

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use model::attempt::{BodyEnd, FailureKind, HttpResponse, Outcome};
-use model::contract::Ledger as _;
+use model::contract::Outbox as _;
 use model::delivery::DeliveryState;
 use model::id::WebhookId;
 use model::limits;

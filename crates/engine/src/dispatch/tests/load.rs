@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::contract::{Ledger as _, StoreError};
+use model::contract::{Intake as _, Outbox as _, StoreError};
 use model::limits;
 use tokio::time::Instant;
 

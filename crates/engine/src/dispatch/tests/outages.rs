@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use model::contract::Ledger as _;
+use model::contract::Intake as _;
 use model::delivery::DeliveryState;
 use model::id::{NotificationId, WebhookId};
 use model::limits;

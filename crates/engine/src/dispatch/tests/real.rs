@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use model::contract::Store;
+use model::contract::{Backend, Store};
 use model::filter::{Filter, MatchKey};
 use model::notification::NewNotification;
 use model::query::Declaration;
@@ -108,7 +108,7 @@ fn engine(store: &Arc<dyn Store>, began: Instant) -> Engine {
     let roots = tls_config(&[]).unwrap();
     let resolver = Resolver::of_system(&mut Registry::default());
     let parts = Parts {
-        store: Arc::clone(store),
+        store: Arc::clone(store) as Arc<dyn Backend>,
         dial: Arc::new(NetDial::new(resolver, "127.0.0.1".parse().unwrap(), &roots)),
         clock,
         rng: SeededRng::from_seed([1; 32]),

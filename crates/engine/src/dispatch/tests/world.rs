@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use model::contract::{Catalog, Ledger, Store};
+use model::contract::{Backend, Catalog, Intake, Store};
 use model::delivery::DeliveryState;
 use model::filter::{Filter, MatchKey};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
@@ -142,7 +142,7 @@ impl World {
 
     pub(super) fn start_with(&mut self, dial: Arc<dyn Dial>) {
         let parts = Parts {
-            store: Arc::clone(&self.store) as Arc<dyn Store>,
+            store: Arc::clone(&self.store) as Arc<dyn Backend>,
             dial,
             clock: self.clock.clone(),
             rng: SeededRng::from_seed([7; 32]),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use model::attempt::Outcome;
-use model::contract::{ReplayResult, ReplayScope, Store};
+use model::contract::{Frontend, ReplayResult, ReplayScope};
 use model::delivery::DeliveryState;
 use model::id::DeliveryId;
 use model::limits::PAGE_ROWS_MAX;
@@ -185,7 +185,7 @@ async fn read(
                 limit: most.saturating_sub(count).min(PAGE_ROWS_MAX),
                 ..LogQuery::default()
             };
-            let ask = |store: &dyn Store| store.log(webhook.tenant, query.clone());
+            let ask = |store: &dyn Frontend| store.log(webhook.tenant, query.clone());
             let page = request.shared.ask(ask).await?;
             count += page.rows.len();
             rows.extend(page.rows.into_iter().map(|found| found.row));
@@ -240,7 +240,7 @@ async fn find_invocation(
     if id.webhook != webhook.id {
         return Err(Refusal::NoSuchObject);
     }
-    let ask = |store: &dyn Store| store.delivery(webhook.tenant, id);
+    let ask = |store: &dyn Frontend| store.delivery(webhook.tenant, id);
     request.shared.ask(ask).await?.ok_or(Refusal::NoSuchObject)
 }
 

@@ -3,7 +3,7 @@
 //! Nonce and URL credentials are shown only to whoever may write webhooks.
 
 use http::StatusCode;
-use model::contract::{Store, StoreError};
+use model::contract::{Frontend, StoreError};
 use model::id::TenantId;
 use model::limits::PAGE_ROWS_MAX;
 use model::query::WebhookQuery;
@@ -74,7 +74,7 @@ pub(super) async fn list_webhooks(
             offset: first.saturating_add(offset),
             limit: rest.min(PAGE_ROWS_MAX),
         };
-        let ask = |store: &dyn Store| store.webhooks(tenants.clone(), query);
+        let ask = |store: &dyn Frontend| store.webhooks(tenants.clone(), query);
         let found = request.shared.ask(ask).await?;
         count = found.count;
         let full = found.webhooks.len() == query.limit;
@@ -215,7 +215,7 @@ async fn save(
 pub(super) async fn find(request: &AdmittedRequest) -> Result<Webhook, Refusal> {
     let key = guid::read(request.head.param("guid")).ok_or(Refusal::NotAName)?;
     let tenants = ids(&request.tenants);
-    let ask = |store: &dyn Store| store.webhook_by_key(tenants.clone(), key.clone());
+    let ask = |store: &dyn Frontend| store.webhook_by_key(tenants.clone(), key.clone());
     request.shared.ask(ask).await?.ok_or(Refusal::NoSuchObject)
 }
 

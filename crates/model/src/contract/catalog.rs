@@ -1,0 +1,131 @@
+//! Catalog: configuration and the log.
+
+use crate::contract::StoreFuture;
+use crate::id::{DeliveryId, TenantId, WebhookId};
+use crate::query::{
+    AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
+    WebhookPage, WebhookQuery,
+};
+use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
+use crate::time::Timestamp;
+use crate::webhook::{NewWebhook, Webhook};
+
+/// Configuration and the log, for any node.
+pub trait Catalog: Send + Sync {
+    /// Grows with every change of tenants, tokens, events or webhooks, by whichever process (that
+    /// of another process is noticed within a second). What is cached is valid for one version.
+    ///
+    /// Errors: none.
+    fn version(&self) -> u64;
+
+    /// Another number whenever something may have been written since it was last asked for, by
+    /// whichever process (as `version`). Costs nothing to ask: who follows the log reads it again
+    /// only when this moved.
+    ///
+    /// Errors: none.
+    fn changes(&self) -> u64;
+
+    /// The tenant that a dialect knows by this key.
+    ///
+    /// Errors: those of a read.
+    fn tenant(&self, dialect: DialectName, key: String) -> StoreFuture<Option<Tenant>>;
+
+    /// All tenants of a dialect.
+    ///
+    /// Errors: those of a read.
+    fn tenants(&self, dialect: DialectName) -> StoreFuture<Vec<Tenant>>;
+
+    /// Every listing of the token with this hash; none if it is unknown.
+    ///
+    /// Errors: those of a read.
+    fn grants(&self, hash: TokenHash) -> StoreFuture<Vec<Grant>>;
+
+    /// Whether there is any token.
+    ///
+    /// Errors: those of a read.
+    fn has_tokens(&self) -> StoreFuture<bool>;
+
+    /// Writes an audit entry if the token is a tenant's.
+    ///
+    /// Errors: those of a change; `Conflict(TokenName)`, `Conflict(TokenHash)`.
+    fn create_token(&self, token: NewToken, actor: String, at: Timestamp) -> StoreFuture<()>;
+
+    /// Ordered by date, name and slug; those without a date last.
+    ///
+    /// Errors: those of a read.
+    fn events(&self, tenant: TenantId) -> StoreFuture<Vec<Event>>;
+
+    /// By slug, at most `limits::PAGE_ROWS_MAX` of them.
+    ///
+    /// Errors: those of a read.
+    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> StoreFuture<EventPage>;
+
+    /// The event with this slug.
+    ///
+    /// Errors: those of a read.
+    fn event(&self, tenant: TenantId, slug: String) -> StoreFuture<Option<Event>>;
+
+    /// Of all these tenants together, except deleted ones, as in every look-up of webhooks.
+    ///
+    /// Errors: those of a read.
+    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> StoreFuture<WebhookPage>;
+
+    /// A webhook of the tenant.
+    ///
+    /// Errors: those of a read.
+    fn webhook(&self, tenant: TenantId, id: WebhookId) -> StoreFuture<Option<Webhook>>;
+
+    /// The webhook that one of these tenants has under this key.
+    ///
+    /// Errors: those of a read.
+    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> StoreFuture<Option<Webhook>>;
+
+    /// Writes an audit entry in the same transaction, as does `save_webhook`. A key stays taken when
+    /// its webhook is deleted.
+    ///
+    /// Errors: those of a change; `Conflict(WebhookKey)`, `TooManyWebhooks`. Not safe to repeat
+    /// without a key: `run_idempotent` is.
+    fn create_webhook(
+        &self,
+        webhook: NewWebhook,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<Webhook>;
+
+    /// Replaces a webhook whose stored version is `webhook.version`.
+    ///
+    /// Disabling cancels what is pending, at most `limits::BULK_STEP_ROWS_MAX` here and the rest by
+    /// the engine; deleting is disabling for good. Enabling cancels what is left of that: what was
+    /// pending when a webhook was disabled is never sent unless somebody asks for it. A pause ends
+    /// with the target URL that it was asked for.
+    ///
+    /// Errors: those of a change; `Stale` if it has another version, and for ever once it is deleted;
+    /// `Busy` also when it is enabled while more than one step is left to cancel.
+    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> StoreFuture<Webhook>;
+
+    /// Deliveries, newest first, of deleted webhooks, too.
+    ///
+    /// Errors: those of a read.
+    fn log(&self, tenant: TenantId, query: LogQuery) -> StoreFuture<LogPage>;
+
+    /// All there is of one delivery.
+    ///
+    /// Errors: those of a read.
+    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> StoreFuture<Option<DeliveryDetail>>;
+
+    /// The latest entries of the audit log, newest first.
+    ///
+    /// Errors: those of a read.
+    fn audit(&self, tenant: TenantId, limit: usize) -> StoreFuture<Vec<AuditEntry>>;
+
+    /// Brings tenants to the declared state, all or nothing. Safe to repeat.
+    ///
+    /// Errors: those of a change; `Conflict(TokenName)`, `Conflict(TokenHash)`, `TooManyWebhooks`;
+    /// `Busy` as `save_webhook`.
+    fn apply(
+        &self,
+        declarations: Vec<Declaration>,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<Vec<AppliedChange>>;
+}
