@@ -112,7 +112,17 @@ impl<T> Asking<T> {
             what: self.what,
             cause: error.to_string(),
             // Of the others it may choke on what it is asked, and take the rest.
-            stops_all: matches!(error, StoreError::Disk(fault) if fault.stops_all()),
+            stops_all: match error {
+                StoreError::Disk(fault) => fault.stops_all(),
+                StoreError::Fenced => true,
+                StoreError::Conflict(_)
+                | StoreError::Stale
+                | StoreError::TooManyWebhooks
+                | StoreError::Busy
+                | StoreError::Unknown
+                | StoreError::Ended
+                | StoreError::Broken(_) => false,
+            },
         });
         self.not_before = Some(now + self.wait);
         self.wait = (self.wait * 2).min(LONGEST_WAIT);

@@ -6,10 +6,11 @@
 //! Why nothing is sent twice while this process lives. A delivery is taken up from two sources,
 //! the mailbox (just accepted) and answers of `due`, and never while it is in its lane's `held`.
 //! It leaves `held` only when its outcome is known to be written down, or unsent.
-//! 1. The store's writer does one thing after the other and fills the mailbox before it answers.
-//!    So when an answer of `due` is there, the mailbox has everything the answer can contain, and
-//!    it is emptied first (`take_due`). Nothing comes out of the mailbox after it went through
-//!    `due`, was sent, and was forgotten.
+//! 1. The store tells of what it took on after it is durable, and before anybody who asked for it is
+//!    answered; in an order in which a delivery is told before any answer of `due` that could
+//!    contain it (`CommitSubscriber`). So when an answer is there, the mailbox has everything it can
+//!    contain, and is emptied first (`take_due`). Nothing comes out of the mailbox after it went
+//!    through `due`, was sent, and was forgotten.
 //! 2. One `due` is outstanding at a time. It may have been answered before a settlement that was
 //!    learnt of first; so what is settled meanwhile stays held until the answer is in (`parked`).
 //! 3. A refused settlement is repeated, and what it is about stays held.
@@ -34,6 +35,7 @@ use model::attempt::Attempt;
 use model::contract::{Backend, DuePage, PendingWebhook, Settlement, StoreFuture, WebhookTarget};
 use model::delivery::{Delivery, DeliveryState};
 use model::id::WebhookId;
+use model::lease::Lease;
 use model::limits;
 use model::policy::Policy;
 use model::rng::SeededRng;
@@ -77,6 +79,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 pub(crate) struct Dispatch {
     store: Arc<dyn Backend>,
+    lease: Lease,
     clock: Clock,
     timeline: Timeline,
     /// When it is looked next whether the clock was set.
@@ -120,6 +123,7 @@ pub(crate) struct Dispatch {
 /// What the loop is made from.
 pub(crate) struct Given {
     pub(crate) store: Arc<dyn Backend>,
+    pub(crate) lease: Lease,
     pub(crate) clock: Clock,
     pub(crate) rng: SeededRng,
     pub(crate) policies: model::policy::Policies,
@@ -168,8 +172,13 @@ impl Dispatch {
                 now,
             ),
             look_at: now,
-            settling: Settling::new(Arc::clone(&given.store), given.max_in_flight),
+            settling: Settling::new(
+                Arc::clone(&given.store),
+                given.lease.epoch,
+                given.max_in_flight,
+            ),
             store: given.store,
+            lease: given.lease,
             clock: given.clock,
             rng: given.rng,
             policies: policies.map(|(name, p)| (name, Arc::new(p))).collect(),
@@ -210,7 +219,7 @@ impl Dispatch {
             if let Some(stopped) = self.stopped(now) {
                 self.health.stopped();
                 let last = self.timeline.written(&self.clock, now);
-                end(self.store.record_heartbeat(last)).await;
+                end(self.store.release(self.lease, last)).await;
                 return stopped;
             }
             self.look(now);
@@ -247,11 +256,12 @@ impl Dispatch {
         self.meters.doubted(self.clock.doubt().is_some());
         let (waits, at_once) = (self.lanes.count() > 0, !doubts.is_empty());
         self.timeline
-            .beat(&*self.store, &self.clock, now, waits, at_once);
+            .beat(&*self.store, self.lease, &self.clock, now, waits, at_once);
     }
 
     /// Asks the store what is not being asked already.
     fn ask(&mut self, now: Instant, at: Timestamp) {
+        let epoch = self.lease.epoch;
         if self.scanned.may_ask(now)
             && let Some(after) = self.scan.next(now, self.rescan)
         {
@@ -261,12 +271,13 @@ impl Dispatch {
                 self.lanes.forget_resting();
             }
             self.scanned
-                .ask(self.store.pending_webhooks(after, SCAN_PAGE));
+                .ask(self.store.pending_webhooks(epoch, after, SCAN_PAGE));
         }
         if self.targets.may_ask(now) {
             let asked = self.lanes.ask_targets();
             if !asked.is_empty() {
-                self.targets.ask(self.store.webhook_targets(asked.clone()));
+                self.targets
+                    .ask(self.store.webhook_targets(epoch, asked.clone()));
                 self.targets_asked = asked;
             }
         }
@@ -274,14 +285,14 @@ impl Dispatch {
             self.cancelling = self.cancelling.or_else(|| self.lanes.next_cancel());
             if let Some(webhook) = self.cancelling {
                 self.cancelled
-                    .ask(self.store.cancel_pending(webhook, self.clock.now()));
+                    .ask(self.store.cancel_pending(epoch, webhook, self.clock.now()));
             }
         }
         if self.due.may_ask(now) {
             let asks = self.lanes.ask_due(at);
             if !asks.is_empty() {
                 self.due_asked = asks.iter().map(|ask| ask.webhook).collect();
-                self.due.ask(self.store.due(asks, at));
+                self.due.ask(self.store.due(epoch, asks, at));
             }
         }
     }
@@ -653,8 +664,11 @@ impl Dispatch {
         let Poll::Ready(written) = self.timeline.poll(cx) else {
             return false;
         };
-        if written.is_err() {
-            self.meters.refused.inc();
+        match written {
+            Ok(lease) => self.lease = lease,
+            Err(_) => {
+                self.meters.refused.inc();
+            }
         }
         true
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::contract::{Backend, StoreError};
+use model::lease::Epoch;
 use model::tenant::DialectName;
 use model::time::Clock;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -29,6 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) struct Keeper {
     pub(crate) store: Arc<dyn Backend>,
+    pub(crate) epoch: Epoch,
     pub(crate) clock: Clock,
     pub(crate) meters: Arc<Meters>,
     /// How long each dialect's log is kept.
@@ -59,7 +61,7 @@ impl Keeper {
         let mut took = Duration::ZERO;
         loop {
             let asked_at = Instant::now();
-            let step = self.store.backlog(after).await;
+            let step = self.store.backlog(self.epoch, after).await;
             took += asked_at.elapsed();
             let Ok(step) = step else {
                 return took;
@@ -86,7 +88,7 @@ impl Keeper {
                 (dialect.clone(), before)
             });
             let before = before.collect();
-            match self.store.prune(before, now).await {
+            match self.store.prune(self.epoch, before, now).await {
                 Ok(more) => {
                     *failing = false;
                     self.meters.pruned.inc();

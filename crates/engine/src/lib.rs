@@ -40,6 +40,7 @@ use std::time::Duration;
 use model::contract::{Backend, CommitSubscriber};
 use model::delivery::DispatchState;
 use model::id::DeliveryId;
+use model::lease::Lease;
 use model::limits::RESPONSES_BYTES_MAX;
 use model::policy::Policies;
 use model::rng::SeededRng;
@@ -78,6 +79,9 @@ pub struct Engine {
 /// What an engine is made from.
 pub struct Parts {
     pub store: Arc<dyn Backend>,
+    /// What it sends under, claimed of this store. An engine has one lease for its life: once it is
+    /// fenced it reads nothing more, and another one is to be started.
+    pub lease: Lease,
     pub dial: Arc<dyn Dial>,
     pub clock: Clock,
     pub rng: SeededRng,
@@ -125,6 +129,7 @@ impl Engine {
     pub fn start(parts: Parts, registry: &mut Registry) -> Self {
         let Parts {
             store,
+            lease,
             dial,
             clock,
             rng,
@@ -152,8 +157,10 @@ impl Engine {
             .map(|(dialect, policy)| (dialect.clone(), policy.retention_ms))
             .collect();
         let (stop, stopped) = oneshot::channel();
+        let epoch = lease.epoch;
         let dispatch = Dispatch::new(Given {
             store: Arc::clone(&store),
+            lease,
             clock: clock.clone(),
             rng: rng.split("jitter"),
             policies,
@@ -168,11 +175,13 @@ impl Engine {
         });
         let bulk_jobs = BulkJobRunner {
             store: Arc::clone(&store),
+            epoch,
             clock: clock.clone(),
             bell,
         };
         let keeper = Keeper {
             store,
+            epoch,
             clock,
             meters,
             retention_ms,

@@ -15,6 +15,7 @@ use std::time::Duration;
 use model::contract::{Backend, DiskFault, Settlement, StoreError};
 use model::delivery::DeliveryState;
 use model::id::DeliveryId;
+use model::lease::Epoch;
 use model::limits;
 use tokio::time::Instant;
 
@@ -44,6 +45,7 @@ const HEARD_BYTES_PATIENT: usize = 256 * 1024;
 
 pub(crate) struct Settling {
     store: Arc<dyn Backend>,
+    epoch: Epoch,
     waiting: VecDeque<Settlement>,
     /// When the first of these came.
     waiting_since: Option<Instant>,
@@ -69,12 +71,13 @@ pub(crate) struct Settling {
 
 impl Settling {
     /// `max_in_flight` attempts may be in the air; those whose outcomes wait count as such.
-    pub(crate) fn new(store: Arc<dyn Backend>, max_in_flight: usize) -> Self {
+    pub(crate) fn new(store: Arc<dyn Backend>, epoch: Epoch, max_in_flight: usize) -> Self {
         Self {
             hurries_from: (max_in_flight / PATIENT_SHARE).min(limits::DELAYED_OUTCOMES_MAX / 2),
             matters: false,
             hurried: false,
             store,
+            epoch,
             waiting: VecDeque::new(),
             waiting_since: None,
             gather: GATHER,
@@ -144,7 +147,7 @@ impl Settling {
             self.waiting_since = None;
         }
         self.asking
-            .ask(self.store.settle(Arc::clone(&self.written)));
+            .ask(self.store.settle(self.epoch, Arc::clone(&self.written)));
         self.hurried = false;
         self.matters = self.waiting.iter().any(matters);
         Some(count)
@@ -210,7 +213,11 @@ impl Settling {
                 self.batch_max = (batch.len() / 2).max(1);
                 self.waiting.extend(batch.iter().cloned());
             }
-            StoreError::Busy | StoreError::Disk(_) | StoreError::Ended | StoreError::Unknown => {
+            StoreError::Busy
+            | StoreError::Disk(_)
+            | StoreError::Fenced
+            | StoreError::Ended
+            | StoreError::Unknown => {
                 for settlement in batch.iter().rev() {
                     self.waiting.push_front(settlement.clone());
                 }

@@ -1,13 +1,14 @@
 //! Timeline: schedule time. It goes on by the runtime's clock while Willcall can send, from where
 //! the process before left off. The wall clock moves nothing here; it is only noted beside.
 //!
-//! Where it has come to is written down now and then (`Leases::record_heartbeat`).
+//! Where it has come to is written down now and then (`Leases::renew`).
 
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use model::attempt::Attempt;
 use model::contract::{Backend, StoreError};
+use model::lease::Lease;
 use model::limits::{HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
 use model::time::{Clock, Heartbeat, Moment, Timestamp};
 use tokio::time::Instant;
@@ -30,7 +31,7 @@ pub(crate) struct Timeline {
     held: bool,
     /// Where the process before was seen last.
     before: Moment,
-    beating: Asking<()>,
+    beating: Asking<Lease>,
     beaten_at: Option<Instant>,
 }
 
@@ -112,6 +113,7 @@ impl Timeline {
     pub(crate) fn beat(
         &mut self,
         store: &dyn Backend,
+        lease: Lease,
         clock: &Clock,
         now: Instant,
         waits: bool,
@@ -128,7 +130,7 @@ impl Timeline {
         if self.beating.may_ask(now) && self.beaten_at.is_none_or(is_time) {
             self.beaten_at = Some(now);
             self.beating
-                .ask(store.record_heartbeat(self.written(clock, now)));
+                .ask(store.renew(lease, self.written(clock, now)));
         }
     }
 
@@ -147,8 +149,8 @@ impl Timeline {
         }
     }
 
-    /// Whether it was written down, once that is known.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
+    /// Whether it was written down, once that is known: the lease as it is then.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lease, StoreError>> {
         let written = ready!(self.beating.poll(cx));
         if written.is_err() {
             self.beaten_at = None;

@@ -31,6 +31,7 @@ pub mod contract;
 pub mod dashboard;
 pub mod disk_fault;
 pub mod idempotency;
+pub mod lease;
 pub mod query;
 pub mod refusal;
 pub mod replay;

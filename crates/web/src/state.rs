@@ -161,7 +161,7 @@ pub(crate) fn refused(error: &StoreError) -> Refusal {
              one that nobody needs any more."
         )),
         StoreError::Conflict(Conflict::IdempotencyKey) => Refusal::KeyReused,
-        StoreError::Conflict(_) | StoreError::Broken(_) => {
+        StoreError::Conflict(_) | StoreError::Fenced | StoreError::Broken(_) => {
             tracing::error!(cause = chain(error), "the store failed");
             Refusal::Internal
         }
@@ -189,6 +189,7 @@ fn chain(error: &StoreError) -> String {
         | StoreError::TooManyWebhooks
         | StoreError::Busy
         | StoreError::Disk(_)
+        | StoreError::Fenced
         | StoreError::Ended
         | StoreError::Unknown => None,
     };

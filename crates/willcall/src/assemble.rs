@@ -100,12 +100,13 @@ fn rendered_text(registry: Option<&Registry>) -> String {
 }
 
 /// Builds the house. `policies` may change how the dialects deliver; `serve` changes nothing.
-pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) -> Result<App> {
+pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Policies) -> Result<App> {
     make_folder(&config.data_dir)?;
     let lock = lock(&config.data_dir)?;
     let mut meters = Registry::default();
     let store = store::open(&store_file(&config.data_dir), &mut meters)?;
     let clock = clock();
+    let lease = store.claim(clock.now()).await?;
     let rng = rng()?;
     let dialects = dialects(config);
     let policies = policies(dialects.policies());
@@ -121,6 +122,7 @@ pub(crate) fn build(config: &Config, policies: impl Fn(Policies) -> Policies) ->
     let engine = engine::Engine::start(
         engine::Parts {
             store: Arc::clone(&store) as Arc<dyn Backend>,
+            lease,
             dial: Arc::new(dial),
             clock: clock.clone(),
             rng: rng.split("engine"),

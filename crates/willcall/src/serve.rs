@@ -33,7 +33,7 @@ pub(crate) const TOKEN_LENGTH: usize = 64;
 
 pub(crate) async fn run(config: Config) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let app = assemble::build(&config, |policies| policies)?;
+    let app = assemble::build(&config, |policies| policies).await?;
     let listener = listen::bind(config.listen).await?;
     let address = listener.local_addr()?;
     first_token(&app).await?;

@@ -25,6 +25,7 @@ use model::contract::{
 };
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{DeliveryId, NotificationId, WebhookId};
+use model::lease::Epoch;
 use world::{Does, HOUR_MS, World, seconds};
 
 use crate::concurrency::INITIAL_LIMIT;
@@ -209,7 +210,7 @@ async fn more_than_one_sweep_of_a_disabled_webhook_is_cancelled() {
     assert!(
         world
             .store
-            .pending_webhooks(None, 10)
+            .pending_webhooks(Epoch::FIRST, None, 10)
             .await
             .unwrap()
             .is_empty()
@@ -409,7 +410,12 @@ async fn deliveries_of_an_unknown_dialect_stay_where_they_are() {
     assert_eq!(world.health(), Ok(()));
     world.kill();
     assert_eq!(
-        world.store.pending_webhooks(None, 10).await.unwrap().len(),
+        world
+            .store
+            .pending_webhooks(Epoch::FIRST, None, 10)
+            .await
+            .unwrap()
+            .len(),
         1
     );
 }

@@ -44,6 +44,9 @@ pub enum StoreError {
     /// The answer was lost after the work may have been done.
     #[error("it is not known whether it was written")]
     Unknown,
+    /// The epoch is over: somebody else owns the slots. Drop them, and claim anew.
+    #[error("another node owns these webhooks now")]
+    Fenced,
     /// The store has ended by itself: what its disk holds is not known, only a restart finds out.
     #[error("the store has ended, and a restart finds out what its disk holds")]
     Ended,

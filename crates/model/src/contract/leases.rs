@@ -1,16 +1,35 @@
-//! Leases: who sends.
+//! Leases: who sends. A node becomes the owner of slots, stays it, and gives it up.
 
 use crate::contract::StoreFuture;
-use crate::time::Heartbeat;
+use crate::lease::Lease;
+use crate::time::{Heartbeat, Timestamp};
 
-/// Who sends, and how far the schedule has come.
+/// Ownership of slots, and how far the schedule has come under it. An owner has one lease at a time.
+///
+/// A store that one process has to itself gives it [`Lease::SOLE`]: all slots, for ever.
 pub trait Leases: Send + Sync {
-    /// Writes down how far the schedule has come, and what the wall clock says then: where the
-    /// schedule goes on after a start, and how its times are told in wall time.
+    /// Makes the caller the owner of slots, under an epoch that nobody had before. Whoever owned
+    /// them is fenced from then on. Asked for again it gives another lease.
+    ///
+    /// Errors: those of a change.
+    fn claim(&self, now: Timestamp) -> StoreFuture<Lease>;
+
+    /// Keeps the lease, and writes down how far the schedule has come, and what the wall clock says
+    /// then: where the schedule goes on after a start, and how its times are told in wall time.
+    /// Answers the lease as it is now. Safe to repeat.
     ///
     /// Errors: those of an owner.
-    fn record_heartbeat(&self, beat: Heartbeat) -> StoreFuture<()>;
+    fn renew(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease>;
 
-    /// What was written down last; of a store without it, the newest time in it as both.
+    /// Gives the lease up, with a last heartbeat: the next owner goes on exactly there. Nothing may
+    /// be asked under it any more. Safe to repeat.
+    ///
+    /// Errors: those of an owner.
+    fn release(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<()>;
+
+    /// What `renew` or `release` wrote down last; of a store without it, the newest time in it as
+    /// both.
+    ///
+    /// Errors: none.
     fn last_heartbeat(&self) -> Option<Heartbeat>;
 }

@@ -7,11 +7,13 @@ use crate::attempt::Attempt;
 use crate::contract::StoreFuture;
 use crate::delivery::{DueDelivery, NextState};
 use crate::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use crate::lease::Epoch;
 use crate::tenant::DialectName;
 use crate::time::{TimeBounds, Timestamp};
 use crate::webhook::Headers;
 
-/// What the owner of slots asks for and writes down. All of it is safe to repeat.
+/// What the owner of slots asks for and writes down, under the epoch of its lease. All of it is safe
+/// to repeat. Webhooks of other slots are left out of answers; what is asked of one is `Fenced`.
 pub trait Outbox: Send + Sync {
     /// Who is told what the store took on. Called once, before anything is accepted.
     ///
@@ -24,6 +26,7 @@ pub trait Outbox: Send + Sync {
     /// Errors: those of an owner.
     fn pending_webhooks(
         &self,
+        epoch: Epoch,
         after: Option<WebhookId>,
         limit: usize,
     ) -> StoreFuture<Vec<PendingWebhook>>;
@@ -31,7 +34,11 @@ pub trait Outbox: Send + Sync {
     /// What calling these webhooks takes. Unknown ones are left out.
     ///
     /// Errors: those of an owner.
-    fn webhook_targets(&self, webhooks: Vec<WebhookId>) -> StoreFuture<Vec<WebhookTarget>>;
+    fn webhook_targets(
+        &self,
+        epoch: Epoch,
+        webhooks: Vec<WebhookId>,
+    ) -> StoreFuture<Vec<WebhookTarget>>;
 
     /// For each webhook the pending deliveries due by `now`, earliest first, at most as many as
     /// asked for; and ahead of their time those that [`DueQuery::recovery`] asks for. Sees
@@ -39,7 +46,7 @@ pub trait Outbox: Send + Sync {
     ///
     /// Errors: those of an owner. `Broken` and `Disk(Unreadable)` may come of one webhook
     /// ([`StoreError::is_of_a_part`](super::StoreError::is_of_a_part)).
-    fn due(&self, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>>;
+    fn due(&self, epoch: Epoch, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>>;
 
     /// Writes down attempts and what they make of their deliveries. A delivery that is no longer
     /// pending in the same round keeps its state, and gets the attempt written down; a success
@@ -54,7 +61,7 @@ pub trait Outbox: Send + Sync {
     ///
     /// Errors: those of an owner. `Broken` and `Disk(Unreadable)` may come of one settlement
     /// ([`StoreError::is_of_a_part`](super::StoreError::is_of_a_part)).
-    fn settle(&self, batch: Arc<[Settlement]>) -> StoreFuture<()>;
+    fn settle(&self, epoch: Epoch, batch: Arc<[Settlement]>) -> StoreFuture<()>;
 
     /// More outcomes wait behind the batch that `settle` was given: it is no longer held back, but
     /// for some milliseconds at most.
@@ -66,19 +73,20 @@ pub trait Outbox: Send + Sync {
     /// `limits::BULK_STEP_ROWS_MAX`; answers how many. Nothing if it is enabled.
     ///
     /// Errors: those of an owner.
-    fn cancel_pending(&self, webhook: WebhookId, at: Timestamp) -> StoreFuture<usize>;
+    fn cancel_pending(&self, epoch: Epoch, webhook: WebhookId, at: Timestamp)
+    -> StoreFuture<usize>;
 
     /// Takes one step of the oldest bulk job that has not ended, of at most
     /// `limits::BULK_STEP_ROWS_MAX` deliveries; answers whether there is more to do. A bulk job of a
     /// webhook that is disabled or deleted meanwhile is aborted, and says why.
     ///
     /// Errors: those of an owner.
-    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool>;
+    fn step_bulk_job(&self, epoch: Epoch, at: Timestamp) -> StoreFuture<bool>;
 
     /// Counts what is pending, from `after` on; at most `limits::BULK_STEP_ROWS_MAX` deliveries.
     ///
     /// Errors: those of an owner.
-    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog>;
+    fn backlog(&self, epoch: Epoch, after: Option<BacklogCursor>) -> StoreFuture<Backlog>;
 
     /// Removes ended deliveries accepted before their dialect's time in `before` with their
     /// attempts, notifications left without deliveries, and responses stored longer than
@@ -91,8 +99,12 @@ pub trait Outbox: Send + Sync {
     /// than `now.latest`, by a clock that was ahead, counts as begun then.
     ///
     /// Errors: those of an owner.
-    fn prune(&self, before: BTreeMap<DialectName, Timestamp>, now: TimeBounds)
-    -> StoreFuture<bool>;
+    fn prune(
+        &self,
+        epoch: Epoch,
+        before: BTreeMap<DialectName, Timestamp>,
+        now: TimeBounds,
+    ) -> StoreFuture<bool>;
 }
 
 /// A webhook with pending deliveries.

@@ -1,6 +1,6 @@
 //! Schedule time: how far it has come, and the wall-clock time that goes with it.
 //!
-//! The engine reports both in heartbeats (`Leases::record_heartbeat`). Between two heartbeats both
+//! The engine reports both in heartbeats (`Leases::renew`). Between two heartbeats both
 //! clocks are assumed to run at the same rate. So a wall-clock time in the future is wrong by as
 //! much as the wall clock is set until then.
 

@@ -56,6 +56,7 @@ use model::contract::{
 use model::delivery::DeliveryState;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::lease::{Epoch, Lease};
 use model::notification::{AcceptResult, NewNotification};
 use model::query::{
     AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
@@ -128,6 +129,11 @@ fn shares(batch: &[NewNotification]) -> Vec<(TenantId, usize)> {
     shares
 }
 
+/// What an epoch is told that is not the one there is.
+fn fenced<T: Send + 'static>() -> StoreFuture<T> {
+    Box::pin(std::future::ready(Err(StoreError::Fenced)))
+}
+
 impl Intake for Sqlite {
     fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
         self.executor
@@ -196,25 +202,42 @@ impl Outbox for Sqlite {
 
     fn pending_webhooks(
         &self,
+        epoch: Epoch,
         after: Option<WebhookId>,
         limit: usize,
     ) -> StoreFuture<Vec<PendingWebhook>> {
+        if epoch != Epoch::FIRST {
+            return fenced();
+        }
         self.executor
             .write_again(JobClass::Work, 1, move |tx| due::lanes(tx, after, limit))
     }
 
-    fn webhook_targets(&self, webhooks: Vec<WebhookId>) -> StoreFuture<Vec<WebhookTarget>> {
+    fn webhook_targets(
+        &self,
+        epoch: Epoch,
+        webhooks: Vec<WebhookId>,
+    ) -> StoreFuture<Vec<WebhookTarget>> {
+        if epoch != Epoch::FIRST {
+            return fenced();
+        }
         self.executor.write_again(JobClass::Work, 1, move |tx| {
             due::targets(tx.conn, &webhooks)
         })
     }
 
-    fn due(&self, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
+    fn due(&self, epoch: Epoch, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
+        if epoch != Epoch::FIRST {
+            return fenced();
+        }
         self.executor
             .write_again(JobClass::Work, 1, move |tx| due::due(tx, &lanes, now))
     }
 
-    fn settle(&self, batch: Arc<[Settlement]>) -> StoreFuture<()> {
+    fn settle(&self, epoch: Epoch, batch: Arc<[Settlement]>) -> StoreFuture<()> {
+        if epoch != Epoch::FIRST {
+            return fenced();
+        }
         let weight = batch.iter().map(|settled| match &settled.attempt.outcome {
             Outcome::Answered(answer) => weight(answer.body.len()),
             Outcome::Failed(_) => 1,
@@ -237,26 +260,44 @@ impl Outbox for Sqlite {
         self.executor.flush();
     }
 
-    fn cancel_pending(&self, webhook: WebhookId, at: Timestamp) -> StoreFuture<usize> {
+    fn cancel_pending(
+        &self,
+        epoch: Epoch,
+        webhook: WebhookId,
+        at: Timestamp,
+    ) -> StoreFuture<usize> {
+        if epoch != Epoch::FIRST {
+            return fenced();
+        }
         self.executor
             .write(JobClass::Bulk, 1, move |tx| cancel::cancel(tx, webhook, at))
     }
 
-    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
+    fn step_bulk_job(&self, epoch: Epoch, at: Timestamp) -> StoreFuture<bool> {
+        if epoch != Epoch::FIRST {
+            return fenced();
+        }
         self.executor
             .write(JobClass::Bulk, 1, move |tx| bulk_jobs::step(tx, at))
     }
 
-    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
+    fn backlog(&self, epoch: Epoch, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
+        if epoch != Epoch::FIRST {
+            return fenced();
+        }
         self.executor
             .read_materialized(JobClass::Bulk, move |conn, _| due::backlog(conn, after))
     }
 
     fn prune(
         &self,
+        epoch: Epoch,
         before: BTreeMap<DialectName, Timestamp>,
         now: TimeBounds,
     ) -> StoreFuture<bool> {
+        if epoch != Epoch::FIRST {
+            return fenced();
+        }
         // If there is no room to list, less can be removed, and that makes room.
         drop(self.executor.materialize());
         self.executor
@@ -265,13 +306,26 @@ impl Outbox for Sqlite {
 }
 
 impl Leases for Sqlite {
-    fn record_heartbeat(&self, heartbeat: Heartbeat) -> StoreFuture<()> {
+    /// Who may open the file as a server has it alone: all slots, for ever.
+    fn claim(&self, _now: Timestamp) -> StoreFuture<Lease> {
+        Box::pin(std::future::ready(Ok(Lease::SOLE)))
+    }
+
+    fn renew(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease> {
+        if lease.epoch != Epoch::FIRST {
+            return fenced();
+        }
         let latest = Arc::clone(&self.executor.shared().last_heartbeat);
         self.executor.write_again(JobClass::Work, 1, move |tx| {
-            clock::record(tx, heartbeat)?;
-            *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(heartbeat);
-            Ok(())
+            clock::record(tx, beat)?;
+            *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(beat);
+            Ok(lease)
         })
+    }
+
+    fn release(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<()> {
+        let renewed = self.renew(lease, beat);
+        Box::pin(async move { renewed.await.map(drop) })
     }
 
     fn last_heartbeat(&self) -> Option<Heartbeat> {

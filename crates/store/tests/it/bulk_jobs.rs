@@ -4,6 +4,7 @@ use model::contract::StoreError;
 use model::dashboard::{BoundedCount, BulkJob, BulkJobKind, NewBulkJob};
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{BulkJobId, DeliveryId, TenantId, WebhookId};
+use model::lease::Epoch;
 use model::limits::BULK_STEP_ROWS_MAX;
 use serde_json::json;
 
@@ -28,7 +29,7 @@ fn begin(given: &Given, webhook: WebhookId, what: BulkJobKind, time: i64) -> Bul
 }
 
 fn step(given: &Given, time: i64) -> bool {
-    wait(given.store.step_bulk_job(at(time))).unwrap()
+    wait(given.store.step_bulk_job(Epoch::FIRST, at(time))).unwrap()
 }
 
 fn bulk_job(given: &Given, id: BulkJobId) -> BulkJob {

@@ -4,6 +4,7 @@ use model::contract::{PendingWebhook, ReplayFilter, ReplayResult, ReplayScope};
 use model::dashboard::{BulkJobKind, NewBulkJob};
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{NotificationId, WebhookId};
+use model::lease::{Epoch, Lease};
 use model::limits::CLOCK_SETBACKS_MAX;
 use model::notification::AcceptResult;
 use model::query::{DeliveryStatus, LogQuery};
@@ -20,7 +21,7 @@ fn beat(given: &Given, schedule: i64, lag: i64) {
         schedule: at(schedule),
         wall: at(schedule + lag),
     };
-    assert!(wait(given.store.record_heartbeat(Heartbeat::certain(moment))).is_ok());
+    assert!(wait(given.store.renew(Lease::SOLE, Heartbeat::certain(moment))).is_ok());
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn a_start_knows_what_time_it_was_at_least_and_at_most() {
             latest: at(5_000),
         },
     };
-    wait(given.store.record_heartbeat(beat)).unwrap();
+    wait(given.store.renew(Lease::SOLE, beat)).unwrap();
     assert_eq!(given.store.last_heartbeat(), Some(beat));
     drop(given);
     let again = store::open_inline_at(&path).unwrap();
@@ -150,7 +151,7 @@ fn what_is_fresh_is_due_whatever_the_clock_said() {
         .collect();
     assert_eq!(ids, [1, 2, 3]);
     assert!(due.iter().all(|due| due.delivery.due_at <= at(5_001)));
-    let lanes = wait(given.store.pending_webhooks(None, 9)).unwrap();
+    let lanes = wait(given.store.pending_webhooks(Epoch::FIRST, None, 9)).unwrap();
     assert!(matches!(lanes[..], [PendingWebhook { due_at, .. }] if due_at <= at(5_001)));
 }
 
@@ -286,7 +287,7 @@ fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
                 actor: "test".to_owned(),
             };
             let bulk_job = wait(given.store.start_bulk_job(new, at(time))).unwrap();
-            while wait(given.store.step_bulk_job(at(time))).unwrap() {}
+            while wait(given.store.step_bulk_job(Epoch::FIRST, at(time))).unwrap() {}
             let bulk_job = wait(given.store.bulk_job(given.tenant, bulk_job.id)).unwrap();
             usize::try_from(bulk_job.unwrap().done).unwrap()
         },

@@ -17,6 +17,7 @@ use model::contract::{
 use model::delivery::{DeliveryState, DueDelivery, NextState};
 use model::id::{TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation};
+use model::lease::Epoch;
 use model::limits::{BUFFERED_MAX, COMMIT_DELAY_MAX_MS, INTAKE_BATCH_MAX, WRITER_QUEUE_MAX};
 use model::notification::{AcceptResult, NewNotification};
 use model::query::{ChangeKind, LogQuery};
@@ -207,7 +208,7 @@ fn settling_takes(
     };
     let batch = [settlement(delivery_id(accepted, webhook), 2, outcome, next)];
     let began_at = Instant::now();
-    let settled = given.store.settle(batch.into());
+    let settled = given.store.settle(Epoch::FIRST, batch.into());
     meanwhile(given);
     wait(settled).unwrap();
     began_at.elapsed()
@@ -242,7 +243,7 @@ fn what_was_delivered_shares_the_commit_of_what_is_handed_in_next() {
         let id = delivery_id(hand_in(given), webhook);
         let batch = [settlement(id, 2, answered(200), delivered())];
         let before = commits();
-        let mut settled = given.store.settle(batch.into());
+        let mut settled = given.store.settle(Epoch::FIRST, batch.into());
         let mut handed_in = 0.0;
         while block_on(poll_fn(|cx| Poll::Ready(settled.as_mut().poll(cx)))).is_pending() {
             hand_in(given);
@@ -409,9 +410,10 @@ fn what_does_not_fit_in_the_queue_is_refused_at_once() {
     waiting.push(given.store.accept(vec![other]));
     // Settling is not shut out by a flood at intake.
     let id = delivery_id(1, webhook);
-    let settled = given
-        .store
-        .settle([settlement(id, 2, answered(200), delivered())].into());
+    let settled = given.store.settle(
+        Epoch::FIRST,
+        [settlement(id, 2, answered(200), delivered())].into(),
+    );
     keeper.open();
     wait(settled).unwrap();
     wait(held).unwrap();
@@ -504,9 +506,10 @@ fn sweeps_come_after_what_somebody_waits_for() {
     let held = keeper.hold(given);
     let swept = given.prune(1_000, 0);
     let id = delivery_id(1, webhook);
-    let settled = given
-        .store
-        .settle([settlement(id, 2, answered(200), delivered())].into());
+    let settled = given.store.settle(
+        Epoch::FIRST,
+        [settlement(id, 2, answered(200), delivered())].into(),
+    );
     keeper.open();
     wait(held).unwrap();
     wait(settled).unwrap();
@@ -642,7 +645,7 @@ fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
     // Settling needs less room than intake; then pruning makes some.
     for due in due {
         let settlement = settlement(due.delivery.id, 1_100, answered(200), delivered());
-        drop(wait(given.store.settle([settlement].into())));
+        drop(wait(given.store.settle(Epoch::FIRST, [settlement].into())));
     }
     while wait(given.prune(2_000, 0)).unwrap() {}
     let again = wait(given.store.accept(batch(accepted))).unwrap();
@@ -723,7 +726,7 @@ fn a_write_that_the_system_refuses_is_a_full_disk_too() {
         limit: 3_000,
         recovery: None,
     };
-    let due = wait(again.due(vec![ask], at(1))).unwrap();
+    let due = wait(again.due(Epoch::FIRST, vec![ask], at(1))).unwrap();
     assert_eq!(due[0].deliveries.len(), accepted);
 }
 

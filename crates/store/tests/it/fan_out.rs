@@ -11,6 +11,7 @@ use model::dashboard::{BulkJobKind, NewBulkJob};
 use model::delivery::{CancelCause, DeliveryState, DueDelivery};
 use model::id::{TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation};
+use model::lease::Epoch;
 use model::limits::{INTAKE_BATCH_MAX, UNMATERIALIZED_MAX};
 use model::notification::{AcceptResult, NewNotification};
 use model::tenant::TokenHash;
@@ -337,7 +338,7 @@ fn what_is_to_be_stopped_is_stopped_although_it_is_not_listed_yet() {
     };
     stepped.steps_until(given.store.start_bulk_job(bulk_job, at(3)));
     loop {
-        let (more, _) = stepped.steps_until(given.store.step_bulk_job(at(4)));
+        let (more, _) = stepped.steps_until(given.store.step_bulk_job(Epoch::FIRST, at(4)));
         if !more {
             break;
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::contract::{DueQuery, Store};
+use model::lease::Epoch;
 use model::notification::NewNotification;
 use model::query::{LogQuery, WebhookQuery};
 use model::rng::SeededRng;
@@ -97,7 +98,7 @@ fn a_link_to_a_store_leads_to_it() {
     let id = given.notified("1", 1);
     wait(given.store.close()).unwrap();
     let again = store::open_inline_at(&file).unwrap();
-    let lanes = wait(again.pending_webhooks(None, 10)).unwrap();
+    let lanes = wait(again.pending_webhooks(Epoch::FIRST, None, 10)).unwrap();
     assert_eq!((id, lanes[0].webhook), (1, webhook));
 }
 
@@ -158,7 +159,9 @@ fn a_crash_at_any_moment_leaves_a_beginning_of_what_was_accepted() {
         fs::write(&path, &file).unwrap();
         fs::write(crashed.path().join("willcall.db-wal"), kept).unwrap();
         let store = open(&path).unwrap();
-        let due = wait(store.due(ask(), at(99))).unwrap().remove(0);
+        let due = wait(store.due(Epoch::FIRST, ask(), at(99)))
+            .unwrap()
+            .remove(0);
         let found: Vec<i64> = due
             .deliveries
             .iter()
@@ -355,9 +358,13 @@ fn look_around(store: &Arc<dyn Store>) {
             store.delivery(tenant, delivery_id(notification, webhook)),
         ));
     }
-    drop(wait(store.pending_webhooks(None, 10)));
+    drop(wait(store.pending_webhooks(Epoch::FIRST, None, 10)));
     let before = [(DialectName::new("pretix"), at(50))];
-    drop(wait(store.prune(before.into(), TimeBounds::exactly(at(0)))));
+    drop(wait(store.prune(
+        Epoch::FIRST,
+        before.into(),
+        TimeBounds::exactly(at(0)),
+    )));
 }
 
 #[test]

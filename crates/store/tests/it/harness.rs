@@ -14,6 +14,7 @@ use model::contract::{
 use model::delivery::{CancelCause, DeliveryState, DueDelivery, NextState};
 use model::filter::{Filter, MatchKey};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::lease::Epoch;
 use model::notification::{AcceptResult, NewNotification};
 use model::query::{Declaration, DeliveryDetail, DeliveryRow, LogQuery};
 use model::tenant::DialectName;
@@ -319,7 +320,7 @@ impl Given {
 
     /// Settles exactly this.
     pub(crate) fn settle_again(&self, settlement: Settlement) {
-        let settled = self.store.settle([settlement].into());
+        let settled = self.store.settle(Epoch::FIRST, [settlement].into());
         self.store.flush();
         wait(settled).unwrap();
     }
@@ -332,7 +333,7 @@ impl Given {
     /// The same while the clock is in doubt.
     pub(crate) fn prune_between(&self, before: i64, now: TimeBounds) -> StoreFuture<bool> {
         let before = [(DialectName::new("pretix"), at(before))];
-        self.store.prune(before.into(), now)
+        self.store.prune(Epoch::FIRST, before.into(), now)
     }
 
     pub(crate) fn story(&self, id: DeliveryId) -> DeliveryDetail {
@@ -406,7 +407,9 @@ impl Given {
             limit,
             recovery: None,
         };
-        let read = wait(self.store.due(vec![ask], at(time))).unwrap().remove(0);
+        let read = wait(self.store.due(Epoch::FIRST, vec![ask], at(time)))
+            .unwrap()
+            .remove(0);
         assert_eq!(read.webhook, webhook);
         (read.deliveries, read.next_due_at.map(Timestamp::as_millis))
     }

@@ -7,6 +7,7 @@ use model::attempt::Outcome;
 use model::contract::{ReplayResult, ReplayScope, Settlement};
 use model::delivery::{CancelCause, DeliveryState, NextState};
 use model::id::{DeliveryId, WebhookId};
+use model::lease::Epoch;
 use model::rng::SeededRng;
 use model::webhook::DisableCause;
 
@@ -100,7 +101,7 @@ impl Expected {
         for settlement in &batch {
             self.settled(settlement);
         }
-        wait(given.store.settle(batch.into())).unwrap();
+        wait(given.store.settle(Epoch::FIRST, batch.into())).unwrap();
     }
 
     fn settled(&mut self, settlement: &Settlement) {

@@ -5,6 +5,7 @@ use model::contract::{
 };
 use model::id::NotificationId;
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::lease::Lease;
 use model::notification::AcceptResult;
 use model::query::{DeliveryStatus, WebhookQuery};
 use model::tenant::TokenHash;
@@ -89,7 +90,7 @@ fn a_key_is_known_for_a_day_of_the_schedule_however_the_clock_is_set() {
             schedule: at(schedule),
             wall: at(wall),
         };
-        now(given.store.record_heartbeat(Heartbeat::certain(moment))).unwrap();
+        now(given.store.renew(Lease::SOLE, Heartbeat::certain(moment))).unwrap();
     };
     let prune = |time: i64| {
         let done = given.prune_between(0, TimeBounds::exactly(at(time)));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use model::contract::DueQuery;
 use model::id::WebhookId;
+use model::lease::Epoch;
 use prometheus_client::registry::Registry;
 use rusqlite::Connection;
 use store::{OpenError, WalFault};
@@ -125,7 +126,7 @@ impl Killed {
             limit: 99,
             recovery: None,
         };
-        let due = wait(given.store.due(vec![ask], at(99))).unwrap();
+        let due = wait(given.store.due(Epoch::FIRST, vec![ask], at(99))).unwrap();
         Ok(due[0].deliveries.len())
     }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use model::contract::{DueQuery, PendingWebhook, StoreError, WebhookTarget};
 use model::filter::{Filter, MatchKey, SubscriptionSet};
 use model::id::{NotificationId, TenantId, WebhookId};
+use model::lease::Epoch;
 use model::limits::{self, EVENTS_REGISTERED_MAX};
 use model::notification::{AcceptResult, NewNotification};
 use model::query::Declaration;
@@ -24,7 +25,7 @@ fn inline_replies_are_ready_at_once() {
     let id = NotificationId(1);
     assert_eq!(accepted, [AcceptResult::Accepted { id, deliveries: 1 }]);
     assert_eq!(
-        now(given.store.pending_webhooks(None, 10)).unwrap()[0].webhook,
+        now(given.store.pending_webhooks(Epoch::FIRST, None, 10)).unwrap()[0].webhook,
         webhook
     );
     now(given.store.ping()).unwrap();
@@ -347,7 +348,7 @@ fn lanes_are_webhooks_with_something_pending_by_id() {
     given.notified("2", 2_000);
     let done = delivery_id(first, webhooks[1]);
     given.settle(settlement(done, 3_000, answered(200), delivered()));
-    let lanes = wait(given.store.pending_webhooks(None, 10)).unwrap();
+    let lanes = wait(given.store.pending_webhooks(Epoch::FIRST, None, 10)).unwrap();
     let lane = |index: usize, due_at| PendingWebhook {
         webhook: webhooks[index],
         due_at: at(due_at),
@@ -360,13 +361,26 @@ fn lanes_are_webhooks_with_something_pending_by_id() {
     ];
     assert_eq!(lanes, all);
     assert!(lanes.iter().all(|lane| lane.webhook != idle));
-    let page = wait(given.store.pending_webhooks(Some(webhooks[0]), 2)).unwrap();
+    let page = wait(
+        given
+            .store
+            .pending_webhooks(Epoch::FIRST, Some(webhooks[0]), 2),
+    )
+    .unwrap();
     assert_eq!(page, all[1..3]);
     assert_eq!(
-        wait(given.store.pending_webhooks(Some(webhooks[3]), 2)).unwrap(),
+        wait(
+            given
+                .store
+                .pending_webhooks(Epoch::FIRST, Some(webhooks[3]), 2)
+        )
+        .unwrap(),
         []
     );
-    assert_eq!(wait(given.store.pending_webhooks(None, 0)).unwrap(), []);
+    assert_eq!(
+        wait(given.store.pending_webhooks(Epoch::FIRST, None, 0)).unwrap(),
+        []
+    );
 }
 
 #[test]
@@ -374,7 +388,12 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
     let given = Given::new();
     let id = given.paid_webhook();
     given.disable(id, 5);
-    let targets = wait(given.store.webhook_targets(vec![WebhookId(99), id])).unwrap();
+    let targets = wait(
+        given
+            .store
+            .webhook_targets(Epoch::FIRST, vec![WebhookId(99), id]),
+    )
+    .unwrap();
     let target = WebhookTarget {
         webhook: id,
         tenant: given.tenant,
@@ -425,6 +444,7 @@ fn lanes_without_anything_are_answered_too() {
     let given = Given::new();
     let webhook = WebhookId(77);
     let read = wait(given.store.due(
+        Epoch::FIRST,
         vec![DueQuery {
             webhook,
             limit: 3,

@@ -26,6 +26,8 @@ mod idempotency;
 #[cfg(test)]
 mod integrity;
 #[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod log;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use model::delivery::DeliveryState;
+use model::lease::Epoch;
 use model::limits::{BULK_STEP_ROWS_MAX, IDEMPOTENCY_RETENTION_MS};
 use model::notification::{AcceptResult, NewNotification};
 use model::query::StoredResponse;
@@ -97,7 +98,7 @@ fn pruning_goes_in_steps_and_over_what_must_stay() {
                 kept.push(id);
             }
         }
-        wait(given.store.settle(batch.into())).unwrap();
+        wait(given.store.settle(Epoch::FIRST, batch.into())).unwrap();
     }
     // 2,000 go with three rows each, 2,000 are looked at.
     let mut steps = 1;
@@ -177,7 +178,7 @@ fn a_delivery_with_very_many_attempts_goes_in_steps() {
                 settlement(id, ended_at, answered(500), retry(ended_at + 9_000))
             })
             .collect();
-        wait(given.store.settle(batch)).unwrap();
+        wait(given.store.settle(Epoch::FIRST, batch)).unwrap();
     }
     given.settle(settlement(
         id,

@@ -4,6 +4,7 @@
 use model::contract::{DueCursor, DueQuery, RecoveryPage, RecoveryQuery};
 use model::delivery::NextState;
 use model::id::{NotificationId, WebhookId};
+use model::lease::Epoch;
 use model::limits;
 
 use crate::harness::{Given, answered, at, delivered, delivery_id, retry, settlement, wait};
@@ -14,7 +15,7 @@ fn read(given: &Given, webhook: WebhookId, ahead: RecoveryQuery, now: i64) -> Op
         limit: 100,
         recovery: Some(ahead),
     };
-    let mut reads = wait(given.store.due(vec![ask], at(now))).unwrap();
+    let mut reads = wait(given.store.due(Epoch::FIRST, vec![ask], at(now))).unwrap();
     reads.remove(0).recovery
 }
 
@@ -156,7 +157,7 @@ fn nothing_is_read_ahead_while_more_is_due_than_is_asked_for() {
         limit: 3,
         recovery: Some(everything(200)),
     };
-    let reads = wait(given.store.due(vec![ask], at(100))).unwrap();
+    let reads = wait(given.store.due(Epoch::FIRST, vec![ask], at(100))).unwrap();
     assert_eq!((reads[0].deliveries.len(), &reads[0].recovery), (3, &None));
 }
 
@@ -166,7 +167,7 @@ fn a_target_says_since_when_its_receiver_fails_or_when_it_recovered() {
     let webhook = given.paid_webhook();
     let ids: Vec<i64> = (0..3).map(|n| given.notified(&n.to_string(), 0)).collect();
     let standing = || {
-        let targets = wait(given.store.webhook_targets(vec![webhook])).unwrap();
+        let targets = wait(given.store.webhook_targets(Epoch::FIRST, vec![webhook])).unwrap();
         assert_eq!(targets[0].tenant, given.tenant);
         (targets[0].failing_since, targets[0].succeeded_at)
     };
@@ -221,7 +222,7 @@ fn the_backlog_is_counted_by_dialect_in_bounded_steps() {
     let pretix = model::tenant::DialectName::new("pretix");
     let (mut all, mut after, mut steps) = (0, None, 0);
     loop {
-        let step = wait(given.store.backlog(after)).unwrap();
+        let step = wait(given.store.backlog(Epoch::FIRST, after)).unwrap();
         let counted = step.counts.get(&pretix).copied().unwrap_or(0);
         assert!(usize::try_from(counted).unwrap() <= limits::BULK_STEP_ROWS_MAX);
         assert!(steps < 3);

@@ -3,6 +3,7 @@
 use model::contract::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{NotificationId, WebhookId};
+use model::lease::Epoch;
 use model::limits::BULK_STEP_ROWS_MAX;
 use model::notification::{AcceptResult, NewNotification};
 use model::query::DeliveryStatus;
@@ -61,7 +62,7 @@ pub(crate) fn settle_all(
                 )
             })
             .collect();
-        wait(given.store.settle(batch)).unwrap();
+        wait(given.store.settle(Epoch::FIRST, batch)).unwrap();
     }
 }
 
@@ -384,26 +385,34 @@ fn disabling_cancels_in_steps() {
     let webhook = given.paid_webhook();
     let ids = many(&given, BULK_STEP_ROWS_MAX + 10);
     assert_eq!(
-        wait(given.store.cancel_pending(webhook, at(2_000))).unwrap(),
+        wait(given.store.cancel_pending(Epoch::FIRST, webhook, at(2_000))).unwrap(),
         0
     );
     given.disable(webhook, 2_000);
     assert_eq!(given.due(webhook, ids.len(), 2_000).0.len(), 10);
     assert_eq!(
-        wait(given.store.cancel_pending(webhook, at(2_100))).unwrap(),
+        wait(given.store.cancel_pending(Epoch::FIRST, webhook, at(2_100))).unwrap(),
         10
     );
     assert_eq!(
-        wait(given.store.cancel_pending(webhook, at(2_100))).unwrap(),
+        wait(given.store.cancel_pending(Epoch::FIRST, webhook, at(2_100))).unwrap(),
         0
     );
-    assert_eq!(wait(given.store.pending_webhooks(None, 10)).unwrap(), []);
+    assert_eq!(
+        wait(given.store.pending_webhooks(Epoch::FIRST, None, 10)).unwrap(),
+        []
+    );
     let state = |id| given.state(delivery_id(id, webhook));
     let cancelled = DeliveryState::Cancelled(CancelCause::WebhookDisabled);
     assert!(ids.iter().step_by(700).all(|id| state(*id) == cancelled));
     assert_eq!(state(ids[ids.len() - 1]), cancelled);
     assert_eq!(
-        wait(given.store.cancel_pending(WebhookId(99), at(0))).unwrap(),
+        wait(
+            given
+                .store
+                .cancel_pending(Epoch::FIRST, WebhookId(99), at(0))
+        )
+        .unwrap(),
         0
     );
 }
@@ -416,7 +425,7 @@ fn what_is_left_of_a_receiver_that_is_gone_is_cancelled_for_that() {
     let first = delivery_id(ids[0], webhook);
     given.settle(settlement(first, 1_500, answered(410), gone()));
     assert_eq!(
-        wait(given.store.cancel_pending(webhook, at(2_100))).unwrap(),
+        wait(given.store.cancel_pending(Epoch::FIRST, webhook, at(2_100))).unwrap(),
         2
     );
     let last = delivery_id(ids[ids.len() - 1], webhook);

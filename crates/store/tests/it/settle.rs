@@ -4,6 +4,7 @@ use bytes::Bytes;
 use model::attempt::{BodyEnd, FailureKind, HttpResponse, Outcome};
 use model::contract::{ReplayScope, Settlement};
 use model::delivery::{CancelCause, DeliveryState};
+use model::lease::Epoch;
 use model::query::DeliveryStatus;
 use model::webhook::{DisableCause, Headers};
 
@@ -499,7 +500,7 @@ fn a_receiver_that_is_gone_switches_its_webhook_off() {
         .iter()
         .map(|id| settlement(*id, 1_500, answered(410), gone()))
         .collect();
-    wait(given.store.settle(batch)).unwrap();
+    wait(given.store.settle(Epoch::FIRST, batch)).unwrap();
 
     let stored = given.stored(webhook);
     let disabled = stored.disabled.unwrap();

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use model::contract::{DiskFault, ReplayResult, ReplayScope, StoreError};
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{DeliveryId, WebhookId};
+use model::lease::{Epoch, Lease};
 use model::notification::NewNotification;
 use model::query::{DeclaredToken, DeclaredWebhook, WebhookDefaults};
 use model::tenant::{NewToken, Permissions, TokenHash, TokenKind};
@@ -69,7 +70,9 @@ fn what_was_not_tried_is_due_after_a_restart_and_what_was_is_not() {
         assert_eq!(due(&given, webhooks[1]), [ids[0], ids[1], ids[3]]);
         assert_eq!(due(&given, webhooks[2]), ids);
         assert_eq!(
-            wait(given.store.pending_webhooks(None, 10)).unwrap().len(),
+            wait(given.store.pending_webhooks(Epoch::FIRST, None, 10))
+                .unwrap()
+                .len(),
             3
         );
     }
@@ -286,7 +289,7 @@ fn what_is_due_later_by_a_clock_that_was_set_back_can_be_sent_at_once() {
     wait(
         given
             .store
-            .record_heartbeat(Heartbeat::certain(Moment::same(at(300)))),
+            .renew(Lease::SOLE, Heartbeat::certain(Moment::same(at(300)))),
     )
     .unwrap();
     let id = given.notified("1", 1_000);

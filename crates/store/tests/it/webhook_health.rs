@@ -5,6 +5,7 @@ use model::contract::ReplayScope;
 use model::dashboard::{HOUR_MS, HourlyCounts, WebhookHealth};
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::WebhookId;
+use model::lease::Epoch;
 
 use crate::harness::{
     Given, answered, at, delivered, delivery_id, ended, failed, gone, retry, settlement, wait,
@@ -56,7 +57,7 @@ fn failing_since_is_the_first_failure_after_the_last_success() {
                 .failing_since
                 .map(model::time::Timestamp::as_millis),
         );
-        let target = wait(given.store.webhook_targets(vec![webhook]))
+        let target = wait(given.store.webhook_targets(Epoch::FIRST, vec![webhook]))
             .unwrap()
             .remove(0);
         assert_eq!(target.failing_since, standing.failing_since);
@@ -83,9 +84,9 @@ fn a_batch_counts_as_if_its_settlements_had_come_one_by_one() {
         ),
         settlement(delivery_id(ids[0], other), 30, no(), retry(95)),
     ];
-    wait(given.store.settle(batch.clone().into())).unwrap();
+    wait(given.store.settle(Epoch::FIRST, batch.clone().into())).unwrap();
     // Safe to repeat: nothing counts twice.
-    wait(given.store.settle(batch.into())).unwrap();
+    wait(given.store.settle(Epoch::FIRST, batch.into())).unwrap();
     let first = standing(&given, one);
     assert_eq!(first.failing_since, Some(at(HOUR_MS)));
     assert_eq!(first.hours, [tally(0, 1, 1, 0), tally(1, 0, 1, 1)]);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use model::contract::{Conflict, ReplayResult, ReplayScope, Settlement, StoreError};
 use model::delivery::{CancelCause, DeliveryState, NextState};
 use model::id::{TenantId, WebhookId};
+use model::lease::Epoch;
 use model::limits::WEBHOOKS_MAX;
 use model::notification::{AcceptResult, NewNotification};
 use model::query::{ChangeKind, Declaration, DeclaredWebhook, WebhookDefaults, WebhookQuery};
@@ -58,7 +59,7 @@ impl Given {
     }
 
     fn paused_until(&self, webhook: WebhookId) -> Option<i64> {
-        let targets = wait(self.store.webhook_targets(vec![webhook])).unwrap();
+        let targets = wait(self.store.webhook_targets(Epoch::FIRST, vec![webhook])).unwrap();
         targets[0].paused_until.map(|at| at.as_millis())
     }
 }
@@ -87,7 +88,7 @@ fn a_key_names_one_webhook_of_a_tenant_for_ever() {
         ..webhook.clone()
     };
     assert_eq!(given.save(renamed, 5).unwrap().key, webhook.key);
-    let target = &wait(given.store.webhook_targets(vec![webhook.id])).unwrap()[0];
+    let target = &wait(given.store.webhook_targets(Epoch::FIRST, vec![webhook.id])).unwrap()[0];
     assert_eq!(
         (target.key.as_deref(), target.retries_max),
         (Some("a"), Some(3))
@@ -315,7 +316,14 @@ fn every_dialect_keeps_its_log_for_a_time_of_its_own() {
             .iter()
             .map(|(dialect, time)| (DialectName::new(dialect), at(*time)))
             .collect();
-        assert!(!wait(given.store.prune(before, TimeBounds::exactly(at(0)))).unwrap());
+        assert!(
+            !wait(
+                given
+                    .store
+                    .prune(Epoch::FIRST, before, TimeBounds::exactly(at(0)))
+            )
+            .unwrap()
+        );
         let there = owed.iter().map(|(tenant, id)| {
             let log = wait(given.store.delivery(*tenant, *id)).unwrap().is_some();
             let nobodys = NewNotification {
@@ -433,12 +441,15 @@ fn what_was_pending_when_a_webhook_was_disabled_is_cancelled_before_it_is_enable
     assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
     assert!(!given.stored(webhook).enabled());
     assert_eq!(
-        wait(given.store.cancel_pending(webhook, at(3))).unwrap(),
+        wait(given.store.cancel_pending(Epoch::FIRST, webhook, at(3))).unwrap(),
         step
     );
     // The one that is left goes with the change.
     given.save(enabled, 4).unwrap();
-    assert_eq!(wait(given.store.pending_webhooks(None, 10)).unwrap(), []);
+    assert_eq!(
+        wait(given.store.pending_webhooks(Epoch::FIRST, None, 10)).unwrap(),
+        []
+    );
     let cancelled = DeliveryState::Cancelled(CancelCause::WebhookDisabled);
     for id in [ids[0], ids[step], ids[2 * step]] {
         assert_eq!(given.state(delivery_id(id, webhook)), cancelled);

@@ -10,6 +10,7 @@ use model::contract::{
 };
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::lease::{Epoch, Lease};
 use model::notification::{AcceptResult, NewNotification};
 use model::query::{
     AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
@@ -156,52 +157,71 @@ impl Outbox for FaultyStore {
 
     fn pending_webhooks(
         &self,
+        epoch: Epoch,
         after: Option<WebhookId>,
         limit: usize,
     ) -> StoreFuture<Vec<PendingWebhook>> {
-        self.store.pending_webhooks(after, limit)
+        self.store.pending_webhooks(epoch, after, limit)
     }
 
-    fn webhook_targets(&self, webhooks: Vec<WebhookId>) -> StoreFuture<Vec<WebhookTarget>> {
-        self.store.webhook_targets(webhooks)
+    fn webhook_targets(
+        &self,
+        epoch: Epoch,
+        webhooks: Vec<WebhookId>,
+    ) -> StoreFuture<Vec<WebhookTarget>> {
+        self.store.webhook_targets(epoch, webhooks)
     }
 
-    fn due(&self, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
-        self.store.due(lanes, now)
+    fn due(&self, epoch: Epoch, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
+        self.store.due(epoch, lanes, now)
     }
 
-    fn settle(&self, batch: Arc<[Settlement]>) -> StoreFuture<()> {
-        self.store.settle(batch)
+    fn settle(&self, epoch: Epoch, batch: Arc<[Settlement]>) -> StoreFuture<()> {
+        self.store.settle(epoch, batch)
     }
 
     fn flush(&self) {
         self.store.flush();
     }
 
-    fn cancel_pending(&self, webhook: WebhookId, at: Timestamp) -> StoreFuture<usize> {
-        self.store.cancel_pending(webhook, at)
+    fn cancel_pending(
+        &self,
+        epoch: Epoch,
+        webhook: WebhookId,
+        at: Timestamp,
+    ) -> StoreFuture<usize> {
+        self.store.cancel_pending(epoch, webhook, at)
     }
 
-    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
-        self.store.step_bulk_job(at)
+    fn step_bulk_job(&self, epoch: Epoch, at: Timestamp) -> StoreFuture<bool> {
+        self.store.step_bulk_job(epoch, at)
     }
 
-    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
-        self.store.backlog(after)
+    fn backlog(&self, epoch: Epoch, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
+        self.store.backlog(epoch, after)
     }
 
     fn prune(
         &self,
+        epoch: Epoch,
         before: BTreeMap<DialectName, Timestamp>,
         now: TimeBounds,
     ) -> StoreFuture<bool> {
-        self.store.prune(before, now)
+        self.store.prune(epoch, before, now)
     }
 }
 
 impl Leases for FaultyStore {
-    fn record_heartbeat(&self, beat: Heartbeat) -> StoreFuture<()> {
-        self.store.record_heartbeat(beat)
+    fn claim(&self, now: Timestamp) -> StoreFuture<Lease> {
+        self.store.claim(now)
+    }
+
+    fn renew(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease> {
+        self.store.renew(lease, beat)
+    }
+
+    fn release(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<()> {
+        self.store.release(lease, beat)
     }
 
     fn last_heartbeat(&self) -> Option<Heartbeat> {

@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use model::contract::{DueQuery, Frontend, PendingWebhook, Store};
 use model::delivery::DueDelivery;
 use model::id::{TenantId, WebhookId};
+use model::lease::Epoch;
 use model::rng::SeededRng;
 use model::tenant::DialectName;
 use model::time::{Clock, Timestamp};
@@ -353,14 +354,22 @@ impl TestApp {
 
     /// Everything that is due, webhook by webhook, in order.
     pub(crate) async fn due(&self) -> Vec<DueDelivery> {
-        let lanes = self.store.pending_webhooks(None, 1_000).await.unwrap();
+        let lanes = self
+            .store
+            .pending_webhooks(Epoch::FIRST, None, 1_000)
+            .await
+            .unwrap();
         let ask = |lane: PendingWebhook| DueQuery {
             webhook: lane.webhook,
             limit: 1_000,
             recovery: None,
         };
         let lanes = lanes.into_iter().map(ask).collect();
-        let reads = self.store.due(lanes, self.now()).await.unwrap();
+        let reads = self
+            .store
+            .due(Epoch::FIRST, lanes, self.now())
+            .await
+            .unwrap();
         reads.into_iter().flat_map(|read| read.deliveries).collect()
     }
 }

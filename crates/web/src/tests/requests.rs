@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::body::Body;
 use http::Request;
 use model::contract::StoreError;
+use model::lease::Epoch;
 use model::limits::{BODIES_SHARE_BYTES_MAX, BODY_STEP_BYTES, PARAMETERS_MAX};
 use model::time::TimeBounds;
 
@@ -89,7 +90,11 @@ async fn a_key_is_forgotten_after_a_day() {
     app.ask(create("a")).await;
     app.pass_ms(25 * 3_600_000);
     app.store
-        .prune(BTreeMap::new(), TimeBounds::exactly(app.now()))
+        .prune(
+            Epoch::FIRST,
+            BTreeMap::new(),
+            TimeBounds::exactly(app.now()),
+        )
         .await
         .unwrap();
     assert_eq!(app.ask(create("a")).await.status, 201);

@@ -13,6 +13,7 @@ use model::attempt::{Attempt, BodyEnd, HttpResponse, Outcome};
 use model::contract::{DueQuery, Settlement, Store};
 use model::delivery::{DeliveryState, NextState};
 use model::id::{DeliveryId, NotificationId, WebhookId};
+use model::lease::Epoch;
 use model::limits::{LANE_READ_MAX, PAGE_ROWS_MAX, SETTLE_BATCH_MAX, WRITER_QUEUE_MAX};
 use model::notification::AcceptResult;
 use model::query::WebhookQuery;
@@ -127,7 +128,10 @@ impl DirectStore {
                     batch.push(self.failed(notification, *webhook, count, is_due));
                     count += 1;
                     if batch.len() == SETTLE_BATCH_MAX {
-                        replies.push(self.store.settle(std::mem::take(&mut batch).into()));
+                        replies.push(
+                            self.store
+                                .settle(Epoch::FIRST, std::mem::take(&mut batch).into()),
+                        );
                     }
                     if (replies.len() + 2) * SETTLE_BATCH_MAX > WRITER_QUEUE_MAX {
                         for reply in std::mem::take(&mut replies) {
@@ -136,7 +140,7 @@ impl DirectStore {
                     }
                 }
             }
-            replies.push(self.store.settle(batch.into()));
+            replies.push(self.store.settle(Epoch::FIRST, batch.into()));
             for reply in replies {
                 reply.await?;
             }
@@ -207,7 +211,7 @@ impl DirectStore {
             .collect();
         let mut samples = Vec::new();
         for _ in 0..asks {
-            let (reads, took) = timed(self.store.due(lanes.clone(), self.now)).await;
+            let (reads, took) = timed(self.store.due(Epoch::FIRST, lanes.clone(), self.now)).await;
             let rows: usize = reads?.iter().map(|read| read.deliveries.len()).sum();
             ensure!(
                 rows == lanes.len(),

@@ -50,7 +50,7 @@ pub(crate) async fn run(once: bool) -> Result<ExitCode> {
 
 async fn on_folder(folder: &Path, once: bool, signals: &mut Signals) -> Result<ExitCode> {
     let config = Config::for_demo(folder.to_owned())?;
-    let app = assemble::build(&config, accelerated)?;
+    let app = assemble::build(&config, accelerated).await?;
     let listener = match listen::bind(config.listen).await {
         Ok(listener) => listener,
         // Another program has the usual port: any other will do.

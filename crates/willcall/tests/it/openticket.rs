@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::contract::{Backend, Store};
+use model::lease::Lease;
 use model::rng::SeededRng;
 use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
@@ -82,6 +83,7 @@ impl World {
         let mut meters = Registry::default();
         let parts = engine::Parts {
             store: Arc::clone(&store) as Arc<dyn Backend>,
+            lease: Lease::SOLE,
             dial: Arc::new(Line(Arc::clone(&net))),
             clock: clock.clone(),
             rng: rng.split("engine"),

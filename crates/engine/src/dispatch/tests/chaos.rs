@@ -11,6 +11,7 @@ use model::attempt::Outcome;
 use model::contract::{Intake as _, Outbox as _, ReplayRequest, ReplayScope};
 use model::delivery::DeliveryState;
 use model::id::{NotificationId, WebhookId};
+use model::lease::Epoch;
 use model::rng::SeededRng;
 
 use super::id;
@@ -179,7 +180,7 @@ impl Chaos {
         assert!(
             self.world
                 .store
-                .pending_webhooks(None, 10)
+                .pending_webhooks(Epoch::FIRST, None, 10)
                 .await
                 .unwrap()
                 .is_empty()

@@ -15,6 +15,7 @@ use model::contract::{
 use model::delivery::{DeliveryState, DueDelivery};
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::lease::{Epoch, Lease};
 use model::notification::{AcceptResult, NewNotification};
 use model::query::{
     AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
@@ -232,27 +233,32 @@ impl Outbox for Faults {
 
     fn pending_webhooks(
         &self,
+        epoch: Epoch,
         after: Option<WebhookId>,
         limit: usize,
     ) -> StoreFuture<Vec<PendingWebhook>> {
-        self.disturbed(|| self.inner.pending_webhooks(after, limit))
+        self.disturbed(|| self.inner.pending_webhooks(epoch, after, limit))
     }
 
-    fn webhook_targets(&self, webhooks: Vec<WebhookId>) -> StoreFuture<Vec<WebhookTarget>> {
-        self.disturbed(|| self.inner.webhook_targets(webhooks))
+    fn webhook_targets(
+        &self,
+        epoch: Epoch,
+        webhooks: Vec<WebhookId>,
+    ) -> StoreFuture<Vec<WebhookTarget>> {
+        self.disturbed(|| self.inner.webhook_targets(epoch, webhooks))
     }
 
-    fn due(&self, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
+    fn due(&self, epoch: Epoch, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
         let mut asked = self.due_asked.lock().unwrap();
         asked.push(lanes.iter().map(|ask| ask.limit).sum());
         let chokes_on = self.plan.lock().unwrap().due_chokes_on;
         if lanes.iter().any(|ask| Some(ask.webhook) == chokes_on) {
             return Box::pin(async { Err(StoreError::Disk(DiskFault::Unreadable)) });
         }
-        self.disturbed(|| self.inner.due(lanes, now))
+        self.disturbed(|| self.inner.due(epoch, lanes, now))
     }
 
-    fn settle(&self, batch: Arc<[Settlement]>) -> StoreFuture<()> {
+    fn settle(&self, epoch: Epoch, batch: Arc<[Settlement]>) -> StoreFuture<()> {
         self.settled.lock().unwrap().push(batch.len());
         let plan = self.plan.lock().unwrap();
         if let Some(error) = plan.settle.clone() {
@@ -274,10 +280,10 @@ impl Outbox for Faults {
             let (inner, hurried) = (Arc::clone(&self.inner), Arc::clone(&self.hurried));
             return Box::pin(async move {
                 hurried.notified().await;
-                inner.settle(batch).await
+                inner.settle(epoch, batch).await
             });
         }
-        let reply = self.disturbed(|| self.inner.settle(batch));
+        let reply = self.disturbed(|| self.inner.settle(epoch, batch));
         if let Some(error) = lost {
             return Box::pin(async move { Err(error) });
         }
@@ -289,33 +295,47 @@ impl Outbox for Faults {
         self.inner.flush();
     }
 
-    fn cancel_pending(&self, webhook: WebhookId, at: Timestamp) -> StoreFuture<usize> {
-        self.disturbed(|| self.inner.cancel_pending(webhook, at))
+    fn cancel_pending(
+        &self,
+        epoch: Epoch,
+        webhook: WebhookId,
+        at: Timestamp,
+    ) -> StoreFuture<usize> {
+        self.disturbed(|| self.inner.cancel_pending(epoch, webhook, at))
     }
 
-    fn step_bulk_job(&self, at: Timestamp) -> StoreFuture<bool> {
+    fn step_bulk_job(&self, epoch: Epoch, at: Timestamp) -> StoreFuture<bool> {
         if let Some(error) = self.plan.lock().unwrap().bulk_job.clone() {
             return Box::pin(async move { Err(error) });
         }
-        self.inner.step_bulk_job(at)
+        self.inner.step_bulk_job(epoch, at)
     }
 
-    fn backlog(&self, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
-        self.inner.backlog(after)
+    fn backlog(&self, epoch: Epoch, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
+        self.inner.backlog(epoch, after)
     }
 
     fn prune(
         &self,
+        epoch: Epoch,
         before: BTreeMap<DialectName, Timestamp>,
         now: TimeBounds,
     ) -> StoreFuture<bool> {
-        self.inner.prune(before, now)
+        self.inner.prune(epoch, before, now)
     }
 }
 
 impl Leases for Faults {
-    fn record_heartbeat(&self, beat: Heartbeat) -> StoreFuture<()> {
-        self.inner.record_heartbeat(beat)
+    fn claim(&self, now: Timestamp) -> StoreFuture<Lease> {
+        self.inner.claim(now)
+    }
+
+    fn renew(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease> {
+        self.inner.renew(lease, beat)
+    }
+
+    fn release(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<()> {
+        self.inner.release(lease, beat)
     }
 
     fn last_heartbeat(&self) -> Option<Heartbeat> {

@@ -11,6 +11,7 @@ use model::attempt::{BodyEnd, FailureKind, HttpResponse, Outcome};
 use model::contract::Outbox as _;
 use model::delivery::DeliveryState;
 use model::id::WebhookId;
+use model::lease::Epoch;
 use model::limits;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -146,7 +147,7 @@ async fn settled(world: &World) {
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     while !world
         .store
-        .pending_webhooks(None, 1)
+        .pending_webhooks(Epoch::FIRST, None, 1)
         .await
         .unwrap()
         .is_empty()

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::contract::{Intake as _, Outbox as _, StoreError};
+use model::lease::Epoch;
 use model::limits;
 use tokio::time::Instant;
 
@@ -148,7 +149,7 @@ async fn a_backlog_larger_than_memory_is_sent_completely_and_in_order() {
     assert!(
         world
             .store
-            .pending_webhooks(None, 1)
+            .pending_webhooks(Epoch::FIRST, None, 1)
             .await
             .unwrap()
             .is_empty()

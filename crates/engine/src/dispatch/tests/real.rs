@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::contract::{Backend, Store};
 use model::filter::{Filter, MatchKey};
+use model::lease::{Epoch, Lease};
 use model::notification::NewNotification;
 use model::query::Declaration;
 use model::rng::SeededRng;
@@ -109,6 +110,7 @@ fn engine(store: &Arc<dyn Store>, began: Instant) -> Engine {
     let resolver = Resolver::of_system(&mut Registry::default());
     let parts = Parts {
         store: Arc::clone(store) as Arc<dyn Backend>,
+        lease: Lease::SOLE,
         dial: Arc::new(NetDial::new(resolver, "127.0.0.1".parse().unwrap(), &roots)),
         clock,
         rng: SeededRng::from_seed([1; 32]),
@@ -154,7 +156,12 @@ async fn with_threads_and_sockets_each_is_sent_once_and_again_only_if_it_failed(
     }
     // Ends when nothing is owed; the limit is for a defect, not for speed.
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !store.pending_webhooks(None, 1).await.unwrap().is_empty() {
+    while !store
+        .pending_webhooks(Epoch::FIRST, None, 1)
+        .await
+        .unwrap()
+        .is_empty()
+    {
         assert!(
             Instant::now() < deadline,
             "{} were heard",

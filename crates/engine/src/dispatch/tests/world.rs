@@ -15,6 +15,7 @@ use model::contract::{Backend, Catalog, Intake, Store};
 use model::delivery::DeliveryState;
 use model::filter::{Filter, MatchKey};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::lease::Lease;
 use model::notification::{AcceptResult, NewNotification};
 use model::policy::{Policies, Policy};
 use model::query::{Declaration, DeliveryDetail};
@@ -143,6 +144,7 @@ impl World {
     pub(super) fn start_with(&mut self, dial: Arc<dyn Dial>) {
         let parts = Parts {
             store: Arc::clone(&self.store) as Arc<dyn Backend>,
+            lease: Lease::SOLE,
             dial,
             clock: self.clock.clone(),
             rng: SeededRng::from_seed([7; 32]),

@@ -4,6 +4,7 @@ use crate::body::Body;
 use http::Response;
 use http_body_util::BodyExt;
 use model::delivery::DispatchState;
+use model::lease::Epoch;
 use model::limits::LIVE_STREAMS_SESSION_MAX;
 use model::tenant::TokenHash;
 use model::users::Role;
@@ -315,7 +316,12 @@ async fn a_bulk_job_is_followed_to_its_end() {
     let live = live_of(&mut edit, &place).await;
     let mut stream = open(&mut edit, &live).await;
     assert_eq!(first(&mut stream).await, "");
-    while app.store.step_bulk_job(app.now()).await.unwrap() {}
+    while app
+        .store
+        .step_bulk_job(Epoch::FIRST, app.now())
+        .await
+        .unwrap()
+    {}
     let piece = next(&mut stream, 1_001).await.unwrap();
     assert!(
         piece.contains("id=\"progress\"") && piece.contains("Done"),

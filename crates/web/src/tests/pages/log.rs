@@ -1,6 +1,7 @@
 //! The log: what is listed, what is looked for, how it is paged, and what is done to what was
 //! chosen, to one and to all.
 
+use model::lease::Epoch;
 use model::limits::PAGE_BYTES_MAX;
 use model::users::Role;
 
@@ -376,7 +377,12 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
         .get(&format!("/t/{tenant}/webhooks/{webhook}/log"))
         .await;
     assert!(log.says("Send again all that did not arrive: under way"));
-    while app.store.step_bulk_job(app.now()).await.unwrap() {}
+    while app
+        .store
+        .step_bulk_job(Epoch::FIRST, app.now())
+        .await
+        .unwrap()
+    {}
     let page = edit.get(&place).await;
     assert!(
         page.says("Done: 3 deliveries sent again."),
@@ -397,7 +403,12 @@ async fn all_that_waits_is_stopped_and_nothing_is_left_to_stop() {
     let mut edit = app.browser_with(Role::Edit).await;
     assert!(edit.get(&stop).await.says("1 delivery of this webhook"));
     assert_eq!(edit.post(&stop, &[]).await.status, 303);
-    while app.store.step_bulk_job(app.now()).await.unwrap() {}
+    while app
+        .store
+        .step_bulk_job(Epoch::FIRST, app.now())
+        .await
+        .unwrap()
+    {}
     assert_eq!(app.due().await.len(), 0);
     assert!(edit.get(&stop).await.says("Nothing is waiting"));
     let none = edit.post(&stop, &[]).await;

@@ -3,6 +3,7 @@
 use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::contract::Settlement;
 use model::delivery::{DeliveryState, NextState};
+use model::lease::Epoch;
 use model::users::Role;
 use model::webhook::Headers;
 
@@ -107,7 +108,10 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
                 early: false,
             },
         };
-        app.store.settle([settled].into()).await.unwrap();
+        app.store
+            .settle(Epoch::FIRST, [settled].into())
+            .await
+            .unwrap();
         let page = look.get(&path).await;
         assert!(page.says(words), "{}", page.words());
         let story = format!("href=\"{path}/deliveries/dlv_1_{webhook}\"");

@@ -5,6 +5,7 @@ use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outco
 use model::contract::Settlement;
 use model::delivery::DueDelivery;
 use model::id::DeliveryId;
+use model::lease::Epoch;
 use model::rng::SeededRng;
 use model::webhook::Headers;
 
@@ -60,7 +61,7 @@ impl TestApp {
             .iter()
             .map(|due| self.settlement(due, outcome))
             .collect();
-        self.store.settle(settled).await.unwrap();
+        self.store.settle(Epoch::FIRST, settled).await.unwrap();
         ids
     }
 

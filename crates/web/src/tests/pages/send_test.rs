@@ -7,6 +7,7 @@ use model::contract::Settlement;
 use model::delivery::DispatchState;
 use model::delivery::{DeliveryState, DueDelivery, NextState};
 use model::id::{NotificationId, TenantId};
+use model::lease::Epoch;
 use model::query::Declaration;
 use model::tenant::DialectName;
 use model::users::Role;
@@ -64,7 +65,10 @@ async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, duration_ms:
             disables_webhook: false,
         },
     };
-    app.store.settle([settlement].into()).await.unwrap();
+    app.store
+        .settle(Epoch::FIRST, [settlement].into())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use model::attempt::{Attempt, BodyEnd, HttpResponse, Outcome};
 use model::contract::{Settlement, StoreError};
 use model::delivery::{DeliveryState, NextState};
+use model::lease::Epoch;
 use model::users::Role;
 use model::webhook::{DisableCause, Disablement, Headers, Webhook};
 use proptest::prelude::*;
@@ -797,7 +798,10 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
             early: false,
         },
     };
-    app.store.settle([settlement].into()).await.unwrap();
+    app.store
+        .settle(Epoch::FIRST, [settlement].into())
+        .await
+        .unwrap();
     let mut root = app.administrator().await;
     let path = format!("{}/1", below_company(&app).await);
     let page = root.get(&path).await;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::contract::Settlement;
 use model::delivery::{DeliveryState, DueDelivery, NextState};
+use model::lease::Epoch;
 use model::webhook::Headers;
 use serde_json::{Value, json};
 
@@ -64,7 +65,10 @@ async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, state: Deliv
             early: false,
         },
     };
-    app.store.settle([settlement].into()).await.unwrap();
+    app.store
+        .settle(Epoch::FIRST, [settlement].into())
+        .await
+        .unwrap();
 }
 
 async fn get(app: &TestApp, path: &str) -> Value {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::contract::Settlement;
 use model::delivery::{CancelCause, DeliveryState, DueDelivery, NextState};
+use model::lease::Epoch;
 use model::limits::SCANNED_ROWS_MAX;
 use model::webhook::Headers;
 use serde_json::{Value, json};
@@ -54,7 +55,10 @@ async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, state: Deliv
             early: false,
         },
     };
-    app.store.settle([settlement].into()).await.unwrap();
+    app.store
+        .settle(Epoch::FIRST, [settlement].into())
+        .await
+        .unwrap();
 }
 
 async fn get(app: &TestApp, path: &str) -> Arrived {
@@ -443,7 +447,7 @@ async fn more_than_one_sweep_is_counted_exactly() {
     assert_eq!(app.ask(switch(false)).await.status, 200);
     while app
         .store
-        .cancel_pending(model::id::WebhookId(1), app.now())
+        .cancel_pending(Epoch::FIRST, model::id::WebhookId(1), app.now())
         .await
         .unwrap()
         > 0
