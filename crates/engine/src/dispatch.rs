@@ -649,7 +649,7 @@ impl Dispatch {
         match answer {
             Ok(count) => {
                 if let Some(webhook) = self.cancelling.take() {
-                    let more = count >= limits::BULK_STEP_ROWS_MAX;
+                    let more = count >= limits::BULK_STEP_MAX;
                     self.lanes.cancelled(webhook, more);
                 }
             }

@@ -171,7 +171,7 @@ pub struct AuditRow {
 }
 
 /// What is to be done to many deliveries of a webhook. It is written down before it begins, goes
-/// on in steps of `limits::BULK_STEP_ROWS_MAX` rows, and survives a restart.
+/// on in steps of `limits::BULK_STEP_MAX` rows, and survives a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBulkJob {
     pub tenant: TenantId,

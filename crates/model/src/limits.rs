@@ -129,9 +129,9 @@ pub const COMMIT_DELAY_MAX_MS: u64 = 60;
 /// So many outcomes wait for no other commit.
 pub const DELAYED_OUTCOMES_MAX: usize = 64;
 
-/// Rows a cancelling, replaying or pruning step touches in one transaction, so that intake never
-/// waits longer than some ten milliseconds for it.
-pub const BULK_STEP_ROWS_MAX: usize = 5_000;
+/// Deliveries that a cancelling, replaying or pruning step touches in one transaction, so that
+/// intake never waits longer than some ten milliseconds for it.
+pub const BULK_STEP_MAX: usize = 5_000;
 
 /// Jobs waiting for the store's writer before callers are told the house is full.
 pub const WRITER_QUEUE_MAX: usize = 10_000;

@@ -94,7 +94,7 @@ pub trait Catalog: Send + Sync {
 
     /// Replaces a webhook whose stored version is `webhook.version`.
     ///
-    /// Disabling cancels what is pending, at most `limits::BULK_STEP_ROWS_MAX` here and the rest by
+    /// Disabling cancels what is pending, at most `limits::BULK_STEP_MAX` here and the rest by
     /// the engine; deleting is disabling for good. Enabling cancels what is left of that: what was
     /// pending when a webhook was disabled is never sent unless somebody asks for it. A pause ends
     /// with the target URL that it was asked for.

@@ -19,14 +19,14 @@ pub trait Intake: Send + Sync {
     fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>>;
 
     /// Makes deliveries due at `at` once more; those that had ended begin a new round. For all but
-    /// `One` at most `limits::BULK_STEP_ROWS_MAX` deliveries: repeat while there is more. An unknown
+    /// `One` at most `limits::BULK_STEP_MAX` deliveries: repeat while there is more. An unknown
     /// or disabled webhook is an answer.
     ///
     /// Errors: those of a change.
     fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult>;
 
     /// Cancels these pending deliveries because somebody asked, and writes that into the audit
-    /// log; at most `limits::BULK_STEP_ROWS_MAX`. Those that are not pending, or not the tenant's,
+    /// log; at most `limits::BULK_STEP_MAX`. Those that are not pending, or not the tenant's,
     /// stay as they are. Answers how many it was done to.
     ///
     /// Errors: those of a change.

@@ -51,7 +51,7 @@ pub trait Outbox: Send + Sync {
     /// Writes down attempts and what they make of their deliveries. A delivery that is no longer
     /// pending in the same round keeps its state, and gets the attempt written down; a success
     /// counts even then. Disabling a webhook happens in the same transaction, with an audit
-    /// entry, and cancels at most `limits::BULK_STEP_ROWS_MAX` pending deliveries;
+    /// entry, and cancels at most `limits::BULK_STEP_MAX` pending deliveries;
     /// `cancel_pending` cancels the rest.
     ///
     /// Shared, so that whoever asks can ask again without a copy of what receivers said.
@@ -70,27 +70,27 @@ pub trait Outbox: Send + Sync {
     fn flush(&self);
 
     /// Cancels pending deliveries of a webhook that is disabled, at most
-    /// `limits::BULK_STEP_ROWS_MAX`; answers how many. Nothing if it is enabled.
+    /// `limits::BULK_STEP_MAX`; answers how many. Nothing if it is enabled.
     ///
     /// Errors: those of an owner.
     fn cancel_pending(&self, epoch: Epoch, webhook: WebhookId, at: Timestamp)
     -> StoreFuture<usize>;
 
     /// Takes one step of the oldest bulk job that has not ended, of at most
-    /// `limits::BULK_STEP_ROWS_MAX` deliveries; answers whether there is more to do. A bulk job of a
+    /// `limits::BULK_STEP_MAX` deliveries; answers whether there is more to do. A bulk job of a
     /// webhook that is disabled or deleted meanwhile is aborted, and says why.
     ///
     /// Errors: those of an owner.
     fn step_bulk_job(&self, epoch: Epoch, at: Timestamp) -> StoreFuture<bool>;
 
-    /// Counts what is pending, from `after` on; at most `limits::BULK_STEP_ROWS_MAX` deliveries.
+    /// Counts what is pending, from `after` on; at most `limits::BULK_STEP_MAX` deliveries.
     ///
     /// Errors: those of an owner.
     fn backlog(&self, epoch: Epoch, after: Option<BacklogCursor>) -> StoreFuture<Backlog>;
 
     /// Removes ended deliveries accepted before their dialect's time in `before` with their
     /// attempts, notifications left without deliveries, and responses stored longer than
-    /// `limits::IDEMPOTENCY_RETENTION_MS`; looks at no more than `limits::BULK_STEP_ROWS_MAX` of
+    /// `limits::IDEMPOTENCY_RETENTION_MS`; looks at no more than `limits::BULK_STEP_MAX` of
     /// them; answers whether there may be more. What has no time there stays. A tenant with a time
     /// of its own (`DashboardStore::set_retention`) has that instead. What signing in leaves behind,
     /// bulk jobs that ended long ago, and deleted webhooks of which nothing else is left go as well.

@@ -315,7 +315,7 @@ fn advance(
 ) -> Result<(), JobError> {
     unattempted::materialize(tx)?;
     let stages = stages(bulk_job.what);
-    let mut room = limits::BULK_STEP_ROWS_MAX;
+    let mut room = limits::BULK_STEP_MAX;
     let mut done = 0;
     while let Some(stage) = stages.get(progress.stage)
         && room > 0

@@ -42,9 +42,9 @@ pub(crate) fn cancel_pending(
         webhook.0,
         rows::cause_number(cause),
         at.as_millis(),
-        rows::bound(limits::BULK_STEP_ROWS_MAX),
+        rows::bound(limits::BULK_STEP_MAX),
     ])?;
-    let room = rows::bound(limits::BULK_STEP_ROWS_MAX.saturating_sub(cancelled));
+    let room = rows::bound(limits::BULK_STEP_MAX.saturating_sub(cancelled));
     cancelled += unattempted::cancel_some(tx, webhook, cause, at, room)?;
     webhook_health::count_failed(tx, webhook, at, cancelled)?;
     Ok(cancelled)
@@ -71,7 +71,7 @@ pub(crate) fn cancel_deliveries(
     at: Timestamp,
 ) -> Result<usize, JobError> {
     asked.sort_by_key(|id| (id.webhook, id.notification));
-    asked.truncate(limits::BULK_STEP_ROWS_MAX);
+    asked.truncate(limits::BULK_STEP_MAX);
     let mut count = 0;
     for of_webhook in asked.chunk_by(|one, other| one.webhook == other.webhook) {
         let Some(webhook) = of_webhook.first().map(|id| id.webhook) else {

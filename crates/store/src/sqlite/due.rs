@@ -459,7 +459,7 @@ pub(crate) fn backlog(
     conn: &Connection,
     after: Option<BacklogCursor>,
 ) -> Result<Backlog, JobError> {
-    let limit = i64::try_from(limits::BULK_STEP_ROWS_MAX).unwrap_or(i64::MAX);
+    let limit = i64::try_from(limits::BULK_STEP_MAX).unwrap_or(i64::MAX);
     let [fresh, webhook, due_at, notification] =
         after.map_or([0, i64::MIN, i64::MIN, i64::MIN], BacklogCursor::place);
     let fresh = fresh != 0;
@@ -481,7 +481,7 @@ pub(crate) fn backlog(
             Some(_) | None => of_webhooks.push((webhook, 1)),
         }
         // Only the last row says where it goes on: reading less of the others halves the work.
-        if looked_at == limits::BULK_STEP_ROWS_MAX {
+        if looked_at == limits::BULK_STEP_MAX {
             last = Some(backlog_mark(row, fresh)?);
         }
     }

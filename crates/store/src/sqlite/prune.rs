@@ -110,7 +110,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
 /// are old ones, so most have to be read first.
 const STEP_ROWS: usize = 1_000;
 
-const _: () = assert!(STEP_ROWS <= limits::BULK_STEP_ROWS_MAX);
+const _: () = assert!(STEP_ROWS <= limits::BULK_STEP_MAX);
 
 /// Rows that this step may still look at or remove.
 pub(crate) struct RowBudget(usize);

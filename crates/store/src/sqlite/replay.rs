@@ -1,5 +1,5 @@
 //! Replay: sends deliveries again, one or many. Each step is bounded by
-//! `limits::BULK_STEP_ROWS_MAX`, and is made so that repeating it goes on where it stopped.
+//! `limits::BULK_STEP_MAX`, and is made so that repeating it goes on where it stopped.
 
 use model::contract::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
 use model::delivery::DeliveryState;
@@ -156,7 +156,7 @@ fn replay_all(
     let (webhook, until, ahead) = (request.webhook.0, began_at.as_millis(), ahead_from(at));
     // What is sent again leaves the index it was found in, so the next step finds the next.
     for &(find, change) in kinds {
-        let room = rows::bound(limits::BULK_STEP_ROWS_MAX.saturating_sub(count));
+        let room = rows::bound(limits::BULK_STEP_MAX.saturating_sub(count));
         let all = if find == RETRYING {
             found(tx, find, params![webhook, until, room, ahead, now])?
         } else {
@@ -174,7 +174,7 @@ fn replay_all(
     }
     Ok(ReplayResult::Done {
         count,
-        more: count >= limits::BULK_STEP_ROWS_MAX,
+        more: count >= limits::BULK_STEP_MAX,
     })
 }
 
@@ -195,7 +195,7 @@ fn replay_filtered(
         filter.began_at.as_millis(),
         ahead_from(at),
     );
-    let room = rows::bound(limits::BULK_STEP_ROWS_MAX);
+    let room = rows::bound(limits::BULK_STEP_MAX);
     let (found, change) = match filter.status {
         DeliveryStatus::Retrying => {
             let asked = [webhook, after, upto, room, began_at, ahead, now];
@@ -245,7 +245,7 @@ fn replay_filtered(
         tx.post_commit.changed(request.webhook);
         note(tx, request, at, picked)?;
     }
-    let full = found.len() >= limits::BULK_STEP_ROWS_MAX;
+    let full = found.len() >= limits::BULK_STEP_MAX;
     let last = found.last().filter(|_| full);
     Ok(ReplayResult::Reached {
         count,

@@ -186,8 +186,7 @@ pub(crate) fn save_any(
         // What was owed when it was disabled is cancelled before anything is owed again.
         (Some(disabled), None) => {
             let count = cancel::cancel_pending(tx, after.id, disabled.cause, at)?;
-            if count >= limits::BULK_STEP_ROWS_MAX || fan_out::may_owe(tx, after.tenant, after.id)?
-            {
+            if count >= limits::BULK_STEP_MAX || fan_out::may_owe(tx, after.tenant, after.id)? {
                 return Err(StoreError::Busy.into());
             }
         }

@@ -5,7 +5,7 @@ use model::dashboard::{BoundedCount, BulkJob, BulkJobKind, NewBulkJob};
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{BulkJobId, DeliveryId, TenantId, WebhookId};
 use model::lease::Epoch;
-use model::limits::BULK_STEP_ROWS_MAX;
+use model::limits::BULK_STEP_MAX;
 use serde_json::json;
 
 use crate::harness::{
@@ -143,8 +143,8 @@ fn what_failed_after_it_began_is_left_alone() {
 fn a_bulk_job_over_many_steps_meets_each_delivery_once_while_others_arrive_and_fail() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let ids = many(&given, BULK_STEP_ROWS_MAX + 1_500);
-    let (exhausted, retrying) = ids.split_at(BULK_STEP_ROWS_MAX - 500);
+    let ids = many(&given, BULK_STEP_MAX + 1_500);
+    let (exhausted, retrying) = ids.split_at(BULK_STEP_MAX - 500);
     settle_all(&given, webhook, exhausted, &ended(DeliveryState::Failed));
     settle_all(&given, webhook, retrying, &retry(90_000));
     let begun = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_000);
@@ -170,7 +170,7 @@ fn a_crash_between_two_steps_loses_and_repeats_nothing() {
     let path = folder.path().join("store.db");
     let given = Given::on(store::open_inline_at(&path).unwrap());
     let webhook = given.paid_webhook();
-    let ids = many(&given, BULK_STEP_ROWS_MAX + 700);
+    let ids = many(&given, BULK_STEP_MAX + 700);
     let begun = begin(&given, webhook, BulkJobKind::CancelPending, 3_000);
     assert!(step(&given, 3_001));
     drop(given);

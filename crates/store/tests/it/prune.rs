@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use model::delivery::DeliveryState;
 use model::lease::Epoch;
-use model::limits::{BULK_STEP_ROWS_MAX, IDEMPOTENCY_RETENTION_MS};
+use model::limits::{BULK_STEP_MAX, IDEMPOTENCY_RETENTION_MS};
 use model::notification::{AcceptResult, NewNotification};
 use model::query::StoredResponse;
 use model::tenant::TokenHash;
@@ -106,7 +106,7 @@ fn pruning_goes_in_steps_and_over_what_must_stay() {
         steps += 1;
         assert!(steps < 10);
     }
-    assert!(steps > 8_000 / BULK_STEP_ROWS_MAX);
+    assert!(steps > 8_000 / BULK_STEP_MAX);
     while prune(&given, 2_000, 0) {}
     let due: Vec<_> = given
         .due(webhook, 10_000, 1_000)

@@ -200,7 +200,7 @@ fn a_target_says_since_when_its_receiver_fails_or_when_it_recovered() {
 fn the_backlog_is_counted_by_dialect_in_bounded_steps() {
     let given = Given::new();
     let webhooks = [given.paid_webhook(), given.paid_webhook()];
-    let count = limits::BULK_STEP_ROWS_MAX / 2 + 10;
+    let count = limits::BULK_STEP_MAX / 2 + 10;
     let ids: Vec<i64> = (0..count)
         .map(|n| given.notified(&n.to_string(), 0))
         .collect();
@@ -224,7 +224,7 @@ fn the_backlog_is_counted_by_dialect_in_bounded_steps() {
     loop {
         let step = wait(given.store.backlog(Epoch::FIRST, after)).unwrap();
         let counted = step.counts.get(&pretix).copied().unwrap_or(0);
-        assert!(usize::try_from(counted).unwrap() <= limits::BULK_STEP_ROWS_MAX);
+        assert!(usize::try_from(counted).unwrap() <= limits::BULK_STEP_MAX);
         assert!(steps < 3);
         (all, after, steps) = (all + counted, step.next, steps + 1);
         if after.is_none() {

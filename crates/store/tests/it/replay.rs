@@ -4,7 +4,7 @@ use model::contract::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{NotificationId, WebhookId};
 use model::lease::Epoch;
-use model::limits::BULK_STEP_ROWS_MAX;
+use model::limits::BULK_STEP_MAX;
 use model::notification::{AcceptResult, NewNotification};
 use model::query::DeliveryStatus;
 
@@ -240,8 +240,8 @@ fn all_that_failed_is_sent_again_and_nothing_else() {
 fn sending_again_in_steps_takes_every_delivery_exactly_once() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let ids = many(&given, BULK_STEP_ROWS_MAX + 1_000);
-    let (exhausted, retrying) = ids.split_at(BULK_STEP_ROWS_MAX - 500);
+    let ids = many(&given, BULK_STEP_MAX + 1_000);
+    let (exhausted, retrying) = ids.split_at(BULK_STEP_MAX - 500);
     settle_all(&given, webhook, exhausted, &ended(DeliveryState::Failed));
     settle_all(&given, webhook, retrying, &retry(90_000));
     let failed = ReplayScope::Undelivered {
@@ -250,7 +250,7 @@ fn sending_again_in_steps_takes_every_delivery_exactly_once() {
     let step = |count, more| ReplayResult::Done { count, more };
     assert_eq!(
         given.replay(webhook, failed.clone(), 2_000),
-        step(BULK_STEP_ROWS_MAX, true)
+        step(BULK_STEP_MAX, true)
     );
     // Meanwhile one of those retried fails again, and is left to its schedule.
     let again = delivery_id(retrying[0], webhook);
@@ -356,13 +356,13 @@ fn only_what_is_picked_is_sent_again() {
 fn picking_walks_past_what_is_not_meant_in_steps() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let ids = many(&given, BULK_STEP_ROWS_MAX + 10);
+    let ids = many(&given, BULK_STEP_MAX + 10);
     settle_all(&given, webhook, &ids, &ended(DeliveryState::Failed));
     let none = ReplayFilter {
         action_type: Some("another".to_owned()),
         ..pick(DeliveryStatus::Failed)
     };
-    let upto = Some(NotificationId(ids[BULK_STEP_ROWS_MAX - 1]));
+    let upto = Some(NotificationId(ids[BULK_STEP_MAX - 1]));
     let step = |after: Option<NotificationId>| {
         let which = ReplayScope::Filtered(ReplayFilter {
             after: after.unwrap_or(NotificationId(0)),
@@ -383,7 +383,7 @@ fn picking_walks_past_what_is_not_meant_in_steps() {
 fn disabling_cancels_in_steps() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let ids = many(&given, BULK_STEP_ROWS_MAX + 10);
+    let ids = many(&given, BULK_STEP_MAX + 10);
     assert_eq!(
         wait(given.store.cancel_pending(Epoch::FIRST, webhook, at(2_000))).unwrap(),
         0
@@ -421,7 +421,7 @@ fn disabling_cancels_in_steps() {
 fn what_is_left_of_a_receiver_that_is_gone_is_cancelled_for_that() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let ids = many(&given, BULK_STEP_ROWS_MAX + 3);
+    let ids = many(&given, BULK_STEP_MAX + 3);
     let first = delivery_id(ids[0], webhook);
     given.settle(settlement(first, 1_500, answered(410), gone()));
     assert_eq!(

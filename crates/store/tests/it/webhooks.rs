@@ -427,7 +427,7 @@ fn a_declared_webhook_keeps_what_was_made_for_it_and_comes_back_by_its_key() {
 fn what_was_pending_when_a_webhook_was_disabled_is_cancelled_before_it_is_enabled() {
     let given = Given::new();
     let webhook = given.paid_webhook();
-    let step = model::limits::BULK_STEP_ROWS_MAX;
+    let step = model::limits::BULK_STEP_MAX;
     let ids: Vec<i64> = (0..2 * step + 1)
         .map(|number| given.notified(&number.to_string(), 0))
         .collect();

@@ -340,7 +340,7 @@ async fn sending_again_is_exact_over_many_pages() {
         .await;
     world.net.at("a.test", |_, _| Does::Answers(500));
     let mut ids = Vec::new();
-    let count = 2 * limits::BULK_STEP_ROWS_MAX + 1_000;
+    let count = 2 * limits::BULK_STEP_MAX + 1_000;
     while ids.len() < count {
         let first = ids.len();
         let body = |number: usize| (first + number).to_string();

@@ -430,7 +430,7 @@ async fn nothing_is_sent_again_by_a_request_that_is_not_understood() {
 async fn more_than_one_sweep_is_counted_exactly() {
     let app = TestApp::new().await;
     app.webhook(&["pretix.event.order.paid"]).await;
-    let count = model::limits::BULK_STEP_ROWS_MAX + 50;
+    let count = model::limits::BULK_STEP_MAX + 50;
     let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
     for batch in 0..count.div_ceil(1_000) {
         let size = (count - batch * 1_000).min(1_000);
