@@ -6,9 +6,9 @@
 //! Why nothing is sent twice while this process lives. A delivery is taken up from two sources,
 //! the mailbox (just accepted) and answers of `due`, and never while it is in its lane's `held`.
 //! It leaves `held` only when its outcome is known to be written down, or unsent.
-//! 1. The store tells of what it took on after it is durable, and before anybody who asked for it is
+//! 1. The store tells what it took on after it is durable, and before anybody who asked for it is
 //!    answered; in an order in which a delivery is told before any answer of `due` that could
-//!    contain it (`CommitSubscriber`). So when an answer is there, the mailbox has everything it can
+//!    contain it (`CommitSubscriber`). So when an answer is there, the mailbox has all that it can
 //!    contain, and is emptied first (`take_due`). Nothing comes out of the mailbox after it went
 //!    through `due`, was sent, and was forgotten.
 //! 2. One `due` is outstanding at a time. It may have been answered before a settlement that was

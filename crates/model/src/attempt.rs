@@ -1,13 +1,13 @@
-//! Attempt (one HTTP exchange for a delivery) and Outcome (what it came to).
+//! Attempt: one HTTP exchange for a delivery, and its outcome.
 //!
 //! A receiver that misbehaves is not an error of ours: whatever it does is a value here, is
 //! written down, and decides what happens next.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::named::named;
 use crate::time::Timestamp;
 use crate::webhook::Headers;
 
@@ -56,6 +56,15 @@ pub enum BodyEnd {
     TimeUp,
 }
 
+named!(
+    BodyEnd {
+        Whole = "whole",
+        Cut = "cut",
+        Broken = "broken",
+        TimeUp = "time_up",
+    }
+);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub kind: FailureKind,
@@ -88,6 +97,21 @@ pub enum FailureKind {
     /// nothing of the receiver but that it had closed it, so it is called again on a new one.
     Stale,
 }
+
+named!(
+    FailureKind {
+        BadTarget = "bad_target",
+        Short = "short",
+        LookUp = "look_up",
+        Forbidden = "forbidden_address",
+        Connect = "connect",
+        Tls = "tls",
+        TimeLimit = "time_limit",
+        Closed = "closed",
+        Garbled = "garbled",
+        Stale = "stale_connection",
+    }
+);
 
 impl Attempt {
     /// The header lines that were sent, and what came back.
@@ -188,71 +212,6 @@ impl Failure {
             "No answer came on a connection kept from an earlier call{cause}, so the receiver was \
              called again at once on a new one."
         )
-    }
-}
-
-impl FailureKind {
-    pub const ALL: [Self; 10] = [
-        Self::BadTarget,
-        Self::Short,
-        Self::LookUp,
-        Self::Forbidden,
-        Self::Connect,
-        Self::Tls,
-        Self::TimeLimit,
-        Self::Closed,
-        Self::Garbled,
-        Self::Stale,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BadTarget => "bad_target",
-            Self::Short => "short",
-            Self::LookUp => "look_up",
-            Self::Forbidden => "forbidden_address",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::TimeLimit => "time_limit",
-            Self::Closed => "closed",
-            Self::Garbled => "garbled",
-            Self::Stale => "stale_connection",
-        }
-    }
-}
-
-impl FromStr for FailureKind {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(())
-    }
-}
-
-impl BodyEnd {
-    pub const ALL: [Self; 4] = [Self::Whole, Self::Cut, Self::Broken, Self::TimeUp];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::Cut => "cut",
-            Self::Broken => "broken",
-            Self::TimeUp => "time_up",
-        }
-    }
-}
-
-impl FromStr for BodyEnd {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|end| end.as_str() == text)
-            .ok_or(())
     }
 }
 

@@ -9,8 +9,8 @@
 //! | [`Leases`] | whoever sends | becoming and staying the owner of slots |
 //! | [`Outbox`] | the owner of slots | what its webhooks are owed, and what became of it |
 //!
-//! [`Frontend`] is what any node may ask, and all that `web` is given. [`Backend`] is what the owner
-//! of slots may ask, and all that `engine` is given. [`Store`] is both, for whoever puts them
+//! [`Frontend`] is what any node may ask, and all that `web` is given. [`Backend`] is what the
+//! owner of slots may ask, and all that `engine` is given. [`Store`] is both, for whoever puts them
 //! together. A store tells the owner what it took on through a [`CommitSubscriber`].
 //!
 //! # Rules of every question
@@ -18,8 +18,7 @@
 //! - `now` and `at` are arguments: a store asks for no time. What is due when, until when a webhook
 //!   is paused, and `now` of [`Outbox::due`] are times of the schedule, here and in
 //!   [`CommitSubscriber`]; all else is wall time.
-//! - The work goes on even if nobody waits for the answer. An answer says that what it tells is
-//!   durable.
+//! - The work goes on even if nobody waits for the answer. A change is durable when it is answered.
 //! - A question about a tenant's things names the tenant, so that none is answered across tenants.
 //! - Bounds of batches and steps are in [`limits`](crate::limits).
 //! - Each method says which errors it answers with, by the sets at [`StoreError`].
@@ -28,8 +27,8 @@
 //!
 //! The store hands out the ids of notifications. It guarantees that whoever has seen a notification
 //! (in an answer, in a page, by a [`CommitSubscriber`]) never sees one with a smaller id appear
-//! later. Cursors of the log, of live pages, of bulk jobs and of [`NotificationQuery`] rest on that.
-//! It does not guarantee that ids rise with the time of acceptance: what asks for a time
+//! later. Cursors of the log, of live pages, of bulk jobs and of [`NotificationQuery`] rest on
+//! that. It does not guarantee that ids rise with the time of acceptance: what asks for a time
 //! (`since`, `until`, `before`) means the time.
 //!
 //! A store with one writer has this for nothing. Another has to see to it: ids that are handed out

@@ -1,4 +1,5 @@
-//! What the dashboard asks, and what it is told: the shapes of the contract's `Board`.
+//! Dashboard shapes: what [`DashboardStore`](crate::contract::DashboardStore) is asked, and
+//! answers.
 //!
 //! Every list is a page by keyset, and every search looks at a bounded number of rows and says
 //! how far it came, so that no answer costs more with what is merely stored.
@@ -7,6 +8,7 @@ use bytes::Bytes;
 
 use crate::delivery::DeliveryState;
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, WebhookId};
+use crate::named::named;
 use crate::query::AuditEntry;
 use crate::tenant::{Permissions, Tenant, TokenKind};
 use crate::time::Timestamp;
@@ -191,6 +193,13 @@ pub enum BulkJobKind {
     CancelPending,
 }
 
+named!(
+    BulkJobKind {
+        ReplayUndelivered = "retry_failed",
+        CancelPending = "stop_retrying",
+    }
+);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BulkJob {
     pub id: BulkJobId,
@@ -221,26 +230,4 @@ pub struct TenantSettings {
     pub tenant: Tenant,
     /// How long ended deliveries stay; `None`: as the operator set it for the dialect.
     pub retention_ms: Option<i64>,
-}
-
-impl BulkJobKind {
-    pub const ALL: [Self; 2] = [Self::ReplayUndelivered, Self::CancelPending];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ReplayUndelivered => "retry_failed",
-            Self::CancelPending => "stop_retrying",
-        }
-    }
-}
-
-impl std::str::FromStr for BulkJobKind {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(())
-    }
 }

@@ -1,16 +1,15 @@
-//! Delivery (one notification owed to one webhook), its states, and the only function that
-//! changes them after an attempt.
+//! Delivery: one notification owed to one webhook, its states, and what changes them.
 //!
 //! A delivery goes through rounds: the first begins when it is accepted, another each time
 //! somebody has it sent again. Each round has the whole schedule before it.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::attempt::Outcome;
 use crate::id::DeliveryId;
+use crate::named::named;
 use crate::policy::Policy;
 use crate::retry_after;
 use crate::rng::SeededRng;
@@ -41,6 +40,15 @@ pub enum CancelCause {
     /// A person or program did not want it sent any more.
     Requested,
 }
+
+named!(
+    CancelCause {
+        WebhookDisabled = "webhook_disabled",
+        ReceiverGone = "receiver_gone",
+        WebhookDeleted = "webhook_deleted",
+        Requested = "asked",
+    }
+);
 
 /// What deciding about a delivery needs to know of it. Its times are of the schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,22 +214,6 @@ impl DeliveryState {
 }
 
 impl CancelCause {
-    pub const ALL: [Self; 4] = [
-        Self::WebhookDisabled,
-        Self::ReceiverGone,
-        Self::WebhookDeleted,
-        Self::Requested,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WebhookDisabled => "webhook_disabled",
-            Self::ReceiverGone => "receiver_gone",
-            Self::WebhookDeleted => "webhook_deleted",
-            Self::Requested => "asked",
-        }
-    }
-
     pub fn words(self) -> &'static str {
         match self {
             Self::WebhookDisabled => "The webhook was disabled before this was delivered.",
@@ -231,17 +223,6 @@ impl CancelCause {
             Self::WebhookDeleted => "The webhook was deleted before this was delivered.",
             Self::Requested => "Somebody asked that it be sent no more.",
         }
-    }
-}
-
-impl FromStr for CancelCause {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|cause| cause.as_str() == text)
-            .ok_or(())
     }
 }
 

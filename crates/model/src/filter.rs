@@ -1,8 +1,9 @@
-//! Which webhooks want a notification, in the one form all dialects are brought to.
+//! Filter: which notifications a webhook subscribes to, in one form for all dialects.
 //!
 //! A webhook subscribes to topics, each in any scope or in a named one. A notification stands for
-//! some match keys: a topic and a scope. It is wanted if one key meets one subscription. What the
-//! texts mean is the dialect's business. The store keeps the same rule as an index (`wish`).
+//! some match keys: a topic and a scope. It is for the webhook if one key meets one subscription.
+//! What the texts mean is the dialect's business. The store keeps the same rule as an index
+//! (`wish`).
 
 use std::collections::BTreeSet;
 

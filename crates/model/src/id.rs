@@ -1,8 +1,8 @@
 //! Ids: what they name, how they print, how they are read back.
 //!
-//! Numbers are given out by the store in the order of arrival. A delivery has no number of its
-//! own: it is one notification owed to one webhook, so that pair names it, and no pair can be
-//! owed twice.
+//! The store hands them out; [`contract`](crate::contract) says what it guarantees of their order.
+//! A delivery has no number of its own: it is one notification owed to one webhook, so that pair
+//! names it, and no pair can be owed twice.
 
 use std::fmt;
 use std::str::FromStr;

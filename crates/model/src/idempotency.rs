@@ -1,6 +1,6 @@
-//! What is done once under an idempotency key: the effect and the key are written in one
-//! transaction, so that after a crash there are both or none.
+//! Idempotency keys: what is done once under a key, and what came of it.
 //!
+//! Effect and key are written in one transaction, so that after a crash there are both or none.
 //! What came of the effect is kept with the key. The answer is made of it afterwards, as often as
 //! it takes until one is kept as well.
 

@@ -1,8 +1,8 @@
 //! Lease: the ownership of slots, which says who sends.
 //!
-//! A webhook belongs to one of 256 slots, by its id. Whoever owns a slot sends what its webhooks are
-//! owed, and nobody else does. Ownership has an epoch, a fencing token: what is written under an
-//! epoch that is over is refused.
+//! A webhook belongs to one of 256 slots, by its id. Whoever owns a slot sends what its webhooks
+//! are owed, and nobody else does. Ownership has an epoch, a fencing token: what is written under
+//! an epoch that is over is refused.
 
 use crate::id::WebhookId;
 use crate::time::Timestamp;

@@ -1,7 +1,53 @@
-//! The words and rules of Willcall, in reading order.
+//! The words and rules of Willcall: what a webhook sender keeps, and how it decides.
 //!
-//! Nothing here awaits, opens a file or socket, or asks for the time: what a rule needs is handed
-//! to it. `docs/words.md` has the glossary.
+//! Every other crate uses this one, and this one uses none of them. Nothing here awaits, opens a
+//! file or socket, or asks for the time: what a rule needs is handed to it.
+//!
+//! # The life of a delivery
+//!
+//! 1. An application hands in a [`NewNotification`](notification::NewNotification): the exact bytes
+//!    to be sent, and the [`MatchKey`](filter::MatchKey)s that it stands for. Handed in again under
+//!    the same key it is a duplicate or a conflict
+//!    ([`AcceptResult`](notification::AcceptResult)).
+//! 2. The store accepts it ([`Intake::accept`](contract::Intake::accept)): it writes the
+//!    notification down with one [`Delivery`](delivery::Delivery) for each enabled
+//!    [`Webhook`](webhook::Webhook) whose [`Filter`](filter::Filter) has one of these keys, and
+//!    tells the engine ([`CommitSubscriber`](contract::CommitSubscriber)).
+//! 3. The engine makes an [`Attempt`](attempt::Attempt), one HTTP exchange with the
+//!    [`Target`](target::Target) of the webhook. What came of it is an
+//!    [`Outcome`](attempt::Outcome), whatever the receiver did.
+//! 4. [`Delivery::transition`](delivery::Delivery::transition) makes the
+//!    [`NextState`](delivery::NextState) of it: delivered after 2xx, else pending until the time
+//!    that the [`schedule`] and [`retry_after`] give, failed when the schedule is at its end, or
+//!    cancelled after 410 where the [`Policy`](policy::Policy) of the dialect says so.
+//! 5. The engine has attempt and state written down
+//!    ([`Outbox::settle`](contract::Outbox::settle)). A pending delivery comes back from
+//!    [`Outbox::due`](contract::Outbox::due) when it is due, or before that once its receiver has
+//!    recovered from an outage.
+//! 6. What has ended stays in the log for the retention time of its tenant. A
+//!    [`ReplayRequest`](replay::ReplayRequest) begins another round, with the whole schedule before
+//!    it.
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | what a store must do | [`contract`], with its shapes in [`query`], [`dashboard`], [`replay`] |
+//! | who sends, if several nodes share a store | [`lease`] |
+//! | states, and what an attempt changes | [`delivery`], [`attempt`] |
+//! | when it is tried again | [`schedule`], [`retry_after`], [`policy`] |
+//! | who gets a notification | [`filter`], [`webhook`] |
+//! | what may be called | [`target`], [`address`] |
+//! | by what a receiver knows a delivery again | [`dedupe`] |
+//! | who may do what | [`tenant`] (tokens), [`users`], [`password`] |
+//! | why a request is refused | [`refusal`], [`disk_fault`] |
+//! | what is done once under a key | [`idempotency`] |
+//! | time and chance | [`time`], [`rng`] |
+//! | bounds | [`limits`] |
+//!
+//! `docs/words.md` has the glossary, `ARCHITECTURE.md` the other crates.
+
+mod named;
 
 pub mod limits;
 

@@ -1,7 +1,7 @@
-//! Passwords: which are good enough, and how they are hashed (argon2id, OWASP Password Storage
-//! Cheat Sheet: 19 MiB, 2 passes, 1 lane).
+//! Passwords: which are good enough, and how they are hashed.
 //!
-//! Both functions take some ten milliseconds and 19 MiB: callers bound how many run at once.
+//! The hash is argon2id with 19 MiB, 2 passes, 1 lane (OWASP Password Storage Cheat Sheet). Both
+//! functions take some ten milliseconds and 19 MiB: callers bound how many run at once.
 
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc};
 use argon2::{Algorithm, Argon2, Params, Version};

@@ -1,10 +1,12 @@
-//! What lists are asked for, and what they answer: the shapes of the reading half of the Catalog.
+//! Catalog shapes: what lists [`Catalog`](crate::contract::Catalog) is asked for, and what it
+//! answers.
 
 use bytes::Bytes;
 
 use crate::attempt::{Attempt, Outcome};
 use crate::delivery::DeliveryState;
 use crate::id::{DeliveryId, WebhookId};
+use crate::named::named;
 use crate::tenant::{DialectName, Event, NewToken, Permissions, TokenHash, TokenKind};
 use crate::time::Timestamp;
 use crate::webhook::{Headers, NewWebhook, Webhook};
@@ -43,6 +45,17 @@ pub enum DeliveryStatus {
     Failed,
     Cancelled,
 }
+
+named!(
+    /// The word of the REST API, the audit log and URLs; a failed one is `exhausted` there.
+    DeliveryStatus {
+        Pending = "pending",
+        Retrying = "retrying",
+        Delivered = "delivered",
+        Failed = "exhausted",
+        Cancelled = "cancelled",
+    }
+);
 
 /// A page of the log of a tenant, or of one of its webhooks, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -155,14 +168,6 @@ impl AttemptRecord {
 }
 
 impl DeliveryStatus {
-    pub const ALL: [Self; 5] = [
-        Self::Pending,
-        Self::Retrying,
-        Self::Delivered,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
     pub fn of(state: DeliveryState, attempts: u32) -> Self {
         match state {
             DeliveryState::Pending if attempts == 0 => Self::Pending,
@@ -171,28 +176,6 @@ impl DeliveryStatus {
             DeliveryState::Failed => Self::Failed,
             DeliveryState::Cancelled(_) => Self::Cancelled,
         }
-    }
-
-    /// The word of the REST API, the audit log and URLs; a failed one is `exhausted` there.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Retrying => "retrying",
-            Self::Delivered => "delivered",
-            Self::Failed => "exhausted",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl std::str::FromStr for DeliveryStatus {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or(())
     }
 }
 

@@ -1,5 +1,7 @@
-//! Everything Willcall refuses, and which field is at fault. Knows nothing of HTTP: each dialect
-//! renders a refusal in its own words and status (`refuse.rs` beside it).
+//! Refusal: why a request is turned down, and which field is at fault.
+//!
+//! Knows nothing of HTTP: each dialect renders a refusal in its own words and status (`refuse.rs`
+//! beside it).
 
 use crate::disk_fault::DiskFault;
 

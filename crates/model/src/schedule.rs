@@ -1,6 +1,6 @@
-//! From a failed attempt to the time of the next one.
+//! Schedule: the time of the next attempt after one that failed.
 //!
-//! Delays count from the end of an attempt, the last try from the beginning of the first.
+//! Delays count from the end of an attempt, the final attempt from the beginning of the first.
 
 use crate::rng::SeededRng;
 use crate::time::Timestamp;

@@ -1,4 +1,4 @@
-//! Tenant (an organizer, a company) and Token (what a program shows to be let in).
+//! Tenant: an organizer or a company, and the tokens its programs show.
 //!
 //! A token is kept as its SHA-256 only: it has 320 bits of chance, so nothing slower is needed
 //! against guessing (OWASP Password Storage Cheat Sheet speaks of passwords, which have not).
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::id::TenantId;
+use crate::named::texts;
 
 /// The name of a dialect. Which ones there are, `web/src/dialects/mod.rs` says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,21 +63,13 @@ pub enum Permission {
     NotificationsWrite,
 }
 
-impl Permission {
-    pub const ALL: [Self; 3] = [
-        Self::WebhooksRead,
-        Self::WebhooksWrite,
-        Self::NotificationsWrite,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WebhooksRead => "webhooks:read",
-            Self::WebhooksWrite => "webhooks:write",
-            Self::NotificationsWrite => "notifications:write",
-        }
+texts!(
+    Permission {
+        WebhooksRead = "webhooks:read",
+        WebhooksWrite = "webhooks:write",
+        NotificationsWrite = "notifications:write",
     }
-}
+);
 
 impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,9 @@
-//! Timestamp (milliseconds, UTC), Moment (the same on the wall and in the schedule) and Clock (a
-//! handle that answers "now", and says how far it can be trusted).
+//! Time: timestamps, moments, and a clock that says how far it can be trusted.
 //!
-//! Wall time is for what is written down. It may jump. What is due when is in schedule time, which
-//! goes on only while Willcall runs, and never jumps; waiting is `tokio::time`'s business.
+//! A `Timestamp` is milliseconds in UTC, a `Moment` the same instant on the wall and in the
+//! schedule. Wall time is for what is written down. It may jump. What is due when is in schedule
+//! time, which goes on only while Willcall runs, and never jumps; waiting is `tokio::time`'s
+//! business.
 
 use std::fmt;
 use std::str::FromStr;

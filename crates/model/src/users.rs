@@ -1,14 +1,14 @@
-//! Users (people who sign in), their roles at tenants, and what is kept of a session.
+//! Users: people who sign in, their roles at tenants, and what is kept of a session.
 //!
 //! A password is kept as its argon2id hash only (`password.rs`), a session or a link as the
 //! SHA-256 of its secret: those have 320 bits of chance, a password has not.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
 use crate::id::{TenantId, UserId};
 use crate::limits::USER_NAME_CHARS_MAX;
+use crate::named::named;
 use crate::refusal::Fault;
 use crate::tenant::TokenHash;
 use crate::time::Timestamp;
@@ -23,6 +23,14 @@ pub enum Role {
     /// Make and revoke tokens, let people in, say how long the log is kept.
     Administer,
 }
+
+named!(
+    Role {
+        Look = "look",
+        Edit = "edit",
+        Administer = "administer",
+    }
+);
 
 /// Somebody who may sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,16 +127,6 @@ impl User {
 }
 
 impl Role {
-    pub const ALL: [Self; 3] = [Self::Look, Self::Edit, Self::Administer];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Look => "look",
-            Self::Edit => "edit",
-            Self::Administer => "administer",
-        }
-    }
-
     /// For people: what it lets them do.
     pub fn words(self) -> &'static str {
         match self {
@@ -142,17 +140,6 @@ impl Role {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Role {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or(())
     }
 }
 

@@ -1,9 +1,10 @@
-//! Webhook: target, filter, whether it is enabled; and the lines of HTTP headers it carries.
+//! Webhook: target, filter and whether it is enabled, and the header lines it carries.
 
 use bytes::Bytes;
 
 use crate::filter::Filter;
 use crate::id::{TenantId, WebhookId};
+use crate::named::texts;
 use crate::time::Timestamp;
 
 /// Header lines in wire form, `Name: value\r\n` each, so that any bytes a receiver sends survive.
@@ -77,17 +78,13 @@ pub enum DisableCause {
     Deleted,
 }
 
-impl DisableCause {
-    pub const ALL: [Self; 3] = [Self::Requested, Self::Gone, Self::Deleted];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Requested => "asked",
-            Self::Gone => "gone",
-            Self::Deleted => "deleted",
-        }
+texts!(
+    DisableCause {
+        Requested = "asked",
+        Gone = "gone",
+        Deleted = "deleted",
     }
-}
+);
 
 impl Headers {
     /// The lines for these names and values. Line breaks in a value become spaces, so that no

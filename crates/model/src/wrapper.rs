@@ -1,8 +1,8 @@
-//! A store around another: whoever stands in the way of some questions (tests with faults, a
-//! simulator) writes those down, and says here which store answers the rest.
+//! Wrapper: a store that stands before another, as tests with faults do.
 //!
-//! Only `UserStore` and `DashboardStore` pass through by themselves: nobody has had to stand in
-//! their way.
+//! Whoever stands in the way of some questions writes those down, and says here which store answers
+//! the rest. Only `UserStore` and `DashboardStore` pass through by themselves: nobody has had to
+//! stand in their way.
 
 use crate::contract::{DashboardStore, Store, StoreFuture, UserStore};
 use crate::dashboard::{

@@ -80,8 +80,8 @@ pub trait Catalog: Send + Sync {
     /// Errors: those of a read.
     fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> StoreFuture<Option<Webhook>>;
 
-    /// Writes an audit entry in the same transaction, as does `save_webhook`. A key stays taken when
-    /// its webhook is deleted.
+    /// Writes an audit entry in the same transaction, as does `save_webhook`. A key stays taken
+    /// when its webhook is deleted.
     ///
     /// Errors: those of a change; `Conflict(WebhookKey)`, `TooManyWebhooks`. Not safe to repeat
     /// without a key: `run_idempotent` is.
@@ -99,8 +99,8 @@ pub trait Catalog: Send + Sync {
     /// pending when a webhook was disabled is never sent unless somebody asks for it. A pause ends
     /// with the target URL that it was asked for.
     ///
-    /// Errors: those of a change; `Stale` if it has another version, and for ever once it is deleted;
-    /// `Busy` also when it is enabled while more than one step is left to cancel.
+    /// Errors: those of a change; `Stale` if it has another version, and for ever once it is
+    /// deleted; `Busy` also when it is enabled while more than one step is left to cancel.
     fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> StoreFuture<Webhook>;
 
     /// Deliveries, newest first, of deleted webhooks, too.

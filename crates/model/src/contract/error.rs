@@ -18,7 +18,7 @@ pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 /// |---|---|---|
 /// | those of a read | `Busy`, `Disk`, `Ended`, `Broken` | every question |
 /// | those of a change | the same, `Unknown` | whatever writes |
-/// | those of an owner | the same, `Fenced` | all of [`Leases`](super::Leases) and [`Outbox`](super::Outbox) |
+/// | those of an owner | the same, `Fenced` | all of `Leases` and `Outbox` |
 ///
 /// After all but `Unknown` nothing was changed. After `Unknown` a change may be asked for again,
 /// unless its method says otherwise.

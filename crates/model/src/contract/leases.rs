@@ -4,7 +4,8 @@ use crate::contract::StoreFuture;
 use crate::lease::Lease;
 use crate::time::{Heartbeat, Timestamp};
 
-/// Ownership of slots, and how far the schedule has come under it. An owner has one lease at a time.
+/// Ownership of slots, and how far the schedule has come under it. An owner has one lease at a
+/// time.
 ///
 /// A store that one process has to itself gives it [`Lease::SOLE`]: all slots, for ever.
 pub trait Leases: Send + Sync {

@@ -1,4 +1,4 @@
-//! Outbox: what webhooks are owed, and what became of it. One owner at a time asks for each webhook.
+//! Outbox: what webhooks are owed, and what became of it. Each has one owner at a time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use crate::tenant::DialectName;
 use crate::time::{TimeBounds, Timestamp};
 use crate::webhook::Headers;
 
-/// What the owner of slots asks for and writes down, under the epoch of its lease. All of it is safe
-/// to repeat. Webhooks of other slots are left out of answers; what is asked of one is `Fenced`.
+/// What the owner of slots asks for and writes down, under the epoch of its lease. All of it is
+/// safe to repeat. Webhooks of other slots are left out of answers; what is asked of one is
+/// `Fenced`.
 pub trait Outbox: Send + Sync {
     /// Who is told what the store took on. Called once, before anything is accepted.
     ///
@@ -90,10 +91,10 @@ pub trait Outbox: Send + Sync {
 
     /// Removes ended deliveries accepted before their dialect's time in `before` with their
     /// attempts, notifications left without deliveries, and responses stored longer than
-    /// `limits::IDEMPOTENCY_RETENTION_MS`; looks at no more than `limits::BULK_STEP_MAX` of
-    /// them; answers whether there may be more. What has no time there stays. A tenant with a time
-    /// of its own (`DashboardStore::set_retention`) has that instead. What signing in leaves behind,
-    /// bulk jobs that ended long ago, and deleted webhooks of which nothing else is left go as well.
+    /// `limits::IDEMPOTENCY_RETENTION_MS`; looks at no more than `limits::BULK_STEP_MAX` of them;
+    /// answers whether there may be more. What has no time there stays. A tenant with a time of its
+    /// own (`DashboardStore::set_retention`) has that instead. What signing in leaves behind, bulk
+    /// jobs that ended long ago, and deleted webhooks of which nothing else is left go as well.
     ///
     /// Of what may end with a time it removes what has ended at `now.earliest`. What began later
     /// than `now.latest`, by a clock that was ahead, counts as begun then.
