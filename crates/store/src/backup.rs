@@ -13,10 +13,10 @@ use model::limits::BACKUP_LOG_BYTES_MAX;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::OpenError;
+use crate::error::OpenError;
+use crate::files::{beside, folder_of, sync_folder};
 use crate::inspect::{self, Inspection};
-use crate::integrity::beside;
-use crate::replace::{folder_of, seal, sync_folder};
+use crate::replace::seal;
 
 /// Copied between two looks at how it goes.
 const PAGES_AT_ONCE: i32 = 1_024;

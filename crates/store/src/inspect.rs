@@ -7,14 +7,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use model::contract::DiskFault;
 use model::time::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, ffi};
 
-use crate::OpenError;
-use crate::integrity::{self, Integrity, WalFault, beside};
+use crate::error::OpenError;
+use crate::files::beside;
+use crate::integrity::fault::WalFault;
+use crate::integrity::snapshot::{self, Integrity};
 use crate::migrate;
-use crate::sqlite::{clock, disk, job_error};
+use crate::sqlite::clock;
 
 /// Above this size the pages are not all read at every start: at some 100 MiB a second a start
 /// would take longer than people wait. The header, the schema and the size are always checked.
@@ -68,7 +69,7 @@ pub(crate) fn for_reading(path: &Path) -> Result<Connection, OpenError> {
 /// What there is to say of its log, once it was looked at: that there is none is said at once,
 /// since SQLite would make an empty one.
 fn wal_of(path: &Path) -> Result<Result<Integrity, OpenError>, OpenError> {
-    match integrity::check(path) {
+    match snapshot::check(path) {
         Err(
             error @ OpenError::Wal {
                 fault: WalFault::Missing | WalFault::Empty,
@@ -293,55 +294,5 @@ fn bytes_of(path: &Path) -> Result<u64, OpenError> {
         Ok(found) => Ok(found.len()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(OpenError::NoAccess(path.to_owned(), error.to_string())),
-    }
-}
-
-impl OpenError {
-    pub(crate) fn of(path: &Path, error: rusqlite::Error) -> Self {
-        let path = path.to_owned();
-        match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => Self::NotAStore(path),
-            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(path, error.to_string()),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse(path),
-            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-                match disk::bars_opening(&path) {
-                    Some(fault) => Self::Disk { path, fault },
-                    None => Self::NoAccess(path, error.to_string()),
-                }
-            }
-            _ => match job_error::symptom(&error).map(|symptom| disk::judge(symptom, &path)) {
-                Some(DiskFault::Full) => Self::Full(path),
-                Some(fault) => Self::Disk { path, fault },
-                None => Self::Broken(path, std::sync::Arc::new(error)),
-            },
-        }
-    }
-
-    pub(crate) fn of_io(path: &Path, error: &std::io::Error) -> Self {
-        let path = path.to_owned();
-        match disk::fault_of(error) {
-            Some(DiskFault::Full) => Self::Full(path),
-            Some(fault) => Self::Disk { path, fault },
-            None => Self::NoAccess(path, error.to_string()),
-        }
-    }
-
-    /// The same about another file, of which that one was made.
-    pub(crate) fn about(self, path: &Path) -> Self {
-        let path = path.to_owned();
-        match self {
-            Self::NotAStore(_) | Self::NoStore(_) => Self::NotAStore(path),
-            Self::Damaged(_, what) => Self::Damaged(path, what),
-            Self::Newer { found, known, .. } => Self::Newer { path, found, known },
-            error @ (Self::NoFolder(_)
-            | Self::NoCopy(_)
-            | Self::Copy(..)
-            | Self::Wal { .. }
-            | Self::NoAccess(..)
-            | Self::InUse(_)
-            | Self::Full(_)
-            | Self::Disk { .. }
-            | Self::Broken(..)) => error,
-        }
     }
 }

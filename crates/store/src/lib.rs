@@ -4,22 +4,26 @@
 //! nobody for the time.
 
 mod backup;
+mod error;
+mod files;
 mod inspect;
 mod integrity;
 mod migrate;
 mod recover;
 mod replace;
 mod sqlite;
+mod sync;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use model::contract::{DiskFault, Store};
+use model::contract::Store;
 use prometheus_client::registry::Registry;
 
 pub use crate::backup::{BackupError, BackupProgress, backup};
+pub use crate::error::OpenError;
 pub use crate::inspect::{Inspection, inspect};
-pub use crate::integrity::WalFault;
+pub use crate::integrity::fault::WalFault;
 pub use crate::recover::{RecoveryReport, RestoreReport, inspect_copy, recover, restore};
 use crate::sqlite::open;
 use crate::sqlite::writer::Shared;
@@ -42,60 +46,6 @@ pub fn open_inline() -> Result<Arc<dyn Store>, OpenError> {
 /// The same on a file.
 pub fn open_inline_at(path: &Path) -> Result<Arc<dyn Store>, OpenError> {
     Ok(Arc::new(open::inline_at(path)?))
-}
-
-/// Why a store cannot be opened, and what to do.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum OpenError {
-    #[error("the folder {} does not exist: create it, or name another one", .0.display())]
-    NoFolder(PathBuf),
-    #[error("there is no store at {} yet: `willcall serve` makes one", .0.display())]
-    NoStore(PathBuf),
-    #[error(
-        "{} is not a Willcall store, and is left as it is: move it away, or name another folder",
-        .0.display()
-    )]
-    NotAStore(PathBuf),
-    #[error(
-        "{} is damaged ({}), and is left as it is: restore it from a backup, or move it away to \
-         begin with an empty store",
-        .0.display(), .1
-    )]
-    Damaged(PathBuf, String),
-    #[error(
-        "{} was not closed, and {fault}: what was accepted last would be lost, so all is left as \
-         it is. Put the log back if you have it, or run `willcall recover`, which says what is \
-         lost and keeps the old files",
-        .path.display()
-    )]
-    Wal { path: PathBuf, fault: WalFault },
-    #[error("there is no file {}", .0.display())]
-    NoCopy(PathBuf),
-    #[error("{} is no whole copy of a store: {}. Nothing was changed", .0.display(), .1)]
-    Copy(PathBuf, WalFault),
-    #[error(
-        "{} was written by a newer Willcall (its schema has version {found}, this program knows \
-         {known}), and is left as it is: start the newer program",
-        .path.display()
-    )]
-    Newer {
-        path: PathBuf,
-        found: u32,
-        known: u32,
-    },
-    #[error(
-        "{} may not be read or written ({}): give this user access to the file and its folder",
-        .0.display(), .1
-    )]
-    NoAccess(PathBuf, String),
-    #[error("{} is locked by another program: end that program first", .0.display())]
-    InUse(PathBuf),
-    #[error("there is no room left for {}: free some on its disk", .0.display())]
-    Full(PathBuf),
-    #[error("{} cannot be opened: {fault}. {}", .path.display(), .fault.to_do())]
-    Disk { path: PathBuf, fault: DiskFault },
-    #[error("{} cannot be opened: {}", .0.display(), .1)]
-    Broken(PathBuf, Arc<dyn std::error::Error + Send + Sync>),
 }
 
 /// For the tests of this crate only: what they cannot see from outside.

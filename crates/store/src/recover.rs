@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::OpenError;
+use crate::error::OpenError;
 use crate::inspect::{self, Inspection};
+use crate::integrity::fault::WalFault;
+use crate::integrity::snapshot::StoreSnapshot;
 use crate::integrity::wal::WalState;
-use crate::integrity::{StoreSnapshot, WalFault};
 use crate::replace;
 
 /// What `recover` did.

@@ -9,10 +9,10 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::OpenError;
+use crate::error::OpenError;
+use crate::files::{beside, folder_of, header, page_bytes, sync_folder};
 use crate::inspect::{self, Inspection};
 use crate::integrity::wal;
-use crate::integrity::{beside, header, page_bytes};
 
 /// The files that belong to a store, apart from shared memory, which holds nothing.
 const BESIDE: [&str; 3] = ["-wal", "-mark", "-journal"];
@@ -139,16 +139,4 @@ fn install(new: &Path, path: &Path, aside: &str) -> io::Result<Vec<PathBuf>> {
     drop(fs::remove_file(beside(path, SHARED_MEMORY)));
     sync_folder(path)?;
     Ok(kept)
-}
-
-/// Has the names in the folder of `path` reach the disk.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
-}
-
-pub(crate) fn folder_of(path: &Path) -> &Path {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or_else(|| Path::new("."))
 }

@@ -10,9 +10,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
+use crate::files::{beside, page_bytes};
 use crate::integrity::wal::{self, Checksum, FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES};
-use crate::integrity::{beside, page_bytes};
-use crate::sqlite::queue::lock;
+use crate::sync::lock;
 
 const MAGIC: [u8; 8] = *b"WillMrk1";
 const BODY_BYTES: usize = 48;

@@ -4,13 +4,13 @@
 //! log begun anew. So where the writer makes no pause it moves the last of it itself, which is
 //! little.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 
 use rusqlite::Connection;
 
-use crate::sqlite::job_error;
-use crate::sqlite::queue::lock;
+use crate::sqlite::error_codes;
 use crate::sqlite::writer::{CHECKPOINT, WAL_PAGES, WalPages, Writer, wal_pages};
+use crate::sync::{lock, wait};
 
 /// Pages in the log before they are moved: 16 MiB, so that a page written in many transactions is
 /// moved once.
@@ -67,8 +67,7 @@ impl Checkpointer {
         let mut state = lock(&self.state);
         while !state.closed {
             if state.turn != CheckpointTurn::Thread {
-                let woken = self.changed.wait(state);
-                state = woken.unwrap_or_else(PoisonError::into_inner);
+                state = wait(&self.changed, state);
                 continue;
             }
             drop(state);
@@ -94,8 +93,7 @@ impl Checkpointer {
             return;
         };
         while state.turn == CheckpointTurn::Thread && pages.left() >= LONG_FROM && !state.closed {
-            let woken = self.changed.wait(state);
-            state = woken.unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.changed, state);
         }
         match state.turn {
             CheckpointTurn::Idle if state.is_time(pages) => {
@@ -135,7 +133,7 @@ fn checkpoint_all(conn: &Connection) -> bool {
             Ok(pages) if pages.left() <= REST_MAX => {}
             // It grows too fast for that.
             Ok(_) => return false,
-            Err(error) if job_error::is_write_failure(&error) => return false,
+            Err(error) if error_codes::is_write_failure(&error) => return false,
             Err(error) => {
                 tracing::warn!(%error, "the log cannot be moved into the file");
                 return false;

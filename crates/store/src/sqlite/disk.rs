@@ -5,9 +5,9 @@
 //! Each fault is said in the log once a minute at most, however many meet it.
 
 use std::collections::BTreeMap;
-use std::fs::{Metadata, OpenOptions};
+use std::fs::Metadata;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -16,13 +16,13 @@ use std::time::Duration;
 use model::contract::{DiskFault, StoreError};
 use model::limits::FREE_BYTES_LOW;
 use rustix::fs::statvfs;
-use rustix::io::Errno;
 use tokio::time::Instant;
 
-use crate::integrity::beside;
-use crate::sqlite::job_error::DiskSymptom;
+use crate::files::beside;
+use crate::sqlite::disk_probe::{FILES, fault_beside, judge_by};
+use crate::sqlite::error_codes::DiskSymptom;
 use crate::sqlite::metrics::Metrics;
-use crate::sqlite::queue::lock;
+use crate::sync::lock;
 
 /// A fault that lasts is said so often.
 const LOG_EVERY: Duration = Duration::from_secs(60);
@@ -32,12 +32,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What could not be read is worth knowing for so long.
 const UNREAD_REPORTED: Duration = Duration::from_secs(10 * 60);
-
-/// What is written to find out why nothing can be: more than what a small job takes.
-const PROBE_BYTES: usize = 1024 * 1024;
-
-/// The files that a server works on. All but the first are beside it, with these endings.
-const FILES: [&str; 3] = ["", "-wal", "-shm"];
 
 /// What is known of the disk.
 #[derive(Default)]
@@ -240,61 +234,4 @@ impl FileId {
             inode: found.ino(),
         }
     }
-}
-
-/// What an error says of the disk, if it is about the disk.
-pub(crate) fn fault_of(error: &io::Error) -> Option<DiskFault> {
-    match Errno::from_io_error(error)? {
-        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Some(DiskFault::Full),
-        Errno::ROFS => Some(DiskFault::ReadOnly),
-        Errno::IO => Some(DiskFault::Failing),
-        _ => None,
-    }
-}
-
-/// Whether it is the disk's fault that the store at `path` cannot be opened.
-pub(crate) fn bars_opening(path: &Path) -> Option<DiskFault> {
-    write_beside(path).err().as_ref().and_then(fault_of)
-}
-
-/// The fault that a sign met at `path` is one of.
-pub(crate) fn judge(symptom: DiskSymptom, path: &Path) -> DiskFault {
-    judge_by(symptom, || fault_beside(path))
-}
-
-fn judge_by(symptom: DiskSymptom, probed: impl FnOnce() -> Option<DiskFault>) -> DiskFault {
-    match symptom {
-        DiskSymptom::Certain(fault) => fault,
-        DiskSymptom::Unwritten => probed().unwrap_or(DiskFault::Failing),
-        // What is full or read-only can still be read.
-        DiskSymptom::Unread => match probed() {
-            Some(DiskFault::Failing) => DiskFault::Failing,
-            _ => DiskFault::Unreadable,
-        },
-    }
-}
-
-/// Why nothing can be written beside the store, if so.
-fn fault_beside(path: &Path) -> Option<DiskFault> {
-    let error = write_beside(path).err()?;
-    Some(fault_of(&error).unwrap_or(DiskFault::Failing))
-}
-
-/// Writes where the store's files end, to a file of its own, and has that reach the disk.
-fn write_beside(path: &Path) -> io::Result<()> {
-    let probe = beside(path, "-probe");
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let end = FILES.map(|ending| {
-        let found = std::fs::metadata(beside(path, ending));
-        found.map_or(0, |found| found.len())
-    });
-    let written = options.open(&probe).and_then(|file| {
-        // A process may be allowed to write files up to some length only.
-        let end = end.into_iter().max().unwrap_or(0);
-        file.write_all_at(&vec![0; PROBE_BYTES], end)?;
-        file.sync_data()
-    });
-    drop(std::fs::remove_file(&probe));
-    written
 }

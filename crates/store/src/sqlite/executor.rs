@@ -19,10 +19,11 @@ use crate::sqlite::disk::DiskWatch;
 use crate::sqlite::fan_out::{FanOutStep, STEP_ROWS};
 use crate::sqlite::group_commit::GroupCommit;
 use crate::sqlite::job_error::{JobError, broken};
-use crate::sqlite::queue::{JobClass, JobQueue, NextWork, QueuedJob, lock};
+use crate::sqlite::queue::{JobClass, JobQueue, NextWork, QueuedJob};
 use crate::sqlite::unattempted::{self, ReadHorizon};
 use crate::sqlite::wal_sync::{SyncOutcome, SyncTarget, WalSync};
 use crate::sqlite::writer::{Job, Shared, Tx, Writer};
+use crate::sync::lock;
 
 /// Reading threads. The first takes only what is quick, so that nobody waits for a login because
 /// somebody searches a long log.

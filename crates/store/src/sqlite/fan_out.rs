@@ -20,9 +20,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use tokio::time::Instant;
 
 use crate::sqlite::job_error::{CorruptRow, JobError};
-use crate::sqlite::queue::lock;
 use crate::sqlite::writer::{Job, Shared, Tx};
 use crate::sqlite::{catalog, rows, unattempted, webhook_health, webhook_history};
+use crate::sync::lock;
 
 const BEGIN: &str = "insert into listing (tenant_id, reached, owed) values (?1, 0, 0)";
 const FOR: &str = "insert into audience (listing_id, webhooks) values (?1, ?2)";

@@ -12,8 +12,10 @@ mod dashboard;
 mod dashboard_queries;
 mod delivery_detail;
 pub(crate) mod disk;
+pub(crate) mod disk_probe;
 mod due;
 mod envelopes;
+pub(crate) mod error_codes;
 mod executor;
 mod expiry;
 mod fan_out;
@@ -44,8 +46,8 @@ mod webhooks;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use model::attempt::Outcome;
 use model::contract::{
@@ -69,6 +71,7 @@ use model::webhook::{NewWebhook, Webhook};
 use crate::sqlite::executor::Executor;
 use crate::sqlite::queue::{COMMIT_DELAY, COMMIT_DELAY_MAX, JobClass};
 use crate::sqlite::writer::Tx;
+use crate::sync::lock;
 
 pub(crate) struct Sqlite {
     executor: Arc<Executor>,
@@ -318,7 +321,7 @@ impl Leases for Sqlite {
         let latest = Arc::clone(&self.executor.shared().last_heartbeat);
         self.executor.write_again(JobClass::Work, 1, move |tx| {
             clock::record(tx, beat)?;
-            *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(beat);
+            *lock(&latest) = Some(beat);
             Ok(lease)
         })
     }
@@ -329,8 +332,7 @@ impl Leases for Sqlite {
     }
 
     fn last_heartbeat(&self) -> Option<Heartbeat> {
-        let latest = &self.executor.shared().last_heartbeat;
-        *latest.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.executor.shared().last_heartbeat)
     }
 }
 

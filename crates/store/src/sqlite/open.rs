@@ -12,10 +12,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
 use tokio::time::Instant;
 
-use crate::OpenError;
+use crate::error::OpenError;
 use crate::inspect;
-use crate::integrity;
 use crate::integrity::mark::MarkWriter;
+use crate::integrity::snapshot;
 use crate::migrate;
 use crate::sqlite::executor::{Executor, READERS};
 use crate::sqlite::wal_sync::{SyncTarget, WalFile};
@@ -141,7 +141,7 @@ fn on_file(path: &Path, shared: Shared) -> Result<(Arc<Shared>, Writer), OpenErr
 /// A connection to a file that is whole, up to date, and written ahead of.
 fn ready(path: &Path) -> Result<Connection, OpenError> {
     let integrity = inspect::before_opening(path)?;
-    integrity::write_mark(path, integrity).map_err(|error| OpenError::of_io(path, &error))?;
+    snapshot::write_mark(path, integrity).map_err(|error| OpenError::of_io(path, &error))?;
     let conn = Connection::open_with_flags(path, flags(true));
     let conn = conn.map_err(|error| OpenError::of(path, error))?;
     // SQLite opens what it may not write for reading, and fails at the first write.

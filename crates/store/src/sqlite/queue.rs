@@ -15,6 +15,7 @@ use model::limits;
 use tokio::time::Instant;
 
 use crate::sqlite::job_error::broken;
+use crate::sync::{lock, wait};
 
 /// How often an idle writer looks whether another process has changed something.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -310,10 +311,7 @@ impl<J: QueuedJob> JobQueue<J> {
                 let (inner, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
                 (inner, timeout.timed_out())
             }
-            None => {
-                let woken = self.arrived.wait(inner);
-                (woken.unwrap_or_else(PoisonError::into_inner), false)
-            }
+            None => (wait(&self.arrived, inner), false),
         };
         inner.waiting -= 1;
         // One whose time was up may count for another that is on its way: then that is woken twice.
@@ -477,11 +475,6 @@ pub(crate) trait QueuedJob {
     fn weight(&self) -> usize;
     /// How long it waits for a commit that is made anyway, if nobody waits for it.
     fn commit_delay(&self) -> Option<Duration>;
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A thread that panics while holding it ends the executor by its last will.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::OpenError;
-use crate::sqlite::wal_sync::wal_of;
+use crate::error::OpenError;
+use crate::files::wal_of;
 
 /// What a log takes before it is moved and begun anew, with what is written meanwhile.
 pub(crate) const WAL_BYTES: u64 = 24 * 1024 * 1024;

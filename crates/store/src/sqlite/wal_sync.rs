@@ -9,13 +9,13 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 
 use tokio::time::Instant;
 
-use crate::integrity::beside;
-use crate::sqlite::queue::lock;
+use crate::files::wal_of;
 use crate::sqlite::writer::{GroupResult, Shared};
+use crate::sync::{lock, wait};
 
 /// What makes everything committed so far durable.
 pub trait SyncTarget: Send + Sync {
@@ -79,11 +79,6 @@ impl WalFile {
             file: OnceLock::new(),
         }
     }
-}
-
-/// Where the write-ahead log of the store at `path` is.
-pub(crate) fn wal_of(path: &Path) -> PathBuf {
-    beside(path, "-wal")
 }
 
 impl SyncTarget for WalFile {
@@ -254,8 +249,4 @@ impl WalSync {
             self.changed.notify_all();
         }
     }
-}
-
-fn wait<'a>(until: &Condvar, state: MutexGuard<'a, SyncState>) -> MutexGuard<'a, SyncState> {
-    until.wait(state).unwrap_or_else(PoisonError::into_inner)
 }

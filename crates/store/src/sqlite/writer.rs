@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use model::contract::{CommitSubscriber, DiskFault, StoreError};
 use model::id::TenantId;
@@ -20,12 +20,13 @@ use rusqlite::hooks::Wal;
 use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
-use crate::integrity;
 use crate::integrity::mark::{DurabilityMark, MarkWriter};
+use crate::integrity::snapshot;
 use crate::sqlite::accept::{EventCache, SubscriptionCache};
 use crate::sqlite::clock;
 use crate::sqlite::disk::DiskWatch;
 use crate::sqlite::envelopes::Envelopes;
+use crate::sqlite::error_codes;
 use crate::sqlite::fan_out::{self, FanOut, FanOutBacklog};
 use crate::sqlite::id_range;
 use crate::sqlite::inline_deliveries::InlineDeliveries;
@@ -33,6 +34,7 @@ use crate::sqlite::job_error::{self, JobError};
 use crate::sqlite::metrics::Metrics;
 use crate::sqlite::post_commit::PostCommit;
 use crate::sqlite::prune;
+use crate::sync::lock;
 
 const BEGIN: &str = "begin immediate";
 const COMMIT: &str = "commit";
@@ -185,11 +187,7 @@ impl Writer {
         writer.cache.fan_out = Some(fan_out::read(&writer.conn)?);
         writer.report_fan_out_backlog();
         let last_heartbeat = clock::last(&writer.conn)?;
-        *writer
-            .shared
-            .last_heartbeat
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = last_heartbeat;
+        *lock(&writer.shared.last_heartbeat) = last_heartbeat;
         Ok(writer)
     }
 
@@ -213,7 +211,7 @@ impl Writer {
         if let Some(file) = &self.file
             && self.shared.disk.moved().is_none()
         {
-            integrity::close(&self.conn, file);
+            snapshot::close(&self.conn, file);
         }
         self.conn.close().map_err(|(_, error)| error)
     }
@@ -322,7 +320,7 @@ impl Writer {
     pub(crate) fn checkpoint(&self) {
         if let Err(error) = wal_pages(&self.conn, CHECKPOINT)
             // Of such a disk it is said anyway.
-            && !job_error::is_write_failure(&error)
+            && !error_codes::is_write_failure(&error)
         {
             tracing::warn!(%error, "the log cannot be moved into the file");
         }

@@ -1,0 +1,117 @@
+//! Why a store cannot be opened: the one error of what opens, inspects, copies and replaces stores.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::contract::DiskFault;
+use rusqlite::ErrorCode;
+
+use crate::integrity::fault::WalFault;
+use crate::sqlite::{disk_probe, error_codes};
+
+/// Why a store cannot be opened, and what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenError {
+    #[error("the folder {} does not exist: create it, or name another one", .0.display())]
+    NoFolder(PathBuf),
+    #[error("there is no store at {} yet: `willcall serve` makes one", .0.display())]
+    NoStore(PathBuf),
+    #[error(
+        "{} is not a Willcall store, and is left as it is: move it away, or name another folder",
+        .0.display()
+    )]
+    NotAStore(PathBuf),
+    #[error(
+        "{} is damaged ({}), and is left as it is: restore it from a backup, or move it away to \
+         begin with an empty store",
+        .0.display(), .1
+    )]
+    Damaged(PathBuf, String),
+    #[error(
+        "{} was not closed, and {fault}: what was accepted last would be lost, so all is left as \
+         it is. Put the log back if you have it, or run `willcall recover`, which says what is \
+         lost and keeps the old files",
+        .path.display()
+    )]
+    Wal { path: PathBuf, fault: WalFault },
+    #[error("there is no file {}", .0.display())]
+    NoCopy(PathBuf),
+    #[error("{} is no whole copy of a store: {}. Nothing was changed", .0.display(), .1)]
+    Copy(PathBuf, WalFault),
+    #[error(
+        "{} was written by a newer Willcall (its schema has version {found}, this program knows \
+         {known}), and is left as it is: start the newer program",
+        .path.display()
+    )]
+    Newer {
+        path: PathBuf,
+        found: u32,
+        known: u32,
+    },
+    #[error(
+        "{} may not be read or written ({}): give this user access to the file and its folder",
+        .0.display(), .1
+    )]
+    NoAccess(PathBuf, String),
+    #[error("{} is locked by another program: end that program first", .0.display())]
+    InUse(PathBuf),
+    #[error("there is no room left for {}: free some on its disk", .0.display())]
+    Full(PathBuf),
+    #[error("{} cannot be opened: {fault}. {}", .path.display(), .fault.to_do())]
+    Disk { path: PathBuf, fault: DiskFault },
+    #[error("{} cannot be opened: {}", .0.display(), .1)]
+    Broken(PathBuf, Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl OpenError {
+    pub(crate) fn of(path: &Path, error: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::NotAStore(path),
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(path, error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse(path),
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+                match disk_probe::bars_opening(&path) {
+                    Some(fault) => Self::Disk { path, fault },
+                    None => Self::NoAccess(path, error.to_string()),
+                }
+            }
+            _ => {
+                match error_codes::symptom(&error).map(|symptom| disk_probe::judge(symptom, &path))
+                {
+                    Some(DiskFault::Full) => Self::Full(path),
+                    Some(fault) => Self::Disk { path, fault },
+                    None => Self::Broken(path, Arc::new(error)),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn of_io(path: &Path, error: &std::io::Error) -> Self {
+        let path = path.to_owned();
+        match disk_probe::fault_of(error) {
+            Some(DiskFault::Full) => Self::Full(path),
+            Some(fault) => Self::Disk { path, fault },
+            None => Self::NoAccess(path, error.to_string()),
+        }
+    }
+
+    /// The same about another file, of which that one was made.
+    pub(crate) fn about(self, path: &Path) -> Self {
+        let path = path.to_owned();
+        match self {
+            Self::NotAStore(_) | Self::NoStore(_) => Self::NotAStore(path),
+            Self::Damaged(_, what) => Self::Damaged(path, what),
+            Self::Newer { found, known, .. } => Self::Newer { path, found, known },
+            error @ (Self::NoFolder(_)
+            | Self::NoCopy(_)
+            | Self::Copy(..)
+            | Self::Wal { .. }
+            | Self::NoAccess(..)
+            | Self::InUse(_)
+            | Self::Full(_)
+            | Self::Disk { .. }
+            | Self::Broken(..)) => error,
+        }
+    }
+}
