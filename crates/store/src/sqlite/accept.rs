@@ -15,13 +15,10 @@ use model::time::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, params};
 
-use crate::sqlite::catalog;
-use crate::sqlite::id_range;
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::unattempted;
-use crate::sqlite::webhooks::scope_key;
+use crate::sqlite::webhook_rows::scope_key;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{fan_out, rows};
+use crate::sqlite::{fan_out, id_range, query, rows, unattempted};
 
 const FIND: &str = "
     select id, action_type = ?3 and body = ?4 and digest is ?5, delivery_count, accepted_at
@@ -390,7 +387,7 @@ fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), JobError> {
     if tx.cache.events.is_settled(tenant, slug) {
         return Ok(());
     }
-    if !catalog::exists(tx, REGISTERED, params![tenant.0, slug])? {
+    if !query::exists(tx.conn, REGISTERED, params![tenant.0, slug])? {
         let count = match tx.cache.events.count(tenant) {
             Some(count) => count,
             None => count_events(tx, tenant)?,

@@ -17,7 +17,7 @@ use rusqlite::{OptionalExtension, params};
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, rows, webhooks};
+use crate::sqlite::{catalog, query, rows, webhook_rows, webhooks};
 
 const TENANT: &str = "select id, name from tenant where dialect = ?1 and key = ?2";
 const ADD_TENANT: &str = "
@@ -162,7 +162,7 @@ fn apply_event(
     event: &Event,
 ) -> Result<AppliedChange, JobError> {
     let key = params![context.tenant.0, event.slug];
-    let stored = catalog::list(tx.conn, EVENT, key, rows::event)?;
+    let stored = query::list(tx.conn, EVENT, key, rows::event)?;
     let change = match stored.first() {
         Some(stored) if stored == event => ChangeKind::Unchanged,
         Some(_) => ChangeKind::Changed,
@@ -263,7 +263,7 @@ fn apply_token(
 }
 
 fn find_token(tx: &Tx<'_>, tenant: TenantId, name: &str) -> Result<Option<StoredToken>, JobError> {
-    let found = catalog::list(tx.conn, TOKEN, params![tenant.0, name], |row| {
+    let found = query::list(tx.conn, TOKEN, params![tenant.0, name], |row| {
         Ok(StoredToken {
             id: row.get(0)?,
             hash: rows::hash(row, 1)?,
@@ -313,12 +313,12 @@ fn matched(
     let mut matched = Vec::with_capacity(declared.len());
     for webhook in declared {
         matched.push(match &webhook.key {
-            Some(key) => webhooks::find_key(tx.conn, context.tenant, key)?,
+            Some(key) => webhook_rows::find_key(tx.conn, context.tenant, key)?,
             None => None,
         });
     }
     let by_key: BTreeSet<WebhookId> = matched.iter().flatten().copied().collect();
-    let mut known = catalog::list(tx.conn, WEBHOOK_IDS, [context.tenant.0], |row| {
+    let mut known = query::list(tx.conn, WEBHOOK_IDS, [context.tenant.0], |row| {
         let id = WebhookId(row.get(0)?);
         Ok(ExistingWebhook {
             id,
@@ -385,7 +385,7 @@ fn apply_webhook(
 ) -> Result<AppliedChange, JobError> {
     let (at, actor) = (context.at, context.actor);
     let stored = match matched {
-        Some(id) => webhooks::find_any(tx.conn, id)?,
+        Some(id) => webhook_rows::find_any(tx.conn, id)?,
         None => None,
     };
     let mut changed = Vec::new();

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, rows};
+use crate::sqlite::{query, rows};
 
 const ADD: &str = "
     insert into audit (tenant_id, at, actor, action, webhook_id, detail)
@@ -72,7 +72,7 @@ pub(crate) fn latest(
     limit: usize,
 ) -> Result<Vec<AuditEntry>, JobError> {
     let limit = i64::try_from(limit.min(ENTRIES_MAX)).unwrap_or(0);
-    catalog::list(conn, LATEST, [tenant.0, limit], |row| entry(row, 0))
+    query::list(conn, LATEST, [tenant.0, limit], |row| entry(row, 0))
 }
 
 pub(crate) fn page(
@@ -89,10 +89,10 @@ pub(crate) fn page(
         })
     };
     match query.webhook {
-        None => catalog::list(conn, PAGE, [tenant.0, below, limit], row),
+        None => query::list(conn, PAGE, [tenant.0, below, limit], row),
         Some(webhook) => {
             let asked = [tenant.0, below, limit, webhook.0];
-            catalog::list(conn, PAGE_OF_WEBHOOK, asked, row)
+            query::list(conn, PAGE_OF_WEBHOOK, asked, row)
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::replay::{REPLAY, RETRY_NOW, ahead_from};
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{
-    cancel, catalog, fan_out, id_range, rows, unattempted, webhook_health, webhooks,
+    cancel, fan_out, id_range, query, rows, unattempted, webhook_health, webhook_rows,
 };
 
 const ADD: &str = "
@@ -194,7 +194,7 @@ fn stages(kind: BulkJobKind) -> &'static [BulkJobStage] {
 }
 
 pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewBulkJob, at: Timestamp) -> Result<BulkJob, JobError> {
-    if webhooks::find(tx.conn, new.tenant, new.webhook)?.is_none() {
+    if webhook_rows::find(tx.conn, new.tenant, new.webhook)?.is_none() {
         return Err(StoreError::Stale.into());
     }
     let running = running(tx.conn, new.tenant, new.webhook)?;
@@ -244,7 +244,7 @@ pub(crate) fn find(
     tenant: TenantId,
     id: BulkJobId,
 ) -> Result<Option<BulkJob>, JobError> {
-    let found = catalog::list(conn, FIND, [id.0], bulk_job)?;
+    let found = query::list(conn, FIND, [id.0], bulk_job)?;
     Ok(found.into_iter().find(|bulk_job| bulk_job.tenant == tenant))
 }
 
@@ -253,7 +253,7 @@ pub(crate) fn running(
     tenant: TenantId,
     webhook: WebhookId,
 ) -> Result<Vec<BulkJob>, JobError> {
-    let mut found = catalog::list(conn, RUNNING, [webhook.0], bulk_job)?;
+    let mut found = query::list(conn, RUNNING, [webhook.0], bulk_job)?;
     found.retain(|bulk_job| bulk_job.tenant == tenant);
     Ok(found)
 }
@@ -263,7 +263,7 @@ pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, JobError> {
     let Some(progress) = oldest(tx.conn)? else {
         return Ok(false);
     };
-    let bulk_job = catalog::list(tx.conn, FIND, [progress.id.0], bulk_job)?;
+    let bulk_job = query::list(tx.conn, FIND, [progress.id.0], bulk_job)?;
     let Some(bulk_job) = bulk_job.into_iter().next() else {
         return Ok(false);
     };
@@ -286,7 +286,7 @@ pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, JobError> {
 }
 
 fn oldest(conn: &Connection) -> Result<Option<BulkJobProgress>, JobError> {
-    let found = catalog::list(conn, OLDEST, [], |row| {
+    let found = query::list(conn, OLDEST, [], |row| {
         Ok(BulkJobProgress {
             id: BulkJobId(row.get(0)?),
             stage: row.get::<_, u32>(1)?.try_into().unwrap_or(usize::MAX),
@@ -299,7 +299,7 @@ fn oldest(conn: &Connection) -> Result<Option<BulkJobProgress>, JobError> {
 
 /// Why a bulk job cannot go on.
 fn abort_reason(tx: &Tx<'_>, bulk_job: &BulkJob) -> Result<Option<&'static str>, JobError> {
-    let webhook = webhooks::find(tx.conn, bulk_job.tenant, bulk_job.webhook)?;
+    let webhook = webhook_rows::find(tx.conn, bulk_job.tenant, bulk_job.webhook)?;
     Ok(match webhook {
         None => Some("The webhook was deleted meanwhile."),
         Some(webhook) if !webhook.enabled() => Some("The webhook was disabled meanwhile."),
@@ -385,7 +385,7 @@ pub(crate) fn walk(
     sql: &'static str,
     params: impl Params,
 ) -> Result<Vec<(i64, bool)>, JobError> {
-    catalog::list(tx.conn, sql, params, |row| Ok((row.get(0)?, row.get(1)?)))
+    query::list(tx.conn, sql, params, |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 pub(crate) fn count(
@@ -399,7 +399,7 @@ pub(crate) fn count(
         count: 0,
         more: false,
     };
-    if webhooks::tenant_of(conn, webhook)? != Some(tenant) {
+    if webhook_rows::tenant_of(conn, webhook)? != Some(tenant) {
         return Ok(count);
     }
     let most = limits::COUNTED_MAX.saturating_add(1);
@@ -408,10 +408,10 @@ pub(crate) fn count(
         let room = i64::try_from(most.saturating_sub(found)).unwrap_or(0);
         let one = |_: &Row<'_>| Ok(());
         found += match later_than {
-            None => catalog::list(conn, sql, [webhook.0, room], one)?.len(),
+            None => query::list(conn, sql, [webhook.0, room], one)?.len(),
             Some(at) => {
                 let asked = [webhook.0, room, at.as_millis()];
-                catalog::list(conn, sql, asked, one)?.len()
+                query::list(conn, sql, asked, one)?.len()
             }
         };
         Ok(())

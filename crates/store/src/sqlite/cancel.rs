@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{rows, unattempted, webhook_health, webhooks};
+use crate::sqlite::{rows, unattempted, webhook_health, webhook_rows};
 
 const CANCEL_ONE: &str = "
     update delivery
@@ -55,7 +55,7 @@ pub(crate) fn cancel(
     webhook: WebhookId,
     at: Timestamp,
 ) -> Result<usize, JobError> {
-    let stored = webhooks::find_any(tx.conn, webhook)?;
+    let stored = webhook_rows::find_any(tx.conn, webhook)?;
     match stored.and_then(|webhook| webhook.disabled) {
         Some(disabled) => cancel_pending(tx, webhook, disabled.cause, at),
         None => Ok(0),
@@ -77,7 +77,7 @@ pub(crate) fn cancel_deliveries(
         let Some(webhook) = of_webhook.first().map(|id| id.webhook) else {
             continue;
         };
-        if webhooks::tenant_of(tx.conn, webhook)? == Some(tenant) {
+        if webhook_rows::tenant_of(tx.conn, webhook)? == Some(tenant) {
             count += cancel_of_webhook(tx, tenant, webhook, of_webhook, actor, at)?;
         }
     }

@@ -3,15 +3,15 @@
 use model::contract::{Conflict, StoreError};
 use model::id::{TenantId, WebhookId};
 use model::limits;
-use model::query::{EventPage, StoredResponse, WebhookPage, WebhookQuery};
+use model::query::{EventPage, WebhookPage, WebhookQuery};
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, params};
 
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{rows, webhooks};
+use crate::sqlite::{query, rows, webhook_rows};
 
 const TENANT: &str = "
     select id, dialect, key, name from tenant where dialect = ?1 and key = ?2";
@@ -62,17 +62,6 @@ const NEWEST_WEBHOOKS: &str = "
       and (?2 is null or (disabled_at is null) = ?2)
     order by id desc
     limit ?3";
-const RESPONSE: &str = "
-    select key, holder, request, status, headers, body from kept_answer
-    where key = ?1 and holder = ?2";
-// One that is too old counts as gone, pruned or not.
-const STORE_RESPONSE: &str = "
-    insert into kept_answer (key, holder, request, status, headers, body, kept_at)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-    on conflict (key, holder) do update
-    set request = excluded.request, status = excluded.status, headers = excluded.headers,
-      body = excluded.body, kept_at = excluded.kept_at
-    where kept_at < ?8 or status = 0";
 
 pub(crate) const STATEMENTS: &[&str] = &[
     TENANT,
@@ -89,8 +78,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
     WEBHOOK_COUNT,
     OLDEST_WEBHOOKS,
     NEWEST_WEBHOOKS,
-    RESPONSE,
-    STORE_RESPONSE,
 ];
 
 pub(crate) fn tenant(
@@ -98,20 +85,20 @@ pub(crate) fn tenant(
     dialect: &DialectName,
     key: &str,
 ) -> Result<Option<Tenant>, JobError> {
-    let found = list(conn, TENANT, params![dialect.as_str(), key], |row| {
+    let found = query::list(conn, TENANT, params![dialect.as_str(), key], |row| {
         rows::tenant(row, 0)
     })?;
     Ok(found.into_iter().next())
 }
 
 pub(crate) fn tenants(conn: &Connection, dialect: &DialectName) -> Result<Vec<Tenant>, JobError> {
-    list(conn, TENANTS, [dialect.as_str()], |row| {
+    query::list(conn, TENANTS, [dialect.as_str()], |row| {
         rows::tenant(row, 0)
     })
 }
 
 pub(crate) fn grants(conn: &Connection, hash: TokenHash) -> Result<Vec<Grant>, JobError> {
-    list(conn, GRANTS, [hash.0], rows::grant)
+    query::list(conn, GRANTS, [hash.0], rows::grant)
 }
 
 pub(crate) fn has_tokens(conn: &Connection) -> Result<bool, JobError> {
@@ -129,10 +116,10 @@ pub(crate) fn create_token(
 ) -> Result<(), JobError> {
     let tenant = token.tenant.map(|tenant| tenant.0);
     let owner = tenant.unwrap_or(0);
-    if exists(tx, TOKEN_NAMED, params![owner, token.name])? {
+    if query::exists(tx.conn, TOKEN_NAMED, params![owner, token.name])? {
         return Err(StoreError::Conflict(Conflict::TokenName).into());
     }
-    if exists(tx, TOKEN_HASHED, params![owner, token.hash.0])? {
+    if query::exists(tx.conn, TOKEN_HASHED, params![owner, token.hash.0])? {
         return Err(StoreError::Conflict(Conflict::TokenHash).into());
     }
     tx.conn.prepare_cached(ADD_TOKEN)?.execute(params![
@@ -163,7 +150,7 @@ pub(crate) fn create_token(
 }
 
 pub(crate) fn events(conn: &Connection, tenant: TenantId) -> Result<Vec<Event>, JobError> {
-    list(conn, EVENTS, [tenant.0], rows::event)
+    query::list(conn, EVENTS, [tenant.0], rows::event)
 }
 
 pub(crate) fn event_page(
@@ -180,7 +167,7 @@ pub(crate) fn event_page(
     let params = params![tenant.0, limit, offset];
     Ok(EventPage {
         count: u64::try_from(count).unwrap_or(0),
-        events: list(conn, EVENT_PAGE, params, rows::event)?,
+        events: query::list(conn, EVENT_PAGE, params, rows::event)?,
     })
 }
 
@@ -189,7 +176,7 @@ pub(crate) fn event(
     tenant: TenantId,
     slug: &str,
 ) -> Result<Option<Event>, JobError> {
-    let found = list(conn, EVENT, params![tenant.0, slug], rows::event)?;
+    let found = query::list(conn, EVENT, params![tenant.0, slug], rows::event)?;
     Ok(found.into_iter().next())
 }
 
@@ -213,7 +200,7 @@ pub(crate) fn webhooks(
             false => OLDEST_WEBHOOKS,
         };
         let params = params![tenant.0, query.enabled, reach];
-        ids.extend(list(conn, sql, params, |row| {
+        ids.extend(query::list(conn, sql, params, |row| {
             Ok((*tenant, WebhookId(row.get(0)?)))
         })?);
     }
@@ -222,83 +209,11 @@ pub(crate) fn webhooks(
         ids.reverse();
     }
     let page = ids.into_iter().skip(offset).take(limit);
-    let found = page.map(|(tenant, id)| webhooks::find(conn, tenant, id));
+    let found = page.map(|(tenant, id)| webhook_rows::find(conn, tenant, id));
     Ok(WebhookPage {
         count,
         webhooks: found
             .filter_map(Result::transpose)
             .collect::<Result<_, _>>()?,
     })
-}
-
-pub(crate) fn stored_response(
-    conn: &Connection,
-    key: &str,
-    holder: TokenHash,
-) -> Result<Option<StoredResponse>, JobError> {
-    let found = list(conn, RESPONSE, params![key, holder.0], |row| {
-        Ok(StoredResponse {
-            key: row.get(0)?,
-            holder: rows::hash(row, 1)?,
-            request: rows::hash(row, 2)?,
-            status: row.get(3)?,
-            headers: rows::headers(row, 4)?,
-            body: rows::bytes(row, 5)?,
-        })
-    })?;
-    Ok(found.into_iter().next())
-}
-
-/// Answers that were kept before are forgotten. When they were kept is a time of the schedule: a
-/// clock that is set makes none older or younger.
-pub(crate) fn responses_kept_from(tx: &mut Tx<'_>, now: Timestamp) -> Result<Timestamp, JobError> {
-    Ok(tx.schedule(now)?.plus_ms(-limits::IDEMPOTENCY_RETENTION_MS))
-}
-
-pub(crate) fn store_response(
-    tx: &mut Tx<'_>,
-    answer: &StoredResponse,
-    now: Timestamp,
-) -> Result<(), JobError> {
-    let (at, kept_from) = (tx.schedule(now)?, responses_kept_from(tx, now)?);
-    tx.conn.prepare_cached(STORE_RESPONSE)?.execute(params![
-        answer.key,
-        answer.holder.0,
-        answer.request.0,
-        answer.status,
-        rows::blob(&answer.headers.0),
-        &answer.body[..],
-        at.as_millis(),
-        kept_from.as_millis(),
-    ])?;
-    Ok(())
-}
-
-pub(crate) fn exists(
-    tx: &Tx<'_>,
-    sql: &'static str,
-    params: impl Params,
-) -> Result<bool, JobError> {
-    let found = tx
-        .conn
-        .prepare_cached(sql)?
-        .query_row(params, |_| Ok(()))
-        .optional()?;
-    Ok(found.is_some())
-}
-
-/// All rows of a question whose answer is small.
-pub(crate) fn list<T>(
-    conn: &Connection,
-    sql: &'static str,
-    params: impl Params,
-    read: impl Fn(&Row<'_>) -> Result<T, JobError>,
-) -> Result<Vec<T>, JobError> {
-    let mut found = Vec::new();
-    let mut statement = conn.prepare_cached(sql)?;
-    let mut rows = statement.query(params)?;
-    while let Some(row) = rows.next()? {
-        found.push(read(row)?);
-    }
-    Ok(found)
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, rows, webhooks};
+use crate::sqlite::{query, rows, webhook_rows};
 
 const TENANT: &str = "select id, dialect, key, name, kept_ms from tenant where id = ?1";
 const TENANTS: &str = "
@@ -65,7 +65,7 @@ pub(crate) fn find_tenants(
         let after = after.map_or((String::new(), 0), |tenant| (tenant.name, tenant.id.0));
         let most = i64::try_from(limit).unwrap_or(0);
         let asked = params![after.0, after.1, text, most];
-        return catalog::list(conn, TENANTS, asked, |row| rows::tenant(row, 0));
+        return query::list(conn, TENANTS, asked, |row| rows::tenant(row, 0));
     };
     let mut found = Vec::new();
     for id in among.iter().take(limits::SCANNED_ROWS_MAX) {
@@ -94,7 +94,7 @@ pub(crate) fn settings(
     conn: &Connection,
     tenant: TenantId,
 ) -> Result<Option<TenantSettings>, JobError> {
-    let found = catalog::list(conn, TENANT, [tenant.0], |row| {
+    let found = query::list(conn, TENANT, [tenant.0], |row| {
         Ok(TenantSettings {
             tenant: rows::tenant(row, 0)?,
             retention_ms: row.get(4)?,
@@ -161,7 +161,7 @@ pub(crate) fn find_webhooks(
         let url = text_of(1)?.as_str().map_err(rusqlite::Error::from)?;
         let settings = text_of(2)?.as_str().map_err(rusqlite::Error::from)?;
         if text.is_empty() || has(&model::target::masked(url)) || has(settings) {
-            page.webhooks.extend(webhooks::find(conn, tenant, id)?);
+            page.webhooks.extend(webhook_rows::find(conn, tenant, id)?);
         }
     }
     if looked_at >= limits::SCANNED_ROWS_MAX {
@@ -175,7 +175,7 @@ pub(crate) fn tokens(
     tenant: Option<TenantId>,
 ) -> Result<Vec<TokenRow>, JobError> {
     let owner = tenant.map_or(0, |tenant| tenant.0);
-    catalog::list(conn, TOKENS, [owner], token)
+    query::list(conn, TOKENS, [owner], token)
 }
 
 fn token(row: &Row<'_>) -> Result<TokenRow, JobError> {

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, Rows, Statement, para
 
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{clock, notifications, rows, unattempted};
+use crate::sqlite::{clock, notification_rows, rows, unattempted};
 
 // Seeks over all that the lane before has pending.
 const NEXT_RETRIED: &str = "
@@ -368,7 +368,7 @@ fn next_mark(
 ) -> Result<Option<DueCursor>, JobError> {
     for id in ids {
         let notification = NotificationId(*id);
-        if let Some(accepted_at) = notifications::accepted_at(conn, notification)? {
+        if let Some(accepted_at) = notification_rows::accepted_at(conn, notification)? {
             return Ok(Some(DueCursor {
                 due_at: since.due_at(accepted_at),
                 notification,

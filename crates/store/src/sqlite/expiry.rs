@@ -6,7 +6,7 @@ use model::limits;
 use model::time::TimeBounds;
 
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::prune::{RowBudget, drop_some};
+use crate::sqlite::row_budget::{RowBudget, drop_some};
 use crate::sqlite::writer::Tx;
 
 const SESSIONS: &str = "

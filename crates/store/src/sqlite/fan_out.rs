@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::writer::{Job, Shared, Tx};
-use crate::sqlite::{catalog, rows, unattempted, webhook_health, webhook_history};
+use crate::sqlite::{query, rows, unattempted, webhook_health, webhook_history};
 use crate::sync::lock;
 
 const BEGIN: &str = "insert into listing (tenant_id, reached, owed) values (?1, 0, 0)";
@@ -356,7 +356,7 @@ fn notifications(
         let accepted_at = Timestamp::from_millis(row.get(1)?);
         Ok((NotificationId(row.get(0)?), accepted_at))
     };
-    catalog::list(tx.conn, NOTIFICATIONS, [batch.id], read)
+    query::list(tx.conn, NOTIFICATIONS, [batch.id], read)
 }
 
 fn materialize_step(

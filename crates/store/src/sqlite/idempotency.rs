@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{accept, catalog, replay, rows, webhooks};
+use crate::sqlite::{accept, replay, rows, stored_responses, webhook_rows, webhooks};
 
 const FIND: &str = "
     select request, body from kept_answer
@@ -97,7 +97,7 @@ pub(crate) fn run(
         }
     };
     match answer {
-        Some(answer) => catalog::store_response(tx, answer, at)?,
+        Some(answer) => stored_responses::store(tx, answer, at)?,
         None => {
             let unmade = StoredResponse {
                 key: name,
@@ -107,7 +107,7 @@ pub(crate) fn run(
                 headers: Headers::default(),
                 body: serde_json::to_vec(&record)?.into(),
             };
-            catalog::store_response(tx, &unmade, at)?;
+            stored_responses::store(tx, &unmade, at)?;
         }
     }
     Ok(result)
@@ -134,7 +134,7 @@ fn find(
     name: &str,
     at: Timestamp,
 ) -> Result<Option<OperationRecord>, JobError> {
-    let kept_from = catalog::responses_kept_from(tx, at)?;
+    let kept_from = stored_responses::kept_from(tx, at)?;
     let mut statement = tx.conn.prepare_cached(FIND)?;
     let params = params![name, key.holder.0, kept_from.as_millis()];
     let read = |row: &rusqlite::Row<'_>| Ok((rows::hash(row, 0), rows::bytes(row, 1)));
@@ -154,7 +154,7 @@ fn find(
 
 fn result_of(tx: &Tx<'_>, record: OperationRecord) -> Result<IdempotentResult, JobError> {
     let webhook = |id| {
-        let found = webhooks::find_any(tx.conn, WebhookId(id))?;
+        let found = webhook_rows::find_any(tx.conn, WebhookId(id))?;
         let found = found.ok_or(CorruptRow("record of a webhook that is gone"));
         found.map(Box::new).map_err(JobError::from)
     };

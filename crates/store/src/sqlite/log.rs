@@ -13,7 +13,7 @@ use crate::sqlite::id_range::{self, IdRange};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::merge::{self, Direction, LogMerge};
 use crate::sqlite::unattempted::ReadHorizon;
-use crate::sqlite::{catalog, delivery_detail, notifications, rows, webhooks};
+use crate::sqlite::{delivery_detail, notification_rows, query, rows, webhook_rows};
 
 // As `story::delivery_row` reads it.
 const ROW: &str = "
@@ -50,7 +50,7 @@ pub(crate) fn log(
     let limit = query.limit.min(limits::PAGE_ROWS_MAX);
     let webhooks = match query.webhook {
         None => merge::all_webhooks(conn, tenant)?,
-        Some(id) if webhooks::tenant_of(conn, id)? == Some(tenant) => vec![id],
+        Some(id) if webhook_rows::tenant_of(conn, id)? == Some(tenant) => vec![id],
         Some(_) => Vec::new(),
     };
     let ids = IdRange {
@@ -100,7 +100,7 @@ pub(crate) fn log(
     if search.stopped
         && let Some(last) = more
     {
-        page.searched_until = notifications::accepted_at(conn, last.notification)?;
+        page.searched_until = notification_rows::accepted_at(conn, last.notification)?;
     }
     Ok(page)
 }
@@ -115,7 +115,7 @@ pub(crate) fn log_rows(
     let mut page = Vec::new();
     for id in asked.iter().take(limits::SCANNED_ROWS_MAX) {
         let keys = [id.notification.0, id.webhook.0, tenant.0];
-        let found = catalog::list(conn, ROW, keys, |row| {
+        let found = query::list(conn, ROW, keys, |row| {
             let target_url: String = row.get(18)?;
             Ok(LogRow {
                 row: delivery_detail::delivery_row(row)?,
@@ -208,7 +208,7 @@ impl<'a> RowFilter<'a> {
     fn matches(&mut self, id: DeliveryId) -> Result<bool, JobError> {
         self.looked_at += 1;
         if let Some((conn, query)) = self.times {
-            let accepted_at = notifications::accepted_at(conn, id.notification)?;
+            let accepted_at = notification_rows::accepted_at(conn, id.notification)?;
             let is_within = accepted_at.is_some_and(|at| {
                 query.since.is_none_or(|since| at >= since)
                     && query.until.is_none_or(|until| at < until)

@@ -10,9 +10,9 @@ use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::query::{DeliveryStatus, LogCursor};
 use rusqlite::{Connection, params};
 
-use crate::sqlite::catalog;
 use crate::sqlite::id_range::IdRange;
 use crate::sqlite::job_error::JobError;
+use crate::sqlite::query;
 
 const LIVE: &str = "
     select id from webhook indexed by webhook_tenant
@@ -179,7 +179,7 @@ pub(crate) fn all_webhooks(
 ) -> Result<Vec<WebhookId>, JobError> {
     let mut all = Vec::new();
     for sql in [LIVE, DELETED] {
-        let found = catalog::list(conn, sql, [tenant.0], |row| Ok(WebhookId(row.get(0)?)))?;
+        let found = query::list(conn, sql, [tenant.0], |row| Ok(WebhookId(row.get(0)?)))?;
         all.extend(found);
     }
     Ok(all)

@@ -27,21 +27,26 @@ pub(crate) mod job_error;
 mod log;
 mod merge;
 mod metrics;
+mod notification_rows;
 mod notifications;
 pub(crate) mod open;
 mod post_commit;
 mod prune;
+mod query;
 pub(crate) mod queue;
 mod replay;
+mod row_budget;
 mod rows;
 mod sessions;
 mod settle;
+mod stored_responses;
 mod unattempted;
 mod users;
 pub(crate) mod wal_preallocation;
 pub(crate) mod wal_sync;
 mod webhook_health;
 mod webhook_history;
+mod webhook_rows;
 mod webhooks;
 pub(crate) mod writer;
 
@@ -85,6 +90,7 @@ pub(crate) fn statements() -> Vec<String> {
         audit::STATEMENTS,
         dashboard_queries::STATEMENTS,
         catalog::STATEMENTS,
+        stored_responses::STATEMENTS,
         clock::STATEMENTS,
         due::STATEMENTS,
         envelopes::STATEMENTS,
@@ -94,6 +100,7 @@ pub(crate) fn statements() -> Vec<String> {
         log::STATEMENTS,
         merge::STATEMENTS,
         notifications::STATEMENTS,
+        notification_rows::STATEMENTS,
         idempotency::STATEMENTS,
         webhook_history::STATEMENTS,
         users::STATEMENTS,
@@ -106,6 +113,7 @@ pub(crate) fn statements() -> Vec<String> {
         replay::STATEMENTS,
         expiry::STATEMENTS,
         webhooks::STATEMENTS,
+        webhook_rows::STATEMENTS,
         fan_out::STATEMENTS,
         writer::STATEMENTS,
     ];
@@ -185,13 +193,13 @@ impl Intake for Sqlite {
         holder: TokenHash,
     ) -> StoreFuture<Option<StoredResponse>> {
         self.executor.read(JobClass::Work, move |conn| {
-            catalog::stored_response(conn, &key, holder)
+            stored_responses::find(conn, &key, holder)
         })
     }
 
     fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
         self.executor.write(JobClass::Work, 1, move |tx| {
-            catalog::store_response(tx, &answer, at)
+            stored_responses::store(tx, &answer, at)
         })
     }
 }
@@ -410,13 +418,14 @@ impl Catalog for Sqlite {
 
     fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> StoreFuture<Option<Webhook>> {
         self.executor.read(JobClass::Work, move |conn| {
-            webhooks::find_by_key(conn, &tenants, &key)
+            webhook_rows::find_by_key(conn, &tenants, &key)
         })
     }
 
     fn webhook(&self, tenant: TenantId, id: WebhookId) -> StoreFuture<Option<Webhook>> {
-        self.executor
-            .read(JobClass::Work, move |conn| webhooks::find(conn, tenant, id))
+        self.executor.read(JobClass::Work, move |conn| {
+            webhook_rows::find(conn, tenant, id)
+        })
     }
 
     fn create_webhook(

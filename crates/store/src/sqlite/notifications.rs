@@ -6,14 +6,13 @@
 use model::dashboard::{NotificationDetail, NotificationQuery, NotificationRow};
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
-use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::sqlite::id_range::IdRange;
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::merge::{self, Direction, LogMerge, MergeSource};
 use crate::sqlite::unattempted::ReadHorizon;
-use crate::sqlite::{catalog, rows};
+use crate::sqlite::{query, rows};
 
 const UNWANTED: &str = "
     select id from notification indexed by notification_unwanted
@@ -29,10 +28,8 @@ const DETAIL: &str = "
     from notification
     where id = ?1 and tenant_id = ?2";
 const BY_KEY: &str = "select id from notification where tenant_id = ?1 and key = ?2";
-const TENANT_OF: &str = "select tenant_id from notification where id = ?1";
-const ACCEPTED_AT: &str = "select accepted_at from notification where id = ?1";
 
-pub(crate) const STATEMENTS: &[&str] = &[UNWANTED, ROW, DETAIL, BY_KEY, TENANT_OF, ACCEPTED_AT];
+pub(crate) const STATEMENTS: &[&str] = &[UNWANTED, ROW, DETAIL, BY_KEY];
 
 pub(crate) fn page(
     conn: &Connection,
@@ -59,7 +56,7 @@ pub(crate) fn page(
     {
         // One that several webhooks got comes several times, in a row.
         if latest.replace(id.notification) != Some(id.notification) {
-            page.extend(catalog::list(
+            page.extend(query::list(
                 conn,
                 ROW,
                 [id.notification.0, tenant.0],
@@ -75,7 +72,7 @@ pub(crate) fn detail(
     tenant: TenantId,
     id: NotificationId,
 ) -> Result<Option<NotificationDetail>, JobError> {
-    let found = catalog::list(conn, DETAIL, [id.0, tenant.0], |row| {
+    let found = query::list(conn, DETAIL, [id.0, tenant.0], |row| {
         Ok(NotificationDetail {
             id: NotificationId(row.get(0)?),
             key: row.get(1)?,
@@ -105,28 +102,6 @@ pub(crate) fn detail_by_key(
         Some(id) => detail(conn, tenant, NotificationId(id)),
         None => Ok(None),
     }
-}
-
-pub(crate) fn tenant_of(
-    conn: &Connection,
-    id: NotificationId,
-) -> Result<Option<TenantId>, JobError> {
-    let found = conn
-        .prepare_cached(TENANT_OF)?
-        .query_row([id.0], |row| row.get(0).map(TenantId))
-        .optional()?;
-    Ok(found)
-}
-
-pub(crate) fn accepted_at(
-    conn: &Connection,
-    id: NotificationId,
-) -> Result<Option<Timestamp>, JobError> {
-    let found = conn
-        .prepare_cached(ACCEPTED_AT)?
-        .query_row([id.0], |row| row.get(0).map(Timestamp::from_millis))
-        .optional()?;
-    Ok(found)
 }
 
 fn notification_row(row: &Row<'_>) -> Result<NotificationRow, JobError> {

@@ -15,10 +15,12 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use crate::sqlite::envelopes::{self, Envelopes};
 use crate::sqlite::job_error::JobError;
+use crate::sqlite::row_budget::{RowBudget, drop_some};
 use crate::sqlite::rows::{self, RETRYING, UNATTEMPTED};
 use crate::sqlite::writer::Tx;
 use crate::sqlite::{
-    catalog, expiry, fan_out, id_range, unattempted, webhook_health, webhook_history,
+    expiry, fan_out, id_range, query, stored_responses, unattempted, webhook_health,
+    webhook_history,
 };
 
 const OLDEST: &str = "
@@ -112,9 +114,6 @@ const STEP_ROWS: usize = 1_000;
 
 const _: () = assert!(STEP_ROWS <= limits::BULK_STEP_MAX);
 
-/// Rows that this step may still look at or remove.
-pub(crate) struct RowBudget(usize);
-
 /// Where the next step goes on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum PruneCursor {
@@ -153,7 +152,7 @@ pub(crate) fn prune(
 ) -> Result<bool, JobError> {
     let mut budget = RowBudget(STEP_ROWS);
     tx.conn.prepare_cached(COUNT)?.execute([])?;
-    let kept_from = catalog::responses_kept_from(tx, now.earliest)?.as_millis();
+    let kept_from = stored_responses::kept_from(tx, now.earliest)?.as_millis();
     drop_some(tx, DROP_RESPONSES, kept_from, &mut budget)?;
     expiry::prune(tx, now, &mut budget)?;
     let mut bounds = RetentionBounds::of(tx, before, now.earliest)?;
@@ -184,7 +183,7 @@ fn prune_log(
     bounds: &mut RetentionBounds,
     budget: &mut RowBudget,
 ) -> Result<Option<PruneCursor>, JobError> {
-    let next = catalog::list(tx.conn, NEXT_WEBHOOK, [webhook.0], rule)?;
+    let next = query::list(tx.conn, NEXT_WEBHOOK, [webhook.0], rule)?;
     let Some((id, rule)) = next.into_iter().next() else {
         return Ok(Some(PruneCursor::Unwanted(TenantId(0))));
     };
@@ -236,7 +235,7 @@ fn drop_deleted_webhook(
     webhook: i64,
     budget: &mut RowBudget,
 ) -> Result<(), JobError> {
-    if !catalog::exists(tx, HAS_NOTHING_LEFT, [webhook])?
+    if !query::exists(tx.conn, HAS_NOTHING_LEFT, [webhook])?
         || unattempted::not_materialized(tx)?.contains_key(&WebhookId(webhook))
         || fan_out::is_left(tx)?
     {
@@ -285,7 +284,7 @@ fn prune_unwanted(
     bounds: &mut RetentionBounds,
     budget: &mut RowBudget,
 ) -> Result<Option<PruneCursor>, JobError> {
-    let next = catalog::list(tx.conn, NEXT_TENANT, [tenant.0], rule)?;
+    let next = query::list(tx.conn, NEXT_TENANT, [tenant.0], rule)?;
     let Some((id, rule)) = next.into_iter().next() else {
         return Ok(None);
     };
@@ -321,20 +320,6 @@ fn drop_leftovers(tx: &mut Tx<'_>, budget: &mut RowBudget) -> Result<(), JobErro
         }
     };
     drop_some(tx, DROP_ENVELOPES, day, budget)
-}
-
-pub(crate) fn drop_some(
-    tx: &Tx<'_>,
-    sql: &'static str,
-    before: i64,
-    budget: &mut RowBudget,
-) -> Result<(), JobError> {
-    let dropped = tx
-        .conn
-        .prepare_cached(sql)?
-        .execute([before, budget.rows()])?;
-    budget.take(dropped);
-    Ok(())
 }
 
 /// `id, dialect, kept_ms`.
@@ -388,19 +373,5 @@ impl RetentionBound {
         // Without its row what is recent would look as if it was never tried.
         let id = id.min(unattempted::materialized_upto(tx)?.saturating_add(1));
         Ok(Self { before, id })
-    }
-}
-
-impl RowBudget {
-    fn left(&self) -> bool {
-        self.0 > 0
-    }
-
-    pub(crate) fn rows(&self) -> i64 {
-        i64::try_from(self.0).unwrap_or(i64::MAX)
-    }
-
-    pub(crate) fn take(&mut self, rows: usize) {
-        self.0 = self.0.saturating_sub(rows);
     }
 }

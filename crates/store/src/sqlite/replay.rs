@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{bulk_jobs, due, id_range, rows, unattempted, webhooks};
+use crate::sqlite::{bulk_jobs, due, id_range, rows, unattempted, webhook_rows};
 
 const FIND: &str = "
     select state, cause, due_at from delivery
@@ -68,7 +68,7 @@ pub(crate) fn replay(
     request: &ReplayRequest,
     at: Timestamp,
 ) -> Result<ReplayResult, JobError> {
-    let Some(webhook) = webhooks::find(tx.conn, request.tenant, request.webhook)? else {
+    let Some(webhook) = webhook_rows::find(tx.conn, request.tenant, request.webhook)? else {
         return Ok(ReplayResult::Unknown);
     };
     match &request.which {

@@ -21,16 +21,12 @@ const SIGNED_IN: &str = "update user set signed_in_at = ?2 where id = ?1";
 const FORGET: &str = "delete from failure where name = ?1";
 const SESSION: &str = "select user_id from session where hash = ?1 and until > ?2";
 const END: &str = "delete from session where hash = ?1";
-const END_ALL: &str = "
-    delete from session where hash in (
-      select hash from session indexed by session_user where user_id = ?1)";
+
 const ADD_LINK: &str = "
     insert into link (hash, user_id, until) values (?1, ?2, ?3)
     on conflict (hash) do nothing";
 const USE_LINK: &str = "delete from link where hash = ?1 returning user_id, until";
-const DROP_LINKS: &str = "
-    delete from link where hash in (
-      select hash from link indexed by link_user where user_id = ?1)";
+
 const FAILURES: &str = "select count, latest_at from failure where name = ?1";
 const FAILED_AGAIN: &str = "
     update failure set count = ?2, latest_at = ?3 where name = ?1";
@@ -44,10 +40,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     FORGET,
     SESSION,
     END,
-    END_ALL,
     ADD_LINK,
     USE_LINK,
-    DROP_LINKS,
     FAILURES,
     FAILED_AGAIN,
     FAILED_FIRST,
@@ -104,13 +98,6 @@ pub(crate) fn session(
 
 pub(crate) fn end(tx: &Tx<'_>, session: TokenHash) -> Result<(), JobError> {
     tx.conn.prepare_cached(END)?.execute([session.0])?;
-    Ok(())
-}
-
-/// Ends every session of a user, and every link made for them.
-pub(crate) fn end_all(tx: &Tx<'_>, user: UserId) -> Result<(), JobError> {
-    tx.conn.prepare_cached(END_ALL)?.execute([user.0])?;
-    tx.conn.prepare_cached(DROP_LINKS)?.execute([user.0])?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, rows, sessions};
+use crate::sqlite::{query, rows};
 
 const HAS_USERS: &str = "select exists (select 1 from user)";
 const ALL: &str = "
@@ -45,6 +45,12 @@ const SET_ROLE: &str = "
     insert into member (user_id, tenant_id, role) values (?1, ?2, ?3)
     on conflict (user_id, tenant_id) do update set role = excluded.role";
 const REMOVE_ROLE: &str = "delete from member where user_id = ?1 and tenant_id = ?2";
+const END_ALL: &str = "
+    delete from session where hash in (
+      select hash from session indexed by session_user where user_id = ?1)";
+const DROP_LINKS: &str = "
+    delete from link where hash in (
+      select hash from link indexed by link_user where user_id = ?1)";
 
 pub(crate) const STATEMENTS: &[&str] = &[
     HAS_USERS,
@@ -58,6 +64,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     CHANGE,
     SET_ROLE,
     REMOVE_ROLE,
+    END_ALL,
+    DROP_LINKS,
 ];
 
 pub(crate) fn has_users(conn: &Connection) -> Result<bool, JobError> {
@@ -69,8 +77,8 @@ pub(crate) fn has_users(conn: &Connection) -> Result<bool, JobError> {
 
 pub(crate) fn users(conn: &Connection, tenant: Option<TenantId>) -> Result<Vec<User>, JobError> {
     let mut users = match tenant {
-        Some(tenant) => catalog::list(conn, MEMBERS, [tenant.0], user)?,
-        None => catalog::list(conn, ALL, [], user)?,
+        Some(tenant) => query::list(conn, MEMBERS, [tenant.0], user)?,
+        None => query::list(conn, ALL, [], user)?,
     };
     users.sort_by_cached_key(|user| user.name.to_ascii_lowercase());
     for user in &mut users {
@@ -80,7 +88,7 @@ pub(crate) fn users(conn: &Connection, tenant: Option<TenantId>) -> Result<Vec<U
 }
 
 pub(crate) fn find(conn: &Connection, id: UserId) -> Result<Option<User>, JobError> {
-    let found = catalog::list(conn, FIND, [id.0], user)?;
+    let found = query::list(conn, FIND, [id.0], user)?;
     let Some(user) = found.into_iter().next() else {
         return Ok(None);
     };
@@ -92,7 +100,7 @@ pub(crate) fn named(
     conn: &Connection,
     name: &str,
 ) -> Result<Option<(User, PasswordHash)>, JobError> {
-    let found = catalog::list(conn, NAMED, [name], |row| {
+    let found = query::list(conn, NAMED, [name], |row| {
         Ok((user(row)?, PasswordHash(row.get(6)?)))
     })?;
     let Some((user, password)) = found.into_iter().next() else {
@@ -135,7 +143,7 @@ pub(crate) fn change(
         change.active,
     ])?;
     if change.password.is_some() || change.active == Some(false) {
-        sessions::end_all(tx, id)?;
+        end_all(tx, id)?;
     }
     find(tx.conn, id)
 }
@@ -208,9 +216,16 @@ fn user(row: &Row<'_>) -> Result<User, JobError> {
 }
 
 fn roles(conn: &Connection, user: UserId) -> Result<BTreeMap<TenantId, Role>, JobError> {
-    let found = catalog::list(conn, ROLES, [user.0], |row| {
+    let found = query::list(conn, ROLES, [user.0], |row| {
         let role = rows::role(row.get(1)?)?;
         Ok::<_, JobError>((TenantId(row.get(0)?), role))
     })?;
     Ok(found.into_iter().collect())
+}
+
+/// Ends every session of a user, and every link made for them.
+pub(crate) fn end_all(tx: &Tx<'_>, user: UserId) -> Result<(), JobError> {
+    tx.conn.prepare_cached(END_ALL)?.execute([user.0])?;
+    tx.conn.prepare_cached(DROP_LINKS)?.execute([user.0])?;
+    Ok(())
 }

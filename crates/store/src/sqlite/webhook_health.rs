@@ -14,9 +14,9 @@ use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::prune::RowBudget;
+use crate::sqlite::row_budget::RowBudget;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, clock, rows, webhooks};
+use crate::sqlite::{clock, query, rows, webhook_rows};
 
 // A success among what is written begins anew; else the first failure stays the first.
 const SAVE: &str = "
@@ -203,7 +203,7 @@ pub(crate) fn webhook_health(
 ) -> Result<Vec<WebhookHealth>, JobError> {
     let mut webhook_health = Vec::new();
     for webhook in asked.iter().take(limits::SCANNED_ROWS_MAX) {
-        if webhooks::tenant_of(conn, *webhook)? == Some(tenant) {
+        if webhook_rows::tenant_of(conn, *webhook)? == Some(tenant) {
             webhook_health.push(health_of(conn, *webhook, since)?);
         }
     }
@@ -215,9 +215,9 @@ fn health_of(
     webhook: WebhookId,
     since: Timestamp,
 ) -> Result<WebhookHealth, JobError> {
-    let latest = catalog::list(conn, LATEST, [webhook.0], |row| latest(webhook, row))?;
+    let latest = query::list(conn, LATEST, [webhook.0], |row| latest(webhook, row))?;
     let (latest, failing_since) = latest.into_iter().next().unzip();
-    let first = |sql| catalog::list(conn, sql, [webhook.0], |row| rows::time(row, 0));
+    let first = |sql| query::list(conn, sql, [webhook.0], |row| rows::time(row, 0));
     let lag_ms = clock::lag_ms(conn)?;
     let retried = first(EARLIEST)?.into_iter().map(|at| at.plus_ms(lag_ms));
     let next_due_at = retried.chain(first(EARLIEST_UNATTEMPTED)?).min();
@@ -231,7 +231,7 @@ fn health_of(
         failing_since: failing_since.flatten(),
         next_due_at,
         retrying: retrying.is_some(),
-        hours: catalog::list(conn, HOURS, [webhook.0, hour(since)], hourly_counts)?,
+        hours: query::list(conn, HOURS, [webhook.0, hour(since)], hourly_counts)?,
     })
 }
 

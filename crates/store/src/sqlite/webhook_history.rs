@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{catalog, id_range, notifications, rows, webhooks};
+use crate::sqlite::{id_range, notification_rows, query, rows, webhook_rows};
 
 const SAVE: &str = "
     insert into webhook_past
@@ -134,7 +134,7 @@ pub(crate) fn match_explanations(
     after: Option<WebhookId>,
     limit: usize,
 ) -> Result<Vec<MatchExplanation>, JobError> {
-    if notifications::tenant_of(conn, notification)? != Some(tenant) {
+    if notification_rows::tenant_of(conn, notification)? != Some(tenant) {
         return Ok(Vec::new());
     }
     let limit = limit.min(limits::PAGE_ROWS_MAX);
@@ -142,14 +142,14 @@ pub(crate) fn match_explanations(
     let most = i64::try_from(limit).unwrap_or(0);
     let webhook = |row: &Row<'_>| Ok(WebhookId(row.get(0)?));
     let mut found: BTreeSet<WebhookId> = BTreeSet::new();
-    found.extend(catalog::list(conn, LIVE, [tenant.0, after, most], webhook)?);
+    found.extend(query::list(conn, LIVE, [tenant.0, after, most], webhook)?);
     let deleted = [tenant.0, after, most, id];
-    found.extend(catalog::list(conn, DELETED_LATER, deleted, webhook)?);
-    found.extend(catalog::list(conn, OWED, deleted, webhook)?);
+    found.extend(query::list(conn, DELETED_LATER, deleted, webhook)?);
+    found.extend(query::list(conn, OWED, deleted, webhook)?);
     let mut page = Vec::new();
     for webhook in found.into_iter().take(limit) {
         // That of another tenant cannot be among them, unless a row is spoilt.
-        if let Some(webhook) = webhooks::find_any(conn, webhook)?
+        if let Some(webhook) = webhook_rows::find_any(conn, webhook)?
             && webhook.tenant == tenant
         {
             page.push(match_explanation(conn, webhook, notification)?);
@@ -164,11 +164,11 @@ fn match_explanation(
     notification: NotificationId,
 ) -> Result<MatchExplanation, JobError> {
     let keys = [notification.0, webhook.id.0];
-    let delivery = catalog::list(conn, DELIVERY, keys, |row| {
+    let delivery = query::list(conn, DELIVERY, keys, |row| {
         let state: DeliveryState = rows::state(row.get(0)?, row.get(1)?)?;
         Ok((state, row.get(2)?))
     })?;
-    let past = catalog::list(conn, THEN, [webhook.id.0, notification.0], then)?;
+    let past = query::list(conn, THEN, [webhook.id.0, notification.0], then)?;
     let then = match past.into_iter().next() {
         Some(then) => then,
         None => Some(WebhookSnapshot {

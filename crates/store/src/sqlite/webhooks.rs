@@ -9,24 +9,14 @@ use model::id::{TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
 use model::webhook::{DisableCause, Disablement, NewWebhook, Webhook};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::params;
 use serde_json::json;
 
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::writer::Tx;
-use crate::sqlite::{cancel, catalog, fan_out, rows, webhook_history};
+use crate::sqlite::{cancel, fan_out, query, rows, webhook_history, webhook_rows};
 
-pub(crate) const FIND: &str = "
-    select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
-      created_at, updated_at, version, key, retries_max,
-      paused_until + (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1)
-    from webhook
-    where id = ?1";
-const TENANT_OF: &str = "select tenant_id from webhook where id = ?1";
-const FIND_KEY: &str = "
-    select id from webhook indexed by webhook_key
-    where tenant_id = ?1 and key = ?2";
 // Whether there are more than so many that are not deleted. The state as in `webhook_tenant`.
 const MORE_THAN: &str = "
     select 1 from webhook indexed by webhook_tenant
@@ -55,9 +45,6 @@ const REMOVE_SUBSCRIPTION: &str = "
     where tenant_id = ?1 and topic = ?2 and scope = ?3 and webhook_id = ?4";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    FIND,
-    TENANT_OF,
-    FIND_KEY,
     MORE_THAN,
     ADD,
     SAVE,
@@ -81,7 +68,7 @@ pub(crate) fn create(
 /// To be called behind whatever may have given the tenant more webhooks.
 pub(crate) fn bound(tx: &Tx<'_>, tenant: TenantId) -> Result<(), JobError> {
     let most = i64::try_from(limits::WEBHOOKS_MAX).unwrap_or(i64::MAX);
-    match catalog::exists(tx, MORE_THAN, params![tenant.0, most])? {
+    match query::exists(tx.conn, MORE_THAN, params![tenant.0, most])? {
         true => Err(StoreError::TooManyWebhooks.into()),
         false => Ok(()),
     }
@@ -95,7 +82,7 @@ pub(crate) fn add(
     at: Timestamp,
 ) -> Result<Webhook, JobError> {
     if let Some(key) = &new.key
-        && find_key(tx.conn, new.tenant, key)?.is_some()
+        && webhook_rows::find_key(tx.conn, new.tenant, key)?.is_some()
     {
         return Err(StoreError::Conflict(Conflict::WebhookKey).into());
     }
@@ -152,7 +139,7 @@ pub(crate) fn save(
     actor: &str,
     at: Timestamp,
 ) -> Result<Webhook, JobError> {
-    if find(tx.conn, webhook.tenant, webhook.id)?.is_none() {
+    if webhook_rows::find(tx.conn, webhook.tenant, webhook.id)?.is_none() {
         return Err(StoreError::Stale.into());
     }
     save_any(tx, webhook, actor, at)
@@ -165,7 +152,7 @@ pub(crate) fn save_any(
     actor: &str,
     at: Timestamp,
 ) -> Result<Webhook, JobError> {
-    let before = find_any(tx.conn, webhook.id)?
+    let before = webhook_rows::find_any(tx.conn, webhook.id)?
         .filter(|stored| stored.tenant == webhook.tenant && stored.version == webhook.version)
         .ok_or(StoreError::Stale)?;
     let same_target = before.target_url == webhook.target_url;
@@ -213,7 +200,7 @@ pub(crate) fn save_any(
 /// Switches off the webhook whose receiver said in an attempt that it is gone.
 pub(crate) fn disable_gone(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), JobError> {
     let (id, at) = (settlement.id, settlement.ended_at);
-    let Some(before) = find_any(tx.conn, id.webhook)? else {
+    let Some(before) = webhook_rows::find_any(tx.conn, id.webhook)? else {
         return Ok(());
     };
     // Somebody changed the webhook while the attempt ran: what it met may not be there any more.
@@ -248,53 +235,6 @@ pub(crate) fn disable_gone(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(
     )
 }
 
-pub(crate) fn find(
-    conn: &Connection,
-    tenant: TenantId,
-    id: WebhookId,
-) -> Result<Option<Webhook>, JobError> {
-    let found = find_any(conn, id)?;
-    Ok(found.filter(|webhook| webhook.tenant == tenant && !webhook.is_deleted()))
-}
-
-/// The webhook that one of these tenants has under this key.
-pub(crate) fn find_by_key(
-    conn: &Connection,
-    tenants: &[TenantId],
-    key: &str,
-) -> Result<Option<Webhook>, JobError> {
-    for tenant in tenants {
-        if let Some(id) = find_key(conn, *tenant, key)?
-            && let Some(webhook) = find(conn, *tenant, id)?
-        {
-            return Ok(Some(webhook));
-        }
-    }
-    Ok(None)
-}
-
-/// Whose webhook it is, deleted or not.
-pub(crate) fn tenant_of(conn: &Connection, id: WebhookId) -> Result<Option<TenantId>, JobError> {
-    let found = conn
-        .prepare_cached(TENANT_OF)?
-        .query_row([id.0], |row| row.get(0).map(TenantId))
-        .optional()?;
-    Ok(found)
-}
-
-/// The webhook that has or had this key.
-pub(crate) fn find_key(
-    conn: &Connection,
-    tenant: TenantId,
-    key: &str,
-) -> Result<Option<WebhookId>, JobError> {
-    let found = conn
-        .prepare_cached(FIND_KEY)?
-        .query_row(params![tenant.0, key], |row| row.get(0).map(WebhookId))
-        .optional()?;
-    Ok(found)
-}
-
 /// Leaves the webhook alone until its receiver wants to be called again.
 pub(crate) fn pause(
     tx: &Tx<'_>,
@@ -307,13 +247,6 @@ pub(crate) fn pause(
         settlement.webhook_version,
     ])?;
     Ok(())
-}
-
-/// Whoever it belongs to, and deleted or not: for what the engine asks, which serves all tenants.
-pub(crate) fn find_any(conn: &Connection, id: WebhookId) -> Result<Option<Webhook>, JobError> {
-    let mut statement = conn.prepare_cached(FIND)?;
-    let mut rows = statement.query([id.0])?;
-    rows.next()?.map(rows::webhook).transpose()
 }
 
 fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), JobError> {
@@ -355,7 +288,7 @@ fn update_subscriptions(
     let old = before.map_or_else(BTreeSet::new, indexed);
     let new = indexed(after);
     let run = |sql, subscription: &Subscription<'_>| -> Result<(), JobError> {
-        let scope = scope_key(subscription.scope);
+        let scope = webhook_rows::scope_key(subscription.scope);
         tx.conn.prepare_cached(sql)?.execute(params![
             after.tenant.0,
             subscription.topic,
@@ -375,9 +308,4 @@ fn indexed(webhook: &Webhook) -> BTreeSet<Subscription<'_>> {
         true => webhook.filter.subscriptions(),
         false => BTreeSet::new(),
     }
-}
-
-/// How a scope stands in the index: nothing for any, so that no named scope looks like it.
-pub(crate) fn scope_key(scope: Option<&str>) -> String {
-    scope.map_or_else(String::new, |name| format!("={name}"))
 }

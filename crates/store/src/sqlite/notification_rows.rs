@@ -1,0 +1,34 @@
+//! Single columns of a notification: whose it is, and when it was accepted.
+
+use model::id::{NotificationId, TenantId};
+use model::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::sqlite::job_error::JobError;
+
+const TENANT_OF: &str = "select tenant_id from notification where id = ?1";
+const ACCEPTED_AT: &str = "select accepted_at from notification where id = ?1";
+
+pub(crate) const STATEMENTS: &[&str] = &[TENANT_OF, ACCEPTED_AT];
+
+pub(crate) fn tenant_of(
+    conn: &Connection,
+    id: NotificationId,
+) -> Result<Option<TenantId>, JobError> {
+    let found = conn
+        .prepare_cached(TENANT_OF)?
+        .query_row([id.0], |row| row.get(0).map(TenantId))
+        .optional()?;
+    Ok(found)
+}
+
+pub(crate) fn accepted_at(
+    conn: &Connection,
+    id: NotificationId,
+) -> Result<Option<Timestamp>, JobError> {
+    let found = conn
+        .prepare_cached(ACCEPTED_AT)?
+        .query_row([id.0], |row| row.get(0).map(Timestamp::from_millis))
+        .optional()?;
+    Ok(found)
+}

@@ -1,0 +1,68 @@
+//! Responses that are stored under idempotency keys, and for how long they count.
+
+use model::limits;
+use model::query::StoredResponse;
+use model::tenant::TokenHash;
+use model::time::Timestamp;
+use rusqlite::{Connection, params};
+
+use crate::sqlite::job_error::JobError;
+use crate::sqlite::writer::Tx;
+use crate::sqlite::{query, rows};
+
+const FIND: &str = "
+    select key, holder, request, status, headers, body from kept_answer
+    where key = ?1 and holder = ?2";
+// One that is too old counts as gone, pruned or not.
+const STORE: &str = "
+    insert into kept_answer (key, holder, request, status, headers, body, kept_at)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    on conflict (key, holder) do update
+    set request = excluded.request, status = excluded.status, headers = excluded.headers,
+      body = excluded.body, kept_at = excluded.kept_at
+    where kept_at < ?8 or status = 0";
+
+pub(crate) const STATEMENTS: &[&str] = &[FIND, STORE];
+
+pub(crate) fn find(
+    conn: &Connection,
+    key: &str,
+    holder: TokenHash,
+) -> Result<Option<StoredResponse>, JobError> {
+    let found = query::list(conn, FIND, params![key, holder.0], |row| {
+        Ok(StoredResponse {
+            key: row.get(0)?,
+            holder: rows::hash(row, 1)?,
+            request: rows::hash(row, 2)?,
+            status: row.get(3)?,
+            headers: rows::headers(row, 4)?,
+            body: rows::bytes(row, 5)?,
+        })
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// Answers that were kept before are forgotten. When they were kept is a time of the schedule: a
+/// clock that is set makes none older or younger.
+pub(crate) fn kept_from(tx: &mut Tx<'_>, now: Timestamp) -> Result<Timestamp, JobError> {
+    Ok(tx.schedule(now)?.plus_ms(-limits::IDEMPOTENCY_RETENTION_MS))
+}
+
+pub(crate) fn store(
+    tx: &mut Tx<'_>,
+    answer: &StoredResponse,
+    now: Timestamp,
+) -> Result<(), JobError> {
+    let (at, kept_from) = (tx.schedule(now)?, kept_from(tx, now)?);
+    tx.conn.prepare_cached(STORE)?.execute(params![
+        answer.key,
+        answer.holder.0,
+        answer.request.0,
+        answer.status,
+        rows::blob(&answer.headers.0),
+        &answer.body[..],
+        at.as_millis(),
+        kept_from.as_millis(),
+    ])?;
+    Ok(())
+}

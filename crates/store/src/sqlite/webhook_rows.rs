@@ -1,0 +1,80 @@
+//! Webhooks as they are read: by id, by key, and whose they are.
+
+use model::id::{TenantId, WebhookId};
+use model::webhook::Webhook;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::sqlite::job_error::JobError;
+use crate::sqlite::rows;
+
+const FIND: &str = "
+    select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
+      created_at, updated_at, version, key, retries_max,
+      paused_until + (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1)
+    from webhook
+    where id = ?1";
+const TENANT_OF: &str = "select tenant_id from webhook where id = ?1";
+const FIND_KEY: &str = "
+    select id from webhook indexed by webhook_key
+    where tenant_id = ?1 and key = ?2";
+
+pub(crate) const STATEMENTS: &[&str] = &[FIND, TENANT_OF, FIND_KEY];
+
+pub(crate) fn find(
+    conn: &Connection,
+    tenant: TenantId,
+    id: WebhookId,
+) -> Result<Option<Webhook>, JobError> {
+    let found = find_any(conn, id)?;
+    Ok(found.filter(|webhook| webhook.tenant == tenant && !webhook.is_deleted()))
+}
+
+/// Whoever it belongs to, and deleted or not: for what the engine asks, which serves all tenants.
+pub(crate) fn find_any(conn: &Connection, id: WebhookId) -> Result<Option<Webhook>, JobError> {
+    let mut statement = conn.prepare_cached(FIND)?;
+    let mut rows = statement.query([id.0])?;
+    rows.next()?.map(rows::webhook).transpose()
+}
+
+/// The webhook that one of these tenants has under this key.
+pub(crate) fn find_by_key(
+    conn: &Connection,
+    tenants: &[TenantId],
+    key: &str,
+) -> Result<Option<Webhook>, JobError> {
+    for tenant in tenants {
+        if let Some(id) = find_key(conn, *tenant, key)?
+            && let Some(webhook) = find(conn, *tenant, id)?
+        {
+            return Ok(Some(webhook));
+        }
+    }
+    Ok(None)
+}
+
+/// The webhook that has or had this key.
+pub(crate) fn find_key(
+    conn: &Connection,
+    tenant: TenantId,
+    key: &str,
+) -> Result<Option<WebhookId>, JobError> {
+    let found = conn
+        .prepare_cached(FIND_KEY)?
+        .query_row(params![tenant.0, key], |row| row.get(0).map(WebhookId))
+        .optional()?;
+    Ok(found)
+}
+
+/// Whose webhook it is, deleted or not.
+pub(crate) fn tenant_of(conn: &Connection, id: WebhookId) -> Result<Option<TenantId>, JobError> {
+    let found = conn
+        .prepare_cached(TENANT_OF)?
+        .query_row([id.0], |row| row.get(0).map(TenantId))
+        .optional()?;
+    Ok(found)
+}
+
+/// How a scope stands in the index: nothing for any, so that no named scope looks like it.
+pub(crate) fn scope_key(scope: Option<&str>) -> String {
+    scope.map_or_else(String::new, |name| format!("={name}"))
+}
