@@ -16,7 +16,7 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{catalog, query, rows, webhook_rows, webhooks};
 
 const TENANT: &str = "select id, name from tenant where dialect = ?1 and key = ?2";

@@ -14,7 +14,7 @@ use rusqlite::{Connection, Row, params};
 use serde_json::{Value, json};
 
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows};
 
 const ADD: &str = "

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::replay::{REPLAY, RETRY_NOW, ahead_from};
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{
     cancel, fan_out, id_range, query, rows, unattempted, webhook_health, webhook_rows,
 };

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{rows, unattempted, webhook_health, webhook_rows};
 
 const CANCEL_ONE: &str = "

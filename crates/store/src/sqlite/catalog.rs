@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows, webhook_rows};
 
 const TENANT: &str = "

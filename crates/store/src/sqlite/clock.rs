@@ -9,7 +9,7 @@ use model::time::{Heartbeat, Moment, TimeBounds, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 
 const SET_HEARTBEAT: &str = "
     insert into clock (id, schedule_at, wall_at, earliest_at, latest_at) values (1, ?1, ?2, ?3, ?4)

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::{CorruptRow, JobError};
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows, webhook_rows};
 
 const TENANT: &str = "select id, dialect, key, name, kept_ms from tenant where id = ?1";

@@ -16,7 +16,7 @@ use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator as _;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Rows, Statement, params};
 
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{clock, notification_rows, rows, unattempted};
 
 // Seeks over all that the lane before has pending.

@@ -16,13 +16,15 @@ use tokio::sync::oneshot;
 
 use crate::sqlite::checkpointer::{Checkpointer, LOOK_AFTER};
 use crate::sqlite::disk::DiskWatch;
-use crate::sqlite::fan_out::{FanOutStep, STEP_ROWS};
+use crate::sqlite::fan_out::FanOutStep;
+use crate::sqlite::fan_out_cache::STEP_ROWS;
 use crate::sqlite::group_commit::GroupCommit;
 use crate::sqlite::job_error::{JobError, broken};
 use crate::sqlite::queue::{JobClass, JobQueue, NextWork, QueuedJob};
+use crate::sqlite::tx::{Job, Tx};
 use crate::sqlite::unattempted::{self, ReadHorizon};
 use crate::sqlite::wal_sync::{SyncOutcome, SyncTarget, WalSync};
-use crate::sqlite::writer::{Job, Shared, Tx, Writer};
+use crate::sqlite::writer::{Shared, Writer};
 use crate::sync::lock;
 
 /// Reading threads. The first takes only what is quick, so that nobody waits for a login because

@@ -7,7 +7,7 @@ use model::time::TimeBounds;
 
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::row_budget::{RowBudget, drop_some};
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 
 const SESSIONS: &str = "
     delete from session where hash in (

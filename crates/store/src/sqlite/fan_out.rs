@@ -6,34 +6,26 @@
 //! are neighbours. Tenants take turns. What is not listed yet is seen by nobody, and told with its
 //! step.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use model::contract::StoreError;
 use model::delivery::CancelCause;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
-use model::limits::{INTAKE_BATCH_MAX, UNMATERIALIZED_MAX};
+use model::limits::INTAKE_BATCH_MAX;
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
-use tokio::time::Instant;
 
+use crate::sqlite::fan_out_cache::{FanOut, OpenBatch, STEP_ROWS, is_much, read};
 use crate::sqlite::job_error::{CorruptRow, JobError};
-use crate::sqlite::writer::{Job, Shared, Tx};
+use crate::sqlite::tx::{Job, Tx};
+use crate::sqlite::writer::Shared;
 use crate::sqlite::{query, rows, unattempted, webhook_health, webhook_history};
-use crate::sync::lock;
 
 const BEGIN: &str = "insert into listing (tenant_id, reached, owed) values (?1, 0, 0)";
 const FOR: &str = "insert into audience (listing_id, webhooks) values (?1, ?2)";
 const ADD: &str = "insert into wide (listing_id, notification_id) values (?1, ?2)";
 const OWE: &str = "update listing set owed = owed + ?2 where id = ?1";
-const NEXT_TENANT: &str = "
-    select tenant_id from listing
-    where tenant_id > ?1
-    order by tenant_id
-    limit 1";
-const OWED: &str = "select sum(owed) from listing where tenant_id = ?1";
+
 const FIRST: &str = "
     select l.id, l.reached, a.webhooks from listing l
     join audience a on a.listing_id = l.id
@@ -69,8 +61,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
     FOR,
     ADD,
     OWE,
-    NEXT_TENANT,
-    OWED,
     FIRST,
     NOTIFICATIONS,
     FIRST_OF,
@@ -82,42 +72,9 @@ pub(crate) const STATEMENTS: &[&str] = &[
     END_WIDE,
 ];
 
-/// Rows that a transaction lists at once for what it accepts, and that a step lists: some
-/// milliseconds, for which others wait, if each is on a page of its own.
-pub(crate) const STEP_ROWS: usize = 1_024;
-
 /// Audiences that are looked through for a webhook: each takes up to half a millisecond, for which
 /// all wait.
 const AUDIENCES_READ_MAX: usize = 16;
-
-/// So long nothing is listed after a step has failed: somebody has to make room.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// What is to be listed.
-#[derive(Debug, Default)]
-pub(crate) struct FanOut {
-    /// Deliveries, by tenant; none has none.
-    owed: BTreeMap<TenantId, usize>,
-    /// The listing that what is accepted in this transaction may join.
-    open: Option<OpenBatch>,
-    /// Whether `owed` is not what `FanOutBacklog` says.
-    is_changed: bool,
-}
-
-#[derive(Debug)]
-struct OpenBatch {
-    id: i64,
-    tenant: TenantId,
-    webhooks: Arc<[WebhookId]>,
-    notifications: usize,
-}
-
-/// What of it others than the writer have to know.
-#[derive(Debug, Default)]
-pub(crate) struct FanOutBacklog {
-    owed: Mutex<BTreeMap<TenantId, usize>>,
-    paused_until: Mutex<Option<Instant>>,
-}
 
 /// A step, as a job that nobody waits for.
 pub(crate) struct FanOutStep {
@@ -129,71 +86,6 @@ struct FanOutBatch {
     id: i64,
     reached: i64,
     webhooks: Arc<[WebhookId]>,
-}
-
-impl FanOutBacklog {
-    /// Whether so much is to be listed of one of the tenants that it has to wait.
-    pub(crate) fn is_full(&self, shares: &[(TenantId, usize)]) -> bool {
-        let owed = lock(&self.owed);
-        shares.iter().any(|(tenant, _)| is_much(owed.get(tenant)))
-    }
-
-    pub(crate) fn is_paused(&self) -> bool {
-        let until = *lock(&self.paused_until);
-        until.is_some_and(|until| until > Instant::now())
-    }
-
-    fn pause(&self) {
-        *lock(&self.paused_until) = Some(Instant::now() + PAUSE);
-    }
-}
-
-fn is_much(owed: Option<&usize>) -> bool {
-    owed.is_some_and(|owed| *owed >= UNMATERIALIZED_MAX)
-}
-
-impl FanOut {
-    /// Whether there is something to list.
-    pub(crate) fn is_left(&self) -> bool {
-        !self.owed.is_empty()
-    }
-
-    /// To be called before anything is accepted in a transaction.
-    pub(crate) fn close(&mut self) {
-        self.open = None;
-    }
-
-    /// Tells what was committed; answers how many deliveries are to be listed, if that is news.
-    pub(crate) fn tell(&mut self, backlog: &FanOutBacklog) -> Option<usize> {
-        if !std::mem::take(&mut self.is_changed) {
-            return None;
-        }
-        lock(&backlog.owed).clone_from(&self.owed);
-        Some(self.owed.values().sum())
-    }
-
-    fn add(&mut self, tenant: TenantId, count: usize) {
-        *self.owed.entry(tenant).or_default() += count;
-        self.is_changed = true;
-    }
-
-    fn take(&mut self, tenant: TenantId, count: usize, is_last: bool) {
-        self.is_changed = true;
-        if let Some(owed) = self.owed.get_mut(&tenant) {
-            *owed = owed.saturating_sub(count);
-            if is_last {
-                self.owed.remove(&tenant);
-            }
-        }
-    }
-
-    /// The tenant whose turn it is after that of `latest`.
-    fn next(&self, latest: Option<TenantId>) -> Option<TenantId> {
-        let after = latest.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut later = self.owed.range((after, Bound::Unbounded));
-        let found = later.next().or_else(|| self.owed.iter().next());
-        found.map(|(tenant, _)| *tenant)
-    }
 }
 
 /// Refuses what is handed in for a tenant of whose deliveries very many are still to be listed. To
@@ -439,23 +331,6 @@ fn fan_out<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut FanOut, JobError> {
         None => read(tx.conn)?,
     };
     Ok(tx.cache.fan_out.insert(known))
-}
-
-pub(crate) fn read(conn: &Connection) -> Result<FanOut, rusqlite::Error> {
-    let mut fan_out = FanOut {
-        is_changed: true,
-        ..FanOut::default()
-    };
-    let mut next = conn.prepare_cached(NEXT_TENANT)?;
-    let mut owed = conn.prepare_cached(OWED)?;
-    let mut after = i64::MIN;
-    while let Some(tenant) = next.query_row([after], |row| row.get(0)).optional()? {
-        let count: i64 = owed.query_row([tenant], |row| row.get(0))?;
-        let count = usize::try_from(count).unwrap_or(0);
-        fan_out.owed.insert(TenantId(tenant), count);
-        after = tenant;
-    }
-    Ok(fan_out)
 }
 
 impl FanOutStep {

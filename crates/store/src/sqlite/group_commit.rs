@@ -12,8 +12,9 @@ use tokio::time::Instant;
 
 use crate::sqlite::executor::{ExecutorHandles, WriteJob, weight_of};
 use crate::sqlite::queue::{GroupWait, QueuedJob};
+use crate::sqlite::tx::Job;
 use crate::sqlite::wal_sync::{SyncOutcome, WalSync};
-use crate::sqlite::writer::{Job, OpenGroup, Shared, Writer};
+use crate::sqlite::writer::{OpenGroup, Shared, Writer};
 
 /// A group in which somebody waits for so little comes of a quiet house: the writer waits for the
 /// disk itself, which spares two threads waking each other.

@@ -10,7 +10,6 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::unattempted::ReadHorizon;
-use crate::sqlite::writer::Tx;
 
 const ACCEPTED_FROM: &str = "
     select id, accepted_at from notification
@@ -18,8 +17,7 @@ const ACCEPTED_FROM: &str = "
     order by id
     limit 1";
 const LATEST_ID: &str = "select max(id) from notification";
-const FALL: &str = "
-    insert into clock_fall (notification_id, reached_at) values (?1, ?2)";
+
 const FALLS: &str = "
     select notification_id from clock_fall
     where notification_id > 0
@@ -31,8 +29,7 @@ pub(crate) const DROP_FALLS: &str = "
       where notification_id <= ?1
       limit ?2)";
 
-pub(crate) const STATEMENTS: &[&str] =
-    &[ACCEPTED_FROM, LATEST_ID, FALL, FALLS, REACHED, DROP_FALLS];
+pub(crate) const STATEMENTS: &[&str] = &[ACCEPTED_FROM, LATEST_ID, FALLS, REACHED, DROP_FALLS];
 
 /// Ids from `from` up to and without `to`.
 #[derive(Clone, Copy)]
@@ -81,15 +78,6 @@ pub(crate) fn reached(conn: &Connection) -> Result<Timestamp, JobError> {
         .prepare_cached(REACHED)?
         .query_row([], |row| row.get(0))?;
     Ok(reached.map_or(Timestamp::EPOCH, Timestamp::from_millis))
-}
-
-/// From this notification on times begin anew.
-pub(crate) fn note_fall(tx: &mut Tx<'_>, id: i64) -> Result<(), JobError> {
-    let reached_at = tx.highest_accepted_at()?;
-    tx.conn
-        .prepare_cached(FALL)?
-        .execute([id, reached_at.as_millis()])?;
-    Ok(())
 }
 
 /// Where times fall, in order; nowhere if the clock was never set back.

@@ -14,7 +14,7 @@ use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use crate::sqlite::job_error::{CorruptRow, JobError};
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{accept, replay, rows, stored_responses, webhook_rows, webhooks};
 
 const FIND: &str = "

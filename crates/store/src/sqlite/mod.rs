@@ -14,15 +14,18 @@ mod delivery_detail;
 pub(crate) mod disk;
 pub(crate) mod disk_probe;
 mod due;
+mod envelope_cache;
 mod envelopes;
 pub(crate) mod error_codes;
 mod executor;
 mod expiry;
 mod fan_out;
+mod fan_out_cache;
 mod group_commit;
 mod id_range;
 mod idempotency;
 mod inline_deliveries;
+mod intake_cache;
 pub(crate) mod job_error;
 mod log;
 mod merge;
@@ -37,9 +40,11 @@ pub(crate) mod queue;
 mod replay;
 mod row_budget;
 mod rows;
+mod sequence;
 mod sessions;
 mod settle;
 mod stored_responses;
+mod tx;
 mod unattempted;
 mod users;
 pub(crate) mod wal_preallocation;
@@ -75,7 +80,7 @@ use model::webhook::{NewWebhook, Webhook};
 
 use crate::sqlite::executor::Executor;
 use crate::sqlite::queue::{COMMIT_DELAY, COMMIT_DELAY_MAX, JobClass};
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sync::lock;
 
 pub(crate) struct Sqlite {
@@ -105,6 +110,7 @@ pub(crate) fn statements() -> Vec<String> {
         webhook_history::STATEMENTS,
         users::STATEMENTS,
         prune::STATEMENTS,
+        sequence::STATEMENTS,
         sessions::STATEMENTS,
         settle::STATEMENTS,
         webhook_health::STATEMENTS,
@@ -115,6 +121,7 @@ pub(crate) fn statements() -> Vec<String> {
         webhooks::STATEMENTS,
         webhook_rows::STATEMENTS,
         fan_out::STATEMENTS,
+        fan_out_cache::STATEMENTS,
         writer::STATEMENTS,
     ];
     let fixed = fixed.into_iter().flatten().map(|sql| (*sql).to_owned());

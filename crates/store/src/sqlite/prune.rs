@@ -13,11 +13,13 @@ use model::tenant::DialectName;
 use model::time::{TimeBounds, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
 
-use crate::sqlite::envelopes::{self, Envelopes};
+use crate::sqlite::envelope_cache::EnvelopeCache;
+use crate::sqlite::envelopes;
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::row_budget::{RowBudget, drop_some};
 use crate::sqlite::rows::{self, RETRYING, UNATTEMPTED};
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::PruneCursor;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{
     expiry, fan_out, id_range, query, stored_responses, unattempted, webhook_health,
     webhook_history,
@@ -113,15 +115,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
 const STEP_ROWS: usize = 1_000;
 
 const _: () = assert!(STEP_ROWS <= limits::BULK_STEP_MAX);
-
-/// Where the next step goes on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum PruneCursor {
-    /// In this webhook's log, with this notification.
-    Log(WebhookId, NotificationId),
-    /// Among what nobody wanted of this tenant.
-    Unwanted(TenantId),
-}
 
 /// From which notification on everything stays.
 struct RetentionBounds {
@@ -315,7 +308,7 @@ fn drop_leftovers(tx: &mut Tx<'_>, budget: &mut RowBudget) -> Result<(), JobErro
         Some((_, at)) => envelopes::day(Timestamp::from_millis(at)),
         None => {
             // Nothing is left at all, so what is remembered goes, too.
-            tx.cache.envelopes = Envelopes::default();
+            tx.cache.envelopes = EnvelopeCache::default();
             i64::MAX
         }
     };

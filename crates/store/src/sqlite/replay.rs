@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{bulk_jobs, due, id_range, rows, unattempted, webhook_rows};
 
 const FIND: &str = "

@@ -1,7 +1,7 @@
 //! How many rows a step of pruning may still look at or remove.
 
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 
 /// Rows that this step may still look at or remove.
 pub(crate) struct RowBudget(pub(crate) usize);

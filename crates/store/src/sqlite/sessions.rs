@@ -10,8 +10,8 @@ use model::users::{PasswordHash, SignInFailures, User};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::sqlite::job_error::JobError;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::users;
-use crate::sqlite::writer::Tx;
 
 const BEGIN: &str = "
     insert into session (hash, user_id, until) values (?1, ?2, ?3)

@@ -11,8 +11,8 @@ use model::id::DeliveryId;
 use rusqlite::{CachedStatement, OptionalExtension, params};
 
 use crate::sqlite::job_error::JobError;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::webhook_health::{BatchHealth, HourlyOutcome};
-use crate::sqlite::writer::Tx;
 use crate::sqlite::{envelopes, rows, unattempted, webhooks};
 
 // Of a fresh delivery that was received at once: the one write that most deliveries are. The same

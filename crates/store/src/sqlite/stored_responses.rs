@@ -7,7 +7,7 @@ use model::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows};
 
 const FIND: &str = "

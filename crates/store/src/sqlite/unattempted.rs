@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::inline_deliveries::{InlineDeliveries, InlineEntry};
 use crate::sqlite::job_error::{CorruptRow, JobError};
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{fan_out, rows};
 
 const MATERIALIZE: &str = "insert into fresh (webhook_id, notification_id) values (?1, ?2)";

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows};
 
 const HAS_USERS: &str = "select exists (select 1 from user)";

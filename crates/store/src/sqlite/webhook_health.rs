@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::row_budget::RowBudget;
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{clock, query, rows, webhook_rows};
 
 // A success among what is written begins anew; else the first failure stays the first.

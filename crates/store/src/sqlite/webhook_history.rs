@@ -13,7 +13,7 @@ use model::webhook::Webhook;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::sqlite::job_error::{CorruptRow, JobError};
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{id_range, notification_rows, query, rows, webhook_rows};
 
 const SAVE: &str = "

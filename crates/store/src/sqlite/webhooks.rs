@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::writer::Tx;
+use crate::sqlite::tx::Tx;
 use crate::sqlite::{cancel, fan_out, query, rows, webhook_history, webhook_rows};
 
 // Whether there are more than so many that are not deleted. The state as in `webhook_tenant`.

@@ -7,33 +7,25 @@
 //! twice is run without them first, and only if one of its jobs fails it is rolled back as a whole
 //! and run again, each job behind a savepoint of its own.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use model::contract::{CommitSubscriber, DiskFault, StoreError};
-use model::id::TenantId;
-use model::limits::CLOCK_STEP_MS;
-use model::time::{Heartbeat, Moment, Timestamp};
+use model::time::Heartbeat;
+use rusqlite::Connection;
 use rusqlite::hooks::Wal;
-use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
 use crate::integrity::mark::{DurabilityMark, MarkWriter};
 use crate::integrity::snapshot;
-use crate::sqlite::accept::{EventCache, SubscriptionCache};
-use crate::sqlite::clock;
 use crate::sqlite::disk::DiskWatch;
-use crate::sqlite::envelopes::Envelopes;
-use crate::sqlite::error_codes;
-use crate::sqlite::fan_out::{self, FanOut, FanOutBacklog};
-use crate::sqlite::id_range;
-use crate::sqlite::inline_deliveries::InlineDeliveries;
+use crate::sqlite::fan_out_cache::{self, FanOut, FanOutBacklog};
 use crate::sqlite::job_error::{self, JobError};
 use crate::sqlite::metrics::Metrics;
 use crate::sqlite::post_commit::PostCommit;
-use crate::sqlite::prune;
+use crate::sqlite::tx::{HotStatements, Job, Tx, WriterCache};
+use crate::sqlite::{clock, error_codes};
 use crate::sync::lock;
 
 const BEGIN: &str = "begin immediate";
@@ -47,12 +39,6 @@ const DATA_VERSION: &str = "pragma data_version";
 pub(crate) const CHECKPOINT: &str = "pragma wal_checkpoint(passive)";
 // Moves nothing, only counts.
 pub(crate) const WAL_PAGES: &str = "pragma wal_checkpoint(noop)";
-const LATEST_ACCEPTED: &str = "select accepted_at from notification order by id desc limit 1";
-const LATEST_ID: &str = "
-    select coalesce(max(id), 0) from (
-      select max(id) as id from notification
-      union all
-      select latest from counted where what = 'notification')";
 
 pub(crate) const STATEMENTS: &[&str] = &[
     BEGIN,
@@ -64,18 +50,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DATA_VERSION,
     CHECKPOINT,
     WAL_PAGES,
-    LATEST_ACCEPTED,
-    LATEST_ID,
 ];
-
-/// Something to be written, and whoever waits for it.
-pub(crate) trait Job: Send {
-    /// Whether it may be run again after it was rolled back.
-    fn is_repeatable(&self) -> bool;
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), JobError>;
-    /// Hands the answer over: what `run` found, or why nothing of it was kept.
-    fn answer(self: Box<Self>, lost: Option<StoreError>);
-}
 
 pub(crate) struct Writer {
     conn: Connection,
@@ -103,48 +78,6 @@ pub(crate) struct Shared {
     /// What is known of the schedule since the store was opened.
     pub(crate) last_heartbeat: Arc<Mutex<Option<Heartbeat>>>,
 }
-
-/// What the writer remembers so as not to look it up; always right, and lost without harm.
-#[derive(Default)]
-pub(crate) struct WriterCache {
-    /// `accepted_at` of the latest notification.
-    pub(crate) accepted_at: Option<Timestamp>,
-    /// The latest that any had.
-    pub(crate) highest_accepted_at: Option<Timestamp>,
-    /// The id that was given last to a notification.
-    pub(crate) latest_id: Option<i64>,
-    /// Events that are known to be registered.
-    pub(crate) events: EventCache,
-    /// Tenants of whose many events the log was told. Never forgotten, so that it is told once.
-    pub(crate) warned: BTreeSet<TenantId>,
-    pub(crate) envelopes: Envelopes,
-    pub(crate) subscriptions: SubscriptionCache,
-    /// Notifications whose own rows say what is fresh of them; nothing if they are to be read.
-    pub(crate) inline_deliveries: Option<InlineDeliveries>,
-    /// What is to be listed in steps; nothing if that is to be read.
-    pub(crate) fan_out: Option<FanOut>,
-    /// Whose turn it was to have something listed. Never forgotten: a turn is not right or wrong.
-    pub(crate) fan_out_turn: Option<TenantId>,
-    /// Rows that the open transaction has listed.
-    pub(crate) rows_materialized: usize,
-    /// The latest beat, if there is one.
-    pub(crate) heartbeat: Option<Option<Moment>>,
-    /// Where pruning goes on.
-    pub(crate) prune_cursor: Option<prune::PruneCursor>,
-}
-
-/// The transaction that a job runs in.
-pub(crate) struct Tx<'a> {
-    pub(crate) conn: &'a Connection,
-    pub(crate) hot: HotStatements<'a>,
-    pub(crate) cache: &'a mut WriterCache,
-    pub(crate) post_commit: &'a mut PostCommit,
-}
-
-/// Statements that many jobs of a transaction use: taken from the connection's cache once, where
-/// they are found by their whole text.
-#[derive(Default)]
-pub(crate) struct HotStatements<'a>(Vec<(&'static str, CachedStatement<'a>)>);
 
 /// A transaction that is open, and what its jobs came to so far.
 pub(crate) struct OpenGroup {
@@ -184,7 +117,7 @@ impl Writer {
             shared,
         };
         writer.data_version = writer.read_data_version()?;
-        writer.cache.fan_out = Some(fan_out::read(&writer.conn)?);
+        writer.cache.fan_out = Some(fan_out_cache::read(&writer.conn)?);
         writer.report_fan_out_backlog();
         let last_heartbeat = clock::last(&writer.conn)?;
         *lock(&writer.shared.last_heartbeat) = last_heartbeat;
@@ -497,25 +430,6 @@ pub(crate) fn wal_pages(
     })
 }
 
-impl WriterCache {
-    /// What it says may be wrong, or was rolled back.
-    fn forget(&mut self) {
-        let warned = std::mem::take(&mut self.warned);
-        *self = Self {
-            warned,
-            fan_out_turn: self.fan_out_turn,
-            ..Self::default()
-        };
-    }
-
-    /// Moves whenever a recent notification does.
-    fn inline_changes(&self) -> Option<u64> {
-        self.inline_deliveries
-            .as_ref()
-            .map(InlineDeliveries::changes)
-    }
-}
-
 impl GroupResult {
     /// Whether there is something to be made durable.
     pub(crate) fn has_written(&self) -> bool {
@@ -559,98 +473,6 @@ impl GroupResult {
             };
             job.answer(lost);
         }
-    }
-}
-
-impl<'a> HotStatements<'a> {
-    pub(crate) fn get(
-        &mut self,
-        conn: &'a Connection,
-        sql: &'static str,
-    ) -> Result<&mut CachedStatement<'a>, rusqlite::Error> {
-        let known = self.0.iter().position(|(own, _)| std::ptr::eq(*own, sql));
-        let at = match known {
-            Some(at) => at,
-            None => {
-                self.0.push((sql, conn.prepare_cached(sql)?));
-                self.0.len() - 1
-            }
-        };
-        let found = self.0.get_mut(at);
-        found
-            .map(|(_, own)| own)
-            .ok_or(rusqlite::Error::InvalidQuery)
-    }
-}
-
-impl Tx<'_> {
-    /// Whether so many more rows may be listed before others have to have their turn.
-    pub(crate) fn has_time_for(&self, rows: usize) -> bool {
-        rows == 0 || self.cache.rows_materialized + rows <= fan_out::STEP_ROWS
-    }
-
-    /// The time to write for a notification accepted at `at`, and whether times fall with it: the
-    /// clock was set back. By less than that it stands still for as long.
-    pub(crate) fn accepted_at(&mut self, at: Timestamp) -> Result<(Timestamp, bool), JobError> {
-        let latest = self.latest_accepted_at()?;
-        let falls = latest.ms_since(at) >= CLOCK_STEP_MS && id_range::may_fall(self.conn)?;
-        let written = match falls {
-            true => at,
-            false => latest.max(at),
-        };
-        // How far it has come must be known before it falls.
-        let highest = self.highest_accepted_at()?.max(written);
-        self.cache.highest_accepted_at = Some(highest);
-        self.cache.accepted_at = Some(written);
-        Ok((written, falls))
-    }
-
-    /// The latest `accepted_at` that any notification had, which is not that of the latest one if
-    /// the clock was set back.
-    pub(crate) fn highest_accepted_at(&mut self) -> Result<Timestamp, JobError> {
-        if let Some(highest) = self.cache.highest_accepted_at {
-            return Ok(highest);
-        }
-        let highest = self
-            .latest_accepted_at()?
-            .max(id_range::reached(self.conn)?);
-        self.cache.highest_accepted_at = Some(highest);
-        Ok(highest)
-    }
-
-    /// The id for a new notification. Of those that are given some may stay unused.
-    pub(crate) fn next_id(&mut self) -> Result<i64, JobError> {
-        let next = self.latest_id()?.saturating_add(1);
-        self.cache.latest_id = Some(next);
-        Ok(next)
-    }
-
-    /// The id that was given last to a notification.
-    pub(crate) fn latest_id(&mut self) -> Result<i64, JobError> {
-        if let Some(latest) = self.cache.latest_id {
-            return Ok(latest);
-        }
-        let latest = self
-            .conn
-            .prepare_cached(LATEST_ID)?
-            .query_row([], |row| row.get(0))?;
-        self.cache.latest_id = Some(latest);
-        Ok(latest)
-    }
-
-    /// `accepted_at` of the latest notification, the epoch if there is none.
-    pub(crate) fn latest_accepted_at(&mut self) -> Result<Timestamp, JobError> {
-        if let Some(latest) = self.cache.accepted_at {
-            return Ok(latest);
-        }
-        let mut statement = self.conn.prepare_cached(LATEST_ACCEPTED)?;
-        let mut rows = statement.query([])?;
-        let latest = match rows.next()? {
-            Some(row) => Timestamp::from_millis(row.get(0)?),
-            None => Timestamp::EPOCH,
-        };
-        self.cache.accepted_at = Some(latest);
-        Ok(latest)
     }
 }
 

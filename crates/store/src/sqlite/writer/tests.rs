@@ -3,8 +3,10 @@
 use std::sync::mpsc::{Sender, channel};
 
 use bytes::Bytes;
+use model::id::TenantId;
 use model::limits::UNMATERIALIZED_MAX;
 use model::notification::NewNotification;
+use model::time::Timestamp;
 use model::webhook::Headers;
 
 use super::*;

@@ -1,0 +1,138 @@
+//! What is still to be materialized in steps, by tenant: as the writer knows it, and what of it
+//! others have to know.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::id::{TenantId, WebhookId};
+use model::limits::UNMATERIALIZED_MAX;
+use rusqlite::{Connection, OptionalExtension};
+use tokio::time::Instant;
+
+use crate::sync::lock;
+
+const NEXT_TENANT: &str = "
+    select tenant_id from listing
+    where tenant_id > ?1
+    order by tenant_id
+    limit 1";
+const OWED: &str = "select sum(owed) from listing where tenant_id = ?1";
+
+pub(crate) const STATEMENTS: &[&str] = &[NEXT_TENANT, OWED];
+
+/// Rows that a transaction lists at once for what it accepts, and that a step lists: some
+/// milliseconds, for which others wait, if each is on a page of its own.
+pub(crate) const STEP_ROWS: usize = 1_024;
+
+/// So long nothing is listed after a step has failed: somebody has to make room.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is to be listed.
+#[derive(Debug, Default)]
+pub(crate) struct FanOut {
+    /// Deliveries, by tenant; none has none.
+    pub(crate) owed: BTreeMap<TenantId, usize>,
+    /// The listing that what is accepted in this transaction may join.
+    pub(crate) open: Option<OpenBatch>,
+    /// Whether `owed` is not what `FanOutBacklog` says.
+    is_changed: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct OpenBatch {
+    pub(crate) id: i64,
+    pub(crate) tenant: TenantId,
+    pub(crate) webhooks: Arc<[WebhookId]>,
+    pub(crate) notifications: usize,
+}
+
+/// What of it others than the writer have to know.
+#[derive(Debug, Default)]
+pub(crate) struct FanOutBacklog {
+    owed: Mutex<BTreeMap<TenantId, usize>>,
+    paused_until: Mutex<Option<Instant>>,
+}
+
+impl FanOutBacklog {
+    /// Whether so much is to be listed of one of the tenants that it has to wait.
+    pub(crate) fn is_full(&self, shares: &[(TenantId, usize)]) -> bool {
+        let owed = lock(&self.owed);
+        shares.iter().any(|(tenant, _)| is_much(owed.get(tenant)))
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        let until = *lock(&self.paused_until);
+        until.is_some_and(|until| until > Instant::now())
+    }
+
+    pub(crate) fn pause(&self) {
+        *lock(&self.paused_until) = Some(Instant::now() + PAUSE);
+    }
+}
+
+pub(crate) fn is_much(owed: Option<&usize>) -> bool {
+    owed.is_some_and(|owed| *owed >= UNMATERIALIZED_MAX)
+}
+
+impl FanOut {
+    /// Whether there is something to list.
+    pub(crate) fn is_left(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// To be called before anything is accepted in a transaction.
+    pub(crate) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Tells what was committed; answers how many deliveries are to be listed, if that is news.
+    pub(crate) fn tell(&mut self, backlog: &FanOutBacklog) -> Option<usize> {
+        if !std::mem::take(&mut self.is_changed) {
+            return None;
+        }
+        lock(&backlog.owed).clone_from(&self.owed);
+        Some(self.owed.values().sum())
+    }
+
+    pub(crate) fn add(&mut self, tenant: TenantId, count: usize) {
+        *self.owed.entry(tenant).or_default() += count;
+        self.is_changed = true;
+    }
+
+    pub(crate) fn take(&mut self, tenant: TenantId, count: usize, is_last: bool) {
+        self.is_changed = true;
+        if let Some(owed) = self.owed.get_mut(&tenant) {
+            *owed = owed.saturating_sub(count);
+            if is_last {
+                self.owed.remove(&tenant);
+            }
+        }
+    }
+
+    /// The tenant whose turn it is after that of `latest`.
+    pub(crate) fn next(&self, latest: Option<TenantId>) -> Option<TenantId> {
+        let after = latest.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut later = self.owed.range((after, Bound::Unbounded));
+        let found = later.next().or_else(|| self.owed.iter().next());
+        found.map(|(tenant, _)| *tenant)
+    }
+}
+
+pub(crate) fn read(conn: &Connection) -> Result<FanOut, rusqlite::Error> {
+    let mut fan_out = FanOut {
+        is_changed: true,
+        ..FanOut::default()
+    };
+    let mut next = conn.prepare_cached(NEXT_TENANT)?;
+    let mut owed = conn.prepare_cached(OWED)?;
+    let mut after = i64::MIN;
+    while let Some(tenant) = next.query_row([after], |row| row.get(0)).optional()? {
+        let count: i64 = owed.query_row([tenant], |row| row.get(0))?;
+        let count = usize::try_from(count).unwrap_or(0);
+        fan_out.owed.insert(TenantId(tenant), count);
+        after = tenant;
+    }
+    Ok(fan_out)
+}

@@ -1,0 +1,95 @@
+//! The ids and times that new notifications get. Ids rise always; times rise, but where the clock
+//! was set back.
+
+use model::limits::CLOCK_STEP_MS;
+use model::time::Timestamp;
+
+use crate::sqlite::id_range;
+use crate::sqlite::job_error::JobError;
+use crate::sqlite::tx::Tx;
+
+const LATEST_ACCEPTED: &str = "select accepted_at from notification order by id desc limit 1";
+const LATEST_ID: &str = "
+    select coalesce(max(id), 0) from (
+      select max(id) as id from notification
+      union all
+      select latest from counted where what = 'notification')";
+const FALL: &str = "
+    insert into clock_fall (notification_id, reached_at) values (?1, ?2)";
+
+pub(crate) const STATEMENTS: &[&str] = &[LATEST_ACCEPTED, LATEST_ID, FALL];
+
+impl Tx<'_> {
+    /// The time to write for a notification accepted at `at`, and whether times fall with it: the
+    /// clock was set back. By less than that it stands still for as long.
+    pub(crate) fn accepted_at(&mut self, at: Timestamp) -> Result<(Timestamp, bool), JobError> {
+        let latest = self.latest_accepted_at()?;
+        let falls = latest.ms_since(at) >= CLOCK_STEP_MS && id_range::may_fall(self.conn)?;
+        let written = match falls {
+            true => at,
+            false => latest.max(at),
+        };
+        // How far it has come must be known before it falls.
+        let highest = self.highest_accepted_at()?.max(written);
+        self.cache.highest_accepted_at = Some(highest);
+        self.cache.accepted_at = Some(written);
+        Ok((written, falls))
+    }
+
+    /// The latest `accepted_at` that any notification had, which is not that of the latest one if
+    /// the clock was set back.
+    pub(crate) fn highest_accepted_at(&mut self) -> Result<Timestamp, JobError> {
+        if let Some(highest) = self.cache.highest_accepted_at {
+            return Ok(highest);
+        }
+        let highest = self
+            .latest_accepted_at()?
+            .max(id_range::reached(self.conn)?);
+        self.cache.highest_accepted_at = Some(highest);
+        Ok(highest)
+    }
+
+    /// The id for a new notification. Of those that are given some may stay unused.
+    pub(crate) fn next_id(&mut self) -> Result<i64, JobError> {
+        let next = self.latest_id()?.saturating_add(1);
+        self.cache.latest_id = Some(next);
+        Ok(next)
+    }
+
+    /// The id that was given last to a notification.
+    pub(crate) fn latest_id(&mut self) -> Result<i64, JobError> {
+        if let Some(latest) = self.cache.latest_id {
+            return Ok(latest);
+        }
+        let latest = self
+            .conn
+            .prepare_cached(LATEST_ID)?
+            .query_row([], |row| row.get(0))?;
+        self.cache.latest_id = Some(latest);
+        Ok(latest)
+    }
+
+    /// `accepted_at` of the latest notification, the epoch if there is none.
+    pub(crate) fn latest_accepted_at(&mut self) -> Result<Timestamp, JobError> {
+        if let Some(latest) = self.cache.accepted_at {
+            return Ok(latest);
+        }
+        let mut statement = self.conn.prepare_cached(LATEST_ACCEPTED)?;
+        let mut rows = statement.query([])?;
+        let latest = match rows.next()? {
+            Some(row) => Timestamp::from_millis(row.get(0)?),
+            None => Timestamp::EPOCH,
+        };
+        self.cache.accepted_at = Some(latest);
+        Ok(latest)
+    }
+}
+
+/// From this notification on times begin anew.
+pub(crate) fn note_fall(tx: &mut Tx<'_>, id: i64) -> Result<(), JobError> {
+    let reached_at = tx.highest_accepted_at()?;
+    tx.conn
+        .prepare_cached(FALL)?
+        .execute([id, reached_at.as_millis()])?;
+    Ok(())
+}
