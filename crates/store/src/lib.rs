@@ -26,7 +26,7 @@ pub use crate::inspect::{Inspection, inspect};
 pub use crate::integrity::fault::WalFault;
 pub use crate::recover::{RecoveryReport, RestoreReport, inspect_copy, recover, restore};
 use crate::sqlite::open;
-use crate::sqlite::writer::Shared;
+use crate::sqlite::shared::Shared;
 
 /// Opens the store with its threads; creates the file if it is missing, migrates it under a lock.
 /// The folder must exist.

@@ -8,12 +8,14 @@ use model::dashboard::{BoundedCount, BulkJob, BulkJobKind, NewBulkJob};
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
-use rusqlite::{Connection, Params, Row, params};
+use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
 use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::delivery_scans::{
+    CANCELLED, FAILED, REPLAY, RETRY_NOW, WAITING, ahead_from, walk,
+};
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::replay::{REPLAY, RETRY_NOW, ahead_from};
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{
     cancel, fan_out, id_range, query, rows, unattempted, webhook_health, webhook_rows,
@@ -40,27 +42,7 @@ const OLDEST: &str = "
 const REACHED: &str = "
     update errand set done = done + ?2, stage = ?3, reached = ?4, ended_at = ?5, broken_off = ?6
     where id = ?1";
-// What lies ahead of now ended or began before the bulk job: the clock was set back since.
-pub(crate) const FAILED: &str = "
-    select notification_id, ended_at <= ?5 or ended_at > ?6
-    from delivery indexed by delivery_state
-    where state <> 1 and state = 2 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
-    order by notification_id
-    limit ?4";
-pub(crate) const CANCELLED: &str = "
-    select notification_id, ended_at <= ?5 or ended_at > ?6
-    from delivery indexed by delivery_state
-    where state <> 1 and state = 3 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
-    order by notification_id
-    limit ?4";
-// Not what is due already, nor what was tried since the bulk job began: that was its turn.
-pub(crate) const WAITING: &str = "
-    select notification_id, due_at > ?7 and coalesce(began_at <= ?5 or began_at > ?6, 1)
-    from delivery indexed by delivery_state
-    where state <> 1 and state = 0 and webhook_id = ?1
-      and notification_id > ?2 and notification_id <= ?3
-    order by notification_id
-    limit ?4";
+
 const UNATTEMPTED: &str = "
     select notification_id, 1 from fresh
     where webhook_id = ?1
@@ -108,9 +90,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
     RUNNING,
     OLDEST,
     REACHED,
-    FAILED,
-    CANCELLED,
-    WAITING,
     UNATTEMPTED,
     DEFERRED,
     RETRYING,
@@ -378,14 +357,6 @@ fn find_next(
             walk(tx, stage.find, asked)
         }
     }
-}
-
-pub(crate) fn walk(
-    tx: &Tx<'_>,
-    sql: &'static str,
-    params: impl Params,
-) -> Result<Vec<(i64, bool)>, JobError> {
-    query::list(tx.conn, sql, params, |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 pub(crate) fn count(

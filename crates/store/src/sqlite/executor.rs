@@ -14,17 +14,19 @@ use model::id::TenantId;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::sqlite::checkpointer::{Checkpointer, LOOK_AFTER};
-use crate::sqlite::disk::DiskWatch;
-use crate::sqlite::fan_out::FanOutStep;
-use crate::sqlite::fan_out_cache::STEP_ROWS;
+use crate::sqlite::checkpointer::LOOK_AFTER;
+use crate::sqlite::fan_out_step::FanOutStep;
 use crate::sqlite::group_commit::GroupCommit;
 use crate::sqlite::job_error::{JobError, broken};
-use crate::sqlite::queue::{JobClass, JobQueue, NextWork, QueuedJob};
+use crate::sqlite::jobs::{
+    ExecutorHandles, OneShotJob, ReadJob, ReadQuery, ReadTask, RepeatableJob, WriteJob, weight_of,
+};
+use crate::sqlite::queue::{JobClass, NextWork, QueuedJob};
+use crate::sqlite::shared::Shared;
 use crate::sqlite::tx::{Job, Tx};
 use crate::sqlite::unattempted::{self, ReadHorizon};
 use crate::sqlite::wal_sync::{SyncOutcome, SyncTarget, WalSync};
-use crate::sqlite::writer::{Shared, Writer};
+use crate::sqlite::writer::Writer;
 use crate::sync::lock;
 
 /// Reading threads. The first takes only what is quick, so that nobody waits for a login because
@@ -48,26 +50,6 @@ pub(crate) struct ThreadedExecutor {
 pub(crate) struct InlineExecutor {
     shared: Arc<Shared>,
     writer: Mutex<Option<Writer>>,
-}
-
-pub(crate) struct WriteJob {
-    class: JobClass,
-    /// What of the weight is whose, where tenants share.
-    shares: Vec<(TenantId, usize)>,
-    pub(crate) weight: usize,
-    /// How long it waits for a commit that is made anyway.
-    commit_delay: Option<Duration>,
-    pub(crate) job: Box<dyn Job>,
-}
-
-pub(crate) struct ReadJob {
-    class: JobClass,
-    job: Box<dyn ReadTask>,
-}
-
-trait ReadTask: Send {
-    /// `durable` returns once what was seen is, or says that it never will be.
-    fn run(self: Box<Self>, conn: &Connection, disk: &DiskWatch, durable: &dyn Fn() -> bool);
 }
 
 impl Executor {
@@ -418,34 +400,6 @@ impl Drop for InlineExecutor {
     }
 }
 
-/// What the threads have in common, to be closed together.
-#[derive(Clone)]
-pub(crate) struct ExecutorHandles {
-    pub(crate) writing: Arc<JobQueue<WriteJob>>,
-    reading: Arc<JobQueue<ReadJob>>,
-    pub(crate) wal_sync: Arc<WalSync>,
-    checkpointer: Arc<Checkpointer>,
-    died: tokio::sync::watch::Sender<bool>,
-}
-
-impl ExecutorHandles {
-    /// The writer closes the rest once it has done what it has.
-    fn close(&self) {
-        self.writing.close();
-        self.reading.close();
-        self.checkpointer.close();
-    }
-
-    fn die(&self) {
-        // The writer's queue last: whoever hears from it that it died finds all so.
-        self.reading.die();
-        self.checkpointer.close();
-        self.wal_sync.die();
-        self.writing.die();
-        self.died.send_replace(true);
-    }
-}
-
 fn start(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let thread = std::thread::Builder::new().name(name);
     thread.spawn(work).map(drop)
@@ -523,167 +477,10 @@ fn read_loop(conn: &Connection, shared: &Shared, handles: &ExecutorHandles, bulk
     }
 }
 
-/// Work for the writer, and who waits for it.
-struct OneShotJob<T, F> {
-    work: Option<F>,
-    found: Option<T>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-}
-
-impl<T, F> Job for OneShotJob<T, F>
-where
-    T: Send,
-    F: FnOnce(&mut Tx<'_>) -> Result<T, JobError> + Send,
-{
-    fn is_repeatable(&self) -> bool {
-        false
-    }
-
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), JobError> {
-        if let Some(work) = self.work.take() {
-            self.found = Some(work(tx)?);
-        }
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, lost: Option<StoreError>) {
-        hand_over(self.reply, self.found, lost);
-    }
-}
-
-/// Work for the writer that may be done more than once, and who waits for it.
-struct RepeatableJob<T, F> {
-    work: F,
-    found: Option<T>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-}
-
-impl<T, F> Job for RepeatableJob<T, F>
-where
-    T: Send,
-    F: Fn(&mut Tx<'_>) -> Result<T, JobError> + Send,
-{
-    fn is_repeatable(&self) -> bool {
-        true
-    }
-
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), JobError> {
-        self.found = None;
-        self.found = Some((self.work)(tx)?);
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, lost: Option<StoreError>) {
-        hand_over(self.reply, self.found, lost);
-    }
-}
-
-fn hand_over<T>(
-    reply: oneshot::Sender<Result<T, StoreError>>,
-    found: Option<T>,
-    lost: Option<StoreError>,
-) {
-    let answer = match (lost, found) {
-        (Some(error), _) => Err(error),
-        (None, Some(found)) => Ok(found),
-        (None, None) => Err(broken("a job was not run")),
-    };
-    // Nobody may be waiting any more, which changes nothing.
-    drop(reply.send(answer));
-}
-
-struct ReadQuery<T, F> {
-    work: F,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-}
-
-impl<T, F> ReadTask for ReadQuery<T, F>
-where
-    T: Send,
-    F: FnOnce(&Connection) -> Result<T, JobError> + Send,
-{
-    fn run(self: Box<Self>, conn: &Connection, disk: &DiskWatch, durable: &dyn Fn() -> bool) {
-        let Self { work, reply } = *self;
-        if reply.is_closed() {
-            return;
-        }
-        // One transaction, so that several statements see the same state.
-        let found = conn
-            .unchecked_transaction()
-            .map_err(JobError::Sql)
-            .and_then(|tx| {
-                let found = work(&tx)?;
-                tx.commit()?;
-                Ok(found)
-            });
-        let found = found.map_err(|fault| fault.into_store_error(disk));
-        let found = match durable() {
-            true => found,
-            false => Err(StoreError::Ended),
-        };
-        drop(reply.send(found));
-    }
-}
-
-impl WriteJob {
-    /// A step of listing.
-    fn step(shared: &Arc<Shared>) -> Self {
-        // Counted as what waits, since it is taken off there.
-        shared.metrics.queued.inc_by(weight_of(STEP_ROWS));
-        Self {
-            class: JobClass::Bulk,
-            shares: Vec::new(),
-            weight: STEP_ROWS,
-            commit_delay: None,
-            job: Box::new(FanOutStep::new(shared)),
-        }
-    }
-}
-
-impl QueuedJob for WriteJob {
-    fn shares(&self) -> &[(TenantId, usize)] {
-        &self.shares
-    }
-
-    fn class(&self) -> JobClass {
-        self.class
-    }
-
-    fn weight(&self) -> usize {
-        self.weight
-    }
-
-    fn commit_delay(&self) -> Option<Duration> {
-        self.commit_delay
-    }
-}
-
-impl QueuedJob for ReadJob {
-    fn shares(&self) -> &[(TenantId, usize)] {
-        &[]
-    }
-
-    fn class(&self) -> JobClass {
-        self.class
-    }
-
-    fn weight(&self) -> usize {
-        1
-    }
-
-    fn commit_delay(&self) -> Option<Duration> {
-        None
-    }
-}
-
 fn wait_for<T: Send + 'static>(answer: oneshot::Receiver<Result<T, StoreError>>) -> StoreFuture<T> {
     Box::pin(async move { answer.await.unwrap_or(Err(StoreError::Ended)) })
 }
 
 fn ready<T: Send + 'static>(answer: Result<T, StoreError>) -> StoreFuture<T> {
     Box::pin(std::future::ready(answer))
-}
-
-pub(crate) fn weight_of(weight: usize) -> i64 {
-    i64::try_from(weight).unwrap_or(i64::MAX)
 }

@@ -17,9 +17,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::sqlite::fan_out_cache::{FanOut, OpenBatch, STEP_ROWS, is_much, read};
 use crate::sqlite::job_error::{CorruptRow, JobError};
-use crate::sqlite::tx::{Job, Tx};
-use crate::sqlite::writer::Shared;
-use crate::sqlite::{query, rows, unattempted, webhook_health, webhook_history};
+use crate::sqlite::tx::Tx;
+use crate::sqlite::{query, rows, unattempted_rows, webhook_health, webhook_history};
 
 const BEGIN: &str = "insert into listing (tenant_id, reached, owed) values (?1, 0, 0)";
 const FOR: &str = "insert into audience (listing_id, webhooks) values (?1, ?2)";
@@ -76,11 +75,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
 /// all wait.
 const AUDIENCES_READ_MAX: usize = 16;
 
-/// A step, as a job that nobody waits for.
-pub(crate) struct FanOutStep {
-    shared: Arc<Shared>,
-}
-
 /// What a step works on.
 struct FanOutBatch {
     id: i64,
@@ -129,7 +123,7 @@ pub(crate) fn record_owed(
 
 fn begin(tx: &mut Tx<'_>, tenant: TenantId, webhooks: &Arc<[WebhookId]>) -> Result<i64, JobError> {
     let id = tx.conn.prepare_cached(BEGIN)?.insert([tenant.0])?;
-    let text = unattempted::ids_to_text(webhooks);
+    let text = unattempted_rows::ids_to_text(webhooks);
     tx.conn.prepare_cached(FOR)?.execute((id, text))?;
     fan_out(tx)?.open = Some(OpenBatch {
         id,
@@ -141,7 +135,7 @@ fn begin(tx: &mut Tx<'_>, tenant: TenantId, webhooks: &Arc<[WebhookId]>) -> Resu
 }
 
 /// Lists some of what is to be listed, of the tenant whose turn it is.
-fn step(tx: &mut Tx<'_>) -> Result<(), JobError> {
+pub(crate) fn step(tx: &mut Tx<'_>) -> Result<(), JobError> {
     let latest = tx.cache.fan_out_turn;
     match fan_out(tx)?.next(latest) {
         Some(tenant) => {
@@ -214,7 +208,8 @@ pub(crate) fn may_owe(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Resu
         read += 1;
         let is_before_its_turn = row.get::<_, i64>(0)? < webhook.0;
         let words: String = row.get(1)?;
-        let webhooks = unattempted::ids_of_text(&words).ok_or(CorruptRow("list of webhooks"))?;
+        let webhooks =
+            unattempted_rows::ids_of_text(&words).ok_or(CorruptRow("list of webhooks"))?;
         if is_before_its_turn && webhooks.binary_search(&webhook).is_ok() {
             return Ok(true);
         }
@@ -236,7 +231,7 @@ fn first(tx: &Tx<'_>, tenant: TenantId) -> Result<Option<FanOutBatch>, JobError>
     Ok(Some(FanOutBatch {
         id,
         reached,
-        webhooks: unattempted::ids_of_text(&words).ok_or(CorruptRow("list of webhooks"))?,
+        webhooks: unattempted_rows::ids_of_text(&words).ok_or(CorruptRow("list of webhooks"))?,
     }))
 }
 
@@ -308,7 +303,7 @@ fn materialize_for(
     };
     let Some((at, cause)) = cancelled else {
         let rows = notifications.iter().map(|(id, _)| [webhook.0, id.0]);
-        unattempted::materialize_rows(tx, rows)?;
+        unattempted_rows::materialize_rows(tx, rows)?;
         if let Some((_, due_at)) = notifications.first() {
             tx.post_commit.skipped(webhook, *due_at);
         }
@@ -319,7 +314,7 @@ fn materialize_for(
             notification: *id,
             webhook,
         };
-        unattempted::write_cancelled(tx, id, cause, at)?;
+        unattempted_rows::write_cancelled(tx, id, cause, at)?;
     }
     webhook_health::count_failed(tx, webhook, at, notifications.len())
 }
@@ -331,28 +326,4 @@ fn fan_out<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut FanOut, JobError> {
         None => read(tx.conn)?,
     };
     Ok(tx.cache.fan_out.insert(known))
-}
-
-impl FanOutStep {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-        }
-    }
-}
-
-impl Job for FanOutStep {
-    fn is_repeatable(&self) -> bool {
-        true
-    }
-
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), JobError> {
-        step(tx)
-    }
-
-    fn answer(self: Box<Self>, lost: Option<StoreError>) {
-        if lost.is_some() {
-            self.shared.fan_out_backlog.pause();
-        }
-    }
 }

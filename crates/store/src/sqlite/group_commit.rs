@@ -10,11 +10,12 @@ use std::time::Duration;
 use model::limits;
 use tokio::time::Instant;
 
-use crate::sqlite::executor::{ExecutorHandles, WriteJob, weight_of};
+use crate::sqlite::jobs::{ExecutorHandles, WriteJob, weight_of};
 use crate::sqlite::queue::{GroupWait, QueuedJob};
+use crate::sqlite::shared::Shared;
 use crate::sqlite::tx::Job;
 use crate::sqlite::wal_sync::{SyncOutcome, WalSync};
-use crate::sqlite::writer::{OpenGroup, Shared, Writer};
+use crate::sqlite::writer::{OpenGroup, Writer};
 
 /// A group in which somebody waits for so little comes of a quiet house: the writer waits for the
 /// disk itself, which spares two threads waking each other.

@@ -9,7 +9,6 @@ use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::unattempted::ReadHorizon;
 
 const ACCEPTED_FROM: &str = "
     select id, accepted_at from notification
@@ -39,8 +38,8 @@ pub(crate) struct IdRange {
 }
 
 impl IdRange {
-    pub(crate) fn upto(self, horizon: ReadHorizon) -> Self {
-        self.below(NotificationId(horizon.upto.0.saturating_add(1)))
+    pub(crate) fn upto(self, id: NotificationId) -> Self {
+        self.below(NotificationId(id.0.saturating_add(1)))
     }
 
     pub(crate) fn below(self, id: NotificationId) -> Self {

@@ -57,7 +57,7 @@ pub(crate) fn log(
         from: id_range::id_at(conn, query.since)?.unwrap_or(0),
         to: id_range::end_at(conn, query.until)?.unwrap_or(i64::MAX),
     };
-    let ids = ids.upto(horizon.of(conn, tenant)?);
+    let ids = ids.upto(horizon.of(conn, tenant)?.upto);
     if limit == 0 || ids.from >= ids.to {
         return Ok(LogPage::default());
     }

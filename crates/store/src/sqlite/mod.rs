@@ -11,6 +11,7 @@ pub(crate) mod clock;
 mod dashboard;
 mod dashboard_queries;
 mod delivery_detail;
+mod delivery_scans;
 pub(crate) mod disk;
 pub(crate) mod disk_probe;
 mod due;
@@ -21,12 +22,14 @@ mod executor;
 mod expiry;
 mod fan_out;
 mod fan_out_cache;
+mod fan_out_step;
 mod group_commit;
 mod id_range;
 mod idempotency;
 mod inline_deliveries;
 mod intake_cache;
 pub(crate) mod job_error;
+mod jobs;
 mod log;
 mod merge;
 mod metrics;
@@ -43,9 +46,11 @@ mod rows;
 mod sequence;
 mod sessions;
 mod settle;
+pub(crate) mod shared;
 mod stored_responses;
 mod tx;
 mod unattempted;
+mod unattempted_rows;
 mod users;
 pub(crate) mod wal_preallocation;
 pub(crate) mod wal_sync;
@@ -101,6 +106,7 @@ pub(crate) fn statements() -> Vec<String> {
         envelopes::STATEMENTS,
         bulk_jobs::STATEMENTS,
         unattempted::STATEMENTS,
+        unattempted_rows::STATEMENTS,
         id_range::STATEMENTS,
         log::STATEMENTS,
         merge::STATEMENTS,
@@ -116,6 +122,7 @@ pub(crate) fn statements() -> Vec<String> {
         webhook_health::STATEMENTS,
         cancel::STATEMENTS,
         delivery_detail::STATEMENTS,
+        delivery_scans::STATEMENTS,
         replay::STATEMENTS,
         expiry::STATEMENTS,
         webhooks::STATEMENTS,

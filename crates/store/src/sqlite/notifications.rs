@@ -42,7 +42,7 @@ pub(crate) fn page(
         from: 0,
         to: query.older_than.map_or(i64::MAX, |id| id.0),
     };
-    let ids = ids.upto(horizon.of(conn, tenant)?);
+    let ids = ids.upto(horizon.of(conn, tenant)?.upto);
     let mut sources = vec![MergeSource::new(&UNWANTED.into(), tenant.0, 0, ids)];
     if !query.unwanted {
         let webhooks = merge::all_webhooks(conn, tenant)?;

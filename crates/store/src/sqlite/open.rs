@@ -18,8 +18,9 @@ use crate::integrity::mark::MarkWriter;
 use crate::integrity::snapshot;
 use crate::migrate;
 use crate::sqlite::executor::{Executor, READERS};
+use crate::sqlite::shared::Shared;
 use crate::sqlite::wal_sync::{SyncTarget, WalFile};
-use crate::sqlite::writer::{CHECKPOINT, Shared, Writer, wal_pages};
+use crate::sqlite::writer::{CHECKPOINT, Writer, wal_pages};
 use crate::sqlite::{Sqlite, statements, wal_preallocation};
 
 /// How long another process may hold the write lock before we give up: `willcall apply` holds it

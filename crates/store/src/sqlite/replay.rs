@@ -11,9 +11,10 @@ use rusqlite::{OptionalExtension, Params, params};
 use serde_json::{Value, json};
 
 use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::delivery_scans::{self, REPLAY, RETRY_NOW, ahead_from};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
-use crate::sqlite::{bulk_jobs, due, id_range, rows, unattempted, webhook_rows};
+use crate::sqlite::{due, id_range, rows, unattempted, webhook_rows};
 
 const FIND: &str = "
     select state, cause, due_at from delivery
@@ -21,14 +22,7 @@ const FIND: &str = "
     union all
     select 4, null, 0 from fresh
     where notification_id = ?1 and webhook_id = ?2";
-pub(crate) const REPLAY: &str = "
-    update delivery
-    set state = iif(attempts = 0, 4, 0), cause = null, round = round + 1, round_start = attempts,
-      round_began_at = null, due_at = ?3, ended_at = null
-    where notification_id = ?1 and webhook_id = ?2";
-pub(crate) const RETRY_NOW: &str = "
-    update delivery set due_at = ?3
-    where notification_id = ?1 and webhook_id = ?2";
+
 // What lies ahead of now ended or began before the asking: the clock was set back since.
 const FAILED: &str = "
     select notification_id from delivery indexed by delivery_state
@@ -53,15 +47,7 @@ const MATCHES_FILTER: &str = "
     from notification
     where id = ?1";
 
-pub(crate) const STATEMENTS: &[&str] = &[
-    FIND,
-    REPLAY,
-    RETRY_NOW,
-    FAILED,
-    CANCELLED,
-    RETRYING,
-    MATCHES_FILTER,
-];
+pub(crate) const STATEMENTS: &[&str] = &[FIND, FAILED, CANCELLED, RETRYING, MATCHES_FILTER];
 
 pub(crate) fn replay(
     tx: &mut Tx<'_>,
@@ -199,15 +185,24 @@ fn replay_filtered(
     let (found, change) = match filter.status {
         DeliveryStatus::Retrying => {
             let asked = [webhook, after, upto, room, began_at, ahead, now];
-            (bulk_jobs::walk(tx, bulk_jobs::WAITING, asked)?, RETRY_NOW)
+            (
+                delivery_scans::walk(tx, delivery_scans::WAITING, asked)?,
+                RETRY_NOW,
+            )
         }
         DeliveryStatus::Failed => {
             let asked = [webhook, after, upto, room, began_at, ahead];
-            (bulk_jobs::walk(tx, bulk_jobs::FAILED, asked)?, REPLAY)
+            (
+                delivery_scans::walk(tx, delivery_scans::FAILED, asked)?,
+                REPLAY,
+            )
         }
         DeliveryStatus::Cancelled => {
             let asked = [webhook, after, upto, room, began_at, ahead];
-            (bulk_jobs::walk(tx, bulk_jobs::CANCELLED, asked)?, REPLAY)
+            (
+                delivery_scans::walk(tx, delivery_scans::CANCELLED, asked)?,
+                REPLAY,
+            )
         }
         DeliveryStatus::Pending | DeliveryStatus::Delivered => (Vec::new(), RETRY_NOW),
     };
@@ -282,9 +277,4 @@ fn note(
             detail,
         },
     )
-}
-
-/// What lies behind this was written by a clock that was ahead.
-pub(crate) fn ahead_from(now: Timestamp) -> i64 {
-    now.plus_ms(limits::CLOCK_AHEAD_MAX_MS).as_millis()
 }

@@ -18,9 +18,8 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::sqlite::inline_deliveries::{InlineDeliveries, InlineEntry};
 use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::tx::Tx;
-use crate::sqlite::{fan_out, rows};
+use crate::sqlite::{fan_out, rows, unattempted_rows};
 
-const MATERIALIZE: &str = "insert into fresh (webhook_id, notification_id) values (?1, ?2)";
 const REMOVE: &str = "delete from fresh where webhook_id = ?1 and notification_id = ?2";
 const MATERIALIZED_UPTO: &str = "select latest from counted where what = 'listed'";
 const SET_MATERIALIZED_UPTO: &str = "
@@ -36,10 +35,7 @@ const NOT_MATERIALIZED: &str = "
     order by id";
 const WAS_TRIED: &str = "
     select 1 from delivery where webhook_id = ?1 and notification_id = ?2";
-const CANCEL: &str = "
-    insert into delivery
-      (webhook_id, notification_id, state, cause, round, attempts, round_start, ended_at)
-    values (?1, ?2, 3, ?3, 1, 0, 0, ?4)";
+
 const CANCEL_SOME: &str = "
     insert into delivery
       (webhook_id, notification_id, state, cause, round, attempts, round_start, ended_at)
@@ -58,14 +54,12 @@ const DEFER: &str = "
     values (?1, ?2, 4, 1, 0, 0, ?3)";
 
 pub(crate) const STATEMENTS: &[&str] = &[
-    MATERIALIZE,
     REMOVE,
     MATERIALIZED_UPTO,
     SET_MATERIALIZED_UPTO,
     LATER,
     NOT_MATERIALIZED,
     WAS_TRIED,
-    CANCEL,
     CANCEL_SOME,
     REMOVE_SOME,
     DEFER,
@@ -80,7 +74,7 @@ pub(crate) fn wanted_by(tx: &mut Tx<'_>, wanted: &[WebhookId]) -> Result<Option<
     if let [webhook] = wanted {
         return Ok(Some(Value::Integer(webhook.0)));
     }
-    Ok(Some(Value::Text(ids_to_text(wanted))))
+    Ok(Some(Value::Text(unattempted_rows::ids_to_text(wanted))))
 }
 
 /// Owes fresh deliveries of a new notification. `in_row`: its own row says so. Answers whether they
@@ -98,7 +92,7 @@ pub(crate) fn record_owed(
     } else if is_wide {
         fan_out::record_owed(tx, tenant, id, wanted)?;
     } else {
-        materialize_rows(tx, wanted.iter().map(|webhook| [webhook.0, id]))?;
+        unattempted_rows::materialize_rows(tx, wanted.iter().map(|webhook| [webhook.0, id]))?;
     }
     // Once there is no time for more, those that are recent wait for the next transaction.
     if tx.has_time_for(1)
@@ -107,19 +101,6 @@ pub(crate) fn record_owed(
         materialize_entries(tx, &evicted)?;
     }
     Ok(!is_wide)
-}
-
-/// Lists deliveries, each as a webhook and a notification.
-pub(crate) fn materialize_rows(
-    tx: &mut Tx<'_>,
-    keys: impl Iterator<Item = [i64; 2]>,
-) -> Result<(), JobError> {
-    let list = tx.hot.get(tx.conn, MATERIALIZE)?;
-    for keys in keys {
-        list.execute(keys)?;
-        tx.cache.rows_materialized += 1;
-    }
-    Ok(())
 }
 
 /// Has the delivery be fresh no more; the caller writes down what it is instead. Answers whether it
@@ -152,25 +133,9 @@ pub(crate) fn cancel(
 ) -> Result<bool, JobError> {
     let was_unattempted = take(tx, id)?;
     if was_unattempted {
-        write_cancelled(tx, id, cause, at)?;
+        unattempted_rows::write_cancelled(tx, id, cause, at)?;
     }
     Ok(was_unattempted)
-}
-
-/// Writes down a delivery that is cancelled before it was tried.
-pub(crate) fn write_cancelled(
-    tx: &mut Tx<'_>,
-    id: DeliveryId,
-    cause: CancelCause,
-    at: Timestamp,
-) -> Result<(), JobError> {
-    tx.hot.get(tx.conn, CANCEL)?.execute((
-        id.webhook.0,
-        id.notification.0,
-        rows::cause_number(cause),
-        at.as_millis(),
-    ))?;
-    Ok(())
 }
 
 /// Cancels what is fresh of a webhook, at most `limit`; answers how many.
@@ -262,7 +227,7 @@ fn read_materialized_upto(conn: &Connection) -> Result<i64, JobError> {
 
 /// Lists what is fresh of entries that were taken out, and says how far all is listed.
 fn materialize_entries(tx: &mut Tx<'_>, evicted: &[InlineEntry]) -> Result<(), JobError> {
-    materialize_rows(tx, evicted.iter().flat_map(InlineEntry::unattempted))?;
+    unattempted_rows::materialize_rows(tx, evicted.iter().flat_map(InlineEntry::unattempted))?;
     let materialized_upto = inline_deliveries(tx)?.materialized_upto();
     tx.conn
         .prepare_cached(SET_MATERIALIZED_UPTO)?
@@ -293,21 +258,9 @@ fn inline_deliveries<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut InlineDeliveries,
 fn wanted(value: ValueRef<'_>) -> Option<Arc<[WebhookId]>> {
     match value {
         ValueRef::Integer(webhook) => Some(Arc::from([WebhookId(webhook)])),
-        ValueRef::Text(text) => ids_of_text(str::from_utf8(text).ok()?),
+        ValueRef::Text(text) => unattempted_rows::ids_of_text(str::from_utf8(text).ok()?),
         ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => None,
     }
-}
-
-/// Webhooks as a text.
-pub(crate) fn ids_to_text(webhooks: &[WebhookId]) -> String {
-    let ids: Vec<String> = webhooks.iter().map(|id| id.0.to_string()).collect();
-    ids.join(" ")
-}
-
-/// The reverse of `ids_to_text`.
-pub(crate) fn ids_of_text(words: &str) -> Option<Arc<[WebhookId]>> {
-    let ids = words.split_whitespace();
-    ids.map(|id| id.parse().ok().map(WebhookId)).collect()
 }
 
 fn read(conn: &Connection) -> Result<InlineDeliveries, JobError> {

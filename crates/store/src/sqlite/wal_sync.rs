@@ -14,7 +14,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 use tokio::time::Instant;
 
 use crate::files::wal_of;
-use crate::sqlite::writer::{GroupResult, Shared};
+use crate::sqlite::shared::Shared;
+use crate::sqlite::writer::GroupResult;
 use crate::sync::{lock, wait};
 
 /// What makes everything committed so far durable.

@@ -8,22 +8,20 @@
 //! and run again, each job behind a savepoint of its own.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use model::contract::{CommitSubscriber, DiskFault, StoreError};
-use model::time::Heartbeat;
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 use tokio::time::Instant;
 
-use crate::integrity::mark::{DurabilityMark, MarkWriter};
+use crate::integrity::mark::DurabilityMark;
 use crate::integrity::snapshot;
-use crate::sqlite::disk::DiskWatch;
-use crate::sqlite::fan_out_cache::{self, FanOut, FanOutBacklog};
+use crate::sqlite::fan_out_cache::{self, FanOut};
 use crate::sqlite::job_error::{self, JobError};
-use crate::sqlite::metrics::Metrics;
 use crate::sqlite::post_commit::PostCommit;
+use crate::sqlite::shared::Shared;
 use crate::sqlite::tx::{HotStatements, Job, Tx, WriterCache};
 use crate::sqlite::{clock, error_codes};
 use crate::sync::lock;
@@ -61,22 +59,6 @@ pub(crate) struct Writer {
     /// Pages in the log after the latest commit, as SQLite tells them.
     wal_frames: Arc<AtomicU32>,
     shared: Arc<Shared>,
-}
-
-/// What the writer and those who ask it have in common.
-#[derive(Default)]
-pub(crate) struct Shared {
-    pub(crate) subscriber: std::sync::OnceLock<Arc<dyn CommitSubscriber>>,
-    pub(crate) version: AtomicU64,
-    /// Counts groups of jobs, and what other processes were seen to write.
-    pub(crate) changes: AtomicU64,
-    pub(crate) metrics: Metrics,
-    pub(crate) disk: DiskWatch,
-    pub(crate) fan_out_backlog: FanOutBacklog,
-    /// Notes how far the log is durable, if the store is a file with threads.
-    pub(crate) mark_writer: std::sync::OnceLock<MarkWriter>,
-    /// What is known of the schedule since the store was opened.
-    pub(crate) last_heartbeat: Arc<Mutex<Option<Heartbeat>>>,
 }
 
 /// A transaction that is open, and what its jobs came to so far.

@@ -1,0 +1,224 @@
+//! Jobs as the executor's threads hand them on: what is written, what is read, and who waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::contract::StoreError;
+use model::id::TenantId;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::sqlite::checkpointer::Checkpointer;
+use crate::sqlite::disk::DiskWatch;
+use crate::sqlite::fan_out_cache::STEP_ROWS;
+use crate::sqlite::fan_out_step::FanOutStep;
+use crate::sqlite::job_error::{JobError, broken};
+use crate::sqlite::queue::{JobClass, JobQueue, QueuedJob};
+use crate::sqlite::shared::Shared;
+use crate::sqlite::tx::{Job, Tx};
+use crate::sqlite::wal_sync::WalSync;
+
+pub(crate) struct WriteJob {
+    pub(crate) class: JobClass,
+    /// What of the weight is whose, where tenants share.
+    pub(crate) shares: Vec<(TenantId, usize)>,
+    pub(crate) weight: usize,
+    /// How long it waits for a commit that is made anyway.
+    pub(crate) commit_delay: Option<Duration>,
+    pub(crate) job: Box<dyn Job>,
+}
+
+pub(crate) struct ReadJob {
+    pub(crate) class: JobClass,
+    pub(crate) job: Box<dyn ReadTask>,
+}
+
+pub(crate) trait ReadTask: Send {
+    /// `durable` returns once what was seen is, or says that it never will be.
+    fn run(self: Box<Self>, conn: &Connection, disk: &DiskWatch, durable: &dyn Fn() -> bool);
+}
+
+/// What the threads have in common, to be closed together.
+#[derive(Clone)]
+pub(crate) struct ExecutorHandles {
+    pub(crate) writing: Arc<JobQueue<WriteJob>>,
+    pub(crate) reading: Arc<JobQueue<ReadJob>>,
+    pub(crate) wal_sync: Arc<WalSync>,
+    pub(crate) checkpointer: Arc<Checkpointer>,
+    pub(crate) died: tokio::sync::watch::Sender<bool>,
+}
+
+impl ExecutorHandles {
+    /// The writer closes the rest once it has done what it has.
+    pub(crate) fn close(&self) {
+        self.writing.close();
+        self.reading.close();
+        self.checkpointer.close();
+    }
+
+    pub(crate) fn die(&self) {
+        // The writer's queue last: whoever hears from it that it died finds all so.
+        self.reading.die();
+        self.checkpointer.close();
+        self.wal_sync.die();
+        self.writing.die();
+        self.died.send_replace(true);
+    }
+}
+
+/// Work for the writer, and who waits for it.
+pub(crate) struct OneShotJob<T, F> {
+    pub(crate) work: Option<F>,
+    pub(crate) found: Option<T>,
+    pub(crate) reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for OneShotJob<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut Tx<'_>) -> Result<T, JobError> + Send,
+{
+    fn is_repeatable(&self) -> bool {
+        false
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), JobError> {
+        if let Some(work) = self.work.take() {
+            self.found = Some(work(tx)?);
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, lost: Option<StoreError>) {
+        hand_over(self.reply, self.found, lost);
+    }
+}
+
+/// Work for the writer that may be done more than once, and who waits for it.
+pub(crate) struct RepeatableJob<T, F> {
+    pub(crate) work: F,
+    pub(crate) found: Option<T>,
+    pub(crate) reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for RepeatableJob<T, F>
+where
+    T: Send,
+    F: Fn(&mut Tx<'_>) -> Result<T, JobError> + Send,
+{
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), JobError> {
+        self.found = None;
+        self.found = Some((self.work)(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, lost: Option<StoreError>) {
+        hand_over(self.reply, self.found, lost);
+    }
+}
+
+fn hand_over<T>(
+    reply: oneshot::Sender<Result<T, StoreError>>,
+    found: Option<T>,
+    lost: Option<StoreError>,
+) {
+    let answer = match (lost, found) {
+        (Some(error), _) => Err(error),
+        (None, Some(found)) => Ok(found),
+        (None, None) => Err(broken("a job was not run")),
+    };
+    // Nobody may be waiting any more, which changes nothing.
+    drop(reply.send(answer));
+}
+
+pub(crate) struct ReadQuery<T, F> {
+    pub(crate) work: F,
+    pub(crate) reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> ReadTask for ReadQuery<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T, JobError> + Send,
+{
+    fn run(self: Box<Self>, conn: &Connection, disk: &DiskWatch, durable: &dyn Fn() -> bool) {
+        let Self { work, reply } = *self;
+        if reply.is_closed() {
+            return;
+        }
+        // One transaction, so that several statements see the same state.
+        let found = conn
+            .unchecked_transaction()
+            .map_err(JobError::Sql)
+            .and_then(|tx| {
+                let found = work(&tx)?;
+                tx.commit()?;
+                Ok(found)
+            });
+        let found = found.map_err(|fault| fault.into_store_error(disk));
+        let found = match durable() {
+            true => found,
+            false => Err(StoreError::Ended),
+        };
+        drop(reply.send(found));
+    }
+}
+
+impl WriteJob {
+    /// A step of listing.
+    pub(crate) fn step(shared: &Arc<Shared>) -> Self {
+        // Counted as what waits, since it is taken off there.
+        shared.metrics.queued.inc_by(weight_of(STEP_ROWS));
+        Self {
+            class: JobClass::Bulk,
+            shares: Vec::new(),
+            weight: STEP_ROWS,
+            commit_delay: None,
+            job: Box::new(FanOutStep::new(shared)),
+        }
+    }
+}
+
+impl QueuedJob for WriteJob {
+    fn shares(&self) -> &[(TenantId, usize)] {
+        &self.shares
+    }
+
+    fn class(&self) -> JobClass {
+        self.class
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn commit_delay(&self) -> Option<Duration> {
+        self.commit_delay
+    }
+}
+
+impl QueuedJob for ReadJob {
+    fn shares(&self) -> &[(TenantId, usize)] {
+        &[]
+    }
+
+    fn class(&self) -> JobClass {
+        self.class
+    }
+
+    fn weight(&self) -> usize {
+        1
+    }
+
+    fn commit_delay(&self) -> Option<Duration> {
+        None
+    }
+}
+
+pub(crate) fn weight_of(weight: usize) -> i64 {
+    i64::try_from(weight).unwrap_or(i64::MAX)
+}
