@@ -57,7 +57,6 @@ pub mod probe {
     use model::contract::Store;
     use prometheus_client::registry::Registry;
 
-    use crate::sqlite;
     pub use crate::sqlite::wal_sync::SyncTarget;
     use crate::{BackupError, BackupProgress, Inspection, OpenError, Shared, backup, open};
 
@@ -66,7 +65,7 @@ pub mod probe {
 
     /// Every statement the store runs.
     pub fn statements() -> Vec<String> {
-        sqlite::statements()
+        crate::sqlite::statements::statements()
     }
 
     /// `backup` while whose log may grow by so many bytes.

@@ -1,4 +1,4 @@
-//! The contract's halves for people, by handing closures to the executor, as `mod.rs` does.
+//! The contract's halves for people, by handing closures to the executor, as `contract.rs` does.
 
 use model::contract::{DashboardStore, StoreFuture, UserStore};
 use model::dashboard::{
@@ -12,10 +12,11 @@ use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
 use model::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
 
+use crate::sqlite::contract::Sqlite;
 use crate::sqlite::queue::JobClass;
 use crate::sqlite::{
-    Sqlite, audit, bulk_jobs, dashboard_queries, log, notifications, sessions, users,
-    webhook_health, webhook_history,
+    audit, bulk_jobs, dashboard_queries, log, notifications, sessions, users, webhook_health,
+    webhook_history,
 };
 
 impl UserStore for Sqlite {

@@ -21,7 +21,7 @@ use crate::sqlite::job_error::{JobError, broken};
 use crate::sqlite::jobs::{
     ExecutorHandles, OneShotJob, ReadJob, ReadQuery, ReadTask, RepeatableJob, WriteJob, weight_of,
 };
-use crate::sqlite::queue::{JobClass, NextWork, QueuedJob};
+use crate::sqlite::queue::{JobClass, NextWork};
 use crate::sqlite::shared::Shared;
 use crate::sqlite::tx::{Job, Tx};
 use crate::sqlite::unattempted::{self, ReadHorizon};

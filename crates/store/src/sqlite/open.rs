@@ -17,11 +17,13 @@ use crate::inspect;
 use crate::integrity::mark::MarkWriter;
 use crate::integrity::snapshot;
 use crate::migrate;
+use crate::sqlite::contract::Sqlite;
 use crate::sqlite::executor::{Executor, READERS};
 use crate::sqlite::shared::Shared;
+use crate::sqlite::statements::statements;
+use crate::sqlite::wal_preallocation;
 use crate::sqlite::wal_sync::{SyncTarget, WalFile};
 use crate::sqlite::writer::{CHECKPOINT, Writer, wal_pages};
-use crate::sqlite::{Sqlite, statements, wal_preallocation};
 
 /// How long another process may hold the write lock before we give up: `willcall apply` holds it
 /// for some milliseconds.

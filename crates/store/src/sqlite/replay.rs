@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, Params, params};
 use serde_json::{Value, json};
 
 use crate::sqlite::audit::{self, AuditRecord};
-use crate::sqlite::delivery_scans::{self, REPLAY, RETRY_NOW, ahead_from};
+use crate::sqlite::delivery_scans::{self, REPLAY, RETRY_NOW, ahead_from, walk};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{due, id_range, rows, unattempted, webhook_rows};
@@ -176,34 +176,17 @@ fn replay_filtered(
     let from = id_range::id_at(tx.conn, filter.since)?.unwrap_or(0);
     let upto = id_range::end_at(tx.conn, filter.until)?.map_or(i64::MAX, |id| id.saturating_sub(1));
     let after = filter.after.0.max(from.saturating_sub(1));
-    let (webhook, began_at, ahead) = (
-        request.webhook.0,
-        filter.began_at.as_millis(),
-        ahead_from(at),
-    );
+    let webhook = request.webhook.0;
+    let (began_at, ahead) = (filter.began_at.as_millis(), ahead_from(at));
     let room = rows::bound(limits::BULK_STEP_MAX);
+    let asked = [webhook, after, upto, room, began_at, ahead];
     let (found, change) = match filter.status {
         DeliveryStatus::Retrying => {
             let asked = [webhook, after, upto, room, began_at, ahead, now];
-            (
-                delivery_scans::walk(tx, delivery_scans::WAITING, asked)?,
-                RETRY_NOW,
-            )
+            (walk(tx, delivery_scans::WAITING, asked)?, RETRY_NOW)
         }
-        DeliveryStatus::Failed => {
-            let asked = [webhook, after, upto, room, began_at, ahead];
-            (
-                delivery_scans::walk(tx, delivery_scans::FAILED, asked)?,
-                REPLAY,
-            )
-        }
-        DeliveryStatus::Cancelled => {
-            let asked = [webhook, after, upto, room, began_at, ahead];
-            (
-                delivery_scans::walk(tx, delivery_scans::CANCELLED, asked)?,
-                REPLAY,
-            )
-        }
+        DeliveryStatus::Failed => (walk(tx, delivery_scans::FAILED, asked)?, REPLAY),
+        DeliveryStatus::Cancelled => (walk(tx, delivery_scans::CANCELLED, asked)?, REPLAY),
         DeliveryStatus::Pending | DeliveryStatus::Delivered => (Vec::new(), RETRY_NOW),
     };
     let mut count = 0;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use model::contract::{CommitSubscriber, DiskFault, StoreError};
+use model::contract::{DiskFault, StoreError};
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 use tokio::time::Instant;
