@@ -20,44 +20,36 @@ use crate::sqlite::tx::Tx;
 use crate::sqlite::webhook_rows::scope_key;
 use crate::sqlite::{fan_out, query, rows, sequence, unattempted};
 
-const FIND: &str = "
-    select id, action_type = ?3 and body = ?4 and digest is ?5, delivery_count, accepted_at
-    from notification
-    where tenant_id = ?1 and key = ?2";
-// What it costs is what it finds.
-const WANTED: &str = "
-    select webhook_id from wish
-    where tenant_id = ?1 and topic = ?2 and scope = ?3
-    order by webhook_id";
-const MAY_BE_TESTED: &str = "
-    select id from webhook where id = ?2 and tenant_id = ?1 and disabled_at is null";
-const ADD: &str = "
-    insert into notification
-      (tenant_id, key, action_type, event, headers, body, digest, accepted_at, delivery_count,
-       only, about, id, wanted_by)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-    on conflict (tenant_id, key) do nothing";
-// The same without what most notifications have none of: each null costs as much as its binding.
-const ADD_USUAL: &str = "
-    insert into notification
-      (tenant_id, key, action_type, event, body, accepted_at, delivery_count, id, wanted_by)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-    on conflict (tenant_id, key) do nothing";
-const REGISTERED: &str = "select 1 from event where tenant_id = ?1 and slug = ?2";
-// Counted row by row, because `count(*)` knows no bound.
-const EVENTS: &str = "select 1 from event where tenant_id = ?1 limit ?2";
-const REGISTER: &str = "insert into event (tenant_id, slug, name) values (?1, ?2, ?2)";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    FIND,
-    WANTED,
-    MAY_BE_TESTED,
-    ADD,
-    ADD_USUAL,
-    REGISTERED,
-    EVENTS,
-    REGISTER,
-];
+statements! {
+    FIND = "
+        select id, action_type = ?3 and body = ?4 and digest is ?5, delivery_count, accepted_at
+        from notification
+        where tenant_id = ?1 and key = ?2";
+    // What it costs is what it finds.
+    WANTED = "
+        select webhook_id from wish
+        where tenant_id = ?1 and topic = ?2 and scope = ?3
+        order by webhook_id";
+    MAY_BE_TESTED = "
+        select id from webhook where id = ?2 and tenant_id = ?1 and disabled_at is null";
+    ADD = "
+        insert into notification
+          (tenant_id, key, action_type, event, headers, body, digest, accepted_at, delivery_count,
+           only, about, id, wanted_by)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+        on conflict (tenant_id, key) do nothing";
+    // The same without what most notifications have none of: each null costs as much as its
+    // binding.
+    ADD_USUAL = "
+        insert into notification
+          (tenant_id, key, action_type, event, body, accepted_at, delivery_count, id, wanted_by)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        on conflict (tenant_id, key) do nothing";
+    REGISTERED = "select 1 from event where tenant_id = ?1 and slug = ?2";
+    // Counted row by row, because `count(*)` knows no bound.
+    EVENTS = "select 1 from event where tenant_id = ?1 limit ?2";
+    REGISTER = "insert into event (tenant_id, slug, name) values (?1, ?2, ?2)";
+}
 
 /// What a notification's row has beside what was handed in.
 struct AcceptedRow {

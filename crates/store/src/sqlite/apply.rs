@@ -19,49 +19,38 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{catalog, query, rows, webhook_rows, webhooks};
 
-const TENANT: &str = "select id, name from tenant where dialect = ?1 and key = ?2";
-const ADD_TENANT: &str = "
-    insert into tenant (dialect, key, name, created_at) values (?1, ?2, ?3, ?4)";
-const RENAME_TENANT: &str = "update tenant set name = ?2 where id = ?1";
-const EVENT: &str = "
-    select slug, name, date_from from event where tenant_id = ?1 and slug = ?2";
-const SAVE_EVENT: &str = "
-    insert into event (tenant_id, slug, name, date_from) values (?1, ?2, ?3, ?4)
-    on conflict (tenant_id, slug) do update
-    set name = excluded.name, date_from = excluded.date_from";
-const TOKEN: &str = "
-    select id, hash, kind, permissions, active, is_default from token indexed by token_name
-    where coalesce(tenant_id, 0) = ?1 and name = ?2";
-const SAVE_TOKEN: &str = "
-    update token set hash = ?2, kind = ?3, permissions = ?4, active = ?5, is_default = ?6
-    where id = ?1";
-const TOKEN_WITH_HASH: &str = "
-    select id from token indexed by token_once
-    where coalesce(tenant_id, 0) = ?1 and hash = ?2";
-// For as long as the transaction lasts: a hash that nothing has, so that two can be exchanged.
-const UNHASH_TOKEN: &str = "
-    update token set hash = cast(printf('%032d', id) as blob) where id = ?1";
-const DECLARED: &str = "
-    update webhook set declared = 1
-    where id = ?1 and declared is null and key is not null";
-const WEBHOOK_IDS: &str = "
-    select id, target_url, disabled_at is null, key is not null from webhook indexed by webhook_tenant
-    where tenant_id = ?1 and disabled_cause is not 3
-    order by id";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    TENANT,
-    ADD_TENANT,
-    RENAME_TENANT,
-    EVENT,
-    SAVE_EVENT,
-    TOKEN,
-    SAVE_TOKEN,
-    TOKEN_WITH_HASH,
-    UNHASH_TOKEN,
-    DECLARED,
-    WEBHOOK_IDS,
-];
+statements! {
+    TENANT = "select id, name from tenant where dialect = ?1 and key = ?2";
+    ADD_TENANT = "
+        insert into tenant (dialect, key, name, created_at) values (?1, ?2, ?3, ?4)";
+    RENAME_TENANT = "update tenant set name = ?2 where id = ?1";
+    EVENT = "
+        select slug, name, date_from from event where tenant_id = ?1 and slug = ?2";
+    SAVE_EVENT = "
+        insert into event (tenant_id, slug, name, date_from) values (?1, ?2, ?3, ?4)
+        on conflict (tenant_id, slug) do update
+        set name = excluded.name, date_from = excluded.date_from";
+    TOKEN = "
+        select id, hash, kind, permissions, active, is_default from token indexed by token_name
+        where coalesce(tenant_id, 0) = ?1 and name = ?2";
+    SAVE_TOKEN = "
+        update token set hash = ?2, kind = ?3, permissions = ?4, active = ?5, is_default = ?6
+        where id = ?1";
+    TOKEN_WITH_HASH = "
+        select id from token indexed by token_once
+        where coalesce(tenant_id, 0) = ?1 and hash = ?2";
+    // For as long as the transaction lasts: a hash that nothing has, so that two can be exchanged.
+    UNHASH_TOKEN = "
+        update token set hash = cast(printf('%032d', id) as blob) where id = ?1";
+    DECLARED = "
+        update webhook set declared = 1
+        where id = ?1 and declared is null and key is not null";
+    WEBHOOK_IDS = "
+        select id, target_url, disabled_at is null, key is not null
+        from webhook indexed by webhook_tenant
+        where tenant_id = ?1 and disabled_cause is not 3
+        order by id";
+}
 
 /// What is the same for everything that is applied to one tenant.
 struct ApplyContext<'a> {

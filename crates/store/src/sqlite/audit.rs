@@ -17,26 +17,26 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows};
 
-const ADD: &str = "
-    insert into audit (tenant_id, at, actor, action, webhook_id, detail)
-    values (?1, ?2, ?3, ?4, ?5, ?6)";
-const LATEST: &str = "
-    select at, actor, action, webhook_id, detail from audit indexed by audit_tenant
-    where tenant_id = ?1
-    order by id desc
-    limit ?2";
-const PAGE: &str = "
-    select id, at, actor, action, webhook_id, detail from audit indexed by audit_tenant
-    where tenant_id = ?1 and id < ?2
-    order by id desc
-    limit ?3";
-const PAGE_OF_WEBHOOK: &str = "
-    select id, at, actor, action, webhook_id, detail from audit indexed by audit_webhook
-    where tenant_id = ?1 and webhook_id = ?4 and id < ?2
-    order by id desc
-    limit ?3";
-
-pub(crate) const STATEMENTS: &[&str] = &[ADD, LATEST, PAGE, PAGE_OF_WEBHOOK];
+statements! {
+    ADD = "
+        insert into audit (tenant_id, at, actor, action, webhook_id, detail)
+        values (?1, ?2, ?3, ?4, ?5, ?6)";
+    LATEST = "
+        select at, actor, action, webhook_id, detail from audit indexed by audit_tenant
+        where tenant_id = ?1
+        order by id desc
+        limit ?2";
+    PAGE = "
+        select id, at, actor, action, webhook_id, detail from audit indexed by audit_tenant
+        where tenant_id = ?1 and id < ?2
+        order by id desc
+        limit ?3";
+    PAGE_OF_WEBHOOK = "
+        select id, at, actor, action, webhook_id, detail from audit indexed by audit_webhook
+        where tenant_id = ?1 and webhook_id = ?4 and id < ?2
+        order by id desc
+        limit ?3";
+}
 
 /// Who acts when nobody asked.
 pub(crate) const WILLCALL: &str = "willcall";

@@ -21,84 +21,71 @@ use crate::sqlite::{
     cancel, fan_out, id_range, query, rows, unattempted, webhook_health, webhook_rows,
 };
 
-const ADD: &str = "
-    insert into errand
-      (tenant_id, webhook_id, kind, expected, done, actor, began_at, stage, reached, upto)
-    values (?1, ?2, ?3, ?4, 0, ?5, ?6, 0, 0, ?7)";
-const FIND: &str = "
-    select id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at, broken_off
-    from errand
-    where id = ?1";
-const RUNNING: &str = "
-    select id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at, broken_off
-    from errand indexed by errand_one
-    where ended_at is null and webhook_id = ?1
-    order by kind";
-const OLDEST: &str = "
-    select id, stage, reached, upto from errand indexed by errand_next
-    where ended_at is null and id > 0
-    order by id
-    limit 1";
-const REACHED: &str = "
-    update errand set done = done + ?2, stage = ?3, reached = ?4, ended_at = ?5, broken_off = ?6
-    where id = ?1";
-
-const UNATTEMPTED: &str = "
-    select notification_id, 1 from fresh
-    where webhook_id = ?1
-      and notification_id > ?2 and notification_id <= ?3
-    order by notification_id
-    limit ?4";
-const DEFERRED: &str = "
-    select notification_id, 1 from delivery indexed by delivery_state
-    where state <> 1 and state = 4 and webhook_id = ?1
-      and notification_id > ?2 and notification_id <= ?3
-    order by notification_id
-    limit ?4";
-const RETRYING: &str = "
-    select notification_id, 1 from delivery indexed by delivery_state
-    where state <> 1 and state = 0 and webhook_id = ?1
-      and notification_id > ?2 and notification_id <= ?3
-    order by notification_id
-    limit ?4";
-const COUNT_FAILED: &str = "
-    select 1 from delivery indexed by delivery_state
-    where state <> 1 and state = 2 and webhook_id = ?1
-    limit ?2";
-const COUNT_CANCELLED: &str = "
-    select 1 from delivery indexed by delivery_state
-    where state <> 1 and state = 3 and webhook_id = ?1
-    limit ?2";
-// What is due is as good as asked for.
-const COUNT_WAITING: &str = "
-    select 1 from delivery indexed by delivery_due
-    where state in (0, 4) and webhook_id = ?1 and due_at > ?3 -
-      (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1)
-    limit ?2";
-const COUNT_OWED: &str = "
-    select 1 from delivery indexed by delivery_due
-    where state in (0, 4) and webhook_id = ?1
-    limit ?2";
-const COUNT_UNATTEMPTED: &str = "
-    select 1 from fresh
-    where webhook_id = ?1
-    limit ?2";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    ADD,
-    FIND,
-    RUNNING,
-    OLDEST,
-    REACHED,
-    UNATTEMPTED,
-    DEFERRED,
-    RETRYING,
-    COUNT_FAILED,
-    COUNT_CANCELLED,
-    COUNT_WAITING,
-    COUNT_OWED,
-    COUNT_UNATTEMPTED,
-];
+statements! {
+    ADD = "
+        insert into errand
+          (tenant_id, webhook_id, kind, expected, done, actor, began_at, stage, reached, upto)
+        values (?1, ?2, ?3, ?4, 0, ?5, ?6, 0, 0, ?7)";
+    FIND = "
+        select id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at,
+          broken_off
+        from errand
+        where id = ?1";
+    RUNNING = "
+        select id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at,
+          broken_off
+        from errand indexed by errand_one
+        where ended_at is null and webhook_id = ?1
+        order by kind";
+    OLDEST = "
+        select id, stage, reached, upto from errand indexed by errand_next
+        where ended_at is null and id > 0
+        order by id
+        limit 1";
+    REACHED = "
+        update errand set done = done + ?2, stage = ?3, reached = ?4, ended_at = ?5, broken_off = ?6
+        where id = ?1";
+    UNATTEMPTED = "
+        select notification_id, 1 from fresh
+        where webhook_id = ?1
+          and notification_id > ?2 and notification_id <= ?3
+        order by notification_id
+        limit ?4";
+    DEFERRED = "
+        select notification_id, 1 from delivery indexed by delivery_state
+        where state <> 1 and state = 4 and webhook_id = ?1
+          and notification_id > ?2 and notification_id <= ?3
+        order by notification_id
+        limit ?4";
+    RETRYING = "
+        select notification_id, 1 from delivery indexed by delivery_state
+        where state <> 1 and state = 0 and webhook_id = ?1
+          and notification_id > ?2 and notification_id <= ?3
+        order by notification_id
+        limit ?4";
+    COUNT_FAILED = "
+        select 1 from delivery indexed by delivery_state
+        where state <> 1 and state = 2 and webhook_id = ?1
+        limit ?2";
+    COUNT_CANCELLED = "
+        select 1 from delivery indexed by delivery_state
+        where state <> 1 and state = 3 and webhook_id = ?1
+        limit ?2";
+    // What is due is as good as asked for.
+    COUNT_WAITING = "
+        select 1 from delivery indexed by delivery_due
+        where state in (0, 4) and webhook_id = ?1 and due_at > ?3 -
+          (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1)
+        limit ?2";
+    COUNT_OWED = "
+        select 1 from delivery indexed by delivery_due
+        where state in (0, 4) and webhook_id = ?1
+        limit ?2";
+    COUNT_UNATTEMPTED = "
+        select 1 from fresh
+        where webhook_id = ?1
+        limit ?2";
+}
 
 /// How far a bulk job has come.
 struct BulkJobProgress {

@@ -14,18 +14,19 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{rows, unattempted, webhook_health, webhook_rows};
 
-const CANCEL_ONE: &str = "
-    update delivery
-    set state = 3, cause = ?4, round_began_at = null, due_at = null, ended_at = ?3
-    where notification_id = ?1 and webhook_id = ?2 and state in (0, 4)";
-const CANCEL_SOME: &str = "
-    update delivery
-    set state = 3, cause = ?2, round_began_at = null, due_at = null, ended_at = ?3
-    where (webhook_id, notification_id) in (
-      select webhook_id, notification_id from delivery indexed by delivery_due
-      where state in (0, 4) and webhook_id = ?1
-      limit ?4)";
-pub(crate) const STATEMENTS: &[&str] = &[CANCEL_ONE, CANCEL_SOME];
+statements! {
+    CANCEL_ONE = "
+        update delivery
+        set state = 3, cause = ?4, round_began_at = null, due_at = null, ended_at = ?3
+        where notification_id = ?1 and webhook_id = ?2 and state in (0, 4)";
+    CANCEL_SOME = "
+        update delivery
+        set state = 3, cause = ?2, round_began_at = null, due_at = null, ended_at = ?3
+        where (webhook_id, notification_id) in (
+          select webhook_id, notification_id from delivery indexed by delivery_due
+          where state in (0, 4) and webhook_id = ?1
+          limit ?4)";
+}
 
 /// Names of deliveries in one audit entry.
 const NAMES_MAX: usize = 50;

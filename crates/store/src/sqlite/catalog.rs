@@ -13,72 +13,57 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows, webhook_rows};
 
-const TENANT: &str = "
-    select id, dialect, key, name from tenant where dialect = ?1 and key = ?2";
-const TENANTS: &str = "
-    select id, dialect, key, name from tenant where dialect = ?1 order by key";
-const GRANTS: &str = "
-    select k.name, k.kind, k.permissions, k.active, k.is_default, t.id, t.dialect, t.key, t.name
-    from token k indexed by token_hash left join tenant t on t.id = k.tenant_id
-    where k.hash = ?1
-    order by k.id";
-const HAS_TOKENS: &str = "select exists (select 1 from token)";
-const TOKEN_NAMED: &str = "
-    select 1 from token indexed by token_name
-    where coalesce(tenant_id, 0) = ?1 and name = ?2";
-const TOKEN_HASHED: &str = "
-    select 1 from token indexed by token_once
-    where coalesce(tenant_id, 0) = ?1 and hash = ?2";
-const ADD_TOKEN: &str = "
-    insert into token
-      (tenant_id, name, hash, kind, permissions, active, is_default, created_at)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-const EVENTS: &str = "
-    select slug, name, date_from from event
-    where tenant_id = ?1
-    order by date_from is null, date_from, name, slug";
-const EVENT_COUNT: &str = "select count(*) from event where tenant_id = ?1";
-const EVENT_PAGE: &str = "
-    select slug, name, date_from from event
-    where tenant_id = ?1
-    order by slug
-    limit ?2 offset ?3";
-const EVENT: &str = "
-    select slug, name, date_from from event
-    where tenant_id = ?1 and slug = ?2";
-const WEBHOOK_COUNT: &str = "
-    select count(*) from webhook indexed by webhook_tenant
-    where tenant_id = ?1 and disabled_cause is not 3
-      and (?2 is null or (disabled_at is null) = ?2)";
-const OLDEST_WEBHOOKS: &str = "
-    select id from webhook indexed by webhook_tenant
-    where tenant_id = ?1 and disabled_cause is not 3
-      and (?2 is null or (disabled_at is null) = ?2)
-    order by id
-    limit ?3";
-const NEWEST_WEBHOOKS: &str = "
-    select id from webhook indexed by webhook_tenant
-    where tenant_id = ?1 and disabled_cause is not 3
-      and (?2 is null or (disabled_at is null) = ?2)
-    order by id desc
-    limit ?3";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    TENANT,
-    TENANTS,
-    GRANTS,
-    HAS_TOKENS,
-    TOKEN_NAMED,
-    TOKEN_HASHED,
-    ADD_TOKEN,
-    EVENTS,
-    EVENT_COUNT,
-    EVENT_PAGE,
-    EVENT,
-    WEBHOOK_COUNT,
-    OLDEST_WEBHOOKS,
-    NEWEST_WEBHOOKS,
-];
+statements! {
+    TENANT = "
+        select id, dialect, key, name from tenant where dialect = ?1 and key = ?2";
+    TENANTS = "
+        select id, dialect, key, name from tenant where dialect = ?1 order by key";
+    GRANTS = "
+        select k.name, k.kind, k.permissions, k.active, k.is_default, t.id, t.dialect, t.key, t.name
+        from token k indexed by token_hash left join tenant t on t.id = k.tenant_id
+        where k.hash = ?1
+        order by k.id";
+    HAS_TOKENS = "select exists (select 1 from token)";
+    TOKEN_NAMED = "
+        select 1 from token indexed by token_name
+        where coalesce(tenant_id, 0) = ?1 and name = ?2";
+    TOKEN_HASHED = "
+        select 1 from token indexed by token_once
+        where coalesce(tenant_id, 0) = ?1 and hash = ?2";
+    ADD_TOKEN = "
+        insert into token
+          (tenant_id, name, hash, kind, permissions, active, is_default, created_at)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    EVENTS = "
+        select slug, name, date_from from event
+        where tenant_id = ?1
+        order by date_from is null, date_from, name, slug";
+    EVENT_COUNT = "select count(*) from event where tenant_id = ?1";
+    EVENT_PAGE = "
+        select slug, name, date_from from event
+        where tenant_id = ?1
+        order by slug
+        limit ?2 offset ?3";
+    EVENT = "
+        select slug, name, date_from from event
+        where tenant_id = ?1 and slug = ?2";
+    WEBHOOK_COUNT = "
+        select count(*) from webhook indexed by webhook_tenant
+        where tenant_id = ?1 and disabled_cause is not 3
+          and (?2 is null or (disabled_at is null) = ?2)";
+    OLDEST_WEBHOOKS = "
+        select id from webhook indexed by webhook_tenant
+        where tenant_id = ?1 and disabled_cause is not 3
+          and (?2 is null or (disabled_at is null) = ?2)
+        order by id
+        limit ?3";
+    NEWEST_WEBHOOKS = "
+        select id from webhook indexed by webhook_tenant
+        where tenant_id = ?1 and disabled_cause is not 3
+          and (?2 is null or (disabled_at is null) = ?2)
+        order by id desc
+        limit ?3";
+}
 
 pub(crate) fn tenant(
     conn: &Connection,

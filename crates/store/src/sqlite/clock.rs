@@ -11,25 +11,28 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 
-const SET_HEARTBEAT: &str = "
-    insert into clock (id, schedule_at, wall_at, earliest_at, latest_at) values (1, ?1, ?2, ?3, ?4)
-    on conflict (id) do update
-    set schedule_at = ?1, wall_at = ?2, earliest_at = ?3, latest_at = ?4";
-const BOUNDS: &str = "
-    select coalesce(earliest_at, wall_at), coalesce(latest_at, wall_at) from clock where id = 1";
-const LAST: &str = "select schedule_at, wall_at from clock where id = 1";
+statements! {
+    SET_HEARTBEAT = "
+        insert into clock (id, schedule_at, wall_at, earliest_at, latest_at)
+        values (1, ?1, ?2, ?3, ?4)
+        on conflict (id) do update
+        set schedule_at = ?1, wall_at = ?2, earliest_at = ?3, latest_at = ?4";
+    BOUNDS = "
+        select coalesce(earliest_at, wall_at), coalesce(latest_at, wall_at) from clock
+        where id = 1";
+    LAST = "select schedule_at, wall_at from clock where id = 1";
+    // What a store without a beat knows of the time. There is a standing for each webhook.
+    NEWEST = "
+        select max(at) from (
+          select (select accepted_at from notification order by id desc limit 1) as at
+          union all
+          select max(ended_at) from standing)";
+}
+
 const HAS_HEARTBEATS: &str = "select 1 from sqlite_schema where type = 'table' and name = 'clock'";
-// What a store without a beat knows of the time. There is a standing for each webhook.
-const NEWEST: &str = "
-    select max(at) from (
-      select (select accepted_at from notification order by id desc limit 1) as at
-      union all
-      select max(ended_at) from standing)";
 
 /// Clocks that differ by so little more or less than before are taken to go alike.
 const JITTER_MS: i64 = CLOCK_STEP_MS / 3;
-
-pub(crate) const STATEMENTS: &[&str] = &[SET_HEARTBEAT, BOUNDS, LAST, NEWEST];
 
 pub(crate) fn record(tx: &mut Tx<'_>, heartbeat: Heartbeat) -> Result<(), JobError> {
     let Heartbeat { mut at, bounds } = heartbeat;

@@ -15,41 +15,32 @@ use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows, webhook_rows};
 
-const TENANT: &str = "select id, dialect, key, name, kept_ms from tenant where id = ?1";
-const TENANTS: &str = "
-    select id, dialect, key, name from tenant indexed by tenant_name
-    where name collate nocase >= ?1 and (name collate nocase > ?1 or id > ?2)
-      and (instr(lower(name), ?3) > 0 or instr(lower(key), ?3) > 0)
-    order by name collate nocase, id
-    limit ?4";
-const SET_RETENTION: &str = "update tenant set kept_ms = ?2 where id = ?1";
-const WEBHOOKS: &str = "
-    select id, target_url, settings from webhook indexed by webhook_tenant
-    where tenant_id = ?1 and disabled_cause is not 3 and id < ?2
-    order by id desc
-    limit ?3";
-const TOKENS: &str = "
-    select id, tenant_id, name, kind, permissions, active, created_at, used_at
-    from token indexed by token_name
-    where coalesce(tenant_id, 0) = ?1
-    order by name";
-const TOKEN: &str = "select tenant_id, name, active from token where id = ?1";
-const REVOKE: &str = "update token set active = 0 where id = ?1";
-// Uses may come in another order than they were made in, and from a clock that was ahead.
-const NOTE_USE: &str = "
-    update token set used_at = ?2
-    where hash = ?1 and (used_at is null or used_at < ?2 or used_at > ?3)";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    TENANT,
-    TENANTS,
-    SET_RETENTION,
-    WEBHOOKS,
-    TOKENS,
-    TOKEN,
-    REVOKE,
-    NOTE_USE,
-];
+statements! {
+    TENANT = "select id, dialect, key, name, kept_ms from tenant where id = ?1";
+    TENANTS = "
+        select id, dialect, key, name from tenant indexed by tenant_name
+        where name collate nocase >= ?1 and (name collate nocase > ?1 or id > ?2)
+          and (instr(lower(name), ?3) > 0 or instr(lower(key), ?3) > 0)
+        order by name collate nocase, id
+        limit ?4";
+    SET_RETENTION = "update tenant set kept_ms = ?2 where id = ?1";
+    WEBHOOKS = "
+        select id, target_url, settings from webhook indexed by webhook_tenant
+        where tenant_id = ?1 and disabled_cause is not 3 and id < ?2
+        order by id desc
+        limit ?3";
+    TOKENS = "
+        select id, tenant_id, name, kind, permissions, active, created_at, used_at
+        from token indexed by token_name
+        where coalesce(tenant_id, 0) = ?1
+        order by name";
+    TOKEN = "select tenant_id, name, active from token where id = ?1";
+    REVOKE = "update token set active = 0 where id = ?1";
+    // Uses may come in another order than they were made in, and from a clock that was ahead.
+    NOTE_USE = "
+        update token set used_at = ?2
+        where hash = ?1 and (used_at is null or used_at < ?2 or used_at > ?3)";
+}
 
 pub(crate) fn find_tenants(
     conn: &Connection,

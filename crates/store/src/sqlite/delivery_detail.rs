@@ -12,38 +12,39 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::rows;
 use crate::sqlite::unattempted::ReadHorizon;
 
-const DETAIL: &str = "
-    select n.id, ?2, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
-      coalesce(d.attempts, 0), n.accepted_at,
-      coalesce(d.due_at + (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1),
-        n.accepted_at), d.ended_at,
-      d.status, d.failure, d.detail, null, d.body_end, d.began_at,
-      n.headers, n.body
-    from notification n
-    left join delivery d on d.notification_id = n.id and d.webhook_id = ?2
-    where n.id = ?1 and n.tenant_id = ?3 and (d.state is not null or exists (
-      select 1 from fresh where notification_id = ?1 and webhook_id = ?2))";
-const LATEST: &str = "
-    select d.attempts, d.began_at, d.duration_ms, e.url, e.headers,
-      d.status, d.failure, d.detail, coalesce(d.headers, h.headers), d.body_end, d.body,
-      d.next_due_at
-    from delivery d
-    join envelope e on e.id = d.envelope_id
-    left join envelope h on h.id = d.answer_id
-    where d.notification_id = ?1 and d.webhook_id = ?2
-    limit ?3";
-const EARLIER: &str = "
-    select a.number, a.began_at, a.duration_ms, e.url, e.headers,
-      a.status, a.failure, a.detail, coalesce(a.headers, h.headers), a.body_end, a.body,
-      a.next_due_at
-    from attempt a
-    join envelope e on e.id = a.envelope_id
-    left join envelope h on h.id = a.answer_id
-    where a.notification_id = ?1 and a.webhook_id = ?2
-    order by a.number desc
-    limit ?3";
-
-pub(crate) const STATEMENTS: &[&str] = &[DETAIL, LATEST, EARLIER];
+statements! {
+    DETAIL = "
+        select n.id, ?2, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
+          coalesce(d.attempts, 0), n.accepted_at,
+          coalesce(d.due_at + (
+            select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1
+          ), n.accepted_at), d.ended_at,
+          d.status, d.failure, d.detail, null, d.body_end, d.began_at,
+          n.headers, n.body
+        from notification n
+        left join delivery d on d.notification_id = n.id and d.webhook_id = ?2
+        where n.id = ?1 and n.tenant_id = ?3 and (d.state is not null or exists (
+          select 1 from fresh where notification_id = ?1 and webhook_id = ?2))";
+    LATEST = "
+        select d.attempts, d.began_at, d.duration_ms, e.url, e.headers,
+          d.status, d.failure, d.detail, coalesce(d.headers, h.headers), d.body_end, d.body,
+          d.next_due_at
+        from delivery d
+        join envelope e on e.id = d.envelope_id
+        left join envelope h on h.id = d.answer_id
+        where d.notification_id = ?1 and d.webhook_id = ?2
+        limit ?3";
+    EARLIER = "
+        select a.number, a.began_at, a.duration_ms, e.url, e.headers,
+          a.status, a.failure, a.detail, coalesce(a.headers, h.headers), a.body_end, a.body,
+          a.next_due_at
+        from attempt a
+        join envelope e on e.id = a.envelope_id
+        left join envelope h on h.id = a.answer_id
+        where a.notification_id = ?1 and a.webhook_id = ?2
+        order by a.number desc
+        limit ?3";
+}
 
 pub(crate) fn delivery(
     conn: &Connection,

@@ -9,43 +9,45 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::query;
 use crate::sqlite::tx::Tx;
 
-pub(crate) const REPLAY: &str = "
-    update delivery
-    set state = iif(attempts = 0, 4, 0), cause = null, round = round + 1, round_start = attempts,
-      round_began_at = null, due_at = ?3, ended_at = null
-    where notification_id = ?1 and webhook_id = ?2";
-pub(crate) const RETRY_NOW: &str = "
-    update delivery set due_at = ?3
-    where notification_id = ?1 and webhook_id = ?2";
+statements! {
+    pub(crate) REPLAY = "
+        update delivery
+        set state = iif(attempts = 0, 4, 0), cause = null, round = round + 1,
+          round_start = attempts,
+          round_began_at = null, due_at = ?3, ended_at = null
+        where notification_id = ?1 and webhook_id = ?2";
+    pub(crate) RETRY_NOW = "
+        update delivery set due_at = ?3
+        where notification_id = ?1 and webhook_id = ?2";
+    // What lies ahead of now ended or began before the bulk job: the clock was set back since.
+    pub(crate) FAILED = "
+        select notification_id, ended_at <= ?5 or ended_at > ?6
+        from delivery indexed by delivery_state
+        where state <> 1 and state = 2 and webhook_id = ?1
+          and notification_id > ?2 and notification_id <= ?3
+        order by notification_id
+        limit ?4";
+    pub(crate) CANCELLED = "
+        select notification_id, ended_at <= ?5 or ended_at > ?6
+        from delivery indexed by delivery_state
+        where state <> 1 and state = 3 and webhook_id = ?1
+          and notification_id > ?2 and notification_id <= ?3
+        order by notification_id
+        limit ?4";
+    // Not what is due already, nor what was tried since the bulk job began: that was its turn.
+    pub(crate) WAITING = "
+        select notification_id, due_at > ?7 and coalesce(began_at <= ?5 or began_at > ?6, 1)
+        from delivery indexed by delivery_state
+        where state <> 1 and state = 0 and webhook_id = ?1
+          and notification_id > ?2 and notification_id <= ?3
+        order by notification_id
+        limit ?4";
+}
 
 /// What lies behind this was written by a clock that was ahead.
 pub(crate) fn ahead_from(now: Timestamp) -> i64 {
     now.plus_ms(limits::CLOCK_AHEAD_MAX_MS).as_millis()
 }
-
-// What lies ahead of now ended or began before the bulk job: the clock was set back since.
-pub(crate) const FAILED: &str = "
-    select notification_id, ended_at <= ?5 or ended_at > ?6
-    from delivery indexed by delivery_state
-    where state <> 1 and state = 2 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
-    order by notification_id
-    limit ?4";
-pub(crate) const CANCELLED: &str = "
-    select notification_id, ended_at <= ?5 or ended_at > ?6
-    from delivery indexed by delivery_state
-    where state <> 1 and state = 3 and webhook_id = ?1 and notification_id > ?2 and notification_id <= ?3
-    order by notification_id
-    limit ?4";
-// Not what is due already, nor what was tried since the bulk job began: that was its turn.
-pub(crate) const WAITING: &str = "
-    select notification_id, due_at > ?7 and coalesce(began_at <= ?5 or began_at > ?6, 1)
-    from delivery indexed by delivery_state
-    where state <> 1 and state = 0 and webhook_id = ?1
-      and notification_id > ?2 and notification_id <= ?3
-    order by notification_id
-    limit ?4";
-
-pub(crate) const STATEMENTS: &[&str] = &[REPLAY, RETRY_NOW, FAILED, CANCELLED, WAITING];
 
 pub(crate) fn walk(
     tx: &Tx<'_>,

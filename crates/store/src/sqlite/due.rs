@@ -19,104 +19,89 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{clock, notification_rows, rows, unattempted};
 
-// Seeks over all that the lane before has pending.
-const NEXT_RETRIED: &str = "
-    select webhook_id, due_at from delivery indexed by delivery_due
-    where state in (0, 4) and webhook_id > ?1
-    order by webhook_id, due_at
-    limit 1";
-const NEXT_FRESH: &str = "
-    select f.webhook_id, n.accepted_at from fresh f
-    join notification n on n.id = f.notification_id
-    where f.webhook_id > ?1
-    order by f.webhook_id, f.notification_id
-    limit 1";
-const TARGET: &str = "
-    select w.id, t.dialect, w.target_url, w.headers, w.disabled_at, w.key, w.retries_max,
-      w.paused_until, w.tenant_id, s.failing_since, s.ended_at, s.success, w.version
-    from webhook w join tenant t on t.id = w.tenant_id
-    left join standing s on s.webhook_id = w.id
-    where w.id = ?1";
-const RETRIED: &str = "
-    select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
-      d.round_began_at, d.due_at, n.headers, n.body, n.key
-    from delivery d indexed by delivery_due
-    join notification n on n.id = d.notification_id
-    where d.state in (0, 4) and d.webhook_id = ?1 and d.due_at <= ?2
-    order by d.due_at, d.notification_id
-    limit ?3";
-const RETRIED_AFTER: &str = "
-    select due_at from delivery indexed by delivery_due
-    where state in (0, 4) and webhook_id = ?1 and (due_at, notification_id) > (?2, ?3)
-    order by due_at, notification_id
-    limit 1";
-// Due since they were accepted, and that is the order of their ids.
-const FRESH: &str = "
-    select f.notification_id, f.webhook_id, 1, 0, 0, null, n.accepted_at, n.headers, n.body, n.key
-    from fresh f
-    join notification n on n.id = f.notification_id
-    where f.webhook_id = ?1
-    order by f.notification_id
-    limit ?2";
-const UNLISTED: &str = "
-    select id, ?1, 1, 0, 0, null, accepted_at, headers, body, key from notification
-    where id = ?2";
-const ONE: &str = "
-    select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
-      d.round_began_at, d.due_at, n.headers, n.body, n.key
-    from delivery d
-    join notification n on n.id = d.notification_id
-    where d.notification_id = ?2 and d.webhook_id = ?1 and d.state in (0, 4)";
-const FRESH_AFTER: &str = "
-    select n.accepted_at from fresh f
-    join notification n on n.id = f.notification_id
-    where f.webhook_id = ?1 and f.notification_id > ?2
-    order by f.notification_id
-    limit 1";
-
-// Of an attempt ahead of its time both it and the one before name the same time for the next.
-const AHEAD: &str = "
-    select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
-      d.round_began_at, d.due_at, n.headers, n.body, n.key,
-      coalesce(d.began_at <= ?4, 0) and not exists (
-        select 1 from attempt a
-        where a.notification_id = d.notification_id and a.webhook_id = d.webhook_id
-          and a.number = d.attempts - 1 and a.next_due_at = d.next_due_at)
-    from delivery d indexed by delivery_due
-    join notification n on n.id = d.notification_id
-    where d.state in (0, 4) and d.webhook_id = ?1 and (d.due_at, d.notification_id) > (?2, ?3)
-    order by d.due_at, d.notification_id
-    limit ?5";
-// The indexes have all of it, in this order.
-const PENDING_RETRIED: &str = "
-    select webhook_id, due_at, notification_id from delivery indexed by delivery_due
-    where state in (0, 4) and (webhook_id, due_at, notification_id) > (?1, ?2, ?3)
-    order by webhook_id, due_at, notification_id
-    limit ?4";
-const PENDING_FRESH: &str = "
-    select webhook_id, notification_id from fresh
-    where (webhook_id, notification_id) > (?1, ?2)
-    order by webhook_id, notification_id
-    limit ?3";
-const DIALECT: &str = "
-    select t.dialect from webhook w join tenant t on t.id = w.tenant_id
-    where w.id = ?1";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    NEXT_RETRIED,
-    NEXT_FRESH,
-    TARGET,
-    RETRIED,
-    RETRIED_AFTER,
-    FRESH,
-    UNLISTED,
-    ONE,
-    FRESH_AFTER,
-    AHEAD,
-    PENDING_RETRIED,
-    PENDING_FRESH,
-    DIALECT,
-];
+statements! {
+    // Seeks over all that the lane before has pending.
+    NEXT_RETRIED = "
+        select webhook_id, due_at from delivery indexed by delivery_due
+        where state in (0, 4) and webhook_id > ?1
+        order by webhook_id, due_at
+        limit 1";
+    NEXT_FRESH = "
+        select f.webhook_id, n.accepted_at from fresh f
+        join notification n on n.id = f.notification_id
+        where f.webhook_id > ?1
+        order by f.webhook_id, f.notification_id
+        limit 1";
+    TARGET = "
+        select w.id, t.dialect, w.target_url, w.headers, w.disabled_at, w.key, w.retries_max,
+          w.paused_until, w.tenant_id, s.failing_since, s.ended_at, s.success, w.version
+        from webhook w join tenant t on t.id = w.tenant_id
+        left join standing s on s.webhook_id = w.id
+        where w.id = ?1";
+    RETRIED = "
+        select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
+          d.round_began_at, d.due_at, n.headers, n.body, n.key
+        from delivery d indexed by delivery_due
+        join notification n on n.id = d.notification_id
+        where d.state in (0, 4) and d.webhook_id = ?1 and d.due_at <= ?2
+        order by d.due_at, d.notification_id
+        limit ?3";
+    RETRIED_AFTER = "
+        select due_at from delivery indexed by delivery_due
+        where state in (0, 4) and webhook_id = ?1 and (due_at, notification_id) > (?2, ?3)
+        order by due_at, notification_id
+        limit 1";
+    // Due since they were accepted, and that is the order of their ids.
+    FRESH = "
+        select f.notification_id, f.webhook_id, 1, 0, 0, null, n.accepted_at, n.headers, n.body, n.key
+        from fresh f
+        join notification n on n.id = f.notification_id
+        where f.webhook_id = ?1
+        order by f.notification_id
+        limit ?2";
+    UNLISTED = "
+        select id, ?1, 1, 0, 0, null, accepted_at, headers, body, key from notification
+        where id = ?2";
+    ONE = "
+        select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
+          d.round_began_at, d.due_at, n.headers, n.body, n.key
+        from delivery d
+        join notification n on n.id = d.notification_id
+        where d.notification_id = ?2 and d.webhook_id = ?1 and d.state in (0, 4)";
+    FRESH_AFTER = "
+        select n.accepted_at from fresh f
+        join notification n on n.id = f.notification_id
+        where f.webhook_id = ?1 and f.notification_id > ?2
+        order by f.notification_id
+        limit 1";
+    // Of an attempt ahead of its time both it and the one before name the same time for the next.
+    AHEAD = "
+        select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
+          d.round_began_at, d.due_at, n.headers, n.body, n.key,
+          coalesce(d.began_at <= ?4, 0) and not exists (
+            select 1 from attempt a
+            where a.notification_id = d.notification_id and a.webhook_id = d.webhook_id
+              and a.number = d.attempts - 1 and a.next_due_at = d.next_due_at)
+        from delivery d indexed by delivery_due
+        join notification n on n.id = d.notification_id
+        where d.state in (0, 4) and d.webhook_id = ?1 and (d.due_at, d.notification_id) > (?2, ?3)
+        order by d.due_at, d.notification_id
+        limit ?5";
+    // The indexes have all of it, in this order.
+    PENDING_RETRIED = "
+        select webhook_id, due_at, notification_id from delivery indexed by delivery_due
+        where state in (0, 4) and (webhook_id, due_at, notification_id) > (?1, ?2, ?3)
+        order by webhook_id, due_at, notification_id
+        limit ?4";
+    PENDING_FRESH = "
+        select webhook_id, notification_id from fresh
+        where (webhook_id, notification_id) > (?1, ?2)
+        order by webhook_id, notification_id
+        limit ?3";
+    DIALECT = "
+        select t.dialect from webhook w join tenant t on t.id = w.tenant_id
+        where w.id = ?1";
+}
 
 pub(crate) fn lanes(
     tx: &mut Tx<'_>,

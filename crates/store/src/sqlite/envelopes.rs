@@ -16,13 +16,13 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::rows;
 use crate::sqlite::tx::Tx;
 
-const FIND: &str = "
-    select id, url, headers from envelope indexed by envelope_hash
-    where day = ?1 and hash = ?2
-    limit 8";
-const ADD: &str = "insert into envelope (day, hash, url, headers) values (?1, ?2, ?3, ?4)";
-
-pub(crate) const STATEMENTS: &[&str] = &[FIND, ADD];
+statements! {
+    FIND = "
+        select id, url, headers from envelope indexed by envelope_hash
+        where day = ?1 and hash = ?2
+        limit 8";
+    ADD = "insert into envelope (day, hash, url, headers) values (?1, ?2, ?3, ?4)";
+}
 
 const DAY_MS: i64 = 24 * 3_600_000;
 

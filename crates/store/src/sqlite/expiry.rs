@@ -9,58 +9,48 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::row_budget::{RowBudget, drop_some};
 use crate::sqlite::tx::Tx;
 
-const SESSIONS: &str = "
-    delete from session where hash in (
-      select hash from session indexed by session_age
-      where until < ?1
-      limit ?2)";
-const LINKS: &str = "
-    delete from link where hash in (
-      select hash from link indexed by link_age
-      where until < ?1
-      limit ?2)";
-const FAILURES: &str = "
-    delete from failure where id in (
-      select id from failure indexed by failure_age
-      where latest_at < ?1
-      limit ?2)";
-const BULK_JOBS: &str = "
-    delete from errand where id in (
-      select id from errand indexed by errand_age
-      where ended_at < ?1
-      limit ?2)";
-
-const SESSIONS_AHEAD: &str = "
-    update session set until = ?1 where hash in (
-      select hash from session indexed by session_age
-      where until > ?2
-      limit ?3)";
-const LINKS_AHEAD: &str = "
-    update link set until = ?1 where hash in (
-      select hash from link indexed by link_age
-      where until > ?2
-      limit ?3)";
-const FAILURES_AHEAD: &str = "
-    update failure set latest_at = ?1 where id in (
-      select id from failure indexed by failure_age
-      where latest_at > ?2
-      limit ?3)";
-const BULK_JOBS_AHEAD: &str = "
-    update errand set ended_at = ?1 where id in (
-      select id from errand indexed by errand_age
-      where ended_at > ?2
-      limit ?3)";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    SESSIONS,
-    LINKS,
-    FAILURES,
-    BULK_JOBS,
-    SESSIONS_AHEAD,
-    LINKS_AHEAD,
-    FAILURES_AHEAD,
-    BULK_JOBS_AHEAD,
-];
+statements! {
+    SESSIONS = "
+        delete from session where hash in (
+          select hash from session indexed by session_age
+          where until < ?1
+          limit ?2)";
+    LINKS = "
+        delete from link where hash in (
+          select hash from link indexed by link_age
+          where until < ?1
+          limit ?2)";
+    FAILURES = "
+        delete from failure where id in (
+          select id from failure indexed by failure_age
+          where latest_at < ?1
+          limit ?2)";
+    BULK_JOBS = "
+        delete from errand where id in (
+          select id from errand indexed by errand_age
+          where ended_at < ?1
+          limit ?2)";
+    SESSIONS_AHEAD = "
+        update session set until = ?1 where hash in (
+          select hash from session indexed by session_age
+          where until > ?2
+          limit ?3)";
+    LINKS_AHEAD = "
+        update link set until = ?1 where hash in (
+          select hash from link indexed by link_age
+          where until > ?2
+          limit ?3)";
+    FAILURES_AHEAD = "
+        update failure set latest_at = ?1 where id in (
+          select id from failure indexed by failure_age
+          where latest_at > ?2
+          limit ?3)";
+    BULK_JOBS_AHEAD = "
+        update errand set ended_at = ?1 where id in (
+          select id from errand indexed by errand_age
+          where ended_at > ?2
+          limit ?3)";
+}
 
 pub(crate) fn prune(tx: &Tx<'_>, now: TimeBounds, budget: &mut RowBudget) -> Result<(), JobError> {
     let kept = |ms: i64| now.earliest.plus_ms(-ms).as_millis();

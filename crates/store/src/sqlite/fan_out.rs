@@ -20,56 +20,41 @@ use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows, unattempted_rows, webhook_health, webhook_history};
 
-const BEGIN: &str = "insert into listing (tenant_id, reached, owed) values (?1, 0, 0)";
-const FOR: &str = "insert into audience (listing_id, webhooks) values (?1, ?2)";
-const ADD: &str = "insert into wide (listing_id, notification_id) values (?1, ?2)";
-const OWE: &str = "update listing set owed = owed + ?2 where id = ?1";
-
-const FIRST: &str = "
-    select l.id, l.reached, a.webhooks from listing l
-    join audience a on a.listing_id = l.id
-    where l.tenant_id = ?1
-    order by l.id
-    limit 1";
-const NOTIFICATIONS: &str = "
-    select w.notification_id, n.accepted_at from wide w
-    join notification n on n.id = w.notification_id
-    where w.listing_id = ?1
-    order by w.notification_id";
-const FIRST_OF: &str = "
-    select w.notification_id from listing l
-    join wide w on w.listing_id = l.id
-    where l.tenant_id = ?1
-    order by l.id, w.notification_id
-    limit 1";
-const AUDIENCES: &str = "
-    select l.reached, a.webhooks, (
-      select min(notification_id) from wide where listing_id = l.id)
-    from listing l
-    join audience a on a.listing_id = l.id
-    where l.tenant_id = ?1
-    order by l.id";
-const DISABLED: &str = "select disabled_at, disabled_cause from webhook where id = ?1";
-const REACHED: &str = "update listing set reached = ?2, owed = owed - ?3 where id = ?1";
-const END: &str = "delete from listing where id = ?1";
-const END_AUDIENCE: &str = "delete from audience where listing_id = ?1";
-const END_WIDE: &str = "delete from wide where listing_id = ?1";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    BEGIN,
-    FOR,
-    ADD,
-    OWE,
-    FIRST,
-    NOTIFICATIONS,
-    FIRST_OF,
-    AUDIENCES,
-    DISABLED,
-    REACHED,
-    END,
-    END_AUDIENCE,
-    END_WIDE,
-];
+statements! {
+    BEGIN = "insert into listing (tenant_id, reached, owed) values (?1, 0, 0)";
+    FOR = "insert into audience (listing_id, webhooks) values (?1, ?2)";
+    ADD = "insert into wide (listing_id, notification_id) values (?1, ?2)";
+    OWE = "update listing set owed = owed + ?2 where id = ?1";
+    FIRST = "
+        select l.id, l.reached, a.webhooks from listing l
+        join audience a on a.listing_id = l.id
+        where l.tenant_id = ?1
+        order by l.id
+        limit 1";
+    NOTIFICATIONS = "
+        select w.notification_id, n.accepted_at from wide w
+        join notification n on n.id = w.notification_id
+        where w.listing_id = ?1
+        order by w.notification_id";
+    FIRST_OF = "
+        select w.notification_id from listing l
+        join wide w on w.listing_id = l.id
+        where l.tenant_id = ?1
+        order by l.id, w.notification_id
+        limit 1";
+    AUDIENCES = "
+        select l.reached, a.webhooks, (
+          select min(notification_id) from wide where listing_id = l.id)
+        from listing l
+        join audience a on a.listing_id = l.id
+        where l.tenant_id = ?1
+        order by l.id";
+    DISABLED = "select disabled_at, disabled_cause from webhook where id = ?1";
+    REACHED = "update listing set reached = ?2, owed = owed - ?3 where id = ?1";
+    END = "delete from listing where id = ?1";
+    END_AUDIENCE = "delete from audience where listing_id = ?1";
+    END_WIDE = "delete from wide where listing_id = ?1";
+}
 
 /// Audiences that are looked through for a webhook: each takes up to half a millisecond, for which
 /// all wait.

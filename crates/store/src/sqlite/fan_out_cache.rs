@@ -13,14 +13,14 @@ use tokio::time::Instant;
 
 use crate::sync::lock;
 
-const NEXT_TENANT: &str = "
-    select tenant_id from listing
-    where tenant_id > ?1
-    order by tenant_id
-    limit 1";
-const OWED: &str = "select sum(owed) from listing where tenant_id = ?1";
-
-pub(crate) const STATEMENTS: &[&str] = &[NEXT_TENANT, OWED];
+statements! {
+    NEXT_TENANT = "
+        select tenant_id from listing
+        where tenant_id > ?1
+        order by tenant_id
+        limit 1";
+    OWED = "select sum(owed) from listing where tenant_id = ?1";
+}
 
 /// Rows that a transaction lists at once for what it accepts, and that a step lists: some
 /// milliseconds, for which others wait, if each is on a page of its own.

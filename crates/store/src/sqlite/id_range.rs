@@ -10,25 +10,24 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::job_error::JobError;
 
-const ACCEPTED_FROM: &str = "
-    select id, accepted_at from notification
-    where id >= ?1
-    order by id
-    limit 1";
-const LATEST_ID: &str = "select max(id) from notification";
-
-const FALLS: &str = "
-    select notification_id from clock_fall
-    where notification_id > 0
-    order by notification_id";
-const REACHED: &str = "select max(reached_at) from clock_fall where notification_id > 0";
-pub(crate) const DROP_FALLS: &str = "
-    delete from clock_fall where notification_id in (
-      select notification_id from clock_fall
-      where notification_id <= ?1
-      limit ?2)";
-
-pub(crate) const STATEMENTS: &[&str] = &[ACCEPTED_FROM, LATEST_ID, FALLS, REACHED, DROP_FALLS];
+statements! {
+    ACCEPTED_FROM = "
+        select id, accepted_at from notification
+        where id >= ?1
+        order by id
+        limit 1";
+    LATEST_ID = "select max(id) from notification";
+    FALLS = "
+        select notification_id from clock_fall
+        where notification_id > 0
+        order by notification_id";
+    REACHED = "select max(reached_at) from clock_fall where notification_id > 0";
+    pub(crate) DROP_FALLS = "
+        delete from clock_fall where notification_id in (
+          select notification_id from clock_fall
+          where notification_id <= ?1
+          limit ?2)";
+}
 
 /// Ids from `from` up to and without `to`.
 #[derive(Clone, Copy)]

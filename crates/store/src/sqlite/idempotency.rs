@@ -17,11 +17,11 @@ use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{accept, replay, rows, stored_responses, webhook_rows, webhooks};
 
-const FIND: &str = "
-    select request, body from kept_answer
-    where key = ?1 and holder = ?2 and kept_at >= ?3";
-
-pub(crate) const STATEMENTS: &[&str] = &[FIND];
+statements! {
+    FIND = "
+        select request, body from kept_answer
+        where key = ?1 and holder = ?2 and kept_at >= ?3";
+}
 
 /// As it stands in the row.
 #[derive(Serialize, Deserialize)]

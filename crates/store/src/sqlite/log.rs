@@ -15,27 +15,28 @@ use crate::sqlite::merge::{self, Direction, LogMerge};
 use crate::sqlite::unattempted::ReadHorizon;
 use crate::sqlite::{delivery_detail, notification_rows, query, rows, webhook_rows};
 
-// As `story::delivery_row` reads it.
-const ROW: &str = "
-    select n.id, w.id, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
-      coalesce(d.attempts, 0), n.accepted_at,
-      coalesce(d.due_at + (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1),
-        n.accepted_at), d.ended_at,
-      d.status, d.failure, d.detail, null, d.body_end, d.began_at,
-      n.only is not null, w.target_url
-    from notification n
-    join webhook w on w.id = ?2
-    left join delivery d on d.notification_id = n.id and d.webhook_id = w.id
-    where n.id = ?1 and n.tenant_id = ?3 and (d.state is not null or exists (
-      select 1 from fresh where notification_id = ?1 and webhook_id = ?2))";
-const STATE: &str = "
-    select state from delivery where notification_id = ?1 and webhook_id = ?2";
-// All of it stands before the body in a row, so that no body is read.
-const HEAD: &str = "
-    select action_type, event, length(body) from notification where id = ?1";
-const HAS_TEXT: &str = "select instr(body, ?2) > 0 from notification where id = ?1";
-
-pub(crate) const STATEMENTS: &[&str] = &[ROW, STATE, HEAD, HAS_TEXT];
+statements! {
+    // As `story::delivery_row` reads it.
+    ROW = "
+        select n.id, w.id, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
+          coalesce(d.attempts, 0), n.accepted_at,
+          coalesce(d.due_at + (
+            select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1
+          ), n.accepted_at), d.ended_at,
+          d.status, d.failure, d.detail, null, d.body_end, d.began_at,
+          n.only is not null, w.target_url
+        from notification n
+        join webhook w on w.id = ?2
+        left join delivery d on d.notification_id = n.id and d.webhook_id = w.id
+        where n.id = ?1 and n.tenant_id = ?3 and (d.state is not null or exists (
+          select 1 from fresh where notification_id = ?1 and webhook_id = ?2))";
+    STATE = "
+        select state from delivery where notification_id = ?1 and webhook_id = ?2";
+    // All of it stands before the body in a row, so that no body is read.
+    HEAD = "
+        select action_type, event, length(body) from notification where id = ?1";
+    HAS_TEXT = "select instr(body, ?2) > 0 from notification where id = ?1";
+}
 
 /// A body of this size costs as much to search as a row to look at.
 const BODY_BYTES_A_ROW: u32 = 1_024;

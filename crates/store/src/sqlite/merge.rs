@@ -14,14 +14,14 @@ use crate::sqlite::id_range::IdRange;
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::query;
 
-const LIVE: &str = "
-    select id from webhook indexed by webhook_tenant
-    where tenant_id = ?1 and disabled_cause is not 3";
-const DELETED: &str = "
-    select id from webhook indexed by webhook_deleted
-    where tenant_id = ?1 and disabled_cause = 3";
-
-pub(crate) const STATEMENTS: &[&str] = &[LIVE, DELETED];
+statements! {
+    LIVE = "
+        select id from webhook indexed by webhook_tenant
+        where tenant_id = ?1 and disabled_cause is not 3";
+    DELETED = "
+        select id from webhook indexed by webhook_deleted
+        where tenant_id = ?1 and disabled_cause = 3";
+}
 
 /// Rows that one log is read ahead by at most.
 const PIECE_MAX: i64 = 256;

@@ -1,6 +1,9 @@
 //! SQLite: the contract of `model` on a file. `contract.rs` is the way in, `executor.rs` has the
 //! threads, `writer.rs` the transactions; each other file has statements about one thing.
 
+#[macro_use]
+mod sql;
+
 mod accept;
 mod apply;
 mod audit;

@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::job_error::JobError;
 
-const TENANT_OF: &str = "select tenant_id from notification where id = ?1";
-const ACCEPTED_AT: &str = "select accepted_at from notification where id = ?1";
-
-pub(crate) const STATEMENTS: &[&str] = &[TENANT_OF, ACCEPTED_AT];
+statements! {
+    TENANT_OF = "select tenant_id from notification where id = ?1";
+    ACCEPTED_AT = "select accepted_at from notification where id = ?1";
+}
 
 pub(crate) fn tenant_of(
     conn: &Connection,

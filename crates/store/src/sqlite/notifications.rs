@@ -14,22 +14,22 @@ use crate::sqlite::merge::{self, Direction, LogMerge, MergeSource};
 use crate::sqlite::unattempted::ReadHorizon;
 use crate::sqlite::{query, rows};
 
-const UNWANTED: &str = "
-    select id from notification indexed by notification_unwanted
-    where delivery_count = 0 and tenant_id = ?1 and id >= ?2 and id < ?3
-    order by id desc
-    limit ?4";
-const ROW: &str = "
-    select id, key, action_type, event, accepted_at, delivery_count, only is not null
-    from notification
-    where id = ?1 and tenant_id = ?2";
-const DETAIL: &str = "
-    select id, key, action_type, event, about, only, accepted_at, delivery_count, headers, body
-    from notification
-    where id = ?1 and tenant_id = ?2";
-const BY_KEY: &str = "select id from notification where tenant_id = ?1 and key = ?2";
-
-pub(crate) const STATEMENTS: &[&str] = &[UNWANTED, ROW, DETAIL, BY_KEY];
+statements! {
+    UNWANTED = "
+        select id from notification indexed by notification_unwanted
+        where delivery_count = 0 and tenant_id = ?1 and id >= ?2 and id < ?3
+        order by id desc
+        limit ?4";
+    ROW = "
+        select id, key, action_type, event, accepted_at, delivery_count, only is not null
+        from notification
+        where id = ?1 and tenant_id = ?2";
+    DETAIL = "
+        select id, key, action_type, event, about, only, accepted_at, delivery_count, headers, body
+        from notification
+        where id = ?1 and tenant_id = ?2";
+    BY_KEY = "select id from notification where tenant_id = ?1 and key = ?2";
+}
 
 pub(crate) fn page(
     conn: &Connection,

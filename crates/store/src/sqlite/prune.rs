@@ -25,90 +25,74 @@ use crate::sqlite::{
     webhook_history,
 };
 
-const OLDEST: &str = "
-    select id, accepted_at from notification
-    where id >= 0
-    order by id
-    limit 1";
-const NEXT_WEBHOOK: &str = "
-    select w.id, t.dialect, t.kept_ms from webhook w join tenant t on t.id = w.tenant_id
-    where w.id >= ?1
-    order by w.id
-    limit 1";
-const NEXT_TENANT: &str = "
-    select id, dialect, kept_ms from tenant
-    where id >= ?1
-    order by id
-    limit 1";
-const LOGGED: &str = "
-    select d.notification_id, d.state from delivery d
-    where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
-    order by d.notification_id
-    limit ?4";
-// Before anything is removed, so that no id is given twice.
-const COUNT: &str = "
-    insert into counted (what, latest)
-    select 'notification', id from notification order by id desc limit 1
-    on conflict (what) do update set latest = max(latest, excluded.latest)";
-const DROP_UNWANTED: &str = "
-    delete from notification where id in (
-      select id from notification indexed by notification_unwanted
-      where delivery_count = 0 and tenant_id = ?1 and id < ?2
-      limit ?3)";
-// Attempts are numbered without gaps. The latest goes with the delivery.
-const DROP_ATTEMPTS: &str = "
-    delete from attempt
-    where notification_id = ?1 and webhook_id = ?2 and number < ?3 + (
-      select min(number) from attempt where notification_id = ?1 and webhook_id = ?2)";
-const DROP_DELIVERY: &str = "
-    delete from delivery where notification_id = ?1 and webhook_id = ?2";
-const DROP_NOTIFICATION: &str = "
-    delete from notification
-    where id = ?1 and coalesce(removed_count, 0) + 1 >= delivery_count";
-const COUNT_REMOVED: &str = "
-    update notification set removed_count = coalesce(removed_count, 0) + 1
-    where id = ?1";
-// What it was to notifications is in `webhook_past`, until the oldest there is came later.
-const HAS_NOTHING_LEFT: &str = "
-    select 1 from webhook
-    where id = ?1 and disabled_cause = 3 and declared is null
-      and not exists (select 1 from webhook_past where webhook_id = ?1)
-      and not exists (select 1 from delivery where webhook_id = ?1)
-      and not exists (select 1 from fresh where webhook_id = ?1)
-      and not exists (select 1 from errand where webhook_id = ?1)
-      and not exists (select 1 from tally where webhook_id = ?1)";
-const DROP_HEALTH: &str = "
-    delete from standing where webhook_id = ?1";
-const DROP_WEBHOOK: &str = "
-    delete from webhook where id = ?1";
-const DROP_RESPONSES: &str = "
-    delete from kept_answer where id in (
-      select id from kept_answer indexed by kept_answer_age
-      where kept_at < ?1
-      limit ?2)";
-const DROP_ENVELOPES: &str = "
-    delete from envelope where id in (
-      select id from envelope indexed by envelope_hash
-      where day < ?1
-      limit ?2)";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    OLDEST,
-    NEXT_WEBHOOK,
-    NEXT_TENANT,
-    LOGGED,
-    COUNT,
-    DROP_UNWANTED,
-    DROP_ATTEMPTS,
-    DROP_DELIVERY,
-    DROP_NOTIFICATION,
-    COUNT_REMOVED,
-    HAS_NOTHING_LEFT,
-    DROP_HEALTH,
-    DROP_WEBHOOK,
-    DROP_RESPONSES,
-    DROP_ENVELOPES,
-];
+statements! {
+    OLDEST = "
+        select id, accepted_at from notification
+        where id >= 0
+        order by id
+        limit 1";
+    NEXT_WEBHOOK = "
+        select w.id, t.dialect, t.kept_ms from webhook w join tenant t on t.id = w.tenant_id
+        where w.id >= ?1
+        order by w.id
+        limit 1";
+    NEXT_TENANT = "
+        select id, dialect, kept_ms from tenant
+        where id >= ?1
+        order by id
+        limit 1";
+    LOGGED = "
+        select d.notification_id, d.state from delivery d
+        where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
+        order by d.notification_id
+        limit ?4";
+    // Before anything is removed, so that no id is given twice.
+    COUNT = "
+        insert into counted (what, latest)
+        select 'notification', id from notification order by id desc limit 1
+        on conflict (what) do update set latest = max(latest, excluded.latest)";
+    DROP_UNWANTED = "
+        delete from notification where id in (
+          select id from notification indexed by notification_unwanted
+          where delivery_count = 0 and tenant_id = ?1 and id < ?2
+          limit ?3)";
+    // Attempts are numbered without gaps. The latest goes with the delivery.
+    DROP_ATTEMPTS = "
+        delete from attempt
+        where notification_id = ?1 and webhook_id = ?2 and number < ?3 + (
+          select min(number) from attempt where notification_id = ?1 and webhook_id = ?2)";
+    DROP_DELIVERY = "
+        delete from delivery where notification_id = ?1 and webhook_id = ?2";
+    DROP_NOTIFICATION = "
+        delete from notification
+        where id = ?1 and coalesce(removed_count, 0) + 1 >= delivery_count";
+    COUNT_REMOVED = "
+        update notification set removed_count = coalesce(removed_count, 0) + 1
+        where id = ?1";
+    // What it was to notifications is in `webhook_past`, until the oldest there is came later.
+    HAS_NOTHING_LEFT = "
+        select 1 from webhook
+        where id = ?1 and disabled_cause = 3 and declared is null
+          and not exists (select 1 from webhook_past where webhook_id = ?1)
+          and not exists (select 1 from delivery where webhook_id = ?1)
+          and not exists (select 1 from fresh where webhook_id = ?1)
+          and not exists (select 1 from errand where webhook_id = ?1)
+          and not exists (select 1 from tally where webhook_id = ?1)";
+    DROP_HEALTH = "
+        delete from standing where webhook_id = ?1";
+    DROP_WEBHOOK = "
+        delete from webhook where id = ?1";
+    DROP_RESPONSES = "
+        delete from kept_answer where id in (
+          select id from kept_answer indexed by kept_answer_age
+          where kept_at < ?1
+          limit ?2)";
+    DROP_ENVELOPES = "
+        delete from envelope where id in (
+          select id from envelope indexed by envelope_hash
+          where day < ?1
+          limit ?2)";
+}
 
 /// Rows of one step: some ten milliseconds of work, which others may have to wait for. The pages
 /// are old ones, so most have to be read first.

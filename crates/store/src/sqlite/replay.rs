@@ -16,38 +16,37 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{due, id_range, rows, unattempted, webhook_rows};
 
-const FIND: &str = "
-    select state, cause, due_at from delivery
-    where notification_id = ?1 and webhook_id = ?2
-    union all
-    select 4, null, 0 from fresh
-    where notification_id = ?1 and webhook_id = ?2";
-
-// What lies ahead of now ended or began before the asking: the clock was set back since.
-const FAILED: &str = "
-    select notification_id from delivery indexed by delivery_state
-    where state <> 1 and state = 2 and webhook_id = ?1 and (ended_at <= ?2 or ended_at > ?4)
-    order by notification_id
-    limit ?3";
-const CANCELLED: &str = "
-    select notification_id from delivery indexed by delivery_state
-    where state <> 1 and state = 3 and webhook_id = ?1 and (ended_at <= ?2 or ended_at > ?4)
-    order by notification_id
-    limit ?3";
-// Not what was tried since the asking began: it would be found again by every step.
-const RETRYING: &str = "
-    select notification_id
-    from delivery indexed by delivery_due
-    where state in (0, 4) and webhook_id = ?1 and due_at > ?5 and (began_at <= ?2 or began_at > ?4)
-    order by due_at
-    limit ?3";
-
-const MATCHES_FILTER: &str = "
-    select action_type = coalesce(?2, action_type) and accepted_at >= ?3 and accepted_at < ?4
-    from notification
-    where id = ?1";
-
-pub(crate) const STATEMENTS: &[&str] = &[FIND, FAILED, CANCELLED, RETRYING, MATCHES_FILTER];
+statements! {
+    FIND = "
+        select state, cause, due_at from delivery
+        where notification_id = ?1 and webhook_id = ?2
+        union all
+        select 4, null, 0 from fresh
+        where notification_id = ?1 and webhook_id = ?2";
+    // What lies ahead of now ended or began before the asking: the clock was set back since.
+    FAILED = "
+        select notification_id from delivery indexed by delivery_state
+        where state <> 1 and state = 2 and webhook_id = ?1 and (ended_at <= ?2 or ended_at > ?4)
+        order by notification_id
+        limit ?3";
+    CANCELLED = "
+        select notification_id from delivery indexed by delivery_state
+        where state <> 1 and state = 3 and webhook_id = ?1 and (ended_at <= ?2 or ended_at > ?4)
+        order by notification_id
+        limit ?3";
+    // Not what was tried since the asking began: it would be found again by every step.
+    RETRYING = "
+        select notification_id
+        from delivery indexed by delivery_due
+        where state in (0, 4) and webhook_id = ?1 and due_at > ?5
+          and (began_at <= ?2 or began_at > ?4)
+        order by due_at
+        limit ?3";
+    MATCHES_FILTER = "
+        select action_type = coalesce(?2, action_type) and accepted_at >= ?3 and accepted_at < ?4
+        from notification
+        where id = ?1";
+}
 
 pub(crate) fn replay(
     tx: &mut Tx<'_>,

@@ -8,16 +8,16 @@ use crate::sqlite::id_range;
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 
-const LATEST_ACCEPTED: &str = "select accepted_at from notification order by id desc limit 1";
-const LATEST_ID: &str = "
-    select coalesce(max(id), 0) from (
-      select max(id) as id from notification
-      union all
-      select latest from counted where what = 'notification')";
-const FALL: &str = "
-    insert into clock_fall (notification_id, reached_at) values (?1, ?2)";
-
-pub(crate) const STATEMENTS: &[&str] = &[LATEST_ACCEPTED, LATEST_ID, FALL];
+statements! {
+    LATEST_ACCEPTED = "select accepted_at from notification order by id desc limit 1";
+    LATEST_ID = "
+        select coalesce(max(id), 0) from (
+          select max(id) as id from notification
+          union all
+          select latest from counted where what = 'notification')";
+    FALL = "
+        insert into clock_fall (notification_id, reached_at) values (?1, ?2)";
+}
 
 impl Tx<'_> {
     /// The time to write for a notification accepted at `at`, and whether times fall with it: the

@@ -13,40 +13,25 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::users;
 
-const BEGIN: &str = "
-    insert into session (hash, user_id, until) values (?1, ?2, ?3)
-    on conflict (hash) do nothing";
-const PASSWORD: &str = "select password from user where id = ?1";
-const SIGNED_IN: &str = "update user set signed_in_at = ?2 where id = ?1";
-const FORGET: &str = "delete from failure where name = ?1";
-const SESSION: &str = "select user_id from session where hash = ?1 and until > ?2";
-const END: &str = "delete from session where hash = ?1";
-
-const ADD_LINK: &str = "
-    insert into link (hash, user_id, until) values (?1, ?2, ?3)
-    on conflict (hash) do nothing";
-const USE_LINK: &str = "delete from link where hash = ?1 returning user_id, until";
-
-const FAILURES: &str = "select count, latest_at from failure where name = ?1";
-const FAILED_AGAIN: &str = "
-    update failure set count = ?2, latest_at = ?3 where name = ?1";
-const FAILED_FIRST: &str = "insert into failure (name, count, latest_at) values (?1, 1, ?2)";
-const FORGET_OLDEST: &str = "delete from failure where id <= ?1";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    BEGIN,
-    PASSWORD,
-    SIGNED_IN,
-    FORGET,
-    SESSION,
-    END,
-    ADD_LINK,
-    USE_LINK,
-    FAILURES,
-    FAILED_AGAIN,
-    FAILED_FIRST,
-    FORGET_OLDEST,
-];
+statements! {
+    BEGIN = "
+        insert into session (hash, user_id, until) values (?1, ?2, ?3)
+        on conflict (hash) do nothing";
+    PASSWORD = "select password from user where id = ?1";
+    SIGNED_IN = "update user set signed_in_at = ?2 where id = ?1";
+    FORGET = "delete from failure where name = ?1";
+    SESSION = "select user_id from session where hash = ?1 and until > ?2";
+    END = "delete from session where hash = ?1";
+    ADD_LINK = "
+        insert into link (hash, user_id, until) values (?1, ?2, ?3)
+        on conflict (hash) do nothing";
+    USE_LINK = "delete from link where hash = ?1 returning user_id, until";
+    FAILURES = "select count, latest_at from failure where name = ?1";
+    FAILED_AGAIN = "
+        update failure set count = ?2, latest_at = ?3 where name = ?1";
+    FAILED_FIRST = "insert into failure (name, count, latest_at) values (?1, 1, ?2)";
+    FORGET_OLDEST = "delete from failure where id <= ?1";
+}
 
 /// Nothing begins for a user who may not sign in.
 pub(crate) fn begin(

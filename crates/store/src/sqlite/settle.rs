@@ -15,77 +15,69 @@ use crate::sqlite::tx::Tx;
 use crate::sqlite::webhook_health::{BatchHealth, HourlyOutcome};
 use crate::sqlite::{envelopes, rows, unattempted, webhooks};
 
-// Of a fresh delivery that was received at once: the one write that most deliveries are. The same
-// as `FIRST`, without the values that are null or known then: each costs as much as its binding.
-const DELIVERED_AT_ONCE: &str = "
-    insert into delivery
-      (webhook_id, notification_id, state, round, attempts, round_start, ended_at, began_at,
-       duration_ms, envelope_id, status, answer_id, body)
-    values (?2, ?1, 1, 1, 1, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-// Of a fresh delivery.
-const FIRST: &str = "
-    insert into delivery
-      (webhook_id, notification_id, state, cause, round, attempts, round_start, round_began_at,
-       due_at, ended_at, began_at, duration_ms, envelope_id, status, failure, detail, headers,
-       answer_id, body_end, next_due_at, body)
-    values (?2, ?1, ?3, ?4, 1, ?20, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-      ?19)";
-// An attempt ahead of its time takes nothing from the round's schedule, nor does a call on a kept
-// connection that had ended.
-const NEXT: &str = "
-    update delivery
-    set state = ?3, cause = ?4, attempts = attempts + ?20, round_start = round_start + ?5,
-      round_began_at = ?6, due_at = ?7, ended_at = ?8,
-      began_at = ?9, duration_ms = ?10, envelope_id = ?11, status = ?12, failure = ?13,
-      detail = ?14, headers = ?15, answer_id = ?16, body_end = ?17,
-      next_due_at = iif(?5 and due_at = ?7, next_due_at, ?18), body = ?19
-    where notification_id = ?1 and webhook_id = ?2";
-// What was the latest attempt until now.
-const MOVE_LATEST: &str = "
-    insert into attempt
-      (notification_id, webhook_id, number, began_at, duration_ms, envelope_id, status, failure,
-       detail, headers, answer_id, body_end, next_due_at, body)
-    select notification_id, webhook_id, attempts, began_at, duration_ms, envelope_id, status,
-      failure, detail, headers, answer_id, body_end, next_due_at, body
-    from delivery
-    where notification_id = ?1 and webhook_id = ?2 and began_at is not null";
-const STALE: &str = "
-    insert into attempt
-      (notification_id, webhook_id, number, began_at, duration_ms, envelope_id, status, failure,
-       detail, headers, answer_id, body_end, body)
-    values (?1, ?2, 1 + coalesce((
-        select attempts from delivery where notification_id = ?1 and webhook_id = ?2), 0),
-      ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-const DECIDE: &str = "
-    select state in (0, 4) and round = ?3 and attempts = ?4,
-      (attempts > ?4 and began_at = ?5) or exists (
-        select 1 from attempt
-        where notification_id = ?1 and webhook_id = ?2 and number > ?4 and began_at = ?5)
-    from delivery
-    where notification_id = ?1 and webhook_id = ?2";
-// A late attempt belongs to a round that is over, so it takes nothing from this one's schedule.
-const LATE: &str = "
-    update delivery
-    set state = iif(state = 4, 0, state), attempts = attempts + ?14,
-      round_start = round_start + iif(round = ?3, ?14 - 1, ?14),
-      began_at = ?4, duration_ms = ?5, envelope_id = ?6, status = ?7, failure = ?8, detail = ?9,
-      headers = ?10, answer_id = ?11, body_end = ?12, next_due_at = null, body = ?13
-    where notification_id = ?1 and webhook_id = ?2";
-const LATE_SUCCESS: &str = "
-    update delivery
-    set state = 1, cause = null, round_began_at = null, due_at = null, ended_at = ?3
-    where notification_id = ?1 and webhook_id = ?2 and state <> 1";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    DELIVERED_AT_ONCE,
-    FIRST,
-    NEXT,
-    MOVE_LATEST,
-    STALE,
-    DECIDE,
-    LATE,
-    LATE_SUCCESS,
-];
+statements! {
+    // Of an unattempted delivery that is delivered at once: the one write that most deliveries are.
+    // The same as `FIRST`, without the values that are null or known then: each costs as much as
+    // its binding.
+    DELIVERED_AT_ONCE = "
+        insert into delivery
+          (webhook_id, notification_id, state, round, attempts, round_start, ended_at, began_at,
+           duration_ms, envelope_id, status, answer_id, body)
+        values (?2, ?1, 1, 1, 1, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    // Of a fresh delivery.
+    FIRST = "
+        insert into delivery
+          (webhook_id, notification_id, state, cause, round, attempts, round_start, round_began_at,
+           due_at, ended_at, began_at, duration_ms, envelope_id, status, failure, detail, headers,
+           answer_id, body_end, next_due_at, body)
+        values (?2, ?1, ?3, ?4, 1, ?20, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+          ?18, ?19)";
+    // An early attempt takes nothing from the schedule of the round, nor does a call on a kept
+    // connection that had ended.
+    NEXT = "
+        update delivery
+        set state = ?3, cause = ?4, attempts = attempts + ?20, round_start = round_start + ?5,
+          round_began_at = ?6, due_at = ?7, ended_at = ?8,
+          began_at = ?9, duration_ms = ?10, envelope_id = ?11, status = ?12, failure = ?13,
+          detail = ?14, headers = ?15, answer_id = ?16, body_end = ?17,
+          next_due_at = iif(?5 and due_at = ?7, next_due_at, ?18), body = ?19
+        where notification_id = ?1 and webhook_id = ?2";
+    // What was the latest attempt until now.
+    MOVE_LATEST = "
+        insert into attempt
+          (notification_id, webhook_id, number, began_at, duration_ms, envelope_id, status, failure,
+           detail, headers, answer_id, body_end, next_due_at, body)
+        select notification_id, webhook_id, attempts, began_at, duration_ms, envelope_id, status,
+          failure, detail, headers, answer_id, body_end, next_due_at, body
+        from delivery
+        where notification_id = ?1 and webhook_id = ?2 and began_at is not null";
+    STALE = "
+        insert into attempt
+          (notification_id, webhook_id, number, began_at, duration_ms, envelope_id, status, failure,
+           detail, headers, answer_id, body_end, body)
+        values (?1, ?2, 1 + coalesce((
+            select attempts from delivery where notification_id = ?1 and webhook_id = ?2), 0),
+          ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    DECIDE = "
+        select state in (0, 4) and round = ?3 and attempts = ?4,
+          (attempts > ?4 and began_at = ?5) or exists (
+            select 1 from attempt
+            where notification_id = ?1 and webhook_id = ?2 and number > ?4 and began_at = ?5)
+        from delivery
+        where notification_id = ?1 and webhook_id = ?2";
+    // A late attempt belongs to a round that is over, so it takes nothing from this one's schedule.
+    LATE = "
+        update delivery
+        set state = iif(state = 4, 0, state), attempts = attempts + ?14,
+          round_start = round_start + iif(round = ?3, ?14 - 1, ?14),
+          began_at = ?4, duration_ms = ?5, envelope_id = ?6, status = ?7, failure = ?8, detail = ?9,
+          headers = ?10, answer_id = ?11, body_end = ?12, next_due_at = null, body = ?13
+        where notification_id = ?1 and webhook_id = ?2";
+    LATE_SUCCESS = "
+        update delivery
+        set state = 1, cause = null, round_began_at = null, due_at = null, ended_at = ?3
+        where notification_id = ?1 and webhook_id = ?2 and state <> 1";
+}
 
 /// What a delivery in the store makes of a settlement.
 enum SettleDecision {

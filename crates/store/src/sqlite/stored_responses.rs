@@ -10,19 +10,19 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows};
 
-const FIND: &str = "
-    select key, holder, request, status, headers, body from kept_answer
-    where key = ?1 and holder = ?2";
-// One that is too old counts as gone, pruned or not.
-const STORE: &str = "
-    insert into kept_answer (key, holder, request, status, headers, body, kept_at)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-    on conflict (key, holder) do update
-    set request = excluded.request, status = excluded.status, headers = excluded.headers,
-      body = excluded.body, kept_at = excluded.kept_at
-    where kept_at < ?8 or status = 0";
-
-pub(crate) const STATEMENTS: &[&str] = &[FIND, STORE];
+statements! {
+    FIND = "
+        select key, holder, request, status, headers, body from kept_answer
+        where key = ?1 and holder = ?2";
+    // One that is too old counts as gone, pruned or not.
+    STORE = "
+        insert into kept_answer (key, holder, request, status, headers, body, kept_at)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        on conflict (key, holder) do update
+        set request = excluded.request, status = excluded.status, headers = excluded.headers,
+          body = excluded.body, kept_at = excluded.kept_at
+        where kept_at < ?8 or status = 0";
+}
 
 pub(crate) fn find(
     conn: &Connection,

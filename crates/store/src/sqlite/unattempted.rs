@@ -20,50 +20,40 @@ use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{fan_out, rows, unattempted_rows};
 
-const REMOVE: &str = "delete from fresh where webhook_id = ?1 and notification_id = ?2";
-const MATERIALIZED_UPTO: &str = "select latest from counted where what = 'listed'";
-const SET_MATERIALIZED_UPTO: &str = "
-    insert into counted (what, latest) values ('listed', ?1)
-    on conflict (what) do update set latest = ?1";
-const LATER: &str = "
-    select id from notification
-    where id > coalesce((select latest from counted where what = 'listed'), 0)
-    limit 1";
-const NOT_MATERIALIZED: &str = "
-    select id, wanted_by from notification
-    where id > ?1 and wanted_by is not null
-    order by id";
-const WAS_TRIED: &str = "
-    select 1 from delivery where webhook_id = ?1 and notification_id = ?2";
-
-const CANCEL_SOME: &str = "
-    insert into delivery
-      (webhook_id, notification_id, state, cause, round, attempts, round_start, ended_at)
-    select webhook_id, notification_id, 3, ?2, 1, 0, 0, ?3 from fresh
-    where webhook_id = ?1
-    order by notification_id
-    limit ?4";
-const REMOVE_SOME: &str = "
-    delete from fresh where (webhook_id, notification_id) in (
-      select webhook_id, notification_id from fresh
-      where webhook_id = ?1
-      order by notification_id
-      limit ?2)";
-const DEFER: &str = "
-    insert into delivery (webhook_id, notification_id, state, round, attempts, round_start, due_at)
-    values (?1, ?2, 4, 1, 0, 0, ?3)";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    REMOVE,
-    MATERIALIZED_UPTO,
-    SET_MATERIALIZED_UPTO,
-    LATER,
-    NOT_MATERIALIZED,
-    WAS_TRIED,
-    CANCEL_SOME,
-    REMOVE_SOME,
-    DEFER,
-];
+statements! {
+    REMOVE = "delete from fresh where webhook_id = ?1 and notification_id = ?2";
+    MATERIALIZED_UPTO = "select latest from counted where what = 'listed'";
+    SET_MATERIALIZED_UPTO = "
+        insert into counted (what, latest) values ('listed', ?1)
+        on conflict (what) do update set latest = ?1";
+    LATER = "
+        select id from notification
+        where id > coalesce((select latest from counted where what = 'listed'), 0)
+        limit 1";
+    NOT_MATERIALIZED = "
+        select id, wanted_by from notification
+        where id > ?1 and wanted_by is not null
+        order by id";
+    WAS_TRIED = "
+        select 1 from delivery where webhook_id = ?1 and notification_id = ?2";
+    CANCEL_SOME = "
+        insert into delivery
+          (webhook_id, notification_id, state, cause, round, attempts, round_start, ended_at)
+        select webhook_id, notification_id, 3, ?2, 1, 0, 0, ?3 from fresh
+        where webhook_id = ?1
+        order by notification_id
+        limit ?4";
+    REMOVE_SOME = "
+        delete from fresh where (webhook_id, notification_id) in (
+          select webhook_id, notification_id from fresh
+          where webhook_id = ?1
+          order by notification_id
+          limit ?2)";
+    DEFER = "
+        insert into delivery
+          (webhook_id, notification_id, state, round, attempts, round_start, due_at)
+        values (?1, ?2, 4, 1, 0, 0, ?3)";
+}
 
 /// How the webhooks of a notification are written into its own row; nothing if their deliveries
 /// are to be listed.

@@ -11,13 +11,13 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::rows;
 use crate::sqlite::tx::Tx;
 
-const MATERIALIZE: &str = "insert into fresh (webhook_id, notification_id) values (?1, ?2)";
-const CANCEL: &str = "
-    insert into delivery
-      (webhook_id, notification_id, state, cause, round, attempts, round_start, ended_at)
-    values (?1, ?2, 3, ?3, 1, 0, 0, ?4)";
-
-pub(crate) const STATEMENTS: &[&str] = &[MATERIALIZE, CANCEL];
+statements! {
+    MATERIALIZE = "insert into fresh (webhook_id, notification_id) values (?1, ?2)";
+    CANCEL = "
+        insert into delivery
+          (webhook_id, notification_id, state, cause, round, attempts, round_start, ended_at)
+        values (?1, ?2, 3, ?3, 1, 0, 0, ?4)";
+}
 
 /// Lists deliveries, each as a webhook and a notification.
 pub(crate) fn materialize_rows(

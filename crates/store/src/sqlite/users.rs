@@ -17,56 +17,42 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows};
 
-const HAS_USERS: &str = "select exists (select 1 from user)";
-const ALL: &str = "
-    select id, name, administrator, active, created_at, signed_in_at from user
-    order by name";
-const MEMBERS: &str = "
-    select u.id, u.name, u.administrator, u.active, u.created_at, u.signed_in_at
-    from member m indexed by member_tenant cross join user u on u.id = m.user_id
-    where m.tenant_id = ?1";
-const FIND: &str = "
-    select id, name, administrator, active, created_at, signed_in_at from user
-    where id = ?1";
-const NAMED: &str = "
-    select id, name, administrator, active, created_at, signed_in_at, password from user
-    where name = ?1";
-const ROLES: &str = "select tenant_id, role from member where user_id = ?1";
-const ROLE: &str = "select role from member where user_id = ?1 and tenant_id = ?2";
-const ADD: &str = "
-    insert into user (name, password, administrator, active, created_at)
-    values (?1, ?2, ?3, 1, ?4)";
-const CHANGE: &str = "
-    update user
-    set password = coalesce(?2, password), administrator = coalesce(?3, administrator),
-      active = coalesce(?4, active)
-    where id = ?1";
-const SET_ROLE: &str = "
-    insert into member (user_id, tenant_id, role) values (?1, ?2, ?3)
-    on conflict (user_id, tenant_id) do update set role = excluded.role";
-const REMOVE_ROLE: &str = "delete from member where user_id = ?1 and tenant_id = ?2";
-const END_ALL: &str = "
-    delete from session where hash in (
-      select hash from session indexed by session_user where user_id = ?1)";
-const DROP_LINKS: &str = "
-    delete from link where hash in (
-      select hash from link indexed by link_user where user_id = ?1)";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    HAS_USERS,
-    ALL,
-    MEMBERS,
-    FIND,
-    NAMED,
-    ROLES,
-    ROLE,
-    ADD,
-    CHANGE,
-    SET_ROLE,
-    REMOVE_ROLE,
-    END_ALL,
-    DROP_LINKS,
-];
+statements! {
+    HAS_USERS = "select exists (select 1 from user)";
+    ALL = "
+        select id, name, administrator, active, created_at, signed_in_at from user
+        order by name";
+    MEMBERS = "
+        select u.id, u.name, u.administrator, u.active, u.created_at, u.signed_in_at
+        from member m indexed by member_tenant cross join user u on u.id = m.user_id
+        where m.tenant_id = ?1";
+    FIND = "
+        select id, name, administrator, active, created_at, signed_in_at from user
+        where id = ?1";
+    NAMED = "
+        select id, name, administrator, active, created_at, signed_in_at, password from user
+        where name = ?1";
+    ROLES = "select tenant_id, role from member where user_id = ?1";
+    ROLE = "select role from member where user_id = ?1 and tenant_id = ?2";
+    ADD = "
+        insert into user (name, password, administrator, active, created_at)
+        values (?1, ?2, ?3, 1, ?4)";
+    CHANGE = "
+        update user
+        set password = coalesce(?2, password), administrator = coalesce(?3, administrator),
+          active = coalesce(?4, active)
+        where id = ?1";
+    SET_ROLE = "
+        insert into member (user_id, tenant_id, role) values (?1, ?2, ?3)
+        on conflict (user_id, tenant_id) do update set role = excluded.role";
+    REMOVE_ROLE = "delete from member where user_id = ?1 and tenant_id = ?2";
+    END_ALL = "
+        delete from session where hash in (
+          select hash from session indexed by session_user where user_id = ?1)";
+    DROP_LINKS = "
+        delete from link where hash in (
+          select hash from link indexed by link_user where user_id = ?1)";
+}
 
 pub(crate) fn has_users(conn: &Connection) -> Result<bool, JobError> {
     let any = conn

@@ -18,57 +18,48 @@ use crate::sqlite::row_budget::RowBudget;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{clock, query, rows, webhook_rows};
 
-// A success among what is written begins anew; else the first failure stays the first.
-const SAVE: &str = "
-    insert into standing
-      (webhook_id, notification_id, ended_at, success, words, failing_since)
-    values (?1, ?2, ?3, ?4, ?5, ?6)
-    on conflict (webhook_id) do update
-    set notification_id = ?2, ended_at = ?3, success = ?4, words = ?5,
-      failing_since = iif(?7, ?6, coalesce(failing_since, ?6))";
-const COUNT: &str = "
-    insert into tally (webhook_id, hour, delivered, retried, failed)
-    values (?1, ?2, ?3, ?4, ?5)
-    on conflict (webhook_id, hour) do update
-    set delivered = delivered + ?3, retried = retried + ?4, failed = failed + ?5";
-const LATEST: &str = "
-    select notification_id, ended_at, success, words, failing_since from standing
-    where webhook_id = ?1";
-const EARLIEST: &str = "
-    select due_at from delivery indexed by delivery_due
-    where state in (0, 4) and webhook_id = ?1
-    order by due_at
-    limit 1";
-const EARLIEST_UNATTEMPTED: &str = "
-    select n.accepted_at from fresh f
-    join notification n on n.id = f.notification_id
-    where f.webhook_id = ?1
-    order by f.notification_id
-    limit 1";
-const RETRYING: &str = "
-    select notification_id from delivery indexed by delivery_state
-    where state <> 1 and state = 0 and webhook_id = ?1
-    limit 1";
-const HOURS: &str = "
-    select hour, delivered, retried, failed from tally
-    where webhook_id = ?1 and hour >= ?2
-    order by hour";
-const DROP: &str = "
-    delete from tally where webhook_id = ?1 and hour in (
-      select hour from tally
-      where webhook_id = ?1 and hour < ?2
-      limit ?3)";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    SAVE,
-    COUNT,
-    LATEST,
-    EARLIEST,
-    EARLIEST_UNATTEMPTED,
-    RETRYING,
-    HOURS,
-    DROP,
-];
+statements! {
+    // A success among what is written begins anew; else the first failure stays the first.
+    SAVE = "
+        insert into standing
+          (webhook_id, notification_id, ended_at, success, words, failing_since)
+        values (?1, ?2, ?3, ?4, ?5, ?6)
+        on conflict (webhook_id) do update
+        set notification_id = ?2, ended_at = ?3, success = ?4, words = ?5,
+          failing_since = iif(?7, ?6, coalesce(failing_since, ?6))";
+    COUNT = "
+        insert into tally (webhook_id, hour, delivered, retried, failed)
+        values (?1, ?2, ?3, ?4, ?5)
+        on conflict (webhook_id, hour) do update
+        set delivered = delivered + ?3, retried = retried + ?4, failed = failed + ?5";
+    LATEST = "
+        select notification_id, ended_at, success, words, failing_since from standing
+        where webhook_id = ?1";
+    EARLIEST = "
+        select due_at from delivery indexed by delivery_due
+        where state in (0, 4) and webhook_id = ?1
+        order by due_at
+        limit 1";
+    EARLIEST_UNATTEMPTED = "
+        select n.accepted_at from fresh f
+        join notification n on n.id = f.notification_id
+        where f.webhook_id = ?1
+        order by f.notification_id
+        limit 1";
+    RETRYING = "
+        select notification_id from delivery indexed by delivery_state
+        where state <> 1 and state = 0 and webhook_id = ?1
+        limit 1";
+    HOURS = "
+        select hour, delivered, retried, failed from tally
+        where webhook_id = ?1 and hour >= ?2
+        order by hour";
+    DROP = "
+        delete from tally where webhook_id = ?1 and hour in (
+          select hour from tally
+          where webhook_id = ?1 and hour < ?2
+          limit ?3)";
+}
 
 /// What an attempt came to, as a tally counts it.
 #[derive(Debug, Clone, Copy)]

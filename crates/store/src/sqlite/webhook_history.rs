@@ -16,64 +16,55 @@ use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{id_range, notification_rows, query, rows, webhook_rows};
 
-const SAVE: &str = "
-    insert into webhook_past
-      (webhook_id, until, tenant_id, disabled_at, disabled_cause, filter, settings, deletes)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-    on conflict (webhook_id, until) do update set deletes = max(deletes, ?8)";
-const THEN: &str = "
-    select disabled_at, disabled_cause, filter, settings from webhook_past
-    where webhook_id = ?1 and until >= ?2
-    order by until
-    limit 1";
-// Whatever had a higher id than `until` met it as it was changed to.
-const ENABLED_UPTO: &str = "
-    select until from webhook_past
-    where webhook_id = ?1 and until >= ?2 and disabled_at is null and filter is not null
-    order by until desc
-    limit 1";
-const LIVE: &str = "
-    select id from webhook indexed by webhook_tenant
-    where tenant_id = ?1 and disabled_cause is not 3 and id > ?2
-    order by id
-    limit ?3";
-const DELETED_LATER: &str = "
-    select distinct p.webhook_id from webhook_past p indexed by webhook_past_deleted
-    where p.deletes = 1 and p.tenant_id = ?1 and p.webhook_id > ?2 and p.until >= ?4
-      and not exists (
-        select 1 from webhook_past
-        where webhook_id = p.webhook_id and until >= ?4 and filter is null)
-    order by p.webhook_id
-    limit ?3";
-const OWED: &str = "
-    select w.id from webhook w indexed by webhook_deleted
-    where w.tenant_id = ?1 and w.disabled_cause = 3 and w.id > ?2 and (
-      exists (select 1 from delivery where webhook_id = w.id and notification_id = ?4)
-      or exists (select 1 from fresh where webhook_id = w.id and notification_id = ?4))
-    order by w.id
-    limit ?3";
-const DELIVERY: &str = "
-    select state, cause, attempts from delivery
-    where notification_id = ?1 and webhook_id = ?2
-    union all
-    select 4, null, 0 from fresh
-    where notification_id = ?1 and webhook_id = ?2";
-pub(crate) const DROP: &str = "
-    delete from webhook_past where (webhook_id, until) in (
-      select webhook_id, until from webhook_past indexed by webhook_past_age
-      where until < ?1
-      limit ?2)";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    SAVE,
-    THEN,
-    ENABLED_UPTO,
-    LIVE,
-    DELETED_LATER,
-    OWED,
-    DELIVERY,
-    DROP,
-];
+statements! {
+    SAVE = "
+        insert into webhook_past
+          (webhook_id, until, tenant_id, disabled_at, disabled_cause, filter, settings, deletes)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        on conflict (webhook_id, until) do update set deletes = max(deletes, ?8)";
+    THEN = "
+        select disabled_at, disabled_cause, filter, settings from webhook_past
+        where webhook_id = ?1 and until >= ?2
+        order by until
+        limit 1";
+    // Whatever had a higher id than `until` met it as it was changed to.
+    ENABLED_UPTO = "
+        select until from webhook_past
+        where webhook_id = ?1 and until >= ?2 and disabled_at is null and filter is not null
+        order by until desc
+        limit 1";
+    LIVE = "
+        select id from webhook indexed by webhook_tenant
+        where tenant_id = ?1 and disabled_cause is not 3 and id > ?2
+        order by id
+        limit ?3";
+    DELETED_LATER = "
+        select distinct p.webhook_id from webhook_past p indexed by webhook_past_deleted
+        where p.deletes = 1 and p.tenant_id = ?1 and p.webhook_id > ?2 and p.until >= ?4
+          and not exists (
+            select 1 from webhook_past
+            where webhook_id = p.webhook_id and until >= ?4 and filter is null)
+        order by p.webhook_id
+        limit ?3";
+    OWED = "
+        select w.id from webhook w indexed by webhook_deleted
+        where w.tenant_id = ?1 and w.disabled_cause = 3 and w.id > ?2 and (
+          exists (select 1 from delivery where webhook_id = w.id and notification_id = ?4)
+          or exists (select 1 from fresh where webhook_id = w.id and notification_id = ?4))
+        order by w.id
+        limit ?3";
+    DELIVERY = "
+        select state, cause, attempts from delivery
+        where notification_id = ?1 and webhook_id = ?2
+        union all
+        select 4, null, 0 from fresh
+        where notification_id = ?1 and webhook_id = ?2";
+    pub(crate) DROP = "
+        delete from webhook_past where (webhook_id, until) in (
+          select webhook_id, until from webhook_past indexed by webhook_past_age
+          where until < ?1
+          limit ?2)";
+}
 
 /// Keeps how a webhook stood, if what decides what it gets has changed.
 pub(crate) fn keep(tx: &Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), JobError> {

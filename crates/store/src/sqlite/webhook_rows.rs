@@ -7,18 +7,18 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::rows;
 
-const FIND: &str = "
-    select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
-      created_at, updated_at, version, key, retries_max,
-      paused_until + (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1)
-    from webhook
-    where id = ?1";
-const TENANT_OF: &str = "select tenant_id from webhook where id = ?1";
-const FIND_KEY: &str = "
-    select id from webhook indexed by webhook_key
-    where tenant_id = ?1 and key = ?2";
-
-pub(crate) const STATEMENTS: &[&str] = &[FIND, TENANT_OF, FIND_KEY];
+statements! {
+    FIND = "
+        select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
+          created_at, updated_at, version, key, retries_max,
+          paused_until + (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1)
+        from webhook
+        where id = ?1";
+    TENANT_OF = "select tenant_id from webhook where id = ?1";
+    FIND_KEY = "
+        select id from webhook indexed by webhook_key
+        where tenant_id = ?1 and key = ?2";
+}
 
 pub(crate) fn find(
     conn: &Connection,

@@ -17,41 +17,34 @@ use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{cancel, fan_out, query, rows, webhook_history, webhook_rows};
 
-// Whether there are more than so many that are not deleted. The state as in `webhook_tenant`.
-const MORE_THAN: &str = "
-    select 1 from webhook indexed by webhook_tenant
-    where tenant_id = ?1 and disabled_cause is not 3
-    limit 1 offset ?2";
-const ADD: &str = "
-    insert into webhook
-      (tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
-       created_at, updated_at, version, key, retries_max)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1, ?9, ?10)";
-const SAVE: &str = "
-    update webhook
-    set target_url = ?2, disabled_at = ?3, disabled_cause = ?4, filter = ?5, settings = ?6,
-      headers = ?7, updated_at = ?8, version = ?9, retries_max = ?10,
-      paused_until = iif(?11, paused_until, null),
-      key = ?12
-    where id = ?1";
-// It may only grow, and is not meant for a webhook that somebody changed while the attempt ran.
-const PAUSE: &str = "
-    update webhook set paused_until = ?2
-    where id = ?1 and version = ?3 and coalesce(paused_until, 0) < ?2";
-const ADD_SUBSCRIPTION: &str = "
-    insert into wish (tenant_id, topic, scope, webhook_id) values (?1, ?2, ?3, ?4)";
-const REMOVE_SUBSCRIPTION: &str = "
-    delete from wish
-    where tenant_id = ?1 and topic = ?2 and scope = ?3 and webhook_id = ?4";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    MORE_THAN,
-    ADD,
-    SAVE,
-    PAUSE,
-    ADD_SUBSCRIPTION,
-    REMOVE_SUBSCRIPTION,
-];
+statements! {
+    // Whether there are more than so many that are not deleted. The state as in `webhook_tenant`.
+    MORE_THAN = "
+        select 1 from webhook indexed by webhook_tenant
+        where tenant_id = ?1 and disabled_cause is not 3
+        limit 1 offset ?2";
+    ADD = "
+        insert into webhook
+          (tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
+           created_at, updated_at, version, key, retries_max)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1, ?9, ?10)";
+    SAVE = "
+        update webhook
+        set target_url = ?2, disabled_at = ?3, disabled_cause = ?4, filter = ?5, settings = ?6,
+          headers = ?7, updated_at = ?8, version = ?9, retries_max = ?10,
+          paused_until = iif(?11, paused_until, null),
+          key = ?12
+        where id = ?1";
+    // It may only grow, and is not meant for a webhook that somebody changed while the attempt ran.
+    PAUSE = "
+        update webhook set paused_until = ?2
+        where id = ?1 and version = ?3 and coalesce(paused_until, 0) < ?2";
+    ADD_SUBSCRIPTION = "
+        insert into wish (tenant_id, topic, scope, webhook_id) values (?1, ?2, ?3, ?4)";
+    REMOVE_SUBSCRIPTION = "
+        delete from wish
+        where tenant_id = ?1 and topic = ?2 and scope = ?3 and webhook_id = ?4";
+}
 
 /// A webhook more, unless its tenant has as many as it may have.
 pub(crate) fn create(

@@ -26,29 +26,19 @@ use crate::sqlite::tx::{HotStatements, Job, Tx, WriterCache};
 use crate::sqlite::{clock, error_codes};
 use crate::sync::lock;
 
-const BEGIN: &str = "begin immediate";
-const COMMIT: &str = "commit";
-const ROLLBACK: &str = "rollback";
-const SAVE: &str = "savepoint job";
-const KEEP: &str = "release job";
-const UNDO: &str = "rollback to job";
-const DATA_VERSION: &str = "pragma data_version";
-// Passive: waits for nobody.
-pub(crate) const CHECKPOINT: &str = "pragma wal_checkpoint(passive)";
-// Moves nothing, only counts.
-pub(crate) const WAL_PAGES: &str = "pragma wal_checkpoint(noop)";
-
-pub(crate) const STATEMENTS: &[&str] = &[
-    BEGIN,
-    COMMIT,
-    ROLLBACK,
-    SAVE,
-    KEEP,
-    UNDO,
-    DATA_VERSION,
-    CHECKPOINT,
-    WAL_PAGES,
-];
+statements! {
+    BEGIN = "begin immediate";
+    COMMIT = "commit";
+    ROLLBACK = "rollback";
+    SAVE = "savepoint job";
+    KEEP = "release job";
+    UNDO = "rollback to job";
+    DATA_VERSION = "pragma data_version";
+    // Passive: waits for nobody.
+    pub(crate) CHECKPOINT = "pragma wal_checkpoint(passive)";
+    // Moves nothing, only counts.
+    pub(crate) WAL_PAGES = "pragma wal_checkpoint(noop)";
+}
 
 pub(crate) struct Writer {
     conn: Connection,
