@@ -28,8 +28,8 @@ use crate::sqlite::executor::Executor;
 use crate::sqlite::queue::{COMMIT_DELAY, COMMIT_DELAY_MAX, JobClass};
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{
-    accept, apply, audit, bulk_jobs, cancel, catalog, clock, delivery_detail, due, idempotency,
-    log, prune, replay, settle, stored_responses, webhook_rows, webhooks,
+    accept, apply, audit, backlog, bulk_jobs, cancel, catalog, clock, delivery_detail, due,
+    idempotency, log, pending, prune, replay, settle, stored_responses, webhook_rows, webhooks,
 };
 use crate::sync::lock;
 
@@ -136,8 +136,9 @@ impl Outbox for Sqlite {
         if epoch != Epoch::FIRST {
             return fenced();
         }
-        self.executor
-            .write_again(JobClass::Work, 1, move |tx| due::lanes(tx, after, limit))
+        self.executor.write_again(JobClass::Work, 1, move |tx| {
+            pending::webhooks(tx, after, limit)
+        })
     }
 
     fn webhook_targets(
@@ -149,7 +150,7 @@ impl Outbox for Sqlite {
             return fenced();
         }
         self.executor.write_again(JobClass::Work, 1, move |tx| {
-            due::targets(tx.conn, &webhooks)
+            pending::targets(tx.conn, &webhooks)
         })
     }
 
@@ -213,7 +214,7 @@ impl Outbox for Sqlite {
             return fenced();
         }
         self.executor
-            .read_materialized(JobClass::Bulk, move |conn, _| due::backlog(conn, after))
+            .read_materialized(JobClass::Bulk, move |conn, _| backlog::backlog(conn, after))
     }
 
     fn prune(

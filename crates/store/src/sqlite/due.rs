@@ -1,44 +1,26 @@
-//! What the engine asks for: which lanes there are, what calling them takes, what is due.
+//! Due deliveries of a webhook, page by page, and what may go early after an outage.
+//!
+//! They are in three places: rows of their own once something was attempted or a time was set, rows
+//! of the table `fresh`, and the notification's own row. A page merges the three in the order of
+//! their due times. What is due later costs nothing but to look at the first of each place.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-
-use model::contract::{
-    Backlog, BacklogCursor, DueCursor, DuePage, DueQuery, PendingWebhook, RecoveryPage,
-    RecoveryQuery, WebhookTarget,
-};
+use model::contract::{DueCursor, DuePage, DueQuery, RecoveryPage, RecoveryQuery};
 use model::delivery::{Delivery, DueDelivery};
-use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits;
-use model::tenant::DialectName;
 use model::time::Timestamp;
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator as _;
-use rusqlite::{Connection, OptionalExtension, Params, Row, Rows, Statement, params};
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, Params, Row, Rows, Statement, params,
+};
 
+use crate::sqlite::clock::UnattemptedDue;
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
-use crate::sqlite::{clock, notification_rows, rows, unattempted};
+use crate::sqlite::{notification_rows, rows, unattempted};
 
 statements! {
-    // Seeks over all that the lane before has pending.
-    NEXT_RETRIED = "
-        select webhook_id, due_at from delivery indexed by delivery_due
-        where state in (0, 4) and webhook_id > ?1
-        order by webhook_id, due_at
-        limit 1";
-    NEXT_FRESH = "
-        select f.webhook_id, n.accepted_at from fresh f
-        join notification n on n.id = f.notification_id
-        where f.webhook_id > ?1
-        order by f.webhook_id, f.notification_id
-        limit 1";
-    TARGET = "
-        select w.id, t.dialect, w.target_url, w.headers, w.disabled_at, w.key, w.retries_max,
-          w.paused_until, w.tenant_id, s.failing_since, s.ended_at, s.success, w.version
-        from webhook w join tenant t on t.id = w.tenant_id
-        left join standing s on s.webhook_id = w.id
-        where w.id = ?1";
-    RETRIED = "
+    ATTEMPTED = "
         select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
           d.round_began_at, d.due_at, n.headers, n.body, n.key
         from delivery d indexed by delivery_due
@@ -46,21 +28,30 @@ statements! {
         where d.state in (0, 4) and d.webhook_id = ?1 and d.due_at <= ?2
         order by d.due_at, d.notification_id
         limit ?3";
-    RETRIED_AFTER = "
+    AFTER_ATTEMPTED = "
         select due_at from delivery indexed by delivery_due
         where state in (0, 4) and webhook_id = ?1 and (due_at, notification_id) > (?2, ?3)
         order by due_at, notification_id
         limit 1";
     // Due since they were accepted, and that is the order of their ids.
-    FRESH = "
-        select f.notification_id, f.webhook_id, 1, 0, 0, null, n.accepted_at, n.headers, n.body, n.key
+    UNATTEMPTED = "
+        select f.notification_id, f.webhook_id, 1 as round, 0 as attempts, 0 as round_start,
+          null as round_began_at, n.accepted_at as due_at, n.headers, n.body, n.key
         from fresh f
         join notification n on n.id = f.notification_id
         where f.webhook_id = ?1
         order by f.notification_id
         limit ?2";
-    UNLISTED = "
-        select id, ?1, 1, 0, 0, null, accepted_at, headers, body, key from notification
+    AFTER_UNATTEMPTED = "
+        select n.accepted_at from fresh f
+        join notification n on n.id = f.notification_id
+        where f.webhook_id = ?1 and f.notification_id > ?2
+        order by f.notification_id
+        limit 1";
+    INLINE = "
+        select id as notification_id, ?1 as webhook_id, 1 as round, 0 as attempts,
+          0 as round_start, null as round_began_at, accepted_at as due_at, headers, body, key
+        from notification
         where id = ?2";
     ONE = "
         select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
@@ -68,299 +59,277 @@ statements! {
         from delivery d
         join notification n on n.id = d.notification_id
         where d.notification_id = ?2 and d.webhook_id = ?1 and d.state in (0, 4)";
-    FRESH_AFTER = "
-        select n.accepted_at from fresh f
-        join notification n on n.id = f.notification_id
-        where f.webhook_id = ?1 and f.notification_id > ?2
-        order by f.notification_id
-        limit 1";
-    // Of an attempt ahead of its time both it and the one before name the same time for the next.
-    AHEAD = "
+    // Of an early attempt both it and the one before name the same time for the next.
+    EARLY = "
         select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
           d.round_began_at, d.due_at, n.headers, n.body, n.key,
           coalesce(d.began_at <= ?4, 0) and not exists (
             select 1 from attempt a
             where a.notification_id = d.notification_id and a.webhook_id = d.webhook_id
-              and a.number = d.attempts - 1 and a.next_due_at = d.next_due_at)
+              and a.number = d.attempts - 1 and a.next_due_at = d.next_due_at) as may_go_early
         from delivery d indexed by delivery_due
         join notification n on n.id = d.notification_id
         where d.state in (0, 4) and d.webhook_id = ?1 and (d.due_at, d.notification_id) > (?2, ?3)
         order by d.due_at, d.notification_id
         limit ?5";
-    // The indexes have all of it, in this order.
-    PENDING_RETRIED = "
-        select webhook_id, due_at, notification_id from delivery indexed by delivery_due
-        where state in (0, 4) and (webhook_id, due_at, notification_id) > (?1, ?2, ?3)
-        order by webhook_id, due_at, notification_id
-        limit ?4";
-    PENDING_FRESH = "
-        select webhook_id, notification_id from fresh
-        where (webhook_id, notification_id) > (?1, ?2)
-        order by webhook_id, notification_id
-        limit ?3";
-    DIALECT = "
-        select t.dialect from webhook w join tenant t on t.id = w.tenant_id
-        where w.id = ?1";
 }
 
-pub(crate) fn lanes(
-    tx: &mut Tx<'_>,
-    after: Option<WebhookId>,
-    limit: usize,
-) -> Result<Vec<PendingWebhook>, JobError> {
-    let unlisted = unattempted::not_materialized(tx)?;
-    let since = tx.unattempted_due()?;
-    let mut lanes: Vec<PendingWebhook> = Vec::new();
-    let mut retried = tx.conn.prepare_cached(NEXT_RETRIED)?;
-    let mut fresh = tx.conn.prepare_cached(NEXT_FRESH)?;
-    while lanes.len() < limit {
-        let latest = lanes.last().map(|lane| lane.webhook).or(after);
-        let latest = latest.map_or(i64::MIN, |webhook| webhook.0);
-        let all = [
-            next_lane(&mut retried, latest)?,
-            next_lane(&mut fresh, latest)?.map(|lane| PendingWebhook {
-                due_at: since.due_at(lane.due_at),
-                ..lane
-            }),
-            next_unlisted(tx.conn, &unlisted, since, latest)?,
-        ];
-        // Of the same lane in several the earliest one.
-        let first = all.into_iter().flatten();
-        match first.min_by_key(|lane| (lane.webhook, lane.due_at)) {
-            Some(lane) => lanes.push(lane),
-            None => break,
-        }
-    }
-    Ok(lanes)
+/// The columns of every question for whole deliveries, by which the SQL names them, in this order.
+/// They are read by their place, because a look-up by name costs more than the value.
+#[derive(Debug, Clone, Copy)]
+enum DueColumn {
+    NotificationId,
+    WebhookId,
+    Round,
+    Attempts,
+    RoundStart,
+    RoundBeganAt,
+    DueAt,
+    Headers,
+    Body,
+    Key,
+    /// Of `EARLY` only.
+    MayGoEarly,
 }
 
-fn next_lane(
-    statement: &mut Statement<'_>,
-    after: i64,
-) -> Result<Option<PendingWebhook>, JobError> {
-    let next = statement.query_row([after], |row| {
-        Ok(PendingWebhook {
-            webhook: WebhookId(row.get(0)?),
-            due_at: Timestamp::from_millis(row.get(1)?),
-        })
-    });
-    Ok(next.optional()?)
+const DUE_COLUMNS: [&str; 11] = [
+    "notification_id",
+    "webhook_id",
+    "round",
+    "attempts",
+    "round_start",
+    "round_began_at",
+    "due_at",
+    "headers",
+    "body",
+    "key",
+    "may_go_early",
+];
+
+/// Where a delivery that is due was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DueSource {
+    /// In a row of its own.
+    Attempted,
+    /// In `fresh` or in its notification's row.
+    Unattempted,
 }
 
-fn next_unlisted(
-    conn: &Connection,
-    unlisted: &BTreeMap<WebhookId, Vec<i64>>,
-    since: clock::UnattemptedDue,
-    after: i64,
-) -> Result<Option<PendingWebhook>, JobError> {
-    let above = (Bound::Excluded(WebhookId(after)), Bound::Unbounded);
-    let next = unlisted.range(above).next();
-    let Some((&webhook, ids)) = next else {
-        return Ok(None);
-    };
-    let first = next_mark(conn, since, &mut ids.iter())?;
-    Ok(first.map(|DueCursor { due_at, .. }| PendingWebhook { webhook, due_at }))
+/// All pages of one call: the statements are looked up once for all webhooks.
+struct DueReader<'c> {
+    conn: &'c Connection,
+    attempted: CachedStatement<'c>,
+    unattempted: CachedStatement<'c>,
+    inline: CachedStatement<'c>,
+    since: UnattemptedDue,
+    now: Timestamp,
 }
 
-pub(crate) fn targets(
-    conn: &Connection,
-    webhooks: &[WebhookId],
-) -> Result<Vec<WebhookTarget>, JobError> {
-    let mut targets = Vec::with_capacity(webhooks.len());
-    let mut statement = conn.prepare_cached(TARGET)?;
-    for webhook in webhooks {
-        let mut rows = statement.query([webhook.0])?;
-        if let Some(row) = rows.next()? {
-            targets.push(target(row)?);
-        }
-    }
-    Ok(targets)
-}
-
-fn target(row: &Row<'_>) -> Result<WebhookTarget, JobError> {
-    let succeeded = row.get::<_, Option<bool>>(11)?.unwrap_or(false);
-    Ok(WebhookTarget {
-        webhook: WebhookId(row.get(0)?),
-        tenant: TenantId(row.get(8)?),
-        dialect: rows::dialect(row, 1)?,
-        key: row.get(5)?,
-        target_url: row.get(2)?,
-        headers: rows::headers(row, 3)?,
-        retries_max: row.get(6)?,
-        paused_until: rows::time_if_any(row, 7)?,
-        failing_since: rows::time_if_any(row, 9)?,
-        succeeded_at: rows::time_if_any(row, 10)?.filter(|_| succeeded),
-        version: row.get(12)?,
-        enabled: rows::time_if_any(row, 4)?.is_none(),
-    })
+/// A walk through the rows of one place, in order. The body of a row is read only when it is taken.
+struct SourceCursor<'r> {
+    source: DueSource,
+    rows: Rows<'r>,
+    since: UnattemptedDue,
+    /// The row that it stands at; `None` behind the last that is due.
+    at: Option<DueCursor>,
 }
 
 pub(crate) fn due(
     tx: &mut Tx<'_>,
-    lanes: &[DueQuery],
+    queries: &[DueQuery],
     now: Timestamp,
 ) -> Result<Vec<DuePage>, JobError> {
-    let unlisted = unattempted::not_materialized(tx)?;
+    let inline = unattempted::not_materialized(tx)?;
     let since = tx.unattempted_due()?.by(now);
-    let of_lanes = lanes.iter().map(|ask| {
-        let unlisted = unlisted.get(&ask.webhook);
-        let unlisted = unlisted.map_or(&[][..], Vec::as_slice);
-        due_of(tx.conn, *ask, now, since, unlisted)
+    let mut reader = DueReader::new(tx.conn, since, now)?;
+    let pages = queries.iter().map(|query| {
+        let ids = inline.get(&query.webhook);
+        reader.page(*query, ids.map_or(&[][..], Vec::as_slice))
     });
-    of_lanes.collect()
+    pages.collect()
 }
 
 /// A delivery that is pending.
 pub(crate) fn one(conn: &Connection, id: DeliveryId) -> Result<Option<DueDelivery>, JobError> {
     let keys = params![id.webhook.0, id.notification.0];
-    let mut statement = conn.prepare_cached(ONE)?;
-    let mut rows = statement.query(keys)?;
-    if let Some(row) = rows.next()? {
-        return whole(row).map(Some);
-    }
-    let mut statement = conn.prepare_cached(UNLISTED)?;
-    let mut rows = statement.query(keys)?;
-    rows.next()?.map(whole).transpose()
-}
-
-/// `unlisted`: notifications of which a fresh delivery of this webhook is in no table.
-fn due_of(
-    conn: &Connection,
-    ask: DueQuery,
-    now: Timestamp,
-    since: clock::UnattemptedDue,
-    unlisted: &[i64],
-) -> Result<DuePage, JobError> {
-    let (webhook, limit) = (ask.webhook.0, ask.limit);
-    let bound = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut retried = conn.prepare_cached(RETRIED)?;
-    let retried = retried.query(params![webhook, now.as_millis(), bound])?;
-    let mut fresh = conn.prepare_cached(FRESH)?;
-    let fresh = fresh.query(params![webhook, bound])?;
-    let mut unlisted_row = conn.prepare_cached(UNLISTED)?;
-    let mut of_tables = [
-        DueSource::begin(RETRIED_AFTER, retried, now, None)?,
-        DueSource::begin(FRESH_AFTER, fresh, now, Some(since))?,
-    ];
-    let mut ids = unlisted.iter();
-    let mut next_unlisted = next_mark(conn, since, &mut ids)?;
-    let mut found: Vec<(&str, DueDelivery)> = Vec::new();
-    while found.len() < limit {
-        let first = of_tables.iter_mut().min_by_key(|kind| kind.order());
-        let first = first.filter(|kind| kind.mark.is_some());
-        match (first, next_unlisted) {
-            (Some(kind), other) if other.is_none_or(|other| kind.mark < Some(other)) => {
-                found.extend(kind.take(now)?);
-            }
-            (_, Some(mark)) if mark.due_at <= now => {
-                let mut rows = unlisted_row.query(params![webhook, mark.notification.0])?;
-                if let Some(row) = rows.next()? {
-                    found.push((FRESH_AFTER, whole_unattempted(row, since)?));
-                }
-                next_unlisted = next_mark(conn, since, &mut ids)?;
-            }
-            _ => break,
+    for sql in [ONE, INLINE] {
+        let mut statement = prepare(conn, sql)?;
+        let mut rows = statement.query(keys)?;
+        if let Some(row) = rows.next()? {
+            return delivery(row).map(Some);
         }
     }
-    // What follows the last of its kind is the next of it.
-    let last = |kind: &str| {
-        let last = found.iter().rev().find(|(own, _)| *own == kind);
-        last.map_or((i64::MIN, i64::MIN), |(_, due)| {
-            let Delivery { id, due_at, .. } = &due.delivery;
-            (due_at.as_millis(), id.notification.0)
+    Ok(None)
+}
+
+/// A statement with the columns of `DueColumn`.
+fn prepare<'c>(conn: &'c Connection, sql: &'static str) -> Result<CachedStatement<'c>, JobError> {
+    let statement = conn.prepare_cached(sql)?;
+    debug_assert!(has_due_columns(&statement), "not the columns of {sql}");
+    Ok(statement)
+}
+
+fn has_due_columns(statement: &Statement<'_>) -> bool {
+    let mut names = statement.column_names().zip(DUE_COLUMNS);
+    statement.column_count() > DueColumn::Key as usize && names.all(|(own, name)| own == name)
+}
+
+impl<'c> DueReader<'c> {
+    fn new(conn: &'c Connection, since: UnattemptedDue, now: Timestamp) -> Result<Self, JobError> {
+        Ok(Self {
+            conn,
+            attempted: prepare(conn, ATTEMPTED)?,
+            unattempted: prepare(conn, UNATTEMPTED)?,
+            inline: prepare(conn, INLINE)?,
+            since,
+            now,
         })
-    };
-    let (due_at, notification) = last(RETRIED_AFTER);
-    let after = params![webhook, due_at, notification];
-    let next_retried = next_at(conn, RETRIED_AFTER, after)?;
-    let (_, notification) = last(FRESH_AFTER);
-    let next_fresh = next_at(conn, FRESH_AFTER, params![webhook, notification])?;
-    let next_fresh = next_fresh.map(|accepted_at| since.due_at(accepted_at));
-    let next_unlisted = next_unlisted.map(|mark| mark.due_at);
-    let next_due_at = [next_retried, next_fresh, next_unlisted];
-    let room = limit.saturating_sub(found.len());
-    let ahead = match ask.recovery {
-        Some(ahead) if room > 0 => Some(read_ahead(conn, ask.webhook, ahead, room, now)?),
-        Some(_) | None => None,
-    };
-    Ok(DuePage {
-        webhook: ask.webhook,
-        deliveries: found.into_iter().map(|(_, due)| due).collect(),
-        next_due_at: next_due_at.into_iter().flatten().min(),
-        recovery: ahead,
-    })
+    }
+
+    /// `inline`: notifications in whose own rows an unattempted delivery of this webhook is.
+    fn page(&mut self, query: DueQuery, inline: &[i64]) -> Result<DuePage, JobError> {
+        let (conn, since, now) = (self.conn, self.since, self.now);
+        let (webhook, limit) = (query.webhook.0, query.limit);
+        let bound = rows::bound(limit);
+        let attempted = params![webhook, now.as_millis(), bound];
+        let attempted = self.attempted.query(attempted)?;
+        let unattempted = self.unattempted.query(params![webhook, bound])?;
+        let mut cursors = [
+            SourceCursor::begin(DueSource::Attempted, attempted, since, now)?,
+            SourceCursor::begin(DueSource::Unattempted, unattempted, since, now)?,
+        ];
+        let mut ids = inline.iter();
+        let mut next_inline = next_inline(conn, since, &mut ids)?;
+        let mut found: Vec<(DueSource, DueDelivery)> = Vec::new();
+        while found.len() < limit {
+            let first = cursors.iter_mut().min_by_key(|cursor| cursor.order());
+            let first = first.filter(|cursor| cursor.at.is_some());
+            match (first, next_inline) {
+                (Some(cursor), other) if other.is_none_or(|other| cursor.at < Some(other)) => {
+                    found.extend(cursor.take(now)?);
+                }
+                (_, Some(cursor)) if cursor.due_at <= now => {
+                    let keys = params![webhook, cursor.notification.0];
+                    let mut rows = self.inline.query(keys)?;
+                    if let Some(row) = rows.next()? {
+                        let due = unattempted_delivery(row, since)?;
+                        found.push((DueSource::Unattempted, due));
+                    }
+                    next_inline = self::next_inline(conn, since, &mut ids)?;
+                }
+                _ => break,
+            }
+        }
+        let next_due_at = [
+            next_attempted(conn, webhook, &found)?,
+            next_unattempted(conn, webhook, &found)?.map(|at| since.due_at(at)),
+            next_inline.map(|cursor| cursor.due_at),
+        ];
+        let room = limit.saturating_sub(found.len());
+        let ahead = match query.recovery {
+            Some(ahead) if room > 0 => Some(early(conn, query.webhook, ahead, room, now)?),
+            Some(_) | None => None,
+        };
+        Ok(DuePage {
+            webhook: query.webhook,
+            deliveries: found.into_iter().map(|(_, due)| due).collect(),
+            next_due_at: next_due_at.into_iter().flatten().min(),
+            recovery: ahead,
+        })
+    }
 }
 
-/// What one question finds, in order. The body of a row is read only when it is taken.
-struct DueSource<'a> {
-    /// Finds what follows.
-    after: &'static str,
-    rows: Rows<'a>,
-    /// Of what is fresh.
-    since: Option<clock::UnattemptedDue>,
-    /// The row that it stands at; `None` behind the last that is due.
-    mark: Option<DueCursor>,
-}
-
-impl<'a> DueSource<'a> {
+impl<'r> SourceCursor<'r> {
     fn begin(
-        after: &'static str,
-        rows: Rows<'a>,
+        source: DueSource,
+        rows: Rows<'r>,
+        since: UnattemptedDue,
         now: Timestamp,
-        since: Option<clock::UnattemptedDue>,
     ) -> Result<Self, JobError> {
-        let mut kind = Self {
-            after,
+        let mut cursor = Self {
+            source,
             rows,
             since,
-            mark: None,
+            at: None,
         };
-        kind.advance(now)?;
-        Ok(kind)
+        cursor.advance(now)?;
+        Ok(cursor)
     }
 
     fn advance(&mut self, now: Timestamp) -> Result<(), JobError> {
-        let mut next = self.rows.next()?.map(mark).transpose()?;
-        if let (Some(since), Some(mark)) = (self.since, &mut next) {
-            mark.due_at = since.due_at(mark.due_at);
-        }
-        self.mark = next.filter(|mark| mark.due_at <= now);
+        let next = self.rows.next()?.map(place).transpose()?;
+        let next = next.map(|next| match self.source {
+            DueSource::Attempted => next,
+            DueSource::Unattempted => DueCursor {
+                due_at: self.since.due_at(next.due_at),
+                ..next
+            },
+        });
+        self.at = next.filter(|next| next.due_at <= now);
         Ok(())
     }
 
     /// Those that are at an end come last.
     fn order(&self) -> (bool, Option<DueCursor>) {
-        (self.mark.is_none(), self.mark)
+        (self.at.is_none(), self.at)
     }
 
-    fn take(&mut self, now: Timestamp) -> Result<Option<(&'static str, DueDelivery)>, JobError> {
-        let since = self.since;
-        let due = self.rows.get().map(|row| match since {
-            Some(since) => whole_unattempted(row, since),
-            None => whole(row),
+    fn take(&mut self, now: Timestamp) -> Result<Option<(DueSource, DueDelivery)>, JobError> {
+        let (source, since) = (self.source, self.since);
+        let due = self.rows.get().map(|row| match source {
+            DueSource::Attempted => delivery(row),
+            DueSource::Unattempted => unattempted_delivery(row, since),
         });
         let due = due.transpose()?;
         self.advance(now)?;
-        Ok(due.map(|due| (self.after, due)))
+        Ok(due.map(|due| (source, due)))
     }
 }
 
 /// The next of these notifications that is still there.
-fn next_mark(
+fn next_inline(
     conn: &Connection,
-    since: clock::UnattemptedDue,
+    since: UnattemptedDue,
     ids: &mut std::slice::Iter<'_, i64>,
 ) -> Result<Option<DueCursor>, JobError> {
-    for id in ids {
-        let notification = NotificationId(*id);
-        if let Some(accepted_at) = notification_rows::accepted_at(conn, notification)? {
-            return Ok(Some(DueCursor {
-                due_at: since.due_at(accepted_at),
-                notification,
-            }));
-        }
-    }
-    Ok(None)
+    let next = notification_rows::first_accepted(conn, ids)?;
+    Ok(next.map(|(notification, accepted_at)| DueCursor {
+        due_at: since.due_at(accepted_at),
+        notification,
+    }))
+}
+
+/// The due time behind the last that was found in a row of its own.
+fn next_attempted(
+    conn: &Connection,
+    webhook: i64,
+    found: &[(DueSource, DueDelivery)],
+) -> Result<Option<Timestamp>, JobError> {
+    let last = last_of(DueSource::Attempted, found);
+    let (due_at, notification) = last.map_or((i64::MIN, i64::MIN), |last| {
+        (last.due_at.as_millis(), last.id.notification.0)
+    });
+    next_at(
+        conn,
+        AFTER_ATTEMPTED,
+        params![webhook, due_at, notification],
+    )
+}
+
+/// When the one in `fresh` was accepted that is behind the last that was found unattempted.
+fn next_unattempted(
+    conn: &Connection,
+    webhook: i64,
+    found: &[(DueSource, DueDelivery)],
+) -> Result<Option<Timestamp>, JobError> {
+    let last = last_of(DueSource::Unattempted, found);
+    let notification = last.map_or(i64::MIN, |last| last.id.notification.0);
+    next_at(conn, AFTER_UNATTEMPTED, params![webhook, notification])
+}
+
+fn last_of(source: DueSource, found: &[(DueSource, DueDelivery)]) -> Option<&Delivery> {
+    let last = found.iter().rev().find(|(own, _)| *own == source);
+    last.map(|(_, due)| &due.delivery)
 }
 
 fn next_at(
@@ -375,11 +344,11 @@ fn next_at(
     Ok(found.map(Timestamp::from_millis))
 }
 
-/// Goes through what is due after `now`, a bounded step of it.
-fn read_ahead(
+/// Looks through what is due after `now`, a bounded step of it, for what an outage delayed.
+fn early(
     conn: &Connection,
     webhook: WebhookId,
-    ask: RecoveryQuery,
+    query: RecoveryQuery,
     room: usize,
     now: Timestamp,
 ) -> Result<RecoveryPage, JobError> {
@@ -387,16 +356,16 @@ fn read_ahead(
         due_at: now,
         notification: NotificationId(i64::MAX),
     };
-    let after = ask.after.map_or(due_by, |after| after.max(due_by));
-    let limit = ask.limit.min(room);
+    let after = query.after.map_or(due_by, |after| after.max(due_by));
+    let limit = query.limit.min(room);
     let (mut deliveries, mut looked_at, mut next) = (Vec::new(), 0, Some(after));
-    let mut statement = conn.prepare_cached(AHEAD)?;
+    let mut statement = prepare(conn, EARLY)?;
     let mut rows = statement.query(params![
         webhook.0,
         after.due_at.as_millis(),
         after.notification.0,
-        ask.tried_by.as_millis(),
-        i64::try_from(limits::RECOVERY_ROWS_MAX).unwrap_or(i64::MAX),
+        query.tried_by.as_millis(),
+        rows::bound(limits::RECOVERY_ROWS_MAX),
     ])?;
     while deliveries.len() < limit {
         let Some(row) = rows.next()? else {
@@ -406,106 +375,47 @@ fn read_ahead(
             break;
         };
         looked_at += 1;
-        next = Some(mark(row)?);
-        if row.get(10)? {
-            deliveries.push(whole(row)?);
+        next = Some(place(row)?);
+        if row.get(DueColumn::MayGoEarly as usize)? {
+            deliveries.push(delivery(row)?);
         }
     }
     Ok(RecoveryPage { deliveries, next })
 }
 
-/// Where a row stands in the order in which a lane is read.
-fn mark(row: &Row<'_>) -> Result<DueCursor, JobError> {
+/// Where a row stands in the order in which a webhook's deliveries are due.
+fn place(row: &Row<'_>) -> Result<DueCursor, JobError> {
     Ok(DueCursor {
-        due_at: rows::time(row, 6)?,
-        notification: NotificationId(row.get(0)?),
+        due_at: rows::time(row, DueColumn::DueAt as usize)?,
+        notification: NotificationId(row.get(DueColumn::NotificationId as usize)?),
     })
 }
 
-/// Of the first ten columns, which all questions for deliveries have.
-fn whole(row: &Row<'_>) -> Result<DueDelivery, JobError> {
+fn delivery(row: &Row<'_>) -> Result<DueDelivery, JobError> {
+    let attempts: u32 = row.get(DueColumn::Attempts as usize)?;
+    let round_start: u32 = row.get(DueColumn::RoundStart as usize)?;
+    let id = DeliveryId {
+        notification: NotificationId(row.get(DueColumn::NotificationId as usize)?),
+        webhook: WebhookId(row.get(DueColumn::WebhookId as usize)?),
+    };
     Ok(DueDelivery {
-        delivery: rows::delivery(row)?,
-        key: row.get(9)?,
-        headers: rows::headers(row, 7)?,
-        body: rows::bytes(row, 8)?,
+        delivery: Delivery {
+            id,
+            round: row.get(DueColumn::Round as usize)?,
+            attempts,
+            round_attempts: attempts.saturating_sub(round_start),
+            round_began_at: rows::time_if_any(row, DueColumn::RoundBeganAt as usize)?,
+            due_at: rows::time(row, DueColumn::DueAt as usize)?,
+        },
+        key: row.get(DueColumn::Key as usize)?,
+        headers: rows::headers(row, DueColumn::Headers as usize)?,
+        body: rows::bytes(row, DueColumn::Body as usize)?,
     })
 }
 
-/// The same of a fresh one, whose time is when it was accepted.
-fn whole_unattempted(row: &Row<'_>, since: clock::UnattemptedDue) -> Result<DueDelivery, JobError> {
-    let mut due = whole(row)?;
+/// The same of an unattempted one, whose stored time is when it was accepted.
+fn unattempted_delivery(row: &Row<'_>, since: UnattemptedDue) -> Result<DueDelivery, JobError> {
+    let mut due = delivery(row)?;
     due.delivery.due_at = since.due_at(due.delivery.due_at);
     Ok(due)
-}
-
-/// First what was tried, then what was not.
-pub(crate) fn backlog(
-    conn: &Connection,
-    after: Option<BacklogCursor>,
-) -> Result<Backlog, JobError> {
-    let limit = i64::try_from(limits::BULK_STEP_MAX).unwrap_or(i64::MAX);
-    let [fresh, webhook, due_at, notification] =
-        after.map_or([0, i64::MIN, i64::MIN, i64::MIN], BacklogCursor::place);
-    let fresh = fresh != 0;
-    let mut of_webhooks: Vec<(WebhookId, u64)> = Vec::new();
-    let (mut looked_at, mut last) = (0, None);
-    let mut statement = conn.prepare_cached(match fresh {
-        true => PENDING_FRESH,
-        false => PENDING_RETRIED,
-    })?;
-    let mut rows = match fresh {
-        true => statement.query(params![webhook, notification, limit])?,
-        false => statement.query(params![webhook, due_at, notification, limit])?,
-    };
-    while let Some(row) = rows.next()? {
-        let webhook = WebhookId(row.get(0)?);
-        looked_at += 1;
-        match of_webhooks.last_mut() {
-            Some((latest, count)) if *latest == webhook => *count += 1,
-            Some(_) | None => of_webhooks.push((webhook, 1)),
-        }
-        // Only the last row says where it goes on: reading less of the others halves the work.
-        if looked_at == limits::BULK_STEP_MAX {
-            last = Some(backlog_mark(row, fresh)?);
-        }
-    }
-    Ok(Backlog {
-        counts: by_dialect(conn, of_webhooks)?,
-        next: match (last, fresh) {
-            (Some(last), _) => Some(last),
-            (None, false) => Some(BacklogCursor::new([1, i64::MIN, 0, i64::MIN])),
-            (None, true) => None,
-        },
-    })
-}
-
-/// Where counting goes on after this row.
-fn backlog_mark(row: &Row<'_>, fresh: bool) -> Result<BacklogCursor, JobError> {
-    let (due_at, at) = match fresh {
-        true => (0, 1),
-        false => (row.get(1)?, 2),
-    };
-    let (webhook, notification) = (row.get(0)?, row.get(at)?);
-    Ok(BacklogCursor::new([
-        i64::from(fresh),
-        webhook,
-        due_at,
-        notification,
-    ]))
-}
-
-fn by_dialect(
-    conn: &Connection,
-    of_webhooks: Vec<(WebhookId, u64)>,
-) -> Result<BTreeMap<DialectName, u64>, JobError> {
-    let mut counts = BTreeMap::new();
-    let mut statement = conn.prepare_cached(DIALECT)?;
-    for (webhook, count) in of_webhooks {
-        let mut found = statement.query([webhook.0])?;
-        if let Some(row) = found.next()? {
-            *counts.entry(rows::dialect(row, 0)?).or_default() += count;
-        }
-    }
-    Ok(counts)
 }

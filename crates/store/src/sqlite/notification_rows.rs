@@ -32,3 +32,17 @@ pub(crate) fn accepted_at(
         .optional()?;
     Ok(found)
 }
+
+/// The first of these notifications that is still there, and when it was accepted.
+pub(crate) fn first_accepted(
+    conn: &Connection,
+    ids: &mut std::slice::Iter<'_, i64>,
+) -> Result<Option<(NotificationId, Timestamp)>, JobError> {
+    for id in ids {
+        let id = NotificationId(*id);
+        if let Some(accepted_at) = accepted_at(conn, id)? {
+            return Ok(Some((id, accepted_at)));
+        }
+    }
+    Ok(None)
+}

@@ -6,14 +6,14 @@
 use bytes::Bytes;
 use model::attempt::{BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::dashboard::BulkJobKind;
-use model::delivery::{CancelCause, Delivery, DeliveryState};
+use model::delivery::{CancelCause, DeliveryState};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::tenant::{DialectName, Event, Grant, Tenant, TokenHash, TokenKind};
 use model::time::Timestamp;
 use model::users::Role;
 use model::webhook::{DisableCause, Disablement, Headers, Webhook};
-use rusqlite::Row;
 use rusqlite::types::ValueRef;
+use rusqlite::{Row, RowIndex};
 
 use crate::sqlite::job_error::{CorruptRow, JobError};
 
@@ -180,7 +180,7 @@ pub(crate) fn outcome(row: &Row<'_>, at: usize, body: Bytes) -> Result<Outcome, 
 }
 
 /// A blob that may be null, for nothing.
-pub(crate) fn bytes(row: &Row<'_>, at: usize) -> Result<Bytes, JobError> {
+pub(crate) fn bytes(row: &Row<'_>, at: impl RowIndex) -> Result<Bytes, JobError> {
     match row.get_ref(at)? {
         ValueRef::Null => Ok(Bytes::new()),
         ValueRef::Blob(blob) => Ok(Bytes::copy_from_slice(blob)),
@@ -190,7 +190,7 @@ pub(crate) fn bytes(row: &Row<'_>, at: usize) -> Result<Bytes, JobError> {
     }
 }
 
-pub(crate) fn headers(row: &Row<'_>, at: usize) -> Result<Headers, JobError> {
+pub(crate) fn headers(row: &Row<'_>, at: impl RowIndex) -> Result<Headers, JobError> {
     Ok(Headers(bytes(row, at)?))
 }
 
@@ -199,29 +199,16 @@ pub(crate) fn blob(bytes: &Bytes) -> Option<&[u8]> {
     (!bytes.is_empty()).then_some(bytes)
 }
 
-pub(crate) fn time(row: &Row<'_>, at: usize) -> Result<Timestamp, JobError> {
+pub(crate) fn time(row: &Row<'_>, at: impl RowIndex) -> Result<Timestamp, JobError> {
     Ok(Timestamp::from_millis(row.get(at)?))
 }
 
-pub(crate) fn time_if_any(row: &Row<'_>, at: usize) -> Result<Option<Timestamp>, JobError> {
+pub(crate) fn time_if_any(row: &Row<'_>, at: impl RowIndex) -> Result<Option<Timestamp>, JobError> {
     Ok(row.get::<_, Option<i64>>(at)?.map(Timestamp::from_millis))
 }
 
 pub(crate) fn hash(row: &Row<'_>, at: usize) -> Result<TokenHash, JobError> {
     Ok(TokenHash(row.get(at)?))
-}
-
-/// `notification_id, webhook_id, round, attempts, round_start, round_began_at, due_at` from 0 on.
-pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, JobError> {
-    let (attempts, round_start): (u32, u32) = (row.get(3)?, row.get(4)?);
-    Ok(Delivery {
-        id: delivery_id(row)?,
-        round: row.get(2)?,
-        attempts,
-        round_attempts: attempts.saturating_sub(round_start),
-        round_began_at: time_if_any(row, 5)?,
-        due_at: time(row, 6)?,
-    })
 }
 
 /// `notification_id, webhook_id` from 0 on.
@@ -242,7 +229,7 @@ pub(crate) fn tenant(row: &Row<'_>, at: usize) -> Result<Tenant, JobError> {
     })
 }
 
-pub(crate) fn dialect(row: &Row<'_>, at: usize) -> Result<DialectName, JobError> {
+pub(crate) fn dialect(row: &Row<'_>, at: impl RowIndex) -> Result<DialectName, JobError> {
     let name = row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?;
     Ok(DialectName::new(name))
 }

@@ -1,11 +1,11 @@
 //! Every statement of the store in one list, to be prepared at start and looked at by tests.
 
 use crate::sqlite::{
-    accept, apply, audit, bulk_jobs, cancel, catalog, clock, dashboard_queries, delivery_detail,
-    delivery_scans, due, envelopes, expiry, fan_out, fan_out_cache, id_range, idempotency, log,
-    merge, notification_rows, notifications, prune, replay, sequence, sessions, settle,
-    stored_responses, unattempted, unattempted_rows, users, webhook_health, webhook_history,
-    webhook_rows, webhooks, writer,
+    accept, apply, audit, backlog, bulk_jobs, cancel, catalog, clock, dashboard_queries,
+    delivery_detail, delivery_scans, due, envelopes, expiry, fan_out, fan_out_cache, id_range,
+    idempotency, log, merge, notification_rows, notifications, pending, prune, replay, sequence,
+    sessions, settle, stored_responses, unattempted, unattempted_rows, users, webhook_health,
+    webhook_history, webhook_rows, webhooks, writer,
 };
 
 /// Every statement there is: all are prepared at start, so that a typo ends the start.
@@ -14,6 +14,7 @@ pub(crate) fn statements() -> Vec<String> {
         accept::STATEMENTS,
         apply::STATEMENTS,
         audit::STATEMENTS,
+        backlog::STATEMENTS,
         bulk_jobs::STATEMENTS,
         cancel::STATEMENTS,
         catalog::STATEMENTS,
@@ -32,6 +33,7 @@ pub(crate) fn statements() -> Vec<String> {
         merge::STATEMENTS,
         notification_rows::STATEMENTS,
         notifications::STATEMENTS,
+        pending::STATEMENTS,
         prune::STATEMENTS,
         replay::STATEMENTS,
         sequence::STATEMENTS,
