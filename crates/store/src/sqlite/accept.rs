@@ -12,8 +12,8 @@ use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits::EVENTS_REGISTERED_MAX;
 use model::notification::{AcceptResult, NewNotification};
 use model::time::Timestamp;
+use rusqlite::params;
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, params};
 
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
@@ -269,11 +269,9 @@ fn who_wants(
 
 /// The webhook that is to be tested, if it is the tenant's and enabled.
 fn tested(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<Arc<[WebhookId]>, JobError> {
-    let found = tx
-        .conn
-        .prepare_cached(MAY_BE_TESTED)?
-        .query_row([tenant.0, webhook.0], |row| row.get(0).map(WebhookId))
-        .optional()?;
+    let found = query::first(tx.conn, MAY_BE_TESTED, [tenant.0, webhook.0], |row| {
+        Ok(WebhookId(row.get(0)?))
+    })?;
     Ok(found.into_iter().collect())
 }
 

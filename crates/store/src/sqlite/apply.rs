@@ -12,7 +12,7 @@ use model::target;
 use model::tenant::{Event, TokenHash};
 use model::time::Timestamp;
 use model::webhook::{DisableCause, Disablement, Webhook};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::job_error::JobError;
@@ -121,11 +121,10 @@ fn apply_tenant(
         &declaration.key,
         &declaration.name,
     );
-    let stored: Option<(i64, String)> = tx
-        .conn
-        .prepare_cached(TENANT)?
-        .query_row(params![dialect, key], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+    let stored: Option<(i64, String)> =
+        query::first(tx.conn, TENANT, params![dialect, key], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
     let (id, change) = match stored {
         None => {
             let row = params![dialect, key, name, at.as_millis()];
@@ -226,11 +225,12 @@ fn apply_token(
     if hash == stored.hash && rest == stored.rest {
         return Ok(context.applied(item, ChangeKind::Unchanged));
     }
-    let taken: Option<i64> = tx
-        .conn
-        .prepare_cached(TOKEN_WITH_HASH)?
-        .query_row(params![context.tenant.0, hash.0], |row| row.get(0))
-        .optional()?;
+    let taken: Option<i64> = query::first(
+        tx.conn,
+        TOKEN_WITH_HASH,
+        params![context.tenant.0, hash.0],
+        |row| Ok(row.get(0)?),
+    )?;
     if taken.is_some_and(|id| id != stored.id) {
         return Err(StoreError::Conflict(Conflict::TokenHash).into());
     }
@@ -252,14 +252,13 @@ fn apply_token(
 }
 
 fn find_token(tx: &Tx<'_>, tenant: TenantId, name: &str) -> Result<Option<StoredToken>, JobError> {
-    let found = query::list(tx.conn, TOKEN, params![tenant.0, name], |row| {
+    query::first(tx.conn, TOKEN, params![tenant.0, name], |row| {
         Ok(StoredToken {
             id: row.get(0)?,
             hash: rows::hash(row, 1)?,
             rest: (row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?),
         })
-    })?;
-    Ok(found.into_iter().next())
+    })
 }
 
 fn apply_webhooks(

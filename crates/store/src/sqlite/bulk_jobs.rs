@@ -210,8 +210,8 @@ pub(crate) fn find(
     tenant: TenantId,
     id: BulkJobId,
 ) -> Result<Option<BulkJob>, JobError> {
-    let found = query::list(conn, FIND, [id.0], bulk_job)?;
-    Ok(found.into_iter().find(|bulk_job| bulk_job.tenant == tenant))
+    let found = query::first(conn, FIND, [id.0], bulk_job)?;
+    Ok(found.filter(|bulk_job| bulk_job.tenant == tenant))
 }
 
 pub(crate) fn running(
@@ -229,8 +229,7 @@ pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, JobError> {
     let Some(progress) = oldest(tx.conn)? else {
         return Ok(false);
     };
-    let bulk_job = query::list(tx.conn, FIND, [progress.id.0], bulk_job)?;
-    let Some(bulk_job) = bulk_job.into_iter().next() else {
+    let Some(bulk_job) = query::first(tx.conn, FIND, [progress.id.0], bulk_job)? else {
         return Ok(false);
     };
     match abort_reason(tx, &bulk_job)? {
@@ -252,15 +251,14 @@ pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, JobError> {
 }
 
 fn oldest(conn: &Connection) -> Result<Option<BulkJobProgress>, JobError> {
-    let found = query::list(conn, OLDEST, [], |row| {
+    query::first(conn, OLDEST, [], |row| {
         Ok(BulkJobProgress {
             id: BulkJobId(row.get(0)?),
             stage: row.get::<_, u32>(1)?.try_into().unwrap_or(usize::MAX),
             reached: row.get(2)?,
             upto: row.get(3)?,
         })
-    })?;
-    Ok(found.into_iter().next())
+    })
 }
 
 /// Why a bulk job cannot go on.

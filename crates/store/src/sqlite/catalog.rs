@@ -70,10 +70,9 @@ pub(crate) fn tenant(
     dialect: &DialectName,
     key: &str,
 ) -> Result<Option<Tenant>, JobError> {
-    let found = query::list(conn, TENANT, params![dialect.as_str(), key], |row| {
+    query::first(conn, TENANT, params![dialect.as_str(), key], |row| {
         rows::tenant(row, 0)
-    })?;
-    Ok(found.into_iter().next())
+    })
 }
 
 pub(crate) fn tenants(conn: &Connection, dialect: &DialectName) -> Result<Vec<Tenant>, JobError> {
@@ -161,8 +160,7 @@ pub(crate) fn event(
     tenant: TenantId,
     slug: &str,
 ) -> Result<Option<Event>, JobError> {
-    let found = query::list(conn, EVENT, params![tenant.0, slug], rows::event)?;
-    Ok(found.into_iter().next())
+    query::first(conn, EVENT, params![tenant.0, slug], rows::event)
 }
 
 /// Of several tenants the ids are put in one order first, then only the page is read.

@@ -7,7 +7,7 @@ use model::id::{TenantId, TokenId, WebhookId};
 use model::limits;
 use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
 use crate::sqlite::audit::{self, AuditRecord};
@@ -85,13 +85,12 @@ pub(crate) fn settings(
     conn: &Connection,
     tenant: TenantId,
 ) -> Result<Option<TenantSettings>, JobError> {
-    let found = query::list(conn, TENANT, [tenant.0], |row| {
+    query::first(conn, TENANT, [tenant.0], |row| {
         Ok(TenantSettings {
             tenant: rows::tenant(row, 0)?,
             retention_ms: row.get(4)?,
         })
-    })?;
-    Ok(found.into_iter().next())
+    })
 }
 
 pub(crate) fn set_retention(
@@ -192,11 +191,10 @@ pub(crate) fn revoke_token(
     actor: &str,
     at: Timestamp,
 ) -> Result<bool, JobError> {
-    let found: Option<(Option<i64>, String, bool)> = tx
-        .conn
-        .prepare_cached(TOKEN)?
-        .query_row([token.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
+    let found: Option<(Option<i64>, String, bool)> =
+        query::first(tx.conn, TOKEN, [token.0], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
     let found = found.filter(|(owner, _, _)| *owner == tenant.map(|tenant| tenant.0));
     let Some((_, name, active)) = found else {
         return Ok(false);

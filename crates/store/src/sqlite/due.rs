@@ -10,14 +10,12 @@ use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator as _;
-use rusqlite::{
-    CachedStatement, Connection, OptionalExtension, Params, Row, Rows, Statement, params,
-};
+use rusqlite::{CachedStatement, Connection, Params, Row, Rows, Statement, params};
 
 use crate::sqlite::clock::UnattemptedDue;
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
-use crate::sqlite::{notification_rows, rows, unattempted};
+use crate::sqlite::{notification_rows, query, rows, unattempted};
 
 statements! {
     ATTEMPTED = "
@@ -337,10 +335,7 @@ fn next_at(
     sql: &'static str,
     params: impl Params,
 ) -> Result<Option<Timestamp>, JobError> {
-    let found = conn
-        .prepare_cached(sql)?
-        .query_row(params, |row| row.get(0))
-        .optional()?;
+    let found = query::first(conn, sql, params, |row| Ok(row.get(0)?))?;
     Ok(found.map(Timestamp::from_millis))
 }
 

@@ -162,11 +162,9 @@ pub(crate) fn first_of(
     conn: &Connection,
     tenant: TenantId,
 ) -> Result<Option<NotificationId>, JobError> {
-    let found = conn
-        .prepare_cached(FIRST_OF)?
-        .query_row([tenant.0], |row| row.get(0).map(NotificationId))
-        .optional()?;
-    Ok(found)
+    query::first(conn, FIRST_OF, [tenant.0], |row| {
+        Ok(NotificationId(row.get(0)?))
+    })
 }
 
 /// Whether something that the webhook is owed, which is disabled, may still be to be listed. Not,
@@ -203,13 +201,9 @@ pub(crate) fn may_owe(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Resu
 }
 
 fn first(tx: &Tx<'_>, tenant: TenantId) -> Result<Option<FanOutBatch>, JobError> {
-    let found: Option<(i64, i64, String)> = tx
-        .conn
-        .prepare_cached(FIRST)?
-        .query_row([tenant.0], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .optional()?;
+    let found: Option<(i64, i64, String)> = query::first(tx.conn, FIRST, [tenant.0], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    })?;
     let Some((id, reached, words)) = found else {
         return Ok(None);
     };

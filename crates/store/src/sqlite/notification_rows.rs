@@ -2,9 +2,10 @@
 
 use model::id::{NotificationId, TenantId};
 use model::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use crate::sqlite::job_error::JobError;
+use crate::sqlite::{query, rows};
 
 statements! {
     TENANT_OF = "select tenant_id from notification where id = ?1";
@@ -15,22 +16,14 @@ pub(crate) fn tenant_of(
     conn: &Connection,
     id: NotificationId,
 ) -> Result<Option<TenantId>, JobError> {
-    let found = conn
-        .prepare_cached(TENANT_OF)?
-        .query_row([id.0], |row| row.get(0).map(TenantId))
-        .optional()?;
-    Ok(found)
+    query::first(conn, TENANT_OF, [id.0], |row| Ok(TenantId(row.get(0)?)))
 }
 
 pub(crate) fn accepted_at(
     conn: &Connection,
     id: NotificationId,
 ) -> Result<Option<Timestamp>, JobError> {
-    let found = conn
-        .prepare_cached(ACCEPTED_AT)?
-        .query_row([id.0], |row| row.get(0).map(Timestamp::from_millis))
-        .optional()?;
-    Ok(found)
+    query::first(conn, ACCEPTED_AT, [id.0], |row| rows::time(row, 0))
 }
 
 /// The first of these notifications that is still there, and when it was accepted.

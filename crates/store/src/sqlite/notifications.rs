@@ -6,7 +6,7 @@
 use model::dashboard::{NotificationDetail, NotificationQuery, NotificationRow};
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::sqlite::id_range::IdRange;
 use crate::sqlite::job_error::JobError;
@@ -72,7 +72,7 @@ pub(crate) fn detail(
     tenant: TenantId,
     id: NotificationId,
 ) -> Result<Option<NotificationDetail>, JobError> {
-    let found = query::list(conn, DETAIL, [id.0, tenant.0], |row| {
+    query::first(conn, DETAIL, [id.0, tenant.0], |row| {
         Ok(NotificationDetail {
             id: NotificationId(row.get(0)?),
             key: row.get(1)?,
@@ -85,8 +85,7 @@ pub(crate) fn detail(
             headers: rows::headers(row, 8)?,
             body: rows::bytes(row, 9)?,
         })
-    })?;
-    Ok(found.into_iter().next())
+    })
 }
 
 pub(crate) fn detail_by_key(
@@ -94,10 +93,8 @@ pub(crate) fn detail_by_key(
     tenant: TenantId,
     key: &str,
 ) -> Result<Option<NotificationDetail>, JobError> {
-    let id: Option<i64> = conn
-        .prepare_cached(BY_KEY)?
-        .query_row(params![tenant.0, key], |row| row.get(0))
-        .optional()?;
+    let id: Option<i64> =
+        query::first(conn, BY_KEY, params![tenant.0, key], |row| Ok(row.get(0)?))?;
     match id {
         Some(id) => detail(conn, tenant, NotificationId(id)),
         None => Ok(None),

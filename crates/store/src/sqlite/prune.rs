@@ -11,7 +11,7 @@ use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::tenant::DialectName;
 use model::time::{TimeBounds, Timestamp};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use crate::sqlite::envelope_cache::EnvelopeCache;
 use crate::sqlite::envelopes;
@@ -160,8 +160,7 @@ fn prune_log(
     bounds: &mut RetentionBounds,
     budget: &mut RowBudget,
 ) -> Result<Option<PruneCursor>, JobError> {
-    let next = query::list(tx.conn, NEXT_WEBHOOK, [webhook.0], rule)?;
-    let Some((id, rule)) = next.into_iter().next() else {
+    let Some((id, rule)) = query::first(tx.conn, NEXT_WEBHOOK, [webhook.0], rule)? else {
         return Ok(Some(PruneCursor::Unwanted(TenantId(0))));
     };
     let from = if id == webhook.0 { from.0 } else { 0 };
@@ -261,8 +260,7 @@ fn prune_unwanted(
     bounds: &mut RetentionBounds,
     budget: &mut RowBudget,
 ) -> Result<Option<PruneCursor>, JobError> {
-    let next = query::list(tx.conn, NEXT_TENANT, [tenant.0], rule)?;
-    let Some((id, rule)) = next.into_iter().next() else {
+    let Some((id, rule)) = query::first(tx.conn, NEXT_TENANT, [tenant.0], rule)? else {
         return Ok(None);
     };
     let to = bounds.get(tx, &rule)?.id;
@@ -280,11 +278,8 @@ fn prune_unwanted(
 /// Removes what belongs to notifications before the oldest that is left: envelopes that no
 /// attempt has, and states of webhooks that none met.
 fn drop_leftovers(tx: &mut Tx<'_>, budget: &mut RowBudget) -> Result<(), JobError> {
-    let oldest: Option<(i64, i64)> = tx
-        .conn
-        .prepare_cached(OLDEST)?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+    let oldest: Option<(i64, i64)> =
+        query::first(tx.conn, OLDEST, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let first = oldest.map_or(i64::MAX, |(id, _)| id);
     drop_some(tx, webhook_history::DROP, first, budget)?;
     drop_some(tx, id_range::DROP_FALLS, first, budget)?;

@@ -1,6 +1,6 @@
 //! Reading through a cached statement: all rows of a small answer, or whether there are any.
 
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use rusqlite::{Connection, Params, Row};
 
 use crate::sqlite::job_error::JobError;
 
@@ -20,14 +20,23 @@ pub(crate) fn list<T>(
     Ok(found)
 }
 
+/// The first row, if there is any.
+pub(crate) fn first<T>(
+    conn: &Connection,
+    sql: &'static str,
+    params: impl Params,
+    read: impl FnOnce(&Row<'_>) -> Result<T, JobError>,
+) -> Result<Option<T>, JobError> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    rows.next()?.map(read).transpose()
+}
+
+/// Whether there is a row.
 pub(crate) fn exists(
     conn: &Connection,
     sql: &'static str,
     params: impl Params,
 ) -> Result<bool, JobError> {
-    let found = conn
-        .prepare_cached(sql)?
-        .query_row(params, |_| Ok(()))
-        .optional()?;
-    Ok(found.is_some())
+    Ok(conn.prepare_cached(sql)?.exists(params)?)
 }

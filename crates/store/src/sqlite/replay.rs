@@ -14,7 +14,7 @@ use crate::sqlite::audit::{self, AuditRecord};
 use crate::sqlite::delivery_scans::{self, REPLAY, RETRY_NOW, ahead_from, walk};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
-use crate::sqlite::{due, id_range, rows, unattempted, webhook_rows};
+use crate::sqlite::{due, id_range, query, rows, unattempted, webhook_rows};
 
 statements! {
     FIND = "
@@ -83,11 +83,10 @@ fn replay_one(
 ) -> Result<ReplayResult, JobError> {
     unattempted::materialize(tx)?;
     let keys = (id.notification.0, id.webhook.0);
-    let found: Option<(i64, Option<i64>, Option<i64>)> = tx
-        .conn
-        .prepare_cached(FIND)?
-        .query_row(keys, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
+    let found: Option<(i64, Option<i64>, Option<i64>)> =
+        query::first(tx.conn, FIND, keys, |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
     let Some((state, cause, due_at)) = found.filter(|_| id.webhook == request.webhook) else {
         return Ok(ReplayResult::Unknown);
     };

@@ -7,11 +7,11 @@ use model::limits;
 use model::tenant::TokenHash;
 use model::time::Timestamp;
 use model::users::{PasswordHash, SignInFailures, User};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
-use crate::sqlite::users;
+use crate::sqlite::{query, users};
 
 statements! {
     BEGIN = "
@@ -71,10 +71,10 @@ pub(crate) fn session(
     session: TokenHash,
     at: Timestamp,
 ) -> Result<Option<User>, JobError> {
-    let user: Option<i64> = conn
-        .prepare_cached(SESSION)?
-        .query_row(params![session.0, at.as_millis()], |row| row.get(0))
-        .optional()?;
+    let user: Option<i64> =
+        query::first(conn, SESSION, params![session.0, at.as_millis()], |row| {
+            Ok(row.get(0)?)
+        })?;
     let Some(user) = user else {
         return Ok(None);
     };
@@ -106,11 +106,9 @@ pub(crate) fn use_link(
     link: TokenHash,
     at: Timestamp,
 ) -> Result<Option<User>, JobError> {
-    let used: Option<(i64, i64)> = tx
-        .conn
-        .prepare_cached(USE_LINK)?
-        .query_row([link.0], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+    let used: Option<(i64, i64)> = query::first(tx.conn, USE_LINK, [link.0], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
     match used {
         Some((user, until)) if until > at.as_millis() => {
             Ok(users::find(tx.conn, UserId(user))?.filter(|user| user.active))
@@ -123,10 +121,9 @@ pub(crate) fn failures(
     conn: &Connection,
     name: TokenHash,
 ) -> Result<Option<SignInFailures>, JobError> {
-    let found: Option<(u32, i64)> = conn
-        .prepare_cached(FAILURES)?
-        .query_row([name.0], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+    let found: Option<(u32, i64)> = query::first(conn, FAILURES, [name.0], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
     Ok(found.map(|(count, latest_at)| SignInFailures {
         count,
         latest_at: Timestamp::from_millis(latest_at),

@@ -29,7 +29,7 @@ pub(crate) fn find(
     key: &str,
     holder: TokenHash,
 ) -> Result<Option<StoredResponse>, JobError> {
-    let found = query::list(conn, FIND, params![key, holder.0], |row| {
+    query::first(conn, FIND, params![key, holder.0], |row| {
         Ok(StoredResponse {
             key: row.get(0)?,
             holder: rows::hash(row, 1)?,
@@ -38,8 +38,7 @@ pub(crate) fn find(
             headers: rows::headers(row, 4)?,
             body: rows::bytes(row, 5)?,
         })
-    })?;
-    Ok(found.into_iter().next())
+    })
 }
 
 /// Answers that were kept before are forgotten. When they were kept is a time of the schedule: a

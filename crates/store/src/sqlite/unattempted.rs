@@ -12,13 +12,13 @@ use model::contract::{DiskFault, StoreError};
 use model::delivery::CancelCause;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::time::Timestamp;
+use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Connection, OptionalExtension};
 
 use crate::sqlite::inline_deliveries::{InlineDeliveries, InlineEntry};
 use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::tx::Tx;
-use crate::sqlite::{fan_out, rows, unattempted_rows};
+use crate::sqlite::{fan_out, query, rows, unattempted_rows};
 
 statements! {
     REMOVE = "delete from fresh where webhook_id = ?1 and notification_id = ?2";
@@ -170,10 +170,7 @@ pub(crate) struct ReadHorizon {
 
 impl ReadHorizon {
     pub(crate) fn read(conn: &Connection, lacks: Option<DiskFault>) -> Result<Self, JobError> {
-        let later: Option<i64> = conn
-            .prepare_cached(LATER)?
-            .query_row([], |row| row.get(0))
-            .optional()?;
+        let later: Option<i64> = query::first(conn, LATER, [], |row| Ok(row.get(0)?))?;
         let upto = match later {
             None => i64::MAX,
             Some(_) => read_materialized_upto(conn)?,
@@ -208,10 +205,8 @@ impl ReadHorizon {
 }
 
 fn read_materialized_upto(conn: &Connection) -> Result<i64, JobError> {
-    let materialized_upto: Option<i64> = conn
-        .prepare_cached(MATERIALIZED_UPTO)?
-        .query_row([], |row| row.get(0))
-        .optional()?;
+    let materialized_upto: Option<i64> =
+        query::first(conn, MATERIALIZED_UPTO, [], |row| Ok(row.get(0)?))?;
     Ok(materialized_upto.unwrap_or(0))
 }
 

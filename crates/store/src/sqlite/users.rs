@@ -9,7 +9,7 @@ use model::contract::{Conflict, StoreError};
 use model::id::{TenantId, UserId};
 use model::time::Timestamp;
 use model::users::{NewUser, PasswordHash, Role, User, UserChange};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
 use crate::sqlite::audit::{self, AuditRecord};
@@ -74,8 +74,7 @@ pub(crate) fn users(conn: &Connection, tenant: Option<TenantId>) -> Result<Vec<U
 }
 
 pub(crate) fn find(conn: &Connection, id: UserId) -> Result<Option<User>, JobError> {
-    let found = query::list(conn, FIND, [id.0], user)?;
-    let Some(user) = found.into_iter().next() else {
+    let Some(user) = query::first(conn, FIND, [id.0], user)? else {
         return Ok(None);
     };
     let roles = roles(conn, id)?;
@@ -86,10 +85,10 @@ pub(crate) fn named(
     conn: &Connection,
     name: &str,
 ) -> Result<Option<(User, PasswordHash)>, JobError> {
-    let found = query::list(conn, NAMED, [name], |row| {
+    let Some((user, password)) = query::first(conn, NAMED, [name], |row| {
         Ok((user(row)?, PasswordHash(row.get(6)?)))
-    })?;
-    let Some((user, password)) = found.into_iter().next() else {
+    })?
+    else {
         return Ok(None);
     };
     let roles = roles(conn, user.id)?;
@@ -145,11 +144,7 @@ pub(crate) fn set_role(
     let Some(user) = find(tx.conn, id)? else {
         return Ok(false);
     };
-    let before: Option<i64> = tx
-        .conn
-        .prepare_cached(ROLE)?
-        .query_row([id.0, tenant.0], |row| row.get(0))
-        .optional()?;
+    let before: Option<i64> = query::first(tx.conn, ROLE, [id.0, tenant.0], |row| Ok(row.get(0)?))?;
     let before = before.map(rows::role).transpose()?;
     if before == role {
         return Ok(true);

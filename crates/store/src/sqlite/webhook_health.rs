@@ -11,7 +11,7 @@ use model::delivery::DeliveryState;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::row_budget::RowBudget;
@@ -206,16 +206,13 @@ fn health_of(
     webhook: WebhookId,
     since: Timestamp,
 ) -> Result<WebhookHealth, JobError> {
-    let latest = query::list(conn, LATEST, [webhook.0], |row| latest(webhook, row))?;
-    let (latest, failing_since) = latest.into_iter().next().unzip();
+    let latest = query::first(conn, LATEST, [webhook.0], |row| latest(webhook, row))?;
+    let (latest, failing_since) = latest.unzip();
     let first = |sql| query::list(conn, sql, [webhook.0], |row| rows::time(row, 0));
     let lag_ms = clock::lag_ms(conn)?;
     let retried = first(EARLIEST)?.into_iter().map(|at| at.plus_ms(lag_ms));
     let next_due_at = retried.chain(first(EARLIEST_UNATTEMPTED)?).min();
-    let retrying: Option<i64> = conn
-        .prepare_cached(RETRYING)?
-        .query_row([webhook.0], |row| row.get(0))
-        .optional()?;
+    let retrying: Option<i64> = query::first(conn, RETRYING, [webhook.0], |row| Ok(row.get(0)?))?;
     Ok(WebhookHealth {
         webhook,
         latest,

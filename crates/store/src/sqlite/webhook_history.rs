@@ -10,7 +10,7 @@ use model::delivery::DeliveryState;
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
 use model::webhook::Webhook;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::tx::Tx;
@@ -111,11 +111,9 @@ pub(crate) fn enabled_upto(
     webhook: WebhookId,
     from: NotificationId,
 ) -> Result<Option<NotificationId>, JobError> {
-    let found = conn
-        .prepare_cached(ENABLED_UPTO)?
-        .query_row([webhook.0, from.0], |row| row.get(0).map(NotificationId))
-        .optional()?;
-    Ok(found)
+    query::first(conn, ENABLED_UPTO, [webhook.0, from.0], |row| {
+        Ok(NotificationId(row.get(0)?))
+    })
 }
 
 pub(crate) fn match_explanations(
@@ -155,12 +153,12 @@ fn match_explanation(
     notification: NotificationId,
 ) -> Result<MatchExplanation, JobError> {
     let keys = [notification.0, webhook.id.0];
-    let delivery = query::list(conn, DELIVERY, keys, |row| {
+    let delivery = query::first(conn, DELIVERY, keys, |row| {
         let state: DeliveryState = rows::state(row.get(0)?, row.get(1)?)?;
         Ok((state, row.get(2)?))
     })?;
-    let past = query::list(conn, THEN, [webhook.id.0, notification.0], then)?;
-    let then = match past.into_iter().next() {
+    let past = query::first(conn, THEN, [webhook.id.0, notification.0], then)?;
+    let then = match past {
         Some(then) => then,
         None => Some(WebhookSnapshot {
             disabled: webhook.disabled,
@@ -172,7 +170,7 @@ fn match_explanation(
     Ok(MatchExplanation {
         webhook,
         then,
-        delivery: delivery.into_iter().next(),
+        delivery,
     })
 }
 

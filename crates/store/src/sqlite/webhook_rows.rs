@@ -2,10 +2,10 @@
 
 use model::id::{TenantId, WebhookId};
 use model::webhook::Webhook;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use crate::sqlite::job_error::JobError;
-use crate::sqlite::rows;
+use crate::sqlite::{query, rows};
 
 statements! {
     FIND = "
@@ -58,20 +58,14 @@ pub(crate) fn find_key(
     tenant: TenantId,
     key: &str,
 ) -> Result<Option<WebhookId>, JobError> {
-    let found = conn
-        .prepare_cached(FIND_KEY)?
-        .query_row(params![tenant.0, key], |row| row.get(0).map(WebhookId))
-        .optional()?;
-    Ok(found)
+    query::first(conn, FIND_KEY, params![tenant.0, key], |row| {
+        Ok(WebhookId(row.get(0)?))
+    })
 }
 
 /// Whose webhook it is, deleted or not.
 pub(crate) fn tenant_of(conn: &Connection, id: WebhookId) -> Result<Option<TenantId>, JobError> {
-    let found = conn
-        .prepare_cached(TENANT_OF)?
-        .query_row([id.0], |row| row.get(0).map(TenantId))
-        .optional()?;
-    Ok(found)
+    query::first(conn, TENANT_OF, [id.0], |row| Ok(TenantId(row.get(0)?)))
 }
 
 /// How a scope stands in the index: nothing for any, so that no named scope looks like it.
