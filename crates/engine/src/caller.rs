@@ -17,10 +17,10 @@ use model::time::{Clock, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use crate::dial::{Asker, Dial, Limit, Place, Stream};
-use crate::habits::Noticed;
-use crate::line::Line;
-use crate::pool::{Pool, Used};
+use crate::connection::Connection;
+use crate::dial::{Deadline, Dial, Endpoint, LookupContext, Stream};
+use crate::idle_lifetime::CloseTiming;
+use crate::pool::ConnectionPool;
 use crate::request::Prepared;
 use crate::room::{Held, Room, Taken};
 use crate::shortage::{Shortage, is_general};
@@ -30,7 +30,7 @@ const STOOD_STILL: Duration = Duration::from_millis(STALL_DETECTED_MS);
 pub(crate) struct Caller {
     dial: Arc<dyn Dial>,
     clock: Clock,
-    pool: Arc<Pool>,
+    pool: Arc<ConnectionPool>,
     /// For answers.
     room: Arc<Room>,
     opened: Counter,
@@ -61,7 +61,7 @@ impl Caller {
     pub(crate) fn new(
         dial: Arc<dyn Dial>,
         clock: Clock,
-        pool: Arc<Pool>,
+        pool: Arc<ConnectionPool>,
         room: Arc<Room>,
         opened: Counter,
         shortage: Arc<Shortage>,
@@ -119,45 +119,45 @@ impl Course<'_> {
 
     async fn outcome(&mut self, taken: &mut Taken<'_>) -> Outcome {
         let (caller, prepared) = (self.caller, self.prepared);
-        let place = match prepared.place() {
-            Ok(place) => place,
+        let endpoint = match prepared.endpoint() {
+            Ok(endpoint) => endpoint,
             Err(failure) => return Outcome::Failed(failure.clone()),
         };
-        let mut limit = Limit::from_here(prepared.policy.exchange_limit_ms);
+        let mut limit = Deadline::from_here(prepared.policy.exchange_limit_ms);
         // The one timer of the attempt. It is not even set if the answer is there at once.
         let mut alarm = pin!(sleep_until(limit.deadline()));
         let request = prepared.request(self.due);
-        while let Some(Used { mut line, idle }) = caller.pool.take(place) {
-            let exchanging = line.exchange(&request, limit, alarm.as_mut(), taken);
+        while let Some((mut connection, idle)) = caller.pool.take(endpoint) {
+            let exchanging = connection.exchange(&request, limit, alarm.as_mut(), taken);
             let exchange = exchanging.await;
-            // A line that turns out to be closed costs nothing.
+            // A connection that turns out to be closed costs nothing.
             if exchange.unsent {
-                caller.pool.ended(place, idle, Noticed::InTime);
+                caller.pool.ended(endpoint, idle, CloseTiming::BeforeSend);
                 continue;
             }
-            // One that ends under the request is the receiver's right, who may have seen it all
-            // the same. So the log shows the call, and another is made at once.
+            // The receiver may close it under the request, and may have seen the request all the
+            // same. So the log shows the call, and another is made at once.
             if exchange.stale {
-                caller.pool.ended(place, idle, Noticed::TooLate);
+                caller.pool.ended(endpoint, idle, CloseTiming::AfterSend);
                 self.note_stale(exchange.outcome);
                 break;
             }
             if exchange.reusable {
-                caller.pool.put(place, line, Some(idle));
+                caller.pool.put(endpoint, connection, Some(idle));
             }
-            return on_kept_line(exchange.outcome);
+            return on_pooled_connection(exchange.outcome);
         }
-        let asker = Asker {
+        let context = LookupContext {
             tenant: prepared.tenant,
             since: Some(prepared.seen_at),
             succeeded: prepared.succeeded,
         };
-        let mut dialled = self.dial(place, asker, limit, alarm.as_mut()).await;
+        let mut dialled = self.dial(endpoint, context, limit, alarm.as_mut()).await;
         // What has come of it meanwhile is not lost by that: another look-up has what was found,
         // and a receiver that took a connection takes another.
         if dialled.is_err() && stood_still(limit) {
             limit = self.begin_anew(alarm.as_mut());
-            dialled = self.dial(place, asker, limit, alarm.as_mut()).await;
+            dialled = self.dial(endpoint, context, limit, alarm.as_mut()).await;
         }
         // A call of this attempt was made, and the log is to show it: it cannot count as not made.
         while let Some(what) = self
@@ -172,7 +172,7 @@ impl Course<'_> {
                 break;
             }
             sleep_until(wait).await;
-            dialled = self.dial(place, asker, limit, alarm.as_mut()).await;
+            dialled = self.dial(endpoint, context, limit, alarm.as_mut()).await;
         }
         let stream = match dialled {
             Ok(stream) => stream,
@@ -182,24 +182,24 @@ impl Course<'_> {
             limit = self.begin_anew(alarm.as_mut());
         }
         caller.opened.inc();
-        let mut line = Line::new(stream);
-        let opening = caller.pool.opening(place);
-        let exchange = line.exchange(&request, limit, alarm, taken).await;
+        let mut connection = Connection::new(stream);
+        let opening = caller.pool.opening(endpoint);
+        let exchange = connection.exchange(&request, limit, alarm, taken).await;
         drop(opening);
         if exchange.reusable {
-            caller.pool.put(place, line, None);
+            caller.pool.put(endpoint, connection, None);
         }
         exchange.outcome
     }
 
     async fn dial(
         &self,
-        place: &Place,
-        asker: Asker,
-        limit: Limit,
+        endpoint: &Endpoint,
+        context: LookupContext,
+        limit: Deadline,
         mut alarm: Pin<&mut Sleep>,
     ) -> Result<Box<dyn Stream>, Failure> {
-        let mut dialling = self.caller.dial.dial(place, asker, limit);
+        let mut dialling = self.caller.dial.dial(endpoint, context, limit);
         let dialled = poll_fn(|cx| match dialling.as_mut().poll(cx) {
             Poll::Ready(dialled) => Poll::Ready(Some(dialled)),
             Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
@@ -209,8 +209,8 @@ impl Course<'_> {
     }
 
     /// Nothing was sent, and the time was not the receiver's: it begins here.
-    fn begin_anew(&mut self, alarm: Pin<&mut Sleep>) -> Limit {
-        let limit = Limit::from_here(self.prepared.policy.exchange_limit_ms);
+    fn begin_anew(&mut self, alarm: Pin<&mut Sleep>) -> Deadline {
+        let limit = Deadline::from_here(self.prepared.policy.exchange_limit_ms);
         alarm.reset(limit.deadline());
         self.began_at = self.caller.clock.now();
         self.began = Instant::now();
@@ -241,12 +241,12 @@ impl Course<'_> {
 }
 
 /// Whether it is noticed so late that the time is over that nothing ran in between.
-fn stood_still(limit: Limit) -> bool {
+fn stood_still(limit: Deadline) -> bool {
     Instant::now().duration_since(limit.deadline()) >= STOOD_STILL
 }
 
 /// Says of what went wrong that it was not on a connection of its own.
-fn on_kept_line(outcome: Outcome) -> Outcome {
+fn on_pooled_connection(outcome: Outcome) -> Outcome {
     const WHERE: &str = "on a connection kept from an earlier call";
     match outcome {
         Outcome::Failed(failure) => Outcome::Failed(match &*failure.detail {

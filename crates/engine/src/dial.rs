@@ -35,45 +35,50 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(300);
 
 /// Opens streams to receivers.
 pub trait Dial: Send + Sync {
-    /// A stream to `place`, ready for HTTP, or why there is none. Ends by the limit.
-    fn dial<'a>(&'a self, place: &'a Place, asker: Asker, limit: Limit) -> Dialled<'a>;
+    /// A stream to `endpoint`, ready for HTTP, or why there is none. Ends by the limit.
+    fn dial<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        context: LookupContext,
+        limit: Deadline,
+    ) -> DialFuture<'a>;
 }
 
-pub type Dialled<'a> = Boxed<'a, Result<Box<dyn Stream>, Failure>>;
+pub type DialFuture<'a> = Boxed<'a, Result<Box<dyn Stream>, Failure>>;
 
 /// Bytes both ways.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     /// What lies in the socket below, unread, as the operating system knows it at this moment. The
     /// runtime learns of the end of a connection only when it is told.
-    fn peeked(&self) -> Peeked {
-        Peeked::Nothing
+    fn socket_state(&self) -> SocketState {
+        SocketState::Idle
     }
 }
 
 /// What lies in a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peeked {
-    Nothing,
-    Bytes,
+pub enum SocketState {
+    Idle,
+    Readable,
     /// The other side has ended the connection.
-    End,
+    Closed,
 }
 
 impl Stream for TcpStream {
-    fn peeked(&self) -> Peeked {
+    fn socket_state(&self) -> SocketState {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         match recv(self, &mut [0_u8; 1], flags) {
-            Ok((_, 0)) => Peeked::End,
-            Ok(_) => Peeked::Bytes,
-            Err(Errno::AGAIN | Errno::INTR) => Peeked::Nothing,
-            Err(_) => Peeked::End,
+            Ok((_, 0)) => SocketState::Closed,
+            Ok(_) => SocketState::Readable,
+            Err(Errno::AGAIN | Errno::INTR) => SocketState::Idle,
+            Err(_) => SocketState::Closed,
         }
     }
 }
 
 impl Stream for TlsStream<TcpStream> {
-    fn peeked(&self) -> Peeked {
-        self.get_ref().0.peeked()
+    fn socket_state(&self) -> SocketState {
+        self.get_ref().0.socket_state()
     }
 }
 
@@ -82,7 +87,7 @@ impl Stream for DuplexStream {}
 
 /// Where a receiver listens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Endpoint {
     pub tls: bool,
     /// A name or an address, without brackets.
     pub host: String,
@@ -91,7 +96,7 @@ pub struct Place {
 
 /// Who wants a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asker {
+pub struct LookupContext {
     /// Its share is taken.
     pub tenant: TenantId,
     /// What was found of the name before is not good enough: somebody has changed the webhook, or
@@ -103,7 +108,7 @@ pub struct Asker {
 
 /// By when an exchange ends, and how long it was given.
 #[derive(Debug, Clone, Copy)]
-pub struct Limit {
+pub struct Deadline {
     deadline: Instant,
     limit_ms: u32,
 }
@@ -116,16 +121,16 @@ pub struct NetDial {
     has_roots: bool,
 }
 
-impl Asker {
+impl LookupContext {
     /// Willcall itself, for no tenant: the store counts tenants from 1.
-    pub const HOUSE: Self = Self {
+    pub const INTERNAL: Self = Self {
         tenant: TenantId(0),
         since: None,
         succeeded: false,
     };
 }
 
-impl Limit {
+impl Deadline {
     pub fn from_here(limit_ms: u32) -> Self {
         Self {
             deadline: Instant::now() + Duration::from_millis(u64::from(limit_ms)),
@@ -161,17 +166,20 @@ impl NetDial {
 
     async fn look_up(
         &self,
-        place: &Place,
-        asker: Asker,
-        limit: Limit,
+        endpoint: &Endpoint,
+        context: LookupContext,
+        limit: Deadline,
     ) -> Result<Vec<SocketAddr>, Failure> {
-        if let Ok(address) = place.host.parse::<IpAddr>() {
-            return self.vetted(vec![SocketAddr::new(address, place.port)]);
+        if let Ok(address) = endpoint.host.parse::<IpAddr>() {
+            return self.vetted(vec![SocketAddr::new(address, endpoint.port)]);
         }
-        let found = self.resolver.look_up(asker, &place.host, limit).await?;
+        let found = self
+            .resolver
+            .look_up(context, &endpoint.host, limit)
+            .await?;
         let mut found = found.to_vec();
         for address in &mut found {
-            address.set_port(place.port);
+            address.set_port(endpoint.port);
         }
         self.vetted(found)
     }
@@ -201,11 +209,11 @@ impl NetDial {
     async fn agree(
         &self,
         tcp: TcpStream,
-        place: &Place,
-        limit: Limit,
+        endpoint: &Endpoint,
+        limit: Deadline,
     ) -> Result<Box<dyn Stream>, Failure> {
-        let name = ServerName::try_from(place.host.clone()).map_err(|_| {
-            let detail = format!("{} cannot be the name in a certificate", place.host);
+        let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| {
+            let detail = format!("{} cannot be the name in a certificate", endpoint.host);
             Failure::new(FailureKind::BadTarget, detail)
         })?;
         match timeout_at(limit.deadline, self.tls.connect(name, tcp)).await {
@@ -220,12 +228,17 @@ impl NetDial {
 }
 
 impl Dial for NetDial {
-    fn dial<'a>(&'a self, place: &'a Place, asker: Asker, limit: Limit) -> Dialled<'a> {
+    fn dial<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        context: LookupContext,
+        limit: Deadline,
+    ) -> DialFuture<'a> {
         Box::pin(async move {
-            let addresses = self.look_up(place, asker, limit).await?;
+            let addresses = self.look_up(endpoint, context, limit).await?;
             let tcp = connect(addresses, limit, |address| Box::pin(connect_one(address))).await?;
-            if place.tls {
-                self.agree(tcp, place, limit).await
+            if endpoint.tls {
+                self.agree(tcp, endpoint, limit).await
             } else {
                 Ok(Box::new(tcp) as Box<dyn Stream>)
             }
@@ -233,17 +246,17 @@ impl Dial for NetDial {
     }
 }
 
-type Connecting<T> = Boxed<'static, (SocketAddr, io::Result<T>)>;
+type ConnectFuture<T> = Boxed<'static, (SocketAddr, io::Result<T>)>;
 
 /// The first of these addresses that takes a connection. They are tried in order; one that does
 /// not answer soon gets company.
 async fn connect<T>(
     addresses: Vec<SocketAddr>,
-    limit: Limit,
-    one: impl Fn(SocketAddr) -> Connecting<T>,
+    limit: Deadline,
+    one: impl Fn(SocketAddr) -> ConnectFuture<T>,
 ) -> Result<T, Failure> {
     let mut waiting = addresses.into_iter().peekable();
-    let mut running: Vec<Connecting<T>> = Vec::new();
+    let mut running: Vec<ConnectFuture<T>> = Vec::new();
     let mut complaints: Vec<String> = Vec::new();
     loop {
         if let Some(address) = waiting.next() {

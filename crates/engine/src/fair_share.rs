@@ -14,7 +14,7 @@ use model::limits;
 use tokio::time::Instant;
 
 use crate::concurrency::FAST_MS;
-use crate::dial::Place;
+use crate::dial::Endpoint;
 use crate::fair_queue::{FairQueue, WaitingLane};
 use crate::sorted::Sorted;
 
@@ -99,7 +99,7 @@ pub(crate) struct FairShare {
     limits: ShareLimits,
     tenants: BTreeMap<Option<TenantId>, TenantUsage>,
     hosts: BTreeMap<HostId, HostUsage>,
-    places: BTreeMap<Arc<Place>, HostId>,
+    endpoints: BTreeMap<Arc<Endpoint>, HostId>,
     hosts_seen: u64,
     /// Those that began lately, the oldest first, and those that have been in the air for long.
     young: Sorted<InFlightId, InFlightAttempt>,
@@ -141,7 +141,7 @@ struct TenantUsage {
 }
 
 struct HostUsage {
-    place: Arc<Place>,
+    endpoint: Arc<Endpoint>,
     /// Lanes that lead there.
     lanes: usize,
     in_flight: usize,
@@ -284,7 +284,7 @@ impl FairShare {
             limits: ShareLimits::of(max_in_flight),
             tenants: BTreeMap::new(),
             hosts: BTreeMap::new(),
-            places: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
             hosts_seen: 0,
             young: Sorted::default(),
             slow: BTreeMap::new(),
@@ -344,14 +344,14 @@ impl FairShare {
     // Hosts.
 
     /// A lane leads there.
-    pub(crate) fn enter(&mut self, place: &Arc<Place>) -> HostId {
-        let id = match self.places.get(place) {
+    pub(crate) fn enter(&mut self, endpoint: &Arc<Endpoint>) -> HostId {
+        let id = match self.endpoints.get(endpoint) {
             Some(id) => *id,
             None => {
                 self.hosts_seen += 1;
                 let id = HostId(self.hosts_seen);
-                self.places.insert(Arc::clone(place), id);
-                self.hosts.insert(id, HostUsage::at(Arc::clone(place)));
+                self.endpoints.insert(Arc::clone(endpoint), id);
+                self.hosts.insert(id, HostUsage::at(Arc::clone(endpoint)));
                 id
             }
         };
@@ -373,7 +373,7 @@ impl FairShare {
         if self.hosts.get(&id).is_some_and(HostUsage::is_idle)
             && let Some(host) = self.hosts.remove(&id)
         {
-            self.places.remove(&host.place);
+            self.endpoints.remove(&host.endpoint);
         }
     }
 
@@ -725,9 +725,9 @@ fn slow_after() -> Duration {
 }
 
 impl HostUsage {
-    fn at(place: Arc<Place>) -> Self {
+    fn at(endpoint: Arc<Endpoint>) -> Self {
         Self {
-            place,
+            endpoint,
             lanes: 0,
             in_flight: 0,
             doubtful: 0,
@@ -751,7 +751,7 @@ impl FairShare {
         held + held_bytes + in_flight + doubtful + self.queued() == 0
             && self.tenants.is_empty()
             && self.hosts.is_empty()
-            && self.places.is_empty()
+            && self.endpoints.is_empty()
             && self.young.is_empty()
             && self.slow.is_empty()
     }

@@ -188,10 +188,10 @@ impl Lane {
             succeeded_at,
             seen_at,
         } = snapshot;
-        let place = prepared.place().ok();
+        let endpoint = prepared.endpoint().ok();
         let seen = self.seen.as_ref();
-        if seen.is_none_or(|seen| seen.place().ok() != place) {
-            let host = place.map(|place| shares.enter(place));
+        if seen.is_none_or(|seen| seen.endpoint().ok() != endpoint) {
+            let host = endpoint.map(|endpoint| shares.enter(endpoint));
             self.leave(shares);
             self.host = host;
             // Where it waits for room now, it has no business.

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 use self::lines::{Lines, title_case};
 use crate::answer::CUT;
-use crate::dial::Place;
+use crate::dial::Endpoint;
 
 /// A body up to this size is copied behind its head, so that both go out as one piece; a longer
 /// one is handed to the network where it lies.
@@ -83,7 +83,7 @@ pub(crate) struct Request {
 /// The URL, taken apart.
 #[derive(Debug)]
 struct Call {
-    place: Arc<Place>,
+    endpoint: Arc<Endpoint>,
     /// The request line, with its end.
     request_line: Vec<u8>,
     /// All lines that do not depend on the delivery; `Content-Length` holds its place.
@@ -142,8 +142,8 @@ impl Prepared {
     }
 
     /// Where the receiver listens, if the URL can be called at all.
-    pub(crate) fn place(&self) -> Result<&Arc<Place>, &Failure> {
-        self.call.as_ref().map(|call| &call.place)
+    pub(crate) fn endpoint(&self) -> Result<&Arc<Endpoint>, &Failure> {
+        self.call.as_ref().map(|call| &call.endpoint)
     }
 
     /// The request for this delivery. Empty if the URL cannot be called.
@@ -250,7 +250,7 @@ impl Call {
             .and_then(|text| HeaderValue::try_from(text).ok());
         add(&mut lines, &webhook.headers, authorization.is_some());
         let mut call = Self {
-            place: Arc::new(Place {
+            endpoint: Arc::new(Endpoint {
                 tls: target.tls,
                 host: target.host,
                 port: target.port,
@@ -373,10 +373,10 @@ fn add(lines: &mut Lines, added: &Headers, authorized: bool) {
 fn write_number(bytes: &mut Vec<u8>, number: usize) {
     let mut digits = [0; 20];
     let (mut left, mut begin) = (number, digits.len());
-    for (place, digit) in digits.iter_mut().enumerate().rev() {
+    for (endpoint, digit) in digits.iter_mut().enumerate().rev() {
         *digit = b'0' + u8::try_from(left % 10).unwrap_or_default();
         left /= 10;
-        begin = place;
+        begin = endpoint;
         if left == 0 {
             break;
         }

@@ -6,7 +6,7 @@
 //! returns, not by the attempt that gave up. `resolver/queue.rs` says who gets one.
 
 mod cache;
-mod meters;
+mod metrics;
 mod queue;
 mod system;
 
@@ -22,10 +22,10 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::system::{Addresses, NameError};
 
-use self::cache::Found;
-use self::meters::Meters;
-use self::queue::{Job, Queue, Ticket, Wait};
-use crate::dial::{Asker, Limit};
+use self::cache::LookupResult;
+use self::metrics::ResolverMetrics;
+use self::queue::{Lookup, LookupQueue, LookupWait, Ticket};
+use crate::dial::{Deadline, LookupContext};
 
 /// A thread that has had nothing to do for so long ends.
 const IDLE_FOR: Duration = Duration::from_secs(10);
@@ -40,34 +40,34 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 const STACK_BYTES: usize = 512 * 1024;
 
 /// One look-up. It may block for as long as it likes.
-pub type LookUp = dyn Fn(&str) -> Result<Addresses, NameError> + Send + Sync;
+pub type LookupFn = dyn Fn(&str) -> Result<Addresses, NameError> + Send + Sync;
 
 /// Looks names up. Cheap to clone.
 #[derive(Clone)]
-pub struct Resolver(Arc<Inside>);
+pub struct Resolver(Arc<ResolverInner>);
 
-struct Inside {
-    look_up: Box<LookUp>,
+struct ResolverInner {
+    look_up: Box<LookupFn>,
     idle_for: Duration,
-    state: Mutex<State>,
+    state: Mutex<ResolverState>,
     /// Rings when a thread that rests has something to do.
-    bell: Condvar,
-    meters: Meters,
+    notify: Condvar,
+    meters: ResolverMetrics,
 }
 
 #[derive(Default)]
-struct State {
-    queue: Queue<oneshot::Sender<Found>>,
+struct ResolverState {
+    queue: LookupQueue<oneshot::Sender<LookupResult>>,
     /// Handed to threads that rest.
-    handed: VecDeque<Job>,
+    handed: VecDeque<Lookup>,
     threads: usize,
     resting: usize,
     told_at: Option<Instant>,
 }
 
 /// One who waits. Dropping it is giving up.
-struct Waiting {
-    inside: Arc<Inside>,
+struct LookupGuard {
+    inner: Arc<ResolverInner>,
     ticket: Ticket,
 }
 
@@ -77,31 +77,31 @@ impl Resolver {
         Self::new(Box::new(system::look_up), registry)
     }
 
-    pub fn new(look_up: Box<LookUp>, registry: &mut Registry) -> Self {
+    pub fn new(look_up: Box<LookupFn>, registry: &mut Registry) -> Self {
         Self::with(look_up, IDLE_FOR, registry)
     }
 
-    fn with(look_up: Box<LookUp>, idle_for: Duration, registry: &mut Registry) -> Self {
-        let inside = Arc::new(Inside {
+    fn with(look_up: Box<LookupFn>, idle_for: Duration, registry: &mut Registry) -> Self {
+        let inner = Arc::new(ResolverInner {
             look_up,
             idle_for,
             state: Mutex::default(),
-            bell: Condvar::new(),
-            meters: Meters::new(registry),
+            notify: Condvar::new(),
+            meters: ResolverMetrics::new(registry),
         });
-        meters::follow(registry, &inside);
-        Self(inside)
+        metrics::follow(registry, &inner);
+        Self(inner)
     }
 
     /// Where the name leads, or why nowhere. Ends by the limit; what the system does goes on.
     pub async fn look_up(
         &self,
-        asker: Asker,
+        context: LookupContext,
         name: &str,
-        limit: Limit,
+        limit: Deadline,
     ) -> Result<Addresses, Failure> {
         let failed = |words| Failure::new(FailureKind::LookUp, words);
-        let found = match self.0.begin(asker, name) {
+        let found = match self.0.begin(context, name) {
             Ok(found) => found,
             Err((waiting, answer)) => match timeout_at(limit.deadline(), answer).await {
                 Ok(Ok(found)) => found,
@@ -139,84 +139,84 @@ impl Resolver {
     }
 }
 
-impl Inside {
+impl ResolverInner {
     /// What is known, or where to wait for it.
     fn begin(
         self: &Arc<Self>,
-        asker: Asker,
+        context: LookupContext,
         name: &str,
-    ) -> Result<Found, (Waiting, oneshot::Receiver<Found>)> {
+    ) -> Result<LookupResult, (LookupGuard, oneshot::Receiver<LookupResult>)> {
         let now = Instant::now();
         let mut state = self.lock();
-        if let Some(found) = state.queue.cache.get(asker, name, now) {
+        if let Some(found) = state.queue.cache.get(context, name, now) {
             self.meters.cached.inc();
             return Ok(found.clone());
         }
         let (tell, answer) = oneshot::channel();
-        let (ticket, job) = state.queue.join(asker, name, tell, now);
-        let waiting = Waiting {
-            inside: Arc::clone(self),
+        let (ticket, lookup) = state.queue.join(context, name, tell, now);
+        let waiting = LookupGuard {
+            inner: Arc::clone(self),
             ticket,
         };
-        let begins = job.is_some();
-        let unhanded = job.and_then(|job| state.hand(job));
+        let begins = lookup.is_some();
+        let unhanded = lookup.and_then(|lookup| state.hand(lookup));
         drop(state);
         match unhanded {
-            Some(job) => self.start(job),
-            None if begins => self.bell.notify_one(),
+            Some(lookup) => self.start(lookup),
+            None if begins => self.notify.notify_one(),
             None => {}
         }
         Err((waiting, answer))
     }
 
     /// Has a thread of its own look it up, and then whatever waits.
-    fn start(self: &Arc<Self>, job: Job) {
-        let mut next = Some(job);
-        while let Some(job) = next {
-            let (inside, given) = (Arc::clone(self), job.clone());
+    fn start(self: &Arc<Self>, lookup: Lookup) {
+        let mut next = Some(lookup);
+        while let Some(lookup) = next {
+            let (inner, given) = (Arc::clone(self), lookup.clone());
             let thread = std::thread::Builder::new()
                 .name("willcall-names".to_owned())
                 .stack_size(STACK_BYTES);
-            let started = thread.spawn(move || inside.work(given));
+            let started = thread.spawn(move || inner.work(given));
             next = match started {
                 Ok(_) => None,
                 Err(error) => {
                     let words = format!("it gives no further thread, {error}");
-                    self.finish(&job, &Err(NameError::Ours(words)));
+                    self.finish(&lookup, &Err(NameError::Ours(words)));
                     let mut state = self.lock();
                     state.threads -= 1;
                     state
                         .queue
                         .next(Instant::now())
-                        .and_then(|job| state.hand(job))
+                        .and_then(|lookup| state.hand(lookup))
                 }
             };
         }
     }
 
     /// The life of a thread.
-    fn work(self: Arc<Self>, mut job: Job) {
+    fn work(self: Arc<Self>, mut lookup: Lookup) {
         loop {
             let began = Instant::now();
-            let found = catch_unwind(AssertUnwindSafe(|| (self.look_up)(&job.name)));
+            let found = catch_unwind(AssertUnwindSafe(|| (self.look_up)(&lookup.name)));
             let found =
                 found.unwrap_or_else(|_| Err(NameError::Ours("its look-up fell over".to_owned())));
             let took = began.elapsed();
             self.meters.looked_up(&found, took);
             if took >= HANGS_AFTER {
-                self.tell(&job, took);
+                self.tell(&lookup, took);
             }
-            self.finish(&job, &found);
-            job = match self.next() {
-                Some(job) => job,
+            self.finish(&lookup, &found);
+            lookup = match self.next() {
+                Some(lookup) => lookup,
                 None => return,
             };
         }
     }
 
     /// Tells everybody who waits what came of it.
-    fn finish(&self, job: &Job, found: &Found) {
-        let told = self.lock().queue.finish(job, found, Instant::now());
+    fn finish(&self, lookup: &Lookup, found: &LookupResult) {
+        let told = self.lock().queue.finish(lookup, found, Instant::now());
         for tell in told {
             // Whoever gave up meanwhile does not hear it.
             tell.send(found.clone()).ok();
@@ -224,25 +224,27 @@ impl Inside {
     }
 
     /// What this thread does next, for which it may wait. Nothing: it ends.
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<Lookup> {
         let mut state = self.lock();
-        if let Some(job) = state.queue.next(Instant::now()) {
-            return Some(job);
+        if let Some(lookup) = state.queue.next(Instant::now()) {
+            return Some(lookup);
         }
         state.resting += 1;
-        let has_none = |state: &mut State| state.handed.is_empty();
-        let waited = self.bell.wait_timeout_while(state, self.idle_for, has_none);
+        let has_none = |state: &mut ResolverState| state.handed.is_empty();
+        let waited = self
+            .notify
+            .wait_timeout_while(state, self.idle_for, has_none);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.resting -= 1;
-        let job = state.handed.pop_front();
-        if job.is_none() {
+        let lookup = state.handed.pop_front();
+        if lookup.is_none() {
             state.threads -= 1;
         }
-        job
+        lookup
     }
 
     /// Says that a look-up took long, now and then.
-    fn tell(&self, job: &Job, took: Duration) {
+    fn tell(&self, lookup: &Lookup, took: Duration) {
         let now = Instant::now();
         let mut state = self.lock();
         if state.told_at.is_some_and(|at| now < at + TOLD_EVERY) {
@@ -250,7 +252,7 @@ impl Inside {
         }
         state.told_at = Some(now);
         drop(state);
-        let (name, tenant) = (&*job.name, job.tenant);
+        let (name, tenant) = (&*lookup.name, lookup.tenant);
         let seconds = took.as_secs();
         tracing::warn!(name, %tenant, seconds, "a look-up of a name hung; others may, too, and are \
             told of once a minute at most");
@@ -266,54 +268,54 @@ impl Inside {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ResolverState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl ResolverState {
     /// Gives it to a thread that rests. If there is none, one is to be started for it.
-    fn hand(&mut self, job: Job) -> Option<Job> {
+    fn hand(&mut self, lookup: Lookup) -> Option<Lookup> {
         if self.resting > self.handed.len() {
-            self.handed.push_back(job);
+            self.handed.push_back(lookup);
             return None;
         }
         self.threads += 1;
-        Some(job)
+        Some(lookup)
     }
 }
 
-impl Waiting {
+impl LookupGuard {
     /// Why there is no answer when the time is over.
-    fn missed(&self, limit: Limit) -> String {
+    fn missed(&self, limit: Deadline) -> String {
         let name = &self.ticket.name;
         let seconds = limit.seconds();
-        match self.inside.lock().queue.leave(&self.ticket) {
-            Some(Wait::Share) => {
-                self.inside.meters.given_up.inc();
+        match self.inner.lock().queue.leave(&self.ticket) {
+            Some(LookupWait::TenantThreads) => {
+                self.inner.meters.given_up.inc();
                 format!(
                     "for {seconds} s it waited for its turn: the look-ups that this tenant may \
                      have at the same time were taken by other names, for which nobody answers \
                      ({name})"
                 )
             }
-            Some(Wait::Place) => {
-                self.inside.meters.given_up.inc();
+            Some(LookupWait::Threads) => {
+                self.inner.meters.given_up.inc();
                 format!(
                     "for {seconds} s it waited for its turn: all look-ups that there may be at the \
                      same time were taken by names for which nobody answers ({name})"
                 )
             }
-            Some(Wait::Answer) | None => {
+            Some(LookupWait::Answer) | None => {
                 format!("the resolver did not answer within {seconds} s ({name})")
             }
         }
     }
 }
 
-impl Drop for Waiting {
+impl Drop for LookupGuard {
     fn drop(&mut self) {
-        self.inside.lock().queue.leave(&self.ticket);
+        self.inner.lock().queue.leave(&self.ticket);
     }
 }
 

@@ -7,7 +7,7 @@ mod environment;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use engine::{Asker, Limit, Resolver};
+use engine::{Deadline, LookupContext, Resolver};
 use model::limits::{CLOCK_FAR_MS, CLOCK_STEP_MS};
 use model::time::Timestamp;
 use prometheus_client::registry::Registry;
@@ -185,8 +185,11 @@ fn clock(config: &Config) -> Finding {
 async fn look_up() -> Finding {
     let about = "name look-up";
     let resolver = Resolver::of_system(&mut Registry::default());
-    let limit = Limit::from_here(LOOK_UP_LIMIT_MS);
-    match resolver.look_up(Asker::HOUSE, PUBLIC_NAME, limit).await {
+    let limit = Deadline::from_here(LOOK_UP_LIMIT_MS);
+    match resolver
+        .look_up(LookupContext::INTERNAL, PUBLIC_NAME, limit)
+        .await
+    {
         Ok(_) => Finding::new(about, Verdict::Good, format!("{PUBLIC_NAME} is found")),
         Err(failure) => {
             let words = format!(

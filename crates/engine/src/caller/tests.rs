@@ -17,7 +17,7 @@ use model::webhook::Headers;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::dial::{Dialled, Place, Stream};
+use crate::dial::{DialFuture, Endpoint, Stream};
 use crate::room::STEP_BYTES;
 use crate::tasks::{Alarm, Boxed, Part};
 
@@ -32,12 +32,17 @@ struct Scripted {
     dialled: AtomicUsize,
     /// So many connections are not had for want of descriptors.
     short: AtomicUsize,
-    askers: Mutex<Vec<Asker>>,
+    askers: Mutex<Vec<LookupContext>>,
     running: Mutex<Vec<Part<()>>>,
 }
 
 impl Dial for Scripted {
-    fn dial<'a>(&'a self, _place: &'a Place, asker: Asker, _limit: Limit) -> Dialled<'a> {
+    fn dial<'a>(
+        &'a self,
+        _place: &'a Endpoint,
+        asker: LookupContext,
+        _limit: Deadline,
+    ) -> DialFuture<'a> {
         self.askers.lock().unwrap().push(asker);
         let short = |left: usize| left.checked_sub(1);
         if self
@@ -123,7 +128,7 @@ async fn hear(stream: &mut DuplexStream) -> String {
 struct Given {
     caller: Caller,
     dial: Arc<Scripted>,
-    pool: Arc<Pool>,
+    pool: Arc<ConnectionPool>,
     room: Arc<Room>,
 }
 
@@ -135,7 +140,7 @@ fn given(scripts: Vec<Script>) -> Given {
         askers: Mutex::default(),
         running: Mutex::default(),
     });
-    let pool = Arc::new(Pool::new(4, Duration::from_secs(20)));
+    let pool = Arc::new(ConnectionPool::new(4, Duration::from_secs(20)));
     let room = Room::new(limits::RESPONSES_BYTES_MAX, Counter::default());
     let began = Instant::now();
     let clock = Clock::new(move || {
@@ -497,7 +502,7 @@ async fn what_time_ran_out_on_is_said() {
 async fn a_dial_that_never_ends_is_ended() {
     struct Never;
     impl Dial for Never {
-        fn dial<'a>(&'a self, _: &'a Place, _: Asker, _: Limit) -> Dialled<'a> {
+        fn dial<'a>(&'a self, _: &'a Endpoint, _: LookupContext, _: Deadline) -> DialFuture<'a> {
             Box::pin(std::future::pending())
         }
     }
@@ -521,7 +526,12 @@ struct Slow {
 }
 
 impl Dial for Slow {
-    fn dial<'a>(&'a self, place: &'a Place, asker: Asker, limit: Limit) -> Dialled<'a> {
+    fn dial<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        asker: LookupContext,
+        limit: Deadline,
+    ) -> DialFuture<'a> {
         let is_first = self.began.fetch_add(1, Ordering::Relaxed) == 0;
         let wait = if is_first { self.first } else { Duration::ZERO };
         // The real one gives up by itself at the same moment.
@@ -529,7 +539,7 @@ impl Dial for Slow {
         Box::pin(async move {
             let missed = || limit.missed("TLS to be agreed on");
             ready.await.map_err(|_| missed())?;
-            self.then.dial(place, asker, limit).await
+            self.then.dial(endpoint, asker, limit).await
         })
     }
 }
@@ -635,7 +645,7 @@ async fn a_swept_pool_keeps_nothing_old_and_never_more_than_its_bound() {
     tokio::time::advance(Duration::from_secs(21)).await;
     given.pool.sweep();
     assert_eq!(given.pool.count(), 0);
-    assert_eq!(given.pool.places(), 0);
+    assert_eq!(given.pool.endpoints(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -656,7 +666,7 @@ async fn places_whose_connections_are_gone_do_not_keep_others_from_theirs() {
     assert_eq!(given.pool.count(), 0);
     tokio::time::advance(Duration::from_secs(7_200)).await;
     given.pool.sweep();
-    assert_eq!((given.pool.count(), given.pool.places()), (0, 0));
+    assert_eq!((given.pool.count(), given.pool.endpoints()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -950,7 +960,7 @@ async fn a_stream_is_asked_for_in_the_name_of_the_tenant_and_with_what_is_known_
         prepared.succeeded = succeeded;
         given.caller.attempt(&prepared, &due()).await;
     }
-    let asker = |succeeded| Asker {
+    let asker = |succeeded| LookupContext {
         tenant: prepared.tenant,
         since: Some(prepared.seen_at),
         succeeded,

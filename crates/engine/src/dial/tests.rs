@@ -30,20 +30,24 @@ fn resolver() -> Resolver {
     Resolver::of_system(&mut Registry::default())
 }
 
-fn place(tls: bool, host: &str, port: u16) -> Place {
-    Place {
+fn endpoint(tls: bool, host: &str, port: u16) -> Endpoint {
+    Endpoint {
         tls,
         host: host.to_owned(),
         port,
     }
 }
 
-async fn failure_of(dial: &NetDial, place: &Place) -> Failure {
+async fn failure_of(dial: &NetDial, endpoint: &Endpoint) -> Failure {
     match dial
-        .dial(place, Asker::HOUSE, Limit::from_here(LIMIT_MS))
+        .dial(
+            endpoint,
+            LookupContext::INTERNAL,
+            Deadline::from_here(LIMIT_MS),
+        )
         .await
     {
-        Ok(_) => panic!("{place:?} was reached"),
+        Ok(_) => panic!("{endpoint:?} was reached"),
         Err(failure) => failure,
     }
 }
@@ -122,9 +126,13 @@ async fn a_certificate_of_an_extra_authority_is_trusted_for_names_and_addresses(
     let (port, _receiver) = tls_receiver(authority.sign(&["localhost", "127.0.0.1"], |_| {})).await;
     let dial = net_dial("all", &[authority.pem()]);
     for host in ["localhost", "127.0.0.1"] {
-        let place = place(true, host, port);
+        let endpoint = endpoint(true, host, port);
         let mut stream = dial
-            .dial(&place, Asker::HOUSE, Limit::from_here(LIMIT_MS))
+            .dial(
+                &endpoint,
+                LookupContext::INTERNAL,
+                Deadline::from_here(LIMIT_MS),
+            )
             .await
             .unwrap_or_else(|failure| panic!("{host}: {failure:?}"));
         let mut heard = String::new();
@@ -166,7 +174,7 @@ async fn what_is_wrong_with_a_certificate_is_said() {
     let dial = net_dial("all", &[authority.pem()]);
     for (acceptor, words) in cases {
         let (port, _receiver) = tls_receiver(acceptor).await;
-        let failure = failure_of(&dial, &place(true, "127.0.0.1", port)).await;
+        let failure = failure_of(&dial, &endpoint(true, "127.0.0.1", port)).await;
         assert_eq!(failure.kind, FailureKind::Tls, "{failure:?}");
         assert!(failure.detail.starts_with(words), "{failure:?}");
     }
@@ -191,11 +199,15 @@ async fn a_receiver_that_wants_a_certificate_of_ours_is_a_failure_of_tls() {
         .unwrap();
     let (port, _receiver) = tls_receiver(TlsAcceptor::from(Arc::new(config))).await;
     let dial = net_dial("all", &[authority.pem()]);
-    let limit = Limit::from_here(LIMIT_MS);
-    let place = place(true, "127.0.0.1", port);
+    let limit = Deadline::from_here(LIMIT_MS);
+    let endpoint = endpoint(true, "127.0.0.1", port);
     // With TLS 1.3 we are done before the receiver looks: it tells us in place of an answer.
-    let stream = dial.dial(&place, Asker::HOUSE, limit).await.ok().unwrap();
-    let mut line = crate::line::Line::new(stream);
+    let stream = dial
+        .dial(&endpoint, LookupContext::INTERNAL, limit)
+        .await
+        .ok()
+        .unwrap();
+    let mut line = crate::connection::Connection::new(stream);
     let request = crate::request::Request::of(b"GET / HTTP/1.1\r\n\r\n", b"");
     let alarm = std::pin::pin!(tokio::time::sleep_until(limit.deadline()));
     let room = crate::room::Room::new(0, prometheus_client::metrics::counter::Counter::default());
@@ -225,7 +237,7 @@ async fn a_receiver_that_does_not_speak_tls_is_said_not_to() {
         }
     });
     let dial = net_dial("all", &[]);
-    let failure = failure_of(&dial, &place(true, "127.0.0.1", port)).await;
+    let failure = failure_of(&dial, &endpoint(true, "127.0.0.1", port)).await;
     assert_eq!(failure.kind, FailureKind::Tls);
     assert_eq!(failure.detail, "the receiver does not speak TLS");
 }
@@ -241,7 +253,7 @@ async fn a_receiver_that_closes_within_tls_is_said_to() {
         }
     });
     let dial = net_dial("all", &[]);
-    let failure = failure_of(&dial, &place(true, "127.0.0.1", port)).await;
+    let failure = failure_of(&dial, &endpoint(true, "127.0.0.1", port)).await;
     assert_eq!(failure.kind, FailureKind::Tls, "{failure:?}");
 }
 
@@ -255,8 +267,11 @@ async fn a_stalled_agreement_on_tls_ends_by_the_limit() {
         }
     });
     let dial = net_dial("all", &[]);
-    let place = place(true, "127.0.0.1", port);
-    let Err(failure) = dial.dial(&place, Asker::HOUSE, Limit::from_here(50)).await else {
+    let endpoint = endpoint(true, "127.0.0.1", port);
+    let Err(failure) = dial
+        .dial(&endpoint, LookupContext::INTERNAL, Deadline::from_here(50))
+        .await
+    else {
         panic!("TLS was agreed on with nobody");
     };
     assert_eq!(failure.kind, FailureKind::TimeLimit);
@@ -271,7 +286,7 @@ async fn a_refused_connection_says_so() {
     let (listener, port) = listener().await;
     drop(listener);
     let dial = net_dial("all", &[]);
-    let failure = failure_of(&dial, &place(false, "127.0.0.1", port)).await;
+    let failure = failure_of(&dial, &endpoint(false, "127.0.0.1", port)).await;
     assert_eq!(failure.kind, FailureKind::Connect);
     assert_eq!(
         failure.detail,
@@ -292,7 +307,7 @@ async fn private_addresses_are_not_dialled_by_name_or_number() {
         "0.0.0.0",
     ] {
         for tls in [false, true] {
-            let failure = failure_of(&dial, &place(tls, host, port)).await;
+            let failure = failure_of(&dial, &endpoint(tls, host, port)).await;
             assert_eq!(failure.kind, FailureKind::Forbidden, "{host}");
             assert!(
                 failure.detail.contains("allow_private_targets"),
@@ -300,7 +315,7 @@ async fn private_addresses_are_not_dialled_by_name_or_number() {
             );
         }
     }
-    let failure = failure_of(&dial, &place(false, "127.0.0.1", port)).await;
+    let failure = failure_of(&dial, &endpoint(false, "127.0.0.1", port)).await;
     assert_eq!(
         failure.words(),
         "The receiver is at an address that may not be called: 127.0.0.1 is a loopback address; \
@@ -315,13 +330,17 @@ async fn private_addresses_are_not_dialled_by_name_or_number() {
 async fn an_opened_network_lets_its_addresses_through_and_no_others() {
     let (listener, port) = listener().await;
     let dial = net_dial("127.0.0.0/8", &[]);
-    let open = place(false, "127.0.0.1", port);
+    let open = endpoint(false, "127.0.0.1", port);
     assert!(
-        dial.dial(&open, Asker::HOUSE, Limit::from_here(LIMIT_MS))
-            .await
-            .is_ok()
+        dial.dial(
+            &open,
+            LookupContext::INTERNAL,
+            Deadline::from_here(LIMIT_MS)
+        )
+        .await
+        .is_ok()
     );
-    let failure = failure_of(&dial, &place(false, "::1", port)).await;
+    let failure = failure_of(&dial, &endpoint(false, "::1", port)).await;
     assert_eq!(failure.kind, FailureKind::Forbidden);
     drop(listener);
 }
@@ -339,11 +358,15 @@ async fn what_is_remembered_of_a_name_is_vetted_at_each_use() {
     let roots = tls_config(&[]).unwrap();
     let dial = |private: &str| NetDial::new(resolver.clone(), private.parse().unwrap(), &roots);
     let (open, shut) = (dial("127.0.0.1"), dial("none"));
-    let place = place(false, "somewhere.test", port);
+    let endpoint = endpoint(false, "somewhere.test", port);
     for _ in 0..3 {
-        let opened = open.dial(&place, Asker::HOUSE, Limit::from_here(LIMIT_MS));
+        let opened = open.dial(
+            &endpoint,
+            LookupContext::INTERNAL,
+            Deadline::from_here(LIMIT_MS),
+        );
         assert!(opened.await.is_ok());
-        let failure = failure_of(&shut, &place).await;
+        let failure = failure_of(&shut, &endpoint).await;
         assert_eq!(failure.kind, FailureKind::Forbidden);
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
@@ -365,7 +388,7 @@ async fn names_that_cannot_be_looked_up_are_said_to() {
     let dial = net_dial("all", &[]);
     // Not a name a resolver can be asked for, so nothing leaves this machine.
     let host = format!("{}.invalid", "x".repeat(300));
-    let failure = failure_of(&dial, &place(false, &host, 80)).await;
+    let failure = failure_of(&dial, &endpoint(false, &host, 80)).await;
     assert_eq!(failure.kind, FailureKind::LookUp);
     assert!(failure.detail.ends_with(".invalid)"), "{failure:?}");
     assert!(!failure.detail.contains("failed to lookup"), "{failure:?}");
@@ -425,7 +448,7 @@ async fn without_any_roots_tls_fails_with_that_reason() {
     roots.config = Arc::new(config);
     roots.system_roots = 0;
     let dial = NetDial::new(resolver(), PrivateTargets::All, &roots);
-    let failure = failure_of(&dial, &place(true, "127.0.0.1", port)).await;
+    let failure = failure_of(&dial, &endpoint(true, "127.0.0.1", port)).await;
     assert_eq!(failure.kind, FailureKind::Tls);
     assert_eq!(
         failure.detail,

@@ -11,51 +11,52 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn pool() -> Pool {
-    Pool::new(100, KEPT_FOR)
+fn pool() -> ConnectionPool {
+    ConnectionPool::new(100, KEPT_FOR)
 }
 
-fn place(port: u16) -> Arc<Place> {
-    Arc::new(Place {
+fn endpoint(port: u16) -> Arc<Endpoint> {
+    Arc::new(Endpoint {
         tls: false,
         host: "a.test".to_owned(),
         port,
     })
 }
 
-fn line() -> Line {
-    Line::new(Box::new(duplex(64).0))
+fn connection() -> Connection {
+    Connection::new(Box::new(duplex(64).0))
 }
 
 /// Takes so many, then gives them back.
-fn uses(pool: &Pool, place: &Arc<Place>, count: usize) {
-    let used: Vec<Option<Used>> = (0..count).map(|_| pool.take(place)).collect();
+fn uses(pool: &ConnectionPool, endpoint: &Arc<Endpoint>, count: usize) {
+    let used: Vec<Option<(Connection, Duration)>> =
+        (0..count).map(|_| pool.take(endpoint)).collect();
     for used in used {
         match used {
-            Some(Used { line, idle }) => pool.put(place, line, Some(idle)),
-            None => pool.put(place, line(), None),
+            Some((connection, idle)) => pool.put(endpoint, connection, Some(idle)),
+            None => pool.put(endpoint, connection(), None),
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_line_that_was_used_last_is_taken_first_and_says_how_long_it_lay() {
-    let (pool, here) = (pool(), place(1));
+    let (pool, here) = (pool(), endpoint(1));
     assert!(pool.take(&here).is_none());
-    pool.put(&here, line(), None);
+    pool.put(&here, connection(), None);
     advance(ms(1_000)).await;
-    pool.put(&here, line(), None);
+    pool.put(&here, connection(), None);
     advance(ms(500)).await;
     let taken = [pool.take(&here), pool.take(&here)];
-    let idle = taken.map(|used| used.map(|used| used.idle));
+    let idle = taken.map(|used| used.map(|(_, idle)| idle));
     assert_eq!(idle, [Some(ms(500)), Some(ms(1_500))]);
     assert!(pool.take(&here).is_none());
-    assert!(pool.take(&place(2)).is_none());
+    assert!(pool.take(&endpoint(2)).is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_burst_no_more_lie_idle_than_were_of_use_lately() {
-    let (pool, here) = (pool(), place(1));
+    let (pool, here) = (pool(), endpoint(1));
     uses(&pool, &here, 50);
     assert_eq!(pool.count(), 50);
     // Three at a time go on.
@@ -73,26 +74,26 @@ async fn after_a_burst_no_more_lie_idle_than_were_of_use_lately() {
     assert_eq!(pool.count(), 1);
     advance(KEPT_FOR).await;
     assert_eq!(pool.swept(), None);
-    assert_eq!((pool.count(), pool.places()), (0, 0));
+    assert_eq!((pool.count(), pool.endpoints()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_is_used_now_and_then_stays() {
-    let (pool, here) = (pool(), place(1));
-    pool.put(&here, line(), None);
+    let (pool, here) = (pool(), endpoint(1));
+    pool.put(&here, connection(), None);
     for _ in 0..20 {
         for _ in 0..3 {
             advance(ms(1_000)).await;
             pool.sweep();
         }
-        let Used { line, idle } = pool.take(&here).expect("it is still there");
-        pool.put(&here, line, Some(idle));
+        let (connection, idle) = pool.take(&here).expect("it is still there");
+        pool.put(&here, connection, Some(idle));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn idle_lines_give_way_while_a_new_one_waits_for_its_answer() {
-    let (pool, here, other) = (pool(), place(1), place(2));
+    let (pool, here, other) = (pool(), endpoint(1), endpoint(2));
     uses(&pool, &here, 4);
     uses(&pool, &other, 1);
     let opening = pool.opening(&here);
@@ -110,12 +111,12 @@ async fn idle_lines_give_way_while_a_new_one_waits_for_its_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn where_one_was_found_closed_the_others_are_not_tried() {
-    let (pool, here, other) = (pool(), place(1), place(2));
+    let (pool, here, other) = (pool(), endpoint(1), endpoint(2));
     uses(&pool, &here, 3);
     uses(&pool, &other, 1);
     advance(ms(2_000)).await;
-    let Used { idle, .. } = pool.take(&here).unwrap();
-    pool.ended(&here, idle, Noticed::InTime);
+    let (_, idle) = pool.take(&here).unwrap();
+    pool.ended(&here, idle, CloseTiming::BeforeSend);
     assert_eq!(pool.count(), 1);
     assert!(pool.take(&here).is_none());
     // From now on they are used again within half of the time.
@@ -131,18 +132,18 @@ async fn where_one_was_found_closed_the_others_are_not_tried() {
 
 #[tokio::test(start_paused = true)]
 async fn where_one_ended_under_a_request_none_is_kept_for_minutes() {
-    let (pool, here) = (pool(), place(1));
+    let (pool, here) = (pool(), endpoint(1));
     uses(&pool, &here, 3);
     advance(ms(500)).await;
-    let Used { idle, .. } = pool.take(&here).unwrap();
-    pool.ended(&here, idle, Noticed::TooLate);
+    let (_, idle) = pool.take(&here).unwrap();
+    pool.ended(&here, idle, CloseTiming::AfterSend);
     for _ in 0..4 {
         uses(&pool, &here, 2);
         assert_eq!(pool.count(), 0);
         advance(Duration::from_secs(60)).await;
         pool.sweep();
     }
-    assert_eq!(pool.places(), 1, "that is remembered");
+    assert_eq!(pool.endpoints(), 1, "that is remembered");
     advance(Duration::from_secs(61)).await;
     uses(&pool, &here, 1);
     assert_eq!(pool.count(), 1);
@@ -153,13 +154,13 @@ async fn what_is_remembered_of_receivers_is_bounded() {
     let pool = pool();
     let all = u32::try_from(RECEIVERS_REMEMBERED_MAX).unwrap() + 10;
     for number in 0..all {
-        let place = Arc::new(Place {
+        let endpoint = Arc::new(Endpoint {
             tls: false,
             host: format!("{number}.test"),
             port: 80,
         });
-        pool.ended(&place, ms(1), Noticed::TooLate);
-        assert!(pool.places() <= RECEIVERS_REMEMBERED_MAX);
+        pool.ended(&endpoint, ms(1), CloseTiming::AfterSend);
+        assert!(pool.endpoints() <= RECEIVERS_REMEMBERED_MAX);
     }
 }
 
@@ -172,7 +173,7 @@ async fn whoever_sweeps_sleeps_until_there_is_something_to_sweep() {
         Arc::clone(&pool).run(),
     );
     advance(Duration::from_secs(3_600)).await;
-    uses(&pool, &place(1), 20);
+    uses(&pool, &endpoint(1), 20);
     for _ in 0..3 {
         tokio::time::sleep(USEFUL_WITHIN).await;
     }
@@ -196,17 +197,17 @@ async fn a_tenth_of_a_second_after_a_new_line_began_to_wait_idle_ones_have_given
         let alarm = crate::tasks::Alarm::new();
         let run = Arc::clone(&pool).run();
         let sweeper = crate::tasks::Part::spawn("the kept connections", &alarm, run);
-        let (here, other) = (place(1), place(2));
+        let (here, other) = (endpoint(1), endpoint(2));
         // Whoever sweeps is about to come again in two seconds.
-        pool.put(&other, line(), None);
+        pool.put(&other, connection(), None);
         pass(ms(50)).await;
         if is_kept_first {
-            pool.put(&here, line(), None);
+            pool.put(&here, connection(), None);
             pass(ms(50)).await;
         }
         let opening = pool.opening(&here);
         if !is_kept_first {
-            pool.put(&here, line(), None);
+            pool.put(&here, connection(), None);
         }
         pass(ms(90)).await;
         assert_eq!(pool.count(), 2);
@@ -219,15 +220,15 @@ async fn a_tenth_of_a_second_after_a_new_line_began_to_wait_idle_ones_have_given
 
 #[tokio::test(start_paused = true)]
 async fn a_line_that_is_not_kept_pushes_no_other_out() {
-    let (pool, here, other) = (Pool::new(2, KEPT_FOR), place(1), place(2));
-    pool.ended(&here, ms(1), Noticed::TooLate);
+    let (pool, here, other) = (ConnectionPool::new(2, KEPT_FOR), endpoint(1), endpoint(2));
+    pool.ended(&here, ms(1), CloseTiming::AfterSend);
     uses(&pool, &other, 2);
     uses(&pool, &here, 2);
     assert_eq!(pool.count(), 2);
     assert!(pool.take(&other).is_some() && pool.take(&other).is_some());
     // One that is kept does.
     uses(&pool, &other, 2);
-    pool.put(&place(3), line(), None);
+    pool.put(&endpoint(3), connection(), None);
     assert_eq!(pool.count(), 2);
-    assert!(pool.take(&place(3)).is_some());
+    assert!(pool.take(&endpoint(3)).is_some());
 }

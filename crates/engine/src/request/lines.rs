@@ -30,8 +30,8 @@ impl Lines {
     /// One more line of this name.
     pub(crate) fn append(&mut self, name: HeaderName, value: HeaderValue) {
         let last = self.0.iter().rposition(|(known, _)| *known == name);
-        let place = last.map_or(self.0.len(), |last| last + 1);
-        self.0.insert(place, (name, value));
+        let endpoint = last.map_or(self.0.len(), |last| last + 1);
+        self.0.insert(endpoint, (name, value));
     }
 
     pub(crate) fn has(&self, name: &HeaderName) -> bool {

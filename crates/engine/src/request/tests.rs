@@ -107,9 +107,9 @@ fn lines_of_webhook_and_notification_come_before_the_credentials() {
             "Authorization: Basic dTpw"
         ]
     );
-    let place = prepared.place().unwrap();
+    let endpoint = prepared.endpoint().unwrap();
     assert_eq!(
-        (place.tls, &*place.host, place.port),
+        (endpoint.tls, &*endpoint.host, endpoint.port),
         (true, "a.test", 8443)
     );
     assert_eq!(begins(&prepared), "POST /x?y HTTP/1.1");

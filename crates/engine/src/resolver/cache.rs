@@ -13,10 +13,10 @@ use model::limits;
 use tokio::time::Instant;
 
 use super::{Addresses, NameError};
-use crate::dial::Asker;
+use crate::dial::LookupContext;
 
 /// What comes of a look-up.
-pub(super) type Found = Result<Addresses, NameError>;
+pub(super) type LookupResult = Result<Addresses, NameError>;
 
 /// Addresses change, and a receiver that moves should not miss many calls.
 const FOUND_KEPT: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const NO_ANSWER_KEPT: Duration = Duration::from_secs(30);
 
 /// What speaks for a look-up, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rank {
+pub(super) enum LookupPriority {
     /// The name was found last time.
     Found,
     /// Nothing is known of it.
@@ -40,7 +40,7 @@ pub(super) enum Rank {
 
 #[derive(Debug)]
 pub(super) struct Cache {
-    tenants: BTreeMap<TenantId, Entries>,
+    tenants: BTreeMap<TenantId, TenantCache>,
     /// How many each tenant has; the last has the most.
     sizes: BTreeSet<(usize, TenantId)>,
     count: usize,
@@ -50,21 +50,21 @@ pub(super) struct Cache {
 }
 
 #[derive(Debug, Default)]
-struct Entries {
-    names: BTreeMap<Arc<str>, Entry>,
+struct TenantCache {
+    names: BTreeMap<Arc<str>, CacheEntry>,
     /// By when they were put; the oldest in front.
     order: BTreeMap<u64, Arc<str>>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    found: Found,
+struct CacheEntry {
+    found: LookupResult,
     found_at: Instant,
     kept_until: Instant,
     sequence: u64,
 }
 
-impl Rank {
+impl LookupPriority {
     pub(super) const ALL: [Self; 3] = [Self::Found, Self::New, Self::Failed];
 }
 
@@ -87,27 +87,38 @@ impl Cache {
     }
 
     /// What is known well enough to be used.
-    pub(super) fn get(&self, asker: Asker, name: &str, now: Instant) -> Option<&Found> {
-        let entry = self.entry(asker.tenant, name)?;
-        (now < entry.kept_until && !entry.is_before(asker.since)).then_some(&entry.found)
+    pub(super) fn get(
+        &self,
+        context: LookupContext,
+        name: &str,
+        now: Instant,
+    ) -> Option<&LookupResult> {
+        let entry = self.entry(context.tenant, name)?;
+        (now < entry.kept_until && !entry.is_before(context.since)).then_some(&entry.found)
     }
 
     /// A name that failed before somebody asked for it anew is as good as a new one.
-    pub(super) fn rank(&self, asker: Asker, name: &str) -> Rank {
-        match self.entry(asker.tenant, name) {
-            None if asker.succeeded => Rank::Found,
-            None => Rank::New,
-            Some(entry) if entry.found.is_ok() => Rank::Found,
-            Some(entry) if entry.is_before(asker.since) => Rank::New,
-            Some(_) => Rank::Failed,
+    pub(super) fn priority(&self, context: LookupContext, name: &str) -> LookupPriority {
+        match self.entry(context.tenant, name) {
+            None if context.succeeded => LookupPriority::Found,
+            None => LookupPriority::New,
+            Some(entry) if entry.found.is_ok() => LookupPriority::Found,
+            Some(entry) if entry.is_before(context.since) => LookupPriority::New,
+            Some(_) => LookupPriority::Failed,
         }
     }
 
-    fn entry(&self, tenant: TenantId, name: &str) -> Option<&Entry> {
+    fn entry(&self, tenant: TenantId, name: &str) -> Option<&CacheEntry> {
         self.tenants.get(&tenant)?.names.get(name)
     }
 
-    pub(super) fn put(&mut self, tenant: TenantId, name: &Arc<str>, found: &Found, now: Instant) {
+    pub(super) fn put(
+        &mut self,
+        tenant: TenantId,
+        name: &Arc<str>,
+        found: &LookupResult,
+        now: Instant,
+    ) {
         let kept = match found {
             Ok(_) => FOUND_KEPT,
             Err(NameError::NoSuchName | NameError::NoAddress | NameError::Refused(_)) => {
@@ -120,7 +131,7 @@ impl Cache {
         self.remove(tenant, name);
         let sequence = self.sequence;
         self.sequence += 1;
-        let entry = Entry {
+        let entry = CacheEntry {
             found: found.clone(),
             found_at: now,
             kept_until: now + kept,
@@ -136,14 +147,14 @@ impl Cache {
     /// Within the bound of a tenant its own oldest go; within that of all, those of whoever has
     /// the most.
     fn make_room(&mut self, tenant: TenantId) {
-        let own = self.tenants.get(&tenant).map_or(0, Entries::len);
+        let own = self.tenants.get(&tenant).map_or(0, TenantCache::len);
         if own > self.tenant_max {
-            self.change(tenant, Entries::pop_oldest);
+            self.change(tenant, TenantCache::pop_oldest);
         }
         if self.count > self.count_max
             && let Some((_, largest)) = self.sizes.last().copied()
         {
-            self.change(largest, Entries::pop_oldest);
+            self.change(largest, TenantCache::pop_oldest);
         }
     }
 
@@ -155,7 +166,7 @@ impl Cache {
         });
     }
 
-    fn change(&mut self, tenant: TenantId, change: impl FnOnce(&mut Entries)) {
+    fn change(&mut self, tenant: TenantId, change: impl FnOnce(&mut TenantCache)) {
         let entries = self.tenants.entry(tenant).or_default();
         let before = entries.len();
         change(entries);
@@ -171,13 +182,13 @@ impl Cache {
     }
 }
 
-impl Entry {
+impl CacheEntry {
     fn is_before(&self, since: Option<Instant>) -> bool {
         since.is_some_and(|since| self.found_at < since)
     }
 }
 
-impl Entries {
+impl TenantCache {
     fn len(&self) -> usize {
         self.names.len()
     }

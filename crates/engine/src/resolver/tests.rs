@@ -6,19 +6,19 @@ use model::id::TenantId;
 
 use super::*;
 
-const A: Asker = Asker {
+const A: LookupContext = LookupContext {
     tenant: TenantId(1),
-    ..Asker::HOUSE
+    ..LookupContext::INTERNAL
 };
-const B: Asker = Asker {
+const B: LookupContext = LookupContext {
     tenant: TenantId(2),
-    ..Asker::HOUSE
+    ..LookupContext::INTERNAL
 };
 
 /// Somebody has asked for it just now.
-fn anew() -> Asker {
+fn anew() -> LookupContext {
     let since = Some(Instant::now() + Duration::from_secs(1));
-    Asker { since, ..A }
+    LookupContext { since, ..A }
 }
 
 /// Nothing here takes so long; who reaches it has failed.
@@ -93,19 +93,19 @@ impl Test {
         }
     }
 
-    async fn look_up(&self, asker: Asker, name: &str) -> Result<Addresses, Failure> {
-        let limit = Limit::from_here(PATIENCE_MS);
-        self.resolver.look_up(asker, name, limit).await
+    async fn look_up(&self, context: LookupContext, name: &str) -> Result<Addresses, Failure> {
+        let limit = Deadline::from_here(PATIENCE_MS);
+        self.resolver.look_up(context, name, limit).await
     }
 
     /// Begins to look a name up and gives up at once.
-    async fn give_up(&self, asker: Asker, name: &str) -> Failure {
-        let limit = Limit::from_here(0);
-        let found = self.resolver.look_up(asker, name, limit).await;
+    async fn give_up(&self, context: LookupContext, name: &str) -> Failure {
+        let limit = Deadline::from_here(0);
+        let found = self.resolver.look_up(context, name, limit).await;
         found.expect_err("nobody answers for it")
     }
 
-    async fn until(&self, is_so: impl Fn(&State) -> bool) {
+    async fn until(&self, is_so: impl Fn(&ResolverState) -> bool) {
         while !is_so(&self.resolver.0.lock()) {
             tokio::task::yield_now().await;
         }
@@ -179,8 +179,8 @@ async fn a_thread_that_hangs_is_not_given_up_by_those_who_do() {
 async fn what_was_just_found_is_used_unless_somebody_waits_for_the_attempt() {
     let test = Test::new();
     for name in ["good.test", "no.test"] {
-        for asker in [A, A, A, anew(), A] {
-            let found = test.look_up(asker, name).await;
+        for context in [A, A, A, anew(), A] {
+            let found = test.look_up(context, name).await;
             assert_eq!(found.is_ok(), name == "good.test");
         }
         assert_eq!(test.system.asked(name), 2, "{name}");

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use engine::{Asker, Boxed, Dial, Limit, NetDial, Place, Resolver};
+use engine::{Boxed, Deadline, Dial, Endpoint, LookupContext, NetDial, Resolver};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -90,13 +90,17 @@ impl BenchConnection {
 
     /// A connection, and what has to be polled for anything to be sent or received on it.
     async fn connect(dial: &NetDial, peer: &Peer) -> Result<(Self, Boxed<'static, ()>)> {
-        let place = Place {
+        let place = Endpoint {
             tls: false,
             host: peer.address.ip().to_string(),
             port: peer.address.port(),
         };
         let stream = dial
-            .dial(&place, Asker::HOUSE, Limit::from_here(CONNECT_LIMIT_MS))
+            .dial(
+                &place,
+                LookupContext::INTERNAL,
+                Deadline::from_here(CONNECT_LIMIT_MS),
+            )
             .await;
         let stream = stream.map_err(|failure| anyhow!(failure.words()))?;
         let (sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

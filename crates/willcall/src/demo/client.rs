@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use engine::{Asker, Dial, Limit, NetDial, Place, Resolver};
+use engine::{Deadline, Dial, Endpoint, LookupContext, NetDial, Resolver};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -48,14 +48,18 @@ impl Client {
     }
 
     async fn exchange(&self, call: &DemoCall) -> Result<(StatusCode, Bytes)> {
-        let place = Place {
+        let place = Endpoint {
             tls: false,
             host: self.address.ip().to_string(),
             port: self.address.port(),
         };
         let stream = self
             .dial
-            .dial(&place, Asker::HOUSE, Limit::from_here(CONNECT_LIMIT_MS))
+            .dial(
+                &place,
+                LookupContext::INTERNAL,
+                Deadline::from_here(CONNECT_LIMIT_MS),
+            )
             .await;
         let stream = stream.map_err(|failure| anyhow!(failure.words()))?;
         let (mut sender, connection) =

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::{Asker, Dial, Dialled, Engine, Limit, Place, Stream};
+use engine::{Deadline, Dial, DialFuture, Endpoint, Engine, LookupContext, Stream};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
@@ -200,7 +200,7 @@ impl World {
 struct Line(Arc<Net>);
 
 impl Dial for Line {
-    fn dial<'a>(&'a self, place: &'a Place, _: Asker, _: Limit) -> Dialled<'a> {
+    fn dial<'a>(&'a self, place: &'a Endpoint, _: LookupContext, _: Deadline) -> DialFuture<'a> {
         Box::pin(async move {
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
             let (net, host) = (Arc::clone(&self.0), place.host.clone());

@@ -70,7 +70,7 @@ impl ResolvesServerCert for Shown {
 async fn refusal(acceptor: TlsAcceptor, extra_ca_pems: &[(String, Vec<u8>)]) -> String {
     let (port, _receiver) = tls_receiver(acceptor).await;
     let dial = net_dial("all", extra_ca_pems);
-    let failure = failure_of(&dial, &place(true, "127.0.0.1", port)).await;
+    let failure = failure_of(&dial, &endpoint(true, "127.0.0.1", port)).await;
     assert_eq!(failure.kind, FailureKind::Tls, "{failure:?}");
     failure.detail
 }
@@ -85,9 +85,13 @@ async fn a_certificate_that_is_in_a_file_is_trusted_though_it_is_a_cas() {
     for version in VERSIONS {
         let (port, _receiver) = tls_receiver(own.shown(&own.key, version)).await;
         for host in ["localhost", "127.0.0.1"] {
-            let place = place(true, host, port);
+            let endpoint = endpoint(true, host, port);
             let mut stream = dial
-                .dial(&place, Asker::HOUSE, Limit::from_here(LIMIT_MS))
+                .dial(
+                    &endpoint,
+                    LookupContext::INTERNAL,
+                    Deadline::from_here(LIMIT_MS),
+                )
                 .await
                 .unwrap_or_else(|failure| panic!("{host}: {failure:?}"));
             let mut heard = String::new();
@@ -107,8 +111,12 @@ async fn a_servers_certificate_that_is_in_a_file_is_trusted_without_its_issuer()
     let acceptor = server.shown(&server.key, &rustls::version::TLS13);
     let (port, _receiver) = tls_receiver(acceptor).await;
     let dial = net_dial("all", &[server.pem()]);
-    let place = place(true, "127.0.0.1", port);
-    let stream = dial.dial(&place, Asker::HOUSE, Limit::from_here(LIMIT_MS));
+    let endpoint = endpoint(true, "127.0.0.1", port);
+    let stream = dial.dial(
+        &endpoint,
+        LookupContext::INTERNAL,
+        Deadline::from_here(LIMIT_MS),
+    );
     assert!(stream.await.is_ok());
 }
 
@@ -207,8 +215,12 @@ async fn a_servers_certificate_that_is_in_a_file_vouches_for_no_other() {
             let acceptor = server.shown(&server.key, &rustls::version::TLS13);
             let (port, _receiver) = tls_receiver(acceptor).await;
             let dial = net_dial("all", files);
-            let place = place(true, "127.0.0.1", port);
-            let stream = dial.dial(&place, Asker::HOUSE, Limit::from_here(LIMIT_MS));
+            let endpoint = endpoint(true, "127.0.0.1", port);
+            let stream = dial.dial(
+                &endpoint,
+                LookupContext::INTERNAL,
+                Deadline::from_here(LIMIT_MS),
+            );
             assert!(stream.await.is_ok());
         }
     }

@@ -14,7 +14,7 @@ async fn connected(addresses: &'static [Address]) -> (Result<u16, Failure>, u128
     let began = Instant::now();
     let count = u16::try_from(addresses.len()).unwrap();
     let all = (0..count).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    let stream = connect(all.collect(), Limit::from_here(LIMIT_MS), |address| {
+    let stream = connect(all.collect(), Deadline::from_here(LIMIT_MS), |address| {
         Box::pin(async move {
             let port = address.port();
             let answer = match addresses[usize::from(port)] {

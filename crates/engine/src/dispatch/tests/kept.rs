@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::world::{World, seconds};
-use crate::dial::{Asker, Dial, Dialled, Limit, Place, Stream};
+use crate::dial::{Deadline, Dial, DialFuture, Endpoint, LookupContext, Stream};
 use crate::tasks::{Alarm, Part};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -74,7 +74,7 @@ impl Servers {
 }
 
 impl Dial for Arc<Servers> {
-    fn dial<'a>(&'a self, _: &'a Place, _: Asker, _: Limit) -> Dialled<'a> {
+    fn dial<'a>(&'a self, _: &'a Endpoint, _: LookupContext, _: Deadline) -> DialFuture<'a> {
         Box::pin(async move {
             self.taken.fetch_add(1, Ordering::Relaxed);
             let (ours, theirs) = tokio::io::duplex(64 * 1024);

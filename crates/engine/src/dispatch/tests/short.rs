@@ -7,7 +7,7 @@ use model::attempt::{Failure, FailureKind};
 use model::delivery::DeliveryState;
 
 use super::world::{Net, World, seconds};
-use crate::dial::{Asker, Dial, Dialled, Limit, Place};
+use crate::dial::{Deadline, Dial, DialFuture, Endpoint, LookupContext};
 
 /// The network of the world, except when descriptors are short.
 struct Cramped {
@@ -17,13 +17,18 @@ struct Cramped {
 }
 
 impl Dial for Cramped {
-    fn dial<'a>(&'a self, place: &'a Place, asker: Asker, limit: Limit) -> Dialled<'a> {
+    fn dial<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        asker: LookupContext,
+        limit: Deadline,
+    ) -> DialFuture<'a> {
         self.tried.fetch_add(1, Ordering::Relaxed);
         if self.short.load(Ordering::Relaxed) {
             let failure = Failure::new(FailureKind::Short, "descriptors");
             return Box::pin(std::future::ready(Err(failure)));
         }
-        self.net.dial(place, asker, limit)
+        self.net.dial(endpoint, asker, limit)
     }
 }
 

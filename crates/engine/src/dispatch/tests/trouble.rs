@@ -9,7 +9,7 @@ use model::delivery::DeliveryState;
 
 use super::id;
 use super::world::{Does, World, seconds};
-use crate::dial::{Asker, Dial, Dialled, Limit, Place};
+use crate::dial::{Deadline, Dial, DialFuture, Endpoint, LookupContext};
 
 /// Every notification was sent once to this host.
 fn assert_once(world: &World, host: &str, count: usize) {
@@ -207,8 +207,13 @@ async fn stopping_with_a_store_that_refuses_ends_and_says_what_is_unwritten() {
 async fn a_panic_anywhere_is_known_outside() {
     struct Panics;
     impl Dial for Panics {
-        fn dial<'a>(&'a self, place: &'a Place, _: Asker, _: Limit) -> Dialled<'a> {
-            panic!("on purpose, for {}", place.host);
+        fn dial<'a>(
+            &'a self,
+            endpoint: &'a Endpoint,
+            _: LookupContext,
+            _: Deadline,
+        ) -> DialFuture<'a> {
+            panic!("on purpose, for {}", endpoint.host);
         }
     }
     let mut world = World::new().await;

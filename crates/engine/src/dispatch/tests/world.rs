@@ -28,7 +28,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use super::faults::Faults;
-use crate::dial::{Asker, Dial, Dialled, Limit, Place, Stream};
+use crate::dial::{Deadline, Dial, DialFuture, Endpoint, LookupContext, Stream};
 use crate::tasks::{Alarm, Part};
 use crate::{Engine, Parts, Settings, Stopped};
 
@@ -411,10 +411,15 @@ impl Drop for Visit<'_> {
 }
 
 impl Dial for Arc<Net> {
-    fn dial<'a>(&'a self, place: &'a Place, _asker: Asker, _limit: Limit) -> Dialled<'a> {
+    fn dial<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        _asker: LookupContext,
+        _limit: Deadline,
+    ) -> DialFuture<'a> {
         Box::pin(async move {
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
-            let (net, host) = (Self::clone(self), place.host.clone());
+            let (net, host) = (Self::clone(self), endpoint.host.clone());
             let serving = async move {
                 let service = service_fn(|request| serve(&net, &host, request));
                 let connection = hyper::server::conn::http1::Builder::new()

@@ -10,16 +10,16 @@ const B: TenantId = TenantId(2);
 
 /// A queue with what runs, and who was told.
 struct World {
-    queue: Queue<u32>,
+    queue: LookupQueue<u32>,
     now: Instant,
-    running: Vec<Job>,
+    running: Vec<Lookup>,
     told: Vec<u32>,
 }
 
 impl World {
     fn new() -> Self {
         Self {
-            queue: Queue::default(),
+            queue: LookupQueue::default(),
             now: Instant::now(),
             running: Vec::new(),
             told: Vec::new(),
@@ -30,50 +30,51 @@ impl World {
         self.ask_by(by(tenant), name, who)
     }
 
-    fn ask_by(&mut self, asker: Asker, name: &str, who: u32) -> Ticket {
-        let (ticket, job) = self.queue.join(asker, name, who, self.now);
-        self.running.extend(job);
+    fn ask_by(&mut self, context: LookupContext, name: &str, who: u32) -> Ticket {
+        let (ticket, lookup) = self.queue.join(context, name, who, self.now);
+        self.running.extend(lookup);
         ticket
     }
 
     /// What of all this is being looked up.
     fn runs(&self, name: &str) -> bool {
-        self.running.iter().any(|job| &*job.name == name)
+        self.running.iter().any(|lookup| &*lookup.name == name)
     }
 
     fn running_of(&self, tenant: TenantId) -> usize {
         self.running
             .iter()
-            .filter(|job| job.tenant == tenant)
+            .filter(|lookup| lookup.tenant == tenant)
             .count()
     }
 
     /// The system has answered for this name.
-    fn end(&mut self, name: &str, found: &Found) {
-        let place = self.running.iter().position(|job| &*job.name == name);
-        let job = self.running.remove(place.unwrap());
-        self.told.extend(self.queue.finish(&job, found, self.now));
+    fn end(&mut self, name: &str, found: &LookupResult) {
+        let place = self.running.iter().position(|lookup| &*lookup.name == name);
+        let lookup = self.running.remove(place.unwrap());
+        self.told
+            .extend(self.queue.finish(&lookup, found, self.now));
         self.running.extend(self.queue.next(self.now));
     }
 
-    fn learn(&mut self, tenant: TenantId, name: &str, found: &Found) {
+    fn learn(&mut self, tenant: TenantId, name: &str, found: &LookupResult) {
         let name = name.into();
         self.queue.cache.put(tenant, &name, found, self.now);
     }
 }
 
-fn by(tenant: TenantId) -> Asker {
-    Asker {
+fn by(tenant: TenantId) -> LookupContext {
+    LookupContext {
         tenant,
-        ..Asker::HOUSE
+        ..LookupContext::INTERNAL
     }
 }
 
-fn found() -> Found {
+fn found() -> LookupResult {
     Ok(vec!["192.0.2.1:0".parse().unwrap()].into())
 }
 
-fn dead() -> Found {
+fn dead() -> LookupResult {
     Err(NameError::NoAnswer)
 }
 
@@ -136,7 +137,7 @@ fn a_new_name_behind_a_thousand_that_nobody_answers_for_has_one_of_the_next_two_
 
 #[test]
 fn who_asks_anew_does_not_wait_behind_names_that_failed() {
-    let anew = |world: &World| Asker {
+    let anew = |world: &World| LookupContext {
         since: Some(world.now + std::time::Duration::from_secs(1)),
         ..by(A)
     };
@@ -211,20 +212,26 @@ fn a_place_is_held_until_the_system_returns_though_everybody_gave_up() {
         .map(|number| world.ask(A, &format!("dead{number}.test"), number))
         .collect();
     for ticket in &tickets {
-        assert_eq!(world.queue.leave(ticket), Some(Wait::Answer));
+        assert_eq!(world.queue.leave(ticket), Some(LookupWait::Answer));
         assert_eq!(world.queue.leave(ticket), None);
     }
     let late = world.ask(A, "late.test", 9);
     assert!(!world.runs("late.test"));
-    assert_eq!(world.queue.leave(&late), Some(Wait::Share));
+    assert_eq!(world.queue.leave(&late), Some(LookupWait::TenantThreads));
     world.end("dead0.test", &dead());
     assert!(world.told.is_empty());
     // It had its turn all the same, so that what came is known to the next attempt.
     assert!(world.runs("late.test"));
     world.end("late.test", &found());
     assert_eq!(world.queue.counts(), (3, 0));
-    assert_eq!(world.queue.cache.rank(by(A), "late.test"), Rank::Found);
-    assert_eq!(world.queue.cache.rank(by(A), "dead0.test"), Rank::Failed);
+    assert_eq!(
+        world.queue.cache.priority(by(A), "late.test"),
+        LookupPriority::Found
+    );
+    assert_eq!(
+        world.queue.cache.priority(by(A), "dead0.test"),
+        LookupPriority::Failed
+    );
 }
 
 #[test]
@@ -238,13 +245,13 @@ fn a_name_is_looked_up_once_for_all_who_wait_for_it_in_whatever_tenant() {
     assert_eq!(world.told, [1, 2, 3]);
     for tenant in [A, B] {
         assert_eq!(
-            world.queue.cache.rank(by(tenant), "shared.test"),
-            Rank::Found
+            world.queue.cache.priority(by(tenant), "shared.test"),
+            LookupPriority::Found
         );
     }
     assert_eq!(
-        world.queue.cache.rank(by(TenantId(3)), "shared.test"),
-        Rank::New
+        world.queue.cache.priority(by(TenantId(3)), "shared.test"),
+        LookupPriority::New
     );
 }
 
@@ -281,7 +288,7 @@ fn tenants_that_wait_for_a_place_take_turns() {
             [x, y].map(|tenant| world.ask(tenant, &format!("new{number}.of{tenant}.test"), 0))
         })
         .collect();
-    assert_eq!(world.queue.leave(&late[5]), Some(Wait::Place));
+    assert_eq!(world.queue.leave(&late[5]), Some(LookupWait::Threads));
     for tenant in 1..=52 {
         world.end(&format!("dead0.of{tenant}.test"), &dead());
     }
@@ -335,8 +342,8 @@ proptest! {
                     let tenant = TenantId(i64::from(tenant));
                     let name = format!("n{name}.test");
                     let since = by_hand.then_some(world.now);
-                    let asker = Asker { since, succeeded: by_hand, tenant };
-                    tickets.push((asked, world.ask_by(asker, &name, asked)));
+                    let context = LookupContext { since, succeeded: by_hand, tenant };
+                    tickets.push((asked, world.ask_by(context, &name, asked)));
                     asked += 1;
                 }
                 Step::Leave(which) if !tickets.is_empty() => {
@@ -356,13 +363,13 @@ proptest! {
             for tenant in (0..6).map(TenantId) {
                 prop_assert!(world.running_of(tenant) <= LOOKUPS_TENANT_MAX);
             }
-            let mut names: Vec<_> = world.running.iter().map(|job| &job.name).collect();
+            let mut names: Vec<_> = world.running.iter().map(|lookup| &lookup.name).collect();
             names.sort();
             names.dedup();
             prop_assert_eq!(names.len(), world.running.len());
         }
-        while let Some(job) = world.running.first() {
-            let name = job.name.to_string();
+        while let Some(lookup) = world.running.first() {
+            let name = lookup.name.to_string();
             world.end(&name, &found());
         }
         world.told.sort_unstable();

@@ -17,8 +17,8 @@ use crate::tasks::{Alarm, Part};
 const ASKED: &[u8] = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody";
 const FINE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-async fn exchange(line: &mut Line, request: &Request) -> Exchange {
-    let limit = Limit::from_here(30_000);
+async fn exchange(line: &mut Connection, request: &Request) -> Exchange {
+    let limit = Deadline::from_here(30_000);
     let alarm = pin!(sleep_until(limit.deadline()));
     let room = Room::new(RESPONSES_BYTES_MAX, Counter::default());
     let mut taken = room.nothing();
@@ -40,9 +40,9 @@ fn failed(exchange: &Exchange) -> (FailureKind, &str) {
 }
 
 /// A line, and the receiver's end of it.
-fn line() -> (Line, DuplexStream) {
+fn line() -> (Connection, DuplexStream) {
     let (ours, theirs) = duplex(16 * 1024);
-    (Line::new(Box::new(ours)), theirs)
+    (Connection::new(Box::new(ours)), theirs)
 }
 
 /// What a stream was asked to do.
@@ -132,7 +132,7 @@ impl AsyncWrite for Scant {
     }
 }
 
-fn scant(takes: usize, stalls: bool, whole: usize) -> (Line, Arc<Mutex<Seen>>) {
+fn scant(takes: usize, stalls: bool, whole: usize) -> (Connection, Arc<Mutex<Seen>>) {
     let seen = Arc::new(Mutex::new(Seen::default()));
     let stream = Scant {
         seen: Arc::clone(&seen),
@@ -141,7 +141,7 @@ fn scant(takes: usize, stalls: bool, whole: usize) -> (Line, Arc<Mutex<Seen>>) {
         whole,
         answer: FINE,
     };
-    (Line::new(Box::new(stream)), seen)
+    (Connection::new(Box::new(stream)), seen)
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,7 +222,7 @@ async fn a_receiver_that_resets_after_its_answer_has_answered() {
     });
     #[expect(clippy::disallowed_methods, reason = "to a receiver on the loopback")]
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let mut line = Line::new(Box::new(stream));
+    let mut line = Connection::new(Box::new(stream));
     let request = Request::of(&ASKED.repeat(100_000), b"");
     let exchange = exchange(&mut line, &request).await;
     assert_eq!(answered(&exchange), (200, BodyEnd::Whole));
@@ -244,10 +244,10 @@ async fn a_line_that_was_closed_while_it_lay_idle_is_found_before_anything_is_se
 }
 
 /// A stream below which the receiver has ended the connection, which nobody has told yet.
-struct Unaware(DuplexStream, Peeked);
+struct Unaware(DuplexStream, SocketState);
 
 impl Stream for Unaware {
-    fn peeked(&self) -> Peeked {
+    fn socket_state(&self) -> SocketState {
         self.1
     }
 }
@@ -283,12 +283,12 @@ impl AsyncWrite for Unaware {
 #[tokio::test(start_paused = true)]
 async fn the_socket_itself_is_asked_before_a_line_is_used_again() {
     for (peeked, is_used) in [
-        (Peeked::Nothing, true),
-        (Peeked::End, false),
-        (Peeked::Bytes, false),
+        (SocketState::Idle, true),
+        (SocketState::Closed, false),
+        (SocketState::Readable, false),
     ] {
         let (ours, mut theirs) = duplex(16 * 1024);
-        let mut line = Line::new(Box::new(Unaware(ours, peeked)));
+        let mut line = Connection::new(Box::new(Unaware(ours, peeked)));
         let request = Request::of(ASKED, b"");
         theirs.write_all(FINE).await.unwrap();
         assert!(exchange(&mut line, &request).await.reusable);
@@ -309,14 +309,18 @@ async fn a_socket_knows_its_end_before_the_runtime_is_told() {
     #[expect(clippy::disallowed_methods, reason = "to a receiver on the loopback")]
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let (mut theirs, _) = listener.accept().unwrap();
-    assert_eq!(stream.peeked(), Peeked::Nothing);
+    assert_eq!(stream.socket_state(), SocketState::Idle);
     io::Write::write_all(&mut theirs, b"x").unwrap();
-    assert_eq!(stream.peeked(), Peeked::Bytes);
-    assert_eq!(stream.peeked(), Peeked::Bytes, "it stays there");
+    assert_eq!(stream.socket_state(), SocketState::Readable);
+    assert_eq!(
+        stream.socket_state(),
+        SocketState::Readable,
+        "it stays there"
+    );
     stream.readable().await.unwrap();
     assert_eq!(stream.try_read(&mut [0; 1]).unwrap(), 1);
     drop(theirs);
-    assert_eq!(stream.peeked(), Peeked::End);
+    assert_eq!(stream.socket_state(), SocketState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -417,7 +421,7 @@ async fn a_receiver_may_close_its_half_and_has_answered_or_not() {
 
 #[test]
 fn an_idle_line_holds_next_to_nothing() {
-    assert!(size_of::<Line>() <= 32);
+    assert!(size_of::<Connection>() <= 32);
 }
 
 /// Has an answer, but is told so only then: as a socket is that has to be asked by the runtime.
@@ -464,7 +468,7 @@ impl AsyncWrite for ToldLate {
 /// An exchange with this answer during which the process stands still for so long.
 async fn frozen(seconds: u64, answer: &'static [u8]) -> (Exchange, Duration) {
     let (began, told) = (Instant::now(), Duration::from_millis(seconds * 1_000 + 1));
-    let mut line = Line::new(Box::new(ToldLate {
+    let mut line = Connection::new(Box::new(ToldLate {
         told: Box::pin(sleep_until(began + told)),
         answer,
     }));

@@ -17,7 +17,7 @@ use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
 use crate::answer::{KeepAlive, Reading};
-use crate::dial::{Limit, Peeked, Stream, io_words};
+use crate::dial::{Deadline, SocketState, Stream, io_words};
 use crate::request::Request;
 use crate::room::Taken;
 use crate::tls::tls_words;
@@ -36,7 +36,7 @@ const _: () = assert!(READ_BYTES <= RESPONSE_FREE_BYTES);
 const LATE: Duration = Duration::from_millis(100);
 const LAST_LOOK: Duration = Duration::from_millis(STALL_GRACE_MS);
 
-pub(crate) struct Line {
+pub(crate) struct Connection {
     stream: Box<dyn Stream>,
     /// It has carried an exchange, and lain idle since.
     used: bool,
@@ -55,23 +55,23 @@ pub(crate) struct Exchange {
     /// A line that was used before ended before the first byte of an answer.
     pub(crate) stale: bool,
     pub(crate) reusable: bool,
-    told: KeepAlive,
+    keep_alive: KeepAlive,
 }
 
 /// An exchange on its way.
-struct Course<'a, 'r> {
+struct ExchangeRun<'a, 'r> {
     stream: &'a mut dyn Stream,
     request: &'a Request,
     /// Bytes of the request that the network took.
     written: usize,
-    sent: Sent,
+    sent: SendProgress,
     /// Something of an answer has come.
     heard: bool,
     reading: Reading<'a, 'r>,
 }
 
 /// How far the request has come.
-enum Sent {
+enum SendProgress {
     /// Nothing was handed to the network.
     Nothing,
     Partly,
@@ -80,7 +80,7 @@ enum Sent {
     Failed(io::Error),
 }
 
-impl Line {
+impl Connection {
     pub(crate) fn new(stream: Box<dyn Stream>) -> Self {
         Self {
             stream,
@@ -97,12 +97,12 @@ impl Line {
 
     /// Heeds what the receiver says of how long it keeps the line, and for how many requests. It
     /// may count this one among them or not, and its time runs from before its answer was here.
-    fn heed(&mut self, told: KeepAlive) {
+    fn heed(&mut self, keep_alive: KeepAlive) {
         self.requests_left = self.requests_left.saturating_sub(1);
-        if let Some(requests) = told.requests_max {
+        if let Some(requests) = keep_alive.requests_max {
             self.requests_left = self.requests_left.min(requests.saturating_sub(1));
         }
-        if let Some(seconds) = told.timeout_s {
+        if let Some(seconds) = keep_alive.timeout_s {
             let ms = seconds.saturating_mul(1_000);
             self.keeps_for_ms = (ms / 2).max(ms.saturating_sub(KEPT_MARGIN_MS));
         }
@@ -113,22 +113,22 @@ impl Line {
     pub(crate) async fn exchange(
         &mut self,
         request: &Request,
-        limit: Limit,
+        limit: Deadline,
         mut alarm: Pin<&mut Sleep>,
         taken: &mut Taken<'_>,
     ) -> Exchange {
         let idle = std::mem::replace(&mut self.used, true);
-        let mut course = Course {
+        let mut run = ExchangeRun {
             stream: &mut *self.stream,
             request,
             written: 0,
-            sent: Sent::Nothing,
+            sent: SendProgress::Nothing,
             heard: false,
             reading: Reading::new(taken),
         };
         let mut looks_once_more = true;
         let mut exchange = poll_fn(|cx| {
-            if let Poll::Ready(exchange) = course.poll(cx, idle) {
+            if let Poll::Ready(exchange) = run.poll(cx, idle) {
                 return Poll::Ready(exchange);
             }
             ready!(alarm.as_mut().poll(cx));
@@ -137,32 +137,32 @@ impl Line {
                 alarm.as_mut().reset(now + LAST_LOOK);
                 ready!(alarm.as_mut().poll(cx));
             }
-            let outcome = course.reading.time_up(limit.missed("the answer"));
+            let outcome = run.reading.time_up(limit.missed("the answer"));
             Poll::Ready(Exchange::over(outcome))
         })
         .await;
         if exchange.reusable {
-            self.heed(exchange.told);
+            self.heed(exchange.keep_alive);
             exchange.reusable = self.requests_left > 0;
         }
         exchange
     }
 }
 
-impl Course<'_, '_> {
+impl ExchangeRun<'_, '_> {
     fn poll(&mut self, cx: &mut Context<'_>, idle: bool) -> Poll<Exchange> {
-        let looks = idle && matches!(self.sent, Sent::Nothing);
+        let looks = idle && matches!(self.sent, SendProgress::Nothing);
         if looks && let Poll::Ready(closed) = self.poll_idle(cx) {
             return Poll::Ready(closed);
         }
-        if matches!(self.sent, Sent::Nothing | Sent::Partly) {
+        if matches!(self.sent, SendProgress::Nothing | SendProgress::Partly) {
             match self.poll_send(cx) {
                 Poll::Pending => {}
-                Poll::Ready(Ok(())) => self.sent = Sent::Wholly,
-                Poll::Ready(Err(error)) => self.sent = Sent::Failed(error),
+                Poll::Ready(Ok(())) => self.sent = SendProgress::Wholly,
+                Poll::Ready(Err(error)) => self.sent = SendProgress::Failed(error),
             }
         }
-        if looks && matches!(self.sent, Sent::Wholly) {
+        if looks && matches!(self.sent, SendProgress::Wholly) {
             // There was nothing to read a moment ago, and whatever comes wakes.
             return Poll::Pending;
         }
@@ -175,14 +175,17 @@ impl Course<'_, '_> {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Exchange> {
         let mut byte = [MaybeUninit::uninit(); 1];
         let mut buffer = ReadBuf::uninit(&mut byte);
-        let peeked = self.stream.peeked();
+        let state = self.stream.socket_state();
         let failure = match Pin::new(&mut *self.stream).poll_read(cx, &mut buffer) {
             Poll::Ready(read) => read.err(),
             // TLS has messages of its own, which are read by now.
-            Poll::Pending if peeked == Peeked::Bytes && self.stream.peeked() == Peeked::Nothing => {
+            Poll::Pending
+                if state == SocketState::Readable
+                    && self.stream.socket_state() == SocketState::Idle =>
+            {
                 return Poll::Pending;
             }
-            Poll::Pending if peeked == Peeked::Nothing => return Poll::Pending,
+            Poll::Pending if state == SocketState::Idle => return Poll::Pending,
             Poll::Pending => None,
         };
         let failure = failure.as_ref().map(closed);
@@ -193,7 +196,7 @@ impl Course<'_, '_> {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.sent = Sent::Partly;
+        self.sent = SendProgress::Partly;
         loop {
             let (first, then) = self.request.from(self.written);
             if first.is_empty() && then.is_empty() {
@@ -223,8 +226,8 @@ impl Course<'_, '_> {
                 self.heard = true;
                 if let Some(read) = self.reading.take(bytes) {
                     return Poll::Ready(Exchange {
-                        reusable: read.keeps && matches!(self.sent, Sent::Wholly),
-                        told: read.keep_alive,
+                        reusable: read.keeps && matches!(self.sent, SendProgress::Wholly),
+                        keep_alive: read.keep_alive,
                         ..Exchange::over(read.outcome)
                     });
                 }
@@ -232,8 +235,10 @@ impl Course<'_, '_> {
             }
             // Of a request that could not be sent, the reason says more than the end of the line.
             let failure = match (&self.sent, &read) {
-                (_, Err(error)) | (Sent::Failed(error), Ok(())) => Some(closed(error)),
-                (Sent::Nothing | Sent::Partly | Sent::Wholly, Ok(())) => None,
+                (_, Err(error)) | (SendProgress::Failed(error), Ok(())) => Some(closed(error)),
+                (SendProgress::Nothing | SendProgress::Partly | SendProgress::Wholly, Ok(())) => {
+                    None
+                }
             };
             return Poll::Ready(Exchange {
                 stale: idle && !self.heard,
@@ -251,7 +256,7 @@ impl Exchange {
             unsent: false,
             stale: false,
             reusable: false,
-            told: KeepAlive::default(),
+            keep_alive: KeepAlive::default(),
         }
     }
 }

@@ -13,8 +13,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
-use super::cache::Found;
-use super::{Inside, NameError};
+use super::cache::LookupResult;
+use super::{NameError, ResolverInner};
 
 /// What a look-up comes to, and what was not looked up.
 const RESULTS: [&str; 6] = [
@@ -28,7 +28,7 @@ const RESULTS: [&str; 6] = [
 
 const SECONDS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
 
-pub(super) struct Meters {
+pub(super) struct ResolverMetrics {
     /// In the order of `RESULTS`.
     results: Vec<Counter>,
     seconds: Histogram,
@@ -37,9 +37,9 @@ pub(super) struct Meters {
 }
 
 /// Tells what is so at the moment.
-struct Now(Weak<Inside>);
+struct LookupGauges(Weak<ResolverInner>);
 
-impl Meters {
+impl ResolverMetrics {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let family = Family::<[(&'static str, &'static str); 1], Counter>::default();
         let meters = Self {
@@ -78,7 +78,7 @@ impl Meters {
         meters
     }
 
-    pub(super) fn looked_up(&self, found: &Found, took: Duration) {
+    pub(super) fn looked_up(&self, found: &LookupResult, took: Duration) {
         self.seconds.observe(took.as_secs_f64());
         let place = match found {
             Ok(_) => 0,
@@ -95,17 +95,17 @@ impl Meters {
 }
 
 /// Has the registry ask how many look-ups there are whenever it is read.
-pub(super) fn follow(registry: &mut Registry, inside: &Arc<Inside>) {
-    registry.register_collector(Box::new(Now(Arc::downgrade(inside))));
+pub(super) fn follow(registry: &mut Registry, inner: &Arc<ResolverInner>) {
+    registry.register_collector(Box::new(LookupGauges(Arc::downgrade(inner))));
 }
 
-impl Collector for Now {
+impl Collector for LookupGauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Some(inside) = self.0.upgrade() else {
+        let Some(inner) = self.0.upgrade() else {
             return Ok(());
         };
-        let (running, waiting) = inside.lock().queue.counts();
-        let (hanging, _) = inside.hanging(Instant::now());
+        let (running, waiting) = inner.lock().queue.counts();
+        let (hanging, _) = inner.hanging(Instant::now());
         let gauges = [
             (
                 "willcall_look_ups_running",
@@ -133,8 +133,8 @@ impl Collector for Now {
     }
 }
 
-impl fmt::Debug for Now {
+impl fmt::Debug for LookupGauges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Now")
+        f.write_str("LookupGauges")
     }
 }
