@@ -21,8 +21,8 @@ use crate::connection::Connection;
 use crate::dial::{Deadline, Dial, Endpoint, LookupContext, Stream};
 use crate::idle_lifetime::CloseTiming;
 use crate::pool::ConnectionPool;
-use crate::request::Prepared;
-use crate::room::{Held, Room, Taken};
+use crate::request::PreparedTarget;
+use crate::response_budget::{HeldReservation, ReadReservation, ResponseBudget};
 use crate::shortage::{Shortage, is_general};
 
 const STOOD_STILL: Duration = Duration::from_millis(STALL_DETECTED_MS);
@@ -32,7 +32,7 @@ pub(crate) struct Caller {
     clock: Clock,
     pool: Arc<ConnectionPool>,
     /// For answers.
-    room: Arc<Room>,
+    budget: Arc<ResponseBudget>,
     opened: Counter,
     shortage: Arc<Shortage>,
 }
@@ -44,13 +44,13 @@ pub(crate) struct Made {
     /// The call before it, on a kept connection that had ended.
     pub(crate) stale: Option<Box<Attempt>>,
     /// What of the room its answer takes until it is written down.
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<HeldReservation>,
 }
 
 /// An attempt on its way.
 struct Course<'a> {
     caller: &'a Caller,
-    prepared: &'a Prepared,
+    target: &'a PreparedTarget,
     due: &'a DueDelivery,
     began_at: Timestamp,
     began: Instant,
@@ -62,7 +62,7 @@ impl Caller {
         dial: Arc<dyn Dial>,
         clock: Clock,
         pool: Arc<ConnectionPool>,
-        room: Arc<Room>,
+        budget: Arc<ResponseBudget>,
         opened: Counter,
         shortage: Arc<Shortage>,
     ) -> Self {
@@ -71,7 +71,7 @@ impl Caller {
             dial,
             clock,
             pool,
-            room,
+            budget,
             opened,
         }
     }
@@ -86,10 +86,10 @@ impl Caller {
 
     /// One attempt at `due`, and a call before it if there was one on a kept connection that had
     /// ended.
-    pub(crate) async fn attempt(&self, prepared: &Prepared, due: &DueDelivery) -> Made {
+    pub(crate) async fn attempt(&self, target: &PreparedTarget, due: &DueDelivery) -> Made {
         let course = Course {
             caller: self,
-            prepared,
+            target,
             due,
             began_at: self.clock.now(),
             began: Instant::now(),
@@ -101,14 +101,14 @@ impl Caller {
 
 impl Course<'_> {
     async fn run(mut self) -> Made {
-        let room = Arc::clone(&self.caller.room);
-        let mut taken = room.nothing();
-        let outcome = self.outcome(&mut taken).await;
+        let budget = Arc::clone(&self.caller.budget);
+        let mut reservation = budget.nothing();
+        let outcome = self.outcome(&mut reservation).await;
         if let Some(what) = is_short(&outcome) {
             sleep(self.caller.short_of(what)).await;
         }
-        let outcome = self.prepared.without_secrets(outcome);
-        let held = taken.held(outcome.bytes());
+        let outcome = self.target.without_secrets(outcome);
+        let held = reservation.held(outcome.bytes());
         Made {
             attempt: self.attempt(outcome),
             ended_at: self.caller.clock.now(),
@@ -117,18 +117,18 @@ impl Course<'_> {
         }
     }
 
-    async fn outcome(&mut self, taken: &mut Taken<'_>) -> Outcome {
-        let (caller, prepared) = (self.caller, self.prepared);
-        let endpoint = match prepared.endpoint() {
+    async fn outcome(&mut self, reservation: &mut ReadReservation<'_>) -> Outcome {
+        let (caller, target) = (self.caller, self.target);
+        let endpoint = match target.endpoint() {
             Ok(endpoint) => endpoint,
             Err(failure) => return Outcome::Failed(failure.clone()),
         };
-        let mut limit = Deadline::from_here(prepared.policy.exchange_limit_ms);
+        let mut limit = Deadline::from_here(target.policy.exchange_limit_ms);
         // The one timer of the attempt. It is not even set if the answer is there at once.
         let mut alarm = pin!(sleep_until(limit.deadline()));
-        let request = prepared.request(self.due);
+        let request = target.request(self.due);
         while let Some((mut connection, idle)) = caller.pool.take(endpoint) {
-            let exchanging = connection.exchange(&request, limit, alarm.as_mut(), taken);
+            let exchanging = connection.exchange(&request, limit, alarm.as_mut(), reservation);
             let exchange = exchanging.await;
             // A connection that turns out to be closed costs nothing.
             if exchange.unsent {
@@ -148,9 +148,9 @@ impl Course<'_> {
             return on_pooled_connection(exchange.outcome);
         }
         let context = LookupContext {
-            tenant: prepared.tenant,
-            since: Some(prepared.seen_at),
-            succeeded: prepared.succeeded,
+            tenant: target.tenant,
+            since: Some(target.seen_at),
+            succeeded: target.succeeded,
         };
         let mut dialled = self.dial(endpoint, context, limit, alarm.as_mut()).await;
         // What has come of it meanwhile is not lost by that: another look-up has what was found,
@@ -184,7 +184,9 @@ impl Course<'_> {
         caller.opened.inc();
         let mut connection = Connection::new(stream);
         let opening = caller.pool.opening(endpoint);
-        let exchange = connection.exchange(&request, limit, alarm, taken).await;
+        let exchange = connection
+            .exchange(&request, limit, alarm, reservation)
+            .await;
         drop(opening);
         if exchange.reusable {
             caller.pool.put(endpoint, connection, None);
@@ -210,7 +212,7 @@ impl Course<'_> {
 
     /// Nothing was sent, and the time was not the receiver's: it begins here.
     fn begin_anew(&mut self, alarm: Pin<&mut Sleep>) -> Deadline {
-        let limit = Deadline::from_here(self.prepared.policy.exchange_limit_ms);
+        let limit = Deadline::from_here(self.target.policy.exchange_limit_ms);
         alarm.reset(limit.deadline());
         self.began_at = self.caller.clock.now();
         self.began = Instant::now();
@@ -233,8 +235,8 @@ impl Course<'_> {
         Attempt {
             began_at: self.began_at,
             duration_ms: millis(self.began.elapsed()),
-            url: Arc::clone(&self.prepared.shown_url),
-            request_headers: self.prepared.recorded(&self.due.headers),
+            url: Arc::clone(&self.target.shown_url),
+            request_headers: self.target.recorded(&self.due.headers),
             outcome,
         }
     }

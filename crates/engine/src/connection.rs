@@ -1,8 +1,8 @@
-//! Line: one connection that speaks HTTP/1.1, and one exchange over it.
+//! One connection that speaks HTTP/1.1, and one exchange over it.
 //!
-//! It is driven by whoever uses it, inside the attempt's own task, so an idle one costs no task
-//! and holds no bytes. Whatever the receiver sends, an exchange ends by its limit and comes to an
-//! Outcome. What the bytes mean, `answer.rs` says.
+//! Whoever uses it drives it, inside the attempt's own task, so an idle one costs no task and holds
+//! no bytes. Whatever the receiver sends, an exchange ends by its deadline and yields an `Outcome`.
+//! `response.rs` says what the bytes mean.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -16,19 +16,19 @@ use model::limits::{RESPONSE_FREE_BYTES, STALL_GRACE_MS};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
-use crate::answer::{KeepAlive, Reading};
 use crate::dial::{Deadline, SocketState, Stream, io_words};
 use crate::request::Request;
-use crate::room::Taken;
+use crate::response::{KeepAlive, ResponseParser};
+use crate::response_budget::ReadReservation;
 use crate::tls::tls_words;
 
 /// Read at a time, on the stack: most answers come at once, and long ones in few pieces.
 const READ_BYTES: usize = 8 * 1024;
 
-/// A line is used again so much before the time is over that the receiver names.
+/// A connection is used again until this long before the time that the receiver announces is over.
 const KEPT_MARGIN_MS: u32 = 1_000;
 
-// So that the first piece of an answer is held whatever room there is.
+// So that the first piece of a response needs nothing of the budget.
 const _: () = assert!(READ_BYTES <= RESPONSE_FREE_BYTES);
 
 /// A process that was stopped, or a machine that stood still, learns that its time is over before
@@ -38,36 +38,36 @@ const LAST_LOOK: Duration = Duration::from_millis(STALL_GRACE_MS);
 
 pub(crate) struct Connection {
     stream: Box<dyn Stream>,
-    /// It has carried an exchange, and lain idle since.
+    /// It has carried an exchange, and was idle since.
     used: bool,
-    /// So many more requests the receiver takes.
+    /// Requests that the receiver still takes on it.
     requests_left: u32,
-    /// So long it may lie idle by what the receiver says.
+    /// How long it may be idle, by what the receiver says.
     keeps_for_ms: u32,
 }
 
-/// What an exchange came to, and what can be done with the line after it.
+/// The outcome of an exchange, and whether the connection can be used after it.
 pub(crate) struct Exchange {
     pub(crate) outcome: Outcome,
-    /// The line turned out to be closed before a single byte of the request was handed to the
-    /// network: the receiver cannot have seen any of it.
+    /// The connection was closed before a single byte of the request was handed to the network:
+    /// the receiver cannot have seen any of it.
     pub(crate) unsent: bool,
-    /// A line that was used before ended before the first byte of an answer.
+    /// A connection that was used before ended before the first byte of a response.
     pub(crate) stale: bool,
     pub(crate) reusable: bool,
     keep_alive: KeepAlive,
 }
 
-/// An exchange on its way.
+/// An exchange that runs.
 struct ExchangeRun<'a, 'r> {
     stream: &'a mut dyn Stream,
     request: &'a Request,
     /// Bytes of the request that the network took.
     written: usize,
     sent: SendProgress,
-    /// Something of an answer has come.
+    /// Some of the response has arrived.
     heard: bool,
-    reading: Reading<'a, 'r>,
+    parser: ResponseParser<'a, 'r>,
 }
 
 /// How far the request has come.
@@ -90,13 +90,13 @@ impl Connection {
         }
     }
 
-    /// How long it may lie idle, by what the receiver said in its latest answer.
+    /// How long it may be idle, by what the receiver said in its latest response.
     pub(crate) fn keeps_for(&self) -> Duration {
         Duration::from_millis(u64::from(self.keeps_for_ms))
     }
 
-    /// Heeds what the receiver says of how long it keeps the line, and for how many requests. It
-    /// may count this one among them or not, and its time runs from before its answer was here.
+    /// Heeds how long the receiver says it keeps the connection, and for how many requests. It may
+    /// or may not count this request, and its time runs from before its response was here.
     fn heed(&mut self, keep_alive: KeepAlive) {
         self.requests_left = self.requests_left.saturating_sub(1);
         if let Some(requests) = keep_alive.requests_max {
@@ -108,14 +108,14 @@ impl Connection {
         }
     }
 
-    /// Sends the request and reads the answer. `alarm` goes off at the limit. What the answer takes
-    /// of the room is in `taken` then.
+    /// Sends the request and reads the response. `alarm` goes off at the deadline. What the response
+    /// takes of the memory budget is in `reservation` afterwards.
     pub(crate) async fn exchange(
         &mut self,
         request: &Request,
         limit: Deadline,
         mut alarm: Pin<&mut Sleep>,
-        taken: &mut Taken<'_>,
+        reservation: &mut ReadReservation<'_>,
     ) -> Exchange {
         let idle = std::mem::replace(&mut self.used, true);
         let mut run = ExchangeRun {
@@ -124,7 +124,7 @@ impl Connection {
             written: 0,
             sent: SendProgress::Nothing,
             heard: false,
-            reading: Reading::new(taken),
+            parser: ResponseParser::new(reservation),
         };
         let mut looks_once_more = true;
         let mut exchange = poll_fn(|cx| {
@@ -137,7 +137,7 @@ impl Connection {
                 alarm.as_mut().reset(now + LAST_LOOK);
                 ready!(alarm.as_mut().poll(cx));
             }
-            let outcome = run.reading.time_up(limit.missed("the answer"));
+            let outcome = run.parser.time_up(limit.missed("the answer"));
             Poll::Ready(Exchange::over(outcome))
         })
         .await;
@@ -170,8 +170,8 @@ impl ExchangeRun<'_, '_> {
         self.poll_answer(cx, idle)
     }
 
-    /// Ready if a line that lay idle cannot be used: the receiver closed it meanwhile, or sent
-    /// what nobody asked for.
+    /// Ready if an idle connection cannot be used: the receiver closed it meanwhile, or sent what
+    /// nobody asked for.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Exchange> {
         let mut byte = [MaybeUninit::uninit(); 1];
         let mut buffer = ReadBuf::uninit(&mut byte);
@@ -191,7 +191,7 @@ impl ExchangeRun<'_, '_> {
         let failure = failure.as_ref().map(closed);
         Poll::Ready(Exchange {
             unsent: true,
-            ..Exchange::over(self.reading.end(failure))
+            ..Exchange::over(self.parser.end(failure))
         })
     }
 
@@ -224,7 +224,7 @@ impl ExchangeRun<'_, '_> {
             let bytes = buffer.filled();
             if read.is_ok() && !bytes.is_empty() {
                 self.heard = true;
-                if let Some(read) = self.reading.take(bytes) {
+                if let Some(read) = self.parser.take(bytes) {
                     return Poll::Ready(Exchange {
                         reusable: read.keeps && matches!(self.sent, SendProgress::Wholly),
                         keep_alive: read.keep_alive,
@@ -233,7 +233,7 @@ impl ExchangeRun<'_, '_> {
                 }
                 continue;
             }
-            // Of a request that could not be sent, the reason says more than the end of the line.
+            // Of a request that could not be sent, the reason says more than the end of it.
             let failure = match (&self.sent, &read) {
                 (_, Err(error)) | (SendProgress::Failed(error), Ok(())) => Some(closed(error)),
                 (SendProgress::Nothing | SendProgress::Partly | SendProgress::Wholly, Ok(())) => {
@@ -242,14 +242,14 @@ impl ExchangeRun<'_, '_> {
             };
             return Poll::Ready(Exchange {
                 stale: idle && !self.heard,
-                ..Exchange::over(self.reading.end(failure))
+                ..Exchange::over(self.parser.end(failure))
             });
         }
     }
 }
 
 impl Exchange {
-    /// An exchange after which the line is of no more use.
+    /// An exchange after which the connection is of no more use.
     fn over(outcome: Outcome) -> Self {
         Self {
             outcome,

@@ -55,7 +55,7 @@ use crate::lane::Pause;
 use crate::lanes::{AttemptEffect, Lanes, NextAttempt, TargetSnapshot, WebhookLookup};
 use crate::mailbox::{Mail, Mailbox, Question};
 use crate::meters::{Meters, class};
-use crate::request::Prepared;
+use crate::request::PreparedTarget;
 use crate::settling::Settling;
 use crate::shortage::Shortage;
 use crate::tasks::Swarm;
@@ -141,7 +141,7 @@ pub(crate) struct Given {
 struct Landed {
     attempt_id: InFlightId,
     delivery: Delivery,
-    prepared: Arc<Prepared>,
+    prepared: Arc<PreparedTarget>,
     made: Made,
 }
 
@@ -594,7 +594,7 @@ impl Dispatch {
                 let until = target.paused_until.filter(|until| *until > now);
                 until.map(|until| until.min(now.plus_ms(most)))
             });
-            let mut prepared = Prepared::new(target, Arc::clone(policy));
+            let mut prepared = PreparedTarget::new(target, Arc::clone(policy));
             prepared.paused_until = paused_until;
             prepared.class = self
                 .policies

@@ -17,7 +17,7 @@ use crate::concurrency::{ConcurrencyLimit, INITIAL_LIMIT};
 use crate::fair_share::{BySpeed, FairShare, HostId, MemoryLoad, ReceiverSpeed};
 use crate::lane_stats::{LaneStatus, ReceiverHealth};
 use crate::lanes::TargetSnapshot;
-use crate::request::Prepared;
+use crate::request::PreparedTarget;
 use crate::sorted::Sorted;
 
 /// How many more than it is wide may be in the air because somebody asked for them.
@@ -62,7 +62,7 @@ pub(crate) struct Lane {
     /// Where its receiver is, if its URL can be called.
     pub(crate) host: Option<HostId>,
     /// What its webhook was when it was looked at last.
-    pub(crate) seen: Option<Arc<Prepared>>,
+    pub(crate) seen: Option<Arc<PreparedTarget>>,
     /// The bodies of what waits or is in the air.
     pub(crate) body_bytes: usize,
     /// The bodies of all that is held: what a read may bring once more.
@@ -79,7 +79,7 @@ pub(crate) struct Lane {
 pub(crate) struct Pause {
     pub(crate) until: Timestamp,
     /// Who asked for it.
-    pub(crate) by: Arc<Prepared>,
+    pub(crate) by: Arc<PreparedTarget>,
 }
 
 /// A delivery as it was when it was taken up.
@@ -102,7 +102,7 @@ pub(crate) enum TargetState {
     Loading {
         stale: bool,
     },
-    Ready(Arc<Prepared>),
+    Ready(Arc<PreparedTarget>),
     /// Nothing may be sent.
     Disabled,
 }

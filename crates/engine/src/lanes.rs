@@ -19,7 +19,7 @@ use crate::fair_queue::WaitingLane;
 use crate::fair_share::{FairShare, InFlightId, ReceiverSpeed};
 use crate::lane::{Lane, Pause, ReadState, TargetState};
 use crate::lane_stats::LaneStats;
-use crate::request::Prepared;
+use crate::request::PreparedTarget;
 
 /// Lanes asked for in one read, and new rows they may bring together: some milliseconds' work.
 const READ_LANES_MAX: usize = 64;
@@ -69,7 +69,7 @@ pub(crate) enum WebhookLookup {
 /// A delivery that is to be sent.
 pub(crate) struct NextAttempt {
     pub(crate) attempt_id: InFlightId,
-    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) prepared: Arc<PreparedTarget>,
     pub(crate) due: DueDelivery,
     /// What its lane's receiver may have at once.
     pub(crate) concurrency_limit: u32,
@@ -77,7 +77,7 @@ pub(crate) struct NextAttempt {
 
 /// A webhook that may be called, and how its receiver has fared.
 pub(crate) struct TargetSnapshot {
-    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) prepared: Arc<PreparedTarget>,
     pub(crate) failing_since: Option<Timestamp>,
     /// On the wall, as the store has it.
     pub(crate) succeeded_at: Option<Timestamp>,

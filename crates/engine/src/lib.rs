@@ -3,7 +3,6 @@
 //! Knows no dialect: it sees bytes, headers and a policy. Knows no SQL: it sees the contract.
 //! Everything it holds in memory is in the store as well, so it may end at any moment.
 
-mod answer;
 mod asking;
 mod bulk_jobs;
 mod caller;
@@ -25,7 +24,8 @@ mod meters;
 mod pool;
 mod request;
 mod resolver;
-mod room;
+mod response;
+mod response_budget;
 mod settling;
 mod shortage;
 mod sorted;
@@ -61,7 +61,7 @@ use crate::keeper::Keeper;
 use crate::mailbox::Mailbox;
 use crate::meters::Meters;
 use crate::pool::ConnectionPool;
-use crate::room::Room;
+use crate::response_budget::ResponseBudget;
 use crate::tasks::{Alarm, Part};
 
 /// What sends. Dropping it ends everything at once; what was running is sent again by the next.
@@ -147,11 +147,15 @@ impl Engine {
         store.subscribe(Arc::clone(&mailbox) as Arc<dyn CommitSubscriber>);
         let idle_for = Duration::from_millis(settings.idle_connection_ms);
         let pool = Arc::new(ConnectionPool::new(settings.max_idle_connections, idle_for));
-        let room = Room::new(RESPONSES_BYTES_MAX, meters.shortened.clone());
-        let opened = meters.opened.clone();
-        let shortage = health.shortage();
-        let short = Arc::clone(&shortage);
-        let caller = Caller::new(dial, clock.clone(), Arc::clone(&pool), room, opened, short);
+        let budget = ResponseBudget::new(RESPONSES_BYTES_MAX, meters.shortened.clone());
+        let caller = Caller::new(
+            dial,
+            clock.clone(),
+            Arc::clone(&pool),
+            budget,
+            meters.opened.clone(),
+            health.shortage(),
+        );
         let retention_ms = policies
             .iter()
             .map(|(dialect, policy)| (dialect.clone(), policy.retention_ms))
@@ -170,7 +174,7 @@ impl Engine {
             health: health.clone(),
             stop: stopped,
             max_in_flight: settings.max_in_flight,
-            shortage,
+            shortage: health.shortage(),
             max_concurrency_per_webhook: settings.max_concurrency_per_webhook,
         });
         let bulk_jobs = BulkJobRunner {

@@ -7,7 +7,7 @@
 //! out: they follow from what is known, and would make every delivery's block of headers another
 //! one (the store keeps equal blocks once).
 
-mod lines;
+mod headers;
 
 use std::sync::Arc;
 
@@ -26,9 +26,9 @@ use model::time::Timestamp;
 use model::webhook::Headers;
 use tokio::time::Instant;
 
-use self::lines::{Lines, title_case};
-use crate::answer::CUT;
+use self::headers::{RequestHeaders, title_case};
 use crate::dial::Endpoint;
+use crate::response::CUT;
 
 /// A body up to this size is copied behind its head, so that both go out as one piece; a longer
 /// one is handed to the network where it lies.
@@ -49,7 +49,7 @@ const OURS: [HeaderName; 9] = [
 
 /// A webhook, ready to be called.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct PreparedTarget {
     pub(crate) policy: Arc<Policy>,
     pub(crate) tenant: TenantId,
     /// Of the webhook.
@@ -68,7 +68,7 @@ pub(crate) struct Prepared {
     target_url: String,
     /// What a receiver may send back and the log may not show.
     secrets: Vec<String>,
-    call: Result<Call, Failure>,
+    call: Result<RequestTemplate, Failure>,
 }
 
 /// A request as it goes over the wire.
@@ -82,32 +82,32 @@ pub(crate) struct Request {
 
 /// The URL, taken apart.
 #[derive(Debug)]
-struct Call {
+struct RequestTemplate {
     endpoint: Arc<Endpoint>,
     /// The request line, with its end.
     request_line: Vec<u8>,
     /// All lines that do not depend on the delivery; `Content-Length` holds its place.
-    lines: Lines,
+    lines: RequestHeaders,
     /// From the URL's user and password; goes last.
     authorization: Option<HeaderValue>,
     recorded: Headers,
     /// Names of the webhook's own lines.
     own: Vec<HeaderName>,
-    dedupe: Option<Dedupe>,
-    ready: Ready,
+    dedupe: Option<DedupeHeader>,
+    ready: HeadTemplate,
 }
 
 /// The bytes of a head whose delivery has no lines of its own: up to the value of
 /// `Content-Length`, and from its end to the last of the lines that are known before.
 #[derive(Debug, Default)]
-struct Ready {
+struct HeadTemplate {
     before: Vec<u8>,
     after: Vec<u8>,
 }
 
 /// The header of the dedupe key.
 #[derive(Debug)]
-struct Dedupe {
+struct DedupeHeader {
     name: HeaderName,
     /// As it goes over the wire, with colon and blank.
     title: String,
@@ -117,9 +117,9 @@ struct Dedupe {
     is_last: bool,
 }
 
-impl Prepared {
+impl PreparedTarget {
     pub(crate) fn new(target: &WebhookTarget, policy: Arc<Policy>) -> Self {
-        let call = Call::new(target, &policy);
+        let call = RequestTemplate::new(target, &policy);
         Self {
             policy,
             tenant: target.tenant,
@@ -226,14 +226,14 @@ impl Request {
     }
 }
 
-impl Call {
+impl RequestTemplate {
     fn new(webhook: &WebhookTarget, policy: &Policy) -> Result<Self, String> {
         let target = Target::parse(&webhook.target_url).map_err(|bad| bad.0)?;
         let path = PathAndQuery::try_from(target.path_and_query)
             .map_err(|error| format!("its path: {error}"))?;
         let host = HeaderValue::try_from(target.authority)
             .map_err(|_| "its host cannot be written into a request".to_owned())?;
-        let mut lines = Lines::default();
+        let mut lines = RequestHeaders::default();
         lines.put(header::HOST, host);
         if let Ok(user_agent) = HeaderValue::try_from(&policy.user_agent) {
             lines.put(header::USER_AGENT, user_agent);
@@ -261,13 +261,13 @@ impl Call {
             recorded: Headers::default(),
             own: names(&webhook.headers),
             dedupe: None,
-            ready: Ready::default(),
+            ready: HeadTemplate::default(),
         };
         let lines = call.lines_with(&Headers::default());
         call.recorded = shown(&lines, &call.own);
-        call.dedupe = Dedupe::of(webhook, policy, &lines);
+        call.dedupe = DedupeHeader::of(webhook, policy, &lines);
         let (before, after) = lines.around(&header::CONTENT_LENGTH);
-        call.ready = Ready {
+        call.ready = HeadTemplate {
             before: [&*call.request_line, &before, b"Content-Length: "].concat(),
             after: [b"\r\n", &*after].concat(),
         };
@@ -308,7 +308,7 @@ impl Call {
     }
 
     /// All lines of this delivery.
-    fn stamped(&self, due: &DueDelivery) -> Lines {
+    fn stamped(&self, due: &DueDelivery) -> RequestHeaders {
         let mut lines = self.lines_with(&due.headers);
         lines.put(header::CONTENT_LENGTH, HeaderValue::from(due.body.len()));
         if let Some(dedupe) = &self.dedupe
@@ -319,7 +319,7 @@ impl Call {
         lines
     }
 
-    fn lines_with(&self, own: &Headers) -> Lines {
+    fn lines_with(&self, own: &Headers) -> RequestHeaders {
         let mut lines = self.lines.clone();
         add(&mut lines, own, self.authorization.is_some());
         if let Some(authorization) = &self.authorization {
@@ -329,8 +329,8 @@ impl Call {
     }
 }
 
-impl Dedupe {
-    fn of(webhook: &WebhookTarget, policy: &Policy, lines: &Lines) -> Option<Self> {
+impl DedupeHeader {
+    fn of(webhook: &WebhookTarget, policy: &Policy, lines: &RequestHeaders) -> Option<Self> {
         let name = HeaderName::try_from(policy.dedupe_header.as_ref()?).ok()?;
         Some(Self {
             title: format!("{}: ", title_case(name.as_str())),
@@ -347,7 +347,7 @@ impl Dedupe {
 
 /// Adds lines. Those of the policy are replaced where they stand, those of the framing are left
 /// alone, and what cannot be sent is left out.
-fn add(lines: &mut Lines, added: &Headers, authorized: bool) {
+fn add(lines: &mut RequestHeaders, added: &Headers, authorized: bool) {
     for (name, value) in added.iter() {
         let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
         else {
@@ -400,7 +400,7 @@ fn names(lines: &Headers) -> Vec<HeaderName> {
 }
 
 /// The lines as they are written down; `own` are names of lines that may be secrets.
-fn shown(lines: &Lines, own: &[HeaderName]) -> Headers {
+fn shown(lines: &RequestHeaders, own: &[HeaderName]) -> Headers {
     let lines: Vec<(String, Vec<u8>)> = lines
         .iter()
         .filter(|(name, _)| *name != header::CONTENT_LENGTH)

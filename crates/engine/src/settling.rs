@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::asking::Asking;
 use crate::health::Trouble;
-use crate::room::Held;
+use crate::response_budget::HeldReservation;
 
 /// Of all attempts that may be in the air one in so many may have an outcome that waits.
 const PATIENT_SHARE: usize = 16;
@@ -66,7 +66,7 @@ pub(crate) struct Settling {
     /// What receivers said in all of these.
     heard_bytes: usize,
     /// The room that long answers among these take.
-    held: BTreeMap<DeliveryId, Held>,
+    held: BTreeMap<DeliveryId, HeldReservation>,
 }
 
 impl Settling {
@@ -91,7 +91,12 @@ impl Settling {
     }
 
     /// Takes an outcome, and what it holds until it is written down.
-    pub(crate) fn push(&mut self, settlement: Settlement, held: Option<Held>, now: Instant) {
+    pub(crate) fn push(
+        &mut self,
+        settlement: Settlement,
+        held: Option<HeldReservation>,
+        now: Instant,
+    ) {
         // No delivery is tried again before this is written down.
         self.held.extend(held.map(|held| (settlement.id, held)));
         self.heard_bytes += heard_bytes(&settlement);

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::dial::{DialFuture, Endpoint, Stream};
-use crate::room::STEP_BYTES;
+use crate::response_budget::STEP_BYTES;
 use crate::tasks::{Alarm, Boxed, Part};
 
 const LIMIT_MS: u32 = 30_000;
@@ -129,7 +129,7 @@ struct Given {
     caller: Caller,
     dial: Arc<Scripted>,
     pool: Arc<ConnectionPool>,
-    room: Arc<Room>,
+    room: Arc<ResponseBudget>,
 }
 
 fn given(scripts: Vec<Script>) -> Given {
@@ -141,7 +141,7 @@ fn given(scripts: Vec<Script>) -> Given {
         running: Mutex::default(),
     });
     let pool = Arc::new(ConnectionPool::new(4, Duration::from_secs(20)));
-    let room = Room::new(limits::RESPONSES_BYTES_MAX, Counter::default());
+    let room = ResponseBudget::new(limits::RESPONSES_BYTES_MAX, Counter::default());
     let began = Instant::now();
     let clock = Clock::new(move || {
         let millis = i64::try_from(began.elapsed().as_millis()).unwrap();
@@ -183,7 +183,7 @@ impl Given {
     }
 }
 
-fn prepared(url: &str) -> Prepared {
+fn prepared(url: &str) -> PreparedTarget {
     let policy = Policy {
         schedule: Schedule {
             delays_ms: vec![],
@@ -213,7 +213,7 @@ fn prepared(url: &str) -> Prepared {
         version: 1,
         enabled: true,
     };
-    Prepared::new(&target, Arc::new(policy))
+    PreparedTarget::new(&target, Arc::new(policy))
 }
 
 fn due() -> DueDelivery {

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep_until;
 
 use super::*;
-use crate::room::Room;
+use crate::response_budget::ResponseBudget;
 use crate::tasks::{Alarm, Part};
 
 const ASKED: &[u8] = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody";
@@ -20,7 +20,7 @@ const FINE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 async fn exchange(line: &mut Connection, request: &Request) -> Exchange {
     let limit = Deadline::from_here(30_000);
     let alarm = pin!(sleep_until(limit.deadline()));
-    let room = Room::new(RESPONSES_BYTES_MAX, Counter::default());
+    let room = ResponseBudget::new(RESPONSES_BYTES_MAX, Counter::default());
     let mut taken = room.nothing();
     line.exchange(request, limit, alarm, &mut taken).await
 }

@@ -210,7 +210,10 @@ async fn a_receiver_that_wants_a_certificate_of_ours_is_a_failure_of_tls() {
     let mut line = crate::connection::Connection::new(stream);
     let request = crate::request::Request::of(b"GET / HTTP/1.1\r\n\r\n", b"");
     let alarm = std::pin::pin!(tokio::time::sleep_until(limit.deadline()));
-    let room = crate::room::Room::new(0, prometheus_client::metrics::counter::Counter::default());
+    let room = crate::response_budget::ResponseBudget::new(
+        0,
+        prometheus_client::metrics::counter::Counter::default(),
+    );
     let mut taken = room.nothing();
     let exchange = line.exchange(&request, limit, alarm, &mut taken).await;
     let outcome = exchange.outcome;

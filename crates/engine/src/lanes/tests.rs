@@ -88,7 +88,7 @@ fn open_at(tenant: i64, host: &str) -> WebhookLookup {
         enabled: true,
     };
     WebhookLookup::Callable(TargetSnapshot {
-        prepared: Arc::new(Prepared::new(&target, Arc::new(policy))),
+        prepared: Arc::new(PreparedTarget::new(&target, Arc::new(policy))),
         failing_since: None,
         succeeded_at: None,
         seen_at: at(0),

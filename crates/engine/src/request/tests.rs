@@ -9,7 +9,7 @@ use model::attempt::BodyEnd;
 
 use super::*;
 
-fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
+fn prepared(url: &str, lines: &[(&str, &str)]) -> PreparedTarget {
     let policy = Policy {
         schedule: Schedule {
             delays_ms: vec![],
@@ -25,7 +25,7 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> Prepared {
         content_type: "application/json".to_owned(),
         retention_ms: 1,
     };
-    Prepared::new(&target(url, lines), Arc::new(policy))
+    PreparedTarget::new(&target(url, lines), Arc::new(policy))
 }
 
 fn target(url: &str, lines: &[(&str, &str)]) -> WebhookTarget {
@@ -69,20 +69,20 @@ fn due(headers: Headers, body: &'static [u8]) -> DueDelivery {
 }
 
 /// Both pieces of the request for this delivery, as text.
-fn wire(prepared: &Prepared, due: &DueDelivery) -> String {
+fn wire(prepared: &PreparedTarget, due: &DueDelivery) -> String {
     let request = prepared.request(due);
     let (first, then) = request.from(0);
     String::from_utf8([first, then].concat()).unwrap()
 }
 
 /// The request line.
-fn begins(prepared: &Prepared) -> String {
+fn begins(prepared: &PreparedTarget) -> String {
     let wire = wire(prepared, &due(Headers::default(), b""));
     wire.split("\r\n").next().unwrap().to_owned()
 }
 
 /// The header lines of a request.
-fn sent(prepared: &Prepared, lines: &[(&str, &str)]) -> Vec<String> {
+fn sent(prepared: &PreparedTarget, lines: &[(&str, &str)]) -> Vec<String> {
     let wire = wire(prepared, &due(own(lines), b"12345"));
     let (head, body) = wire.split_once("\r\n\r\n").unwrap();
     assert_eq!(body, "12345");
@@ -265,7 +265,7 @@ impl Request {
     }
 }
 
-fn prepared_with_dedupe(name: &str, lines: &[(&str, &str)]) -> Prepared {
+fn prepared_with_dedupe(name: &str, lines: &[(&str, &str)]) -> PreparedTarget {
     let plain = prepared("http://u:p@a.test/", lines);
     let policy = Policy {
         dedupe_header: Some(name.to_owned()),
@@ -275,7 +275,7 @@ fn prepared_with_dedupe(name: &str, lines: &[(&str, &str)]) -> Prepared {
         key: Some("w".to_owned()),
         ..target("http://u:p@a.test/", lines)
     };
-    Prepared::new(&target, Arc::new(policy))
+    PreparedTarget::new(&target, Arc::new(policy))
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn no_value_brings_a_line_of_its_own() {
             dedupe_header: Some("X-Key\r\nX-Evil".to_owned()),
             ..(*prepared("http://a.test/", &[]).policy).clone()
         };
-        let prepared = Prepared::new(&hooks, Arc::new(policy));
+        let prepared = PreparedTarget::new(&hooks, Arc::new(policy));
         for own in [Headers::default(), block] {
             let wire = wire(&prepared, &due(own, b""));
             let (head, _) = wire.split_once("\r\n\r\n").unwrap();

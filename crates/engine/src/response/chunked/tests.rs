@@ -4,19 +4,19 @@ use super::*;
 
 /// The data, whether the end was found and what is behind it; `None` if it is garbled.
 fn read(text: &[u8], piece: usize) -> Option<(Vec<u8>, bool, usize)> {
-    let mut chunks = Chunks::default();
+    let mut chunks = ChunkedDecoder::default();
     let (mut data, mut ended, mut behind) = (Vec::new(), false, 0);
     for mut bytes in text.chunks(piece) {
         loop {
             match chunks.take(&mut bytes) {
-                Found::Data(found) => data.extend_from_slice(found),
-                Found::Nothing => break,
-                Found::End => {
+                ChunkPiece::Data(found) => data.extend_from_slice(found),
+                ChunkPiece::Nothing => break,
+                ChunkPiece::End => {
                     ended = true;
                     behind += bytes.len();
                     break;
                 }
-                Found::Garbled(_) => return None,
+                ChunkPiece::Garbled(_) => return None,
             }
         }
     }
@@ -108,10 +108,10 @@ fn what_is_no_chunk_is_garbled() {
 
 #[test]
 fn the_largest_size_is_one_and_the_next_is_none() {
-    let mut chunks = Chunks::default();
+    let mut chunks = ChunkedDecoder::default();
     let mut bytes = &b"ffffffffffffffff\r\nabc"[..];
-    assert_eq!(chunks.take(&mut bytes), Found::Data(b"abc"));
-    assert_eq!(chunks.take(&mut bytes), Found::Nothing);
+    assert_eq!(chunks.take(&mut bytes), ChunkPiece::Data(b"abc"));
+    assert_eq!(chunks.take(&mut bytes), ChunkPiece::Nothing);
     assert_eq!(read(b"1ffffffffffffffff\r\nabc", usize::MAX), None);
 }
 

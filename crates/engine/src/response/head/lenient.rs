@@ -7,7 +7,7 @@
 use httparse::Header;
 use model::limits;
 
-use super::{Damaged, Parsed, garbled, judge, kept};
+use super::{HeadParse, MalformedHead, garbled, judge, kept};
 
 /// Of a line that is wrong so much is shown: enough to find it again.
 const SHOWN_CHARS: usize = 80;
@@ -31,7 +31,7 @@ pub(super) enum StatusLine {
 
 /// The lines behind a status line.
 #[derive(Default)]
-struct Lines<'a> {
+struct LenientLines<'a> {
     good: Vec<Header<'a>>,
     /// From the beginning of all to behind the blank line, once that is there.
     length: Option<usize>,
@@ -40,49 +40,49 @@ struct Lines<'a> {
 }
 
 /// The head at the beginning of `bytes`; if it `is_long`, no more of it is taken.
-pub(super) fn parse(bytes: &[u8], is_long: bool) -> Parsed {
+pub(super) fn parse(bytes: &[u8], is_long: bool) -> HeadParse {
     let (status, is_1_1, begin) = match status_line(bytes) {
         StatusLine::Whole {
             status,
             is_1_1,
             length,
         } => (status, is_1_1, length),
-        StatusLine::Begun(_) if is_long => return Parsed::Garbled(garbled(too_long())),
-        StatusLine::Begun(_) => return Parsed::More,
-        StatusLine::Not(words) => return Parsed::Garbled(garbled(words)),
+        StatusLine::Begun(_) if is_long => return HeadParse::Garbled(garbled(too_long())),
+        StatusLine::Begun(_) => return HeadParse::More,
+        StatusLine::Not(words) => return HeadParse::Garbled(garbled(words)),
     };
     // Of an interim answer only the end matters, as another follows.
     let is_interim = is_interim(status);
-    let lines = Lines::read(bytes, begin, is_interim);
+    let lines = LenientLines::read(bytes, begin, is_interim);
     if let Some(length) = lines.length {
         return match judge(status, is_1_1, &lines.good) {
-            Ok(head) => Parsed::Whole(head, length),
-            Err(damaged) => Parsed::Damaged(damaged),
+            Ok(head) => HeadParse::Whole(head, length),
+            Err(damaged) => HeadParse::Damaged(damaged),
         };
     }
     match lines.wrong {
-        Some(wrong) => Parsed::Damaged(damaged(status, &lines.good, wrong)),
-        None if !is_long => Parsed::More,
-        None if is_interim => Parsed::Garbled(garbled(too_long())),
-        None => Parsed::Damaged(damaged(status, &lines.good, too_long())),
+        Some(wrong) => HeadParse::Damaged(damaged(status, &lines.good, wrong)),
+        None if !is_long => HeadParse::More,
+        None if is_interim => HeadParse::Garbled(garbled(too_long())),
+        None => HeadParse::Damaged(damaged(status, &lines.good, too_long())),
     }
 }
 
 /// The same for a head that is not whole and does not become it.
-pub(super) fn cut_off(bytes: &[u8], well: bool, note: &str) -> Parsed {
+pub(super) fn cut_off(bytes: &[u8], well: bool, note: &str) -> HeadParse {
     match status_line(bytes) {
         StatusLine::Whole { status, length, .. } => {
-            let lines = Lines::read(bytes, length, false);
+            let lines = LenientLines::read(bytes, length, false);
             let note = lines.wrong.unwrap_or_else(|| note.to_owned());
-            Parsed::Damaged(damaged(status, &lines.good, note))
+            HeadParse::Damaged(damaged(status, &lines.good, note))
         }
         // Who ends the connection in good order has nothing more to say.
         StatusLine::Begun(Some(status)) if well => {
             let note = "the connection ended within its status line".to_owned();
-            Parsed::Damaged(damaged(status, &[], note))
+            HeadParse::Damaged(damaged(status, &[], note))
         }
-        StatusLine::Begun(_) => Parsed::More,
-        StatusLine::Not(words) => Parsed::Garbled(garbled(words)),
+        StatusLine::Begun(_) => HeadParse::More,
+        StatusLine::Not(words) => HeadParse::Garbled(garbled(words)),
     }
 }
 
@@ -151,7 +151,7 @@ pub(super) fn note(number: usize, line: &[u8], wrong: &str) -> String {
     format!("line {number} of its head {wrong} (“{shown}”), so no more of it was read")
 }
 
-impl<'a> Lines<'a> {
+impl<'a> LenientLines<'a> {
     fn read(bytes: &'a [u8], begin: usize, passes_over: bool) -> Self {
         let mut lines = Self::default();
         let mut at = begin;
@@ -226,11 +226,11 @@ fn too_long() -> String {
     format!("its head is longer than {kib} KiB")
 }
 
-fn damaged(status: u16, good: &[Header<'_>], note: String) -> Damaged {
+fn damaged(status: u16, good: &[Header<'_>], note: String) -> MalformedHead {
     let bytes = good
         .iter()
         .map(|line| line.name.len() + line.value.len() + 4);
-    Damaged {
+    MalformedHead {
         status,
         headers: kept(good, bytes.sum()),
         note,

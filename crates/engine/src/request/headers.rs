@@ -6,9 +6,9 @@
 use http::header::{HeaderName, HeaderValue};
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Lines(Vec<(HeaderName, HeaderValue)>);
+pub(crate) struct RequestHeaders(Vec<(HeaderName, HeaderValue)>);
 
-impl Lines {
+impl RequestHeaders {
     /// The only line of this name: in the place of the first one there was, or the last.
     pub(crate) fn put(&mut self, name: HeaderName, value: HeaderValue) {
         let mut value = Some(value);

@@ -1,6 +1,6 @@
-//! Room for long answers. A short one has room of its own; what is longer takes from what all
-//! attempts have together, from when it comes until its outcome is written down. Where there is
-//! none left, less of an answer is kept: its status counts all the same.
+//! The memory budget of long responses. A short one has memory of its own. What is longer reserves
+//! from what all attempts share, from its arrival until its outcome is written. If the budget is
+//! used up, less of a response is kept: its status counts all the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,36 +8,36 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use model::limits::RESPONSE_FREE_BYTES;
 use prometheus_client::metrics::counter::Counter;
 
-/// Taken at a time, so that not every piece of an answer asks for it.
+/// Reserved at a time, so that not every piece of a response asks for more.
 pub(crate) const STEP_BYTES: usize = 8 * 1024;
 
-pub(crate) struct Room {
+pub(crate) struct ResponseBudget {
     left: AtomicUsize,
     shortened: Counter,
 }
 
-/// What an answer takes while it is read; given back when it is dropped.
-pub(crate) struct Taken<'a> {
-    room: &'a Arc<Room>,
+/// What a response takes while it is read; given back when dropped.
+pub(crate) struct ReadReservation<'a> {
+    budget: &'a Arc<ResponseBudget>,
     bytes: usize,
 }
 
-/// What an answer takes once it was read; given back when it is dropped.
-pub(crate) struct Held {
-    room: Arc<Room>,
+/// What a response takes after it was read; given back when dropped.
+pub(crate) struct HeldReservation {
+    budget: Arc<ResponseBudget>,
     bytes: usize,
 }
 
-impl Room {
-    /// Counts in `shortened` the answers of which less was kept.
+impl ResponseBudget {
+    /// A budget of `bytes`. `shortened` counts the responses of which less was kept.
     pub(crate) fn new(bytes: usize, shortened: Counter) -> Arc<Self> {
         let left = AtomicUsize::new(bytes);
         Arc::new(Self { left, shortened })
     }
 
-    pub(crate) fn nothing(self: &Arc<Self>) -> Taken<'_> {
-        Taken {
-            room: self,
+    pub(crate) fn nothing(self: &Arc<Self>) -> ReadReservation<'_> {
+        ReadReservation {
+            budget: self,
             bytes: 0,
         }
     }
@@ -55,11 +55,11 @@ impl Room {
     }
 }
 
-impl Taken<'_> {
-    /// How many bytes an answer may have that is to have `wanted`.
+impl ReadReservation<'_> {
+    /// Reserves up to `wanted` bytes for the whole response; returns how many it may have.
     pub(crate) fn afford(&mut self, wanted: usize) -> usize {
         while RESPONSE_FREE_BYTES + self.bytes < wanted {
-            if !self.room.take_step() {
+            if !self.budget.take_step() {
                 return RESPONSE_FREE_BYTES + self.bytes;
             }
             self.bytes += STEP_BYTES;
@@ -67,32 +67,32 @@ impl Taken<'_> {
         wanted
     }
 
-    /// Counts the answer as one of which less is kept.
+    /// Counts the response as one of which less is kept.
     pub(crate) fn shorten(&self) {
-        self.room.shortened.inc();
+        self.budget.shortened.inc();
     }
 
-    /// What stays taken by an answer that came to `bytes`; most take nothing.
-    pub(crate) fn held(mut self, bytes: usize) -> Option<Held> {
+    /// What a response of `bytes` keeps reserved; most keep nothing.
+    pub(crate) fn held(mut self, bytes: usize) -> Option<HeldReservation> {
         let needed = bytes.saturating_sub(RESPONSE_FREE_BYTES);
         let needed = needed.next_multiple_of(STEP_BYTES).min(self.bytes);
         self.bytes -= needed;
-        (needed > 0).then(|| Held {
-            room: Arc::clone(self.room),
+        (needed > 0).then(|| HeldReservation {
+            budget: Arc::clone(self.budget),
             bytes: needed,
         })
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for ReadReservation<'_> {
     fn drop(&mut self) {
-        self.room.give_back(self.bytes);
+        self.budget.give_back(self.bytes);
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldReservation {
     fn drop(&mut self) {
-        self.room.give_back(self.bytes);
+        self.budget.give_back(self.bytes);
     }
 }
 
@@ -100,23 +100,23 @@ impl Drop for Held {
 mod tests {
     use super::*;
 
-    fn left(room: &Room) -> usize {
-        room.left.load(Ordering::Relaxed)
+    fn left(budget: &ResponseBudget) -> usize {
+        budget.left.load(Ordering::Relaxed)
     }
 
     #[test]
     fn a_short_answer_takes_nothing_and_a_long_one_what_there_is() {
-        let room = Room::new(3 * STEP_BYTES, Counter::default());
-        let (mut one, mut other) = (room.nothing(), room.nothing());
+        let budget = ResponseBudget::new(3 * STEP_BYTES, Counter::default());
+        let (mut one, mut other) = (budget.nothing(), budget.nothing());
         assert_eq!(one.afford(RESPONSE_FREE_BYTES), RESPONSE_FREE_BYTES);
-        assert_eq!(left(&room), 3 * STEP_BYTES);
+        assert_eq!(left(&budget), 3 * STEP_BYTES);
         let wanted = RESPONSE_FREE_BYTES + STEP_BYTES + 1;
         assert_eq!(one.afford(wanted), wanted);
-        assert_eq!(left(&room), STEP_BYTES);
+        assert_eq!(left(&budget), STEP_BYTES);
         assert_eq!(other.afford(100_000), RESPONSE_FREE_BYTES + STEP_BYTES);
-        assert_eq!(left(&room), 0);
+        assert_eq!(left(&budget), 0);
         drop((one, other));
-        assert_eq!(left(&room), 3 * STEP_BYTES);
+        assert_eq!(left(&budget), 3 * STEP_BYTES);
     }
 
     #[test]
@@ -129,13 +129,13 @@ mod tests {
             // It cannot have more than it took.
             (1_000_000, 3),
         ] {
-            let room = Room::new(4 * STEP_BYTES, Counter::default());
-            let mut taken = room.nothing();
+            let budget = ResponseBudget::new(4 * STEP_BYTES, Counter::default());
+            let mut taken = budget.nothing();
             taken.afford(RESPONSE_FREE_BYTES + 3 * STEP_BYTES);
             let held = taken.held(bytes);
-            assert_eq!(left(&room), (4 - stays) * STEP_BYTES, "{bytes}");
+            assert_eq!(left(&budget), (4 - stays) * STEP_BYTES, "{bytes}");
             drop(held);
-            assert_eq!(left(&room), 4 * STEP_BYTES);
+            assert_eq!(left(&budget), 4 * STEP_BYTES);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Head: what an answer begins with, from the status line to the blank line.
 //!
 //! Plain functions over bytes. What is found does not depend on what follows the head. A head that
-//! follows the rules is read by `httparse`; with any other `sloppy.rs` says what can be made of it.
+//! follows the rules is read by `httparse`; with any other `lenient.rs` says what can be made of it.
 
-mod sloppy;
+mod lenient;
 
 use std::mem::MaybeUninit;
 
@@ -12,11 +12,11 @@ use model::attempt::{Failure, FailureKind};
 use model::limits;
 use model::webhook::Headers;
 
-use self::sloppy::StatusLine;
-pub(crate) use self::sloppy::{CUT, is_interim};
+use self::lenient::StatusLine;
+pub(crate) use self::lenient::{CUT, is_interim};
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct ResponseHead {
     pub(crate) status: u16,
     /// Names in small letters.
     pub(crate) headers: Headers,
@@ -44,8 +44,8 @@ pub(crate) enum Framing {
 
 /// What the lines of a head say of the body and of the line.
 #[derive(Default)]
-struct Told {
-    length: Length,
+struct HeaderFacts {
+    length: ContentLength,
     /// The last coding of the last `Transfer-Encoding`, if there is one: whether it is chunked.
     chunked: Option<bool>,
     close: bool,
@@ -56,7 +56,7 @@ struct Told {
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Length {
+enum ContentLength {
     #[default]
     Untold,
     Is(u64),
@@ -66,19 +66,19 @@ enum Length {
 
 /// What the beginning of some bytes is.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Parsed {
+pub(crate) enum HeadParse {
     /// The beginning of a head; more of it must come.
     More,
     /// A head of so many bytes.
-    Whole(Head, usize),
-    Damaged(Damaged),
+    Whole(ResponseHead, usize),
+    Damaged(MalformedHead),
     /// It does not begin with a status line.
     Garbled(Failure),
 }
 
 /// A head with a valid status line, behind which something is wrong.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Damaged {
+pub(crate) struct MalformedHead {
     pub(crate) status: u16,
     /// The lines before what is wrong.
     pub(crate) headers: Headers,
@@ -87,7 +87,7 @@ pub(crate) struct Damaged {
 }
 
 /// The head at the beginning of `bytes`. It may have `most` bytes.
-pub(crate) fn parse(bytes: &[u8], most: usize) -> Parsed {
+pub(crate) fn parse(bytes: &[u8], most: usize) -> HeadParse {
     let within = bytes.get(..most).unwrap_or(bytes);
     let is_long = within.len() >= most;
     let mut lines = [const { MaybeUninit::uninit() }; limits::RESPONSE_HEADERS_MAX];
@@ -97,24 +97,24 @@ pub(crate) fn parse(bytes: &[u8], most: usize) -> Parsed {
         Ok(Status::Complete(length)) if response.code.is_some_and(|status| status >= 100) => {
             let status = response.code.unwrap_or_default();
             match judge(status, response.version == Some(1), response.headers) {
-                Ok(head) => Parsed::Whole(head, length),
-                Err(damaged) => Parsed::Damaged(damaged),
+                Ok(head) => HeadParse::Whole(head, length),
+                Err(damaged) => HeadParse::Damaged(damaged),
             }
         }
-        Ok(Status::Partial) if !is_long => Parsed::More,
-        Ok(_) | Err(_) => sloppy::parse(within, is_long),
+        Ok(Status::Partial) if !is_long => HeadParse::More,
+        Ok(_) | Err(_) => lenient::parse(within, is_long),
     }
 }
 
 /// What a head is that is not whole and whose rest does not come: the connection has ended `well`,
 /// or what the note says.
-pub(crate) fn cut_off(bytes: &[u8], well: bool, note: &str) -> Parsed {
-    sloppy::cut_off(bytes, well, note)
+pub(crate) fn cut_off(bytes: &[u8], well: bool, note: &str) -> HeadParse {
+    lenient::cut_off(bytes, well, note)
 }
 
 /// The status of an answer whose head begins with `bytes`, whatever of it is still to come.
 pub(crate) fn status(bytes: &[u8]) -> Option<u16> {
-    match sloppy::status_line(bytes) {
+    match lenient::status_line(bytes) {
         StatusLine::Whole { status, .. } => Some(status),
         StatusLine::Begun(_) | StatusLine::Not(_) => None,
     }
@@ -124,12 +124,12 @@ pub(crate) fn garbled(detail: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Garbled, detail)
 }
 
-fn judge(status: u16, is_1_1: bool, lines: &[Header<'_>]) -> Result<Head, Damaged> {
-    let mut told = Told::default();
+fn judge(status: u16, is_1_1: bool, lines: &[Header<'_>]) -> Result<ResponseHead, MalformedHead> {
+    let mut told = HeaderFacts::default();
     for line in lines {
         told.take(line);
     }
-    let damaged = |note: String| Damaged {
+    let damaged = |note: String| MalformedHead {
         status,
         headers: kept(lines, told.bytes),
         note,
@@ -142,19 +142,19 @@ fn judge(status: u16, is_1_1: bool, lines: &[Header<'_>]) -> Result<Head, Damage
             return Err(damaged(note.to_owned()));
         }
         (_, Some(true), _) => Framing::Chunked,
-        (_, Some(false), _) | (_, None, Length::Untold) => Framing::ToTheEnd,
-        (_, None, Length::Is(bytes)) => Framing::Length(bytes),
-        (_, None, Length::Contradicts) => {
+        (_, Some(false), _) | (_, None, ContentLength::Untold) => Framing::ToTheEnd,
+        (_, None, ContentLength::Is(bytes)) => Framing::Length(bytes),
+        (_, None, ContentLength::Contradicts) => {
             return Err(damaged(lengths(lines, "says another length than before")));
         }
-        (_, None, Length::NotANumber) => {
+        (_, None, ContentLength::NotANumber) => {
             return Err(damaged(lengths(lines, "has no number as its length")));
         }
     };
     // Who says both may be understood in two ways, so nothing more is read from that line.
-    let ambiguous = told.chunked.is_some() && told.length != Length::Untold;
+    let ambiguous = told.chunked.is_some() && told.length != ContentLength::Untold;
     let keeps = !told.close && (is_1_1 || told.keep_alive);
-    Ok(Head {
+    Ok(ResponseHead {
         status,
         headers: kept(lines, told.bytes),
         framing,
@@ -164,7 +164,7 @@ fn judge(status: u16, is_1_1: bool, lines: &[Header<'_>]) -> Result<Head, Damage
     })
 }
 
-impl Told {
+impl HeaderFacts {
     fn take(&mut self, line: &Header<'_>) {
         let (name, value) = (line.name, line.value);
         self.bytes += name.len() + value.len() + 4;
@@ -211,7 +211,7 @@ impl KeepAlive {
     }
 }
 
-impl Length {
+impl ContentLength {
     /// The same length said again is one length.
     fn and(self, next: Option<u64>) -> Self {
         match (self, next) {
@@ -257,14 +257,14 @@ fn kept(lines: &[Header<'_>], bytes: usize) -> Headers {
 
 /// Which line of a length is wrong, and how.
 fn lengths(lines: &[Header<'_>], wrong: &str) -> String {
-    let mut length = Length::default();
+    let mut length = ContentLength::default();
     let mut bad = None;
     for (index, line) in lines.iter().enumerate() {
         if bad.is_none() && line.name.eq_ignore_ascii_case("content-length") {
             for word in words_of(line.value) {
                 length = length.and(number(word));
             }
-            if !matches!(length, Length::Untold | Length::Is(_)) {
+            if !matches!(length, ContentLength::Untold | ContentLength::Is(_)) {
                 bad = Some((index, line));
             }
         }
@@ -272,7 +272,7 @@ fn lengths(lines: &[Header<'_>], wrong: &str) -> String {
     match bad {
         Some((index, line)) => {
             let shown = [line.name.as_bytes(), b": ", line.value].concat();
-            sloppy::note(index + 2, &shown, wrong)
+            lenient::note(index + 2, &shown, wrong)
         }
         None => format!("a line of its head {wrong}"),
     }

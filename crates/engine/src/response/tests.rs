@@ -4,7 +4,7 @@ use prometheus_client::metrics::counter::Counter;
 use proptest::prelude::*;
 
 use super::*;
-use crate::room::Room;
+use crate::response_budget::ResponseBudget;
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -17,7 +17,7 @@ enum Then {
 }
 
 /// What comes of these pieces, and how many bytes were still held at any time.
-fn read_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>, then: Then) -> (Read, usize) {
+fn read_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>, then: Then) -> (ParsedResponse, usize) {
     read_within(limits::RESPONSES_BYTES_MAX, pieces, then)
 }
 
@@ -26,10 +26,10 @@ fn read_within<'a>(
     room: usize,
     pieces: impl Iterator<Item = &'a [u8]>,
     then: Then,
-) -> (Read, usize) {
-    let room = Room::new(room, Counter::default());
+) -> (ParsedResponse, usize) {
+    let room = ResponseBudget::new(room, Counter::default());
     let mut taken = room.nothing();
-    let mut reading = Reading::new(&mut taken);
+    let mut reading = ResponseParser::new(&mut taken);
     let (mut read, mut held) = (None, 0);
     for piece in pieces {
         read = match read {
@@ -40,7 +40,7 @@ fn read_within<'a>(
         held = held.max(reading.held.capacity() + reading.body.capacity());
     }
     let read = read.unwrap_or_else(|| {
-        Read::last(match then {
+        ParsedResponse::last(match then {
             Then::Closed => reading.end(None),
             Then::Reset => reading.end(Some(Failure::new(FailureKind::Closed, "reset"))),
             Then::TimeUp => reading.time_up(Failure::new(FailureKind::TimeLimit, "late")),
@@ -49,7 +49,7 @@ fn read_within<'a>(
     (read, held)
 }
 
-fn read(text: impl AsRef<[u8]>, then: Then) -> Read {
+fn read(text: impl AsRef<[u8]>, then: Then) -> ParsedResponse {
     let text = text.as_ref();
     let (whole, _) = read_pieces([text].into_iter(), then);
     for size in [1, 2, 5, 1000] {
@@ -59,7 +59,7 @@ fn read(text: impl AsRef<[u8]>, then: Then) -> Read {
     whole
 }
 
-fn answered(read: &Read) -> (u16, &[u8], BodyEnd) {
+fn answered(read: &ParsedResponse) -> (u16, &[u8], BodyEnd) {
     match &read.outcome {
         Outcome::Answered(answer) => (answer.status, &answer.body[..], answer.body_end),
         Outcome::Failed(failure) => panic!("{failure:?}"),
@@ -67,14 +67,14 @@ fn answered(read: &Read) -> (u16, &[u8], BodyEnd) {
 }
 
 /// What is said to be wrong behind the status line.
-fn note(read: &Read) -> &str {
+fn note(read: &ParsedResponse) -> &str {
     match &read.outcome {
         Outcome::Answered(answer) => answer.note.as_deref().unwrap_or_default(),
         Outcome::Failed(failure) => panic!("{failure:?}"),
     }
 }
 
-fn failed(read: &Read) -> (FailureKind, &str) {
+fn failed(read: &ParsedResponse) -> (FailureKind, &str) {
     match &read.outcome {
         Outcome::Failed(failure) => (failure.kind, &failure.detail),
         Outcome::Answered(answer) => panic!("{answer:?}"),
@@ -387,14 +387,14 @@ fn blank_lines_before_an_answer_mean_nothing_and_count() {
 }
 
 /// What comes of these pieces where no answer has more room than its own.
-fn read_without_room<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Read {
+fn read_without_room<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> ParsedResponse {
     let (read, held) = read_within(STEP_BYTES - 1, pieces, Then::TimeUp);
     assert!(held <= 2 * RESPONSE_FREE_BYTES, "{held}");
     read
 }
 
 /// The same for pieces of each of several sizes, no larger than what is read at once.
-fn in_any_pieces(text: &str) -> Read {
+fn in_any_pieces(text: &str) -> ParsedResponse {
     let sizes = [1, 2, 100, 1_000, 5_000, 8 * 1024];
     let mut found = sizes
         .map(|size| read_without_room(text.as_bytes().chunks(size)))
@@ -494,9 +494,9 @@ fn an_answer_counts_as_shortened_once_and_only_if_it_is() {
         (format!("HTTP/1.1 200 X\r\n\r\n{}", "x".repeat(8_192)), 0),
     ] {
         let counter = Counter::default();
-        let room = Room::new(0, counter.clone());
+        let room = ResponseBudget::new(0, counter.clone());
         let mut taken = room.nothing();
-        let mut reading = Reading::new(&mut taken);
+        let mut reading = ResponseParser::new(&mut taken);
         for piece in text.as_bytes().chunks(5_000) {
             if reading.take(piece).is_some() {
                 break;

@@ -4,10 +4,10 @@ use super::*;
 
 const ROOM: usize = limits::RESPONSE_HEAD_BYTES_MAX;
 
-fn head(text: impl AsRef<[u8]>) -> Head {
+fn head(text: impl AsRef<[u8]>) -> ResponseHead {
     let text = text.as_ref();
     let found = parse(text, ROOM);
-    let Parsed::Whole(head, length) = found else {
+    let HeadParse::Whole(head, length) = found else {
         panic!("{found:?}");
     };
     assert_eq!(length, text.len());
@@ -17,7 +17,7 @@ fn head(text: impl AsRef<[u8]>) -> Head {
 /// The status of a head that is no more than that, and what is wrong with it.
 fn damaged(text: impl AsRef<[u8]>) -> (u16, String) {
     let found = parse(text.as_ref(), ROOM);
-    let Parsed::Damaged(damaged) = found else {
+    let HeadParse::Damaged(damaged) = found else {
         panic!("{found:?}");
     };
     (damaged.status, damaged.note)
@@ -25,7 +25,7 @@ fn damaged(text: impl AsRef<[u8]>) -> (u16, String) {
 
 fn detail(text: impl AsRef<[u8]>) -> String {
     let found = parse(text.as_ref(), ROOM);
-    let Parsed::Garbled(failure) = found else {
+    let HeadParse::Garbled(failure) = found else {
         panic!("{found:?}");
     };
     assert_eq!(failure.kind, FailureKind::Garbled);
@@ -42,7 +42,7 @@ fn framing(lines: &str) -> (Framing, bool) {
 fn a_head_is_whole_at_its_blank_line_and_not_before() {
     let text = b"HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length: 3\r\n\r\nabc";
     for end in 0..text.len() - 3 {
-        assert_eq!(parse(&text[..end], ROOM), Parsed::More, "{end}");
+        assert_eq!(parse(&text[..end], ROOM), HeadParse::More, "{end}");
     }
     let head = head(&text[..text.len() - 3]);
     assert_eq!((head.status, head.framing), (200, Framing::Length(3)));

@@ -4,17 +4,17 @@
 //! body within `limits.rs` are held, as far as there is room. The status line decides; a body that
 //! is broken or late changes nothing of it.
 
-mod chunks;
+mod chunked;
 mod head;
 
 use model::attempt::{BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::limits::{self, RESPONSE_FREE_BYTES};
 use model::webhook::Headers;
 
-use self::chunks::{Chunks, Found};
+use self::chunked::{ChunkPiece, ChunkedDecoder};
 pub(crate) use self::head::{CUT, KeepAlive};
-use self::head::{Damaged, Framing, Head, Parsed, garbled, is_interim};
-use crate::room::{STEP_BYTES, Taken};
+use self::head::{Framing, HeadParse, MalformedHead, ResponseHead, garbled, is_interim};
+use crate::response_budget::{ReadReservation, STEP_BYTES};
 
 /// Interim answers (1xx) before the final one. Receivers send none or one.
 const INTERIM_ANSWERS_MAX: u32 = 32;
@@ -23,10 +23,10 @@ const INTERIM_ANSWERS_MAX: u32 = 32;
 /// one is looked at when it has grown by a part, or each byte of it would be read for each byte.
 const LOOKED_AT_EACH_TIME: usize = 1024;
 
-pub(crate) struct Reading<'a, 'r> {
+pub(crate) struct ResponseParser<'a, 'r> {
     /// The room that all of this has.
-    taken: &'a mut Taken<'r>,
-    stage: Stage,
+    reservation: &'a mut ReadReservation<'r>,
+    stage: ParseStage,
     /// What came of a head that is not whole.
     held: Vec<u8>,
     /// It is looked at when it has as many bytes.
@@ -44,28 +44,28 @@ pub(crate) struct Reading<'a, 'r> {
     note: Option<Box<str>>,
 }
 
-enum Stage {
+enum ParseStage {
     Head,
     /// So many bytes are still to come.
     Length(u64),
-    Chunked(Chunks),
+    Chunked(ChunkedDecoder),
     ToTheEnd,
 }
 
 /// What an answer came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Read {
+pub(crate) struct ParsedResponse {
     pub(crate) outcome: Outcome,
     /// Whether the line can be used for another exchange, as far as the answer says.
     pub(crate) keeps: bool,
     pub(crate) keep_alive: KeepAlive,
 }
 
-impl<'a, 'r> Reading<'a, 'r> {
-    pub(crate) fn new(taken: &'a mut Taken<'r>) -> Self {
+impl<'a, 'r> ResponseParser<'a, 'r> {
+    pub(crate) fn new(reservation: &'a mut ReadReservation<'r>) -> Self {
         Self {
-            taken,
-            stage: Stage::Head,
+            reservation,
+            stage: ParseStage::Head,
             held: Vec::new(),
             look_at: 0,
             skipped: 0,
@@ -80,11 +80,11 @@ impl<'a, 'r> Reading<'a, 'r> {
     }
 }
 
-impl Reading<'_, '_> {
+impl ResponseParser<'_, '_> {
     /// Takes what came. Nothing while more is to come.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<Read> {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<ParsedResponse> {
         self.heard |= !bytes.is_empty();
-        if !matches!(self.stage, Stage::Head) {
+        if !matches!(self.stage, ParseStage::Head) {
             return self.take_body(bytes);
         }
         if self.held.is_empty() {
@@ -92,7 +92,7 @@ impl Reading<'_, '_> {
         }
         let before = self.held.len();
         let may = self
-            .taken
+            .reservation
             .afford(before + bytes.len())
             .saturating_sub(before);
         let (fits, rest) = bytes.split_at(may.min(bytes.len()));
@@ -103,7 +103,7 @@ impl Reading<'_, '_> {
         }
         let held = std::mem::take(&mut self.held);
         if let Some(read) = self.take_heads(&held) {
-            return Some(Read {
+            return Some(ParsedResponse {
                 keeps: read.keeps && rest.is_empty(),
                 ..read
             });
@@ -111,9 +111,11 @@ impl Reading<'_, '_> {
         match self.stage {
             _ if rest.is_empty() => None,
             // Interim answers are done with, so there is room for what comes behind them.
-            Stage::Head if self.held.len() < held.len() => self.take(rest),
-            Stage::Head => Some(self.without_room()),
-            Stage::Length(_) | Stage::Chunked(_) | Stage::ToTheEnd => self.take_body(rest),
+            ParseStage::Head if self.held.len() < held.len() => self.take(rest),
+            ParseStage::Head => Some(self.without_room()),
+            ParseStage::Length(_) | ParseStage::Chunked(_) | ParseStage::ToTheEnd => {
+                self.take_body(rest)
+            }
         }
     }
 
@@ -124,13 +126,13 @@ impl Reading<'_, '_> {
             Some(_) | None => what.to_owned(),
         };
         match &self.stage {
-            Stage::Head => {}
-            Stage::ToTheEnd if failure.is_none() => return self.answered(BodyEnd::Whole),
-            Stage::Length(left) => {
+            ParseStage::Head => {}
+            ParseStage::ToTheEnd if failure.is_none() => return self.answered(BodyEnd::Whole),
+            ParseStage::Length(left) => {
                 let what = format!("the connection ended {left} bytes before the end of its body");
                 return self.noted(why(&what), BodyEnd::Broken);
             }
-            Stage::Chunked(_) | Stage::ToTheEnd => {
+            ParseStage::Chunked(_) | ParseStage::ToTheEnd => {
                 let note = why("the connection ended within its body");
                 return self.noted(note, BodyEnd::Broken);
             }
@@ -153,25 +155,25 @@ impl Reading<'_, '_> {
     /// The time is over.
     pub(crate) fn time_up(&mut self, missed: Failure) -> Outcome {
         match self.stage {
-            Stage::Head => {
+            ParseStage::Head => {
                 let note = "its head did not end within the time limit";
                 self.cut_off(missed, false, note, BodyEnd::TimeUp)
             }
-            Stage::Length(_) | Stage::Chunked(_) | Stage::ToTheEnd => {
+            ParseStage::Length(_) | ParseStage::Chunked(_) | ParseStage::ToTheEnd => {
                 self.answered(BodyEnd::TimeUp)
             }
         }
     }
 
-    fn take_heads(&mut self, mut bytes: &[u8]) -> Option<Read> {
+    fn take_heads(&mut self, mut bytes: &[u8]) -> Option<ParsedResponse> {
         loop {
             bytes = self.skip_blank_lines(bytes);
             match head::parse(bytes, self.head_bytes_max()) {
-                Parsed::More => {
+                HeadParse::More => {
                     self.hold(bytes);
                     return None;
                 }
-                Parsed::Whole(head, length) => {
+                HeadParse::Whole(head, length) => {
                     let rest = bytes.get(length..).unwrap_or_default();
                     if !is_interim(head.status) {
                         return self.begin_body(head, rest);
@@ -180,20 +182,24 @@ impl Reading<'_, '_> {
                     if self.interim > INTERIM_ANSWERS_MAX {
                         let words =
                             format!("more than {INTERIM_ANSWERS_MAX} interim answers (1xx)");
-                        return Some(Read::last(Outcome::Failed(garbled(words))));
+                        return Some(ParsedResponse::last(Outcome::Failed(garbled(words))));
                     }
                     if length > RESPONSE_FREE_BYTES {
-                        return Some(Read::last(self.headless(long_interim(), BodyEnd::Broken)));
+                        return Some(ParsedResponse::last(
+                            self.headless(long_interim(), BodyEnd::Broken),
+                        ));
                     }
                     self.latest = Some((head.status, head.headers));
                     self.skipped = 0;
                     bytes = rest;
                 }
-                Parsed::Damaged(damaged) => {
-                    return Some(Read::last(self.damaged(damaged, BodyEnd::Broken)));
+                HeadParse::Damaged(damaged) => {
+                    return Some(ParsedResponse::last(self.damaged(damaged, BodyEnd::Broken)));
                 }
-                Parsed::Garbled(failure) => {
-                    return Some(Read::last(self.headless(failure, BodyEnd::Broken)));
+                HeadParse::Garbled(failure) => {
+                    return Some(ParsedResponse::last(
+                        self.headless(failure, BodyEnd::Broken),
+                    ));
                 }
             }
         }
@@ -225,40 +231,40 @@ impl Reading<'_, '_> {
         self.look_at = grown.min(self.head_bytes_max());
     }
 
-    fn begin_body(&mut self, head: Head, bytes: &[u8]) -> Option<Read> {
+    fn begin_body(&mut self, head: ResponseHead, bytes: &[u8]) -> Option<ParsedResponse> {
         self.latest = Some((head.status, head.headers));
         self.keeps = head.keeps;
         self.keep_alive = head.keep_alive;
         self.stage = match head.framing {
             Framing::Length(0) => return Some(self.whole(bytes)),
-            Framing::Length(length) => Stage::Length(length),
-            Framing::Chunked => Stage::Chunked(Chunks::default()),
-            Framing::ToTheEnd => Stage::ToTheEnd,
+            Framing::Length(length) => ParseStage::Length(length),
+            Framing::Chunked => ParseStage::Chunked(ChunkedDecoder::default()),
+            Framing::ToTheEnd => ParseStage::ToTheEnd,
         };
         self.take_body(bytes)
     }
 
-    fn take_body(&mut self, mut bytes: &[u8]) -> Option<Read> {
+    fn take_body(&mut self, mut bytes: &[u8]) -> Option<ParsedResponse> {
         loop {
             let (data, ends) = match &mut self.stage {
-                Stage::Head => return None,
-                Stage::Length(left) => {
+                ParseStage::Head => return None,
+                ParseStage::Length(left) => {
                     let length = usize::try_from(*left).unwrap_or(usize::MAX);
                     let (data, rest) = bytes.split_at(length.min(bytes.len()));
                     bytes = rest;
                     *left = left.saturating_sub(data.len() as u64);
                     (data, *left == 0)
                 }
-                Stage::Chunked(chunks) => match chunks.take(&mut bytes) {
-                    Found::Data(data) => (data, false),
-                    Found::Nothing => return None,
-                    Found::End => return Some(self.whole(bytes)),
-                    Found::Garbled(wrong) => {
+                ParseStage::Chunked(decoder) => match decoder.take(&mut bytes) {
+                    ChunkPiece::Data(data) => (data, false),
+                    ChunkPiece::Nothing => return None,
+                    ChunkPiece::End => return Some(self.whole(bytes)),
+                    ChunkPiece::Garbled(wrong) => {
                         let note = format!("in its body {wrong}");
-                        return Some(Read::last(self.noted(note, BodyEnd::Broken)));
+                        return Some(ParsedResponse::last(self.noted(note, BodyEnd::Broken)));
                     }
                 },
-                Stage::ToTheEnd => (std::mem::take(&mut bytes), false),
+                ParseStage::ToTheEnd => (std::mem::take(&mut bytes), false),
             };
             let fits = self.keep(data);
             if ends && fits {
@@ -266,7 +272,7 @@ impl Reading<'_, '_> {
             }
             // It is not waited for the end: to a full body nothing can be added.
             if !fits || self.body.len() >= limits::RESPONSE_BODY_BYTES_MAX {
-                return Some(Read::last(self.answered(BodyEnd::Cut)));
+                return Some(ParsedResponse::last(self.answered(BodyEnd::Cut)));
             }
             if bytes.is_empty() {
                 return None;
@@ -279,9 +285,12 @@ impl Reading<'_, '_> {
         let most = limits::RESPONSE_BODY_BYTES_MAX.saturating_sub(self.body.len());
         let most = most.min(data.len());
         let before = self.headers_bytes() + self.body.len();
-        let may = self.taken.afford(before + most).saturating_sub(before);
+        let may = self
+            .reservation
+            .afford(before + most)
+            .saturating_sub(before);
         if may < most {
-            self.taken.shorten();
+            self.reservation.shorten();
         }
         let kept = data.get(..may).unwrap_or(data);
         if self.body.is_empty() {
@@ -300,22 +309,22 @@ impl Reading<'_, '_> {
     }
 
     /// There is no room for the rest of a head, so nothing is kept but what it says first.
-    fn without_room(&mut self) -> Read {
-        self.taken.shorten();
+    fn without_room(&mut self) -> ParsedResponse {
+        self.reservation.shorten();
         match head::status(&self.held) {
             Some(status @ 200..) => {
                 self.held = Vec::new();
                 self.latest = Some((status, Headers::default()));
                 let note = "there was no room for its long head".to_owned();
-                Read::last(self.noted(note, BodyEnd::Cut))
+                ParsedResponse::last(self.noted(note, BodyEnd::Cut))
             }
-            Some(_) | None => Read::last(self.headless(long_interim(), BodyEnd::Broken)),
+            Some(_) | None => ParsedResponse::last(self.headless(long_interim(), BodyEnd::Broken)),
         }
     }
 
     /// The answer is there. What came behind it was not asked for.
-    fn whole(&mut self, behind: &[u8]) -> Read {
-        Read {
+    fn whole(&mut self, behind: &[u8]) -> ParsedResponse {
+        ParsedResponse {
             outcome: self.answered(BodyEnd::Whole),
             keeps: self.keeps && behind.is_empty(),
             keep_alive: self.keep_alive,
@@ -342,7 +351,7 @@ impl Reading<'_, '_> {
     }
 
     /// Its status line was there, and no more of it is read.
-    fn damaged(&mut self, damaged: Damaged, body_end: BodyEnd) -> Outcome {
+    fn damaged(&mut self, damaged: MalformedHead, body_end: BodyEnd) -> Outcome {
         self.latest = Some((damaged.status, damaged.headers));
         self.noted(damaged.note, body_end)
     }
@@ -352,15 +361,15 @@ impl Reading<'_, '_> {
         let held = std::mem::take(&mut self.held);
         // The last of it may not have been looked at.
         let (parsed, end) = match head::parse(&held, self.head_bytes_max()) {
-            Parsed::More => (head::cut_off(&held, well, note), end),
-            found @ (Parsed::Whole(..) | Parsed::Damaged(_) | Parsed::Garbled(_)) => {
+            HeadParse::More => (head::cut_off(&held, well, note), end),
+            found @ (HeadParse::Whole(..) | HeadParse::Damaged(_) | HeadParse::Garbled(_)) => {
                 (found, BodyEnd::Broken)
             }
         };
         match parsed {
-            Parsed::Damaged(damaged) => self.damaged(damaged, end),
-            Parsed::Garbled(garbled) => self.headless(garbled, end),
-            Parsed::More | Parsed::Whole(..) => self.headless(failure, end),
+            HeadParse::Damaged(damaged) => self.damaged(damaged, end),
+            HeadParse::Garbled(garbled) => self.headless(garbled, end),
+            HeadParse::More | HeadParse::Whole(..) => self.headless(failure, end),
         }
     }
 
@@ -380,7 +389,7 @@ impl Reading<'_, '_> {
     }
 }
 
-impl Read {
+impl ParsedResponse {
     /// After which the line is of no more use.
     fn last(outcome: Outcome) -> Self {
         Self {

@@ -4,17 +4,17 @@ use model::attempt::FailureKind;
 use proptest::prelude::*;
 
 use super::*;
-use crate::answer::head;
+use crate::response::head;
 
 const ROOM: usize = limits::RESPONSE_HEAD_BYTES_MAX;
 
-fn parsed(text: impl AsRef<[u8]>) -> Parsed {
+fn parsed(text: impl AsRef<[u8]>) -> HeadParse {
     head::parse(text.as_ref(), ROOM)
 }
 
 fn whole(text: impl AsRef<[u8]>) -> u16 {
     let found = parsed(&text);
-    let Parsed::Whole(head, length) = found else {
+    let HeadParse::Whole(head, length) = found else {
         panic!("{found:?}");
     };
     assert_eq!(length, text.as_ref().len());
@@ -72,7 +72,7 @@ fn a_line_that_is_wrong_is_named_and_the_status_counts() {
     ] {
         for status in [200, 299, 410, 500, 101] {
             let text = format!("HTTP/1.1 {status} X\r\n{lines}B: 2\r\n\r\nbody");
-            let Parsed::Damaged(damaged) = parsed(&text) else {
+            let HeadParse::Damaged(damaged) = parsed(&text) else {
                 panic!("{text:?}");
             };
             let note =
@@ -85,7 +85,7 @@ fn a_line_that_is_wrong_is_named_and_the_status_counts() {
 #[test]
 fn lines_before_the_one_that_is_wrong_are_kept() {
     let text = b"HTTP/1.1 200 OK\nServer:  x \r\nX-Odd:\t\xff\r\nno colon\r\nAfter: 1\r\n\r\n";
-    let Parsed::Damaged(damaged) = parsed(text) else {
+    let HeadParse::Damaged(damaged) = parsed(text) else {
         panic!("it is damaged");
     };
     assert_eq!(&damaged.headers.0[..], b"server: x\r\nx-odd: \xff\r\n");
@@ -95,7 +95,8 @@ fn lines_before_the_one_that_is_wrong_are_kept() {
 fn a_line_more_than_are_taken_is_wrong() {
     let many = "A: 1\r\n".repeat(limits::RESPONSE_HEADERS_MAX);
     assert_eq!(whole(format!("HTTP/1.1 200 OK\r\n{many}\r\n")), 200);
-    let Parsed::Damaged(damaged) = parsed(format!("HTTP/1.1 200 OK\r\n{many}B: 1\r\n\r\n")) else {
+    let HeadParse::Damaged(damaged) = parsed(format!("HTTP/1.1 200 OK\r\n{many}B: 1\r\n\r\n"))
+    else {
         panic!("it is damaged");
     };
     assert!(
@@ -109,7 +110,7 @@ fn a_line_more_than_are_taken_is_wrong() {
 #[test]
 fn of_a_line_that_is_wrong_only_the_beginning_is_shown() {
     let line = "\u{fc}".repeat(SHOWN_CHARS + 5);
-    let Parsed::Damaged(damaged) = parsed(format!("HTTP/1.1 200 OK\r\n{line}\r\n")) else {
+    let HeadParse::Damaged(damaged) = parsed(format!("HTTP/1.1 200 OK\r\n{line}\r\n")) else {
         panic!("it is damaged");
     };
     let shown = format!("“{}…”", "\u{fc}".repeat(SHOWN_CHARS));
@@ -137,7 +138,7 @@ fn a_status_line_may_have_any_blanks_any_minor_version_and_any_reason() {
             assert_eq!(whole(&text), 200, "{text:?}");
         }
     }
-    let Parsed::Whole(head, _) = parsed("HTTP/1.2 204 X\r\nA: b\r\n\r\n") else {
+    let HeadParse::Whole(head, _) = parsed("HTTP/1.2 204 X\r\nA: b\r\n\r\n") else {
         panic!("it is whole");
     };
     assert!(head.keeps);
@@ -180,7 +181,7 @@ fn what_is_no_status_line_is_garbled() {
         ),
     ] {
         let found = parsed(text);
-        let Parsed::Garbled(failure) = found else {
+        let HeadParse::Garbled(failure) = found else {
             panic!("{text:?}: {found:?}");
         };
         assert_eq!(
@@ -208,7 +209,7 @@ fn a_head_that_is_cut_off_has_its_status_once_its_status_line_is_there() {
     for end in status_line..text.len() {
         for well in [true, false] {
             let parsed = head::cut_off(&text.as_bytes()[..end], well, "why");
-            let Parsed::Damaged(damaged) = parsed else {
+            let HeadParse::Damaged(damaged) = parsed else {
                 panic!("{end}");
             };
             assert_eq!((damaged.status, &*damaged.note), (200, "why"));
@@ -217,13 +218,13 @@ fn a_head_that_is_cut_off_has_its_status_once_its_status_line_is_there() {
     let status = "HTTP/1.1 200".len();
     for end in 0..status_line {
         let cut = &text.as_bytes()[..end];
-        assert_eq!(head::cut_off(cut, false, "why"), Parsed::More);
+        assert_eq!(head::cut_off(cut, false, "why"), HeadParse::More);
         let found = head::cut_off(cut, true, "why");
         if end < status {
-            assert_eq!(found, Parsed::More, "{end}");
+            assert_eq!(found, HeadParse::More, "{end}");
             continue;
         }
-        let Parsed::Damaged(damaged) = found else {
+        let HeadParse::Damaged(damaged) = found else {
             panic!("{end}: {found:?}");
         };
         let note = "the connection ended within its status line";
@@ -272,7 +273,7 @@ proptest! {
         more in proptest::collection::vec(any::<u8>(), 1..40),
     ) {
         let found = head::parse(&bytes, ROOM);
-        if found != Parsed::More {
+        if found != HeadParse::More {
             prop_assert_eq!(head::parse(&[bytes, more].concat(), ROOM), found);
         }
     }
