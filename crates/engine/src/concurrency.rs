@@ -6,7 +6,7 @@
 
 use model::attempt::Outcome;
 
-use crate::caller::hung;
+use crate::attempt::hung;
 
 /// The limit for a receiver that is not known yet. Also what each lane may use of the attempts that
 /// are kept for lanes with few in flight.

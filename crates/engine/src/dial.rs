@@ -26,7 +26,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::resolver::Resolver;
 use crate::shortage::lack;
-use crate::tasks::Boxed;
+use crate::tasks::BoxFuture;
 use crate::tls::{TlsRoots, tls_words};
 
 /// After so long without a connection the next address is tried beside (RFC 8305, section 5,
@@ -44,7 +44,7 @@ pub trait Dial: Send + Sync {
     ) -> DialFuture<'a>;
 }
 
-pub type DialFuture<'a> = Boxed<'a, Result<Box<dyn Stream>, Failure>>;
+pub type DialFuture<'a> = BoxFuture<'a, Result<Box<dyn Stream>, Failure>>;
 
 /// Bytes both ways.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
@@ -246,7 +246,7 @@ impl Dial for NetDial {
     }
 }
 
-type ConnectFuture<T> = Boxed<'static, (SocketAddr, io::Result<T>)>;
+type ConnectFuture<T> = BoxFuture<'static, (SocketAddr, io::Result<T>)>;
 
 /// The first of these addresses that takes a connection. They are tried in order; one that does
 /// not answer soon gets company.
@@ -296,7 +296,7 @@ async fn connect_one(address: SocketAddr) -> (SocketAddr, io::Result<TcpStream>)
     (address, connected)
 }
 
-async fn first_of<T>(running: &mut Vec<Boxed<'static, T>>) -> T {
+async fn first_of<T>(running: &mut Vec<BoxFuture<'static, T>>) -> T {
     poll_fn(|cx| {
         for index in 0..running.len() {
             let polled = match running.get_mut(index) {

@@ -22,7 +22,7 @@
 //! answer shows in a later state than the one it was taken up in (settled or sent again meanwhile)
 //! is read again once it is let go.
 
-mod words;
+mod messages;
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -45,21 +45,21 @@ use tokio::sync::oneshot;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 
-use crate::Stopped;
-use crate::asking::Asking;
-use crate::caller::{Caller, Made, hung, is_short};
+use crate::ShutdownReport;
+use crate::attempt::{AttemptResult, AttemptRunner, hung, is_short};
 use crate::concurrency::{FAST_MS, LoadSignal};
 use crate::fair_share::InFlightId;
 use crate::health::{Health, Stall};
 use crate::lane::Pause;
 use crate::lanes::{AttemptEffect, Lanes, NextAttempt, TargetSnapshot, WebhookLookup};
-use crate::mailbox::{Mail, Mailbox, Question};
-use crate::meters::{Meters, class};
+use crate::mailbox::{Mail, Mailbox, StateQuery};
+use crate::metrics::{Metrics, class};
 use crate::request::PreparedTarget;
-use crate::settling::Settling;
+use crate::schedule_clock::{BEAT, ScheduleClock};
+use crate::settlement::SettlementQueue;
 use crate::shortage::Shortage;
+use crate::store_call::StoreCall;
 use crate::tasks::Swarm;
-use crate::timeline::{BEAT, Timeline};
 
 /// So often it is looked whether the wall clock was set.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -77,37 +77,37 @@ const LANDED_MAX: usize = limits::SETTLE_BATCH_MAX;
 /// After the last attempt the store gets this long to take the last outcomes.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-pub(crate) struct Dispatch {
+pub(crate) struct Dispatcher {
     store: Arc<dyn Backend>,
     lease: Lease,
     clock: Clock,
-    timeline: Timeline,
+    schedule_clock: ScheduleClock,
     /// When it is looked next whether the clock was set.
     look_at: Instant,
     rng: SeededRng,
     policies: std::collections::BTreeMap<DialectName, Arc<Policy>>,
-    caller: Arc<Caller>,
+    runner: Arc<AttemptRunner>,
     mailbox: Arc<Mailbox>,
-    meters: Arc<Meters>,
+    metrics: Arc<Metrics>,
     health: Health,
     lanes: Lanes,
-    in_flight: Swarm<Landed>,
+    in_flight: Swarm<FinishedAttempt>,
     max_in_flight: usize,
     shortage: Arc<Shortage>,
-    settling: Settling,
-    due: Asking<Vec<DuePage>>,
+    settlements: SettlementQueue,
+    due: StoreCall<Vec<DuePage>>,
     due_asked: Vec<WebhookId>,
-    targets: Asking<Vec<WebhookTarget>>,
+    targets: StoreCall<Vec<WebhookTarget>>,
     targets_asked: Vec<WebhookId>,
-    scan: Scan,
+    scan: ScanState,
     /// Go through them once more, when this time is over.
     rescan: bool,
-    scanned: Asking<Vec<PendingWebhook>>,
-    cancelled: Asking<usize>,
+    scanned: StoreCall<Vec<PendingWebhook>>,
+    cancelled: StoreCall<usize>,
     cancelling: Option<WebhookId>,
     unserved: BTreeSet<DialectName>,
     stop: oneshot::Receiver<Duration>,
-    stopping: Option<Stopping>,
+    stopping: Option<ShutdownState>,
     /// An attempt began since it was last asked.
     begun: bool,
     stalled_since: Option<Instant>,
@@ -121,15 +121,15 @@ pub(crate) struct Dispatch {
 }
 
 /// What the loop is made from.
-pub(crate) struct Given {
+pub(crate) struct DispatcherParts {
     pub(crate) store: Arc<dyn Backend>,
     pub(crate) lease: Lease,
     pub(crate) clock: Clock,
     pub(crate) rng: SeededRng,
     pub(crate) policies: model::policy::Policies,
-    pub(crate) caller: Arc<Caller>,
+    pub(crate) runner: Arc<AttemptRunner>,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) meters: Arc<Meters>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Health,
     pub(crate) stop: oneshot::Receiver<Duration>,
     pub(crate) max_in_flight: usize,
@@ -138,22 +138,22 @@ pub(crate) struct Given {
 }
 
 /// What a finished attempt hands back.
-struct Landed {
+struct FinishedAttempt {
     attempt_id: InFlightId,
     delivery: Delivery,
     prepared: Arc<PreparedTarget>,
-    made: Made,
+    result: AttemptResult,
 }
 
 /// How far the webhooks with pending deliveries have been gone through.
 #[derive(Debug, Clone, Copy)]
-enum Scan {
+enum ScanState {
     After(Option<WebhookId>),
     DoneAt(Instant),
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Stopping {
+struct ShutdownState {
     /// Attempts still running then are dropped.
     deadline: Instant,
     /// Outcomes still unwritten then are given up.
@@ -161,46 +161,46 @@ struct Stopping {
     dropped: usize,
 }
 
-impl Dispatch {
-    pub(crate) fn new(given: Given) -> Self {
-        let policies = given.policies.into_iter();
+impl Dispatcher {
+    pub(crate) fn new(parts: DispatcherParts) -> Self {
+        let policies = parts.policies.into_iter();
         let now = Instant::now();
         Self {
-            timeline: Timeline::after(
-                given.store.last_heartbeat().map(|last| last.at),
-                given.clock.now(),
+            schedule_clock: ScheduleClock::after(
+                parts.store.last_heartbeat().map(|last| last.at),
+                parts.clock.now(),
                 now,
             ),
             look_at: now,
-            settling: Settling::new(
-                Arc::clone(&given.store),
-                given.lease.epoch,
-                given.max_in_flight,
+            settlements: SettlementQueue::new(
+                Arc::clone(&parts.store),
+                parts.lease.epoch,
+                parts.max_in_flight,
             ),
-            store: given.store,
-            lease: given.lease,
-            clock: given.clock,
-            rng: given.rng,
+            store: parts.store,
+            lease: parts.lease,
+            clock: parts.clock,
+            rng: parts.rng,
             policies: policies.map(|(name, p)| (name, Arc::new(p))).collect(),
-            caller: given.caller,
-            mailbox: given.mailbox,
-            meters: given.meters,
-            health: given.health,
-            lanes: Lanes::new(given.max_in_flight, given.max_concurrency_per_webhook),
+            runner: parts.runner,
+            mailbox: parts.mailbox,
+            metrics: parts.metrics,
+            health: parts.health,
+            lanes: Lanes::new(parts.max_in_flight, parts.max_concurrency_per_webhook),
             in_flight: Swarm::new(),
-            max_in_flight: given.max_in_flight.max(1),
-            shortage: given.shortage,
-            due: Asking::new("reading what is due"),
+            max_in_flight: parts.max_in_flight.max(1),
+            shortage: parts.shortage,
+            due: StoreCall::new("reading what is due"),
             due_asked: Vec::new(),
-            targets: Asking::new("reading webhooks"),
+            targets: StoreCall::new("reading webhooks"),
             targets_asked: Vec::new(),
-            scan: Scan::After(None),
+            scan: ScanState::After(None),
             rescan: false,
-            scanned: Asking::new("listing webhooks with something due"),
-            cancelled: Asking::new("cancelling deliveries"),
+            scanned: StoreCall::new("listing webhooks with something due"),
+            cancelled: StoreCall::new("cancelling deliveries"),
             cancelling: None,
             unserved: BTreeSet::new(),
-            stop: given.stop,
+            stop: parts.stop,
             stopping: None,
             begun: false,
             stalled_since: None,
@@ -212,29 +212,29 @@ impl Dispatch {
     }
 
     /// Runs until it is told to stop and everything is written down.
-    pub(crate) async fn run(mut self) -> Stopped {
+    pub(crate) async fn run(mut self) -> ShutdownReport {
         loop {
             let now = Instant::now();
-            self.timeline.turn(now);
+            self.schedule_clock.turn(now);
             if let Some(stopped) = self.stopped(now) {
                 self.health.stopped();
-                let last = self.timeline.written(&self.clock, now);
+                let last = self.schedule_clock.written(&self.clock, now);
                 end(self.store.release(self.lease, last)).await;
                 return stopped;
             }
             self.look(now);
-            let at = self.timeline.at(now);
+            let at = self.schedule_clock.at(now);
             if self.stopping.is_none() {
                 self.ask(now, at);
                 self.lanes.age(now);
                 self.hand_out(now);
             }
             let stops = self.stopping.is_some();
-            if let Some(count) = self.settling.begin(now, stops) {
+            if let Some(count) = self.settlements.begin(now, stops) {
                 #[expect(clippy::cast_precision_loss, reason = "at most 512")]
-                self.meters.batch.observe(count as f64);
+                self.metrics.batch.observe(count as f64);
             }
-            self.settling.hurry(stops);
+            self.settlements.hurry(stops);
             self.report(now, at);
             self.set_alarm(now, at);
             poll_fn(|cx| self.poll_all(cx)).await;
@@ -250,12 +250,12 @@ impl Dispatch {
         self.look_at = now + LOOK_EVERY;
         let doubts = self.clock.look();
         for doubt in &doubts {
-            self.meters.clock_steps.inc();
-            words::doubted(*doubt);
+            self.metrics.clock_steps.inc();
+            messages::doubted(*doubt);
         }
-        self.meters.doubted(self.clock.doubt().is_some());
+        self.metrics.doubted(self.clock.doubt().is_some());
         let (waits, at_once) = (self.lanes.count() > 0, !doubts.is_empty());
-        self.timeline
+        self.schedule_clock
             .beat(&*self.store, self.lease, &self.clock, now, waits, at_once);
     }
 
@@ -304,7 +304,10 @@ impl Dispatch {
         let max_in_flight = self
             .shortage
             .max_in_flight(self.in_flight.len(), self.max_in_flight);
-        while !self.settling.is_full(self.in_flight.len(), max_in_flight) {
+        while !self
+            .settlements
+            .is_full(self.in_flight.len(), max_in_flight)
+        {
             let Some(NextAttempt {
                 attempt_id,
                 prepared,
@@ -315,16 +318,16 @@ impl Dispatch {
                 break;
             };
             self.begun = true;
-            self.meters.width.observe(f64::from(concurrency_limit));
-            let caller = Arc::clone(&self.caller);
+            self.metrics.width.observe(f64::from(concurrency_limit));
+            let runner = Arc::clone(&self.runner);
             // In a box, because spawning moves what is spawned several times.
             self.in_flight.spawn(Box::pin(async move {
-                let made = caller.attempt(&prepared, &due).await;
-                Landed {
+                let result = runner.attempt(&prepared, &due).await;
+                FinishedAttempt {
                     attempt_id,
                     delivery: due.delivery,
                     prepared,
-                    made,
+                    result,
                 }
             }));
         }
@@ -336,10 +339,10 @@ impl Dispatch {
             return Poll::Pending;
         }
         // Before anything is judged by the time that it took.
-        self.timeline.turn(Instant::now());
+        self.schedule_clock.turn(Instant::now());
         let mut stirred = self.take_stop(cx);
         stirred |= self.take_settled(cx);
-        stirred |= self.take_landed(cx);
+        stirred |= self.take_finished(cx);
         stirred |= self.take_targets(cx);
         if let Poll::Ready(mail) = self.mailbox.poll(cx) {
             self.take_mail(mail);
@@ -385,7 +388,7 @@ impl Dispatch {
             return false;
         };
         let deadline = Instant::now() + within.unwrap_or(Duration::ZERO);
-        self.stopping = Some(Stopping {
+        self.stopping = Some(ShutdownState {
             deadline,
             write_deadline: deadline + LAST_WORDS,
             dropped: 0,
@@ -394,16 +397,16 @@ impl Dispatch {
     }
 
     fn take_settled(&mut self, cx: &mut Context<'_>) -> bool {
-        match self.settling.poll(cx) {
+        match self.settlements.poll(cx) {
             Poll::Pending => return false,
             Poll::Ready(Err(_)) => {
-                self.meters.refused.inc();
+                self.metrics.refused.inc();
             }
             Poll::Ready(Ok(batch)) => {
                 for settlement in batch.iter() {
                     self.lanes.settled(settlement.id, settlement.next.due_at);
                     if settlement.next.disables_webhook {
-                        let now = self.timeline.at(Instant::now());
+                        let now = self.schedule_clock.at(Instant::now());
                         self.lanes.changed(settlement.id.webhook, now);
                     }
                 }
@@ -412,10 +415,10 @@ impl Dispatch {
         true
     }
 
-    fn take_landed(&mut self, cx: &mut Context<'_>) -> bool {
+    fn take_finished(&mut self, cx: &mut Context<'_>) -> bool {
         for count in 0..LANDED_MAX {
             match self.in_flight.poll_next(cx) {
-                Poll::Ready(landed) => self.land(landed),
+                Poll::Ready(finished) => self.finish(finished),
                 Poll::Pending => return count > 0,
             }
         }
@@ -424,40 +427,42 @@ impl Dispatch {
 
     fn count(&self, calls: [Option<&Attempt>; 2], state: DeliveryState, is_ahead: bool) {
         for call in calls.into_iter().flatten() {
-            self.meters.attempted(&call.outcome, call.duration_ms);
+            self.metrics.attempted(&call.outcome, call.duration_ms);
         }
         if is_ahead {
-            self.meters.ahead.inc();
+            self.metrics.ahead.inc();
         }
         match state {
-            DeliveryState::Pending => self.meters.retries.inc(),
-            DeliveryState::Failed => self.meters.exhausted.inc(),
+            DeliveryState::Pending => self.metrics.retries.inc(),
+            DeliveryState::Failed => self.metrics.exhausted.inc(),
             DeliveryState::Delivered | DeliveryState::Cancelled(_) => 0,
         };
     }
 
     /// Decides what an attempt makes of its delivery.
-    fn land(&mut self, landed: Landed) {
-        let Landed {
+    fn finish(&mut self, finished: FinishedAttempt) {
+        let FinishedAttempt {
             attempt_id,
             delivery,
             prepared,
-            made,
-        } = landed;
-        let Made {
+            result,
+        } = finished;
+        let AttemptResult {
             attempt,
             ended_at,
             stale,
             held,
-        } = made;
+        } = result;
         let (id, outcome) = (delivery.id, &attempt.outcome);
         if is_short(outcome).is_some() {
-            self.meters.put_off.inc();
+            self.metrics.put_off.inc();
             self.lanes.unsent(attempt_id, id, delivery.due_at);
             return;
         }
         let policy = &prepared.policy;
-        let (began, ended) = self.timeline.of_attempt(&attempt, ended_at, Instant::now());
+        let (began, ended) = self
+            .schedule_clock
+            .of_attempt(&attempt, ended_at, Instant::now());
         let next = delivery.transition(
             outcome,
             began.schedule,
@@ -484,16 +489,16 @@ impl Dispatch {
             }),
         };
         if let Some(until) = next.pauses_until {
-            self.meters.pauses.inc();
+            self.metrics.pauses.inc();
             tracing::debug!(webhook = %id.webhook, %until, "its receiver asks to be left alone");
         }
         let transition = self.lanes.landed(attempt_id, id, effect);
         let webhook = id.webhook;
         if next.disables_webhook {
-            self.meters.disabled.inc();
+            self.metrics.disabled.inc();
             tracing::info!(%webhook, "its receiver answered 410 Gone, the webhook is disabled");
         } else {
-            words::transition(webhook, class, transition);
+            messages::transition(webhook, class, transition);
         }
         let settlement = Settlement {
             id,
@@ -505,7 +510,7 @@ impl Dispatch {
             attempt,
             next,
         };
-        self.settling.push(settlement, held, Instant::now());
+        self.settlements.push(settlement, held, Instant::now());
     }
 
     fn take_mail(&mut self, mail: Mail) {
@@ -514,7 +519,7 @@ impl Dispatch {
             self.rescan = true;
         }
         // Changes first: what was accepted may be for a webhook that was just enabled.
-        let now = self.timeline.at(Instant::now());
+        let now = self.schedule_clock.at(Instant::now());
         for webhook in mail.changed {
             self.lanes.changed(webhook, now);
         }
@@ -530,7 +535,7 @@ impl Dispatch {
         for (webhook, _) in mail.passed_over {
             self.lanes.lower(webhook, now);
         }
-        for Question { id, answer } in mail.questions {
+        for StateQuery { id, answer } in mail.questions {
             // Who asked may have gone.
             answer.send(self.lanes.dispatch_state(id)).ok();
         }
@@ -545,10 +550,10 @@ impl Dispatch {
             Ok(reads) => {
                 self.take_mail(self.mailbox.take());
                 self.lanes
-                    .answer_due(&asked, reads, self.timeline.at(Instant::now()));
+                    .answer_due(&asked, reads, self.schedule_clock.at(Instant::now()));
             }
             Err(error) => {
-                self.meters.refused.inc();
+                self.metrics.refused.inc();
                 self.lanes.unasked_due(&asked, error.is_of_a_part());
             }
         }
@@ -575,7 +580,7 @@ impl Dispatch {
                 }
             }
             Err(_) => {
-                self.meters.refused.inc();
+                self.metrics.refused.inc();
                 self.lanes.unasked_targets(&asked);
             }
         }
@@ -587,7 +592,7 @@ impl Dispatch {
             return WebhookLookup::Disabled;
         }
         if let Some(policy) = self.policies.get(&target.dialect) {
-            let seen = self.timeline.moment(self.clock.now(), Instant::now());
+            let seen = self.schedule_clock.moment(self.clock.now(), Instant::now());
             let now = seen.schedule;
             // Another version's request makes no pause longer.
             let paused_until = policy.retry_after_max_ms.and_then(|most| {
@@ -605,7 +610,7 @@ impl Dispatch {
                 prepared: Arc::new(prepared),
                 failing_since: target
                     .failing_since
-                    .map(|since| self.timeline.of(since, seen)),
+                    .map(|since| self.schedule_clock.of(since, seen)),
                 succeeded_at: target.succeeded_at,
                 seen_at: now,
             });
@@ -628,15 +633,15 @@ impl Dispatch {
         match answer {
             Ok(page) => {
                 self.scan = match page.last() {
-                    Some(last) if page.len() >= SCAN_PAGE => Scan::After(Some(last.webhook)),
-                    _ => Scan::DoneAt(Instant::now()),
+                    Some(last) if page.len() >= SCAN_PAGE => ScanState::After(Some(last.webhook)),
+                    _ => ScanState::DoneAt(Instant::now()),
                 };
                 for start in page {
                     self.lanes.lower(start.webhook, start.due_at);
                 }
             }
             Err(_) => {
-                self.meters.refused.inc();
+                self.metrics.refused.inc();
             }
         }
         true
@@ -654,20 +659,20 @@ impl Dispatch {
                 }
             }
             Err(_) => {
-                self.meters.refused.inc();
+                self.metrics.refused.inc();
             }
         }
         true
     }
 
     fn take_beat(&mut self, cx: &mut Context<'_>) -> bool {
-        let Poll::Ready(written) = self.timeline.poll(cx) else {
+        let Poll::Ready(written) = self.schedule_clock.poll(cx) else {
             return false;
         };
         match written {
             Ok(lease) => self.lease = lease,
             Err(_) => {
-                self.meters.refused.inc();
+                self.metrics.refused.inc();
             }
         }
         true
@@ -678,13 +683,13 @@ impl Dispatch {
         let news = counted.news();
         if news.is_none() || news != self.reported {
             self.reported = news;
-            self.meters.report_waits(counted, at);
+            self.metrics.report_waits(counted, at);
         }
         let in_flight = self.in_flight.len();
-        self.meters
-            .report(&self.lanes, in_flight, self.settling.len());
+        self.metrics
+            .report(&self.lanes, in_flight, self.settlements.len());
         let troubles = [
-            self.settling.trouble(now),
+            self.settlements.trouble(now),
             self.due.trouble(now),
             self.targets.trouble(now),
             self.scanned.trouble(now),
@@ -694,7 +699,7 @@ impl Dispatch {
         let trouble = trouble.min_by_key(|trouble| !trouble.stops_all);
         // What cannot be written down or read cannot be sent: that uses up no schedule.
         let stops_all = trouble.as_ref().is_some_and(|trouble| trouble.stops_all);
-        self.timeline.hold(stops_all, now);
+        self.schedule_clock.hold(stops_all, now);
         let trouble = trouble.or_else(|| self.cancelled.trouble(now));
         let stall = self.stall(at);
         self.health.beat(trouble, stall);
@@ -710,7 +715,7 @@ impl Dispatch {
         self.stalled_since.map(|since| Stall {
             since,
             in_flight: self.in_flight.len(),
-            unwritten: self.settling.len(),
+            unwritten: self.settlements.len(),
         })
     }
 
@@ -727,12 +732,12 @@ impl Dispatch {
         }
         let waits = [
             self.lanes.next_age().filter(|_| self.stopping.is_none()),
-            self.settling.waits_until(now),
+            self.settlements.waits_until(now),
             self.due.waits_until(now),
             self.targets.waits_until(now),
             self.scanned.waits_until(now),
             self.cancelled.waits_until(now),
-            self.timeline.waits_until(now),
+            self.schedule_clock.waits_until(now),
         ];
         for wait in waits.into_iter().flatten() {
             until = until.min(wait);
@@ -747,14 +752,14 @@ impl Dispatch {
     }
 
     /// What stopping came to, once it has.
-    fn stopped(&mut self, now: Instant) -> Option<Stopped> {
+    fn stopped(&mut self, now: Instant) -> Option<ShutdownReport> {
         let stopping = self.stopping.as_mut()?;
         if now >= stopping.deadline {
             stopping.dropped += self.in_flight.drop_all();
         }
-        let (in_flight, outcomes_unwritten) = (self.in_flight.len(), self.settling.len());
+        let (in_flight, outcomes_unwritten) = (self.in_flight.len(), self.settlements.len());
         let is_over = outcomes_unwritten == 0 || now >= stopping.write_deadline;
-        (in_flight == 0 && is_over).then_some(Stopped {
+        (in_flight == 0 && is_over).then_some(ShutdownReport {
             attempts_dropped: stopping.dropped,
             outcomes_unwritten,
             fell_over: false,
@@ -769,7 +774,7 @@ async fn end(last: StoreFuture<()>) {
     }
 }
 
-impl Scan {
+impl ScanState {
     /// After which webhook to go on, if it is time to.
     fn next(self, now: Instant, again: bool) -> Option<Option<WebhookId>> {
         match self {
@@ -779,7 +784,7 @@ impl Scan {
     }
 }
 
-impl Stopping {
+impl ShutdownState {
     fn next_deadline(self, now: Instant) -> Instant {
         match now < self.deadline {
             true => self.deadline,

@@ -19,20 +19,20 @@ const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 /// A handle that answers whether deliveries flow. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Health(Arc<Inside>);
+pub struct Health(Arc<HealthInner>);
 
 #[derive(Debug)]
-struct Inside {
+struct HealthInner {
     alarm: Alarm,
     shortage: Arc<Shortage>,
-    state: Mutex<State>,
+    state: Mutex<HealthState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct HealthState {
     beat: Instant,
     stopped: bool,
-    trouble: Option<Trouble>,
+    trouble: Option<StoreTrouble>,
     stall: Option<Stall>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Stall {
 
 /// Since when something does not work, and why.
 #[derive(Debug, Clone)]
-pub(crate) struct Trouble {
+pub(crate) struct StoreTrouble {
     pub(crate) since: Instant,
     pub(crate) what: &'static str,
     pub(crate) cause: String,
@@ -56,13 +56,13 @@ pub(crate) struct Trouble {
 
 impl Health {
     pub(crate) fn new(alarm: Alarm) -> Self {
-        let state = State {
+        let state = HealthState {
             beat: Instant::now(),
             stopped: false,
             trouble: None,
             stall: None,
         };
-        Self(Arc::new(Inside {
+        Self(Arc::new(HealthInner {
             alarm,
             shortage: Arc::default(),
             state: Mutex::new(state),
@@ -78,7 +78,7 @@ impl Health {
         if state.stopped {
             return Err("the engine is stopped".to_owned());
         }
-        if let Some(Trouble {
+        if let Some(StoreTrouble {
             since, what, cause, ..
         }) = &state.trouble
         {
@@ -122,7 +122,7 @@ impl Health {
         Arc::clone(&self.0.shortage)
     }
 
-    pub(crate) fn beat(&self, trouble: Option<Trouble>, stall: Option<Stall>) {
+    pub(crate) fn beat(&self, trouble: Option<StoreTrouble>, stall: Option<Stall>) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.beat = Instant::now();
         state.trouble = trouble;
@@ -153,7 +153,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_the_store_refuses_is_said_with_its_cause() {
         let health = Health::new(Alarm::new());
-        let trouble = Trouble {
+        let trouble = StoreTrouble {
             since: Instant::now(),
             what: "outcomes of attempts",
             cause: "no room left to write".to_owned(),

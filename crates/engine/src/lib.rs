@@ -3,9 +3,8 @@
 //! Knows no dialect: it sees bytes, headers and a policy. Knows no SQL: it sees the contract.
 //! Everything it holds in memory is in the store as well, so it may end at any moment.
 
-mod asking;
+mod attempt;
 mod bulk_jobs;
-mod caller;
 mod circuit_breaker;
 mod concurrency;
 mod connection;
@@ -15,22 +14,23 @@ mod fair_queue;
 mod fair_share;
 mod health;
 mod idle_lifetime;
-mod keeper;
 mod lane;
 mod lane_stats;
 mod lanes;
 mod mailbox;
-mod meters;
+mod metrics;
 mod pool;
 mod request;
 mod resolver;
 mod response;
 mod response_budget;
-mod settling;
+mod retention;
+mod schedule_clock;
+mod settlement;
 mod shortage;
 mod sorted;
+mod store_call;
 mod tasks;
-mod timeline;
 mod tls;
 
 use std::future::Future;
@@ -51,25 +51,25 @@ use tokio::sync::oneshot;
 pub use dial::{Deadline, Dial, DialFuture, Endpoint, LookupContext, NetDial, SocketState, Stream};
 pub use health::Health;
 pub use resolver::{Addresses, LookupFn, NameError, Resolver};
-pub use tasks::Boxed;
-pub use tls::{BadRoots, TlsRoots, tls_config};
+pub use tasks::BoxFuture;
+pub use tls::{RootsError, TlsRoots, tls_config};
 
+use crate::attempt::AttemptRunner;
 use crate::bulk_jobs::BulkJobRunner;
-use crate::caller::Caller;
-use crate::dispatch::{Dispatch, Given};
-use crate::keeper::Keeper;
+use crate::dispatch::{Dispatcher, DispatcherParts};
 use crate::mailbox::Mailbox;
-use crate::meters::Meters;
+use crate::metrics::Metrics;
 use crate::pool::ConnectionPool;
 use crate::response_budget::ResponseBudget;
-use crate::tasks::{Alarm, Part};
+use crate::retention::RetentionWorker;
+use crate::tasks::{Alarm, EngineTask};
 
 /// What sends. Dropping it ends everything at once; what was running is sent again by the next.
 pub struct Engine {
-    dispatch: Part<Stopped>,
-    keeper: Part<()>,
-    pool: Part<()>,
-    bulk_jobs: Part<()>,
+    dispatch: EngineTask<ShutdownReport>,
+    retention: EngineTask<()>,
+    pool: EngineTask<()>,
+    bulk_jobs: EngineTask<()>,
     mailbox: Arc<Mailbox>,
     stop: oneshot::Sender<Duration>,
     health: Health,
@@ -104,7 +104,7 @@ pub struct Settings {
 pub struct DeliveryInspector(Arc<Mailbox>);
 
 impl DeliveryInspector {
-    pub fn dispatch_state(&self, id: DeliveryId) -> Boxed<'static, Option<DispatchState>> {
+    pub fn dispatch_state(&self, id: DeliveryId) -> BoxFuture<'static, Option<DispatchState>> {
         let asked = self.0.ask(id);
         Box::pin(async move { tokio::time::timeout(PATIENCE, asked).await.ok()?.ok() })
     }
@@ -115,7 +115,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What stopping left undone. All of it is repeated by the next start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stopped {
+pub struct ShutdownReport {
     /// Attempts that did not end in time.
     pub attempts_dropped: usize,
     /// Outcomes that the store did not take.
@@ -139,7 +139,7 @@ impl Engine {
         if let Some(last) = store.last_heartbeat() {
             clock.begins_after(last.bounds);
         }
-        let meters = Arc::new(Meters::new(registry, policies.keys()));
+        let metrics = Arc::new(Metrics::new(registry, policies.keys()));
         let alarm = Alarm::new();
         let health = Health::new(alarm.clone());
         let mailbox = Arc::new(Mailbox::default());
@@ -147,13 +147,13 @@ impl Engine {
         store.subscribe(Arc::clone(&mailbox) as Arc<dyn CommitSubscriber>);
         let idle_for = Duration::from_millis(settings.idle_connection_ms);
         let pool = Arc::new(ConnectionPool::new(settings.max_idle_connections, idle_for));
-        let budget = ResponseBudget::new(RESPONSES_BYTES_MAX, meters.shortened.clone());
-        let caller = Caller::new(
+        let budget = ResponseBudget::new(RESPONSES_BYTES_MAX, metrics.shortened.clone());
+        let runner = AttemptRunner::new(
             dial,
             clock.clone(),
             Arc::clone(&pool),
             budget,
-            meters.opened.clone(),
+            metrics.opened.clone(),
             health.shortage(),
         );
         let retention_ms = policies
@@ -162,15 +162,15 @@ impl Engine {
             .collect();
         let (stop, stopped) = oneshot::channel();
         let epoch = lease.epoch;
-        let dispatch = Dispatch::new(Given {
+        let dispatch = Dispatcher::new(DispatcherParts {
             store: Arc::clone(&store),
             lease,
             clock: clock.clone(),
             rng: rng.split("jitter"),
             policies,
-            caller: Arc::new(caller),
+            runner: Arc::new(runner),
             mailbox: Arc::clone(&mailbox),
-            meters: Arc::clone(&meters),
+            metrics: Arc::clone(&metrics),
             health: health.clone(),
             stop: stopped,
             max_in_flight: settings.max_in_flight,
@@ -183,18 +183,18 @@ impl Engine {
             clock: clock.clone(),
             bell,
         };
-        let keeper = Keeper {
+        let retention = RetentionWorker {
             store,
             epoch,
             clock,
-            meters,
+            metrics,
             retention_ms,
         };
         Self {
-            dispatch: Part::spawn("the delivery loop", &alarm, dispatch.run()),
-            keeper: Part::spawn("the keeper", &alarm, keeper.run()),
-            pool: Part::spawn("the kept connections", &alarm, pool.run()),
-            bulk_jobs: Part::spawn("the bulk jobs", &alarm, bulk_jobs.run()),
+            dispatch: EngineTask::spawn("the delivery loop", &alarm, dispatch.run()),
+            retention: EngineTask::spawn("the retention worker", &alarm, retention.run()),
+            pool: EngineTask::spawn("the connection pool", &alarm, pool.run()),
+            bulk_jobs: EngineTask::spawn("the bulk jobs", &alarm, bulk_jobs.run()),
             mailbox,
             stop,
             health,
@@ -204,21 +204,21 @@ impl Engine {
 
     /// Hands out nothing more, lets running attempts end for at most `within`, and has every
     /// outcome written down.
-    pub async fn stop(self, within: Duration) -> Stopped {
+    pub async fn stop(self, within: Duration) -> ShutdownReport {
         let Self {
             dispatch,
-            keeper,
+            retention,
             pool,
             bulk_jobs,
             stop,
             ..
         } = self;
-        drop((keeper, pool, bulk_jobs));
+        drop((retention, pool, bulk_jobs));
         // A loop that is gone cannot be told, and its end says so.
         let told = stop.send(within).is_ok();
         match dispatch.join().await {
             Some(stopped) if told => stopped,
-            Some(_) | None => Stopped {
+            Some(_) | None => ShutdownReport {
                 attempts_dropped: 0,
                 outcomes_unwritten: 0,
                 fell_over: true,
@@ -227,7 +227,7 @@ impl Engine {
     }
 
     /// Answers where a delivery that is owed stands; nothing if that is not known.
-    pub fn lookout(&self) -> DeliveryInspector {
+    pub fn inspector(&self) -> DeliveryInspector {
         DeliveryInspector(Arc::clone(&self.mailbox))
     }
 
@@ -242,7 +242,7 @@ impl Engine {
     }
 }
 
-impl Stopped {
+impl ShutdownReport {
     /// Whether nothing was left undone.
     pub fn is_clean(&self) -> bool {
         self.attempts_dropped == 0 && self.outcomes_unwritten == 0 && !self.fell_over

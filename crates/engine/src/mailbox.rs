@@ -17,7 +17,7 @@ use tokio::sync::{Notify, oneshot};
 
 #[derive(Default)]
 pub(crate) struct Mailbox {
-    inside: Mutex<Inside>,
+    inner: Mutex<MailboxInner>,
     bulk_jobs: Arc<Notify>,
 }
 
@@ -32,11 +32,11 @@ pub(crate) struct Mail {
     pub(crate) changed: BTreeSet<WebhookId>,
     pub(crate) changed_elsewhere: bool,
     /// What somebody wants to know.
-    pub(crate) questions: Vec<Question>,
+    pub(crate) questions: Vec<StateQuery>,
 }
 
 /// Where this delivery stands.
-pub(crate) struct Question {
+pub(crate) struct StateQuery {
     pub(crate) id: DeliveryId,
     pub(crate) answer: oneshot::Sender<DispatchState>,
 }
@@ -45,7 +45,7 @@ pub(crate) struct Question {
 const QUESTIONS_MAX: usize = 1_024;
 
 #[derive(Default)]
-struct Inside {
+struct MailboxInner {
     mail: Mail,
     body_bytes: usize,
     waker: Option<Waker>,
@@ -54,31 +54,31 @@ struct Inside {
 impl Mailbox {
     /// What there is at this moment, possibly nothing.
     pub(crate) fn take(&self) -> Mail {
-        let mut inside = self.lock();
-        inside.body_bytes = 0;
-        std::mem::take(&mut inside.mail)
+        let mut inner = self.lock();
+        inner.body_bytes = 0;
+        std::mem::take(&mut inner.mail)
     }
 
     /// Ready as soon as there is something.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Mail> {
-        let mut inside = self.lock();
-        if inside.mail.is_empty() {
-            match &mut inside.waker {
+        let mut inner = self.lock();
+        if inner.mail.is_empty() {
+            match &mut inner.waker {
                 Some(waker) => waker.clone_from(cx.waker()),
-                None => inside.waker = Some(cx.waker().clone()),
+                None => inner.waker = Some(cx.waker().clone()),
             }
             return Poll::Pending;
         }
-        inside.body_bytes = 0;
-        Poll::Ready(std::mem::take(&mut inside.mail))
+        inner.body_bytes = 0;
+        Poll::Ready(std::mem::take(&mut inner.mail))
     }
 
     /// Asks where a delivery stands. No answer if too much is asked, or nobody is there to answer.
     pub(crate) fn ask(&self, id: DeliveryId) -> oneshot::Receiver<DispatchState> {
         let (answer, answered) = oneshot::channel();
-        self.fill(|inside| {
-            if inside.mail.questions.len() < QUESTIONS_MAX {
-                inside.mail.questions.push(Question { id, answer });
+        self.fill(|inner| {
+            if inner.mail.questions.len() < QUESTIONS_MAX {
+                inner.mail.questions.push(StateQuery { id, answer });
             }
         });
         answered
@@ -89,15 +89,15 @@ impl Mailbox {
         Arc::clone(&self.bulk_jobs)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, MailboxInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fill(&self, put: impl FnOnce(&mut Inside)) {
-        let mut inside = self.lock();
-        put(&mut inside);
-        let waker = inside.waker.take();
-        drop(inside);
+    fn fill(&self, put: impl FnOnce(&mut MailboxInner)) {
+        let mut inner = self.lock();
+        put(&mut inner);
+        let waker = inner.waker.take();
+        drop(inner);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -115,7 +115,7 @@ impl Mail {
     }
 }
 
-impl Inside {
+impl MailboxInner {
     fn put(&mut self, due: DueDelivery, is_asked: bool) {
         let body_bytes = self.body_bytes.saturating_add(due.body.len());
         let list = match is_asked {
@@ -138,34 +138,34 @@ impl Inside {
 
 impl CommitSubscriber for Mailbox {
     fn on_accepted(&self, deliveries: Vec<DueDelivery>) {
-        self.fill(|inside| {
+        self.fill(|inner| {
             for due in deliveries {
-                inside.put(due, false);
+                inner.put(due, false);
             }
         });
     }
 
     fn on_requested(&self, deliveries: Vec<DueDelivery>) {
-        self.fill(|inside| {
+        self.fill(|inner| {
             for due in deliveries {
-                inside.put(due, true);
+                inner.put(due, true);
             }
         });
     }
 
     fn on_skipped(&self, lanes: Vec<PendingWebhook>) {
-        self.fill(|inside| {
+        self.fill(|inner| {
             let lanes = lanes.into_iter();
-            lanes.for_each(|lane| inside.pass_over(lane.webhook, lane.due_at));
+            lanes.for_each(|lane| inner.pass_over(lane.webhook, lane.due_at));
         });
     }
 
     fn on_changed(&self, webhooks: &[WebhookId]) {
-        self.fill(|inside| inside.mail.changed.extend(webhooks));
+        self.fill(|inner| inner.mail.changed.extend(webhooks));
     }
 
     fn on_external_change(&self) {
-        self.fill(|inside| inside.mail.changed_elsewhere = true);
+        self.fill(|inner| inner.mail.changed_elsewhere = true);
         self.bulk_jobs.notify_one();
     }
 

@@ -52,7 +52,7 @@ struct ResolverInner {
     state: Mutex<ResolverState>,
     /// Rings when a thread that rests has something to do.
     notify: Condvar,
-    meters: ResolverMetrics,
+    metrics: ResolverMetrics,
 }
 
 #[derive(Default)]
@@ -87,7 +87,7 @@ impl Resolver {
             idle_for,
             state: Mutex::default(),
             notify: Condvar::new(),
-            meters: ResolverMetrics::new(registry),
+            metrics: ResolverMetrics::new(registry),
         });
         metrics::follow(registry, &inner);
         Self(inner)
@@ -149,7 +149,7 @@ impl ResolverInner {
         let now = Instant::now();
         let mut state = self.lock();
         if let Some(found) = state.queue.cache.get(context, name, now) {
-            self.meters.cached.inc();
+            self.metrics.cached.inc();
             return Ok(found.clone());
         }
         let (tell, answer) = oneshot::channel();
@@ -202,7 +202,7 @@ impl ResolverInner {
             let found =
                 found.unwrap_or_else(|_| Err(NameError::Ours("its look-up fell over".to_owned())));
             let took = began.elapsed();
-            self.meters.looked_up(&found, took);
+            self.metrics.looked_up(&found, took);
             if took >= HANGS_AFTER {
                 self.tell(&lookup, took);
             }
@@ -292,7 +292,7 @@ impl LookupGuard {
         let seconds = limit.seconds();
         match self.inner.lock().queue.leave(&self.ticket) {
             Some(LookupWait::TenantThreads) => {
-                self.inner.meters.given_up.inc();
+                self.inner.metrics.given_up.inc();
                 format!(
                     "for {seconds} s it waited for its turn: the look-ups that this tenant may \
                      have at the same time were taken by other names, for which nobody answers \
@@ -300,7 +300,7 @@ impl LookupGuard {
                 )
             }
             Some(LookupWait::Threads) => {
-                self.inner.meters.given_up.inc();
+                self.inner.metrics.given_up.inc();
                 format!(
                     "for {seconds} s it waited for its turn: all look-ups that there may be at the \
                      same time were taken by names for which nobody answers ({name})"

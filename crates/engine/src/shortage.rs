@@ -33,11 +33,11 @@ const LASTS_AFTER: Duration = Duration::from_secs(60);
 pub(crate) struct Shortage {
     /// So that asking costs nothing as long as nothing is.
     lasts: AtomicBool,
-    state: Mutex<Option<Short>>,
+    state: Mutex<Option<ShortageState>>,
 }
 
 #[derive(Debug)]
-struct Short {
+struct ShortageState {
     since: Instant,
     latest: Instant,
     /// When the wait was lengthened, or more were let into the air.
@@ -59,7 +59,7 @@ impl Shortage {
                 "Willcall runs short of {what}: attempts wait until there is some again, which \
                  costs them nothing of their schedule"
             );
-            Short {
+            ShortageState {
                 since: now,
                 latest: now,
                 stepped: now,
@@ -124,7 +124,7 @@ impl Shortage {
         Some((words, lasts))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Short>> {
+    fn lock(&self) -> MutexGuard<'_, Option<ShortageState>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Alarm(watch::Sender<Option<&'static str>>);
 
 /// A part of the engine. Dropping it ends it.
 #[derive(Debug)]
-pub(crate) struct Part<T>(JoinHandle<T>);
+pub(crate) struct EngineTask<T>(JoinHandle<T>);
 
 /// Many short tasks of one kind. Dropping them ends them all.
 ///
@@ -50,7 +50,7 @@ const ROOM_KEPT: usize = 64;
 type Ended<T> = (usize, Result<T, Box<dyn Any + Send>>);
 
 /// Rings the alarm if it is dropped by a panic.
-struct Watch {
+struct PanicGuard {
     name: &'static str,
     alarm: Alarm,
 }
@@ -88,7 +88,7 @@ impl Alarm {
     }
 }
 
-impl Drop for Watch {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.alarm.ring(self.name);
@@ -96,13 +96,13 @@ impl Drop for Watch {
     }
 }
 
-impl<T: Send + 'static> Part<T> {
+impl<T: Send + 'static> EngineTask<T> {
     pub(crate) fn spawn(
         name: &'static str,
         alarm: &Alarm,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Self {
-        let watch = Watch {
+        let watch = PanicGuard {
             name,
             alarm: alarm.clone(),
         };
@@ -124,7 +124,7 @@ impl<T: Send + 'static> Part<T> {
     }
 }
 
-impl<T> Drop for Part<T> {
+impl<T> Drop for EngineTask<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -241,7 +241,7 @@ impl<T> Landing<T> {
 }
 
 /// A future on the heap, for traits whose callers do not know who implements them.
-pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 #[cfg(test)]
 mod tests {
@@ -251,7 +251,7 @@ mod tests {
     async fn a_part_that_panics_rings_the_alarm() {
         let alarm = Alarm::new();
         let listening = alarm.listen();
-        let part = Part::spawn("the dispatcher", &alarm, async {
+        let part = EngineTask::spawn("the dispatcher", &alarm, async {
             assert!(alarm_is_tested(), "on purpose");
         });
         assert_eq!(listening.await, "the dispatcher");
@@ -265,7 +265,7 @@ mod tests {
         let alarm = Alarm::new();
         let mut swarm = Swarm::new();
         swarm.spawn(async { assert!(alarm_is_tested(), "on purpose") });
-        let owner = Part::spawn("the owner", &alarm, async move {
+        let owner = EngineTask::spawn("the owner", &alarm, async move {
             std::future::poll_fn(|cx| swarm.poll_next(cx)).await;
         });
         assert_eq!(owner.join().await, None);
@@ -332,7 +332,9 @@ mod tests {
     async fn a_part_that_ends_rings_nothing() {
         let alarm = Alarm::new();
         assert_eq!(
-            Part::spawn("a part", &alarm, async { 7 }).join().await,
+            EngineTask::spawn("a part", &alarm, async { 7 })
+                .join()
+                .await,
             Some(7)
         );
         assert_eq!(alarm.rung(), None);

@@ -11,14 +11,14 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::ErrorKind;
 
-use self::verifier::{Pinned, Verifier};
-pub(crate) use self::words::tls_words;
+pub(crate) use self::messages::tls_words;
+use self::verifier::{PinnedCertificate, Verifier};
 
 mod der;
 mod issuing;
+mod messages;
 mod validity;
 mod verifier;
-mod words;
 
 /// What https targets are verified against.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct TlsRoots {
 
 /// An extra file cannot be used: which one, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadRoots {
+pub enum RootsError {
     #[error("{file} has no certificate in it; it must hold certificates in PEM form")]
     Empty { file: String },
     #[error("{file} is not in PEM form: {cause}")]
@@ -56,7 +56,7 @@ impl TlsRoots {
 }
 
 /// The system's root certificates and those of extra files, each given as name and content.
-pub fn tls_config(extra_ca_pems: &[(String, Vec<u8>)]) -> Result<TlsRoots, BadRoots> {
+pub fn tls_config(extra_ca_pems: &[(String, Vec<u8>)]) -> Result<TlsRoots, RootsError> {
     let system = rustls_native_certs::load_native_certs();
     let mut complaints: Vec<String> = system.errors.iter().map(system_words).collect();
     let mut roots = RootCertStore::empty();
@@ -83,14 +83,14 @@ pub fn tls_config(extra_ca_pems: &[(String, Vec<u8>)]) -> Result<TlsRoots, BadRo
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| BadRoots::Setup(words::words(&error, true)))?;
+        .map_err(|error| RootsError::Setup(messages::words(&error, true)))?;
     let algorithms = provider.signature_verification_algorithms;
     let chains = match roots.is_empty() {
         true => None,
         false => {
             let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
             let chains = chains.build();
-            Some(chains.map_err(|error| BadRoots::Setup(error.to_string()))?)
+            Some(chains.map_err(|error| RootsError::Setup(error.to_string()))?)
         }
     };
     let verifier = Verifier {
@@ -115,25 +115,25 @@ pub fn tls_config(extra_ca_pems: &[(String, Vec<u8>)]) -> Result<TlsRoots, BadRo
 /// Answers how many there are.
 fn add_file(
     roots: &mut RootCertStore,
-    pinned: &mut Vec<Pinned>,
+    pinned: &mut Vec<PinnedCertificate>,
     file: &str,
     pem: &[u8],
-) -> Result<usize, BadRoots> {
+) -> Result<usize, RootsError> {
     let mut number = 0;
     for certificate in CertificateDer::pem_slice_iter(pem) {
         number += 1;
-        let certificate = certificate.map_err(|error| BadRoots::NotPem {
+        let certificate = certificate.map_err(|error| RootsError::NotPem {
             file: file.to_owned(),
             cause: pem_words(&error),
         })?;
-        add(roots, pinned, certificate).map_err(|cause| BadRoots::Unusable {
+        add(roots, pinned, certificate).map_err(|cause| RootsError::Unusable {
             file: file.to_owned(),
             number,
             cause,
         })?;
     }
     match number {
-        0 => Err(BadRoots::Empty {
+        0 => Err(RootsError::Empty {
             file: file.to_owned(),
         }),
         number => Ok(number),
@@ -142,14 +142,14 @@ fn add_file(
 
 fn add(
     roots: &mut RootCertStore,
-    pinned: &mut Vec<Pinned>,
+    pinned: &mut Vec<PinnedCertificate>,
     certificate: CertificateDer<'static>,
 ) -> Result<(), String> {
-    let own = Pinned::new(&certificate);
+    let own = PinnedCertificate::new(&certificate);
     // The library takes any as a root. A server's own vouches for nobody else.
     if issuing::may_issue(&certificate) == Some(true) {
         let added = roots.add(certificate);
-        added.map_err(|error| words::words(&error, true))?;
+        added.map_err(|error| messages::words(&error, true))?;
     } else if let Err(cause) = &own {
         return Err(cause.clone());
     }

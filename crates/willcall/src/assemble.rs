@@ -139,7 +139,7 @@ pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Polici
     );
 
     let health = engine.health();
-    let lookout = engine.lookout();
+    let inspector = engine.inspector();
     let rendered: Arc<OnceLock<Registry>> = Arc::new(OnceLock::new());
     let registry = Arc::clone(&rendered);
     let parts = web::Parts {
@@ -154,7 +154,7 @@ pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Polici
             health.check()?;
             Ok(health.note().into_iter().chain(resolver.note()).collect())
         }),
-        dispatch_state: Arc::new(move |id| lookout.dispatch_state(id)),
+        dispatch_state: Arc::new(move |id| inspector.dispatch_state(id)),
         metrics: Arc::new(move || rendered_text(registry.get())),
     };
     let site = web::build(parts, &mut meters);

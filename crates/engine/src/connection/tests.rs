@@ -12,7 +12,7 @@ use tokio::time::sleep_until;
 
 use super::*;
 use crate::response_budget::ResponseBudget;
-use crate::tasks::{Alarm, Part};
+use crate::tasks::{Alarm, EngineTask};
 
 const ASKED: &[u8] = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody";
 const FINE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -214,7 +214,7 @@ async fn a_receiver_that_resets_after_its_answer_has_answered() {
     #[expect(clippy::disallowed_methods, reason = "a receiver on the loopback")]
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let receiver = Part::spawn("receiver", &Alarm::new(), async move {
+    let receiver = EngineTask::spawn("receiver", &Alarm::new(), async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.read_exact(&mut [0; 16]).await.unwrap();
         stream.write_all(FINE).await.unwrap();
@@ -292,7 +292,7 @@ async fn the_socket_itself_is_asked_before_a_line_is_used_again() {
         let request = Request::of(ASKED, b"");
         theirs.write_all(FINE).await.unwrap();
         assert!(exchange(&mut line, &request).await.reusable);
-        let receiver = Part::spawn("receiver", &Alarm::new(), async move {
+        let receiver = EngineTask::spawn("receiver", &Alarm::new(), async move {
             theirs.read_exact(&mut [0; ASKED.len() * 2]).await.ok();
             theirs.write_all(FINE).await.ok();
         });
@@ -334,7 +334,7 @@ async fn a_used_line_that_ends_before_the_first_byte_is_stale_and_a_new_one_is_n
                 assert!(exchange(&mut line, &request).await.reusable);
                 theirs.read_exact(&mut [0; ASKED.len()]).await.unwrap();
             }
-            let receiver = Part::spawn("receiver", &Alarm::new(), async move {
+            let receiver = EngineTask::spawn("receiver", &Alarm::new(), async move {
                 theirs.read_exact(&mut [0; ASKED.len()]).await.unwrap();
                 theirs.write_all(answer).await.unwrap();
             });
@@ -381,7 +381,7 @@ async fn a_line_that_breaks_within_an_exchange_says_how_far_it_came() {
         (&FINE[..11], "it broke off within the head of the answer"),
     ] {
         let (mut line, mut theirs) = line();
-        let receiver = Part::spawn("receiver", &Alarm::new(), async move {
+        let receiver = EngineTask::spawn("receiver", &Alarm::new(), async move {
             theirs.read_exact(&mut [0; ASKED.len()]).await.unwrap();
             theirs.write_all(answer).await.unwrap();
         });
@@ -404,7 +404,7 @@ async fn a_receiver_may_close_its_half_and_has_answered_or_not() {
         (b"", None),
     ] {
         let (mut line, mut theirs) = line();
-        let receiver = Part::spawn("receiver", &Alarm::new(), async move {
+        let receiver = EngineTask::spawn("receiver", &Alarm::new(), async move {
             theirs.read_exact(&mut [0; ASKED.len()]).await.unwrap();
             theirs.write_all(answer).await.unwrap();
             theirs.shutdown().await.unwrap();

@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::tasks::{Alarm, Part};
-use crate::tls::{BadRoots, tls_config};
+use crate::tasks::{Alarm, EngineTask};
+use crate::tls::{RootsError, tls_config};
 
 mod own_certificates;
 mod stagger;
@@ -106,9 +106,9 @@ impl Authority {
 }
 
 /// A receiver behind TLS that answers each connection with one line.
-async fn tls_receiver(acceptor: TlsAcceptor) -> (u16, Part<()>) {
+async fn tls_receiver(acceptor: TlsAcceptor) -> (u16, EngineTask<()>) {
     let (listener, port) = listener().await;
-    let part = Part::spawn("receiver", &Alarm::new(), async move {
+    let part = EngineTask::spawn("receiver", &Alarm::new(), async move {
         loop {
             let (tcp, _) = listener.accept().await.unwrap();
             if let Ok(mut stream) = acceptor.accept(tcp).await {
@@ -229,7 +229,7 @@ async fn a_receiver_that_wants_a_certificate_of_ours_is_a_failure_of_tls() {
 #[tokio::test]
 async fn a_receiver_that_does_not_speak_tls_is_said_not_to() {
     let (listener, port) = listener().await;
-    let _receiver = Part::spawn("receiver", &Alarm::new(), async move {
+    let _receiver = EngineTask::spawn("receiver", &Alarm::new(), async move {
         loop {
             let (mut tcp, _) = listener.accept().await.unwrap();
             tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -248,7 +248,7 @@ async fn a_receiver_that_does_not_speak_tls_is_said_not_to() {
 #[tokio::test]
 async fn a_receiver_that_closes_within_tls_is_said_to() {
     let (listener, port) = listener().await;
-    let _receiver = Part::spawn("receiver", &Alarm::new(), async move {
+    let _receiver = EngineTask::spawn("receiver", &Alarm::new(), async move {
         loop {
             let (mut tcp, _) = listener.accept().await.unwrap();
             let mut hello = [0; 64];
@@ -263,7 +263,7 @@ async fn a_receiver_that_closes_within_tls_is_said_to() {
 #[tokio::test]
 async fn a_stalled_agreement_on_tls_ends_by_the_limit() {
     let (listener, port) = listener().await;
-    let _receiver = Part::spawn("receiver", &Alarm::new(), async move {
+    let _receiver = EngineTask::spawn("receiver", &Alarm::new(), async move {
         let mut kept = Vec::new();
         loop {
             kept.push(listener.accept().await.unwrap());
@@ -401,7 +401,7 @@ async fn names_that_cannot_be_looked_up_are_said_to() {
 fn files_of_roots_that_cannot_be_used_are_named() {
     let file = |content: &[u8]| vec![("extra.pem".to_owned(), content.to_vec())];
     let refused = |content: &[u8]| tls_config(&file(content)).unwrap_err();
-    let empty = BadRoots::Empty {
+    let empty = RootsError::Empty {
         file: "extra.pem".to_owned(),
     };
     assert_eq!(refused(b""), empty);

@@ -3,19 +3,19 @@
 mod bulk_jobs;
 mod chaos;
 mod clocks;
-mod fair;
 mod fair_share;
+mod fairness;
 mod faults;
 mod hostile;
-mod kept;
+mod kept_connections;
 mod load;
 mod names;
 mod outages;
-mod patience;
+mod outcome_delay;
 mod pauses;
 mod real;
-mod short;
-mod trouble;
+mod shortage;
+mod store_trouble;
 mod world;
 
 use std::time::Duration;

@@ -167,8 +167,8 @@ async fn what_is_remembered_of_receivers_is_bounded() {
 #[tokio::test(start_paused = true)]
 async fn whoever_sweeps_sleeps_until_there_is_something_to_sweep() {
     let pool = Arc::new(pool());
-    let sweeper = crate::tasks::Part::spawn(
-        "the kept connections",
+    let sweeper = crate::tasks::EngineTask::spawn(
+        "the connection pool",
         &crate::tasks::Alarm::new(),
         Arc::clone(&pool).run(),
     );
@@ -196,7 +196,7 @@ async fn a_tenth_of_a_second_after_a_new_line_began_to_wait_idle_ones_have_given
         let pool = Arc::new(pool());
         let alarm = crate::tasks::Alarm::new();
         let run = Arc::clone(&pool).run();
-        let sweeper = crate::tasks::Part::spawn("the kept connections", &alarm, run);
+        let sweeper = crate::tasks::EngineTask::spawn("the connection pool", &alarm, run);
         let (here, other) = (endpoint(1), endpoint(2));
         // Whoever sweeps is about to come again in two seconds.
         pool.put(&other, connection(), None);

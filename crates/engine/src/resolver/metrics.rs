@@ -42,7 +42,7 @@ struct LookupGauges(Weak<ResolverInner>);
 impl ResolverMetrics {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let family = Family::<[(&'static str, &'static str); 1], Counter>::default();
-        let meters = Self {
+        let metrics = Self {
             results: RESULTS
                 .into_iter()
                 .map(|result| family.get_or_create_owned(&[("result", result)]))
@@ -62,20 +62,20 @@ impl ResolverMetrics {
             "willcall_look_up_duration",
             "How long look-ups of names take. Above a second: nobody answers for them",
             Unit::Seconds,
-            meters.seconds.clone(),
+            metrics.seconds.clone(),
         );
         registry.register(
             "willcall_look_ups_cached",
             "Names that were used as they were looked up some seconds before",
-            meters.cached.clone(),
+            metrics.cached.clone(),
         );
         registry.register(
             "willcall_look_ups_given_up",
             "Attempts that ended while a name waited for its turn behind others for which nobody \
              answers. Growing: tell the owners of webhooks whose names fail",
-            meters.given_up.clone(),
+            metrics.given_up.clone(),
         );
-        meters
+        metrics
     }
 
     pub(super) fn looked_up(&self, found: &LookupResult, took: Duration) {

@@ -6,7 +6,7 @@ const VERSION: u8 = 0xa0;
 
 /// The fields of a certificate.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub(super) struct DerFields<'a> {
     /// It is of version 2 or 3.
     pub(super) has_version: bool,
     pub(super) issuer: &'a [u8],
@@ -14,7 +14,7 @@ pub(super) struct Fields<'a> {
     pub(super) rest: &'a [u8],
 }
 
-impl<'a> Fields<'a> {
+impl<'a> DerFields<'a> {
     pub(super) fn of(certificate: &'a [u8]) -> Option<Self> {
         let mut fields = sequence(sequence(certificate)?)?;
         let has_version = fields.first() == Some(&VERSION);

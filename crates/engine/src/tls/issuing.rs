@@ -1,7 +1,7 @@
 //! Whether a certificate may issue others (RFC 5280, 4.2.1.3 and 4.2.1.9). The library takes any
 //! that it is given as an authority.
 
-use super::der::{Fields, sequence, value};
+use super::der::{DerFields, sequence, value};
 
 const EXTENSIONS: u8 = 0xa3;
 const BOOLEAN: u8 = 0x01;
@@ -18,7 +18,7 @@ const SIGNS_CERTIFICATES: u8 = 0x80 >> 5;
 /// One of version 1 cannot say so; it may if it has issued itself, as old authorities have. Nothing
 /// if it cannot be read.
 pub(super) fn may_issue(certificate: &[u8]) -> Option<bool> {
-    let fields = Fields::of(certificate)?;
+    let fields = DerFields::of(certificate)?;
     let (_, subject, rest) = value(value(fields.rest)?.2)?;
     if !fields.has_version {
         return Some(subject == fields.issuer);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::time::Timestamp;
 use rustls::pki_types::UnixTime;
 
-use super::der::{Fields, sequence, value};
+use super::der::{DerFields, sequence, value};
 
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
@@ -20,7 +20,7 @@ pub(super) struct Validity {
 
 impl Validity {
     pub(super) fn of(certificate: &[u8]) -> Option<Self> {
-        let Fields { rest: fields, .. } = Fields::of(certificate)?;
+        let DerFields { rest: fields, .. } = DerFields::of(certificate)?;
         let (tag, not_before, rest) = value(sequence(fields)?)?;
         let not_before = moment(tag, not_before)?;
         let (tag, not_after, _) = value(rest)?;

@@ -10,8 +10,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
+use super::messages::words;
 use super::validity::Validity;
-use super::words::words;
 
 /// Chains are the library's business, and signatures too; a certificate that is byte for byte in an
 /// extra file needs no chain, but its name and its time are looked at all the same.
@@ -19,18 +19,18 @@ use super::words::words;
 pub(super) struct Verifier {
     /// Nothing without a root.
     pub(super) chains: Option<Arc<WebPkiServerVerifier>>,
-    pub(super) pinned: Vec<Pinned>,
+    pub(super) pinned: Vec<PinnedCertificate>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
 /// A certificate of an extra file.
 #[derive(Debug)]
-pub(super) struct Pinned {
+pub(super) struct PinnedCertificate {
     certificate: CertificateDer<'static>,
     validity: Validity,
 }
 
-impl Pinned {
+impl PinnedCertificate {
     /// Not one whose names or whose time cannot be read; it may be a CA's all the same.
     pub(super) fn new(certificate: &CertificateDer<'static>) -> Result<Self, String> {
         ParsedCertificate::try_from(certificate).map_err(|error| words(&error, true))?;
@@ -63,7 +63,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let shown: &[u8] = end_entity;
-        let is_shown = |pinned: &&Pinned| *pinned.certificate == *shown;
+        let is_shown = |pinned: &&PinnedCertificate| *pinned.certificate == *shown;
         match self.pinned.iter().find(is_shown) {
             Some(pinned) => pinned.judge(server_name, now),
             None => match &self.chains {

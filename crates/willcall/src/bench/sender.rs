@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use engine::{Boxed, Deadline, Dial, Endpoint, LookupContext, NetDial, Resolver};
+use engine::{BoxFuture, Deadline, Dial, Endpoint, LookupContext, NetDial, Resolver};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -89,7 +89,7 @@ impl BenchConnection {
     }
 
     /// A connection, and what has to be polled for anything to be sent or received on it.
-    async fn connect(dial: &NetDial, peer: &Peer) -> Result<(Self, Boxed<'static, ()>)> {
+    async fn connect(dial: &NetDial, peer: &Peer) -> Result<(Self, BoxFuture<'static, ()>)> {
         let place = Endpoint {
             tls: false,
             host: peer.address.ip().to_string(),
@@ -270,7 +270,7 @@ async fn send_all(
 struct InlineConnection {
     connection: BenchConnection,
     /// Nothing once the connection has ended.
-    driver: Option<Boxed<'static, ()>>,
+    driver: Option<BoxFuture<'static, ()>>,
 }
 
 impl InlineConnection {
@@ -290,7 +290,7 @@ impl InlineConnection {
                 if let Poll::Ready(answer) = sending.as_mut().poll(cx) {
                     return Poll::Ready(answer);
                 }
-                let ended = |own: &mut Boxed<'static, ()>| own.as_mut().poll(cx).is_ready();
+                let ended = |own: &mut BoxFuture<'static, ()>| own.as_mut().poll(cx).is_ready();
                 if driver.as_mut().is_some_and(ended) {
                     *driver = None;
                 }

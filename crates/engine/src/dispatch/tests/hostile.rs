@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::world::World;
-use crate::tasks::{Alarm, Boxed, Part};
+use crate::tasks::{Alarm, BoxFuture, EngineTask};
 use crate::{NetDial, Resolver, tls_config};
 
 /// Of an exchange in these tests.
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A compressed body stays as it came, however much it would become.
 const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xed\xc1\x01\x01\x00\x00";
 
-type Script = Box<dyn Fn(TcpStream) -> Boxed<'static, ()> + Send + Sync>;
+type Script = Box<dyn Fn(TcpStream) -> BoxFuture<'static, ()> + Send + Sync>;
 type Expected = Result<(u16, BodyEnd), FailureKind>;
 type Row = (&'static str, &'static str, Script, Expected);
 
@@ -103,16 +103,20 @@ async fn listener() -> (u16, TcpListener) {
 }
 
 /// A receiver with this script, and how many connections it took.
-async fn receiver(script: Script) -> (u16, Arc<AtomicUsize>, Part<()>) {
+async fn receiver(script: Script) -> (u16, Arc<AtomicUsize>, EngineTask<()>) {
     let (port, listener) = listener().await;
     let taken = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&taken);
-    let part = Part::spawn("receiver", &Alarm::new(), async move {
+    let part = EngineTask::spawn("receiver", &Alarm::new(), async move {
         let mut connections = Vec::new();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             count.fetch_add(1, Ordering::Relaxed);
-            connections.push(Part::spawn("connection", &Alarm::new(), script(stream)));
+            connections.push(EngineTask::spawn(
+                "connection",
+                &Alarm::new(),
+                script(stream),
+            ));
         }
     });
     (port, taken, part)

@@ -504,13 +504,13 @@ async fn what_was_asked_for_is_not_sent_once_it_is_stopped() {
 async fn where_a_delivery_stands_is_said_as_it_is() {
     use model::delivery::DispatchState;
     let (world, webhook, ids) = probed().await;
-    let lookout = world.engine.as_ref().unwrap().lookout();
+    let inspector = world.engine.as_ref().unwrap().inspector();
     let at = async |notification, webhook| {
         let id = model::id::DeliveryId {
             notification,
             webhook,
         };
-        lookout.dispatch_state(id).await
+        inspector.dispatch_state(id).await
     };
     assert_eq!(
         at(ids[400], webhook).await,

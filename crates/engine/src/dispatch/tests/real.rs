@@ -24,24 +24,24 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::world::{DIALECT, SETTINGS, policy};
-use crate::tasks::{Alarm, Part};
+use crate::tasks::{Alarm, EngineTask};
 use crate::{Engine, NetDial, Parts, Resolver, Settings, tls_config};
 
 pub(super) type Heard = Arc<Mutex<BTreeMap<Bytes, usize>>>;
 
 /// A receiver on the loopback that fails every seventh call; counts by body.
-pub(super) async fn receiver() -> (u16, Heard, Part<()>) {
+pub(super) async fn receiver() -> (u16, Heard, EngineTask<()>) {
     #[expect(clippy::disallowed_methods, reason = "a receiver on the loopback")]
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let heard = Heard::default();
     let by_all = Arc::clone(&heard);
-    let part = Part::spawn("receiver", &Alarm::new(), async move {
+    let part = EngineTask::spawn("receiver", &Alarm::new(), async move {
         let mut connections = Vec::new();
         loop {
             let (tcp, _) = listener.accept().await.unwrap();
             let heard = Arc::clone(&by_all);
-            connections.push(Part::spawn("connection", &Alarm::new(), async move {
+            connections.push(EngineTask::spawn("connection", &Alarm::new(), async move {
                 let service = service_fn(|request| answer(Arc::clone(&heard), request));
                 let serving = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(tcp), service);

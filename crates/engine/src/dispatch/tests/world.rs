@@ -29,8 +29,8 @@ use tokio::time::Instant;
 
 use super::faults::Faults;
 use crate::dial::{Deadline, Dial, DialFuture, Endpoint, LookupContext, Stream};
-use crate::tasks::{Alarm, Part};
-use crate::{Engine, Parts, Settings, Stopped};
+use crate::tasks::{Alarm, EngineTask};
+use crate::{Engine, Parts, Settings, ShutdownReport};
 
 pub(super) const DIALECT: &str = "any";
 const START_MS: i64 = 1_800_000_000_000;
@@ -89,7 +89,7 @@ pub(super) struct Net {
     running: Mutex<BTreeMap<String, usize>>,
     /// The most calls at once, by host and over all (under the empty name).
     most: Mutex<BTreeMap<String, usize>>,
-    connections: Mutex<Vec<Part<()>>>,
+    connections: Mutex<Vec<EngineTask<()>>>,
 }
 
 /// A wall clock that is `step` ahead of where it should be.
@@ -168,7 +168,7 @@ impl World {
         self.engine = None;
     }
 
-    pub(super) async fn stop(&mut self, within: Duration) -> Stopped {
+    pub(super) async fn stop(&mut self, within: Duration) -> ShutdownReport {
         self.engine.take().unwrap().stop(within).await
     }
 
@@ -426,7 +426,7 @@ impl Dial for Arc<Net> {
                     .serve_connection(TokioIo::new(theirs), service);
                 connection.await.ok();
             };
-            let part = Part::spawn("receiver", &Alarm::new(), serving);
+            let part = EngineTask::spawn("receiver", &Alarm::new(), serving);
             self.connections.lock().unwrap().push(part);
             Ok(Box::new(ours) as Box<dyn Stream>)
         })

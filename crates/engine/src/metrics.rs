@@ -38,7 +38,7 @@ const OWED: [ReceiverHealth; 4] = [
     ReceiverHealth::Paused,
 ];
 
-pub(crate) struct Meters {
+pub(crate) struct Metrics {
     /// By the place of their class: answers, then failures.
     attempts: Vec<Counter>,
     attempt_seconds: Histogram,
@@ -68,13 +68,13 @@ pub(crate) struct Meters {
     pub(crate) pruned: Counter,
 }
 
-impl Meters {
+impl Metrics {
     /// `dialects` in the order of their classes.
     pub(crate) fn new<'a>(
         registry: &mut Registry,
         dialects: impl Iterator<Item = &'a DialectName> + Clone,
     ) -> Self {
-        let meters = Self {
+        let metrics = Self {
             attempts: Vec::new(),
             attempt_seconds: Histogram::new(SECONDS),
             in_flight: Gauge::default(),
@@ -102,9 +102,12 @@ impl Meters {
             refused: Counter::default(),
             pruned: Counter::default(),
         };
-        meters.register(registry);
+        metrics.register(registry);
         let attempts = attempts(registry);
-        Self { attempts, ..meters }
+        Self {
+            attempts,
+            ..metrics
+        }
     }
 
     #[rustfmt::skip]
@@ -338,9 +341,9 @@ mod tests {
     fn every_outcome_is_counted_under_a_name_that_is_there_from_the_start() {
         let mut registry = Registry::default();
         let dialects = [DialectName::new("one"), DialectName::new("two")];
-        let meters = Meters::new(&mut registry, dialects.iter());
+        let metrics = Metrics::new(&mut registry, dialects.iter());
         for kind in FailureKind::ALL {
-            meters.attempted(&Outcome::Failed(Failure::new(kind, "")), 30_000);
+            metrics.attempted(&Outcome::Failed(Failure::new(kind, "")), 30_000);
         }
         let answers = [299, 300, 404, 410, 503, 600].map(|status| {
             Outcome::Answered(HttpResponse {
@@ -352,8 +355,8 @@ mod tests {
             })
         });
         assert_eq!(answers.each_ref().map(class), ANSWERS);
-        meters.attempted(&answers[3], 30_000);
-        meters.owed(&[(dialects[0].clone(), 7)].into());
+        metrics.attempted(&answers[3], 30_000);
+        metrics.owed(&[(dialects[0].clone(), 7)].into());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for kind in FailureKind::ALL {

@@ -12,7 +12,7 @@ use model::tenant::DialectName;
 use model::time::Clock;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::meters::Meters;
+use crate::metrics::Metrics;
 
 const PRUNE_EVERY: Duration = Duration::from_secs(5 * 60);
 
@@ -28,16 +28,16 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// It looks at least this often whether it is time to count.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-pub(crate) struct Keeper {
+pub(crate) struct RetentionWorker {
     pub(crate) store: Arc<dyn Backend>,
     pub(crate) epoch: Epoch,
     pub(crate) clock: Clock,
-    pub(crate) meters: Arc<Meters>,
+    pub(crate) metrics: Arc<Metrics>,
     /// How long each dialect's log is kept.
     pub(crate) retention_ms: BTreeMap<DialectName, i64>,
 }
 
-impl Keeper {
+impl RetentionWorker {
     pub(crate) async fn run(self) {
         let mut failing = false;
         let mut count_at = Instant::now();
@@ -75,7 +75,7 @@ impl Keeper {
             }
             sleep(PAUSE).await;
         }
-        self.meters.owed(&counts);
+        self.metrics.owed(&counts);
         took
     }
 
@@ -91,7 +91,7 @@ impl Keeper {
             match self.store.prune(self.epoch, before, now).await {
                 Ok(more) => {
                     *failing = false;
-                    self.meters.pruned.inc();
+                    self.metrics.pruned.inc();
                     if !more {
                         return;
                     }

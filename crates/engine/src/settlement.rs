@@ -19,9 +19,9 @@ use model::lease::Epoch;
 use model::limits;
 use tokio::time::Instant;
 
-use crate::asking::Asking;
-use crate::health::Trouble;
+use crate::health::StoreTrouble;
 use crate::response_budget::HeldReservation;
+use crate::store_call::StoreCall;
 
 /// Of all attempts that may be in the air one in so many may have an outcome that waits.
 const PATIENT_SHARE: usize = 16;
@@ -43,7 +43,7 @@ const GATHER_MIN: Duration = Duration::from_millis(5);
 /// What receivers said and may wait with its outcomes.
 const HEARD_BYTES_PATIENT: usize = 256 * 1024;
 
-pub(crate) struct Settling {
+pub(crate) struct SettlementQueue {
     store: Arc<dyn Backend>,
     epoch: Epoch,
     waiting: VecDeque<Settlement>,
@@ -55,7 +55,7 @@ pub(crate) struct Settling {
     brisk: bool,
     /// The batch that is being written.
     written: Arc<[Settlement]>,
-    asking: Asking<()>,
+    call: StoreCall<()>,
     batch_max: usize,
     /// So many outcomes wait for no company.
     hurries_from: usize,
@@ -69,7 +69,7 @@ pub(crate) struct Settling {
     held: BTreeMap<DeliveryId, HeldReservation>,
 }
 
-impl Settling {
+impl SettlementQueue {
     /// `max_in_flight` attempts may be in the air; those whose outcomes wait count as such.
     pub(crate) fn new(store: Arc<dyn Backend>, epoch: Epoch, max_in_flight: usize) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Settling {
             gather: GATHER,
             brisk: false,
             written: Arc::default(),
-            asking: Asking::new("outcomes of attempts"),
+            call: StoreCall::new("outcomes of attempts"),
             batch_max: limits::SETTLE_BATCH_MAX,
             heard_bytes: 0,
             held: BTreeMap::new(),
@@ -117,8 +117,8 @@ impl Settling {
         self.waiting.len() + self.written.len()
     }
 
-    pub(crate) fn trouble(&self, now: Instant) -> Option<Trouble> {
-        self.asking.trouble(now)
+    pub(crate) fn trouble(&self, now: Instant) -> Option<StoreTrouble> {
+        self.call.trouble(now)
     }
 
     /// When something is to be done here though nothing comes: the end of the wait after a refusal,
@@ -129,15 +129,15 @@ impl Settling {
             false => GATHER_MAX,
         };
         let gathered = self.waiting_since.map(|since| since + longest);
-        let gathered = gathered.filter(|_| self.asking.may_ask(now));
-        self.asking.waits_until(now).or(gathered)
+        let gathered = gathered.filter(|_| self.call.may_ask(now));
+        self.call.waits_until(now).or(gathered)
     }
 
     /// Hands the next batch to the store, if it has none and there is one that has gathered for
     /// long enough; `at_once` if nothing may wait any more. Answers its size.
     pub(crate) fn begin(&mut self, now: Instant, at_once: bool) -> Option<usize> {
         let since = self.waiting_since?;
-        if !self.asking.may_ask(now) || !(now >= since + self.gather || self.is_held_up(at_once)) {
+        if !self.call.may_ask(now) || !(now >= since + self.gather || self.is_held_up(at_once)) {
             return None;
         }
         self.brisk = self.gather < GATHER;
@@ -151,7 +151,7 @@ impl Settling {
         if self.waiting.is_empty() {
             self.waiting_since = None;
         }
-        self.asking
+        self.call
             .ask(self.store.settle(self.epoch, Arc::clone(&self.written)));
         self.hurried = false;
         self.matters = self.waiting.iter().any(matters);
@@ -179,7 +179,7 @@ impl Settling {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arc<[Settlement]>, StoreError>> {
-        match ready!(self.asking.poll(cx)) {
+        match ready!(self.call.poll(cx)) {
             Ok(()) => {
                 self.batch_max = (self.batch_max * 2).min(limits::SETTLE_BATCH_MAX);
                 let written = std::mem::take(&mut self.written);

@@ -19,12 +19,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use super::*;
 use crate::dial::{DialFuture, Endpoint, Stream};
 use crate::response_budget::STEP_BYTES;
-use crate::tasks::{Alarm, Boxed, Part};
+use crate::tasks::{Alarm, BoxFuture, EngineTask};
 
 const LIMIT_MS: u32 = 30_000;
 
 /// What the receiver does with one connection.
-type Script = Box<dyn Fn(DuplexStream) -> Boxed<'static, ()> + Send + Sync>;
+type Script = Box<dyn Fn(DuplexStream) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The n-th connection meets the n-th script, the last one all that follow.
 struct Scripted {
@@ -33,7 +33,7 @@ struct Scripted {
     /// So many connections are not had for want of descriptors.
     short: AtomicUsize,
     askers: Mutex<Vec<LookupContext>>,
-    running: Mutex<Vec<Part<()>>>,
+    running: Mutex<Vec<EngineTask<()>>>,
 }
 
 impl Dial for Scripted {
@@ -57,7 +57,7 @@ impl Dial for Scripted {
             let number = self.dialled.fetch_add(1, Ordering::Relaxed);
             let (ours, theirs) = duplex(16 * 1024);
             let script = &self.scripts[number.min(self.scripts.len() - 1)];
-            let part = Part::spawn("receiver", &Alarm::new(), script(theirs));
+            let part = EngineTask::spawn("receiver", &Alarm::new(), script(theirs));
             self.running.lock().unwrap().push(part);
             Ok(Box::new(ours) as Box<dyn Stream>)
         })
@@ -126,7 +126,7 @@ async fn hear(stream: &mut DuplexStream) -> String {
 }
 
 struct Given {
-    caller: Caller,
+    caller: AttemptRunner,
     dial: Arc<Scripted>,
     pool: Arc<ConnectionPool>,
     room: Arc<ResponseBudget>,
@@ -147,7 +147,7 @@ fn given(scripts: Vec<Script>) -> Given {
         let millis = i64::try_from(began.elapsed().as_millis()).unwrap();
         Timestamp::from_millis(1_000_000 + millis)
     });
-    let caller = Caller::new(
+    let caller = AttemptRunner::new(
         Arc::clone(&dial) as Arc<dyn Dial>,
         clock,
         Arc::clone(&pool),
@@ -164,7 +164,7 @@ fn given(scripts: Vec<Script>) -> Given {
 }
 
 impl Given {
-    async fn made(&self) -> Made {
+    async fn made(&self) -> AttemptResult {
         self.caller
             .attempt(&prepared("http://user:pw@receiver.test/hook"), &due())
             .await
@@ -460,7 +460,7 @@ async fn a_long_answer_has_room_for_as_long_as_whoever_got_it_wants() {
     let affordable = || given.room.nothing().afford(all);
     assert_eq!(affordable(), all);
     let prepared = prepared("http://receiver.test/hook");
-    let Made { attempt, held, .. } = given.caller.attempt(&prepared, &due()).await;
+    let AttemptResult { attempt, held, .. } = given.caller.attempt(&prepared, &due()).await;
     drop(attempt);
     assert_eq!(affordable(), all - 7 * STEP_BYTES);
     drop(held);
@@ -507,12 +507,12 @@ async fn a_dial_that_never_ends_is_ended() {
         }
     }
     let given = given(vec![says(b"")]);
-    let caller = Caller {
+    let caller = AttemptRunner {
         dial: Arc::new(Never),
         ..given.caller
     };
     let began = Instant::now();
-    let Made { attempt, .. } = caller.attempt(&prepared("http://a.test/"), &due()).await;
+    let AttemptResult { attempt, .. } = caller.attempt(&prepared("http://a.test/"), &due()).await;
     assert_eq!(failed(&attempt.outcome).kind, FailureKind::TimeLimit);
     assert!(hung(&attempt.outcome));
     assert_eq!(began.elapsed(), Duration::from_secs(30));
@@ -553,7 +553,7 @@ async fn frozen(first: Duration, scripts: Vec<Script>) -> (Attempt, Duration, us
         began: AtomicUsize::new(0),
         then: Arc::clone(&given.dial),
     });
-    let caller = Caller {
+    let caller = AttemptRunner {
         dial: Arc::clone(&dial) as Arc<dyn Dial>,
         ..given.caller
     };
@@ -601,7 +601,7 @@ async fn an_attempt_begins_anew_once_however_often_the_process_stands_still() {
 async fn a_url_that_cannot_be_called_is_a_failure_without_its_credentials() {
     let given = given(vec![says(b"")]);
     let prepared = prepared("ftp://user:secret@receiver.test/");
-    let Made { attempt, .. } = given.caller.attempt(&prepared, &due()).await;
+    let AttemptResult { attempt, .. } = given.caller.attempt(&prepared, &due()).await;
     assert_eq!(failed(&attempt.outcome).kind, FailureKind::BadTarget);
     assert!(!format!("{attempt:?}").contains("secret"));
     assert_eq!(given.dialled(), 0);
@@ -638,7 +638,7 @@ async fn a_swept_pool_keeps_nothing_old_and_never_more_than_its_bound() {
     let given = given(vec![answers(usize::MAX)]);
     for number in 0..6 {
         let prepared = prepared(&format!("http://receiver-{number}.test/"));
-        let Made { attempt, .. } = given.caller.attempt(&prepared, &due()).await;
+        let AttemptResult { attempt, .. } = given.caller.attempt(&prepared, &due()).await;
         assert!(attempt.outcome.is_success());
     }
     assert_eq!(given.pool.count(), 4);
@@ -655,7 +655,8 @@ async fn places_whose_connections_are_gone_do_not_keep_others_from_theirs() {
     let to = |number| prepared(&format!("http://receiver-{number}.test/"));
     for round in 0..4 {
         for number in 0..6 {
-            let Made { attempt, stale, .. } = given.caller.attempt(&to(number), &due()).await;
+            let AttemptResult { attempt, stale, .. } =
+                given.caller.attempt(&to(number), &due()).await;
             assert!(attempt.outcome.is_success(), "{round} {number}");
             assert_eq!(stale, None);
             tokio::task::yield_now().await;
@@ -892,7 +893,7 @@ async fn an_answer_before_the_request_was_read_counts_and_the_line_is_not_kept()
     let given = given(vec![hasty]);
     let mut due = due();
     due.body = Bytes::from(vec![b'x'; 200_000]);
-    let Made { attempt, .. } = given
+    let AttemptResult { attempt, .. } = given
         .caller
         .attempt(&prepared("http://a.test/"), &due)
         .await;

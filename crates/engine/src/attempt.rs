@@ -27,7 +27,7 @@ use crate::shortage::{Shortage, is_general};
 
 const STOOD_STILL: Duration = Duration::from_millis(STALL_DETECTED_MS);
 
-pub(crate) struct Caller {
+pub(crate) struct AttemptRunner {
     dial: Arc<dyn Dial>,
     clock: Clock,
     pool: Arc<ConnectionPool>,
@@ -38,7 +38,7 @@ pub(crate) struct Caller {
 }
 
 /// What was made of a delivery that was due.
-pub(crate) struct Made {
+pub(crate) struct AttemptResult {
     pub(crate) attempt: Attempt,
     pub(crate) ended_at: Timestamp,
     /// The call before it, on a kept connection that had ended.
@@ -48,8 +48,8 @@ pub(crate) struct Made {
 }
 
 /// An attempt on its way.
-struct Course<'a> {
-    caller: &'a Caller,
+struct AttemptRun<'a> {
+    runner: &'a AttemptRunner,
     target: &'a PreparedTarget,
     due: &'a DueDelivery,
     began_at: Timestamp,
@@ -57,7 +57,7 @@ struct Course<'a> {
     stale: Option<Box<Attempt>>,
 }
 
-impl Caller {
+impl AttemptRunner {
     pub(crate) fn new(
         dial: Arc<dyn Dial>,
         clock: Clock,
@@ -86,9 +86,13 @@ impl Caller {
 
     /// One attempt at `due`, and a call before it if there was one on a kept connection that had
     /// ended.
-    pub(crate) async fn attempt(&self, target: &PreparedTarget, due: &DueDelivery) -> Made {
-        let course = Course {
-            caller: self,
+    pub(crate) async fn attempt(
+        &self,
+        target: &PreparedTarget,
+        due: &DueDelivery,
+    ) -> AttemptResult {
+        let course = AttemptRun {
+            runner: self,
             target,
             due,
             began_at: self.clock.now(),
@@ -99,26 +103,26 @@ impl Caller {
     }
 }
 
-impl Course<'_> {
-    async fn run(mut self) -> Made {
-        let budget = Arc::clone(&self.caller.budget);
+impl AttemptRun<'_> {
+    async fn run(mut self) -> AttemptResult {
+        let budget = Arc::clone(&self.runner.budget);
         let mut reservation = budget.nothing();
         let outcome = self.outcome(&mut reservation).await;
         if let Some(what) = is_short(&outcome) {
-            sleep(self.caller.short_of(what)).await;
+            sleep(self.runner.short_of(what)).await;
         }
         let outcome = self.target.without_secrets(outcome);
         let held = reservation.held(outcome.bytes());
-        Made {
+        AttemptResult {
             attempt: self.attempt(outcome),
-            ended_at: self.caller.clock.now(),
+            ended_at: self.runner.clock.now(),
             stale: self.stale,
             held,
         }
     }
 
     async fn outcome(&mut self, reservation: &mut ReadReservation<'_>) -> Outcome {
-        let (caller, target) = (self.caller, self.target);
+        let (runner, target) = (self.runner, self.target);
         let endpoint = match target.endpoint() {
             Ok(endpoint) => endpoint,
             Err(failure) => return Outcome::Failed(failure.clone()),
@@ -127,23 +131,23 @@ impl Course<'_> {
         // The one timer of the attempt. It is not even set if the answer is there at once.
         let mut alarm = pin!(sleep_until(limit.deadline()));
         let request = target.request(self.due);
-        while let Some((mut connection, idle)) = caller.pool.take(endpoint) {
+        while let Some((mut connection, idle)) = runner.pool.take(endpoint) {
             let exchanging = connection.exchange(&request, limit, alarm.as_mut(), reservation);
             let exchange = exchanging.await;
             // A connection that turns out to be closed costs nothing.
             if exchange.unsent {
-                caller.pool.ended(endpoint, idle, CloseTiming::BeforeSend);
+                runner.pool.ended(endpoint, idle, CloseTiming::BeforeSend);
                 continue;
             }
             // The receiver may close it under the request, and may have seen the request all the
             // same. So the log shows the call, and another is made at once.
             if exchange.stale {
-                caller.pool.ended(endpoint, idle, CloseTiming::AfterSend);
+                runner.pool.ended(endpoint, idle, CloseTiming::AfterSend);
                 self.note_stale(exchange.outcome);
                 break;
             }
             if exchange.reusable {
-                caller.pool.put(endpoint, connection, Some(idle));
+                runner.pool.put(endpoint, connection, Some(idle));
             }
             return on_pooled_connection(exchange.outcome);
         }
@@ -166,7 +170,7 @@ impl Course<'_> {
             .and_then(|_| dialled.as_ref().err())
             .and_then(short)
         {
-            let wait = Instant::now() + caller.short_of(what);
+            let wait = Instant::now() + runner.short_of(what);
             if wait >= limit.deadline() {
                 dialled = Err(limit.missed("the connection"));
                 break;
@@ -181,15 +185,15 @@ impl Course<'_> {
         if Instant::now() >= limit.deadline() {
             limit = self.begin_anew(alarm.as_mut());
         }
-        caller.opened.inc();
+        runner.opened.inc();
         let mut connection = Connection::new(stream);
-        let opening = caller.pool.opening(endpoint);
+        let opening = runner.pool.opening(endpoint);
         let exchange = connection
             .exchange(&request, limit, alarm, reservation)
             .await;
         drop(opening);
         if exchange.reusable {
-            caller.pool.put(endpoint, connection, None);
+            runner.pool.put(endpoint, connection, None);
         }
         exchange.outcome
     }
@@ -201,7 +205,7 @@ impl Course<'_> {
         limit: Deadline,
         mut alarm: Pin<&mut Sleep>,
     ) -> Result<Box<dyn Stream>, Failure> {
-        let mut dialling = self.caller.dial.dial(endpoint, context, limit);
+        let mut dialling = self.runner.dial.dial(endpoint, context, limit);
         let dialled = poll_fn(|cx| match dialling.as_mut().poll(cx) {
             Poll::Ready(dialled) => Poll::Ready(Some(dialled)),
             Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
@@ -214,7 +218,7 @@ impl Course<'_> {
     fn begin_anew(&mut self, alarm: Pin<&mut Sleep>) -> Deadline {
         let limit = Deadline::from_here(self.target.policy.exchange_limit_ms);
         alarm.reset(limit.deadline());
-        self.began_at = self.caller.clock.now();
+        self.began_at = self.runner.clock.now();
         self.began = Instant::now();
         limit
     }
@@ -227,7 +231,7 @@ impl Course<'_> {
         };
         let failure = Failure::new(FailureKind::Stale, detail);
         self.stale = Some(Box::new(self.attempt(Outcome::Failed(failure))));
-        self.began_at = self.caller.clock.now();
+        self.began_at = self.runner.clock.now();
         self.began = Instant::now();
     }
 

@@ -13,7 +13,7 @@ use model::limits::{HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
 use model::time::{Clock, Heartbeat, Moment, Timestamp};
 use tokio::time::Instant;
 
-use crate::asking::Asking;
+use crate::store_call::StoreCall;
 
 /// The loop comes round at least this often.
 pub(crate) const BEAT: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ pub(crate) const BEAT: Duration = Duration::from_secs(5);
 /// A turn that is so late was not held up by work: the process was stopped.
 const STOOD_STILL: Duration = Duration::from_secs(15);
 
-pub(crate) struct Timeline {
+pub(crate) struct ScheduleClock {
     /// Where it was at `from`.
     base: Timestamp,
     from: Instant,
@@ -31,11 +31,11 @@ pub(crate) struct Timeline {
     held: bool,
     /// Where the process before was seen last.
     before: Moment,
-    beating: Asking<Lease>,
+    call: StoreCall<Lease>,
     beaten_at: Option<Instant>,
 }
 
-impl Timeline {
+impl ScheduleClock {
     /// Goes on after `last`. What passed since then counts as far as the process before may have
     /// run on without writing that down.
     pub(crate) fn after(last: Option<Moment>, wall: Timestamp, now: Instant) -> Self {
@@ -47,7 +47,7 @@ impl Timeline {
             turned_at: now,
             held: false,
             before,
-            beating: Asking::new("the time"),
+            call: StoreCall::new("the time"),
             beaten_at: None,
         }
     }
@@ -127,10 +127,9 @@ impl Timeline {
             false => IDLE_HEARTBEAT_MS,
         };
         let is_time = |at: Instant| millis(now.duration_since(at)) >= every_ms;
-        if self.beating.may_ask(now) && self.beaten_at.is_none_or(is_time) {
+        if self.call.may_ask(now) && self.beaten_at.is_none_or(is_time) {
             self.beaten_at = Some(now);
-            self.beating
-                .ask(store.renew(lease, self.written(clock, now)));
+            self.call.ask(store.renew(lease, self.written(clock, now)));
         }
     }
 
@@ -151,7 +150,7 @@ impl Timeline {
 
     /// Whether it was written down, once that is known: the lease as it is then.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lease, StoreError>> {
-        let written = ready!(self.beating.poll(cx));
+        let written = ready!(self.call.poll(cx));
         if written.is_err() {
             self.beaten_at = None;
         }
@@ -159,7 +158,7 @@ impl Timeline {
     }
 
     pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
-        self.beating.waits_until(now)
+        self.call.waits_until(now)
     }
 }
 
@@ -190,19 +189,19 @@ mod tests {
             (96 * HOUR, HEARTBEAT_MS),
             (-96 * HOUR, 0),
         ] {
-            let line = Timeline::after(Some(last), last.wall.plus_ms(away_ms), now);
+            let line = ScheduleClock::after(Some(last), last.wall.plus_ms(away_ms), now);
             assert_eq!(line.at(now), last.schedule.plus_ms(ran_ms), "{away_ms}");
             let later = now + Duration::from_millis(7);
             assert_eq!(line.at(later), last.schedule.plus_ms(ran_ms + 7));
         }
-        assert_eq!(Timeline::after(None, at(7), now).at(now), at(7));
+        assert_eq!(ScheduleClock::after(None, at(7), now).at(now), at(7));
     }
 
     #[test]
     fn it_stands_still_while_nothing_can_be_sent() {
         let began = Instant::now();
         let after = |seconds| began + Duration::from_secs(seconds);
-        let mut line = Timeline::after(None, at(0), began);
+        let mut line = ScheduleClock::after(None, at(0), began);
         line.hold(true, after(1));
         assert_eq!(line.at(after(300_000)), at(1_000));
         line.hold(true, after(300_000));
@@ -215,7 +214,7 @@ mod tests {
     fn it_stands_still_while_the_process_does() {
         let began = Instant::now();
         let after = |seconds| began + Duration::from_secs(seconds);
-        let mut line = Timeline::after(None, at(0), began);
+        let mut line = ScheduleClock::after(None, at(0), began);
         line.turn(after(4));
         // Late, and all of it counts.
         line.turn(after(18));
@@ -239,7 +238,7 @@ mod tests {
             schedule: at(400 * HOUR),
         };
         let wall = at(600 * HOUR);
-        let line = Timeline::after(Some(last), wall, now);
+        let line = ScheduleClock::after(Some(last), wall, now);
         let moment = line.moment(wall, now);
         assert_eq!(line.of(at(499 * HOUR), moment), at(399 * HOUR));
         assert_eq!(

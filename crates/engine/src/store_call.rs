@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::contract::{StoreError, StoreFuture};
 use tokio::time::Instant;
 
-use crate::health::Trouble;
+use crate::health::StoreTrouble;
 
 /// The first wait after a refusal; it doubles up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -17,15 +17,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// An answer that takes longer is a trouble of its own.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
 
-pub(crate) struct Asking<T> {
+pub(crate) struct StoreCall<T> {
     what: &'static str,
     outstanding: Option<(StoreFuture<T>, Instant)>,
-    trouble: Option<Trouble>,
+    trouble: Option<StoreTrouble>,
     wait: Duration,
     not_before: Option<Instant>,
 }
 
-impl<T> Asking<T> {
+impl<T> StoreCall<T> {
     pub(crate) fn new(what: &'static str) -> Self {
         Self {
             what,
@@ -73,12 +73,12 @@ impl<T> Asking<T> {
 
     /// What is wrong, if anything.
     #[inline]
-    pub(crate) fn trouble(&self, now: Instant) -> Option<Trouble> {
+    pub(crate) fn trouble(&self, now: Instant) -> Option<StoreTrouble> {
         if self.trouble.is_some() {
             return self.trouble.clone();
         }
         let (_, since) = self.outstanding.as_ref()?;
-        (now.duration_since(*since) > SILENT_AFTER).then(|| Trouble {
+        (now.duration_since(*since) > SILENT_AFTER).then(|| StoreTrouble {
             since: *since,
             what: self.what,
             cause: "it does not answer".to_owned(),
@@ -107,7 +107,7 @@ impl<T> Asking<T> {
                 now
             }
         };
-        self.trouble = Some(Trouble {
+        self.trouble = Some(StoreTrouble {
             since,
             what: self.what,
             cause: error.to_string(),

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::world::{World, seconds};
 use crate::dial::{Deadline, Dial, DialFuture, Endpoint, LookupContext, Stream};
-use crate::tasks::{Alarm, Part};
+use crate::tasks::{Alarm, EngineTask};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const WORK: Duration = Duration::from_millis(20);
@@ -44,14 +44,14 @@ struct Servers {
     taken: AtomicUsize,
     served: Arc<AtomicUsize>,
     reload: watch::Receiver<u64>,
-    _reloads: Part<()>,
-    running: Mutex<Vec<Part<()>>>,
+    _reloads: EngineTask<()>,
+    running: Mutex<Vec<EngineTask<()>>>,
 }
 
 impl Servers {
     fn new(kind: Kind, workers: Option<usize>) -> Arc<Self> {
         let (tell, reload) = watch::channel(0);
-        let reloads = Part::spawn("reloads", &Alarm::new(), async move {
+        let reloads = EngineTask::spawn("reloads", &Alarm::new(), async move {
             for count in 1.. {
                 sleep(Duration::from_secs(1)).await;
                 tell.send(count).ok();
@@ -88,7 +88,7 @@ impl Dial for Arc<Servers> {
                 };
                 serve(theirs, kind, &served, reload).await;
             };
-            let part = Part::spawn("receiver", &Alarm::new(), serving);
+            let part = EngineTask::spawn("receiver", &Alarm::new(), serving);
             self.running.lock().unwrap().push(part);
             Ok(Box::new(ours) as Box<dyn Stream>)
         })
