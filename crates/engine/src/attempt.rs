@@ -18,12 +18,12 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::connection::Connection;
-use crate::dial::{Deadline, Dial, Endpoint, LookupContext, Stream};
 use crate::idle_lifetime::CloseTiming;
 use crate::pool::ConnectionPool;
 use crate::request::PreparedTarget;
 use crate::response_budget::{HeldReservation, ReadReservation, ResponseBudget};
-use crate::shortage::{Shortage, is_general};
+use crate::shortage::{Shortage, is_general, shortage_in, shortage_of};
+use crate::transport::{Deadline, Dial, Endpoint, LookupContext, Stream};
 
 const STOOD_STILL: Duration = Duration::from_millis(STALL_DETECTED_MS);
 
@@ -108,7 +108,7 @@ impl AttemptRun<'_> {
         let budget = Arc::clone(&self.runner.budget);
         let mut reservation = budget.nothing();
         let outcome = self.outcome(&mut reservation).await;
-        if let Some(what) = is_short(&outcome) {
+        if let Some(what) = shortage_of(&outcome) {
             sleep(self.runner.short_of(what)).await;
         }
         let outcome = self.target.without_secrets(outcome);
@@ -168,7 +168,7 @@ impl AttemptRun<'_> {
             .stale
             .as_ref()
             .and_then(|_| dialled.as_ref().err())
-            .and_then(short)
+            .and_then(shortage_in)
         {
             let wait = Instant::now() + runner.short_of(what);
             if wait >= limit.deadline() {
@@ -266,23 +266,6 @@ fn on_pooled_connection(outcome: Outcome) -> Outcome {
             ..answer
         }),
     }
-}
-
-/// Whether the attempt was ended by its limit: such a receiver holds a flight for very long.
-pub(crate) fn hung(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Failed(failure) if failure.kind == FailureKind::TimeLimit)
-}
-
-/// What Willcall itself was short of, if that is why the attempt was not made.
-pub(crate) fn is_short(outcome: &Outcome) -> Option<&str> {
-    match outcome {
-        Outcome::Failed(failure) => short(failure),
-        Outcome::Answered(_) => None,
-    }
-}
-
-fn short(failure: &Failure) -> Option<&str> {
-    (failure.kind == FailureKind::Short).then_some(&*failure.detail)
 }
 
 fn millis(duration: Duration) -> u32 {

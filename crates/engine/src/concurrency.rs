@@ -4,9 +4,7 @@
 //! and the lane makes use of it. It falls on signs of overload; never below 1, never above the
 //! setting. `docs/decisions/0017-lanes-that-adapt.md` has the rule and its reasons.
 
-use model::attempt::Outcome;
-
-use crate::attempt::hung;
+use model::attempt::{FailureKind, Outcome};
 
 /// The limit for a receiver that is not known yet. Also what each lane may use of the attempts that
 /// are kept for lanes with few in flight.
@@ -106,7 +104,7 @@ impl ConcurrencyLimit {
 
 impl LoadSignal {
     pub(crate) fn of(outcome: &Outcome, duration_ms: u32) -> Self {
-        if hung(outcome) {
+        if timed_out(outcome) {
             return Self::Timeout;
         }
         match outcome.status() {
@@ -118,10 +116,15 @@ impl LoadSignal {
     }
 }
 
+/// Whether the attempt was ended by its time limit: such a receiver holds what it gets for long.
+pub(crate) fn timed_out(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(failure) if failure.kind == FailureKind::TimeLimit)
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use model::attempt::{BodyEnd, Failure, FailureKind, HttpResponse};
+    use model::attempt::{BodyEnd, Failure, HttpResponse};
     use model::webhook::Headers;
 
     use super::*;

@@ -16,11 +16,11 @@ use model::limits::{RESPONSE_FREE_BYTES, STALL_GRACE_MS};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
-use crate::dial::{Deadline, SocketState, Stream, io_words};
 use crate::request::Request;
 use crate::response::{KeepAlive, ResponseParser};
 use crate::response_budget::ReadReservation;
 use crate::tls::tls_words;
+use crate::transport::{Deadline, SocketState, Stream, io_words};
 
 /// Read at a time, on the stack: most answers come at once, and long ones in few pieces.
 const READ_BYTES: usize = 8 * 1024;

@@ -1,5 +1,4 @@
-//! Dial (from a place to a stream) and the real one: look the name up, vet every address, connect
-//! to a vetted one, agree on TLS.
+//! The network: looks a name up, vets every address, connects to a vetted one, agrees on TLS.
 //!
 //! The address that is dialled is the very one that was vetted, whatever is remembered of its name.
 //! Nothing outside this file opens a connection. `resolver.rs` looks names up, and only for it.
@@ -14,11 +13,9 @@ use std::time::Duration;
 
 use model::address::PrivateTargets;
 use model::attempt::{Failure, FailureKind};
-use model::id::TenantId;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -28,41 +25,13 @@ use crate::resolver::Resolver;
 use crate::shortage::lack;
 use crate::tasks::BoxFuture;
 use crate::tls::{TlsRoots, tls_words};
+use crate::transport::{
+    Deadline, Dial, DialFuture, Endpoint, LookupContext, SocketState, Stream, io_words,
+};
 
 /// After so long without a connection the next address is tried beside (RFC 8305, section 5,
 /// recommends 250 ms; long enough for a lost first packet of a near receiver not to matter).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(300);
-
-/// Opens streams to receivers.
-pub trait Dial: Send + Sync {
-    /// A stream to `endpoint`, ready for HTTP, or why there is none. Ends by the limit.
-    fn dial<'a>(
-        &'a self,
-        endpoint: &'a Endpoint,
-        context: LookupContext,
-        limit: Deadline,
-    ) -> DialFuture<'a>;
-}
-
-pub type DialFuture<'a> = BoxFuture<'a, Result<Box<dyn Stream>, Failure>>;
-
-/// Bytes both ways.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
-    /// What lies in the socket below, unread, as the operating system knows it at this moment. The
-    /// runtime learns of the end of a connection only when it is told.
-    fn socket_state(&self) -> SocketState {
-        SocketState::Idle
-    }
-}
-
-/// What lies in a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SocketState {
-    Idle,
-    Readable,
-    /// The other side has ended the connection.
-    Closed,
-}
 
 impl Stream for TcpStream {
     fn socket_state(&self) -> SocketState {
@@ -82,76 +51,12 @@ impl Stream for TlsStream<TcpStream> {
     }
 }
 
-/// Streams in memory, below which there is nothing.
-impl Stream for DuplexStream {}
-
-/// Where a receiver listens.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Endpoint {
-    pub tls: bool,
-    /// A name or an address, without brackets.
-    pub host: String,
-    pub port: u16,
-}
-
-/// Who wants a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LookupContext {
-    /// Its share is taken.
-    pub tenant: TenantId,
-    /// What was found of the name before is not good enough: somebody has changed the webhook, or
-    /// asked for an attempt, and waits for what comes of it.
-    pub since: Option<Instant>,
-    /// The webhook's latest attempt that is known of succeeded, so its name was found then.
-    pub succeeded: bool,
-}
-
-/// By when an exchange ends, and how long it was given.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline {
-    deadline: Instant,
-    limit_ms: u32,
-}
-
-/// The network.
+/// The machine's network.
 pub struct NetDial {
     resolver: Resolver,
     private_targets: PrivateTargets,
     tls: TlsConnector,
     has_roots: bool,
-}
-
-impl LookupContext {
-    /// Willcall itself, for no tenant: the store counts tenants from 1.
-    pub const INTERNAL: Self = Self {
-        tenant: TenantId(0),
-        since: None,
-        succeeded: false,
-    };
-}
-
-impl Deadline {
-    pub fn from_here(limit_ms: u32) -> Self {
-        Self {
-            deadline: Instant::now() + Duration::from_millis(u64::from(limit_ms)),
-            limit_ms,
-        }
-    }
-
-    pub fn deadline(self) -> Instant {
-        self.deadline
-    }
-
-    /// The failure of an exchange that was waiting for `what` when its time was over.
-    pub fn missed(self, what: &str) -> Failure {
-        let seconds = self.seconds();
-        let detail = format!("the {seconds} s were over while waiting for {what}");
-        Failure::new(FailureKind::TimeLimit, detail)
-    }
-
-    pub(crate) fn seconds(self) -> f64 {
-        f64::from(self.limit_ms) / 1_000.0
-    }
 }
 
 impl NetDial {
@@ -216,7 +121,7 @@ impl NetDial {
             let detail = format!("{} cannot be the name in a certificate", endpoint.host);
             Failure::new(FailureKind::BadTarget, detail)
         })?;
-        match timeout_at(limit.deadline, self.tls.connect(name, tcp)).await {
+        match timeout_at(limit.deadline(), self.tls.connect(name, tcp)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(error)) => {
                 let detail = tls_words(&error, self.has_roots).unwrap_or_else(|| io_words(&error));
@@ -265,8 +170,8 @@ async fn connect<T>(
             return Err(Failure::new(FailureKind::Connect, complaints.join("; ")));
         }
         let until = match waiting.peek() {
-            Some(_) => limit.deadline.min(Instant::now() + NEXT_ADDRESS_AFTER),
-            None => limit.deadline,
+            Some(_) => limit.deadline().min(Instant::now() + NEXT_ADDRESS_AFTER),
+            None => limit.deadline(),
         };
         match timeout_at(until, first_of(&mut running)).await {
             Ok((_, Ok(stream))) => return Ok(stream),
@@ -277,7 +182,7 @@ async fn connect<T>(
                 }
                 complaints.push(format!("{} ({address})", io_words(&error)));
             }
-            Err(_) if Instant::now() >= limit.deadline => {
+            Err(_) if Instant::now() >= limit.deadline() => {
                 return Err(limit.missed("the connection"));
             }
             Err(_) => {}
@@ -311,27 +216,6 @@ async fn first_of<T>(running: &mut Vec<BoxFuture<'static, T>>) -> T {
         Poll::Pending
     })
     .await
-}
-
-/// An error of the network in plain words.
-pub(crate) fn io_words(error: &io::Error) -> String {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the other kinds say best themselves what they are"
-    )]
-    let words = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused",
-        io::ErrorKind::ConnectionReset => "the receiver reset the connection",
-        io::ErrorKind::ConnectionAborted => "the connection was aborted",
-        io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => "the receiver hung up",
-        io::ErrorKind::UnexpectedEof => "the receiver closed the connection half-way",
-        io::ErrorKind::HostUnreachable => "no route to the host",
-        io::ErrorKind::NetworkUnreachable => "no route to the network",
-        io::ErrorKind::TimedOut => "the network gave up waiting",
-        io::ErrorKind::AddrNotAvailable => "this machine has no free address or port for it",
-        _ => return error.to_string(),
-    };
-    words.to_owned()
 }
 
 #[cfg(test)]

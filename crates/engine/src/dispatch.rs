@@ -45,19 +45,18 @@ use tokio::sync::oneshot;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 
-use crate::ShutdownReport;
-use crate::attempt::{AttemptResult, AttemptRunner, hung, is_short};
-use crate::concurrency::{FAST_MS, LoadSignal};
+use crate::attempt::{AttemptResult, AttemptRunner};
+use crate::concurrency::{FAST_MS, LoadSignal, timed_out};
 use crate::fair_share::InFlightId;
 use crate::health::{Health, Stall};
-use crate::lane::Pause;
-use crate::lanes::{AttemptEffect, Lanes, NextAttempt, TargetSnapshot, WebhookLookup};
+use crate::lane::{AttemptEffect, Pause, TargetSnapshot, WebhookLookup};
+use crate::lanes::{Lanes, NextAttempt};
 use crate::mailbox::{Mail, Mailbox, StateQuery};
 use crate::metrics::{Metrics, class};
 use crate::request::PreparedTarget;
 use crate::schedule_clock::{BEAT, ScheduleClock};
 use crate::settlement::SettlementQueue;
-use crate::shortage::Shortage;
+use crate::shortage::{Shortage, shortage_of};
 use crate::store_call::StoreCall;
 use crate::tasks::Swarm;
 
@@ -143,6 +142,17 @@ struct FinishedAttempt {
     delivery: Delivery,
     prepared: Arc<PreparedTarget>,
     result: AttemptResult,
+}
+
+/// What stopping left undone. All of it is repeated by the next start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Attempts that did not end in time.
+    pub attempts_dropped: usize,
+    /// Outcomes that the store did not take.
+    pub outcomes_unwritten: usize,
+    /// The loop had fallen over before it was stopped.
+    pub fell_over: bool,
 }
 
 /// How far the webhooks with pending deliveries have been gone through.
@@ -454,7 +464,7 @@ impl Dispatcher {
             held,
         } = result;
         let (id, outcome) = (delivery.id, &attempt.outcome);
-        if is_short(outcome).is_some() {
+        if shortage_of(outcome).is_some() {
             self.metrics.put_off.inc();
             self.lanes.unsent(attempt_id, id, delivery.due_at);
             return;
@@ -481,7 +491,7 @@ impl Dispatcher {
             ended_at: ended.schedule,
             failed: !outcome.is_success(),
             signal: LoadSignal::of(outcome, attempt.duration_ms),
-            slow: attempt.duration_ms > FAST_MS || hung(outcome),
+            slow: attempt.duration_ms > FAST_MS || timed_out(outcome),
             gone: next.disables_webhook,
             pause: next.pauses_until.map(|until| Pause {
                 until,

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::id::{TenantId, WebhookId};
 
-use crate::fair_share::HostId;
+/// The number of an endpoint that lanes lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct HostId(pub(crate) u64);
 
 /// A lane that waits for a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,9 +14,9 @@ use model::limits;
 use tokio::time::Instant;
 
 use crate::concurrency::FAST_MS;
-use crate::dial::Endpoint;
-use crate::fair_queue::{FairQueue, WaitingLane};
+use crate::fair_queue::{FairQueue, HostId, WaitingLane};
 use crate::sorted::Sorted;
+use crate::transport::Endpoint;
 
 /// A tenant may have so many times what is free: of all flights; of those for receivers that may
 /// hold them for long, if this one is not known yet, or is known to; and of the memory.
@@ -40,9 +40,6 @@ const YOUNG_FOR: usize = 7;
 
 /// Bodies up to this size count by their number in the memory's shares, longer ones by their size.
 const USUAL_BODY_BYTES: usize = limits::BUFFERED_BYTES_MAX / limits::BUFFERED_MAX;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct HostId(u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct InFlightId(u64);

@@ -10,13 +10,13 @@ use model::contract::{DuePage, DueQuery};
 use model::delivery::{Delivery, DueDelivery};
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
-use model::time::Timestamp;
+use model::time::{Moment, Timestamp};
 
 use crate::circuit_breaker::CircuitBreaker;
-use crate::concurrency::{ConcurrencyLimit, INITIAL_LIMIT};
-use crate::fair_share::{BySpeed, FairShare, HostId, MemoryLoad, ReceiverSpeed};
+use crate::concurrency::{ConcurrencyLimit, INITIAL_LIMIT, LoadSignal};
+use crate::fair_queue::HostId;
+use crate::fair_share::{BySpeed, FairShare, MemoryLoad, ReceiverSpeed};
 use crate::lane_stats::{LaneStatus, ReceiverHealth};
-use crate::lanes::TargetSnapshot;
 use crate::request::PreparedTarget;
 use crate::sorted::Sorted;
 
@@ -80,6 +80,38 @@ pub(crate) struct Pause {
     pub(crate) until: Timestamp,
     /// Who asked for it.
     pub(crate) by: Arc<PreparedTarget>,
+}
+
+/// What a webhook was found to be.
+pub(crate) enum WebhookLookup {
+    Callable(TargetSnapshot),
+    Disabled,
+    /// Not there, or nobody here knows how to serve it.
+    Unsupported,
+}
+
+/// A webhook that may be called, and how its receiver has fared.
+pub(crate) struct TargetSnapshot {
+    pub(crate) prepared: Arc<PreparedTarget>,
+    pub(crate) failing_since: Option<Timestamp>,
+    /// On the wall, as the store has it.
+    pub(crate) succeeded_at: Option<Timestamp>,
+    pub(crate) seen_at: Timestamp,
+}
+
+/// How an attempt ended, as far as its lane is concerned.
+pub(crate) struct AttemptEffect {
+    pub(crate) began: Moment,
+    /// In the schedule, as all else here that is due or was.
+    pub(crate) ended_at: Timestamp,
+    pub(crate) failed: bool,
+    pub(crate) signal: LoadSignal,
+    /// It held its flight for long.
+    pub(crate) slow: bool,
+    /// The receiver wants nothing more.
+    pub(crate) gone: bool,
+    /// The receiver wants nothing for a while.
+    pub(crate) pause: Option<Pause>,
 }
 
 /// A delivery as it was when it was taken up.

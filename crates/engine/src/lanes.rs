@@ -10,14 +10,14 @@ use std::sync::Arc;
 use model::contract::{DuePage, DueQuery};
 use model::delivery::{DispatchState, DueDelivery};
 use model::id::{DeliveryId, TenantId, WebhookId};
-use model::time::{Moment, Timestamp};
+use model::time::Timestamp;
 use tokio::time::Instant;
 
 use crate::circuit_breaker::CircuitTransition;
 use crate::concurrency::LoadSignal;
 use crate::fair_queue::WaitingLane;
 use crate::fair_share::{FairShare, InFlightId, ReceiverSpeed};
-use crate::lane::{Lane, Pause, ReadState, TargetState};
+use crate::lane::{AttemptEffect, Lane, ReadState, TargetState, WebhookLookup};
 use crate::lane_stats::LaneStats;
 use crate::request::PreparedTarget;
 
@@ -58,14 +58,6 @@ pub(crate) struct Lanes {
     read_lanes_max: usize,
 }
 
-/// What a webhook was found to be.
-pub(crate) enum WebhookLookup {
-    Callable(TargetSnapshot),
-    Disabled,
-    /// Not there, or nobody here knows how to serve it.
-    Unsupported,
-}
-
 /// A delivery that is to be sent.
 pub(crate) struct NextAttempt {
     pub(crate) attempt_id: InFlightId,
@@ -73,30 +65,6 @@ pub(crate) struct NextAttempt {
     pub(crate) due: DueDelivery,
     /// What its lane's receiver may have at once.
     pub(crate) concurrency_limit: u32,
-}
-
-/// A webhook that may be called, and how its receiver has fared.
-pub(crate) struct TargetSnapshot {
-    pub(crate) prepared: Arc<PreparedTarget>,
-    pub(crate) failing_since: Option<Timestamp>,
-    /// On the wall, as the store has it.
-    pub(crate) succeeded_at: Option<Timestamp>,
-    pub(crate) seen_at: Timestamp,
-}
-
-/// How an attempt ended, as far as its lane is concerned.
-pub(crate) struct AttemptEffect {
-    pub(crate) began: Moment,
-    /// In the schedule, as all else here that is due or was.
-    pub(crate) ended_at: Timestamp,
-    pub(crate) failed: bool,
-    pub(crate) signal: LoadSignal,
-    /// It held its flight for long.
-    pub(crate) slow: bool,
-    /// The receiver wants nothing more.
-    pub(crate) gone: bool,
-    /// The receiver wants nothing for a while.
-    pub(crate) pause: Option<Pause>,
 }
 
 impl Lanes {

@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::connection::Connection;
-use crate::dial::Endpoint;
 use crate::idle_lifetime::{CloseTiming, IdleLifetime};
+use crate::transport::Endpoint;
 
 /// What was not used for one to two of these, while others were, is of no use. One stays.
 const USEFUL_WITHIN: Duration = Duration::from_secs(1);

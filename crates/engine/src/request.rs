@@ -27,8 +27,8 @@ use model::webhook::Headers;
 use tokio::time::Instant;
 
 use self::headers::{RequestHeaders, title_case};
-use crate::dial::Endpoint;
 use crate::response::CUT;
+use crate::transport::Endpoint;
 
 /// A body up to this size is copied behind its head, so that both go out as one piece; a longer
 /// one is handed to the network where it lies.

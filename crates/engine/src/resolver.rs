@@ -23,9 +23,9 @@ use tokio::time::{Instant, timeout_at};
 pub use self::system::{Addresses, NameError};
 
 use self::cache::LookupResult;
-use self::metrics::ResolverMetrics;
+use self::metrics::{LookupCounts, ResolverMetrics};
 use self::queue::{Lookup, LookupQueue, LookupWait, Ticket};
-use crate::dial::{Deadline, LookupContext};
+use crate::transport::{Deadline, LookupContext};
 
 /// A thread that has had nothing to do for so long ends.
 const IDLE_FOR: Duration = Duration::from_secs(10);
@@ -89,7 +89,11 @@ impl Resolver {
             notify: Condvar::new(),
             metrics: ResolverMetrics::new(registry),
         });
-        metrics::follow(registry, &inner);
+        let weak = Arc::downgrade(&inner);
+        metrics::follow(
+            registry,
+            Box::new(move || Some(weak.upgrade()?.counts(Instant::now()))),
+        );
         Self(inner)
     }
 
@@ -256,6 +260,16 @@ impl ResolverInner {
         let seconds = took.as_secs();
         tracing::warn!(name, %tenant, seconds, "a look-up of a name hung; others may, too, and are \
             told of once a minute at most");
+    }
+
+    fn counts(&self, now: Instant) -> LookupCounts {
+        let (running, waiting) = self.lock().queue.counts();
+        let (hanging, _) = self.hanging(now);
+        LookupCounts {
+            running,
+            waiting,
+            hanging,
+        }
     }
 
     /// How many look-ups hang, and the longest of them.

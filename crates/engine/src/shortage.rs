@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use model::attempt::{Failure, FailureKind, Outcome};
 use rustix::io::Errno;
 use tokio::time::Instant;
 
@@ -130,6 +131,19 @@ impl Shortage {
 }
 
 const PORTS: &str = "ports for one receiver (`net.ipv4.ip_local_port_range`)";
+
+/// What Willcall itself was short of, if that is why the attempt was not made.
+pub(crate) fn shortage_of(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Failed(failure) => shortage_in(failure),
+        Outcome::Answered(_) => None,
+    }
+}
+
+/// The same of a failure.
+pub(crate) fn shortage_in(failure: &Failure) -> Option<&str> {
+    (failure.kind == FailureKind::Short).then_some(&*failure.detail)
+}
 
 /// Whether it lacks for whatever is called: then fewer calls and fewer kept connections help.
 pub(crate) fn is_general(what: &str) -> bool {

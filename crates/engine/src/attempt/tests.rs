@@ -17,9 +17,10 @@ use model::webhook::Headers;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::dial::{DialFuture, Endpoint, Stream};
+use crate::concurrency::timed_out;
 use crate::response_budget::STEP_BYTES;
 use crate::tasks::{Alarm, BoxFuture, EngineTask};
+use crate::transport::{DialFuture, Endpoint, Stream};
 
 const LIMIT_MS: u32 = 30_000;
 
@@ -514,7 +515,7 @@ async fn a_dial_that_never_ends_is_ended() {
     let began = Instant::now();
     let AttemptResult { attempt, .. } = caller.attempt(&prepared("http://a.test/"), &due()).await;
     assert_eq!(failed(&attempt.outcome).kind, FailureKind::TimeLimit);
-    assert!(hung(&attempt.outcome));
+    assert!(timed_out(&attempt.outcome));
     assert_eq!(began.elapsed(), Duration::from_secs(30));
 }
 

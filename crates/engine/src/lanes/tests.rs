@@ -10,10 +10,12 @@ use model::limits;
 use model::policy::Policy;
 use model::schedule::Schedule;
 use model::tenant::DialectName;
+use model::time::Moment;
 use model::webhook::Headers;
 
 use super::*;
 use crate::circuit_breaker::CircuitTransition;
+use crate::lane::TargetSnapshot;
 
 const HOOK: WebhookId = WebhookId(1);
 const OTHER: WebhookId = WebhookId(2);

@@ -13,7 +13,7 @@ use model::limits;
 use tokio::time::Instant;
 
 use super::{Addresses, NameError};
-use crate::dial::LookupContext;
+use crate::transport::LookupContext;
 
 /// What comes of a look-up.
 pub(super) type LookupResult = Result<Addresses, NameError>;

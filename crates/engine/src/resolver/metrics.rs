@@ -1,7 +1,6 @@
 //! What the resolver counts. How many look-ups run, wait and hang is asked for when it is told.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -11,10 +10,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use tokio::time::Instant;
 
+use super::NameError;
 use super::cache::LookupResult;
-use super::{NameError, ResolverInner};
 
 /// What a look-up comes to, and what was not looked up.
 const RESULTS: [&str; 6] = [
@@ -36,8 +34,18 @@ pub(super) struct ResolverMetrics {
     pub(super) given_up: Counter,
 }
 
-/// Tells what is so at the moment.
-struct LookupGauges(Weak<ResolverInner>);
+/// Look-ups at this moment.
+pub(super) struct LookupCounts {
+    pub(super) running: usize,
+    pub(super) waiting: usize,
+    pub(super) hanging: usize,
+}
+
+/// Counts them; none once the resolver is gone.
+type Count = dyn Fn() -> Option<LookupCounts> + Send + Sync;
+
+/// Asks for the counts whenever the registry is read.
+struct LookupGauges(Box<Count>);
 
 impl ResolverMetrics {
     pub(super) fn new(registry: &mut Registry) -> Self {
@@ -95,17 +103,20 @@ impl ResolverMetrics {
 }
 
 /// Has the registry ask how many look-ups there are whenever it is read.
-pub(super) fn follow(registry: &mut Registry, inner: &Arc<ResolverInner>) {
-    registry.register_collector(Box::new(LookupGauges(Arc::downgrade(inner))));
+pub(super) fn follow(registry: &mut Registry, count: Box<Count>) {
+    registry.register_collector(Box::new(LookupGauges(count)));
 }
 
 impl Collector for LookupGauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Some(inner) = self.0.upgrade() else {
+        let Some(LookupCounts {
+            running,
+            waiting,
+            hanging,
+        }) = (self.0)()
+        else {
             return Ok(());
         };
-        let (running, waiting) = inner.lock().queue.counts();
-        let (hanging, _) = inner.hanging(Instant::now());
         let gauges = [
             (
                 "willcall_look_ups_running",

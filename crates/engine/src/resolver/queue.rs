@@ -13,7 +13,7 @@ use model::limits::{LOOKUPS_MAX, LOOKUPS_TENANT_MAX, NAMES_CACHED_TENANT_MAX};
 use tokio::time::Instant;
 
 use super::cache::{Cache, LookupPriority, LookupResult};
-use crate::dial::LookupContext;
+use crate::transport::LookupContext;
 
 /// Look-ups in order, with whom to tell what came of each.
 #[derive(Debug)]

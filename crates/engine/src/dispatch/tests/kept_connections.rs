@@ -13,8 +13,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::world::{World, seconds};
-use crate::dial::{Deadline, Dial, DialFuture, Endpoint, LookupContext, Stream};
 use crate::tasks::{Alarm, EngineTask};
+use crate::transport::{Deadline, Dial, DialFuture, Endpoint, LookupContext, Stream};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const WORK: Duration = Duration::from_millis(20);

@@ -7,7 +7,7 @@ use model::attempt::{Failure, FailureKind};
 use model::delivery::DeliveryState;
 
 use super::world::{Net, World, seconds};
-use crate::dial::{Deadline, Dial, DialFuture, Endpoint, LookupContext};
+use crate::transport::{Deadline, Dial, DialFuture, Endpoint, LookupContext};
 
 /// The network of the world, except when descriptors are short.
 struct Cramped {

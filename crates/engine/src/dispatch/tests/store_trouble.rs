@@ -9,7 +9,7 @@ use model::delivery::DeliveryState;
 
 use super::id;
 use super::world::{Does, World, seconds};
-use crate::dial::{Deadline, Dial, DialFuture, Endpoint, LookupContext};
+use crate::transport::{Deadline, Dial, DialFuture, Endpoint, LookupContext};
 
 /// Every notification was sent once to this host.
 fn assert_once(world: &World, host: &str, count: usize) {

@@ -28,8 +28,8 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use super::faults::Faults;
-use crate::dial::{Deadline, Dial, DialFuture, Endpoint, LookupContext, Stream};
 use crate::tasks::{Alarm, EngineTask};
+use crate::transport::{Deadline, Dial, DialFuture, Endpoint, LookupContext, Stream};
 use crate::{Engine, Parts, Settings, ShutdownReport};
 
 pub(super) const DIALECT: &str = "any";

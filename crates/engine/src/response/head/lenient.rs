@@ -7,13 +7,7 @@
 use httparse::Header;
 use model::limits;
 
-use super::{HeadParse, MalformedHead, garbled, judge, kept};
-
-/// Of a line that is wrong so much is shown: enough to find it again.
-const SHOWN_CHARS: usize = 80;
-
-/// Stands for the rest of it.
-pub(crate) const CUT: char = '…';
+use super::parsed::{HeadParse, MalformedHead, garbled, judge, kept, note};
 
 /// What some bytes are as a status line.
 #[derive(Debug, PartialEq, Eq)]
@@ -145,12 +139,6 @@ pub(super) fn status_line(bytes: &[u8]) -> StatusLine {
     }
 }
 
-/// What is wrong with a line, which of the head it is, and how it looks.
-pub(super) fn note(number: usize, line: &[u8], wrong: &str) -> String {
-    let shown = shown(line);
-    format!("line {number} of its head {wrong} (“{shown}”), so no more of it was read")
-}
-
 impl<'a> LenientLines<'a> {
     fn read(bytes: &'a [u8], begin: usize, passes_over: bool) -> Self {
         let mut lines = Self::default();
@@ -266,23 +254,6 @@ fn trimmed(value: &[u8]) -> &[u8] {
     let value = value.get(begin..).unwrap_or_default();
     let end = value.iter().rev().take_while(|byte| is_blank(byte)).count();
     value.get(..value.len() - end).unwrap_or_default()
-}
-
-/// The beginning of a line, with nothing in it that could not be read.
-fn shown(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(line);
-    let mut shown = String::new();
-    for (count, char) in text.chars().enumerate() {
-        if count >= SHOWN_CHARS {
-            shown.push(CUT);
-            break;
-        }
-        match char.is_control() {
-            true => shown.extend(char.escape_default()),
-            false => shown.push(char),
-        }
-    }
-    shown
 }
 
 #[cfg(test)]

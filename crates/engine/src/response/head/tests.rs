@@ -1,5 +1,7 @@
 //! Heads byte by byte: what each says of the body and of the line, and what is no head.
 
+use model::attempt::FailureKind;
+
 use super::*;
 
 const ROOM: usize = limits::RESPONSE_HEAD_BYTES_MAX;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::response::head;
+use crate::response::head::parsed::SHOWN_CHARS;
 
 const ROOM: usize = limits::RESPONSE_HEAD_BYTES_MAX;
 

@@ -1,0 +1,201 @@
+//! The engine as a whole: what it is made from, how it starts and stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::contract::{Backend, CommitSubscriber};
+use model::delivery::DispatchState;
+use model::id::DeliveryId;
+use model::lease::Lease;
+use model::limits::RESPONSES_BYTES_MAX;
+use model::policy::Policies;
+use model::rng::SeededRng;
+use model::time::Clock;
+use prometheus_client::registry::Registry;
+use tokio::sync::oneshot;
+
+use crate::attempt::AttemptRunner;
+use crate::bulk_jobs::BulkJobRunner;
+use crate::dispatch::{Dispatcher, DispatcherParts, ShutdownReport};
+use crate::health::Health;
+use crate::mailbox::Mailbox;
+use crate::metrics::Metrics;
+use crate::pool::ConnectionPool;
+use crate::response_budget::ResponseBudget;
+use crate::retention::RetentionWorker;
+use crate::tasks::{Alarm, BoxFuture, EngineTask};
+use crate::transport::Dial;
+
+/// What sends. Dropping it ends everything at once; what was running is sent again by the next.
+pub struct Engine {
+    dispatch: EngineTask<ShutdownReport>,
+    retention: EngineTask<()>,
+    pool: EngineTask<()>,
+    bulk_jobs: EngineTask<()>,
+    mailbox: Arc<Mailbox>,
+    stop: oneshot::Sender<Duration>,
+    health: Health,
+    alarm: Alarm,
+}
+
+/// What an engine is made from.
+pub struct Parts {
+    pub store: Arc<dyn Backend>,
+    /// What it sends under, claimed of this store. An engine has one lease for its life: once it is
+    /// fenced it reads nothing more, and another one is to be started.
+    pub lease: Lease,
+    pub dial: Arc<dyn Dial>,
+    pub clock: Clock,
+    pub rng: SeededRng,
+    pub policies: Policies,
+    pub settings: Settings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Attempts in the air over all webhooks.
+    pub max_in_flight: usize,
+    /// Attempts in the air for one webhook.
+    pub max_concurrency_per_webhook: usize,
+    pub max_idle_connections: usize,
+    pub idle_connection_ms: u64,
+}
+
+/// A handle that answers where deliveries stand. Cheap to clone.
+#[derive(Clone)]
+pub struct DeliveryInspector(Arc<Mailbox>);
+
+impl DeliveryInspector {
+    pub fn dispatch_state(&self, id: DeliveryId) -> BoxFuture<'static, Option<DispatchState>> {
+        let asked = self.0.ask(id);
+        Box::pin(async move { tokio::time::timeout(PATIENCE, asked).await.ok()?.ok() })
+    }
+}
+
+/// The loop answers in its next turn; a page does not wait for one that is stuck.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Begins to send. To be called within a runtime, before the store takes anything on.
+    pub fn start(parts: Parts, registry: &mut Registry) -> Self {
+        let Parts {
+            store,
+            lease,
+            dial,
+            clock,
+            rng,
+            policies,
+            settings,
+        } = parts;
+        if let Some(last) = store.last_heartbeat() {
+            clock.begins_after(last.bounds);
+        }
+        let metrics = Arc::new(Metrics::new(registry, policies.keys()));
+        let alarm = Alarm::new();
+        let health = Health::new(alarm.clone());
+        let mailbox = Arc::new(Mailbox::default());
+        let bell = mailbox.bell();
+        store.subscribe(Arc::clone(&mailbox) as Arc<dyn CommitSubscriber>);
+        let idle_for = Duration::from_millis(settings.idle_connection_ms);
+        let pool = Arc::new(ConnectionPool::new(settings.max_idle_connections, idle_for));
+        let budget = ResponseBudget::new(RESPONSES_BYTES_MAX, metrics.shortened.clone());
+        let runner = AttemptRunner::new(
+            dial,
+            clock.clone(),
+            Arc::clone(&pool),
+            budget,
+            metrics.opened.clone(),
+            health.shortage(),
+        );
+        let retention_ms = policies
+            .iter()
+            .map(|(dialect, policy)| (dialect.clone(), policy.retention_ms))
+            .collect();
+        let (stop, stopped) = oneshot::channel();
+        let epoch = lease.epoch;
+        let dispatch = Dispatcher::new(DispatcherParts {
+            store: Arc::clone(&store),
+            lease,
+            clock: clock.clone(),
+            rng: rng.split("jitter"),
+            policies,
+            runner: Arc::new(runner),
+            mailbox: Arc::clone(&mailbox),
+            metrics: Arc::clone(&metrics),
+            health: health.clone(),
+            stop: stopped,
+            max_in_flight: settings.max_in_flight,
+            shortage: health.shortage(),
+            max_concurrency_per_webhook: settings.max_concurrency_per_webhook,
+        });
+        let bulk_jobs = BulkJobRunner {
+            store: Arc::clone(&store),
+            epoch,
+            clock: clock.clone(),
+            bell,
+        };
+        let retention = RetentionWorker {
+            store,
+            epoch,
+            clock,
+            metrics,
+            retention_ms,
+        };
+        Self {
+            dispatch: EngineTask::spawn("the delivery loop", &alarm, dispatch.run()),
+            retention: EngineTask::spawn("the retention worker", &alarm, retention.run()),
+            pool: EngineTask::spawn("the connection pool", &alarm, pool.run()),
+            bulk_jobs: EngineTask::spawn("the bulk jobs", &alarm, bulk_jobs.run()),
+            mailbox,
+            stop,
+            health,
+            alarm,
+        }
+    }
+
+    /// Hands out nothing more, lets running attempts end for at most `within`, and has every
+    /// outcome written down.
+    pub async fn stop(self, within: Duration) -> ShutdownReport {
+        let Self {
+            dispatch,
+            retention,
+            pool,
+            bulk_jobs,
+            stop,
+            ..
+        } = self;
+        drop((retention, pool, bulk_jobs));
+        // A loop that is gone cannot be told, and its end says so.
+        let told = stop.send(within).is_ok();
+        match dispatch.join().await {
+            Some(stopped) if told => stopped,
+            Some(_) | None => ShutdownReport {
+                attempts_dropped: 0,
+                outcomes_unwritten: 0,
+                fell_over: true,
+            },
+        }
+    }
+
+    /// Answers where a delivery that is owed stands; nothing if that is not known.
+    pub fn inspector(&self) -> DeliveryInspector {
+        DeliveryInspector(Arc::clone(&self.mailbox))
+    }
+
+    /// Whether deliveries flow.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// Resolves with the name of a part that fell over. Only a restart mends that.
+    pub fn failed(&self) -> impl Future<Output = &'static str> + Send + use<> {
+        self.alarm.listen()
+    }
+}
+
+impl ShutdownReport {
+    /// Whether nothing was left undone.
+    pub fn is_clean(&self) -> bool {
+        self.attempts_dropped == 0 && self.outcomes_unwritten == 0 && !self.fell_over
+    }
+}
