@@ -297,6 +297,9 @@ impl FairShare {
     // Memory.
 
     pub(crate) fn hold(&mut self, tenant: Option<TenantId>, count: usize, body_bytes: usize) {
+        if count == 0 {
+            return;
+        }
         self.load.held += count;
         self.load.held_bytes += body_bytes;
         let own = self.tenants.entry(tenant).or_default();

@@ -15,7 +15,9 @@ use model::webhook::Headers;
 
 use super::*;
 use crate::circuit_breaker::CircuitTransition;
-use crate::lane::TargetSnapshot;
+use crate::lane::{Pause, TargetSnapshot};
+
+mod steps;
 
 const HOOK: WebhookId = WebhookId(1);
 const OTHER: WebhookId = WebhookId(2);
