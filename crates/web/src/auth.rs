@@ -17,9 +17,10 @@ use model::id::TenantId;
 use model::refusal::{AuthFailure, Refusal};
 use model::tenant::{DialectName, Grant, Permission, Tenant, TokenHash, TokenKind};
 
-use crate::body::text_of;
-use crate::state::{Shared, locked};
+use crate::state::Shared;
+use crate::sync::lock;
 use crate::token_usage;
+use crate::transport::media_type::text_of;
 
 /// Tokens, and tenants of each dialect, kept in memory.
 const KEPT_MAX: usize = 10_000;
@@ -259,7 +260,7 @@ impl AuthCache {
     /// What `take` makes of what is kept for this version; nothing if another one is kept by
     /// then. What was read while the version moved on is never kept for the new one.
     fn at<T>(&self, version: u64, take: impl FnOnce(&mut CacheContents) -> Option<T>) -> Option<T> {
-        let mut kept = locked(&self.0);
+        let mut kept = lock(&self.0);
         if kept.version < version {
             *kept = CacheContents {
                 version,

@@ -8,9 +8,9 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use model::contract::StoreError;
 
-use crate::body::Body;
-use crate::limit::within;
 use crate::state::Shared;
+use crate::transport::body::Body;
+use crate::transport::limit::within;
 
 /// The store's writer commits within milliseconds; one that takes this long is stuck.
 const PULSE_LIMIT: Duration = Duration::from_secs(2);

@@ -23,7 +23,8 @@ use model::time::Timestamp;
 use model::webhook::{Headers, NewWebhook, Webhook};
 
 use crate::route::{AdmittedRequest, ApiResponse};
-use crate::state::{Shared, locked, refused};
+use crate::state::{Shared, refused};
+use crate::sync::lock;
 
 static HEADER: HeaderName = HeaderName::from_static("x-idempotency-key");
 
@@ -242,7 +243,7 @@ fn replayed(kept: StoredResponse) -> ApiResponse {
 impl KeyGuard {
     fn take(running: &Arc<RunningKeys>, key: &IdempotencyKey) -> Option<Self> {
         let key = (key.holder, key.key.clone());
-        let free = locked(&running.0).insert(key.clone());
+        let free = lock(&running.0).insert(key.clone());
         free.then(|| Self {
             running: Arc::clone(running),
             key,
@@ -252,6 +253,6 @@ impl KeyGuard {
 
 impl Drop for KeyGuard {
     fn drop(&mut self) {
-        locked(&self.running.0).remove(&self.key);
+        lock(&self.running.0).remove(&self.key);
     }
 }

@@ -12,7 +12,7 @@ use model::limits::{INTAKE_WARNINGS_MAX, UNKNOWN_TYPES_MAX};
 use model::tenant::Tenant;
 use tokio::time::Instant;
 
-use crate::state::locked;
+use crate::sync::lock;
 
 /// How often one tenant's refusals of one status are said.
 const REFUSED_EVERY: Duration = Duration::from_secs(60);
@@ -54,7 +54,7 @@ impl IntakeWarnings {
         action_type: &str,
         judged: impl FnOnce() -> String,
     ) -> Arc<str> {
-        let mut all = locked(&self.unknown);
+        let mut all = lock(&self.unknown);
         if all.len() >= INTAKE_WARNINGS_MAX && !all.contains_key(&tenant.id) {
             all.clear();
         }
@@ -111,7 +111,7 @@ impl IntakeWarnings {
     /// Whether to say this now, and how many there were since it was last said.
     fn is_to_be_said(&self, what: (TenantId, u16)) -> Option<u64> {
         let now = Instant::now();
-        let mut all = locked(&self.refused);
+        let mut all = lock(&self.refused);
         if let Some(refused) = all.get_mut(&what)
             && now.duration_since(refused.said_at) < REFUSED_EVERY
         {
@@ -284,9 +284,9 @@ mod tests {
             assert_eq!(said(tenant), Some(0));
         }
         assert_eq!(said(-1), None);
-        assert_eq!(locked(&intake_warnings.refused).len(), INTAKE_WARNINGS_MAX);
+        assert_eq!(lock(&intake_warnings.refused).len(), INTAKE_WARNINGS_MAX);
         tokio::time::advance(REFUSED_EVERY).await;
         assert_eq!(said(-1), Some(0));
-        assert_eq!(locked(&intake_warnings.refused).len(), 1);
+        assert_eq!(lock(&intake_warnings.refused).len(), 1);
     }
 }

@@ -5,26 +5,25 @@
 //! look at lives under `dashboard`.
 
 mod auth;
-mod body;
-mod body_budget;
-mod client;
 mod dashboard;
 pub mod dialects;
 mod health;
 mod idempotency;
 mod intake_warnings;
-mod limit;
 mod metrics;
+mod rng;
 mod route;
 mod site;
 mod state;
+mod sync;
 mod tasks;
 mod token_usage;
+mod transport;
 
 #[cfg(test)]
 mod tests;
 
-pub use body::{Body, BodyObserver};
-pub use limit::{TimeLimit, within};
 pub use site::{Site, build};
 pub use state::{DispatchLookup, HealthCheck, Parts, WebSettings};
+pub use transport::body::{Body, BodyObserver};
+pub use transport::limit::{TimeLimit, within};

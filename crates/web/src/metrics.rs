@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::state::locked;
+use crate::sync::lock;
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -80,7 +80,7 @@ impl Metrics {
     }
 
     pub(crate) fn request(&self, name: &'static str, status: StatusCode, took: Duration) {
-        let mut routes = locked(&self.routes);
+        let mut routes = lock(&self.routes);
         let route = routes.entry(name).or_insert_with(|| RouteMetrics {
             requests: Default::default(),
             seconds: self.seconds.get_or_create(&[("route", name)]).clone(),

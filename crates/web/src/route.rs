@@ -5,13 +5,12 @@
 //! dialect's.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
+use http::header::{ALLOW, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 use model::idempotency::IdempotencyKey;
 use model::refusal::Refusal;
@@ -21,12 +20,14 @@ use tokio::time::Instant;
 use tracing::Level;
 
 use crate::auth::{self, AuthScheme, Caller, RequiredAccess};
-use crate::body::{self, Body, BodyAdmission, Query};
-use crate::body_budget::BudgetOwner;
 use crate::dialects::Dialect;
 use crate::idempotency;
 use crate::state::Shared;
 use crate::tasks;
+use crate::transport::body::{self, Body, BodyAdmission};
+use crate::transport::body_budget::BudgetOwner;
+use crate::transport::host::{host_of, is_secure, vet_headers};
+use crate::transport::query::Query;
 
 pub(crate) type ApiResponse = Response<Bytes>;
 
@@ -204,7 +205,7 @@ fn begin(
     let (query, readable) = Query::of(&parts.uri);
     let head = Arc::new(RequestHead::new(dialect, parts, query, found));
     let refuse = |refusal: &Refusal| (head.dialect.refuse)(&head, refusal);
-    let vetted = vet_lines(&head.headers, &head.uri, &shared.settings.hosts).and(readable);
+    let vetted = vet_headers(&head.headers, &head.uri, &shared.settings.hosts).and(readable);
     let Some(route) = head.route.clone() else {
         let refusal = vetted.err().unwrap_or(Refusal::NoSuchRoute);
         return RoutingResult::Answered("none", Box::new(refuse(&refusal)));
@@ -602,113 +603,9 @@ impl AdmittedRequest {
     }
 }
 
-/// Whether the connection to whoever asks is encrypted, as the proxy before us says.
-pub(crate) fn is_secure(headers: &HeaderMap) -> bool {
-    let forwarded = headers.get("x-forwarded-proto");
-    // Of several proxies the first is the one that the browser spoke to.
-    let first = |list: &HeaderValue| {
-        let mut entries = list.as_bytes().split(|byte| *byte == b',');
-        entries
-            .next()
-            .unwrap_or_default()
-            .trim_ascii()
-            .to_ascii_lowercase()
-    };
-    forwarded.is_some_and(|list| first(list) == b"https")
-}
-
-/// Where a request was to go: a target that names it wins over the header (RFC 9112, 3.2.2).
-pub(crate) fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
-    let named = uri.authority().map(|authority| authority.as_str());
-    named.or_else(|| headers.get(HOST)?.to_str().ok())
-}
-
-/// Lines that a request has once, and its host. Of several nobody can say which was meant, and a
-/// proxy may have chosen another one (RFC 9112, 3.2).
-pub(crate) fn vet_lines(headers: &HeaderMap, uri: &Uri, listed: &[String]) -> Result<(), Refusal> {
-    for (line, name) in [(HOST, "Host"), (AUTHORIZATION, "Authorization")] {
-        if headers.get_all(line).iter().nth(1).is_some() {
-            return Err(Refusal::BadRequest(format!(
-                "There are several {name} headers. Send one."
-            )));
-        }
-    }
-    vet_host(host_of(headers, uri), listed)
-}
-
-/// A host that nobody can have pointed here by a name of their own: an address, a name without a
-/// dot, or a name that the operator listed. Links are made of it, and a browser sends it.
-pub(crate) fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refusal> {
-    let Some(host) = host else {
-        return Err(Refusal::bad_request("The Host header is missing."));
-    };
-    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, port)) => (address, port.strip_prefix(':').unwrap_or(port)),
-        None => host.rsplit_once(':').unwrap_or((host, "")),
-    };
-    let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let single = !name.is_empty() && name.bytes().all(sound);
-    let known = single
-        || name.parse::<IpAddr>().is_ok()
-        || listed.iter().any(|own| own.eq_ignore_ascii_case(name));
-    if known && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(());
-    }
-    Err(Refusal::BadRequest(format!(
-        "This server does not answer to the host \"{host}\". If it should, its operator adds that \
-         name to the setting \"allowed_hosts\"."
-    )))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_proxy_says_whether_a_connection_is_encrypted() {
-        for (list, secure) in [
-            ("https", true),
-            ("HTTPS", true),
-            ("https, http", true),
-            (" https ,http", true),
-            ("http, https", false),
-            ("http", false),
-            ("httpsx", false),
-            ("", false),
-        ] {
-            let value = HeaderValue::from_static(list);
-            let headers = HeaderMap::from_iter([("x-forwarded-proto".parse().unwrap(), value)]);
-            assert_eq!(is_secure(&headers), secure, "{list}");
-        }
-        assert!(!is_secure(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn a_target_that_names_its_host_wins_over_the_header() {
-        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("evil.example"))]);
-        let absolute: Uri = "http://localhost:80/webhook".parse().unwrap();
-        assert_eq!(host_of(&headers, &absolute), Some("localhost:80"));
-        assert_eq!(vet_lines(&headers, &absolute, &[]), Ok(()));
-        let relative: Uri = "/webhook".parse().unwrap();
-        assert_eq!(host_of(&headers, &relative), Some("evil.example"));
-        assert!(vet_lines(&headers, &relative, &[]).is_err());
-        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
-        let evil: Uri = "http://evil.example/webhook".parse().unwrap();
-        assert!(vet_lines(&headers, &evil, &[]).is_err());
-    }
-
-    #[test]
-    fn lines_that_a_request_has_once_are_refused_by_name_if_there_are_several() {
-        for (line, name) in [(HOST, "Host"), (AUTHORIZATION, "Authorization")] {
-            let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
-            headers.append(&line, HeaderValue::from_static("localhost"));
-            headers.append(&line, HeaderValue::from_static("localhost"));
-            let uri = Uri::from_static("http://localhost/");
-            let words = format!("There are several {name} headers. Send one.");
-            let refused = vet_lines(&headers, &uri, &[]);
-            assert_eq!(refused, Err(Refusal::BadRequest(words)));
-        }
-    }
 
     #[test]
     fn paths_are_split_as_they_are_everywhere() {
@@ -728,44 +625,5 @@ mod tests {
         }
         let mut room = [""; SEGMENTS_MAX];
         assert_eq!(split("1/2/3/4/5/6/7/8/9/10/11/12/", &mut room), None);
-    }
-
-    #[test]
-    fn addresses_single_names_and_listed_names_are_answered() {
-        let listed = ["hooks.example.org".to_owned()];
-        for host in [
-            "127.0.0.1",
-            "127.0.0.1:18544",
-            "[::1]:8080",
-            "[::1]",
-            "localhost:80",
-            "will_call-1",
-            "hooks.example.org",
-            "HOOKS.example.org:443",
-        ] {
-            assert_eq!(vet_host(Some(host), &listed), Ok(()), "{host}");
-        }
-    }
-
-    #[test]
-    fn other_hosts_are_not() {
-        let listed = ["hooks.example.org".to_owned()];
-        for host in [
-            "",
-            ":80",
-            "evil.example",
-            "evil.hooks.example.org",
-            "127.0.0.1.evil.example",
-            "localhost.",
-            "localhost:80x",
-            "localhost:123456",
-            "[::1",
-            "[::1]evil.example",
-            "a/b",
-            "user@localhost",
-        ] {
-            assert!(vet_host(Some(host), &listed).is_err(), "{host}");
-        }
-        assert!(vet_host(None, &listed).is_err());
     }
 }

@@ -11,9 +11,9 @@ use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use prometheus_client::registry::Registry;
 
-use crate::body::Body;
 use crate::dashboard::{self, Pages};
 use crate::state::{Parts, Shared};
+use crate::transport::body::Body;
 use crate::{health, route};
 
 /// Every dialect's places, the dashboard, and what an operator's tools ask for.

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use model::address::Networks;
 use model::contract::{Conflict, DiskFault, Frontend, StoreError, StoreFuture};
@@ -19,13 +19,14 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::auth::AuthCache;
-use crate::body_budget::BodyBudget;
 use crate::dashboard::StreamSlots;
 use crate::dialects::Dialects;
 use crate::idempotency::RunningKeys;
 use crate::intake_warnings::IntakeWarnings;
 use crate::metrics::Metrics;
+use crate::rng::SharedRng;
 use crate::token_usage::TokenUsage;
+use crate::transport::body_budget::BodyBudget;
 
 /// Everything the floor is given.
 pub struct Parts {
@@ -81,7 +82,7 @@ pub(crate) struct Shared {
     pub(crate) running: Arc<RunningKeys>,
     /// For the bodies of requests.
     pub(crate) room: BodyBudget,
-    rng: Mutex<SeededRng>,
+    pub(crate) rng: SharedRng,
 }
 
 /// Seconds after which to ask again when too much is waiting.
@@ -112,18 +113,8 @@ impl Shared {
             intake_warnings: IntakeWarnings::default(),
             running: Arc::default(),
             room: BodyBudget::default(),
-            rng: Mutex::new(parts.rng.split("web")),
+            rng: SharedRng::new(parts.rng.split("web")),
         }
-    }
-
-    /// A number from 0 up to and without `end`.
-    pub(crate) fn draw(&self, end: u64) -> u64 {
-        locked(&self.rng).below(end)
-    }
-
-    /// So many letters and digits of chance, for a secret.
-    pub(crate) fn alphanumeric(&self, length: usize) -> String {
-        locked(&self.rng).alphanumeric(length)
     }
 
     /// Asks something that is safe to repeat, and repeats it once if the answer was lost.
@@ -199,9 +190,4 @@ fn chain(error: &StoreError) -> String {
         cause = error.source();
     }
     words
-}
-
-/// What stands behind a lock is whole at every moment, so a panic elsewhere does not spoil it.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,7 +12,7 @@ use model::limits::TOKEN_USE_RESOLUTION_MS;
 use model::tenant::TokenHash;
 use model::time::Timestamp;
 
-use crate::state::locked;
+use crate::sync::lock;
 use crate::tasks;
 
 /// Uses that are remembered, and so the most that is written at once: some hundred kilobytes.
@@ -45,7 +45,7 @@ pub(crate) fn note(
     let (uses, store) = (Arc::clone(uses), Arc::clone(store));
     tasks::later(async move {
         tokio::time::sleep(GATHERED_FOR).await;
-        let unwritten = std::mem::take(&mut locked(&uses.0).unwritten);
+        let unwritten = std::mem::take(&mut lock(&uses.0).unwritten);
         if let Err(error) = store.note_uses(unwritten).await {
             tracing::debug!(%error, "the use of tokens is not noted");
         }
@@ -55,7 +55,7 @@ pub(crate) fn note(
 impl TokenUsage {
     /// Takes a use in; answers whether somebody has to write what is gathered from here on.
     fn begins(&self, token: TokenHash, now: Timestamp) -> bool {
-        let mut noted = locked(&self.0);
+        let mut noted = lock(&self.0);
         let latest = noted.at.get(&token).copied();
         if latest.is_some_and(|latest| (0..TOKEN_USE_RESOLUTION_MS).contains(&now.ms_since(latest)))
         {
@@ -89,7 +89,7 @@ mod tests {
         for ms in [1, 59_999] {
             assert!(!uses.begins(token, at(ms)));
         }
-        let unwritten = |uses: &TokenUsage| std::mem::take(&mut locked(&uses.0).unwritten);
+        let unwritten = |uses: &TokenUsage| std::mem::take(&mut lock(&uses.0).unwritten);
         assert_eq!(unwritten(&uses).len(), 2);
         assert!(uses.begins(token, at(60_000)));
         // A clock that was set back notes it as well.
@@ -104,10 +104,10 @@ mod tests {
         for token in 0..REMEMBERED_MAX + 10 {
             uses.begins(TokenHash::of(&token.to_string()), now);
         }
-        assert_eq!(locked(&uses.0).at.len(), REMEMBERED_MAX);
-        assert_eq!(locked(&uses.0).unwritten.len(), REMEMBERED_MAX);
+        assert_eq!(lock(&uses.0).at.len(), REMEMBERED_MAX);
+        assert_eq!(lock(&uses.0).unwritten.len(), REMEMBERED_MAX);
         // A minute later there is room again.
         uses.begins(TokenHash::of("new"), now.plus_ms(TOKEN_USE_RESOLUTION_MS));
-        assert_eq!(locked(&uses.0).at.len(), 1);
+        assert_eq!(lock(&uses.0).at.len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! Style sheet, script and icon: part of the binary, named by their content so that a browser
 //! keeps each for as long as it is the same.
 
-use crate::body::Body;
+use crate::transport::body::Body;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};

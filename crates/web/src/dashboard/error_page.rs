@@ -10,8 +10,8 @@ use super::layout::{Shell, Tab};
 use super::response::{PageError, PageResponse, go_to, page_with};
 use super::view;
 use super::visit::Visit;
-use crate::body::Body;
 use crate::state::disk_words;
+use crate::transport::body::Body;
 
 #[derive(Template)]
 #[template(path = "error_page.html")]

@@ -1,7 +1,7 @@
 //! Why (not)? One notification, and of every webhook of the tenant whether it got it, and the
 //! rule that decided, as the webhook stood when the notification came in.
 
-use crate::body::Body as HttpBody;
+use crate::transport::body::Body as HttpBody;
 use askama::Template;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, Response};

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::body::Body;
+use crate::transport::body::Body;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -31,7 +31,8 @@ use tokio::time::Instant;
 use super::response::{PageError, PageResponse};
 use super::view::HtmlFragment;
 use super::visit::Visit;
-use crate::state::{Shared, locked};
+use crate::state::Shared;
+use crate::sync::lock;
 
 /// How often the store is asked at most.
 const EVERY: Duration = Duration::from_secs(1);
@@ -253,7 +254,7 @@ fn line(text: &mut String, name: &str, value: &str) {
 
 impl StreamSlots {
     fn take(seats: &Arc<Self>, user: UserId, session: TokenHash) -> Option<StreamSlot> {
-        let mut taken = locked(&seats.0);
+        let mut taken = lock(&seats.0);
         let own = taken.get(&(user, session)).copied().unwrap_or_default();
         let of_user = taken.iter().filter(|((whose, _), _)| *whose == user);
         let of_user: usize = of_user.map(|(_, count)| count).sum();
@@ -275,7 +276,7 @@ impl StreamSlots {
 
 impl Drop for StreamSlot {
     fn drop(&mut self) {
-        let mut taken = locked(&self.seats.0);
+        let mut taken = lock(&self.seats.0);
         let own = (self.user, self.session);
         match taken.get_mut(&own) {
             Some(own) if *own > 1 => *own -= 1,
@@ -358,6 +359,6 @@ mod tests {
         drop(held.pop());
         assert!(take(9_999, 9_999).is_some());
         drop(held);
-        assert!(locked(&seats.0).is_empty());
+        assert!(lock(&seats.0).is_empty());
     }
 }

@@ -126,7 +126,7 @@ pub(super) fn new_password(visit: &Visit, name: &str, faults: &mut Faults) -> Op
 
 /// The hash of a new password.
 pub(super) async fn hashed(visit: &Visit, password: String) -> Result<PasswordHash, PageError> {
-    let salt = visit.shared.alphanumeric(SALT_LETTERS);
+    let salt = visit.shared.rng.alphanumeric(SALT_LETTERS);
     let hashed = tasks::hash(move || password::hash(&password, salt.as_bytes())).await;
     let hashed = hashed.ok_or(PageError::Refused(Refusal::Busy(1)))?;
     hashed.map_err(|error| {

@@ -1,7 +1,7 @@
 //! What a visit comes to: a page, another place to go to, or trouble; and what every answer of
 //! the dashboard carries.
 
-use crate::body::Body;
+use crate::transport::body::Body;
 use askama::Template;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,

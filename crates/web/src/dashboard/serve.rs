@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::body::Body;
+use crate::transport::body::Body;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Request, StatusCode, request};
 use model::id::TenantId;
@@ -19,10 +19,11 @@ use super::response::{PageError, PageResponse, finished};
 use super::session::{self, Cookies, FormOrigin};
 use super::visit::Visit;
 use super::{error_page, routes};
-use crate::body::{self, Query};
-use crate::route::{host_of, is_secure, vet_lines};
 use crate::state::Shared;
 use crate::tasks;
+use crate::transport::body;
+use crate::transport::host::{host_of, is_secure, vet_headers};
+use crate::transport::query::Query;
 
 /// The first segments of the paths of all pages.
 const ROOTS: [&str; 8] = [
@@ -72,7 +73,7 @@ async fn answer(
     body: Body,
 ) -> (&'static str, PageResponse) {
     let (query, readable) = Query::of(&head.uri);
-    let vetted = vet_lines(&head.headers, &head.uri, &shared.settings.hosts).and(readable);
+    let vetted = vet_headers(&head.headers, &head.uri, &shared.settings.hosts).and(readable);
     let (page, params, allowed) = match pages.find(&head.method, head.uri.path()) {
         Ok((page, params)) => (Some(page), params, None),
         Err(allowed) => (None, Params::new(), allowed.header()),

@@ -57,7 +57,7 @@ async fn form(
     let is_first = !visit.shared.ask(|store| store.has_users()).await?;
     let secret = match visit.cookies.visitor.clone() {
         Some(secret) => secret,
-        None => visit.shared.alphanumeric(SECRET_LETTERS),
+        None => visit.shared.rng.alphanumeric(SECRET_LETTERS),
     };
     visit.cookies.visitor = Some(secret.clone());
     let page = SignIn {
@@ -150,7 +150,7 @@ pub(super) async fn kept_of(visit: &Visit, user: &User) -> Result<Option<Passwor
 
 /// The cookie by which this browser is known to the user from now on.
 pub(super) fn device(visit: &Visit, user: &User, kept: &PasswordHash) -> HeaderValue {
-    let chance = visit.shared.alphanumeric(SECRET_LETTERS);
+    let chance = visit.shared.rng.alphanumeric(SECRET_LETTERS);
     session::device_cookie(&chance, &user.name, kept, visit.secure)
 }
 
@@ -163,7 +163,7 @@ pub(super) async fn begin_session(
     typed: Option<PasswordHash>,
     counted: Option<TokenHash>,
 ) -> Result<Option<HeaderValue>, PageError> {
-    let secret = visit.shared.alphanumeric(SECRET_LETTERS);
+    let secret = visit.shared.rng.alphanumeric(SECRET_LETTERS);
     let (hash, id, now) = (TokenHash::of(&secret), user.id, visit.now);
     let until = visit.shared.clock.certain().plus_ms(SESSION_MS);
     let begun = visit

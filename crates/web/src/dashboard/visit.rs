@@ -13,10 +13,10 @@ use model::users::{PasswordHash, Role, User, name_hash};
 use super::page::Params;
 use super::response::PageError;
 use super::session::{self, CSRF_FIELD, Cookies};
-use crate::body::Query;
-use crate::client;
 use crate::dialects::Dialect;
 use crate::state::Shared;
+use crate::transport::client;
+use crate::transport::query::Query;
 
 pub(crate) struct Visit {
     pub(crate) shared: Arc<Shared>,

@@ -15,8 +15,8 @@ use model::time::Timestamp;
 use model::webhook::{NewWebhook, Webhook};
 
 use super::form::{FieldChoice, WebhookForm};
-use crate::body::Query;
 use crate::state::Shared;
+use crate::transport::query::Query;
 
 /// A dialect's part of the dashboard.
 pub(crate) struct DialectDashboard {

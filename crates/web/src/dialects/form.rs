@@ -11,7 +11,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use model::refusal::Fault;
 use model::tenant::TokenHash;
 
-use crate::body::Query;
+use crate::transport::query::Query;
 
 /// Of a line that was typed this much comes back with its faults: more than any may have. What
 /// has several lines comes back whole, lest saving it again lose some.

@@ -10,10 +10,10 @@ use model::query::DeliveryStatus;
 use model::refusal::{Fault, Refusal};
 use model::time::Timestamp;
 
-use crate::body::Query;
 use crate::idempotency;
 use crate::route::AdmittedRequest;
 use crate::state::refused;
+use crate::transport::query::Query;
 
 /// The parameters by which somebody says what is meant.
 pub(crate) const NAMES: [&str; 4] = ["since", "until", "action_type", "status"];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::body::Body;
+use crate::transport::body::Body;
 use http::Request;
 use model::contract::StoreError;
 use model::lease::Epoch;

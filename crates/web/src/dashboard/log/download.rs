@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::body::Body;
+use crate::transport::body::Body;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use model::attempt::Outcome;

@@ -8,8 +8,8 @@ use model::limits::{NAME_BYTES_MAX, PAGE_ROWS_MAX};
 use model::query::{DeliveryStatus, LogCursor, LogQuery};
 use model::time::Timestamp;
 
-use crate::body::Query;
 use crate::dashboard::view::encoded;
+use crate::transport::query::Query;
 
 /// What is looked for, as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -116,7 +116,7 @@ async fn make(visit: Visit) -> Result<PageResponse, PageError> {
     }
     // Whatever may go wrong goes wrong before the token is there: it is shown only once.
     let (tenant, dialect) = (visit.tenant()?.clone(), visit.dialect()?);
-    let token = visit.shared.alphanumeric(TOKEN_LETTERS);
+    let token = visit.shared.rng.alphanumeric(TOKEN_LETTERS);
     let new = NewToken {
         tenant: Some(tenant.id),
         name: name.clone(),

@@ -25,7 +25,7 @@ use super::form_input::{RELATED, given};
 use super::triggers::{TriggerOption, happening, happenings};
 use super::webhooks::{edited, fields_of, new_webhook};
 use super::{OpenTicket, explain, sample, wire};
-use crate::body::Query;
+use crate::transport::query::Query;
 
 pub(super) fn board(open: &Arc<OpenTicket>) -> DialectDashboard {
     let forms = Arc::clone(open);

@@ -6,7 +6,7 @@ use model::webhook::Webhook;
 use serde_json::{Map, Value};
 
 use super::super::dashboard::unmasked;
-use crate::body::Query;
+use crate::transport::query::Query;
 
 /// The switch, as the form and the resource call it.
 pub(super) const RELATED: &str = "triggered_by_child_resources";

@@ -7,7 +7,8 @@ use model::refusal::Refusal;
 use serde_json::{Map, Value};
 
 use super::members::{self, Members};
-use crate::body::{MediaType, Query};
+use crate::transport::media_type::MediaType;
+use crate::transport::query::Query;
 
 pub(super) const JSON: &str = "application/json";
 

@@ -16,11 +16,11 @@ use serde::Serialize;
 use super::members::Items;
 use super::wire::{self, Draft};
 use super::{OpenTicket, answer, guid, input, refuse, webhooks};
-use crate::body::MediaType;
 use crate::idempotency;
 use crate::metrics::IntakeResult;
 use crate::route::{AdmittedRequest, ApiResponse};
 use crate::state::{Shared, refused};
+use crate::transport::media_type::MediaType;
 
 /// One trigger as it was handed in, sound or not.
 type DraftResult = Result<Draft, Refusal>;
@@ -89,7 +89,7 @@ pub(super) async fn report_triggers(
             }
             let made = draft.id.is_none();
             let id = draft.id.clone();
-            let id = id.unwrap_or_else(|| guid::fresh(|end| request.shared.draw(end)));
+            let id = id.unwrap_or_else(|| guid::fresh(|end| request.shared.rng.below(end)));
             let topic = wire::topic(&draft.resource, &draft.trigger);
             batch.push(notification(tenant, draft, &id, at));
             Ok(PendingTrigger {

@@ -109,7 +109,7 @@ pub(super) fn new_webhook(
     tenant: TenantId,
     fields: Fields,
 ) -> Result<NewWebhook, Refusal> {
-    let draw = |end| shared.draw(end);
+    let draw = |end| shared.rng.below(end);
     Ok(NewWebhook {
         tenant,
         key: Some(guid::fresh(draw)),

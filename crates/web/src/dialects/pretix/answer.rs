@@ -10,8 +10,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::json::{JsonObject, JsonText, JsonValue};
 use super::{fields, python, webhooks};
-use crate::body::text_of;
 use crate::route::{AdmittedRequest, ApiResponse, RequestHead, ResponseFuture};
+use crate::transport::media_type::text_of;
 
 const INDENT_MAX: i128 = 8;
 

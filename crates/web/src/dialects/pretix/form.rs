@@ -23,7 +23,7 @@ use super::fields::{Fields, Settings};
 use super::form_input::{ALL, MORE_EVENTS, SOME, judge};
 use super::webhooks::{edited, fields_of, new_webhook};
 use super::{Pretix, explain, sample};
-use crate::body::Query;
+use crate::transport::query::Query;
 
 /// Shows that are listed with a box each; of more the others are typed.
 const SHOWS_MAX: usize = 150;

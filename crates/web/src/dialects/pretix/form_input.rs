@@ -10,7 +10,7 @@ use super::super::dashboard::{FormContext, unmasked};
 use super::action_types::ActionTypes;
 use super::fields::{FieldLimits, FieldValues, Fields, TOO_MANY};
 use super::json::{JsonObject, JsonValue};
-use crate::body::Query;
+use crate::transport::query::Query;
 
 /// All events, or those that are chosen.
 pub(super) const ALL: &str = "all";

@@ -10,7 +10,8 @@ use model::refusal::Refusal;
 
 use super::json::{self, JsonObject, JsonValue};
 use super::wire::no_dictionary;
-use crate::body::{MediaType, Query};
+use crate::transport::media_type::MediaType;
+use crate::transport::query::Query;
 
 /// Reads bodies in the charset they are in.
 pub(super) trait Decode {

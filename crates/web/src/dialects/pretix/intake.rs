@@ -21,11 +21,11 @@ use super::input::{Decode, read_json};
 use super::json::{JsonObject, JsonValue};
 use super::wire::Draft;
 use super::{Pretix, answer, refuse};
-use crate::body::MediaType;
 use crate::idempotency;
 use crate::metrics::IntakeResult;
 use crate::route::{AdmittedRequest, ApiResponse};
 use crate::state::{Shared, refused};
+use crate::transport::media_type::MediaType;
 
 /// 2020-01-01T00:00:00Z: ids made here count microseconds from then, and stay below 2^53 until
 /// the year 2305, so that every language can hold them.
@@ -392,7 +392,7 @@ pub(super) fn notification(
 impl NotificationIds {
     /// Larger than every one before, and by chance different from those of other processes.
     pub(super) fn next(&self, shared: &Shared, at: Timestamp) -> String {
-        let spread = i64::try_from(shared.draw(1_000)).unwrap_or(0);
+        let spread = i64::try_from(shared.rng.below(1_000)).unwrap_or(0);
         let micros = at.as_millis().saturating_sub(IDS_BEGIN_MS).max(0);
         let fresh = micros.saturating_mul(1_000).saturating_add(spread);
         let next = |last: i64| fresh.max(last.saturating_add(1));

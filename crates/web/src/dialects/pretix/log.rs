@@ -25,8 +25,8 @@ use model::webhook::Headers;
 use super::super::replay::{self, ReplayCaller, ReplayQuery};
 use super::json::{JsonObject, JsonValue};
 use super::{Pretix, answer, json, webhooks};
-use crate::body::Query;
 use crate::route::{AdmittedRequest, ApiResponse, RequestHead};
+use crate::transport::query::Query;
 
 const DISABLED: &str = "The webhook is disabled, so nothing can be sent. Enable it first.";
 

@@ -1,6 +1,6 @@
 //! Pages that are followed live, with time that passes only when nobody has anything to do.
 
-use crate::body::Body;
+use crate::transport::body::Body;
 use http::Response;
 use http_body_util::BodyExt;
 use model::delivery::DispatchState;

@@ -1,8 +1,6 @@
-//! What requests and answers carry. Reading what a request brings: its body, never more than
-//! asked for and never for longer than the time limit; the form that the body says it has; and
-//! its query.
+//! What requests and answers carry, and reading what a request brings: never more than asked for,
+//! and never for longer than the time limit.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -11,24 +9,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Uri};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
 use http_body::{Frame, SizeHint};
-use http_body_util::{BodyDataStream, BodyExt, Full};
-use model::limits::{PARAMETERS_MAX, SMALL_BODY_BYTES_MAX};
-use model::refusal::{Fault, Refusal};
-use multer::Multipart;
-use percent_encoding::percent_decode_str;
+use http_body_util::BodyExt;
+use model::limits::SMALL_BODY_BYTES_MAX;
+use model::refusal::Refusal;
 
-use crate::body_budget::{BodyBudget, BodyReservation, BudgetOwner};
-use crate::limit::within;
-
-/// What stands between the parts of a form (RFC 2046, 5.1.1).
-const BOUNDARY_BYTES_MAX: usize = 70;
-
-/// So many parameters that are wrong are named, and so much of each name.
-const FAULTS_MAX: usize = 10;
-const FAULT_CHARS_MAX: usize = 100;
+use super::body_budget::{BodyBudget, BodyReservation, BudgetOwner};
+use super::limit::within;
 
 /// Within this time a body must have arrived.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
@@ -288,254 +277,11 @@ impl BodyBuffer {
     }
 }
 
-/// A header as text; bytes that are not UTF-8 become U+FFFD.
-pub(crate) fn text_of(value: &HeaderValue) -> Cow<'_, str> {
-    match std::str::from_utf8(value.as_bytes()) {
-        // Nearly always, and judged many bytes at once.
-        Ok(text) => text.into(),
-        Err(_) => String::from_utf8_lossy(value.as_bytes()),
-    }
-}
-
-/// A media type with its parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MediaType<'a> {
-    /// As it was sent.
-    whole: Cow<'a, str>,
-}
-
-impl<'a> MediaType<'a> {
-    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
-        let header = headers.get(CONTENT_TYPE);
-        let whole = header.map(text_of);
-        Self {
-            whole: whole.unwrap_or_default(),
-        }
-    }
-
-    /// Without parameters, in lower case.
-    pub(crate) fn kind(&self) -> Cow<'_, str> {
-        let whole = self.whole.as_ref();
-        let kind = whole.split_once(';').map_or(whole, |(kind, _)| kind).trim();
-        if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return kind.to_ascii_lowercase().into();
-        }
-        kind.into()
-    }
-
-    pub(crate) fn charset(&self) -> Option<&str> {
-        self.parameter("charset")
-    }
-
-    /// Of equal names the last counts.
-    fn parameter(&self, wanted: &str) -> Option<&str> {
-        let (_, parameters) = self.whole.split_once(';')?;
-        let parts = parameters.split(';');
-        let mut pairs = parts.filter_map(|part| part.split_once('='));
-        let found = pairs.rfind(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
-        found.map(|(_, value)| value.trim().trim_matches('"'))
-    }
-
-    /// Whether it says one JSON text a line. No name for that is registered, and these are in use.
-    pub(crate) fn is_json_lines(&self) -> bool {
-        const NAMES: [&str; 6] = [
-            "application/x-ndjson",
-            "application/ndjson",
-            "application/jsonl",
-            "application/x-jsonl",
-            "application/jsonlines",
-            "application/x-jsonlines",
-        ];
-        NAMES.contains(&self.kind().as_ref())
-    }
-
-    pub(crate) fn unknown(&self) -> Refusal {
-        Refusal::UnknownForm(self.whole.clone().into_owned())
-    }
-
-    /// The fields of a form of several parts; files are left out.
-    pub(crate) async fn parts(&self, body: &Bytes) -> Result<Vec<(String, String)>, String> {
-        let boundary = self.parameter("boundary");
-        // Longer ones are no boundaries (RFC 2046, 5.1.1), and to look for them takes long.
-        let boundary =
-            boundary.filter(|boundary| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()));
-        let boundary = boundary.ok_or("Invalid boundary in multipart: None")?;
-        let opening = format!("--{boundary}");
-        if !body
-            .windows(opening.len())
-            .any(|window| window == opening.as_bytes())
-        {
-            // A body without a single part is an empty form.
-            return Ok(Vec::new());
-        }
-        let stream = BodyDataStream::new(Full::new(body.clone()));
-        let mut multipart = Multipart::new(stream, boundary);
-        let mut pairs = Vec::new();
-        loop {
-            let part = multipart.next_field().await;
-            let Some(part) = part.map_err(|error| error.to_string())? else {
-                return Ok(pairs);
-            };
-            let name = part.name().map(str::to_owned);
-            let is_file = part.file_name().is_some();
-            let value = part.bytes().await.map_err(|error| error.to_string())?;
-            if let (Some(name), false) = (name, is_file) {
-                pairs.push((name, String::from_utf8_lossy(&value).into_owned()));
-            }
-        }
-    }
-}
-
-/// The query of a request, decoded, in its order. Of equal names the last counts. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Query(Arc<[(String, String)]>);
-
-impl Query {
-    /// Refused if it has more than `limits::PARAMETERS_MAX` pairs.
-    pub(crate) fn read(text: &str) -> Result<Self, Refusal> {
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
-        let pair = |part: &str| {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            (form_decoded(name), form_decoded(value))
-        };
-        let parts = text.split('&').filter(|part| !part.is_empty());
-        let few = parts.clone().nth(PARAMETERS_MAX).is_none();
-        match few {
-            true => Ok(Self(parts.map(pair).collect())),
-            false => Err(Refusal::bad_request(format!(
-                "A request may have at most {PARAMETERS_MAX} parameters in its query, and as many \
-                 in a form."
-            ))),
-        }
-    }
-
-    /// That of a URI; if it is refused an empty one, and why.
-    pub(crate) fn of(uri: &Uri) -> (Self, Result<(), Refusal>) {
-        match Self::read(uri.query().unwrap_or_default()) {
-            Ok(query) => (query, Ok(())),
-            Err(refusal) => (Self::default(), Err(refusal)),
-        }
-    }
-
-    /// The same without what has this name.
-    pub(crate) fn without(&self, name: &str) -> Self {
-        let others = self.0.iter().filter(|(own, _)| own != name);
-        Self(others.cloned().collect())
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        let last = self.0.iter().rev().find(|(own, _)| own == name);
-        last.map(|(_, value)| value.as_str())
-    }
-
-    /// Every value of this name, in their order.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.iter()
-            .filter(move |(own, _)| *own == name)
-            .map(|(_, value)| value)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
-    /// Refuses what is not one of these, and what is given twice: nobody could tell what is meant,
-    /// and to leave it out may do more than was asked for.
-    pub(crate) fn only(&self, known: &[&str]) -> Result<(), Refusal> {
-        let mut faults: Vec<Fault> = Vec::new();
-        let mut seen = Vec::with_capacity(known.len());
-        for (name, _) in self.iter() {
-            let reason = if !known.contains(&name) {
-                unknown_of(known)
-            } else if seen.contains(&name) {
-                "This parameter is given twice.".to_owned()
-            } else {
-                seen.push(name);
-                continue;
-            };
-            let name: String = name.chars().take(FAULT_CHARS_MAX).collect();
-            if faults.iter().all(|fault| fault.field != name) {
-                faults.push(Fault::new(&name, reason));
-            }
-            if faults.len() >= FAULTS_MAX {
-                break;
-            }
-        }
-        match faults.is_empty() {
-            true => Ok(()),
-            false => Err(Refusal::Parameters(faults)),
-        }
-    }
-}
-
-fn unknown_of(known: &[&str]) -> String {
-    match known {
-        [] => "There is no such parameter: none is taken here.".to_owned(),
-        known => format!("There is no such parameter: here are {}.", known.join(", ")),
-    }
-}
-
-/// What `text` says in the encoding of forms; bytes that are not UTF-8 become U+FFFD.
-fn form_decoded(text: &str) -> String {
-    let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
-}
-
 #[cfg(test)]
 mod tests {
-    use http_body_util::Empty;
+    use http_body_util::{Empty, Full};
 
     use super::*;
-
-    #[test]
-    fn a_query_is_decoded_and_the_last_of_a_name_counts() {
-        let query = Query::read("a=1&b=x%20y+z&a=%C3%A4&c&=&%ff=1").unwrap();
-        assert_eq!(query.get("a"), Some("ä"));
-        assert_eq!(query.get("b"), Some("x y z"));
-        assert_eq!(query.get("c"), Some(""));
-        assert_eq!(query.get("d"), None);
-        assert_eq!(query.iter().count(), 6);
-        assert_eq!(query.get("\u{fffd}"), Some("1"));
-    }
-
-    #[test]
-    fn a_query_of_very_many_parameters_is_refused() {
-        let text = "a&".repeat(PARAMETERS_MAX);
-        assert_eq!(Query::read(&text).unwrap().iter().count(), PARAMETERS_MAX);
-        let refused = Query::read(&format!("{text}&b")).unwrap_err();
-        assert!(matches!(refused, Refusal::BadRequest(words) if words.contains("4096")));
-    }
-
-    #[test]
-    fn what_is_not_known_or_given_twice_is_refused_by_its_name() {
-        let faults = |text: &str, known: &[&str]| match Query::read(text).unwrap().only(known) {
-            Ok(()) => Vec::new(),
-            Err(Refusal::Parameters(faults)) => faults,
-            Err(other) => panic!("{other:?}"),
-        };
-        assert_eq!(faults("", &[]), []);
-        assert_eq!(faults("a=1&b=&", &["a", "b", "c"]), []);
-        let twice = Fault::new("a", "This parameter is given twice.");
-        assert_eq!(faults("a=1&a=1&a=2", &["a"]), [twice]);
-        let unknown = Fault::new("x y", "There is no such parameter: here are a, b.");
-        assert_eq!(faults("a=1&x+y=2&x%20y", &["a", "b"]), [unknown]);
-        let none = Fault::new("", "There is no such parameter: none is taken here.");
-        assert_eq!(faults("=1", &[]), [none]);
-        let many: Vec<String> = (0..100)
-            .map(|n| format!("{n}{}", "ä".repeat(200)))
-            .collect();
-        let faults = faults(&many.join("&"), &[]);
-        assert_eq!(faults.len(), FAULTS_MAX);
-        assert!(
-            faults
-                .iter()
-                .all(|fault| fault.field.chars().count() == FAULT_CHARS_MAX)
-        );
-    }
 
     async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
         super::read_small(headers, body, most).await

@@ -19,7 +19,7 @@ use model::tenant::TokenHash;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::state::locked;
+use crate::sync::lock;
 
 /// Room comes back within moments, unless bodies come slowly. All waits of a body together.
 const WAIT_LIMIT: Duration = Duration::from_secs(5);
@@ -146,7 +146,7 @@ impl BodyBudget {
     /// taken yet.
     pub(crate) fn begin(&self, owner: BudgetOwner, declared: usize) -> BodyReservation<'_> {
         let told = Arc::new(Notify::new());
-        let id = locked(&self.0).begin(owner, declared, Arc::clone(&told));
+        let id = lock(&self.0).begin(owner, declared, Arc::clone(&told));
         BodyReservation {
             room: self,
             id,
@@ -169,11 +169,11 @@ impl BodyReservation<'_> {
         let since = Instant::now();
         let until = since + self.patience;
         let mut patient_at = Some(since + PATIENCE).filter(|at| *at < until);
-        let mut turn = locked(&self.room.0).ask(self.id, more, since);
+        let mut turn = lock(&self.room.0).ask(self.id, more, since);
         while turn == Admission::Waits {
             let next = patient_at.unwrap_or(until);
             let is_told = timeout_at(next, self.told.notified()).await.is_ok();
-            let mut desk = locked(&self.room.0);
+            let mut desk = lock(&self.room.0);
             if !is_told && patient_at.take().is_some() {
                 desk.look();
             }
@@ -200,11 +200,11 @@ impl BodyReservation<'_> {
                 Some(at) => {
                     if timeout_at(at, told).await.is_err() {
                         self.stalls_at = None;
-                        locked(&self.room.0).look();
+                        lock(&self.room.0).look();
                     }
                 }
             }
-            if locked(&self.room.0).turn(self.id) == Admission::GivesWay {
+            if lock(&self.room.0).turn(self.id) == Admission::GivesWay {
                 return REFUSED;
             }
         }
@@ -212,13 +212,13 @@ impl BodyReservation<'_> {
 
     /// Nothing more comes, and it does not have to give way any more.
     pub(crate) fn settle(&self) {
-        locked(&self.room.0).enter(self.id, BodyState::Whole);
+        lock(&self.room.0).enter(self.id, BodyState::Whole);
     }
 }
 
 impl Drop for BodyReservation<'_> {
     fn drop(&mut self) {
-        locked(&self.room.0).end(self.id);
+        lock(&self.room.0).end(self.id);
     }
 }
 

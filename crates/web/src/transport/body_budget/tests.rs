@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::body::{self, Body, BodyAdmission, BodyObserver};
+use crate::transport::body::{self, Body, BodyAdmission, BodyObserver};
 
 const MIB: usize = 1024 * 1024;
 const LONGEST: usize = INTAKE_BODY_BYTES_MAX;
@@ -199,7 +199,7 @@ fn token(name: &str) -> BudgetOwner {
 }
 
 fn left(room: &BodyBudget) -> usize {
-    locked(&room.0).left
+    lock(&room.0).left
 }
 
 #[tokio::test(start_paused = true)]
@@ -343,7 +343,7 @@ async fn a_body_that_is_announced_takes_nothing_and_one_that_is_small_never_does
     begun.feed(1).await;
     assert_eq!(left(&room), BODIES_BYTES_MAX - 2 * BODY_STEP_BYTES);
     // However full it is.
-    locked(&room.0).left = 0;
+    lock(&room.0).left = 0;
     let small = SMALL_BODY_BYTES_MAX;
     assert_eq!(Sending::whole(&room, tenant(2), small).await, Ok(small));
     assert!(!announced.is_over());
@@ -445,7 +445,7 @@ async fn whoever_has_less_goes_first() {
     }
     assert_eq!(first.answered().await, Ok(4 * MIB));
     settle().await;
-    let shares = [2, 3, 4].map(|id| locked(&room.0).share(tenant(id)).bytes);
+    let shares = [2, 3, 4].map(|id| lock(&room.0).share(tenant(id)).bytes);
     assert_eq!(shares, [12 * MIB, 12 * MIB, 8 * MIB]);
     assert!(all.iter().all(|sending| !sending.is_over()));
 }

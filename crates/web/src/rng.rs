@@ -1,0 +1,25 @@
+//! The random source of this crate, which many handlers share.
+
+use std::sync::Mutex;
+
+use model::rng::SeededRng;
+
+use crate::sync::lock;
+
+pub(crate) struct SharedRng(Mutex<SeededRng>);
+
+impl SharedRng {
+    pub(crate) fn new(rng: SeededRng) -> Self {
+        Self(Mutex::new(rng))
+    }
+
+    /// A number from 0 up to and without `end`.
+    pub(crate) fn below(&self, end: u64) -> u64 {
+        lock(&self.0).below(end)
+    }
+
+    /// So many random letters and digits, for a secret.
+    pub(crate) fn alphanumeric(&self, length: usize) -> String {
+        lock(&self.0).alphanumeric(length)
+    }
+}

@@ -1,0 +1,160 @@
+//! Where a request was to go, and whether this server answers there: a host that somebody else
+//! chose would make links lead elsewhere.
+
+use std::net::IpAddr;
+
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderMap, HeaderValue, Uri};
+use model::refusal::Refusal;
+
+/// Whether the connection to whoever asks is encrypted, as the proxy before us says.
+pub(crate) fn is_secure(headers: &HeaderMap) -> bool {
+    let forwarded = headers.get("x-forwarded-proto");
+    // Of several proxies the first is the one that the browser spoke to.
+    let first = |list: &HeaderValue| {
+        let mut entries = list.as_bytes().split(|byte| *byte == b',');
+        entries
+            .next()
+            .unwrap_or_default()
+            .trim_ascii()
+            .to_ascii_lowercase()
+    };
+    forwarded.is_some_and(|list| first(list) == b"https")
+}
+
+/// Where a request was to go: a target that names it wins over the header (RFC 9112, 3.2.2).
+pub(crate) fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+    let named = uri.authority().map(|authority| authority.as_str());
+    named.or_else(|| headers.get(HOST)?.to_str().ok())
+}
+
+/// Lines that a request has once, and its host. Of several nobody can say which was meant, and a
+/// proxy may have chosen another one (RFC 9112, 3.2).
+pub(crate) fn vet_headers(
+    headers: &HeaderMap,
+    uri: &Uri,
+    listed: &[String],
+) -> Result<(), Refusal> {
+    for (line, name) in [(HOST, "Host"), (AUTHORIZATION, "Authorization")] {
+        if headers.get_all(line).iter().nth(1).is_some() {
+            return Err(Refusal::BadRequest(format!(
+                "There are several {name} headers. Send one."
+            )));
+        }
+    }
+    vet_host(host_of(headers, uri), listed)
+}
+
+/// A host that nobody can have pointed here by a name of their own: an address, a name without a
+/// dot, or a name that the operator listed. Links are made of it, and a browser sends it.
+pub(crate) fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refusal> {
+    let Some(host) = host else {
+        return Err(Refusal::bad_request("The Host header is missing."));
+    };
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (address, port.strip_prefix(':').unwrap_or(port)),
+        None => host.rsplit_once(':').unwrap_or((host, "")),
+    };
+    let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let single = !name.is_empty() && name.bytes().all(sound);
+    let known = single
+        || name.parse::<IpAddr>().is_ok()
+        || listed.iter().any(|own| own.eq_ignore_ascii_case(name));
+    if known && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(Refusal::BadRequest(format!(
+        "This server does not answer to the host \"{host}\". If it should, its operator adds that \
+         name to the setting \"allowed_hosts\"."
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_proxy_says_whether_a_connection_is_encrypted() {
+        for (list, secure) in [
+            ("https", true),
+            ("HTTPS", true),
+            ("https, http", true),
+            (" https ,http", true),
+            ("http, https", false),
+            ("http", false),
+            ("httpsx", false),
+            ("", false),
+        ] {
+            let value = HeaderValue::from_static(list);
+            let headers = HeaderMap::from_iter([("x-forwarded-proto".parse().unwrap(), value)]);
+            assert_eq!(is_secure(&headers), secure, "{list}");
+        }
+        assert!(!is_secure(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_target_that_names_its_host_wins_over_the_header() {
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("evil.example"))]);
+        let absolute: Uri = "http://localhost:80/webhook".parse().unwrap();
+        assert_eq!(host_of(&headers, &absolute), Some("localhost:80"));
+        assert_eq!(vet_headers(&headers, &absolute, &[]), Ok(()));
+        let relative: Uri = "/webhook".parse().unwrap();
+        assert_eq!(host_of(&headers, &relative), Some("evil.example"));
+        assert!(vet_headers(&headers, &relative, &[]).is_err());
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+        let evil: Uri = "http://evil.example/webhook".parse().unwrap();
+        assert!(vet_headers(&headers, &evil, &[]).is_err());
+    }
+
+    #[test]
+    fn lines_that_a_request_has_once_are_refused_by_name_if_there_are_several() {
+        for (line, name) in [(HOST, "Host"), (AUTHORIZATION, "Authorization")] {
+            let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+            headers.append(&line, HeaderValue::from_static("localhost"));
+            headers.append(&line, HeaderValue::from_static("localhost"));
+            let uri = Uri::from_static("http://localhost/");
+            let words = format!("There are several {name} headers. Send one.");
+            let refused = vet_headers(&headers, &uri, &[]);
+            assert_eq!(refused, Err(Refusal::BadRequest(words)));
+        }
+    }
+
+    #[test]
+    fn addresses_single_names_and_listed_names_are_answered() {
+        let listed = ["hooks.example.org".to_owned()];
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:18544",
+            "[::1]:8080",
+            "[::1]",
+            "localhost:80",
+            "will_call-1",
+            "hooks.example.org",
+            "HOOKS.example.org:443",
+        ] {
+            assert_eq!(vet_host(Some(host), &listed), Ok(()), "{host}");
+        }
+    }
+
+    #[test]
+    fn other_hosts_are_not() {
+        let listed = ["hooks.example.org".to_owned()];
+        for host in [
+            "",
+            ":80",
+            "evil.example",
+            "evil.hooks.example.org",
+            "127.0.0.1.evil.example",
+            "localhost.",
+            "localhost:80x",
+            "localhost:123456",
+            "[::1",
+            "[::1]evil.example",
+            "a/b",
+            "user@localhost",
+        ] {
+            assert!(vet_host(Some(host), &listed).is_err(), "{host}");
+        }
+        assert!(vet_host(None, &listed).is_err());
+    }
+}

@@ -1,0 +1,10 @@
+//! What carries requests and answers: bodies and the memory they share, queries, media types,
+//! hosts, addresses of clients, time limits. It knows no store, no dialect and no page.
+
+pub(crate) mod body;
+pub(crate) mod body_budget;
+pub(crate) mod client;
+pub(crate) mod host;
+pub(crate) mod limit;
+pub(crate) mod media_type;
+pub(crate) mod query;
