@@ -4,26 +4,22 @@
 //! What is peculiar to one platform lives in its folder under `dialects`, nowhere else; what people
 //! look at lives under `dashboard`.
 
-mod auth;
+mod clock_notice;
 mod dashboard;
 pub mod dialects;
-mod health;
-mod idempotency;
-mod intake_warnings;
-mod metrics;
+mod gateway;
 mod rng;
-mod route;
 mod site;
-mod state;
 mod sync;
 mod tasks;
-mod token_usage;
+mod tools;
 mod transport;
 
 #[cfg(test)]
 mod tests;
 
-pub use site::{Site, build};
-pub use state::{DispatchLookup, HealthCheck, Parts, WebSettings};
+pub use dashboard::DispatchLookup;
+pub use site::{Parts, Site, WebSettings, build};
+pub use tools::HealthCheck;
 pub use transport::body::{Body, BodyObserver};
 pub use transport::limit::{TimeLimit, within};

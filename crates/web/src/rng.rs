@@ -1,16 +1,17 @@
 //! The random source of this crate, which many handlers share.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use model::rng::SeededRng;
 
 use crate::sync::lock;
 
-pub(crate) struct SharedRng(Mutex<SeededRng>);
+#[derive(Clone)]
+pub(crate) struct SharedRng(Arc<Mutex<SeededRng>>);
 
 impl SharedRng {
     pub(crate) fn new(rng: SeededRng) -> Self {
-        Self(Mutex::new(rng))
+        Self(Arc::new(Mutex::new(rng)))
     }
 
     /// A number from 0 up to and without `end`.

@@ -1,6 +1,6 @@
-//! Site: all that the floor answers, as one value that is called with a request. It tells apart
-//! who answers: the dashboard, a dialect, or what an operator's tools ask for; and adds what holds
-//! for every answer. It needs no socket: tests call it as `willcall` does.
+//! Site: all that this crate answers, as one value that is called with a request. It puts the parts
+//! together, and tells apart who answers: the dashboard, an API, or what an operator's tools ask
+//! for. It needs no socket: tests call it as `willcall` does.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -9,27 +9,104 @@ use std::sync::Arc;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
+use model::address::Networks;
+use model::contract::Frontend;
+use model::policy::Policies;
+use model::rng::SeededRng;
+use model::time::Clock;
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
-use crate::dashboard::{self, Pages};
-use crate::state::{Parts, Shared};
+use crate::dashboard::{self, Dashboard, DispatchLookup, Services};
+use crate::dialects::Dialects;
+use crate::gateway::context::Context;
+use crate::gateway::intake_warnings::IntakeWarnings;
+use crate::gateway::metrics::{IntakeMetrics, RequestMetrics};
+use crate::gateway::store::StoreHandle;
+use crate::gateway::{self, Gateway};
+use crate::rng::SharedRng;
+use crate::tools::{self, HealthCheck, Tools};
 use crate::transport::body::Body;
-use crate::{health, route};
 
-/// Every dialect's places, the dashboard, and what an operator's tools ask for.
+/// Everything the site is given.
+pub struct Parts {
+    pub store: Arc<dyn Frontend>,
+    pub clock: Clock,
+    pub rng: SeededRng,
+    pub settings: WebSettings,
+    pub dialects: Dialects,
+    /// How deliveries are made: what the engine was given, for explaining it.
+    pub policies: Policies,
+    /// True once the house is to stop: answers without an end of their own end then.
+    pub stopping: watch::Receiver<bool>,
+    /// What `/readyz` asks beside the store.
+    pub health: HealthCheck,
+    pub dispatch_state: DispatchLookup,
+    /// Renders what `/metrics` answers.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// What an operator may choose about the site.
+#[derive(Debug, Clone, Default)]
+pub struct WebSettings {
+    /// Names under which this server is reached, beside addresses and names without a dot.
+    pub hosts: Vec<String>,
+    /// Proxies that are believed when they say who asks.
+    pub proxies: Networks,
+}
+
+/// Every dialect's routes, the dashboard, and what an operator's tools ask for. Cheap to clone.
 #[derive(Clone)]
 pub struct Site {
-    shared: Arc<Shared>,
-    pages: Arc<Pages>,
+    inner: Arc<SiteParts>,
     /// What is connected.
     peer: Option<IpAddr>,
 }
 
-/// The whole of the floor.
-pub fn build(parts: Parts, meters: &mut Registry) -> Site {
+struct SiteParts {
+    gateway: Arc<Gateway>,
+    dashboard: Arc<Dashboard>,
+    tools: Arc<Tools>,
+}
+
+/// Puts the parts together. What is counted is registered in `registry`.
+pub fn build(parts: Parts, registry: &mut Registry) -> Site {
+    let store = StoreHandle::new(parts.store);
+    let rng = SharedRng::new(parts.rng.split("web"));
+    let metrics = Arc::new(RequestMetrics::register(registry));
+    let context = Context {
+        store: store.clone(),
+        clock: parts.clock.clone(),
+        rng: rng.clone(),
+        intake_metrics: IntakeMetrics::register(registry),
+        intake_warnings: IntakeWarnings::default(),
+    };
+    let (apis, hosts) = (parts.dialects.apis(), parts.settings.hosts.clone());
+    let services = Services {
+        store: store.clone(),
+        clock: parts.clock.clone(),
+        rng,
+        dialects: parts.dialects,
+        policies: parts.policies,
+        hosts: parts.settings.hosts,
+        proxies: parts.settings.proxies,
+        stopping: parts.stopping,
+        stream_slots: Arc::default(),
+        dispatch_state: parts.dispatch_state,
+        metrics: Arc::clone(&metrics),
+    };
+    let tools = Tools {
+        store,
+        clock: parts.clock,
+        health: parts.health,
+        metrics: parts.metrics,
+    };
     Site {
-        shared: Arc::new(Shared::new(parts, meters)),
-        pages: Arc::new(Pages::all()),
+        inner: Arc::new(SiteParts {
+            gateway: Arc::new(Gateway::new(apis, hosts, context, metrics)),
+            dashboard: Arc::new(Dashboard::new(services)),
+            tools: Arc::new(tools),
+        }),
         peer: None,
     }
 }
@@ -44,7 +121,7 @@ impl Site {
 
     /// Whether an operator's tools ask for this path.
     pub fn is_for_tools(path: &str) -> bool {
-        health::at(path).is_some()
+        tools::at(path).is_some()
     }
 
     /// What the request is answered with. It never fails: whatever is wrong is an answer, too.
@@ -58,7 +135,7 @@ impl Site {
         let answering = self.begin(request);
         async move {
             let answer = match answering {
-                SiteFuture::Place(answer) => answer.await,
+                SiteFuture::Api(answer) => answer.await,
                 SiteFuture::Other(answer) => answer.await,
             };
             finished(answer, is_head)
@@ -70,20 +147,23 @@ impl Site {
         request: Request<Body>,
     ) -> SiteFuture<impl Future<Output = Response<Body>> + Send + 'static> {
         let path = request.uri().path();
-        if let Some(endpoint) = health::at(path) {
-            SiteFuture::Other(Box::pin(health::serve(self.shared, endpoint, request)))
+        if let Some(endpoint) = tools::at(path) {
+            let tools = Arc::clone(&self.inner.tools);
+            SiteFuture::Other(Box::pin(tools::serve(tools, endpoint, request)))
         } else if dashboard::is_for_pages(request.method(), path) {
-            let visiting = dashboard::serve(self.shared, self.pages, self.peer, request);
+            let dashboard = Arc::clone(&self.inner.dashboard);
+            let visiting = dashboard::serve(dashboard, self.peer, request);
             SiteFuture::Other(Box::pin(visiting))
         } else {
-            SiteFuture::Place(route::serve(self.shared, request))
+            let gateway = Arc::clone(&self.inner.gateway);
+            SiteFuture::Api(gateway::serve(gateway, request))
         }
     }
 }
 
 /// An answer that is being made.
-enum SiteFuture<P> {
-    Place(P),
+enum SiteFuture<A> {
+    Api(A),
     Other(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
 }
 
@@ -100,4 +180,20 @@ fn finished(mut answer: Response<Body>, is_head: bool) -> Response<Body> {
         *answer.body_mut() = Body::empty();
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialects::DialectOptions;
+
+    #[test]
+    fn no_dialect_has_routes_where_pages_are() {
+        for api in crate::dialects::all(&DialectOptions::default()).apis() {
+            for root in api.roots {
+                let path = format!("/{root}");
+                assert!(!dashboard::is_for_pages(&Method::POST, &path), "{root}");
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use super::layout::{Shell, Tab};
 use super::response::{PageError, PageResponse, go_to, page_with};
 use super::view;
 use super::visit::Visit;
-use crate::state::disk_words;
+use crate::gateway::store::disk_words;
 use crate::transport::body::Body;
 
 #[derive(Template)]

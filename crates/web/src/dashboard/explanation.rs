@@ -95,10 +95,7 @@ async fn find(visit: &Visit) -> Result<NotificationDetail, PageError> {
         visit.tenant()?.id,
         NotificationId(visit.id("notification")?),
     );
-    let found = visit
-        .shared
-        .ask(|store| store.notification(tenant, id))
-        .await?;
+    let found = visit.ask(|store| store.notification(tenant, id)).await?;
     found.ok_or(PageError::NotFound)
 }
 
@@ -110,7 +107,6 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     let after = after.map(WebhookId);
     let (id, notification) = (tenant.id, story.id);
     let explanations = visit
-        .shared
         .ask(|store| store.match_explanations(id, notification, after, PAGE_ROWS_MAX))
         .await?;
     let list = format!("{}/notifications", path_of(tenant));

@@ -5,7 +5,7 @@ use model::users::Role;
 
 use super::assets;
 use super::visit::Visit;
-use crate::health;
+use crate::clock_notice::clock_words;
 
 /// The frame of a page. Every template has one under the name `shell`.
 pub(crate) struct Shell {
@@ -130,7 +130,7 @@ impl Shell {
             }),
             tab,
             said: said.map(|(_, words)| (*words).to_owned()),
-            clock: user.and_then(|_| health::clock_words(&visit.shared)),
+            clock: user.and_then(|_| clock_words(&visit.services.clock)),
             style: assets::style_path(),
             script: assets::script_path(),
         }

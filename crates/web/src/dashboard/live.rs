@@ -6,11 +6,10 @@
 //! ends with the rights of whoever follows it, when the house stops, and after some minutes in any
 //! case; a browser then comes back and goes on where it was (docs/decisions/0019).
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,20 +18,18 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Frame;
-use model::id::{TenantId, UserId};
-use model::limits::{LIVE_STREAMS_MAX, LIVE_STREAMS_SESSION_MAX, LIVE_STREAMS_USER_MAX};
+use model::id::TenantId;
 use model::refusal::Refusal;
-use model::tenant::TokenHash;
 use model::time::Timestamp;
 use model::users::Role;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::response::{PageError, PageResponse};
+use super::services::Services;
+use super::stream_slots::{StreamSlot, StreamSlots};
 use super::view::HtmlFragment;
 use super::visit::Visit;
-use crate::state::Shared;
-use crate::sync::lock;
 
 /// How often the store is asked at most.
 const EVERY: Duration = Duration::from_secs(1);
@@ -56,7 +53,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 /// What has news for a stream.
 pub(crate) trait Feed: Send + Sync + 'static {
     /// What is new since it was asked before, or since the mark that it began from.
-    fn look<'a>(&'a mut self, shared: &'a Shared, now: Timestamp) -> NewsFuture<'a>;
+    fn look<'a>(&'a mut self, services: &'a Services, now: Timestamp) -> NewsFuture<'a>;
 }
 
 pub(crate) type NewsFuture<'a> =
@@ -83,17 +80,6 @@ pub(crate) enum FeedItem {
     TooMany,
 }
 
-/// Those who follow a page.
-#[derive(Default)]
-pub(crate) struct StreamSlots(Mutex<BTreeMap<(UserId, TokenHash), usize>>);
-
-/// The place of one who does, free again when it is dropped.
-struct StreamSlot {
-    seats: Arc<StreamSlots>,
-    user: UserId,
-    session: TokenHash,
-}
-
 /// From where the page has it: what the browser says it heard last, else what the page said when
 /// it was made.
 pub(crate) fn mark_of(visit: &Visit) -> &str {
@@ -111,7 +97,7 @@ pub(crate) fn mark_of(visit: &Visit) -> &str {
 pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, PageError> {
     let session = visit.session().ok_or(PageError::SignIn)?;
     let user = visit.user()?.id;
-    let Some(seat) = StreamSlots::take(&visit.shared.seats, user, session) else {
+    let Some(slot) = StreamSlots::take(&visit.services.stream_slots, user, session) else {
         // To a browser this means not to come back by itself.
         let mut shown = Response::new(Body::empty());
         *shown.status_mut() = StatusCode::NO_CONTENT;
@@ -119,10 +105,10 @@ pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, Pag
     };
     let now = Instant::now();
     let stream = LiveStream {
-        shared: Arc::clone(&visit.shared),
-        stopping: visit.shared.stopping.clone(),
+        services: Arc::clone(&visit.services),
+        stopping: visit.services.stopping.clone(),
         tenant: visit.tenant()?.id,
-        seat,
+        slot,
         feed: Box::new(feed),
         changes: None,
         looked_at: None,
@@ -146,10 +132,10 @@ pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, Pag
 }
 
 struct LiveStream {
-    shared: Arc<Shared>,
+    services: Arc<Services>,
     stopping: watch::Receiver<bool>,
     tenant: TenantId,
-    seat: StreamSlot,
+    slot: StreamSlot,
     feed: Box<dyn Feed>,
     /// `Catalog::changes` before the latest look.
     changes: Option<u64>,
@@ -178,11 +164,11 @@ impl LiveStream {
                 text = format!("retry: {RETRY_MS}\n\n");
             }
             // Asked before looking: what is written in between is looked at once more.
-            let changes = Some(self.shared.store.changes());
+            let changes = Some(self.services.store.get().changes());
             if self.changes != changes {
-                let now = self.shared.clock.now();
+                let now = self.services.clock.now();
                 // A store in trouble ends it: the browser comes back for the rest.
-                let news = self.feed.look(&self.shared, now).await.ok()?;
+                let news = self.feed.look(&self.services, now).await.ok()?;
                 self.changes = changes.filter(|_| !news.again);
                 self.over = news.over;
                 text.push_str(&told(&news));
@@ -213,8 +199,12 @@ impl LiveStream {
     }
 
     async fn may_follow(&self) -> bool {
-        let (session, now) = (self.seat.session, self.shared.clock.certain());
-        let user = self.shared.ask(|store| store.session(session, now)).await;
+        let (session, now) = (self.slot.session, self.services.clock.certain());
+        let user = self
+            .services
+            .store
+            .ask(|store| store.session(session, now))
+            .await;
         let user = user.ok().flatten();
         let role = user.and_then(|user| user.role_at(self.tenant));
         role.is_some_and(|role| role >= Role::Look)
@@ -250,39 +240,6 @@ fn told(news: &FeedUpdate) -> String {
 fn line(text: &mut String, name: &str, value: &str) {
     // Writing to a string cannot fail.
     writeln!(text, "{name}: {value}").unwrap_or_default();
-}
-
-impl StreamSlots {
-    fn take(seats: &Arc<Self>, user: UserId, session: TokenHash) -> Option<StreamSlot> {
-        let mut taken = lock(&seats.0);
-        let own = taken.get(&(user, session)).copied().unwrap_or_default();
-        let of_user = taken.iter().filter(|((whose, _), _)| *whose == user);
-        let of_user: usize = of_user.map(|(_, count)| count).sum();
-        if own >= LIVE_STREAMS_SESSION_MAX
-            || of_user >= LIVE_STREAMS_USER_MAX
-            || taken.values().sum::<usize>() >= LIVE_STREAMS_MAX
-        {
-            return None;
-        }
-        taken.insert((user, session), own + 1);
-        let seats = Arc::clone(seats);
-        Some(StreamSlot {
-            seats,
-            user,
-            session,
-        })
-    }
-}
-
-impl Drop for StreamSlot {
-    fn drop(&mut self) {
-        let mut taken = lock(&self.seats.0);
-        let own = (self.user, self.session);
-        match taken.get_mut(&own) {
-            Some(own) if *own > 1 => *own -= 1,
-            Some(_) | None => drop(taken.remove(&own)),
-        }
-    }
 }
 
 type NextChunk = Pin<Box<dyn Future<Output = Option<(Bytes, LiveStream)>> + Send>>;
@@ -334,31 +291,5 @@ mod tests {
             "event: put\ndata: <b>\ndata: \ndata: id: 7\ndata: \n\n\
              id: dlv_1_1.5\nevent: too-many\ndata: \n\nevent: over\ndata\n\n"
         );
-    }
-
-    #[test]
-    fn seats_are_bounded_for_each_and_for_all_and_come_back() {
-        let seats = Arc::new(StreamSlots::default());
-        let take = |user: i64, session: usize| {
-            let session = TokenHash::of(&session.to_string());
-            StreamSlots::take(&seats, UserId(user), session)
-        };
-        let mut held: Vec<StreamSlot> = Vec::new();
-        while let Some(seat) = take(0, 0) {
-            held.push(seat);
-        }
-        assert_eq!(held.len(), LIVE_STREAMS_SESSION_MAX);
-        for session in 1..=LIVE_STREAMS_MAX {
-            held.extend(take(0, session));
-        }
-        assert_eq!(held.len(), LIVE_STREAMS_USER_MAX);
-        for user in 1..=LIVE_STREAMS_MAX {
-            held.extend(take(i64::try_from(user).unwrap(), user));
-        }
-        assert_eq!(held.len(), LIVE_STREAMS_MAX);
-        drop(held.pop());
-        assert!(take(9_999, 9_999).is_some());
-        drop(held);
-        assert!(lock(&seats.0).is_empty());
     }
 }

@@ -20,9 +20,11 @@ mod profile;
 mod response;
 mod send_test;
 mod serve;
+mod services;
 mod session;
 mod settings;
 mod sign_in;
+mod stream_slots;
 mod tenants;
 mod text;
 mod users;
@@ -31,11 +33,12 @@ mod visit;
 mod webhook;
 mod webhook_form;
 
-pub(crate) use live::StreamSlots;
 pub(crate) use page::PageRoute;
-pub(crate) use serve::{Pages, is_for_pages, serve};
+pub(crate) use serve::{Dashboard, is_for_pages, serve};
+pub use services::DispatchLookup;
+pub(crate) use services::Services;
 #[cfg(test)]
-pub(crate) use {page::PageAccess, session::csrf_token};
+pub(crate) use {page::PageAccess, serve::Pages, session::csrf_token};
 
 /// The table of all pages.
 fn routes() -> Vec<PageRoute> {

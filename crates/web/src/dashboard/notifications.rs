@@ -63,7 +63,6 @@ async fn list(visit: Visit) -> Result<PageResponse, PageError> {
         key if key.len() > NOTIFICATION_KEY_BYTES_MAX => Some(short(key, SHOWN_CHARS_MAX)),
         key => {
             let found = visit
-                .shared
                 .ask(|store| store.notification_by_key(id, key.to_owned()))
                 .await?;
             if let Some(story) = found {
@@ -80,12 +79,11 @@ async fn list(visit: Visit) -> Result<PageResponse, PageError> {
         limit: PAGE_ROWS_MAX,
     };
     let found = visit
-        .shared
         .ask(|store| store.notifications(id, query.clone()))
         .await?;
     let last = found.last().filter(|_| found.len() >= PAGE_ROWS_MAX);
     let filter = if unwanted { "&unwanted=1" } else { "" };
-    let dialect = visit.shared.dialects.named(&tenant.dialect);
+    let dialect = visit.services.dialects.named(&tenant.dialect);
     let types = found
         .iter()
         .filter(|row| !row.is_test && row.delivery_count == 0);

@@ -63,13 +63,11 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         limit: ROWS_MAX,
     };
     let found = visit
-        .shared
         .ask(|store| store.find_webhooks(tenant.id, search.clone()))
         .await?;
     let ids: Vec<WebhookId> = found.webhooks.iter().map(|webhook| webhook.id).collect();
     let since = health::since(visit.now);
     let standings = visit
-        .shared
         .ask(|store| store.standings(tenant.id, ids.clone(), since))
         .await?;
     let standings: BTreeMap<WebhookId, WebhookHealth> = standings

@@ -73,15 +73,15 @@ async fn change(visit: Visit) -> Result<PageResponse, PageError> {
     };
     // Whoever found an open browser is slowed down like anybody else who guesses.
     let tried = name_hash(&user.name, "their own account");
-    let now = visit.shared.clock.certain();
-    let early = visit.shared.ask(|store| store.try_sign_in(tried, now));
+    let now = visit.services.clock.certain();
+    let early = visit.ask(|store| store.try_sign_in(tried, now));
     if early.await?.is_some() {
         let words = "That failed too often. Wait a minute, and try again.";
         let faults = Faults::one("present", words);
         return again(&visit, StatusCode::TOO_MANY_REQUESTS, faults);
     }
     let name = user.name.clone();
-    let kept = visit.shared.ask(|store| store.user(name.clone())).await?;
+    let kept = visit.ask(|store| store.user(name.clone())).await?;
     let (_, kept) = kept.ok_or(PageError::SignIn)?;
     let right = tasks::hash(move || password::is_right(&present, &kept)).await;
     if !right.ok_or(PageError::Refused(Refusal::Busy(1)))? {
@@ -92,9 +92,7 @@ async fn change(visit: Visit) -> Result<PageResponse, PageError> {
         password: Some(hashed(&visit, new).await?),
         ..UserChange::default()
     };
-    let changed = visit
-        .shared
-        .ask(|store| store.change_user(user.id, change.clone(), now));
+    let changed = visit.ask(|store| store.change_user(user.id, change.clone(), now));
     changed.await?.ok_or(PageError::SignIn)?;
     tracing::info!(user = user.name, "changed their password");
     // Every session has ended, this one as well: whoever did it goes on under another.
@@ -126,7 +124,7 @@ pub(super) fn new_password(visit: &Visit, name: &str, faults: &mut Faults) -> Op
 
 /// The hash of a new password.
 pub(super) async fn hashed(visit: &Visit, password: String) -> Result<PasswordHash, PageError> {
-    let salt = visit.shared.rng.alphanumeric(SALT_LETTERS);
+    let salt = visit.services.rng.alphanumeric(SALT_LETTERS);
     let hashed = tasks::hash(move || password::hash(&password, salt.as_bytes())).await;
     let hashed = hashed.ok_or(PageError::Refused(Refusal::Busy(1)))?;
     hashed.map_err(|error| {

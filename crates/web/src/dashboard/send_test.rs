@@ -177,10 +177,7 @@ async fn send(visit: Visit) -> Result<PageResponse, PageError> {
         let Some(new) = dialect.board.forms.sample(&around, &webhook, kind)? else {
             return form(&visit, unprocessable, Some("Choose one of these kinds.")).await;
         };
-        let accepted = visit
-            .shared
-            .ask(|store| store.accept(vec![new.clone()]))
-            .await?;
+        let accepted = visit.ask(|store| store.accept(vec![new.clone()])).await?;
         match accepted.first() {
             // Disabled just before.
             Some(AcceptResult::Accepted { deliveries: 0, .. }) => {
@@ -219,7 +216,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     let waiting = story.attempts.is_empty() && story.row.state == DeliveryState::Pending;
     let next = looked.saturating_add(1);
     let dispatch_state = match waiting {
-        true => (visit.shared.dispatch_state)(id).await,
+        true => (visit.services.dispatch_state)(id).await,
         false => None,
     };
     page(&TestOutcomePage {
@@ -252,7 +249,7 @@ async fn first_attempt(visit: &Visit, id: DeliveryId) -> Result<DeliveryDetail, 
     let tenant = visit.tenant()?.id;
     let mut looks = 0;
     loop {
-        let found = visit.shared.ask(|store| store.delivery(tenant, id)).await?;
+        let found = visit.ask(|store| store.delivery(tenant, id)).await?;
         let story = found.ok_or(PageError::NotFound)?;
         looks += 1;
         let done = !story.attempts.is_empty() || story.row.state.is_end();

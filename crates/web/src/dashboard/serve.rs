@@ -16,10 +16,10 @@ use tokio::time::Instant;
 
 use super::page::{PageAccess, PageRoute, Params};
 use super::response::{PageError, PageResponse, finished};
+use super::services::Services;
 use super::session::{self, Cookies, FormOrigin};
 use super::visit::Visit;
 use super::{error_page, routes};
-use crate::state::Shared;
 use crate::tasks;
 use crate::transport::body;
 use crate::transport::host::{host_of, is_secure, vet_headers};
@@ -29,6 +29,12 @@ use crate::transport::query::Query;
 const ROOTS: [&str; 8] = [
     "", "account", "assets", "link", "sign-in", "sign-out", "t", "users",
 ];
+
+/// The dashboard: its pages, and what they are given.
+pub(crate) struct Dashboard {
+    pages: Pages,
+    services: Arc<Services>,
+}
 
 /// All pages there are.
 pub(crate) struct Pages(Vec<Arc<PageRoute>>);
@@ -42,8 +48,7 @@ pub(crate) fn is_for_pages(method: &Method, path: &str) -> bool {
 }
 
 pub(crate) async fn serve(
-    shared: Arc<Shared>,
-    pages: Arc<Pages>,
+    dashboard: Arc<Dashboard>,
     peer: Option<IpAddr>,
     request: Request<Body>,
 ) -> PageResponse {
@@ -51,10 +56,10 @@ pub(crate) async fn serve(
     let (head, body) = request.into_parts();
     let method = head.method.clone();
     let path = head.uri.path().to_owned();
-    let (name, shown) = answer(shared.clone(), &pages, peer, head, body).await;
+    let (name, shown) = answer(&dashboard, peer, head, body).await;
     let shown = finished(shown);
     let (status, took) = (shown.status(), began.elapsed());
-    shared.meters.request(name, status, took);
+    dashboard.services.metrics.request(name, status, took);
     // What follows is a secret that may not have been used yet.
     let path = if path.starts_with("/link/") {
         "/link/***"
@@ -66,20 +71,20 @@ pub(crate) async fn serve(
 }
 
 async fn answer(
-    shared: Arc<Shared>,
-    pages: &Pages,
+    dashboard: &Dashboard,
     peer: Option<IpAddr>,
     head: request::Parts,
     body: Body,
 ) -> (&'static str, PageResponse) {
+    let services = Arc::clone(&dashboard.services);
     let (query, readable) = Query::of(&head.uri);
-    let vetted = vet_headers(&head.headers, &head.uri, &shared.settings.hosts).and(readable);
-    let (page, params, allowed) = match pages.find(&head.method, head.uri.path()) {
+    let vetted = vet_headers(&head.headers, &head.uri, &services.hosts).and(readable);
+    let (page, params, allowed) = match dashboard.pages.find(&head.method, head.uri.path()) {
         Ok((page, params)) => (Some(page), params, None),
         Err(allowed) => (None, Params::new(), allowed.header()),
     };
     let name = page.as_ref().map_or("none", |page| page.name);
-    let mut visit = visit(shared, head, query, params);
+    let mut visit = visit(services, head, query, params);
     visit.peer = peer;
     // For saying what went wrong, whatever becomes of the visit itself.
     let plain = visit.plain();
@@ -126,8 +131,8 @@ async fn admit(mut visit: Visit, page: &PageRoute, body: Body) -> PageResponse {
 /// Finds out whose session this is.
 async fn identify(visit: &mut Visit) -> Result<(), PageError> {
     if let Some(hash) = visit.session() {
-        let now = visit.shared.clock.certain();
-        visit.user = visit.shared.ask(|store| store.session(hash, now)).await?;
+        let now = visit.services.clock.certain();
+        visit.user = visit.ask(|store| store.session(hash, now)).await?;
         if visit.user.is_none() {
             visit.cookies.session = None;
         }
@@ -205,15 +210,15 @@ async fn judge(visit: &mut Visit, needs: PageAccess) -> Result<(), PageError> {
 async fn place(visit: &Visit, user: &User) -> Result<(Tenant, Role), PageError> {
     let id = TenantId(visit.id("tenant")?);
     let role = user.role_at(id).ok_or(PageError::NotFound)?;
-    let found = visit.shared.ask(|store| store.tenant_settings(id)).await?;
+    let found = visit.ask(|store| store.tenant_settings(id)).await?;
     let found = found.ok_or(PageError::NotFound)?;
     Ok((found.tenant, role))
 }
 
-fn visit(shared: Arc<Shared>, head: request::Parts, query: Query, params: Params) -> Visit {
-    let now = shared.clock.now();
+fn visit(services: Arc<Services>, head: request::Parts, query: Query, params: Params) -> Visit {
+    let now = services.clock.now();
     Visit {
-        shared,
+        services,
         now,
         method: head.method,
         path: head.uri.path().to_owned(),
@@ -240,6 +245,15 @@ impl AllowedMethods {
         let names: Vec<&str> = self.0.iter().map(Method::as_str).collect();
         let header = (!names.is_empty()).then(|| HeaderValue::try_from(names.join(", ")).ok());
         header.flatten()
+    }
+}
+
+impl Dashboard {
+    pub(crate) fn new(services: Services) -> Self {
+        Self {
+            pages: Pages::all(),
+            services: Arc::new(services),
+        }
     }
 }
 
@@ -286,16 +300,6 @@ mod tests {
     fn every_page_is_where_pages_are_looked_for() {
         for page in Pages::all().iter() {
             assert!(is_for_pages(&page.method, page.path), "{}", page.path);
-        }
-    }
-
-    #[test]
-    fn no_dialect_has_places_where_pages_are() {
-        let dialects = crate::dialects::all(&crate::dialects::DialectOptions::default());
-        for dialect in dialects.iter() {
-            for root in dialect.roots {
-                assert!(root.is_empty() || !ROOTS.contains(root), "{root}");
-            }
         }
     }
 }

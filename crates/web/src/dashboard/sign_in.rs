@@ -54,10 +54,10 @@ async fn form(
     name: &str,
     fault: Option<String>,
 ) -> Result<PageResponse, PageError> {
-    let is_first = !visit.shared.ask(|store| store.has_users()).await?;
+    let is_first = !visit.ask(|store| store.has_users()).await?;
     let secret = match visit.cookies.visitor.clone() {
         Some(secret) => secret,
-        None => visit.shared.rng.alphanumeric(SECRET_LETTERS),
+        None => visit.services.rng.alphanumeric(SECRET_LETTERS),
     };
     visit.cookies.visitor = Some(secret.clone());
     let page = SignIn {
@@ -79,14 +79,14 @@ async fn sign_in(visit: Visit) -> Result<PageResponse, PageError> {
     if name.chars().count() > USER_NAME_CHARS_MAX || password.len() > PASSWORD_BYTES_MAX {
         return refuse(visit, "").await;
     }
-    let found = visit.shared.ask(|store| store.user(name.clone())).await?;
+    let found = visit.ask(|store| store.user(name.clone())).await?;
     let (user, kept) = match found {
         Some((user, kept)) => (Some(user), kept),
         None => (None, password::nobodys()),
     };
     let tried = visit.counted_as(&name, &kept);
-    let at = visit.shared.clock.certain();
-    let early = visit.shared.ask(|store| store.try_sign_in(tried, at));
+    let at = visit.services.clock.certain();
+    let early = visit.ask(|store| store.try_sign_in(tried, at));
     if let Some(failures) = early.await? {
         let wait_s = failures.open_at().ms_since(at).max(0) / 1_000 + 1;
         let words = format!(
@@ -144,13 +144,13 @@ async fn begin(
 
 /// What is kept of a user's password.
 pub(super) async fn kept_of(visit: &Visit, user: &User) -> Result<Option<PasswordHash>, PageError> {
-    let found = visit.shared.ask(|store| store.user(user.name.clone()));
+    let found = visit.ask(|store| store.user(user.name.clone()));
     Ok(found.await?.map(|(_, kept)| kept))
 }
 
 /// The cookie by which this browser is known to the user from now on.
 pub(super) fn device(visit: &Visit, user: &User, kept: &PasswordHash) -> HeaderValue {
-    let chance = visit.shared.rng.alphanumeric(SECRET_LETTERS);
+    let chance = visit.services.rng.alphanumeric(SECRET_LETTERS);
     session::device_cookie(&chance, &user.name, kept, visit.secure)
 }
 
@@ -163,12 +163,11 @@ pub(super) async fn begin_session(
     typed: Option<PasswordHash>,
     counted: Option<TokenHash>,
 ) -> Result<Option<HeaderValue>, PageError> {
-    let secret = visit.shared.rng.alphanumeric(SECRET_LETTERS);
+    let secret = visit.services.rng.alphanumeric(SECRET_LETTERS);
     let (hash, id, now) = (TokenHash::of(&secret), user.id, visit.now);
-    let until = visit.shared.clock.certain().plus_ms(SESSION_MS);
-    let begun = visit
-        .shared
-        .ask(|store| store.begin_session(hash, id, typed.clone(), counted, until, now));
+    let until = visit.services.clock.certain().plus_ms(SESSION_MS);
+    let begun =
+        visit.ask(|store| store.begin_session(hash, id, typed.clone(), counted, until, now));
     let begun = begun.await?;
     Ok(begun.then(|| session::session_cookie(&secret, visit.secure)))
 }
@@ -180,9 +179,9 @@ async fn use_link(visit: Visit) -> Result<PageResponse, PageError> {
     }
     let (link, now) = (
         TokenHash::of(visit.param("secret")),
-        visit.shared.clock.certain(),
+        visit.services.clock.certain(),
     );
-    let begun = match visit.shared.ask(|store| store.use_link(link, now)).await? {
+    let begun = match visit.ask(|store| store.use_link(link, now)).await? {
         Some(user) => begin(&visit, &user, None).await?,
         None => None,
     };
@@ -198,7 +197,7 @@ async fn use_link(visit: Visit) -> Result<PageResponse, PageError> {
 
 async fn sign_out(visit: Visit) -> Result<PageResponse, PageError> {
     if let Some(session) = visit.session() {
-        visit.shared.ask(|store| store.end_session(session)).await?;
+        visit.ask(|store| store.end_session(session)).await?;
     }
     let mut shown = go_to("/sign-in?said=signed-out");
     let cookie = session::no_session_cookie(visit.secure);

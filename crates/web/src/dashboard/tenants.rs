@@ -46,10 +46,7 @@ async fn list(visit: Visit) -> Result<PageResponse, PageError> {
         after: after.map(model::id::TenantId),
         limit: PAGE_ROWS_MAX + 1,
     };
-    let mut found = visit
-        .shared
-        .ask(|store| store.find_tenants(query.clone()))
-        .await?;
+    let mut found = visit.ask(|store| store.find_tenants(query.clone())).await?;
     let is_part = !text.is_empty() || after.is_some();
     if let ([only], false) = (found.as_slice(), is_part) {
         return Ok(go_to(&path_of(only)));
@@ -69,7 +66,7 @@ async fn list(visit: Visit) -> Result<PageResponse, PageError> {
 }
 
 fn row(visit: &Visit, tenant: &Tenant, role: Option<model::users::Role>) -> TenantLine {
-    let dialect = visit.shared.dialects.named(&tenant.dialect);
+    let dialect = visit.services.dialects.named(&tenant.dialect);
     let board = dialect.as_ref().map(|dialect| &dialect.board);
     TenantLine {
         name: tenant.name.clone(),

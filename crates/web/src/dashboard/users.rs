@@ -17,7 +17,7 @@ use super::profile;
 use super::response::{PageError, PageResponse, go_to, page, page_with};
 use super::view::{self, DisplayTime};
 use super::visit::Visit;
-use crate::state::refused;
+use crate::gateway::store::refused;
 
 #[derive(Template)]
 #[template(path = "users.html")]
@@ -86,7 +86,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
 async fn list(visit: Visit) -> Result<PageResponse, PageError> {
     let text = view::search_text(visit.query.get("q"));
     let wanted = text.to_lowercase();
-    let mut users = visit.shared.ask(|store| store.users(None)).await?;
+    let mut users = visit.ask(|store| store.users(None)).await?;
     users.retain(|user| user.name.to_lowercase().contains(&wanted));
     let (users, more) = page_of(users, visit.query.get("after"), |user| user.id.0);
     let shown = UsersPage {
@@ -143,7 +143,13 @@ async fn make(visit: Visit) -> Result<PageResponse, PageError> {
     };
     let now = visit.now;
     // Not repeated by itself: after a lost answer the name would be found taken.
-    match visit.shared.store.create_user(new.clone(), now).await {
+    match visit
+        .services
+        .store
+        .get()
+        .create_user(new.clone(), now)
+        .await
+    {
         Ok(user) => {
             tracing::info!(user = user.name, by = visit.actor(), "a user is made");
             Ok(go_to(&format!("/users/{}?said=user-created", user.id)))
@@ -168,10 +174,7 @@ async fn one(visit: &Visit, user: &User, faults: Faults) -> Result<PageResponse,
         after: None,
         limit: PAGE_ROWS_MAX,
     };
-    let tenants = visit
-        .shared
-        .ask(|store| store.find_tenants(query.clone()))
-        .await?;
+    let tenants = visit.ask(|store| store.find_tenants(query.clone())).await?;
     let roles = tenants.iter().filter_map(|tenant| {
         let role = user.roles.get(&tenant.id).copied()?;
         Some(TenantRole {
@@ -248,16 +251,14 @@ async fn set_password(visit: Visit) -> Result<PageResponse, PageError> {
 
 async fn apply(visit: &Visit, user: UserId, change: UserChange) -> Result<(), PageError> {
     let now = visit.now;
-    let changed = visit
-        .shared
-        .ask(|store| store.change_user(user, change.clone(), now));
+    let changed = visit.ask(|store| store.change_user(user, change.clone(), now));
     changed.await?.map(|_| ()).ok_or(PageError::NotFound)
 }
 
 /// Whom the path names.
 async fn user(visit: &Visit) -> Result<User, PageError> {
     let id = UserId(visit.id("user")?);
-    let users = visit.shared.ask(|store| store.users(None)).await?;
+    let users = visit.ask(|store| store.users(None)).await?;
     let found = users.into_iter().find(|user| user.id == id);
     found.ok_or(PageError::NotFound)
 }

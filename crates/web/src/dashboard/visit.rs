@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
+use model::contract::{Frontend, StoreError, StoreFuture};
 use model::policy::Policy;
 use model::refusal::Refusal;
 use model::tenant::{Tenant, TokenHash};
@@ -12,14 +13,14 @@ use model::users::{PasswordHash, Role, User, name_hash};
 
 use super::page::Params;
 use super::response::PageError;
+use super::services::Services;
 use super::session::{self, CSRF_FIELD, Cookies};
 use crate::dialects::Dialect;
-use crate::state::Shared;
 use crate::transport::client;
 use crate::transport::query::Query;
 
 pub(crate) struct Visit {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) services: Arc<Services>,
     pub(crate) now: Timestamp,
     pub(crate) method: Method,
     /// As it was asked for, without the query.
@@ -42,6 +43,22 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
+    /// Asks the store something that is safe to repeat, as `StoreHandle::ask`.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl Fn(&dyn Frontend) -> StoreFuture<T>,
+    ) -> Result<T, Refusal> {
+        self.services.store.ask(question).await
+    }
+
+    /// As `ask`, for pages that branch on the error.
+    pub(crate) async fn try_ask<T>(
+        &self,
+        question: impl Fn(&dyn Frontend) -> StoreFuture<T>,
+    ) -> Result<T, StoreError> {
+        self.services.store.try_ask(question).await
+    }
+
     /// Who is signed in.
     ///
     /// # Errors
@@ -65,7 +82,7 @@ impl Visit {
 
     /// Where the visitor is, as far as anybody knows.
     pub(super) fn network(&self) -> Option<IpAddr> {
-        client::network(self.peer, &self.headers, &self.shared.settings.proxies)
+        client::network(self.peer, &self.headers, &self.services.proxies)
     }
 
     /// The tenant that the path names.
@@ -88,7 +105,7 @@ impl Visit {
     /// If this version does not know the tenant's dialect.
     pub(crate) fn dialect(&self) -> Result<Arc<Dialect>, PageError> {
         let tenant = self.tenant()?;
-        let found = self.shared.dialects.named(&tenant.dialect);
+        let found = self.services.dialects.named(&tenant.dialect);
         found.ok_or(PageError::Refused(Refusal::Internal))
     }
 
@@ -98,7 +115,7 @@ impl Visit {
     /// As `dialect`.
     pub(crate) fn policy(&self) -> Result<&Policy, PageError> {
         let tenant = self.tenant()?;
-        let found = self.shared.policies.get(&tenant.dialect);
+        let found = self.services.policies.get(&tenant.dialect);
         found.ok_or(PageError::Refused(Refusal::Internal))
     }
 
@@ -142,7 +159,7 @@ impl Visit {
     /// The same visit without its form, for saying what went wrong.
     pub(super) fn around(&self) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
+            services: Arc::clone(&self.services),
             now: self.now,
             method: self.method.clone(),
             path: self.path.clone(),

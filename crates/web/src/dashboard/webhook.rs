@@ -17,7 +17,7 @@ use super::view::DisplayTime;
 use super::visit::Visit;
 use super::webhook_form::{find, path_to};
 use crate::dialects::dashboard::WebhookFact;
-use crate::state::refused;
+use crate::gateway::store::refused;
 
 /// How often a change is made anew because somebody else changed the webhook meanwhile.
 const SAVE_TRIES: usize = 8;
@@ -111,7 +111,6 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     let tenant = visit.tenant()?;
     let (id, since) = (tenant.id, health::since(visit.now));
     let standings = visit
-        .shared
         .ask(|store| store.standings(id, vec![webhook.id], since))
         .await?;
     let standing = standings.into_iter().find(|own| own.webhook == webhook.id);
@@ -218,7 +217,6 @@ async fn confirm(
     let webhook = find(&visit).await?;
     let (tenant, id, now) = (visit.tenant()?.id, webhook.id, visit.now);
     let owed = visit
-        .shared
         .ask(|store| store.count_bulk_job(tenant, id, BulkJobKind::CancelPending, now))
         .await?;
     let name = name_of((visit.dialect()?.board.describe)(&webhook).name, &webhook);
@@ -269,9 +267,7 @@ async fn save(
             disabled,
             ..webhook
         };
-        let saved = visit
-            .shared
-            .try_ask(|store| store.save_webhook(new.clone(), actor.clone(), at));
+        let saved = visit.try_ask(|store| store.save_webhook(new.clone(), actor.clone(), at));
         match saved.await {
             Ok(_) => return Ok(true),
             Err(StoreError::Stale) => webhook = find(visit).await?,

@@ -21,7 +21,7 @@ use super::view::DisplayTime;
 use super::visit::Visit;
 use crate::dialects::dashboard::FormContext;
 use crate::dialects::form::{FieldControl, FormField, TextKind, WebhookForm};
-use crate::state::refused;
+use crate::gateway::store::refused;
 
 #[derive(Template)]
 #[template(path = "webhook_form.html")]
@@ -78,13 +78,13 @@ impl FormInputs {
     pub(super) async fn of(visit: &Visit) -> Result<Self, PageError> {
         let tenant = visit.tenant()?.clone();
         let id = tenant.id;
-        let events = visit.shared.ask(|store| store.events(id)).await?;
+        let events = visit.ask(|store| store.events(id)).await?;
         Ok(Self { tenant, events })
     }
 
     pub(super) fn around<'a>(&'a self, visit: &'a Visit) -> FormContext<'a> {
         FormContext {
-            shared: &visit.shared,
+            rng: &visit.services.rng,
             tenant: &self.tenant,
             events: &self.events,
             now: visit.now,
@@ -95,7 +95,7 @@ impl FormInputs {
 /// The webhook that the path names, of the tenant that it names.
 pub(super) async fn find(visit: &Visit) -> Result<Webhook, PageError> {
     let (tenant, id) = (visit.tenant()?.id, WebhookId(visit.id("webhook")?));
-    let found = visit.shared.ask(|store| store.webhook(tenant, id)).await?;
+    let found = visit.ask(|store| store.webhook(tenant, id)).await?;
     found.ok_or(PageError::NotFound)
 }
 
@@ -148,7 +148,7 @@ async fn create(visit: Visit) -> Result<PageResponse, PageError> {
         }
         Err(refusal) => return Err(refusal.into()),
     };
-    let store = &visit.shared.store;
+    let store = visit.services.store.get();
     // Not repeated if the answer is lost: that could make two.
     let created = store.create_webhook(new, visit.actor(), visit.now).await;
     let created = created.map_err(|error| refused(&error))?;
@@ -219,9 +219,7 @@ async fn save(visit: Visit) -> Result<PageResponse, PageError> {
         return Ok(go_to(&format!("{path}?said=unchanged")));
     }
     let (actor, at) = (visit.actor(), visit.now);
-    let saved = visit
-        .shared
-        .try_ask(|store| store.save_webhook(new.clone(), actor.clone(), at));
+    let saved = visit.try_ask(|store| store.save_webhook(new.clone(), actor.clone(), at));
     match saved.await {
         Ok(_) => Ok(go_to(&format!("{path}?said=saved"))),
         Err(StoreError::Stale) => {
@@ -265,7 +263,6 @@ async fn outrun(
     };
     let tenant = visit.tenant()?.id;
     let latest = visit
-        .shared
         .ask(|store| store.audit_page(tenant, query.clone()))
         .await?;
     let who = latest.into_iter().next();

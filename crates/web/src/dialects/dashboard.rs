@@ -15,7 +15,7 @@ use model::time::Timestamp;
 use model::webhook::{NewWebhook, Webhook};
 
 use super::form::{FieldChoice, WebhookForm};
-use crate::state::Shared;
+use crate::rng::SharedRng;
 use crate::transport::query::Query;
 
 /// A dialect's part of the dashboard.
@@ -92,7 +92,7 @@ pub(crate) trait WebhookForms: Send + Sync {
 
 /// What a form is made and judged by, beside the webhook itself.
 pub(crate) struct FormContext<'a> {
-    pub(crate) shared: &'a Shared,
+    pub(crate) rng: &'a SharedRng,
     pub(crate) tenant: &'a Tenant,
     /// The shows of the tenant.
     pub(crate) events: &'a [Event],

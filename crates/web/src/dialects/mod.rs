@@ -8,6 +8,7 @@ pub(crate) mod dashboard;
 mod demo;
 pub(crate) mod form;
 mod load;
+mod nearest;
 mod openticket;
 mod pretix;
 mod replay;
@@ -16,14 +17,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::policy::{Policies, Policy};
-use model::refusal::Refusal;
 use model::tenant::{DialectName, Permission, Tenant};
 
 pub use apply_file::{DeclarationFile, FileError, GeneratedToken, KnownEvents};
 pub use demo::{Demo, DemoCall, ReceiverBehavior, WebhookRef};
 pub use load::{Load, LoadPage, LoadTenant};
 
-use crate::route::{AdmittedRequest, ApiResponse, RequestHead, ResponseFuture, Route};
+use crate::gateway::api::Api;
 use apply_file::SectionParser;
 
 /// What an operator may choose about dialects.
@@ -80,16 +80,9 @@ pub struct Dialects {
 }
 
 pub(crate) struct Dialect {
-    pub(crate) name: DialectName,
+    /// What the gateway knows of it.
+    pub(crate) api: Arc<Api>,
     pub(crate) policy: Policy,
-    /// The first segments of the paths of its places.
-    pub(crate) roots: &'static [&'static str],
-    pub(crate) routes: Vec<Arc<Route>>,
-    /// Judges a request of somebody known, before rights are judged.
-    pub(crate) admit: fn(&RequestHead) -> Result<(), Refusal>,
-    /// Answers OPTIONS.
-    pub(crate) describe: fn(AdmittedRequest) -> ResponseFuture,
-    pub(crate) refuse: fn(&RequestHead, &Refusal) -> ApiResponse,
     /// Its key in an operator's file.
     pub(crate) section: &'static str,
     pub(crate) declare: Box<SectionParser>,
@@ -124,34 +117,35 @@ impl LogRetention {
 
 impl Dialects {
     pub fn policies(&self) -> Policies {
-        let policy = |dialect: &Arc<Dialect>| (dialect.name.clone(), dialect.policy.clone());
+        let policy = |dialect: &Arc<Dialect>| (dialect.api.name.clone(), dialect.policy.clone());
         self.all.iter().map(policy).collect()
     }
 
     pub fn names(&self) -> Vec<DialectName> {
         self.all
             .iter()
-            .map(|dialect| dialect.name.clone())
+            .map(|dialect| dialect.api.name.clone())
             .collect()
     }
 
     /// What each dialect shows of itself.
     pub fn demos(&self) -> Vec<Demo> {
-        let demo = |dialect: &Arc<Dialect>| (dialect.demo)(dialect.name.clone());
+        let demo = |dialect: &Arc<Dialect>| (dialect.demo)(dialect.api.name.clone());
         self.all.iter().map(demo).collect()
     }
 
     /// What the benchmark is made with: the first dialect that brings something for it.
     pub fn load(&self) -> Option<Load> {
         let mut all = self.all.iter();
-        all.find_map(|dialect| Some(dialect.load?(dialect.name.clone())))
+        all.find_map(|dialect| Some(dialect.load?(dialect.api.name.clone())))
     }
 
-    /// The dialect that has places where `path` leads.
-    pub(crate) fn at(&self, path: &str) -> Option<Arc<Dialect>> {
-        let root = path.strip_prefix('/')?.split('/').next()?;
-        let mut all = self.all.iter();
-        all.find(|dialect| dialect.roots.contains(&root)).cloned()
+    /// What the gateway is handed.
+    pub(crate) fn apis(&self) -> Vec<Arc<Api>> {
+        self.all
+            .iter()
+            .map(|dialect| Arc::clone(&dialect.api))
+            .collect()
     }
 
     /// Whether the operator said how long this dialect's log is kept.
@@ -164,7 +158,7 @@ impl Dialects {
     pub(crate) fn named(&self, name: &DialectName) -> Option<Arc<Dialect>> {
         self.all
             .iter()
-            .find(|dialect| dialect.name == *name)
+            .find(|dialect| dialect.api.name == *name)
             .cloned()
     }
 

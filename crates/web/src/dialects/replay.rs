@@ -10,9 +10,9 @@ use model::query::DeliveryStatus;
 use model::refusal::{Fault, Refusal};
 use model::time::Timestamp;
 
-use crate::idempotency;
-use crate::route::AdmittedRequest;
-use crate::state::refused;
+use crate::gateway::api::AdmittedRequest;
+use crate::gateway::operations;
+use crate::gateway::store::refused;
 use crate::transport::query::Query;
 
 /// The parameters by which somebody says what is meant.
@@ -117,7 +117,7 @@ pub(crate) async fn send(
     let Some(meant) = meant else {
         return send_all(request, asker, all).await;
     };
-    let began_at = request.shared.clock.now();
+    let began_at = request.context.clock.now();
     let mut count: usize = 0;
     for status in meant.statuses {
         let mut after = NotificationId(0);
@@ -181,6 +181,6 @@ pub(crate) async fn step(
         which,
         actor: asker.actor.clone(),
     };
-    let done = idempotency::replay(request, ask, counted).await;
+    let done = operations::replay(request, ask, counted).await;
     done.map_err(|error| refused(&error))
 }

@@ -3,9 +3,9 @@
 use http::Method;
 
 use super::harness::{Asking, COMPANY, TestApp, asking};
-use crate::auth::{AuthScheme, RequiredAccess};
 use crate::dialects::{DialectOptions, all};
-use crate::route::{Route, TenantScope};
+use crate::gateway::api::{Route, TenantScope};
+use crate::gateway::auth::{AuthScheme, RequiredAccess};
 
 /// A path that leads to the place, for this tenant.
 pub(super) fn path_of(route: &Route, tenant: &str) -> String {
@@ -47,7 +47,7 @@ fn methods_of(route: &Route) -> Vec<Method> {
 /// Every place with every method it has, and some that it may not have.
 fn every() -> Vec<(Route, Method)> {
     let dialects = all(&DialectOptions::default());
-    let routes = dialects.iter().flat_map(|dialect| &dialect.routes);
+    let routes = dialects.iter().flat_map(|dialect| &dialect.api.routes);
     let each = |route: &std::sync::Arc<Route>| {
         let route = Route::clone(route);
         let methods = methods_of(&route);

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::harness::{Asking, COMPANY, TestApp, asking, bearing};
-use crate::auth::AuthScheme;
 use crate::dialects::{DialectOptions, all};
-use crate::route::Route;
+use crate::gateway::api::Route;
+use crate::gateway::auth::AuthScheme;
 
 const CASES: u32 = 64;
 
@@ -19,7 +19,7 @@ const INVOCATION: &str = "00000000-0000-8002-8000-000000000002";
 fn routes() -> Vec<Arc<Route>> {
     all(&DialectOptions::default())
         .iter()
-        .flat_map(|dialect| dialect.routes.clone())
+        .flat_map(|dialect| dialect.api.routes.clone())
         .collect()
 }
 

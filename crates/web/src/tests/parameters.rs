@@ -7,7 +7,7 @@ use http::Method;
 use super::coverage::path_of;
 use super::harness::{Arrived, Asking, TestApp, asking};
 use crate::dialects::{DialectOptions, all};
-use crate::route::{QueryRule, Route};
+use crate::gateway::api::{QueryRule, Route};
 
 /// Places where clients are used to it that what is not known is ignored: pretix's own.
 const TAKING_ANYTHING: [&str; 8] = [
@@ -23,7 +23,9 @@ const TAKING_ANYTHING: [&str; 8] = [
 
 fn routes() -> Vec<Arc<Route>> {
     let dialects = all(&DialectOptions::default());
-    let routes = dialects.iter().flat_map(|dialect| dialect.routes.clone());
+    let routes = dialects
+        .iter()
+        .flat_map(|dialect| dialect.api.routes.clone());
     routes.collect()
 }
 

@@ -101,7 +101,7 @@ impl World {
             .get(due.len())
             .is_none_or(|(due_at, _)| *due_at > self.now);
         let ahead = ask
-            .ahead
+            .recovery
             .filter(|_| may_be_early)
             .map(|query| RecoveryPage {
                 deliveries: of(early.take(query.limit).copied().collect()),
@@ -111,7 +111,7 @@ impl World {
             webhook: ask.webhook,
             deliveries: of(due),
             next_due_at,
-            ahead,
+            recovery: ahead,
         }
     }
 

@@ -72,7 +72,7 @@ async fn stop_one(visit: Visit) -> Result<PageResponse, PageError> {
 async fn one(visit: &Visit, what: DeliveryAction) -> Result<PageResponse, PageError> {
     let (tenant, id) = (visit.tenant()?, delivery_id(visit)?);
     let number = tenant.id;
-    let known = visit.shared.ask(|s| s.log_rows(number, vec![id])).await?;
+    let known = visit.ask(|s| s.log_rows(number, vec![id])).await?;
     if known.is_empty() {
         return Err(PageError::NotFound);
     }
@@ -160,10 +160,7 @@ async fn act(
     if ids.is_empty() {
         return Ok(came);
     }
-    let rows = visit
-        .shared
-        .ask(|s| s.log_rows(tenant, ids.clone()))
-        .await?;
+    let rows = visit.ask(|s| s.log_rows(tenant, ids.clone())).await?;
     let as_seen = rows.iter().filter(|line| {
         let now = seen(line.row.status(), line.row.attempts);
         chosen.get(&line.row.id) == Some(&now)
@@ -173,9 +170,8 @@ async fn act(
     match what {
         DeliveryAction::Stop => {
             let (count, now) = (ids.len(), visit.now);
-            let stopped = visit
-                .shared
-                .ask(|s| s.cancel_deliveries(tenant, ids.clone(), visit.actor(), now));
+            let stopped =
+                visit.ask(|s| s.cancel_deliveries(tenant, ids.clone(), visit.actor(), now));
             came.done = stopped.await?;
             came.moved += count.saturating_sub(came.done);
         }
@@ -197,7 +193,7 @@ async fn again(
         which: ReplayScope::One(id),
         actor: visit.actor(),
     };
-    let store = &visit.shared.store;
+    let store = visit.services.store.get();
     let replies = ids
         .iter()
         .map(|id| (*id, store.replay(ask(*id), visit.now)));
@@ -206,7 +202,7 @@ async fn again(
         let answer = match reply.await {
             Ok(answer) => answer,
             // Safe to repeat: what is due already stays so.
-            Err(_) => visit.shared.ask(|s| s.replay(ask(id), visit.now)).await?,
+            Err(_) => visit.ask(|s| s.replay(ask(id), visit.now)).await?,
         };
         match answer {
             ReplayResult::Done { count: 0, .. } | ReplayResult::Unknown => came.moved += 1,

@@ -12,10 +12,10 @@ use crate::dashboard::layout::{Shell, Tab, path_of};
 use crate::dashboard::live::{self, Feed, FeedItem, FeedUpdate, NewsFuture};
 use crate::dashboard::page::{PageAccess, PageRoute, get, post};
 use crate::dashboard::response::{PageError, PageResponse, go_to, page};
+use crate::dashboard::services::Services;
 use crate::dashboard::session::CSRF_FIELD;
 use crate::dashboard::view::{DisplayTime, HtmlFragment};
 use crate::dashboard::visit::Visit;
-use crate::state::Shared;
 use model::time::Timestamp;
 
 /// Before it begins: what it is about.
@@ -106,7 +106,7 @@ pub(super) fn kind_words(kind: BulkJobKind) -> &'static str {
 
 async fn webhook(visit: &Visit) -> Result<Webhook, PageError> {
     let (tenant, id) = (visit.tenant()?.id, WebhookId(visit.id("webhook")?));
-    let found = visit.shared.ask(|store| store.webhook(tenant, id)).await?;
+    let found = visit.ask(|store| store.webhook(tenant, id)).await?;
     found.ok_or(PageError::NotFound)
 }
 
@@ -116,9 +116,7 @@ async fn count(
     kind: BulkJobKind,
 ) -> Result<BoundedCount, PageError> {
     let (tenant, now) = (visit.tenant()?.id, visit.now);
-    let counted = visit
-        .shared
-        .ask(|s| s.count_bulk_job(tenant, webhook, kind, now));
+    let counted = visit.ask(|s| s.count_bulk_job(tenant, webhook, kind, now));
     Ok(counted.await?)
 }
 
@@ -128,10 +126,7 @@ async fn ask(visit: &Visit, kind: BulkJobKind) -> Result<PageResponse, PageError
     let webhook = webhook(visit).await?;
     let (tenant, id) = (visit.tenant()?, webhook.id);
     let number = tenant.id;
-    let running = visit
-        .shared
-        .ask(|s| s.running_bulk_jobs(number, id))
-        .await?;
+    let running = visit.ask(|s| s.running_bulk_jobs(number, id)).await?;
     let running = running.into_iter().find(|bulk_job| bulk_job.what == kind);
     page(&BulkJobConfirmPage {
         shell: Shell::of(visit, Tab::Log, kind_words(kind)),
@@ -170,9 +165,7 @@ async fn begin(visit: &Visit, kind: BulkJobKind) -> Result<PageResponse, PageErr
         expected,
         actor: visit.actor(),
     };
-    let begun = visit
-        .shared
-        .ask(|s| s.start_bulk_job(new.clone(), visit.now));
+    let begun = visit.ask(|s| s.start_bulk_job(new.clone(), visit.now));
     let bulk_job = begun.await?;
     Ok(go_to(&format!("{path}/errands/{}", bulk_job.id)))
 }
@@ -180,7 +173,7 @@ async fn begin(visit: &Visit, kind: BulkJobKind) -> Result<PageResponse, PageErr
 async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     let (tenant, id) = (visit.tenant()?, BulkJobId(visit.id("errand")?));
     let number = tenant.id;
-    let bulk_job = visit.shared.ask(|store| store.bulk_job(number, id)).await?;
+    let bulk_job = visit.ask(|store| store.bulk_job(number, id)).await?;
     let bulk_job = bulk_job.ok_or(PageError::NotFound)?;
     let path = path_of(tenant);
     let heading = kind_words(bulk_job.what);
@@ -229,10 +222,13 @@ struct BulkJobFeed {
 }
 
 impl Feed for BulkJobFeed {
-    fn look<'a>(&'a mut self, shared: &'a Shared, _now: Timestamp) -> NewsFuture<'a> {
+    fn look<'a>(&'a mut self, services: &'a Services, _now: Timestamp) -> NewsFuture<'a> {
         Box::pin(async move {
             let (tenant, id) = (self.tenant, self.id);
-            let found = shared.ask(|store| store.bulk_job(tenant, id)).await?;
+            let found = services
+                .store
+                .ask(|store| store.bulk_job(tenant, id))
+                .await?;
             let Some(bulk_job) = found else {
                 return Ok(FeedUpdate {
                     over: true,

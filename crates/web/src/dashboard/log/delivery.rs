@@ -18,10 +18,10 @@ use crate::dashboard::layout::{Shell, Tab, path_of};
 use crate::dashboard::live::{self, Feed, FeedItem, FeedUpdate, NewsFuture};
 use crate::dashboard::page::{PageAccess, PageRoute, get};
 use crate::dashboard::response::{PageError, PageResponse, page};
+use crate::dashboard::services::Services;
 use crate::dashboard::text::{BodyText, TextExcerpt};
 use crate::dashboard::view::{DisplaySize, DisplayTime, HtmlFragment, Tone, status_words};
 use crate::dashboard::visit::Visit;
-use crate::state::Shared;
 
 #[derive(Template)]
 #[template(path = "log/delivery.html")]
@@ -117,11 +117,11 @@ pub(super) fn delivery_id(visit: &Visit) -> Result<DeliveryId, PageError> {
 async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     let (tenant, id) = (visit.tenant()?, delivery_id(&visit)?);
     let number = tenant.id;
-    let story = visit.shared.ask(|store| store.delivery(number, id)).await?;
+    let story = visit.ask(|store| store.delivery(number, id)).await?;
     let story = story.ok_or(PageError::NotFound)?;
-    let lines = visit.shared.ask(|s| s.log_rows(number, vec![id])).await?;
+    let lines = visit.ask(|s| s.log_rows(number, vec![id])).await?;
     let line = lines.into_iter().next().ok_or(PageError::NotFound)?;
-    let webhook = visit.shared.ask(|s| s.webhook(number, id.webhook)).await?;
+    let webhook = visit.ask(|s| s.webhook(number, id.webhook)).await?;
     let name = match &webhook {
         Some(webhook) => name_of(&visit, webhook)?,
         None => format!("Webhook {}, which was deleted", id.webhook),
@@ -200,12 +200,12 @@ impl StateContext {
 
 /// Where a delivery that is due stands, as far as whoever sends knows.
 async fn dispatch_state(
-    shared: &Shared,
+    services: &Services,
     row: &DeliveryRow,
     now: Timestamp,
 ) -> Option<DispatchState> {
     match row.due_at.is_some_and(|at| at <= now) {
-        true => (shared.dispatch_state)(row.id).await,
+        true => (services.dispatch_state)(row.id).await,
         false => None,
     }
 }
@@ -217,7 +217,7 @@ async fn state(
     around: &StateContext,
 ) -> Result<HtmlFragment, PageError> {
     let policy = visit.policy()?;
-    let at = dispatch_state(&visit.shared, &story.row, visit.now).await;
+    let at = dispatch_state(&visit.services, &story.row, visit.now).await;
     Ok(standing(story, webhook, policy, around, (at, visit.now))?)
 }
 
@@ -306,10 +306,10 @@ struct DeliveryFeed {
 }
 
 impl Feed for DeliveryFeed {
-    fn look<'a>(&'a mut self, shared: &'a Shared, now: Timestamp) -> NewsFuture<'a> {
+    fn look<'a>(&'a mut self, services: &'a Services, now: Timestamp) -> NewsFuture<'a> {
         Box::pin(async move {
             let (tenant, id) = (self.tenant, self.around.id);
-            let lines = shared.ask(|s| s.log_rows(tenant, vec![id])).await?;
+            let lines = services.store.ask(|s| s.log_rows(tenant, vec![id])).await?;
             let Some(line) = lines.first() else {
                 // Removed from the log meanwhile.
                 return Ok(FeedUpdate {
@@ -319,7 +319,7 @@ impl Feed for DeliveryFeed {
             };
             let mark = mark(&line.row);
             // While it is due it moves, and no row does.
-            let at = dispatch_state(shared, &line.row, now).await;
+            let at = dispatch_state(services, &line.row, now).await;
             let again = at.is_some();
             if mark == self.told && at == self.at {
                 return Ok(FeedUpdate {
@@ -327,13 +327,16 @@ impl Feed for DeliveryFeed {
                     ..FeedUpdate::default()
                 });
             }
-            let Some(story) = shared.ask(|s| s.delivery(tenant, id)).await? else {
+            let Some(story) = services.store.ask(|s| s.delivery(tenant, id)).await? else {
                 return Ok(FeedUpdate {
                     over: true,
                     ..FeedUpdate::default()
                 });
             };
-            let webhook = shared.ask(|s| s.webhook(tenant, id.webhook)).await?;
+            let webhook = services
+                .store
+                .ask(|s| s.webhook(tenant, id.webhook))
+                .await?;
             let mut news = FeedUpdate {
                 mark: mark.clone(),
                 again,

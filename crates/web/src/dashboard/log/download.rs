@@ -41,7 +41,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
 
 async fn story(visit: &Visit) -> Result<DeliveryDetail, PageError> {
     let (tenant, id) = (visit.tenant()?.id, delivery_id(visit)?);
-    let story = visit.shared.ask(|store| store.delivery(tenant, id)).await?;
+    let story = visit.ask(|store| store.delivery(tenant, id)).await?;
     story.ok_or(PageError::NotFound)
 }
 

@@ -15,9 +15,9 @@ use super::row::{self, RowContext, WebhookNames};
 use crate::dashboard::layout::path_of;
 use crate::dashboard::live::{self, Feed, FeedItem, FeedUpdate, NewsFuture};
 use crate::dashboard::response::{PageError, PageResponse};
+use crate::dashboard::services::Services;
 use crate::dashboard::visit::Visit;
 use crate::dialects::Dialect;
-use crate::state::Shared;
 
 /// An outcome is written down at most this long after its attempt ended, as a rule by far.
 const SLACK_MS: i64 = 30_000;
@@ -98,7 +98,7 @@ struct LogFeed {
 }
 
 impl Feed for LogFeed {
-    fn look<'a>(&'a mut self, shared: &'a Shared, now: Timestamp) -> NewsFuture<'a> {
+    fn look<'a>(&'a mut self, services: &'a Services, now: Timestamp) -> NewsFuture<'a> {
         Box::pin(async move {
             self.around.now = now;
             let mut news = FeedUpdate::default();
@@ -106,22 +106,22 @@ impl Feed for LogFeed {
             let mut lines = Vec::new();
             match self.whole_at {
                 None => {
-                    lines = self.began(shared).await?;
+                    lines = self.began(services).await?;
                     self.whole_at = Some(now);
                 }
                 Some(at) if self.filter.has_status() => {
-                    lines.extend(self.changed(shared).await?);
+                    lines.extend(self.changed(services).await?);
                     if (0..WHOLE_EVERY_MS).contains(&now.ms_since(at)) {
                         news.again = true;
                     } else {
-                        lines.extend(self.whole(shared).await?);
+                        lines.extend(self.whole(services).await?);
                         self.whole_at = Some(now);
                     }
                 }
                 Some(_) => {
-                    lines.extend(self.changed(shared).await?);
+                    lines.extend(self.changed(services).await?);
                     if !self.too_many {
-                        lines.extend(self.newer(shared).await?);
+                        lines.extend(self.newer(services).await?);
                     }
                 }
             }
@@ -129,7 +129,7 @@ impl Feed for LogFeed {
             lines.sort_by_key(|line| line.row.id);
             let names = &mut self.around.names;
             names
-                .learn(&lines, self.tenant, &self.dialect, shared)
+                .learn(&lines, self.tenant, &self.dialect, services)
                 .await?;
             for line in lines {
                 let part = row::part(&line, &self.around)?;
@@ -152,9 +152,9 @@ impl Feed for LogFeed {
 impl LogFeed {
     /// What a page does not show that was made at the mark: lines above its newest, and those
     /// below that may have changed since.
-    async fn began(&mut self, shared: &Shared) -> Result<Vec<LogRow>, Refusal> {
+    async fn began(&mut self, services: &Services) -> Result<Vec<LogRow>, Refusal> {
         let (newest, since) = (self.newest, self.at.plus_ms(-SLACK_MS));
-        let rows = self.whole(shared).await?;
+        let rows = self.whole(services).await?;
         let is_new = |row: &LogRow| newest.is_none_or(|newest| row.row.id > newest);
         if newest.is_some() && rows.len() >= PAGE_ROWS_MAX && rows.iter().all(is_new) {
             self.too_many = true;
@@ -172,10 +172,13 @@ impl LogFeed {
     }
 
     /// Lines of the first page that are not known as they are.
-    async fn whole(&mut self, shared: &Shared) -> Result<Vec<LogRow>, Refusal> {
-        let head = self.head(shared).await?;
+    async fn whole(&mut self, services: &Services) -> Result<Vec<LogRow>, Refusal> {
+        let head = self.head(services).await?;
         let (tenant, ask) = (self.tenant, self.filter.ask(self.webhook, None));
-        let page = shared.ask(|store| store.log(tenant, ask.clone())).await?;
+        let page = services
+            .store
+            .ask(|store| store.log(tenant, ask.clone()))
+            .await?;
         let newest = page.rows.first().map(|line| line.row.id);
         self.newest = self.newest.max(head).max(newest);
         let mut rows = page.rows;
@@ -184,13 +187,16 @@ impl LogFeed {
     }
 
     /// Lines that came after those that were looked at.
-    async fn newer(&mut self, shared: &Shared) -> Result<Vec<LogRow>, Refusal> {
+    async fn newer(&mut self, services: &Services) -> Result<Vec<LogRow>, Refusal> {
         // Before looking: what is below it was seen then, whether it matched or not.
-        let head = self.head(shared).await?;
+        let head = self.head(services).await?;
         let tenant = self.tenant;
         let from = self.newest.map(LogCursor::NewerThan);
         let ask = self.filter.ask(self.webhook, from);
-        let page = shared.ask(|store| store.log(tenant, ask.clone())).await?;
+        let page = services
+            .store
+            .ask(|store| store.log(tenant, ask.clone()))
+            .await?;
         let newest = page.rows.first().map(|line| line.row.id);
         match page.newer {
             Some(_) if page.rows.len() >= PAGE_ROWS_MAX => {
@@ -206,7 +212,7 @@ impl LogFeed {
     }
 
     /// The newest delivery of the tenant, whether it matches or not; nothing if all match.
-    async fn head(&self, shared: &Shared) -> Result<Option<DeliveryId>, Refusal> {
+    async fn head(&self, services: &Services) -> Result<Option<DeliveryId>, Refusal> {
         if self.webhook.is_none() && self.filter.is_empty() {
             return Ok(None);
         }
@@ -215,18 +221,23 @@ impl LogFeed {
             limit: 1,
             ..LogQuery::default()
         };
-        let page = shared.ask(|store| store.log(tenant, ask.clone())).await?;
+        let page = services
+            .store
+            .ask(|store| store.log(tenant, ask.clone()))
+            .await?;
         Ok(page.rows.first().map(|line| line.row.id))
     }
 
     /// Lines that are known otherwise than they are.
-    async fn changed(&mut self, shared: &Shared) -> Result<Vec<LogRow>, Refusal> {
+    async fn changed(&mut self, services: &Services) -> Result<Vec<LogRow>, Refusal> {
         let tenant = self.tenant;
         let known: Vec<DeliveryId> = self.known.keys().copied().collect();
         if known.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = shared.ask(|store| store.log_rows(tenant, known.clone()));
+        let rows = services
+            .store
+            .ask(|store| store.log_rows(tenant, known.clone()));
         let mut rows = rows.await?;
         rows.retain(|line| self.known.get(&line.row.id) != Some(line));
         Ok(rows)

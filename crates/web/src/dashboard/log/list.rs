@@ -118,7 +118,7 @@ async fn list(visit: Visit, webhook: Option<WebhookId>) -> Result<PageResponse, 
     let mut page = LogPage::default();
     if filter.faults.is_empty() {
         let ask = filter.ask(webhook, from);
-        page = visit.shared.ask(|s| s.log(tenant, ask.clone())).await?;
+        page = visit.ask(|s| s.log(tenant, ask.clone())).await?;
     }
     let here = visit.path.clone();
     let link = filter.link();
@@ -163,7 +163,7 @@ async fn view(
     let mut names = WebhookNames::default();
     let dialect = visit.dialect()?;
     names
-        .learn(&page.rows, tenant.id, &dialect, &visit.shared)
+        .learn(&page.rows, tenant.id, &dialect, &visit.services)
         .await?;
     let around = RowContext {
         path: path_of(tenant),
@@ -193,7 +193,7 @@ async fn view(
     let mut due = page.rows.iter().filter_map(|line| line.row.due_at);
     let is_first = from.is_none() && filter.faults.is_empty();
     let mark = follow::mark(newest, visit.now);
-    let kept = visit.shared.ask(|s| s.tenant_settings(tenant.id)).await?;
+    let kept = visit.ask(|s| s.tenant_settings(tenant.id)).await?;
     let kept = kept.and_then(|settings| settings.retention_ms);
     Ok(LogListPage {
         shell: Shell::of(visit, Tab::Log, title),
@@ -231,7 +231,7 @@ fn types(visit: &Visit) -> Result<Vec<FilterChoice>, PageError> {
 /// The tenant's shows, the next ones first as the store has them.
 async fn shows(visit: &Visit) -> Result<Vec<FilterChoice>, PageError> {
     let tenant = visit.tenant()?.id;
-    let events = visit.shared.ask(|store| store.events(tenant)).await?;
+    let events = visit.ask(|store| store.events(tenant)).await?;
     let choice = |event: Event| FilterChoice {
         label: TextExcerpt::line(&event.name, CHOICE_ROOM),
         value: event.slug,
@@ -244,7 +244,7 @@ async fn shows(visit: &Visit) -> Result<Vec<FilterChoice>, PageError> {
 /// The webhook whose log is asked for. One that was deleted is known by what it left in the log.
 async fn of(visit: &Visit, id: WebhookId) -> Result<LogSubject, PageError> {
     let tenant = visit.tenant()?.id;
-    let found = visit.shared.ask(|store| store.webhook(tenant, id)).await?;
+    let found = visit.ask(|store| store.webhook(tenant, id)).await?;
     let Some(webhook) = found else {
         // Whatever is looked for: it is a page as long as anything is left.
         let any = LogQuery {
@@ -252,7 +252,7 @@ async fn of(visit: &Visit, id: WebhookId) -> Result<LogSubject, PageError> {
             limit: 1,
             ..LogQuery::default()
         };
-        let page = visit.shared.ask(|s| s.log(tenant, any.clone())).await?;
+        let page = visit.ask(|s| s.log(tenant, any.clone())).await?;
         let left = page.rows.first().ok_or(PageError::NotFound)?;
         return Ok(LogSubject {
             id,
@@ -264,10 +264,7 @@ async fn of(visit: &Visit, id: WebhookId) -> Result<LogSubject, PageError> {
             bulk_jobs: Vec::new(),
         });
     };
-    let running = visit
-        .shared
-        .ask(|s| s.running_bulk_jobs(tenant, id))
-        .await?;
+    let running = visit.ask(|s| s.running_bulk_jobs(tenant, id)).await?;
     let name = name_of(visit, &webhook)?;
     Ok(LogSubject {
         id,

@@ -52,7 +52,7 @@ async fn add(visit: Visit) -> Result<PageResponse, PageError> {
     let name = typed.person.clone();
     let found = match name.is_empty() {
         true => None,
-        false => visit.shared.ask(|store| store.user(name.clone())).await?,
+        false => visit.ask(|store| store.user(name.clone())).await?,
     };
     match &found {
         None => faults.add(
@@ -121,7 +121,7 @@ async fn change(visit: Visit) -> Result<PageResponse, PageError> {
 /// Whom the path names, and their role: somebody who has one here.
 async fn person(visit: &Visit) -> Result<(User, Role), PageError> {
     let (tenant, id) = (visit.tenant()?.id, UserId(visit.id("user")?));
-    let people = visit.shared.ask(|store| store.users(Some(tenant))).await?;
+    let people = visit.ask(|store| store.users(Some(tenant))).await?;
     let found = people.into_iter().find(|user| user.id == id);
     let user = found.ok_or(PageError::NotFound)?;
     let role = user
@@ -141,9 +141,7 @@ fn wanted(text: Option<&str>) -> Result<Option<Role>, PageError> {
 
 async fn give(visit: &Visit, user: UserId, role: Option<Role>) -> Result<(), PageError> {
     let (tenant, actor, now) = (visit.tenant()?.id, visit.actor(), visit.now);
-    let known = visit
-        .shared
-        .ask(|store| store.set_role(tenant, user, role, actor.clone(), now));
+    let known = visit.ask(|store| store.set_role(tenant, user, role, actor.clone(), now));
     match known.await? {
         true => Ok(()),
         false => Err(PageError::NotFound),

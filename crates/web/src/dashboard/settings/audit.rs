@@ -67,7 +67,7 @@ pub(super) async fn tell(
     let ids: BTreeSet<WebhookId> = rows.iter().filter_map(|row| row.entry.webhook).collect();
     let mut names = BTreeMap::new();
     for id in ids {
-        let webhook = visit.shared.ask(|store| store.webhook(tenant, id)).await?;
+        let webhook = visit.ask(|store| store.webhook(tenant, id)).await?;
         let name = webhook.and_then(|own| (dialect.board.describe)(&own).name);
         if let Some(name) = name.filter(|name| !name.trim().is_empty()) {
             names.insert(id, name);
@@ -85,8 +85,6 @@ pub(super) async fn page_of_log(
     query: AuditQuery,
 ) -> Result<Vec<AuditRow>, PageError> {
     let tenant = visit.tenant()?.id;
-    let asked = visit
-        .shared
-        .ask(|store| store.audit_page(tenant, query.clone()));
+    let asked = visit.ask(|store| store.audit_page(tenant, query.clone()));
     Ok(asked.await?)
 }

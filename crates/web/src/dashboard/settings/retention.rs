@@ -80,7 +80,6 @@ async fn save(visit: Visit) -> Result<PageResponse, PageError> {
     let (actor, now) = (visit.actor(), visit.now);
     let retention_ms = days.map(|days| days * DAY_MS);
     visit
-        .shared
         .ask(|store| store.set_retention(tenant.id, retention_ms, actor.clone(), now))
         .await?;
     Ok(go_to(&format!("{path}?said={SAID_KEPT}")))
@@ -108,7 +107,7 @@ fn lasting(visit: &Visit, days: Days) -> Result<i64, PageError> {
 /// How long the log is kept as things stand.
 async fn in_force(visit: &Visit) -> Result<i64, PageError> {
     let id = visit.tenant()?.id;
-    let settings = visit.shared.ask(|store| store.tenant_settings(id)).await?;
+    let settings = visit.ask(|store| store.tenant_settings(id)).await?;
     match settings.and_then(|settings| settings.retention_ms) {
         Some(own) => Ok(own),
         None => lasting(visit, None),

@@ -16,7 +16,7 @@ use crate::dashboard::page::{PageAccess, PageRoute, get, post};
 use crate::dashboard::response::{PageError, PageResponse, go_to, page, page_with};
 use crate::dashboard::visit::Visit;
 use crate::dialects::DemoCall;
-use crate::state::refused;
+use crate::gateway::store::refused;
 
 /// Letters of a token: 330 bits of chance.
 const TOKEN_LETTERS: usize = 64;
@@ -116,7 +116,7 @@ async fn make(visit: Visit) -> Result<PageResponse, PageError> {
     }
     // Whatever may go wrong goes wrong before the token is there: it is shown only once.
     let (tenant, dialect) = (visit.tenant()?.clone(), visit.dialect()?);
-    let token = visit.shared.rng.alphanumeric(TOKEN_LETTERS);
+    let token = visit.services.rng.alphanumeric(TOKEN_LETTERS);
     let new = NewToken {
         tenant: Some(tenant.id),
         name: name.clone(),
@@ -144,15 +144,13 @@ async fn make(visit: Visit) -> Result<PageResponse, PageError> {
 /// Whether it was written: `false` if its name is taken.
 async fn write_down(visit: &Visit, new: &NewToken) -> Result<bool, PageError> {
     let (actor, now) = (visit.actor(), visit.now);
-    let made = visit
-        .shared
-        .try_ask(|store| store.create_token(new.clone(), actor.clone(), now));
+    let made = visit.try_ask(|store| store.create_token(new.clone(), actor.clone(), now));
     match made.await {
         Ok(()) => Ok(true),
         // The question may have been asked twice, so that what is in the way may be our own.
         Err(StoreError::Conflict(Conflict::TokenName | Conflict::TokenHash)) => {
             let hash = new.hash;
-            let grants = visit.shared.ask(|store| store.grants(hash)).await?;
+            let grants = visit.ask(|store| store.grants(hash)).await?;
             Ok(!grants.is_empty())
         }
         Err(error) => Err(refused(&error).into()),
@@ -206,9 +204,7 @@ async fn switch_off(visit: Visit) -> Result<PageResponse, PageError> {
     let id = token(&visit).await?.id;
     let tenant: Tenant = visit.tenant()?.clone();
     let (actor, now) = (visit.actor(), visit.now);
-    let revoked = visit
-        .shared
-        .ask(|store| store.revoke_token(Some(tenant.id), id, actor.clone(), now));
+    let revoked = visit.ask(|store| store.revoke_token(Some(tenant.id), id, actor.clone(), now));
     match revoked.await? {
         true => Ok(go_to(&format!(
             "{}/settings?said=revoked",
@@ -221,7 +217,7 @@ async fn switch_off(visit: Visit) -> Result<PageResponse, PageError> {
 /// The token that the path names, if it is the tenant's.
 async fn token(visit: &Visit) -> Result<TokenRow, PageError> {
     let (tenant, id) = (visit.tenant()?.id, visit.id("token")?);
-    let tokens = visit.shared.ask(|store| store.tokens(Some(tenant))).await?;
+    let tokens = visit.ask(|store| store.tokens(Some(tenant))).await?;
     let found = tokens.into_iter().find(|token| token.id.0 == id);
     found.ok_or(PageError::NotFound)
 }

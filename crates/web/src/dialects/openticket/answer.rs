@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode};
 use model::refusal::Refusal;
 use serde::Serialize;
 
-use crate::route::{AdmittedRequest, ApiResponse, RequestHead, ResponseFuture};
+use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead, ResponseFuture};
 
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<ApiResponse, Refusal> {
     let body = serde_json::to_vec(body).map_err(|error| {

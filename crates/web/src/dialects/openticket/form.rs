@@ -70,7 +70,7 @@ impl WebhookForms for OpenTicket {
         let given = given(typed, None);
         let fields = Fields::read(&given.fields, None, self.bounds());
         let fields = given.judged(fields)?;
-        new_webhook(around.shared, around.tenant.id, fields)
+        new_webhook(around.rng, around.tenant.id, fields)
     }
 
     fn change(

@@ -16,10 +16,11 @@ use serde::Serialize;
 use super::members::Items;
 use super::wire::{self, Draft};
 use super::{OpenTicket, answer, guid, input, refuse, webhooks};
-use crate::idempotency;
-use crate::metrics::IntakeResult;
-use crate::route::{AdmittedRequest, ApiResponse};
-use crate::state::{Shared, refused};
+use crate::gateway::api::{AdmittedRequest, ApiResponse};
+use crate::gateway::context::Context;
+use crate::gateway::metrics::IntakeResult;
+use crate::gateway::operations;
+use crate::gateway::store::refused;
 use crate::transport::media_type::MediaType;
 
 /// One trigger as it was handed in, sound or not.
@@ -75,7 +76,7 @@ pub(super) async fn report_triggers(
     })?;
     let mut batch = Vec::new();
     let mut places = Vec::with_capacity(reads.len());
-    let at = request.shared.clock.now();
+    let at = request.context.clock.now();
     for read in reads {
         places.push(read.and_then(|draft| {
             let owner = match &draft.company {
@@ -89,7 +90,7 @@ pub(super) async fn report_triggers(
             }
             let made = draft.id.is_none();
             let id = draft.id.clone();
-            let id = id.unwrap_or_else(|| guid::fresh(|end| request.shared.rng.below(end)));
+            let id = id.unwrap_or_else(|| guid::fresh(|end| request.context.rng.below(end)));
             let topic = wire::topic(&draft.resource, &draft.trigger);
             batch.push(notification(tenant, draft, &id, at));
             Ok(PendingTrigger {
@@ -103,11 +104,14 @@ pub(super) async fn report_triggers(
     }
     let accepted = match &request.key {
         None => {
-            let accepted = request.shared.ask(|store| store.accept(batch.clone()));
+            let accepted = request
+                .context
+                .store
+                .ask(|store| store.accept(batch.clone()));
             accepted.await?
         }
         Some(key) => {
-            let done = idempotency::accept(&request.shared, key, batch, 0).await;
+            let done = operations::accept(&request.context, key, batch, 0).await;
             let done = done.map_err(|error| refused(&error))?;
             let (names, accepted): (Vec<_>, Vec<_>) = done.into_iter().unzip();
             let sound = places.iter_mut().flatten();
@@ -121,7 +125,7 @@ pub(super) async fn report_triggers(
     let all = places.into_iter().map(|place| {
         let come = match place {
             Ok(reported) => match accepted.next() {
-                Some(acceptance) => done(&request.shared, reported, &acceptance),
+                Some(acceptance) => done(&request.context, reported, &acceptance),
                 None => Err(Refusal::Internal),
             },
             Err(refusal) => Err(refusal),
@@ -138,8 +142,8 @@ pub(super) async fn report_triggers(
 
 /// Counts what was refused, and has the log say it: who reports it may not look at answers.
 fn remark(request: &AdmittedRequest, refusal: &Refusal) {
-    let meters = &request.shared.meters;
-    meters.intake(match matches!(refusal, Refusal::Contradiction(_)) {
+    let metrics = &request.context.intake_metrics;
+    metrics.count(match matches!(refusal, Refusal::Contradiction(_)) {
         true => IntakeResult::Contradicted,
         false => IntakeResult::Refused,
     });
@@ -149,7 +153,7 @@ fn remark(request: &AdmittedRequest, refusal: &Refusal) {
     let token = request.caller.actor(tenant, Permission::NotificationsWrite);
     let status = refuse::status(refusal).as_u16();
     let reason = || refuse::words(refusal).to_string();
-    let intake_warnings = &request.shared.intake_warnings;
+    let intake_warnings = &request.context.intake_warnings;
     intake_warnings.refused(tenant, &token, status, reason);
 }
 
@@ -236,7 +240,7 @@ pub(super) fn notification(
 }
 
 fn done(
-    shared: &Shared,
+    context: &Context,
     reported: PendingTrigger<'_>,
     acceptance: &AcceptResult,
 ) -> Result<IntakeReceipt, Refusal> {
@@ -260,12 +264,12 @@ fn done(
             return Err(Refusal::Contradiction(words));
         }
     };
-    shared.meters.intake(what);
+    context.intake_metrics.count(what);
     // A webhook may ask for what is not known to fire, and then somebody hears of it.
     let unknown = reported.unknown.filter(|_| invocations == 0);
     let warning = unknown.map(|words| {
-        shared.meters.unknown_types.inc();
-        let intake_warnings = &shared.intake_warnings;
+        context.intake_metrics.unknown_types.inc();
+        let intake_warnings = &context.intake_warnings;
         intake_warnings
             .unknown_type(reported.tenant, &reported.topic, || words)
             .to_string()

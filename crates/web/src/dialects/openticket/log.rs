@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 use super::super::replay::{self, ReplayCaller, ReplayQuery};
 use super::webhooks::{actor, find, moment, number};
 use super::{OpenTicket, answer, guid, wire};
-use crate::route::{AdmittedRequest, ApiResponse};
+use crate::gateway::api::{AdmittedRequest, ApiResponse};
 
 const DISABLED: &str = "The webhook is switched off, so nothing can be sent.";
 
@@ -146,7 +146,7 @@ pub(super) async fn retry_failed(
     replay::vet_body(&request.body)?;
     let meant = ReplayQuery::read(&request.head.query, FAILED, &[("failed", FAILED)])?;
     let all = ReplayScope::Failed {
-        began_at: request.shared.clock.now(),
+        began_at: request.context.clock.now(),
     };
     let asker = asker(&request, &webhook);
     let retried = replay::send(&request, &asker, meant, all).await?;
@@ -186,7 +186,7 @@ async fn read(
                 ..LogQuery::default()
             };
             let ask = |store: &dyn Frontend| store.log(webhook.tenant, query.clone());
-            let page = request.shared.ask(ask).await?;
+            let page = request.context.store.ask(ask).await?;
             count += page.rows.len();
             rows.extend(page.rows.into_iter().map(|found| found.row));
             from = page.older.map(LogCursor::OlderThan);
@@ -241,13 +241,18 @@ async fn find_invocation(
         return Err(Refusal::NoSuchObject);
     }
     let ask = |store: &dyn Frontend| store.delivery(webhook.tenant, id);
-    request.shared.ask(ask).await?.ok_or(Refusal::NoSuchObject)
+    request
+        .context
+        .store
+        .ask(ask)
+        .await?
+        .ok_or(Refusal::NoSuchObject)
 }
 
 fn shown(request: &AdmittedRequest, webhook: &Webhook, row: &DeliveryRow) -> Invocation {
     let key = webhook.key.as_deref().unwrap_or_default();
     // A pause is the webhook's; what waits for it is due all at once when it is over.
-    let now = request.shared.clock.now();
+    let now = request.context.clock.now();
     let paused_until = webhook.paused_until.filter(|until| *until > now);
     let due_at = row
         .due_at

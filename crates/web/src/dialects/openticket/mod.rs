@@ -28,6 +28,7 @@ use model::schedule::Schedule;
 use model::tenant::DialectName;
 
 use super::{Dialect, DialectOptions};
+use crate::gateway::api::Api;
 
 const NAME: &str = "openticket";
 
@@ -51,13 +52,15 @@ pub(super) fn dialect(options: &DialectOptions) -> Dialect {
     let own = name.clone();
     let board = form::board(&open);
     Dialect {
-        name,
+        api: Arc::new(Api {
+            name,
+            roots: routes::ROOTS,
+            routes,
+            admit: answer::admit,
+            describe: answer::describe,
+            refuse: refuse::refuse,
+        }),
         policy: policy(options),
-        roots: routes::ROOTS,
-        routes,
-        admit: answer::admit,
-        describe: answer::describe,
-        refuse: refuse::refuse,
         section: "company",
         declare: Box::new(move |companies, _, rng, declared| {
             declare::declare(&own, &open, companies, rng, declared);

@@ -10,8 +10,8 @@ use model::tenant::Permission;
 
 use super::super::replay;
 use super::{OpenTicket, intake, log, webhooks};
-use crate::auth::{AuthScheme, RequiredAccess};
-use crate::route::{AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope};
+use crate::gateway::api::{AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope};
+use crate::gateway::auth::{AuthScheme, RequiredAccess};
 
 /// The first segments of all of them.
 pub(super) const ROOTS: &[&str] = &["", "webhook", "trigger"];
@@ -110,7 +110,7 @@ fn route(name: &'static str, path: &'static str) -> Route {
         },
         body_bytes_max: REQUEST_BODY_BYTES_MAX,
         verbs: Vec::new(),
-        made: OnceLock::new(),
+        compiled: OnceLock::new(),
     }
 }
 

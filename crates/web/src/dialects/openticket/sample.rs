@@ -46,7 +46,7 @@ pub(super) fn make(
     let (Some((resource, trigger)), true) = (kind.split_once('.'), is_offered) else {
         return Ok(None);
     };
-    let fresh = || guid::fresh(|end| around.shared.rng.below(end));
+    let fresh = || guid::fresh(|end| around.rng.below(end));
     let meant = guid::read(&settings.identifier).unwrap_or_else(fresh);
     let is_own = resource == settings.resource;
     let own = if is_own { meant.clone() } else { fresh() };

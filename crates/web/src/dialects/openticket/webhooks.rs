@@ -19,10 +19,11 @@ use std::sync::Arc;
 use super::fields::{FieldLimits, Fields, Settings};
 use super::log::Invocation;
 use super::{OpenTicket, answer, guid, input, log, wire};
-use crate::auth::RequiredAccess;
-use crate::idempotency;
-use crate::route::{AdmittedRequest, ApiResponse, RequestHead, TenantList};
-use crate::state::{Shared, refused};
+use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead, TenantList};
+use crate::gateway::auth::RequiredAccess;
+use crate::gateway::operations;
+use crate::gateway::store::refused;
+use crate::rng::SharedRng;
 
 /// How often a change is made anew because somebody else changed the webhook meanwhile.
 const SAVE_TRIES: usize = 8;
@@ -75,7 +76,7 @@ pub(super) async fn list_webhooks(
             limit: rest.min(PAGE_ROWS_MAX),
         };
         let ask = |store: &dyn Frontend| store.webhooks(tenants.clone(), query);
-        let found = request.shared.ask(ask).await?;
+        let found = request.context.store.ask(ask).await?;
         count = found.count;
         let full = found.webhooks.len() == query.limit;
         for webhook in &found.webhooks {
@@ -105,11 +106,11 @@ pub(super) async fn show_webhook(
 
 /// The webhook that these fields make, with a name and a nonce of its own.
 pub(super) fn new_webhook(
-    shared: &Shared,
+    rng: &SharedRng,
     tenant: TenantId,
     fields: Fields,
 ) -> Result<NewWebhook, Refusal> {
-    let draw = |end| shared.rng.below(end);
+    let draw = |end| rng.below(end);
     Ok(NewWebhook {
         tenant,
         key: Some(guid::fresh(draw)),
@@ -137,10 +138,10 @@ pub(super) async fn create_webhook(
             return Err(Refusal::Invalid(faults));
         }
     };
-    let new = new_webhook(&request.shared, owner.id, fields)?;
+    let new = new_webhook(&request.context.rng, owner.id, fields)?;
     let actor = request.caller.actor(owner, Permission::WebhooksWrite);
-    let at = request.shared.clock.now();
-    let created = idempotency::create_webhook(&request, new, actor, at).await;
+    let at = request.context.clock.now();
+    let created = operations::create_webhook(&request, new, actor, at).await;
     let created = created.map_err(|error| refused(&error))?;
     let shown = open.show(&request, &created, None)?;
     answer::json(StatusCode::CREATED, &shown)
@@ -197,13 +198,13 @@ async fn save(
 ) -> Result<Webhook, Refusal> {
     for _ in 0..SAVE_TRIES {
         let old = find(request).await?;
-        let at = request.shared.clock.now();
+        let at = request.context.clock.now();
         let new = edit(&old, at)?;
         if new == old {
             return Ok(old);
         }
         let actor = actor(request, &old);
-        match idempotency::save_webhook(request, new, actor, at, answer).await {
+        match operations::save_webhook(request, new, actor, at, answer).await {
             Err(StoreError::Stale) => {}
             saved => return saved.map_err(|error| refused(&error)),
         }
@@ -216,7 +217,12 @@ pub(super) async fn find(request: &AdmittedRequest) -> Result<Webhook, Refusal> 
     let key = guid::read(request.head.param("guid")).ok_or(Refusal::NotAName)?;
     let tenants = ids(&request.tenants);
     let ask = |store: &dyn Frontend| store.webhook_by_key(tenants.clone(), key.clone());
-    request.shared.ask(ask).await?.ok_or(Refusal::NoSuchObject)
+    request
+        .context
+        .store
+        .ask(ask)
+        .await?
+        .ok_or(Refusal::NoSuchObject)
 }
 
 /// Under which name whoever asks changes this webhook.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::super::ActionType;
 use super::wire::{self, NotificationClass};
-use crate::intake_warnings::nearest;
+use crate::dialects::nearest::nearest;
 
 /// A registered action type.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::json::{JsonObject, JsonText, JsonValue};
 use super::{fields, python, webhooks};
-use crate::route::{AdmittedRequest, ApiResponse, RequestHead, ResponseFuture};
+use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead, ResponseFuture};
 use crate::transport::media_type::text_of;
 
 const INDENT_MAX: i128 = 8;

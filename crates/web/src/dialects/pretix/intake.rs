@@ -21,10 +21,12 @@ use super::input::{Decode, read_json};
 use super::json::{JsonObject, JsonValue};
 use super::wire::Draft;
 use super::{Pretix, answer, refuse};
-use crate::idempotency;
-use crate::metrics::IntakeResult;
-use crate::route::{AdmittedRequest, ApiResponse};
-use crate::state::{Shared, refused};
+use crate::gateway::api::{AdmittedRequest, ApiResponse};
+use crate::gateway::context::Context;
+use crate::gateway::metrics::IntakeResult;
+use crate::gateway::operations;
+use crate::gateway::store::refused;
+use crate::rng::SharedRng;
 use crate::transport::media_type::MediaType;
 
 /// 2020-01-01T00:00:00Z: ids made here count microseconds from then, and stay below 2^53 until
@@ -69,7 +71,7 @@ pub(super) async fn take_notifications(
     let reads = texts.as_ref().map_err(Clone::clone);
     let reads = reads.and_then(|texts| texts.read(&pretix, tenant.key.as_str()));
     let (reads, is_batch) = reads.inspect_err(|refusal| {
-        request.shared.meters.intake(IntakeResult::Refused);
+        request.context.intake_metrics.count(IntakeResult::Refused);
         remark(&request, tenant, refusal);
     })?;
     let mut done = accept(&pretix, &request, tenant, reads).await?;
@@ -95,7 +97,7 @@ fn remark(request: &AdmittedRequest, tenant: &Tenant, refusal: &Refusal) {
     };
     let status = refuse::status(refusal).as_u16();
     request
-        .shared
+        .context
         .intake_warnings
         .refused(tenant, &token, status, reason);
 }
@@ -230,8 +232,8 @@ async fn accept(
     tenant: &Tenant,
     reads: Vec<DraftResult<'_>>,
 ) -> Result<Vec<Result<IntakeReceipt, Refusal>>, Refusal> {
-    let shared = &*request.shared;
-    let at = shared.clock.now();
+    let context = &*request.context;
+    let at = context.clock.now();
     let mut all: Vec<Result<IntakeReceipt, Refusal>> = Vec::with_capacity(reads.len());
     let mut open: Vec<PendingDraft<'_>> = Vec::with_capacity(reads.len());
     for (place, read) in reads.into_iter().enumerate() {
@@ -251,16 +253,16 @@ async fn accept(
             break;
         }
         for open in open.iter_mut().filter(|open| open.draft.id.is_none()) {
-            open.id = pretix.ids.next(shared, at);
+            open.id = pretix.ids.next(&context.rng, at);
         }
         let batch = || {
             let new = |open: &PendingDraft<'_>| notification(tenant, &open.draft, &open.id, at);
             open.iter().map(new).collect()
         };
         let (acceptances, twice) = match &request.key {
-            None => ask(shared, batch).await?,
+            None => ask(context, batch).await?,
             Some(key) => {
-                let done = idempotency::accept(shared, key, batch(), part).await;
+                let done = operations::accept(context, key, batch(), part).await;
                 let done = done.map_err(|error| refused(&error))?;
                 let (names, acceptances): (Vec<_>, Vec<_>) = done.into_iter().unzip();
                 let named = open.iter_mut().zip(names);
@@ -282,34 +284,34 @@ async fn accept(
                 // Another process made the same id at the same moment.
                 open.push(tried);
             } else if let Some(place) = all.get_mut(tried.place) {
-                let mut done = done(shared, tried.id, &acceptance, made);
+                let mut done = done(context, tried.id, &acceptance, made);
                 if let Ok(done) = &mut done
                     && tried.draft.is_unknown()
                 {
                     let action = &*tried.draft.action;
                     let judged = || pretix.action_types.unknown(action);
                     done.warning =
-                        Some(shared.intake_warnings.unknown_type(tenant, action, judged));
-                    shared.meters.unknown_types.inc();
+                        Some(context.intake_warnings.unknown_type(tenant, action, judged));
+                    context.intake_metrics.unknown_types.inc();
                 }
                 *place = done;
             }
         }
     }
     for _ in 0..refused_count {
-        shared.meters.intake(IntakeResult::Refused);
+        context.intake_metrics.count(IntakeResult::Refused);
     }
     Ok(all)
 }
 
 /// What the store says, and whether it was asked twice because the first answer was lost.
 async fn ask(
-    shared: &Shared,
+    context: &Context,
     batch: impl Fn() -> Vec<NewNotification>,
 ) -> Result<(Vec<AcceptResult>, bool), Refusal> {
-    match shared.store.accept(batch()).await {
+    match context.store.get().accept(batch()).await {
         Err(StoreError::Unknown) => {
-            let again = shared.store.accept(batch()).await;
+            let again = context.store.get().accept(batch()).await;
             again.map(|acceptances| (acceptances, true))
         }
         answer => answer.map(|acceptances| (acceptances, false)),
@@ -318,7 +320,7 @@ async fn ask(
 }
 
 fn done(
-    shared: &Shared,
+    context: &Context,
     id: String,
     acceptance: &AcceptResult,
     made: bool,
@@ -364,7 +366,7 @@ fn done(
             )
         }
     };
-    shared.meters.intake(what);
+    context.intake_metrics.count(what);
     done
 }
 
@@ -391,8 +393,8 @@ pub(super) fn notification(
 
 impl NotificationIds {
     /// Larger than every one before, and by chance different from those of other processes.
-    pub(super) fn next(&self, shared: &Shared, at: Timestamp) -> String {
-        let spread = i64::try_from(shared.rng.below(1_000)).unwrap_or(0);
+    pub(super) fn next(&self, rng: &SharedRng, at: Timestamp) -> String {
+        let spread = i64::try_from(rng.below(1_000)).unwrap_or(0);
         let micros = at.as_millis().saturating_sub(IDS_BEGIN_MS).max(0);
         let fresh = micros.saturating_mul(1_000).saturating_add(spread);
         let next = |last: i64| fresh.max(last.saturating_add(1));

@@ -25,7 +25,7 @@ use model::webhook::Headers;
 use super::super::replay::{self, ReplayCaller, ReplayQuery};
 use super::json::{JsonObject, JsonValue};
 use super::{Pretix, answer, json, webhooks};
-use crate::route::{AdmittedRequest, ApiResponse, RequestHead};
+use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead};
 use crate::transport::query::Query;
 
 const DISABLED: &str = "The webhook is disabled, so nothing can be sent. Enable it first.";
@@ -39,7 +39,8 @@ pub(super) async fn list_deliveries(
     let query = read_query(&request.head, webhook)?;
     let head = &request.head;
     let page = request
-        .shared
+        .context
+        .store
         .ask(|store| store.log(tenant, query.clone()))
         .await?;
     let link = |from: Option<LogCursor>| match from {
@@ -107,7 +108,7 @@ pub(super) async fn retry_failed(
     let meant = request.head.query.without("format");
     let meant = ReplayQuery::read(&meant, FAILED, &NAMED)?;
     let all = ReplayScope::Undelivered {
-        began_at: request.shared.clock.now(),
+        began_at: request.context.clock.now(),
     };
     let asker = asker(&request, webhook.id)?;
     let retried = replay::send(&request, &asker, meant, all).await?;
@@ -123,7 +124,8 @@ pub(super) async fn list_audit(
 ) -> Result<ApiResponse, Refusal> {
     let tenant = request.tenant()?.id;
     let entries = request
-        .shared
+        .context
+        .store
         .ask(|store| store.audit(tenant, PAGE_ROWS_MAX))
         .await?;
     let results = entries.iter().map(entry).collect();
@@ -167,7 +169,8 @@ async fn find(request: &AdmittedRequest) -> Result<DeliveryDetail, Refusal> {
         return Err(Refusal::NoSuchObject);
     }
     let story = request
-        .shared
+        .context
+        .store
         .ask(|store| store.delivery(tenant, id))
         .await?;
     story.ok_or(Refusal::NoSuchObject)

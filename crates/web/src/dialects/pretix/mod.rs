@@ -33,6 +33,7 @@ use model::schedule::Schedule;
 use model::tenant::DialectName;
 
 use super::{Dialect, DialectOptions};
+use crate::gateway::api::Api;
 
 const NAME: &str = "pretix";
 
@@ -55,13 +56,15 @@ pub(super) fn dialect(options: &DialectOptions) -> Dialect {
     let own = name.clone();
     let board = form::board(&pretix);
     Dialect {
-        name,
+        api: Arc::new(Api {
+            name,
+            roots: &["api"],
+            routes,
+            admit: answer::admit,
+            describe: answer::describe,
+            refuse: refuse::refuse,
+        }),
         policy: policy(options),
-        roots: &["api"],
-        routes,
-        admit: answer::admit,
-        describe: answer::describe,
-        refuse: refuse::refuse,
         section: "organizer",
         declare: Box::new(move |organizers, known, rng, declared| {
             declare::declare(&own, &pretix.action_types, organizers, known, rng, declared);

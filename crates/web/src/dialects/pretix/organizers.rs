@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 use super::json::{JsonObject, JsonText, JsonValue};
 use super::paging::{self, FoundRows};
 use super::{Pretix, answer};
-use crate::route::{AdmittedRequest, ApiResponse, RequestHead, TenantList};
+use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead, TenantList};
 
 type JsonPairs = Vec<(&'static str, JsonValue<'static>)>;
 
@@ -62,9 +62,11 @@ pub(super) async fn list_events(
     request: AdmittedRequest,
 ) -> Result<ApiResponse, Refusal> {
     let (head, tenant) = (&request.head, request.tenant()?);
-    let (shared, id) = (&request.shared, tenant.id);
+    let (context, id) = (&request.context, tenant.id);
     let find = async |offset: u64, limit: usize| {
-        let found = shared.ask(move |store| store.event_page(id, offset, limit));
+        let found = context
+            .store
+            .ask(move |store| store.event_page(id, offset, limit));
         let found = found.await?;
         Ok(FoundRows {
             count: found.count,
@@ -87,7 +89,10 @@ pub(super) async fn show_event(
 ) -> Result<ApiResponse, Refusal> {
     let (head, tenant) = (&request.head, request.tenant()?);
     let (id, slug) = (tenant.id, head.param("event"));
-    let found = request.shared.ask(|store| store.event(id, slug.to_owned()));
+    let found = request
+        .context
+        .store
+        .ask(|store| store.event(id, slug.to_owned()));
     let event = found.await?.ok_or(Refusal::Forbidden)?;
     let (before, after) = event_fields(head, tenant, &event);
     let keys = [("valid_keys", nothing())];

@@ -6,7 +6,7 @@ use model::refusal::Refusal;
 
 use super::json::JsonValue;
 use super::{answer, python};
-use crate::route::RequestHead;
+use crate::gateway::api::RequestHead;
 
 /// What was found of a page, and how many rows all pages have together.
 pub(super) struct FoundRows<T> {

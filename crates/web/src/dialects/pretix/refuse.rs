@@ -9,8 +9,8 @@ use model::refusal::{AuthFailure, Refusal};
 
 use super::answer;
 use super::json::{JsonObject, JsonText, JsonValue};
-use crate::route::{ApiResponse, RequestHead};
-use crate::state::disk_words;
+use crate::gateway::api::{ApiResponse, RequestHead};
+use crate::gateway::store::disk_words;
 
 /// Seconds after which a request whose key is in use may be repeated.
 const KEY_RUNNING_AFTER_S: u32 = 5;

@@ -9,8 +9,8 @@ use model::tenant::Permission;
 
 use super::json::JsonValue;
 use super::{Pretix, answer, intake, log, organizers, refuse, webhooks};
-use crate::auth::{AuthScheme, RequiredAccess};
-use crate::route::{AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope};
+use crate::gateway::api::{AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope};
+use crate::gateway::auth::{AuthScheme, RequiredAccess};
 
 const TOKENS: &[AuthScheme] = &[AuthScheme::Token, AuthScheme::Bearer, AuthScheme::Device];
 
@@ -256,7 +256,7 @@ fn route(name: &'static str, path: &'static str, object: &'static str) -> Route 
         },
         body_bytes_max: REQUEST_BODY_BYTES_MAX,
         verbs: Vec::new(),
-        made: OnceLock::new(),
+        compiled: OnceLock::new(),
     }
 }
 

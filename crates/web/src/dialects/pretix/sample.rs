@@ -75,7 +75,7 @@ pub(super) fn make(
     let slug = show.unwrap_or(NO_SHOW);
     let body = body(pretix, &choice.code, slug, organizer);
     let draft = Draft::read(body, organizer, &pretix.action_types).map_err(Refusal::Invalid)?;
-    let id = pretix.ids.next(around.shared, around.now);
+    let id = pretix.ids.next(around.rng, around.now);
     let made = intake::notification(around.tenant, &draft, &id, around.now);
     Ok(Some(NewNotification {
         // A show that is not there must not come about by a sample.

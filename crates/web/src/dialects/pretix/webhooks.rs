@@ -19,10 +19,10 @@ use super::fields::{FieldLimits, FieldValues, Fields, Settings};
 use super::json::JsonValue;
 use super::paging::{self, FoundRows};
 use super::{Pretix, answer, input, python};
-use crate::auth::RequiredAccess;
-use crate::idempotency;
-use crate::route::{AdmittedRequest, ApiResponse};
-use crate::state::refused;
+use crate::gateway::api::{AdmittedRequest, ApiResponse};
+use crate::gateway::auth::RequiredAccess;
+use crate::gateway::operations;
+use crate::gateway::store::refused;
 
 /// How often a change is made anew because somebody else changed the webhook meanwhile.
 const SAVE_TRIES: usize = 8;
@@ -42,7 +42,8 @@ pub(super) async fn list_webhooks(
             limit,
         };
         let found = request
-            .shared
+            .context
+            .store
             .ask(move |store| store.webhooks(vec![tenant], query));
         let found = found.await?;
         Ok(FoundRows {
@@ -71,10 +72,10 @@ pub(super) async fn create_webhook(
     let tenant = request.tenant()?.id;
     let fields = read(&pretix, &request, true).await?.over(None);
     let fields = fields.map_err(Refusal::Invalid)?;
-    let at = request.shared.clock.now();
+    let at = request.context.clock.now();
     let new = new_webhook(tenant, fields, at)?;
     let actor = request.actor(Permission::WebhooksWrite)?;
-    let created = idempotency::create_webhook(&request, new, actor, at).await;
+    let created = operations::create_webhook(&request, new, actor, at).await;
     let created = created.map_err(|error| refused(&error))?;
     answered(&request, StatusCode::CREATED, &created).await
 }
@@ -155,12 +156,12 @@ async fn save(
     let actor = request.actor(Permission::WebhooksWrite)?;
     for _ in 0..SAVE_TRIES {
         let old = find(request).await?;
-        let at = request.shared.clock.now();
+        let at = request.context.clock.now();
         let new = edited(&old, edit(&old)?, at)?;
         if new == old {
             return Ok(old);
         }
-        match idempotency::save_webhook(request, new, actor.clone(), at, None).await {
+        match operations::save_webhook(request, new, actor.clone(), at, None).await {
             Err(StoreError::Stale) => {}
             saved => return saved.map_err(|error| refused(&error)),
         }
@@ -193,7 +194,8 @@ pub(super) async fn find(request: &AdmittedRequest) -> Result<Webhook, Refusal> 
     let number = python::int(request.head.param("id")).ok_or(Refusal::NotAName)?;
     let id = i64::try_from(number).map_err(|_| Refusal::NoSuchObject)?;
     let found = request
-        .shared
+        .context
+        .store
         .ask(|store| store.webhook(tenant, WebhookId(id)));
     found.await?.ok_or(Refusal::NoSuchObject)
 }
@@ -248,7 +250,11 @@ async fn slugs(
         return Ok(BTreeSet::new());
     }
     let tenant = request.tenant()?.id;
-    let events = request.shared.ask(|store| store.events(tenant)).await?;
+    let events = request
+        .context
+        .store
+        .ask(|store| store.events(tenant))
+        .await?;
     Ok(events.into_iter().map(|event| event.slug).collect())
 }
 
@@ -293,7 +299,13 @@ async fn shown(
     let events = match named.any(|count| count > 1) {
         true => {
             let tenant = request.tenant()?.id;
-            EventOrder::of(&request.shared.ask(|store| store.events(tenant)).await?)
+            EventOrder::of(
+                &request
+                    .context
+                    .store
+                    .ask(|store| store.events(tenant))
+                    .await?,
+            )
         }
         false => EventOrder::default(),
     };

@@ -1,4 +1,4 @@
-//! What this floor counts: requests by place, and what became of notifications handed in.
+//! What this crate counts: requests by route, and what became of notifications handed in.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock};
@@ -14,17 +14,22 @@ use crate::sync::lock;
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-pub(crate) struct Metrics {
+/// Requests, by route. The dashboard counts its own here, too.
+pub(crate) struct RequestMetrics {
     requests: Family<Labels<2>, Counter>,
     seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
-    intake: Family<Labels<1>, Counter>,
-    pub(crate) unknown_types: Counter,
     /// What of them has been used: looking into a family takes several times as long.
     routes: Mutex<BTreeMap<&'static str, RouteMetrics>>,
+}
+
+/// What became of notifications that were handed in.
+pub(crate) struct IntakeMetrics {
+    intake: Family<Labels<1>, Counter>,
+    pub(crate) unknown_types: Counter,
     handed_in: [OnceLock<Counter>; INTAKE.len()],
 }
 
-/// The meters of one place.
+/// The metrics of one route.
 struct RouteMetrics {
     requests: [Option<Counter>; CLASSES.len()],
     seconds: Histogram,
@@ -45,38 +50,25 @@ pub(crate) enum IntakeResult {
     Refused,
 }
 
-impl Metrics {
+impl RequestMetrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let seconds = Family::new_with_constructor(buckets as fn() -> Histogram);
-        let meters = Self {
+        let metrics = Self {
             requests: Family::default(),
             seconds,
-            intake: Family::default(),
-            unknown_types: Counter::default(),
             routes: Mutex::default(),
-            handed_in: Default::default(),
         };
         registry.register(
             "willcall_http_requests",
             "Requests answered, by place and class of status",
-            meters.requests.clone(),
+            metrics.requests.clone(),
         );
         registry.register(
             "willcall_http_duration_seconds",
             "From the head of a request to its answer, by place",
-            meters.seconds.clone(),
+            metrics.seconds.clone(),
         );
-        registry.register(
-            "willcall_intake_notifications",
-            "Notifications handed in, by what became of them",
-            meters.intake.clone(),
-        );
-        registry.register(
-            "willcall_intake_unknown_types",
-            "Notifications accepted of an action type that nobody can subscribe to",
-            meters.unknown_types.clone(),
-        );
-        meters
+        metrics
     }
 
     pub(crate) fn request(&self, name: &'static str, status: StatusCode, took: Duration) {
@@ -93,8 +85,29 @@ impl Metrics {
         }
         route.seconds.observe(took.as_secs_f64());
     }
+}
 
-    pub(crate) fn intake(&self, what: IntakeResult) {
+impl IntakeMetrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            intake: Family::default(),
+            unknown_types: Counter::default(),
+            handed_in: Default::default(),
+        };
+        registry.register(
+            "willcall_intake_notifications",
+            "Notifications handed in, by what became of them",
+            metrics.intake.clone(),
+        );
+        registry.register(
+            "willcall_intake_unknown_types",
+            "Notifications accepted of an action type that nobody can subscribe to",
+            metrics.unknown_types.clone(),
+        );
+        metrics
+    }
+
+    pub(crate) fn count(&self, what: IntakeResult) {
         let index = what as usize;
         if let (Some(counter), Some(result)) = (self.handed_in.get(index), INTAKE.get(index)) {
             let first = || self.intake.get_or_create(&[("result", *result)]).clone();

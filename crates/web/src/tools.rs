@@ -7,8 +7,10 @@ use std::time::Duration;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use model::contract::StoreError;
+use model::time::Clock;
 
-use crate::state::Shared;
+use crate::clock_notice::clock_words;
+use crate::gateway::store::StoreHandle;
 use crate::transport::body::Body;
 use crate::transport::limit::within;
 
@@ -18,6 +20,19 @@ const PULSE_LIMIT: Duration = Duration::from_secs(2);
 const TEXT_FORM: &str = "text/plain; charset=utf-8";
 
 const METRICS_FORM: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A sentence if this process cannot serve, else one for each thing that is worth knowing.
+pub type HealthCheck = Arc<dyn Fn() -> Result<Vec<String>, String> + Send + Sync>;
+
+/// What answers them.
+pub(crate) struct Tools {
+    pub(crate) store: StoreHandle,
+    pub(crate) clock: Clock,
+    /// What `/readyz` asks beside the store.
+    pub(crate) health: HealthCheck,
+    /// Renders what `/metrics` answers.
+    pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum OpsEndpoint {
@@ -37,7 +52,7 @@ pub(crate) fn at(path: &str) -> Option<OpsEndpoint> {
 }
 
 pub(crate) async fn serve(
-    shared: Arc<Shared>,
+    tools: Arc<Tools>,
     endpoint: OpsEndpoint,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -50,7 +65,7 @@ pub(crate) async fn serve(
     }
     match endpoint {
         OpsEndpoint::Live => text(StatusCode::OK, TEXT_FORM, "ok\n".to_owned()),
-        OpsEndpoint::Ready => match ready(&shared).await {
+        OpsEndpoint::Ready => match ready(&tools).await {
             Ok(notes) => {
                 let lines = ["ok".to_owned()].into_iter().chain(notes);
                 let lines: String = lines.map(|line| line + "\n").collect();
@@ -61,19 +76,8 @@ pub(crate) async fn serve(
                 text(status, TEXT_FORM, format!("{sentence}\n"))
             }
         },
-        OpsEndpoint::Metrics => text(StatusCode::OK, METRICS_FORM, (shared.metrics)()),
+        OpsEndpoint::Metrics => text(StatusCode::OK, METRICS_FORM, (tools.metrics)()),
     }
-}
-
-/// What there is to know of a clock that was set, while it is not trusted.
-pub(crate) fn clock_words(shared: &Shared) -> Option<String> {
-    let (doubt, left_ms) = shared.clock.doubt()?;
-    let minutes = (left_ms / 60_000).max(1);
-    let unit = if minutes == 1 { "minute" } else { "minutes" };
-    Some(format!(
-        "The time of the server: {doubt}. Waits go on as they were, and for {minutes} {unit} more \
-         nothing is removed or ended by what the clock says. If it is wrong, set it right."
-    ))
 }
 
 fn text(status: StatusCode, form: &'static str, text: String) -> Response<Body> {
@@ -85,8 +89,8 @@ fn text(status: StatusCode, form: &'static str, text: String) -> Response<Body> 
 }
 
 /// Why this process cannot serve, or what else there is to know.
-async fn ready(shared: &Shared) -> Result<Vec<String>, String> {
-    let pulse = match within(PULSE_LIMIT, shared.store.ping()).await {
+async fn ready(tools: &Tools) -> Result<Vec<String>, String> {
+    let pulse = match within(PULSE_LIMIT, tools.store.get().ping()).await {
         Some(Err(StoreError::Disk(fault))) => {
             return Err(format!(
                 "The store cannot write: {fault}. {}",
@@ -96,8 +100,8 @@ async fn ready(shared: &Shared) -> Result<Vec<String>, String> {
         pulse => pulse,
     };
     // It knows for how long, where it waits for the store itself.
-    let mut notes = (shared.health)()?;
-    notes.extend(clock_words(shared));
+    let mut notes = (tools.health)()?;
+    notes.extend(clock_words(&tools.clock));
     match pulse {
         Some(Ok(more)) => Ok(notes.into_iter().chain(more).collect()),
         Some(Err(error)) => Err(format!("The store cannot write: {error}.")),

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::contract::Frontend;
 use model::limits::TOKEN_USE_RESOLUTION_MS;
 use model::tenant::TokenHash;
 use model::time::Timestamp;
 
+use super::store::StoreHandle;
 use crate::sync::lock;
 use crate::tasks;
 
@@ -22,7 +22,7 @@ const REMEMBERED_MAX: usize = 4_096;
 const GATHERED_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
-pub(crate) struct TokenUsage(Mutex<UsageBuffer>);
+pub(super) struct TokenUsage(Mutex<UsageBuffer>);
 
 #[derive(Default)]
 struct UsageBuffer {
@@ -33,20 +33,15 @@ struct UsageBuffer {
 }
 
 /// Notes that a token is used, and sees to it that this is written down.
-pub(crate) fn note(
-    uses: &Arc<TokenUsage>,
-    store: &Arc<dyn Frontend>,
-    token: TokenHash,
-    now: Timestamp,
-) {
+pub(super) fn note(uses: &Arc<TokenUsage>, store: &StoreHandle, token: TokenHash, now: Timestamp) {
     if !uses.begins(token, now) {
         return;
     }
-    let (uses, store) = (Arc::clone(uses), Arc::clone(store));
+    let (uses, store) = (Arc::clone(uses), store.clone());
     tasks::later(async move {
         tokio::time::sleep(GATHERED_FOR).await;
         let unwritten = std::mem::take(&mut lock(&uses.0).unwritten);
-        if let Err(error) = store.note_uses(unwritten).await {
+        if let Err(error) = store.get().note_uses(unwritten).await {
             tracing::debug!(%error, "the use of tokens is not noted");
         }
     });

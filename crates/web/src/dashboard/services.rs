@@ -1,0 +1,40 @@
+//! What the pages are given: the store, what they explain, and what those who follow a page share.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use model::address::Networks;
+use model::delivery::DispatchState;
+use model::id::DeliveryId;
+use model::policy::Policies;
+use model::time::Clock;
+use tokio::sync::watch;
+
+use super::stream_slots::StreamSlots;
+use crate::dialects::Dialects;
+use crate::gateway::metrics::RequestMetrics;
+use crate::gateway::store::StoreHandle;
+use crate::rng::SharedRng;
+
+/// Answers where a delivery that is owed stands; nothing if that is not known.
+pub type DispatchLookup = Arc<
+    dyn Fn(DeliveryId) -> Pin<Box<dyn Future<Output = Option<DispatchState>> + Send>> + Send + Sync,
+>;
+
+pub(crate) struct Services {
+    pub(crate) store: StoreHandle,
+    pub(crate) clock: Clock,
+    pub(crate) rng: SharedRng,
+    pub(crate) dialects: Dialects,
+    /// How deliveries are made, for explaining it.
+    pub(crate) policies: Policies,
+    /// Names under which this server is reached, beside addresses and names without a dot.
+    pub(crate) hosts: Vec<String>,
+    /// Proxies that are believed when they say who asks.
+    pub(crate) proxies: Networks,
+    /// True once live streams are to end.
+    pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) stream_slots: Arc<StreamSlots>,
+    pub(crate) dispatch_state: DispatchLookup,
+    pub(crate) metrics: Arc<RequestMetrics>,
+}

@@ -1,0 +1,255 @@
+//! An API of the gateway: the table of routes that a dialect hands in, what a request brings to
+//! them, and what a handler is given. A route is a path, what it needs, and its handlers.
+//!
+//! These types name one another, so they are in one file. What is done with them is in the files
+//! beside it.
+
+use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, request};
+use model::idempotency::IdempotencyKey;
+use model::refusal::Refusal;
+use model::tenant::{DialectName, Permission, Tenant};
+
+use super::auth::{AuthScheme, RequiredAccess};
+use super::authenticator::Caller;
+use super::context::Context;
+use super::matching::{Pattern, RouteMatch, with_segments};
+use crate::transport::host::{host_of, is_secure};
+use crate::transport::query::Query;
+
+/// What the gateway knows of a dialect.
+pub(crate) struct Api {
+    pub(crate) name: DialectName,
+    /// The first segments of the paths of its routes.
+    pub(crate) roots: &'static [&'static str],
+    pub(crate) routes: Vec<Arc<Route>>,
+    /// Judges a request of somebody known, before rights are judged.
+    pub(crate) admit: fn(&RequestHead) -> Result<(), Refusal>,
+    /// Answers OPTIONS.
+    pub(crate) describe: fn(AdmittedRequest) -> ResponseFuture,
+    pub(crate) refuse: fn(&RequestHead, &Refusal) -> ApiResponse,
+}
+
+pub(crate) type ApiResponse = Response<Bytes>;
+
+/// Those whose things a request is about.
+pub(crate) type TenantList = Vec<Arc<Tenant>>;
+
+/// What a handler comes to.
+pub(crate) type ResponseFuture = Pin<Box<dyn Future<Output = Result<ApiResponse, Refusal>> + Send>>;
+
+pub(crate) type Handler = Arc<dyn Fn(AdmittedRequest) -> ResponseFuture + Send + Sync>;
+
+/// A place that can be asked for.
+#[derive(Clone)]
+pub(crate) struct Route {
+    /// For metrics and tests.
+    pub(crate) name: &'static str,
+    /// For people who ask what this place is.
+    pub(crate) title: &'static str,
+    /// What is found here, for saying that it is not.
+    pub(crate) object: &'static str,
+    /// A segment in braces stands for any one segment. A slash at the end is part of the path,
+    /// but requests that change something may leave it out.
+    pub(crate) path: &'static str,
+    pub(crate) whose: TenantScope,
+    /// Whether the last segment may carry the name of a form, such as `.json`.
+    pub(crate) suffixed: bool,
+    /// The only method for which this place is there at all.
+    pub(crate) only: Option<Method>,
+    pub(crate) schemes: &'static [AuthScheme],
+    /// What methods that change nothing need, and all others.
+    pub(crate) read: RequiredAccess,
+    pub(crate) write: RequiredAccess,
+    pub(crate) takes: QueryRule,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) verbs: Vec<(Method, Handler)>,
+    /// What is made of all this when it is first needed.
+    pub(crate) compiled: OnceLock<CompiledRoute>,
+}
+
+/// What every request needs of a route: its path taken apart, its `Allow` header.
+#[derive(Clone)]
+pub(crate) struct CompiledRoute {
+    pattern: Pattern,
+    pub(super) allow: Option<HeaderValue>,
+}
+
+/// Whose things a place is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TenantScope {
+    /// Nobody's in particular.
+    Nobodys,
+    /// Those of the tenant that this segment of the path names.
+    Named(&'static str),
+    /// Those of every tenant whoever asks is listed for, as far as the request narrows them.
+    Listed(fn(&RequestHead, TenantList) -> TenantList),
+}
+
+/// Which parameters the query of a request may have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum QueryRule {
+    /// What is not known is ignored: for places where clients are used to that.
+    Lenient,
+    /// Each of these at most once: with methods that change nothing, and with all others.
+    Only {
+        read: &'static [&'static str],
+        write: &'static [&'static str],
+    },
+}
+
+/// A request before anybody knows who is asking.
+pub(crate) struct RequestHead {
+    pub(crate) api: Arc<Api>,
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) method: Method,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    /// The form that the path asks for, such as `json`.
+    pub(crate) suffix: Option<String>,
+    /// Its body waits for room: nothing has happened yet, and without a caller nothing needs to.
+    pub(super) waits: AtomicBool,
+    pub(super) uri: Uri,
+    params: Vec<(&'static str, String)>,
+}
+
+/// A request that was let in.
+pub(crate) struct AdmittedRequest {
+    pub(crate) context: Arc<Context>,
+    pub(crate) head: Arc<RequestHead>,
+    pub(crate) caller: Caller,
+    pub(crate) body: Bytes,
+    /// Those whose things are asked for, and at whom whoever asks may do that.
+    pub(crate) tenants: TenantList,
+    /// Under which the request is to have its effect once; boxed because it is rare.
+    pub(crate) key: Option<Box<IdempotencyKey>>,
+}
+
+impl Api {
+    /// The route that a path leads to with this method, and how.
+    pub(super) fn find(&self, method: &Method, path: &str) -> Option<(Arc<Route>, RouteMatch)> {
+        with_segments(path, |segments, ends_in_slash| {
+            let here = |route: &&Arc<Route>| route.only.as_ref().is_none_or(|only| only == method);
+            let mut routes = self.routes.iter().filter(here);
+            routes.find_map(|route| {
+                let found = route.compiled().pattern.lead(segments, ends_in_slash)?;
+                Some((Arc::clone(route), found))
+            })
+        })
+    }
+}
+
+impl Route {
+    pub(super) fn handler(&self, method: &Method) -> Option<Handler> {
+        let found = self.verbs.iter().find(|(own, _)| own == method);
+        found.map(|(_, handler)| Arc::clone(handler))
+    }
+
+    pub(super) fn compiled(&self) -> &CompiledRoute {
+        self.compiled.get_or_init(|| CompiledRoute::of(self))
+    }
+
+    /// The methods of this place, as the `Allow` header lists them.
+    pub(crate) fn allow(&self) -> String {
+        const ORDER: [Method; 5] = [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ];
+        let has = |method: &&Method| self.verbs.iter().any(|(own, _)| own == *method);
+        let mut names: Vec<&str> = ORDER.iter().filter(has).map(Method::as_str).collect();
+        if names.contains(&"GET") {
+            names.push("HEAD");
+        }
+        names.push("OPTIONS");
+        names.join(", ")
+    }
+}
+
+impl CompiledRoute {
+    fn of(route: &Route) -> Self {
+        Self {
+            pattern: Pattern::of(route.path, route.suffixed),
+            allow: HeaderValue::try_from(route.allow()).ok(),
+        }
+    }
+}
+
+impl QueryRule {
+    pub(super) fn judge(self, head: &RequestHead) -> Result<(), Refusal> {
+        match self {
+            Self::Lenient => Ok(()),
+            Self::Only { read, .. } if head.method.is_safe() => head.query.only(read),
+            Self::Only { write, .. } => head.query.only(write),
+        }
+    }
+}
+
+impl RequestHead {
+    pub(super) fn new(
+        api: Arc<Api>,
+        parts: request::Parts,
+        query: Query,
+        found: Option<(Arc<Route>, RouteMatch)>,
+    ) -> Self {
+        let (route, params, suffix) = match found {
+            Some((route, way)) => (Some(route), way.params, way.suffix),
+            None => (None, Vec::new(), None),
+        };
+        Self {
+            api,
+            route,
+            method: parts.method,
+            query,
+            headers: parts.headers,
+            suffix,
+            waits: AtomicBool::new(false),
+            uri: parts.uri,
+            params,
+        }
+    }
+
+    /// As it was sent.
+    pub(crate) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// What links to this server begin with.
+    pub(crate) fn origin(&self) -> String {
+        let scheme = if is_secure(&self.headers) {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.host().unwrap_or("localhost"))
+    }
+
+    fn host(&self) -> Option<&str> {
+        host_of(&self.headers, &self.uri)
+    }
+
+    /// What stands in the path for the segment in braces.
+    pub(crate) fn param(&self, name: &str) -> &str {
+        let found = self.params.iter().find(|(own, _)| *own == name);
+        found.map_or("", |(_, value)| value.as_str())
+    }
+}
+
+impl AdmittedRequest {
+    /// Whose things are asked for. Places that name a tenant are only entered if there is one.
+    pub(crate) fn tenant(&self) -> Result<&Tenant, Refusal> {
+        let first = self.tenants.first().ok_or(Refusal::Forbidden)?;
+        Ok(first)
+    }
+
+    /// Who is asking, for the audit log.
+    pub(crate) fn actor(&self, wanted: Permission) -> Result<String, Refusal> {
+        Ok(self.caller.actor(self.tenant()?, wanted))
+    }
+}

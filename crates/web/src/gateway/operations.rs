@@ -1,0 +1,118 @@
+//! What handlers have the store do once: with the request's idempotency key, if it has one, so
+//! that its repetition does nothing a second time.
+
+use model::contract::{Conflict, Frontend, ReplayRequest, ReplayResult, StoreError};
+use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::notification::{AcceptResult, NewNotification};
+use model::time::Timestamp;
+use model::webhook::{NewWebhook, Webhook};
+
+use super::api::{AdmittedRequest, ApiResponse};
+use super::context::Context;
+use super::idempotency::stored_form;
+
+/// Hands in notifications under a key, once; answers under which names, and what became of each.
+/// `part` counts how often the request had to try with other names.
+pub(crate) async fn accept(
+    context: &Context,
+    key: &IdempotencyKey,
+    batch: Vec<NewNotification>,
+    part: u32,
+) -> Result<Vec<(String, AcceptResult)>, StoreError> {
+    let (at, count) = (context.clock.now(), batch.len());
+    let effect = IdempotentOperation::Accept { batch, part };
+    match effected(context, key, effect, at).await? {
+        // Other entries of the same request were sound then: settings have changed.
+        IdempotentResult::Accepted(all) if all.len() != count => Err(OTHER),
+        IdempotentResult::Accepted(all) => Ok(all),
+        IdempotentResult::Created(_)
+        | IdempotentResult::Saved(_)
+        | IdempotentResult::Replayed(_) => Err(OTHER),
+    }
+}
+
+/// Makes a webhook, once if the request has a key. Without one it is not repeated if the answer is
+/// lost: that could make two.
+pub(crate) async fn create_webhook(
+    request: &AdmittedRequest,
+    webhook: NewWebhook,
+    actor: String,
+    at: Timestamp,
+) -> Result<Webhook, StoreError> {
+    let context = &request.context;
+    let Some(key) = &request.key else {
+        return context.store.get().create_webhook(webhook, actor, at).await;
+    };
+    let effect = IdempotentOperation::CreateWebhook { webhook, actor };
+    match effected(context, key, effect, at).await? {
+        IdempotentResult::Created(webhook) => Ok(*webhook),
+        IdempotentResult::Accepted(_)
+        | IdempotentResult::Saved(_)
+        | IdempotentResult::Replayed(_) => Err(OTHER),
+    }
+}
+
+/// Changes a webhook, once if the request has a key. With `answer` that is what is answered, where
+/// a second request would not find the webhook.
+pub(crate) async fn save_webhook(
+    request: &AdmittedRequest,
+    webhook: Webhook,
+    actor: String,
+    at: Timestamp,
+    answer: Option<&ApiResponse>,
+) -> Result<Webhook, StoreError> {
+    let context = &request.context;
+    let Some(key) = &request.key else {
+        let ask = |store: &dyn Frontend| store.save_webhook(webhook.clone(), actor.clone(), at);
+        return context.store.try_ask(ask).await;
+    };
+    let answer = answer.map(|answer| Box::new(stored_form(answer, key)));
+    let effect = IdempotentOperation::SaveWebhook {
+        webhook: Box::new(webhook),
+        actor,
+        answer,
+    };
+    match effected(context, key, effect, at).await? {
+        IdempotentResult::Saved(webhook) => Ok(*webhook),
+        IdempotentResult::Accepted(_)
+        | IdempotentResult::Created(_)
+        | IdempotentResult::Replayed(_) => Err(OTHER),
+    }
+}
+
+/// Has deliveries sent again, once if the request has a key. Answers with those of steps before.
+pub(crate) async fn replay(
+    request: &AdmittedRequest,
+    ask: ReplayRequest,
+    counted: usize,
+) -> Result<ReplayResult, StoreError> {
+    let context = &request.context;
+    let at = context.clock.now();
+    let Some(key) = &request.key else {
+        let done = context
+            .store
+            .try_ask(|store| store.replay(ask.clone(), at))
+            .await;
+        return done.map(|done| done.with(counted));
+    };
+    let effect = IdempotentOperation::Replay { ask, counted };
+    match effected(context, key, effect, at).await? {
+        IdempotentResult::Replayed(done) => Ok(done),
+        IdempotentResult::Accepted(_)
+        | IdempotentResult::Created(_)
+        | IdempotentResult::Saved(_) => Err(OTHER),
+    }
+}
+
+/// What is known under the key came of something else.
+const OTHER: StoreError = StoreError::Conflict(Conflict::IdempotencyKey);
+
+async fn effected(
+    context: &Context,
+    key: &IdempotencyKey,
+    effect: IdempotentOperation,
+    at: Timestamp,
+) -> Result<IdempotentResult, StoreError> {
+    let once = |store: &dyn Frontend| store.run_idempotent(key.clone(), effect.clone(), at);
+    context.store.try_ask(once).await
+}

@@ -1,0 +1,105 @@
+//! The store, as this crate asks it, and what a caller is told when it fails.
+
+use std::sync::Arc;
+
+use model::contract::{Conflict, DiskFault, Frontend, StoreError, StoreFuture};
+use model::limits::WEBHOOKS_MAX;
+use model::refusal::Refusal;
+
+/// The store. A question whose answer was lost is asked once more.
+#[derive(Clone)]
+pub(crate) struct StoreHandle(Arc<dyn Frontend>);
+
+/// Seconds after which to ask again when too much is waiting.
+const BUSY_AFTER_S: u32 = 1;
+
+/// Seconds after which to ask again when the disk does not do: somebody has to see to it.
+const DISK_AFTER_S: u32 = 30;
+
+/// A restart takes about as long.
+const ENDED_AFTER_S: u32 = 5;
+
+impl StoreHandle {
+    pub(crate) fn new(store: Arc<dyn Frontend>) -> Self {
+        Self(store)
+    }
+
+    /// The store itself, for what must not be repeated.
+    pub(crate) fn get(&self) -> &dyn Frontend {
+        self.0.as_ref()
+    }
+
+    /// Asks something that is safe to repeat, and repeats it once if the answer was lost.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl Fn(&dyn Frontend) -> StoreFuture<T>,
+    ) -> Result<T, Refusal> {
+        self.try_ask(question)
+            .await
+            .map_err(|error| refused(&error))
+    }
+
+    /// As `ask`, for callers that branch on the error.
+    pub(crate) async fn try_ask<T>(
+        &self,
+        question: impl Fn(&dyn Frontend) -> StoreFuture<T>,
+    ) -> Result<T, StoreError> {
+        match question(self.get()).await {
+            Err(StoreError::Unknown) => question(self.get()).await,
+            answer => answer,
+        }
+    }
+}
+
+/// What a caller is told when the store fails. Called once per failure: it also writes the log.
+pub(crate) fn refused(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Stale | StoreError::Busy | StoreError::Unknown => Refusal::Busy(BUSY_AFTER_S),
+        // The store itself says so in the log, once a minute.
+        StoreError::Disk(fault) => Refusal::Disk(*fault, DISK_AFTER_S),
+        // The store has said why, once, and the server is about to end.
+        StoreError::Ended => Refusal::Busy(ENDED_AFTER_S),
+        StoreError::TooManyWebhooks => Refusal::Contradiction(format!(
+            "There are {WEBHOOKS_MAX} webhooks already, which is as many as there may be. Change \
+             one that nobody needs any more."
+        )),
+        StoreError::Conflict(Conflict::IdempotencyKey) => Refusal::KeyReused,
+        StoreError::Conflict(_) | StoreError::Fenced | StoreError::Broken(_) => {
+            tracing::error!(cause = chain(error), "the store failed");
+            Refusal::Internal
+        }
+    }
+}
+
+/// What is wrong with the disk, for whoever asks from outside: a sentence without its stop.
+pub(crate) fn disk_words(fault: DiskFault) -> &'static str {
+    match fault {
+        DiskFault::Full => "The disk of the server is full",
+        DiskFault::ReadOnly => "The disk of the server is read-only",
+        DiskFault::Failing => "The disk of the server fails",
+        DiskFault::Moved => "The store of the server was removed or replaced",
+        DiskFault::Unreadable => "A part of the server's store cannot be read",
+    }
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &StoreError) -> String {
+    let mut words = error.to_string();
+    let mut cause = match error {
+        StoreError::Broken(source) => source.source(),
+        StoreError::Conflict(_)
+        | StoreError::Stale
+        | StoreError::TooManyWebhooks
+        | StoreError::Busy
+        | StoreError::Disk(_)
+        | StoreError::Fenced
+        | StoreError::Ended
+        | StoreError::Unknown => None,
+    };
+    while let Some(error) = cause {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    words
+}
