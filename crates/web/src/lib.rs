@@ -6,6 +6,7 @@
 
 mod clock_notice;
 mod dashboard;
+mod dialect;
 pub mod dialects;
 mod gateway;
 mod rng;

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::dashboard::{self, Dashboard, DispatchLookup, Services};
-use crate::dialects::Dialects;
+use crate::dialect::value::Dialects;
 use crate::gateway::context::Context;
 use crate::gateway::intake_warnings::IntakeWarnings;
 use crate::gateway::metrics::{IntakeMetrics, RequestMetrics};
@@ -185,7 +185,7 @@ fn finished(mut answer: Response<Body>, is_head: bool) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialects::DialectOptions;
+    use crate::dialect::options::DialectOptions;
 
     #[test]
     fn no_dialect_has_routes_where_pages_are() {

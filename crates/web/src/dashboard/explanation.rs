@@ -21,7 +21,7 @@ use super::text::{BodyText, TextExcerpt};
 use super::view::{DisplaySize, DisplayTime, Tone, short, status_words};
 use super::visit::Visit;
 use super::webhook::name_of;
-use crate::dialects::dashboard::{DialectDashboard, NotificationFacts};
+use crate::dialect::dashboard::{DialectDashboard, NotificationFacts};
 
 /// Room on the page for each form of the body, in bytes.
 const BODY_ROOM: usize = 16 * 1024;

@@ -16,7 +16,7 @@ use super::page::{PageAccess, PageRoute, get};
 use super::response::{PageError, PageResponse, page};
 use super::view;
 use super::visit::Visit;
-use crate::dialects::Dialect;
+use crate::dialect::value::Dialect;
 
 /// Webhooks on one page: with a bar each it stays below 100 KiB.
 const ROWS_MAX: usize = 25;

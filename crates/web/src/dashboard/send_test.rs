@@ -26,7 +26,7 @@ use super::view::{DisplayDuration, DisplayTime, Tone, status_words};
 use super::visit::Visit;
 use super::webhook::name_of;
 use super::webhook_form::{FormInputs, find, path_to};
-use crate::dialects::form::FieldChoice;
+use crate::dialect::form::FieldChoice;
 
 /// How long the page waits for the first attempt, and how often it looks.
 const LOOKS: u32 = 20;

@@ -11,7 +11,7 @@ use model::time::Clock;
 use tokio::sync::watch;
 
 use super::stream_slots::StreamSlots;
-use crate::dialects::Dialects;
+use crate::dialect::value::Dialects;
 use crate::gateway::metrics::RequestMetrics;
 use crate::gateway::store::StoreHandle;
 use crate::rng::SharedRng;

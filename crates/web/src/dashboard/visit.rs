@@ -15,7 +15,7 @@ use super::page::Params;
 use super::response::PageError;
 use super::services::Services;
 use super::session::{self, CSRF_FIELD, Cookies};
-use crate::dialects::Dialect;
+use crate::dialect::value::Dialect;
 use crate::transport::client;
 use crate::transport::query::Query;
 

@@ -16,7 +16,7 @@ use super::response::{PageError, PageResponse, go_to, page};
 use super::view::DisplayTime;
 use super::visit::Visit;
 use super::webhook_form::{find, path_to};
-use crate::dialects::dashboard::WebhookFact;
+use crate::dialect::dashboard::WebhookFact;
 use crate::gateway::store::refused;
 
 /// How often a change is made anew because somebody else changed the webhook meanwhile.

@@ -19,8 +19,8 @@ use super::page::{PageAccess, PageRoute, get, post};
 use super::response::{PageError, PageResponse, go_to, page_with};
 use super::view::DisplayTime;
 use super::visit::Visit;
-use crate::dialects::dashboard::FormContext;
-use crate::dialects::form::{FieldControl, FormField, TextKind, WebhookForm};
+use crate::dialect::dashboard::FormContext;
+use crate::dialect::form::{FieldControl, FormField, TextKind, WebhookForm};
 use crate::gateway::store::refused;
 
 #[derive(Template)]

@@ -17,7 +17,7 @@ use crate::dashboard::live::{self, Feed, FeedItem, FeedUpdate, NewsFuture};
 use crate::dashboard::response::{PageError, PageResponse};
 use crate::dashboard::services::Services;
 use crate::dashboard::visit::Visit;
-use crate::dialects::Dialect;
+use crate::dialect::value::Dialect;
 
 /// An outcome is written down at most this long after its attempt ended, as a rule by far.
 const SLACK_MS: i64 = 30_000;

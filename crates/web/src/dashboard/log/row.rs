@@ -13,7 +13,7 @@ use model::time::Timestamp;
 use crate::dashboard::services::Services;
 use crate::dashboard::text::TextExcerpt;
 use crate::dashboard::view::{DisplayTime, HtmlFragment, Tone, status_words};
-use crate::dialects::Dialect;
+use crate::dialect::value::Dialect;
 
 /// What surrounds a line.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::dashboard::layout::{Shell, Tab, path_of};
 use crate::dashboard::page::{PageAccess, PageRoute, get, post};
 use crate::dashboard::response::{PageError, PageResponse, go_to, page, page_with};
 use crate::dashboard::visit::Visit;
-use crate::dialects::DemoCall;
+use crate::dialect::demo::DemoCall;
 use crate::gateway::store::refused;
 
 /// Letters of a token: 330 bits of chance.

@@ -11,9 +11,9 @@ use model::tenant::{DialectName, Permission, TokenHash, UnknownPermission};
 use serde_json::{Map, Value};
 use toml::de::DeValue;
 
-use super::super::apply_file::{DeclarationFile, FileTable};
 use super::fields::{FieldLimits, Fields};
 use super::{OpenTicket, guid, webhooks, wire};
+use crate::dialect::section::{DeclarationFile, FileTable};
 
 /// What this dialect calls the right to hand in notifications.
 const TRIGGERS_WRITE: &str = "triggers:write";

@@ -4,7 +4,7 @@ use http::Method;
 use model::tenant::DialectName;
 use serde_json::{Value, json};
 
-use crate::dialects::{Demo, DemoCall, ReceiverBehavior, WebhookRef};
+use crate::dialect::demo::{Demo, DemoCall, ReceiverBehavior, WebhookRef};
 
 const COMPANY: &str = "d0a3f370-cd43-11ed-9c9c-bbcffde24a48";
 const EVENT: &str = "5f0f6b1e-2c1d-4d0e-9a51-7a8c0e6f1b20";

@@ -5,7 +5,7 @@ use http::Method;
 use model::tenant::{Permission, Tenant};
 use serde_json::json;
 
-use super::super::DemoCall;
+use crate::dialect::demo::DemoCall;
 
 pub(super) fn example(tenant: &Tenant, permission: Permission) -> DemoCall {
     match permission {

@@ -5,11 +5,11 @@
 
 use model::dashboard::WebhookSnapshot;
 
-use super::super::dashboard::{MatchVerdict, NotificationFacts, listed};
 use super::fields::Settings;
 use super::guid;
 use super::triggers::{happening, with_article};
 use super::wire::TriggerContext;
+use crate::dialect::dashboard::{MatchVerdict, NotificationFacts, listed};
 
 pub(super) fn explain(happened: &NotificationFacts<'_>, then: &WebhookSnapshot) -> MatchVerdict {
     let about = happened

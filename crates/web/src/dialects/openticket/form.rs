@@ -13,18 +13,18 @@ use model::refusal::Refusal;
 use model::target::masked;
 use model::webhook::{NewWebhook, Webhook};
 
-use super::super::dashboard::{
-    DialectDashboard, FormContext, MatchVerdict, NotificationFacts, WebhookFact, WebhookForms,
-    WebhookSummary,
-};
-use super::super::form::{
-    ChoiceGroup, FieldChoice, FieldControl, FormField, TextField, TextKind, WebhookForm,
-};
 use super::fields::{Fields, Settings};
 use super::form_input::{RELATED, given};
 use super::triggers::{TriggerOption, happening, happenings};
 use super::webhooks::{edited, fields_of, new_webhook};
 use super::{OpenTicket, explain, sample, wire};
+use crate::dialect::dashboard::{
+    DialectDashboard, FormContext, MatchVerdict, NotificationFacts, WebhookFact, WebhookForms,
+    WebhookSummary,
+};
+use crate::dialect::form::{
+    ChoiceGroup, FieldChoice, FieldControl, FormField, TextField, TextKind, WebhookForm,
+};
 use crate::transport::query::Query;
 
 pub(super) fn board(open: &Arc<OpenTicket>) -> DialectDashboard {

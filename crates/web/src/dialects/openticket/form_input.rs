@@ -5,7 +5,7 @@ use model::refusal::{Fault, Refusal};
 use model::webhook::Webhook;
 use serde_json::{Map, Value};
 
-use super::super::dashboard::unmasked;
+use crate::dialect::dashboard::unmasked;
 use crate::transport::query::Query;
 
 /// The switch, as the form and the resource call it.

@@ -19,9 +19,9 @@ use model::webhook::{Headers, Webhook};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::super::replay::{self, ReplayCaller, ReplayQuery};
 use super::webhooks::{actor, find, moment, number};
 use super::{OpenTicket, answer, guid, wire};
+use crate::dialect::replay::{self, ReplayCaller, ReplayQuery};
 use crate::gateway::api::{AdmittedRequest, ApiResponse};
 
 const DISABLED: &str = "The webhook is switched off, so nothing can be sent.";

@@ -8,13 +8,13 @@ use model::time::Timestamp;
 use model::webhook::Webhook;
 use serde_json::{Value, json};
 
-use super::super::dashboard::FormContext;
-use super::super::form::FieldChoice;
 use super::fields::Settings;
 use super::triggers::happening;
 use super::webhooks::moment;
 use super::wire::{Draft, topic};
 use super::{OpenTicket, guid, intake};
+use crate::dialect::dashboard::FormContext;
+use crate::dialect::form::FieldChoice;
 
 pub(super) fn kinds(open: &OpenTicket, webhook: &Webhook) -> Vec<FieldChoice> {
     let settings = Settings::of(webhook);

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::ActionType;
 use super::wire::{self, NotificationClass};
-use crate::dialects::nearest::nearest;
+use crate::dialect::nearest::nearest;
+use crate::dialect::options::ActionType;
 
 /// A registered action type.
 #[derive(Debug, Clone)]

@@ -10,11 +10,11 @@ use model::rng::SeededRng;
 use model::tenant::{DialectName, Event, Permission, UnknownPermission};
 use toml::de::DeValue;
 
-use super::super::apply_file::{DeclarationFile, FileTable, KnownEvents};
 use super::action_types::ActionTypes;
 use super::fields::{FieldLimits, FieldValues};
 use super::json::{JsonObject, JsonText, JsonValue};
 use super::{fields, webhooks};
+use crate::dialect::section::{DeclarationFile, FileTable, KnownEvents};
 
 pub(super) fn declare(
     name: &DialectName,

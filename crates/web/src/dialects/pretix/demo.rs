@@ -5,7 +5,7 @@ use model::id::WebhookId;
 use model::tenant::DialectName;
 use serde_json::{Map, Value, json};
 
-use crate::dialects::{Demo, DemoCall, ReceiverBehavior, WebhookRef};
+use crate::dialect::demo::{Demo, DemoCall, ReceiverBehavior, WebhookRef};
 
 const ORGANIZER: &str = "bigevents";
 

@@ -4,7 +4,7 @@
 use http::Method;
 use model::tenant::{Permission, Tenant};
 
-use super::super::DemoCall;
+use crate::dialect::demo::DemoCall;
 
 pub(super) fn example(tenant: &Tenant, permission: Permission) -> DemoCall {
     let below = format!("/api/v1/organizers/{}", tenant.key);

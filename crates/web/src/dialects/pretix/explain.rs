@@ -6,11 +6,11 @@
 use model::dashboard::WebhookSnapshot;
 use model::filter::MatchKey;
 
-use super::super::dashboard::{MatchVerdict, NotificationFacts};
 use super::action_types::ActionTypes;
 use super::fields::Settings;
 use super::form::shows_of;
 use super::wire::{ORGANIZER_SCOPE, event_scope};
+use crate::dialect::dashboard::{MatchVerdict, NotificationFacts};
 
 pub(super) fn explain(
     action_types: &ActionTypes,

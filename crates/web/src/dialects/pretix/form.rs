@@ -12,17 +12,17 @@ use model::refusal::Refusal;
 use model::target::masked;
 use model::webhook::{NewWebhook, Webhook};
 
-use super::super::dashboard::{
-    DialectDashboard, FormContext, MatchVerdict, NotificationFacts, WebhookFact, WebhookForms,
-    WebhookSummary, listed,
-};
-use super::super::form::{
-    ChoiceGroup, FieldChoice, FieldControl, FormField, TextField, TextKind, WebhookForm,
-};
 use super::fields::{Fields, Settings};
 use super::form_input::{ALL, MORE_EVENTS, SOME, judge};
 use super::webhooks::{edited, fields_of, new_webhook};
 use super::{Pretix, explain, sample};
+use crate::dialect::dashboard::{
+    DialectDashboard, FormContext, MatchVerdict, NotificationFacts, WebhookFact, WebhookForms,
+    WebhookSummary, listed,
+};
+use crate::dialect::form::{
+    ChoiceGroup, FieldChoice, FieldControl, FormField, TextField, TextKind, WebhookForm,
+};
 use crate::transport::query::Query;
 
 /// Shows that are listed with a box each; of more the others are typed.

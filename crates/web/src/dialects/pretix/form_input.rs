@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 
 use model::refusal::{Fault, Refusal};
 
-use super::super::dashboard::{FormContext, unmasked};
 use super::action_types::ActionTypes;
 use super::fields::{FieldLimits, FieldValues, Fields, TOO_MANY};
 use super::json::{JsonObject, JsonValue};
+use crate::dialect::dashboard::{FormContext, unmasked};
 use crate::transport::query::Query;
 
 /// All events, or those that are chosen.

@@ -13,7 +13,8 @@ use model::webhook::Headers;
 use serde_json::{Value, json};
 
 use super::{demo, wire};
-use crate::dialects::{DemoCall, Load, LoadPage, LoadTenant, WebhookRef};
+use crate::dialect::demo::{DemoCall, WebhookRef};
+use crate::dialect::load::{Load, LoadPage, LoadTenant};
 
 const PAID: &str = "pretix.event.order.paid";
 const CANCELED: &str = "pretix.event.order.canceled";

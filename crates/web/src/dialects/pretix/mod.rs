@@ -32,7 +32,8 @@ use model::policy::Policy;
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 
-use super::{Dialect, DialectOptions};
+use crate::dialect::options::DialectOptions;
+use crate::dialect::value::Dialect;
 use crate::gateway::api::Api;
 
 const NAME: &str = "pretix";

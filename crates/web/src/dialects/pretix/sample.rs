@@ -6,12 +6,12 @@ use model::notification::NewNotification;
 use model::refusal::Refusal;
 use model::webhook::Webhook;
 
-use super::super::dashboard::FormContext;
-use super::super::form::FieldChoice;
 use super::fields::Settings;
 use super::json::{JsonObject, JsonText, JsonValue};
 use super::wire::Draft;
 use super::{Pretix, intake};
+use crate::dialect::dashboard::FormContext;
+use crate::dialect::form::FieldChoice;
 
 /// The show that a sample is about where an organizer has none.
 const NO_SHOW: &str = "sample";

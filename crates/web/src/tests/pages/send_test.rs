@@ -14,7 +14,7 @@ use model::users::Role;
 use model::webhook::Headers;
 use serde_json::Value;
 
-use crate::dialects::dashboard::NotificationFacts;
+use crate::dialect::dashboard::NotificationFacts;
 use crate::dialects::{self, DialectOptions};
 use crate::tests::harness::{TestApp, WEBHOOKS, asking, bearing};
 

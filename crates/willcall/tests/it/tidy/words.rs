@@ -68,7 +68,7 @@ const LEGITIMATE: &[(&str, &str)] = &[
         "a module of tracing-subscriber",
     ),
     (
-        "platform in crates/web/src/dialects/dashboard.rs",
+        "platform in crates/web/src/dialect/dashboard.rs",
         "whom we speak for: what sells the tickets",
     ),
     (

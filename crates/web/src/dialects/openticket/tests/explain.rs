@@ -8,8 +8,8 @@ use super::super::explain::{explain, rule};
 use super::super::fields::Settings;
 use super::super::triggers::TriggerTable;
 use super::super::wire::{Draft, TriggerContext};
+use crate::dialect::dashboard::NotificationFacts;
 use crate::dialects::Trigger;
-use crate::dialects::dashboard::NotificationFacts;
 
 const RESOURCES: [&str; 7] = [
     "event", "ticket", "product", "shop", "order", "scanner", "badge",

@@ -11,8 +11,8 @@ use super::super::explain::{explain, pairs, rule};
 use super::super::fields::Settings;
 use super::super::json::read;
 use super::super::wire::Draft;
+use crate::dialect::dashboard::NotificationFacts;
 use crate::dialects::ActionType;
-use crate::dialects::dashboard::NotificationFacts;
 
 const ACTIONS: [&str; 9] = [
     "pretix.event.order.paid",

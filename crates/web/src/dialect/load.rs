@@ -10,7 +10,7 @@ use model::tenant::{DialectName, Tenant};
 use model::time::Timestamp;
 use serde_json::Value;
 
-use super::{DemoCall, WebhookRef};
+use super::demo::{DemoCall, WebhookRef};
 
 /// A dialect's part of the benchmark.
 pub struct Load {

@@ -1,13 +1,10 @@
-//! Reading an operator's file: TOML to what is declared, each mistake with its line and field.
-//!
-//! What a section means is its dialect's business (`declare.rs` beside it); here is what all
-//! sections share: types of values, unknown keys, lines.
+//! A section of an operator's file: typed values of TOML, each mistake with its line and field. What
+//! a section means is its dialect's business (`declare.rs` in its folder).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
 use model::limits::NAME_BYTES_MAX;
 use model::query::{Declaration, DeclaredToken};
@@ -15,8 +12,6 @@ use model::rng::SeededRng;
 use model::tenant::{DialectName, Permission, Permissions, TokenHash, TokenKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-use super::{Dialect, Dialects};
 
 /// What a made token has: 320 bits of chance.
 const TOKEN_LETTERS: usize = 64;
@@ -57,16 +52,16 @@ pub(crate) type SectionParser =
 
 /// A file with what was found wrong in it.
 pub(crate) struct SourceFile<'a> {
-    text: &'a str,
-    mistakes: RefCell<Vec<FileError>>,
+    pub(super) text: &'a str,
+    pub(super) mistakes: RefCell<Vec<FileError>>,
 }
 
 /// A table of a file.
 pub(crate) struct FileTable<'a> {
-    sheet: &'a SourceFile<'a>,
-    field: String,
-    table: &'a DeTable<'a>,
-    span: Range<usize>,
+    pub(super) sheet: &'a SourceFile<'a>,
+    pub(super) field: String,
+    pub(super) table: &'a DeTable<'a>,
+    pub(super) span: Range<usize>,
 }
 
 impl fmt::Debug for GeneratedToken {
@@ -85,64 +80,8 @@ impl fmt::Display for FileError {
     }
 }
 
-impl Dialects {
-    /// The keys that a file may have at its top.
-    pub fn sections(&self) -> Vec<&'static str> {
-        self.all.iter().map(|dialect| dialect.section).collect()
-    }
-
-    /// What the file `text` says, or everything that is wrong with it. Changes nothing.
-    pub fn declare(
-        &self,
-        text: &str,
-        known: &KnownEvents,
-        rng: &mut SeededRng,
-    ) -> Result<DeclarationFile, Vec<FileError>> {
-        let sheet = SourceFile {
-            text,
-            mistakes: RefCell::default(),
-        };
-        let mut declared = DeclarationFile::default();
-        match DeTable::parse(text) {
-            Ok(top) => self.read(&sheet, &top, known, rng, &mut declared),
-            Err(error) => sheet.note(
-                error.span().unwrap_or_default(),
-                String::new(),
-                error.message().to_owned(),
-            ),
-        }
-        let mut mistakes = sheet.mistakes.into_inner();
-        if mistakes.is_empty() {
-            return Ok(declared);
-        }
-        mistakes.sort_by_key(|mistake| mistake.line);
-        Err(mistakes)
-    }
-
-    fn read<'a>(
-        &self,
-        sheet: &'a SourceFile<'a>,
-        top: &'a Spanned<DeTable<'a>>,
-        known: &KnownEvents,
-        rng: &mut SeededRng,
-        declared: &mut DeclarationFile,
-    ) {
-        let whole = FileTable {
-            sheet,
-            field: String::new(),
-            table: top.get_ref(),
-            span: 0..0,
-        };
-        whole.only(&self.sections());
-        for dialect in &self.all {
-            let dialect: &Arc<Dialect> = dialect;
-            (dialect.declare)(&whole.tables(dialect.section), known, rng, declared);
-        }
-    }
-}
-
 impl SourceFile<'_> {
-    fn note(&self, span: Range<usize>, field: String, message: String) {
+    pub(super) fn note(&self, span: Range<usize>, field: String, message: String) {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         self.mistakes.borrow_mut().push(FileError {

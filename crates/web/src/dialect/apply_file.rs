@@ -1,0 +1,68 @@
+//! Reading an operator's file: TOML to what is declared, each dialect reading its own section. It
+//! changes nothing.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use model::rng::SeededRng;
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::section::{DeclarationFile, FileError, FileTable, KnownEvents, SourceFile};
+use super::value::{Dialect, Dialects};
+
+impl Dialects {
+    /// The keys that a file may have at its top.
+    pub fn sections(&self) -> Vec<&'static str> {
+        self.all.iter().map(|dialect| dialect.section).collect()
+    }
+
+    /// What the file `text` says, or everything that is wrong with it. Changes nothing.
+    pub fn declare(
+        &self,
+        text: &str,
+        known: &KnownEvents,
+        rng: &mut SeededRng,
+    ) -> Result<DeclarationFile, Vec<FileError>> {
+        let sheet = SourceFile {
+            text,
+            mistakes: RefCell::default(),
+        };
+        let mut declared = DeclarationFile::default();
+        match DeTable::parse(text) {
+            Ok(top) => self.read(&sheet, &top, known, rng, &mut declared),
+            Err(error) => sheet.note(
+                error.span().unwrap_or_default(),
+                String::new(),
+                error.message().to_owned(),
+            ),
+        }
+        let mut mistakes = sheet.mistakes.into_inner();
+        if mistakes.is_empty() {
+            return Ok(declared);
+        }
+        mistakes.sort_by_key(|mistake| mistake.line);
+        Err(mistakes)
+    }
+
+    fn read<'a>(
+        &self,
+        sheet: &'a SourceFile<'a>,
+        top: &'a Spanned<DeTable<'a>>,
+        known: &KnownEvents,
+        rng: &mut SeededRng,
+        declared: &mut DeclarationFile,
+    ) {
+        let whole = FileTable {
+            sheet,
+            field: String::new(),
+            table: top.get_ref(),
+            span: 0..0,
+        };
+        whole.only(&self.sections());
+        for dialect in &self.all {
+            let dialect: &Arc<Dialect> = dialect;
+            (dialect.declare)(&whole.tables(dialect.section), known, rng, declared);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What a dialect is, whichever it is: a value, what it brings to each part, and what all dialects
+//! share. None is named here.
+
+mod apply_file;
+pub(crate) mod dashboard;
+pub(crate) mod demo;
+pub(crate) mod form;
+pub(crate) mod load;
+pub(crate) mod nearest;
+pub(crate) mod options;
+pub(crate) mod replay;
+pub(crate) mod section;
+pub(crate) mod value;
