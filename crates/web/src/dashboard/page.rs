@@ -9,7 +9,7 @@ use model::users::Role;
 use percent_encoding::percent_decode_str;
 
 use super::response::{PageError, PageResponse};
-use super::visit::Visit;
+use super::visit::{Params, Visit};
 
 /// A form that is sent: what was typed is shown again if it is wrong, and a page is below
 /// `limits::PAGE_BYTES_MAX`. Two thousand shows fit.
@@ -41,9 +41,6 @@ pub(crate) enum PageAccess {
     /// Signed in, with this role or a greater one at the tenant that `{tenant}` stands for.
     Role(Role),
 }
-
-/// What a path's segments in braces stand for.
-pub(crate) type Params = Vec<(&'static str, String)>;
 
 /// A page that is asked for by GET.
 pub(super) fn get<A>(

@@ -14,11 +14,11 @@ use model::time::Timestamp;
 use model::users::{Role, User};
 use tokio::time::Instant;
 
-use super::page::{PageAccess, PageRoute, Params};
+use super::page::{PageAccess, PageRoute};
 use super::response::{PageError, PageResponse, finished};
 use super::services::Services;
 use super::session::{self, Cookies, FormOrigin};
-use super::visit::Visit;
+use super::visit::{Params, Visit};
 use super::{error_page, routes};
 use crate::tasks;
 use crate::transport::body;

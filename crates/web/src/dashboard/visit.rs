@@ -11,13 +11,15 @@ use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
 use model::users::{PasswordHash, Role, User, name_hash};
 
-use super::page::Params;
 use super::response::PageError;
 use super::services::Services;
 use super::session::{self, CSRF_FIELD, Cookies};
 use crate::dialect::value::Dialect;
 use crate::transport::client;
 use crate::transport::query::Query;
+
+/// What a path's segments in braces stand for.
+pub(crate) type Params = Vec<(&'static str, String)>;
 
 pub(crate) struct Visit {
     pub(crate) services: Arc<Services>,

@@ -7,7 +7,7 @@ use model::id::{BulkJobId, TenantId, WebhookId};
 use model::users::Role;
 use model::webhook::Webhook;
 
-use super::list::{name_of, off};
+use super::names::{kind_words, name_of, off};
 use crate::dashboard::layout::{Shell, Tab, path_of};
 use crate::dashboard::live::{self, Feed, FeedItem, FeedUpdate, NewsFuture};
 use crate::dashboard::page::{PageAccess, PageRoute, get, post};
@@ -94,14 +94,6 @@ async fn begin_retry(visit: Visit) -> Result<PageResponse, PageError> {
 
 async fn begin_stop(visit: Visit) -> Result<PageResponse, PageError> {
     begin(&visit, BulkJobKind::CancelPending).await
-}
-
-/// What it is called on pages.
-pub(super) fn kind_words(kind: BulkJobKind) -> &'static str {
-    match kind {
-        BulkJobKind::ReplayUndelivered => "Send again all that did not arrive",
-        BulkJobKind::CancelPending => "Stop all that is waiting",
-    }
 }
 
 async fn webhook(visit: &Visit) -> Result<Webhook, PageError> {

@@ -11,7 +11,7 @@ use model::users::Role;
 use model::webhook::Webhook;
 
 use super::attempt::{self, ATTEMPTS};
-use super::list::{name_of, off};
+use super::names::{name_of, off};
 use super::plan::{self, RetryPlan};
 use super::row::seen;
 use crate::dashboard::layout::{Shell, Tab, path_of};

@@ -9,10 +9,9 @@ use model::limits::PAGE_ROWS_MAX;
 use model::query::{DeliveryStatus, LogCursor, LogPage, LogQuery};
 use model::target;
 use model::tenant::Event;
-use model::webhook::{DisableCause, Disablement, Webhook};
 
-use super::bulk_job::kind_words;
 use super::filter::LogFilter;
+use super::names::{kind_words, name_of, off};
 use super::row::{self, RowContext, WebhookNames};
 use super::{follow, plan};
 use crate::dashboard::layout::{Shell, Tab, path_of};
@@ -71,8 +70,7 @@ struct LogSubject {
     bulk_jobs: Vec<(BulkJob, &'static str)>,
 }
 
-/// Room for a name, a URL, and a line of a list to choose from, in bytes of the page.
-const NAME_ROOM: usize = 200;
+/// Room for a URL, and for a line of a list to choose from, in bytes of the page.
 const URL_ROOM: usize = 400;
 const CHOICE_ROOM: usize = 80;
 
@@ -281,24 +279,4 @@ async fn of(visit: &Visit, id: WebhookId) -> Result<LogSubject, PageError> {
             })
             .collect(),
     })
-}
-
-/// What people call a webhook.
-pub(super) fn name_of(visit: &Visit, webhook: &Webhook) -> Result<String, PageError> {
-    let described = (visit.dialect()?.board.describe)(webhook);
-    let name = described.name.filter(|name| !name.trim().is_empty());
-    let name = name.unwrap_or_else(|| target::masked(&webhook.target_url));
-    Ok(TextExcerpt::line(&name, NAME_ROOM))
-}
-
-/// Since when and why a webhook gets nothing.
-pub(super) fn off(disabled: Disablement) -> (DisplayTime, &'static str) {
-    let why = match disabled.cause {
-        DisableCause::Requested => "somebody switched it off",
-        DisableCause::Gone => {
-            "its receiver answered 410 Gone, which means that it is gone for good"
-        }
-        DisableCause::Deleted => "it was deleted",
-    };
-    (DisplayTime(disabled.at), why)
 }

@@ -10,6 +10,7 @@ mod download;
 mod filter;
 mod follow;
 mod list;
+mod names;
 mod plan;
 mod row;
 

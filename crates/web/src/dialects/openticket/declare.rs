@@ -11,8 +11,9 @@ use model::tenant::{DialectName, Permission, TokenHash, UnknownPermission};
 use serde_json::{Map, Value};
 use toml::de::DeValue;
 
+use super::context::OpenTicket;
 use super::fields::{FieldLimits, Fields};
-use super::{OpenTicket, guid, webhooks, wire};
+use super::{guid, stored, wire};
 use crate::dialect::section::{DeclarationFile, FileTable};
 
 /// What this dialect calls the right to hand in notifications.
@@ -150,7 +151,7 @@ fn webhook_of(
             key,
             enabled: entry.flag("enabled"),
             filter: fields.settings.filter(),
-            settings: webhooks::written(&fields.settings).unwrap_or_default(),
+            settings: stored::written(&fields.settings).unwrap_or_default(),
             target_url: fields.url,
             headers: nonce.map(wire::webhook_headers),
             retries_max: Some(fields.retries),

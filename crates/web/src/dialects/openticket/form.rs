@@ -13,11 +13,12 @@ use model::refusal::Refusal;
 use model::target::masked;
 use model::webhook::{NewWebhook, Webhook};
 
+use super::context::OpenTicket;
 use super::fields::{Fields, Settings};
 use super::form_input::{RELATED, given};
+use super::stored::{edited, fields_of, new_webhook};
 use super::triggers::{TriggerOption, happening, happenings};
-use super::webhooks::{edited, fields_of, new_webhook};
-use super::{OpenTicket, explain, sample, wire};
+use super::{explain, sample, wire};
 use crate::dialect::dashboard::{
     DialectDashboard, FormContext, MatchVerdict, NotificationFacts, WebhookFact, WebhookForms,
     WebhookSummary,

@@ -7,6 +7,7 @@ use model::refusal::Refusal;
 use serde_json::{Map, Value};
 
 use super::members::{self, Members};
+use crate::gateway::api::RequestHead;
 use crate::transport::media_type::MediaType;
 use crate::transport::query::Query;
 
@@ -61,4 +62,26 @@ fn from_form<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Map<String,
     pairs
         .map(|(name, value)| (name.to_owned(), Value::String(value.to_owned())))
         .collect()
+}
+
+/// A number of the query from 1 to `most`.
+pub(super) fn number(
+    head: &RequestHead,
+    name: &str,
+    usual: u64,
+    most: u64,
+) -> Result<u64, Refusal> {
+    let Some(text) = head.query.get(name).filter(|text| !text.is_empty()) else {
+        return Ok(usual);
+    };
+    let number = text.parse().ok();
+    number
+        .filter(|number| (1..=most).contains(number))
+        .ok_or_else(|| {
+            let bound = match most {
+                u64::MAX => "at least 1".to_owned(),
+                most => format!("between 1 and {most}"),
+            };
+            Refusal::invalid(name, format!("The {name} must be an integer {bound}."))
+        })
 }

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use model::limits::INTAKE_BATCH_MAX;
-use model::notification::{AcceptResult, NewNotification};
+use model::notification::AcceptResult;
 use model::refusal::Refusal;
 use model::tenant::{Permission, Tenant};
-use model::time::Timestamp;
 use serde::Serialize;
 
+use super::context::OpenTicket;
 use super::members::Items;
+use super::notification::notification;
 use super::wire::{self, Draft};
-use super::{OpenTicket, answer, guid, input, refuse, webhooks};
+use super::{answer, guid, input, lookup, refuse};
 use crate::gateway::api::{AdmittedRequest, ApiResponse};
 use crate::gateway::context::Context;
 use crate::gateway::metrics::IntakeResult;
@@ -70,7 +71,7 @@ pub(super) async fn report_triggers(
     request: AdmittedRequest,
 ) -> Result<ApiResponse, Refusal> {
     // Of what names no company.
-    let usual = webhooks::owner(&request, None);
+    let usual = lookup::owner(&request, None);
     let (reads, is_batch) = read(&open, &request).inspect_err(|refusal| {
         remark(&request, refusal);
     })?;
@@ -81,7 +82,7 @@ pub(super) async fn report_triggers(
         places.push(read.and_then(|draft| {
             let owner = match &draft.company {
                 None => usual.clone(),
-                named => webhooks::owner(&request, named.as_ref()),
+                named => lookup::owner(&request, named.as_ref()),
             };
             let tenant = owner.map_err(|fault| Refusal::Invalid(vec![fault]))?;
             let unknown = draft.judge(&open.triggers).err();
@@ -216,27 +217,6 @@ fn bounded(count: usize) -> Result<(), Refusal> {
     Err(Refusal::BadRequest(format!(
         "A batch may have at most {INTAKE_BATCH_MAX} triggers, not {count}."
     )))
-}
-
-pub(super) fn notification(
-    tenant: &Tenant,
-    draft: Draft,
-    id: &str,
-    at: Timestamp,
-) -> NewNotification {
-    NewNotification {
-        tenant: tenant.id,
-        key: id.to_owned(),
-        headers: draft.headers(),
-        action_type: draft.name,
-        match_keys: draft.pairs,
-        event: None,
-        body: draft.body,
-        digest: Some(draft.digest),
-        match_context: Some(draft.about),
-        only_webhook: None,
-        at,
-    }
 }
 
 fn done(

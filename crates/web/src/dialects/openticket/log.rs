@@ -19,8 +19,11 @@ use model::webhook::{Headers, Webhook};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::webhooks::{actor, find, moment, number};
-use super::{OpenTicket, answer, guid, wire};
+use super::context::OpenTicket;
+use super::input::number;
+use super::lookup::{actor, find};
+use super::wire::moment;
+use super::{answer, guid, wire};
 use crate::dialect::replay::{self, ReplayCaller, ReplayQuery};
 use crate::gateway::api::{AdmittedRequest, ApiResponse};
 

@@ -8,7 +8,8 @@ use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
 use model::refusal::Refusal;
 use model::tenant::Permission;
 
-use super::{OpenTicket, intake, log, webhooks};
+use super::context::OpenTicket;
+use super::{intake, log, webhooks};
 use crate::dialect::replay;
 use crate::gateway::api::{AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope};
 use crate::gateway::auth::{AuthScheme, RequiredAccess};

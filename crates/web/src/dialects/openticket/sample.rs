@@ -8,11 +8,12 @@ use model::time::Timestamp;
 use model::webhook::Webhook;
 use serde_json::{Value, json};
 
+use super::context::OpenTicket;
 use super::fields::Settings;
+use super::guid;
+use super::notification::notification;
 use super::triggers::happening;
-use super::webhooks::moment;
-use super::wire::{Draft, topic};
-use super::{OpenTicket, guid, intake};
+use super::wire::{Draft, moment, topic};
 use crate::dialect::dashboard::FormContext;
 use crate::dialect::form::FieldChoice;
 
@@ -62,7 +63,7 @@ pub(super) fn make(
         "data": body(resource, trigger, &own, around, fresh),
     });
     let draft = Draft::read(&report.to_string(), &open.triggers)?;
-    let made = intake::notification(around.tenant, draft, &fresh(), around.now);
+    let made = notification(around.tenant, draft, &fresh(), around.now);
     Ok(Some(NewNotification {
         only_webhook: Some(webhook.id),
         ..made

@@ -4,26 +4,28 @@
 
 use http::StatusCode;
 use model::contract::{Frontend, StoreError};
-use model::id::TenantId;
 use model::limits::PAGE_ROWS_MAX;
 use model::query::WebhookQuery;
-use model::refusal::{Fault, Refusal};
+use model::refusal::Refusal;
 use model::target::masked;
-use model::tenant::{Permission, Tenant};
+use model::tenant::Permission;
 use model::time::Timestamp;
-use model::webhook::{DisableCause, Disablement, NewWebhook, Webhook};
+use model::webhook::{DisableCause, Disablement, Webhook};
 use serde::Serialize;
-use serde_json::{Map, Value};
 use std::sync::Arc;
 
-use super::fields::{FieldLimits, Fields, Settings};
+use super::context::OpenTicket;
+use super::fields::{FieldLimits, Fields};
+use super::input::number;
 use super::log::Invocation;
-use super::{OpenTicket, answer, guid, input, log, wire};
+use super::lookup::{actor, find, ids, owner};
+use super::stored::{edited, fields_of, new_webhook};
+use super::wire::moment;
+use super::{answer, input, log, wire};
 use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead, TenantList};
 use crate::gateway::auth::RequiredAccess;
 use crate::gateway::operations;
 use crate::gateway::store::refused;
-use crate::rng::SharedRng;
 
 /// How often a change is made anew because somebody else changed the webhook meanwhile.
 const SAVE_TRIES: usize = 8;
@@ -104,25 +106,6 @@ pub(super) async fn show_webhook(
     answer::ok(&open.show(&request, &webhook, Some(invocations))?)
 }
 
-/// The webhook that these fields make, with a name and a nonce of its own.
-pub(super) fn new_webhook(
-    rng: &SharedRng,
-    tenant: TenantId,
-    fields: Fields,
-) -> Result<NewWebhook, Refusal> {
-    let draw = |end| rng.below(end);
-    Ok(NewWebhook {
-        tenant,
-        key: Some(guid::fresh(draw)),
-        target_url: fields.url,
-        disabled: None,
-        filter: fields.settings.filter(),
-        settings: written(&fields.settings)?,
-        headers: wire::webhook_headers(&guid::nonce(draw)),
-        retries_max: Some(fields.retries),
-    })
-}
-
 pub(super) async fn create_webhook(
     open: Arc<OpenTicket>,
     request: AdmittedRequest,
@@ -174,22 +157,6 @@ pub(super) async fn delete_webhook(
     Ok(answer)
 }
 
-pub(super) fn edited(
-    old: &Webhook,
-    given: &Map<String, Value>,
-    bounds: FieldLimits<'_>,
-) -> Result<Webhook, Refusal> {
-    let fields = Fields::read(given, Some(fields_of(old)), bounds);
-    let fields = fields.map_err(Refusal::Invalid)?;
-    Ok(Webhook {
-        target_url: fields.url,
-        filter: fields.settings.filter(),
-        settings: written(&fields.settings)?,
-        retries_max: Some(fields.retries),
-        ..old.clone()
-    })
-}
-
 /// Reads the webhook, and writes what `edit` makes of it unless that is what is there.
 async fn save(
     request: &AdmittedRequest,
@@ -210,52 +177,6 @@ async fn save(
         }
     }
     Err(refused(&StoreError::Stale))
-}
-
-/// The webhook that the path names, of one of the companies that are asked for.
-pub(super) async fn find(request: &AdmittedRequest) -> Result<Webhook, Refusal> {
-    let key = guid::read(request.head.param("guid")).ok_or(Refusal::NotAName)?;
-    let tenants = ids(&request.tenants);
-    let ask = |store: &dyn Frontend| store.webhook_by_key(tenants.clone(), key.clone());
-    request
-        .context
-        .store
-        .ask(ask)
-        .await?
-        .ok_or(Refusal::NoSuchObject)
-}
-
-/// Under which name whoever asks changes this webhook.
-pub(super) fn actor(request: &AdmittedRequest, webhook: &Webhook) -> String {
-    let owner = request.tenants.iter().find(|own| own.id == webhook.tenant);
-    let name = owner.map(|own| request.caller.actor(own, Permission::WebhooksWrite));
-    name.unwrap_or_default()
-}
-
-/// The company that what is made here belongs to: the one that is named, the only one there is,
-/// or the one that the token means.
-pub(super) fn owner<'a>(
-    request: &'a AdmittedRequest,
-    named: Option<&Value>,
-) -> Result<&'a Tenant, Fault> {
-    let all = &request.tenants;
-    let wrong = |words: &str| Fault::new("company_id", words);
-    if let Some(named) = named.filter(|named| !named.is_null() && *named != "") {
-        let named = named.as_str().and_then(guid::read);
-        let found = all.iter().find(|own| Some(&own.key) == named.as_ref());
-        let found = found.map(Arc::as_ref);
-        return found.ok_or_else(|| wrong("The selected company_id is invalid."));
-    }
-    if let [only] = all.as_slice() {
-        return Ok(only);
-    }
-    let mut meant = all.iter().filter(|own| request.caller.means(own));
-    match (meant.next(), meant.next()) {
-        (Some(own), None) => Ok(own),
-        _ => Err(wrong(
-            "The token is for several companies; name one in the Company header.",
-        )),
-    }
 }
 
 /// Those of the companies that the `Company` header names; all of them without one. It lists
@@ -329,51 +250,4 @@ fn is_trusted(request: &AdmittedRequest, webhook: &Webhook) -> bool {
     let owner = owner.find(|own| own.id == webhook.tenant);
     let writing = RequiredAccess::Right(Permission::WebhooksWrite);
     owner.is_some_and(|own| request.caller.may(writing, Some(own)))
-}
-
-pub(super) fn fields_of(webhook: &Webhook) -> Fields {
-    Fields {
-        url: webhook.target_url.clone(),
-        retries: webhook.retries_max.unwrap_or_default(),
-        settings: Settings::of(webhook),
-    }
-}
-
-pub(super) fn written(settings: &Settings) -> Result<String, Refusal> {
-    serde_json::to_string(settings).map_err(|_| Refusal::Internal)
-}
-
-/// A time in whole seconds, as all of the vendor's are.
-pub(super) fn moment(at: Timestamp) -> String {
-    let text = at.to_string();
-    match text.split_once('.') {
-        Some((seconds, _)) => format!("{seconds}Z"),
-        None => text,
-    }
-}
-
-/// A number of the query from 1 to `most`.
-pub(super) fn number(
-    head: &RequestHead,
-    name: &str,
-    usual: u64,
-    most: u64,
-) -> Result<u64, Refusal> {
-    let Some(text) = head.query.get(name).filter(|text| !text.is_empty()) else {
-        return Ok(usual);
-    };
-    let number = text.parse().ok();
-    number
-        .filter(|number| (1..=most).contains(number))
-        .ok_or_else(|| {
-            let bound = match most {
-                u64::MAX => "at least 1".to_owned(),
-                most => format!("between 1 and {most}"),
-            };
-            Refusal::invalid(name, format!("The {name} must be an integer {bound}."))
-        })
-}
-
-fn ids(tenants: &[Arc<Tenant>]) -> Vec<TenantId> {
-    tenants.iter().map(|tenant| tenant.id).collect()
 }

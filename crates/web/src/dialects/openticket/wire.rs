@@ -8,6 +8,7 @@ use model::filter::MatchKey;
 use model::limits::{NAME_BYTES_MAX, NOTIFICATION_BODY_BYTES_MAX, NOTIFICATION_KEY_BYTES_MAX};
 use model::refusal::{Fault, Refusal};
 use model::tenant::TokenHash;
+use model::time::Timestamp;
 use model::webhook::Headers;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -327,4 +328,13 @@ fn word(
 
 fn guid_of(field: &str, text: &str) -> Result<String, String> {
     guid::read(text).ok_or_else(|| format!("The {field} must be a GUID."))
+}
+
+/// A time in whole seconds, as all of the vendor's are.
+pub(super) fn moment(at: Timestamp) -> String {
+    let text = at.to_string();
+    match text.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => text,
+    }
 }

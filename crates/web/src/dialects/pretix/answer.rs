@@ -1,5 +1,4 @@
-//! Answers in pretix's JSON: what form the caller accepts, how a place describes itself, and
-//! links between pages.
+//! Answers in pretix's JSON: what form the caller accepts, and links between pages.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -8,9 +7,9 @@ use model::limits::PAGE_ROWS_MAX;
 use model::refusal::Refusal;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::json::{JsonObject, JsonText, JsonValue};
-use super::{fields, python, webhooks};
-use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead, ResponseFuture};
+use super::json::JsonValue;
+use super::python;
+use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead};
 use crate::transport::media_type::text_of;
 
 const INDENT_MAX: i128 = 8;
@@ -79,38 +78,6 @@ fn indent(params: &[(&str, &str)]) -> usize {
     let wanted = params.iter().find(|(name, _)| name.trim() == "indent");
     let wanted = wanted.and_then(|(_, value)| python::int(value));
     usize::try_from(wanted.unwrap_or(0).clamp(0, INDENT_MAX)).unwrap_or(0)
-}
-
-/// Answers OPTIONS: what this place is, and what it takes from whoever asks.
-pub(super) fn describe(request: AdmittedRequest) -> ResponseFuture {
-    Box::pin(async move {
-        let text = |text: &&'static str| JsonValue::text(*text);
-        let parses = [
-            "application/json",
-            "application/x-www-form-urlencoded",
-            "multipart/form-data",
-        ];
-        let title = request.head.route.as_ref().map_or("", |route| route.title);
-        let mut pairs = vec![
-            ("name", JsonValue::text(title)),
-            ("description", JsonValue::text("")),
-            (
-                "renders",
-                JsonValue::List(vec![JsonValue::text("application/json")]),
-            ),
-            ("parses", JsonValue::List(parses.iter().map(text).collect())),
-        ];
-        if let Some(method) = webhooks::written_by(&request).await? {
-            pairs.push((
-                "actions",
-                JsonValue::object([(method, fields::described())]),
-            ));
-        }
-        let pairs = pairs.into_iter();
-        let pairs = pairs.map(|(key, value)| (JsonText::whole(key), value));
-        let body = JsonValue::Object(JsonObject::from_pairs(pairs.collect()));
-        Ok(ok(&request, &body))
-    })
 }
 
 /// How many rows a page has: as asked for, if that is a sensible number.

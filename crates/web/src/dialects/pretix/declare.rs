@@ -13,7 +13,7 @@ use toml::de::DeValue;
 use super::action_types::ActionTypes;
 use super::fields::{FieldLimits, FieldValues};
 use super::json::{JsonObject, JsonText, JsonValue};
-use super::{fields, webhooks};
+use super::{faults, stored};
 use crate::dialect::section::{DeclarationFile, FileTable, KnownEvents};
 
 pub(super) fn declare(
@@ -138,7 +138,7 @@ fn webhook_of(
         Ok(fields) => Some(DeclaredWebhook {
             enabled,
             filter: fields.settings.filter(),
-            settings: webhooks::written(&fields.settings).unwrap_or_default(),
+            settings: stored::written(&fields.settings).unwrap_or_default(),
             target_url: fields.target_url,
             key,
             headers: None,
@@ -148,7 +148,7 @@ fn webhook_of(
         Err(faults) => {
             for fault in faults {
                 let reasons = fault.reasons.join(" ");
-                if fault.field == fields::WHOLE {
+                if fault.field == faults::WHOLE {
                     entry.wrong_whole(reasons);
                 } else {
                     entry.wrong(&fault.field, reasons);

@@ -7,9 +7,8 @@ use model::dashboard::WebhookSnapshot;
 use model::filter::MatchKey;
 
 use super::action_types::ActionTypes;
-use super::fields::Settings;
-use super::form::shows_of;
-use super::wire::{ORGANIZER_SCOPE, event_scope};
+use super::fields::{Settings, shows_of};
+use super::scopes::{ORGANIZER_SCOPE, event_scope};
 use crate::dialect::dashboard::{MatchVerdict, NotificationFacts};
 
 pub(super) fn explain(

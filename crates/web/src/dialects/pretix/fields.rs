@@ -13,22 +13,13 @@ use model::webhook::Webhook;
 use serde::{Deserialize, Serialize};
 
 use super::action_types::ActionTypes;
+use super::faults::{NO_TEXT, NOT_BLANK, NOT_NULL, REQUIRED, TOO_MANY, WHOLE, judge_text, whole};
 use super::json::{JsonObject, JsonText, JsonValue};
-use super::{python, url, wire};
+use super::{python, scopes, url};
+use crate::dialect::dashboard::listed;
 
 const TARGET_URL_CHARS_MAX: usize = 1_024;
 const COMMENT_CHARS_MAX: usize = 255;
-
-pub(super) const REQUIRED: &str = "This field is required.";
-pub(super) const NOT_NULL: &str = "This field may not be null.";
-pub(super) const NOT_BLANK: &str = "This field may not be blank.";
-pub(super) const NO_NUL: &str = "Null characters are not allowed.";
-pub(super) const NO_TEXT: &str = "Not a valid string.";
-pub(super) const NO_INTEGER: &str = "A valid integer is required.";
-/// Followed by how many there may be.
-pub(super) const TOO_MANY: &str = "Ensure this field has no more than ";
-/// The name under which faults of the whole are reported.
-pub(super) const WHOLE: &str = "non_field_errors";
 
 /// What the dialect keeps of a webhook for itself (`Webhook::settings`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -232,8 +223,8 @@ impl Settings {
     /// particular go to limited webhooks, too (`docs/pretix.md`).
     pub(super) fn filter(&self) -> Filter {
         let events = self.limit_events.iter();
-        let scopes = events.map(|slug| wire::event_scope(slug));
-        let scopes = scopes.chain([wire::ORGANIZER_SCOPE.to_owned()]);
+        let scopes = events.map(|slug| scopes::event_scope(slug));
+        let scopes = scopes.chain([scopes::ORGANIZER_SCOPE.to_owned()]);
         Filter::all_of(
             self.action_types.iter().cloned(),
             (!self.all_events).then_some(scopes),
@@ -338,30 +329,6 @@ fn comment(value: &JsonValue<'_>) -> FieldResult<Option<String>> {
     }
 }
 
-/// What is wrong with any text: its length, and characters that no text may have.
-pub(super) fn judge_text(text: &JsonText<'_>, chars_max: usize, reasons: &mut Vec<String>) {
-    let whole = text.as_str().map(str::as_bytes);
-    if whole.is_some_and(|bytes| bytes.len() <= chars_max && !bytes.contains(&0)) {
-        return;
-    }
-    if text.code_points().count() > chars_max {
-        reasons.push(format!(
-            "Ensure this field has no more than {chars_max} characters."
-        ));
-    }
-    if text.code_points().any(|point| point == 0) {
-        reasons.push(NO_NUL.to_owned());
-    }
-    if let Some(torn) = text
-        .code_points()
-        .find(|point| char::from_u32(*point).is_none())
-    {
-        reasons.push(format!(
-            "Surrogate characters are not allowed: U+{torn:04X}."
-        ));
-    }
-}
-
 /// Each show once, in the order in which they are named.
 fn limit_events(value: &JsonValue<'_>, bounds: &FieldLimits<'_>) -> FieldResult<Vec<String>> {
     let items = list(value)?;
@@ -414,10 +381,12 @@ fn list<'a, 'b>(value: &'b JsonValue<'a>) -> FieldResult<&'b [JsonValue<'a>]> {
     }
 }
 
-/// The text, with U+FFFD for what cannot stand in one.
-pub(super) fn whole(text: &JsonText<'_>) -> String {
-    let character = |point| char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER);
-    text.code_points().map(character).collect()
+/// The shows of a webhook, for a sentence.
+pub(super) fn shows_of(settings: &Settings) -> String {
+    match settings.limit_events.as_slice() {
+        [] => "no show".to_owned(),
+        slugs => listed(slugs.iter().map(String::as_str)),
+    }
 }
 
 /// What OPTIONS says of every field.

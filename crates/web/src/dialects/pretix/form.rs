@@ -12,13 +12,14 @@ use model::refusal::Refusal;
 use model::target::masked;
 use model::webhook::{NewWebhook, Webhook};
 
+use super::context::Pretix;
 use super::fields::{Fields, Settings};
 use super::form_input::{ALL, MORE_EVENTS, SOME, judge};
-use super::webhooks::{edited, fields_of, new_webhook};
-use super::{Pretix, explain, sample};
+use super::stored::{edited, fields_of, new_webhook};
+use super::{explain, sample};
 use crate::dialect::dashboard::{
     DialectDashboard, FormContext, MatchVerdict, NotificationFacts, WebhookFact, WebhookForms,
-    WebhookSummary, listed,
+    WebhookSummary,
 };
 use crate::dialect::form::{
     ChoiceGroup, FieldChoice, FieldControl, FormField, TextField, TextKind, WebhookForm,
@@ -377,13 +378,5 @@ fn unknown(value: &str, help: &str) -> FieldChoice {
         code: String::new(),
         help: help.to_owned(),
         chosen: true,
-    }
-}
-
-/// The shows of a webhook, for a sentence.
-pub(super) fn shows_of(settings: &Settings) -> String {
-    match settings.limit_events.as_slice() {
-        [] => "no show".to_owned(),
-        slugs => listed(slugs.iter().map(String::as_str)),
     }
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use model::refusal::{Fault, Refusal};
 
 use super::action_types::ActionTypes;
-use super::fields::{FieldLimits, FieldValues, Fields, TOO_MANY};
+use super::faults::TOO_MANY;
+use super::fields::{FieldLimits, FieldValues, Fields};
 use super::json::{JsonObject, JsonValue};
 use crate::dialect::dashboard::{FormContext, unmasked};
 use crate::transport::query::Query;

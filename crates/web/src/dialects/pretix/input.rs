@@ -8,8 +8,8 @@ use encoding_rs::Encoding;
 use http::HeaderMap;
 use model::refusal::Refusal;
 
+use super::faults::no_dictionary;
 use super::json::{self, JsonObject, JsonValue};
-use super::wire::no_dictionary;
 use crate::transport::media_type::MediaType;
 use crate::transport::query::Query;
 

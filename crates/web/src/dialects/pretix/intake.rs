@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -14,31 +13,22 @@ use model::limits::{INTAKE_BATCH_MAX, INTAKE_BODY_BYTES_MAX, NOTIFICATION_BODY_B
 use model::notification::{AcceptResult, NewNotification};
 use model::refusal::{Fault, Refusal};
 use model::tenant::{Permission, Tenant};
-use model::time::Timestamp;
-use model::webhook::Headers;
 
+use super::context::Pretix;
 use super::input::{Decode, read_json};
 use super::json::{JsonObject, JsonValue};
+use super::notification::notification;
 use super::wire::Draft;
-use super::{Pretix, answer, refuse};
+use super::{answer, refuse};
 use crate::gateway::api::{AdmittedRequest, ApiResponse};
 use crate::gateway::context::Context;
 use crate::gateway::metrics::IntakeResult;
 use crate::gateway::operations;
 use crate::gateway::store::refused;
-use crate::rng::SharedRng;
 use crate::transport::media_type::MediaType;
-
-/// 2020-01-01T00:00:00Z: ids made here count microseconds from then, and stay below 2^53 until
-/// the year 2305, so that every language can hold them.
-const IDS_BEGIN_MS: i64 = 1_577_836_800_000;
 
 /// How often notifications without an id get another one, because theirs was taken.
 const ID_TRIES: u32 = 5;
-
-/// Gives ids to notifications that come without one.
-#[derive(Debug, Default)]
-pub(super) struct NotificationIds(AtomicI64);
 
 /// One notification as it was handed in, sound or not.
 type DraftResult<'a> = Result<Draft<'a>, Refusal>;
@@ -368,40 +358,4 @@ fn done(
     };
     context.intake_metrics.count(what);
     done
-}
-
-pub(super) fn notification(
-    tenant: &Tenant,
-    draft: &Draft<'_>,
-    id: &str,
-    at: Timestamp,
-) -> NewNotification {
-    NewNotification {
-        tenant: tenant.id,
-        key: id.to_owned(),
-        action_type: draft.action.clone().into_owned(),
-        match_keys: draft.pairs(),
-        event: draft.event.clone().map(Cow::into_owned),
-        headers: Headers::default(),
-        body: Bytes::from(draft.body(id)),
-        digest: None,
-        match_context: None,
-        only_webhook: None,
-        at,
-    }
-}
-
-impl NotificationIds {
-    /// Larger than every one before, and by chance different from those of other processes.
-    pub(super) fn next(&self, rng: &SharedRng, at: Timestamp) -> String {
-        let spread = i64::try_from(rng.below(1_000)).unwrap_or(0);
-        let micros = at.as_millis().saturating_sub(IDS_BEGIN_MS).max(0);
-        let fresh = micros.saturating_mul(1_000).saturating_add(spread);
-        let next = |last: i64| fresh.max(last.saturating_add(1));
-        let step = |last| Some(next(last));
-        let last = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
-        next(last.unwrap_or_default()).to_string()
-    }
 }

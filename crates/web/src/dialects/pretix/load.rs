@@ -12,7 +12,7 @@ use model::time::Timestamp;
 use model::webhook::Headers;
 use serde_json::{Value, json};
 
-use super::{demo, wire};
+use super::{demo, scopes};
 use crate::dialect::demo::{DemoCall, WebhookRef};
 use crate::dialect::load::{Load, LoadPage, LoadTenant};
 
@@ -131,7 +131,7 @@ fn notification(organizer: &Tenant, number: u64, bytes: usize, at: Timestamp) ->
     let event = show(0);
     let pair = MatchKey {
         topic: PAID.to_owned(),
-        scope: wire::event_scope(&event),
+        scope: scopes::event_scope(&event),
     };
     NewNotification {
         tenant: organizer.id,

@@ -22,8 +22,9 @@ use model::tenant::Permission;
 use model::time::Timestamp;
 use model::webhook::Headers;
 
+use super::context::Pretix;
 use super::json::{JsonObject, JsonValue};
-use super::{Pretix, answer, json, webhooks};
+use super::{answer, json, webhooks};
 use crate::dialect::replay::{self, ReplayCaller, ReplayQuery};
 use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead};
 use crate::transport::query::Query;

@@ -1,112 +1,38 @@
-//! The pretix dialect: its name, its policy, its table of places.
+//! The pretix dialect.
 
 mod action_types;
 mod answer;
+mod classes;
+mod context;
 mod declare;
 mod demo;
+mod describe;
+mod dialect;
 mod example;
 mod explain;
+mod faults;
 mod fields;
 mod form;
 mod form_input;
+mod ids;
 mod input;
 mod intake;
 mod json;
 mod load;
 mod log;
+mod notification;
 mod organizers;
 mod paging;
 mod python;
 mod refuse;
 mod routes;
 mod sample;
+mod scopes;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod url;
 mod webhooks;
 mod wire;
 
-use std::sync::Arc;
-
-use model::policy::Policy;
-use model::schedule::Schedule;
-use model::tenant::DialectName;
-
-use crate::dialect::options::DialectOptions;
-use crate::dialect::value::Dialect;
-use crate::gateway::api::Api;
-
-const NAME: &str = "pretix";
-
-/// What the handlers of this dialect share.
-struct Pretix {
-    action_types: action_types::ActionTypes,
-    ids: intake::NotificationIds,
-    /// Whether actions that nobody can subscribe to are refused.
-    strict: bool,
-}
-
-pub(super) fn dialect(options: &DialectOptions) -> Dialect {
-    let name = DialectName::new(NAME);
-    let pretix = Arc::new(Pretix {
-        action_types: action_types::ActionTypes::with(&options.extra_action_types),
-        ids: intake::NotificationIds::default(),
-        strict: options.strict_action_types,
-    });
-    let routes = routes::all(&pretix).into_iter().map(Arc::new).collect();
-    let own = name.clone();
-    let board = form::board(&pretix);
-    Dialect {
-        api: Arc::new(Api {
-            name,
-            roots: &["api"],
-            routes,
-            admit: answer::admit,
-            describe: answer::describe,
-            refuse: refuse::refuse,
-        }),
-        policy: policy(options),
-        section: "organizer",
-        declare: Box::new(move |organizers, known, rng, declared| {
-            declare::declare(&own, &pretix.action_types, organizers, known, rng, declared);
-        }),
-        board,
-        example: example::example,
-        demo: demo::demo,
-        load: Some(load::load),
-    }
-}
-
-/// How pretix delivers (`docs/pretix.md`), with an end after exactly three days.
-fn policy(options: &DialectOptions) -> Policy {
-    const SECOND: i64 = 1_000;
-    const MINUTE: i64 = 60 * SECOND;
-    const HOUR: i64 = 60 * MINUTE;
-    Policy {
-        schedule: Schedule {
-            delays_ms: vec![
-                5 * SECOND,
-                30 * SECOND,
-                MINUTE,
-                5 * MINUTE,
-                20 * MINUTE,
-                HOUR,
-                4 * HOUR,
-                6 * HOUR,
-                12 * HOUR,
-                12 * HOUR,
-                24 * HOUR,
-            ],
-            jitter_from_ms: 5 * MINUTE,
-            jitter_percent: 10,
-            final_attempt_after_ms: Some(72 * HOUR),
-        },
-        exchange_limit_ms: 30_000,
-        gone_disables: true,
-        retry_after_max_ms: None,
-        dedupe_header: None,
-        user_agent: options.user_agent.clone(),
-        content_type: "application/json".to_owned(),
-        retention_ms: options.kept.for_dialect(NAME, 30 * 24 * HOUR),
-    }
-}
+pub(super) use dialect::dialect;

@@ -11,9 +11,10 @@ use model::tenant::{Event, Tenant};
 use model::time::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
+use super::answer;
+use super::context::Pretix;
 use super::json::{JsonObject, JsonText, JsonValue};
 use super::paging::{self, FoundRows};
-use super::{Pretix, answer};
 use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead, TenantList};
 
 type JsonPairs = Vec<(&'static str, JsonValue<'static>)>;

@@ -7,8 +7,9 @@ use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
 use model::refusal::{AuthFailure, Refusal};
 use model::tenant::Permission;
 
+use super::context::Pretix;
 use super::json::JsonValue;
-use super::{Pretix, answer, intake, log, organizers, refuse, webhooks};
+use super::{answer, intake, log, organizers, refuse, webhooks};
 use crate::gateway::api::{AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope};
 use crate::gateway::auth::{AuthScheme, RequiredAccess};
 

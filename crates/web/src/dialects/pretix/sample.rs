@@ -6,10 +6,11 @@ use model::notification::NewNotification;
 use model::refusal::Refusal;
 use model::webhook::Webhook;
 
+use super::context::Pretix;
 use super::fields::Settings;
 use super::json::{JsonObject, JsonText, JsonValue};
+use super::notification::notification;
 use super::wire::Draft;
-use super::{Pretix, intake};
 use crate::dialect::dashboard::FormContext;
 use crate::dialect::form::FieldChoice;
 
@@ -76,7 +77,7 @@ pub(super) fn make(
     let body = body(pretix, &choice.code, slug, organizer);
     let draft = Draft::read(body, organizer, &pretix.action_types).map_err(Refusal::Invalid)?;
     let id = pretix.ids.next(around.rng, around.now);
-    let made = intake::notification(around.tenant, &draft, &id, around.now);
+    let made = notification(around.tenant, &draft, &id, around.now);
     Ok(Some(NewNotification {
         // A show that is not there must not come about by a sample.
         event: made.event.filter(|_| show.is_some()),

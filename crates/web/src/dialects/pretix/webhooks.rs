@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use model::contract::StoreError;
-use model::id::{TenantId, WebhookId};
+use model::id::WebhookId;
 use model::query::WebhookQuery;
 use model::refusal::Refusal;
 use model::tenant::{Event, Permission};
-use model::time::Timestamp;
-use model::webhook::{DisableCause, Disablement, Headers, NewWebhook, Webhook};
+use model::webhook::Webhook;
 
-use super::fields::{FieldLimits, FieldValues, Fields, Settings};
+use super::context::Pretix;
+use super::fields::{FieldLimits, FieldValues, Fields};
 use super::json::JsonValue;
 use super::paging::{self, FoundRows};
-use super::{Pretix, answer, input, python};
+use super::stored::{edited, fields_of, new_webhook};
+use super::{answer, input, python};
 use crate::gateway::api::{AdmittedRequest, ApiResponse};
 use crate::gateway::auth::RequiredAccess;
 use crate::gateway::operations;
@@ -78,28 +79,6 @@ pub(super) async fn create_webhook(
     let created = operations::create_webhook(&request, new, actor, at).await;
     let created = created.map_err(|error| refused(&error))?;
     answered(&request, StatusCode::CREATED, &created).await
-}
-
-/// The webhook that these fields make.
-pub(super) fn new_webhook(
-    tenant: TenantId,
-    fields: Fields,
-    at: Timestamp,
-) -> Result<NewWebhook, Refusal> {
-    let disablement = Disablement {
-        at,
-        cause: DisableCause::Requested,
-    };
-    Ok(NewWebhook {
-        tenant,
-        key: None,
-        target_url: fields.target_url,
-        disabled: (!fields.enabled).then_some(disablement),
-        filter: fields.settings.filter(),
-        settings: written(&fields.settings)?,
-        headers: Headers::default(),
-        retries_max: None,
-    })
 }
 
 pub(super) async fn replace_webhook(
@@ -167,25 +146,6 @@ async fn save(
         }
     }
     Err(refused(&StoreError::Stale))
-}
-
-pub(super) fn edited(
-    old: &Webhook,
-    fields: Fields,
-    at: model::time::Timestamp,
-) -> Result<Webhook, Refusal> {
-    let disablement = Disablement {
-        at,
-        cause: DisableCause::Requested,
-    };
-    let disabled = (!fields.enabled).then_some(old.disabled.unwrap_or(disablement));
-    Ok(Webhook {
-        target_url: fields.target_url,
-        disabled,
-        filter: fields.settings.filter(),
-        settings: written(&fields.settings)?,
-        ..old.clone()
-    })
 }
 
 /// The webhook that the path names.
@@ -328,18 +288,6 @@ fn value(webhook: &Webhook, fields: Fields, events: &EventOrder) -> JsonValue<'s
         ("action_types", texts(settings.action_types)),
         ("comment", JsonValue::optional(settings.comment)),
     ])
-}
-
-pub(super) fn fields_of(webhook: &Webhook) -> Fields {
-    Fields {
-        enabled: webhook.enabled(),
-        target_url: webhook.target_url.clone(),
-        settings: Settings::of(webhook),
-    }
-}
-
-pub(super) fn written(settings: &Settings) -> Result<String, Refusal> {
-    serde_json::to_string(settings).map_err(|_| Refusal::Internal)
 }
 
 /// `true`, `false`, 1 and 0 filter; anything else does not.

@@ -1,5 +1,4 @@
-//! Notifications on the wire: which keys each class has, in which order, and the exact bytes of a
-//! call's body (`docs/receiving.md`).
+//! Notifications on the wire: the exact bytes of a call's body (`docs/receiving.md`).
 //!
 //! A body that has every key of its class in pretix's order is passed on as it stands, so that
 //! what pretix sent arrives byte for byte. Any other is put in order: the keys of the class first,
@@ -12,128 +11,10 @@ use model::limits::NAME_BYTES_MAX;
 use model::refusal::Fault;
 
 use super::action_types::ActionTypes;
-use super::fields::{self, NO_INTEGER, NO_TEXT, NOT_BLANK, NOT_NULL, REQUIRED};
+use super::classes::{ACTION, ID, KeyRule, ORGANIZER};
+use super::faults::{self, NO_INTEGER, NO_TEXT, NOT_BLANK, NOT_NULL, REQUIRED, no_dictionary};
 use super::json::{JsonDump, JsonObject, JsonText, JsonValue};
-use super::python;
-
-/// The scope of notifications that are about no event in particular.
-pub(super) const ORGANIZER_SCOPE: &str = "organizer";
-
-pub(super) fn event_scope(slug: &str) -> String {
-    ["event:", slug].concat()
-}
-
-/// What notifications of some action types have in common.
-#[derive(Debug)]
-pub(super) struct NotificationClass {
-    keys: &'static [(&'static str, KeyRule)],
-    /// Whether the log of pretix files them under an event, so that event filters hold.
-    has_scope: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum KeyRule {
-    /// The notification's id; made if it is not given.
-    Id,
-    /// The organizer of the path; filled in.
-    Organizer,
-    Action,
-    /// A text that must be there.
-    Name,
-    /// A text, or null.
-    NameOrNull,
-    Integer,
-    /// Whatever it is; null if it is not given.
-    Anything,
-}
-
-const ID: (&str, KeyRule) = ("notification_id", KeyRule::Id);
-const ORGANIZER: (&str, KeyRule) = ("organizer", KeyRule::Organizer);
-const EVENT_KEY: (&str, KeyRule) = ("event", KeyRule::Name);
-const ACTION: (&str, KeyRule) = ("action", KeyRule::Action);
-
-/// A class whose notifications are about one thing of an event.
-macro_rules! about {
-    ($key:literal, $rule:expr) => {
-        NotificationClass {
-            keys: &[ID, ORGANIZER, EVENT_KEY, ($key, $rule), ACTION],
-            has_scope: true,
-        }
-    };
-}
-
-pub(super) static ORDER: NotificationClass = about!("code", KeyRule::Name);
-pub(super) static ORDER_DELETED: NotificationClass = about!("code", KeyRule::NameOrNull);
-pub(super) static SUBEVENT: NotificationClass = about!("subevent", KeyRule::Integer);
-pub(super) static ITEM: NotificationClass = about!("item", KeyRule::Integer);
-pub(super) static VOUCHER: NotificationClass = about!("voucher", KeyRule::Integer);
-pub(super) static WAITING: NotificationClass = about!("waitinglistentry", KeyRule::Integer);
-
-pub(super) static CHECKIN: NotificationClass = NotificationClass {
-    keys: &[
-        ID,
-        ORGANIZER,
-        EVENT_KEY,
-        ("code", KeyRule::Name),
-        ACTION,
-        ("orderposition_id", KeyRule::Anything),
-        ("orderposition_positionid", KeyRule::Anything),
-        ("checkin_list", KeyRule::Anything),
-        ("type", KeyRule::Anything),
-        ("first_checkin", KeyRule::Anything),
-    ],
-    has_scope: true,
-};
-
-pub(super) static EVENT: NotificationClass = NotificationClass {
-    keys: &[ID, ORGANIZER, EVENT_KEY, ACTION],
-    has_scope: true,
-};
-
-pub(super) static EVENT_DELETED: NotificationClass = NotificationClass {
-    keys: &[ID, ORGANIZER, ("event", KeyRule::NameOrNull), ACTION],
-    has_scope: false,
-};
-
-pub(super) static CUSTOMER: NotificationClass = NotificationClass {
-    keys: &[ID, ORGANIZER, ("customer", KeyRule::Name), ACTION],
-    has_scope: false,
-};
-
-pub(super) static GIFTCARD: NotificationClass = NotificationClass {
-    keys: &[
-        ID,
-        ("issuer_id", KeyRule::Integer),
-        ("issuer_slug", KeyRule::Organizer),
-        ("giftcard", KeyRule::Integer),
-        ACTION,
-    ],
-    has_scope: false,
-};
-
-pub(super) static GIFTCARD_USED: NotificationClass = NotificationClass {
-    keys: &[
-        ID,
-        ("issuer_id", KeyRule::Integer),
-        ("issuer_slug", KeyRule::Organizer),
-        ("acceptor_id", KeyRule::Anything),
-        ("acceptor_slug", KeyRule::NameOrNull),
-        ("giftcard", KeyRule::Integer),
-        ACTION,
-    ],
-    has_scope: false,
-};
-
-impl NotificationClass {
-    /// The keys of its notifications, in their order.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.keys.iter().map(|(name, _)| *name)
-    }
-
-    pub(super) fn has_scope(&self) -> bool {
-        self.has_scope
-    }
-}
+use super::scopes::{ORGANIZER_SCOPE, event_scope};
 
 /// A notification that is sound and lacks at most its id. What it says is part of what was handed
 /// in.
@@ -179,7 +60,7 @@ impl<'a> Draft<'a> {
             Some(JsonValue::Int(digits)) => Some(digits.clone()),
             Some(_) | None => None,
         };
-        let has_scope = class.is_none_or(|class| class.has_scope);
+        let has_scope = class.is_none_or(|class| class.has_scope());
         let event = text("event").filter(|_| has_scope);
         let mut faults = Vec::new();
         let known = known(&object, keys, class.is_some(), organizer, &mut faults);
@@ -238,16 +119,6 @@ const GENERATED_DIGITS: usize = 16;
 /// What is known of notifications that nobody can subscribe to, and of an operator's own types.
 const UNCLASSED: &[(&str, KeyRule)] = &[ID, ORGANIZER, ("event", KeyRule::NameOrNull), ACTION];
 
-pub(super) fn no_dictionary(value: &JsonValue<'_>) -> Fault {
-    let name = python::type_name(value);
-    let reason = if *value == JsonValue::Null {
-        "No data provided".to_owned()
-    } else {
-        format!("Invalid data. Expected a dictionary, but got {name}.")
-    };
-    Fault::new(fields::WHOLE, reason)
-}
-
 /// A key of the class.
 struct ClassKey<'o, 'a> {
     key: &'static str,
@@ -274,7 +145,7 @@ fn known<'o, 'a>(
     for (key, value) in object.iter() {
         if value.has_no_number() {
             faults.push(Fault::new(
-                &fields::whole(key),
+                &faults::whole(key),
                 "NaN and Infinity cannot be sent.",
             ));
         }
@@ -379,7 +250,7 @@ fn judged<'a>(
 
 fn judge_name(key: &str, text: &JsonText<'_>) -> Result<(), Fault> {
     let mut reasons = Vec::new();
-    fields::judge_text(text, NAME_BYTES_MAX, &mut reasons);
+    faults::judge_text(text, NAME_BYTES_MAX, &mut reasons);
     let bytes = text.as_str().map_or(0, str::len);
     if reasons.is_empty() && bytes > NAME_BYTES_MAX {
         reasons.push(format!(

@@ -7,8 +7,9 @@ use model::refusal::Fault;
 use serde::Deserialize;
 
 use super::super::action_types::ActionTypes;
+use super::super::classes::NotificationClass;
 use super::super::json::{JsonObject, JsonValue, read};
-use super::super::wire::{Draft, NotificationClass};
+use super::super::wire::Draft;
 use crate::tests::harness::{INTAKE, TestApp, asking};
 
 #[derive(Deserialize)]
