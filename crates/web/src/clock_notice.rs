@@ -1,4 +1,4 @@
-//! What people and tools are told of a clock that was set.
+//! The notice about a clock that was set, for people and tools.
 
 use model::time::Clock;
 

@@ -37,7 +37,7 @@ pub struct Parts {
     pub dialects: Dialects,
     /// How deliveries are made: what the engine was given, for explaining it.
     pub policies: Policies,
-    /// True once the house is to stop: answers without an end of their own end then.
+    /// True once the server is to stop: endless responses end then.
     pub stopping: watch::Receiver<bool>,
     /// What `/readyz` asks beside the store.
     pub health: HealthCheck,
@@ -59,7 +59,7 @@ pub struct WebSettings {
 #[derive(Clone)]
 pub struct Site {
     inner: Arc<SiteParts>,
-    /// What is connected.
+    /// The address of the connection.
     peer: Option<IpAddr>,
 }
 
@@ -112,7 +112,7 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
 }
 
 impl Site {
-    /// The same for requests from this address.
+    /// The same site, for requests from this address.
     #[must_use]
     pub fn asked_from(self, peer: IpAddr) -> Self {
         let peer = Some(peer);
@@ -124,9 +124,9 @@ impl Site {
         tools::at(path).is_some()
     }
 
-    /// What the request is answered with. It never fails: whatever is wrong is an answer, too.
+    /// Answers a request. It never fails: an error is a response, too.
     ///
-    /// What is returned is moved about by whoever waits for it, so it is kept small.
+    /// The future is moved by those who wait for it, so it is kept small.
     pub fn answer(
         self,
         request: Request<Body>,

@@ -1,8 +1,8 @@
-//! The only place of this floor that spawns.
+//! The only file of this crate that spawns.
 //!
-//! A request that has begun runs to its end even if its caller hangs up, so that what is kept
+//! A request that has begun runs to its end even if its caller hangs up, so that what is stored
 //! under an idempotency key is what happened. It gets a task of its own only then: as long as the
-//! caller waits, the connection's task carries it. A panic ends that request alone.
+//! caller waits, the connection's task polls it. A panic ends that request alone.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,20 +14,20 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 /// Two hashes are computed at once: each takes 19 MiB and a core for some ten milliseconds. Some
-/// thirty more may wait for their turn, as each holds what its request brought.
+/// thirty more may queue, since each holds the body of its request.
 static HASHING: HashPool = HashPool::of(2, 32);
 
-/// Within this time a hash has had its turn, or whoever waits is sent away.
+/// A hash that is still queued after this time is refused.
 const TURN_LIMIT: Duration = Duration::from_secs(5);
 
-/// Computations that take long.
+/// The pool of hash computations.
 struct HashPool {
     turns: Semaphore,
-    /// For those that have a turn or wait for one.
+    /// For those that run or are queued.
     seats: Semaphore,
 }
 
-/// What a computation of some ten milliseconds comes to, or nothing if it did not get a turn.
+/// Runs a computation of some ten milliseconds; `None` if it got no turn.
 pub(crate) async fn hash<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
@@ -54,7 +54,7 @@ impl HashPool {
     }
 }
 
-/// Does something for which nobody waits, and which may be lost.
+/// Runs work that nobody waits for, and that may be lost.
 #[expect(
     clippy::disallowed_methods,
     reason = "this floor's place that spawns; the runtime logs a panic, and nothing depends on it"
@@ -63,15 +63,15 @@ pub(crate) fn later(work: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(work));
 }
 
-/// What `work` comes to, or nothing if it panicked. Whether it goes on if nobody waits for it any
-/// more is asked then.
+/// Runs `work`; `None` if it panicked. `goes_on` says, when the caller hangs up, whether it
+/// continues.
 pub(crate) fn finish<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
     goes_on: impl Fn() -> bool + Send + 'static,
 ) -> impl Future<Output = Option<T>> + Send + 'static {
     let mut work = DetachableTask {
         rest: Some(Box::pin(work)),
-        // Not before it has begun.
+        // Only once it has begun.
         begun: false,
         goes_on,
     };
@@ -81,11 +81,11 @@ pub(crate) fn finish<T: Send + 'static>(
     })
 }
 
-/// Work that goes on by itself if it is dropped before its end.
+/// Work that continues in a task of its own if it is dropped before its end.
 struct DetachableTask<T: Send + 'static, G: Fn() -> bool> {
     rest: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
     begun: bool,
-    /// Not if it has a task of its own already: that is dropped only when the runtime ends, which
+    /// `None` once it has a task of its own: that is dropped only when the runtime ends, which
     /// drops every new task at once.
     goes_on: G,
 }
@@ -96,7 +96,7 @@ impl<T: Send + 'static, G: Fn() -> bool> DetachableTask<T, G> {
             return Poll::Ready(None);
         };
         // Nobody sees what the panic left behind: the work is dropped, and what it shares with
-        // others is whole at every moment.
+        // others is consistent at every moment.
         match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(done)) => {

@@ -1,5 +1,4 @@
-//! What an operator's tools ask for: whether this process lives, whether it can serve, what it
-//! has counted.
+//! What an operator's tools ask for: `/livez`, `/readyz` and `/metrics`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +20,10 @@ const TEXT_FORM: &str = "text/plain; charset=utf-8";
 
 const METRICS_FORM: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A sentence if this process cannot serve, else one for each thing that is worth knowing.
+/// A sentence if this process cannot serve, else one for each thing worth knowing.
 pub type HealthCheck = Arc<dyn Fn() -> Result<Vec<String>, String> + Send + Sync>;
 
-/// What answers them.
+/// What these endpoints need.
 pub(crate) struct Tools {
     pub(crate) store: StoreHandle,
     pub(crate) clock: Clock,
@@ -41,7 +40,7 @@ pub(crate) enum OpsEndpoint {
     Metrics,
 }
 
-/// What is asked for there.
+/// The endpoint at this path.
 pub(crate) fn at(path: &str) -> Option<OpsEndpoint> {
     match path {
         "/livez" => Some(OpsEndpoint::Live),
@@ -88,7 +87,7 @@ fn text(status: StatusCode, form: &'static str, text: String) -> Response<Body> 
     answer
 }
 
-/// Why this process cannot serve, or what else there is to know.
+/// Why this process cannot serve, or what else is worth knowing.
 async fn ready(tools: &Tools) -> Result<Vec<String>, String> {
     let pulse = match within(PULSE_LIMIT, tools.store.get().ping()).await {
         Some(Err(StoreError::Disk(fault))) => {

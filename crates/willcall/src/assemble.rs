@@ -62,7 +62,7 @@ pub(crate) fn rng() -> Result<SeededRng> {
 pub(crate) fn dialects(config: &Config) -> Dialects {
     let options = web::dialects::DialectOptions {
         user_agent: config.user_agent.clone(),
-        kept: config.retention.clone(),
+        retention: config.retention.clone(),
         extra_triggers: config.triggers.clone(),
         strict_triggers: config.strict_triggers,
         strict_action_types: config.strict_action_types,

@@ -1,5 +1,5 @@
-//! Style sheet, script and icon: part of the binary, named by their content so that a browser
-//! keeps each for as long as it is the same.
+//! Style sheet, script and icon. They are part of the binary, and their URLs change with their
+//! content, so that browsers cache them for good.
 
 use crate::transport::body::Body;
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! What is shown instead of a page: what happened, and what to do.
+//! The page for an error: what happened, and what to do.
 
 use askama::Template;
 use http::StatusCode;
@@ -24,7 +24,7 @@ struct ErrorPage {
 
 pub(super) fn show(visit: &Visit, trouble: &PageError) -> PageResponse {
     if *trouble == PageError::SignIn {
-        // What was asked for by a link is shown after signing in.
+        // After signing in the user gets the page that the link asked for.
         return go_to(&format!("/sign-in?next={}", view::encoded(&visit.path)));
     }
     let (status, heading, what, to_do) = words(trouble);

@@ -1,5 +1,5 @@
-//! Why (not)? One notification, and of every webhook of the tenant whether it got it, and the
-//! rule that decided, as the webhook stood when the notification came in.
+//! Why, or why not: one notification, and for every webhook of the tenant whether it got it and by
+//! which rule, as the webhook stood when the notification was accepted.
 
 use crate::transport::body::Body as HttpBody;
 use askama::Template;
@@ -23,10 +23,10 @@ use super::visit::Visit;
 use super::webhook::name_of;
 use crate::dialect::dashboard::{DialectDashboard, NotificationFacts};
 
-/// Room on the page for each form of the body, in bytes.
+/// The most bytes of the page that each form of the body takes.
 const BODY_ROOM: usize = 16 * 1024;
 
-/// Characters of a name, a URL or a rule; a page of them stays small.
+/// The most characters of a name, a URL or a rule, so that a page stays small.
 const SHOWN_CHARS_MAX: usize = 160;
 const RULE_CHARS_MAX: usize = 600;
 
@@ -44,7 +44,7 @@ struct ExplanationPage {
     is_test: bool,
     rows: Vec<ExplanationLine>,
     is_first: bool,
-    /// Where the webhooks go on, if there are more.
+    /// The path of the next webhooks, if there are more.
     more: Option<String>,
     headers: TextExcerpt,
     body: BodyText,
@@ -58,9 +58,9 @@ struct ExplanationLine {
     /// Its page, unless it is deleted.
     path: Option<String>,
     rule: String,
-    /// Leads the rule to a moment.
+    /// The words that lead from the rule to its time.
     at: Option<DisplayTime>,
-    /// What else holds.
+    /// More facts.
     more: Option<String>,
     changed_since: bool,
     delivery: Option<DeliveryLink>,
@@ -100,12 +100,12 @@ async fn find(visit: &Visit) -> Result<NotificationDetail, PageError> {
 }
 
 async fn show(visit: Visit) -> Result<PageResponse, PageError> {
-    let story = find(&visit).await?;
+    let detail = find(&visit).await?;
     let tenant = visit.tenant()?;
     let dialect = visit.dialect()?;
     let after = visit.query.get("after").and_then(|text| text.parse().ok());
     let after = after.map(WebhookId);
-    let (id, notification) = (tenant.id, story.id);
+    let (id, notification) = (tenant.id, detail.id);
     let explanations = visit
         .ask(|store| store.match_explanations(id, notification, after, PAGE_ROWS_MAX))
         .await?;
@@ -114,37 +114,37 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     let last = explanations
         .last()
         .filter(|_| explanations.len() >= PAGE_ROWS_MAX);
-    let row = |explanation| row(&dialect.board, &path_of(tenant), &story, explanation);
+    let row = |explanation| row(&dialect.dashboard, &path_of(tenant), &detail, explanation);
     page(&ExplanationPage {
         shell: Shell::of(&visit, Tab::Notifications, "Why (not)?"),
         more: last.map(|own| format!("{path}?after={}", own.webhook.id)),
         rows: explanations.iter().map(row).collect(),
         path,
         list,
-        key: short(&story.key, SHOWN_CHARS_MAX),
-        action_type: story.action_type.clone(),
-        event: story.event.clone(),
-        accepted_at: DisplayTime(story.accepted_at),
-        delivery_count: story.delivery_count,
-        is_test: story.only_webhook.is_some(),
+        key: short(&detail.key, SHOWN_CHARS_MAX),
+        action_type: detail.action_type.clone(),
+        event: detail.event.clone(),
+        accepted_at: DisplayTime(detail.accepted_at),
+        delivery_count: detail.delivery_count,
+        is_test: detail.only_webhook.is_some(),
         is_first: after.is_none(),
-        headers: lines(&story.headers),
-        body: BodyText::of(&story.body, BODY_ROOM),
-        size: DisplaySize(story.body.len()),
+        headers: lines(&detail.headers),
+        body: BodyText::of(&detail.body, BODY_ROOM),
+        size: DisplaySize(detail.body.len()),
     })
 }
 
 fn row(
-    board: &DialectDashboard,
+    dashboard: &DialectDashboard,
     tenant: &str,
-    story: &NotificationDetail,
+    detail: &NotificationDetail,
     explanation: &MatchExplanation,
 ) -> ExplanationLine {
     let webhook = &explanation.webhook;
-    let name = name_of((board.describe)(webhook).name, webhook);
+    let name = name_of((dashboard.describe)(webhook).name, webhook);
     let then = explanation.then.as_ref();
     let changed_since = then.is_some_and(|then| then.changed_since);
-    let told = tell(board, story, explanation);
+    let told = tell(dashboard, detail, explanation);
     let page = format!("{tenant}/webhooks/{}", webhook.id);
     ExplanationLine {
         name: short(&name, SHOWN_CHARS_MAX),
@@ -157,7 +157,7 @@ fn row(
         delivery: explanation.delivery.map(|(state, attempts)| {
             let status = DeliveryStatus::of(state, attempts);
             DeliveryLink {
-                path: format!("{tenant}/deliveries/dlv_{}_{}", story.id, webhook.id),
+                path: format!("{tenant}/deliveries/dlv_{}_{}", detail.id, webhook.id),
                 tone: Tone::of(status),
                 status: status_words(status),
             }
@@ -183,12 +183,12 @@ impl ExplanationText {
 }
 
 fn tell(
-    board: &DialectDashboard,
-    story: &NotificationDetail,
+    dashboard: &DialectDashboard,
+    detail: &NotificationDetail,
     explanation: &MatchExplanation,
 ) -> ExplanationText {
     let got = explanation.delivery.is_some();
-    if let Some(only) = story.only_webhook {
+    if let Some(only) = detail.only_webhook {
         if only != explanation.webhook.id {
             return ExplanationText::rule("A test of another webhook: it went to that one only.");
         }
@@ -206,17 +206,17 @@ fn tell(
         };
     };
     let happened = NotificationFacts {
-        action_type: &story.action_type,
-        event: story.event.as_deref(),
-        about: story.match_context.as_deref(),
+        action_type: &detail.action_type,
+        event: detail.event.as_deref(),
+        about: detail.match_context.as_deref(),
     };
-    let verdict = board.forms.explain(&happened, then);
+    let verdict = dashboard.forms.explain(&happened, then);
     if !got && then.disabled.is_some() {
         return disabled(then, &verdict.rule);
     }
     match (got, verdict.wanted) {
         (true, true) | (false, false) => ExplanationText::rule(verdict.rule),
-        // What counts for what can be set by the operator, and may have been set otherwise.
+        // Said of settings of the operator, which may have been different then.
         (true, false) => {
             ExplanationText::rule("It wanted this by what this server was set to at that time.")
         }
@@ -245,14 +245,14 @@ fn disabled(then: &WebhookSnapshot, otherwise: &str) -> ExplanationText {
     }
 }
 
-/// The body as it is, as text: nothing a browser could take for a page of ours.
+/// The body as it is, as plain text: no browser takes it for a page of ours.
 async fn download(visit: Visit) -> Result<PageResponse, PageError> {
-    let story = find(&visit).await?;
-    let mut shown = Response::new(HttpBody::from(story.body));
+    let detail = find(&visit).await?;
+    let mut shown = Response::new(HttpBody::from(detail.body));
     let headers = shown.headers_mut();
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(CONTENT_TYPE, text);
-    let name = format!("attachment; filename=\"notification-{}.txt\"", story.id);
+    let name = format!("attachment; filename=\"notification-{}.txt\"", detail.id);
     if let Ok(name) = HeaderValue::try_from(name) {
         headers.insert(CONTENT_DISPOSITION, name);
     }

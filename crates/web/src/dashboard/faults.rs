@@ -1,8 +1,8 @@
-//! What is wrong with a form, field by field: shown on top with links, and at each field.
+//! The faults of a form: listed at the top with links, and shown at each field.
 
 use model::refusal::Fault;
 
-/// None if the form is right. The id of a field's input is its name.
+/// Empty if the form has no faults. The id of a field's input is its name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Faults(Vec<(String, String)>);
 
@@ -21,7 +21,7 @@ impl Faults {
         self.add(&fault.field, fault.reasons.join(" "));
     }
 
-    /// What is wrong with this field, if anything is.
+    /// The fault of this field, if it has one.
     pub(crate) fn at(&self, field: &str) -> Option<&str> {
         let found = self.0.iter().find(|(own, _)| own == field);
         found.map(|(_, reason)| reason.as_str())

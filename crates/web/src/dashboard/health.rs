@@ -1,5 +1,5 @@
-//! How a webhook is doing, for people: a status in words, its last call, and the last 24 hours as
-//! a bar with its numbers beside it.
+//! The health of a webhook, for people: a status in words, its latest call, and the last 24 hours
+//! as a bar with its numbers.
 
 use std::fmt::{self, Write as _};
 
@@ -9,19 +9,19 @@ use model::webhook::{DisableCause, Webhook};
 
 use super::view::{DisplayTime, Tone};
 
-/// Hours that a bar shows, the present one included.
+/// The hours of a bar, the present one included.
 const HOURS: i64 = 24;
 
-/// What a bar is drawn on: ten units for an hour, and so many upwards.
+/// The canvas of a bar: ten units for each hour, and its height.
 const HOUR_WIDTH: i64 = 10;
 const HEIGHT: u64 = 40;
 
-/// The status of a webhook: a word, and what there is to add.
+/// The status of a webhook: a word, and details.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WebhookStatus {
     pub(crate) tone: Tone,
     pub(crate) word: &'static str,
-    /// Leads to the moment, if there is one.
+    /// The words before the time, if there is one.
     pub(crate) more: &'static str,
     pub(crate) at: Option<DisplayTime>,
     /// When the next attempt is due, if one is.
@@ -36,7 +36,7 @@ pub(crate) enum NextAttempt {
     At(DisplayTime),
 }
 
-/// The last 24 hours: outlines for the drawing, and the sums.
+/// The last 24 hours: outlines for the drawing, and the totals.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct HistoryBar {
     pub(crate) good: String,
@@ -47,14 +47,14 @@ pub(crate) struct HistoryBar {
     pub(crate) failed: u64,
 }
 
-/// From when on tallies are asked for.
+/// The first hour whose counts are read.
 pub(crate) fn since(now: Timestamp) -> Timestamp {
     let hour = now.as_millis().div_euclid(HOUR_MS);
     Timestamp::from_millis((hour - (HOURS - 1)) * HOUR_MS)
 }
 
 impl WebhookStatus {
-    /// Without a standing nothing was ever sent.
+    /// A webhook without health was never called.
     pub(crate) fn of(webhook: &Webhook, standing: Option<&WebhookHealth>, now: Timestamp) -> Self {
         let health = |tone, word, more, at: Option<Timestamp>| Self {
             tone,
@@ -106,8 +106,8 @@ impl WebhookStatus {
     }
 }
 
-/// Whether the latest call failed before the webhook became what it is, and nothing waits to show
-/// how it fares since.
+/// Whether the latest call failed before the webhook was last changed, with nothing pending to show
+/// how it does since.
 pub(crate) fn is_untried(webhook: &Webhook, standing: &WebhookHealth) -> bool {
     let latest = standing.latest.as_ref();
     standing.next_due_at.is_none()
@@ -132,7 +132,7 @@ impl fmt::Display for NextAttempt {
     }
 }
 
-// Our own words, or a moment, which is markup of our own.
+// Our own words, or a time, which is markup of our own.
 impl askama::filters::HtmlSafe for NextAttempt {}
 
 impl HistoryBar {
@@ -151,7 +151,7 @@ impl HistoryBar {
         bar
     }
 
-    /// Stacks the parts of one hour upon each other. What happened at all is seen.
+    /// Stacks the parts of one hour. A part that is not zero is always visible.
     fn add(&mut self, tally: &HourlyCounts, place: i64, highest: u64) {
         let left = place * HOUR_WIDTH + 1;
         let mut floor = HEIGHT;
@@ -173,7 +173,7 @@ impl HistoryBar {
         }
     }
 
-    /// The sums in words. An attempt that failed is told apart from a delivery that did.
+    /// The totals in words. A failed attempt is told apart from a failed delivery.
     pub(crate) fn words(&self) -> String {
         let mut words = format!("{} delivered", self.delivered);
         // Writing to a text cannot fail.
@@ -193,13 +193,13 @@ impl HistoryBar {
     }
 }
 
-/// The last call: when, and what came of it.
+/// The latest call: its time and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LastCall {
     pub(crate) at: DisplayTime,
     pub(crate) tone: Tone,
     pub(crate) words: String,
-    /// Below the path of the tenant.
+    /// Relative to the path of the tenant.
     pub(crate) path: String,
 }
 

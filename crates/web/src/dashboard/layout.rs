@@ -1,4 +1,4 @@
-//! What stands around every page: title, ways to go, who is signed in, and what was just done.
+//! The frame of every page: title, navigation, the signed-in user, and what was just done.
 
 use model::tenant::Tenant;
 use model::users::Role;
@@ -10,17 +10,17 @@ use crate::clock_notice::clock_words;
 /// The frame of a page. Every template has one under the name `shell`.
 pub(crate) struct Shell {
     pub(crate) title: String,
-    /// What forms must carry.
+    /// The CSRF token of forms.
     pub(crate) csrf_token: String,
-    /// The name of whoever is signed in.
+    /// The name of the signed-in user.
     pub(crate) user: Option<String>,
     pub(crate) administrator: bool,
     pub(crate) tenant: Option<TenantShell>,
-    /// Which of the ways to go is this one.
+    /// The current item of the navigation.
     pub(crate) tab: Tab,
     /// What was just done, after a form was sent.
     pub(crate) said: Option<String>,
-    /// The server's clock is in doubt, and what follows.
+    /// A notice while the server's clock is in doubt.
     pub(crate) clock: Option<String>,
     pub(crate) style: String,
     pub(crate) script: String,
@@ -28,9 +28,9 @@ pub(crate) struct Shell {
 
 pub(crate) struct TenantShell {
     pub(crate) name: String,
-    /// What a tenant is called on its platform.
+    /// What the platform calls a tenant.
     pub(crate) kind: &'static str,
-    /// What the paths of its pages begin with.
+    /// The prefix of the paths of its pages.
     pub(crate) path: String,
     pub(crate) may_edit: bool,
     pub(crate) may_administer: bool,
@@ -46,14 +46,14 @@ pub(crate) enum Tab {
     People,
 }
 
-/// What can be said on the page after a form was sent, by its name in the query (`?said=`).
+/// Messages after a form was sent, by their names in the query (`?said=`).
 const SAID: &[(&str, &str)] = &[
     ("created", "The webhook is created."),
     ("saved", "Saved."),
     ("unchanged", "Nothing was changed."),
     (
         "enabled",
-        "The webhook is enabled. What it missed can be sent again from its log.",
+        "The webhook is enabled. What it missed can be replayed from its log.",
     ),
     (
         "disabled",
@@ -63,12 +63,12 @@ const SAID: &[(&str, &str)] = &[
         "deleted",
         "The webhook is deleted. Its log stays as long as any.",
     ),
-    ("retried", "It is sent again."),
-    ("retried-some", "They are sent again."),
+    ("retried", "It is replayed."),
+    ("retried-some", "They are replayed."),
     (
         "retried-part",
-        "Some are sent again. Others had moved on meanwhile, or their webhook is disabled; those \
-         were left as they are.",
+        "Some are replayed. Others had moved on meanwhile, or their webhook is disabled; those were \
+         left as they are.",
     ),
     ("stopped", "It is sent no more."),
     ("stopped-some", "They are sent no more."),
@@ -123,7 +123,7 @@ impl Shell {
                 name: tenant.name.clone(),
                 kind: visit
                     .dialect()
-                    .map_or("Tenant", |dialect| dialect.board.tenant_word),
+                    .map_or("Tenant", |dialect| dialect.dashboard.tenant_word),
                 path: path_of(tenant),
                 may_edit: visit.may(Role::Edit),
                 may_administer: visit.may(Role::Administer),
@@ -138,24 +138,24 @@ impl Shell {
 }
 
 impl Shell {
-    /// What the paths of the tenant's pages begin with; nothing on a page of no tenant.
+    /// The prefix of the paths of the tenant's pages; empty on a page without a tenant.
     pub(crate) fn tenant_path(&self) -> &str {
         self.tenant.as_ref().map_or("", |tenant| &tenant.path)
     }
 
-    /// Whether whoever visits may change the tenant's webhooks.
+    /// Whether the visitor may change the tenant's webhooks.
     pub(crate) fn may_edit(&self) -> bool {
         self.tenant.as_ref().is_some_and(|tenant| tenant.may_edit)
     }
 
-    /// Whether whoever visits may change the tenant's settings.
+    /// Whether the visitor may change the tenant's settings.
     pub(crate) fn may_administer(&self) -> bool {
         let tenant = self.tenant.as_ref();
         tenant.is_some_and(|tenant| tenant.may_administer)
     }
 }
 
-/// What the paths of a tenant's pages begin with.
+/// The prefix of the paths of a tenant's pages.
 pub(crate) fn path_of(tenant: &Tenant) -> String {
     format!("/t/{}", tenant.id)
 }

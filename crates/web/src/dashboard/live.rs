@@ -1,10 +1,10 @@
-//! Live pages: streams of server-sent events (WHATWG HTML, 9.2), each a page's own fragments made
-//! by the page's own templates. What is told comes from the page (`Feed`); this file says when it
-//! is asked, and when the stream ends.
+//! Live pages: streams of server-sent events (WHATWG HTML, 9.2) that carry fragments made by the
+//! page's own templates. A page says what is new (`Feed`); this file says when it is asked, and
+//! when the stream ends.
 //!
-//! A stream asks the store at most once a second, and only if something was written meanwhile. It
-//! ends with the rights of whoever follows it, when the house stops, and after some minutes in any
-//! case; a browser then comes back and goes on where it was (docs/decisions/0019).
+//! A stream asks the store at most once a second, and only if something was written since. It ends
+//! with the rights of its user, when the server stops, and after some minutes in any case. The
+//! browser then reconnects and goes on where it was (docs/decisions/0019).
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -31,57 +31,56 @@ use super::stream_slots::{StreamSlot, StreamSlots};
 use super::view::HtmlFragment;
 use super::visit::Visit;
 
-/// How often the store is asked at most.
+/// The shortest time between two questions to the store.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// After this long without news the connection gets a sign of life: proxies close idle ones after
+/// After this long without news a comment keeps the connection alive: proxies close idle ones after
 /// half a minute or more.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 
-/// How often it is judged again whether the follower may see this.
+/// How often the rights of the user are checked again.
 const JUDGE_EVERY: Duration = Duration::from_secs(10);
 
-/// How long a stream lasts at most.
+/// The longest life of a stream.
 const LASTS: Duration = Duration::from_secs(5 * 60);
 
-/// How long a browser waits before it comes back.
+/// How long a browser waits before it reconnects.
 const RETRY_MS: u32 = 2_000;
 
-/// What a stream brings what it was asked for by.
+/// The header in which a reconnecting browser sends the latest id it got.
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// What has news for a stream.
+/// A source of news for a stream.
 pub(crate) trait Feed: Send + Sync + 'static {
-    /// What is new since it was asked before, or since the mark that it began from.
+    /// What is new since the previous question, or since the mark that it started from.
     fn look<'a>(&'a mut self, services: &'a Services, now: Timestamp) -> NewsFuture<'a>;
 }
 
 pub(crate) type NewsFuture<'a> =
     Pin<Box<dyn Future<Output = Result<FeedUpdate, Refusal>> + Send + 'a>>;
 
-/// What a feed has to tell.
+/// News of a feed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FeedUpdate {
     pub(crate) tidings: Vec<FeedItem>,
-    /// From where to go on after all of them, in the feed's own words: letters, digits, `._-`.
+    /// Where to go on after these items, in the feed's own format: letters, digits, `._-`.
     pub(crate) mark: String,
-    /// Not all was looked at: to be asked again even if nothing is written meanwhile.
+    /// Not everything was read: ask again even if nothing is written meanwhile.
     pub(crate) again: bool,
-    /// Nothing will be new any more.
+    /// There will be no more news.
     pub(crate) over: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FeedItem {
-    /// An element with an `id`: takes the place of the one there is, or is put first into the one
+    /// An element with an `id`: it replaces the one there is, or becomes the first child of the one
     /// that its `data-in` names.
     Put(HtmlFragment),
-    /// More arrives than is told.
+    /// More arrives than is shown.
     TooMany,
 }
 
-/// From where the page has it: what the browser says it heard last, else what the page said when
-/// it was made.
+/// The mark to start from: the latest id that the browser got, else the one in the page.
 pub(crate) fn mark_of(visit: &Visit) -> &str {
     let heard = visit.headers.get(LAST_EVENT_ID);
     let heard = heard.and_then(|mark| mark.to_str().ok());
@@ -90,7 +89,7 @@ pub(crate) fn mark_of(visit: &Visit) -> &str {
         .unwrap_or_default()
 }
 
-/// An answer that tells what `feed` has, as it comes.
+/// A response that streams what `feed` has.
 ///
 /// # Errors
 /// If nobody is signed in.
@@ -98,7 +97,7 @@ pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, Pag
     let session = visit.session().ok_or(PageError::SignIn)?;
     let user = visit.user()?.id;
     let Some(slot) = StreamSlots::take(&visit.services.stream_slots, user, session) else {
-        // To a browser this means not to come back by itself.
+        // For a browser 204 means: do not reconnect.
         let mut shown = Response::new(Body::empty());
         *shown.status_mut() = StatusCode::NO_CONTENT;
         return Ok(shown);
@@ -123,7 +122,7 @@ pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, Pag
         CONTENT_TYPE,
         HeaderValue::from_static("text/event-stream; charset=utf-8"),
     );
-    // Asks nginx not to hold it back.
+    // Has nginx not buffer it.
     headers.insert(
         HeaderName::from_static("x-accel-buffering"),
         HeaderValue::from_static("no"),
@@ -147,7 +146,7 @@ struct LiveStream {
 }
 
 impl LiveStream {
-    /// The next piece of the answer; nothing at its end.
+    /// The next chunk of the response; `None` at its end.
     async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
             if self.over || Instant::now() >= self.ends_at || !self.wait().await {
@@ -163,11 +162,11 @@ impl LiveStream {
             if self.looked_at.is_none() {
                 text = format!("retry: {RETRY_MS}\n\n");
             }
-            // Asked before looking: what is written in between is looked at once more.
+            // Read before the feed is asked: what is written in between is looked at once more.
             let changes = Some(self.services.store.get().changes());
             if self.changes != changes {
                 let now = self.services.clock.now();
-                // A store in trouble ends it: the browser comes back for the rest.
+                // An error of the store ends the stream: the browser reconnects for the rest.
                 let news = self.feed.look(&self.services, now).await.ok()?;
                 self.changes = changes.filter(|_| !news.again);
                 self.over = news.over;
@@ -184,7 +183,7 @@ impl LiveStream {
         }
     }
 
-    /// Waits until the store may be asked again; answers whether to go on at all.
+    /// Waits until the store may be asked again. Returns whether to go on at all.
     async fn wait(&mut self) -> bool {
         let next_at = match self.looked_at {
             None => Instant::now(),
@@ -192,7 +191,7 @@ impl LiveStream {
         };
         tokio::select! {
             biased;
-            // Nobody left to say so means the same.
+            // A dropped sender means the same.
             _ = self.stopping.wait_for(|stopping| *stopping) => false,
             () = tokio::time::sleep_until(next_at) => true,
         }
@@ -211,8 +210,8 @@ impl LiveStream {
     }
 }
 
-/// News in the form of event streams. The mark comes with the last one, so that whoever hears
-/// only some of them is told all again.
+/// News as server-sent events. The mark comes with the last one, so that a browser that got only
+/// some of them gets all of them again.
 fn told(news: &FeedUpdate) -> String {
     let mut text = String::new();
     let last = news.tidings.len().saturating_sub(1);
@@ -225,7 +224,7 @@ fn told(news: &FeedUpdate) -> String {
             line(&mut text, "id", &news.mark);
         }
         line(&mut text, "event", kind);
-        // Each of the three ends a line in an event stream.
+        // CR, LF and CRLF each end a line in an event stream.
         for data in data.split('\n').flat_map(|data| data.split('\r')) {
             line(&mut text, "data", data);
         }
@@ -244,8 +243,8 @@ fn line(text: &mut String, name: &str, value: &str) {
 
 type NextChunk = Pin<Box<dyn Future<Output = Option<(Bytes, LiveStream)>> + Send>>;
 
-/// The stream as the body of an answer: made piece by piece as the connection takes it, so a slow
-/// reader costs one piece.
+/// The stream as a response body. A chunk is made when the connection takes it, so a slow reader
+/// costs one chunk.
 struct EventStreamBody(Option<NextChunk>);
 
 impl http_body::Body for EventStreamBody {

@@ -1,8 +1,8 @@
-//! The dashboard: pages that the binary serves to people. Each file has a table of its own pages;
-//! this one puts the tables together.
+//! The dashboard: the pages that the binary serves to people. Each file has a table of its own
+//! pages; this one joins the tables.
 //!
-//! Everything works without the script; what is live or convenient is added by it. No page names
-//! a dialect: what is peculiar to one comes from its value (`Dialect::board`).
+//! Everything works without the script, which only adds convenience and live updates. No page names
+//! a dialect: what differs comes from its value (`Dialect::dashboard`).
 
 mod assets;
 mod error_page;

@@ -1,4 +1,4 @@
-//! The notifications of a tenant, newest first: which came in, and which of them nobody got.
+//! The notifications of a tenant, newest first, and which of them no webhook got.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use super::response::{PageError, PageResponse, go_to, page};
 use super::view::{DisplayTime, short};
 use super::visit::Visit;
 
-/// Characters of a name in the list; its own page has all.
+/// The most characters of a name in the list; its own page has all.
 const SHOWN_CHARS_MAX: usize = 120;
 
 /// A sentence or two about an action type.
@@ -27,9 +27,10 @@ struct NotificationsPage {
     path: String,
     rows: Vec<NotificationLine>,
     unwanted: bool,
-    /// Of those on this page that no webhook can ask for: what to do, once for each type.
+    /// Advice on the action types of this page that no webhook can subscribe to, once for each
+    /// type.
     unheard: BTreeSet<String>,
-    /// Looked for, and not found.
+    /// The search found nothing.
     missed: Option<String>,
     is_first: bool,
     older: Option<String>,
@@ -65,8 +66,8 @@ async fn list(visit: Visit) -> Result<PageResponse, PageError> {
             let found = visit
                 .ask(|store| store.notification_by_key(id, key.to_owned()))
                 .await?;
-            if let Some(story) = found {
-                return Ok(go_to(&format!("{path}/{}", story.id)));
+            if let Some(detail) = found {
+                return Ok(go_to(&format!("{path}/{}", detail.id)));
             }
             Some(short(key, SHOWN_CHARS_MAX))
         }
@@ -88,7 +89,11 @@ async fn list(visit: Visit) -> Result<PageResponse, PageError> {
         .iter()
         .filter(|row| !row.is_test && row.delivery_count == 0);
     let unheard = types.filter_map(|row| {
-        let unheard = dialect.as_ref()?.board.forms.unheard(&row.action_type)?;
+        let unheard = dialect
+            .as_ref()?
+            .dashboard
+            .forms
+            .unheard(&row.action_type)?;
         Some(short(&unheard, UNHEARD_CHARS_MAX))
     });
     let unheard = unheard.collect();

@@ -1,5 +1,5 @@
-//! A tenant's webhooks: what each is called for, how it is doing, its last 24 hours and its last
-//! call; searched, and paged from the newest on.
+//! The webhooks of a tenant: what each is for, its health, its last 24 hours and its latest call.
+//! Searched, and paged from the newest.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,11 @@ use super::view;
 use super::visit::Visit;
 use crate::dialect::value::Dialect;
 
-/// Webhooks on one page: with a bar each it stays below 100 KiB.
+/// The webhooks of one page: with a bar each it stays below 100 KiB.
 const ROWS_MAX: usize = 25;
 
-/// Characters of a name, a target URL or an outcome in a list; the webhook's own page has all.
+/// The most characters of a name, a target URL or an outcome in a list; the webhook's own page has
+/// all.
 const SHOWN_CHARS_MAX: usize = 160;
 
 #[derive(Template)]
@@ -32,7 +33,7 @@ struct OverviewPage {
     platform: &'static str,
     rows: Vec<WebhookLine>,
     text: String,
-    /// A search, or not the first page.
+    /// This is a search, or not the first page.
     is_part: bool,
     older: Option<String>,
 }
@@ -81,7 +82,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     let path = path_of(&tenant);
     let shown = OverviewPage {
         shell: Shell::of(&visit, Tab::Webhooks, "Webhooks"),
-        platform: dialect.board.platform,
+        platform: dialect.dashboard.platform,
         rows: found.webhooks.iter().map(row).collect(),
         is_part: !text.is_empty() || before.is_some(),
         older: found
@@ -99,7 +100,7 @@ fn row(
     webhook: &Webhook,
     standing: Option<&WebhookHealth>,
 ) -> WebhookLine {
-    let described = (dialect.board.describe)(webhook);
+    let described = (dialect.dashboard.describe)(webhook);
     let target_url = target::masked(&webhook.target_url);
     let name = described.name.filter(|name| !name.trim().is_empty());
     let last = standing.and_then(|standing| standing.latest.as_ref());

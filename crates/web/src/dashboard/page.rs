@@ -1,5 +1,4 @@
-//! A page of the dashboard: its method, path, what it needs and who shows it; and how a path
-//! leads to one.
+//! A page of the dashboard: its method, path, required access and handler; and matching of paths.
 
 use std::pin::Pin;
 
@@ -11,14 +10,14 @@ use percent_encoding::percent_decode_str;
 use super::response::{PageError, PageResponse};
 use super::visit::{Params, Visit};
 
-/// A form that is sent: what was typed is shown again if it is wrong, and a page is below
+/// The most bytes of a form. A form with faults is shown again, and a page is below
 /// `limits::PAGE_BYTES_MAX`. Two thousand shows fit.
 const FORM_BYTES_MAX: usize = 48 * 1024;
 const _: () = assert!(FORM_BYTES_MAX <= SMALL_BODY_BYTES_MAX);
 
 pub(crate) type PageFuture = Pin<Box<dyn Future<Output = Result<PageResponse, PageError>> + Send>>;
 
-/// Something that a browser can ask for.
+/// A page, as it is registered.
 pub(crate) struct PageRoute {
     /// For metrics and tests.
     pub(crate) name: &'static str,
@@ -30,7 +29,7 @@ pub(crate) struct PageRoute {
     pub(crate) show: Box<dyn Fn(Visit) -> PageFuture + Send + Sync>,
 }
 
-/// What somebody must be before a page is shown.
+/// The access that a page requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PageAccess {
     Nothing,
@@ -42,7 +41,7 @@ pub(crate) enum PageAccess {
     Role(Role),
 }
 
-/// A page that is asked for by GET.
+/// A page for GET.
 pub(super) fn get<A>(
     name: &'static str,
     path: &'static str,
@@ -55,7 +54,7 @@ where
     page(name, Method::GET, path, needs, show)
 }
 
-/// A form that is sent by POST. It is shown only if the form is our own.
+/// A handler for POST. It runs only if the form carries our CSRF token.
 pub(super) fn post<A>(
     name: &'static str,
     path: &'static str,
@@ -89,7 +88,7 @@ where
 }
 
 impl PageRoute {
-    /// What the braces stand for, if `path` leads here.
+    /// The parameters in `path`, if it matches this page.
     pub(super) fn way(&self, path: &str) -> Option<Params> {
         let (mut wanted, mut found) = (self.path.split('/'), path.split('/'));
         let mut params = Vec::new();

@@ -1,9 +1,9 @@
-//! A page of a list that the store answers whole, because it is short as a rule: tokens, people.
+//! Paging of lists that the store returns whole because they are short: tokens, people.
 
 use model::limits::PAGE_ROWS_MAX;
 
-/// The rows behind the one with the id `after` (from the beginning if there is none), and the id
-/// to go on behind, if there are more.
+/// The rows after the one with the id `after`, or the first ones, and the id of the last if there
+/// are more.
 pub(crate) fn page_of<T>(
     all: Vec<T>,
     after: Option<&str>,

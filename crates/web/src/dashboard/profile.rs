@@ -1,5 +1,5 @@
-//! What somebody may change of their own user: the password, which takes the present one and ends
-//! every other session. Also what every form with a new password does.
+//! The user's own page. Changing the password takes the present one and ends every other session.
+//! Forms elsewhere that set a password use the same checks.
 
 use askama::Template;
 use http::StatusCode;
@@ -71,7 +71,7 @@ async fn change(visit: Visit) -> Result<PageResponse, PageError> {
     else {
         return again(&visit, StatusCode::UNPROCESSABLE_ENTITY, faults);
     };
-    // Whoever found an open browser is slowed down like anybody else who guesses.
+    // Somebody at a browser left open is slowed down like anybody else who guesses.
     let tried = name_hash(&user.name, "their own account");
     let now = visit.services.clock.certain();
     let early = visit.ask(|store| store.try_sign_in(tried, now));
@@ -95,7 +95,7 @@ async fn change(visit: Visit) -> Result<PageResponse, PageError> {
     let changed = visit.ask(|store| store.change_user(user.id, change.clone(), now));
     changed.await?.ok_or(PageError::SignIn)?;
     tracing::info!(user = user.name, "changed their password");
-    // Every session has ended, this one as well: whoever did it goes on under another.
+    // Every session has ended, this one as well: the user gets a new one.
     let cookie = sign_in::begin_session(&visit, &user, None, Some(tried)).await?;
     let cookie = cookie.ok_or(PageError::SignIn)?;
     let mut shown = go_to("/account?said=password");
@@ -107,7 +107,7 @@ async fn change(visit: Visit) -> Result<PageResponse, PageError> {
     Ok(shown)
 }
 
-/// The password that was typed twice, if it is a good one; `name` is that of its user.
+/// The new password if both inputs are equal and it is good enough for the user `name`.
 pub(super) fn new_password(visit: &Visit, name: &str, faults: &mut Faults) -> Option<String> {
     let field = |name: &str| visit.form.get(name).unwrap_or_default();
     let (password, repeated) = (field("password"), field("repeated"));

@@ -1,5 +1,5 @@
-//! What a visit comes to: a page, another place to go to, or trouble; and what every answer of
-//! the dashboard carries.
+//! What a page returns: HTML, a redirect, or an error; and the headers of every response of the
+//! dashboard.
 
 use crate::transport::body::Body;
 use askama::Template;
@@ -16,15 +16,15 @@ pub(crate) type PageResponse = Response<Body>;
 /// Why a page is not shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PageError {
-    /// There is no such page, or nothing that the visitor may know of.
+    /// There is no such page, or the visitor may not know of it.
     NotFound,
-    /// Somebody has to sign in first.
+    /// Nobody is signed in.
     SignIn,
-    /// The visitor is known here, but may not do that: it takes this role.
+    /// The user lacks this role.
     NeedsRole(Role),
-    /// The form is not ours, or too old.
+    /// The form has no valid CSRF token.
     NotOurs,
-    /// A form comes from a page under another host than it was sent to: a proxy changes that.
+    /// The form was sent from a page under another host: a proxy changes the host.
     Elsewhere {
         origin: String,
         host: String,
@@ -32,7 +32,7 @@ pub(crate) enum PageError {
     Refused(Refusal),
 }
 
-/// Nothing from elsewhere, no script or style within a page, no frame around it.
+/// Nothing from other sites, no inline script or style, no framing.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
@@ -41,7 +41,7 @@ const ALWAYS: [(HeaderName, HeaderValue); 5] = [
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-    // Paths name tenants and webhooks, which is nobody else's business.
+    // Paths name tenants and webhooks, which other sites need not know.
     (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (
         HeaderName::from_static("cross-origin-opener-policy"),
@@ -63,7 +63,7 @@ impl From<Refusal> for PageError {
     }
 }
 
-/// A page that is there.
+/// A page with status 200.
 ///
 /// # Errors
 /// If the template fails, which only a value that cannot be printed does.
@@ -71,7 +71,7 @@ pub(crate) fn page(template: &impl Template) -> Result<PageResponse, PageError> 
     page_with(StatusCode::OK, template)
 }
 
-/// As `page`, with a status of its own: 422 for a form that is shown again with its faults.
+/// As `page`, with this status: 422 for a form that is shown again with its faults.
 ///
 /// # Errors
 /// As `page`.
@@ -90,24 +90,24 @@ pub(crate) fn page_with(
     Ok(shown)
 }
 
-/// Goes on at `place`, a path of our own, with GET (RFC 9110, 15.4.4).
+/// Redirects to `place`, a path of our own, with GET (RFC 9110, 15.4.4).
 pub(crate) fn go_to(place: &str) -> PageResponse {
     let mut shown = Response::new(Body::empty());
     *shown.status_mut() = StatusCode::SEE_OTHER;
-    // What is put into a path is encoded or a number; anything else leads home.
+    // Parts of a path are encoded or numbers; anything else redirects to the start page.
     let place = HeaderValue::try_from(place);
     let place = place.unwrap_or_else(|_| HeaderValue::from_static("/"));
     shown.headers_mut().insert(LOCATION, place);
     shown
 }
 
-/// Adds what every answer carries.
+/// Adds the headers of every response.
 pub(super) fn finished(mut shown: PageResponse) -> PageResponse {
     let headers = shown.headers_mut();
     for (name, value) in ALWAYS {
         headers.entry(name).or_insert(value);
     }
-    // A page is for one person at one moment: nobody else's cache may have it.
+    // A page is for one user at one moment: no cache may keep it.
     let never = HeaderValue::from_static("no-store");
     headers.entry(CACHE_CONTROL).or_insert(never);
     shown

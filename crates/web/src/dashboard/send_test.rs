@@ -1,7 +1,7 @@
 //! Sending a test: a sample notification of a kind that the webhook wants, for this webhook only,
-//! and what came of it at once.
+//! and what came of it.
 //!
-//! It goes the way of every notification. The page waits a moment for the first attempt, never
+//! It is delivered like every notification. The page waits a moment for the first attempt, never
 //! for a slow receiver.
 
 use std::time::Duration;
@@ -32,13 +32,13 @@ use crate::dialect::form::FieldChoice;
 const LOOKS: u32 = 20;
 const LOOK_AFTER: Duration = Duration::from_millis(100);
 
-/// How often a page without an answer yet looks again by itself.
+/// How often a page without an outcome reloads by itself.
 const AGAIN_MAX: u32 = 30;
 
-/// How often a sample gets another id, because its own was taken.
+/// How often a sample gets another id because its own was taken.
 const ID_TRIES: usize = 5;
 
-/// Room on the page for each body and each block of header lines, in bytes.
+/// The most bytes of the page for each body and each block of header lines.
 const BODY_ROOM: usize = 12 * 1024;
 const HEADERS_ROOM: usize = 6 * 1024;
 
@@ -67,17 +67,17 @@ struct TestOutcomePage {
     sent_at: DisplayTime,
     tone: Tone,
     status: &'static str,
-    /// Nothing came of it yet.
+    /// There is no outcome yet.
     waiting: bool,
-    /// Why it is not sent yet, if it is not.
+    /// Why it is not sent yet, if that is known.
     unsent: Option<&'static str>,
     /// It was sent, as far as is known.
     in_the_air: bool,
-    /// Where to look again.
+    /// The path to look again.
     look: String,
-    /// It is looked there again without being asked, which helps for a while.
+    /// The page looks again by itself, which helps for a while.
     again: bool,
-    /// Something came of it after looking again, and is to be told to whoever hears the page.
+    /// An outcome arrived after a reload, and screen readers are to announce it.
     arrived: bool,
     attempt: Option<TestAttempt>,
     /// When it is tried again, and whether that is due.
@@ -142,8 +142,8 @@ async fn form(
     fault: Option<&'static str>,
 ) -> Result<PageResponse, PageError> {
     let webhook = find(visit).await?;
-    let board = &visit.dialect()?.board;
-    let mut kinds = board.forms.samples(&webhook);
+    let dashboard = &visit.dialect()?.dashboard;
+    let mut kinds = dashboard.forms.samples(&webhook);
     let typed = visit.form.get("kind");
     let position = kinds
         .iter()
@@ -154,7 +154,7 @@ async fn form(
     let page = TestPage {
         shell: Shell::of(visit, Tab::Webhooks, "Send a test"),
         path: path_to(visit.tenant()?, webhook.id),
-        name: name_of((board.describe)(&webhook).name, &webhook),
+        name: name_of((dashboard.describe)(&webhook).name, &webhook),
         url: masked(&webhook.target_url),
         kinds,
         enabled: webhook.enabled(),
@@ -174,7 +174,7 @@ async fn send(visit: Visit) -> Result<PageResponse, PageError> {
     let dialect = visit.dialect()?;
     for _ in 0..ID_TRIES {
         let around = ground.around(&visit);
-        let Some(new) = dialect.board.forms.sample(&around, &webhook, kind)? else {
+        let Some(new) = dialect.dashboard.forms.sample(&around, &webhook, kind)? else {
             return form(&visit, unprocessable, Some("Choose one of these kinds.")).await;
         };
         let accepted = visit.ask(|store| store.accept(vec![new.clone()])).await?;
@@ -191,7 +191,7 @@ async fn send(visit: Visit) -> Result<PageResponse, PageError> {
                 let path = path_to(visit.tenant()?, webhook.id);
                 return Ok(go_to(&format!("{path}/test/{id}")));
             }
-            // Somebody has this id.
+            // This id is taken.
             Some(AcceptResult::Duplicate { .. } | AcceptResult::Conflict { .. }) | None => {}
         }
     }
@@ -204,16 +204,16 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         notification: NotificationId(visit.id("notification")?),
         webhook: webhook.id,
     };
-    let story = first_attempt(&visit, id).await?;
+    let detail = first_attempt(&visit, id).await?;
     let tenant = visit.tenant()?;
     let path = path_to(tenant, webhook.id);
-    let described = (visit.dialect()?.board.describe)(&webhook);
+    let described = (visit.dialect()?.dashboard.describe)(&webhook);
     let looked: u32 = visit
         .query
         .get("again")
         .and_then(|n| n.parse().ok())
         .unwrap_or(0);
-    let waiting = story.attempts.is_empty() && story.row.state == DeliveryState::Pending;
+    let waiting = detail.attempts.is_empty() && detail.row.state == DeliveryState::Pending;
     let next = looked.saturating_add(1);
     let dispatch_state = match waiting {
         true => (visit.services.dispatch_state)(id).await,
@@ -224,37 +224,37 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         name: name_of(described.name, &webhook),
         delivery: format!("{}/deliveries/{id}", path_of(tenant)),
         notification: format!("{}/notifications/{}", path_of(tenant), id.notification),
-        action_type: story.row.action_type.clone(),
-        sent_at: DisplayTime(story.row.accepted_at),
-        tone: Tone::of(story.row.status()),
-        status: status_words(story.row.status()),
+        action_type: detail.row.action_type.clone(),
+        sent_at: DisplayTime(detail.row.accepted_at),
+        tone: Tone::of(detail.row.status()),
+        status: status_words(detail.row.status()),
         waiting,
         unsent: dispatch_state.and_then(DispatchState::words),
         in_the_air: dispatch_state == Some(DispatchState::InFlight),
         look: format!("{path}/test/{}?again={next}", id.notification),
         again: waiting && looked < AGAIN_MAX,
         arrived: !waiting && looked > 0,
-        attempt: story.attempts.last().map(told),
-        next: story
+        attempt: detail.attempts.last().map(told),
+        next: detail
             .row
             .due_at
             .map(|at| (DisplayTime(at), at <= visit.now)),
-        body: BodyText::of(&story.body, BODY_ROOM),
+        body: BodyText::of(&detail.body, BODY_ROOM),
         path,
     })
 }
 
-/// The delivery, as soon as something came of it or the page has waited long enough.
+/// The delivery, as soon as it has an outcome or the page has waited long enough.
 async fn first_attempt(visit: &Visit, id: DeliveryId) -> Result<DeliveryDetail, PageError> {
     let tenant = visit.tenant()?.id;
     let mut looks = 0;
     loop {
         let found = visit.ask(|store| store.delivery(tenant, id)).await?;
-        let story = found.ok_or(PageError::NotFound)?;
+        let detail = found.ok_or(PageError::NotFound)?;
         looks += 1;
-        let done = !story.attempts.is_empty() || story.row.state.is_end();
+        let done = !detail.attempts.is_empty() || detail.row.state.is_end();
         if done || looks >= LOOKS {
-            return Ok(story);
+            return Ok(detail);
         }
         tokio::time::sleep(LOOK_AFTER).await;
     }
@@ -279,7 +279,7 @@ fn told(past: &AttemptRecord) -> TestAttempt {
     }
 }
 
-/// Whether the receiver may have got anything of it.
+/// Whether the receiver may have got any of it.
 pub(super) fn was_sent(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Answered(_) => true,
@@ -298,7 +298,7 @@ pub(super) fn was_sent(outcome: &Outcome) -> bool {
     }
 }
 
-/// How long it took, unless it failed before it began to take time.
+/// How long it took, unless it failed before anything was sent.
 pub(super) fn took(attempt: &Attempt) -> Option<DisplayDuration> {
     let is_told = attempt.duration_ms > 0 || attempt.outcome.status().is_some();
     is_told.then(|| DisplayDuration(i64::from(attempt.duration_ms)))

@@ -1,4 +1,4 @@
-//! From a request to a page: host, page, who visits, what they may see, the form, the page.
+//! Serving a page: host, page, user, rights, form, then the page itself.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::transport::body;
 use crate::transport::host::{host_of, is_secure, vet_headers};
 use crate::transport::query::Query;
 
-/// The first segments of the paths of all pages.
+/// The first segments of the paths of pages.
 const ROOTS: [&str; 8] = [
     "", "account", "assets", "link", "sign-in", "sign-out", "t", "users",
 ];
@@ -39,7 +39,7 @@ pub(crate) struct Dashboard {
 /// All pages there are.
 pub(crate) struct Pages(Vec<Arc<PageRoute>>);
 
-/// Whether this is for the dashboard, and not for a dialect.
+/// Whether a request is for the dashboard and not for an API.
 pub(crate) fn is_for_pages(method: &Method, path: &str) -> bool {
     let root = path
         .strip_prefix('/')
@@ -60,7 +60,7 @@ pub(crate) async fn serve(
     let shown = finished(shown);
     let (status, took) = (shown.status(), began.elapsed());
     dashboard.services.metrics.request(name, status, took);
-    // What follows is a secret that may not have been used yet.
+    // The rest is a secret that may not have been used yet.
     let path = if path.starts_with("/link/") {
         "/link/***"
     } else {
@@ -86,7 +86,7 @@ async fn answer(
     let name = page.as_ref().map_or("none", |page| page.name);
     let mut visit = visit(services, head, query, params);
     visit.peer = peer;
-    // For saying what went wrong, whatever becomes of the visit itself.
+    // For the error page, whatever becomes of the visit.
     let plain = visit.plain();
     if let Err(refusal) = vetted {
         return (name, error_page::show(&plain, &PageError::Refused(refusal)));
@@ -103,7 +103,7 @@ async fn answer(
     (name, shown)
 }
 
-/// There is no such page, or not by this method.
+/// The response if there is no such page, or not for this method.
 async fn nowhere(mut visit: Visit, allowed: Option<HeaderValue>) -> PageResponse {
     if let Err(trouble) = identify(&mut visit).await {
         return error_page::show(&visit, &trouble);
@@ -116,7 +116,7 @@ async fn nowhere(mut visit: Visit, allowed: Option<HeaderValue>) -> PageResponse
     shown
 }
 
-/// Lets the visit in as far as it may go, and shows what there is.
+/// Checks access, then runs the page.
 async fn admit(mut visit: Visit, page: &PageRoute, body: Body) -> PageResponse {
     if let Err(trouble) = let_in(&mut visit, page, body).await {
         return error_page::show(&visit, &trouble);
@@ -128,7 +128,7 @@ async fn admit(mut visit: Visit, page: &PageRoute, body: Body) -> PageResponse {
     }
 }
 
-/// Finds out whose session this is.
+/// Reads the session's user.
 async fn identify(visit: &mut Visit) -> Result<(), PageError> {
     if let Some(hash) = visit.session() {
         let now = visit.services.clock.certain();
@@ -146,9 +146,9 @@ async fn let_in(visit: &mut Visit, page: &PageRoute, body: Body) -> Result<(), P
     if page.method != Method::POST {
         return Ok(());
     }
-    // What is done is said by the path and the form; a filter in the query would be passed over.
+    // The path and the form say what to do; a filter in the query would be ignored.
     visit.query.only(&[])?;
-    // Before the body is read: that of a stranger, or of somebody without a cookie, need not be.
+    // Before the body is read: that of a stranger, or without a cookie, need not be.
     let csrf_token = visit.cookies.csrf_token().ok_or(PageError::NotOurs)?;
     match session::sender(&visit.headers, &visit.host) {
         FormOrigin::Ours => {}
@@ -166,8 +166,8 @@ async fn let_in(visit: &mut Visit, page: &PageRoute, body: Body) -> Result<(), P
     }
 }
 
-/// Says in the log, at most once a minute, that forms come under another name than they are sent
-/// to: whoever may change that reads it there.
+/// Logs, at most once a minute, that forms come from another host than they are sent to, which an
+/// operator can mend.
 fn tell_elsewhere(now: Timestamp, origin: &str, host: &str) {
     const EVERY_MS: i64 = 60_000;
     static TOLD_AT: AtomicI64 = AtomicI64::new(i64::MIN);
@@ -191,7 +191,7 @@ async fn judge(visit: &mut Visit, needs: PageAccess) -> Result<(), PageError> {
     let user = visit.user.clone().ok_or(PageError::SignIn)?;
     match needs {
         PageAccess::Nothing | PageAccess::User => Ok(()),
-        // Whoever may not see it need not know that it is there.
+        // A user without access need not know that it exists.
         PageAccess::Administrator if user.administrator => Ok(()),
         PageAccess::Administrator => Err(PageError::NotFound),
         PageAccess::Role(wanted) => {
@@ -205,8 +205,8 @@ async fn judge(visit: &mut Visit, needs: PageAccess) -> Result<(), PageError> {
     }
 }
 
-/// The tenant that the path names. One that does not exist and one that is none of the visitor's
-/// business are the same.
+/// The tenant that the path names. One that does not exist and one that the user may not see look
+/// the same.
 async fn place(visit: &Visit, user: &User) -> Result<(Tenant, Role), PageError> {
     let id = TenantId(visit.id("tenant")?);
     let role = user.role_at(id).ok_or(PageError::NotFound)?;
@@ -237,7 +237,7 @@ fn visit(services: Arc<Services>, head: request::Parts, query: Query, params: Pa
     }
 }
 
-/// The methods by which a path can be asked for, if not by the one that was used.
+/// The methods of a path, if not the one that was used.
 struct AllowedMethods(Vec<Method>);
 
 impl AllowedMethods {
@@ -277,7 +277,7 @@ impl Pages {
                 if page.method == *method {
                     return Ok((Arc::clone(page), params));
                 }
-                // Two pages may lie where a path leads.
+                // Two pages may have this path.
                 if !allowed.contains(&page.method) {
                     allowed.push(page.method.clone());
                 }

@@ -1,4 +1,4 @@
-//! What the pages are given: the store, what they explain, and what those who follow a page share.
+//! What pages get: the store, what they explain, and the slots of live streams.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::gateway::metrics::RequestMetrics;
 use crate::gateway::store::StoreHandle;
 use crate::rng::SharedRng;
 
-/// Answers where a delivery that is owed stands; nothing if that is not known.
+/// Looks up where the engine has a pending delivery; `None` if that is not known.
 pub type DispatchLookup = Arc<
     dyn Fn(DeliveryId) -> Pin<Box<dyn Future<Output = Option<DispatchState>> + Send>> + Send + Sync,
 >;
@@ -26,11 +26,11 @@ pub(crate) struct Services {
     pub(crate) clock: Clock,
     pub(crate) rng: SharedRng,
     pub(crate) dialects: Dialects,
-    /// How deliveries are made, for explaining it.
+    /// How deliveries are made, for explanations.
     pub(crate) policies: Policies,
     /// Names under which this server is reached, beside addresses and names without a dot.
     pub(crate) hosts: Vec<String>,
-    /// Proxies that are believed when they say who asks.
+    /// Proxies whose `X-Forwarded-For` is believed.
     pub(crate) proxies: Networks,
     /// True once live streams are to end.
     pub(crate) stopping: watch::Receiver<bool>,

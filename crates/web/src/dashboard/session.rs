@@ -1,9 +1,9 @@
-//! Sessions as browsers hold them: the cookies, and the CSRF token of each form.
+//! Sessions in browsers: the cookies, and the CSRF token of each form.
 //!
 //! A form carries a hash of the visitor's cookie. Another site can have a browser send the form,
-//! but can read neither the cookie nor the hash, so it cannot fill it in. Before somebody signs
-//! in, a cookie made for that form alone takes the place of the session's (RFC 6265; OWASP
-//! Cross-Site Request Forgery Prevention Cheat Sheet).
+//! but can read neither the cookie nor the hash, so it cannot fill it in. Before anybody signs in,
+//! a cookie made for that form takes the place of the session's (RFC 6265; OWASP Cross-Site Request
+//! Forgery Prevention Cheat Sheet).
 
 use http::header::{COOKIE, ORIGIN};
 use http::{HeaderMap, HeaderValue};
@@ -11,23 +11,23 @@ use model::limits::SESSION_MS;
 use model::tenant::TokenHash;
 use model::users::PasswordHash;
 
-/// The cookie of somebody who is signed in, and of somebody who is about to be.
+/// The cookie of a session, and the one before signing in.
 const SESSION: &str = "willcall_session";
 const VISITOR: &str = "willcall_visitor";
-/// That of a browser in which somebody was signed in.
+/// The cookie of a browser in which a user was signed in.
 const DEVICE: &str = "willcall_device";
 
-/// Letters of a secret: 5.17 bits each, so 320 bits of chance.
+/// The letters of a secret: 5.17 bits each, so 320 bits in all.
 pub(crate) const SECRET_LETTERS: usize = 62;
 
-/// Letters of a device's cookie: chance, and behind it a hash of 64 digits.
+/// The letters of a device's cookie: random ones, then a hash of 64 digits.
 const DEVICE_CHANCE_LETTERS: usize = 30;
 const DEVICE_LETTERS: usize = DEVICE_CHANCE_LETTERS + 64;
 
-/// The field of every form that shows it to be our own.
+/// The field of the CSRF token in every form.
 pub(crate) const CSRF_FIELD: &str = "csrf_token";
 
-/// What the cookies of a request say.
+/// The cookies of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Cookies {
     pub(super) session: Option<String>,
@@ -44,7 +44,7 @@ impl Cookies {
             let Some((name, value)) = pair.trim().split_once('=') else {
                 continue;
             };
-            // What we set is letters and digits; anything else is not ours.
+            // Our cookies are letters and digits; others are ignored.
             let length = if name == DEVICE {
                 DEVICE_LETTERS
             } else {
@@ -62,21 +62,21 @@ impl Cookies {
         cookies
     }
 
-    /// What forms are proved by.
+    /// The cookie that CSRF tokens are made from.
     pub(super) fn csrf_token(&self) -> Option<String> {
         let secret = self.session.as_deref().or(self.visitor.as_deref())?;
         Some(csrf_token(secret))
     }
 }
 
-/// What a form must carry that is sent with this cookie.
+/// The CSRF token for this cookie.
 pub(crate) fn csrf_token(secret: &str) -> String {
     use base64::Engine as _;
     let hash = TokenHash::of_parts(&[b"form", secret.as_bytes()]);
     base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(hash.0)
 }
 
-/// Whether `given` is `csrf_token`, in a time that does not tell how much of it is.
+/// Compares `given` with `csrf_token` in constant time.
 pub(super) fn csrf_token_matches(given: &str, csrf_token: &str) -> bool {
     TokenHash::of(given) == TokenHash::of(csrf_token)
 }
@@ -90,8 +90,8 @@ pub(super) fn visitor_cookie(secret: &str, secure: bool) -> HeaderValue {
     cookie(VISITOR, secret, HOUR_S, secure)
 }
 
-/// What shows that this user was signed in with this browser, as long as their password is the
-/// same: nobody else knows what `kept` is, so nobody else can make it.
+/// The cookie by which a browser shows that this user was signed in with it. It is valid until the
+/// password changes: nobody else knows `kept`, so nobody else can make it.
 pub(super) fn device_cookie(
     chance: &str,
     name: &str,
@@ -117,12 +117,12 @@ fn device(chance: &str, name: &str, kept: &PasswordHash) -> String {
     digits.fold(chance.to_owned(), |all, byte| all + &byte)
 }
 
-/// Whether a browser's cookie is what `device_cookie` made for this user.
+/// Whether a browser's cookie is one that `device_cookie` made for this user.
 pub(super) fn is_device(given: &str, name: &str, kept: &PasswordHash) -> bool {
     csrf_token_matches(given, &device(given, name, kept))
 }
 
-/// Takes the session's cookie from the browser.
+/// Deletes the session's cookie.
 pub(super) fn no_session_cookie(secure: bool) -> HeaderValue {
     cookie(SESSION, "", 0, secure)
 }
@@ -134,29 +134,29 @@ fn cookie(name: &str, value: &str, seconds: i64, secure: bool) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Who sent a form, as far as the browser says.
+/// The origin of a form, as far as the browser says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FormOrigin {
     /// A page of our own, or a program.
     Ours,
     /// A page of another site.
     Foreign,
-    /// A page under another name than the one that was asked for: another site, or our own behind
-    /// a proxy that does not pass the name on.
+    /// A page under another host: another site, or our own behind a proxy that does not pass the
+    /// host on.
     Elsewhere { origin: String, host: String },
 }
 
-/// Characters of a name that are shown.
+/// The most characters of a host that are shown.
 const NAME_CHARS_MAX: usize = 200;
 
-/// Who sent a form that arrived for `host`.
+/// The origin of a form that arrived for `host`.
 pub(super) fn sender(headers: &HeaderMap, host: &str) -> FormOrigin {
     let text = |name: &str| {
         headers
             .get(name)
             .map(|value| value.to_str().unwrap_or_default())
     };
-    // No script can set it, so a browser that sends it knows (Fetch Metadata, section 2.3).
+    // No script can set it, so it is what the browser knows (Fetch Metadata, section 2.3).
     match text("sec-fetch-site") {
         Some("same-origin") => return FormOrigin::Ours,
         Some("cross-site" | "same-site") => return FormOrigin::Foreign,

@@ -1,7 +1,7 @@
-//! Signing in and out. A wrong name and a wrong password are the same to whoever tries, take the
-//! same time, and make the next attempt from there wait longer. Attempts are counted by name and
-//! network, so that nobody locks others out; a browser in which the user was signed in counts
-//! alone.
+//! Signing in and out. A wrong name and a wrong password get the same answer, take the same time,
+//! and make the next attempt from there wait longer. Attempts are counted by name and network, so
+//! that nobody can lock others out; a browser in which the user was signed in before is counted on
+//! its own.
 
 use askama::Template;
 use http::header::{RETRY_AFTER, SET_COOKIE};
@@ -47,7 +47,7 @@ async fn ask(visit: Visit) -> Result<PageResponse, PageError> {
     form(visit, StatusCode::OK, "", None).await
 }
 
-/// The form, with a cookie that proves it to be ours when it comes back.
+/// The form, with the cookie for its CSRF token.
 async fn form(
     mut visit: Visit,
     status: StatusCode,
@@ -115,8 +115,8 @@ async fn refuse(visit: Visit, name: &str) -> Result<PageResponse, PageError> {
     form(visit, StatusCode::FORBIDDEN, name, Some(words.to_owned())).await
 }
 
-/// Nothing if this user may not sign in, or has another password by now. `typed` is the hash of the
-/// password that was found right, and under what the attempt was counted.
+/// `None` if this user may not sign in, or the password has changed since. `typed` is the hash of
+/// the password that was verified; the attempt was counted under `counted`.
 async fn begin(
     visit: &Visit,
     user: &User,
@@ -142,21 +142,20 @@ async fn begin(
     Ok(Some(shown))
 }
 
-/// What is kept of a user's password.
+/// The stored hash of a user's password.
 pub(super) async fn kept_of(visit: &Visit, user: &User) -> Result<Option<PasswordHash>, PageError> {
     let found = visit.ask(|store| store.user(user.name.clone()));
     Ok(found.await?.map(|(_, kept)| kept))
 }
 
-/// The cookie by which this browser is known to the user from now on.
+/// The device cookie for this browser and user.
 pub(super) fn device(visit: &Visit, user: &User, kept: &PasswordHash) -> HeaderValue {
     let chance = visit.services.rng.alphanumeric(SECRET_LETTERS);
     session::device_cookie(&chance, &user.name, kept, visit.secure)
 }
 
-/// Begins a session under a fresh secret, whatever the browser brought; answers its cookie if it
-/// began. `typed` is the hash of the password that was found right, and what was `counted` is
-/// forgotten.
+/// Begins a session with a new secret, whatever the browser sent, and returns its cookie. `typed`
+/// is the hash of the password that was verified; what was counted under `counted` is forgotten.
 pub(super) async fn begin_session(
     visit: &Visit,
     user: &User,
@@ -174,7 +173,7 @@ pub(super) async fn begin_session(
 
 async fn use_link(visit: Visit) -> Result<PageResponse, PageError> {
     if visit.method == Method::HEAD {
-        // Whoever only looks whether there is something does not use it up.
+        // A HEAD request does not use the link up.
         return form(visit, StatusCode::OK, "", None).await;
     }
     let (link, now) = (
@@ -205,7 +204,7 @@ async fn sign_out(visit: Visit) -> Result<PageResponse, PageError> {
     Ok(shown)
 }
 
-/// Where to go after signing in: a path of our own, never another site's (`//evil`, `/\evil`).
+/// The path to go to after signing in: our own, never another site's (`//evil`, `/\evil`).
 fn next(visit: &Visit) -> String {
     let given = visit.form.get("next").or_else(|| visit.query.get("next"));
     let given = given.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How many follow pages live: so many streams for each session, for each user, and in all.
+//! Limits on live streams: for each session, for each user, and for all together.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -9,11 +9,11 @@ use model::tenant::TokenHash;
 
 use crate::sync::lock;
 
-/// Those who follow a page.
+/// The live streams of each session.
 #[derive(Default)]
 pub(crate) struct StreamSlots(Mutex<BTreeMap<(UserId, TokenHash), usize>>);
 
-/// The place of one who does, free again when it is dropped.
+/// One live stream's slot, free again when it is dropped.
 pub(super) struct StreamSlot {
     slots: Arc<StreamSlots>,
     user: UserId,

@@ -1,5 +1,5 @@
-//! The start: the tenants that somebody may see, searched and paged by name. Whoever has exactly
-//! one goes straight there.
+//! The start page: the tenants that the user may see, searched and paged by name. With exactly one,
+//! it redirects there.
 
 use askama::Template;
 use model::dashboard::TenantQuery;
@@ -67,15 +67,15 @@ async fn list(visit: Visit) -> Result<PageResponse, PageError> {
 
 fn row(visit: &Visit, tenant: &Tenant, role: Option<model::users::Role>) -> TenantLine {
     let dialect = visit.services.dialects.named(&tenant.dialect);
-    let board = dialect.as_ref().map(|dialect| &dialect.board);
+    let dashboard = dialect.as_ref().map(|dialect| &dialect.dashboard);
     TenantLine {
         name: tenant.name.clone(),
         key: tenant.key.clone(),
-        platform: board.map_or_else(
+        platform: dashboard.map_or_else(
             || tenant.dialect.to_string(),
-            |board| board.platform.to_owned(),
+            |dashboard| dashboard.platform.to_owned(),
         ),
-        kind: board.map_or("Tenant", |board| board.tenant_word),
+        kind: dashboard.map_or("Tenant", |dashboard| dashboard.tenant_word),
         path: path_of(tenant),
         role: role.map_or("", model::users::Role::as_str),
     }

@@ -1,9 +1,9 @@
-//! Bytes from outside as text on a page: never as markup, never more than there is room for.
-//! Room is counted in bytes of the page, where `<` takes five.
+//! Bytes from outside as text on a page: never as markup, and never more than fits. Sizes are in
+//! bytes of the page, where `<` takes five.
 
 use serde_json::value::RawValue;
 
-/// A text as far as there was room.
+/// A text, cut to fit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct TextExcerpt {
     pub(super) text: String,
@@ -11,19 +11,19 @@ pub(super) struct TextExcerpt {
     pub(super) cut: bool,
 }
 
-/// A body for people.
+/// A body as people read it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct BodyText {
     pub(super) bytes: usize,
-    /// With its lines set apart, if it is JSON.
+    /// Pretty-printed, if it is JSON.
     pub(super) pretty: Option<TextExcerpt>,
     pub(super) raw: TextExcerpt,
-    /// Some of it is no text, and shown by stand-ins.
+    /// Some of it is not text, and shown as symbols.
     pub(super) is_garbled: bool,
 }
 
 impl TextExcerpt {
-    /// As much of `text` as takes `room` bytes of a page.
+    /// As much of `text` as fits into `room` bytes of a page.
     pub(super) fn of(text: &str, room: usize) -> Self {
         let mut piece = Self::default();
         let mut left = room;
@@ -35,8 +35,7 @@ impl TextExcerpt {
         piece
     }
 
-    /// As `of`, for what is shown within a line: breaks become spaces, and three dots say that
-    /// there is more.
+    /// As `of`, for a single line: breaks become spaces, and an ellipsis marks a cut.
     pub(super) fn line(text: &str, room: usize) -> String {
         let mut piece = Self::of(&text.replace(['\n', '\t'], " "), room);
         if piece.cut {
@@ -45,7 +44,7 @@ impl TextExcerpt {
         piece.text
     }
 
-    /// Whether there was room.
+    /// Whether it fitted.
     fn push(&mut self, letter: char, left: &mut usize) -> bool {
         match left.checked_sub(weight(letter)) {
             Some(rest) => {
@@ -59,7 +58,7 @@ impl TextExcerpt {
 }
 
 impl BodyText {
-    /// Shows `bytes` in `room` for each of the two forms.
+    /// Shows `bytes`, each form in `room` bytes.
     pub(super) fn of(bytes: &[u8], room: usize) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let is_garbled = std::str::from_utf8(bytes).is_err() || text.contains(is_unseen);
@@ -80,20 +79,20 @@ fn is_unseen(letter: char) -> bool {
     letter.is_control() && !matches!(letter, '\n' | '\r' | '\t')
 }
 
-/// What has no shape of its own gets one: U+2400 stands for U+0000, and so on.
+/// Control characters become visible: U+2400 stands for U+0000, and so on.
 fn visible(letter: char) -> char {
     match u32::from(letter) {
         0x09 | 0x0a => letter,
         code @ 0..=0x1f => char::from_u32(0x2400 + code).unwrap_or(char::REPLACEMENT_CHARACTER),
         0x7f => '\u{2421}',
         0x80..=0x9f => char::REPLACEMENT_CHARACTER,
-        // Marks that turn the direction of what follows, by which text can look like other text.
+        // Marks that change the direction of text, by which one text can look like another.
         0x202a..=0x202e | 0x2066..=0x2069 => char::REPLACEMENT_CHARACTER,
         _ => letter,
     }
 }
 
-/// The bytes that a letter takes in a page.
+/// The bytes that a character takes in a page.
 fn weight(letter: char) -> usize {
     match letter {
         '<' | '>' | '&' | '"' | '\'' => 5,
@@ -101,10 +100,10 @@ fn weight(letter: char) -> usize {
     }
 }
 
-/// JSON with its lines set apart, and every number, string and escape as it was written.
+/// Pretty-printed JSON, with every number, string and escape as it was written.
 fn pretty(text: &str, room: usize) -> Option<TextExcerpt> {
     let compound = text.trim_start().starts_with(['{', '[']);
-    // Judged by a parser, which also bounds the nesting; set apart by hand, which changes nothing.
+    // A parser judges it and bounds the nesting; the layout is made by hand, which changes nothing.
     if !compound || serde_json::from_str::<&RawValue>(text).is_err() {
         return None;
     }
@@ -169,7 +168,7 @@ impl JsonLayout {
         }
     }
 
-    /// Begins a line, deeper by `deeper`.
+    /// Begins a line, indented further by `deeper`.
     fn line(&mut self, deeper: i32) {
         self.depth = self.depth.saturating_add(deeper);
         self.push('\n');

@@ -1,5 +1,5 @@
-//! Users of this server, for administrators: who there is, making one, changing one. Nobody
-//! takes their own administration or their own user away, so that somebody always has both.
+//! The users of this server, for administrators: list, create, change. Nobody can remove their own
+//! administration or their own user, so that there is always one left.
 
 use askama::Template;
 use http::StatusCode;
@@ -142,7 +142,7 @@ async fn make(visit: Visit) -> Result<PageResponse, PageError> {
         administrator,
     };
     let now = visit.now;
-    // Not repeated by itself: after a lost answer the name would be found taken.
+    // Not repeated: after a lost answer the name would be found taken.
     match visit
         .services
         .store
@@ -233,7 +233,7 @@ async fn change(visit: Visit) -> Result<PageResponse, PageError> {
 async fn set_password(visit: Visit) -> Result<PageResponse, PageError> {
     let user = user(&visit).await?;
     if user.id == visit.user()?.id {
-        // Their own takes the present one.
+        // Their own password takes the present one.
         return Ok(go_to("/account"));
     }
     let mut faults = Faults::default();
@@ -255,7 +255,7 @@ async fn apply(visit: &Visit, user: UserId, change: UserChange) -> Result<(), Pa
     changed.await?.map(|_| ()).ok_or(PageError::NotFound)
 }
 
-/// Whom the path names.
+/// The user that the path names.
 async fn user(visit: &Visit) -> Result<User, PageError> {
     let id = UserId(visit.id("user")?);
     let users = visit.ask(|store| store.users(None)).await?;

@@ -1,4 +1,4 @@
-//! How values are shown on pages: times, durations, sizes, states. Nothing here asks the store.
+//! How values look on pages: times, durations, sizes, states. Nothing here asks the store.
 
 use std::fmt;
 
@@ -6,26 +6,26 @@ use model::query::DeliveryStatus;
 use model::refusal::Refusal;
 use model::time::Timestamp;
 
-/// A moment. Shown in UTC; the page's script turns it into the reader's zone and keeps the exact
-/// time for whoever points at it.
+/// A time. Shown in UTC; the script of the page turns it into the reader's zone and keeps the exact
+/// time as a tooltip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DisplayTime(pub(crate) Timestamp);
 
-/// The colour that goes with words; never alone.
+/// The colour of a status, always beside words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Good,
-    /// Going on: neither good nor bad yet.
+    /// In progress: neither good nor bad yet.
     Waiting,
     Bad,
     Quiet,
 }
 
-/// Bytes in the unit in which they are easily read.
+/// A number of bytes in a readable unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DisplaySize(pub(crate) usize);
 
-/// A duration in the unit in which it is easily read.
+/// A duration in a readable unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DisplayDuration(pub(crate) i64);
 
@@ -42,7 +42,7 @@ impl fmt::Display for DisplayTime {
     }
 }
 
-// Made of digits and our own markup only.
+// Digits and our own markup only.
 impl askama::filters::HtmlSafe for DisplayTime {}
 
 /// A part of a page that a template has made: markup of our own, with everything else escaped.
@@ -75,7 +75,7 @@ impl fmt::Display for HtmlFragment {
     }
 }
 
-// Nothing but a template makes one.
+// Only a template makes one.
 impl askama::filters::HtmlSafe for HtmlFragment {}
 
 impl Tone {
@@ -88,7 +88,7 @@ impl Tone {
         }
     }
 
-    /// The class of the style sheet.
+    /// The CSS class.
     pub(crate) fn class(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -105,7 +105,7 @@ impl fmt::Display for Tone {
     }
 }
 
-/// What a status is called on pages.
+/// The name of a status on pages.
 pub(crate) fn status_words(status: DeliveryStatus) -> &'static str {
     match status {
         DeliveryStatus::Pending => "Waiting",
@@ -143,7 +143,7 @@ impl fmt::Display for DisplayDuration {
     }
 }
 
-/// The first characters of a text, with a sign that there are more.
+/// The first characters of a text, with an ellipsis if there are more.
 pub(crate) fn short(text: &str, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {
         Some((end, _)) => format!("{}\u{2026}", text.get(..end).unwrap_or_default().trim_end()),
@@ -151,13 +151,13 @@ pub(crate) fn short(text: &str, chars_max: usize) -> String {
     }
 }
 
-/// What somebody searches for: never longer than anything that could be found.
+/// A search term, cut to the longest text that could be found.
 pub(crate) fn search_text(typed: Option<&str>) -> String {
     let typed = typed.unwrap_or_default().trim();
     typed.chars().take(model::limits::NAME_BYTES_MAX).collect()
 }
 
-/// A text as a part of a path or a query.
+/// A text, percent-encoded for a path or a query.
 pub(crate) fn encoded(text: &str) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()

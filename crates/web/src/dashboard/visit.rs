@@ -1,4 +1,4 @@
-//! A visit: one request for a page, with who makes it and what they may do.
+//! A visit: one request for a page, with the user who makes it and their rights.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,29 +18,29 @@ use crate::dialect::value::Dialect;
 use crate::transport::client;
 use crate::transport::query::Query;
 
-/// What a path's segments in braces stand for.
+/// The values of a path's segments in braces.
 pub(crate) type Params = Vec<(&'static str, String)>;
 
 pub(crate) struct Visit {
     pub(crate) services: Arc<Services>,
     pub(crate) now: Timestamp,
     pub(crate) method: Method,
-    /// As it was asked for, without the query.
+    /// The path as requested, without the query.
     pub(crate) path: String,
-    /// Where it was to go: a host that was vetted.
+    /// The host of the request, vetted.
     pub(crate) host: String,
     pub(crate) query: Query,
     /// The fields of a form that was sent; none for GET.
     pub(crate) form: Query,
     pub(crate) headers: HeaderMap,
-    /// The connection to the browser is encrypted.
+    /// Whether the connection to the browser is encrypted.
     pub(crate) secure: bool,
     pub(super) params: Params,
-    /// What is connected.
+    /// The address of the connection.
     pub(super) peer: Option<IpAddr>,
     pub(super) cookies: Cookies,
     pub(super) user: Option<User>,
-    /// Of whom the path speaks, and what the user may do there.
+    /// The tenant that the path names, and the user's role there.
     pub(super) place: Option<(Tenant, Role)>,
 }
 
@@ -61,15 +61,16 @@ impl Visit {
         self.services.store.try_ask(question).await
     }
 
-    /// Who is signed in.
+    /// The signed-in user.
     ///
     /// # Errors
-    /// If nobody is: such pages are not shown to nobody.
+    /// If nobody is signed in.
     pub(crate) fn user(&self) -> Result<&User, PageError> {
         self.user.as_ref().ok_or(PageError::SignIn)
     }
 
-    /// Under what an attempt to sign in is counted, `kept` being what is kept of the password.
+    /// The key under which an attempt to sign in is counted; `kept` is the stored hash of the
+    /// password.
     pub(super) fn counted_as(&self, name: &str, kept: &PasswordHash) -> TokenHash {
         let device = self.cookies.device.as_deref();
         let from = match device.filter(|given| session::is_device(given, name, kept)) {
@@ -82,7 +83,7 @@ impl Visit {
         name_hash(name, &from)
     }
 
-    /// Where the visitor is, as far as anybody knows.
+    /// The visitor's network, if it is known.
     pub(super) fn network(&self) -> Option<IpAddr> {
         client::network(self.peer, &self.headers, &self.services.proxies)
     }
@@ -96,7 +97,7 @@ impl Visit {
         Ok(&place.0)
     }
 
-    /// Whether whoever visits may do what this role may do at the tenant.
+    /// Whether the user has this role at the tenant, or a greater one.
     pub(crate) fn may(&self, role: Role) -> bool {
         self.place.as_ref().is_some_and(|(_, own)| *own >= role)
     }
@@ -111,7 +112,7 @@ impl Visit {
         found.ok_or(PageError::Refused(Refusal::Internal))
     }
 
-    /// How deliveries of the tenant that the path names are made.
+    /// The policy of the tenant that the path names.
     ///
     /// # Errors
     /// As `dialect`.
@@ -121,13 +122,13 @@ impl Visit {
         found.ok_or(PageError::Refused(Refusal::Internal))
     }
 
-    /// What stands in the path for the segment in braces.
+    /// The value of a segment in braces.
     pub(crate) fn param(&self, name: &str) -> &str {
         let found = self.params.iter().find(|(own, _)| *own == name);
         found.map_or("", |(_, value)| value.as_str())
     }
 
-    /// The id that stands in the path for the segment in braces.
+    /// The id in a segment in braces.
     ///
     /// # Errors
     /// If it is not one: then there is no such page.
@@ -138,18 +139,18 @@ impl Visit {
         number.ok_or(PageError::NotFound)
     }
 
-    /// The name under which what is done goes into the audit log.
+    /// The user's name, for the audit log.
     pub(crate) fn actor(&self) -> String {
         let name = self.user.as_ref().map(|user| user.name.clone());
         name.unwrap_or_default()
     }
 
-    /// What a form must carry to be taken for our own.
+    /// The CSRF token for forms on this page.
     pub(crate) fn csrf_token(&self) -> String {
         self.cookies.csrf_token().unwrap_or_default()
     }
 
-    /// The same visit by nobody in particular, for saying what went wrong.
+    /// The same visit without its user, for error pages.
     pub(super) fn plain(&self) -> Self {
         Self {
             user: None,
@@ -158,7 +159,7 @@ impl Visit {
         }
     }
 
-    /// The same visit without its form, for saying what went wrong.
+    /// The same visit without its form, for error pages.
     pub(super) fn around(&self) -> Self {
         Self {
             services: Arc::clone(&self.services),
@@ -182,7 +183,7 @@ impl Visit {
         self.form.get(CSRF_FIELD).unwrap_or_default()
     }
 
-    /// The hash under which the session is kept.
+    /// The hash under which the session is stored.
     pub(super) fn session(&self) -> Option<TokenHash> {
         self.cookies.session.as_deref().map(TokenHash::of)
     }

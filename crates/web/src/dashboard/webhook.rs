@@ -1,5 +1,5 @@
-//! The page of one webhook: what it is, how it fares, what can be done with it; and switching it
-//! on and off, or deleting it.
+//! The page of one webhook: what it is, its health, and what can be done with it; enabling,
+//! disabling and deleting it.
 
 use askama::Template;
 use model::contract::StoreError;
@@ -19,7 +19,7 @@ use super::webhook_form::{find, path_to};
 use crate::dialect::dashboard::WebhookFact;
 use crate::gateway::store::refused;
 
-/// How often a change is made anew because somebody else changed the webhook meanwhile.
+/// How often a change is retried because somebody else changed the webhook meanwhile.
 const SAVE_TRIES: usize = 8;
 
 #[derive(Template)]
@@ -27,7 +27,7 @@ const SAVE_TRIES: usize = 8;
 struct WebhookPage {
     shell: Shell,
     name: String,
-    /// What paths below begin with.
+    /// The prefix of the paths below.
     path: String,
     url: String,
     wants: String,
@@ -55,7 +55,7 @@ struct ConfirmPage {
     button: &'static str,
     url: String,
     what: &'static str,
-    /// Deliveries that are owed and will be cancelled.
+    /// Pending deliveries that will be cancelled.
     owed: BoundedCount,
 }
 
@@ -101,7 +101,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
     ]
 }
 
-/// What to call a webhook that people may have given no name.
+/// The name of a webhook, or its URL if it has none.
 pub(super) fn name_of(name: Option<String>, webhook: &Webhook) -> String {
     name.unwrap_or_else(|| format!("Webhook {}", webhook.id))
 }
@@ -115,7 +115,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         .await?;
     let standing = standings.into_iter().find(|own| own.webhook == webhook.id);
     let dialect = visit.dialect()?;
-    let described = (dialect.board.describe)(&webhook);
+    let described = (dialect.dashboard.describe)(&webhook);
     let name = name_of(described.name, &webhook);
     let may_edit = visit.may(Role::Edit);
     let page_of = WebhookPage {
@@ -125,8 +125,8 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         wants: described.wants,
         health: WebhookStatus::of(&webhook, standing.as_ref(), visit.now),
         meaning: meaning(&webhook, standing.as_ref()),
-        doubt: dialect.board.forms.doubt(&webhook),
-        facts: dialect.board.forms.facts(&webhook, may_edit),
+        doubt: dialect.dashboard.forms.doubt(&webhook),
+        facts: dialect.dashboard.forms.facts(&webhook, may_edit),
         last: standing
             .as_ref()
             .and_then(|own| own.latest.as_ref())
@@ -138,7 +138,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         updated_at: DisplayTime(webhook.updated_at),
         enabled: webhook.enabled(),
         may_edit,
-        deletes: dialect.board.deletes,
+        deletes: dialect.dashboard.deletes,
         name,
     };
     page(&page_of)
@@ -202,7 +202,7 @@ async fn ask_delete(visit: Visit) -> Result<PageResponse, PageError> {
 
 /// Whether the dialect deletes webhooks at all.
 fn may_delete(visit: &Visit) -> Result<(), PageError> {
-    match visit.dialect()?.board.deletes {
+    match visit.dialect()?.dashboard.deletes {
         true => Ok(()),
         false => Err(PageError::NotFound),
     }
@@ -219,7 +219,10 @@ async fn confirm(
     let owed = visit
         .ask(|store| store.count_bulk_job(tenant, id, BulkJobKind::CancelPending, now))
         .await?;
-    let name = name_of((visit.dialect()?.board.describe)(&webhook).name, &webhook);
+    let name = name_of(
+        (visit.dialect()?.dashboard.describe)(&webhook).name,
+        &webhook,
+    );
     let heading = format!("{button} \u{201c}{name}\u{201d}?");
     page(&ConfirmPage {
         shell: Shell::of(&visit, Tab::Webhooks, heading.as_str()),
@@ -233,7 +236,7 @@ async fn confirm(
     })
 }
 
-/// Switches the webhook on or off, and goes to its page.
+/// Enables or disables the webhook, then redirects to its page.
 async fn switch(
     visit: &Visit,
     cause: Option<DisableCause>,
@@ -248,7 +251,7 @@ async fn switch(
     Ok(go_to(&format!("{path}?said={said}")))
 }
 
-/// Writes down that the webhook is on or off; answers whether it was otherwise before.
+/// Saves that the webhook is enabled or disabled. Returns whether that changed it.
 async fn save(
     visit: &Visit,
     mut webhook: Webhook,
@@ -258,7 +261,7 @@ async fn save(
     for _ in 0..SAVE_TRIES {
         let disabled = cause.map(|cause| Disablement { at, cause });
         let is_so = webhook.disabled.map(|own| own.cause) == cause
-            // Switched off by its receiver is off.
+            // Disabled by its receiver counts as disabled.
             || (cause == Some(DisableCause::Requested) && !webhook.enabled());
         if is_so {
             return Ok(false);

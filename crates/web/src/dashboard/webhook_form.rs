@@ -1,6 +1,6 @@
-//! Creating and editing a webhook. The dialect makes the form and judges what was typed; here it
-//! is shown, with faults at their fields, and nothing that was typed is lost: not to a fault, and
-//! not to somebody who changed the webhook meanwhile.
+//! Creating and editing a webhook. The dialect makes the form and judges the input; here it is
+//! shown with the faults at their fields. No input is lost: not to a fault, and not to somebody who
+//! changed the webhook at the same time.
 
 use std::collections::BTreeSet;
 
@@ -28,12 +28,12 @@ use crate::gateway::store::refused;
 struct WebhookFormPage {
     shell: Shell,
     heading: String,
-    /// Where the form is sent.
+    /// The path that the form is sent to.
     action: String,
-    /// Where whoever gives up goes.
+    /// The path of *Cancel*.
     back: String,
     form: WebhookForm,
-    /// What the form was made of, to be told when it comes back.
+    /// The webhook that the form was made from, sent back with it.
     version: Option<i64>,
     marks: Vec<String>,
     submit: &'static str,
@@ -42,7 +42,7 @@ struct WebhookFormPage {
 
 /// Somebody else changed the webhook while the form was open.
 struct ConcurrentEdit {
-    /// Who, and when, if the audit log says.
+    /// By whom and when, if the audit log says.
     who: Option<(String, DisplayTime)>,
     /// Whether any field shows it.
     seen: bool,
@@ -68,7 +68,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
     ]
 }
 
-/// What dialects are told beside the webhook.
+/// What a dialect gets beside the webhook.
 pub(super) struct FormInputs {
     tenant: Tenant,
     events: Vec<Event>,
@@ -108,7 +108,7 @@ async fn ask_new(visit: Visit) -> Result<PageResponse, PageError> {
     let ground = FormInputs::of(&visit).await?;
     let form = visit
         .dialect()?
-        .board
+        .dashboard
         .forms
         .form(&ground.around(&visit), None)?;
     new_form(&visit, StatusCode::OK, form)
@@ -137,7 +137,7 @@ fn new_form(
 async fn create(visit: Visit) -> Result<PageResponse, PageError> {
     let ground = FormInputs::of(&visit).await?;
     let around = ground.around(&visit);
-    let forms = &visit.dialect()?.board.forms;
+    let forms = &visit.dialect()?.dashboard.forms;
     let new = match forms.create(&around, &visit.form) {
         Ok(new) => new,
         Err(Refusal::Invalid(faults)) => {
@@ -149,7 +149,7 @@ async fn create(visit: Visit) -> Result<PageResponse, PageError> {
         Err(refusal) => return Err(refusal.into()),
     };
     let store = visit.services.store.get();
-    // Not repeated if the answer is lost: that could make two.
+    // Not repeated if the answer is lost: that could create two.
     let created = store.create_webhook(new, visit.actor(), visit.now).await;
     let created = created.map_err(|error| refused(&error))?;
     let path = path_to(visit.tenant()?, created.id);
@@ -159,7 +159,7 @@ async fn create(visit: Visit) -> Result<PageResponse, PageError> {
 async fn ask_edit(visit: Visit) -> Result<PageResponse, PageError> {
     let webhook = find(&visit).await?;
     let ground = FormInputs::of(&visit).await?;
-    let forms = &visit.dialect()?.board.forms;
+    let forms = &visit.dialect()?.dashboard.forms;
     let form = forms.form(&ground.around(&visit), Some(&webhook))?;
     let stored = form.clone();
     edit_form(&visit, StatusCode::OK, &webhook, form, &stored, None)
@@ -175,7 +175,7 @@ fn edit_form(
     meanwhile: Option<ConcurrentEdit>,
 ) -> Result<PageResponse, PageError> {
     let back = path_to(visit.tenant()?, webhook.id);
-    let described = (visit.dialect()?.board.describe)(webhook);
+    let described = (visit.dialect()?.dashboard.describe)(webhook);
     let page = WebhookFormPage {
         shell: Shell::of(visit, Tab::Webhooks, "Edit webhook"),
         heading: match described.name {
@@ -197,7 +197,7 @@ async fn save(visit: Visit) -> Result<PageResponse, PageError> {
     let old = find(&visit).await?;
     let ground = FormInputs::of(&visit).await?;
     let around = ground.around(&visit);
-    let forms = &visit.dialect()?.board.forms;
+    let forms = &visit.dialect()?.dashboard.forms;
     let stored = forms.form(&around, Some(&old))?;
     let version = visit.form.get("version").and_then(|text| text.parse().ok());
     if version != Some(old.version) {
@@ -234,7 +234,8 @@ async fn save(visit: Visit) -> Result<PageResponse, PageError> {
     }
 }
 
-/// Whether what is stored is what was to be saved: then it was, and the answer was lost.
+/// Whether the stored webhook is the one that was to be saved: then it was saved, and the answer
+/// was lost.
 fn is_saved(new: &Webhook, now: &Webhook) -> bool {
     let new = Webhook {
         version: now.version,
@@ -245,8 +246,7 @@ fn is_saved(new: &Webhook, now: &Webhook) -> bool {
     new == *now
 }
 
-/// The form once more, after somebody else was quicker: with what they made of it, and with what
-/// was typed.
+/// The form once more after a concurrent change, with that change and with the input.
 async fn outrun(
     visit: &Visit,
     now: &Webhook,

@@ -1,4 +1,4 @@
-//! Reading an operator's file: TOML to what is declared, each dialect reading its own section. It
+//! Reading an operator's file: TOML to declarations, where each dialect reads its own section. It
 //! changes nothing.
 
 use std::cell::RefCell;
@@ -12,12 +12,12 @@ use super::section::{DeclarationFile, FileError, FileTable, KnownEvents, SourceF
 use super::value::{Dialect, Dialects};
 
 impl Dialects {
-    /// The keys that a file may have at its top.
+    /// The keys that a file may have at its top level.
     pub fn sections(&self) -> Vec<&'static str> {
         self.all.iter().map(|dialect| dialect.section).collect()
     }
 
-    /// What the file `text` says, or everything that is wrong with it. Changes nothing.
+    /// Reads `text` and returns its declarations, or everything that is wrong with it.
     pub fn declare(
         &self,
         text: &str,

@@ -1,8 +1,8 @@
-//! What a dialect brings to the dashboard: its words, its form, samples, and why a webhook got a
-//! notification or not. Pages know dialects by these values only.
+//! What a dialect brings to the dashboard: its words, its form, samples, and match explanations.
+//! Pages know dialects by these values only.
 //!
-//! Everything here is judged by the rules of the dialect's own resource, so that a form and a
-//! program are told the same.
+//! The rules are those of the dialect's REST resource, so that a form and a program get the same
+//! answer.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::transport::query::Query;
 pub(crate) struct DialectDashboard {
     /// The platform's name.
     pub(crate) platform: &'static str,
-    /// What a tenant is called there.
+    /// The platform's word for a tenant.
     pub(crate) tenant_word: &'static str,
     pub(crate) describe: Box<dyn Fn(&Webhook) -> WebhookSummary + Send + Sync>,
     /// Whether webhooks can be deleted, and not only disabled.
@@ -30,12 +30,12 @@ pub(crate) struct DialectDashboard {
     pub(crate) forms: Arc<dyn WebhookForms>,
 }
 
-/// A webhook in a line or two.
+/// A webhook in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WebhookSummary {
-    /// What people called it, if they did.
+    /// Its name, if it has one.
     pub(crate) name: Option<String>,
-    /// What it is called for, in a few words.
+    /// Its subscriptions, in a few words.
     pub(crate) wants: String,
 }
 
@@ -44,53 +44,53 @@ pub(crate) trait WebhookForms: Send + Sync {
     /// The form of a new webhook, or of one there is. URLs are masked.
     fn form(
         &self,
-        around: &FormContext<'_>,
+        context: &FormContext<'_>,
         webhook: Option<&Webhook>,
     ) -> Result<WebhookForm, Refusal>;
 
-    /// The new webhook that was typed.
-    fn create(&self, around: &FormContext<'_>, typed: &Query) -> Result<NewWebhook, Refusal>;
+    /// The new webhook that the form makes.
+    fn create(&self, context: &FormContext<'_>, typed: &Query) -> Result<NewWebhook, Refusal>;
 
-    /// What was typed makes this of the webhook.
+    /// The webhook with the form's changes.
     fn change(
         &self,
-        around: &FormContext<'_>,
+        context: &FormContext<'_>,
         old: &Webhook,
         typed: &Query,
     ) -> Result<Webhook, Refusal>;
 
-    /// All there is to know of a webhook beside its target and state. `trusted`: whoever looks
-    /// may see its secrets.
+    /// Everything about a webhook beside its target and state. `trusted`: the viewer may see its
+    /// secrets.
     fn facts(&self, webhook: &Webhook, trusted: bool) -> Vec<WebhookFact>;
 
-    /// Why it would not be called even while enabled, if that is so.
+    /// Why it would never be called even while enabled, if that is so.
     fn doubt(&self, webhook: &Webhook) -> Option<String>;
 
-    /// The action types that deliveries have as a rule, and what people call them.
+    /// The usual action types of deliveries, with their labels.
     fn action_types(&self) -> Vec<(String, String)>;
 
-    /// What to do about notifications of this action type, if no webhook can ask for them, or
-    /// hardly one does.
+    /// Advice for notifications of this action type, if no webhook can subscribe to it, or hardly
+    /// one does.
     fn unheard(&self, action_type: &str) -> Option<String>;
 
-    /// The kinds of notification that the webhook wants, for sending a sample.
+    /// The kinds of notification that the webhook wants, for a test.
     fn samples(&self, webhook: &Webhook) -> Vec<FieldChoice>;
 
-    /// A notification such as an application would hand in, of one of these kinds, for this
-    /// webhook only; `None`: it is not one of them.
+    /// A sample notification of one of these kinds, for this webhook only; `None` if it does not
+    /// want that kind.
     fn sample(
         &self,
-        around: &FormContext<'_>,
+        context: &FormContext<'_>,
         webhook: &Webhook,
         kind: &str,
     ) -> Result<Option<NewNotification>, Refusal>;
 
-    /// Whether a webhook as it was wanted what happened, and the rule that decided. Says what
-    /// `Filter::matches` says.
+    /// Whether the webhook wanted this notification, and the rule that decided. Agrees with
+    /// `Filter::matches`.
     fn explain(&self, happened: &NotificationFacts<'_>, then: &WebhookSnapshot) -> MatchVerdict;
 }
 
-/// What a form is made and judged by, beside the webhook itself.
+/// What making and judging a form needs beside the webhook.
 pub(crate) struct FormContext<'a> {
     pub(crate) rng: &'a SharedRng,
     pub(crate) tenant: &'a Tenant,
@@ -99,17 +99,17 @@ pub(crate) struct FormContext<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// Something about a webhook.
+/// A fact about a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WebhookFact {
     pub(crate) label: &'static str,
     pub(crate) values: Vec<String>,
-    /// Shown as programs write it.
+    /// Shown in code style.
     pub(crate) code: bool,
     pub(crate) help: &'static str,
 }
 
-/// What is kept of a notification to say which match keys it stood for.
+/// The stored facts of a notification that its match keys come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotificationFacts<'a> {
     pub(crate) action_type: &'a str,
@@ -117,7 +117,7 @@ pub(crate) struct NotificationFacts<'a> {
     pub(crate) about: Option<&'a str>,
 }
 
-/// Whether a webhook wanted a notification, while enabled, and why.
+/// Whether a webhook, while enabled, wanted a notification, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MatchVerdict {
     pub(crate) wanted: bool,
@@ -125,7 +125,7 @@ pub(crate) struct MatchVerdict {
     pub(crate) rule: String,
 }
 
-/// Of a list this many names stand in a sentence.
+/// The most names of a list in a sentence.
 const NAMED_MAX: usize = 8;
 
 impl MatchVerdict {
@@ -155,8 +155,8 @@ impl WebhookFact {
     }
 }
 
-/// The URL that is meant by what was typed over the masked `old`. Credentials that are not shown
-/// stay with their host; they are never sent to another.
+/// The URL meant by input over the masked `old`. Hidden credentials stay with their host; they are
+/// never sent to another.
 pub(crate) fn unmasked(typed: &str, old: Option<&str>) -> Result<String, &'static str> {
     const STARS: &str = "***@";
     let old = old.unwrap_or_default();
@@ -188,12 +188,12 @@ pub(crate) fn unmasked(typed: &str, old: Option<&str>) -> Result<String, &'stati
     Ok(format!("{scheme}://{credentials}{rest}"))
 }
 
-/// Host and port of what follows the credentials.
+/// Host and port after the credentials.
 fn origin(rest: &str) -> &str {
     rest.split(['/', '?', '#', '\\']).next().unwrap_or_default()
 }
 
-/// Names for a sentence; of many the first, and how many more there are.
+/// Names for a sentence: the first ones, and how many more there are.
 pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
     let more = names.len().saturating_sub(NAMED_MAX);

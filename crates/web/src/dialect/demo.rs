@@ -1,4 +1,4 @@
-//! What a dialect brings to `willcall demo`: a tenant, and the calls an application would make.
+//! What a dialect brings to `willcall demo`: a tenant, and the calls of an application.
 
 use http::Method;
 use model::id::WebhookId;
@@ -7,25 +7,25 @@ use model::tenant::DialectName;
 /// A dialect's part of the demo. Every call is made with the token that `file` declares.
 pub struct Demo {
     pub dialect: DialectName,
-    /// For people: what is shown.
+    /// What is shown, for people.
     pub title: &'static str,
     /// The key of the tenant that `file` declares.
     pub tenant: &'static str,
     /// A file for `willcall apply`, with this token.
     pub file: fn(token: &str) -> String,
     pub receivers: &'static [ReceiverBehavior],
-    /// Makes a webhook of this name with this target URL.
+    /// The call that creates a webhook with this name and target URL.
     pub webhook: fn(name: &str, url: &str) -> DemoCall,
-    /// Which one it is, from the answer to that call.
+    /// Which webhook it is, from the response to that call.
     pub made: fn(answer: &serde_json::Value) -> Option<WebhookRef>,
     pub notifications: fn() -> Vec<DemoCall>,
-    /// Switches a webhook off, or deletes it.
+    /// The call that disables or deletes a webhook.
     pub end: fn(webhook: &WebhookRef) -> DemoCall,
-    /// What to try by hand, and the command for it.
+    /// What to try by hand, with the command for it.
     pub hints: fn(base: &str, token: &str) -> Vec<(String, String)>,
 }
 
-/// What the answer about a new webhook calls it.
+/// How the response names a new webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebhookRef {
     Id(WebhookId),
@@ -45,12 +45,12 @@ pub enum ReceiverBehavior {
     Hanging,
 }
 
-/// A call with a JSON body, or with none if that is empty.
+/// A call with a JSON body, or without one if that is empty.
 #[derive(Clone)]
 pub struct DemoCall {
     pub method: Method,
     pub path: String,
-    /// Of the `Authorization` header.
+    /// The scheme of the `Authorization` header.
     pub scheme: &'static str,
     pub body: String,
 }

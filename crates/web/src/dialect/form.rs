@@ -1,8 +1,8 @@
-//! The form of a webhook as a dialect describes it and pages show it: fields with what they hold,
-//! what helps, what is wrong, and what somebody else made of them meanwhile.
+//! The form of a webhook, as a dialect describes it and pages show it: fields with their values,
+//! help texts, faults, and concurrent changes by others.
 //!
-//! Knows no dialect and no markup. What was typed is never lost: not to a fault, not to a change
-//! by somebody else.
+//! It knows no dialect and no markup. No input is lost: not to a fault, not to a change by somebody
+//! else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,18 +13,18 @@ use model::tenant::TokenHash;
 
 use crate::transport::query::Query;
 
-/// Of a line that was typed this much comes back with its faults: more than any may have. What
-/// has several lines comes back whole, lest saving it again lose some.
+/// The most characters of a line that come back with its faults: more than any may have. Input of
+/// several lines comes back whole, or saving it again would lose some.
 const TYPED_CHARS_MAX: usize = 2_560;
 
-/// Values that nobody offered and that come back with their faults, and how much of each.
+/// The most values not offered that come back with their faults, and characters of each.
 const STRANGE_MAX: usize = 20;
 const STRANGE_CHARS_MAX: usize = 255;
 
-/// Of what is wrong this much is said: a reason may repeat what was typed.
+/// The most characters of a reason, which may repeat the input.
 const REASON_CHARS_MAX: usize = 400;
 
-/// Names of what is chosen that are shown in a sentence.
+/// The most names of selected values in a sentence.
 const NAMED_MAX: usize = 12;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,18 +34,18 @@ pub(crate) struct WebhookForm {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FormField {
-    /// As the REST resource calls it.
+    /// Its name in the REST resource.
     pub(crate) name: &'static str,
-    /// As people call it.
+    /// Its label.
     pub(crate) label: &'static str,
     pub(crate) help: String,
     pub(crate) control: FieldControl,
     pub(crate) faults: Vec<String>,
-    /// What somebody else made of it while the form was open.
+    /// The value that somebody else saved while the form was open.
     pub(crate) meanwhile: Option<String>,
 }
 
-/// How a value is given.
+/// The input of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FieldControl {
     Text(TextField),
@@ -60,7 +60,7 @@ pub(crate) enum FieldControl {
     Radio(Vec<FieldChoice>),
     /// Any number of many, in groups; can be searched.
     Checks(Vec<ChoiceGroup>),
-    /// A group, and one of its choices, which depend on the group.
+    /// A group, and one of its choices.
     Pair {
         first: &'static str,
         second: &'static str,
@@ -79,7 +79,7 @@ pub(crate) struct TextField {
 pub(crate) enum TextKind {
     Line,
     Url,
-    /// Something with several lines.
+    /// Several lines.
     Lines,
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct ChoiceGroup {
 pub(crate) struct FieldChoice {
     pub(crate) value: String,
     pub(crate) label: String,
-    /// What programs call it; may be empty.
+    /// Its name in programs; may be empty.
     pub(crate) code: String,
     pub(crate) help: String,
     pub(crate) chosen: bool,
@@ -116,7 +116,7 @@ impl FormField {
         self
     }
 
-    /// Stands for the value, so that a form can tell later whether it is still the same.
+    /// A hash of the value, so that a form can tell later whether it has changed.
     pub(crate) fn mark(&self) -> String {
         let state = self.state();
         let parts = [self.name.as_bytes(), state.as_bytes()];
@@ -175,7 +175,7 @@ impl FormField {
         }
     }
 
-    /// Puts what was typed in place of what it held.
+    /// Sets the value to the input.
     fn fill(&mut self, typed: &Query) {
         let text = |most| clipped(typed.get(self.name).unwrap_or_default(), most);
         match &mut self.control {
@@ -209,7 +209,7 @@ fn chosen(choices: &[FieldChoice]) -> impl Iterator<Item = &FieldChoice> {
     choices.iter().filter(|choice| choice.chosen)
 }
 
-/// Chooses what was given; what nobody offered is kept visible.
+/// Selects the given values; those not offered stay visible.
 fn choose(groups: &mut Vec<ChoiceGroup>, mut given: BTreeSet<&str>) {
     for choice in groups.iter_mut().flat_map(|group| &mut group.choices) {
         choice.chosen = given.contains(choice.value.as_str());
@@ -244,14 +244,14 @@ fn clipped(text: &str, chars_max: usize) -> String {
 }
 
 impl WebhookForm {
-    /// Puts what was typed in place of what the fields held.
+    /// Sets the values to the input.
     pub(crate) fn fill(&mut self, typed: &Query) {
         for field in &mut self.fields {
             field.fill(typed);
         }
     }
 
-    /// Puts each fault at its field. What belongs to none stands at the first.
+    /// Puts each fault at its field, or at the first if it belongs to none.
     pub(crate) fn blame(&mut self, faults: Vec<Fault>) {
         for fault in faults {
             let at = self.fields.iter().position(|own| own.name == fault.field);
@@ -263,9 +263,9 @@ impl WebhookForm {
         }
     }
 
-    /// Brings what was typed together with what somebody else stored since the form was made.
-    /// Fields that only they changed take their value; at fields that both changed what was typed
-    /// stays, and what they made of it stands beside. `marks` are those of the form as it was made.
+    /// Merges the input with what somebody else stored since the form was made. Fields that only
+    /// they changed take their value. Fields that both changed keep the input, with their value
+    /// beside it. `marks` are those of the form when it was made.
     pub(crate) fn meet(&mut self, stored: &Self, marks: &BTreeSet<&str>) {
         let stored: BTreeMap<&str, &FormField> =
             stored.fields.iter().map(|own| (own.name, own)).collect();

@@ -1,5 +1,5 @@
-//! What a dialect is, whichever it is: a value, what it brings to each part, and what all dialects
-//! share. None is named here.
+//! What a dialect is: its value, what it brings to each part, and what dialects share. None is
+//! named here.
 
 mod apply_file;
 pub(crate) mod dashboard;

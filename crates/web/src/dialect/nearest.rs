@@ -1,13 +1,13 @@
-//! What somebody most likely meant who wrote a name that nobody knows.
+//! The known name that an unknown one most likely means.
 
-/// Of a text so much is compared: action types are shorter, and it costs the square of it.
+/// The most characters that are compared: action types are shorter, and the cost is quadratic.
 const COMPARED_CHARS_MAX: usize = 64;
 
-/// More differences than these are no slip: there are real action types that are as near.
+/// The most differences of a typing error: real action types are as near as that.
 const DISTANCE_MAX: usize = 2;
 
-/// Which of `all` somebody most likely meant: one that ends or begins with what was written, or the
-/// one that differs in the fewest characters, if those are few.
+/// The name of `all` that `written` most likely means: one that ends or begins with it, or the one
+/// with the fewest differing characters, if those are few.
 pub(crate) fn nearest<'a>(
     written: &str,
     all: impl Iterator<Item = &'a str> + Clone,
@@ -24,7 +24,7 @@ pub(crate) fn nearest<'a>(
     let whole = all
         .clone()
         .filter(|own| *own == small || part_of(own, &small));
-    // Of several the one that adds the least.
+    // Of several the shortest.
     if let Some(found) = whole.min_by_key(|own| own.len()) {
         return Some(found);
     }
@@ -40,9 +40,9 @@ pub(crate) fn nearest<'a>(
         .map(|(_, own)| own)
 }
 
-/// How many characters must be put in, taken out or replaced to make the one of the other.
+/// The Levenshtein distance.
 fn distance(one: &[char], other: &[char]) -> usize {
-    // By how much of `other`: the distance from so much of `one` as was looked at.
+    // The distances between the part of `one` read so far and each prefix of `other`.
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (index, letter) in one.iter().enumerate() {
         let mut left = index + 1;

@@ -1,7 +1,7 @@
-//! Sending again what failed, over an API: what a query picks of it, and the steps that takes.
+//! Replay over an API: which deliveries a query selects, and the steps it takes.
 //!
-//! Nothing of a request that narrows it is passed over: to leave it out would send more than was
-//! asked for, and that cannot be taken back.
+//! No parameter that narrows a request is ignored: that would send more than was asked for, and
+//! cannot be undone.
 
 use bytes::Bytes;
 use model::contract::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
@@ -15,22 +15,22 @@ use crate::gateway::operations;
 use crate::gateway::store::refused;
 use crate::transport::query::Query;
 
-/// The parameters by which somebody says what is meant.
+/// The parameters that select.
 pub(crate) const NAMES: [&str; 4] = ["since", "until", "action_type", "status"];
 
 pub(crate) const NO_MOMENT: &str = "Must be a time such as 2027-01-19T10:00:00Z.";
 
-/// What a dialect calls some of what failed.
+/// The name that a dialect has for some statuses.
 pub(crate) type NamedStatuses = (&'static str, &'static [DeliveryStatus]);
 
-/// Whose deliveries are sent again, and who asks.
+/// Whose deliveries are replayed, and by whom.
 pub(crate) struct ReplayCaller {
     pub(crate) tenant: TenantId,
     pub(crate) webhook: WebhookId,
     pub(crate) actor: String,
 }
 
-/// What is meant of all that failed.
+/// Which of the failed deliveries are selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReplayQuery {
     statuses: &'static [DeliveryStatus],
@@ -40,8 +40,8 @@ pub(crate) struct ReplayQuery {
 }
 
 impl ReplayQuery {
-    /// What the query says; nothing if it says nothing. A parameter without a value is a mistake:
-    /// taken for none it would mean all.
+    /// What the query selects; `None` if it has no parameters. A parameter without a value is an
+    /// error: ignored, it would select all.
     pub(crate) fn read(
         query: &Query,
         usual: &'static [DeliveryStatus],
@@ -88,12 +88,12 @@ impl ReplayQuery {
     }
 }
 
-/// A moment of a query, in which a bare plus means a space.
+/// A time in a query, where a bare plus means a space.
 pub(crate) fn moment_of(text: &str) -> Option<Timestamp> {
     text.replace(' ', "+").parse().ok()
 }
 
-/// Refuses a body that says something, where only the query is read.
+/// Refuses a body that is not empty, where only the query is read.
 pub(crate) fn vet_body(body: &Bytes) -> Result<(), Refusal> {
     let said = body.iter().filter(|byte| !byte.is_ascii_whitespace());
     let says = |nothing: &&str| said.clone().take(5).eq(nothing.as_bytes());
@@ -106,8 +106,8 @@ pub(crate) fn vet_body(body: &Bytes) -> Result<(), Refusal> {
     )))
 }
 
-/// Sends everything again that is meant, and says how many that were; nothing if the webhook is
-/// switched off. `all` is what is meant without a word.
+/// Replays what is selected and returns how many that were; `None` if the webhook is disabled.
+/// `all` is what a request without parameters selects.
 pub(crate) async fn send(
     request: &AdmittedRequest,
     asker: &ReplayCaller,
@@ -167,8 +167,7 @@ async fn send_all(
     }
 }
 
-/// One question to the store about this webhook's deliveries, once if the request has a key.
-/// Answers with those of steps before.
+/// One step in the store, once if the request has a key. The count includes earlier steps.
 pub(crate) async fn step(
     request: &AdmittedRequest,
     asker: &ReplayCaller,

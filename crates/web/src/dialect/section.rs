@@ -1,5 +1,5 @@
-//! A section of an operator's file: typed values of TOML, each mistake with its line and field. What
-//! a section means is its dialect's business (`declare.rs` in its folder).
+//! A section of an operator's file: typed values of TOML, with line and field of each error. What a
+//! section means is up to its dialect (`declare.rs` in its folder).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,18 +13,18 @@ use model::tenant::{DialectName, Permission, Permissions, TokenHash, TokenKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// What a made token has: 320 bits of chance.
+/// The letters of a generated token: 320 bits.
 const TOKEN_LETTERS: usize = 64;
 
-/// The slugs of the shows that are known of each tenant already.
+/// The slugs of the known shows of each tenant.
 pub type KnownEvents = BTreeMap<(DialectName, String), BTreeSet<String>>;
 
-/// What a file says.
+/// What a file declares.
 #[derive(Debug, Default)]
 pub struct DeclarationFile {
     pub declarations: Vec<Declaration>,
-    /// Tokens that were made because the file gives none. Each is to be shown once, if applying
-    /// the declarations says that it was taken.
+    /// Tokens generated because the file gives none. Show each once, if applying the declarations
+    /// says that it was created.
     pub fresh: Vec<GeneratedToken>,
 }
 
@@ -36,7 +36,7 @@ pub struct GeneratedToken {
     pub token: String,
 }
 
-/// What is wrong in a file, and where.
+/// An error in a file, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileError {
     /// 1-based.
@@ -50,7 +50,7 @@ pub struct FileError {
 pub(crate) type SectionParser =
     dyn Fn(&[FileTable<'_>], &KnownEvents, &mut SeededRng, &mut DeclarationFile) + Send + Sync;
 
-/// A file with what was found wrong in it.
+/// A file, with the errors found in it.
 pub(crate) struct SourceFile<'a> {
     pub(super) text: &'a str,
     pub(super) mistakes: RefCell<Vec<FileError>>,
@@ -93,7 +93,7 @@ impl SourceFile<'_> {
 }
 
 impl<'a> FileTable<'a> {
-    /// Notes every key that is not one of these.
+    /// Reports every key that is not one of these.
     pub(crate) fn only(&self, keys: &[&str]) {
         for key in self.table.keys() {
             if !keys.contains(&key.get_ref().as_ref()) {
@@ -104,14 +104,14 @@ impl<'a> FileTable<'a> {
         }
     }
 
-    /// Notes that something is wrong with this key, or with the table if it has no such key.
+    /// Reports an error at this key, or at the table if it has no such key.
     pub(crate) fn wrong(&self, key: &str, message: impl Into<String>) {
         let found = self.table.get_key_value(key);
         let span = found.map_or_else(|| self.span.clone(), |(key, _)| key.span());
         self.sheet.note(span, self.path(key), message.into());
     }
 
-    /// Notes that something is wrong with the table as a whole.
+    /// Reports an error at the table as a whole.
     pub(crate) fn wrong_whole(&self, message: impl Into<String>) {
         let span = self.span.clone();
         self.sheet.note(span, self.field.clone(), message.into());
@@ -146,7 +146,7 @@ impl<'a> FileTable<'a> {
         flag
     }
 
-    /// A moment with its offset from UTC.
+    /// A time with its offset from UTC.
     pub(crate) fn moment(&self, key: &str) -> Option<model::time::Timestamp> {
         let value = self.get(key)?;
         let moment = value
@@ -170,7 +170,7 @@ impl<'a> FileTable<'a> {
         texts
     }
 
-    /// The tables that stand under `[[key]]`.
+    /// The tables under `[[key]]`.
     pub(crate) fn tables(&self, key: &str) -> Vec<Self> {
         let Some(value) = self.get(key) else {
             return Vec::new();
@@ -192,8 +192,8 @@ impl<'a> FileTable<'a> {
         })
     }
 
-    /// The tokens that stand under `[[token]]`, whose tables may have `keys`. `permission` reads
-    /// the name of one in the dialect's words.
+    /// The tokens under `[[token]]`, whose tables may have `keys`. `permission` reads the dialect's
+    /// name of one.
     pub(crate) fn tokens(
         &self,
         tenant: &str,

@@ -1,5 +1,5 @@
-//! A dialect as a value: what the gateway knows of it, how its deliveries are made, what its section
-//! of an operator's file may say, and what it brings to the dashboard.
+//! A dialect as a value: its API, its policy, its section of an operator's file, and what it brings
+//! to the dashboard, the demo and the benchmark.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::gateway::api::Api;
 /// Every dialect there is.
 pub struct Dialects {
     pub(super) all: Vec<Arc<Dialect>>,
-    kept: LogRetention,
+    retention: LogRetention,
 }
 
 pub(crate) struct Dialect {
@@ -27,8 +27,8 @@ pub(crate) struct Dialect {
     pub(crate) section: &'static str,
     pub(crate) declare: Box<SectionParser>,
     /// Its part of the dashboard.
-    pub(crate) board: DialectDashboard,
-    /// A call that shows whoever got a token with this permission how it is used.
+    pub(crate) dashboard: DialectDashboard,
+    /// An example call with a token of this permission.
     pub(crate) example: fn(&Tenant, Permission) -> DemoCall,
     /// Its part of the demo.
     pub(crate) demo: fn(DialectName) -> Demo,
@@ -37,9 +37,9 @@ pub(crate) struct Dialect {
 }
 
 impl Dialects {
-    pub(crate) fn new(all: Vec<Dialect>, kept: LogRetention) -> Self {
+    pub(crate) fn new(all: Vec<Dialect>, retention: LogRetention) -> Self {
         let all = all.into_iter().map(Arc::new).collect();
-        Self { all, kept }
+        Self { all, retention }
     }
 
     pub fn policies(&self) -> Policies {
@@ -54,19 +54,19 @@ impl Dialects {
             .collect()
     }
 
-    /// What each dialect shows of itself.
+    /// The demo of each dialect.
     pub fn demos(&self) -> Vec<Demo> {
         let demo = |dialect: &Arc<Dialect>| (dialect.demo)(dialect.api.name.clone());
         self.all.iter().map(demo).collect()
     }
 
-    /// What the benchmark is made with: the first dialect that brings something for it.
+    /// The load for the benchmark: of the first dialect that has one.
     pub fn load(&self) -> Option<Load> {
         let mut all = self.all.iter();
         all.find_map(|dialect| Some(dialect.load?(dialect.api.name.clone())))
     }
 
-    /// What the gateway is handed.
+    /// The APIs of all dialects, for the gateway.
     pub(crate) fn apis(&self) -> Vec<Arc<Api>> {
         self.all
             .iter()
@@ -74,10 +74,10 @@ impl Dialects {
             .collect()
     }
 
-    /// Whether the operator said how long this dialect's log is kept.
-    pub(crate) fn kept_is_set(&self, name: &DialectName) -> bool {
-        let own = self.kept.own_ms.contains_key(name.as_str());
-        own || self.kept.all_ms.is_some()
+    /// Whether the operator has set this dialect's retention.
+    pub(crate) fn retention_is_set(&self, name: &DialectName) -> bool {
+        let own = self.retention.own_ms.contains_key(name.as_str());
+        own || self.retention.all_ms.is_some()
     }
 
     /// The dialect of this name.

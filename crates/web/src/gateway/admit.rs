@@ -1,5 +1,5 @@
-//! Admitting a request: who is asking, what they may do here, the body, and the idempotency key;
-//! then its handler answers.
+//! Admitting a request: its caller, their rights, its body and its idempotency key. Then its
+//! handler runs.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::idempotency;
 use crate::transport::body::{self, Body, BodyAdmission};
 use crate::transport::body_budget::BudgetOwner;
 
-/// From a route that was found to what its handler answers.
+/// Admits a request to its route and runs the handler.
 pub(super) async fn enter(
     gateway: &Gateway,
     head: &Arc<RequestHead>,
@@ -34,12 +34,12 @@ pub(super) async fn enter(
         None
     };
     let admitted = admit(gateway, head, route, &caller).await;
-    // Without a key nobody will ask for this answer again, so a body that will not be looked at
-    // need not be read.
+    // Without a key this response is never asked for again, so a body that nobody looks at need
+    // not be read.
     if let (Err(refusal), None) = (&admitted, &key) {
         return Err(refusal.clone());
     }
-    // The room is taken until there is an answer.
+    // The memory stays reserved until there is a response.
     let (body, _taken) = if changes(&head.method) {
         let most = route.body_bytes_max;
         let owner = match admitted.as_ref().map(|(tenants, _)| tenants.as_slice()) {
@@ -86,7 +86,7 @@ pub(super) async fn enter(
         let come = handled.await;
         come.unwrap_or_else(|refusal| (head.api.refuse)(head, &refusal))
     };
-    // Keys are rare, and what keeping an answer takes would be moved about with every request.
+    // Boxed: keys are rare, and this part of the future would be moved with every request.
     Box::pin(idempotency::respond_once(
         &gateway.context,
         &gateway.running_keys,
@@ -96,7 +96,7 @@ pub(super) async fn enter(
     .await
 }
 
-/// Whose things are asked for, and who handles it; or why not.
+/// The tenants that the request is about, and its handler.
 async fn admit(
     gateway: &Gateway,
     head: &RequestHead,

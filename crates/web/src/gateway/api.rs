@@ -1,8 +1,7 @@
-//! An API of the gateway: the table of routes that a dialect hands in, what a request brings to
-//! them, and what a handler is given. A route is a path, what it needs, and its handlers.
+//! An API: the table of routes that a dialect hands in, the head of a request, and what a handler
+//! gets. A route is a path, what it requires, and its handlers.
 //!
-//! These types name one another, so they are in one file. What is done with them is in the files
-//! beside it.
+//! These types refer to one another, so they share a file. The files beside it use them.
 
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
@@ -21,7 +20,7 @@ use super::matching::{Pattern, RouteMatch, with_segments};
 use crate::transport::host::{host_of, is_secure};
 use crate::transport::query::Query;
 
-/// What the gateway knows of a dialect.
+/// One API, as the gateway sees it.
 pub(crate) struct Api {
     pub(crate) name: DialectName,
     /// The first segments of the paths of its routes.
@@ -36,22 +35,22 @@ pub(crate) struct Api {
 
 pub(crate) type ApiResponse = Response<Bytes>;
 
-/// Those whose things a request is about.
+/// The tenants that a request is about.
 pub(crate) type TenantList = Vec<Arc<Tenant>>;
 
-/// What a handler comes to.
+/// What a handler returns.
 pub(crate) type ResponseFuture = Pin<Box<dyn Future<Output = Result<ApiResponse, Refusal>> + Send>>;
 
 pub(crate) type Handler = Arc<dyn Fn(AdmittedRequest) -> ResponseFuture + Send + Sync>;
 
-/// A place that can be asked for.
+/// A path with its handlers.
 #[derive(Clone)]
 pub(crate) struct Route {
     /// For metrics and tests.
     pub(crate) name: &'static str,
-    /// For people who ask what this place is.
+    /// What OPTIONS calls it.
     pub(crate) title: &'static str,
-    /// What is found here, for saying that it is not.
+    /// What is found here, for a 404 that names it.
     pub(crate) object: &'static str,
     /// A segment in braces stands for any one segment. A slash at the end is part of the path,
     /// but requests that change something may leave it out.
@@ -59,41 +58,41 @@ pub(crate) struct Route {
     pub(crate) whose: TenantScope,
     /// Whether the last segment may carry the name of a form, such as `.json`.
     pub(crate) suffixed: bool,
-    /// The only method for which this place is there at all.
+    /// The only method for which this route exists.
     pub(crate) only: Option<Method>,
     pub(crate) schemes: &'static [AuthScheme],
-    /// What methods that change nothing need, and all others.
+    /// The access that safe methods require, and that all others require.
     pub(crate) read: RequiredAccess,
     pub(crate) write: RequiredAccess,
     pub(crate) takes: QueryRule,
     pub(crate) body_bytes_max: usize,
     pub(crate) verbs: Vec<(Method, Handler)>,
-    /// What is made of all this when it is first needed.
+    /// Made when it is first needed.
     pub(crate) compiled: OnceLock<CompiledRoute>,
 }
 
-/// What every request needs of a route: its path taken apart, its `Allow` header.
+/// The parts of a route that every request needs: its pattern and its `Allow` header.
 #[derive(Clone)]
 pub(crate) struct CompiledRoute {
     pattern: Pattern,
     pub(super) allow: Option<HeaderValue>,
 }
 
-/// Whose things a place is about.
+/// Whose data a route is about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum TenantScope {
-    /// Nobody's in particular.
+    /// No tenant's.
     Nobodys,
-    /// Those of the tenant that this segment of the path names.
+    /// That of the tenant which this segment of the path names.
     Named(&'static str),
-    /// Those of every tenant whoever asks is listed for, as far as the request narrows them.
+    /// That of every tenant the caller has a grant for, as far as the request narrows them.
     Listed(fn(&RequestHead, TenantList) -> TenantList),
 }
 
 /// Which parameters the query of a request may have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum QueryRule {
-    /// What is not known is ignored: for places where clients are used to that.
+    /// Unknown parameters are ignored, because clients of this route rely on it.
     Lenient,
     /// Each of these at most once: with methods that change nothing, and with all others.
     Only {
@@ -102,7 +101,7 @@ pub(crate) enum QueryRule {
     },
 }
 
-/// A request before anybody knows who is asking.
+/// The head of a request, before the caller is known.
 pub(crate) struct RequestHead {
     pub(crate) api: Arc<Api>,
     pub(crate) route: Option<Arc<Route>>,
@@ -111,21 +110,22 @@ pub(crate) struct RequestHead {
     pub(crate) headers: HeaderMap,
     /// The form that the path asks for, such as `json`.
     pub(crate) suffix: Option<String>,
-    /// Its body waits for room: nothing has happened yet, and without a caller nothing needs to.
+    /// Its body waits for memory: nothing has happened yet, and if the caller hangs up nothing
+    /// needs to.
     pub(super) waits: AtomicBool,
     pub(super) uri: Uri,
     params: Vec<(&'static str, String)>,
 }
 
-/// A request that was let in.
+/// A request that was admitted.
 pub(crate) struct AdmittedRequest {
     pub(crate) context: Arc<Context>,
     pub(crate) head: Arc<RequestHead>,
     pub(crate) caller: Caller,
     pub(crate) body: Bytes,
-    /// Those whose things are asked for, and at whom whoever asks may do that.
+    /// The tenants asked about for which the caller has the required access.
     pub(crate) tenants: TenantList,
-    /// Under which the request is to have its effect once; boxed because it is rare.
+    /// Its idempotency key; boxed because it is rare.
     pub(crate) key: Option<Box<IdempotencyKey>>,
 }
 
@@ -153,7 +153,7 @@ impl Route {
         self.compiled.get_or_init(|| CompiledRoute::of(self))
     }
 
-    /// The methods of this place, as the `Allow` header lists them.
+    /// The methods of this route, as the `Allow` header lists them.
     pub(crate) fn allow(&self) -> String {
         const ORDER: [Method; 5] = [
             Method::GET,
@@ -242,13 +242,13 @@ impl RequestHead {
 }
 
 impl AdmittedRequest {
-    /// Whose things are asked for. Places that name a tenant are only entered if there is one.
+    /// The tenant asked about. Routes that name a tenant are only entered if there is one.
     pub(crate) fn tenant(&self) -> Result<&Tenant, Refusal> {
         let first = self.tenants.first().ok_or(Refusal::Forbidden)?;
         Ok(first)
     }
 
-    /// Who is asking, for the audit log.
+    /// The caller's name for the audit log.
     pub(crate) fn actor(&self, wanted: Permission) -> Result<String, Refusal> {
         Ok(self.caller.actor(self.tenant()?, wanted))
     }

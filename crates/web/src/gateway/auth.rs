@@ -1,5 +1,5 @@
-//! The `Authorization` header: how a token is shown, and what a route needs of whoever shows one.
-//! Which schemes a route understands is the route's business, the words are its dialect's.
+//! The `Authorization` header: its schemes, the token in it, and the access that a route requires.
+//! A route says which schemes it understands.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use model::tenant::Permission;
 
 use crate::transport::media_type::text_of;
 
-/// How a token is shown.
+/// How a token is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AuthScheme {
     Token,
@@ -23,7 +23,7 @@ pub(crate) enum AuthScheme {
     Basic,
 }
 
-/// What must be granted before a route is entered.
+/// The access that a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequiredAccess {
     /// Any token of a program.

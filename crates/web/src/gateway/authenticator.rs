@@ -1,8 +1,7 @@
-//! Who is asking: from the token that a request shows to what the store grants, and whose things
-//! they may touch.
+//! Authentication: from the token of a request to the grants that the store has for it.
 //!
-//! Answers of the store are kept for one version of the catalog. A token is looked up by its
-//! hash, so the time it takes tells nothing about tokens; unknown ones are not kept.
+//! Grants and tenants are cached for one version of the catalog. A token is looked up by its hash,
+//! so the time it takes tells nothing about tokens. Unknown tokens are not cached.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,10 +17,10 @@ use super::store::StoreHandle;
 use super::token_usage::{self, TokenUsage};
 use crate::sync::lock;
 
-/// Tokens, and tenants of each dialect, kept in memory.
+/// The most tokens, and tenants of each dialect, that are cached.
 const KEPT_MAX: usize = 10_000;
 
-/// Finds out who is asking, and remembers what the store said of them.
+/// Authenticates requests, with a cache of what the store answered.
 pub(super) struct Authenticator {
     store: StoreHandle,
     clock: Clock,
@@ -29,7 +28,7 @@ pub(super) struct Authenticator {
     token_usage: Arc<TokenUsage>,
 }
 
-/// Whoever shows a token that is known and active.
+/// The holder of a token that is known and active.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) hash: TokenHash,
@@ -56,7 +55,7 @@ impl Authenticator {
         }
     }
 
-    /// Finds out who is asking.
+    /// The caller of a request, by its token.
     pub(super) async fn identify(
         &self,
         headers: &HeaderMap,
@@ -155,7 +154,7 @@ impl Authenticator {
 }
 
 impl Caller {
-    /// Whether what the route needs is granted; `tenant` is whose things it is about.
+    /// Whether this caller has the access that a route requires, at this tenant if it is about one.
     pub(crate) fn may(&self, need: RequiredAccess, tenant: Option<&Tenant>) -> bool {
         match (need, tenant) {
             (RequiredAccess::Known, _) => self.programs().next().is_some(),

@@ -1,5 +1,5 @@
-//! What a dialect's handlers are given beside the request: the store, the clock, the random source,
-//! and where they count and say what became of what was handed in.
+//! What handlers get beside the request: the store, the clock, the random source, and the metrics
+//! and warnings of intake.
 
 use model::time::Clock;
 

@@ -1,5 +1,5 @@
-//! The gateway: what every API request passes, and what all of them share. It is handed the APIs
-//! and knows no dialect.
+//! The gateway: the APIs it serves, and the state that all API requests share. The APIs are handed
+//! in; it knows no dialect.
 
 use std::sync::Arc;
 

@@ -1,9 +1,10 @@
-//! Idempotency keys: the first answer under a key is kept, and given again for the same request.
+//! Idempotency keys: the first response under a key is stored, and returned again for the same
+//! request.
 //!
-//! A key belongs to whoever holds the token. While its first request runs, others with the key
-//! are turned away; that is known to this process only. What the request does to the store is
-//! written together with the key: if the process ends before there is an answer, the repetition
-//! does nothing a second time and makes the answer of what was done.
+//! A key belongs to the holder of a token. While its first request runs, others with the key are
+//! refused; only this process knows that. What the request writes is committed together with the
+//! key: if the process ends before it responds, a repeated request writes nothing and responds
+//! with what was done.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -27,7 +28,7 @@ use crate::sync::lock;
 
 static HEADER: HeaderName = HeaderName::from_static("x-idempotency-key");
 
-/// Answers that tell of a moment, not of the request: they are given afresh each time.
+/// Responses that depend on the moment, not on the request: they are not stored.
 const NOT_KEPT: [StatusCode; 5] = [
     StatusCode::CONFLICT,
     StatusCode::TOO_MANY_REQUESTS,
@@ -36,11 +37,11 @@ const NOT_KEPT: [StatusCode; 5] = [
     StatusCode::REQUEST_TIMEOUT,
 ];
 
-/// How often keeping an answer is tried when the store is busy, and the wait between.
+/// How often storing a response is tried when the store is busy, and the wait between.
 const KEEP_TRIES: usize = 5;
 const KEEP_PAUSE: Duration = Duration::from_millis(100);
 
-/// The keys whose first request is running.
+/// The keys whose first request is still running.
 #[derive(Default)]
 pub(super) struct RunningKeys(Mutex<BTreeSet<(TokenHash, String)>>);
 
@@ -50,7 +51,7 @@ struct KeyGuard {
     key: (TokenHash, String),
 }
 
-/// The key a request carries, if it carries one.
+/// The key of a request, if it has one.
 pub(super) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let Some(value) = headers.get(&HEADER) else {
         return Ok(None);
@@ -66,7 +67,7 @@ pub(super) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     Ok((!key.is_empty()).then_some(key))
 }
 
-/// Gives the answer kept for `key`, or runs the request and keeps what it answers.
+/// Returns the response stored under `key`, or runs the request and stores its response.
 pub(super) async fn respond_once(
     context: &Context,
     running: &Arc<RunningKeys>,
@@ -80,7 +81,7 @@ pub(super) async fn respond_once(
     match kept.await? {
         Some(kept) if kept.request != key.request => return Err(Refusal::KeyReused),
         Some(kept) if kept.status != 0 => return Ok(replayed(kept)),
-        // It had its effect, and nobody lived to answer.
+        // It was executed, but the process ended before it responded.
         Some(_) | None => {}
     }
     let answer = run.await;
@@ -123,7 +124,7 @@ async fn keep(context: &Context, answer: StoredResponse) {
     );
 }
 
-/// An answer as it is kept under its key.
+/// A response as it is stored under its key.
 pub(super) fn stored_form(answer: &ApiResponse, key: &IdempotencyKey) -> StoredResponse {
     let pairs = answer.headers().iter();
     StoredResponse {

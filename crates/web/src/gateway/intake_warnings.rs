@@ -1,5 +1,5 @@
-//! Intake warnings: what is said of things that applications hand in and that help nobody, in the log and
-//! in answers. Each is said once, or once in a while, however often it comes.
+//! Intake warnings: what is said of things that applications hand in and that help nobody, in the
+//! log and in answers. Each is said once, or once in a while, however often it comes.
 //!
 //! What is remembered for that is bounded and may be forgotten: then something is said twice.
 
@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use crate::sync::lock;
 
-/// How often one tenant's refusals of one status are said.
+/// How often one tenant's refusals of one status are logged.
 const REFUSED_EVERY: Duration = Duration::from_secs(60);
 
-/// Of a reason so much is said.
+/// The most characters of a reason.
 const REASON_CHARS_MAX: usize = 300;
 
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub(crate) struct IntakeWarnings {
     refused: Mutex<BTreeMap<(TenantId, u16), RefusalLog>>,
 }
 
-/// Of one tenant: action types that nobody can subscribe to, and what is said of each.
+/// Of one tenant: action types that nobody can subscribe to, with the warning for each.
 #[derive(Default)]
 struct UnknownTypes {
     words: BTreeMap<String, Arc<str>>,
@@ -35,13 +35,13 @@ struct UnknownTypes {
 
 struct RefusalLog {
     said_at: Instant,
-    /// Those of which nothing was said since.
+    /// Those not logged since.
     others: u64,
 }
 
 impl IntakeWarnings {
-    /// What is said of an action type that nobody can subscribe to; the log says it once.
-    /// `judged` is asked for more about a type that was not met before, while there is room.
+    /// The warning for an action type that nobody can subscribe to; it is logged once. `judged`
+    /// makes it for a type that is new, as long as there is room.
     pub(crate) fn unknown_type(
         &self,
         tenant: &Tenant,
@@ -80,7 +80,7 @@ impl IntakeWarnings {
         words
     }
 
-    /// Says in the log that something handed in was refused, if that was not said lately.
+    /// Logs that something handed in was refused, unless that was logged lately.
     pub(crate) fn refused(
         &self,
         tenant: &Tenant,
@@ -102,7 +102,7 @@ impl IntakeWarnings {
         }
     }
 
-    /// Whether to say this now, and how many there were since it was last said.
+    /// Whether to log this now, and how many there were since the last time.
     fn is_to_be_said(&self, what: (TenantId, u16)) -> Option<u64> {
         let now = Instant::now();
         let mut all = lock(&self.refused);

@@ -21,7 +21,7 @@ enum PathSegment {
     Param(&'static str),
 }
 
-/// How a path leads to a route.
+/// A path matched by a route.
 #[derive(Default)]
 pub(super) struct RouteMatch {
     pub(super) params: Vec<(&'static str, String)>,
@@ -29,11 +29,11 @@ pub(super) struct RouteMatch {
     pub(super) lacks_slash: bool,
 }
 
-/// No route lies deeper.
+/// The most segments of a route.
 const SEGMENTS_MAX: usize = 12;
 
-/// Takes a path apart and hands on its segments, decoded, and whether it ends in a slash; nothing
-/// if it has more segments than any route.
+/// Splits a path and passes on its segments, decoded, and whether it ends in a slash; `None` if it
+/// has more segments than any route.
 pub(super) fn with_segments<T>(
     path: &str,
     take: impl FnOnce(&[&str], bool) -> Option<T>,
@@ -43,7 +43,7 @@ pub(super) fn with_segments<T>(
         Some(path) => (path, true),
         None => (path, false),
     };
-    // Escapes are rare, and what has none is compared where it stands.
+    // Escapes are rare, and a path without them is compared in place.
     let decoded: Vec<Cow<'_, str>> = match path.contains('%') {
         true => {
             let decoded = |raw| percent_decode_str(raw).decode_utf8_lossy();
@@ -65,8 +65,8 @@ pub(super) fn with_segments<T>(
     take(segments, ends_in_slash)
 }
 
-/// The segments of a path, and how many they are; nothing if there are more than any route has.
-/// They are short, and the library's way to look for a character is made for long texts.
+/// Splits a path into `room` and returns the number of segments; `None` if there are more than any
+/// route has. Segments are short, and the standard search is made for long texts.
 fn split<'a>(mut path: &'a str, room: &mut [&'a str; SEGMENTS_MAX]) -> Option<usize> {
     if path.is_empty() {
         return Some(0);
@@ -102,7 +102,7 @@ impl Pattern {
         }
     }
 
-    /// Whether `segments` lead here, and what stands for the segments in braces.
+    /// Matches `segments` against this pattern.
     pub(super) fn lead(&self, segments: &[&str], ends_in_slash: bool) -> Option<RouteMatch> {
         let wants_slash = self.ends_in_slash;
         if self.segments.len() != segments.len() || (ends_in_slash && !wants_slash) {
@@ -117,7 +117,7 @@ impl Pattern {
             Some((stem, form)) => (stem, Some(is_form(form).then_some(form)?)),
             None => (*last, None),
         };
-        // Most routes are not meant, and most of those differ at their end.
+        // Most routes do not match, and most of those differ at their end.
         let texts = || before.iter().copied().chain([stem]);
         let (last_segment, own) = self.segments.split_last()?;
         if !last_segment.fits(stem) || !own.iter().zip(before).all(|(own, text)| own.fits(text)) {

@@ -1,4 +1,4 @@
-//! What this crate counts: requests by route, and what became of notifications handed in.
+//! The metrics of this crate: requests by route, and notifications by result.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock};
@@ -18,7 +18,7 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 pub(crate) struct RequestMetrics {
     requests: Family<Labels<2>, Counter>,
     seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
-    /// What of them has been used: looking into a family takes several times as long.
+    /// Those in use: a look-up in a family takes several times as long.
     routes: Mutex<BTreeMap<&'static str, RouteMetrics>>,
 }
 

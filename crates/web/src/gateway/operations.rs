@@ -1,5 +1,4 @@
-//! What handlers have the store do once: with the request's idempotency key, if it has one, so
-//! that its repetition does nothing a second time.
+//! Writes of handlers that run once for each idempotency key. Without a key they run each time.
 
 use model::contract::{Conflict, Frontend, ReplayRequest, ReplayResult, StoreError};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
@@ -11,8 +10,8 @@ use super::api::{AdmittedRequest, ApiResponse};
 use super::context::Context;
 use super::idempotency::stored_form;
 
-/// Hands in notifications under a key, once; answers under which names, and what became of each.
-/// `part` counts how often the request had to try with other names.
+/// Accepts notifications once for a key. Returns the name and the result of each. `part` counts how
+/// often the request had to try with other names.
 pub(crate) async fn accept(
     context: &Context,
     key: &IdempotencyKey,
@@ -31,8 +30,8 @@ pub(crate) async fn accept(
     }
 }
 
-/// Makes a webhook, once if the request has a key. Without one it is not repeated if the answer is
-/// lost: that could make two.
+/// Creates a webhook. Without a key it is not repeated if the answer is lost: that could create
+/// two.
 pub(crate) async fn create_webhook(
     request: &AdmittedRequest,
     webhook: NewWebhook,
@@ -52,8 +51,8 @@ pub(crate) async fn create_webhook(
     }
 }
 
-/// Changes a webhook, once if the request has a key. With `answer` that is what is answered, where
-/// a second request would not find the webhook.
+/// Saves a webhook. `answer` is the response to store where a repeated request would not find the
+/// webhook.
 pub(crate) async fn save_webhook(
     request: &AdmittedRequest,
     webhook: Webhook,
@@ -80,7 +79,7 @@ pub(crate) async fn save_webhook(
     }
 }
 
-/// Has deliveries sent again, once if the request has a key. Answers with those of steps before.
+/// Replays deliveries. The count includes `counted`, those of earlier steps.
 pub(crate) async fn replay(
     request: &AdmittedRequest,
     ask: ReplayRequest,
@@ -104,7 +103,7 @@ pub(crate) async fn replay(
     }
 }
 
-/// What is known under the key came of something else.
+/// The key was used for another operation.
 const OTHER: StoreError = StoreError::Conflict(Conflict::IdempotencyKey);
 
 async fn effected(

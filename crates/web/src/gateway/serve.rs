@@ -1,6 +1,6 @@
-//! Serving an API: from a request to its answer. Every request goes the same way: host, route, who
-//! asks, what may be answered, rights, method, parameters, body, idempotency key, handler. Words
-//! and shapes of what is refused are the dialect's.
+//! Serving an API: from a request to its answer. Every request takes the same steps: host, route,
+//! authentication, format, rights, method, parameters, body, idempotency key, handler. The dialect
+//! decides how a refusal is worded.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +20,7 @@ use crate::transport::body::Body;
 use crate::transport::host::vet_headers;
 use crate::transport::query::Query;
 
-/// Answers a request. What can be said at once is made before anybody waits.
+/// Answers a request. An answer that needs no waiting is made before the future is polled.
 pub(crate) fn serve(
     gateway: Arc<Gateway>,
     request: Request<Body>,
@@ -45,7 +45,7 @@ pub(crate) fn serve(
     }
 }
 
-/// A request at its place, or its answer already with the name of the place, for metrics.
+/// A request at its route, or its answer already, with the name of the route for metrics.
 enum RoutingResult<W> {
     /// Boxed because it is rare, and all this is moved about.
     Answered(&'static str, Box<ApiResponse>),

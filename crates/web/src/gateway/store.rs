@@ -1,4 +1,4 @@
-//! The store, as this crate asks it, and what a caller is told when it fails.
+//! The store as this crate asks it, and the refusal that a store error becomes.
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use model::contract::{Conflict, DiskFault, Frontend, StoreError, StoreFuture};
 use model::limits::WEBHOOKS_MAX;
 use model::refusal::Refusal;
 
-/// The store. A question whose answer was lost is asked once more.
+/// A handle to the store. `ask` repeats a question once if its answer was lost.
 #[derive(Clone)]
 pub(crate) struct StoreHandle(Arc<dyn Frontend>);
 
-/// Seconds after which to ask again when too much is waiting.
+/// `Retry-After` in seconds when the store is busy.
 const BUSY_AFTER_S: u32 = 1;
 
-/// Seconds after which to ask again when the disk does not do: somebody has to see to it.
+/// `Retry-After` in seconds when the disk fails: an operator has to act.
 const DISK_AFTER_S: u32 = 30;
 
-/// A restart takes about as long.
+/// `Retry-After` in seconds when the store has ended: a restart takes about as long.
 const ENDED_AFTER_S: u32 = 5;
 
 impl StoreHandle {
@@ -24,7 +24,7 @@ impl StoreHandle {
         Self(store)
     }
 
-    /// The store itself, for what must not be repeated.
+    /// The store itself, for calls that must not be repeated.
     pub(crate) fn get(&self) -> &dyn Frontend {
         self.0.as_ref()
     }
@@ -51,7 +51,7 @@ impl StoreHandle {
     }
 }
 
-/// What a caller is told when the store fails. Called once per failure: it also writes the log.
+/// The refusal for a store error. Call it once per error: it also logs.
 pub(crate) fn refused(error: &StoreError) -> Refusal {
     match error {
         StoreError::Stale | StoreError::Busy | StoreError::Unknown => Refusal::Busy(BUSY_AFTER_S),
@@ -71,7 +71,7 @@ pub(crate) fn refused(error: &StoreError) -> Refusal {
     }
 }
 
-/// What is wrong with the disk, for whoever asks from outside: a sentence without its stop.
+/// What is wrong with the disk, for callers: a sentence without its full stop.
 pub(crate) fn disk_words(fault: DiskFault) -> &'static str {
     match fault {
         DiskFault::Full => "The disk of the server is full",

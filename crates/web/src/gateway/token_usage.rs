@@ -1,7 +1,7 @@
-//! When tokens were last used, for people to look at. Noted at most once a minute for each token,
-//! gathered for a moment and written together, so that no request waits for it.
+//! When tokens were last used, for the dashboard. Noted at most once a minute for each token, and
+//! written in batches, so that no request waits for it.
 //!
-//! What is gathered is lost in a crash, and left out where there is too much of it.
+//! A batch is lost in a crash, and uses beyond its bound are left out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,10 +15,10 @@ use super::store::StoreHandle;
 use crate::sync::lock;
 use crate::tasks;
 
-/// Uses that are remembered, and so the most that is written at once: some hundred kilobytes.
+/// The most uses that are remembered, and so written at once: some hundred kilobytes.
 const REMEMBERED_MAX: usize = 4_096;
 
-/// Uses are gathered for this long.
+/// A batch is gathered for this long.
 const GATHERED_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -32,7 +32,7 @@ struct UsageBuffer {
     unwritten: Vec<(TokenHash, Timestamp)>,
 }
 
-/// Notes that a token is used, and sees to it that this is written down.
+/// Notes that a token is used, and has it written.
 pub(super) fn note(uses: &Arc<TokenUsage>, store: &StoreHandle, token: TokenHash, now: Timestamp) {
     if !uses.begins(token, now) {
         return;

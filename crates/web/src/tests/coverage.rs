@@ -1,4 +1,5 @@
-//! Every place of every dialect asks who comes, what they may, and whose things they want.
+//! Every route of every dialect authenticates its caller, checks their rights, and keeps to their
+//! tenants.
 
 use http::Method;
 
@@ -7,7 +8,7 @@ use crate::dialects::{DialectOptions, all};
 use crate::gateway::api::{Route, TenantScope};
 use crate::gateway::auth::{AuthScheme, RequiredAccess};
 
-/// A path that leads to the place, for this tenant.
+/// A path that leads to the route, for this tenant.
 pub(super) fn path_of(route: &Route, tenant: &str) -> String {
     let fill = |segment: &'static str| match segment {
         "{organizer}" => tenant.to_owned(),
@@ -24,7 +25,7 @@ pub(super) fn path_of(route: &Route, tenant: &str) -> String {
     segments.join("/")
 }
 
-/// A request with a token shown in the way that every place understands.
+/// A request with a token shown in the way that every route understands.
 fn bearing(method: &Method, path: &str, token: &str) -> Asking {
     asking(method.as_str(), path).with("Authorization", &format!("Bearer {token}"))
 }
@@ -44,7 +45,7 @@ fn methods_of(route: &Route) -> Vec<Method> {
     methods
 }
 
-/// Every place with every method it has, and some that it may not have.
+/// Every route with every method it has, and some that it may not have.
 fn every() -> Vec<(Route, Method)> {
     let dialects = all(&DialectOptions::default());
     let routes = dialects.iter().flat_map(|dialect| &dialect.api.routes);

@@ -103,9 +103,9 @@ pub(crate) struct TestApp {
     pub(crate) store: Arc<dyn Store>,
     /// True unless a test follows a page live: then what is followed ends at once.
     pub(crate) stopping: watch::Sender<bool>,
-    /// What the house is told of its own health.
+    /// What the app is told of its own health.
     pub(crate) health: Arc<Mutex<Result<Vec<String>, String>>>,
-    /// Where whoever sends has what is owed.
+    /// Where the sender has what is owed.
     pub(crate) dispatch_state: Arc<Mutex<Option<model::delivery::DispatchState>>>,
     now: Arc<AtomicI64>,
     /// Goes on with `now`, and is never set.
@@ -206,7 +206,7 @@ impl TestApp {
         Self::over(store::open_inline().unwrap(), &options).await
     }
 
-    /// A house whose meters can be read.
+    /// An app whose metrics can be read.
     pub(crate) async fn counting(registry: &mut Registry) -> Self {
         Self::build(
             store::open_inline().unwrap(),
@@ -216,7 +216,7 @@ impl TestApp {
         .await
     }
 
-    /// A house over a store that may be wrapped in trouble.
+    /// An app over a store that may be wrapped in faults.
     pub(crate) async fn over(store: Arc<dyn Store>, options: &DialectOptions) -> Self {
         Self::build(store, options, &mut Registry::default()).await
     }

@@ -1,4 +1,4 @@
-//! Tests of the floor as a whole: the site called without a socket, on an in-memory store.
+//! Tests of the crate as a whole: the site called without a socket, on an in-memory store.
 
 mod coverage;
 pub(crate) mod faulty_store;

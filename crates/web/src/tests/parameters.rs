@@ -1,4 +1,4 @@
-//! Every place of every dialect says which parameters it takes, and takes no other.
+//! Every route of every dialect says which parameters it takes, and takes no other.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What requests and answers carry, and reading what a request brings: never more than asked for,
-//! and never for longer than the time limit.
+//! Bodies of requests and responses, and reading those of requests: never more than the limit,
+//! never for longer than the time limit.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -19,32 +19,32 @@ use model::refusal::Refusal;
 use super::body_budget::{BodyBudget, BodyReservation, BudgetOwner};
 use super::limit::within;
 
-/// Within this time a body must have arrived.
+/// A body must arrive within this time.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
 
-/// The body of a request or of an answer.
+/// The body of a request or a response.
 pub struct Body(BodyKind);
 
 enum BodyKind {
     Whole(Bytes),
-    /// As it comes.
+    /// A stream.
     Flow(BodyStream),
-    /// As it comes, and who is told.
+    /// A stream with an observer.
     Watched(BodyStream, Arc<dyn BodyObserver>),
 }
 
-/// Is told what holds up a request.
+/// Observes whether a request waits.
 pub trait BodyObserver: Send + Sync {
-    /// It waits for its client, or for others to leave it room.
+    /// It waits for its client, or for memory.
     fn waits(&self);
 
-    /// It goes on.
+    /// It continues.
     fn works(&self);
 }
 
 type BodyStream = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>;
 
-/// Why the rest of a body does not come. Only whoever sent it could tell more.
+/// Why the rest of a body does not arrive. Only the sender could tell more.
 type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Body {
@@ -58,7 +58,7 @@ impl Body {
         Self(BodyKind::Flow(Box::pin(body.map_err(Into::into))))
     }
 
-    /// A body of a request, and who is told whether it waits while it is read.
+    /// A request body whose observer is told whether it waits while it is read.
     pub fn watched<B>(body: B, watch: Arc<dyn BodyObserver>) -> Self
     where
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
@@ -69,7 +69,7 @@ impl Body {
         }
     }
 
-    /// Tells whether it waits.
+    /// Tells the observer whether it waits.
     fn note(&mut self, waits: bool) {
         if let BodyKind::Watched(_, watch) = &mut self.0 {
             match waits {
@@ -122,15 +122,14 @@ impl http_body::Body for Body {
     }
 }
 
-/// Where a body that is not small finds room, and what is told while it waits for some.
+/// Where a body that is not small reserves memory, and the flag that is set while it waits.
 pub(crate) struct BodyAdmission<'a> {
     pub(crate) room: &'a BodyBudget,
     pub(crate) owner: BudgetOwner,
     pub(crate) waits: &'a AtomicBool,
 }
 
-/// A whole body of at most `most` bytes, and the room it takes as long as it is held, if it is not
-/// small.
+/// Reads a body of at most `most` bytes. Returns its reservation, too, if it is not small.
 pub(crate) async fn read<'a>(
     headers: &HeaderMap,
     body: Body,
@@ -140,7 +139,7 @@ pub(crate) async fn read<'a>(
     arrived(headers, body, most, Some(space)).await
 }
 
-/// A whole body of at most `most` bytes, which is small however long it becomes.
+/// Reads a body of at most `most` bytes, which counts as small whatever its length.
 pub(crate) async fn read_small(
     headers: &HeaderMap,
     body: Body,
@@ -162,7 +161,7 @@ async fn arrived<'a>(
         return Err(Refusal::TooLarge(most));
     }
     let mut whole = pin!(whole(body, most, declared.unwrap_or(0), space));
-    // A small body has come with the head of its request, and needs no timer.
+    // A small body arrives with the head of its request and needs no timer.
     let come = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
     if let Poll::Ready(come) = come {
         return come;
@@ -171,7 +170,8 @@ async fn arrived<'a>(
     come.unwrap_or(Err(Refusal::TooSlow))
 }
 
-/// All of a body, unless it is longer than `most`. What it declares takes no room: what comes does.
+/// Reads a body, unless it is longer than `most`. Memory is reserved for what arrives, not for what
+/// is declared.
 async fn whole(
     mut body: Body,
     most: usize,
@@ -186,14 +186,14 @@ async fn whole(
         if come.bytes > SMALL_BODY_BYTES_MAX
             && let Some(space) = space
         {
-            // Rare, and what it takes would be moved about with every request.
+            // Boxed: rare, and this part of the future would be moved with every request.
             return Box::pin(rest(body, come, declared, space)).await;
         }
     }
     Ok((come.end(), None))
 }
 
-/// All of a body that has turned out not to be small.
+/// Reads the rest of a body that turned out not to be small.
 async fn rest(
     mut body: Body,
     mut come: BodyBuffer,
@@ -229,12 +229,12 @@ async fn rest(
     Ok((come.end(), Some(taken)))
 }
 
-/// What has come of a body. Trailers are left out.
+/// The part of a body that has arrived. Trailers are ignored.
 struct BodyBuffer {
-    /// Of more than one piece; copied as they come: kept pieces of a byte each would take many
-    /// times their size.
+    /// All chunks, copied as they arrive: kept chunks of a byte each would take many times their
+    /// size.
     all: BytesMut,
-    /// The first, until there is another.
+    /// The first chunk, until there is another.
     first: Bytes,
     bytes: usize,
     most: usize,

@@ -1,9 +1,9 @@
-//! Room for what requests bring: bodies that are not small are held in memory only as far as all
-//! of them together have room, which is taken as they come. Each sharer has half of it at most.
+//! The memory budget of request bodies. Bodies that are not small reserve memory as they arrive;
+//! each owner may have half of the budget at most.
 //!
-//! Whoever finds none waits a little, and is asked to come again. A body that makes no progress
-//! gives way to those who wait, so nobody has room by being slow; and if all wait for one another,
-//! one of them gives way at once.
+//! A body that finds none left waits a little, then is refused with `Retry-After`. A body that
+//! makes no progress gives way to those that wait, so a slow sender holds nothing; and if all wait
+//! for one another, one of them gives way at once.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -21,17 +21,18 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::sync::lock;
 
-/// Room comes back within moments, unless bodies come slowly. All waits of a body together.
+/// The limit for all waits of a body together. Memory comes back within moments, unless bodies
+/// arrive slowly.
 const WAIT_LIMIT: Duration = Duration::from_secs(5);
 
-/// A body that took no step for so long makes no progress. At 64 KiB a step that is slower than
-/// any line between servers.
+/// A body that took no step for so long makes no progress. At 64 KiB a step that is slower than any
+/// connection between servers.
 const STALL_LIMIT: Duration = Duration::from_secs(2);
 
-/// Who has waited for so long has the room of whoever has more, progress or not.
+/// A body that has waited for so long gets the memory of an owner that has more, progress or not.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// After so many seconds somebody is asked to come again.
+/// `Retry-After` in seconds.
 const AGAIN_AFTER_S: u32 = 5;
 
 const REFUSED: Refusal = Refusal::Busy(AGAIN_AFTER_S);
@@ -40,14 +41,14 @@ const REFUSED: Refusal = Refusal::Busy(AGAIN_AFTER_S);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum BudgetOwner {
     Tenant(TenantId),
-    /// Of several tenants, or of none.
+    /// A token of several tenants, or of none.
     Token(TokenHash),
 }
 
 pub(crate) struct BodyBudget(Mutex<BudgetState>);
 
-/// Whoever changes something here decides for all who wait, and wakes those it concerns only. So
-/// nobody waits who could go on, and a change costs one look at all bodies at most.
+/// Every change decides for all that wait, and wakes only those it concerns. So nobody waits who
+/// could go on, and a change costs at most one look at all bodies.
 struct BudgetState {
     left: usize,
     /// By age.
@@ -58,11 +59,11 @@ struct BudgetState {
     waiting: usize,
 }
 
-/// What bodies of one sharer have together.
+/// What the bodies of one owner have together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct OwnerUsage {
     bytes: usize,
-    /// What those that have room say they become.
+    /// The declared lengths of those that have memory.
     promised: usize,
     /// How many wait and have nothing yet.
     newcomers: usize,
@@ -71,12 +72,12 @@ struct OwnerUsage {
 struct BodyUsage {
     owner: BudgetOwner,
     bytes: usize,
-    /// What it says it becomes, if it says so. It is kept from its own sharer's other bodies only.
+    /// Its declared length, if it has one. It is kept from its owner's other bodies only.
     declared: usize,
     state: BodyState,
-    /// When it took room last, or began.
+    /// When it last took memory, or began.
     moved_at: Instant,
-    /// It has room, or is to give way.
+    /// Notified when it has memory, or has to give way.
     told: Arc<Notify>,
 }
 
@@ -85,13 +86,13 @@ enum BodyState {
     Arriving,
     /// For so many bytes, since then.
     Waiting(usize, Instant),
-    /// It is to give way, and will in a moment.
+    /// It has to give way, and will in a moment.
     Leaving,
-    /// It is being worked on.
+    /// It is complete, and its request runs.
     Whole,
 }
 
-/// Where a body finds no room.
+/// The limit that a body meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LimitHit {
     Share,
@@ -105,27 +106,27 @@ enum Admission {
     GivesWay,
 }
 
-/// Those that wait for the same room: what one sharer may have, or all there is. And which of the
+/// Those that wait for the same memory: what one owner may have, or all there is. And which of the
 /// bodies that have that room gives way to them.
 struct WaitQueue {
-    /// The least that one needs who has waited long.
+    /// The least that an owner needs which has waited long.
     needs: Option<usize>,
     someone_leaves: bool,
     all_wait: bool,
-    /// One that stalls, or has more than whoever has waited long.
+    /// One that stalls, or has more than one that has waited long.
     slow: Option<(bool, usize, Reverse<Instant>, u64)>,
     youngest_of_most: Option<(usize, u64)>,
 }
 
-/// The room of one body, which grows until it is whole; given back when it is dropped.
+/// The reservation of one body. It grows until the body is complete, and is released on drop.
 pub(crate) struct BodyReservation<'a> {
     room: &'a BodyBudget,
     id: u64,
     bytes: usize,
     told: Arc<Notify>,
-    /// For so long it may still wait.
+    /// How long it may still wait.
     patience: Duration,
-    /// When it has made no progress for too long, if nobody has looked for that yet.
+    /// When it has stalled, if nobody has looked for that yet.
     stalls_at: Option<Instant>,
 }
 
@@ -142,8 +143,8 @@ impl Default for BodyBudget {
 }
 
 impl BodyBudget {
-    /// For a body that has turned out not to be small, and says that it becomes so long. Nothing is
-    /// taken yet.
+    /// Begins a reservation for a body that is not small, with its declared length. It is empty at
+    /// first.
     pub(crate) fn begin(&self, owner: BudgetOwner, declared: usize) -> BodyReservation<'_> {
         let told = Arc::new(Notify::new());
         let id = lock(&self.0).begin(owner, declared, Arc::clone(&told));
@@ -159,7 +160,7 @@ impl BodyBudget {
 }
 
 impl BodyReservation<'_> {
-    /// Takes what a body of `bytes` needs; waits if need be.
+    /// Grows to what a body of `bytes` needs; waits if need be.
     pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let wanted = bytes.next_multiple_of(BODY_STEP_BYTES);
         let more = wanted.saturating_sub(self.bytes);
@@ -191,7 +192,7 @@ impl BodyReservation<'_> {
         Ok(())
     }
 
-    /// Comes to an end if this body has to give way to others.
+    /// Resolves if this body has to give way to others.
     pub(crate) async fn give_way(&mut self) -> Refusal {
         loop {
             let told = self.told.notified();
@@ -210,7 +211,7 @@ impl BodyReservation<'_> {
         }
     }
 
-    /// Nothing more comes, and it does not have to give way any more.
+    /// The body is complete, and does not have to give way any more.
     pub(crate) fn settle(&self) {
         lock(&self.room.0).enter(self.id, BodyState::Whole);
     }
@@ -238,7 +239,7 @@ impl BudgetState {
         id
     }
 
-    /// Takes room for a body, or has it wait.
+    /// Takes memory for a body, or has it wait.
     fn ask(&mut self, id: u64, bytes: usize, now: Instant) -> Admission {
         let held = self.bodies.get(&id);
         let Some(held) = held.filter(|held| held.state != BodyState::Leaving) else {
@@ -248,7 +249,7 @@ impl BudgetState {
             self.take(id, bytes);
             return Admission::Taken;
         }
-        // What it has brought already is held without room as long as it waits.
+        // What it has brought already is held without a reservation while it waits.
         if held.bytes == 0 && self.share(held.owner).newcomers >= BODIES_WAITING_OWNER_MAX {
             return Admission::GivesWay;
         }
@@ -257,7 +258,7 @@ impl BudgetState {
         self.turn(id)
     }
 
-    /// How it stands with one that has asked for room.
+    /// The result so far for a body that has asked.
     fn turn(&self, id: u64) -> Admission {
         match self.bodies.get(&id).map(|held| held.state) {
             Some(BodyState::Arriving | BodyState::Whole) => Admission::Taken,
@@ -266,10 +267,10 @@ impl BudgetState {
         }
     }
 
-    /// Where there is no room for more.
+    /// The limit that more bytes would exceed.
     fn obstacle(&self, body: &BodyUsage, bytes: usize) -> Option<LimitHit> {
         let own = self.share(body.owner);
-        // One that has nothing yet waits for its sharer's others: half of each would serve nobody.
+        // One that has nothing yet waits for its owner's others: half of each would serve nobody.
         let promised = own.promised + bytes.max(body.declared);
         let comes_later = body.bytes == 0 && own.bytes > 0 && promised > BODIES_SHARE_BYTES_MAX;
         if own.bytes + bytes > BODIES_SHARE_BYTES_MAX || comes_later {
@@ -278,8 +279,8 @@ impl BudgetState {
         (bytes > self.left).then_some(LimitHit::All)
     }
 
-    /// Gives room to those that wait as far as there is some, whoever has less first; and has
-    /// others give way to the rest if there is reason to.
+    /// Gives memory to those that wait, as far as there is some, to those of the owner with the
+    /// least first; and has others give way to the rest if there is reason to.
     fn look(&mut self) {
         while self.waiting > 0
             && let Some((id, bytes)) = self.first_of_those_that_can_go_on()
@@ -316,7 +317,7 @@ impl BudgetState {
         can_go_on.min().map(|(_, id, bytes)| (id, bytes))
     }
 
-    /// Those that wait: for room that others have, or of their own share.
+    /// Those that wait: for memory that others have, or for their own share.
     fn queues(&self, now: Instant) -> BTreeMap<Option<BudgetOwner>, WaitQueue> {
         let mut queues: BTreeMap<Option<BudgetOwner>, WaitQueue> = BTreeMap::new();
         for held in self.bodies.values() {
@@ -394,7 +395,7 @@ impl BudgetState {
 }
 
 impl BodyUsage {
-    /// What it becomes, as far as that is known, once it has room.
+    /// Its expected length, once it has memory.
     fn promised(&self) -> usize {
         match self.bytes {
             0 => 0,
@@ -416,7 +417,7 @@ impl Default for WaitQueue {
 }
 
 impl WaitQueue {
-    /// Notes a body that has some of the room that is waited for.
+    /// Notes a body that has some of the memory that is waited for.
     fn see(&mut self, id: u64, held: &BodyUsage, share: usize, now: Instant) {
         match held.state {
             BodyState::Waiting(..) => {}

@@ -1,5 +1,5 @@
-//! Who asks, as far as an address tells: what connects, or what a proxy that the operator named
-//! says of it. Nothing is allowed by it; it tells those who guess from those who are guessed.
+//! The client's address: that of the connection, or what a proxy named by the operator says. It
+//! grants nothing; it tells those who guess passwords from those whose passwords are guessed.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,8 +8,8 @@ use model::address::Networks;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The network of the client. Each proxy adds the address it was asked from at the end of a list,
-/// so what stands before that of a stranger may be made up.
+/// The network of the client. Each proxy appends the address that it was called from, so everything
+/// before the entry of an unknown proxy may be made up.
 pub(crate) fn network(
     peer: Option<IpAddr>,
     headers: &HeaderMap,
@@ -25,13 +25,13 @@ pub(crate) fn network(
         }
     }
     Some(match client.to_canonical() {
-        // Whoever has one of these has 2^64.
+        // Who has one of these has 2^64.
         IpAddr::V6(own) => Ipv6Addr::from_bits(own.to_bits() & !0 << 64).into(),
         own @ IpAddr::V4(_) => own,
     })
 }
 
-/// An address, which some proxies write with a port.
+/// An address; some proxies add a port.
 fn address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     let with_port = || entry.parse().ok().map(|own: std::net::SocketAddr| own.ip());

@@ -1,5 +1,5 @@
-//! Where a request was to go, and whether this server answers there: a host that somebody else
-//! chose would make links lead elsewhere.
+//! The host that a request is for, and whether this server answers to it: with a host of somebody
+//! else's choice, links would lead elsewhere.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderValue, Uri};
 use model::refusal::Refusal;
 
-/// Whether the connection to whoever asks is encrypted, as the proxy before us says.
+/// Whether the client's connection is encrypted, as the proxy before us says.
 pub(crate) fn is_secure(headers: &HeaderMap) -> bool {
     let forwarded = headers.get("x-forwarded-proto");
     // Of several proxies the first is the one that the browser spoke to.
@@ -22,14 +22,14 @@ pub(crate) fn is_secure(headers: &HeaderMap) -> bool {
     forwarded.is_some_and(|list| first(list) == b"https")
 }
 
-/// Where a request was to go: a target that names it wins over the header (RFC 9112, 3.2.2).
+/// The host of a request: an absolute target wins over the header (RFC 9112, 3.2.2).
 pub(crate) fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     let named = uri.authority().map(|authority| authority.as_str());
     named.or_else(|| headers.get(HOST)?.to_str().ok())
 }
 
-/// Lines that a request has once, and its host. Of several nobody can say which was meant, and a
-/// proxy may have chosen another one (RFC 9112, 3.2).
+/// Checks the host, and headers that may occur once only. Of several nobody can tell which is
+/// meant, and a proxy may have chosen another one (RFC 9112, 3.2).
 pub(crate) fn vet_headers(
     headers: &HeaderMap,
     uri: &Uri,
@@ -45,8 +45,8 @@ pub(crate) fn vet_headers(
     vet_host(host_of(headers, uri), listed)
 }
 
-/// A host that nobody can have pointed here by a name of their own: an address, a name without a
-/// dot, or a name that the operator listed. Links are made of it, and a browser sends it.
+/// A host that nobody else can point here: an address, a name without a dot, or a name that the
+/// operator listed. Links are made of it, and a browser sends it.
 pub(crate) fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refusal> {
     let Some(host) = host else {
         return Err(Refusal::bad_request("The Host header is missing."));

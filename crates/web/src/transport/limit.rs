@@ -1,7 +1,7 @@
 //! Time limits for what others have to do.
 //!
-//! One that is over before this process could look, because it stood still, begins anew, once:
-//! what has come in time may not be known yet, and what could not be taken was kept waiting.
+//! A limit that ran out while this process stood still starts again, once: what arrived in time may
+//! not have been seen yet.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 const STOOD_STILL: Duration = Duration::from_millis(STALL_DETECTED_MS);
 
-/// Ready when the time is over.
+/// Ready when the time is up.
 pub struct TimeLimit {
     lasts: Duration,
     alarm: Pin<Box<Sleep>>,
@@ -21,7 +21,7 @@ pub struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// One that begins here.
+    /// A limit that begins now.
     pub fn of(lasts: Duration) -> Self {
         Self {
             lasts,
@@ -36,7 +36,7 @@ impl TimeLimit {
         self.may_begin_anew = true;
     }
 
-    /// Puts the end off by so much, or to so long after now if it has come.
+    /// Extends the limit by so much, from now if it has ended.
     pub fn put_off(&mut self, by: Duration) {
         let until = self.alarm.deadline().max(Instant::now()) + by;
         self.alarm.as_mut().reset(until);
@@ -58,7 +58,7 @@ impl Future for TimeLimit {
     }
 }
 
-/// What comes of the future, if it comes within the time.
+/// The output of the future, if it is ready in time.
 pub async fn within<F: Future>(lasts: Duration, future: F) -> Option<F::Output> {
     let (mut future, mut limit) = (pin!(future), TimeLimit::of(lasts));
     poll_fn(|cx| match future.as_mut().poll(cx) {

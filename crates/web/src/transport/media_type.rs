@@ -1,4 +1,4 @@
-//! The media type that a request says its body has, and the parts of a form of several.
+//! The media type of a body, and the parts of a multipart form.
 
 use std::borrow::Cow;
 
@@ -9,13 +9,13 @@ use http_body_util::{BodyDataStream, Full};
 use model::refusal::Refusal;
 use multer::Multipart;
 
-/// What stands between the parts of a form (RFC 2046, 5.1.1).
+/// The longest boundary of a multipart body (RFC 2046, 5.1.1).
 const BOUNDARY_BYTES_MAX: usize = 70;
 
 /// A header as text; bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn text_of(value: &HeaderValue) -> Cow<'_, str> {
     match std::str::from_utf8(value.as_bytes()) {
-        // Nearly always, and judged many bytes at once.
+        // The usual case, checked many bytes at once.
         Ok(text) => text.into(),
         Err(_) => String::from_utf8_lossy(value.as_bytes()),
     }
@@ -51,7 +51,7 @@ impl<'a> MediaType<'a> {
         self.parameter("charset")
     }
 
-    /// Of equal names the last counts.
+    /// The last of equal names counts.
     fn parameter(&self, wanted: &str) -> Option<&str> {
         let (_, parameters) = self.whole.split_once(';')?;
         let parts = parameters.split(';');
@@ -60,7 +60,7 @@ impl<'a> MediaType<'a> {
         found.map(|(_, value)| value.trim().trim_matches('"'))
     }
 
-    /// Whether it says one JSON text a line. No name for that is registered, and these are in use.
+    /// Whether this is JSON Lines. No name for it is registered; these are in use.
     pub(crate) fn is_json_lines(&self) -> bool {
         const NAMES: [&str; 6] = [
             "application/x-ndjson",
@@ -77,10 +77,10 @@ impl<'a> MediaType<'a> {
         Refusal::UnknownForm(self.whole.clone().into_owned())
     }
 
-    /// The fields of a form of several parts; files are left out.
+    /// The fields of a multipart form; files are ignored.
     pub(crate) async fn parts(&self, body: &Bytes) -> Result<Vec<(String, String)>, String> {
         let boundary = self.parameter("boundary");
-        // Longer ones are no boundaries (RFC 2046, 5.1.1), and to look for them takes long.
+        // Longer ones are invalid (RFC 2046, 5.1.1), and searching for them is slow.
         let boundary =
             boundary.filter(|boundary| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()));
         let boundary = boundary.ok_or("Invalid boundary in multipart: None")?;
@@ -89,7 +89,7 @@ impl<'a> MediaType<'a> {
             .windows(opening.len())
             .any(|window| window == opening.as_bytes())
         {
-            // A body without a single part is an empty form.
+            // A body without parts is an empty form.
             return Ok(Vec::new());
         }
         let stream = BodyDataStream::new(Full::new(body.clone()));

@@ -1,5 +1,5 @@
-//! What carries requests and answers: bodies and the memory they share, queries, media types,
-//! hosts, addresses of clients, time limits. It knows no store, no dialect and no page.
+//! What carries requests and responses: bodies and their memory, queries, media types, hosts,
+//! client addresses, time limits. It knows no store, no dialect and no page.
 
 pub(crate) mod body;
 pub(crate) mod body_budget;

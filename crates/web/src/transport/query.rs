@@ -1,5 +1,5 @@
-//! The query of a request, and forms that are encoded like one: decoded, bounded, and judged by
-//! the names it may have.
+//! The query of a request, and forms in the same encoding: decoded, bounded, and checked for
+//! unknown names.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use model::limits::PARAMETERS_MAX;
 use model::refusal::{Fault, Refusal};
 use percent_encoding::percent_decode_str;
 
-/// So many parameters that are wrong are named, and so much of each name.
+/// The most wrong parameters that are named, and characters of each name.
 const FAULTS_MAX: usize = 10;
 const FAULT_CHARS_MAX: usize = 100;
 
-/// The query of a request, decoded, in its order. Of equal names the last counts. Cheap to clone.
+/// The query of a request, decoded, in order. The last of equal names counts. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Query(Arc<[(String, String)]>);
 
@@ -37,7 +37,7 @@ impl Query {
         }
     }
 
-    /// That of a URI; if it is refused an empty one, and why.
+    /// The query of a URI; if it is refused an empty one, and the refusal.
     pub(crate) fn of(uri: &Uri) -> (Self, Result<(), Refusal>) {
         match Self::read(uri.query().unwrap_or_default()) {
             Ok(query) => (query, Ok(())),
@@ -45,7 +45,7 @@ impl Query {
         }
     }
 
-    /// The same without what has this name.
+    /// The same query without this name.
     pub(crate) fn without(&self, name: &str) -> Self {
         let others = self.0.iter().filter(|(own, _)| own != name);
         Self(others.cloned().collect())
@@ -56,7 +56,7 @@ impl Query {
         last.map(|(_, value)| value.as_str())
     }
 
-    /// Every value of this name, in their order.
+    /// Every value of this name, in order.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.iter()
             .filter(move |(own, _)| *own == name)
@@ -69,8 +69,8 @@ impl Query {
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Refuses what is not one of these, and what is given twice: nobody could tell what is meant,
-    /// and to leave it out may do more than was asked for.
+    /// Refuses unknown names, and names given twice: what they mean is unclear, and ignoring them
+    /// may do more than was asked for.
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), Refusal> {
         let mut faults: Vec<Fault> = Vec::new();
         let mut seen = Vec::with_capacity(known.len());
@@ -105,7 +105,7 @@ fn unknown_of(known: &[&str]) -> String {
     }
 }
 
-/// What `text` says in the encoding of forms; bytes that are not UTF-8 become U+FFFD.
+/// Decodes `application/x-www-form-urlencoded`; bytes that are not UTF-8 become U+FFFD.
 fn form_decoded(text: &str) -> String {
     let spaced = text.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8_lossy().into_owned()

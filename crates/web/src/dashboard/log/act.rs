@@ -1,6 +1,6 @@
-//! Sending deliveries again and stopping them: one, or those that were chosen on a page. Each is
-//! named with what was seen of it, so that a form that is sent twice, or late, does nothing to
-//! what has moved on meanwhile.
+//! Replaying and stopping deliveries: one, or those selected on a page. Each is named together with
+//! the state that the page showed, so that a form sent twice, or late, does nothing to a delivery
+//! that has changed.
 
 use std::collections::BTreeMap;
 
@@ -41,24 +41,24 @@ pub(super) fn routes() -> Vec<PageRoute> {
     ]
 }
 
-/// What somebody wants done.
+/// What to do with the deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DeliveryAction {
     Again,
     Stop,
 }
 
-/// What became of it, by number of deliveries.
+/// The result, in numbers of deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct ActionCounts {
     done: usize,
     /// Their webhook is disabled or deleted.
     off: usize,
-    /// They had moved on since they were seen.
+    /// They had changed since they were shown.
     moved: usize,
 }
 
-/// A delivery and what was seen of it.
+/// A delivery and the state that was shown of it.
 type Selection = BTreeMap<DeliveryId, String>;
 
 async fn send_again(visit: Visit) -> Result<PageResponse, PageError> {
@@ -180,7 +180,7 @@ async fn act(
     Ok(came)
 }
 
-/// Hands all over to the store before waiting for any, so that they share its commits.
+/// Hands all to the store before waiting for any, so that they share its commits.
 async fn again(
     visit: &Visit,
     ids: Vec<DeliveryId>,

@@ -1,5 +1,5 @@
-//! An attempt as a step of a delivery's story. What a receiver sent takes no more room than
-//! there is; what does not fit is a download away.
+//! One attempt on the page of a delivery. What a receiver sent is cut to fit; the rest is a
+//! download.
 
 use askama::Template;
 use model::attempt::{Attempt, BodyEnd, HttpResponse, Outcome};
@@ -13,7 +13,7 @@ use crate::dashboard::send_test::{took, was_sent};
 use crate::dashboard::text::{BodyText, TextExcerpt};
 use crate::dashboard::view::{DisplayDuration, DisplaySize, DisplayTime, HtmlFragment, Tone};
 
-/// Room on a page, in its bytes.
+/// Limits in bytes of the page.
 const URL_ROOM: usize = 400;
 const WORDS_ROOM: usize = 300;
 const REQUEST_HEADERS_ROOM: usize = 3 * 1024;
@@ -21,17 +21,17 @@ const ANSWER_HEADERS_ROOM: usize = 5 * 1024;
 const ANSWER_ROOM: usize = 8 * 1024;
 const CURL_ROOM: usize = 4 * 1024;
 
-/// For all attempts of a page together; those beyond say where they are shown.
+/// For all attempts of a page together; the others link to where they are shown.
 const ATTEMPTS_ROOM: usize = 60 * 1024;
 
-/// What a step takes without its details, and the markup of these.
+/// What an attempt takes without its details, and the markup of these.
 const BRIEF_ROOM: usize = 1_200;
 const DETAILS_ROOM: usize = 3 * 1024;
 
-/// Attempts on one page.
+/// The most attempts on one page.
 pub(super) const ATTEMPTS: usize = 20;
 
-// At least those of one attempt are always shown.
+// The details of one attempt are always shown.
 const _: () = assert!(
     ATTEMPTS * BRIEF_ROOM
         + (URL_ROOM + REQUEST_HEADERS_ROOM + ANSWER_HEADERS_ROOM + CURL_ROOM)
@@ -39,7 +39,7 @@ const _: () = assert!(
         <= ATTEMPTS_ROOM
 );
 
-// What surrounds them takes less than the rest: the body twice, names, the state, the frame.
+// Everything else takes less than the rest: the body twice, names, the state, the frame.
 const _: () = assert!(ATTEMPTS_ROOM + 36 * 1024 <= PAGE_BYTES_MAX);
 
 #[derive(Template)]
@@ -50,7 +50,7 @@ struct AttemptView {
     number: u32,
     began_at: DisplayTime,
     lasted: Option<DisplayDuration>,
-    /// What its details are.
+    /// Its details.
     title: &'static str,
     tone: Tone,
     status: String,
@@ -64,7 +64,7 @@ struct AttemptDetails {
     url: String,
     request_headers: TextExcerpt,
     command: Option<String>,
-    /// Three stars stand in the place of some values, which are not kept.
+    /// Some values are not stored; three stars stand for each.
     hides_secrets: bool,
     answer: Option<ResponseView>,
 }
@@ -76,7 +76,7 @@ struct ResponseView {
     end: Option<&'static str>,
 }
 
-/// The steps of a story, newest first. `first` is the one somebody asked for: its details come
+/// The attempts of a delivery, newest first. `first` is the one asked for: its details come
 /// before those of others.
 pub(super) fn parts(
     path: &str,
@@ -106,7 +106,7 @@ pub(super) fn parts(
     Ok(parts.into_iter().map(|(_, part)| part).collect())
 }
 
-/// One step with its details.
+/// One attempt with its details.
 pub(super) fn whole(
     path: &str,
     past: &AttemptRecord,
@@ -157,7 +157,7 @@ fn details(attempt: &Attempt, body: &[u8]) -> AttemptDetails {
         url: TextExcerpt::line(&attempt.url, URL_ROOM),
         request_headers: lines(&attempt.request_headers, REQUEST_HEADERS_ROOM),
         hides_secrets: attempt.request_headers.iter().any(is_masked),
-        // A command that is not whole would do something else.
+        // A command that is cut would do something else.
         command: (!piece.cut).then_some(piece.text),
         answer: match &attempt.outcome {
             Outcome::Answered(answer) => Some(answered(answer)),
@@ -166,7 +166,7 @@ fn details(attempt: &Attempt, body: &[u8]) -> AttemptDetails {
     }
 }
 
-/// Whether the engine wrote a line down without its value: `***`, or `Basic ***`.
+/// Whether the engine stored this header line without its value: `***`, or `Basic ***`.
 fn is_masked((_, value): (&[u8], &[u8])) -> bool {
     value.ends_with(b"***")
 }
@@ -179,7 +179,7 @@ fn answered(answer: &HttpResponse) -> ResponseView {
         end: match answer.body_end {
             BodyEnd::Whole => None,
             BodyEnd::Cut => Some("It was longer; the rest was not read."),
-            // What was wrong stands in the words about the attempt.
+            // The summary of the attempt says what was wrong.
             BodyEnd::Broken if answer.note.is_some() => Some("It was not read to its end."),
             BodyEnd::Broken => Some("The connection broke off before its end."),
             BodyEnd::TimeUp => Some("It did not end within the time limit."),

@@ -1,5 +1,5 @@
-//! What is done to all deliveries of a webhook at once: first how many it is about, then the
-//! bulk job itself, whose progress has a page of its own. The store takes the steps.
+//! Bulk jobs: first how many deliveries of a webhook one is about, then the job itself, whose
+//! progress has a page of its own. The store takes the steps.
 
 use askama::Template;
 use model::dashboard::{BoundedCount, BulkJob, BulkJobKind, NewBulkJob};
@@ -18,7 +18,7 @@ use crate::dashboard::view::{DisplayTime, HtmlFragment};
 use crate::dashboard::visit::Visit;
 use model::time::Timestamp;
 
-/// Before it begins: what it is about.
+/// The confirmation: how many deliveries the job is about.
 #[derive(Template)]
 #[template(path = "log/bulk_job_confirm.html")]
 struct BulkJobConfirmPage {
@@ -46,7 +46,7 @@ struct BulkJobPage {
     live: String,
 }
 
-/// How far it has come; told anew whenever it moves.
+/// The progress, sent again whenever it changes.
 #[derive(Template)]
 #[template(path = "log/progress.html")]
 struct BulkJobProgress<'a> {
@@ -54,7 +54,7 @@ struct BulkJobProgress<'a> {
     bulk_job: &'a BulkJob,
     began_at: DisplayTime,
     ended_at: Option<DisplayTime>,
-    /// At least what is done, so that a bar never runs over.
+    /// Never less than what is done, so that the bar does not overflow.
     most: u64,
     words: &'static str,
 }
@@ -113,7 +113,7 @@ async fn count(
 }
 
 async fn ask(visit: &Visit, kind: BulkJobKind) -> Result<PageResponse, PageError> {
-    // It is about all: what seems to ask for some of it must not come to more.
+    // A bulk job is about all deliveries: a query that narrows it is refused.
     visit.query.only(&[])?;
     let webhook = webhook(visit).await?;
     let (tenant, id) = (visit.tenant()?, webhook.id);
@@ -188,7 +188,7 @@ fn progress(bulk_job: &BulkJob, path: &str) -> Result<HtmlFragment, model::refus
         ended_at: bulk_job.ended_at.map(DisplayTime),
         most: bulk_job.expected.max(bulk_job.done).max(1),
         words: match bulk_job.what {
-            BulkJobKind::ReplayUndelivered => "sent again",
+            BulkJobKind::ReplayUndelivered => "replayed",
             BulkJobKind::CancelPending => "stopped",
         },
     })
@@ -209,7 +209,7 @@ struct BulkJobFeed {
     tenant: TenantId,
     path: String,
     id: BulkJobId,
-    /// How many were done when it was told last.
+    /// How many were done when the latest fragment was sent.
     told: String,
 }
 

@@ -1,14 +1,14 @@
 //! An attempt as a command for a POSIX shell: the same bytes, whatever they are. Secrets are not
-//! known here; three stars stand in the place of each.
+//! known here; three stars stand for each.
 
 use std::fmt::Write;
 
 use model::attempt::Attempt;
 
-/// Lines that curl makes itself, as the engine does.
+/// Header lines that curl makes itself, as the engine does.
 const FRAMING: [&str; 4] = ["connection", "content-length", "host", "transfer-encoding"];
 
-/// Lines that curl adds of its own accord, unless they are given or taken away.
+/// Header lines that curl adds, unless they are given or removed.
 const HABITS: [&str; 3] = ["accept", "content-type", "user-agent"];
 
 /// The command that sends `body` as this attempt did.
@@ -49,7 +49,7 @@ fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(sound)
 }
 
-/// A line without a value is written with a semicolon, or curl would take the line away.
+/// A header without a value is written with a semicolon, or curl would remove it.
 fn header(name: &str, value: &[u8]) -> String {
     let mut line = name.as_bytes().to_vec();
     if value.is_empty() {
@@ -74,7 +74,7 @@ fn is_plain(bytes: &[u8]) -> bool {
     })
 }
 
-/// One word for the shell. Within single quotes nothing means anything but their end.
+/// One word for the shell. In single quotes only the closing quote is special.
 fn quoted(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     format!("'{}'", text.replace('\'', "'\\''"))
@@ -90,7 +90,7 @@ fn printed(bytes: &[u8]) -> String {
             b'-' if index == 0 => format.push_str("\\055"),
             b'\'' => format.push_str("\\047"),
             b' '..=b'~' => format.push(char::from(*byte)),
-            // Three digits always, so that a digit that follows stays one.
+            // Always three digits, so that a following digit stays one.
             other => write!(format, "\\{other:03o}").unwrap_or_default(),
         }
     }

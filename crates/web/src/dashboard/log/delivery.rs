@@ -1,5 +1,5 @@
-//! The story of a delivery: what was handed in, where it stands and why, what comes next and why
-//! then, and every attempt.
+//! The page of one delivery: what was accepted, its state and why, what comes next and when, and
+//! every attempt.
 
 use askama::Template;
 use model::delivery::{DeliveryState, DispatchState};
@@ -43,15 +43,15 @@ struct DeliveryPage {
     size: DisplaySize,
     content_type: String,
     attempts: Vec<HtmlFragment>,
-    /// Attempts before those that are shown.
+    /// The number from which earlier attempts are shown, if there are any.
     before: Option<u32>,
-    /// Attempts after those that are shown.
+    /// Whether there are later attempts.
     after: bool,
     lost: u32,
     live: Option<String>,
 }
 
-/// Where a delivery stands; told anew whenever it moves.
+/// The state of a delivery, sent again whenever it changes.
 #[derive(Template)]
 #[template(path = "log/state.html")]
 struct StateView<'a> {
@@ -63,7 +63,7 @@ struct StateView<'a> {
     attempts: u32,
     ended_at: Option<DisplayTime>,
     plan: Option<RetryPlan>,
-    /// Why it is not sent though it is due, if that is known.
+    /// Why it is due and not sent, if that is known.
     unsent: Option<&'static str>,
     in_the_air: bool,
     rule: Option<String>,
@@ -72,22 +72,22 @@ struct StateView<'a> {
     can_stop: bool,
 }
 
-/// What surrounds the state.
+/// What the fragment of the state needs beside the delivery.
 #[derive(Clone)]
 struct StateContext {
     /// The path of the delivery's page.
     here: String,
-    /// What the paths of the tenant begin with.
+    /// The prefix of the tenant's paths.
     path: String,
     may_edit: bool,
     csrf_token: String,
     id: DeliveryId,
 }
 
-/// What is due within this time is worth waiting for.
+/// A page waits for what is due within this time.
 const SOON_MS: i64 = 60_000;
 
-/// Room on a page, in its bytes.
+/// Limits in bytes of the page.
 const NAME_ROOM: usize = 600;
 const URL_ROOM: usize = 600;
 const WORDS_ROOM: usize = 600;
@@ -117,8 +117,8 @@ pub(super) fn delivery_id(visit: &Visit) -> Result<DeliveryId, PageError> {
 async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     let (tenant, id) = (visit.tenant()?, delivery_id(&visit)?);
     let number = tenant.id;
-    let story = visit.ask(|store| store.delivery(number, id)).await?;
-    let story = story.ok_or(PageError::NotFound)?;
+    let detail = visit.ask(|store| store.delivery(number, id)).await?;
+    let detail = detail.ok_or(PageError::NotFound)?;
     let lines = visit.ask(|s| s.log_rows(number, vec![id])).await?;
     let line = lines.into_iter().next().ok_or(PageError::NotFound)?;
     let webhook = visit.ask(|s| s.webhook(number, id.webhook)).await?;
@@ -131,10 +131,10 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         .get("attempt")
         .and_then(|n| n.parse::<u32>().ok());
     let around = StateContext::of(&visit, id)?;
-    let (shown, before, after) = window(&story, asked);
-    let attempts = attempt::parts(&around.here, shown, &story.body, asked)?;
-    let oldest = story.attempts.first().map_or(1, |past| past.number);
-    let row = &story.row;
+    let (shown, before, after) = window(&detail, asked);
+    let attempts = attempt::parts(&around.here, shown, &detail.body, asked)?;
+    let oldest = detail.attempts.first().map_or(1, |past| past.number);
+    let row = &detail.row;
     let soon = visit.now.plus_ms(SOON_MS);
     let newest_shown = !after;
     let content_type = visit.policy()?.content_type.clone();
@@ -142,7 +142,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         shell: Shell::of(&visit, Tab::Log, format!("Delivery {id}")),
         id,
         path: around.path.clone(),
-        state: state(&story, webhook.as_ref(), &visit, &around).await?,
+        state: state(&detail, webhook.as_ref(), &visit, &around).await?,
         is_moving: newest_shown && row.due_at.is_some_and(|at| at <= soon),
         key: TextExcerpt::line(&row.key, NAME_ROOM),
         action_type: TextExcerpt::line(&row.action_type, NAME_ROOM),
@@ -154,29 +154,29 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         accepted_at: DisplayTime(row.accepted_at),
         webhook: name,
         target_url: TextExcerpt::line(&line.target_url, URL_ROOM),
-        body: BodyText::of(&story.body, BODY_ROOM),
-        size: DisplaySize(story.body.len()),
+        body: BodyText::of(&detail.body, BODY_ROOM),
+        size: DisplaySize(detail.body.len()),
         content_type,
         attempts,
         before,
         after,
         lost: oldest.saturating_sub(1),
-        // Of what is shown, not of what was read after it.
-        live: newest_shown.then(|| format!("{}/live?mark={}", around.here, mark(&story.row))),
+        // The state that is shown, not one read later.
+        live: newest_shown.then(|| format!("{}/live?mark={}", around.here, mark(&detail.row))),
         here: around.here,
     })
 }
 
-/// The attempts that a page shows: the latest, or those around the one that is asked for; the
-/// number from which to show those before; and whether there are some after.
+/// The attempts of a page: the latest, or those around the one asked for; the number from which to
+/// show earlier ones; and whether there are later ones.
 fn window(
-    story: &DeliveryDetail,
+    detail: &DeliveryDetail,
     asked: Option<u32>,
 ) -> (&[model::query::AttemptRecord], Option<u32>, bool) {
-    let all = &story.attempts;
+    let all = &detail.attempts;
     let end = asked
         .and_then(|asked| all.iter().position(|past| past.number == asked))
-        // Those that stand at the end are shown with the latest.
+        // The last ones are shown with the latest.
         .filter(|index| index + ATTEMPTS < all.len())
         .map_or(all.len(), |index| index + 1);
     let begin = end.saturating_sub(ATTEMPTS);
@@ -198,7 +198,7 @@ impl StateContext {
     }
 }
 
-/// Where a delivery that is due stands, as far as whoever sends knows.
+/// Where the engine has a due delivery, if it knows.
 async fn dispatch_state(
     services: &Services,
     row: &DeliveryRow,
@@ -211,34 +211,34 @@ async fn dispatch_state(
 }
 
 async fn state(
-    story: &DeliveryDetail,
+    detail: &DeliveryDetail,
     webhook: Option<&Webhook>,
     visit: &Visit,
     around: &StateContext,
 ) -> Result<HtmlFragment, PageError> {
     let policy = visit.policy()?;
-    let at = dispatch_state(&visit.services, &story.row, visit.now).await;
-    Ok(standing(story, webhook, policy, around, (at, visit.now))?)
+    let at = dispatch_state(&visit.services, &detail.row, visit.now).await;
+    Ok(standing(detail, webhook, policy, around, (at, visit.now))?)
 }
 
 fn standing(
-    story: &DeliveryDetail,
+    detail: &DeliveryDetail,
     webhook: Option<&Webhook>,
     policy: &model::policy::Policy,
     around: &StateContext,
     (at, now): (Option<DispatchState>, Timestamp),
 ) -> Result<HtmlFragment, Refusal> {
-    let row = &story.row;
+    let row = &detail.row;
     let status = row.status();
     let retries_max = webhook.and_then(|webhook| webhook.retries_max);
-    let plan = RetryPlan::of(story, policy, retries_max, now);
+    let plan = RetryPlan::of(detail, policy, retries_max, now);
     let is_owed = row.state == DeliveryState::Pending;
     HtmlFragment::of(&StateView {
         around,
         status: status_words(status),
         tone: Tone::of(status),
         seen: seen(status, row.attempts),
-        words: TextExcerpt::line(&words(story), WORDS_ROOM),
+        words: TextExcerpt::line(&words(detail), WORDS_ROOM),
         attempts: row.attempts,
         ended_at: row.ended_at.map(DisplayTime),
         rule: is_owed.then(|| plan::rule(policy, retries_max)),
@@ -251,9 +251,9 @@ fn standing(
     })
 }
 
-/// Where it stands, in a sentence or two.
-fn words(story: &DeliveryDetail) -> String {
-    let row = &story.row;
+/// The state, in a sentence or two.
+fn words(detail: &DeliveryDetail) -> String {
+    let row = &detail.row;
     let latest = row.latest.as_ref().map(model::attempt::Outcome::words);
     match (row.state, latest) {
         (DeliveryState::Pending, None) => "It was not tried yet.".to_owned(),
@@ -283,7 +283,7 @@ async fn follow(visit: Visit) -> Result<PageResponse, PageError> {
     live::follow(&visit, feed)
 }
 
-/// Stands for a delivery as it was shown: how many attempts, its state, when it is due.
+/// A token of the delivery as it was shown: number of attempts, state, due time.
 fn mark(row: &DeliveryRow) -> String {
     let due_at = row.due_at.map_or(0, Timestamp::as_millis);
     format!(
@@ -297,11 +297,11 @@ struct DeliveryFeed {
     tenant: model::id::TenantId,
     policy: model::policy::Policy,
     around: StateContext,
-    /// The mark of what was told last.
+    /// The mark of the latest news.
     told: String,
-    /// Attempts that were told.
+    /// How many attempts were sent.
     attempts: u32,
-    /// Where it stood when that was told last, while it was due.
+    /// Where the engine had it in the latest news, while it was due.
     at: Option<DispatchState>,
 }
 
@@ -311,14 +311,14 @@ impl Feed for DeliveryFeed {
             let (tenant, id) = (self.tenant, self.around.id);
             let lines = services.store.ask(|s| s.log_rows(tenant, vec![id])).await?;
             let Some(line) = lines.first() else {
-                // Removed from the log meanwhile.
+                // It was pruned meanwhile.
                 return Ok(FeedUpdate {
                     over: true,
                     ..FeedUpdate::default()
                 });
             };
             let mark = mark(&line.row);
-            // While it is due it moves, and no row does.
+            // While it is due its state in the engine changes, and no row does.
             let at = dispatch_state(services, &line.row, now).await;
             let again = at.is_some();
             if mark == self.told && at == self.at {
@@ -327,7 +327,7 @@ impl Feed for DeliveryFeed {
                     ..FeedUpdate::default()
                 });
             }
-            let Some(story) = services.store.ask(|s| s.delivery(tenant, id)).await? else {
+            let Some(detail) = services.store.ask(|s| s.delivery(tenant, id)).await? else {
                 return Ok(FeedUpdate {
                     over: true,
                     ..FeedUpdate::default()
@@ -342,24 +342,24 @@ impl Feed for DeliveryFeed {
                 again,
                 ..FeedUpdate::default()
             };
-            let fresh = story
+            let fresh = detail
                 .attempts
                 .iter()
                 .filter(|past| past.number > self.attempts);
             let fresh: Vec<_> = fresh.collect();
             for past in fresh.iter().skip(fresh.len().saturating_sub(ATTEMPTS)) {
-                let part = attempt::whole(&self.around.here, past, &story.body, true)?;
+                let part = attempt::whole(&self.around.here, past, &detail.body, true)?;
                 news.tidings.push(FeedItem::Put(part));
             }
             let part = standing(
-                &story,
+                &detail,
                 webhook.as_ref(),
                 &self.policy,
                 &self.around,
                 (at, now),
             )?;
             news.tidings.push(FeedItem::Put(part));
-            self.attempts = story.row.attempts;
+            self.attempts = detail.row.attempts;
             self.told = mark;
             self.at = at;
             Ok(news)

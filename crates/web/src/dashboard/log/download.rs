@@ -1,5 +1,5 @@
-//! What does not fit on a page, as a download: the body of a notification, and an attempt's
-//! request and answer. Always as plain text that a browser saves and never shows as anything else.
+//! Downloads of what does not fit on a page: the body of a notification, the request and response
+//! of an attempt. Always plain text that a browser saves and never renders.
 
 use std::fmt::Write;
 
@@ -39,41 +39,41 @@ pub(super) fn routes() -> Vec<PageRoute> {
     ]
 }
 
-async fn story(visit: &Visit) -> Result<DeliveryDetail, PageError> {
+async fn detail(visit: &Visit) -> Result<DeliveryDetail, PageError> {
     let (tenant, id) = (visit.tenant()?.id, delivery_id(visit)?);
-    let story = visit.ask(|store| store.delivery(tenant, id)).await?;
-    story.ok_or(PageError::NotFound)
+    let detail = visit.ask(|store| store.delivery(tenant, id)).await?;
+    detail.ok_or(PageError::NotFound)
 }
 
-fn attempt<'a>(visit: &Visit, story: &'a DeliveryDetail) -> Result<&'a AttemptRecord, PageError> {
+fn attempt<'a>(visit: &Visit, detail: &'a DeliveryDetail) -> Result<&'a AttemptRecord, PageError> {
     let number = visit.id("attempt")?;
-    let mut attempts = story.attempts.iter();
+    let mut attempts = detail.attempts.iter();
     let found = attempts.find(|past| i64::from(past.number) == number);
     found.ok_or(PageError::NotFound)
 }
 
 async fn body(visit: Visit) -> Result<PageResponse, PageError> {
-    let story = story(&visit).await?;
-    let name = format!("{}.body.txt", story.row.id);
-    Ok(download(&name, story.body.to_vec()))
+    let detail = detail(&visit).await?;
+    let name = format!("{}.body.txt", detail.row.id);
+    Ok(download(&name, detail.body.to_vec()))
 }
 
 async fn request(visit: Visit) -> Result<PageResponse, PageError> {
-    let story = story(&visit).await?;
-    let past = attempt(&visit, &story)?;
+    let detail = detail(&visit).await?;
+    let past = attempt(&visit, &detail)?;
     let mut text = format!("POST {}\r\n", past.attempt.url).into_bytes();
     text.extend_from_slice(&past.attempt.request_headers.0);
     text.extend_from_slice(b"\r\n");
-    text.extend_from_slice(&story.body);
+    text.extend_from_slice(&detail.body);
     Ok(download(
-        &format!("{}.{}.request.txt", story.row.id, past.number),
+        &format!("{}.{}.request.txt", detail.row.id, past.number),
         text,
     ))
 }
 
 async fn answer(visit: Visit) -> Result<PageResponse, PageError> {
-    let story = story(&visit).await?;
-    let past = attempt(&visit, &story)?;
+    let detail = detail(&visit).await?;
+    let past = attempt(&visit, &detail)?;
     let text = match &past.attempt.outcome {
         Outcome::Answered(answer) => {
             let mut head = String::from("HTTP/1.1 ");
@@ -88,7 +88,7 @@ async fn answer(visit: Visit) -> Result<PageResponse, PageError> {
         outcome @ Outcome::Failed(_) => outcome.words().into_bytes(),
     };
     Ok(download(
-        &format!("{}.{}.answer.txt", story.row.id, past.number),
+        &format!("{}.{}.answer.txt", detail.row.id, past.number),
         text,
     ))
 }

@@ -1,5 +1,4 @@
-//! What somebody looks for in a log: read from the query of a page, said back in its form, kept
-//! in its links.
+//! The filter of a log: read from the query, shown in the form, kept in links.
 
 use std::fmt::Write;
 
@@ -11,7 +10,7 @@ use model::time::Timestamp;
 use crate::dashboard::view::encoded;
 use crate::transport::query::Query;
 
-/// What is looked for, as it was typed.
+/// The filter, as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct LogFilter {
     pub(super) status: String,
@@ -37,7 +36,7 @@ pub(super) struct FilterFault {
     pub(super) words: &'static str,
 }
 
-/// The names of the fields, as links carry them.
+/// The parameters of the filter in links.
 const NAMES: [&str; 6] = ["status", "type", "show", "since", "until", "text"];
 
 impl LogFilter {
@@ -49,7 +48,7 @@ impl LogFilter {
             show: field("show"),
             since: field("since"),
             until: field("until"),
-            // Spaces may be what is looked for.
+            // Spaces may be part of the search.
             text: query.get("text").unwrap_or_default().to_owned(),
             ..Self::default()
         };
@@ -91,7 +90,7 @@ impl LogFilter {
             fault("until", "That is not after the time it should begin at.");
         }
         if !self.faults.is_empty() {
-            // What is shown again may not weigh more than a page.
+            // What is shown again must fit on a page.
             for text in [
                 &mut self.status,
                 &mut self.action_type,
@@ -122,7 +121,7 @@ impl LogFilter {
         self.values().iter().all(|value| value.is_empty())
     }
 
-    /// Whether lines can come to match long after they came.
+    /// Whether a line can begin to match long after it was added.
     pub(super) fn has_status(&self) -> bool {
         self.read.status.is_some()
     }
@@ -136,7 +135,7 @@ impl LogFilter {
         fault.map(|fault| fault.words)
     }
 
-    /// The filter as the query of a link, each part with an `&` behind it.
+    /// The filter as the query of a link, each parameter followed by `&`.
     pub(super) fn link(&self) -> String {
         let mut link = String::new();
         for (name, value) in NAMES.iter().zip(self.values()) {
@@ -148,7 +147,7 @@ impl LogFilter {
         link
     }
 
-    /// What the store is asked for.
+    /// The query for the store.
     pub(super) fn ask(&self, webhook: Option<WebhookId>, from: Option<LogCursor>) -> LogQuery {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         LogQuery {
@@ -165,7 +164,8 @@ impl LogFilter {
     }
 }
 
-/// What a browser makes of a date and a time, in UTC: `2026-11-20T18:30`, seconds if need be.
+/// The format of a browser's date and time input, in UTC: `2026-11-20T18:30`, with seconds if need
+/// be.
 fn moment_of(text: &str) -> Option<Timestamp> {
     let colons = text.matches(':').count();
     let text = match (text.ends_with('Z'), colons) {

@@ -1,4 +1,4 @@
-//! What a page of the log is told while it is open: new lines, and what becomes of those shown.
+//! Live updates of a log page: new lines, and changes to those that are shown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::dashboard::services::Services;
 use crate::dashboard::visit::Visit;
 use crate::dialect::value::Dialect;
 
-/// An outcome is written down at most this long after its attempt ended, as a rule by far.
+/// An outcome is written at most this long after its attempt ended, nearly always much sooner.
 const SLACK_MS: i64 = 30_000;
 
-/// Where a status is looked for, lines come to match long after they came: the whole page is read
+/// With a filter by status, lines begin to match long after they were added: the whole page is read
 /// again, but not each second.
 const WHOLE_EVERY_MS: i64 = 3_000;
 
@@ -70,7 +70,7 @@ pub(super) fn mark(newest: Option<DeliveryId>, at: Timestamp) -> String {
     format!("{newest}.{}", at.as_millis())
 }
 
-/// A mark that is not one of ours stands for a page with nothing on it.
+/// An invalid mark stands for an empty page.
 fn read_mark(mark: &str) -> (Option<DeliveryId>, Timestamp) {
     let (newest, at) = mark.split_once('.').unwrap_or_default();
     let at = at.parse().map_or(Timestamp::EPOCH, Timestamp::from_millis);
@@ -83,17 +83,17 @@ struct LogFeed {
     webhook: Option<WebhookId>,
     filter: LogFilter,
     around: RowContext,
-    /// Up to which delivery the log was looked through.
+    /// The newest delivery up to which the log was read.
     newest: Option<DeliveryId>,
     /// When.
     at: Timestamp,
-    /// The lines that are followed, as they were told last: the newest.
+    /// The lines that are followed, as they were sent last, newest first.
     known: BTreeMap<DeliveryId, LogRow>,
-    /// When a whole page was read last.
+    /// When the whole page was last read.
     whole_at: Option<Timestamp>,
-    /// More arrived than was told, so nothing new is told any more.
+    /// More arrived than was sent, so no new lines are sent any more.
     too_many: bool,
-    /// The search stopped at its bound and is to go on.
+    /// The search stopped at its bound and has to go on.
     is_behind: bool,
 }
 
@@ -125,7 +125,7 @@ impl Feed for LogFeed {
                     }
                 }
             }
-            // Oldest first: each is put above those before.
+            // Oldest first: each goes above those before it.
             lines.sort_by_key(|line| line.row.id);
             let names = &mut self.around.names;
             names
@@ -150,8 +150,8 @@ impl Feed for LogFeed {
 }
 
 impl LogFeed {
-    /// What a page does not show that was made at the mark: lines above its newest, and those
-    /// below that may have changed since.
+    /// What the page of this mark does not show: lines above its newest, and changes to those
+    /// below.
     async fn began(&mut self, services: &Services) -> Result<Vec<LogRow>, Refusal> {
         let (newest, since) = (self.newest, self.at.plus_ms(-SLACK_MS));
         let rows = self.whole(services).await?;
@@ -171,7 +171,7 @@ impl LogFeed {
         Ok(told)
     }
 
-    /// Lines of the first page that are not known as they are.
+    /// Lines of the first page that have changed or are new.
     async fn whole(&mut self, services: &Services) -> Result<Vec<LogRow>, Refusal> {
         let head = self.head(services).await?;
         let (tenant, ask) = (self.tenant, self.filter.ask(self.webhook, None));
@@ -186,9 +186,9 @@ impl LogFeed {
         Ok(rows)
     }
 
-    /// Lines that came after those that were looked at.
+    /// Lines that were added after those already read.
     async fn newer(&mut self, services: &Services) -> Result<Vec<LogRow>, Refusal> {
-        // Before looking: what is below it was seen then, whether it matched or not.
+        // Before reading: everything below was seen then, whether it matched or not.
         let head = self.head(services).await?;
         let tenant = self.tenant;
         let from = self.newest.map(LogCursor::NewerThan);
@@ -211,7 +211,7 @@ impl LogFeed {
         Ok(page.rows)
     }
 
-    /// The newest delivery of the tenant, whether it matches or not; nothing if all match.
+    /// The newest delivery of the tenant, whether it matches or not; `None` without a filter.
     async fn head(&self, services: &Services) -> Result<Option<DeliveryId>, Refusal> {
         if self.webhook.is_none() && self.filter.is_empty() {
             return Ok(None);
@@ -228,7 +228,7 @@ impl LogFeed {
         Ok(page.rows.first().map(|line| line.row.id))
     }
 
-    /// Lines that are known otherwise than they are.
+    /// Lines that have changed since they were sent.
     async fn changed(&mut self, services: &Services) -> Result<Vec<LogRow>, Refusal> {
         let tenant = self.tenant;
         let known: Vec<DeliveryId> = self.known.keys().copied().collect();

@@ -1,5 +1,5 @@
-//! The log of a tenant and of one webhook: pages by keyset that stay put while new lines arrive,
-//! filters that survive paging, and what to do with the lines that were chosen.
+//! The log of a tenant or of one webhook: keyset pages that stay put while new lines arrive,
+//! filters that survive paging, and actions on the selected lines.
 
 use askama::Template;
 use http::StatusCode;
@@ -26,33 +26,33 @@ use model::users::Role;
 #[template(path = "log/list.html")]
 struct LogListPage {
     shell: Shell,
-    /// Of one webhook, or of all.
+    /// The webhook, if the log is one webhook's.
     webhook: Option<LogSubject>,
     around: RowContext,
     filter: LogFilter,
     statuses: Vec<(DeliveryStatus, &'static str)>,
     types: Vec<FilterChoice>,
     shows: Vec<FilterChoice>,
-    /// The path of this very page.
+    /// The path of this page.
     here: String,
-    /// The query of its filter, each part with an `&` behind it.
+    /// The query of its filter, each parameter followed by `&`.
     link: String,
-    /// The page with its filter and place, to come back to.
+    /// The page with its filter and position, to come back to.
     back: String,
     rows: Vec<HtmlFragment>,
     older: Option<DeliveryId>,
     newer: Option<DeliveryId>,
-    /// The search stopped at its bound; up to when it came, and where it goes on.
+    /// The search stopped at its bound: up to which time, and where it goes on.
     looked: Option<(DisplayTime, String)>,
     is_first: bool,
-    /// Where what is new is told, and from where on.
+    /// The path of the live stream, with the mark to start from.
     live: Option<String>,
-    /// Something will happen soon, so that a page without scripts is worth loading again.
+    /// Something will happen soon, so that a page without scripts is worth reloading.
     is_moving: bool,
     kept: DisplayDuration,
 }
 
-/// A value that a filter can have, and what people call it.
+/// A value of a filter, and its label.
 pub(super) struct FilterChoice {
     pub(super) value: String,
     pub(super) label: String,
@@ -70,14 +70,14 @@ struct LogSubject {
     bulk_jobs: Vec<(BulkJob, &'static str)>,
 }
 
-/// Room for a URL, and for a line of a list to choose from, in bytes of the page.
+/// Limits in bytes of the page.
 const URL_ROOM: usize = 400;
 const CHOICE_ROOM: usize = 80;
 
-/// Shows and action types that are offered; others can be typed.
+/// The most shows and action types that are offered; others can be typed.
 const CHOICES_MAX: usize = 100;
 
-/// What is due within this time is worth waiting for.
+/// A page is worth reloading for what is due within this time.
 const SOON_MS: i64 = 60_000;
 
 pub(super) fn routes() -> Vec<PageRoute> {
@@ -122,7 +122,7 @@ async fn list(visit: Visit, webhook: Option<WebhookId>) -> Result<PageResponse, 
     let link = filter.link();
     let came_up = matches!(from, Some(LogCursor::NewerThan(_))) && page.newer.is_none();
     if came_up && page.searched_until.is_none() && page.rows.len() < PAGE_ROWS_MAX {
-        // The way up ends at the first page, which is a whole one.
+        // Paging back ends at the first page, which is always full.
         return Ok(go_to(&format!("{here}?{link}")));
     }
     let of = match webhook {
@@ -136,7 +136,7 @@ async fn list(visit: Visit, webhook: Option<WebhookId>) -> Result<PageResponse, 
     page_with(status, &view(&visit, of, filter, from, page).await?)
 }
 
-/// Where the page begins.
+/// The position of the page.
 fn from(visit: &Visit) -> Result<Option<LogCursor>, PageError> {
     let id = |name: &str| match visit.query.get(name) {
         None | Some("") => Ok(None),
@@ -216,7 +216,7 @@ async fn view(
 }
 
 fn types(visit: &Visit) -> Result<Vec<FilterChoice>, PageError> {
-    let types = visit.dialect()?.board.forms.action_types();
+    let types = visit.dialect()?.dashboard.forms.action_types();
     let choice = |(value, label): (String, String)| FilterChoice {
         label: TextExcerpt::line(&label, CHOICE_ROOM),
         value,
@@ -239,12 +239,12 @@ async fn shows(visit: &Visit) -> Result<Vec<FilterChoice>, PageError> {
     Ok(events.map(choice).filter(fits).take(CHOICES_MAX).collect())
 }
 
-/// The webhook whose log is asked for. One that was deleted is known by what it left in the log.
+/// The webhook of the log. A deleted one is known by what it left in the log.
 async fn of(visit: &Visit, id: WebhookId) -> Result<LogSubject, PageError> {
     let tenant = visit.tenant()?.id;
     let found = visit.ask(|store| store.webhook(tenant, id)).await?;
     let Some(webhook) = found else {
-        // Whatever is looked for: it is a page as long as anything is left.
+        // Whatever the filter: there is a page as long as any line is left.
         let any = LogQuery {
             webhook: Some(id),
             limit: 1,

@@ -1,5 +1,6 @@
-//! The log: deliveries of a tenant or a webhook, the story of each, sending again and stopping,
-//! one, some or all; followed live. Bodies and headers from outside are text, whatever is in them.
+//! The log: the deliveries of a tenant or a webhook, the page of each, and replaying or stopping
+//! one, some or all of them, followed live. Bodies and headers from outside are text, whatever is
+//! in them.
 
 mod act;
 mod attempt;

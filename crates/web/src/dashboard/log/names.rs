@@ -1,4 +1,4 @@
-//! What pages of the log call things: a webhook, why it gets nothing, a bulk job.
+//! The words of the log: a webhook's name, why it is disabled, a bulk job's kind.
 
 use model::dashboard::BulkJobKind;
 use model::target;
@@ -9,18 +9,18 @@ use crate::dashboard::text::TextExcerpt;
 use crate::dashboard::view::DisplayTime;
 use crate::dashboard::visit::Visit;
 
-/// Room for a name, in bytes of the page.
+/// The most bytes of a name on a page.
 const NAME_ROOM: usize = 200;
 
-/// What people call a webhook.
+/// The name of a webhook, or its URL.
 pub(super) fn name_of(visit: &Visit, webhook: &Webhook) -> Result<String, PageError> {
-    let described = (visit.dialect()?.board.describe)(webhook);
+    let described = (visit.dialect()?.dashboard.describe)(webhook);
     let name = described.name.filter(|name| !name.trim().is_empty());
     let name = name.unwrap_or_else(|| target::masked(&webhook.target_url));
     Ok(TextExcerpt::line(&name, NAME_ROOM))
 }
 
-/// Since when and why a webhook gets nothing.
+/// Since when and why a webhook is disabled.
 pub(super) fn off(disabled: Disablement) -> (DisplayTime, &'static str) {
     let why = match disabled.cause {
         DisableCause::Requested => "somebody switched it off",
@@ -32,10 +32,10 @@ pub(super) fn off(disabled: Disablement) -> (DisplayTime, &'static str) {
     (DisplayTime(disabled.at), why)
 }
 
-/// What it is called on pages.
+/// The name of a kind of bulk job.
 pub(super) fn kind_words(kind: BulkJobKind) -> &'static str {
     match kind {
-        BulkJobKind::ReplayUndelivered => "Send again all that did not arrive",
+        BulkJobKind::ReplayUndelivered => "Replay all undelivered",
         BulkJobKind::CancelPending => "Stop all that is waiting",
     }
 }

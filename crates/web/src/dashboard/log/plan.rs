@@ -1,5 +1,5 @@
-//! What is planned for a delivery that is owed: which retry comes next, when and why then, and
-//! when it is given up. Said from the policy and from what happened; nothing is decided here.
+//! The plan of a pending delivery: which retry comes next, when and why, and when it ends. Derived
+//! from the policy and the latest attempt; nothing is decided here.
 
 use model::attempt::{FailureKind, Outcome};
 use model::limits::CLOCK_STEP_MS;
@@ -11,16 +11,16 @@ use model::time::Timestamp;
 
 use crate::dashboard::view::{DisplayDuration, DisplayTime};
 
-/// The plan of a delivery that is owed.
+/// The plan of a pending delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RetryPlan {
     pub(super) due_at: DisplayTime,
-    /// It is due, and goes as soon as its webhook has room for it.
+    /// It is due, and is sent as soon as its webhook has capacity.
     pub(super) is_due: bool,
     /// What comes next: `Retry 3 of 20`.
     pub(super) next: String,
     pub(super) is_retry: bool,
-    /// Why then; nothing of what was not tried yet.
+    /// Why at that time; empty before the first attempt.
     pub(super) why: String,
     pub(super) gives_up: Option<RetryEnd>,
 }
@@ -28,24 +28,24 @@ pub(super) struct RetryPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RetryEnd {
     pub(super) at: DisplayTime,
-    /// The jitter of later delays is not drawn yet, so it may be somewhat later.
+    /// Later delays have no jitter yet, so it may be somewhat later.
     pub(super) is_about: bool,
 }
 
 impl RetryPlan {
-    /// What is planned, if anything is; `retries_max` is the webhook's.
+    /// The plan, if there is one; `retries_max` is the webhook's.
     pub(super) fn of(
-        story: &DeliveryDetail,
+        detail: &DeliveryDetail,
         policy: &Policy,
         retries_max: Option<u32>,
         now: Timestamp,
     ) -> Option<Self> {
-        let due_at = story.row.due_at?;
-        let round = round(&story.attempts);
+        let due_at = detail.row.due_at?;
+        let round = round(&detail.attempts);
         let (made, latest) = (round.len(), round.last().copied());
         let most = retries(&policy.schedule, retries_max);
         let next = match made {
-            0 if story.row.attempts == 0 => "First attempt".to_owned(),
+            0 if detail.row.attempts == 0 => "First attempt".to_owned(),
             0 => "First attempt of another round".to_owned(),
             retry if retry == most => format!("Retry {retry} of {most}, the last one"),
             retry => format!("Retry {retry} of {most}"),
@@ -61,8 +61,8 @@ impl RetryPlan {
     }
 }
 
-/// The attempts of the round that goes on: those after the last one that scheduled none. A call on
-/// a kept connection that had ended is none of its own.
+/// The attempts of the current round: those after the last one that scheduled none. A call on a
+/// stale connection does not count.
 fn round(attempts: &[AttemptRecord]) -> Vec<&AttemptRecord> {
     let mut round: Vec<&AttemptRecord> = attempts
         .iter()
@@ -74,12 +74,12 @@ fn round(attempts: &[AttemptRecord]) -> Vec<&AttemptRecord> {
     round
 }
 
-/// Whether it takes nothing from the schedule, because another was made at once.
+/// Whether the attempt takes nothing from the schedule, because another was made at once.
 pub(super) fn is_stale(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Stale)
 }
 
-/// How many retries a round has at most.
+/// The most retries of a round.
 fn retries(schedule: &Schedule, retries_max: Option<u32>) -> usize {
     let last_try = usize::from(schedule.final_attempt_after_ms.is_some());
     let most = schedule.delays_ms.len() + last_try;
@@ -99,16 +99,16 @@ fn why(
     };
     let next_due_at = match latest.next_due_at {
         Some(next_due_at) if is_moved(due_at, next_due_at) => {
-            // Whatever is asked for is due at once.
+            // A replay is due at once.
             return match due_at <= now.max(latest.ended_at()) && due_at < next_due_at {
-                true => "Somebody asked for it to be sent again.".to_owned(),
+                true => "Somebody replayed it.".to_owned(),
                 false => "Its wait goes on where it was: Willcall did not run for a while, could \
                           not send, or the clock was set. Such time does not count."
                     .to_owned(),
             };
         }
         Some(next_due_at) => next_due_at,
-        None => return "Somebody asked for it to be sent again.".to_owned(),
+        None => return "Somebody replayed it.".to_owned(),
     };
     let schedule = &policy.schedule;
     let waits_ms = next_due_at.ms_since(latest.ended_at());
@@ -125,7 +125,7 @@ fn why(
         true => delay_ms.saturating_mul(i64::from(schedule.jitter_percent)) / 100,
         false => 0,
     };
-    // A duration is written down in whole milliseconds, so a wait may seem somewhat longer.
+    // Durations are stored in whole milliseconds, so a wait may seem somewhat longer.
     let asked = policy
         .retry_after_max_ms
         .and_then(|most| retry_after::wait_ms(&latest.attempt.outcome, latest.ended_at(), most));
@@ -157,8 +157,8 @@ fn why(
     )
 }
 
-/// Whether it is due at another time than was told after its latest attempt. Both clocks are read
-/// now and then only, so that times differ by a little.
+/// Whether it is due at another time than its latest attempt set. Both clocks are read at
+/// intervals, so the times differ a little.
 fn is_moved(due_at: Timestamp, told: Timestamp) -> bool {
     due_at.ms_since(told).abs() >= CLOCK_STEP_MS
 }
@@ -174,7 +174,7 @@ fn gives_up(
     let last_try = schedule.final_attempt_after_ms.filter(|_| most == all);
     if let (Some(after), Some(first)) = (last_try, round.first()) {
         let promised = round.last().and_then(|latest| latest.next_due_at);
-        // Time that does not count, as far as the latest wait tells of it.
+        // Time that does not count, as far as the latest wait shows it.
         let moved_ms = promised
             .filter(|promised| is_moved(due_at, *promised))
             .map_or(0, |promised| due_at.ms_since(promised).max(0));
@@ -184,7 +184,7 @@ fn gives_up(
             is_about: moved_ms > 0,
         });
     }
-    // Each retry that is left waits its delay; the attempts themselves take next to nothing.
+    // Each remaining retry waits its delay; the attempts themselves take next to no time.
     let rest = schedule.delays_ms.iter().take(most).skip(round.len());
     let rest_ms = rest.fold(0_i64, |sum, delay| sum.saturating_add(*delay));
     let end = due_at.plus_ms(rest_ms.max(last_try.unwrap_or_default()));
@@ -195,7 +195,7 @@ fn gives_up(
     })
 }
 
-/// The waits of a schedule in a line.
+/// The delays of a schedule in one line.
 pub(super) fn rule(policy: &Policy, retries_max: Option<u32>) -> String {
     let schedule = &policy.schedule;
     let most = retries(schedule, retries_max);
@@ -240,7 +240,7 @@ pub(super) fn rule(policy: &Policy, retries_max: Option<u32>) -> String {
     format!("After a failure it waits {waits}{jitter}{last_try}.")
 }
 
-/// A duration that somebody has chosen: in the largest unit that has no fraction of it.
+/// A configured duration, in the largest unit without a fraction.
 fn span(ms: i64) -> String {
     const UNITS: [(i64, &str, &str); 4] = [
         (86_400_000, "day", "days"),
@@ -253,7 +253,7 @@ fn span(ms: i64) -> String {
         .find(|(unit, ..)| ms >= *unit && ms % unit == 0);
     match exact {
         Some((unit, one, _)) if ms == *unit => format!("1 {one}"),
-        // Days and a half are said in hours.
+        // One and a half days are shown in hours.
         Some((unit, _, several)) => format!("{} {several}", ms / unit),
         None => DisplayDuration(ms).to_string(),
     }
@@ -290,7 +290,7 @@ mod tests {
     }
 
     /// Attempts that began at these seconds, took none, and scheduled the next for these.
-    fn story(attempts: &[(i64, Option<i64>)], due_at: i64) -> DeliveryDetail {
+    fn detail(attempts: &[(i64, Option<i64>)], due_at: i64) -> DeliveryDetail {
         let at = |seconds: i64| Timestamp::from_millis(seconds * SECOND);
         let past = |(index, (began_at, next)): (usize, &(i64, Option<i64>))| AttemptRecord {
             number: u32::try_from(index + 1).unwrap(),
@@ -325,7 +325,7 @@ mod tests {
 
     fn plan(policy: &Policy, attempts: &[(i64, Option<i64>)], due_at: i64) -> RetryPlan {
         let now = Timestamp::from_millis(0);
-        RetryPlan::of(&story(attempts, due_at), policy, None, now).unwrap()
+        RetryPlan::of(&detail(attempts, due_at), policy, None, now).unwrap()
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn a_call_on_a_connection_that_had_ended_is_no_attempt_of_the_plan() {
         let policy = policy(vec![5 * SECOND, HOUR], Some(2 * HOUR));
-        let mut told = story(
+        let mut told = detail(
             &[(0, None), (0, Some(5)), (5, None), (5, Some(3_700))],
             3_700,
         );
@@ -381,7 +381,7 @@ mod tests {
             last.why,
             "The last try comes 2 h after the first attempt began."
         );
-        // The wait of an hour would go past the last try.
+        // The delay of an hour would go past the final attempt.
         let cut = plan(&policy, &[(0, Some(5)), (5_000, Some(7_200))], 7_200);
         assert!(
             cut.why.ends_with("before the usual wait of 1 h is over."),
@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn a_receivers_wish_and_somebodys_are_told_apart_from_the_rule() {
         let policy = policy(vec![5 * SECOND, HOUR], None);
-        let mut asked = story(&[(0, Some(600))], 600);
+        let mut asked = detail(&[(0, Some(600))], 600);
         asked.attempts[0].attempt.outcome = Outcome::Answered(HttpResponse {
             status: 503,
             headers: Headers::from_pairs([("Retry-After", b"600".as_slice())]),
@@ -407,11 +407,11 @@ mod tests {
             "The receiver asked to be left alone for 10 min (Retry-After)."
         );
         let now = Timestamp::from_millis(3 * SECOND);
-        let by_hand = RetryPlan::of(&story(&[(0, Some(5))], 3), &policy, None, now).unwrap();
-        assert_eq!(by_hand.why, "Somebody asked for it to be sent again.");
+        let by_hand = RetryPlan::of(&detail(&[(0, Some(5))], 3), &policy, None, now).unwrap();
+        assert_eq!(by_hand.why, "Somebody replayed it.");
         let round = plan(&policy, &[(0, Some(5)), (5, None)], 9);
         assert_eq!(round.next, "First attempt of another round");
-        // Without a last try the end follows from the waits that are left.
+        // Without a final attempt the end follows from the remaining delays.
         let gives_up = plan(&policy, &[(0, Some(5))], 5).gives_up.unwrap();
         assert_eq!(
             gives_up.at,

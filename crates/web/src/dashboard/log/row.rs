@@ -1,4 +1,4 @@
-//! A delivery as a line of the log, for the page and for the stream that follows it.
+//! A delivery as a line of the log, for the page and for its live stream.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,20 +15,20 @@ use crate::dashboard::text::TextExcerpt;
 use crate::dashboard::view::{DisplayTime, HtmlFragment, Tone, status_words};
 use crate::dialect::value::Dialect;
 
-/// What surrounds a line.
+/// What a line needs beside its delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RowContext {
-    /// What the paths of the tenant begin with.
+    /// The prefix of the tenant's paths.
     pub(super) path: String,
-    /// Whether lines can be chosen.
+    /// Whether lines can be selected.
     pub(super) may_edit: bool,
-    /// Whether it is said which webhook it goes to.
+    /// Whether the line names its webhook.
     pub(super) names_webhook: bool,
     pub(super) names: WebhookNames,
     pub(super) now: Timestamp,
 }
 
-/// What the webhooks of the lines are called, as far as that was asked for.
+/// The names of the webhooks of the lines, as far as they were read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct WebhookNames(BTreeMap<WebhookId, String>);
 
@@ -37,7 +37,7 @@ pub(super) struct WebhookNames(BTreeMap<WebhookId, String>);
 struct LogRowView<'a> {
     around: &'a RowContext,
     id: DeliveryId,
-    /// What was seen when it was chosen: something else may have come in between.
+    /// The state when it was selected: it may change before the form arrives.
     seen: String,
     accepted_at: DisplayTime,
     action_type: String,
@@ -53,14 +53,14 @@ struct LogRowView<'a> {
     is_due: bool,
 }
 
-/// Room for each of the texts of a line, in bytes of the page: fifty lines weigh less than a page.
+/// The most bytes of each text of a line: fifty lines fit on a page.
 const NAME_ROOM: usize = 120;
 const SHOW_ROOM: usize = 80;
 const URL_ROOM: usize = 160;
 const WORDS_ROOM: usize = 240;
 
 impl WebhookNames {
-    /// Asks for those of `lines` that are not known, each once.
+    /// Reads the names that are missing, each once.
     pub(super) async fn learn(
         &mut self,
         lines: &[LogRow],
@@ -80,7 +80,7 @@ impl WebhookNames {
                 .store
                 .ask(|store| store.webhook(tenant, id))
                 .await?;
-            let name = found.and_then(|webhook| (dialect.board.describe)(&webhook).name);
+            let name = found.and_then(|webhook| (dialect.dashboard.describe)(&webhook).name);
             let name = name.filter(|name| !name.trim().is_empty());
             let name = name.unwrap_or_else(|| plain(id));
             self.0.insert(id, TextExcerpt::line(&name, NAME_ROOM));
@@ -93,7 +93,7 @@ impl WebhookNames {
     }
 }
 
-/// What a webhook is called that nobody gave a name.
+/// The label of a webhook without a name.
 fn plain(id: WebhookId) -> String {
     format!("Webhook {id}")
 }
@@ -123,12 +123,12 @@ pub(super) fn part(row: &LogRow, around: &RowContext) -> Result<HtmlFragment, Re
     })
 }
 
-/// Stands for what somebody saw of a delivery when deciding about it.
+/// A token of the state that a user saw when deciding about a delivery.
 pub(super) fn seen(status: DeliveryStatus, attempts: u32) -> String {
     format!("{}.{attempts}", status.as_str())
 }
 
-/// What became of it, in a sentence.
+/// The state, in a sentence.
 fn words(row: &LogRow) -> String {
     let latest = row.row.latest.as_ref();
     match row.row.state {

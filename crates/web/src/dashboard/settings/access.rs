@@ -1,5 +1,5 @@
-//! People of a tenant: letting an existing user in, giving another role, taking access away.
-//! Whoever lessens their own role is asked first, and told what they lose.
+//! The people of a tenant: giving a user access, changing the role, taking access away. Users who
+//! lower their own role are asked first, and told what they lose.
 
 use askama::Template;
 use model::id::UserId;
@@ -20,7 +20,7 @@ struct AccessConfirmPage {
     id: i64,
     name: String,
     is_me: bool,
-    /// Still gets in as an administrator.
+    /// Still has access as an administrator.
     is_administrator: bool,
     /// `None` takes the access away.
     role: Option<Role>,
@@ -81,7 +81,7 @@ async fn add(visit: Visit) -> Result<PageResponse, PageError> {
     }
 }
 
-/// Asks before access is taken away, or somebody lessens their own.
+/// Asks before access is taken away, or users lower their own role.
 async fn confirm(visit: Visit) -> Result<PageResponse, PageError> {
     let (user, _) = person(&visit).await?;
     let role = wanted(visit.query.get("role"))?;
@@ -111,14 +111,14 @@ async fn change(visit: Visit) -> Result<PageResponse, PageError> {
     }
     give(&visit, user.id, role).await?;
     Ok(match (role, is_own_loss) {
-        // Nothing of this tenant can be shown to them any more.
+        // They may not see this tenant any more.
         (None, true) => go_to("/?said=removed"),
         (None, false) => go_to(&format!("{path}?said=removed#people")),
         (Some(_), _) => go_to(&format!("{path}?said=role#people")),
     })
 }
 
-/// Whom the path names, and their role: somebody who has one here.
+/// The user that the path names, with their role here.
 async fn person(visit: &Visit) -> Result<(User, Role), PageError> {
     let (tenant, id) = (visit.tenant()?.id, UserId(visit.id("user")?));
     let people = visit.ask(|store| store.users(Some(tenant))).await?;

@@ -1,4 +1,4 @@
-//! The audit log of a tenant, or of one of its webhooks, from the newest entry on.
+//! The audit log of a tenant, or of one of its webhooks, newest first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,7 +68,7 @@ pub(super) async fn tell(
     let mut names = BTreeMap::new();
     for id in ids {
         let webhook = visit.ask(|store| store.webhook(tenant, id)).await?;
-        let name = webhook.and_then(|own| (dialect.board.describe)(&own).name);
+        let name = webhook.and_then(|own| (dialect.dashboard.describe)(&own).name);
         if let Some(name) = name.filter(|name| !name.trim().is_empty()) {
             names.insert(id, name);
         }

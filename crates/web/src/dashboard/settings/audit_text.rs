@@ -1,6 +1,5 @@
-//! The audit log in words: each entry a sentence, and what exactly changed as facts with before
-//! and after. What is in an entry comes from the store; unknown actions and fields are shown as
-//! they are, so that nothing is ever left out.
+//! The audit log in words: each entry a sentence, with the facts before and after. Unknown actions
+//! and fields are shown as they are, so that nothing is left out.
 
 use model::dashboard::AuditRow;
 use model::users::Role;
@@ -8,19 +7,19 @@ use serde_json::{Map, Value};
 
 use crate::dashboard::view::{self, DisplayDuration, DisplayTime};
 
-/// Characters of one value, and facts of one entry: a page of the log stays below 100 KiB.
+/// The most characters of one value, and facts of one entry: a page of the log stays below 100 KiB.
 const VALUE_CHARS_MAX: usize = 200;
 const FACTS_MAX: usize = 12;
 
-/// An entry as it is shown.
+/// An entry as shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AuditSentence {
     pub(super) at: DisplayTime,
     pub(super) actor: String,
-    /// Goes on behind the actor's name.
+    /// The sentence after the actor's name.
     pub(super) deed: String,
     pub(super) webhook: Option<i64>,
-    /// What the webhook is called, if people gave it a name.
+    /// The webhook's name, if it has one.
     pub(super) name: Option<String>,
     pub(super) facts: Vec<AuditFact>,
 }
@@ -77,12 +76,12 @@ fn deed(action: &str, detail: &Value) -> String {
         "role.taken" => format!("took {}\u{2019}s access away", short("user")),
         "retention.changed" => "changed how long the log is kept".to_owned(),
         "deliveries.retried" if !text("delivery").is_empty() => {
-            format!("sent the delivery {} again", short("delivery"))
+            format!("replayed the delivery {}", short("delivery"))
         }
-        "deliveries.retried" => format!("sent {} again", deliveries(count("count"))),
+        "deliveries.retried" => format!("replayed {}", deliveries(count("count"))),
         "deliveries.stopped" => format!("stopped {}", deliveries(count("count"))),
         "errand.begun" if text("what") == "retry_failed" => format!(
-            "asked for everything that failed to be sent again ({})",
+            "asked for a replay of all undelivered ({})",
             deliveries(count("expected"))
         ),
         "errand.begun" if text("what") == "stop_retrying" => format!(
@@ -115,7 +114,7 @@ fn facts(detail: &Value) -> Vec<AuditFact> {
     }
 }
 
-/// The same with one list of what a webhook is for, in which everything has a word.
+/// A scope of a webhook as one list.
 fn scoped(detail: &Map<String, Value>) -> Map<String, Value> {
     let mut detail = detail.clone();
     if detail.get("any_scope").is_some_and(Value::is_boolean) {
@@ -127,7 +126,7 @@ fn scoped(detail: &Map<String, Value>) -> Map<String, Value> {
     detail
 }
 
-/// What differs between two states of a thing, and what is only known to differ.
+/// The differences between two states, and what is only known to differ.
 fn between(
     before: &Map<String, Value>,
     after: &Map<String, Value>,
@@ -164,7 +163,7 @@ fn between(
     facts
 }
 
-/// The fields of an entry about a thing that has only one state, or a single value that changed.
+/// The facts of an entry with only one state, or with a single value that changed.
 fn single(detail: &Map<String, Value>) -> Vec<AuditFact> {
     let mut facts = Vec::new();
     for (key, own) in detail {
@@ -175,7 +174,7 @@ fn single(detail: &Map<String, Value>) -> Vec<AuditFact> {
             // The sentence has them.
             "user" | "cause" | "what" | "count" | "expected" => continue,
             "delivery" if detail.len() == 1 => continue,
-            // Of a thing that is new, what it does not have goes without saying.
+            // A new thing's empty values are left out.
             _ if own.is_null() || own.as_array().is_some_and(Vec::is_empty) => continue,
             "default" if *own == Value::Bool(false) => continue,
             "enabled" | "active" if *own == Value::Bool(true) => continue,
@@ -324,13 +323,13 @@ mod tests {
             (
                 "deliveries.retried",
                 json!({"count": 3}),
-                "sent 3 deliveries again",
+                "replayed 3 deliveries",
                 vec![],
             ),
             (
                 "deliveries.retried",
                 json!({"delivery": "dlv_1_2"}),
-                "sent the delivery dlv_1_2 again",
+                "replayed the delivery dlv_1_2",
                 vec![],
             ),
             (
@@ -342,7 +341,7 @@ mod tests {
             (
                 "errand.begun",
                 json!({"what": "retry_failed", "expected": 5}),
-                "asked for everything that failed to be sent again (5 deliveries)",
+                "asked for a replay of all undelivered (5 deliveries)",
                 vec![],
             ),
             (

@@ -1,5 +1,5 @@
-//! Settings of a tenant: tokens, people, how long the log is kept, and the audit log. Whoever may
-//! look sees them; whoever may administer changes them.
+//! Settings of a tenant: tokens, people, retention, and the audit log. The role *look* sees them,
+//! the role *administer* changes them.
 
 mod access;
 mod audit;

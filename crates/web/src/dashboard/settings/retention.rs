@@ -1,5 +1,5 @@
-//! How long a tenant's log is kept: days of its own, or what the server does by default. A shorter
-//! time removes something for good, so whoever chooses one is asked first.
+//! Retention of a tenant's log: a number of days of its own, or the server's default. A shorter
+//! time deletes something for good, so it has to be confirmed.
 
 use askama::Template;
 use model::users::Role;
@@ -12,7 +12,7 @@ use crate::dashboard::response::{PageError, PageResponse, go_to, page};
 use crate::dashboard::view::DisplayDuration;
 use crate::dashboard::visit::Visit;
 
-/// As long as the operator may choose for everybody.
+/// The bound of the operator's setting.
 const DAYS_MAX: i64 = 3_650;
 
 #[derive(Template)]
@@ -20,10 +20,10 @@ const DAYS_MAX: i64 = 3_650;
 struct RetentionConfirmPage {
     shell: Shell,
     path: String,
-    /// As it is sent by the form; empty for the default.
+    /// The value of the form; empty for the default.
     days: String,
     new: DisplayDuration,
-    /// The time in force.
+    /// The retention in force.
     kept: DisplayDuration,
 }
 
@@ -39,7 +39,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
     ]
 }
 
-/// Asks before a shorter time is saved; there is nothing to ask of any other.
+/// Asks before a shorter time is saved. Other times need no question.
 async fn confirm(visit: Visit) -> Result<PageResponse, PageError> {
     let path = format!("{}/settings", path_of(visit.tenant()?));
     let Some(days) = read(visit.query.get("days").unwrap_or_default()) else {
@@ -85,7 +85,7 @@ async fn save(visit: Visit) -> Result<PageResponse, PageError> {
     Ok(go_to(&format!("{path}?said={SAID_KEPT}")))
 }
 
-/// What was typed, if it is a choice at all.
+/// The choice, if the input is one.
 fn read(typed: &str) -> Option<Days> {
     match typed.trim() {
         "" => Some(None),
@@ -96,7 +96,7 @@ fn read(typed: &str) -> Option<Days> {
     }
 }
 
-/// How long a choice keeps the log.
+/// The retention of a choice.
 fn lasting(visit: &Visit, days: Days) -> Result<i64, PageError> {
     match days {
         Some(days) => Ok(days * DAY_MS),
@@ -104,7 +104,7 @@ fn lasting(visit: &Visit, days: Days) -> Result<i64, PageError> {
     }
 }
 
-/// How long the log is kept as things stand.
+/// The retention in force.
 async fn in_force(visit: &Visit) -> Result<i64, PageError> {
     let id = visit.tenant()?.id;
     let settings = visit.ask(|store| store.tenant_settings(id)).await?;

@@ -1,5 +1,5 @@
-//! The page of all settings of a tenant, and the same page again with what is wrong with a form
-//! that was sent from it.
+//! The settings page of a tenant, and the same page with the faults of a form that was sent from
+//! it.
 
 use askama::Template;
 use http::StatusCode;
@@ -19,16 +19,16 @@ use crate::dashboard::visit::Visit;
 
 pub(super) const DAY_MS: i64 = 24 * 3_600_000;
 
-/// What is said once a time is saved: which it is.
+/// The message after saving: the retention in force.
 pub(super) const SAID_KEPT: &str = "kept";
 
-/// Entries of the audit log that are shown here; the rest is on its own pages.
+/// The most entries of the audit log here; the rest has its own pages.
 const ENTRIES_MAX: usize = 5;
 
-/// Characters of the name of a token; the page that revokes it has all.
+/// The most characters of a token's name; the page that revokes it has all.
 const NAME_CHARS_MAX: usize = 100;
 
-/// Administrators that are named; it is good to have few.
+/// The most administrators that are named.
 const ADMINISTRATORS_MAX: usize = 20;
 
 #[derive(Template)]
@@ -47,18 +47,18 @@ struct SettingsPage {
     typed: SettingsInput,
     kept_default: DisplayDuration,
     kept_default_from: &'static str,
-    /// The time in force.
+    /// The retention in force.
     kept: DisplayDuration,
     is_kept_own: bool,
     entries: Vec<AuditSentence>,
 }
 
-/// What was typed into a form of the page.
+/// The input of a form of this page.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SettingsInput {
     pub(super) person: String,
     pub(super) role: String,
-    /// `None`: what is set.
+    /// `None`: the stored value.
     pub(super) days: Option<String>,
 }
 
@@ -91,7 +91,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     again(&visit, SettingsInput::default(), Faults::default()).await
 }
 
-/// The page with what was typed, and what is wrong with it.
+/// The page with the input and its faults.
 pub(super) async fn again(
     visit: &Visit,
     typed: SettingsInput,
@@ -151,7 +151,7 @@ pub(super) async fn again(
         roles: Role::ALL,
         typed,
         kept_default: DisplayDuration(dialect.policy.retention_ms),
-        kept_default_from: match services.dialects.kept_is_set(&dialect.api.name) {
+        kept_default_from: match services.dialects.retention_is_set(&dialect.api.name) {
             true => "as the operator of this server set it",
             false => "as is usual for this platform",
         },
@@ -195,7 +195,7 @@ impl TokenView {
     }
 }
 
-/// What permissions let a program do, in words.
+/// What permissions allow, in words.
 fn may(permissions: &Permissions) -> String {
     let words: Vec<&str> = Permission::ALL
         .into_iter()
@@ -211,7 +211,7 @@ fn may(permissions: &Permissions) -> String {
 pub(super) fn permission_words(permission: Permission) -> &'static str {
     match permission {
         Permission::WebhooksRead => "look at webhooks and their log",
-        Permission::WebhooksWrite => "change webhooks, send again",
+        Permission::WebhooksWrite => "change webhooks, replay",
         Permission::NotificationsWrite => "hand in notifications",
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens of a tenant: making one, which is shown once, and revoking one.
+//! Tokens of a tenant: creating one, which is shown once, and revoking one.
 
 use askama::Template;
 use http::StatusCode;
@@ -18,7 +18,7 @@ use crate::dashboard::visit::Visit;
 use crate::dialect::demo::DemoCall;
 use crate::gateway::store::refused;
 
-/// Letters of a token: 330 bits of chance.
+/// The letters of a token: 330 bits.
 const TOKEN_LETTERS: usize = 64;
 
 #[derive(Template)]
@@ -114,7 +114,7 @@ async fn make(visit: Visit) -> Result<PageResponse, PageError> {
         let name = name.chars().take(NAME_BYTES_MAX).collect();
         return form(&visit, name, &chosen, faults);
     }
-    // Whatever may go wrong goes wrong before the token is there: it is shown only once.
+    // Everything that can fail comes before the token exists: it is shown only once.
     let (tenant, dialect) = (visit.tenant()?.clone(), visit.dialect()?);
     let token = visit.services.rng.alphanumeric(TOKEN_LETTERS);
     let new = NewToken {
@@ -141,13 +141,13 @@ async fn make(visit: Visit) -> Result<PageResponse, PageError> {
     page(&made)
 }
 
-/// Whether it was written: `false` if its name is taken.
+/// Whether it was created: `false` if its name is taken.
 async fn write_down(visit: &Visit, new: &NewToken) -> Result<bool, PageError> {
     let (actor, now) = (visit.actor(), visit.now);
     let made = visit.try_ask(|store| store.create_token(new.clone(), actor.clone(), now));
     match made.await {
         Ok(()) => Ok(true),
-        // The question may have been asked twice, so that what is in the way may be our own.
+        // The question may have been repeated, so the token in the way may be our own.
         Err(StoreError::Conflict(Conflict::TokenName | Conflict::TokenHash)) => {
             let hash = new.hash;
             let grants = visit.ask(|store| store.grants(hash)).await?;
@@ -157,7 +157,7 @@ async fn write_down(visit: &Visit, new: &NewToken) -> Result<bool, PageError> {
     }
 }
 
-/// What the example is about: what most tokens are made for, if this one may.
+/// The permission that the example uses: the one most tokens are made for, if this one has it.
 fn tried(permissions: &Permissions) -> Permission {
     match permissions.allow(Permission::NotificationsWrite) {
         true => Permission::NotificationsWrite,
@@ -165,7 +165,7 @@ fn tried(permissions: &Permissions) -> Permission {
     }
 }
 
-/// What links to this server begin with.
+/// The origin of links to this server.
 fn origin(visit: &Visit) -> String {
     let host = visit.headers.get(HOST).and_then(|host| host.to_str().ok());
     let scheme = if visit.secure { "https" } else { "http" };

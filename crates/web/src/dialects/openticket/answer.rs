@@ -60,7 +60,7 @@ pub(super) fn link_next(
     answer
 }
 
-/// Whether whoever asks wants to be told what is doubtful.
+/// Whether the caller wants to be told what is doubtful.
 pub(super) fn wants_hints(head: &RequestHead) -> bool {
     head.query.get("hints").is_some_and(|value| value == "1")
 }

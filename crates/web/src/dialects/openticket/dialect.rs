@@ -27,7 +27,7 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
     });
     let routes = routes::all(&open).into_iter().map(Arc::new).collect();
     let own = name.clone();
-    let board = form::board(&open);
+    let dashboard = form::dashboard(&open);
     Dialect {
         api: Arc::new(Api {
             name,
@@ -42,7 +42,7 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
         declare: Box::new(move |companies, _, rng, declared| {
             declare::declare(&own, &open, companies, rng, declared);
         }),
-        board,
+        dashboard,
         example: example::example,
         demo: demo::demo,
         load: None,
@@ -72,6 +72,6 @@ fn policy(options: &DialectOptions) -> Policy {
         user_agent: "OpenTicket/Webhook".to_owned(),
         content_type: "application/json".to_owned(),
         // The vendor keeps its log for up to a week.
-        retention_ms: options.kept.for_dialect(NAME, 7 * DAY),
+        retention_ms: options.retention.for_dialect(NAME, 7 * DAY),
     }
 }

@@ -28,7 +28,7 @@ use crate::dialect::form::{
 };
 use crate::transport::query::Query;
 
-pub(super) fn board(open: &Arc<OpenTicket>) -> DialectDashboard {
+pub(super) fn dashboard(open: &Arc<OpenTicket>) -> DialectDashboard {
     let forms = Arc::clone(open);
     DialectDashboard {
         platform: "OpenTicket",
@@ -67,11 +67,11 @@ impl WebhookForms for OpenTicket {
         Ok(self.shape(&fields))
     }
 
-    fn create(&self, around: &FormContext<'_>, typed: &Query) -> Result<NewWebhook, Refusal> {
+    fn create(&self, context: &FormContext<'_>, typed: &Query) -> Result<NewWebhook, Refusal> {
         let given = given(typed, None);
         let fields = Fields::read(&given.fields, None, self.bounds());
         let fields = given.judged(fields)?;
-        new_webhook(around.rng, around.tenant.id, fields)
+        new_webhook(context.rng, context.tenant.id, fields)
     }
 
     fn change(
@@ -159,11 +159,11 @@ impl WebhookForms for OpenTicket {
 
     fn sample(
         &self,
-        around: &FormContext<'_>,
+        context: &FormContext<'_>,
         webhook: &Webhook,
         kind: &str,
     ) -> Result<Option<NewNotification>, Refusal> {
-        sample::make(self, around, webhook, kind)
+        sample::make(self, context, webhook, kind)
     }
 
     fn explain(&self, happened: &NotificationFacts<'_>, then: &WebhookSnapshot) -> MatchVerdict {

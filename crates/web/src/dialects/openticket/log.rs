@@ -117,8 +117,8 @@ pub(super) async fn show_invocation(
     request: AdmittedRequest,
 ) -> Result<ApiResponse, Refusal> {
     let webhook = find(&request).await?;
-    let story = find_invocation(&request, &webhook).await?;
-    answer::ok(&told(&request, &webhook, &story))
+    let detail = find_invocation(&request, &webhook).await?;
+    answer::ok(&told(&request, &webhook, &detail))
 }
 
 pub(super) async fn retry_invocation(
@@ -133,8 +133,8 @@ pub(super) async fn retry_invocation(
         ReplayResult::Unknown => return Err(Refusal::NoSuchObject),
         ReplayResult::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
     }
-    let story = find_invocation(&request, &webhook).await?;
-    let shown = shown(&request, &webhook, &story.row);
+    let detail = find_invocation(&request, &webhook).await?;
+    let shown = shown(&request, &webhook, &detail.row);
     answer::json(StatusCode::ACCEPTED, &shown)
 }
 
@@ -287,15 +287,15 @@ fn error(outcome: &Outcome) -> Option<String> {
     }
 }
 
-fn told(request: &AdmittedRequest, webhook: &Webhook, story: &DeliveryDetail) -> InvocationDetail {
-    let invocation = shown(request, webhook, &story.row);
-    let attempts = story.attempts.iter();
+fn told(request: &AdmittedRequest, webhook: &Webhook, detail: &DeliveryDetail) -> InvocationDetail {
+    let invocation = shown(request, webhook, &detail.row);
+    let attempts = detail.attempts.iter();
     InvocationDetail {
         attempt_log: attempts
             .map(|past| logged(past, &invocation.dedupe_key))
             .collect(),
         invocation,
-        request_body: text(&story.body),
+        request_body: text(&detail.body),
     }
 }
 

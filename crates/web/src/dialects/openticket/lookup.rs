@@ -25,7 +25,7 @@ pub(super) async fn find(request: &AdmittedRequest) -> Result<Webhook, Refusal> 
         .ok_or(Refusal::NoSuchObject)
 }
 
-/// Under which name whoever asks changes this webhook.
+/// Under which name the caller changes this webhook.
 pub(super) fn actor(request: &AdmittedRequest, webhook: &Webhook) -> String {
     let owner = request.tenants.iter().find(|own| own.id == webhook.tenant);
     let name = owner.map(|own| request.caller.actor(own, Permission::WebhooksWrite));

@@ -1,4 +1,4 @@
-//! The table of places of this dialect. They stand at the root, as the vendor's do, so that a
+//! The table of routes of this dialect. They stand at the root, as the vendor's do, so that a
 //! client has to change nothing but the host.
 
 use std::sync::{Arc, OnceLock};

@@ -38,7 +38,7 @@ pub(super) fn kinds(open: &OpenTicket, webhook: &Webhook) -> Vec<FieldChoice> {
 
 pub(super) fn make(
     open: &OpenTicket,
-    around: &FormContext<'_>,
+    context: &FormContext<'_>,
     webhook: &Webhook,
     kind: &str,
 ) -> Result<Option<NewNotification>, Refusal> {
@@ -47,7 +47,7 @@ pub(super) fn make(
     let (Some((resource, trigger)), true) = (kind.split_once('.'), is_offered) else {
         return Ok(None);
     };
-    let fresh = || guid::fresh(|end| around.rng.below(end));
+    let fresh = || guid::fresh(|end| context.rng.below(end));
     let meant = guid::read(&settings.identifier).unwrap_or_else(fresh);
     let is_own = resource == settings.resource;
     let own = if is_own { meant.clone() } else { fresh() };
@@ -60,10 +60,10 @@ pub(super) fn make(
         "trigger": trigger,
         "guid": own,
         "related": related,
-        "data": body(resource, trigger, &own, around, fresh),
+        "data": body(resource, trigger, &own, context, fresh),
     });
     let draft = Draft::read(&report.to_string(), &open.triggers)?;
-    let made = notification(around.tenant, draft, &fresh(), around.now);
+    let made = notification(context.tenant, draft, &fresh(), context.now);
     Ok(Some(NewNotification {
         only_webhook: Some(webhook.id),
         ..made
@@ -75,10 +75,10 @@ fn body(
     resource: &str,
     trigger: &str,
     own: &str,
-    around: &FormContext<'_>,
+    context: &FormContext<'_>,
     fresh: impl Fn() -> String,
 ) -> Value {
-    let at = moment(around.now);
+    let at = moment(context.now);
     match (resource, trigger) {
         (_, "scan") => json!({
             "guid": fresh(),
@@ -88,12 +88,12 @@ fn body(
             "direction": "in",
             "scanned_at": at,
         }),
-        ("order", _) | (_, "paid") => order(own, around.now, fresh),
+        ("order", _) | (_, "paid") => order(own, context.now, fresh),
         _ => json!({
             "meta": {
                 "user_id": fresh(),
                 "user_name": "Ada Vos",
-                "company_id": around.tenant.key,
+                "company_id": context.tenant.key,
             },
             "model": {"guid": own, "type": resource, "name": "Balcony"},
             "change": {

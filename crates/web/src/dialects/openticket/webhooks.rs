@@ -33,7 +33,7 @@ const SAVE_TRIES: usize = 8;
 const PER_PAGE_DEFAULT: u64 = 100;
 const PER_PAGE_MAX: u64 = 1_000;
 
-/// What stands for a secret that whoever asks may not see.
+/// What stands for a secret that the caller may not see.
 const MASK: &str = "***";
 
 /// A webhook in the vendor's keys and their order.
@@ -244,7 +244,7 @@ impl OpenTicket {
     }
 }
 
-/// Whether whoever asks may see this webhook's secrets.
+/// Whether the caller may see this webhook's secrets.
 fn is_trusted(request: &AdmittedRequest, webhook: &Webhook) -> bool {
     let mut owner = request.tenants.iter();
     let owner = owner.find(|own| own.id == webhook.tenant);

@@ -5,7 +5,7 @@ use super::json::{JsonObject, JsonText, JsonValue};
 use super::{fields, webhooks};
 use crate::gateway::api::{AdmittedRequest, ResponseFuture};
 
-/// Answers OPTIONS: what this route is, and what it takes from whoever asks.
+/// Answers OPTIONS: what this route is, and what it takes from the caller.
 pub(super) fn describe(request: AdmittedRequest) -> ResponseFuture {
     Box::pin(async move {
         let text = |text: &&'static str| JsonValue::text(*text);

@@ -27,7 +27,7 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
     });
     let routes = routes::all(&pretix).into_iter().map(Arc::new).collect();
     let own = name.clone();
-    let board = form::board(&pretix);
+    let dashboard = form::dashboard(&pretix);
     Dialect {
         api: Arc::new(Api {
             name,
@@ -42,7 +42,7 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
         declare: Box::new(move |organizers, known, rng, declared| {
             declare::declare(&own, &pretix.action_types, organizers, known, rng, declared);
         }),
-        board,
+        dashboard,
         example: example::example,
         demo: demo::demo,
         load: Some(load::load),
@@ -79,6 +79,6 @@ fn policy(options: &DialectOptions) -> Policy {
         dedupe_header: None,
         user_agent: options.user_agent.clone(),
         content_type: "application/json".to_owned(),
-        retention_ms: options.kept.for_dialect(NAME, 30 * 24 * HOUR),
+        retention_ms: options.retention.for_dialect(NAME, 30 * 24 * HOUR),
     }
 }

@@ -57,7 +57,7 @@ const GROUPS: &[(&str, &[&str])] = &[
 /// In which order the groups are shown: orders first.
 const ORDER: [usize; 9] = [1, 0, 2, 3, 4, 5, 6, 7, 8];
 
-pub(super) fn board(pretix: &Arc<Pretix>) -> DialectDashboard {
+pub(super) fn dashboard(pretix: &Arc<Pretix>) -> DialectDashboard {
     let forms = Arc::clone(pretix);
     DialectDashboard {
         platform: "pretix",
@@ -90,7 +90,7 @@ fn describe(webhook: &Webhook) -> WebhookSummary {
 impl WebhookForms for Pretix {
     fn form(
         &self,
-        around: &FormContext<'_>,
+        context: &FormContext<'_>,
         webhook: Option<&Webhook>,
     ) -> Result<WebhookForm, Refusal> {
         let fields = match webhook {
@@ -106,22 +106,22 @@ impl WebhookForms for Pretix {
                 },
             },
         };
-        Ok(self.shape(around, &fields))
+        Ok(self.shape(context, &fields))
     }
 
-    fn create(&self, around: &FormContext<'_>, typed: &Query) -> Result<NewWebhook, Refusal> {
-        let fields = judge(&self.action_types, around, None, typed)?;
-        new_webhook(around.tenant.id, fields, around.now)
+    fn create(&self, context: &FormContext<'_>, typed: &Query) -> Result<NewWebhook, Refusal> {
+        let fields = judge(&self.action_types, context, None, typed)?;
+        new_webhook(context.tenant.id, fields, context.now)
     }
 
     fn change(
         &self,
-        around: &FormContext<'_>,
+        context: &FormContext<'_>,
         old: &Webhook,
         typed: &Query,
     ) -> Result<Webhook, Refusal> {
-        let fields = judge(&self.action_types, around, Some(&fields_of(old)), typed)?;
-        edited(old, fields, around.now)
+        let fields = judge(&self.action_types, context, Some(&fields_of(old)), typed)?;
+        edited(old, fields, context.now)
     }
 
     fn facts(&self, webhook: &Webhook, _trusted: bool) -> Vec<WebhookFact> {
@@ -205,11 +205,11 @@ impl WebhookForms for Pretix {
 
     fn sample(
         &self,
-        around: &FormContext<'_>,
+        context: &FormContext<'_>,
         webhook: &Webhook,
         kind: &str,
     ) -> Result<Option<NewNotification>, Refusal> {
-        sample::make(self, around, webhook, kind)
+        sample::make(self, context, webhook, kind)
     }
 
     fn explain(&self, happened: &NotificationFacts<'_>, then: &WebhookSnapshot) -> MatchVerdict {
@@ -219,7 +219,7 @@ impl WebhookForms for Pretix {
 
 impl Pretix {
     /// The form that shows these fields.
-    fn shape(&self, around: &FormContext<'_>, fields: &Fields) -> WebhookForm {
+    fn shape(&self, context: &FormContext<'_>, fields: &Fields) -> WebhookForm {
         let settings = &fields.settings;
         let url = TextField {
             value: masked(&fields.target_url),
@@ -247,7 +247,7 @@ impl Pretix {
                 !settings.all_events,
             ),
         ];
-        let (shows, more) = shows(around, settings);
+        let (shows, more) = shows(context, settings);
         let mut all = vec![
             FormField::new("target_url", "Target URL", FieldControl::Text(url)).with_help(
                 "Where calls go, such as https://example.com/hook. A user and a password in it \
@@ -333,10 +333,10 @@ impl Pretix {
 }
 
 /// The shows to choose from, and those of the webhook that do not fit, if not all are listed.
-fn shows(around: &FormContext<'_>, settings: &Settings) -> (Vec<ChoiceGroup>, Option<String>) {
+fn shows(context: &FormContext<'_>, settings: &Settings) -> (Vec<ChoiceGroup>, Option<String>) {
     let limit: BTreeSet<&str> = settings.limit_events.iter().map(String::as_str).collect();
-    let known: BTreeSet<&str> = around.events.iter().map(|own| own.slug.as_str()).collect();
-    let mut choices: Vec<FieldChoice> = around
+    let known: BTreeSet<&str> = context.events.iter().map(|own| own.slug.as_str()).collect();
+    let mut choices: Vec<FieldChoice> = context
         .events
         .iter()
         .map(|event| FieldChoice {
@@ -367,7 +367,7 @@ fn shows(around: &FormContext<'_>, settings: &Settings) -> (Vec<ChoiceGroup>, Op
         .filter(|choice| choice.chosen)
         .map(|choice| choice.value)
         .collect();
-    let label = format!("{SHOWS_MAX} of {}", around.events.len());
+    let label = format!("{SHOWS_MAX} of {}", context.events.len());
     (vec![ChoiceGroup { label, choices }], Some(rest.join("\n")))
 }
 

@@ -23,7 +23,7 @@ pub(super) const MORE_EVENTS: &str = "more_events";
 /// What was typed, judged as what programs send; `old` may keep what it has.
 pub(super) fn judge(
     action_types: &ActionTypes,
-    around: &FormContext<'_>,
+    context: &FormContext<'_>,
     old: Option<&Fields>,
     typed: &Query,
 ) -> Result<Fields, Refusal> {
@@ -43,7 +43,7 @@ pub(super) fn judge(
         // Sound by itself, so that nothing else is said of it.
         "https://example.org/".to_owned()
     });
-    let known = around.events.iter().map(|event| event.slug.clone());
+    let known = context.events.iter().map(|event| event.slug.clone());
     let events: BTreeSet<String> = known.chain(events_kept.iter().cloned()).collect();
     let is_kept =
         |key: &&str| types_kept.iter().any(|own| own == key) && !action_types.is_registered(key);

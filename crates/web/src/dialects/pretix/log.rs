@@ -66,8 +66,8 @@ pub(super) async fn show_delivery(
     _: Arc<Pretix>,
     request: AdmittedRequest,
 ) -> Result<ApiResponse, Refusal> {
-    let story = find(&request).await?;
-    Ok(answer::ok(&request, &told(&story)))
+    let detail = find(&request).await?;
+    Ok(answer::ok(&request, &told(&detail)))
 }
 
 pub(super) async fn retry_delivery(
@@ -81,11 +81,11 @@ pub(super) async fn retry_delivery(
         ReplayResult::Unknown => return Err(Refusal::NoSuchObject),
         ReplayResult::Disabled => return Err(Refusal::Contradiction(DISABLED.to_owned())),
     }
-    let story = find(&request).await?;
+    let detail = find(&request).await?;
     Ok(answer::json(
         &request.head,
         StatusCode::ACCEPTED,
-        &told(&story),
+        &told(&detail),
     ))
 }
 
@@ -169,12 +169,12 @@ async fn find(request: &AdmittedRequest) -> Result<DeliveryDetail, Refusal> {
     if !named.is_empty() && super::python::int(named) != Some(i128::from(id.webhook.0)) {
         return Err(Refusal::NoSuchObject);
     }
-    let story = request
+    let detail = request
         .context
         .store
         .ask(|store| store.delivery(tenant, id))
         .await?;
-    story.ok_or(Refusal::NoSuchObject)
+    detail.ok_or(Refusal::NoSuchObject)
 }
 
 fn read_query(head: &RequestHead, webhook: WebhookId) -> Result<LogQuery, Refusal> {
@@ -297,12 +297,12 @@ fn row_pairs(row: &DeliveryRow) -> [(&'static str, JsonValue<'_>); 13] {
 }
 
 /// A delivery with everything that happened to it.
-fn told(story: &DeliveryDetail) -> JsonValue<'_> {
-    let row = row_pairs(&story.row).into_iter();
+fn told(detail: &DeliveryDetail) -> JsonValue<'_> {
+    let row = row_pairs(&detail.row).into_iter();
     let row = row.map(|(key, value)| (json::JsonText::whole(key), value));
     let mut pairs: Vec<(json::JsonText<'_>, JsonValue<'_>)> = row.collect();
-    let (body, encoding) = text_of(&story.body);
-    let attempts = story.attempts.iter().map(attempt).collect();
+    let (body, encoding) = text_of(&detail.body);
+    let attempts = detail.attempts.iter().map(attempt).collect();
     for (key, value) in [
         ("request_body", body),
         ("request_body_encoding", encoding),

@@ -19,7 +19,7 @@ use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead, TenantList}
 
 type JsonPairs = Vec<(&'static str, JsonValue<'static>)>;
 
-/// All that whoever asks is listed for, by slug.
+/// All that the caller is listed for, by slug.
 pub(super) fn by_slug(_: &RequestHead, mut all: TenantList) -> TenantList {
     all.sort_by(|one, other| one.key.cmp(&other.key));
     all

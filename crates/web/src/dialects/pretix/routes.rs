@@ -1,4 +1,4 @@
-//! The table of places of this dialect, and the handlers that are a line or two.
+//! The table of routes of this dialect, and the handlers that are a line or two.
 
 use std::sync::{Arc, OnceLock};
 
@@ -23,7 +23,7 @@ const TOKENS_AND_PASSWORDS: &[AuthScheme] = &[
     AuthScheme::Basic,
 ];
 
-/// The form of the answer, for which every place can be asked.
+/// The form of the answer, for which every route can be asked.
 const FORMAT: &str = "format";
 
 pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Route> {
@@ -233,7 +233,7 @@ fn of_the_rest(pretix: &Arc<Pretix>) -> Vec<Route> {
     vec![notifications, audit, action_types, version, me]
 }
 
-/// A place of an organizer for which rights on webhooks are needed. It is our own: those that are
+/// A route of an organizer for which rights on webhooks are needed. It is our own: those that are
 /// pretix's take anything.
 fn route(name: &'static str, path: &'static str, object: &'static str) -> Route {
     Route {

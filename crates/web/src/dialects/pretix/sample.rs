@@ -63,7 +63,7 @@ fn concrete(key: &str) -> String {
 
 pub(super) fn make(
     pretix: &Pretix,
-    around: &FormContext<'_>,
+    context: &FormContext<'_>,
     webhook: &Webhook,
     key: &str,
 ) -> Result<Option<NewNotification>, Refusal> {
@@ -71,13 +71,13 @@ pub(super) fn make(
     let Some(choice) = offered.iter().find(|choice| choice.value == key) else {
         return Ok(None);
     };
-    let show = show(around, webhook);
-    let organizer = around.tenant.key.as_str();
+    let show = show(context, webhook);
+    let organizer = context.tenant.key.as_str();
     let slug = show.unwrap_or(NO_SHOW);
     let body = body(pretix, &choice.code, slug, organizer);
     let draft = Draft::read(body, organizer, &pretix.action_types).map_err(Refusal::Invalid)?;
-    let id = pretix.ids.next(around.rng, around.now);
-    let made = notification(around.tenant, &draft, &id, around.now);
+    let id = pretix.ids.next(context.rng, context.now);
+    let made = notification(context.tenant, &draft, &id, context.now);
     Ok(Some(NewNotification {
         // A show that is not there must not come about by a sample.
         event: made.event.filter(|_| show.is_some()),
@@ -87,9 +87,9 @@ pub(super) fn make(
 }
 
 /// A show that the webhook is for: of those the latest.
-fn show<'a>(around: &FormContext<'a>, webhook: &Webhook) -> Option<&'a str> {
+fn show<'a>(context: &FormContext<'a>, webhook: &Webhook) -> Option<&'a str> {
     let settings = Settings::of(webhook);
-    let slugs = around.events.iter().map(|event| event.slug.as_str());
+    let slugs = context.events.iter().map(|event| event.slug.as_str());
     let is_for =
         |slug: &&str| settings.all_events || settings.limit_events.iter().any(|own| own == slug);
     let latest = slugs.clone().next_back();

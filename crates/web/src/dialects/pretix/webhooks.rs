@@ -160,7 +160,7 @@ pub(super) async fn find(request: &AdmittedRequest) -> Result<Webhook, Refusal> 
     found.await?.ok_or(Refusal::NoSuchObject)
 }
 
-/// The method by which whoever asks may write fields at this place, if there is one.
+/// The method by which the caller may write fields at this route, if there is one.
 pub(super) async fn written_by(request: &AdmittedRequest) -> Result<Option<&'static str>, Refusal> {
     let tenant = request.tenant().ok();
     let may_write = RequiredAccess::Right(Permission::WebhooksWrite);

@@ -1,4 +1,4 @@
-//! The story of a delivery: what it says, what is done from it, and that nothing a receiver or an
+//! The page of a delivery: what it says, what is done from it, and that nothing a receiver or an
 //! application sends is ever more than text, or more than a page.
 
 use model::attempt::{BodyEnd, HttpResponse, Outcome};
@@ -166,11 +166,7 @@ async fn one_is_sent_again_or_stopped_and_a_form_sent_twice_does_nothing_more() 
         now.leads_to(),
         (303, format!("{path}?said=retried").as_str())
     );
-    assert!(
-        edit.get(&path)
-            .await
-            .says("Somebody asked for it to be sent again.")
-    );
+    assert!(edit.get(&path).await.says("Somebody replayed it."));
     let stop = edit
         .post(&format!("{path}/stop"), &[("seen", "retrying.2")])
         .await;
@@ -261,8 +257,8 @@ async fn the_heaviest_story_weighs_less_than_a_page_may_and_leads_to_all_of_it()
     let heavy = answered_with(500, &headers, list.clone());
     let path = here(&app).await;
     try_again_and_again(&app, webhook, &heavy).await;
-    let story = app.store.delivery(tenant, "dlv_1_1".parse().unwrap()).await;
-    let count = story.unwrap().unwrap().row.attempts;
+    let detail = app.store.delivery(tenant, "dlv_1_1".parse().unwrap()).await;
+    let count = detail.unwrap().unwrap().row.attempts;
     assert!(count > 25, "{count}");
     let mut edit = app.browser_with(Role::Edit).await;
     let mut path = path;

@@ -14,7 +14,7 @@ use super::browser::Browser;
 use super::past::{PAID, answered, refused};
 use crate::tests::harness::{TestApp, asking};
 
-/// A house in which pages can be followed.
+/// An app in which pages can be followed.
 async fn app() -> TestApp {
     let app = TestApp::new().await;
     app.stopping.send_replace(false);
@@ -162,7 +162,7 @@ async fn a_status_that_is_looked_for_is_found_when_it_comes_about() {
     let mut stream = open(&mut look, &live).await;
     assert_eq!(ids(&first(&mut stream).await), Vec::<&str>::new());
     app.attempt(&refused()).await;
-    // Looked for by the clock of the house, which stands still here.
+    // Looked for by the clock of the app, which stands still here.
     assert_eq!(next(&mut stream, 1_500).await, None);
     app.pass_ms(3_000);
     let piece = next(&mut stream, 1_001).await.unwrap();

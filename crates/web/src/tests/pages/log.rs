@@ -249,7 +249,7 @@ async fn what_was_chosen_is_sent_again_once_however_often_the_form_is_sent() {
     let answer = chosen(&mut edit, &place, "again", &which[..2]).await;
     let back = format!("{place}said=retried-some");
     assert_eq!(answer.leads_to(), (303, back.as_str()));
-    assert!(edit.get(&back).await.says("They are sent again."));
+    assert!(edit.get(&back).await.says("They are replayed."));
     assert_eq!(app.attempt(&answered(200, "ok")).await.len(), 2);
     let twice = chosen(&mut edit, &path, "again", &which[..2]).await;
     assert_eq!(
@@ -368,7 +368,7 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
     assert_eq!(twice.header("location"), Some(place.as_str()));
     let page = edit.get(&place).await;
     assert!(
-        page.says("Under way: 0 deliveries sent again, of about 3."),
+        page.says("Under way: 0 deliveries replayed, of about 3."),
         "{}",
         page.words()
     );
@@ -376,7 +376,7 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
     let log = edit
         .get(&format!("/t/{tenant}/webhooks/{webhook}/log"))
         .await;
-    assert!(log.says("Send again all that did not arrive: under way"));
+    assert!(log.says("Replay all undelivered: under way"));
     while app
         .store
         .step_bulk_job(Epoch::FIRST, app.now())
@@ -385,7 +385,7 @@ async fn all_that_failed_is_sent_again_after_saying_how_many() {
     {}
     let page = edit.get(&place).await;
     assert!(
-        page.says("Done: 3 deliveries sent again."),
+        page.says("Done: 3 deliveries replayed."),
         "{}",
         page.words()
     );
@@ -469,9 +469,9 @@ async fn a_deleted_webhook_keeps_its_log_and_nothing_else() {
     // Also when nothing matches.
     let page = edit.get(&format!("{log}?status=pending")).await;
     assert!(page.says("Nothing matches"), "{}", page.words());
-    let story = edit.get(&format!("/t/{tenant}/deliveries/dlv_1_1")).await;
-    assert!(story.says("Its webhook was deleted, so nothing can be sent again."));
-    assert!(!story.body.contains("id=\"again\""));
+    let detail = edit.get(&format!("/t/{tenant}/deliveries/dlv_1_1")).await;
+    assert!(detail.says("Its webhook was deleted, so nothing can be replayed."));
+    assert!(!detail.body.contains("id=\"again\""));
     let retry = edit
         .get(&format!("/t/{tenant}/webhooks/{webhook}/retry"))
         .await;

@@ -114,8 +114,8 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
             .unwrap();
         let page = look.get(&path).await;
         assert!(page.says(words), "{}", page.words());
-        let story = format!("href=\"{path}/deliveries/dlv_1_{webhook}\"");
-        assert!(page.body.contains(&story));
+        let detail = format!("href=\"{path}/deliveries/dlv_1_{webhook}\"");
+        assert!(page.body.contains(&detail));
     }
     let page = look.get(&path).await;
     assert!(

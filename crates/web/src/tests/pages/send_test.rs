@@ -139,10 +139,10 @@ async fn what_came_to_no_answer_does_not_speak_of_one() {
         }
         assert!(!page.says("The answer"));
         assert_eq!(page.says("It took"), took > 0, "{}", page.words());
-        let story = below.replace("/webhooks", &format!("/deliveries/dlv_{number}_1"));
-        let story = edit.get(&story).await;
-        assert!(story.says(&format!("{heading}, attempt 1")));
-        assert!(!story.says("took 0 ms"), "{}", story.words());
+        let detail = below.replace("/webhooks", &format!("/deliveries/dlv_{number}_1"));
+        let detail = edit.get(&detail).await;
+        assert!(detail.says(&format!("{heading}, attempt 1")));
+        assert!(!detail.says("took 0 ms"), "{}", detail.words());
     }
 }
 
@@ -198,8 +198,8 @@ async fn nobody_waits_for_a_slow_receiver() {
 
 /// Apart from being a test, it is what its webhook wants.
 async fn is_wanted(app: &TestApp, tenant: TenantId, id: NotificationId) {
-    let story = app.store.notification(tenant, id).await.unwrap();
-    let story = story.unwrap();
+    let detail = app.store.notification(tenant, id).await.unwrap();
+    let detail = detail.unwrap();
     let all = app
         .store
         .match_explanations(tenant, id, None, 500)
@@ -207,28 +207,28 @@ async fn is_wanted(app: &TestApp, tenant: TenantId, id: NotificationId) {
         .unwrap();
     let mut all = all.into_iter();
     let own = all
-        .find(|own| Some(own.webhook.id) == story.only_webhook)
+        .find(|own| Some(own.webhook.id) == detail.only_webhook)
         .unwrap();
     assert!(own.delivery.is_some());
     let happened = NotificationFacts {
-        action_type: &story.action_type,
-        event: story.event.as_deref(),
-        about: story.match_context.as_deref(),
+        action_type: &detail.action_type,
+        event: detail.event.as_deref(),
+        about: detail.match_context.as_deref(),
     };
     let dialects = dialects::all(&DialectOptions::default());
     let mut verdicts = dialects.iter().map(|dialect| {
         dialect
-            .board
+            .dashboard
             .forms
             .explain(&happened, own.then.as_ref().unwrap())
     });
     assert!(
         verdicts.any(|verdict| verdict.wanted),
         "{}",
-        story.action_type
+        detail.action_type
     );
     assert!(
-        serde_json::from_slice::<Value>(&story.body)
+        serde_json::from_slice::<Value>(&detail.body)
             .unwrap()
             .is_object()
     );

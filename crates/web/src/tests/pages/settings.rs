@@ -109,7 +109,7 @@ async fn whoever_may_only_look_sees_settings_and_no_way_to_change_them() {
     let path = settings(&app).await;
     let mut look = app.browser_with(Role::Look).await;
     let page = look.get(&path).await;
-    assert!(page.says("rw look at webhooks and their log, change webhooks, send again"));
+    assert!(page.says("rw look at webhooks and their log, change webhooks, replay"));
     for part in ["/tokens/new", "Let somebody in", "name=\"days\"", "/revoke"] {
         assert!(!page.body.contains(part), "{part}");
     }

@@ -149,13 +149,16 @@ fn mistakes_name_their_line_and_field() {
 #[test]
 fn the_log_is_kept_for_a_week_unless_the_operator_says_otherwise() {
     const DAY: i64 = 24 * 3_600_000;
-    let kept = |options: &DialectOptions| {
+    let retention = |options: &DialectOptions| {
         all(options).policies()[&DialectName::new("openticket")].retention_ms
     };
     let mut options = DialectOptions::default();
-    assert_eq!(kept(&options), 7 * DAY);
-    options.kept.all_ms = Some(3 * DAY);
-    assert_eq!(kept(&options), 3 * DAY);
-    options.kept.own_ms.insert("openticket".to_owned(), DAY);
-    assert_eq!(kept(&options), DAY);
+    assert_eq!(retention(&options), 7 * DAY);
+    options.retention.all_ms = Some(3 * DAY);
+    assert_eq!(retention(&options), 3 * DAY);
+    options
+        .retention
+        .own_ms
+        .insert("openticket".to_owned(), DAY);
+    assert_eq!(retention(&options), DAY);
 }

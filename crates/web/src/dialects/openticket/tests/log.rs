@@ -12,7 +12,7 @@ use crate::tests::harness::{Hook, TestApp, bearing};
 
 const GUID: &str = "7c0e4b1e-30c5-4d7c-9d0a-0f6d1f2f9a10";
 
-/// A house with a webhook and this many invocations of it.
+/// An app with a webhook and this many invocations of it.
 async fn app(count: usize) -> (TestApp, Hook) {
     let app = TestApp::new().await;
     let hook = app.hook("order", "paid").await;

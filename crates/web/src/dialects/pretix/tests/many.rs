@@ -22,7 +22,7 @@ fn slugs(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("s{n}")).collect()
 }
 
-/// A house whose organizer has so many shows more.
+/// An app whose organizer has so many shows more.
 async fn house_of(count: usize) -> TestApp {
     let app = TestApp::new().await;
     let event = |slug: String| Event {

@@ -28,7 +28,7 @@ fn recorded() -> Vec<String> {
     lines.map(read).collect()
 }
 
-/// A house with a webhook for everything.
+/// An app with a webhook for everything.
 async fn app() -> TestApp {
     let app = TestApp::new().await;
     let action_types = ActionTypes::with(&[]);
