@@ -17,7 +17,7 @@ use model::time::Clock;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use crate::dashboard::{self, Dashboard, DispatchLookup, Services};
+use crate::dashboard::{self, Dashboard, DispatchLookup, PageContext};
 use crate::dialect::value::Dialects;
 use crate::gateway::context::Context;
 use crate::gateway::intake_warnings::IntakeWarnings;
@@ -82,7 +82,7 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         intake_warnings: IntakeWarnings::default(),
     };
     let (apis, hosts) = (parts.dialects.apis(), parts.settings.hosts.clone());
-    let services = Services {
+    let page_context = PageContext {
         store: store.clone(),
         clock: parts.clock.clone(),
         rng,
@@ -104,7 +104,7 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
     Site {
         inner: Arc::new(SiteParts {
             gateway: Arc::new(Gateway::new(apis, hosts, context, metrics)),
-            dashboard: Arc::new(Dashboard::new(services)),
+            dashboard: Arc::new(Dashboard::new(page_context)),
             tools: Arc::new(tools),
         }),
         peer: None,

@@ -48,7 +48,7 @@ fn words(trouble: &PageError) -> (StatusCode, &'static str, String, &'static str
             StatusCode::NOT_FOUND,
             "Not found",
             "There is no such page, or it is not for you.".to_owned(),
-            "Check the address, or ask whoever manages access to let you in.",
+            "Check the address, or ask an administrator for access.",
         ),
         PageError::NeedsRole(role) => (
             StatusCode::FORBIDDEN,

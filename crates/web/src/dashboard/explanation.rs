@@ -218,11 +218,11 @@ fn tell(
         (true, true) | (false, false) => ExplanationText::rule(verdict.rule),
         // Said of settings of the operator, which may have been different then.
         (true, false) => {
-            ExplanationText::rule("It wanted this by what this server was set to at that time.")
+            ExplanationText::rule("By the server's settings of that time it wanted this.")
         }
-        (false, true) => ExplanationText::rule(
-            "It did not want this by what this server was set to at that time.",
-        ),
+        (false, true) => {
+            ExplanationText::rule("By the server's settings of that time it did not want this.")
+        }
     }
 }
 
@@ -230,7 +230,7 @@ fn disabled(then: &WebhookSnapshot, otherwise: &str) -> ExplanationText {
     let (words, at) = match then.disabled {
         Some(disabled) => {
             let words = match disabled.cause {
-                DisableCause::Requested => "Disabled: somebody had switched it off",
+                DisableCause::Requested => "Disabled: somebody had disabled it",
                 DisableCause::Gone => "Disabled: its receiver had answered 410 Gone",
                 DisableCause::Deleted => "Deleted",
             };

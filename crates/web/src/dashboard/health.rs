@@ -79,7 +79,7 @@ impl WebhookStatus {
             return health(tone, word, more, Some(disabled.at));
         }
         if let Some(until) = webhook.paused_until.filter(|until| *until > now) {
-            let more = "because its receiver asked to be left alone, until";
+            let more = "because its receiver asked for a pause, until";
             return health(Tone::Waiting, "Paused", more, Some(until));
         }
         let next = standing.and_then(|standing| standing.next_due_at);

@@ -130,7 +130,7 @@ impl Shell {
             }),
             tab,
             said: said.map(|(_, words)| (*words).to_owned()),
-            clock: user.and_then(|_| clock_words(&visit.services.clock)),
+            clock: user.and_then(|_| clock_words(&visit.context.clock)),
             style: assets::style_path(),
             script: assets::script_path(),
         }

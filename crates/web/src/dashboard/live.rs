@@ -25,8 +25,8 @@ use model::users::Role;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::page_context::PageContext;
 use super::response::{PageError, PageResponse};
-use super::services::Services;
 use super::stream_slots::{StreamSlot, StreamSlots};
 use super::view::HtmlFragment;
 use super::visit::Visit;
@@ -53,7 +53,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 /// A source of news for a stream.
 pub(crate) trait Feed: Send + Sync + 'static {
     /// What is new since the previous question, or since the mark that it started from.
-    fn look<'a>(&'a mut self, services: &'a Services, now: Timestamp) -> NewsFuture<'a>;
+    fn look<'a>(&'a mut self, context: &'a PageContext, now: Timestamp) -> NewsFuture<'a>;
 }
 
 pub(crate) type NewsFuture<'a> =
@@ -96,7 +96,7 @@ pub(crate) fn mark_of(visit: &Visit) -> &str {
 pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, PageError> {
     let session = visit.session().ok_or(PageError::SignIn)?;
     let user = visit.user()?.id;
-    let Some(slot) = StreamSlots::take(&visit.services.stream_slots, user, session) else {
+    let Some(slot) = StreamSlots::take(&visit.context.stream_slots, user, session) else {
         // For a browser 204 means: do not reconnect.
         let mut shown = Response::new(Body::empty());
         *shown.status_mut() = StatusCode::NO_CONTENT;
@@ -104,8 +104,8 @@ pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, Pag
     };
     let now = Instant::now();
     let stream = LiveStream {
-        services: Arc::clone(&visit.services),
-        stopping: visit.services.stopping.clone(),
+        context: Arc::clone(&visit.context),
+        stopping: visit.context.stopping.clone(),
         tenant: visit.tenant()?.id,
         slot,
         feed: Box::new(feed),
@@ -131,7 +131,7 @@ pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, Pag
 }
 
 struct LiveStream {
-    services: Arc<Services>,
+    context: Arc<PageContext>,
     stopping: watch::Receiver<bool>,
     tenant: TenantId,
     slot: StreamSlot,
@@ -163,11 +163,11 @@ impl LiveStream {
                 text = format!("retry: {RETRY_MS}\n\n");
             }
             // Read before the feed is asked: what is written in between is looked at once more.
-            let changes = Some(self.services.store.get().changes());
+            let changes = Some(self.context.store.get().changes());
             if self.changes != changes {
-                let now = self.services.clock.now();
+                let now = self.context.clock.now();
                 // An error of the store ends the stream: the browser reconnects for the rest.
-                let news = self.feed.look(&self.services, now).await.ok()?;
+                let news = self.feed.look(&self.context, now).await.ok()?;
                 self.changes = changes.filter(|_| !news.again);
                 self.over = news.over;
                 text.push_str(&told(&news));
@@ -198,9 +198,9 @@ impl LiveStream {
     }
 
     async fn may_follow(&self) -> bool {
-        let (session, now) = (self.slot.session, self.services.clock.certain());
+        let (session, now) = (self.slot.session, self.context.clock.certain());
         let user = self
-            .services
+            .context
             .store
             .ask(|store| store.session(session, now))
             .await;

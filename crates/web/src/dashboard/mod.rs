@@ -15,12 +15,12 @@ mod log;
 mod notifications;
 mod overview;
 mod page;
+mod page_context;
 mod paged;
 mod profile;
 mod response;
 mod send_test;
 mod serve;
-mod services;
 mod session;
 mod settings;
 mod sign_in;
@@ -34,9 +34,9 @@ mod webhook;
 mod webhook_form;
 
 pub(crate) use page::PageRoute;
+pub use page_context::DispatchLookup;
+pub(crate) use page_context::PageContext;
 pub(crate) use serve::{Dashboard, is_for_pages, serve};
-pub use services::DispatchLookup;
-pub(crate) use services::Services;
 #[cfg(test)]
 pub(crate) use {page::PageAccess, serve::Pages, session::csrf_token};
 

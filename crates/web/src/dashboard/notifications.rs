@@ -84,7 +84,7 @@ async fn list(visit: Visit) -> Result<PageResponse, PageError> {
         .await?;
     let last = found.last().filter(|_| found.len() >= PAGE_ROWS_MAX);
     let filter = if unwanted { "&unwanted=1" } else { "" };
-    let dialect = visit.services.dialects.named(&tenant.dialect);
+    let dialect = visit.context.dialects.named(&tenant.dialect);
     let types = found
         .iter()
         .filter(|row| !row.is_test && row.delivery_count == 0);

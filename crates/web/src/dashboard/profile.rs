@@ -65,7 +65,7 @@ async fn change(visit: Visit) -> Result<PageResponse, PageError> {
     let mut faults = Faults::default();
     let present = visit.form.get("present").unwrap_or_default().to_owned();
     if present.is_empty() || present.len() > PASSWORD_BYTES_MAX {
-        faults.add("present", "Type your present password.");
+        faults.add("present", "Enter your current password.");
     }
     let Some(new) = new_password(&visit, &user.name, &mut faults).filter(|_| faults.is_empty())
     else {
@@ -73,7 +73,7 @@ async fn change(visit: Visit) -> Result<PageResponse, PageError> {
     };
     // Somebody at a browser left open is slowed down like anybody else who guesses.
     let tried = name_hash(&user.name, "their own account");
-    let now = visit.services.clock.certain();
+    let now = visit.context.clock.certain();
     let early = visit.ask(|store| store.try_sign_in(tried, now));
     if early.await?.is_some() {
         let words = "That failed too often. Wait a minute, and try again.";
@@ -85,7 +85,7 @@ async fn change(visit: Visit) -> Result<PageResponse, PageError> {
     let (_, kept) = kept.ok_or(PageError::SignIn)?;
     let right = tasks::hash(move || password::is_right(&present, &kept)).await;
     if !right.ok_or(PageError::Refused(Refusal::Busy(1)))? {
-        let faults = Faults::one("present", "This is not your present password.");
+        let faults = Faults::one("present", "This is not your current password.");
         return again(&visit, StatusCode::UNPROCESSABLE_ENTITY, faults);
     }
     let change = UserChange {
@@ -116,7 +116,7 @@ pub(super) fn new_password(visit: &Visit, name: &str, faults: &mut Faults) -> Op
         return None;
     }
     if password != repeated {
-        faults.add("repeated", "This is not the same password.");
+        faults.add("repeated", "The two passwords differ.");
         return None;
     }
     Some(password.to_owned())
@@ -124,7 +124,7 @@ pub(super) fn new_password(visit: &Visit, name: &str, faults: &mut Faults) -> Op
 
 /// The hash of a new password.
 pub(super) async fn hashed(visit: &Visit, password: String) -> Result<PasswordHash, PageError> {
-    let salt = visit.services.rng.alphanumeric(SALT_LETTERS);
+    let salt = visit.context.rng.alphanumeric(SALT_LETTERS);
     let hashed = tasks::hash(move || password::hash(&password, salt.as_bytes())).await;
     let hashed = hashed.ok_or(PageError::Refused(Refusal::Busy(1)))?;
     hashed.map_err(|error| {

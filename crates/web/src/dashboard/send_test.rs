@@ -216,7 +216,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     let waiting = detail.attempts.is_empty() && detail.row.state == DeliveryState::Pending;
     let next = looked.saturating_add(1);
     let dispatch_state = match waiting {
-        true => (visit.services.dispatch_state)(id).await,
+        true => (visit.context.dispatch_state)(id).await,
         false => None,
     };
     page(&TestOutcomePage {

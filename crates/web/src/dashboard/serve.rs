@@ -15,8 +15,8 @@ use model::users::{Role, User};
 use tokio::time::Instant;
 
 use super::page::{PageAccess, PageRoute};
+use super::page_context::PageContext;
 use super::response::{PageError, PageResponse, finished};
-use super::services::Services;
 use super::session::{self, Cookies, FormOrigin};
 use super::visit::{Params, Visit};
 use super::{error_page, routes};
@@ -33,7 +33,7 @@ const ROOTS: [&str; 8] = [
 /// The dashboard: its pages, and what they are given.
 pub(crate) struct Dashboard {
     pages: Pages,
-    services: Arc<Services>,
+    context: Arc<PageContext>,
 }
 
 /// All pages there are.
@@ -59,7 +59,7 @@ pub(crate) async fn serve(
     let (name, shown) = answer(&dashboard, peer, head, body).await;
     let shown = finished(shown);
     let (status, took) = (shown.status(), began.elapsed());
-    dashboard.services.metrics.request(name, status, took);
+    dashboard.context.metrics.request(name, status, took);
     // The rest is a secret that may not have been used yet.
     let path = if path.starts_with("/link/") {
         "/link/***"
@@ -76,15 +76,15 @@ async fn answer(
     head: request::Parts,
     body: Body,
 ) -> (&'static str, PageResponse) {
-    let services = Arc::clone(&dashboard.services);
+    let context = Arc::clone(&dashboard.context);
     let (query, readable) = Query::of(&head.uri);
-    let vetted = vet_headers(&head.headers, &head.uri, &services.hosts).and(readable);
+    let vetted = vet_headers(&head.headers, &head.uri, &context.hosts).and(readable);
     let (page, params, allowed) = match dashboard.pages.find(&head.method, head.uri.path()) {
         Ok((page, params)) => (Some(page), params, None),
         Err(allowed) => (None, Params::new(), allowed.header()),
     };
     let name = page.as_ref().map_or("none", |page| page.name);
-    let mut visit = visit(services, head, query, params);
+    let mut visit = visit(context, head, query, params);
     visit.peer = peer;
     // For the error page, whatever becomes of the visit.
     let plain = visit.plain();
@@ -131,7 +131,7 @@ async fn admit(mut visit: Visit, page: &PageRoute, body: Body) -> PageResponse {
 /// Reads the session's user.
 async fn identify(visit: &mut Visit) -> Result<(), PageError> {
     if let Some(hash) = visit.session() {
-        let now = visit.services.clock.certain();
+        let now = visit.context.clock.certain();
         visit.user = visit.ask(|store| store.session(hash, now)).await?;
         if visit.user.is_none() {
             visit.cookies.session = None;
@@ -215,10 +215,10 @@ async fn place(visit: &Visit, user: &User) -> Result<(Tenant, Role), PageError> 
     Ok((found.tenant, role))
 }
 
-fn visit(services: Arc<Services>, head: request::Parts, query: Query, params: Params) -> Visit {
-    let now = services.clock.now();
+fn visit(context: Arc<PageContext>, head: request::Parts, query: Query, params: Params) -> Visit {
+    let now = context.clock.now();
     Visit {
-        services,
+        context,
         now,
         method: head.method,
         path: head.uri.path().to_owned(),
@@ -249,10 +249,10 @@ impl AllowedMethods {
 }
 
 impl Dashboard {
-    pub(crate) fn new(services: Services) -> Self {
+    pub(crate) fn new(context: PageContext) -> Self {
         Self {
             pages: Pages::all(),
-            services: Arc::new(services),
+            context: Arc::new(context),
         }
     }
 }

@@ -57,7 +57,7 @@ async fn form(
     let is_first = !visit.ask(|store| store.has_users()).await?;
     let secret = match visit.cookies.visitor.clone() {
         Some(secret) => secret,
-        None => visit.services.rng.alphanumeric(SECRET_LETTERS),
+        None => visit.context.rng.alphanumeric(SECRET_LETTERS),
     };
     visit.cookies.visitor = Some(secret.clone());
     let page = SignIn {
@@ -85,7 +85,7 @@ async fn sign_in(visit: Visit) -> Result<PageResponse, PageError> {
         None => (None, password::nobodys()),
     };
     let tried = visit.counted_as(&name, &kept);
-    let at = visit.services.clock.certain();
+    let at = visit.context.clock.certain();
     let early = visit.ask(|store| store.try_sign_in(tried, at));
     if let Some(failures) = early.await? {
         let wait_s = failures.open_at().ms_since(at).max(0) / 1_000 + 1;
@@ -150,7 +150,7 @@ pub(super) async fn kept_of(visit: &Visit, user: &User) -> Result<Option<Passwor
 
 /// The device cookie for this browser and user.
 pub(super) fn device(visit: &Visit, user: &User, kept: &PasswordHash) -> HeaderValue {
-    let chance = visit.services.rng.alphanumeric(SECRET_LETTERS);
+    let chance = visit.context.rng.alphanumeric(SECRET_LETTERS);
     session::device_cookie(&chance, &user.name, kept, visit.secure)
 }
 
@@ -162,9 +162,9 @@ pub(super) async fn begin_session(
     typed: Option<PasswordHash>,
     counted: Option<TokenHash>,
 ) -> Result<Option<HeaderValue>, PageError> {
-    let secret = visit.services.rng.alphanumeric(SECRET_LETTERS);
+    let secret = visit.context.rng.alphanumeric(SECRET_LETTERS);
     let (hash, id, now) = (TokenHash::of(&secret), user.id, visit.now);
-    let until = visit.services.clock.certain().plus_ms(SESSION_MS);
+    let until = visit.context.clock.certain().plus_ms(SESSION_MS);
     let begun =
         visit.ask(|store| store.begin_session(hash, id, typed.clone(), counted, until, now));
     let begun = begun.await?;
@@ -178,7 +178,7 @@ async fn use_link(visit: Visit) -> Result<PageResponse, PageError> {
     }
     let (link, now) = (
         TokenHash::of(visit.param("secret")),
-        visit.services.clock.certain(),
+        visit.context.clock.certain(),
     );
     let begun = match visit.ask(|store| store.use_link(link, now)).await? {
         Some(user) => begin(&visit, &user, None).await?,

@@ -66,7 +66,7 @@ async fn list(visit: Visit) -> Result<PageResponse, PageError> {
 }
 
 fn row(visit: &Visit, tenant: &Tenant, role: Option<model::users::Role>) -> TenantLine {
-    let dialect = visit.services.dialects.named(&tenant.dialect);
+    let dialect = visit.context.dialects.named(&tenant.dialect);
     let dashboard = dialect.as_ref().map(|dialect| &dialect.dashboard);
     TenantLine {
         name: tenant.name.clone(),

@@ -144,7 +144,7 @@ async fn make(visit: Visit) -> Result<PageResponse, PageError> {
     let now = visit.now;
     // Not repeated: after a lost answer the name would be found taken.
     match visit
-        .services
+        .context
         .store
         .get()
         .create_user(new.clone(), now)

@@ -11,8 +11,8 @@ use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
 use model::users::{PasswordHash, Role, User, name_hash};
 
+use super::page_context::PageContext;
 use super::response::PageError;
-use super::services::Services;
 use super::session::{self, CSRF_FIELD, Cookies};
 use crate::dialect::value::Dialect;
 use crate::transport::client;
@@ -22,7 +22,7 @@ use crate::transport::query::Query;
 pub(crate) type Params = Vec<(&'static str, String)>;
 
 pub(crate) struct Visit {
-    pub(crate) services: Arc<Services>,
+    pub(crate) context: Arc<PageContext>,
     pub(crate) now: Timestamp,
     pub(crate) method: Method,
     /// The path as requested, without the query.
@@ -50,7 +50,7 @@ impl Visit {
         &self,
         question: impl Fn(&dyn Frontend) -> StoreFuture<T>,
     ) -> Result<T, Refusal> {
-        self.services.store.ask(question).await
+        self.context.store.ask(question).await
     }
 
     /// As `ask`, for pages that branch on the error.
@@ -58,7 +58,7 @@ impl Visit {
         &self,
         question: impl Fn(&dyn Frontend) -> StoreFuture<T>,
     ) -> Result<T, StoreError> {
-        self.services.store.try_ask(question).await
+        self.context.store.try_ask(question).await
     }
 
     /// The signed-in user.
@@ -85,7 +85,7 @@ impl Visit {
 
     /// The visitor's network, if it is known.
     pub(super) fn network(&self) -> Option<IpAddr> {
-        client::network(self.peer, &self.headers, &self.services.proxies)
+        client::network(self.peer, &self.headers, &self.context.proxies)
     }
 
     /// The tenant that the path names.
@@ -108,7 +108,7 @@ impl Visit {
     /// If this version does not know the tenant's dialect.
     pub(crate) fn dialect(&self) -> Result<Arc<Dialect>, PageError> {
         let tenant = self.tenant()?;
-        let found = self.services.dialects.named(&tenant.dialect);
+        let found = self.context.dialects.named(&tenant.dialect);
         found.ok_or(PageError::Refused(Refusal::Internal))
     }
 
@@ -118,7 +118,7 @@ impl Visit {
     /// As `dialect`.
     pub(crate) fn policy(&self) -> Result<&Policy, PageError> {
         let tenant = self.tenant()?;
-        let found = self.services.policies.get(&tenant.dialect);
+        let found = self.context.policies.get(&tenant.dialect);
         found.ok_or(PageError::Refused(Refusal::Internal))
     }
 
@@ -162,7 +162,7 @@ impl Visit {
     /// The same visit without its form, for error pages.
     pub(super) fn around(&self) -> Self {
         Self {
-            services: Arc::clone(&self.services),
+            context: Arc::clone(&self.context),
             now: self.now,
             method: self.method.clone(),
             path: self.path.clone(),

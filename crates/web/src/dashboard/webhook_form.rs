@@ -84,7 +84,7 @@ impl FormInputs {
 
     pub(super) fn around<'a>(&'a self, visit: &'a Visit) -> FormContext<'a> {
         FormContext {
-            rng: &visit.services.rng,
+            rng: &visit.context.rng,
             tenant: &self.tenant,
             events: &self.events,
             now: visit.now,
@@ -148,7 +148,7 @@ async fn create(visit: Visit) -> Result<PageResponse, PageError> {
         }
         Err(refusal) => return Err(refusal.into()),
     };
-    let store = visit.services.store.get();
+    let store = visit.context.store.get();
     // Not repeated if the answer is lost: that could create two.
     let created = store.create_webhook(new, visit.actor(), visit.now).await;
     let created = created.map_err(|error| refused(&error))?;

@@ -94,7 +94,7 @@ async fn act_on_chosen(visit: Visit) -> Result<PageResponse, PageError> {
     let what = match visit.form.get("do") {
         Some("again") => DeliveryAction::Again,
         Some("stop") => DeliveryAction::Stop,
-        _ => return Err(Refusal::bad_request("Say what is to be done: again or stop.").into()),
+        _ => return Err(Refusal::bad_request("Say what to do: again or stop.").into()),
     };
     let chosen = visit.form.all("delivery").filter_map(|value| {
         let (id, saw) = value.split_once(':')?;
@@ -193,7 +193,7 @@ async fn again(
         which: ReplayScope::One(id),
         actor: visit.actor(),
     };
-    let store = visit.services.store.get();
+    let store = visit.context.store.get();
     let replies = ids
         .iter()
         .map(|id| (*id, store.replay(ask(*id), visit.now)));

@@ -11,8 +11,8 @@ use super::names::{kind_words, name_of, off};
 use crate::dashboard::layout::{Shell, Tab, path_of};
 use crate::dashboard::live::{self, Feed, FeedItem, FeedUpdate, NewsFuture};
 use crate::dashboard::page::{PageAccess, PageRoute, get, post};
+use crate::dashboard::page_context::PageContext;
 use crate::dashboard::response::{PageError, PageResponse, go_to, page};
-use crate::dashboard::services::Services;
 use crate::dashboard::session::CSRF_FIELD;
 use crate::dashboard::view::{DisplayTime, HtmlFragment};
 use crate::dashboard::visit::Visit;
@@ -214,10 +214,10 @@ struct BulkJobFeed {
 }
 
 impl Feed for BulkJobFeed {
-    fn look<'a>(&'a mut self, services: &'a Services, _now: Timestamp) -> NewsFuture<'a> {
+    fn look<'a>(&'a mut self, context: &'a PageContext, _now: Timestamp) -> NewsFuture<'a> {
         Box::pin(async move {
             let (tenant, id) = (self.tenant, self.id);
-            let found = services
+            let found = context
                 .store
                 .ask(|store| store.bulk_job(tenant, id))
                 .await?;

@@ -17,8 +17,8 @@ use super::row::seen;
 use crate::dashboard::layout::{Shell, Tab, path_of};
 use crate::dashboard::live::{self, Feed, FeedItem, FeedUpdate, NewsFuture};
 use crate::dashboard::page::{PageAccess, PageRoute, get};
+use crate::dashboard::page_context::PageContext;
 use crate::dashboard::response::{PageError, PageResponse, page};
-use crate::dashboard::services::Services;
 use crate::dashboard::text::{BodyText, TextExcerpt};
 use crate::dashboard::view::{DisplaySize, DisplayTime, HtmlFragment, Tone, status_words};
 use crate::dashboard::visit::Visit;
@@ -200,12 +200,12 @@ impl StateContext {
 
 /// Where the engine has a due delivery, if it knows.
 async fn dispatch_state(
-    services: &Services,
+    context: &PageContext,
     row: &DeliveryRow,
     now: Timestamp,
 ) -> Option<DispatchState> {
     match row.due_at.is_some_and(|at| at <= now) {
-        true => (services.dispatch_state)(row.id).await,
+        true => (context.dispatch_state)(row.id).await,
         false => None,
     }
 }
@@ -217,7 +217,7 @@ async fn state(
     around: &StateContext,
 ) -> Result<HtmlFragment, PageError> {
     let policy = visit.policy()?;
-    let at = dispatch_state(&visit.services, &detail.row, visit.now).await;
+    let at = dispatch_state(&visit.context, &detail.row, visit.now).await;
     Ok(standing(detail, webhook, policy, around, (at, visit.now))?)
 }
 
@@ -259,11 +259,11 @@ fn words(detail: &DeliveryDetail) -> String {
         (DeliveryState::Pending, None) => "It was not tried yet.".to_owned(),
         (DeliveryState::Cancelled(cause), _) => cause.words().to_owned(),
         (DeliveryState::Failed, Some(latest)) => {
-            format!("It was tried as often as the schedule allows. The last time: {latest}")
+            format!("All attempts of the schedule failed. The last time: {latest}")
         }
         (DeliveryState::Pending | DeliveryState::Delivered, Some(latest)) => latest,
         (DeliveryState::Delivered, None) => "The receiver has it.".to_owned(),
-        (DeliveryState::Failed, None) => "It was tried as often as the schedule allows.".to_owned(),
+        (DeliveryState::Failed, None) => "All attempts of the schedule failed.".to_owned(),
     }
 }
 
@@ -306,10 +306,10 @@ struct DeliveryFeed {
 }
 
 impl Feed for DeliveryFeed {
-    fn look<'a>(&'a mut self, services: &'a Services, now: Timestamp) -> NewsFuture<'a> {
+    fn look<'a>(&'a mut self, context: &'a PageContext, now: Timestamp) -> NewsFuture<'a> {
         Box::pin(async move {
             let (tenant, id) = (self.tenant, self.around.id);
-            let lines = services.store.ask(|s| s.log_rows(tenant, vec![id])).await?;
+            let lines = context.store.ask(|s| s.log_rows(tenant, vec![id])).await?;
             let Some(line) = lines.first() else {
                 // It was pruned meanwhile.
                 return Ok(FeedUpdate {
@@ -319,7 +319,7 @@ impl Feed for DeliveryFeed {
             };
             let mark = mark(&line.row);
             // While it is due its state in the engine changes, and no row does.
-            let at = dispatch_state(services, &line.row, now).await;
+            let at = dispatch_state(context, &line.row, now).await;
             let again = at.is_some();
             if mark == self.told && at == self.at {
                 return Ok(FeedUpdate {
@@ -327,16 +327,13 @@ impl Feed for DeliveryFeed {
                     ..FeedUpdate::default()
                 });
             }
-            let Some(detail) = services.store.ask(|s| s.delivery(tenant, id)).await? else {
+            let Some(detail) = context.store.ask(|s| s.delivery(tenant, id)).await? else {
                 return Ok(FeedUpdate {
                     over: true,
                     ..FeedUpdate::default()
                 });
             };
-            let webhook = services
-                .store
-                .ask(|s| s.webhook(tenant, id.webhook))
-                .await?;
+            let webhook = context.store.ask(|s| s.webhook(tenant, id.webhook)).await?;
             let mut news = FeedUpdate {
                 mark: mark.clone(),
                 again,

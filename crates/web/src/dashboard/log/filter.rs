@@ -70,7 +70,7 @@ impl LogFilter {
             ("text", &self.text),
         ] {
             if text.len() > NAME_BYTES_MAX {
-                fault(field, "That is too long to be looked for.");
+                fault(field, "This is too long to search for.");
             }
         }
         for (field, text, moment) in [
@@ -80,14 +80,14 @@ impl LogFilter {
             if !text.is_empty() {
                 *moment = moment_of(text);
                 if moment.is_none() {
-                    fault(field, "That is no time such as 2026-11-20T18:30.");
+                    fault(field, "This is not a time such as 2026-11-20T18:30.");
                 }
             }
         }
         if let (Some(since), Some(until)) = (self.read.since, self.read.until)
             && since >= until
         {
-            fault("until", "That is not after the time it should begin at.");
+            fault("until", "This is not after the start time.");
         }
         if !self.faults.is_empty() {
             // What is shown again must fit on a page.

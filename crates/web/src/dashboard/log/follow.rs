@@ -14,8 +14,8 @@ use super::filter::LogFilter;
 use super::row::{self, RowContext, WebhookNames};
 use crate::dashboard::layout::path_of;
 use crate::dashboard::live::{self, Feed, FeedItem, FeedUpdate, NewsFuture};
+use crate::dashboard::page_context::PageContext;
 use crate::dashboard::response::{PageError, PageResponse};
-use crate::dashboard::services::Services;
 use crate::dashboard::visit::Visit;
 use crate::dialect::value::Dialect;
 
@@ -98,7 +98,7 @@ struct LogFeed {
 }
 
 impl Feed for LogFeed {
-    fn look<'a>(&'a mut self, services: &'a Services, now: Timestamp) -> NewsFuture<'a> {
+    fn look<'a>(&'a mut self, context: &'a PageContext, now: Timestamp) -> NewsFuture<'a> {
         Box::pin(async move {
             self.around.now = now;
             let mut news = FeedUpdate::default();
@@ -106,22 +106,22 @@ impl Feed for LogFeed {
             let mut lines = Vec::new();
             match self.whole_at {
                 None => {
-                    lines = self.began(services).await?;
+                    lines = self.began(context).await?;
                     self.whole_at = Some(now);
                 }
                 Some(at) if self.filter.has_status() => {
-                    lines.extend(self.changed(services).await?);
+                    lines.extend(self.changed(context).await?);
                     if (0..WHOLE_EVERY_MS).contains(&now.ms_since(at)) {
                         news.again = true;
                     } else {
-                        lines.extend(self.whole(services).await?);
+                        lines.extend(self.whole(context).await?);
                         self.whole_at = Some(now);
                     }
                 }
                 Some(_) => {
-                    lines.extend(self.changed(services).await?);
+                    lines.extend(self.changed(context).await?);
                     if !self.too_many {
-                        lines.extend(self.newer(services).await?);
+                        lines.extend(self.newer(context).await?);
                     }
                 }
             }
@@ -129,7 +129,7 @@ impl Feed for LogFeed {
             lines.sort_by_key(|line| line.row.id);
             let names = &mut self.around.names;
             names
-                .learn(&lines, self.tenant, &self.dialect, services)
+                .learn(&lines, self.tenant, &self.dialect, context)
                 .await?;
             for line in lines {
                 let part = row::part(&line, &self.around)?;
@@ -152,9 +152,9 @@ impl Feed for LogFeed {
 impl LogFeed {
     /// What the page of this mark does not show: lines above its newest, and changes to those
     /// below.
-    async fn began(&mut self, services: &Services) -> Result<Vec<LogRow>, Refusal> {
+    async fn began(&mut self, context: &PageContext) -> Result<Vec<LogRow>, Refusal> {
         let (newest, since) = (self.newest, self.at.plus_ms(-SLACK_MS));
-        let rows = self.whole(services).await?;
+        let rows = self.whole(context).await?;
         let is_new = |row: &LogRow| newest.is_none_or(|newest| row.row.id > newest);
         if newest.is_some() && rows.len() >= PAGE_ROWS_MAX && rows.iter().all(is_new) {
             self.too_many = true;
@@ -172,10 +172,10 @@ impl LogFeed {
     }
 
     /// Lines of the first page that have changed or are new.
-    async fn whole(&mut self, services: &Services) -> Result<Vec<LogRow>, Refusal> {
-        let head = self.head(services).await?;
+    async fn whole(&mut self, context: &PageContext) -> Result<Vec<LogRow>, Refusal> {
+        let head = self.head(context).await?;
         let (tenant, ask) = (self.tenant, self.filter.ask(self.webhook, None));
-        let page = services
+        let page = context
             .store
             .ask(|store| store.log(tenant, ask.clone()))
             .await?;
@@ -187,13 +187,13 @@ impl LogFeed {
     }
 
     /// Lines that were added after those already read.
-    async fn newer(&mut self, services: &Services) -> Result<Vec<LogRow>, Refusal> {
+    async fn newer(&mut self, context: &PageContext) -> Result<Vec<LogRow>, Refusal> {
         // Before reading: everything below was seen then, whether it matched or not.
-        let head = self.head(services).await?;
+        let head = self.head(context).await?;
         let tenant = self.tenant;
         let from = self.newest.map(LogCursor::NewerThan);
         let ask = self.filter.ask(self.webhook, from);
-        let page = services
+        let page = context
             .store
             .ask(|store| store.log(tenant, ask.clone()))
             .await?;
@@ -212,7 +212,7 @@ impl LogFeed {
     }
 
     /// The newest delivery of the tenant, whether it matches or not; `None` without a filter.
-    async fn head(&self, services: &Services) -> Result<Option<DeliveryId>, Refusal> {
+    async fn head(&self, context: &PageContext) -> Result<Option<DeliveryId>, Refusal> {
         if self.webhook.is_none() && self.filter.is_empty() {
             return Ok(None);
         }
@@ -221,7 +221,7 @@ impl LogFeed {
             limit: 1,
             ..LogQuery::default()
         };
-        let page = services
+        let page = context
             .store
             .ask(|store| store.log(tenant, ask.clone()))
             .await?;
@@ -229,13 +229,13 @@ impl LogFeed {
     }
 
     /// Lines that have changed since they were sent.
-    async fn changed(&mut self, services: &Services) -> Result<Vec<LogRow>, Refusal> {
+    async fn changed(&mut self, context: &PageContext) -> Result<Vec<LogRow>, Refusal> {
         let tenant = self.tenant;
         let known: Vec<DeliveryId> = self.known.keys().copied().collect();
         if known.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = services
+        let rows = context
             .store
             .ask(|store| store.log_rows(tenant, known.clone()));
         let mut rows = rows.await?;

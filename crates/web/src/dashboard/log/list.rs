@@ -161,7 +161,7 @@ async fn view(
     let mut names = WebhookNames::default();
     let dialect = visit.dialect()?;
     names
-        .learn(&page.rows, tenant.id, &dialect, &visit.services)
+        .learn(&page.rows, tenant.id, &dialect, &visit.context)
         .await?;
     let around = RowContext {
         path: path_of(tenant),

@@ -23,7 +23,7 @@ pub(super) fn name_of(visit: &Visit, webhook: &Webhook) -> Result<String, PageEr
 /// Since when and why a webhook is disabled.
 pub(super) fn off(disabled: Disablement) -> (DisplayTime, &'static str) {
     let why = match disabled.cause {
-        DisableCause::Requested => "somebody switched it off",
+        DisableCause::Requested => "somebody disabled it",
         DisableCause::Gone => {
             "its receiver answered 410 Gone, which means that it is gone for good"
         }

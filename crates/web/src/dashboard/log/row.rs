@@ -10,7 +10,7 @@ use model::query::{DeliveryStatus, LogRow};
 use model::refusal::Refusal;
 use model::time::Timestamp;
 
-use crate::dashboard::services::Services;
+use crate::dashboard::page_context::PageContext;
 use crate::dashboard::text::TextExcerpt;
 use crate::dashboard::view::{DisplayTime, HtmlFragment, Tone, status_words};
 use crate::dialect::value::Dialect;
@@ -66,7 +66,7 @@ impl WebhookNames {
         lines: &[LogRow],
         tenant: TenantId,
         dialect: &Dialect,
-        services: &Services,
+        context: &PageContext,
     ) -> Result<(), Refusal> {
         let wanted: BTreeSet<WebhookId> = lines.iter().map(|line| line.row.id.webhook).collect();
         if self.0.len() > PAGE_ROWS_MAX {
@@ -76,10 +76,7 @@ impl WebhookNames {
             if self.0.contains_key(&id) {
                 continue;
             }
-            let found = services
-                .store
-                .ask(|store| store.webhook(tenant, id))
-                .await?;
+            let found = context.store.ask(|store| store.webhook(tenant, id)).await?;
             let name = found.and_then(|webhook| (dialect.dashboard.describe)(&webhook).name);
             let name = name.filter(|name| !name.trim().is_empty());
             let name = name.unwrap_or_else(|| plain(id));

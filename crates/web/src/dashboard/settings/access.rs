@@ -57,7 +57,7 @@ async fn add(visit: Visit) -> Result<PageResponse, PageError> {
     match &found {
         None => faults.add(
             "person",
-            "There is no user of this name. An administrator of this server makes users.",
+            "There is no user of this name. An administrator of this server creates users.",
         ),
         Some((user, _)) if user.administrator => faults.add(
             "person",

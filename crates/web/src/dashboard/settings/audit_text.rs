@@ -68,7 +68,7 @@ fn deed(action: &str, detail: &Value) -> String {
             "disabled the webhook, because its receiver answered 410 Gone".to_owned()
         }
         "webhook.disabled" => "disabled the webhook".to_owned(),
-        "token.created" => format!("made the token \u{201c}{}\u{201d}", short("name")),
+        "token.created" => format!("created the token \u{201c}{}\u{201d}", short("name")),
         "token.changed" => format!("changed the token \u{201c}{}\u{201d}", short("name")),
         "token.revoked" => format!("revoked the token \u{201c}{}\u{201d}", short("name")),
         "role.given" => format!("gave {} the role {}", short("user"), role("after")),
@@ -85,7 +85,7 @@ fn deed(action: &str, detail: &Value) -> String {
             deliveries(count("expected"))
         ),
         "errand.begun" if text("what") == "stop_retrying" => format!(
-            "asked for what is waiting to be sent no more ({})",
+            "asked to stop all that is pending ({})",
             deliveries(count("expected"))
         ),
         other => format!(
@@ -390,7 +390,7 @@ mod tests {
                 "token.created",
                 json!({"name": "till", "permissions": "webhooks:read", "active": true,
                        "default": false, "kind": "program"}),
-                "made the token \u{201c}till\u{201d}",
+                "created the token \u{201c}till\u{201d}",
                 vec!["Name: till", "Permissions: webhooks:read"],
             ),
         ] {

@@ -62,7 +62,7 @@ async fn save(visit: Visit) -> Result<PageResponse, PageError> {
     let typed = visit.form.get("days").unwrap_or_default().trim();
     let Some(days) = read(typed) else {
         let words = format!(
-            "Type a whole number of days from 1 to {DAYS_MAX}, or nothing for the default."
+            "Enter a whole number of days from 1 to {DAYS_MAX}, or nothing for the default."
         );
         let typed = SettingsInput {
             days: Some(typed.chars().take(20).collect()),

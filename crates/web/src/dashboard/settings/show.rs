@@ -98,12 +98,12 @@ pub(super) async fn again(
     faults: Faults,
 ) -> Result<PageResponse, PageError> {
     let tenant = visit.tenant()?.clone();
-    let (id, services) = (tenant.id, &visit.services);
-    let tokens = services.store.ask(|store| store.tokens(Some(id))).await?;
+    let (id, context) = (tenant.id, &visit.context);
+    let tokens = context.store.ask(|store| store.tokens(Some(id))).await?;
     let (tokens, more_tokens) = page_of(tokens, visit.query.get("tokens"), |token| token.id.0);
-    let people = services.store.ask(|store| store.users(Some(id))).await?;
+    let people = context.store.ask(|store| store.users(Some(id))).await?;
     let (people, more_people) = page_of(people, visit.query.get("people"), |user| user.id.0);
-    let everybody = services.store.ask(|store| store.users(None)).await?;
+    let everybody = context.store.ask(|store| store.users(None)).await?;
     let mut administrators: Vec<String> = everybody
         .into_iter()
         .filter(|user| user.administrator && user.active)
@@ -111,10 +111,7 @@ pub(super) async fn again(
         .collect();
     let administrators_more = administrators.len().saturating_sub(ADMINISTRATORS_MAX);
     administrators.truncate(ADMINISTRATORS_MAX);
-    let settings = services
-        .store
-        .ask(|store| store.tenant_settings(id))
-        .await?;
+    let settings = context.store.ask(|store| store.tenant_settings(id)).await?;
     let retention_ms = settings.and_then(|settings| settings.retention_ms);
     let query = AuditQuery {
         limit: ENTRIES_MAX,
@@ -151,7 +148,7 @@ pub(super) async fn again(
         roles: Role::ALL,
         typed,
         kept_default: DisplayDuration(dialect.policy.retention_ms),
-        kept_default_from: match services.dialects.retention_is_set(&dialect.api.name) {
+        kept_default_from: match context.dialects.retention_is_set(&dialect.api.name) {
             true => "as the operator of this server set it",
             false => "as is usual for this platform",
         },

@@ -116,7 +116,7 @@ async fn make(visit: Visit) -> Result<PageResponse, PageError> {
     }
     // Everything that can fail comes before the token exists: it is shown only once.
     let (tenant, dialect) = (visit.tenant()?.clone(), visit.dialect()?);
-    let token = visit.services.rng.alphanumeric(TOKEN_LETTERS);
+    let token = visit.context.rng.alphanumeric(TOKEN_LETTERS);
     let new = NewToken {
         tenant: Some(tenant.id),
         name: name.clone(),

@@ -1,4 +1,4 @@
-//! Answers in JSON, and links between pages.
+//! Responses in JSON, and links between pages.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK};
@@ -33,7 +33,7 @@ pub(super) fn empty() -> ApiResponse {
     answer
 }
 
-/// Any request of somebody known may be asked.
+/// Every authenticated request is admitted.
 pub(super) fn admit(_: &RequestHead) -> Result<(), Refusal> {
     Ok(())
 }
@@ -43,7 +43,7 @@ pub(super) fn describe(_: AdmittedRequest) -> ResponseFuture {
     Box::pin(async { Ok(empty()) })
 }
 
-/// Says where the next page is: this place with another value for one parameter of its query.
+/// Adds the link to the next page: this route with another value for one parameter of its query.
 pub(super) fn link_next(
     mut answer: ApiResponse,
     head: &RequestHead,
@@ -60,7 +60,7 @@ pub(super) fn link_next(
     answer
 }
 
-/// Whether the caller wants to be told what is doubtful.
+/// Whether the caller wants warnings.
 pub(super) fn wants_hints(head: &RequestHead) -> bool {
     head.query.get("hints").is_some_and(|value| value == "1")
 }

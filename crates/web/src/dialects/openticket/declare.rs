@@ -16,7 +16,7 @@ use super::fields::{FieldLimits, Fields};
 use super::{guid, stored, wire};
 use crate::dialect::section::{DeclarationFile, FileTable};
 
-/// What this dialect calls the right to hand in notifications.
+/// This dialect's name for the permission to hand in notifications.
 const TRIGGERS_WRITE: &str = "triggers:write";
 
 /// Shorter ones could be guessed, and could not be told from other text in a log.
@@ -64,7 +64,7 @@ pub(super) fn declare(
     }
 }
 
-/// A token can mean only one of the companies it is listed under.
+/// A token can have only one default company.
 fn vet_defaults(
     company: &FileTable<'_>,
     tokens: &[DeclaredToken],
@@ -166,7 +166,7 @@ fn webhook_of(
     }
 }
 
-/// A value of TOML as the REST resource would have been given it.
+/// A TOML value as the REST resource would have got it.
 fn json_of(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::String(text.to_string()),

@@ -1,5 +1,5 @@
-//! A call with which somebody tries a new token. It changes nothing, or reports an order that is
-//! paid, which fires the webhooks that want such.
+//! An example call with a new token. It changes nothing, or reports a paid order, which calls the
+//! webhooks that subscribe to that.
 
 use http::Method;
 use model::tenant::{Permission, Tenant};

@@ -1,7 +1,7 @@
-//! Why a webhook heard of a trigger or not, in the words of this dialect.
+//! Why a webhook got a trigger or not, in the words of this dialect.
 //!
-//! The verdict is the filter's; the rule beside it is found again in the settings, and a test
-//! holds the two together.
+//! The verdict is the filter's. The rule beside it is derived again from the settings, and a test
+//! keeps the two together.
 
 use model::dashboard::WebhookSnapshot;
 
@@ -71,7 +71,7 @@ pub(super) fn rule(about: &TriggerContext, settings: &Settings) -> MatchVerdict 
     MatchVerdict::new(true, words)
 }
 
-/// Why what happened does not reach webhooks for this resource.
+/// Why this trigger does not reach webhooks for this resource.
 fn beyond(about: &TriggerContext, settings: &Settings, is_own: bool) -> String {
     let resource = &settings.resource;
     if is_own {

@@ -1,5 +1,5 @@
-//! The fields of a webhook: which values they may have, and what they mean. The same rules hold
-//! for REST, in whichever form it comes, and for an operator's file.
+//! The fields of a webhook: their allowed values and their meaning. The same rules hold for REST,
+//! in every media type, and for an operator's file.
 
 use model::filter::Filter;
 use model::limits::{RETRIES_MAX, TARGET_URL_CHARS_MAX};
@@ -17,7 +17,7 @@ const NAME_CHARS_MAX: usize = 255;
 /// What the vendor's pages speak of where they say nothing else.
 const RETRIES_DEFAULT: u32 = 3;
 
-/// What is kept of a webhook beside its target, its nonce and its retries.
+/// What is stored of a webhook beside its target, its nonce and its retries.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Settings {
@@ -36,7 +36,7 @@ pub(super) struct Fields {
     pub(super) settings: Settings,
 }
 
-/// What fields are judged by.
+/// What judging fields needs.
 #[derive(Clone, Copy)]
 pub(super) struct FieldLimits<'a> {
     pub(super) triggers: &'a TriggerTable,
@@ -44,16 +44,16 @@ pub(super) struct FieldLimits<'a> {
     pub(super) strict: bool,
 }
 
-/// Values on their way in, and what is wrong with them.
+/// Values being read, and their faults.
 struct FieldReader<'a> {
     given: &'a Map<String, Value>,
-    /// Whether what is missing stays as it was.
+    /// Whether missing fields keep their values.
     partial: bool,
     faults: Vec<Fault>,
 }
 
 impl Fields {
-    /// The fields that `given` makes of `old`, or all that is wrong with it.
+    /// The fields of `old` changed by `given`, or all faults.
     pub(super) fn read(
         given: &Map<String, Value>,
         old: Option<Self>,
@@ -97,7 +97,7 @@ impl Fields {
         fields
     }
 
-    /// What a webhook has of which nothing is said.
+    /// The defaults of a webhook.
     pub(super) fn blank() -> Self {
         Self {
             url: String::new(),
@@ -121,8 +121,8 @@ impl Fields {
 }
 
 impl Settings {
-    /// Those of a webhook. What is missing or damaged is as if it had never been given, so that
-    /// somebody can still look at the webhook and mend it.
+    /// The settings of a webhook. Missing or damaged ones count as never given, so that the webhook
+    /// can still be shown and repaired.
     pub(super) fn of(webhook: &Webhook) -> Self {
         serde_json::from_str(&webhook.settings).unwrap_or_else(|error| {
             tracing::error!(webhook = %webhook.id, %error, "the settings of a webhook are damaged");
@@ -130,7 +130,7 @@ impl Settings {
         })
     }
 
-    /// What the webhook subscribes to, in the form the store keeps.
+    /// The subscriptions of the webhook, as the store keeps them.
     pub(super) fn filter(&self) -> Filter {
         let scope = guid::read(&self.identifier);
         let own = wire::topic(&self.resource, &self.trigger);

@@ -1,8 +1,8 @@
-//! This dialect's part of the dashboard: the form of a webhook, and its facts in words.
+//! What this dialect brings to the dashboard: the form of a webhook, and its facts in words.
 //!
-//! What is typed is judged by `fields.rs`, as what programs send is. Resource and trigger are one
-//! field of the form, so that nothing can be chosen that cannot fire; a webhook that has another
-//! pair keeps it, and is told what is doubtful about it.
+//! Input is judged by `fields.rs`, as that of programs is. Resource and trigger are one field of
+//! the form, so that only pairs that can fire are offered; a webhook with another pair keeps it,
+//! with a warning.
 
 use std::sync::Arc;
 

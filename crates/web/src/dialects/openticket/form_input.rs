@@ -1,5 +1,5 @@
-//! What was typed into the form of a webhook, brought to the shape in which programs send it, to
-//! be judged by `fields.rs`; and what is wrong with it, in words for people.
+//! The input of a webhook's form, converted to the fields that programs send and judged by
+//! `fields.rs`; and its faults in words for people.
 
 use model::refusal::{Fault, Refusal};
 use model::webhook::Webhook;

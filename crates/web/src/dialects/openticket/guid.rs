@@ -1,4 +1,4 @@
-//! GUIDs: made, read in any case, and the one that names an invocation.
+//! GUIDs: making them, reading them in any case, and the GUID of an invocation.
 
 use model::id::{DeliveryId, NotificationId, WebhookId};
 

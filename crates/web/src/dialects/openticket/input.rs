@@ -1,5 +1,5 @@
-//! Request bodies: from bytes and their form to fields. JSON, and the two forms of HTML, in which
-//! every value is a text.
+//! Request bodies to fields: JSON, and the two media types of HTML forms, in which every value is a
+//! text. Also the numbers of a query.
 
 use bytes::Bytes;
 use http::HeaderMap;

@@ -1,7 +1,7 @@
 //! How an application reports triggers: one, a JSON array of them, or one a line.
 //!
-//! Everything that is sound goes to the store as one batch, and is answered only once it is
-//! durable. What is not sound is refused in its place and harms nothing else.
+//! All valid ones go to the store as one batch, and the response comes once they are durable. An
+//! invalid one is refused in its place and does not affect the others.
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ use crate::gateway::operations;
 use crate::gateway::store::refused;
 use crate::transport::media_type::MediaType;
 
-/// One trigger as it was handed in, sound or not.
+/// One trigger as handed in, or why it is invalid.
 type DraftResult = Result<Draft, Refusal>;
 
-/// What became of one trigger: under which id, and how many webhooks hear of it.
+/// The result for one trigger: its id, and how many webhooks get it.
 #[derive(Debug, Serialize)]
 struct IntakeReceipt {
     #[serde(skip)]
@@ -229,7 +229,7 @@ fn done(
         AcceptResult::Accepted { deliveries, .. } => {
             (IntakeResult::Accepted, StatusCode::CREATED, deliveries)
         }
-        // With an id made here, what is repeated is this very request: its answer was lost.
+        // With an id made here, the duplicate is this very request: its answer was lost.
         AcceptResult::Duplicate { deliveries, .. } if made => {
             (IntakeResult::Repeated, StatusCode::CREATED, deliveries)
         }
@@ -245,7 +245,7 @@ fn done(
         }
     };
     context.intake_metrics.count(what);
-    // A webhook may ask for what is not known to fire, and then somebody hears of it.
+    // A webhook may subscribe to a pair that is not known to fire, and then gets it.
     let unknown = reported.unknown.filter(|_| invocations == 0);
     let warning = unknown.map(|words| {
         context.intake_metrics.unknown_types.inc();

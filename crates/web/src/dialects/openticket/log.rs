@@ -1,6 +1,6 @@
-//! What became of triggers: the invocations of a webhook, and having them sent again.
+//! The invocations of a webhook, and replaying them.
 //!
-//! Nothing here shows a secret: credentials and nonces are masked where they are written down.
+//! Nothing here shows a secret: credentials and nonces are masked before they are stored.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a request means: the webhook that its path names, and the company that it is about.
+//! What a request refers to: the webhook that its path names, and the company it is about.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) async fn find(request: &AdmittedRequest) -> Result<Webhook, Refusal> 
         .ok_or(Refusal::NoSuchObject)
 }
 
-/// Under which name the caller changes this webhook.
+/// The caller's name in the audit log of this webhook's company.
 pub(super) fn actor(request: &AdmittedRequest, webhook: &Webhook) -> String {
     let owner = request.tenants.iter().find(|own| own.id == webhook.tenant);
     let name = owner.map(|own| request.caller.actor(own, Permission::WebhooksWrite));

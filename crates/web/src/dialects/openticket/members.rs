@@ -1,6 +1,6 @@
-//! JSON from bytes nobody vouches for, opened one level at a time: the members of an object, the
-//! items of a list, each as it was written. What is in them is never made a tree of values, which
-//! can take a hundred times its text. What is beyond a bound is counted and not kept.
+//! Untrusted JSON, parsed one level at a time: the members of an object, the items of a list, each
+//! as it was written. No tree of values is built, which can take a hundred times the size of its
+//! text. What exceeds a bound is counted and not kept.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! A notification as the store takes it.
+//! The notification for the store, made from a draft.
 
 use model::notification::NewNotification;
 use model::tenant::Tenant;

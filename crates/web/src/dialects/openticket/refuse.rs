@@ -1,5 +1,4 @@
-//! Refusals as the vendor's framework words them: `message`, and `errors` by field if fields are
-//! at fault.
+//! Refusals in the format of the vendor's framework: `message`, and `errors` by field.
 
 use std::fmt;
 

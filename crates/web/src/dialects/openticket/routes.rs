@@ -1,5 +1,5 @@
-//! The table of routes of this dialect. They stand at the root, as the vendor's do, so that a
-//! client has to change nothing but the host.
+//! The table of routes of this dialect. They are at the root, as the vendor's are, so that a client
+//! has to change only the host.
 
 use std::sync::{Arc, OnceLock};
 

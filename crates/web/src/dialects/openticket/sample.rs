@@ -1,6 +1,6 @@
-//! Samples that somebody sends from the dashboard to see what a receiver does with them. They go
-//! through `wire.rs` as what applications report does. The vendor documents no bodies; these have
-//! the shapes that receivers have been seen to expect.
+//! Samples for tests from the dashboard. They go through `wire.rs` like the reports of
+//! applications. The vendor documents no bodies; these have the shapes that receivers have been
+//! seen to expect.
 
 use model::notification::NewNotification;
 use model::refusal::Refusal;

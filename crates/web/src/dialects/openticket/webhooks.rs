@@ -1,6 +1,6 @@
-//! The REST resource of webhooks: list, look at, create, change, delete.
+//! The REST resource of webhooks: list, show, create, change, delete.
 //!
-//! Nonce and URL credentials are shown only to whoever may write webhooks.
+//! The nonce and the credentials of a URL are shown only to callers who may write webhooks.
 
 use http::StatusCode;
 use model::contract::{Frontend, StoreError};
@@ -27,13 +27,13 @@ use crate::gateway::auth::RequiredAccess;
 use crate::gateway::operations;
 use crate::gateway::store::refused;
 
-/// How often a change is made anew because somebody else changed the webhook meanwhile.
+/// How often a change is retried because somebody else changed the webhook meanwhile.
 const SAVE_TRIES: usize = 8;
 
 const PER_PAGE_DEFAULT: u64 = 100;
 const PER_PAGE_MAX: u64 = 1_000;
 
-/// What stands for a secret that the caller may not see.
+/// The mask of a secret that the caller may not see.
 const MASK: &str = "***";
 
 /// A webhook in the vendor's keys and their order.
@@ -53,7 +53,7 @@ pub(super) struct WebhookBody {
     trigger: String,
     triggered_by_child_resources: bool,
     invocations: Option<Vec<Invocation>>,
-    /// Only if they were asked for.
+    /// Only on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     warnings: Option<Vec<String>>,
 }
@@ -134,7 +134,7 @@ pub(super) async fn change_webhook(
     open: Arc<OpenTicket>,
     request: AdmittedRequest,
 ) -> Result<ApiResponse, Refusal> {
-    // Whether there is such a webhook comes before what is asked of it.
+    // A missing webhook is reported before faults.
     find(&request).await?;
     let given = input::read_fields(&request.head.headers, &request.body).await?;
     let saved = save(&request, None, |old, _| edited(old, &given, open.bounds())).await?;
@@ -157,7 +157,7 @@ pub(super) async fn delete_webhook(
     Ok(answer)
 }
 
-/// Reads the webhook, and writes what `edit` makes of it unless that is what is there.
+/// Reads the webhook, applies `edit`, and saves it if it changed.
 async fn save(
     request: &AdmittedRequest,
     answer: Option<&ApiResponse>,

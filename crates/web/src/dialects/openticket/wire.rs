@@ -1,5 +1,5 @@
-//! From what an application reports to what webhooks are called with: which webhooks hear of it,
-//! the header that names it, and the body, byte for byte as it was handed in.
+//! From the report of an application to the call of a webhook: which webhooks get it, its headers,
+//! and its body, byte for byte as it was handed in.
 
 use std::collections::{BTreeMap, BTreeSet};
 

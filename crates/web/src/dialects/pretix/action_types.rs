@@ -1,5 +1,5 @@
-//! The action types of pretix 2026.8: which there are, how the log of an application maps to
-//! them, what they are called for people (`docs/pretix.md`).
+//! The action types of pretix 2026.8: which there are, how the log entries of an application map to
+//! them, and their labels (`docs/pretix.md`).
 //!
 //! An operator can register more, as plugins do.
 

@@ -1,4 +1,4 @@
-//! Answers in pretix's JSON: what form the caller accepts, and links between pages.
+//! Responses in pretix's JSON: the format that the caller accepts, and links between pages.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -89,8 +89,7 @@ pub(super) fn page_size(head: &RequestHead) -> usize {
     }
 }
 
-/// This place with another value for one parameter of its query, or without it. Parameters come
-/// sorted by name, as pretix gives them.
+/// This route with another value for one parameter of its query, or without it.
 pub(super) fn link(head: &RequestHead, name: &str, value: Option<&str>) -> JsonValue<'static> {
     let others = head.query.iter().filter(|(own, _)| *own != name);
     let mut pairs: Vec<(&str, &str)> = others.collect();

@@ -1,4 +1,4 @@
-//! What the handlers of this dialect share.
+//! The state that the handlers of this dialect share.
 
 use super::action_types::ActionTypes;
 use super::ids::NotificationIds;

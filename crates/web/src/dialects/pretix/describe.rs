@@ -1,4 +1,4 @@
-//! What OPTIONS answers: how a route describes itself.
+//! The response to OPTIONS: how a route describes itself.
 
 use super::answer::ok;
 use super::json::{JsonObject, JsonText, JsonValue};

@@ -1,5 +1,5 @@
-//! A call with which somebody tries a new token. It changes nothing, or hands in a notification
-//! that registers no show.
+//! An example call with a new token. It changes nothing, or hands in a notification that registers
+//! no show.
 
 use http::Method;
 use model::tenant::{Permission, Tenant};

@@ -1,7 +1,7 @@
 //! Why a webhook got a notification or not, in the words of this dialect.
 //!
-//! The verdict is the filter's; the rule beside it is found again in the settings, and a test
-//! holds the two together.
+//! The verdict is the filter's. The rule beside it is derived again from the settings, and a test
+//! keeps the two together.
 
 use model::dashboard::WebhookSnapshot;
 use model::filter::MatchKey;

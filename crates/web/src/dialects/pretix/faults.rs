@@ -1,4 +1,4 @@
-//! What is said of values that are not as they should be, in pretix's words.
+//! The faults of invalid values, in pretix's words.
 
 use model::refusal::Fault;
 

@@ -1,7 +1,7 @@
-//! The fields of a webhook: which values each may have, and what is said of those it may not
-//! (`docs/pretix.md`). The same rules hold for REST and for an operator's file.
+//! The fields of a webhook: the allowed values, and the faults of others (`docs/pretix.md`). The
+//! same rules hold for REST and for an operator's file.
 //!
-//! The contradiction of all events and some events together is refused here and never stored.
+//! All events together with some events is a contradiction: it is refused here and never stored.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
-//! This dialect's part of the dashboard: the form of a webhook, and its facts in words.
+//! What this dialect brings to the dashboard: the form of a webhook, and its facts in words.
 //!
-//! What is typed into it is judged in `form_input.rs`, by the rules of `fields.rs`. Nothing that a
-//! webhook has is hidden: a show or an action type that is not known any more is listed, too.
+//! `form_input.rs` judges the input, by the rules of `fields.rs`. Nothing that a webhook has is
+//! hidden: a show or an action type that is unknown by now is listed, too.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use crate::dialect::form::{
 };
 use crate::transport::query::Query;
 
-/// Shows that are listed with a box each; of more the others are typed.
+/// The most shows with a checkbox each; the others are typed.
 const SHOWS_MAX: usize = 150;
 
-/// What action types are shown together, by how they begin. The first that fits holds.
+/// The groups of action types, by prefix. The first that matches wins.
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "Payments and refunds",
@@ -54,7 +54,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("More of this server", &[""]),
 ];
 
-/// In which order the groups are shown: orders first.
+/// The order of the groups: orders first.
 const ORDER: [usize; 9] = [1, 0, 2, 3, 4, 5, 6, 7, 8];
 
 pub(super) fn dashboard(pretix: &Arc<Pretix>) -> DialectDashboard {
@@ -218,7 +218,7 @@ impl WebhookForms for Pretix {
 }
 
 impl Pretix {
-    /// The form that shows these fields.
+    /// The form with these fields.
     fn shape(&self, context: &FormContext<'_>, fields: &Fields) -> WebhookForm {
         let settings = &fields.settings;
         let url = TextField {
@@ -332,7 +332,7 @@ impl Pretix {
     }
 }
 
-/// The shows to choose from, and those of the webhook that do not fit, if not all are listed.
+/// The shows to choose from, and those of the webhook that are left over, if not all are listed.
 fn shows(context: &FormContext<'_>, settings: &Settings) -> (Vec<ChoiceGroup>, Option<String>) {
     let limit: BTreeSet<&str> = settings.limit_events.iter().map(String::as_str).collect();
     let known: BTreeSet<&str> = context.events.iter().map(|own| own.slug.as_str()).collect();
@@ -358,7 +358,7 @@ fn shows(context: &FormContext<'_>, settings: &Settings) -> (Vec<ChoiceGroup>, O
         let label = String::new();
         return (vec![ChoiceGroup { label, choices }], None);
     }
-    // Stable: those that are chosen first, else in their order; the latest are the most wanted.
+    // A stable sort: selected ones first, the latest first otherwise.
     choices.reverse();
     choices.sort_by_key(|choice| !choice.chosen);
     let rest = choices.split_off(SHOWS_MAX);

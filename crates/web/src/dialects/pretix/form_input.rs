@@ -1,6 +1,6 @@
-//! What was typed into the form of a webhook, brought to the shape in which programs send it and
-//! judged by `fields.rs`. What a webhook has already stays allowed: a show or an action type that
-//! is not known any more spoils no other change.
+//! The input of a webhook's form, converted to the fields that programs send and judged by
+//! `fields.rs`. What a webhook already has stays allowed: a show or an action type that is unknown
+//! by now does not block other changes.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +13,14 @@ use super::json::{JsonObject, JsonValue};
 use crate::dialect::dashboard::{FormContext, unmasked};
 use crate::transport::query::Query;
 
-/// All events, or those that are chosen.
+/// All events, or the selected ones.
 pub(super) const ALL: &str = "all";
 pub(super) const SOME: &str = "some";
 
 /// Further shows by their codes, where there are too many to list.
 pub(super) const MORE_EVENTS: &str = "more_events";
 
-/// What was typed, judged as what programs send; `old` may keep what it has.
+/// Judges the input as that of programs; `old` may keep what it has.
 pub(super) fn judge(
     action_types: &ActionTypes,
     context: &FormContext<'_>,
@@ -40,7 +40,7 @@ pub(super) fn judge(
     let url = unmasked(typed.get("target_url").unwrap_or_default().trim(), url);
     let url = url.unwrap_or_else(|words| {
         faults.push(Fault::new("target_url", words));
-        // Sound by itself, so that nothing else is said of it.
+        // Valid, so that no other fault is reported.
         "https://example.org/".to_owned()
     });
     let known = context.events.iter().map(|event| event.slug.clone());
@@ -73,7 +73,7 @@ pub(super) fn judge(
     }
 }
 
-/// Leaves shows as they were if they are the same ones: boxes have an order of their own.
+/// Keeps the order of shows if they are the same: checkboxes have an order of their own.
 fn keep_order(shows: &mut Vec<String>, before: &[String]) {
     let set = |slugs: &[String]| slugs.iter().cloned().collect::<BTreeSet<String>>();
     if set(shows) == set(before) {
@@ -82,7 +82,7 @@ fn keep_order(shows: &mut Vec<String>, before: &[String]) {
     }
 }
 
-/// The fields of the form as a program would send them.
+/// The fields of the form, as a program would send them.
 fn given<'a>(
     typed: &'a Query,
     url: &'a str,
@@ -92,7 +92,7 @@ fn given<'a>(
 ) -> JsonObject<'a> {
     let list =
         |items: Vec<&'a str>| JsonValue::List(items.into_iter().map(JsonValue::text).collect());
-    // Boxes that do not count say nothing.
+    // Checkboxes without effect are ignored.
     let more = typed.get(MORE_EVENTS).unwrap_or_default();
     let more = more.split(['\n', ',']).map(str::trim);
     let more = more.filter(|slug| !slug.is_empty());
@@ -103,7 +103,7 @@ fn given<'a>(
     let comment = typed.get("comment").unwrap_or_default();
     let comment = comment.replace("\r\n", "\n");
     let comment = match comment.trim() {
-        // No comment and an empty one look alike here: what there is stays.
+        // No comment and an empty one look alike here: the stored one stays.
         "" => old_comment
             .filter(|old| old.is_empty())
             .map_or(JsonValue::Null, JsonValue::text),

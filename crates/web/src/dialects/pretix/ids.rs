@@ -1,4 +1,4 @@
-//! Ids of notifications that come without one.
+//! Ids for notifications that come without one.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -10,12 +10,13 @@ use crate::rng::SharedRng;
 /// the year 2305, so that every language can hold them.
 const IDS_BEGIN_MS: i64 = 1_577_836_800_000;
 
-/// Gives ids to notifications that come without one.
+/// Makes ids for notifications that come without one.
 #[derive(Debug, Default)]
 pub(super) struct NotificationIds(AtomicI64);
 
 impl NotificationIds {
-    /// Larger than every one before, and by chance different from those of other processes.
+    /// The next id: larger than all before, and random enough to differ from those of other
+    /// processes.
     pub(super) fn next(&self, rng: &SharedRng, at: Timestamp) -> String {
         let spread = i64::try_from(rng.below(1_000)).unwrap_or(0);
         let micros = at.as_millis().saturating_sub(IDS_BEGIN_MS).max(0);

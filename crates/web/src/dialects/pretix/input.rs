@@ -1,5 +1,5 @@
-//! Request bodies: from bytes and their declared form to values. JSON in any charset that Python
-//! and browsers share, and the two forms of HTML.
+//! Request bodies to values: JSON in every charset that Python and browsers share, and the two
+//! media types of HTML forms.
 
 use std::borrow::Cow;
 
@@ -48,7 +48,7 @@ impl Decode for MediaType<'_> {
     }
 }
 
-/// The fields that a body gives to a webhook. `whole`: all are to be given.
+/// The webhook fields in a body. `whole`: all are required.
 pub(super) async fn read_fields(
     headers: &HeaderMap,
     body: &Bytes,
@@ -107,8 +107,8 @@ fn undecodable(codec: &str, body: &[u8], at: usize, reason: &str) -> Refusal {
     ))
 }
 
-/// A form says everything in text, so a list is a name given several times, and one that is not
-/// there is empty; a blank where true or false belongs is nothing said.
+/// A form has only texts: a list is a repeated name, a missing one is empty, and an empty boolean
+/// counts as not given.
 fn from_form(form: &[(String, String)], whole: bool) -> JsonObject<'static> {
     let last = |name: &'static str| {
         let is_flag = matches!(name, "enabled" | "all_events");

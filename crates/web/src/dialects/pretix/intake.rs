@@ -1,7 +1,7 @@
 //! How an application hands in notifications: one, a JSON array of them, or one a line.
 //!
-//! Everything that is sound goes to the store as one batch, and is answered only once it is
-//! durable. What is not sound is refused in its place and harms nothing else.
+//! All valid ones go to the store as one batch, and the response comes once they are durable. An
+//! invalid one is refused in its place and does not affect the others.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,27 +27,27 @@ use crate::gateway::operations;
 use crate::gateway::store::refused;
 use crate::transport::media_type::MediaType;
 
-/// How often notifications without an id get another one, because theirs was taken.
+/// How often notifications without an id get another one because theirs was taken.
 const ID_TRIES: u32 = 5;
 
-/// One notification as it was handed in, sound or not.
+/// One notification as handed in, or why it is invalid.
 type DraftResult<'a> = Result<Draft<'a>, Refusal>;
 
-/// What became of one notification: under which id, and how many deliveries it has.
+/// The result for one notification: its id, and how many deliveries it has.
 struct IntakeReceipt {
     status: StatusCode,
     id: String,
     deliveries: u32,
-    /// Why nobody can get it.
+    /// Why no webhook can get it.
     warning: Option<Arc<str>>,
 }
 
-/// A sound notification of which it is not known what became of it.
+/// A valid notification without a result yet.
 struct PendingDraft<'a> {
     draft: Draft<'a>,
-    /// Its own, or the one made for this try.
+    /// Its own id, or the one made for this try.
     id: String,
-    /// Its place among all that were handed in.
+    /// Its position in the batch.
     place: usize,
 }
 
@@ -76,7 +76,7 @@ pub(super) async fn take_notifications(
     Ok(answer::json(&request.head, done.status, &body))
 }
 
-/// The log says that something was refused: who hands it in may not look at answers.
+/// Logs a refusal: applications do not always look at responses.
 fn remark(request: &AdmittedRequest, tenant: &Tenant, refusal: &Refusal) {
     let token = request.caller.actor(tenant, Permission::NotificationsWrite);
     let reason = || {
@@ -92,7 +92,7 @@ fn remark(request: &AdmittedRequest, tenant: &Tenant, refusal: &Refusal) {
         .refused(tenant, &token, status, reason);
 }
 
-/// Faults in one line.
+/// The faults in one line.
 fn said(faults: &[Fault]) -> String {
     let fault = |fault: &Fault| format!("{}: {}", fault.field, fault.reasons.join(" "));
     faults.iter().map(fault).collect::<Vec<_>>().join(" ")
@@ -137,11 +137,11 @@ impl IntakeReceipt {
     }
 }
 
-/// What was handed in, as texts of JSON.
+/// The body as JSON texts.
 enum JsonInput<'a> {
-    /// A notification or a list of them.
+    /// One text: a notification or a list of them.
     One(Cow<'a, str>),
-    /// A notification each. One that is not text spoils no other.
+    /// A text for each notification. Invalid UTF-8 affects only its own.
     Lines(Vec<Result<Cow<'a, str>, Refusal>>),
 }
 
@@ -164,7 +164,7 @@ fn texts<'a>(form: &MediaType<'_>, body: &'a Bytes) -> Result<JsonInput<'a>, Ref
 }
 
 impl JsonInput<'_> {
-    /// All that was handed in, and whether it came as several.
+    /// All notifications, and whether they came as a batch.
     fn read<'a>(
         &'a self,
         pretix: &'a Pretix,
@@ -215,7 +215,7 @@ fn bounded(count: usize) -> Result<(), Refusal> {
     )))
 }
 
-/// Hands what is sound to the store and says of each what became of it, in their order.
+/// Hands the valid ones to the store and returns all results in order.
 async fn accept(
     pretix: &Pretix,
     request: &AdmittedRequest,
@@ -231,7 +231,7 @@ async fn accept(
             Ok(draft) => {
                 let id = draft.id.as_deref().unwrap_or_default().to_owned();
                 open.push(PendingDraft { draft, id, place });
-                // Unless the tries do for it.
+                // Unless one of the tries succeeds.
                 refused(&StoreError::Busy)
             }
             Err(refusal) => refusal,
@@ -294,7 +294,7 @@ async fn accept(
     Ok(all)
 }
 
-/// What the store says, and whether it was asked twice because the first answer was lost.
+/// The store's answer, and whether it was asked twice because the first answer was lost.
 async fn ask(
     context: &Context,
     batch: impl Fn() -> Vec<NewNotification>,
@@ -328,7 +328,7 @@ fn done(
                 }),
             )
         }
-        // With an id made here, what is repeated is this very request.
+        // With an id made here, the duplicate is this very request.
         AcceptResult::Duplicate { deliveries, .. } => {
             let status = if made {
                 StatusCode::CREATED

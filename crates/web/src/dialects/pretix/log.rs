@@ -1,7 +1,6 @@
-//! What became of notifications, over REST: deliveries of a webhook, their attempts, having them
-//! sent again, and who changed what.
+//! The log over REST: deliveries of a webhook, their attempts, replay, and the audit log.
 //!
-//! Nothing here shows credentials: URLs and headers are written down masked already.
+//! Nothing here shows credentials: URLs and headers are masked before they are stored.
 
 use std::sync::Arc;
 
@@ -105,7 +104,7 @@ pub(super) async fn retry_failed(
     ];
     let webhook = webhooks::find(&request).await?;
     replay::vet_body(&request.body)?;
-    // The form of the answer is asked for by everybody.
+    // Every client may ask for the format of the response.
     let meant = request.head.query.without("format");
     let meant = ReplayQuery::read(&meant, FAILED, &NAMED)?;
     let all = ReplayScope::Undelivered {
@@ -136,7 +135,7 @@ pub(super) async fn list_audit(
     ))
 }
 
-/// The action types that webhooks can ask for.
+/// Lists the action types that webhooks can subscribe to.
 pub(super) async fn list_kinds(
     pretix: Arc<Pretix>,
     request: AdmittedRequest,
@@ -225,12 +224,12 @@ fn read_query(head: &RequestHead, webhook: WebhookId) -> Result<LogQuery, Refusa
     })
 }
 
-/// A parameter that says something.
+/// A parameter that is not empty.
 fn given<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
     query.get(name).filter(|text| !text.is_empty())
 }
 
-/// A place in the log of this webhook, in which a notification stands once.
+/// A cursor in the log of this webhook, where a notification occurs once.
 fn cursor(from: LogCursor, webhook: WebhookId) -> String {
     let text = match from {
         LogCursor::OlderThan(id) if id.webhook > webhook => {
@@ -296,7 +295,7 @@ fn row_pairs(row: &DeliveryRow) -> [(&'static str, JsonValue<'_>); 13] {
     ]
 }
 
-/// A delivery with everything that happened to it.
+/// A delivery with all its attempts.
 fn told(detail: &DeliveryDetail) -> JsonValue<'_> {
     let row = row_pairs(&detail.row).into_iter();
     let row = row.map(|(key, value)| (json::JsonText::whole(key), value));
@@ -374,7 +373,7 @@ fn moment(at: Option<Timestamp>) -> JsonValue<'static> {
     JsonValue::optional(at.map(|at| at.to_string()))
 }
 
-/// Bytes as text if they are UTF-8, else in base64; and which of the two it is.
+/// Bytes as text if they are UTF-8, else in base64; and the name of the encoding.
 fn text_of(bytes: &Bytes) -> (JsonValue<'_>, JsonValue<'_>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (JsonValue::text(text), JsonValue::text("utf-8")),

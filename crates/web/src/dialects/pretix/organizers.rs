@@ -1,7 +1,7 @@
-//! Organizers and their events, read only: what clients ask for before anything else.
+//! Organizers and their events, read only: what clients ask for first.
 //!
-//! Names, slugs and dates are what Willcall knows. The other fields of pretix are there with a
-//! value that says nothing: null, false, an empty list or object.
+//! Names, slugs and dates are what Willcall knows. The other fields of pretix have an empty value:
+//! null, false, an empty list or object.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead, TenantList}
 
 type JsonPairs = Vec<(&'static str, JsonValue<'static>)>;
 
-/// All that the caller is listed for, by slug.
+/// Lists the organizers that the caller has a grant for, by slug.
 pub(super) fn by_slug(_: &RequestHead, mut all: TenantList) -> TenantList {
     all.sort_by(|one, other| one.key.cmp(&other.key));
     all
@@ -83,7 +83,7 @@ pub(super) async fn list_events(
     Ok(answer::ok(&request, &body))
 }
 
-/// An event that is not there is as closed as one of somebody else's.
+/// A missing event looks like one of somebody else.
 pub(super) async fn show_event(
     _: Arc<Pretix>,
     request: AdmittedRequest,
@@ -110,12 +110,12 @@ fn organizer(head: &RequestHead, tenant: &Tenant) -> JsonValue<'static> {
     ])
 }
 
-/// Where pretix has the shop of an organizer.
+/// The URL of an organizer's shop in pretix.
 fn shop(head: &RequestHead, tenant: &Tenant) -> String {
     format!("{}/{}/", head.origin(), tenant.key)
 }
 
-/// A slug in a path. What an application hands in may have any characters.
+/// A slug as a path segment. Applications may hand in any characters.
 fn segment(slug: &str) -> PercentEncode<'_> {
     const KEPT: &AsciiSet = &NON_ALPHANUMERIC
         .remove(b'_')
@@ -153,7 +153,7 @@ fn event_fields(head: &RequestHead, tenant: &Tenant, event: &Event) -> (JsonPair
         ("seating_plan", JsonValue::Null),
         ("plugins", none()),
         ("seat_category_mapping", nothing()),
-        // That in which `date_from` is written.
+        // The zone in which `date_from` is written.
         ("timezone", JsonValue::text("UTC")),
         ("item_meta_properties", nothing()),
     ];

@@ -1,6 +1,5 @@
-//! Lists in numbered pages: which page is asked for, what its rows are put into.
-//!
-//! Only the rows of the page that is asked for are looked up.
+//! Numbered pages: the page that is requested, and the envelope of its rows. Only the rows of that
+//! page are read.
 
 use model::refusal::Refusal;
 
@@ -8,13 +7,13 @@ use super::json::JsonValue;
 use super::{answer, python};
 use crate::gateway::api::RequestHead;
 
-/// What was found of a page, and how many rows all pages have together.
+/// The rows found for a page, and how many all pages have together.
 pub(super) struct FoundRows<T> {
     pub(super) count: u64,
     pub(super) rows: Vec<T>,
 }
 
-/// A page that is there.
+/// A page that exists.
 pub(super) struct NumberedPage<T> {
     pub(super) rows: Vec<T>,
     count: u64,
@@ -22,8 +21,7 @@ pub(super) struct NumberedPage<T> {
     last: u64,
 }
 
-/// The page that is asked for. `find` is given how many rows come before it, and how many it has
-/// at most.
+/// The requested page. `find` gets the number of rows before it, and the most it has.
 pub(super) async fn page<T, R>(
     head: &RequestHead,
     find: impl Fn(u64, usize) -> R,
@@ -42,7 +40,7 @@ where
     let (number, found) = match wanted {
         Some(number) => (number, find(number).await?),
         None => {
-            // What the last page is, the count of the first one tells.
+            // The count of the first page tells which page is the last.
             let last = find(1).await?.count.div_ceil(rows).max(1);
             (last, find(last).await?)
         }
@@ -60,7 +58,7 @@ where
 }
 
 impl<T> NumberedPage<T> {
-    /// The answer, with its rows as they are shown.
+    /// The response with these rows.
     pub(super) fn with<'a>(&self, head: &RequestHead, shown: Vec<JsonValue<'a>>) -> JsonValue<'a> {
         let to = |number: u64| match number {
             1 => answer::link(head, "page", None),

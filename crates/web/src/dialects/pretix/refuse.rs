@@ -1,7 +1,7 @@
 //! Refusals in pretix's words and statuses.
 //!
-//! Faults of fields come as an object of lists, everything else as `detail`. Pages of HTML that
-//! pretix answers with in places become `detail`, too, with the same status.
+//! Faults of fields are an object of lists, everything else is `detail`. Where pretix answers with
+//! a page of HTML, the response has `detail` with the same status.
 
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
@@ -12,7 +12,7 @@ use super::json::{JsonObject, JsonText, JsonValue};
 use crate::gateway::api::{ApiResponse, RequestHead};
 use crate::gateway::store::disk_words;
 
-/// Seconds after which a request whose key is in use may be repeated.
+/// `Retry-After` in seconds for a request whose key is in use.
 const KEY_RUNNING_AFTER_S: u32 = 5;
 
 pub(super) fn refuse(head: &RequestHead, refusal: &Refusal) -> ApiResponse {
@@ -34,7 +34,7 @@ pub(super) fn refuse(head: &RequestHead, refusal: &Refusal) -> ApiResponse {
     answer
 }
 
-/// Seconds after which it makes sense to ask again.
+/// `Retry-After` in seconds, if the refusal has one.
 fn again_after(refusal: &Refusal) -> Option<u32> {
     if let Refusal::Busy(seconds) | Refusal::Disk(_, seconds) = refusal {
         Some(*seconds)
@@ -79,7 +79,7 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
     }
 }
 
-/// The refusal in one sentence; `object` is what the place is about.
+/// The refusal in one sentence; `object` is what the route is about.
 pub(super) fn words(refusal: &Refusal, object: &str) -> String {
     let fixed = match refusal {
         Refusal::Unauthenticated(why) => unauthenticated(*why),

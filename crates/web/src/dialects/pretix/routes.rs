@@ -15,7 +15,7 @@ use crate::gateway::auth::{AuthScheme, RequiredAccess};
 
 const TOKENS: &[AuthScheme] = &[AuthScheme::Token, AuthScheme::Bearer, AuthScheme::Device];
 
-/// A webhook of pretix that points here can bring a password, but no token.
+/// A webhook of pretix that points here can send a password, but no token.
 const TOKENS_AND_PASSWORDS: &[AuthScheme] = &[
     AuthScheme::Token,
     AuthScheme::Bearer,
@@ -174,7 +174,7 @@ fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Route> {
         object: "Event",
         ..organizer.clone()
     };
-    // A slug may have dots, so what is behind one is no form.
+    // A slug may have dots, so there is no suffix.
     let event = Route {
         title: "Event Instance",
         suffixed: false,
@@ -279,7 +279,7 @@ async fn show_version(_: Arc<Pretix>, request: AdmittedRequest) -> Result<ApiRes
     Ok(answer::ok(&request, &body))
 }
 
-/// Tokens are no persons, so pretix knows nobody here.
+/// Tokens are not users, so pretix knows nobody here.
 async fn show_me(_: Arc<Pretix>, request: AdmittedRequest) -> Result<ApiResponse, Refusal> {
     let nobody = Refusal::Unauthenticated(AuthFailure::Missing);
     let words = refuse::words(&nobody, "");

@@ -1,6 +1,5 @@
-//! Samples that somebody sends from the dashboard to see what a receiver does with them. They go
-//! through `wire.rs` as what applications hand in does, and name a show of the organizer if there
-//! is one.
+//! Samples for tests from the dashboard. They go through `wire.rs` like those of applications, and
+//! name a show of the organizer if there is one.
 
 use model::notification::NewNotification;
 use model::refusal::Refusal;
@@ -14,10 +13,10 @@ use super::wire::Draft;
 use crate::dialect::dashboard::FormContext;
 use crate::dialect::form::FieldChoice;
 
-/// The show that a sample is about where an organizer has none.
+/// The show of a sample, for an organizer without shows.
 const NO_SHOW: &str = "sample";
 
-/// What stands for wildcards: something that happens, and counts for them.
+/// The action types that stand for wildcards.
 const CONCRETE: &[(&str, &str)] = &[
     (
         "pretix.event.order.changed.*",
@@ -42,7 +41,7 @@ pub(super) fn kinds(pretix: &Pretix, webhook: &Webhook) -> Vec<FieldChoice> {
         code: concrete(key),
         ..FieldChoice::default()
     };
-    // In the order in which people know them; not what this webhook never gets.
+    // In the usual order, without those that this webhook never gets.
     let known = pretix.action_types.iter();
     let known = known.filter(|kind| !(settings.is_for_no_show() && kind.is_of_show()));
     let known = known.map(|kind| &kind.key);
@@ -79,14 +78,14 @@ pub(super) fn make(
     let id = pretix.ids.next(context.rng, context.now);
     let made = notification(context.tenant, &draft, &id, context.now);
     Ok(Some(NewNotification {
-        // A show that is not there must not come about by a sample.
+        // A sample must not register a show.
         event: made.event.filter(|_| show.is_some()),
         only_webhook: Some(webhook.id),
         ..made
     }))
 }
 
-/// A show that the webhook is for: of those the latest.
+/// The latest show that the webhook is for.
 fn show<'a>(context: &FormContext<'a>, webhook: &Webhook) -> Option<&'a str> {
     let settings = Settings::of(webhook);
     let slugs = context.events.iter().map(|event| event.slug.as_str());
@@ -96,7 +95,7 @@ fn show<'a>(context: &FormContext<'a>, webhook: &Webhook) -> Option<&'a str> {
     slugs.rev().find(is_for).or(latest)
 }
 
-/// Every key that such a notification has, with something in it.
+/// Every key of such a notification, with a value.
 fn body<'a>(pretix: &Pretix, action: &'a str, slug: &'a str, organizer: &'a str) -> JsonValue<'a> {
     let class = pretix.action_types.of(action).and_then(|kind| kind.class);
     let keys = class.map_or_else(|| vec!["event", "action"], |class| class.names().collect());

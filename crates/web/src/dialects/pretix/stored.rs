@@ -1,4 +1,4 @@
-//! A webhook as it is stored, made of its fields and taken apart into them again.
+//! Webhooks as they are stored: made from fields, and taken apart into fields again.
 
 use model::id::TenantId;
 use model::refusal::Refusal;

@@ -1,7 +1,6 @@
-//! The REST resource of webhooks: list, look at, create, change, switch off
-//! (`docs/pretix.md`).
+//! The REST resource of webhooks: list, show, create, change, disable (`docs/pretix.md`).
 //!
-//! Webhooks are never removed: DELETE switches off, and what is switched off can be switched on.
+//! Webhooks are never removed: DELETE disables, and a disabled one can be enabled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,7 +24,7 @@ use crate::gateway::auth::RequiredAccess;
 use crate::gateway::operations;
 use crate::gateway::store::refused;
 
-/// How often a change is made anew because somebody else changed the webhook meanwhile.
+/// How often a change is retried because somebody else changed the webhook meanwhile.
 const SAVE_TRIES: usize = 8;
 
 pub(super) async fn list_webhooks(
@@ -100,7 +99,7 @@ async fn change_fields(
     request: &AdmittedRequest,
     whole: bool,
 ) -> Result<ApiResponse, Refusal> {
-    // Whether there is such a webhook comes before what is asked of it.
+    // A missing webhook is reported before faults.
     find(request).await?;
     let object = read_object(request, whole).await?;
     let events = slugs(request, &object).await?;
@@ -127,7 +126,7 @@ pub(super) async fn disable_webhook(
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
-/// Reads the webhook, and writes what `edit` makes of it unless that is what is there.
+/// Reads the webhook, applies `edit`, and saves it if it changed.
 async fn save(
     request: &AdmittedRequest,
     edit: impl Fn(&Webhook) -> Result<Fields, Refusal>,
@@ -228,7 +227,7 @@ async fn answered(
     Ok(answer::json(&request.head, status, &body))
 }
 
-/// Where each show stands in the order of a tenant's shows.
+/// The position of each show among the tenant's shows.
 #[derive(Default)]
 struct EventOrder(BTreeMap<String, usize>);
 
@@ -248,8 +247,8 @@ impl EventOrder {
     }
 }
 
-/// Webhooks as they are answered. A tenant may have very many shows: they are read only where the
-/// order of some matters.
+/// Webhooks as JSON. A tenant may have very many shows: they are read only where the order of some
+/// matters.
 async fn shown(
     request: &AdmittedRequest,
     webhooks: &[Webhook],

@@ -1,8 +1,8 @@
 //! Notifications on the wire: the exact bytes of a call's body (`docs/receiving.md`).
 //!
-//! A body that has every key of its class in pretix's order is passed on as it stands, so that
-//! what pretix sent arrives byte for byte. Any other is put in order: the keys of the class first,
-//! then the rest as it was given.
+//! A body that has every key of its class in pretix's order is passed on as it is, so that what
+//! pretix sent arrives byte for byte. Any other is put in order: the keys of the class first, then
+//! the rest as given.
 
 use std::borrow::Cow;
 
@@ -16,8 +16,7 @@ use super::faults::{self, NO_INTEGER, NO_TEXT, NOT_BLANK, NOT_NULL, REQUIRED, no
 use super::json::{JsonDump, JsonObject, JsonText, JsonValue};
 use super::scopes::{ORGANIZER_SCOPE, event_scope};
 
-/// A notification that is sound and lacks at most its id. What it says is part of what was handed
-/// in.
+/// A valid notification that lacks at most its id. It borrows from the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Draft<'a> {
     /// The id it came with.
@@ -25,14 +24,14 @@ pub(super) struct Draft<'a> {
     pub(super) action: Cow<'a, str>,
     /// The show it is about.
     pub(super) event: Option<Cow<'a, str>>,
-    /// What webhooks can ask for to get it; nothing if none can.
+    /// The topic; `None` if no webhook can subscribe to it.
     topic: Option<&'a str>,
-    /// All but the id, and where that belongs.
+    /// The body without the id, and the position of the id.
     body: String,
     id_at: usize,
 }
 
-/// Stands for the id until there is one: never part of what is written otherwise.
+/// The placeholder of the id: it occurs nowhere else in what is written.
 const ID_PLACE: char = '\0';
 const ID_PLACE_TEXT: &str = "\0";
 
@@ -81,12 +80,12 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Whether no webhook can ask for it.
+    /// Whether no webhook can subscribe to it.
     pub(super) fn is_unknown(&self) -> bool {
         self.topic.is_none()
     }
 
-    /// What it stands for when webhooks are looked up.
+    /// Its match keys.
     pub(super) fn pairs(&self) -> Vec<MatchKey> {
         let scope = self.event.as_deref().map(event_scope);
         let pair = self.topic.map(|topic| MatchKey {
@@ -96,7 +95,7 @@ impl<'a> Draft<'a> {
         pair.into_iter().collect()
     }
 
-    /// The exact bytes to be sent, under this id.
+    /// The exact body to send, with this id.
     pub(super) fn body(&self, id: &str) -> String {
         let (before, after) = self.body.split_at(self.id_at);
         let mut body = String::with_capacity(self.body.len() + id.len());
@@ -106,7 +105,7 @@ impl<'a> Draft<'a> {
         body
     }
 
-    /// How long a body may become, whatever its id.
+    /// The most bytes of a body, whatever its id.
     pub(super) fn bytes_max(&self) -> usize {
         let id = self.id.as_ref().map_or(GENERATED_DIGITS, |id| id.len());
         self.body.len() + id
@@ -116,14 +115,14 @@ impl<'a> Draft<'a> {
 /// Ids made here are below 2^53.
 const GENERATED_DIGITS: usize = 16;
 
-/// What is known of notifications that nobody can subscribe to, and of an operator's own types.
+/// The keys of notifications that nobody can subscribe to, and of an operator's own types.
 const UNCLASSED: &[(&str, KeyRule)] = &[ID, ORGANIZER, ("event", KeyRule::NameOrNull), ACTION];
 
 /// A key of the class.
 struct ClassKey<'o, 'a> {
     key: &'static str,
     given: Option<&'o JsonValue<'a>>,
-    /// What goes out in place of what was given.
+    /// The value to send instead of the given one.
     made: Option<JsonValue<'a>>,
 }
 
@@ -133,8 +132,8 @@ impl<'a> ClassKey<'_, 'a> {
     }
 }
 
-/// The keys of the class with what was given for them and what can be filled in. `classed`: all
-/// of them belong there; else only the id and the organizer do.
+/// The keys of the class with the given values and those that can be filled in. `classed`: all of
+/// them belong there; else only the id and the organizer do.
 fn known<'o, 'a>(
     object: &'o JsonObject<'a>,
     keys: &'static [(&'static str, KeyRule)],
@@ -150,7 +149,7 @@ fn known<'o, 'a>(
             ));
         }
     }
-    // Classes without this key name the organizer with another one.
+    // Classes without this key name the organizer by another one.
     let spare = object.get(SPARE).filter(|_| !is_key(keys, SPARE));
     if let Some(Err(fault)) =
         spare.map(|value| judged(SPARE, KeyRule::Organizer, Some(value), organizer))
@@ -178,7 +177,7 @@ fn is_key(keys: &[(&str, KeyRule)], name: &str) -> bool {
     keys.iter().any(|(key, _)| *key == name)
 }
 
-/// Whether every key of the class is there, in its order.
+/// Whether every key of the class is there, in order.
 fn are_in_order(object: &JsonObject<'_>, keys: &[(&str, KeyRule)]) -> bool {
     let given = object.iter().filter_map(|(key, _)| key.as_str());
     given
@@ -186,8 +185,8 @@ fn are_in_order(object: &JsonObject<'_>, keys: &[(&str, KeyRule)]) -> bool {
         .eq(keys.iter().map(|(key, _)| *key))
 }
 
-/// The body: keys of the class come first, unless they may stay where they stand; then the rest
-/// as it was given.
+/// The body: the keys of the class first, unless they may stay where they are, then the rest as
+/// given.
 fn put_in_order(object: &JsonObject<'_>, known: &[ClassKey<'_, '_>], stays: bool) -> String {
     let made = known.iter().filter(|known| known.made.is_some());
     let mut body = JsonDump::with_room(object.room() + made.count() * MADE_ROOM);
@@ -208,10 +207,10 @@ fn put_in_order(object: &JsonObject<'_>, known: &[ClassKey<'_, '_>], stays: bool
     body.end()
 }
 
-/// What a pair that is filled in takes, most of the time.
+/// The usual size of a pair that is filled in.
 const MADE_ROOM: usize = 48;
 
-/// What goes out under `key` if it is not what came in, or what is wrong with that.
+/// The value to send under `key` if it is not the given one, or its fault.
 fn judged<'a>(
     key: &str,
     rule: KeyRule,

@@ -51,7 +51,7 @@ async fn it_says_what_happened_what_comes_next_and_why_then() {
     app.attempt(&answered(503, "{\"busy\":[1,2]}")).await;
     let page = look.get(&path).await;
     for words in [
-        "Where it stands Retrying",
+        "State Retrying",
         "Answered 503, failed: only 200 to 299 count as received.",
         "Retry 2 of ",
         "The wait before retry 2 is 30 s.",
@@ -99,7 +99,7 @@ async fn what_was_wrong_with_an_answer_is_said_beside_its_status() {
     let mut look = app.browser_with(Role::Look).await;
     let page = look.get(&here(&app).await).await;
     for words in [
-        "Where it stands Delivered",
+        "State Delivered",
         "Answered 204, delivered; line 3 of its head has no colon",
         "It was not read to its end.",
     ] {
@@ -121,7 +121,7 @@ async fn the_ends_say_why_they_are_ends() {
     }
     let mut look = app.browser_with(Role::Look).await;
     let page = look.get(&path).await;
-    assert!(page.says("It was tried as often as the schedule allows. The last time: Answered 500"));
+    assert!(page.says("All attempts of the schedule failed. The last time: Answered 500"));
     assert!(page.says(&format!("Attempts {tried}")), "{}", page.words());
     assert!(!page.says("Gives up"));
 }
@@ -215,7 +215,7 @@ async fn what_comes_from_outside_is_text_and_never_markup() {
         "{}",
         page.body
     );
-    assert!(page.says("Some of it is no text"));
+    assert!(page.says("Some of it is not text"));
     let whole = format!("{path}/attempts/1/answer");
     let request = crate::tests::harness::asking("GET", &whole);
     // As bytes: what a receiver sent need not be UTF-8.

@@ -78,7 +78,7 @@ async fn every_webhook_is_listed_with_the_rule_that_decided() {
          not among those it asks for.",
         "Other show https://***@example.org/ No Other show: this is about democon, and the \
          webhook is limited to secondcon.",
-        "Off https://***@example.org/ No Disabled: somebody had switched it off 2026-11-20 \
+        "Off https://***@example.org/ No Disabled: somebody had disabled it 2026-11-20 \
          18:00:00 UTC . Had it been enabled: It asks for pretix.event.order.paid, for all shows.",
         "Changed later https://***@example.org/ Yes. Waiting It asks for \
          pretix.event.order.paid, for the show democon. It was changed since then.",
@@ -273,5 +273,5 @@ async fn the_list_says_what_to_do_about_types_that_no_webhook_can_ask_for() {
             .count(),
         1
     );
-    assert!(page.says("have whoever runs this server register the type"));
+    assert!(page.says("have the operator of this server register the type"));
 }

@@ -45,14 +45,14 @@ async fn it_takes_the_present_password_and_a_good_new_one() {
     let anna = app.user_with_password("anna").await;
     let mut browser = app.browser_of(anna.id).await;
     for (present, new, again, words) in [
-        ("", NEXT, NEXT, "Type your present password."),
+        ("", NEXT, NEXT, "Enter your current password."),
         (PASSWORD, "short", "short", "at least 12 characters"),
-        (PASSWORD, NEXT, "x", "This is not the same password."),
+        (PASSWORD, NEXT, "x", "The two passwords differ."),
         (
             "wrong horse battery",
             NEXT,
             NEXT,
-            "This is not your present password.",
+            "This is not your current password.",
         ),
     ] {
         let answer = change(&mut browser, present, new, again).await;

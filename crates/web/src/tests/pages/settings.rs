@@ -56,7 +56,7 @@ async fn a_token_is_shown_once_works_and_can_be_revoked() {
         "{}",
         after.words()
     );
-    assert!(after.says("administer made the token “till”"));
+    assert!(after.says("administer created the token “till”"));
     assert!(!after.body.contains(&revoke));
 }
 
@@ -110,7 +110,7 @@ async fn whoever_may_only_look_sees_settings_and_no_way_to_change_them() {
     let mut look = app.browser_with(Role::Look).await;
     let page = look.get(&path).await;
     assert!(page.says("rw look at webhooks and their log, change webhooks, replay"));
-    for part in ["/tokens/new", "Let somebody in", "name=\"days\"", "/revoke"] {
+    for part in ["/tokens/new", "Give access", "name=\"days\"", "/revoke"] {
         assert!(!page.body.contains(part), "{part}");
     }
 }
@@ -249,7 +249,7 @@ async fn how_long_the_log_is_kept_is_days_or_the_default() {
         let answer = save(&mut admin, bad).await;
         assert_eq!(answer.status, 422, "{bad}");
         assert!(answer.body.contains(&format!("value=\"{bad}\"")), "{bad}");
-        assert!(answer.says("Type a whole number of days from 1 to 3650"));
+        assert!(answer.says("Enter a whole number of days from 1 to 3650"));
     }
     assert_eq!(kept().await, Some(40 * 24 * 3_600_000));
     let sure = [("days", ""), ("sure", "yes")];

@@ -58,7 +58,7 @@ async fn what_is_wrong_with_a_new_user_stands_at_its_field() {
             "ben",
             PASSWORD,
             "another horse battery",
-            "This is not the same password.",
+            "The two passwords differ.",
         ),
         (
             "benbenbenben",

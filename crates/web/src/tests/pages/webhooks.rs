@@ -806,7 +806,7 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
     let path = format!("{}/1", below_company(&app).await);
     let page = root.get(&path).await;
     for words in [
-        "Paused because its receiver asked to be left alone, until 2026-11-20 18:10:00 UTC",
+        "Paused because its receiver asked for a pause, until 2026-11-20 18:10:00 UTC",
         "The latest call failed. What failed is tried again by itself.",
         "Answered 503, failed",
         "0 delivered, 1 failed attempt tried again",

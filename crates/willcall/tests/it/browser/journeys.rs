@@ -56,7 +56,7 @@ fn follow_deliveries(app: &House, browser: &Browser, scripts: bool) {
     }
     browser.find("tr[id^=row-] .badge.good");
     browser.click("tr[id^=row-] th a");
-    browser.find_text("Where it stands");
+    browser.find("#state-title");
     browser.find_text("Answered 200, delivered.");
 
     app.report();

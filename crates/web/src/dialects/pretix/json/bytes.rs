@@ -1,5 +1,5 @@
-//! Looking for bytes of a kind eight at a time, with the arithmetic of whole words: texts of JSON
-//! are long, and most of them hold nothing to look at.
+//! Searching for bytes of a kind, eight at a time, by arithmetic on whole words: JSON texts are
+//! long, and most have nothing to find.
 //!
 //! A kind is a function from a word to the word in which the highest bit of each byte of that kind
 //! is set. Above the first of them, in the order of the text, other bits may be set, too.

@@ -1,7 +1,7 @@
-//! Reading JSON from bytes nobody vouches for: never a panic, never more than a bounded stack.
+//! Reading untrusted JSON: never a panic, and a bounded stack.
 //!
-//! As lenient as the parser pretix uses: `NaN` and `Infinity` are numbers, control characters may
-//! stand in strings. A byte order mark is no JSON.
+//! As lenient as the parser that pretix uses: `NaN` and `Infinity` are numbers, and strings may
+//! have control characters. A byte order mark is not JSON.
 
 use std::ops::Range;
 

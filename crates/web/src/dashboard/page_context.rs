@@ -21,7 +21,7 @@ pub type DispatchLookup = Arc<
     dyn Fn(DeliveryId) -> Pin<Box<dyn Future<Output = Option<DispatchState>> + Send>> + Send + Sync,
 >;
 
-pub(crate) struct Services {
+pub(crate) struct PageContext {
     pub(crate) store: StoreHandle,
     pub(crate) clock: Clock,
     pub(crate) rng: SharedRng,
