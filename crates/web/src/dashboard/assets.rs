@@ -43,10 +43,10 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         "icon.svg" => ("image/svg+xml", ICON),
         _ => return Err(PageError::NotFound),
     };
-    let mut shown = Response::new(Body::from(content));
-    let headers = shown.headers_mut();
+    let mut response = Response::new(Body::from(content));
+    let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     let long = HeaderValue::from_static("public, max-age=31536000, immutable");
     headers.insert(CACHE_CONTROL, long);
-    Ok(shown)
+    Ok(response)
 }

@@ -22,28 +22,29 @@ struct ErrorPage {
     to_do: String,
 }
 
-pub(super) fn show(visit: &Visit, trouble: &PageError) -> PageResponse {
-    if *trouble == PageError::SignIn {
+pub(super) fn show(visit: &Visit, error: &PageError) -> PageResponse {
+    if *error == PageError::SignIn {
         // After signing in the user gets the page that the link asked for.
         return go_to(&format!("/sign-in?next={}", view::encoded(&visit.path)));
     }
-    let (status, heading, what, to_do) = words(trouble);
+    let (status, heading, what, to_do) = words(error);
     let page = ErrorPage {
         shell: Shell::of(visit, Tab::None, heading),
         heading: heading.to_owned(),
         what,
         to_do: to_do.to_owned(),
     };
-    let mut shown = page_with(status, &page).unwrap_or_else(|_| PageResponse::new(Body::empty()));
-    *shown.status_mut() = status;
-    if let PageError::Refused(Refusal::Busy(after) | Refusal::Disk(_, after)) = trouble {
-        shown.headers_mut().insert(RETRY_AFTER, (*after).into());
+    let mut response =
+        page_with(status, &page).unwrap_or_else(|_| PageResponse::new(Body::empty()));
+    *response.status_mut() = status;
+    if let PageError::Refused(Refusal::Busy(after) | Refusal::Disk(_, after)) = error {
+        response.headers_mut().insert(RETRY_AFTER, (*after).into());
     }
-    shown
+    response
 }
 
-fn words(trouble: &PageError) -> (StatusCode, &'static str, String, &'static str) {
-    match trouble {
+fn words(error: &PageError) -> (StatusCode, &'static str, String, &'static str) {
+    match error {
         PageError::NotFound | PageError::SignIn => (
             StatusCode::NOT_FOUND,
             "Not found",

@@ -248,13 +248,13 @@ fn disabled(then: &WebhookSnapshot, otherwise: &str) -> ExplanationText {
 /// The body as it is, as plain text: no browser takes it for a page of ours.
 async fn download(visit: Visit) -> Result<PageResponse, PageError> {
     let detail = find(&visit).await?;
-    let mut shown = Response::new(HttpBody::from(detail.body));
-    let headers = shown.headers_mut();
+    let mut response = Response::new(HttpBody::from(detail.body));
+    let headers = response.headers_mut();
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(CONTENT_TYPE, text);
     let name = format!("attachment; filename=\"notification-{}.txt\"", detail.id);
     if let Ok(name) = HeaderValue::try_from(name) {
         headers.insert(CONTENT_DISPOSITION, name);
     }
-    Ok(shown)
+    Ok(response)
 }

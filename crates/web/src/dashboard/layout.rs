@@ -119,7 +119,7 @@ impl Shell {
             csrf_token: visit.csrf_token(),
             user: user.map(|user| user.name.clone()),
             administrator: user.is_some_and(|user| user.administrator),
-            tenant: visit.place.as_ref().map(|(tenant, _)| TenantShell {
+            tenant: visit.tenant_role.as_ref().map(|(tenant, _)| TenantShell {
                 name: tenant.name.clone(),
                 kind: visit
                     .dialect()

@@ -98,9 +98,9 @@ pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, Pag
     let user = visit.user()?.id;
     let Some(slot) = StreamSlots::take(&visit.context.stream_slots, user, session) else {
         // For a browser 204 means: do not reconnect.
-        let mut shown = Response::new(Body::empty());
-        *shown.status_mut() = StatusCode::NO_CONTENT;
-        return Ok(shown);
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(response);
     };
     let now = Instant::now();
     let stream = LiveStream {
@@ -116,8 +116,8 @@ pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, Pag
         ends_at: now + LASTS,
         over: false,
     };
-    let mut shown = Response::new(Body::new(EventStreamBody(Some(Box::pin(stream.next())))));
-    let headers = shown.headers_mut();
+    let mut response = Response::new(Body::new(EventStreamBody(Some(Box::pin(stream.next())))));
+    let headers = response.headers_mut();
     headers.insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/event-stream; charset=utf-8"),
@@ -127,7 +127,7 @@ pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, Pag
         HeaderName::from_static("x-accel-buffering"),
         HeaderValue::from_static("no"),
     );
-    Ok(shown)
+    Ok(response)
 }
 
 struct LiveStream {

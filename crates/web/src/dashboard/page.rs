@@ -89,7 +89,7 @@ where
 
 impl PageRoute {
     /// The parameters in `path`, if it matches this page.
-    pub(super) fn way(&self, path: &str) -> Option<Params> {
+    pub(super) fn params_of(&self, path: &str) -> Option<Params> {
         let (mut wanted, mut found) = (self.path.split('/'), path.split('/'));
         let mut params = Vec::new();
         loop {
@@ -121,14 +121,14 @@ mod tests {
     #[test]
     fn a_path_leads_to_a_page_of_the_same_shape() {
         let page = get("log", "/t/{tenant}/log", PageAccess::User, nothing);
-        let way = page.way("/t/a%20b/log").unwrap();
+        let way = page.params_of("/t/a%20b/log").unwrap();
         assert_eq!(way, [("tenant", "a b".to_owned())]);
         for other in ["/t/1", "/t//log", "/t/1/log/", "/x/1/log", "t/1/log"] {
-            assert_eq!(page.way(other), None, "{other}");
+            assert_eq!(page.params_of(other), None, "{other}");
         }
         assert!(
             get("home", "/", PageAccess::User, nothing)
-                .way("/")
+                .params_of("/")
                 .is_some()
         );
     }

@@ -83,32 +83,32 @@ pub(crate) fn page_with(
         tracing::error!(%error, "a page cannot be rendered");
         PageError::Refused(Refusal::Internal)
     })?;
-    let mut shown = Response::new(Body::from(text));
-    *shown.status_mut() = status;
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
     let form = HeaderValue::from_static("text/html; charset=utf-8");
-    shown.headers_mut().insert(CONTENT_TYPE, form);
-    Ok(shown)
+    response.headers_mut().insert(CONTENT_TYPE, form);
+    Ok(response)
 }
 
 /// Redirects to `place`, a path of our own, with GET (RFC 9110, 15.4.4).
 pub(crate) fn go_to(place: &str) -> PageResponse {
-    let mut shown = Response::new(Body::empty());
-    *shown.status_mut() = StatusCode::SEE_OTHER;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
     // Parts of a path are encoded or numbers; anything else redirects to the start page.
     let place = HeaderValue::try_from(place);
     let place = place.unwrap_or_else(|_| HeaderValue::from_static("/"));
-    shown.headers_mut().insert(LOCATION, place);
-    shown
+    response.headers_mut().insert(LOCATION, place);
+    response
 }
 
 /// Adds the headers of every response.
-pub(super) fn finished(mut shown: PageResponse) -> PageResponse {
-    let headers = shown.headers_mut();
+pub(super) fn finished(mut response: PageResponse) -> PageResponse {
+    let headers = response.headers_mut();
     for (name, value) in ALWAYS {
         headers.entry(name).or_insert(value);
     }
     // A page is for one user at one moment: no cache may keep it.
     let never = HeaderValue::from_static("no-store");
     headers.entry(CACHE_CONTROL).or_insert(never);
-    shown
+    response
 }

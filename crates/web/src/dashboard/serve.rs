@@ -56,9 +56,9 @@ pub(crate) async fn serve(
     let (head, body) = request.into_parts();
     let method = head.method.clone();
     let path = head.uri.path().to_owned();
-    let (name, shown) = answer(&dashboard, peer, head, body).await;
-    let shown = finished(shown);
-    let (status, took) = (shown.status(), began.elapsed());
+    let (name, response) = answer(&dashboard, peer, head, body).await;
+    let response = finished(response);
+    let (status, took) = (response.status(), began.elapsed());
     dashboard.context.metrics.request(name, status, took);
     // The rest is a secret that may not have been used yet.
     let path = if path.starts_with("/link/") {
@@ -67,7 +67,7 @@ pub(crate) async fn serve(
         &path
     };
     tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
-    shown
+    response
 }
 
 async fn answer(
@@ -87,44 +87,47 @@ async fn answer(
     let mut visit = visit(context, head, query, params);
     visit.peer = peer;
     // For the error page, whatever becomes of the visit.
-    let plain = visit.plain();
+    let anonymous = visit.without_user();
     if let Err(refusal) = vetted {
-        return (name, error_page::show(&plain, &PageError::Refused(refusal)));
+        return (
+            name,
+            error_page::show(&anonymous, &PageError::Refused(refusal)),
+        );
     }
     let work = async move {
         match page {
             Some(page) => admit(visit, &page, body).await,
-            None => nowhere(visit, allowed).await,
+            None => not_found(visit, allowed).await,
         }
     };
-    let shown = tasks::finish(work, || true).await;
-    let shown =
-        shown.unwrap_or_else(|| error_page::show(&plain, &PageError::Refused(Refusal::Internal)));
-    (name, shown)
+    let response = tasks::finish(work, || true).await;
+    let response = response
+        .unwrap_or_else(|| error_page::show(&anonymous, &PageError::Refused(Refusal::Internal)));
+    (name, response)
 }
 
 /// The response if there is no such page, or not for this method.
-async fn nowhere(mut visit: Visit, allowed: Option<HeaderValue>) -> PageResponse {
-    if let Err(trouble) = identify(&mut visit).await {
-        return error_page::show(&visit, &trouble);
+async fn not_found(mut visit: Visit, allowed: Option<HeaderValue>) -> PageResponse {
+    if let Err(error) = identify(&mut visit).await {
+        return error_page::show(&visit, &error);
     }
-    let mut shown = error_page::show(&visit, &PageError::NotFound);
+    let mut response = error_page::show(&visit, &PageError::NotFound);
     if let Some(allow) = allowed {
-        *shown.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        shown.headers_mut().insert(ALLOW, allow);
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, allow);
     }
-    shown
+    response
 }
 
 /// Checks access, then runs the page.
 async fn admit(mut visit: Visit, page: &PageRoute, body: Body) -> PageResponse {
-    if let Err(trouble) = let_in(&mut visit, page, body).await {
-        return error_page::show(&visit, &trouble);
+    if let Err(error) = authorize(&mut visit, page, body).await {
+        return error_page::show(&visit, &error);
     }
-    let around = visit.around();
+    let without_form = visit.without_form();
     match (page.show)(visit).await {
-        Ok(shown) => shown,
-        Err(trouble) => error_page::show(&around, &trouble),
+        Ok(response) => response,
+        Err(error) => error_page::show(&without_form, &error),
     }
 }
 
@@ -140,9 +143,9 @@ async fn identify(visit: &mut Visit) -> Result<(), PageError> {
     Ok(())
 }
 
-async fn let_in(visit: &mut Visit, page: &PageRoute, body: Body) -> Result<(), PageError> {
+async fn authorize(visit: &mut Visit, page: &PageRoute, body: Body) -> Result<(), PageError> {
     identify(visit).await?;
-    judge(visit, page.needs).await?;
+    check_access(visit, page.needs).await?;
     if page.method != Method::POST {
         return Ok(());
     }
@@ -184,7 +187,7 @@ fn tell_elsewhere(now: Timestamp, origin: &str, host: &str) {
     );
 }
 
-async fn judge(visit: &mut Visit, needs: PageAccess) -> Result<(), PageError> {
+async fn check_access(visit: &mut Visit, needs: PageAccess) -> Result<(), PageError> {
     if needs == PageAccess::Nothing {
         return Ok(());
     }
@@ -195,8 +198,8 @@ async fn judge(visit: &mut Visit, needs: PageAccess) -> Result<(), PageError> {
         PageAccess::Administrator if user.administrator => Ok(()),
         PageAccess::Administrator => Err(PageError::NotFound),
         PageAccess::Role(wanted) => {
-            let (tenant, role) = place(visit, &user).await?;
-            visit.place = Some((tenant, role));
+            let (tenant, role) = tenant_role(visit, &user).await?;
+            visit.tenant_role = Some((tenant, role));
             match role >= wanted {
                 true => Ok(()),
                 false => Err(PageError::NeedsRole(wanted)),
@@ -207,7 +210,7 @@ async fn judge(visit: &mut Visit, needs: PageAccess) -> Result<(), PageError> {
 
 /// The tenant that the path names. One that does not exist and one that the user may not see look
 /// the same.
-async fn place(visit: &Visit, user: &User) -> Result<(Tenant, Role), PageError> {
+async fn tenant_role(visit: &Visit, user: &User) -> Result<(Tenant, Role), PageError> {
     let id = TenantId(visit.id("tenant")?);
     let role = user.role_at(id).ok_or(PageError::NotFound)?;
     let found = visit.ask(|store| store.tenant_settings(id)).await?;
@@ -233,7 +236,7 @@ fn visit(context: Arc<PageContext>, head: request::Parts, query: Query, params: 
         params,
         peer: None,
         user: None,
-        place: None,
+        tenant_role: None,
     }
 }
 
@@ -273,7 +276,7 @@ impl Pages {
         };
         let mut allowed = Vec::new();
         for page in &self.0 {
-            if let Some(params) = page.way(path) {
+            if let Some(params) = page.params_of(path) {
                 if page.method == *method {
                     return Ok((Arc::clone(page), params));
                 }

@@ -67,10 +67,10 @@ async fn form(
         fault,
         is_first,
     };
-    let mut shown = page_with(status, &page)?;
+    let mut response = page_with(status, &page)?;
     let cookie = session::visitor_cookie(&secret, visit.secure);
-    shown.headers_mut().append(SET_COOKIE, cookie);
-    Ok(shown)
+    response.headers_mut().append(SET_COOKIE, cookie);
+    Ok(response)
 }
 
 async fn sign_in(visit: Visit) -> Result<PageResponse, PageError> {
@@ -93,9 +93,9 @@ async fn sign_in(visit: Visit) -> Result<PageResponse, PageError> {
             "Signing in as this user failed too often. Try again in {wait_s} {}.",
             if wait_s == 1 { "second" } else { "seconds" }
         );
-        let mut shown = form(visit, StatusCode::TOO_MANY_REQUESTS, &name, Some(words)).await?;
-        shown.headers_mut().insert(RETRY_AFTER, wait_s.into());
-        return Ok(shown);
+        let mut response = form(visit, StatusCode::TOO_MANY_REQUESTS, &name, Some(words)).await?;
+        response.headers_mut().insert(RETRY_AFTER, wait_s.into());
+        return Ok(response);
     }
     let typed = kept.clone();
     let right = tasks::hash(move || password::is_right(&password, &kept)).await;
@@ -105,7 +105,7 @@ async fn sign_in(visit: Visit) -> Result<PageResponse, PageError> {
         None => None,
     };
     match begun {
-        Some(shown) => Ok(shown),
+        Some(response) => Ok(response),
         None => refuse(visit, &name).await,
     }
 }
@@ -128,18 +128,18 @@ async fn begin(
         return Ok(None);
     };
     tracing::info!(user = user.name, "signed in");
-    let mut shown = go_to(&next(visit));
-    shown.headers_mut().append(SET_COOKIE, cookie);
+    let mut response = go_to(&next(visit));
+    response.headers_mut().append(SET_COOKIE, cookie);
     let kept = match typed {
         Some(kept) => Some(kept),
         None => kept_of(visit, user).await?,
     };
     if let Some(kept) = kept {
-        shown
+        response
             .headers_mut()
             .append(SET_COOKIE, device(visit, user, &kept));
     }
-    Ok(Some(shown))
+    Ok(Some(response))
 }
 
 /// The stored hash of a user's password.
@@ -185,7 +185,7 @@ async fn use_link(visit: Visit) -> Result<PageResponse, PageError> {
         None => None,
     };
     match begun {
-        Some(shown) => Ok(shown),
+        Some(response) => Ok(response),
         None => {
             let words = "This link was used already, or is too old. Sign in with your password, \
                          or ask for another link.";
@@ -198,10 +198,10 @@ async fn sign_out(visit: Visit) -> Result<PageResponse, PageError> {
     if let Some(session) = visit.session() {
         visit.ask(|store| store.end_session(session)).await?;
     }
-    let mut shown = go_to("/sign-in?said=signed-out");
+    let mut response = go_to("/sign-in?said=signed-out");
     let cookie = session::no_session_cookie(visit.secure);
-    shown.headers_mut().append(SET_COOKIE, cookie);
-    Ok(shown)
+    response.headers_mut().append(SET_COOKIE, cookie);
+    Ok(response)
 }
 
 /// The path to go to after signing in: our own, never another site's (`//evil`, `/\evil`).

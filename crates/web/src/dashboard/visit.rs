@@ -41,7 +41,7 @@ pub(crate) struct Visit {
     pub(super) cookies: Cookies,
     pub(super) user: Option<User>,
     /// The tenant that the path names, and the user's role there.
-    pub(super) place: Option<(Tenant, Role)>,
+    pub(super) tenant_role: Option<(Tenant, Role)>,
 }
 
 impl Visit {
@@ -93,13 +93,15 @@ impl Visit {
     /// # Errors
     /// If the path names none.
     pub(crate) fn tenant(&self) -> Result<&Tenant, PageError> {
-        let place = self.place.as_ref().ok_or(PageError::NotFound)?;
-        Ok(&place.0)
+        let tenant_role = self.tenant_role.as_ref().ok_or(PageError::NotFound)?;
+        Ok(&tenant_role.0)
     }
 
     /// Whether the user has this role at the tenant, or a greater one.
     pub(crate) fn may(&self, role: Role) -> bool {
-        self.place.as_ref().is_some_and(|(_, own)| *own >= role)
+        self.tenant_role
+            .as_ref()
+            .is_some_and(|(_, own)| *own >= role)
     }
 
     /// The dialect of the tenant that the path names.
@@ -151,16 +153,16 @@ impl Visit {
     }
 
     /// The same visit without its user, for error pages.
-    pub(super) fn plain(&self) -> Self {
+    pub(super) fn without_user(&self) -> Self {
         Self {
             user: None,
-            place: None,
-            ..self.around()
+            tenant_role: None,
+            ..self.without_form()
         }
     }
 
     /// The same visit without its form, for error pages.
-    pub(super) fn around(&self) -> Self {
+    pub(super) fn without_form(&self) -> Self {
         Self {
             context: Arc::clone(&self.context),
             now: self.now,
@@ -175,7 +177,7 @@ impl Visit {
             peer: self.peer,
             cookies: self.cookies.clone(),
             user: self.user.clone(),
-            place: self.place.clone(),
+            tenant_role: self.tenant_role.clone(),
         }
     }
 

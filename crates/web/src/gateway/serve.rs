@@ -30,7 +30,7 @@ pub(crate) fn serve(
     let shown = || Box::new((parts.method.clone(), parts.uri.clone()));
     let logged = tracing::enabled!(Level::DEBUG).then(shown);
     let begun = match gateway.at(parts.uri.path()) {
-        None => RoutingResult::Answered("none", Box::new(nowhere())),
+        None => RoutingResult::Answered("none", Box::new(not_found())),
         Some(api) => begin(&gateway, api, parts, body),
     };
     async move {
@@ -66,7 +66,7 @@ impl<W: Future<Output = Option<ApiResponse>>> RoutingResult<W> {
 }
 
 /// No API has routes there.
-fn nowhere() -> ApiResponse {
+fn not_found() -> ApiResponse {
     let mut answer = ApiResponse::new(Bytes::from_static(b"{\"detail\":\"Not found.\"}"));
     *answer.status_mut() = StatusCode::NOT_FOUND;
     let form = HeaderValue::from_static("application/json");

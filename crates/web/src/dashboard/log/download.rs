@@ -94,8 +94,8 @@ async fn answer(visit: Visit) -> Result<PageResponse, PageError> {
 }
 
 fn download(name: &str, content: Vec<u8>) -> PageResponse {
-    let mut shown = Response::new(Body::from(content));
-    let headers = shown.headers_mut();
+    let mut response = Response::new(Body::from(content));
+    let headers = response.headers_mut();
     headers.insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
@@ -104,5 +104,5 @@ fn download(name: &str, content: Vec<u8>) -> PageResponse {
     let name = HeaderValue::try_from(format!("attachment; filename=\"{name}\""));
     let name = name.unwrap_or_else(|_| HeaderValue::from_static("attachment"));
     headers.insert(CONTENT_DISPOSITION, name);
-    shown
+    response
 }

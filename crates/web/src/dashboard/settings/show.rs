@@ -160,7 +160,7 @@ pub(super) async fn again(
 }
 
 fn person(visit: &Visit, user: &User) -> PersonLine {
-    let tenant = visit.place.as_ref().map(|(tenant, _)| tenant.id);
+    let tenant = visit.tenant_role.as_ref().map(|(tenant, _)| tenant.id);
     let role = tenant.and_then(|id| user.roles.get(&id).copied());
     PersonLine {
         id: user.id.0,

@@ -73,7 +73,7 @@ pub(super) async fn report_triggers(
     // Of what names no company.
     let usual = lookup::owner(&request, None);
     let (reads, is_batch) = read(&open, &request).inspect_err(|refusal| {
-        remark(&request, refusal);
+        log_refusal(&request, refusal);
     })?;
     let mut batch = Vec::new();
     let mut places = Vec::with_capacity(reads.len());
@@ -131,7 +131,7 @@ pub(super) async fn report_triggers(
             },
             Err(refusal) => Err(refusal),
         };
-        come.inspect_err(|refusal| remark(&request, refusal))
+        come.inspect_err(|refusal| log_refusal(&request, refusal))
     });
     let mut all: Vec<Result<IntakeReceipt, Refusal>> = all.collect();
     if is_batch {
@@ -142,7 +142,7 @@ pub(super) async fn report_triggers(
 }
 
 /// Counts what was refused, and has the log say it: who reports it may not look at answers.
-fn remark(request: &AdmittedRequest, refusal: &Refusal) {
+fn log_refusal(request: &AdmittedRequest, refusal: &Refusal) {
     let metrics = &request.context.intake_metrics;
     metrics.count(match matches!(refusal, Refusal::Contradiction(_)) {
         true => IntakeResult::Contradicted,

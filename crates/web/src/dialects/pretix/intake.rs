@@ -62,11 +62,11 @@ pub(super) async fn take_notifications(
     let reads = reads.and_then(|texts| texts.read(&pretix, tenant.key.as_str()));
     let (reads, is_batch) = reads.inspect_err(|refusal| {
         request.context.intake_metrics.count(IntakeResult::Refused);
-        remark(&request, tenant, refusal);
+        log_refusal(&request, tenant, refusal);
     })?;
     let mut done = accept(&pretix, &request, tenant, reads).await?;
     for refusal in done.iter().filter_map(|done| done.as_ref().err()) {
-        remark(&request, tenant, refusal);
+        log_refusal(&request, tenant, refusal);
     }
     if is_batch {
         return Ok(answer_batch(&request, &done));
@@ -77,7 +77,7 @@ pub(super) async fn take_notifications(
 }
 
 /// Logs a refusal: applications do not always look at responses.
-fn remark(request: &AdmittedRequest, tenant: &Tenant, refusal: &Refusal) {
+fn log_refusal(request: &AdmittedRequest, tenant: &Tenant, refusal: &Refusal) {
     let token = request.caller.actor(tenant, Permission::NotificationsWrite);
     let reason = || {
         if let Refusal::Invalid(faults) = refusal {
