@@ -46,19 +46,19 @@ pub(crate) struct Visit {
 
 impl Visit {
     /// Asks the store something that is safe to repeat, as `StoreHandle::ask`.
-    pub(crate) async fn ask<T>(
+    pub(crate) fn ask<T>(
         &self,
         question: impl Fn(&dyn Frontend) -> StoreFuture<T>,
-    ) -> Result<T, Refusal> {
-        self.context.store.ask(question).await
+    ) -> impl Future<Output = Result<T, Refusal>> {
+        self.context.store.ask(question)
     }
 
     /// As `ask`, for pages that branch on the error.
-    pub(crate) async fn try_ask<T>(
+    pub(crate) fn try_ask<T>(
         &self,
         question: impl Fn(&dyn Frontend) -> StoreFuture<T>,
-    ) -> Result<T, StoreError> {
-        self.context.store.try_ask(question).await
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        self.context.store.try_ask(question)
     }
 
     /// The signed-in user.

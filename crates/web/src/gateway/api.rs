@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, request};
+use model::contract::{Frontend, StoreFuture};
 use model::idempotency::IdempotencyKey;
 use model::refusal::Refusal;
 use model::tenant::{DialectName, Permission, Tenant};
@@ -242,6 +243,14 @@ impl RequestHead {
 }
 
 impl AdmittedRequest {
+    /// Asks the store something that is safe to repeat, as `StoreHandle::ask`.
+    pub(crate) fn ask<T>(
+        &self,
+        question: impl Fn(&dyn Frontend) -> StoreFuture<T>,
+    ) -> impl Future<Output = Result<T, Refusal>> {
+        self.context.store.ask(question)
+    }
+
     /// The tenant asked about. Routes that name a tenant are only entered if there is one.
     pub(crate) fn tenant(&self) -> Result<&Tenant, Refusal> {
         let first = self.tenants.first().ok_or(Refusal::Forbidden)?;

@@ -105,10 +105,7 @@ pub(super) async fn report_triggers(
     }
     let accepted = match &request.key {
         None => {
-            let accepted = request
-                .context
-                .store
-                .ask(|store| store.accept(batch.clone()));
+            let accepted = request.ask(|store| store.accept(batch.clone()));
             accepted.await?
         }
         Some(key) => {

@@ -189,7 +189,7 @@ async fn read(
                 ..LogQuery::default()
             };
             let ask = |store: &dyn Frontend| store.log(webhook.tenant, query.clone());
-            let page = request.context.store.ask(ask).await?;
+            let page = request.ask(ask).await?;
             count += page.rows.len();
             rows.extend(page.rows.into_iter().map(|found| found.row));
             from = page.older.map(LogCursor::OlderThan);
@@ -244,12 +244,7 @@ async fn find_invocation(
         return Err(Refusal::NoSuchObject);
     }
     let ask = |store: &dyn Frontend| store.delivery(webhook.tenant, id);
-    request
-        .context
-        .store
-        .ask(ask)
-        .await?
-        .ok_or(Refusal::NoSuchObject)
+    request.ask(ask).await?.ok_or(Refusal::NoSuchObject)
 }
 
 fn shown(request: &AdmittedRequest, webhook: &Webhook, row: &DeliveryRow) -> Invocation {

@@ -17,12 +17,7 @@ pub(super) async fn find(request: &AdmittedRequest) -> Result<Webhook, Refusal> 
     let key = guid::read(request.head.param("guid")).ok_or(Refusal::NotAName)?;
     let tenants = ids(&request.tenants);
     let ask = |store: &dyn Frontend| store.webhook_by_key(tenants.clone(), key.clone());
-    request
-        .context
-        .store
-        .ask(ask)
-        .await?
-        .ok_or(Refusal::NoSuchObject)
+    request.ask(ask).await?.ok_or(Refusal::NoSuchObject)
 }
 
 /// The caller's name in the audit log of this webhook's company.

@@ -78,7 +78,7 @@ pub(super) async fn list_webhooks(
             limit: rest.min(PAGE_ROWS_MAX),
         };
         let ask = |store: &dyn Frontend| store.webhooks(tenants.clone(), query);
-        let found = request.context.store.ask(ask).await?;
+        let found = request.ask(ask).await?;
         count = found.count;
         let full = found.webhooks.len() == query.limit;
         for webhook in &found.webhooks {

@@ -39,8 +39,6 @@ pub(super) async fn list_deliveries(
     let query = read_query(&request.head, webhook)?;
     let head = &request.head;
     let page = request
-        .context
-        .store
         .ask(|store| store.log(tenant, query.clone()))
         .await?;
     let link = |from: Option<LogCursor>| match from {
@@ -124,8 +122,6 @@ pub(super) async fn list_audit(
 ) -> Result<ApiResponse, Refusal> {
     let tenant = request.tenant()?.id;
     let entries = request
-        .context
-        .store
         .ask(|store| store.audit(tenant, PAGE_ROWS_MAX))
         .await?;
     let results = entries.iter().map(entry).collect();
@@ -168,11 +164,7 @@ async fn find(request: &AdmittedRequest) -> Result<DeliveryDetail, Refusal> {
     if !named.is_empty() && super::python::int(named) != Some(i128::from(id.webhook.0)) {
         return Err(Refusal::NoSuchObject);
     }
-    let detail = request
-        .context
-        .store
-        .ask(|store| store.delivery(tenant, id))
-        .await?;
+    let detail = request.ask(|store| store.delivery(tenant, id)).await?;
     detail.ok_or(Refusal::NoSuchObject)
 }
 

@@ -90,10 +90,7 @@ pub(super) async fn show_event(
 ) -> Result<ApiResponse, Refusal> {
     let (head, tenant) = (&request.head, request.tenant()?);
     let (id, slug) = (tenant.id, head.param("event"));
-    let found = request
-        .context
-        .store
-        .ask(|store| store.event(id, slug.to_owned()));
+    let found = request.ask(|store| store.event(id, slug.to_owned()));
     let event = found.await?.ok_or(Refusal::Forbidden)?;
     let (before, after) = event_fields(head, tenant, &event);
     let keys = [("valid_keys", nothing())];

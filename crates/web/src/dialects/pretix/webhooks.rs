@@ -41,10 +41,7 @@ pub(super) async fn list_webhooks(
             offset,
             limit,
         };
-        let found = request
-            .context
-            .store
-            .ask(move |store| store.webhooks(vec![tenant], query));
+        let found = request.ask(move |store| store.webhooks(vec![tenant], query));
         let found = found.await?;
         Ok(FoundRows {
             count: found.count,
@@ -152,10 +149,7 @@ pub(super) async fn find(request: &AdmittedRequest) -> Result<Webhook, Refusal> 
     let tenant = request.tenant()?.id;
     let number = python::int(request.head.param("id")).ok_or(Refusal::NotAName)?;
     let id = i64::try_from(number).map_err(|_| Refusal::NoSuchObject)?;
-    let found = request
-        .context
-        .store
-        .ask(|store| store.webhook(tenant, WebhookId(id)));
+    let found = request.ask(|store| store.webhook(tenant, WebhookId(id)));
     found.await?.ok_or(Refusal::NoSuchObject)
 }
 
@@ -209,11 +203,7 @@ async fn slugs(
         return Ok(BTreeSet::new());
     }
     let tenant = request.tenant()?.id;
-    let events = request
-        .context
-        .store
-        .ask(|store| store.events(tenant))
-        .await?;
+    let events = request.ask(|store| store.events(tenant)).await?;
     Ok(events.into_iter().map(|event| event.slug).collect())
 }
 
@@ -258,13 +248,7 @@ async fn shown(
     let events = match named.any(|count| count > 1) {
         true => {
             let tenant = request.tenant()?.id;
-            EventOrder::of(
-                &request
-                    .context
-                    .store
-                    .ask(|store| store.events(tenant))
-                    .await?,
-            )
+            EventOrder::of(&request.ask(|store| store.events(tenant)).await?)
         }
         false => EventOrder::default(),
     };
