@@ -18,6 +18,9 @@ pub const NOTIFICATION_KEY_BYTES_MAX: usize = 190;
 /// An action type, a topic, a scope, the slug of an event: names, not texts.
 pub const NAME_BYTES_MAX: usize = 255;
 
+/// Letters and digits of a token made by Willcall: 330 bits.
+pub const TOKEN_LETTERS: usize = 64;
+
 /// Any other request body: a webhook with every field at its limit is some 600 KiB.
 pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 

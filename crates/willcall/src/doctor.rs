@@ -3,6 +3,7 @@
 //! It changes nothing, so it may run beside a server. Exit status 0 means nothing is wrong.
 
 mod environment;
+mod finding;
 
 use std::process::ExitCode;
 
@@ -12,6 +13,7 @@ use model::limits::{CLOCK_FAR_MS, CLOCK_STEP_MS};
 use model::time::Timestamp;
 use prometheus_client::registry::Registry;
 
+use self::finding::{Finding, Verdict};
 use crate::assemble;
 use crate::config::Config;
 
@@ -23,19 +25,6 @@ const PUBLIC_NAME: &str = "example.org";
 
 /// A resolver that works needs milliseconds, and twice its 5 s if its first name server is dead.
 const LOOK_UP_LIMIT_MS: u32 = 15_000;
-
-enum Verdict {
-    Good,
-    /// Worth knowing; may be meant so.
-    Odd,
-    Wrong,
-}
-
-struct Finding {
-    about: &'static str,
-    verdict: Verdict,
-    words: String,
-}
 
 pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
     let mut findings = vec![
@@ -77,16 +66,6 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
         findings.len()
     );
     Ok(ExitCode::FAILURE)
-}
-
-impl Finding {
-    fn new(about: &'static str, verdict: Verdict, words: impl Into<String>) -> Self {
-        Self {
-            about,
-            verdict,
-            words: words.into(),
-        }
-    }
 }
 
 /// They were read and checked before the doctor was called.

@@ -7,6 +7,7 @@
 mod say;
 
 mod apply;
+mod arguments;
 mod assemble;
 mod background_writer;
 mod backup;
@@ -19,12 +20,14 @@ mod descriptors;
 mod disk;
 mod doctor;
 mod fast_path;
+mod http1;
 mod listen;
 mod overflow;
 mod prefixed_stream;
 mod serve;
 mod signals;
 mod slow_reader;
+mod tasks;
 mod telemetry;
 mod terminal;
 mod threads;
@@ -38,6 +41,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::arguments::text;
 use crate::config::Config;
 
 /// A request allocates a hundred times, often on one thread what another one frees.
@@ -117,16 +121,6 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
                 .map(|()| ExitCode::SUCCESS),
         }
     })
-}
-
-/// An argument's text; empty if it was not given.
-fn text(matches: &ArgMatches, name: &str) -> String {
-    matches
-        .try_get_one::<String>(name)
-        .ok()
-        .flatten()
-        .cloned()
-        .unwrap_or_default()
 }
 
 fn command() -> Command {

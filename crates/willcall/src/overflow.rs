@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use web::{Site, within};
 
-use crate::listen::{linger, serve_any};
+use crate::http1::{linger, serve_any};
 
 /// Within this time the first line of a request has come.
 const LINE_LIMIT: Duration = Duration::from_secs(2);

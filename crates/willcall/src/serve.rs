@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use model::contract::{DiskFault, Frontend, StoreError};
+use model::limits::TOKEN_LETTERS;
 use model::tenant::{NewToken, Permission, TokenHash, TokenKind};
 
 use crate::assemble::{self, App};
@@ -27,9 +28,6 @@ const ANSWERS_LIMIT: Duration = Duration::from_millis(500);
 /// How often the store is asked whether it lives, and how often in a row it may fail to.
 const PULSE_EVERY: Duration = Duration::from_secs(5);
 const PULSES_MISSED_MAX: u32 = 3;
-
-/// The length of tokens made by Willcall: 330 bits.
-pub(crate) const TOKEN_LENGTH: usize = 64;
 
 pub(crate) async fn run(config: Config) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
@@ -174,7 +172,7 @@ async fn make_administrator(
     rng: &model::rng::SeededRng,
     now: model::time::Timestamp,
 ) -> Result<String> {
-    let token = rng.split("first token").alphanumeric(TOKEN_LENGTH);
+    let token = rng.split("first token").alphanumeric(TOKEN_LETTERS);
     let administrator = NewToken {
         default: false,
         tenant: None,

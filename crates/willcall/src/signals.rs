@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::listen;
+use crate::tasks;
 
 /// A signal that comes so soon after the first belongs to it.
 const SAME_LIMIT: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ impl Signals {
             let mut comes = signal(SignalKind::from_raw(number.as_raw()))
                 .with_context(|| format!("cannot wait for {name}"))?;
             let sender = Arc::clone(&sender);
-            listen::spawn(async move {
+            tasks::spawn(async move {
                 while comes.recv().await.is_some() {
                     sender.send_if_modified(|asked| asked.hear(name, action, Instant::now()));
                 }

@@ -7,12 +7,12 @@ use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use model::contract::{Conflict, Frontend, Store, StoreError};
 use model::dashboard::TokenRow;
+use model::limits::TOKEN_LETTERS;
 use model::tenant::{NewToken, Permission, Permissions, Tenant, TokenHash, TokenKind};
 use prometheus_client::registry::Registry;
 
-use crate::assemble;
 use crate::config::{self, Config};
-use crate::serve::TOKEN_LENGTH;
+use crate::{arguments, assemble};
 
 /// Who made a token, in the audit log.
 const ACTOR: &str = "willcall token";
@@ -115,7 +115,7 @@ pub(crate) async fn create(config: &Config, wanted: &NewTokenArgs) -> Result<()>
         Some(key) => Some(find_tenant(config, &*store, key).await?),
         None => None,
     };
-    let token = assemble::rng()?.split("token").alphanumeric(TOKEN_LENGTH);
+    let token = assemble::rng()?.split("token").alphanumeric(TOKEN_LETTERS);
     let permissions: Permissions = match wanted.permissions.as_slice() {
         [] => Permission::ALL.into_iter().collect(),
         names => names.join(" ").parse()?,
@@ -158,7 +158,7 @@ pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Re
     match what {
         "list" => list(&tokens),
         _ => {
-            let name = crate::text(matches, "name");
+            let name = arguments::text(matches, "name");
             let Some(token) = tokens.iter().find(|token| token.name == name.trim()) else {
                 bail!("there is no token \"{name}\"; `willcall token list` lists those there are");
             };

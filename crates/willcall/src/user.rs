@@ -13,7 +13,7 @@ use model::users::{NewUser, PasswordHash, Role, User, UserChange, judge_name};
 use model::{dashboard::TenantQuery, password};
 
 use crate::config::{self, Config};
-use crate::{assemble, terminal, token};
+use crate::{arguments, assemble, terminal, token};
 
 /// Who acts, in the audit log.
 const ACTOR: &str = "willcall user";
@@ -129,7 +129,7 @@ fn tenant() -> Arg {
 
 pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Result<()> {
     let store = token::open(config)?;
-    let text = |name: &str| crate::text(matches, name);
+    let text = |name: &str| arguments::text(matches, name);
     let from_stdin = || {
         matches!(
             matches.try_get_one::<bool>("password_stdin"),
@@ -285,7 +285,7 @@ async fn set_role(
     user: &User,
     matches: &ArgMatches,
 ) -> Result<()> {
-    let text = |name: &str| crate::text(matches, name);
+    let text = |name: &str| arguments::text(matches, name);
     if let Some(administrator) = matches.get_one::<String>("administrator") {
         let administrator = administrator == "yes";
         let change = UserChange {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::connections::Connections;
-use crate::listen::serve_any;
+use crate::http1::serve_any;
 
 const SOUND: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 

@@ -29,11 +29,12 @@ use std::sync::atomic::AtomicU32;
 
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches};
+use model::limits::TOKEN_LETTERS;
 
 use self::report::{BenchEnvironment, Scenario};
 use self::stage::Bench;
+use crate::assemble;
 use crate::config::Config;
-use crate::{assemble, serve};
 
 /// In the order in which they run.
 const SCENARIOS: [&str; 10] = [
@@ -181,7 +182,7 @@ fn bench(matches: &ArgMatches) -> Result<Bench> {
     let rng = assemble::rng()?;
     let config = Config::for_demo(folder.clone())?;
     let load = assemble::dialects(&config).load();
-    let own_token = || rng.split("bench").alphanumeric(serve::TOKEN_LENGTH);
+    let own_token = || rng.split("bench").alphanumeric(TOKEN_LETTERS);
     Ok(Bench {
         program: match text("program") {
             Some(file) => PathBuf::from(file),

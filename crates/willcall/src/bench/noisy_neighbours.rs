@@ -21,7 +21,7 @@ use super::sender::{BenchConnection, Peer, PreparedCall, open_from, open_loop};
 use super::silent_dns::SilentDnsServer;
 use super::sizes::{BODY_BYTES, Pace};
 use super::stage::{Bench, Stage, StageExtras, WebhookSetup, discard};
-use crate::listen;
+use crate::{listen, tasks};
 
 /// Connections of the tenant that behaves.
 const CONNECTIONS: usize = 16;
@@ -292,7 +292,7 @@ async fn misbehave(
     let (load, key) = (bench.load.hand_in, key.to_owned());
     let token = peer.token.clone();
     let mut stopped = stopped.clone();
-    listen::spawn(async move {
+    tasks::spawn(async move {
         for round in 0.. {
             let call = load(&key, round * at_once..(round + 1) * at_once, 0, BODY_BYTES);
             let Ok(prepared) = PreparedCall::new(call, &token) else {
@@ -336,7 +336,7 @@ async fn dawdle(
     for _ in 0..2 {
         let mut stream = open_from(ELSEWHERE, peer.address).await?;
         let (head, mut stopped) = (head.clone(), stopped.clone());
-        listen::spawn(async move {
+        tasks::spawn(async move {
             let mut piece = head.into_bytes();
             while stream.write_all(&piece).await.is_ok() {
                 piece = vec![b' '; 1_024];
@@ -354,7 +354,7 @@ async fn dawdle(
         idle.extend(open_from(ELSEWHERE, peer.address).await.ok());
     }
     let mut stopped = stopped.clone();
-    listen::spawn(async move {
+    tasks::spawn(async move {
         stopped.changed().await.ok();
         drop(idle);
     });
@@ -375,7 +375,7 @@ async fn receive(
         }
         Response::new(Empty::new())
     };
-    listen::spawn(answer_all(listener, stopped, answer));
+    tasks::spawn(answer_all(listener, stopped, answer));
     Ok(address)
 }
 
@@ -387,7 +387,7 @@ fn look(
 ) -> tokio::sync::oneshot::Receiver<Result<Samples>> {
     let (tell, told) = tokio::sync::oneshot::channel();
     let peer = peer.clone();
-    listen::spawn(async move {
+    tasks::spawn(async move {
         let mut took = Vec::new();
         let mut looked = Ok(());
         loop {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::measure::float;
 use super::report::Measure;
 use super::sender::open_from;
-use crate::listen;
+use crate::tasks;
 
 /// Who is guessed at, and their password. Letters that a form does not escape.
 pub(crate) const OWNER: (&str, &str) = ("owner", "what-the-owner-knows");
@@ -64,7 +64,7 @@ pub(crate) fn begin(
     mut stopped: watch::Receiver<()>,
 ) -> watch::Receiver<Guesses> {
     let (tell, told) = watch::channel(Guesses::default());
-    listen::spawn(async move {
+    tasks::spawn(async move {
         let mut next = interval(GUESS_EVERY);
         next.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -74,7 +74,7 @@ pub(crate) fn begin(
                 _ = next.tick() => {}
             }
             let tell = tell.clone();
-            listen::spawn(async move {
+            tasks::spawn(async move {
                 // A guess that was cut off has tried.
                 if let Ok(status) = sign_in(server, from, OWNER.0, WRONG).await {
                     tell.send_modify(|guesses| guesses.note(status));
@@ -133,7 +133,7 @@ async fn sign_in(
     let trying = async {
         let stream = open_from(from, server).await?;
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-        listen::spawn(async move { drop(connection.await) });
+        tasks::spawn(async move { drop(connection.await) });
         let host = server.to_string();
         let asked = Request::get("/sign-in").header(HOST, &host);
         let (head, page) = exchange(&mut sender, asked.body(Full::default())?).await?;

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::listen;
+use crate::{listen, tasks};
 
 /// How long a call to a webhook that hangs is held.
 const HANGS_FOR: Duration = Duration::from_secs(30);
@@ -170,7 +170,7 @@ impl Receiver {
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(());
         let answer = move |request| answer(Arc::clone(&tally), request);
-        listen::spawn(answer_all(listener, stopped, answer));
+        tasks::spawn(answer_all(listener, stopped, answer));
         Ok(Self {
             address,
             _stop: stop,
@@ -204,7 +204,7 @@ pub(crate) async fn answer_all<F>(
         };
         stream.set_nodelay(true).ok();
         let (answer, mut stopped) = (answer.clone(), stopped.clone());
-        listen::spawn(async move {
+        tasks::spawn(async move {
             let answer = service_fn(move |request| {
                 let answering = answer(request);
                 async { Ok::<_, Infallible>(answering.await) }

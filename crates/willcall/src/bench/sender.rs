@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use web::dialects::DemoCall;
 
-use crate::listen;
+use crate::tasks;
 
 const CONNECT_LIMIT_MS: u32 = 5_000;
 
@@ -84,7 +84,7 @@ impl BenchConnection {
 
     async fn open_by(dial: &NetDial, peer: &Peer) -> Result<Self> {
         let (connection, driver) = Self::connect(dial, peer).await?;
-        listen::spawn(driver);
+        tasks::spawn(driver);
         Ok(connection)
     }
 
@@ -233,7 +233,7 @@ impl Flood {
         for mut connection in self.connections {
             let (calls, next, tell) = (Arc::clone(&self.calls), Arc::clone(&next), tell.clone());
             let count = self.count;
-            listen::spawn(async move {
+            tasks::spawn(async move {
                 let sent = send_all(&mut connection, &calls, &next, count).await;
                 // Nobody listens once another connection has failed.
                 tell.send(sent).ok();
@@ -343,7 +343,7 @@ pub(crate) async fn open_loop(
             Poll::Ready(sent) => drop(free.send(sent)),
             Poll::Pending => {
                 let free = free.clone();
-                listen::spawn(async move { drop(free.send(sending.await)) });
+                tasks::spawn(async move { drop(free.send(sending.await)) });
             }
         }
     }

@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
 use super::server;
-use crate::listen;
+use crate::tasks;
 
 /// A resolver asks at this port, whatever the address.
 const PORT: u16 = 53;
@@ -72,7 +72,7 @@ impl SilentDnsServer {
             write("nsswitch.conf", "hosts: files dns\n".to_owned())?,
         ];
         let (count, asked) = watch::channel(0);
-        listen::spawn(hear(socket, count));
+        tasks::spawn(hear(socket, count));
         Ok(Self { files, asked })
     }
 

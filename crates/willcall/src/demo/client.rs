@@ -12,7 +12,7 @@ use model::address::PrivateTargets;
 use prometheus_client::registry::Registry;
 use web::dialects::DemoCall;
 
-use crate::listen;
+use crate::tasks;
 
 /// Connecting to this very process takes no time, unless something is wrong.
 const CONNECT_LIMIT_MS: u32 = 5_000;
@@ -64,7 +64,7 @@ impl Client {
         let stream = stream.map_err(|failure| anyhow!(failure.words()))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        listen::spawn(async move { drop(connection.await) });
+        tasks::spawn(async move { drop(connection.await) });
         let request = Request::builder()
             .method(call.method.clone())
             .uri(call.path.as_str())

@@ -14,18 +14,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use web::dialects::ReceiverBehavior;
 
-use crate::listen;
+use crate::{listen, tasks};
 
 /// Starts a receiver of this character; answers the URL to call it by.
 pub(crate) async fn start(character: ReceiverBehavior) -> Result<String> {
     let listener = listen::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let port = listener.local_addr()?.port();
     let seen = Arc::new(Seen::default());
-    listen::spawn(async move {
+    tasks::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let seen = Arc::clone(&seen);
             let answer = service_fn(move |request| answer(character, Arc::clone(&seen), request));
-            listen::spawn(async move {
+            tasks::spawn(async move {
                 let connection = hyper::server::conn::http1::Builder::new();
                 // The demo shows what Willcall makes of a broken connection, not why it broke.
                 drop(

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use model::query::{AttemptRecord, DeliveryRow, DeliveryStatus};
-use web::dialects::ReceiverBehavior;
+use model::query::DeliveryStatus;
 
+use super::attempt_line::seconds;
 use super::receivers::name;
 use super::watch::{Watch, WatchedWebhook};
 
@@ -37,29 +37,6 @@ pub(crate) fn handing_in(title: &str) {
     say!();
     say!("{title}: handing in a sale. What becomes of it, as it happens:");
     say!();
-}
-
-pub(crate) fn attempt(
-    character: ReceiverBehavior,
-    row: &DeliveryRow,
-    past: &AttemptRecord,
-    at_ms: i64,
-) {
-    let next = match past.next_due_at {
-        Some(next) => format!(
-            " Next attempt in {}.",
-            seconds(next.ms_since(past.ended_at()))
-        ),
-        None => String::new(),
-    };
-    say!(
-        "  {:>7}  {:<10}  {:<37}  #{} {}{next}",
-        seconds(at_ms),
-        name(character),
-        row.action_type,
-        past.number,
-        past.attempt.outcome.words(),
-    );
 }
 
 pub(crate) fn switching_off(name: &str) {
@@ -127,13 +104,5 @@ pub(crate) fn hints(hints: &[(String, String)]) {
         say!();
         say!("  # {what}");
         say!("  {command}");
-    }
-}
-
-fn seconds(ms: i64) -> String {
-    if ms < 10_000 {
-        format!("{}.{:03} s", ms / 1_000, ms % 1_000)
-    } else {
-        format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
     }
 }

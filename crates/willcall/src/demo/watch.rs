@@ -12,7 +12,7 @@ use model::time::{Clock, Timestamp};
 use model::webhook::Disablement;
 use web::dialects::{ReceiverBehavior, WebhookRef};
 
-use super::screen;
+use super::attempt_line;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -116,7 +116,7 @@ impl Watch {
         seen.sort_by_key(|(_, row, past)| (past.ended_at(), row.id));
         for (character, row, past) in &seen {
             let at_ms = past.ended_at().ms_since(self.began_at);
-            screen::attempt(*character, row, past, at_ms);
+            attempt_line::print(*character, row, past, at_ms);
         }
         Ok(())
     }

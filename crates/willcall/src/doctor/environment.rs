@@ -13,7 +13,7 @@ use std::time::Duration;
 use model::limits::{FREE_BYTES_LOW, FREE_BYTES_MIN};
 use rustix::process::geteuid;
 
-use super::{Finding, Verdict};
+use super::finding::{Finding, Verdict};
 use crate::config::Config;
 use crate::{assemble, descriptors, disk};
 

@@ -5,6 +5,7 @@
 //! notifications. Everything is done over HTTP as an application would; only the watching reads
 //! the store directly. Waits are shorter than in earnest, nothing else is different.
 
+mod attempt_line;
 mod client;
 mod receivers;
 mod screen;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use model::limits::TOKEN_LETTERS;
 use model::policy::Policies;
 use model::tenant::Tenant;
 use model::users::NewUser;
@@ -115,7 +117,7 @@ async fn show(
     demo: &Demo,
     once: bool,
 ) -> Result<(bool, String)> {
-    let token = app.rng.split(demo.tenant).alphanumeric(serve::TOKEN_LENGTH);
+    let token = app.rng.split(demo.tenant).alphanumeric(TOKEN_LETTERS);
     let file = (demo.file)(&token);
     apply::apply_text(config, &*app.store, &app.rng, &file, app.clock.now()).await?;
     let tenant: Tenant = app
@@ -168,7 +170,7 @@ async fn show(
 /// Makes an administrator, and a link that signs them in once; answers its secret. Nobody is
 /// told the password.
 async fn way_in(app: &App) -> Result<String> {
-    let password = app.rng.split("demo user").alphanumeric(serve::TOKEN_LENGTH);
+    let password = app.rng.split("demo user").alphanumeric(TOKEN_LETTERS);
     let new = NewUser {
         name: "demo".to_owned(),
         password: user::hashed(&password)?,

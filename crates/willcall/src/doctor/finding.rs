@@ -1,0 +1,24 @@
+//! What one check of the doctor comes to.
+
+pub(super) enum Verdict {
+    Good,
+    /// Worth knowing; may be meant so.
+    Odd,
+    Wrong,
+}
+
+pub(super) struct Finding {
+    pub(super) about: &'static str,
+    pub(super) verdict: Verdict,
+    pub(super) words: String,
+}
+
+impl Finding {
+    pub(super) fn new(about: &'static str, verdict: Verdict, words: impl Into<String>) -> Self {
+        Self {
+            about,
+            verdict,
+            words: words.into(),
+        }
+    }
+}
