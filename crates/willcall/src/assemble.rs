@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use web::dialects::{ActionType, Dialects};
 
 use crate::config::Config;
+use crate::signals::Signals;
 use crate::telemetry;
 
 /// A Willcall that runs, but does not listen yet.
@@ -193,6 +194,20 @@ pub(crate) fn ca_files(config: &Config) -> Result<Vec<(String, Vec<u8>)>> {
         Ok((shown, pem))
     };
     config.ca_files.iter().map(read).collect()
+}
+
+/// What the benchmark needs of this binary. To be called where tasks can run.
+pub(crate) fn surroundings() -> Result<bench::Surroundings> {
+    let load = web::dialects::all(&web::dialects::Options::default()).load();
+    let mut signals = Signals::listen()?;
+    Ok(bench::Surroundings {
+        clock: clock(),
+        rng: rng()?,
+        load: load.context("no dialect brings anything for the benchmark")?,
+        store_file,
+        print: |words| say!("{words}"),
+        stop: Box::pin(async move { signals.stop().await }),
+    })
 }
 
 /// Makes the folder and the store's file, for this user only: target URLs hold passwords.

@@ -12,7 +12,6 @@ mod assemble;
 mod background_writer;
 mod backup;
 mod bad_requests;
-mod bench;
 mod config;
 mod connections;
 mod demo;
@@ -78,7 +77,8 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
     if name == "bench" {
         telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto)?;
         descriptors::raise();
-        return threads::runtime(false)?.block_on(bench::run(matches));
+        return threads::runtime(false)?
+            .block_on(async { bench::run(matches, assemble::surroundings()?).await });
     }
     let file = text(matches, "file");
     // `token create`: the settings are those of the inner one.

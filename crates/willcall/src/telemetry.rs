@@ -43,7 +43,7 @@ pub(crate) fn start(level: Level, format: LogFormat) -> Result<()> {
     let writer = BackgroundWriter::begin(out, Box::new(notice))?;
     let log = LogSink(LOG.get_or_init(|| writer));
     // Libraries below us speak up only when something is wrong.
-    let ours = ["willcall", "web", "engine", "store", "model"];
+    let ours = ["willcall", "bench", "web", "engine", "store", "model"];
     let filter = Targets::new()
         .with_default(LevelFilter::WARN.min(LevelFilter::from_level(level)))
         .with_targets(ours.map(|floor| (floor, level)));

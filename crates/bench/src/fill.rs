@@ -23,10 +23,9 @@ use model::webhook::Headers;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
-use super::measure::{Samples, micros};
-use super::sizes::BODY_BYTES;
-use super::stage::Bench;
-use crate::assemble;
+use crate::measure::{Samples, micros};
+use crate::sizes::BODY_BYTES;
+use crate::stage::Bench;
 
 /// Notifications accepted in one call while filling: with a thousand webhooks fifty thousand rows.
 /// Each commit touches some pages of every webhook, so few large ones are many times cheaper.
@@ -53,7 +52,7 @@ pub(crate) struct DirectStore {
 
 impl DirectStore {
     pub(crate) async fn open(bench: &Bench, data_dir: &Path) -> Result<Self> {
-        let store = assemble::open_store(data_dir, &mut Registry::default())?;
+        let store = store::open(&(bench.store_file)(data_dir), &mut Registry::default())?;
         let (dialect, key) = (bench.load.dialect.clone(), bench.tenant.clone());
         let tenant = store.tenant(dialect, key).await?;
         let tenant = tenant.context("the benchmark's own file made no tenant")?;
@@ -75,7 +74,7 @@ impl DirectStore {
             store,
             tenant,
             webhooks,
-            now: assemble::clock().now(),
+            now: bench.clock.now(),
         })
     }
 

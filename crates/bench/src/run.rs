@@ -1,117 +1,45 @@
-//! `willcall bench`: a real server on a real file, measured from outside by a sender and a
-//! receiver in this process; `docs/benchmarks.md` says how to read what it prints.
-//!
-//! The server is a child process of the same binary, so that what it costs can be told from what
-//! measuring costs. Everything is made in a folder of its own, which is removed at the end.
-
-mod fill;
-mod large_store;
-mod measure;
-mod memory;
-mod noisy_neighbours;
-mod open_loop;
-mod password_guesses;
-mod process;
-mod receiver;
-mod report;
-mod sender;
-mod server;
-mod silent_dns;
-mod sizes;
-mod stage;
-mod throughput;
+//! The command: which scenarios run, in what surroundings, and what is printed of them.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU32;
 
 use anyhow::{Context, Result, bail};
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::ArgMatches;
 use model::limits::TOKEN_LETTERS;
+use model::rng::SeededRng;
+use model::time::Clock;
+use web::dialects::Load;
 
-use self::report::{BenchEnvironment, Scenario};
-use self::stage::Bench;
-use crate::assemble;
-use crate::config::Config;
-
-/// In the order in which they run.
-const SCENARIOS: [&str; 10] = [
-    "commit",
-    "one-to-one",
-    "fan-out",
-    "batches",
-    "pace",
-    "memory",
-    "waiting",
-    "matching",
-    "fairness",
-    "neighbours",
-];
+use crate::arguments::SCENARIOS;
+use crate::report::{BenchEnvironment, Scenario};
+use crate::stage::{self, Bench};
+use crate::{large_store, memory, noisy_neighbours, open_loop, process, sizes, throughput};
 
 /// Those that need nothing of a server but its HTTP.
 const OVER_HTTP: [&str; 5] = ["one-to-one", "fan-out", "batches", "pace", "fairness"];
 
 const TENANT: &str = "bench";
 
-pub(crate) fn arguments() -> Vec<Arg> {
-    let text = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
-    vec![
-        Arg::new("quick")
-            .long("quick")
-            .action(ArgAction::SetTrue)
-            .help("Everything once and small, in seconds: shows that it works, not how fast"),
-        text(
-            "only",
-            "SCENARIO",
-            "Only this one; may be given several times",
-        )
-        .action(ArgAction::Append)
-        .value_parser(clap::builder::PossibleValuesParser::new(SCENARIOS)),
-        text(
-            "runs",
-            "COUNT",
-            "Runs of each closed loop, of which the median counts [default: 1]",
-        )
-        .value_parser(clap::builder::RangedU64ValueParser::<u32>::new().range(1..=100)),
-        text(
-            "json",
-            "FILE",
-            "Write the numbers to this file, too; - prints them instead of a table",
-        ),
-        text(
-            "folder",
-            "FOLDER",
-            "Where to make the folder for the stores [default: that for temporary files]",
-        ),
-        text(
-            "program",
-            "FILE",
-            "Measure this build of Willcall instead of the one that measures",
-        )
-        .conflicts_with("at"),
-        Arg::new("strict")
-            .long("strict")
-            .action(ArgAction::SetTrue)
-            .help("Exit status 1 if a bar is not met"),
-        text(
-            "at",
-            "ADDRESS:PORT",
-            "Measure the server there instead; it has the tenant and the token",
-        )
-        .requires("token"),
-        text("token", "TOKEN", "The token for --at"),
-        text("tenant", "KEY", "The tenant for --at [default: bench]").requires("at"),
-        text(
-            "receiver",
-            "ADDRESS:PORT",
-            "Where the receiver listens and is called [default: 127.0.0.1:0]",
-        ),
-    ]
+/// What the binary hands in.
+pub struct Surroundings {
+    pub clock: Clock,
+    pub rng: SeededRng,
+    /// What the dialect that is measured brings.
+    pub load: Load,
+    /// The file of the store in a data folder.
+    pub store_file: fn(&Path) -> PathBuf,
+    /// Prints a line on standard output.
+    pub print: fn(&str),
+    /// Ends once a stop is asked for, with the name of the signal.
+    pub stop: Stop,
 }
+
+/// A signal that asks for a stop.
+pub type Stop = Pin<Box<dyn Future<Output = &'static str> + Send>>;
 
 /// What was asked for on the command line.
 struct BenchOptions {
@@ -121,14 +49,19 @@ struct BenchOptions {
     quick: bool,
 }
 
-pub(crate) async fn run(matches: &ArgMatches) -> Result<ExitCode> {
-    let mut signals = crate::signals::Signals::listen()?;
+/// Runs the scenarios that were asked for, prints what they came to, and removes everything that
+/// was made for them. The exit status is a failure only with `--strict`, if a bar is not met.
+///
+/// # Errors
+/// If an argument is wrong, a scenario comes to nothing, or a stop was asked for.
+pub async fn run(matches: &ArgMatches, surroundings: Surroundings) -> Result<ExitCode> {
+    let Surroundings { print, .. } = surroundings;
     let options = BenchOptions::from(matches);
-    let bench = bench(matches)?;
+    let (bench, stop) = bench(matches, surroundings)?;
     let measured = tokio::select! {
         biased;
-        signal = signals.stop() => Err(anyhow::anyhow!("{signal}: stopped")),
-        measured = measure_all(&bench, &options) => measured,
+        signal = stop => Err(anyhow::anyhow!("{signal}: stopped")),
+        measured = measure_all(&bench, &options, print) => measured,
     };
     let removed = stage::discard(&bench.folder);
     // What went wrong first says more.
@@ -164,7 +97,15 @@ impl BenchOptions {
     }
 }
 
-fn bench(matches: &ArgMatches) -> Result<Bench> {
+fn bench(matches: &ArgMatches, surroundings: Surroundings) -> Result<(Bench, Stop)> {
+    let Surroundings {
+        clock,
+        rng,
+        load,
+        store_file,
+        stop,
+        ..
+    } = surroundings;
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let address = |name: &str| -> Result<Option<SocketAddr>> {
         let parse = |text: &str| {
@@ -178,17 +119,16 @@ fn bench(matches: &ArgMatches) -> Result<Bench> {
     };
     let at = address("at")?;
     let receiver = address("receiver")?;
-    let folder = fresh_folder(text("folder").map(Path::new))?;
-    let rng = assemble::rng()?;
-    let config = Config::for_demo(folder.clone())?;
-    let load = assemble::dialects(&config).load();
+    let folder = fresh_folder(text("folder").map(Path::new), &rng)?;
     let own_token = || rng.split("bench").alphanumeric(TOKEN_LETTERS);
-    Ok(Bench {
+    let bench = Bench {
         program: match text("program") {
             Some(file) => PathBuf::from(file),
             None => std::env::current_exe().context("this program does not know its own file")?,
         },
-        load: load.context("no dialect brings anything for the benchmark")?,
+        load,
+        clock,
+        store_file,
         sizes: if matches.get_flag("quick") {
             sizes::QUICK
         } else {
@@ -201,10 +141,11 @@ fn bench(matches: &ArgMatches) -> Result<Bench> {
         receiver: receiver.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
         runs: matches.get_one::<u32>("runs").copied().unwrap_or(1),
         count: AtomicU32::default(),
-    })
+    };
+    Ok((bench, stop))
 }
 
-async fn measure_all(bench: &Bench, options: &BenchOptions) -> Result<ExitCode> {
+async fn measure_all(bench: &Bench, options: &BenchOptions, print: fn(&str)) -> Result<ExitCode> {
     let mut environment = BenchEnvironment {
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         load_before: process::machine_load(),
@@ -213,8 +154,8 @@ async fn measure_all(bench: &Bench, options: &BenchOptions) -> Result<ExitCode> 
         at: bench.at.map(|at| at.to_string()),
     };
     if options.prints_table() {
-        say!("{}", environment.head());
-        say!();
+        print(&environment.head());
+        print("");
     }
     let mut scenarios = Vec::new();
     for name in SCENARIOS {
@@ -224,7 +165,7 @@ async fn measure_all(bench: &Bench, options: &BenchOptions) -> Result<ExitCode> 
         let scenario = measure(bench, name).await;
         let scenario = scenario.with_context(|| format!("the scenario {name} came to nothing"))?;
         if options.prints_table() {
-            say!("{}", environment.table(&scenario));
+            print(&environment.table(&scenario));
         }
         scenarios.push(scenario);
     }
@@ -232,7 +173,7 @@ async fn measure_all(bench: &Bench, options: &BenchOptions) -> Result<ExitCode> 
     let json = format!("{:#}", environment.json(&scenarios));
     match options.json.as_deref() {
         None => {}
-        Some("-") => say!("{json}"),
+        Some("-") => print(&json),
         Some(file) => std::fs::write(file, json + "\n")
             .with_context(|| format!("the file {file} cannot be written"))?,
     }
@@ -258,9 +199,9 @@ async fn measure(bench: &Bench, name: &str) -> Result<Scenario> {
 }
 
 /// Below the folder named, or that for temporary files. For its user only: it holds a token.
-fn fresh_folder(parent: Option<&Path>) -> Result<PathBuf> {
+fn fresh_folder(parent: Option<&Path>, rng: &SeededRng) -> Result<PathBuf> {
     let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
-    let name = assemble::rng()?.split("folder").alphanumeric(12);
+    let name = rng.split("folder").alphanumeric(12);
     let folder = parent.join(format!("willcall-bench-{name}"));
     std::fs::DirBuilder::new()
         .mode(0o700)

@@ -10,17 +10,16 @@ use anyhow::{Context, Result, ensure};
 use tokio::time::Instant;
 use web::dialects::LoadTenant;
 
-use super::fill::{DUE_LANES, DirectStore, commits};
-use super::measure::{Samples, float, micros, ratio};
-use super::memory::{highest, mib};
-use super::process;
-use super::receiver::{Receiver, ReceiverTally, Webhooks};
-use super::report::{Measure, Scenario};
-use super::sender::{BenchConnection, Peer};
-use super::server::{self, Server};
-use super::sizes::BODY_BYTES;
-use super::stage::{Bench, discard};
-use crate::assemble;
+use crate::fill::{DUE_LANES, DirectStore, commits};
+use crate::measure::{Samples, float, micros, ratio};
+use crate::memory::{highest, mib};
+use crate::process;
+use crate::receiver::{Receiver, ReceiverTally, Webhooks};
+use crate::report::{Measure, Scenario};
+use crate::sender::{BenchConnection, Peer};
+use crate::server::{self, Server};
+use crate::sizes::BODY_BYTES;
+use crate::stage::{Bench, discard};
 
 /// Notifications in one batch of those that are matched, and batches that are timed.
 const MATCHED: u64 = 500;
@@ -100,7 +99,7 @@ pub(crate) async fn waiting(bench: &Bench) -> Result<Scenario> {
     let built = began.elapsed().as_secs_f64();
     let many_due = many.due(bench.sizes.asks).await?;
     many.close().await?;
-    let bytes = process::bytes_of(&assemble::store_file(&data_dir))?;
+    let bytes = process::bytes_of(&(bench.store_file)(&data_dir))?;
     let due = u64::try_from(DUE_LANES.min(webhooks))?;
     let watched = watched(bench, &data_dir, &tally, due).await?;
     discard(&data_dir)?;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
-use super::server;
+use crate::server;
 use crate::tasks;
 
 /// A resolver asks at this port, whatever the address.
@@ -127,8 +127,8 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::Stdio;
 
-    use super::super::process;
     use super::*;
+    use crate::process;
 
     #[tokio::test]
     async fn a_name_server_that_answers_nothing_counts_what_it_is_asked() {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::Instant;
 
-use super::measure::{Samples, float, ratio};
-use super::receiver::ReceiverTally;
-use super::report::{Measure, Scenario};
-use super::sender::{Flood, PreparedCall, open_loop};
-use super::sizes::{BODY_BYTES, Pace};
-use super::stage::{Bench, Stage, StandaloneReceiver, WebhookSetup, discard};
+use crate::measure::{Samples, float, ratio};
+use crate::receiver::ReceiverTally;
+use crate::report::{Measure, Scenario};
+use crate::sender::{Flood, PreparedCall, open_loop};
+use crate::sizes::{BODY_BYTES, Pace};
+use crate::stage::{Bench, Stage, StandaloneReceiver, WebhookSetup, discard};
 
 /// Connections of the open loops: enough that none waits for another's answer.
 const CONNECTIONS: usize = 16;

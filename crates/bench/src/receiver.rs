@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::{listen, tasks};
+use crate::tasks;
 
 /// How long a call to a webhook that hangs is held.
 const HANGS_FOR: Duration = Duration::from_secs(30);
@@ -164,7 +164,7 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) async fn start(address: SocketAddr, tally: Arc<ReceiverTally>) -> Result<Self> {
-        let listener = listen::bind(address).await.with_context(|| {
+        let listener = tasks::bind(address).await.with_context(|| {
             format!("the benchmark's receiver needs {address}; choose another with --receiver")
         })?;
         let address = listener.local_addr()?;

@@ -15,9 +15,9 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::measure::float;
-use super::report::Measure;
-use super::sender::open_from;
+use crate::measure::float;
+use crate::report::Measure;
+use crate::sender::open_from;
 use crate::tasks;
 
 /// Who is guessed at, and their password. Letters that a form does not escape.

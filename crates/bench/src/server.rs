@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
 
-use super::process::{self, Memory, ProcessCost};
+use crate::process::{self, Memory, ProcessCost};
 
 /// A start takes milliseconds; with a large store to look through, a second.
 const START_LIMIT: Duration = Duration::from_secs(60);

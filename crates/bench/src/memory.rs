@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::measure::{float, ratio};
-use super::process::Memory;
-use super::report::{Measure, Scenario};
-use super::sender::Flood;
-use super::server::Server;
-use super::sizes::{CONNECTIONS, FAN_WEBHOOKS};
-use super::stage::{Bench, WebhookSetup, discard};
+use crate::measure::{float, ratio};
+use crate::process::Memory;
+use crate::report::{Measure, Scenario};
+use crate::sender::Flood;
+use crate::server::Server;
+use crate::sizes::{CONNECTIONS, FAN_WEBHOOKS};
+use crate::stage::{Bench, WebhookSetup, discard};
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 

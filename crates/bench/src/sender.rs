@@ -265,8 +265,8 @@ async fn send_all(
     }
 }
 
-/// A connection that is polled by whoever sends on it. So a call leaves by the thread that sends it, not
-/// by others that first have to be woken.
+/// A connection that is polled by whoever sends on it. So a call leaves by the thread that sends
+/// it, not by others that first have to be woken.
 struct InlineConnection {
     connection: BenchConnection,
     /// Nothing once the connection has ended.

@@ -12,16 +12,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use web::dialects::LoadTenant;
 
-use super::measure::{Samples, float};
-use super::open_loop::{all_come, latencies};
-use super::password_guesses;
-use super::receiver::answer_all;
-use super::report::{Measure, Scenario};
-use super::sender::{BenchConnection, Peer, PreparedCall, open_from, open_loop};
-use super::silent_dns::SilentDnsServer;
-use super::sizes::{BODY_BYTES, Pace};
-use super::stage::{Bench, Stage, StageExtras, WebhookSetup, discard};
-use crate::{listen, tasks};
+use crate::measure::{Samples, float};
+use crate::open_loop::{all_come, latencies};
+use crate::password_guesses;
+use crate::receiver::answer_all;
+use crate::report::{Measure, Scenario};
+use crate::sender::{BenchConnection, Peer, PreparedCall, open_from, open_loop};
+use crate::silent_dns::SilentDnsServer;
+use crate::sizes::{BODY_BYTES, Pace};
+use crate::stage::{Bench, Stage, StageExtras, WebhookSetup, discard};
+use crate::tasks;
 
 /// Connections of the tenant that behaves.
 const CONNECTIONS: usize = 16;
@@ -366,7 +366,7 @@ async fn receive(
     answers_after: Option<Duration>,
     stopped: watch::Receiver<()>,
 ) -> Result<SocketAddr> {
-    let listener = listen::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let listener = tasks::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let address = listener.local_addr()?;
     let answer = move |_| async move {
         match answers_after {
@@ -418,7 +418,7 @@ fn look(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::report::Threshold;
+    use crate::report::Threshold;
 
     #[test]
     fn what_a_disturbance_adds_may_be_20_ms_or_a_tenth_of_what_there_was_before_it() {

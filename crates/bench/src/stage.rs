@@ -10,17 +10,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use model::query::DeliveryStatus;
+use model::time::Clock;
 use tokio::time::Instant;
 use web::dialects::{Load, LoadTenant, WebhookRef};
 
-use super::measure::{float, ratio};
-use super::process::ProcessCost;
-use super::receiver::{Receiver, ReceiverTally, Webhooks};
-use super::report::Measure;
-use super::sender::{BenchConnection, Peer, PreparedCall};
-use super::server::{self, Server};
-use super::silent_dns::SilentDnsServer;
-use super::sizes::{BODY_BYTES, Sizes};
+use crate::measure::{float, ratio};
+use crate::process::ProcessCost;
+use crate::receiver::{Receiver, ReceiverTally, Webhooks};
+use crate::report::Measure;
+use crate::sender::{BenchConnection, Peer, PreparedCall};
+use crate::server::{self, Server};
+use crate::silent_dns::SilentDnsServer;
+use crate::sizes::{BODY_BYTES, Sizes};
 
 /// Between two looks at what has come.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -33,6 +34,9 @@ pub(crate) struct Bench {
     /// The build that is measured.
     pub(crate) program: PathBuf,
     pub(crate) load: Load,
+    pub(crate) clock: Clock,
+    /// The file of the store in a data folder.
+    pub(crate) store_file: fn(&Path) -> PathBuf,
     pub(crate) sizes: Sizes,
     /// Everything is made below this folder.
     pub(crate) folder: PathBuf,

@@ -8,13 +8,12 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::Instant;
 
-use super::measure::{Samples, float, rate, ratio};
-use super::process;
-use super::report::{Measure, Scenario};
-use super::sender::{Flood, PreparedCall};
-use super::sizes::{BATCH, CONNECTIONS, FAN_WEBHOOKS};
-use super::stage::{Bench, StandaloneReceiver, WebhookSetup, discard};
-use crate::assemble;
+use crate::measure::{Samples, float, rate, ratio};
+use crate::process;
+use crate::report::{Measure, Scenario};
+use crate::sender::{Flood, PreparedCall};
+use crate::sizes::{BATCH, CONNECTIONS, FAN_WEBHOOKS};
+use crate::stage::{Bench, StandaloneReceiver, WebhookSetup, discard};
 
 /// What a call of raw costs where the bars in µs come from: two processors that make 137,000 of
 /// them a second. Divided by it, they hold on any machine.
@@ -221,7 +220,7 @@ async fn run(bench: &Bench, shape: &ClosedLoop) -> Result<ThroughputRun> {
     let is_own = stage.server.is_some();
     let data_dir = stage.strike().await?;
     let disk_bytes = if is_own {
-        let bytes = process::bytes_of(&assemble::store_file(&data_dir))?;
+        let bytes = process::bytes_of(&(bench.store_file)(&data_dir))?;
         discard(&data_dir)?;
         Some(ratio(float(bytes), float(owed)))
     } else {

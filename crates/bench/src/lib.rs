@@ -1,0 +1,28 @@
+//! `willcall bench`: a real server on a real file, measured from outside by a sender and a
+//! receiver in this process; `docs/benchmarks.md` says how to read what it prints.
+//!
+//! The server is a child process of the same binary, so that what it costs can be told from what
+//! measuring costs. Everything is made in a folder of its own, which is removed at the end.
+
+mod arguments;
+mod fill;
+mod large_store;
+mod measure;
+mod memory;
+mod noisy_neighbours;
+mod open_loop;
+mod password_guesses;
+mod process;
+mod receiver;
+mod report;
+mod run;
+mod sender;
+mod server;
+mod silent_dns;
+mod sizes;
+mod stage;
+mod tasks;
+mod throughput;
+
+pub use crate::arguments::arguments;
+pub use crate::run::{Stop, Surroundings, run};

@@ -1,0 +1,25 @@
+//! What measuring does beside itself: the one place of this crate that spawns and listens.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+
+/// Runs beside everything else. What it does must not matter once the process stops.
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this crate's one place that spawns"
+    )]
+    drop(tokio::spawn(task));
+}
+
+/// Listens for what is sent to a receiver.
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this crate's one place that listens"
+    )]
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}"))
+}
