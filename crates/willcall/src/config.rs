@@ -19,6 +19,9 @@ use web::dialects::{LogRetention, Trigger};
 
 use self::former::FORMER;
 
+/// The value of a setting that is on or off.
+const FLAG: &str = "true|false";
+
 /// One setting. Lists are written with commas between, or as arrays in the file.
 pub(crate) struct Setting {
     pub(crate) key: &'static str,
@@ -73,7 +76,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         key: "strict_action_types",
         default: "false",
-        value: "true|false",
+        value: FLAG,
         meaning: "Whether notifications are refused whose action type no webhook can ask for, and triggers that are not known to fire, instead of accepted with a warning",
     },
     Setting {
@@ -85,7 +88,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         key: "strict_triggers",
         default: "false",
-        value: "true|false",
+        value: FLAG,
         meaning: "Whether webhooks are refused whose trigger nothing is known to fire",
     },
     Setting {
@@ -119,12 +122,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
         meaning: "Proxies in front of this server, such as 127.0.0.1: their X-Forwarded-For says who asks, and their connections are not counted as those of one client. Only proxies that add to this header",
     },
     Setting {
-        key: "own_processors",
-        default: "false",
-        value: "true|false",
-        meaning: "Whether each thread that tasks run on stays on a processor of its own: more deliveries where receivers are on the same machine and it is busy, later ones where it is not. No effect where a limit gives Willcall fewer processors than there are",
-    },
-    Setting {
         key: "log_level",
         default: "info",
         value: "error|warn|info|debug",
@@ -155,7 +152,6 @@ pub(crate) struct Config {
     pub(crate) strict_action_types: bool,
     pub(crate) max_concurrency_per_webhook: usize,
     pub(crate) max_in_flight: usize,
-    pub(crate) own_processors: bool,
     pub(crate) max_connections: usize,
     pub(crate) trusted_proxies: Networks,
     pub(crate) log_level: tracing::Level,
@@ -196,8 +192,14 @@ pub(crate) fn arguments(keys: &[&str]) -> Vec<Arg> {
             variable(setting.key)
         ))
     };
-    let former = FORMER.iter().filter(|former| keys.contains(&former.now));
-    let former = former.map(|former| empty_flag(former.name, "VALUE").hide(true));
+    let former = FORMER.iter().filter_map(|former| {
+        let value = match former.now {
+            Some(now) if keys.contains(&now) => "VALUE",
+            Some(_) => return None,
+            None => FLAG,
+        };
+        Some(empty_flag(former.name, value).hide(true))
+    });
     let config = Arg::new("config").long("config").value_name("FILE").help(
         "A TOML file with settings, e.g. listen = \"127.0.0.1:8080\" [variable: WILLCALL_CONFIG]",
     );
@@ -211,7 +213,7 @@ fn empty_flag(name: &'static str, value: &'static str) -> Arg {
     let arg = Arg::new(name).long(dashed(name)).value_name(value);
     match value {
         // A bare flag says yes; a value comes after an equals sign.
-        "true|false" => arg
+        FLAG => arg
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true"),
@@ -295,6 +297,11 @@ impl Config {
             });
             raw.values.insert(setting.key, value);
         }
+        for gone in FORMER.iter().filter(|former| former.now.is_none()) {
+            let written = levels.iter().filter_map(|level| level(gone.name));
+            raw.warnings
+                .extend(written.map(|written| gone.warning(&written.place)));
+        }
         Ok(raw)
     }
 }
@@ -321,7 +328,7 @@ impl RawConfig {
     /// error: which of them is meant cannot be known.
     fn choose(&mut self, key: &'static str, level: &Level<'_>) -> Result<Option<Written>> {
         let mut found = level(key);
-        for former in FORMER.iter().filter(|former| former.now == key) {
+        for former in FORMER.iter().filter(|former| former.now == Some(key)) {
             let Some(old) = level(former.name) else {
                 continue;
             };
@@ -375,7 +382,6 @@ impl RawConfig {
                 let unknown = |error: InvalidNetwork| format!("\"{}\" is not a network", error.0);
                 text.parse().map_err(unknown)
             })?,
-            own_processors: self.read("own_processors", yes_or_no)?,
             log_level: self.read("log_level", |text| match text {
                 "error" => Ok(tracing::Level::ERROR),
                 "warn" => Ok(tracing::Level::WARN),

@@ -29,7 +29,6 @@ mod slow_reader;
 mod tasks;
 mod telemetry;
 mod terminal;
-mod threads;
 mod token;
 mod user;
 
@@ -37,8 +36,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::arguments::text;
 use crate::config::Config;
@@ -72,13 +72,12 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
         telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto)?;
         say::aside()?;
         descriptors::raise();
-        return threads::runtime(false)?.block_on(demo::run(matches.get_flag("once")));
+        return runtime()?.block_on(demo::run(matches.get_flag("once")));
     }
     if name == "bench" {
         telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto)?;
         descriptors::raise();
-        return threads::runtime(false)?
-            .block_on(async { bench::run(matches, assemble::surroundings()?).await });
+        return runtime()?.block_on(async { bench::run(matches, assemble::surroundings()?).await });
     }
     let file = text(matches, "file");
     // `token create`: the settings are those of the inner one.
@@ -97,8 +96,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
     {
         tracing::warn!("{words}");
     }
-    let runtime = threads::runtime(name == "serve" && config.own_processors)?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         if name != "serve" {
             signals::outlast_large_files()?;
         }
@@ -121,6 +119,13 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
                 .map(|()| ExitCode::SUCCESS),
         }
     })
+}
+
+fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the operating system gives no threads")
 }
 
 fn command() -> Command {

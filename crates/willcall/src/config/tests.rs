@@ -240,6 +240,22 @@ fn a_wrong_value_is_named_as_it_was_written() {
 }
 
 #[test]
+fn a_setting_that_is_gone_changes_nothing_and_is_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    for read in [
+        load(&["--own-processors"], &[]),
+        load(&["--own-processors=false"], &[]),
+        load(&[], &[("WILLCALL_OWN_PROCESSORS", "true")]),
+        load_file(folder.path(), "own_processors = true", &[]),
+    ] {
+        let warnings = read.unwrap().warnings;
+        let [warning] = &<[String; 1]>::try_from(warnings).unwrap();
+        assert!(warning.contains("own_processors"), "{warning}");
+        assert!(warning.contains("no effect"), "{warning}");
+    }
+}
+
+#[test]
 fn help_shows_no_former_name() {
     let mut command = clap::Command::new("willcall").args(arguments(&all_keys()));
     let help = command.render_long_help().to_string();
@@ -248,4 +264,5 @@ fn help_shows_no_former_name() {
         let hidden = format!("--{} ", dashed(former));
         assert!(!help.contains(&hidden), "{former}");
     }
+    assert!(!help.contains("own-processors"));
 }
