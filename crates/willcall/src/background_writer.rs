@@ -15,6 +15,8 @@ use anyhow::{Context, Result};
 use prometheus_client::metrics::counter::Counter;
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::sync;
+
 /// What may wait to be written: some thousand lines, which is what a reader that is restarted
 /// misses at a busy time. As much again is being written.
 const BYTES_MAX: usize = 1024 * 1024;
@@ -133,7 +135,7 @@ impl BackgroundWriter {
 
 impl LineQueue {
     fn lock(&self) -> MutexGuard<'_, LineBuffer> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.waiting)
     }
 
     /// Waits for lines, and takes all there are; answers how many.

@@ -8,13 +8,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use model::address::Networks;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use web::BodyObserver;
+
+use crate::sync;
 
 /// Places beyond the setting. They are held for moments.
 pub(crate) const OVERFLOW_MAX: usize = 32;
@@ -135,8 +137,7 @@ impl Connections {
     }
 
     fn table(&self) -> MutexGuard<'_, ConnectionTable> {
-        // Whole at every moment, so a panic elsewhere does not spoil it.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.table)
     }
 }
 

@@ -26,6 +26,7 @@ mod prefixed_stream;
 mod serve;
 mod signals;
 mod slow_reader;
+mod sync;
 mod tasks;
 mod telemetry;
 mod terminal;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use web::dialects::ReceiverBehavior;
 
-use crate::{listen, tasks};
+use crate::{listen, sync, tasks};
 
 /// Starts a receiver of this character; answers the URL to call it by.
 pub(crate) async fn start(character: ReceiverBehavior) -> Result<String> {
@@ -65,7 +65,7 @@ struct Seen(Mutex<BTreeMap<Bytes, u32>>);
 
 impl Seen {
     fn count(&self, body: Bytes) -> u32 {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = sync::lock(&self.0);
         let count = seen.entry(body).or_insert(0);
         *count += 1;
         *count

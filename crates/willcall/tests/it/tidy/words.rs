@@ -50,7 +50,6 @@ const FOREIGN: &[&str] = &[
     "set_hook",
     "tracing_subscriber",
     "wal_hook",
-    "worker_threads",
 ];
 
 /// `word in file`, and why it is right there.
