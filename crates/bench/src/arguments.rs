@@ -1,8 +1,8 @@
-//! What `willcall bench` may be told on its command line.
+//! The arguments of `willcall bench`.
 
 use clap::{Arg, ArgAction};
 
-/// In the order in which they run.
+/// All scenarios, in the order in which they run.
 pub(crate) const SCENARIOS: [&str; 10] = [
     "commit",
     "one-to-one",
@@ -26,34 +26,34 @@ pub fn arguments() -> Vec<Arg> {
         Arg::new("quick")
             .long("quick")
             .action(ArgAction::SetTrue)
-            .help("Everything once and small, in seconds: shows that it works, not how fast"),
+            .help("Run everything once and small, in seconds: shows that it works, not how fast"),
         text(
             "only",
             "SCENARIO",
-            "Only this one; may be given several times",
+            "Run only this scenario; can be given several times",
         )
         .action(ArgAction::Append)
         .value_parser(clap::builder::PossibleValuesParser::new(SCENARIOS)),
         text(
             "runs",
             "COUNT",
-            "Runs of each closed loop, of which the median counts [default: 1]",
+            "Runs of each closed loop; the medians are reported [default: 1]",
         )
         .value_parser(clap::builder::RangedU64ValueParser::<u32>::new().range(1..=100)),
         text(
             "json",
             "FILE",
-            "Write the numbers to this file, too; - prints them instead of a table",
+            "Also write the numbers to this file; - prints them instead of a table",
         ),
         text(
             "folder",
             "FOLDER",
-            "Where to make the folder for the stores [default: that for temporary files]",
+            "The folder for the stores [default: the one for temporary files]",
         ),
         text(
             "program",
             "FILE",
-            "Measure this build of Willcall instead of the one that measures",
+            "Measure this build of Willcall instead of the running one",
         )
         .conflicts_with("at"),
         Arg::new("strict")
@@ -63,7 +63,7 @@ pub fn arguments() -> Vec<Arg> {
         text(
             "at",
             "ADDRESS:PORT",
-            "Measure the server there instead; it has the tenant and the token",
+            "Measure the server at this address; it has to have the tenant and the token",
         )
         .requires("token"),
         text("token", "TOKEN", "The token for --at"),
@@ -71,7 +71,7 @@ pub fn arguments() -> Vec<Arg> {
         text(
             "receiver",
             "ADDRESS:PORT",
-            "Where the receiver listens and is called [default: 127.0.0.1:0]",
+            "The address of the receiver [default: 127.0.0.1:0]",
         ),
     ]
 }

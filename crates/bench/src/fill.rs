@@ -1,6 +1,6 @@
-//! What cannot be built by calls in reasonable time is built through the store itself: a million
-//! deliveries that failed once and wait; and what is timed there: commits, reads of what is due,
-//! finding who wants a notification.
+//! Works on a store directly, without a server: fills it with what would take hours over HTTP (a
+//! million deliveries that failed once and wait), and times commits, reads of due deliveries and
+//! matching.
 
 use std::future::Future;
 use std::path::Path;
@@ -27,22 +27,22 @@ use crate::measure::{Samples, micros};
 use crate::sizes::BODY_BYTES;
 use crate::stage::Bench;
 
-/// Notifications accepted in one call while filling: with a thousand webhooks fifty thousand rows.
+/// Notifications accepted in one call: with a thousand webhooks, fifty thousand rows.
 /// Each commit touches some pages of every webhook, so few large ones are many times cheaper.
 const FILL_BATCH: u64 = 50;
 
-/// What waits is due from an hour on, over a day: no timer of a run meets it.
+/// Waiting deliveries are due between one hour and a day from now, so none falls due in a run.
 const WAITS_FROM_MS: i64 = 3_600_000;
 const WAITS_OVER_MS: i64 = 23 * 3_600_000;
 
-/// Failures are dated so far ahead: however long filling takes, they are no outage for a server
-/// that starts then, whose end would wake all that waits.
+/// Failures are dated so far into the future. Otherwise a server that starts later would see an
+/// outage, and at its end retry everything that waits.
 const FAILED_AHEAD_MS: i64 = 600_000;
 
-/// Lanes whose first delivery is due at once.
+/// Webhooks whose first delivery is due at once.
 pub(crate) const DUE_LANES: usize = 64;
 
-/// A store opened in this process; no server runs on it meanwhile.
+/// A store opened in this process, while no server runs on it.
 pub(crate) struct DirectStore {
     store: Arc<dyn Store>,
     pub(crate) tenant: Tenant,
@@ -55,7 +55,7 @@ impl DirectStore {
         let store = store::open(&(bench.store_file)(data_dir), &mut Registry::default())?;
         let (dialect, key) = (bench.load.dialect.clone(), bench.tenant.clone());
         let tenant = store.tenant(dialect, key).await?;
-        let tenant = tenant.context("the benchmark's own file made no tenant")?;
+        let tenant = tenant.context("the benchmark's own file declared no tenant")?;
         let mut webhooks = Vec::new();
         loop {
             let query = WebhookQuery {
@@ -82,8 +82,8 @@ impl DirectStore {
         Ok(self.store.close().await?)
     }
 
-    /// Accepts the notifications of these numbers in one commit; answers how many deliveries each
-    /// has, and how long it took.
+    /// Accepts the notifications with these numbers in one commit. Returns the number of deliveries
+    /// of each, and how long it took.
     pub(crate) async fn accept(
         &self,
         bench: &Bench,
@@ -93,33 +93,32 @@ impl DirectStore {
             .map(|number| (bench.load.notification)(&self.tenant, number, BODY_BYTES, self.now))
             .collect();
         let (answers, took) = timed(self.store.accept(batch)).await;
-        let accepted =
-            answers.context("the store does not take what the benchmark fills it with")?;
+        let accepted = answers.context("the store refused the benchmark's notifications")?;
         let accepted = accepted.into_iter().map(|acceptance| match acceptance {
             AcceptResult::Accepted { id, deliveries } => Ok((id, deliveries)),
             AcceptResult::Duplicate { .. } | AcceptResult::Conflict { .. } => Err(anyhow::anyhow!(
-                "a notification of the benchmark was there before"
+                "a notification of the benchmark was already in the store"
             )),
         });
         Ok((accepted.collect::<Result<_>>()?, took))
     }
 
-    /// Makes so many notifications wait for every webhook, each after one attempt that failed.
-    /// Of the first `DUE_LANES` webhooks one delivery is due already.
+    /// Makes `notifications` deliveries of every webhook wait, each after one failed attempt. The
+    /// first `DUE_LANES` webhooks have one delivery that is due. Returns the number of deliveries.
     pub(crate) async fn wait(&self, bench: &Bench, notifications: u64) -> Result<u64> {
         let mut count = 0;
         let mut from = 0;
         while from < notifications {
             let to = notifications.min(from + FILL_BATCH);
             let (accepted, _) = self.accept(bench, from..to).await?;
-            // As many as the writer takes are handed over before any is waited for, so that they
+            // As many as fit into the writer's queue are sent before any is awaited, so that they
             // share commits.
             let mut replies = Vec::new();
             let mut batch = Vec::with_capacity(SETTLE_BATCH_MAX);
             for (notification, deliveries) in accepted {
                 ensure!(
                     usize::try_from(deliveries)? == self.webhooks.len(),
-                    "not every webhook wants what the benchmark fills the store with"
+                    "not every webhook matches the benchmark's notifications"
                 );
                 for (index, webhook) in self.webhooks.iter().enumerate() {
                     let is_first = count < u64::try_from(self.webhooks.len())?;
@@ -155,7 +154,7 @@ impl DirectStore {
         count: u64,
         is_due: bool,
     ) -> Settlement {
-        // Seven and a prime: neighbours in the store wait for different times.
+        // Multiplied by a prime, so that neighbours in the store are due at different times.
         let spread = i64::try_from(count % 1_000_003).unwrap_or_default() * 7_919;
         let due_at = match is_due {
             true => self.now,
@@ -197,8 +196,8 @@ impl DirectStore {
         }
     }
 
-    /// Microseconds for one question about what is due in the first lanes: as many rows whatever
-    /// else waits.
+    /// Microseconds for one query of what is due for the first webhooks. It returns the same number
+    /// of rows whatever else waits.
     pub(crate) async fn due(&self, asks: u64) -> Result<Samples> {
         let lanes = self.webhooks.iter().take(DUE_LANES);
         let lanes: Vec<DueQuery> = lanes
@@ -223,7 +222,7 @@ impl DirectStore {
     }
 }
 
-/// Microseconds for a commit of one notification that nobody wants, one after the other.
+/// Microseconds for a commit of one notification that no webhook matches, one after the other.
 pub(crate) async fn commits(bench: &Bench, direct: &DirectStore) -> Result<Samples> {
     let mut samples = Vec::new();
     for number in 0..bench.sizes.commits {

@@ -1,5 +1,5 @@
-//! Large stocks: a million deliveries that wait, a hundred thousand webhooks. What a server does
-//! must cost what it does, not what lies there.
+//! Large stores: a million deliveries that wait, a hundred thousand webhooks. The cost of an
+//! operation must not depend on how much is stored.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,18 +21,18 @@ use crate::server::{self, Server};
 use crate::sizes::BODY_BYTES;
 use crate::stage::{Bench, discard};
 
-/// Notifications in one batch of those that are matched, and batches that are timed.
+/// Notifications in a batch to be matched, and batches that are timed.
 const MATCHED: u64 = 500;
 const MATCHED_BATCHES: u64 = 11;
 
-/// What lies in a store must not make a question more than twice as dear: some more pages of an
-/// index and colder caches are what a hundred times as much may cost.
+/// With a hundred times as much in the store an operation may cost twice as much, because of deeper
+/// indexes and colder caches.
 const TIMES_MAX: f64 = 2.0;
 
-/// How long a first delivery may take before it is given up.
+/// How long the first delivery may take.
 const FIRST_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a commit takes here: what every number of another machine is to be read with.
+/// How long a commit takes on this machine; needed to compare numbers of different machines.
 pub(crate) async fn commit(bench: &Bench) -> Result<Scenario> {
     let data_dir = bench.fresh();
     server::apply(
@@ -63,7 +63,7 @@ pub(crate) async fn commit(bench: &Bench) -> Result<Scenario> {
     })
 }
 
-/// A store in which so many notifications wait for so many webhooks.
+/// Builds a store in which notifications wait for webhooks.
 async fn waiting_store(
     bench: &Bench,
     receiver: &Receiver,
@@ -129,7 +129,7 @@ pub(crate) async fn waiting(bench: &Bench) -> Result<Scenario> {
         ),
         Measure::new(
             "due_ratio",
-            "the one by the other",
+            "ratio of the two",
             ratio(many_us, few_us),
             "times",
         )
@@ -145,7 +145,7 @@ pub(crate) async fn waiting(bench: &Bench) -> Result<Scenario> {
     })
 }
 
-/// Starts a server on what waits, and watches it until it has nothing to do.
+/// Starts a server on the waiting deliveries, and watches it until it is idle.
 async fn watched(
     bench: &Bench,
     data_dir: &Path,
@@ -160,7 +160,7 @@ async fn watched(
             server.check()?;
             ensure!(
                 began.elapsed() < FIRST_LIMIT,
-                "what is due does not come.{}",
+                "due deliveries were not received.{}",
                 server.last_words()
             );
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -168,7 +168,7 @@ async fn watched(
         Ok(())
     };
     come.await?;
-    let first = tally.first().context("what came has a time")?;
+    let first = tally.first().context("a received call has a time")?;
     let first_ms = first.saturating_duration_since(began).as_secs_f64() * 1_000.0;
     let rest = async {
         tokio::time::sleep(Duration::from_secs(bench.sizes.watched_s)).await;
@@ -193,7 +193,7 @@ async fn watched(
     ])
 }
 
-/// Milliseconds of CPU in a second of nothing to do.
+/// Milliseconds of CPU per second while the server is idle.
 async fn process_idle(server: &Server, seconds: u64) -> Result<f64> {
     let before = server.cpu_us()?;
     tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -214,7 +214,7 @@ pub(crate) async fn matching(bench: &Bench) -> Result<Scenario> {
     Ok(Scenario {
         name: "matching",
         title: format!(
-            "{} webhooks of {tenants} tenants, of which one wants what is handed in",
+            "{} webhooks of {tenants} tenants, one of which matches",
             tenants * each
         ),
         measures: vec![
@@ -226,21 +226,17 @@ pub(crate) async fn matching(bench: &Bench) -> Result<Scenario> {
                 "µs",
             ),
             Measure::new("many", "accepting one with all of them", many_us, "µs"),
-            Measure::new(
-                "ratio",
-                "the one by the other",
-                ratio(many_us, few_us),
-                "times",
-            )
-            .at_most(TIMES_MAX),
+            Measure::new("ratio", "ratio of the two", ratio(many_us, few_us), "times")
+                .at_most(TIMES_MAX),
             Measure::new("wrong", "came where nobody wanted it", float(wrong), "").at_most(0.0),
         ],
         notes: Vec::new(),
     })
 }
 
-/// Microseconds to accept one notification in batches, with so many webhooks of which one of each
-/// tenant wants it; and seconds to apply them. `seen`: one is first sent for real.
+/// Microseconds to accept one notification of a batch, with so many webhooks, of which one per
+/// tenant matches; and seconds to apply the webhooks. With `seen`, one is first sent through a
+/// server.
 async fn matched(
     bench: &Bench,
     receiver: &Receiver,
@@ -255,7 +251,7 @@ async fn matched(
             0 => bench.tenant.clone(),
             other => format!("{}-{other}", bench.tenant),
         };
-        // Only the first webhook of the first tenant may be called; the others say so if they are.
+        // Only the first webhook of the first tenant may be called; the tally counts other calls.
         let webhooks = (0..each).map(|index| (receiver.url(tenant * each + index), index == 0));
         let tenant = LoadTenant {
             key,
@@ -278,7 +274,7 @@ async fn matched(
         let (accepted, took) = direct.accept(bench, from..from + MATCHED).await?;
         ensure!(
             accepted.iter().all(|(_, deliveries)| *deliveries == 1),
-            "a notification has not exactly the delivery that is wanted"
+            "a notification does not have exactly one delivery"
         );
         samples.push(micros(took) / float(MATCHED));
     }
@@ -287,7 +283,7 @@ async fn matched(
     Ok((Samples::of(samples).median(), applied_s))
 }
 
-/// Hands one notification to a server and waits until it comes.
+/// Sends one notification through a server and waits until it is received.
 async fn one_comes(bench: &Bench, data_dir: &Path, tally: &ReceiverTally) -> Result<()> {
     let mut server = Server::start(&bench.program, data_dir).await?;
     let peer = Peer {
@@ -302,11 +298,11 @@ async fn one_comes(bench: &Bench, data_dir: &Path, tally: &ReceiverTally) -> Res
         server.check()?;
         ensure!(
             began.elapsed() < FIRST_LIMIT,
-            "nothing came.{}",
+            "nothing was received.{}",
             server.last_words()
         );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // Ends when everything is settled, so what should not have come has come by now.
+    // Stops when everything is settled, so a wrong call would have been received by now.
     server.stop().await
 }

@@ -1,6 +1,6 @@
-//! Numbers out of samples: percentiles, means, ratios. No sample is thrown away.
+//! Percentiles, rates and ratios of samples. No sample is discarded.
 
-/// Samples of one thing, in order.
+/// Samples of one quantity, sorted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples(Vec<f64>);
 
@@ -11,8 +11,8 @@ impl Samples {
         Self(samples)
     }
 
-    /// The smallest sample that at least so many thousandths of all do not exceed (the nearest
-    /// rank, so it is one that was measured); 0 without samples.
+    /// The percentile at so many `thousandths` (990 is the p99). By nearest rank, so it is a sample
+    /// that was measured; 0 without samples.
     pub(crate) fn percentile(&self, thousandths: usize) -> f64 {
         let rank = (self.0.len() * thousandths).div_ceil(1_000);
         let found = self.0.get(rank.saturating_sub(1));
@@ -28,17 +28,17 @@ impl Samples {
     }
 }
 
-/// Per second; 0 if it took no time.
+/// Count per second; 0 if it took no time.
 pub(crate) fn rate(count: u64, took: std::time::Duration) -> f64 {
     ratio(float(count), took.as_secs_f64())
 }
 
-/// 0 where it would mean nothing.
+/// The ratio; 0 if the whole is not positive.
 pub(crate) fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-/// Exact below 2^53, which nothing here exceeds.
+/// Exact below 2^53; no count here is larger.
 pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }

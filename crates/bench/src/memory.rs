@@ -1,5 +1,5 @@
-//! Memory of a server that has nothing to do, and of one under load: resident pages without those
-//! of the program's own files (`process.rs` has it exactly).
+//! Memory of an idle server and of one under load: resident pages without those of the program's
+//! own files (`process.rs` defines it).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(crate) async fn memory(bench: &Bench) -> Result<Scenario> {
         })
         .await?;
     let server = stage.server.as_ref();
-    let server = server.context("memory is measured of a server of our own only")?;
+    let server = server.context("memory can be measured only of our own server")?;
     let idle = server.memory()?;
     let calls = bench.calls(bench.sizes.fanned, 1)?;
     let flood = Flood::prepare(&stage.peer, Arc::clone(&calls), calls.len(), CONNECTIONS).await?;
@@ -70,7 +70,7 @@ pub(crate) async fn memory(bench: &Bench) -> Result<Scenario> {
     })
 }
 
-/// The most that a server has while `work` goes on.
+/// The highest memory of a server while `work` runs.
 pub(crate) async fn highest<T>(
     server: &Server,
     work: impl Future<Output = Result<T>>,

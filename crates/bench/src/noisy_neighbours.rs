@@ -1,5 +1,5 @@
-//! The neighbours: how long the deliveries of a tenant with one healthy webhook take while another
-//! tenant misbehaves in the ways that a sender of webhooks meets, against the same without.
+//! Noisy neighbours: the latency of a tenant with one healthy webhook while another tenant
+//! misbehaves, compared with the latency without it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -23,42 +23,42 @@ use crate::sizes::{BODY_BYTES, Pace};
 use crate::stage::{Bench, Stage, StageExtras, WebhookSetup, discard};
 use crate::tasks;
 
-/// Connections of the tenant that behaves.
+/// Connections of the healthy tenant.
 const CONNECTIONS: usize = 16;
 
-/// What a receiver that is slow takes.
+/// How long a slow receiver takes.
 const SLOW: Duration = Duration::from_secs(20);
 
-/// Who misbehaves calls from here, so that it is another client than who behaves.
+/// The noisy tenant calls from this address, so that the server sees another client.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// Webhooks at names that nobody answers for, at most.
+/// Most webhooks at names that no name server answers for.
 const DEAD_NAMES_MAX: usize = 1_200;
 
-/// The p99 may move by so much, or by a tenth if that is more.
+/// The p99 may rise by so much, or by a tenth if that is more.
 const MOVED_MS: f64 = 20.0;
 const MOVED_SHARE: f64 = 0.1;
 
-/// What the other tenant does meanwhile.
+/// What the noisy tenant does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Disturbance {
-    /// Nothing: it is not there.
+    /// There is no noisy tenant.
     None,
-    /// Its receiver takes connections and never answers.
+    /// Its receiver accepts connections and never answers.
     Hangs,
     /// Its receiver answers 200 after 20 s.
     Slow,
-    /// It hands in many notifications for many webhooks in one request.
+    /// It sends many notifications for many webhooks in one request.
     FansOut,
     /// It sends large bodies bit by bit, and opens connections that it does not use.
     Dawdles,
     /// No name server answers for the names of its receivers.
     DeadNames,
-    /// It guesses at a password.
+    /// It guesses a password.
     Guesses,
 }
 
-/// Each with the names of its measures: p50, p99, what the p99 moved by.
+/// Each with the names of its measures (p50, p99, rise of the p99) and its title.
 const DISTURBANCES: [(Disturbance, [&str; 3], &str); 6] = [
     (
         Disturbance::Hangs,
@@ -78,22 +78,22 @@ const DISTURBANCES: [(Disturbance, [&str; 3], &str); 6] = [
     (
         Disturbance::Dawdles,
         ["p50_dawdles", "p99_dawdles", "moved_dawdles"],
-        "bodies come bit by bit, connections idle",
+        "bodies arrive bit by bit, connections idle",
     ),
     (
         Disturbance::DeadNames,
         ["p50_dead_names", "p99_dead_names", "moved_dead_names"],
-        "the names of many receivers are asked for in vain",
+        "no name server answers for many receivers",
     ),
     (
         Disturbance::Guesses,
         ["p50_guesses", "p99_guesses", "moved_guesses"],
-        "somebody guesses at a password four times a second",
+        "somebody guesses a password four times a second",
     ),
 ];
 
-/// How long deliveries of the tenant that behaves took, the slowest answer at `/livez`, and what
-/// else there is to say of this disturbance.
+/// Latencies of the healthy tenant and of `/livez` during one disturbance, and measures of that
+/// disturbance alone.
 struct DeliveryTimes {
     deliveries: Samples,
     alive: Samples,
@@ -125,7 +125,7 @@ pub(crate) async fn neighbours(bench: &Bench) -> Result<Scenario> {
         measures.extend(moved(names, words, &took.deliveries, quiet_ms));
         measures.extend(took.more);
     }
-    let words = "the slowest answer at /livez in all of these";
+    let words = "the slowest response of /livez in all of these";
     measures.push(Measure::new("livez", words, livez_ms, "ms"));
     let Pace { per_second, count } = bench.sizes.beside;
     Ok(Scenario {
@@ -140,7 +140,7 @@ pub(crate) async fn neighbours(bench: &Bench) -> Result<Scenario> {
     })
 }
 
-/// How the deliveries beside a disturbance took, against a p99 without.
+/// Measures of latencies during a disturbance, against a p99 without.
 fn moved(
     [p50, p99, moved]: [&'static str; 3],
     words: &str,
@@ -149,7 +149,7 @@ fn moved(
 ) -> [Measure; 3] {
     let p99_ms = took.percentile(990);
     let bar = MOVED_MS.max(quiet_ms * MOVED_SHARE);
-    let by = "of it what the other tenant adds";
+    let by = "of it added by the other tenant";
     [
         Measure::new(p50, &format!("{words}: p50"), took.median(), "ms"),
         Measure::new(p99, &format!("{words}: p99"), p99_ms, "ms"),
@@ -157,7 +157,7 @@ fn moved(
     ]
 }
 
-/// Measures beside this disturbance, or answers why that cannot be had here.
+/// Measures during a disturbance; the inner error says why this machine cannot.
 async fn measured(
     bench: &Bench,
     disturbance: Disturbance,
@@ -175,13 +175,13 @@ async fn measured(
         return Ok(Err("the server asks another name server".to_owned()));
     }
     let asked = float(silent_dns.asked());
-    let words = "questions that the name server got";
+    let words = "queries that the name server got";
     took.more
         .push(Measure::new("asked_dead_names", words, asked, ""));
     Ok(Ok(took))
 }
 
-/// How long the deliveries of a tenant take beside another that does this.
+/// Measures the healthy tenant while the other does this.
 async fn beside(
     bench: &Bench,
     disturbance: Disturbance,
@@ -233,7 +233,7 @@ async fn beside(
         None => Vec::new(),
     };
     drop(stop);
-    let alive = alive.await.context("nobody looked at /livez")??;
+    let alive = alive.await.context("/livez was not polled")??;
     end(stage)?;
     Ok(DeliveryTimes {
         deliveries,
@@ -242,7 +242,7 @@ async fn beside(
     })
 }
 
-/// What is in the air would be waited for: a server of our own is ended at once.
+/// An orderly stop would wait for running attempts, so our own server is killed.
 fn end(stage: Stage<'_>) -> Result<()> {
     let data_dir = stage.data_dir.clone();
     let is_own = stage.server.is_some();
@@ -253,7 +253,7 @@ fn end(stage: Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The webhooks of the other tenant, and the receiver that they call, which ends when told to.
+/// The webhooks of the noisy tenant. Their receiver ends when told to.
 async fn webhooks(
     bench: &Bench,
     disturbance: Disturbance,
@@ -274,7 +274,7 @@ async fn webhooks(
     Ok((0..bench.sizes.beside_webhooks).map(url).collect())
 }
 
-/// Begins what the other tenant does; it goes on until told to stop.
+/// Starts what the noisy tenant does, until told to stop.
 async fn misbehave(
     bench: &Bench,
     disturbance: Disturbance,
@@ -302,7 +302,7 @@ async fn misbehave(
             tokio::select! {
                 biased;
                 _ = stopped.changed() => return,
-                // That it is turned away is right, and this goes on.
+                // It may rightly be refused; it goes on.
                 _ = connection.send(&prepared) => {}
             }
             tokio::select! {
@@ -315,7 +315,7 @@ async fn misbehave(
     Ok(())
 }
 
-/// Two bodies of which little comes, and connections of which nothing does.
+/// Sends two bodies very slowly, and opens idle connections.
 async fn dawdle(
     bench: &Bench,
     key: &str,
@@ -350,7 +350,7 @@ async fn dawdle(
     }
     let mut idle = Vec::new();
     for _ in 0..bench.sizes.beside_idle {
-        // Who is turned away has tried.
+        // A refused connection is fine, too.
         idle.extend(open_from(ELSEWHERE, peer.address).await.ok());
     }
     let mut stopped = stopped.clone();
@@ -361,7 +361,7 @@ async fn dawdle(
     Ok(())
 }
 
-/// A receiver that answers after so long, or never.
+/// Starts a receiver that answers after so long, or never.
 async fn receive(
     answers_after: Option<Duration>,
     stopped: watch::Receiver<()>,
@@ -379,8 +379,8 @@ async fn receive(
     Ok(address)
 }
 
-/// Looks at `/livez` a few times a second over connections of their own, until told to stop; how
-/// long each took in milliseconds.
+/// Polls `/livez` a few times a second, each over a new connection, until told to stop. Returns the
+/// latencies in milliseconds.
 fn look(
     peer: &Peer,
     mut stopped: watch::Receiver<()>,

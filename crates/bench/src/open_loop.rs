@@ -1,6 +1,6 @@
-//! The open loops: notifications on a schedule that waits for nobody, and how long each takes from
-//! the moment it was to be sent until it came to the receiver. A server that stalls is charged for
-//! everything that had to wait meanwhile.
+//! The open loops: notifications are sent on a schedule that waits for nothing. The latency of each
+//! counts from the moment it was due until the receiver got it, so a server that stalls is charged
+//! for everything that had to wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,26 +15,26 @@ use crate::sender::{Flood, PreparedCall, open_loop};
 use crate::sizes::{BODY_BYTES, Pace};
 use crate::stage::{Bench, Stage, StandaloneReceiver, WebhookSetup, discard};
 
-/// Connections of the open loops: enough that none waits for another's answer.
+/// Connections of the open loops: enough that no call waits for another's response.
 const CONNECTIONS: usize = 16;
 
-/// The bars are meant for a disk where a commit takes this long.
+/// The bars assume a disk where a commit takes this long.
 const BAR_COMMIT_MS: f64 = 0.1;
 
-/// One for the notification; its outcome joins that of the next.
+/// One commit for the notification; its outcome joins the commit of the next.
 const COMMITS_MAX: f64 = 1.1;
 
-/// Calls that are sent straight at the receiver, to compare.
+/// Calls that are sent to the receiver directly, for comparison.
 const STRAIGHT: usize = 1_000;
 
-/// What a run at a pace came to.
+/// The result of a run.
 struct PaceRun {
-    /// Milliseconds from the moment each was to be sent until it came.
+    /// Milliseconds from when each was due until it was received.
     took: Samples,
     late: Samples,
-    /// What one delivery cost a server of our own: CPU, commits, switches, bytes written.
+    /// What one delivery cost our server.
     costs: Option<Costs>,
-    /// The mean time for which a commit waited for the disk.
+    /// Mean time that a commit waited for the disk, in milliseconds.
     sync_ms: Option<f64>,
     exactness: Vec<Measure>,
 }
@@ -102,7 +102,7 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
     })
 }
 
-/// The same where little happens.
+/// The same at a low rate.
 async fn slowly(bench: &Bench, pace: Pace) -> Result<Vec<Measure>> {
     let at = format!("at {} a second: ", pace.per_second);
     let run = run(bench, pace).await?;
@@ -133,7 +133,7 @@ async fn slowly(bench: &Bench, pace: Pace) -> Result<Vec<Measure>> {
     Ok(measures)
 }
 
-/// What a delivery cost, in these names, CPU first.
+/// Measures of what a delivery cost; `names` are for CPU, commits, switches and bytes.
 fn costs(costs: Option<Costs>, names: [&'static str; 4], at: &str) -> Vec<Measure> {
     let Some(costs) = costs else {
         return Vec::new();
@@ -153,7 +153,7 @@ fn costs(costs: Option<Costs>, names: [&'static str; 4], at: &str) -> Vec<Measur
     ]
 }
 
-/// Hands in notifications at a pace, and waits until all is settled.
+/// Sends notifications at a pace and waits until all are settled.
 async fn run(bench: &Bench, pace: Pace) -> Result<PaceRun> {
     let Pace { per_second, count } = pace;
     let setup = WebhookSetup {
@@ -167,7 +167,7 @@ async fn run(bench: &Bench, pace: Pace) -> Result<PaceRun> {
     let sent = open_loop(&stage.peer, calls, per_second, CONNECTIONS).await;
     let sent = stage.explained(sent).await?;
     stage.received(count).await?;
-    // The log is asked only afterwards: that costs something, too.
+    // The log is read only afterwards, because that costs something, too.
     let (after, synced) = (stage.effort()?, stage.syncs().await?);
     stage.settled(0).await?;
     let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
@@ -200,8 +200,8 @@ async fn run(bench: &Bench, pace: Pace) -> Result<PaceRun> {
     })
 }
 
-/// How long the first of these calls take at the same pace with nothing between: what this machine
-/// needs to wake who sends and who receives.
+/// The latency of the first of these calls at the same pace without a server: what this machine
+/// needs to wake sender and receiver.
 async fn straight(bench: &Bench, calls: &[PreparedCall], per_second: u32) -> Result<Samples> {
     let calls: Vec<PreparedCall> = calls
         .iter()
@@ -215,7 +215,7 @@ async fn straight(bench: &Bench, calls: &[PreparedCall], per_second: u32) -> Res
     Ok(latencies(tally, &sent, &arrivals))
 }
 
-/// Milliseconds from the moment each was to be sent; `arrivals` has its webhook and number.
+/// Latencies in milliseconds, from when each was due. `arrivals` has their webhooks and numbers.
 pub(crate) fn latencies(
     tally: &ReceiverTally,
     sent: &[(Instant, Duration)],
@@ -229,7 +229,7 @@ pub(crate) fn latencies(
     }))
 }
 
-/// The others' latency while some webhooks hang, against nobody hanging before and after.
+/// Latency of healthy webhooks while others hang, compared with none hanging before and after.
 pub(crate) async fn fairness(bench: &Bench) -> Result<Scenario> {
     let (webhooks, hanging) = bench.sizes.fair;
     let (before, mut again) = others(bench, webhooks, 0).await?;
@@ -287,8 +287,8 @@ pub(crate) async fn fairness(bench: &Bench) -> Result<Scenario> {
     })
 }
 
-/// How long deliveries to webhooks that answer take while `hanging` others do not; and how many
-/// came again.
+/// Latency of deliveries to healthy webhooks while `hanging` others hang, and the number of
+/// duplicates.
 async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Samples, u64)> {
     let Pace { per_second, count } = bench.sizes.fair_pace;
     let backlog = bench.sizes.fair_backlog;
@@ -304,7 +304,7 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Sampl
         PreparedCall::new(call, &bench.token)
     };
     if hanging > 0 {
-        // Numbers beyond those of the loop.
+        // With numbers beyond those of the loop.
         let mut from = (count..).step_by(usize::try_from(backlog.max(1))?);
         let waiting: Result<Vec<PreparedCall>> = (0..hanging)
             .zip(&mut from)
@@ -330,10 +330,7 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Sampl
     let sent = stage.explained(sent).await?;
     all_come(&mut stage, &arrivals).await?;
     let took = latencies(&stage.tally, &sent, &arrivals);
-    anyhow::ensure!(
-        stage.tally.strange() == 0,
-        "calls came that nobody expected"
-    );
+    anyhow::ensure!(stage.tally.strange() == 0, "unexpected calls were received");
     let again = stage.tally.again();
     let is_own = stage.server.is_some();
     if hanging == 0 || !is_own {
@@ -343,7 +340,7 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Sampl
             discard(&data_dir)?;
         }
     } else {
-        // What hangs would be waited for: this one is ended at once.
+        // An orderly stop would wait for hanging calls: kill this server.
         let data_dir = stage.data_dir.clone();
         drop(stage);
         discard(&data_dir)?;
@@ -351,7 +348,7 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Sampl
     Ok((took, again))
 }
 
-/// Waits for these by name: what came to those that hang is counted in the sum, too.
+/// Waits for each of these: the total would also count calls to webhooks that hang.
 pub(crate) async fn all_come(stage: &mut Stage<'_>, arrivals: &[(usize, u64)]) -> Result<()> {
     let began = Instant::now();
     let missing = |stage: &Stage<'_>| {
@@ -362,7 +359,7 @@ pub(crate) async fn all_come(stage: &mut Stage<'_>, arrivals: &[(usize, u64)]) -
         stage.check()?;
         anyhow::ensure!(
             began.elapsed() < Duration::from_secs(60),
-            "deliveries to webhooks that answer did not come"
+            "deliveries to healthy webhooks were not received"
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -1,5 +1,5 @@
-//! Wrong passwords at the sign-in page for one user from one address, and whether that user gets
-//! in from another meanwhile. Both do what a browser does: they load the page and send its form.
+//! Guesses the password of a user from one address, and checks that the user can still sign in from
+//! another. Both do what a browser does: they load the sign-in page and send its form.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -20,26 +20,26 @@ use crate::report::Measure;
 use crate::sender::open_from;
 use crate::tasks;
 
-/// Who is guessed at, and their password. Letters that a form does not escape.
+/// The user whose password is guessed, and the password: characters that a form does not escape.
 pub(crate) const OWNER: (&str, &str) = ("owner", "what-the-owner-knows");
 
 const WRONG: &str = "what-nobody-knows";
 
-/// Four a second.
+/// Four guesses a second.
 const GUESS_EVERY: Duration = Duration::from_millis(250);
 
-/// A page and a hash take milliseconds.
+/// Loading the page and hashing take milliseconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// So often the owner signs in meanwhile.
+/// How often the owner signs in meanwhile.
 const SIGN_INS: u32 = 3;
 
-/// What became of the guesses so far.
+/// Guesses so far, by response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Guesses {
-    /// Answered that name or password is wrong.
+    /// The password was compared and is wrong.
     judged: u64,
-    /// Answered that there were too many.
+    /// There were too many guesses.
     turned_away: u64,
 }
 
@@ -57,7 +57,7 @@ impl Guesses {
     }
 }
 
-/// Guesses from this address until told to stop, whether earlier ones were answered or not.
+/// Guesses from the address `from` until told to stop, without waiting for responses.
 pub(crate) fn begin(
     server: SocketAddr,
     from: Ipv4Addr,
@@ -75,7 +75,7 @@ pub(crate) fn begin(
             }
             let tell = tell.clone();
             tasks::spawn(async move {
-                // A guess that was cut off has tried.
+                // A guess without a response does not count.
                 if let Ok(status) = sign_in(server, from, OWNER.0, WRONG).await {
                     tell.send_modify(|guesses| guesses.note(status));
                 }
@@ -85,10 +85,10 @@ pub(crate) fn begin(
     told
 }
 
-/// Signs the owner in from an address of their own while guesses go on.
+/// Signs the owner in from the address `from` while guesses go on.
 ///
 /// # Errors
-/// If no guess was answered as one: there was nothing to get past.
+/// If no guess was answered.
 pub(crate) async fn owner(
     server: SocketAddr,
     from: Ipv4Addr,
@@ -108,7 +108,7 @@ pub(crate) async fn owner(
         turned_away += u32::from(status != StatusCode::SEE_OTHER);
     }
     let guesses = *guesses.borrow();
-    let of = format!("of {SIGN_INS} times that the user signs in from elsewhere, refused");
+    let of = format!("of {SIGN_INS} sign-ins of the user from elsewhere, refused");
     let slowest_ms = slowest.as_secs_f64() * 1_000.0;
     Ok(vec![
         Measure::new("guesses", "guesses answered", float(guesses.answered()), ""),
@@ -123,7 +123,7 @@ pub(crate) async fn owner(
     ])
 }
 
-/// Loads the sign-in page and sends its form; the status of the answer.
+/// Loads the sign-in page and sends its form; returns the status of the response.
 async fn sign_in(
     server: SocketAddr,
     from: Ipv4Addr,
@@ -138,7 +138,7 @@ async fn sign_in(
         let asked = Request::get("/sign-in").header(HOST, &host);
         let (head, page) = exchange(&mut sender, asked.body(Full::default())?).await?;
         let page = String::from_utf8_lossy(&page);
-        let (field, token) = csrf_token(&page).context("the sign-in page has no form to send")?;
+        let (field, token) = csrf_token(&page).context("the sign-in page has no form")?;
         let form = format!("name={name}&password={password}&{field}={token}");
         let sent = Request::post("/sign-in")
             .header(HOST, &host)
@@ -162,8 +162,7 @@ async fn exchange(
     Ok((head, body.collect().await?.to_bytes()))
 }
 
-/// The field of a page's form that shows that it is the server's own, and its value. Builds before
-/// this one called it `proof`.
+/// The name and value of a form's CSRF field. Earlier builds called the field `proof`.
 fn csrf_token(page: &str) -> Option<(&'static str, &str)> {
     ["csrf_token", "proof"].into_iter().find_map(|field| {
         let (_, rest) = page.split_once(&format!("name=\"{field}\" value=\""))?;
@@ -171,7 +170,7 @@ fn csrf_token(page: &str) -> Option<(&'static str, &str)> {
     })
 }
 
-/// The cookies that an answer sets, as the next request brings them.
+/// The cookies that a response sets, as a `Cookie` header.
 fn cookies(headers: &HeaderMap) -> String {
     let lines = headers.get_all(SET_COOKIE).iter();
     let lines = lines.filter_map(|line| line.to_str().ok());

@@ -1,47 +1,50 @@
-//! What Linux says of a process: CPU time, switches, what it wrote, and memory. Nothing is
-//! estimated; what is counted is said at each function.
+//! Reads from `/proc` what a process costs: CPU time, context switches, bytes written, memory.
+//! Nothing is estimated.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Linux counts CPU time for programs in hundredths of a second, whatever the kernel's own tick.
+/// Linux reports CPU time in hundredths of a second, whatever the kernel's own tick.
 const TICK_US: u64 = 10_000;
 
 /// Memory of a process, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Memory {
-    /// Everything resident.
+    /// All resident pages.
     pub(crate) resident: u64,
-    /// Of it the pages of files that the program is made of (the binary and shared libraries), as
-    /// far as they are as in the file: they cost nothing that is not on the disk already.
+    /// Those of them that belong to the binary and shared libraries and are unchanged. The kernel
+    /// can drop them and read them again.
     pub(crate) program: u64,
 }
 
 impl Memory {
-    /// What is counted: resident, without the program's own pages.
+    /// The number that is reported: resident, without the program's own pages.
     pub(crate) fn own(self) -> u64 {
         self.resident.saturating_sub(self.program)
     }
 }
 
-/// What a process has cost since it began.
+/// What a process has cost since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct ProcessCost {
     pub(crate) cpu_us: u64,
-    /// Times at which one of its threads gave the processor up, or it was taken from it.
+    /// Context switches of its threads, voluntary or not.
     pub(crate) switches: u64,
-    /// Bytes that it wrote to files, the page cache included.
+    /// Bytes written by system calls, whether they reached the disk or not.
     pub(crate) written: u64,
 }
 
-/// Of all threads that are running; the server's stay as long as it does.
+/// The cost of a process. Switches are those of threads that still run; the server's run as long as
+/// it does.
 pub(crate) fn effort(pid: u32) -> Result<ProcessCost> {
     let threads = format!("/proc/{pid}/task");
     let mut switches = 0;
-    for thread in std::fs::read_dir(&threads).with_context(|| format!("{threads} is not there"))? {
-        // One that ends in this moment has no file any more.
+    for thread in
+        std::fs::read_dir(&threads).with_context(|| format!("{threads} does not exist"))?
+    {
+        // A thread that has just ended has no file any more.
         let status = std::fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
         switches += context_switches(&status);
     }
@@ -65,16 +68,16 @@ fn context_switches(status: &str) -> u64 {
     status.lines().filter_map(count).sum()
 }
 
-/// User and system time of all threads since the process began, in microseconds.
+/// User and system time of all threads since the process started, in microseconds.
 pub(crate) fn cpu_us(pid: u32) -> Result<u64> {
     let stat = read(&format!("/proc/{pid}/stat"))?;
     cpu_ticks(&stat)
         .map(|ticks| ticks.saturating_mul(TICK_US))
-        .with_context(|| format!("/proc/{pid}/stat is not as Linux writes it"))
+        .with_context(|| format!("/proc/{pid}/stat has an unknown format"))
 }
 
 fn cpu_ticks(stat: &str) -> Option<u64> {
-    // The name of the program may hold spaces and brackets; what follows its last one does not.
+    // The program's name may contain spaces and brackets; nothing after its last bracket does.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
     let mut next = || fields.next()?.parse::<u64>().ok();
@@ -92,7 +95,7 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     })
 }
 
-/// Of every file with a mapping that is executable, what is resident and not private by a write.
+/// KiB of resident, unchanged pages of every file that has an executable mapping.
 fn program_kib(maps: &str) -> u64 {
     let mut clean: BTreeMap<&str, u64> = BTreeMap::new();
     let mut executable: BTreeMap<&str, bool> = BTreeMap::new();
@@ -131,14 +134,14 @@ fn kib(name: &str, line: &str) -> Option<u64> {
     (key == name).then(|| value.trim().parse().ok())?
 }
 
-/// How busy the machine is, in the words of the kernel.
+/// The load averages of the machine.
 pub(crate) fn machine_load() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let words: Vec<&str> = load.split_whitespace().take(3).collect();
     words.join(" ")
 }
 
-/// All files of the store together, in bytes.
+/// Bytes of all files of a store.
 pub(crate) fn bytes_of(store_file: &Path) -> Result<u64> {
     let mut bytes = 0;
     let name = store_file.file_name().unwrap_or_default();

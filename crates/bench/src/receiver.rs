@@ -1,5 +1,5 @@
-//! The benchmark's receiver: answers 200 as fast as it can, and notes for every notification and
-//! webhook whether, when and how often it came. Some webhooks may be told to hang.
+//! The benchmark's receiver: answers 200 as fast as it can, and records for every notification and
+//! webhook whether, when and how often it was received. Calls to some webhooks may be left to hang.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,34 +20,34 @@ use tokio::time::Instant;
 
 use crate::tasks;
 
-/// How long a call to a webhook that hangs is held.
+/// How long a call to a webhook that hangs stays unanswered.
 const HANGS_FOR: Duration = Duration::from_secs(30);
 
-/// What came, and when.
+/// What was received, and when.
 pub(crate) struct ReceiverTally {
     began: Instant,
     number: fn(&[u8]) -> Option<u64>,
     notifications: usize,
     webhooks: Webhooks,
-    /// Webhooks below this one hang.
+    /// Webhooks with a lower index hang.
     hanging: usize,
-    /// Of each webhook and notification owed to it: microseconds since `began`, plus one; 0 until
-    /// it came.
+    /// For each expected pair of webhook and notification: when it was first received, in
+    /// microseconds since `began` plus one; 0 before.
     first: Vec<AtomicU64>,
     received: AtomicU64,
-    /// The calls for something that had come before, to webhooks that answer.
+    /// Repeated calls to webhooks that answer.
     again: AtomicU64,
-    /// The calls that nobody expected.
+    /// Unexpected calls.
     strange: AtomicU64,
     bytes: AtomicU64,
 }
 
-/// Who is owed a notification.
+/// Which webhooks get a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Webhooks {
-    /// So many are owed each.
+    /// Each of so many webhooks gets every notification.
     All(usize),
-    /// Each is owed to one of so many.
+    /// One of so many webhooks gets it.
     One(usize),
 }
 
@@ -79,7 +79,7 @@ impl ReceiverTally {
         }))
     }
 
-    /// Notes a call; answers which webhook it was for.
+    /// Records a call; returns the webhook that it was for.
     fn note(&self, path: &str, body: &[u8]) -> Option<usize> {
         let at = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
@@ -94,7 +94,7 @@ impl ReceiverTally {
         let order = Ordering::Relaxed;
         match place.compare_exchange(0, at.saturating_add(1), order, order) {
             Ok(_) => self.received.fetch_add(1, Ordering::Release),
-            // What hangs is tried again, as it must be.
+            // A call that hangs is rightly retried.
             Err(_) if webhook < Some(self.hanging) => 0,
             Err(_) => self.again.fetch_add(1, order),
         };
@@ -115,14 +115,14 @@ impl ReceiverTally {
         }
     }
 
-    /// When a notification first came to a webhook, since the tally began.
+    /// When a notification was first received for a webhook, since the tally began.
     pub(crate) fn came(&self, webhook: usize, number: u64) -> Option<Duration> {
         let number = usize::try_from(number).ok()?;
         let at = self.place(webhook, number)?.load(Ordering::Relaxed);
         at.checked_sub(1).map(Duration::from_micros)
     }
 
-    /// When the first of all came.
+    /// When the very first was received.
     pub(crate) fn first(&self) -> Option<Instant> {
         let came = self.first.iter().map(|at| at.load(Ordering::Relaxed));
         let first = came.filter_map(|at| at.checked_sub(1)).min()?;
@@ -145,12 +145,12 @@ impl ReceiverTally {
         self.strange.load(Ordering::Relaxed)
     }
 
-    /// Bytes of all bodies together.
+    /// Bytes of all bodies.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Calls of any kind.
+    /// All calls.
     pub(crate) fn calls(&self) -> u64 {
         self.received() + self.again() + self.strange()
     }
@@ -183,7 +183,7 @@ impl Receiver {
     }
 }
 
-/// Has every request answered that comes, until told to stop.
+/// Answers every request by `answer`, until told to stop.
 pub(crate) async fn answer_all<F>(
     listener: TcpListener,
     mut stopped: watch::Receiver<()>,
@@ -198,7 +198,7 @@ pub(crate) async fn answer_all<F>(
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else {
-            // Out of descriptors, most likely: some come back.
+            // Most likely out of file descriptors; some will be closed.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
@@ -211,7 +211,7 @@ pub(crate) async fn answer_all<F>(
             });
             let connection = hyper::server::conn::http1::Builder::new();
             let served = connection.serve_connection(TokioIo::new(stream), answer);
-            // How a connection ends is the sender's business.
+            // A broken connection is the sender's concern.
             tokio::select! {
                 biased;
                 _ = stopped.changed() => {}
@@ -223,7 +223,7 @@ pub(crate) async fn answer_all<F>(
 
 async fn answer(tally: Arc<ReceiverTally>, request: Request<Incoming>) -> Response<Empty<Bytes>> {
     let (head, body) = request.into_parts();
-    // A call that broke off has no number and counts as strange.
+    // An incomplete call has no number and counts as unexpected.
     let body = body.collect().await.map(|body| body.to_bytes());
     let webhook = tally.note(head.uri.path(), &body.unwrap_or_default());
     if webhook.is_some_and(|webhook| webhook < tally.hanging) {

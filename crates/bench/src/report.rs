@@ -1,10 +1,10 @@
-//! What was measured, against its bars: as a table for people, and as JSON for programs.
+//! Results against their bars: a table for people, JSON for programs.
 
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-/// One number, and what it is held against.
+/// One result, with its bar if it has one.
 #[derive(Debug, Clone)]
 pub(crate) struct Measure {
     pub(crate) name: &'static str,
@@ -20,17 +20,17 @@ pub(crate) enum Threshold {
     AtMost(f64),
 }
 
-/// What one scenario came to.
+/// The results of one scenario.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) title: String,
     pub(crate) measures: Vec<Measure>,
-    /// What was not measured, and why.
+    /// What was left out, and why.
     pub(crate) notes: Vec<String>,
 }
 
-/// What the numbers were measured on, and how busy it was.
+/// What the results were measured on, and how busy the machine was.
 #[derive(Debug, Clone)]
 pub(crate) struct BenchEnvironment {
     pub(crate) cores: usize,
@@ -83,7 +83,7 @@ impl BenchEnvironment {
         }
     }
 
-    /// Small sizes and unoptimised code say nothing about speed.
+    /// Small sizes and unoptimized code say nothing about speed.
     fn judges(&self) -> bool {
         !self.quick && !cfg!(debug_assertions)
     }
@@ -97,7 +97,7 @@ impl BenchEnvironment {
         }
     }
 
-    /// Whether every bar is met; true where none is judged.
+    /// Whether every bar is met; true if none is judged.
     pub(crate) fn all_met(&self, scenarios: &[Scenario]) -> bool {
         let mut measures = scenarios.iter().flat_map(|scenario| &scenario.measures);
         !self.judges() || measures.all(|measure| measure.met() != Some(false))
@@ -159,7 +159,7 @@ impl BenchEnvironment {
         )
     }
 
-    /// A scenario as lines of a table.
+    /// A scenario as a table.
     pub(crate) fn table(&self, scenario: &Scenario) -> String {
         let lines: Vec<[String; 4]> = scenario
             .measures
@@ -188,7 +188,7 @@ impl BenchEnvironment {
         for line in &lines {
             let mut text = " ".to_owned();
             for (width, cell) in widths.iter().zip(line) {
-                // Writing to a text cannot fail.
+                // Writing to a `String` cannot fail.
                 write!(text, " {cell:<width$} ").ok();
             }
             table.push_str(text.trim_end());
@@ -201,7 +201,7 @@ impl BenchEnvironment {
     }
 }
 
-/// As many digits as mean something.
+/// Formats a number with about three significant digits, and thousands with commas.
 fn number(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 100.0 || size.fract().abs() < f64::EPSILON => 0,

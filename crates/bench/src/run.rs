@@ -1,4 +1,4 @@
-//! The command: which scenarios run, in what surroundings, and what is printed of them.
+//! The command: which scenarios run, what they need, and what is printed of them.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -19,29 +19,29 @@ use crate::report::{BenchEnvironment, Scenario};
 use crate::stage::{self, Bench};
 use crate::{large_store, memory, noisy_neighbours, open_loop, process, sizes, throughput};
 
-/// Those that need nothing of a server but its HTTP.
+/// Scenarios that need only HTTP, so they can run with `--at`.
 const OVER_HTTP: [&str; 5] = ["one-to-one", "fan-out", "batches", "pace", "fairness"];
 
 const TENANT: &str = "bench";
 
-/// What the binary hands in.
+/// What the benchmark needs of the binary.
 pub struct Surroundings {
     pub clock: Clock,
     pub rng: SeededRng,
-    /// What the dialect that is measured brings.
+    /// The calls of the dialect that is measured.
     pub load: Load,
-    /// The file of the store in a data folder.
+    /// Returns the store's file in a data folder.
     pub store_file: fn(&Path) -> PathBuf,
     /// Prints a line on standard output.
     pub print: fn(&str),
-    /// Ends once a stop is asked for, with the name of the signal.
+    /// Completes when a stop is asked for.
     pub stop: Stop,
 }
 
-/// A signal that asks for a stop.
+/// Completes with the name of the signal that asks for a stop.
 pub type Stop = Pin<Box<dyn Future<Output = &'static str> + Send>>;
 
-/// What was asked for on the command line.
+/// Options that do not change what is measured.
 struct BenchOptions {
     only: Vec<String>,
     json: Option<String>,
@@ -49,11 +49,11 @@ struct BenchOptions {
     quick: bool,
 }
 
-/// Runs the scenarios that were asked for, prints what they came to, and removes everything that
-/// was made for them. The exit status is a failure only with `--strict`, if a bar is not met.
+/// Runs the scenarios that were asked for, prints their results, and removes every file it made.
+/// The exit status is a failure only with `--strict`, if a bar is not met.
 ///
 /// # Errors
-/// If an argument is wrong, a scenario comes to nothing, or a stop was asked for.
+/// If an argument is wrong, a scenario fails, or a stop was asked for.
 pub async fn run(matches: &ArgMatches, surroundings: Surroundings) -> Result<ExitCode> {
     let Surroundings { print, .. } = surroundings;
     let options = BenchOptions::from(matches);
@@ -64,7 +64,7 @@ pub async fn run(matches: &ArgMatches, surroundings: Surroundings) -> Result<Exi
         measured = measure_all(&bench, &options, print) => measured,
     };
     let removed = stage::discard(&bench.folder);
-    // What went wrong first says more.
+    // The first error says more.
     let code = measured?;
     removed?;
     Ok(code)
@@ -85,9 +85,7 @@ impl BenchOptions {
         let named = self.only.iter().any(|only| only == name);
         let possible = bench.at.is_none() || OVER_HTTP.contains(&name);
         if named && !possible {
-            bail!(
-                "\"{name}\" looks into the server's process or file, so it cannot be had with --at"
-            );
+            bail!("\"{name}\" needs the server's process or file, so it cannot run with --at");
         }
         Ok(possible && (named || self.only.is_empty()))
     }
@@ -111,7 +109,7 @@ fn bench(matches: &ArgMatches, surroundings: Surroundings) -> Result<(Bench, Sto
         let parse = |text: &str| {
             text.parse().map_err(|_| {
                 anyhow::anyhow!(
-                    "--{name} is \"{text}\", which is no address such as 127.0.0.1:8080"
+                    "--{name} is \"{text}\", but has to be an address such as 127.0.0.1:8080"
                 )
             })
         };
@@ -124,7 +122,7 @@ fn bench(matches: &ArgMatches, surroundings: Surroundings) -> Result<(Bench, Sto
     let bench = Bench {
         program: match text("program") {
             Some(file) => PathBuf::from(file),
-            None => std::env::current_exe().context("this program does not know its own file")?,
+            None => std::env::current_exe().context("the path of this program is not known")?,
         },
         load,
         clock,
@@ -163,7 +161,7 @@ async fn measure_all(bench: &Bench, options: &BenchOptions, print: fn(&str)) -> 
             continue;
         }
         let scenario = measure(bench, name).await;
-        let scenario = scenario.with_context(|| format!("the scenario {name} came to nothing"))?;
+        let scenario = scenario.with_context(|| format!("the scenario {name} failed"))?;
         if options.prints_table() {
             print(&environment.table(&scenario));
         }
@@ -198,7 +196,8 @@ async fn measure(bench: &Bench, name: &str) -> Result<Scenario> {
     }
 }
 
-/// Below the folder named, or that for temporary files. For its user only: it holds a token.
+/// Creates a folder in `parent`, or in that for temporary files. Only its owner may read it,
+/// because it holds a token.
 fn fresh_folder(parent: Option<&Path>, rng: &SeededRng) -> Result<PathBuf> {
     let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
     let name = rng.split("folder").alphanumeric(12);
@@ -206,6 +205,6 @@ fn fresh_folder(parent: Option<&Path>, rng: &SeededRng) -> Result<PathBuf> {
     std::fs::DirBuilder::new()
         .mode(0o700)
         .create(&folder)
-        .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        .with_context(|| format!("the folder {} cannot be created", folder.display()))?;
     Ok(folder)
 }

@@ -1,5 +1,5 @@
-//! What hands notifications in: kept connections, as many as are asked for, with the same client
-//! whether Willcall or the receiver itself is at the other end.
+//! Sends notifications over a number of kept connections. The client is the same whether Willcall
+//! or the receiver itself is at the other end.
 
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,21 +27,21 @@ use crate::tasks;
 
 const CONNECT_LIMIT_MS: u32 = 5_000;
 
-/// An answer takes milliseconds; a server that takes this long has stopped working.
+/// A response takes milliseconds; a server that takes this long has stopped working.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
-/// After so long without a call a connection is made anew: servers close what idles, and one that
-/// is being closed must not be met.
+/// After so long without a call a new connection is opened: servers close idle ones, and a call
+/// must not meet one that is being closed.
 const IDLE_LIMIT: Duration = Duration::from_secs(4);
 
-/// Where calls go, and as whom.
+/// The address that calls go to, and the token they carry.
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) token: String,
 }
 
-/// A call made ready, so that sending it costs nothing but sending it.
+/// A call prepared in advance, so that only sending is measured.
 #[derive(Clone)]
 pub(crate) struct PreparedCall {
     method: Method,
@@ -60,7 +60,7 @@ impl PreparedCall {
         })
     }
 
-    /// The same body straight to the receiver.
+    /// The same call, addressed to the receiver itself.
     pub(crate) fn straight(&self) -> Self {
         Self {
             uri: Uri::from_static("/0"),
@@ -69,7 +69,7 @@ impl PreparedCall {
     }
 }
 
-/// One kept connection.
+/// A kept connection.
 pub(crate) struct BenchConnection {
     sender: SendRequest<Full<Bytes>>,
     host: HeaderValue,
@@ -88,7 +88,8 @@ impl BenchConnection {
         Ok(connection)
     }
 
-    /// A connection, and what has to be polled for anything to be sent or received on it.
+    /// Opens a connection. Returns it and its driver: nothing is sent or received unless that is
+    /// polled.
     async fn connect(dial: &NetDial, peer: &Peer) -> Result<(Self, BoxFuture<'static, ()>)> {
         let place = Endpoint {
             tls: false,
@@ -110,19 +111,16 @@ impl BenchConnection {
             peer: peer.clone(),
             used: Instant::now(),
         };
-        // What went wrong is said to who waits for an answer.
+        // Whoever waits for a response gets the error.
         Ok((connection, Box::pin(async move { drop(driver.await) })))
     }
 
-    /// Sends a call; anything but 2xx is an error with the answer in it.
+    /// Sends a call and returns the body. Anything but 2xx is an error that quotes it.
     pub(crate) async fn send(&mut self, call: &PreparedCall) -> Result<Bytes> {
         let exchange = tokio::time::timeout(ANSWER_LIMIT, self.exchange(call));
-        let answered = exchange.await.unwrap_or_else(|_| {
-            Err(anyhow!(
-                "there was no answer within {} s",
-                ANSWER_LIMIT.as_secs()
-            ))
-        });
+        let answered = exchange
+            .await
+            .unwrap_or_else(|_| Err(anyhow!("no response within {} s", ANSWER_LIMIT.as_secs())));
         let what = || {
             format!(
                 "{} {} at {}",
@@ -153,7 +151,7 @@ impl BenchConnection {
         Ok((head.status, body.collect().await?.to_bytes()))
     }
 
-    /// What is answered at a path to anybody, whatever the status.
+    /// Gets a public path and returns the body, whatever the status.
     pub(crate) async fn look(&mut self, path: &'static str) -> Result<String> {
         let call = PreparedCall {
             method: Method::GET,
@@ -165,7 +163,7 @@ impl BenchConnection {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    /// Makes a call and reads its answer as JSON.
+    /// Makes a call and returns the response as JSON.
     pub(crate) async fn call(&mut self, call: DemoCall) -> Result<serde_json::Value> {
         if self.used.elapsed() > IDLE_LIMIT {
             *self = Self::open(&self.peer.clone()).await?;
@@ -178,22 +176,22 @@ impl BenchConnection {
     }
 }
 
-/// Without authorities: nothing here speaks TLS, and none are read from the disk.
+/// A dialer without certificate authorities: nothing here uses TLS.
 fn dial() -> Result<NetDial> {
     let tls = engine::tls_config(&[])?;
     let resolver = Resolver::of_system(&mut Registry::default());
     Ok(NetDial::new(resolver, PrivateTargets::All, &tls))
 }
 
-/// A connection from this address of the machine's own: another client than who calls from
-/// elsewhere.
+/// Opens a connection from `from`, an address of this machine, so that the server sees another
+/// client.
 pub(crate) async fn open_from(from: Ipv4Addr, peer: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((from, 0)))?;
     Ok(socket.connect(peer).await?)
 }
 
-/// Opens connections, in order.
+/// Opens connections one after another.
 async fn open_all(peer: &Peer, count: usize) -> Result<Vec<BenchConnection>> {
     let dial = dial()?;
     let mut connections = Vec::with_capacity(count);
@@ -203,7 +201,7 @@ async fn open_all(peer: &Peer, count: usize) -> Result<Vec<BenchConnection>> {
     Ok(connections)
 }
 
-/// A flood that is about to begin: `count` calls, each in turn as soon as a connection is free.
+/// A closed loop: `count` calls, each sent as soon as a connection is free.
 pub(crate) struct Flood {
     connections: Vec<BenchConnection>,
     calls: Arc<Vec<PreparedCall>>,
@@ -211,7 +209,7 @@ pub(crate) struct Flood {
 }
 
 impl Flood {
-    /// Opens the connections. Calls are repeated from the first if `count` is beyond them.
+    /// Opens the connections. If there are fewer calls than `count`, they are repeated.
     pub(crate) async fn prepare(
         peer: &Peer,
         calls: Arc<Vec<PreparedCall>>,
@@ -225,7 +223,7 @@ impl Flood {
         })
     }
 
-    /// Sends everything; answers how long it took until the last was answered.
+    /// Sends everything; returns the time until the last response.
     pub(crate) async fn run(self) -> Result<Duration> {
         let began = Instant::now();
         let next = Arc::new(AtomicUsize::new(0));
@@ -235,7 +233,7 @@ impl Flood {
             let count = self.count;
             tasks::spawn(async move {
                 let sent = send_all(&mut connection, &calls, &next, count).await;
-                // Nobody listens once another connection has failed.
+                // The receiver is gone once another connection has failed.
                 tell.send(sent).ok();
             });
         }
@@ -265,16 +263,16 @@ async fn send_all(
     }
 }
 
-/// A connection that is polled by whoever sends on it. So a call leaves by the thread that sends
-/// it, not by others that first have to be woken.
+/// A connection whose driver is polled by whoever sends on it. So the sending thread itself writes
+/// the call; no other thread has to wake first.
 struct InlineConnection {
     connection: BenchConnection,
-    /// Nothing once the connection has ended.
+    /// None once the connection has ended.
     driver: Option<BoxFuture<'static, ()>>,
 }
 
 impl InlineConnection {
-    /// Sends a call, and gives the connection back once it was answered.
+    /// Sends a call; returns the connection after the response.
     async fn send(mut self, call: PreparedCall) -> Result<Self> {
         self.exchange(&call).await?;
         Ok(self)
@@ -284,8 +282,8 @@ impl InlineConnection {
         let Self { connection, driver } = self;
         let mut sending = pin!(connection.send(call));
         poll_fn(|cx| {
-            // A call is handed over before it can be written, an answer read before it is handed
-            // over: twice, so that neither waits for the next look.
+            // The call has to reach the driver before it can be written, and the response has to
+            // be read before it can be returned: polled twice, so that neither waits.
             for _ in 0..2 {
                 if let Poll::Ready(answer) = sending.as_mut().poll(cx) {
                     return Poll::Ready(answer);
@@ -301,12 +299,12 @@ impl InlineConnection {
     }
 }
 
-/// Sends calls on a schedule that does not wait for answers: call `n` at `n / per_second` seconds,
-/// late or not, as long as a connection is free. Answers when each was meant to be sent, and how
-/// much later it was.
+/// Sends calls on a schedule that does not wait for responses: call `n` at `n / per_second`
+/// seconds, as long as a connection is free. Returns for each call when it was due, and how much
+/// later it was sent.
 ///
-/// Waits on the calling thread, which must not be one of the runtime's own: its timers are good
-/// for a millisecond only, and what is measured is shorter.
+/// Blocks the calling thread between calls, so that must not be one of the runtime's: the runtime's
+/// timers have a resolution of a millisecond, and the times measured here are shorter.
 pub(crate) async fn open_loop(
     peer: &Peer,
     calls: Arc<Vec<PreparedCall>>,
@@ -318,7 +316,7 @@ pub(crate) async fn open_loop(
     for _ in 0..connections.max(1) {
         let (connection, driver) = BenchConnection::connect(&dial, peer).await?;
         let driver = Some(driver);
-        // This end is open: the other is held here.
+        // Cannot fail: the other end is held here.
         free.send(Ok(InlineConnection { connection, driver })).ok();
     }
     let mut times = Vec::with_capacity(calls.len());
@@ -326,7 +324,7 @@ pub(crate) async fn open_loop(
     for (index, call) in calls.iter().enumerate() {
         let step = u32::try_from(index)?;
         let meant = began + Duration::from_secs(1) * step / per_second.max(1);
-        // So that a signal to stop is noticed in between.
+        // Lets the runtime notice a signal.
         tokio::task::yield_now().await;
         loop {
             let left = meant.saturating_duration_since(Instant::now());
@@ -348,7 +346,7 @@ pub(crate) async fn open_loop(
         }
     }
     drop(free);
-    // Each connection comes back once its call was answered.
+    // Each connection comes back after its response.
     while let Some(connection) = freed.recv().await {
         connection?;
     }

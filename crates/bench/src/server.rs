@@ -1,6 +1,6 @@
-//! A `willcall serve` of the same binary, or of another build, as a child process: started,
-//! watched, stopped, and ended for certain. It is told everything on its command line and nothing
-//! by the environment.
+//! A `willcall serve` as a child process, of this binary or another build: started, watched,
+//! stopped, and killed at the latest when it is dropped. Its environment is empty; it is configured
+//! by flags.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -13,15 +13,15 @@ use tokio::time::Instant;
 
 use crate::process::{self, Memory, ProcessCost};
 
-/// A start takes milliseconds; with a large store to look through, a second.
+/// A start takes milliseconds, with a large store a second.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Longer than attempts and requests that run may take.
+/// Longer than running attempts and requests may take.
 const STOP_LIMIT: Duration = Duration::from_secs(90);
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Lines of its log that are shown when it fails.
+/// Lines of its log that an error quotes.
 const LAST_LINES: usize = 10;
 
 pub(crate) struct Server {
@@ -30,14 +30,14 @@ pub(crate) struct Server {
     log: PathBuf,
 }
 
-/// Runs a program that hears nothing from here but its arguments.
+/// A command with an empty environment and no standard input.
 pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
     command
 }
 
-/// Runs `willcall apply` with this file on a data folder.
+/// Runs `willcall apply` with the text `file` on a data folder.
 pub(crate) fn apply(program: &Path, data_dir: &Path, file: &str) -> Result<()> {
     let path = data_dir.with_extension("toml");
     std::fs::write(&path, file)
@@ -49,7 +49,7 @@ pub(crate) fn apply(program: &Path, data_dir: &Path, file: &str) -> Result<()> {
     ran.context("`willcall apply` failed")
 }
 
-/// Runs `willcall user add`: one who may do everything.
+/// Runs `willcall user add` for an administrator.
 pub(crate) fn add_user(
     program: &Path,
     data_dir: &Path,
@@ -67,7 +67,7 @@ pub(crate) fn add_user(
     ran.context("`willcall user add` failed")
 }
 
-/// Runs a command on a data folder to its end.
+/// Runs a command on a data folder and waits for it.
 fn run(mut command: Command, data_dir: &Path) -> Result<()> {
     let output = command.arg("--data-dir").arg(data_dir).output();
     let output = output.context("the program cannot be run")?;
@@ -79,12 +79,12 @@ fn run(mut command: Command, data_dir: &Path) -> Result<()> {
 }
 
 impl Server {
-    /// Starts it on a data folder; returns when it listens.
+    /// Starts a server on a data folder; returns when it listens.
     pub(crate) async fn start(program: &Path, data_dir: &Path) -> Result<Self> {
         Self::start_by(command(program), data_dir).await
     }
 
-    /// The same by a command that becomes the program.
+    /// The same, by a command that becomes the program.
     pub(crate) async fn start_by(mut command: Command, data_dir: &Path) -> Result<Self> {
         let log = data_dir.with_extension("log");
         let cannot = || format!("the log {} cannot be written", log.display());
@@ -123,7 +123,7 @@ impl Server {
         })
     }
 
-    /// An error, with its last words, if it has ended by itself.
+    /// Fails, with the end of its log, if it has ended by itself.
     pub(crate) fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
@@ -131,7 +131,7 @@ impl Server {
         }
     }
 
-    /// Its last log lines, to be shown behind what went wrong.
+    /// Its last log lines, to be appended to an error.
     pub(crate) fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -152,9 +152,9 @@ impl Server {
         process::memory(self.child.id())
     }
 
-    /// SIGTERM, and waits until it has ended as it should.
+    /// Sends SIGTERM and waits until it has ended cleanly.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        // The standard library sends no signal but SIGKILL; every shell can.
+        // The standard library can send only SIGKILL; every shell can send others.
         let pid = self.child.id().to_string();
         let script = ["-c", "kill -TERM \"$0\"", &pid];
         let sent = Command::new("/bin/sh").args(script).status();
@@ -180,7 +180,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only if it has ended already.
+        // Both fail only if it has already ended.
         self.child.kill().ok();
         self.child.wait().ok();
     }

@@ -1,6 +1,5 @@
-//! A name server that takes questions and never answers, and how a server of our own is made to
-//! ask it and nobody else: in a mount namespace, where it finds other files in `/etc`. The network
-//! stays the one that the benchmark is in.
+//! A name server that never answers, and a way to run our server so that it asks only this one: in
+//! a mount namespace with other resolver files in `/etc`. The network stays the benchmark's.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,23 +12,23 @@ use tokio::sync::watch;
 use crate::server;
 use crate::tasks;
 
-/// A resolver asks at this port, whatever the address.
+/// The port of name servers.
 const PORT: u16 = 53;
 
-/// The name server takes the first of these that is free: they are this machine's own, and other
-/// programs that answer for names are at 127.0.0.1 and from 127.0.0.53 on.
+/// The last bytes of 127.0.0.x to try. Other local name servers use 127.0.0.1 and addresses from
+/// 127.0.0.53 on.
 const HOSTS: std::ops::RangeInclusive<u8> = 61..=68;
 
-/// Longest question that is read; of a longer one the beginning.
+/// Bytes that are read of a query.
 const QUESTION_BYTES: usize = 512;
 
-/// Puts the first two arguments over the resolver's files, and becomes the program that the others
-/// name. A machine without the second file asks as it says anyway.
+/// Mounts the first two arguments over the resolver's files and executes the program that the rest
+/// names. A machine without `nsswitch.conf` uses DNS anyway.
 const ENTER: &str = "mount --bind \"$1\" /etc/resolv.conf && \
                      { [ ! -e /etc/nsswitch.conf ] || mount --bind \"$2\" /etc/nsswitch.conf; } && \
                      shift 2 && exec \"$@\"";
 
-/// The name server, which listens until this is dropped.
+/// The name server. It listens until this is dropped.
 pub(crate) struct SilentDnsServer {
     /// `resolv.conf` and `nsswitch.conf`.
     files: [PathBuf; 2],
@@ -37,10 +36,10 @@ pub(crate) struct SilentDnsServer {
 }
 
 impl SilentDnsServer {
-    /// Begins to listen, and writes the files below `folder`.
+    /// Starts to listen, and writes the files into `folder`.
     ///
     /// # Errors
-    /// If this machine does not allow it, with the reason.
+    /// If this machine does not allow it; the error says why.
     pub(crate) async fn begin(folder: &Path) -> Result<Self> {
         let hosts = HOSTS.map(|host| SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), PORT)));
         let silent_dns = Self::at_one_of(hosts, folder).await?;
@@ -53,7 +52,9 @@ impl SilentDnsServer {
         for address in addresses {
             match UdpSocket::bind(address).await {
                 Ok(socket) => return Self::on(socket, folder),
-                Err(error) => refused = anyhow!("no name server can be at {address}: {error}"),
+                Err(error) => {
+                    refused = anyhow!("a name server cannot listen on {address}: {error}");
+                }
             }
         }
         Err(refused)
@@ -83,15 +84,15 @@ impl SilentDnsServer {
             let words = String::from_utf8_lossy(&output.stderr).into_owned();
             let words = words.lines().next().unwrap_or_default().to_owned();
             bail!(
-                "there is no mount namespace for a server ({}): {words}",
+                "a mount namespace cannot be made ({}): {words}",
                 output.status
             );
         }
         Ok(())
     }
 
-    /// Runs a program so that it asks this name server. It has the process id of what is spawned:
-    /// neither `unshare` nor the shell forks.
+    /// A command that runs a program so that it asks this name server. The child's process id is
+    /// the program's: neither `unshare` nor the shell forks.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = server::command(Path::new("unshare"));
         command.args(["--map-root-user", "--mount", "sh", "-c", ENTER, "sh"]);
@@ -99,13 +100,13 @@ impl SilentDnsServer {
         command
     }
 
-    /// Questions that have come so far.
+    /// Queries received so far.
     pub(crate) fn asked(&self) -> u64 {
         *self.asked.borrow()
     }
 }
 
-/// Reads questions and counts them, until nobody wants to know.
+/// Counts queries until the receiver of the count is dropped.
 async fn hear(socket: UdpSocket, count: watch::Sender<u64>) {
     let mut question = [0; QUESTION_BYTES];
     loop {
@@ -114,7 +115,7 @@ async fn hear(socket: UdpSocket, count: watch::Sender<u64>) {
             () = count.closed() => return,
             came = socket.recv_from(&mut question) => came,
         };
-        // Who asked may be gone, which Linux tells the next time.
+        // Linux reports here that an earlier client is gone.
         if came.is_ok() {
             count.send_modify(|count| *count += 1);
         }

@@ -1,40 +1,40 @@
-//! How much of everything the benchmark does: in earnest, and with `--quick` just enough to see
-//! that every scenario works.
+//! How much the benchmark does: in full, and with `--quick` just enough to see that every scenario
+//! works.
 
-/// Bytes of the body of a call, as the receiver gets it.
+/// Bytes of a call's body as the receiver gets it.
 pub(crate) const BODY_BYTES: usize = 512;
 
-/// Connections over which notifications are handed in.
+/// Connections over which notifications are sent.
 pub(crate) const CONNECTIONS: usize = 32;
 
-/// Notifications in one call of the scenario of batches.
+/// Notifications in one call of `batches`.
 pub(crate) const BATCH: u64 = 100;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
-    /// Notifications to one webhook, one call each; also those in batches.
+    /// Notifications to one webhook, one per call; also in `batches`.
     pub(crate) single: u64,
     /// Notifications to `FAN_WEBHOOKS`.
     pub(crate) fanned: u64,
-    /// Calls straight at the receiver, each time.
+    /// Calls to the receiver directly, each time.
     pub(crate) raw: u64,
-    /// Notifications of the open loop, in a second and in all.
+    /// The open loop: notifications per second and in total.
     pub(crate) pace: Pace,
-    /// The same where little happens.
+    /// The same at a low rate.
     pub(crate) slow_pace: Pace,
-    /// What waits: so many notifications for so many webhooks.
+    /// Waiting deliveries: notifications times webhooks.
     pub(crate) waiting: (u64, usize),
     /// Tenants, and webhooks of each.
     pub(crate) many: (usize, usize),
-    /// Webhooks of which some hang; how many do, in turn.
+    /// Webhooks, and how many of them hang in the first and second run.
     pub(crate) fair: (usize, [usize; 2]),
     pub(crate) fair_pace: Pace,
-    /// Notifications that wait for each webhook that hangs before the measuring begins.
+    /// Notifications that wait for each hanging webhook before measuring begins.
     pub(crate) fair_backlog: u64,
-    /// Between that and the measuring.
+    /// Milliseconds between that and measuring.
     pub(crate) fair_rest_ms: u64,
-    /// Beside a tenant that misbehaves: its webhooks, its notifications in one request, its idle
-    /// connections.
+    /// The open loop beside a noisy tenant; that tenant's webhooks, notifications in one request,
+    /// and idle connections.
     pub(crate) beside: Pace,
     pub(crate) beside_webhooks: usize,
     pub(crate) beside_batch: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Sizes {
     pub(crate) commits: u64,
     /// Calls of each statement that is timed.
     pub(crate) asks: u64,
-    /// Seconds for which a server that was just started is watched.
+    /// Seconds for which a newly started server is watched.
     pub(crate) watched_s: u64,
 }
 
@@ -100,7 +100,7 @@ pub(crate) const QUICK: Sizes = Sizes {
         per_second: 20,
         count: 10,
     },
-    // More webhooks than a page has.
+    // More webhooks than fit on a page.
     waiting: (5, 60),
     many: (4, 5),
     fair: (10, [1, 3]),

@@ -1,6 +1,6 @@
-//! One scenario's stage: a server (of its own on a fresh folder, or the one named by `--at`), a
-//! receiver, webhooks made over REST; and the end of a run, which is not that everything came but
-//! that the log says so.
+//! The set-up of one scenario: a server (a new one on a new folder, or the one named by `--at`), a
+//! receiver, and webhooks created over REST. A run ends not when everything was received, but when
+//! the log says so.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ use crate::server::{self, Server};
 use crate::silent_dns::SilentDnsServer;
 use crate::sizes::{BODY_BYTES, Sizes};
 
-/// Between two looks at what has come.
+/// Time between two polls.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// Without any progress for so long something is lost or has stopped.
+/// Without progress for so long, something is lost or has stopped.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What all scenarios need.
@@ -35,14 +35,14 @@ pub(crate) struct Bench {
     pub(crate) program: PathBuf,
     pub(crate) load: Load,
     pub(crate) clock: Clock,
-    /// The file of the store in a data folder.
+    /// Returns the store's file in a data folder.
     pub(crate) store_file: fn(&Path) -> PathBuf,
     pub(crate) sizes: Sizes,
-    /// Everything is made below this folder.
+    /// All files are made below this folder.
     pub(crate) folder: PathBuf,
     pub(crate) token: String,
     pub(crate) tenant: String,
-    /// Another server than one of our own.
+    /// Measure the server at this address instead of a new one.
     pub(crate) at: Option<SocketAddr>,
     pub(crate) receiver: SocketAddr,
     pub(crate) runs: u32,
@@ -60,29 +60,29 @@ pub(crate) struct Stage<'a> {
     webhooks: Vec<WebhookRef>,
 }
 
-/// How webhooks of a stage are to be.
+/// The webhooks of a stage.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct WebhookSetup {
     pub(crate) webhooks: usize,
     pub(crate) notifications: u64,
-    /// The first of them hang.
+    /// The receiver of the first so many hangs.
     pub(crate) hanging: usize,
-    /// Each has a show of its own; else all hear of everything.
+    /// Each webhook has a show of its own; otherwise all get everything.
     pub(crate) by_show: bool,
 }
 
-/// What else is on a stage with a server of our own.
+/// What else a new server gets.
 #[derive(Default)]
 pub(crate) struct StageExtras<'a> {
-    /// Sections of other tenants for `apply`.
+    /// Sections of other tenants, for `apply`.
     pub(crate) file: String,
-    /// Somebody who may sign in, and their password.
+    /// A user and their password.
     pub(crate) user: Option<(&'static str, &'static str)>,
-    /// The name server that the server asks, instead of the machine's.
+    /// The name server to use instead of the machine's.
     pub(crate) names: Option<&'a SilentDnsServer>,
 }
 
-/// A receiver with no server before it, which ends with this, and how to reach it.
+/// A receiver without a server, and how to reach it. It ends when this is dropped.
 pub(crate) struct StandaloneReceiver {
     pub(crate) peer: Peer,
     pub(crate) tally: Arc<ReceiverTally>,
@@ -90,8 +90,8 @@ pub(crate) struct StandaloneReceiver {
 }
 
 impl Bench {
-    /// A receiver of so many notifications on this machine, whatever is measured: so is told what
-    /// it can do with nothing between.
+    /// Starts a receiver for `count` notifications on this machine, to measure what the machine can
+    /// do without a server between.
     pub(crate) async fn alone(&self, count: u64) -> Result<StandaloneReceiver> {
         let tally = ReceiverTally::new(self.load.number, Webhooks::All(1), count, 0)?;
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -107,7 +107,7 @@ impl Bench {
         })
     }
 
-    /// A data folder that nobody has used.
+    /// The path of an unused data folder.
     pub(crate) fn fresh(&self) -> PathBuf {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         self.folder.join(format!("data-{number}"))
@@ -122,7 +122,7 @@ impl Bench {
         }
     }
 
-    /// The calls that hand in these notifications, `batch` at a time.
+    /// The calls that send `count` notifications, `batch` at a time.
     pub(crate) fn calls(&self, count: u64, batch: u64) -> Result<Arc<Vec<PreparedCall>>> {
         let mut calls = Vec::new();
         let mut from = 0;
@@ -135,12 +135,12 @@ impl Bench {
         Ok(Arc::new(calls))
     }
 
-    /// Sets a stage; a server of our own is fresh.
+    /// Sets a stage up.
     pub(crate) async fn set(&self, setup: WebhookSetup) -> Result<Stage<'_>> {
         self.set_with(setup, &StageExtras::default()).await
     }
 
-    /// The same with something beside it.
+    /// Sets a stage up with extras.
     pub(crate) async fn set_with(
         &self,
         setup: WebhookSetup,
@@ -186,12 +186,12 @@ impl Bench {
             let made = (self.load.made)(&answer);
             stage
                 .webhooks
-                .push(made.context("a webhook was made without a name")?);
+                .push(made.context("the new webhook has no id in the response")?);
         }
         Ok(stage)
     }
 
-    /// A server of our own on a fresh folder.
+    /// Starts a new server on a new folder.
     async fn serve(
         &self,
         data_dir: &Path,
@@ -211,7 +211,7 @@ impl Bench {
 }
 
 impl Stage<'_> {
-    /// Waits until so many deliveries have come.
+    /// Waits until `count` deliveries were received.
     pub(crate) async fn received(&mut self, count: u64) -> Result<()> {
         let mut latest = (Instant::now(), 0);
         loop {
@@ -223,7 +223,7 @@ impl Stage<'_> {
                 latest = (Instant::now(), received);
             } else if latest.0.elapsed() > PATIENCE {
                 bail!(
-                    "only {received} of {count} deliveries came.{}",
+                    "only {received} of {count} deliveries were received.{}",
                     self.last_words()
                 );
             }
@@ -232,14 +232,17 @@ impl Stage<'_> {
         }
     }
 
-    /// Waits until no webhook from the `from`th on is owed anything.
+    /// Waits until no webhook from index `from` on has a pending delivery.
     pub(crate) async fn settled(&mut self, from: usize) -> Result<()> {
         let began = Instant::now();
         for index in from..self.webhooks.len() {
             for status in [DeliveryStatus::Pending, DeliveryStatus::Retrying] {
                 while self.rows(index, status, true).await? > 0 {
                     if began.elapsed() > PATIENCE {
-                        bail!("what came is not settled.{}", self.last_words());
+                        bail!(
+                            "deliveries were received but are not settled.{}",
+                            self.last_words()
+                        );
                     }
                     tokio::time::sleep(LOOK_EVERY).await;
                 }
@@ -248,7 +251,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Rows of the log of a webhook from the `from`th on that say delivered.
+    /// Counts the rows of the log that say delivered, of webhooks from index `from` on.
     pub(crate) async fn delivered(&mut self, from: usize) -> Result<u64> {
         let mut rows = 0;
         for index in from..self.webhooks.len() {
@@ -272,7 +275,7 @@ impl Stage<'_> {
         let mut rows = 0;
         loop {
             let page = (load.page)(&self.connection.call(call.clone()).await?);
-            let page = page.ok_or_else(|| anyhow!("a page of the log is no page"))?;
+            let page = page.ok_or_else(|| anyhow!("a page of the log cannot be read"))?;
             rows += page.rows;
             match page.after(&call) {
                 Some(next) if !first_page => call = next,
@@ -281,7 +284,7 @@ impl Stage<'_> {
         }
     }
 
-    /// An error if the server has ended.
+    /// Fails if the server has ended.
     pub(crate) fn check(&mut self) -> Result<()> {
         self.server.as_mut().map_or(Ok(()), Server::check)
     }
@@ -292,7 +295,7 @@ impl Stage<'_> {
             .map_or_else(String::new, Server::last_words)
     }
 
-    /// Explains a failure by what the server says of itself, and said last.
+    /// Adds to an error what the server says at `/readyz`, and the end of its log.
     pub(crate) async fn explained<T>(&self, done: Result<T>) -> Result<T> {
         let error = match done {
             Ok(done) => return Ok(done),
@@ -309,17 +312,17 @@ impl Stage<'_> {
         Err(anyhow!("{error:#}.{health}{}", self.last_words()))
     }
 
-    /// CPU time of a server of our own so far.
+    /// CPU time of our server so far.
     pub(crate) fn cpu_us(&self) -> Result<Option<u64>> {
         self.server.as_ref().map(Server::cpu_us).transpose()
     }
 
-    /// What a server of our own has cost so far.
+    /// What our server has cost so far.
     pub(crate) fn effort(&self) -> Result<Option<ProcessCost>> {
         self.server.as_ref().map(Server::effort).transpose()
     }
 
-    /// How long a server of our own has waited for the disk so far, in seconds, and how often.
+    /// Seconds that our server has waited for the disk so far, and how often.
     pub(crate) async fn syncs(&self) -> Result<Option<(f64, f64)>> {
         if self.server.is_none() {
             return Ok(None);
@@ -337,7 +340,7 @@ impl Stage<'_> {
         Ok(sum.zip(count))
     }
 
-    /// What is measured of every run: that nothing was lost and nothing came twice.
+    /// Measures of every run: nothing was lost, nothing came twice.
     pub(crate) async fn exactness(&mut self, owed: u64, from: usize) -> Result<Vec<Measure>> {
         let delivered = self.delivered(from).await?;
         let tally = &self.tally;
@@ -345,7 +348,7 @@ impl Stage<'_> {
         let again = float(tally.again());
         let size = ratio(float(tally.bytes()), float(tally.calls()));
         if tally.strange() > 0 {
-            bail!("{} calls came that nobody expected", tally.strange());
+            bail!("{} unexpected calls were received", tally.strange());
         }
         Ok(vec![
             Measure::new(
@@ -360,8 +363,8 @@ impl Stage<'_> {
         ])
     }
 
-    /// Takes the stage down: a server of our own stops in order, another one keeps no webhook.
-    /// Answers the folder of the one that stopped.
+    /// Takes the stage down: stops our server in order, or deletes the webhooks of the other one.
+    /// Returns the data folder.
     pub(crate) async fn strike(mut self) -> Result<PathBuf> {
         match self.server.take() {
             Some(server) => server.stop().await?,
@@ -376,7 +379,7 @@ impl Stage<'_> {
     }
 }
 
-/// Removes a folder of which nothing is needed any more.
+/// Removes a data folder.
 pub(crate) fn discard(data_dir: &Path) -> Result<()> {
     std::fs::remove_dir_all(data_dir)
         .with_context(|| format!("the folder {} cannot be removed", data_dir.display()))

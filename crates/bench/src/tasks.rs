@@ -1,11 +1,11 @@
-//! What measuring does beside itself: the one place of this crate that spawns and listens.
+//! The one place of this crate that spawns and listens.
 
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 
-/// Runs beside everything else. What it does must not matter once the process stops.
+/// Spawns a task. When the process stops, the task is dropped wherever it is.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     #[expect(
         clippy::disallowed_methods,
@@ -14,7 +14,7 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(task));
 }
 
-/// Listens for what is sent to a receiver.
+/// Listens on `address`.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
     #[expect(
         clippy::disallowed_methods,

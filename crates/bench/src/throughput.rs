@@ -1,6 +1,6 @@
-//! The closed loops: one webhook, ten, batches. How fast everything is accepted, delivered and
-//! settled, as a part of what the same sender does straight at the same receiver ("raw"), which is
-//! measured before and after; and what it costs the server in CPU and disk.
+//! The closed loops: one webhook, ten, batches. Measures how fast notifications are accepted,
+//! delivered and settled, relative to "raw": the same sender calling the same receiver directly,
+//! measured before and after. Also measures CPU and disk of the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use crate::sender::{Flood, PreparedCall};
 use crate::sizes::{BATCH, CONNECTIONS, FAN_WEBHOOKS};
 use crate::stage::{Bench, StandaloneReceiver, WebhookSetup, discard};
 
-/// What a call of raw costs where the bars in µs come from: two processors that make 137,000 of
-/// them a second. Divided by it, they hold on any machine.
+/// CPU of a raw call on the machine that the bars in µs come from: two processors, 137,000 calls a
+/// second. Divided by it, the bars hold on any machine.
 const BAR_RAW_CPU_US: f64 = 2.0 * 1e6 / 137_000.0;
 
-/// How a loop is, and the bars of the house for it.
+/// The shape of a closed loop, and its bars.
 struct ClosedLoop {
     name: &'static str,
     webhooks: usize,
@@ -30,7 +30,7 @@ struct ClosedLoop {
     disk_bytes: Option<f64>,
 }
 
-/// What one run came to.
+/// The result of one run.
 struct ThroughputRun {
     raw: [RawBaseline; 2],
     intake: f64,
@@ -41,12 +41,12 @@ struct ThroughputRun {
     exact: Vec<Measure>,
 }
 
-/// What the machine can do with nothing in between.
+/// What the machine does without a server.
 #[derive(Clone, Copy)]
 struct RawBaseline {
-    /// Calls in a second.
+    /// Calls per second.
     rate: f64,
-    /// Of sender and receiver together, for a call.
+    /// CPU of sender and receiver together, for one call.
     cpu_us: f64,
 }
 
@@ -89,7 +89,7 @@ pub(crate) async fn batches(bench: &Bench) -> Result<Scenario> {
     repeated(bench, &shape).await
 }
 
-/// Runs it as often as was asked for; every number is the median of its own.
+/// Runs the loop as often as was asked for; reports the median of each number.
 async fn repeated(bench: &Bench, shape: &ClosedLoop) -> Result<Scenario> {
     let mut runs = Vec::new();
     for _ in 0..bench.runs {
@@ -100,7 +100,7 @@ async fn repeated(bench: &Bench, shape: &ClosedLoop) -> Result<Scenario> {
         (samples.count() > 0).then(|| samples.median())
     };
     let mut measures = measures(shape, &median);
-    // Of these the worst run counts.
+    // For these the worst run counts.
     let exact = runs.iter().flat_map(|run| run.exact.iter());
     for name in ["missing", "duplicates", "body_bytes"] {
         let same = exact.clone().filter(|measure| measure.name == name);
@@ -120,10 +120,10 @@ async fn repeated(bench: &Bench, shape: &ClosedLoop) -> Result<Scenario> {
     })
 }
 
-/// The median over all runs of what is taken of each, as far as there is any.
+/// Returns the median over all runs of a number that each may have.
 type Median<'a> = dyn Fn(&dyn Fn(&ThroughputRun) -> Option<f64>) -> Option<f64> + 'a;
 
-/// What is known of every loop. `median` is that of what it is given of each run.
+/// The measures of a loop.
 fn measures(shape: &ClosedLoop, median: &Median<'_>) -> Vec<Measure> {
     let value =
         |value: &dyn Fn(&ThroughputRun) -> f64| median(&|run| Some(value(run))).unwrap_or(0.0);
@@ -170,10 +170,10 @@ fn measures(shape: &ClosedLoop, median: &Median<'_>) -> Vec<Measure> {
         let cpu = Measure::new("cpu", "CPU of the server for a delivery", cpu, "µs");
         measures.push(cpu.at_most_if(shape.cpu_us));
     }
-    // So that it can be held against that of another machine.
+    // Comparable between machines.
     let in_calls = |run: &ThroughputRun| Some(ratio(run.cpu_us?, run.raw_cpu_us()));
     if let Some(calls) = median(&in_calls) {
-        let words = "CPU of the server for a delivery, by that";
+        let words = "CPU of the server for a delivery, in raw calls";
         let bar = shape.cpu_us.map(|us| us / BAR_RAW_CPU_US);
         let measure = Measure::new("cpu_of_raw", words, calls, "times");
         measures.push(measure.at_most_if(bar));
@@ -241,7 +241,7 @@ async fn run(bench: &Bench, shape: &ClosedLoop) -> Result<ThroughputRun> {
     })
 }
 
-/// The same calls from the same sender straight at the same receiver: how many in a second.
+/// Sends the same calls to a receiver directly.
 async fn raw(bench: &Bench, calls: &Arc<Vec<PreparedCall>>) -> Result<RawBaseline> {
     let StandaloneReceiver { peer, tally, .. } = &bench.alone(bench.sizes.single).await?;
     let straight = Arc::new(calls.iter().map(PreparedCall::straight).collect::<Vec<_>>());

@@ -1,5 +1,5 @@
-//! The benchmark itself: every scenario works and says what it must, nothing stays behind, and what
-//! goes wrong is told. Its numbers are not judged here: they are those of a debug build.
+//! The benchmark itself: every scenario works and reports what it has to, no file is left behind,
+//! and errors are reported. Its numbers are not judged here: they are those of a debug build.
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::harness::{PATIENCE, willcall};
 
-/// Each scenario with what it must measure.
+/// Each scenario with the names of its measures.
 const SCENARIOS: [(&str, &[&str]); 10] = [
     ("commit", &["p50", "p99"]),
     (
@@ -76,7 +76,7 @@ const SCENARIOS: [(&str, &[&str]); 10] = [
     ),
 ];
 
-/// Runs the benchmark in small, with its files below `folder`.
+/// Runs the benchmark with `--quick`, with its files below `folder`.
 fn quick(folder: &Path, more: &[&str]) -> Output {
     let folder = folder.to_str().unwrap();
     willcall(&[&["bench", "--quick", "--folder", folder], more].concat())
@@ -113,7 +113,7 @@ fn every_scenario_is_measured_and_nothing_stays_behind() {
             assert!(value == 0.0 || !must_be_none, "{name}: {found}");
             assert!(value >= 0.0 && found["met"].is_null(), "{name}: {found}");
         }
-        // What needs more rights than the rest is measured, or it is said why not.
+        // What needs more rights is measured, or a note says why not.
         let is_measured = |wanted: &str| measures.iter().any(|measure| measure["name"] == wanted);
         let notes = scenario["notes"].as_array().unwrap();
         let whole = name != "neighbours"
@@ -242,11 +242,11 @@ fn what_goes_wrong_is_told_and_leaves_nothing_behind() {
 
     let told = words(quick(&folder.path().join("missing"), &[]));
     assert!(
-        told.contains("missing") && told.contains("cannot be made"),
+        told.contains("missing") && told.contains("cannot be created"),
         "{told}"
     );
 
-    // As on a disk that is full: the signal, ignored, becomes an error of the write.
+    // As with a full disk: the ignored signal becomes an error of the write.
     let script = "trap '' XFSZ; ulimit -S -f 230; exec \"$0\" \"$@\"";
     let full = Command::new("bash")
         .args([
